@@ -1,0 +1,7 @@
+//! Annulet: a Redis-compatible in-memory data server, one shard per core.
+#![deny(missing_docs)]
+
+pub mod base;
+pub mod io;
+pub mod resp;
+pub mod spec;
