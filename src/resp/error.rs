@@ -23,9 +23,7 @@ impl Error {
     pub fn text(&self) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Error::Syntax => "ERR syntax error",
-            Error::WrongType => {
-                "WRONGTYPE Operation against a key holding the wrong kind of value"
-            }
+            Error::WrongType => "WRONGTYPE Operation against a key holding the wrong kind of value",
             Error::NotInteger => "ERR value is not an integer or out of range",
             Error::NotFloat => "ERR value is not a valid float",
             Error::Other(text) => return text.clone(),

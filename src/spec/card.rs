@@ -5,6 +5,7 @@
 pub struct Flag(pub u32);
 
 #[rustfmt::skip]
+#[allow(missing_docs)]
 impl Flag {
     pub const NONE: Flag = Flag(0);
     pub const WRITE: Flag = Flag(1 << 0);
