@@ -3,5 +3,7 @@
 
 pub mod base;
 pub mod io;
+pub mod keyspace;
 pub mod resp;
 pub mod spec;
+pub mod value;

@@ -62,4 +62,11 @@ impl Clock {
     pub fn unix_ms(&self) -> u64 {
         self.unix_us() / 1_000
     }
+
+    /// Blocks the thread for so many microseconds; a manual clock does not wait.
+    pub fn sleep_us(&self, us: u64) {
+        if let Clock::System = self {
+            std::thread::sleep(std::time::Duration::from_micros(us));
+        }
+    }
 }

@@ -1,5 +1,15 @@
-//! What std lacks: clock, random numbers, slots, globs, numbers, slab, the counting allocator.
+//! What std lacks: clock, random numbers, slots, globs, numbers, threads, the counting allocator.
 //!
 //! Must not know: anything of this crate. It is the lowest layer.
 
+pub mod alloc;
 pub mod clock;
+pub mod extended;
+pub mod glob;
+pub mod grisu;
+pub mod local_time;
+pub mod number;
+pub mod rng;
+pub mod slot;
+pub mod system;
+pub mod thread;

@@ -1,0 +1,253 @@
+//! Numbers as text: integers, floats and memory sizes, in exactly the forms that clients may send
+//! and expect back.
+
+use super::grisu;
+
+/// The longest text of an `i64` or a `u64`.
+pub const INTEGER_TEXT_BYTES_MAX: usize = 20;
+
+/// An `i64` in its one canonical form: no plus sign, no leading zero, no blanks, no `-0`.
+#[inline]
+pub fn parse_i64(text: &[u8]) -> Option<i64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    match digits {
+        [b'0'] if !negative => return Some(0),
+        [b'1'..=b'9', ..] if digits.len() < INTEGER_TEXT_BYTES_MAX => {}
+        _ => return None,
+    }
+    let mut value: u64 = 0;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        // 19 digits are below 10^19, which is below 2^64.
+        value = value * 10 + u64::from(digit);
+    }
+    match negative {
+        false => i64::try_from(value).ok(),
+        true if value <= i64::MIN.unsigned_abs() => Some((value as i64).wrapping_neg()),
+        true => None,
+    }
+}
+
+/// A `u64`; leading zeros and a plus sign are let pass.
+pub fn parse_u64(text: &[u8]) -> Option<u64> {
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, byte| {
+        let digit = byte.wrapping_sub(b'0');
+        let value = value.checked_mul(10)?.checked_add(u64::from(digit))?;
+        (digit <= 9).then_some(value)
+    })
+}
+
+/// A double: decimal, with or without exponent, or an infinity. Not a number, blanks around it and
+/// what over- or underflows are refused.
+pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    let spelled = text.iter().any(|byte| matches!(byte, b'n' | b'N'));
+    let underflown = value == 0.0 && has_digit_but_zero(text);
+    let refused = value.is_nan() || (value.is_infinite() && !spelled) || underflown;
+    (!refused).then_some(value)
+}
+
+/// Whether the digits before the exponent are other than zero.
+fn has_digit_but_zero(text: &[u8]) -> bool {
+    text.iter()
+        .take_while(|byte| !matches!(byte, b'e' | b'E'))
+        .any(|byte| (b'1'..=b'9').contains(byte))
+}
+
+/// A memory size in bytes: digits and `b`, `k`, `kb`, `m`, `mb`, `g` or `gb` in any case; `k` is
+/// 1,000 and `kb` is 1,024.
+pub fn parse_memory(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (digits, unit) = text.split_at(digits);
+    let factor: u64 = match unit.to_ascii_lowercase().as_slice() {
+        b"" | b"b" => 1,
+        b"k" => 1_000,
+        b"kb" => 1 << 10,
+        b"m" => 1_000_000,
+        b"mb" => 1 << 20,
+        b"g" => 1_000_000_000,
+        b"gb" => 1 << 30,
+        _ => return None,
+    };
+    parse_u64(digits)?.checked_mul(factor)
+}
+
+/// The decimal text of a double.
+#[derive(Clone, Copy, Debug)]
+pub struct FloatText {
+    bytes: [u8; FloatText::BYTES_MAX],
+    len: u8,
+}
+
+impl FloatText {
+    /// The longest text, such as `-0.00000012345678901234567`.
+    pub const BYTES_MAX: usize = 40;
+
+    /// Digits that read back as `value`, mostly the shortest, as the reference has them: integers
+    /// plainly, `inf`, `-inf`, `nan`, and exponents when the point is far from the digits.
+    pub fn new(value: f64) -> FloatText {
+        let mut text = FloatText { bytes: [0; FloatText::BYTES_MAX], len: 0 };
+        if value.is_nan() {
+            text.push(b"nan");
+        } else if value.is_infinite() {
+            text.push(if value > 0.0 { b"inf" } else { b"-inf" });
+        } else if value == 0.0 {
+            text.push(if value.is_sign_negative() { b"-0" } else { b"0" });
+        } else if value.abs() <= (i64::MAX / 2) as f64 && value as i64 as f64 == value {
+            text.push(itoa::Buffer::new().format(value as i64).as_bytes());
+        } else {
+            text.digits(value);
+        }
+        text
+    }
+
+    /// The text.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        let len = self.len as usize;
+        self.bytes[len..len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len() as u8;
+    }
+
+    fn push_zeros(&mut self, count: usize) {
+        for _ in 0..count {
+            self.push(b"0");
+        }
+    }
+
+    /// ```text
+    ///   digits d, first one worth 10^exponent; scale is the power of ten of the last one
+    ///   scale >= 0, few zeros:   ddd000          -7 < scale < 0 or near 1:  d.dd  0.00dd
+    ///   else:                    d.dde+XX
+    /// ```
+    fn digits(&mut self, value: f64) {
+        let mut buffer = [0; grisu::DIGITS_MAX];
+        let (count, scale) = grisu::digits(value.abs(), &mut buffer);
+        let exponent = scale + count as i32 - 1;
+        let digits = &buffer[..count];
+        let count = count as i32;
+        if value < 0.0 {
+            self.push(b"-");
+        }
+        if scale >= 0 && exponent.abs() < count + 7 {
+            self.push(digits);
+            self.push_zeros(scale as usize);
+        } else if scale < 0 && (scale > -7 || exponent.abs() < 4) {
+            let before = count + scale;
+            if before <= 0 {
+                self.push(b"0.");
+                self.push_zeros(-before as usize);
+                self.push(digits);
+            } else {
+                self.push(&digits[..before as usize]);
+                self.push(b".");
+                self.push(&digits[before as usize..]);
+            }
+        } else {
+            self.push(&digits[..1]);
+            if count > 1 {
+                // The reference has room for so many.
+                let shown = digits.len().min(18 - usize::from(value < 0.0));
+                self.push(b".");
+                self.push(&digits[1..shown]);
+            }
+            self.push(if exponent < 0 { b"e-" } else { b"e+" });
+            self.push(itoa::Buffer::new().format(exponent.abs()).as_bytes());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_are_strict() {
+        for value in [0, 1, -1, 9, 10, -10, 1 << 40, i64::MAX, i64::MIN] {
+            assert_eq!(parse_i64(value.to_string().as_bytes()), Some(value));
+        }
+        let bad: &[&str] =
+            &["", "-", "-0", "00", "01", "+1", " 1", "1 ", "1x", "9223372036854775808"];
+        for text in bad.iter().chain(&["-9223372036854775809", "99999999999999999999", "1.0"]) {
+            assert_eq!(parse_i64(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_u64(b"18446744073709551616"), None);
+        assert_eq!(parse_u64(b"-1"), None);
+    }
+
+    #[test]
+    fn floats_parse() {
+        let good: &[(&str, f64)] = &[
+            ("1.5", 1.5),
+            ("+1.5", 1.5),
+            ("-.5", -0.5),
+            ("5.", 5.0),
+            ("3e3", 3000.0),
+            ("inf", f64::INFINITY),
+            ("-Infinity", f64::NEG_INFINITY),
+            ("0e999", 0.0),
+            ("1e-320", 1e-320),
+        ];
+        for (text, value) in good {
+            assert_eq!(parse_f64(text.as_bytes()), Some(*value), "{text}");
+        }
+        for text in ["", " 1", "1 ", "nan", "1e400", "1e-400", "e1", ".", "1x", "0x10", "in"] {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn floats_print_as_the_reference() {
+        let cases: &[(f64, &str)] = &[
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (-1.5, "-1.5"),
+            (0.1, "0.1"),
+            (0.001, "0.001"),
+            (0.0001, "0.0001"),
+            (0.00001, "0.00001"),
+            (0.0000001, "1e-7"),
+            (0.00123456789, "0.00123456789"),
+            (0.000123456789, "1.23456789e-4"),
+            (1e17, "100000000000000000"),
+            (1e21, "1e+21"),
+            (1.5e300, "1.5e+300"),
+            (4611686018427387904.0, "4611686018427387904"),
+            (1e19, "1e+19"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (5e-324, "5e-324"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+        ];
+        for (value, text) in cases {
+            assert_eq!(FloatText::new(*value).as_bytes(), text.as_bytes(), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_sizes() {
+        let cases = [("1gb", 1 << 30), ("512MB", 512 << 20), ("1k", 1_000), ("7", 7), ("7b", 7)];
+        for (text, bytes) in cases {
+            assert_eq!(parse_memory(text.as_bytes()), Some(bytes));
+        }
+        for text in ["", "gb", "-1", "1 gb", "1tb", "99999999999gb"] {
+            assert_eq!(parse_memory(text.as_bytes()), None, "{text}");
+        }
+    }
+}

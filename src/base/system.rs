@@ -1,0 +1,70 @@
+//! What the kernel tells of the machine and of this process.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::mem::zeroed;
+
+/// CPU time, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTime {
+    /// In the kernel.
+    pub system_us: u64,
+    /// Outside of it.
+    pub user_us: u64,
+}
+
+/// The CPU time of this process, all threads together, and of its children that have ended.
+pub fn cpu_times() -> (CpuTime, CpuTime) {
+    (usage(libc::RUSAGE_SELF), usage(libc::RUSAGE_CHILDREN))
+}
+
+fn usage(who: libc::c_int) -> CpuTime {
+    // SAFETY: an rusage is plain numbers, for which zero is valid.
+    let mut usage: libc::rusage = unsafe { zeroed() };
+    // SAFETY: `usage` is valid for writes for the length of the call.
+    if unsafe { libc::getrusage(who, &mut usage) } != 0 {
+        return CpuTime::default();
+    }
+    let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
+    CpuTime { system_us: us(usage.ru_stime), user_us: us(usage.ru_utime) }
+}
+
+/// Bytes of memory that the machine has; 0 if the kernel does not say.
+pub fn memory_bytes() -> u64 {
+    // SAFETY: a sysinfo is plain numbers, for which zero is valid.
+    let mut info: libc::sysinfo = unsafe { zeroed() };
+    // SAFETY: `info` is valid for writes for the length of the call.
+    if unsafe { libc::sysinfo(&mut info) } != 0 {
+        return 0;
+    }
+    info.totalram * u64::from(info.mem_unit)
+}
+
+/// The system's name, release and hardware: `Linux 6.1.0 x86_64`.
+pub fn system_name() -> String {
+    // SAFETY: a utsname is arrays of bytes, for which zero is valid.
+    let mut name: libc::utsname = unsafe { zeroed() };
+    // SAFETY: `name` is valid for writes for the length of the call.
+    if unsafe { libc::uname(&mut name) } != 0 {
+        return "Linux".to_string();
+    }
+    let text = |bytes: &[libc::c_char]| {
+        // SAFETY: the kernel ends each field with a zero byte, and zeros were there before.
+        unsafe { CStr::from_ptr(bytes.as_ptr()) }.to_string_lossy().into_owned()
+    };
+    format!("{} {} {}", text(&name.sysname), text(&name.release), text(&name.machine))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells() {
+        let (own, _) = cpu_times();
+        assert!(own.user_us + own.system_us > 0);
+        assert!(memory_bytes() > 1 << 20);
+        let name = system_name();
+        assert!(name.starts_with("Linux ") && name.split(' ').count() == 3, "{name}");
+    }
+}

@@ -1,0 +1,69 @@
+//! Threads and cores: which cores the process may use, and keeping a thread to one of them.
+#![allow(unsafe_code)]
+
+use std::io;
+
+/// The cores that this thread may run on, ascending.
+pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    // SAFETY: a cpu_set_t is plain bits, for which all zeros is a valid (empty) set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    let bytes = size_of::<libc::cpu_set_t>();
+    // SAFETY: `set` is valid for writes of `bytes` bytes for the length of the call.
+    let status = unsafe { libc::sched_getaffinity(0, bytes, &mut set) };
+    if status != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the index is below CPU_SETSIZE, the number of bits in the set.
+    let has = |core: usize| unsafe { libc::CPU_ISSET(core, &set) };
+    Ok((0..libc::CPU_SETSIZE as usize).filter(|core| has(*core)).collect())
+}
+
+/// Keeps the calling thread to one core.
+pub fn pin_to(core: usize) -> io::Result<()> {
+    assert!(core < libc::CPU_SETSIZE as usize);
+    // SAFETY: as above: all zeros is an empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the index was checked against the number of bits in the set.
+    unsafe { libc::CPU_SET(core, &mut set) };
+    // SAFETY: `set` is valid for reads of its size for the length of the call.
+    let status = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Raises the limit of open descriptors as far as allowed, up to `wanted`; returns the limit.
+pub fn raise_descriptor_limit(wanted: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is valid for writes for the length of the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 {
+        return 1024;
+    }
+    if limit.rlim_cur >= wanted {
+        return limit.rlim_cur;
+    }
+    let raised = libc::rlimit { rlim_cur: wanted, rlim_max: limit.rlim_max.max(wanted) };
+    // SAFETY: `raised` is valid for reads for the length of the call.
+    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raised) } == 0 {
+        return wanted;
+    }
+    let capped = libc::rlimit { rlim_cur: limit.rlim_max, rlim_max: limit.rlim_max };
+    // SAFETY: as above.
+    let status = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &capped) };
+    if status == 0 { limit.rlim_max } else { limit.rlim_cur }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_can_be_pinned_to_a_core_that_it_may_use() {
+        let cores = allowed_cores().expect("the kernel tells");
+        assert!(!cores.is_empty());
+        let last = *cores.last().expect("not empty");
+        let pinned = std::thread::spawn(move || {
+            pin_to(last).expect("an allowed core");
+            allowed_cores().expect("the kernel tells")
+        });
+        assert_eq!(pinned.join().expect("the thread ends"), [last]);
+    }
+}

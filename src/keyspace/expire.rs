@@ -1,0 +1,220 @@
+//! Housekeeping: removing due keys that nobody asks for, and freeing what was flushed.
+//!
+//! A sweep goes over the slots that have keys with an expiry, and over the chunks of those slots.
+//! It enters only what may hold due keys by its summary (a tick before which nothing in it is
+//! due), and leaves an exact summary behind:
+//!
+//! ```text
+//!   Idle --start--> a database is due: its summary is set to never, slot = the first
+//!   Running: enter a slot that is due: its summary is set to never, chunk = 0
+//!            sweep a chunk, then lower the summaries of slot and database to the chunk's
+//!            pass over a slot: lower the database's summary to the slot's
+//!   Running --after the last slot--> Idle
+//! ```
+//!
+//! While a sweep runs, the summaries of its database and of its slot tell only of what it has
+//! passed. Whatever takes these tables away from it first sets them to "due now"
+//! ([`Slice::sweep_stop`]). Growing moves keys to the last chunk, which the sweep meets later, and
+//! shrinking lowers the summaries that it moves keys under: so a key cannot slip by.
+
+use super::slice::{ExpiryRole, Slice};
+use super::table::Word;
+use super::tick::Tick;
+
+/// Slots that one step passes over.
+const STEP_SLOTS: usize = 64;
+
+/// What [`Slice::housekeep`] has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// It was stopped before everything was done.
+    pub more: bool,
+    /// Due keys that were removed.
+    pub expired: usize,
+    /// When the next key may be due, Unix milliseconds; none if no key expires.
+    pub next_due_ms: Option<u64>,
+}
+
+/// Where the sweep stands.
+#[derive(Debug)]
+pub struct Sweep {
+    is_on: bool,
+    running: Option<Position>,
+    /// The database that the next sweep looks at first.
+    next_db: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Position {
+    db: usize,
+    index: usize,
+    /// The chunk within the slot; none before the slot is entered.
+    chunk: Option<u32>,
+}
+
+impl Default for Sweep {
+    fn default() -> Sweep {
+        Sweep { is_on: true, running: None, next_db: 0 }
+    }
+}
+
+impl Slice {
+    /// Removes due keys and frees what was flushed, in steps of at most about 100 us, until all
+    /// is done or `is_over`, which is asked before each step, says so.
+    pub fn housekeep(&mut self, is_over: &mut dyn FnMut() -> bool) -> Work {
+        let before = self.stats.expired_active;
+        let mut more = false;
+        // Each database is swept at most once per call, so that the call ends.
+        let mut sweeps_left = self.databases.len();
+        loop {
+            if is_over() {
+                more = self.sweep.running.is_some() || !self.graveyard.is_empty();
+                more |= self.due_database().is_some();
+                break;
+            }
+            if self.sweep.running.is_none() && sweeps_left > 0 && self.sweep_start() {
+                sweeps_left -= 1;
+            }
+            let swept = self.sweep_step();
+            let freed = self.graveyard.step(&mut self.tools.heap);
+            if !swept && !freed {
+                break;
+            }
+        }
+        Work {
+            more,
+            expired: (self.stats.expired_active - before) as usize,
+            next_due_ms: self.next_due_ms(),
+        }
+    }
+
+    /// Switches the removal of due keys that nobody asks for; on at first.
+    pub fn set_active_expiry(&mut self, on: bool) {
+        self.sweep.is_on = on;
+    }
+
+    fn next_due_ms(&self) -> Option<u64> {
+        let earliest = self.databases.iter().map(|database| database.earliest).min();
+        earliest.filter(|&tick| tick != Tick::NEVER).map(Tick::start_ms)
+    }
+
+    /// The database that is to be swept next, if any is due.
+    fn due_database(&self) -> Option<usize> {
+        if !self.sweep.is_on || self.role != ExpiryRole::Primary {
+            return None;
+        }
+        let now = Tick::now(self.now_ms);
+        let count = self.databases.len();
+        (0..count)
+            .map(|offset| (self.sweep.next_db + offset) % count)
+            .find(|&db| self.databases[db].earliest <= now)
+    }
+
+    fn sweep_start(&mut self) -> bool {
+        let Some(db) = self.due_database() else { return false };
+        self.databases[db].earliest = Tick::NEVER;
+        self.sweep.next_db = (db + 1) % self.databases.len();
+        self.sweep.running = Some(Position { db, index: 0, chunk: None });
+        true
+    }
+
+    /// Ends a sweep that runs in a database whose tables are taken away, or that may not go on.
+    pub(super) fn sweep_stop(&mut self, db: usize) {
+        let Some(position) = self.sweep.running.take_if(|position| position.db == db) else {
+            return;
+        };
+        self.databases[db].earliest = Tick(0);
+        if position.chunk.is_some() {
+            self.databases[db].change(position.index, |table| table.put_earliest(Tick(0)));
+        }
+    }
+
+    /// Sweeps one chunk, or passes over some slots that are not due. False if no sweep runs.
+    fn sweep_step(&mut self) -> bool {
+        let Some(mut position) = self.sweep.running else { return false };
+        if !self.sweep.is_on || self.role != ExpiryRole::Primary {
+            self.sweep_stop(position.db);
+            return false;
+        }
+        self.sweep.running = None;
+        let now = Tick::now(self.now_ms);
+        for _ in 0..STEP_SLOTS {
+            let database = &mut self.databases[position.db];
+            let chunk = match position.chunk {
+                Some(chunk) => chunk,
+                None => {
+                    let Some(index) = database.next_volatile(position.index) else { return true };
+                    position.index = index;
+                    let earliest = database.table(index).map_or(Tick::NEVER, |t| t.earliest());
+                    if earliest > now {
+                        database.earliest = database.earliest.min(earliest);
+                        position.index += 1;
+                        continue;
+                    }
+                    0
+                }
+            };
+            position.chunk = self.sweep_chunk(position, chunk, now);
+            position.index += usize::from(position.chunk.is_none());
+            break;
+        }
+        self.sweep.running = Some(position);
+        true
+    }
+
+    /// Removes the due keys of a chunk; gives the number of the next chunk, if there is one.
+    fn sweep_chunk(&mut self, position: Position, chunk: u32, now: Tick) -> Option<u32> {
+        let Position { db, index, .. } = position;
+        let table = self.databases[db].table(index).expect("a sweep stops with its tables");
+        if chunk >= table.chunks() {
+            return None;
+        }
+        let bound = table.chunk_earliest(chunk);
+        if chunk == 0 {
+            self.databases[db].change(index, |table| table.put_earliest(Tick::NEVER));
+        }
+        let before = self.stats.expired_active;
+        let earliest =
+            if bound > now { bound } else { self.sweep_buckets(position, chunk, bound, now) };
+        self.databases[db].change(index, |table| {
+            table.put_chunk_earliest(chunk, earliest);
+            table.put_earliest(table.earliest().min(earliest));
+        });
+        // Only now may keys move to other buckets, for all summaries are true again.
+        let removed = (self.stats.expired_active - before) as usize;
+        self.shrink(db, index, removed * 2);
+        Some(chunk + 1)
+    }
+
+    /// Removes the due keys of a chunk; gives the earliest tick that the others are due in.
+    fn sweep_buckets(&mut self, at: Position, chunk: u32, bound: Tick, now: Tick) -> Tick {
+        let mut earliest = Tick::NEVER;
+        let mut offset = 0;
+        loop {
+            let table = self.databases[at.db].table(at.index).expect("a sweep stops with it");
+            let Some(number) = table.chunk_buckets(chunk).nth(offset) else { return earliest };
+            let mut is_due = |word: Word| {
+                let Some(unit) = word.unit() else { return false };
+                // The unit tells apart without a look at the entry, but for the last seconds.
+                let coarse = Tick::unit_start(unit, bound);
+                if coarse > now {
+                    earliest = earliest.min(coarse);
+                    return false;
+                }
+                let expiry = word.entry().expiry();
+                let is_due = self.is_due(expiry);
+                if !is_due && let Some(expiry) = expiry {
+                    earliest = earliest.min(Tick::due(expiry));
+                }
+                is_due
+            };
+            match table.find_in_bucket(number, &mut is_due) {
+                None => offset += 1,
+                Some(place) => {
+                    self.stats.expired_active += 1;
+                    self.expire_at(at.db, at.index, place);
+                }
+            }
+        }
+    }
+}

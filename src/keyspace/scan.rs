@@ -1,0 +1,88 @@
+//! Walking over the keys: SCAN and KEYS.
+//!
+//! ```text
+//!   cursor   bits 14..46 position in the order of reversed hashes | 0..14 slot
+//! ```
+//!
+//! A bucket stands for an interval of positions (see the table), and a key's position never
+//! changes. So a walk that goes from the end of one interval to the next meets every key that is
+//! there all the time, however the table grows and shrinks in between; only shrinking makes it
+//! meet keys again.
+
+use super::slice::Slice;
+use super::table::View;
+use crate::base::slot::SLOT_COUNT;
+
+const SLOT_BITS: u32 = SLOT_COUNT.trailing_zeros();
+
+/// Positions of a slot.
+const POSITIONS: u64 = 1 << 32;
+
+const _: () = assert!(1 << SLOT_BITS == SLOT_COUNT);
+
+impl Slice {
+    /// Shows the keys of one bucket that are not due, and gives the cursor for the next call; 0
+    /// when this slice has been walked through. A walk starts with 0. Any number is a cursor: one
+    /// that this function never gave starts somewhere.
+    pub fn scan(&mut self, db: usize, cursor: u64, visit: &mut dyn FnMut(&[u8], &View<'_>)) -> u64 {
+        let slot = (cursor & u64::from(SLOT_COUNT - 1)) as u16;
+        let database = &self.databases[db];
+        let (index, position) = if slot < self.slots.start {
+            (0, 0)
+        } else {
+            (usize::from(slot - self.slots.start), (cursor >> SLOT_BITS) as u32)
+        };
+        let Some(found) = database.next_occupied(index) else { return 0 };
+        let position = if found == index { position } else { 0 };
+        let table = database.table(found).expect("it has keys");
+        let (number, end) = table.bucket_at(position);
+        table.for_each_in_bucket(number, &mut |word| {
+            if self.is_visible(word.entry()) {
+                visit(word.entry().key(), &View::new(word.entry()));
+            }
+        });
+        if end < POSITIONS {
+            return self.cursor(found, end);
+        }
+        match database.next_occupied(found + 1) {
+            None => 0,
+            Some(next) => self.cursor(next, 0),
+        }
+    }
+
+    fn cursor(&self, index: usize, position: u64) -> u64 {
+        assert!(position < POSITIONS);
+        (position << SLOT_BITS) | (u64::from(self.slots.start) + index as u64)
+    }
+
+    /// Shows all keys of a database that are not due. O(keys).
+    pub fn for_each_key(&mut self, db: usize, visit: &mut dyn FnMut(&[u8], &View<'_>)) {
+        let mut next = self.databases[db].next_occupied(0);
+        while let Some(index) = next {
+            self.for_each_in_table(db, index, visit);
+            next = self.databases[db].next_occupied(index + 1);
+        }
+    }
+
+    /// Shows all keys of one slot that are not due. O(keys of the slot).
+    pub fn for_each_key_in_slot(
+        &mut self,
+        db: usize,
+        slot: u16,
+        visit: &mut dyn FnMut(&[u8], &View<'_>),
+    ) {
+        assert!(self.slots.contains(&slot));
+        self.for_each_in_table(db, self.index_of(slot), visit);
+    }
+
+    fn for_each_in_table(&self, db: usize, index: usize, visit: &mut dyn FnMut(&[u8], &View<'_>)) {
+        let Some(table) = self.databases[db].table(index) else { return };
+        for number in 0..table.buckets() {
+            table.for_each_in_bucket(number, &mut |word| {
+                if self.is_visible(word.entry()) {
+                    visit(word.entry().key(), &View::new(word.entry()));
+                }
+            });
+        }
+    }
+}

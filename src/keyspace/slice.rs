@@ -1,0 +1,623 @@
+//! The slice: every operation on keys, and lazy expiry. Hot.
+//!
+//! Time stands still between two calls of [`Slice::set_now`]. A key is due when now is later than
+//! its expiry. What a due key is to an operation follows from the [`ExpiryRole`]: a primary
+//! removes it and goes on as if it had not been there; a replica sees no key either, but leaves
+//! its removal to the primary; a loader sees it as any other.
+
+use super::database::Database;
+use super::expire::Sweep;
+use super::graveyard::Graveyard;
+use super::stats::Stats;
+use super::table::{Draft, Entry, Heap, Payload, Place, Table, TableInfo, Tools, View};
+use crate::base::rng::Rng;
+use crate::value::string::{INLINE_BYTES_MAX, IntText, NewStr, Str};
+use bytes::Bytes;
+use std::convert::Infallible;
+use std::ops::Range;
+
+/// A key with what is needed to find it.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'k> {
+    /// The key's name.
+    pub bytes: &'k [u8],
+    /// Its slot, which the slice owns.
+    pub slot: u16,
+    /// Its hash under the slice's seed.
+    pub hash: u64,
+}
+
+/// What a slice is made with.
+#[derive(Clone, Debug)]
+pub struct SliceOptions {
+    /// How many numbered databases there are.
+    pub databases: usize,
+    /// The slots that the slice owns.
+    pub slots: Range<u16>,
+    /// The secret of the hash.
+    pub hash_seed: [u64; 2],
+    /// What [`Slice::random`] draws from.
+    pub seed: u64,
+}
+
+/// What becomes of the expiry when a value is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiry {
+    /// The key does not expire.
+    Clear,
+    /// It is as it was; a new key does not expire.
+    Keep,
+    /// The key expires at this time, in Unix milliseconds.
+    At(u64),
+}
+
+/// Who removes due keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExpiryRole {
+    /// This slice does.
+    Primary,
+    /// The primary does; until then they are hidden.
+    Replica,
+    /// Nobody, and they are shown: what is loaded may be overwritten by what comes later.
+    Loading,
+}
+
+/// One shard's share of the keys of all databases.
+#[derive(Debug)]
+pub struct Slice {
+    pub(super) databases: Vec<Database>,
+    pub(super) tools: Tools,
+    pub(super) graveyard: Graveyard,
+    pub(super) sweep: Sweep,
+    pub(super) stats: Stats,
+    pub(super) slots: Range<u16>,
+    pub(super) now_ms: u64,
+    pub(super) role: ExpiryRole,
+    access_clock: u32,
+    rng: Rng,
+}
+
+/// Tries of [`Slice::random`] to find a key that is not due.
+const RANDOM_TRIES_MAX: usize = 100;
+
+/// Bits of the access clock.
+const CLOCK_MASK: u64 = 0xff_ffff;
+
+impl Slice {
+    /// A slice without keys, at Unix time 0.
+    pub fn new(options: SliceOptions) -> Slice {
+        assert!(options.databases > 0, "there is at least database 0");
+        assert!(options.slots.end <= crate::base::slot::SLOT_COUNT);
+        let [first, second] = options.hash_seed;
+        let hasher = ahash::RandomState::with_seeds(first, second, !first, !second);
+        Slice {
+            databases: (0..options.databases).map(|_| Database::EMPTY).collect(),
+            tools: Tools { heap: Heap::default(), hasher, version: 0 },
+            graveyard: Graveyard::default(),
+            sweep: Sweep::default(),
+            stats: Stats::default(),
+            slots: options.slots,
+            now_ms: 0,
+            role: ExpiryRole::Primary,
+            access_clock: 0,
+            rng: Rng::new(options.seed),
+        }
+    }
+
+    /// Says what time it is, in Unix milliseconds; once per turn.
+    pub fn set_now(&mut self, unix_ms: u64) {
+        self.now_ms = unix_ms;
+        self.access_clock = ((unix_ms / 1_000) & CLOCK_MASK) as u32;
+    }
+
+    /// Says who removes due keys.
+    pub fn set_role(&mut self, role: ExpiryRole) {
+        self.role = role;
+    }
+
+    /// How many databases there are.
+    pub fn databases(&self) -> usize {
+        self.databases.len()
+    }
+
+    /// The slots that this slice owns.
+    pub fn slots(&self) -> Range<u16> {
+        self.slots.clone()
+    }
+
+    /// A key, with its slot computed.
+    #[inline]
+    pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        self.key_in_slot(bytes, crate::base::slot::slot_of(bytes))
+    }
+
+    /// A key whose slot is known.
+    #[inline]
+    pub fn key_in_slot<'k>(&self, bytes: &'k [u8], slot: u16) -> Key<'k> {
+        Key { bytes, slot, hash: self.tools.hash(bytes) }
+    }
+
+    /// The number of a slot among this slice's.
+    #[inline]
+    pub(super) fn index_of(&self, slot: u16) -> usize {
+        debug_assert!(self.slots.contains(&slot), "a key is sent to the slice that owns its slot");
+        usize::from(slot.wrapping_sub(self.slots.start))
+    }
+
+    #[inline]
+    fn table(&self, db: usize, key: &Key<'_>) -> Option<&Table> {
+        self.databases[db].table(self.index_of(key.slot))
+    }
+
+    /// First stage of a batch: asks for what leads to the key's bucket.
+    #[inline]
+    pub fn prefetch_slot(&self, db: usize, key: &Key<'_>) {
+        if let Some(table) = self.table(db, key) {
+            table.prefetch();
+        }
+    }
+
+    /// Second stage: asks for the key's bucket.
+    #[inline]
+    pub fn prefetch_bucket(&self, db: usize, key: &Key<'_>) {
+        if let Some(table) = self.table(db, key) {
+            table.prefetch_bucket(key.hash);
+        }
+    }
+
+    /// Third stage: reads the bucket and asks for the key's entry.
+    #[inline]
+    pub fn prefetch_entry(&self, db: usize, key: &Key<'_>) {
+        if let Some(table) = self.table(db, key) {
+            table.prefetch_entry(key.hash);
+        }
+    }
+
+    /// Whether an expiry has passed.
+    #[inline]
+    pub(super) fn is_due(&self, expiry: Option<u64>) -> bool {
+        expiry.is_some_and(|at| self.now_ms > at)
+    }
+
+    /// Whether a key that is given this expiry is rather removed at once.
+    pub fn is_past(&self, at: u64) -> bool {
+        self.role == ExpiryRole::Primary && at <= self.now_ms
+    }
+
+    /// Whether operations may see an entry.
+    pub(super) fn is_visible(&self, entry: Entry) -> bool {
+        self.role == ExpiryRole::Loading || !self.is_due(entry.expiry())
+    }
+
+    /// The place of a key that is not due; a due one is removed if that is this slice's task.
+    #[inline]
+    fn find(&mut self, db: usize, key: &Key<'_>) -> Option<Place> {
+        let place = self.table(db, key)?.find(key.hash, key.bytes)?;
+        if !place.word().is_volatile() || self.is_visible(place.entry()) {
+            return Some(place);
+        }
+        if self.role == ExpiryRole::Primary {
+            self.expire_lazily(db, self.index_of(key.slot), place);
+        }
+        None
+    }
+
+    #[cold]
+    fn expire_lazily(&mut self, db: usize, index: usize, place: Place) {
+        self.stats.expired_lazy += 1;
+        self.expire_at(db, index, place);
+        self.shrink(db, index, 2);
+    }
+
+    /// Gives memory of a table back that has lost keys.
+    pub(super) fn shrink(&mut self, db: usize, index: usize, steps: usize) {
+        let tools = &mut self.tools;
+        self.databases[db].change(index, |table| table.shrink(tools, steps));
+    }
+
+    /// Takes a due key away. Every removal for that reason passes here. The table is not made
+    /// smaller, for the caller may be walking over it.
+    pub(super) fn expire_at(&mut self, db: usize, index: usize, place: Place) {
+        assert!(self.role == ExpiryRole::Primary && self.is_due(place.entry().expiry()));
+        let tools = &mut self.tools;
+        let entry = self.databases[db].change(index, |table| table.extract(tools, place));
+        self.dispose(entry);
+    }
+
+    /// Frees an entry, or has its large value freed bit by bit.
+    fn dispose(&mut self, entry: Entry) {
+        self.graveyard.bury_entry(&mut self.tools.heap, entry);
+    }
+
+    /// The key's value, for a command that uses it: counts a hit or a miss, sets the access clock.
+    #[inline]
+    pub fn lookup(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
+        match self.find(db, key) {
+            None => {
+                self.stats.misses += 1;
+                None
+            }
+            Some(place) => {
+                self.stats.hits += 1;
+                let entry = place.entry();
+                entry.put_clock(self.access_clock);
+                Some(View::new(entry))
+            }
+        }
+    }
+
+    /// The key's value, for a command that asks about it: counts a hit or a miss, and leaves the
+    /// access clock alone.
+    pub fn inspect(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
+        let found = self.find(db, key);
+        match found {
+            None => self.stats.misses += 1,
+            Some(_) => self.stats.hits += 1,
+        }
+        found.map(|place| View::new(place.entry()))
+    }
+
+    /// The key's value; counts nothing and leaves the access clock alone.
+    #[inline]
+    pub fn peek(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
+        self.find(db, key).map(|place| View::new(place.entry()))
+    }
+
+    /// Sets a key to a string, whatever it was before.
+    pub fn set(&mut self, db: usize, key: &Key<'_>, value: NewStr<'_>, expiry: Expiry) {
+        let large;
+        let payload = match value {
+            NewStr::Int(number) => Payload::Int(number),
+            NewStr::Bytes(bytes) if bytes.len() <= INLINE_BYTES_MAX => Payload::Inline(bytes, &[]),
+            NewStr::Bytes(bytes) => Payload::Large(Box::new(Bytes::copy_from_slice(bytes))),
+            NewStr::Large(bytes) if bytes.len() > INLINE_BYTES_MAX => {
+                Payload::Large(Box::new(bytes))
+            }
+            NewStr::Large(bytes) => {
+                large = bytes;
+                Payload::Inline(&large, &[])
+            }
+        };
+        let place = self.find(db, key);
+        self.put(db, key, place, payload, expiry);
+    }
+
+    /// Sets a key that was found at `place`, or not at all.
+    #[inline]
+    fn put(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        place: Option<Place>,
+        payload: Payload<'_>,
+        expiry: Expiry,
+    ) {
+        // What a replica hides is replaced, and not doubled.
+        let place = match place {
+            None if self.role == ExpiryRole::Replica => self.find_hidden(db, key),
+            found => found,
+        };
+        let expiry = match expiry {
+            Expiry::Clear => None,
+            Expiry::At(at) => Some(at),
+            Expiry::Keep => place.and_then(|place| place.entry().expiry()),
+        };
+        let clock = self.access_clock;
+        let draft = Draft { key: key.bytes, payload, expiry, clock, is_edited: false };
+        match place {
+            None => self.insert(db, key, draft),
+            Some(place) => self.overwrite(db, key, place, draft),
+        }
+    }
+
+    fn find_hidden(&self, db: usize, key: &Key<'_>) -> Option<Place> {
+        self.table(db, key)?.find(key.hash, key.bytes)
+    }
+
+    fn insert(&mut self, db: usize, key: &Key<'_>, draft: Draft<'_>) {
+        let index = self.index_of(key.slot);
+        let tools = &mut self.tools;
+        let database = &mut self.databases[db];
+        database.prepare(self.slots.len());
+        let entry = Entry::new(&mut tools.heap, draft);
+        database.change(index, |table| table.insert(tools, key.hash, entry));
+    }
+
+    /// Replaces an entry by a draft that refers to nothing of it.
+    fn overwrite(&mut self, db: usize, key: &Key<'_>, place: Place, draft: Draft<'_>) {
+        let entry = place.entry();
+        let was_volatile = place.word().is_volatile();
+        if entry.is_large() {
+            self.graveyard.bury_large(*entry.take_large());
+        }
+        match entry.rewrite(draft) {
+            Ok(()) => {
+                let index = self.index_of(key.slot);
+                let tools = &self.tools;
+                self.databases[db]
+                    .change(index, |table| table.rewritten(tools, place, was_volatile));
+            }
+            Err(draft) => self.renew(db, key, place, draft),
+        }
+    }
+
+    /// Replaces an entry by a draft, which may refer to it, in a block of its own.
+    fn renew(&mut self, db: usize, key: &Key<'_>, place: Place, draft: Draft<'_>) {
+        let index = self.index_of(key.slot);
+        let new = Entry::new(&mut self.tools.heap, draft);
+        let tools = &self.tools;
+        let old = self.databases[db].change(index, |table| table.replace(tools, place, new));
+        old.free(&mut self.tools.heap);
+    }
+
+    /// Says that the value at a place is changed without its entry being replaced.
+    fn touch(&mut self, db: usize, key: &Key<'_>, place: Place) {
+        let index = self.index_of(key.slot);
+        let tools = &self.tools;
+        self.databases[db].change(index, |table| table.touch(tools, place));
+    }
+
+    /// Removes a key; false if there was none or it was due already.
+    pub fn remove(&mut self, db: usize, key: &Key<'_>) -> bool {
+        let is_replica = self.role == ExpiryRole::Replica;
+        let found = self.find(db, key);
+        let is_found = found.is_some();
+        let place = if is_replica { found.or_else(|| self.find_hidden(db, key)) } else { found };
+        if let Some(place) = place {
+            let index = self.index_of(key.slot);
+            let tools = &mut self.tools;
+            let entry = self.databases[db].change(index, |table| table.remove(tools, place));
+            self.dispose(entry);
+        }
+        is_found
+    }
+
+    /// Removes a key whose time has come, though its expiry may not say so, and counts it as
+    /// expired; false if there was none.
+    pub fn expire(&mut self, db: usize, key: &Key<'_>) -> bool {
+        let is_removed = self.remove(db, key);
+        self.stats.expired_lazy += u64::from(is_removed);
+        is_removed
+    }
+
+    /// Sets or clears when a key expires (Unix milliseconds); false if there is no such key.
+    pub fn set_expiry(&mut self, db: usize, key: &Key<'_>, at: Option<u64>) -> bool {
+        let Some(place) = self.find(db, key) else { return false };
+        let entry = place.entry();
+        entry.put_clock(self.access_clock);
+        match (entry.expiry(), at) {
+            (None, None) => {}
+            (Some(_), Some(at)) => {
+                entry.put_expiry(at);
+                let index = self.index_of(key.slot);
+                let tools = &self.tools;
+                self.databases[db].change(index, |table| table.rewritten(tools, place, true));
+            }
+            _ => {
+                let payload = if entry.is_large() {
+                    Payload::Large(entry.take_large())
+                } else {
+                    match entry.string().expect("strings are all that there is") {
+                        Str::Int(number) => Payload::Int(number),
+                        Str::Bytes(bytes) => Payload::Inline(bytes, &[]),
+                        Str::Large(_) => unreachable!("it was taken out"),
+                    }
+                };
+                let (clock, is_edited) = (entry.clock(), entry.is_edited());
+                let draft = Draft { key: key.bytes, payload, expiry: at, clock, is_edited };
+                self.renew(db, key, place, draft);
+            }
+        }
+        true
+    }
+
+    /// Sets a key to the integer that `change` makes of its value (none if there is no such key),
+    /// and keeps its expiry; in place if it is an integer already. A refusal changes nothing.
+    #[inline]
+    pub fn change_int<E>(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        change: impl FnOnce(Option<View<'_>>) -> Result<i64, E>,
+    ) -> Result<i64, E> {
+        let found = self.find(db, key);
+        let number = change(found.map(|place| View::new(place.entry())))?;
+        if let Some(place) = found
+            && place.entry().put_int(number)
+        {
+            place.entry().put_clock(self.access_clock);
+            self.touch(db, key, place);
+        } else {
+            self.put(db, key, found, Payload::Int(number), Expiry::Keep);
+        }
+        Ok(number)
+    }
+
+    /// Sets a key to an integer and keeps its expiry; in place if it is one already.
+    pub fn update_int(&mut self, db: usize, key: &Key<'_>, number: i64) {
+        let Ok(_) = self.change_int(db, key, |_| Ok::<_, Infallible>(number));
+    }
+
+    /// Appends to a string, which is made if there is none, and gives its new length. The key must
+    /// not hold another type.
+    pub fn append(&mut self, db: usize, key: &Key<'_>, tail: &[u8]) -> usize {
+        let Some(place) = self.find(db, key) else {
+            self.set(db, key, NewStr::from_bytes(tail), Expiry::Clear);
+            return tail.len();
+        };
+        let old_len = place.entry().string().expect("the key holds a string").len();
+        self.extend(db, key, place, tail, old_len + tail.len());
+        old_len + tail.len()
+    }
+
+    /// The bytes of a string of at least `min_len` bytes: made longer by zeros, made if there is
+    /// none. An integer is text after that. The key must not hold another type.
+    pub fn string_mut(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
+        if let Some(place) = self.find(db, key) {
+            let old_len = place.entry().string().expect("the key holds a string").len();
+            self.extend(db, key, place, &[], old_len.max(min_len));
+        } else {
+            let draft = Draft {
+                key: key.bytes,
+                payload: Payload::Inline(&[], &[]),
+                expiry: None,
+                clock: self.access_clock,
+                is_edited: true,
+            };
+            self.insert(db, key, draft);
+            let place = self.find_hidden(db, key).expect("it was just made");
+            self.extend(db, key, place, &[], min_len);
+        }
+        let entry = self.find_hidden(db, key).expect("it is there").entry();
+        if entry.is_large() {
+            let len = entry.string().map_or(0, |value| value.len());
+            return entry.large_mut(&[], len);
+        }
+        entry.inline_mut().expect("it was made text")
+    }
+
+    /// Makes the text of a string longer by `tail` and then zeros, to `len` bytes in all.
+    fn extend(&mut self, db: usize, key: &Key<'_>, place: Place, tail: &[u8], len: usize) {
+        let entry = place.entry();
+        entry.put_clock(self.access_clock);
+        if entry.is_large() {
+            entry.large_mut(tail, len);
+            return self.touch(db, key, place);
+        }
+        if entry.extend(tail, len) {
+            entry.mark_edited();
+            return self.touch(db, key, place);
+        }
+        let mut buffer = IntText::new();
+        let value = entry.string().expect("the key holds a string");
+        let text = value.text(&mut buffer);
+        let mut rest;
+        let payload = if len > INLINE_BYTES_MAX {
+            let mut bytes = bytes::BytesMut::with_capacity(len);
+            bytes.extend_from_slice(text);
+            bytes.extend_from_slice(tail);
+            bytes.resize(len, 0);
+            Payload::Large(Box::new(bytes.freeze()))
+        } else if text.len() + tail.len() == len {
+            Payload::Inline(text, tail)
+        } else {
+            rest = tail.to_vec();
+            rest.resize(len - text.len(), 0);
+            Payload::Inline(text, &rest)
+        };
+        let draft = Draft {
+            key: key.bytes,
+            payload,
+            expiry: entry.expiry(),
+            clock: entry.clock(),
+            is_edited: true,
+        };
+        self.renew(db, key, place, draft);
+    }
+
+    /// How many keys a database holds, due ones that were not yet removed included.
+    pub fn len(&self, db: usize) -> usize {
+        self.databases[db].len()
+    }
+
+    /// Whether a database holds no keys.
+    pub fn is_empty(&self, db: usize) -> bool {
+        self.len(db) == 0
+    }
+
+    /// How many keys of a database have an expiry.
+    pub fn volatile_len(&self, db: usize) -> usize {
+        self.databases[db].volatile_len()
+    }
+
+    /// How many keys of a database lie in a slot of this slice.
+    pub fn slot_len(&self, db: usize, slot: u16) -> usize {
+        assert!(self.slots.contains(&slot));
+        self.databases[db].table(self.index_of(slot)).map_or(0, Table::len)
+    }
+
+    /// A key, every one with about the same chance; none if there is none or if many in a row
+    /// were due.
+    pub fn random(&mut self, db: usize) -> Option<Vec<u8>> {
+        for _ in 0..RANDOM_TRIES_MAX {
+            let keys = self.databases[db].len();
+            if keys == 0 {
+                return None;
+            }
+            let rank = self.rng.below(keys as u64) as usize;
+            let index = self.databases[db].table_of_rank(rank);
+            let table = self.databases[db].table(index).expect("a rank is of a table");
+            let place = table.random(&mut self.rng);
+            if self.is_visible(place.entry()) {
+                return Some(place.entry().key().to_vec());
+            }
+            if self.role == ExpiryRole::Primary {
+                self.expire_lazily(db, index, place);
+            }
+        }
+        None
+    }
+
+    /// Removes all keys of a database, or of all of them. The memory is freed by
+    /// [`Slice::housekeep`].
+    pub fn flush(&mut self, db: Option<usize>) {
+        let range = db.map_or(0..self.databases.len(), |db| db..db + 1);
+        for db in range {
+            self.sweep_stop(db);
+            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
+            self.graveyard.bury_tables(old.into_tables());
+        }
+    }
+
+    /// Exchanges the keys of two databases.
+    pub fn swap_databases(&mut self, first: usize, second: usize) {
+        self.sweep_stop(first);
+        self.sweep_stop(second);
+        self.databases.swap(first, second);
+    }
+
+    /// The counters.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Sets the counters to zero.
+    pub fn reset_stats(&mut self) {
+        self.stats = Stats::default();
+    }
+
+    /// What the tables of a database take. O(slots).
+    pub fn table_info(&self, db: usize) -> TableInfo {
+        let mut sum = TableInfo::default();
+        let mut next = self.databases[db].next_occupied(0);
+        while let Some(index) = next {
+            sum.add(&self.databases[db].table(index).expect("it has keys").info());
+            next = self.databases[db].next_occupied(index + 1);
+        }
+        sum
+    }
+
+    /// Bytes of all entries and buckets, large values and the roots of databases not included.
+    pub fn heap_bytes(&self) -> usize {
+        self.tools.heap.used_bytes()
+    }
+
+    /// Looks at everything and asserts what must hold. O(keys), for tests.
+    pub fn check(&self) {
+        for database in &self.databases {
+            database.check();
+            let mut next = database.next_occupied(0);
+            while let Some(index) = next {
+                database.table(index).expect("it has keys").check(&self.tools);
+                next = database.next_occupied(index + 1);
+            }
+        }
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        self.flush(None);
+        self.graveyard.clear(&mut self.tools.heap);
+    }
+}

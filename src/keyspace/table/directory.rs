@@ -1,0 +1,317 @@
+#![allow(unsafe_code)]
+//! Where the buckets of one table lie: chunks of 32, found through up to two levels. Hot.
+//!
+//! ```text
+//!   buckets       root points at
+//!   0             nothing
+//!   1..=32        the chunk
+//!   ..=16,384     a segment: an array of up to 512 Refs, each with a chunk and its summary
+//!   more          an array of addresses of segments of 512 Refs
+//!
+//!   Ref, 16 bytes: address of the chunk | Tick: the earliest that one of its keys is due | 0
+//! ```
+//!
+//! Only the last chunk and the last array may be shorter than full, and how long they are follows
+//! from the number of buckets: a chunk takes the next of [`CHUNK_STEPS`] (each a size class), an
+//! array the next power of two. So no capacity is kept, and the most that one step moves is an
+//! array of addresses: 8 bytes for each 16,384 buckets (for 50M keys in one slot, 6 KiB).
+
+use super::bucket::{BUCKET_BYTES, Bucket};
+use super::heap::Heap;
+use crate::keyspace::tick::Tick;
+use std::ptr::NonNull;
+
+/// Buckets of a full chunk.
+pub const CHUNK_BUCKETS: u32 = 32;
+
+/// Chunks of a full segment.
+const SEGMENT_CHUNKS: u32 = 512;
+
+/// The lengths of a chunk, in buckets.
+const CHUNK_STEPS: [u32; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32];
+
+/// The shortest array.
+const ARRAY_MIN: u32 = 4;
+
+const _: () = assert!(size_of::<Ref>() == 16);
+const _: () = assert!(CHUNK_STEPS[CHUNK_STEPS.len() - 1] == CHUNK_BUCKETS);
+const _: () = assert!(SEGMENT_CHUNKS.is_power_of_two() && CHUNK_BUCKETS.is_power_of_two());
+
+/// A chunk and the earliest tick in which one of its keys is due (a lower bound).
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+struct Ref {
+    chunk: *mut u8,
+    earliest: Tick,
+    spare: u32,
+}
+
+/// The buckets of one table.
+#[derive(Debug)]
+pub struct Directory {
+    root: *mut u8,
+    buckets: u32,
+}
+
+/// How many buckets the last chunk has room for when it holds `len`.
+pub fn chunk_room(len: u32) -> u32 {
+    assert!(0 < len && len <= CHUNK_BUCKETS);
+    CHUNK_STEPS[CHUNK_STEPS.partition_point(|&step| step < len)]
+}
+
+/// How many items an array has room for when it holds `len`.
+fn array_room(len: u32) -> u32 {
+    len.next_power_of_two().max(ARRAY_MIN)
+}
+
+impl Directory {
+    /// No buckets.
+    pub const EMPTY: Directory = Directory { root: std::ptr::null_mut(), buckets: 0 };
+
+    /// How many buckets there are.
+    #[inline]
+    pub fn len(&self) -> u32 {
+        self.buckets
+    }
+
+    /// How many chunks there are.
+    #[inline]
+    pub fn chunks(&self) -> u32 {
+        self.buckets.div_ceil(CHUNK_BUCKETS)
+    }
+
+    /// Whether one more bucket fits without an allocation.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        let last = self.buckets % CHUNK_BUCKETS;
+        last != 0 && chunk_room(last) > last
+    }
+
+    /// Where a bucket lies.
+    #[inline]
+    pub fn bucket(&self, number: u32) -> *mut Bucket {
+        debug_assert!(number < self.buckets);
+        if self.buckets <= CHUNK_BUCKETS {
+            // SAFETY: the root is a chunk of that many buckets.
+            return unsafe { self.root.cast::<Bucket>().add(number as usize) };
+        }
+        let chunk = self.reference(number / CHUNK_BUCKETS);
+        // SAFETY: the chunk has at least as many buckets as are in use of it.
+        unsafe { (*chunk).chunk.cast::<Bucket>().add((number % CHUNK_BUCKETS) as usize) }
+    }
+
+    /// The Ref of a chunk; there are none when there is one chunk only.
+    #[inline]
+    fn reference(&self, chunk: u32) -> *mut Ref {
+        let chunks = self.chunks();
+        debug_assert!(1 < chunks && chunk < chunks);
+        if chunks <= SEGMENT_CHUNKS {
+            // SAFETY: the root is a segment with a Ref for each chunk.
+            return unsafe { self.root.cast::<Ref>().add(chunk as usize) };
+        }
+        let (segment, place) = (chunk / SEGMENT_CHUNKS, chunk % SEGMENT_CHUNKS);
+        // SAFETY: the root is an array of segments, all but the last of them full.
+        unsafe { (*self.root.cast::<*mut Ref>().add(segment as usize)).add(place as usize) }
+    }
+
+    /// The summary of a chunk; none if there is only one, whose summary the table keeps.
+    pub fn earliest(&self, chunk: u32) -> Option<Tick> {
+        // SAFETY: the Ref of a chunk that is there.
+        (self.chunks() > 1).then(|| unsafe { (*self.reference(chunk)).earliest })
+    }
+
+    /// Sets the summary of a chunk, if there are several.
+    pub fn put_earliest(&mut self, chunk: u32, earliest: Tick) {
+        if self.chunks() > 1 {
+            // SAFETY: the Ref of a chunk that is there.
+            unsafe { (*self.reference(chunk)).earliest = earliest };
+        }
+    }
+
+    /// Adds an empty bucket at the end. `earliest` is the summary of the table, which becomes that
+    /// of the first chunk when a second one comes.
+    pub fn push(&mut self, heap: &mut Heap, earliest: Tick) {
+        assert!(self.buckets < u32::MAX / 2, "buckets are counted in 31 bits");
+        let used = self.buckets % CHUNK_BUCKETS;
+        if used == 0 {
+            let chunk = heap.alloc(chunk_room(1) as usize * BUCKET_BYTES);
+            self.push_chunk(heap, chunk.as_ptr(), earliest);
+        } else if chunk_room(used) == used {
+            self.resize_last(heap, used, used + 1);
+        }
+        self.buckets += 1;
+        // SAFETY: the bucket's memory is there, and nothing is in it.
+        unsafe { self.bucket(self.buckets - 1).write(Bucket::EMPTY) };
+    }
+
+    /// Removes the last bucket, which must be empty.
+    pub fn pop(&mut self, heap: &mut Heap) {
+        assert!(self.buckets > 0);
+        let used = (self.buckets - 1) % CHUNK_BUCKETS + 1;
+        if used == 1 {
+            self.pop_chunk(heap);
+        } else if chunk_room(used - 1) < chunk_room(used) {
+            self.resize_last(heap, used, used - 1);
+        }
+        self.buckets -= 1;
+    }
+
+    /// Moves the last chunk, of `old` buckets, to memory for `new`.
+    fn resize_last(&mut self, heap: &mut Heap, old: u32, new: u32) {
+        let bytes = |buckets: u32| chunk_room(buckets) as usize * BUCKET_BYTES;
+        let to = heap.alloc(bytes(new));
+        let from = if self.buckets <= CHUNK_BUCKETS {
+            std::mem::replace(&mut self.root, to.as_ptr())
+        } else {
+            let reference = self.reference(self.chunks() - 1);
+            // SAFETY: the Ref of the last chunk.
+            unsafe { std::mem::replace(&mut (*reference).chunk, to.as_ptr()) }
+        };
+        // SAFETY: both chunks have room for the shorter of the two lengths; the old one was
+        // allocated for `old` buckets and nobody points at it any more.
+        unsafe {
+            to.as_ptr().copy_from_nonoverlapping(from, old.min(new) as usize * BUCKET_BYTES);
+            heap.free(NonNull::new_unchecked(from), bytes(old));
+        }
+    }
+
+    /// Adds a chunk behind the last one, which is full.
+    fn push_chunk(&mut self, heap: &mut Heap, chunk: *mut u8, earliest: Tick) {
+        let chunks = self.chunks();
+        if chunks == 0 {
+            self.root = chunk;
+            return;
+        }
+        let new = Ref { chunk, earliest: Tick::NEVER, spare: 0 };
+        if chunks == 1 {
+            let first = Ref { chunk: self.root, earliest, spare: 0 };
+            let segment = heap.alloc(ARRAY_MIN as usize * size_of::<Ref>()).cast::<Ref>();
+            // SAFETY: the segment has room for at least two.
+            unsafe {
+                segment.write(first);
+                segment.add(1).write(new);
+            }
+            self.root = segment.as_ptr().cast();
+        } else if chunks < SEGMENT_CHUNKS {
+            self.root = array_push(heap, self.root.cast::<Ref>(), chunks, new).cast();
+        } else {
+            self.push_chunk_deep(heap, chunks, new);
+        }
+    }
+
+    /// The same when there is, or is to be, more than one segment.
+    fn push_chunk_deep(&mut self, heap: &mut Heap, chunks: u32, new: Ref) {
+        let place = chunks % SEGMENT_CHUNKS;
+        if chunks == SEGMENT_CHUNKS {
+            let array = heap.alloc(ARRAY_MIN as usize * size_of::<*mut Ref>()).cast();
+            // SAFETY: the array has room for at least one.
+            unsafe { array.write(self.root.cast::<Ref>()) };
+            self.root = array.as_ptr().cast();
+        }
+        if place == 0 {
+            let segment = heap.alloc(SEGMENT_CHUNKS as usize * size_of::<Ref>()).cast::<Ref>();
+            // SAFETY: the segment has room for a full one.
+            unsafe { segment.write(new) };
+            let segments = chunks / SEGMENT_CHUNKS;
+            let array = self.root.cast::<*mut Ref>();
+            self.root = array_push(heap, array, segments, segment.as_ptr()).cast();
+        } else {
+            // SAFETY: the last segment is there, and has room for a full one.
+            unsafe {
+                let segment = *self.root.cast::<*mut Ref>().add((chunks / SEGMENT_CHUNKS) as usize);
+                segment.add(place as usize).write(new);
+            }
+        }
+    }
+
+    /// Removes the last chunk, which has one bucket.
+    fn pop_chunk(&mut self, heap: &mut Heap) {
+        let chunks = self.chunks();
+        let chunk = self.bucket(self.buckets - 1).cast::<u8>();
+        // SAFETY: the chunk was allocated for one bucket, and what points at it goes next.
+        unsafe { heap.free(NonNull::new_unchecked(chunk), chunk_room(1) as usize * BUCKET_BYTES) };
+        if chunks == 1 {
+            self.root = std::ptr::null_mut();
+        } else if chunks == 2 {
+            // SAFETY: the root is a segment of two; the first chunk takes its place.
+            unsafe {
+                let first = (*self.root.cast::<Ref>()).chunk;
+                array_free(heap, self.root.cast::<Ref>(), 2);
+                self.root = first;
+            }
+        } else if chunks <= SEGMENT_CHUNKS {
+            self.root = array_pop(heap, self.root.cast::<Ref>(), chunks).cast();
+        } else if chunks % SEGMENT_CHUNKS == 1 {
+            let segments = chunks.div_ceil(SEGMENT_CHUNKS);
+            let array = self.root.cast::<*mut Ref>();
+            // SAFETY: the last segment holds only the chunk that goes. When one segment is left,
+            // it is full and takes the place of the array.
+            unsafe {
+                let last = *array.add(segments as usize - 1);
+                array_free(heap, last, SEGMENT_CHUNKS);
+                if segments == 2 {
+                    self.root = (*array).cast();
+                    array_free(heap, array, 2);
+                } else {
+                    self.root = array_pop(heap, array, segments).cast();
+                }
+            }
+        }
+    }
+
+    /// Bytes of the arrays that lead to the chunks.
+    pub fn array_bytes(&self) -> usize {
+        let chunks = self.chunks();
+        let bytes = |items: u32, item: usize| Heap::class(items as usize * item);
+        match chunks {
+            0 | 1 => 0,
+            2..=SEGMENT_CHUNKS => bytes(array_room(chunks), size_of::<Ref>()),
+            _ => {
+                let segments = chunks.div_ceil(SEGMENT_CHUNKS);
+                segments as usize * bytes(SEGMENT_CHUNKS, size_of::<Ref>())
+                    + bytes(array_room(segments), size_of::<*mut Ref>())
+            }
+        }
+    }
+
+    /// Bytes of the chunks.
+    pub fn chunk_bytes(&self) -> usize {
+        if self.buckets == 0 {
+            return 0;
+        }
+        let last = (self.buckets - 1) % CHUNK_BUCKETS + 1;
+        (self.buckets - last + chunk_room(last)) as usize * BUCKET_BYTES
+    }
+}
+
+/// Appends to an array of `len` items that is as long as [`array_room`] says.
+fn array_push<T: Copy>(heap: &mut Heap, array: *mut T, len: u32, item: T) -> *mut T {
+    let (old, new) = (array_room(len), array_room(len + 1));
+    let array = if old == new { array } else { array_move(heap, array, len, new) };
+    // SAFETY: the array has room for one more.
+    unsafe { array.add(len as usize).write(item) };
+    array
+}
+
+/// Drops the last of `len` items, of which at least one must be left.
+fn array_pop<T: Copy>(heap: &mut Heap, array: *mut T, len: u32) -> *mut T {
+    let (old, new) = (array_room(len), array_room(len - 1));
+    if old == new { array } else { array_move(heap, array, len, new) }
+}
+
+/// Moves an array to memory for `room` items.
+fn array_move<T: Copy>(heap: &mut Heap, array: *mut T, len: u32, room: u32) -> *mut T {
+    let to = heap.alloc(room as usize * size_of::<T>()).cast::<T>();
+    // SAFETY: both arrays have room for what is copied.
+    unsafe { to.as_ptr().copy_from_nonoverlapping(array, len.min(room) as usize) };
+    array_free(heap, array, len);
+    to.as_ptr()
+}
+
+/// Frees an array of `len` items that is as long as [`array_room`] says.
+fn array_free<T>(heap: &mut Heap, array: *mut T, len: u32) {
+    let bytes = array_room(len) as usize * size_of::<T>();
+    let array = NonNull::new(array).expect("an array is there").cast();
+    // SAFETY: it was allocated with that size, and nobody points at it any more.
+    unsafe { heap.free(array, bytes) }
+}

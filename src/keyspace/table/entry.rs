@@ -1,0 +1,593 @@
+#![allow(unsafe_code)]
+//! One key with its expiry and, if it is small, its value, in one block. Hot.
+//!
+//! ```text
+//!   byte   0        kind (low 4 bits) and flags
+//!          1..4     access clock, 24 bits, little endian
+//!          4..12    expiry, Unix milliseconds                  if EXPIRY
+//!          + 1 | 4  length of the key                          4 if WIDE_KEY
+//!          + 0|1|4  length of the value                        none unless INLINE; 4 if WIDE_VALUE
+//!          + n      the key
+//!          + n      the value: an i64 | the bytes | a pointer to a boxed `Bytes`
+//!
+//!   flags  0x10 EXPIRY  0x20 WIDE_KEY  0x40 WIDE_VALUE  0x80 EDITED (changed in place: `raw`)
+//!   kinds  0 INT  1 INLINE  2 LARGE  3..15 free for the other types (a pointer, as LARGE)
+//! ```
+//!
+//! SET key:000042 "sixteen bytes..." PXAT 1704067200256 is, 40 bytes in all:
+//!
+//! ```text
+//!   11  00 00 00  00 f5 51 c2 8c 01 00 00  0a  10  "key:000042"  "sixteen bytes..."
+//! ```
+//!
+//! The fields are not aligned. The block's size is always the class of what it holds, so neither
+//! a size nor a capacity is kept. An [`Entry`] is made by [`Entry::new`], then lies in exactly one
+//! bucket or in one variable, and ends in [`Entry::free`]: so whoever holds one may read it.
+
+use super::heap::Heap;
+use crate::value::string::{INLINE_BYTES_MAX, Str, large_grown};
+use bytes::Bytes;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+const KIND_MASK: u8 = 0x0f;
+const INT: u8 = 0;
+const INLINE: u8 = 1;
+const LARGE: u8 = 2;
+
+const EXPIRY: u8 = 0x10;
+const WIDE_KEY: u8 = 0x20;
+const WIDE_VALUE: u8 = 0x40;
+const EDITED: u8 = 0x80;
+
+/// Bytes before the expiry.
+const HEADER_BYTES: usize = 4;
+
+/// Bytes of an expiry, of an integer and of a pointer.
+const FIELD_BYTES: usize = 8;
+
+/// The most that a narrow length can say.
+const NARROW_MAX: usize = 255;
+
+const _: () = assert!(INT < INLINE && INLINE < LARGE && LARGE <= KIND_MASK);
+const _: () = assert!(KIND_MASK & (EXPIRY | WIDE_KEY | WIDE_VALUE | EDITED) == 0);
+const _: () = assert!(KIND_MASK ^ EXPIRY ^ WIDE_KEY ^ WIDE_VALUE ^ EDITED == 0xff);
+const _: () = assert!(size_of::<Entry>() == FIELD_BYTES && size_of::<*mut Bytes>() == FIELD_BYTES);
+// The sizes that the memory bars are made of: a key of 10 bytes with 16 bytes, with an expiry
+// too, with 64 bytes, and with an integer.
+const _: () = assert!(size_for(10, Some(16), false) == 32);
+const _: () = assert!(size_for(10, Some(16), true) == 40);
+const _: () = assert!(size_for(10, Some(64), false) == 80);
+const _: () = assert!(size_for(10, None, false) == 23);
+
+/// What type of value a key has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A string.
+    String,
+}
+
+/// The value of an entry that is to be made.
+#[derive(Debug)]
+pub enum Payload<'v> {
+    /// An integer.
+    Int(i64),
+    /// At most [`INLINE_BYTES_MAX`] bytes, given in two parts.
+    Inline(&'v [u8], &'v [u8]),
+    /// A value apart.
+    Large(Box<Bytes>),
+}
+
+/// What [`Entry::new`] makes an entry of.
+#[derive(Debug)]
+pub struct Draft<'v> {
+    /// The key.
+    pub key: &'v [u8],
+    /// The value.
+    pub payload: Payload<'v>,
+    /// When it expires, Unix milliseconds.
+    pub expiry: Option<u64>,
+    /// The access clock.
+    pub clock: u32,
+    /// Whether the value was changed in place before.
+    pub is_edited: bool,
+}
+
+/// Bytes of an entry; `inline` is the length of an inline value, none for the other kinds.
+const fn size_for(key_len: usize, inline: Option<usize>, has_expiry: bool) -> usize {
+    let expiry = if has_expiry { FIELD_BYTES } else { 0 };
+    let value = match inline {
+        None => FIELD_BYTES,
+        Some(len) => len_bytes(len) + len,
+    };
+    HEADER_BYTES + expiry + len_bytes(key_len) + key_len + value
+}
+
+/// Bytes that a length takes.
+const fn len_bytes(len: usize) -> usize {
+    if len <= NARROW_MAX { 1 } else { 4 }
+}
+
+impl Draft<'_> {
+    /// Bytes of the entry.
+    #[inline]
+    pub fn size(&self) -> usize {
+        size_for(self.key.len(), self.inline_len(), self.expiry.is_some())
+    }
+
+    #[inline]
+    fn inline_len(&self) -> Option<usize> {
+        match &self.payload {
+            Payload::Inline(first, second) => Some(first.len() + second.len()),
+            Payload::Int(_) | Payload::Large(_) => None,
+        }
+    }
+
+    #[inline]
+    fn head(&self) -> u8 {
+        let kind = match &self.payload {
+            Payload::Int(_) => INT,
+            Payload::Inline(..) => INLINE,
+            Payload::Large(_) => LARGE,
+        };
+        let wide_value = self.inline_len().is_some_and(|len| len > NARROW_MAX);
+        kind | if self.expiry.is_some() { EXPIRY } else { 0 }
+            | if self.key.len() > NARROW_MAX { WIDE_KEY } else { 0 }
+            | if wide_value { WIDE_VALUE } else { 0 }
+            | if self.is_edited { EDITED } else { 0 }
+    }
+
+    /// Writes the entry to `block`, which has at least [`Draft::size`] bytes and overlaps neither
+    /// the key nor the value.
+    #[inline]
+    fn write(self, block: NonNull<u8>) -> Entry {
+        let (head, inline_len) = (self.head(), self.inline_len());
+        let clock = self.clock.to_le_bytes();
+        let mut pen = Pen { at: block.as_ptr() };
+        pen.bytes(&[head, clock[0], clock[1], clock[2]]);
+        if let Some(at) = self.expiry {
+            pen.bytes(&at.to_le_bytes());
+        }
+        pen.len(self.key.len());
+        if let Some(len) = inline_len {
+            assert!(len <= INLINE_BYTES_MAX, "a longer value is kept apart");
+            pen.len(len);
+        }
+        pen.bytes(self.key);
+        match self.payload {
+            Payload::Int(number) => pen.bytes(&number.to_le_bytes()),
+            Payload::Inline(first, second) => {
+                pen.bytes(first);
+                pen.bytes(second);
+            }
+            Payload::Large(large) => {
+                let pointer = Box::into_raw(large).expose_provenance() as u64;
+                pen.bytes(&pointer.to_le_bytes());
+            }
+        }
+        Entry(block)
+    }
+}
+
+/// Writes fields one behind the other.
+struct Pen {
+    at: *mut u8,
+}
+
+impl Pen {
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        // SAFETY: the block has room for all fields of the draft that it was sized for, and is
+        // not among the draft's sources.
+        unsafe {
+            self.at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
+            self.at = self.at.add(bytes.len());
+        }
+    }
+
+    #[inline]
+    fn len(&mut self, len: usize) {
+        match len_bytes(len) {
+            1 => self.bytes(&[len as u8]),
+            _ => self.bytes(&u32::try_from(len).expect("a length is below 4 GiB").to_le_bytes()),
+        }
+    }
+}
+
+/// Whether two texts of the same length are equal; those of 8 to 16 bytes without a call.
+#[inline]
+fn is_same(first: &[u8], second: &[u8]) -> bool {
+    if first.len() <= 16
+        && let (Some(first_head), Some(first_tail)) = (first.first_chunk(), first.last_chunk())
+        && let (Some(second_head), Some(second_tail)) = (second.first_chunk(), second.last_chunk())
+    {
+        let head = u64::from_ne_bytes(*first_head) ^ u64::from_ne_bytes(*second_head);
+        let tail = u64::from_ne_bytes(*first_tail) ^ u64::from_ne_bytes(*second_tail);
+        return head | tail == 0;
+    }
+    first == second
+}
+
+/// Where the fields of an entry lie, in bytes from its start.
+#[derive(Clone, Copy)]
+struct Shape {
+    key_at: usize,
+    key_len: usize,
+    value_at: usize,
+    value_len: usize,
+}
+
+/// A pointer to a live entry, see above.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry(NonNull<u8>);
+
+impl Entry {
+    /// Makes an entry.
+    #[inline]
+    pub fn new(heap: &mut Heap, draft: Draft<'_>) -> Entry {
+        let block = heap.alloc(draft.size());
+        draft.write(block)
+    }
+
+    /// Makes this entry anew in its own block if the draft's size is of the same class, or else
+    /// gives the draft back. The key and the value must not be this entry's own. A large value
+    /// must have been taken out before.
+    #[inline]
+    pub fn rewrite<'v>(self, draft: Draft<'v>) -> Result<(), Draft<'v>> {
+        if Heap::class(draft.size()) != Heap::class(self.size()) {
+            return Err(draft);
+        }
+        draft.write(self.0);
+        Ok(())
+    }
+
+    /// Frees the entry's block; a large value must have been taken out before.
+    #[inline]
+    pub fn free(self, heap: &mut Heap) {
+        let size = self.size();
+        // SAFETY: the block was allocated for a size of this class, and nobody reads it after.
+        unsafe { heap.free(self.0, size) }
+    }
+
+    /// The entry at an address that [`Entry::address`] gave.
+    #[inline]
+    pub fn at(address: u64) -> Entry {
+        let pointer = std::ptr::with_exposed_provenance_mut::<u8>(address as usize);
+        Entry(NonNull::new(pointer).expect("an entry has an address"))
+    }
+
+    /// The block's address.
+    #[inline]
+    pub fn address(self) -> u64 {
+        self.0.as_ptr().expose_provenance() as u64
+    }
+
+    #[inline]
+    fn byte(self, at: usize) -> u8 {
+        // SAFETY: only called with offsets of fields that the head says are there.
+        unsafe { self.0.as_ptr().add(at).read() }
+    }
+
+    #[inline]
+    fn u32_at(self, at: usize) -> u32 {
+        // SAFETY: only called with offsets of fields that the head says are there.
+        u32::from_le(unsafe { self.0.as_ptr().add(at).cast::<u32>().read_unaligned() })
+    }
+
+    #[inline]
+    fn u64_at(self, at: usize) -> u64 {
+        // SAFETY: only called with offsets of fields that the head says are there.
+        u64::from_le(unsafe { self.0.as_ptr().add(at).cast::<u64>().read_unaligned() })
+    }
+
+    #[inline]
+    fn put(self, at: usize, bytes: &[u8]) {
+        // SAFETY: only called for fields that the head says are there, by whoever may write.
+        unsafe { self.0.as_ptr().add(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
+    }
+
+    #[inline]
+    fn head(self) -> u8 {
+        self.byte(0)
+    }
+
+    #[inline]
+    fn shape(self) -> Shape {
+        let head = self.head();
+        let mut at = HEADER_BYTES + if head & EXPIRY != 0 { FIELD_BYTES } else { 0 };
+        let key_len = if head & WIDE_KEY == 0 {
+            at += 1;
+            usize::from(self.byte(at - 1))
+        } else {
+            at += 4;
+            self.u32_at(at - 4) as usize
+        };
+        let value_len = if head & KIND_MASK != INLINE {
+            FIELD_BYTES
+        } else if head & WIDE_VALUE == 0 {
+            at += 1;
+            usize::from(self.byte(at - 1))
+        } else {
+            at += 4;
+            self.u32_at(at - 4) as usize
+        };
+        Shape { key_at: at, key_len, value_at: at + key_len, value_len }
+    }
+
+    #[inline]
+    fn slice<'a>(self, at: usize, len: usize) -> &'a [u8] {
+        // SAFETY: only called with the bounds of a field; the callers tie the lifetime.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(at), len) }
+    }
+
+    /// Bytes of the entry, not rounded up.
+    #[inline]
+    pub fn size(self) -> usize {
+        let shape = self.shape();
+        shape.value_at + shape.value_len
+    }
+
+    /// Whether this is the entry of `key`.
+    #[inline]
+    pub fn is_key(self, key: &[u8]) -> bool {
+        let shape = self.shape();
+        shape.key_len == key.len() && is_same(self.slice(shape.key_at, shape.key_len), key)
+    }
+
+    /// The key; must not be used when the entry is changed or freed.
+    #[inline]
+    pub fn key<'a>(self) -> &'a [u8] {
+        let shape = self.shape();
+        self.slice(shape.key_at, shape.key_len)
+    }
+
+    /// When the key expires, Unix milliseconds.
+    #[inline]
+    pub fn expiry(self) -> Option<u64> {
+        (self.head() & EXPIRY != 0).then(|| self.u64_at(HEADER_BYTES))
+    }
+
+    /// Overwrites the expiry of an entry that has one.
+    pub fn put_expiry(self, at: u64) {
+        assert!(self.head() & EXPIRY != 0, "an entry without an expiry has no room for one");
+        self.put(HEADER_BYTES, &at.to_le_bytes());
+    }
+
+    /// The access clock, 24 bits.
+    #[inline]
+    pub fn clock(self) -> u32 {
+        self.u32_at(0) >> 8
+    }
+
+    /// Sets the access clock; leaves the memory alone if that is what it shows.
+    #[inline]
+    pub fn put_clock(self, clock: u32) {
+        if self.clock() != clock {
+            self.put(1, &clock.to_le_bytes()[..3]);
+        }
+    }
+
+    /// Whether the value was changed in place.
+    #[inline]
+    pub fn is_edited(self) -> bool {
+        self.head() & EDITED != 0
+    }
+
+    /// Says that the value was changed in place.
+    pub fn mark_edited(self) {
+        self.put(0, &[self.head() | EDITED]);
+    }
+
+    /// The type of the value.
+    pub fn kind(self) -> Kind {
+        match self.head() & KIND_MASK {
+            INT | INLINE | LARGE => Kind::String,
+            other => unreachable!("kind {other} of an entry"),
+        }
+    }
+
+    /// The value, if it is a string; must not be used when the entry is changed or freed.
+    #[inline]
+    pub fn string<'a>(self) -> Option<Str<'a>> {
+        let shape = self.shape();
+        match self.head() & KIND_MASK {
+            INT => Some(Str::Int(self.u64_at(shape.value_at) as i64)),
+            INLINE => Some(Str::Bytes(self.slice(shape.value_at, shape.value_len))),
+            // SAFETY: the pointer is of a box that this entry owns.
+            LARGE => Some(Str::Large(unsafe { &*self.large_pointer() })),
+            _ => None,
+        }
+    }
+
+    /// Overwrites the value of an integer; false for the other kinds.
+    #[inline]
+    pub fn put_int(self, number: i64) -> bool {
+        let is_int = self.head() & KIND_MASK == INT;
+        if is_int {
+            self.put(self.shape().value_at, &number.to_le_bytes());
+        }
+        is_int
+    }
+
+    /// Whether the value is apart.
+    #[inline]
+    pub fn is_large(self) -> bool {
+        self.head() & KIND_MASK == LARGE
+    }
+
+    fn large_pointer(self) -> *mut Bytes {
+        assert!(self.is_large(), "only a large value is behind a pointer");
+        let address = self.u64_at(self.shape().value_at) as usize;
+        std::ptr::with_exposed_provenance_mut(address)
+    }
+
+    /// Takes the large value out. The entry is an integer after, fit to be freed or rewritten.
+    pub fn take_large(self) -> Box<Bytes> {
+        let pointer = self.large_pointer();
+        self.put(0, &[self.head() & !KIND_MASK | INT]);
+        self.put_int(0);
+        // SAFETY: the entry owned the box, and has just ceased to.
+        unsafe { Box::from_raw(pointer) }
+    }
+
+    /// Makes a large value longer by `tail` and then zeros, to `len` bytes in all, and gives its
+    /// bytes, to be changed in place. A value that a reply still holds is copied first.
+    pub fn large_mut<'a>(self, tail: &[u8], len: usize) -> &'a mut [u8] {
+        // SAFETY: the entry owns the box; nobody else may use it while the entry is changed.
+        let large = unsafe { &mut *self.large_pointer() };
+        let mut buffer = large_grown(std::mem::take(large), tail, len);
+        let start = buffer.as_mut_ptr();
+        *large = buffer.freeze();
+        assert_eq!(large.as_ptr(), start.cast_const(), "freezing moves nothing");
+        // SAFETY: the buffer is owned by this entry alone, and only read through `large`, which
+        // nobody may use as long as the caller uses these bytes.
+        unsafe { std::slice::from_raw_parts_mut(start, len) }
+    }
+
+    /// Makes an inline value longer by `tail` and then zeros, to `len` bytes in all, if the block
+    /// has room for it.
+    pub fn extend(self, tail: &[u8], len: usize) -> bool {
+        let (head, shape) = (self.head(), self.shape());
+        if head & KIND_MASK != INLINE || len > INLINE_BYTES_MAX {
+            return false;
+        }
+        let old_len = shape.value_len;
+        assert!(old_len + tail.len() <= len, "a value is only made longer here");
+        let same_width = len_bytes(len) == len_bytes(old_len);
+        let size = shape.value_at + len;
+        if !same_width || Heap::class(size) != Heap::class(shape.value_at + old_len) {
+            return false;
+        }
+        self.put(shape.value_at + old_len, tail);
+        // SAFETY: the block is as large as its class, which is that of the new size too.
+        unsafe {
+            let end = self.0.as_ptr().add(shape.value_at + old_len + tail.len());
+            end.write_bytes(0, len - old_len - tail.len());
+        }
+        let len_at = shape.key_at - len_bytes(len);
+        self.put(len_at, &(len as u32).to_le_bytes()[..len_bytes(len)]);
+        true
+    }
+
+    /// The bytes of an inline value, to be changed in place.
+    pub fn inline_mut<'a>(self) -> Option<&'a mut [u8]> {
+        let shape = self.shape();
+        (self.head() & KIND_MASK == INLINE).then(|| {
+            // SAFETY: the bounds of the value; the caller alone may use the entry.
+            unsafe {
+                let start = self.0.as_ptr().add(shape.value_at);
+                std::slice::from_raw_parts_mut(start, shape.value_len)
+            }
+        })
+    }
+}
+
+/// A live entry that is only looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    entry: Entry,
+    life: PhantomData<&'a [u8]>,
+}
+
+impl<'a> View<'a> {
+    /// A view of an entry, which nobody may change in the meantime.
+    #[inline]
+    pub(in crate::keyspace) fn new(entry: Entry) -> View<'a> {
+        View { entry, life: PhantomData }
+    }
+
+    /// The key.
+    pub fn key(&self) -> &'a [u8] {
+        self.entry.key()
+    }
+
+    /// The type of the value.
+    pub fn kind(&self) -> Kind {
+        self.entry.kind()
+    }
+
+    /// The value, if it is a string.
+    #[inline]
+    pub fn string(&self) -> Option<Str<'a>> {
+        self.entry.string()
+    }
+
+    /// When the key expires, Unix milliseconds.
+    #[inline]
+    pub fn expiry(&self) -> Option<u64> {
+        self.entry.expiry()
+    }
+
+    /// The access clock: Unix seconds of the last use, modulo 2^24.
+    pub fn access_clock(&self) -> u32 {
+        self.entry.clock()
+    }
+
+    /// Whether the value was changed in place since it was set.
+    pub fn is_edited(&self) -> bool {
+        self.entry.is_edited()
+    }
+
+    /// Bytes of the key's entry and of its value, in whole blocks.
+    pub fn memory_bytes(&self) -> usize {
+        let apart = match self.entry.is_large().then(|| self.entry.string()) {
+            Some(Some(Str::Large(bytes))) => Heap::class(bytes.len()) + size_of::<Bytes>(),
+            _ => 0,
+        };
+        Heap::class(self.entry.size()) + apart
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of(draft: Draft<'_>) -> Vec<u8> {
+        let mut heap = Heap::default();
+        let entry = Entry::new(&mut heap, draft);
+        let bytes = entry.slice(0, entry.size()).to_vec();
+        if entry.is_large() {
+            assert_eq!(entry.take_large().len(), 5_000);
+        }
+        entry.free(&mut heap);
+        assert_eq!(heap.used_bytes(), 0);
+        bytes
+    }
+
+    fn draft<'v>(key: &'v [u8], payload: Payload<'v>, expiry: Option<u64>) -> Draft<'v> {
+        Draft { key, payload, expiry, clock: 0, is_edited: false }
+    }
+
+    #[test]
+    fn the_layout_is_frozen() {
+        let value = Payload::Inline(b"sixteen ", b"bytes...");
+        let bytes = bytes_of(draft(b"key:000042", value, Some(1_704_067_200_256)));
+        let mut expected = b"\x11\0\0\0\0\xf5\x51\xc2\x8c\x01\0\0\x0a\x10".to_vec();
+        expected.extend_from_slice(b"key:000042sixteen bytes...");
+        assert_eq!((&bytes, bytes.len()), (&expected, 40));
+        let clocked = Draft { clock: 0x01_0203, ..draft(b"k", Payload::Int(-2), None) };
+        let expected = b"\x00\x03\x02\x01\x01k\xfe\xff\xff\xff\xff\xff\xff\xff";
+        assert_eq!(bytes_of(clocked), expected);
+        let (key, value) = ([b'k'; 256], [b'v'; 257]);
+        let edited = draft(&key, Payload::Inline(&value, b""), None);
+        let bytes = bytes_of(Draft { is_edited: true, ..edited });
+        assert_eq!(&bytes[..12], b"\xe1\0\0\0\x00\x01\0\0\x01\x01\0\0");
+        assert_eq!(bytes.len(), 12 + 256 + 257);
+        let large = Payload::Large(Box::new(Bytes::from(vec![1; 5_000])));
+        let bytes = bytes_of(draft(b"k", large, None));
+        assert_eq!((bytes[0], bytes.len()), (LARGE, 4 + 1 + 1 + 8));
+    }
+
+    #[test]
+    fn texts_of_any_length_are_compared() {
+        let text: Vec<u8> = (0..40).collect();
+        for len in 0..text.len() {
+            assert!(is_same(&text[..len], &text.clone()[..len]));
+            for at in 0..len {
+                let mut other = text[..len].to_vec();
+                other[at] ^= 0x80;
+                assert!(!is_same(&text[..len], &other));
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+#![allow(unsafe_code)]
+//! Memory for entries and buckets: small blocks of the slab, others of the allocator. Hot.
+
+use super::slab::{SLAB_BYTES_MAX, Slab, block_bytes};
+use crate::base::alloc::class_bytes;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::NonNull;
+
+/// A page of the system, or a multiple of one.
+const PAGE_BYTES: usize = 4096;
+
+/// Where the blocks of one slice come from.
+#[derive(Debug, Default)]
+pub struct Heap {
+    slab: Slab,
+    /// Bytes in blocks that are in use.
+    used_bytes: usize,
+}
+
+impl Heap {
+    /// The bytes that a block of `size` bytes takes.
+    #[inline]
+    pub fn class(size: usize) -> usize {
+        if size <= SLAB_BYTES_MAX { block_bytes(size) } else { class_bytes(size) }
+    }
+
+    /// A block of at least `size` bytes, of unknown content, aligned to 8.
+    #[inline]
+    pub fn alloc(&mut self, size: usize) -> NonNull<u8> {
+        self.used_bytes += Heap::class(size);
+        if size <= SLAB_BYTES_MAX {
+            return self.slab.alloc(size);
+        }
+        let layout = layout_of(size);
+        // SAFETY: the layout is not empty.
+        let block = unsafe { alloc(layout) };
+        NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    ///
+    /// The block came from this heap for a size of the same class and is not used any more.
+    #[inline]
+    pub unsafe fn free(&mut self, block: NonNull<u8>, size: usize) {
+        self.used_bytes -= Heap::class(size);
+        // SAFETY: the caller's contract; the size tells where the block came from.
+        unsafe {
+            if size <= SLAB_BYTES_MAX {
+                self.slab.free(block);
+            } else {
+                dealloc(block.as_ptr(), layout_of(size));
+            }
+        }
+    }
+
+    /// Bytes in blocks that are in use.
+    pub fn used_bytes(&self) -> usize {
+        self.used_bytes
+    }
+}
+
+// SAFETY: a heap owns what it points at.
+unsafe impl Send for Heap {}
+
+/// Blocks are asked for by class, so that all of a block may be used.
+#[inline]
+fn layout_of(size: usize) -> Layout {
+    Layout::from_size_align(class_bytes(size), 8).expect("a block is smaller than the memory")
+}
+
+/// Gives the whole pages among `bytes` back to the system, while the block that they are of stays
+/// in use: freeing that is quick then. What the bytes are after that is not known.
+pub fn give_back(bytes: &mut [u8]) {
+    let range = bytes.as_mut_ptr_range();
+    let start = range.start.addr().next_multiple_of(PAGE_BYTES);
+    let end = range.end.addr() & !(PAGE_BYTES - 1);
+    if start < end {
+        let at = bytes.as_mut_ptr().with_addr(start);
+        // SAFETY: the pages lie in a slice that the caller has to itself, and a byte of it may
+        // have any value. A failure changes nothing.
+        unsafe { libc::madvise(at.cast(), end - start, libc::MADV_DONTNEED) };
+    }
+}

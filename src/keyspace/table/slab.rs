@@ -1,0 +1,395 @@
+#![allow(unsafe_code)]
+//! Blocks of up to 1,792 bytes, packed into small pages. Hot.
+//!
+//! Up to 128 bytes there is a class every 8 bytes. The allocator's are multiples of 16, which would
+//! cost a key with an integer or an expiry 8 bytes. Above that the classes are the allocator's; but
+//! chunks of buckets change their class all the time as tables grow, and a few of them that stay
+//! behind would pin the allocator's large pages. What becomes free here serves any class.
+//!
+//! ```text
+//!   region, 1 MiB of the allocator's      its Region lies apart, boxed
+//!   |  |page 0      |page 1      | ...    pages lie at multiples of 16 KiB
+//!
+//!   page    0..64   header: its region, neighbours in a list, class, free and used blocks
+//!           64..    blocks of one size; a free one starts with the u16 link to the next:
+//!                   its offset in the page divided by 8, 0 = none
+//!
+//!   a page is   fresh     behind its region's mark, never touched
+//!               free      in the list of free pages; no block in use
+//!               partial   in the list of its class: blocks in use and free ones
+//!               full      in no list
+//! ```
+//!
+//! A region whose pages are all free goes back, unless few other pages are left.
+
+use crate::base::alloc::class_bytes;
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::ptr::{NonNull, null_mut};
+
+/// The largest block.
+pub const SLAB_BYTES_MAX: usize = 1792;
+
+/// The largest block of those that differ by [`STEP`].
+const FINE_BYTES_MAX: usize = 128;
+
+/// The smallest block, and by how much the others differ.
+const BLOCK_BYTES_MIN: usize = 16;
+const STEP: usize = 8;
+
+const CLASSES: usize = class_of(SLAB_BYTES_MAX) + 1;
+const PAGE_BYTES: usize = 16 << 10;
+const HEADER_BYTES: usize = 64;
+const REGION_BYTES: usize = 1 << 20;
+
+/// Free pages that are kept rather than giving a region back.
+const SPARE_PAGES: usize = 16;
+
+/// What the allocator aligns a region to without waste.
+const REGION_LAYOUT: Layout = match Layout::from_size_align(REGION_BYTES, 4096) {
+    Ok(layout) => layout,
+    Err(_) => panic!("the size is a multiple of the alignment"),
+};
+
+const _: () = assert!(size_of::<Page>() <= HEADER_BYTES);
+const _: () = assert!(PAGE_BYTES / STEP <= u16::MAX as usize + 1);
+
+struct Region {
+    base: *mut u8,
+    /// The first fresh page, and the end of the last one.
+    fresh: *mut u8,
+    end: *mut u8,
+    /// Pages that are partial or full.
+    used_pages: usize,
+    /// Its number among the regions.
+    number: usize,
+}
+
+#[repr(C)]
+struct Page {
+    region: *mut Region,
+    prev: *mut Page,
+    next: *mut Page,
+    /// The first block of the list of free ones, and the first that was never used: links.
+    free: u16,
+    fresh: u16,
+    /// Blocks in use.
+    used: u16,
+    /// Bytes of a block, divided by [`STEP`].
+    stride: u16,
+    class: u8,
+}
+
+/// Pages of small blocks.
+#[derive(Debug)]
+pub struct Slab {
+    partial: [*mut Page; CLASSES],
+    free: *mut Page,
+    free_pages: usize,
+    regions: Vec<*mut Region>,
+}
+
+impl Default for Slab {
+    fn default() -> Slab {
+        Slab {
+            partial: [null_mut(); CLASSES],
+            free: null_mut(),
+            free_pages: 0,
+            regions: Vec::new(),
+        }
+    }
+}
+
+/// The bytes of a block for `size` bytes, at most [`SLAB_BYTES_MAX`].
+#[inline]
+pub const fn block_bytes(size: usize) -> usize {
+    if size <= BLOCK_BYTES_MIN {
+        BLOCK_BYTES_MIN
+    } else if size <= FINE_BYTES_MAX {
+        (size + STEP - 1) & !(STEP - 1)
+    } else {
+        class_bytes(size)
+    }
+}
+
+/// The number of the class of blocks of so many bytes: the steps, then 4 for each power of two.
+#[inline]
+const fn class_of(bytes: usize) -> usize {
+    if bytes <= FINE_BYTES_MAX {
+        return bytes / STEP;
+    }
+    let power = (bytes - 1).ilog2() as usize;
+    let quarter = ((bytes - 1) >> (power - 2)) & 3;
+    FINE_BYTES_MAX / STEP + 1 + (power - FINE_BYTES_MAX.ilog2() as usize) * 4 + quarter
+}
+
+impl Page {
+    /// The link just behind the last block that fits.
+    #[inline]
+    fn end(&self) -> usize {
+        let bytes = usize::from(self.stride) * STEP;
+        (HEADER_BYTES + (PAGE_BYTES - HEADER_BYTES) / bytes * bytes) / STEP
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.free == 0 && usize::from(self.fresh) == self.end()
+    }
+}
+
+impl Slab {
+    /// A block for `size` bytes.
+    #[inline]
+    pub fn alloc(&mut self, size: usize) -> NonNull<u8> {
+        debug_assert!(0 < size && size <= SLAB_BYTES_MAX);
+        let bytes = block_bytes(size);
+        let class = class_of(bytes);
+        let mut page = self.partial[class];
+        if page.is_null() {
+            page = self.page_new(class, bytes);
+        }
+        // SAFETY: a page in the list of its class is there, and has a free block; links lead to
+        // blocks within the page.
+        unsafe {
+            let link = (*page).free;
+            let block;
+            if link != 0 {
+                block = page.cast::<u8>().add(usize::from(link) * STEP);
+                (*page).free = block.cast::<u16>().read();
+            } else {
+                block = page.cast::<u8>().add(usize::from((*page).fresh) * STEP);
+                (*page).fresh += (*page).stride;
+            }
+            (*page).used += 1;
+            if (*page).is_full() {
+                unlink(&mut self.partial[class], page);
+            }
+            NonNull::new_unchecked(block)
+        }
+    }
+
+    /// Takes a block back.
+    ///
+    /// # Safety
+    ///
+    /// The block is one of this slab's, and is not used any more.
+    #[inline]
+    pub unsafe fn free(&mut self, block: NonNull<u8>) {
+        let block = block.as_ptr();
+        let offset = block.addr() & (PAGE_BYTES - 1);
+        debug_assert!(offset >= HEADER_BYTES);
+        // SAFETY: the block lies in a page of this slab, which starts at a multiple of its size.
+        unsafe {
+            let page = block.sub(offset).cast::<Page>();
+            let was_full = (*page).is_full();
+            assert!((*page).used > 0, "a page has as many blocks in use as were handed out");
+            block.cast::<u16>().write((*page).free);
+            (*page).free = (offset / STEP) as u16;
+            (*page).used -= 1;
+            let class = usize::from((*page).class);
+            if (*page).used == 0 {
+                if !was_full {
+                    unlink(&mut self.partial[class], page);
+                }
+                self.page_free(page);
+            } else if was_full {
+                link(&mut self.partial[class], page);
+            }
+        }
+    }
+
+    /// A page without blocks in use, in the list of its class.
+    #[cold]
+    fn page_new(&mut self, class: usize, bytes: usize) -> *mut Page {
+        let page = if self.free.is_null() { self.page_fresh() } else { self.free };
+        // SAFETY: the page is free or fresh, and of a region that is there.
+        unsafe {
+            if page == self.free {
+                unlink(&mut self.free, page);
+                self.free_pages -= 1;
+            }
+            (*(*page).region).used_pages += 1;
+            (*page).class = class as u8;
+            (*page).stride = (bytes / STEP) as u16;
+            (*page).free = 0;
+            (*page).fresh = (HEADER_BYTES / STEP) as u16;
+            (*page).used = 0;
+            link(&mut self.partial[class], page);
+        }
+        page
+    }
+
+    /// A page that was never used, of a new region if need be; only its region is set.
+    fn page_fresh(&mut self) -> *mut Page {
+        let has_fresh = |&region: &*mut Region| {
+            // SAFETY: a region that is there.
+            unsafe { (*region).fresh < (*region).end }
+        };
+        // Only the newest region can have fresh pages, but for moves when one goes back.
+        let region = match self.regions.last().copied().filter(has_fresh) {
+            Some(region) => region,
+            None => self.region_new(),
+        };
+        // SAFETY: the mark is below the end, so a page lies there.
+        unsafe {
+            let page = (*region).fresh.cast::<Page>();
+            (*region).fresh = (*region).fresh.add(PAGE_BYTES);
+            (*page).region = region;
+            page
+        }
+    }
+
+    fn region_new(&mut self) -> *mut Region {
+        // SAFETY: the layout is not empty.
+        let base = unsafe { alloc(REGION_LAYOUT) };
+        if base.is_null() {
+            handle_alloc_error(REGION_LAYOUT);
+        }
+        let fresh = base.map_addr(|at| at.next_multiple_of(PAGE_BYTES));
+        let end = base.map_addr(|at| (at + REGION_BYTES) & !(PAGE_BYTES - 1));
+        let number = self.regions.len();
+        let region = Box::into_raw(Box::new(Region { base, fresh, end, used_pages: 0, number }));
+        self.regions.push(region);
+        region
+    }
+
+    /// Takes a page that is in no list and has no block in use.
+    #[cold]
+    fn page_free(&mut self, page: *mut Page) {
+        // SAFETY: the page and its region are there.
+        unsafe {
+            link(&mut self.free, page);
+            self.free_pages += 1;
+            let region = (*page).region;
+            (*region).used_pages -= 1;
+            let is_spare = self.free_pages > SPARE_PAGES + REGION_BYTES / PAGE_BYTES;
+            if (*region).used_pages == 0 && is_spare {
+                self.region_free(region);
+            }
+        }
+    }
+
+    /// Gives a region back that has no page in use.
+    fn region_free(&mut self, region: *mut Region) {
+        // SAFETY: all pages below the mark are in the list of free pages; the region and its
+        // memory were made by `region_new`.
+        unsafe {
+            let mut at = (*region).base.map_addr(|at| at.next_multiple_of(PAGE_BYTES));
+            while at < (*region).fresh {
+                unlink(&mut self.free, at.cast());
+                self.free_pages -= 1;
+                at = at.add(PAGE_BYTES);
+            }
+            let number = (*region).number;
+            assert_eq!(self.regions.swap_remove(number), region);
+            if let Some(&moved) = self.regions.get(number) {
+                (*moved).number = number;
+            }
+            dealloc((*region).base, REGION_LAYOUT);
+            drop(Box::from_raw(region));
+        }
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        for region in self.regions.drain(..) {
+            // SAFETY: made by `region_new`; whoever had blocks of it has given them back.
+            unsafe {
+                dealloc((*region).base, REGION_LAYOUT);
+                drop(Box::from_raw(region));
+            }
+        }
+    }
+}
+
+/// Puts a page at the head of a list.
+///
+/// # Safety
+///
+/// The page is there and in no list.
+unsafe fn link(head: &mut *mut Page, page: *mut Page) {
+    // SAFETY: the caller's contract; what the head points at is a page of the list.
+    unsafe {
+        (*page).prev = null_mut();
+        (*page).next = *head;
+        if !head.is_null() {
+            (**head).prev = page;
+        }
+    }
+    *head = page;
+}
+
+/// Takes a page out of a list.
+///
+/// # Safety
+///
+/// The page is in the list that starts at `head`.
+unsafe fn unlink(head: &mut *mut Page, page: *mut Page) {
+    // SAFETY: the caller's contract; neighbours are pages of the list.
+    unsafe {
+        let (prev, next) = ((*page).prev, (*page).next);
+        if prev.is_null() {
+            assert!(*head == page, "a page without a predecessor is the head");
+            *head = next;
+        } else {
+            (*prev).next = next;
+        }
+        if !next.is_null() {
+            (*next).prev = prev;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Rng;
+
+    #[test]
+    fn classes_are_dense_and_large_enough() {
+        let mut last = (0, 1);
+        for size in 1..=SLAB_BYTES_MAX {
+            let now = (block_bytes(size), class_of(block_bytes(size)));
+            assert!(now.0 >= size && now.1 < CLASSES);
+            assert!(now == last || (now.0 > last.0 && now.1 == last.1 + 1), "{size}: {now:?}");
+            last = now;
+        }
+        assert_eq!(last, (SLAB_BYTES_MAX, CLASSES - 1));
+    }
+
+    #[test]
+    fn blocks_do_not_overlap_and_regions_go_back() {
+        let mut slab = Slab::default();
+        let mut rng = Rng::new(9);
+        let mut blocks: Vec<(NonNull<u8>, usize, u8)> = Vec::new();
+        let mut most_regions = 0;
+        for round in 0..300_000u32 {
+            let growing = round % 200_000 < 100_000;
+            if blocks.is_empty() || rng.below(10) < if growing { 8 } else { 2 } {
+                let size = 1 + rng.below([128, SLAB_BYTES_MAX as u64][round as usize % 2]) as usize;
+                let block = slab.alloc(size);
+                assert_eq!(block.addr().get() % 8, 0);
+                let mark = rng.next_u64() as u8;
+                // SAFETY: the block has that many bytes.
+                unsafe { block.write_bytes(mark, size) };
+                blocks.push((block, size, mark));
+            } else {
+                let at = rng.below(blocks.len() as u64) as usize;
+                let (block, size, mark) = blocks.swap_remove(at);
+                // SAFETY: the block has that many bytes, and is given back once.
+                unsafe {
+                    let bytes = std::slice::from_raw_parts(block.as_ptr(), size);
+                    assert!(bytes.iter().all(|&byte| byte == mark));
+                    slab.free(block);
+                }
+            }
+            most_regions = most_regions.max(slab.regions.len());
+        }
+        for (block, ..) in blocks.drain(..) {
+            // SAFETY: the block is given back once.
+            unsafe { slab.free(block) };
+        }
+        assert!(most_regions > 3 && slab.regions.len() <= 2, "{most_regions} regions");
+        assert!(slab.partial.iter().all(|list| list.is_null()));
+    }
+}

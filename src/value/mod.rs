@@ -1,0 +1,6 @@
+//! Data types and their encodings: pure data.
+//!
+//! Must not know: keys, protocol, commands, shards.
+
+pub mod number;
+pub mod string;
