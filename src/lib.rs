@@ -4,6 +4,7 @@
 pub mod base;
 pub mod io;
 pub mod keyspace;
+pub mod net;
 pub mod resp;
 pub mod spec;
 pub mod value;

@@ -16,13 +16,24 @@ pub struct Span {
     len: u32,
 }
 
+/// A word of at least so many bytes that arrives in pieces is received into a buffer of its own.
+pub const LARGE_WORD_BYTES: usize = 32 * 1024;
+
 /// The bit of [`Span::start`] that says the word has a buffer of its own.
 const LARGE_BIT: u32 = 1 << 31;
 
 impl Span {
     /// A word of `len` bytes at `offset` of the text.
+    #[inline]
     pub fn text(offset: usize, len: usize) -> Span {
         assert!(offset < LARGE_BIT as usize && len <= u32::MAX as usize);
+        Span { start: offset as u32, len: len as u32 }
+    }
+
+    /// The same for a word that is known to lie within reach.
+    #[inline(always)]
+    pub(super) fn text_near(offset: usize, len: usize) -> Span {
+        debug_assert!(offset < LARGE_BIT as usize && len <= u32::MAX as usize);
         Span { start: offset as u32, len: len as u32 }
     }
 
@@ -33,16 +44,19 @@ impl Span {
     }
 
     /// The index among the large words, if it is one.
+    #[inline]
     pub fn large_index(self) -> Option<usize> {
         (self.start & LARGE_BIT != 0).then_some((self.start & !LARGE_BIT) as usize)
     }
 
     /// The offset in the text; for a large word its index.
+    #[inline]
     pub fn start(self) -> usize {
         (self.start & !LARGE_BIT) as usize
     }
 
     /// Bytes of the word.
+    #[inline]
     pub fn len(self) -> usize {
         self.len as usize
     }
@@ -50,6 +64,24 @@ impl Span {
     /// Whether the word is empty.
     pub fn is_empty(self) -> bool {
         self.len == 0
+    }
+
+    /// The same word after its text was put `text_bytes` further on, or its buffer `large_words`.
+    #[inline]
+    pub fn moved(self, text_bytes: usize, large_words: usize) -> Span {
+        match self.large_index() {
+            None => Span::text(self.start() + text_bytes, self.len()),
+            Some(index) => Span::large(index + large_words, self.len()),
+        }
+    }
+
+    /// The opposite of [`Span::moved`].
+    #[inline]
+    pub fn relative(self, text_bytes: usize, large_words: usize) -> Span {
+        match self.large_index() {
+            None => Span::text(self.start() - text_bytes, self.len()),
+            Some(index) => Span::large(index - large_words, self.len()),
+        }
     }
 }
 

@@ -1,0 +1,359 @@
+//! The input side of a connection: received bytes, cut into commands. Hot.
+//!
+//! ```text
+//!   text:   | forgotten | returned by next | next command, perhaps unfinished ... |
+//!           0           consumed           position                          text.len()
+//!   large:  | words of returned commands   | words of the next command           |
+//!           0                              large_returned
+//! ```
+//!
+//! [`Input::consume`] forgets what was returned. The space in front is reclaimed once it is larger
+//! than what follows it, so a byte is moved at most once per byte forgotten.
+
+use crate::resp::{Limits, Parsed, Parser, ProtocolError, Span};
+use bytes::BytesMut;
+
+/// The most text memory that a connection keeps between two turns, when all is parsed; in bytes.
+pub const KEPT_TEXT_BYTES_MAX: usize = 16 * 1024;
+
+/// The most text memory that a connection keeps which received nothing since the last
+/// [`Input::shrink`]; in bytes.
+pub const IDLE_TEXT_BYTES_MAX: usize = 256;
+
+/// A complete command: where its words are among the spans, and where it is in the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// Index of its first word in the spans that were handed to [`Input::next`].
+    pub first: u32,
+    /// Words, at least one.
+    pub argc: u32,
+    /// Where it begins in the text.
+    pub begin: u32,
+    /// Where it ends in the text.
+    pub end: u32,
+    /// Large words of the commands returned before it.
+    pub large_first: u32,
+}
+
+impl Request {
+    /// Its words among the spans.
+    #[inline]
+    pub fn words<'a>(&self, spans: &'a [Span]) -> &'a [Span] {
+        &spans[self.first as usize..][..self.argc as usize]
+    }
+
+    /// Its bytes in the text; those of its large words come on top.
+    pub fn text_bytes(&self) -> usize {
+        (self.end - self.begin) as usize
+    }
+}
+
+/// A command that was taken back, to be returned again.
+#[derive(Debug)]
+struct Rewound {
+    /// Its words, relative to its own start and first large word.
+    spans: Vec<Span>,
+    /// Its length in the text, in bytes.
+    len: usize,
+    /// Its large words.
+    large_words: usize,
+}
+
+/// Everything received of a connection that has not been executed.
+#[derive(Debug, Default)]
+pub struct Input {
+    text: Vec<u8>,
+    consumed: usize,
+    position: usize,
+    large: Vec<BytesMut>,
+    large_returned: usize,
+    parser: Parser,
+    rewound: Option<Box<Rewound>>,
+    /// Whether bytes came since the last `shrink`.
+    touched: bool,
+}
+
+impl Input {
+    /// Appends what has arrived. Bytes of a large word go straight to its buffer.
+    #[inline]
+    pub fn receive(&mut self, mut bytes: &[u8]) {
+        self.touched = true;
+        if self.parser.is_filling() {
+            let taken = self.parser.fill(&mut self.large, bytes);
+            bytes = &bytes[taken..];
+        }
+        self.text.extend_from_slice(bytes);
+    }
+
+    /// The next complete command; its words are added to `spans`, with positions in
+    /// [`Input::parts`]. Empty ones are skipped. None: more bytes are needed. An error is final,
+    /// and returned again by every further call.
+    ///
+    /// Positions hold until the next [`Input::consume`], which has to follow each run of calls:
+    /// all commands between two calls of it share [`crate::resp::TEXT_BYTES_MAX`] bytes of text.
+    #[inline]
+    pub fn next(
+        &mut self,
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Result<Option<Request>, ProtocolError> {
+        if self.rewound.is_some() {
+            return Ok(Some(self.replay(spans)));
+        }
+        loop {
+            let first = spans.len();
+            let (text, large) = (&mut self.text, &mut self.large);
+            let parsed = self.parser.command(text, self.position, large, limits, spans)?;
+            let Some(Parsed { argc, end }) = parsed else { return Ok(None) };
+            let begin = std::mem::replace(&mut self.position, end);
+            if argc > 0 {
+                return Ok(Some(self.returned(first, argc, begin)));
+            }
+        }
+    }
+
+    /// Takes back the command that the last `next` returned, and its words from `spans`: the
+    /// next call returns it again.
+    pub fn rewind(&mut self, request: &Request, spans: &mut Vec<Span>) {
+        let begin = request.begin as usize;
+        let large_first = request.large_first as usize;
+        assert!(self.rewound.is_none(), "only one command is taken back");
+        assert_eq!(self.position, request.end as usize, "it is the last one returned");
+        assert_eq!(spans.len(), (request.first + request.argc) as usize);
+        let words = spans.drain(request.first as usize..);
+        self.rewound = Some(Box::new(Rewound {
+            spans: words.map(|span| span.relative(begin, large_first)).collect(),
+            len: request.text_bytes(),
+            large_words: self.large_returned - large_first,
+        }));
+        self.position = begin;
+        self.large_returned = large_first;
+    }
+
+    /// The text and the large words in which the spans lie.
+    #[inline]
+    pub fn parts(&mut self) -> (&[u8], &mut [BytesMut]) {
+        (&self.text, &mut self.large)
+    }
+
+    /// Forgets all commands returned so far; their spans mean nothing any more.
+    #[inline]
+    pub fn consume(&mut self) {
+        if self.large_returned > 0 {
+            self.large.drain(..self.large_returned);
+            self.large_returned = 0;
+        }
+        self.consumed = self.position;
+        let rest = self.text.len() - self.position;
+        if rest == 0 {
+            self.text.clear();
+            self.consumed = 0;
+            self.position = 0;
+            if self.text.capacity() > KEPT_TEXT_BYTES_MAX {
+                self.text = Vec::new();
+            }
+        } else if rest < self.consumed {
+            self.text.drain(..self.consumed);
+            self.consumed = 0;
+            self.position = 0;
+            self.text.shrink_to(KEPT_TEXT_BYTES_MAX.max(2 * rest));
+        }
+    }
+
+    /// Bytes that wait: received, and not part of a forgotten command.
+    pub fn pending_bytes(&self) -> usize {
+        let large: usize = self.large.iter().map(BytesMut::len).sum();
+        self.text.len() - self.consumed + large
+    }
+
+    /// Whether nothing waits, not even a part of a command.
+    pub fn is_empty(&self) -> bool {
+        self.text.len() == self.consumed && self.large.is_empty()
+    }
+
+    /// Heap memory held, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let large: usize = self.large.iter().map(BytesMut::capacity).sum();
+        let rewound = self.rewound.as_ref().map_or(0, |rewound| {
+            size_of::<Rewound>() + rewound.spans.capacity() * size_of::<Span>()
+        });
+        self.text.capacity()
+            + self.large.capacity() * size_of::<BytesMut>()
+            + large
+            + self.parser.memory_bytes()
+            + rewound
+    }
+
+    /// Gives memory back that an idle connection does not need; for a periodic job. A connection
+    /// that received something since the last call keeps what it has.
+    pub fn shrink(&mut self) {
+        if std::mem::take(&mut self.touched) {
+            return;
+        }
+        if self.text.is_empty() && self.text.capacity() > IDLE_TEXT_BYTES_MAX {
+            self.text = Vec::new();
+        }
+        if self.large.is_empty() {
+            self.large = Vec::new();
+        }
+        self.parser.shrink();
+    }
+
+    /// The record of a command that ends at the position.
+    #[inline]
+    fn returned(&mut self, first: usize, argc: usize, begin: usize) -> Request {
+        let large_first = self.large_returned;
+        self.large_returned = self.large.len();
+        assert!(self.position <= u32::MAX as usize, "TEXT_BYTES_MAX and one word fit");
+        Request {
+            first: first as u32,
+            argc: argc as u32,
+            begin: begin as u32,
+            end: self.position as u32,
+            large_first: large_first as u32,
+        }
+    }
+
+    /// Returns the rewound command once more.
+    #[cold]
+    fn replay(&mut self, spans: &mut Vec<Span>) -> Request {
+        let rewound = self.rewound.take().expect("a command was taken back");
+        let (first, begin, large_first) = (spans.len(), self.position, self.large_returned);
+        spans.extend(rewound.spans.iter().map(|span| span.moved(begin, large_first)));
+        self.position += rewound.len;
+        self.large_returned += rewound.large_words;
+        Request {
+            first: first as u32,
+            argc: rewound.spans.len() as u32,
+            begin: begin as u32,
+            end: self.position as u32,
+            large_first: large_first as u32,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::{Args, LARGE_WORD_BYTES};
+
+    const LIMITS: Limits = Limits { bulk_len_max: 512 << 20, authenticated: true };
+
+    fn request(words: &[&[u8]]) -> Vec<u8> {
+        let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+        for word in words {
+            bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+            bytes.extend_from_slice(word);
+            bytes.extend_from_slice(b"\r\n");
+        }
+        bytes
+    }
+
+    fn words(input: &mut Input, request: &Request, spans: &[Span]) -> Vec<Vec<u8>> {
+        let (text, large) = input.parts();
+        let args = Args::new(text, request.words(spans), large);
+        args.iter_from(0).map(<[u8]>::to_vec).collect()
+    }
+
+    #[test]
+    fn a_pipeline_is_cut_and_forgotten() {
+        let mut input = Input::default();
+        let mut spans = Vec::new();
+        for _ in 0..3 {
+            input.receive(&request(&[b"GET", b"a"]).repeat(16));
+            input.receive(b"*1\r\n$4\r\nPI");
+            for _ in 0..16 {
+                let get = input.next(&LIMITS, &mut spans).unwrap().unwrap();
+                assert_eq!(words(&mut input, &get, &spans), [&b"GET"[..], b"a"]);
+            }
+            assert_eq!(input.next(&LIMITS, &mut spans), Ok(None));
+            input.consume();
+            spans.clear();
+            assert_eq!(input.pending_bytes(), 10);
+            input.receive(b"NG\r\n");
+            let ping = input.next(&LIMITS, &mut spans).unwrap().unwrap();
+            assert_eq!(words(&mut input, &ping, &spans), [b"PING"]);
+            input.consume();
+            spans.clear();
+            assert!(input.is_empty());
+        }
+    }
+
+    #[test]
+    fn rewound_commands_come_again() {
+        let big = vec![b'v'; 2 * LARGE_WORD_BYTES];
+        let mut input = Input::default();
+        let mut spans = Vec::new();
+        let set = request(&[b"SET", b"k", &big]);
+        input.receive(&[b"echo \"a\\nb\" c\r\n", &set[..100]].concat());
+        let echo = input.next(&LIMITS, &mut spans).unwrap().unwrap();
+        assert_eq!(input.next(&LIMITS, &mut spans), Ok(None));
+        input.rewind(&echo, &mut spans);
+        assert!(spans.is_empty());
+        input.consume();
+        input.receive(&set[100..]);
+        let again = input.next(&LIMITS, &mut spans).unwrap().unwrap();
+        assert_eq!(words(&mut input, &again, &spans), [&b"echo"[..], b"a\nb", b"c"]);
+        let first = input.next(&LIMITS, &mut spans).unwrap().unwrap();
+        input.rewind(&first, &mut spans);
+        input.consume();
+        spans.clear();
+        for _ in 0..2 {
+            let set_again = input.next(&LIMITS, &mut spans).unwrap().unwrap();
+            assert_eq!(words(&mut input, &set_again, &spans), [&b"SET"[..], b"k", &big]);
+            input.receive(&set[..50_000]);
+            assert_eq!(input.next(&LIMITS, &mut spans), Ok(None));
+            input.receive(&set[50_000..]);
+        }
+        assert!(input.next(&LIMITS, &mut spans).unwrap().is_some());
+        let (text, large) = input.parts();
+        assert_eq!(large.len(), 3);
+        assert!(text.len() < 200, "large words are not in the text");
+        input.consume();
+        assert!(input.is_empty() && input.parts().1.is_empty());
+    }
+
+    #[test]
+    fn errors_stay() {
+        let mut input = Input::default();
+        let mut spans = Vec::new();
+        input.receive(b"PING\r\n*1\r\nx\r\n");
+        assert!(input.next(&LIMITS, &mut spans).unwrap().is_some());
+        for _ in 0..2 {
+            assert_eq!(input.next(&LIMITS, &mut spans), Err(ProtocolError::Unexpected(b'x')));
+        }
+    }
+
+    #[test]
+    fn idle_inputs_are_small() {
+        let mut input = Input::default();
+        let mut spans = Vec::new();
+        input.receive(&request(&[b"SET", b"k", &[b'v'; 20_000]]).repeat(20));
+        while input.next(&LIMITS, &mut spans).unwrap().is_some() {}
+        input.consume();
+        assert!(input.memory_bytes() <= KEPT_TEXT_BYTES_MAX);
+        input.receive(&request(&[b"SET", b"k", &[b'v'; 2_000]]));
+        spans.clear();
+        assert!(input.next(&LIMITS, &mut spans).unwrap().is_some());
+        input.consume();
+        input.shrink();
+        assert!(input.memory_bytes() > IDLE_TEXT_BYTES_MAX, "it was active");
+        input.shrink();
+        assert!(input.memory_bytes() <= IDLE_TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_word_a_piece_costs_no_more() {
+        let mut input = Input::default();
+        let mut spans = Vec::new();
+        let count = 200_000;
+        input.receive(format!("*{count}\r\n").as_bytes());
+        for _ in 0..count {
+            assert_eq!(input.next(&LIMITS, &mut spans), Ok(None));
+            input.consume();
+            input.receive(b"$1\r\nx\r\n");
+        }
+        let mset = input.next(&LIMITS, &mut spans).unwrap().unwrap();
+        assert_eq!(mset.argc, count);
+    }
+}

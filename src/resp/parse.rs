@@ -1,0 +1,518 @@
+//! Request bytes to the words of commands: RESP arrays of bulks, and inline lines. Hot.
+//!
+//! ```text
+//!                 whole command there: quick()
+//!          .------------------------------------------.
+//!          |                                          v
+//!   Between --'*': count()--> Header <--tail()-- Tail / command
+//!      |                        | bulk length      ^
+//!      |                        v                  |
+//!      |                      Body ----------------'  (bytes are in the text)
+//!      |                        | long, and not all of it there
+//!      |                        v
+//!      |                      Large --fill()--> Tail  (bytes go to a buffer of their own)
+//!      '--else: line()--> command
+//! ```
+//!
+//! What was seen of an unfinished command is kept (words found, bytes searched for a line end), so
+//! a command that arrives in many pieces costs the same number of steps as in one.
+
+use super::inline;
+use super::{LARGE_WORD_BYTES, Span};
+use crate::base::number::parse_i64;
+use bytes::BytesMut;
+use memchr::{memchr, memchr2};
+use std::borrow::Cow;
+
+/// The longest line: of an inline command, a count or a length.
+pub const LINE_BYTES_MAX: usize = 64 * 1024;
+
+/// The largest text that one command may need besides its large words; offsets have 31 bits.
+pub const TEXT_BYTES_MAX: usize = 1 << 30;
+
+/// A large word's buffer is reserved at once up to this size, and beyond as bytes arrive.
+pub const RESERVE_BYTES_MAX: usize = 1 << 20;
+
+/// The most words that a client may send in one command before it has authenticated.
+const UNAUTHENTICATED_WORDS_MAX: i64 = 10;
+
+/// The longest word that a client may send before it has authenticated, in bytes.
+const UNAUTHENTICATED_BULK_MAX: u64 = 16_384;
+
+/// The longest word whatever the settings say: lengths have 32 bits.
+const BULK_BYTES_MAX: u64 = u32::MAX as u64;
+
+/// What a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// `proto-max-bulk-len`: the longest word in bytes.
+    pub bulk_len_max: u64,
+    /// Whether the client has proven who it is, or need not.
+    pub authenticated: bool,
+}
+
+/// A request that breaks the protocol. The connection ends after this has been replied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ProtocolError {
+    BigInline,
+    BigMultibulkCount,
+    MultibulkLength,
+    UnauthenticatedMultibulkLength,
+    UnauthenticatedBulkLength,
+    BigBulkCount,
+    /// This byte stood where a `$` was due.
+    Unexpected(u8),
+    BulkLength,
+    UnbalancedQuotes,
+    LineEnd,
+    /// The command's small words pass [`TEXT_BYTES_MAX`].
+    BigRequest,
+}
+
+impl ProtocolError {
+    /// The error reply's text, without `-` and line end.
+    pub fn text(self) -> Cow<'static, [u8]> {
+        let text: &str = match self {
+            ProtocolError::BigInline => "ERR Protocol error: too big inline request",
+            ProtocolError::BigMultibulkCount => "ERR Protocol error: too big mbulk count string",
+            ProtocolError::MultibulkLength => "ERR Protocol error: invalid multibulk length",
+            ProtocolError::UnauthenticatedMultibulkLength => {
+                "ERR Protocol error: unauthenticated multibulk length"
+            }
+            ProtocolError::UnauthenticatedBulkLength => {
+                "ERR Protocol error: unauthenticated bulk length"
+            }
+            ProtocolError::BigBulkCount => "ERR Protocol error: too big bulk count string",
+            ProtocolError::Unexpected(byte) => return Cow::Owned(unexpected_text(byte)),
+            ProtocolError::BulkLength => "ERR Protocol error: invalid bulk length",
+            ProtocolError::UnbalancedQuotes => "ERR Protocol error: unbalanced quotes in request",
+            ProtocolError::LineEnd => "ERR Protocol error: invalid CRLF in request",
+            ProtocolError::BigRequest => "ERR Protocol error: too big request",
+        };
+        Cow::Borrowed(text.as_bytes())
+    }
+}
+
+/// The text that names `byte`, which cannot be a line end inside a reply.
+fn unexpected_text(byte: u8) -> Vec<u8> {
+    let shown = if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
+    let mut text = b"ERR Protocol error: expected '$', got '".to_vec();
+    text.push(shown);
+    text.push(b'\'');
+    text
+}
+
+/// Where the parser stands in an unfinished command. Offsets count from the command's start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Nothing of the command was understood yet: neither its count nor its line end has come.
+    Between,
+    /// A `$` line is next.
+    Header,
+    /// A word of so many bytes is next, and its line end.
+    Body(usize),
+    /// A word of so many bytes is being received into the last large word.
+    Large(usize),
+    /// The line end after a large word of so many bytes is next.
+    Tail(usize),
+}
+
+/// A complete command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parsed {
+    /// Words; 0: an empty line or array, to be skipped.
+    pub argc: usize,
+    /// Where the next command begins in the text.
+    pub end: usize,
+}
+
+/// The state of one connection's parsing, between two calls and across received pieces.
+#[derive(Debug)]
+pub struct Parser {
+    state: State,
+    /// Words still to come, in all states but `Between`.
+    words_left: usize,
+    /// Everything before this is understood, relative to the command's start.
+    offset: usize,
+    /// From `offset` on, so many bytes hold no line end.
+    searched: usize,
+    /// Words found, relative to the command's start and to its first large word.
+    spans: Vec<Span>,
+    /// Large words of this command: the last ones there are.
+    large_words: usize,
+}
+
+impl Default for Parser {
+    fn default() -> Self {
+        Parser {
+            state: State::Between,
+            words_left: 0,
+            offset: 0,
+            searched: 0,
+            spans: Vec::new(),
+            large_words: 0,
+        }
+    }
+}
+
+impl Parser {
+    /// The command at `start` of `text`, if all of it is there; its words are added to `spans`
+    /// with absolute positions. An incomplete command leaves `spans` as it was and is taken up
+    /// again by the next call, with `start` at the same byte. An error is final.
+    ///
+    /// May cut `text` after the header of a large word, whose bytes then go to `large`.
+    #[inline]
+    pub fn command(
+        &mut self,
+        text: &mut Vec<u8>,
+        start: usize,
+        large: &mut Vec<BytesMut>,
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Result<Option<Parsed>, ProtocolError> {
+        if self.state == State::Between && self.searched == 0 {
+            let first = spans.len();
+            if let Some(parsed) = quick(text, start, limits, spans) {
+                return Ok(Some(parsed));
+            }
+            spans.truncate(first);
+        }
+        self.resume(text, start, large, limits, spans)
+    }
+
+    /// Whether a large word is under way, so that [`Parser::fill`] wants bytes.
+    #[inline]
+    pub fn is_filling(&self) -> bool {
+        matches!(self.state, State::Large(_))
+    }
+
+    /// Puts bytes into the large word under way; says how many it took.
+    pub fn fill(&mut self, large: &mut [BytesMut], bytes: &[u8]) -> usize {
+        let State::Large(len) = self.state else { return 0 };
+        let word = large.last_mut().expect("a large word is under way");
+        let taken = bytes.len().min(len - word.len());
+        large_extend(word, len, &bytes[..taken]);
+        if word.len() == len {
+            self.state = State::Tail(len);
+        }
+        taken
+    }
+
+    /// Bytes that the state itself holds on the heap.
+    pub fn memory_bytes(&self) -> usize {
+        self.spans.capacity() * size_of::<Span>()
+    }
+
+    /// Gives back the memory of the words of a finished command.
+    pub fn shrink(&mut self) {
+        if self.spans.is_empty() {
+            self.spans = Vec::new();
+        }
+    }
+
+    /// The general way, step by step and able to stop anywhere.
+    #[inline(never)]
+    fn resume(
+        &mut self,
+        text: &mut Vec<u8>,
+        start: usize,
+        large: &mut Vec<BytesMut>,
+        limits: &Limits,
+        spans: &mut Vec<Span>,
+    ) -> Result<Option<Parsed>, ProtocolError> {
+        if start > TEXT_BYTES_MAX {
+            return Err(ProtocolError::BigRequest);
+        }
+        if self.state == State::Between {
+            match text.get(start) {
+                None => return Ok(None),
+                Some(b'*') => {}
+                Some(_) => return self.line(text, start, spans),
+            }
+            match self.count(text, start, limits)? {
+                None => return Ok(None),
+                Some(0) => return Ok(Some(self.finish(start, large.len(), spans))),
+                Some(words) => {
+                    self.words_left = words;
+                    self.state = State::Header;
+                }
+            }
+        }
+        while self.words_left > 0 {
+            let progressed = match self.state {
+                State::Between => unreachable!("the count is known"),
+                State::Header => self.header(text, start, limits)?,
+                State::Body(len) => self.body(text, start, len, large)?,
+                State::Large(_) => false,
+                State::Tail(len) => self.tail(text, start, len, large)?,
+            };
+            if !progressed {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.finish(start, large.len(), spans)))
+    }
+
+    /// Hands out the words of a complete command, and is ready for the next.
+    fn finish(&mut self, start: usize, large_len: usize, spans: &mut Vec<Span>) -> Parsed {
+        debug_assert_eq!(self.words_left, 0);
+        let parsed = Parsed { argc: self.spans.len(), end: start + self.offset };
+        let large_first = large_len - self.large_words;
+        spans.extend(self.spans.iter().map(|span| span.moved(start, large_first)));
+        self.spans.clear();
+        if self.spans.capacity() * size_of::<Span>() > LARGE_WORD_BYTES {
+            self.spans = Vec::new();
+        }
+        self.state = State::Between;
+        self.offset = 0;
+        self.searched = 0;
+        self.large_words = 0;
+        parsed
+    }
+
+    /// The position of the `\r` that ends the line at the offset, if its `\n` is there too.
+    fn line_end(
+        &mut self,
+        text: &[u8],
+        start: usize,
+        too_long: ProtocolError,
+    ) -> Result<Option<usize>, ProtocolError> {
+        let line = start + self.offset;
+        if line > TEXT_BYTES_MAX {
+            return Err(ProtocolError::BigRequest);
+        }
+        match memchr(b'\r', &text[line + self.searched..]) {
+            Some(at) if self.searched + at > LINE_BYTES_MAX => Err(too_long),
+            Some(at) => {
+                self.searched += at;
+                Ok((line + self.searched + 1 < text.len()).then_some(line + self.searched))
+            }
+            None => {
+                self.searched = text.len() - line;
+                if self.searched > LINE_BYTES_MAX { Err(too_long) } else { Ok(None) }
+            }
+        }
+    }
+
+    /// The number of words of the array that begins at `start`.
+    fn count(
+        &mut self,
+        text: &[u8],
+        start: usize,
+        limits: &Limits,
+    ) -> Result<Option<usize>, ProtocolError> {
+        let Some(end) = self.line_end(text, start, ProtocolError::BigMultibulkCount)? else {
+            return Ok(None);
+        };
+        if text[end + 1] != b'\n' {
+            return Err(ProtocolError::LineEnd);
+        }
+        let count = parse_i64(&text[start + 1..end])
+            .filter(|&count| count <= i64::from(i32::MAX))
+            .ok_or(ProtocolError::MultibulkLength)?;
+        if count > UNAUTHENTICATED_WORDS_MAX && !limits.authenticated {
+            return Err(ProtocolError::UnauthenticatedMultibulkLength);
+        }
+        self.offset = end + 2 - start;
+        self.searched = 0;
+        Ok(Some(count.max(0) as usize))
+    }
+
+    /// The length of the next word.
+    fn header(
+        &mut self,
+        text: &[u8],
+        start: usize,
+        limits: &Limits,
+    ) -> Result<bool, ProtocolError> {
+        let Some(end) = self.line_end(text, start, ProtocolError::BigBulkCount)? else {
+            return Ok(false);
+        };
+        let line = start + self.offset;
+        if text[line] != b'$' {
+            return Err(ProtocolError::Unexpected(text[line]));
+        }
+        if text[end + 1] != b'\n' {
+            return Err(ProtocolError::LineEnd);
+        }
+        let len = parse_i64(&text[line + 1..end])
+            .and_then(|len| u64::try_from(len).ok())
+            .filter(|&len| len <= limits.bulk_len_max.min(BULK_BYTES_MAX))
+            .ok_or(ProtocolError::BulkLength)?;
+        if len > UNAUTHENTICATED_BULK_MAX && !limits.authenticated {
+            return Err(ProtocolError::UnauthenticatedBulkLength);
+        }
+        self.offset = end + 2 - start;
+        self.searched = 0;
+        self.state = State::Body(len as usize);
+        Ok(true)
+    }
+
+    /// The next word, of `len` bytes.
+    fn body(
+        &mut self,
+        text: &mut Vec<u8>,
+        start: usize,
+        len: usize,
+        large: &mut Vec<BytesMut>,
+    ) -> Result<bool, ProtocolError> {
+        let at = start + self.offset;
+        let arrived = text.len() - at;
+        if arrived >= len + 2 {
+            line_end_check(text, at + len)?;
+            self.word_done(Span::text(self.offset, len), len + 2);
+            return Ok(true);
+        }
+        if len < LARGE_WORD_BYTES {
+            return Ok(false);
+        }
+        large.push(BytesMut::with_capacity(len.min(RESERVE_BYTES_MAX)));
+        self.state = State::Large(len);
+        let taken = self.fill(large, &text[at..]);
+        // At most a `\r` is left, when the word itself is complete.
+        debug_assert!(arrived - taken <= 1);
+        text.drain(at..at + taken);
+        Ok(!self.is_filling())
+    }
+
+    /// The line end after a large word.
+    fn tail(
+        &mut self,
+        text: &[u8],
+        start: usize,
+        len: usize,
+        large: &[BytesMut],
+    ) -> Result<bool, ProtocolError> {
+        let at = start + self.offset;
+        if text.len() < at + 2 {
+            return Ok(false);
+        }
+        line_end_check(text, at)?;
+        debug_assert_eq!(large.last().map(BytesMut::len), Some(len));
+        self.word_done(Span::large(self.large_words, len), 2);
+        self.large_words += 1;
+        Ok(true)
+    }
+
+    /// Takes note of a word, which ended `bytes` after the offset.
+    fn word_done(&mut self, word: Span, bytes: usize) {
+        self.spans.push(word);
+        self.offset += bytes;
+        self.words_left -= 1;
+        self.state = State::Header;
+    }
+
+    /// An inline command.
+    fn line(
+        &mut self,
+        text: &mut [u8],
+        start: usize,
+        spans: &mut Vec<Span>,
+    ) -> Result<Option<Parsed>, ProtocolError> {
+        // A NUL ends the search as it does in the reference, which then waits for more.
+        let found = memchr2(b'\n', 0, &text[start + self.searched..]);
+        let Some(end) = found.map(|at| start + self.searched + at).filter(|&at| text[at] == b'\n')
+        else {
+            self.searched = found.map_or(text.len() - start, |at| self.searched + at);
+            let over = text.len() - start > LINE_BYTES_MAX;
+            return if over { Err(ProtocolError::BigInline) } else { Ok(None) };
+        };
+        if end - start > LINE_BYTES_MAX {
+            return Err(ProtocolError::BigInline);
+        }
+        let line_end = if end > start && text[end - 1] == b'\r' { end - 1 } else { end };
+        let first = spans.len();
+        if !inline::split(text, start..line_end, spans) {
+            spans.truncate(first);
+            return Err(ProtocolError::UnbalancedQuotes);
+        }
+        self.searched = 0;
+        Ok(Some(Parsed { argc: spans.len() - first, end: end + 1 }))
+    }
+}
+
+/// Fails unless a line ends at `at`.
+#[inline]
+fn line_end_check(text: &[u8], at: usize) -> Result<(), ProtocolError> {
+    if text[at..].starts_with(b"\r\n") { Ok(()) } else { Err(ProtocolError::LineEnd) }
+}
+
+/// Adds to a large word that will have `len` bytes. The buffer ends up with exactly that capacity,
+/// and never holds more than four times of what has arrived or [`RESERVE_BYTES_MAX`].
+fn large_extend(word: &mut BytesMut, len: usize, bytes: &[u8]) {
+    let needed = word.len() + bytes.len();
+    assert!(needed <= len, "a word takes no more than its own bytes");
+    if needed > word.capacity() {
+        let mut larger = BytesMut::with_capacity(len.min(needed.saturating_mul(4)));
+        larger.extend_from_slice(word);
+        *word = larger;
+    }
+    word.extend_from_slice(bytes);
+}
+
+/// The usual case: an ordinary command, all of it in the text. None for whatever is not so, with
+/// leftovers in `spans`.
+#[inline]
+fn quick(text: &[u8], start: usize, limits: &Limits, spans: &mut Vec<Span>) -> Option<Parsed> {
+    let text = &text[..text.len().min(TEXT_BYTES_MAX)];
+    let (argc, mut at) = quick_length(text, start, b'*')?;
+    let (argc_max, len_max) = match limits.authenticated {
+        true => (usize::MAX, limits.bulk_len_max),
+        false => (UNAUTHENTICATED_WORDS_MAX as usize, UNAUTHENTICATED_BULK_MAX),
+    };
+    let len_max = len_max.min(limits.bulk_len_max) as usize;
+    if argc > argc_max {
+        return None;
+    }
+    for _ in 0..argc {
+        let (len, word) = quick_length(text, at, b'$')?;
+        let end: &[u8; 2] = text.get(word + len..)?.first_chunk()?;
+        if len > len_max || *end != *b"\r\n" {
+            return None;
+        }
+        spans.push(Span::text_near(word, len));
+        at = word + len + 2;
+    }
+    Some(Parsed { argc, end: at })
+}
+
+/// The number in the line at `at`, of at most 9 digits, and where the next line begins.
+///
+/// ```text
+///   eight bytes as one little-endian number:  . . . . LF CR d lead   or   . . . LF CR d d lead
+/// ```
+#[inline(always)]
+fn quick_length(text: &[u8], at: usize, lead: u8) -> Option<(usize, usize)> {
+    const LINE_END: u64 = 0x0a0d;
+    let line = text.get(at..)?;
+    let Some(head) = line.first_chunk::<8>() else { return quick_length_long(line, at, lead) };
+    let head = u64::from_le_bytes(*head);
+    let first = ((head >> 8) as u8).wrapping_sub(b'0') as usize;
+    if head & 0xffff_00ff == LINE_END << 16 | u64::from(lead) && first <= 9 {
+        return Some((first, at + 4));
+    }
+    let second = ((head >> 16) as u8).wrapping_sub(b'0') as usize;
+    let two_digits = first.wrapping_sub(1) < 9 && second <= 9;
+    if head & 0xff_ff00_00ff == LINE_END << 24 | u64::from(lead) && two_digits {
+        return Some((first * 10 + second, at + 5));
+    }
+    quick_length_long(line, at, lead)
+}
+
+/// The same for any number of digits, at the end of the text too.
+#[inline(never)]
+fn quick_length_long(line: &[u8], at: usize, lead: u8) -> Option<(usize, usize)> {
+    let digits = line.strip_prefix(&[lead])?;
+    let count = digits.iter().take(10).take_while(|byte| byte.is_ascii_digit()).count();
+    let leading_zero = count > 1 && digits[0] == b'0';
+    if !(1..=9).contains(&count) || leading_zero || !digits[count..].starts_with(b"\r\n") {
+        return None;
+    }
+    let value = |value, byte: &u8| value * 10 + usize::from(byte - b'0');
+    Some((digits[..count].iter().fold(0, value), at + 1 + count + 2))
+}
+
+#[cfg(test)]
+#[path = "parse_tests.rs"]
+mod tests;
