@@ -1,0 +1,447 @@
+//! Settings of Valkey that are accepted, kept and shown, but that nothing acts on.
+//!
+//! Each group says why. Those whose being ignored could do harm refuse all but their default. A
+//! setting leaves this file when something begins to act on it.
+
+use super::card::{Kind, Setting, Store, Value, any_text};
+use super::network::read_bind;
+use super::number::parse_loose;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+const INT_MIN: i128 = i32::MIN as i128;
+const INT_MAX: i128 = i32::MAX as i128;
+const UINT_MAX: i128 = u32::MAX as i128;
+const LONG_MAX: i128 = i64::MAX as i128;
+const ULONG_MAX: i128 = u64::MAX as i128;
+const PORT: Kind = Kind::Int(0, 65_535);
+const MEMORY: Kind = Kind::Memory(0, LONG_MAX);
+const TEXT: Kind = Kind::Text(any_text);
+const PERSISTENCE: &str = "snapshots and append-only files are not written yet";
+const REPLICATION: &str = "there are no replicas yet";
+const CLUSTER: &str = "there is no cluster mode yet";
+const TLS: &str = "there is no TLS yet";
+const THREADS: &str = "shards take the place of I/O threads, and `pin-shards` that of CPU lists";
+const ENCODINGS: &str = "values of several elements do not exist yet";
+const MEMORY_USE: &str = "nothing is evicted or moved to save memory yet";
+const PROCESS: &str = "the kernel's and the terminal's defaults are kept";
+const LOGGING: &str = "the log has one format and no syslog, and user data never gets into it";
+const COMMANDS: &str = "the commands that it is about do not exist yet";
+const REFUSED: &str = "only the default is to be had";
+const NO_TLS: &str = "TLS is not available in this version";
+const NO_DEFRAG: &str = "Active defragmentation cannot be enabled: it requires a server compiled \
+    with a modified Jemalloc like the one shipped by default with the source distribution";
+
+const fn accept(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    because: &'static str,
+) -> Setting {
+    Setting::new(name, kind, default, Store::Accepted { because })
+}
+
+/// The cards.
+#[rustfmt::skip]
+pub(super) static SETTINGS: &[Setting] = &[
+    accept("rdbchecksum", Kind::Bool, "yes", PERSISTENCE).immutable(),
+    accept("rdbcompression", Kind::Bool, "yes", PERSISTENCE),
+    accept("rdb-del-sync-files", Kind::Bool, "no", PERSISTENCE),
+    accept("stop-writes-on-bgsave-error", Kind::Bool, "yes", PERSISTENCE),
+    accept("rdb-save-incremental-fsync", Kind::Bool, "yes", PERSISTENCE),
+    accept("rdb-version-check", Kind::Choice(&["strict", "relaxed"]), "strict", PERSISTENCE),
+    accept("rdb-key-save-delay", Kind::Int(INT_MIN, INT_MAX), "0", PERSISTENCE).hidden(),
+    accept("key-load-delay", Kind::Int(INT_MIN, INT_MAX), "0", PERSISTENCE).hidden(),
+    accept(
+        "loading-process-events-interval-bytes",
+        Kind::Int(1024, INT_MAX),
+        "2097152",
+        PERSISTENCE,
+    ).hidden(),
+    accept("appendfilename", Kind::Text(read_appendfilename), "appendonly.aof", PERSISTENCE)
+        .immutable(),
+    accept("appenddirname", Kind::Text(read_appenddirname), "appendonlydir", PERSISTENCE)
+        .immutable(),
+    accept("appendfsync", Kind::Choice(&["everysec", "always", "no"]), "everysec", PERSISTENCE),
+    accept("no-appendfsync-on-rewrite", Kind::Bool, "no", PERSISTENCE),
+    accept("aof-rewrite-incremental-fsync", Kind::Bool, "yes", PERSISTENCE),
+    accept("aof-load-truncated", Kind::Bool, "yes", PERSISTENCE),
+    accept("aof-use-rdb-preamble", Kind::Bool, "yes", PERSISTENCE),
+    accept("aof-timestamp-enabled", Kind::Bool, "no", PERSISTENCE),
+    accept("aof-disable-auto-gc", Kind::Bool, "no", PERSISTENCE).hidden(),
+    accept("auto-aof-rewrite-percentage", Kind::Int(0, INT_MAX), "100", PERSISTENCE),
+    accept("auto-aof-rewrite-min-size", Kind::Memory(0, LONG_MAX), "64mb", PERSISTENCE),
+    accept("repl-disable-tcp-nodelay", Kind::Bool, "no", REPLICATION),
+    accept("repl-diskless-sync", Kind::Bool, "yes", REPLICATION),
+    accept("dual-channel-replication-enabled", Kind::Bool, "no", REPLICATION),
+    accept("repl-diskless-sync-delay", Kind::Int(0, INT_MAX), "5", REPLICATION),
+    accept("repl-diskless-sync-max-replicas", Kind::Int(0, INT_MAX), "0", REPLICATION),
+    accept(
+        "repl-diskless-load",
+        Kind::Choice(&["disabled", "on-empty-db", "swapdb", "flush-before-load"]),
+        "disabled",
+        REPLICATION,
+    ).not_while_loading(),
+    accept("repl-timeout", Kind::Int(1, INT_MAX), "60", REPLICATION),
+    accept("repl-ping-replica-period", Kind::Int(1, INT_MAX), "10", REPLICATION)
+        .alias("repl-ping-slave-period"),
+    accept("repl-backlog-size", Kind::Memory(1, LONG_MAX), "10mb", REPLICATION),
+    accept("repl-backlog-ttl", Kind::Int(0, LONG_MAX), "3600", REPLICATION),
+    accept("replica-lazy-flush", Kind::Bool, "yes", REPLICATION).alias("slave-lazy-flush"),
+    accept("replica-serve-stale-data", Kind::Bool, "yes", REPLICATION)
+        .alias("slave-serve-stale-data"),
+    accept("replica-read-only", Kind::Bool, "yes", REPLICATION).alias("slave-read-only"),
+    accept("replica-ignore-maxmemory", Kind::Bool, "yes", REPLICATION)
+        .alias("slave-ignore-maxmemory"),
+    accept("replica-announced", Kind::Bool, "yes", REPLICATION),
+    accept("replica-ignore-disk-write-errors", Kind::Bool, "no", REPLICATION),
+    accept("replica-announce-ip", TEXT, "", REPLICATION).alias("slave-announce-ip"),
+    accept("replica-announce-port", PORT, "0", REPLICATION).alias("slave-announce-port"),
+    accept("replica-priority", Kind::Int(0, INT_MAX), "100", REPLICATION).alias("slave-priority"),
+    accept("min-replicas-to-write", Kind::Int(0, INT_MAX), "0", REPLICATION)
+        .alias("min-slaves-to-write"),
+    accept("min-replicas-max-lag", Kind::Int(0, INT_MAX), "10", REPLICATION)
+        .alias("min-slaves-max-lag"),
+    accept("primaryuser", TEXT, "", REPLICATION).alias("masteruser").sensitive(),
+    accept("primaryauth", TEXT, "", REPLICATION).alias("masterauth").sensitive(),
+    accept("bind-source-addr", TEXT, "", REPLICATION),
+    accept(
+        "propagation-error-behavior",
+        Kind::Choice(&["ignore", "panic", "panic-on-replicas"]),
+        "ignore",
+        REPLICATION,
+    ),
+    accept("import-mode", Kind::Bool, "no", REPLICATION),
+    accept("cluster-databases", Kind::Int(1, INT_MAX), "1", CLUSTER).immutable(),
+    accept("cluster-port", PORT, "0", CLUSTER).immutable(),
+    accept("cluster-config-file", Kind::Text(read_cluster_config_file), "nodes.conf", CLUSTER)
+        .immutable(),
+    accept("cluster-config-save-behavior", Kind::Choice(&["sync", "best-effort"]), "sync", CLUSTER),
+    accept("cluster-node-timeout", Kind::Int(0, LONG_MAX), "15000", CLUSTER),
+    accept("cluster-ping-interval", Kind::Int(0, LONG_MAX), "0", CLUSTER).hidden(),
+    accept("cluster-manual-failover-timeout", Kind::Int(1, INT_MAX), "5000", CLUSTER),
+    accept("cluster-migration-barrier", Kind::Int(0, INT_MAX), "1", CLUSTER),
+    accept("cluster-replica-validity-factor", Kind::Int(0, INT_MAX), "10", CLUSTER)
+        .alias("cluster-slave-validity-factor"),
+    accept("cluster-replica-no-failover", Kind::Bool, "no", CLUSTER)
+        .alias("cluster-slave-no-failover"),
+    accept("cluster-require-full-coverage", Kind::Bool, "yes", CLUSTER),
+    accept("cluster-allow-reads-when-down", Kind::Bool, "no", CLUSTER),
+    accept("cluster-allow-pubsubshard-when-down", Kind::Bool, "yes", CLUSTER),
+    accept("cluster-allow-replica-migration", Kind::Bool, "yes", CLUSTER),
+    accept("cluster-slot-stats-enabled", Kind::Bool, "no", CLUSTER),
+    accept("cluster-slot-migration-log-max-len", Kind::Int(0, LONG_MAX), "1000", CLUSTER),
+    accept("cluster-blacklist-ttl", Kind::Int(0, LONG_MAX), "60", CLUSTER),
+    accept("cluster-link-sendbuf-limit", Kind::Memory(0, ULONG_MAX), "0", CLUSTER),
+    accept("cluster-message-gossip-perc", Kind::Int(1, 100), "10", CLUSTER).hidden(),
+    accept("slot-migration-max-failover-repl-bytes", Kind::SignedMemory(-1, LONG_MAX), "0", CLUSTER)
+        ,
+    accept("cluster-announce-ip", Kind::Text(read_announced_ip), "", CLUSTER),
+    accept("cluster-announce-client-ipv4", Kind::Text(read_ipv4), "", CLUSTER),
+    accept("cluster-announce-client-ipv6", Kind::Text(read_ipv6), "", CLUSTER),
+    accept("cluster-announce-hostname", Kind::Text(read_hostname), "", CLUSTER),
+    accept("cluster-announce-human-nodename", Kind::Text(read_announced_name), "", CLUSTER),
+    accept("cluster-announce-port", PORT, "0", CLUSTER),
+    accept("cluster-announce-tls-port", PORT, "0", CLUSTER),
+    accept("cluster-announce-bus-port", PORT, "0", CLUSTER),
+    accept("cluster-announce-client-port", PORT, "0", CLUSTER),
+    accept("cluster-announce-client-tls-port", PORT, "0", CLUSTER),
+    accept(
+        "cluster-preferred-endpoint-type",
+        Kind::Choice(&["ip", "hostname", "unknown-endpoint"]),
+        "ip",
+        CLUSTER,
+    ),
+    accept("availability-zone", TEXT, "", CLUSTER),
+    accept("tls-cluster", Kind::Bool, "no", REFUSED).refusing(NO_TLS),
+    accept("tls-replication", Kind::Bool, "no", REFUSED).refusing(NO_TLS),
+    accept("tls-auth-clients", Kind::Choice(&["no", "yes", "optional"]), "yes", TLS),
+    accept("tls-auth-clients-user", Kind::Choice(&["CN", "URI", "off"]), "off", TLS),
+    accept("tls-prefer-server-ciphers", Kind::Bool, "no", TLS),
+    accept("tls-session-caching", Kind::Bool, "yes", TLS),
+    accept("tls-session-cache-size", Kind::Int(0, INT_MAX), "20480", TLS),
+    accept("tls-session-cache-timeout", Kind::Int(0, INT_MAX), "300", TLS),
+    accept("tls-auto-reload-interval", Kind::Int(0, INT_MAX), "0", TLS),
+    accept("tls-cert-file", TEXT, "", TLS),
+    accept("tls-key-file", TEXT, "", TLS),
+    accept("tls-key-file-pass", TEXT, "", TLS).sensitive(),
+    accept("tls-client-cert-file", TEXT, "", TLS),
+    accept("tls-client-key-file", TEXT, "", TLS),
+    accept("tls-client-key-file-pass", TEXT, "", TLS).sensitive(),
+    accept("tls-dh-params-file", TEXT, "", TLS),
+    accept("tls-ca-cert-file", TEXT, "", TLS),
+    accept("tls-ca-cert-dir", TEXT, "", TLS),
+    accept("tls-protocols", TEXT, "", TLS),
+    accept("tls-ciphers", TEXT, "", TLS),
+    accept("tls-ciphersuites", TEXT, "", TLS),
+    accept("max-new-tls-connections-per-cycle", Kind::Int(1, 1000), "1", TLS),
+    accept("io-threads", Kind::Int(1, 256), "1", THREADS),
+    accept("io-threads-always-active", Kind::Bool, "no", THREADS).hidden(),
+    accept("prefetch-batch-max-size", Kind::Int(0, 128), "16", THREADS),
+    accept("min-io-threads-avoid-copy-reply", Kind::Int(0, INT_MAX), "7", THREADS).hidden(),
+    accept("min-string-size-avoid-copy-reply", Kind::Int(0, INT_MAX), "16384", THREADS).hidden(),
+    accept("min-string-size-avoid-copy-reply-threaded", Kind::Int(0, INT_MAX), "65536", THREADS)
+        .hidden(),
+    accept("max-new-connections-per-cycle", Kind::Int(1, 1000), "10", THREADS),
+    accept("server-cpulist", TEXT, "", THREADS).alias("server_cpulist").immutable(),
+    accept("bio-cpulist", TEXT, "", THREADS).alias("bio_cpulist").immutable(),
+    accept("aof-rewrite-cpulist", TEXT, "", THREADS).alias("aof_rewrite_cpulist").immutable(),
+    accept("bgsave-cpulist", TEXT, "", THREADS).alias("bgsave_cpulist").immutable(),
+    accept("hash-max-listpack-entries", Kind::Int(0, LONG_MAX), "512", ENCODINGS)
+        .alias("hash-max-ziplist-entries"),
+    accept("hash-max-listpack-value", MEMORY, "64", ENCODINGS).alias("hash-max-ziplist-value"),
+    accept("set-max-intset-entries", Kind::Int(0, LONG_MAX), "512", ENCODINGS),
+    accept("set-max-listpack-entries", Kind::Int(0, LONG_MAX), "128", ENCODINGS),
+    accept("set-max-listpack-value", Kind::Int(0, LONG_MAX), "64", ENCODINGS),
+    accept("zset-max-listpack-entries", Kind::Int(0, LONG_MAX), "128", ENCODINGS)
+        .alias("zset-max-ziplist-entries"),
+    accept("zset-max-listpack-value", MEMORY, "64", ENCODINGS).alias("zset-max-ziplist-value"),
+    accept("list-max-listpack-size", Kind::Int(INT_MIN, INT_MAX), "-2", ENCODINGS)
+        .alias("list-max-ziplist-size"),
+    accept("list-compress-depth", Kind::Int(0, INT_MAX), "0", ENCODINGS),
+    accept("stream-node-max-bytes", MEMORY, "4096", ENCODINGS),
+    accept("stream-node-max-entries", Kind::Int(0, LONG_MAX), "100", ENCODINGS),
+    accept("hll-sparse-max-bytes", MEMORY, "3000", ENCODINGS),
+    accept("maxmemory-samples", Kind::Int(1, 64), "5", MEMORY_USE),
+    accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", MEMORY_USE),
+    accept("maxmemory-clients", Kind::MemoryOrPercent(LONG_MAX), "0", MEMORY_USE),
+    accept("lfu-log-factor", Kind::Int(0, INT_MAX), "10", MEMORY_USE),
+    accept("lfu-decay-time", Kind::Int(0, INT_MAX), "1", MEMORY_USE),
+    accept("active-defrag-cycle-min", Kind::Int(1, 99), "1", MEMORY_USE),
+    accept("active-defrag-cycle-max", Kind::Int(1, 99), "25", MEMORY_USE),
+    accept("active-defrag-cycle-us", Kind::Int(0, 100000), "500", MEMORY_USE),
+    accept("active-defrag-threshold-lower", Kind::Int(0, 1000), "10", MEMORY_USE),
+    accept("active-defrag-threshold-upper", Kind::Int(0, 1000), "100", MEMORY_USE),
+    accept("active-defrag-max-scan-fields", Kind::Int(1, LONG_MAX), "1000", MEMORY_USE),
+    accept("active-defrag-ignore-bytes", Kind::Memory(1, LONG_MAX), "100mb", MEMORY_USE),
+    accept("jemalloc-bg-thread", Kind::Bool, "yes", MEMORY_USE),
+    accept("disable-thp", Kind::Bool, "yes", PROCESS).immutable(),
+    accept("oom-score-adj", Kind::Text(read_oom_score_adj), "no", PROCESS),
+    accept("oom-score-adj-values", Kind::Words(read_oom_values), "0 200 800", PROCESS),
+    accept("unixsocketgroup", TEXT, "", PROCESS).immutable(),
+    accept("socket-mark-id", Kind::Int(0, UINT_MAX), "0", PROCESS).immutable(),
+    accept("crash-log-enabled", Kind::Bool, "yes", PROCESS),
+    accept("crash-memcheck-enabled", Kind::Bool, "yes", PROCESS),
+    accept("use-exit-on-panic", Kind::Bool, "no", PROCESS).hidden(),
+    accept("watchdog-period", Kind::Int(0, INT_MAX), "0", PROCESS).hidden(),
+    accept("ignore-warnings", TEXT, "", PROCESS),
+    accept("locale-collate", TEXT, "", PROCESS),
+    accept("enable-debug-assert", Kind::Bool, "no", PROCESS).immutable().hidden(),
+    accept("debug-context", TEXT, "", PROCESS).hidden(),
+    accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", PROCESS),
+    accept("shutdown-on-sigint", Kind::Words(read_shutdown_flags), "default", PROCESS),
+    accept("shutdown-on-sigterm", Kind::Words(read_shutdown_flags), "default", PROCESS),
+    accept("log-format", Kind::Choice(&["legacy", "logfmt", "json"]), "legacy", LOGGING),
+    accept(
+        "log-timestamp-format",
+        Kind::Choice(&["legacy", "iso8601", "milliseconds"]),
+        "legacy",
+        LOGGING,
+    ),
+    accept("syslog-enabled", Kind::Bool, "no", LOGGING).immutable(),
+    accept("syslog-ident", TEXT, "valkey", LOGGING).immutable(),
+    accept(
+        "syslog-facility",
+        Kind::Choice(&[
+            "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+        ]),
+        "local0",
+        LOGGING,
+    ).immutable(),
+    accept("hide-user-data-from-log", Kind::Bool, "yes", LOGGING),
+    accept("commandlog-request-larger-than", Kind::Int(-1, LONG_MAX), "1048576", LOGGING),
+    accept("commandlog-reply-larger-than", Kind::Int(-1, LONG_MAX), "1048576", LOGGING),
+    accept("commandlog-large-request-max-len", Kind::Int(0, LONG_MAX), "128", LOGGING),
+    accept("commandlog-large-reply-max-len", Kind::Int(0, LONG_MAX), "128", LOGGING),
+    accept("notify-keyspace-events", Kind::Text(read_event_classes), "", COMMANDS),
+    accept("tracking-table-max-keys", Kind::Int(0, LONG_MAX), "1000000", COMMANDS),
+    accept("acllog-max-len", Kind::Int(0, LONG_MAX), "128", COMMANDS),
+    accept(
+        "acl-pubsub-default",
+        Kind::Choice(&["allchannels", "resetchannels"]),
+        "resetchannels",
+        COMMANDS,
+    ),
+    accept("busy-reply-threshold", Kind::Int(0, LONG_MAX), "5000", COMMANDS)
+        .alias("lua-time-limit"),
+    accept("lua-enable-insecure-api", Kind::Bool, "no", COMMANDS)
+        .alias("lua-enable-deprecated-api").protected().hidden(),
+    accept("cluster-enabled", Kind::Bool, "no", REFUSED)
+        .immutable().refusing("cluster mode is not available in this version"),
+    accept("tls-port", PORT, "0", REFUSED).refusing(NO_TLS),
+    accept("replicaof", Kind::Words(read_replicaof), "", REFUSED)
+        .alias("slaveof").immutable().refusing("replication is not available in this version"),
+    accept("aclfile", TEXT, "", REFUSED)
+        .immutable().refusing("ACL files are not available in this version"),
+    accept("mptcp", Kind::Bool, "no", REFUSED)
+        .immutable().refusing("MPTCP is not supported on this platform"),
+    accept("repl-mptcp", Kind::Bool, "no", REFUSED)
+        .immutable().refusing("MPTCP is not supported on this platform"),
+    accept("activedefrag", Kind::Bool, "no", REFUSED).refusing(NO_DEFRAG),
+    accept("rdma-bind", Kind::Words(read_bind), "", REFUSED).refusing("No RDMA building support."),
+    accept("rdma-port", PORT, "0", REFUSED).refusing("No RDMA building support."),
+    accept("rdma-rx-size", Kind::Int(65536, 16777216), "1048576", REFUSED).immutable(),
+    accept("rdma-completion-vector", Kind::Int(-1, 1024), "-1", REFUSED).immutable(),
+];
+
+fn base_name(
+    name: &[u8],
+    empty: &'static str,
+    path: &'static str,
+) -> Result<Vec<u8>, &'static str> {
+    if name.is_empty() {
+        return Err(empty);
+    }
+    if name.contains(&b'/') || name.contains(&b'\\') {
+        return Err(path);
+    }
+    any_text(name)
+}
+
+fn read_appendfilename(name: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let path = "appendfilename can't be a path, just a filename";
+    base_name(name, "appendfilename can't be empty", path)
+}
+
+fn read_appenddirname(name: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let path = "appenddirname can't be a path, just a dirname";
+    base_name(name, "appenddirname can't be empty", path)
+}
+
+fn read_cluster_config_file(name: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if name.is_empty() {
+        return Err("cluster-config-file can't be empty");
+    }
+    any_text(name)
+}
+
+fn read_ipv4(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let address = std::str::from_utf8(text).ok().and_then(|text| text.parse::<Ipv4Addr>().ok());
+    if text.is_empty() || address.is_some() {
+        return any_text(text);
+    }
+    Err("Invalid IPv4 address")
+}
+
+fn read_ipv6(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let address = std::str::from_utf8(text).ok().and_then(|text| text.parse::<Ipv6Addr>().ok());
+    if text.is_empty() || address.is_some() {
+        return any_text(text);
+    }
+    Err("Invalid IPv6 address")
+}
+
+/// Whether a byte may stand in a cluster's file of nodes.
+fn is_announceable(byte: &u8) -> bool {
+    *byte > b',' && *byte != 0x7f && !b";<=>?@[]^{|}~\\".contains(byte)
+}
+
+fn read_announced_ip(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    const IP_BYTES_MAX: usize = 45;
+    if text.len() > IP_BYTES_MAX {
+        return Err("cluster-announce-ip is too long");
+    }
+    if !text.iter().all(is_announceable) {
+        return Err("cluster-announce-ip contains invalid character");
+    }
+    any_text(text)
+}
+
+fn read_announced_name(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if !text.iter().all(is_announceable) {
+        return Err("Announced human node name contained invalid character");
+    }
+    any_text(text)
+}
+
+fn read_hostname(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    const HOSTNAME_BYTES_MAX: usize = 255;
+    if text.len() > HOSTNAME_BYTES_MAX {
+        return Err("Hostnames must be less than 256 characters");
+    }
+    if !text.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(byte)) {
+        return Err("Hostnames may only contain alphanumeric characters, hyphens or dots");
+    }
+    any_text(text)
+}
+
+/// `yes` and `relative` are the same.
+fn read_oom_score_adj(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    match text.to_ascii_lowercase().as_slice() {
+        b"relative" => Ok(b"yes".to_vec()),
+        known @ (b"no" | b"yes" | b"absolute") => Ok(known.to_vec()),
+        _ => Err("argument(s) must be one of the following: no, yes, relative, absolute"),
+    }
+}
+
+fn read_oom_values(words: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if words.len() != 3 {
+        return Err("wrong number of arguments".to_owned());
+    }
+    let read = |word: &&[u8]| {
+        let number = parse_loose(word, 10).filter(|number| (-2_000..=2_000).contains(number));
+        number.map(|number| number.to_string().into_bytes())
+    };
+    let numbers: Option<Vec<Vec<u8>>> = words.iter().map(read).collect();
+    numbers.map(Value::Words).ok_or_else(|| {
+        "Invalid oom-score-adj-values, elements must be between -2000 and 2000.".to_owned()
+    })
+}
+
+fn read_replicaof(words: &[&[u8]], _: &Value) -> Result<Value, String> {
+    match words {
+        [] => Ok(Value::Words(Vec::new())),
+        [no, one] if no.eq_ignore_ascii_case(b"no") && one.eq_ignore_ascii_case(b"one") => {
+            Ok(Value::Words(Vec::new()))
+        }
+        [host, port] => match parse_loose(port, 10) {
+            Some(0..=65_535) => Ok(Value::Words(vec![host.to_vec(), port.to_vec()])),
+            _ => Err("Invalid primary port".to_owned()),
+        },
+        _ => Err("wrong number of arguments".to_owned()),
+    }
+}
+
+/// Flags in the order in which they are shown.
+const SHUTDOWN_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force", "safe", "failover"];
+
+fn read_shutdown_flags(words: &[&[u8]], _: &Value) -> Result<Value, String> {
+    let named = |flag: &&str| words.iter().any(|w| w.eq_ignore_ascii_case(flag.as_bytes()));
+    let known =
+        |word: &&[u8]| SHUTDOWN_FLAGS.iter().any(|flag| word.eq_ignore_ascii_case(flag.as_bytes()));
+    if words.is_empty() || !words.iter().all(known) {
+        let flags = SHUTDOWN_FLAGS.join(", ");
+        return Err(format!("argument(s) must be one of the following: {flags}"));
+    }
+    if named(&"save") && named(&"nosave") {
+        return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".to_owned());
+    }
+    // `default` adds nothing to other flags.
+    let (default, flags) = SHUTDOWN_FLAGS.split_first().expect("there are flags");
+    let mut shown: Vec<Vec<u8>> =
+        flags.iter().filter(|flag| named(flag)).map(|flag| flag.as_bytes().to_vec()).collect();
+    if shown.is_empty() {
+        shown.push(default.as_bytes().to_vec());
+    }
+    Ok(Value::Words(shown))
+}
+
+/// The event classes that `A` stands for.
+const ALL_CLASSES: &[u8] = b"g$lshzxetd";
+
+/// Event classes in the order in which they are shown; `A` stands for [`ALL_CLASSES`].
+fn read_event_classes(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    const ALL: &[u8] = ALL_CLASSES;
+    const OTHERS: &[u8] = b"nKEm";
+    let known = |class: &u8| *class == b'A' || ALL.contains(class) || OTHERS.contains(class);
+    if !text.iter().all(known) {
+        return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
+    }
+    let all = text.contains(&b'A') || ALL.iter().all(|class| text.contains(class));
+    let mut shown = if all { vec![b'A'] } else { Vec::new() };
+    if !all {
+        shown.extend(ALL.iter().filter(|class| text.contains(class)));
+    }
+    let others = OTHERS.iter().filter(|class| text.contains(class));
+    shown.extend(others.filter(|class| !all || **class != b'n'));
+    Ok(shown)
+}

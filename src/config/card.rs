@@ -1,0 +1,412 @@
+//! A setting's card: its name, its kind, its default, and where [`Config`] keeps its value.
+//!
+//! From the card derive CONFIG GET, CONFIG SET, the config file and argv. The error texts are
+//! those of Valkey 9.1.
+
+use super::number::{parse_integer, parse_memory, parse_octal};
+use super::{Config, OutputLimits, SavePoint};
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// The value of one setting, between its text and its typed field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// `yes` or `no`.
+    Bool(bool),
+    /// A number; a negative one of a [`Kind::MemoryOrPercent`] is a percentage.
+    Int(i128),
+    /// An index into the words of its [`Kind::Choice`].
+    Choice(usize),
+    /// Text; empty where there is none.
+    Text(Vec<u8>),
+    /// Several words.
+    Words(Vec<Vec<u8>>),
+    /// The points of `save`.
+    Save(Vec<SavePoint>),
+    /// The three classes of `client-output-buffer-limit`.
+    OutputLimits(OutputLimits),
+}
+
+/// What a setting takes, with its bounds, both inclusive.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    /// `yes` or `no`.
+    Bool,
+    /// A decimal number.
+    Int(i128, i128),
+    /// An octal number.
+    Octal(i128, i128),
+    /// Bytes, with or without a unit (`k kb m mb g gb`).
+    Memory(i128, i128),
+    /// Bytes, or a small negative number that has a meaning of its own.
+    SignedMemory(i128, i128),
+    /// Bytes up to the bound, or 0 to 100 `%`.
+    MemoryOrPercent(i128),
+    /// One of these words, in any case.
+    Choice(&'static [&'static str]),
+    /// Any text that the function does not refuse; kept as the function spells it.
+    Text(fn(&[u8]) -> Result<Vec<u8>, &'static str>),
+    /// A directory that exists; a relative one starts from the value so far. Kept as its
+    /// absolute path.
+    Directory,
+    /// Several words, read as the function says; it sees the value so far.
+    Words(fn(&[&[u8]], &Value) -> Result<Value, String>),
+}
+
+/// Any text will do.
+pub(super) fn any_text(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    Ok(text.to_vec())
+}
+
+/// Where a setting's value is kept.
+#[derive(Clone, Copy, Debug)]
+pub enum Store {
+    /// In a field of [`Config`].
+    Field {
+        /// Reads the field.
+        get: fn(&Config) -> Value,
+        /// Writes the field.
+        set: fn(&mut Config, Value),
+    },
+    /// Kept and shown, but nothing acts on it.
+    Accepted {
+        /// Why that does no harm.
+        because: &'static str,
+    },
+}
+
+/// The static description of one setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Lower case, as in the config file.
+    pub name: &'static str,
+    /// A second name, or empty.
+    pub alias: &'static str,
+    /// What it takes.
+    pub kind: Kind,
+    /// Its default, as a config file would give it.
+    pub default: &'static str,
+    /// Where its value is kept.
+    pub store: Store,
+    /// CONFIG SET may not change it.
+    pub immutable: bool,
+    /// CONFIG SET may change it only as `enable-protected-configs` allows.
+    pub protected: bool,
+    /// Its value must not appear in any log.
+    pub sensitive: bool,
+    /// CONFIG GET shows it only by its full name.
+    pub hidden: bool,
+    /// It cannot change while a data set is being loaded.
+    pub not_while_loading: bool,
+    /// Set where no other value than the default can be had, with the words to refuse it.
+    pub refusal: &'static str,
+}
+
+impl Setting {
+    /// A setting that can change at run time.
+    pub const fn new(
+        name: &'static str,
+        kind: Kind,
+        default: &'static str,
+        store: Store,
+    ) -> Setting {
+        Setting {
+            name,
+            alias: "",
+            kind,
+            default,
+            store,
+            immutable: false,
+            protected: false,
+            sensitive: false,
+            hidden: false,
+            not_while_loading: false,
+            refusal: "",
+        }
+    }
+
+    /// The same with a second name.
+    pub const fn alias(self, alias: &'static str) -> Setting {
+        Setting { alias, ..self }
+    }
+
+    /// The same, fixed at the start.
+    pub const fn immutable(self) -> Setting {
+        Setting { immutable: true, ..self }
+    }
+
+    /// The same, guarded by `enable-protected-configs`.
+    pub const fn protected(self) -> Setting {
+        Setting { protected: true, ..self }
+    }
+
+    /// The same, with a secret for a value.
+    pub const fn sensitive(self) -> Setting {
+        Setting { sensitive: true, ..self }
+    }
+
+    /// The same, unseen by patterns.
+    pub const fn hidden(self) -> Setting {
+        Setting { hidden: true, ..self }
+    }
+
+    /// The same, fixed during a load.
+    pub const fn not_while_loading(self) -> Setting {
+        Setting { not_while_loading: true, ..self }
+    }
+
+    /// The same, refusing all values but the default.
+    pub const fn refusing(self, refusal: &'static str) -> Setting {
+        Setting { refusal, ..self }
+    }
+
+    /// Whether a config file may give several words.
+    pub fn takes_words(&self) -> bool {
+        matches!(self.kind, Kind::Words(_))
+    }
+
+    /// The value in `config`.
+    pub fn value(&self, config: &Config) -> Value {
+        match self.store {
+            Store::Field { get, .. } => get(config),
+            Store::Accepted { .. } => config.accepted[self.name].clone(),
+        }
+    }
+
+    /// Puts a value into `config`.
+    pub fn assign(&self, config: &mut Config, value: Value) {
+        match self.store {
+            Store::Field { set, .. } => set(config, value),
+            Store::Accepted { .. } => {
+                config.accepted.insert(self.name, value);
+            }
+        }
+    }
+
+    /// The text that CONFIG GET shows.
+    pub fn text(&self, config: &Config) -> Vec<u8> {
+        render(self.kind, &self.value(config))
+    }
+
+    /// Reads words into `config`, or says what is wrong with them.
+    pub fn set(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), String> {
+        let value = parse(self.kind, words, &self.value(config))?;
+        if !self.refusal.is_empty() && value != self.default_value() {
+            return Err(self.refusal.to_owned());
+        }
+        self.assign(config, value);
+        Ok(())
+    }
+
+    /// The default as a value.
+    pub(super) fn default_value(&self) -> Value {
+        let words = words_of_text(self.kind, self.default.as_bytes());
+        let empty = match self.kind {
+            Kind::Directory => Value::Text(Vec::new()),
+            // Of the others only output limits look at the value so far.
+            _ => Value::OutputLimits(OutputLimits::default()),
+        };
+        parse(self.kind, &words, &empty).unwrap_or_else(|error| {
+            panic!("the default of {} is not valid: {error}", self.name);
+        })
+    }
+}
+
+/// The words of CONFIG SET's one text: split at each space for those that take several.
+pub(super) fn words_of_text(kind: Kind, text: &[u8]) -> Vec<&[u8]> {
+    match kind {
+        Kind::Words(_) if text.is_empty() => Vec::new(),
+        Kind::Words(_) => text.split(|&byte| byte == b' ').collect(),
+        _ => vec![text],
+    }
+}
+
+/// A value's text in CONFIG GET.
+pub(super) fn render(kind: Kind, value: &Value) -> Vec<u8> {
+    match (value, kind) {
+        (Value::Bool(yes), _) => {
+            if *yes {
+                b"yes".to_vec()
+            } else {
+                b"no".to_vec()
+            }
+        }
+        (Value::Int(n), Kind::Octal(..)) => format!("{n:o}").into_bytes(),
+        (Value::Int(n), Kind::MemoryOrPercent(_)) if *n < 0 => format!("{}%", -n).into_bytes(),
+        (Value::Int(n), _) => n.to_string().into_bytes(),
+        (Value::Choice(index), Kind::Choice(words)) => words[*index].as_bytes().to_vec(),
+        (Value::Choice(_), _) => unreachable!("only a choice has choices"),
+        (Value::Text(text), _) => text.clone(),
+        (Value::Words(words), _) => words.join(&b' '),
+        (Value::Save(points), _) => {
+            let texts: Vec<String> =
+                points.iter().map(|p| format!("{} {}", p.seconds, p.changes)).collect();
+            texts.join(" ").into_bytes()
+        }
+        (Value::OutputLimits(limits), _) => limits.text().into_bytes(),
+    }
+}
+
+/// Reads words as `kind` says.
+fn parse(kind: Kind, words: &[&[u8]], now: &Value) -> Result<Value, String> {
+    if let Kind::Words(read) = kind {
+        return read(words, now);
+    }
+    let [word] = words else { return Err("wrong number of arguments".to_owned()) };
+    let not_memory = || "argument must be a memory value".to_owned();
+    match kind {
+        Kind::Bool if word.eq_ignore_ascii_case(b"yes") => Ok(Value::Bool(true)),
+        Kind::Bool if word.eq_ignore_ascii_case(b"no") => Ok(Value::Bool(false)),
+        Kind::Bool => Err("argument must be 'yes' or 'no'".to_owned()),
+        Kind::Int(min, max) => {
+            let n = parse_integer(word).map(i128::from);
+            bounded(n.ok_or("argument couldn't be parsed into an integer")?, min, max)
+        }
+        Kind::Octal(min, max) => {
+            let n = parse_octal(word).ok_or("argument couldn't be parsed as an octal number")?;
+            if n < min || n > max {
+                return Err(format!("argument must be between {min:o} and {max:o} inclusive"));
+            }
+            Ok(Value::Int(n))
+        }
+        Kind::Memory(min, max) => {
+            bounded(parse_memory(word).ok_or_else(not_memory)?.into(), min, max)
+        }
+        Kind::SignedMemory(min, max) => {
+            let n = parse_memory(word).map(i128::from);
+            let n = n.or_else(|| parse_integer(word).map(i128::from));
+            bounded(n.ok_or_else(not_memory)?, min, max)
+        }
+        Kind::MemoryOrPercent(max) => parse_memory_or_percent(word, max),
+        Kind::Choice(choices) => {
+            let is_it = |choice: &&str| word.eq_ignore_ascii_case(choice.as_bytes());
+            choices.iter().position(is_it).map(Value::Choice).ok_or_else(|| {
+                format!("argument(s) must be one of the following: {}", choices.join(", "))
+            })
+        }
+        Kind::Text(check) => check(word).map(Value::Text).map_err(str::to_owned),
+        Kind::Directory => directory(word, now),
+        Kind::Words(_) => unreachable!("handled above"),
+    }
+}
+
+fn directory(word: &[u8], now: &Value) -> Result<Value, String> {
+    let Value::Text(now) = now else { panic!("a directory is text") };
+    if word.is_empty() {
+        return Err("dir can't be empty".to_owned());
+    }
+    let path = Path::new(OsStr::from_bytes(now)).join(OsStr::from_bytes(word));
+    let path = path.canonicalize().map_err(|error| error_text(&error))?;
+    // Listing is refused where entering is, as far as that can be seen without entering.
+    if !path.is_dir() {
+        return Err("Not a directory".to_owned());
+    }
+    Ok(Value::Text(path.into_os_string().into_vec()))
+}
+
+/// What the C library says of an error, without the number that std adds.
+pub(super) fn error_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+fn parse_memory_or_percent(word: &[u8], max: i128) -> Result<Value, String> {
+    if let Some(bytes) = parse_memory(word) {
+        return bounded(bytes.into(), 0, max);
+    }
+    let digits = word.strip_suffix(b"%").filter(|digits| !digits.is_empty());
+    match digits.and_then(parse_integer) {
+        Some(percent) if percent > 100 => {
+            Err("percentage argument must be less or equal to 100".to_owned())
+        }
+        Some(percent) if percent >= 0 => Ok(Value::Int(-i128::from(percent))),
+        _ => Err("argument must be a memory or percent value".to_owned()),
+    }
+}
+
+fn bounded(n: i128, min: i128, max: i128) -> Result<Value, String> {
+    if n < min || n > max {
+        return Err(format!("argument must be between {min} and {max} inclusive"));
+    }
+    Ok(Value::Int(n))
+}
+
+/// A field of [`Config`] that can hold the value of a setting.
+pub(super) trait Field {
+    /// The field as a value.
+    fn value(&self) -> Value;
+    /// Takes a value of the variant that [`Field::value`] gives.
+    fn assign(&mut self, value: Value);
+}
+
+/// The accessors of a field, for a card.
+macro_rules! field {
+    ($name:ident) => {
+        $crate::config::card::Store::Field {
+            get: |config| $crate::config::card::Field::value(&config.$name),
+            set: |config, value| $crate::config::card::Field::assign(&mut config.$name, value),
+        }
+    };
+}
+pub(super) use field;
+
+macro_rules! field_type {
+    ($type:ty, $variant:ident, $from:expr, $into:expr) => {
+        impl Field for $type {
+            fn value(&self) -> Value {
+                Value::$variant($from(self))
+            }
+
+            fn assign(&mut self, value: Value) {
+                let Value::$variant(inner) = value else {
+                    panic!("{value:?} does not fit {}", stringify!($type));
+                };
+                *self = $into(inner);
+            }
+        }
+    };
+}
+pub(super) use field_type;
+
+/// A number that its card's bounds have made sure to fit.
+fn fit<T: TryFrom<i128>>(n: i128) -> T {
+    T::try_from(n).ok().expect("a card's bounds lie inside its field's type")
+}
+
+fn path_bytes(path: &Option<PathBuf>) -> Vec<u8> {
+    path.as_ref().map_or(Vec::new(), |p| p.as_os_str().as_bytes().to_vec())
+}
+
+fn bytes_path(bytes: Vec<u8>) -> Option<PathBuf> {
+    (!bytes.is_empty()).then(|| PathBuf::from(OsString::from_vec(bytes)))
+}
+
+fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+field_type!(bool, Bool, |b: &bool| *b, |b| b);
+field_type!(u16, Int, |n: &u16| (*n).into(), fit);
+field_type!(u32, Int, |n: &u32| (*n).into(), fit);
+field_type!(u64, Int, |n: &u64| (*n).into(), fit);
+field_type!(i64, Int, |n: &i64| (*n).into(), fit);
+field_type!(Vec<u8>, Text, Vec::clone, |text| text);
+field_type!(String, Text, |s: &String| s.clone().into_bytes(), lossy);
+field_type!(Option<PathBuf>, Text, path_bytes, bytes_path);
+field_type!(PathBuf, Text, |p: &PathBuf| p.as_os_str().as_bytes().to_vec(), |b| PathBuf::from(
+    OsString::from_vec(b)
+));
+field_type!(Vec<SavePoint>, Save, Vec::clone, |points| points);
+field_type!(OutputLimits, OutputLimits, Clone::clone, |limits| limits);
+
+impl Field for Vec<String> {
+    fn value(&self) -> Value {
+        Value::Words(self.iter().map(|word| word.clone().into_bytes()).collect())
+    }
+
+    fn assign(&mut self, value: Value) {
+        let Value::Words(words) = value else { panic!("{value:?} are not words") };
+        *self = words.into_iter().map(lossy).collect();
+    }
+}

@@ -1,0 +1,203 @@
+//! The published snapshot, and CONFIG GET and SET on it.
+
+use super::card::words_of_text;
+use super::{Config, Named, Setting, find, settings};
+use arc_swap::ArcSwap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Publishes one [`Config`] after another. Readers never wait.
+#[derive(Debug)]
+pub struct ConfigCell {
+    now: ArcSwap<Config>,
+    version: AtomicU64,
+    writer: Mutex<()>,
+}
+
+/// Who asks for a change, as far as it matters here.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Caller {
+    /// The connection is from this machine.
+    pub local: bool,
+    /// A data set is being loaded.
+    pub loading: bool,
+}
+
+/// What a CONFIG SET has changed; the caller carries out what follows from that, and hands it to
+/// [`ConfigCell::restore`] if it cannot.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// The settings that have another value than before, by their main names, in the order given.
+    pub names: Vec<&'static str>,
+    /// The settings before.
+    pub before: Arc<Config>,
+    /// The settings after.
+    pub after: Arc<Config>,
+}
+
+impl Changes {
+    /// Whether the setting `name` has changed.
+    pub fn has(&self, name: &str) -> bool {
+        self.names.contains(&name)
+    }
+}
+
+/// Why CONFIG SET has changed nothing. Its text is what follows the `-` of the error reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// No setting has this name.
+    Unknown(String),
+    /// The setting does not take the value, or no change at all.
+    Refused {
+        /// The setting as it was named.
+        name: String,
+        /// What is wrong, or empty.
+        reason: String,
+    },
+    /// The setting is fixed while a data set is being loaded.
+    Loading,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Unknown(name) => {
+                let name = one_line(name);
+                write!(f, "ERR Unknown option or number of arguments for CONFIG SET - '{name}'")
+            }
+            ConfigError::Refused { name, reason } => {
+                let name = one_line(name);
+                write!(f, "ERR CONFIG SET failed (possibly related to argument '{name}')")?;
+                if reason.is_empty() { Ok(()) } else { write!(f, " - {}", one_line(reason)) }
+            }
+            ConfigError::Loading => {
+                write!(f, "LOADING Valkey is loading the dataset in memory")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// An error reply is one line.
+fn one_line(text: &str) -> String {
+    text.replace(['\r', '\n'], " ")
+}
+
+fn refused(name: &str, reason: impl Into<String>) -> ConfigError {
+    ConfigError::Refused { name: name.to_owned(), reason: reason.into() }
+}
+
+impl ConfigCell {
+    /// Publishes `config` as version 1.
+    pub fn new(config: Config) -> ConfigCell {
+        ConfigCell {
+            now: ArcSwap::from_pointee(config),
+            version: AtomicU64::new(1),
+            writer: Mutex::new(()),
+        }
+    }
+
+    /// The number of the published snapshot; grows with each. A shard that sees it changed takes
+    /// a new [`ConfigCell::snapshot`].
+    #[inline]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The settings now.
+    pub fn snapshot(&self) -> Arc<Config> {
+        self.now.load_full()
+    }
+
+    /// CONFIG GET with a pattern: the settings (and aliases) whose lower-case name `matches`,
+    /// sorted by name.
+    pub fn get(&self, matches: &dyn Fn(&str) -> bool) -> Vec<(&'static str, Vec<u8>)> {
+        let config = self.now.load();
+        let visible = settings().filter(|setting| !setting.hidden);
+        let names = visible.flat_map(|s| [(s, s.name), (s, s.alias)]);
+        let wanted = names.filter(|(_, name)| !name.is_empty() && matches(name));
+        let mut found: Vec<_> = wanted.map(|(s, name)| (name, s.text(&config))).collect();
+        found.sort_unstable();
+        found
+    }
+
+    /// CONFIG GET with a name that has no `*`, `?` or `[`: in any case, hidden settings too. The
+    /// reply names the setting as the client did.
+    pub fn get_exact(&self, name: &[u8]) -> Option<Vec<u8>> {
+        find(name).map(|named| named.setting.text(&self.now.load()))
+    }
+
+    /// CONFIG SET: all of the pairs, or none and the reason.
+    pub fn set(&self, pairs: &[(&[u8], &[u8])], caller: Caller) -> Result<Changes, ConfigError> {
+        let _writer = self.lock();
+        let before = self.snapshot();
+        let mut after = Config::clone(&before);
+        let named = check_names(pairs, caller, &before)?;
+        for (named, (_, text)) in named.iter().zip(pairs) {
+            let words = words_of_text(named.setting.kind, text);
+            let result = named.setting.set(&mut after, &words);
+            result.map_err(|reason| refused(named.name, reason))?;
+        }
+        after.settle();
+        let differs = |setting: &&Setting| setting.value(&before) != setting.value(&after);
+        let changed = named.iter().map(|named| named.setting).filter(differs);
+        let names = changed.map(|setting| setting.name).collect();
+        let after = Arc::new(after);
+        self.publish(after.clone());
+        Ok(Changes { names, before, after })
+    }
+
+    /// Takes back what a `set` has changed (and no other change since), because what follows from
+    /// it could not be done. `name` and `reason` make the error for the client.
+    pub fn restore(&self, changes: &Changes, name: &str, reason: &str) -> ConfigError {
+        let _writer = self.lock();
+        let mut config = Config::clone(&self.snapshot());
+        for name in &changes.names {
+            let setting = find(name.as_bytes()).expect("the name is of a card").setting;
+            setting.assign(&mut config, setting.value(&changes.before));
+        }
+        self.publish(Arc::new(config));
+        refused(name, reason)
+    }
+
+    fn publish(&self, config: Arc<Config>) {
+        self.now.store(config);
+        // After the snapshot, so that whoever sees the new version finds at least that snapshot.
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // A writer that panicked has published nothing.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Finds the settings of the pairs; the first obstacle wins.
+fn check_names(
+    pairs: &[(&[u8], &[u8])],
+    caller: Caller,
+    now: &Config,
+) -> Result<Vec<Named>, ConfigError> {
+    let mut found: Vec<Named> = Vec::with_capacity(pairs.len());
+    for (name, _) in pairs {
+        let text = String::from_utf8_lossy(name);
+        let named = find(name).ok_or_else(|| ConfigError::Unknown(text.clone().into_owned()))?;
+        let setting = named.setting;
+        if setting.immutable {
+            return Err(refused(&text, "can't set immutable config"));
+        }
+        if setting.protected && !now.enable_protected_configs.allows(caller.local) {
+            return Err(refused(&text, "can't set protected config"));
+        }
+        if setting.not_while_loading && caller.loading {
+            return Err(ConfigError::Loading);
+        }
+        if found.iter().any(|other| other.name == named.name) {
+            return Err(refused(&text, "duplicate parameter"));
+        }
+        found.push(named);
+    }
+    Ok(found)
+}

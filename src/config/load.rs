@@ -1,0 +1,303 @@
+//! argv and config files to a [`Config`].
+//!
+//! As with redis-server, argv is `[CONFIG_FILE] [-] [--directive value ...]`: the file's text,
+//! then the standard input's, then the directives make up one text, and later lines win.
+
+use super::card::{Value, error_text};
+use super::words::{quote, split_words};
+use super::{Config, find};
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// This server's version.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Config files that may include one another.
+const INCLUDE_DEPTH_MAX: usize = 16;
+
+/// Directives of older versions, which say nothing any more and are skipped.
+const OBSOLETE: &[&str] = &[
+    "list-max-ziplist-entries",
+    "list-max-ziplist-value",
+    "lua-replicate-commands",
+    "io-threads-do-reads",
+    "dynamic-hz",
+    "events-per-io-thread",
+    "sanitize-dump-payload",
+];
+
+/// What `--version` prints.
+pub fn version_line() -> String {
+    let bits = usize::BITS;
+    format!("Annulet server v={VERSION} malloc=mimalloc-0.1.52 bits={bits}")
+}
+
+/// How config files are read; passed in so that a test needs none.
+pub struct Files<'a> {
+    /// The whole text of a file.
+    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// The whole text of the standard input.
+    pub standard_input: &'a dyn Fn() -> io::Result<Vec<u8>>,
+    /// The existing paths that match a pattern, sorted; for `include` with a wildcard.
+    pub expand: &'a dyn Fn(&Path) -> Vec<PathBuf>,
+}
+
+/// Why the server cannot start. Its text goes to the standard error, as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FatalConfigError {
+    /// A line that cannot be obeyed.
+    Line {
+        /// Counted from 1; lines of argv follow those of the file.
+        number: usize,
+        /// The line, without blanks around it.
+        line: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Something that no single line is to blame for.
+    General(String),
+    /// A file that cannot be read.
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl FatalConfigError {
+    /// The log file that the settings name cannot be opened.
+    pub fn of_log_file(error: &io::Error) -> FatalConfigError {
+        FatalConfigError::General(format!("Can't open the log file: {}", error_text(error)))
+    }
+}
+
+impl fmt::Display for FatalConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let header = format_args!("\n*** FATAL CONFIG FILE ERROR (Version {VERSION}) ***");
+        match self {
+            FatalConfigError::Line { number, line, reason } => {
+                writeln!(f, "{header}")?;
+                writeln!(f, "Reading the configuration file, at line {number}")?;
+                write!(f, ">>> '{line}'\n{reason}")
+            }
+            FatalConfigError::General(reason) => write!(f, "{header}\n{reason}"),
+            FatalConfigError::Unreadable { path, reason } => {
+                write!(f, "Fatal error, can't open config file '{}': {reason}", path.display())
+            }
+        }
+    }
+}
+
+impl std::error::Error for FatalConfigError {}
+
+impl Config {
+    /// The settings that argv (without the program's name) asks for. `--help` and `--version`
+    /// are main's business and must not come here.
+    pub fn load<W: AsRef<[u8]>>(argv: &[W], files: &Files) -> Result<Config, FatalConfigError> {
+        let argv: Vec<&[u8]> = argv.iter().map(AsRef::as_ref).collect();
+        let mut config = Config::default();
+        let mut text = Vec::new();
+        let words = match argv.split_first() {
+            Some((file, rest)) if !file.starts_with(b"-") => {
+                let path = config.dir.join(OsStr::from_bytes(file));
+                text = read(&path, Path::new(OsStr::from_bytes(file)), files)?;
+                config.config_file = Some(path);
+                rest
+            }
+            _ => &argv[..],
+        };
+        let (options, stdin) = lines_of_argv(words, words.len() == argv.len());
+        if stdin {
+            let input = (files.standard_input)().map_err(|error| {
+                let path = PathBuf::from("-");
+                FatalConfigError::Unreadable { path, reason: error_text(&error) }
+            })?;
+            text.extend(input);
+        }
+        text.push(b'\n');
+        text.extend(options);
+        let mut loader = Loader { config, files, save_seen: false };
+        loader.load(&text, 0)?;
+        loader.config.settle();
+        Ok(loader.config)
+    }
+}
+
+fn read(path: &Path, named: &Path, files: &Files) -> Result<Vec<u8>, FatalConfigError> {
+    (files.read)(path).map_err(|error| {
+        let path = named.to_path_buf();
+        FatalConfigError::Unreadable { path, reason: error_text(&error) }
+    })
+}
+
+/// The words of argv as lines of a config file, and whether the standard input is to be read.
+/// `first` says that the words are the first of argv, where a lone `-` may stand, as at the end.
+fn lines_of_argv(argv: &[&[u8]], first: bool) -> (Vec<u8>, bool) {
+    let mut text: Vec<u8> = Vec::new();
+    let mut stdin = false;
+    // A word with two dashes is a directive only when the one before has got a value.
+    let mut directive_due = true;
+    for (at, &word) in argv.iter().enumerate() {
+        if word == b"-" && ((first && at == 0) || at == argv.len() - 1) {
+            stdin = true;
+        } else if directive_due && word.starts_with(b"--") {
+            if !text.is_empty() {
+                text.push(b'\n');
+            }
+            text.extend_from_slice(&word[2..]);
+            text.push(b' ');
+            let with_value = split_words(word).is_none_or(|words| words.len() != 1);
+            let no_value_follows = argv.get(at + 1).is_none_or(|next| next.starts_with(b"--"));
+            if !with_value && no_value_follows && word.eq_ignore_ascii_case(b"--save") {
+                text.extend_from_slice(b"\"\"");
+            } else if !with_value && !word.eq_ignore_ascii_case(b"--sentinel") {
+                directive_due = false;
+            }
+        } else {
+            quote(word, &mut text);
+            text.push(b' ');
+            directive_due = true;
+        }
+    }
+    (text, stdin)
+}
+
+struct Loader<'a> {
+    config: Config,
+    files: &'a Files<'a>,
+    /// The first `save` replaces the default, further ones add to it.
+    save_seen: bool,
+}
+
+impl Loader<'_> {
+    fn load(&mut self, text: &[u8], depth: usize) -> Result<(), FatalConfigError> {
+        for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
+            let line = line.trim_ascii();
+            if line.is_empty() || line[0] == b'#' {
+                continue;
+            }
+            self.obey(line, depth).map_err(|failure| match failure {
+                Failure::Line(reason) => FatalConfigError::Line {
+                    number: index + 1,
+                    line: String::from_utf8_lossy(line).into_owned(),
+                    reason,
+                },
+                Failure::Inner(error) => error,
+            })?;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, line: &[u8], depth: usize) -> Result<(), Failure> {
+        let Some(words) = split_words(line) else {
+            return fail("Unbalanced quotes in configuration line");
+        };
+        let Some((name, values)) = words.split_first() else { return Ok(()) };
+        if let Some(named) = find(name) {
+            return self.assign(named.setting, values).map_err(Failure::Line);
+        }
+        let name = name.to_ascii_lowercase();
+        if values.len() == 1 && OBSOLETE.iter().any(|known| known.as_bytes() == name) {
+            return Ok(());
+        }
+        match (name.as_slice(), values) {
+            (b"include", [path]) => self.include(path, depth),
+            (b"rename-command", [old, new]) => {
+                self.config.renamed_commands.push((old.clone(), new.clone()));
+                Ok(())
+            }
+            (b"user", [_, ..]) => {
+                self.config.users.push(values.to_vec());
+                Ok(())
+            }
+            (b"loadmodule", [_, ..]) => {
+                fail("modules cannot be loaded: this server has no module API")
+            }
+            (b"sentinel", []) => fail("sentinel mode is not available"),
+            (b"sentinel", _) => fail("sentinel directive while not in sentinel mode"),
+            _ => fail("Bad directive or wrong number of arguments"),
+        }
+    }
+
+    fn assign(&mut self, setting: &super::Setting, values: &[Vec<u8>]) -> Result<(), String> {
+        // Directives with several words may also have them in one pair of quotes.
+        let split = match values {
+            [one] if setting.takes_words() && !one.is_empty() => split_words(one),
+            _ => None,
+        };
+        let values = split.as_deref().unwrap_or(values);
+        let words: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        let before = self.config.save.clone();
+        setting.set(&mut self.config, &words)?;
+        if let Value::Save(points) = setting.value(&self.config) {
+            let adds = self.save_seen && !matches!(words[..], [b""]);
+            if adds {
+                self.config.save = [before, points].concat();
+            }
+            self.save_seen = true;
+        }
+        Ok(())
+    }
+
+    fn include(&mut self, path: &[u8], depth: usize) -> Result<(), Failure> {
+        if depth == INCLUDE_DEPTH_MAX {
+            return fail("Too many config files include one another");
+        }
+        let named = Path::new(OsStr::from_bytes(path));
+        let full = self.config.dir.join(named);
+        let mut text = Vec::new();
+        if path.iter().any(|byte| b"*?[".contains(byte)) {
+            for found in (self.files.expand)(&full) {
+                text.extend(read(&found, &found, self.files).map_err(Failure::Inner)?);
+            }
+        } else {
+            text = read(&full, named, self.files).map_err(Failure::Inner)?;
+        }
+        self.load(&text, depth + 1).map_err(Failure::Inner)
+    }
+}
+
+enum Failure {
+    Line(String),
+    /// Of an included file, which has lines of its own.
+    Inner(FatalConfigError),
+}
+
+fn fail(reason: &str) -> Result<(), Failure> {
+    Err(Failure::Line(reason.to_owned()))
+}
+
+/// The existing paths that `pattern` matches, sorted: [`Files::expand`] for the real file system.
+/// `matches(pattern, name)` compares one component; names that start with a dot stay hidden.
+pub fn expand_pattern(pattern: &Path, matches: &dyn Fn(&[u8], &[u8]) -> bool) -> Vec<PathBuf> {
+    let mut found = vec![PathBuf::new()];
+    for component in pattern.components() {
+        let part = component.as_os_str();
+        if !part.as_bytes().iter().any(|byte| b"*?[".contains(byte)) {
+            found = found.into_iter().map(|path| path.join(part)).collect();
+            continue;
+        }
+        found = found.iter().flat_map(|path| matching_entries(path, part, matches)).collect();
+    }
+    found.retain(|path| path.exists());
+    found.sort();
+    found
+}
+
+fn matching_entries(
+    directory: &Path,
+    pattern: &OsStr,
+    matches: &dyn Fn(&[u8], &[u8]) -> bool,
+) -> Vec<PathBuf> {
+    let here = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let Ok(entries) = std::fs::read_dir(here) else { return Vec::new() };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let wanted = names.filter(|name| {
+        !name.as_bytes().starts_with(b".") && matches(pattern.as_bytes(), name.as_bytes())
+    });
+    wanted.map(|name| directory.join(name)).collect()
+}

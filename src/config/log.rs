@@ -1,0 +1,64 @@
+//! Settings of what is logged and measured.
+
+use super::LogLevel;
+use super::card::{Kind, Setting, Value, any_text, field};
+
+const LONG_MAX: i128 = i64::MAX as i128;
+
+/// The cards.
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting::new("loglevel", Kind::Choice(LogLevel::WORDS), "notice", field!(loglevel)),
+    Setting::new("logfile", Kind::Text(any_text), "", field!(logfile)).immutable(),
+    Setting::new("always-show-logo", Kind::Bool, "no", field!(always_show_logo)).immutable(),
+    Setting::new(
+        "commandlog-execution-slower-than",
+        Kind::Int(-1, LONG_MAX),
+        "10000",
+        field!(commandlog_execution_slower_than),
+    )
+    .alias("slowlog-log-slower-than"),
+    Setting::new(
+        "commandlog-slow-execution-max-len",
+        Kind::Int(0, LONG_MAX),
+        "128",
+        field!(commandlog_slow_execution_max_len),
+    )
+    .alias("slowlog-max-len"),
+    Setting::new("latency-tracking", Kind::Bool, "yes", field!(latency_tracking)),
+    Setting::new(
+        "latency-tracking-info-percentiles",
+        Kind::Words(read_percentiles),
+        "50 99 99.9",
+        field!(latency_tracking_info_percentiles),
+    ),
+    Setting::new(
+        "latency-monitor-threshold",
+        Kind::Int(0, LONG_MAX),
+        "0",
+        field!(latency_monitor_threshold),
+    ),
+];
+
+/// Numbers from 0 to 100; one empty word means none.
+fn read_percentiles(words: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if let [b""] = words {
+        return Ok(Value::Words(Vec::new()));
+    }
+    let read = |word: &&[u8]| {
+        let number = std::str::from_utf8(word).ok().and_then(|text| text.parse::<f64>().ok());
+        match number {
+            None => Err("Invalid latency-tracking-info-percentiles parameters".to_owned()),
+            Some(number) if (0.0..=100.0).contains(&number) => Ok(percentile_text(number)),
+            Some(_) => Err("latency-tracking-info-percentiles parameters should sit between \
+                            [0.0,100.0]"
+                .to_owned()),
+        }
+    };
+    Ok(Value::Words(words.iter().map(read).collect::<Result<_, _>>()?))
+}
+
+/// At most six decimals, none that are zero at the end.
+fn percentile_text(number: f64) -> Vec<u8> {
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned().into_bytes()
+}

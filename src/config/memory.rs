@@ -1,0 +1,33 @@
+//! Settings of memory, expiry and freeing.
+
+use super::MaxmemoryPolicy;
+use super::card::{Kind, Setting, any_text, field};
+
+/// The most bytes that `hash-seed` takes.
+pub const HASH_SEED_BYTES_MAX: usize = 256;
+
+/// The cards.
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting::new("maxmemory", Kind::Memory(0, u64::MAX as i128), "0", field!(maxmemory)),
+    Setting::new(
+        "maxmemory-policy",
+        Kind::Choice(MaxmemoryPolicy::WORDS),
+        "noeviction",
+        field!(maxmemory_policy),
+    ),
+    Setting::new("hash-seed", Kind::Text(read_hash_seed), "", field!(hash_seed)).immutable(),
+    Setting::new("active-expire-effort", Kind::Int(1, 10), "1", field!(active_expire_effort)),
+    Setting::new("lazyfree-lazy-eviction", Kind::Bool, "yes", field!(lazyfree_lazy_eviction)),
+    Setting::new("lazyfree-lazy-expire", Kind::Bool, "yes", field!(lazyfree_lazy_expire)),
+    Setting::new("lazyfree-lazy-server-del", Kind::Bool, "yes", field!(lazyfree_lazy_server_del)),
+    Setting::new("lazyfree-lazy-user-del", Kind::Bool, "yes", field!(lazyfree_lazy_user_del)),
+    Setting::new("lazyfree-lazy-user-flush", Kind::Bool, "yes", field!(lazyfree_lazy_user_flush)),
+    Setting::new("activerehashing", Kind::Bool, "yes", field!(activerehashing)),
+];
+
+fn read_hash_seed(text: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if text.len() > HASH_SEED_BYTES_MAX {
+        return Err("hash-seed must be less than or equal to 256 characters");
+    }
+    any_text(text)
+}

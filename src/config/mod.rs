@@ -1,0 +1,241 @@
+//! The settings: one card each, an immutable snapshot of them all, and the cell that publishes it.
+//!
+//! Must not know: who acts on a setting. Only std's file system is touched, to see whether a
+//! directory exists.
+//!
+//! ```text
+//!   argv, config file --load--> Config --ConfigCell::new--> ConfigCell --get--> Arc<Config>
+//!                                          CONFIG SET --set--^   (version + 1, shards poll it)
+//! ```
+
+mod accepted;
+mod card;
+mod cell;
+mod choice;
+mod clients;
+mod load;
+mod log;
+mod memory;
+mod network;
+mod number;
+mod persistence;
+mod process;
+mod shards;
+mod words;
+
+#[cfg(test)]
+mod tests;
+
+pub use card::{Kind, Setting, Store, Value};
+pub use cell::{Caller, Changes, ConfigCell, ConfigError};
+pub use choice::{IoDriver, LogLevel, MaxmemoryPolicy, Permission, Supervised};
+pub use clients::{OutputLimit, OutputLimits};
+pub use load::{FatalConfigError, Files, VERSION, expand_pattern, version_line};
+pub use memory::HASH_SEED_BYTES_MAX;
+pub use network::BIND_ADDRESSES_MAX;
+pub use persistence::SavePoint;
+pub use process::TITLE_WORDS;
+pub use shards::SHARDS_MAX;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+/// Declares [`Config`], and a blank one for the cards to fill in.
+macro_rules! config {
+    ($($(#[$doc:meta])* $visible:vis $field:ident: $type:ty,)+) => {
+        /// All settings at one moment. Fields are named as their settings; units and bounds are
+        /// theirs.
+        #[derive(Clone, Debug)]
+        pub struct Config {
+            $($(#[$doc])* $visible $field: $type,)+
+        }
+
+        impl Config {
+            fn blank() -> Config {
+                Config { $($field: Default::default(),)+ }
+            }
+        }
+    };
+}
+
+config! {
+    /// How many shards; 0 is one per core.
+    pub shards: u32,
+    /// Whether each shard keeps to one core.
+    pub pin_shards: bool,
+    /// Which driver moves the bytes.
+    pub io_driver: IoDriver,
+
+    /// The TCP port; 0 is none.
+    pub port: u16,
+    /// Addresses to listen on; `*` is all, a leading `-` lets one fail.
+    pub bind: Vec<String>,
+    /// Where to listen for local connections.
+    pub unixsocket: Option<PathBuf>,
+    /// The mode of that socket; 0 leaves it to the umask.
+    pub unixsocketperm: u32,
+    /// Connections that may wait to be accepted.
+    pub tcp_backlog: u32,
+    /// Seconds of silence until the kernel asks whether the peer lives; 0 never.
+    pub tcp_keepalive: u32,
+    /// Whether a server without a password serves this machine only.
+    pub protected_mode: bool,
+
+    /// Connections at once.
+    pub maxclients: u32,
+    /// Seconds after which an idle client is dropped; 0 never.
+    pub timeout: u32,
+    /// Bytes of the longest argument.
+    pub proto_max_bulk_len: u64,
+    /// Bytes that a client may have waiting to be run.
+    pub client_query_buffer_limit: u64,
+    /// Bytes that a client may leave unread.
+    pub client_output_buffer_limit: OutputLimits,
+    /// The password of the default user; empty is none.
+    pub requirepass: Vec<u8>,
+
+    /// Bytes that data may take; 0 is no limit.
+    pub maxmemory: u64,
+    /// What goes when they are taken.
+    pub maxmemory_policy: MaxmemoryPolicy,
+    /// The seed of all hashes; empty is a random one.
+    pub hash_seed: Vec<u8>,
+    /// How eagerly expired keys are looked for, 1 to 10.
+    pub active_expire_effort: u32,
+    /// Free in slices what is evicted.
+    pub lazyfree_lazy_eviction: bool,
+    /// Free in slices what has expired.
+    pub lazyfree_lazy_expire: bool,
+    /// Free in slices what is overwritten.
+    pub lazyfree_lazy_server_del: bool,
+    /// Free in slices what DEL deletes.
+    pub lazyfree_lazy_user_del: bool,
+    /// Free in slices what FLUSHALL deletes.
+    pub lazyfree_lazy_user_flush: bool,
+    /// Whether idle time goes into table growth.
+    pub activerehashing: bool,
+
+    /// The least level that is logged.
+    pub loglevel: LogLevel,
+    /// Where to; none is the standard output.
+    pub logfile: Option<PathBuf>,
+    /// Show the logo even if nobody looks.
+    pub always_show_logo: bool,
+    /// Microseconds from which on a command is slow; negative never.
+    pub commandlog_execution_slower_than: i64,
+    /// Slow commands that are remembered.
+    pub commandlog_slow_execution_max_len: u64,
+    /// Whether each command has a latency histogram.
+    pub latency_tracking: bool,
+    /// The percentiles in INFO latencystats, as they are written there.
+    pub latency_tracking_info_percentiles: Vec<String>,
+    /// Milliseconds from which on a latency event is kept; 0 is off.
+    pub latency_monitor_threshold: u64,
+
+    /// Numbered databases.
+    pub databases: u32,
+    /// Housekeeping rounds per second, 1 to 500.
+    pub hz: u32,
+    /// Run in the background.
+    pub daemonize: bool,
+    /// Where to write the process id.
+    pub pidfile: Option<PathBuf>,
+    /// Which init system watches.
+    pub supervised: Supervised,
+    /// Whether the process shows a title of its own.
+    pub set_proc_title: bool,
+    /// That title, with [`TITLE_WORDS`] in braces.
+    pub proc_title_template: String,
+    /// Who may change protected settings.
+    pub enable_protected_configs: Permission,
+    /// Who may use DEBUG.
+    pub enable_debug_command: Permission,
+    /// Who may use MODULE.
+    pub enable_module_command: Permission,
+    /// Whether replies name Redis where they would name this server.
+    pub extended_redis_compatibility: bool,
+
+    /// When snapshots are due.
+    pub save: Vec<SavePoint>,
+    /// Whether there is an append-only file.
+    pub appendonly: bool,
+    /// Where files are, as an absolute path; the process's working directory.
+    pub dir: PathBuf,
+    /// The name of the snapshot.
+    pub dbfilename: String,
+
+    /// The config file, as an absolute path.
+    pub config_file: Option<PathBuf>,
+    /// The words of each `user` directive, after `user`.
+    pub users: Vec<Vec<Vec<u8>>>,
+    /// The old and new names of each `rename-command` directive; an empty new name removes it.
+    pub renamed_commands: Vec<(Vec<u8>, Vec<u8>)>,
+
+    /// The values of settings that nothing acts on, by name.
+    accepted: BTreeMap<&'static str, Value>,
+}
+
+/// All cards.
+pub fn settings() -> impl Iterator<Item = &'static Setting> {
+    let areas = [
+        shards::SETTINGS,
+        network::SETTINGS,
+        clients::SETTINGS,
+        memory::SETTINGS,
+        log::SETTINGS,
+        process::SETTINGS,
+        persistence::SETTINGS,
+        accepted::SETTINGS,
+    ];
+    areas.into_iter().flatten()
+}
+
+/// A setting as somebody named it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named {
+    /// The card.
+    pub setting: &'static Setting,
+    /// The name or alias that was used, in lower case.
+    pub name: &'static str,
+}
+
+/// Finds a setting by name or alias, in any case.
+pub(crate) fn find(name: &[u8]) -> Option<Named> {
+    settings().find_map(|setting| {
+        let is_it = |known: &&str| !known.is_empty() && name.eq_ignore_ascii_case(known.as_bytes());
+        let name = [setting.name, setting.alias].into_iter().find(is_it)?;
+        Some(Named { setting, name })
+    })
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        let mut config = Config::blank();
+        for setting in settings() {
+            setting.assign(&mut config, setting.default_value());
+        }
+        config
+    }
+}
+
+impl Config {
+    /// The value of any setting by its exact name, in the form that CONFIG GET shows.
+    pub fn text(&self, name: &str) -> Option<Vec<u8>> {
+        find(name.as_bytes()).map(|named| named.setting.text(self))
+    }
+
+    /// Settings that differ from their default although nothing acts on them, with the reason.
+    pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
+        let differs = |setting: &&Setting| setting.value(self) != setting.default_value();
+        let reason = |setting: &Setting| match setting.store {
+            Store::Accepted { because } => Some((setting.name, because)),
+            Store::Field { .. } => None,
+        };
+        accepted::SETTINGS.iter().filter(differs).filter_map(reason).collect()
+    }
+
+    /// Brings values that Valkey takes but does not keep into their bounds.
+    fn settle(&mut self) {
+        self.hz = self.hz.clamp(process::HZ_MIN, process::HZ_MAX);
+    }
+}

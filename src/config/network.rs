@@ -1,0 +1,29 @@
+//! Settings of the listening sockets.
+
+use super::card::{Kind, Setting, Value, any_text, field};
+
+/// The most addresses that `bind` takes.
+pub const BIND_ADDRESSES_MAX: usize = 16;
+
+/// The cards.
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting::new("port", Kind::Int(0, 65_535), "6379", field!(port)),
+    Setting::new("bind", Kind::Words(read_bind), "* -::*", field!(bind)),
+    Setting::new("unixsocket", Kind::Text(any_text), "", field!(unixsocket)).immutable(),
+    Setting::new("unixsocketperm", Kind::Octal(0, 0o777), "0", field!(unixsocketperm)).immutable(),
+    Setting::new("tcp-backlog", Kind::Int(0, i32::MAX as i128), "511", field!(tcp_backlog))
+        .immutable(),
+    Setting::new("tcp-keepalive", Kind::Int(0, i32::MAX as i128), "300", field!(tcp_keepalive)),
+    Setting::new("protected-mode", Kind::Bool, "yes", field!(protected_mode)),
+];
+
+/// Addresses; one empty word means none.
+pub(super) fn read_bind(words: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if words.len() > BIND_ADDRESSES_MAX {
+        return Err("Too many bind addresses specified.".to_owned());
+    }
+    if let [b""] = words {
+        return Ok(Value::Words(Vec::new()));
+    }
+    Ok(Value::Words(words.iter().map(|word| word.to_vec()).collect()))
+}

@@ -1,0 +1,47 @@
+//! Settings of the files that keep the data.
+
+use super::card::{Kind, Setting, Value, any_text, field};
+use super::number::parse_loose;
+
+/// One point of `save`: a snapshot is due after so many seconds with so many changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavePoint {
+    /// At least 1.
+    pub seconds: u64,
+    /// Changes since the last snapshot.
+    pub changes: u64,
+}
+
+/// The cards.
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting::new("save", Kind::Words(read_save), "3600 1 300 100 60 10000", field!(save)),
+    Setting::new("appendonly", Kind::Bool, "no", field!(appendonly)).not_while_loading(),
+    Setting::new("dir", Kind::Directory, "./", field!(dir)).protected().not_while_loading(),
+    Setting::new("dbfilename", Kind::Text(read_dbfilename), "dump.rdb", field!(dbfilename))
+        .protected(),
+];
+
+/// Pairs of seconds and changes; one empty word means no point at all.
+fn read_save(words: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if let [b""] = words {
+        return Ok(Value::Save(Vec::new()));
+    }
+    let read = |pair: &[&[u8]]| {
+        let [seconds, changes] = pair else { return None };
+        let number = |word| parse_loose(word, 10).and_then(|n| u64::try_from(n).ok());
+        let (seconds, changes) = (number(seconds)?, number(changes)?);
+        (seconds >= 1).then_some(SavePoint { seconds, changes })
+    };
+    let points: Option<Vec<SavePoint>> = words.chunks(2).map(read).collect();
+    points.map(Value::Save).ok_or_else(|| "Invalid save parameters".to_owned())
+}
+
+fn read_dbfilename(name: &[u8]) -> Result<Vec<u8>, &'static str> {
+    if name.is_empty() {
+        return Err("dbfilename can't be empty");
+    }
+    if name.contains(&b'/') || name.contains(&b'\\') {
+        return Err("dbfilename can't be a path, just a filename");
+    }
+    any_text(name)
+}

@@ -1,0 +1,151 @@
+//! The memory of the process as the kernel sees it, and the peak of what the data takes.
+
+use super::Control;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Between two samples while memory is taken and given back.
+pub const SAMPLE_PERIOD: Duration = Duration::from_millis(100);
+
+/// Between two samples while nothing changes: a wake-up costs a tenth of a millisecond, which
+/// ten times a second is too much for a server that idles.
+pub const SAMPLE_PERIOD_IDLE: Duration = Duration::from_secs(1);
+
+/// The page size where the kernel does not tell.
+const PAGE_BYTES_DEFAULT: u64 = 4096;
+
+/// The latest sample, and peaks since the start.
+#[derive(Debug)]
+pub struct ProcessMemory {
+    /// Kept open: reading at offset 0 makes the kernel write a fresh text each time.
+    statm: File,
+    page_bytes: u64,
+    resident_bytes: AtomicU64,
+    resident_peak_bytes: AtomicU64,
+    used_peak_bytes: AtomicU64,
+}
+
+impl ProcessMemory {
+    /// A record without a sample. Fails where there is no `/proc`.
+    pub fn open() -> io::Result<Arc<ProcessMemory>> {
+        Ok(Arc::new(ProcessMemory {
+            statm: File::open("/proc/self/statm")?,
+            page_bytes: page_bytes(),
+            resident_bytes: AtomicU64::new(0),
+            resident_peak_bytes: AtomicU64::new(0),
+            used_peak_bytes: AtomicU64::new(0),
+        }))
+    }
+
+    /// Samples the process once, and from then on every [`SAMPLE_PERIOD`] on the control thread,
+    /// or [`SAMPLE_PERIOD_IDLE`] after a sample that found `used_bytes` (what is allocated at
+    /// that moment) unchanged.
+    pub fn watch(
+        memory: &Arc<ProcessMemory>,
+        control: &Control,
+        used_bytes: impl Fn() -> u64 + Send + 'static,
+    ) -> io::Result<()> {
+        let mut last = used_bytes();
+        memory.sample(last)?;
+        let inside = memory.clone();
+        control.again(SAMPLE_PERIOD, move || {
+            let used = used_bytes();
+            // A sample that fails leaves the one before.
+            let _ = inside.sample(used);
+            let idle = used == last;
+            last = used;
+            if idle { SAMPLE_PERIOD_IDLE } else { SAMPLE_PERIOD }
+        });
+        Ok(())
+    }
+
+    /// Samples now, on the caller's thread: one read of `/proc`, microseconds, never waits. For
+    /// whoever shows the figures and wants them fresh; the peaks are at least `used_bytes` and
+    /// the resident bytes then. When it fails, the last sample stays.
+    pub fn sample(&self, used_bytes: u64) -> io::Result<()> {
+        self.used_peak_bytes.fetch_max(used_bytes, Relaxed);
+        let resident_bytes = read_resident_pages(&self.statm)? * self.page_bytes;
+        self.resident_bytes.store(resident_bytes, Relaxed);
+        self.resident_peak_bytes.fetch_max(resident_bytes, Relaxed);
+        Ok(())
+    }
+
+    /// Bytes of physical memory at the last sample.
+    pub fn resident_bytes(&self) -> u64 {
+        self.resident_bytes.load(Relaxed)
+    }
+
+    /// The largest [`ProcessMemory::resident_bytes`].
+    pub fn resident_peak_bytes(&self) -> u64 {
+        self.resident_peak_bytes.load(Relaxed)
+    }
+
+    /// The largest number of bytes that were allocated at any sample.
+    pub fn used_peak_bytes(&self) -> u64 {
+        self.used_peak_bytes.load(Relaxed)
+    }
+}
+
+/// The second number of statm, in pages.
+fn read_resident_pages(statm: &File) -> io::Result<u64> {
+    let mut text = [0; 128];
+    let len = statm.read_at(&mut text, 0)?;
+    let numbers = std::str::from_utf8(&text[..len]).unwrap_or_default();
+    let second = numbers.split_ascii_whitespace().nth(1).and_then(|number| number.parse().ok());
+    second.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
+}
+
+/// The page size from the auxiliary vector: pairs of machine words, a key and its value.
+fn page_bytes() -> u64 {
+    const AT_PAGESZ: u64 = 6;
+    const WORD: usize = size_of::<usize>();
+    let vector = std::fs::read("/proc/self/auxv").unwrap_or_default();
+    let word = |bytes: &[u8]| {
+        usize::from_ne_bytes(bytes.try_into().expect("a word is as long as a word")) as u64
+    };
+    let pairs =
+        vector.chunks_exact(2 * WORD).map(|pair| (word(&pair[..WORD]), word(&pair[WORD..])));
+    let found = pairs.into_iter().find(|(key, _)| *key == AT_PAGESZ).map(|(_, value)| value);
+    found.filter(|bytes| bytes.is_power_of_two()).unwrap_or(PAGE_BYTES_DEFAULT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::sleep;
+
+    #[test]
+    fn samples_follow_the_process() {
+        let control = Control::start("control-test").unwrap();
+        let used = Arc::new(AtomicU64::new(5));
+        let inside = used.clone();
+        let memory = ProcessMemory::open().unwrap();
+        ProcessMemory::watch(&memory, &control, move || inside.load(Relaxed)).unwrap();
+        let before = memory.resident_bytes();
+        assert!(before > 100_000, "{before}");
+        assert_eq!(memory.used_peak_bytes(), 5);
+        let block = vec![1_u8; 64 << 20];
+        used.store(9, Relaxed);
+        for _ in 0..100 {
+            sleep(Duration::from_millis(20));
+            if memory.resident_bytes() > before + (32 << 20) && memory.used_peak_bytes() == 9 {
+                break;
+            }
+        }
+        assert!(memory.resident_bytes() > before + (32 << 20));
+        assert!(memory.resident_peak_bytes() >= memory.resident_bytes());
+        assert_eq!(memory.used_peak_bytes(), 9);
+        drop(block);
+        memory.sample(7).unwrap();
+        assert_eq!(memory.used_peak_bytes(), 9);
+    }
+
+    #[test]
+    fn pages_have_a_size() {
+        assert!(page_bytes() >= 4096);
+    }
+}

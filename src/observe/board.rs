@@ -1,0 +1,187 @@
+//! One shard's board: what it has done and what it holds.
+
+use super::counter::{Counter, Gauge, Peak};
+use super::errors::Errors;
+use super::latency::Latencies;
+
+/// Declares the counters of a board, and their plain sums over boards.
+macro_rules! counters {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// Counters of one shard since its start.
+        #[derive(Debug, Default)]
+        pub struct Counters {
+            $($(#[$doc])+ pub $name: Counter,)+
+        }
+
+        /// Counters of all shards since the last reset.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Totals {
+            $($(#[$doc])+ pub $name: u64,)+
+        }
+
+        impl Totals {
+            pub(super) fn add(&mut self, counters: &Counters) {
+                $(self.$name = self.$name.wrapping_add(counters.$name.get());)+
+            }
+
+            pub(super) fn subtract(&mut self, earlier: &Totals) {
+                $(self.$name = self.$name.wrapping_sub(earlier.$name);)+
+            }
+        }
+    };
+}
+
+counters! {
+    /// Commands run, those inside transactions too.
+    commands_processed,
+    /// Connections that the acceptor has seen.
+    connections_received,
+    /// Connections that became clients.
+    connections_accepted,
+    /// Connections turned away because of `maxclients`.
+    connections_rejected,
+    /// Bytes from clients.
+    net_input_bytes,
+    /// Bytes to clients.
+    net_output_bytes,
+    /// Reads that found their key.
+    keyspace_hits,
+    /// Reads that did not.
+    keyspace_misses,
+    /// Expired keys met by a command.
+    expired_lazy,
+    /// Expired keys found by housekeeping.
+    expired_active,
+    /// Error replies.
+    error_replies,
+    /// Changes made to the keyspace.
+    changes,
+    /// Turns of the shard's loop.
+    turns,
+    /// Turns that slept in the kernel.
+    parks,
+    /// Doorbells rung at other shards.
+    doorbells_rung,
+    /// Batches whose keys were all at home.
+    batches_local,
+    /// Batches with a part on another shard.
+    batches_remote,
+    /// Envelopes put into other shards' inboxes.
+    envelopes_posted,
+    /// Times that a connection waited because another shard's inbox was full.
+    stalled_on_credits,
+    /// Clients dropped because they did not read their replies.
+    output_limit_disconnections,
+    /// Clients dropped because their query grew too large.
+    query_limit_disconnections,
+}
+
+macro_rules! gauges {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// What one shard holds now.
+        #[derive(Debug, Default)]
+        pub struct GaugeBoard {
+            $($(#[$doc])+ pub $name: Gauge,)+
+        }
+
+        /// What all shards hold now.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Gauges {
+            $($(#[$doc])+ pub $name: i64,)+
+        }
+
+        impl Gauges {
+            pub(super) fn add(&mut self, board: &GaugeBoard) {
+                $(self.$name = self.$name.wrapping_add(board.$name.get());)+
+            }
+        }
+    };
+}
+
+gauges! {
+    /// Connected clients.
+    clients,
+    /// Clients blocked on keys.
+    clients_blocked,
+    /// Bytes that the shard has allocated, less those it has freed.
+    used_bytes,
+    /// Bytes in input buffers.
+    input_buffer_bytes,
+    /// Bytes in output buffers.
+    output_buffer_bytes,
+    /// Envelopes waiting in the shard's inbox when it last looked.
+    inbox_depth,
+    /// Slots that the shard owns.
+    slots_owned,
+}
+
+/// The gauges of one numbered database on one shard.
+#[derive(Debug, Default)]
+pub struct DatabaseGauges {
+    /// Keys.
+    pub keys: Gauge,
+    /// Keys with a time to live.
+    pub volatile: Gauge,
+}
+
+/// The counters of one command on one shard.
+#[derive(Debug, Default)]
+pub struct CommandCounters {
+    /// Runs.
+    pub calls: Counter,
+    /// Nanoseconds in them.
+    pub ns: Counter,
+    /// Refused before they ran.
+    pub rejected: Counter,
+    /// Ran and ended in an error reply.
+    pub failed: Counter,
+}
+
+/// What one shard records. It alone writes, on its own thread; anybody reads.
+///
+/// Aligned to two cache lines, since neighbouring lines are fetched in pairs.
+#[derive(Debug)]
+#[repr(align(128))]
+pub struct Board {
+    /// What has been done.
+    pub counters: Counters,
+    /// What is held now.
+    pub gauges: GaugeBoard,
+    /// The longest turn, in nanoseconds of work.
+    pub turn_ns: Peak,
+    /// The deepest inbox, in envelopes.
+    pub inbox: Peak,
+    /// By database number.
+    pub databases: Box<[DatabaseGauges]>,
+    /// By the command's index.
+    pub commands: Box<[CommandCounters]>,
+    /// Latency histograms by the command's index.
+    pub latencies: Latencies,
+    /// Error replies by their first word.
+    pub errors: Errors,
+}
+
+const _: () = assert!(align_of::<Board>() == 128);
+
+impl Board {
+    /// An empty board for so many databases and commands.
+    pub fn new(databases: usize, commands: usize) -> Board {
+        assert!(databases > 0, "there is always a database 0");
+        Board {
+            counters: Counters::default(),
+            gauges: GaugeBoard::default(),
+            turn_ns: Peak::default(),
+            inbox: Peak::default(),
+            databases: (0..databases).map(|_| DatabaseGauges::default()).collect(),
+            commands: (0..commands).map(|_| CommandCounters::default()).collect(),
+            latencies: Latencies::new(commands),
+            errors: Errors::default(),
+        }
+    }
+
+    /// Counts an error reply; `text` is what follows its `-`.
+    pub fn error_reply(&self, text: &[u8]) {
+        self.counters.error_replies.add(1);
+        self.errors.count(text);
+    }
+}

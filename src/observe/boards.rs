@@ -1,0 +1,264 @@
+//! All boards together: sums for INFO, and CONFIG RESETSTAT.
+//!
+//! A reset stops nobody: it remembers the sums of that moment, and later sums are shown less
+//! those. Histograms and error counts, which are under a lock anyway, are emptied.
+
+use super::board::{Board, Gauges, Totals};
+use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
+use super::latency::{HISTOGRAM_DIGITS, LATENCY_NS_MAX, LATENCY_NS_MIN};
+use hdrhistogram::Histogram;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// The counters of one command over all shards since the last reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CommandStats {
+    /// Runs.
+    pub calls: u64,
+    /// Nanoseconds in them.
+    pub ns: u64,
+    /// Refused before they ran.
+    pub rejected: u64,
+    /// Ran and ended in an error reply.
+    pub failed: u64,
+}
+
+/// The boards of all shards, the acceptor's too if it has one.
+#[derive(Debug)]
+pub struct Boards {
+    boards: Vec<Arc<Board>>,
+    commands: usize,
+    generation: AtomicU64,
+    baseline: Mutex<Baseline>,
+}
+
+#[derive(Debug)]
+struct Baseline {
+    totals: Totals,
+    commands: Vec<CommandStats>,
+}
+
+impl Boards {
+    /// Boards for so many shards, databases and commands.
+    pub fn new(shards: usize, databases: usize, commands: usize) -> Boards {
+        let boards = (0..shards).map(|_| Arc::new(Board::new(databases, commands))).collect();
+        let baseline = Baseline {
+            totals: Totals::default(),
+            commands: vec![CommandStats::default(); commands],
+        };
+        Boards { boards, commands, generation: AtomicU64::new(0), baseline: Mutex::new(baseline) }
+    }
+
+    /// The board of one shard.
+    pub fn board(&self, shard: usize) -> &Arc<Board> {
+        &self.boards[shard]
+    }
+
+    /// All boards.
+    pub fn iter(&self) -> impl Iterator<Item = &Board> {
+        self.boards.iter().map(|board| &**board)
+    }
+
+    /// How many resets there have been; a [`super::Peak`] is told.
+    #[inline]
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// What has been done since the last reset.
+    pub fn totals(&self) -> Totals {
+        let baseline = self.lock().totals;
+        let mut totals = self.raw_totals();
+        totals.subtract(&baseline);
+        totals
+    }
+
+    /// What is held now.
+    pub fn gauges(&self) -> Gauges {
+        let mut gauges = Gauges::default();
+        self.iter().for_each(|board| gauges.add(&board.gauges));
+        gauges
+    }
+
+    /// Keys, and keys with a time to live, of one database.
+    pub fn database(&self, number: usize) -> (u64, u64) {
+        let sum = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).sum::<i64>().max(0) as u64;
+        let keys = sum(&|board| board.databases[number].keys.get());
+        (keys, sum(&|board| board.databases[number].volatile.get()))
+    }
+
+    /// The longest turn of any shard in nanoseconds: since the last reset, and ever.
+    pub fn longest_turn_ns(&self) -> (u64, u64) {
+        let generation = self.generation();
+        let recent = self.iter().map(|board| board.turn_ns.recent(generation)).max();
+        let ever = self.iter().map(|board| board.turn_ns.ever()).max();
+        (recent.unwrap_or(0), ever.unwrap_or(0))
+    }
+
+    /// The deepest inbox of any shard in envelopes: since the last reset, and ever.
+    pub fn deepest_inbox(&self) -> (u64, u64) {
+        let generation = self.generation();
+        let recent = self.iter().map(|board| board.inbox.recent(generation)).max();
+        let ever = self.iter().map(|board| board.inbox.ever()).max();
+        (recent.unwrap_or(0), ever.unwrap_or(0))
+    }
+
+    /// One command's counters since the last reset.
+    pub fn command(&self, index: usize) -> CommandStats {
+        let earlier = self.lock().commands[index];
+        let now = self.raw_command(index);
+        CommandStats {
+            calls: now.calls.wrapping_sub(earlier.calls),
+            ns: now.ns.wrapping_sub(earlier.ns),
+            rejected: now.rejected.wrapping_sub(earlier.rejected),
+            failed: now.failed.wrapping_sub(earlier.failed),
+        }
+    }
+
+    /// One command's latencies in nanoseconds since the last reset; none if it has none.
+    pub fn latencies(&self, index: usize) -> Option<Histogram<u64>> {
+        let bounds = (LATENCY_NS_MIN, LATENCY_NS_MAX);
+        let mut sum = Histogram::new_with_bounds(bounds.0, bounds.1.max(2), HISTOGRAM_DIGITS)
+            .expect("the bounds are constant and valid");
+        self.iter().for_each(|board| board.latencies.add_to(index, &mut sum));
+        (!sum.is_empty()).then_some(sum)
+    }
+
+    /// Forgets the latencies of one command.
+    pub fn reset_latencies(&self, index: usize) {
+        self.iter().for_each(|board| board.latencies.clear(index));
+    }
+
+    /// Error replies by first word since the last reset, sorted. What came after
+    /// [`ERROR_WORDS_MAX`] different words is under one word.
+    pub fn errors(&self) -> BTreeMap<String, u64> {
+        let mut sum = BTreeMap::new();
+        for board in self.iter() {
+            for (word, count) in board.errors.counts() {
+                let room = sum.len() < ERROR_WORDS_MAX || sum.contains_key(&word);
+                let word = if room { word } else { OVERFLOW_WORD.to_owned() };
+                *sum.entry(word).or_insert(0) += count;
+            }
+        }
+        sum
+    }
+
+    /// CONFIG RESETSTAT.
+    pub fn reset(&self) {
+        let mut baseline = self.lock();
+        baseline.totals = self.raw_totals();
+        baseline.commands = (0..self.commands).map(|index| self.raw_command(index)).collect();
+        self.generation.fetch_add(1, Ordering::Relaxed);
+        for board in self.iter() {
+            board.errors.clear();
+            board.latencies.clear_all();
+        }
+    }
+
+    fn raw_totals(&self) -> Totals {
+        let mut totals = Totals::default();
+        self.iter().for_each(|board| totals.add(&board.counters));
+        totals
+    }
+
+    fn raw_command(&self, index: usize) -> CommandStats {
+        let mut sum = CommandStats::default();
+        for command in self.iter().map(|board| &board.commands[index]) {
+            sum.calls = sum.calls.wrapping_add(command.calls.get());
+            sum.ns = sum.ns.wrapping_add(command.ns.get());
+            sum.rejected = sum.rejected.wrapping_add(command.rejected.get());
+            sum.failed = sum.failed.wrapping_add(command.failed.get());
+        }
+        sum
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Baseline> {
+        // A baseline half written by a thread that panicked is only a wrong number.
+        self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn sums_go_over_shards_and_reset_takes_them_away() {
+        let boards = Boards::new(3, 2, 4);
+        for (shard, board) in boards.iter().enumerate() {
+            board.counters.commands_processed.add(10 + shard as u64);
+            board.gauges.clients.add(2);
+            board.databases[1].keys.add(5);
+            board.databases[1].volatile.add(1);
+            board.commands[3].calls.add(1);
+            board.commands[3].ns.add(100);
+            board.turn_ns.see(50 * (shard as u64 + 1), boards.generation());
+            board.latencies.batch().record(3, 1_000, 2);
+            board.error_reply(b"WRONGTYPE Operation against a key");
+        }
+        assert_eq!(boards.totals().commands_processed, 33);
+        assert_eq!(boards.totals().error_replies, 3);
+        assert_eq!(boards.gauges().clients, 6);
+        assert_eq!((boards.database(0), boards.database(1)), ((0, 0), (15, 3)));
+        let stats = CommandStats { calls: 3, ns: 300, rejected: 0, failed: 0 };
+        assert_eq!(boards.command(3), stats);
+        assert_eq!(boards.longest_turn_ns(), (150, 150));
+        assert_eq!(boards.latencies(3).unwrap().len(), 6);
+        assert!(boards.latencies(2).is_none());
+        assert_eq!(boards.errors(), BTreeMap::from([("WRONGTYPE".to_owned(), 3)]));
+
+        boards.reset();
+        assert_eq!(boards.totals(), Totals::default());
+        assert_eq!(boards.command(3), CommandStats::default());
+        assert_eq!(boards.longest_turn_ns(), (0, 150));
+        assert!(boards.latencies(3).is_none() && boards.errors().is_empty());
+        assert_eq!(boards.gauges().clients, 6);
+
+        boards.board(0).counters.commands_processed.add(1);
+        boards.board(0).turn_ns.see(7, boards.generation());
+        assert_eq!(boards.totals().commands_processed, 1);
+        assert_eq!(boards.longest_turn_ns(), (7, 150));
+    }
+
+    #[test]
+    fn readers_see_no_number_go_back() {
+        const ROUNDS: u64 = 20_000;
+        let boards = Arc::new(Boards::new(2, 1, 1));
+        let writers: Vec<_> = (0..2)
+            .map(|shard| {
+                let board = boards.board(shard).clone();
+                thread::spawn(move || {
+                    for _ in 0..ROUNDS {
+                        board.counters.keyspace_hits.add(1);
+                        board.latencies.batch().record(0, 10, 1);
+                    }
+                })
+            })
+            .collect();
+        let mut last = 0;
+        while !writers.iter().all(thread::JoinHandle::is_finished) {
+            let now = boards.totals().keyspace_hits;
+            assert!(now >= last && now <= 2 * ROUNDS);
+            last = now;
+            boards.latencies(0);
+        }
+        writers.into_iter().for_each(|writer| writer.join().unwrap());
+        assert_eq!(boards.totals().keyspace_hits, 2 * ROUNDS);
+        assert_eq!(boards.latencies(0).unwrap().len(), 2 * ROUNDS);
+    }
+
+    #[test]
+    fn error_words_are_bounded_over_all_shards() {
+        let boards = Boards::new(2, 1, 0);
+        for (shard, board) in boards.iter().enumerate() {
+            for word in 0..100 {
+                board.error_reply(format!("S{shard}W{word} text").as_bytes());
+            }
+        }
+        let errors = boards.errors();
+        assert_eq!(errors.len(), ERROR_WORDS_MAX + 1);
+        assert_eq!(errors[OVERFLOW_WORD], 200 - ERROR_WORDS_MAX as u64);
+    }
+}

@@ -1,0 +1,99 @@
+//! Latency histograms, one per command that has been run, of one shard.
+
+use hdrhistogram::Histogram;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Shorter runs count as this, in nanoseconds.
+pub const LATENCY_NS_MIN: u64 = 1;
+
+/// Longer runs count as this, in nanoseconds.
+pub const LATENCY_NS_MAX: u64 = 1_000_000_000;
+
+/// Significant decimal digits. A histogram takes about 24 KiB.
+pub(super) const HISTOGRAM_DIGITS: u8 = 2;
+
+type Histograms = Vec<Option<Box<Histogram<u64>>>>;
+
+/// One shard's histograms by the command's index, each made when its command is first recorded.
+///
+/// The shard takes the lock once per batch. A reader holds it while it adds up one histogram,
+/// which takes microseconds.
+#[derive(Debug)]
+pub struct Latencies(Mutex<Histograms>);
+
+/// The histograms while a batch is recorded.
+#[derive(Debug)]
+pub struct LatencyBatch<'a>(MutexGuard<'a, Histograms>);
+
+impl Latencies {
+    /// No histograms yet, of so many commands.
+    pub(super) fn new(commands: usize) -> Latencies {
+        Latencies(Mutex::new((0..commands).map(|_| None).collect()))
+    }
+
+    /// Opens the histograms for recording. For the owner only, once per batch.
+    pub fn batch(&self) -> LatencyBatch<'_> {
+        LatencyBatch(self.lock())
+    }
+
+    /// Records `count` runs of one command. For several commands take a [`Latencies::batch`].
+    pub fn record(&self, command: usize, ns: u64, count: u64) {
+        self.batch().record(command, ns, count);
+    }
+
+    pub(super) fn add_to(&self, command: usize, sum: &mut Histogram<u64>) {
+        if let Some(histogram) = &self.lock()[command] {
+            sum.add(&**histogram).expect("all histograms have the same bounds");
+        }
+    }
+
+    pub(super) fn clear(&self, command: usize) {
+        self.lock()[command] = None;
+    }
+
+    pub(super) fn clear_all(&self) {
+        self.lock().iter_mut().for_each(|histogram| *histogram = None);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Histograms> {
+        // A histogram half written by a thread that panicked is only a wrong number.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl LatencyBatch<'_> {
+    /// Records `count` runs of one command that took `ns` nanoseconds each.
+    #[inline]
+    pub fn record(&mut self, command: usize, ns: u64, count: u64) {
+        let histogram = self.0[command].get_or_insert_with(|| {
+            let bounds = (LATENCY_NS_MIN, LATENCY_NS_MAX);
+            let histogram = Histogram::new_with_bounds(bounds.0, bounds.1, HISTOGRAM_DIGITS);
+            Box::new(histogram.expect("the bounds are constant and valid"))
+        });
+        let ns = ns.clamp(LATENCY_NS_MIN, LATENCY_NS_MAX);
+        histogram.record_n(ns, count).expect("the value is within the bounds");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_kept_within_bounds_and_precision() {
+        let latencies = Latencies::new(2);
+        let mut batch = latencies.batch();
+        batch.record(1, 0, 1);
+        batch.record(1, u64::MAX, 1);
+        batch.record(1, 12_345, 98);
+        drop(batch);
+        let mut sum =
+            Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, HISTOGRAM_DIGITS).unwrap();
+        latencies.add_to(1, &mut sum);
+        assert_eq!(sum.len(), 100);
+        assert_eq!(sum.min(), 1);
+        let median = sum.value_at_quantile(0.5);
+        assert!(median.abs_diff(12_345) * 100 <= 12_345, "{median}");
+        assert!(sum.max().abs_diff(LATENCY_NS_MAX) * 100 <= LATENCY_NS_MAX);
+    }
+}

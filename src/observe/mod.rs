@@ -1,0 +1,20 @@
+//! Recording: counters, gauges and histograms of each shard, and the log.
+//!
+//! Must not know: what is recorded by whom, or how INFO words it. Nothing here decides anything.
+//!
+//! A shard writes its own [`Board`] with plain loads and stores, anybody reads all of them:
+//! INFO sends no message. [`Boards`] adds them up, less what CONFIG RESETSTAT has put aside.
+
+mod board;
+mod boards;
+mod counter;
+mod errors;
+mod latency;
+mod log;
+
+pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Gauges, Totals};
+pub use boards::{Boards, CommandStats};
+pub use counter::{Counter, Gauge, Peak};
+pub use errors::{ERROR_WORDS_MAX, Errors};
+pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
+pub use log::{Level, LineLimit, Log};
