@@ -1,2 +1,11 @@
-//! The server's entry point.
-fn main() {}
+//! The server's entry point: argv to a running server.
+
+use annulet::base::alloc::CountingAllocator;
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: CountingAllocator = CountingAllocator;
+
+fn main() -> ExitCode {
+    annulet::server::main(std::env::args().collect())
+}

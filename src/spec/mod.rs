@@ -3,5 +3,7 @@
 //! Must not know: how a command runs. It is data, and what can be derived from it is derived.
 
 mod card;
+mod derived;
 
 pub use card::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+pub use derived::{CATEGORY_NAMES, WordRange};

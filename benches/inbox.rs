@@ -1,0 +1,78 @@
+//! Guards `mesh/port.rs` and `mesh/sequencer.rs`: what a part costs from its post to its answer.
+
+use annulet::base::slot::slot_of;
+use annulet::commands::FAMILIES;
+use annulet::exec::{CommandTable, Entry};
+use annulet::mesh::{Envelope, Mesh, Message, Port, Rules};
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use std::hint::black_box;
+
+/// Commands in an envelope: half of a pipeline of 16.
+const COMMANDS: usize = 8;
+
+fn fill(envelope: &mut Envelope, get: &'static Entry) {
+    for _ in 0..COMMANDS {
+        envelope.begin(get, slot_of(b"key:000000012345"));
+        envelope.push_word(b"GET");
+        envelope.push_word(b"key:000000012345");
+    }
+}
+
+/// The owner's side: takes what is there and sends it home.
+fn answer(port: &mut Port) {
+    while let Some(message) = port.receive() {
+        if let Message::Part(part) = message
+            && let Some(own) = port.answer(part)
+        {
+            port.recycle(own);
+        }
+    }
+}
+
+/// The home's side: takes the answers back.
+fn collect(port: &mut Port) {
+    while let Some(message) = port.receive() {
+        match message {
+            Message::Reply(reply) => port.recycle(black_box(reply)),
+            Message::Part(part) => {
+                let own = port.answer(part).expect("a part of our own comes back at once");
+                port.recycle(own);
+            }
+            Message::Handover(_) => unreachable!("nothing is handed over"),
+        }
+    }
+}
+
+fn bench(criterion: &mut Criterion) {
+    let table: &'static CommandTable = Box::leak(Box::new(CommandTable::new(FAMILIES)));
+    let get = table.find(b"get").expect("GET exists");
+    let mesh = Mesh::new(2, Rules::default(), None);
+    let (mut home, mut owner) = (Port::new(mesh.clone(), 0), Port::new(mesh, 1));
+    let mut group = criterion.benchmark_group("inbox");
+    group.throughput(Throughput::Elements(COMMANDS as u64));
+    group.bench_function("one part of 8 commands, there and back", |b| {
+        b.iter(|| {
+            let mut part = home.envelope(1);
+            fill(&mut part, get);
+            home.post([part].into_iter());
+            answer(&mut owner);
+            collect(&mut home);
+        });
+    });
+    group.bench_function("two parts of 8 commands under the sequencer", |b| {
+        b.iter(|| {
+            let parts = [0, 1].map(|shard| {
+                let mut part = home.envelope(shard);
+                fill(&mut part, get);
+                part
+            });
+            home.post(parts.into_iter());
+            answer(&mut owner);
+            collect(&mut home);
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,0 +1,120 @@
+//! The connection and its states.
+//!
+//! ```text
+//!            bytes arrive            batch for other shards
+//!   Idle  ---------------> Ready ----------------------------> InFlight
+//!     ^                    |  ^                                   |
+//!     |    input used up   |  '------- all parts answered --------'
+//!     '--------------------'
+//!   any --hangup, kill, protocol error--> Closing --driver says closed--> gone
+//! ```
+//! In flight, nothing of its input is run: what it pipelined waits. Closing, answers that still
+//! come are dropped, which the generation of the connection's number tells.
+
+use super::flight::Flight;
+use crate::exec::Session;
+use crate::net::{Input, Outbox};
+
+/// Whether commands of a connection may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serving {
+    /// Yes.
+    Open,
+    /// Not before its batch is answered.
+    InFlight,
+    /// Not before its output has drained.
+    OutputFull,
+    /// Never again.
+    Closing,
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub struct Connection {
+    /// What its commands see.
+    pub session: Session,
+    /// What it has sent.
+    pub input: Input,
+    /// What it is sent.
+    pub outbox: Outbox,
+    /// Tells a reused connection number from its predecessor.
+    pub generation: u32,
+    /// The batches that other shards work on: at most one under the rules.
+    pub flights: Vec<Box<Flight>>,
+    /// The number of its next flight.
+    pub flight_number: u32,
+    /// Whether it stands in the list of connections to serve.
+    pub is_queued: bool,
+    /// Whether it stands in the list of connections to flush.
+    pub is_dirty: bool,
+    /// Whether the driver receives for it.
+    pub is_receiving: bool,
+    /// Whether it is to end; the driver may still have to say so.
+    pub is_closing: bool,
+    /// Whether the peer has stopped sending.
+    pub is_hung_up: bool,
+    /// Whether all whole commands of its input have been run: only more input helps.
+    pub is_starved: bool,
+    /// Whether it counts towards `maxclients`.
+    pub is_counted: bool,
+    /// Whether its output had to drain before it was served further.
+    pub is_output_full: bool,
+    /// Since when its output is over the soft limit, monotonic milliseconds.
+    pub output_over_ms: Option<u64>,
+    /// Bytes of its buffers, as last added to the shard's sum.
+    pub counted_bytes: usize,
+}
+
+impl Connection {
+    /// A connection that has just been accepted.
+    pub fn new(session: Session, generation: u32) -> Connection {
+        Connection {
+            session,
+            input: Input::default(),
+            outbox: Outbox::default(),
+            generation,
+            flights: Vec::new(),
+            flight_number: 0,
+            is_queued: false,
+            is_dirty: false,
+            is_receiving: true,
+            is_closing: false,
+            is_hung_up: false,
+            is_starved: true,
+            is_counted: false,
+            is_output_full: false,
+            output_over_ms: None,
+            counted_bytes: 0,
+        }
+    }
+
+    /// Whether its commands may run.
+    pub fn serving(&self, one_in_flight: bool) -> Serving {
+        if self.is_closing || self.session.close_after_reply {
+            Serving::Closing
+        } else if one_in_flight && !self.flights.is_empty() {
+            Serving::InFlight
+        } else if self.is_output_full {
+            Serving::OutputFull
+        } else {
+            Serving::Open
+        }
+    }
+
+    /// Whether nothing of it is left to do, and it was to end then.
+    pub fn is_over(&self) -> bool {
+        let is_done = self.outbox.is_empty() && self.flights.is_empty();
+        is_done && (self.session.close_after_reply || (self.is_hung_up && self.is_starved))
+    }
+
+    /// Gives back what an idle connection does not need.
+    pub fn shrink(&mut self) {
+        self.input.shrink();
+        self.outbox.shrink();
+    }
+
+    /// Bytes of memory that its buffers hold.
+    pub fn memory_bytes(&self) -> usize {
+        self.input.memory_bytes() + self.outbox.pending_bytes()
+    }
+}

@@ -1,0 +1,46 @@
+//! The line that CLIENT LIST and CLIENT INFO show of a connection, in Valkey's fields and order.
+
+use super::Connection;
+use crate::exec::CommandTable;
+use crate::resp::Protocol;
+use std::io::Write;
+
+/// Appends the connection's line, without a line end; `now_ms` is monotonic.
+pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out: &mut Vec<u8>) {
+    let session = &connection.session;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let last = session.last_command.and_then(|index| table.at(index));
+    let pending = connection.outbox.pending_bytes();
+    let written = write!(
+        out,
+        "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} \
+         capa= db={db} sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={qbuf} qbuf-free={free} \
+         argv-mem=0 multi-mem=0 rbs={rbs} rbp={rbs} obl={obl} oll=0 omem={omem} tot-mem={total} \
+         events={events} cmd={cmd} user=default redir=-1 resp={resp} lib-name={lib} \
+         lib-ver={version} tot-net-in={net_in} tot-net-out={net_out} tot-cmds={cmds}",
+        id = session.id,
+        addr = session.address,
+        laddr = session.local_address,
+        fd = session.descriptor,
+        name = text(&session.name),
+        age = (now_ms - session.connected_ms) / 1_000,
+        idle = (now_ms - session.active_ms) / 1_000,
+        flags = session.flags(),
+        db = session.db,
+        qbuf = connection.input.pending_bytes(),
+        free = connection.input.memory_bytes() - connection.input.pending_bytes(),
+        rbs = connection.outbox.output.memory_bytes(),
+        obl = connection.outbox.output.len(),
+        omem = pending - connection.outbox.output.len(),
+        total = connection.memory_bytes() + size_of::<Connection>(),
+        events = if connection.outbox.is_sending() { "rw" } else { "r" },
+        cmd = last.map_or("NULL", |entry| entry.name.as_str()),
+        resp = if session.protocol == Protocol::Three { 3 } else { 2 },
+        lib = text(&session.lib_name),
+        version = text(&session.lib_version),
+        net_in = session.received_bytes,
+        net_out = session.sent_bytes,
+        cmds = session.commands,
+    );
+    written.expect("writing to memory does not fail");
+}

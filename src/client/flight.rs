@@ -1,0 +1,223 @@
+//! A batch in flight: which parts are out, and how their replies become the client's, in order.
+
+use crate::base::number::parse_i64;
+use crate::exec::Merge;
+use crate::mesh::Envelope;
+use crate::resp::{Error, Output, Protocol, Reply};
+use std::ops::Range;
+
+/// Where the reply to one command comes from.
+#[derive(Clone, Debug)]
+pub enum Slot {
+    /// The next reply of this part.
+    One(u16),
+    /// The next reply of each part in this range of the members, merged.
+    Merged(Merge, Range<u32>),
+}
+
+/// One batch whose parts are on several shards, or all on one other.
+#[derive(Debug, Default)]
+pub struct Flight {
+    /// Tells the flights of a connection apart.
+    pub number: u32,
+    /// Commands in the order in which they were sent.
+    pub order: Vec<Slot>,
+    /// For merged slots: the part of each key, or each part once.
+    pub members: Vec<u16>,
+    /// The answered parts.
+    parts: Vec<Option<Box<Envelope>>>,
+    waiting: usize,
+}
+
+/// How far the replies of a part have been used.
+#[derive(Clone, Copy, Default)]
+struct Cursor {
+    /// Commands whose replies are used up.
+    used: usize,
+    /// The element that comes next in the merged array under way.
+    element: u32,
+}
+
+impl Flight {
+    /// So many parts are out.
+    pub fn launch(&mut self, parts: usize) {
+        assert!(parts > 0 && self.waiting == 0);
+        self.parts.clear();
+        self.parts.resize_with(parts, || None);
+        self.waiting = parts;
+    }
+
+    /// A part has been answered.
+    pub fn land(&mut self, envelope: Box<Envelope>) {
+        let part = usize::from(envelope.part);
+        assert!(self.parts[part].is_none() && self.waiting > 0, "a part is answered once");
+        self.parts[part] = Some(envelope);
+        self.waiting -= 1;
+    }
+
+    /// Whether all parts are answered.
+    pub fn has_landed(&self) -> bool {
+        self.waiting == 0
+    }
+
+    /// Writes all replies in the order of their commands. `draw` yields a number below its
+    /// argument, at random.
+    pub fn merge(&self, protocol: Protocol, out: &mut Output, mut draw: impl FnMut(u64) -> u64) {
+        assert!(self.has_landed());
+        let mut cursors = vec![Cursor::default(); self.parts.len()];
+        for slot in &self.order {
+            match slot {
+                Slot::One(part) => {
+                    out.append_range(&self.part(*part).output, self.range(*part, &cursors));
+                    cursors[usize::from(*part)].used += 1;
+                }
+                Slot::Merged(merge, range) => {
+                    let members = &self.members[range.start as usize..range.end as usize];
+                    let reply = Reply::new(out, protocol);
+                    self.merge_one(*merge, members, &mut cursors, reply, &mut draw);
+                }
+            }
+        }
+    }
+
+    /// Gives the envelopes back.
+    pub fn drain(&mut self) -> impl Iterator<Item = Box<Envelope>> {
+        self.order.clear();
+        self.members.clear();
+        self.parts.drain(..).flatten()
+    }
+
+    fn part(&self, part: u16) -> &Envelope {
+        self.parts[usize::from(part)].as_ref().expect("all parts have landed")
+    }
+
+    /// Where the reply of `part` that comes next lies in its output's own bytes.
+    fn range(&self, part: u16, cursors: &[Cursor]) -> Range<usize> {
+        let (begin, end) = self.part(part).reply(cursors[usize::from(part)].used);
+        begin.offset()..end.offset()
+    }
+
+    /// The bytes of the reply of `part` that comes next; a value sent by reference is not in them.
+    fn bytes(&self, part: u16, cursors: &[Cursor]) -> &[u8] {
+        &self.part(part).output.own_bytes()[self.range(part, cursors)]
+    }
+
+    fn merge_one(
+        &self,
+        merge: Merge,
+        members: &[u16],
+        cursors: &mut [Cursor],
+        mut reply: Reply<'_>,
+        draw: &mut dyn FnMut(u64) -> u64,
+    ) {
+        let failed = members.iter().find(|&&part| self.bytes(part, cursors).starts_with(b"-"));
+        if let Some(&part) = failed {
+            reply.append_range(&self.part(part).output, self.range(part, cursors));
+        } else {
+            match merge {
+                Merge::Sum => {
+                    reply.integer(
+                        members.iter().map(|&p| first_line(self.bytes(p, cursors)).0).sum(),
+                    );
+                }
+                Merge::Ok => reply.ok(),
+                Merge::Killed => {
+                    let killed = |&p: &u16| first_line(self.bytes(p, cursors)).0 > 0;
+                    if members.iter().any(killed) {
+                        reply.ok();
+                    } else {
+                        reply.error(&Error::NoSuchClient);
+                    }
+                }
+                Merge::ByKey => self.interleave(members, cursors, &mut reply),
+                Merge::Concat => self.join(members, cursors, &mut reply),
+                Merge::Text => reply.bulk(&self.text(members, cursors)),
+                Merge::Draw => self.draw_one(members, cursors, &mut reply, draw),
+            }
+        }
+        for &part in members {
+            let cursor = &mut cursors[usize::from(part)];
+            // By key, a part appears once per key; it is moved on the first time only.
+            if merge != Merge::ByKey || failed.is_some() || cursor.element > 0 {
+                cursor.used += 1;
+                cursor.element = 0;
+            }
+        }
+    }
+
+    /// One element per key, each from its part.
+    fn interleave(&self, members: &[u16], cursors: &mut [Cursor], reply: &mut Reply<'_>) {
+        reply.array(members.len());
+        for &part in members {
+            let envelope = self.part(part);
+            let cursor = cursors[usize::from(part)];
+            let (begin, _) = envelope.reply(cursor.used);
+            let mut range = envelope.output.element(begin, cursor.element as usize);
+            if cursor.element == 0 {
+                range.start += first_line(self.bytes(part, cursors)).1;
+            }
+            reply.append_range(&envelope.output, range);
+            cursors[usize::from(part)].element += 1;
+        }
+    }
+
+    /// One array of all elements.
+    fn join(&self, members: &[u16], cursors: &[Cursor], reply: &mut Reply<'_>) {
+        let total: i64 = members.iter().map(|&p| first_line(self.bytes(p, cursors)).0).sum();
+        reply.array(total as usize);
+        for &part in members {
+            let range = self.range(part, cursors);
+            let start = range.start + first_line(self.bytes(part, cursors)).1;
+            reply.append_range(&self.part(part).output, start..range.end);
+        }
+    }
+
+    /// The bulk texts of all parts, one after the other.
+    fn text(&self, members: &[u16], cursors: &[Cursor]) -> Vec<u8> {
+        let mut text = Vec::new();
+        for &part in members {
+            let bytes = self.bytes(part, cursors);
+            let (len, start) = first_line(bytes);
+            text.extend_from_slice(&bytes[start..start + len as usize]);
+        }
+        text
+    }
+
+    /// One part's element, drawn by the parts' weights.
+    fn draw_one(
+        &self,
+        members: &[u16],
+        cursors: &[Cursor],
+        reply: &mut Reply<'_>,
+        draw: &mut dyn FnMut(u64) -> u64,
+    ) {
+        let weight = |part: u16| {
+            let bytes = self.bytes(part, cursors);
+            let skip = first_line(bytes).1;
+            let (weight, len) = first_line(&bytes[skip..]);
+            (weight as u64, skip + len)
+        };
+        let total: u64 = members.iter().map(|&part| weight(part).0).sum();
+        if total == 0 {
+            return reply.null();
+        }
+        let mut at = draw(total);
+        for &part in members {
+            let (weight, skip) = weight(part);
+            if at < weight {
+                let range = self.range(part, cursors);
+                let start = range.start + skip;
+                return reply.append_range(&self.part(part).output, start..range.end);
+            }
+            at -= weight;
+        }
+        unreachable!("what is drawn lies below the sum of the weights");
+    }
+}
+
+/// The number in a reply's first line (an integer, or a length), and where the line ends.
+fn first_line(bytes: &[u8]) -> (i64, usize) {
+    let end = memchr::memchr(b'\n', bytes).expect("a reply has a whole first line");
+    let number = parse_i64(&bytes[1..end - 1]).expect("the line is a number");
+    (number, end + 1)
+}

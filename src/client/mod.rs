@@ -1,0 +1,11 @@
+//! One connection: its session, its input and output, and the batch that it has in flight.
+//!
+//! Must not know: other connections, shards, drivers.
+
+mod connection;
+mod describe;
+mod flight;
+
+pub use connection::{Connection, Serving};
+pub use describe::describe;
+pub use flight::{Flight, Slot};

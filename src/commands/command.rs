@@ -1,0 +1,410 @@
+//! COMMAND: the commands as clients can ask for them, all of it from their cards.
+
+mod describe;
+
+use super::help::help;
+use crate::base::glob;
+use crate::exec::{Command, CommandTable, Entry, Run, SessionContext};
+use crate::resp::{Args, Error};
+use crate::spec::{CATEGORY_NAMES, Card, Category, Flag, Group, KeySpec};
+use describe::{write_docs, write_info};
+
+pub(super) static COMMAND: Command = Command {
+    card: Card {
+        name: "command",
+        summary: "Returns detailed information about all commands.",
+        since: "2.8.13",
+        group: Group::Server,
+        complexity: "O(N) where N is the total number of commands",
+        arity: -1,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Connection],
+        tips: &["nondeterministic_output_order"],
+        keys: &[],
+    },
+    run: Run::Session(command),
+    subcommands: &[&COUNT, &INFO, &DOCS, &LIST, &GETKEYS, &GETKEYSANDFLAGS, &HELP],
+};
+
+fn command(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    let entries = cx.process.commands.entries();
+    cx.reply.array(entries.len());
+    entries.iter().for_each(|entry| write_info(&mut cx.reply, entry));
+    Ok(())
+}
+
+/// Finds a command by its whole name: `get`, `client|list`.
+fn find_by_name<'t>(table: &'t CommandTable, name: &[u8]) -> Option<&'t Entry> {
+    match name.iter().position(|byte| *byte == b'|') {
+        None => table.find(name),
+        Some(at) => table.find(&name[..at])?.subcommand(&name[at + 1..]),
+    }
+}
+
+/// Finds the command that the words from `first` on call.
+fn find_called<'t>(table: &'t CommandTable, args: &Args<'_>, first: usize) -> Option<&'t Entry> {
+    let entry = table.find(args.get(first)?)?;
+    match args.get(first + 1) {
+        Some(word) if !entry.subcommands.is_empty() => entry.subcommand(word),
+        _ => Some(entry),
+    }
+}
+
+static COUNT: Command = Command {
+    card: Card {
+        name: "count",
+        summary: "Returns a count of commands.",
+        since: "2.8.13",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(count),
+    subcommands: &[],
+};
+
+fn count(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.reply.integer(cx.process.commands.entries().len() as i64);
+    Ok(())
+}
+
+static INFO: Command = Command {
+    card: Card {
+        name: "info",
+        summary: "Returns information about one, multiple or all commands.",
+        since: "2.8.13",
+        group: Group::Server,
+        complexity: "O(N) where N is the number of commands to look up",
+        arity: -2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Connection],
+        tips: &["nondeterministic_output_order"],
+        keys: &[],
+    },
+    run: Run::Session(info),
+    subcommands: &[],
+};
+
+fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if args.len() == 2 {
+        return command(cx, args);
+    }
+    cx.reply.array(args.len() - 2);
+    for name in args.iter_from(2) {
+        match find_by_name(cx.process.commands, name) {
+            Some(entry) => write_info(&mut cx.reply, entry),
+            None => cx.reply.null(),
+        }
+    }
+    Ok(())
+}
+
+static DOCS: Command = Command {
+    card: Card {
+        name: "docs",
+        summary: "Returns documentary information about one, multiple or all commands.",
+        since: "7.0.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the number of commands to look up",
+        arity: -2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Connection],
+        tips: &["nondeterministic_output_order"],
+        keys: &[],
+    },
+    run: Run::Session(docs),
+    subcommands: &[],
+};
+
+fn docs(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let table = cx.process.commands;
+    let entries: Vec<&Entry> = match args.len() {
+        2 => table.entries().iter().collect(),
+        _ => args.iter_from(2).filter_map(|name| find_by_name(table, name)).collect(),
+    };
+    cx.reply.map(entries.len());
+    entries.into_iter().for_each(|entry| write_docs(&mut cx.reply, entry));
+    Ok(())
+}
+
+static LIST: Command = Command {
+    card: Card {
+        name: "list",
+        summary: "Returns a list of command names.",
+        since: "7.0.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the total number of commands",
+        arity: -2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Connection],
+        tips: &["nondeterministic_output_order"],
+        keys: &[],
+    },
+    run: Run::Session(list),
+    subcommands: &[],
+};
+
+fn list(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let keeps = Filter::read(args)?;
+    let names: Vec<&str> = cx
+        .process
+        .commands
+        .walk()
+        .filter(|entry| keeps.passes(entry))
+        .map(|entry| entry.name.as_str())
+        .collect();
+    cx.reply.array(names.len());
+    names.into_iter().for_each(|name| cx.reply.bulk(name.as_bytes()));
+    Ok(())
+}
+
+/// Which commands COMMAND LIST shows.
+enum Filter<'a> {
+    All,
+    /// None are: modules have no commands here, and an unknown category has none.
+    Nothing,
+    Category(&'static str),
+    Pattern(&'a [u8]),
+}
+
+impl<'a> Filter<'a> {
+    fn read(args: &'a Args<'_>) -> Result<Filter<'a>, Error> {
+        if args.len() == 2 {
+            return Ok(Filter::All);
+        }
+        if args.len() != 5 || !args[2].eq_ignore_ascii_case(b"filterby") {
+            return Err(Error::Syntax);
+        }
+        let value = &args[4];
+        match &args[3].to_ascii_lowercase()[..] {
+            b"module" => Ok(Filter::Nothing),
+            b"aclcat" => {
+                let is_it = |name: &&str| value.eq_ignore_ascii_case(name.as_bytes());
+                let category = CATEGORY_NAMES.into_iter().find(is_it);
+                Ok(category.map_or(Filter::Nothing, Filter::Category))
+            }
+            b"pattern" => Ok(Filter::Pattern(value)),
+            _ => Err(Error::Syntax),
+        }
+    }
+
+    fn passes(&self, entry: &Entry) -> bool {
+        match self {
+            Filter::All => true,
+            Filter::Nothing => false,
+            Filter::Category(name) => entry.command.card.is_in(name),
+            Filter::Pattern(pattern) => glob::matches(pattern, entry.name.as_bytes(), true),
+        }
+    }
+}
+
+static GETKEYS: Command = Command {
+    card: Card {
+        name: "getkeys",
+        summary: "Extracts the key names from an arbitrary command.",
+        since: "2.8.13",
+        group: Group::Server,
+        complexity: "O(N) where N is the number of arguments to the command",
+        arity: -3,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(getkeys),
+    subcommands: &[],
+};
+
+fn getkeys(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let (_, keys) = find_keys(cx, args)?;
+    cx.reply.array(keys.len());
+    keys.iter().for_each(|(at, _)| cx.reply.bulk(&args[*at]));
+    Ok(())
+}
+
+static GETKEYSANDFLAGS: Command = Command {
+    card: Card {
+        name: "getkeysandflags",
+        summary: "Extracts the key names and access flags for an arbitrary command.",
+        since: "7.0.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the number of arguments to the command",
+        arity: -3,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(getkeysandflags),
+    subcommands: &[],
+};
+
+fn getkeysandflags(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let (entry, keys) = find_keys(cx, args)?;
+    cx.reply.array(keys.len());
+    for (at, spec) in keys {
+        cx.reply.array(2);
+        cx.reply.bulk(&args[at]);
+        let names: Vec<&str> = match variable_flags(entry, spec, args) {
+            Some(flags) => flags.split_ascii_whitespace().collect(),
+            None => spec.flag_names().collect(),
+        };
+        cx.reply.set(names.len());
+        names.into_iter().for_each(|name| cx.reply.simple(name));
+    }
+    Ok(())
+}
+
+/// The command that the words from the third on call, and which of all words are its keys.
+fn find_keys(
+    cx: &SessionContext<'_>,
+    args: &Args<'_>,
+) -> Result<(&'static Entry, Vec<(usize, &'static KeySpec)>), Error> {
+    let entry = find_called(cx.process.commands, args, CALLED);
+    let entry = entry.ok_or_else(|| Error::other("ERR Invalid command specified"))?;
+    let card = &entry.command.card;
+    if card.keys.is_empty() {
+        return Err(Error::other("ERR The command has no key arguments"));
+    }
+    let argc = args.len() - CALLED;
+    if !card.takes(argc) {
+        return Err(Error::other("ERR Invalid number of arguments specified for command"));
+    }
+    let Some(mut keys) = card.key_words(argc) else {
+        return Err(Error::other("ERR Invalid arguments specified for command"));
+    };
+    keys.iter_mut().for_each(|(at, _)| *at += CALLED);
+    Ok((entry, keys))
+}
+
+/// The word at which a command stands in COMMAND GETKEYS.
+const CALLED: usize = 2;
+
+/// What the options say that a command does to its key, where its card knows no more than
+/// `variable_flags`.
+fn variable_flags(entry: &Entry, spec: &KeySpec, args: &Args<'_>) -> Option<&'static str> {
+    if !spec.flag_names().any(|name| name == "variable_flags") {
+        return None;
+    }
+    let mut options = args.iter_from(CALLED + 3);
+    match entry.name.as_str() {
+        "set" if options.any(|word| word.eq_ignore_ascii_case(b"get")) => Some("RW access update"),
+        "set" => Some("OW update"),
+        "bitfield" if only_reads(args) => Some("RO access"),
+        "bitfield" => Some("RW access update"),
+        _ => None,
+    }
+}
+
+/// Whether all parts of a BITFIELD are GET or OVERFLOW.
+fn only_reads(args: &Args<'_>) -> bool {
+    let mut at = CALLED + 2;
+    while let Some(word) = args.get(at) {
+        let words = match &word.to_ascii_lowercase()[..] {
+            b"get" => 3,
+            b"overflow" => 2,
+            _ => return false,
+        };
+        at += words;
+        if at > args.len() {
+            return false;
+        }
+    }
+    true
+}
+
+static HELP: Command = Command {
+    card: Card {
+        name: "help",
+        summary: "Returns helpful text about the different subcommands.",
+        since: "5.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(help),
+    subcommands: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::session_testing::{SessionBench, show};
+    use crate::resp::Protocol;
+
+    #[test]
+    fn one_command_is_described() {
+        let mut bench = SessionBench::new();
+        bench.session.protocol = Protocol::Three;
+        bench.check_script(
+            r#"
+            COMMAND INFO get nothing => [["get" :2 <readonly fast> :1 :1 :1 <@read @string @fast> <> <{"flags" <RO access> "begin_search" {"type" "index" "spec" {"index" :1}} "find_keys" {"type" "range" "spec" {"lastkey" :0 "keystep" :1 "limit" :0}}}> []] nil]
+            COMMAND INFO client|id client| client|id| => [["client|id" :2 <noscript loading stale allow_busy> :0 :0 :0 <@slow @connection> <> <> []] nil nil]
+            COMMAND DOCS nothing ping => {"ping" {"summary" "Returns the server's liveliness response." "since" "1.0.0" "group" "connection" "complexity" "O(1)"}}
+            "#,
+        );
+        let shown = show(&bench.run(&["COMMAND", "DOCS", "config"]).expect("a reply"));
+        assert!(shown.contains(r#""subcommands" {"config|get" {"summary""#), "{shown}");
+    }
+
+    #[test]
+    fn all_commands_are_counted_listed_and_described() {
+        let mut bench = SessionBench::new();
+        let count = bench.process.commands.entries().len();
+        let mut len = |words: &[&str]| match bench.run(words) {
+            Some(crate::resp::Value::Array(values)) => values.len(),
+            other => panic!("{words:?}: {other:?}"),
+        };
+        assert_eq!(len(&["COMMAND"]), count);
+        assert_eq!(len(&["COMMAND", "INFO"]), count);
+        assert_eq!(len(&["COMMAND", "DOCS"]), 2 * count);
+        assert!(len(&["COMMAND", "LIST"]) > count, "subcommands too");
+        bench.check_script(&format!("COMMAND COUNT => :{count}"));
+    }
+
+    #[test]
+    fn lists_are_filtered() {
+        SessionBench::new().check_script(
+            r#"
+            COMMAND LIST x => -ERR syntax error
+            COMMAND LIST FILTERBY x y => -ERR syntax error
+            COMMAND LIST FILTERBY MODULE x => []
+            COMMAND LIST FILTERBY ACLCAT x => []
+            COMMAND LIST filterby pattern CONFIG|*set => ["config|set"]
+            COMMAND LIST filterby pattern config|*s?t* => ["config|set" "config|resetstat"]
+            "#,
+        );
+        let mut bench = SessionBench::new();
+        let shown =
+            show(&bench.run(&["COMMAND", "LIST", "FILTERBY", "ACLCAT", "ADMIN"]).expect("a reply"));
+        assert!(shown.contains("\"config|get\"") && !shown.contains("\"ping\""), "{shown}");
+    }
+
+    #[test]
+    fn keys_are_found() {
+        let mut bench = SessionBench::new();
+        bench.check_script(
+            r#"
+            COMMAND GETKEYS foo => -ERR Invalid command specified
+            COMMAND GETKEYS client foo => -ERR Invalid command specified
+            COMMAND GETKEYS ping => -ERR The command has no key arguments
+            COMMAND GETKEYS get => -ERR Invalid number of arguments specified for command
+            COMMAND GETKEYS get a => ["a"]
+            COMMAND GETKEYS mset a 1 b 2 => ["a" "b"]
+            COMMAND GETKEYS del a b c => ["a" "b" "c"]
+            COMMAND GETKEYSANDFLAGS set a 1 => [["a" [OW update]]]
+            COMMAND GETKEYSANDFLAGS set a 1 GET => [["a" [RW access update]]]
+            COMMAND GETKEYSANDFLAGS mget a b => [["a" [RO access]] ["b" [RO access]]]
+            "#,
+        );
+        bench.session.protocol = Protocol::Three;
+        bench.check_script(r#"COMMAND GETKEYSANDFLAGS get a => [["a" <RO access>]]"#);
+    }
+}

@@ -1,0 +1,81 @@
+//! One command in the form of COMMAND INFO and of COMMAND DOCS.
+
+use crate::exec::Entry;
+use crate::resp::Reply;
+use crate::spec::{Begin, Find, KeySpec};
+
+/// Ten values: name, arity, flags, the range of keys, categories, tips, key specs, subcommands.
+pub(super) fn write_info(reply: &mut Reply<'_>, entry: &Entry) {
+    let card = &entry.command.card;
+    let range = card.word_range();
+    reply.array(10);
+    reply.bulk(entry.name.as_bytes());
+    reply.integer(i64::from(card.arity));
+    write_names(reply, card.flags.names().map(str::to_string).collect());
+    reply.integer(range.first);
+    reply.integer(range.last);
+    reply.integer(range.step);
+    write_names(reply, card.category_names().map(|name| format!("@{name}")).collect());
+    reply.set(card.tips.len());
+    card.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
+    reply.set(card.keys.len());
+    card.keys.iter().for_each(|spec| write_spec(reply, spec));
+    reply.array(entry.subcommands.len());
+    entry.subcommands.iter().for_each(|subcommand| write_info(reply, subcommand));
+}
+
+fn write_names(reply: &mut Reply<'_>, names: Vec<String>) {
+    reply.set(names.len());
+    names.iter().for_each(|name| reply.simple(name));
+}
+
+fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
+    let Begin::Index(index) = spec.begin;
+    let Find::Range { last, step } = spec.find;
+    reply.map(if spec.notes.is_empty() { 3 } else { 4 });
+    if !spec.notes.is_empty() {
+        reply.bulk(b"notes");
+        reply.bulk(spec.notes.as_bytes());
+    }
+    reply.bulk(b"flags");
+    write_names(reply, spec.flag_names().map(str::to_string).collect());
+    write_step(reply, "begin_search", "index", &[("index", i64::from(index))]);
+    let range = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", 0)];
+    write_step(reply, "find_keys", "range", &range);
+}
+
+/// One step of a key spec: its name, its type, and the numbers that type has.
+fn write_step(reply: &mut Reply<'_>, name: &str, kind: &str, numbers: &[(&str, i64)]) {
+    reply.bulk(name.as_bytes());
+    reply.map(2);
+    reply.bulk(b"type");
+    reply.bulk(kind.as_bytes());
+    reply.bulk(b"spec");
+    reply.map(numbers.len());
+    for (key, number) in numbers {
+        reply.bulk(key.as_bytes());
+        reply.integer(*number);
+    }
+}
+
+/// A name, and a map of what the card says in words.
+pub(super) fn write_docs(reply: &mut Reply<'_>, entry: &Entry) {
+    let card = &entry.command.card;
+    let facts = [
+        ("summary", card.summary),
+        ("since", card.since),
+        ("group", card.group.name()),
+        ("complexity", card.complexity),
+    ];
+    reply.bulk(entry.name.as_bytes());
+    reply.map(facts.len() + usize::from(!entry.subcommands.is_empty()));
+    for (key, text) in facts {
+        reply.bulk(key.as_bytes());
+        reply.bulk(text.as_bytes());
+    }
+    if !entry.subcommands.is_empty() {
+        reply.bulk(b"subcommands");
+        reply.map(entry.subcommands.len());
+        entry.subcommands.iter().for_each(|subcommand| write_docs(reply, subcommand));
+    }
+}

@@ -1,0 +1,220 @@
+//! CONFIG: the settings while the server runs.
+
+use super::help::help;
+use crate::base::glob;
+use crate::base::thread::raise_descriptor_limit;
+use crate::config::{Caller, Changes, ConfigError};
+use crate::exec::{Command, Process, Request, Run, SessionContext};
+use crate::observe::Level;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Flag, Group};
+
+/// Descriptors that the process needs besides those of its clients.
+const RESERVED_DESCRIPTORS: u64 = 64;
+
+pub(super) static CONFIG: Command = Command {
+    card: Card {
+        name: "config",
+        summary: "A container for server configuration commands.",
+        since: "2.0.0",
+        group: Group::Server,
+        complexity: "Depends on subcommand.",
+        arity: -2,
+        flags: Flag::NONE,
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Container,
+    subcommands: &[&GET, &SET, &RESETSTAT, &HELP],
+};
+
+static GET: Command = Command {
+    card: Card {
+        name: "get",
+        summary: "Returns the effective values of configuration parameters.",
+        since: "2.0.0",
+        group: Group::Server,
+        complexity: "O(N) when N is the number of configuration parameters provided",
+        arity: -3,
+        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(get),
+    subcommands: &[],
+};
+
+fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let cell = &cx.process.config;
+    let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    for word in args.iter_from(2) {
+        let is_pattern = word.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
+        let settings: Vec<(Vec<u8>, Vec<u8>)> = if is_pattern {
+            let settings = cell.get(&|name| glob::matches(word, name.as_bytes(), true));
+            settings.into_iter().map(|(name, text)| (name.as_bytes().to_vec(), text)).collect()
+        } else {
+            cell.get_exact(word).map(|text| (word.to_vec(), text)).into_iter().collect()
+        };
+        for (name, text) in settings {
+            if !found.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
+                found.push((name, text));
+            }
+        }
+    }
+    found.sort_by_cached_key(|(name, _)| name.to_ascii_lowercase());
+    cx.reply.map(found.len());
+    for (name, text) in &found {
+        cx.reply.bulk(name);
+        cx.reply.bulk(text);
+    }
+    Ok(())
+}
+
+static SET: Command = Command {
+    card: Card {
+        name: "set",
+        summary: "Sets configuration parameters in-flight.",
+        since: "2.0.0",
+        group: Group::Server,
+        complexity: "O(N) when N is the number of configuration parameters provided",
+        arity: -4,
+        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        keys: &[],
+    },
+    run: Run::Session(set),
+    subcommands: &[],
+};
+
+fn set(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if !args.len().is_multiple_of(2) {
+        return Err(Error::Syntax);
+    }
+    let pairs: Vec<(&[u8], &[u8])> =
+        (2..args.len()).step_by(2).map(|at| (&args[at], &args[at + 1])).collect();
+    let caller = Caller { local: cx.session.is_local(), loading: false };
+    let changes = cx.process.config.set(&pairs, caller).map_err(config_error)?;
+    carry_out(cx.process, &changes).map_err(config_error)?;
+    cx.request = Some(Request::SettingsChanged);
+    Ok(())
+}
+
+fn config_error(error: ConfigError) -> Error {
+    Error::other(error.to_string())
+}
+
+/// Does what follows from a change at once, or takes the change back. What concerns shards only
+/// is theirs to see.
+fn carry_out(process: &Process, changes: &Changes) -> Result<(), ConfigError> {
+    if changes.has("maxclients") {
+        let wanted = u64::from(changes.after.maxclients);
+        let limit = raise_descriptor_limit(wanted + RESERVED_DESCRIPTORS);
+        let room = limit.saturating_sub(RESERVED_DESCRIPTORS);
+        if room < wanted {
+            let reason = format!(
+                "The operating system is not able to handle the specified number of clients, \
+                 try with {room}"
+            );
+            return Err(process.config.restore(changes, "maxclients", &reason));
+        }
+    }
+    if changes.has("loglevel") {
+        process.log.set_level(Level::from_index(changes.after.loglevel as usize));
+    }
+    Ok(())
+}
+
+static RESETSTAT: Command = Command {
+    card: Card {
+        name: "resetstat",
+        summary: "Resets the server's statistics.",
+        since: "2.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        keys: &[],
+    },
+    run: Run::Session(resetstat),
+    subcommands: &[],
+};
+
+fn resetstat(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.request = Some(Request::ResetStatistics);
+    Ok(())
+}
+
+static HELP: Command = Command {
+    card: Card {
+        name: "help",
+        summary: "Returns helpful text about the different subcommands.",
+        since: "5.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(help),
+    subcommands: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::session_testing::{SessionBench, show};
+
+    #[test]
+    fn get_shows_each_setting_once_in_order() {
+        let mut bench = SessionBench::new();
+        bench.check_script(
+            r#"
+            CONFIG GET nothere => []
+            CONFIG GET MAXMEMORY maxmemory => ["MAXMEMORY" "0"]
+            CONFIG GET maxmemory-POL* => ["maxmemory-policy" "noeviction"]
+            CONFIG GET port maxmemory-p?licy maxmemory => ["maxmemory" "0" "maxmemory-policy" "noeviction" "port" "6379"]
+            "#,
+        );
+        bench.session.protocol = crate::resp::Protocol::Three;
+        bench.check_script(r#"CONFIG GET maxmemory => {"maxmemory" "0"}"#);
+    }
+
+    #[test]
+    fn set_changes_all_or_nothing() {
+        let mut bench = SessionBench::new();
+        bench.check_script(
+            r#"
+            CONFIG SET maxmemory 1mb hz 20 => ?SettingsChanged
+            CONFIG GET maxmemory => ["maxmemory" "1048576"]
+            CONFIG SET maxmemory 2mb hz => -ERR syntax error
+            CONFIG SET maxmemory 2mb foo bar => -ERR Unknown option or number of arguments for CONFIG SET - 'foo'
+            CONFIG SET maxmemory 1 maxmemory 2 => -ERR CONFIG SET failed (possibly related to argument 'maxmemory') - duplicate parameter
+            CONFIG SET databases 3 => -ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config
+            CONFIG GET maxmemory => ["maxmemory" "1048576"]
+            CONFIG SET loglevel warning => ?SettingsChanged
+            CONFIG RESETSTAT => ?ResetStatistics
+            CONFIG SET maxmemory => -ERR wrong number of arguments for 'config|set' command
+            "#,
+        );
+        assert!(bench.process.log.logs(Level::Warning) && !bench.process.log.logs(Level::Notice));
+        bench.check_script("CONFIG SET loglevel nothing => ?SettingsChanged");
+    }
+
+    #[test]
+    fn more_clients_than_descriptors_are_refused() {
+        let mut bench = SessionBench::new();
+        let shown =
+            show(&bench.run(&["CONFIG", "SET", "maxclients", "4000000000"]).expect("a reply"));
+        let start = "-ERR CONFIG SET failed (possibly related to argument 'maxclients') - The \
+                     operating system is not able to handle the specified number of clients, try";
+        assert!(shown.starts_with(start), "{shown}");
+        bench.check_script(r#"CONFIG GET maxclients => ["maxclients" "10000"]"#);
+    }
+}

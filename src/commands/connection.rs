@@ -1,0 +1,441 @@
+//! Commands on the connection: who it is, what it speaks, which database it uses.
+
+use super::client;
+use crate::base::number::parse_i64;
+use crate::config::Config;
+use crate::exec::{Command, Run, SessionContext};
+use crate::resp::{Args, Error, Protocol};
+use crate::spec::{Card, Category, Flag, Group};
+use std::hint::black_box;
+
+/// The commands of this file.
+pub static FAMILY: &[&Command] =
+    &[&PING, &ECHO, &SELECT, &HELLO, &AUTH, &RESET, &QUIT, &client::CLIENT];
+
+/// The version of Redis whose behaviour this server has.
+pub(super) const REDIS_VERSION: &str = "7.2.4";
+
+/// The version of Valkey whose behaviour this server has.
+pub(super) const VALKEY_VERSION: &str = "9.1.2";
+
+static PING: Command = Command {
+    card: Card {
+        name: "ping",
+        summary: "Returns the server's liveliness response.",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: -1,
+        flags: Flag::FAST,
+        categories: &[Category::Connection],
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        keys: &[],
+    },
+    run: Run::Session(ping),
+    subcommands: &[],
+};
+
+fn ping(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    match args.get(1) {
+        _ if args.len() > 2 => return Err(Error::wrong_arity(&cx.entry.name)),
+        None => cx.reply.simple("PONG"),
+        Some(text) => cx.reply.bulk(text),
+    }
+    Ok(())
+}
+
+static ECHO: Command = Command {
+    card: Card {
+        name: "echo",
+        summary: "Returns the given string.",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(echo),
+    subcommands: &[],
+};
+
+fn echo(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    cx.reply.bulk(&args[1]);
+    Ok(())
+}
+
+static SELECT: Command = Command {
+    card: Card {
+        name: "select",
+        summary: "Changes the selected database.",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST).and(Flag::ALLOW_BUSY),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(select),
+    subcommands: &[],
+};
+
+fn select(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let number = parse_i64(&args[1]).and_then(|number| i32::try_from(number).ok());
+    let number = number.ok_or(Error::NotInteger)?;
+    let databases = cx.process.config.snapshot().databases;
+    let db = u32::try_from(number).ok().filter(|db| *db < databases);
+    cx.session.db = db.ok_or(Error::DbOutOfRange)? as usize;
+    cx.reply.ok();
+    Ok(())
+}
+
+static HELLO: Command = Command {
+    card: Card {
+        name: "hello",
+        summary: "Handshakes with the server.",
+        since: "6.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: -1,
+        flags: Flag::NOSCRIPT
+            .and(Flag::LOADING)
+            .and(Flag::STALE)
+            .and(Flag::FAST)
+            .and(Flag::NO_AUTH)
+            .and(Flag::ALLOW_BUSY),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(hello),
+    subcommands: &[],
+};
+
+fn hello(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let wishes = Wishes::read(args)?;
+    let config = cx.process.config.snapshot();
+    if let Some((user, password)) = wishes.login {
+        authenticate(cx, &config, user, password)?;
+    }
+    if !cx.session.authenticated {
+        return Err(Error::other(
+            "NOAUTH HELLO must be called with the client already authenticated, otherwise the \
+             HELLO <proto> AUTH <user> <pass> option can be used to authenticate the client and \
+             select the RESP protocol version at the same time",
+        ));
+    }
+    if let Some(name) = wishes.name {
+        cx.session.name = name.to_vec();
+    }
+    if let Some(protocol) = wishes.protocol {
+        cx.session.protocol = protocol;
+        cx.reply.set_protocol(protocol);
+    }
+    introduce(cx, &config);
+    Ok(())
+}
+
+/// What a client wants of HELLO.
+struct Wishes<'a> {
+    protocol: Option<Protocol>,
+    login: Option<(&'a [u8], &'a [u8])>,
+    name: Option<&'a [u8]>,
+}
+
+impl<'a> Wishes<'a> {
+    fn read(args: &'a Args<'_>) -> Result<Wishes<'a>, Error> {
+        let mut wishes = Wishes { protocol: None, login: None, name: None };
+        wishes.protocol = match args.get(1).map(parse_i64) {
+            None => None,
+            Some(None) => return Err(Error::ProtocolVersion),
+            Some(Some(2)) => Some(Protocol::Two),
+            Some(Some(3)) => Some(Protocol::Three),
+            Some(Some(_)) => return Err(Error::NoProto),
+        };
+        let mut at = 2;
+        while let Some(option) = args.get(at) {
+            match (args.get(at + 1), args.get(at + 2)) {
+                (Some(user), Some(password)) if option.eq_ignore_ascii_case(b"auth") => {
+                    wishes.login = Some((user, password));
+                    at += 3;
+                }
+                (Some(name), _) if option.eq_ignore_ascii_case(b"setname") => {
+                    client::check_name(name)?;
+                    wishes.name = Some(name);
+                    at += 2;
+                }
+                _ => {
+                    return Err(Error::quoting(&[
+                        b"ERR Syntax error in HELLO option '",
+                        option,
+                        b"'",
+                    ]));
+                }
+            }
+        }
+        Ok(wishes)
+    }
+}
+
+/// Tells the client whom it talks to.
+fn introduce(cx: &mut SessionContext<'_>, config: &Config) {
+    let zone = config.text("availability-zone").unwrap_or_default();
+    let (server, version) = if config.extended_redis_compatibility {
+        ("redis", REDIS_VERSION)
+    } else {
+        ("valkey", VALKEY_VERSION)
+    };
+    let protocol = if cx.session.protocol == Protocol::Three { 3 } else { 2 };
+    cx.reply.map(7 + usize::from(!zone.is_empty()));
+    let texts: [(&str, &str); 2] = [("server", server), ("version", version)];
+    for (key, text) in texts {
+        cx.reply.bulk(key.as_bytes());
+        cx.reply.bulk(text.as_bytes());
+    }
+    for (key, number) in [("proto", protocol), ("id", cx.session.id as i64)] {
+        cx.reply.bulk(key.as_bytes());
+        cx.reply.integer(number);
+    }
+    for (key, text) in [("mode", "standalone"), ("role", "master")] {
+        cx.reply.bulk(key.as_bytes());
+        cx.reply.bulk(text.as_bytes());
+    }
+    cx.reply.bulk(b"modules");
+    cx.reply.array(0);
+    if !zone.is_empty() {
+        cx.reply.bulk(b"availability_zone");
+        cx.reply.bulk(&zone);
+    }
+}
+
+static AUTH: Command = Command {
+    card: Card {
+        name: "auth",
+        summary: "Authenticates the connection.",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(N) where N is the number of passwords defined for the user",
+        arity: -2,
+        flags: Flag::NOSCRIPT
+            .and(Flag::LOADING)
+            .and(Flag::STALE)
+            .and(Flag::FAST)
+            .and(Flag::NO_AUTH)
+            .and(Flag::ALLOW_BUSY),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(auth),
+    subcommands: &[],
+};
+
+fn auth(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let config = cx.process.config.snapshot();
+    match args.len() {
+        2 if config.requirepass.is_empty() => return Err(Error::AuthWithoutPassword),
+        2 => authenticate(cx, &config, b"default", &args[1])?,
+        3 => authenticate(cx, &config, &args[1], &args[2])?,
+        _ => return Err(Error::Syntax),
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Authenticates the session, or leaves it as it is.
+fn authenticate(
+    cx: &mut SessionContext<'_>,
+    config: &Config,
+    user: &[u8],
+    password: &[u8],
+) -> Result<(), Error> {
+    let is_open = config.requirepass.is_empty();
+    if user != b"default" || !(is_open || is_same_secret(&config.requirepass, password)) {
+        return Err(Error::WrongPass);
+    }
+    cx.session.authenticated = true;
+    Ok(())
+}
+
+/// Whether both are equal, in a time that depends on nothing but the length of `given`.
+fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
+    assert!(!secret.is_empty());
+    let differing = given
+        .iter()
+        .enumerate()
+        .fold(0, |differing, (at, byte)| black_box(differing | (byte ^ secret[at % secret.len()])));
+    black_box(differing) == 0 && secret.len() == given.len()
+}
+
+static RESET: Command = Command {
+    card: Card {
+        name: "reset",
+        summary: "Resets the connection.",
+        since: "6.2.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::NOSCRIPT
+            .and(Flag::LOADING)
+            .and(Flag::STALE)
+            .and(Flag::FAST)
+            .and(Flag::NO_AUTH)
+            .and(Flag::ALLOW_BUSY),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(reset),
+    subcommands: &[],
+};
+
+fn reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    let is_open = cx.process.config.snapshot().requirepass.is_empty();
+    cx.session.reset(is_open);
+    cx.reply.set_protocol(cx.session.protocol);
+    cx.reply.simple("RESET");
+    Ok(())
+}
+
+static QUIT: Command = Command {
+    card: Card {
+        name: "quit",
+        summary: "Closes the connection.",
+        since: "1.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: -1,
+        flags: Flag::NOSCRIPT
+            .and(Flag::LOADING)
+            .and(Flag::STALE)
+            .and(Flag::FAST)
+            .and(Flag::NO_AUTH)
+            .and(Flag::ALLOW_BUSY),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(quit),
+    subcommands: &[],
+};
+
+fn quit(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.session.close_after_reply = true;
+    cx.reply.ok();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::session_testing::{SessionBench, show};
+
+    #[test]
+    fn greetings_and_databases() {
+        SessionBench::new().check_script(
+            r#"
+            PING => PONG
+            ping a => "a"
+            PING a b => -ERR wrong number of arguments for 'ping' command
+            ECHO '' => ""
+            ECHO => -ERR wrong number of arguments for 'echo' command
+            SELECT 15 => OK
+            SELECT 16 => -ERR DB index is out of range
+            SELECT -1 => -ERR DB index is out of range
+            SELECT x => -ERR value is not an integer or out of range
+            SELECT 4294967296 => -ERR value is not an integer or out of range
+            "#,
+        );
+    }
+
+    #[test]
+    fn hello_is_answered_in_the_new_protocol() {
+        let mut bench = SessionBench::new();
+        let facts = |proto| {
+            format!(
+                "\"server\" \"valkey\" \"version\" \"{VALKEY_VERSION}\" \"proto\" :{proto} \
+                 \"id\" :7 \"mode\" \"standalone\" \"role\" \"master\" \"modules\" []"
+            )
+        };
+        let mut hello = |words: &[&str]| show(&bench.run(words).expect("a reply"));
+        assert_eq!(hello(&["HELLO"]), format!("[{}]", facts(2)));
+        assert_eq!(hello(&["HELLO", "3"]), format!("{{{}}}", facts(3)));
+        assert_eq!(hello(&["HELLO"]), format!("{{{}}}", facts(3)));
+        assert_eq!(hello(&["HELLO", "2", "SETNAME", "me"]), format!("[{}]", facts(2)));
+        assert_eq!(bench.session.name, b"me");
+        let mut bench = SessionBench::with(|config| config.extended_redis_compatibility = true);
+        let shown = show(&bench.run(&["HELLO"]).expect("a reply"));
+        assert!(shown.starts_with("[\"server\" \"redis\" \"version\" \"7.2.4\""), "{shown}");
+        bench.run(&["CONFIG", "SET", "availability-zone", "here"]);
+        let shown = show(&bench.run(&["HELLO"]).expect("a reply"));
+        assert!(shown.ends_with("\"availability_zone\" \"here\"]"), "{shown}");
+    }
+
+    #[test]
+    fn a_hello_that_fails_changes_nothing() {
+        let mut bench = SessionBench::new();
+        bench.check_script(
+            "
+            HELLO x => -ERR Protocol version is not an integer or out of range
+            HELLO 03 => -ERR Protocol version is not an integer or out of range
+            HELLO 1 => -NOPROTO unsupported protocol version
+            HELLO 4 => -NOPROTO unsupported protocol version
+            HELLO 3 FOO => -ERR Syntax error in HELLO option 'FOO'
+            HELLO 3 AUTH a => -ERR Syntax error in HELLO option 'AUTH'
+            HELLO 3 SETNAME => -ERR Syntax error in HELLO option 'SETNAME'
+            HELLO 3 SETNAME a~b => -ERR Client names cannot contain spaces, newlines or special \
+                characters.
+            HELLO 3 SETNAME a AUTH x y => -WRONGPASS invalid username-password pair or user is \
+                disabled.
+            ",
+        );
+        assert_eq!(bench.session.protocol, Protocol::Two);
+        assert!(bench.session.name.is_empty());
+    }
+
+    #[test]
+    fn without_a_password_everybody_is_the_default_user() {
+        SessionBench::new().check_script(
+            "
+            AUTH x => -ERR AUTH <password> called without any password configured for the \
+                default user. Are you sure your configuration is correct?
+            AUTH default x => OK
+            AUTH nobody x => -WRONGPASS invalid username-password pair or user is disabled.
+            AUTH a b c => -ERR syntax error
+            ",
+        );
+    }
+
+    #[test]
+    fn a_password_is_asked_for_until_it_is_given_and_after_a_reset() {
+        let mut bench = SessionBench::with(|config| config.requirepass = b"secret".to_vec());
+        let refused = "-NOAUTH HELLO must be called with the client already authenticated";
+        assert!(!bench.session.authenticated);
+        let shown = show(&bench.run(&["HELLO", "3"]).expect("a reply"));
+        assert!(shown.starts_with(refused), "{shown}");
+        bench.check_script(
+            "
+            AUTH default => -WRONGPASS invalid username-password pair or user is disabled.
+            AUTH default secre => -WRONGPASS invalid username-password pair or user is disabled.
+            AUTH secretsecret => -WRONGPASS invalid username-password pair or user is disabled.
+            AUTH '' => -WRONGPASS invalid username-password pair or user is disabled.
+            ",
+        );
+        assert!(!bench.session.authenticated);
+        bench.check_script("AUTH secret => OK\nAUTH wrong => -WRONGPASS invalid username-password pair or user is disabled.");
+        assert!(bench.session.authenticated, "a failure takes nothing away");
+        bench.check_script("CLIENT SETNAME me => OK\nSELECT 3 => OK\nRESET => RESET");
+        assert!(!bench.session.authenticated && bench.session.name.is_empty());
+        assert_eq!(bench.session.db, 0);
+        assert!(bench.run(&["HELLO", "3", "AUTH", "default", "secret"]).is_some());
+        assert!(bench.session.authenticated);
+        assert_eq!(bench.session.protocol, Protocol::Three);
+        bench.check_script("RESET => RESET\nQUIT => OK");
+        assert_eq!(bench.session.protocol, Protocol::Two);
+        assert!(bench.session.close_after_reply);
+    }
+}

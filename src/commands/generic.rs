@@ -1,0 +1,212 @@
+//! Commands on keys of any type.
+
+mod database;
+mod expire;
+mod scan;
+
+use super::each_key::each_key;
+use crate::exec::{Command, Context, Merge, Over, Run};
+use crate::keyspace::Kind;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+
+/// The generic commands.
+pub static FAMILY: &[&Command] = &[
+    &DEL,
+    &UNLINK,
+    &EXISTS,
+    &TOUCH,
+    &TYPE,
+    &expire::EXPIRE,
+    &expire::PEXPIRE,
+    &expire::EXPIREAT,
+    &expire::PEXPIREAT,
+    &expire::TTL,
+    &expire::PTTL,
+    &expire::EXPIRETIME,
+    &expire::PEXPIRETIME,
+    &expire::PERSIST,
+    &scan::KEYS,
+    &scan::SCAN,
+    &scan::RANDOMKEY,
+    &database::DBSIZE,
+    &database::FLUSHDB,
+    &database::FLUSHALL,
+];
+
+/// The name of a type, as TYPE replies it and as SCAN takes it.
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::String => "string",
+    }
+}
+
+static DEL: Command = Command {
+    card: Card {
+        name: "del",
+        summary: "Deletes one or more keys.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(N) where N is the number of keys that will be removed. When a key to \
+            remove holds a value other than a string, the individual complexity for this key is \
+            O(M) where M is the number of elements in the list, set, sorted set or hash. Removing \
+            a single key that holds a string value is O(1).",
+        arity: -2,
+        flags: Flag::WRITE,
+        categories: &[Category::Keyspace],
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        keys: &[KeySpec::all("RM delete", 1)],
+    },
+    run: Run::Spread(del, Over::Keys, Merge::Sum),
+    subcommands: &[],
+};
+
+/// Frees no more than a little at once, whatever the values: UNLINK is the same.
+fn del(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let mut removed = 0;
+    each_key(cx, args, 1, |cx, args, word| {
+        removed += u64::from(cx.slice.remove(cx.db, &word.key(args)));
+    });
+    cx.effects.changes += removed;
+    cx.reply.integer(removed as i64);
+    Ok(())
+}
+
+static UNLINK: Command = Command {
+    card: Card {
+        name: "unlink",
+        summary: "Asynchronously deletes one or more keys.",
+        since: "4.0.0",
+        group: Group::Generic,
+        complexity: "O(1) for each key removed regardless of its size. Then the command does O(N) \
+            work in a different thread in order to reclaim memory, where N is the number of \
+            allocations the deleted objects where composed of.",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        keys: &[KeySpec::all("RM delete", 1)],
+    },
+    run: Run::Spread(del, Over::Keys, Merge::Sum),
+    subcommands: &[],
+};
+
+static EXISTS: Command = Command {
+    card: Card {
+        name: "exists",
+        summary: "Determines whether one or more keys exist.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(N) where N is the number of keys to check.",
+        arity: -2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        keys: &[KeySpec::all("RO", 1)],
+    },
+    run: Run::Spread(exists, Over::Keys, Merge::Sum),
+    subcommands: &[],
+};
+
+fn exists(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let mut found = 0;
+    each_key(cx, args, 1, |cx, args, word| {
+        found += i64::from(cx.slice.inspect(cx.db, &word.key(args)).is_some());
+    });
+    cx.reply.integer(found);
+    Ok(())
+}
+
+static TOUCH: Command = Command {
+    card: Card {
+        name: "touch",
+        summary: "Returns the number of existing keys out of those specified after updating the \
+            time they were last accessed.",
+        since: "3.2.1",
+        group: Group::Generic,
+        complexity: "O(N) where N is the number of keys that will be touched.",
+        arity: -2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
+        keys: &[KeySpec::all("RO", 1)],
+    },
+    run: Run::Spread(touch, Over::Keys, Merge::Sum),
+    subcommands: &[],
+};
+
+fn touch(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let mut found = 0;
+    each_key(cx, args, 1, |cx, args, word| {
+        found += i64::from(cx.slice.lookup(cx.db, &word.key(args)).is_some());
+    });
+    cx.reply.integer(found);
+    Ok(())
+}
+
+static TYPE: Command = Command {
+    card: Card {
+        name: "type",
+        summary: "Determines the type of value stored at a key.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RO")],
+    },
+    run: Run::Keys(kind),
+    subcommands: &[],
+};
+
+fn kind(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let view = cx.slice.inspect(cx.db, &key);
+    let name = view.map_or("none", |view| kind_name(view.kind()));
+    cx.reply.simple(name);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check_script;
+
+    #[test]
+    fn keys_of_any_type() {
+        check_script(
+            r#"
+            DEL a => :0
+            MSET a 1 b 2 c 3 => OK +3
+            EXISTS a b c d => :3
+            EXISTS a a a => :3
+            EXISTS => -ERR wrong number of arguments for 'exists' command
+            TOUCH a b d a => :3
+            TOUCH => -ERR wrong number of arguments for 'touch' command
+            DEL a a d => :1 +1
+            DEL => -ERR wrong number of arguments for 'del' command
+            UNLINK b c x => :2 +2
+            UNLINK => -ERR wrong number of arguments for 'unlink' command
+            TYPE a => none
+            SET a 1 => OK +1
+            TYPE a => string
+            TYPE => -ERR wrong number of arguments for 'type' command
+            TYPE a b => -ERR wrong number of arguments for 'type' command
+            SET a v PX 20 => OK +1
+            ADVANCE 40
+            EXISTS a => :0
+            TOUCH a => :0
+            TYPE a => none
+            DEL a => :0
+            SET a v PX 20 => OK +1
+            ADVANCE 40
+            DEL a => :0
+            SET a v PX 20 => OK +1
+            ADVANCE 40
+            UNLINK a => :0
+            DBSIZE => :0
+            "#,
+        );
+    }
+}

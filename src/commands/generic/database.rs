@@ -1,0 +1,140 @@
+//! Whole databases.
+
+use crate::exec::{Command, Context, Merge, Over, Run};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group};
+
+pub(super) static DBSIZE: Command = Command {
+    card: Card {
+        name: "dbsize",
+        summary: "Returns the number of keys in the database.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
+        keys: &[],
+    },
+    run: Run::Spread(dbsize, Over::Shards, Merge::Sum),
+    subcommands: &[],
+};
+
+fn dbsize(cx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), Error> {
+    cx.reply.integer(cx.slice.len(cx.db) as i64);
+    Ok(())
+}
+
+/// SYNC or ASYNC or nothing: it is all the same, for what was flushed is freed bit by bit.
+fn check_mode(args: &Args<'_>) -> Result<(), Error> {
+    let is_mode =
+        |word: &[u8]| word.eq_ignore_ascii_case(b"SYNC") || word.eq_ignore_ascii_case(b"ASYNC");
+    match args.get(1) {
+        None => Ok(()),
+        Some(word) if args.len() == 2 && is_mode(word) => Ok(()),
+        Some(_) => Err(Error::Syntax),
+    }
+}
+
+pub(super) static FLUSHDB: Command = Command {
+    card: Card {
+        name: "flushdb",
+        summary: "Removes all keys from the current database.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the number of keys in the selected database",
+        arity: -1,
+        flags: Flag::WRITE,
+        categories: &[Category::Keyspace, Category::Dangerous],
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        keys: &[],
+    },
+    run: Run::Spread(flushdb, Over::Shards, Merge::Ok),
+    subcommands: &[],
+};
+
+fn flushdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    check_mode(args)?;
+    cx.effects.changes += cx.slice.len(cx.db) as u64;
+    cx.slice.flush(Some(cx.db));
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) static FLUSHALL: Command = Command {
+    card: Card {
+        name: "flushall",
+        summary: "Removes all keys from all databases.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the total number of keys in all databases",
+        arity: -1,
+        flags: Flag::WRITE,
+        categories: &[Category::Keyspace, Category::Dangerous],
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        keys: &[],
+    },
+    run: Run::Spread(flushall, Over::Shards, Merge::Ok),
+    subcommands: &[],
+};
+
+fn flushall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    check_mode(args)?;
+    let keys: usize = (0..cx.slice.databases()).map(|db| cx.slice.len(db)).sum();
+    cx.effects.changes += keys as u64;
+    cx.slice.flush(None);
+    cx.reply.ok();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{Bench, check_script, show};
+
+    #[test]
+    fn a_database_of_its_own() {
+        let mut bench = Bench::new();
+        bench.run(&["SET", "k", "v"]);
+        bench.db = 5;
+        bench.run(&["MSET", "k", "1", "m", "2"]);
+        assert_eq!(show(&bench.run(&["DBSIZE"])), ":2");
+        bench.run(&["FLUSHDB"]);
+        assert_eq!(show(&bench.run(&["DBSIZE"])), ":0");
+        assert_eq!(bench.changes(), 5);
+        bench.db = 0;
+        assert_eq!(show(&bench.run(&["GET", "k"])), "\"v\"");
+        bench.db = 1;
+        bench.run(&["FLUSHALL"]);
+        bench.db = 0;
+        assert_eq!(show(&bench.run(&["DBSIZE"])), ":0");
+        assert_eq!(bench.changes(), 6);
+    }
+
+    #[test]
+    fn flushing() {
+        check_script(
+            r#"
+            DBSIZE => :0
+            DBSIZE x => -ERR wrong number of arguments for 'dbsize' command
+            FLUSHDB => OK
+            SET a 1 => OK +1
+            FLUSHDB => OK +1
+            FLUSHDB => OK
+            MSET a 1 b 2 => OK +2
+            FLUSHDB ASYNC => OK +2
+            MSET a 1 b 2 => OK +2
+            FLUSHDB sync => OK +2
+            MSET a 1 b 2 => OK +2
+            FLUSHDB FOO => -ERR syntax error
+            FLUSHDB ASYNC SYNC => -ERR syntax error
+            FLUSHALL FOO => -ERR syntax error
+            FLUSHALL ASYNC => OK +2
+            FLUSHALL => OK
+            FLUSHALL SYNC => OK
+            FLUSHALL SYNC SYNC => -ERR syntax error
+            DBSIZE => :0
+            "#,
+        );
+    }
+}

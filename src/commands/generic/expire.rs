@@ -1,0 +1,485 @@
+//! When keys expire: to set it, to ask for it, to undo it.
+
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+
+/// Conditions of the EXPIRE commands; several may hold at once.
+#[derive(Clone, Copy, Debug, Default)]
+struct Conditions {
+    /// NX: the key has no expiry.
+    absent: bool,
+    /// XX: it has one.
+    present: bool,
+    /// GT: the new one is later. No expiry is the latest.
+    greater: bool,
+    /// LT: the new one is earlier.
+    less: bool,
+}
+
+impl Conditions {
+    fn of(args: &Args<'_>) -> Result<Conditions, Error> {
+        let mut all = Conditions::default();
+        for option in args.iter_from(3) {
+            if option.eq_ignore_ascii_case(b"NX") {
+                all.absent = true;
+            } else if option.eq_ignore_ascii_case(b"XX") {
+                all.present = true;
+            } else if option.eq_ignore_ascii_case(b"GT") {
+                all.greater = true;
+            } else if option.eq_ignore_ascii_case(b"LT") {
+                all.less = true;
+            } else {
+                let text = [b"ERR Unsupported option ", option].concat();
+                return Err(Error::Quoted(text.into_boxed_slice()));
+            }
+        }
+        if all.absent && (all.present || all.greater || all.less) {
+            let text = "ERR NX and XX, GT or LT options at the same time are not compatible";
+            return Err(Error::other(text));
+        }
+        if all.greater && all.less {
+            let text = "ERR GT and LT options at the same time are not compatible";
+            return Err(Error::other(text));
+        }
+        Ok(all)
+    }
+
+    /// Whether an expiry may be changed from `old` to `new`.
+    fn allow(self, old: Option<u64>, new: u64) -> bool {
+        let is_refused = (self.absent && old.is_some())
+            || (self.present && old.is_none())
+            || (self.greater && old.is_none_or(|old| new <= old))
+            || (self.less && old.is_some_and(|old| new >= old));
+        !is_refused
+    }
+}
+
+/// Sets when the key at word 1 expires: the number at word 2 times `scale`, from `start` on, both
+/// in milliseconds. A moment before 1970 counts as its beginning.
+fn expire_from(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    start: u64,
+    scale: i64,
+    command: &str,
+) -> Result<(), Error> {
+    let conditions = Conditions::of(args)?;
+    let number = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    let at = number.checked_mul(scale).and_then(|ms| ms.checked_add(start as i64));
+    let at = at.ok_or_else(|| Error::invalid_expire(command))?.max(0) as u64;
+    let key = cx.key(args, 1);
+    let old = cx.slice.peek(cx.db, &key).map(|view| view.expiry());
+    let is_allowed = old.is_some_and(|old| conditions.allow(old, at));
+    if is_allowed {
+        if cx.slice.is_past(at) {
+            cx.slice.expire(cx.db, &key);
+        } else {
+            cx.slice.set_expiry(cx.db, &key, Some(at));
+        }
+        cx.effects.changes += 1;
+    }
+    cx.reply.integer(i64::from(is_allowed));
+    Ok(())
+}
+
+pub(super) static EXPIRE: Command = Command {
+    card: Card {
+        name: "expire",
+        summary: "Sets the expiration time of a key in seconds.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(expire),
+    subcommands: &[],
+};
+
+fn expire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    expire_from(cx, args, cx.now_ms, 1_000, "expire")
+}
+
+pub(super) static PEXPIRE: Command = Command {
+    card: Card {
+        name: "pexpire",
+        summary: "Sets the expiration time of a key in milliseconds.",
+        since: "2.6.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(pexpire),
+    subcommands: &[],
+};
+
+fn pexpire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    expire_from(cx, args, cx.now_ms, 1, "pexpire")
+}
+
+pub(super) static EXPIREAT: Command = Command {
+    card: Card {
+        name: "expireat",
+        summary: "Sets the expiration time of a key to a Unix timestamp.",
+        since: "1.2.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(expireat),
+    subcommands: &[],
+};
+
+fn expireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    expire_from(cx, args, 0, 1_000, "expireat")
+}
+
+pub(super) static PEXPIREAT: Command = Command {
+    card: Card {
+        name: "pexpireat",
+        summary: "Sets the expiration time of a key to a Unix milliseconds timestamp.",
+        since: "2.6.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(pexpireat),
+    subcommands: &[],
+};
+
+fn pexpireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    expire_from(cx, args, 0, 1, "pexpireat")
+}
+
+/// Replies with what `shown` makes of the expiry of the key at word 1; -1 if it has none, -2 if
+/// there is no such key.
+fn reply_expiry(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    shown: impl Fn(u64) -> u64,
+) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let number = match cx.slice.inspect(cx.db, &key).map(|view| view.expiry()) {
+        None => -2,
+        Some(None) => -1,
+        Some(Some(at)) => shown(at) as i64,
+    };
+    cx.reply.integer(number);
+    Ok(())
+}
+
+/// Milliseconds in seconds, rounded.
+fn seconds(ms: u64) -> u64 {
+    (ms + 500) / 1_000
+}
+
+pub(super) static TTL: Command = Command {
+    card: Card {
+        name: "ttl",
+        summary: "Returns the expiration time in seconds of a key.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &["nondeterministic_output"],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(ttl),
+    subcommands: &[],
+};
+
+fn ttl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let now_ms = cx.now_ms;
+    reply_expiry(cx, args, |at| seconds(at.saturating_sub(now_ms)))
+}
+
+pub(super) static PTTL: Command = Command {
+    card: Card {
+        name: "pttl",
+        summary: "Returns the expiration time in milliseconds of a key.",
+        since: "2.6.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &["nondeterministic_output"],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(pttl),
+    subcommands: &[],
+};
+
+fn pttl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let now_ms = cx.now_ms;
+    reply_expiry(cx, args, |at| at.saturating_sub(now_ms))
+}
+
+pub(super) static EXPIRETIME: Command = Command {
+    card: Card {
+        name: "expiretime",
+        summary: "Returns the expiration time of a key as a Unix timestamp.",
+        since: "7.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(expiretime),
+    subcommands: &[],
+};
+
+fn expiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    reply_expiry(cx, args, seconds)
+}
+
+pub(super) static PEXPIRETIME: Command = Command {
+    card: Card {
+        name: "pexpiretime",
+        summary: "Returns the expiration time of a key as a Unix milliseconds timestamp.",
+        since: "7.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(pexpiretime),
+    subcommands: &[],
+};
+
+fn pexpiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    reply_expiry(cx, args, |at| at)
+}
+
+pub(super) static PERSIST: Command = Command {
+    card: Card {
+        name: "persist",
+        summary: "Removes the expiration time of a key.",
+        since: "2.2.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(persist),
+    subcommands: &[],
+};
+
+fn persist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let old = cx.slice.peek(cx.db, &key).and_then(|view| view.expiry());
+    if old.is_some() {
+        cx.slice.set_expiry(cx.db, &key, None);
+        cx.effects.changes += 1;
+    }
+    cx.reply.integer(i64::from(old.is_some()));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::check_script;
+
+    #[test]
+    fn to_set_and_to_ask() {
+        check_script(
+            r#"
+            TTL k => :-2
+            PTTL k => :-2
+            EXPIRETIME k => :-2
+            PEXPIRETIME k => :-2
+            SET k v => OK +1
+            TTL k => :-1
+            PTTL k => :-1
+            EXPIRETIME k => :-1
+            PEXPIRETIME k => :-1
+            EXPIRE k 100 => :1 +1
+            TTL k => :100
+            PERSIST k => :1 +1
+            PERSIST k => :0
+            PERSIST none => :0
+            TTL k => :-1
+            PEXPIRE k 100400 => :1 +1
+            TTL k => :100
+            PEXPIRE k 100600 => :1 +1
+            TTL k => :101
+            EXPIREAT k {now_s+1000} => :1 +1
+            EXPIRETIME k => :{now_s+1000}
+            PEXPIREAT k {now+1000000} => :1 +1
+            PEXPIRETIME k => :{now+1000000}
+            EXPIRE none 100 => :0
+            EXPIRE none x => -ERR value is not an integer or out of range
+            EXPIRE none 100 FOO => -ERR Unsupported option FOO
+            EXPIRE none 9223372036854775807 => -ERR invalid expire time in 'expire' command
+            "#,
+        );
+    }
+
+    #[test]
+    fn conditions() {
+        check_script(
+            r#"
+            SET k v => OK +1
+            EXPIRE k 100 XX => :0
+            TTL k => :-1
+            EXPIRE k 100 GT => :0
+            TTL k => :-1
+            EXPIRE k 100 LT => :1 +1
+            TTL k => :100
+            EXPIRE k 200 NX => :0
+            EXPIRE k 200 LT => :0
+            EXPIRE k 50 GT => :0
+            EXPIRE k 200 GT => :1 +1
+            TTL k => :200
+            EXPIRE k 100 LT => :1 +1
+            TTL k => :100
+            EXPIRE k 150 xx => :1 +1
+            EXPIRE k 160 XX GT => :1 +1
+            EXPIRE k 150 XX LT => :1 +1
+            EXPIRE k 160 XX LT => :0
+            EXPIRE k 160 XX XX => :1 +1
+            TTL k => :160
+            PERSIST k => :1 +1
+            EXPIRE k 160 XX LT => :0
+            EXPIRE k 160 NX => :1 +1
+        EXPIRE k 160 NX XX => -ERR NX and XX, GT or LT options at the same time are not compatible
+        EXPIRE k 160 XX NX => -ERR NX and XX, GT or LT options at the same time are not compatible
+        EXPIRE k 160 NX GT => -ERR NX and XX, GT or LT options at the same time are not compatible
+        EXPIRE k 160 NX LT => -ERR NX and XX, GT or LT options at the same time are not compatible
+        EXPIRE k 160 GT LT => -ERR GT and LT options at the same time are not compatible
+        EXPIRE k 1 NX GT LT => -ERR NX and XX, GT or LT options at the same time are not compatible
+        EXPIRE k 160 XX GT LT => -ERR GT and LT options at the same time are not compatible
+            EXPIRE k 160 FOO => -ERR Unsupported option FOO
+            EXPIRE k x FOO => -ERR Unsupported option FOO
+        EXPIRE k x NX GT => -ERR NX and XX, GT or LT options at the same time are not compatible
+            EXPIRE k x => -ERR value is not an integer or out of range
+            EXPIRE k '' => -ERR value is not an integer or out of range
+            EXPIRE k 1.5 => -ERR value is not an integer or out of range
+            EXPIRE k => -ERR wrong number of arguments for 'expire' command
+            PEXPIREAT k {now+500000} => :1 +1
+            PEXPIREAT k {now+500000} NX => :0
+            PEXPIREAT k 1000 GT => :0
+            EXISTS k => :1
+            "#,
+        );
+    }
+
+    #[test]
+    fn bounds() {
+        check_script(
+            r#"
+            SET k v => OK +1
+            EXPIRE k 9223372036854775807 => -ERR invalid expire time in 'expire' command
+            EXPIRE k 9223372036854775 => -ERR invalid expire time in 'expire' command
+            EXPIRE k 9223372036854776 => -ERR invalid expire time in 'expire' command
+            EXPIRE k -9223372036854776 => -ERR invalid expire time in 'expire' command
+            PEXPIRE k 9223372036854775807 => -ERR invalid expire time in 'pexpire' command
+            EXPIREAT k 9223372036854775 => :1 +1
+            EXPIRETIME k => :9223372036854775
+            EXPIREAT k 9223372036854776 => -ERR invalid expire time in 'expireat' command
+            PEXPIREAT k 9223372036854775807 => :1 +1
+            PEXPIRETIME k => :9223372036854775807
+            EXPIREAT k 9223372036854775808 => -ERR value is not an integer or out of range
+            "#,
+        );
+    }
+
+    #[test]
+    fn the_past() {
+        check_script(
+            r#"
+            SET k v => OK +1
+            EXPIRE k 0 => :1 +1
+            EXISTS k => :0
+            EXPIRE k 0 => :0
+            SET k v => OK +1
+            EXPIRE k -1 => :1 +1
+            GET k => nil
+            SET k v => OK +1
+            PEXPIRE k -9223372036854775808 => :1 +1
+            GET k => nil
+            SET k v => OK +1
+            PEXPIREAT k -1 => :1 +1
+            GET k => nil
+            SET k v => OK +1
+            EXPIREAT k 0 => :1 +1
+            GET k => nil
+            SET k v => OK +1
+            EXPIREAT k -9223372036854775 => :1 +1
+            GET k => nil
+            SET k v => OK +1
+            EXPIRE k -9223372036854775 => :1 +1
+            EXISTS k => :0
+            SET k v => OK +1
+            EXPIREAT k 1 LT => :1 +1
+            EXISTS k => :0
+            SET k v EX 100 => OK +1
+            EXPIRE k -1 GT => :0
+            EXPIRE k -1 NX => :0
+            EXPIRE k -1 XX => :1 +1
+            EXISTS k => :0
+            SET k v => OK +1
+            PEXPIRE k 30 => :1 +1
+            PEXPIRE k 60 => :1 +1
+            ADVANCE 45
+            GET k => "v"
+            ADVANCE 45
+            GET k => nil
+            PERSIST k => :0
+            SET k v PX 20 => OK +1
+            ADVANCE 40
+            PERSIST k => :0
+            EXPIRE k 100 => :0
+            TTL k => :-2
+            "#,
+        );
+    }
+
+    #[test]
+    fn other_commands() {
+        check_script(
+            r#"
+            SET k v EX 100 => OK +1
+            APPEND k w => :2 +1
+            TTL k => :100
+            SET k v => OK +1
+            TTL k => :-1
+            EXPIRETIME => -ERR wrong number of arguments for 'expiretime' command
+            EXPIRE k 100 NX FOO => -ERR Unsupported option FOO
+            PEXPIRE k x => -ERR value is not an integer or out of range
+            PEXPIRE k 9223372036854775807 => -ERR invalid expire time in 'pexpire' command
+            EXPIREAT k 9223372036854775807 => -ERR invalid expire time in 'expireat' command
+            PEXPIREAT k 9223372036854775808 => -ERR value is not an integer or out of range
+            PEXPIREAT k x => -ERR value is not an integer or out of range
+            "#,
+        );
+    }
+}

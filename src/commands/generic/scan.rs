@@ -1,0 +1,400 @@
+//! Walking over the keys of a database: all, some, one.
+
+use super::kind_name;
+use crate::base::glob;
+use crate::base::number::{parse_i64, parse_u64};
+use crate::base::slot::SLOT_COUNT;
+use crate::exec::{Command, Context, Merge, Over, Run};
+use crate::resp::{Args, Error, Mark, Output, Reply};
+use crate::spec::{Card, Category, Flag, Group};
+
+/// COUNT of a SCAN that does not say it.
+const COUNT_DEFAULT: u64 = 10;
+
+/// Steps of a SCAN per element that is asked for: a table that is nearly empty gives less.
+const STEPS_PER_ELEMENT: u64 = 10;
+
+/// The types that SCAN knows by name, whether there are such keys or not.
+const TYPE_NAMES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
+
+/// Keys on their way into an array, whose length has to be known before them.
+struct Found {
+    keys: Output,
+    count: usize,
+}
+
+impl Found {
+    fn new() -> Found {
+        Found { keys: Output::default(), count: 0 }
+    }
+
+    fn add(&mut self, reply: &Reply<'_>, key: &[u8]) {
+        Reply::new(&mut self.keys, reply.protocol()).bulk(key);
+        self.count += 1;
+    }
+
+    fn reply(&self, reply: &mut Reply<'_>) {
+        reply.array(self.count);
+        reply.append_range(&self.keys, self.keys.range_from(Mark::default()));
+    }
+}
+
+/// A pattern; none for `*`, which is every key, the empty one included.
+fn pattern_of(word: &[u8]) -> Option<&[u8]> {
+    (word != b"*").then_some(word)
+}
+
+fn matches(pattern: Option<&[u8]>, key: &[u8]) -> bool {
+    pattern.is_none_or(|pattern| glob::matches(pattern, key, false))
+}
+
+pub(super) static KEYS: Command = Command {
+    card: Card {
+        name: "keys",
+        summary: "Returns all key names that match a pattern.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(N) with N being the number of keys in the database, under the assumption \
+            that the key names in the database and the given pattern have limited length.",
+        arity: 2,
+        flags: Flag::READONLY,
+        categories: &[Category::Keyspace, Category::Dangerous],
+        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
+        keys: &[],
+    },
+    run: Run::Spread(keys, Over::Shards, Merge::Concat),
+    subcommands: &[],
+};
+
+fn keys(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let pattern = pattern_of(&args[1]);
+    let mut found = Found::new();
+    cx.slice.for_each_key(cx.db, &mut |key, _| {
+        if matches(pattern, key) {
+            found.add(&cx.reply, key);
+        }
+    });
+    found.reply(&mut cx.reply);
+    Ok(())
+}
+
+/// What SCAN is asked for.
+struct Scan<'a> {
+    count: u64,
+    pattern: Option<&'a [u8]>,
+    type_name: Option<&'static str>,
+}
+
+impl<'a> Scan<'a> {
+    fn of(args: &'a Args<'_>) -> Result<Scan<'a>, Error> {
+        let mut scan = Scan { count: COUNT_DEFAULT, pattern: None, type_name: None };
+        let mut index = 2;
+        while index < args.len() {
+            let option = &args[index];
+            let value = args.get(index + 1);
+            match value {
+                Some(value) if option.eq_ignore_ascii_case(b"COUNT") => {
+                    let count = parse_i64(value).ok_or(Error::NotInteger)?;
+                    scan.count = u64::try_from(count).map_err(|_| Error::Syntax)?;
+                    if count == 0 {
+                        return Err(Error::Syntax);
+                    }
+                }
+                Some(value) if option.eq_ignore_ascii_case(b"MATCH") => {
+                    scan.pattern = pattern_of(value);
+                }
+                Some(value) if option.eq_ignore_ascii_case(b"TYPE") => {
+                    scan.type_name = Some(type_named(value)?);
+                }
+                _ => return Err(refusal(option)),
+            }
+            index += 2;
+        }
+        Ok(scan)
+    }
+
+    fn wants(&self, key: &[u8], type_name: &str) -> bool {
+        self.type_name.is_none_or(|wanted| wanted == type_name) && matches(self.pattern, key)
+    }
+}
+
+/// The type that a word names in any case.
+fn type_named(word: &[u8]) -> Result<&'static str, Error> {
+    let known = TYPE_NAMES.iter().find(|name| name.as_bytes().eq_ignore_ascii_case(word));
+    known.copied().ok_or_else(|| {
+        Error::Quoted([b"ERR unknown type name '", word, b"'"].concat().into_boxed_slice())
+    })
+}
+
+/// Why SCAN does not take an option.
+fn refusal(option: &[u8]) -> Error {
+    if option.eq_ignore_ascii_case(b"NOVALUES") {
+        Error::other("ERR NOVALUES option can only be used in HSCAN")
+    } else if option.eq_ignore_ascii_case(b"NOSCORES") {
+        Error::other("ERR NOSCORES option can only be used in ZSCAN")
+    } else {
+        Error::Syntax
+    }
+}
+
+pub(super) static SCAN: Command = Command {
+    card: Card {
+        name: "scan",
+        summary: "Iterates over the key names in the database.",
+        since: "2.8.0",
+        group: Group::Generic,
+        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command \
+            calls for the cursor to return back to 0. N is the number of elements inside the \
+            collection.",
+        arity: -2,
+        flags: Flag::READONLY,
+        categories: &[Category::Keyspace],
+        tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
+        keys: &[],
+    },
+    run: Run::Spread(scan, Over::Cursor, Merge::Concat),
+    subcommands: &[],
+};
+
+/// The cursor says in its low bits at which slot the walk goes on, and so on which shard.
+fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let Some(mut cursor) = parse_u64(&args[1]) else {
+        return Err(Error::other("ERR invalid cursor"));
+    };
+    let scan = Scan::of(args)?;
+    let mut found = Found::new();
+    let mut seen = 0;
+    for _ in 0..scan.count.saturating_mul(STEPS_PER_ELEMENT) {
+        cursor = cx.slice.scan(cx.db, cursor, &mut |key, view| {
+            seen += 1;
+            if scan.wants(key, kind_name(view.kind())) {
+                found.add(&cx.reply, key);
+            }
+        });
+        if cursor == 0 || seen >= scan.count {
+            break;
+        }
+    }
+    let end = cx.slice.slots().end;
+    if cursor == 0 && end < SLOT_COUNT {
+        cursor = u64::from(end);
+    }
+    cx.reply.array(2);
+    cx.reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
+    found.reply(&mut cx.reply);
+    Ok(())
+}
+
+pub(super) static RANDOMKEY: Command = Command {
+    card: Card {
+        name: "randomkey",
+        summary: "Returns a random key name from the database.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::READONLY,
+        categories: &[Category::Keyspace],
+        tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
+        keys: &[],
+    },
+    run: Run::Spread(randomkey, Over::Shards, Merge::Draw),
+    subcommands: &[],
+};
+
+/// A part gives its key a weight: how many keys it was drawn from.
+fn randomkey(cx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.slice.random(cx.db);
+    if cx.is_part {
+        let weight = if key.is_some() { cx.slice.len(cx.db) } else { 0 };
+        cx.reply.array(2);
+        cx.reply.integer(weight as i64);
+    }
+    match key {
+        None => cx.reply.null(),
+        Some(key) => cx.reply.bulk(&key),
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::base::slot::slot_of;
+    use crate::commands::testing::{Bench, check_script, show};
+    use crate::resp::Value;
+    use std::collections::BTreeSet;
+    use std::ops::Range;
+
+    /// Slots of three slices.
+    const SLICES: [Range<u16>; 3] = [0..5_000, 5_000..11_000, 11_000..16_384];
+
+    /// Three slices as a server has them, with so many keys in all.
+    fn three_slices(keys: usize) -> Vec<Bench> {
+        let mut benches: Vec<Bench> = SLICES.map(Bench::of_slots).into();
+        for number in 0..keys {
+            let key = format!("key:{number}");
+            let at = SLICES.iter().position(|slots| slots.contains(&slot_of(key.as_bytes())));
+            benches[at.expect("every slot is owned")].run(&["SET", &key, "v"]);
+        }
+        for bench in &mut benches {
+            bench.is_part = true;
+        }
+        benches
+    }
+
+    /// The elements of an array.
+    fn elements(value: Value) -> Vec<Value> {
+        match value {
+            Value::Array(values) => values,
+            other => panic!("no array: {other:?}"),
+        }
+    }
+
+    /// Follows the cursor over all slices; the keys in the order in which they came, and the calls.
+    fn walk(benches: &mut [Bench], options: &[&str]) -> (Vec<String>, usize) {
+        let (mut keys, mut calls) = (Vec::new(), 0);
+        let mut cursor = "0".to_string();
+        loop {
+            let slot = (cursor.parse::<u64>().expect("a cursor") % 16_384) as u16;
+            let at = SLICES.iter().position(|slots| slots.contains(&slot)).expect("owned");
+            let reply = benches[at].run(&[&["SCAN", &cursor], options].concat());
+            let mut parts = elements(reply).into_iter();
+            cursor = show(&parts.next().expect("a cursor")).trim_matches('"').to_string();
+            keys.extend(elements(parts.next().expect("keys")).iter().map(show));
+            calls += 1;
+            if cursor == "0" {
+                return (keys, calls);
+            }
+        }
+    }
+
+    #[test]
+    fn a_walk_over_slices_meets_every_key_once() {
+        let mut benches = three_slices(2_000);
+        let all: BTreeSet<String> = (0..2_000).map(|n| format!("\"key:{n}\"")).collect();
+        for (count, calls_max) in [("1", 2_003), ("10", 203), ("100", 23), ("100000", 3)] {
+            let (keys, calls) = walk(&mut benches, &["COUNT", count]);
+            assert_eq!(keys.len(), 2_000);
+            assert_eq!(keys.into_iter().collect::<BTreeSet<_>>(), all);
+            assert!(calls <= calls_max, "{calls} calls of {count}");
+        }
+        let (keys, _) = walk(&mut benches, &["MATCH", "key:1?"]);
+        assert_eq!(keys.len(), 10);
+        let (keys, _) = walk(&mut benches, &["TYPE", "list"]);
+        assert!(keys.is_empty());
+    }
+
+    #[test]
+    fn a_walk_over_nothing_ends() {
+        let (keys, calls) = walk(&mut three_slices(0), &[]);
+        assert!(keys.is_empty());
+        assert_eq!(calls, 3, "one per slice");
+    }
+
+    #[test]
+    fn cursors_that_nobody_gave_start_somewhere() {
+        let mut bench = Bench::new();
+        bench.run(&["SET", "k", "v"]);
+        for cursor in ["1", "16383", "16384", "123456789012", "18446744073709551615"] {
+            let parts = elements(bench.run(&["SCAN", cursor]));
+            assert_eq!(parts.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_part_of_all_keys() {
+        let mut benches = three_slices(300);
+        let mut parts = benches.iter_mut().map(|bench| elements(bench.run(&["KEYS", "key:*"])));
+        assert_eq!(parts.by_ref().map(|keys| keys.len()).sum::<usize>(), 300);
+    }
+
+    #[test]
+    fn a_part_of_a_draw_has_its_weight() {
+        let mut benches = three_slices(100);
+        for bench in &mut benches {
+            let size = bench.run(&["DBSIZE"]);
+            let part = elements(bench.run(&["RANDOMKEY"]));
+            assert_eq!(part.len(), 2);
+            assert_eq!(part[0], size);
+            assert!(matches!(&part[1], Value::Bulk(key) if key.starts_with(b"key:")));
+            bench.run(&["FLUSHALL"]);
+            assert_eq!(show(&bench.run(&["RANDOMKEY"])), "[:0 nil]");
+        }
+        let mut bench = benches.pop().expect("three");
+        bench.is_part = false;
+        assert_eq!(show(&bench.run(&["RANDOMKEY"])), "nil");
+    }
+
+    #[test]
+    fn keys_that_are_due_weigh_nothing() {
+        let mut bench = Bench::new();
+        bench.is_part = true;
+        bench.run(&["SET", "k", "v", "PX", "10"]);
+        bench.advance_ms(11);
+        assert_eq!(show(&bench.run(&["RANDOMKEY"])), "[:0 nil]");
+    }
+
+    #[test]
+    fn one_key_and_no_key() {
+        check_script(
+            r#"
+            DBSIZE => :0
+            KEYS * => []
+            RANDOMKEY => nil
+            SCAN 0 => ["0" []]
+            SCAN => -ERR wrong number of arguments for 'scan' command
+            KEYS => -ERR wrong number of arguments for 'keys' command
+            SET foo 1 => OK +1
+            KEYS * => ["foo"]
+            KEYS f?o => ["foo"]
+            KEYS x* => []
+            KEYS '' => []
+            RANDOMKEY => "foo"
+            SCAN 0 => ["0" ["foo"]]
+            SCAN 0 MATCH f* => ["0" ["foo"]]
+            SCAN 0 MATCH x => ["0" []]
+            SCAN 0 COUNT 5 => ["0" ["foo"]]
+            SCAN 0 TYPE string => ["0" ["foo"]]
+            SCAN 0 TYPE STRING => ["0" ["foo"]]
+            SCAN 0 TYPE hash => ["0" []]
+            SCAN 0 TYPE foo => -ERR unknown type name 'foo'
+            SCAN 0 TYPE => -ERR syntax error
+            SCAN 0 COUNT => -ERR syntax error
+            SCAN 0 MATCH => -ERR syntax error
+            SCAN 0 COUNT 0 => -ERR syntax error
+            SCAN 0 COUNT -1 => -ERR syntax error
+            SCAN 0 COUNT x => -ERR value is not an integer or out of range
+            SCAN 0 COUNT 0 TYPE foo => -ERR syntax error
+            SCAN 0 FOO => -ERR syntax error
+            SCAN 0 FOO 1 => -ERR syntax error
+            SCAN 0 NOVALUES => -ERR NOVALUES option can only be used in HSCAN
+            SCAN 0 NOSCORES => -ERR NOSCORES option can only be used in ZSCAN
+            SCAN 0 novalues COUNT x => -ERR NOVALUES option can only be used in HSCAN
+            SCAN 0 MATCH a MATCH f* COUNT 7 type string => ["0" ["foo"]]
+            SCAN x => -ERR invalid cursor
+            SCAN -1 => -ERR invalid cursor
+            SCAN 1.5 => -ERR invalid cursor
+            SCAN '' => -ERR invalid cursor
+            SCAN x FOO => -ERR invalid cursor
+            SCAN 18446744073709551616 => -ERR invalid cursor
+            SCAN 00 => ["0" ["foo"]]
+            SCAN +0 => ["0" ["foo"]]
+            SET '' e => OK +1
+            DBSIZE => :2
+            DEL foo => :1 +1
+            KEYS * => [""]
+            KEYS ** => []
+            KEYS '' => [""]
+            SCAN 0 => ["0" [""]]
+            SCAN 0 MATCH * => ["0" [""]]
+            SCAN 0 MATCH ** => ["0" []]
+            SET t v PX 20 => OK +1
+            ADVANCE 40
+            KEYS * => [""]
+            SCAN 0 => ["0" [""]]
+            DEL '' => :1 +1
+            RANDOMKEY => nil
+            "#,
+        );
+    }
+}

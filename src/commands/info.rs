@@ -1,0 +1,194 @@
+//! INFO: what the process is and does, from the boards of all shards, without asking any of them.
+
+mod sections;
+mod shards;
+mod stats;
+mod text;
+
+use crate::exec::{Command, Process, Run, SessionContext};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group};
+use text::Text;
+
+pub(super) static INFO: Command = Command {
+    card: Card {
+        name: "info",
+        summary: "Returns information and statistics about the server.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: -1,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Dangerous],
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        keys: &[],
+    },
+    run: Run::Session(info),
+    subcommands: &[],
+};
+
+fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let view = View { process: cx.process, now_us: cx.now_us };
+    let mut text = Text::default();
+    for section in SECTIONS {
+        if is_wanted(section, args) {
+            text.section(section.title);
+            (section.write)(&view, &mut text);
+        }
+    }
+    cx.reply.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+/// What a section is written from.
+struct View<'a> {
+    process: &'a Process,
+    /// Unix time, microseconds.
+    now_us: u64,
+}
+
+/// A section of INFO.
+struct Section {
+    /// The heading, and in any case the name to ask for.
+    title: &'static str,
+    /// Another name to ask for, or empty.
+    alias: &'static str,
+    /// Whether it is shown when none is asked for.
+    by_default: bool,
+    write: fn(&View<'_>, &mut Text),
+}
+
+/// A section that is shown by default.
+const fn usual(title: &'static str, write: fn(&View<'_>, &mut Text)) -> Section {
+    Section { title, alias: "", by_default: true, write }
+}
+
+/// A section that has to be asked for.
+const fn detail(title: &'static str, write: fn(&View<'_>, &mut Text)) -> Section {
+    Section { title, alias: "", by_default: false, write }
+}
+
+/// All sections, in the order in which they are shown.
+static SECTIONS: &[Section] = &[
+    usual("Server", sections::server),
+    usual("Clients", sections::clients),
+    usual("Memory", sections::memory),
+    usual("Persistence", sections::persistence),
+    usual("Stats", stats::stats),
+    usual("Replication", sections::replication),
+    usual("CPU", sections::cpu),
+    Section { alias: "module_list", ..usual("Modules", sections::modules) },
+    detail("Commandstats", stats::commandstats),
+    usual("Errorstats", stats::errorstats),
+    detail("Latencystats", stats::latencystats),
+    usual("Cluster", sections::cluster),
+    usual("Keyspace", stats::keyspace),
+    detail("Shards", shards::shards),
+];
+
+/// Whether the words ask for a section.
+fn is_wanted(section: &Section, args: &Args<'_>) -> bool {
+    if args.len() == 1 {
+        return section.by_default;
+    }
+    args.iter_from(1).any(|word| {
+        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        let by_name = is(section.title) || (!section.alias.is_empty() && is(section.alias));
+        by_name || is("all") || is("everything") || (is("default") && section.by_default)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::session_testing::SessionBench;
+    use crate::resp::{Protocol, Value};
+
+    fn info(bench: &mut SessionBench, sections: &[&str]) -> String {
+        let words = [&["INFO"], sections].concat();
+        match bench.run(&words) {
+            Some(Value::Bulk(text)) => String::from_utf8(text).expect("text"),
+            other => panic!("{words:?}: {other:?}"),
+        }
+    }
+
+    fn titles(text: &str) -> Vec<&str> {
+        text.lines().filter_map(|line| line.strip_prefix("# ")).collect()
+    }
+
+    #[test]
+    fn sections_come_in_their_order_and_once() {
+        let mut bench = SessionBench::new();
+        let usual: Vec<&str> =
+            SECTIONS.iter().filter(|section| section.by_default).map(|s| s.title).collect();
+        let all: Vec<&str> = SECTIONS.iter().map(|section| section.title).collect();
+        assert_eq!(titles(&info(&mut bench, &[])), usual);
+        assert_eq!(titles(&info(&mut bench, &["default"])), usual);
+        assert_eq!(titles(&info(&mut bench, &["ALL", "default"])), all);
+        assert_eq!(titles(&info(&mut bench, &["everything"])), all);
+        assert_eq!(titles(&info(&mut bench, &["cpu", "Server", "cpu"])), ["Server", "CPU"]);
+        assert_eq!(titles(&info(&mut bench, &["module_list"])), ["Modules"]);
+        assert_eq!(info(&mut bench, &["nothing", ""]), "");
+        bench.session.protocol = Protocol::Three;
+        let reply = bench.run(&["INFO", "cluster"]);
+        let text = b"# Cluster\r\ncluster_enabled:0\r\n".to_vec();
+        assert_eq!(reply, Some(Value::Verbatim(*b"txt", text)));
+    }
+
+    #[test]
+    fn every_line_is_a_field() {
+        let mut bench = SessionBench::new();
+        let text = info(&mut bench, &["everything"]);
+        for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with("# ")) {
+            let (name, _) = line.split_once(':').expect("a name and a value");
+            assert!(
+                name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_|-.".contains(&b)),
+                "{line}"
+            );
+        }
+        for field in ["redis_version:7.2.4", "tcp_port:6379", "role:master", "loading:0"] {
+            assert!(text.contains(&format!("\r\n{field}\r\n")), "{field}");
+        }
+        assert!(text.contains(&format!("\r\nannulet_version:{}\r\n", crate::config::VERSION)));
+    }
+
+    #[test]
+    fn boards_are_added_up() {
+        let mut bench = SessionBench::new();
+        let boards = &bench.process.boards;
+        let get = usize::from(bench.process.commands.find(b"get").expect("GET").index);
+        for (number, board) in boards.iter().enumerate() {
+            let number = number as u64 + 1;
+            board.counters.commands_processed.add(10 * number);
+            board.counters.changes.add(number);
+            board.counters.expired_lazy.add(1);
+            board.counters.expired_active.add(2);
+            board.gauges.clients.set(4);
+            board.databases[3].keys.set(5);
+            board.databases[3].volatile.set(1);
+            board.commands[get].calls.add(2);
+            board.commands[get].ns.add(3_000);
+            board.latencies.record(get, 2_000, 2);
+            board.error_reply(b"WRONGTYPE Operation");
+        }
+        let text = info(&mut bench, &["all"]);
+        for line in [
+            "total_commands_processed:30",
+            "rdb_changes_since_last_save:3",
+            "expired_keys:6",
+            "connected_clients:8",
+            "db3:keys=10,expires=2,avg_ttl=0",
+            "cmdstat_get:calls=4,usec=6,usec_per_call=1.50,rejected_calls=0,failed_calls=0",
+            "errorstat_WRONGTYPE:count=2",
+            "shards:2",
+        ] {
+            assert!(text.contains(&format!("\r\n{line}\r\n")), "{line}\n{text}");
+        }
+        assert!(text.contains("\r\nlatency_percentiles_usec_get:p50=2.0"), "{text}");
+        assert!(text.contains("\r\nshard1:keys=5,expires=1,commands=20,connections=4,"), "{text}");
+        bench.process.boards.reset();
+        let text = info(&mut bench, &["all"]);
+        assert!(text.contains("\r\nrdb_changes_since_last_save:3\r\n"), "a reset saves nothing");
+        assert!(text.contains("\r\ntotal_commands_processed:0\r\n"));
+    }
+}

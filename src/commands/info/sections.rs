@@ -1,0 +1,163 @@
+//! The sections of INFO about the process: what it is, whom it serves, what it takes.
+//!
+//! Where this server has no such thing at all (replicas, modules, forks), a field that clients look
+//! for says so: 0, none.
+
+use super::View;
+use super::text::{Text, percent};
+use crate::base::{alloc, system};
+use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
+use crate::config::{Config, VERSION};
+use std::sync::OnceLock;
+
+/// Seconds of a day.
+const DAY_S: u64 = 86_400;
+
+/// The allocator, as INFO names it.
+const ALLOCATOR: &str = "mimalloc-0.1.52";
+
+pub(super) fn server(view: &View<'_>, text: &mut Text) {
+    static SYSTEM: OnceLock<String> = OnceLock::new();
+    let process = view.process;
+    let config = process.config.snapshot();
+    let uptime_s = (view.now_us / 1_000_000).saturating_sub(process.started_s);
+    let mode = if config.extended_redis_compatibility { "redis_mode" } else { "server_mode" };
+    let zone = config.text("availability-zone").unwrap_or_default();
+    text.field("redis_version", REDIS_VERSION);
+    text.field("server_name", "valkey");
+    text.field("valkey_version", VALKEY_VERSION);
+    text.field("annulet_version", VERSION);
+    text.field(mode, "standalone");
+    text.field("os", SYSTEM.get_or_init(system::system_name));
+    text.field("arch_bits", usize::BITS);
+    text.field("monotonic_clock", "POSIX clock_gettime");
+    text.field("multiplexing_api", process.driver_name.get().unwrap_or(&"none"));
+    text.field("process_id", std::process::id());
+    text.field("process_supervised", "no");
+    text.field("run_id", &process.run_id);
+    text.field("tcp_port", config.port);
+    text.field("server_time_usec", view.now_us);
+    text.field("uptime_in_seconds", uptime_s);
+    text.field("uptime_in_days", uptime_s / DAY_S);
+    text.field("hz", config.hz);
+    text.field("configured_hz", config.hz);
+    text.field("executable", &process.paths[0]);
+    text.field("config_file", &process.paths[1]);
+    text.field("io_threads_active", 0);
+    text.field("availability_zone", String::from_utf8_lossy(&zone));
+    listeners(&config, text);
+}
+
+fn listeners(config: &Config, text: &mut Text) {
+    let mut number = 0;
+    if config.port != 0 {
+        let binds: String = config.bind.iter().map(|address| format!("bind={address},")).collect();
+        text.field("listener0", format_args!("name=tcp,{binds}port={}", config.port));
+        number += 1;
+    }
+    if let Some(path) = &config.unixsocket {
+        let name = format!("listener{number}");
+        text.field(&name, format_args!("name=unix,bind={}", path.display()));
+    }
+}
+
+pub(super) fn clients(view: &View<'_>, text: &mut Text) {
+    let gauges = view.process.boards.gauges();
+    text.field("connected_clients", gauges.clients);
+    text.field("cluster_connections", 0);
+    text.field("maxclients", view.process.config.snapshot().maxclients);
+    text.field("blocked_clients", gauges.clients_blocked);
+    text.field("tracking_clients", 0);
+    text.field("pubsub_clients", 0);
+    text.field("watching_clients", 0);
+    text.field("clients_in_timeout_table", 0);
+    text.field("total_watched_keys", 0);
+    text.field("total_blocking_keys", 0);
+    text.field("total_blocking_keys_on_nokey", 0);
+    text.field("paused_reason", "none");
+    text.field("paused_actions", "none");
+    text.field("paused_timeout_milliseconds", 0);
+}
+
+pub(super) fn memory(view: &View<'_>, text: &mut Text) {
+    let process = view.process;
+    let config = process.config.snapshot();
+    let gauges = process.boards.gauges();
+    let used = alloc::used_bytes();
+    // Where that fails, the figures are those of the last sample.
+    let _ = process.memory.sample(used);
+    let peak = process.memory.used_peak_bytes();
+    let resident = process.memory.resident_bytes();
+    text.bytes("used_memory", used);
+    text.bytes("used_memory_rss", resident);
+    text.bytes("used_memory_peak", peak);
+    text.field("used_memory_peak_perc", format_args!("{:.2}%", percent(used, peak)));
+    text.field("allocator_allocated", used);
+    text.bytes("total_system_memory", system::memory_bytes());
+    text.bytes("maxmemory", config.maxmemory);
+    text.field("maxmemory_policy", config.maxmemory_policy.word());
+    text.field("mem_fragmentation_ratio", format_args!("{:.2}", percent(resident, used) / 100.0));
+    text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
+    text.field("mem_not_counted_for_evict", 0);
+    text.field("mem_replication_backlog", 0);
+    text.field("mem_clients_slaves", 0);
+    let buffers = gauges.input_buffer_bytes + gauges.output_buffer_bytes;
+    text.field("mem_clients_normal", buffers.max(0));
+    text.field("mem_aof_buffer", 0);
+    text.field("mem_allocator", ALLOCATOR);
+    text.field("active_defrag_running", 0);
+}
+
+pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
+    // Not less those before a reset: they are still unsaved.
+    let changes: u64 = view.process.boards.iter().map(|board| board.counters.changes.get()).sum();
+    text.field("loading", 0);
+    text.field("async_loading", 0);
+    text.field("rdb_changes_since_last_save", changes);
+    text.field("rdb_bgsave_in_progress", 0);
+    text.field("rdb_last_save_time", view.process.started_s);
+    text.field("rdb_last_bgsave_status", "ok");
+    text.field("rdb_last_bgsave_time_sec", -1);
+    text.field("rdb_current_bgsave_time_sec", -1);
+    text.field("rdb_saves", 0);
+    text.field("aof_enabled", 0);
+    text.field("aof_rewrite_in_progress", 0);
+    text.field("aof_rewrite_scheduled", 0);
+    text.field("aof_last_bgrewrite_status", "ok");
+    text.field("aof_last_write_status", "ok");
+}
+
+pub(super) fn replication(view: &View<'_>, text: &mut Text) {
+    text.field("role", "master");
+    text.field("connected_slaves", 0);
+    text.field("replicas_waiting_psync", 0);
+    text.field("master_failover_state", "no-failover");
+    text.field("master_replid", &view.process.run_id);
+    text.field("master_replid2", "0".repeat(40));
+    text.field("master_repl_offset", 0);
+    text.field("second_repl_offset", -1);
+    text.field("repl_backlog_active", 0);
+    text.field("repl_backlog_size", 0);
+    text.field("repl_backlog_first_byte_offset", 0);
+    text.field("repl_backlog_histlen", 0);
+}
+
+pub(super) fn cpu(_view: &View<'_>, text: &mut Text) {
+    let (own, children) = system::cpu_times();
+    let times = [
+        ("used_cpu_sys", own.system_us),
+        ("used_cpu_user", own.user_us),
+        ("used_cpu_sys_children", children.system_us),
+        ("used_cpu_user_children", children.user_us),
+    ];
+    for (name, us) in times {
+        text.field(name, format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000));
+    }
+}
+
+/// There are none.
+pub(super) fn modules(_view: &View<'_>, _text: &mut Text) {}
+
+pub(super) fn cluster(_view: &View<'_>, text: &mut Text) {
+    text.field("cluster_enabled", 0);
+}

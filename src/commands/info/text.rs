@@ -1,0 +1,85 @@
+//! The text that INFO is: sections of lines, each a name and a value.
+
+use std::fmt::{Display, Write};
+
+/// INFO's text while it grows.
+#[derive(Debug, Default)]
+pub(super) struct Text(String);
+
+impl Text {
+    /// Begins a section.
+    pub(super) fn section(&mut self, title: &str) {
+        let gap = if self.0.is_empty() { "" } else { "\r\n" };
+        self.line(format_args!("{gap}# {title}"));
+    }
+
+    /// One field.
+    pub(super) fn field(&mut self, name: &str, value: impl Display) {
+        self.line(format_args!("{name}:{value}"));
+    }
+
+    /// A number of bytes, and the same for people under `name_human`.
+    pub(super) fn bytes(&mut self, name: &str, bytes: u64) {
+        self.field(name, bytes);
+        self.line(format_args!("{name}_human:{}", Human(bytes)));
+    }
+
+    fn line(&mut self, line: impl Display) {
+        write!(self.0, "{line}\r\n").expect("writing to memory does not fail");
+    }
+
+    /// All of it.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+/// A number of bytes with a unit: `512B`, `1.50K`, `3.00G`.
+pub(super) struct Human(pub(super) u64);
+
+impl Display for Human {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const UNITS: [(u64, &str); 5] =
+            [(1 << 50, "P"), (1 << 40, "T"), (1 << 30, "G"), (1 << 20, "M"), (1 << 10, "K")];
+        match UNITS.iter().find(|(unit, _)| self.0 >= *unit && self.0 >> 60 == 0) {
+            None => write!(f, "{}B", self.0),
+            Some((unit, letter)) => write!(f, "{:.2}{letter}", self.0 as f64 / *unit as f64),
+        }
+    }
+}
+
+/// `part` in hundredths of `whole`; 0 without a whole.
+pub(super) fn percent(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_have_the_units_of_the_reference() {
+        let cases = [
+            (0, "0B"),
+            (1023, "1023B"),
+            (1024, "1.00K"),
+            (949_234, "926.99K"),
+            (25_276_510_208, "23.54G"),
+            (1 << 40, "1.00T"),
+            (5 << 50, "5.00P"),
+            (1 << 60, "1152921504606846976B"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(Human(bytes).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn sections_are_set_apart() {
+        let mut text = Text::default();
+        text.section("One");
+        text.bytes("used", 2048);
+        text.section("Two");
+        assert_eq!(text.as_bytes(), b"# One\r\nused:2048\r\nused_human:2.00K\r\n\r\n# Two\r\n");
+    }
+}

@@ -1,0 +1,29 @@
+//! The commands: one file per family, each with its cards, handlers and tests.
+//!
+//! Must not know: sockets, shards, the journal. A handler sees its context and nothing else.
+
+mod client;
+mod command;
+mod config;
+mod connection;
+mod debug;
+mod each_key;
+mod generic;
+mod help;
+mod info;
+mod server;
+#[cfg(test)]
+mod session_testing;
+mod string;
+#[cfg(test)]
+mod testing;
+
+use crate::exec::Command;
+
+/// All commands, by family. A command that is not listed in its family's file does not exist.
+pub static FAMILIES: &[&[&Command]] = &[
+    string::FAMILY, //
+    generic::FAMILY,
+    connection::FAMILY,
+    server::FAMILY,
+];

@@ -1,0 +1,108 @@
+//! Commands on the process: its time, and its end.
+
+use super::{command, config, debug, info};
+use crate::exec::{Command, Request, Run, SessionContext};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Flag, Group};
+
+/// The commands of this file and of those that have one of their own.
+pub static FAMILY: &[&Command] =
+    &[&TIME, &SHUTDOWN, &command::COMMAND, &config::CONFIG, &debug::DEBUG, &info::INFO];
+
+static TIME: Command = Command {
+    card: Card {
+        name: "time",
+        summary: "Returns the server time.",
+        since: "2.6.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
+        categories: &[],
+        tips: &["nondeterministic_output"],
+        keys: &[],
+    },
+    run: Run::Session(time),
+    subcommands: &[],
+};
+
+fn time(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.reply.array(2);
+    cx.reply.integer_bulk((cx.now_us / 1_000_000) as i64);
+    cx.reply.integer_bulk((cx.now_us % 1_000_000) as i64);
+    Ok(())
+}
+
+static SHUTDOWN: Command = Command {
+    card: Card {
+        name: "shutdown",
+        summary: "Synchronously saves the database(s) to disk and shuts down the server.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+        arity: -1,
+        flags: Flag::ADMIN
+            .and(Flag::NOSCRIPT)
+            .and(Flag::LOADING)
+            .and(Flag::STALE)
+            .and(Flag::NO_MULTI)
+            .and(Flag::ALLOW_BUSY),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(shutdown),
+    subcommands: &[],
+};
+
+fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let known: [&[u8]; 7] = [b"nosave", b"save", b"now", b"force", b"safe", b"failover", b"abort"];
+    let mut given = [false; 7];
+    for word in args.iter_from(1) {
+        let at = known.iter().position(|known| word.eq_ignore_ascii_case(known));
+        given[at.ok_or(Error::Syntax)?] = true;
+    }
+    let [nosave, save, _, force, _, failover, abort] = given;
+    if (nosave && save) || (abort && given[..6].contains(&true)) {
+        return Err(Error::Syntax);
+    }
+    if failover {
+        return Err(Error::other("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
+    }
+    if abort {
+        return Err(Error::other("ERR No shutdown in progress."));
+    }
+    if save && !force {
+        cx.process.log.warning("SHUTDOWN SAVE is refused: no snapshot can be saved");
+        return Err(Error::other("ERR Errors trying to SHUTDOWN. Check logs."));
+    }
+    cx.request = Some(Request::Shutdown);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::session_testing::SessionBench;
+
+    #[test]
+    fn time_is_that_of_the_turn() {
+        SessionBench::new().check_script(r#"TIME => ["1800000000" "123000"]"#);
+    }
+
+    #[test]
+    fn shutdown_reads_its_words() {
+        SessionBench::new().check_script(
+            "
+            SHUTDOWN => ?Shutdown
+            SHUTDOWN NOSAVE NOW FORCE => ?Shutdown
+            SHUTDOWN SAVE FORCE => ?Shutdown
+            SHUTDOWN SAVE => -ERR Errors trying to SHUTDOWN. Check logs.
+            SHUTDOWN SAVE NOSAVE => -ERR syntax error
+            SHUTDOWN x => -ERR syntax error
+            SHUTDOWN ABORT => -ERR No shutdown in progress.
+            SHUTDOWN ABORT NOW => -ERR syntax error
+            SHUTDOWN FAILOVER => -ERR SHUTDOWN FAILOVER is only supported in cluster mode.
+            ",
+        );
+    }
+}

@@ -1,0 +1,128 @@
+//! A bench for tests: one session in a process of two shards that do not run.
+
+use super::FAMILIES;
+use crate::base::clock::{Clock, ManualClock};
+use crate::config::{Config, ConfigCell};
+use crate::control::ProcessMemory;
+use crate::exec::{CommandTable, Process, ProcessParts, Request, Run, Session, SessionContext};
+use crate::observe::{Boards, Level, Log};
+use crate::resp::{Args, Error, Output, Reply, Span, Value};
+use std::sync::LazyLock;
+
+/// Unix milliseconds at which a bench's clock stands.
+pub const START_MS: u64 = 1_800_000_000_123;
+
+static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
+
+/// Runs the commands that work on the session.
+pub struct SessionBench {
+    /// The process.
+    pub process: Process,
+    /// The session.
+    pub session: Session,
+    /// What the last command has asked of the shard.
+    pub request: Option<Request>,
+}
+
+impl SessionBench {
+    /// A fresh session, with the settings as they are by default.
+    pub fn new() -> SessionBench {
+        SessionBench::with(|_| {})
+    }
+
+    /// A fresh session, with some settings changed.
+    pub fn with(change: impl FnOnce(&mut Config)) -> SessionBench {
+        let mut config = Config::default();
+        change(&mut config);
+        let clock = Clock::Manual(ManualClock::new(START_MS));
+        let mut session = Session::new(7, config.requirepass.is_empty(), 0);
+        session.address = "10.0.0.1:40000".to_string();
+        let process = Process::new(ProcessParts {
+            boards: Boards::new(2, config.databases as usize, TABLE.len()),
+            config: ConfigCell::new(config),
+            commands: LazyLock::force(&TABLE),
+            log: Log::new(None, Level::Nothing, clock.clone()),
+            clock,
+            run_id: "a".repeat(40),
+            paths: ["/bin/annulet".to_string(), String::new()],
+            memory: ProcessMemory::open().expect("there is /proc"),
+        });
+        SessionBench { process, session, request: None }
+    }
+
+    /// Runs one command; its reply, or none when it has left a request.
+    pub fn run(&mut self, words: &[&str]) -> Option<Value> {
+        let (mut text, mut spans) = (Vec::new(), Vec::new());
+        for word in words {
+            spans.push(Span::text(text.len(), word.len()));
+            text.extend_from_slice(word.as_bytes());
+        }
+        let mut args = Args::new(&text, &spans, &mut []);
+        let mut out = Output::default();
+        let entry = TABLE.find(words[0].as_bytes()).expect("a command");
+        let subcommand = words.get(1).and_then(|word| entry.subcommand(word.as_bytes()));
+        let entry = subcommand.unwrap_or(entry);
+        let mut cx = SessionContext {
+            reply: Reply::new(&mut out, self.session.protocol),
+            session: &mut self.session,
+            process: &self.process,
+            entry,
+            now_us: START_MS * 1_000,
+            shard: 0,
+            request: None,
+        };
+        let result = match entry.command.run {
+            Run::Session(run) if entry.command.card.takes(words.len()) => run(&mut cx, &mut args),
+            _ => Err(Error::wrong_arity(&entry.name)),
+        };
+        self.request = cx.request.take();
+        if let Err(error) = result {
+            assert!(self.request.is_none(), "{words:?} fails and leaves a request");
+            return Some(Value::Error(error.bytes().to_vec()));
+        }
+        let bytes = out.to_vec();
+        assert_eq!(bytes.is_empty(), self.request.is_some(), "{words:?}: a reply or a request");
+        let (value, len) = Value::read(&bytes)?;
+        assert_eq!(len, bytes.len(), "{words:?}: one reply and no more");
+        Some(value)
+    }
+
+    /// Runs the lines of a script and compares. A line is a command in words, ` => `, and the
+    /// reply as [`show`] has it, or `?` and the request. `''` is an empty word, `~` a blank.
+    pub fn check_script(&mut self, script: &str) {
+        for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let (command, expected) = line.split_once(" => ").expect("a command and its reply");
+            let words = command.split_whitespace();
+            let words = words.map(|word| if word == "''" { String::new() } else { word.into() });
+            let words: Vec<String> = words.map(|word| word.replace('~', " ")).collect();
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let shown = match self.run(&words) {
+                Some(value) => show(&value),
+                None => format!("?{:?}", self.request.as_ref().expect("a request")),
+            };
+            assert_eq!(shown, expected, "{command}");
+        }
+    }
+}
+
+/// A reply in one line: `OK`, `:1`, `"text"`, `nil`, `[1 "a"]`, `<1 2>` a set, `{k v}` a map,
+/// `-ERR ...`.
+pub fn show(value: &Value) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let all = |values: &[Value]| values.iter().map(show).collect::<Vec<_>>().join(" ");
+    match value {
+        Value::Simple(bytes) => text(bytes),
+        Value::Error(bytes) => format!("-{}", text(bytes)),
+        Value::Integer(number) => format!(":{number}"),
+        Value::Bulk(bytes) => format!("\"{}\"", text(bytes)),
+        Value::Verbatim(kind, bytes) => format!("{}\"{}\"", text(kind), text(bytes)),
+        Value::Null => "nil".to_string(),
+        Value::Array(values) => format!("[{}]", all(values)),
+        Value::Set(values) => format!("<{}>", all(values)),
+        Value::Map(pairs) => {
+            let flat: Vec<Value> = pairs.iter().flat_map(|(k, v)| [k.clone(), v.clone()]).collect();
+            format!("{{{}}}", all(&flat))
+        }
+        other => format!("{other:?}"),
+    }
+}

@@ -1,0 +1,183 @@
+//! A bench for tests: one slice, commands in words, and a clock that stands still until moved.
+
+use super::FAMILIES;
+use crate::base::slot::{SLOT_COUNT, slot_of};
+use crate::exec::{CommandTable, Effects, Item, Runner, Words};
+use crate::keyspace::{Slice, SliceOptions};
+use crate::resp::{Error, LARGE_WORD_BYTES, Output, Protocol, Reply, Span, Value};
+use bytes::BytesMut;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// Unix milliseconds at which a bench's clock starts.
+pub const START_MS: u64 = 1_800_000_000_000;
+
+static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
+
+/// Runs the commands that work on keys.
+pub struct Bench {
+    /// The keys.
+    pub slice: Slice,
+    /// The dialect of the replies.
+    pub protocol: Protocol,
+    /// The selected database.
+    pub db: usize,
+    /// `proto-max-bulk-len`.
+    pub string_bytes_max: u64,
+    /// Whether what runs over all shards is one of several parts.
+    pub is_part: bool,
+    /// Addresses of the last command's words that had buffers of their own.
+    pub large_addresses: Vec<usize>,
+    now_ms: u64,
+    effects: Effects,
+}
+
+impl Bench {
+    /// One slice that owns all slots, without keys, in RESP2.
+    pub fn new() -> Bench {
+        Bench::of_slots(0..SLOT_COUNT)
+    }
+
+    /// A slice that owns some slots.
+    pub fn of_slots(slots: Range<u16>) -> Bench {
+        let options = SliceOptions { databases: 16, slots, hash_seed: [1, 2], seed: 3 };
+        let mut bench = Bench {
+            slice: Slice::new(options),
+            protocol: Protocol::Two,
+            db: 0,
+            string_bytes_max: 512 << 20,
+            is_part: false,
+            large_addresses: Vec::new(),
+            now_ms: 0,
+            effects: Effects::default(),
+        };
+        bench.advance_ms(START_MS);
+        bench
+    }
+
+    /// Moves the clock on.
+    pub fn advance_ms(&mut self, ms: u64) {
+        self.now_ms += ms;
+        self.slice.set_now(self.now_ms);
+    }
+
+    /// Hits, misses and expired keys so far.
+    pub fn counters(&self) -> [u64; 3] {
+        let stats = self.slice.stats();
+        [stats.hits, stats.misses, stats.expired()]
+    }
+
+    /// Changes of all commands so far.
+    pub fn changes(&self) -> u64 {
+        self.effects.changes
+    }
+
+    /// Runs one command.
+    pub fn run<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Value {
+        let bytes = self.run_bytes(words);
+        let (value, len) = Value::read(&bytes).expect("a whole reply");
+        assert_eq!(len, bytes.len(), "one reply and no more");
+        value
+    }
+
+    /// Runs one command; the reply as it goes over the wire.
+    pub fn run_bytes<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Vec<u8> {
+        let (mut text, mut spans) = (Vec::new(), Vec::new());
+        let mut large: Vec<BytesMut> = Vec::new();
+        for word in words.iter().map(AsRef::as_ref) {
+            if word.len() >= LARGE_WORD_BYTES {
+                spans.push(Span::large(large.len(), word.len()));
+                large.push(BytesMut::from(word));
+            } else {
+                spans.push(Span::text(text.len(), word.len()));
+                text.extend_from_slice(word);
+            }
+        }
+        self.large_addresses = large.iter().map(|word| word.as_ptr() as usize).collect();
+        let mut out = Output::default();
+        let entry = TABLE.find(words[0].as_ref()).expect("a command");
+        if !entry.command.card.takes(words.len()) {
+            Reply::new(&mut out, self.protocol).error(&Error::wrong_arity(&entry.name));
+            return out.to_vec();
+        }
+        let first = entry.keys.first;
+        let has_key = first > 0 && first < words.len();
+        let slot = if has_key { slot_of(words[first].as_ref()) } else { 0 };
+        let item = Item { entry, first: 0, argc: words.len() as u32, slot };
+        let mut words = Words { text: &text, spans: &spans, large: &mut large };
+        let mut runner = Runner {
+            slice: &mut self.slice,
+            db: self.db,
+            now_ms: self.now_ms,
+            protocol: self.protocol,
+            string_bytes_max: self.string_bytes_max,
+            is_part: self.is_part,
+            effects: self.effects,
+        };
+        runner.run(&[item], &mut words, &mut out, |_, _, _| {});
+        self.effects = runner.effects;
+        out.to_vec()
+    }
+}
+
+/// A reply in one line, for tables of cases: `OK`, `:1`, `"text"`, `nil`, `[1 "a"]`, `-ERR ...`.
+pub fn show(value: &Value) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match value {
+        Value::Simple(bytes) => text(bytes),
+        Value::Error(bytes) => format!("-{}", text(bytes)),
+        Value::Integer(number) => format!(":{number}"),
+        Value::Bulk(bytes) => format!("\"{}\"", text(bytes)),
+        Value::Null => "nil".to_string(),
+        Value::Array(values) => {
+            format!("[{}]", values.iter().map(show).collect::<Vec<_>>().join(" "))
+        }
+        other => format!("{other:?}"),
+    }
+}
+
+/// Runs the lines of a script on a new bench and compares the replies. A line is a command in
+/// words, ` => `, and the reply as [`show`] has it, with ` +n` behind it for `n` changes.
+///
+/// `''` is an empty word; `{now+5}` the Unix milliseconds 5 ms after the start, and `{now_s-1}`
+/// the seconds a second before it. `ADVANCE ms` moves the clock, `#` starts a comment.
+pub fn check_script(script: &str) {
+    let mut bench = Bench::new();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if line.starts_with('#') {
+            continue;
+        }
+        if let Some(ms) = line.strip_prefix("ADVANCE ") {
+            bench.advance_ms(ms.parse().expect("milliseconds"));
+            continue;
+        }
+        let line = with_times(line);
+        let (command, expected) = line.split_once(" => ").expect("a command and its reply");
+        let words = command.split(' ').map(|word| if word == "''" { "" } else { word });
+        let words: Vec<&str> = words.collect();
+        let before = bench.changes();
+        let mut shown = show(&bench.run(&words));
+        match bench.changes() - before {
+            0 => {}
+            changes => shown.push_str(&format!(" +{changes}")),
+        }
+        assert_eq!(shown, expected, "{command}");
+        bench.slice.check();
+    }
+}
+
+/// The line with its times in braces as numbers.
+fn with_times(line: &str) -> String {
+    let mut parts = line.split('{');
+    let mut text = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        let (sum, rest) = part.split_once('}').expect("a brace is closed");
+        let (base, offset) = match sum.strip_prefix("now_s") {
+            Some(offset) => (START_MS / 1_000, offset),
+            None => (START_MS, sum.strip_prefix("now").expect("now or now_s")),
+        };
+        let offset: i64 = if offset.is_empty() { 0 } else { offset.parse().expect("a number") };
+        text.push_str(&format!("{}{rest}", base as i64 + offset));
+    }
+    text
+}

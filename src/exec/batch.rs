@@ -1,0 +1,154 @@
+//! Runs commands on a slice: one at a time, or a batch in stages.
+//!
+//! Hot. A batch is worked in stages so that the misses of one command hide behind the others:
+//!
+//! ```text
+//!   hash all keys -> prefetch slot roots -> prefetch buckets -> prefetch entries -> run in order
+//! ```
+
+use super::command::{KeysFn, Run};
+use super::context::{Context, Effects};
+use super::table::Entry;
+use crate::keyspace::{Key, Slice};
+use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
+use bytes::BytesMut;
+
+/// Commands in one batch at most: what one round of prefetches covers.
+pub const BATCH_COMMANDS_MAX: usize = 64;
+
+/// One command of a batch: which, and where its words are.
+#[derive(Clone, Copy, Debug)]
+pub struct Item {
+    /// The command.
+    pub entry: &'static Entry,
+    /// Index of its first span.
+    pub first: u32,
+    /// How many words.
+    pub argc: u32,
+    /// The slot of its first key, known from routing; 0 without keys.
+    pub slot: u16,
+}
+
+/// The words of a batch.
+pub struct Words<'a> {
+    /// The text that spans point into.
+    pub text: &'a [u8],
+    /// All spans of the batch.
+    pub spans: &'a [Span],
+    /// The words with buffers of their own.
+    pub large: &'a mut [BytesMut],
+}
+
+impl Words<'_> {
+    /// The words of one item.
+    #[inline]
+    pub fn args(&mut self, item: &Item) -> Args<'_> {
+        let first = item.first as usize;
+        Args::new(self.text, &self.spans[first..first + item.argc as usize], self.large)
+    }
+}
+
+/// A key as far as its place goes: prefetching looks at no bytes.
+#[inline]
+fn place(item: &Item, hash: u64) -> Key<'static> {
+    Key { bytes: &[], slot: item.slot, hash }
+}
+
+/// What a batch runs on and leaves behind.
+pub struct Runner<'a> {
+    /// The slice that owns the batch's keys.
+    pub slice: &'a mut Slice,
+    /// The selected database.
+    pub db: usize,
+    /// Unix time of this turn, milliseconds.
+    pub now_ms: u64,
+    /// The protocol of the replies.
+    pub protocol: Protocol,
+    /// `proto-max-bulk-len`.
+    pub string_bytes_max: u64,
+    /// Whether a command over all shards has parts on other shards too.
+    pub is_part: bool,
+    /// What the commands leave behind.
+    pub effects: Effects,
+}
+
+impl Runner<'_> {
+    /// Runs the items in order; `done` is told after each, with its error.
+    pub fn run(
+        &mut self,
+        items: &[Item],
+        words: &mut Words<'_>,
+        out: &mut Output,
+        mut done: impl FnMut(usize, Option<&Error>, &mut Output),
+    ) {
+        assert!(items.len() <= BATCH_COMMANDS_MAX);
+        let mut hashes = [0u64; BATCH_COMMANDS_MAX];
+        self.stage(items, words, &mut hashes);
+        for (at, item) in items.iter().enumerate() {
+            let result = self.run_one(item, hashes[at], words, out);
+            done(at, result.as_ref().err(), out);
+        }
+    }
+
+    /// Hashes the first keys, and brings what they lead to closer, stage by stage.
+    fn stage(&self, items: &[Item], words: &mut Words<'_>, hashes: &mut [u64; 64]) {
+        let alone = items.len() == 1;
+        for (at, item) in items.iter().enumerate() {
+            let first = item.entry.keys.first;
+            if first == 0 || first >= item.argc as usize {
+                continue;
+            }
+            let args = words.args(item);
+            let key = self.slice.key_in_slot(&args[first], item.slot);
+            hashes[at] = key.hash;
+            if !alone {
+                self.slice.prefetch_slot(self.db, &key);
+            }
+        }
+        if alone {
+            return;
+        }
+        for (at, item) in items.iter().enumerate() {
+            self.slice.prefetch_bucket(self.db, &place(item, hashes[at]));
+        }
+        for (at, item) in items.iter().enumerate() {
+            self.slice.prefetch_entry(self.db, &place(item, hashes[at]));
+        }
+    }
+
+    fn run_one(
+        &mut self,
+        item: &Item,
+        hash: u64,
+        words: &mut Words<'_>,
+        out: &mut Output,
+    ) -> Result<(), Error> {
+        let run: KeysFn = match item.entry.command.run {
+            Run::Keys(run) | Run::Spread(run, ..) => run,
+            Run::Session(_) | Run::Container => {
+                unreachable!("{} does not run on a slice", item.entry.name)
+            }
+        };
+        let before = out.mark();
+        let mut args = words.args(item);
+        let mut context = Context {
+            slice: self.slice,
+            db: self.db,
+            now_ms: self.now_ms,
+            reply: Reply::new(out, self.protocol),
+            effects: &mut self.effects,
+            string_bytes_max: self.string_bytes_max,
+            is_part: self.is_part && item.entry.is_everywhere(),
+            hint_index: item.entry.keys.first,
+            hint_slot: item.slot,
+            hint_hash: hash,
+        };
+        let result = run(&mut context, &mut args);
+        if let Err(error) = &result {
+            out.truncate(before);
+            Reply::new(out, self.protocol).error(error);
+        }
+        debug_assert!(out.mark() != before, "{} left no reply", item.entry.name);
+        result
+    }
+}

@@ -1,0 +1,222 @@
+//! The command table: from a name to its entry, built once from the list of commands.
+//!
+//! Hot: one lookup per command. Names are packed, upper-cased by a mask, into two words, so that
+//! a lookup is one probe and one comparison of 16 bytes for all names up to that length.
+
+use super::command::{Command, Over, Run};
+use crate::spec::{Begin, Find};
+
+/// Probes start at a multiplicative hash of the packed name; the table is at most half full.
+const BUCKETS: usize = 1 << 10;
+
+/// Where a command's keys are, precomputed from its first key spec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyRange {
+    /// Word of the first key; 0: it has none.
+    pub first: usize,
+    /// Word of the last key; negative: counted from the end (-1 is the last word).
+    pub last: isize,
+    /// Words from key to key.
+    pub step: usize,
+}
+
+impl KeyRange {
+    /// Word of the last key in a command of `argc` words.
+    pub fn last_of(&self, argc: usize) -> usize {
+        if self.last < 0 { (argc as isize + self.last) as usize } else { self.last as usize }
+    }
+}
+
+/// A command as the table holds it.
+#[derive(Debug)]
+pub struct Entry {
+    /// The command.
+    pub command: &'static Command,
+    /// Its place in statistics; dense from 0.
+    pub index: u16,
+    /// Its whole name: `get`, `client|list`.
+    pub name: String,
+    /// Where its keys are.
+    pub keys: KeyRange,
+    /// Its subcommands.
+    pub subcommands: Vec<Entry>,
+}
+
+impl Entry {
+    fn new(command: &'static Command, parent: Option<&str>, next_index: &mut u16) -> Entry {
+        let name = match parent {
+            Some(parent) => format!("{parent}|{}", command.card.name),
+            None => command.card.name.to_string(),
+        };
+        let index = *next_index;
+        *next_index += 1;
+        let subcommands = command
+            .subcommands
+            .iter()
+            .map(|sub| Entry::new(sub, Some(&name), next_index))
+            .collect();
+        Entry { command, index, keys: key_range(command), name, subcommands }
+    }
+
+    /// The subcommand with this name, in any case.
+    pub fn subcommand(&self, name: &[u8]) -> Option<&Entry> {
+        self.subcommands
+            .iter()
+            .find(|sub| sub.command.card.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// Whether the command's parts may go to several shards.
+    pub fn is_spread(&self) -> bool {
+        matches!(self.command.run, Run::Spread(..))
+    }
+
+    /// Whether a part runs on every shard whatever the words are.
+    pub fn is_everywhere(&self) -> bool {
+        matches!(self.command.run, Run::Spread(_, Over::Shards, _))
+    }
+}
+
+fn key_range(command: &Command) -> KeyRange {
+    let Some(spec) = command.card.keys.first() else {
+        return KeyRange { first: 0, last: 0, step: 0 };
+    };
+    let Begin::Index(first) = spec.begin;
+    let Find::Range { last, step } = spec.find;
+    let last = if last < 0 { isize::from(last) } else { isize::from(first as i16 + last) };
+    KeyRange { first: usize::from(first), last, step: usize::from(step) }
+}
+
+/// All commands by name.
+#[derive(Debug)]
+pub struct CommandTable {
+    entries: Vec<Entry>,
+    /// Per bucket: the packed name, and the entry's index + 1 (0: empty).
+    buckets: Vec<([u64; 2], u16)>,
+    /// Entries and subcommands together.
+    indices: usize,
+}
+
+impl CommandTable {
+    /// A table of these commands. Panics on a name that is there twice: a fault of the list.
+    pub fn new(commands: &[&'static [&'static Command]]) -> CommandTable {
+        let mut next_index = 0;
+        let mut entries: Vec<Entry> = Vec::new();
+        for command in commands.iter().flat_map(|family| family.iter()) {
+            entries.push(Entry::new(command, None, &mut next_index));
+        }
+        assert!(entries.len() <= BUCKETS / 2, "the table is at most half full");
+        let mut buckets = vec![([0, 0], 0); BUCKETS];
+        for (i, entry) in entries.iter().enumerate() {
+            let Some(packed) = pack(entry.name.as_bytes()) else { continue };
+            let mut at = bucket_of(packed);
+            while buckets[at].1 != 0 {
+                assert_ne!(buckets[at].0, packed, "{} is listed twice", entry.name);
+                at = (at + 1) % BUCKETS;
+            }
+            buckets[at] = (packed, i as u16 + 1);
+        }
+        CommandTable { entries, buckets, indices: usize::from(next_index) }
+    }
+
+    /// The entry with this name, in any case.
+    #[inline]
+    pub fn find(&self, name: &[u8]) -> Option<&Entry> {
+        let Some(packed) = pack(name) else { return self.find_long(name) };
+        let mut at = bucket_of(packed);
+        loop {
+            let (have, entry) = self.buckets[at];
+            if entry == 0 {
+                return None;
+            }
+            let found = &self.entries[usize::from(entry) - 1];
+            if have == packed && found.name.len() == name.len() {
+                return Some(found);
+            }
+            at = (at + 1) % BUCKETS;
+        }
+    }
+
+    #[cold]
+    fn find_long(&self, name: &[u8]) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name))
+    }
+
+    /// All commands, without subcommands.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// How many indices there are: commands and subcommands.
+    pub fn len(&self) -> usize {
+        self.indices
+    }
+
+    /// Whether there is no command.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Every entry with its subcommands, in the order of their indices.
+    pub fn walk(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().flat_map(|e| std::iter::once(e).chain(e.subcommands.iter()))
+    }
+
+    /// The entry at an index.
+    pub fn at(&self, index: u16) -> Option<&Entry> {
+        self.walk().find(|entry| entry.index == index)
+    }
+}
+
+/// The name in upper case in two words, or none when it has no bytes or more than 16.
+/// Zero bytes at the end pack like nothing, so the length has to be compared as well.
+#[inline]
+fn pack(name: &[u8]) -> Option<[u64; 2]> {
+    if name.is_empty() || name.len() > 16 {
+        return None;
+    }
+    let mut bytes = [0u8; 16];
+    bytes[..name.len()].copy_from_slice(name);
+    let low = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes"));
+    let high = u64::from_le_bytes(bytes[8..].try_into().expect("8 bytes"));
+    Some([upper(low), upper(high)])
+}
+
+/// Clears bit 5 of every byte that is an ASCII lower-case letter.
+#[inline]
+fn upper(word: u64) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let seven = word & (0x7f * ONES);
+    let above_a = seven + (0x80 - u64::from(b'a')) * ONES;
+    let above_z = seven + (0x7f - u64::from(b'z')) * ONES;
+    let is_lower = above_a & !above_z & !word & (0x80 * ONES);
+    word & !(is_lower >> 2)
+}
+
+#[inline]
+fn bucket_of(packed: [u64; 2]) -> usize {
+    let mixed = (packed[0] ^ packed[1].rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 54) as usize
+}
+
+const _: () = assert!(BUCKETS == 1 << (64 - 54), "bucket_of keeps the top 10 bits");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn upper_changes_only_lower_case_letters() {
+        for byte in 0..=255u8 {
+            let word = u64::from_le_bytes([byte; 8]);
+            assert_eq!(upper(word), u64::from_le_bytes([byte.to_ascii_uppercase(); 8]));
+        }
+    }
+
+    #[test]
+    fn pack_knows_its_bounds() {
+        assert_eq!(pack(b""), None);
+        assert_eq!(pack(b"12345678901234567"), None);
+        assert_eq!(pack(b"get"), pack(b"GET"));
+        assert_ne!(pack(b"get"), pack(b"gett"));
+    }
+}

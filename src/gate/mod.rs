@@ -1,0 +1,11 @@
+//! What stands between a command's words and its run: the gates, in their order, and the router.
+//!
+//! Must not know: how a command runs, what is in the keyspace.
+
+mod admit;
+mod facts;
+mod route;
+
+pub use admit::{Admission, admit, find};
+pub use facts::Facts;
+pub use route::{Place, Router};

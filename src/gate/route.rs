@@ -1,0 +1,111 @@
+//! The router: from a command's keys to the shard that owns them.
+
+use crate::base::slot::{SLOT_COUNT, slot_of};
+use crate::exec::{Entry, Over, Run};
+use crate::resp::Args;
+use std::ops::Range;
+
+/// Where a command runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// On this one shard.
+    Shard(u16),
+    /// On several, in parts.
+    Several,
+}
+
+/// Knows the owner of every slot. Shards own contiguous ranges of nearly equal size.
+#[derive(Clone, Copy, Debug)]
+pub struct Router {
+    shards: u32,
+}
+
+impl Router {
+    /// A router over so many shards.
+    pub fn new(shards: usize) -> Router {
+        assert!((1..=usize::from(SLOT_COUNT)).contains(&shards));
+        Router { shards: shards as u32 }
+    }
+
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards as usize
+    }
+
+    /// The shard that owns a slot.
+    #[inline]
+    pub fn owner(&self, slot: u16) -> u16 {
+        debug_assert!(slot < SLOT_COUNT);
+        ((u32::from(slot) * self.shards) >> SLOT_COUNT.trailing_zeros()) as u16
+    }
+
+    /// The slots that a shard owns.
+    pub fn slots(&self, shard: usize) -> Range<u16> {
+        let slots = u32::from(SLOT_COUNT);
+        let first = |shard: u32| (shard * slots).div_ceil(self.shards) as u16;
+        first(shard as u32)..first(shard as u32 + 1)
+    }
+
+    /// Where a command runs, and the slot of its first key (0 without keys).
+    #[inline]
+    pub fn place(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
+        let keys = entry.keys;
+        let slot = if keys.first == 0 || keys.first >= args.len() {
+            0
+        } else {
+            slot_of(&args[keys.first])
+        };
+        if self.shards == 1 {
+            return (Place::Shard(0), slot);
+        }
+        match entry.command.run {
+            Run::Keys(_) if keys.first != 0 => (Place::Shard(self.owner(slot)), slot),
+            Run::Spread(_, over, _) => (self.place_spread(over, entry, args, slot), slot),
+            _ => (Place::Shard(home), slot),
+        }
+    }
+
+    fn place_spread(&self, over: Over, entry: &Entry, args: &Args<'_>, slot: u16) -> Place {
+        match over {
+            Over::Shards => Place::Several,
+            Over::Cursor => Place::Shard(self.owner(cursor_slot(args))),
+            Over::Keys => {
+                let first = self.owner(slot);
+                let last = entry.keys.last_of(args.len());
+                let mut others = (entry.keys.first..=last).step_by(entry.keys.step).skip(1);
+                if others.all(|at| self.owner(slot_of(&args[at])) == first) {
+                    Place::Shard(first)
+                } else {
+                    Place::Several
+                }
+            }
+        }
+    }
+}
+
+/// The slot in the low bits of a SCAN cursor; a malformed one is refused where it runs.
+fn cursor_slot(args: &Args<'_>) -> u16 {
+    let cursor = args.get(1).and_then(|word| std::str::from_utf8(word).ok());
+    let cursor: u64 = cursor.and_then(|text| text.parse().ok()).unwrap_or(0);
+    (cursor % u64::from(SLOT_COUNT)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_slot_has_the_owner_whose_range_holds_it() {
+        for shards in [1, 2, 3, 4, 7, 16, 100, 16384] {
+            let router = Router::new(shards);
+            let mut next = 0;
+            for shard in 0..shards {
+                let slots = router.slots(shard);
+                assert_eq!(slots.start, next);
+                assert!(slots.clone().all(|slot| router.owner(slot) as usize == shard));
+                next = slots.end;
+            }
+            assert_eq!(next, SLOT_COUNT);
+        }
+    }
+}

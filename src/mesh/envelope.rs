@@ -1,0 +1,126 @@
+//! What travels between shards: the part of one batch that belongs to one shard, there and back.
+
+use super::POOLED_BYTES_MAX;
+use crate::exec::{Entry, Item, Request, Words};
+use crate::resp::{Mark, Output, Protocol, Span};
+use bytes::BytesMut;
+
+/// What an envelope asks for.
+#[derive(Debug)]
+pub enum Work {
+    /// Its commands are to be run.
+    Commands,
+    /// Something that is asked of the shard itself.
+    Ask(Request),
+}
+
+/// One part of a batch, with room for its replies.
+///
+/// ```text
+///   home: take from pool -> push words -> post          (owned by the sender)
+///   inbox of the owner                                  (owned by the queue)
+///   owner: run, write replies -> answer                 (owned by the owner)
+///   inbox of the home                                   (owned by the queue)
+///   home: merge replies -> back to the pool
+/// ```
+#[derive(Debug)]
+pub struct Envelope {
+    /// The shard that sent it.
+    pub home: u16,
+    /// The shard that it goes to.
+    pub owner: u16,
+    /// The connection at home, with the generation of its number.
+    pub connection: u32,
+    /// Tells a reused connection number from its predecessor.
+    pub generation: u32,
+    /// Which of the connection's flights it belongs to.
+    pub flight: u32,
+    /// Which part of the flight it is.
+    pub part: u16,
+    /// Place in the order of units with several parts; 0 when it is alone.
+    pub sequence: u64,
+    /// The selected database.
+    pub db: usize,
+    /// The protocol of the replies.
+    pub protocol: Protocol,
+    /// What it asks for.
+    pub work: Work,
+    /// Its commands.
+    pub items: Vec<Item>,
+    text: Vec<u8>,
+    spans: Vec<Span>,
+    large: Vec<BytesMut>,
+    /// The replies.
+    pub output: Output,
+    /// Where each reply ends.
+    pub ends: Vec<Mark>,
+}
+
+impl Envelope {
+    pub(super) fn new() -> Box<Envelope> {
+        Box::new(Envelope {
+            home: 0,
+            owner: 0,
+            connection: 0,
+            generation: 0,
+            flight: 0,
+            part: 0,
+            sequence: 0,
+            db: 0,
+            protocol: Protocol::Two,
+            work: Work::Commands,
+            items: Vec::new(),
+            text: Vec::new(),
+            spans: Vec::new(),
+            large: Vec::new(),
+            output: Output::default(),
+            ends: Vec::new(),
+        })
+    }
+
+    /// Starts a command; its words follow.
+    pub fn begin(&mut self, entry: &'static Entry, slot: u16) {
+        let first = self.spans.len() as u32;
+        self.items.push(Item { entry, first, argc: 0, slot });
+    }
+
+    /// The next word of the command begun last, copied.
+    pub fn push_word(&mut self, word: &[u8]) {
+        self.spans.push(Span::text(self.text.len(), word.len()));
+        self.text.extend_from_slice(word);
+        self.items.last_mut().expect("a command was begun").argc += 1;
+    }
+
+    /// The next word of the command begun last, with its buffer.
+    pub fn push_large(&mut self, word: BytesMut) {
+        self.spans.push(Span::large(self.large.len(), word.len()));
+        self.large.push(word);
+        self.items.last_mut().expect("a command was begun").argc += 1;
+    }
+
+    /// What running it needs, side by side: commands, words, and where the replies go.
+    pub fn parts(&mut self) -> (&[Item], Words<'_>, &mut Output, &mut Vec<Mark>) {
+        let words = Words { text: &self.text, spans: &self.spans, large: &mut self.large };
+        (&self.items, words, &mut self.output, &mut self.ends)
+    }
+
+    /// The reply to command `at`, as the marks before and after it.
+    pub fn reply(&self, at: usize) -> (Mark, Mark) {
+        let start = at.checked_sub(1).map_or(Mark::default(), |before| self.ends[before]);
+        (start, self.ends[at])
+    }
+
+    /// Empties it for reuse, and lets go of memory beyond what a pooled envelope may keep.
+    pub(super) fn recycle(&mut self) {
+        self.items.clear();
+        self.spans.clear();
+        self.large.clear();
+        self.text.clear();
+        self.text.shrink_to(POOLED_BYTES_MAX);
+        self.spans.shrink_to(POOLED_BYTES_MAX / size_of::<Span>());
+        self.output.clear();
+        self.ends.clear();
+        self.work = Work::Commands;
+        self.sequence = 0;
+    }
+}

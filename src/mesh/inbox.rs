@@ -1,0 +1,203 @@
+//! The inboxes of all shards, and what wakes a shard that is parked.
+//!
+//! A parked shard and a sender agree through one flag, each with a full fence between its own
+//! store and its look at the other's, so that at least one of them sees the other:
+//!
+//! ```text
+//!   shard:  parked = true;  fence;  inbox empty? -> block, else parked = false
+//!   sender: push;           fence;  parked.swap(false)? -> ring
+//! ```
+
+use super::envelope::Envelope;
+use super::sequencer::Sequencer;
+use super::{CREDITS_PER_PAIR, HANDOVERS_MAX};
+use crate::io::{Ring, Socket};
+use crossbeam_queue::ArrayQueue;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::sync::{Arc, OnceLock};
+
+/// What lies in an inbox.
+#[derive(Debug)]
+pub enum Message {
+    /// Work for this shard.
+    Part(Box<Envelope>),
+    /// The answer to a part that this shard sent.
+    Reply(Box<Envelope>),
+    /// A new connection for this shard.
+    Handover(Box<Handover>),
+}
+
+/// A socket on its way from the acceptor to its shard.
+#[derive(Debug)]
+pub struct Handover {
+    /// The socket, not yet adopted by a driver.
+    pub socket: Socket,
+    /// The id of the client.
+    pub client_id: u64,
+}
+
+/// Called wherever a shard could be preempted to somebody else's notice: a test's scheduler.
+pub trait Preempt: Send + Sync {
+    /// Another shard may run now.
+    fn point(&self);
+
+    /// How many commands the next batch may have, at most `most`.
+    fn batch_commands_max(&self, most: usize) -> usize {
+        most
+    }
+}
+
+/// The ordering rules of the mesh. All are on but in the test that shows why each is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// A connection has at most one batch in flight.
+    pub one_in_flight: bool,
+    /// Units with several parts are posted under the sequencer.
+    pub sequencer: bool,
+    /// A part runs only when its siblings are posted.
+    pub runnable_when_posted: bool,
+    /// The inbox is drained before sockets are served.
+    pub drain_first: bool,
+}
+
+impl Default for Rules {
+    fn default() -> Rules {
+        Rules {
+            one_in_flight: true,
+            sequencer: true,
+            runnable_when_posted: true,
+            drain_first: true,
+        }
+    }
+}
+
+/// One shard's inbox.
+#[repr(align(128))]
+struct Inbox {
+    queue: ArrayQueue<Message>,
+    parked: AtomicBool,
+    handovers: AtomicU32,
+    bell: OnceLock<Arc<dyn Ring>>,
+}
+
+/// What all shards share of the mesh.
+pub struct Mesh {
+    inboxes: Box<[Inbox]>,
+    pub(super) sequencer: Sequencer,
+    pub(super) rules: Rules,
+    preempt: Option<Arc<dyn Preempt>>,
+}
+
+impl Mesh {
+    /// Inboxes for so many shards.
+    pub fn new(shards: usize, rules: Rules, preempt: Option<Arc<dyn Preempt>>) -> Arc<Mesh> {
+        assert!((1..=usize::from(crate::base::slot::SLOT_COUNT)).contains(&shards));
+        let capacity = 2 * shards * CREDITS_PER_PAIR as usize + HANDOVERS_MAX as usize;
+        let inbox = || Inbox {
+            queue: ArrayQueue::new(capacity),
+            parked: AtomicBool::new(false),
+            handovers: AtomicU32::new(0),
+            bell: OnceLock::new(),
+        };
+        let inboxes = (0..shards).map(|_| inbox()).collect();
+        Arc::new(Mesh { inboxes, sequencer: Sequencer::default(), rules, preempt })
+    }
+
+    /// How many shards.
+    pub fn shards(&self) -> usize {
+        self.inboxes.len()
+    }
+
+    /// The rules in force.
+    pub fn rules(&self) -> Rules {
+        self.rules
+    }
+
+    /// Says how shard `shard` is woken.
+    pub fn set_bell(&self, shard: usize, bell: Arc<dyn Ring>) {
+        assert!(self.inboxes[shard].bell.set(bell).is_ok(), "a shard has one doorbell");
+    }
+
+    /// Wakes every shard, parked or not.
+    pub fn ring_all(&self) {
+        for inbox in &self.inboxes {
+            if let Some(bell) = inbox.bell.get() {
+                bell.ring();
+            }
+        }
+    }
+
+    /// Another shard may run here, under a test's scheduler.
+    #[inline]
+    pub fn point(&self) {
+        if let Some(preempt) = &self.preempt {
+            preempt.point();
+        }
+    }
+
+    /// How many commands the next batch may have: `most`, or fewer under a test's scheduler.
+    #[inline]
+    pub fn batch_commands_max(&self, most: usize) -> usize {
+        self.preempt.as_ref().map_or(most, |preempt| preempt.batch_commands_max(most))
+    }
+
+    /// Messages in the inbox of `shard` now.
+    #[inline]
+    pub fn depth(&self, shard: usize) -> usize {
+        self.inboxes[shard].queue.len()
+    }
+
+    pub(super) fn push(&self, shard: usize, message: Message) {
+        let pushed = self.inboxes[shard].queue.push(message);
+        assert!(pushed.is_ok(), "credits bound what an inbox holds");
+        self.point();
+    }
+
+    pub(super) fn pop(&self, shard: usize) -> Option<Message> {
+        let message = self.inboxes[shard].queue.pop();
+        if let Some(Message::Handover(_)) = &message {
+            self.inboxes[shard].handovers.fetch_sub(1, Ordering::Relaxed);
+        }
+        message
+    }
+
+    /// Hands a connection over; gives it back when the shard has too many to take already.
+    pub fn hand_over(&self, shard: usize, handover: Box<Handover>) -> Result<(), Box<Handover>> {
+        let inbox = &self.inboxes[shard];
+        if inbox.handovers.fetch_add(1, Ordering::Relaxed) >= HANDOVERS_MAX {
+            inbox.handovers.fetch_sub(1, Ordering::Relaxed);
+            return Err(handover);
+        }
+        self.push(shard, Message::Handover(handover));
+        self.wake(shard);
+        Ok(())
+    }
+
+    /// Rings the shard if it is parked. Call after the pushes.
+    pub(super) fn wake(&self, shard: usize) -> bool {
+        fence(Ordering::SeqCst);
+        let inbox = &self.inboxes[shard];
+        if !inbox.parked.load(Ordering::Relaxed) || !inbox.parked.swap(false, Ordering::SeqCst) {
+            return false;
+        }
+        inbox.bell.get().expect("a parked shard has a doorbell").ring();
+        true
+    }
+
+    /// Announces that the shard is about to block; false: there is something in its inbox.
+    pub(super) fn park(&self, shard: usize) -> bool {
+        let inbox = &self.inboxes[shard];
+        inbox.parked.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if inbox.queue.is_empty() {
+            return true;
+        }
+        inbox.parked.store(false, Ordering::Relaxed);
+        false
+    }
+
+    /// The shard is awake again.
+    pub(super) fn unpark(&self, shard: usize) {
+        self.inboxes[shard].parked.store(false, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,60 @@
+//! What argv asks for: the server, or words about it.
+
+use crate::base::glob;
+use crate::config::{Config, FatalConfigError, Files, expand_pattern, version_line};
+use clap::{Arg, ArgAction, Command};
+use std::io::Read;
+
+/// What the process is to do.
+pub(super) enum Errand {
+    /// Serve with these settings.
+    Serve(Box<Config>),
+    /// Print this and end well.
+    Print(String),
+    /// Print this to the standard error and end badly.
+    Fail(String),
+}
+
+/// Reads argv, without the program's own name.
+pub(super) fn errand(argv: &[String]) -> Errand {
+    match argv {
+        [only] if only == "-v" || only == "--version" => Errand::Print(version_line() + "\n"),
+        [only] if only == "-h" || only == "--help" => Errand::Print(help()),
+        _ => match Config::load(argv, &files()) {
+            Ok(config) => Errand::Serve(Box::new(config)),
+            Err(error) => Errand::Fail(fatal(&error)),
+        },
+    }
+}
+
+fn fatal(error: &FatalConfigError) -> String {
+    format!("{error}\n")
+}
+
+fn files() -> Files<'static> {
+    Files {
+        read: &|path| std::fs::read(path),
+        standard_input: &|| {
+            let mut text = Vec::new();
+            std::io::stdin().read_to_end(&mut text)?;
+            Ok(text)
+        },
+        expand: &|pattern| expand_pattern(pattern, &|glob, name| glob::matches(glob, name, false)),
+    }
+}
+
+/// The directives are not clap's: any setting may follow with one or more values, as redis-server
+/// takes them. Clap lays out the help.
+fn help() -> String {
+    let directive = "Any setting, with its values: --port 6380 --save 60 1 --shards 4";
+    Command::new("annulet")
+        .about("A Redis-compatible in-memory data server: one thread and one ring per core")
+        .override_usage("annulet [CONFIG_FILE | -] [--DIRECTIVE VALUE ...]")
+        .disable_help_flag(true)
+        .arg(Arg::new("CONFIG_FILE").help("A redis.conf or valkey.conf; - reads standard input"))
+        .arg(Arg::new("DIRECTIVE").long("DIRECTIVE").value_name("VALUE").help(directive))
+        .arg(Arg::new("version").short('v').long("version").action(ArgAction::SetTrue))
+        .arg(Arg::new("help").short('h').long("help").action(ArgAction::SetTrue))
+        .render_help()
+        .to_string()
+}

@@ -1,0 +1,14 @@
+//! The process: from argv to running shards, and down again.
+//!
+//! ```text
+//!   settings -> listeners -> one thread per shard (driver, doorbell, slice) -> all are there
+//!       -> shard 0 accepts -> ... -> a signal, SHUTDOWN or a failure -> all shards stop -> exit
+//! ```
+
+mod arguments;
+mod listen;
+mod start;
+mod threads;
+
+pub use start::main;
+pub use threads::{Parts, Seeds, build_process, build_shard};

@@ -1,0 +1,146 @@
+//! What the process is made of, and one thread per shard.
+
+use crate::base::clock::Clock;
+use crate::base::thread::pin_to;
+use crate::commands;
+use crate::config::{Config, ConfigCell, IoDriver};
+use crate::control::ProcessMemory;
+use crate::exec::{CommandTable, Process, ProcessParts};
+use crate::io::{self, Driver, Options, Preference, Socket};
+use crate::mesh::{Mesh, Port};
+use crate::observe::{Boards, Log};
+use crate::shard::{Shard, ShardParts};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Barrier, OnceLock};
+
+/// What a process is built from.
+pub struct Parts {
+    /// The settings.
+    pub config: Config,
+    /// How many shards, at least one.
+    pub shards: usize,
+    /// The time.
+    pub clock: Clock,
+    /// The log.
+    pub log: Log,
+    /// What is known of the process's memory.
+    pub memory: Arc<ProcessMemory>,
+    /// 40 hexadecimal digits.
+    pub run_id: String,
+    /// Path of the executable, and of the config file or empty.
+    pub paths: [String; 2],
+}
+
+/// The table of all commands, built once.
+fn command_table() -> &'static CommandTable {
+    static TABLE: OnceLock<CommandTable> = OnceLock::new();
+    TABLE.get_or_init(|| CommandTable::new(commands::FAMILIES))
+}
+
+/// The process that shards then belong to.
+pub fn build_process(parts: Parts) -> Arc<Process> {
+    let commands = command_table();
+    let databases = parts.config.databases as usize;
+    Arc::new(Process::new(ProcessParts {
+        boards: Boards::new(parts.shards, databases, commands.len()),
+        config: ConfigCell::new(parts.config),
+        commands,
+        log: parts.log,
+        clock: parts.clock,
+        run_id: parts.run_id,
+        paths: parts.paths,
+        memory: parts.memory,
+    }))
+}
+
+/// One shard of the process, on the calling thread.
+pub fn build_shard(
+    me: usize,
+    process: &Arc<Process>,
+    mesh: &Arc<Mesh>,
+    driver: Box<dyn Driver>,
+    seeds: Seeds,
+) -> Shard {
+    mesh.set_bell(me, driver.doorbell());
+    Shard::new(ShardParts {
+        me,
+        driver,
+        port: Port::new(Arc::clone(mesh), me),
+        process: Arc::clone(process),
+        seed: seeds.random.wrapping_add(me as u64),
+        hash_seed: seeds.hash,
+    })
+}
+
+/// Where random numbers and hashes start.
+#[derive(Clone, Copy, Debug)]
+pub struct Seeds {
+    /// For random numbers.
+    pub random: u64,
+    /// For the hash of keys, the same on all shards.
+    pub hash: [u64; 2],
+}
+
+/// What the thread of a shard is given.
+pub(super) struct Seat {
+    pub(super) me: usize,
+    pub(super) process: Arc<Process>,
+    pub(super) mesh: Arc<Mesh>,
+    pub(super) seeds: Seeds,
+    pub(super) core: Option<usize>,
+    /// Listening sockets; only the acceptor has any.
+    pub(super) listeners: Vec<OwnedFd>,
+    /// All shards are there before one accepts.
+    pub(super) gathering: Arc<Barrier>,
+}
+
+/// The life of a shard's thread. An error is the reason why the process cannot go on.
+pub(super) fn run(seat: Seat) -> Result<(), String> {
+    let config = seat.process.config.snapshot();
+    if let Some(core) = seat.core
+        && let Err(error) = pin_to(core)
+    {
+        seat.process.log.warning(&format!("Shard {} is not pinned: {error}", seat.me));
+    }
+    let opened = io::open(preference(config.io_driver), &options(&config));
+    let (mut driver, fallback) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            seat.gathering.wait();
+            return Err(format!("Shard {} has no way to the kernel: {error}", seat.me));
+        }
+    };
+    if seat.me == 0 {
+        announce(&seat.process, driver.as_ref(), fallback);
+        for (number, listener) in seat.listeners.into_iter().enumerate() {
+            if let Err(error) = driver.listen(number as u32, Socket::Kernel(listener)) {
+                seat.gathering.wait();
+                return Err(format!("Failed listening: {error}"));
+            }
+        }
+    }
+    let mut shard = build_shard(seat.me, &seat.process, &seat.mesh, driver, seat.seeds);
+    seat.gathering.wait();
+    shard.run().map_err(|error| format!("Shard {} cannot go on: {error}", seat.me))
+}
+
+fn announce(process: &Process, driver: &dyn Driver, fallback: Option<String>) {
+    let name = driver.name();
+    process.driver_name.get_or_init(|| name);
+    match fallback {
+        None => process.log.notice(&format!("I/O driver: {name}")),
+        Some(why) => process.log.warning(&format!("I/O driver: {name}, because {why}")),
+    }
+}
+
+fn preference(driver: IoDriver) -> Preference {
+    match driver {
+        IoDriver::Auto => Preference::Auto,
+        IoDriver::Uring => Preference::Uring,
+        IoDriver::Epoll => Preference::Epoll,
+    }
+}
+
+fn options(config: &Config) -> Options {
+    Options { keepalive_s: config.tcp_keepalive, ..Options::default() }
+}

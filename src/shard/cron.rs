@@ -1,0 +1,167 @@
+//! What a shard does by the clock: housekeeping of its slice, of its connections, of its board.
+
+use super::Shard;
+use super::connections::Connections;
+use super::limits::*;
+use super::{Now, ShardParts};
+use crate::base::{alloc, rng::Rng};
+use crate::gate::{Facts, Router};
+use crate::io::{Completion, ConnId, Wait};
+use crate::keyspace::{Slice, SliceOptions};
+use crate::observe::LineLimit;
+use std::sync::Arc;
+
+/// When the next tick is due, and where the walk over connections stands.
+#[derive(Debug, Default)]
+pub(super) struct Cron {
+    next_ns: u64,
+    connection: ConnId,
+}
+
+impl Cron {
+    /// Monotonic time of the next tick.
+    pub(super) fn next_ns(&self) -> u64 {
+        self.next_ns
+    }
+}
+
+impl Shard {
+    /// A shard that owns its slots and has no connections.
+    pub fn new(parts: ShardParts) -> Shard {
+        let ShardParts { me, driver, port, process, seed, hash_seed } = parts;
+        let router = Router::new(process.shards());
+        let config_version = process.config.version();
+        let config = process.config.snapshot();
+        let slice = Slice::new(SliceOptions {
+            databases: config.databases as usize,
+            slots: router.slots(me),
+            hash_seed,
+            seed,
+        });
+        let board = Arc::clone(process.boards.board(me));
+        Shard {
+            me,
+            driver,
+            port,
+            router,
+            slice,
+            process,
+            board,
+            config,
+            config_version,
+            facts: Facts::NONE,
+            rng: Rng::new(seed),
+            now: Now::default(),
+            connections: Connections::default(),
+            ready: Default::default(),
+            dirty: Default::default(),
+            stalled: Default::default(),
+            batch: Default::default(),
+            flights: Default::default(),
+            buffered_bytes: 0,
+            cron: Cron::default(),
+            accept: Default::default(),
+            idle_turns: 0,
+            log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(&mut self) {
+        if self.now.monotonic_ns < self.cron.next_ns {
+            return;
+        }
+        let stop_ns = self.process.clock.monotonic_ns() + HOUSEKEEP_NS_MAX;
+        let clock = &self.process.clock;
+        let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        self.check_connections();
+        self.hand_over_waiting();
+        alloc::flush_local();
+        self.check_memory();
+        self.publish();
+        let pause_ns = if work.more { TICK_BUSY_NS } else { TICK_NS };
+        self.cron.next_ns = self.now.monotonic_ns + pause_ns;
+    }
+
+    /// Looks after some connections: the idle ones end when `timeout` says so, and give their
+    /// buffers back.
+    fn check_connections(&mut self) {
+        let end = self.connections.end();
+        for _ in 0..CONNECTIONS_PER_TICK.min(end as usize) {
+            let conn = self.cron.connection;
+            self.cron.connection = if conn + 1 >= end { 0 } else { conn + 1 };
+            let Some(connection) = self.connections.get_mut(conn) else { continue };
+            let idle_ms = self.now.monotonic_ms() - connection.session.active_ms;
+            let timeout_ms = u64::from(self.config.timeout) * 1_000;
+            if timeout_ms > 0 && idle_ms > timeout_ms && connection.flights.is_empty() {
+                self.close_for(conn, "idle for longer than the timeout");
+                continue;
+            }
+            if idle_ms > 2_000 {
+                connection.shrink();
+            }
+            self.check_output(conn);
+        }
+    }
+
+    /// States whether more memory is used than allowed.
+    fn check_memory(&mut self) {
+        let used = alloc::used_bytes();
+        let max = self.config.maxmemory;
+        self.facts.set(Facts::OUT_OF_MEMORY, max > 0 && used > max);
+    }
+
+    /// Takes note of changed settings: one comparison when nothing changed.
+    #[inline]
+    pub(super) fn refresh_settings(&mut self) {
+        let version = self.process.config.version();
+        if version != self.config_version {
+            self.config_version = version;
+            self.config = self.process.config.snapshot();
+            self.check_memory();
+        }
+    }
+
+    /// Brings the board up to date with the slice.
+    pub(super) fn publish(&mut self) {
+        for db in 0..self.board.databases.len() {
+            self.publish_database(db);
+        }
+    }
+
+    /// The same for one database and the counters, which INFO must not show late.
+    pub(super) fn publish_database(&mut self, db: usize) {
+        let counters = &self.board.counters;
+        let stats = *self.slice.stats();
+        self.slice.reset_stats();
+        counters.keyspace_hits.add(stats.hits);
+        counters.keyspace_misses.add(stats.misses);
+        counters.expired_lazy.add(stats.expired_lazy);
+        counters.expired_active.add(stats.expired_active);
+        let gauges = &self.board.databases[db];
+        gauges.keys.set(self.slice.len(db) as i64);
+        gauges.volatile.set(self.slice.volatile_len(db) as i64);
+    }
+
+    /// Lets go of all connections: what was replied still leaves, within bounds.
+    pub(super) fn stop(&mut self) {
+        self.flush();
+        let stop_ms = self.process.clock.unix_ms() + STOP_FLUSH_MS_MAX;
+        let all: Vec<ConnId> = self.connections.iter().map(|(conn, _)| conn).collect();
+        for conn in all {
+            self.close(conn);
+        }
+        while self.connections.len() > 0 && self.process.clock.unix_ms() < stop_ms {
+            if self.driver.wait(Wait::AtMost(1_000_000)).is_err() {
+                return;
+            }
+            while let Some(completion) = self.driver.next() {
+                match completion {
+                    Completion::Closed(conn) => self.closed(conn),
+                    Completion::Received { buffer, .. } => self.driver.release(buffer),
+                    _ => {}
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! The shard's bounds, each with its unit and its reason.
+
+/// Batches that one connection may run in a turn: then the others come first.
+pub const BATCHES_PER_TURN_MAX: usize = 16;
+
+/// Nanoseconds of serving after which a turn leaves the rest of its connections to the next one:
+/// completions and the inbox are looked at that often.
+pub const SERVE_NS_MAX: u64 = 400_000;
+
+/// Bytes of unread input above which a connection's receiving pauses. A command that is bigger is
+/// received whole all the same: the pause holds only while there is a whole command to run.
+pub const INPUT_BYTES_PAUSE: usize = 256 << 10;
+
+/// Bytes of unsent output that every connection may have whatever the others hold: with 10,000
+/// that never read it comes to 640 MB.
+pub const OUTPUT_BYTES_EACH: usize = 64 << 10;
+
+/// Bytes of unsent output of all connections of a shard together, above which those that hold
+/// more than [`OUTPUT_BYTES_EACH`] are not served until they have read.
+pub const OUTPUT_BYTES_SHARD: usize = 256 << 20;
+
+/// Nanoseconds from one run of the shard's housekeeping to the next when it has nothing urgent.
+pub const TICK_NS: u64 = 100_000_000;
+
+/// Nanoseconds from one slice of housekeeping to the next while work is left: with slices of
+/// [`HOUSEKEEP_NS_MAX`] it gets at most a third of the core.
+pub const TICK_BUSY_NS: u64 = 1_000_000;
+
+/// Nanoseconds of housekeeping at a stretch.
+pub const HOUSEKEEP_NS_MAX: u64 = 400_000;
+
+/// Turns that a shard polls without finding anything, while it waits for replies of other shards,
+/// before it parks. A poll costs some tens of nanoseconds.
+pub const IDLE_POLLS_MAX: u32 = 64;
+
+/// Sockets that the acceptor keeps for shards that cannot take them yet.
+pub const ACCEPT_BACKLOG_MAX: usize = 1024;
+
+/// Connections looked at per tick for idleness and buffers to give back.
+pub const CONNECTIONS_PER_TICK: usize = 256;
+
+/// Lines about ended connections that are logged per [`CLOSE_LINES_NS`].
+pub const CLOSE_LINES_MAX: u32 = 10;
+
+/// Nanoseconds of that window.
+pub const CLOSE_LINES_NS: u64 = 1_000_000_000;
+
+/// Empty flight records kept for reuse.
+pub const FLIGHTS_POOLED_MAX: usize = 256;
+
+/// Milliseconds that a stopping shard gives its connections to take their last replies.
+pub const STOP_FLUSH_MS_MAX: u64 = 200;

@@ -1,0 +1,111 @@
+//! One shard: a slice of the keyspace, its connections, its driver, its inbox, and the turn.
+//!
+//! The top of the data plane: it owns one of everything, and everything else is called from here.
+//!
+//! # The turn
+//!
+//! ```text
+//!   wait -> completions -> inbox to its tail -> connections that are ready -> doorbells -> sends
+//!     ^                                                                                     |
+//!     '-------------------------- housekeeping, once per tick -----------------------------'
+//! ```
+//! The order matters (see `mesh`): whoever has seen an effect of another shard has that shard's
+//! message ahead of it in this inbox, so draining before serving keeps the order that the client saw.
+
+mod accept;
+mod ask;
+mod connections;
+mod cron;
+mod drain;
+mod flush;
+mod gather;
+mod inspect;
+pub mod limits;
+mod post;
+mod serve;
+mod turn;
+
+pub use inspect::Inspection;
+pub use turn::Turn;
+
+use crate::base::rng::Rng;
+use crate::client::Flight;
+use crate::config::Config;
+use crate::exec::Process;
+use crate::gate::{Facts, Router};
+use crate::io::{ConnId, Driver};
+use crate::keyspace::Slice;
+use crate::mesh::Port;
+use crate::observe::{Board, LineLimit};
+use connections::Connections;
+use gather::Batch;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// A shard, run by one thread.
+pub struct Shard {
+    me: usize,
+    driver: Box<dyn Driver>,
+    port: Port,
+    router: Router,
+    slice: Slice,
+    process: Arc<Process>,
+    board: Arc<Board>,
+    config: Arc<Config>,
+    config_version: u64,
+    facts: Facts,
+    rng: Rng,
+    now: Now,
+    connections: Connections,
+    /// Connections whose input may hold commands, in the order of their turn.
+    ready: VecDeque<ConnId>,
+    /// Connections that have something to send.
+    dirty: Vec<ConnId>,
+    /// Connections whose batch found no credit, served again when replies come in.
+    stalled: VecDeque<ConnId>,
+    /// The batch under work.
+    batch: Batch,
+    // Boxed, because connections hold a box.
+    #[allow(clippy::vec_box)]
+    flights: Vec<Box<Flight>>,
+    /// Bytes that all connections' buffers hold.
+    buffered_bytes: usize,
+    cron: cron::Cron,
+    accept: accept::Acceptor,
+    /// Consecutive turns that found nothing to do.
+    idle_turns: u32,
+    log_limit: LineLimit,
+}
+
+/// The time of a turn: read once, used by all of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Now {
+    monotonic_ns: u64,
+    unix_us: u64,
+}
+
+impl Now {
+    fn monotonic_ms(self) -> u64 {
+        self.monotonic_ns / 1_000_000
+    }
+
+    fn unix_ms(self) -> u64 {
+        self.unix_us / 1_000
+    }
+}
+
+/// What a shard is made of.
+pub struct ShardParts {
+    /// Its number.
+    pub me: usize,
+    /// Its door to the kernel.
+    pub driver: Box<dyn Driver>,
+    /// Its way to the others.
+    pub port: Port,
+    /// What it shares with the process.
+    pub process: Arc<Process>,
+    /// Where its random numbers start.
+    pub seed: u64,
+    /// The hash of its table.
+    pub hash_seed: [u64; 2],
+}

@@ -1,0 +1,253 @@
+//! Batches with keys on other shards: out in envelopes, and back into the connection's output.
+//!
+//! A batch is cut into one part per shard. The commands keep their order in each part, and the
+//! flight remembers for each command which part's next reply is its own.
+
+use super::Shard;
+use super::limits::FLIGHTS_POOLED_MAX;
+use crate::base::slot::slot_of;
+use crate::client::{Flight, Slot};
+use crate::exec::{Item, Merge, Over, Request, Run, Words};
+use crate::gate::{Place, Router};
+use crate::io::ConnId;
+use crate::mesh::{Envelope, Port, Work};
+
+/// The parts of one unit while they are being filled.
+struct Parts<'a> {
+    port: &'a mut Port,
+    flight: &'a mut Flight,
+    /// Per shard, its part's envelope.
+    open: Vec<Option<Box<Envelope>>>,
+    /// Shards in the order in which their parts were opened: a part's number is its place here.
+    shards: Vec<u16>,
+}
+
+impl Parts<'_> {
+    /// The part of a shard, opened if it is not yet.
+    fn part(&mut self, shard: u16) -> u16 {
+        let at = usize::from(shard);
+        if let Some(envelope) = &self.open[at] {
+            return envelope.part;
+        }
+        let mut envelope = self.port.envelope(at);
+        envelope.part = self.shards.len() as u16;
+        self.shards.push(shard);
+        let part = envelope.part;
+        self.open[at] = Some(envelope);
+        part
+    }
+
+    fn envelope(&mut self, shard: u16) -> &mut Envelope {
+        self.part(shard);
+        self.open[usize::from(shard)].as_mut().expect("it was opened")
+    }
+
+    /// Adds a whole command to the part of one shard.
+    fn add_whole(&mut self, shard: u16, item: &Item, words: &mut Words<'_>) -> u16 {
+        let envelope = self.envelope(shard);
+        envelope.begin(item.entry, item.slot);
+        let mut args = words.args(item);
+        for at in 0..args.len() {
+            push(envelope, &mut args, at);
+        }
+        envelope.part
+    }
+
+    /// Adds to each owner of keys the command with its own keys only.
+    fn add_by_keys(&mut self, item: &Item, words: &mut Words<'_>, router: Router) {
+        let keys = item.entry.keys;
+        let mut args = words.args(item);
+        let last = keys.last_of(args.len());
+        let mut begun = vec![false; router.shards()];
+        for at in (keys.first..=last).step_by(keys.step) {
+            let slot = slot_of(&args[at]);
+            let shard = router.owner(slot);
+            let envelope = self.envelope(shard);
+            if !std::mem::replace(&mut begun[usize::from(shard)], true) {
+                envelope.begin(item.entry, slot);
+                push(envelope, &mut args, 0);
+            }
+            for word in at..(at + keys.step).min(args.len()) {
+                push(envelope, &mut args, word);
+            }
+            let part = envelope.part;
+            self.flight.members.push(part);
+        }
+    }
+
+    /// Adds one command of the batch, and says where its reply comes from.
+    fn add(&mut self, item: &Item, place: Place, words: &mut Words<'_>, router: Router) {
+        let first = self.flight.members.len();
+        let slot = match (place, item.entry.command.run) {
+            (Place::Shard(shard), _) => Slot::One(self.add_whole(shard, item, words)),
+            (Place::Several, Run::Spread(_, over, merge)) => {
+                if over == Over::Keys {
+                    self.add_by_keys(item, words, router);
+                } else {
+                    for shard in 0..router.shards() as u16 {
+                        let part = self.add_whole(shard, item, words);
+                        self.flight.members.push(part);
+                    }
+                }
+                if merge != Merge::ByKey {
+                    dedup(&mut self.flight.members, first);
+                }
+                Slot::Merged(merge, first as u32..self.flight.members.len() as u32)
+            }
+            _ => unreachable!("only a spread command has several places"),
+        };
+        self.flight.order.push(slot);
+    }
+}
+
+/// Moves one word into an envelope: copied, or with its buffer.
+fn push(envelope: &mut Envelope, args: &mut crate::resp::Args<'_>, at: usize) {
+    match args.take_large(at) {
+        Some(large) => envelope.push_large(large),
+        None => envelope.push_word(&args[at]),
+    }
+}
+
+/// Leaves each member from `first` on in the list once.
+fn dedup(members: &mut Vec<u16>, first: usize) {
+    let mut at = first;
+    while at < members.len() {
+        if members[first..at].contains(&members[at]) {
+            members.swap_remove(at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
+impl Shard {
+    /// Posts the gathered batch. The caller has made sure of the credits.
+    pub(super) fn post_batch(&mut self, conn: ConnId) {
+        let mut flight = self.flights.pop().unwrap_or_default();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut words = Words { text, spans: &self.batch.spans, large };
+        let mut parts = Parts {
+            port: &mut self.port,
+            flight: &mut flight,
+            open: (0..self.router.shards()).map(|_| None).collect(),
+            shards: Vec::with_capacity(self.router.shards()),
+        };
+        for (item, place) in self.batch.items.iter().zip(&self.batch.places) {
+            parts.add(item, *place, &mut words, self.router);
+        }
+        let Parts { mut open, shards, .. } = parts;
+        connection.input.consume();
+        connection.session.commands += self.batch.items.len() as u64;
+        connection.session.active_ms = self.now.monotonic_ms();
+        connection.session.last_command = self.batch.items.last().map(|item| item.entry.index);
+        let mut envelopes: Vec<_> =
+            shards.iter().map(|shard| open[usize::from(*shard)].take().expect("opened")).collect();
+        if self.batch.is_local {
+            // Only without the rule that forbids it: an earlier flight is out. The replies wait
+            // for it, the run does not.
+            let part = envelopes.pop().expect("a local batch has one part");
+            return self.run_ahead(conn, flight, part);
+        }
+        self.launch(conn, flight, envelopes);
+    }
+
+    /// Sends a request to all shards; their replies are merged into the reply.
+    pub(super) fn post_ask(&mut self, conn: ConnId, request: &Request, merge: Merge) {
+        let mut flight = self.flights.pop().unwrap_or_default();
+        let shards = self.router.shards();
+        let mut envelopes = Vec::with_capacity(shards);
+        for shard in 0..shards {
+            let mut envelope = self.port.envelope(shard);
+            envelope.part = shard as u16;
+            envelope.work = Work::Ask(request.clone());
+            flight.members.push(shard as u16);
+            envelopes.push(envelope);
+        }
+        flight.order.push(Slot::Merged(merge, 0..shards as u32));
+        self.launch(conn, flight, envelopes);
+    }
+
+    fn launch(&mut self, conn: ConnId, flight: Box<Flight>, mut parts: Vec<Box<Envelope>>) {
+        self.enlist(conn, flight, &mut parts);
+        self.board.counters.envelopes_posted.add(parts.len() as u64);
+        self.port.post(parts.into_iter());
+    }
+
+    /// Runs a part of one's own at once, although an earlier flight is out.
+    #[cold]
+    fn run_ahead(&mut self, conn: ConnId, flight: Box<Flight>, mut part: Box<Envelope>) {
+        assert!(!self.port.mesh().rules().one_in_flight, "one batch is in flight");
+        self.enlist(conn, flight, std::slice::from_mut(&mut part));
+        self.run_commands(&mut part);
+        self.land(part);
+    }
+
+    /// The connection has one more flight, with these parts.
+    fn enlist(&mut self, conn: ConnId, mut flight: Box<Flight>, parts: &mut [Box<Envelope>]) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        flight.launch(parts.len());
+        flight.number = connection.flight_number;
+        connection.flight_number = connection.flight_number.wrapping_add(1);
+        for part in parts {
+            part.flight = flight.number;
+            part.connection = conn;
+            part.generation = connection.generation;
+            part.db = connection.session.db;
+            part.protocol = connection.session.protocol;
+        }
+        connection.flights.push(flight);
+    }
+
+    /// No credit: the connection waits for replies, in its order.
+    pub(super) fn stall(&mut self, conn: ConnId) {
+        self.board.counters.stalled_on_credits.add(1);
+        self.stalled.push_back(conn);
+    }
+
+    /// Replies of other shards have freed credits: stalled connections get their turn.
+    pub(super) fn unstall(&mut self) {
+        while !self.stalled.is_empty() && self.port.has_all_credits() {
+            let Some(conn) = self.stalled.pop_front() else { break };
+            self.make_ready(conn);
+            // One per free credit would be exact; those that find none stall again, in order.
+            if self.ready.len() > 64 {
+                break;
+            }
+        }
+    }
+
+    /// An answered part is back.
+    pub(super) fn land(&mut self, envelope: Box<Envelope>) {
+        let conn = envelope.connection;
+        let Some(connection) = self.connections.get_same(conn, envelope.generation) else {
+            self.port.recycle(envelope);
+            return;
+        };
+        if connection.is_closing {
+            self.port.recycle(envelope);
+            return;
+        }
+        let number = envelope.flight;
+        let mut flights = connection.flights.iter_mut();
+        let flight = flights.find(|flight| flight.number == number);
+        flight.expect("an answer belongs to a flight").land(envelope);
+        while connection.flights.first().is_some_and(|flight| flight.has_landed()) {
+            let mut flight = connection.flights.remove(0);
+            let (protocol, rng) = (connection.session.protocol, &mut self.rng);
+            flight.merge(protocol, &mut connection.outbox.output, |below| rng.below(below));
+            for envelope in flight.drain() {
+                self.port.recycle(envelope);
+            }
+            if self.flights.len() < FLIGHTS_POOLED_MAX {
+                self.flights.push(flight);
+            }
+        }
+        if !connection.flights.is_empty() && self.port.mesh().rules().one_in_flight {
+            return;
+        }
+        self.make_dirty(conn);
+        self.check_output(conn);
+        self.make_ready(conn);
+    }
+}

@@ -1,0 +1,183 @@
+//! The spine: from the bytes of a connection to its replies, or to the shards that have the keys.
+//! Hot.
+
+use super::Shard;
+use super::drain::{Settled, note_failure};
+use super::gather::{Gathered, Gatherer};
+use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD};
+use crate::client::Serving;
+use crate::exec::{BATCH_COMMANDS_MAX, Entry, Item, Run, Runner, SessionContext, Words};
+use crate::io::ConnId;
+use crate::resp::{Error, ProtocolError, Reply};
+
+impl Shard {
+    /// Runs what is at the head of the connection's input, batch by batch.
+    pub(super) fn serve(&mut self, conn: ConnId) {
+        for _ in 0..BATCHES_PER_TURN_MAX {
+            self.port.mesh().point();
+            let one_in_flight = self.port.mesh().rules().one_in_flight;
+            let gatherer = self.gatherer();
+            let Some(connection) = self.connections.get_mut(conn) else { return };
+            if connection.serving(one_in_flight) != Serving::Open {
+                return;
+            }
+            if !self.port.has_all_credits() {
+                return self.stall(conn);
+            }
+            connection.is_starved = false;
+            match gatherer.gather(connection, &mut self.batch) {
+                Gathered::Nothing => return self.settle_input(conn),
+                Gathered::Keys if self.batch.is_local && connection.flights.is_empty() => {
+                    self.run_here(conn);
+                }
+                Gathered::Keys => self.post_batch(conn),
+                Gathered::Session(item) => self.run_session(conn, item),
+                Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
+                Gathered::Malformed(error) => return self.reject_bytes(conn, error),
+            }
+            self.check_output(conn);
+        }
+        self.make_ready(conn);
+    }
+
+    fn gatherer(&self) -> Gatherer {
+        Gatherer {
+            table: self.process.commands,
+            router: self.router,
+            home: self.me as u16,
+            facts: self.facts,
+            bulk_len_max: self.config.proto_max_bulk_len,
+            commands_max: self.port.mesh().batch_commands_max(BATCH_COMMANDS_MAX),
+        }
+    }
+
+    /// Runs the batch on this shard's own slice.
+    fn run_here(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut words = Words { text, spans: &self.batch.spans, large };
+        let mut runner = Runner {
+            slice: &mut self.slice,
+            db: connection.session.db,
+            now_ms: self.now.unix_ms(),
+            protocol: connection.session.protocol,
+            string_bytes_max: self.config.proto_max_bulk_len,
+            is_part: false,
+            effects: Default::default(),
+        };
+        let started_ns = self.process.clock.monotonic_ns();
+        let board = &self.board;
+        runner.run(
+            &self.batch.items,
+            &mut words,
+            &mut connection.outbox.output,
+            |at, failed, _| {
+                if let Some(error) = failed {
+                    note_failure(board, self.batch.items[at].entry, error);
+                }
+            },
+        );
+        let db = runner.db;
+        let settled = Settled { effects: runner.effects, started_ns, db };
+        connection.input.consume();
+        connection.session.commands += self.batch.items.len() as u64;
+        connection.session.active_ms = self.now.monotonic_ms();
+        connection.session.last_command = self.batch.items.last().map(|item| item.entry.index);
+        let items = std::mem::take(&mut self.batch.items);
+        self.settle(settled, &items);
+        self.batch.items = items;
+        self.make_dirty(conn);
+    }
+
+    /// Runs a command on the session; it may leave a request for the shard.
+    fn run_session(&mut self, conn: ConnId, item: Item) {
+        let started_ns = self.process.clock.monotonic_ns();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut words = Words { text, spans: &self.batch.spans, large };
+        let mut args = words.args(&item);
+        let output = &mut connection.outbox.output;
+        let before = output.mark();
+        let mut context = SessionContext {
+            reply: Reply::new(output, connection.session.protocol),
+            session: &mut connection.session,
+            process: &self.process,
+            entry: item.entry,
+            now_us: self.now.unix_us,
+            shard: self.me,
+            request: None,
+        };
+        let result = match item.entry.command.run {
+            Run::Session(run) => run(&mut context, &mut args),
+            _ => Err(Error::wrong_arity(&item.entry.name)),
+        };
+        let request = context.request.take();
+        if let Err(error) = &result {
+            output.truncate(before);
+            Reply::new(output, connection.session.protocol).error(error);
+            note_failure(&self.board, item.entry, error);
+        }
+        connection.input.consume();
+        connection.session.commands += 1;
+        connection.session.active_ms = self.now.monotonic_ms();
+        connection.session.last_command = Some(item.entry.index);
+        let ns = self.process.clock.monotonic_ns() - started_ns;
+        let counters = &self.board.commands[usize::from(item.entry.index)];
+        counters.calls.add(1);
+        counters.ns.add(ns);
+        self.board.counters.commands_processed.add(1);
+        self.make_dirty(conn);
+        if let (Some(request), Ok(())) = (request, result) {
+            self.ask(conn, request);
+        }
+    }
+
+    /// Replies with the error of a gate.
+    fn refuse(&mut self, conn: ConnId, entry: Option<&'static Entry>, error: &Error) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let protocol = connection.session.protocol;
+        Reply::new(&mut connection.outbox.output, protocol).error(error);
+        connection.input.consume();
+        if let Some(entry) = entry {
+            self.board.commands[usize::from(entry.index)].rejected.add(1);
+        }
+        self.board.error_reply(error.bytes());
+        self.make_dirty(conn);
+    }
+
+    /// The bytes are no command: says so, and ends the connection once that has left.
+    fn reject_bytes(&mut self, conn: ConnId, error: ProtocolError) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let protocol = connection.session.protocol;
+        Reply::new(&mut connection.outbox.output, protocol).error_bytes(&error.text());
+        connection.session.close_after_reply = true;
+        let text = String::from_utf8_lossy(&error.text()).into_owned();
+        let address = connection.session.address.clone();
+        self.log_closed(&address, &text);
+        self.make_dirty(conn);
+    }
+
+    /// Too much output waits: the connection ends where `client-output-buffer-limit` says so, else
+    /// it is served again when it has read.
+    pub(super) fn check_output(&mut self, conn: ConnId) {
+        self.count_bytes(conn);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let bytes = connection.outbox.pending_bytes();
+        if bytes <= OUTPUT_BYTES_EACH {
+            connection.output_over_ms = None;
+            return;
+        }
+        let limit = self.config.client_output_buffer_limit.normal;
+        let now_ms = self.now.monotonic_ms();
+        let is_over = |max: u64| max > 0 && bytes as u64 > max;
+        let is_soft = is_over(limit.soft_bytes);
+        let since_ms = is_soft.then(|| connection.output_over_ms.unwrap_or(now_ms));
+        connection.output_over_ms = since_ms;
+        let is_long = since_ms.is_some_and(|since| now_ms - since > limit.soft_seconds * 1_000);
+        connection.is_output_full |= self.buffered_bytes > OUTPUT_BYTES_SHARD;
+        if is_over(limit.hard_bytes) || is_long {
+            self.board.counters.output_limit_disconnections.add(1);
+            self.close_for(conn, "its output buffer passed client-output-buffer-limit");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The turn: everything that can wake a shard, in the order in which it is dealt with. Hot.
+
+use super::limits::{IDLE_POLLS_MAX, SERVE_NS_MAX};
+use super::{Now, Shard};
+use crate::exec::Shutdown;
+use crate::io::{Completion, ConnId, Wait};
+use std::io;
+
+/// What a turn found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// There was something to do.
+    Busy,
+    /// Nothing was there.
+    Idle,
+    /// The process stops; the shard has let go of its connections.
+    Stopped,
+}
+
+impl Shard {
+    /// Turns until the process stops.
+    pub fn run(&mut self) -> io::Result<()> {
+        loop {
+            match self.turn() {
+                Ok(Turn::Stopped) => return Ok(()),
+                Ok(_) => {}
+                Err(error) => {
+                    self.process.stop(Shutdown::Failure);
+                    self.port.mesh().ring_all();
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// One turn.
+    pub fn turn(&mut self) -> io::Result<Turn> {
+        let wait = self.wait_plan();
+        self.driver.wait(wait)?;
+        if matches!(wait, Wait::AtMost(_)) {
+            self.port.unpark();
+            self.board.counters.parks.add(1);
+        }
+        self.read_clock();
+        if self.process.is_stopping() {
+            self.stop();
+            return Ok(Turn::Stopped);
+        }
+        self.refresh_settings();
+        let mut found = self.reap();
+        if self.port.mesh().rules().drain_first {
+            found |= self.drain_inbox();
+            found |= self.serve_ready();
+        } else {
+            found |= self.serve_ready();
+            found |= self.drain_inbox();
+        }
+        self.board.counters.doorbells_rung.add(self.port.ring());
+        found |= self.flush();
+        self.tick();
+        self.finish(found);
+        Ok(if found { Turn::Busy } else { Turn::Idle })
+    }
+
+    /// How the next wait is to be: not at all while there is something to do, shortly while
+    /// replies of other shards are due, else parked until the next tick.
+    fn wait_plan(&mut self) -> Wait {
+        let pending = !self.ready.is_empty() || self.port.depth() > 0;
+        let expecting = self.port.under_way() > 0 && self.idle_turns < IDLE_POLLS_MAX;
+        if pending || expecting || !self.port.park() {
+            return Wait::Poll;
+        }
+        let now_ns = self.process.clock.monotonic_ns();
+        Wait::AtMost(self.cron.next_ns().saturating_sub(now_ns))
+    }
+
+    fn read_clock(&mut self) {
+        let clock = &self.process.clock;
+        self.now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
+        self.slice.set_now(self.now.unix_ms());
+    }
+
+    /// Takes what the kernel has done: the closed set of things that can happen to a socket.
+    fn reap(&mut self) -> bool {
+        let mut found = false;
+        while let Some(completion) = self.driver.next() {
+            found = true;
+            match completion {
+                Completion::Received { conn, buffer, len } => {
+                    self.received(conn, buffer, len);
+                }
+                Completion::Sent(conn, chunk, result) => self.sent(conn, chunk, result),
+                Completion::Hangup(conn, error) => self.hung_up(conn, error),
+                Completion::Closed(conn) => self.closed(conn),
+                Completion::Accepted(_, socket) => self.accepted(socket),
+                Completion::AcceptFailed(_, error) => self.accept_failed(&error),
+                Completion::Rung => {}
+            }
+        }
+        found
+    }
+
+    /// Serves the connections that were ready when it began, and no longer than its time.
+    fn serve_ready(&mut self) -> bool {
+        let found = !self.ready.is_empty();
+        for _ in 0..self.ready.len() {
+            let Some(conn) = self.ready.pop_front() else { break };
+            if let Some(connection) = self.connections.get_mut(conn) {
+                connection.is_queued = false;
+                self.serve(conn);
+            }
+            let spent_ns = self.process.clock.monotonic_ns() - self.now.monotonic_ns;
+            if spent_ns > SERVE_NS_MAX {
+                break;
+            }
+        }
+        found
+    }
+
+    /// Puts the connection in the list of those to serve.
+    pub(super) fn make_ready(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(conn)
+            && !connection.is_queued
+        {
+            connection.is_queued = true;
+            self.ready.push_back(conn);
+        }
+    }
+
+    /// Puts the connection in the list of those to flush.
+    pub(super) fn make_dirty(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(conn)
+            && !connection.is_dirty
+        {
+            connection.is_dirty = true;
+            self.dirty.push(conn);
+        }
+    }
+
+    fn finish(&mut self, found: bool) {
+        self.idle_turns = if found { 0 } else { self.idle_turns.saturating_add(1) };
+        if found {
+            let ns = self.process.clock.monotonic_ns() - self.now.monotonic_ns;
+            self.board.counters.turns.add(1);
+            self.board.turn_ns.see(ns, self.process.boards.generation());
+        }
+    }
+}

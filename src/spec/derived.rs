@@ -1,0 +1,218 @@
+//! What follows from a card: the names that COMMAND shows, categories, the range of keys.
+
+use super::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+
+/// Flags with their names, in the order of COMMAND INFO.
+const FLAG_NAMES: [(Flag, &str); 20] = [
+    (Flag::WRITE, "write"),
+    (Flag::READONLY, "readonly"),
+    (Flag::DENYOOM, "denyoom"),
+    (Flag::ADMIN, "admin"),
+    (Flag::PUBSUB, "pubsub"),
+    (Flag::NOSCRIPT, "noscript"),
+    (Flag::BLOCKING, "blocking"),
+    (Flag::LOADING, "loading"),
+    (Flag::STALE, "stale"),
+    (Flag::SKIP_MONITOR, "skip_monitor"),
+    (Flag::SKIP_COMMANDLOG, "skip_commandlog"),
+    (Flag::ASKING, "asking"),
+    (Flag::FAST, "fast"),
+    (Flag::NO_AUTH, "no_auth"),
+    (Flag::MAY_REPLICATE, "may_replicate"),
+    (Flag::NO_MANDATORY_KEYS, "no_mandatory_keys"),
+    (Flag::NO_ASYNC_LOADING, "no_async_loading"),
+    (Flag::NO_MULTI, "no_multi"),
+    (Flag::ALLOW_BUSY, "allow_busy"),
+    (Flag::MOVABLEKEYS, "movablekeys"),
+];
+
+/// All ACL categories, in the order of COMMAND INFO.
+pub const CATEGORY_NAMES: [&str; 21] = [
+    "keyspace",
+    "read",
+    "write",
+    "set",
+    "sortedset",
+    "list",
+    "hash",
+    "string",
+    "bitmap",
+    "hyperloglog",
+    "geo",
+    "stream",
+    "pubsub",
+    "admin",
+    "fast",
+    "slow",
+    "blocking",
+    "dangerous",
+    "connection",
+    "transaction",
+    "scripting",
+];
+
+impl Flag {
+    /// The names of the flags in the set.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        FLAG_NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
+    }
+}
+
+impl Group {
+    /// The name in COMMAND DOCS.
+    pub fn name(self) -> &'static str {
+        match self {
+            Group::String => "string",
+            Group::Generic => "generic",
+            Group::Connection => "connection",
+            Group::Server => "server",
+        }
+    }
+}
+
+impl Category {
+    /// The name, without `@`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Category::Keyspace => "keyspace",
+            Category::String => "string",
+            Category::Connection => "connection",
+            Category::Dangerous => "dangerous",
+        }
+    }
+}
+
+/// The first and the last word that are keys, and the distance of two keys.
+///
+/// A negative `last` is counted from the end. All zeros: there is no such range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WordRange {
+    /// Word of the first key.
+    pub first: i64,
+    /// Word of the last key.
+    pub last: i64,
+    /// Words from key to key.
+    pub step: i64,
+}
+
+impl Card {
+    /// Whether the command is in a category, named in lower case and without `@`.
+    pub fn is_in(&self, category: &str) -> bool {
+        let implied = match category {
+            "read" => self.flags.has(Flag::READONLY),
+            "write" => self.flags.has(Flag::WRITE),
+            "pubsub" => self.flags.has(Flag::PUBSUB),
+            "blocking" => self.flags.has(Flag::BLOCKING),
+            "admin" | "dangerous" => self.flags.has(Flag::ADMIN),
+            "fast" => self.flags.has(Flag::FAST),
+            "slow" => !self.flags.has(Flag::FAST),
+            _ => false,
+        };
+        implied || self.categories.iter().any(|named| named.name() == category)
+    }
+
+    /// The categories that the command is in, without `@`.
+    pub fn category_names(&self) -> impl Iterator<Item = &'static str> {
+        CATEGORY_NAMES.into_iter().filter(|name| self.is_in(name))
+    }
+
+    /// The one range that old clients know: the key specs joined as far as they adjoin.
+    pub fn word_range(&self) -> WordRange {
+        if let [only] = self.keys {
+            let (first, last, step) = only.words();
+            return WordRange { first, last, step };
+        }
+        let mut range = WordRange::default();
+        for (first, last, step) in self.keys.iter().map(KeySpec::words) {
+            let adjoins = range.first == 0 || range.last == first - 1;
+            if step == 1 && adjoins {
+                let first = if range.first == 0 { first } else { range.first };
+                range = WordRange { first, last, step };
+            }
+        }
+        range
+    }
+
+    /// The words that are keys in a command of `argc` words, each with its spec; none when the
+    /// words do not fit the specs.
+    pub fn key_words(&self, argc: usize) -> Option<Vec<(usize, &'static KeySpec)>> {
+        let mut words = Vec::new();
+        for spec in self.keys {
+            let (first, last, step) = spec.words();
+            let last = if last < 0 { argc as i64 + last } else { last };
+            if last < first || last >= argc as i64 {
+                return None;
+            }
+            words.extend((first..=last).step_by(step as usize).map(|at| (at as usize, spec)));
+        }
+        Some(words)
+    }
+}
+
+impl KeySpec {
+    /// First and last word and step; a negative last word is counted from the end.
+    fn words(&self) -> (i64, i64, i64) {
+        let Begin::Index(first) = self.begin;
+        let Find::Range { last, step } = self.find;
+        assert!(first > 0 && step > 0, "word 0 is the command's name, and keys do not coincide");
+        let (first, last) = (i64::from(first), i64::from(last));
+        (first, if last < 0 { last } else { first + last }, i64::from(step))
+    }
+
+    /// The words of COMMAND INFO for what the command does to the keys.
+    pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
+        self.flags.split_ascii_whitespace()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn card(flags: Flag, keys: &'static [KeySpec]) -> Card {
+        Card {
+            name: "test",
+            summary: "",
+            since: "1.0.0",
+            group: Group::Generic,
+            complexity: "",
+            arity: -1,
+            flags,
+            categories: &[Category::Keyspace],
+            tips: &[],
+            keys,
+        }
+    }
+
+    #[test]
+    fn flags_and_categories_have_names() {
+        let card = card(Flag::WRITE.and(Flag::FAST).and(Flag::ADMIN), &[]);
+        assert_eq!(card.flags.names().collect::<Vec<_>>(), ["write", "admin", "fast"]);
+        let names: Vec<_> = card.category_names().collect();
+        assert_eq!(names, ["keyspace", "write", "admin", "fast", "dangerous"]);
+        assert!(!card.is_in("slow") && !card.is_in("nothing"));
+        assert_eq!(FLAG_NAMES.iter().fold(0, |all, (flag, _)| all | flag.0), (1 << 20) - 1);
+    }
+
+    #[test]
+    fn specs_that_adjoin_make_one_range() {
+        const SECOND: KeySpec = KeySpec { begin: Begin::Index(2), ..KeySpec::first("OW update") };
+        const THIRD: KeySpec = KeySpec { begin: Begin::Index(4), ..SECOND };
+        static TWO: [KeySpec; 2] = [KeySpec::first("RO access"), SECOND];
+        static GAP: [KeySpec; 2] = [KeySpec::first("RO access"), THIRD];
+        static PAIRS: [KeySpec; 1] = [KeySpec::all("OW update", 2)];
+        let range = |keys| card(Flag::WRITE, keys).word_range();
+        assert_eq!(range(&[]), WordRange::default());
+        assert_eq!(range(&TWO), WordRange { first: 1, last: 2, step: 1 });
+        assert_eq!(range(&GAP), WordRange { first: 1, last: 1, step: 1 });
+        assert_eq!(range(&PAIRS), WordRange { first: 1, last: -1, step: 2 });
+        let words = |keys, argc| {
+            let card = card(Flag::WRITE, keys);
+            Some(card.key_words(argc)?.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
+        };
+        assert_eq!(words(&TWO, 3), Some(vec![1, 2]));
+        assert_eq!(words(&TWO, 2), None);
+        assert_eq!(words(&PAIRS, 5), Some(vec![1, 3]));
+        assert_eq!(words(&PAIRS, 1), None);
+    }
+}

@@ -1,0 +1,293 @@
+//! Threads that run one at a time: only the holder of the baton runs, and at every point a seeded
+//! choice says who holds it next. So a run over several threads repeats for its seed.
+//!
+//! A thread is sometimes frozen for long, as if the kernel had preempted it: many faults of order
+//! show only when one thread does much while another stands still between two of its steps.
+
+use annulet::base::rng::Rng;
+use annulet::io::simulated::SimulatedDriver;
+use annulet::io::{
+    BufferId, Chunk, Completion, ConnId, Driver, ListenerId, Ring, Socket, Statistics, Wait,
+};
+use annulet::mesh::Preempt;
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+thread_local! {
+    /// The number of this thread among those that share a baton.
+    static ACTOR: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+/// One in so many looks of a sleeping thread is granted.
+const SLEEPER_ONCE_IN: u64 = 4;
+/// How often threads change; drawn once per seed.
+struct Habits {
+    /// A thread keeps the baton but once in so many points.
+    pass_once_in: u64,
+    /// A thread that passes is frozen once in so many times.
+    freeze_once_in: u64,
+    /// The most steps that a frozen thread stands still.
+    freeze_steps_max: u64,
+    /// Batches are cut to a random length once in so many times.
+    cut_once_in: u64,
+}
+
+struct State {
+    holder: usize,
+    rng: Rng,
+    habits: Habits,
+    step: u64,
+    frozen_until: Vec<u64>,
+    asleep: Vec<bool>,
+    left: Vec<bool>,
+    aborted: bool,
+    over: bool,
+}
+
+/// Says who runs.
+pub struct Baton {
+    state: Mutex<State>,
+    turns: Vec<Condvar>,
+}
+
+/// Carried by the unwinding of threads that end because another one has failed.
+struct Aborted;
+
+impl Baton {
+    /// A baton among so many threads; the last one is the caller's and holds it.
+    pub fn new(threads: usize, seed: u64) -> Arc<Baton> {
+        let mut rng = Rng::new(seed ^ 0xba70);
+        let habits = Habits {
+            pass_once_in: [1, 2, 4, 8][rng.below(4) as usize],
+            freeze_once_in: [8, 30, 100, 1_000_000][rng.below(4) as usize],
+            freeze_steps_max: [50, 300, 1_500][rng.below(3) as usize],
+            cut_once_in: [1, 2, 20][rng.below(3) as usize],
+        };
+        let state = State {
+            holder: threads - 1,
+            rng,
+            habits,
+            step: 0,
+            frozen_until: vec![0; threads],
+            asleep: vec![false; threads],
+            left: vec![false; threads],
+            aborted: false,
+            over: false,
+        };
+        let turns = (0..threads).map(|_| Condvar::new()).collect();
+        Arc::new(Baton { state: Mutex::new(state), turns })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The calling thread is number `me`; returns when it is first given the baton.
+    pub fn join(&self, me: usize) -> Membership<'_> {
+        ACTOR.set(Some(me));
+        let membership = Membership { baton: self, me };
+        self.wait_for(me, self.lock());
+        membership
+    }
+
+    /// Lets somebody else run, perhaps.
+    pub fn pass(&self) {
+        self.pass_as(false, false);
+    }
+
+    fn pass_as(&self, asleep: bool, may_freeze: bool) {
+        let Some(me) = ACTOR.get() else { return };
+        let mut state = self.lock();
+        assert!(state.holder == me || state.aborted, "only the holder of the baton runs");
+        state.step += 1;
+        state.asleep[me] = asleep;
+        let passes = state.habits.pass_once_in;
+        if !asleep && state.rng.below(passes) != 0 {
+            return;
+        }
+        let freezes = state.habits.freeze_once_in;
+        if may_freeze && state.rng.below(freezes) == 0 {
+            let steps = state.habits.freeze_steps_max;
+            state.frozen_until[me] = state.step + state.rng.below(steps);
+        }
+        self.hand_on(me, state);
+    }
+
+    /// Chooses the next holder, and waits until it is this thread's turn again.
+    fn hand_on(&self, me: usize, mut state: MutexGuard<'_, State>) {
+        state.choose();
+        if state.holder != me {
+            self.turns[state.holder].notify_one();
+        }
+        self.wait_for(me, state);
+    }
+
+    fn wait_for(&self, me: usize, mut state: MutexGuard<'_, State>) {
+        while state.holder != me && !state.aborted {
+            state = self.turns[me].wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        let aborted = state.aborted;
+        drop(state);
+        if aborted && !std::thread::panicking() {
+            std::panic::resume_unwind(Box::new(Aborted));
+        }
+    }
+
+    /// The threads are to end when they next look.
+    pub fn finish(&self) {
+        self.lock().over = true;
+    }
+
+    /// Whether the threads are to end.
+    pub fn is_over(&self) -> bool {
+        self.lock().over
+    }
+
+    /// Steps so far.
+    pub fn steps(&self) -> u64 {
+        self.lock().step
+    }
+
+    /// A number below `bound`, from the baton's own stream.
+    pub fn draw(&self, bound: u64) -> u64 {
+        self.lock().rng.below(bound)
+    }
+}
+
+impl State {
+    fn choose(&mut self) {
+        let here: Vec<usize> = (0..self.left.len()).filter(|at| !self.left[*at]).collect();
+        if here.is_empty() {
+            return;
+        }
+        let step = self.step;
+        let free = here.iter().copied().filter(|at| self.frozen_until[*at] <= step);
+        let mut free: Vec<usize> = free.collect();
+        if free.is_empty() {
+            free = here;
+        }
+        for _ in 0..8 {
+            let pick = free[self.rng.below(free.len() as u64) as usize];
+            self.holder = pick;
+            if !self.asleep[pick] || self.rng.below(SLEEPER_ONCE_IN) == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// A thread's part in the baton; dropping it leaves the others to go on, or, in a panic, to end.
+pub struct Membership<'a> {
+    baton: &'a Baton,
+    me: usize,
+}
+
+impl Drop for Membership<'_> {
+    fn drop(&mut self) {
+        ACTOR.set(None);
+        let mut state = self.baton.lock();
+        state.left[self.me] = true;
+        state.aborted |= std::thread::panicking();
+        state.choose();
+        for turn in &self.baton.turns {
+            turn.notify_all();
+        }
+    }
+}
+
+impl Preempt for Baton {
+    fn point(&self) {
+        self.pass_as(false, true);
+    }
+
+    fn batch_commands_max(&self, most: usize) -> usize {
+        let mut state = self.lock();
+        let cuts = state.habits.cut_once_in;
+        if state.rng.below(cuts) == 0 { 1 + state.rng.below(3) as usize } else { most }
+    }
+}
+
+/// A driver whose waits do block, until something has happened: so that a shard is parked as long
+/// as it would be, and a doorbell that is not rung is found out.
+pub struct Blocking {
+    inner: SimulatedDriver,
+    baton: Arc<Baton>,
+    done: VecDeque<Completion>,
+}
+
+impl Blocking {
+    /// Makes the waits of a driver block.
+    pub fn new(inner: SimulatedDriver, baton: Arc<Baton>) -> Blocking {
+        Blocking { inner, baton, done: VecDeque::new() }
+    }
+}
+
+impl Driver for Blocking {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn listen(&mut self, listener: ListenerId, socket: Socket) -> io::Result<()> {
+        self.inner.listen(listener, socket)
+    }
+
+    fn unlisten(&mut self, listener: ListenerId) {
+        self.inner.unlisten(listener);
+    }
+
+    fn open(&mut self, conn: ConnId, socket: Socket) -> io::Result<()> {
+        self.inner.open(conn, socket)
+    }
+
+    fn receive(&mut self, conn: ConnId, on: bool) {
+        self.inner.receive(conn, on);
+    }
+
+    fn send(&mut self, conn: ConnId, chunk: Chunk) {
+        self.inner.send(conn, chunk);
+    }
+
+    fn close(&mut self, conn: ConnId) {
+        self.inner.close(conn);
+    }
+
+    fn wait(&mut self, wait: Wait) -> io::Result<()> {
+        self.baton.pass();
+        self.inner.wait(wait)?;
+        while wait != Wait::Poll && !self.baton.is_over() {
+            self.done.extend(self.inner.next());
+            if !self.done.is_empty() {
+                break;
+            }
+            self.baton.pass_as(true, false);
+            self.inner.wait(wait)?;
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Completion> {
+        self.done.pop_front().or_else(|| self.inner.next())
+    }
+
+    fn bytes(&self, buffer: BufferId, len: u32) -> &[u8] {
+        self.inner.bytes(buffer, len)
+    }
+
+    fn release(&mut self, buffer: BufferId) {
+        self.inner.release(buffer);
+    }
+
+    fn doorbell(&self) -> Arc<dyn Ring> {
+        self.inner.doorbell()
+    }
+
+    fn set_keepalive(&mut self, seconds: u32) {
+        self.inner.set_keepalive(seconds);
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.inner.statistics()
+    }
+}

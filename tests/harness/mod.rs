@@ -1,0 +1,358 @@
+//! An in-process server of N shards: everything is real but the kernel and the clock.
+//!
+//! [`Server`] steps the turns of all shards in one thread, in seeded random order, for tests at
+//! the command boundary. [`linear`] runs each shard on a thread of its own under a baton, so that
+//! shards interleave inside their turns, and checks the history that clients saw.
+#![allow(dead_code)]
+
+pub mod baton;
+pub mod history;
+pub mod linear;
+pub mod observed;
+pub mod workload;
+
+use annulet::base::clock::{Clock, ManualClock};
+use annulet::base::rng::Rng;
+use annulet::base::slot::slot_of;
+use annulet::commands;
+use annulet::config::{Config, ConfigCell};
+use annulet::control::ProcessMemory;
+use annulet::exec::{CommandTable, Process, ProcessParts};
+use annulet::gate::Router;
+use annulet::io::simulated::{self, Network, SimulatedDriver};
+use annulet::io::{Driver, Options};
+use annulet::mesh::{Mesh, Preempt, Rules};
+use annulet::observe::{Boards, Level, Log};
+use annulet::resp::Value;
+use annulet::server::{Seeds, build_shard};
+use annulet::shard::{Shard, Turn};
+use std::sync::{Arc, OnceLock};
+
+/// The port that shard 0 listens on.
+pub const PORT: u32 = 6379;
+/// Unix milliseconds at which every simulation starts.
+pub const START_MS: u64 = 1_800_000_000_000;
+/// Turns without coming to rest after which a test gives up.
+const TURNS_MAX: usize = 2_000_000;
+
+/// The server's own commands.
+pub fn plain_table() -> &'static CommandTable {
+    static TABLE: OnceLock<CommandTable> = OnceLock::new();
+    TABLE.get_or_init(|| CommandTable::new(commands::FAMILIES))
+}
+
+/// What a simulated process is made of, before its shards.
+pub struct World {
+    /// The number that everything random follows from.
+    pub seed: u64,
+    /// The network of its drivers and clients.
+    pub network: Network,
+    /// Its clock.
+    pub clock: Arc<ManualClock>,
+    /// The process.
+    pub process: Arc<Process>,
+    /// Its mesh.
+    pub mesh: Arc<Mesh>,
+    options: Options,
+}
+
+/// How a world differs from the usual one.
+pub struct Setup {
+    /// How many shards.
+    pub shards: usize,
+    /// What everything random follows from.
+    pub seed: u64,
+    /// The mesh's rules.
+    pub rules: Rules,
+    /// Who is told of points where another shard may run.
+    pub preempt: Option<Arc<dyn Preempt>>,
+    /// The commands.
+    pub commands: &'static CommandTable,
+    /// The settings.
+    pub config: Config,
+}
+
+impl Setup {
+    /// The usual world.
+    pub fn new(shards: usize, seed: u64) -> Setup {
+        let mut config = Config::default();
+        (config.protected_mode, config.shards, config.port) = (false, shards as u32, 0);
+        let (rules, commands) = (Rules::default(), plain_table());
+        Setup { shards, seed, rules, preempt: None, commands, config }
+    }
+}
+
+impl World {
+    /// A process without shards yet.
+    pub fn new(setup: Setup) -> World {
+        let Setup { shards, seed, rules, preempt, commands, config } = setup;
+        let clock = ManualClock::new(START_MS);
+        let time = Clock::Manual(Arc::clone(&clock));
+        let databases = config.databases as usize;
+        let process = Arc::new(Process::new(ProcessParts {
+            boards: Boards::new(shards, databases, commands.len()),
+            config: ConfigCell::new(config),
+            commands,
+            log: Log::new(None, Level::Nothing, time.clone()),
+            clock: time,
+            run_id: "0".repeat(40),
+            paths: Default::default(),
+            memory: ProcessMemory::open().expect("there is a /proc"),
+        }));
+        // Small and few receive buffers in every other seed: input comes in more pieces.
+        let options = match seed % 2 {
+            0 => Options::default(),
+            _ => Options { buffers: 16, buffer_bytes: 512, ..Options::default() },
+        };
+        let (network, mesh) = (Network::new(seed), Mesh::new(shards, rules, preempt));
+        World { seed, network, clock, process, mesh, options }
+    }
+
+    /// A driver for the next shard; that of shard 0 listens.
+    pub fn driver(&self, me: usize) -> SimulatedDriver {
+        let time = Clock::Manual(Arc::clone(&self.clock));
+        let mut driver = self.network.driver(time, &self.options);
+        if me == 0 {
+            driver.listen(0, self.network.bind(PORT)).expect("a simulated port can be had");
+        }
+        driver
+    }
+
+    /// A shard on the calling thread.
+    pub fn shard(&self, me: usize, driver: Box<dyn Driver>) -> Shard {
+        let seeds = Seeds { random: self.seed, hash: [self.seed, !self.seed] };
+        build_shard(me, &self.process, &self.mesh, driver, seeds)
+    }
+
+    /// A new connection.
+    pub fn connect(&self) -> Client {
+        let link = self.network.connect(PORT).expect("the port takes connections");
+        Client { link, unsent: Vec::new(), received: Vec::new() }
+    }
+}
+
+/// A server whose shards are stepped by the test's own thread.
+pub struct Server {
+    /// What it is made of.
+    pub world: World,
+    shards: Vec<Shard>,
+    rng: Rng,
+}
+
+impl Server {
+    /// A server of so many shards, whose every choice follows from the seed.
+    pub fn new(shards: usize, seed: u64) -> Server {
+        Server::with(Setup::new(shards, seed))
+    }
+
+    /// A server set up otherwise.
+    pub fn with(setup: Setup) -> Server {
+        let (shards, seed) = (setup.shards, setup.seed);
+        let world = World::new(setup);
+        let shards = (0..shards).map(|me| world.shard(me, Box::new(world.driver(me)))).collect();
+        Server { world, shards, rng: Rng::new(!seed) }
+    }
+
+    /// A connection that its shard has adopted.
+    pub fn client(&mut self) -> Client {
+        let client = self.world.connect();
+        self.settle();
+        client
+    }
+
+    /// One turn of one shard. Returns which, and whether it found something to do.
+    pub fn step(&mut self) -> (usize, bool) {
+        let me = self.rng.below(self.shards.len() as u64) as usize;
+        let turn = self.shards[me].turn().expect("the simulation does not break");
+        (me, turn == Turn::Busy)
+    }
+
+    /// So many turns, wherever that leaves things.
+    pub fn steps(&mut self, count: u64) {
+        for _ in 0..count {
+            self.step();
+        }
+    }
+
+    /// A number below `bound`.
+    pub fn draw(&mut self, bound: u64) -> u64 {
+        self.rng.below(bound)
+    }
+
+    /// Turns until nothing is left to do at this instant.
+    pub fn settle(&mut self) {
+        let mut is_quiet = vec![false; self.shards.len()];
+        for _ in 0..TURNS_MAX {
+            let (me, busy) = self.step();
+            if busy {
+                is_quiet.fill(false);
+            }
+            is_quiet[me] = !busy;
+            let empty = (0..self.shards.len()).all(|shard| self.world.mesh.depth(shard) == 0);
+            if empty && is_quiet.iter().all(|quiet| *quiet) && self.world.network.is_idle() {
+                return;
+            }
+        }
+        panic!("seed {}: the server does not come to rest", self.world.seed);
+    }
+
+    /// Moves the clock, and lets the server do what is due.
+    pub fn advance_ms(&mut self, ms: u64) {
+        self.world.clock.advance_ms(ms);
+        self.settle();
+    }
+
+    /// How many shards.
+    pub fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// The shard that owns a key.
+    pub fn owner(&self, key: &str) -> usize {
+        usize::from(Router::new(self.shards.len()).owner(slot_of(key.as_bytes())))
+    }
+
+    /// Connections over all shards, as the shards themselves count them.
+    pub fn connections(&self) -> usize {
+        self.shards.iter().map(|shard| shard.inspect().connections).sum()
+    }
+
+    /// Envelopes under way over all shards.
+    pub fn under_way(&self) -> u32 {
+        self.shards.iter().map(|shard| shard.inspect().envelopes_under_way).sum()
+    }
+
+    /// Bytes that the buffers of all connections of a shard hold, the most of all shards.
+    pub fn buffered_bytes_max(&self) -> usize {
+        self.shards.iter().map(|shard| shard.inspect().buffered_bytes).max().unwrap_or(0)
+    }
+
+    /// Nothing may be left under way, and every sum must agree with its parts.
+    pub fn check(&mut self) {
+        self.settle();
+        for (me, shard) in self.shards.iter().enumerate() {
+            check_rest(me, shard);
+            let counted = &self.world.process.clients[me];
+            let counted = counted.load(std::sync::atomic::Ordering::Relaxed) as usize;
+            assert_eq!(counted, shard.inspect().connections, "clients of shard {me}");
+        }
+    }
+}
+
+/// What holds of a shard that has nothing to do.
+pub fn check_rest(me: usize, shard: &Shard) {
+    let seen = shard.inspect();
+    assert_eq!(seen.envelopes_under_way, 0, "shard {me} has credits under way: {seen:?}");
+    assert_eq!(seen.flights, 0, "shard {me} has flights: {seen:?}");
+    assert_eq!(seen.stalled, 0, "shard {me} has stalled connections: {seen:?}");
+    assert_eq!(seen.ready + seen.dirty, 0, "shard {me} has work: {seen:?}");
+    assert_eq!(seen.buffered_bytes, seen.counted_bytes, "shard {me}: {seen:?}");
+}
+
+/// A client's end of a connection.
+pub struct Client {
+    /// The connection itself.
+    pub link: simulated::Client,
+    unsent: Vec<u8>,
+    received: Vec<u8>,
+}
+
+/// A command in the form in which clients send it.
+pub fn encode(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        let word = word.as_ref();
+        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
+        bytes.extend_from_slice(word);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes
+}
+
+impl Client {
+    /// Sends a command.
+    pub fn send(&mut self, words: &[impl AsRef<[u8]>]) {
+        self.send_bytes(&encode(words));
+    }
+
+    /// Sends any bytes.
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+        self.pump();
+    }
+
+    /// Sends what the connection did not take earlier, and takes what has arrived.
+    pub fn pump(&mut self) {
+        let taken = self.link.write(&self.unsent);
+        self.unsent.drain(..taken);
+        self.received.extend(self.link.read());
+    }
+
+    /// The next reply, if it has arrived whole.
+    pub fn try_read(&mut self) -> Option<Value> {
+        self.pump();
+        let (value, len) = Value::read(&self.received)?;
+        self.received.drain(..len);
+        Some(value)
+    }
+
+    /// Whether everything was taken from it.
+    pub fn has_sent(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    /// The next reply.
+    pub fn read(&mut self, server: &mut Server) -> Value {
+        loop {
+            let before = (self.unsent.len(), self.received.len());
+            if let Some(value) = self.try_read() {
+                return value;
+            }
+            server.settle();
+            self.pump();
+            if before == (self.unsent.len(), self.received.len()) {
+                let text = String::from_utf8_lossy(&self.received).into_owned();
+                panic!("seed {}: no reply comes; {text:?} so far", server.world.seed);
+            }
+        }
+    }
+
+    /// Sends a command and waits for its reply.
+    pub fn run<const N: usize>(&mut self, server: &mut Server, words: [&str; N]) -> Value {
+        self.send(&words);
+        self.read(server)
+    }
+
+    /// Whether the server has ended the connection and everything was read.
+    pub fn is_closed(&mut self) -> bool {
+        self.pump();
+        self.received.is_empty() && self.link.is_closed()
+    }
+}
+
+/// `$`
+pub fn bulk(text: &str) -> Value {
+    Value::Bulk(text.as_bytes().to_vec())
+}
+
+/// `+OK`
+pub fn ok() -> Value {
+    Value::Simple(b"OK".to_vec())
+}
+
+/// `:`
+pub fn int(number: i64) -> Value {
+    Value::Integer(number)
+}
+
+/// `*` of strings
+pub fn list(words: &[&str]) -> Value {
+    Value::Array(words.iter().map(|word| bulk(word)).collect())
+}
+
+/// A key that `shard` of `shards` owns, the `number`th such.
+pub fn key_on(shards: usize, shard: usize, number: usize) -> String {
+    let router = Router::new(shards);
+    let owned = |key: &String| usize::from(router.owner(slot_of(key.as_bytes()))) == shard;
+    (0..).map(|at| format!("k{at}")).filter(owned).nth(number).expect("there is always one")
+}

@@ -1,0 +1,259 @@
+//! What the clients of a checked run do: random operations on few keys, alone and in pipelines,
+//! over connections that are sometimes cut at any moment.
+
+use super::{Client, World, encode, key_on};
+use annulet::base::rng::Rng;
+use annulet::resp::Value;
+
+/// Replies that a client without patience waits for at most.
+const OUTSTANDING_MAX: usize = 24;
+
+/// What an operation does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Get,
+    Set,
+    SetGet,
+    Append,
+    GetDel,
+    Incr,
+    Mget,
+    Mset,
+    Del,
+    Exists,
+}
+
+/// What is drawn from, one row per run.
+const MIXES: [&[Kind]; 3] = {
+    use Kind::*;
+    [
+        &[
+            Get, Get, Get, Set, Set, SetGet, Append, Incr, Incr, GetDel, Mget, Mget, Mget, Mset,
+            Mset, Mset, Del, Exists,
+        ],
+        &[Get, Get, Get, Mset],
+        &[Get, Set, Mget, Mset],
+    ]
+};
+
+/// One command of one client.
+#[derive(Clone, Debug)]
+pub struct Op {
+    /// Which client sent it.
+    pub client: usize,
+    /// Over which of its connections.
+    pub session: usize,
+    /// What it does.
+    pub kind: Kind,
+    /// On which keys.
+    pub keys: Vec<String>,
+    /// When it was sent.
+    pub invoked: u64,
+    /// When its reply was read.
+    pub done: Option<u64>,
+    /// That reply.
+    pub reply: Option<Value>,
+}
+
+impl Op {
+    /// Its words.
+    pub fn words(&self, id: usize) -> Vec<String> {
+        let key = || self.keys[0].clone();
+        let mark = format!("#{id}");
+        let value = format!("{id},");
+        let marked = |name: &str| {
+            let keys = self.keys.iter().flat_map(|k| [k.clone(), format!("{{{k}}}{mark}")]);
+            std::iter::once(name.to_string()).chain(keys).collect()
+        };
+        match self.kind {
+            Kind::Get => vec!["GET".into(), key(), mark],
+            Kind::Set => vec!["SET".into(), key(), value, mark],
+            Kind::SetGet => vec!["SET".into(), key(), value, "GET".into(), mark],
+            Kind::Append => vec!["APPEND".into(), key(), value, mark],
+            Kind::GetDel => vec!["GETDEL".into(), key(), mark],
+            Kind::Incr => vec!["INCR".into(), key(), mark],
+            Kind::Mget => marked("MGET"),
+            Kind::Del => marked("DEL"),
+            Kind::Exists => marked("EXISTS"),
+            Kind::Mset => {
+                let pairs = self.keys.iter().flat_map(|k| [k.clone(), value.clone()]);
+                std::iter::once("MSET".to_string()).chain(pairs).collect()
+            }
+        }
+    }
+}
+
+/// A client under way.
+struct Actor {
+    number: usize,
+    client: Client,
+    session: usize,
+    /// Operations whose replies are due, in order.
+    due: std::collections::VecDeque<usize>,
+    batches_left: usize,
+    /// Sends before the replies to what it sent are there.
+    is_eager: bool,
+    /// Will send no more over this connection, and waits for its end.
+    is_finishing: bool,
+}
+
+/// All clients of a run.
+pub struct Workload {
+    rng: Rng,
+    shards: usize,
+    texts: Vec<String>,
+    numbers: Vec<String>,
+    actors: Vec<Actor>,
+    /// All operations, by number.
+    pub ops: Vec<Op>,
+    now: u64,
+    may_cut: bool,
+    mix: usize,
+}
+
+impl Workload {
+    /// So many clients, connected.
+    pub fn new(world: &World, shards: usize, clients: usize, batches: usize) -> Workload {
+        let mut rng = Rng::new(world.seed ^ 0xc11e);
+        let each = 1 + rng.below(2) as usize;
+        let texts = (0..shards).flat_map(|s| (0..each).map(move |n| key_on(shards, s, n)));
+        let numbers = (0..shards).map(|s| key_on(shards, s, 2));
+        let actor = |number: usize| Actor {
+            number,
+            client: world.connect(),
+            session: 0,
+            due: Default::default(),
+            batches_left: batches,
+            is_eager: rng.below(2) == 0,
+            is_finishing: false,
+        };
+        Workload {
+            shards,
+            texts: texts.collect(),
+            numbers: numbers.collect(),
+            actors: (0..clients).map(actor).collect(),
+            ops: Vec::new(),
+            now: 0,
+            may_cut: rng.below(2) == 0,
+            mix: rng.below(MIXES.len() as u64) as usize,
+            rng,
+        }
+    }
+
+    /// Whether every client has done what it was to do.
+    pub fn is_over(&self) -> bool {
+        self.actors.iter().all(|actor| actor.batches_left == 0 && actor.due.is_empty())
+    }
+
+    /// Who waits for what.
+    pub fn describe(&self) -> String {
+        let waits = self.actors.iter().filter_map(|actor| {
+            let first = *actor.due.front()?;
+            let words = self.ops[first].words(first).join(" ");
+            Some(format!("client {} waits for the reply to {words}", actor.number))
+        });
+        waits.collect::<Vec<_>>().join("\n")
+    }
+
+    /// Some clients do something. Returns whether anything moved.
+    pub fn step(&mut self, world: &World) -> bool {
+        let count = 1 + self.rng.below(self.actors.len() as u64);
+        (0..count).fold(false, |moved, _| self.step_one(world) || moved)
+    }
+
+    fn step_one(&mut self, world: &World) -> bool {
+        let at = self.rng.below(self.actors.len() as u64) as usize;
+        let mut moved = self.read(at);
+        let actor = &mut self.actors[at];
+        if actor.is_finishing {
+            if actor.due.is_empty() && actor.client.is_closed() {
+                self.reconnect(at, world);
+                moved = true;
+            }
+            return moved;
+        }
+        let can_send = actor.due.is_empty() || actor.is_eager && actor.due.len() < OUTSTANDING_MAX;
+        if actor.batches_left > 0 && can_send && self.rng.below(3) > 0 {
+            self.send(at);
+            moved = true;
+        }
+        if self.may_cut && moved && self.rng.below(40) == 0 && self.actors[at].batches_left > 0 {
+            self.cut(at, world);
+        }
+        moved
+    }
+
+    fn read(&mut self, at: usize) -> bool {
+        let actor = &mut self.actors[at];
+        let mut moved = false;
+        while let Some(reply) = actor.client.try_read() {
+            let op = actor.due.pop_front().expect("every reply answers something");
+            self.now += 1;
+            self.ops[op].done = Some(self.now);
+            self.ops[op].reply = Some(reply);
+            moved = true;
+        }
+        moved
+    }
+
+    fn send(&mut self, at: usize) {
+        let count = [1, 1, 1, 2, 3, 4, 8][self.rng.below(7) as usize];
+        self.now += 1;
+        let mut bytes = Vec::new();
+        for _ in 0..count {
+            let op = self.draw_op(at);
+            let id = self.ops.len();
+            bytes.extend(encode(&op.words(id)));
+            self.ops.push(op);
+            self.actors[at].due.push_back(id);
+        }
+        self.actors[at].batches_left -= 1;
+        self.actors[at].client.send_bytes(&bytes);
+    }
+
+    fn draw_op(&mut self, at: usize) -> Op {
+        let kinds = MIXES[self.mix];
+        let kind = kinds[self.rng.below(kinds.len() as u64) as usize];
+        use Kind::{Del, Exists, Get, Incr, Mget, Mset};
+        let count = match kind {
+            Mget | Mset | Del | Exists => 1 + self.rng.below(3.min(self.shards as u64) + 1),
+            _ => 1,
+        };
+        let reads = matches!(kind, Get | Mget | Exists);
+        let mut keys: Vec<String> = Vec::new();
+        for _ in 0..count {
+            let number = kind == Incr || reads && self.rng.below(5) == 0;
+            let from = if number { &self.numbers } else { &self.texts };
+            let key = &from[self.rng.below(from.len() as u64) as usize];
+            if !keys.contains(key) {
+                keys.push(key.clone());
+            }
+        }
+        let (client, session) = (self.actors[at].number, self.actors[at].session);
+        Op { client, session, kind, keys, invoked: self.now, done: None, reply: None }
+    }
+
+    /// Ends a connection in one of the ways in which that can happen.
+    fn cut(&mut self, at: usize, world: &World) {
+        let actor = &mut self.actors[at];
+        match self.rng.below(3) {
+            0 if actor.client.has_sent() => {
+                actor.client.link.finish();
+                actor.is_finishing = true;
+                return;
+            }
+            1 => actor.client.link.close(),
+            _ => actor.client.link.reset(),
+        }
+        actor.due.clear();
+        self.reconnect(at, world);
+    }
+
+    fn reconnect(&mut self, at: usize, world: &World) {
+        let actor = &mut self.actors[at];
+        actor.client = world.connect();
+        actor.session += 1;
+        actor.is_finishing = false;
+    }
+}
