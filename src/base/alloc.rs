@@ -19,6 +19,7 @@ use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
 use std::ffi::c_void;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 /// How far, in bytes, a thread's own count may be ahead of the common one.
@@ -46,13 +47,47 @@ pub fn collect() {
     unsafe { mi_collect(false) }
 }
 
-/// Asks the kernel not to back this process with huge pages, which the allocator asks for: the
-/// first touch of one clears 2 MiB at a stretch, and what is not used of it is resident all the
-/// same (1M keys that use 51.9 bytes each: 56.4 resident with them, 52.0 without). Lookups in a
-/// large table miss the TLB more often then. False if the kernel refuses.
-pub fn avoid_huge_pages() -> bool {
-    // SAFETY: sets a flag of the process.
-    unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) == 0 }
+/// What [`map_huge_page`] maps.
+pub const HUGE_PAGE_BYTES: usize = 2 << 20;
+
+/// Maps [`HUGE_PAGE_BYTES`] of zeros, aligned to their size, and asks the kernel to back them with
+/// one huge page: lookups in large tables then miss the TLB less. It does not count as used: the
+/// caller counts what it hands out, with [`count_bytes`].
+///
+/// # Panics
+/// When there is no memory, as every allocation here.
+pub fn map_huge_page() -> NonNull<u8> {
+    let (access, kind) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice.
+    let wide = unsafe { libc::mmap(null_mut(), 2 * HUGE_PAGE_BYTES, access, kind, -1, 0) };
+    assert_ne!(wide, libc::MAP_FAILED, "out of memory");
+    let before = wide.align_offset(HUGE_PAGE_BYTES);
+    // SAFETY: twice the size holds one aligned part; what lies before and behind it is unmapped,
+    // and nobody has an address in it.
+    unsafe {
+        let base = wide.byte_add(before);
+        let after = base.byte_add(HUGE_PAGE_BYTES);
+        if before > 0 {
+            libc::munmap(wide, before);
+        }
+        if before < HUGE_PAGE_BYTES {
+            libc::munmap(after, HUGE_PAGE_BYTES - before);
+        }
+        // Advice only: without it the pages are small.
+        libc::madvise(base, HUGE_PAGE_BYTES, libc::MADV_HUGEPAGE);
+        NonNull::new_unchecked(base.cast())
+    }
+}
+
+/// Gives back what [`map_huge_page`] mapped.
+///
+/// # Safety
+/// It came from there, and nobody uses it any more.
+pub unsafe fn unmap_huge_page(base: NonNull<u8>) {
+    // SAFETY: the caller's contract: a whole mapping of that size.
+    let status = unsafe { libc::munmap(base.as_ptr().cast(), HUGE_PAGE_BYTES) };
+    assert_eq!(status, 0, "a mapping of ours can be unmapped");
 }
 
 // The plain calls: the ones that take an alignment round sizes such as 80 up to the next class.
@@ -94,8 +129,9 @@ pub fn flush_local() {
     });
 }
 
+/// Counts bytes that were handed out (or, negative, given back) without the allocator.
 #[inline]
-fn count(bytes: i64) {
+pub fn count_bytes(bytes: i64) {
     LOCAL_BYTES.with(|local| {
         let sum = local.get() + bytes;
         local.set(sum);
@@ -130,7 +166,7 @@ pub struct CountingAllocator;
 unsafe impl GlobalAlloc for CountingAllocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout_bytes(layout));
+        count_bytes(layout_bytes(layout));
         if is_natural(layout) {
             // SAFETY: the size is not 0, by the caller's contract.
             return unsafe { mi_malloc(layout.size()).cast() };
@@ -141,7 +177,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout_bytes(layout));
+        count_bytes(layout_bytes(layout));
         if is_natural(layout) {
             // SAFETY: the size is not 0, by the caller's contract.
             return unsafe { mi_zalloc(layout.size()).cast() };
@@ -152,7 +188,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        count(-layout_bytes(layout));
+        count_bytes(-layout_bytes(layout));
         // SAFETY: the block came from mimalloc, which frees any of its blocks by this call.
         unsafe { mi_free(block.cast()) }
     }
@@ -182,7 +218,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
         // SAFETY: the block came from mimalloc, and its alignment is the natural one.
         let moved: *mut u8 = unsafe { mi_realloc(block.cast(), size).cast() };
         if !moved.is_null() {
-            count(new_bytes - old_bytes);
+            count_bytes(new_bytes - old_bytes);
         }
         moved
     }

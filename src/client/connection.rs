@@ -45,6 +45,8 @@ pub struct Connection {
     pub flight_number: u32,
     /// Whether it stands in the list of connections to serve.
     pub is_queued: bool,
+    /// Whether it waits for credits: it is served in the order in which it began to.
+    pub is_stalled: bool,
     /// Whether it stands in the list of connections to flush.
     pub is_dirty: bool,
     /// Whether the driver receives for it.
@@ -76,6 +78,7 @@ impl Connection {
             flights: Vec::new(),
             flight_number: 0,
             is_queued: false,
+            is_stalled: false,
             is_dirty: false,
             is_receiving: true,
             is_closing: false,
@@ -104,7 +107,10 @@ impl Connection {
     /// Whether nothing of it is left to do, and it was to end then.
     pub fn is_over(&self) -> bool {
         let is_done = self.outbox.is_empty() && self.flights.is_empty();
-        is_done && (self.session.close_after_reply || (self.is_hung_up && self.is_starved))
+        // While it waits to be served, its input may hold commands that nobody has looked at.
+        let is_waiting = self.is_queued || self.is_stalled;
+        let is_spent = self.is_hung_up && self.is_starved && !is_waiting;
+        is_done && (self.session.close_after_reply || is_spent)
     }
 
     /// Gives back what an idle connection does not need.

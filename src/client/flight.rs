@@ -6,6 +6,9 @@ use crate::mesh::Envelope;
 use crate::resp::{Error, Output, Protocol, Reply};
 use std::ops::Range;
 
+/// Members that an empty flight keeps the memory of; a command may have a million keys.
+pub const MEMBERS_KEPT_MAX: usize = 1024;
+
 /// Where the reply to one command comes from.
 #[derive(Clone, Debug)]
 pub enum Slot {
@@ -84,6 +87,7 @@ impl Flight {
     pub fn drain(&mut self) -> impl Iterator<Item = Box<Envelope>> {
         self.order.clear();
         self.members.clear();
+        self.members.shrink_to(MEMBERS_KEPT_MAX);
         self.parts.drain(..).flatten()
     }
 
@@ -131,14 +135,14 @@ impl Flight {
                 }
                 Merge::ByKey => self.interleave(members, cursors, &mut reply),
                 Merge::Concat => self.join(members, cursors, &mut reply),
-                Merge::Text => reply.bulk(&self.text(members, cursors)),
+                Merge::Text => reply.verbatim("txt", &self.text(members, cursors)),
                 Merge::Draw => self.draw_one(members, cursors, &mut reply, draw),
             }
         }
-        for &part in members {
-            let cursor = &mut cursors[usize::from(part)];
+        for (at, &part) in members.iter().enumerate() {
             // By key, a part appears once per key; it is moved on the first time only.
-            if merge != Merge::ByKey || failed.is_some() || cursor.element > 0 {
+            if merge != Merge::ByKey || !members[..at].contains(&part) {
+                let cursor = &mut cursors[usize::from(part)];
                 cursor.used += 1;
                 cursor.element = 0;
             }
@@ -220,4 +224,44 @@ fn first_line(bytes: &[u8]) -> (i64, usize) {
     let end = memchr::memchr(b'\n', bytes).expect("a reply has a whole first line");
     let number = parse_i64(&bytes[1..end - 1]).expect("the line is a number");
     (number, end + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::{Mesh, Port, Rules};
+
+    fn answered(port: &mut Port, part: u16, replies: &[&dyn Fn(&mut Reply<'_>)]) -> Box<Envelope> {
+        let mut envelope = port.envelope(usize::from(part));
+        envelope.part = part;
+        for reply in replies {
+            reply(&mut Reply::new(&mut envelope.output, Protocol::Two));
+            let mark = envelope.output.mark();
+            envelope.ends.push(mark);
+        }
+        envelope
+    }
+
+    #[test]
+    fn a_part_that_failed_moves_on_by_one_reply() {
+        let mut port = Port::new(Mesh::new(2, Rules::default(), None), 0);
+        let failed = |reply: &mut Reply<'_>| reply.error(&Error::OutOfMemory);
+        let two = |reply: &mut Reply<'_>| {
+            reply.array(2);
+            reply.bulk(b"a");
+            reply.bulk(b"c");
+        };
+        let next = |reply: &mut Reply<'_>| reply.integer(7);
+        let mut flight = Flight::default();
+        flight.launch(2);
+        flight.members = vec![0, 1, 0, 1];
+        flight.order = vec![Slot::Merged(Merge::ByKey, 0..4), Slot::One(0), Slot::One(1)];
+        flight.land(answered(&mut port, 1, &[&failed, &next]));
+        assert!(!flight.has_landed());
+        flight.land(answered(&mut port, 0, &[&two, &next]));
+        let mut out = Output::default();
+        flight.merge(Protocol::Two, &mut out, |_| 0);
+        let text = String::from_utf8_lossy(out.own_bytes()).into_owned();
+        assert!(text.starts_with("-OOM ") && text.ends_with("\r\n:7\r\n:7\r\n"), "{text:?}");
+    }
 }

@@ -193,7 +193,7 @@ fn list(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             filter
         }
     };
-    cx.request = Some(Request::ClientList(filter));
+    cx.request = Some(Request::ClientList(Box::new(filter)));
     Ok(())
 }
 
@@ -218,12 +218,12 @@ fn kill(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() == 3 {
         let mut filter = ClientFilter::default();
         filter.with.address = Some(args[2].to_vec());
-        cx.request = Some(Request::ClientKillAddress(filter));
+        cx.request = Some(Request::ClientKillAddress(Box::new(filter)));
         return Ok(());
     }
     let (mut filter, skip_me) = read_filter(cx, args)?;
     filter.skip_id = skip_me.unwrap_or(true).then_some(cx.session.id);
-    cx.request = Some(Request::ClientKill(filter));
+    cx.request = Some(Request::ClientKill(Box::new(filter)));
     Ok(())
 }
 
@@ -259,12 +259,14 @@ mod tests {
             CLIENT GETNAME => nil
             CLIENT SETNAME me => OK
             CLIENT GETNAME => "me"
-            CLIENT SETNAME a~b => -ERR Client names cannot contain spaces, newlines or special characters.
+            CLIENT SETNAME a~b => -ERR Client names cannot contain spaces, newlines or special
+                | characters.
             CLIENT SETNAME '' => OK
             CLIENT GETNAME => nil
             CLIENT SETINFO LIB-NAME rs => OK
             CLIENT SETINFO lib-ver 1.0 => OK
-            CLIENT SETINFO Lib-Ver 1~0 => -ERR Lib-Ver cannot contain spaces, newlines or special characters.
+            CLIENT SETINFO Lib-Ver 1~0 => -ERR Lib-Ver cannot contain spaces, newlines or special
+                | characters.
             CLIENT SETINFO foo 1 => -ERR Unrecognized option 'foo'
             CLIENT INFO => ?ClientInfo
             CLIENT => -ERR wrong number of arguments for 'client' command
@@ -313,24 +315,27 @@ mod tests {
             bench.request.take().expect("a request")
         };
         let mut filter = ClientFilter::default();
-        assert_eq!(asked(&["CLIENT", "LIST"]), Request::ClientList(filter.clone()));
+        assert_eq!(asked(&["CLIENT", "LIST"]), Request::ClientList(Box::new(filter.clone())));
         filter.with.ids = Some(vec![1, 2]);
         filter.without.kind = Some(ClientKind::Pubsub);
         filter.without.ids = Some(vec![]);
         let words = ["CLIENT", "LIST", "id", "1", "2", "not-type", "pubsub", "NOT-ID"];
-        assert_eq!(asked(&words), Request::ClientList(filter));
+        assert_eq!(asked(&words), Request::ClientList(Box::new(filter)));
         let mut filter =
             ClientFilter { skip_id: Some(7), age_min_s: Some(9), ..Default::default() };
         let words = ["CLIENT", "LIST", "SKIPME", "YES", "MAXAGE", "9"];
-        assert_eq!(asked(&words), Request::ClientList(filter.clone()));
-        assert_eq!(asked(&["CLIENT", "KILL", "MAXAGE", "9"]), Request::ClientKill(filter.clone()));
+        assert_eq!(asked(&words), Request::ClientList(Box::new(filter.clone())));
+        assert_eq!(
+            asked(&["CLIENT", "KILL", "MAXAGE", "9"]),
+            Request::ClientKill(Box::new(filter.clone()))
+        );
         filter.skip_id = None;
         let words = ["CLIENT", "KILL", "MAXAGE", "9", "SKIPME", "no"];
-        assert_eq!(asked(&words), Request::ClientKill(filter));
+        assert_eq!(asked(&words), Request::ClientKill(Box::new(filter)));
         let mut filter = ClientFilter::default();
         filter.with.address = Some(b"10.0.0.1:1".to_vec());
         let words = ["CLIENT", "KILL", "10.0.0.1:1"];
-        assert_eq!(asked(&words), Request::ClientKillAddress(filter));
+        assert_eq!(asked(&words), Request::ClientKillAddress(Box::new(filter)));
     }
 
     #[test]

@@ -259,11 +259,11 @@ fn getkeysandflags(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(
     Ok(())
 }
 
+/// Words that are keys, each with its spec.
+type Keys = Vec<(usize, &'static KeySpec)>;
+
 /// The command that the words from the third on call, and which of all words are its keys.
-fn find_keys(
-    cx: &SessionContext<'_>,
-    args: &Args<'_>,
-) -> Result<(&'static Entry, Vec<(usize, &'static KeySpec)>), Error> {
+fn find_keys(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<(&'static Entry, Keys), Error> {
     let entry = find_called(cx.process.commands, args, CALLED);
     let entry = entry.ok_or_else(|| Error::other("ERR Invalid command specified"))?;
     let card = &entry.command.card;
@@ -345,9 +345,14 @@ mod tests {
         bench.session.protocol = Protocol::Three;
         bench.check_script(
             r#"
-            COMMAND INFO get nothing => [["get" :2 <readonly fast> :1 :1 :1 <@read @string @fast> <> <{"flags" <RO access> "begin_search" {"type" "index" "spec" {"index" :1}} "find_keys" {"type" "range" "spec" {"lastkey" :0 "keystep" :1 "limit" :0}}}> []] nil]
-            COMMAND INFO client|id client| client|id| => [["client|id" :2 <noscript loading stale allow_busy> :0 :0 :0 <@slow @connection> <> <> []] nil nil]
-            COMMAND DOCS nothing ping => {"ping" {"summary" "Returns the server's liveliness response." "since" "1.0.0" "group" "connection" "complexity" "O(1)"}}
+            COMMAND INFO get nothing => [["get" :2 <readonly fast> :1 :1 :1 <@read @string @fast>
+                | <> <{"flags" <RO access> "begin_search" {"type" "index" "spec" {"index" :1}}
+                | "find_keys" {"type" "range" "spec" {"lastkey" :0 "keystep" :1 "limit" :0}}}> []]
+                | nil]
+            COMMAND INFO client|id client| client|id| => [["client|id" :2 <noscript loading stale
+                | allow_busy> :0 :0 :0 <@slow @connection> <> <> []] nil nil]
+            COMMAND DOCS nothing ping => {"ping" {"summary" "Returns the server's liveliness
+                | response." "since" "1.0.0" "group" "connection" "complexity" "O(1)"}}
             "#,
         );
         let shown = show(&bench.run(&["COMMAND", "DOCS", "config"]).expect("a reply"));

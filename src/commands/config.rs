@@ -106,9 +106,20 @@ fn config_error(error: ConfigError) -> Error {
     Error::other(error.to_string())
 }
 
+/// Settings that may change, but not in a running process: its sockets stay as they are. Each with
+/// what the reference says when it cannot listen.
+const NEEDS_START: [(&str, &str); 2] = [
+    ("port", "Unable to listen on this port. Check server logs."),
+    ("bind", "Failed to bind to specified addresses."),
+];
+
 /// Does what follows from a change at once, or takes the change back. What concerns shards only
 /// is theirs to see.
 fn carry_out(process: &Process, changes: &Changes) -> Result<(), ConfigError> {
+    if let Some((name, reason)) = NEEDS_START.into_iter().find(|(name, _)| changes.has(name)) {
+        process.log.warning(&format!("The setting '{name}' can change at a start only"));
+        return Err(process.config.restore(changes, name, reason));
+    }
     if changes.has("maxclients") {
         let wanted = u64::from(changes.after.maxclients);
         let limit = raise_descriptor_limit(wanted + RESERVED_DESCRIPTORS);
@@ -179,7 +190,8 @@ mod tests {
             CONFIG GET nothere => []
             CONFIG GET MAXMEMORY maxmemory => ["MAXMEMORY" "0"]
             CONFIG GET maxmemory-POL* => ["maxmemory-policy" "noeviction"]
-            CONFIG GET port maxmemory-p?licy maxmemory => ["maxmemory" "0" "maxmemory-policy" "noeviction" "port" "6379"]
+            CONFIG GET port maxmemory-p?licy maxmemory => ["maxmemory" "0" "maxmemory-policy"
+                | "noeviction" "port" "6379"]
             "#,
         );
         bench.session.protocol = crate::resp::Protocol::Three;
@@ -194,12 +206,19 @@ mod tests {
             CONFIG SET maxmemory 1mb hz 20 => ?SettingsChanged
             CONFIG GET maxmemory => ["maxmemory" "1048576"]
             CONFIG SET maxmemory 2mb hz => -ERR syntax error
-            CONFIG SET maxmemory 2mb foo bar => -ERR Unknown option or number of arguments for CONFIG SET - 'foo'
-            CONFIG SET maxmemory 1 maxmemory 2 => -ERR CONFIG SET failed (possibly related to argument 'maxmemory') - duplicate parameter
-            CONFIG SET databases 3 => -ERR CONFIG SET failed (possibly related to argument 'databases') - can't set immutable config
+            CONFIG SET maxmemory 2mb foo bar => -ERR Unknown option or number of arguments for
+                | CONFIG SET - 'foo'
+            CONFIG SET maxmemory 1 maxmemory 2 => -ERR CONFIG SET failed (possibly related to
+                | argument 'maxmemory') - duplicate parameter
+            CONFIG SET databases 3 => -ERR CONFIG SET failed (possibly related to argument
+                | 'databases') - can't set immutable config
             CONFIG GET maxmemory => ["maxmemory" "1048576"]
             CONFIG SET loglevel warning => ?SettingsChanged
             CONFIG RESETSTAT => ?ResetStatistics
+            CONFIG SET hz 30 port 1 => -ERR CONFIG SET failed (possibly related to argument 'port')
+                | - Unable to listen on this port. Check server logs.
+            CONFIG GET hz port => ["hz" "20" "port" "6379"]
+            CONFIG SET port 6379 => ?SettingsChanged
             CONFIG SET maxmemory => -ERR wrong number of arguments for 'config|set' command
             "#,
         );

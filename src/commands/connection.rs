@@ -426,7 +426,12 @@ mod tests {
             ",
         );
         assert!(!bench.session.authenticated);
-        bench.check_script("AUTH secret => OK\nAUTH wrong => -WRONGPASS invalid username-password pair or user is disabled.");
+        bench.check_script(
+            "
+            AUTH secret => OK
+            AUTH wrong => -WRONGPASS invalid username-password pair or user is disabled.
+            ",
+        );
         assert!(bench.session.authenticated, "a failure takes nothing away");
         bench.check_script("CLIENT SETNAME me => OK\nSELECT 3 => OK\nRESET => RESET");
         assert!(!bench.session.authenticated && bench.session.name.is_empty());

@@ -83,13 +83,16 @@ mod tests {
             DEBUG SLEEP 0.25 => ?DebugSleep(250000)
             DEBUG sleep -1 => ?DebugSleep(0)
             DEBUG SLEEP x => ?DebugSleep(0)
-            DEBUG SLEEP => -ERR unknown subcommand or wrong number of arguments for 'SLEEP'. Try DEBUG HELP.
+            DEBUG SLEEP => -ERR unknown subcommand or wrong number of arguments for 'SLEEP'. Try
+                | DEBUG HELP.
             DEBUG SET-ACTIVE-EXPIRE 0 => ?ActiveExpire(false)
             DEBUG SET-ACTIVE-EXPIRE 1x => ?ActiveExpire(true)
             DEBUG SET-ACTIVE-EXPIRE x => ?ActiveExpire(false)
             DEBUG JMAP => ?LogTable
-            DEBUG JMAP x => -ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try DEBUG HELP.
-            DEBUG FOO => -ERR unknown subcommand or wrong number of arguments for 'FOO'. Try DEBUG HELP.
+            DEBUG JMAP x => -ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try
+                | DEBUG HELP.
+            DEBUG FOO => -ERR unknown subcommand or wrong number of arguments for 'FOO'. Try DEBUG
+                | HELP.
             DEBUG => -ERR wrong number of arguments for 'debug' command
             ",
         );

@@ -39,7 +39,8 @@ static SHUTDOWN: Command = Command {
         summary: "Synchronously saves the database(s) to disk and shuts down the server.",
         since: "1.0.0",
         group: Group::Server,
-        complexity: "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
+        complexity: "O(N) when saving, where N is the total number of keys in all databases when \
+                     saving data, otherwise O(1)",
         arity: -1,
         flags: Flag::ADMIN
             .and(Flag::NOSCRIPT)

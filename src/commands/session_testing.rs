@@ -88,9 +88,17 @@ impl SessionBench {
     }
 
     /// Runs the lines of a script and compares. A line is a command in words, ` => `, and the
-    /// reply as [`show`] has it, or `?` and the request. `''` is an empty word, `~` a blank.
+    /// reply as [`show`] has it, or `?` and the request. `''` is an empty word, `~` a blank. What
+    /// follows `| ` belongs to the line before.
     pub fn check_script(&mut self, script: &str) {
+        let mut lines: Vec<String> = Vec::new();
         for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            match (line.strip_prefix("| "), lines.last_mut()) {
+                (Some(more), Some(last)) => *last = format!("{last} {more}"),
+                _ => lines.push(line.to_string()),
+            }
+        }
+        for line in &lines {
             let (command, expected) = line.split_once(" => ").expect("a command and its reply");
             let words = command.split_whitespace();
             let words = words.map(|word| if word == "''" { String::new() } else { word.into() });

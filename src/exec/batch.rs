@@ -54,6 +54,13 @@ fn place(item: &Item, hash: u64) -> Key<'static> {
     Key { bytes: &[], slot: item.slot, hash }
 }
 
+/// The word that is the item's first key, if it has one.
+#[inline]
+fn first_key(item: &Item) -> Option<usize> {
+    let first = item.entry.keys.first;
+    (first != 0 && first < item.argc as usize).then_some(first)
+}
+
 /// What a batch runs on and leaves behind.
 pub struct Runner<'a> {
     /// The slice that owns the batch's keys.
@@ -94,10 +101,7 @@ impl Runner<'_> {
     fn stage(&self, items: &[Item], words: &mut Words<'_>, hashes: &mut [u64; 64]) {
         let alone = items.len() == 1;
         for (at, item) in items.iter().enumerate() {
-            let first = item.entry.keys.first;
-            if first == 0 || first >= item.argc as usize {
-                continue;
-            }
+            let Some(first) = first_key(item) else { continue };
             let args = words.args(item);
             let key = self.slice.key_in_slot(&args[first], item.slot);
             hashes[at] = key.hash;
@@ -108,10 +112,12 @@ impl Runner<'_> {
         if alone {
             return;
         }
-        for (at, item) in items.iter().enumerate() {
+        // A command without keys has no slot, and this slice may not own slot 0.
+        let with_keys = || items.iter().enumerate().filter(|(_, item)| first_key(item).is_some());
+        for (at, item) in with_keys() {
             self.slice.prefetch_bucket(self.db, &place(item, hashes[at]));
         }
-        for (at, item) in items.iter().enumerate() {
+        for (at, item) in with_keys() {
             self.slice.prefetch_entry(self.db, &place(item, hashes[at]));
         }
     }

@@ -56,7 +56,7 @@ pub enum Merge {
     ByKey,
     /// Arrays are joined.
     Concat,
-    /// Bulk texts are joined.
+    /// Bulk texts are joined to one verbatim text.
     Text,
     /// Integers are added: OK when the sum is positive, else "No such client".
     Killed,

@@ -74,11 +74,11 @@ pub enum Request {
     /// The line that CLIENT INFO shows of this session.
     ClientInfo,
     /// The lines of all sessions that pass the filter.
-    ClientList(ClientFilter),
+    ClientList(Box<ClientFilter>),
     /// Ends the sessions that pass the filter; the reply is how many.
-    ClientKill(ClientFilter),
+    ClientKill(Box<ClientFilter>),
     /// The same in the old form, which ends one address: OK or "No such client".
-    ClientKillAddress(ClientFilter),
+    ClientKillAddress(Box<ClientFilter>),
     /// All shards stand still for so many microseconds.
     DebugSleep(u64),
     /// Turns the active expiry of all shards on or off.

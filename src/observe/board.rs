@@ -105,10 +105,8 @@ gauges! {
     clients_blocked,
     /// Bytes that the shard has allocated, less those it has freed.
     used_bytes,
-    /// Bytes in input buffers.
-    input_buffer_bytes,
-    /// Bytes in output buffers.
-    output_buffer_bytes,
+    /// Bytes in clients' input and output buffers.
+    buffer_bytes,
     /// Envelopes waiting in the shard's inbox when it last looked.
     inbox_depth,
     /// Slots that the shard owns.

@@ -43,15 +43,21 @@ impl Shard {
         }
     }
 
-    /// Keeps a socket until its shard can take it, within bounds.
+    /// Keeps a socket until its shard can take it. Beyond the bound it stays on this shard: less
+    /// evenly spread, but nobody below `maxclients` is turned away.
     fn hold(&mut self, shard: usize, handover: Box<Handover>) {
         if self.accept.waiting.len() < ACCEPT_BACKLOG_MAX {
             self.accept.waiting.push_back((shard, handover));
             return;
         }
         self.process.clients[shard].fetch_sub(1, Ordering::Relaxed);
-        self.board.counters.connections_rejected.add(1);
-        self.process.log.warning("Too many connections at once: one was closed unserved");
+        self.process.clients[self.me].fetch_add(1, Ordering::Relaxed);
+        self.adopt(*handover);
+    }
+
+    /// Whether sockets wait for their shard to take them.
+    pub(super) fn has_waiting(&self) -> bool {
+        !self.accept.waiting.is_empty()
     }
 
     /// Tries again to hand over what had to wait.
@@ -80,6 +86,7 @@ impl Shard {
         };
         let connection = self.connections.get_mut(conn).expect("it was just opened");
         connection.is_counted = true;
+        self.board.counters.connections_accepted.add(1);
         let is_remote = !connection.session.is_local();
         if is_remote && self.config.protected_mode && self.config.requirepass.is_empty() {
             self.board.counters.connections_rejected.add(1);
@@ -169,6 +176,9 @@ impl Shard {
     pub(super) fn closed(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.remove(conn) else { return };
         assert!(connection.is_closing, "the driver closes only what it is told to");
+        if connection.is_stalled {
+            self.stalled.retain(|stalled| *stalled != conn);
+        }
         self.buffered_bytes -= connection.counted_bytes;
         if connection.is_counted {
             self.process.clients[self.me].fetch_sub(1, Ordering::Relaxed);

@@ -56,7 +56,7 @@ impl Shard {
         }
         let mut reply = Reply::new(&mut part.output, part.protocol);
         match request {
-            Request::ClientList(_) => reply.verbatim("txt", &text),
+            Request::ClientList(_) => reply.bulk(&text),
             Request::ClientKill(_) | Request::ClientKillAddress(_) => reply.integer(killed),
             _ => reply.ok(),
         }

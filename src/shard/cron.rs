@@ -75,7 +75,6 @@ impl Shard {
         let clock = &self.process.clock;
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         self.check_connections();
-        self.hand_over_waiting();
         alloc::flush_local();
         self.check_memory();
         self.publish();
@@ -124,6 +123,7 @@ impl Shard {
 
     /// Brings the board up to date with the slice.
     pub(super) fn publish(&mut self) {
+        self.board.gauges.buffer_bytes.set(self.buffered_bytes as i64);
         for db in 0..self.board.databases.len() {
             self.publish_database(db);
         }

@@ -75,6 +75,10 @@ impl Shard {
             let counters = &self.board.commands[usize::from(run[0].entry.index)];
             counters.calls.add(run.len() as u64);
             counters.ns.add(each_ns * run.len() as u64);
+            if self.config.latency_tracking {
+                let index = usize::from(run[0].entry.index);
+                self.board.latencies.record(index, each_ns, run.len() as u64);
+            }
             is_wide |= run[0].entry.is_everywhere();
         }
         self.board.counters.commands_processed.add(items.len() as u64);

@@ -1,7 +1,7 @@
 //! Gathers one batch: the run of commands at the head of a connection's input that may go
 //! together. Hot.
 //!
-//! Commands on keys go together, up to [`BATCH_COMMANDS_MAX`]. A command on the session, a refused
+//! Commands on keys go together, up to `BATCH_COMMANDS_MAX`. A command on the session, a refused
 //! one and a protocol error stand alone, because what follows them may depend on them.
 
 use crate::client::Connection;

@@ -33,7 +33,7 @@ pub const HOUSEKEEP_NS_MAX: u64 = 400_000;
 /// before it parks. A poll costs some tens of nanoseconds.
 pub const IDLE_POLLS_MAX: u32 = 64;
 
-/// Sockets that the acceptor keeps for shards that cannot take them yet.
+/// Sockets that the acceptor keeps for shards that cannot take them yet; more it serves itself.
 pub const ACCEPT_BACKLOG_MAX: usize = 1024;
 
 /// Connections looked at per tick for idleness and buffers to give back.

@@ -42,7 +42,7 @@ impl Parts<'_> {
         self.open[usize::from(shard)].as_mut().expect("it was opened")
     }
 
-    /// Adds a whole command to the part of one shard.
+    /// Adds a whole command to the part of one shard, and moves its large words there.
     fn add_whole(&mut self, shard: u16, item: &Item, words: &mut Words<'_>) -> u16 {
         let envelope = self.envelope(shard);
         envelope.begin(item.entry, item.slot);
@@ -51,6 +51,19 @@ impl Parts<'_> {
             push(envelope, &mut args, at);
         }
         envelope.part
+    }
+
+    /// Adds a copy of a whole command to the part of every shard.
+    fn add_everywhere(&mut self, item: &Item, words: &mut Words<'_>, router: Router) {
+        for shard in 0..router.shards() as u16 {
+            let envelope = self.envelope(shard);
+            envelope.begin(item.entry, item.slot);
+            for word in words.args(item).iter_from(0) {
+                envelope.push_word(word);
+            }
+            let part = envelope.part;
+            self.flight.members.push(part);
+        }
     }
 
     /// Adds to each owner of keys the command with its own keys only.
@@ -84,10 +97,7 @@ impl Parts<'_> {
                 if over == Over::Keys {
                     self.add_by_keys(item, words, router);
                 } else {
-                    for shard in 0..router.shards() as u16 {
-                        let part = self.add_whole(shard, item, words);
-                        self.flight.members.push(part);
-                    }
+                    self.add_everywhere(item, words, router);
                 }
                 if merge != Merge::ByKey {
                     dedup(&mut self.flight.members, first);
@@ -168,8 +178,11 @@ impl Shard {
         self.launch(conn, flight, envelopes);
     }
 
+    // Boxed, because an envelope keeps its address on its way.
+    #[allow(clippy::vec_box)]
     fn launch(&mut self, conn: ConnId, flight: Box<Flight>, mut parts: Vec<Box<Envelope>>) {
         self.enlist(conn, flight, &mut parts);
+        self.board.counters.batches_remote.add(1);
         self.board.counters.envelopes_posted.add(parts.len() as u64);
         self.port.post(parts.into_iter());
     }
@@ -201,6 +214,9 @@ impl Shard {
 
     /// No credit: the connection waits for replies, in its order.
     pub(super) fn stall(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        assert!(!connection.is_stalled, "a stalled connection is not served");
+        connection.is_stalled = true;
         self.board.counters.stalled_on_credits.add(1);
         self.stalled.push_back(conn);
     }
@@ -209,6 +225,8 @@ impl Shard {
     pub(super) fn unstall(&mut self) {
         while !self.stalled.is_empty() && self.port.has_all_credits() {
             let Some(conn) = self.stalled.pop_front() else { break };
+            let connection = self.connections.get_mut(conn).expect("it leaves the list first");
+            connection.is_stalled = false;
             self.make_ready(conn);
             // One per free credit would be exact; those that find none stall again, in order.
             if self.ready.len() > 64 {

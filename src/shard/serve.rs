@@ -47,8 +47,16 @@ impl Shard {
             home: self.me as u16,
             facts: self.facts,
             bulk_len_max: self.config.proto_max_bulk_len,
-            commands_max: self.port.mesh().batch_commands_max(BATCH_COMMANDS_MAX),
+            commands_max: self.commands_max(),
         }
+    }
+
+    /// Commands of the next batch at most. While too much output waits it is one: how much a
+    /// batch replies is known only when it has run.
+    fn commands_max(&self) -> usize {
+        let is_crowded = self.buffered_bytes > OUTPUT_BYTES_SHARD;
+        let wanted = if is_crowded { 1 } else { BATCH_COMMANDS_MAX };
+        self.port.mesh().batch_commands_max(wanted)
     }
 
     /// Runs the batch on this shard's own slice.
@@ -86,6 +94,7 @@ impl Shard {
         let items = std::mem::take(&mut self.batch.items);
         self.settle(settled, &items);
         self.batch.items = items;
+        self.board.counters.batches_local.add(1);
         self.make_dirty(conn);
     }
 
@@ -125,6 +134,9 @@ impl Shard {
         let counters = &self.board.commands[usize::from(item.entry.index)];
         counters.calls.add(1);
         counters.ns.add(ns);
+        if self.config.latency_tracking {
+            self.board.latencies.record(usize::from(item.entry.index), ns, 1);
+        }
         self.board.counters.commands_processed.add(1);
         self.make_dirty(conn);
         if let (Some(request), Ok(())) = (request, result) {
@@ -163,6 +175,9 @@ impl Shard {
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let bytes = connection.outbox.pending_bytes();
+        if connection.is_closing {
+            return;
+        }
         if bytes <= OUTPUT_BYTES_EACH {
             connection.output_over_ms = None;
             return;

@@ -55,6 +55,7 @@ impl Shard {
             found |= self.serve_ready();
             found |= self.drain_inbox();
         }
+        self.hand_over_waiting();
         self.board.counters.doorbells_rung.add(self.port.ring());
         found |= self.flush();
         self.tick();
@@ -65,7 +66,9 @@ impl Shard {
     /// How the next wait is to be: not at all while there is something to do, shortly while
     /// replies of other shards are due, else parked until the next tick.
     fn wait_plan(&mut self) -> Wait {
-        let pending = !self.ready.is_empty() || self.port.depth() > 0;
+        let can_unstall = !self.stalled.is_empty() && self.port.has_all_credits();
+        let due = !self.ready.is_empty() || can_unstall || self.has_waiting();
+        let pending = due || self.port.depth() > 0;
         let expecting = self.port.under_way() > 0 && self.idle_turns < IDLE_POLLS_MAX;
         if pending || expecting || !self.port.park() {
             return Wait::Poll;
@@ -105,8 +108,11 @@ impl Shard {
         let found = !self.ready.is_empty();
         for _ in 0..self.ready.len() {
             let Some(conn) = self.ready.pop_front() else { break };
-            if let Some(connection) = self.connections.get_mut(conn) {
-                connection.is_queued = false;
+            // A number may stand here twice when it was given to another connection meanwhile.
+            if let Some(connection) = self.connections.get_mut(conn)
+                && std::mem::take(&mut connection.is_queued)
+                && !connection.is_stalled
+            {
                 self.serve(conn);
             }
             let spent_ns = self.process.clock.monotonic_ns() - self.now.monotonic_ns;
@@ -117,10 +123,11 @@ impl Shard {
         found
     }
 
-    /// Puts the connection in the list of those to serve.
+    /// Puts the connection in the list of those to serve, unless it waits for credits.
     pub(super) fn make_ready(&mut self, conn: ConnId) {
         if let Some(connection) = self.connections.get_mut(conn)
             && !connection.is_queued
+            && !connection.is_stalled
         {
             connection.is_queued = true;
             self.ready.push_back(conn);

@@ -1,8 +1,8 @@
 //! Threads that run one at a time: only the holder of the baton runs, and at every point a seeded
 //! choice says who holds it next. So a run over several threads repeats for its seed.
 //!
-//! A thread is sometimes frozen for long, as if the kernel had preempted it: many faults of order
-//! show only when one thread does much while another stands still between two of its steps.
+//! One thread at a time is sometimes frozen for long, as if the kernel had preempted it: many
+//! faults of order show only when the others do much while it stands between two of its steps.
 
 use annulet::base::rng::Rng;
 use annulet::io::simulated::SimulatedDriver;
@@ -21,13 +21,30 @@ thread_local! {
 }
 
 /// One in so many looks of a sleeping thread is granted.
-const SLEEPER_ONCE_IN: u64 = 4;
+const SLEEPER_ONCE_IN: u64 = 10;
+/// Where a thread stands when it passes the baton.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// Between two steps of the mesh, or of a turn.
+    Mesh,
+    /// Before or after a command.
+    Command,
+    /// Before it waits for input.
+    Wait,
+    /// In a wait that found nothing.
+    Sleep,
+    /// With the clients.
+    Client,
+}
+
 /// How often threads change; drawn once per seed.
 struct Habits {
     /// A thread keeps the baton but once in so many points.
     pass_once_in: u64,
     /// A thread that passes is frozen once in so many times.
     freeze_once_in: u64,
+    /// Only there, if it is said.
+    freeze_at: Option<At>,
     /// The most steps that a frozen thread stands still.
     freeze_steps_max: u64,
     /// Batches are cut to a random length once in so many times.
@@ -60,9 +77,10 @@ impl Baton {
     pub fn new(threads: usize, seed: u64) -> Arc<Baton> {
         let mut rng = Rng::new(seed ^ 0xba70);
         let habits = Habits {
-            pass_once_in: [1, 2, 4, 8][rng.below(4) as usize],
-            freeze_once_in: [8, 30, 100, 1_000_000][rng.below(4) as usize],
-            freeze_steps_max: [50, 300, 1_500][rng.below(3) as usize],
+            pass_once_in: [1, 2, 4][rng.below(3) as usize],
+            freeze_once_in: [6, 20, 60, 1_000_000][rng.below(4) as usize],
+            freeze_at: [None, None, Some(At::Mesh), Some(At::Wait)][rng.below(4) as usize],
+            freeze_steps_max: [100, 500, 2_000][rng.below(3) as usize],
             cut_once_in: [1, 2, 20][rng.below(3) as usize],
         };
         let state = State {
@@ -93,22 +111,24 @@ impl Baton {
     }
 
     /// Lets somebody else run, perhaps.
-    pub fn pass(&self) {
-        self.pass_as(false, false);
-    }
-
-    fn pass_as(&self, asleep: bool, may_freeze: bool) {
+    pub fn pass(&self, at: At) {
         let Some(me) = ACTOR.get() else { return };
         let mut state = self.lock();
         assert!(state.holder == me || state.aborted, "only the holder of the baton runs");
         state.step += 1;
+        let asleep = at == At::Sleep;
         state.asleep[me] = asleep;
         let passes = state.habits.pass_once_in;
         if !asleep && state.rng.below(passes) != 0 {
             return;
         }
         let freezes = state.habits.freeze_once_in;
-        if may_freeze && state.rng.below(freezes) == 0 {
+        let is_one = state.frozen_until.iter().any(|until| *until > state.step);
+        let may_freeze = match state.habits.freeze_at {
+            Some(only) => only == at,
+            None => !matches!(at, At::Sleep | At::Client),
+        };
+        if may_freeze && !is_one && state.rng.below(freezes) == 0 {
             let steps = state.habits.freeze_steps_max;
             state.frozen_until[me] = state.step + state.rng.below(steps);
         }
@@ -135,6 +155,12 @@ impl Baton {
         }
     }
 
+    /// Thread `me` stands still (`true`) until it is told to go on.
+    pub fn freeze(&self, me: usize, on: bool) {
+        let mut state = self.lock();
+        state.frozen_until[me] = if on { u64::MAX } else { 0 };
+    }
+
     /// The threads are to end when they next look.
     pub fn finish(&self) {
         self.lock().over = true;
@@ -148,6 +174,13 @@ impl Baton {
     /// Steps so far.
     pub fn steps(&self) -> u64 {
         self.lock().step
+    }
+
+    /// How the threads stand.
+    pub fn describe(&self) -> String {
+        let state = self.lock();
+        let State { step, frozen_until, asleep, .. } = &*state;
+        format!("step {step}, frozen until {frozen_until:?}, asleep {asleep:?}")
     }
 
     /// A number below `bound`, from the baton's own stream.
@@ -168,10 +201,10 @@ impl State {
         if free.is_empty() {
             free = here;
         }
-        for _ in 0..8 {
+        loop {
             let pick = free[self.rng.below(free.len() as u64) as usize];
-            self.holder = pick;
             if !self.asleep[pick] || self.rng.below(SLEEPER_ONCE_IN) == 0 {
+                self.holder = pick;
                 return;
             }
         }
@@ -199,7 +232,7 @@ impl Drop for Membership<'_> {
 
 impl Preempt for Baton {
     fn point(&self) {
-        self.pass_as(false, true);
+        self.pass(At::Mesh);
     }
 
     fn batch_commands_max(&self, most: usize) -> usize {
@@ -254,14 +287,14 @@ impl Driver for Blocking {
     }
 
     fn wait(&mut self, wait: Wait) -> io::Result<()> {
-        self.baton.pass();
+        self.baton.pass(At::Wait);
         self.inner.wait(wait)?;
         while wait != Wait::Poll && !self.baton.is_over() {
             self.done.extend(self.inner.next());
             if !self.done.is_empty() {
                 break;
             }
-            self.baton.pass_as(true, false);
+            self.baton.pass(At::Sleep);
             self.inner.wait(wait)?;
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! One checked run: shards on threads under a baton, clients at random, then the history.
 
-use super::baton::{Baton, Blocking};
+use super::baton::{At, Baton, Blocking};
 use super::history::History;
 use super::observed::{Recorder, observed_table};
 use super::workload::Workload;
@@ -12,6 +12,16 @@ use std::sync::Arc;
 
 /// Steps without any progress of any client after which a run counts as stuck.
 const STUCK_STEPS: u64 = 60_000;
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Focus {
+    /// All sorts of operations, by patient and by impatient clients, over connections that break.
+    Broad,
+    /// Reads of single keys, and now and then an MSET, by clients that take their time: what lies
+    /// between the parts of one unit is seen best so.
+    Narrow,
+}
 
 /// What came of a run.
 pub struct Outcome {
@@ -26,9 +36,9 @@ pub struct Outcome {
 }
 
 /// Runs one seed under these rules. Panics when the server hangs or leaks.
-pub fn simulate(seed: u64, rules: Rules) -> Outcome {
+pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
     let mut rng = Rng::new(seed);
-    let shards = 2 + rng.below(3) as usize;
+    let shards = if focus == Focus::Narrow { 3 } else { 2 + rng.below(3) as usize };
     let clients = 4 + rng.below(8) as usize;
     let baton = Baton::new(shards + 1, seed);
     let recorder = Recorder::new(Arc::clone(&baton));
@@ -40,25 +50,12 @@ pub fn simulate(seed: u64, rules: Rules) -> Outcome {
         ..Setup::new(shards, seed)
     };
     let world = World::new(setup);
-    let drivers: Vec<_> = (0..shards).map(|me| world.driver(me)).collect();
-    let mut workload = Workload::new(&world, shards, clients, 12);
-    std::thread::scope(|scope| {
-        for (me, driver) in drivers.into_iter().enumerate() {
-            let (world, baton, recorder) = (&world, &baton, &recorder);
-            scope.spawn(move || {
-                let _membership = baton.join(me);
-                recorder.attend();
-                let driver = Blocking::new(driver, Arc::clone(baton));
-                let mut shard = world.shard(me, Box::new(driver));
-                while !baton.is_over() {
-                    shard.turn().expect("the simulation does not break");
-                }
-                check_rest(me, &shard);
-            });
-        }
-        let _membership = baton.join(shards);
-        drive(&mut workload, &world, &baton);
+    let mut workload = None;
+    run(&world, &baton, Some(&recorder), || {
+        let workload = workload.insert(Workload::new(&world, shards, clients, focus));
+        drive(workload, &world, &baton);
     });
+    let workload = workload.expect("the clients were there");
     let touches = recorder.take();
     let mut hasher = DefaultHasher::new();
     for touch in &touches {
@@ -72,7 +69,48 @@ pub fn simulate(seed: u64, rules: Rules) -> Outcome {
     Outcome { anomaly, steps, ops: workload.ops.len(), fingerprint }
 }
 
-/// Lets the clients do their part until they are through, then lets the shards come to rest.
+/// Runs the shards of a world on threads of their own while `clients` runs, then lets them come
+/// to rest. Panics when they do not, or leak.
+pub fn run(
+    world: &World,
+    baton: &Arc<Baton>,
+    recorder: Option<&Arc<Recorder>>,
+    clients: impl FnOnce(),
+) {
+    let shards = world.mesh.shards();
+    let drivers: Vec<_> = (0..shards).map(|me| world.driver(me)).collect();
+    std::thread::scope(|scope| {
+        for (me, driver) in drivers.into_iter().enumerate() {
+            scope.spawn(move || {
+                let _membership = baton.join(me);
+                if let Some(recorder) = recorder {
+                    recorder.attend();
+                }
+                let driver = Blocking::new(driver, Arc::clone(baton));
+                let mut shard = world.shard(me, Box::new(driver));
+                while !baton.is_over() {
+                    shard.turn().expect("the simulation does not break");
+                }
+                check_rest(me, &shard);
+            });
+        }
+        let _membership = baton.join(shards);
+        clients();
+        rest(world, baton);
+    });
+}
+
+/// Lets other threads run until `is_there`. Panics when it takes too long.
+pub fn wait_until(baton: &Baton, what: &str, mut is_there: impl FnMut() -> bool) {
+    let began = baton.steps();
+    while !is_there() {
+        let waited = baton.steps() - began;
+        assert!(waited < STUCK_STEPS, "stuck before {what}: {}", baton.describe());
+        baton.pass(At::Client);
+    }
+}
+
+/// Lets the clients do their part until they are through.
 fn drive(workload: &mut Workload, world: &World, baton: &Baton) {
     let mut moved_at = baton.steps();
     while !workload.is_over() {
@@ -83,23 +121,24 @@ fn drive(workload: &mut Workload, world: &World, baton: &Baton) {
             world.clock.advance_ms(1);
         }
         let waited = baton.steps() - moved_at;
-        assert!(waited < STUCK_STEPS, "seed {}: stuck:\n{}", world.seed, workload.describe());
-        baton.pass();
+        if waited >= STUCK_STEPS {
+            let depths: Vec<_> = (0..world.mesh.shards()).map(|s| world.mesh.depth(s)).collect();
+            let idle = if world.network.is_idle() { "idle" } else { "not idle" };
+            let (waits, threads) = (workload.describe(), baton.describe());
+            panic!("stuck: the network is {idle}, inboxes {depths:?}, {threads}:\n{waits}");
+        }
+        baton.pass(At::Client);
     }
-    let shards = world.mesh.shards();
-    let is_empty = || (0..shards).all(|shard| world.mesh.depth(shard) == 0);
-    let ended_at = baton.steps();
-    let mut quiet = 0;
-    while quiet < 50 {
-        quiet = if world.network.is_idle() && is_empty() { quiet + 1 } else { 0 };
-        let waited = baton.steps() - ended_at;
-        assert!(waited < STUCK_STEPS, "seed {}: the shards do not come to rest", world.seed);
-        baton.pass();
-    }
-    baton.finish();
 }
 
-/// How somebody else gets to see the same.
-pub fn repeat(seed: u64) -> String {
-    format!("to repeat: ANNULET_SIM_SEED={seed} cargo test --test sim")
+/// Lets the shards come to rest, and ends them.
+fn rest(world: &World, baton: &Baton) {
+    let shards = world.mesh.shards();
+    let is_empty = || (0..shards).all(|shard| world.mesh.depth(shard) == 0);
+    let mut quiet = 0;
+    wait_until(baton, "the shards come to rest", || {
+        quiet = if world.network.is_idle() && is_empty() { quiet + 1 } else { 0 };
+        quiet == 50
+    });
+    baton.finish();
 }

@@ -167,6 +167,13 @@ impl Server {
         (me, turn == Turn::Busy)
     }
 
+    /// So many turns of one shard, while the others stand still.
+    pub fn turns_of(&mut self, me: usize, count: usize) {
+        for _ in 0..count {
+            self.shards[me].turn().expect("the simulation does not break");
+        }
+    }
+
     /// So many turns, wherever that leaves things.
     pub fn steps(&mut self, count: u64) {
         for _ in 0..count {
@@ -194,6 +201,22 @@ impl Server {
             }
         }
         panic!("seed {}: the server does not come to rest", self.world.seed);
+    }
+
+    /// Turns until every shard has stopped.
+    pub fn run_until_stopped(&mut self) {
+        let mut left: Vec<usize> = (0..self.shards.len()).collect();
+        for _ in 0..TURNS_MAX {
+            if left.is_empty() {
+                return;
+            }
+            let at = self.rng.below(left.len() as u64) as usize;
+            let turn = self.shards[left[at]].turn().expect("the simulation does not break");
+            if turn == Turn::Stopped {
+                left.swap_remove(at);
+            }
+        }
+        panic!("seed {}: shards {left:?} do not stop", self.world.seed);
     }
 
     /// Moves the clock, and lets the server do what is due.

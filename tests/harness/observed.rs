@@ -5,10 +5,9 @@
 //! the real handler does not get to see; MSET writes values that begin with it, `17,`; the other
 //! spread commands name, for each key `k`, also the key `{k}#17`, which does not exist.
 
-use super::baton::Baton;
+use super::baton::{At, Baton};
 use super::plain_table;
 use annulet::exec::{Command, CommandTable, Context, Run};
-use annulet::mesh::Preempt;
 use annulet::resp::{Args, Error, Span};
 use annulet::spec::Card;
 use std::cell::RefCell;
@@ -117,7 +116,7 @@ fn observed(context: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error>
     let mut words: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
     let touched = touches(&entry.name, &mut words);
     let recorder = RECORDER.with_borrow(Clone::clone).expect("the shard's thread attends");
-    recorder.baton.point();
+    recorder.baton.pass(At::Command);
     recorder.log.lock().expect("no writer has failed").extend(touched);
     let mut text = Vec::new();
     let mut spans = Vec::new();
@@ -126,6 +125,6 @@ fn observed(context: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error>
         text.extend_from_slice(word);
     }
     let result = run(context, &mut Args::new(&text, &spans, &mut []));
-    recorder.baton.point();
+    recorder.baton.pass(At::Command);
     result
 }

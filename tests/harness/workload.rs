@@ -1,12 +1,18 @@
 //! What the clients of a checked run do: random operations on few keys, alone and in pipelines,
 //! over connections that are sometimes cut at any moment.
 
+use super::linear::Focus;
 use super::{Client, World, encode, key_on};
 use annulet::base::rng::Rng;
 use annulet::resp::Value;
 
 /// Replies that a client without patience waits for at most.
 const OUTSTANDING_MAX: usize = 24;
+
+/// Times that a client sends something.
+const BATCHES: usize = 12;
+/// The most chances to act that a client lets go by.
+const PAUSE_MAX: u64 = 30;
 
 /// What an operation does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +31,7 @@ pub enum Kind {
 }
 
 /// What is drawn from, one row per run.
-const MIXES: [&[Kind]; 3] = {
+const MIXES: [&[Kind]; 4] = {
     use Kind::*;
     [
         &[
@@ -34,6 +40,7 @@ const MIXES: [&[Kind]; 3] = {
         ],
         &[Get, Get, Get, Mset],
         &[Get, Set, Mget, Mset],
+        &[Get, Get, Get, Get, Get, Get, Get, Get, Get, Mset],
     ]
 };
 
@@ -94,6 +101,8 @@ struct Actor {
     batches_left: usize,
     /// Sends before the replies to what it sent are there.
     is_eager: bool,
+    /// How many chances to act it lets go by.
+    pause: u64,
     /// Will send no more over this connection, and waits for its end.
     is_finishing: bool,
 }
@@ -110,22 +119,29 @@ pub struct Workload {
     now: u64,
     may_cut: bool,
     mix: usize,
+    is_patient: bool,
 }
 
 impl Workload {
     /// So many clients, connected.
-    pub fn new(world: &World, shards: usize, clients: usize, batches: usize) -> Workload {
+    pub fn new(world: &World, shards: usize, clients: usize, focus: Focus) -> Workload {
         let mut rng = Rng::new(world.seed ^ 0xc11e);
-        let each = 1 + rng.below(2) as usize;
+        let is_narrow = focus == Focus::Narrow;
+        let each = if is_narrow { 1 } else { 1 + rng.below(2) as usize };
         let texts = (0..shards).flat_map(|s| (0..each).map(move |n| key_on(shards, s, n)));
         let numbers = (0..shards).map(|s| key_on(shards, s, 2));
+        let last = MIXES.len() - 1;
+        let mix = if is_narrow { last } else { rng.below(MIXES.len() as u64) as usize };
+        let is_patient = mix == last;
+        let batches = if is_patient { 3 * BATCHES } else { BATCHES };
         let actor = |number: usize| Actor {
             number,
             client: world.connect(),
             session: 0,
             due: Default::default(),
             batches_left: batches,
-            is_eager: rng.below(2) == 0,
+            is_eager: !is_patient && rng.below(2) == 0,
+            pause: 0,
             is_finishing: false,
         };
         Workload {
@@ -135,8 +151,9 @@ impl Workload {
             actors: (0..clients).map(actor).collect(),
             ops: Vec::new(),
             now: 0,
-            may_cut: rng.below(2) == 0,
-            mix: rng.below(MIXES.len() as u64) as usize,
+            may_cut: !is_narrow && rng.below(2) == 0,
+            mix,
+            is_patient,
             rng,
         }
     }
@@ -165,6 +182,8 @@ impl Workload {
     fn step_one(&mut self, world: &World) -> bool {
         let at = self.rng.below(self.actors.len() as u64) as usize;
         let mut moved = self.read(at);
+        let is_lost = !self.actors[at].due.is_empty() && self.actors[at].client.is_closed();
+        assert!(!is_lost, "the server ended a connection:\n{}", self.describe());
         let actor = &mut self.actors[at];
         if actor.is_finishing {
             if actor.due.is_empty() && actor.client.is_closed() {
@@ -174,9 +193,14 @@ impl Workload {
             return moved;
         }
         let can_send = actor.due.is_empty() || actor.is_eager && actor.due.len() < OUTSTANDING_MAX;
-        if actor.batches_left > 0 && can_send && self.rng.below(3) > 0 {
-            self.send(at);
+        if actor.batches_left > 0 && can_send {
             moved = true;
+            if actor.pause > 0 {
+                actor.pause -= 1;
+            } else {
+                self.send(at);
+                self.actors[at].pause = self.rng.below(2) * self.rng.below(PAUSE_MAX);
+            }
         }
         if self.may_cut && moved && self.rng.below(40) == 0 && self.actors[at].batches_left > 0 {
             self.cut(at, world);
@@ -198,7 +222,8 @@ impl Workload {
     }
 
     fn send(&mut self, at: usize) {
-        let count = [1, 1, 1, 2, 3, 4, 8][self.rng.below(7) as usize];
+        let counts: &[usize] = if self.is_patient { &[1] } else { &[1, 1, 1, 2, 3, 4, 8] };
+        let count = counts[self.rng.below(counts.len() as u64) as usize];
         self.now += 1;
         let mut bytes = Vec::new();
         for _ in 0..count {
@@ -220,7 +245,7 @@ impl Workload {
             Mget | Mset | Del | Exists => 1 + self.rng.below(3.min(self.shards as u64) + 1),
             _ => 1,
         };
-        let reads = matches!(kind, Get | Mget | Exists);
+        let reads = matches!(kind, Get | Mget | Exists) && !self.is_patient;
         let mut keys: Vec<String> = Vec::new();
         for _ in 0..count {
             let number = kind == Incr || reads && self.rng.below(5) == 0;

@@ -67,9 +67,11 @@ pub(super) fn write_docs(reply: &mut Reply<'_>, entry: &Entry) {
         ("group", card.group.name()),
         ("complexity", card.complexity),
     ];
+    let is_said = |fact: &&(&str, &str)| !fact.1.is_empty();
+    let said = facts.iter().filter(is_said).count();
     reply.bulk(entry.name.as_bytes());
-    reply.map(facts.len() + usize::from(!entry.subcommands.is_empty()));
-    for (key, text) in facts {
+    reply.map(said + usize::from(!entry.subcommands.is_empty()));
+    for (key, text) in facts.iter().filter(is_said) {
         reply.bulk(key.as_bytes());
         reply.bulk(text.as_bytes());
     }

@@ -101,7 +101,7 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.field("mem_not_counted_for_evict", 0);
     text.field("mem_replication_backlog", 0);
     text.field("mem_clients_slaves", 0);
-    let buffers = gauges.input_buffer_bytes + gauges.output_buffer_bytes;
+    let buffers = gauges.buffer_bytes;
     text.field("mem_clients_normal", buffers.max(0));
     text.field("mem_aof_buffer", 0);
     text.field("mem_allocator", ALLOCATOR);

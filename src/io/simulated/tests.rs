@@ -1,3 +1,5 @@
+//! The simulated network and its driver, by themselves.
+
 use super::*;
 use crate::base::clock::{Clock, ManualClock};
 use crate::io::{Chunk, Completion, Driver, Options, Socket, Wait};

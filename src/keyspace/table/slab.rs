@@ -7,8 +7,9 @@
 //! behind would pin the allocator's large pages. What becomes free here serves any class.
 //!
 //! ```text
-//!   region, 1 MiB of the allocator's      its Region lies apart, boxed
-//!   |  |page 0      |page 1      | ...    pages lie at multiples of 16 KiB
+//!   region, one huge page of the kernel's   its Region lies apart, boxed
+//!   |page 0      |page 1      | ...         pages of 16 KiB; each counts as used memory
+//!                                           from the first block that was in it on
 //!
 //!   page    0..64   header: its region, neighbours in a list, class, free and used blocks
 //!           64..    blocks of one size; a free one starts with the u16 link to the next:
@@ -22,8 +23,9 @@
 //!
 //! A region whose pages are all free goes back, unless few other pages are left.
 
-use crate::base::alloc::class_bytes;
-use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use crate::base::alloc::{
+    HUGE_PAGE_BYTES, class_bytes, count_bytes, map_huge_page, unmap_huge_page,
+};
 use std::ptr::{NonNull, null_mut};
 
 /// The largest block.
@@ -39,16 +41,10 @@ const STEP: usize = 8;
 const CLASSES: usize = class_of(SLAB_BYTES_MAX) + 1;
 const PAGE_BYTES: usize = 16 << 10;
 const HEADER_BYTES: usize = 64;
-const REGION_BYTES: usize = 1 << 20;
+const REGION_BYTES: usize = HUGE_PAGE_BYTES;
 
 /// Free pages that are kept rather than giving a region back.
 const SPARE_PAGES: usize = 16;
-
-/// What the allocator aligns a region to without waste.
-const REGION_LAYOUT: Layout = match Layout::from_size_align(REGION_BYTES, 4096) {
-    Ok(layout) => layout,
-    Err(_) => panic!("the size is a multiple of the alignment"),
-};
 
 const _: () = assert!(size_of::<Page>() <= HEADER_BYTES);
 const _: () = assert!(PAGE_BYTES / STEP <= u16::MAX as usize + 1);
@@ -234,18 +230,16 @@ impl Slab {
             let page = (*region).fresh.cast::<Page>();
             (*region).fresh = (*region).fresh.add(PAGE_BYTES);
             (*page).region = region;
+            count_bytes(PAGE_BYTES as i64);
             page
         }
     }
 
     fn region_new(&mut self) -> *mut Region {
-        // SAFETY: the layout is not empty.
-        let base = unsafe { alloc(REGION_LAYOUT) };
-        if base.is_null() {
-            handle_alloc_error(REGION_LAYOUT);
-        }
-        let fresh = base.map_addr(|at| at.next_multiple_of(PAGE_BYTES));
-        let end = base.map_addr(|at| (at + REGION_BYTES) & !(PAGE_BYTES - 1));
+        let base = map_huge_page().as_ptr();
+        let fresh = base;
+        // SAFETY: one past the mapping's last byte.
+        let end = unsafe { base.add(REGION_BYTES) };
         let number = self.regions.len();
         let region = Box::into_raw(Box::new(Region { base, fresh, end, used_pages: 0, number }));
         self.regions.push(region);
@@ -273,8 +267,9 @@ impl Slab {
         // SAFETY: all pages below the mark are in the list of free pages; the region and its
         // memory were made by `region_new`.
         unsafe {
-            let mut at = (*region).base.map_addr(|at| at.next_multiple_of(PAGE_BYTES));
+            let mut at = (*region).base;
             while at < (*region).fresh {
+                count_bytes(-(PAGE_BYTES as i64));
                 unlink(&mut self.free, at.cast());
                 self.free_pages -= 1;
                 at = at.add(PAGE_BYTES);
@@ -284,7 +279,7 @@ impl Slab {
             if let Some(&moved) = self.regions.get(number) {
                 (*moved).number = number;
             }
-            dealloc((*region).base, REGION_LAYOUT);
+            unmap_huge_page(NonNull::new_unchecked((*region).base));
             drop(Box::from_raw(region));
         }
     }
@@ -295,7 +290,9 @@ impl Drop for Slab {
         for region in self.regions.drain(..) {
             // SAFETY: made by `region_new`; whoever had blocks of it has given them back.
             unsafe {
-                dealloc((*region).base, REGION_LAYOUT);
+                let pages = (*region).fresh.offset_from((*region).base);
+                count_bytes(-(pages as i64));
+                unmap_huge_page(NonNull::new_unchecked((*region).base));
                 drop(Box::from_raw(region));
             }
         }

@@ -1,0 +1,146 @@
+//! Every card against Valkey 9.1: COMMAND INFO and COMMAND DOCS say of each command and
+//! subcommand that exists here what the reference server says of it.
+//!
+//! `reference/valkey-9.1-commands.jsonl` has one line per command and subcommand: the first nine
+//! values of its COMMAND INFO, and the facts of its COMMAND DOCS that a card has.
+
+use annulet::base::clock::Clock;
+use annulet::commands::FAMILIES;
+use annulet::config::{Config, ConfigCell};
+use annulet::control::ProcessMemory;
+use annulet::exec::{CommandTable, Process, ProcessParts, Run, Session, SessionContext};
+use annulet::observe::{Boards, Level, Log};
+use annulet::resp::{Args, Output, Protocol, Reply, Span, Value};
+use serde_json::{Value as Json, json};
+use std::collections::BTreeMap;
+
+const REFERENCE: &str = include_str!("reference/valkey-9.1-commands.jsonl");
+
+/// What the reference says, by whole name.
+fn reference() -> BTreeMap<String, Json> {
+    let lines = REFERENCE
+        .lines()
+        .map(|line| -> Json { serde_json::from_str(line).expect("a line is an object") });
+    lines.map(|line| (line["info"][0].as_str().expect("a name").to_string(), line)).collect()
+}
+
+fn process() -> Process {
+    let commands: &'static CommandTable = Box::leak(Box::new(CommandTable::new(FAMILIES)));
+    let config = Config::default();
+    Process::new(ProcessParts {
+        boards: Boards::new(1, config.databases as usize, commands.len()),
+        config: ConfigCell::new(config),
+        commands,
+        log: Log::new(None, Level::Nothing, Clock::System),
+        clock: Clock::System,
+        run_id: "0".repeat(40),
+        paths: [String::new(), String::new()],
+        memory: ProcessMemory::open().expect("there is /proc"),
+    })
+}
+
+/// The reply to a command on the session, in RESP3.
+fn ask(process: &Process, words: &[&str]) -> Value {
+    let (mut text, mut spans) = (Vec::new(), Vec::new());
+    for word in words {
+        spans.push(Span::text(text.len(), word.len()));
+        text.extend_from_slice(word.as_bytes());
+    }
+    let entry = process.commands.find(words[0].as_bytes()).expect("the command exists");
+    let entry = entry.subcommand(words[1].as_bytes()).expect("the subcommand exists");
+    let Run::Session(run) = entry.command.run else { panic!("{words:?} runs on the session") };
+    let mut out = Output::default();
+    let mut context = SessionContext {
+        session: &mut Session::new(1, true, 0),
+        process,
+        entry,
+        now_us: 0,
+        shard: 0,
+        reply: Reply::new(&mut out, Protocol::Three),
+        request: None,
+    };
+    run(&mut context, &mut Args::new(&text, &spans, &mut [])).expect("no error");
+    let bytes = out.to_vec();
+    let (value, len) = Value::read(&bytes).expect("a whole reply");
+    assert_eq!(len, bytes.len(), "one reply and no more");
+    value
+}
+
+fn to_json(value: &Value) -> Json {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+    match value {
+        Value::Simple(bytes) | Value::Bulk(bytes) => Json::String(text(bytes)),
+        Value::Integer(number) => json!(number),
+        Value::Null => Json::Null,
+        Value::Array(values) | Value::Set(values) => values.iter().map(to_json).collect(),
+        Value::Map(pairs) => {
+            let pairs = pairs.iter().map(|(key, value)| match to_json(key) {
+                Json::String(key) => (key, to_json(value)),
+                other => panic!("{other} is no key"),
+            });
+            Json::Object(pairs.collect())
+        }
+        other => panic!("{other:?} is no part of a description"),
+    }
+}
+
+/// The names of all commands and subcommands.
+fn names(process: &Process) -> Vec<&'static str> {
+    process.commands.walk().map(|entry| entry.name.as_str()).collect()
+}
+
+#[test]
+fn command_info_says_what_the_reference_says() {
+    let (process, reference) = (process(), reference());
+    let mut differing = Vec::new();
+    for name in names(&process) {
+        let Json::Array(shown) = to_json(&ask(&process, &["COMMAND", "INFO", name]))[0].take()
+        else {
+            panic!("{name} is not described");
+        };
+        assert_eq!(shown.len(), 10, "{name}");
+        let shown = Json::from(&shown[..9]);
+        let expected = reference.get(name).map_or(&Json::Null, |line| &line["info"]);
+        if shown != *expected {
+            differing.push(format!("{name}\n  shown    {shown}\n  expected {expected}"));
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+#[test]
+fn command_docs_say_what_the_reference_says() {
+    let (process, reference) = (process(), reference());
+    let mut differing = Vec::new();
+    for name in names(&process) {
+        let mut shown = to_json(&ask(&process, &["COMMAND", "DOCS", name]));
+        let mut shown = shown[name].take();
+        if let Json::Object(facts) = &mut shown {
+            facts.remove("subcommands");
+        }
+        let expected = reference.get(name).map_or(&Json::Null, |line| &line["docs"]);
+        if shown != *expected {
+            differing.push(format!("{name}\n  shown    {shown}\n  expected {expected}"));
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
+}
+
+#[test]
+fn subcommands_are_described_below_their_command() {
+    let process = process();
+    for entry in process.commands.entries() {
+        let expected: Vec<&str> = entry.subcommands.iter().map(|sub| sub.name.as_str()).collect();
+        let info = to_json(&ask(&process, &["COMMAND", "INFO", &entry.name]));
+        let shown: Vec<&str> = info[0][9]
+            .as_array()
+            .expect("the tenth value is an array")
+            .iter()
+            .map(|subcommand| subcommand[0].as_str().expect("a name"))
+            .collect();
+        assert_eq!(shown, expected, "{}", entry.name);
+        let docs = to_json(&ask(&process, &["COMMAND", "DOCS", &entry.name]));
+        let shown = docs[&entry.name]["subcommands"].as_object().map_or(0, |map| map.len());
+        assert_eq!(shown, expected.len(), "{}", entry.name);
+    }
+}

@@ -1,0 +1,65 @@
+//! redis-cli, where it is installed.
+
+use super::on_each_setup;
+use super::server::Server;
+use super::wire::request;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// The program's name on this machine.
+fn program() -> Option<&'static str> {
+    let answers = |name: &&str| {
+        let mut command = Command::new(name);
+        command.arg("--version").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
+    };
+    let found = ["redis-cli", "valkey-cli"].into_iter().find(answers);
+    if found.is_none() {
+        println!("skipped: redis-cli, which is not installed");
+    }
+    found
+}
+
+/// What it prints on its standard output, given this standard input.
+fn run(name: &str, server: &Server, arguments: &[&str], input: &[u8]) -> String {
+    let mut child = Command::new(name)
+        .args(["-p", &server.port.to_string()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .expect("it has answered before");
+    child.stdin.take().expect("it is piped").write_all(input).expect("it reads its input");
+    let output = child.wait_with_output().expect("it ends");
+    String::from_utf8_lossy(&output.stdout).trim_end().to_string()
+}
+
+#[test]
+fn it_works_as_with_any_server() {
+    let Some(name) = program() else { return };
+    on_each_setup(&[], |server| {
+        let cli = |arguments: &[&str]| run(name, server, arguments, b"");
+        assert_eq!(cli(&["PING"]), "PONG");
+        assert_eq!(cli(&["SET", "key", "two words"]), "OK");
+        assert_eq!(cli(&["GET", "key"]), "two words");
+        assert_eq!(run(name, server, &["-x", "SET", "stdin"], b"from\0stdin"), "OK");
+        assert_eq!(cli(&["STRLEN", "stdin"]), "10");
+        assert_eq!(cli(&["-3", "GET", "key"]), "two words");
+        let unknown = cli(&["NOSUCH", "a", "b"]);
+        assert_eq!(unknown, "ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b'");
+        assert_eq!(run(name, server, &[], b"PING\nGET key\n"), "PONG\ntwo words");
+    });
+}
+
+#[test]
+fn ten_thousand_commands_through_its_pipe() {
+    let Some(name) = program() else { return };
+    on_each_setup(&[], |server| {
+        let set = |n: usize| request(&["SET", &format!("key:{n}"), &format!("value:{n}")]);
+        let input: Vec<u8> = (0..10_000).flat_map(set).collect();
+        let said = run(name, server, &["--pipe"], &input);
+        assert!(said.ends_with("errors: 0, replies: 10000"), "{said}");
+        assert_eq!(run(name, server, &["DBSIZE"], b""), "10000");
+        assert_eq!(run(name, server, &["GET", "key:9999"], b""), "value:9999");
+    });
+}

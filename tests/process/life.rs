@@ -1,0 +1,163 @@
+//! How a server starts and ends: settings that are wrong, ports that are taken, signals.
+
+use super::server::{PATIENCE, Server, Setup, drivers, free_port, wait_for};
+use super::wire::Wire;
+use super::{on_each_setup, setups};
+use annulet::base::clock::Clock;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+const EPOLL: Setup = Setup { shards: 2, driver: "epoll" };
+
+/// Waits for the process's end; its exit code.
+fn exit_code(server: &mut Server) -> Option<i32> {
+    assert!(wait_for(|| server.is_over()), "the server has not ended in {PATIENCE:?}");
+    server.child.wait().expect("it is our child").code()
+}
+
+/// Sends a signal by the shell, whose `kill` is built in.
+fn signal(server: &Server, name: &str) {
+    let line = format!("kill -{name} {}", server.child.id());
+    let status = Command::new("sh").args(["-c", &line]).status().expect("there is a shell");
+    assert!(status.success(), "{line}");
+}
+
+#[test]
+fn a_start_and_an_end_by_signal_are_logged() {
+    for name in ["TERM", "INT"] {
+        for setup in setups() {
+            let mut server = Server::start(setup, &[]);
+            let mut wire = Wire::connect(server.port);
+            assert_eq!(wire.ask(&["SET", "key", "value"]), "+OK");
+            signal(&server, name);
+            assert_eq!(exit_code(&mut server), Some(0), "SIG{name} {setup:?}");
+            assert_eq!(wire.rest(), "", "the connection is closed");
+            let pid = format!(" PID: {}", server.child.id());
+            let signalled = format!("Received SIG{name} scheduling shutdown...");
+            let lines =
+                ["Server initialized", "Ready to accept connections", &pid, &signalled, "bye bye"];
+            for line in lines {
+                assert!(server.logged(line), "{line}");
+            }
+        }
+    }
+}
+
+#[test]
+fn shutdown_ends_the_process() {
+    for setup in setups() {
+        for words in [&["SHUTDOWN"][..], &["SHUTDOWN", "NOSAVE"], &["SHUTDOWN", "NOW", "FORCE"]] {
+            let mut server = Server::start(setup, &[]);
+            let mut wire = Wire::connect(server.port);
+            wire.send(words);
+            assert_eq!(wire.rest(), "", "{words:?}");
+            assert_eq!(exit_code(&mut server), Some(0), "{words:?} {setup:?}");
+            assert!(server.logged("User requested shutdown..."));
+        }
+    }
+}
+
+#[test]
+fn a_taken_port_is_an_error() {
+    let first = Server::start(EPOLL, &[]);
+    for driver in drivers() {
+        let setup = Setup { shards: 2, driver };
+        let mut second = Server::launch(setup, first.port, &[], Stdio::null());
+        assert_eq!(exit_code(&mut second), Some(1));
+        assert!(second.logged("Failed listening on port"), "{}", second.log());
+        assert!(!second.logged("Ready to accept connections"), "{}", second.log());
+    }
+    assert_eq!(Wire::connect(first.port).ask(&["PING"]), "+PONG");
+}
+
+/// A config file of its own, removed with the value.
+struct ConfigFile(String);
+
+impl ConfigFile {
+    fn new(name: &str, text: &str) -> ConfigFile {
+        let name = format!("annulet-test-{}-{name}.conf", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, text).expect("the folder for temporary files can be written");
+        ConfigFile(path.to_str().expect("it has a plain name").to_string())
+    }
+}
+
+impl Drop for ConfigFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+#[test]
+fn a_bad_config_file_is_a_fatal_error_that_names_the_line() {
+    let file = ConfigFile::new("bad", "maxclients 100\n\n# a comment\nno-such-setting yes\n");
+    let mut server = Server::launch(EPOLL, free_port(), &[&file.0], Stdio::null());
+    assert_eq!(exit_code(&mut server), Some(1));
+    for text in [
+        "*** FATAL CONFIG FILE ERROR (Version",
+        "Reading the configuration file, at line 4",
+        ">>> 'no-such-setting yes'",
+        "Bad directive or wrong number of arguments",
+    ] {
+        assert!(server.logged(text), "{text}");
+    }
+}
+
+#[test]
+fn settings_come_from_the_file_then_from_the_arguments() {
+    let file = ConfigFile::new("good", "maxclients 100\ntimeout 30\n");
+    let server = Server::start(EPOLL, &[&file.0, "--timeout", "40"]);
+    let mut wire = Wire::connect(server.port);
+    assert_eq!(wire.ask(&["CONFIG", "GET", "maxclients"]), "[maxclients, 100]");
+    assert_eq!(wire.ask(&["CONFIG", "GET", "timeout"]), "[timeout, 40]");
+    assert!(wire.ask(&["INFO", "server"]).contains(&format!("config_file:{}", file.0)));
+}
+
+#[test]
+fn a_dash_reads_settings_from_the_standard_input() {
+    let mut server = Server::launch(EPOLL, free_port(), &["-"], Stdio::piped());
+    let mut input = server.child.stdin.take().expect("it is piped");
+    input.write_all(b"maxclients 77\n").expect("the server reads");
+    drop(input);
+    assert!(wait_for(|| server.logged("Ready to accept connections") || server.is_over()));
+    let mut wire = Wire::connect(server.port);
+    assert_eq!(wire.ask(&["CONFIG", "GET", "maxclients"]), "[maxclients, 77]");
+}
+
+#[test]
+fn a_sleep_holds_up_every_shard() {
+    on_each_setup(&["--enable-debug-command", "yes"], |server| {
+        let mut wires = super::crowd(server);
+        let clock = Clock::System;
+        let start_ns = clock.monotonic_ns();
+        wires[0].send(&["DEBUG", "SLEEP", "0.5"]);
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        for wire in &mut wires[1..] {
+            wire.send(&["PING"]);
+        }
+        for wire in &mut wires[1..] {
+            assert_eq!(wire.line(), "+PONG");
+        }
+        assert_eq!(wires[0].line(), "+OK");
+        let took_ns = clock.monotonic_ns() - start_ns;
+        assert!(took_ns >= 450_000_000, "the shards slept for {took_ns} ns only");
+    });
+}
+
+#[test]
+fn debug_is_guarded() {
+    on_each_setup(&[], |server| {
+        let reply = Wire::connect(server.port).ask(&["DEBUG", "SLEEP", "0"]);
+        assert!(reply.starts_with("-ERR DEBUG command not allowed."), "{reply}");
+    });
+}
+
+#[test]
+fn version_and_help_are_printed() {
+    for (flag, text) in [("--version", "Annulet server v="), ("--help", "--DIRECTIVE VALUE")] {
+        let output = Command::new(env!("CARGO_BIN_EXE_annulet")).arg(flag).output();
+        let output = output.expect("the binary runs");
+        assert!(output.status.success());
+        assert!(String::from_utf8_lossy(&output.stdout).contains(text));
+    }
+}

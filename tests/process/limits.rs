@@ -1,0 +1,103 @@
+//! Who may come in, how many, and for how long.
+
+use super::server::wait_for;
+use super::wire::Wire;
+use super::{crowd, on_each_setup};
+
+#[test]
+fn a_password_is_asked_for() {
+    on_each_setup(&["--requirepass", "secret"], |server| {
+        for mut wire in crowd(server) {
+            assert_eq!(wire.ask(&["GET", "key"]), "-NOAUTH Authentication required.");
+            assert_eq!(wire.ask(&["PING"]), "-NOAUTH Authentication required.");
+            let wrong = wire.ask(&["AUTH", "wrong"]);
+            let invalid = "-WRONGPASS invalid username-password pair or user is disabled.";
+            assert_eq!(wrong, invalid);
+            assert_eq!(wire.ask(&["AUTH", "default", "secret"]), "+OK");
+            assert_eq!(wire.ask(&["PING"]), "+PONG");
+        }
+        let mut wire = Wire::connect(server.port);
+        let hello = wire.ask(&["HELLO", "3", "AUTH", "default", "secret"]);
+        assert!(hello.contains("proto: :3"), "{hello}");
+    });
+}
+
+#[test]
+fn no_more_clients_than_allowed_are_let_in() {
+    on_each_setup(&["--maxclients", "20"], |server| {
+        let mut wires: Vec<Wire> = (0..20).map(|_| Wire::connect(server.port)).collect();
+        for wire in &mut wires {
+            assert_eq!(wire.ask(&["PING"]), "+PONG");
+        }
+        for _ in 0..3 {
+            let mut refused = Wire::connect(server.port);
+            assert_eq!(refused.rest(), "-ERR max number of clients reached\r\n");
+        }
+        // One that leaves makes room for exactly one.
+        wires.pop();
+        let entered = wait_for(|| {
+            let mut wire = Wire::connect(server.port);
+            // A refused connection may be reset before it can write.
+            let sent = std::io::Write::write_all(wire.stream.get_mut(), b"PING\r\n");
+            let is_in = sent.is_ok() && wire.line() == "+PONG";
+            wires.extend(is_in.then_some(wire));
+            is_in
+        });
+        assert!(entered, "a place is free again");
+        assert_eq!(Wire::connect(server.port).rest(), "-ERR max number of clients reached\r\n");
+        assert_eq!(wires[0].ask(&["CONFIG", "SET", "maxclients", "21"]), "+OK");
+        assert_eq!(Wire::connect(server.port).ask(&["PING"]), "+PONG");
+    });
+}
+
+#[test]
+fn idle_clients_are_let_go_after_the_timeout() {
+    on_each_setup(&["--timeout", "1"], |server| {
+        let mut idle = crowd(server);
+        let mut busy = Wire::connect(server.port);
+        let alone = |list: String| list.lines().count() == 1;
+        assert!(wait_for(|| alone(busy.ask(&["CLIENT", "LIST"]))), "the idle ones are gone");
+        for wire in &mut idle {
+            assert_eq!(wire.rest(), "");
+        }
+        assert_eq!(busy.ask(&["PING"]), "+PONG");
+    });
+}
+
+/// The ids in the lines of CLIENT LIST.
+fn ids(list: &str) -> Vec<u64> {
+    let id = |line: &str| line.strip_prefix("id=")?.split(' ').next()?.parse().ok();
+    let mut ids: Vec<u64> = list.lines().filter_map(id).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[test]
+fn clients_of_all_shards_are_listed_and_ended() {
+    on_each_setup(&[], |server| {
+        let mut wires = crowd(server);
+        let mut own = Vec::new();
+        for wire in &mut wires {
+            let id = wire.ask(&["CLIENT", "ID"]);
+            own.push(id.trim_start_matches(':').parse::<u64>().expect("a number"));
+        }
+        own.sort_unstable();
+        assert_eq!(ids(&wires[0].ask(&["CLIENT", "LIST"])), own);
+        let (victim, killer) = (8, 0);
+        let id = wires[victim].ask(&["CLIENT", "ID"]);
+        let id = id.trim_start_matches(':');
+        assert_eq!(wires[killer].ask(&["CLIENT", "KILL", "ID", id]), ":1");
+        assert_eq!(wires[victim].rest(), "");
+        let address = wires[7].stream.get_ref().local_addr().expect("it is connected");
+        assert_eq!(wires[killer].ask(&["CLIENT", "KILL", &address.to_string()]), "+OK");
+        assert_eq!(wires[7].rest(), "");
+        let nobody = wires[killer].ask(&["CLIENT", "KILL", "127.0.0.1:1"]);
+        assert_eq!(nobody, "-ERR No such client");
+        assert!(wait_for(|| ids(&wires[killer].ask(&["CLIENT", "LIST"])).len() == 7));
+        assert_eq!(wires[killer].ask(&["CLIENT", "KILL", "TYPE", "normal"]), ":6");
+        for wire in &mut wires[1..7] {
+            assert_eq!(wire.rest(), "");
+        }
+        assert_eq!(wires[killer].ask(&["PING"]), "+PONG");
+    });
+}

@@ -1,0 +1,154 @@
+//! A server process of the test's own: started on a free port, killed when the test lets go.
+
+use annulet::base::clock::Clock;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// The longest that anything a test waits for may take.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Starts that may fail because another process took the port that was free a moment before.
+const STARTS_MAX: usize = 5;
+
+/// How a server is run: how many shards, over which driver.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup {
+    pub shards: usize,
+    pub driver: &'static str,
+}
+
+/// A running server.
+pub struct Server {
+    pub child: Child,
+    pub port: u16,
+    pub folder: PathBuf,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts the server of this package and waits until it accepts connections.
+    pub fn start(setup: Setup, arguments: &[&str]) -> Server {
+        for _ in 0..STARTS_MAX {
+            let mut server = Server::launch(setup, free_port(), arguments, Stdio::null());
+            if wait_for(|| server.logged("Ready to accept connections") || server.is_over()) {
+                if !server.is_over() {
+                    return server;
+                }
+                let log = server.log();
+                assert!(log.contains("Failed listening on port"), "{setup:?} {arguments:?}: {log}");
+            }
+        }
+        panic!("no server came up: {setup:?} {arguments:?}");
+    }
+
+    /// Starts the server and waits for nothing.
+    pub fn launch(setup: Setup, port: u16, arguments: &[&str], input: Stdio) -> Server {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("annulet-test-{}-{count}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder for the server");
+        let mut child = Command::new(env!("CARGO_BIN_EXE_annulet"))
+            .args(arguments)
+            .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
+            .args(["--shards", &setup.shards.to_string(), "--io-driver", setup.driver])
+            .arg("--dir")
+            .arg(&folder)
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the server's binary runs");
+        let log = Arc::new(Mutex::new(String::new()));
+        let output = child.stdout.take().expect("it is piped");
+        let errors = child.stderr.take().expect("it is piped");
+        let both = Arc::clone(&log);
+        let reader = thread::spawn(move || {
+            let inside = Arc::clone(&both);
+            let other = thread::spawn(move || keep(errors, &inside));
+            keep(output, &both);
+            other.join().expect("a reader of lines does not panic");
+        });
+        Server { child, port, folder, log, reader: Some(reader) }
+    }
+
+    /// What it has written to its standard output and error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no reader panics").clone()
+    }
+
+    /// Whether the log has this text.
+    pub fn logged(&self, text: &str) -> bool {
+        self.log.lock().expect("no reader panics").contains(text)
+    }
+
+    /// Whether the process has ended; then its log is complete.
+    pub fn is_over(&mut self) -> bool {
+        let is_over = self.child.try_wait().expect("it is our child").is_some();
+        if is_over && let Some(reader) = self.reader.take() {
+            reader.join().expect("a reader of lines does not panic");
+        }
+        is_over
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            eprintln!("the server's end so far: {:?}", self.child.try_wait());
+        }
+        // Both fail when the process has ended, which is as good.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("the server's log:\n{}", self.log());
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn keep(from: impl Read, log: &Mutex<String>) {
+    for line in BufReader::new(from).lines().map_while(Result::ok) {
+        let mut log = log.lock().expect("no reader panics");
+        log.push_str(&line);
+        log.push('\n');
+    }
+}
+
+/// A port that nobody listens on at this moment.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
+    listener.local_addr().expect("it is bound").port()
+}
+
+/// Waits until something holds; false when it does not within [`PATIENCE`].
+pub fn wait_for(mut holds: impl FnMut() -> bool) -> bool {
+    let end_ns = Clock::System.monotonic_ns() + PATIENCE.as_nanos() as u64;
+    while Clock::System.monotonic_ns() < end_ns {
+        if holds() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    false
+}
+
+/// The drivers that this machine allows: epoll always, io_uring where a server can start on it.
+pub fn drivers() -> Vec<&'static str> {
+    let setup = Setup { shards: 1, driver: "uring" };
+    let mut server = Server::launch(setup, free_port(), &[], Stdio::null());
+    let has_come_up = wait_for(|| server.logged("Ready to accept") || server.is_over());
+    if has_come_up && !server.is_over() {
+        return vec!["uring", "epoll"];
+    }
+    assert!(server.logged("has no way to the kernel"), "{}", server.log());
+    println!("skipped: io_uring, which this machine does not allow");
+    vec!["epoll"]
+}

@@ -1,0 +1,70 @@
+//! CONFIG while the server runs, and INFO.
+
+use super::wire::{Wire, info_field};
+use super::{crowd, on_each_setup};
+
+#[test]
+fn settings_are_read_and_changed_on_all_shards() {
+    on_each_setup(&["--maxmemory", "100mb"], |server| {
+        let mut wires = crowd(server);
+        assert_eq!(wires[0].ask(&["CONFIG", "GET", "maxmemory"]), "[maxmemory, 104857600]");
+        for (n, name) in ["timeout", "tcp-keepalive", "maxclients"].into_iter().enumerate() {
+            let value = (100 + n).to_string();
+            assert_eq!(wires[n].ask(&["CONFIG", "SET", name, &value]), "+OK");
+            for wire in &mut wires {
+                assert_eq!(wire.ask(&["CONFIG", "GET", name]), format!("[{name}, {value}]"));
+            }
+        }
+        // A new password binds whoever comes from now on, on whichever shard.
+        assert_eq!(wires[0].ask(&["CONFIG", "SET", "requirepass", "secret"]), "+OK");
+        for mut wire in crowd(server) {
+            assert_eq!(wire.ask(&["GET", "key"]), "-NOAUTH Authentication required.");
+        }
+        assert_eq!(wires[0].ask(&["CONFIG", "SET", "requirepass", ""]), "+OK");
+        assert_eq!(Wire::connect(server.port).ask(&["GET", "key"]), "(nil)");
+    });
+}
+
+#[test]
+fn wrong_settings_are_refused_and_change_nothing() {
+    on_each_setup(&[], |server| {
+        let mut wire = Wire::connect(server.port);
+        let refused = wire.ask(&["CONFIG", "SET", "timeout", "many"]);
+        assert!(refused.starts_with("-ERR CONFIG SET failed (possibly related to"), "{refused}");
+        let refused = wire.ask(&["CONFIG", "SET", "timeout", "5", "shards", "9"]);
+        assert!(refused.contains("can't set immutable config"), "{refused}");
+        assert_eq!(wire.ask(&["CONFIG", "GET", "timeout"]), "[timeout, 0]");
+        let unknown = wire.ask(&["CONFIG", "SET", "no-such-setting", "5"]);
+        assert!(unknown.starts_with("-ERR Unknown option or number of arguments"), "{unknown}");
+    });
+}
+
+#[test]
+fn protected_mode_is_read_and_spares_local_clients() {
+    on_each_setup(&["--protected-mode", "yes"], |server| {
+        let mut wire = Wire::connect(server.port);
+        assert_eq!(wire.ask(&["CONFIG", "GET", "protected-mode"]), "[protected-mode, yes]");
+        assert_eq!(wire.ask(&["CONFIG", "SET", "protected-mode", "no"]), "+OK");
+        assert_eq!(wire.ask(&["CONFIG", "GET", "protected-mode"]), "[protected-mode, no]");
+    });
+}
+
+#[test]
+fn info_counts_what_all_shards_have_done() {
+    on_each_setup(&[], |server| {
+        for (n, wire) in crowd(server).iter_mut().enumerate() {
+            for k in 0..20 {
+                assert_eq!(wire.ask(&["SET", &format!("key:{n}:{k}"), "value"]), "+OK");
+            }
+        }
+        let mut wire = Wire::connect(server.port);
+        let info = wire.ask(&["INFO"]);
+        let field = |name| info_field(&info, name);
+        assert_eq!(field("process_id"), Some(u64::from(server.child.id())));
+        assert_eq!(field("tcp_port"), Some(u64::from(server.port)));
+        assert!(field("total_commands_processed") >= Some(180), "{info}");
+        assert!(field("total_connections_received") >= Some(10), "{info}");
+        assert!(field("used_memory") > Some(10_000), "{info}");
+        assert!(info.contains("db0:keys=180,expires=0"), "{info}");
+    });
+}

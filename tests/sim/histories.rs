@@ -1,0 +1,108 @@
+//! Histories of random clients, checked: with all rules of the mesh in force none may be
+//! impossible on a single Redis, and with any one of them off some must be.
+//!
+//! `ANNULET_SIM_SEED=n` runs that seed alone; `ANNULET_SIM_SEEDS=n` runs the first n, and counts
+//! over all of them how many seeds show an anomaly without each rule.
+
+use crate::harness::linear::{Focus, simulate};
+use annulet::mesh::Rules;
+use std::ops::Range;
+
+const BROAD_SEEDS: u64 = 100;
+const NARROW_SEEDS: u64 = 50;
+/// Seeds after which a rule counts as never needed.
+const HUNT_SEEDS_MAX: u64 = 600;
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+fn seeds(usual: u64) -> Range<u64> {
+    match number("ANNULET_SIM_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("ANNULET_SIM_SEEDS").unwrap_or(usual),
+    }
+}
+
+/// Says how to repeat a run, when it fails.
+struct Repeat(u64);
+
+impl Drop for Repeat {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("to repeat: ANNULET_SIM_SEED={} cargo test --test sim histories", self.0);
+        }
+    }
+}
+
+fn check(seeds: Range<u64>, focus: Focus) {
+    for seed in seeds {
+        let _repeat = Repeat(seed);
+        let outcome = simulate(seed, Rules::default(), focus);
+        if let Some(anomaly) = outcome.anomaly {
+            panic!("seed {seed}, {focus:?}: no single Redis could have done this:\n{anomaly}");
+        }
+    }
+}
+
+#[test]
+fn histories_of_all_sorts_are_those_of_one_redis() {
+    check(seeds(BROAD_SEEDS), Focus::Broad);
+}
+
+#[test]
+fn histories_of_slow_readers_are_those_of_one_redis() {
+    check(seeds(NARROW_SEEDS), Focus::Narrow);
+}
+
+#[test]
+fn a_seed_repeats() {
+    let run = |seed| {
+        let outcome = simulate(seed, Rules::default(), Focus::Broad);
+        (outcome.fingerprint, outcome.steps, outcome.ops)
+    };
+    assert_eq!(run(3), run(3));
+    assert_ne!(run(3), run(4));
+}
+
+/// Looks for an anomaly without a rule; over all seeds, if so many were asked for.
+fn hunt(name: &str, rules: Rules, focus: Focus) {
+    let asked = number("ANNULET_SIM_SEEDS");
+    let mut found = Vec::new();
+    let mut example = None;
+    for seed in 0..asked.unwrap_or(HUNT_SEEDS_MAX) {
+        let Some(anomaly) = simulate(seed, rules, focus).anomaly else { continue };
+        found.push(seed);
+        example.get_or_insert(anomaly);
+        if asked.is_none() {
+            break;
+        }
+    }
+    println!("without {name}: {} of {asked:?} seeds, {focus:?}: {found:?}", found.len());
+    println!("{}", example.expect("some seed shows what the rule is for"));
+}
+
+#[test]
+fn without_one_in_flight_there_are_anomalies() {
+    let rules = Rules { one_in_flight: false, ..Rules::default() };
+    hunt("one_in_flight", rules, Focus::Broad);
+}
+
+#[test]
+fn without_the_sequencer_there_are_anomalies() {
+    let rules = Rules { sequencer: false, ..Rules::default() };
+    hunt("sequencer", rules, Focus::Broad);
+}
+
+#[test]
+fn without_runnable_when_posted_there_are_anomalies() {
+    let rules = Rules { runnable_when_posted: false, ..Rules::default() };
+    hunt("runnable_when_posted", rules, Focus::Narrow);
+}
+
+#[test]
+fn without_drain_first_there_are_anomalies() {
+    let rules = Rules { drain_first: false, ..Rules::default() };
+    hunt("drain_first", rules, Focus::Narrow);
+}
