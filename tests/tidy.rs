@@ -59,7 +59,7 @@ const UNSAFE_FENCE: &[&str] = &[
 const SAFETY_LINES_MAX: usize = 8;
 
 /// Files without a caption.
-const WITHOUT_CAPTION: &[&str] = &["src/io/simulated/tests.rs"];
+const WITHOUT_CAPTION: &[&str] = &[];
 
 /// Folders that may know everything below them, or that hold tests.
 const WITHOUT_MUST_NOT: &[&str] = &["src/io/tests/mod.rs", "src/server/mod.rs", "src/shard/mod.rs"];

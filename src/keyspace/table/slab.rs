@@ -7,7 +7,7 @@
 //! behind would pin the allocator's large pages. What becomes free here serves any class.
 //!
 //! ```text
-//!   region, one huge page of the kernel's   its Region lies apart, boxed
+//!   region, 2 MiB of the kernel's           its Region lies apart, boxed
 //!   |page 0      |page 1      | ...         pages of 16 KiB; each counts as used memory
 //!                                           from the first block that was in it on
 //!
@@ -23,9 +23,7 @@
 //!
 //! A region whose pages are all free goes back, unless few other pages are left.
 
-use crate::base::alloc::{
-    HUGE_PAGE_BYTES, class_bytes, count_bytes, map_huge_page, unmap_huge_page,
-};
+use crate::base::alloc::{REGION_BYTES, class_bytes, count_bytes, map_region, unmap_region};
 use std::ptr::{NonNull, null_mut};
 
 /// The largest block.
@@ -41,7 +39,6 @@ const STEP: usize = 8;
 const CLASSES: usize = class_of(SLAB_BYTES_MAX) + 1;
 const PAGE_BYTES: usize = 16 << 10;
 const HEADER_BYTES: usize = 64;
-const REGION_BYTES: usize = HUGE_PAGE_BYTES;
 
 /// Free pages that are kept rather than giving a region back.
 const SPARE_PAGES: usize = 16;
@@ -236,7 +233,7 @@ impl Slab {
     }
 
     fn region_new(&mut self) -> *mut Region {
-        let base = map_huge_page().as_ptr();
+        let base = map_region().as_ptr();
         let fresh = base;
         // SAFETY: one past the mapping's last byte.
         let end = unsafe { base.add(REGION_BYTES) };
@@ -279,7 +276,7 @@ impl Slab {
             if let Some(&moved) = self.regions.get(number) {
                 (*moved).number = number;
             }
-            unmap_huge_page(NonNull::new_unchecked((*region).base));
+            unmap_region(NonNull::new_unchecked((*region).base));
             drop(Box::from_raw(region));
         }
     }
@@ -292,7 +289,7 @@ impl Drop for Slab {
             unsafe {
                 let pages = (*region).fresh.offset_from((*region).base);
                 count_bytes(-(pages as i64));
-                unmap_huge_page(NonNull::new_unchecked((*region).base));
+                unmap_region(NonNull::new_unchecked((*region).base));
                 drop(Box::from_raw(region));
             }
         }
