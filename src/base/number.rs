@@ -34,6 +34,12 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     }
 }
 
+/// How many bytes a number takes in decimal.
+pub fn i64_text_len(number: i64) -> usize {
+    let digits = number.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
+    digits + usize::from(number < 0)
+}
+
 /// A `u64`; leading zeros and a plus sign are let pass.
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
     let digits = text.strip_prefix(b"+").unwrap_or(text);
@@ -65,7 +71,7 @@ fn has_digit_but_zero(text: &[u8]) -> bool {
 }
 
 /// A memory size in bytes: digits and `b`, `k`, `kb`, `m`, `mb`, `g` or `gb` in any case; `k` is
-/// 1,000 and `kb` is 1,024.
+/// 1,000 and `kb` is 1,024. No digits are 0, as in the reference.
 pub fn parse_memory(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = text.split_at(digits);
@@ -79,7 +85,8 @@ pub fn parse_memory(text: &[u8]) -> Option<u64> {
         b"gb" => 1 << 30,
         _ => return None,
     };
-    parse_u64(digits)?.checked_mul(factor)
+    let number = if digits.is_empty() { 0 } else { parse_u64(digits)? };
+    number.checked_mul(factor)
 }
 
 /// The decimal text of a double.
@@ -175,6 +182,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn lengths_are_those_of_the_texts() {
+        for number in [0, 1, -1, 9, 10, -10, 123_456_789, i64::MAX, i64::MIN, i64::MAX - 1] {
+            assert_eq!(i64_text_len(number), number.to_string().len());
+            assert_eq!(parse_i64(number.to_string().as_bytes()), Some(number));
+        }
+    }
+
+    #[test]
     fn integers_are_strict() {
         for value in [0, 1, -1, 9, 10, -10, 1 << 40, i64::MAX, i64::MIN] {
             assert_eq!(parse_i64(value.to_string().as_bytes()), Some(value));
@@ -243,10 +258,11 @@ mod tests {
     #[test]
     fn memory_sizes() {
         let cases = [("1gb", 1 << 30), ("512MB", 512 << 20), ("1k", 1_000), ("7", 7), ("7b", 7)];
-        for (text, bytes) in cases {
+        let without_digits = [("", 0), ("gb", 0)];
+        for (text, bytes) in cases.into_iter().chain(without_digits) {
             assert_eq!(parse_memory(text.as_bytes()), Some(bytes));
         }
-        for text in ["", "gb", "-1", "1 gb", "1tb", "99999999999gb"] {
+        for text in ["-1", "1 gb", "1tb", "99999999999gb"] {
             assert_eq!(parse_memory(text.as_bytes()), None, "{text}");
         }
     }

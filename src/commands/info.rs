@@ -177,7 +177,7 @@ mod tests {
             "rdb_changes_since_last_save:3",
             "expired_keys:6",
             "connected_clients:8",
-            "db3:keys=10,expires=2,avg_ttl=0",
+            "db3:keys=10,expires=2,avg_ttl=0,keys_with_volatile_items=0",
             "cmdstat_get:calls=4,usec=6,usec_per_call=1.50,rejected_calls=0,failed_calls=0",
             "errorstat_WRONGTYPE:count=2",
             "shards:2",

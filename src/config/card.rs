@@ -3,8 +3,9 @@
 //! From the card derive CONFIG GET, CONFIG SET, the config file and argv. The error texts are
 //! those of Valkey 9.1.
 
-use super::number::{parse_integer, parse_memory, parse_octal};
+use super::number::parse_octal;
 use super::{Config, OutputLimits, SavePoint};
+use crate::base::number::{parse_i64, parse_memory};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -260,7 +261,7 @@ fn parse(kind: Kind, words: &[&[u8]], now: &Value) -> Result<Value, String> {
         Kind::Bool if word.eq_ignore_ascii_case(b"no") => Ok(Value::Bool(false)),
         Kind::Bool => Err("argument must be 'yes' or 'no'".to_owned()),
         Kind::Int(min, max) => {
-            let n = parse_integer(word).map(i128::from);
+            let n = parse_i64(word).map(i128::from);
             bounded(n.ok_or("argument couldn't be parsed into an integer")?, min, max)
         }
         Kind::Octal(min, max) => {
@@ -275,7 +276,7 @@ fn parse(kind: Kind, words: &[&[u8]], now: &Value) -> Result<Value, String> {
         }
         Kind::SignedMemory(min, max) => {
             let n = parse_memory(word).map(i128::from);
-            let n = n.or_else(|| parse_integer(word).map(i128::from));
+            let n = n.or_else(|| parse_i64(word).map(i128::from));
             bounded(n.ok_or_else(not_memory)?, min, max)
         }
         Kind::MemoryOrPercent(max) => parse_memory_or_percent(word, max),
@@ -316,7 +317,7 @@ fn parse_memory_or_percent(word: &[u8], max: i128) -> Result<Value, String> {
         return bounded(bytes.into(), 0, max);
     }
     let digits = word.strip_suffix(b"%").filter(|digits| !digits.is_empty());
-    match digits.and_then(parse_integer) {
+    match digits.and_then(parse_i64) {
         Some(percent) if percent > 100 => {
             Err("percentage argument must be less or equal to 100".to_owned())
         }

@@ -1,7 +1,8 @@
 //! Settings of client connections: how many, how long, how much.
 
 use super::card::{Kind, Setting, Value, any_text, field};
-use super::number::{parse_loose, parse_memory};
+use super::number::parse_loose;
+use crate::base::number::parse_memory;
 
 /// When a client that does not read is dropped. Zero turns a limit off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -21,10 +21,15 @@ const POSITIONS: u64 = 1 << 32;
 const _: () = assert!(1 << SLOT_BITS == SLOT_COUNT);
 
 impl Slice {
-    /// Shows the keys of one bucket that are not due, and gives the cursor for the next call; 0
-    /// when this slice has been walked through. A walk starts with 0. Any number is a cursor: one
-    /// that this function never gave starts somewhere.
-    pub fn scan(&mut self, db: usize, cursor: u64, visit: &mut dyn FnMut(&[u8], &View<'_>)) -> u64 {
+    /// Shows the keys of one bucket, each with whether it is due (and so not there for clients),
+    /// and gives the cursor for the next call; 0 when this slice has been walked through. A walk
+    /// starts with 0. Any number is a cursor: one that this function never gave starts somewhere.
+    pub fn scan(
+        &mut self,
+        db: usize,
+        cursor: u64,
+        visit: &mut dyn FnMut(&[u8], &View<'_>, bool),
+    ) -> u64 {
         let slot = (cursor & u64::from(SLOT_COUNT - 1)) as u16;
         let database = &self.databases[db];
         let (index, position) = if slot < self.slots.start {
@@ -37,9 +42,8 @@ impl Slice {
         let table = database.table(found).expect("it has keys");
         let (number, end) = table.bucket_at(position);
         table.for_each_in_bucket(number, &mut |word| {
-            if self.is_visible(word.entry()) {
-                visit(word.entry().key(), &View::new(word.entry()));
-            }
+            let entry = word.entry();
+            visit(entry.key(), &View::new(entry), !self.is_visible(entry));
         });
         if end < POSITIONS {
             return self.cursor(found, end);

@@ -1,8 +1,8 @@
 //! Tests of a whole slice: against a model, and of what is promised to SCAN and expiry.
 
 use super::*;
+use crate::base::number::parse_i64;
 use crate::base::rng::Rng;
-use crate::value::number::parse_i64;
 use crate::value::string::{IntText, NewStr, Str};
 use std::collections::{HashMap, HashSet};
 
@@ -33,7 +33,11 @@ fn housekeep(slice: &mut Slice) -> Work {
 fn scan_from(slice: &mut Slice, mut cursor: u64) -> Vec<Vec<u8>> {
     let mut seen = Vec::new();
     loop {
-        cursor = slice.scan(0, cursor, &mut |key, _| seen.push(key.to_vec()));
+        cursor = slice.scan(0, cursor, &mut |key, _, is_due| {
+            if !is_due {
+                seen.push(key.to_vec());
+            }
+        });
         if cursor == 0 {
             return seen;
         }
@@ -212,7 +216,7 @@ fn scan_misses_nothing_while_the_table_grows_and_shrinks() {
         let (mut cursor, mut calls, mut extra) = (0, 0, steady);
         let mut seen = HashSet::new();
         loop {
-            cursor = slice.scan(0, cursor, &mut |key, _| {
+            cursor = slice.scan(0, cursor, &mut |key, _, _| {
                 seen.insert(key.to_vec());
             });
             calls += 1;
@@ -246,7 +250,7 @@ fn scan_of_a_table_at_rest_shows_each_key_once() {
         assert_eq!(seen.len(), keys);
         assert_eq!(seen.into_iter().collect::<HashSet<_>>().len(), keys);
     }
-    assert_eq!(slice_of(0..10).scan(0, 0x1234_5678_9abc_def0, &mut |_, _| {}), 0);
+    assert_eq!(slice_of(0..10).scan(0, 0x1234_5678_9abc_def0, &mut |_, _, _| {}), 0);
 }
 
 #[test]

@@ -102,13 +102,15 @@ fn run_shards(
     let mut listeners = Some(listeners);
     let mut threads = Vec::with_capacity(shards);
     for me in 0..shards {
-        let is_pinned = config.pin_shards && shards <= cores.len();
+        let has_core = shards <= cores.len();
+        let is_pinned = config.pin_shards && has_core;
         threads.push(spawn(Seat {
             me,
             process: Arc::clone(process),
             mesh: Arc::clone(&mesh),
             seeds,
             core: is_pinned.then(|| cores[me]),
+            has_core,
             listeners: listeners.take_if(|_| me == 0).unwrap_or_default(),
             gathering: Arc::clone(&gathering),
         })?);

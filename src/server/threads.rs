@@ -88,6 +88,8 @@ pub(super) struct Seat {
     pub(super) mesh: Arc<Mesh>,
     pub(super) seeds: Seeds,
     pub(super) core: Option<usize>,
+    /// Whether there are as many cores as shards.
+    pub(super) has_core: bool,
     /// Listening sockets; only the acceptor has any.
     pub(super) listeners: Vec<OwnedFd>,
     /// All shards are there before one accepts.
@@ -120,6 +122,7 @@ pub(super) fn run(seat: Seat) -> Result<(), String> {
         }
     }
     let mut shard = build_shard(seat.me, &seat.process, &seat.mesh, driver, seat.seeds);
+    shard.set_core_own(seat.has_core);
     seat.gathering.wait();
     shard.run().map_err(|error| format!("Shard {} cannot go on: {error}", seat.me))
 }

@@ -62,6 +62,7 @@ impl Shard {
             cron: Cron::default(),
             accept: Default::default(),
             idle_turns: 0,
+            idle_polls_max: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
         }
     }

@@ -30,8 +30,10 @@ pub const TICK_BUSY_NS: u64 = 1_000_000;
 pub const HOUSEKEEP_NS_MAX: u64 = 400_000;
 
 /// Turns that a shard polls without finding anything, while it waits for replies of other shards,
-/// before it parks. A poll costs some tens of nanoseconds.
-pub const IDLE_POLLS_MAX: u32 = 64;
+/// before it parks, where it has a core of its own. A poll costs some 100 nanoseconds; a doorbell
+/// and a wake-up some microseconds. Against 64: one connection with pipeline 30 over two shards
+/// gets 12 % more done, 50 without a pipeline cost the same.
+pub const IDLE_POLLS_MAX: u32 = 256;
 
 /// Sockets that the acceptor keeps for shards that cannot take them yet; more it serves itself.
 pub const ACCEPT_BACKLOG_MAX: usize = 1024;

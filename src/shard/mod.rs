@@ -10,7 +10,8 @@
 //!     '-------------------------- housekeeping, once per tick -----------------------------'
 //! ```
 //! The order matters (see `mesh`): whoever has seen an effect of another shard has that shard's
-//! message ahead of it in this inbox, so draining before serving keeps the order that the client saw.
+//! message ahead of it in this inbox, so draining before serving keeps the order that the client
+//! saw.
 
 mod accept;
 mod ask;
@@ -74,6 +75,8 @@ pub struct Shard {
     accept: accept::Acceptor,
     /// Consecutive turns that found nothing to do.
     idle_turns: u32,
+    /// How many of them may pass before it parks although replies are due.
+    idle_polls_max: u32,
     log_limit: LineLimit,
 }
 

@@ -33,6 +33,12 @@ impl Shard {
         }
     }
 
+    /// Says whether the shard has its core for itself: then it polls for a while for the replies
+    /// of other shards before it parks. A poll elsewhere would keep those shards from running.
+    pub fn set_core_own(&mut self, is_own: bool) {
+        self.idle_polls_max = if is_own { IDLE_POLLS_MAX } else { 0 };
+    }
+
     /// One turn.
     pub fn turn(&mut self) -> io::Result<Turn> {
         let wait = self.wait_plan();
@@ -69,7 +75,7 @@ impl Shard {
         let can_unstall = !self.stalled.is_empty() && self.port.has_all_credits();
         let due = !self.ready.is_empty() || can_unstall || self.has_waiting();
         let pending = due || self.port.depth() > 0;
-        let expecting = self.port.under_way() > 0 && self.idle_turns < IDLE_POLLS_MAX;
+        let expecting = self.port.under_way() > 0 && self.idle_turns < self.idle_polls_max;
         if pending || expecting || !self.port.park() {
             return Wait::Poll;
         }

@@ -2,5 +2,4 @@
 //!
 //! Must not know: keys, protocol, commands, shards.
 
-pub mod number;
 pub mod string;

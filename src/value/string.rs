@@ -1,6 +1,6 @@
 //! String values: an integer, bytes, or a large value that is shared with replies under way.
 
-use crate::value::number::{i64_text_len, parse_i64};
+use crate::base::number::{i64_text_len, parse_i64};
 use bytes::{Bytes, BytesMut};
 
 /// Longer values are kept apart from their key, in a [`Bytes`] that a reply can share.

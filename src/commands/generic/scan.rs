@@ -163,14 +163,26 @@ fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     };
     let scan = Scan::of(args)?;
     let mut found = Found::new();
+    let mut due = Vec::new();
     let mut seen = 0;
     for _ in 0..scan.count.saturating_mul(STEPS_PER_ELEMENT) {
-        cursor = cx.slice.scan(cx.db, cursor, &mut |key, view| {
+        cursor = cx.slice.scan(cx.db, cursor, &mut |key, view, is_due| {
             seen += 1;
-            if scan.wants(key, kind_name(view.kind())) {
+            if !scan.wants(key, kind_name(view.kind())) {
+                return;
+            }
+            if is_due {
+                due.push(key.to_vec());
+            } else {
                 found.add(&cx.reply, key);
             }
         });
+        // What would be shown and has expired goes now, as in the reference.
+        for key in due.drain(..) {
+            let key = cx.slice.key(&key);
+            let is_gone = cx.slice.peek(cx.db, &key).is_none();
+            debug_assert!(is_gone, "a due key is not seen");
+        }
         if cursor == 0 || seen >= scan.count {
             break;
         }
@@ -265,6 +277,19 @@ mod tests {
             if cursor == "0" {
                 return (keys, calls);
             }
+        }
+    }
+
+    #[test]
+    fn what_a_scan_would_show_and_is_due_goes() {
+        for (options, left) in [(&[][..], 1), (&["MATCH", "other*"], 2), (&["TYPE", "list"], 2)] {
+            let mut bench = Bench::new();
+            bench.slice.set_active_expiry(false);
+            bench.run(&["SET", "stays", "v"]);
+            bench.run(&["SET", "goes", "v", "PX", "5"]);
+            bench.advance_ms(10);
+            bench.run(&[&["SCAN", "0", "COUNT", "100"], options].concat());
+            assert_eq!(bench.slice.len(0), left, "{options:?}");
         }
     }
 

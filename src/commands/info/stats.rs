@@ -77,7 +77,8 @@ pub(super) fn keyspace(view: &View<'_>, text: &mut Text) {
     for db in 0..view.process.config.snapshot().databases as usize {
         let (keys, expires) = view.process.boards.database(db);
         if keys > 0 {
-            let value = format_args!("keys={keys},expires={expires},avg_ttl=0");
+            let value =
+                format_args!("keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items=0");
             text.field(&format!("db{db}"), value);
         }
     }
