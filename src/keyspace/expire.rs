@@ -69,7 +69,7 @@ impl Slice {
         loop {
             if is_over() {
                 more = self.sweep.running.is_some() || !self.graveyard.is_empty();
-                more |= self.due_database().is_some();
+                more |= self.due_database().is_some() || self.tools.heap.has_spare_region();
                 break;
             }
             if self.sweep.running.is_none() && sweeps_left > 0 && self.sweep_start() {
@@ -77,7 +77,8 @@ impl Slice {
             }
             let swept = self.sweep_step();
             let freed = self.graveyard.step(&mut self.tools.heap);
-            if !swept && !freed {
+            let released = self.tools.heap.release_step();
+            if !swept && !freed && !released {
                 break;
             }
         }

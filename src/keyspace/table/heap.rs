@@ -55,6 +55,16 @@ impl Heap {
         }
     }
 
+    /// Whether [`Heap::release_step`] has something to do.
+    pub fn has_spare_region(&self) -> bool {
+        self.slab.has_spare_region()
+    }
+
+    /// Gives a piece of memory that has become free back to the system; false if there is none.
+    pub fn release_step(&mut self) -> bool {
+        self.slab.release_step()
+    }
+
     /// Bytes in blocks that are in use.
     pub fn used_bytes(&self) -> usize {
         self.used_bytes

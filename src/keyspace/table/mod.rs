@@ -562,6 +562,11 @@ impl Table {
     /// there is no bucket. Only for a table that is being taken down.
     pub fn demolish(&mut self, heap: &mut Heap, give: &mut dyn FnMut(&mut Heap, Entry)) -> bool {
         let Some(number) = self.buckets().checked_sub(1) else { return false };
+        if let Some(before) = number.checked_sub(1) {
+            self.for_each_in_bucket(before, &mut |word| {
+                prefetch(std::ptr::with_exposed_provenance(word.entry().address() as usize));
+            });
+        }
         // SAFETY: a bucket that is there, and is popped next.
         let mut chain = unsafe { self.directory.bucket(number).replace(Bucket::EMPTY) };
         loop {

@@ -21,7 +21,8 @@
 //!               full      in no list
 //! ```
 //!
-//! A region whose pages are all free goes back, unless few other pages are left.
+//! A region whose pages are all free goes back with the next housekeeping, one per step, unless few
+//! other pages are left.
 
 use crate::base::alloc::{REGION_BYTES, class_bytes, count_bytes, map_region, unmap_region};
 use std::ptr::{NonNull, null_mut};
@@ -55,6 +56,8 @@ struct Region {
     used_pages: usize,
     /// Its number among the regions.
     number: usize,
+    /// Whether it stands in the list of those that were empty.
+    is_listed: bool,
 }
 
 #[repr(C)]
@@ -79,6 +82,8 @@ pub struct Slab {
     free: *mut Page,
     free_pages: usize,
     regions: Vec<*mut Region>,
+    /// Regions that were empty when they were put here; each at most once.
+    empty: Vec<*mut Region>,
 }
 
 impl Default for Slab {
@@ -88,6 +93,7 @@ impl Default for Slab {
             free: null_mut(),
             free_pages: 0,
             regions: Vec::new(),
+            empty: Vec::new(),
         }
     }
 }
@@ -238,7 +244,9 @@ impl Slab {
         // SAFETY: one past the mapping's last byte.
         let end = unsafe { base.add(REGION_BYTES) };
         let number = self.regions.len();
-        let region = Box::into_raw(Box::new(Region { base, fresh, end, used_pages: 0, number }));
+        let (used_pages, is_listed) = (0, false);
+        let region = Region { base, fresh, end, used_pages, number, is_listed };
+        let region = Box::into_raw(Box::new(region));
         self.regions.push(region);
         region
     }
@@ -252,11 +260,33 @@ impl Slab {
             self.free_pages += 1;
             let region = (*page).region;
             (*region).used_pages -= 1;
-            let is_spare = self.free_pages > SPARE_PAGES + REGION_BYTES / PAGE_BYTES;
-            if (*region).used_pages == 0 && is_spare {
-                self.region_free(region);
+            if (*region).used_pages == 0 && !(*region).is_listed {
+                (*region).is_listed = true;
+                self.empty.push(region);
             }
         }
+    }
+
+    /// Whether there is a region to give back, and enough free pages without it.
+    pub fn has_spare_region(&self) -> bool {
+        !self.empty.is_empty() && self.free_pages > SPARE_PAGES + REGION_BYTES / PAGE_BYTES
+    }
+
+    /// Gives at most one region back to the system, which takes it some 100 us: when a table is
+    /// flushed, many become empty at nearly the same time. False if there is none to give back.
+    pub fn release_step(&mut self) -> bool {
+        while self.has_spare_region() {
+            let region = self.empty.pop().expect("it was looked at");
+            // SAFETY: regions in the list are there: only this function gives them back.
+            unsafe {
+                (*region).is_listed = false;
+                if (*region).used_pages == 0 {
+                    self.region_free(region);
+                    return true;
+                }
+            }
+        }
+        false
     }
 
     /// Gives a region back that has no page in use.
@@ -378,12 +408,19 @@ mod tests {
                 }
             }
             most_regions = most_regions.max(slab.regions.len());
+            if round % 1_000 == 0 {
+                slab.release_step();
+            }
         }
         for (block, ..) in blocks.drain(..) {
             // SAFETY: the block is given back once.
             unsafe { slab.free(block) };
         }
+        let before = slab.regions.len();
+        assert!(slab.release_step() && slab.regions.len() == before - 1, "one per step");
+        while slab.release_step() {}
         assert!(most_regions > 3 && slab.regions.len() <= 2, "{most_regions} regions");
+        assert!(!slab.has_spare_region());
         assert!(slab.partial.iter().all(|list| list.is_null()));
     }
 }
