@@ -187,6 +187,11 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
     }
     log.notice(&format!("Running mode=standalone, port={}.", config.port));
     log.notice(&format!("Port: {}, PID: {pid}", config.port));
+    if config.appendonly || !config.save.is_empty() {
+        log.warning(
+            "Warning: nothing is kept on disk yet: 'save' and 'appendonly' have no effect.",
+        );
+    }
     for (name, reason) in config.without_effect() {
         log.verbose(&format!("The setting '{name}' is accepted, without effect: {reason}"));
     }
