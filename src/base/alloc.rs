@@ -40,13 +40,6 @@ thread_local! {
     static LOCAL_BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
-/// Has the allocator give back what it holds for reuse, if it has held it for a while. To be
-/// called now and then by each thread, best when it is idle.
-pub fn collect() {
-    // SAFETY: may be called at any time.
-    unsafe { mi_collect(false) }
-}
-
 /// What [`map_region`] maps.
 pub const REGION_BYTES: usize = 2 << 20;
 
@@ -99,7 +92,6 @@ unsafe extern "C" {
     fn mi_zalloc(size: usize) -> *mut c_void;
     fn mi_realloc(block: *mut c_void, size: usize) -> *mut c_void;
     fn mi_free(block: *mut c_void);
-    fn mi_collect(force: bool);
 }
 
 /// The bytes that the allocator takes for a request of `size` bytes.

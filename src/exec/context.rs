@@ -92,10 +92,3 @@ pub enum Request {
     /// Stops the process.
     Shutdown,
 }
-
-impl Request {
-    /// Whether only the session's home is asked.
-    pub fn is_local(&self) -> bool {
-        matches!(self, Request::ClientInfo | Request::Shutdown)
-    }
-}

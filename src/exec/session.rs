@@ -88,6 +88,14 @@ impl Session {
         self.flags().as_bytes().contains(&flag)
     }
 
+    /// Takes note of commands that were taken from its input; `now_ms` is monotonic.
+    #[inline]
+    pub fn note_commands(&mut self, count: usize, last: Option<u16>, now_ms: u64) {
+        self.commands += count as u64;
+        self.active_ms = now_ms;
+        self.last_command = last;
+    }
+
     /// RESET: back to how it was when it connected.
     pub fn reset(&mut self, authenticated: bool) {
         self.db = 0;

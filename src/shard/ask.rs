@@ -28,8 +28,11 @@ impl Shard {
             Request::ClientKill(_) => self.post_ask(conn, &request, Merge::Sum),
             Request::ClientList(_) => self.post_ask(conn, &request, Merge::Text),
             Request::ResetStatistics => {
+                // A reset is a baseline that readers subtract: no shard takes part.
                 self.process.boards.reset();
-                self.post_ask(conn, &request, Merge::Ok);
+                let connection = self.connections.get_mut(conn).expect("it is being served");
+                let protocol = connection.session.protocol;
+                Reply::new(&mut connection.outbox.output, protocol).ok();
             }
             Request::DebugSleep(_)
             | Request::ActiveExpire(_)
@@ -49,10 +52,11 @@ impl Shard {
             }
             Request::DebugSleep(us) => self.process.clock.sleep_us(*us),
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
-            Request::ResetStatistics => {}
             Request::LogTable => self.log_table(),
             Request::SettingsChanged => self.refresh_settings(),
-            Request::ClientInfo | Request::Shutdown => unreachable!("asked of the home only"),
+            Request::ClientInfo | Request::ResetStatistics | Request::Shutdown => {
+                unreachable!("asked of the home only")
+            }
         }
         let mut reply = Reply::new(&mut part.output, part.protocol);
         match request {

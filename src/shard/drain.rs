@@ -29,12 +29,9 @@ impl Shard {
 
     /// Does what a part asks for, and sends it home.
     fn run_part(&mut self, mut part: Box<Envelope>) {
-        match &part.work {
+        match std::mem::replace(&mut part.work, Work::Commands) {
             Work::Commands => self.run_commands(&mut part),
-            Work::Ask(request) => {
-                let request = request.clone();
-                self.answer_ask(&request, &mut part);
-            }
+            Work::Ask(request) => self.answer_ask(&request, &mut part),
         }
         if let Some(own) = self.port.answer(part) {
             self.land(own);
@@ -72,13 +69,7 @@ impl Shard {
         let mut is_wide = false;
         // Runs of the same command are recorded as one.
         for run in items.chunk_by(|a, b| std::ptr::eq(a.entry, b.entry)) {
-            let counters = &self.board.commands[usize::from(run[0].entry.index)];
-            counters.calls.add(run.len() as u64);
-            counters.ns.add(each_ns * run.len() as u64);
-            if self.config.latency_tracking {
-                let index = usize::from(run[0].entry.index);
-                self.board.latencies.record(index, each_ns, run.len() as u64);
-            }
+            self.record_runs(run[0].entry, run.len() as u64, each_ns);
             is_wide |= run[0].entry.is_everywhere();
         }
         self.board.counters.commands_processed.add(items.len() as u64);
@@ -87,6 +78,17 @@ impl Shard {
             self.publish();
         } else {
             self.publish_database(settled.db);
+        }
+    }
+
+    /// Records so many runs of a command, of `each_ns` nanoseconds each.
+    pub(super) fn record_runs(&self, entry: &Entry, runs: u64, each_ns: u64) {
+        let index = usize::from(entry.index);
+        let counters = &self.board.commands[index];
+        counters.calls.add(runs);
+        counters.ns.add(each_ns * runs);
+        if self.config.latency_tracking {
+            self.board.latencies.record(index, each_ns, runs);
         }
     }
 }

@@ -148,9 +148,9 @@ impl Shard {
         }
         let Parts { mut open, shards, .. } = parts;
         connection.input.consume();
-        connection.session.commands += self.batch.items.len() as u64;
-        connection.session.active_ms = self.now.monotonic_ms();
-        connection.session.last_command = self.batch.items.last().map(|item| item.entry.index);
+        let last = self.batch.items.last().map(|item| item.entry.index);
+        let now_ms = self.now.monotonic_ms();
+        connection.session.note_commands(self.batch.items.len(), last, now_ms);
         let mut envelopes: Vec<_> =
             shards.iter().map(|shard| open[usize::from(*shard)].take().expect("opened")).collect();
         if self.batch.is_local {

@@ -88,9 +88,9 @@ impl Shard {
         let db = runner.db;
         let settled = Settled { effects: runner.effects, started_ns, db };
         connection.input.consume();
-        connection.session.commands += self.batch.items.len() as u64;
-        connection.session.active_ms = self.now.monotonic_ms();
-        connection.session.last_command = self.batch.items.last().map(|item| item.entry.index);
+        let last = self.batch.items.last().map(|item| item.entry.index);
+        let now_ms = self.now.monotonic_ms();
+        connection.session.note_commands(self.batch.items.len(), last, now_ms);
         let items = std::mem::take(&mut self.batch.items);
         self.settle(settled, &items);
         self.batch.items = items;
@@ -127,16 +127,9 @@ impl Shard {
             note_failure(&self.board, item.entry, error);
         }
         connection.input.consume();
-        connection.session.commands += 1;
-        connection.session.active_ms = self.now.monotonic_ms();
-        connection.session.last_command = Some(item.entry.index);
-        let ns = self.process.clock.monotonic_ns() - started_ns;
-        let counters = &self.board.commands[usize::from(item.entry.index)];
-        counters.calls.add(1);
-        counters.ns.add(ns);
-        if self.config.latency_tracking {
-            self.board.latencies.record(usize::from(item.entry.index), ns, 1);
-        }
+        let last = Some(item.entry.index);
+        connection.session.note_commands(1, last, self.now.monotonic_ms());
+        self.record_runs(item.entry, 1, self.process.clock.monotonic_ns() - started_ns);
         self.board.counters.commands_processed.add(1);
         self.make_dirty(conn);
         if let (Some(request), Ok(())) = (request, result) {
