@@ -2,8 +2,8 @@
 
 use annulet::base::slot::slot_of;
 use annulet::commands::FAMILIES;
-use annulet::exec::{CommandTable, Entry};
-use annulet::mesh::{Envelope, Mesh, Message, Port, Rules};
+use annulet::exec::{CommandTable, Entry, Item};
+use annulet::mesh::{Envelope, Mesh, Message, Moment, Port, Rules};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
@@ -12,7 +12,9 @@ const COMMANDS: usize = 8;
 
 fn fill(envelope: &mut Envelope, get: &'static Entry) {
     for _ in 0..COMMANDS {
-        envelope.begin(get, slot_of(b"key:000000012345"));
+        let slot = slot_of(b"key:000000012345");
+        let item = Item { entry: get, first: 0, argc: 0, slot, db: 0, at: 0, sees_due: false };
+        envelope.begin(&item, slot);
         envelope.push_word(b"GET");
         envelope.push_word(b"key:000000012345");
     }
@@ -22,7 +24,7 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
 fn answer(port: &mut Port) {
     while let Some(message) = port.receive() {
         if let Message::Part(part) = message
-            && let Some(own) = port.answer(part)
+            && let Some(own) = port.answer(part, Moment::default())
         {
             port.recycle(own);
         }
@@ -35,7 +37,9 @@ fn collect(port: &mut Port) {
         match message {
             Message::Reply(reply) => port.recycle(black_box(reply)),
             Message::Part(part) => {
-                let own = port.answer(part).expect("a part of our own comes back at once");
+                let own = port
+                    .answer(part, Moment::default())
+                    .expect("a part of our own comes back at once");
                 port.recycle(own);
             }
             Message::Handover(_) => unreachable!("nothing is handed over"),
@@ -54,7 +58,7 @@ fn bench(criterion: &mut Criterion) {
         b.iter(|| {
             let mut part = home.envelope(1);
             fill(&mut part, get);
-            home.post([part].into_iter());
+            home.post([part].into_iter(), Moment::default());
             answer(&mut owner);
             collect(&mut home);
         });
@@ -66,7 +70,7 @@ fn bench(criterion: &mut Criterion) {
                 fill(&mut part, get);
                 part
             });
-            home.post(parts.into_iter());
+            home.post(parts.into_iter(), Moment::default());
             answer(&mut owner);
             collect(&mut home);
         });

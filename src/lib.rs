@@ -25,9 +25,13 @@
 //!  2 net        a connection's input and output
 //!  2 control    the executor for what waits (glommio)
 //!  2 keyspace   one shard's slice: table, entries, expiry, scan
+//!  2 rdb        a snapshot as bytes, written and read
 //!  3 exec       the waist: a command as it runs, on one slice or one session
 //!  4 mesh       inboxes, the sequencer, credits, doorbells
 //!  4 gate       the gates in their order, and the router
+//!  5 txn        units of several rounds: queued commands, the claims on a shard
+//!  5 feed       one ordered stream of commands out of all shards' journals
+//!  6 replica    what a primary sends its replicas: the snapshot, then the feed
 //!  8 commands   one file per family: cards, handlers, tests
 //!  9 client     one connection: session, input, output, the batch in flight
 //! 10 shard      owns one of everything: the turn, the spine, settling, housekeeping
@@ -64,14 +68,18 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod exec;
+pub mod feed;
 pub mod gate;
 pub mod io;
 pub mod keyspace;
 pub mod mesh;
 pub mod net;
 pub mod observe;
+pub mod rdb;
+pub mod replica;
 pub mod resp;
 pub mod server;
 pub mod shard;
 pub mod spec;
+pub mod txn;
 pub mod value;

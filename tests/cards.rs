@@ -3,6 +3,9 @@
 //!
 //! `reference/valkey-9.1-commands.jsonl` has one line per command and subcommand: the first nine
 //! values of its COMMAND INFO, and the facts of its COMMAND DOCS that a card has.
+//! `reference/valkey-9.1-getkeys.jsonl` has one line per sample of a command: its words, and what
+//! COMMAND GETKEYSANDFLAGS says of them, whose keys are those of COMMAND GETKEYS; or the error of
+//! both.
 
 use annulet::base::clock::Clock;
 use annulet::commands::FAMILIES;
@@ -15,6 +18,8 @@ use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 
 const REFERENCE: &str = include_str!("reference/valkey-9.1-commands.jsonl");
+
+const SAMPLES: &str = include_str!("reference/valkey-9.1-getkeys.jsonl");
 
 /// What the reference says, by whole name.
 fn reference() -> BTreeMap<String, Json> {
@@ -59,7 +64,9 @@ fn ask(process: &Process, words: &[&str]) -> Value {
         reply: Reply::new(&mut out, Protocol::Three),
         request: None,
     };
-    run(&mut context, &mut Args::new(&text, &spans, &mut [])).expect("no error");
+    if let Err(error) = run(&mut context, &mut Args::new(&text, &spans, &mut [])) {
+        return Value::Error(error.bytes().to_vec());
+    }
     let bytes = out.to_vec();
     let (value, len) = Value::read(&bytes).expect("a whole reply");
     assert_eq!(len, bytes.len(), "one reply and no more");
@@ -72,6 +79,7 @@ fn to_json(value: &Value) -> Json {
         Value::Simple(bytes) | Value::Bulk(bytes) => Json::String(text(bytes)),
         Value::Integer(number) => json!(number),
         Value::Null => Json::Null,
+        Value::Error(bytes) => json!({ "error": text(bytes) }),
         Value::Array(values) | Value::Set(values) => values.iter().map(to_json).collect(),
         Value::Map(pairs) => {
             let pairs = pairs.iter().map(|(key, value)| match to_json(key) {
@@ -143,4 +151,41 @@ fn subcommands_are_described_below_their_command() {
         let shown = docs[&entry.name]["subcommands"].as_object().map_or(0, |map| map.len());
         assert_eq!(shown, expected.len(), "{}", entry.name);
     }
+}
+
+#[test]
+fn keys_of_samples_are_those_of_the_reference() {
+    let process = process();
+    let mut shapes = BTreeMap::new();
+    let mut differing = Vec::new();
+    for line in SAMPLES.lines() {
+        let sample: Json = serde_json::from_str(line).expect("a line is an object");
+        let words = sample["words"].as_array().expect("words").iter();
+        let words: Vec<&str> = words.map(|word| word.as_str().expect("a word")).collect();
+        let Some(entry) = process.commands.find(words[0].as_bytes()) else { continue };
+        let mut called = entry;
+        if !entry.subcommands.is_empty() {
+            let Some(word) = words.get(1) else { continue };
+            let Some(sub) = entry.subcommand(word.as_bytes()) else { continue };
+            called = sub;
+        }
+        *shapes.entry(called.name.as_str()).or_insert(0) += 1;
+        let asked = [&["COMMAND", "GETKEYS"], &words[..]].concat();
+        let keys = to_json(&ask(&process, &asked));
+        let asked = [&["COMMAND", "GETKEYSANDFLAGS"], &words[..]].concat();
+        let flagged = to_json(&ask(&process, &asked));
+        let error = json!({ "error": sample["error"] });
+        let (expected, expected_flagged) = match sample["keys"].as_array() {
+            None => (error.clone(), error),
+            Some(keys) => (keys.iter().map(|key| key[0].clone()).collect(), Json::from(&keys[..])),
+        };
+        if keys != expected || flagged != expected_flagged {
+            differing.push(format!("{words:?}\n  shown    {flagged}\n  expected {sample}"));
+        }
+    }
+    let with_keys = process.commands.walk().filter(|entry| !entry.command.card.keys.is_empty());
+    for entry in with_keys {
+        assert!(shapes.contains_key(entry.name.as_str()), "no sample of {}", entry.name);
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n"));
 }

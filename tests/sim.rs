@@ -9,7 +9,15 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[path = "sim/connections.rs"]
 mod connections;
+#[path = "sim/generated.rs"]
+mod generated;
 #[path = "sim/histories.rs"]
 mod histories;
+#[path = "sim/judged.rs"]
+mod judged;
+#[path = "sim/mixes.rs"]
+mod mixes;
+#[path = "sim/modelled.rs"]
+mod modelled;
 #[path = "sim/spread.rs"]
 mod spread;

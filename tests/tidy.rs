@@ -82,6 +82,7 @@ const TOP_LEVEL: &[&str] = &[
 
 /// Each bench, and the hot file (or folder) that it guards.
 const BENCHES: &[(&str, &str)] = &[
+    ("bits", "src/value/bits.rs"),
     ("echo", "src/io/uring/mod.rs"),
     ("grow", "src/keyspace/table/directory.rs"),
     ("inbox", "src/mesh/inbox.rs"),

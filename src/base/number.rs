@@ -53,6 +53,21 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     })
 }
 
+/// A cursor of SCAN, as the reference reads it: a `u64` with blanks, zeros and a plus sign before
+/// it. A negative number in canonical form is refused; others wrap around.
+pub fn parse_cursor(text: &[u8]) -> Option<u64> {
+    if parse_i64(text).is_some_and(|number| number < 0) {
+        return None;
+    }
+    let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r');
+    let start = text.iter().position(|byte| !is_blank(byte)).unwrap_or(text.len());
+    match &text[start..] {
+        [b'-', b'+', ..] => None,
+        [b'-', digits @ ..] => parse_u64(digits).map(u64::wrapping_neg),
+        digits => parse_u64(digits),
+    }
+}
+
 /// A double: decimal, with or without exponent, or an infinity. Not a number, blanks around it and
 /// what over- or underflows are refused.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
@@ -202,6 +217,13 @@ mod tests {
         assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
         assert_eq!(parse_u64(b"18446744073709551616"), None);
         assert_eq!(parse_u64(b"-1"), None);
+        for text in ["0", "-0", " 0", "+0", "\t\n00"] {
+            assert_eq!(parse_cursor(text.as_bytes()), Some(0), "{text:?}");
+        }
+        assert_eq!(parse_cursor(b"-01"), Some(u64::MAX));
+        for text in ["", " ", "-1", "-", "-+1", "+-1", "0 ", "1x", "18446744073709551616"] {
+            assert_eq!(parse_cursor(text.as_bytes()), None, "{text:?}");
+        }
     }
 
     #[test]

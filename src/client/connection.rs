@@ -12,8 +12,11 @@
 //! come are dropped, which the generation of the connection's number tells.
 
 use super::flight::Flight;
-use crate::exec::Session;
+use crate::exec::{Replies, Session};
 use crate::net::{Input, Outbox};
+use crate::replica::Link;
+use crate::txn::Queue;
+use std::collections::HashSet;
 
 /// Whether commands of a connection may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,12 @@ pub struct Connection {
     pub generation: u32,
     /// The batches that other shards work on: at most one under the rules.
     pub flights: Vec<Box<Flight>>,
+    /// What it is sent as a replica.
+    pub link: Option<Box<Link>>,
+    /// The keys that it watches, by database and hash.
+    pub watched: HashSet<(usize, u64)>,
+    /// What it has queued since MULTI.
+    pub queue: Option<Box<Queue>>,
     /// The number of its next flight.
     pub flight_number: u32,
     /// Whether it stands in the list of connections to serve.
@@ -76,6 +85,9 @@ impl Connection {
             outbox: Outbox::default(),
             generation,
             flights: Vec::new(),
+            link: None,
+            watched: HashSet::new(),
+            queue: None,
             flight_number: 0,
             is_queued: false,
             is_stalled: false,
@@ -104,6 +116,20 @@ impl Connection {
         }
     }
 
+    /// The next command begins: whether its reply is for the client follows from CLIENT REPLY.
+    pub fn turn_replies(&mut self) {
+        self.session.replies = match self.session.replies {
+            Replies::All => return,
+            Replies::None => Replies::None,
+            Replies::AllButNext => Replies::AllButThis,
+            Replies::AllButThis => Replies::All,
+        };
+        self.outbox.mute();
+        if self.session.replies == Replies::All {
+            self.outbox.unmute();
+        }
+    }
+
     /// Whether nothing of it is left to do, and it was to end then.
     pub fn is_over(&self) -> bool {
         let is_done = self.outbox.is_empty() && self.flights.is_empty();
@@ -121,6 +147,7 @@ impl Connection {
 
     /// Bytes of memory that its buffers hold.
     pub fn memory_bytes(&self) -> usize {
-        self.input.memory_bytes() + self.outbox.pending_bytes()
+        let queued = self.queue.as_ref().map_or(0, |queue| queue.memory_bytes());
+        self.input.memory_bytes() + self.outbox.pending_bytes() + queued
     }
 }

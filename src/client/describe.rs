@@ -11,11 +11,15 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let last = session.last_command.and_then(|index| table.at(index));
     let pending = connection.outbox.pending_bytes();
+    // Who watches has a transaction's state, with nothing in it.
+    let idle = if connection.watched.is_empty() { -1 } else { 0 };
+    let multi = session.multi.map_or(idle, |multi| multi.commands as i64);
     let written = write!(
         out,
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} \
-         capa= db={db} sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf={qbuf} qbuf-free={free} \
-         argv-mem=0 multi-mem=0 rbs={rbs} rbp={rbs} obl={obl} oll=0 omem={omem} tot-mem={total} \
+         capa= db={db} sub=0 psub=0 ssub=0 multi={multi} watch={watch} \
+         qbuf={qbuf} qbuf-free={free} argv-mem=0 multi-mem={queued} rbs={rbs} rbp={rbs} obl={obl} \
+          oll=0 omem={omem} tot-mem={total} \
          events={events} cmd={cmd} user=default redir=-1 resp={resp} lib-name={lib} \
          lib-ver={version} tot-net-in={net_in} tot-net-out={net_out} tot-cmds={cmds}",
         id = session.id,
@@ -27,8 +31,11 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         idle = (now_ms - session.active_ms) / 1_000,
         flags = session.flags(),
         db = session.db,
+        multi = multi,
+        watch = connection.watched.len(),
         qbuf = connection.input.pending_bytes(),
         free = connection.input.memory_bytes() - connection.input.pending_bytes(),
+        queued = connection.queue.as_ref().map_or(0, |queue| queue.words_bytes()),
         rbs = connection.outbox.output.memory_bytes(),
         obl = connection.outbox.output.len(),
         omem = pending - connection.outbox.output.len(),

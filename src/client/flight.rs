@@ -1,8 +1,9 @@
 //! A batch in flight: which parts are out, and how their replies become the client's, in order.
 
 use crate::base::number::parse_i64;
+use crate::commands::merge_debug;
 use crate::exec::Merge;
-use crate::mesh::Envelope;
+use crate::mesh::{Envelope, Hold};
 use crate::resp::{Error, Output, Protocol, Reply};
 use std::ops::Range;
 
@@ -48,6 +49,69 @@ impl Flight {
         self.parts.clear();
         self.parts.resize_with(parts, || None);
         self.waiting = parts;
+    }
+
+    /// So many of the parts that were at home are out again, the next round of their transaction.
+    pub fn relaunch(&mut self, parts: usize) {
+        assert!(self.waiting == 0, "a round begins when the last one is over");
+        self.waiting = parts;
+    }
+
+    /// The parts that are at home, to be looked at.
+    pub fn parts(&self) -> impl Iterator<Item = &Envelope> {
+        self.parts.iter().flatten().map(|part| &**part)
+    }
+
+    /// Takes a part that is at home.
+    pub fn take(&mut self, part: usize) -> Box<Envelope> {
+        self.parts[part].take().expect("the part is at home")
+    }
+
+    /// Takes all parts that are at home.
+    pub fn take_all(&mut self) -> Vec<Box<Envelope>> {
+        self.parts.iter_mut().filter_map(Option::take).collect()
+    }
+
+    /// Puts a part back that does not go out in this round.
+    pub fn put_back(&mut self, envelope: Box<Envelope>) {
+        let part = usize::from(envelope.part);
+        assert!(self.parts[part].is_none());
+        self.parts[part] = Some(envelope);
+    }
+
+    /// What a part that is at home carries as a part of a transaction.
+    pub fn hold_mut(&mut self, part: usize) -> &mut Hold {
+        let envelope = self.parts[part].as_mut().expect("the part is at home");
+        envelope.hold.as_mut().expect("it belongs to a transaction")
+    }
+
+    /// The shard of a part that is at home.
+    pub fn owner(&self, part: usize) -> u16 {
+        self.part(part as u16).owner
+    }
+
+    /// Whether a part that is at home has something to do.
+    pub fn has_work(&self, part: usize) -> bool {
+        let envelope = self.part(part as u16);
+        let visits = |hold: &Hold| !hold.stores.is_empty() || !hold.fetches.is_empty();
+        !envelope.items.is_empty() || envelope.hold.as_deref().is_some_and(visits)
+    }
+
+    /// Empties all parts, which are at home, of the round's commands.
+    pub fn next_round(&mut self) {
+        self.parts.iter_mut().flatten().for_each(|part| part.next_round());
+    }
+
+    /// Makes room for one more part, and gives its number.
+    pub fn add_part(&mut self) -> u16 {
+        self.parts.push(None);
+        self.parts.len() as u16 - 1
+    }
+
+    /// Makes room for so many parts, none of which is out yet.
+    pub fn prepare(&mut self, parts: usize) {
+        self.parts.clear();
+        self.parts.resize_with(parts, || None);
     }
 
     /// A part has been answered.
@@ -137,6 +201,10 @@ impl Flight {
                 Merge::Concat => self.join(members, cursors, &mut reply),
                 Merge::Text => reply.verbatim("txt", &self.text(members, cursors)),
                 Merge::Draw => self.draw_one(members, cursors, &mut reply, draw),
+                Merge::Debug(merge) => {
+                    let texts = members.iter().map(|&p| bulk_text(self.bytes(p, cursors)));
+                    merge_debug(merge, &texts.collect::<Vec<_>>(), &mut reply);
+                }
             }
         }
         for (at, &part) in members.iter().enumerate() {
@@ -180,9 +248,7 @@ impl Flight {
     fn text(&self, members: &[u16], cursors: &[Cursor]) -> Vec<u8> {
         let mut text = Vec::new();
         for &part in members {
-            let bytes = self.bytes(part, cursors);
-            let (len, start) = first_line(bytes);
-            text.extend_from_slice(&bytes[start..start + len as usize]);
+            text.extend_from_slice(bulk_text(self.bytes(part, cursors)));
         }
         text
     }
@@ -217,6 +283,12 @@ impl Flight {
         }
         unreachable!("what is drawn lies below the sum of the weights");
     }
+}
+
+/// The bytes of a bulk text.
+fn bulk_text(bytes: &[u8]) -> &[u8] {
+    let (len, start) = first_line(bytes);
+    &bytes[start..start + len as usize]
 }
 
 /// The number in a reply's first line (an integer, or a length), and where the line ends.

@@ -5,7 +5,9 @@
 mod connection;
 mod describe;
 mod flight;
+mod program;
 
 pub use connection::{Connection, Serving};
 pub use describe::describe;
 pub use flight::{Flight, Slot};
+pub use program::Program;

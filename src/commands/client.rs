@@ -1,6 +1,7 @@
 //! CLIENT: names, facts about sessions, and the end of them.
 
 mod filter;
+mod modes;
 
 use super::help::help;
 use crate::exec::{ClientFilter, Command, Request, Run, SessionContext};
@@ -22,7 +23,18 @@ pub(super) static CLIENT: Command = Command {
         keys: &[],
     },
     run: Run::Container,
-    subcommands: &[&ID, &GETNAME, &SETNAME, &SETINFO, &INFO, &LIST, &KILL, &HELP],
+    subcommands: &[
+        &ID,
+        &GETNAME,
+        &SETNAME,
+        &SETINFO,
+        &INFO,
+        &LIST,
+        &KILL,
+        &modes::REPLY,
+        &modes::IMPORT_SOURCE,
+        &HELP,
+    ],
 };
 
 static ID: Command = Command {

@@ -1,9 +1,10 @@
 //! Commands on the connection: who it is, what it speaks, which database it uses.
 
 use super::client;
+use super::words::database_at;
 use crate::base::number::parse_i64;
 use crate::config::Config;
-use crate::exec::{Command, Run, SessionContext};
+use crate::exec::{Command, Request, Run, SessionContext};
 use crate::resp::{Args, Error, Protocol};
 use crate::spec::{Card, Category, Flag, Group};
 use std::hint::black_box;
@@ -79,16 +80,13 @@ static SELECT: Command = Command {
         tips: &[],
         keys: &[],
     },
-    run: Run::Session(select),
+    run: Run::Select(select),
     subcommands: &[],
 };
 
 fn select(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let number = parse_i64(&args[1]).and_then(|number| i32::try_from(number).ok());
-    let number = number.ok_or(Error::NotInteger)?;
-    let databases = cx.process.config.snapshot().databases;
-    let db = u32::try_from(number).ok().filter(|db| *db < databases);
-    cx.session.db = db.ok_or(Error::DbOutOfRange)? as usize;
+    let databases = cx.process.config.snapshot().databases as usize;
+    cx.session.db = database_at(&args[1], databases)?;
     cx.reply.ok();
     Ok(())
 }
@@ -289,13 +287,14 @@ static RESET: Command = Command {
         tips: &[],
         keys: &[],
     },
-    run: Run::Session(reset),
+    run: Run::Immediate(reset),
     subcommands: &[],
 };
 
 fn reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let is_open = cx.process.config.snapshot().requirepass.is_empty();
     cx.session.reset(is_open);
+    cx.request = Some(Request::Discard);
     cx.reply.set_protocol(cx.session.protocol);
     cx.reply.simple("RESET");
     Ok(())
@@ -319,7 +318,7 @@ static QUIT: Command = Command {
         tips: &[],
         keys: &[],
     },
-    run: Run::Session(quit),
+    run: Run::Immediate(quit),
     subcommands: &[],
 };
 
@@ -347,7 +346,9 @@ mod tests {
             SELECT 16 => -ERR DB index is out of range
             SELECT -1 => -ERR DB index is out of range
             SELECT x => -ERR value is not an integer or out of range
-            SELECT 4294967296 => -ERR value is not an integer or out of range
+            SELECT 4294967296 => -ERR value is out of range, value must between -2147483648 and
+                | 2147483647
+            SELECT 9223372036854775808 => -ERR value is not an integer or out of range
             "#,
         );
     }

@@ -1,21 +1,52 @@
 //! DEBUG: what tests and people who look for a fault need.
 
+mod keys;
+mod protocol;
+
 use super::help::write_help;
-use crate::base::number::parse_f64;
-use crate::exec::{Command, Request, Run, SessionContext};
+use crate::base::number::{parse_f64, parse_i64};
+use crate::exec::{Command, DebugAsk, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
+pub use keys::{answer_debug, merge_debug};
+use protocol::reply_sample;
 
-/// What HELP shows.
-const HELP: [&str; 8] = [
+/// What HELP shows: of what the reference has too, its own lines.
+const HELP: [&str; 34] = [
+    "DIGEST",
+    "    Output a hex signature representing the current DB content.",
+    "DIGEST-VALUE <key> [<key> ...]",
+    "    Output a hex signature of the values of all the specified keys.",
+    "ERROR <string>",
+    "    Return a RESP protocol error with <string> as message. Useful for clients",
+    "    unit tests to simulate error replies.",
+    "LOG <message>",
+    "    Write <message> to the server log.",
+    "HTSTATS <dbid> [full]",
+    "    Return hash table statistics of the specified database.",
     "JMAP",
     "    Write the shape of all tables to the log.",
+    "OBJECT <key> [fast]",
+    "    Show low level info about `key` and associated value.",
+    "    Some fields of the default behavior may be time consuming to fetch,",
+    "    and `fast` can be passed to avoid fetching them.",
+    "POPULATE <count> [<prefix>] [<size>]",
+    "    Create <count> string keys named key:<num>. If <prefix> is specified then",
+    "    it is used instead of the 'key' prefix. These are not propagated to",
+    "    replicas. Cluster slots are not respected so keys not belonging to the",
+    "    current node can be created in cluster mode.",
+    "PROTOCOL <type>",
+    "    Reply with a test value of the specified type. <type> can be: string,",
+    "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
+    "    true, false.",
     "SET-ACTIVE-EXPIRE <0|1>",
-    "    Keep keys that are due until somebody asks for them (0), or not (1).",
+    "    Setting it to 0 disables expiring keys in background when they are not",
+    "    accessed (otherwise the behavior). Setting it to 1 reenables back the",
+    "    default.",
     "SLEEP <seconds>",
-    "    Let all shards stand still for so long, which may be a fraction.",
-    "HELP",
-    "    Show this.",
+    "    Stop the server for <seconds>. Decimals allowed.",
+    "DICT-RESIZING <0|1>",
+    "    Enable or disable the main dict and expire dict resizing.",
 ];
 
 pub(super) static DEBUG: Command = Command {
@@ -45,8 +76,38 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         ));
     }
     let name = args[1].to_ascii_lowercase();
+    let db = cx.session.db;
     match (&name[..], args.get(2), args.len()) {
+        (b"dict-resizing", Some(_), 3) => cx.reply.ok(),
+        (b"digest", None, _) => ask(cx, DebugAsk::Digest),
+        (b"digest-value", _, _) => {
+            let keys = args.iter_from(2).map(Box::from).collect();
+            ask(cx, DebugAsk::ValueDigests(db, keys));
+        }
+        (b"error", Some(word), 3) => cx.reply.error_bytes(word),
+        (b"htstats", Some(word), _) => {
+            let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
+            let db = parse_i64(word).ok_or(Error::NotInteger)?;
+            let databases = i64::from(cx.process.config.snapshot().databases);
+            if !(0..databases).contains(&db) {
+                return Err(Error::other("ERR Out of range database"));
+            }
+            ask(cx, DebugAsk::Tables(db as usize, in_full));
+        }
         (b"jmap", None, _) => cx.request = Some(Request::LogTable),
+        (b"log", Some(word), 3) => {
+            cx.process.log.warning(&format!("DEBUG LOG: {}", String::from_utf8_lossy(word)));
+            cx.reply.ok();
+        }
+        (b"object", Some(key), 3 | 4) => {
+            let is_fast = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"fast"));
+            ask(cx, DebugAsk::Object { db, key: key.into(), is_fast });
+        }
+        (b"populate", Some(_), 3..=5) => {
+            let populate = read_populate(args, db)?;
+            ask(cx, populate);
+        }
+        (b"protocol", Some(word), 3) => reply_sample(cx, word)?,
         (b"set-active-expire", Some(word), 3) => {
             cx.request = Some(Request::ActiveExpire(leading_number(word) != 0));
         }
@@ -55,10 +116,29 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             let seconds = parse_f64(word).unwrap_or(0.0);
             cx.request = Some(Request::DebugSleep((seconds * 1e6) as u64));
         }
-        (b"help", None, _) => write_help(cx, "debug", &HELP.map(str::to_string)),
+        (b"help", None, _) => write_help(cx, "debug", &HELP),
         _ => return Err(Error::subcommand_syntax(b"debug", &args[1])),
     }
     Ok(())
+}
+
+/// Leaves a question for all shards.
+fn ask(cx: &mut SessionContext<'_>, ask: DebugAsk) {
+    cx.request = Some(Request::Debug(Box::new(ask)));
+}
+
+/// The words of POPULATE: how many keys, their prefix, the length of their values.
+fn read_populate(args: &Args<'_>, db: usize) -> Result<DebugAsk, Error> {
+    let positive = |word: &[u8]| {
+        let number = parse_i64(word).and_then(|number| u64::try_from(number).ok());
+        number.ok_or(Error::NotPositive)
+    };
+    Ok(DebugAsk::Populate {
+        db,
+        keys: positive(&args[2])?,
+        prefix: args.get(3).unwrap_or(b"key").into(),
+        value_bytes: args.get(4).map_or(Ok(0), positive)? as usize,
+    })
 }
 
 /// The integer that a word starts with; 0 without one.
@@ -75,6 +155,7 @@ mod tests {
     use super::*;
     use crate::commands::session_testing::{SessionBench, show};
     use crate::config::Permission;
+    use crate::resp::Protocol;
 
     #[test]
     fn debug_asks_all_shards() {
@@ -96,6 +177,63 @@ mod tests {
             DEBUG => -ERR wrong number of arguments for 'debug' command
             ",
         );
+    }
+
+    #[test]
+    fn debug_asks_for_keys() {
+        SessionBench::with(|config| config.enable_debug_command = Permission::Yes).check_script(
+            "
+            DEBUG DIGEST => ?Debug(Digest)
+            DEBUG DIGEST x => -ERR unknown subcommand or wrong number of arguments for 'DIGEST'.
+                | Try DEBUG HELP.
+            DEBUG DIGEST-VALUE => ?Debug(ValueDigests(0, []))
+            DEBUG digest-value a => ?Debug(ValueDigests(0, [[97]]))
+            DEBUG OBJECT a => ?Debug(Object { db: 0, key: [97], is_fast: false })
+            DEBUG OBJECT a FAST => ?Debug(Object { db: 0, key: [97], is_fast: true })
+            DEBUG OBJECT a b c => -ERR unknown subcommand or wrong number of arguments for 'OBJECT'.
+                | Try DEBUG HELP.
+            DEBUG HTSTATS 9 => ?Debug(Tables(9, false))
+            DEBUG HTSTATS 9 full => ?Debug(Tables(9, true))
+            DEBUG HTSTATS 16 => -ERR Out of range database
+            DEBUG HTSTATS -1 => -ERR Out of range database
+            DEBUG HTSTATS x => -ERR value is not an integer or out of range
+            DEBUG POPULATE 1
+                | => ?Debug(Populate { db: 0, keys: 1, prefix: [107, 101, 121], value_bytes: 0 })
+            DEBUG POPULATE 2 p 30
+                | => ?Debug(Populate { db: 0, keys: 2, prefix: [112], value_bytes: 30 })
+            DEBUG POPULATE -1 => -ERR value is out of range, must be positive
+            DEBUG POPULATE x => -ERR value is out of range, must be positive
+            DEBUG POPULATE 1 p x => -ERR value is out of range, must be positive
+            DEBUG DICT-RESIZING 0 => OK
+            DEBUG LOG hello => OK
+            DEBUG ERROR MY~error => -MY error
+            ",
+        );
+    }
+
+    #[test]
+    fn samples_of_all_types() {
+        let mut bench = SessionBench::with(|c| c.enable_debug_command = Permission::Yes);
+        bench.check_script(
+            "
+            DEBUG PROTOCOL string => \"Hello World\"
+            DEBUG PROTOCOL integer => :12345
+            DEBUG PROTOCOL double => \"3.141\"
+            DEBUG PROTOCOL bignum => \"1234567999999999999999999999999999999\"
+            DEBUG PROTOCOL null => nil
+            DEBUG PROTOCOL array => [:0 :1 :2]
+            DEBUG PROTOCOL set => [:0 :1 :2]
+            DEBUG PROTOCOL map => [:0 :0 :1 :1 :2 :0]
+            DEBUG PROTOCOL attrib => \"Some real reply following the attribute\"
+            DEBUG PROTOCOL push => -ERR RESP2 is not supported by this command
+            DEBUG PROTOCOL true => :1
+            DEBUG PROTOCOL false => :0
+            DEBUG PROTOCOL foo => -ERR Wrong protocol type name. Please use one of the following:
+                | string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false
+            ",
+        );
+        bench.session.protocol = Protocol::Three;
+        bench.check_script("DEBUG PROTOCOL set => <:0 :1 :2>");
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Commands on keys of any type.
 
+mod copy;
 mod database;
 mod expire;
+mod object;
+mod rename;
 mod scan;
 
 use super::each_key::each_key;
@@ -32,6 +35,12 @@ pub static FAMILY: &[&Command] = &[
     &database::DBSIZE,
     &database::FLUSHDB,
     &database::FLUSHALL,
+    &database::SWAPDB,
+    &rename::RENAME,
+    &rename::RENAMENX,
+    &copy::COPY,
+    &copy::MOVE,
+    &object::OBJECT,
 ];
 
 /// The name of a type, as TYPE replies it and as SCAN takes it.
@@ -171,7 +180,28 @@ fn kind(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::testing::check_script;
+    use crate::commands::testing::{check_feed, check_script};
+
+    #[test]
+    fn the_feed() {
+        check_feed(
+            r#"
+            DEL a =>
+            MSET a 1 b 2 c 3 => MSET a 1 b 2 c 3
+            DEL a x => DEL a x
+            TYPE b =>
+            OBJECT ENCODING b =>
+            UNLINK a =>
+            SET e v => SET e v
+            PEXPIREAT e {now+20} => PEXPIREAT e {now+20}
+            EXISTS e =>
+            ADVANCE 40
+            EXISTS e => UNLINK e
+            TOUCH b =>
+            UNLINK b => UNLINK b
+            "#,
+        );
+    }
 
     #[test]
     fn keys_of_any_type() {

@@ -1,28 +1,215 @@
-//! HELP of a container of subcommands, from their cards.
+//! HELP of a container of subcommands, in the reference's lines for those that are here.
 
 use crate::exec::SessionContext;
 use crate::resp::{Args, Error};
 
-/// Shows the subcommands beside the HELP that was called, each with its summary.
+/// What HELP shows of each container's subcommands, but for HELP itself.
+#[rustfmt::skip]
+static LINES: &[(&str, &[&str])] = &[
+    (
+        "client",
+        &[
+            "GETNAME",
+            "    Return the name of the current connection.",
+            "ID",
+            "    Return the ID of the current connection.",
+            "INFO",
+            "    Return information about the current client connection.",
+            "KILL <ip:port>",
+            "    Kill connection made from <ip:port>.",
+            "KILL <option> <value> [<option> <value> [...]]",
+            "    Kill connections. Options are:",
+            "    * ADDR (<ip:port>|<unixsocket>:0)",
+            "      Kill connections made from the specified address.",
+            "    * LADDR (<ip:port>|<unixsocket>:0)",
+            "      Kill connections made to the specified local address.",
+            "    * TYPE (NORMAL|PRIMARY|REPLICA|PUBSUB)",
+            "      Kill connections by type.",
+            "    * USER <username>",
+            "      Kill connections authenticated by <username>.",
+            "    * SKIPME (YES|NO)",
+            "      Skip killing current connection (default: yes).",
+            "    * ID <client-id> [<client-id>...]",
+            "      Kill connections by client IDs.",
+            "    * MAXAGE <maxage>",
+            "      Kill connections older than the specified age.",
+            "    * FLAGS <flags>",
+            "      Kill connections that include the specified flags.",
+            "    * NAME <client-name>",
+            "      Kill connections with the specified name.",
+            "    * IDLE <idle>",
+            "      Kill connections with idle time greater than or equal to <idle> seconds.",
+            "    * LIB-NAME <library-name>",
+            "      Kill connections with the specified library name.",
+            "    * LIB-VER <library-version>",
+            "      Kill connections with the specified library version.",
+            "    * DB <db-id>",
+            "      Kill connections currently operating on the specified database ID.",
+            "    * CAPA <capa>",
+            "      Kill connections currently with the specified capa.",
+            "    * IP <ip>",
+            "      Kill connections made from the specified ip.",
+            "LIST [options ...]",
+            "    Return information about client connections. Options:",
+            "    * TYPE (NORMAL|PRIMARY|REPLICA|PUBSUB)",
+            "      Return clients of specified type.",
+            "    * USER <username>",
+            "      Return clients authenticated by <username>.",
+            "    * ADDR <ip:port>",
+            "      Return clients connected from the specified address.",
+            "    * LADDR <ip:port>",
+            "      Return clients connected to the specified local address.",
+            "    * ID <client-id> [<client-id>...]",
+            "      Return clients with the specified IDs.",
+            "    * SKIPME (YES|NO)",
+            "      Exclude the current client from the list (default: no).",
+            "    * MAXAGE <maxage>",
+            "      List connections older than the specified age.",
+            "    * FLAGS <flags>",
+            "      Return clients with the specified flags.",
+            "    * NAME <client-name>",
+            "      Return clients with the specified name.",
+            "    * IDLE <idle>",
+            "      Return clients with idle time greater than or equal to <idle> seconds.",
+            "    * LIB-NAME <lib-name>",
+            "      Return clients with the specified lib name.",
+            "    * LIB-VER <lib-version>",
+            "      Return clients with the specified lib version.",
+            "    * DB <db-id>",
+            "      Return clients currently operating on the specified database ID.",
+            "    * CAPA <capa>",
+            "      Return connections currently with the specified capa.",
+            "    * IP <ip>",
+            "      Return connections made from the specified ip.",
+            "REPLY (ON|OFF|SKIP)",
+            "    Control the replies sent to the current connection.",
+            "SETNAME <name>",
+            "    Assign the name <name> to the current connection.",
+            "SETINFO <option> <value>",
+            "    Set client meta attr. Options are:",
+            "    * LIB-NAME: the client lib name.",
+            "    * LIB-VER: the client lib version.",
+            "IMPORT-SOURCE (ON|OFF)",
+            "    Mark this connection as an import source if import-mode is enabled.",
+            "    Sync tools can set their connections into 'import-source' state to visit",
+            "    expired keys.",
+        ],
+    ),
+    (
+        "config",
+        &[
+            "GET <pattern>",
+            "    Return parameters matching the glob-like <pattern> and their values.",
+            "SET <directive> <value>",
+            "    Set the configuration <directive> to <value>.",
+            "RESETSTAT",
+            "    Reset statistics reported by the INFO command.",
+        ],
+    ),
+    (
+        "command",
+        &[
+            "(no subcommand)",
+            "    Return details about all commands.",
+            "COUNT",
+            "    Return the total number of commands in this server.",
+            "LIST",
+            "    Return a list of all commands in this server.",
+            "INFO [<command-name> ...]",
+            "    Return details about multiple commands.",
+            "    If no command names are given, documentation details for all",
+            "    commands are returned.",
+            "DOCS [<command-name> ...]",
+            "    Return documentation details about multiple commands.",
+            "    If no command names are given, documentation details for all",
+            "    commands are returned.",
+            "GETKEYS <full-command>",
+            "    Return the keys from a full command.",
+            "GETKEYSANDFLAGS <full-command>",
+            "    Return the keys and the access flags from a full command.",
+        ],
+    ),
+    (
+        "memory",
+        &[
+            "USAGE <key> [SAMPLES <count>]",
+            "    Return memory in bytes used by <key> and its value. Nested values are",
+            "    sampled up to <count> times (default: 5, 0 means sample all).",
+        ],
+    ),
+    (
+        "object",
+        &[
+            "ENCODING <key>",
+            "    Return the kind of internal representation used in order to store the value",
+            "    associated with a <key>.",
+            "FREQ <key>",
+            "    Return the access frequency index of the <key>. The returned integer is",
+            "    proportional to the logarithm of the recent access frequency of the key.",
+            "IDLETIME <key>",
+            "    Return the idle time of the <key>, that is the approximated number of",
+            "    seconds elapsed since the last access to the key.",
+            "REFCOUNT <key>",
+            "    Return the number of references of the value associated with the specified",
+            "    <key>.",
+        ],
+    ),
+];
+
+/// Shows the subcommands beside the HELP that was called.
 pub(super) fn help(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let container = cx.entry.name.split('|').next().unwrap_or_default();
-    let entry = cx.process.commands.find(container.as_bytes()).expect("HELP has a container");
-    let mut lines = Vec::with_capacity(2 * entry.subcommands.len());
-    for card in entry.subcommands.iter().map(|sub| &sub.command.card) {
-        lines.push(card.name.to_ascii_uppercase());
-        lines.push(format!("    {}", card.summary));
-    }
-    write_help(cx, container, &lines);
+    let lines = LINES.iter().find(|(name, _)| *name == container);
+    let (_, lines) = lines.expect("a container with HELP has its lines here");
+    write_help(cx, container, lines);
     Ok(())
 }
 
-/// Shows these lines under the heading of a container's help.
-pub(super) fn write_help(cx: &mut SessionContext<'_>, container: &str, lines: &[String]) {
+/// Shows these lines between the heading and the end of each container's help.
+pub(super) fn write_help(cx: &mut SessionContext<'_>, container: &str, lines: &[&str]) {
     let name = container.to_ascii_uppercase();
-    cx.reply.array(lines.len() + 1);
+    cx.reply.array(lines.len() + 3);
     let heading = format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:");
     cx.reply.simple(&heading);
-    for line in lines {
-        cx.reply.simple(line);
+    lines.iter().for_each(|line| cx.reply.simple(line));
+    cx.reply.simple("HELP");
+    cx.reply.simple("    Print this help.");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::FAMILIES;
+    use crate::commands::session_testing::{SessionBench, show};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_subcommand_has_its_lines() {
+        let mut containers = 0;
+        for command in FAMILIES.iter().flat_map(|family| family.iter()) {
+            let names = command.subcommands.iter().map(|sub| sub.card.name.to_ascii_uppercase());
+            let mut names: BTreeSet<String> = names.collect();
+            if !names.remove("HELP") {
+                continue;
+            }
+            containers += 1;
+            let (_, lines) = LINES.iter().find(|(name, _)| *name == command.card.name).unwrap();
+            let heads = lines.iter().filter(|line| !line.starts_with([' ', '(']));
+            let heads = heads.map(|line| line.split(' ').next().unwrap().to_string());
+            assert_eq!(heads.collect::<BTreeSet<_>>(), names, "{}", command.card.name);
+        }
+        assert_eq!(containers, LINES.len());
+    }
+
+    #[test]
+    fn as_the_reference_shows_it() {
+        let shown = show(&SessionBench::new().run(&["CONFIG", "HELP"]).expect("a reply"));
+        assert_eq!(
+            shown,
+            "[CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are: GET <pattern>     \
+             Return parameters matching the glob-like <pattern> and their values. SET <directive> \
+             <value>     Set the configuration <directive> to <value>. RESETSTAT     Reset \
+             statistics reported by the INFO command. HELP     Print this help.]"
+        );
     }
 }

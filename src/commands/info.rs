@@ -1,5 +1,6 @@
 //! INFO: what the process is and does, from the boards of all shards, without asking any of them.
 
+mod replication;
 mod sections;
 mod shards;
 mod stats;
@@ -75,7 +76,7 @@ static SECTIONS: &[Section] = &[
     usual("Memory", sections::memory),
     usual("Persistence", sections::persistence),
     usual("Stats", stats::stats),
-    usual("Replication", sections::replication),
+    usual("Replication", replication::replication),
     usual("CPU", sections::cpu),
     Section { alias: "module_list", ..usual("Modules", sections::modules) },
     detail("Commandstats", stats::commandstats),

@@ -2,6 +2,7 @@
 //!
 //! Must not know: sockets, shards, the journal. A handler sees its context and nothing else.
 
+mod bitmap;
 mod client;
 mod command;
 mod config;
@@ -11,19 +12,29 @@ mod each_key;
 mod generic;
 mod help;
 mod info;
+mod memory;
+mod replication;
 mod server;
 #[cfg(test)]
 mod session_testing;
 mod string;
 #[cfg(test)]
 mod testing;
+mod transactions;
+mod words;
+
+pub use debug::{answer_debug, merge_debug};
+pub use transactions::is_exec;
 
 use crate::exec::Command;
 
 /// All commands, by family. A command that is not listed in its family's file does not exist.
 pub static FAMILIES: &[&[&Command]] = &[
     string::FAMILY, //
+    bitmap::FAMILY,
     generic::FAMILY,
     connection::FAMILY,
     server::FAMILY,
+    transactions::FAMILY,
+    replication::FAMILY,
 ];

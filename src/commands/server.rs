@@ -1,13 +1,20 @@
 //! Commands on the process: its time, and its end.
 
-use super::{command, config, debug, info};
+use super::{command, config, debug, info, memory};
 use crate::exec::{Command, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 
 /// The commands of this file and of those that have one of their own.
-pub static FAMILY: &[&Command] =
-    &[&TIME, &SHUTDOWN, &command::COMMAND, &config::CONFIG, &debug::DEBUG, &info::INFO];
+pub static FAMILY: &[&Command] = &[
+    &TIME,
+    &SHUTDOWN,
+    &command::COMMAND,
+    &config::CONFIG,
+    &debug::DEBUG,
+    &info::INFO,
+    &memory::MEMORY,
+];
 
 static TIME: Command = Command {
     card: Card {

@@ -1,8 +1,12 @@
 //! Commands on one string: GET, SET and what goes with them. Hot.
 
+mod exchange;
+mod feed;
+mod lcs;
 mod many;
 mod number;
 mod options;
+mod part;
 
 use crate::exec::{Command, Context, Run};
 use crate::keyspace::{Expiry, Key};
@@ -10,7 +14,7 @@ use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 use crate::value::string::{IntText, NewStr, Str};
 use bytes::BytesMut;
-use options::{Condition, Lifetime, Options, Unit};
+use options::{Condition, Options, Unit};
 
 /// The string commands.
 pub static FAMILY: &[&Command] = &[
@@ -19,11 +23,15 @@ pub static FAMILY: &[&Command] = &[
     &SETNX,
     &SETEX,
     &PSETEX,
-    &GETSET,
-    &GETDEL,
-    &GETEX,
-    &APPEND,
-    &STRLEN,
+    &exchange::GETSET,
+    &exchange::GETDEL,
+    &exchange::GETEX,
+    &exchange::DELIFEQ,
+    &part::APPEND,
+    &part::STRLEN,
+    &part::GETRANGE,
+    &part::SUBSTR,
+    &part::SETRANGE,
     &number::INCR,
     &number::DECR,
     &number::INCRBY,
@@ -31,6 +39,9 @@ pub static FAMILY: &[&Command] = &[
     &number::INCRBYFLOAT,
     &many::MGET,
     &many::MSET,
+    &many::MSETNX,
+    &many::MSETEX,
+    &lcs::LCS,
 ];
 
 /// Replies with a string.
@@ -54,6 +65,11 @@ fn reply_value(cx: &mut Context<'_>, key: &Key<'_>) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// Whether a string's text is this one.
+fn is_text(value: Str<'_>, text: &[u8]) -> bool {
+    value.text(&mut IntText::new()) == text
+}
+
 /// A word as a value to keep: `large` is the buffer that was taken from it, if it had one.
 #[inline]
 fn new_value(word: &[u8], large: Option<BytesMut>) -> NewStr<'_> {
@@ -70,6 +86,13 @@ fn set_word(cx: &mut Context<'_>, args: &mut Args<'_>, index: usize, expiry: Exp
     let key = cx.key(args, 1);
     cx.slice.set(cx.db, &key, new_value(&args[index], large), expiry);
     cx.effects.changes += 1;
+}
+
+/// Removes a key that is there and was given an expiry in the past; the feed is told of that alone.
+fn expire_at_once(cx: &mut Context<'_>, key: &Key<'_>) {
+    cx.slice.expire(cx.db, key);
+    cx.effects.changes += 1;
+    cx.propagate(&[cx.expire_word(), key.bytes]);
 }
 
 static GET: Command = Command {
@@ -121,15 +144,12 @@ fn set(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let options = Options::of_set(args)?;
-    let expiry = match options.lifetime {
-        Lifetime::Unsaid => Expiry::Clear,
-        Lifetime::Word => Expiry::Keep,
-        Lifetime::Given(unit, at) => Expiry::At(unit.deadline(&args[at], cx.now_ms, "set")?),
-    };
+    let expiry = options.expiry(args, cx.now_ms, "set")?;
     let is_past = matches!(expiry, Expiry::At(at) if cx.slice.is_past(at));
     if options.get || is_past || options.condition != Condition::Always {
         return set_if(cx, args, options, expiry, is_past);
     }
+    feed::tell_set(cx, args, &options, expiry);
     set_word(cx, args, 2, expiry);
     cx.reply.ok();
     Ok(())
@@ -155,15 +175,14 @@ fn set_if(
         (Condition::Present, old) => old.is_some(),
         (Condition::Equal(_), None) => false,
         (Condition::Equal(at), Some(old)) => {
-            let old = old.string().ok_or(Error::WrongType)?;
-            *old.text(&mut IntText::new()) == args[at]
+            is_text(old.string().ok_or(Error::WrongType)?, &args[at])
         }
     };
     if is_wanted && !is_past {
+        feed::tell_set(cx, args, &options, expiry);
         set_word(cx, args, 2, expiry);
     } else if is_wanted && is_there {
-        cx.slice.expire(cx.db, &key);
-        cx.effects.changes += 1;
+        expire_at_once(cx, &key);
     }
     match (options.get, is_wanted) {
         (true, _) => {}
@@ -220,6 +239,7 @@ static SETEX: Command = Command {
 
 fn setex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let at = Unit::Seconds.deadline(&args[2], cx.now_ms, "setex")?;
+    feed::tell_set_until(cx, b"SET", args, 3, at);
     set_word(cx, args, 3, Expiry::At(at));
     cx.reply.ok();
     Ok(())
@@ -245,173 +265,9 @@ static PSETEX: Command = Command {
 
 fn psetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let at = Unit::Millis.deadline(&args[2], cx.now_ms, "psetex")?;
+    feed::tell_set_until(cx, b"SET", args, 3, at);
     set_word(cx, args, 3, Expiry::At(at));
     cx.reply.ok();
-    Ok(())
-}
-
-static GETSET: Command = Command {
-    card: Card {
-        name: "getset",
-        summary: "Returns the previous string value of a key after setting it to a new value.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(getset),
-    subcommands: &[],
-};
-
-fn getset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let key = cx.key(args, 1);
-    reply_value(cx, &key)?;
-    set_word(cx, args, 2, Expiry::Clear);
-    Ok(())
-}
-
-static GETDEL: Command = Command {
-    card: Card {
-        name: "getdel",
-        summary: "Returns the string value of a key after deleting the key.",
-        since: "6.2.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access delete")],
-    },
-    run: Run::Keys(getdel),
-    subcommands: &[],
-};
-
-fn getdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let key = cx.key(args, 1);
-    if reply_value(cx, &key)? {
-        cx.slice.remove(cx.db, &key);
-        cx.effects.changes += 1;
-    }
-    Ok(())
-}
-
-static GETEX: Command = Command {
-    card: Card {
-        name: "getex",
-        summary: "Returns the string value of a key after setting its expiration time.",
-        since: "6.2.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update").note(
-            "RW and UPDATE because it \
-                changes the TTL",
-        )],
-    },
-    run: Run::Keys(getex),
-    subcommands: &[],
-};
-
-fn getex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let options = Options::of_getex(args)?;
-    let at = match options.lifetime {
-        Lifetime::Given(unit, at) => Some(unit.deadline(&args[at], cx.now_ms, "getex")?),
-        Lifetime::Unsaid | Lifetime::Word => None,
-    };
-    let key = cx.key(args, 1);
-    let Some(view) = cx.slice.lookup(cx.db, &key) else {
-        cx.reply.null();
-        return Ok(());
-    };
-    reply_string(&mut cx.reply, view.string().ok_or(Error::WrongType)?);
-    let had_expiry = view.expiry().is_some();
-    match (at, options.lifetime) {
-        (Some(at), _) if cx.slice.is_past(at) => {
-            cx.slice.expire(cx.db, &key);
-            cx.effects.changes += 1;
-        }
-        (Some(at), _) => {
-            cx.slice.set_expiry(cx.db, &key, Some(at));
-            cx.effects.changes += 1;
-        }
-        (None, Lifetime::Word) if had_expiry => {
-            cx.slice.set_expiry(cx.db, &key, None);
-            cx.effects.changes += 1;
-        }
-        (None, _) => {}
-    }
-    Ok(())
-}
-
-static APPEND: Command = Command {
-    card: Card {
-        name: "append",
-        summary: "Appends a string to the value of a key. Creates the key if it doesn't exist.",
-        since: "2.0.0",
-        group: Group::String,
-        complexity: "O(1). The amortized time complexity is O(1) assuming the appended value is \
-            small and the already present value is of any size, since the dynamic string library \
-            used by the server will double the free space available on every reallocation.",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(append),
-    subcommands: &[],
-};
-
-fn append(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let key = cx.key(args, 1);
-    let Some(view) = cx.slice.peek(cx.db, &key) else {
-        let len = args[2].len();
-        set_word(cx, args, 2, Expiry::Clear);
-        cx.reply.integer(len as i64);
-        return Ok(());
-    };
-    let len = view.string().ok_or(Error::WrongType)?.len() + args[2].len();
-    if len as u64 > cx.string_bytes_max {
-        return Err(Error::StringTooLong);
-    }
-    let len = cx.slice.append(cx.db, &key, &args[2]);
-    cx.effects.changes += 1;
-    cx.reply.integer(len as i64);
-    Ok(())
-}
-
-static STRLEN: Command = Command {
-    card: Card {
-        name: "strlen",
-        summary: "Returns the length of a string value.",
-        since: "2.2.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(strlen),
-    subcommands: &[],
-};
-
-fn strlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let key = cx.key(args, 1);
-    let len = match cx.slice.lookup(cx.db, &key) {
-        None => 0,
-        Some(view) => view.string().ok_or(Error::WrongType)?.len(),
-    };
-    cx.reply.integer(len as i64);
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 
 use super::FAMILIES;
 use crate::base::slot::{SLOT_COUNT, slot_of};
-use crate::exec::{CommandTable, Effects, Item, Runner, Words};
+use crate::config::Config;
+use crate::exec::{CommandTable, Effects, Item, Record, Records, Runner, Words};
 use crate::keyspace::{Slice, SliceOptions};
 use crate::resp::{Error, LARGE_WORD_BYTES, Output, Protocol, Reply, Span, Value};
 use bytes::BytesMut;
@@ -22,8 +23,10 @@ pub struct Bench {
     pub protocol: Protocol,
     /// The selected database.
     pub db: usize,
-    /// `proto-max-bulk-len`.
-    pub string_bytes_max: u64,
+    /// The settings.
+    pub config: Config,
+    /// What the feed was told by the last command; none: nobody reads it.
+    pub records: Option<Records>,
     /// Whether what runs over all shards is one of several parts.
     pub is_part: bool,
     /// Addresses of the last command's words that had buffers of their own.
@@ -45,7 +48,8 @@ impl Bench {
             slice: Slice::new(options),
             protocol: Protocol::Two,
             db: 0,
-            string_bytes_max: 512 << 20,
+            config: Config::default(),
+            records: None,
             is_part: false,
             large_addresses: Vec::new(),
             now_ms: 0,
@@ -72,6 +76,30 @@ impl Bench {
         self.effects.changes
     }
 
+    /// From now on somebody reads the feed.
+    pub fn record(&mut self) {
+        self.records = Some(Records::default());
+        self.slice.note_expired(true);
+    }
+
+    /// What the feed was told by the last command: commands in words, with `3:` before those that
+    /// run in database 3.
+    pub fn recorded(&self) -> Vec<String> {
+        let records = self.records.as_ref().expect("somebody reads the feed");
+        let shown = |record: &Record| {
+            let array =
+                [format!("*{}\r\n", record.words).as_bytes(), records.bytes(record)].concat();
+            let Some((Value::Array(words), _)) = Value::read(&array) else { panic!("an array") };
+            let words: Vec<String> =
+                words.iter().map(|word| show(word).trim_matches('"').to_string()).collect();
+            match record.db {
+                0 => words.join(" "),
+                db => format!("{db}:{}", words.join(" ")),
+            }
+        };
+        records.list().iter().map(shown).collect()
+    }
+
     /// Runs one command.
     pub fn run<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Value {
         let bytes = self.run_bytes(words);
@@ -96,6 +124,7 @@ impl Bench {
         self.large_addresses = large.iter().map(|word| word.as_ptr() as usize).collect();
         let mut out = Output::default();
         let entry = TABLE.find(words[0].as_ref()).expect("a command");
+        let entry = words.get(1).and_then(|word| entry.subcommand(word.as_ref())).unwrap_or(entry);
         if !entry.command.card.takes(words.len()) {
             Reply::new(&mut out, self.protocol).error(&Error::wrong_arity(&entry.name));
             return out.to_vec();
@@ -103,14 +132,19 @@ impl Bench {
         let first = entry.keys.first;
         let has_key = first > 0 && first < words.len();
         let slot = if has_key { slot_of(words[first].as_ref()) } else { 0 };
-        let item = Item { entry, first: 0, argc: words.len() as u32, slot };
+        let db = self.db as u16;
+        let item =
+            Item { entry, first: 0, argc: words.len() as u32, slot, db, at: 0, sees_due: false };
+        if let Some(records) = &mut self.records {
+            records.clear();
+        }
         let mut words = Words { text: &text, spans: &spans, large: &mut large };
         let mut runner = Runner {
             slice: &mut self.slice,
-            db: self.db,
             now_ms: self.now_ms,
             protocol: self.protocol,
-            string_bytes_max: self.string_bytes_max,
+            config: &self.config,
+            records: self.records.as_mut(),
             is_part: self.is_part,
             effects: self.effects,
         };
@@ -163,6 +197,26 @@ pub fn check_script(script: &str) {
         }
         assert_eq!(shown, expected, "{command}");
         bench.slice.check();
+    }
+}
+
+/// Runs the lines of a script on a new bench and compares what the feed is told. A line is a
+/// command in words, ` =>`, and the commands of the feed in words, with ` | ` between them: none
+/// when the feed is told nothing. Otherwise as [`check_script`].
+pub fn check_feed(script: &str) {
+    let mut bench = Bench::new();
+    bench.record();
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        if let Some(ms) = line.strip_prefix("ADVANCE ") {
+            bench.advance_ms(ms.parse().expect("milliseconds"));
+            continue;
+        }
+        let line = with_times(line);
+        let (command, expected) = line.split_once(" =>").expect("a command and the feed");
+        let words: Vec<&str> =
+            command.split(' ').map(|word| if word == "''" { "" } else { word }).collect();
+        bench.run(&words);
+        assert_eq!(bench.recorded().join(" | "), expected.trim(), "{command}");
     }
 }
 

@@ -17,7 +17,7 @@ const PORT: Kind = Kind::Int(0, 65_535);
 const MEMORY: Kind = Kind::Memory(0, LONG_MAX);
 const TEXT: Kind = Kind::Text(any_text);
 const PERSISTENCE: &str = "snapshots and append-only files are not written yet";
-const REPLICATION: &str = "there are no replicas yet";
+const REPLICATION: &str = "this server is no replica yet, and sends snapshots from memory";
 const CLUSTER: &str = "there is no cluster mode yet";
 const TLS: &str = "there is no TLS yet";
 const THREADS: &str = "shards take the place of I/O threads, and `pin-shards` that of CPU lists";
@@ -43,8 +43,6 @@ const fn accept(
 /// The cards.
 #[rustfmt::skip]
 pub(super) static SETTINGS: &[Setting] = &[
-    accept("rdbchecksum", Kind::Bool, "yes", PERSISTENCE).immutable(),
-    accept("rdbcompression", Kind::Bool, "yes", PERSISTENCE),
     accept("rdb-del-sync-files", Kind::Bool, "no", PERSISTENCE),
     accept("stop-writes-on-bgsave-error", Kind::Bool, "yes", PERSISTENCE),
     accept("rdb-save-incremental-fsync", Kind::Bool, "yes", PERSISTENCE),
@@ -70,22 +68,14 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("aof-disable-auto-gc", Kind::Bool, "no", PERSISTENCE).hidden(),
     accept("auto-aof-rewrite-percentage", Kind::Int(0, INT_MAX), "100", PERSISTENCE),
     accept("auto-aof-rewrite-min-size", Kind::Memory(0, LONG_MAX), "64mb", PERSISTENCE),
-    accept("repl-disable-tcp-nodelay", Kind::Bool, "no", REPLICATION),
     accept("repl-diskless-sync", Kind::Bool, "yes", REPLICATION),
     accept("dual-channel-replication-enabled", Kind::Bool, "no", REPLICATION),
-    accept("repl-diskless-sync-delay", Kind::Int(0, INT_MAX), "5", REPLICATION),
-    accept("repl-diskless-sync-max-replicas", Kind::Int(0, INT_MAX), "0", REPLICATION),
     accept(
         "repl-diskless-load",
         Kind::Choice(&["disabled", "on-empty-db", "swapdb", "flush-before-load"]),
         "disabled",
         REPLICATION,
     ).not_while_loading(),
-    accept("repl-timeout", Kind::Int(1, INT_MAX), "60", REPLICATION),
-    accept("repl-ping-replica-period", Kind::Int(1, INT_MAX), "10", REPLICATION)
-        .alias("repl-ping-slave-period"),
-    accept("repl-backlog-size", Kind::Memory(1, LONG_MAX), "10mb", REPLICATION),
-    accept("repl-backlog-ttl", Kind::Int(0, LONG_MAX), "3600", REPLICATION),
     accept("replica-lazy-flush", Kind::Bool, "yes", REPLICATION).alias("slave-lazy-flush"),
     accept("replica-serve-stale-data", Kind::Bool, "yes", REPLICATION)
         .alias("slave-serve-stale-data"),
@@ -97,10 +87,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("replica-announce-ip", TEXT, "", REPLICATION).alias("slave-announce-ip"),
     accept("replica-announce-port", PORT, "0", REPLICATION).alias("slave-announce-port"),
     accept("replica-priority", Kind::Int(0, INT_MAX), "100", REPLICATION).alias("slave-priority"),
-    accept("min-replicas-to-write", Kind::Int(0, INT_MAX), "0", REPLICATION)
-        .alias("min-slaves-to-write"),
-    accept("min-replicas-max-lag", Kind::Int(0, INT_MAX), "10", REPLICATION)
-        .alias("min-slaves-max-lag"),
     accept("primaryuser", TEXT, "", REPLICATION).alias("masteruser").sensitive(),
     accept("primaryauth", TEXT, "", REPLICATION).alias("masterauth").sensitive(),
     accept("bind-source-addr", TEXT, "", REPLICATION),
@@ -110,7 +96,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         "ignore",
         REPLICATION,
     ),
-    accept("import-mode", Kind::Bool, "no", REPLICATION),
     accept("cluster-databases", Kind::Int(1, INT_MAX), "1", CLUSTER).immutable(),
     accept("cluster-port", PORT, "0", CLUSTER).immutable(),
     accept("cluster-config-file", Kind::Text(read_cluster_config_file), "nodes.conf", CLUSTER)

@@ -80,9 +80,9 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// An error reply is one line.
+/// An error reply is one line, and what it quotes ends at its first NUL, as the reference's does.
 fn one_line(text: &str) -> String {
-    text.replace(['\r', '\n'], " ")
+    text.split('\0').next().unwrap_or_default().replace(['\r', '\n'], " ")
 }
 
 fn refused(name: &str, reason: impl Into<String>) -> ConfigError {

@@ -20,6 +20,7 @@ mod network;
 mod number;
 mod persistence;
 mod process;
+mod replication;
 mod shards;
 mod words;
 
@@ -163,6 +164,31 @@ config! {
     pub dir: PathBuf,
     /// The name of the snapshot.
     pub dbfilename: String,
+    /// Whether strings of a snapshot are packed.
+    pub rdbcompression: bool,
+    /// Whether a snapshot ends with a checksum.
+    pub rdbchecksum: bool,
+
+    /// Bytes of the feed that are kept for replicas that come back.
+    pub repl_backlog_size: u64,
+    /// Seconds without replicas until those bytes are given up; 0 never.
+    pub repl_backlog_ttl: u64,
+    /// Seconds between two PINGs to the replicas.
+    pub repl_ping_replica_period: u32,
+    /// Seconds of silence after which a replica is dropped.
+    pub repl_timeout: u32,
+    /// Whether the kernel may hold small pieces of the feed back.
+    pub repl_disable_tcp_nodelay: bool,
+    /// Seconds that a snapshot waits for more replicas.
+    pub repl_diskless_sync_delay: u32,
+    /// So many waiting replicas end that delay; 0 is no such number.
+    pub repl_diskless_sync_max_replicas: u32,
+    /// Writes are refused with fewer good replicas; 0 never.
+    pub min_replicas_to_write: u32,
+    /// Seconds of silence up to which a replica is good; 0 turns that refusal off.
+    pub min_replicas_max_lag: u32,
+    /// Whether keys that are due wait for the client that imports them to remove them.
+    pub import_mode: bool,
 
     /// The config file, as an absolute path.
     pub config_file: Option<PathBuf>,
@@ -185,6 +211,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         log::SETTINGS,
         process::SETTINGS,
         persistence::SETTINGS,
+        replication::SETTINGS,
         accepted::SETTINGS,
     ];
     areas.into_iter().flatten()

@@ -19,6 +19,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("dir", Kind::Directory, "./", field!(dir)).protected().not_while_loading(),
     Setting::new("dbfilename", Kind::Text(read_dbfilename), "dump.rdb", field!(dbfilename))
         .protected(),
+    Setting::new("rdbcompression", Kind::Bool, "yes", field!(rdbcompression)),
+    Setting::new("rdbchecksum", Kind::Bool, "yes", field!(rdbchecksum)).immutable(),
 ];
 
 /// Pairs of seconds and changes; one empty word means no point at all.

@@ -6,10 +6,12 @@
 //!   hash all keys -> prefetch slot roots -> prefetch buckets -> prefetch entries -> run in order
 //! ```
 
-use super::command::{KeysFn, Run};
-use super::context::{Context, Effects};
+use super::command::{KeysFn, Over, Run};
+use super::context::{Context, Effects, expire_word};
+use super::record::{Glue, Records};
 use super::table::Entry;
-use crate::keyspace::{Key, Slice};
+use crate::config::Config;
+use crate::keyspace::{ExpiryRole, Key, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
 use bytes::BytesMut;
 
@@ -27,6 +29,12 @@ pub struct Item {
     pub argc: u32,
     /// The slot of its first key, known from routing; 0 without keys.
     pub slot: u16,
+    /// The database that it runs in.
+    pub db: u16,
+    /// Its place in the batch or transaction that it belongs to.
+    pub at: u32,
+    /// Whether its client sees keys that are due, under `import-mode`.
+    pub sees_due: bool,
 }
 
 /// The words of a batch.
@@ -65,14 +73,14 @@ fn first_key(item: &Item) -> Option<usize> {
 pub struct Runner<'a> {
     /// The slice that owns the batch's keys.
     pub slice: &'a mut Slice,
-    /// The selected database.
-    pub db: usize,
     /// Unix time of this turn, milliseconds.
     pub now_ms: u64,
     /// The protocol of the replies.
     pub protocol: Protocol,
-    /// `proto-max-bulk-len`.
-    pub string_bytes_max: u64,
+    /// The settings.
+    pub config: &'a Config,
+    /// What the feed is told, while somebody reads it.
+    pub records: Option<&'a mut Records>,
     /// Whether a command over all shards has parts on other shards too.
     pub is_part: bool,
     /// What the commands leave behind.
@@ -91,8 +99,31 @@ impl Runner<'_> {
         assert!(items.len() <= BATCH_COMMANDS_MAX);
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
         self.stage(items, words, &mut hashes);
+        if self.config.import_mode {
+            return self.run_imported(items, &hashes, words, out, done);
+        }
         for (at, item) in items.iter().enumerate() {
             let result = self.run_one(item, hashes[at], words, out);
+            done(at, result.as_ref().err(), out);
+        }
+    }
+
+    /// The same while the source of an import is the one that removes due keys: it sees them, and
+    /// nobody else does.
+    #[cold]
+    fn run_imported(
+        &mut self,
+        items: &[Item],
+        hashes: &[u64],
+        words: &mut Words<'_>,
+        out: &mut Output,
+        mut done: impl FnMut(usize, Option<&Error>, &mut Output),
+    ) {
+        for (at, item) in items.iter().enumerate() {
+            let role = if item.sees_due { ExpiryRole::Loading } else { ExpiryRole::Replica };
+            self.slice.set_role(role);
+            let result = self.run_one(item, hashes[at], words, out);
+            self.slice.set_role(ExpiryRole::Replica);
             done(at, result.as_ref().err(), out);
         }
     }
@@ -106,7 +137,7 @@ impl Runner<'_> {
             let key = self.slice.key_in_slot(&args[first], item.slot);
             hashes[at] = key.hash;
             if !alone {
-                self.slice.prefetch_slot(self.db, &key);
+                self.slice.prefetch_slot(usize::from(item.db), &key);
             }
         }
         if alone {
@@ -115,10 +146,10 @@ impl Runner<'_> {
         // A command without keys has no slot, and this slice may not own slot 0.
         let with_keys = || items.iter().enumerate().filter(|(_, item)| first_key(item).is_some());
         for (at, item) in with_keys() {
-            self.slice.prefetch_bucket(self.db, &place(item, hashes[at]));
+            self.slice.prefetch_bucket(usize::from(item.db), &place(item, hashes[at]));
         }
         for (at, item) in with_keys() {
-            self.slice.prefetch_entry(self.db, &place(item, hashes[at]));
+            self.slice.prefetch_entry(usize::from(item.db), &place(item, hashes[at]));
         }
     }
 
@@ -130,20 +161,27 @@ impl Runner<'_> {
         out: &mut Output,
     ) -> Result<(), Error> {
         let run: KeysFn = match item.entry.command.run {
-            Run::Keys(run) | Run::Spread(run, ..) => run,
-            Run::Session(_) | Run::Container => {
+            Run::Keys(run) | Run::Spread(run, ..) | Run::Joint(run, _) => run,
+            Run::Session(_) | Run::Select(_) | Run::Immediate(_) | Run::Container => {
                 unreachable!("{} does not run on a slice", item.entry.name)
             }
         };
         let before = out.mark();
+        let changes = self.effects.changes;
         let mut args = words.args(item);
+        let glue = self.glue(item);
+        if let Some(records) = &mut self.records {
+            let own = item.entry.is_write().then_some(&args);
+            records.begin(item.at, usize::from(item.db), glue, own);
+        }
         let mut context = Context {
             slice: self.slice,
-            db: self.db,
+            db: usize::from(item.db),
             now_ms: self.now_ms,
             reply: Reply::new(out, self.protocol),
             effects: &mut self.effects,
-            string_bytes_max: self.string_bytes_max,
+            config: self.config,
+            records: self.records.as_deref_mut(),
             is_part: self.is_part && item.entry.is_everywhere(),
             hint_index: item.entry.keys.first,
             hint_slot: item.slot,
@@ -155,6 +193,20 @@ impl Runner<'_> {
             Reply::new(out, self.protocol).error(error);
         }
         debug_assert!(out.mark() != before, "{} left no reply", item.entry.name);
+        if let Some(records) = &mut self.records {
+            let has_changed = self.effects.changes != changes;
+            records.end(has_changed, expire_word(self.config), self.slice.drain_expired());
+        }
         result
+    }
+
+    /// How the parts of a command that may run on several shards become one for the feed.
+    #[inline]
+    fn glue(&self, item: &Item) -> Glue {
+        match item.entry.command.run {
+            Run::Spread(_, Over::Shards | Over::Cursor, _) => Glue::Once,
+            Run::Spread(_, Over::Keys, _) => Glue::Joined,
+            _ => Glue::Alone,
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A command: its card, and how it travels.
 
 use super::context::{Context, SessionContext};
+use super::debug::DebugMerge;
 use crate::resp::{Args, Error};
 use crate::spec::Card;
 
@@ -9,6 +10,25 @@ pub type KeysFn = fn(&mut Context<'_>, &mut Args<'_>) -> Result<(), Error>;
 
 /// Runs a command on the session that sent it.
 pub type SessionFn = fn(&mut SessionContext<'_>, &mut Args<'_>) -> Result<(), Error>;
+
+impl Run {
+    /// The function of a command that runs on the session, whichever way.
+    pub fn on_session(&self) -> Option<SessionFn> {
+        match self {
+            Run::Session(run) | Run::Select(run) | Run::Immediate(run) => Some(*run),
+            Run::Keys(_) | Run::Joint(..) | Run::Spread(..) | Run::Container => None,
+        }
+    }
+}
+
+/// The database of the key at a word, for a session that has selected `db`; a number that is none
+/// of a database when the words are wrong, which the command's run refuses.
+pub type KeyDatabaseFn = fn(args: &Args<'_>, word: usize, db: usize) -> usize;
+
+/// The key lies in the selected database.
+pub fn same_database(_: &Args<'_>, _: usize, db: usize) -> usize {
+    db
+}
 
 /// A command as the process knows it. Lives in a `static` next to its handler.
 #[derive(Debug)]
@@ -26,10 +46,20 @@ pub struct Command {
 pub enum Run {
     /// All keys lie on one shard, which runs it.
     Keys(KeysFn),
+    /// Keys may lie on several shards. Where all are on one, that shard runs it as any other; else
+    /// copies of their values are brought together, it runs on those, and what it changed goes
+    /// back, while nobody else touches the keys. The function gives the database of the key at a
+    /// word: [`same_database`] for most.
+    Joint(KeysFn, KeyDatabaseFn),
     /// In one round on every shard concerned, each part on its own keys; then the merge.
     Spread(KeysFn, Over, Merge),
     /// At the session's home; it may leave a [`super::Request`] for the shard.
     Session(SessionFn),
+    /// The same for a command that chooses the database of those behind it: a transaction that is
+    /// planned runs it ahead, on a copy of the session.
+    Select(SessionFn),
+    /// The same for a command that is not queued inside a transaction: it begins or ends one.
+    Immediate(SessionFn),
     /// Only its subcommands run.
     Container,
 }
@@ -62,4 +92,6 @@ pub enum Merge {
     Killed,
     /// Each part is `[weight, element]`; one element is drawn by weight, or null.
     Draw,
+    /// The answers to a question of DEBUG, bulk texts, become a reply of their own.
+    Debug(DebugMerge),
 }

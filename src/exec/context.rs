@@ -1,9 +1,13 @@
 //! What a handler sees. Handlers decide, the shard acts: no sockets and no other shards here.
 
+use super::debug::DebugAsk;
 use super::filter::ClientFilter;
 use super::process::Process;
+use super::record::Records;
+use super::replication::SyncFrom;
 use super::session::Session;
 use super::table::Entry;
+use crate::config::Config;
 use crate::keyspace::{Key, Slice};
 use crate::resp::{Args, Reply};
 
@@ -12,6 +16,8 @@ use crate::resp::{Args, Reply};
 pub struct Effects {
     /// Changes made to the keyspace, in Valkey's counting (`rdb_changes_since_last_save`).
     pub changes: u64,
+    /// Whether keys of other databases than the selected one were among them.
+    pub other_databases: bool,
 }
 
 /// What a command on keys sees: one slice of the keyspace, at one moment.
@@ -26,8 +32,10 @@ pub struct Context<'a> {
     pub reply: Reply<'a>,
     /// What the command leaves behind.
     pub effects: &'a mut Effects,
-    /// `proto-max-bulk-len`, bytes: no string may grow beyond it.
-    pub string_bytes_max: u64,
+    /// The settings.
+    pub config: &'a Config,
+    /// What the feed is told, while somebody reads it.
+    pub records: Option<&'a mut Records>,
     /// Whether a command over all shards runs here as one of several parts, whose replies are
     /// merged; else its reply is the client's.
     pub is_part: bool,
@@ -38,6 +46,47 @@ pub struct Context<'a> {
 }
 
 impl Context<'_> {
+    /// Whether somebody reads the feed, so that words for it are worth being made.
+    #[inline]
+    pub fn is_recorded(&self) -> bool {
+        self.records.is_some()
+    }
+
+    /// The feed is told this command in place of the one that the client sent; called again, one
+    /// more. A command that changed something and calls none of these three goes as it was sent.
+    #[inline]
+    pub fn propagate(&mut self, words: &[&[u8]]) {
+        if let Some(records) = &mut self.records {
+            records.replace(self.db, words);
+        }
+    }
+
+    /// The same for a command on a key of another database.
+    pub fn propagate_in(&mut self, db: usize, words: &[&[u8]]) {
+        if let Some(records) = &mut self.records {
+            records.replace(db, words);
+        }
+    }
+
+    /// The feed is not told of this command, whatever it changed.
+    pub fn propagate_nothing(&mut self) {
+        if let Some(records) = &mut self.records {
+            records.drop_own();
+        }
+    }
+
+    /// The feed is told the command as it was sent even if it changed nothing.
+    pub fn propagate_always(&mut self) {
+        if let Some(records) = &mut self.records {
+            records.keep_own();
+        }
+    }
+
+    /// The command by which the feed is told that a key's time has come: UNLINK or DEL.
+    pub fn expire_word(&self) -> &'static [u8] {
+        expire_word(self.config)
+    }
+
     /// The key at word `index`. The first key's hash has been computed by the batch already.
     #[inline]
     pub fn key<'k>(&self, args: &'k Args<'_>, index: usize) -> Key<'k> {
@@ -48,6 +97,11 @@ impl Context<'_> {
         }
         self.slice.key(&args[index])
     }
+}
+
+/// The command by which the feed is told that a key's time has come.
+pub fn expire_word(config: &Config) -> &'static [u8] {
+    if config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
 }
 
 /// What a command on the session sees.
@@ -89,6 +143,43 @@ pub enum Request {
     SettingsChanged,
     /// Logs the shape of all shards' tables.
     LogTable,
+    /// Watches these keys of the selected database.
+    Watch(Vec<Vec<u8>>),
+    /// Watches a part of them on their owner, for the client with this id.
+    WatchHere {
+        /// The client.
+        client: u64,
+        /// Their database.
+        db: usize,
+        /// The keys.
+        keys: Vec<Vec<u8>>,
+    },
+    /// Forgets all watches of the session. The reply has been written.
+    Unwatch,
+    /// Forgets the watches of the client with this id on one shard.
+    UnwatchHere(u64),
+    /// Runs the queued commands.
+    Exec,
+    /// Forgets the queued commands and all watches. The reply has been written.
+    Discard,
+    /// What DEBUG asks of all shards' keys.
+    Debug(Box<DebugAsk>),
+    /// All shards are to take note of the clock from their next turn on, because the feed goes on.
+    FeedOn,
+    /// One shard's part of a snapshot; the feed begins there. The barrier's number.
+    Snapshot(u64),
+    /// The feed's offset of this moment over all shards is wanted. The barrier's number.
+    Mark(u64),
+    /// The session becomes a replica of this server.
+    Sync(SyncFrom),
+    /// The reply is how many replicas have acknowledged what the session has written, once they
+    /// are so many or the time is over.
+    Wait {
+        /// How many are waited for; 0 or less are there already.
+        replicas: i64,
+        /// Milliseconds; 0 is for ever.
+        timeout_ms: u64,
+    },
     /// Stops the process.
     Shutdown,
 }

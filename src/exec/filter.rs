@@ -63,7 +63,7 @@ impl Traits {
             is(&self.address, session.address.as_bytes()),
             is(&self.local_address, session.local_address.as_bytes()),
             self.ip.as_ref().map(|ip| has_ip(&session.address, ip)),
-            self.kind.map(|kind| kind == ClientKind::Normal),
+            self.kind.map(|kind| kind == session.kind()),
             is(&self.user, b"default"),
             flags.map(|flags| flags.iter().all(|flag| session.has_flag(*flag))),
             self.capabilities.as_ref().map(|wanted| wanted.is_empty()),

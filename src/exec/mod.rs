@@ -5,15 +5,25 @@
 mod batch;
 mod command;
 mod context;
+mod debug;
 mod filter;
+mod intent;
 mod process;
+mod record;
+mod replication;
 mod session;
 mod table;
 
 pub use batch::{BATCH_COMMANDS_MAX, Item, Runner, Words};
-pub use command::{Command, KeysFn, Merge, Over, Run, SessionFn};
-pub use context::{Context, Effects, Request, SessionContext};
+pub use command::{Command, KeyDatabaseFn, KeysFn, Merge, Over, Run, SessionFn, same_database};
+pub use context::{Context, Effects, Request, SessionContext, expire_word};
+pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
+pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of};
 pub use process::{Process, ProcessParts, Shutdown};
-pub use session::Session;
+pub use record::{Glue, Record, Records};
+pub use replication::{
+    BacklogFacts, NO_REPLID, ReplicaFacts, ReplicaLine, ReplicaState, ReplicationFacts, SyncFrom,
+};
+pub use session::{Multi, Replies, Session};
 pub use table::{CommandTable, Entry, KeyRange};

@@ -1,12 +1,13 @@
 //! What all shards of a process share, and anyone may read: settings, boards, the command table.
 
+use super::replication::ReplicationFacts;
 use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
 use crate::control::ProcessMemory;
 use crate::observe::{Boards, Log};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The process as its shards see it.
 pub struct Process {
@@ -32,6 +33,7 @@ pub struct Process {
     pub memory: Arc<ProcessMemory>,
     /// Connections per shard, those on their way to it included.
     pub clients: Vec<AtomicU64>,
+    replication: Mutex<ReplicationFacts>,
     next_client_id: AtomicU64,
     stopping: AtomicBool,
     shutdown: AtomicU8,
@@ -78,6 +80,7 @@ impl Process {
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
         Process {
             clients,
+            replication: Mutex::new(ReplicationFacts::new(parts.run_id.clone())),
             config: parts.config,
             boards: parts.boards,
             commands: parts.commands,
@@ -97,6 +100,12 @@ impl Process {
     /// How many shards it has.
     pub fn shards(&self) -> usize {
         self.clients.len()
+    }
+
+    /// The feed and the replicas. Held for a few instructions: whoever has it waits for nothing.
+    pub fn replication(&self) -> MutexGuard<'_, ReplicationFacts> {
+        // Plain data: each change of it is whole before anything can panic.
+        self.replication.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The next client id; ids start at 1 and are never given twice.

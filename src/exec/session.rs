@@ -1,6 +1,40 @@
 //! One client's session as its commands see it: plain data, no sockets.
 
+use super::filter::ClientKind;
+use super::replication::ReplicaFacts;
 use crate::resp::Protocol;
+
+/// A transaction between MULTI and EXEC, as far as its session's commands see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Multi {
+    /// A command was refused when it was to be queued: EXEC will run none.
+    pub is_doomed: bool,
+    /// Commands queued so far.
+    pub commands: usize,
+    /// Whether one of them may need more memory.
+    pub may_grow: bool,
+    /// Whether one of them may write.
+    pub may_write: bool,
+}
+
+/// Which replies the client is sent.
+///
+/// ```text
+///   All --CLIENT REPLY SKIP--> AllButNext --a command--> AllButThis --the next one--> All
+///   any --CLIENT REPLY OFF--> None --CLIENT REPLY ON--> All
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Replies {
+    /// All.
+    #[default]
+    All,
+    /// All but that to the next command.
+    AllButNext,
+    /// All but that to the command that has begun last.
+    AllButThis,
+    /// None.
+    None,
+}
 
 /// The state that a client's commands read and change.
 #[derive(Clone, Debug)]
@@ -33,6 +67,14 @@ pub struct Session {
     pub active_ms: u64,
     /// Index of the last command, for CLIENT LIST.
     pub last_command: Option<u16>,
+    /// The transaction that MULTI has begun, whose commands are being queued.
+    pub multi: Option<Multi>,
+    /// Shards on which keys are watched for it.
+    pub watched_shards: Vec<u16>,
+    /// CLIENT REPLY.
+    pub replies: Replies,
+    /// CLIENT IMPORT-SOURCE: keys that are due are as others to it, under `import-mode`.
+    pub is_import_source: bool,
     /// The connection ends once its replies have left (QUIT, a protocol error).
     pub close_after_reply: bool,
     /// Commands that it has sent.
@@ -41,6 +83,8 @@ pub struct Session {
     pub received_bytes: u64,
     /// Bytes sent to it.
     pub sent_bytes: u64,
+    /// What it has said of itself as a replica.
+    pub replica: ReplicaFacts,
 }
 
 impl Session {
@@ -61,10 +105,15 @@ impl Session {
             connected_ms: now_ms,
             active_ms: now_ms,
             last_command: None,
+            multi: None,
+            watched_shards: Vec::new(),
+            replies: Replies::All,
+            is_import_source: false,
             close_after_reply: false,
             commands: 0,
             received_bytes: 0,
             sent_bytes: 0,
+            replica: ReplicaFacts::default(),
         }
     }
 
@@ -74,13 +123,22 @@ impl Session {
     }
 
     /// The flags that CLIENT LIST shows.
-    pub fn flags(&self) -> &'static str {
-        match (self.close_after_reply, self.is_unix) {
-            (false, false) => "N",
-            (false, true) => "U",
-            (true, false) => "c",
-            (true, true) => "cU",
-        }
+    pub fn flags(&self) -> String {
+        let all = [
+            (self.replica.is_attached, 'S'),
+            (self.multi.is_some(), 'x'),
+            (self.close_after_reply, 'c'),
+            (self.is_unix, 'U'),
+            (self.is_import_source, 'I'),
+        ];
+        let flags: String =
+            all.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
+        if flags.is_empty() { "N".to_string() } else { flags }
+    }
+
+    /// What it is for.
+    pub fn kind(&self) -> ClientKind {
+        if self.replica.is_attached { ClientKind::Replica } else { ClientKind::Normal }
     }
 
     /// Whether one of them is `flag`.
@@ -102,5 +160,10 @@ impl Session {
         self.protocol = Protocol::Two;
         self.authenticated = authenticated;
         self.name.clear();
+        self.multi = None;
+        if self.replies != Replies::AllButThis {
+            self.replies = Replies::All;
+        }
+        self.is_import_source = false;
     }
 }

@@ -4,12 +4,14 @@
 //! a lookup is one probe and one comparison of 16 bytes for all names up to that length.
 
 use super::command::{Command, Over, Run};
-use crate::spec::{Begin, Find};
+use crate::resp::Args;
+use crate::spec::{Begin, Find, Flag, KeySpec};
 
 /// Probes start at a multiplicative hash of the packed name; the table is at most half full.
 const BUCKETS: usize = 1 << 10;
 
-/// Where a command's keys are, precomputed from its first key spec.
+/// Where a command's keys are, precomputed from its first key spec: all of them for commands that
+/// run as `Keys` or `Spread`, else the first at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRange {
     /// Word of the first key; 0: it has none.
@@ -70,6 +72,18 @@ impl Entry {
         matches!(self.command.run, Run::Spread(..))
     }
 
+    /// The words that are keys in a command with these words, each with its spec; none when the
+    /// words do not fit the specs: such a command is refused where it runs.
+    pub fn key_words(&self, args: &Args<'_>) -> Option<Vec<(usize, &'static KeySpec)>> {
+        self.command.card.key_words(args.len(), |at| &args[at])
+    }
+
+    /// Whether it may change keys.
+    #[inline]
+    pub fn is_write(&self) -> bool {
+        self.command.card.flags.has(Flag::WRITE)
+    }
+
     /// Whether a part runs on every shard whatever the words are.
     pub fn is_everywhere(&self) -> bool {
         matches!(self.command.run, Run::Spread(_, Over::Shards, _))
@@ -80,10 +94,18 @@ fn key_range(command: &Command) -> KeyRange {
     let Some(spec) = command.card.keys.first() else {
         return KeyRange { first: 0, last: 0, step: 0 };
     };
-    let Begin::Index(first) = spec.begin;
-    let Find::Range { last, step } = spec.find;
-    let last = if last < 0 { isize::from(last) } else { isize::from(first as i16 + last) };
-    KeyRange { first: usize::from(first), last, step: usize::from(step) }
+    match (spec.begin, spec.find) {
+        (Begin::Index(begin), Find::Range { last, step }) => {
+            let first = usize::from(begin);
+            let last = if last < 0 { isize::from(last) } else { isize::from(begin as i16 + last) };
+            KeyRange { first, last, step: usize::from(step) }
+        }
+        (Begin::Index(begin), Find::Count { first, step, .. }) => {
+            let first = usize::from(begin + first);
+            KeyRange { first, last: first as isize, step: usize::from(step) }
+        }
+        _ => KeyRange { first: 0, last: 0, step: 0 },
+    }
 }
 
 /// All commands by name.

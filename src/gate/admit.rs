@@ -21,7 +21,7 @@ pub struct Admission<'a> {
 type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 
 /// In order: the first refusal is the reply.
-const GATES: [Gate; 3] = [arity, authentication, memory];
+const GATES: [Gate; 5] = [authentication, arity, nesting, memory, replicas];
 
 /// Finds the command that the words name, subcommands included.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
@@ -42,7 +42,8 @@ pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static En
 /// Passes the command through all gates.
 #[inline]
 pub fn admit(admission: &Admission<'_>) -> Result<(), Error> {
-    let open = admission.facts.is_none() && admission.session.authenticated;
+    let session = admission.session;
+    let open = admission.facts.is_none() && session.authenticated && session.multi.is_none();
     if open {
         return arity(admission);
     }
@@ -52,18 +53,10 @@ pub fn admit(admission: &Admission<'_>) -> Result<(), Error> {
 #[inline]
 fn arity(admission: &Admission<'_>) -> Result<(), Error> {
     let entry = admission.entry;
-    if entry.command.card.takes(admission.argc) && has_whole_keys(entry, admission.argc) {
+    if entry.command.card.takes(admission.argc) {
         return Ok(());
     }
     Err(Error::wrong_arity(&entry.name))
-}
-
-/// Whether a command that may be cut between its keys has all words of its last one: no part of
-/// an MSET may run when another part would be refused.
-#[inline]
-fn has_whole_keys(entry: &Entry, argc: usize) -> bool {
-    let keys = entry.keys;
-    keys.step < 2 || !entry.is_spread() || (argc - keys.first).is_multiple_of(keys.step)
 }
 
 fn authentication(admission: &Admission<'_>) -> Result<(), Error> {
@@ -71,8 +64,24 @@ fn authentication(admission: &Admission<'_>) -> Result<(), Error> {
     if admission.session.authenticated || exempt { Ok(()) } else { Err(Error::NoAuth) }
 }
 
+/// Some commands make no sense inside a transaction.
+fn nesting(admission: &Admission<'_>) -> Result<(), Error> {
+    let entry = admission.entry;
+    let is_alone = entry.command.card.flags.has(Flag::NO_MULTI);
+    if admission.session.multi.is_some() && is_alone {
+        return Err(Error::not_in_transaction(&entry.name));
+    }
+    Ok(())
+}
+
 fn memory(admission: &Admission<'_>) -> Result<(), Error> {
     let grows = admission.entry.command.card.flags.has(Flag::DENYOOM);
     let refuse = grows && admission.facts.has(Facts::OUT_OF_MEMORY);
     if refuse { Err(Error::OutOfMemory) } else { Ok(()) }
+}
+
+fn replicas(admission: &Admission<'_>) -> Result<(), Error> {
+    let writes = admission.entry.command.card.flags.has(Flag::WRITE);
+    let refuse = writes && admission.facts.has(Facts::FEW_REPLICAS);
+    if refuse { Err(Error::NoReplicas) } else { Ok(()) }
 }

@@ -11,6 +11,9 @@ impl Facts {
     /// More memory is used than `maxmemory`, and nothing may be evicted.
     pub const OUT_OF_MEMORY: Facts = Facts(1 << 0);
 
+    /// There are fewer good replicas than `min-replicas-to-write`.
+    pub const FEW_REPLICAS: Facts = Facts(1 << 1);
+
     /// Whether the fact holds.
     #[inline]
     pub const fn has(self, fact: Facts) -> bool {

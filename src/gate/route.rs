@@ -1,5 +1,6 @@
 //! The router: from a command's keys to the shard that owns them.
 
+use crate::base::number::parse_cursor;
 use crate::base::slot::{SLOT_COUNT, slot_of};
 use crate::exec::{Entry, Over, Run};
 use crate::resp::Args;
@@ -59,9 +60,46 @@ impl Router {
             return (Place::Shard(0), slot);
         }
         match entry.command.run {
+            Run::Joint(..) => self.place_joint(entry, args, home),
             Run::Keys(_) if keys.first != 0 => (Place::Shard(self.owner(slot)), slot),
             Run::Spread(_, over, _) => (self.place_spread(over, entry, args, slot), slot),
             _ => (Place::Shard(home), slot),
+        }
+    }
+
+    /// Where all keys are, if on one shard. Words that do not fit the key specs are refused
+    /// wherever they run.
+    fn place_joint(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
+        let keys = entry.key_words(args).unwrap_or_default();
+        let mut slots = keys.iter().map(|(at, _)| slot_of(&args[*at]));
+        let Some(slot) = slots.next() else {
+            return (Place::Shard(home), self.slots(usize::from(home)).start);
+        };
+        let owner = self.owner(slot);
+        let is_one = slots.all(|slot| self.owner(slot) == owner);
+        (if is_one { Place::Shard(owner) } else { Place::Several }, slot)
+    }
+
+    /// The shard that owns a key.
+    pub fn owner_of(&self, key: &[u8]) -> u16 {
+        self.owner(slot_of(key))
+    }
+
+    /// Shows the shards that a command at a place concerns; one may come several times.
+    pub fn for_each_shard(
+        &self,
+        entry: &Entry,
+        args: &Args<'_>,
+        place: Place,
+        visit: &mut dyn FnMut(u16),
+    ) {
+        match (place, entry.command.run) {
+            (Place::Shard(shard), _) => visit(shard),
+            (_, Run::Spread(_, Over::Shards, _)) => (0..self.shards as u16).for_each(visit),
+            _ => {
+                let keys = entry.key_words(args).unwrap_or_default();
+                keys.iter().for_each(|(at, _)| visit(self.owner_of(&args[*at])));
+            }
         }
     }
 
@@ -71,6 +109,11 @@ impl Router {
             Over::Cursor => Place::Shard(self.owner(cursor_slot(args))),
             Over::Keys => {
                 let first = self.owner(slot);
+                if !(args.len() - entry.keys.first).is_multiple_of(entry.keys.step) {
+                    // Words of its last key are missing. It is refused where it runs, and no part
+                    // of it may run when another would be refused.
+                    return Place::Shard(first);
+                }
                 let last = entry.keys.last_of(args.len());
                 let mut others = (entry.keys.first..=last).step_by(entry.keys.step).skip(1);
                 if others.all(|at| self.owner(slot_of(&args[at])) == first) {
@@ -85,8 +128,7 @@ impl Router {
 
 /// The slot in the low bits of a SCAN cursor; a malformed one is refused where it runs.
 fn cursor_slot(args: &Args<'_>) -> u16 {
-    let cursor = args.get(1).and_then(|word| std::str::from_utf8(word).ok());
-    let cursor: u64 = cursor.and_then(|text| text.parse().ok()).unwrap_or(0);
+    let cursor = args.get(1).and_then(parse_cursor).unwrap_or(0);
     (cursor % u64::from(SLOT_COUNT)) as u16
 }
 

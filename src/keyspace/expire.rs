@@ -39,6 +39,8 @@ pub struct Work {
 #[derive(Debug)]
 pub struct Sweep {
     is_on: bool,
+    /// For a while no key is to be removed.
+    is_held: bool,
     running: Option<Position>,
     /// The database that the next sweep looks at first.
     next_db: usize,
@@ -54,7 +56,7 @@ struct Position {
 
 impl Default for Sweep {
     fn default() -> Sweep {
-        Sweep { is_on: true, running: None, next_db: 0 }
+        Sweep { is_on: true, is_held: false, running: None, next_db: 0 }
     }
 }
 
@@ -94,6 +96,11 @@ impl Slice {
         self.sweep.is_on = on;
     }
 
+    /// Keeps due keys that nobody asks for where they are, for a while.
+    pub fn hold_expiry(&mut self, on: bool) {
+        self.sweep.is_held = on;
+    }
+
     fn next_due_ms(&self) -> Option<u64> {
         let earliest = self.databases.iter().map(|database| database.earliest).min();
         earliest.filter(|&tick| tick != Tick::NEVER).map(Tick::start_ms)
@@ -101,7 +108,7 @@ impl Slice {
 
     /// The database that is to be swept next, if any is due.
     fn due_database(&self) -> Option<usize> {
-        if !self.sweep.is_on || self.role != ExpiryRole::Primary {
+        if !self.sweep.is_on || self.sweep.is_held || self.role != ExpiryRole::Primary {
             return None;
         }
         let now = Tick::now(self.now_ms);
@@ -133,7 +140,7 @@ impl Slice {
     /// Sweeps one chunk, or passes over some slots that are not due. False if no sweep runs.
     fn sweep_step(&mut self) -> bool {
         let Some(mut position) = self.sweep.running else { return false };
-        if !self.sweep.is_on || self.role != ExpiryRole::Primary {
+        if !self.sweep.is_on || self.sweep.is_held || self.role != ExpiryRole::Primary {
             self.sweep_stop(position.db);
             return false;
         }

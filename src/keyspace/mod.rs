@@ -3,18 +3,24 @@
 //! Must not know: protocol, commands, connections, other shards, the journal.
 
 mod database;
+mod digest;
 mod expire;
 mod graveyard;
+mod parcel;
 mod scan;
 mod slice;
 mod stats;
 mod table;
 mod tick;
+mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub use digest::{DIGEST_BYTES, Digest, database_digests_joined};
 pub use expire::Work;
+pub use parcel::Parcel;
 pub use slice::{Expiry, ExpiryRole, Key, Slice, SliceOptions};
 pub use stats::Stats;
 pub use table::{Kind, TableInfo, View};
+pub use watch::WatcherId;

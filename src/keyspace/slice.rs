@@ -10,6 +10,7 @@ use super::expire::Sweep;
 use super::graveyard::Graveyard;
 use super::stats::Stats;
 use super::table::{Draft, Entry, Heap, Payload, Place, Table, TableInfo, Tools, View};
+use super::watch::Watches;
 use crate::base::rng::Rng;
 use crate::value::string::{INLINE_BYTES_MAX, IntText, NewStr, Str};
 use bytes::Bytes;
@@ -73,7 +74,10 @@ pub struct Slice {
     pub(super) slots: Range<u16>,
     pub(super) now_ms: u64,
     pub(super) role: ExpiryRole,
-    access_clock: u32,
+    pub(super) access_clock: u32,
+    /// The keys that fell due since they were asked for, while somebody wants to know.
+    pub(super) expired: Option<Vec<(u16, Box<[u8]>)>>,
+    pub(super) watches: Watches,
     rng: Rng,
 }
 
@@ -100,6 +104,8 @@ impl Slice {
             now_ms: 0,
             role: ExpiryRole::Primary,
             access_clock: 0,
+            expired: None,
+            watches: Watches::new(),
             rng: Rng::new(options.seed),
         }
     }
@@ -110,9 +116,9 @@ impl Slice {
         self.access_clock = ((unix_ms / 1_000) & CLOCK_MASK) as u32;
     }
 
-    /// Says who removes due keys.
-    pub fn set_role(&mut self, role: ExpiryRole) {
-        self.role = role;
+    /// Says who removes due keys; gives who did before.
+    pub fn set_role(&mut self, role: ExpiryRole) -> ExpiryRole {
+        std::mem::replace(&mut self.role, role)
     }
 
     /// How many databases there are.
@@ -191,7 +197,7 @@ impl Slice {
 
     /// The place of a key that is not due; a due one is removed if that is this slice's task.
     #[inline]
-    fn find(&mut self, db: usize, key: &Key<'_>) -> Option<Place> {
+    pub(super) fn find(&mut self, db: usize, key: &Key<'_>) -> Option<Place> {
         let place = self.table(db, key)?.find(key.hash, key.bytes)?;
         if !place.word().is_volatile() || self.is_visible(place.entry()) {
             return Some(place);
@@ -221,7 +227,42 @@ impl Slice {
         assert!(self.role == ExpiryRole::Primary && self.is_due(place.entry().expiry()));
         let tools = &mut self.tools;
         let entry = self.databases[db].change(index, |table| table.extract(tools, place));
+        if let Some(expired) = &mut self.expired {
+            expired.push((db as u16, entry.key().into()));
+        }
+        if !self.watches.is_empty() {
+            self.watches.note_due_gone(db, self.tools.hash(entry.key()), entry.key());
+        }
         self.dispose(entry);
+    }
+
+    /// Says whether the keys that fall due are to be remembered for [`Slice::drain_expired`].
+    pub fn note_expired(&mut self, on: bool) {
+        match (on, &self.expired) {
+            (true, None) => self.expired = Some(Vec::new()),
+            (false, Some(_)) => self.expired = None,
+            _ => {}
+        }
+    }
+
+    /// Whether [`Slice::drain_expired`] has something to give.
+    #[inline]
+    pub fn has_expired(&self) -> bool {
+        self.expired.as_ref().is_some_and(|expired| !expired.is_empty())
+    }
+
+    /// The keys that fell due and were removed since the last call, with their databases.
+    pub fn drain_expired(&mut self) -> impl Iterator<Item = (u16, Box<[u8]>)> {
+        self.expired.iter_mut().flat_map(|expired| expired.drain(..))
+    }
+
+    /// Tells the watches that a key is changed. Every change but those of [`Slice::expire_at`],
+    /// [`Slice::flush`] and [`Slice::swap_databases`] passes here.
+    #[inline]
+    fn note_change(&mut self, db: usize, key: &Key<'_>) {
+        if !self.watches.is_empty() {
+            self.watches.note_changed(db, key.hash, key.bytes);
+        }
     }
 
     /// Frees an entry, or has its large value freed bit by bit.
@@ -263,6 +304,11 @@ impl Slice {
         self.find(db, key).map(|place| View::new(place.entry()))
     }
 
+    /// Seconds since a key was last used whose access clock shows this, modulo 2^24.
+    pub fn idle_s(&self, clock: u32) -> u32 {
+        self.access_clock.wrapping_sub(clock) & CLOCK_MASK as u32
+    }
+
     /// Sets a key to a string, whatever it was before.
     pub fn set(&mut self, db: usize, key: &Key<'_>, value: NewStr<'_>, expiry: Expiry) {
         let large;
@@ -284,7 +330,7 @@ impl Slice {
 
     /// Sets a key that was found at `place`, or not at all.
     #[inline]
-    fn put(
+    pub(super) fn put(
         &mut self,
         db: usize,
         key: &Key<'_>,
@@ -304,13 +350,15 @@ impl Slice {
         };
         let clock = self.access_clock;
         let draft = Draft { key: key.bytes, payload, expiry, clock, is_edited: false };
+        self.note_change(db, key);
         match place {
             None => self.insert(db, key, draft),
             Some(place) => self.overwrite(db, key, place, draft),
         }
     }
 
-    fn find_hidden(&self, db: usize, key: &Key<'_>) -> Option<Place> {
+    /// The place of a key, be it due.
+    pub(super) fn find_hidden(&self, db: usize, key: &Key<'_>) -> Option<Place> {
         self.table(db, key)?.find(key.hash, key.bytes)
     }
 
@@ -343,6 +391,7 @@ impl Slice {
 
     /// Replaces an entry by a draft, which may refer to it, in a block of its own.
     fn renew(&mut self, db: usize, key: &Key<'_>, place: Place, draft: Draft<'_>) {
+        self.note_change(db, key);
         let index = self.index_of(key.slot);
         let new = Entry::new(&mut self.tools.heap, draft);
         let tools = &self.tools;
@@ -352,6 +401,7 @@ impl Slice {
 
     /// Says that the value at a place is changed without its entry being replaced.
     fn touch(&mut self, db: usize, key: &Key<'_>, place: Place) {
+        self.note_change(db, key);
         let index = self.index_of(key.slot);
         let tools = &self.tools;
         self.databases[db].change(index, |table| table.touch(tools, place));
@@ -368,6 +418,11 @@ impl Slice {
             let tools = &mut self.tools;
             let entry = self.databases[db].change(index, |table| table.remove(tools, place));
             self.dispose(entry);
+            if is_found {
+                self.note_change(db, key);
+            } else if !self.watches.is_empty() {
+                self.watches.note_due_gone(db, key.hash, key.bytes);
+            }
         }
         is_found
     }
@@ -388,6 +443,7 @@ impl Slice {
         match (entry.expiry(), at) {
             (None, None) => {}
             (Some(_), Some(at)) => {
+                self.note_change(db, key);
                 entry.put_expiry(at);
                 let index = self.index_of(key.slot);
                 let tools = &self.tools;
@@ -562,6 +618,9 @@ impl Slice {
     /// [`Slice::housekeep`].
     pub fn flush(&mut self, db: Option<usize>) {
         let range = db.map_or(0..self.databases.len(), |db| db..db + 1);
+        if !self.watches.is_empty() {
+            self.note_flush(range.clone());
+        }
         for db in range {
             self.sweep_stop(db);
             let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
@@ -571,6 +630,9 @@ impl Slice {
 
     /// Exchanges the keys of two databases.
     pub fn swap_databases(&mut self, first: usize, second: usize) {
+        if first != second && !self.watches.is_empty() {
+            self.note_swap(first, second);
+        }
         self.sweep_stop(first);
         self.sweep_stop(second);
         self.databases.swap(first, second);
@@ -604,6 +666,7 @@ impl Slice {
 
     /// Looks at everything and asserts what must hold. O(keys), for tests.
     pub fn check(&self) {
+        self.watches.check();
         for database in &self.databases {
             database.check();
             let mut next = database.next_occupied(0);

@@ -486,7 +486,7 @@ fn encodings_are_told() {
     let name = |slice: &mut Slice| {
         let view = slice.peek(0, &key).unwrap();
         assert_eq!(view.kind(), Kind::String);
-        view.string().unwrap().encoding_name(view.is_edited())
+        view.string().unwrap().encoding_name(view.is_edited(), 1, false)
     };
     assert_eq!(name(&mut slice), "int");
     slice.append(0, &key, b"x");

@@ -1,9 +1,19 @@
 //! What travels between shards: the part of one batch that belongs to one shard, there and back.
 
 use super::POOLED_BYTES_MAX;
-use crate::exec::{Entry, Item, Request, Words};
+use super::hold::Hold;
+use crate::exec::{Item, Request, Words};
 use crate::resp::{Mark, Output, Protocol, Span};
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
+
+/// A time in two forms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// The sender's last stamp for the feed.
+    pub stamp: u64,
+    /// The sender's Unix time, microseconds: who takes the envelope is not earlier.
+    pub unix_us: u64,
+}
 
 /// What an envelope asks for.
 #[derive(Debug)]
@@ -39,12 +49,18 @@ pub struct Envelope {
     pub part: u16,
     /// Place in the order of units with several parts; 0 when it is alone.
     pub sequence: u64,
-    /// The selected database.
-    pub db: usize,
+    /// How many parts its unit has.
+    pub parts: u16,
+    /// When it was sent.
+    pub sent: Moment,
     /// The protocol of the replies.
     pub protocol: Protocol,
     /// What it asks for.
     pub work: Work,
+    /// What a barrier's answer carries.
+    pub body: Option<Bytes>,
+    /// What it asks for as a part of a transaction.
+    pub hold: Option<Box<Hold>>,
     /// Its commands.
     pub items: Vec<Item>,
     text: Vec<u8>,
@@ -66,7 +82,10 @@ impl Envelope {
             flight: 0,
             part: 0,
             sequence: 0,
-            db: 0,
+            parts: 0,
+            sent: Moment::default(),
+            hold: None,
+            body: None,
             protocol: Protocol::Two,
             work: Work::Commands,
             items: Vec::new(),
@@ -78,10 +97,10 @@ impl Envelope {
         })
     }
 
-    /// Starts a command; its words follow.
-    pub fn begin(&mut self, entry: &'static Entry, slot: u16) {
+    /// Starts a command like `item`, with its first key in `slot`; its words follow.
+    pub fn begin(&mut self, item: &Item, slot: u16) {
         let first = self.spans.len() as u32;
-        self.items.push(Item { entry, first, argc: 0, slot });
+        self.items.push(Item { first, argc: 0, slot, ..*item });
     }
 
     /// The next word of the command begun last, copied.
@@ -110,6 +129,21 @@ impl Envelope {
         (start, self.ends[at])
     }
 
+    /// Empties it of commands, for the next round of its transaction; replies stay.
+    pub fn next_round(&mut self) {
+        self.items.clear();
+        self.spans.clear();
+        self.large.clear();
+        self.text.clear();
+    }
+
+    /// Empties it of everything but what it carries for its transaction.
+    pub fn drop_replies(&mut self) {
+        self.next_round();
+        self.output.clear();
+        self.ends.clear();
+    }
+
     /// Empties it for reuse, and lets go of memory beyond what a pooled envelope may keep.
     pub(super) fn recycle(&mut self) {
         self.items.clear();
@@ -121,6 +155,8 @@ impl Envelope {
         self.output.clear();
         self.ends.clear();
         self.work = Work::Commands;
+        self.hold = None;
+        self.body = None;
         self.sequence = 0;
     }
 }

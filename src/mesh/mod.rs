@@ -26,11 +26,13 @@
 //! without credits leaves the commands in its connections' input buffers.
 
 mod envelope;
+mod hold;
 mod inbox;
 mod port;
 mod sequencer;
 
-pub use envelope::{Envelope, Work};
+pub use envelope::{Envelope, Moment, Work};
+pub use hold::{Hold, Stage};
 pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
 pub use port::Port;
 

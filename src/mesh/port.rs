@@ -1,6 +1,6 @@
 //! One shard's side of the mesh: what it has sent, what it may still send, whom it has to wake.
 
-use super::envelope::Envelope;
+use super::envelope::{Envelope, Moment};
 use super::inbox::{Mesh, Message};
 use super::{CREDITS_PER_PAIR, POOL_ENVELOPES_MAX};
 use std::sync::Arc;
@@ -75,11 +75,13 @@ impl Port {
     }
 
     /// Posts one unit: all of its parts, under the sequencer when there are several.
-    /// The caller has made sure of the credits. Takes the envelopes out of `parts`.
-    pub fn post(&mut self, parts: impl ExactSizeIterator<Item = Box<Envelope>>) {
+    /// The caller has made sure of the credits. Takes the envelopes out of `parts`. They carry
+    /// when they were `sent`.
+    pub fn post(&mut self, parts: impl ExactSizeIterator<Item = Box<Envelope>>, sent: Moment) {
         let rules = self.mesh.rules;
         let mesh = Arc::clone(&self.mesh);
         let alone = parts.len() == 1 || !rules.sequencer;
+        let count = parts.len() as u16;
         let sequence = if alone { 0 } else { mesh.sequencer.begin(|| mesh.point()) };
         for mut part in parts {
             let owner = usize::from(part.owner);
@@ -88,12 +90,23 @@ impl Port {
             self.under_way_total += 1;
             self.exhausted += usize::from(!self.has_credit(owner));
             part.sequence = sequence;
+            part.parts = count;
+            part.sent = sent;
             self.mesh.push(owner, Message::Part(part));
             self.note_wake(owner);
         }
         if !alone {
             self.mesh.sequencer.end(sequence);
         }
+    }
+
+    /// Posts the next part of a transaction, which has kept its credit.
+    pub fn post_next(&mut self, mut part: Box<Envelope>, sent: Moment) {
+        assert!(part.hold.is_some(), "only a transaction has several rounds");
+        part.sent = sent;
+        let owner = usize::from(part.owner);
+        self.mesh.push(owner, Message::Part(part));
+        self.note_wake(owner);
     }
 
     /// The next message, in the order in which they were posted.
@@ -103,17 +116,22 @@ impl Port {
             Message::Part(part) if part.sequence != 0 && self.mesh.rules.runnable_when_posted => {
                 self.mesh.sequencer.wait_posted(part.sequence, || self.mesh.point());
             }
-            Message::Reply(reply) => self.settle_credit(usize::from(reply.owner)),
+            Message::Reply(reply) if !keeps_credit(reply) => {
+                self.settle_credit(usize::from(reply.owner));
+            }
             _ => {}
         }
         Some(message)
     }
 
-    /// Sends an answered envelope home. One of our own is given back at once.
-    pub fn answer(&mut self, envelope: Box<Envelope>) -> Option<Box<Envelope>> {
+    /// Sends an answered envelope home, with the time. One of our own is given back at once.
+    pub fn answer(&mut self, mut envelope: Box<Envelope>, sent: Moment) -> Option<Box<Envelope>> {
+        envelope.sent = sent;
         let home = usize::from(envelope.home);
         if home == self.me {
-            self.settle_credit(self.me);
+            if !keeps_credit(&envelope) {
+                self.settle_credit(self.me);
+            }
             return Some(envelope);
         }
         self.mesh.push(home, Message::Reply(envelope));
@@ -152,9 +170,19 @@ impl Port {
         self.under_way_total -= 1;
     }
 
+    /// Another shard has something to do that does not lie in its inbox.
+    pub fn nudge(&mut self, shard: usize) {
+        self.note_wake(shard);
+    }
+
     fn note_wake(&mut self, shard: usize) {
         if shard != self.me && !self.to_wake.contains(&shard) {
             self.to_wake.push(shard);
         }
     }
+}
+
+/// Whether an answer's envelope goes out once more: then its credit stays taken.
+fn keeps_credit(envelope: &Envelope) -> bool {
+    envelope.hold.as_ref().is_some_and(|hold| hold.stage.has_next())
 }

@@ -5,7 +5,7 @@
 //! ```
 
 use crate::io::Chunk;
-use crate::resp::{Output, Piece};
+use crate::resp::{Mark, Output, Piece};
 use std::collections::VecDeque;
 
 /// Replies on their way out.
@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 pub struct Outbox {
     /// Where commands write.
     pub output: Output,
+    /// What is written after this point is not for the client.
+    muted_from: Option<Mark>,
     queue: VecDeque<Chunk>,
     queued_bytes: usize,
     under_way_bytes: usize,
@@ -33,6 +35,7 @@ impl Outbox {
         if self.is_sending {
             return None;
         }
+        self.drop_muted();
         if self.queue.is_empty() {
             let (queue, queued_bytes) = (&mut self.queue, &mut self.queued_bytes);
             self.output.drain(|piece| {
@@ -43,12 +46,31 @@ impl Outbox {
                 *queued_bytes += chunk_bytes(&chunk);
                 queue.push_back(chunk);
             });
+            self.muted_from = self.muted_from.map(|_| self.output.mark());
         }
         let chunk = self.queue.pop_front()?;
         self.queued_bytes -= chunk_bytes(&chunk);
         self.under_way_bytes = chunk_bytes(&chunk);
         self.is_sending = true;
         Some(chunk)
+    }
+
+    /// From now on nothing that is written leaves, nor what was written while it was muted.
+    pub fn mute(&mut self) {
+        self.drop_muted();
+        self.muted_from = Some(self.output.mark());
+    }
+
+    /// What is written leaves again, that of a muted command that is still there too.
+    pub fn unmute(&mut self) {
+        self.muted_from = None;
+    }
+
+    /// Forgets what was written while it was muted.
+    pub fn drop_muted(&mut self) {
+        if let Some(mark) = self.muted_from {
+            self.output.truncate(mark);
+        }
     }
 
     /// The chunk under way is done with; its memory is kept for the next replies.
@@ -84,5 +106,38 @@ impl Outbox {
     /// Bytes that the client has not been sent yet.
     pub fn pending_bytes(&self) -> usize {
         self.output.len() + self.queued_bytes + self.under_way_bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::resp::{Protocol, Reply};
+
+    fn write(outbox: &mut Outbox, text: &str) {
+        Reply::new(&mut outbox.output, Protocol::Two).simple(text);
+    }
+
+    fn next(outbox: &mut Outbox) -> Option<Vec<u8>> {
+        let Chunk::Own(bytes) = outbox.next_chunk()? else { panic!("nothing is shared") };
+        outbox.sent(Chunk::Own(bytes.clone()));
+        Some(bytes)
+    }
+
+    #[test]
+    fn what_is_muted_does_not_leave() {
+        let mut outbox = Outbox::default();
+        write(&mut outbox, "a");
+        outbox.mute();
+        write(&mut outbox, "b");
+        assert_eq!(next(&mut outbox), Some(b"+a\r\n".to_vec()));
+        write(&mut outbox, "c");
+        assert_eq!(next(&mut outbox), None);
+        assert!(outbox.is_empty());
+        write(&mut outbox, "d");
+        outbox.mute();
+        write(&mut outbox, "e");
+        outbox.unmute();
+        assert_eq!(next(&mut outbox), Some(b"+e\r\n".to_vec()));
     }
 }

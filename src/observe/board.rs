@@ -103,6 +103,10 @@ gauges! {
     clients,
     /// Clients blocked on keys.
     clients_blocked,
+    /// Clients of this shard that watch keys, wherever those are.
+    clients_watching,
+    /// Keys of this shard that are watched.
+    keys_watched,
     /// Bytes that the shard has allocated, less those it has freed.
     used_bytes,
     /// Bytes in clients' input and output buffers.

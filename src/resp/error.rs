@@ -239,6 +239,18 @@ impl Error {
         Error::Other(format!("ERR wrong number of arguments for '{full_name}' command").into())
     }
 
+    /// The command makes no sense between MULTI and EXEC.
+    pub fn not_in_transaction(full_name: &str) -> Error {
+        Error::Other(format!("ERR Command '{full_name}' not allowed inside a transaction").into())
+    }
+
+    /// EXEC was refused for this reason, and with it the transaction.
+    pub fn exec_abort(reason: &Error) -> Error {
+        let reason = reason.bytes();
+        let reason = reason.strip_prefix(b"ERR ").unwrap_or(reason);
+        Error::quoting(&[b"EXECABORT Transaction discarded because of: ", reason])
+    }
+
     /// An expiry time that is not positive or overflows.
     pub fn invalid_expire(full_name: &str) -> Error {
         Error::Other(format!("ERR invalid expire time in '{full_name}' command").into())
@@ -255,15 +267,20 @@ impl Error {
         Error::Other(format!("NOPERM {reason}").into())
     }
 
-    /// A text of a single place that quotes a client's word, in parts.
+    /// A text of a single place that quotes a client's word, in parts; a NUL ends each part.
     pub fn quoting(parts: &[&[u8]]) -> Error {
-        Error::Quoted(parts.concat().into_boxed_slice())
+        let shown = parts.iter().map(|part| until_nul(part));
+        Error::Quoted(shown.collect::<Vec<_>>().concat().into_boxed_slice())
     }
 }
 
 /// The first bytes of a client's word; a NUL ends it.
 fn excerpt(word: &[u8], len_max: usize) -> &[u8] {
-    let word = &word[..word.len().min(len_max)];
+    until_nul(&word[..word.len().min(len_max)])
+}
+
+/// What the reference shows of a word: it is a text of C.
+fn until_nul(word: &[u8]) -> &[u8] {
     let end = memchr::memchr(0, word).unwrap_or(word.len());
     &word[..end]
 }
@@ -313,6 +330,14 @@ mod tests {
         for (error, text) in cases {
             assert_eq!(error.text(), text);
         }
+    }
+
+    #[test]
+    fn a_nul_ends_what_is_quoted() {
+        let error = Error::quoting(&[b"ERR no '", b"a\0b", b"' here"]);
+        assert_eq!(error.bytes(), b"ERR no 'a' here");
+        let error = Error::unknown_subcommand(b"object", b"\0x");
+        assert_eq!(error.text(), "ERR unknown subcommand ''. Try OBJECT HELP.");
     }
 
     #[test]

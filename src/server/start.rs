@@ -10,6 +10,7 @@ use crate::base::thread::{allowed_cores, raise_descriptor_limit};
 use crate::config::Config;
 use crate::control::{Control, ProcessMemory};
 use crate::exec::{Process, Shutdown};
+use crate::feed::Feed;
 use crate::mesh::{Mesh, Rules};
 use crate::observe::{Level, Log};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -101,6 +102,7 @@ fn run_shards(
     let gathering = Arc::new(Barrier::new(shards + 1));
     let mut listeners = Some(listeners);
     let mut threads = Vec::with_capacity(shards);
+    let feed = Arc::new(Feed::new(Arc::clone(&mesh), process.clock.clone(), 0));
     for me in 0..shards {
         let has_core = shards <= cores.len();
         let is_pinned = config.pin_shards && has_core;
@@ -108,6 +110,7 @@ fn run_shards(
             me,
             process: Arc::clone(process),
             mesh: Arc::clone(&mesh),
+            feed: Arc::clone(&feed),
             seeds,
             core: is_pinned.then(|| cores[me]),
             has_core,

@@ -6,6 +6,7 @@ use crate::commands;
 use crate::config::{Config, ConfigCell, IoDriver};
 use crate::control::ProcessMemory;
 use crate::exec::{CommandTable, Process, ProcessParts};
+use crate::feed::Feed;
 use crate::io::{self, Driver, Options, Preference, Socket};
 use crate::mesh::{Mesh, Port};
 use crate::observe::{Boards, Log};
@@ -58,6 +59,7 @@ pub fn build_shard(
     me: usize,
     process: &Arc<Process>,
     mesh: &Arc<Mesh>,
+    feed: &Arc<Feed>,
     driver: Box<dyn Driver>,
     seeds: Seeds,
 ) -> Shard {
@@ -67,6 +69,7 @@ pub fn build_shard(
         driver,
         port: Port::new(Arc::clone(mesh), me),
         process: Arc::clone(process),
+        feed: Arc::clone(feed),
         seed: seeds.random.wrapping_add(me as u64),
         hash_seed: seeds.hash,
     })
@@ -86,6 +89,7 @@ pub(super) struct Seat {
     pub(super) me: usize,
     pub(super) process: Arc<Process>,
     pub(super) mesh: Arc<Mesh>,
+    pub(super) feed: Arc<Feed>,
     pub(super) seeds: Seeds,
     pub(super) core: Option<usize>,
     /// Whether there are as many cores as shards.
@@ -97,7 +101,7 @@ pub(super) struct Seat {
 }
 
 /// The life of a shard's thread. An error is the reason why the process cannot go on.
-pub(super) fn run(seat: Seat) -> Result<(), String> {
+pub(super) fn run(mut seat: Seat) -> Result<(), String> {
     let config = seat.process.config.snapshot();
     if let Some(core) = seat.core
         && let Err(error) = pin_to(core)
@@ -114,14 +118,15 @@ pub(super) fn run(seat: Seat) -> Result<(), String> {
     };
     if seat.me == 0 {
         announce(&seat.process, driver.as_ref(), fallback);
-        for (number, listener) in seat.listeners.into_iter().enumerate() {
+        for (number, listener) in std::mem::take(&mut seat.listeners).into_iter().enumerate() {
             if let Err(error) = driver.listen(number as u32, Socket::Kernel(listener)) {
                 seat.gathering.wait();
                 return Err(format!("Failed listening: {error}"));
             }
         }
     }
-    let mut shard = build_shard(seat.me, &seat.process, &seat.mesh, driver, seat.seeds);
+    let Seat { me, process, mesh, feed, .. } = &seat;
+    let mut shard = build_shard(*me, process, mesh, feed, driver, seat.seeds);
     shard.set_core_own(seat.has_core);
     seat.gathering.wait();
     shard.run().map_err(|error| format!("Shard {} cannot go on: {error}", seat.me))

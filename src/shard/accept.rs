@@ -147,11 +147,14 @@ impl Shard {
             return;
         }
         connection.input = Default::default();
+        connection.queue = None;
         for mut flight in connection.flights.drain(..) {
             for envelope in flight.drain() {
                 self.port.recycle(envelope);
             }
         }
+        self.unwatch(conn);
+        self.detach_replica(conn);
         self.driver.close(conn);
     }
 

@@ -2,42 +2,89 @@
 
 use super::Shard;
 use crate::client::describe;
+use crate::commands::answer_debug;
 use crate::exec::{ClientFilter, Merge, Request, Shutdown};
+use crate::gate::Facts;
 use crate::io::ConnId;
+use crate::keyspace::ExpiryRole;
 use crate::mesh::Envelope;
-use crate::resp::Reply;
+use crate::replica::save_slice;
+use crate::resp::{Output, Reply};
 
 impl Shard {
-    /// Carries out a request of a connection's command; the reply comes from here.
+    /// Carries out a request of a connection's command; the reply comes from here, unless the
+    /// request says otherwise.
     pub(super) fn ask(&mut self, conn: ConnId, request: Request) {
         match request {
-            Request::ClientInfo => {
+            Request::Exec => self.exec(conn),
+            Request::Watch(keys) => self.watch(conn, keys),
+            Request::Discard => {
                 let connection = self.connections.get_mut(conn).expect("it is being served");
+                connection.queue = None;
+                self.unwatch(conn);
+            }
+            Request::Unwatch => self.unwatch(conn),
+            Request::Sync(from) => self.attach_replica(conn, from),
+            Request::Wait { replicas, timeout_ms } => {
+                self.wait_for_acks(conn, replicas, timeout_ms);
+            }
+            _ => match self.ask_merge(&request) {
+                Some(merge) => self.post_ask(conn, &request, merge),
+                None => {
+                    let mut output = Output::default();
+                    self.ask_here(conn, &request, &mut output);
+                    let connection = self.connections.get_mut(conn).expect("it is being served");
+                    let all = 0..output.mark().offset();
+                    connection.outbox.output.append_range(&output, all);
+                }
+            },
+        }
+    }
+
+    /// How the answers of all shards to a request become one; none if it is not asked of them.
+    pub(super) fn ask_merge(&self, request: &Request) -> Option<Merge> {
+        match request {
+            Request::ClientKillAddress(_) => Some(Merge::Killed),
+            Request::ClientKill(_) => Some(Merge::Sum),
+            Request::ClientList(_) => Some(Merge::Text),
+            Request::Debug(ask) => Some(ask.merge()),
+            Request::DebugSleep(_)
+            | Request::ActiveExpire(_)
+            | Request::LogTable
+            | Request::SettingsChanged => Some(Merge::Ok),
+            _ => None,
+        }
+    }
+
+    /// Carries out a request that needs no other shard.
+    pub(super) fn ask_here(&mut self, conn: ConnId, request: &Request, output: &mut Output) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let protocol = connection.session.protocol;
+        match request {
+            Request::ClientInfo => {
                 let mut line = Vec::new();
                 let now_ms = self.now.monotonic_ms();
                 describe(connection, self.process.commands, now_ms, &mut line);
                 line.push(b'\n');
-                let protocol = connection.session.protocol;
-                Reply::new(&mut connection.outbox.output, protocol).verbatim("txt", &line);
+                Reply::new(output, protocol).verbatim("txt", &line);
             }
             Request::Shutdown => {
                 self.process.stop(Shutdown::Command);
                 self.port.mesh().ring_all();
             }
-            Request::ClientKillAddress(_) => self.post_ask(conn, &request, Merge::Killed),
-            Request::ClientKill(_) => self.post_ask(conn, &request, Merge::Sum),
-            Request::ClientList(_) => self.post_ask(conn, &request, Merge::Text),
             Request::ResetStatistics => {
                 // A reset is a baseline that readers subtract: no shard takes part.
                 self.process.boards.reset();
-                let connection = self.connections.get_mut(conn).expect("it is being served");
-                let protocol = connection.session.protocol;
-                Reply::new(&mut connection.outbox.output, protocol).ok();
+                Reply::new(output, protocol).ok();
             }
-            Request::DebugSleep(_)
-            | Request::ActiveExpire(_)
-            | Request::LogTable
-            | Request::SettingsChanged => self.post_ask(conn, &request, Merge::Ok),
+            // Nothing waits inside a transaction.
+            Request::Wait { .. } => {
+                let acked = self.process.replication().acked(self.feed.end_offset());
+                Reply::new(output, protocol).integer(acked as i64);
+            }
+            // Inside a transaction the watches are gone already.
+            Request::Unwatch => {}
+            _ => unreachable!("{request:?} is not for this shard alone"),
         }
     }
 
@@ -53,10 +100,29 @@ impl Shard {
             Request::DebugSleep(us) => self.process.clock.sleep_us(*us),
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
             Request::LogTable => self.log_table(),
-            Request::SettingsChanged => self.refresh_settings(),
-            Request::ClientInfo | Request::ResetStatistics | Request::Shutdown => {
-                unreachable!("asked of the home only")
+            Request::SettingsChanged => {
+                self.refresh_settings();
+                self.settle_settings();
             }
+            Request::FeedOn => {}
+            Request::Snapshot(_) => {
+                let mut body = Vec::new();
+                save_slice(&mut self.slice, self.config.rdbcompression, &mut body);
+                part.body = Some(body.into());
+            }
+            Request::Mark(id) => {
+                let stamp = self.journal.clock.arrived(part.sent.stamp);
+                self.write_mark(stamp, part, *id);
+            }
+            Request::WatchHere { client, db, keys } => self.watch_here(*client, *db, keys),
+            Request::UnwatchHere(client) => self.unwatch_here(*client),
+            Request::Debug(ask) => {
+                let mut reply = Reply::new(&mut part.output, part.protocol);
+                answer_debug(ask, &mut self.slice, &self.config, &mut reply);
+                part.ends.push(part.output.mark());
+                return self.publish();
+            }
+            _ => unreachable!("{request:?} is asked of the home only"),
         }
         let mut reply = Reply::new(&mut part.output, part.protocol);
         match request {
@@ -65,6 +131,22 @@ impl Shard {
             _ => reply.ok(),
         }
         part.ends.push(part.output.mark());
+    }
+
+    /// What follows from settings for the slice and for the gates.
+    pub(super) fn settle_settings(&mut self) {
+        // The source of an import is who removes due keys.
+        let is_import = self.config.import_mode;
+        let role = if is_import { ExpiryRole::Replica } else { ExpiryRole::Primary };
+        self.slice.set_role(role);
+        let (wanted, lag_max_s) =
+            (self.config.min_replicas_to_write, self.config.min_replicas_max_lag);
+        let are_few = wanted > 0 && lag_max_s > 0 && {
+            let now_s = self.now.unix_ms() / 1_000;
+            let good = self.process.replication().good_replicas(now_s, u64::from(lag_max_s));
+            (good as u64) < u64::from(wanted)
+        };
+        self.facts.set(Facts::FEW_REPLICAS, are_few);
     }
 
     fn list(&self, filter: &ClientFilter, text: &mut Vec<u8>) {

@@ -56,6 +56,10 @@ impl Connections {
         self.places.get_mut(id as usize)?.connection.as_deref_mut()
     }
 
+    pub(super) fn get(&self, id: ConnId) -> Option<&Connection> {
+        self.places.get(id as usize)?.connection.as_deref()
+    }
+
     /// The connection, if it is still the one of this generation.
     #[inline]
     pub(super) fn get_same(&mut self, id: ConnId, generation: u32) -> Option<&mut Connection> {

@@ -5,10 +5,12 @@ use super::connections::Connections;
 use super::limits::*;
 use super::{Now, ShardParts};
 use crate::base::{alloc, rng::Rng};
+use crate::feed::Journal;
 use crate::gate::{Facts, Router};
 use crate::io::{Completion, ConnId, Wait};
 use crate::keyspace::{Slice, SliceOptions};
-use crate::observe::LineLimit;
+use crate::observe::{Board, LineLimit};
+use crate::txn::Intents;
 use std::sync::Arc;
 
 /// When the next tick is due, and where the walk over connections stands.
@@ -28,8 +30,10 @@ impl Cron {
 impl Shard {
     /// A shard that owns its slots and has no connections.
     pub fn new(parts: ShardParts) -> Shard {
-        let ShardParts { me, driver, port, process, seed, hash_seed } = parts;
+        let ShardParts { me, driver, port, process, feed, seed, hash_seed } = parts;
         let router = Router::new(process.shards());
+        let clock = &process.clock;
+        let now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
         let config_version = process.config.version();
         let config = process.config.snapshot();
         let slice = Slice::new(SliceOptions {
@@ -51,13 +55,31 @@ impl Shard {
             config_version,
             facts: Facts::NONE,
             rng: Rng::new(seed),
-            now: Now::default(),
+            now,
             connections: Connections::default(),
             ready: Default::default(),
             dirty: Default::default(),
             stalled: Default::default(),
             batch: Default::default(),
             flights: Default::default(),
+            intents: Intents::default(),
+            waiting: Default::default(),
+            programs: Default::default(),
+            next_program: 0,
+            scratch: None,
+            hash_seed,
+            feed,
+            journal: Journal::default(),
+            slots: Default::default(),
+            records_pool: Vec::new(),
+            is_feed_behind: false,
+            is_stream_new: false,
+            links: Vec::new(),
+            barriers: Default::default(),
+            barriers_due: Vec::new(),
+            next_barrier: 0,
+            pinged_ms: 0,
+            unwatch_due: Vec::new(),
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
@@ -74,12 +96,19 @@ impl Shard {
         }
         let stop_ns = self.process.clock.monotonic_ns() + HOUSEKEEP_NS_MAX;
         let clock = &self.process.clock;
+        // A key that a transaction holds must not go before the transaction in the feed.
+        self.slice.hold_expiry(!self.slots.is_empty());
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         self.check_connections();
+        self.unwatch_due();
+        self.tick_links();
+        if self.config.min_replicas_to_write > 0 {
+            self.settle_settings();
+        }
         alloc::flush_local();
         self.check_memory();
         self.publish();
-        let pause_ns = if work.more { TICK_BUSY_NS } else { TICK_NS };
+        let pause_ns = if work.more || self.has_waits() { TICK_BUSY_NS } else { TICK_NS };
         self.cron.next_ns = self.now.monotonic_ns + pause_ns;
     }
 
@@ -132,13 +161,7 @@ impl Shard {
 
     /// The same for one database and the counters, which INFO must not show late.
     pub(super) fn publish_database(&mut self, db: usize) {
-        let counters = &self.board.counters;
-        let stats = *self.slice.stats();
-        self.slice.reset_stats();
-        counters.keyspace_hits.add(stats.hits);
-        counters.keyspace_misses.add(stats.misses);
-        counters.expired_lazy.add(stats.expired_lazy);
-        counters.expired_active.add(stats.expired_active);
+        publish_stats(&self.board, &mut self.slice);
         let gauges = &self.board.databases[db];
         gauges.keys.set(self.slice.len(db) as i64);
         gauges.volatile.set(self.slice.volatile_len(db) as i64);
@@ -165,4 +188,15 @@ impl Shard {
             }
         }
     }
+}
+
+/// Adds what a slice has counted to the board.
+pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
+    let counters = &board.counters;
+    let stats = *slice.stats();
+    slice.reset_stats();
+    counters.keyspace_hits.add(stats.hits);
+    counters.keyspace_misses.add(stats.misses);
+    counters.expired_lazy.add(stats.expired_lazy);
+    counters.expired_active.add(stats.expired_active);
 }

@@ -1,7 +1,7 @@
 //! The inbox: other shards' parts are run here, answers come home. Hot.
 
 use super::Shard;
-use crate::exec::{Effects, Entry, Item, Runner};
+use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Request, Runner};
 use crate::mesh::{Envelope, Message, Work};
 use crate::observe::Board;
 use crate::resp::Error;
@@ -15,8 +15,15 @@ impl Shard {
         for _ in 0..tail {
             let Some(message) = self.port.receive() else { break };
             match message {
-                Message::Part(part) => self.run_part(part),
-                Message::Reply(reply) => self.land(reply),
+                Message::Part(part) => {
+                    self.heed_time(part.sent.unix_us);
+                    self.run_part(part);
+                }
+                Message::Reply(reply) => {
+                    self.journal.clock.answered(reply.sent.stamp);
+                    self.heed_time(reply.sent.unix_us);
+                    self.land(reply);
+                }
                 Message::Handover(handover) => self.adopt(*handover),
             }
             self.port.mesh().point();
@@ -27,37 +34,53 @@ impl Shard {
         tail > 0
     }
 
-    /// Does what a part asks for, and sends it home.
-    fn run_part(&mut self, mut part: Box<Envelope>) {
-        match std::mem::replace(&mut part.work, Work::Commands) {
-            Work::Commands => self.run_commands(&mut part),
-            Work::Ask(request) => self.answer_ask(&request, &mut part),
-        }
-        if let Some(own) = self.port.answer(part) {
-            self.land(own);
+    /// It is not earlier here than it was where an envelope came from: its sender may have read
+    /// the clock after this turn did.
+    #[inline]
+    fn heed_time(&mut self, unix_us: u64) {
+        if unix_us > self.now.unix_us {
+            self.set_time(unix_us);
         }
     }
 
-    pub(super) fn run_commands(&mut self, part: &mut Envelope) {
+    /// Does what a part asks for, and sends it home.
+    fn run_part(&mut self, mut part: Box<Envelope>) {
+        match std::mem::replace(&mut part.work, Work::Commands) {
+            Work::Commands => return self.arrive(part),
+            Work::Ask(Request::Snapshot(id)) => {
+                part.work = Work::Ask(Request::Snapshot(id));
+                return self.arrive(part);
+            }
+            Work::Ask(request) => self.answer_ask(&request, &mut part),
+        }
+        self.send_home(part);
+    }
+
+    /// Runs the commands of a part; what they tell the feed goes to `records`.
+    pub(super) fn run_commands(&mut self, part: &mut Envelope, records: Option<&mut Records>) {
         let started_ns = self.process.clock.monotonic_ns();
-        let (db, protocol) = (part.db, part.protocol);
+        let protocol = part.protocol;
         let (items, mut words, output, ends) = part.parts();
         let mut runner = Runner {
             slice: &mut self.slice,
-            db,
             now_ms: self.now.unix_ms(),
             protocol,
-            string_bytes_max: self.config.proto_max_bulk_len,
+            config: &self.config,
+            records,
             is_part: self.router.shards() > 1,
             effects: Effects::default(),
         };
         let board = &self.board;
-        runner.run(items, &mut words, output, |at, failed, output| {
-            ends.push(output.mark());
-            if let Some(error) = failed {
-                note_failure(board, items[at].entry, error);
-            }
-        });
+        // Only a transaction has more commands than a batch.
+        for batch in items.chunks(BATCH_COMMANDS_MAX) {
+            runner.run(batch, &mut words, output, |at, failed, output| {
+                ends.push(output.mark());
+                if let Some(error) = failed {
+                    note_failure(board, batch[at].entry, error);
+                }
+            });
+        }
+        let db = items.first().map_or(0, |item| usize::from(item.db));
         let settled = Settled { effects: runner.effects, started_ns, db };
         self.settle(settled, &part.items);
     }
@@ -66,11 +89,12 @@ impl Shard {
     pub(super) fn settle(&mut self, settled: Settled, items: &[Item]) {
         let spent_ns = self.process.clock.monotonic_ns() - settled.started_ns;
         let each_ns = spent_ns / items.len().max(1) as u64;
-        let mut is_wide = false;
+        let mut is_wide = settled.effects.other_databases;
         // Runs of the same command are recorded as one.
-        for run in items.chunk_by(|a, b| std::ptr::eq(a.entry, b.entry)) {
+        for run in items.chunk_by(|a, b| std::ptr::eq(a.entry, b.entry) && a.db == b.db) {
             self.record_runs(run[0].entry, run.len() as u64, each_ns);
             is_wide |= run[0].entry.is_everywhere();
+            is_wide |= usize::from(run[0].db) != settled.db;
         }
         self.board.counters.commands_processed.add(items.len() as u64);
         self.board.counters.changes.add(settled.effects.changes);

@@ -46,6 +46,7 @@ impl Shard {
         if result.is_err() {
             return self.close(conn);
         }
+        let is_link = connection.link.is_some();
         connection.session.sent_bytes += bytes;
         self.board.counters.net_output_bytes.add(bytes);
         self.count_bytes(conn);
@@ -53,6 +54,9 @@ impl Shard {
         if connection.is_output_full && connection.outbox.pending_bytes() <= OUTPUT_BYTES_EACH / 2 {
             connection.is_output_full = false;
             self.make_ready(conn);
+        }
+        if is_link {
+            self.pump(conn);
         }
         self.send_next(conn);
     }

@@ -9,6 +9,7 @@ use crate::exec::{CommandTable, Entry, Item, Run};
 use crate::gate::{Admission, Facts, Place, Router, admit, find};
 use crate::net::Request;
 use crate::resp::{Args, Error, Limits, ProtocolError, Span};
+use crate::spec::Flag;
 
 /// The batch under work, reused from turn to turn.
 #[derive(Default)]
@@ -18,14 +19,21 @@ pub(super) struct Batch {
     pub(super) spans: Vec<Span>,
     /// Whether all of it runs here.
     pub(super) is_local: bool,
+    /// Commands that went to the queue of a transaction instead.
+    queued: usize,
 }
 
 impl Batch {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.queued == 0
+    }
+
     fn clear(&mut self) {
         self.items.clear();
         self.places.clear();
         self.spans.clear();
         self.is_local = true;
+        self.queued = 0;
     }
 }
 
@@ -37,6 +45,10 @@ pub(super) enum Gathered {
     Keys,
     /// One command on the session.
     Session(Item),
+    /// One command on keys of several shards that have to be brought together.
+    Joint(Item),
+    /// So many commands have been queued until EXEC.
+    Queued(usize),
     /// One command that a gate has refused.
     Refused(Option<&'static Entry>, Error),
     /// Bytes that are no command.
@@ -62,21 +74,25 @@ impl Gatherer {
             bulk_len_max: self.bulk_len_max,
             authenticated: connection.session.authenticated,
         };
-        while batch.items.len() < self.commands_max {
+        while batch.items.len() + batch.queued < self.commands_max {
             let request = match connection.input.next(&limits, &mut batch.spans) {
                 Ok(Some(request)) => request,
                 Ok(None) => break,
-                Err(error) if batch.items.is_empty() => return Gathered::Malformed(error),
+                Err(error) if batch.is_empty() => return Gathered::Malformed(error),
                 Err(_) => break,
             };
             let Some(alone) = self.take(connection, &request, batch) else { continue };
-            if batch.items.is_empty() {
+            if batch.is_empty() {
                 return alone;
             }
             connection.input.rewind(&request, &mut batch.spans);
             break;
         }
-        if batch.items.is_empty() { Gathered::Nothing } else { Gathered::Keys }
+        match (batch.items.is_empty(), batch.queued) {
+            (true, 0) => Gathered::Nothing,
+            (true, queued) => Gathered::Queued(queued),
+            (false, _) => Gathered::Keys,
+        }
     }
 
     /// Adds one command to the batch, or says why it stands alone.
@@ -93,6 +109,10 @@ impl Gatherer {
         let args = Args::new(text, spans, large);
         let entry = match find(self.table, &args) {
             Ok(entry) => entry,
+            // Who may not ask is not told what there is.
+            Err(_) if !connection.session.authenticated => {
+                return Some(Gathered::Refused(None, Error::NoAuth));
+            }
             Err(error) => return Some(Gathered::Refused(None, error)),
         };
         let admission =
@@ -100,14 +120,42 @@ impl Gatherer {
         if let Err(error) = admit(&admission) {
             return Some(Gathered::Refused(Some(entry), error));
         }
+        let is_immediate = matches!(entry.command.run, Run::Immediate(_));
+        if connection.session.multi.is_some() && !is_immediate {
+            enqueue(connection, entry, spans);
+            batch.queued += 1;
+            return None;
+        }
         let (place, slot) = self.router.place(entry, &args, self.home);
-        let item = Item { entry, first: request.first, argc: request.argc, slot };
-        if matches!(entry.command.run, Run::Session(_) | Run::Container) {
+        let item = Item {
+            entry,
+            first: request.first,
+            argc: request.argc,
+            slot,
+            db: connection.session.db as u16,
+            at: batch.items.len() as u32,
+            sees_due: connection.session.is_import_source,
+        };
+        if entry.command.run.on_session().is_some() || matches!(entry.command.run, Run::Container) {
             return Some(Gathered::Session(item));
+        }
+        if place == Place::Several && matches!(entry.command.run, Run::Joint(..)) {
+            return Some(Gathered::Joint(item));
         }
         batch.is_local &= place == Place::Shard(self.home);
         batch.items.push(item);
         batch.places.push(place);
         None
     }
+}
+
+/// Puts a command into the queue of its session's transaction.
+fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span]) {
+    let (text, large) = connection.input.parts();
+    let mut args = Args::new(text, spans, large);
+    connection.queue.get_or_insert_default().push(entry, 0, 0, &mut args);
+    let multi = connection.session.multi.as_mut().expect("it is inside a transaction");
+    multi.commands += 1;
+    multi.may_grow |= entry.command.card.flags.has(Flag::DENYOOM);
+    multi.may_write |= entry.command.card.flags.has(Flag::WRITE);
 }

@@ -50,5 +50,9 @@ pub const CLOSE_LINES_NS: u64 = 1_000_000_000;
 /// Empty flight records kept for reuse.
 pub const FLIGHTS_POOLED_MAX: usize = 256;
 
+/// Bytes of unsent output that a replica's connection is given ahead. What it has not been given
+/// lies in the backlog, which all replicas share.
+pub const LINK_BYTES_MAX: usize = 256 << 10;
+
 /// Milliseconds that a stopping shard gives its connections to take their last replies.
 pub const STOP_FLUSH_MS_MAX: u64 = 200;

@@ -20,27 +20,36 @@ mod cron;
 mod drain;
 mod flush;
 mod gather;
+mod hold;
 mod inspect;
+mod journal;
 pub mod limits;
 mod post;
+mod program;
+mod replicas;
 mod serve;
+mod together;
 mod turn;
+mod watch;
 
 pub use inspect::Inspection;
 pub use turn::Turn;
 
 use crate::base::rng::Rng;
-use crate::client::Flight;
+use crate::client::{Flight, Program};
 use crate::config::Config;
-use crate::exec::Process;
+use crate::exec::{Process, Records, Request};
+use crate::feed::{Feed, Journal, SlotId};
 use crate::gate::{Facts, Router};
 use crate::io::{ConnId, Driver};
 use crate::keyspace::Slice;
-use crate::mesh::Port;
+use crate::mesh::{Envelope, Port};
 use crate::observe::{Board, LineLimit};
+use crate::txn::{ClaimId, Intents};
 use connections::Connections;
 use gather::Batch;
-use std::collections::VecDeque;
+use replicas::Barrier;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A shard, run by one thread.
@@ -69,6 +78,39 @@ pub struct Shard {
     // Boxed, because connections hold a box.
     #[allow(clippy::vec_box)]
     flights: Vec<Box<Flight>>,
+    /// What is claimed here, by transactions and by parts that wait for them.
+    intents: Intents,
+    /// The parts that wait, by their claims.
+    waiting: HashMap<ClaimId, Box<Envelope>>,
+    /// The transactions of this shard's connections that are under way.
+    programs: HashMap<u64, Box<Program>>,
+    next_program: u64,
+    /// Holds the keys of a command that runs away from their owners.
+    scratch: Option<Box<Slice>>,
+    hash_seed: [u64; 2],
+    /// What all shards write down.
+    feed: Arc<Feed>,
+    /// What this shard writes down for it.
+    journal: Journal,
+    /// The places of parts and transactions that are not over, by their claims.
+    slots: HashMap<ClaimId, SlotId>,
+    /// Empty buffers for what is to be written down.
+    records_pool: Vec<Records>,
+    /// There is more to merge than the last turn did.
+    is_feed_behind: bool,
+    /// The stream has grown since this shard's links were served.
+    is_stream_new: bool,
+    /// Connections of replicas.
+    links: Vec<ConnId>,
+    /// Barriers over all shards that are under way for replicas and WAIT.
+    barriers: HashMap<u32, Barrier>,
+    /// Those that wait for credits.
+    barriers_due: Vec<(u32, Request)>,
+    next_barrier: u32,
+    /// Monotonic milliseconds of the last PING to replicas.
+    pinged_ms: u64,
+    /// Watches that are to end on other shards, while there is no credit to say so.
+    unwatch_due: Vec<(u16, u64)>,
     /// Bytes that all connections' buffers hold.
     buffered_bytes: usize,
     cron: cron::Cron,
@@ -107,6 +149,8 @@ pub struct ShardParts {
     pub port: Port,
     /// What it shares with the process.
     pub process: Arc<Process>,
+    /// The feed that all shards write to.
+    pub feed: Arc<Feed>,
     /// Where its random numbers start.
     pub seed: u64,
     /// The hash of its table.

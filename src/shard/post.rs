@@ -5,6 +5,7 @@
 
 use super::Shard;
 use super::limits::FLIGHTS_POOLED_MAX;
+use super::replicas::NOBODY;
 use crate::base::slot::slot_of;
 use crate::client::{Flight, Slot};
 use crate::exec::{Item, Merge, Over, Request, Run, Words};
@@ -13,7 +14,7 @@ use crate::io::ConnId;
 use crate::mesh::{Envelope, Port, Work};
 
 /// The parts of one unit while they are being filled.
-struct Parts<'a> {
+pub(super) struct Parts<'a> {
     port: &'a mut Port,
     flight: &'a mut Flight,
     /// Per shard, its part's envelope.
@@ -22,7 +23,30 @@ struct Parts<'a> {
     shards: Vec<u16>,
 }
 
-impl Parts<'_> {
+impl<'a> Parts<'a> {
+    /// No part yet.
+    fn new(port: &'a mut Port, flight: &'a mut Flight, shards: usize) -> Parts<'a> {
+        let open = (0..shards).map(|_| None).collect();
+        Parts { port, flight, open, shards: Vec::with_capacity(shards) }
+    }
+
+    /// The parts of a transaction that are at home, to get more commands.
+    pub(super) fn reopen(port: &'a mut Port, flight: &'a mut Flight, shards: usize) -> Parts<'a> {
+        let mut parts = Parts::new(port, flight, shards);
+        for envelope in parts.flight.take_all() {
+            let shard = envelope.owner;
+            parts.shards.push(shard);
+            parts.open[usize::from(shard)] = Some(envelope);
+        }
+        parts
+    }
+
+    /// The opposite.
+    pub(super) fn put_back(self) {
+        let Parts { open, flight, .. } = self;
+        open.into_iter().flatten().for_each(|envelope| flight.put_back(envelope));
+    }
+
     /// The part of a shard, opened if it is not yet.
     fn part(&mut self, shard: u16) -> u16 {
         let at = usize::from(shard);
@@ -45,7 +69,7 @@ impl Parts<'_> {
     /// Adds a whole command to the part of one shard, and moves its large words there.
     fn add_whole(&mut self, shard: u16, item: &Item, words: &mut Words<'_>) -> u16 {
         let envelope = self.envelope(shard);
-        envelope.begin(item.entry, item.slot);
+        envelope.begin(item, item.slot);
         let mut args = words.args(item);
         for at in 0..args.len() {
             push(envelope, &mut args, at);
@@ -57,7 +81,7 @@ impl Parts<'_> {
     fn add_everywhere(&mut self, item: &Item, words: &mut Words<'_>, router: Router) {
         for shard in 0..router.shards() as u16 {
             let envelope = self.envelope(shard);
-            envelope.begin(item.entry, item.slot);
+            envelope.begin(item, item.slot);
             for word in words.args(item).iter_from(0) {
                 envelope.push_word(word);
             }
@@ -77,7 +101,7 @@ impl Parts<'_> {
             let shard = router.owner(slot);
             let envelope = self.envelope(shard);
             if !std::mem::replace(&mut begun[usize::from(shard)], true) {
-                envelope.begin(item.entry, slot);
+                envelope.begin(item, slot);
                 push(envelope, &mut args, 0);
             }
             for word in at..(at + keys.step).min(args.len()) {
@@ -89,7 +113,7 @@ impl Parts<'_> {
     }
 
     /// Adds one command of the batch, and says where its reply comes from.
-    fn add(&mut self, item: &Item, place: Place, words: &mut Words<'_>, router: Router) {
+    pub(super) fn add(&mut self, item: &Item, place: Place, words: &mut Words<'_>, router: Router) {
         let first = self.flight.members.len();
         let slot = match (place, item.entry.command.run) {
             (Place::Shard(shard), _) => Slot::One(self.add_whole(shard, item, words)),
@@ -137,12 +161,7 @@ impl Shard {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
         let mut words = Words { text, spans: &self.batch.spans, large };
-        let mut parts = Parts {
-            port: &mut self.port,
-            flight: &mut flight,
-            open: (0..self.router.shards()).map(|_| None).collect(),
-            shards: Vec::with_capacity(self.router.shards()),
-        };
+        let mut parts = Parts::new(&mut self.port, &mut flight, self.router.shards());
         for (item, place) in self.batch.items.iter().zip(&self.batch.places) {
             parts.add(item, *place, &mut words, self.router);
         }
@@ -153,7 +172,7 @@ impl Shard {
         connection.session.note_commands(self.batch.items.len(), last, now_ms);
         let mut envelopes: Vec<_> =
             shards.iter().map(|shard| open[usize::from(*shard)].take().expect("opened")).collect();
-        if self.batch.is_local {
+        if self.batch.is_local && !connection.flights.is_empty() {
             // Only without the rule that forbids it: an earlier flight is out. The replies wait
             // for it, the run does not.
             let part = envelopes.pop().expect("a local batch has one part");
@@ -180,11 +199,23 @@ impl Shard {
 
     // Boxed, because an envelope keeps its address on its way.
     #[allow(clippy::vec_box)]
-    fn launch(&mut self, conn: ConnId, flight: Box<Flight>, mut parts: Vec<Box<Envelope>>) {
+    pub(super) fn launch(
+        &mut self,
+        conn: ConnId,
+        flight: Box<Flight>,
+        mut parts: Vec<Box<Envelope>>,
+    ) {
         self.enlist(conn, flight, &mut parts);
         self.board.counters.batches_remote.add(1);
         self.board.counters.envelopes_posted.add(parts.len() as u64);
-        self.port.post(parts.into_iter());
+        self.post_unit(parts);
+    }
+
+    /// Posts all parts of one unit.
+    #[allow(clippy::vec_box)]
+    pub(super) fn post_unit(&mut self, parts: Vec<Box<Envelope>>) {
+        let sent = self.moment();
+        self.port.post(parts.into_iter(), sent);
     }
 
     /// Runs a part of one's own at once, although an earlier flight is out.
@@ -192,7 +223,7 @@ impl Shard {
     fn run_ahead(&mut self, conn: ConnId, flight: Box<Flight>, mut part: Box<Envelope>) {
         assert!(!self.port.mesh().rules().one_in_flight, "one batch is in flight");
         self.enlist(conn, flight, std::slice::from_mut(&mut part));
-        self.run_commands(&mut part);
+        self.run_commands(&mut part, None);
         self.land(part);
     }
 
@@ -206,7 +237,6 @@ impl Shard {
             part.flight = flight.number;
             part.connection = conn;
             part.generation = connection.generation;
-            part.db = connection.session.db;
             part.protocol = connection.session.protocol;
         }
         connection.flights.push(flight);
@@ -237,6 +267,12 @@ impl Shard {
 
     /// An answered part is back.
     pub(super) fn land(&mut self, envelope: Box<Envelope>) {
+        if envelope.hold.is_some() {
+            return self.land_program(envelope);
+        }
+        if envelope.connection == NOBODY {
+            return self.land_barrier(envelope);
+        }
         let conn = envelope.connection;
         let Some(connection) = self.connections.get_same(conn, envelope.generation) else {
             self.port.recycle(envelope);

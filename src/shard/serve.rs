@@ -4,9 +4,11 @@
 use super::Shard;
 use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
+use super::hold::collect_intents;
 use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD};
 use crate::client::Serving;
-use crate::exec::{BATCH_COMMANDS_MAX, Entry, Item, Run, Runner, SessionContext, Words};
+use crate::commands::is_exec;
+use crate::exec::{BATCH_COMMANDS_MAX, Entry, Item, Replies, Runner, SessionContext, Words};
 use crate::io::ConnId;
 use crate::resp::{Error, ProtocolError, Reply};
 
@@ -16,7 +18,7 @@ impl Shard {
         for _ in 0..BATCHES_PER_TURN_MAX {
             self.port.mesh().point();
             let one_in_flight = self.port.mesh().rules().one_in_flight;
-            let gatherer = self.gatherer();
+            let mut gatherer = self.gatherer();
             let Some(connection) = self.connections.get_mut(conn) else { return };
             if connection.serving(one_in_flight) != Serving::Open {
                 return;
@@ -25,12 +27,22 @@ impl Shard {
                 return self.stall(conn);
             }
             connection.is_starved = false;
-            match gatherer.gather(connection, &mut self.batch) {
+            let has_all_replies = connection.session.replies == Replies::All;
+            if !has_all_replies {
+                gatherer.commands_max = 1;
+            }
+            let gathered = gatherer.gather(connection, &mut self.batch);
+            if !has_all_replies && !matches!(gathered, Gathered::Nothing) {
+                connection.turn_replies();
+            }
+            match gathered {
                 Gathered::Nothing => return self.settle_input(conn),
                 Gathered::Keys if self.batch.is_local && connection.flights.is_empty() => {
-                    self.run_here(conn);
+                    self.run_or_wait(conn);
                 }
                 Gathered::Keys => self.post_batch(conn),
+                Gathered::Joint(item) => self.run_joint(conn, item),
+                Gathered::Queued(count) => self.reply_queued(conn, count),
                 Gathered::Session(item) => self.run_session(conn, item),
                 Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
                 Gathered::Malformed(error) => return self.reject_bytes(conn, error),
@@ -59,17 +71,52 @@ impl Shard {
         self.port.mesh().batch_commands_max(wanted)
     }
 
+    /// Runs the batch here, or lets it wait in its order for transactions that are in its way.
+    fn run_or_wait(&mut self, conn: ConnId) {
+        if self.intents.is_empty() {
+            return self.run_here(conn);
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut words = Words { text, spans: &self.batch.spans, large };
+        let mut intents = Vec::new();
+        collect_intents(&self.slice, &self.batch.items, &mut words, &mut intents);
+        if self.intents.conflicts(intents) {
+            self.post_batch(conn);
+        } else {
+            self.run_here(conn);
+        }
+    }
+
+    /// Says of so many commands that they wait for EXEC.
+    fn reply_queued(&mut self, conn: ConnId, count: usize) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.input.consume();
+        let protocol = connection.session.protocol;
+        let mut reply = Reply::new(&mut connection.outbox.output, protocol);
+        (0..count).for_each(|_| reply.simple("QUEUED"));
+        let last = connection.session.last_command;
+        connection.session.note_commands(count, last, self.now.monotonic_ms());
+        let bytes = connection.queue.as_ref().map_or(0, |queue| queue.memory_bytes());
+        self.make_dirty(conn);
+        if bytes as u64 > self.config.client_query_buffer_limit {
+            self.board.counters.query_limit_disconnections.add(1);
+            self.close_for(conn, "its queued commands passed client-query-buffer-limit");
+        }
+    }
+
     /// Runs the batch on this shard's own slice.
     fn run_here(&mut self, conn: ConnId) {
+        let mut records = self.records_now();
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
         let mut words = Words { text, spans: &self.batch.spans, large };
         let mut runner = Runner {
             slice: &mut self.slice,
-            db: connection.session.db,
             now_ms: self.now.unix_ms(),
             protocol: connection.session.protocol,
-            string_bytes_max: self.config.proto_max_bulk_len,
+            config: &self.config,
+            records: records.as_mut(),
             is_part: false,
             effects: Default::default(),
         };
@@ -85,7 +132,7 @@ impl Shard {
                 }
             },
         );
-        let db = runner.db;
+        let db = connection.session.db;
         let settled = Settled { effects: runner.effects, started_ns, db };
         connection.input.consume();
         let last = self.batch.items.last().map(|item| item.entry.index);
@@ -94,6 +141,9 @@ impl Shard {
         let items = std::mem::take(&mut self.batch.items);
         self.settle(settled, &items);
         self.batch.items = items;
+        if records.is_some() {
+            self.write_down_here(records, false);
+        }
         self.board.counters.batches_local.add(1);
         self.make_dirty(conn);
     }
@@ -116,15 +166,19 @@ impl Shard {
             shard: self.me,
             request: None,
         };
-        let result = match item.entry.command.run {
-            Run::Session(run) => run(&mut context, &mut args),
-            _ => Err(Error::wrong_arity(&item.entry.name)),
+        let result = match item.entry.command.run.on_session() {
+            Some(run) => run(&mut context, &mut args),
+            None => Err(Error::wrong_arity(&item.entry.name)),
         };
         let request = context.request.take();
+        let is_replica = connection.session.replica.is_attached;
         if let Err(error) = &result {
             output.truncate(before);
             Reply::new(output, connection.session.protocol).error(error);
             note_failure(&self.board, item.entry, error);
+        }
+        if connection.session.replies == Replies::All {
+            connection.outbox.unmute();
         }
         connection.input.consume();
         let last = Some(item.entry.index);
@@ -132,6 +186,9 @@ impl Shard {
         self.record_runs(item.entry, 1, self.process.clock.monotonic_ns() - started_ns);
         self.board.counters.commands_processed.add(1);
         self.make_dirty(conn);
+        if is_replica {
+            self.note_ack(conn);
+        }
         if let (Some(request), Ok(())) = (request, result) {
             self.ask(conn, request);
         }
@@ -140,14 +197,23 @@ impl Shard {
     /// Replies with the error of a gate.
     fn refuse(&mut self, conn: ConnId, entry: Option<&'static Entry>, error: &Error) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        let protocol = connection.session.protocol;
-        Reply::new(&mut connection.outbox.output, protocol).error(error);
         connection.input.consume();
         if let Some(entry) = entry {
             self.board.commands[usize::from(entry.index)].rejected.add(1);
         }
-        self.board.error_reply(error.bytes());
         self.make_dirty(conn);
+        let connection = self.connections.get_mut(conn).expect("looked at above");
+        if entry.is_some_and(is_exec) {
+            connection.queue = None;
+            connection.session.multi = None;
+            return self.refuse_exec(conn, &Error::exec_abort(error));
+        }
+        let protocol = connection.session.protocol;
+        Reply::new(&mut connection.outbox.output, protocol).error(error);
+        if let Some(multi) = &mut connection.session.multi {
+            multi.is_doomed = true;
+        }
+        self.board.error_reply(error.bytes());
     }
 
     /// The bytes are no command: says so, and ends the connection once that has left.
@@ -165,6 +231,8 @@ impl Shard {
     /// Too much output waits: the connection ends where `client-output-buffer-limit` says so, else
     /// it is served again when it has read.
     pub(super) fn check_output(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.outbox.drop_muted();
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let bytes = connection.outbox.pending_bytes();

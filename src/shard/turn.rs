@@ -43,28 +43,34 @@ impl Shard {
     pub fn turn(&mut self) -> io::Result<Turn> {
         let wait = self.wait_plan();
         self.driver.wait(wait)?;
+        self.feed.wake(self.me, &mut self.journal);
         if matches!(wait, Wait::AtMost(_)) {
             self.port.unpark();
             self.board.counters.parks.add(1);
         }
-        self.read_clock();
         if self.process.is_stopping() {
             self.stop();
             return Ok(Turn::Stopped);
         }
         self.refresh_settings();
         let mut found = self.reap();
+        // After the completions were taken, and before the inbox's tail is read.
+        self.read_clock();
+        self.journal.clock.begin_turn(self.now.monotonic_ns);
         if self.port.mesh().rules().drain_first {
             found |= self.drain_inbox();
+            self.journal.clock.drained();
             found |= self.serve_ready();
         } else {
             found |= self.serve_ready();
             found |= self.drain_inbox();
         }
         self.hand_over_waiting();
+        self.tick();
+        self.publish_feed();
+        self.serve_links();
         self.board.counters.doorbells_rung.add(self.port.ring());
         found |= self.flush();
-        self.tick();
         self.finish(found);
         Ok(if found { Turn::Busy } else { Turn::Idle })
     }
@@ -76,7 +82,15 @@ impl Shard {
         let due = !self.ready.is_empty() || can_unstall || self.has_waiting();
         let pending = due || self.port.depth() > 0;
         let expecting = self.port.under_way() > 0 && self.idle_turns < self.idle_polls_max;
-        if pending || expecting || !self.port.park() {
+        if pending || expecting || self.is_feed_behind || self.is_stream_new {
+            return Wait::Poll;
+        }
+        if self.feed.is_on() && !self.may_park() {
+            self.port.ring();
+            return Wait::Poll;
+        }
+        self.port.ring();
+        if self.is_stream_new || !self.port.park() {
             return Wait::Poll;
         }
         let now_ns = self.process.clock.monotonic_ns();
@@ -111,6 +125,10 @@ impl Shard {
 
     /// Serves the connections that were ready when it began, and no longer than its time.
     fn serve_ready(&mut self) -> bool {
+        if self.feed.is_on() && self.feed.lane(self.me).is_full() {
+            // The merger comes first.
+            return false;
+        }
         let found = !self.ready.is_empty();
         for _ in 0..self.ready.len() {
             let Some(conn) = self.ready.pop_front() else { break };

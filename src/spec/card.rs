@@ -43,8 +43,12 @@ impl Flag {
 /// The family of a command, as COMMAND DOCS names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Strings, and bit commands until they have a group of their own.
+    /// Strings.
     String,
+    /// Strings as rows of bits.
+    Bitmap,
+    /// MULTI and what goes with it.
+    Transactions,
     /// Keys of any type.
     Generic,
     /// The session.
@@ -60,8 +64,14 @@ pub enum Category {
     Keyspace,
     /// `@string`
     String,
+    /// `@bitmap`
+    Bitmap,
+    /// `@transaction`
+    Transaction,
     /// `@connection`
     Connection,
+    /// `@admin`
+    Admin,
     /// `@dangerous`
     Dangerous,
 }
@@ -71,6 +81,15 @@ pub enum Category {
 pub enum Begin {
     /// At this word.
     Index(u16),
+    /// After this word, which is looked for from a place on (negative: from the end backwards).
+    Keyword {
+        /// The word, in upper case; any case is found.
+        word: &'static str,
+        /// Where the search starts.
+        from: i16,
+    },
+    /// Nobody can tell from the specs.
+    Unknown,
 }
 
 /// Which words from the beginning on are keys.
@@ -83,6 +102,17 @@ pub enum Find {
         /// Words from one key to the next.
         step: u16,
     },
+    /// As many as a word says.
+    Count {
+        /// The word with the number, counted from the beginning.
+        at: u16,
+        /// The first key, counted from the beginning.
+        first: u16,
+        /// Words from one key to the next.
+        step: u16,
+    },
+    /// Nobody can tell from the specs.
+    Unknown,
 }
 
 /// One run of keys among a command's words.

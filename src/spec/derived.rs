@@ -1,6 +1,7 @@
 //! What follows from a card: the names that COMMAND shows, categories, the range of keys.
 
 use super::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::base::number::parse_i64;
 
 /// Flags with their names, in the order of COMMAND INFO.
 const FLAG_NAMES: [(Flag, &str); 20] = [
@@ -63,6 +64,8 @@ impl Group {
     pub fn name(self) -> &'static str {
         match self {
             Group::String => "string",
+            Group::Bitmap => "bitmap",
+            Group::Transactions => "transactions",
             Group::Generic => "generic",
             Group::Connection => "connection",
             Group::Server => "server",
@@ -76,7 +79,10 @@ impl Category {
         match self {
             Category::Keyspace => "keyspace",
             Category::String => "string",
+            Category::Bitmap => "bitmap",
+            Category::Transaction => "transaction",
             Category::Connection => "connection",
+            Category::Admin => "admin",
             Category::Dangerous => "dangerous",
         }
     }
@@ -134,35 +140,87 @@ impl Card {
     }
 
     /// The words that are keys in a command of `argc` words, each with its spec; none when the
-    /// words do not fit the specs.
-    pub fn key_words(&self, argc: usize) -> Option<Vec<(usize, &'static KeySpec)>> {
+    /// words do not fit the specs. `word` gives the words.
+    pub fn key_words<'w>(
+        &self,
+        argc: usize,
+        word: impl Fn(usize) -> &'w [u8],
+    ) -> Option<Vec<(usize, &'static KeySpec)>> {
         let mut words = Vec::new();
         for spec in self.keys {
-            let (first, last, step) = spec.words();
-            let last = if last < 0 { argc as i64 + last } else { last };
-            if last < first || last >= argc as i64 {
-                return None;
-            }
-            words.extend((first..=last).step_by(step as usize).map(|at| (at as usize, spec)));
+            let Some(range) = spec.range(argc, &word)? else { continue };
+            words.extend(range.map(|at| (at, spec)));
         }
         Some(words)
     }
 }
 
 impl KeySpec {
-    /// First and last word and step; a negative last word is counted from the end.
+    /// First and last word and step; a negative last word is counted from the end. All zeros if
+    /// the words themselves have to be looked at.
     fn words(&self) -> (i64, i64, i64) {
-        let Begin::Index(first) = self.begin;
-        let Find::Range { last, step } = self.find;
+        let (Begin::Index(first), Find::Range { last, step }) = (self.begin, self.find) else {
+            return (0, 0, 0);
+        };
         assert!(first > 0 && step > 0, "word 0 is the command's name, and keys do not coincide");
         let (first, last) = (i64::from(first), i64::from(last));
         (first, if last < 0 { last } else { first + last }, i64::from(step))
+    }
+
+    /// The words that are keys by this spec: `Some(None)` if the spec says nothing of these words
+    /// (its keyword is not there), `None` if they do not fit it.
+    #[allow(clippy::option_option)]
+    fn range<'w>(
+        &self,
+        argc: usize,
+        word: &impl Fn(usize) -> &'w [u8],
+    ) -> Option<Option<std::iter::StepBy<std::ops::Range<usize>>>> {
+        let begin = match self.begin {
+            Begin::Index(at) => usize::from(at),
+            Begin::Keyword { word: keyword, from } => match find_keyword(keyword, from, argc, word)
+            {
+                Some(at) => at + 1,
+                None => return Some(None),
+            },
+            Begin::Unknown => return Some(None),
+        };
+        let (first, last, step) = match self.find {
+            Find::Range { last, step } => {
+                let end = if last < 0 { argc as i64 } else { begin as i64 };
+                (begin, end + i64::from(last), step)
+            }
+            Find::Count { at, first, step } => {
+                let at = begin + usize::from(at);
+                let count = (at < argc).then(|| parse_i64(word(at))).flatten()?;
+                let first = begin + usize::from(first);
+                let span = count.checked_sub(1)?.checked_mul(i64::from(step))?;
+                (first, span.checked_add(first as i64)?, step)
+            }
+            Find::Unknown => return Some(None),
+        };
+        let is_within = last >= first as i64 && last < argc as i64;
+        is_within.then(|| Some((first..last as usize + 1).step_by(usize::from(step))))
     }
 
     /// The words of COMMAND INFO for what the command does to the keys.
     pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
         self.flags.split_ascii_whitespace()
     }
+}
+
+/// Where a keyword stands, looked for from word `from` on, or backwards from the end.
+fn find_keyword<'w>(
+    keyword: &str,
+    from: i16,
+    argc: usize,
+    word: &impl Fn(usize) -> &'w [u8],
+) -> Option<usize> {
+    let is_it = |at: &usize| word(*at).eq_ignore_ascii_case(keyword.as_bytes());
+    if from >= 0 {
+        return (usize::from(from.unsigned_abs())..argc).find(is_it);
+    }
+    let end = argc.checked_sub(usize::from(from.unsigned_abs()))?;
+    (1..=end).rev().find(is_it)
 }
 
 #[cfg(test)]
@@ -208,7 +266,8 @@ mod tests {
         assert_eq!(range(&PAIRS), WordRange { first: 1, last: -1, step: 2 });
         let words = |keys, argc| {
             let card = card(Flag::WRITE, keys);
-            Some(card.key_words(argc)?.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
+            let words = card.key_words(argc, |_| b"")?;
+            Some(words.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
         };
         assert_eq!(words(&TWO, 3), Some(vec![1, 2]));
         assert_eq!(words(&TWO, 2), None);

@@ -2,4 +2,5 @@
 //!
 //! Must not know: keys, protocol, commands, shards.
 
+pub mod bits;
 pub mod string;

@@ -6,8 +6,9 @@ use bytes::{Bytes, BytesMut};
 /// Longer values are kept apart from their key, in a [`Bytes`] that a reply can share.
 pub const INLINE_BYTES_MAX: usize = 4096;
 
-/// Longer values are `raw`, as the reference server names its encodings.
-pub const EMBEDDED_BYTES_MAX: usize = 44;
+/// Bytes of what the reference server keeps in one block: its header, the key, an expiry, the
+/// value. A value that does not fit in is `raw`, as it names its encodings.
+const EMBEDDED_BYTES_MAX: usize = 128;
 
 /// A string value as it is kept.
 #[derive(Clone, Copy, Debug)]
@@ -62,14 +63,32 @@ impl<'a> Str<'a> {
         }
     }
 
-    /// What OBJECT ENCODING calls this value; `is_edited` when it was changed in place.
-    pub fn encoding_name(&self, is_edited: bool) -> &'static str {
+    /// What OBJECT ENCODING calls this value; `is_edited` when it was changed in place. A value
+    /// that fits beside its key is `embstr`.
+    pub fn encoding_name(&self, is_edited: bool, key_len: usize, expires: bool) -> &'static str {
         match *self {
             Str::Int(_) => "int",
-            Str::Bytes(bytes) if bytes.len() <= EMBEDDED_BYTES_MAX && !is_edited => "embstr",
-            Str::Bytes(_) | Str::Large(_) => "raw",
+            _ if is_edited || !is_embedded(key_len, self.len(), expires) => "raw",
+            Str::Bytes(_) | Str::Large(_) => "embstr",
         }
     }
+}
+
+/// Whether the reference server keeps a value of so many bytes in one block with its key:
+///
+/// ```text
+///   8 header | 8 expiry, if any | 1, key's length 1, 3, 5 or 9, key, 0 | 3, value, 0
+/// ```
+fn is_embedded(key_len: usize, value_len: usize, expires: bool) -> bool {
+    let key_head = match key_len {
+        0..32 => 1,
+        32..256 => 3,
+        256..65_536 => 5,
+        _ => 9,
+    };
+    let expiry = if expires { 8 } else { 0 };
+    let value = 3 + value_len + 1;
+    8 + expiry + 1 + key_head + key_len + 1 + value <= EMBEDDED_BYTES_MAX
 }
 
 /// Above this a buffer that grows gets a quarter more than it needs, and not twice as much.
@@ -151,9 +170,17 @@ mod tests {
 
     #[test]
     fn encodings_have_the_names_of_the_reference() {
-        assert_eq!(Str::Int(1).encoding_name(false), "int");
-        assert_eq!(Str::Bytes(&[b'x'; 44]).encoding_name(false), "embstr");
-        assert_eq!(Str::Bytes(&[b'x'; 45]).encoding_name(false), "raw");
-        assert_eq!(Str::Bytes(b"x").encoding_name(true), "raw");
+        let name = |len: usize, key_len, expires| {
+            Str::Bytes(&vec![b'x'; len]).encoding_name(false, key_len, expires)
+        };
+        assert_eq!(Str::Int(1).encoding_name(false, 200, true), "int");
+        assert_eq!(Str::Bytes(b"x").encoding_name(true, 1, false), "raw");
+        for (key_len, len_max) in [(1, 112), (31, 82), (32, 79), (100, 11)] {
+            assert_eq!(name(len_max, key_len, false), "embstr");
+            assert_eq!(name(len_max + 1, key_len, false), "raw");
+            assert_eq!(name(len_max - 8, key_len, true), "embstr");
+            assert_eq!(name(len_max - 7, key_len, true), "raw");
+        }
+        assert_eq!(name(0, 117, false), "raw");
     }
 }

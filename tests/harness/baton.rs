@@ -58,6 +58,10 @@ struct State {
     step: u64,
     frozen_until: Vec<u64>,
     asleep: Vec<bool>,
+    /// Whether the thread stands in a wait.
+    waiting: Vec<bool>,
+    /// The step at which it last began to wait.
+    waited_at: Vec<u64>,
     left: Vec<bool>,
     aborted: bool,
     over: bool,
@@ -90,6 +94,8 @@ impl Baton {
             step: 0,
             frozen_until: vec![0; threads],
             asleep: vec![false; threads],
+            waiting: vec![false; threads],
+            waited_at: vec![0; threads],
             left: vec![false; threads],
             aborted: false,
             over: false,
@@ -118,6 +124,10 @@ impl Baton {
         state.step += 1;
         let asleep = at == At::Sleep;
         state.asleep[me] = asleep;
+        state.waiting[me] = matches!(at, At::Wait | At::Sleep);
+        if at == At::Wait {
+            state.waited_at[me] = state.step;
+        }
         let passes = state.habits.pass_once_in;
         if !asleep && state.rng.below(passes) != 0 {
             return;
@@ -174,6 +184,16 @@ impl Baton {
     /// Steps so far.
     pub fn steps(&self) -> u64 {
         self.lock().step
+    }
+
+    /// Whether thread `me` stands in a wait, after which it reads the clock.
+    pub fn is_waiting(&self, me: usize) -> bool {
+        self.lock().waiting[me]
+    }
+
+    /// The step at which thread `me` last began to wait.
+    pub fn waited_at(&self, me: usize) -> u64 {
+        self.lock().waited_at[me]
     }
 
     /// How the threads stand.

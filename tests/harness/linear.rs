@@ -2,11 +2,14 @@
 
 use super::baton::{At, Baton, Blocking};
 use super::history::History;
+use super::mixed::Mixed;
 use super::observed::{Recorder, observed_table};
+use super::search::Verdict;
+use super::units::Mix;
 use super::workload::Workload;
 use super::{Setup, World, check_rest};
 use annulet::base::rng::Rng;
-use annulet::mesh::Rules;
+use annulet::mesh::{Preempt, Rules};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -69,6 +72,24 @@ pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
     Outcome { anomaly, steps, ops: workload.ops.len(), fingerprint }
 }
 
+/// Runs one seed of a mix under these rules, and looks for an order of what the clients saw.
+/// Panics when the server hangs or leaks.
+pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> Verdict {
+    let shards = 2 + Rng::new(seed).below(3) as usize;
+    let baton = Baton::new(shards + 1, seed);
+    let preempt: Arc<dyn Preempt> = Arc::<Baton>::clone(&baton);
+    let setup = Setup { rules, preempt: Some(preempt), ..Setup::new(shards, seed) };
+    let world = World::new(setup);
+    let mut clients = None;
+    run(&world, &baton, None, || {
+        drive(clients.insert(Mixed::new(&world, shards, mix)), &world, &baton);
+    });
+    match clients.expect("the clients were there").result() {
+        Ok(observed) => observed.judge(),
+        Err(wrong) => Verdict::Impossible(wrong),
+    }
+}
+
 /// Runs the shards of a world on threads of their own while `clients` runs, then lets them come
 /// to rest. Panics when they do not, or leak.
 pub fn run(
@@ -110,15 +131,52 @@ pub fn wait_until(baton: &Baton, what: &str, mut is_there: impl FnMut() -> bool)
     }
 }
 
-/// Lets the clients do their part until they are through.
-fn drive(workload: &mut Workload, world: &World, baton: &Baton) {
-    let mut moved_at = baton.steps();
-    while !workload.is_over() {
-        if workload.step(world) {
-            moved_at = baton.steps();
-        }
+/// Clients that do their part, step by step.
+trait Clients {
+    fn is_over(&self) -> bool;
+    /// Returns whether anything moved.
+    fn step(&mut self, world: &World, baton: &Baton) -> bool;
+    fn describe(&self) -> String;
+}
+
+impl Clients for Workload {
+    fn is_over(&self) -> bool {
+        Workload::is_over(self)
+    }
+
+    fn step(&mut self, world: &World, baton: &Baton) -> bool {
+        let moved = Workload::step(self, world);
         if baton.draw(200) == 0 {
             world.clock.advance_ms(1);
+        }
+        moved
+    }
+
+    fn describe(&self) -> String {
+        Workload::describe(self)
+    }
+}
+
+impl Clients for Mixed {
+    fn is_over(&self) -> bool {
+        Mixed::is_over(self)
+    }
+
+    fn step(&mut self, world: &World, baton: &Baton) -> bool {
+        Mixed::step(self, world, baton)
+    }
+
+    fn describe(&self) -> String {
+        Mixed::describe(self)
+    }
+}
+
+/// Lets the clients do their part until they are through.
+fn drive(workload: &mut impl Clients, world: &World, baton: &Baton) {
+    let mut moved_at = baton.steps();
+    while !workload.is_over() {
+        if workload.step(world, baton) {
+            moved_at = baton.steps();
         }
         let waited = baton.steps() - moved_at;
         if waited >= STUCK_STEPS {

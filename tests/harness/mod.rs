@@ -8,7 +8,11 @@
 pub mod baton;
 pub mod history;
 pub mod linear;
+pub mod mixed;
+pub mod model;
 pub mod observed;
+pub mod search;
+pub mod units;
 pub mod workload;
 
 use annulet::base::clock::{Clock, ManualClock};
@@ -18,6 +22,7 @@ use annulet::commands;
 use annulet::config::{Config, ConfigCell};
 use annulet::control::ProcessMemory;
 use annulet::exec::{CommandTable, Process, ProcessParts};
+use annulet::feed::Feed;
 use annulet::gate::Router;
 use annulet::io::simulated::{self, Network, SimulatedDriver};
 use annulet::io::{Driver, Options};
@@ -53,6 +58,8 @@ pub struct World {
     pub process: Arc<Process>,
     /// Its mesh.
     pub mesh: Arc<Mesh>,
+    /// Its feed.
+    pub feed: Arc<Feed>,
     options: Options,
 }
 
@@ -105,7 +112,9 @@ impl World {
             _ => Options { buffers: 16, buffer_bytes: 512, ..Options::default() },
         };
         let (network, mesh) = (Network::new(seed), Mesh::new(shards, rules, preempt));
-        World { seed, network, clock, process, mesh, options }
+        let time = Clock::Manual(Arc::clone(&clock));
+        let feed = Arc::new(Feed::new(Arc::clone(&mesh), time, 0));
+        World { seed, network, clock, process, mesh, feed, options }
     }
 
     /// A driver for the next shard; that of shard 0 listens.
@@ -121,7 +130,7 @@ impl World {
     /// A shard on the calling thread.
     pub fn shard(&self, me: usize, driver: Box<dyn Driver>) -> Shard {
         let seeds = Seeds { random: self.seed, hash: [self.seed, !self.seed] };
-        build_shard(me, &self.process, &self.mesh, driver, seeds)
+        build_shard(me, &self.process, &self.mesh, &self.feed, driver, seeds)
     }
 
     /// A new connection.

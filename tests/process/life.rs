@@ -145,6 +145,23 @@ fn a_sleep_holds_up_every_shard() {
 }
 
 #[test]
+fn debug_finds_keys_on_every_shard() {
+    on_each_setup(&["--enable-debug-command", "yes"], |server| {
+        let mut wires = super::crowd(server);
+        assert_eq!(wires[0].ask(&["DEBUG", "POPULATE", "1000", "pre", "20"]), "+OK");
+        for wire in &mut wires {
+            let digest = wire.ask(&["DEBUG", "DIGEST"]);
+            assert_eq!(digest, "+f816efed5f34953cfffd98fd7fff8ca2153de045", "the reference's");
+            let value = wire.ask(&["DEBUG", "DIGEST-VALUE", "pre:1", "none"]);
+            assert!(value.ends_with(&format!(", +{}]", "0".repeat(40))), "{value}");
+            let line = wire.ask(&["DEBUG", "OBJECT", "pre:7"]);
+            assert!(line.contains(" encoding:embstr serializedlength:21 lru:"), "{line}");
+            assert_eq!(wire.ask(&["DEBUG", "OBJECT", "none"]), "-ERR no such key");
+        }
+    });
+}
+
+#[test]
 fn debug_is_guarded() {
     on_each_setup(&[], |server| {
         let reply = Wire::connect(server.port).ask(&["DEBUG", "SLEEP", "0"]);

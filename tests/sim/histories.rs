@@ -18,7 +18,8 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-fn seeds(usual: u64) -> Range<u64> {
+/// The seeds that were asked for, or as many as usual.
+pub fn seeds(usual: u64) -> Range<u64> {
     match number("ANNULET_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 0..number("ANNULET_SIM_SEEDS").unwrap_or(usual),
@@ -26,19 +27,20 @@ fn seeds(usual: u64) -> Range<u64> {
 }
 
 /// Says how to repeat a run, when it fails.
-struct Repeat(u64);
+pub struct Repeat(pub u64, pub &'static str);
 
 impl Drop for Repeat {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("to repeat: ANNULET_SIM_SEED={} cargo test --test sim histories", self.0);
+            let Repeat(seed, module) = self;
+            eprintln!("to repeat: ANNULET_SIM_SEED={seed} cargo test --test sim {module}");
         }
     }
 }
 
 fn check(seeds: Range<u64>, focus: Focus) {
     for seed in seeds {
-        let _repeat = Repeat(seed);
+        let _repeat = Repeat(seed, "histories");
         let outcome = simulate(seed, Rules::default(), focus);
         if let Some(anomaly) = outcome.anomaly {
             panic!("seed {seed}, {focus:?}: no single Redis could have done this:\n{anomaly}");
@@ -64,6 +66,12 @@ fn a_seed_repeats() {
     };
     assert_eq!(run(3), run(3));
     assert_ne!(run(3), run(4));
+}
+
+/// The first seed that shows what a rule is for. Panics if none does.
+pub fn hunted(name: &str, is_seen: impl Fn(u64) -> bool) {
+    let seed = (0..HUNT_SEEDS_MAX).find(|seed| is_seen(*seed));
+    println!("without {name}: seed {}", seed.expect("some seed shows what the rule is for"));
 }
 
 /// Looks for an anomaly without a rule; over all seeds, if so many were asked for.

@@ -309,6 +309,34 @@ fn keys_expire_by_the_clock() {
 }
 
 #[test]
+fn a_subcommand_finds_its_key() {
+    on_servers(|server, one, other| {
+        fill(server, one, 30);
+        for key in keys(30) {
+            other.send(&["OBJECT", "ENCODING", &key]);
+            assert_eq!(other.read(server), bulk("embstr"));
+            other.send(&["MOVE", &key, "3"]);
+            assert_eq!(other.read(server), int(1));
+            one.send(&["OBJECT", "REFCOUNT", &key]);
+            assert_eq!(one.read(server), Value::Null);
+        }
+    });
+}
+
+#[test]
+fn databases_are_swapped_on_every_shard() {
+    on_servers(|server, one, other| {
+        fill(server, one, 30);
+        assert_eq!(other.run(server, ["SWAPDB", "0", "5"]), ok());
+        assert_eq!(one.run(server, ["DBSIZE"]), int(0));
+        assert!(is_error(&one.run(server, ["SWAPDB", "0", "99"]), "ERR DB index"));
+        assert_eq!(one.run(server, ["SELECT", "5"]), ok());
+        one.send(&words("EXISTS", &keys(30)));
+        assert_eq!(one.read(server), int(30));
+    });
+}
+
+#[test]
 fn debug_and_settings_reach_every_shard() {
     on_servers(|server, one, other| {
         assert_eq!(one.run(server, ["CONFIG", "SET", "maxmemory", "1"]), ok());

@@ -30,8 +30,6 @@ fn write_names(reply: &mut Reply<'_>, names: Vec<String>) {
 }
 
 fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
-    let Begin::Index(index) = spec.begin;
-    let Find::Range { last, step } = spec.find;
     reply.map(if spec.notes.is_empty() { 3 } else { 4 });
     if !spec.notes.is_empty() {
         reply.bulk(b"notes");
@@ -39,23 +37,50 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
     }
     reply.bulk(b"flags");
     write_names(reply, spec.flag_names().map(str::to_string).collect());
-    write_step(reply, "begin_search", "index", &[("index", i64::from(index))]);
-    let range = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", 0)];
-    write_step(reply, "find_keys", "range", &range);
+    match spec.begin {
+        Begin::Index(index) => {
+            write_step(reply, "begin_search", "index", &[("index", i64::from(index))]);
+        }
+        Begin::Keyword { word, from } => {
+            begin_step(reply, "begin_search", "keyword", 2);
+            reply.bulk(b"keyword");
+            reply.bulk(word.as_bytes());
+            reply.bulk(b"startfrom");
+            reply.integer(i64::from(from));
+        }
+        Begin::Unknown => begin_step(reply, "begin_search", "unknown", 0),
+    }
+    match spec.find {
+        Find::Range { last, step } => {
+            let range = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", 0)];
+            write_step(reply, "find_keys", "range", &range);
+        }
+        Find::Count { at, first, step } => {
+            let count = [("keynumidx", at), ("firstkey", first), ("keystep", step)];
+            let count = count.map(|(name, number)| (name, i64::from(number)));
+            write_step(reply, "find_keys", "keynum", &count);
+        }
+        Find::Unknown => begin_step(reply, "find_keys", "unknown", 0),
+    }
 }
 
 /// One step of a key spec: its name, its type, and the numbers that type has.
 fn write_step(reply: &mut Reply<'_>, name: &str, kind: &str, numbers: &[(&str, i64)]) {
+    begin_step(reply, name, kind, numbers.len());
+    for (key, number) in numbers {
+        reply.bulk(key.as_bytes());
+        reply.integer(*number);
+    }
+}
+
+/// The beginning of one step of a key spec, of which `values` are to follow.
+fn begin_step(reply: &mut Reply<'_>, name: &str, kind: &str, values: usize) {
     reply.bulk(name.as_bytes());
     reply.map(2);
     reply.bulk(b"type");
     reply.bulk(kind.as_bytes());
     reply.bulk(b"spec");
-    reply.map(numbers.len());
-    for (key, number) in numbers {
-        reply.bulk(key.as_bytes());
-        reply.integer(*number);
-    }
+    reply.map(values);
 }
 
 /// A name, and a map of what the card says in words.

@@ -1,5 +1,6 @@
 //! Whole databases.
 
+use crate::commands::words::{database_at, int_at};
 use crate::exec::{Command, Context, Merge, Over, Run};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
@@ -58,6 +59,7 @@ fn flushdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     check_mode(args)?;
     cx.effects.changes += cx.slice.len(cx.db) as u64;
     cx.slice.flush(Some(cx.db));
+    cx.propagate_always();
     cx.reply.ok();
     Ok(())
 }
@@ -84,13 +86,96 @@ fn flushall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let keys: usize = (0..cx.slice.databases()).map(|db| cx.slice.len(db)).sum();
     cx.effects.changes += keys as u64;
     cx.slice.flush(None);
+    cx.propagate_always();
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) static SWAPDB: Command = Command {
+    card: Card {
+        name: "swapdb",
+        summary: "Swaps two databases.",
+        since: "4.0.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the count of clients watching or blocking on keys from both \
+            databases.",
+        arity: 3,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Keyspace, Category::Dangerous],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Spread(swapdb, Over::Shards, Merge::Ok),
+    subcommands: &[],
+};
+
+/// A change that one of the parts counts, for it is one.
+fn swapdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    int_at(&args[1]).map_err(|_| Error::FirstDbInvalid)?;
+    int_at(&args[2]).map_err(|_| Error::SecondDbInvalid)?;
+    let databases = cx.slice.databases();
+    let first = database_at(&args[1], databases)?;
+    let second = database_at(&args[2], databases)?;
+    if first != second {
+        cx.slice.swap_databases(first, second);
+    }
+    cx.effects.changes += u64::from(cx.slice.slots().contains(&0));
+    cx.effects.other_databases = true;
+    cx.propagate_always();
     cx.reply.ok();
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::testing::{Bench, check_script, show};
+    use crate::commands::testing::{Bench, check_feed, check_script, show};
+
+    #[test]
+    fn the_feed() {
+        check_feed(
+            r#"
+            FLUSHALL => FLUSHALL
+            FLUSHDB => FLUSHDB
+            FLUSHDB ASYNC => FLUSHDB ASYNC
+            FLUSHDB FOO =>
+            MSET a 1 b 2 => MSET a 1 b 2
+            FLUSHALL SYNC => FLUSHALL SYNC
+            SWAPDB 0 1 => SWAPDB 0 1
+            SWAPDB 3 3 => SWAPDB 3 3
+            SWAPDB 0 16 =>
+            DBSIZE =>
+            "#,
+        );
+    }
+
+    #[test]
+    fn swapping() {
+        check_script(
+            r#"
+            MSET a 1 b 2 => OK +2
+            SWAPDB 0 1 => OK +1
+            DBSIZE => :0
+            SET a 3 EX 100 => OK +1
+            SWAPDB 1 0 => OK +1
+            GET a => "1"
+            DBSIZE => :2
+            SWAPDB 0 0 => OK +1
+            DBSIZE => :2
+            SWAPDB x 1 => -ERR invalid first DB index
+            SWAPDB 1 x => -ERR invalid second DB index
+            SWAPDB x x => -ERR invalid first DB index
+            SWAPDB 16 0 => -ERR DB index is out of range
+            SWAPDB 0 16 => -ERR DB index is out of range
+            SWAPDB -1 0 => -ERR DB index is out of range
+            SWAPDB 99999999999 1 => -ERR invalid first DB index
+            SWAPDB 1 99999999999 => -ERR invalid second DB index
+            SWAPDB 1 => -ERR wrong number of arguments for 'swapdb' command
+            "#,
+        );
+        let mut bench = Bench::of_slots(5..10);
+        bench.run(&["SWAPDB", "0", "1"]);
+        assert_eq!(bench.changes(), 0, "the part with slot 0 counts it");
+    }
 
     #[test]
     fn a_database_of_its_own() {

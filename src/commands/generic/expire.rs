@@ -31,8 +31,7 @@ impl Conditions {
             } else if option.eq_ignore_ascii_case(b"LT") {
                 all.less = true;
             } else {
-                let text = [b"ERR Unsupported option ", option].concat();
-                return Err(Error::Quoted(text.into_boxed_slice()));
+                return Err(Error::quoting(&[b"ERR Unsupported option ", option]));
             }
         }
         if all.absent && (all.present || all.greater || all.less) {
@@ -75,13 +74,28 @@ fn expire_from(
     if is_allowed {
         if cx.slice.is_past(at) {
             cx.slice.expire(cx.db, &key);
+            let word = cx.expire_word();
+            cx.propagate(&[word, key.bytes]);
         } else {
             cx.slice.set_expiry(cx.db, &key, Some(at));
+            tell_expiry(cx, args, start != 0 || scale != 1, at);
         }
         cx.effects.changes += 1;
     }
     cx.reply.integer(i64::from(is_allowed));
     Ok(())
+}
+
+/// The feed is told a moment in milliseconds, with the conditions as they were sent; the command
+/// as it is when that is what it says.
+fn tell_expiry(cx: &mut Context<'_>, args: &Args<'_>, is_rewritten: bool, at: u64) {
+    if !cx.is_recorded() || !is_rewritten {
+        return;
+    }
+    let mut digits = itoa::Buffer::new();
+    let mut words = vec![b"PEXPIREAT", &args[1], digits.format(at).as_bytes()];
+    words.extend(args.iter_from(3));
+    cx.propagate(&words);
 }
 
 pub(super) static EXPIRE: Command = Command {
@@ -306,7 +320,47 @@ fn persist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
-    use crate::commands::testing::check_script;
+    use crate::commands::testing::{Bench, check_feed, check_script};
+
+    #[test]
+    fn the_feed() {
+        check_feed(
+            r#"
+            EXPIRE none 100 =>
+            SET k v => SET k v
+            EXPIRE k 100 => PEXPIREAT k {now+100000}
+            EXPIRE k 100 NX =>
+            EXPIRE k 200 xx gt => PEXPIREAT k {now+200000} xx gt
+            PEXPIRE k 100000 => PEXPIREAT k {now+100000}
+            EXPIREAT k {now_s+100} => PEXPIREAT k {now+100000}
+            PEXPIREAT k {now+200000} GT XX => PEXPIREAT k {now+200000} GT XX
+            pexpireat k {now+200000} => pexpireat k {now+200000}
+            TTL k =>
+            PERSIST k => PERSIST k
+            PERSIST k =>
+            EXPIRE k -1 => UNLINK k
+            EXPIRE k -1 =>
+            SET k v => SET k v
+            PEXPIREAT k 1 => UNLINK k
+            SET k v => SET k v
+            EXPIREAT k 1 LT => UNLINK k
+            SET k v => SET k v
+            PEXPIRE k 20 => PEXPIREAT k {now+20}
+            ADVANCE 40
+            PERSIST k => UNLINK k
+            SET k v => SET k v
+            PEXPIREAT k {now+60} => PEXPIREAT k {now+60}
+            ADVANCE 40
+            EXPIRE k 0 => UNLINK k
+            "#,
+        );
+        let mut bench = Bench::new();
+        bench.config.lazyfree_lazy_expire = false;
+        bench.record();
+        bench.run(&["SET", "k", "v"]);
+        bench.run(&["EXPIRE", "k", "0"]);
+        assert_eq!(bench.recorded(), ["DEL k"]);
+    }
 
     #[test]
     fn to_set_and_to_ask() {

@@ -2,7 +2,7 @@
 
 use super::kind_name;
 use crate::base::glob;
-use crate::base::number::{parse_i64, parse_u64};
+use crate::base::number::{parse_cursor, parse_i64};
 use crate::base::slot::SLOT_COUNT;
 use crate::exec::{Command, Context, Merge, Over, Run};
 use crate::resp::{Args, Error, Mark, Output, Reply};
@@ -121,9 +121,7 @@ impl<'a> Scan<'a> {
 /// The type that a word names in any case.
 fn type_named(word: &[u8]) -> Result<&'static str, Error> {
     let known = TYPE_NAMES.iter().find(|name| name.as_bytes().eq_ignore_ascii_case(word));
-    known.copied().ok_or_else(|| {
-        Error::Quoted([b"ERR unknown type name '", word, b"'"].concat().into_boxed_slice())
-    })
+    known.copied().ok_or_else(|| Error::quoting(&[b"ERR unknown type name '", word, b"'"]))
 }
 
 /// Why SCAN does not take an option.
@@ -158,7 +156,7 @@ pub(super) static SCAN: Command = Command {
 
 /// The cursor says in its low bits at which slot the walk goes on, and so on which shard.
 fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let Some(mut cursor) = parse_u64(&args[1]) else {
+    let Some(mut cursor) = parse_cursor(&args[1]) else {
         return Err(Error::other("ERR invalid cursor"));
     };
     let scan = Scan::of(args)?;
@@ -404,6 +402,11 @@ mod tests {
             SCAN 18446744073709551616 => -ERR invalid cursor
             SCAN 00 => ["0" ["foo"]]
             SCAN +0 => ["0" ["foo"]]
+            SCAN -0 => ["0" ["foo"]]
+            SCAN 0 TYPE list TYPE string => ["0" ["foo"]]
+            SCAN 0 COUNT 0 FOO => -ERR syntax error
+            SCAN 0 TYPE foo COUNT 0 => -ERR unknown type name 'foo'
+            SCAN 0 COUNT 9223372036854775807 => ["0" ["foo"]]
             SET '' e => OK +1
             DBSIZE => :2
             DEL foo => :1 +1

@@ -69,9 +69,9 @@ pub(super) fn clients(view: &View<'_>, text: &mut Text) {
     text.field("blocked_clients", gauges.clients_blocked);
     text.field("tracking_clients", 0);
     text.field("pubsub_clients", 0);
-    text.field("watching_clients", 0);
+    text.field("watching_clients", gauges.clients_watching);
     text.field("clients_in_timeout_table", 0);
-    text.field("total_watched_keys", 0);
+    text.field("total_watched_keys", gauges.keys_watched);
     text.field("total_blocking_keys", 0);
     text.field("total_blocking_keys_on_nokey", 0);
     text.field("paused_reason", "none");
@@ -99,7 +99,8 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.field("mem_fragmentation_ratio", format_args!("{:.2}", percent(resident, used) / 100.0));
     text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
     text.field("mem_not_counted_for_evict", 0);
-    text.field("mem_replication_backlog", 0);
+    let backlog = process.replication().backlog;
+    text.field("mem_replication_backlog", backlog.map_or(0, |backlog| backlog.memory_bytes));
     text.field("mem_clients_slaves", 0);
     let buffers = gauges.buffer_bytes;
     text.field("mem_clients_normal", buffers.max(0));
@@ -125,21 +126,6 @@ pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     text.field("aof_rewrite_scheduled", 0);
     text.field("aof_last_bgrewrite_status", "ok");
     text.field("aof_last_write_status", "ok");
-}
-
-pub(super) fn replication(view: &View<'_>, text: &mut Text) {
-    text.field("role", "master");
-    text.field("connected_slaves", 0);
-    text.field("replicas_waiting_psync", 0);
-    text.field("master_failover_state", "no-failover");
-    text.field("master_replid", &view.process.run_id);
-    text.field("master_replid2", "0".repeat(40));
-    text.field("master_repl_offset", 0);
-    text.field("second_repl_offset", -1);
-    text.field("repl_backlog_active", 0);
-    text.field("repl_backlog_size", 0);
-    text.field("repl_backlog_first_byte_offset", 0);
-    text.field("repl_backlog_histlen", 0);
 }
 
 pub(super) fn cpu(_view: &View<'_>, text: &mut Text) {

@@ -10,9 +10,13 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     text.field("total_net_input_bytes", totals.net_input_bytes);
     text.field("total_net_output_bytes", totals.net_output_bytes);
     text.field("rejected_connections", totals.connections_rejected);
-    text.field("sync_full", 0);
-    text.field("sync_partial_ok", 0);
-    text.field("sync_partial_err", 0);
+    let (full, partial, refused) = {
+        let facts = view.process.replication();
+        (facts.syncs_full, facts.syncs_partial, facts.syncs_partial_refused)
+    };
+    text.field("sync_full", full);
+    text.field("sync_partial_ok", partial);
+    text.field("sync_partial_err", refused);
     text.field("expired_keys", totals.expired_lazy + totals.expired_active);
     text.field("evicted_keys", 0);
     text.field("evicted_clients", 0);

@@ -1,11 +1,15 @@
-//! Many strings at once. A part of such a command sees the keys of its own shard only.
+//! Many strings at once. MGET and MSET run in parts, each on the keys of its own shard; what
+//! depends on all keys sees all of them.
 
-use super::{new_value, reply_string};
+use super::options::{Condition, Options};
+use super::{feed, new_value, reply_string};
+use crate::base::number::parse_i64;
 use crate::commands::each_key::each_key;
-use crate::exec::{Command, Context, Merge, Over, Run};
+use crate::exec::{Command, Context, Merge, Over, Run, same_database};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use std::ops::Range;
 
 pub(super) static MGET: Command = Command {
     card: Card {
@@ -58,13 +62,114 @@ fn mset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len().is_multiple_of(2) {
         return Err(Error::wrong_arity("mset"));
     }
+    set_all(cx, args);
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Sets the key at every second word to the value after it.
+fn set_all(cx: &mut Context<'_>, args: &mut Args<'_>) {
     each_key(cx, args, 2, |cx, args, word| {
         let large = args.take_large(word.index + 1);
         let value = new_value(&args[word.index + 1], large);
         cx.slice.set(cx.db, &word.key(args), value, Expiry::Clear);
         cx.effects.changes += 1;
     });
-    cx.reply.ok();
+}
+
+pub(super) static MSETNX: Command = Command {
+    card: Card {
+        name: "msetnx",
+        summary: "Atomically modifies the string values of one or more keys only when all keys \
+            don't exist.",
+        since: "1.0.1",
+        group: Group::String,
+        complexity: "O(N) where N is the number of keys to set.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::all("OW insert", 2)],
+    },
+    run: Run::Joint(msetnx, same_database),
+    subcommands: &[],
+};
+
+fn msetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if args.len().is_multiple_of(2) {
+        return Err(Error::wrong_arity("msetnx"));
+    }
+    let is_free = are_all(cx, args, 1..args.len(), Condition::Absent);
+    if is_free {
+        set_all(cx, args);
+    }
+    cx.reply.integer(i64::from(is_free));
+    Ok(())
+}
+
+/// Whether the condition holds for every second of the words, which are keys. The first key that
+/// it does not hold for is the last that is looked at.
+fn are_all(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    words: Range<usize>,
+    condition: Condition,
+) -> bool {
+    words.step_by(2).all(|at| {
+        let key = cx.key(args, at);
+        match condition {
+            Condition::Always => true,
+            Condition::Absent => cx.slice.peek(cx.db, &key).is_none(),
+            Condition::Present => cx.slice.peek(cx.db, &key).is_some(),
+            Condition::Equal(_) => unreachable!("SET alone compares"),
+        }
+    })
+}
+
+pub(super) static MSETEX: Command = Command {
+    card: Card {
+        name: "msetex",
+        summary: "Atomically creates or modifies the string values of one or more keys, and \
+            optionally set their expiration.",
+        since: "9.1.0",
+        group: Group::String,
+        complexity: "O(N) where N is the number of keys to set.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
+        categories: &[Category::String],
+        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
+        keys: &[KeySpec {
+            flags: "OW update",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Count { at: 0, first: 1, step: 2 },
+        }],
+    },
+    run: Run::Joint(msetex, same_database),
+    subcommands: &[],
+};
+
+fn msetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let count = parse_i64(&args[1]).filter(|count| (1..=i64::from(i32::MAX)).contains(count));
+    let count = count.ok_or(Error::other("ERR invalid numkeys value or out of range"))?;
+    let options_at = 2 + 2 * count as usize;
+    if options_at > args.len() {
+        return Err(Error::Syntax);
+    }
+    let options = Options::of_msetex(args, options_at)?;
+    let expiry = options.expiry(args, cx.now_ms, "msetex")?;
+    let is_wanted = are_all(cx, args, 2..options_at, options.condition);
+    if is_wanted {
+        feed::tell_msetex(cx, args, options_at, &options, expiry);
+        for at in (2..options_at).step_by(2) {
+            let large = args.take_large(at + 1);
+            let key = cx.key(args, at);
+            // An expiry in the past is kept too: the key falls due at once.
+            cx.slice.set(cx.db, &key, new_value(&args[at + 1], large), expiry);
+            cx.effects.changes += 1;
+        }
+    }
+    cx.reply.integer(i64::from(is_wanted));
     Ok(())
 }
 

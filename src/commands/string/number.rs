@@ -151,6 +151,8 @@ fn incrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     // Kept as text even if it is an integer's, as the reference does.
     cx.slice.set(cx.db, &key, NewStr::Bytes(&sum), Expiry::Keep);
     cx.effects.changes += 1;
+    // Whoever reads the feed need not add floats as this machine does.
+    cx.propagate(&[b"SET", key.bytes, &sum, b"KEEPTTL"]);
     cx.reply.bulk(&sum);
     Ok(())
 }

@@ -1,6 +1,7 @@
-//! The options that SET and GETEX share, and what an expiry in words means.
+//! The options that SET, MSETEX and GETEX share, and what an expiry in words means.
 
 use crate::base::number::parse_i64;
+use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
 
 /// When SET sets.
@@ -42,7 +43,7 @@ pub(super) enum Unit {
 
 impl Unit {
     /// The unit that an option names.
-    fn named(option: &[u8]) -> Option<Unit> {
+    pub(super) fn named(option: &[u8]) -> Option<Unit> {
         if option.eq_ignore_ascii_case(b"EX") {
             Some(Unit::Seconds)
         } else if option.eq_ignore_ascii_case(b"PX") {
@@ -86,24 +87,46 @@ impl Options {
     const NONE: Options =
         Options { condition: Condition::Always, get: false, lifetime: Lifetime::Unsaid };
 
+    /// The expiry that they say for `command`, which keeps none unless told so.
+    pub(super) fn expiry(
+        &self,
+        args: &Args<'_>,
+        now_ms: u64,
+        command: &str,
+    ) -> Result<Expiry, Error> {
+        Ok(match self.lifetime {
+            Lifetime::Unsaid => Expiry::Clear,
+            Lifetime::Word => Expiry::Keep,
+            Lifetime::Given(unit, at) => Expiry::At(unit.deadline(&args[at], now_ms, command)?),
+        })
+    }
+
     /// SET's, which begin at word 3.
     pub(super) fn of_set(args: &Args<'_>) -> Result<Options, Error> {
         let mut options = Options::NONE;
         let mut index = 3;
         while index < args.len() {
             let option = &args[index];
-            let (condition, has_next) = (options.condition, index + 1 < args.len());
-            if option.eq_ignore_ascii_case(b"NX") {
-                options.condition = either(condition, Condition::Always, Condition::Absent)?;
-            } else if option.eq_ignore_ascii_case(b"XX") {
-                options.condition = either(condition, Condition::Always, Condition::Present)?;
-            } else if option.eq_ignore_ascii_case(b"GET") {
+            if option.eq_ignore_ascii_case(b"GET") {
                 options.get = true;
-            } else if option.eq_ignore_ascii_case(b"IFEQ") && has_next {
+            } else if option.eq_ignore_ascii_case(b"IFEQ") && index + 1 < args.len() {
                 let equal = Condition::Equal(index + 1);
-                options.condition = either(condition, Condition::Always, equal)?;
+                options.condition = either(options.condition, Condition::Always, equal)?;
                 index += 1;
-            } else {
+            } else if !options.take_presence(option)? {
+                index += options.take_lifetime(args, index, b"KEEPTTL")?;
+            }
+            index += 1;
+        }
+        Ok(options)
+    }
+
+    /// MSETEX's, which begin at word `first`.
+    pub(super) fn of_msetex(args: &Args<'_>, first: usize) -> Result<Options, Error> {
+        let mut options = Options::NONE;
+        let mut index = first;
+        while index < args.len() {
+            if !options.take_presence(&args[index])? {
                 index += options.take_lifetime(args, index, b"KEEPTTL")?;
             }
             index += 1;
@@ -119,6 +142,19 @@ impl Options {
             index += 1 + options.take_lifetime(args, index, b"PERSIST")?;
         }
         Ok(options)
+    }
+
+    /// Takes NX or XX; false if it is neither.
+    fn take_presence(&mut self, option: &[u8]) -> Result<bool, Error> {
+        let condition = if option.eq_ignore_ascii_case(b"NX") {
+            Condition::Absent
+        } else if option.eq_ignore_ascii_case(b"XX") {
+            Condition::Present
+        } else {
+            return Ok(false);
+        };
+        self.condition = either(self.condition, Condition::Always, condition)?;
+        Ok(true)
     }
 
     /// Takes an option that speaks of the expiry; gives how many words belong to it. The same

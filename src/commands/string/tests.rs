@@ -285,6 +285,209 @@ fn append_strlen() {
 }
 
 #[test]
+fn parts_read() {
+    check_script(
+        r#"
+        GETRANGE k 0 -1 => ""
+        SET k Hello => OK +1
+        GETRANGE k 0 3 => "Hell"
+        SUBSTR k 0 3 => "Hell"
+        GETRANGE k -3 -1 => "llo"
+        GETRANGE k 0 -1 => "Hello"
+        GETRANGE k 1 100 => "ello"
+        GETRANGE k -100 100 => "Hello"
+        GETRANGE k -100 -99 => "H"
+        GETRANGE k -99 -100 => ""
+        GETRANGE k 3 1 => ""
+        GETRANGE k -1 -3 => ""
+        GETRANGE k 5 5 => ""
+        GETRANGE k 4 4 => "o"
+        GETRANGE k 4 -1 => "o"
+        GETRANGE k 4 -2 => ""
+        GETRANGE k -9223372036854775808 9223372036854775807 => "Hello"
+        GETRANGE k 9223372036854775807 -1 => ""
+        SET k '' => OK +1
+        GETRANGE k 0 -1 => ""
+        GETRANGE k 0 0 => ""
+        SET k -1234 => OK +1
+        GETRANGE k 0 1 => "-1"
+        GETRANGE none x 1 => -ERR value is not an integer or out of range
+        GETRANGE none 1 x => -ERR value is not an integer or out of range
+        GETRANGE none 1 9223372036854775808 => -ERR value is not an integer or out of range
+        GETRANGE k 1 => -ERR wrong number of arguments for 'getrange' command
+        SUBSTR k 1 => -ERR wrong number of arguments for 'substr' command
+        "#,
+    );
+}
+
+#[test]
+fn parts_overwritten() {
+    check_script(
+        r#"
+        SETRANGE k 0 '' => :0
+        SETRANGE k 5 '' => :0
+        EXISTS k => :0
+        SETRANGE k 0 ab => :2 +1
+        GET k => "ab"
+        SETRANGE k 1 '' => :2
+        SETRANGE k 99 '' => :2
+        SETRANGE k 1 xyz => :4 +1
+        GET k => "axyz"
+        SETRANGE k 0 b => :4 +1
+        GET k => "bxyz"
+        SET k 12345 EX 100 => OK +1
+        SETRANGE k 1 9 => :5 +1
+        GET k => "19345"
+        TTL k => :100
+        INCR k => :19346 +1
+        SETRANGE k -1 x => -ERR offset is out of range
+        SETRANGE k -1 '' => -ERR offset is out of range
+        SETRANGE k x x => -ERR value is not an integer or out of range
+        SETRANGE k 1 => -ERR wrong number of arguments for 'setrange' command
+        SETRANGE none -1 x => -ERR offset is out of range
+        SETRANGE k 536870911 xx => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+        SETRANGE n 536870912 x => -ERR string exceeds maximum allowed size (proto-max-bulk-len)
+        SETRANGE n 9223372036854775808 x => -ERR value is not an integer or out of range
+        SETRANGE n 9223372036854775807 '' => :0
+        SET k v PX 20 => OK +1
+        ADVANCE 40
+        SETRANGE k 0 x => :1 +1
+        TTL k => :-1
+        "#,
+    );
+}
+
+#[test]
+fn a_gap_is_filled_with_zeros() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.run(&["SETRANGE", "k", "3", "x"]), Value::Integer(4));
+    assert_eq!(bench.run(&["GET", "k"]), Value::Bulk(b"\0\0\0x".to_vec()));
+    assert_eq!(bench.run(&["SETRANGE", "k", "40000", "y"]), Value::Integer(40_001));
+    assert_eq!(bench.run(&["GETRANGE", "k", "39999", "-1"]), Value::Bulk(b"\0y".to_vec()));
+    assert_eq!(bench.run(&["GETRANGE", "k", "0", "3"]), Value::Bulk(b"\0\0\0x".to_vec()));
+    assert_eq!(bench.run(&["SETRANGE", "k", "1", "z"]), Value::Integer(40_001));
+    assert_eq!(bench.run(&["GETRANGE", "k", "0", "3"]), Value::Bulk(b"\0z\0x".to_vec()));
+}
+
+#[test]
+fn a_large_part_is_sent_by_reference() {
+    let mut bench = Bench::new();
+    bench.run(&["SET", "k", &"ab".repeat(50_000)]);
+    let part = bench.run(&["GETRANGE", "k", "1", "-2"]);
+    assert_eq!(part, Value::Bulk("ba".repeat(49_999).into_bytes()));
+    assert_eq!(bench.run(&["GETRANGE", "k", "-2", "-1"]), Value::Bulk(b"ab".to_vec()));
+    assert_eq!(bench.run(&["GETRANGE", "k", "3", "2"]), Value::Bulk(Vec::new()));
+}
+
+#[test]
+fn delifeq() {
+    check_script(
+        r#"
+        DELIFEQ k v => :0
+        SET k v => OK +1
+        DELIFEQ k w => :0
+        DELIFEQ k v => :1 +1
+        EXISTS k => :0
+        SET k 5 => OK +1
+        DELIFEQ k 05 => :0
+        DELIFEQ k 5 => :1 +1
+        SET k '' => OK +1
+        DELIFEQ k '' => :1 +1
+        DELIFEQ k '' => :0
+        DELIFEQ k => -ERR wrong number of arguments for 'delifeq' command
+        SET k v PX 20 => OK +1
+        ADVANCE 40
+        DELIFEQ k v => :0
+        "#,
+    );
+}
+
+#[test]
+fn msetnx() {
+    check_script(
+        r#"
+        MSETNX a 1 b 2 => :1 +2
+        MSETNX b 3 c 3 => :0
+        MSETNX c 3 b 3 => :0
+        MGET a b c => ["1" "2" nil]
+        MSETNX c 1 c 2 => :1 +2
+        GET c => "2"
+        MSETNX => -ERR wrong number of arguments for 'msetnx' command
+        MSETNX a => -ERR wrong number of arguments for 'msetnx' command
+        MSETNX x 1 y => -ERR wrong number of arguments for 'msetnx' command
+        SET p v PX 20 => OK +1
+        MSETNX p w => :0
+        ADVANCE 40
+        MSETNX p w q w => :1 +2
+        TTL p => :-1
+        "#,
+    );
+}
+
+#[test]
+fn msetex() {
+    check_script(
+        r#"
+        MSETEX 2 a 1 b 2 EX 100 => :1 +2
+        TTL b => :100
+        MSETEX 1 a 2 KEEPTTL => :1 +1
+        TTL a => :100
+        MSETEX 1 a 2 => :1 +1
+        TTL a => :-1
+        MSETEX 2 a x c x NX => :0
+        MSETEX 2 a x c x XX => :0
+        MGET a b c => ["2" "2" nil]
+        MSETEX 2 c x d x nx PX 5000 => :1 +2
+        PTTL d => :5000
+        MSETEX 2 c y d y PXAT {now+7000} XX => :1 +2
+        PEXPIRETIME d => :{now+7000}
+        MSETEX 2 e 1 e 2 NX KEEPTTL KEEPTTL NX => :1 +2
+        GET e => "2"
+        MSETEX 1 e 3 EX 10 EX 20 => :1 +1
+        TTL e => :20
+        MSETEX 2 e 3 f 3 EXAT 1 => :1 +2
+        MGET e f => [nil nil]
+        MSETEX 2 g 1 g 2 PXAT 1 => :1 +2
+        DBSIZE => :5
+        GET g => nil
+        DBSIZE => :4
+        "#,
+    );
+}
+
+#[test]
+fn msetex_refusals() {
+    check_script(
+        r#"
+        MSETEX 1 a => -ERR wrong number of arguments for 'msetex' command
+        MSETEX 0 a 1 => -ERR invalid numkeys value or out of range
+        MSETEX -1 a 1 => -ERR invalid numkeys value or out of range
+        MSETEX x a 1 => -ERR invalid numkeys value or out of range
+        MSETEX 1.5 a 1 => -ERR invalid numkeys value or out of range
+        MSETEX 2147483648 a 1 => -ERR invalid numkeys value or out of range
+        MSETEX 2147483647 a 1 => -ERR syntax error
+        MSETEX 2 a 1 => -ERR syntax error
+        MSETEX 2 a 1 b => -ERR syntax error
+        MSETEX 1 a 1 b => -ERR syntax error
+        MSETEX 1 a 1 NX XX => -ERR syntax error
+        MSETEX 1 a 1 GET => -ERR syntax error
+        MSETEX 1 a 1 IFEQ 1 => -ERR syntax error
+        MSETEX 1 a 1 PERSIST => -ERR syntax error
+        MSETEX 1 a 1 EX => -ERR syntax error
+        MSETEX 1 a 1 EX 10 KEEPTTL => -ERR syntax error
+        MSETEX 1 a 1 KEEPTTL PX 10 => -ERR syntax error
+        MSETEX 1 a 1 EX 10 PX 10 => -ERR syntax error
+        MSETEX 1 a 1 EX x => -ERR value is not an integer or out of range
+        MSETEX 1 a 1 EX 0 => -ERR invalid expire time in 'msetex' command
+        MSETEX 1 a 1 PXAT -1 => -ERR invalid expire time in 'msetex' command
+        MSETEX 1 a 1 XX EX 0 => -ERR invalid expire time in 'msetex' command
+        MSETEX 1 a 1 EX 9223372036854775807 => -ERR invalid expire time in 'msetex' command
+        EXISTS a => :0
+        "#,
+    );
+}
+
+#[test]
 fn nulls_of_the_third_protocol() {
     let mut bench = Bench::new();
     bench.protocol = Protocol::Three;
@@ -335,6 +538,18 @@ fn hits_and_misses_are_counted_as_by_the_reference() {
         ("GETEX k PXAT 1", [1, 0, 1]),
         ("SET k v PXAT 1 GET", [0, 1, 0]),
     ];
+    let cases = cases.into_iter().chain([
+        ("MSET a ab b cab", [0, 0, 0]),
+        ("GETRANGE a 0 1", [1, 0, 0]),
+        ("SUBSTR x 0 1", [0, 1, 0]),
+        ("SETRANGE a 0 a", [0, 0, 0]),
+        ("LCS a x", [1, 1, 0]),
+        ("LCS a b FOO", [2, 0, 0]),
+        ("MSETNX a 1 c 2", [0, 0, 0]),
+        ("MSETEX 1 a ab XX", [0, 0, 0]),
+        ("DELIFEQ a ab", [0, 0, 0]),
+        ("DELIFEQ a ab", [0, 0, 0]),
+    ]);
     for (command, expected) in cases {
         let before = bench.counters();
         bench.run(&command.split(' ').collect::<Vec<_>>());
@@ -395,7 +610,7 @@ fn large_values_are_taken_over_and_not_copied() {
 #[test]
 fn strings_do_not_grow_past_the_limit() {
     let mut bench = Bench::new();
-    bench.string_bytes_max = 10;
+    bench.config.proto_max_bulk_len = 10;
     let too_long = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
     bench.run(&["SET", "k", "12345678"]);
     assert_eq!(show(&bench.run(&["APPEND", "k", "abc"])), too_long);
@@ -404,4 +619,13 @@ fn strings_do_not_grow_past_the_limit() {
     assert_eq!(show(&bench.run(&["APPEND", "k", ""])), ":10");
     assert_eq!(show(&bench.run(&["GET", "k"])), "\"12345678ab\"");
     assert_eq!(bench.changes(), 3);
+    assert_eq!(show(&bench.run(&["SETRANGE", "k", "9", "cd"])), too_long);
+    assert_eq!(show(&bench.run(&["SETRANGE", "k", "9", "c"])), ":10");
+    bench.config.proto_max_bulk_len = 5;
+    assert_eq!(show(&bench.run(&["SETRANGE", "k", "3", "xy"])), ":10");
+    assert_eq!(show(&bench.run(&["SETRANGE", "k", "4", "xy"])), too_long);
+    assert_eq!(show(&bench.run(&["SETRANGE", "k", "6", ""])), ":10");
+    assert_eq!(show(&bench.run(&["SETRANGE", "new", "3", "xyz"])), too_long);
+    assert_eq!(show(&bench.run(&["SETRANGE", "new", "9223372036854775807", "x"])), too_long);
+    assert_eq!(show(&bench.run(&["EXISTS", "new"])), ":0");
 }

@@ -528,6 +528,11 @@ impl<'a> View<'a> {
         self.entry.is_edited()
     }
 
+    /// Where the entry lies. It stays there as long as its size is of the same class.
+    pub fn address(&self) -> u64 {
+        self.entry.address()
+    }
+
     /// Bytes of the key's entry and of its value, in whole blocks.
     pub fn memory_bytes(&self) -> usize {
         let apart = match self.entry.is_large().then(|| self.entry.string()) {

@@ -130,6 +130,11 @@ impl TableInfo {
         self.chunks += other.chunks;
         self.bytes += other.bytes;
     }
+
+    /// Keys that there is a place for in the buckets that hashes lead to.
+    pub fn places(&self) -> usize {
+        self.buckets * WORDS
+    }
 }
 
 /// The keys of one slot.

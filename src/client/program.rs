@@ -1,0 +1,67 @@
+//! A transaction under way: EXEC, or one command on keys of several shards, in rounds.
+//!
+//! ```text
+//!   no locks      (Only)   --all parts landed--> over
+//!   locks needed  (Open)   --landed; a watched key was changed--> Close is sent, over
+//!                          --landed--> [run what was fetched] --> next round
+//!   next round    (More)   parts of the commands up to the next that needs keys brought together
+//!                 (Close)  the last: if no reply is due from it, the transaction is over when sent
+//! ```
+//! It does not belong to its connection: when that ends, the rounds go on, or locks would stay.
+
+use super::flight::Flight;
+use crate::exec::{Records, Run};
+use crate::gate::Place;
+use crate::io::ConnId;
+use crate::mesh::Envelope;
+use crate::resp::Protocol;
+use crate::txn::Queue;
+
+/// A transaction and how far it has come.
+// Envelopes are boxed, because they keep their address on their way.
+#[allow(clippy::vec_box)]
+#[derive(Debug)]
+pub struct Program {
+    /// Its number at home.
+    pub id: u64,
+    /// The connection that waits for the reply.
+    pub connection: ConnId,
+    /// Tells that connection from later ones of the same number.
+    pub generation: u32,
+    /// The connection's flight that ends with it.
+    pub flight_number: u32,
+    /// Unix microseconds at which it takes place, for all of its commands.
+    pub now_us: u64,
+    /// The protocol of the replies.
+    pub protocol: Protocol,
+    /// Its commands.
+    pub queue: Queue,
+    /// Where each of them runs.
+    pub places: Vec<Place>,
+    /// Whether the replies make one array.
+    pub is_exec: bool,
+    /// Whether it needs locks, and so several rounds.
+    pub has_locks: bool,
+    /// Whether the round that is out is the last.
+    pub is_closing: bool,
+    /// The command that comes next.
+    pub next: usize,
+    /// The command whose keys are being fetched.
+    pub joint: Option<usize>,
+    /// Parts and replies.
+    pub flight: Flight,
+    /// The replies that are made at home, as one more part.
+    pub own: Box<Envelope>,
+    /// What commands ask of all shards, to go out with the next round.
+    pub asks: Vec<Box<Envelope>>,
+    /// What the feed is to be told of the commands that ran at home.
+    pub records: Records,
+}
+
+impl Program {
+    /// Whether the command at a place needs keys of several shards together.
+    pub fn is_joint(&self, at: usize) -> bool {
+        let run = self.queue.items[at].entry.command.run;
+        self.places[at] == Place::Several && matches!(run, Run::Joint(..))
+    }
+}

@@ -1,0 +1,251 @@
+//! Commands on a string as a row of bits: SETBIT, GETBIT, BITCOUNT, BITPOS and what goes with them.
+
+mod field;
+mod operation;
+
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run};
+use crate::keyspace::{Key, Slice};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::bits;
+use crate::value::string::IntText;
+use std::ops::Range;
+
+/// The bitmap commands.
+pub static FAMILY: &[&Command] = &[
+    &SETBIT,
+    &GETBIT,
+    &BITCOUNT,
+    &BITPOS,
+    &operation::BITOP,
+    &field::BITFIELD,
+    &field::BITFIELD_RO,
+];
+
+/// The place of a bit; `width` is given where `#n` stands for the n-th field of so many bits.
+fn parse_offset(cx: &Context<'_>, word: &[u8], width: Option<u32>) -> Result<u64, Error> {
+    let (digits, factor) = match (word, width) {
+        ([b'#', digits @ ..], Some(width)) => (digits, i64::from(width)),
+        _ => (word, 1),
+    };
+    let number = parse_i64(digits).ok_or(Error::BitOffset)?;
+    // What overflows goes round, as in the reference.
+    let offset = u64::try_from(number.wrapping_mul(factor)).map_err(|_| Error::BitOffset)?;
+    if offset / 8 >= cx.config.proto_max_bulk_len {
+        return Err(Error::BitOffset);
+    }
+    Ok(offset)
+}
+
+fn parse_integer(word: &[u8]) -> Result<i64, Error> {
+    parse_i64(word).ok_or(Error::NotInteger)
+}
+
+/// The bytes of the string at a key, to be written to: at least so many that they hold `bits`
+/// bits, and whether they became more.
+fn string_for_bits<'s>(
+    slice: &'s mut Slice,
+    db: usize,
+    key: &Key<'_>,
+    bits: u64,
+) -> Result<(&'s mut [u8], bool), Error> {
+    let old_len = match slice.peek(db, key) {
+        None => 0,
+        Some(view) => view.string().ok_or(Error::WrongType)?.len(),
+    };
+    let len = bits.div_ceil(8) as usize;
+    Ok((slice.string_mut(db, key, len), old_len < len))
+}
+
+static SETBIT: Command = Command {
+    card: Card {
+        name: "setbit",
+        summary: "Sets or clears the bit at offset of the string value. Creates the key if it \
+            doesn't exist.",
+        since: "2.2.0",
+        group: Group::Bitmap,
+        complexity: "O(1)",
+        arity: 4,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::Bitmap],
+        tips: &[],
+        keys: &[KeySpec::first("RW access update")],
+    },
+    run: Run::Keys(setbit),
+    subcommands: &[],
+};
+
+fn setbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let offset = parse_offset(cx, &args[2], None)?;
+    let on = match &args[3] {
+        b"0" => false,
+        b"1" => true,
+        _ => return Err(Error::BitValue),
+    };
+    let key = cx.key(args, 1);
+    let (bytes, is_longer) = string_for_bits(cx.slice, cx.db, &key, offset + 1)?;
+    let was_on = bits::get(bytes, offset);
+    bits::put(bytes, offset, on);
+    cx.effects.changes += u64::from(is_longer || was_on != on);
+    cx.reply.integer(i64::from(was_on));
+    Ok(())
+}
+
+static GETBIT: Command = Command {
+    card: Card {
+        name: "getbit",
+        summary: "Returns a bit value by offset.",
+        since: "2.2.0",
+        group: Group::Bitmap,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Bitmap],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(getbit),
+    subcommands: &[],
+};
+
+fn getbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let offset = parse_offset(cx, &args[2], None)?;
+    let key = cx.key(args, 1);
+    let on = match cx.slice.lookup(cx.db, &key) {
+        None => false,
+        Some(view) => {
+            let value = view.string().ok_or(Error::WrongType)?;
+            bits::get(value.text(&mut IntText::new()), offset)
+        }
+    };
+    cx.reply.integer(i64::from(on));
+    Ok(())
+}
+
+/// Where a command looks, as its words say it.
+#[derive(Clone, Copy)]
+struct Span {
+    /// Of the first bit or byte; negative: counted from the end.
+    start: i64,
+    /// Of the last one; the end of the string if it is not given.
+    end: Option<i64>,
+    /// Whether both count bits, and not bytes.
+    is_bits: bool,
+}
+
+impl Span {
+    const WHOLE: Span = Span { start: 0, end: None, is_bits: false };
+
+    /// From the words `[start [end [BIT | BYTE]]]` at `first`.
+    fn parse(args: &Args<'_>, first: usize) -> Result<Span, Error> {
+        let Some(start) = args.get(first) else { return Ok(Span::WHOLE) };
+        if args.len() > first + 3 {
+            return Err(Error::Syntax);
+        }
+        let start = parse_integer(start)?;
+        let is_bits = match args.get(first + 2) {
+            None => false,
+            Some(unit) if unit.eq_ignore_ascii_case(b"BYTE") => false,
+            Some(unit) if unit.eq_ignore_ascii_case(b"BIT") => true,
+            Some(_) => return Err(Error::Syntax),
+        };
+        let end = args.get(first + 1).map(parse_integer).transpose()?;
+        Ok(Span { start, end, is_bits })
+    }
+
+    /// Whether both ends are counted from the end and stand the wrong way round.
+    fn is_inverted(&self) -> bool {
+        self.end.is_some_and(|end| self.start < 0 && end < 0 && self.start > end)
+    }
+
+    /// The bits that are meant in a string of `len` bytes; none if there are none.
+    fn resolve(&self, len: usize) -> Option<Range<u64>> {
+        let unit = if self.is_bits { 1 } else { 8 };
+        let units = len as i64 * 8 / unit;
+        let from_start = |at: i64| if at < 0 { (units + at).max(0) } else { at };
+        let start = from_start(self.start);
+        let last = self.end.map_or(units - 1, from_start).min(units - 1);
+        (start <= last).then(|| (start * unit) as u64..((last + 1) * unit) as u64)
+    }
+}
+
+static BITCOUNT: Command = Command {
+    card: Card {
+        name: "bitcount",
+        summary: "Counts the number of set bits (population counting) in a string.",
+        since: "2.6.0",
+        group: Group::Bitmap,
+        complexity: "O(N)",
+        arity: -2,
+        flags: Flag::READONLY,
+        categories: &[Category::Bitmap],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(bitcount),
+    subcommands: &[],
+};
+
+fn bitcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let span = Span::parse(args, 2)?;
+    let key = cx.key(args, 1);
+    let count = match cx.slice.lookup(cx.db, &key) {
+        None => 0,
+        Some(view) => {
+            let mut buffer = IntText::new();
+            let bytes = view.string().ok_or(Error::WrongType)?.text(&mut buffer);
+            let range = if span.is_inverted() { None } else { span.resolve(bytes.len()) };
+            range.map_or(0, |range| bits::count(bytes, range))
+        }
+    };
+    cx.reply.integer(count as i64);
+    Ok(())
+}
+
+static BITPOS: Command = Command {
+    card: Card {
+        name: "bitpos",
+        summary: "Finds the first set (1) or clear (0) bit in a string.",
+        since: "2.8.7",
+        group: Group::Bitmap,
+        complexity: "O(N)",
+        arity: -3,
+        flags: Flag::READONLY,
+        categories: &[Category::Bitmap],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(bitpos),
+    subcommands: &[],
+};
+
+fn bitpos(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let on = match parse_integer(&args[2])? {
+        0 => false,
+        1 => true,
+        _ => return Err(Error::other("ERR The bit argument must be 1 or 0.")),
+    };
+    let span = Span::parse(args, 3)?;
+    let key = cx.key(args, 1);
+    let position = match cx.slice.lookup(cx.db, &key) {
+        // A row of zeros without end.
+        None if on => None,
+        None => Some(0),
+        Some(view) => {
+            let mut buffer = IntText::new();
+            let bytes = view.string().ok_or(Error::WrongType)?.text(&mut buffer);
+            span.resolve(bytes.len()).and_then(|range| {
+                let end = range.end;
+                let found = bits::find(bytes, range, on);
+                // Without an end the string goes on with zeros.
+                found.or_else(|| (!on && span.end.is_none()).then_some(end))
+            })
+        }
+    };
+    cx.reply.integer(position.map_or(-1, |position| position as i64));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! BITFIELD: integers of any width at any place of a string.
+
+use super::{parse_integer, parse_offset, string_for_bits};
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run};
+use crate::keyspace::Key;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::bits::{FIELD_BITS_MAX, Field, Overflow};
+use crate::value::string::IntText;
+
+pub(super) static BITFIELD: Command = Command {
+    card: Card {
+        name: "bitfield",
+        summary: "Performs arbitrary bitfield integer operations on strings.",
+        since: "3.2.0",
+        group: Group::Bitmap,
+        complexity: "O(1) for each subcommand specified",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::Bitmap],
+        tips: &[],
+        keys: &[KeySpec::first("RW access update variable_flags")
+            .note("This command allows both access and modification of the key")],
+    },
+    run: Run::Keys(bitfield),
+    subcommands: &[],
+};
+
+pub(super) static BITFIELD_RO: Command = Command {
+    card: Card {
+        name: "bitfield_ro",
+        summary: "Performs arbitrary read-only bitfield integer operations on strings.",
+        since: "6.0.0",
+        group: Group::Bitmap,
+        complexity: "O(1) for each subcommand specified",
+        arity: -2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::Bitmap],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(bitfield_ro),
+    subcommands: &[],
+};
+
+/// One step of a BITFIELD.
+struct Step {
+    field: Field,
+    action: Action,
+}
+
+/// What is done with a field. All reply with a number.
+enum Action {
+    /// With the one that it holds.
+    Get,
+    /// It is set to another; with the one before.
+    Set(i64, Overflow),
+    /// Another is added; with the sum.
+    Add(i64, Overflow),
+}
+
+impl Step {
+    /// What a step that writes replies, and the number before and after it; none if the number
+    /// does not fit and nothing is to be done then.
+    fn compute(&self, bytes: &[u8]) -> Option<(i64, i64, i64)> {
+        let old = self.field.read(bytes);
+        match self.action {
+            Action::Get => Some((old, old, old)),
+            Action::Set(number, overflow) => {
+                let wide = wide_number(&self.field, number);
+                let new = self.field.fit(wide, overflow)?;
+                Some((old, old, new))
+            }
+            Action::Add(number, overflow) => {
+                let new = self.field.fit(i128::from(old) + i128::from(number), overflow)?;
+                Some((new, old, new))
+            }
+        }
+    }
+}
+
+/// The number that SET puts into a field, which may be one that does not fit.
+fn wide_number(field: &Field, number: i64) -> i128 {
+    let (_, max) = field.limits();
+    // The reference takes a negative number as one that is too large: for an unsigned field any,
+    // for a signed one those whose distance to the field's greatest leaves 64 bits.
+    let is_far = field.width < FIELD_BITS_MAX && max - i128::from(number) > i128::from(i64::MAX);
+    match !field.is_signed || is_far {
+        true => i128::from(number as u64),
+        false => i128::from(number),
+    }
+}
+
+/// `i8`, `u63` and the like.
+fn parse_type(word: &[u8]) -> Result<(bool, u32), Error> {
+    let (is_signed, digits) = match word {
+        [b'i', digits @ ..] => (true, digits),
+        [b'u', digits @ ..] => (false, digits),
+        _ => (false, &[][..]),
+    };
+    let widest = i64::from(FIELD_BITS_MAX) - i64::from(!is_signed);
+    match parse_i64(digits) {
+        Some(width) if (1..=widest).contains(&width) => Ok((is_signed, width as u32)),
+        _ => Err(Error::other(
+            "ERR Invalid bitfield type. Use something like i16 u8. Note that u64 is not \
+             supported but i64 is.",
+        )),
+    }
+}
+
+fn parse_overflow(word: &[u8]) -> Result<Overflow, Error> {
+    let names: [(&[u8], Overflow); 3] =
+        [(b"WRAP", Overflow::Wrap), (b"SAT", Overflow::Saturate), (b"FAIL", Overflow::Fail)];
+    let found = names.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+    let (_, overflow) = found.ok_or_else(|| Error::other("ERR Invalid OVERFLOW type specified"))?;
+    Ok(overflow)
+}
+
+fn parse_steps(cx: &Context<'_>, args: &Args<'_>) -> Result<Vec<Step>, Error> {
+    let mut steps = Vec::new();
+    let mut overflow = Overflow::Wrap;
+    let mut at = 2;
+    while at < args.len() {
+        let words = args.len() - at;
+        let is = |name: &[u8]| args[at].eq_ignore_ascii_case(name);
+        if is(b"OVERFLOW") && words >= 2 {
+            overflow = parse_overflow(&args[at + 1])?;
+            at += 2;
+            continue;
+        }
+        let (is_get, is_set) = (is(b"GET") && words >= 3, is(b"SET") && words >= 4);
+        if !(is_get || is_set || is(b"INCRBY") && words >= 4) {
+            return Err(Error::Syntax);
+        }
+        let (is_signed, width) = parse_type(&args[at + 1])?;
+        let offset = parse_offset(cx, &args[at + 2], Some(width))?;
+        let field = Field { offset, width, is_signed };
+        let action = if is_get {
+            Action::Get
+        } else if is_set {
+            Action::Set(parse_integer(&args[at + 3])?, overflow)
+        } else {
+            Action::Add(parse_integer(&args[at + 3])?, overflow)
+        };
+        steps.push(Step { field, action });
+        at += if is_get { 3 } else { 4 };
+    }
+    Ok(steps)
+}
+
+fn bitfield(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let steps = parse_steps(cx, args)?;
+    let key = cx.key(args, 1);
+    if steps.iter().all(|step| matches!(step.action, Action::Get)) {
+        return read(cx, &key, &steps);
+    }
+    write(cx, &key, &steps)
+}
+
+fn bitfield_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let steps = parse_steps(cx, args)?;
+    if !steps.iter().all(|step| matches!(step.action, Action::Get)) {
+        return Err(Error::other("ERR BITFIELD_RO only supports the GET subcommand"));
+    }
+    let key = cx.key(args, 1);
+    read(cx, &key, &steps)
+}
+
+/// Runs steps that only read.
+fn read(cx: &mut Context<'_>, key: &Key<'_>, steps: &[Step]) -> Result<(), Error> {
+    let mut buffer = IntText::new();
+    let bytes = match cx.slice.lookup(cx.db, key) {
+        None => &[],
+        Some(view) => view.string().ok_or(Error::WrongType)?.text(&mut buffer),
+    };
+    cx.reply.array(steps.len());
+    for step in steps {
+        cx.reply.integer(step.field.read(bytes));
+    }
+    Ok(())
+}
+
+/// Runs steps of which some write. The string is made long enough for them all beforehand.
+fn write(cx: &mut Context<'_>, key: &Key<'_>, steps: &[Step]) -> Result<(), Error> {
+    let writes = steps.iter().filter(|step| !matches!(step.action, Action::Get));
+    let end = writes.map(|step| step.field.end()).max().expect("there is one that writes");
+    let (bytes, is_longer) = string_for_bits(cx.slice, cx.db, key, end)?;
+    cx.reply.array(steps.len());
+    let mut changes = 0;
+    for step in steps {
+        let Some((reply, old, new)) = step.compute(bytes) else {
+            cx.reply.null();
+            continue;
+        };
+        cx.reply.integer(reply);
+        if !matches!(step.action, Action::Get) {
+            step.field.write(bytes, new);
+            changes += u64::from(is_longer || old != new);
+        }
+    }
+    cx.effects.changes += changes;
+    if is_longer && changes == 0 {
+        // All steps failed: no change by the reference's counting, yet the string became longer.
+        cx.propagate_always();
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! BITOP: strings combined bit by bit.
+
+use crate::exec::{Command, Context, Run, same_database};
+use crate::keyspace::Expiry;
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::bits::{Operation, combine};
+use crate::value::string::{INLINE_BYTES_MAX, IntText, NewStr, Str};
+use bytes::Bytes;
+
+pub(super) static BITOP: Command = Command {
+    card: Card {
+        name: "bitop",
+        summary: "Performs bitwise operations on multiple strings, and stores the result.",
+        since: "2.6.0",
+        group: Group::Bitmap,
+        complexity: "O(N)",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::Bitmap],
+        tips: &[],
+        keys: &[
+            KeySpec {
+                flags: "OW update",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: 0, step: 1 },
+            },
+            KeySpec {
+                flags: "RO access",
+                notes: "",
+                begin: Begin::Index(3),
+                find: Find::Range { last: -1, step: 1 },
+            },
+        ],
+    },
+    run: Run::Joint(bitop, same_database),
+    subcommands: &[],
+};
+
+const NAMES: [(&[u8], Operation); 4] = [
+    (b"AND", Operation::And),
+    (b"OR", Operation::Or),
+    (b"XOR", Operation::Xor),
+    (b"NOT", Operation::Not),
+];
+
+fn bitop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let found = NAMES.iter().find(|(name, _)| args[1].eq_ignore_ascii_case(name));
+    let &(_, operation) = found.ok_or(Error::Syntax)?;
+    if operation == Operation::Not && args.len() != 4 {
+        return Err(Error::other("ERR BITOP NOT must be called with a single source key."));
+    }
+    let sources = sources(cx, args)?;
+    let sources: Vec<&[u8]> = sources.iter().map(|source| &source[..]).collect();
+    let result = combine(operation, &sources);
+    let len = result.len();
+    let key = cx.key(args, 2);
+    if len > 0 {
+        // A small one is kept beside its key.
+        let is_small = len <= INLINE_BYTES_MAX;
+        let value =
+            if is_small { NewStr::Bytes(&result) } else { NewStr::Large(Bytes::from(result)) };
+        cx.slice.set(cx.db, &key, value, Expiry::Clear);
+        if is_small {
+            // The reference keeps what it has computed as `raw`.
+            cx.slice.string_mut(cx.db, &key, 0);
+        }
+        cx.effects.changes += 1;
+    } else if cx.slice.remove(cx.db, &key) {
+        cx.effects.changes += 1;
+    }
+    cx.reply.integer(len as i64);
+    Ok(())
+}
+
+/// The strings to be combined: large ones by reference, small ones copied, none as empty.
+fn sources(cx: &mut Context<'_>, args: &Args<'_>) -> Result<Vec<Bytes>, Error> {
+    let mut sources = Vec::with_capacity(args.len() - 3);
+    for index in 3..args.len() {
+        let key = cx.key(args, index);
+        sources.push(match cx.slice.lookup(cx.db, &key) {
+            None => Bytes::new(),
+            Some(view) => match view.string().ok_or(Error::WrongType)? {
+                Str::Large(bytes) => bytes.clone(),
+                small => Bytes::copy_from_slice(small.text(&mut IntText::new())),
+            },
+        });
+    }
+    Ok(sources)
+}

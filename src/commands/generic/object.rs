@@ -1,0 +1,248 @@
+//! OBJECT: how a key's value is kept, and when it was last used.
+
+use crate::commands::help::help;
+use crate::config::MaxmemoryPolicy;
+use crate::exec::{Command, Context, Run};
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+
+pub(super) static OBJECT: Command = Command {
+    card: Card {
+        name: "object",
+        summary: "A container for object introspection commands.",
+        since: "2.2.3",
+        group: Group::Generic,
+        complexity: "Depends on subcommand.",
+        arity: -2,
+        flags: Flag::NONE,
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Container,
+    subcommands: &[&ENCODING, &FREQ, &IDLETIME, &REFCOUNT, &HELP],
+};
+
+/// The key of all subcommands, at word 2.
+const KEY: KeySpec = KeySpec {
+    flags: "RO",
+    notes: "",
+    begin: Begin::Index(2),
+    find: Find::Range { last: 0, step: 1 },
+};
+
+static ENCODING: Command = Command {
+    card: Card {
+        name: "encoding",
+        summary: "Returns the internal encoding of an object.",
+        since: "2.2.3",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::READONLY,
+        categories: &[Category::Keyspace],
+        tips: &["nondeterministic_output"],
+        keys: &[KEY],
+    },
+    run: Run::Keys(encoding),
+    subcommands: &[],
+};
+
+/// The reference's name for how the value would be kept there. It is told from the key, the value
+/// and the expiry as they are now; there a value stays `raw` that once did not fit.
+fn encoding(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 2);
+    match cx.slice.inspect(cx.db, &key) {
+        None => cx.reply.null(),
+        Some(view) => {
+            let value = view.string().expect("strings are all that there is");
+            let expires = view.expiry().is_some();
+            let name = value.encoding_name(view.is_edited(), key.bytes.len(), expires);
+            cx.reply.bulk(name.as_bytes());
+        }
+    }
+    Ok(())
+}
+
+static FREQ: Command = Command {
+    card: Card {
+        name: "freq",
+        summary: "Returns the logarithmic access frequency counter of an object.",
+        since: "4.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::READONLY,
+        categories: &[Category::Keyspace],
+        tips: &["nondeterministic_output"],
+        keys: &[KEY],
+    },
+    run: Run::Keys(freq),
+    subcommands: &[],
+};
+
+/// Whether `maxmemory-policy` asks for the frequency of accesses in place of their time.
+fn counts_accesses(policy: MaxmemoryPolicy) -> bool {
+    matches!(policy, MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu)
+}
+
+/// No frequency is kept: with an LFU policy too there is only the time of the last access, and
+/// the reply says so instead of making a number up.
+fn freq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 2);
+    if cx.slice.inspect(cx.db, &key).is_none() {
+        cx.reply.null();
+        return Ok(());
+    }
+    Err(Error::other(if counts_accesses(cx.config.maxmemory_policy) {
+        "ERR Access frequency is not tracked: of each key only the time of its last access is kept."
+    } else {
+        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
+         that when switching between policies at runtime LRU and LFU data will take some time to \
+         adjust."
+    }))
+}
+
+static IDLETIME: Command = Command {
+    card: Card {
+        name: "idletime",
+        summary: "Returns the time since the last access to an object.",
+        since: "2.2.3",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::READONLY,
+        categories: &[Category::Keyspace],
+        tips: &["nondeterministic_output"],
+        keys: &[KEY],
+    },
+    run: Run::Keys(idletime),
+    subcommands: &[],
+};
+
+fn idletime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 2);
+    let Some(clock) = cx.slice.inspect(cx.db, &key).map(|view| view.access_clock()) else {
+        cx.reply.null();
+        return Ok(());
+    };
+    if counts_accesses(cx.config.maxmemory_policy) {
+        return Err(Error::other(
+            "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
+             when switching between policies at runtime LRU and LFU data will take some time to \
+             adjust.",
+        ));
+    }
+    cx.reply.integer(i64::from(cx.slice.idle_s(clock)));
+    Ok(())
+}
+
+static REFCOUNT: Command = Command {
+    card: Card {
+        name: "refcount",
+        summary: "Returns the reference count of a value of a key.",
+        since: "2.2.3",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::READONLY,
+        categories: &[Category::Keyspace],
+        tips: &["nondeterministic_output"],
+        keys: &[KEY],
+    },
+    run: Run::Keys(refcount),
+    subcommands: &[],
+};
+
+/// A value belongs to one key alone.
+fn refcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 2);
+    match cx.slice.inspect(cx.db, &key) {
+        None => cx.reply.null(),
+        Some(_) => cx.reply.integer(1),
+    }
+    Ok(())
+}
+
+static HELP: Command = Command {
+    card: Card {
+        name: "help",
+        summary: "Returns helpful text about the different subcommands.",
+        since: "6.2.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(help),
+    subcommands: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{Bench, check_feed, check_script, show};
+    use crate::config::MaxmemoryPolicy;
+
+    #[test]
+    fn what_is_told_of_a_value() {
+        check_script(
+            r#"
+            OBJECT ENCODING none => nil
+            OBJECT FREQ none => nil
+            OBJECT IDLETIME none => nil
+            OBJECT REFCOUNT none => nil
+            SET k v => OK +1
+            OBJECT ENCODING k => "embstr"
+            object encoding k => "embstr"
+            OBJECT REFCOUNT k => :1
+            OBJECT IDLETIME k => :0
+            ADVANCE 7500
+            OBJECT IDLETIME k => :7
+            TYPE k => string
+            EXISTS k => :1
+            OBJECT IDLETIME k => :7
+            GET k => "v"
+            OBJECT IDLETIME k => :0
+            SET i 5 => OK +1
+            OBJECT ENCODING i => "int"
+            OBJECT REFCOUNT i => :1
+            APPEND i x => :2 +1
+            OBJECT ENCODING i => "raw"
+            OBJECT ENCODING => -ERR wrong number of arguments for 'object|encoding' command
+            OBJECT FREQ k l => -ERR wrong number of arguments for 'object|freq' command
+            "#,
+        );
+    }
+
+    #[test]
+    fn due_keys_go() {
+        check_feed(
+            r#"
+            SET e v => SET e v
+            PEXPIREAT e {now+20} => PEXPIREAT e {now+20}
+            ADVANCE 40
+            OBJECT ENCODING e => UNLINK e
+            OBJECT IDLETIME e =>
+            "#,
+        );
+    }
+
+    #[test]
+    fn frequency_or_idle_time() {
+        let mut bench = Bench::new();
+        bench.run(&["SET", "k", "v"]);
+        let mut told = |policy, subcommand| {
+            bench.config.maxmemory_policy = policy;
+            show(&bench.run(&["OBJECT", subcommand, "k"]))
+        };
+        let lru = MaxmemoryPolicy::AllkeysLru;
+        let lfu = MaxmemoryPolicy::VolatileLfu;
+        assert!(told(lru, "FREQ").starts_with("-ERR An LFU maxmemory policy is not selected, "));
+        assert!(told(lfu, "FREQ").starts_with("-ERR Access frequency is not tracked"));
+        assert!(told(lfu, "IDLETIME").starts_with("-ERR An LFU maxmemory policy is selected, "));
+        assert_eq!(told(lru, "IDLETIME"), ":0");
+    }
+}

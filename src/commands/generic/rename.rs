@@ -1,0 +1,176 @@
+//! RENAME and RENAMENX: a value gets another key.
+
+use crate::exec::{Command, Context, Run, same_database};
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+
+/// The key at word 2.
+const fn second(flags: &'static str) -> KeySpec {
+    let find = Find::Range { last: 0, step: 1 };
+    KeySpec { flags, notes: "", begin: Begin::Index(2), find }
+}
+
+/// Gives the value of the key at word 1, with its expiry, to the key at word 2; false if both are
+/// one, or if the second is there and `only_new`.
+fn rename_key(cx: &mut Context<'_>, args: &Args<'_>, only_new: bool) -> Result<bool, Error> {
+    let (from, to) = (cx.key(args, 1), cx.key(args, 2));
+    if cx.slice.peek(cx.db, &from).is_none() {
+        return Err(Error::NoSuchKey);
+    }
+    if from.bytes == to.bytes || (only_new && cx.slice.peek(cx.db, &to).is_some()) {
+        return Ok(false);
+    }
+    let parcel = cx.slice.take(cx.db, &from).expect("it has just been found");
+    cx.slice.import(cx.db, &to, parcel);
+    cx.effects.changes += 1;
+    Ok(true)
+}
+
+pub(super) static RENAME: Command = Command {
+    card: Card {
+        name: "rename",
+        summary: "Renames a key and overwrites the destination.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::WRITE,
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RW access delete"), second("OW update")],
+    },
+    run: Run::Joint(rename, same_database),
+    subcommands: &[],
+};
+
+fn rename(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    rename_key(cx, args, false)?;
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) static RENAMENX: Command = Command {
+    card: Card {
+        name: "renamenx",
+        summary: "Renames a key only when the target key name doesn't exist.",
+        since: "1.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Keyspace],
+        tips: &[],
+        keys: &[KeySpec::first("RW access delete"), second("OW insert")],
+    },
+    run: Run::Joint(renamenx, same_database),
+    subcommands: &[],
+};
+
+fn renamenx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let is_renamed = rename_key(cx, args, true)?;
+    cx.reply.integer(i64::from(is_renamed));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{Bench, check_feed, check_script, show};
+
+    #[test]
+    fn renaming() {
+        check_script(
+            r#"
+            RENAME none x => -ERR no such key
+            RENAME none none => -ERR no such key
+            RENAMENX none none => -ERR no such key
+            RENAMENX none x => -ERR no such key
+            RENAME a => -ERR wrong number of arguments for 'rename' command
+            RENAMENX a b c => -ERR wrong number of arguments for 'renamenx' command
+            MSET a 1 b 2 c hello => OK +3
+            RENAME a a => OK
+            RENAMENX a a => :0
+            RENAME a d => OK +1
+            GET a => nil
+            GET d => "1"
+            RENAMENX b d => :0
+            RENAMENX b e => :1 +1
+            RENAME d e => OK +1
+            GET e => "1"
+            PEXPIRE e 100000 => :1 +1
+            RENAME e f => OK +1
+            TTL f => :100
+            RENAME c f => OK +1
+            TTL f => :-1
+            GET f => "hello"
+            DBSIZE => :1
+            SET '' x => OK +1
+            RENAME '' g => OK +1
+            RENAME g '' => OK +1
+            GET '' => "x"
+            "#,
+        );
+    }
+
+    #[test]
+    fn due_keys_are_not_there() {
+        check_script(
+            r#"
+            SET e v PX 20 => OK +1
+            SET k w => OK +1
+            ADVANCE 40
+            RENAME e x => -ERR no such key
+            SET e v PX 20 => OK +1
+            ADVANCE 40
+            RENAMENX k e => :1 +1
+            TTL e => :-1
+            SET k v PX 20 => OK +1
+            ADVANCE 40
+            RENAME e k => OK +1
+            TTL k => :-1
+            DBSIZE => :1
+            "#,
+        );
+    }
+
+    #[test]
+    fn the_feed() {
+        check_feed(
+            r#"
+            RENAME none x =>
+            MSET a 1 b 2 => MSET a 1 b 2
+            RENAME a a =>
+            RENAMENX a b =>
+            RENAME a c => RENAME a c
+            RENAMENX b d => RENAMENX b d
+            SET e v => SET e v
+            PEXPIREAT e {now+20} => PEXPIREAT e {now+20}
+            ADVANCE 40
+            RENAME c e => UNLINK e | RENAME c e
+            PEXPIREAT e {now+60} => PEXPIREAT e {now+60}
+            ADVANCE 40
+            RENAMENX d e => UNLINK e | RENAMENX d e
+            PEXPIREAT e {now+100} => PEXPIREAT e {now+100}
+            ADVANCE 40
+            RENAME e x => UNLINK e
+            "#,
+        );
+    }
+
+    #[test]
+    fn a_value_stays_as_it_is() {
+        let mut bench = Bench::new();
+        let large = "x".repeat(100_000);
+        for value in ["12", "text", &large] {
+            bench.run(&["SET", "from", value]);
+            bench.run(&["APPEND", "from", ""]);
+            let encoding = show(&bench.run(&["OBJECT", "ENCODING", "from"]));
+            bench.run(&["RENAME", "from", "to"]);
+            assert_eq!(show(&bench.run(&["OBJECT", "ENCODING", "to"])), encoding);
+            assert_eq!(show(&bench.run(&["GET", "to"])), format!("\"{value}\""));
+            bench.run(&["APPEND", "to", "y"]);
+            bench.run(&["RENAME", "to", "from"]);
+            assert_eq!(show(&bench.run(&["OBJECT", "ENCODING", "from"])), "\"raw\"");
+            bench.slice.check();
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Commands by which replicas attach and report, and those that ask about them.
+
+use crate::base::number::parse_i64;
+use crate::exec::{Command, ReplicaState, Request, Run, SessionContext, SyncFrom};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group};
+
+/// The commands of this file.
+pub static FAMILY: &[&Command] = &[&REPLCONF, &SYNC, &PSYNC, &ROLE, &WAIT];
+
+/// Longer addresses are refused.
+const ADDRESS_BYTES_MAX: usize = 255;
+
+static REPLCONF: Command = Command {
+    card: Card {
+        name: "replconf",
+        summary: "An internal command for configuring the replication stream.",
+        since: "3.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: -1,
+        flags: Flag::ADMIN
+            .and(Flag::NOSCRIPT)
+            .and(Flag::LOADING)
+            .and(Flag::STALE)
+            .and(Flag::ALLOW_BUSY),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(replconf),
+    subcommands: &[],
+};
+
+/// Takes pairs of an option and its value, in their order. What came before a wrong one stays.
+fn replconf(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if args.len().is_multiple_of(2) {
+        return Err(Error::Syntax);
+    }
+    for at in (1..args.len()).step_by(2) {
+        let option = args[at].to_ascii_lowercase();
+        match option.as_slice() {
+            // Reports have no reply: the connection carries the feed.
+            b"ack" => {
+                acknowledge(cx, args, at);
+                return Ok(());
+            }
+            b"getack" => return Ok(()),
+            _ => set_option(cx, &option, &args[at], &args[at + 1])?,
+        }
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+/// `ACK offset [FACK offset]`: how far the replica has come, in memory and on its disk.
+fn acknowledge(cx: &mut SessionContext<'_>, args: &Args<'_>, at: usize) {
+    let replica = &mut cx.session.replica;
+    let Some(offset) = parse_i64(&args[at + 1]).filter(|_| replica.is_attached) else { return };
+    replica.ack(offset, cx.now_us / 1_000);
+    let is_disk = args.get(at + 2).is_some_and(|word| word.eq_ignore_ascii_case(b"fack"));
+    if is_disk && let Some(offset) = args.get(at + 3).and_then(parse_i64) {
+        replica.ack_disk(offset);
+    }
+}
+
+fn set_option(
+    cx: &mut SessionContext<'_>,
+    option: &[u8],
+    word: &[u8],
+    value: &[u8],
+) -> Result<(), Error> {
+    let replica = &mut cx.session.replica;
+    match option {
+        b"listening-port" => replica.listening_port = parse_i64(value).ok_or(Error::NotInteger)?,
+        b"ip-address" if value.len() > ADDRESS_BYTES_MAX => {
+            let len = value.len();
+            return Err(Error::other(format!(
+                "ERR REPLCONF ip-address provided by replica instance is too long: {len} bytes"
+            )));
+        }
+        b"ip-address" => replica.address = Some(value.to_vec()),
+        // Those that are not known are for other servers.
+        b"capa" => {
+            replica.knows_eof |= value.eq_ignore_ascii_case(b"eof");
+            replica.knows_psync2 |= value.eq_ignore_ascii_case(b"psync2");
+        }
+        b"rdb-only" => replica.is_snapshot_only = read_switch(value)?,
+        b"rdb-filter-only" => {
+            replica.leaves_out_keys = true;
+            replica.leaves_out_functions = true;
+            for kept in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+                if !kept.eq_ignore_ascii_case(b"functions") {
+                    let what = b"ERR Unsupported rdb-filter-only option: ";
+                    return Err(Error::quoting(&[what, kept]));
+                }
+                replica.leaves_out_functions = false;
+            }
+        }
+        b"version" => {
+            let unknown = || Error::quoting(&[b"ERR Unrecognized version format: ", value]);
+            replica.version = Some(parse_version(value).ok_or_else(unknown)?);
+        }
+        // Nobody loads a snapshot over a connection of its own here.
+        b"set-rdb-client-id" => {
+            let id = parse_i64(value).ok_or(Error::NotInteger)?;
+            return Err(Error::other(format!("ERR Unrecognized RDB client id {id}")));
+        }
+        b"set-cluster-node-id" => {
+            return Err(Error::other("ERR This instance has cluster support disabled"));
+        }
+        _ => return Err(Error::quoting(&[b"ERR Unrecognized REPLCONF option: ", word])),
+    }
+    Ok(())
+}
+
+/// 0 or 1.
+fn read_switch(value: &[u8]) -> Result<bool, Error> {
+    match parse_i64(value).ok_or(Error::NotInteger)? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Error::not_between(0, 1)),
+    }
+}
+
+/// `9.1.0` in three bytes. Each part is at most 255; an empty one is 0.
+fn parse_version(text: &[u8]) -> Option<u32> {
+    let mut parts = text.split(|&byte| byte == b'.').map(|part| {
+        part.iter().try_fold(0u32, |sum, digit| {
+            let digit = char::from(*digit).to_digit(10)?;
+            Some(sum * 10 + digit).filter(|sum| *sum <= 255)
+        })
+    });
+    let version = (parts.next()?? << 16) | (parts.next()?? << 8) | parts.next()??;
+    parts.next().is_none().then_some(version)
+}
+
+static SYNC: Command = Command {
+    card: Card {
+        name: "sync",
+        summary: "An internal command used in replication.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "",
+        arity: 1,
+        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(sync),
+    subcommands: &[],
+};
+
+static PSYNC: Command = Command {
+    card: Card {
+        name: "psync",
+        summary: "An internal command used in replication.",
+        since: "2.8.0",
+        group: Group::Server,
+        complexity: "",
+        arity: -3,
+        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(psync),
+    subcommands: &[],
+};
+
+fn sync(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    if cx.session.replica.is_attached {
+        return Ok(());
+    }
+    check_filter(cx)?;
+    cx.request = Some(Request::Sync(SyncFrom { psync: None }));
+    Ok(())
+}
+
+fn psync(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if cx.session.replica.is_attached {
+        return Ok(());
+    }
+    if args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"failover")) {
+        return Err(Error::other("ERR PSYNC FAILOVER can't be sent to a master."));
+    }
+    check_filter(cx)?;
+    let offset = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    cx.request = Some(Request::Sync(SyncFrom { psync: Some((args[1].to_vec(), offset)) }));
+    Ok(())
+}
+
+/// Parts of a snapshot go only to those who can read one of unknown length.
+fn check_filter(cx: &SessionContext<'_>) -> Result<(), Error> {
+    let replica = &cx.session.replica;
+    let is_filtered = replica.leaves_out_keys || replica.leaves_out_functions;
+    if is_filtered && !replica.knows_eof {
+        return Err(Error::other("ERR Filtered replica requires EOF capability"));
+    }
+    Ok(())
+}
+
+static ROLE: Command = Command {
+    card: Card {
+        name: "role",
+        summary: "Returns the replication role.",
+        since: "2.8.12",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::FAST),
+        categories: &[Category::Admin, Category::Dangerous],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(role),
+    subcommands: &[],
+};
+
+fn role(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    let facts = cx.process.replication();
+    let online = || facts.replicas.iter().filter(|line| line.state == ReplicaState::Online);
+    cx.reply.array(3);
+    cx.reply.bulk(b"master");
+    cx.reply.integer(facts.offset as i64);
+    cx.reply.array(online().count());
+    for line in online() {
+        cx.reply.array(3);
+        cx.reply.bulk(line.ip.as_bytes());
+        cx.reply.integer_bulk(line.port);
+        cx.reply.integer_bulk(line.acked_offset as i64);
+    }
+    Ok(())
+}
+
+static WAIT: Command = Command {
+    card: Card {
+        name: "wait",
+        summary: "Blocks until the asynchronous replication of all preceding write commands sent \
+                  by the connection is completed.",
+        since: "3.0.0",
+        group: Group::Generic,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::BLOCKING,
+        categories: &[Category::Connection],
+        tips: &["request_policy:all_shards", "response_policy:agg_min"],
+        keys: &[],
+    },
+    run: Run::Session(wait),
+    subcommands: &[],
+};
+
+fn wait(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let replicas = parse_i64(&args[1]).ok_or(Error::NotInteger)?;
+    let not_a_time = || Error::other("ERR timeout is not an integer or out of range");
+    let timeout_ms = parse_i64(&args[2]).ok_or_else(not_a_time)?;
+    if timeout_ms < 0 {
+        return Err(Error::other("ERR timeout is negative"));
+    }
+    if timeout_ms > i64::MAX - (cx.now_us / 1_000) as i64 {
+        return Err(Error::other("ERR timeout is out of range"));
+    }
+    cx.request = Some(Request::Wait { replicas, timeout_ms: timeout_ms as u64 });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::session_testing::{START_MS, SessionBench};
+
+    #[test]
+    fn replicas_introduce_themselves() {
+        let mut bench = SessionBench::new();
+        bench.check_script(
+            "
+            REPLCONF => OK
+            REPLCONF listening-port 6380 => OK
+            REPLCONF ip-address 10.0.0.9 => OK
+            REPLCONF capa eof CAPA psync2 capa dual-channel => OK
+            REPLCONF version 9.1.0 => OK
+            REPLCONF rdb-only 1 => OK
+            REPLCONF rdb-filter-only functions => OK
+            ",
+        );
+        let replica = &bench.session.replica;
+        assert_eq!(replica.listening_port, 6380);
+        assert_eq!(replica.address.as_deref(), Some(&b"10.0.0.9"[..]));
+        assert!(replica.knows_eof && replica.knows_psync2 && replica.is_snapshot_only);
+        assert!(replica.leaves_out_keys && !replica.leaves_out_functions);
+        assert_eq!(replica.version, Some(0x09_01_00));
+        bench.check_script("REPLCONF rdb-only 0 rdb-filter-only '' => OK");
+        let replica = &bench.session.replica;
+        assert!(!replica.is_snapshot_only && replica.leaves_out_functions);
+    }
+
+    #[test]
+    fn replconf_refuses_in_the_words_of_the_reference() {
+        let mut bench = SessionBench::new();
+        bench.check_script(
+            "
+            REPLCONF capa => -ERR syntax error
+            REPLCONF listening-port x => -ERR value is not an integer or out of range
+            REPLCONF rdb-only 2 => -ERR value is out of range, value must between 0 and 1
+            REPLCONF rdb-only x => -ERR value is not an integer or out of range
+            REPLCONF rdb-filter-only keys => -ERR Unsupported rdb-filter-only option: keys
+            REPLCONF version 9.1 => -ERR Unrecognized version format: 9.1
+            REPLCONF version 9.1.256 => -ERR Unrecognized version format: 9.1.256
+            REPLCONF version 9.1.0.0 => -ERR Unrecognized version format: 9.1.0.0
+            REPLCONF version a.b.c => -ERR Unrecognized version format: a.b.c
+            REPLCONF set-rdb-client-id 7 => -ERR Unrecognized RDB client id 7
+            REPLCONF set-cluster-node-id x => -ERR This instance has cluster support disabled
+            REPLCONF Foo bar => -ERR Unrecognized REPLCONF option: Foo
+            REPLCONF listening-port 7 foo bar => -ERR Unrecognized REPLCONF option: foo
+            ",
+        );
+        assert_eq!(bench.session.replica.listening_port, 7, "what came before stays");
+        let long = "x".repeat(256);
+        let error = "ERR REPLCONF ip-address provided by replica instance is too long: 256 bytes";
+        bench.check_script(&format!("REPLCONF ip-address {long} => -{error}"));
+        assert_eq!(parse_version(b"1..2"), Some(0x01_00_02));
+    }
+
+    #[test]
+    fn acknowledgements_have_no_reply() {
+        let mut bench = SessionBench::new();
+        bench.check_script("REPLCONF ACK 5 => nothing\nREPLCONF GETACK * => nothing");
+        assert_eq!(bench.session.replica.acked_ms, 0, "only a replica acknowledges");
+        bench.session.replica.is_attached = true;
+        bench.check_script(
+            "
+            REPLCONF ACK 500 => nothing
+            REPLCONF ACK 400 FACK 300 => nothing
+            REPLCONF ACK x => nothing
+            SYNC => nothing
+            PSYNC ? -1 => nothing
+            ",
+        );
+        let replica = &bench.session.replica;
+        assert_eq!((replica.acked_offset, replica.acked_disk_offset), (500, 300));
+        assert_eq!(replica.acked_ms, START_MS);
+    }
+
+    #[test]
+    fn syncs_are_left_to_the_shard() {
+        SessionBench::new().check_script(
+            "
+            SYNC => ?Sync(SyncFrom { psync: None })
+            PSYNC ? -1 => ?Sync(SyncFrom { psync: Some(([63], -1)) })
+            PSYNC ? x => -ERR value is not an integer or out of range
+            PSYNC ? 1 FAILOVER => -ERR PSYNC FAILOVER can't be sent to a master.
+            REPLCONF rdb-filter-only functions => OK
+            SYNC => -ERR Filtered replica requires EOF capability
+            PSYNC ? -1 => -ERR Filtered replica requires EOF capability
+            REPLCONF capa eof => OK
+            SYNC => ?Sync(SyncFrom { psync: None })
+            ROLE => [\"master\" :0 []]
+            ",
+        );
+    }
+
+    #[test]
+    fn waits_are_left_to_the_shard() {
+        SessionBench::new().check_script(
+            "
+            WAIT 2 1000 => ?Wait { replicas: 2, timeout_ms: 1000 }
+            WAIT -1 0 => ?Wait { replicas: -1, timeout_ms: 0 }
+            WAIT x 0 => -ERR value is not an integer or out of range
+            WAIT 1 x => -ERR timeout is not an integer or out of range
+            WAIT 1 -1 => -ERR timeout is negative
+            WAIT 1 9223372036854775807 => -ERR timeout is out of range
+            ",
+        );
+    }
+}

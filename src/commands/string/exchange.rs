@@ -1,0 +1,142 @@
+//! One string read and changed in one step: GETSET, GETDEL, GETEX, DELIFEQ.
+
+use super::options::{Lifetime, Options};
+use super::{expire_at_once, is_text, reply_string, reply_value, set_word};
+use crate::exec::{Command, Context, Run};
+use crate::keyspace::Expiry;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+
+pub(super) static GETSET: Command = Command {
+    card: Card {
+        name: "getset",
+        summary: "Returns the previous string value of a key after setting it to a new value.",
+        since: "1.0.0",
+        group: Group::String,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::first("RW access update")],
+    },
+    run: Run::Keys(getset),
+    subcommands: &[],
+};
+
+fn getset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    reply_value(cx, &key)?;
+    cx.propagate(&[b"SET", &args[1], &args[2]]);
+    set_word(cx, args, 2, Expiry::Clear);
+    Ok(())
+}
+
+pub(super) static GETDEL: Command = Command {
+    card: Card {
+        name: "getdel",
+        summary: "Returns the string value of a key after deleting the key.",
+        since: "6.2.0",
+        group: Group::String,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::first("RW access delete")],
+    },
+    run: Run::Keys(getdel),
+    subcommands: &[],
+};
+
+fn getdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    if reply_value(cx, &key)? {
+        cx.slice.remove(cx.db, &key);
+        cx.effects.changes += 1;
+        cx.propagate(&[b"DEL", key.bytes]);
+    }
+    Ok(())
+}
+
+pub(super) static GETEX: Command = Command {
+    card: Card {
+        name: "getex",
+        summary: "Returns the string value of a key after setting its expiration time.",
+        since: "6.2.0",
+        group: Group::String,
+        complexity: "O(1)",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::first("RW access update").note(
+            "RW and UPDATE because it \
+                changes the TTL",
+        )],
+    },
+    run: Run::Keys(getex),
+    subcommands: &[],
+};
+
+fn getex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let options = Options::of_getex(args)?;
+    let at = match options.lifetime {
+        Lifetime::Given(unit, at) => Some(unit.deadline(&args[at], cx.now_ms, "getex")?),
+        Lifetime::Unsaid | Lifetime::Word => None,
+    };
+    let key = cx.key(args, 1);
+    let Some(view) = cx.slice.lookup(cx.db, &key) else {
+        cx.reply.null();
+        return Ok(());
+    };
+    reply_string(&mut cx.reply, view.string().ok_or(Error::WrongType)?);
+    let had_expiry = view.expiry().is_some();
+    match (at, options.lifetime) {
+        (Some(at), _) if cx.slice.is_past(at) => expire_at_once(cx, &key),
+        (Some(at), _) => {
+            cx.slice.set_expiry(cx.db, &key, Some(at));
+            cx.effects.changes += 1;
+            cx.propagate(&[b"PEXPIREAT", key.bytes, itoa::Buffer::new().format(at).as_bytes()]);
+        }
+        (None, Lifetime::Word) if had_expiry => {
+            cx.slice.set_expiry(cx.db, &key, None);
+            cx.effects.changes += 1;
+            cx.propagate(&[b"PERSIST", key.bytes]);
+        }
+        (None, _) => {}
+    }
+    Ok(())
+}
+
+pub(super) static DELIFEQ: Command = Command {
+    card: Card {
+        name: "delifeq",
+        summary: "Delete key if value matches string.",
+        since: "9.0.0",
+        group: Group::String,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::first("RM delete")],
+    },
+    run: Run::Keys(delifeq),
+    subcommands: &[],
+};
+
+fn delifeq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let is_equal = match cx.slice.peek(cx.db, &key) {
+        None => false,
+        Some(view) => is_text(view.string().ok_or(Error::WrongType)?, &args[2]),
+    };
+    if is_equal {
+        cx.slice.remove(cx.db, &key);
+        cx.effects.changes += 1;
+        cx.propagate(&[b"DEL", key.bytes]);
+    }
+    cx.reply.integer(i64::from(is_equal));
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! What the feed is told in place of the commands that set strings: moments for times from now,
+//! and no wish for a reply. Told before the run, which takes large words.
+
+use super::options::{Condition, Lifetime, Options, Unit};
+use crate::exec::Context;
+use crate::keyspace::Expiry;
+use crate::resp::Args;
+
+/// SET sets its key. One with a moment in milliseconds goes as it was sent.
+pub(super) fn tell_set(cx: &mut Context<'_>, args: &Args<'_>, options: &Options, expiry: Expiry) {
+    if !cx.is_recorded() || is_given_as_moment(options) {
+        return;
+    }
+    match expiry {
+        // The condition was met, and is not told.
+        Expiry::At(at) => {
+            let is_plain = args.len() == 5;
+            let name = if is_plain { &args[0] } else { b"SET" };
+            tell_set_until(cx, name, args, 2, at);
+        }
+        Expiry::Clear | Expiry::Keep if options.get => tell_without_get(cx, args, options),
+        Expiry::Clear | Expiry::Keep => {}
+    }
+}
+
+/// The key at word 1 is set to the value at word `value_at`, until a moment in Unix milliseconds.
+pub(super) fn tell_set_until(
+    cx: &mut Context<'_>,
+    name: &[u8],
+    args: &Args<'_>,
+    value_at: usize,
+    at: u64,
+) {
+    if cx.is_recorded() {
+        let mut digits = itoa::Buffer::new();
+        let at = digits.format(at).as_bytes();
+        cx.propagate(&[name, &args[1], &args[value_at], b"PXAT", at]);
+    }
+}
+
+fn is_given_as_moment(options: &Options) -> bool {
+    matches!(options.lifetime, Lifetime::Given(Unit::UnixMillis, _))
+}
+
+/// SET's words but GET, which may come several times. The word that IFEQ compares with stays.
+fn tell_without_get(cx: &mut Context<'_>, args: &Args<'_>, options: &Options) {
+    let is_told = |at: usize| {
+        let is_compared = options.condition == Condition::Equal(at);
+        at < 3 || is_compared || !args[at].eq_ignore_ascii_case(b"GET")
+    };
+    let words: Vec<&[u8]> = (0..args.len()).filter(|at| is_told(*at)).map(|at| &args[at]).collect();
+    cx.propagate(&words);
+}
+
+/// MSETEX sets its keys; its options begin at word `first`. An expiry that is given several times
+/// is told as often, each time as the last one: it alone counts, and words of several kinds would
+/// be refused.
+pub(super) fn tell_msetex(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    first: usize,
+    options: &Options,
+    expiry: Expiry,
+) {
+    let Expiry::At(at) = expiry else { return };
+    if !cx.is_recorded() || is_given_as_moment(options) {
+        return;
+    }
+    let mut digits = itoa::Buffer::new();
+    let at = digits.format(at).as_bytes();
+    let mut words: Vec<&[u8]> = args.iter_from(0).take(first).collect();
+    let mut is_time = false;
+    for word in args.iter_from(first) {
+        let is_unit = !is_time && Unit::named(word).is_some();
+        words.push(match (is_time, is_unit) {
+            (true, _) => at,
+            (false, true) => b"PXAT",
+            (false, false) => word,
+        });
+        is_time = is_unit;
+    }
+    cx.propagate(&words);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{Bench, check_feed};
+
+    #[test]
+    fn set() {
+        check_feed(
+            r#"
+            SET k v => SET k v
+            set k 010 => set k 010
+            SET k v EX 100 => SET k v PXAT {now+100000}
+            set k v ex 100 => set k v PXAT {now+100000}
+            SET k v PX 100 => SET k v PXAT {now+100}
+            SET k v EXAT {now_s+100} => SET k v PXAT {now+100000}
+            SET k v PXAT {now+100000} => SET k v PXAT {now+100000}
+            SET k v pxat {now+100000} => SET k v pxat {now+100000}
+            SET k v EX 100 EX 200 => SET k v PXAT {now+200000}
+            SET k v KEEPTTL => SET k v KEEPTTL
+            SET k v NX =>
+            SET n v NX => SET n v NX
+            SET k v XX => SET k v XX
+            SET none v XX =>
+            SET k v XX EX 100 => SET k v PXAT {now+100000}
+            SET k v EX 100 XX => SET k v PXAT {now+100000}
+            SET k v XX PXAT {now+100000} => SET k v XX PXAT {now+100000}
+            SET k v GET => SET k v
+            SET k v GET get XX => SET k v XX
+            SET k v XX GET KEEPTTL => SET k v XX KEEPTTL
+            SET k v GET EX 100 => SET k v PXAT {now+100000}
+            SET k v get PXAT {now+9} GET => SET k v get PXAT {now+9} GET
+            SET k v IFEQ v => SET k v IFEQ v
+            SET k v IFEQ v EX 100 => SET k v PXAT {now+100000}
+            SET k v IFEQ v GET => SET k v IFEQ v
+            SET k v IFEQ x =>
+            SET k v IFEQ x GET =>
+            SET k get IFEQ v GET => SET k get IFEQ v
+            SET k v IFEQ get GET => SET k v IFEQ get
+            SET get get GET => SET get get
+            SET k v EX 0 =>
+            "#,
+        );
+    }
+
+    #[test]
+    fn set_into_the_past() {
+        check_feed(
+            r#"
+            SET k v => SET k v
+            SET k v PXAT 1 => UNLINK k
+            SET k v PXAT 1 =>
+            SET k v => SET k v
+            SET k v EXAT 1 GET => UNLINK k
+            SET k v EXAT 1 GET =>
+            SET k v => SET k v
+            SET k v XX EXAT 1 GET => UNLINK k
+            SET k v NX EXAT 1 =>
+            SET k v IFEQ v EXAT 1 =>
+            "#,
+        );
+    }
+
+    #[test]
+    fn what_else_sets() {
+        check_feed(
+            r#"
+            SETNX k v => SETNX k v
+            SETNX k v =>
+            SETEX k 100 v => SET k v PXAT {now+100000}
+            psetex k 100 7 => SET k 7 PXAT {now+100}
+            GETSET k a => SET k a
+            getset new a => SET new a
+            APPEND k v => APPEND k v
+            SETRANGE k 1 x => SETRANGE k 1 x
+            SETRANGE k 1 '' =>
+            SETRANGE none 1 '' =>
+            SETRANGE r 2 x => SETRANGE r 2 x
+            INCR n => INCR n
+            DECR n => DECR n
+            INCRBY n 5 => INCRBY n 5
+            INCRBY n 0 => INCRBY n 0
+            DECRBY n 5 => DECRBY n 5
+            INCR k =>
+            INCRBYFLOAT n 1.5 => SET n 1.5 KEEPTTL
+            incrbyfloat f 3.0e3 => SET f 3000 KEEPTTL
+            INCRBYFLOAT f 0 => SET f 3000 KEEPTTL
+            INCRBYFLOAT f x =>
+            "#,
+        );
+    }
+
+    #[test]
+    fn what_reads_and_changes() {
+        check_feed(
+            r#"
+            SET k v => SET k v
+            GETEX k =>
+            GETEX k EX 100 => PEXPIREAT k {now+100000}
+            GETEX k PX 100 => PEXPIREAT k {now+100}
+            GETEX k EXAT {now_s+100} => PEXPIREAT k {now+100000}
+            GETEX k PXAT {now+100} => PEXPIREAT k {now+100}
+            GETEX k PERSIST => PERSIST k
+            GETEX k PERSIST =>
+            GETEX k PXAT 1 => UNLINK k
+            GETEX k PXAT 1 =>
+            SET k v => SET k v
+            GETDEL k => DEL k
+            GETDEL k =>
+            SET k 5 => SET k 5
+            DELIFEQ k 05 =>
+            DELIFEQ k 5 => DEL k
+            DELIFEQ k 5 =>
+            GET k =>
+            "#,
+        );
+    }
+
+    #[test]
+    fn many() {
+        check_feed(
+            r#"
+            MSET a 1 b 2 => MSET a 1 b 2
+            MSETNX a 1 c 2 =>
+            MSETNX c 1 d 2 => MSETNX c 1 d 2
+            MSETEX 1 a 1 => MSETEX 1 a 1
+            MSETEX 2 a 1 b 2 EX 100 => MSETEX 2 a 1 b 2 PXAT {now+100000}
+            msetex 2 a 1 b 2 ex 100 => msetex 2 a 1 b 2 PXAT {now+100000}
+            MSETEX 2 a 1 b 2 PX 100 => MSETEX 2 a 1 b 2 PXAT {now+100}
+            MSETEX 2 a 1 b 2 EXAT {now_s+1} => MSETEX 2 a 1 b 2 PXAT {now+1000}
+            MSETEX 2 a 1 b 2 PXAT {now+100} => MSETEX 2 a 1 b 2 PXAT {now+100}
+            MSETEX 2 a 1 b 2 NX EX 100 =>
+            MSETEX 2 a 1 b 2 XX EX 100 => MSETEX 2 a 1 b 2 XX PXAT {now+100000}
+            MSETEX 2 a 1 b 2 EX 100 XX => MSETEX 2 a 1 b 2 PXAT {now+100000} XX
+            MSETEX 1 ex px EX 1 => MSETEX 1 ex px PXAT {now+1000}
+            MSETEX 1 a 1 EX x EX 2 => MSETEX 1 a 1 PXAT {now+2000} PXAT {now+2000}
+            MSETEX 1 a 1 EX EX EX 2 => MSETEX 1 a 1 PXAT {now+2000} PXAT {now+2000}
+            MSETEX 2 x 1 y 2 NX => MSETEX 2 x 1 y 2 NX
+            MSETEX 2 x 1 y 2 KEEPTTL => MSETEX 2 x 1 y 2 KEEPTTL
+            MSETEX 2 x 1 y 2 PXAT 1 => MSETEX 2 x 1 y 2 PXAT 1
+            GET x => UNLINK x
+            MSETEX 2 x 1 y 2 EXAT 1 => UNLINK y | MSETEX 2 x 1 y 2 PXAT 1000
+            DELIFEQ y 2 => UNLINK y
+            "#,
+        );
+    }
+
+    #[test]
+    fn keys_that_fall_due_are_told_before() {
+        let cases = [
+            ("SET k w", "UNLINK k | SET k w"),
+            ("SET k w NX", "UNLINK k | SET k w NX"),
+            ("SET k w XX", "UNLINK k"),
+            ("SET k w KEEPTTL GET", "UNLINK k | SET k w KEEPTTL"),
+            ("SET k w EX 1 GET", "UNLINK k | SET k w PXAT {now+1060}"),
+            ("SET k w PXAT 1", "UNLINK k"),
+            ("SET k w PXAT 1 GET", "UNLINK k"),
+            ("GETSET k w", "UNLINK k | SET k w"),
+            ("GETDEL k", "UNLINK k"),
+            ("GETEX k EX 10", "UNLINK k"),
+            ("SETRANGE k 0 x", "UNLINK k | SETRANGE k 0 x"),
+            ("APPEND k x", "UNLINK k | APPEND k x"),
+            ("INCR k", "UNLINK k | INCR k"),
+            ("INCRBYFLOAT k 1", "UNLINK k | SET k 1 KEEPTTL"),
+            ("MSETNX a 1 k 2", "UNLINK k | MSETNX a 1 k 2"),
+            ("MSETEX 1 k v XX", "UNLINK k"),
+            ("DELIFEQ k v", "UNLINK k"),
+            ("LCS k none", "UNLINK k"),
+            ("GETRANGE k 0 1", "UNLINK k"),
+            ("STRLEN k", "UNLINK k"),
+        ];
+        for (command, told) in cases {
+            let set = "SET k v PX 30 => SET k v PXAT {now+30}";
+            check_feed(&format!("{set}\nADVANCE 60\n{command} => {told}"));
+        }
+    }
+
+    #[test]
+    fn the_word_for_what_is_past_follows_the_settings() {
+        let mut bench = Bench::new();
+        bench.record();
+        bench.config.lazyfree_lazy_expire = false;
+        for command in ["SET k v PXAT 1", "GETEX k PXAT 1"] {
+            bench.run(&["SET", "k", "v"]);
+            bench.run(&command.split(' ').collect::<Vec<_>>());
+            assert_eq!(bench.recorded(), ["DEL k"], "{command}");
+        }
+    }
+
+    #[test]
+    fn large_values_are_told_whole() {
+        let mut bench = Bench::new();
+        bench.record();
+        let large = "x".repeat(50_000);
+        let cases = [
+            ("SET k @", "SET k @"),
+            ("SET k @ GET", "SET k @"),
+            ("SET k @ XX PX 7", "SET k @ PXAT 1800000000007"),
+            ("SET k @ IFEQ @ GET", "SET k @ IFEQ @"),
+            ("SETEX k 1 @", "SET k @ PXAT 1800000001000"),
+            ("GETSET k @", "SET k @"),
+            ("MSETEX 2 k @ l @ PX 7", "MSETEX 2 k @ l @ PXAT 1800000000007"),
+            ("DELIFEQ l @", "DEL l"),
+        ];
+        for (command, told) in cases {
+            let words: Vec<&str> =
+                command.split(' ').map(|word| if word == "@" { &large } else { word }).collect();
+            bench.run(&words);
+            assert_eq!(bench.recorded(), [told.replace('@', &large)], "{command}");
+        }
+    }
+}

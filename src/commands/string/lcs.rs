@@ -1,0 +1,304 @@
+//! LCS: the longest text that two strings have in common, gaps allowed.
+
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run, same_database};
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::string::{IntText, Str};
+use bytes::Bytes;
+
+/// Strings of this length and longer are refused.
+const BYTES_END: usize = u32::MAX as usize - 1;
+
+pub(super) static LCS: Command = Command {
+    card: Card {
+        name: "lcs",
+        summary: "Finds the longest common substring.",
+        since: "7.0.0",
+        group: Group::String,
+        complexity: "O(N*M) where N and M are the lengths of s1 and s2, respectively",
+        arity: -3,
+        flags: Flag::READONLY,
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RO access",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Range { last: 1, step: 1 },
+        }],
+    },
+    run: Run::Joint(lcs, same_database),
+    subcommands: &[],
+};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Wish {
+    /// LEN: the length alone.
+    len: bool,
+    /// IDX: where the text lies in both strings.
+    places: bool,
+    /// MINMATCHLEN: shorter runs are left out of the places.
+    run_len_min: usize,
+    /// WITHMATCHLEN: the places come with the lengths of their runs.
+    run_lens: bool,
+}
+
+impl Wish {
+    fn of(args: &Args<'_>) -> Result<Wish, Error> {
+        let mut wish = Wish::default();
+        let mut index = 3;
+        while index < args.len() {
+            let option = &args[index];
+            if option.eq_ignore_ascii_case(b"IDX") {
+                wish.places = true;
+            } else if option.eq_ignore_ascii_case(b"LEN") {
+                wish.len = true;
+            } else if option.eq_ignore_ascii_case(b"WITHMATCHLEN") {
+                wish.run_lens = true;
+            } else if option.eq_ignore_ascii_case(b"MINMATCHLEN") && index + 1 < args.len() {
+                index += 1;
+                let len = parse_i64(&args[index]).ok_or(Error::NotInteger)?;
+                wish.run_len_min = len.max(0) as usize;
+            } else {
+                return Err(Error::Syntax);
+            }
+            index += 1;
+        }
+        if wish.len && wish.places {
+            let text = "ERR If you want both the length and indexes, please just use IDX.";
+            return Err(Error::other(text));
+        }
+        Ok(wish)
+    }
+}
+
+fn lcs(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let texts = [text(cx, args, 1), text(cx, args, 2)];
+    let [Some(a), Some(b)] = texts else {
+        return Err(Error::other("ERR The specified keys must contain string values"));
+    };
+    let wish = Wish::of(args)?;
+    let table = Table::new(&a, &b, cx.config.proto_max_bulk_len)?;
+    if wish.len {
+        cx.reply.integer(i64::from(table.len()));
+        return Ok(());
+    }
+    let runs = table.runs(&a, &b);
+    if wish.places {
+        reply_places(cx, &runs, table.len(), wish);
+    } else {
+        let runs = runs.iter().rev();
+        cx.reply
+            .bulk(&runs.flat_map(|run| &a[run.a..run.a + run.len]).copied().collect::<Vec<u8>>());
+    }
+    Ok(())
+}
+
+/// The text of the key at a word, empty without a key; none if it is no string.
+fn text(cx: &mut Context<'_>, args: &Args<'_>, word: usize) -> Option<Bytes> {
+    let key = cx.key(args, word);
+    let Some(view) = cx.slice.lookup(cx.db, &key) else { return Some(Bytes::new()) };
+    Some(match view.string()? {
+        Str::Large(bytes) => bytes.clone(),
+        small => Bytes::copy_from_slice(small.text(&mut IntText::new())),
+    })
+}
+
+fn reply_places(cx: &mut Context<'_>, runs: &[Match], len: u32, wish: Wish) {
+    let shown = || runs.iter().filter(|run| run.len >= wish.run_len_min);
+    cx.reply.map(2);
+    cx.reply.bulk(b"matches");
+    cx.reply.array(shown().count());
+    for run in shown() {
+        cx.reply.array(if wish.run_lens { 3 } else { 2 });
+        for start in [run.a, run.b] {
+            cx.reply.array(2);
+            cx.reply.integer(start as i64);
+            cx.reply.integer((start + run.len - 1) as i64);
+        }
+        if wish.run_lens {
+            cx.reply.integer(run.len as i64);
+        }
+    }
+    cx.reply.bulk(b"len");
+    cx.reply.integer(i64::from(len));
+}
+
+/// Bytes in a row that are the same in both strings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Match {
+    /// Where they begin in the first string.
+    a: usize,
+    /// Where they begin in the second.
+    b: usize,
+    /// How many; at least one.
+    len: usize,
+}
+
+/// How long the common text is for all pairs of beginnings: that of the first `i` bytes of one
+/// string and the first `j` of the other in row `i`, column `j`.
+///
+/// ```text
+///            ""  c  b       equal bytes:  one more than the cell above and to the left
+///       ""   0   0  0       others:       the larger one of the cells above and to the left
+///       a    0   0  0
+///       b    0   0  1
+/// ```
+struct Table {
+    cells: Vec<u32>,
+    width: usize,
+}
+
+impl Table {
+    /// The table of two strings, if it takes at most `bytes_max`.
+    fn new(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Table, Error> {
+        if a.len() >= BYTES_END || b.len() >= BYTES_END {
+            return Err(Error::other("ERR String too long for LCS"));
+        }
+        let no_memory = || {
+            let text = "ERR Insufficient memory, failed allocating transient memory for LCS";
+            Error::other(text)
+        };
+        let (width, rows) = (b.len() + 1, a.len() + 1);
+        // Below 2^64, for each is below 2^32.
+        let count = width * rows;
+        let bytes = (count as u64).checked_mul(size_of::<u32>() as u64).ok_or_else(no_memory)?;
+        if bytes > bytes_max {
+            let text =
+                "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len";
+            return Err(Error::other(text));
+        }
+        let mut cells = Vec::new();
+        cells.try_reserve_exact(count).map_err(|_| no_memory())?;
+        cells.resize(width, 0);
+        for byte in a {
+            let start = cells.len();
+            cells.resize(start + width, 0);
+            let (done, row) = cells.split_at_mut(start);
+            fill_row(&done[start - width..], row, *byte, b);
+        }
+        assert_eq!(cells.len(), count);
+        Ok(Table { cells, width })
+    }
+
+    fn at(&self, i: usize, j: usize) -> u32 {
+        self.cells[i * self.width + j]
+    }
+
+    /// Bytes of the common text.
+    fn len(&self) -> u32 {
+        *self.cells.last().expect("there is a cell for two empty strings")
+    }
+
+    /// The common text in runs, the last one first. Where several texts are as long, the bytes of
+    /// the second string are passed over first.
+    fn runs(&self, a: &[u8], b: &[u8]) -> Vec<Match> {
+        let (mut i, mut j, mut len) = (a.len(), b.len(), 0);
+        let mut runs = Vec::new();
+        while i > 0 && j > 0 {
+            if a[i - 1] == b[j - 1] {
+                (i, j, len) = (i - 1, j - 1, len + 1);
+                continue;
+            }
+            if len > 0 {
+                runs.push(Match { a: i, b: j, len });
+                len = 0;
+            }
+            if self.at(i - 1, j) > self.at(i, j - 1) {
+                i -= 1;
+            } else {
+                j -= 1;
+            }
+        }
+        if len > 0 {
+            runs.push(Match { a: i, b: j, len });
+        }
+        debug_assert_eq!(runs.iter().map(|run| run.len).sum::<usize>(), self.len() as usize);
+        runs
+    }
+}
+
+/// One row from the row above it. The first cell is zero.
+fn fill_row(above: &[u32], row: &mut [u32], byte: u8, b: &[u8]) {
+    let mut left = 0;
+    for (j, other) in b.iter().enumerate() {
+        left = if *other == byte { above[j] + 1 } else { above[j + 1].max(left) };
+        row[j + 1] = left;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::{Bench, check_script, show};
+    use crate::resp::Protocol;
+
+    #[test]
+    fn replies() {
+        check_script(
+            r#"
+            MSET a ohmytext b mynewtext => OK +2
+            LCS a b => "mytext"
+            LCS a b LEN => :6
+            lcs a b len => :6
+            LCS a b IDX => ["matches" [[[:4 :7] [:5 :8]] [[:2 :3] [:0 :1]]] "len" :6]
+            LCS a b IDX MINMATCHLEN 3 => ["matches" [[[:4 :7] [:5 :8]]] "len" :6]
+            LCS a b IDX MINMATCHLEN 5 => ["matches" [] "len" :6]
+            LCS a b idx minmatchlen 4 withmatchlen => ["matches" [[[:4 :7] [:5 :8] :4]] "len" :6]
+            LCS a b IDX MINMATCHLEN 9 MINMATCHLEN 4 => ["matches" [[[:4 :7] [:5 :8]]] "len" :6]
+            LCS a a IDX MINMATCHLEN -1 => ["matches" [[[:0 :7] [:0 :7]]] "len" :8]
+            LCS a b MINMATCHLEN 7 => "mytext"
+            LCS a b WITHMATCHLEN => "mytext"
+            LCS a none => ""
+            LCS none a LEN => :0
+            LCS none none IDX => ["matches" [] "len" :0]
+            MSET n 12345 m 9245 => OK +2
+            LCS n m => "245"
+            LCS m n => "245"
+            MSET x ab y ba => OK +2
+            LCS x y => "b"
+            LCS y x => "a"
+            LCS x y IDX => ["matches" [[[:1 :1] [:0 :0]]] "len" :1]
+            "#,
+        );
+    }
+
+    #[test]
+    fn refusals() {
+        check_script(
+            r#"
+            LCS a => -ERR wrong number of arguments for 'lcs' command
+            LCS a b FOO => -ERR syntax error
+            LCS a b MINMATCHLEN => -ERR syntax error
+            LCS a b MINMATCHLEN x => -ERR value is not an integer or out of range
+            LCS a b LEN MINMATCHLEN x FOO => -ERR value is not an integer or out of range
+            LCS a b LEN IDX => -ERR If you want both the length and indexes, please just use IDX.
+            LCS a b LEN IDX FOO => -ERR syntax error
+            "#,
+        );
+    }
+
+    #[test]
+    fn the_map_of_the_third_protocol() {
+        let mut bench = Bench::new();
+        bench.run(&["MSET", "a", "ohmytext", "b", "mynewtext"]);
+        bench.protocol = Protocol::Three;
+        let whole =
+            b"%2\r\n$7\r\nmatches\r\n*1\r\n*3\r\n*2\r\n:4\r\n:7\r\n*2\r\n:5\r\n:8\r\n:4\r\n\
+            $3\r\nlen\r\n:6\r\n";
+        let command = ["LCS", "a", "b", "IDX", "MINMATCHLEN", "4", "WITHMATCHLEN"];
+        assert_eq!(bench.run_bytes(&command), whole);
+    }
+
+    #[test]
+    fn memory_has_a_limit() {
+        let mut bench = Bench::new();
+        bench.config.proto_max_bulk_len = 4 * 4 * 3;
+        bench.run(&["MSET", "a", "abc", "b", "bc", "c", "abcd"]);
+        assert_eq!(show(&bench.run(&["LCS", "a", "b"])), "\"bc\"");
+        let refused = "-ERR Insufficient memory, transient memory for LCS exceeds \
+            proto-max-bulk-len";
+        assert_eq!(show(&bench.run(&["LCS", "c", "b", "LEN"])), refused);
+    }
+}

@@ -1,0 +1,189 @@
+//! Parts of a string, and its length: APPEND, GETRANGE, SETRANGE, STRLEN.
+
+use super::set_word;
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run};
+use crate::keyspace::Expiry;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::string::{IntText, Str};
+use std::ops::Range;
+
+pub(super) static APPEND: Command = Command {
+    card: Card {
+        name: "append",
+        summary: "Appends a string to the value of a key. Creates the key if it doesn't exist.",
+        since: "2.0.0",
+        group: Group::String,
+        complexity: "O(1). The amortized time complexity is O(1) assuming the appended value is \
+            small and the already present value is of any size, since the dynamic string library \
+            used by the server will double the free space available on every reallocation.",
+        arity: 3,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::first("RW insert")],
+    },
+    run: Run::Keys(append),
+    subcommands: &[],
+};
+
+fn append(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let Some(view) = cx.slice.peek(cx.db, &key) else {
+        let len = args[2].len();
+        set_word(cx, args, 2, Expiry::Clear);
+        cx.reply.integer(len as i64);
+        return Ok(());
+    };
+    let len = view.string().ok_or(Error::WrongType)?.len() + args[2].len();
+    if len as u64 > cx.config.proto_max_bulk_len {
+        return Err(Error::StringTooLong);
+    }
+    let len = cx.slice.append(cx.db, &key, &args[2]);
+    cx.effects.changes += 1;
+    cx.reply.integer(len as i64);
+    Ok(())
+}
+
+pub(super) static STRLEN: Command = Command {
+    card: Card {
+        name: "strlen",
+        summary: "Returns the length of a string value.",
+        since: "2.2.0",
+        group: Group::String,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::first("RO")],
+    },
+    run: Run::Keys(strlen),
+    subcommands: &[],
+};
+
+fn strlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let len = match cx.slice.lookup(cx.db, &key) {
+        None => 0,
+        Some(view) => view.string().ok_or(Error::WrongType)?.len(),
+    };
+    cx.reply.integer(len as i64);
+    Ok(())
+}
+
+pub(super) static GETRANGE: Command = Command {
+    card: Card {
+        name: "getrange",
+        summary: "Returns a substring of the string stored at a key.",
+        since: "2.4.0",
+        group: Group::String,
+        complexity: "O(N) where N is the length of the returned string. The complexity is \
+            ultimately determined by the returned length, but because creating a substring from \
+            an existing string is very cheap, it can be considered O(1) for small strings.",
+        arity: 4,
+        flags: Flag::READONLY,
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(getrange),
+    subcommands: &[],
+};
+
+pub(super) static SUBSTR: Command = Command {
+    card: Card {
+        name: "substr",
+        summary: "Returns a substring from a string value.",
+        since: "1.0.0",
+        group: Group::String,
+        complexity: "O(N) where N is the length of the returned string. The complexity is \
+            ultimately determined by the returned length, but because creating a substring from \
+            an existing string is very cheap, it can be considered O(1) for small strings.",
+        arity: 4,
+        flags: Flag::READONLY,
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(getrange),
+    subcommands: &[],
+};
+
+/// The bytes from `start` to `end`, both included, of a text of `len` bytes. Negative ones count
+/// from its end.
+fn range(start: i64, end: i64, len: usize) -> Range<usize> {
+    // Two places before the text are one place otherwise, and would show its first byte.
+    if start < 0 && end < 0 && start > end {
+        return 0..0;
+    }
+    let len = len as i64;
+    let place = |index: i64| if index < 0 { (len + index).max(0) } else { index };
+    let (start, end) = (place(start), place(end).min(len - 1));
+    if start > end { 0..0 } else { start as usize..end as usize + 1 }
+}
+
+fn getrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let start = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    let end = parse_i64(&args[3]).ok_or(Error::NotInteger)?;
+    let key = cx.key(args, 1);
+    let Some(view) = cx.slice.lookup(cx.db, &key) else {
+        cx.reply.bulk(b"");
+        return Ok(());
+    };
+    let value = view.string().ok_or(Error::WrongType)?;
+    let range = range(start, end, value.len());
+    match value {
+        Str::Large(bytes) => cx.reply.bulk_shared(bytes.slice(range)),
+        small => cx.reply.bulk(&small.text(&mut IntText::new())[range]),
+    }
+    Ok(())
+}
+
+pub(super) static SETRANGE: Command = Command {
+    card: Card {
+        name: "setrange",
+        summary: "Overwrites a part of a string value with another by an offset. Creates the key \
+            if it doesn't exist.",
+        since: "2.2.0",
+        group: Group::String,
+        complexity: "O(1), not counting the time taken to copy the new string in place. Usually, \
+            this string is very small so the amortized complexity is O(1). Otherwise, complexity \
+            is O(M) with M being the length of the value argument.",
+        arity: 4,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::String],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(setrange),
+    subcommands: &[],
+};
+
+fn setrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let offset = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    let offset = u64::try_from(offset).map_err(|_| Error::OffsetOutOfRange)?;
+    let key = cx.key(args, 1);
+    let old_len = match cx.slice.peek(cx.db, &key) {
+        None => 0,
+        Some(view) => view.string().ok_or(Error::WrongType)?.len(),
+    };
+    let part = &args[3];
+    if part.is_empty() {
+        cx.reply.integer(old_len as i64);
+        return Ok(());
+    }
+    // Below 2^63 and 2^32. A value that is too long already may still be changed within the limit.
+    let end = offset + part.len() as u64;
+    if end > cx.config.proto_max_bulk_len {
+        return Err(Error::StringTooLong);
+    }
+    let (offset, end) = (offset as usize, end as usize);
+    let value = cx.slice.string_mut(cx.db, &key, end);
+    value[offset..end].copy_from_slice(part);
+    let len = value.len();
+    cx.effects.changes += 1;
+    cx.reply.integer(len as i64);
+    Ok(())
+}

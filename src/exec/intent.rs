@@ -1,0 +1,85 @@
+//! What a command means to touch, and how: what locks are about.
+
+use super::command::{Over, Run};
+use super::table::Entry;
+use crate::keyspace::Parcel;
+use crate::resp::Args;
+use crate::spec::KeySpec;
+
+/// Whether others may do the same meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It reads.
+    Shared,
+    /// It may write.
+    Exclusive,
+}
+
+/// What is touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// One key, by its hash: keys that share one are taken for the same.
+    Key {
+        /// Its database. [`for_each_intent`] gives 0 for all: a command such as MOVE touches a key
+        /// of the same name in another one.
+        db: u16,
+        /// Its hash, the same on every shard.
+        hash: u64,
+    },
+    /// All keys of a database.
+    Database(u16),
+    /// Everything.
+    All,
+}
+
+/// One thing that a unit means to touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// What.
+    pub scope: Scope,
+    /// How.
+    pub mode: Mode,
+}
+
+/// A key that a command over several shards works on away from its owner: fetched, and put back
+/// if it was changed.
+#[derive(Clone, Debug)]
+pub struct Visit {
+    /// Its database.
+    pub db: u16,
+    /// Its slot.
+    pub slot: u16,
+    /// Whether the command may change it.
+    pub mode: Mode,
+    /// Its name.
+    pub key: Box<[u8]>,
+    /// Its value; none if there is no such key, or if it has not been fetched yet.
+    pub parcel: Option<Parcel>,
+}
+
+/// What a command does to the keys of a spec.
+pub fn mode_of(spec: &KeySpec) -> Mode {
+    if spec.flags.starts_with("RO") { Mode::Shared } else { Mode::Exclusive }
+}
+
+/// Shows what a command of these words means to touch; keys by the word that they are, wide
+/// scopes without one. Words that the command will refuse touch nothing.
+pub fn for_each_intent(
+    entry: &Entry,
+    args: &Args<'_>,
+    hash: &dyn Fn(&[u8]) -> u64,
+    visit: &mut dyn FnMut(Option<usize>, Intent),
+) {
+    let write_mode = if entry.is_write() { Mode::Exclusive } else { Mode::Shared };
+    match entry.command.run {
+        Run::Joint(..) | Run::Keys(_) | Run::Spread(_, Over::Keys, _) => {}
+        Run::Spread(_, Over::Shards | Over::Cursor, _) => {
+            return visit(None, Intent { scope: Scope::All, mode: write_mode });
+        }
+        Run::Session(_) | Run::Select(_) | Run::Immediate(_) | Run::Container => return,
+    }
+    for (word, spec) in entry.key_words(args).unwrap_or_default() {
+        let scope = Scope::Key { db: 0, hash: hash(&args[word]) };
+        visit(Some(word), Intent { scope, mode: mode_of(spec) });
+    }
+}

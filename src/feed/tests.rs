@@ -1,0 +1,691 @@
+//! The feed under random schedules: shards, inboxes, locks and clients that act on what they saw.
+//!
+//! One step of one shard at a time, in the phases of a turn; the merger runs anywhere in between.
+//! A client sends one unit after the other to any shard. It has seen every unit that ran, on any
+//! shard, before one of its own there; what it sends afterwards must come later in the stream.
+
+use super::block::{Block, Content, Part, Told, Unit};
+use super::journal::{Journal, SlotId};
+use super::lane::Lane;
+use super::merge::{Merger, Progress};
+use super::output::Output;
+use super::shared::Feed;
+use super::stamp::{Stamp, stamp_at};
+use crate::base::clock::Clock;
+use crate::base::rng::Rng;
+use crate::exec::{Glue, Records};
+use crate::mesh::{Mesh, Rules};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// What is done wrong on purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    None,
+    /// The merger does not ask whether a smaller stamp may come.
+    WatermarksIgnored,
+    /// A part gets the time of the turn that takes it, which is after its posting.
+    PartsStampedLate,
+    /// Envelopes carry nothing, and a part only follows what its shard stamped before.
+    EnvelopesUnstamped,
+    /// The turn's time is read before the completions are taken.
+    TimeReadEarly,
+    /// The merger promises for a parked shard without a look at its inbox.
+    PromisedBlindly,
+}
+
+const FAULTS: [Fault; 5] = [
+    Fault::WatermarksIgnored,
+    Fault::PartsStampedLate,
+    Fault::EnvelopesUnstamped,
+    Fault::TimeReadEarly,
+    Fault::PromisedBlindly,
+];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Tells nothing.
+    Read,
+    /// All of its parts are one command.
+    Joined,
+    /// Its parts are commands of one transaction.
+    Transaction,
+    Mark,
+}
+
+#[derive(Debug)]
+struct Work {
+    kind: Kind,
+    db: u16,
+    client: usize,
+    /// The shards that have parts, and whether the part tells something.
+    parts: Vec<(usize, bool)>,
+    /// What its client had seen when it sent it.
+    after: BTreeSet<usize>,
+    seen: BTreeSet<usize>,
+    running: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Message {
+    work: usize,
+    stamp: Stamp,
+    sequence: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Wait,
+    Time,
+    Tail,
+    Drain(usize),
+    Serve(usize),
+    Parked,
+}
+
+#[derive(Debug)]
+struct Post {
+    work: usize,
+    sequence: u64,
+    next: usize,
+}
+
+#[derive(Debug)]
+struct Shard {
+    journal: Journal,
+    phase: Phase,
+    inbox: VecDeque<Message>,
+    sockets: VecDeque<usize>,
+    ready: VecDeque<usize>,
+    post: Option<Post>,
+    /// Units in the order in which they came, and those that have run.
+    came: Vec<usize>,
+    ran: Vec<bool>,
+    /// Slots of units that wait for locks, with their place in `came`.
+    locked: Vec<(SlotId, usize)>,
+}
+
+struct Sim {
+    rng: Rng,
+    fault: Fault,
+    now_ns: u64,
+    shards: Vec<Shard>,
+    lanes: Vec<Lane>,
+    merger: Merger,
+    output: Output,
+    works: Vec<Work>,
+    clients: Vec<(BTreeSet<usize>, bool)>,
+    is_sequencer_held: bool,
+    posted: u64,
+}
+
+impl Sim {
+    fn new(seed: u64, fault: Fault) -> Sim {
+        let mut rng = Rng::new(seed);
+        let shards = 2 + rng.below(4) as usize;
+        let clients = 2 + rng.below(6) as usize;
+        let shard = || Shard {
+            journal: Journal::default(),
+            phase: Phase::Wait,
+            inbox: VecDeque::new(),
+            sockets: VecDeque::new(),
+            ready: VecDeque::new(),
+            post: None,
+            came: Vec::new(),
+            ran: Vec::new(),
+            locked: Vec::new(),
+        };
+        let mut merger = Merger::new(shards);
+        merger.ignores_watermarks = fault == Fault::WatermarksIgnored;
+        Sim {
+            rng,
+            fault,
+            now_ns: 0,
+            shards: (0..shards).map(|_| shard()).collect(),
+            lanes: (0..shards).map(|_| Lane::default()).collect(),
+            merger,
+            output: Output::new(1_000),
+            works: Vec::new(),
+            clients: vec![(BTreeSet::new(), false); clients],
+            is_sequencer_held: false,
+            posted: 0,
+        }
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        self.rng.below(100) < percent
+    }
+
+    /// A client that has its reply sends its next unit.
+    fn send(&mut self) {
+        let client = self.rng.below(self.clients.len() as u64) as usize;
+        if self.clients[client].1 {
+            return;
+        }
+        let shards = self.shards.len();
+        let kind = match self.rng.below(20) {
+            0..6 => Kind::Read,
+            6..13 => Kind::Joined,
+            13..19 => Kind::Transaction,
+            _ => Kind::Mark,
+        };
+        let mut owners: BTreeSet<usize> = BTreeSet::new();
+        let wanted = if self.chance(50) { 1 } else { 1 + self.rng.below(shards as u64) as usize };
+        while owners.len() < if kind == Kind::Mark { shards } else { wanted } {
+            owners.insert(self.rng.below(shards as u64) as usize);
+        }
+        let is_silent = matches!(kind, Kind::Read | Kind::Mark);
+        let parts = owners.iter().map(|owner| (*owner, !is_silent && self.chance(80))).collect();
+        let work = Work {
+            kind,
+            db: self.rng.below(3) as u16,
+            client,
+            running: owners.len(),
+            parts,
+            after: self.clients[client].0.clone(),
+            seen: BTreeSet::new(),
+        };
+        self.clients[client].1 = true;
+        let home = self.rng.below(shards as u64) as usize;
+        self.shards[home].sockets.push_back(self.works.len());
+        self.works.push(work);
+    }
+
+    /// What a part of a unit tells.
+    fn content(&self, work: usize, shard: usize) -> Content {
+        let Work { kind, db, parts, .. } = &self.works[work];
+        let mut content = Content::default();
+        if parts.contains(&(shard, true)) {
+            let is_joined = *kind == Kind::Joined;
+            let glue = if is_joined { Glue::Joined } else { Glue::Alone };
+            let name = if is_joined { "$3\r\nDEL\r\n" } else { "$4\r\nINCR\r\n" };
+            let word = format!("u{work}.{shard}");
+            content.bytes = format!("{name}${}\r\n{word}\r\n", word.len()).into_bytes();
+            let (head_len, len) = (name.len() as u32, content.bytes.len());
+            content.told.push(Told { at: 0, db: *db, glue, words: 2, head_len, len });
+        }
+        content
+    }
+
+    /// A unit or part comes to a shard: it runs, or waits for locks.
+    fn arrive(&mut self, shard: usize, work: usize, stamp: Stamp, sequence: u64) {
+        let Work { kind, parts, .. } = &self.works[work];
+        let is_transaction = *kind == Kind::Transaction;
+        let parts = parts.len() as u16;
+        let unit = match kind {
+            Kind::Mark => Unit::Mark { sequence, parts, id: work as u64 },
+            _ if parts == 1 => Unit::Single { is_transaction },
+            _ => Unit::Part { sequence, parts, is_transaction },
+        };
+        let place = self.shards[shard].came.len();
+        self.shards[shard].came.push(work);
+        self.shards[shard].ran.push(false);
+        let slot = self.shards[shard].journal.reserve(stamp, unit);
+        self.shards[shard].locked.push((slot, place));
+        if !self.chance(15) {
+            self.run(shard, self.shards[shard].locked.len() - 1);
+        }
+    }
+
+    /// A unit that has its locks runs. What it sees are the effects of those that came before it.
+    fn run(&mut self, shard: usize, locked: usize) {
+        let (slot, place) = self.shards[shard].locked.swap_remove(locked);
+        let work = self.shards[shard].came[place];
+        let content = self.content(work, shard);
+        let at = &mut self.shards[shard];
+        at.journal.fill_content(slot, content);
+        at.ran[place] = true;
+        let before = at.came[..place].iter().zip(&at.ran).filter(|(_, ran)| **ran);
+        let done = &mut self.works[work];
+        done.seen.extend(before.map(|(work, _)| *work));
+        done.running -= 1;
+        if done.running == 0 {
+            let (seen, is_busy) = &mut self.clients[done.client];
+            seen.append(&mut done.seen);
+            seen.insert(work);
+            *is_busy = false;
+        }
+    }
+
+    fn step(&mut self, shard: usize) {
+        self.now_ns += 1 + self.rng.below(20);
+        if self.shards[shard].post.is_some() {
+            return self.post(shard);
+        }
+        let locked = self.shards[shard].locked.len() as u64;
+        if locked > 0 && self.chance(30) {
+            let which = self.rng.below(locked) as usize;
+            return self.run(shard, which);
+        }
+        let now_ns = self.now_ns;
+        let is_early = self.fault == Fault::TimeReadEarly;
+        let at = &mut self.shards[shard];
+        match at.phase {
+            Phase::Parked => {
+                let is_rung = !at.inbox.is_empty() || !at.sockets.is_empty();
+                if is_rung || self.rng.below(50) == 0 {
+                    let promised = self.lanes[shard].wake().expect("it is parked");
+                    at.journal.clock.keep_promise(promised);
+                    at.phase = Phase::Wait;
+                }
+            }
+            Phase::Wait => {
+                at.ready.append(&mut at.sockets);
+                at.phase = Phase::Time;
+            }
+            Phase::Time => {
+                at.journal.clock.begin_turn(now_ns);
+                at.phase = Phase::Tail;
+            }
+            Phase::Tail => {
+                if is_early {
+                    at.ready.append(&mut at.sockets);
+                }
+                at.phase = Phase::Drain(at.inbox.len());
+            }
+            Phase::Drain(0) => {
+                at.journal.clock.drained();
+                at.phase = Phase::Serve(3);
+            }
+            Phase::Drain(left) => self.drain(shard, left),
+            Phase::Serve(left) => self.serve(shard, left),
+        }
+    }
+
+    fn drain(&mut self, shard: usize, left: usize) {
+        let at = &mut self.shards[shard];
+        let message = *at.inbox.front().expect("the tail was seen");
+        if message.sequence > self.posted {
+            return;
+        }
+        at.inbox.pop_front();
+        at.phase = Phase::Drain(left - 1);
+        let clock = &mut at.journal.clock;
+        let stamp = match self.fault {
+            Fault::PartsStampedLate => clock.local(),
+            Fault::EnvelopesUnstamped => clock.arrived(0),
+            _ => clock.arrived(message.stamp),
+        };
+        self.arrive(shard, message.work, stamp, message.sequence);
+    }
+
+    fn serve(&mut self, shard: usize, left: usize) {
+        let at = &mut self.shards[shard];
+        let next = if left > 0 { at.ready.pop_front() } else { None };
+        let Some(work) = next else {
+            at.journal.hand_over(&self.lanes[shard]);
+            at.phase = Phase::Wait;
+            let is_idle = at.ready.is_empty() && at.sockets.is_empty() && at.inbox.is_empty();
+            if is_idle && !at.journal.has_gap() {
+                self.lanes[shard].park(at.journal.clock.sending());
+                at.phase = Phase::Parked;
+            }
+            return;
+        };
+        at.phase = Phase::Serve(left - 1);
+        if self.works[work].parts.len() == 1 && self.works[work].parts[0].0 == shard {
+            let stamp = at.journal.clock.local();
+            return self.arrive(shard, work, stamp, 0);
+        }
+        at.post = Some(Post { work, sequence: 0, next: 0 });
+    }
+
+    /// One step of posting a unit: the sequencer, or one part.
+    fn post(&mut self, shard: usize) {
+        let Some(Post { work, mut sequence, mut next }) = self.shards[shard].post.take() else {
+            return;
+        };
+        let parts = &self.works[work].parts;
+        if parts.len() > 1 && sequence == 0 {
+            if !self.is_sequencer_held {
+                self.is_sequencer_held = true;
+                sequence = self.posted + 1;
+            }
+        } else {
+            let stamp = self.shards[shard].journal.clock.sending();
+            let owner = parts[next].0;
+            self.shards[owner].inbox.push_back(Message { work, stamp, sequence });
+            next += 1;
+        }
+        if next < parts.len() {
+            self.shards[shard].post = Some(Post { work, sequence, next });
+        } else if sequence > 0 {
+            self.posted = sequence;
+            self.is_sequencer_held = false;
+        }
+    }
+
+    fn merge(&mut self) -> Progress {
+        let Sim { shards, lanes, merger, output, .. } = self;
+        let (now, is_blind) = (stamp_at(self.now_ns), self.fault == Fault::PromisedBlindly);
+        let promise = |shard: usize| {
+            let is_empty = is_blind || shards[shard].inbox.is_empty();
+            is_empty.then(|| lanes[shard].promise(now)).flatten()
+        };
+        let bytes_max = if self.rng.below(4) == 0 { 10 } else { u64::MAX >> 1 };
+        merger.run(lanes, &promise, output, bytes_max)
+    }
+
+    fn run_all(&mut self, works: usize) {
+        let is_busy = |sim: &Sim| sim.clients.iter().any(|(_, is_busy)| *is_busy);
+        let mut steps = 0;
+        while self.works.len() < works || is_busy(self) {
+            steps += 1;
+            assert!(steps < 1_000_000, "units end");
+            if self.works.len() < works && self.chance(30) {
+                self.send();
+            }
+            let shard = self.rng.below(self.shards.len() as u64) as usize;
+            // Some shards get behind the others.
+            for _ in 0..1 + self.rng.below(4) {
+                self.step(shard);
+            }
+            if self.chance(20) {
+                self.merge();
+            }
+        }
+        for _ in 0..1_000 {
+            for shard in 0..self.shards.len() {
+                self.step(shard);
+            }
+            if self.shards.iter().all(|shard| shard.phase == Phase::Parked) {
+                break;
+            }
+        }
+        self.now_ns += 1;
+    }
+
+    /// Where each unit lies in the stream, by the offset of its first command; the unit is whole.
+    fn read(&self) -> Result<BTreeMap<usize, u64>, String> {
+        let mut found = BTreeMap::new();
+        let mut marks = self.output.marks.iter().peekable();
+        let (mut db, mut is_open) = (None, false);
+        let mut unit: Vec<(u64, Vec<String>)> = Vec::new();
+        for (offset, words) in commands(&self.output) {
+            if let Some(mark) = marks.next_if(|mark| mark.offset <= offset) {
+                ensure(mark.offset == offset && unit.is_empty(), "a mark lies between units")?;
+                db = None;
+                marks.by_ref().take_while(|more| more.offset == offset).for_each(drop);
+            }
+            match words[0].as_str() {
+                "SELECT" => db = Some(words[1].parse::<u16>().expect("a number")),
+                "MULTI" => is_open = true,
+                "EXEC" => is_open = false,
+                _ => unit.push((offset, words)),
+            }
+            if is_open || unit.is_empty() {
+                continue;
+            }
+            let mut parts: Vec<(usize, usize)> = Vec::new();
+            for word in unit.iter().flat_map(|(_, words)| &words[1..]) {
+                let (work, shard) = word[1..].split_once('.').expect("a unit and a shard");
+                parts.push((work.parse().expect("a number"), shard.parse().expect("a number")));
+            }
+            let work = parts[0].0;
+            let wanted = &self.works[work];
+            let told = wanted.parts.iter().filter(|(_, tells)| *tells);
+            let all: Vec<_> = told.map(|(shard, _)| (work, *shard)).collect();
+            ensure(parts == all, "a unit is whole")?;
+            let is_joined = wanted.kind == Kind::Joined;
+            ensure(unit.len() == if is_joined { 1 } else { all.len() }, "a unit is glued")?;
+            ensure(db == Some(wanted.db), "the database is selected")?;
+            ensure(found.insert(work, unit[0].0).is_none(), "a unit is told once")?;
+            unit.clear();
+        }
+        Ok(found)
+    }
+
+    fn check(&mut self) -> Result<(), String> {
+        let progress = (0..1_000).map(|_| self.merge()).find(|p| *p != Progress::Behind);
+        ensure(progress == Some(Progress::Drained), "everything is told in the end")?;
+        ensure(self.lanes.iter().all(|lane| lane.bytes() == 0), "nothing is left in a lane")?;
+        let found = self.read()?;
+        let tells = |work: &Work| work.parts.iter().any(|(_, tells)| *tells);
+        let told = self.works.iter().filter(|work| tells(work)).count();
+        ensure(found.len() == told, "no unit is lost")?;
+        for shard in &self.shards {
+            let offsets = shard.came.iter().filter_map(|work| found.get(work));
+            ensure(offsets.is_sorted(), "a shard's order is kept")?;
+        }
+        for (at, work) in self.works.iter().enumerate() {
+            let Some(own) = found.get(&at) else { continue };
+            let mut seen = work.after.iter().filter_map(|seen| found.get(seen));
+            ensure(seen.all(|seen| seen < own), "what was seen comes before")?;
+        }
+        self.check_marks(&found)
+    }
+
+    fn check_marks(&self, found: &BTreeMap<usize, u64>) -> Result<(), String> {
+        let is_mark = |work: &&Work| work.kind == Kind::Mark;
+        let marks = self.works.iter().filter(is_mark).count();
+        ensure(self.output.marks.len() == marks, "every mark is reported once")?;
+        for mark in &self.output.marks {
+            let id = mark.id as usize;
+            for shard in &self.shards {
+                let at = shard.came.iter().position(|work| *work == id).expect("it came");
+                let (before, after) = shard.came.split_at(at);
+                let mut before = before.iter().filter_map(|work| found.get(work));
+                ensure(before.all(|offset| *offset < mark.offset), "a mark comes after")?;
+                let mut after = after.iter().filter_map(|work| found.get(work));
+                ensure(after.all(|offset| *offset >= mark.offset), "a mark comes before")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn ensure(holds: bool, what: &str) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(what.to_string()) }
+}
+
+/// The stream's commands, each with the offset at which it begins.
+fn commands(output: &Output) -> Vec<(u64, Vec<String>)> {
+    let mut from = output.backlog.first_offset();
+    let mut text = Vec::new();
+    while from < output.backlog.end_offset() {
+        let bytes = output.backlog.read(from, 1 << 20).expect("nothing is trimmed");
+        from += bytes.len() as u64;
+        text.extend_from_slice(&bytes);
+    }
+    let text = String::from_utf8(text).expect("text");
+    let mut commands = Vec::new();
+    let mut lines = text.split("\r\n");
+    let mut offset = output.backlog.first_offset();
+    while let Some(count) = lines.next().and_then(|line| line.strip_prefix('*')) {
+        let start = offset;
+        offset += count.len() as u64 + 3;
+        let mut words = Vec::new();
+        for _ in 0..count.parse::<usize>().expect("a number") {
+            let len = lines.next().expect("a length");
+            let word = lines.next().expect("a word").to_string();
+            assert_eq!(len, format!("${}", word.len()));
+            offset += (len.len() + word.len()) as u64 + 4;
+            words.push(word);
+        }
+        commands.push((start, words));
+    }
+    assert_eq!(offset, output.backlog.end_offset(), "the stream is made of whole commands");
+    commands
+}
+
+fn simulate(seed: u64, fault: Fault) -> Result<(), String> {
+    let mut sim = Sim::new(seed, fault);
+    sim.run_all(100);
+    sim.check()
+}
+
+#[test]
+fn the_stream_is_in_an_order_that_clients_could_have_seen() {
+    for seed in 0..400 {
+        let result = simulate(seed, Fault::None);
+        assert_eq!(result, Ok(()), "seed {seed}");
+    }
+}
+
+#[test]
+fn each_rule_is_needed() {
+    let does_no_harm = |fault: &Fault| (0..3_000).all(|seed| simulate(seed, *fault).is_ok());
+    let harmless: Vec<_> = FAULTS.into_iter().filter(does_no_harm).collect();
+    assert_eq!(harmless, []);
+}
+
+/// Commands of one part, from their fields and words.
+fn content(records: &[(u32, u16, Glue, &str)]) -> Content {
+    let mut content = Content::default();
+    for (at, db, glue, text) in records {
+        let words: Vec<_> = text.split(' ').map(|w| format!("${}\r\n{w}\r\n", w.len())).collect();
+        let bytes = words.concat();
+        content.told.push(Told {
+            at: *at,
+            db: *db,
+            glue: *glue,
+            words: words.len() as u32,
+            head_len: words[0].len() as u32,
+            len: bytes.len(),
+        });
+        content.bytes.extend_from_slice(bytes.as_bytes());
+    }
+    content
+}
+
+fn share(content: &Content) -> Part<'_> {
+    Part { told: &content.told, bytes: &content.bytes }
+}
+
+/// The stream's commands after these units, each as one line.
+fn told(units: &[(bool, &[Content])]) -> Vec<String> {
+    let mut output = Output::new(0);
+    for (is_transaction, contents) in units {
+        let parts: Vec<_> = contents.iter().map(share).collect();
+        output.unit(&parts, *is_transaction);
+    }
+    commands(&output).iter().map(|(_, words)| words.join(" ")).collect()
+}
+
+#[test]
+fn the_bytes_are_as_valkey_writes_them() {
+    let one = content(&[(0, 11, Glue::Alone, "set k v")]);
+    let mut output = Output::new(0);
+    output.unit(&[Part { told: &one.told, bytes: &one.bytes }], true);
+    output.encoder.words(&[b"PING"], &mut output.backlog);
+    let wanted = "*2\r\n$6\r\nSELECT\r\n$2\r\n11\r\n\
+                  *3\r\n$3\r\nset\r\n$1\r\nk\r\n$1\r\nv\r\n*1\r\n$4\r\nPING\r\n";
+    assert_eq!(output.backlog.read(0, 1_000).expect("kept"), wanted);
+}
+
+#[test]
+fn select_and_multi_stand_where_they_are_needed() {
+    use Glue::Alone;
+    let batch = content(&[
+        (0, 0, Alone, "SET a 1"),
+        (1, 0, Alone, "DEL due"),
+        (1, 0, Alone, "SET b 1"),
+        (2, 3, Alone, "SET c 1"),
+    ]);
+    let transaction = content(&[(0, 3, Alone, "SET d 1"), (1, 1, Alone, "SET e 1")]);
+    let lines = told(&[(false, &[batch]), (true, &[transaction])]);
+    let wanted = "SELECT 0,SET a 1,MULTI,DEL due,SET b 1,EXEC,SELECT 3,SET c 1,\
+                  MULTI,SET d 1,SELECT 1,SET e 1,EXEC";
+    assert_eq!(lines.join(","), wanted);
+}
+
+#[test]
+fn parts_are_put_together_command_by_command() {
+    use Glue::{Alone, Joined, Once};
+    let first = content(&[
+        (0, 0, Joined, "MSET a 1"),
+        (1, 0, Alone, "DEL due"),
+        (1, 0, Joined, "UNLINK a b"),
+        (3, 0, Once, "FLUSHALL"),
+        (5, 0, Joined, "X 1"),
+        (5, 0, Joined, "Y 1"),
+    ]);
+    let second = content(&[
+        (0, 0, Joined, "MSET c 2 d 3"),
+        (1, 0, Joined, "UNLINK c"),
+        (2, 0, Alone, "INCR n"),
+        (3, 0, Once, "FLUSHALL"),
+        (5, 0, Joined, "Y 2"),
+    ]);
+    let third = content(&[(3, 0, Once, "FLUSHALL")]);
+    let lines = told(&[(false, &[first, second, Content::default(), third])]);
+    let wanted = "SELECT 0,MSET a 1 c 2 d 3,MULTI,DEL due,UNLINK a b c,EXEC,INCR n,FLUSHALL,\
+                  MULTI,X 1,Y 1 2,EXEC";
+    assert_eq!(lines.join(","), wanted);
+}
+
+#[test]
+fn a_gap_holds_what_came_after_it() {
+    let (mut journal, lane) = (Journal::default(), Lane::default());
+    let mut records = Records::default();
+    let mut block = Block::default();
+    journal.clock.begin_turn(1);
+    let single = Unit::Single { is_transaction: false };
+    let stamp = journal.clock.local();
+    let gap = journal.reserve(stamp, single);
+    records.add(0, 0, &[b"DEL", b"k"]);
+    let later = journal.clock.local();
+    journal.append(later, single, &mut records);
+    assert!(records.is_empty() && journal.has_gap());
+    assert!(!journal.hand_over(&lane));
+    assert_eq!(lane.watermark(), stamp, "the gap's");
+    journal.fill(gap, &mut records);
+    assert!(journal.hand_over(&lane) && journal.is_empty());
+    assert_eq!((lane.watermark(), lane.bytes() > 0), (later, true));
+    lane.take(&mut block);
+    assert_eq!(block.slots.len(), 1, "what told nothing is no unit");
+    let part = Unit::Part { sequence: 1, parts: 2, is_transaction: false };
+    let stamp = journal.clock.local();
+    journal.append(stamp, part, &mut records);
+    assert!(journal.hand_over(&lane), "an empty part is counted");
+}
+
+#[test]
+fn threads_share_one_feed() {
+    const SHARDS: usize = 3;
+    const UNITS: u64 = 2_000;
+    let mesh = Mesh::new(SHARDS, Rules::default(), None);
+    let feed = Feed::new(mesh, Clock::System, 0);
+    feed.set_on(true);
+    std::thread::scope(|scope| {
+        for shard in 0..SHARDS {
+            let feed = &feed;
+            scope.spawn(move || {
+                let (mut journal, mut records) = (Journal::default(), Records::default());
+                journal.set_on(true);
+                for unit in 0..UNITS {
+                    feed.wake(shard, &mut journal);
+                    journal.clock.begin_turn(Clock::System.monotonic_ns());
+                    journal.clock.drained();
+                    records.add(0, shard, &[b"SET", unit.to_string().as_bytes()]);
+                    let stamp = journal.clock.local();
+                    journal.append(stamp, Unit::Single { is_transaction: true }, &mut records);
+                    feed.publish(shard, &mut journal);
+                    feed.park(shard, &mut journal);
+                }
+            });
+        }
+    });
+    // Whoever parked last has found all others parked, and has merged what they left.
+    let (next, _) = feed.with_stream(|stream| {
+        let mut output = Output::new(0);
+        let backlog = stream.backlog();
+        while let Some(bytes) = backlog.read(output.backlog.end_offset(), 1 << 20)
+            && !bytes.is_empty()
+        {
+            output.backlog.append(&bytes);
+        }
+        let (mut next, mut db) = ([0; SHARDS], 0);
+        for (_, words) in commands(&output) {
+            let number: u64 = words[1].parse().expect("a number");
+            if words[0] == "SELECT" {
+                db = number as usize;
+            } else {
+                assert_eq!(number, next[db], "each shard's order is kept");
+                next[db] += 1;
+            }
+        }
+        next
+    });
+    assert_eq!(next, [UNITS; SHARDS]);
+    assert!(feed.end_offset() > 0 && !feed.has_marks());
+}

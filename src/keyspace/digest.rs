@@ -1,0 +1,107 @@
+//! Digests: two servers with the same keys, values and expiries (not when, only whether a key
+//! expires) have the same one. They are those of the reference server.
+//!
+//! ```text
+//!   mix(d, bytes)      d = SHA1(d ^ SHA1(bytes))          what came before counts
+//!   key with value     0, mix key, mix type, mix value, ^ SHA1("!!expire!!") if it expires
+//!   value alone        the same without the key
+//!   database           ^ of SHA1(digest) over its keys    in any order, so on any shard
+//!   everything         0; for each database with keys, in order: mix number, ^ its digest
+//! ```
+
+use super::slice::{Key, Slice};
+use super::table::{Kind, View};
+use crate::value::string::IntText;
+use sha1::{Digest as _, Sha1};
+
+/// Bytes of a digest.
+pub const DIGEST_BYTES: usize = 20;
+
+/// SHA1 sums, mixed.
+pub type Digest = [u8; DIGEST_BYTES];
+
+fn sum(bytes: &[u8]) -> Digest {
+    Sha1::digest(bytes).into()
+}
+
+/// Adds another digest; the order of additions does not matter.
+fn add(digest: &mut Digest, other: &Digest) {
+    for (byte, other) in digest.iter_mut().zip(other) {
+        *byte ^= other;
+    }
+}
+
+fn mix(digest: &mut Digest, bytes: &[u8]) {
+    add(digest, &sum(bytes));
+    *digest = sum(digest);
+}
+
+/// The number of a type, as it enters a digest.
+fn kind_number(kind: Kind) -> u32 {
+    match kind {
+        Kind::String => 0,
+    }
+}
+
+fn mix_value(digest: &mut Digest, view: &View<'_>) {
+    mix(digest, &kind_number(view.kind()).to_be_bytes());
+    let value = view.string().expect("strings are all that there is");
+    mix(digest, value.text(&mut IntText::new()));
+    if view.expiry().is_some() {
+        add(digest, &sum(b"!!expire!!"));
+    }
+}
+
+impl Slice {
+    /// A key's value, due or not; counts nothing, removes nothing, leaves the access clock alone.
+    pub fn look(&self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
+        self.find_hidden(db, key).map(|place| View::new(place.entry()))
+    }
+
+    /// The digest of a key's value; zeros if there is no such key.
+    pub fn value_digest(&self, db: usize, key: &Key<'_>) -> Digest {
+        let mut digest = [0; DIGEST_BYTES];
+        if let Some(view) = self.look(db, key) {
+            mix_value(&mut digest, &view);
+        }
+        digest
+    }
+
+    /// This slice's share of a database's digest: the shares of all slices, added by exclusive or,
+    /// make the whole. None without keys. O(keys).
+    pub fn database_digest(&self, db: usize) -> Option<Digest> {
+        let database = &self.databases[db];
+        let mut all = [0; DIGEST_BYTES];
+        let mut next = database.next_occupied(0);
+        next?;
+        while let Some(index) = next {
+            let table = database.table(index).expect("it has keys");
+            for number in 0..table.buckets() {
+                table.for_each_in_bucket(number, &mut |word| {
+                    let view = View::new(word.entry());
+                    let mut digest = [0; DIGEST_BYTES];
+                    mix(&mut digest, view.key());
+                    mix_value(&mut digest, &view);
+                    add(&mut all, &sum(&digest));
+                });
+            }
+            next = database.next_occupied(index + 1);
+        }
+        Some(all)
+    }
+}
+
+/// The digest of everything, from the shares of slices: pairs of a database's number and a slice's
+/// share of its digest, in any order.
+pub fn database_digests_joined(shares: impl Iterator<Item = (u32, Digest)>) -> Digest {
+    let mut databases = std::collections::BTreeMap::<u32, Digest>::new();
+    for (db, share) in shares {
+        add(databases.entry(db).or_default(), &share);
+    }
+    let mut all = [0; DIGEST_BYTES];
+    for (db, digest) in &databases {
+        mix(&mut all, &db.to_be_bytes());
+        add(&mut all, digest);
+    }
+    all
+}

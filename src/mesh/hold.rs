@@ -1,0 +1,80 @@
+//! What a part of a transaction carries beyond its commands: locks, fetched values, the verdict on
+//! watched keys.
+//!
+//! ```text
+//!             home                            owner
+//!   Open   -- intents, watcher, fetches ->    waits for its locks, keeps them; fetches
+//!   More   -- stores, commands, fetches ->    under its locks: stores, runs, fetches
+//!   Close  -- stores, commands ---------->    the same, and the locks go
+//!   Only   -- watcher, commands --------->    waits until nothing is in its way, runs, keeps none
+//! ```
+//! One envelope per shard goes back and forth, and keeps its credit until the last answer: a
+//! transaction that holds locks never waits for a credit.
+
+use crate::exec::{Intent, Records, Visit};
+
+/// Where a part stands in its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It takes locks, which stay.
+    Open,
+    /// It works under them.
+    More,
+    /// It works under them, for the last time.
+    Close,
+    /// It does all at once.
+    Only,
+}
+
+impl Stage {
+    /// Whether another part of the transaction comes to the same shard.
+    pub fn has_next(self) -> bool {
+        matches!(self, Stage::Open | Stage::More)
+    }
+}
+
+/// The part of a transaction, beside its commands.
+#[derive(Debug)]
+pub struct Hold {
+    /// The transaction's number at home.
+    pub program: u64,
+    /// Where it stands.
+    pub stage: Stage,
+    /// Unix microseconds at which the transaction takes place, for all of its commands.
+    pub now_us: u64,
+    /// The owner's number of its locks, from the answer to `Open` on.
+    pub claim: u64,
+    /// What `Open` locks on this shard.
+    pub intents: Vec<Intent>,
+    /// The client whose watched keys are to be as they were; its watches end here.
+    pub watcher: Option<u64>,
+    /// Whether one of them was not: then no command of this part has run.
+    pub is_broken: bool,
+    /// Keys that become what their parcels say, before the commands run.
+    pub stores: Vec<Visit>,
+    /// Keys whose values are wanted, after the commands have run.
+    pub fetches: Vec<Visit>,
+    /// The place of the command that they are wanted for.
+    pub fetch_at: u32,
+    /// What the feed is to be told of this shard's part, gathered over the rounds.
+    pub records: Records,
+}
+
+impl Hold {
+    /// A part that asks for nothing yet.
+    pub fn new(program: u64, stage: Stage, now_us: u64) -> Hold {
+        Hold {
+            program,
+            stage,
+            now_us,
+            claim: 0,
+            intents: Vec::new(),
+            watcher: None,
+            is_broken: false,
+            stores: Vec::new(),
+            fetches: Vec::new(),
+            fetch_at: 0,
+            records: Records::default(),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The RDB format: what a snapshot of the data is as bytes, written and read back.
+//!
+//! Must not know: where values are kept, shards, files, sockets. It turns parts into bytes and
+//! bytes into parts.
+//!
+//! ```text
+//!   file      "REDIS0010" aux* body* 255 checksum
+//!   aux       250 string string                       a fact about the file; readers may skip it
+//!   body      ( 254 length  [ 251 length length ]  entry* )*
+//!              |            |                     '- keys of that database
+//!              |            '- how many keys, and how many that expire, come about: a hint
+//!              '- the number of a database; may come again
+//!   entry     [ 252 u64 ]  type  string  value
+//!              |           |     |       '- by type: a string for type 0
+//!              |           |     '- the key
+//!              |           '- one byte, see `kind`
+//!              '- when it expires, Unix milliseconds
+//!   checksum  u64: CRC-64 (Jones) of all bytes before it; 0 is none
+//!
+//!   length    00llllll                                up to 63
+//!             01llllll llllllll                       up to 16,383, the high bits first
+//!             10000000 u32                            big-endian
+//!             10000001 u64                            big-endian
+//!   string    length bytes
+//!             11000000 i8                             the decimal text of a number
+//!             11000001 i16
+//!             11000010 i32
+//!             11000011 length length bytes            LZF: packed length, length, packed bytes
+//! ```
+//! Numbers are little-endian where nothing else is said. The entry `SET k 12` that expires at
+//! 1,000 ms:
+//!
+//! ```text
+//!   fc e803000000000000  00  01 6b  c0 0c
+//! ```
+//! Bodies know nothing of one another, so that those of several shards can stand in one file.
+
+mod checksum;
+mod decode;
+mod encode;
+mod lzf;
+
+pub use checksum::Checksum;
+pub use decode::{Decoder, Entry, Fault, Part, Text, Value};
+pub use encode::{Encoder, Origin, Preamble};
+
+use std::ops::RangeInclusive;
+
+/// The version that is written: the oldest that has all that is written, so that Redis from 7.0 on
+/// and every Valkey read it.
+pub const VERSION: u32 = 10;
+
+/// The versions that are read of the history that all share; later ones of it are foreign.
+const VERSIONS: RangeInclusive<u32> = 1..=11;
+
+/// The versions that are read of those that only Valkey writes.
+const VALKEY_VERSIONS: RangeInclusive<u32> = 80..=80;
+
+/// What a file begins with; four digits follow.
+const MAGIC: &[u8] = b"REDIS";
+
+/// The same for Valkey's own versions; three digits follow.
+const VALKEY_MAGIC: &[u8] = b"VALKEY";
+
+/// Bytes of the magic and the version.
+pub const MAGIC_BYTES: usize = 9;
+
+/// The byte after the last entry.
+pub const END: u8 = opcode::EOF;
+
+/// What stands where an entry's type could stand.
+mod opcode {
+    /// What the reader may use to tell how long ago a key was used: a length, seconds.
+    pub const IDLE: u8 = 248;
+    /// The same for how often: one byte.
+    pub const FREQUENCY: u8 = 249;
+    /// A fact about the file: two strings.
+    pub const AUX: u8 = 250;
+    /// Hints for the sizes of tables: two lengths.
+    pub const RESIZEDB: u8 = 251;
+    /// The next entry expires: Unix milliseconds.
+    pub const EXPIRETIME_MS: u8 = 252;
+    /// The next entry expires: Unix seconds, 32 bits.
+    pub const EXPIRETIME: u8 = 253;
+    /// The entries that follow are of this database: a length.
+    pub const SELECTDB: u8 = 254;
+    /// No more entries; the checksum follows.
+    pub const EOF: u8 = 255;
+}
+
+/// The types of values.
+mod kind {
+    /// A string.
+    pub const STRING: u8 = 0;
+}
+
+/// How the text of a string is packed: the low bits of a length byte that begins with 11.
+mod packing {
+    pub const INT8: u8 = 0;
+    pub const INT16: u8 = 1;
+    pub const INT32: u8 = 2;
+    pub const LZF: u8 = 3;
+}
+
+/// The high bits of a length's first byte.
+mod form {
+    pub const BITS_6: u8 = 0b00;
+    pub const BITS_14: u8 = 0b01;
+    pub const WIDE: u8 = 0b10;
+    pub const PACKED: u8 = 0b11;
+    /// The whole byte before 32 bits.
+    pub const BYTE_32: u8 = 0x80;
+    /// The whole byte before 64 bits.
+    pub const BYTE_64: u8 = 0x81;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,246 @@
+//! The keys of all slices as one RDB file in memory: a header, one body per slice, a footer.
+//!
+//! ```text
+//!   part 0     magic, facts
+//!   part 1..   the body of each slice that has keys
+//!   last       the end mark
+//!   footer     the checksum of all that, 8 bytes; made by each reader as it reads
+//! ```
+//! Bodies are shared by all who read them. A reader sums what it gives away, so that nobody has to
+//! go over a whole snapshot at once.
+
+use crate::keyspace::Slice;
+use crate::rdb::{Checksum, END, Encoder, Preamble};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Bytes of the checksum.
+const FOOTER_BYTES: u64 = 8;
+
+/// Appends the keys of all databases of a slice that are not due. O(keys).
+pub fn save_slice(slice: &mut Slice, is_packing: bool, out: &mut Vec<u8>) {
+    let mut encoder = Encoder::new(out, is_packing);
+    for db in 0..slice.databases() {
+        if slice.is_empty(db) {
+            continue;
+        }
+        encoder.database(db, slice.len(db), slice.volatile_len(db));
+        slice.for_each_key(db, &mut |key, view| {
+            let value = view.string().expect("strings are all that there is");
+            encoder.string_entry(key, view.expiry(), &value);
+        });
+    }
+}
+
+/// A snapshot of all slices at one moment.
+#[derive(Debug)]
+pub struct Snapshot {
+    parts: Vec<Bytes>,
+    /// Bytes of all parts and of the footer.
+    len: u64,
+    has_checksum: bool,
+    /// The history and the offset of the moment, if it has any.
+    origin: Option<(String, u64)>,
+}
+
+impl Snapshot {
+    /// A snapshot of these bodies; without a checksum its footer is zeros.
+    pub fn new(preamble: &Preamble<'_>, bodies: Vec<Bytes>, has_checksum: bool) -> Snapshot {
+        let mut header = Vec::new();
+        Encoder::new(&mut header, false).preamble(preamble);
+        let mut parts = vec![Bytes::from(header)];
+        parts.extend(bodies.into_iter().filter(|body| !body.is_empty()));
+        parts.push(Bytes::from_static(&[END]));
+        let len = parts.iter().map(|part| part.len() as u64).sum::<u64>() + FOOTER_BYTES;
+        let origin = preamble.origin.as_ref().map(|it| (it.replid.to_string(), it.offset));
+        Snapshot { parts, len, has_checksum, origin }
+    }
+
+    /// Bytes of the file.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// The history that it belongs to, and the bytes of the feed that it stands for.
+    pub fn origin(&self) -> Option<(&str, u64)> {
+        self.origin.as_ref().map(|(replid, offset)| (replid.as_str(), *offset))
+    }
+}
+
+/// Reads a snapshot piece by piece.
+#[derive(Debug)]
+pub struct SnapshotReader {
+    snapshot: Arc<Snapshot>,
+    /// The part that is read; their number once the footer is.
+    part: usize,
+    /// What is left of it.
+    rest: Bytes,
+    sum: Checksum,
+    given: u64,
+}
+
+impl SnapshotReader {
+    /// Reads from the beginning.
+    pub fn new(snapshot: Arc<Snapshot>) -> SnapshotReader {
+        let rest = snapshot.parts[0].clone();
+        SnapshotReader { snapshot, part: 0, rest, sum: Checksum::new(), given: 0 }
+    }
+
+    /// The snapshot.
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
+    }
+
+    /// The next bytes, at least one and at most `bytes_max`; none at the end. O(bytes_max).
+    pub fn next_piece(&mut self, bytes_max: usize) -> Option<Bytes> {
+        assert!(bytes_max > 0);
+        while self.rest.is_empty() {
+            self.rest = self.next_part()?;
+        }
+        let piece = self.rest.split_to(bytes_max.min(self.rest.len()));
+        if self.snapshot.has_checksum && self.part < self.snapshot.parts.len() {
+            self.sum.add(&piece);
+        }
+        self.given += piece.len() as u64;
+        assert!(self.given <= self.snapshot.len);
+        Some(piece)
+    }
+
+    fn next_part(&mut self) -> Option<Bytes> {
+        let parts = &self.snapshot.parts;
+        if self.part == parts.len() {
+            assert_eq!(self.given, self.snapshot.len, "as long as was announced");
+            return None;
+        }
+        self.part += 1;
+        let footer = || Bytes::copy_from_slice(&self.sum.value().to_le_bytes());
+        Some(parts.get(self.part).cloned().unwrap_or_else(footer))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::base::slot::{SLOT_COUNT, slot_of};
+    use crate::keyspace::{Expiry, SliceOptions};
+    use crate::rdb::{Decoder, Origin, Part, Value};
+    use crate::value::string::NewStr;
+    use std::collections::BTreeMap;
+
+    const NOW_MS: u64 = 1_000_000;
+
+    /// Key and database, expiry, value.
+    type Keys = BTreeMap<(u64, Vec<u8>), (Option<u64>, Vec<u8>)>;
+
+    /// Two slices that share the slots, and what they hold.
+    pub fn slices() -> ([Slice; 2], Keys) {
+        let half = SLOT_COUNT / 2;
+        let mut slices = [0..half, half..SLOT_COUNT].map(|slots| {
+            let options = SliceOptions { databases: 16, slots, hash_seed: [1, 2], seed: 3 };
+            let mut slice = Slice::new(options);
+            slice.set_now(NOW_MS);
+            slice
+        });
+        let mut keys = Keys::new();
+        for number in 0..3_000u64 {
+            let db = number % 3 * 7;
+            let key = format!("key:{number}").into_bytes();
+            let value = match number % 5 {
+                0 => number.to_string().into_bytes(),
+                1 => b"value".repeat(number as usize),
+                2 => (number << 40).to_string().into_bytes(),
+                3 => vec![],
+                _ => vec![0, 255, number as u8],
+            };
+            let expiry = (number % 4 == 0).then_some(NOW_MS + number);
+            let slot = slot_of(&key);
+            let slice = &mut slices[usize::from(slot >= half)];
+            let at = expiry.map_or(Expiry::Clear, Expiry::At);
+            let place = slice.key(&key);
+            slice.set(db as usize, &place, NewStr::from_bytes(&value), at);
+            keys.insert((db, key), (expiry, value));
+        }
+        (slices, keys)
+    }
+
+    /// A snapshot of the slices.
+    pub fn snapshot(slices: &mut [Slice; 2], replid: &str, offset: u64) -> Snapshot {
+        let bodies = slices.iter_mut().map(|slice| {
+            let mut body = Vec::new();
+            save_slice(slice, true, &mut body);
+            Bytes::from(body)
+        });
+        let preamble = Preamble {
+            valkey_version: "9.1.0",
+            written_s: 1,
+            used_memory_bytes: 2,
+            origin: Some(Origin { replid, offset, db: 0 }),
+        };
+        Snapshot::new(&preamble, bodies.collect(), true)
+    }
+
+    /// The keys in a file.
+    pub fn read(file: &[u8]) -> Keys {
+        let (_, mut decoder) = Decoder::open(file).expect("a file");
+        let (mut keys, mut db) = (Keys::new(), None);
+        loop {
+            match decoder.part().expect("a part") {
+                Part::Aux(..) | Part::Sizes(..) => {}
+                Part::Database(number) => db = Some(number),
+                Part::Entry(entry) => {
+                    let Value::String(value) = entry.value;
+                    let key = (db.expect("a database"), entry.key.into_bytes().into_owned());
+                    let value = (entry.expiry, value.into_bytes().into_owned());
+                    assert!(keys.insert(key, value).is_none(), "a key is saved once");
+                }
+                Part::End(sum) => {
+                    assert_eq!(sum, Checksum::of(&file[..file.len() - 8]));
+                    assert!(decoder.rest().is_empty());
+                    return keys;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn all_keys_are_in_it() {
+        let (mut slices, mut keys) = slices();
+        let snapshot = Arc::new(snapshot(&mut slices, &"a".repeat(40), 9));
+        for bytes_max in [1, 7, 1_000, usize::MAX] {
+            let mut reader = SnapshotReader::new(snapshot.clone());
+            let mut file = Vec::new();
+            while let Some(piece) = reader.next_piece(bytes_max) {
+                assert!((1..=bytes_max).contains(&piece.len()));
+                file.extend_from_slice(&piece);
+            }
+            assert_eq!(file.len() as u64, snapshot.len());
+            assert_eq!(read(&file), keys);
+        }
+        for slice in &mut slices {
+            slice.set_now(NOW_MS + 1_500);
+        }
+        let mut body = b"REDIS0010".to_vec();
+        slices.iter_mut().for_each(|slice| save_slice(slice, false, &mut body));
+        body.push(END);
+        let sum = Checksum::of(&body);
+        body.extend_from_slice(&sum.to_le_bytes());
+        keys.retain(|_, (expiry, _)| expiry.is_none_or(|at| at >= NOW_MS + 1_500));
+        assert_eq!(read(&body), keys, "what is due is left out");
+    }
+
+    #[test]
+    fn without_a_checksum_the_footer_is_zeros() {
+        let preamble =
+            Preamble { valkey_version: "9.1.0", written_s: 1, used_memory_bytes: 2, origin: None };
+        let snapshot = Arc::new(Snapshot::new(&preamble, vec![Bytes::new()], false));
+        assert_eq!(snapshot.origin(), None);
+        let mut reader = SnapshotReader::new(snapshot.clone());
+        let mut file = Vec::new();
+        while let Some(piece) = reader.next_piece(50) {
+            file.extend_from_slice(&piece);
+        }
+        assert_eq!(file.len() as u64, snapshot.len());
+        assert!(file.ends_with(&[END, 0, 0, 0, 0, 0, 0, 0, 0]));
+    }
+}

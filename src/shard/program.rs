@@ -1,0 +1,358 @@
+//! Transactions at home: EXEC, and single commands on keys of several shards.
+//!
+//! A transaction whose commands each find their keys on one shard takes one round, like any batch.
+//! Otherwise its shards are told first what it will touch, all in one unit, and keep that locked
+//! until the last round. Keys that a command needs together are fetched, the command runs on a
+//! slice that holds nothing else, and what it changed goes back.
+
+use super::Shard;
+use super::post::Parts;
+use crate::client::{Flight, Program, Slot};
+use crate::exec::{Item, Run, SessionContext, for_each_intent};
+use crate::gate::Place;
+use crate::io::ConnId;
+use crate::mesh::{Envelope, Hold, Stage};
+use crate::resp::{Error, Output, Reply};
+use crate::txn::Queue;
+
+impl Shard {
+    /// Runs what the connection has queued.
+    pub(super) fn exec(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let queue = connection.queue.take().unwrap_or_default();
+        let multi = connection.session.multi.take().expect("EXEC has seen it");
+        if multi.is_doomed {
+            return self.refuse_exec(conn, &Error::ExecAbort);
+        }
+        if multi.may_grow && self.facts.has(crate::gate::Facts::OUT_OF_MEMORY) {
+            return self.refuse_exec(conn, &Error::exec_abort(&Error::OutOfMemory));
+        }
+        if multi.may_write && self.facts.has(crate::gate::Facts::FEW_REPLICAS) {
+            return self.refuse_exec(conn, &Error::exec_abort(&Error::NoReplicas));
+        }
+        let watched = self.take_watched(conn);
+        self.start_program(conn, *queue, watched, true);
+    }
+
+    /// Replies to EXEC that nothing was run. What is queued is gone.
+    pub(super) fn refuse_exec(&mut self, conn: ConnId, error: &Error) {
+        self.unwatch(conn);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let protocol = connection.session.protocol;
+        Reply::new(&mut connection.outbox.output, protocol).error(error);
+        self.board.error_reply(error.bytes());
+    }
+
+    /// Runs one command whose keys are on several shards.
+    pub(super) fn run_joint(&mut self, conn: ConnId, item: Item) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut words = crate::exec::Words { text, spans: &self.batch.spans, large };
+        let mut queue = Queue::default();
+        queue.push(item.entry, item.slot, item.db, &mut words.args(&item));
+        connection.input.consume();
+        let now_ms = self.now.monotonic_ms();
+        connection.session.note_commands(1, Some(item.entry.index), now_ms);
+        self.start_program(conn, queue, Vec::new(), false);
+    }
+
+    fn start_program(&mut self, conn: ConnId, queue: Queue, watched: Vec<u16>, is_exec: bool) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        self.next_program += 1;
+        let mut program = Box::new(Program {
+            id: self.next_program,
+            connection: conn,
+            generation: connection.generation,
+            flight_number: connection.flight_number,
+            now_us: self.now.unix_us,
+            protocol: connection.session.protocol,
+            queue,
+            places: Vec::new(),
+            is_exec,
+            has_locks: false,
+            is_closing: false,
+            next: 0,
+            joint: None,
+            flight: Flight::default(),
+            own: self.port.envelope(self.me),
+            asks: Vec::new(),
+            records: Default::default(),
+        });
+        let (shards, has_joint) = self.plan(&mut program, &watched);
+        let is_here = shards.iter().all(|shard| usize::from(*shard) == self.me);
+        let has_own = program.queue.items.iter().any(|item| !may_run_here(item));
+        let is_watching = !watched.is_empty();
+        let may_run = is_here && !has_joint && !has_own;
+        if may_run && !self.has_conflict(&mut program, is_watching) {
+            return self.run_program_here(program, is_watching);
+        }
+        // Commands on the session run at home, and not before the verdict on watched keys.
+        let is_session = |item: &Item| item.entry.command.run.on_session().is_some();
+        let has_session = program.queue.items.iter().any(is_session);
+        program.has_locks = has_joint || (is_watching && (shards.len() > 1 || has_session));
+        let mut stub = self.flights.pop().unwrap_or_default();
+        stub.order.push(Slot::One(0));
+        stub.launch(1);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        stub.number = connection.flight_number;
+        connection.flight_number = connection.flight_number.wrapping_add(1);
+        connection.flights.push(stub);
+        self.open_parts(&mut program, &shards, &watched);
+        if program.has_locks && !watched.is_empty() {
+            // Nothing runs before all shards have said that the watched keys are as they were.
+            self.send_round(program, true);
+        } else {
+            self.advance(program, true);
+        }
+    }
+
+    /// Finds out where each command runs, on which database, and which shards take part.
+    fn plan(&mut self, program: &mut Program, watched: &[u16]) -> (Vec<u16>, bool) {
+        let connection = self.connections.get_mut(program.connection).expect("it is served");
+        let mut ahead = connection.session.clone();
+        let mut shards = watched.to_vec();
+        let mut has_joint = false;
+        let (items, mut words) = program.queue.parts();
+        for item in items {
+            let mut args = words.args(item);
+            let entry = item.entry;
+            let mut place = Place::Shard(self.me as u16);
+            if let Run::Select(run) = entry.command.run {
+                let mut unread = Output::default();
+                let mut context = SessionContext {
+                    session: &mut ahead,
+                    process: &self.process,
+                    entry,
+                    now_us: self.now.unix_us,
+                    shard: self.me,
+                    reply: Reply::new(&mut unread, program.protocol),
+                    request: None,
+                };
+                // A database that cannot be selected is refused when its turn comes.
+                let _ = run(&mut context, &mut args);
+            } else if entry.command.run.on_session().is_none() {
+                (place, item.slot) = self.router.place(entry, &args, self.me as u16);
+                item.db = ahead.db as u16;
+                item.sees_due = ahead.is_import_source;
+                has_joint |= place == Place::Several && matches!(entry.command.run, Run::Joint(..));
+                self.router.for_each_shard(entry, &args, place, &mut |shard| shards.push(shard));
+            }
+            program.places.push(place);
+        }
+        shards.sort_unstable();
+        shards.dedup();
+        (shards, has_joint)
+    }
+
+    /// Whether a transaction whose keys are all here would have to wait for another.
+    fn has_conflict(&mut self, program: &mut Program, is_watching: bool) -> bool {
+        if self.intents.is_empty() {
+            return false;
+        }
+        let connection = self.connections.get_mut(program.connection).expect("it is served");
+        let watcher = is_watching.then_some(connection.session.id);
+        let (items, mut words) = program.queue.parts();
+        self.is_in_the_way(items, &mut words, watcher)
+    }
+
+    /// An envelope for each shard that takes part, with what it locks and watches there.
+    fn open_parts(&mut self, program: &mut Program, shards: &[u16], watched: &[u16]) {
+        let (watcher, connection) = {
+            let connection = self.connections.get_mut(program.connection).expect("it is served");
+            (connection.session.id, program.connection)
+        };
+        let stage = if program.has_locks { Stage::Open } else { Stage::Only };
+        program.flight.prepare(shards.len() + 1);
+        for (part, &shard) in shards.iter().enumerate() {
+            let mut envelope = self.port.envelope(usize::from(shard));
+            envelope.part = part as u16;
+            envelope.connection = connection;
+            envelope.generation = program.generation;
+            envelope.protocol = program.protocol;
+            let mut hold = Box::new(Hold::new(program.id, stage, program.now_us));
+            hold.watcher = watched.contains(&shard).then_some(watcher);
+            envelope.hold = Some(hold);
+            program.flight.put_back(envelope);
+        }
+        program.own.part = shards.len() as u16;
+        if program.has_locks {
+            self.collect_intents(program, shards);
+        }
+    }
+
+    /// Writes into each part what the commands mean to touch on its shard.
+    fn collect_intents(&mut self, program: &mut Program, shards: &[u16]) {
+        let (slice, router) = (&self.slice, self.router);
+        let (items, mut words) = program.queue.parts();
+        for item in items {
+            let args = words.args(item);
+            let hash = |word: &[u8]| slice.key(word).hash;
+            for_each_intent(item.entry, &args, &hash, &mut |word, intent| {
+                for (part, shard) in shards.iter().enumerate() {
+                    if word.is_none_or(|word| router.owner_of(&args[word]) == *shard) {
+                        program.flight.hold_mut(part).intents.push(intent);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Works through the commands up to the next that needs keys brought together, and sends the
+    /// round.
+    fn advance(&mut self, mut program: Box<Program>, is_first: bool) {
+        while program.next < program.places.len() && program.joint.is_none() {
+            let item = program.queue.items[program.next];
+            if item.entry.command.run.on_session().is_some() {
+                program.next += 1;
+                self.run_own(&mut program, item);
+            } else if program.is_joint(program.next) {
+                program.joint = Some(program.next);
+                program.next += 1;
+                self.request_keys(&mut program, &item);
+            } else {
+                self.add_segment(&mut program);
+            }
+        }
+        self.send_round(program, is_first);
+    }
+
+    /// Adds the next commands to the parts of their shards, as far as they are of that kind.
+    fn add_segment(&mut self, program: &mut Program) {
+        let mut parts = Parts::reopen(&mut self.port, &mut program.flight, self.router.shards());
+        let (items, mut words) = program.queue.parts();
+        while let Some(item) = items.get(program.next) {
+            let place = program.places[program.next];
+            let run = item.entry.command.run;
+            let is_joint = place == Place::Several && matches!(run, Run::Joint(..));
+            if is_joint || run.on_session().is_some() {
+                break;
+            }
+            parts.add(item, place, &mut words, self.router);
+            program.next += 1;
+        }
+        parts.put_back();
+    }
+
+    /// Sends those parts that have something to do; all of them in the first and the last round.
+    fn send_round(&mut self, mut program: Box<Program>, is_first: bool) {
+        let is_done = program.next == program.places.len() && program.joint.is_none();
+        let is_last = is_done && !(is_first && program.has_locks);
+        program.is_closing = is_last;
+        let are_replies_due =
+            !program.asks.is_empty() || program.flight.parts().any(|part| !part.items.is_empty());
+        if is_last && !is_first && !are_replies_due {
+            // The replies are here: the client need not wait until the locks are gone.
+            return self.conclude(program, false);
+        }
+        let mut out = Vec::new();
+        for part in 0..usize::from(program.own.part) {
+            if is_first || is_last || program.flight.has_work(part) {
+                let mut envelope = program.flight.take(part);
+                let hold = envelope.hold.as_mut().expect("a part of a transaction has one");
+                if !is_first {
+                    hold.stage = if is_last { Stage::Close } else { Stage::More };
+                    hold.records.absorb(&mut program.records);
+                }
+                out.push(envelope);
+            }
+        }
+        let asks = std::mem::take(&mut program.asks);
+        program.flight.relaunch(out.len() + asks.len());
+        if out.is_empty() && asks.is_empty() {
+            return self.proceed(program);
+        }
+        self.board.counters.envelopes_posted.add((out.len() + asks.len()) as u64);
+        self.programs.insert(program.id, program);
+        self.post_round(out, asks, is_first);
+    }
+
+    // Boxed, because an envelope keeps its address on its way.
+    #[allow(clippy::vec_box)]
+    fn post_round(&mut self, out: Vec<Box<Envelope>>, asks: Vec<Box<Envelope>>, is_first: bool) {
+        if is_first && !out.is_empty() {
+            self.board.counters.batches_remote.add(1);
+            self.post_unit(out);
+        } else {
+            let sent = self.moment();
+            out.into_iter().for_each(|envelope| self.port.post_next(envelope, sent));
+        }
+        let sent = self.moment();
+        asks.into_iter().for_each(|ask| self.port.post(std::iter::once(ask), sent));
+    }
+
+    /// A part of a transaction is back.
+    pub(super) fn land_program(&mut self, envelope: Box<Envelope>) {
+        let hold = envelope.hold.as_ref().expect("a part of a transaction has one");
+        let id = hold.program;
+        let Some(program) = self.programs.get_mut(&id) else {
+            // It was over when its last parts were sent.
+            return self.port.recycle(envelope);
+        };
+        program.flight.land(envelope);
+        if program.flight.has_landed() {
+            let program = self.programs.remove(&id).expect("looked at above");
+            self.proceed(program);
+        }
+    }
+
+    /// All parts of a round are back: what comes next.
+    fn proceed(&mut self, mut program: Box<Program>) {
+        let is_broken = |part: &Envelope| part.hold.as_ref().is_some_and(|hold| hold.is_broken);
+        if program.flight.parts().any(is_broken) {
+            return self.conclude(program, true);
+        }
+        if program.is_closing {
+            return self.conclude(program, false);
+        }
+        program.flight.next_round();
+        if let Some(at) = program.joint.take() {
+            let turn = self.set_time(program.now_us);
+            self.run_together(&mut program, at);
+            self.set_time(turn);
+        }
+        self.advance(program, false);
+    }
+
+    /// Lands the merged replies as the answer to the connection's flight. Locks that are still
+    /// held are given back.
+    fn conclude(&mut self, mut program: Box<Program>, is_broken: bool) {
+        let mut answer = self.port.envelope(self.me);
+        answer.connection = program.connection;
+        answer.generation = program.generation;
+        answer.flight = program.flight_number;
+        answer.part = 0;
+        let mut reply = Reply::new(&mut answer.output, program.protocol);
+        if is_broken {
+            reply.null_array();
+        } else {
+            if program.is_exec {
+                reply.array(program.places.len());
+            }
+            let own = std::mem::replace(&mut program.own, self.port.envelope(self.me));
+            program.flight.put_back(own);
+            let (rng, protocol) = (&mut self.rng, program.protocol);
+            program.flight.merge(protocol, &mut answer.output, |below| rng.below(below));
+        }
+        let end = answer.output.mark();
+        answer.ends.push(end);
+        for mut envelope in program.flight.drain() {
+            match &mut envelope.hold {
+                Some(hold) if hold.stage.has_next() => {
+                    hold.stage = Stage::Close;
+                    hold.records.absorb(&mut program.records);
+                    envelope.drop_replies();
+                    self.port.post_next(envelope, self.moment());
+                }
+                _ => self.port.recycle(envelope),
+            }
+        }
+        self.port.recycle(program.own);
+        self.land(answer);
+    }
+}
+
+/// Whether a command of a transaction that needs no other shard can run in place: all but those
+/// that may ask something of all shards.
+fn may_run_here(item: &Item) -> bool {
+    !matches!(item.entry.command.run, Run::Session(_) | Run::Container)
+}

@@ -1,0 +1,424 @@
+//! Replicas: their links, the barriers over all shards that a snapshot or WAIT needs, and what is
+//! done for them by the clock.
+//!
+//! ```text
+//!   SYNC, PSYNC --the backlog has it------------------------------------> link streams
+//!        |
+//!        '--> FeedOn to all --> Snapshot to all, one unit --> bodies
+//!                                    |                           '--> link sends, then streams
+//!                                    '--> mark --merged--> offset --'
+//!   WAIT -------------------> Mark to all, one unit --merged--> offset --> GETACK --> acks or time
+//! ```
+//! A snapshot is a copy of each shard's slice, made where its part comes in the shard's order: the
+//! shard does nothing else meanwhile.
+
+use super::Shard;
+use super::limits::LINK_BYTES_MAX;
+use crate::client::Slot;
+use crate::exec::{BacklogFacts, Request, SyncFrom};
+use crate::io::ConnId;
+use crate::mesh::{Envelope, Work};
+use crate::rdb::{Origin, Preamble};
+use crate::replica::{Link, Now as LinkNow, Resumption, Snapshot, replica_name, resumption};
+use crate::resp::{Error, Reply};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A connection number that no connection has: answers to it belong to a barrier, or to nobody.
+pub(super) const NOBODY: ConnId = ConnId::MAX;
+
+/// The version of Valkey that this server behaves as.
+const VALKEY_VERSION: &str = "9.1.0";
+
+/// What is done when all shards have answered and the mark is in the stream.
+#[derive(Debug)]
+pub(super) struct Barrier {
+    goal: Goal,
+    /// Answers that are due.
+    waiting: usize,
+    bodies: Vec<Bytes>,
+    /// The mark's place in the stream.
+    offset: Option<u64>,
+    /// The stream is kept from here on.
+    need: u64,
+}
+
+#[derive(Debug)]
+enum Goal {
+    /// All shards heed the clock; then the snapshot.
+    FeedOn(Waiter),
+    /// The snapshot.
+    Snapshot(Waiter),
+    /// WAIT, and how many replicas it is for, until when (monotonic milliseconds; none: for ever).
+    Acks { waiter: Waiter, flight: u32, replicas: usize, until_ms: Option<u64> },
+}
+
+/// The connection that a barrier is for.
+#[derive(Clone, Copy, Debug)]
+struct Waiter {
+    conn: ConnId,
+    generation: u32,
+}
+
+impl Shard {
+    fn link_now(&self) -> LinkNow {
+        LinkNow { monotonic_ms: self.now.monotonic_ms(), unix_ms: self.now.unix_ms() }
+    }
+
+    /// The connection becomes a replica.
+    pub(super) fn attach_replica(&mut self, conn: ConnId, from: SyncFrom) {
+        let now = self.link_now();
+        self.refresh_facts();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let protocol = connection.session.protocol;
+        if !connection.outbox.is_empty() {
+            let error = Error::other("ERR SYNC and PSYNC are invalid with pending output");
+            return Reply::new(&mut connection.outbox.output, protocol).error(&error);
+        }
+        let session = &mut connection.session;
+        session.replica.is_attached = true;
+        session.replica.is_old = from.psync.is_none();
+        let name = replica_name(session);
+        let mut facts = self.process.replication();
+        let wanted = from.psync.as_ref();
+        let verdict = wanted.map(|(id, byte)| resumption(&facts, id, *byte, &name));
+        if let Some(Resumption::From(offset)) = verdict {
+            facts.syncs_partial += 1;
+            connection.link =
+                Some(Box::new(Link::resume(&connection.session, &facts.replid, offset, now)));
+            let line = connection.link.as_ref().expect("just made").line(&connection.session);
+            facts.put(line);
+            drop(facts);
+            let what = "Partial resynchronization request accepted from replica";
+            self.process.log.notice(&format!("{what} {name} at offset {offset}."));
+            self.links.push(conn);
+            self.note_needs();
+            return self.pump(conn);
+        }
+        facts.syncs_full += 1;
+        facts.syncs_partial_refused += u64::from(matches!(verdict, Some(Resumption::Refused(_))));
+        let link = Link::new(&connection.session, now);
+        facts.put(link.line(&connection.session));
+        connection.link = Some(Box::new(link));
+        let waiter = Waiter { conn, generation: connection.generation };
+        drop(facts);
+        if let Some(Resumption::Refused(why)) = verdict {
+            self.process.log.notice(&why);
+        }
+        self.process.log.notice(&format!("Replica {name} asks for synchronization"));
+        self.links.push(conn);
+        self.feed.set_on(true);
+        self.post_barrier(Goal::FeedOn(waiter));
+    }
+
+    /// Asks all shards for their share of a goal.
+    fn post_barrier(&mut self, goal: Goal) {
+        self.next_barrier = self.next_barrier.wrapping_add(1);
+        let number = self.next_barrier;
+        let id = ((self.me as u64) << 32) | u64::from(number);
+        let request = match &goal {
+            Goal::FeedOn(_) => Request::FeedOn,
+            Goal::Snapshot(_) => Request::Snapshot(id),
+            Goal::Acks { .. } => Request::Mark(id),
+        };
+        let shards = self.router.shards();
+        let need = self.feed.end_offset();
+        let bodies = vec![Bytes::new(); shards];
+        let barrier = Barrier { goal, waiting: shards, bodies, offset: None, need };
+        self.barriers.insert(number, barrier);
+        self.note_needs();
+        if !self.port.has_all_credits() {
+            return self.barriers_due.push((number, request));
+        }
+        self.send_barrier(number, &request);
+    }
+
+    fn send_barrier(&mut self, number: u32, request: &Request) {
+        let mut envelopes = Vec::new();
+        for shard in 0..self.router.shards() {
+            let mut envelope = self.port.envelope(shard);
+            envelope.part = shard as u16;
+            envelope.connection = NOBODY;
+            envelope.flight = number;
+            envelope.work = Work::Ask(request.clone());
+            envelopes.push(envelope);
+        }
+        self.post_unit(envelopes);
+    }
+
+    /// An answer to a barrier, or one that nobody waits for.
+    pub(super) fn land_barrier(&mut self, mut envelope: Box<Envelope>) {
+        let number = envelope.flight;
+        if let Some(barrier) = self.barriers.get_mut(&number) {
+            barrier.waiting -= 1;
+            barrier.bodies[usize::from(envelope.owner)] = envelope.body.take().unwrap_or_default();
+        }
+        self.port.recycle(envelope);
+        self.settle_barrier(number);
+    }
+
+    /// Marks of this shard's barriers may have been reached.
+    fn take_marks(&mut self) {
+        let me = self.me as u64;
+        let (marks, merged) =
+            self.feed.with_stream(|stream| stream.take_marks(|id| id >> 32 == me));
+        self.is_feed_behind |= merged.is_behind;
+        for mark in marks {
+            let number = mark.id as u32;
+            if let Some(barrier) = self.barriers.get_mut(&number) {
+                barrier.offset = Some(mark.offset);
+            }
+            self.settle_barrier(number);
+        }
+    }
+
+    /// Does what a barrier is for, once all that it needs is there.
+    fn settle_barrier(&mut self, number: u32) {
+        let Some(barrier) = self.barriers.get(&number) else { return };
+        let is_feed_on = matches!(barrier.goal, Goal::FeedOn(_));
+        if barrier.waiting > 0 || (barrier.offset.is_none() && !is_feed_on) {
+            return;
+        }
+        match barrier.goal {
+            Goal::FeedOn(waiter) => {
+                self.barriers.remove(&number);
+                self.post_barrier(Goal::Snapshot(waiter));
+            }
+            Goal::Snapshot(waiter) => {
+                let barrier = self.barriers.remove(&number).expect("looked at above");
+                self.begin_link(waiter, barrier);
+            }
+            Goal::Acks { .. } => {
+                // Whoever has it all says so at once, and not in its own time.
+                let ask: [&[u8]; 3] = [b"REPLCONF", b"GETACK", b"*"];
+                let ((), merged) = self.feed.with_stream(|stream| stream.inject(&ask));
+                self.after_merge(merged);
+                self.check_acks(number);
+            }
+        }
+    }
+
+    fn begin_link(&mut self, waiter: Waiter, barrier: Barrier) {
+        let offset = barrier.offset.expect("the mark has been reached");
+        let replid = self.process.replication().replid.clone();
+        let now = self.link_now();
+        let Some(connection) = self.connections.get_same(waiter.conn, waiter.generation) else {
+            return self.note_needs();
+        };
+        let leaves_out_keys = connection.session.replica.leaves_out_keys;
+        let preamble = Preamble {
+            valkey_version: VALKEY_VERSION,
+            written_s: self.now.unix_ms() / 1_000,
+            used_memory_bytes: crate::base::alloc::used_bytes(),
+            origin: Some(Origin { replid: &replid, offset, db: 0 }),
+        };
+        let bodies = if leaves_out_keys { Vec::new() } else { barrier.bodies };
+        let snapshot = Snapshot::new(&preamble, bodies, self.config.rdbchecksum);
+        if let Some(link) = &mut connection.link {
+            link.begin(Arc::new(snapshot), now);
+        }
+        self.note_needs();
+        self.pump(waiter.conn);
+    }
+
+    /// WAIT: how many replicas have what was written before, once they are enough.
+    pub(super) fn wait_for_acks(&mut self, conn: ConnId, replicas: i64, timeout_ms: u64) {
+        let offset = self.feed.end_offset();
+        let acked = self.process.replication().acked(offset);
+        let is_enough = usize::try_from(replicas).map_or(true, |wanted| wanted == 0);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        if is_enough {
+            let protocol = connection.session.protocol;
+            let mut reply = Reply::new(&mut connection.outbox.output, protocol);
+            return reply.integer(acked as i64);
+        }
+        let mut stub = self.flights.pop().unwrap_or_default();
+        stub.order.push(Slot::One(0));
+        stub.launch(1);
+        stub.number = connection.flight_number;
+        connection.flight_number = connection.flight_number.wrapping_add(1);
+        let flight = stub.number;
+        connection.flights.push(stub);
+        let waiter = Waiter { conn, generation: connection.generation };
+        let until_ms = (timeout_ms > 0).then(|| self.now.monotonic_ms() + timeout_ms);
+        let goal = Goal::Acks { waiter, flight, replicas: replicas as usize, until_ms };
+        self.post_barrier(goal);
+    }
+
+    /// Answers a WAIT whose replicas are enough, or whose time is over.
+    fn check_acks(&mut self, number: u32) {
+        let Some(barrier) = self.barriers.get(&number) else { return };
+        let Goal::Acks { waiter, flight, replicas, until_ms } = barrier.goal else { return };
+        let acked = barrier.offset.map_or(0, |offset| self.process.replication().acked(offset));
+        let is_over = until_ms.is_some_and(|until| self.now.monotonic_ms() >= until);
+        let is_gone = self.connections.get_same(waiter.conn, waiter.generation).is_none();
+        if acked < replicas && !is_over && !is_gone {
+            return;
+        }
+        self.barriers.remove(&number);
+        self.note_needs();
+        let mut answer = self.port.envelope(self.me);
+        answer.connection = waiter.conn;
+        answer.generation = waiter.generation;
+        answer.flight = flight;
+        answer.part = 0;
+        Reply::new(&mut answer.output, Default::default()).integer(acked as i64);
+        let end = answer.output.mark();
+        answer.ends.push(end);
+        self.land(answer);
+    }
+
+    /// Once per turn: marks, and the links if the stream has grown.
+    pub(super) fn serve_links(&mut self) {
+        if !self.barriers.is_empty() && self.feed.has_marks() {
+            self.take_marks();
+        }
+        if std::mem::take(&mut self.is_stream_new) {
+            for at in (0..self.links.len()).rev() {
+                if let Some(&conn) = self.links.get(at) {
+                    self.pump(conn);
+                }
+            }
+        }
+    }
+
+    /// Gives a replica what there is for it, as far as its output has room.
+    pub(super) fn pump(&mut self, conn: ConnId) {
+        let now = self.link_now();
+        let feed = Arc::clone(&self.feed);
+        let mut is_behind = false;
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(link) = &mut connection.link else { return };
+        let before = link.line(&connection.session).state;
+        loop {
+            let room = LINK_BYTES_MAX.saturating_sub(connection.outbox.pending_bytes());
+            let piece = link.next(room, now, &mut |offset, bytes_max| {
+                let read =
+                    |stream: &mut crate::feed::Stream| stream.backlog().read(offset, bytes_max);
+                let (piece, merged) = feed.with_stream(read);
+                is_behind |= merged.is_behind || merged.has_grown;
+                piece
+            });
+            let Some(piece) = piece else { break };
+            connection.outbox.output.append_raw(&piece);
+        }
+        let (is_lost, is_done) = (link.is_lost(), link.is_done());
+        let line = link.line(&connection.session);
+        if line.state != before {
+            self.process.replication().put(line);
+        }
+        connection.session.close_after_reply |= is_done;
+        self.is_feed_behind |= is_behind;
+        self.note_needs();
+        if is_lost {
+            return self.close_for(conn, "its place in the feed is no longer kept");
+        }
+        self.make_dirty(conn);
+    }
+
+    /// A replica has said how far it is.
+    pub(super) fn note_ack(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        if let Some(link) = &connection.link {
+            let line = link.line(&connection.session);
+            self.process.replication().put(line);
+        }
+    }
+
+    /// Says from where on this shard needs the stream.
+    fn note_needs(&mut self) {
+        let links = self.links.iter().filter_map(|&conn| {
+            let connection = self.connections.get(conn)?;
+            // One that waits needs what its barrier needs.
+            connection.link.as_ref()?.held_offset()
+        });
+        let barriers = self.barriers.values().map(|it| it.offset.unwrap_or(it.need));
+        let has_any = !self.links.is_empty() || !self.barriers.is_empty();
+        let need = links.chain(barriers).min();
+        let end = self.feed.end_offset();
+        self.feed.set_need(self.me, has_any.then(|| need.unwrap_or(end)));
+    }
+
+    /// Brings the facts that INFO shows up to date, and lets go of what nobody needs.
+    pub(super) fn refresh_facts(&mut self) {
+        if !self.feed.is_on() {
+            return;
+        }
+        let keep_bytes = self.config.repl_backlog_size;
+        let min_need = self.feed.min_need();
+        let (backlog, merged) = self.feed.with_stream(|stream| {
+            stream.trim(keep_bytes, min_need);
+            let backlog = stream.backlog();
+            let first_byte = backlog.first_offset() + 1;
+            BacklogFacts { first_byte, len: backlog.len(), memory_bytes: backlog.len() }
+        });
+        self.is_feed_behind |= merged.is_behind || merged.has_grown;
+        let mut facts = self.process.replication();
+        facts.offset = self.feed.end_offset();
+        facts.backlog = Some(backlog);
+    }
+
+    /// What is due for replicas by the clock.
+    pub(super) fn tick_links(&mut self) {
+        if !self.port.has_all_credits() {
+            return;
+        }
+        if let Some((number, request)) = self.barriers_due.pop() {
+            self.send_barrier(number, &request);
+        }
+        let waits: Vec<u32> = self.barriers.keys().copied().collect();
+        waits.into_iter().for_each(|number| self.check_acks(number));
+        if self.me == 0 {
+            self.ping_replicas();
+        }
+        let (now, timeout_s) = (self.link_now(), self.config.repl_timeout);
+        let limit = self.config.client_output_buffer_limit.replica;
+        let (end, keep_bytes) = (self.feed.end_offset(), self.config.repl_backlog_size);
+        for conn in self.links.clone() {
+            let Some(connection) = self.connections.get_mut(conn) else { continue };
+            let Some(link) = &mut connection.link else { continue };
+            link.tick(now);
+            if let Some(what) = link.timed_out(&connection.session, now, timeout_s) {
+                let why = format!("Disconnecting timedout replica ({what})");
+                self.close_for(conn, &why);
+            } else if link.is_over(end, limit, keep_bytes, now) {
+                self.board.counters.output_limit_disconnections.add(1);
+                self.close_for(conn, "its output buffer passed client-output-buffer-limit");
+            } else {
+                self.pump(conn);
+            }
+        }
+    }
+
+    fn ping_replicas(&mut self) {
+        let period_ms = u64::from(self.config.repl_ping_replica_period) * 1_000;
+        let now_ms = self.now.monotonic_ms();
+        if !self.feed.is_on() || now_ms < self.pinged_ms + period_ms {
+            return;
+        }
+        self.pinged_ms = now_ms;
+        if !self.process.replication().replicas.is_empty() {
+            let ((), merged) = self.feed.with_stream(|stream| stream.inject(&[b"ping"]));
+            self.after_merge(merged);
+        }
+    }
+
+    /// Whether something waits that the clock has to look at often.
+    pub(super) fn has_waits(&self) -> bool {
+        !self.barriers.is_empty()
+    }
+
+    /// A connection ends that may have been a replica.
+    pub(super) fn detach_replica(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.link.take().is_none() {
+            return;
+        }
+        let name = replica_name(&connection.session);
+        let client = connection.session.id;
+        self.links.retain(|link| *link != conn);
+        self.process.replication().remove(client);
+        self.process.log.notice(&format!("Connection with replica {name} lost."));
+        self.note_needs();
+    }
+}

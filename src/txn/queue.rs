@@ -1,0 +1,58 @@
+//! Commands that wait to be run together: what MULTI queues until EXEC, or one command whose keys
+//! have to be brought together first. Owns its words.
+
+use crate::exec::{Entry, Item, Words};
+use crate::resp::{Args, Span};
+use bytes::BytesMut;
+
+/// Commands with their words.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// The commands, in order.
+    pub items: Vec<Item>,
+    text: Vec<u8>,
+    spans: Vec<Span>,
+    large: Vec<BytesMut>,
+    large_bytes: usize,
+}
+
+impl Queue {
+    /// Adds a command; large words move here with their buffers.
+    pub fn push(&mut self, entry: &'static Entry, slot: u16, db: u16, args: &mut Args<'_>) {
+        let first = self.spans.len() as u32;
+        for word in 0..args.len() {
+            match args.take_large(word) {
+                Some(large) => {
+                    self.spans.push(Span::large(self.large.len(), large.len()));
+                    self.large_bytes += large.len();
+                    self.large.push(large);
+                }
+                None => {
+                    self.spans.push(Span::text(self.text.len(), args[word].len()));
+                    self.text.extend_from_slice(&args[word]);
+                }
+            }
+        }
+        let (argc, at) = (args.len() as u32, self.items.len() as u32);
+        self.items.push(Item { entry, first, argc, slot, db, at, sees_due: false });
+    }
+
+    /// The commands and their words, side by side.
+    pub fn parts(&mut self) -> (&mut [Item], Words<'_>) {
+        let words = Words { text: &self.text, spans: &self.spans, large: &mut self.large };
+        (&mut self.items, words)
+    }
+
+    /// Bytes of its words.
+    pub fn words_bytes(&self) -> usize {
+        self.text.len() + self.large_bytes
+    }
+
+    /// Bytes of memory that it holds.
+    pub fn memory_bytes(&self) -> usize {
+        self.items.capacity() * size_of::<Item>()
+            + self.spans.capacity() * size_of::<Span>()
+            + self.text.capacity()
+            + self.large_bytes
+    }
+}

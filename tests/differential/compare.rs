@@ -1,0 +1,95 @@
+//! When two replies say the same.
+
+use super::wire::children;
+use annulet::base::number::parse_i64;
+
+/// By how much the two servers' clocks and turns may lie apart.
+const TOLERANCE_MS: i64 = 10_000;
+
+/// How a command's replies are compared. What is an error is always compared byte for byte.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Check {
+    /// Byte for byte.
+    Exact,
+    /// A number of seconds that follows from the clock.
+    Seconds,
+    /// A number of milliseconds that follows from the clock.
+    Milliseconds,
+    /// The same elements in any order.
+    AnyOrder,
+    /// The same kind of reply: what it holds is checked elsewhere, or is each server's own.
+    Kind,
+}
+
+impl Check {
+    /// Whether the replies agree.
+    pub fn agrees(self, ours: &[u8], theirs: &[u8]) -> bool {
+        if ours == theirs {
+            return true;
+        }
+        let is_error = |reply: &[u8]| reply.starts_with(b"-") || reply.starts_with(b"!");
+        if is_error(ours) || is_error(theirs) {
+            return false;
+        }
+        match self {
+            Check::Exact => false,
+            Check::Seconds => is_near(ours, theirs, TOLERANCE_MS / 1_000),
+            Check::Milliseconds => is_near(ours, theirs, TOLERANCE_MS),
+            Check::AnyOrder => match (sorted(ours), sorted(theirs)) {
+                (Some(one), Some(other)) => one == other && ours[0] == theirs[0],
+                _ => false,
+            },
+            Check::Kind => kind(ours) == kind(theirs),
+        }
+    }
+}
+
+/// Whether two elements of `EXEC`'s reply and what was queued agree.
+pub fn agrees_queued(queued: &[Check], ours: &[u8], theirs: &[u8]) -> bool {
+    let (Some(one), Some(other)) = (children(ours), children(theirs)) else {
+        return ours == theirs;
+    };
+    let pairs = || queued.iter().zip(one.iter().zip(&other));
+    one.len() == queued.len()
+        && other.len() == queued.len()
+        && pairs().all(|(check, (ours, theirs))| check.agrees(ours, theirs))
+}
+
+/// Numbers that follow from a clock; those that mean something else are negative.
+fn is_near(ours: &[u8], theirs: &[u8], tolerance: i64) -> bool {
+    let number = |reply: &[u8]| parse_i64(reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?);
+    match (number(ours), number(theirs)) {
+        (Some(one), Some(other)) => {
+            one >= 0 && other >= 0 && one.abs_diff(other) <= tolerance as u64
+        }
+        _ => false,
+    }
+}
+
+fn sorted(reply: &[u8]) -> Option<Vec<&[u8]>> {
+    let mut children = children(reply)?;
+    children.sort_unstable();
+    Some(children)
+}
+
+/// The type, and whether there is a value at all.
+fn kind(reply: &[u8]) -> (Option<&u8>, bool) {
+    (reply.first(), reply.get(1) == Some(&b'-'))
+}
+
+#[test]
+fn replies_agree_or_not() {
+    assert!(Check::Exact.agrees(b":1\r\n", b":1\r\n"));
+    assert!(!Check::Exact.agrees(b":1\r\n", b":2\r\n"));
+    assert!(Check::Seconds.agrees(b":100\r\n", b":99\r\n"));
+    assert!(!Check::Seconds.agrees(b":100\r\n", b":-1\r\n"));
+    assert!(!Check::Seconds.agrees(b":100\r\n", b":9000\r\n"));
+    assert!(Check::AnyOrder.agrees(b"*2\r\n+a\r\n+b\r\n", b"*2\r\n+b\r\n+a\r\n"));
+    assert!(!Check::AnyOrder.agrees(b"*2\r\n+a\r\n+b\r\n", b"*2\r\n+b\r\n+b\r\n"));
+    assert!(Check::Kind.agrees(b"$1\r\na\r\n", b"$1\r\nb\r\n"));
+    assert!(!Check::Kind.agrees(b"$1\r\na\r\n", b"$-1\r\n"));
+    assert!(!Check::Kind.agrees(b"-ERR a\r\n", b"-ERR b\r\n"));
+    let queued = [Check::Exact, Check::Seconds];
+    assert!(agrees_queued(&queued, b"*2\r\n+a\r\n:7\r\n", b"*2\r\n+a\r\n:8\r\n"));
+    assert!(!agrees_queued(&queued, b"*2\r\n+a\r\n:7\r\n", b"*1\r\n+a\r\n"));
+}

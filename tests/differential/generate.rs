@@ -1,0 +1,178 @@
+//! Random commands by the grammar: mostly right ones, some with a slip.
+
+use super::grammar::{Command, Part};
+use super::guard;
+use super::vocabulary::{self, Dice};
+
+/// Payloads of `DUMP` that are kept for `RESTORE`.
+const PAYLOADS_MAX: usize = 32;
+
+/// One command, made.
+pub struct Made {
+    pub command: &'static Command,
+    pub words: Vec<Vec<u8>>,
+    /// The words of the grammar that it has, if it was made without a slip.
+    pub options: Vec<&'static str>,
+}
+
+/// Makes commands.
+pub struct Generator {
+    pub dice: Dice,
+    commands: Vec<&'static Command>,
+    weight: u64,
+    protocol: u8,
+    payloads: Vec<Vec<u8>>,
+}
+
+impl Generator {
+    /// Of these commands, for connections that speak this version of the protocol.
+    pub fn new(commands: Vec<&'static Command>, protocol: u8, seed: u64) -> Generator {
+        let weight = commands.iter().map(|command| u64::from(command.weight)).sum();
+        let payloads = vec![b"no payload".to_vec()];
+        Generator { dice: Dice::new(seed), commands, weight, protocol, payloads }
+    }
+
+    /// Keeps what a `DUMP` has given.
+    pub fn keep_payload(&mut self, payload: &[u8]) {
+        if self.payloads.len() < PAYLOADS_MAX {
+            self.payloads.push(payload.to_vec());
+        } else {
+            let place = self.dice.below(PAYLOADS_MAX as u64) as usize;
+            self.payloads[place] = payload.to_vec();
+        }
+    }
+
+    /// One of the commands by their weights.
+    pub fn any(&mut self) -> Made {
+        let mut drawn = self.dice.below(self.weight);
+        let mut commands = self.commands.iter();
+        let command = loop {
+            let command = commands.next().expect("the weights add up");
+            match drawn.checked_sub(u64::from(command.weight)) {
+                Some(rest) => drawn = rest,
+                None => break *command,
+            }
+        };
+        self.made(command)
+    }
+
+    /// The command of this name, if it is among those that are made.
+    pub fn named(&mut self, name: &str) -> Option<Made> {
+        let command = *self.commands.iter().find(|command| command.name == name)?;
+        Some(self.made(command))
+    }
+
+    fn made(&mut self, command: &'static Command) -> Made {
+        let words = command.name.split(' ').map(|word| word.as_bytes().to_vec()).collect();
+        let mut made = Made { command, words, options: Vec::new() };
+        self.put_all(command.parts, &mut made);
+        if self.dice.one_in(14) {
+            self.slip(&mut made.words);
+            made.options.clear();
+        }
+        guard::keep_harmless(&mut made.words, self.protocol);
+        made
+    }
+
+    fn put_all(&mut self, parts: &'static [Part], made: &mut Made) {
+        parts.iter().for_each(|part| self.put(part, made));
+    }
+
+    fn put(&mut self, part: &'static Part, made: &mut Made) {
+        let dice = &mut self.dice;
+        let word = match part {
+            Part::Maybe(inner) => {
+                if dice.one_in(2) {
+                    self.put_all(inner, made);
+                }
+                return;
+            }
+            Part::Either(all) => {
+                let inner = *dice.pick(all);
+                return self.put_all(inner, made);
+            }
+            Part::Some(all) => return self.put_some(all, made),
+            Part::Repeat(from, to, inner) => {
+                let count = dice.between(*from, *to);
+                return (0..count).for_each(|_| self.put_all(inner, made));
+            }
+            Part::Counted(from, to, inner) => {
+                let count = dice.between(*from, *to);
+                made.words.push(count.to_string().into_bytes());
+                return (0..count).for_each(|_| self.put_all(inner, made));
+            }
+            Part::Word(word) => {
+                made.options.push(word);
+                word.as_bytes().to_vec()
+            }
+            Part::Payload => self.payload(),
+            Part::Protocol => self.protocol.to_string().into_bytes(),
+            Part::Key => vocabulary::key(dice),
+            Part::Value => vocabulary::value(dice),
+            Part::Integer => vocabulary::integer(dice),
+            Part::Index => vocabulary::index(dice),
+            Part::Float => vocabulary::float(dice),
+            Part::Bit => vocabulary::bit(dice),
+            Part::BitOffset => vocabulary::bit_offset(dice),
+            Part::ByteOffset => vocabulary::byte_offset(dice),
+            Part::Encoding => vocabulary::encoding(dice),
+            Part::FieldOffset => vocabulary::field_offset(dice),
+            Part::Seconds => vocabulary::seconds(dice),
+            Part::Milliseconds => vocabulary::milliseconds(dice),
+            Part::UnixSeconds => vocabulary::unix_seconds(dice),
+            Part::UnixMilliseconds => vocabulary::unix_milliseconds(dice),
+            Part::Database => vocabulary::database(dice),
+            Part::Pattern => vocabulary::pattern(dice),
+            Part::Cursor => vocabulary::cursor(dice),
+            Part::Count => vocabulary::count(dice),
+            Part::TypeName => vocabulary::type_name(dice),
+        };
+        made.words.push(word);
+    }
+
+    fn put_some(&mut self, all: &'static [&'static [Part]], made: &mut Made) {
+        let mut left: Vec<&'static [Part]> = all.to_vec();
+        while !left.is_empty() {
+            let place = self.dice.below(left.len() as u64) as usize;
+            let inner = left.swap_remove(place);
+            if self.dice.below(5) < 2 {
+                self.put_all(inner, made);
+            }
+        }
+    }
+
+    fn payload(&mut self) -> Vec<u8> {
+        let mut payload = self.dice.pick(&self.payloads).clone();
+        if self.dice.one_in(6) {
+            let place = self.dice.below(payload.len() as u64) as usize;
+            payload[place] ^= 1 << self.dice.below(8);
+        }
+        payload
+    }
+
+    /// What people and programs get wrong: a word too few or too many, or at a wrong place.
+    fn slip(&mut self, words: &mut Vec<Vec<u8>>) {
+        let dice = &mut self.dice;
+        let place = dice.below(words.len() as u64) as usize;
+        match dice.below(6) {
+            0 if words.len() > 1 => drop(words.remove(place.max(1))),
+            1 => words.push(vocabulary::any(dice)),
+            2 if words.len() > 1 => words[place.max(1)] = vocabulary::any(dice),
+            3 if words.len() > 2 => {
+                let other = dice.between(1, words.len() as u64 - 1) as usize;
+                words.swap(place.max(1), other);
+            }
+            4 if words.len() > 1 => {
+                let twice = words[place.max(1)].clone();
+                words.push(twice);
+            }
+            _ => {
+                for letter in words.iter_mut().flatten() {
+                    if dice.one_in(2) {
+                        *letter ^= u8::from(letter.is_ascii_uppercase()) << 5;
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! All keys of both servers, compared.
+
+use super::compare::Check;
+use super::findings::{shown, shown_words};
+use super::wire::{self, Wire};
+
+const DATABASES: usize = 16;
+
+/// Databases in which most keys are: there the walks and random keys are looked at as well.
+const DATABASES_IN_USE: usize = 4;
+
+/// Steps of a walk over a few keys; one that goes on and on has no end.
+const STEPS_MAX: usize = 10_000;
+
+/// What is asked about each key.
+const ASPECTS: &[(&str, Check)] = &[
+    ("GET", Check::Exact),
+    ("TYPE", Check::Exact),
+    ("OBJECT ENCODING", Check::Exact),
+    ("PEXPIRETIME", Check::Milliseconds),
+];
+
+/// One connection to each server, for looking only.
+pub struct Observers {
+    ours: Wire,
+    theirs: Wire,
+}
+
+/// Something that is not the same.
+pub struct Difference {
+    pub kind: String,
+    pub text: String,
+    pub key: Vec<u8>,
+}
+
+impl Observers {
+    pub fn new(ours: Wire, theirs: Wire) -> Observers {
+        Observers { ours, theirs }
+    }
+
+    /// Keys that are over stay until somebody asks for them: that nobody is early or late.
+    pub fn let_nothing_end_by_itself(&mut self) {
+        for wire in [&mut self.ours, &mut self.theirs] {
+            let reply = wire.ask(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+            assert_eq!(reply, b"+OK\r\n", "{}", shown(&reply));
+        }
+    }
+
+    /// Whether Annulet has the command of this name.
+    pub fn is_known(&mut self, name: &str) -> bool {
+        let name = name.to_lowercase().replace(' ', "|");
+        let reply = self.ours.ask(&["COMMAND", "INFO", &name]);
+        let children = wire::children(&reply).unwrap_or_default();
+        children.first().is_some_and(|card| wire::children(card).is_some_and(|c| c.len() > 1))
+    }
+
+    fn both<T>(&mut self, mut look: impl FnMut(&mut Wire) -> T) -> (T, T) {
+        (look(&mut self.ours), look(&mut self.theirs))
+    }
+}
+
+/// The keys of the selected database, sorted.
+fn keys(wire: &mut Wire) -> Vec<Vec<u8>> {
+    let reply = wire.ask(&["KEYS", "*"]);
+    let texts = wire::children(&reply).expect("KEYS gives a list").into_iter();
+    let mut keys: Vec<_> = texts.map(|key| wire::text(key).expect("of texts").to_vec()).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// All that walks give with these words, sorted, each once; or the error.
+fn walk(wire: &mut Wire, words: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut words = words.to_vec();
+    let mut found = Vec::new();
+    for _ in 0..STEPS_MAX {
+        let reply = wire.ask(&words);
+        let pair = wire::children(&reply).unwrap_or_default();
+        let &[cursor, keys] = pair.as_slice() else { return vec![reply] };
+        found.extend(wire::children(keys).expect("a list of keys").into_iter().map(<[u8]>::to_vec));
+        words[1] = wire::text(cursor).expect("a number as text").to_vec();
+        if words[1] == b"0" {
+            found.sort_unstable();
+            found.dedup();
+            return found;
+        }
+    }
+    vec![b"a walk without an end".to_vec()]
+}
+
+/// Compares all databases; walks over them with the words of a `SCAN`.
+pub fn compare(observers: &mut Observers, scan: Option<Vec<Vec<u8>>>) -> Vec<Difference> {
+    let aspects: Vec<_> =
+        ASPECTS.iter().filter(|(name, _)| observers.is_known(name)).copied().collect();
+    let mut differences = Vec::new();
+    for database in 0..DATABASES {
+        let number = database.to_string();
+        let selected = observers.both(|wire| wire.ask(&["SELECT", &number]));
+        assert_eq!(selected, (b"+OK\r\n".to_vec(), b"+OK\r\n".to_vec()));
+        let (ours, theirs) = observers.both(keys);
+        let mut note = |what: &str, key: &[u8], one: &str, other: &str| {
+            let kind = format!("state: {what}");
+            let at = format!("  database {database}, key {}", shown(key));
+            let text = format!("{at}\n  Annulet: {one}\n  Valkey:  {other}");
+            differences.push(Difference { kind, text, key: key.to_vec() });
+        };
+        ours.iter().filter(|key| !theirs.contains(key)).for_each(|key| {
+            note("a key that should not be there", key, "has it", "has it not");
+        });
+        theirs.iter().filter(|key| !ours.contains(key)).for_each(|key| {
+            note("a key is missing", key, "has it not", "has it");
+        });
+        for key in ours.iter().filter(|key| theirs.contains(key)) {
+            for &(name, check) in &aspects {
+                let mut words: Vec<&[u8]> = name.split(' ').map(str::as_bytes).collect();
+                words.push(key);
+                let (one, other) = observers.both(|wire| wire.ask(&words));
+                if !check.agrees(&one, &other) {
+                    let (one, other) = (shown(&one), shown(&other));
+                    let is_text = name == "OBJECT ENCODING";
+                    let kind = if is_text { format!("{name} {one} {other}") } else { name.into() };
+                    note(&kind, key, &one, &other);
+                }
+            }
+        }
+        if database >= DATABASES_IN_USE {
+            continue;
+        }
+        let random = observers.ours.ask(&["RANDOMKEY"]);
+        let is_there = match wire::text(&random) {
+            Some(key) => ours.iter().any(|other| other == key),
+            None => ours.is_empty(),
+        };
+        if !is_there {
+            note("RANDOMKEY is no key", b"", &shown(&random), "");
+        }
+        if let Some(words) = &scan {
+            let (one, other) = observers.both(|wire| walk(wire, words));
+            if one != other {
+                let (one, other) = (shown_words(&one), shown_words(&other));
+                let words = shown_words(words);
+                note("a walk", b"", &format!("{words} = {one}"), &other);
+            }
+        }
+    }
+    differences
+}

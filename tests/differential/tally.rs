@@ -1,0 +1,65 @@
+//! How often each command and each of its options has been sent.
+
+use super::generate::Made;
+use super::grammar::Command;
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+#[derive(Default)]
+struct Counts {
+    commands: u64,
+    options: BTreeMap<&'static str, u64>,
+}
+
+#[derive(Default)]
+pub struct Tally {
+    by_name: BTreeMap<&'static str, Counts>,
+}
+
+impl Tally {
+    /// Lists a command that is compared, so that it is missed if it is never sent.
+    pub fn expect(&mut self, command: &Command) {
+        let counts = self.by_name.entry(command.name).or_default();
+        for option in command.options() {
+            counts.options.entry(option).or_default();
+        }
+    }
+
+    /// Counts one that was sent.
+    pub fn count(&mut self, made: &Made) {
+        let counts = self.by_name.entry(made.command.name).or_default();
+        counts.commands += 1;
+        for option in &made.options {
+            *counts.options.entry(option).or_default() += 1;
+        }
+    }
+
+    /// All counts, one line for a command.
+    pub fn table(&self) -> String {
+        let mut text = String::new();
+        for (name, counts) in &self.by_name {
+            write!(text, "{name:16} {:7}", counts.commands).expect("a string takes all");
+            for (option, count) in &counts.options {
+                write!(text, "  {option} {count}").expect("a string takes all");
+            }
+            text.push('\n');
+        }
+        text
+    }
+
+    /// Commands and options of which there are fewer than these.
+    pub fn scarce(&self, command_min: u64, option_min: u64) -> Vec<String> {
+        let mut scarce = Vec::new();
+        for (name, counts) in &self.by_name {
+            if counts.commands < command_min {
+                scarce.push(format!("{name}: {} of {command_min}", counts.commands));
+            }
+            for (option, &count) in &counts.options {
+                if count < option_min {
+                    scarce.push(format!("{name} {option}: {count} of {option_min}"));
+                }
+            }
+        }
+        scarce
+    }
+}

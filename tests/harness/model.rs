@@ -1,0 +1,504 @@
+//! A small Redis that does one thing after the other: two databases of few keys, whose values are
+//! numbers. It says what each action of a client answers, and what it leaves behind.
+//!
+//! Time is that of the shards that own the keys. A key whose deadline has passed is removed when
+//! the clock of its shard goes past it, and whoever watches it is told so: to a client that is the
+//! same as a key that is removed when it is next asked for.
+
+use annulet::resp::Value;
+
+/// Databases in use.
+pub const DATABASES: usize = 2;
+/// The deadline of a key that has none.
+const NEVER_MS: u64 = u64::MAX;
+
+/// A command, on keys by number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Command {
+    Get(usize),
+    Set(usize, i64),
+    SetNx(usize, i64),
+    SetPx(usize, i64, u64),
+    Incr(usize),
+    GetDel(usize),
+    Mget(Vec<usize>),
+    Mset(Vec<usize>, i64),
+    MsetNx(Vec<usize>, i64),
+    Del(Vec<usize>),
+    Exists(Vec<usize>),
+    Rename(usize, usize),
+    RenameNx(usize, usize),
+    Copy { from: usize, to: usize, db: Option<usize>, replaces: bool },
+    Pexpire(usize, u64),
+    Pttl(usize),
+    Persist(usize),
+    Select(usize),
+    SwapDb(usize, usize),
+    FlushDb,
+    FlushAll,
+    DbSize,
+}
+
+/// What takes effect at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// A command by itself.
+    Run(Command),
+    /// WATCH.
+    Watch(Vec<usize>),
+    /// UNWATCH.
+    Unwatch,
+    /// The EXEC of a transaction with these commands.
+    Exec(Vec<Command>),
+    /// The EXEC of a transaction of which a command was refused.
+    ExecRefused,
+    /// The DISCARD of a transaction.
+    Discard,
+    /// A clock goes forward to this time.
+    Jump {
+        /// Which.
+        clock: usize,
+        /// Unix time, milliseconds.
+        to_ms: u64,
+    },
+}
+
+fn words(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| text.to_string()).collect()
+}
+
+impl Command {
+    /// Whether it changes nothing but the session, whenever it runs.
+    fn is_private(&self) -> bool {
+        use Command::{DbSize, Exists, Get, Mget, Pttl, Select};
+        matches!(self, Get(_) | Mget(_) | Exists(_) | Pttl(_) | DbSize | Select(_))
+    }
+
+    /// Its words, for keys of these names.
+    pub fn words(&self, names: &[String]) -> Vec<String> {
+        let key = |at: &usize| names[*at].as_str();
+        let many = |name: &str, keys: &[usize]| {
+            let keys = keys.iter().map(|at| names[*at].clone());
+            std::iter::once(name.to_string()).chain(keys).collect()
+        };
+        let pairs = |name: &str, keys: &[usize], value: &i64| {
+            let pairs = keys.iter().flat_map(|at| [names[*at].clone(), value.to_string()]);
+            std::iter::once(name.to_string()).chain(pairs).collect()
+        };
+        match self {
+            Command::Get(at) => words(&["GET", key(at)]),
+            Command::Set(at, value) => words(&["SET", key(at), &value.to_string()]),
+            Command::SetNx(at, value) => words(&["SET", key(at), &value.to_string(), "NX"]),
+            Command::SetPx(at, value, ms) => {
+                words(&["SET", key(at), &value.to_string(), "PX", &ms.to_string()])
+            }
+            Command::Incr(at) => words(&["INCR", key(at)]),
+            Command::GetDel(at) => words(&["GETDEL", key(at)]),
+            Command::Mget(keys) => many("MGET", keys),
+            Command::Mset(keys, value) => pairs("MSET", keys, value),
+            Command::MsetNx(keys, value) => pairs("MSETNX", keys, value),
+            Command::Del(keys) => many("DEL", keys),
+            Command::Exists(keys) => many("EXISTS", keys),
+            Command::Rename(from, to) => words(&["RENAME", key(from), key(to)]),
+            Command::RenameNx(from, to) => words(&["RENAMENX", key(from), key(to)]),
+            Command::Copy { from, to, db, replaces } => {
+                let mut all = words(&["COPY", key(from), key(to)]);
+                all.extend(db.iter().flat_map(|db| ["DB".to_string(), db.to_string()]));
+                all.extend(replaces.then(|| "REPLACE".to_string()));
+                all
+            }
+            Command::Pexpire(at, ms) => words(&["PEXPIRE", key(at), &ms.to_string()]),
+            Command::Pttl(at) => words(&["PTTL", key(at)]),
+            Command::Persist(at) => words(&["PERSIST", key(at)]),
+            Command::Select(db) => words(&["SELECT", &db.to_string()]),
+            Command::SwapDb(one, other) => words(&["SWAPDB", &one.to_string(), &other.to_string()]),
+            Command::FlushDb => words(&["FLUSHDB"]),
+            Command::FlushAll => words(&["FLUSHALL"]),
+            Command::DbSize => words(&["DBSIZE"]),
+        }
+    }
+}
+
+impl Action {
+    /// Whether it changes nothing but the session, and that always in the same way.
+    pub fn is_private(&self) -> bool {
+        match self {
+            Action::Run(command) => command.is_private(),
+            Action::Exec(commands) => commands.iter().all(Command::is_private),
+            Action::Unwatch | Action::Discard | Action::ExecRefused => true,
+            Action::Watch(_) | Action::Jump { .. } => false,
+        }
+    }
+
+    /// It in words, for people.
+    pub fn describe(&self, names: &[String]) -> String {
+        let keys = |keys: &[usize]| keys.iter().map(|at| names[*at].as_str()).collect::<Vec<_>>();
+        match self {
+            Action::Run(command) => command.words(names).join(" "),
+            Action::Watch(watched) => format!("WATCH {}", keys(watched).join(" ")),
+            Action::Unwatch => "UNWATCH".to_string(),
+            Action::Exec(commands) => {
+                let lines = commands.iter().map(|command| command.words(names).join(" "));
+                format!("EXEC ({})", lines.collect::<Vec<_>>().join("; "))
+            }
+            Action::ExecRefused => "EXEC of a refused command".to_string(),
+            Action::Discard => "DISCARD".to_string(),
+            Action::Jump { clock, to_ms } => format!("clock {clock} goes to {to_ms}"),
+        }
+    }
+}
+
+/// One key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Cell {
+    value: i64,
+    /// The last millisecond in which it is seen.
+    due_ms: u64,
+}
+
+/// What the server knows of one connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct Session {
+    db: usize,
+    /// A bit per cell.
+    watched: u64,
+    /// Something watched has changed.
+    is_broken: bool,
+}
+
+/// All that the model remembers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct State {
+    /// Those of database 0, then those of database 1.
+    cells: Vec<Option<Cell>>,
+    /// Per clock, Unix milliseconds.
+    now_ms: Vec<u64>,
+    sessions: Vec<Session>,
+}
+
+fn ok() -> Value {
+    Value::Simple(b"OK".to_vec())
+}
+
+fn error(text: &str) -> Value {
+    Value::Error(text.as_bytes().to_vec())
+}
+
+/// Which keys there are, and whose clock they live by.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Their names.
+    pub names: Vec<String>,
+    /// The clock of each.
+    pub clocks: Vec<usize>,
+}
+
+impl Model {
+    /// An empty server at this time, to so many connections.
+    pub fn start(&self, sessions: usize, now_ms: u64) -> State {
+        let clocks = self.clocks.iter().max().map_or(1, |last| last + 1);
+        assert!(self.names.len() * DATABASES <= 64, "a cell is a bit of a word");
+        State {
+            cells: vec![None; self.names.len() * DATABASES],
+            now_ms: vec![now_ms; clocks],
+            sessions: vec![Session::default(); sessions],
+        }
+    }
+
+    /// What may come of an action: the reply, and what is left behind. There are several outcomes
+    /// only for a transaction while the clocks differ, for then it runs by any of them.
+    pub fn outcomes(&self, state: &State, session: usize, action: &Action) -> Vec<(Value, State)> {
+        let Action::Exec(commands) = action else {
+            let mut after = state.clone();
+            let reply = self.act(&mut after, session, action);
+            return vec![(reply, after)];
+        };
+        if state.sessions[session].is_broken {
+            let mut after = state.clone();
+            after.unwatch(session);
+            return vec![(Value::Null, after)];
+        }
+        let mut times = state.now_ms.clone();
+        times.sort_unstable();
+        times.dedup();
+        let run_at = |now_ms: u64| {
+            let mut after = state.clone();
+            after.unwatch(session);
+            let mut run = Run { model: self, state: &mut after, session, now_ms: Some(now_ms) };
+            let replies = commands.iter().map(|command| run.command(command)).collect();
+            (Value::Array(replies), after)
+        };
+        times.into_iter().map(run_at).collect()
+    }
+
+    fn act(&self, state: &mut State, session: usize, action: &Action) -> Value {
+        match action {
+            Action::Run(command) => {
+                Run { model: self, state, session, now_ms: None }.command(command)
+            }
+            Action::Watch(keys) => {
+                let first = state.sessions[session].db * self.names.len();
+                let bits = keys.iter().fold(0, |bits, key| bits | 1 << (first + key));
+                state.sessions[session].watched |= bits;
+                ok()
+            }
+            Action::Unwatch | Action::Discard => {
+                state.unwatch(session);
+                ok()
+            }
+            Action::ExecRefused => {
+                state.unwatch(session);
+                error("EXECABORT Transaction discarded because of previous errors.")
+            }
+            Action::Jump { clock, to_ms } => {
+                assert!(state.now_ms[*clock] <= *to_ms, "clocks do not go back");
+                state.now_ms[*clock] = *to_ms;
+                for at in 0..state.cells.len() {
+                    self.expire(state, at);
+                }
+                Value::Null
+            }
+            Action::Exec(_) => unreachable!("it has outcomes of its own"),
+        }
+    }
+
+    /// Removes the key of a cell if its deadline has passed.
+    fn expire(&self, state: &mut State, at: usize) {
+        let now_ms = state.now_ms[self.clocks[at % self.names.len()]];
+        if state.cells[at].is_some_and(|cell| cell.due_ms < now_ms) {
+            state.put(at, None);
+        }
+    }
+}
+
+impl State {
+    /// The keys and their values in words.
+    pub fn describe(&self, names: &[String]) -> String {
+        let cells = self.cells.iter().enumerate().filter_map(|(at, cell)| {
+            let cell = (*cell)?;
+            let until = if cell.due_ms == NEVER_MS {
+                String::new()
+            } else {
+                format!(" until {}", cell.due_ms)
+            };
+            let (db, name) = (at / names.len(), &names[at % names.len()]);
+            Some(format!("{db}/{name} = {}{until}", cell.value))
+        });
+        let text = cells.collect::<Vec<_>>().join(", ");
+        format!("[{text}] at {:?}", self.now_ms)
+    }
+
+    fn unwatch(&mut self, session: usize) {
+        let session = &mut self.sessions[session];
+        (session.watched, session.is_broken) = (0, false);
+    }
+
+    /// Whoever watches the cell will not see an EXEC through.
+    fn touch(&mut self, at: usize) {
+        for session in &mut self.sessions {
+            session.is_broken |= session.watched & 1 << at != 0;
+        }
+    }
+
+    fn put(&mut self, at: usize, cell: Option<Cell>) {
+        self.cells[at] = cell;
+        self.touch(at);
+    }
+
+    /// Removes all keys of some cells.
+    fn empty(&mut self, cells: std::ops::Range<usize>) {
+        for at in cells {
+            if self.cells[at].is_some() {
+                self.put(at, None);
+            }
+        }
+    }
+}
+
+/// A command as it runs.
+struct Run<'a> {
+    model: &'a Model,
+    state: &'a mut State,
+    session: usize,
+    /// The time, if it is not that of each key's clock.
+    now_ms: Option<u64>,
+}
+
+impl Run<'_> {
+    fn keys(&self) -> usize {
+        self.model.names.len()
+    }
+
+    /// The cell of a key in the selected database.
+    fn at(&self, key: usize) -> usize {
+        self.state.sessions[self.session].db * self.keys() + key
+    }
+
+    fn get(&self, key: usize) -> Option<Cell> {
+        self.state.cells[self.at(key)]
+    }
+
+    fn bulk(&self, key: usize) -> Value {
+        let text = |cell: Cell| Value::Bulk(cell.value.to_string().into_bytes());
+        self.get(key).map_or(Value::Null, text)
+    }
+
+    fn now_ms(&self, key: usize) -> u64 {
+        self.now_ms.unwrap_or(self.state.now_ms[self.model.clocks[key]])
+    }
+
+    fn put(&mut self, at: usize, cell: Cell) {
+        self.state.put(at, Some(cell));
+        self.model.expire(self.state, at);
+    }
+
+    fn set(&mut self, key: usize, value: i64) -> Value {
+        self.put(self.at(key), Cell { value, due_ms: NEVER_MS });
+        ok()
+    }
+
+    fn remove(&mut self, key: usize) -> i64 {
+        let existed = self.get(key).is_some();
+        if existed {
+            self.state.put(self.at(key), None);
+        }
+        i64::from(existed)
+    }
+
+    fn command(&mut self, command: &Command) -> Value {
+        match command {
+            Command::Get(key) => self.bulk(*key),
+            Command::Mget(keys) => Value::Array(keys.iter().map(|key| self.bulk(*key)).collect()),
+            Command::Exists(keys) => {
+                Value::Integer(keys.iter().filter(|key| self.get(**key).is_some()).count() as i64)
+            }
+            Command::Pttl(key) => Value::Integer(match self.get(*key) {
+                None => -2,
+                Some(Cell { due_ms: NEVER_MS, .. }) => -1,
+                Some(cell) => cell.due_ms.saturating_sub(self.now_ms(*key)) as i64,
+            }),
+            Command::DbSize => {
+                let first = self.at(0);
+                let cells = &self.state.cells[first..first + self.keys()];
+                Value::Integer(cells.iter().flatten().count() as i64)
+            }
+            Command::Set(key, value) => self.set(*key, *value),
+            Command::SetNx(key, _) if self.get(*key).is_some() => Value::Null,
+            Command::SetNx(key, value) => self.set(*key, *value),
+            Command::SetPx(key, value, ms) => {
+                let due_ms = self.now_ms(*key) + ms;
+                self.put(self.at(*key), Cell { value: *value, due_ms });
+                ok()
+            }
+            Command::Incr(key) => {
+                let before = self.get(*key).unwrap_or(Cell { value: 0, due_ms: NEVER_MS });
+                self.put(self.at(*key), Cell { value: before.value + 1, ..before });
+                Value::Integer(before.value + 1)
+            }
+            Command::GetDel(key) => {
+                let before = self.bulk(*key);
+                self.remove(*key);
+                before
+            }
+            Command::Del(keys) => Value::Integer(keys.iter().map(|key| self.remove(*key)).sum()),
+            Command::Mset(keys, value) => {
+                keys.iter().for_each(|key| drop(self.set(*key, *value)));
+                ok()
+            }
+            Command::MsetNx(keys, value) => {
+                let is_free = keys.iter().all(|key| self.get(*key).is_none());
+                if is_free {
+                    keys.iter().for_each(|key| drop(self.set(*key, *value)));
+                }
+                Value::Integer(i64::from(is_free))
+            }
+            _ => self.wide(command),
+        }
+    }
+
+    /// The commands that move keys, set deadlines, or go over databases.
+    fn wide(&mut self, command: &Command) -> Value {
+        match command {
+            Command::Rename(from, to) => match self.rename(*from, *to, true) {
+                None => error("ERR no such key"),
+                Some(_) => ok(),
+            },
+            Command::RenameNx(from, to) => match self.rename(*from, *to, false) {
+                None => error("ERR no such key"),
+                Some(moved) => Value::Integer(i64::from(moved)),
+            },
+            Command::Copy { from, to, db, replaces } => {
+                let to = db.map_or(self.at(*to), |db| db * self.keys() + to);
+                if to == self.at(*from) {
+                    return error("ERR source and destination objects are the same");
+                }
+                let Some(cell) = self.get(*from) else { return Value::Integer(0) };
+                let is_free = self.state.cells[to].is_none();
+                if is_free || *replaces {
+                    self.put(to, cell);
+                }
+                Value::Integer(i64::from(is_free || *replaces))
+            }
+            Command::Pexpire(key, ms) => {
+                let Some(cell) = self.get(*key) else { return Value::Integer(0) };
+                let due_ms = self.now_ms(*key) + ms;
+                self.put(self.at(*key), Cell { due_ms, ..cell });
+                Value::Integer(1)
+            }
+            Command::Persist(key) => match self.get(*key) {
+                None | Some(Cell { due_ms: NEVER_MS, .. }) => Value::Integer(0),
+                Some(cell) => {
+                    self.put(self.at(*key), Cell { due_ms: NEVER_MS, ..cell });
+                    Value::Integer(1)
+                }
+            },
+            Command::Select(db) => {
+                self.state.sessions[self.session].db = *db;
+                ok()
+            }
+            Command::SwapDb(one, other) => {
+                self.swap(*one, *other);
+                ok()
+            }
+            Command::FlushDb => {
+                let first = self.at(0);
+                self.state.empty(first..first + self.keys());
+                ok()
+            }
+            Command::FlushAll => {
+                self.state.empty(0..DATABASES * self.keys());
+                ok()
+            }
+            _ => unreachable!("{command:?} is none of these"),
+        }
+    }
+
+    /// Whether a key was moved; none if there is none to move. A key that is renamed to itself
+    /// stays as it is, and the free name that RENAMENX asks for is then not free.
+    fn rename(&mut self, from: usize, to: usize, replaces: bool) -> Option<bool> {
+        let cell = self.get(from)?;
+        if from == to || !replaces && self.get(to).is_some() {
+            return Some(false);
+        }
+        self.state.put(self.at(from), None);
+        self.put(self.at(to), cell);
+        Some(true)
+    }
+
+    /// A key that exists on either side counts as changed on both.
+    fn swap(&mut self, one: usize, other: usize) {
+        if one == other {
+            return;
+        }
+        for key in 0..self.keys() {
+            let (one, other) = (one * self.keys() + key, other * self.keys() + key);
+            let cells = &mut self.state.cells;
+            if cells[one].is_some() || cells[other].is_some() {
+                cells.swap(one, other);
+                self.state.touch(one);
+                self.state.touch(other);
+            }
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Every state of a replica is one that the primary has had: what moves together there is never
+//! seen apart here.
+//!
+//! ```text
+//!   moved by                            always holds                keys (of different shards)
+//!   one EXEC over two databases         equal                       exec:* of databases 0 and 1
+//!   one MSET                            equal                       mset:*
+//!   RENAME there and back               exactly one exists          rename:*
+//!   SET of one, its reply seen, then    the second is not ahead     first:*, second:*
+//!   SET of the other by somebody else
+//! ```
+
+use super::look::{connect, demand, number};
+use super::peer;
+use super::primary::Primary;
+use super::wire::{Wire, children};
+use annulet::base::slot::{SLOT_COUNT, slot_of};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+const WATCHING: Duration = Duration::from_secs(3);
+
+/// Shards that the keys are spread over; with 1 or 4 of them they are all alike or all different.
+const QUARTERS: u16 = 4;
+
+/// A key of a quarter of the slots.
+fn key_in(quarter: u16, name: &str) -> String {
+    let is_there = |key: &String| slot_of(key.as_bytes()) / (SLOT_COUNT / QUARTERS) == quarter;
+    (0..).map(|number| format!("{name}:{number}")).find(is_there).expect("slots are spread evenly")
+}
+
+/// The keys that move.
+pub struct Keys {
+    exec: [String; 2],
+    mset: [String; 2],
+    rename: [String; 2],
+    chain: [String; 2],
+}
+
+impl Keys {
+    pub fn new() -> Keys {
+        Keys {
+            exec: [key_in(0, "exec"), key_in(3, "exec")],
+            mset: [key_in(3, "mset"), key_in(1, "mset")],
+            rename: [key_in(1, "rename"), key_in(2, "rename")],
+            chain: [key_in(2, "first"), key_in(0, "second")],
+        }
+    }
+
+    /// Sets what holds before anything moves.
+    pub fn prepare(&self, wire: &mut Wire) {
+        let ([mset, other_mset], [first, second]) = (&self.mset, &self.chain);
+        demand(wire, &["MSET", mset, "0", other_mset, "0", first, "0", second, "0"]);
+        demand(wire, &["MSET", &self.rename[0], "here", &self.exec[0], "0"]);
+        demand(wire, &["SELECT", "1"]);
+        demand(wire, &["SET", &self.exec[1], "0"]);
+        demand(wire, &["SELECT", "0"]);
+    }
+
+    /// Moves all of them, each way on a thread of its own, until told to stop; how many moves.
+    pub fn move_until(&self, port: u16, is_over: &AtomicBool) -> u64 {
+        let goes_on = || !is_over.load(Ordering::Relaxed);
+        thread::scope(|scope| {
+            let movers = [
+                scope.spawn(move || self.exec(port, &goes_on)),
+                scope.spawn(move || self.mset(port, 0, &goes_on)),
+                scope.spawn(move || self.mset(port, 1, &goes_on)),
+                scope.spawn(move || self.rename(port, &goes_on)),
+                scope.spawn(move || self.chain(port, &goes_on)),
+            ];
+            movers.into_iter().map(|mover| mover.join().expect("a mover")).sum()
+        })
+    }
+
+    fn exec(&self, port: u16, goes_on: &dyn Fn() -> bool) -> u64 {
+        let mut wire = connect(port);
+        let mut moves = 0;
+        while goes_on() {
+            let [here, there] = &self.exec;
+            let commands: [&[&str]; 6] = [
+                &["MULTI"],
+                &["INCR", here],
+                &["SELECT", "1"],
+                &["INCR", there],
+                &["SELECT", "0"],
+                &["EXEC"],
+            ];
+            let replies = wire.ask_all(&commands);
+            assert!(replies[5].starts_with(b"*4\r\n"), "{replies:?}");
+            moves += 1;
+        }
+        moves
+    }
+
+    fn mset(&self, port: u16, offset: u64, goes_on: &dyn Fn() -> bool) -> u64 {
+        let mut wire = connect(port);
+        let mut moves = 0;
+        while goes_on() {
+            moves += 1;
+            let value = (2 * moves + offset).to_string();
+            demand(&mut wire, &["MSET", &self.mset[0], &value, &self.mset[1], &value]);
+        }
+        moves
+    }
+
+    fn rename(&self, port: u16, goes_on: &dyn Fn() -> bool) -> u64 {
+        let mut wire = connect(port);
+        let mut moves = 0;
+        while goes_on() {
+            let (from, to) = (moves % 2, 1 - moves % 2);
+            demand(&mut wire, &["RENAME", &self.rename[from], &self.rename[to]]);
+            moves += 1;
+        }
+        moves as u64
+    }
+
+    fn chain(&self, port: u16, goes_on: &dyn Fn() -> bool) -> u64 {
+        let (mut one, mut other) = (connect(port), connect(port));
+        let mut moves = 0;
+        while goes_on() {
+            moves += 1;
+            let value = moves.to_string();
+            demand(&mut one, &["SET", &self.chain[0], &value]);
+            demand(&mut other, &["SET", &self.chain[1], &value]);
+        }
+        moves
+    }
+}
+
+/// What a reader of a replica has seen.
+#[derive(Default)]
+pub struct Seen {
+    pub states: u64,
+    /// Different states of what moves in one EXEC.
+    pub distinct: HashSet<i64>,
+}
+
+/// Reads the replica until told to stop and checks each state. States that it refuses to show
+/// (while it loads a snapshot) do not count.
+pub fn watch_until(port: u16, keys: &Keys, is_over: &AtomicBool) -> Seen {
+    let mut wire = connect(port);
+    let mut seen = Seen::default();
+    let commands: [&[&str]; 7] = [
+        &["MULTI"],
+        &["MGET", &keys.exec[0], &keys.mset[0], &keys.mset[1], &keys.chain[0], &keys.chain[1]],
+        &["EXISTS", &keys.rename[0], &keys.rename[1]],
+        &["SELECT", "1"],
+        &["GET", &keys.exec[1]],
+        &["SELECT", "0"],
+        &["EXEC"],
+    ];
+    while !is_over.load(Ordering::Relaxed) {
+        let replies = wire.ask_all(&commands);
+        if replies[6].starts_with(b"-") {
+            continue;
+        }
+        let results = children(&replies[6]).expect("EXEC has an array for reply");
+        let together = children(results[0]).expect("MGET has an array for reply");
+        let values: Vec<i64> = together.iter().map(|reply| number(reply)).collect();
+        let shown = || String::from_utf8_lossy(&replies[6]).replace("\r\n", " ");
+        assert_eq!(values[0], number(results[3]), "moved by one EXEC: {}", shown());
+        assert_eq!(values[1], values[2], "moved by one MSET: {}", shown());
+        assert_eq!(number(results[1]), 1, "moved by RENAME: {}", shown());
+        assert!(values[3] >= values[4], "what follows from an effect is ahead of it: {}", shown());
+        seen.states += 1;
+        seen.distinct.insert(values[0]);
+    }
+    seen
+}
+
+#[test]
+fn states_in_between() {
+    let Some(program) = peer::program() else { return };
+    let primary = Primary::start(&program, 4, &[]);
+    let keys = Keys::new();
+    keys.prepare(&mut primary.connect());
+    let is_over = AtomicBool::new(false);
+    let (moves, seen) = thread::scope(|scope| {
+        let movers = scope.spawn(|| keys.move_until(primary.port(), &is_over));
+        // It attaches while all is moving.
+        thread::sleep(Duration::from_millis(100));
+        let (replica, _wire) = primary.follow(&program);
+        let port = replica.port;
+        let (keys, is_over) = (&keys, &is_over);
+        let reader = scope.spawn(move || watch_until(port, keys, is_over));
+        thread::sleep(WATCHING);
+        is_over.store(true, Ordering::Relaxed);
+        let seen = reader.join().expect("the invariants hold");
+        (movers.join().expect("the movers"), seen)
+    });
+    let distinct = seen.distinct.len();
+    println!("{moves} moves, {} states seen, {distinct} distinct", seen.states);
+    assert!(distinct >= 100, "too few states to say anything: {distinct}");
+}

@@ -1,0 +1,95 @@
+//! Links that are cut come back: with what is missing if the backlog has it, else with everything.
+
+use super::load::{Mix, write_until};
+use super::look::{Info, assert_equal, demand, is_linked, number};
+use super::peer;
+use super::primary::Primary;
+use super::server::wait_for;
+use super::wire::Wire;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// How often a link is cut under writes.
+const CUTS: u64 = 3;
+
+/// Counters of full, accepted and refused partial resynchronizations.
+fn syncs(wire: &mut Wire) -> [u64; 3] {
+    let stats = Info::of(wire, "stats");
+    ["sync_full", "sync_partial_ok", "sync_partial_err"].map(|name| stats.number(name))
+}
+
+/// Runs while several connections write.
+fn under_writes<T>(primary: &Primary, seed: u64, act: impl FnOnce() -> T) -> T {
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for writer in 0..2 {
+            let (port, is_over) = (primary.port(), &is_over);
+            scope.spawn(move || write_until(port, Mix::new(seed + writer, 0), is_over));
+        }
+        let outcome = act();
+        is_over.store(true, Ordering::Relaxed);
+        outcome
+    })
+}
+
+#[test]
+fn links_come_back() {
+    let Some(program) = peer::program() else { return };
+    for shards in [1, 4] {
+        let primary = Primary::start(&program, shards, &["--repl-backlog-size", "256mb"]);
+        let mut wire = primary.connect();
+        let (_replica, mut replica) = primary.follow(&program);
+        under_writes(&primary, 7 * shards as u64, || {
+            for cut in 1..=CUTS {
+                let killed = number(&wire.ask(&["CLIENT", "KILL", "TYPE", "replica"]));
+                assert_eq!(killed, 1, "{shards} shards, cut {cut}");
+                let back = || syncs(&mut wire) == [1, cut, 0] && is_linked(&mut replica);
+                let is_back = wait_for(back);
+                assert!(is_back, "{shards} shards, cut {cut}: {:?}", syncs(&mut wire));
+            }
+        });
+        assert_equal(&mut wire, &mut replica, &format!("{shards} shards, after {CUTS} cuts"));
+    }
+}
+
+#[test]
+fn a_replica_that_was_its_own_takes_everything() {
+    let Some(program) = peer::program() else { return };
+    let primary = Primary::start(&program, 4, &[]);
+    let mut wire = primary.connect();
+    let (_replica, mut replica) = primary.follow(&program);
+    let port = primary.port().to_string();
+    under_writes(&primary, 70, || {
+        demand(&mut replica, &["REPLICAOF", "NO", "ONE"]);
+        demand(&mut replica, &["SET", "of its own", "1"]);
+        demand(&mut replica, &["REPLICAOF", "127.0.0.1", &port]);
+        assert!(wait_for(|| syncs(&mut wire)[0] == 2 && is_linked(&mut replica)));
+    });
+    assert_eq!(syncs(&mut wire), [2, 0, 1]);
+    assert_equal(&mut wire, &mut replica, "a replica that had a history of its own");
+}
+
+#[test]
+fn a_backlog_that_is_too_small_costs_a_snapshot() {
+    let Some(program) = peer::program() else { return };
+    for shards in [1, 4] {
+        let primary = Primary::start(&program, shards, &["--repl-backlog-size", "16kb"]);
+        let mut wire = primary.connect();
+        let (peer, mut replica) = primary.follow(&program);
+        // It sleeps, and so does not come back before the backlog has gone on.
+        let port = peer.port;
+        let sleeper = thread::spawn(move || {
+            demand(&mut super::look::connect(port), &["DEBUG", "SLEEP", "1"]);
+        });
+        thread::sleep(Duration::from_millis(200));
+        assert_eq!(number(&wire.ask(&["CLIENT", "KILL", "TYPE", "replica"])), 1);
+        let value = "x".repeat(10_000);
+        for key in 0..100 {
+            demand(&mut wire, &["SET", &format!("key:{key}"), &value]);
+        }
+        sleeper.join().expect("it sleeps");
+        assert!(wait_for(|| syncs(&mut wire) == [2, 0, 1]), "{:?}", syncs(&mut wire));
+        assert_equal(&mut wire, &mut replica, &format!("{shards} shards, after a full one"));
+    }
+}

@@ -1,0 +1,266 @@
+//! Mixes of commands that move keys, go over databases, come in transactions or set deadlines:
+//! what clients saw must have an order in which a single Redis could have done it.
+//!
+//! A mix runs if the server knows its commands. `ANNULET_SIM_SEED=n` runs that seed alone;
+//! `ANNULET_SIM_SEEDS=n` runs the first n.
+
+use super::histories::{Repeat, hunted, seeds};
+use crate::harness::linear::judge;
+use crate::harness::plain_table;
+use crate::harness::search::Verdict;
+use crate::harness::units::Kind::{self, *};
+use crate::harness::units::Mix;
+use annulet::mesh::Rules;
+
+const SEEDS: u64 = 100;
+
+const MOVING: &[Kind] = &[
+    Get, Get, Set, SetNx, Incr, GetDel, Mget, Mget, Mset, MsetNx, MsetNx, Del, Exists, Rename,
+    Rename, Rename, RenameNx, Copy, Copy,
+];
+const CHANGING: &[Kind] = &[Get, Mget, Mget, Set, Mset, Incr, Del];
+
+/// What the others differ from.
+const PLAIN: Mix = Mix {
+    name: "plain",
+    needs: &[],
+    kinds: &[Get, Set, SetNx, Incr, GetDel, Mget, Mget, Mset, Mset, Del, Exists],
+    exec_once_in: 0,
+    watch_percent: 0,
+    jump_once_in: 0,
+    has_clocks: false,
+    cut_once_in: 0,
+};
+
+static OVER_BROKEN_CONNECTIONS: Mix = Mix { name: "plain, cut", cut_once_in: 40, ..PLAIN };
+
+static FLUSHES: Mix = Mix {
+    name: "flushes",
+    kinds: &[Get, Mget, Mget, Set, Mset, Mset, Select, FlushDb, FlushAll, DbSize, DbSize, Exists],
+    cut_once_in: 100,
+    ..PLAIN
+};
+
+/// Of one key at a time: exact to the millisecond, whatever the clock does meanwhile.
+pub static DEADLINES: Mix = Mix {
+    name: "deadlines",
+    // The parts of a batch run on their shards a moment apart.
+    has_clocks: true,
+    kinds: &[Get, Get, Get, SetPx, SetPx, SetNx, Pexpire, Pttl, Persist, Incr, Set, GetDel],
+    jump_once_in: 12,
+    ..PLAIN
+};
+
+/// Of several keys: each by the clock of its shard.
+static DEADLINES_OF_SEVERAL: Mix = Mix {
+    name: "deadlines of several keys",
+    kinds: &[Get, Mget, Mget, Mget, Mset, SetPx, SetPx, SetPx, Pexpire, Pttl, Del, Exists],
+    jump_once_in: 12,
+    has_clocks: true,
+    ..PLAIN
+};
+
+/// Keys that change their names, are copied, or are written only if none is there.
+pub static MOVES: Mix = Mix {
+    name: "moves",
+    needs: &["rename", "renamenx", "copy", "msetnx"],
+    kinds: MOVING,
+    cut_once_in: 150,
+    ..PLAIN
+};
+
+/// Two databases that are swapped, emptied and copied between.
+pub static DATABASES: Mix = Mix {
+    name: "databases",
+    needs: &["swapdb", "copy"],
+    kinds: &[
+        Get, Mget, Mget, Set, Mset, Mset, Select, Select, SwapDb, SwapDb, FlushDb, FlushAll,
+        DbSize, CopyDb, CopyDb,
+    ],
+    cut_once_in: 150,
+    ..PLAIN
+};
+
+/// Of several keys.
+pub static TRANSACTIONS: Mix = Mix {
+    name: "transactions",
+    needs: &["multi", "exec", "discard"],
+    kinds: CHANGING,
+    exec_once_in: 2,
+    ..PLAIN
+};
+
+/// Transactions that mostly watch something.
+pub static WATCHES: Mix = Mix {
+    name: "watches",
+    needs: &["multi", "exec", "discard", "watch", "unwatch"],
+    kinds: CHANGING,
+    exec_once_in: 2,
+    watch_percent: 90,
+    ..PLAIN
+};
+
+static MOVES_IN_TRANSACTIONS: Mix = Mix {
+    name: "moves in transactions",
+    needs: &[
+        "multi", "exec", "discard", "watch", "unwatch", "rename", "renamenx", "copy", "msetnx",
+    ],
+    kinds: MOVING,
+    exec_once_in: 2,
+    watch_percent: 30,
+    ..PLAIN
+};
+
+static DATABASES_IN_TRANSACTIONS: Mix = Mix {
+    name: "databases in transactions",
+    needs: &["multi", "exec", "discard", "watch", "unwatch", "swapdb", "copy"],
+    exec_once_in: 2,
+    watch_percent: 50,
+    ..DATABASES
+};
+
+static CUT_TRANSACTIONS: Mix = Mix {
+    name: "cut transactions",
+    needs: &["multi", "exec", "discard", "watch", "unwatch", "rename"],
+    kinds: &[Get, Mget, Mget, Mget, Set, Mset, Incr, Del, Rename],
+    exec_once_in: 2,
+    watch_percent: 30,
+    cut_once_in: 15,
+    ..PLAIN
+};
+
+/// Of all sorts at once; without PTTL, for the model is also compared with a server whose clock
+/// does not stand still.
+pub static EVERYTHING: Mix = Mix {
+    name: "everything",
+    needs: &[
+        "multi", "exec", "discard", "watch", "unwatch", "rename", "renamenx", "copy", "msetnx",
+        "swapdb",
+    ],
+    kinds: &[
+        Get, Mget, Mget, Exists, DbSize, Set, SetNx, SetPx, Incr, GetDel, Mset, Mset, MsetNx, Del,
+        Rename, Rename, RenameNx, Copy, CopyDb, Pexpire, Persist, Select, SwapDb, FlushDb,
+        FlushAll,
+    ],
+    exec_once_in: 3,
+    watch_percent: 60,
+    cut_once_in: 60,
+    ..PLAIN
+};
+
+static DEADLINES_IN_TRANSACTIONS: Mix = Mix {
+    name: "deadlines in transactions",
+    needs: &["multi", "exec", "discard", "watch", "unwatch", "rename", "copy"],
+    kinds: &[Get, Mget, Set, Mset, SetPx, SetPx, Pexpire, Pttl, Persist, Rename, Copy],
+    exec_once_in: 3,
+    watch_percent: 50,
+    jump_once_in: 12,
+    has_clocks: true,
+    ..PLAIN
+};
+
+/// Whether the server knows all that the mix needs; says so if not.
+fn is_known(mix: &Mix) -> bool {
+    let is_missing = |name: &&&str| plain_table().find(name.as_bytes()).is_none();
+    let missing: Vec<&&str> = mix.needs.iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        println!("skipped {}: the server does not know {missing:?}", mix.name);
+    }
+    missing.is_empty()
+}
+
+fn check(mix: &'static Mix) {
+    if !is_known(mix) {
+        return;
+    }
+    for seed in seeds(SEEDS) {
+        let _repeat = Repeat(seed, "mixes");
+        match judge(seed, Rules::default(), mix) {
+            Verdict::Possible => {}
+            Verdict::Undecided => panic!("seed {seed}, {}: too many orders to try", mix.name),
+            Verdict::Impossible(why) => {
+                panic!("seed {seed}, {}: no single Redis could have done this:\n{why}", mix.name)
+            }
+        }
+    }
+}
+
+#[test]
+fn plain_commands_over_broken_connections_have_an_order() {
+    check(&OVER_BROKEN_CONNECTIONS);
+}
+
+#[test]
+fn flushes_have_an_order() {
+    check(&FLUSHES);
+}
+
+#[test]
+fn deadlines_have_an_order() {
+    check(&DEADLINES);
+}
+
+#[test]
+fn deadlines_of_several_keys_have_an_order() {
+    check(&DEADLINES_OF_SEVERAL);
+}
+
+#[test]
+fn moves_have_an_order() {
+    check(&MOVES);
+}
+
+#[test]
+fn databases_have_an_order() {
+    check(&DATABASES);
+}
+
+#[test]
+fn transactions_have_an_order() {
+    check(&TRANSACTIONS);
+}
+
+#[test]
+fn watches_have_an_order() {
+    check(&WATCHES);
+}
+
+#[test]
+fn moves_in_transactions_have_an_order() {
+    check(&MOVES_IN_TRANSACTIONS);
+}
+
+#[test]
+fn databases_in_transactions_have_an_order() {
+    check(&DATABASES_IN_TRANSACTIONS);
+}
+
+#[test]
+fn cut_transactions_have_an_order() {
+    check(&CUT_TRANSACTIONS);
+}
+
+#[test]
+fn deadlines_in_transactions_have_an_order() {
+    check(&DEADLINES_IN_TRANSACTIONS);
+}
+
+#[test]
+fn everything_has_an_order() {
+    check(&EVERYTHING);
+}
+
+/// The search sees what the graph of `histories` sees, without being told who touched what.
+#[test]
+fn without_the_sequencer_some_mix_has_no_order() {
+    let rules = Rules { sequencer: false, ..Rules::default() };
+    let is_seen = |seed| matches!(judge(seed, rules, &FLUSHES), Verdict::Impossible(_));
+    hunted("sequencer", is_seen);
+}
+
+#[test]
+fn without_one_in_flight_some_mix_has_no_order() {
+    let rules = Rules { one_in_flight: false, ..Rules::default() };
+    let is_seen = |seed| matches!(judge(seed, rules, &FLUSHES), Verdict::Impossible(_));
+    hunted("one_in_flight", is_seen);
+}
