@@ -143,6 +143,9 @@ impl Connection {
     pub fn shrink(&mut self) {
         self.input.shrink();
         self.outbox.shrink();
+        if self.session.multi.is_none() {
+            self.queue = None;
+        }
     }
 
     /// Bytes of memory that its buffers hold.

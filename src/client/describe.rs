@@ -17,9 +17,9 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let written = write!(
         out,
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} \
-         capa= db={db} sub=0 psub=0 ssub=0 multi={multi} watch={watch} \
-         qbuf={qbuf} qbuf-free={free} argv-mem=0 multi-mem={queued} rbs={rbs} rbp={rbs} obl={obl} \
-          oll=0 omem={omem} tot-mem={total} \
+         capa= db={db} sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={qbuf} \
+         qbuf-free={free} argv-mem=0 multi-mem={queued} rbs={rbs} rbp={rbs} obl={obl} oll=0 \
+         omem={omem} tot-mem={total} \
          events={events} cmd={cmd} user=default redir=-1 resp={resp} lib-name={lib} \
          lib-ver={version} tot-net-in={net_in} tot-net-out={net_out} tot-cmds={cmds}",
         id = session.id,
@@ -31,7 +31,6 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         idle = (now_ms - session.active_ms) / 1_000,
         flags = session.flags(),
         db = session.db,
-        multi = multi,
         watch = connection.watched.len(),
         qbuf = connection.input.pending_bytes(),
         free = connection.input.memory_bytes() - connection.input.pending_bytes(),

@@ -35,7 +35,7 @@ pub struct Program {
     /// The protocol of the replies.
     pub protocol: Protocol,
     /// Its commands.
-    pub queue: Queue,
+    pub queue: Box<Queue>,
     /// Where each of them runs.
     pub places: Vec<Place>,
     /// Whether the replies make one array.

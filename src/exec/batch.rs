@@ -169,8 +169,8 @@ impl Runner<'_> {
         let before = out.mark();
         let changes = self.effects.changes;
         let mut args = words.args(item);
-        let glue = self.glue(item);
         if let Some(records) = &mut self.records {
+            let glue = glue_of(item);
             let own = item.entry.is_write().then_some(&args);
             records.begin(item.at, usize::from(item.db), glue, own);
         }
@@ -199,14 +199,13 @@ impl Runner<'_> {
         }
         result
     }
+}
 
-    /// How the parts of a command that may run on several shards become one for the feed.
-    #[inline]
-    fn glue(&self, item: &Item) -> Glue {
-        match item.entry.command.run {
-            Run::Spread(_, Over::Shards | Over::Cursor, _) => Glue::Once,
-            Run::Spread(_, Over::Keys, _) => Glue::Joined,
-            _ => Glue::Alone,
-        }
+/// How the parts of a command that may run on several shards become one for the feed.
+fn glue_of(item: &Item) -> Glue {
+    match item.entry.command.run {
+        Run::Spread(_, Over::Shards | Over::Cursor, _) => Glue::Once,
+        Run::Spread(_, Over::Keys, _) => Glue::Joined,
+        _ => Glue::Alone,
     }
 }

@@ -13,7 +13,8 @@
 //!   stream    DEL due           UNLINK a b c                 FLUSHALL
 //! ```
 //! What stands alone in a part and before a record with siblings stays before it: keys that fell
-//! due are gone before the command that found it out.
+//! due are gone before the command that found it out. Another shard may tell that command, so keys
+//! that were found due for it at their owners (Apart) go before all else of its place.
 
 use super::backlog::Backlog;
 use super::block::Part;
@@ -113,17 +114,18 @@ impl Encoder {
             let heads = parts.iter().zip(&self.places);
             let next = heads.filter_map(|(part, place)| part.told.get(place.told)).map(|t| t.at);
             let Some(at) = next.min() else { return };
-            self.plan_alone(at, parts);
+            self.plan_alone(at, parts, &[Glue::Apart]);
+            self.plan_alone(at, parts, &[Glue::Alone, Glue::Apart]);
             self.plan_glued(at, parts);
         }
     }
 
-    /// What stands alone at the heads of the parts, of the command at `at`.
-    fn plan_alone(&mut self, at: u32, parts: &[Part<'_>]) {
+    /// What stands alone, in one of these ways, at the heads of the parts, of the command at `at`.
+    fn plan_alone(&mut self, at: u32, parts: &[Part<'_>], ways: &[Glue]) {
         for (part, share) in parts.iter().enumerate() {
             while let Some(told) = share.told.get(self.places[part].told)
                 && told.at == at
-                && matches!(told.glue, Glue::Alone | Glue::Apart)
+                && ways.contains(&told.glue)
             {
                 self.begin(at, told.db, told.words);
                 let planned = self.planned.last_mut().expect("just begun");

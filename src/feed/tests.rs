@@ -614,6 +614,16 @@ fn parts_are_put_together_command_by_command() {
 }
 
 #[test]
+fn keys_found_due_elsewhere_go_before_the_command() {
+    use Glue::{Alone, Apart};
+    let target = content(&[(0, 0, Alone, "SET k 1"), (1, 0, Alone, "BITOP NOT to from")]);
+    let source = content(&[(1, 0, Apart, "UNLINK from"), (2, 0, Alone, "SET from 1")]);
+    let lines = told(&[(true, &[target, source])]);
+    let wanted = "MULTI,SELECT 0,SET k 1,UNLINK from,BITOP NOT to from,SET from 1,EXEC";
+    assert_eq!(lines.join(","), wanted);
+}
+
+#[test]
 fn a_gap_holds_what_came_after_it() {
     let (mut journal, lane) = (Journal::default(), Lane::default());
     let mut records = Records::default();

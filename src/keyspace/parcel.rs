@@ -28,12 +28,16 @@ impl Slice {
     /// A copy of a key's value; counts nothing and leaves the access clock alone.
     pub fn export(&mut self, db: usize, key: &Key<'_>) -> Option<Parcel> {
         let entry = self.find(db, key)?.entry();
-        let value = match entry.string().expect("strings are all that there is") {
+        let value = entry.string().expect("strings are all that there is");
+        // With another key it may fit beside it, and yet stays `raw`, as with the reference.
+        let expires = entry.expiry().is_some();
+        let name = value.encoding_name(entry.is_edited(), key.bytes.len(), expires);
+        let value = match value {
             Str::Int(number) => Value::Int(number),
             Str::Bytes(bytes) => Value::Inline(bytes.into()),
             Str::Large(bytes) => Value::Large(bytes.clone()),
         };
-        Some(Parcel { value, expiry: entry.expiry(), is_edited: entry.is_edited() })
+        Some(Parcel { value, expiry: entry.expiry(), is_edited: name == "raw" })
     }
 
     /// A key's value, which is no longer there after.

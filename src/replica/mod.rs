@@ -18,7 +18,7 @@ pub use partial::{Resumption, resumption};
 pub use snapshot::{Snapshot, SnapshotReader, save_slice};
 
 /// The command in the feed that keeps a silent link alive.
-pub const PING: &[u8] = b"*1\r\n$4\r\nPING\r\n";
+pub const PING: &[u8] = b"*1\r\n$4\r\nping\r\n";
 
 /// The command in the feed by which all replicas are asked to acknowledge at once.
 pub const GETACK: &[u8] = b"*3\r\n$8\r\nREPLCONF\r\n$6\r\nGETACK\r\n$1\r\n*\r\n";

@@ -43,7 +43,7 @@ impl Shard {
             seed,
         });
         let board = Arc::clone(process.boards.board(me));
-        Shard {
+        let mut shard = Shard {
             me,
             driver,
             port,
@@ -66,6 +66,7 @@ impl Shard {
             waiting: Default::default(),
             programs: Default::default(),
             next_program: 0,
+            plan: Default::default(),
             scratch: None,
             hash_seed,
             feed,
@@ -73,7 +74,7 @@ impl Shard {
             slots: Default::default(),
             records_pool: Vec::new(),
             is_feed_behind: false,
-            is_stream_new: false,
+            stream_seen: 0,
             links: Vec::new(),
             barriers: Default::default(),
             barriers_due: Vec::new(),
@@ -86,7 +87,9 @@ impl Shard {
             idle_turns: 0,
             idle_polls_max: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
-        }
+        };
+        shard.settle_settings();
+        shard
     }
 
     /// Does what is due.
@@ -102,9 +105,7 @@ impl Shard {
         self.check_connections();
         self.unwatch_due();
         self.tick_links();
-        if self.config.min_replicas_to_write > 0 {
-            self.settle_settings();
-        }
+        self.settle_settings();
         alloc::flush_local();
         self.check_memory();
         self.publish();
@@ -154,6 +155,7 @@ impl Shard {
     /// Brings the board up to date with the slice.
     pub(super) fn publish(&mut self) {
         self.board.gauges.buffer_bytes.set(self.buffered_bytes as i64);
+        self.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
         for db in 0..self.board.databases.len() {
             self.publish_database(db);
         }

@@ -147,9 +147,7 @@ impl Shard {
         }
         self.refresh_facts();
         for shard in self.feed.readers() {
-            if shard == self.me {
-                self.is_stream_new = true;
-            } else {
+            if shard != self.me {
                 self.port.nudge(shard);
             }
         }

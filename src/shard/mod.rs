@@ -85,6 +85,8 @@ pub struct Shard {
     /// The transactions of this shard's connections that are under way.
     programs: HashMap<u64, Box<Program>>,
     next_program: u64,
+    /// Where the commands of a transaction run, kept for reuse.
+    plan: program::Plan,
     /// Holds the keys of a command that runs away from their owners.
     scratch: Option<Box<Slice>>,
     hash_seed: [u64; 2],
@@ -98,8 +100,8 @@ pub struct Shard {
     records_pool: Vec<Records>,
     /// There is more to merge than the last turn did.
     is_feed_behind: bool,
-    /// The stream has grown since this shard's links were served.
-    is_stream_new: bool,
+    /// Where the stream ended when this shard's links were served last.
+    stream_seen: u64,
     /// Connections of replicas.
     links: Vec<ConnId>,
     /// Barriers over all shards that are under way for replicas and WAIT.

@@ -15,6 +15,34 @@ use crate::mesh::{Envelope, Hold, Stage};
 use crate::resp::{Error, Output, Reply};
 use crate::txn::Queue;
 
+/// Where the commands of a transaction run. Kept for reuse.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// For each command.
+    places: Vec<Place>,
+    /// The shards that take part.
+    shards: Vec<u16>,
+    /// Whether a command needs keys of several shards together.
+    has_joint: bool,
+    /// Whether a command runs on the session.
+    has_session: bool,
+}
+
+impl Plan {
+    fn clear(&mut self) {
+        self.places.clear();
+        self.shards.clear();
+        self.has_joint = false;
+        self.has_session = false;
+    }
+
+    fn add(&mut self, shard: u16) {
+        if !self.shards.contains(&shard) {
+            self.shards.push(shard);
+        }
+    }
+}
+
 impl Shard {
     /// Runs what the connection has queued.
     pub(super) fn exec(&mut self, conn: ConnId) {
@@ -31,7 +59,7 @@ impl Shard {
             return self.refuse_exec(conn, &Error::exec_abort(&Error::NoReplicas));
         }
         let watched = self.take_watched(conn);
-        self.start_program(conn, *queue, watched, true);
+        self.start_program(conn, queue, watched, true);
     }
 
     /// Replies to EXEC that nothing was run. What is queued is gone.
@@ -48,7 +76,7 @@ impl Shard {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
         let mut words = crate::exec::Words { text, spans: &self.batch.spans, large };
-        let mut queue = Queue::default();
+        let mut queue = Box::<Queue>::default();
         queue.push(item.entry, item.slot, item.db, &mut words.args(&item));
         connection.input.consume();
         let now_ms = self.now.monotonic_ms();
@@ -56,20 +84,42 @@ impl Shard {
         self.start_program(conn, queue, Vec::new(), false);
     }
 
-    fn start_program(&mut self, conn: ConnId, queue: Queue, watched: Vec<u16>, is_exec: bool) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+    fn start_program(
+        &mut self,
+        conn: ConnId,
+        mut queue: Box<Queue>,
+        watched: Vec<u16>,
+        is_exec: bool,
+    ) {
+        let plan = self.plan(conn, &mut queue, &watched);
+        let is_watching = !watched.is_empty();
+        let is_here = plan.shards.iter().all(|shard| usize::from(*shard) == self.me);
+        let may_run = is_here && !plan.has_joint && !plan.has_session;
+        if may_run && !self.has_conflict(conn, &mut queue, is_watching) {
+            assert!(is_exec, "one command whose keys are here is no transaction");
+            self.plan = plan;
+            return self.exec_here(conn, queue, is_watching);
+        }
         self.next_program += 1;
+        let mut stub = self.flights.pop().unwrap_or_default();
+        stub.order.push(Slot::One(0));
+        stub.launch(1);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        stub.number = connection.flight_number;
+        connection.flight_number = connection.flight_number.wrapping_add(1);
         let mut program = Box::new(Program {
             id: self.next_program,
             connection: conn,
             generation: connection.generation,
-            flight_number: connection.flight_number,
+            flight_number: stub.number,
             now_us: self.now.unix_us,
             protocol: connection.session.protocol,
             queue,
-            places: Vec::new(),
+            places: plan.places,
             is_exec,
-            has_locks: false,
+            // Commands on the session run at home, and not before the verdict on watched keys.
+            has_locks: plan.has_joint
+                || (is_watching && (plan.shards.len() > 1 || plan.has_session)),
             is_closing: false,
             next: 0,
             joint: None,
@@ -78,27 +128,9 @@ impl Shard {
             asks: Vec::new(),
             records: Default::default(),
         });
-        let (shards, has_joint) = self.plan(&mut program, &watched);
-        let is_here = shards.iter().all(|shard| usize::from(*shard) == self.me);
-        let has_own = program.queue.items.iter().any(|item| !may_run_here(item));
-        let is_watching = !watched.is_empty();
-        let may_run = is_here && !has_joint && !has_own;
-        if may_run && !self.has_conflict(&mut program, is_watching) {
-            return self.run_program_here(program, is_watching);
-        }
-        // Commands on the session run at home, and not before the verdict on watched keys.
-        let is_session = |item: &Item| item.entry.command.run.on_session().is_some();
-        let has_session = program.queue.items.iter().any(is_session);
-        program.has_locks = has_joint || (is_watching && (shards.len() > 1 || has_session));
-        let mut stub = self.flights.pop().unwrap_or_default();
-        stub.order.push(Slot::One(0));
-        stub.launch(1);
-        let connection = self.connections.get_mut(conn).expect("it is being served");
-        stub.number = connection.flight_number;
-        connection.flight_number = connection.flight_number.wrapping_add(1);
         connection.flights.push(stub);
-        self.open_parts(&mut program, &shards, &watched);
-        if program.has_locks && !watched.is_empty() {
+        self.open_parts(&mut program, &plan.shards, &watched);
+        if program.has_locks && is_watching {
             // Nothing runs before all shards have said that the watched keys are as they were.
             self.send_round(program, true);
         } else {
@@ -107,12 +139,15 @@ impl Shard {
     }
 
     /// Finds out where each command runs, on which database, and which shards take part.
-    fn plan(&mut self, program: &mut Program, watched: &[u16]) -> (Vec<u16>, bool) {
-        let connection = self.connections.get_mut(program.connection).expect("it is served");
-        let mut ahead = connection.session.clone();
-        let mut shards = watched.to_vec();
-        let mut has_joint = false;
-        let (items, mut words) = program.queue.parts();
+    fn plan(&mut self, conn: ConnId, queue: &mut Queue, watched: &[u16]) -> Plan {
+        let mut plan = std::mem::take(&mut self.plan);
+        plan.clear();
+        plan.shards.extend_from_slice(watched);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let session = &connection.session;
+        let (mut db, sees_due) = (session.db, session.is_import_source);
+        let mut ahead = None;
+        let (items, mut words) = queue.parts();
         for item in items {
             let mut args = words.args(item);
             let entry = item.entry;
@@ -120,38 +155,40 @@ impl Shard {
             if let Run::Select(run) = entry.command.run {
                 let mut unread = Output::default();
                 let mut context = SessionContext {
-                    session: &mut ahead,
+                    session: ahead.get_or_insert_with(|| session.clone()),
                     process: &self.process,
                     entry,
                     now_us: self.now.unix_us,
                     shard: self.me,
-                    reply: Reply::new(&mut unread, program.protocol),
+                    reply: Reply::new(&mut unread, session.protocol),
                     request: None,
                 };
                 // A database that cannot be selected is refused when its turn comes.
                 let _ = run(&mut context, &mut args);
+                db = context.session.db;
             } else if entry.command.run.on_session().is_none() {
                 (place, item.slot) = self.router.place(entry, &args, self.me as u16);
-                item.db = ahead.db as u16;
-                item.sees_due = ahead.is_import_source;
-                has_joint |= place == Place::Several && matches!(entry.command.run, Run::Joint(..));
-                self.router.for_each_shard(entry, &args, place, &mut |shard| shards.push(shard));
+                item.db = db as u16;
+                item.sees_due = sees_due;
+                let is_joint = matches!(entry.command.run, Run::Joint(..));
+                plan.has_joint |= place == Place::Several && is_joint;
+                self.router.for_each_shard(entry, &args, place, &mut |shard| plan.add(shard));
             }
-            program.places.push(place);
+            plan.has_session |= entry.command.run.on_session().is_some();
+            plan.places.push(place);
         }
-        shards.sort_unstable();
-        shards.dedup();
-        (shards, has_joint)
+        plan.shards.sort_unstable();
+        plan
     }
 
     /// Whether a transaction whose keys are all here would have to wait for another.
-    fn has_conflict(&mut self, program: &mut Program, is_watching: bool) -> bool {
+    fn has_conflict(&mut self, conn: ConnId, queue: &mut Queue, is_watching: bool) -> bool {
         if self.intents.is_empty() {
             return false;
         }
-        let connection = self.connections.get_mut(program.connection).expect("it is served");
+        let connection = self.connections.get_mut(conn).expect("it is being served");
         let watcher = is_watching.then_some(connection.session.id);
-        let (items, mut words) = program.queue.parts();
+        let (items, mut words) = queue.parts();
         self.is_in_the_way(items, &mut words, watcher)
     }
 
@@ -349,10 +386,4 @@ impl Shard {
         self.port.recycle(program.own);
         self.land(answer);
     }
-}
-
-/// Whether a command of a transaction that needs no other shard can run in place: all but those
-/// that may ask something of all shards.
-fn may_run_here(item: &Item) -> bool {
-    !matches!(item.entry.command.run, Run::Session(_) | Run::Container)
 }

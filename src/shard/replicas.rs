@@ -27,6 +27,9 @@ use std::sync::Arc;
 /// A connection number that no connection has: answers to it belong to a barrier, or to nobody.
 pub(super) const NOBODY: ConnId = ConnId::MAX;
 
+/// Why a connection with too much output ends, for the log.
+pub(super) const OVER_LIMIT: &str = "its output buffer passed client-output-buffer-limit";
+
 /// The version of Valkey that this server behaves as.
 const VALKEY_VERSION: &str = "9.1.0";
 
@@ -268,18 +271,33 @@ impl Shard {
         self.land(answer);
     }
 
-    /// Once per turn: marks, and the links if the stream has grown.
+    fn check_waits(&mut self) {
+        let waits: Vec<u32> = self.barriers.keys().copied().collect();
+        waits.into_iter().for_each(|number| self.check_acks(number));
+    }
+
+    /// Once per turn: marks, who waits for replicas, and the links if the stream has grown.
     pub(super) fn serve_links(&mut self) {
-        if !self.barriers.is_empty() && self.feed.has_marks() {
-            self.take_marks();
+        if !self.barriers.is_empty() {
+            if self.feed.has_marks() {
+                self.take_marks();
+            }
+            self.check_waits();
         }
-        if std::mem::take(&mut self.is_stream_new) {
+        if self.has_new_stream() {
+            self.stream_seen = self.feed.end_offset();
             for at in (0..self.links.len()).rev() {
                 if let Some(&conn) = self.links.get(at) {
                     self.pump(conn);
                 }
             }
         }
+    }
+
+    /// Whether the stream has grown since the links were looked at: by this shard, or by another,
+    /// which rings after that.
+    pub(super) fn has_new_stream(&self) -> bool {
+        !self.links.is_empty() && self.feed.end_offset() != self.stream_seen
     }
 
     /// Gives a replica what there is for it, as far as its output has room.
@@ -302,6 +320,9 @@ impl Shard {
             let Some(piece) = piece else { break };
             connection.outbox.output.append_raw(&piece);
         }
+        let limit = self.config.client_output_buffer_limit.replica;
+        let (end, keep_bytes) = (feed.end_offset(), self.config.repl_backlog_size);
+        let is_over = link.is_over(end, limit, keep_bytes, now);
         let (is_lost, is_done) = (link.is_lost(), link.is_done());
         let line = link.line(&connection.session);
         if line.state != before {
@@ -313,6 +334,10 @@ impl Shard {
         if is_lost {
             return self.close_for(conn, "its place in the feed is no longer kept");
         }
+        if is_over {
+            self.board.counters.output_limit_disconnections.add(1);
+            return self.close_for(conn, OVER_LIMIT);
+        }
         self.make_dirty(conn);
     }
 
@@ -322,6 +347,8 @@ impl Shard {
         if let Some(link) = &connection.link {
             let line = link.line(&connection.session);
             self.process.replication().put(line);
+            // Somebody may wait for it; one who misses the bell looks at the next tick.
+            self.feed.readers().for_each(|shard| self.port.nudge(shard));
         }
     }
 
@@ -366,14 +393,11 @@ impl Shard {
         if let Some((number, request)) = self.barriers_due.pop() {
             self.send_barrier(number, &request);
         }
-        let waits: Vec<u32> = self.barriers.keys().copied().collect();
-        waits.into_iter().for_each(|number| self.check_acks(number));
+        self.check_waits();
         if self.me == 0 {
             self.ping_replicas();
         }
         let (now, timeout_s) = (self.link_now(), self.config.repl_timeout);
-        let limit = self.config.client_output_buffer_limit.replica;
-        let (end, keep_bytes) = (self.feed.end_offset(), self.config.repl_backlog_size);
         for conn in self.links.clone() {
             let Some(connection) = self.connections.get_mut(conn) else { continue };
             let Some(link) = &mut connection.link else { continue };
@@ -381,9 +405,6 @@ impl Shard {
             if let Some(what) = link.timed_out(&connection.session, now, timeout_s) {
                 let why = format!("Disconnecting timedout replica ({what})");
                 self.close_for(conn, &why);
-            } else if link.is_over(end, limit, keep_bytes, now) {
-                self.board.counters.output_limit_disconnections.add(1);
-                self.close_for(conn, "its output buffer passed client-output-buffer-limit");
             } else {
                 self.pump(conn);
             }

@@ -6,6 +6,7 @@ use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
 use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD};
+use super::replicas::OVER_LIMIT;
 use crate::client::Serving;
 use crate::commands::is_exec;
 use crate::exec::{BATCH_COMMANDS_MAX, Entry, Item, Replies, Runner, SessionContext, Words};
@@ -253,7 +254,7 @@ impl Shard {
         connection.is_output_full |= self.buffered_bytes > OUTPUT_BYTES_SHARD;
         if is_over(limit.hard_bytes) || is_long {
             self.board.counters.output_limit_disconnections.add(1);
-            self.close_for(conn, "its output buffer passed client-output-buffer-limit");
+            self.close_for(conn, OVER_LIMIT);
         }
     }
 }

@@ -6,84 +6,73 @@ use super::cron::publish_stats;
 use super::drain::{Settled, note_failure};
 use crate::client::{Program, Slot};
 use crate::exec::{BATCH_COMMANDS_MAX, Item, Mode, Records, Request, Run, Runner, Session};
-use crate::exec::{SessionContext, Visit, mode_of};
+use crate::exec::{SessionContext, Visit, Words, mode_of};
+use crate::io::ConnId;
 use crate::keyspace::{ExpiryRole, Slice, SliceOptions};
 use crate::mesh::{Hold, Stage, Work};
 use crate::resp::{Error, Reply};
+use crate::txn::Queue;
 
 impl Shard {
     /// Runs a transaction all of whose keys are here, in one piece.
-    pub(super) fn run_program_here(&mut self, mut program: Box<Program>, is_watching: bool) {
-        let mut records = self.records_now();
-        let conn = program.connection;
+    pub(super) fn exec_here(&mut self, conn: ConnId, mut queue: Box<Queue>, is_watching: bool) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        let (client, protocol) = (connection.session.id, program.protocol);
+        let (client, protocol) = (connection.session.id, connection.session.protocol);
         let is_broken = is_watching && self.slice.is_watch_broken(client);
         if is_watching {
             self.unwatch_here(client);
         }
+        let mut records = self.records_now();
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        let mut reply = Reply::new(&mut connection.outbox.output, protocol);
+        let output = &mut connection.outbox.output;
+        let (items, mut words) = queue.parts();
         if is_broken {
-            reply.null_array();
-            return self.end_here(program);
-        }
-        if program.is_exec {
-            reply.array(program.places.len());
-        }
-        while program.next < program.places.len() {
-            let item = program.queue.items[program.next];
-            if item.entry.command.run.on_session().is_some() {
-                program.next += 1;
-                let request = self.run_on_session(&mut program, item, true);
-                assert!(request.is_none(), "a command that asks for something is not run here");
-            } else {
-                self.run_segment_here(&mut program, records.as_mut());
+            Reply::new(output, protocol).null_array();
+        } else {
+            Reply::new(output, protocol).array(items.len());
+            for batch in items.chunks(BATCH_COMMANDS_MAX) {
+                self.run_batch_here(conn, batch, &mut words, records.as_mut());
             }
         }
         self.board.counters.batches_local.add(1);
         self.write_down_here(records, true);
-        self.end_here(program);
+        queue.clear();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.queue = Some(queue);
+        self.make_dirty(conn);
     }
 
-    fn end_here(&mut self, program: Box<Program>) {
-        self.port.recycle(program.own);
-        self.make_dirty(program.connection);
-    }
-
-    /// Runs the next commands on keys, up to a command on the session.
-    fn run_segment_here(&mut self, program: &mut Program, records: Option<&mut Records>) {
-        let connection = self.connections.get_mut(program.connection).expect("it is served");
+    fn run_batch_here(
+        &mut self,
+        conn: ConnId,
+        batch: &[Item],
+        words: &mut Words<'_>,
+        records: Option<&mut Records>,
+    ) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
         let started_ns = self.process.clock.monotonic_ns();
-        let (items, mut words) = program.queue.parts();
-        let rest = &items[program.next..];
-        let is_own = |item: &Item| item.entry.command.run.on_session().is_some();
-        let count = rest.iter().position(is_own).unwrap_or(rest.len()).min(BATCH_COMMANDS_MAX);
-        let batch = &rest[..count];
         let mut runner = Runner {
             slice: &mut self.slice,
             now_ms: self.now.unix_ms(),
-            protocol: program.protocol,
+            protocol: connection.session.protocol,
             config: &self.config,
             records,
             is_part: false,
             effects: Default::default(),
         };
         let board = &self.board;
-        let output = &mut connection.outbox.output;
-        runner.run(batch, &mut words, output, |at, failed, _| {
+        runner.run(batch, words, &mut connection.outbox.output, |at, failed, _| {
             if let Some(error) = failed {
                 note_failure(board, batch[at].entry, error);
             }
         });
-        program.next += count;
         let settled = Settled { effects: runner.effects, started_ns, db: batch[0].db.into() };
         self.settle(settled, batch);
     }
 
     /// Runs a command on the session inside a transaction; its reply is a part of its own.
     pub(super) fn run_own(&mut self, program: &mut Program, item: Item) {
-        match self.run_on_session(program, item, false) {
+        match self.run_on_session(program, item) {
             None => {
                 let end = program.own.output.mark();
                 program.own.ends.push(end);
@@ -93,27 +82,16 @@ impl Shard {
         }
     }
 
-    /// Runs a command on the session; its reply goes to the connection, or to the transaction's
-    /// own part.
-    fn run_on_session(
-        &mut self,
-        program: &mut Program,
-        item: Item,
-        is_direct: bool,
-    ) -> Option<Request> {
+    /// Runs a command on the session; its reply goes to the transaction's own part.
+    fn run_on_session(&mut self, program: &mut Program, item: Item) -> Option<Request> {
         let started_ns = self.process.clock.monotonic_ns();
         let (_, mut words) = program.queue.parts();
         let mut args = words.args(&item);
         // The client may have left meanwhile; its transaction goes on.
         let mut nobody = Session::new(0, true, 0);
         let connection = self.connections.get_same(program.connection, program.generation);
-        let (session, output) = match connection {
-            Some(connection) if is_direct => {
-                (&mut connection.session, &mut connection.outbox.output)
-            }
-            Some(connection) => (&mut connection.session, &mut program.own.output),
-            None => (&mut nobody, &mut program.own.output),
-        };
+        let session = connection.map_or(&mut nobody, |connection| &mut connection.session);
+        let output = &mut program.own.output;
         let before = output.mark();
         let protocol = session.protocol;
         let mut context = SessionContext {

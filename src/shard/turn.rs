@@ -82,7 +82,7 @@ impl Shard {
         let due = !self.ready.is_empty() || can_unstall || self.has_waiting();
         let pending = due || self.port.depth() > 0;
         let expecting = self.port.under_way() > 0 && self.idle_turns < self.idle_polls_max;
-        if pending || expecting || self.is_feed_behind || self.is_stream_new {
+        if pending || expecting || self.is_feed_behind || self.has_new_stream() {
             return Wait::Poll;
         }
         if self.feed.is_on() && !self.may_park() {
@@ -90,7 +90,12 @@ impl Shard {
             return Wait::Poll;
         }
         self.port.ring();
-        if self.is_stream_new || !self.port.park() {
+        if !self.port.park() {
+            return Wait::Poll;
+        }
+        // Whoever lets the stream grow from here on finds the shard parked, and rings.
+        if self.has_new_stream() {
+            self.port.unpark();
             return Wait::Poll;
         }
         let now_ns = self.process.clock.monotonic_ns();

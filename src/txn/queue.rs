@@ -5,6 +5,12 @@ use crate::exec::{Entry, Item, Words};
 use crate::resp::{Args, Span};
 use bytes::BytesMut;
 
+/// Commands that an empty queue keeps the memory of.
+const KEPT_COMMANDS_MAX: usize = 64;
+
+/// Bytes of text that an empty queue keeps the memory of.
+const KEPT_TEXT_BYTES_MAX: usize = 4 << 10;
+
 /// Commands with their words.
 #[derive(Debug, Default)]
 pub struct Queue {
@@ -46,6 +52,18 @@ impl Queue {
     /// Bytes of its words.
     pub fn words_bytes(&self) -> usize {
         self.text.len() + self.large_bytes
+    }
+
+    /// Forgets all commands and keeps a little memory.
+    pub fn clear(&mut self) {
+        self.items.clear();
+        self.text.clear();
+        self.spans.clear();
+        self.large.clear();
+        self.large_bytes = 0;
+        self.items.shrink_to(KEPT_COMMANDS_MAX);
+        self.spans.shrink_to(KEPT_COMMANDS_MAX * 4);
+        self.text.shrink_to(KEPT_TEXT_BYTES_MAX);
     }
 
     /// Bytes of memory that it holds.

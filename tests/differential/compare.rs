@@ -17,6 +17,8 @@ pub enum Check {
     Milliseconds,
     /// The same elements in any order.
     AnyOrder,
+    /// A number of holders: the peer counts the words of a queued command as one more.
+    Holders,
     /// The same kind of reply: what it holds is checked elsewhere, or is each server's own.
     Kind,
 }
@@ -39,6 +41,10 @@ impl Check {
                 (Some(one), Some(other)) => one == other && ours[0] == theirs[0],
                 _ => false,
             },
+            Check::Holders => {
+                let number = |reply: &[u8]| parse_i64(reply.get(1..reply.len() - 2)?);
+                number(ours).is_some_and(|ours| number(theirs) == Some(ours + 1))
+            }
             Check::Kind => kind(ours) == kind(theirs),
         }
     }

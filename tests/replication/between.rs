@@ -10,7 +10,7 @@
 //!   SET of the other by somebody else
 //! ```
 
-use super::look::{connect, demand, number};
+use super::look::{Info, assert_equal, connect, demand, number, wait_for_link};
 use super::peer;
 use super::primary::Primary;
 use super::wire::{Wire, children};
@@ -21,6 +21,9 @@ use std::thread;
 use std::time::Duration;
 
 const WATCHING: Duration = Duration::from_secs(3);
+
+/// Snapshots that the replica takes while all moves.
+const SNAPSHOTS: u32 = 6;
 
 /// Shards that the keys are spread over; with 1 or 4 of them they are all alike or all different.
 const QUARTERS: u16 = 4;
@@ -175,17 +178,22 @@ fn states_in_between() {
     let Some(program) = peer::program() else { return };
     let primary = Primary::start(&program, 4, &[]);
     let keys = Keys::new();
-    keys.prepare(&mut primary.connect());
+    let mut wire = primary.connect();
+    keys.prepare(&mut wire);
+    let (replica, mut theirs) = primary.follow(&program);
     let is_over = AtomicBool::new(false);
+    let port = primary.port().to_string();
     let (moves, seen) = thread::scope(|scope| {
         let movers = scope.spawn(|| keys.move_until(primary.port(), &is_over));
-        // It attaches while all is moving.
-        thread::sleep(Duration::from_millis(100));
-        let (replica, _wire) = primary.follow(&program);
-        let port = replica.port;
-        let (keys, is_over) = (&keys, &is_over);
-        let reader = scope.spawn(move || watch_until(port, keys, is_over));
-        thread::sleep(WATCHING);
+        let reader = scope.spawn(|| watch_until(replica.port, &keys, &is_over));
+        // First it follows, then it takes one snapshot after the other.
+        thread::sleep(WATCHING / 2);
+        for _ in 0..SNAPSHOTS {
+            demand(&mut theirs, &["REPLICAOF", "NO", "ONE"]);
+            demand(&mut theirs, &["REPLICAOF", "127.0.0.1", &port]);
+            wait_for_link(&mut theirs);
+            thread::sleep(WATCHING / 2 / SNAPSHOTS);
+        }
         is_over.store(true, Ordering::Relaxed);
         let seen = reader.join().expect("the invariants hold");
         (movers.join().expect("the movers"), seen)
@@ -193,4 +201,6 @@ fn states_in_between() {
     let distinct = seen.distinct.len();
     println!("{moves} moves, {} states seen, {distinct} distinct", seen.states);
     assert!(distinct >= 100, "too few states to say anything: {distinct}");
+    assert_eq!(Info::of(&mut wire, "stats").number("sync_full"), 1 + u64::from(SNAPSHOTS));
+    assert_equal(&mut wire, &mut theirs, "after all moves");
 }

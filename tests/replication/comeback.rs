@@ -5,7 +5,11 @@ use super::look::{Info, assert_equal, demand, is_linked, number};
 use super::peer;
 use super::primary::Primary;
 use super::server::wait_for;
-use super::wire::Wire;
+use super::wire::{Wire, put_request};
+use super::{seed, shards};
+use annulet::base::rng::Rng;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -19,13 +23,16 @@ fn syncs(wire: &mut Wire) -> [u64; 3] {
     ["sync_full", "sync_partial_ok", "sync_partial_err"].map(|name| stats.number(name))
 }
 
+/// How long visitors come and go.
+const COMING_AND_GOING: Duration = Duration::from_millis(1_500);
+
 /// Runs while several connections write.
-fn under_writes<T>(primary: &Primary, seed: u64, act: impl FnOnce() -> T) -> T {
+fn under_writes<T>(primary: &Primary, act: impl FnOnce() -> T) -> T {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         for writer in 0..2 {
             let (port, is_over) = (primary.port(), &is_over);
-            scope.spawn(move || write_until(port, Mix::new(seed + writer, 0), is_over));
+            scope.spawn(move || write_until(port, Mix::new((seed() << 8) + writer, 0), is_over));
         }
         let outcome = act();
         is_over.store(true, Ordering::Relaxed);
@@ -36,11 +43,11 @@ fn under_writes<T>(primary: &Primary, seed: u64, act: impl FnOnce() -> T) -> T {
 #[test]
 fn links_come_back() {
     let Some(program) = peer::program() else { return };
-    for shards in [1, 4] {
+    for shards in shards() {
         let primary = Primary::start(&program, shards, &["--repl-backlog-size", "256mb"]);
         let mut wire = primary.connect();
         let (_replica, mut replica) = primary.follow(&program);
-        under_writes(&primary, 7 * shards as u64, || {
+        under_writes(&primary, || {
             for cut in 1..=CUTS {
                 let killed = number(&wire.ask(&["CLIENT", "KILL", "TYPE", "replica"]));
                 assert_eq!(killed, 1, "{shards} shards, cut {cut}");
@@ -60,7 +67,7 @@ fn a_replica_that_was_its_own_takes_everything() {
     let mut wire = primary.connect();
     let (_replica, mut replica) = primary.follow(&program);
     let port = primary.port().to_string();
-    under_writes(&primary, 70, || {
+    under_writes(&primary, || {
         demand(&mut replica, &["REPLICAOF", "NO", "ONE"]);
         demand(&mut replica, &["SET", "of its own", "1"]);
         demand(&mut replica, &["REPLICAOF", "127.0.0.1", &port]);
@@ -73,7 +80,7 @@ fn a_replica_that_was_its_own_takes_everything() {
 #[test]
 fn a_backlog_that_is_too_small_costs_a_snapshot() {
     let Some(program) = peer::program() else { return };
-    for shards in [1, 4] {
+    for shards in shards() {
         let primary = Primary::start(&program, shards, &["--repl-backlog-size", "16kb"]);
         let mut wire = primary.connect();
         let (peer, mut replica) = primary.follow(&program);
@@ -92,4 +99,55 @@ fn a_backlog_that_is_too_small_costs_a_snapshot() {
         assert!(wait_for(|| syncs(&mut wire) == [2, 0, 1]), "{:?}", syncs(&mut wire));
         assert_equal(&mut wire, &mut replica, &format!("{shards} shards, after a full one"));
     }
+}
+
+/// Attaches again and again, reads for some milliseconds, or not at all, and leaves.
+fn come_and_go(port: u16, seed: u64, is_over: &AtomicBool) -> u64 {
+    let mut rng = Rng::new(seed);
+    let mut visits = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server accepts");
+        stream.set_read_timeout(Some(Duration::from_millis(10))).expect("it is not zero");
+        let mut bytes = Vec::new();
+        match rng.below(4) {
+            0 => put_request(&mut bytes, &["SYNC"]),
+            1 => put_request(&mut bytes, &["PSYNC", &"f".repeat(40), "1"]),
+            _ => put_request(&mut bytes, &["PSYNC", "?", "-1"]),
+        }
+        stream.write_all(&bytes).expect("the server takes bytes");
+        let mut taken = [0; 10_000];
+        for _ in 0..rng.below(5) {
+            // It may come to nothing: the point is to be in the way.
+            let _ = stream.read(&mut taken);
+            thread::sleep(Duration::from_millis(rng.below(8)));
+        }
+        visits += 1;
+    }
+    visits
+}
+
+#[test]
+fn many_come_and_go() {
+    let Some(program) = peer::program() else { return };
+    let primary = Primary::start(&program, 4, &[]);
+    let mut wire = primary.connect();
+    let (_replica, mut replica) = primary.follow(&program);
+    let is_over = &AtomicBool::new(false);
+    let visits: u64 = under_writes(&primary, || {
+        thread::scope(|scope| {
+            let visitors: Vec<_> = (0..3)
+                .map(|visitor| (primary.port(), (seed() << 8) + visitor))
+                .map(|(port, seed)| scope.spawn(move || come_and_go(port, seed, is_over)))
+                .collect();
+            thread::sleep(COMING_AND_GOING);
+            is_over.store(true, Ordering::Relaxed);
+            visitors.into_iter().map(|visitor| visitor.join().expect("a visitor")).sum()
+        })
+    });
+    assert!(visits > 20, "{visits} visits say nothing");
+    assert_equal(&mut wire, &mut replica, &format!("beside {visits} visits"));
+    let is_alone = wait_for(|| Info::of(&mut wire, "replication").number("connected_slaves") == 1);
+    assert!(is_alone, "those who left are forgotten");
+    let fulls = syncs(&mut wire)[0];
+    println!("{visits} visits, {fulls} snapshots");
 }

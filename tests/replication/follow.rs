@@ -4,6 +4,7 @@ use super::load::{Mix, fill, write_until};
 use super::look::{Info, assert_equal};
 use super::peer;
 use super::primary::Primary;
+use super::{seed, shards};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -14,7 +15,7 @@ const WRITING: Duration = Duration::from_millis(1_500);
 #[test]
 fn a_replica_follows() {
     let Some(program) = peer::program() else { return };
-    for shards in [1, 4] {
+    for shards in shards() {
         follow(&program, shards);
     }
 }
@@ -30,7 +31,7 @@ fn follow(program: &str, shards: usize) {
 
     // A second one attaches while there are writes.
     let is_over = AtomicBool::new(false);
-    let mix = move |writer| Mix::new(100 * shards as u64 + writer, 0);
+    let mix = move |writer| Mix::new((seed() << 16) + (shards as u64) * 100 + writer, 0);
     let (sent, (_second, mut second)) = thread::scope(|scope| {
         let (port, is_over) = (primary.port(), &is_over);
         let writers: Vec<_> = (0..WRITERS)
@@ -43,6 +44,7 @@ fn follow(program: &str, shards: usize) {
         let sent: u64 = writers.into_iter().map(|it| it.join().expect("a writer")).sum();
         (sent, second)
     });
+    fill(&mut wire);
     for (name, replica) in [("first", &mut first), ("second", &mut second)] {
         let what = format!("{shards} shards, the {name} replica after {sent} commands");
         let keys = assert_equal(&mut wire, replica, &what);

@@ -78,23 +78,40 @@ const FORMS: &[&str] = &[
     "GET K",
     "MGET K K K",
     "STRLEN K",
+    "EXISTS K K K",
+    "GETRANGE K 0 5",
+    "BITCOUNT K",
+    "PTTL K",
+    "OBJECT ENCODING K",
+    "SCAN 0",
+    "RANDOMKEY",
     "SELECT D",
 ];
 
-/// Those that concern whole databases come once in so many commands.
-const RARE_FORMS: &[&str] = &["SWAPDB D D", "FLUSHDB", "FLUSHDB ASYNC"];
-const RARE_ONE_IN: u64 = 400;
+/// Those that concern whole databases come once in so many commands. The last one concerns all, and
+/// is for those who write to the first.
+const RARE_FORMS: &[&str] =
+    &["SWAPDB D D", "SWAPDB D D", "FLUSHDB", "FLUSHDB ASYNC", "KEYS key:1*", "DBSIZE", "FLUSHALL"];
+const RARE_ONE_IN: u64 = 300;
 
 /// Makes up commands.
 pub struct Mix {
     rng: Rng,
     first_db: u64,
+    forms: Vec<&'static str>,
 }
 
 impl Mix {
     /// Writes to [`MIX_DATABASES`] databases from `first_db` on.
     pub fn new(seed: u64, first_db: u64) -> Mix {
-        Mix { rng: Rng::new(seed), first_db }
+        Mix { rng: Rng::new(seed), first_db, forms: FORMS.to_vec() }
+    }
+
+    /// Lets nothing fall due: what happens then depends on nothing but the commands.
+    pub fn without_ends(mut self) -> Mix {
+        let has_end = |form: &str| form.split(' ').any(|word| matches!(word, "S" | "M"));
+        self.forms.retain(|form| !has_end(form));
+        self
     }
 
     fn range(&mut self, from: i64, to: i64) -> String {
@@ -137,22 +154,35 @@ impl Mix {
         form.split(' ').map(|word| self.word(word)).collect()
     }
 
-    /// A pipeline of some commands, a few of them in a transaction; how many they are.
+    fn common(&mut self) -> Vec<Vec<u8>> {
+        let form = self.forms[self.rng.below(self.forms.len() as u64) as usize];
+        form.split(' ').map(|word| self.word(word)).collect()
+    }
+
+    /// A pipeline of some commands, now and then in a transaction; how many they are.
     pub fn pipeline(&mut self, bytes: &mut Vec<u8>) -> usize {
-        let count = 1 + self.rng.below(16) as usize;
-        let is_transaction = self.rng.below(4) == 0;
-        if is_transaction {
-            put_request(bytes, &["MULTI"]);
+        let mut count = 0;
+        let mut put = |words: &[Vec<u8>]| {
+            put_request(bytes, words);
+            count += 1;
+        };
+        let (is_watching, is_transaction) = (self.rng.below(12) == 0, self.rng.below(4) == 0);
+        if is_watching {
+            put(&self.command(&["WATCH K K", "WATCH K"]));
         }
-        for _ in 0..count {
+        if is_transaction {
+            put(&self.command(&["MULTI"]));
+        }
+        for _ in 0..=self.rng.below(16) {
             let is_rare = self.rng.below(RARE_ONE_IN) == 0;
-            let words = self.command(if is_rare { RARE_FORMS } else { FORMS });
-            put_request(bytes, &words);
+            let rare = &RARE_FORMS[..RARE_FORMS.len() - usize::from(self.first_db > 0)];
+            let words = if is_rare { self.command(rare) } else { self.common() };
+            put(&words);
         }
         if is_transaction {
-            put_request(bytes, &["EXEC"]);
+            put(&self.command(&["EXEC", "EXEC", "EXEC", "EXEC", "EXEC", "EXEC", "DISCARD"]));
         }
-        count + 2 * usize::from(is_transaction)
+        count
     }
 }
 

@@ -3,10 +3,11 @@
 
 use super::between::{Keys, watch_until};
 use super::load::{Mix, write_until};
-use super::look::{Info, assert_equal, connect, offsets};
+use super::look::{Info, assert_equal, connect};
 use super::peer;
 use super::primary::Primary;
 use super::wire::Wire;
+use super::{numbers, seed};
 use annulet::base::clock::Clock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -18,13 +19,14 @@ const WRITERS: u64 = 3;
 /// Databases below are for what moves together; whole databases of the others are emptied.
 const FIRST_DB: u64 = 4;
 
-/// How far the replica is behind, asked now and then.
+/// How far the replica is behind, asked now and then: the replica first, so that it is not less
+/// than said.
 fn lags_until(primary: &Primary, replica: u16, is_over: &AtomicBool) -> Vec<u64> {
     let (mut ours, mut theirs) = (primary.connect(), connect(replica));
     let mut lags = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
-        let (told, taken) = offsets(&mut ours, &mut theirs);
-        lags.push(told.saturating_sub(taken));
+        let taken = Info::of(&mut theirs, "replication").number("slave_repl_offset");
+        lags.push(stream_bytes(&mut ours).saturating_sub(taken));
         thread::sleep(Duration::from_millis(100));
     }
     lags.sort_unstable();
@@ -39,8 +41,7 @@ fn stream_bytes(wire: &mut Wire) -> u64 {
 #[ignore = "takes a minute: scripts/replication"]
 fn a_long_run() {
     let Some(program) = peer::program() else { return };
-    let seconds = std::env::var("ANNULET_REPL_SECONDS").ok();
-    let seconds = seconds.map_or(60, |text| text.parse().expect("ANNULET_REPL_SECONDS: a number"));
+    let seconds = numbers("ANNULET_REPL_SECONDS", "60")[0];
     let arguments =
         ["--repl-backlog-size", "64mb", "--client-output-buffer-limit", "replica 1gb 0 0"];
     let primary = Primary::start(&program, SHARDS, &arguments);
@@ -52,7 +53,8 @@ fn a_long_run() {
     let (port, is_over) = (primary.port(), &AtomicBool::new(false));
     let (sent, moves, seen, lags) = thread::scope(|scope| {
         let writers: Vec<_> = (0..WRITERS)
-            .map(|seed| scope.spawn(move || write_until(port, Mix::new(seed, FIRST_DB), is_over)))
+            .map(|writer| Mix::new((seed() << 8) + writer, FIRST_DB))
+            .map(|mix| scope.spawn(move || write_until(port, mix, is_over)))
             .collect();
         let movers = scope.spawn(|| keys.move_until(port, is_over));
         let reader = scope.spawn(|| watch_until(peer.port, &keys, is_over));
@@ -72,7 +74,7 @@ fn a_long_run() {
     println!("{seconds} s, {SHARDS} shards, {WRITERS} writers of pipelines, 5 movers");
     println!("commands     {sent} mixed, {moves} moves ({} per second)", (sent + moves) / seconds);
     println!("stream       {bytes} bytes ({} per second)", bytes / seconds);
-    println!("lag          median {}, 99 % {}, most {} bytes", lag(50), lag(99), lag(100));
+    println!("lag at most  median {}, 99 % {}, most {} bytes", lag(50), lag(99), lag(100));
     println!("states seen  {}, {} distinct, none torn", seen.states, seen.distinct.len());
     println!("in the end   {keys} keys, equal {caught_up_ms} ms after the last write");
     let stats = Info::of(&mut wire, "stats");

@@ -70,7 +70,7 @@ pub fn wait_for_link(replica: &mut Wire) {
 }
 
 /// Offsets of the primary's stream and of what the replica has taken of it.
-pub fn offsets(primary: &mut Wire, replica: &mut Wire) -> (u64, u64) {
+fn offsets(primary: &mut Wire, replica: &mut Wire) -> (u64, u64) {
     let told = Info::of(primary, "replication").number("master_repl_offset");
     let info = Info::of(replica, "replication");
     (told, info.text("slave_repl_offset").parse().unwrap_or(0))

@@ -4,6 +4,7 @@ use super::look::{Info, assert_equal, demand, number};
 use super::peer;
 use super::primary::{Primary, is_rehearsal};
 use super::server::wait_for;
+use super::shards;
 use super::wire::put_request;
 use annulet::base::clock::Clock;
 use std::io::Write;
@@ -19,13 +20,16 @@ const WRITES_AHEAD: usize = 20;
 /// What may wait for a replica is 8 MB; keys, backlog and buffers are some more.
 const MEMORY_GROWTH_BYTES_MAX: u64 = 40 << 20;
 
+/// A backlog of 1 MB, some blocks, and commands that are longer than them.
+const BACKLOG_BYTES_MAX: u64 = (1 << 20) + (256 << 10);
+
 /// A PING may take so long while all that goes on.
 const PING_MS_MAX: u64 = 1_000;
 
 #[test]
 fn a_slow_replica_is_cut() {
     let Some(program) = peer::program() else { return };
-    for shards in [1, 4] {
+    for shards in shards() {
         let limits = ["--client-output-buffer-limit", "replica 8mb 0 0"];
         let arguments = [&limits[..], &["--repl-backlog-size", "1mb"]].concat();
         let primary = Primary::start(&program, shards, &arguments);
@@ -63,6 +67,9 @@ fn a_slow_replica_is_cut() {
         let line = if is_rehearsal() { "output buffer limits" } else { "output-buffer-limit" };
         assert!(primary.log().contains(line), "{}", primary.log());
         assert_equal(&mut wire, &mut replica, &format!("{shards} shards, beside a slow one"));
+        // What was kept for it goes as well.
+        let kept = |wire: &mut _| Info::of(wire, "replication").number("repl_backlog_histlen");
+        assert!(wait_for(|| kept(&mut wire) <= BACKLOG_BYTES_MAX), "{} are kept", kept(&mut wire));
         let stats = Info::of(&mut wire, "stats");
         assert_eq!((stats.number("sync_full"), stats.number("sync_partial_ok")), (2, 0));
     }

@@ -6,6 +6,7 @@ use super::look::{Info, compare, connect, demand, number};
 use super::peer::{self, Peer};
 use super::primary::Primary;
 use super::server::wait_for;
+use super::shards;
 use super::wire::Wire;
 use annulet::base::clock::Clock;
 use std::io::{BufRead, BufReader};
@@ -89,7 +90,8 @@ fn a_tool_shows_the_stream() {
     assert!(is_shown, "{all:?}");
 }
 
-/// Sends a command from another thread; its reply and the milliseconds it took.
+/// Sends commands from another thread; the number in the last reply, and the milliseconds until
+/// then. Servers count from the start of their turn, so it may be some less than was asked for.
 fn later(
     port: u16,
     commands: &'static [&'static [&'static str]],
@@ -110,7 +112,7 @@ fn waiting_counts_acknowledgements() {
     let port = primary.port();
     let join = |handle: thread::JoinHandle<_>| handle.join().expect("a client");
     let (count, took_ms) = join(later(port, &[&["SET", "a", "1"], &["WAIT", "1", "200"]]));
-    assert!(count == 0 && took_ms >= 200, "nobody is there: {count} after {took_ms} ms");
+    assert!(count == 0 && took_ms >= 190, "nobody is there: {count} after {took_ms} ms");
     assert_eq!(join(later(port, &[&["SET", "a", "1"], &["WAIT", "0", "0"]])).0, 0);
 
     let mut link = Link::attach(port, &["PSYNC", "?", "-1"]);
@@ -122,14 +124,14 @@ fn waiting_counts_acknowledgements() {
     assert_eq!(join(waiting).0, 1);
 
     let (count, took_ms) = join(later(port, &[&["SET", "a", "3"], &["WAIT", "1", "300"]]));
-    assert!(count == 0 && took_ms >= 300, "it says nothing: {count} after {took_ms} ms");
+    assert!(count == 0 && took_ms >= 290, "it says nothing: {count} after {took_ms} ms");
     link.until("SET");
     let waiting = later(port, &[&["SET", "a", "4"], &["WAIT", "2", "300"]]);
     while link.command()[0] != b"SET" {}
     link.until("REPLCONF");
     link.acknowledge();
     let (count, took_ms) = join(waiting);
-    assert!(count == 1 && took_ms >= 300, "one of two: {count} after {took_ms} ms");
+    assert!(count == 1 && took_ms >= 290, "one of two: {count} after {took_ms} ms");
 
     let (_replica, _wire) = primary.follow(&program);
     let waiting = later(port, &[&["SET", "a", "5"], &["WAIT", "2", "20000"]]);
@@ -152,7 +154,8 @@ fn idle_links_are_pinged() {
     let mut link = Link::attach(primary.port(), &["PSYNC", "?", "-1"]);
     let start_ms = Clock::System.unix_ms();
     for _ in 0..3 {
-        assert_eq!(link.command(), [b"ping"], "as the peer writes it");
+        let words = link.command();
+        assert!(words.len() == 1 && words[0].eq_ignore_ascii_case(b"PING"), "{words:?}");
     }
     let took_ms = Clock::System.unix_ms() - start_ms;
     assert!((1_000..10_000).contains(&took_ms), "three PINGs within {took_ms} ms");
@@ -164,6 +167,53 @@ fn idle_links_are_pinged() {
         link.offset == told
     });
     assert!(is_counted, "{} bytes read, {} told", link.offset, told_offset(&mut wire));
+}
+
+/// Most commands reach an idle link sooner. On a busy machine some may not.
+const DELIVERY_MS_MAX: u64 = 30;
+
+#[test]
+fn idle_links_are_told_at_once() {
+    let Some(program) = peer::program() else { return };
+    for shards in shards() {
+        let primary = Primary::start(&program, shards, &[]);
+        let mut wire = primary.connect();
+        let mut link = Link::attach(primary.port(), &["PSYNC", "?", "-1"]);
+        let mut took_ms: Vec<u64> = (0..40)
+            .map(|number| {
+                // Long enough for all shards to park.
+                thread::sleep(Duration::from_millis(3));
+                demand(&mut wire, &["SET", &format!("key:{number}"), "1"]);
+                let start_ms = Clock::System.unix_ms();
+                link.until("SET");
+                Clock::System.unix_ms() - start_ms
+            })
+            .collect();
+        took_ms.sort_unstable();
+        let median_ms = took_ms[took_ms.len() / 2];
+        assert!(median_ms < DELIVERY_MS_MAX, "{shards} shards: {took_ms:?}");
+    }
+}
+
+#[test]
+fn waiting_ends_with_the_acknowledgement() {
+    let Some(program) = peer::program() else { return };
+    for shards in shards() {
+        let primary = Primary::start(&program, shards, &[]);
+        let mut wire = primary.connect();
+        let (_replica, _wire) = primary.follow(&program);
+        let mut took_ms: Vec<u64> = (0..40)
+            .map(|turn| {
+                demand(&mut wire, &["SET", &format!("key:{turn}"), "1"]);
+                let start_ms = Clock::System.unix_ms();
+                assert_eq!(number(&wire.ask(&["WAIT", "1", "10000"])), 1);
+                Clock::System.unix_ms() - start_ms
+            })
+            .collect();
+        took_ms.sort_unstable();
+        let median_ms = took_ms[took_ms.len() / 2];
+        assert!(median_ms < DELIVERY_MS_MAX, "{shards} shards: {took_ms:?}");
+    }
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub const FAMILY: &[Command] = &[
     .compared(Check::Kind),
     exact("RANDOMKEY", &[]).compared(Check::Kind),
     exact("OBJECT ENCODING", &[Key]),
-    exact("OBJECT REFCOUNT", &[Key]),
+    exact("OBJECT REFCOUNT", &[Key]).compared(Check::Holders),
     exact("OBJECT IDLETIME", &[Key]).compared(Check::Seconds),
     exact("OBJECT FREQ", &[Key]),
     exact("OBJECT HELP", &[]).weighs(4),
