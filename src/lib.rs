@@ -58,6 +58,18 @@
 //!          -> client/flight    all parts are back: replies are merged in the commands' order
 //! ```
 //!
+//! # Several keys at once
+//!
+//! MSET and MGET are cut into parts that are posted as one unit. What needs several keys together
+//! (RENAME, EXEC with WATCH) takes rounds under locks: `shard/program` at home, `shard/hold` at the
+//! owners, [`txn`] in between. ARCHITECTURE.md draws them.
+//!
+//! # What leaves the keyspace
+//!
+//! Every write leaves the commands by which a replica gets to the same state, in its shard's
+//! journal ([`exec::Records`], `shard/journal`); [`feed`] makes one stream of all journals, and
+//! [`replica`] sends it.
+//!
 //! Clock, randomness and driver are handed in, so that a whole server of several shards runs in
 //! one test under a seed (`tests/sim.rs`).
 #![deny(missing_docs)]

@@ -43,7 +43,7 @@ fn parse_integer(word: &[u8]) -> Result<i64, Error> {
 }
 
 /// The bytes of the string at a key, to be written to: at least so many that they hold `bits`
-/// bits, and whether they became more.
+/// bits, and whether they became more. Watches are to be told if something changes.
 fn string_for_bits<'s>(
     slice: &'s mut Slice,
     db: usize,
@@ -55,7 +55,7 @@ fn string_for_bits<'s>(
         Some(view) => view.string().ok_or(Error::WrongType)?.len(),
     };
     let len = bits.div_ceil(8) as usize;
-    Ok((slice.string_mut(db, key, len), old_len < len))
+    Ok((slice.string_mut_untold(db, key, len), old_len < len))
 }
 
 static SETBIT: Command = Command {
@@ -87,7 +87,10 @@ fn setbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (bytes, is_longer) = string_for_bits(cx.slice, cx.db, &key, offset + 1)?;
     let was_on = bits::get(bytes, offset);
     bits::put(bytes, offset, on);
-    cx.effects.changes += u64::from(is_longer || was_on != on);
+    if is_longer || was_on != on {
+        cx.slice.note_change(cx.db, &key);
+        cx.effects.changes += 1;
+    }
     cx.reply.integer(i64::from(was_on));
     Ok(())
 }

@@ -166,6 +166,9 @@ pub enum Request {
     Debug(Box<DebugAsk>),
     /// All shards are to take note of the clock from their next turn on, because the feed goes on.
     FeedOn,
+    /// Nothing more is written down for the feed. Answered with a body while something that was
+    /// written down before is not over.
+    FeedOff,
     /// One shard's part of a snapshot; the feed begins there. The barrier's number.
     Snapshot(u64),
     /// The feed's offset of this moment over all shards is wanted. The barrier's number.

@@ -78,6 +78,8 @@ pub struct Slice {
     /// The keys that fell due since they were asked for, while somebody wants to know.
     pub(super) expired: Option<Vec<(u16, Box<[u8]>)>>,
     pub(super) watches: Watches,
+    /// Watches are not told of changes right now.
+    is_untold: bool,
     rng: Rng,
 }
 
@@ -106,6 +108,7 @@ impl Slice {
             access_clock: 0,
             expired: None,
             watches: Watches::new(),
+            is_untold: false,
             rng: Rng::new(options.seed),
         }
     }
@@ -259,8 +262,8 @@ impl Slice {
     /// Tells the watches that a key is changed. Every change but those of [`Slice::expire_at`],
     /// [`Slice::flush`] and [`Slice::swap_databases`] passes here.
     #[inline]
-    fn note_change(&mut self, db: usize, key: &Key<'_>) {
-        if !self.watches.is_empty() {
+    pub fn note_change(&mut self, db: usize, key: &Key<'_>) {
+        if !self.watches.is_empty() && !self.is_untold {
             self.watches.note_changed(db, key.hash, key.bytes);
         }
     }
@@ -509,6 +512,20 @@ impl Slice {
     /// The bytes of a string of at least `min_len` bytes: made longer by zeros, made if there is
     /// none. An integer is text after that. The key must not hold another type.
     pub fn string_mut(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
+        self.lengthen(db, key, min_len);
+        self.string_bytes(db, key)
+    }
+
+    /// The same, but watches are told nothing: whoever then changes something says so by
+    /// [`Slice::note_change`].
+    pub fn string_mut_untold(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
+        self.is_untold = true;
+        self.lengthen(db, key, min_len);
+        self.is_untold = false;
+        self.string_bytes(db, key)
+    }
+
+    fn lengthen(&mut self, db: usize, key: &Key<'_>, min_len: usize) {
         if let Some(place) = self.find(db, key) {
             let old_len = place.entry().string().expect("the key holds a string").len();
             self.extend(db, key, place, &[], old_len.max(min_len));
@@ -524,6 +541,9 @@ impl Slice {
             let place = self.find_hidden(db, key).expect("it was just made");
             self.extend(db, key, place, &[], min_len);
         }
+    }
+
+    fn string_bytes(&mut self, db: usize, key: &Key<'_>) -> &mut [u8] {
         let entry = self.find_hidden(db, key).expect("it is there").entry();
         if entry.is_large() {
             let len = entry.string().map_or(0, |value| value.len());

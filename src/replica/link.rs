@@ -197,6 +197,11 @@ impl Link {
         matches!(self.state, State::Waiting { held: None })
     }
 
+    /// Whether a snapshot is on its way.
+    pub fn is_sending(&self) -> bool {
+        matches!(self.state, State::Sending(_))
+    }
+
     /// Whether the connection is to end once all bytes have left.
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done) && self.ahead.is_empty()

@@ -10,6 +10,7 @@ use crate::keyspace::ExpiryRole;
 use crate::mesh::Envelope;
 use crate::replica::save_slice;
 use crate::resp::{Output, Reply};
+use bytes::Bytes;
 
 impl Shard {
     /// Carries out a request of a connection's command; the reply comes from here, unless the
@@ -105,6 +106,13 @@ impl Shard {
                 self.settle_settings();
             }
             Request::FeedOn => {}
+            Request::FeedOff => {
+                self.journal.set_on(false);
+                self.slice.note_expired(false);
+                self.publish_feed();
+                let is_empty = self.journal.is_empty();
+                part.body = (!is_empty).then(|| Bytes::from_static(b"1"));
+            }
             Request::Snapshot(_) => {
                 let mut body = Vec::new();
                 save_slice(&mut self.slice, self.config.rdbcompression, &mut body);

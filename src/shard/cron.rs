@@ -79,6 +79,7 @@ impl Shard {
             barriers: Default::default(),
             barriers_due: Vec::new(),
             next_barrier: 0,
+            read_ms: 0,
             pinged_ms: 0,
             unwatch_due: Vec::new(),
             buffered_bytes: 0,

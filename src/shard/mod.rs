@@ -109,6 +109,8 @@ pub struct Shard {
     /// Those that wait for credits.
     barriers_due: Vec<(u32, Request)>,
     next_barrier: u32,
+    /// Monotonic milliseconds when somebody has read the feed last.
+    read_ms: u64,
     /// Monotonic milliseconds of the last PING to replicas.
     pinged_ms: u64,
     /// Watches that are to end on other shards, while there is no credit to say so.

@@ -49,9 +49,11 @@ pub(super) struct Barrier {
 #[derive(Debug)]
 enum Goal {
     /// All shards heed the clock; then the snapshot.
-    FeedOn(Waiter),
+    FeedOn,
     /// The snapshot.
-    Snapshot(Waiter),
+    Snapshot,
+    /// Nobody has read the feed for long: it ends.
+    FeedOff,
     /// WAIT, and how many replicas it is for, until when (monotonic milliseconds; none: for ever).
     Acks { waiter: Waiter, flight: u32, replicas: usize, until_ms: Option<u64> },
 }
@@ -98,20 +100,25 @@ impl Shard {
             self.note_needs();
             return self.pump(conn);
         }
+        if facts.backlog.is_none() {
+            // Nobody has read this feed, or it was let go of: it has a history of its own.
+            let replid = (0..5).map(|_| format!("{:08x}", self.rng.below(1 << 32))).collect();
+            facts.renew(replid);
+            let first_byte = self.feed.end_offset() + 1;
+            facts.backlog = Some(BacklogFacts { first_byte, len: 0, memory_bytes: 0 });
+        }
         facts.syncs_full += 1;
         facts.syncs_partial_refused += u64::from(matches!(verdict, Some(Resumption::Refused(_))));
         let link = Link::new(&connection.session, now);
         facts.put(link.line(&connection.session));
         connection.link = Some(Box::new(link));
-        let waiter = Waiter { conn, generation: connection.generation };
         drop(facts);
         if let Some(Resumption::Refused(why)) = verdict {
             self.process.log.notice(&why);
         }
         self.process.log.notice(&format!("Replica {name} asks for synchronization"));
         self.links.push(conn);
-        self.feed.set_on(true);
-        self.post_barrier(Goal::FeedOn(waiter));
+        self.take_snapshot();
     }
 
     /// Asks all shards for their share of a goal.
@@ -120,8 +127,9 @@ impl Shard {
         let number = self.next_barrier;
         let id = ((self.me as u64) << 32) | u64::from(number);
         let request = match &goal {
-            Goal::FeedOn(_) => Request::FeedOn,
-            Goal::Snapshot(_) => Request::Snapshot(id),
+            Goal::FeedOn => Request::FeedOn,
+            Goal::Snapshot => Request::Snapshot(id),
+            Goal::FeedOff => Request::FeedOff,
             Goal::Acks { .. } => Request::Mark(id),
         };
         let shards = self.router.shards();
@@ -178,18 +186,23 @@ impl Shard {
     /// Does what a barrier is for, once all that it needs is there.
     fn settle_barrier(&mut self, number: u32) {
         let Some(barrier) = self.barriers.get(&number) else { return };
-        let is_feed_on = matches!(barrier.goal, Goal::FeedOn(_));
-        if barrier.waiting > 0 || (barrier.offset.is_none() && !is_feed_on) {
+        let has_mark = !matches!(barrier.goal, Goal::FeedOn | Goal::FeedOff);
+        if barrier.waiting > 0 || (barrier.offset.is_none() && has_mark) {
             return;
         }
         match barrier.goal {
-            Goal::FeedOn(waiter) => {
+            Goal::FeedOn => {
                 self.barriers.remove(&number);
-                self.post_barrier(Goal::Snapshot(waiter));
+                self.post_barrier(Goal::Snapshot);
             }
-            Goal::Snapshot(waiter) => {
+            Goal::FeedOff => {
                 let barrier = self.barriers.remove(&number).expect("looked at above");
-                self.begin_link(waiter, barrier);
+                let is_over = barrier.bodies.iter().all(Bytes::is_empty);
+                self.end_feed(is_over);
+            }
+            Goal::Snapshot => {
+                let barrier = self.barriers.remove(&number).expect("looked at above");
+                self.begin_links(barrier);
             }
             Goal::Acks { .. } => {
                 // Whoever has it all says so at once, and not in its own time.
@@ -201,27 +214,75 @@ impl Shard {
         }
     }
 
-    fn begin_link(&mut self, waiter: Waiter, barrier: Barrier) {
+    /// No shard writes anything down any more: the stream is let go of, unless somebody has begun
+    /// to read it meanwhile, who takes a snapshot.
+    fn end_feed(&mut self, is_over: bool) {
+        self.note_needs();
+        if self.feed.readers().next().is_some() {
+            return;
+        }
+        if !is_over {
+            return self.post_barrier(Goal::FeedOff);
+        }
+        self.feed.set_on(false);
+        let end = self.feed.end_offset();
+        self.feed.with_stream(|stream| stream.restart(end));
+        self.process.log.notice("Replication backlog freed: no replica for repl-backlog-ttl.");
+    }
+
+    /// Ends a feed that nobody has read for `repl-backlog-ttl`.
+    fn end_idle_feed(&mut self) {
+        let (now_ms, ttl_ms) = (self.now.monotonic_ms(), self.config.repl_backlog_ttl * 1_000);
+        if !self.feed.is_on() || ttl_ms == 0 || self.feed.readers().next().is_some() {
+            self.read_ms = now_ms;
+        } else if now_ms - self.read_ms > ttl_ms {
+            self.read_ms = now_ms;
+            let mut facts = self.process.replication();
+            // From here on nobody can go on where it was.
+            facts.backlog = None;
+            drop(facts);
+            self.post_barrier(Goal::FeedOff);
+        }
+    }
+
+    /// A snapshot is there: all replicas that wait get it, whenever they came.
+    fn begin_links(&mut self, barrier: Barrier) {
         let offset = barrier.offset.expect("the mark has been reached");
         let replid = self.process.replication().replid.clone();
-        let now = self.link_now();
-        let Some(connection) = self.connections.get_same(waiter.conn, waiter.generation) else {
-            return self.note_needs();
-        };
-        let leaves_out_keys = connection.session.replica.leaves_out_keys;
         let preamble = Preamble {
             valkey_version: VALKEY_VERSION,
             written_s: self.now.unix_ms() / 1_000,
             used_memory_bytes: crate::base::alloc::used_bytes(),
             origin: Some(Origin { replid: &replid, offset, db: 0 }),
         };
-        let bodies = if leaves_out_keys { Vec::new() } else { barrier.bodies };
-        let snapshot = Snapshot::new(&preamble, bodies, self.config.rdbchecksum);
-        if let Some(link) = &mut connection.link {
-            link.begin(Arc::new(snapshot), now);
+        let has_checksum = self.config.rdbchecksum;
+        let empty = Arc::new(Snapshot::new(&preamble, Vec::new(), has_checksum));
+        let whole = Arc::new(Snapshot::new(&preamble, barrier.bodies, has_checksum));
+        let now = self.link_now();
+        for conn in self.links.clone() {
+            let Some(connection) = self.connections.get_mut(conn) else { continue };
+            let leaves_out_keys = connection.session.replica.leaves_out_keys;
+            if let Some(link) = connection.link.as_mut().filter(|link| link.is_waiting()) {
+                link.begin(Arc::clone(if leaves_out_keys { &empty } else { &whole }), now);
+                self.pump(conn);
+            }
         }
         self.note_needs();
-        self.pump(waiter.conn);
+    }
+
+    /// Has a snapshot taken if a replica waits for one. One at a time: it is in memory until the
+    /// last of those that it was taken for has got it.
+    fn take_snapshot(&mut self) {
+        let is_for_links =
+            |barrier: &Barrier| matches!(barrier.goal, Goal::FeedOn | Goal::Snapshot);
+        let links =
+            || self.links.iter().filter_map(|conn| self.connections.get(*conn)?.link.as_ref());
+        let is_due =
+            links().any(|link| link.is_waiting()) && !links().any(|link| link.is_sending());
+        if is_due && !self.barriers.values().any(is_for_links) {
+            self.feed.set_on(true);
+            self.post_barrier(Goal::FeedOn);
+        }
     }
 
     /// WAIT: how many replicas have what was written before, once they are enough.
@@ -278,10 +339,11 @@ impl Shard {
 
     /// Once per turn: marks, who waits for replicas, and the links if the stream has grown.
     pub(super) fn serve_links(&mut self) {
+        // A barrier may be gone before its mark is reached: a WAIT whose time was over.
+        if self.feed.is_on() && self.feed.has_marks() {
+            self.take_marks();
+        }
         if !self.barriers.is_empty() {
-            if self.feed.has_marks() {
-                self.take_marks();
-            }
             self.check_waits();
         }
         if self.has_new_stream() {
@@ -382,7 +444,9 @@ impl Shard {
         self.is_feed_behind |= merged.is_behind || merged.has_grown;
         let mut facts = self.process.replication();
         facts.offset = self.feed.end_offset();
-        facts.backlog = Some(backlog);
+        if facts.backlog.is_some() {
+            facts.backlog = Some(backlog);
+        }
     }
 
     /// What is due for replicas by the clock.
@@ -396,7 +460,9 @@ impl Shard {
         self.check_waits();
         if self.me == 0 {
             self.ping_replicas();
+            self.end_idle_feed();
         }
+        self.take_snapshot();
         let (now, timeout_s) = (self.link_now(), self.config.repl_timeout);
         for conn in self.links.clone() {
             let Some(connection) = self.connections.get_mut(conn) else { continue };

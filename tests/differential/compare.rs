@@ -19,6 +19,9 @@ pub enum Check {
     AnyOrder,
     /// A number of holders: the peer counts the words of a queued command as one more.
     Holders,
+    /// The name of an encoding. What the peer once kept `raw` may stay so though it would fit
+    /// beside its key by now: that hangs on what was there before.
+    Encoding,
     /// The same kind of reply: what it holds is checked elsewhere, or is each server's own.
     Kind,
 }
@@ -45,6 +48,7 @@ impl Check {
                 let number = |reply: &[u8]| parse_i64(reply.get(1..reply.len() - 2)?);
                 number(ours).is_some_and(|ours| number(theirs) == Some(ours + 1))
             }
+            Check::Encoding => ours == b"$6\r\nembstr\r\n" && theirs == b"$3\r\nraw\r\n",
             Check::Kind => kind(ours) == kind(theirs),
         }
     }

@@ -78,6 +78,29 @@ fn a_replica_that_was_its_own_takes_everything() {
 }
 
 #[test]
+fn a_feed_that_nobody_reads_ends() {
+    let Some(program) = peer::program() else { return };
+    for shards in shards() {
+        let primary = Primary::start(&program, shards, &["--repl-backlog-ttl", "1"]);
+        let mut wire = primary.connect();
+        let (first, replica) = primary.follow(&program);
+        let history = |wire: &mut Wire| {
+            let info = Info::of(wire, "replication");
+            (info.text("master_replid").to_string(), info.number("repl_backlog_active"))
+        };
+        let (before, is_active) = history(&mut wire);
+        assert_eq!(is_active, 1, "{shards} shards");
+        drop((first, replica));
+        assert!(wait_for(|| history(&mut wire).1 == 0), "{shards} shards: it goes on");
+        under_writes(&primary, || ());
+        let (_second, mut replica) = primary.follow(&program);
+        under_writes(&primary, || ());
+        assert_equal(&mut wire, &mut replica, &format!("{shards} shards, the second feed"));
+        assert_ne!(history(&mut wire).0, before, "{shards} shards: it is another history");
+    }
+}
+
+#[test]
 fn a_backlog_that_is_too_small_costs_a_snapshot() {
     let Some(program) = peer::program() else { return };
     for shards in shards() {

@@ -200,6 +200,9 @@ fn write(cx: &mut Context<'_>, key: &Key<'_>, steps: &[Step]) -> Result<(), Erro
         }
     }
     cx.effects.changes += changes;
+    if changes > 0 {
+        cx.slice.note_change(cx.db, key);
+    }
     if is_longer && changes == 0 {
         // All steps failed: no change by the reference's counting, yet the string became longer.
         cx.propagate_always();

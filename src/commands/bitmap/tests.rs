@@ -482,3 +482,23 @@ fn a_large_source_of_bytes_and_of_text() {
     );
     assert_eq!(show(&bench.run(&["BITPOS", "ones", "0"])), format!(":{}", ones.len() * 8));
 }
+
+#[test]
+fn bits_that_stay_as_they_are_break_no_watch() {
+    let mut bench = Bench::new();
+    bench.run(&["SET", "k", "12"]);
+    let watched = |bench: &mut Bench| {
+        let key = bench.slice.key(b"k");
+        bench.slice.watch(1, 0, &key);
+    };
+    watched(&mut bench);
+    bench.run(&["SETBIT", "k", "7", "1"]);
+    bench.run(&["BITFIELD", "k", "SET", "u8", "0", "49", "GET", "u8", "8"]);
+    assert!(!bench.slice.is_watch_broken(1));
+    bench.run(&["BITFIELD", "k", "SET", "u8", "0", "50"]);
+    assert!(bench.slice.is_watch_broken(1));
+    bench.slice.unwatch(1);
+    watched(&mut bench);
+    bench.run(&["SETBIT", "k", "7", "1"]);
+    assert!(bench.slice.is_watch_broken(1));
+}

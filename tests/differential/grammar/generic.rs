@@ -38,7 +38,7 @@ pub const FAMILY: &[Command] = &[
     )
     .compared(Check::Kind),
     exact("RANDOMKEY", &[]).compared(Check::Kind),
-    exact("OBJECT ENCODING", &[Key]),
+    exact("OBJECT ENCODING", &[Key]).compared(Check::Encoding),
     exact("OBJECT REFCOUNT", &[Key]).compared(Check::Holders),
     exact("OBJECT IDLETIME", &[Key]).compared(Check::Seconds),
     exact("OBJECT FREQ", &[Key]),
