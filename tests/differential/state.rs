@@ -72,7 +72,9 @@ fn keys(wire: &mut Wire) -> Vec<Vec<u8>> {
 fn walk(wire: &mut Wire, words: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut words = words.to_vec();
     // What a cursor means that no server has given is each server's own.
-    words[1] = b"0".to_vec();
+    if let Some(cursor) = words.get_mut(1) {
+        *cursor = b"0".to_vec();
+    }
     let mut found = Vec::new();
     for _ in 0..STEPS_MAX {
         let reply = wire.ask(&words);
