@@ -153,6 +153,7 @@ impl Runner<'_> {
         }
     }
 
+    #[inline(always)]
     fn run_one(
         &mut self,
         item: &Item,

@@ -120,8 +120,8 @@ impl Gatherer {
         if let Err(error) = admit(&admission) {
             return Some(Gathered::Refused(Some(entry), error));
         }
-        let is_immediate = matches!(entry.command.run, Run::Immediate(_));
-        if connection.session.multi.is_some() && !is_immediate {
+        let run = &entry.command.run;
+        if connection.session.multi.is_some() && !matches!(run, Run::Immediate(_)) {
             enqueue(connection, entry, spans);
             batch.queued += 1;
             return None;
@@ -136,11 +136,11 @@ impl Gatherer {
             at: batch.items.len() as u32,
             sees_due: connection.session.is_import_source,
         };
-        if entry.command.run.on_session().is_some() || matches!(entry.command.run, Run::Container) {
-            return Some(Gathered::Session(item));
-        }
-        if place == Place::Several && matches!(entry.command.run, Run::Joint(..)) {
-            return Some(Gathered::Joint(item));
+        match run {
+            Run::Keys(_) | Run::Spread(..) => {}
+            Run::Joint(..) if place == Place::Several => return Some(Gathered::Joint(item)),
+            Run::Joint(..) => {}
+            _ => return Some(Gathered::Session(item)),
         }
         batch.is_local &= place == Place::Shard(self.home);
         batch.items.push(item);
