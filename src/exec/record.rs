@@ -176,11 +176,6 @@ impl Records {
         self.list.is_empty()
     }
 
-    /// Bytes of memory that it holds.
-    pub fn memory_bytes(&self) -> usize {
-        self.bytes.capacity() + self.list.capacity() * size_of::<Record>()
-    }
-
     /// Forgets everything and keeps a little memory.
     pub fn clear(&mut self) {
         self.list.clear();

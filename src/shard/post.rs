@@ -154,7 +154,45 @@ fn dedup(members: &mut Vec<u16>, first: usize) {
     }
 }
 
+/// A reply that is made later, at its connection's home.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awaited {
+    pub(super) conn: ConnId,
+    pub(super) generation: u32,
+    pub(super) flight: u32,
+}
+
 impl Shard {
+    /// The connection waits for one answer, and what it pipelined behind waits with it.
+    pub(super) fn defer(&mut self, conn: ConnId) -> Awaited {
+        let mut flight = self.flights.pop().unwrap_or_default();
+        flight.order.push(Slot::One(0));
+        flight.launch(1);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        flight.number = connection.flight_number;
+        connection.flight_number = connection.flight_number.wrapping_add(1);
+        let number = flight.number;
+        connection.flights.push(flight);
+        Awaited { conn, generation: connection.generation, flight: number }
+    }
+
+    /// An envelope for an answer that is awaited; [`Shard::land_answer`] takes it.
+    pub(super) fn answer_to(&mut self, awaited: Awaited) -> Box<Envelope> {
+        let mut answer = self.port.envelope(self.me);
+        answer.connection = awaited.conn;
+        answer.generation = awaited.generation;
+        answer.flight = awaited.flight;
+        answer.part = 0;
+        answer
+    }
+
+    /// The answer is written.
+    pub(super) fn land_answer(&mut self, mut answer: Box<Envelope>) {
+        let end = answer.output.mark();
+        answer.ends.push(end);
+        self.land(answer);
+    }
+
     /// Posts the gathered batch. The caller has made sure of the credits.
     pub(super) fn post_batch(&mut self, conn: ConnId) {
         let mut flight = self.flights.pop().unwrap_or_default();

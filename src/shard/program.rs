@@ -6,8 +6,8 @@
 //! slice that holds nothing else, and what it changed goes back.
 
 use super::Shard;
-use super::post::Parts;
-use crate::client::{Flight, Program, Slot};
+use super::post::{Awaited, Parts};
+use crate::client::{Flight, Program};
 use crate::exec::{Item, Run, SessionContext, for_each_intent};
 use crate::gate::Place;
 use crate::io::ConnId;
@@ -101,17 +101,13 @@ impl Shard {
             return self.exec_here(conn, queue, is_watching);
         }
         self.next_program += 1;
-        let mut stub = self.flights.pop().unwrap_or_default();
-        stub.order.push(Slot::One(0));
-        stub.launch(1);
+        let awaited = self.defer(conn);
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        stub.number = connection.flight_number;
-        connection.flight_number = connection.flight_number.wrapping_add(1);
         let mut program = Box::new(Program {
             id: self.next_program,
             connection: conn,
-            generation: connection.generation,
-            flight_number: stub.number,
+            generation: awaited.generation,
+            flight_number: awaited.flight,
             now_us: self.now.unix_us,
             protocol: connection.session.protocol,
             queue,
@@ -128,7 +124,6 @@ impl Shard {
             asks: Vec::new(),
             records: Default::default(),
         });
-        connection.flights.push(stub);
         self.open_parts(&mut program, &plan.shards, &watched);
         if program.has_locks && is_watching {
             // Nothing runs before all shards have said that the watched keys are as they were.
@@ -353,11 +348,9 @@ impl Shard {
     /// Lands the merged replies as the answer to the connection's flight. Locks that are still
     /// held are given back.
     fn conclude(&mut self, mut program: Box<Program>, is_broken: bool) {
-        let mut answer = self.port.envelope(self.me);
-        answer.connection = program.connection;
-        answer.generation = program.generation;
-        answer.flight = program.flight_number;
-        answer.part = 0;
+        let (conn, generation) = (program.connection, program.generation);
+        let awaited = Awaited { conn, generation, flight: program.flight_number };
+        let mut answer = self.answer_to(awaited);
         let mut reply = Reply::new(&mut answer.output, program.protocol);
         if is_broken {
             reply.null_array();
@@ -370,8 +363,6 @@ impl Shard {
             let (rng, protocol) = (&mut self.rng, program.protocol);
             program.flight.merge(protocol, &mut answer.output, |below| rng.below(below));
         }
-        let end = answer.output.mark();
-        answer.ends.push(end);
         for mut envelope in program.flight.drain() {
             match &mut envelope.hold {
                 Some(hold) if hold.stage.has_next() => {
@@ -384,6 +375,6 @@ impl Shard {
             }
         }
         self.port.recycle(program.own);
-        self.land(answer);
+        self.land_answer(answer);
     }
 }

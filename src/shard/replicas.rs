@@ -14,7 +14,7 @@
 
 use super::Shard;
 use super::limits::LINK_BYTES_MAX;
-use crate::client::Slot;
+use super::post::Awaited;
 use crate::exec::{BacklogFacts, Request, SyncFrom};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Work};
@@ -55,14 +55,7 @@ enum Goal {
     /// Nobody has read the feed for long: it ends.
     FeedOff,
     /// WAIT, and how many replicas it is for, until when (monotonic milliseconds; none: for ever).
-    Acks { waiter: Waiter, flight: u32, replicas: usize, until_ms: Option<u64> },
-}
-
-/// The connection that a barrier is for.
-#[derive(Clone, Copy, Debug)]
-struct Waiter {
-    conn: ConnId,
-    generation: u32,
+    Acks { waiter: Awaited, replicas: usize, until_ms: Option<u64> },
 }
 
 impl Shard {
@@ -296,23 +289,16 @@ impl Shard {
             let mut reply = Reply::new(&mut connection.outbox.output, protocol);
             return reply.integer(acked as i64);
         }
-        let mut stub = self.flights.pop().unwrap_or_default();
-        stub.order.push(Slot::One(0));
-        stub.launch(1);
-        stub.number = connection.flight_number;
-        connection.flight_number = connection.flight_number.wrapping_add(1);
-        let flight = stub.number;
-        connection.flights.push(stub);
-        let waiter = Waiter { conn, generation: connection.generation };
+        let waiter = self.defer(conn);
         let until_ms = (timeout_ms > 0).then(|| self.now.monotonic_ms() + timeout_ms);
-        let goal = Goal::Acks { waiter, flight, replicas: replicas as usize, until_ms };
+        let goal = Goal::Acks { waiter, replicas: replicas as usize, until_ms };
         self.post_barrier(goal);
     }
 
     /// Answers a WAIT whose replicas are enough, or whose time is over.
     fn check_acks(&mut self, number: u32) {
         let Some(barrier) = self.barriers.get(&number) else { return };
-        let Goal::Acks { waiter, flight, replicas, until_ms } = barrier.goal else { return };
+        let Goal::Acks { waiter, replicas, until_ms } = barrier.goal else { return };
         let acked = barrier.offset.map_or(0, |offset| self.process.replication().acked(offset));
         let is_over = until_ms.is_some_and(|until| self.now.monotonic_ms() >= until);
         let is_gone = self.connections.get_same(waiter.conn, waiter.generation).is_none();
@@ -321,15 +307,9 @@ impl Shard {
         }
         self.barriers.remove(&number);
         self.note_needs();
-        let mut answer = self.port.envelope(self.me);
-        answer.connection = waiter.conn;
-        answer.generation = waiter.generation;
-        answer.flight = flight;
-        answer.part = 0;
+        let mut answer = self.answer_to(waiter);
         Reply::new(&mut answer.output, Default::default()).integer(acked as i64);
-        let end = answer.output.mark();
-        answer.ends.push(end);
-        self.land(answer);
+        self.land_answer(answer);
     }
 
     fn check_waits(&mut self) {

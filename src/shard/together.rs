@@ -73,11 +73,7 @@ impl Shard {
     /// Runs a command on the session inside a transaction; its reply is a part of its own.
     pub(super) fn run_own(&mut self, program: &mut Program, item: Item) {
         match self.run_on_session(program, item) {
-            None => {
-                let end = program.own.output.mark();
-                program.own.ends.push(end);
-                program.flight.order.push(Slot::One(program.own.part));
-            }
+            None => self.end_own(program),
             Some(request) => self.ask_inside(program, request),
         }
     }
