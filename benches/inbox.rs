@@ -13,7 +13,16 @@ const COMMANDS: usize = 8;
 fn fill(envelope: &mut Envelope, get: &'static Entry) {
     for _ in 0..COMMANDS {
         let slot = slot_of(b"key:000000012345");
-        let item = Item { entry: get, first: 0, argc: 0, slot, db: 0, at: 0, sees_due: false };
+        let item = Item {
+            entry: get,
+            first: 0,
+            argc: 0,
+            slot,
+            db: 0,
+            at: 0,
+            sees_due: false,
+            is_part: false,
+        };
         envelope.begin(&item, slot);
         envelope.push_word(b"GET");
         envelope.push_word(b"key:000000012345");

@@ -31,6 +31,7 @@
 //!  4 gate       the gates in their order, and the router
 //!  5 txn        units of several rounds: queued commands, the claims on a shard
 //!  5 feed       one ordered stream of commands out of all shards' journals
+//!  5 snapshot   all slices as one file, written and loaded
 //!  6 replica    what a primary sends its replicas: the snapshot, then the feed
 //!  8 commands   one file per family: cards, handlers, tests
 //!  9 client     one connection: session, input, output, the batch in flight
@@ -92,6 +93,7 @@ pub mod replica;
 pub mod resp;
 pub mod server;
 pub mod shard;
+pub mod snapshot;
 pub mod spec;
 pub mod txn;
 pub mod value;

@@ -10,8 +10,11 @@
 use annulet::base::extended::Extended;
 use annulet::base::number::{FloatText, parse_f64, parse_i64, parse_memory, parse_u64};
 use annulet::base::{glob, number};
+use annulet::config::Config;
 use annulet::net::Input;
+use annulet::rdb::{self, Dialect, Reading};
 use annulet::resp::{Args, Error, Limits, Output, Protocol, Reply, Value, reply_end};
+use annulet::snapshot::{Batch, FileReader, Trust};
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
@@ -370,5 +373,111 @@ fn numbers() {
             let again = Extended::parse(&text).expect("what is printed can be read");
             assert!(!again.is_finite() || number::parse_f64(&text).is_some() || text.len() > 300);
         }
+    });
+}
+
+/// Values in all forms: a type, and the value.
+const BODIES: [&[u8]; 22] = [
+    b"\x00\xc3\x05\x15\x00a\xe0\x0b\x00",
+    b"\x01\x02\x01a\xc0\x07",
+    b"\x02\x02\x01a\x01b",
+    b"\x03\x03\x01a\x031.5\x01b\xff\x01c\xfe",
+    b"\x04\x02\x01f\x01v\x01g\xc0\x01",
+    b"\x05\x02\x01a\0\0\0\0\0\0\xf8\x3f\x01b\0\0\0\0\0\0\xf0\xbf",
+    b"\x07\x81\x01\x02\x03\x04\x05\x06\x07\x08",
+    b"\x09\x11\x02\x01a\x01\x02b??\x03abc\x01\x00x\xff",
+    b"\x0a\x0f\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff",
+    b"\x0b\x14\x04\0\0\0\x03\0\0\0\xfd\xff\xff\xff\x01\0\0\0p\x11\x01\0",
+    b"\x0c\x0f\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff",
+    b"\x0d\x0f\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff",
+    b"\x0e\x01\x0f\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff",
+    b"\x10\x12\x12\0\0\0\x04\0\x81f\x02\x81v\x02\x81n\x02\x0c\x01\xff",
+    b"\x11\x16\x16\0\0\0\x04\0\x81b\x02\xdf\xff\x02\x81c\x02\x83inf\x04\xff",
+    b"\x12\x02\x02\x0a\x0a\0\0\0\x01\0\x81a\x02\xff\x01\x05large",
+    b"\x14\x0c\x0c\0\0\0\x02\0\x81a\x02\x0c\x01\xff",
+    b"\x16\x02\x01f\x01v\0\xd8\xc3,\xbb\x03\0\0\x01g\x01w\xff\xff\xff\xff\xff\xff\
+      \xff\xff",
+    b"\x17\x0f\x0f\0\0\0\x03\0\x81a\x02\x81b\x02\x05\x01\xff",
+    b"\x18\x05\0\0\0\0\0\0\0\x02\0\x01a\x01b\x06\x01c\x01d",
+    b"\x19\x05\0\0\0\0\0\0\0\x0f\x0f\0\0\0\x03\0\x81a\x02\x81b\x02\x05\x01\xff",
+    b"\x15\x01\x10\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01\x30\x30\0\0\0\x13\0\x01\x01\x01\x01\
+      \x01\x01\x81a\x02\0\x01\x02\x01\0\x01\0\x01\x01\x01\x04\x01\x01\x01\x01\x01\0\x01\x02\x01\x81\
+      a\x02\x02\x01\x81b\x02\x03\x01\x08\x01\xff\x01\x06\x01\x05\x01\x06\x01\x02\x01\x01g\x05\x01\
+      \x01\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01\xd6\xf4\xd6\xfe\xa1\x01\0\0\x01\x01\x02me\
+      \xd6\xf4\xd6\
+      \xfe\xa1\x01\0\0\xd6\xf4\xd6\xfe\xa1\x01\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01",
+];
+
+/// A value, often damaged.
+fn body(random: &mut Random) -> Vec<u8> {
+    let mut body = random.of(&BODIES).to_vec();
+    for _ in 0..random.below(4) {
+        let at = random.below(body.len());
+        match random.below(5) {
+            0 => drop(body.remove(at)),
+            1 => body.insert(at, random.next() as u8),
+            2 => body[at] = body[at].wrapping_add(1),
+            3 => body[at] = random.of(b"\0\x01\x02\x7f\x80\x81\xc3\xf0\xfe\xff"),
+            _ => body[at] = random.next() as u8,
+        }
+        if body.is_empty() {
+            return vec![0];
+        }
+    }
+    body
+}
+
+#[test]
+fn values() {
+    let config = Config::default();
+    let limits = rdb::Limits::of(&config);
+    target("values", 20_000, |random| {
+        let due_before_ms = random.one_in(2).then_some(7);
+        let reading = Reading { limits: &limits, due_before_ms };
+        let dialect = random.of(&[Dialect::Common, Dialect::Redis, Dialect::Valkey]);
+        let body = body(random);
+        if let Ok(rdb::Value::Object(mut object)) = reading.payload(dialect, &body) {
+            let mut again = Vec::new();
+            rdb::Encoder::new(&mut again, true).object_payload(&object);
+            let (dialect, same) = rdb::open_payload(&again, false, true).expect("it is our own");
+            assert!(reading.payload(dialect, same).is_ok(), "{body:02x?} {same:02x?}");
+            while !object.free_step() {}
+        }
+    });
+}
+
+#[test]
+fn files() {
+    target("files", 3_000, |random| {
+        let mut file = random.of(&[&b"REDIS0012"[..], b"REDIS0009", b"VALKEY080"]).to_vec();
+        for _ in 0..random.below(6) {
+            let body = body(random);
+            file.extend_from_slice(random.of(&[
+                &b""[..],
+                b"\xfe\x01\xfb\x02\x01",
+                b"\xfc\x01\0\0\0\0\0\0\0",
+                b"\xfa\x01a\xc0\x07",
+                b"\xf8\x05\xf9\x07",
+                b"\xf5\x04code",
+                b"\xf4\x01\x02\x03",
+            ]));
+            file.push(body[0]);
+            file.extend_from_slice(b"\x01k");
+            file.extend_from_slice(&body[1..]);
+        }
+        file.extend_from_slice(b"\xff\0\0\0\0\0\0\0\0");
+        if random.one_in(3) {
+            file.truncate(random.below(file.len() + 1));
+        }
+        let trust = Trust { any_version: random.one_in(2), has_checksum: true };
+        let Ok(mut reader) = FileReader::open(&file[..], trust) else { return };
+        let mut batch = Batch::default();
+        while let Ok(Some(())) = reader.next(|part| {
+            if let rdb::Part::Entry(entry) = part {
+                batch.add(0, 0, b"k", entry);
+            }
+            Ok(())
+        }) {}
+        assert!(reader.offset() <= file.len() as u64);
     });
 }

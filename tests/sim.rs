@@ -7,6 +7,8 @@ use annulet::base::alloc::CountingAllocator;
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
+#[path = "sim/blocked.rs"]
+mod blocked;
 #[path = "sim/connections.rs"]
 mod connections;
 #[path = "sim/generated.rs"]

@@ -83,11 +83,13 @@ const TOP_LEVEL: &[&str] = &[
 /// Each bench, and the hot file (or folder) that it guards.
 const BENCHES: &[(&str, &str)] = &[
     ("bits", "src/value/bits.rs"),
+    ("dense", "src/value/dense/page.rs"),
     ("echo", "src/io/uring/mod.rs"),
     ("grow", "src/keyspace/table/directory.rs"),
     ("inbox", "src/mesh/inbox.rs"),
     ("parser", "src/resp/parse.rs"),
     ("reply", "src/resp/reply.rs"),
+    ("sorted_set", "src/value/sorted_set/leaf.rs"),
     ("table", "src/keyspace/table/mod.rs"),
 ];
 

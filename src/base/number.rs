@@ -119,14 +119,22 @@ impl FloatText {
     /// plainly, `inf`, `-inf`, `nan`, and exponents when the point is far from the digits.
     pub fn new(value: f64) -> FloatText {
         let mut text = FloatText { bytes: [0; FloatText::BYTES_MAX], len: 0 };
+        if value != 0.0 && value.abs() <= (i64::MAX / 2) as f64 && value as i64 as f64 == value {
+            text.push(itoa::Buffer::new().format(value as i64).as_bytes());
+            return text;
+        }
+        FloatText::of_digits(value)
+    }
+
+    /// The same, with exponents for integers too.
+    pub fn of_digits(value: f64) -> FloatText {
+        let mut text = FloatText { bytes: [0; FloatText::BYTES_MAX], len: 0 };
         if value.is_nan() {
             text.push(b"nan");
         } else if value.is_infinite() {
             text.push(if value > 0.0 { b"inf" } else { b"-inf" });
         } else if value == 0.0 {
             text.push(if value.is_sign_negative() { b"-0" } else { b"0" });
-        } else if value.abs() <= (i64::MAX / 2) as f64 && value as i64 as f64 == value {
-            text.push(itoa::Buffer::new().format(value as i64).as_bytes());
         } else {
             text.digits(value);
         }

@@ -8,9 +8,11 @@
 //!     '--------------------'
 //!   any --hangup, kill, protocol error--> Closing --driver says closed--> gone
 //! ```
-//! In flight, nothing of its input is run: what it pipelined waits. Closing, answers that still
+//! In flight, nothing of its input is run: what it pipelined waits. A command that waits for keys
+//! (see `blocked`) is in flight until it has its reply. Closing, answers that still
 //! come are dropped, which the generation of the connection's number tells.
 
+use super::blocked::Blocked;
 use super::flight::Flight;
 use crate::exec::{Replies, Session};
 use crate::net::{Input, Outbox};
@@ -44,6 +46,8 @@ pub struct Connection {
     pub generation: u32,
     /// The batches that other shards work on: at most one under the rules.
     pub flights: Vec<Box<Flight>>,
+    /// Its command that waits for keys, or may begin to.
+    pub blocked: Option<Box<Blocked>>,
     /// What it is sent as a replica.
     pub link: Option<Box<Link>>,
     /// The keys that it watches, by database and hash.
@@ -54,6 +58,8 @@ pub struct Connection {
     pub flight_number: u32,
     /// Whether it stands in the list of connections to serve.
     pub is_queued: bool,
+    /// Whether its replies wait until those whom its commands woke have what they waited for.
+    pub is_held: bool,
     /// Whether it waits for credits: it is served in the order in which it began to.
     pub is_stalled: bool,
     /// Whether it stands in the list of connections to flush.
@@ -85,11 +91,13 @@ impl Connection {
             outbox: Outbox::default(),
             generation,
             flights: Vec::new(),
+            blocked: None,
             link: None,
             watched: HashSet::new(),
             queue: None,
             flight_number: 0,
             is_queued: false,
+            is_held: false,
             is_stalled: false,
             is_dirty: false,
             is_receiving: true,
@@ -107,7 +115,7 @@ impl Connection {
     pub fn serving(&self, one_in_flight: bool) -> Serving {
         if self.is_closing || self.session.close_after_reply {
             Serving::Closing
-        } else if one_in_flight && !self.flights.is_empty() {
+        } else if self.is_held || (one_in_flight && !self.flights.is_empty()) {
             Serving::InFlight
         } else if self.is_output_full {
             Serving::OutputFull

@@ -67,9 +67,9 @@ impl Flight {
         self.parts[part].take().expect("the part is at home")
     }
 
-    /// Takes all parts that are at home.
-    pub fn take_all(&mut self) -> Vec<Box<Envelope>> {
-        self.parts.iter_mut().filter_map(Option::take).collect()
+    /// Takes those of the first `count` parts that are at home.
+    pub fn take_first(&mut self, count: usize) -> Vec<Box<Envelope>> {
+        self.parts[..count].iter_mut().filter_map(Option::take).collect()
     }
 
     /// Puts a part back that does not go out in this round.
@@ -199,6 +199,11 @@ impl Flight {
                 }
                 Merge::ByKey => self.interleave(members, cursors, &mut reply),
                 Merge::Concat => self.join(members, cursors, &mut reply),
+                Merge::Walk => {
+                    reply.array(2);
+                    reply.bulk(b"0");
+                    self.join(members, cursors, &mut reply);
+                }
                 Merge::Text => reply.verbatim("txt", &self.text(members, cursors)),
                 Merge::Draw => self.draw_one(members, cursors, &mut reply, draw),
                 Merge::Debug(merge) => {

@@ -2,12 +2,14 @@
 //!
 //! Must not know: other connections, shards, drivers.
 
+mod blocked;
 mod connection;
 mod describe;
 mod flight;
 mod program;
 
+pub use blocked::{Blocked, GivingUp, Waiting};
 pub use connection::{Connection, Serving};
 pub use describe::describe;
 pub use flight::{Flight, Slot};
-pub use program::Program;
+pub use program::{Program, Table, Trying, Woken};

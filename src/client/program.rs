@@ -10,12 +10,26 @@
 //! It does not belong to its connection: when that ends, the rounds go on, or locks would stay.
 
 use super::flight::Flight;
-use crate::exec::{Records, Run};
+use crate::exec::{Reach, Records, Ticket, Visit, Wait};
 use crate::gate::Place;
 use crate::io::ConnId;
+use crate::keyspace::Slice;
 use crate::mesh::Envelope;
 use crate::resp::Protocol;
 use crate::txn::Queue;
+use crate::value::Kind;
+use std::sync::Arc;
+
+/// The values that a command works on that has keys on several shards.
+#[derive(Debug)]
+pub struct Table {
+    /// Holds them and nothing else.
+    pub slice: Box<Slice>,
+    /// Whose they are, each with the part that fetched it and brings it back.
+    pub visits: Vec<(usize, Visit)>,
+    /// The keys beyond the command's words that are here, and those that it wants.
+    pub reach: Reach,
+}
 
 /// A transaction and how far it has come.
 // Envelopes are boxed, because they keep their address on their way.
@@ -48,6 +62,10 @@ pub struct Program {
     pub next: usize,
     /// The command whose keys are being fetched.
     pub joint: Option<usize>,
+    /// Whether the feed is told what it does.
+    pub is_recorded: bool,
+    /// The values that have been brought together for it.
+    pub table: Option<Box<Table>>,
     /// Parts and replies.
     pub flight: Flight,
     /// The replies that are made at home, as one more part.
@@ -56,12 +74,45 @@ pub struct Program {
     pub asks: Vec<Box<Envelope>>,
     /// What the feed is to be told of the commands that ran at home.
     pub records: Records,
+    /// Set if its only command may wait.
+    pub trial: Option<Trying>,
+}
+
+/// What a command that may wait needs.
+#[derive(Debug)]
+pub struct Trying {
+    /// Decides who serves it.
+    pub ticket: Arc<Ticket>,
+    /// Set if it has waited and was woken.
+    pub woken: Option<Woken>,
+    /// It waits for this.
+    pub wait: Option<Wait>,
+    /// It was woken, and found nothing.
+    pub waits_on: bool,
+}
+
+/// What has woken a command.
+#[derive(Clone, Copy, Debug)]
+pub struct Woken {
+    /// The word that is the key.
+    pub word: usize,
+    /// The shard that owns it.
+    pub owner: u16,
+    /// The type that its value has to be of.
+    pub kind: Kind,
+    /// The owner's number for what it has asked for.
+    pub number: u64,
 }
 
 impl Program {
+    /// The numbers of the parts at home whose shards are wanted.
+    pub fn parts_of(&self, is_wanted: impl Fn(u16) -> bool) -> Vec<usize> {
+        let parts = 0..usize::from(self.own.part);
+        parts.filter(|part| is_wanted(self.flight.owner(*part))).collect()
+    }
+
     /// Whether the command at a place needs keys of several shards together.
     pub fn is_joint(&self, at: usize) -> bool {
-        let run = self.queue.items[at].entry.command.run;
-        self.places[at] == Place::Several && matches!(run, Run::Joint(..))
+        self.places[at] == Place::Several && self.queue.items[at].entry.command.run.is_joint()
     }
 }

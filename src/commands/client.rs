@@ -2,6 +2,7 @@
 
 mod filter;
 mod modes;
+mod unblock;
 
 use super::help::help;
 use crate::exec::{ClientFilter, Command, Request, Run, SessionContext};
@@ -31,6 +32,7 @@ pub(super) static CLIENT: Command = Command {
         &INFO,
         &LIST,
         &KILL,
+        &unblock::UNBLOCK,
         &modes::REPLY,
         &modes::IMPORT_SOURCE,
         &HELP,

@@ -95,7 +95,7 @@ fn set(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let pairs: Vec<(&[u8], &[u8])> =
         (2..args.len()).step_by(2).map(|at| (&args[at], &args[at + 1])).collect();
-    let caller = Caller { local: cx.session.is_local(), loading: false };
+    let caller = Caller { local: cx.session.is_local(), loading: cx.process.is_loading() };
     let changes = cx.process.config.set(&pairs, caller).map_err(config_error)?;
     carry_out(cx.process, &changes).map_err(config_error)?;
     cx.request = Some(Request::SettingsChanged);

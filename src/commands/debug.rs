@@ -3,16 +3,19 @@
 mod keys;
 mod protocol;
 
+use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
-use crate::base::number::{parse_f64, parse_i64};
-use crate::exec::{Command, DebugAsk, Request, Run, SessionContext};
+use crate::base::number::{parse_f64, parse_i64, parse_memory};
+use crate::exec::{Command, DebugAsk, Reload, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
+use crate::value::list::set_plain_bytes_min;
 pub use keys::{answer_debug, merge_debug};
 use protocol::reply_sample;
+use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 34] = [
+const HELP: [&str; 52] = [
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -39,15 +42,36 @@ const HELP: [&str; 34] = [
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
     "    true, false.",
+    "RELOAD [option ...]",
+    "    Save the RDB on disk and reload it back to memory. Valid <option> values:",
+    "    * MERGE: conflicting keys will be loaded from RDB.",
+    "    * NOFLUSH: the existing database will not be removed before load, but",
+    "      conflicting keys will be reported as an error.",
+    "    * NOSAVE: the database will be loaded from an existing RDB file.",
+    "    Examples:",
+    "    * DEBUG RELOAD: verify that the server is able to persist, flush and reload",
+    "      the database.",
+    "    * DEBUG RELOAD NOSAVE: replace the current database with the contents of an",
+    "      existing RDB file.",
+    "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
+    "      file to the database.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the behavior). Setting it to 1 reenables back the",
     "    default.",
+    "QUICKLIST-PACKED-THRESHOLD <size>",
+    "    Sets the threshold for elements to be inserted as plain vs packed nodes",
+    "    Default value is 1GB, allows values up to 4GB. Setting to 0 restores to default.",
+    "SET-SKIP-CHECKSUM-VALIDATION <0|1>",
+    "    Enables or disables checksum checks for RDB files and RESTORE's payload.",
     "SLEEP <seconds>",
     "    Stop the server for <seconds>. Decimals allowed.",
     "DICT-RESIZING <0|1>",
     "    Enable or disable the main dict and expire dict resizing.",
 ];
+
+/// The greatest size from which on items of lists may be told to lie apart.
+const PLAIN_BYTES_MAX: u64 = (1 << 32) - (1 << 20);
 
 pub(super) static DEBUG: Command = Command {
     card: Card {
@@ -103,6 +127,21 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             let is_fast = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"fast"));
             ask(cx, DebugAsk::Object { db, key: key.into(), is_fast });
         }
+        (b"reload", _, _) => cx.request = Some(Request::Reload(read_reload(args)?)),
+        (b"quicklist-packed-threshold", Some(word), 3) => {
+            let bytes = parse_memory(word).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
+            let bytes = bytes.ok_or_else(|| {
+                Error::other(
+                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
+                )
+            })?;
+            set_plain_bytes_min(bytes as usize);
+            cx.reply.ok();
+        }
+        (b"set-skip-checksum-validation", Some(word), 3) => {
+            SKIPS_CHECKSUM.store(leading_number(word) != 0, Ordering::Relaxed);
+            cx.reply.ok();
+        }
         (b"populate", Some(_), 3..=5) => {
             let populate = read_populate(args, db)?;
             ask(cx, populate);
@@ -120,6 +159,23 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         _ => return Err(Error::subcommand_syntax(b"debug", &args[1])),
     }
     Ok(())
+}
+
+fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {
+    let mut reload = Reload { saves: true, flushes: true, may_replace: false };
+    for word in args.iter_from(2) {
+        match &word.to_ascii_lowercase()[..] {
+            b"merge" => reload.may_replace = true,
+            b"noflush" => reload.flushes = false,
+            b"nosave" => reload.saves = false,
+            _ => {
+                return Err(Error::other(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+        }
+    }
+    Ok(reload)
 }
 
 /// Leaves a question for all shards.
@@ -170,6 +226,16 @@ mod tests {
             DEBUG SET-ACTIVE-EXPIRE 1x => ?ActiveExpire(true)
             DEBUG SET-ACTIVE-EXPIRE x => ?ActiveExpire(false)
             DEBUG JMAP => ?LogTable
+            DEBUG RELOAD
+                | => ?Reload(Reload { saves: true, flushes: true, may_replace: false })
+            DEBUG reload MERGE noflush NOSAVE
+                | => ?Reload(Reload { saves: false, flushes: false, may_replace: true })
+            DEBUG RELOAD x => -ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE
+                | options.
+            DEBUG QUICKLIST-PACKED-THRESHOLD 5gb => -ERR argument must be a memory value bigger
+                | than 1 and smaller than 4gb
+            DEBUG QUICKLIST-PACKED-THRESHOLD 0 => OK
+            DEBUG SET-SKIP-CHECKSUM-VALIDATION 0 => OK
             DEBUG JMAP x => -ERR unknown subcommand or wrong number of arguments for 'JMAP'. Try
                 | DEBUG HELP.
             DEBUG FOO => -ERR unknown subcommand or wrong number of arguments for 'FOO'. Try DEBUG

@@ -9,7 +9,6 @@ mod scan;
 
 use super::each_key::each_key;
 use crate::exec::{Command, Context, Merge, Over, Run};
-use crate::keyspace::Kind;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
@@ -42,13 +41,6 @@ pub static FAMILY: &[&Command] = &[
     &copy::MOVE,
     &object::OBJECT,
 ];
-
-/// The name of a type, as TYPE replies it and as SCAN takes it.
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::String => "string",
-    }
-}
 
 static DEL: Command = Command {
     card: Card {
@@ -173,7 +165,7 @@ static TYPE: Command = Command {
 fn kind(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let view = cx.slice.inspect(cx.db, &key);
-    let name = view.map_or("none", |view| kind_name(view.kind()));
+    let name = view.map_or("none", |view| view.kind().name());
     cx.reply.simple(name);
     Ok(())
 }

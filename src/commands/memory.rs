@@ -45,20 +45,23 @@ static USAGE: Command = Command {
     subcommands: &[],
 };
 
-/// The bytes of the entry and of what it refers to; nothing of that is sampled.
+/// Elements that are looked at unless SAMPLES says how many.
+const SAMPLES: usize = 5;
+
+/// The bytes of the entry and of what it refers to.
 fn usage(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let mut samples = SAMPLES;
     for at in (3..args.len()).step_by(2) {
         match args.get(at + 1) {
             Some(count) if args[at].eq_ignore_ascii_case(b"samples") => {
-                if parse_i64(count).ok_or(Error::NotInteger)? < 0 {
-                    return Err(Error::Syntax);
-                }
+                let count = parse_i64(count).ok_or(Error::NotInteger)?;
+                samples = usize::try_from(count).map_err(|_| Error::Syntax)?;
             }
             _ => return Err(Error::Syntax),
         }
     }
     let key = cx.key(args, 2);
-    match cx.slice.peek(cx.db, &key).map(|view| view.memory_bytes()) {
+    match cx.slice.peek(cx.db, &key).map(|view| view.memory_bytes(samples)) {
         Some(bytes) => cx.reply.integer(bytes as i64),
         None => cx.reply.null(),
     }

@@ -8,15 +8,25 @@ mod command;
 mod config;
 mod connection;
 mod debug;
+mod dump;
 mod each_key;
 mod generic;
+mod geo;
+mod hash;
 mod help;
+mod hyperloglog;
 mod info;
+mod list;
 mod memory;
 mod replication;
 mod server;
 #[cfg(test)]
 mod session_testing;
+mod set;
+mod sort;
+mod sorted_set;
+mod sorted_set_algebra;
+mod stream;
 mod string;
 #[cfg(test)]
 mod testing;
@@ -32,6 +42,16 @@ use crate::exec::Command;
 pub static FAMILIES: &[&[&Command]] = &[
     string::FAMILY, //
     bitmap::FAMILY,
+    list::FAMILY,
+    set::FAMILY,
+    sorted_set::FAMILY,
+    sorted_set_algebra::FAMILY,
+    hash::FAMILY,
+    stream::FAMILY,
+    hyperloglog::FAMILY,
+    geo::FAMILY,
+    sort::FAMILY,
+    dump::FAMILY,
     generic::FAMILY,
     connection::FAMILY,
     server::FAMILY,

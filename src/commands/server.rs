@@ -3,12 +3,14 @@
 use super::{command, config, debug, info, memory};
 use crate::exec::{Command, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Card, Category, Flag, Group};
 
 /// The commands of this file and of those that have one of their own.
 pub static FAMILY: &[&Command] = &[
     &TIME,
     &SHUTDOWN,
+    &SAVE,
+    &LASTSAVE,
     &command::COMMAND,
     &config::CONFIG,
     &debug::DEBUG,
@@ -80,11 +82,52 @@ fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
     if abort {
         return Err(Error::other("ERR No shutdown in progress."));
     }
-    if save && !force {
-        cx.process.log.warning("SHUTDOWN SAVE is refused: no snapshot can be saved");
-        return Err(Error::other("ERR Errors trying to SHUTDOWN. Check logs."));
-    }
-    cx.request = Some(Request::Shutdown);
+    let saves = !nosave && (save || !cx.process.config.snapshot().save.is_empty());
+    cx.request = Some(Request::Shutdown { saves, is_forced: force });
+    Ok(())
+}
+
+static SAVE: Command = Command {
+    card: Card {
+        name: "save",
+        summary: "Synchronously saves the database(s) to disk.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the total number of keys in all databases",
+        arity: 1,
+        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(save),
+    subcommands: &[],
+};
+
+fn save(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.request = Some(Request::Save);
+    Ok(())
+}
+
+static LASTSAVE: Command = Command {
+    card: Card {
+        name: "lastsave",
+        summary: "Returns the Unix timestamp of the last successful save to disk.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
+        categories: &[Category::Admin, Category::Dangerous],
+        tips: &["nondeterministic_output"],
+        keys: &[],
+    },
+    run: Run::Session(lastsave),
+    subcommands: &[],
+};
+
+fn lastsave(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.reply.integer(cx.process.persistence().saved_s as i64);
     Ok(())
 }
 
@@ -101,10 +144,10 @@ mod tests {
     fn shutdown_reads_its_words() {
         SessionBench::new().check_script(
             "
-            SHUTDOWN => ?Shutdown
-            SHUTDOWN NOSAVE NOW FORCE => ?Shutdown
-            SHUTDOWN SAVE FORCE => ?Shutdown
-            SHUTDOWN SAVE => -ERR Errors trying to SHUTDOWN. Check logs.
+            SHUTDOWN => ?Shutdown { saves: true, is_forced: false }
+            SHUTDOWN NOSAVE NOW FORCE => ?Shutdown { saves: false, is_forced: true }
+            SHUTDOWN SAVE FORCE => ?Shutdown { saves: true, is_forced: true }
+            SHUTDOWN SAVE => ?Shutdown { saves: true, is_forced: false }
             SHUTDOWN SAVE NOSAVE => -ERR syntax error
             SHUTDOWN x => -ERR syntax error
             SHUTDOWN ABORT => -ERR No shutdown in progress.

@@ -133,8 +133,16 @@ impl Bench {
         let has_key = first > 0 && first < words.len();
         let slot = if has_key { slot_of(words[first].as_ref()) } else { 0 };
         let db = self.db as u16;
-        let item =
-            Item { entry, first: 0, argc: words.len() as u32, slot, db, at: 0, sees_due: false };
+        let item = Item {
+            entry,
+            first: 0,
+            argc: words.len() as u32,
+            slot,
+            db,
+            at: 0,
+            sees_due: false,
+            is_part: self.is_part && entry.is_everywhere(),
+        };
         if let Some(records) = &mut self.records {
             records.clear();
         }
@@ -145,7 +153,9 @@ impl Bench {
             protocol: self.protocol,
             config: &self.config,
             records: self.records.as_mut(),
-            is_part: self.is_part,
+            reach: None,
+            is_whole: true,
+            trial: Default::default(),
             effects: self.effects,
         };
         runner.run(&[item], &mut words, &mut out, |_, _, _| {});

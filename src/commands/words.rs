@@ -1,7 +1,9 @@
-//! Numbers that commands of several families read from their words, with the same refusals.
+//! What commands of several families read from their words, with the same refusals.
 
+use crate::base::extended::Extended;
 use crate::base::number::parse_i64;
-use crate::resp::Error;
+use crate::resp::{Args, Error};
+use std::ops::Range;
 
 /// The number in a word, in 32 bits.
 pub(super) fn int_at(word: &[u8]) -> Result<i32, Error> {
@@ -14,4 +16,102 @@ pub(super) fn int_at(word: &[u8]) -> Result<i32, Error> {
 pub(super) fn database_at(word: &[u8], databases: usize) -> Result<usize, Error> {
     let number = usize::try_from(int_at(word)?).map_err(|_| Error::DbOutOfRange)?;
     if number < databases { Ok(number) } else { Err(Error::DbOutOfRange) }
+}
+
+/// Conditions of the EXPIRE commands on keys and on fields; several may hold at once.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Conditions {
+    /// NX: it has no expiry.
+    absent: bool,
+    /// XX: it has one.
+    present: bool,
+    /// GT: the new one is later. No expiry is the latest.
+    greater: bool,
+    /// LT: the new one is earlier.
+    less: bool,
+}
+
+impl Conditions {
+    /// From these words.
+    pub(super) fn of(args: &Args<'_>, words: Range<usize>) -> Result<Conditions, Error> {
+        let mut all = Conditions::default();
+        for option in words.map(|word| &args[word]) {
+            if option.eq_ignore_ascii_case(b"NX") {
+                all.absent = true;
+            } else if option.eq_ignore_ascii_case(b"XX") {
+                all.present = true;
+            } else if option.eq_ignore_ascii_case(b"GT") {
+                all.greater = true;
+            } else if option.eq_ignore_ascii_case(b"LT") {
+                all.less = true;
+            } else {
+                return Err(Error::quoting(&[b"ERR Unsupported option ", option]));
+            }
+        }
+        if all.absent && (all.present || all.greater || all.less) {
+            let text = "ERR NX and XX, GT or LT options at the same time are not compatible";
+            return Err(Error::other(text));
+        }
+        if all.greater && all.less {
+            let text = "ERR GT and LT options at the same time are not compatible";
+            return Err(Error::other(text));
+        }
+        Ok(all)
+    }
+
+    /// Whether an expiry may be changed from `old` to `new`.
+    pub(super) fn allow(self, old: Option<u64>, new: u64) -> bool {
+        let is_refused = (self.absent && old.is_some())
+            || (self.present && old.is_none())
+            || (self.greater && old.is_none_or(|old| new <= old))
+            || (self.less && old.is_some_and(|old| new >= old));
+        !is_refused
+    }
+}
+
+/// The nearest number of 64 significant bits; of two, the even one.
+fn to_64_bits(number: u128) -> u128 {
+    let extra = (u128::BITS - number.leading_zeros()).saturating_sub(64);
+    if extra == 0 {
+        return number;
+    }
+    let (half, rest) = (1 << (extra - 1), number & ((1 << extra) - 1));
+    let kept = number >> extra;
+    let is_up = rest > half || (rest == half && kept & 1 == 1);
+    (kept + u128::from(is_up)) << extra
+}
+
+/// The moment that lies so many seconds after `now_ms` as a word says, both in Unix milliseconds;
+/// none: never, which is said by 0.
+pub(super) fn deadline_at(word: &[u8], now_ms: u64) -> Result<Option<u64>, Error> {
+    let not_float = || Error::other("ERR timeout is not a float or out of range");
+    let too_long = || Error::other("ERR timeout is out of range");
+    let seconds = Extended::parse(word).ok_or_else(not_float)?;
+    let (mantissa, exponent) = seconds.parts();
+    let thousandths = to_64_bits(u128::from(mantissa) * 1_000);
+    let is_negative = word.starts_with(b"-");
+    // Rounded up, so that less than a millisecond after zero is one, and before it none.
+    let timeout_ms = match exponent {
+        _ if mantissa == 0 => 0,
+        32.. => u128::MAX,
+        0..32 => thousandths << exponent,
+        _ if is_negative => thousandths.checked_shr(exponent.unsigned_abs()).unwrap_or(0),
+        _ => {
+            let rounding =
+                1u128.checked_shl(exponent.unsigned_abs()).map_or(u128::MAX, |one| one - 1);
+            let sum = thousandths.saturating_add(rounding);
+            sum.checked_shr(exponent.unsigned_abs()).unwrap_or(1)
+        }
+    };
+    match timeout_ms {
+        0 => Ok(None),
+        _ if is_negative => Err(Error::other("ERR timeout is negative")),
+        ms => {
+            let room = (i64::MAX as u64).saturating_sub(now_ms);
+            match u64::try_from(ms) {
+                Ok(ms) if ms <= room => Ok(Some(now_ms + ms)),
+                _ => Err(too_long()),
+            }
+        }
+    }
 }

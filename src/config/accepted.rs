@@ -14,14 +14,13 @@ const UINT_MAX: i128 = u32::MAX as i128;
 const LONG_MAX: i128 = i64::MAX as i128;
 const ULONG_MAX: i128 = u64::MAX as i128;
 const PORT: Kind = Kind::Int(0, 65_535);
-const MEMORY: Kind = Kind::Memory(0, LONG_MAX);
 const TEXT: Kind = Kind::Text(any_text);
 const PERSISTENCE: &str = "snapshots and append-only files are not written yet";
 const REPLICATION: &str = "this server is no replica yet, and sends snapshots from memory";
 const CLUSTER: &str = "there is no cluster mode yet";
 const TLS: &str = "there is no TLS yet";
 const THREADS: &str = "shards take the place of I/O threads, and `pin-shards` that of CPU lists";
-const ENCODINGS: &str = "values of several elements do not exist yet";
+const COMPRESSION: &str = "inner nodes of lists are not compressed";
 const MEMORY_USE: &str = "nothing is evicted or moved to save memory yet";
 const PROCESS: &str = "the kernel's and the terminal's defaults are kept";
 const LOGGING: &str = "the log has one format and no syslog, and user data never gets into it";
@@ -46,7 +45,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("rdb-del-sync-files", Kind::Bool, "no", PERSISTENCE),
     accept("stop-writes-on-bgsave-error", Kind::Bool, "yes", PERSISTENCE),
     accept("rdb-save-incremental-fsync", Kind::Bool, "yes", PERSISTENCE),
-    accept("rdb-version-check", Kind::Choice(&["strict", "relaxed"]), "strict", PERSISTENCE),
     accept("rdb-key-save-delay", Kind::Int(INT_MIN, INT_MAX), "0", PERSISTENCE).hidden(),
     accept("key-load-delay", Kind::Int(INT_MIN, INT_MAX), "0", PERSISTENCE).hidden(),
     accept(
@@ -171,21 +169,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("bio-cpulist", TEXT, "", THREADS).alias("bio_cpulist").immutable(),
     accept("aof-rewrite-cpulist", TEXT, "", THREADS).alias("aof_rewrite_cpulist").immutable(),
     accept("bgsave-cpulist", TEXT, "", THREADS).alias("bgsave_cpulist").immutable(),
-    accept("hash-max-listpack-entries", Kind::Int(0, LONG_MAX), "512", ENCODINGS)
-        .alias("hash-max-ziplist-entries"),
-    accept("hash-max-listpack-value", MEMORY, "64", ENCODINGS).alias("hash-max-ziplist-value"),
-    accept("set-max-intset-entries", Kind::Int(0, LONG_MAX), "512", ENCODINGS),
-    accept("set-max-listpack-entries", Kind::Int(0, LONG_MAX), "128", ENCODINGS),
-    accept("set-max-listpack-value", Kind::Int(0, LONG_MAX), "64", ENCODINGS),
-    accept("zset-max-listpack-entries", Kind::Int(0, LONG_MAX), "128", ENCODINGS)
-        .alias("zset-max-ziplist-entries"),
-    accept("zset-max-listpack-value", MEMORY, "64", ENCODINGS).alias("zset-max-ziplist-value"),
-    accept("list-max-listpack-size", Kind::Int(INT_MIN, INT_MAX), "-2", ENCODINGS)
-        .alias("list-max-ziplist-size"),
-    accept("list-compress-depth", Kind::Int(0, INT_MAX), "0", ENCODINGS),
-    accept("stream-node-max-bytes", MEMORY, "4096", ENCODINGS),
-    accept("stream-node-max-entries", Kind::Int(0, LONG_MAX), "100", ENCODINGS),
-    accept("hll-sparse-max-bytes", MEMORY, "3000", ENCODINGS),
+    accept("list-compress-depth", Kind::Int(0, INT_MAX), "0", COMPRESSION),
     accept("maxmemory-samples", Kind::Int(1, 64), "5", MEMORY_USE),
     accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", MEMORY_USE),
     accept("maxmemory-clients", Kind::MemoryOrPercent(LONG_MAX), "0", MEMORY_USE),

@@ -391,6 +391,7 @@ field_type!(bool, Bool, |b: &bool| *b, |b| b);
 field_type!(u16, Int, |n: &u16| (*n).into(), fit);
 field_type!(u32, Int, |n: &u32| (*n).into(), fit);
 field_type!(u64, Int, |n: &u64| (*n).into(), fit);
+field_type!(i32, Int, |n: &i32| (*n).into(), fit);
 field_type!(i64, Int, |n: &i64| (*n).into(), fit);
 field_type!(Vec<u8>, Text, Vec::clone, |text| text);
 field_type!(String, Text, |s: &String| s.clone().into_bytes(), lossy);

@@ -106,6 +106,16 @@ impl Permission {
 }
 
 choice! {
+    /// Which versions of files and payloads are read.
+    RdbVersionCheck {
+        /// Those that are known.
+        Strict = "strict",
+        /// All, as far as they can be understood.
+        Relaxed = "relaxed",
+    }
+}
+
+choice! {
     /// Which init system watches the process.
     Supervised {
         /// Upstart.

@@ -13,6 +13,7 @@ mod card;
 mod cell;
 mod choice;
 mod clients;
+mod encodings;
 mod load;
 mod log;
 mod memory;
@@ -29,7 +30,7 @@ mod tests;
 
 pub use card::{Kind, Setting, Store, Value};
 pub use cell::{Caller, Changes, ConfigCell, ConfigError};
-pub use choice::{IoDriver, LogLevel, MaxmemoryPolicy, Permission, Supervised};
+pub use choice::{IoDriver, LogLevel, MaxmemoryPolicy, Permission, RdbVersionCheck, Supervised};
 pub use clients::{OutputLimit, OutputLimits};
 pub use load::{FatalConfigError, Files, VERSION, expand_pattern, version_line};
 pub use memory::HASH_SEED_BYTES_MAX;
@@ -116,6 +117,29 @@ config! {
     /// Whether idle time goes into table growth.
     pub activerehashing: bool,
 
+    /// Fields of a hash up to which it is kept compact.
+    pub hash_max_listpack_entries: u64,
+    /// Bytes of a field or value up to which its hash is kept compact.
+    pub hash_max_listpack_value: u64,
+    /// Members of a set of integers up to which it is kept compact.
+    pub set_max_intset_entries: u64,
+    /// Members of another set up to which it is kept compact.
+    pub set_max_listpack_entries: u64,
+    /// Bytes of a member up to which its set is kept compact.
+    pub set_max_listpack_value: u64,
+    /// Members of a sorted set up to which it is kept compact.
+    pub zset_max_listpack_entries: u64,
+    /// Bytes of a member up to which its sorted set is kept compact.
+    pub zset_max_listpack_value: u64,
+    /// Items of a node of a list; negative: a class of bytes.
+    pub list_max_listpack_size: i32,
+    /// Bytes of a node of a stream.
+    pub stream_node_max_bytes: u64,
+    /// Entries of a node of a stream; 0 is no limit.
+    pub stream_node_max_entries: u64,
+    /// Bytes of a HyperLogLog up to which it is kept sparse.
+    pub hll_sparse_max_bytes: u64,
+
     /// The least level that is logged.
     pub loglevel: LogLevel,
     /// Where to; none is the standard output.
@@ -166,6 +190,8 @@ config! {
     pub dbfilename: String,
     /// Whether strings of a snapshot are packed.
     pub rdbcompression: bool,
+    /// Which versions of snapshots and payloads are read.
+    pub rdb_version_check: RdbVersionCheck,
     /// Whether a snapshot ends with a checksum.
     pub rdbchecksum: bool,
 
@@ -208,6 +234,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         network::SETTINGS,
         clients::SETTINGS,
         memory::SETTINGS,
+        encodings::SETTINGS,
         log::SETTINGS,
         process::SETTINGS,
         persistence::SETTINGS,
@@ -249,6 +276,11 @@ impl Config {
     /// The value of any setting by its exact name, in the form that CONFIG GET shows.
     pub fn text(&self, name: &str) -> Option<Vec<u8>> {
         find(name.as_bytes()).map(|named| named.setting.text(self))
+    }
+
+    /// Whether snapshots and payloads of versions that are not known are read too.
+    pub fn reads_any_rdb_version(&self) -> bool {
+        self.rdb_version_check == RdbVersionCheck::Relaxed
     }
 
     /// Settings that differ from their default although nothing acts on them, with the reason.

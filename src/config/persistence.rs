@@ -1,6 +1,7 @@
 //! Settings of the files that keep the data.
 
 use super::card::{Kind, Setting, Value, any_text, field};
+use super::choice::RdbVersionCheck;
 use super::number::parse_loose;
 
 /// One point of `save`: a snapshot is due after so many seconds with so many changes.
@@ -20,6 +21,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("dbfilename", Kind::Text(read_dbfilename), "dump.rdb", field!(dbfilename))
         .protected(),
     Setting::new("rdbcompression", Kind::Bool, "yes", field!(rdbcompression)),
+    Setting::new(
+        "rdb-version-check",
+        Kind::Choice(RdbVersionCheck::WORDS),
+        "strict",
+        field!(rdb_version_check),
+    ),
     Setting::new("rdbchecksum", Kind::Bool, "yes", field!(rdbchecksum)).immutable(),
 ];
 

@@ -7,9 +7,10 @@
 //! ```
 
 use super::command::{KeysFn, Over, Run};
-use super::context::{Context, Effects, expire_word};
+use super::context::{Context, Effects, Reach, expire_word};
 use super::record::{Glue, Records};
 use super::table::Entry;
+use super::wait::Trial;
 use crate::config::Config;
 use crate::keyspace::{ExpiryRole, Key, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
@@ -35,6 +36,8 @@ pub struct Item {
     pub at: u32,
     /// Whether its client sees keys that are due, under `import-mode`.
     pub sees_due: bool,
+    /// Whether it is one of several parts over all shards, whose replies are merged.
+    pub is_part: bool,
 }
 
 /// The words of a batch.
@@ -81,21 +84,26 @@ pub struct Runner<'a> {
     pub config: &'a Config,
     /// What the feed is told, while somebody reads it.
     pub records: Option<&'a mut Records>,
-    /// Whether a command over all shards has parts on other shards too.
-    pub is_part: bool,
+    /// What the slice holds of keys that no words name, if it is not their owner.
+    pub reach: Option<&'a mut Reach>,
+    /// Whether the commands are one: nobody who waits for their keys is served in between.
+    pub is_whole: bool,
+    /// How a command that stands alone may wait, and what for it does.
+    pub trial: Trial,
     /// What the commands leave behind.
     pub effects: Effects,
 }
 
 impl Runner<'_> {
-    /// Runs the items in order; `done` is told after each, with its error.
+    /// Runs the items in order; `done` is told after each, with its error. Stops behind one that
+    /// made keys ready that somebody waits for, and gives how many were run.
     pub fn run(
         &mut self,
         items: &[Item],
         words: &mut Words<'_>,
         out: &mut Output,
         mut done: impl FnMut(usize, Option<&Error>, &mut Output),
-    ) {
+    ) -> usize {
         assert!(items.len() <= BATCH_COMMANDS_MAX);
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
         self.stage(items, words, &mut hashes);
@@ -105,7 +113,11 @@ impl Runner<'_> {
         for (at, item) in items.iter().enumerate() {
             let result = self.run_one(item, hashes[at], words, out);
             done(at, result.as_ref().err(), out);
+            if self.slice.has_ready() && !self.is_whole {
+                return at + 1;
+            }
         }
+        items.len()
     }
 
     /// The same while the source of an import is the one that removes due keys: it sees them, and
@@ -118,14 +130,18 @@ impl Runner<'_> {
         words: &mut Words<'_>,
         out: &mut Output,
         mut done: impl FnMut(usize, Option<&Error>, &mut Output),
-    ) {
+    ) -> usize {
         for (at, item) in items.iter().enumerate() {
             let role = if item.sees_due { ExpiryRole::Loading } else { ExpiryRole::Replica };
             self.slice.set_role(role);
             let result = self.run_one(item, hashes[at], words, out);
             self.slice.set_role(ExpiryRole::Replica);
             done(at, result.as_ref().err(), out);
+            if self.slice.has_ready() && !self.is_whole {
+                return at + 1;
+            }
         }
+        items.len()
     }
 
     /// Hashes the first keys, and brings what they lead to closer, stage by stage.
@@ -162,7 +178,8 @@ impl Runner<'_> {
         out: &mut Output,
     ) -> Result<(), Error> {
         let run: KeysFn = match item.entry.command.run {
-            Run::Keys(run) | Run::Spread(run, ..) | Run::Joint(run, _) => run,
+            Run::Keys(run) | Run::Spread(run, ..) => run,
+            Run::Joint(run, _) | Run::Bulky(run, _) | Run::Roaming(run, _) => run,
             Run::Session(_) | Run::Select(_) | Run::Immediate(_) | Run::Container => {
                 unreachable!("{} does not run on a slice", item.entry.name)
             }
@@ -171,7 +188,8 @@ impl Runner<'_> {
         let changes = self.effects.changes;
         let mut args = words.args(item);
         if let Some(records) = &mut self.records {
-            let glue = glue_of(item);
+            let is_woken = self.trial.woken_by.is_some();
+            let glue = if is_woken { Glue::Woken(self.trial.number) } else { glue_of(item) };
             let own = item.entry.is_write().then_some(&args);
             records.begin(item.at, usize::from(item.db), glue, own);
         }
@@ -183,17 +201,23 @@ impl Runner<'_> {
             effects: &mut self.effects,
             config: self.config,
             records: self.records.as_deref_mut(),
-            is_part: self.is_part && item.entry.is_everywhere(),
+            is_part: item.is_part,
+            reach: self.reach.as_deref_mut(),
+            may_wait: self.trial.may_wait,
+            woken_by: self.trial.woken_by,
+            wait: None,
             hint_index: item.entry.keys.first,
             hint_slot: item.slot,
             hint_hash: hash,
         };
         let result = run(&mut context, &mut args);
+        self.trial.wait = context.wait.take();
         if let Err(error) = &result {
             out.truncate(before);
             Reply::new(out, self.protocol).error(error);
         }
-        debug_assert!(out.mark() != before, "{} left no reply", item.entry.name);
+        let is_waiting = self.trial.wait.is_some();
+        debug_assert!((out.mark() != before) != is_waiting, "{} replies or waits", item.entry.name);
         if let Some(records) = &mut self.records {
             let has_changed = self.effects.changes != changes;
             records.end(has_changed, expire_word(self.config), self.slice.drain_expired());

@@ -16,7 +16,31 @@ impl Run {
     pub fn on_session(&self) -> Option<SessionFn> {
         match self {
             Run::Session(run) | Run::Select(run) | Run::Immediate(run) => Some(*run),
-            Run::Keys(_) | Run::Joint(..) | Run::Spread(..) | Run::Container => None,
+            Run::Keys(_) | Run::Joint(..) | Run::Bulky(..) | Run::Roaming(..) => None,
+            Run::Spread(..) | Run::Container => None,
+        }
+    }
+
+    /// Whether keys of several shards are brought together for it.
+    pub fn is_joint(&self) -> bool {
+        matches!(self, Run::Joint(..) | Run::Bulky(..) | Run::Roaming(..))
+    }
+
+    /// Whether its work grows with the values of its keys.
+    pub fn is_bulky(&self) -> bool {
+        matches!(self, Run::Bulky(..) | Run::Roaming(..))
+    }
+
+    /// Whether a command of these words comes upon keys that are none of them.
+    pub fn roams(&self, args: &Args<'_>) -> bool {
+        matches!(self, Run::Roaming(_, roams) if roams(args))
+    }
+
+    /// The database of the key at a word of a command that brings keys together.
+    pub fn key_database(&self, args: &Args<'_>, word: usize, db: usize) -> usize {
+        match self {
+            Run::Joint(_, database_of) | Run::Bulky(_, database_of) => database_of(args, word, db),
+            _ => db,
         }
     }
 }
@@ -51,6 +75,12 @@ pub enum Run {
     /// back, while nobody else touches the keys. The function gives the database of the key at a
     /// word: [`same_database`] for most.
     Joint(KeysFn, KeyDatabaseFn),
+    /// The same for a command whose work grows with the values of its keys: on large ones it runs
+    /// beside its shard.
+    Bulky(KeysFn, KeyDatabaseFn),
+    /// The same, all in the selected database; and where the function says so of its words, it
+    /// comes upon keys that are none of them, which it asks for by [`Context::reaches`].
+    Roaming(KeysFn, fn(&Args<'_>) -> bool),
     /// In one round on every shard concerned, each part on its own keys; then the merge.
     Spread(KeysFn, Over, Merge),
     /// At the session's home; it may leave a [`super::Request`] for the shard.
@@ -71,7 +101,8 @@ pub enum Over {
     Keys,
     /// All of them; each part gets all words.
     Shards,
-    /// The one that owns the slot in the low bits of the cursor that is its first argument.
+    /// The one that owns the slot in the low bits of the cursor that is its first argument; or all
+    /// of them, where one call can walk over all keys.
     Cursor,
 }
 
@@ -86,6 +117,8 @@ pub enum Merge {
     ByKey,
     /// Arrays are joined.
     Concat,
+    /// Arrays are joined, as the second element of a walk that is over.
+    Walk,
     /// Bulk texts are joined to one verbatim text.
     Text,
     /// Integers are added: OK when the sum is positive, else "No such client".

@@ -7,9 +7,12 @@ use super::record::Records;
 use super::replication::SyncFrom;
 use super::session::Session;
 use super::table::Entry;
+use super::wait::Wait;
 use crate::config::Config;
 use crate::keyspace::{Key, Slice};
-use crate::resp::{Args, Reply};
+use crate::resp::{Args, Error, Reply};
+use crate::value::WrongKind;
+use std::collections::HashSet;
 
 /// What running commands has left behind, for the shard to settle once per batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub struct Effects {
     pub changes: u64,
     /// Whether keys of other databases than the selected one were among them.
     pub other_databases: bool,
+    /// What the log is told, for those who want to know more.
+    pub note: Option<&'static str>,
 }
 
 /// What a command on keys sees: one slice of the keyspace, at one moment.
@@ -39,6 +44,15 @@ pub struct Context<'a> {
     /// Whether a command over all shards runs here as one of several parts, whose replies are
     /// merged; else its reply is the client's.
     pub is_part: bool,
+    /// Which keys are here beside those of the command's own words, while it runs away from their
+    /// owners; none: all keys are.
+    pub reach: Option<&'a mut Reach>,
+    /// Whether the command may wait in place of a reply.
+    pub may_wait: bool,
+    /// The word of the key whose change woke a command that waited.
+    pub woken_by: Option<usize>,
+    /// Left by a command that waits; it has written no reply.
+    pub wait: Option<Wait>,
     /// Slot and hash of the word at `hint_index`, computed ahead of the run; 0 means none.
     pub(super) hint_index: usize,
     pub(super) hint_slot: u16,
@@ -82,6 +96,21 @@ impl Context<'_> {
         }
     }
 
+    /// Whether a key that the command has come upon, and that is none of its words, can be looked
+    /// at. If not, the command will run again with it, and what it does and replies now does not
+    /// count: it goes on as if there were no such key, so as to come upon more.
+    pub fn reaches(&mut self, key: &[u8]) -> bool {
+        match &mut self.reach {
+            None => true,
+            Some(reach) => reach.has(key),
+        }
+    }
+
+    /// Whether the command is to run again with more keys: it must change nothing now.
+    pub fn is_short(&self) -> bool {
+        self.reach.as_ref().is_some_and(|reach| reach.is_short())
+    }
+
     /// The command by which the feed is told that a key's time has come: UNLINK or DEL.
     pub fn expire_word(&self) -> &'static [u8] {
         expire_word(self.config)
@@ -102,6 +131,41 @@ impl Context<'_> {
 /// The command by which the feed is told that a key's time has come.
 pub fn expire_word(config: &Config) -> &'static [u8] {
     if config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
+}
+
+/// The keys that a command comes upon as it runs away from their owners.
+#[derive(Debug, Default)]
+pub struct Reach {
+    known: HashSet<Box<[u8]>>,
+    wanted: HashSet<Box<[u8]>>,
+}
+
+impl Reach {
+    fn has(&mut self, key: &[u8]) -> bool {
+        let is_known = self.known.contains(key);
+        if !is_known && !self.wanted.contains(key) {
+            self.wanted.insert(key.into());
+        }
+        is_known
+    }
+
+    /// Whether the command has come upon keys that were not there.
+    pub fn is_short(&self) -> bool {
+        !self.wanted.is_empty()
+    }
+
+    /// The keys that were come upon and were not there; they are known from now on.
+    pub fn take_wanted(&mut self) -> Vec<Box<[u8]>> {
+        let wanted: Vec<_> = self.wanted.drain().collect();
+        self.known.extend(wanted.iter().cloned());
+        wanted
+    }
+}
+
+impl From<WrongKind> for Error {
+    fn from(_: WrongKind) -> Error {
+        Error::WrongType
+    }
 }
 
 /// What a command on the session sees.
@@ -137,6 +201,13 @@ pub enum Request {
     DebugSleep(u64),
     /// Turns the active expiry of all shards on or off.
     ActiveExpire(bool),
+    /// Ends the wait of the client with this id; the reply is how many were ended.
+    ClientUnblock {
+        /// The client.
+        client: u64,
+        /// Whether its command replies with an error, and not as if its time were over.
+        is_error: bool,
+    },
     /// Starts the statistics of all shards from zero.
     ResetStatistics,
     /// Settings changed: all shards take note before the reply leaves.
@@ -183,6 +254,40 @@ pub enum Request {
         /// Milliseconds; 0 is for ever.
         timeout_ms: u64,
     },
+    /// All keys of one moment go to the file; the reply is OK.
+    Save,
+    /// One shard's share of that; after the last one it serves nothing.
+    Cut {
+        /// Whether the process is to stop then.
+        is_last: bool,
+    },
+    /// A shard serves again, because the process does not stop.
+    Stay,
+    /// All keys are taken from the file, which is written first. On one shard: its own.
+    Reload(Reload),
     /// Stops the process.
-    Shutdown,
+    Shutdown {
+        /// Whether its keys are saved first.
+        saves: bool,
+        /// Whether it stops even if they cannot be.
+        is_forced: bool,
+    },
+}
+
+/// How keys are taken from the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// It is written first.
+    pub saves: bool,
+    /// All keys are removed before.
+    pub flushes: bool,
+    /// A key that is there already is replaced; else that is an error.
+    pub may_replace: bool,
+}
+
+impl Request {
+    /// Whether all shards carry it out at one moment, in the order of what changes keys.
+    pub fn is_of_a_moment(&self) -> bool {
+        matches!(self, Request::Snapshot(_) | Request::Cut { .. } | Request::Reload(_))
+    }
 }

@@ -43,7 +43,7 @@ pub struct Intent {
 
 /// A key that a command over several shards works on away from its owner: fetched, and put back
 /// if it was changed.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Visit {
     /// Its database.
     pub db: u16,
@@ -55,11 +55,16 @@ pub struct Visit {
     pub key: Box<[u8]>,
     /// Its value; none if there is no such key, or if it has not been fetched yet.
     pub parcel: Option<Parcel>,
+    /// Whether the command changed it; a value that is put back unchanged is no change.
+    pub is_changed: bool,
 }
 
-/// What a command does to the keys of a spec.
-pub fn mode_of(spec: &KeySpec) -> Mode {
-    if spec.flags.starts_with("RO") { Mode::Shared } else { Mode::Exclusive }
+/// What a command does to the keys of a spec. A write all of whose specs read changes what it
+/// reads: the groups of XREADGROUP's streams.
+pub fn mode_of(entry: &Entry, spec: &KeySpec) -> Mode {
+    let reads = |spec: &KeySpec| spec.flags.starts_with("RO");
+    let changes_all = entry.is_write() && entry.command.card.keys.iter().all(reads);
+    if reads(spec) && !changes_all { Mode::Shared } else { Mode::Exclusive }
 }
 
 /// Shows what a command of these words means to touch; keys by the word that they are, wide
@@ -72,7 +77,12 @@ pub fn for_each_intent(
 ) {
     let write_mode = if entry.is_write() { Mode::Exclusive } else { Mode::Shared };
     match entry.command.run {
-        Run::Joint(..) | Run::Keys(_) | Run::Spread(_, Over::Keys, _) => {}
+        Run::Joint(..) | Run::Bulky(..) | Run::Keys(_) | Run::Spread(_, Over::Keys, _) => {}
+        run @ Run::Roaming(..) => {
+            if run.roams(args) {
+                visit(None, Intent { scope: Scope::All, mode: Mode::Shared });
+            }
+        }
         Run::Spread(_, Over::Shards | Over::Cursor, _) => {
             return visit(None, Intent { scope: Scope::All, mode: write_mode });
         }
@@ -80,6 +90,6 @@ pub fn for_each_intent(
     }
     for (word, spec) in entry.key_words(args).unwrap_or_default() {
         let scope = Scope::Key { db: 0, hash: hash(&args[word]) };
-        visit(Some(word), Intent { scope, mode: mode_of(spec) });
+        visit(Some(word), Intent { scope, mode: mode_of(entry, spec) });
     }
 }

@@ -8,18 +8,21 @@ mod context;
 mod debug;
 mod filter;
 mod intent;
+mod persistence;
 mod process;
 mod record;
 mod replication;
 mod session;
 mod table;
+mod wait;
 
 pub use batch::{BATCH_COMMANDS_MAX, Item, Runner, Words};
 pub use command::{Command, KeyDatabaseFn, KeysFn, Merge, Over, Run, SessionFn, same_database};
-pub use context::{Context, Effects, Request, SessionContext, expire_word};
+pub use context::{Context, Effects, Reach, Reload, Request, SessionContext, expire_word};
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
 pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of};
+pub use persistence::{Loading, PersistenceFacts};
 pub use process::{Process, ProcessParts, Shutdown};
 pub use record::{Glue, Record, Records};
 pub use replication::{
@@ -27,3 +30,4 @@ pub use replication::{
 };
 pub use session::{Multi, Replies, Session};
 pub use table::{CommandTable, Entry, KeyRange};
+pub use wait::{Null, Ticket, TicketState, Trial, Wait};

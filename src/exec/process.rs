@@ -1,12 +1,13 @@
 //! What all shards of a process share, and anyone may read: settings, boards, the command table.
 
+use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
 use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
 use crate::control::ProcessMemory;
 use crate::observe::{Boards, Log};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The process as its shards see it.
@@ -34,6 +35,13 @@ pub struct Process {
     /// Connections per shard, those on their way to it included.
     pub clients: Vec<AtomicU64>,
     replication: Mutex<ReplicationFacts>,
+    persistence: Mutex<PersistenceFacts>,
+    /// Shards that have not got all of the file that is being loaded.
+    shards_loading: AtomicUsize,
+    /// How a stop was asked for that is to save the data first.
+    saving_stop: AtomicU8,
+    /// Clients that wait for a key and use keys of other shards then.
+    far_waiters: AtomicUsize,
     next_client_id: AtomicU64,
     stopping: AtomicBool,
     shutdown: AtomicU8,
@@ -51,6 +59,18 @@ pub enum Shutdown {
     Interrupt = 3,
     /// A shard could not go on.
     Failure = 4,
+}
+
+impl Shutdown {
+    fn from_number(number: u8) -> Option<Shutdown> {
+        match number {
+            1 => Some(Shutdown::Command),
+            2 => Some(Shutdown::Terminate),
+            3 => Some(Shutdown::Interrupt),
+            4 => Some(Shutdown::Failure),
+            _ => None,
+        }
+    }
 }
 
 /// What [`Process::new`] is given.
@@ -81,6 +101,13 @@ impl Process {
         Process {
             clients,
             replication: Mutex::new(ReplicationFacts::new(parts.run_id.clone())),
+            persistence: Mutex::new(PersistenceFacts {
+                saved_s: started_s,
+                ..PersistenceFacts::default()
+            }),
+            shards_loading: AtomicUsize::new(0),
+            saving_stop: AtomicU8::new(0),
+            far_waiters: AtomicUsize::new(0),
             config: parts.config,
             boards: parts.boards,
             commands: parts.commands,
@@ -108,6 +135,53 @@ impl Process {
         self.replication.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The files that keep the data. Held for a few instructions.
+    pub fn persistence(&self) -> MutexGuard<'_, PersistenceFacts> {
+        self.persistence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A client that uses keys of other shards when it is woken begins to wait, or ends.
+    pub fn count_far_waiter(&self, waits: bool) {
+        match waits {
+            true => self.far_waiters.fetch_add(1, Ordering::SeqCst),
+            false => self.far_waiters.fetch_sub(1, Ordering::SeqCst),
+        };
+    }
+
+    /// Whether there is such a client.
+    pub fn has_far_waiters(&self) -> bool {
+        self.far_waiters.load(Ordering::SeqCst) > 0
+    }
+
+    /// All shards are to load what they are sent.
+    pub fn begin_loading(&self) {
+        self.shards_loading.store(self.shards(), Ordering::SeqCst);
+    }
+
+    /// A shard has got all.
+    pub fn shard_loaded(&self) {
+        let before = self.shards_loading.fetch_sub(1, Ordering::SeqCst);
+        assert!(before > 0, "each shard says so once");
+    }
+
+    /// Whether a shard has not got all yet.
+    pub fn is_loading(&self) -> bool {
+        self.shards_loading.load(Ordering::SeqCst) > 0
+    }
+
+    /// Asks for a stop that saves the data first; the first reason stands.
+    pub fn stop_saving(&self, why: Shutdown) {
+        let _ = self.saving_stop.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Takes the reason of a stop that is to save the data first.
+    pub fn take_saving_stop(&self) -> Option<Shutdown> {
+        match self.saving_stop.load(Ordering::Relaxed) {
+            0 => None,
+            _ => Shutdown::from_number(self.saving_stop.swap(0, Ordering::SeqCst)),
+        }
+    }
+
     /// The next client id; ids start at 1 and are never given twice.
     pub fn client_id(&self) -> u64 {
         self.next_client_id.fetch_add(1, Ordering::Relaxed)
@@ -130,12 +204,6 @@ impl Process {
 
     /// Why it stops.
     pub fn stop_reason(&self) -> Option<Shutdown> {
-        match self.shutdown.load(Ordering::SeqCst) {
-            1 => Some(Shutdown::Command),
-            2 => Some(Shutdown::Terminate),
-            3 => Some(Shutdown::Interrupt),
-            4 => Some(Shutdown::Failure),
-            _ => None,
-        }
+        Shutdown::from_number(self.shutdown.load(Ordering::SeqCst))
     }
 }

@@ -11,6 +11,7 @@
 //! Keys that fell due while a command ran come before it in the list, though their bytes may lie
 //! behind its own.
 
+use crate::keyspace::Expired;
 use crate::resp::Args;
 use std::ops::Range;
 
@@ -25,6 +26,9 @@ pub enum Glue {
     Once,
     /// It has no other parts, and is a unit of its own: keys that a walk over all keys found due.
     Apart,
+    /// The same for what a client's command leaves that waited, and was woken by the command at
+    /// this place: which one of those woken it is.
+    Woken(u32),
 }
 
 /// One command for the feed.
@@ -51,6 +55,8 @@ pub struct Records {
     bytes: Vec<u8>,
     /// The command that runs now.
     own: Own,
+    /// Where its records begin.
+    own_first: usize,
     at: u32,
     glue: Option<Glue>,
 }
@@ -73,39 +79,61 @@ impl Records {
         self.at = at;
         self.glue = Some(glue);
         self.own = Own::None;
+        self.own_first = self.list.len();
         if let Some(args) = args {
             self.push(db, args.len(), args.iter_from(0));
             self.own = Own::Tentative;
         }
     }
 
-    /// The command has run. `expired` are the keys that fell due meanwhile, with their databases.
+    /// The command has run. `expired` is what fell due meanwhile.
     pub(super) fn end(
         &mut self,
         has_changed: bool,
         expire_word: &[u8],
-        expired: impl Iterator<Item = (u16, Box<[u8]>)>,
+        expired: impl Iterator<Item = Expired>,
     ) {
         if self.own == Own::Tentative && !has_changed {
             self.drop_own();
         }
-        let first =
-            self.list.iter().rposition(|record| record.at != self.at).map_or(0, |at| at + 1);
-        let own = self.list.split_off(first);
-        let is_walk = own.is_empty() && self.glue == Some(Glue::Once);
-        self.glue = Some(if is_walk { Glue::Apart } else { Glue::Alone });
-        for (db, key) in expired {
-            self.push(usize::from(db), 2, [expire_word, &key].into_iter());
+        let own = self.list.split_off(self.own_first);
+        self.glue = match self.glue {
+            Some(Glue::Once) if own.is_empty() => Some(Glue::Apart),
+            Some(Glue::Woken(number)) => Some(Glue::Woken(number)),
+            _ => Some(Glue::Alone),
+        };
+        for gone in expired {
+            self.push_expired(expire_word, &gone);
         }
         self.list.extend(own);
         self.own = Own::None;
     }
 
-    /// A command that no client's command led to: a key that fell due.
+    /// A command that no client's command led to.
     pub fn add(&mut self, at: u32, db: usize, words: &[&[u8]]) {
         self.at = at;
         self.glue = Some(Glue::Apart);
         self.push(db, words.len(), words.iter().copied());
+    }
+
+    /// The same, for what fell due.
+    pub fn add_expired(&mut self, at: u32, expire_word: &[u8], gone: &Expired) {
+        self.at = at;
+        self.glue = Some(Glue::Apart);
+        self.push_expired(expire_word, gone);
+    }
+
+    /// `expire_word` is the command by which the feed is told of a key.
+    fn push_expired(&mut self, expire_word: &[u8], gone: &Expired) {
+        let db = usize::from(gone.db);
+        match &gone.fields {
+            None => self.push(db, 2, [expire_word, &gone.key].into_iter()),
+            Some(fields) => {
+                let words = [b"HDEL", &*gone.key].into_iter();
+                let all = words.chain(fields.iter().map(|field| &**field));
+                self.push(db, 2 + fields.len(), all);
+            }
+        }
     }
 
     pub(super) fn replace(&mut self, db: usize, words: &[&[u8]]) {

@@ -69,6 +69,8 @@ pub struct Session {
     pub last_command: Option<u16>,
     /// The transaction that MULTI has begun, whose commands are being queued.
     pub multi: Option<Multi>,
+    /// Whether a command of it waits for keys.
+    pub is_blocked: bool,
     /// Shards on which keys are watched for it.
     pub watched_shards: Vec<u16>,
     /// CLIENT REPLY.
@@ -106,6 +108,7 @@ impl Session {
             active_ms: now_ms,
             last_command: None,
             multi: None,
+            is_blocked: false,
             watched_shards: Vec::new(),
             replies: Replies::All,
             is_import_source: false,
@@ -127,6 +130,7 @@ impl Session {
         let all = [
             (self.replica.is_attached, 'S'),
             (self.multi.is_some(), 'x'),
+            (self.is_blocked, 'b'),
             (self.close_after_reply, 'c'),
             (self.is_unix, 'U'),
             (self.is_import_source, 'I'),

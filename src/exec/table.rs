@@ -75,13 +75,32 @@ impl Entry {
     /// The words that are keys in a command with these words, each with its spec; none when the
     /// words do not fit the specs: such a command is refused where it runs.
     pub fn key_words(&self, args: &Args<'_>) -> Option<Vec<(usize, &'static KeySpec)>> {
-        self.command.card.key_words(args.len(), |at| &args[at])
+        self.command.card.used_words(args.len(), |at| &args[at])
+    }
+
+    /// The words that are keys, where the first key spec tells them all and no other word matters.
+    #[inline]
+    pub fn plain_key_words(&self, argc: usize) -> Option<impl Iterator<Item = usize> + use<>> {
+        let keys = self.keys;
+        let is_range = matches!(self.command.card.keys, [KeySpec { find: Find::Range { .. }, .. }]);
+        // A last key without all of its words fits no spec.
+        let is_plain = is_range
+            && keys.first != 0
+            && keys.first < argc
+            && (keys.last >= 0 || (argc - keys.first).is_multiple_of(keys.step));
+        is_plain.then(|| (keys.first..=keys.last_of(argc)).step_by(keys.step))
     }
 
     /// Whether it may change keys.
     #[inline]
     pub fn is_write(&self) -> bool {
         self.command.card.flags.has(Flag::WRITE)
+    }
+
+    /// Whether it may wait for keys in place of a reply.
+    #[inline]
+    pub fn may_wait(&self) -> bool {
+        self.command.card.flags.has(Flag::BLOCKING)
     }
 
     /// Whether a part runs on every shard whatever the words are.

@@ -28,8 +28,8 @@ struct Planned {
     db: u16,
     words: u32,
     pieces: Range<usize>,
-    /// It is a unit of its own.
-    is_apart: bool,
+    /// Whether it is a unit of its own, or belongs with others.
+    glue: Glue,
 }
 
 /// How far a part has been planned.
@@ -62,7 +62,12 @@ impl Encoder {
         if is_transaction {
             self.group(&planned, parts, out);
         } else {
-            let is_one = |a: &Planned, b: &Planned| a.at == b.at && !a.is_apart && !b.is_apart;
+            let is_one = |a: &Planned, b: &Planned| match (a.glue, b.glue) {
+                (Glue::Apart, _) | (_, Glue::Apart) => false,
+                (Glue::Woken(first), Glue::Woken(second)) => a.at == b.at && first == second,
+                (Glue::Woken(_), _) | (_, Glue::Woken(_)) => false,
+                _ => a.at == b.at,
+            };
             for group in planned.chunk_by(is_one) {
                 self.group(group, parts, out);
             }
@@ -117,6 +122,22 @@ impl Encoder {
             self.plan_alone(at, parts, &[Glue::Apart]);
             self.plan_alone(at, parts, &[Glue::Alone, Glue::Apart]);
             self.plan_glued(at, parts);
+            self.plan_woken(at, parts);
+        }
+    }
+
+    /// What was woken by the command at `at`, behind it.
+    fn plan_woken(&mut self, at: u32, parts: &[Part<'_>]) {
+        for (part, share) in parts.iter().enumerate() {
+            while let Some(told) = share.told.get(self.places[part].told)
+                && told.at == at
+                && let Glue::Woken(number) = told.glue
+            {
+                // Each part counts its own.
+                let number = number * parts.len() as u32 + part as u32;
+                self.begin(at, told.db, told.words, Glue::Woken(number));
+                self.piece(part, 0, told.len);
+            }
         }
     }
 
@@ -127,9 +148,7 @@ impl Encoder {
                 && told.at == at
                 && ways.contains(&told.glue)
             {
-                self.begin(at, told.db, told.words);
-                let planned = self.planned.last_mut().expect("just begun");
-                planned.is_apart = told.glue == Glue::Apart;
+                self.begin(at, told.db, told.words, told.glue);
                 self.piece(part, 0, told.len);
             }
         }
@@ -140,14 +159,14 @@ impl Encoder {
         let mut leader = None;
         for (part, share) in parts.iter().enumerate() {
             let place = self.places[part];
-            let Some(told) = share.told.get(place.told).filter(|told| told.at == at) else {
-                continue;
-            };
+            let is_its =
+                |told: &&super::block::Told| told.at == at && !matches!(told.glue, Glue::Woken(_));
+            let Some(told) = share.told.get(place.told).filter(is_its) else { continue };
             let head_len = told.head_len as usize;
             let head = &share.bytes[place.byte..place.byte + head_len];
             let Some(leading) = leader else {
                 leader = Some((told.glue, told.db, head));
-                self.begin(at, told.db, told.words);
+                self.begin(at, told.db, told.words, told.glue);
                 self.piece(part, 0, told.len);
                 continue;
             };
@@ -164,9 +183,9 @@ impl Encoder {
         }
     }
 
-    fn begin(&mut self, at: u32, db: u16, words: u32) {
+    fn begin(&mut self, at: u32, db: u16, words: u32, glue: Glue) {
         let first = self.pieces.len();
-        self.planned.push(Planned { at, db, words, pieces: first..first, is_apart: false });
+        self.planned.push(Planned { at, db, words, pieces: first..first, glue });
     }
 
     /// Adds a part's next record to the command begun last, without its first `skip` bytes.

@@ -72,6 +72,13 @@ impl StampClock {
         self.last
     }
 
+    /// The stamp of a unit that follows from the one before it.
+    #[inline]
+    pub fn following(&mut self) -> Stamp {
+        self.last += 1;
+        self.last
+    }
+
     /// An answer out of the inbox, with its owner's last stamp: what it shows has happened.
     #[inline]
     pub fn answered(&mut self, envelope: Stamp) {

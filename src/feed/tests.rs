@@ -614,6 +614,29 @@ fn parts_are_put_together_command_by_command() {
 }
 
 #[test]
+fn those_who_were_woken_come_behind_the_command() {
+    use Glue::{Alone, Joined, Once, Woken};
+    let first = content(&[
+        (0, 0, Alone, "RPUSH k a b"),
+        (0, 0, Woken(0), "LPOP k"),
+        (0, 0, Woken(1), "DEL due"),
+        (0, 0, Woken(1), "LPOP k"),
+        (1, 0, Once, "SWAPDB 0 1"),
+        (1, 0, Woken(0), "LPOP l"),
+        (2, 0, Joined, "MSET a 1"),
+    ]);
+    let second = content(&[
+        (1, 0, Once, "SWAPDB 0 1"),
+        (1, 1, Woken(0), "LPOP m"),
+        (2, 0, Joined, "MSET b 1"),
+    ]);
+    let lines = told(&[(false, &[first, second])]);
+    let wanted = "SELECT 0,RPUSH k a b,LPOP k,MULTI,DEL due,LPOP k,EXEC,SWAPDB 0 1,LPOP l,\
+                  SELECT 1,LPOP m,SELECT 0,MSET a 1 b 1";
+    assert_eq!(lines.join(","), wanted);
+}
+
+#[test]
 fn keys_found_due_elsewhere_go_before_the_command() {
     use Glue::{Alone, Apart};
     let target = content(&[(0, 0, Alone, "SET k 1"), (1, 0, Alone, "BITOP NOT to from")]);

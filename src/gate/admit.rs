@@ -21,7 +21,7 @@ pub struct Admission<'a> {
 type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 
 /// In order: the first refusal is the reply.
-const GATES: [Gate; 5] = [authentication, arity, nesting, memory, replicas];
+const GATES: [Gate; 6] = [authentication, arity, nesting, memory, replicas, loading];
 
 /// Finds the command that the words name, subcommands included.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
@@ -78,6 +78,12 @@ fn memory(admission: &Admission<'_>) -> Result<(), Error> {
     let grows = admission.entry.command.card.flags.has(Flag::DENYOOM);
     let refuse = grows && admission.facts.has(Facts::OUT_OF_MEMORY);
     if refuse { Err(Error::OutOfMemory) } else { Ok(()) }
+}
+
+fn loading(admission: &Admission<'_>) -> Result<(), Error> {
+    let is_allowed = admission.entry.command.card.flags.has(Flag::LOADING);
+    let refuse = admission.facts.has(Facts::LOADING) && !is_allowed;
+    if refuse { Err(Error::Loading) } else { Ok(()) }
 }
 
 fn replicas(admission: &Admission<'_>) -> Result<(), Error> {

@@ -14,6 +14,9 @@ impl Facts {
     /// There are fewer good replicas than `min-replicas-to-write`.
     pub const FEW_REPLICAS: Facts = Facts(1 << 1);
 
+    /// Keys of a file are still coming.
+    pub const LOADING: Facts = Facts(1 << 2);
+
     /// Whether the fact holds.
     #[inline]
     pub const fn has(self, fact: Facts) -> bool {

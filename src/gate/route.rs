@@ -1,10 +1,13 @@
 //! The router: from a command's keys to the shard that owns them.
 
-use crate::base::number::parse_cursor;
+use crate::base::number::{parse_cursor, parse_i64};
 use crate::base::slot::{SLOT_COUNT, slot_of};
 use crate::exec::{Entry, Over, Run};
 use crate::resp::Args;
 use std::ops::Range;
+
+/// Keys that a call of a walk looks for, unless it says how many.
+const WALK_COUNT_DEFAULT: i64 = 10;
 
 /// Where a command runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +63,8 @@ impl Router {
             return (Place::Shard(0), slot);
         }
         match entry.command.run {
-            Run::Joint(..) => self.place_joint(entry, args, home),
+            run if run.roams(args) => (Place::Several, slot),
+            run if run.is_joint() => self.place_joint(entry, args, home),
             Run::Keys(_) if keys.first != 0 => (Place::Shard(self.owner(slot)), slot),
             Run::Spread(_, over, _) => (self.place_spread(over, entry, args, slot), slot),
             _ => (Place::Shard(home), slot),
@@ -70,14 +74,41 @@ impl Router {
     /// Where all keys are, if on one shard. Words that do not fit the key specs are refused
     /// wherever they run.
     fn place_joint(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
+        if let Some(words) = entry.plain_key_words(args.len()) {
+            return self.place_slots(words.map(|at| slot_of(&args[at])), home);
+        }
         let keys = entry.key_words(args).unwrap_or_default();
-        let mut slots = keys.iter().map(|(at, _)| slot_of(&args[*at]));
+        self.place_slots(keys.iter().map(|(at, _)| slot_of(&args[*at])), home)
+    }
+
+    fn place_slots(&self, mut slots: impl Iterator<Item = u16>, home: u16) -> (Place, u16) {
         let Some(slot) = slots.next() else {
             return (Place::Shard(home), self.slots(usize::from(home)).start);
         };
         let owner = self.owner(slot);
         let is_one = slots.all(|slot| self.owner(slot) == owner);
         (if is_one { Place::Shard(owner) } else { Place::Several }, slot)
+    }
+
+    /// Where a walk over all keys runs that has this place: a call that would come to the end of
+    /// them all, of which there are so many, meets all shards at once.
+    pub fn walk_place(
+        &self,
+        entry: &Entry,
+        args: &Args<'_>,
+        place: Place,
+        keys: &dyn Fn() -> u64,
+    ) -> Place {
+        if self.shards == 1 || !matches!(entry.command.run, Run::Spread(_, Over::Cursor, _)) {
+            return place;
+        }
+        let is_first = args.get(1).and_then(parse_cursor) == Some(0);
+        let option = (2..args.len())
+            .step_by(2)
+            .rfind(|at| args[*at].eq_ignore_ascii_case(b"COUNT") && args.get(*at + 1).is_some());
+        let count = option.map_or(Some(WALK_COUNT_DEFAULT), |at| parse_i64(&args[at + 1]));
+        let is_whole = is_first && count.is_some_and(|count| keys() as i64 <= count);
+        if is_whole { Place::Several } else { place }
     }
 
     /// The shard that owns a key.
@@ -95,7 +126,10 @@ impl Router {
     ) {
         match (place, entry.command.run) {
             (Place::Shard(shard), _) => visit(shard),
-            (_, Run::Spread(_, Over::Shards, _)) => (0..self.shards as u16).for_each(visit),
+            (_, Run::Spread(_, Over::Shards | Over::Cursor, _)) => {
+                (0..self.shards as u16).for_each(visit)
+            }
+            (_, run) if run.roams(args) => (0..self.shards as u16).for_each(visit),
             _ => {
                 let keys = entry.key_words(args).unwrap_or_default();
                 keys.iter().for_each(|(at, _)| visit(self.owner_of(&args[*at])));

@@ -4,6 +4,7 @@
 //!   tables   one per slot of the slice; none at all until the first key comes
 //!   groups   for 64 tables each: keys, and a bit per table that has keys, has volatile keys
 //! ```
+//! Volatile is a key that expires, and one with elements that expire.
 
 use super::table::Table;
 use super::tick::Tick;
@@ -27,7 +28,11 @@ pub struct Database {
     groups: Vec<Group>,
     keys: usize,
     volatile: usize,
-    /// A tick before which no key is due.
+    /// Keys that have elements with an expiry.
+    with_moments: usize,
+    /// Those of them that have no expiry of their own.
+    moments_only: usize,
+    /// A tick before which no key is due, and no element of one.
     pub earliest: Tick,
 }
 
@@ -38,6 +43,8 @@ impl Database {
         groups: Vec::new(),
         keys: 0,
         volatile: 0,
+        with_moments: 0,
+        moments_only: 0,
         earliest: Tick::NEVER,
     };
 
@@ -57,7 +64,26 @@ impl Database {
 
     /// How many keys have an expiry.
     pub fn volatile_len(&self) -> usize {
-        self.volatile
+        self.volatile - self.moments_only
+    }
+
+    /// How many keys have elements with an expiry.
+    pub fn with_moments_len(&self) -> usize {
+        self.with_moments
+    }
+
+    /// Takes note that a key has elements with an expiry from now on, or no longer;
+    /// `has_expiry` says whether it has one of its own.
+    pub fn note_moments(&mut self, on: bool, has_expiry: bool) {
+        let only = usize::from(!has_expiry);
+        if on {
+            self.with_moments += 1;
+            self.moments_only += only;
+        } else {
+            assert!(self.with_moments > 0 && self.moments_only >= only);
+            self.with_moments -= 1;
+            self.moments_only -= only;
+        }
     }
 
     /// The table of the slice's slot number `index`, if any was made.
@@ -90,7 +116,7 @@ impl Database {
         self.next_table(index, |group| group.occupied)
     }
 
-    /// The first table from `index` on that has keys with an expiry.
+    /// The first table from `index` on that has keys with an expiry, or elements with one.
     pub fn next_volatile(&self, index: usize) -> Option<usize> {
         self.next_table(index, |group| group.volatile)
     }
@@ -142,6 +168,7 @@ impl Database {
             volatile += table.volatile_len();
         }
         assert_eq!((self.keys, self.volatile), (keys, volatile));
+        assert!(self.moments_only <= self.with_moments.min(self.volatile));
         assert_eq!(self.groups.iter().map(|group| group.keys).sum::<usize>(), keys);
     }
 }

@@ -10,8 +10,10 @@
 //! ```
 
 use super::slice::{Key, Slice};
-use super::table::{Kind, View};
+use super::table::View;
+use crate::base::number::FloatText;
 use crate::value::string::IntText;
+use crate::value::{Kind, Object};
 use sha1::{Digest as _, Sha1};
 
 /// Bytes of a digest.
@@ -40,15 +42,58 @@ fn mix(digest: &mut Digest, bytes: &[u8]) {
 fn kind_number(kind: Kind) -> u32 {
     match kind {
         Kind::String => 0,
+        Kind::List => 1,
+        Kind::Set => 2,
+        Kind::SortedSet => 3,
+        Kind::Hash => 4,
+        Kind::Stream => 6,
     }
 }
 
-fn mix_value(digest: &mut Digest, view: &View<'_>) {
+/// Elements that expire before `horizon_ms` are hidden.
+fn mix_value(digest: &mut Digest, view: &View<'_>, horizon_ms: u64) {
     mix(digest, &kind_number(view.kind()).to_be_bytes());
-    let value = view.string().expect("strings are all that there is");
-    mix(digest, value.text(&mut IntText::new()));
+    if let Some(value) = view.string() {
+        mix(digest, value.text(&mut IntText::new()));
+    }
+    view.with_object(|object| mix_object(digest, object, horizon_ms));
     if view.expiry().is_some() {
         add(digest, &sum(b"!!expire!!"));
+    }
+}
+
+/// Mixes the elements in: in their order, or added where they have none.
+fn mix_object(digest: &mut Digest, object: &Object, horizon_ms: u64) {
+    let text = &mut IntText::new();
+    match object {
+        Object::List(list) => list.iter_from(0).for_each(|item| mix(digest, item.text(text))),
+        Object::Set(set) => set.iter().for_each(|item| add(digest, &sum(item.text(text)))),
+        Object::SortedSet(set) => {
+            for (member, score) in set.iter_from(0) {
+                let mut element = [0; DIGEST_BYTES];
+                mix(&mut element, member.text(text));
+                mix(&mut element, FloatText::of_digits(score).as_bytes());
+                add(digest, &sum(&element));
+            }
+        }
+        Object::Hash(hash) => {
+            let is_seen = |at: Option<u64>| at.is_none_or(|at| at >= horizon_ms);
+            for field in hash.iter().filter(|field| is_seen(field.expiry)) {
+                let mut element = [0; DIGEST_BYTES];
+                mix(&mut element, field.name.text(text));
+                mix(&mut element, field.value.text(text));
+                add(digest, &sum(&element));
+            }
+        }
+        Object::Stream(stream) => {
+            for entry in stream.log().iter() {
+                mix(digest, format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+                for (name, value) in entry.fields {
+                    mix(digest, name.text(text));
+                    mix(digest, value.text(text));
+                }
+            }
+        }
     }
 }
 
@@ -62,7 +107,7 @@ impl Slice {
     pub fn value_digest(&self, db: usize, key: &Key<'_>) -> Digest {
         let mut digest = [0; DIGEST_BYTES];
         if let Some(view) = self.look(db, key) {
-            mix_value(&mut digest, &view);
+            mix_value(&mut digest, &view, self.horizon_ms());
         }
         digest
     }
@@ -81,7 +126,7 @@ impl Slice {
                     let view = View::new(word.entry());
                     let mut digest = [0; DIGEST_BYTES];
                     mix(&mut digest, view.key());
-                    mix_value(&mut digest, &view);
+                    mix_value(&mut digest, &view, self.horizon_ms());
                     add(&mut all, &sum(&digest));
                 });
             }

@@ -1,4 +1,5 @@
-//! Housekeeping: removing due keys that nobody asks for, and freeing what was flushed.
+//! Housekeeping: removing due keys and due fields that nobody asks for, and freeing what was
+//! flushed.
 //!
 //! A sweep goes over the slots that have keys with an expiry, and over the chunks of those slots.
 //! It enters only what may hold due keys by its summary (a tick before which nothing in it is
@@ -16,13 +17,23 @@
 //! passed. Whatever takes these tables away from it first sets them to "due now"
 //! ([`Slice::sweep_stop`]). Growing moves keys to the last chunk, which the sweep meets later, and
 //! shrinking lowers the summaries that it moves keys under: so a key cannot slip by.
+//!
+//! A hash with fields that expire has the moment of the first of them in its word and in all
+//! summaries above, so it is met when it has due fields. Only a sweep removes them: until then
+//! they are hidden. A step removes so many fields; if some are left, the next one goes over the
+//! same chunk again.
 
+use super::due::Expired;
 use super::slice::{ExpiryRole, Slice};
-use super::table::Word;
+use super::table::{Place, Word};
 use super::tick::Tick;
+use crate::value::hash::{Field, Hash};
 
 /// Slots that one step passes over.
 const STEP_SLOTS: usize = 64;
+
+/// When so many due fields were removed, a step ends.
+const STEP_FIELDS: usize = 256;
 
 /// What [`Slice::housekeep`] has done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -182,8 +193,12 @@ impl Slice {
             self.databases[db].change(index, |table| table.put_earliest(Tick::NEVER));
         }
         let before = self.stats.expired_active;
-        let earliest =
-            if bound > now { bound } else { self.sweep_buckets(position, chunk, bound, now) };
+        let mut fields_left = STEP_FIELDS;
+        let earliest = if bound > now {
+            bound
+        } else {
+            self.sweep_buckets(position, chunk, bound, now, &mut fields_left)
+        };
         self.databases[db].change(index, |table| {
             table.put_chunk_earliest(chunk, earliest);
             table.put_earliest(table.earliest().min(earliest));
@@ -191,11 +206,19 @@ impl Slice {
         // Only now may keys move to other buckets, for all summaries are true again.
         let removed = (self.stats.expired_active - before) as usize;
         self.shrink(db, index, removed * 2);
-        Some(chunk + 1)
+        Some(if fields_left == 0 { chunk } else { chunk + 1 })
     }
 
-    /// Removes the due keys of a chunk; gives the earliest tick that the others are due in.
-    fn sweep_buckets(&mut self, at: Position, chunk: u32, bound: Tick, now: Tick) -> Tick {
+    /// Removes the due keys of a chunk, and so many due fields; gives the earliest tick that the
+    /// others are due in.
+    fn sweep_buckets(
+        &mut self,
+        at: Position,
+        chunk: u32,
+        bound: Tick,
+        now: Tick,
+        fields_left: &mut usize,
+    ) -> Tick {
         let mut earliest = Tick::NEVER;
         let mut offset = 0;
         loop {
@@ -209,20 +232,68 @@ impl Slice {
                     earliest = earliest.min(coarse);
                     return false;
                 }
-                let expiry = word.entry().expiry();
-                let is_due = self.is_due(expiry);
-                if !is_due && let Some(expiry) = expiry {
-                    earliest = earliest.min(Tick::due(expiry));
+                let moment = word.entry().moment();
+                let is_due = self.is_due(moment);
+                if !is_due && let Some(moment) = moment {
+                    earliest = earliest.min(Tick::due(moment));
                 }
                 is_due
             };
             match table.find_in_bucket(number, &mut is_due) {
                 None => offset += 1,
-                Some(place) => {
+                Some(place) if self.is_due(place.entry().expiry()) => {
                     self.stats.expired_active += 1;
                     self.expire_at(at.db, at.index, place);
                 }
+                Some(place) => {
+                    self.expire_fields(at.db, at.index, place, fields_left);
+                    if *fields_left == 0 {
+                        return bound;
+                    }
+                }
             }
+        }
+    }
+
+    /// Removes so many due fields of a hash, and the key if no field is left.
+    fn expire_fields(&mut self, db: usize, index: usize, place: Place, fields_left: &mut usize) {
+        let entry = place.entry();
+        let was_volatile = place.word().is_volatile();
+        self.note_moments(db, entry, false);
+        let hash = entry.object_mut::<Hash>().expect("only fields of a hash expire");
+        let mut removed = 0;
+        let mut names = Vec::new();
+        let is_told = self.expired.is_some();
+        let mut show = |field: Field<'_>| {
+            removed += 1;
+            if is_told {
+                names.push(field.name.to_vec().into_boxed_slice());
+            }
+        };
+        // What was due may be gone already: the moment in the word is a lower bound.
+        let is_over = hash.remove_due(self.now_ms, &mut show);
+        *fields_left = if is_over { fields_left.saturating_sub(removed) } else { 0 };
+        self.stats.expired_fields += removed as u64;
+        if removed > 0
+            && let Some(expired) = &mut self.expired
+        {
+            let key = entry.key().into();
+            expired.push(Expired { db: db as u16, key, fields: Some(names) });
+        }
+        if removed > 0 {
+            let slot = self.slots.start + index as u16;
+            let key = self.key_in_slot(entry.key(), slot);
+            self.note_change(db, &key);
+        }
+        let is_void = hash.is_empty();
+        let tools = &mut self.tools;
+        if is_void {
+            self.databases[db].change(index, |table| table.extract(tools, place));
+            self.note_key_gone(db, entry.key());
+            self.graveyard.bury_entry(&mut self.tools.heap, entry);
+        } else {
+            self.databases[db].change(index, |table| table.rewritten(tools, place, was_volatile));
+            self.note_moments(db, entry, true);
         }
     }
 }

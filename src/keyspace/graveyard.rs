@@ -1,6 +1,7 @@
-//! What is to be freed, freed bit by bit: flushed tables and large values.
+//! What is to be freed, freed bit by bit: flushed tables, long strings, values of many elements.
 
-use super::table::{Entry, Heap, Table, give_back};
+use super::table::{Apart, Entry, Heap, Table, give_back};
+use crate::value::Object;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
@@ -12,6 +13,9 @@ const STEP_BYTES: usize = 1 << 20;
 
 /// Bytes of large values that may wait. Whoever adds to more than that does a step for them.
 const WAITING_BYTES_MAX: usize = 1 << 30;
+
+/// A value of so many pieces is not freed at once.
+const PIECES_MIN: usize = 64;
 
 /// Tables that one step looks at.
 const STEP_TABLES: usize = 8;
@@ -29,9 +33,10 @@ pub struct Graveyard {
     roots: VecDeque<Vec<Table>>,
     large: VecDeque<Grave>,
     large_bytes: usize,
+    objects: VecDeque<Object>,
 }
 
-/// A large value, of which the bytes from `left` on have been given back.
+/// A long string, of which the bytes from `left` on have been given back.
 #[derive(Debug)]
 struct Grave {
     bytes: Bytes,
@@ -41,7 +46,7 @@ struct Grave {
 impl Graveyard {
     /// Whether there is nothing to be freed.
     pub fn is_empty(&self) -> bool {
-        self.roots.is_empty() && self.large.is_empty()
+        self.roots.is_empty() && self.large.is_empty() && self.objects.is_empty()
     }
 
     /// Takes the tables of a database.
@@ -54,14 +59,23 @@ impl Graveyard {
     /// Frees an entry, and its large value unless that is very large.
     #[inline]
     pub fn bury_entry(&mut self, heap: &mut Heap, entry: Entry) {
-        if entry.is_large() {
-            self.bury_large(*entry.take_large());
+        if entry.is_apart() {
+            self.bury_apart(entry.take_apart());
         }
         entry.free(heap);
     }
 
+    /// Frees a value, or takes it if that would be long work.
+    pub fn bury_apart(&mut self, apart: Apart) {
+        match apart {
+            Apart::Large(bytes) => self.bury_large(*bytes),
+            Apart::Object(object) if object.pieces() < PIECES_MIN => drop(object),
+            Apart::Object(object) => self.objects.push_back(object),
+        }
+    }
+
     /// Frees a large value, or takes it if it is very large.
-    pub fn bury_large(&mut self, bytes: Bytes) {
+    fn bury_large(&mut self, bytes: Bytes) {
         // A reply may hold the value too, and whoever lets go last frees it: so it is kept here.
         if bytes.len() < LARGE_BYTES_MIN {
             return;
@@ -75,25 +89,21 @@ impl Graveyard {
 
     /// Frees a little, at most about 100 us of work. False if nothing could be done.
     pub fn step(&mut self, heap: &mut Heap) -> bool {
-        if self.step_large() {
+        if self.step_large() || self.step_objects() {
             return true;
         }
-        let Some(tables) = self.roots.front_mut() else { return false };
+        let Some(mut tables) = self.roots.front_mut() else { return false };
         // Empty tables are dropped in runs, and of the others one bucket at a time.
         for _ in 0..STEP_TABLES {
             let Some(table) = tables.last_mut() else {
                 self.roots.pop_front();
                 return true;
             };
-            let (large, sum) = (&mut self.large, &mut self.large_bytes);
+            let mut apart = Vec::new();
             for _ in 0..STEP_BUCKETS {
                 let is_left = table.demolish(heap, &mut |heap, entry| {
-                    if entry.is_large() {
-                        let bytes = *entry.take_large();
-                        if bytes.len() >= LARGE_BYTES_MIN {
-                            *sum += bytes.len();
-                            large.push_back(Grave { left: bytes.len(), bytes });
-                        }
+                    if entry.is_apart() {
+                        apart.push(entry.take_apart());
                     }
                     entry.free(heap);
                 });
@@ -101,10 +111,25 @@ impl Graveyard {
                     break;
                 }
             }
-            if table.buckets() > 0 {
+            let is_left = table.buckets() > 0;
+            if !is_left {
+                tables.pop();
+            }
+            apart.into_iter().for_each(|value| self.bury_apart(value));
+            if is_left {
                 return true;
             }
-            tables.pop();
+            let Some(rest) = self.roots.front_mut() else { return true };
+            tables = rest;
+        }
+        true
+    }
+
+    /// Frees some elements of the first value of many.
+    fn step_objects(&mut self) -> bool {
+        let Some(object) = self.objects.front_mut() else { return false };
+        if object.free_step() {
+            self.objects.pop_front();
         }
         true
     }
@@ -137,6 +162,7 @@ impl Graveyard {
             self.step(heap);
         }
         self.large.clear();
+        self.objects.clear();
         self.large_bytes = 0;
     }
 }

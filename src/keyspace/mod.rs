@@ -2,8 +2,10 @@
 //!
 //! Must not know: protocol, commands, connections, other shards, the journal.
 
+mod container;
 mod database;
 mod digest;
+mod due;
 mod expire;
 mod graveyard;
 mod parcel;
@@ -11,16 +13,20 @@ mod scan;
 mod slice;
 mod stats;
 mod table;
+mod text;
 mod tick;
+mod waits;
 mod watch;
 
 #[cfg(test)]
 mod tests;
 
+pub use container::Edit;
 pub use digest::{DIGEST_BYTES, Digest, database_digests_joined};
+pub use due::Expired;
 pub use expire::Work;
 pub use parcel::Parcel;
 pub use slice::{Expiry, ExpiryRole, Key, Slice, SliceOptions};
 pub use stats::Stats;
-pub use table::{Kind, TableInfo, View};
+pub use table::{TableInfo, View};
 pub use watch::WatcherId;

@@ -6,15 +6,16 @@
 //! its removal to the primary; a loader sees it as any other.
 
 use super::database::Database;
+use super::due::Expired;
 use super::expire::Sweep;
 use super::graveyard::Graveyard;
 use super::stats::Stats;
-use super::table::{Draft, Entry, Heap, Payload, Place, Table, TableInfo, Tools, View};
+use super::table::{Apart, Draft, Entry, Heap, Payload, Place, Table, TableInfo, Tools, View};
+use super::waits::Waits;
 use super::watch::Watches;
 use crate::base::rng::Rng;
-use crate::value::string::{INLINE_BYTES_MAX, IntText, NewStr, Str};
+use crate::value::string::{INLINE_BYTES_MAX, NewStr, Str};
 use bytes::Bytes;
-use std::convert::Infallible;
 use std::ops::Range;
 
 /// A key with what is needed to find it.
@@ -75,10 +76,11 @@ pub struct Slice {
     pub(super) now_ms: u64,
     pub(super) role: ExpiryRole,
     pub(super) access_clock: u32,
-    /// The keys that fell due since they were asked for, while somebody wants to know.
-    pub(super) expired: Option<Vec<(u16, Box<[u8]>)>>,
+    /// What fell due since it was asked for, while somebody wants to know.
+    pub(super) expired: Option<Vec<Expired>>,
     pub(super) watches: Watches,
-    /// Watches are not told of changes right now.
+    pub(super) waits: Waits,
+    /// Watches and waits are not told of changes right now.
     is_untold: bool,
     rng: Rng,
 }
@@ -108,6 +110,7 @@ impl Slice {
             access_clock: 0,
             expired: None,
             watches: Watches::new(),
+            waits: Waits::new(),
             is_untold: false,
             rng: Rng::new(options.seed),
         }
@@ -154,7 +157,7 @@ impl Slice {
     }
 
     #[inline]
-    fn table(&self, db: usize, key: &Key<'_>) -> Option<&Table> {
+    pub(super) fn table(&self, db: usize, key: &Key<'_>) -> Option<&Table> {
         self.databases[db].table(self.index_of(key.slot))
     }
 
@@ -190,7 +193,12 @@ impl Slice {
 
     /// Whether a key that is given this expiry is rather removed at once.
     pub fn is_past(&self, at: u64) -> bool {
-        self.role == ExpiryRole::Primary && at <= self.now_ms
+        self.past_until_ms().is_some_and(|until| at <= until)
+    }
+
+    /// The last moment that is past in that sense; none: whatever expires is kept.
+    pub fn past_until_ms(&self) -> Option<u64> {
+        (self.role == ExpiryRole::Primary).then_some(self.now_ms)
     }
 
     /// Whether operations may see an entry.
@@ -230,41 +238,29 @@ impl Slice {
         assert!(self.role == ExpiryRole::Primary && self.is_due(place.entry().expiry()));
         let tools = &mut self.tools;
         let entry = self.databases[db].change(index, |table| table.extract(tools, place));
-        if let Some(expired) = &mut self.expired {
-            expired.push((db as u16, entry.key().into()));
-        }
-        if !self.watches.is_empty() {
-            self.watches.note_due_gone(db, self.tools.hash(entry.key()), entry.key());
+        self.note_moments(db, entry, false);
+        self.note_key_gone(db, entry.key());
+        if self.is_heard() {
+            let hash = self.tools.hash(entry.key());
+            self.watches.note_due_gone(db, hash, entry.key());
+            self.waits.note_changed(db, hash, entry.key());
         }
         self.dispose(entry);
     }
 
-    /// Says whether the keys that fall due are to be remembered for [`Slice::drain_expired`].
-    pub fn note_expired(&mut self, on: bool) {
-        match (on, &self.expired) {
-            (true, None) => self.expired = Some(Vec::new()),
-            (false, Some(_)) => self.expired = None,
-            _ => {}
-        }
-    }
-
-    /// Whether [`Slice::drain_expired`] has something to give.
+    /// Whether somebody watches a key or waits for one.
     #[inline]
-    pub fn has_expired(&self) -> bool {
-        self.expired.as_ref().is_some_and(|expired| !expired.is_empty())
+    fn is_heard(&self) -> bool {
+        !self.watches.is_empty() || !self.waits.is_empty()
     }
 
-    /// The keys that fell due and were removed since the last call, with their databases.
-    pub fn drain_expired(&mut self) -> impl Iterator<Item = (u16, Box<[u8]>)> {
-        self.expired.iter_mut().flat_map(|expired| expired.drain(..))
-    }
-
-    /// Tells the watches that a key is changed. Every change but those of [`Slice::expire_at`],
-    /// [`Slice::flush`] and [`Slice::swap_databases`] passes here.
+    /// Tells watches and waits that a key is changed. Every change passes here but those of
+    /// [`Slice::expire_at`], [`Slice::flush`] and [`Slice::swap_databases`].
     #[inline]
     pub fn note_change(&mut self, db: usize, key: &Key<'_>) {
-        if !self.watches.is_empty() && !self.is_untold {
+        if self.is_heard() && !self.is_untold {
             self.watches.note_changed(db, key.hash, key.bytes);
+            self.waits.note_changed(db, key.hash, key.bytes);
         }
     }
 
@@ -307,6 +303,13 @@ impl Slice {
         self.find(db, key).map(|place| View::new(place.entry()))
     }
 
+    /// Says that a key was last used so many seconds ago.
+    pub fn set_idle(&mut self, db: usize, key: &Key<'_>, idle_s: u32) {
+        if let Some(place) = self.find(db, key) {
+            place.entry().put_clock(self.access_clock.wrapping_sub(idle_s) & CLOCK_MASK as u32);
+        }
+    }
+
     /// Seconds since a key was last used whose access clock shows this, modulo 2^24.
     pub fn idle_s(&self, clock: u32) -> u32 {
         self.access_clock.wrapping_sub(clock) & CLOCK_MASK as u32
@@ -318,9 +321,11 @@ impl Slice {
         let payload = match value {
             NewStr::Int(number) => Payload::Int(number),
             NewStr::Bytes(bytes) if bytes.len() <= INLINE_BYTES_MAX => Payload::Inline(bytes, &[]),
-            NewStr::Bytes(bytes) => Payload::Large(Box::new(Bytes::copy_from_slice(bytes))),
+            NewStr::Bytes(bytes) => {
+                Payload::Apart(Apart::Large(Box::new(Bytes::copy_from_slice(bytes))))
+            }
             NewStr::Large(bytes) if bytes.len() > INLINE_BYTES_MAX => {
-                Payload::Large(Box::new(bytes))
+                Payload::Apart(Apart::Large(Box::new(bytes)))
             }
             NewStr::Large(bytes) => {
                 large = bytes;
@@ -365,21 +370,23 @@ impl Slice {
         self.table(db, key)?.find(key.hash, key.bytes)
     }
 
-    fn insert(&mut self, db: usize, key: &Key<'_>, draft: Draft<'_>) {
+    pub(super) fn insert(&mut self, db: usize, key: &Key<'_>, draft: Draft<'_>) {
         let index = self.index_of(key.slot);
         let tools = &mut self.tools;
         let database = &mut self.databases[db];
         database.prepare(self.slots.len());
         let entry = Entry::new(&mut tools.heap, draft);
         database.change(index, |table| table.insert(tools, key.hash, entry));
+        self.note_moments(db, entry, true);
     }
 
     /// Replaces an entry by a draft that refers to nothing of it.
     fn overwrite(&mut self, db: usize, key: &Key<'_>, place: Place, draft: Draft<'_>) {
         let entry = place.entry();
         let was_volatile = place.word().is_volatile();
-        if entry.is_large() {
-            self.graveyard.bury_large(*entry.take_large());
+        self.note_moments(db, entry, false);
+        if entry.is_apart() {
+            self.graveyard.bury_apart(entry.take_apart());
         }
         match entry.rewrite(draft) {
             Ok(()) => {
@@ -387,23 +394,25 @@ impl Slice {
                 let tools = &self.tools;
                 self.databases[db]
                     .change(index, |table| table.rewritten(tools, place, was_volatile));
+                self.note_moments(db, entry, true);
             }
             Err(draft) => self.renew(db, key, place, draft),
         }
     }
 
     /// Replaces an entry by a draft, which may refer to it, in a block of its own.
-    fn renew(&mut self, db: usize, key: &Key<'_>, place: Place, draft: Draft<'_>) {
+    pub(super) fn renew(&mut self, db: usize, key: &Key<'_>, place: Place, draft: Draft<'_>) {
         self.note_change(db, key);
         let index = self.index_of(key.slot);
         let new = Entry::new(&mut self.tools.heap, draft);
         let tools = &self.tools;
         let old = self.databases[db].change(index, |table| table.replace(tools, place, new));
+        self.note_moments(db, new, true);
         old.free(&mut self.tools.heap);
     }
 
     /// Says that the value at a place is changed without its entry being replaced.
-    fn touch(&mut self, db: usize, key: &Key<'_>, place: Place) {
+    pub(super) fn touch(&mut self, db: usize, key: &Key<'_>, place: Place) {
         self.note_change(db, key);
         let index = self.index_of(key.slot);
         let tools = &self.tools;
@@ -417,10 +426,7 @@ impl Slice {
         let is_found = found.is_some();
         let place = if is_replica { found.or_else(|| self.find_hidden(db, key)) } else { found };
         if let Some(place) = place {
-            let index = self.index_of(key.slot);
-            let tools = &mut self.tools;
-            let entry = self.databases[db].change(index, |table| table.remove(tools, place));
-            self.dispose(entry);
+            self.remove_place(db, key, place);
             if is_found {
                 self.note_change(db, key);
             } else if !self.watches.is_empty() {
@@ -428,6 +434,21 @@ impl Slice {
             }
         }
         is_found
+    }
+
+    /// Removes a key that was found, and tells nobody.
+    pub(super) fn remove_place(&mut self, db: usize, key: &Key<'_>, place: Place) {
+        let entry = self.unlink_place(db, key, place);
+        self.dispose(entry);
+    }
+
+    /// Takes the entry of a key that was found out of its table, and tells nobody.
+    pub(super) fn unlink_place(&mut self, db: usize, key: &Key<'_>, place: Place) -> Entry {
+        let index = self.index_of(key.slot);
+        let tools = &mut self.tools;
+        let entry = self.databases[db].change(index, |table| table.remove(tools, place));
+        self.note_moments(db, entry, false);
+        entry
     }
 
     /// Removes a key whose time has come, though its expiry may not say so, and counts it as
@@ -453,10 +474,11 @@ impl Slice {
                 self.databases[db].change(index, |table| table.rewritten(tools, place, true));
             }
             _ => {
-                let payload = if entry.is_large() {
-                    Payload::Large(entry.take_large())
+                self.note_moments(db, entry, false);
+                let payload = if entry.is_apart() {
+                    Payload::Apart(entry.take_apart())
                 } else {
-                    match entry.string().expect("strings are all that there is") {
+                    match entry.string().expect("all that lies in an entry is a string") {
                         Str::Int(number) => Payload::Int(number),
                         Str::Bytes(bytes) => Payload::Inline(bytes, &[]),
                         Str::Large(_) => unreachable!("it was taken out"),
@@ -470,125 +492,9 @@ impl Slice {
         true
     }
 
-    /// Sets a key to the integer that `change` makes of its value (none if there is no such key),
-    /// and keeps its expiry; in place if it is an integer already. A refusal changes nothing.
-    #[inline]
-    pub fn change_int<E>(
-        &mut self,
-        db: usize,
-        key: &Key<'_>,
-        change: impl FnOnce(Option<View<'_>>) -> Result<i64, E>,
-    ) -> Result<i64, E> {
-        let found = self.find(db, key);
-        let number = change(found.map(|place| View::new(place.entry())))?;
-        if let Some(place) = found
-            && place.entry().put_int(number)
-        {
-            place.entry().put_clock(self.access_clock);
-            self.touch(db, key, place);
-        } else {
-            self.put(db, key, found, Payload::Int(number), Expiry::Keep);
-        }
-        Ok(number)
-    }
-
-    /// Sets a key to an integer and keeps its expiry; in place if it is one already.
-    pub fn update_int(&mut self, db: usize, key: &Key<'_>, number: i64) {
-        let Ok(_) = self.change_int(db, key, |_| Ok::<_, Infallible>(number));
-    }
-
-    /// Appends to a string, which is made if there is none, and gives its new length. The key must
-    /// not hold another type.
-    pub fn append(&mut self, db: usize, key: &Key<'_>, tail: &[u8]) -> usize {
-        let Some(place) = self.find(db, key) else {
-            self.set(db, key, NewStr::from_bytes(tail), Expiry::Clear);
-            return tail.len();
-        };
-        let old_len = place.entry().string().expect("the key holds a string").len();
-        self.extend(db, key, place, tail, old_len + tail.len());
-        old_len + tail.len()
-    }
-
-    /// The bytes of a string of at least `min_len` bytes: made longer by zeros, made if there is
-    /// none. An integer is text after that. The key must not hold another type.
-    pub fn string_mut(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
-        self.lengthen(db, key, min_len);
-        self.string_bytes(db, key)
-    }
-
-    /// The same, but watches are told nothing: whoever then changes something says so by
-    /// [`Slice::note_change`].
-    pub fn string_mut_untold(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
-        self.is_untold = true;
-        self.lengthen(db, key, min_len);
-        self.is_untold = false;
-        self.string_bytes(db, key)
-    }
-
-    fn lengthen(&mut self, db: usize, key: &Key<'_>, min_len: usize) {
-        if let Some(place) = self.find(db, key) {
-            let old_len = place.entry().string().expect("the key holds a string").len();
-            self.extend(db, key, place, &[], old_len.max(min_len));
-        } else {
-            let draft = Draft {
-                key: key.bytes,
-                payload: Payload::Inline(&[], &[]),
-                expiry: None,
-                clock: self.access_clock,
-                is_edited: true,
-            };
-            self.insert(db, key, draft);
-            let place = self.find_hidden(db, key).expect("it was just made");
-            self.extend(db, key, place, &[], min_len);
-        }
-    }
-
-    fn string_bytes(&mut self, db: usize, key: &Key<'_>) -> &mut [u8] {
-        let entry = self.find_hidden(db, key).expect("it is there").entry();
-        if entry.is_large() {
-            let len = entry.string().map_or(0, |value| value.len());
-            return entry.large_mut(&[], len);
-        }
-        entry.inline_mut().expect("it was made text")
-    }
-
-    /// Makes the text of a string longer by `tail` and then zeros, to `len` bytes in all.
-    fn extend(&mut self, db: usize, key: &Key<'_>, place: Place, tail: &[u8], len: usize) {
-        let entry = place.entry();
-        entry.put_clock(self.access_clock);
-        if entry.is_large() {
-            entry.large_mut(tail, len);
-            return self.touch(db, key, place);
-        }
-        if entry.extend(tail, len) {
-            entry.mark_edited();
-            return self.touch(db, key, place);
-        }
-        let mut buffer = IntText::new();
-        let value = entry.string().expect("the key holds a string");
-        let text = value.text(&mut buffer);
-        let mut rest;
-        let payload = if len > INLINE_BYTES_MAX {
-            let mut bytes = bytes::BytesMut::with_capacity(len);
-            bytes.extend_from_slice(text);
-            bytes.extend_from_slice(tail);
-            bytes.resize(len, 0);
-            Payload::Large(Box::new(bytes.freeze()))
-        } else if text.len() + tail.len() == len {
-            Payload::Inline(text, tail)
-        } else {
-            rest = tail.to_vec();
-            rest.resize(len - text.len(), 0);
-            Payload::Inline(text, &rest)
-        };
-        let draft = Draft {
-            key: key.bytes,
-            payload,
-            expiry: entry.expiry(),
-            clock: entry.clock(),
-            is_edited: true,
-        };
-        self.renew(db, key, place, draft);
+    /// Says whether changes are kept from the watches; gives what was said before.
+    pub(super) fn set_untold(&mut self, on: bool) -> bool {
+        std::mem::replace(&mut self.is_untold, on)
     }
 
     /// How many keys a database holds, due ones that were not yet removed included.
@@ -634,12 +540,18 @@ impl Slice {
         None
     }
 
+    /// A source of random numbers that goes on from this slice's.
+    pub fn draw_rng(&mut self) -> Rng {
+        Rng::new(self.rng.next_u64())
+    }
+
     /// Removes all keys of a database, or of all of them. The memory is freed by
     /// [`Slice::housekeep`].
     pub fn flush(&mut self, db: Option<usize>) {
         let range = db.map_or(0..self.databases.len(), |db| db..db + 1);
-        if !self.watches.is_empty() {
+        if self.is_heard() {
             self.note_flush(range.clone());
+            self.waits.note_all(range.clone());
         }
         for db in range {
             self.sweep_stop(db);
@@ -650,8 +562,10 @@ impl Slice {
 
     /// Exchanges the keys of two databases.
     pub fn swap_databases(&mut self, first: usize, second: usize) {
-        if first != second && !self.watches.is_empty() {
+        if first != second && self.is_heard() {
             self.note_swap(first, second);
+            self.waits.note_all(first..first + 1);
+            self.waits.note_all(second..second + 1);
         }
         self.sweep_stop(first);
         self.sweep_stop(second);
@@ -687,13 +601,24 @@ impl Slice {
     /// Looks at everything and asserts what must hold. O(keys), for tests.
     pub fn check(&self) {
         self.watches.check();
+        self.waits.check();
         for database in &self.databases {
             database.check();
             let mut next = database.next_occupied(0);
+            let (mut volatile, mut with_moments) = (0, 0);
             while let Some(index) = next {
-                database.table(index).expect("it has keys").check(&self.tools);
+                let table = database.table(index).expect("it has keys");
+                table.check(&self.tools);
+                for number in 0..table.buckets() {
+                    table.for_each_in_bucket(number, &mut |word| {
+                        volatile += usize::from(word.entry().expiry().is_some());
+                        with_moments += usize::from(word.entry().has_moments());
+                    });
+                }
                 next = database.next_occupied(index + 1);
             }
+            let counted = (database.volatile_len(), database.with_moments_len());
+            assert_eq!(counted, (volatile, with_moments));
         }
     }
 }

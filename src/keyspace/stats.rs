@@ -11,6 +11,8 @@ pub struct Stats {
     pub expired_lazy: u64,
     /// Keys removed because they were due, without being asked for.
     pub expired_active: u64,
+    /// Fields of hashes removed because they were due, or replaced when they were.
+    pub expired_fields: u64,
 }
 
 impl Stats {

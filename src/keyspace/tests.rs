@@ -485,7 +485,7 @@ fn encodings_are_told() {
     let key = slice.key(b"k");
     let name = |slice: &mut Slice| {
         let view = slice.peek(0, &key).unwrap();
-        assert_eq!(view.kind(), Kind::String);
+        assert_eq!(view.kind(), crate::value::Kind::String);
         view.string().unwrap().encoding_name(view.is_edited(), 1, false)
     };
     assert_eq!(name(&mut slice), "int");

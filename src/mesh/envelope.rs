@@ -2,9 +2,11 @@
 
 use super::POOLED_BYTES_MAX;
 use super::hold::Hold;
-use crate::exec::{Item, Request, Words};
+use crate::exec::{Item, Request, Ticket, Wait, Words};
 use crate::resp::{Mark, Output, Protocol, Span};
+use crate::value::Kind;
 use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
 
 /// A time in two forms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,6 +24,23 @@ pub enum Work {
     Commands,
     /// Something that is asked of the shard itself.
     Ask(Request),
+    /// Its only command is to be run, and may wait.
+    Try(Arc<Ticket>),
+    /// The answer to that: the command waits, and the owner knows it.
+    Waits(Box<(Arc<Ticket>, Wait)>),
+    /// From an owner to the home of a client that waited: this is its reply.
+    Served,
+    /// The same: the client's command could be served by the key of this word, which has a value of
+    /// this type, but uses keys of other shards. Its home is to run it. Last the owner's number for
+    /// that.
+    Move(Arc<Ticket>, usize, Kind, u64),
+    /// The client with this ticket waits no more.
+    Forget(u64),
+    /// What the [`Work::Move`] of this number has asked for is over, and all that it has led to.
+    Moved(u64),
+    /// From an owner to itself: what waits for a key of this ticket's command is looked at again
+    /// when nothing is in its way.
+    Recheck(u64),
 }
 
 /// One part of a batch, with room for its replies.

@@ -11,7 +11,8 @@
 //! One envelope per shard goes back and forth, and keeps its credit until the last answer: a
 //! transaction that holds locks never waits for a credit.
 
-use crate::exec::{Intent, Records, Visit};
+use crate::exec::{Intent, Item, Records, Ticket, Visit, Wait};
+use std::sync::Arc;
 
 /// Where a part stands in its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +59,34 @@ pub struct Hold {
     pub fetch_at: u32,
     /// What the feed is to be told of this shard's part, gathered over the rounds.
     pub records: Records,
+    /// Keys that the rounds have changed and that somebody waits for, with their databases.
+    pub ready: Vec<(usize, Box<[u8]>)>,
+    /// The transaction is a command that waits now, for keys of this shard too.
+    pub waits: Option<Box<Registration>>,
+    /// The transaction was a command of a client that waited, with this ticket's number.
+    pub moved: Option<Moved>,
+}
+
+/// A command that begins to wait.
+#[derive(Clone, Debug)]
+pub struct Registration {
+    /// Decides who serves it.
+    pub ticket: Arc<Ticket>,
+    /// The command.
+    pub item: Item,
+    /// The flight of its connection that waits for the reply.
+    pub flight: u32,
+    /// What it waits for. Its words are there.
+    pub wait: Wait,
+}
+
+/// How the run of a command that waited has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// The number of its ticket.
+    pub ticket: u64,
+    /// Whether it has found nothing, and waits on.
+    pub waits_on: bool,
 }
 
 impl Hold {
@@ -75,6 +104,9 @@ impl Hold {
             fetches: Vec::new(),
             fetch_at: 0,
             records: Records::default(),
+            ready: Vec::new(),
+            waits: None,
+            moved: None,
         }
     }
 }

@@ -118,6 +118,13 @@ impl Mesh {
         assert!(self.inboxes[shard].bell.set(bell).is_ok(), "a shard has one doorbell");
     }
 
+    /// Wakes a shard, parked or not.
+    pub fn ring_bell(&self, shard: usize) {
+        if let Some(bell) = self.inboxes[shard].bell.get() {
+            bell.ring();
+        }
+    }
+
     /// Wakes every shard, parked or not.
     pub fn ring_all(&self) {
         for inbox in &self.inboxes {

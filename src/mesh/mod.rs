@@ -32,7 +32,7 @@ mod port;
 mod sequencer;
 
 pub use envelope::{Envelope, Moment, Work};
-pub use hold::{Hold, Stage};
+pub use hold::{Hold, Moved, Registration, Stage};
 pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
 pub use port::Port;
 

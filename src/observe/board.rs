@@ -52,6 +52,8 @@ counters! {
     expired_lazy,
     /// Expired keys found by housekeeping.
     expired_active,
+    /// Expired fields of hashes.
+    expired_fields,
     /// Error replies.
     error_replies,
     /// Changes made to the keyspace.
@@ -107,6 +109,10 @@ gauges! {
     clients_watching,
     /// Keys of this shard that are watched.
     keys_watched,
+    /// Keys of this shard that are waited for.
+    keys_awaited,
+    /// Those of them that somebody waits for who wants to know when they are gone.
+    keys_awaited_gone,
     /// Bytes that the shard has allocated, less those it has freed.
     used_bytes,
     /// Bytes in clients' input and output buffers.
@@ -124,6 +130,8 @@ pub struct DatabaseGauges {
     pub keys: Gauge,
     /// Keys with a time to live.
     pub volatile: Gauge,
+    /// Keys with fields that have a time to live.
+    pub with_moments: Gauge,
 }
 
 /// The counters of one command on one shard.

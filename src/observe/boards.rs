@@ -81,11 +81,14 @@ impl Boards {
         gauges
     }
 
-    /// Keys, and keys with a time to live, of one database.
-    pub fn database(&self, number: usize) -> (u64, u64) {
+    /// Keys of one database, those with a time to live, and those with fields that have one.
+    pub fn database(&self, number: usize) -> [u64; 3] {
         let sum = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).sum::<i64>().max(0) as u64;
-        let keys = sum(&|board| board.databases[number].keys.get());
-        (keys, sum(&|board| board.databases[number].volatile.get()))
+        [
+            sum(&|board| board.databases[number].keys.get()),
+            sum(&|board| board.databases[number].volatile.get()),
+            sum(&|board| board.databases[number].with_moments.get()),
+        ]
     }
 
     /// The longest turn of any shard in nanoseconds: since the last reset, and ever.
@@ -201,7 +204,7 @@ mod tests {
         assert_eq!(boards.totals().commands_processed, 33);
         assert_eq!(boards.totals().error_replies, 3);
         assert_eq!(boards.gauges().clients, 6);
-        assert_eq!((boards.database(0), boards.database(1)), ((0, 0), (15, 3)));
+        assert_eq!((boards.database(0), boards.database(1)), ([0; 3], [15, 3, 0]));
         let stats = CommandStats { calls: 3, ns: 300, rejected: 0, failed: 0 };
         assert_eq!(boards.command(3), stats);
         assert_eq!(boards.longest_turn_ns(), (150, 150));

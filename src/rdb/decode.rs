@@ -3,11 +3,17 @@
 //! No length is believed before its bytes are there, so that what is reserved stays within a
 //! constant factor of what was read.
 
+use super::form::{Dialect, Form};
 use super::lzf::unpack;
 use super::{
-    MAGIC, MAGIC_BYTES, VALKEY_MAGIC, VALKEY_VERSIONS, VERSIONS, form, kind, opcode, packing,
+    MAGIC, MAGIC_BYTES, REDIS_VERSIONS, VALKEY_MAGIC, VALKEY_VERSIONS, VERSIONS, lead, opcode,
+    packing,
 };
+use crate::value::string::IntText;
 use std::borrow::Cow;
+
+/// The first version that ends with a checksum.
+const CHECKSUM_VERSION: u32 = 5;
 
 /// Why reading cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +31,14 @@ pub enum Fault {
     Packing,
     /// A type or a mark that is not known.
     Kind(u8),
+    /// Data of a module: its number, which has its name in it, or 0.
+    Module(u64),
+    /// A value without elements.
+    Empty,
+    /// A value whose elements are all due.
+    Due,
+    /// A value that does not add up: what is wrong.
+    Corrupt(&'static str),
 }
 
 /// The text of a string.
@@ -49,11 +63,15 @@ impl<'a> Text<'a> {
     }
 }
 
-/// A key's value.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Value<'a> {
-    /// A string.
-    String(Text<'a>),
+impl Text<'_> {
+    /// The bytes of the text; those of a number are written to `buffer`.
+    pub fn bytes<'b>(&'b self, buffer: &'b mut IntText) -> &'b [u8] {
+        match self {
+            Text::Int(number) => buffer.format(*number).as_bytes(),
+            Text::Bytes(bytes) => bytes,
+            Text::Unpacked(bytes) => bytes,
+        }
+    }
 }
 
 /// A key with what belongs to it.
@@ -63,8 +81,10 @@ pub struct Entry<'a> {
     pub key: Text<'a>,
     /// When it expires, Unix milliseconds; a negative time of the file is the year 1970.
     pub expiry: Option<u64>,
-    /// Its value.
-    pub value: Value<'a>,
+    /// The form of its value.
+    pub form: Form,
+    /// The bytes of its value, of which only the lengths were looked at.
+    pub value: &'a [u8],
 }
 
 /// A part of the format.
@@ -76,6 +96,8 @@ pub enum Part<'a> {
     Database(u64),
     /// About how many keys come, and how many of them expire.
     Sizes(u64, u64),
+    /// The code of a library of functions.
+    Function(Text<'a>),
     /// A key.
     Entry(Entry<'a>),
     /// The end, with the checksum of all bytes before it; 0 is none.
@@ -85,13 +107,16 @@ pub enum Part<'a> {
 /// Reads parts from bytes.
 #[derive(Clone, Debug)]
 pub struct Decoder<'a> {
-    rest: &'a [u8],
+    pub(super) rest: &'a [u8],
+    dialect: Dialect,
+    /// Whether the end has a checksum.
+    has_checksum: bool,
 }
 
 impl<'a> Decoder<'a> {
     /// Reads from the beginning of a file; its version.
-    pub fn open(file: &'a [u8]) -> Result<(u32, Decoder<'a>), Fault> {
-        let mut decoder = Decoder::new(file);
+    pub fn open(file: &'a [u8], accepts_any_version: bool) -> Result<(u32, Decoder<'a>), Fault> {
+        let mut decoder = Decoder::new(file, Dialect::Common);
         let magic = decoder.take(MAGIC_BYTES)?;
         let own = magic.strip_prefix(VALKEY_MAGIC);
         let digits = own.or_else(|| magic.strip_prefix(MAGIC)).ok_or(Fault::Magic)?;
@@ -99,16 +124,33 @@ impl<'a> Decoder<'a> {
             return Err(Fault::Magic);
         }
         let version = digits.iter().fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'));
-        let versions = if own.is_some() { VALKEY_VERSIONS } else { VERSIONS };
-        if !versions.contains(&version) {
+        let is_read = match (own.is_some(), accepts_any_version) {
+            (true, false) => VALKEY_VERSIONS.contains(&version),
+            (true, true) => !REDIS_VERSIONS.contains(&version) && version > 0,
+            (false, false) => VERSIONS.contains(&version),
+            (false, true) => REDIS_VERSIONS.contains(&version),
+        };
+        if !is_read {
             return Err(Fault::Version(version));
         }
+        decoder.dialect = Dialect::of(version);
+        decoder.has_checksum = version >= CHECKSUM_VERSION;
         Ok((version, decoder))
     }
 
     /// Reads from where a part begins.
-    pub fn new(rest: &'a [u8]) -> Decoder<'a> {
-        Decoder { rest }
+    pub fn new(rest: &'a [u8], dialect: Dialect) -> Decoder<'a> {
+        Decoder { rest, dialect, has_checksum: true }
+    }
+
+    /// Reads other bytes of the same file.
+    pub fn at<'b>(&self, rest: &'b [u8]) -> Decoder<'b> {
+        Decoder { rest, dialect: self.dialect, has_checksum: self.has_checksum }
+    }
+
+    /// Whose numbers the types have.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// The bytes that were not read yet.
@@ -148,35 +190,40 @@ impl<'a> Decoder<'a> {
                 opcode::AUX => return Ok(Part::Aux(self.text()?, self.text()?)),
                 opcode::SELECTDB => return Ok(Part::Database(self.length()?)),
                 opcode::RESIZEDB => return Ok(Part::Sizes(self.length()?, self.length()?)),
+                opcode::FUNCTION => return Ok(Part::Function(self.text()?)),
+                opcode::FUNCTION_OLD => {
+                    return Err(Fault::Corrupt("Pre-release function format not supported."));
+                }
+                opcode::MODULE_AUX => return Err(Fault::Module(self.length()?)),
+                opcode::SLOT_INFO => self.skip_lengths(3)?,
+                opcode::SLOT_IMPORT if self.dialect == Dialect::Valkey => {
+                    self.skip_text()?;
+                    let ranges = self.length()?;
+                    self.repeat(ranges, |decoder| decoder.skip_lengths(2))?;
+                }
+                opcode::EOF if !self.has_checksum => return Ok(Part::End(0)),
                 opcode::EOF => return Ok(Part::End(u64::from_le_bytes(self.array()?))),
-                kind => {
-                    let key = self.key_of(kind)?;
-                    let value = self.value(kind)?;
-                    return Ok(Part::Entry(Entry { key, expiry, value }));
+                number => {
+                    let form = Form::of(number, self.dialect).ok_or(Fault::Kind(number))?;
+                    let key = self.text()?;
+                    let value = self.raw(form)?;
+                    return Ok(Part::Entry(Entry { key, expiry, form, value }));
                 }
             }
         }
     }
 
-    /// The key of an entry whose type is known.
-    fn key_of(&mut self, kind: u8) -> Result<Text<'a>, Fault> {
-        if kind != kind::STRING {
-            return Err(Fault::Kind(kind));
-        }
-        self.text()
-    }
-
-    fn value(&mut self, kind: u8) -> Result<Value<'a>, Fault> {
-        match kind {
-            kind::STRING => Ok(Value::String(self.text()?)),
-            other => Err(Fault::Kind(other)),
-        }
+    /// The bytes of a value, of which only the lengths are looked at.
+    fn raw(&mut self, form: Form) -> Result<&'a [u8], Fault> {
+        let before = self.rest;
+        self.skip_value(form)?;
+        Ok(&before[..before.len() - self.rest.len()])
     }
 
     /// A string.
     pub fn text(&mut self) -> Result<Text<'a>, Fault> {
         let head = *self.rest.first().ok_or(Fault::Ended)?;
-        if head >> 6 != form::PACKED {
+        if head >> 6 != lead::PACKED {
             let len = self.length()?;
             return Ok(Text::Bytes(self.take_u64(len)?));
         }
@@ -199,30 +246,30 @@ impl<'a> Decoder<'a> {
     pub fn length(&mut self) -> Result<u64, Fault> {
         let head = self.byte()?;
         match (head >> 6, head) {
-            (form::BITS_6, _) => Ok(head.into()),
-            (form::BITS_14, _) => Ok(u16::from_be_bytes([head & 0b11_1111, self.byte()?]).into()),
-            (form::WIDE, form::BYTE_32) => Ok(u32::from_be_bytes(self.array()?).into()),
-            (form::WIDE, form::BYTE_64) => Ok(u64::from_be_bytes(self.array()?)),
+            (lead::BITS_6, _) => Ok(head.into()),
+            (lead::BITS_14, _) => Ok(u16::from_be_bytes([head & 0b11_1111, self.byte()?]).into()),
+            (lead::WIDE, lead::BYTE_32) => Ok(u32::from_be_bytes(self.array()?).into()),
+            (lead::WIDE, lead::BYTE_64) => Ok(u64::from_be_bytes(self.array()?)),
             _ => Err(Fault::Length(head)),
         }
     }
 
-    fn byte(&mut self) -> Result<u8, Fault> {
+    pub(super) fn byte(&mut self) -> Result<u8, Fault> {
         let [byte] = self.array()?;
         Ok(byte)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Fault> {
         let (array, rest) = self.rest.split_first_chunk().ok_or(Fault::Ended)?;
         self.rest = rest;
         Ok(*array)
     }
 
-    fn take_u64(&mut self, len: u64) -> Result<&'a [u8], Fault> {
+    pub(super) fn take_u64(&mut self, len: u64) -> Result<&'a [u8], Fault> {
         self.take(usize::try_from(len).map_err(|_| Fault::Ended)?)
     }
 
-    fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], Fault> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(Fault::Ended)?;
         self.rest = rest;
         Ok(taken)

@@ -1,9 +1,10 @@
 //! Writing: each call appends one part of the format.
 
 use super::lzf::Lzf;
-use super::{VERSION, form, kind, opcode, packing};
+use super::{MAGIC, VALKEY_MAGIC, VERSION, VERSION_80, kind, lead, opcode, packing};
 use crate::base::number::parse_i64;
 use crate::value::string::{IntText, Str};
+use bytes::Bytes;
 
 /// Longer texts are no number of 32 bits.
 const INTEGER_TEXT_BYTES_MAX: usize = 11;
@@ -25,6 +26,17 @@ pub struct Preamble<'a> {
     pub used_memory_bytes: u64,
     /// The moment of the feed that the file stands for, if there is a feed.
     pub origin: Option<Origin<'a>>,
+    /// What an earlier file left.
+    pub kept: &'a Kept,
+}
+
+/// What a file may hold that means nothing here: it is handed back in the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Facts of other writers.
+    pub facts: Vec<(Bytes, Bytes)>,
+    /// The code of libraries of functions.
+    pub functions: Vec<Bytes>,
 }
 
 /// A moment of the feed.
@@ -41,19 +53,38 @@ pub struct Origin<'a> {
 /// Appends parts to a buffer.
 #[derive(Debug)]
 pub struct Encoder<'a> {
-    out: &'a mut Vec<u8>,
+    pub(super) out: &'a mut Vec<u8>,
+    is_packing: bool,
+    /// Made for the first string that is long enough.
     lzf: Option<Lzf>,
+    /// The oldest version that has all that was written.
+    pub(super) version: u32,
 }
 
 impl<'a> Encoder<'a> {
     /// Appends to `out`; long strings are packed if `is_packing`.
     pub fn new(out: &'a mut Vec<u8>, is_packing: bool) -> Encoder<'a> {
-        Encoder { out, lzf: is_packing.then(Lzf::new) }
+        Encoder { out, is_packing, lzf: None, version: VERSION }
+    }
+
+    /// The oldest version that has all that was written.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub(super) fn need(&mut self, version: u32) {
+        self.version = self.version.max(version);
     }
 
     /// Everything before the first body.
-    pub fn preamble(&mut self, preamble: &Preamble<'_>) {
-        self.out.extend_from_slice(format!("REDIS{VERSION:04}").as_bytes());
+    pub fn preamble(&mut self, version: u32, preamble: &Preamble<'_>) {
+        if version < VERSION_80 {
+            self.out.extend_from_slice(MAGIC);
+            self.out.extend_from_slice(format!("{version:04}").as_bytes());
+        } else {
+            self.out.extend_from_slice(VALKEY_MAGIC);
+            self.out.extend_from_slice(format!("{version:03}").as_bytes());
+        }
         let bits = i64::from(usize::BITS);
         self.aux(b"valkey-ver", preamble.valkey_version.as_bytes());
         self.aux_integer(b"redis-bits", bits);
@@ -65,6 +96,8 @@ impl<'a> Encoder<'a> {
             self.aux_integer(b"repl-offset", origin.offset as i64);
         }
         self.aux_integer(b"aof-base", 0);
+        preamble.kept.facts.iter().for_each(|(name, value)| self.aux(name, value));
+        preamble.kept.functions.iter().for_each(|code| self.function(code));
     }
 
     /// A fact about the file.
@@ -93,6 +126,17 @@ impl<'a> Encoder<'a> {
     /// A key with a string, and when it expires (Unix milliseconds).
     pub fn string_entry(&mut self, key: &[u8], expiry: Option<u64>, value: &Str<'_>) {
         self.entry(key, expiry, kind::STRING);
+        self.value(value);
+    }
+
+    /// The code of a library of functions.
+    pub fn function(&mut self, code: &[u8]) {
+        self.out.push(opcode::FUNCTION);
+        self.string(code);
+    }
+
+    /// A string, without its type.
+    pub fn value(&mut self, value: &Str<'_>) {
         match *value {
             Str::Int(number) => self.integer(number),
             Str::Bytes(bytes) => self.string(bytes),
@@ -101,7 +145,7 @@ impl<'a> Encoder<'a> {
     }
 
     /// What stands before every value: expiry, type, key.
-    fn entry(&mut self, key: &[u8], expiry: Option<u64>, kind: u8) {
+    pub(super) fn entry(&mut self, key: &[u8], expiry: Option<u64>, kind: u8) {
         if let Some(at) = expiry {
             self.out.push(opcode::EXPIRETIME_MS);
             self.out.extend_from_slice(&at.to_le_bytes());
@@ -113,15 +157,15 @@ impl<'a> Encoder<'a> {
     /// A length in its shortest form.
     pub fn length(&mut self, len: u64) {
         if len < 1 << 6 {
-            self.out.push((form::BITS_6 << 6) | len as u8);
+            self.out.push((lead::BITS_6 << 6) | len as u8);
         } else if len < 1 << 14 {
-            let bits = u16::from(form::BITS_14) << 14;
+            let bits = u16::from(lead::BITS_14) << 14;
             self.out.extend_from_slice(&(bits | len as u16).to_be_bytes());
         } else if let Ok(len) = u32::try_from(len) {
-            self.out.push(form::BYTE_32);
+            self.out.push(lead::BYTE_32);
             self.out.extend_from_slice(&len.to_be_bytes());
         } else {
-            self.out.push(form::BYTE_64);
+            self.out.push(lead::BYTE_64);
             self.out.extend_from_slice(&len.to_be_bytes());
         }
     }
@@ -153,7 +197,7 @@ impl<'a> Encoder<'a> {
 
     /// A number of at most 32 bits; false if it has more.
     fn small_integer(&mut self, number: i64) -> bool {
-        let head = |packing: u8| (form::PACKED << 6) | packing;
+        let head = |packing: u8| (lead::PACKED << 6) | packing;
         if let Ok(number) = i8::try_from(number) {
             self.out.push(head(packing::INT8));
             self.out.extend_from_slice(&number.to_le_bytes());
@@ -172,7 +216,10 @@ impl<'a> Encoder<'a> {
     /// The text packed, if that is wanted and shorter. The packed length stands before the packed
     /// bytes and has a length of its own, so room for the longest is left and closed again.
     fn packed(&mut self, text: &[u8]) -> bool {
-        let Some(mut lzf) = self.lzf.take() else { return false };
+        if !self.is_packing {
+            return false;
+        }
+        let mut lzf = self.lzf.take().unwrap_or_else(Lzf::new);
         let start = self.out.len();
         let mut packed = std::mem::take(self.out);
         let is_packed = lzf.pack(text, text.len() - PACKING_GAIN_BYTES_MIN, &mut packed);
@@ -182,7 +229,7 @@ impl<'a> Encoder<'a> {
             return false;
         }
         let packed_len = self.out.len() - start;
-        self.out.push((form::PACKED << 6) | packing::LZF);
+        self.out.push((lead::PACKED << 6) | packing::LZF);
         self.length(packed_len as u64);
         self.length(text.len() as u64);
         let head_len = self.out.len() - start - packed_len;

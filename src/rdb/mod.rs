@@ -4,14 +4,15 @@
 //! bytes into parts.
 //!
 //! ```text
-//!   file      "REDIS0010" aux* body* 255 checksum
+//!   file      "REDIS0010" aux* function* body* 255 checksum
 //!   aux       250 string string                       a fact about the file; readers may skip it
+//!   function  245 string                              the code of a library
 //!   body      ( 254 length  [ 251 length length ]  entry* )*
 //!              |            |                     '- keys of that database
 //!              |            '- how many keys, and how many that expire, come about: a hint
 //!              '- the number of a database; may come again
 //!   entry     [ 252 u64 ]  type  string  value
-//!              |           |     |       '- by type: a string for type 0
+//!              |           |     |       '- by type: a string for type 0, see `write` for others
 //!              |           |     '- the key
 //!              |           '- one byte, see `kind`
 //!              '- when it expires, Unix milliseconds
@@ -38,20 +39,41 @@
 mod checksum;
 mod decode;
 mod encode;
+mod form;
+mod limits;
 mod lzf;
+mod old;
+mod payload;
+mod read;
+mod skip;
+mod stream;
+mod write;
 
 pub use checksum::Checksum;
-pub use decode::{Decoder, Entry, Fault, Part, Text, Value};
-pub use encode::{Encoder, Origin, Preamble};
+pub use decode::{Decoder, Entry, Fault, Part, Text};
+pub use encode::{Encoder, Kept, Origin, Preamble};
+pub use form::{Dialect, Form};
+pub use limits::Limits;
+pub use payload::{open_payload, seal_payload};
+pub use read::{Reading, Value};
 
 use std::ops::RangeInclusive;
 
-/// The version that is written: the oldest that has all that is written, so that Redis from 7.0 on
-/// and every Valkey read it.
+/// The version that is written where nothing newer is needed, so that Redis from 7.0 on and every
+/// Valkey read it.
 pub const VERSION: u32 = 10;
 
-/// The versions that are read of the history that all share; later ones of it are foreign.
-const VERSIONS: RangeInclusive<u32> = 1..=11;
+/// The version that compact sets, and streams with all that they know, need: Redis 7.2.
+pub const VERSION_11: u32 = 11;
+
+/// The version that hashes with fields that expire need: Valkey 9.0.
+pub const VERSION_80: u32 = 80;
+
+/// The versions that are read of those with Redis's magic.
+const VERSIONS: RangeInclusive<u32> = 1..=12;
+
+/// The versions that may have Redis's magic: from 12 on they are Redis's alone.
+const REDIS_VERSIONS: RangeInclusive<u32> = 1..=79;
 
 /// The versions that are read of those that only Valkey writes.
 const VALKEY_VERSIONS: RangeInclusive<u32> = 80..=80;
@@ -70,6 +92,16 @@ pub const END: u8 = opcode::EOF;
 
 /// What stands where an entry's type could stand.
 mod opcode {
+    /// Slots that are being imported: a string, how many ranges, two lengths for each.
+    pub const SLOT_IMPORT: u8 = 243;
+    /// How many keys a slot has: three lengths.
+    pub const SLOT_INFO: u8 = 244;
+    /// The code of a library of functions: a string.
+    pub const FUNCTION: u8 = 245;
+    /// The same as it was before its release.
+    pub const FUNCTION_OLD: u8 = 246;
+    /// Data of a module that is no key's.
+    pub const MODULE_AUX: u8 = 247;
     /// What the reader may use to tell how long ago a key was used: a length, seconds.
     pub const IDLE: u8 = 248;
     /// The same for how often: one byte.
@@ -88,10 +120,36 @@ mod opcode {
     pub const EOF: u8 = 255;
 }
 
-/// The types of values.
+/// The types of values, as numbers. From 22 on Redis and Valkey have numbers of their own.
 mod kind {
-    /// A string.
     pub const STRING: u8 = 0;
+    pub const LIST: u8 = 1;
+    pub const SET: u8 = 2;
+    pub const SORTED_SET_TEXT: u8 = 3;
+    pub const HASH: u8 = 4;
+    pub const SORTED_SET: u8 = 5;
+    pub const MODULE_OLD: u8 = 6;
+    pub const MODULE: u8 = 7;
+    pub const HASH_ZIPMAP: u8 = 9;
+    pub const LIST_ZIPLIST: u8 = 10;
+    pub const SET_INTSET: u8 = 11;
+    pub const SORTED_SET_ZIPLIST: u8 = 12;
+    pub const HASH_ZIPLIST: u8 = 13;
+    pub const LIST_QUICKLIST_OLD: u8 = 14;
+    pub const STREAM_1: u8 = 15;
+    pub const HASH_LISTPACK: u8 = 16;
+    pub const SORTED_SET_LISTPACK: u8 = 17;
+    pub const LIST_QUICKLIST: u8 = 18;
+    pub const STREAM_2: u8 = 19;
+    pub const SET_LISTPACK: u8 = 20;
+    pub const STREAM_3: u8 = 21;
+    /// Valkey: fields that expire.
+    pub const VALKEY_HASH_EXPIRY: u8 = 22;
+    /// Redis: the same in two forms, each as it was before its release and after.
+    pub const REDIS_HASH_EXPIRY_OLD: u8 = 22;
+    pub const REDIS_HASH_EXPIRY_LISTPACK_OLD: u8 = 23;
+    pub const REDIS_HASH_EXPIRY: u8 = 24;
+    pub const REDIS_HASH_EXPIRY_LISTPACK: u8 = 25;
 }
 
 /// How the text of a string is packed: the low bits of a length byte that begins with 11.
@@ -103,7 +161,7 @@ mod packing {
 }
 
 /// The high bits of a length's first byte.
-mod form {
+mod lead {
     pub const BITS_6: u8 = 0b00;
     pub const BITS_14: u8 = 0b01;
     pub const WIDE: u8 = 0b10;
@@ -116,3 +174,5 @@ mod form {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod value_tests;

@@ -17,7 +17,7 @@ fn string(is_packing: bool, text: &[u8]) -> Vec<u8> {
 
 /// The one string in `bytes`.
 fn text(bytes: &[u8]) -> Vec<u8> {
-    let mut decoder = Decoder::new(bytes);
+    let mut decoder = Decoder::new(bytes, Dialect::Common);
     let text = decoder.text().expect("a string").into_bytes().into_owned();
     assert!(decoder.rest().is_empty());
     text
@@ -36,11 +36,11 @@ fn lengths_are_frozen() {
     ] {
         let bytes = written(true, |encoder| encoder.length(len));
         assert_eq!(bytes, expected, "{len}");
-        assert_eq!(Decoder::new(&bytes).length(), Ok(len));
+        assert_eq!(Decoder::new(&bytes, Dialect::Common).length(), Ok(len));
     }
-    assert_eq!(Decoder::new(b"\x82").length(), Err(Fault::Length(0x82)));
-    assert_eq!(Decoder::new(b"\xc0").length(), Err(Fault::Length(0xc0)));
-    assert_eq!(Decoder::new(b"\x40").length(), Err(Fault::Ended));
+    assert_eq!(Decoder::new(b"\x82", Dialect::Common).length(), Err(Fault::Length(0x82)));
+    assert_eq!(Decoder::new(b"\xc0", Dialect::Common).length(), Err(Fault::Length(0xc0)));
+    assert_eq!(Decoder::new(b"\x40", Dialect::Common).length(), Err(Fault::Ended));
 }
 
 #[test]
@@ -84,10 +84,11 @@ fn file() -> Vec<u8> {
         written_s: 1_800_000_000,
         used_memory_bytes: 1 << 33,
         origin: Some(origin),
+        kept: &Kept::default(),
     };
     let large = Bytes::from(vec![b'x'; 70_000]);
     let mut file = written(true, |encoder| {
-        encoder.preamble(&preamble);
+        encoder.preamble(VERSION, &preamble);
         encoder.database(0, 2, 1);
         encoder.string_entry(b"1", Some(5_000), &Str::Bytes(b"value"));
         encoder.string_entry(b"two", None, &Str::Int(-7_000_000_000));
@@ -105,7 +106,7 @@ fn a_file_comes_back() {
     let file = file();
     assert_eq!(&file[..MAGIC_BYTES], b"REDIS0010");
     assert!(file.len() < 1_500, "what repeats is packed");
-    let (version, mut decoder) = Decoder::open(&file).expect("a file");
+    let (version, mut decoder) = Decoder::open(&file, false).expect("a file");
     assert_eq!(version, VERSION);
     let mut shown = Vec::new();
     loop {
@@ -114,8 +115,10 @@ fn a_file_comes_back() {
             Part::Aux(name, value) => shown.push(format!("{}={}", text(name), text(value))),
             Part::Database(db) => shown.push(format!("db {db}")),
             Part::Sizes(keys, volatile) => shown.push(format!("sizes {keys} {volatile}")),
-            Part::Entry(Entry { key, expiry, value: Value::String(value) }) => {
-                let value = text(value);
+            Part::Function(code) => shown.push(format!("function {}", text(code))),
+            Part::Entry(Entry { key, expiry, form, value }) => {
+                assert_eq!(form, Form::String);
+                let value = text(Decoder::new(value, Dialect::Common).text().expect("a string"));
                 let end = &value[..value.len().min(11)];
                 shown.push(format!("{} {expiry:?} {end} {}", text(key), value.len()));
             }
@@ -150,7 +153,7 @@ fn a_file_comes_back() {
 fn a_file_that_ends_early_is_told_at_every_byte() {
     let file = file();
     for len in 0..file.len() {
-        let fault = match Decoder::open(&file[..len]) {
+        let fault = match Decoder::open(&file[..len], false) {
             Err(fault) => fault,
             Ok((_, mut decoder)) => loop {
                 let before = decoder.rest();
@@ -166,25 +169,27 @@ fn a_file_that_ends_early_is_told_at_every_byte() {
 
 #[test]
 fn what_is_no_file_is_refused() {
-    let open = |bytes: &[u8]| Decoder::open(bytes).map(|(version, _)| version);
+    let open = |bytes: &[u8]| Decoder::open(bytes, false).map(|(version, _)| version);
     assert_eq!(open(b"REDIS0011"), Ok(11));
-    assert_eq!(open(b"REDIS0012"), Err(Fault::Version(12)));
+    assert_eq!(open(b"REDIS0012"), Ok(12));
+    assert_eq!(open(b"REDIS0013"), Err(Fault::Version(13)));
     assert_eq!(open(b"REDIS0000"), Err(Fault::Version(0)));
     assert_eq!(open(b"REDIS00x1"), Err(Fault::Magic));
     assert_eq!(open(b"VALKEY080"), Ok(80));
     assert_eq!(open(b"VALKEY011"), Err(Fault::Version(11)));
     assert_eq!(open(b"VALKEY08x"), Err(Fault::Magic));
     assert_eq!(open(b"RODIS0010"), Err(Fault::Magic));
-    let part = |bytes: &'static [u8]| Decoder::new(bytes).part();
-    assert_eq!(part(b"\x07\x01k"), Err(Fault::Kind(7)));
-    assert_eq!(part(b"\xf7"), Err(Fault::Kind(247)));
+    let part = |bytes: &'static [u8]| Decoder::new(bytes, Dialect::Common).part();
+    assert_eq!(part(b"\x07\x01k\x02"), Err(Fault::Module(2)));
+    assert_eq!(part(b"\xf7\x03"), Err(Fault::Module(3)));
+    assert_eq!(part(b"\x16\x01k"), Err(Fault::Kind(22)));
     assert_eq!(part(b"\x00\xc4"), Err(Fault::Length(0xc4)));
     assert_eq!(part(b"\x00\xc3\x02\x40\xff\x00a"), Err(Fault::Packing));
     assert_eq!(part(b"\x00\x81\xff\xff\xff\xff\xff\xff\xff\xffx"), Err(Fault::Ended));
     assert_eq!(part(b"\x00\xc3\x02\x81\xff\xff\xff\xff\xff\xff\xff\xff\0a"), Err(Fault::Packing));
     let entry = |expiry| {
-        let value = Value::String(Text::Int(1));
-        Ok(Part::Entry(Entry { key: Text::Bytes(b"k"), expiry: Some(expiry), value }))
+        let (form, value) = (Form::String, &b"\xc0\x01"[..]);
+        Ok(Part::Entry(Entry { key: Text::Bytes(b"k"), expiry: Some(expiry), form, value }))
     };
     assert_eq!(part(b"\xfd\x02\0\0\0\xf8\x40\x40\xf9\x07\0\x01k\xc0\x01"), entry(2_000));
     assert_eq!(part(b"\xfc\xff\xff\xff\xff\xff\xff\xff\xff\0\x01k\xc0\x01"), entry(0));
@@ -200,7 +205,7 @@ fn hostile_bytes_end_in_a_fault_or_the_end() {
             let at = rng.below(bytes.len() as u64) as usize;
             bytes[at] = rng.below(256) as u8;
         }
-        let Ok((_, mut decoder)) = Decoder::open(&bytes) else { continue };
+        let Ok((_, mut decoder)) = Decoder::open(&bytes, false) else { continue };
         while let Ok(part) = decoder.part() {
             if matches!(part, Part::End(_)) {
                 break;

@@ -25,9 +25,9 @@
 //! Offsets count the bytes of the feed that the replica was given: the next one has that number,
 //! where the first of all is 0.
 
-use super::snapshot::{Snapshot, SnapshotReader};
 use crate::config::OutputLimit;
 use crate::exec::{ReplicaLine, ReplicaState, Session};
+use crate::snapshot::{Snapshot, SnapshotReader};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -291,8 +291,8 @@ pub fn replica_name(session: &Session) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::snapshot::tests::{read, slices, snapshot};
     use super::*;
+    use crate::snapshot::testing::{read, slices, snapshot};
 
     fn now(ms: u64) -> Now {
         Now { monotonic_ms: ms, unix_ms: 1_000_000 + ms }

@@ -4,18 +4,16 @@
 //! gives some; the backlog is a function that it is handed.
 //!
 //! ```text
-//!   slices --save_slice--> bodies --Snapshot::new--> Snapshot --Link::begin--.
+//!   Snapshot --------------------------------------------Link::begin--------.
 //!                                                                            v
 //!   PSYNC --resumption--> an offset -----------------------Link::resume---> Link --next--> bytes
 //! ```
 
 mod link;
 mod partial;
-mod snapshot;
 
 pub use link::{Link, Now, PIECE_BYTES_MAX, replica_name};
 pub use partial::{Resumption, resumption};
-pub use snapshot::{Snapshot, SnapshotReader, save_slice};
 
 /// The command in the feed that keeps a silent link alive.
 pub const PING: &[u8] = b"*1\r\n$4\r\nping\r\n";

@@ -373,6 +373,26 @@ impl<'a> Reply<'a> {
         self.header(b'*', len);
     }
 
+    /// The head of an array before the `len` values that were written since `mark`, which were not
+    /// known to be so many. No value among them is shared.
+    pub fn array_since(&mut self, mark: Mark, len: usize) {
+        self.head_since(mark, |reply| reply.array(len));
+    }
+
+    /// The same for a map of `pairs` keys and values.
+    pub fn map_since(&mut self, mark: Mark, pairs: usize) {
+        self.head_since(mark, |reply| reply.map(pairs));
+    }
+
+    /// Puts what `write` writes before what was written since `mark`.
+    pub fn head_since(&mut self, mark: Mark, write: impl FnOnce(&mut Self)) {
+        let now = self.mark();
+        assert!(now.shared == mark.shared && now.ends == mark.ends, "plain values alone");
+        write(self);
+        let head_len = self.out.bytes.len() - now.bytes;
+        self.out.bytes[mark.bytes..].rotate_right(head_len);
+    }
+
     /// The head of a map; `pairs` keys, each with its value, follow.
     pub fn map(&mut self, pairs: usize) {
         match self.protocol {

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod listen;
+mod load;
 mod start;
 mod threads;
 

@@ -2,6 +2,7 @@
 
 use super::arguments::{Errand, errand};
 use super::listen::open_all;
+use super::load::{BATCHES_MAX, load, open_file};
 use super::threads::{Parts, Seat, Seeds, build_process, run};
 use crate::base::alloc::used_bytes;
 use crate::base::clock::Clock;
@@ -13,10 +14,14 @@ use crate::exec::{Process, Shutdown};
 use crate::feed::Feed;
 use crate::mesh::{Mesh, Rules};
 use crate::observe::{Level, Log};
+use crate::shard::Workshop;
+use crate::snapshot::Batch;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::process::ExitCode;
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
@@ -54,6 +59,7 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     }
     let clock = Clock::System;
     let seeds = seeds(&config);
+    crate::base::hash::set_seed(seeds.hash);
     let log = Log::new(
         config.logfile.clone(),
         Level::from_index(config.loglevel as usize),
@@ -100,10 +106,19 @@ fn run_shards(
     let mesh = Mesh::new(shards, Rules::default(), None);
     stop_on_signals(Arc::clone(process), Arc::clone(&mesh))?;
     let gathering = Arc::new(Barrier::new(shards + 1));
+    let file = open_file(config)?;
+    let (senders, mut intakes): (Vec<_>, Vec<_>) =
+        (0..shards).map(|_| sync_channel(BATCHES_MAX)).unzip();
+    if file.is_some() {
+        process.begin_loading();
+    }
+    intakes.reverse();
     let mut listeners = Some(listeners);
     let mut threads = Vec::with_capacity(shards);
     let feed = Arc::new(Feed::new(Arc::clone(&mesh), process.clock.clone(), 0));
-    for me in 0..shards {
+    let workshops = Workshop::start(&mesh, shards);
+    let workshops = workshops.map_err(|error| format!("No threads for long commands: {error}"))?;
+    for (me, workshop) in workshops.into_iter().enumerate() {
         let has_core = shards <= cores.len();
         let is_pinned = config.pin_shards && has_core;
         threads.push(spawn(Seat {
@@ -114,13 +129,23 @@ fn run_shards(
             seeds,
             core: is_pinned.then(|| cores[me]),
             has_core,
+            workshop: Some(workshop),
             listeners: listeners.take_if(|_| me == 0).unwrap_or_default(),
+            intake: intakes.pop().filter(|_| file.is_some()),
             gathering: Arc::clone(&gathering),
         })?);
     }
     gathering.wait();
-    ready(process, config);
+    let loaded = ready(process, config, file, senders);
+    if let Err(why) = &loaded {
+        process.log.warning(why);
+        process.log.warning("Terminating server after rdb file reading failure.");
+        process.log.warning("Fatal error loading the DB, check server logs. Exiting.");
+        process.stop(Shutdown::Failure);
+        mesh.ring_all();
+    }
     let result = wait_for(threads, process, &mesh);
+    let result = result.and(loaded);
     farewell(process, config);
     result
 }
@@ -164,13 +189,20 @@ fn stop_on_signals(process: Arc<Process>, mesh: Arc<Mesh>) -> Result<(), String>
     let signals = Signals::new([SIGTERM, SIGINT]);
     let mut signals = signals.map_err(|error| format!("No signal handler: {error}"))?;
     let life = move || {
+        let mut was_asked = false;
         for signal in signals.forever() {
             let (why, name) = match signal {
                 SIGINT => (Shutdown::Interrupt, "SIGINT"),
                 _ => (Shutdown::Terminate, "SIGTERM"),
             };
             process.log.warning(&format!("Received {name} scheduling shutdown..."));
-            process.stop(why);
+            // Who asks twice does not want to wait.
+            let saves = !process.config.snapshot().save.is_empty();
+            if saves && !std::mem::replace(&mut was_asked, true) {
+                process.stop_saving(why);
+            } else {
+                process.stop(why);
+            }
             mesh.ring_all();
         }
     };
@@ -190,29 +222,43 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
     }
     log.notice(&format!("Running mode=standalone, port={}.", config.port));
     log.notice(&format!("Port: {}, PID: {pid}", config.port));
-    if config.appendonly || !config.save.is_empty() {
-        log.warning(
-            "Warning: nothing is kept on disk yet: 'save' and 'appendonly' have no effect.",
-        );
+    if config.appendonly {
+        log.warning("Warning: there is no append-only file yet: 'appendonly' has no effect.");
+    }
+    if !config.save.is_empty() {
+        log.notice("The keys are saved by SAVE and at the end, and not in between yet.");
     }
     for (name, reason) in config.without_effect() {
         log.verbose(&format!("The setting '{name}' is accepted, without effect: {reason}"));
     }
 }
 
-fn ready(process: &Process, config: &Config) {
+/// Loads the file, and says that clients may come.
+fn ready(
+    process: &Process,
+    config: &Config,
+    file: Option<File>,
+    senders: Vec<SyncSender<Batch>>,
+) -> Result<(), String> {
     if process.is_stopping() {
-        return;
+        return Ok(());
     }
     let shards = process.shards();
     process.log.notice(&format!("Shards: {shards}"));
     process.log.notice("Server initialized");
+    if let Some(file) = file {
+        load(process, config, file, senders)?;
+    }
+    if process.is_stopping() {
+        return Ok(());
+    }
     if config.port != 0 {
         process.log.notice("Ready to accept connections tcp");
     }
     if config.unixsocket.is_some() {
         process.log.notice("Ready to accept connections unix");
     }
+    Ok(())
 }
 
 fn farewell(process: &Process, config: &Config) {

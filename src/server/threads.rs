@@ -10,8 +10,10 @@ use crate::feed::Feed;
 use crate::io::{self, Driver, Options, Preference, Socket};
 use crate::mesh::{Mesh, Port};
 use crate::observe::{Boards, Log};
-use crate::shard::{Shard, ShardParts};
+use crate::shard::{Shard, ShardParts, Workshop};
+use crate::snapshot::Batch;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Barrier, OnceLock};
 
 /// What a process is built from.
@@ -94,8 +96,12 @@ pub(super) struct Seat {
     pub(super) core: Option<usize>,
     /// Whether there are as many cores as shards.
     pub(super) has_core: bool,
+    /// Runs what would hold up the shard.
+    pub(super) workshop: Option<Workshop>,
     /// Listening sockets; only the acceptor has any.
     pub(super) listeners: Vec<OwnedFd>,
+    /// The keys of a file, if one is loaded.
+    pub(super) intake: Option<Receiver<Batch>>,
     /// All shards are there before one accepts.
     pub(super) gathering: Arc<Barrier>,
 }
@@ -125,9 +131,14 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
             }
         }
     }
-    let Seat { me, process, mesh, feed, .. } = &seat;
-    let mut shard = build_shard(*me, process, mesh, feed, driver, seat.seeds);
+    let mut shard = build_shard(seat.me, &seat.process, &seat.mesh, &seat.feed, driver, seat.seeds);
     shard.set_core_own(seat.has_core);
+    if let Some(workshop) = seat.workshop.take() {
+        shard.set_workshop(workshop);
+    }
+    if let Some(intake) = seat.intake.take() {
+        shard.set_intake(intake);
+    }
     seat.gathering.wait();
     shard.run().map_err(|error| format!("Shard {} cannot go on: {error}", seat.me))
 }

@@ -132,7 +132,8 @@ impl Shard {
     pub(super) fn hung_up(&mut self, conn: ConnId, error: Option<io::Error>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_hung_up = true;
-        if error.is_some() {
+        let is_blocked = connection.session.is_blocked;
+        if error.is_some() || is_blocked {
             return self.close(conn);
         }
         // What it sent before is still run and replied to.
@@ -148,6 +149,8 @@ impl Shard {
         }
         connection.input = Default::default();
         connection.queue = None;
+        self.leave_block(conn);
+        let connection = self.connections.get_mut(conn).expect("looked at above");
         for mut flight in connection.flights.drain(..) {
             for envelope in flight.drain() {
                 self.port.recycle(envelope);

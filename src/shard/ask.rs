@@ -8,8 +8,7 @@ use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::keyspace::ExpiryRole;
 use crate::mesh::Envelope;
-use crate::replica::save_slice;
-use crate::resp::{Output, Reply};
+use crate::resp::{Error, Output, Reply};
 use bytes::Bytes;
 
 impl Shard {
@@ -29,6 +28,11 @@ impl Shard {
             Request::Wait { replicas, timeout_ms } => {
                 self.wait_for_acks(conn, replicas, timeout_ms);
             }
+            Request::Save => self.save(conn),
+            Request::Reload(reload) => self.reload(conn, reload),
+            Request::Shutdown { saves: true, is_forced } => {
+                self.stop_saved(Some(conn), Shutdown::Command, is_forced);
+            }
             _ => match self.ask_merge(&request) {
                 Some(merge) => self.post_ask(conn, &request, merge),
                 None => {
@@ -46,7 +50,7 @@ impl Shard {
     pub(super) fn ask_merge(&self, request: &Request) -> Option<Merge> {
         match request {
             Request::ClientKillAddress(_) => Some(Merge::Killed),
-            Request::ClientKill(_) => Some(Merge::Sum),
+            Request::ClientKill(_) | Request::ClientUnblock { .. } => Some(Merge::Sum),
             Request::ClientList(_) => Some(Merge::Text),
             Request::Debug(ask) => Some(ask.merge()),
             Request::DebugSleep(_)
@@ -69,7 +73,7 @@ impl Shard {
                 line.push(b'\n');
                 Reply::new(output, protocol).verbatim("txt", &line);
             }
-            Request::Shutdown => {
+            Request::Shutdown { .. } => {
                 self.process.stop(Shutdown::Command);
                 self.port.mesh().ring_all();
             }
@@ -77,6 +81,10 @@ impl Shard {
                 // A reset is a baseline that readers subtract: no shard takes part.
                 self.process.boards.reset();
                 Reply::new(output, protocol).ok();
+            }
+            Request::Save | Request::Reload(_) => {
+                let why = "ERR the file is neither written nor loaded inside a transaction";
+                Reply::new(output, protocol).error(&Error::other(why));
             }
             // Nothing waits inside a transaction.
             Request::Wait { .. } => {
@@ -91,12 +99,15 @@ impl Shard {
 
     /// Answers, as one of all shards, what a command asked of them.
     pub(super) fn answer_ask(&mut self, request: &Request, part: &mut Envelope) {
-        let mut killed = 0;
+        let mut ended = 0;
         let mut text = Vec::new();
         match request {
             Request::ClientList(filter) => self.list(filter, &mut text),
             Request::ClientKill(filter) | Request::ClientKillAddress(filter) => {
-                killed = self.kill(filter, part);
+                ended = self.kill(filter, part);
+            }
+            Request::ClientUnblock { client, is_error } => {
+                ended = self.unblock(*client, *is_error);
             }
             Request::DebugSleep(us) => self.process.clock.sleep_us(*us),
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
@@ -114,10 +125,11 @@ impl Shard {
                 part.body = (!is_empty).then(|| Bytes::from_static(b"1"));
             }
             Request::Snapshot(_) => {
-                let mut body = Vec::new();
-                save_slice(&mut self.slice, self.config.rdbcompression, &mut body);
-                part.body = Some(body.into());
+                part.body = Some(self.share());
             }
+            Request::Cut { is_last } => self.cut(part, *is_last),
+            Request::Stay => self.stay(),
+            Request::Reload(reload) => self.reload_here(part, *reload),
             Request::Mark(id) => {
                 let stamp = self.journal.clock.arrived(part.sent.stamp);
                 self.write_mark(stamp, part, *id);
@@ -135,7 +147,9 @@ impl Shard {
         let mut reply = Reply::new(&mut part.output, part.protocol);
         match request {
             Request::ClientList(_) => reply.bulk(&text),
-            Request::ClientKill(_) | Request::ClientKillAddress(_) => reply.integer(killed),
+            Request::ClientKill(_)
+            | Request::ClientKillAddress(_)
+            | Request::ClientUnblock { .. } => reply.integer(ended),
             _ => reply.ok(),
         }
         part.ends.push(part.output.mark());
@@ -146,7 +160,8 @@ impl Shard {
         // The source of an import is who removes due keys.
         let is_import = self.config.import_mode;
         let role = if is_import { ExpiryRole::Replica } else { ExpiryRole::Primary };
-        self.slice.set_role(role);
+        let is_loading = self.files.intake.is_some();
+        self.slice.set_role(if is_loading { ExpiryRole::Loading } else { role });
         let (wanted, lag_max_s) =
             (self.config.min_replicas_to_write, self.config.min_replicas_max_lag);
         let are_few = wanted > 0 && lag_max_s > 0 && {

@@ -36,12 +36,8 @@ impl Shard {
         let now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
         let config_version = process.config.version();
         let config = process.config.snapshot();
-        let slice = Slice::new(SliceOptions {
-            databases: config.databases as usize,
-            slots: router.slots(me),
-            hash_seed,
-            seed,
-        });
+        let (databases, slots) = (config.databases as usize, router.slots(me));
+        let slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
         let board = Arc::clone(process.boards.board(me));
         let mut shard = Shard {
             me,
@@ -64,10 +60,16 @@ impl Shard {
             flights: Default::default(),
             intents: Intents::default(),
             waiting: Default::default(),
+            blocked: Default::default(),
+            deadlines: Default::default(),
+            next_ticket: 0,
+            notes: Default::default(),
+            moves: Default::default(),
             programs: Default::default(),
             next_program: 0,
             plan: Default::default(),
             scratch: None,
+            workshop: None,
             hash_seed,
             feed,
             journal: Journal::default(),
@@ -82,6 +84,7 @@ impl Shard {
             read_ms: 0,
             pinged_ms: 0,
             unwatch_due: Vec::new(),
+            files: Default::default(),
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
@@ -100,12 +103,17 @@ impl Shard {
         }
         let stop_ns = self.process.clock.monotonic_ns() + HOUSEKEEP_NS_MAX;
         let clock = &self.process.clock;
-        // A key that a transaction holds must not go before the transaction in the feed.
-        self.slice.hold_expiry(!self.slots.is_empty());
+        // A key that a transaction holds must not go before the transaction in the feed, nor while
+        // its value is lent.
+        self.slice.hold_expiry(!self.slots.is_empty() || !self.intents.is_empty());
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        if let Some(scratch) = &mut self.scratch {
+            scratch.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        }
         self.check_connections();
         self.unwatch_due();
         self.tick_links();
+        self.heed_signals();
         self.settle_settings();
         alloc::flush_local();
         self.check_memory();
@@ -168,6 +176,7 @@ impl Shard {
         let gauges = &self.board.databases[db];
         gauges.keys.set(self.slice.len(db) as i64);
         gauges.volatile.set(self.slice.volatile_len(db) as i64);
+        gauges.with_moments.set(self.slice.with_moments_len(db) as i64);
     }
 
     /// Lets go of all connections: what was replied still leaves, within bounds.
@@ -202,4 +211,5 @@ pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
     counters.keyspace_misses.add(stats.misses);
     counters.expired_lazy.add(stats.expired_lazy);
     counters.expired_active.add(stats.expired_active);
+    counters.expired_fields.add(stats.expired_fields);
 }

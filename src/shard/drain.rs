@@ -1,7 +1,8 @@
 //! The inbox: other shards' parts are run here, answers come home. Hot.
 
 use super::Shard;
-use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Request, Runner};
+use super::wake::Waker;
+use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Runner, Trial, Wait};
 use crate::mesh::{Envelope, Message, Work};
 use crate::observe::Board;
 use crate::resp::Error;
@@ -28,6 +29,12 @@ impl Shard {
             }
             self.port.mesh().point();
         }
+        if !self.notes.is_empty() {
+            self.send_notes();
+        }
+        if !self.moves.due.is_empty() {
+            self.run_moves();
+        }
         if !self.stalled.is_empty() {
             self.unstall();
         }
@@ -46,43 +53,76 @@ impl Shard {
     /// Does what a part asks for, and sends it home.
     fn run_part(&mut self, mut part: Box<Envelope>) {
         match std::mem::replace(&mut part.work, Work::Commands) {
+            Work::Commands if self.files.is_leaving => return self.files.left_over.push(part),
             Work::Commands => return self.arrive(part),
-            Work::Ask(Request::Snapshot(id)) => {
-                part.work = Work::Ask(Request::Snapshot(id));
+            Work::Ask(request) if request.is_of_a_moment() => {
+                part.work = Work::Ask(request);
+                return self.arrive(part);
+            }
+            work @ Work::Try(_) => {
+                part.work = work;
                 return self.arrive(part);
             }
             Work::Ask(request) => self.answer_ask(&request, &mut part),
+            note => {
+                part.work = note;
+                return self.take_note(part);
+            }
         }
+        self.wake_behind(None);
         self.send_home(part);
     }
 
-    /// Runs the commands of a part; what they tell the feed goes to `records`.
-    pub(super) fn run_commands(&mut self, part: &mut Envelope, records: Option<&mut Records>) {
+    /// Runs the commands of a part. Those whom they wake are served behind each, unless they are
+    /// one. Gives what the only command waits for, if it may.
+    pub(super) fn run_commands(
+        &mut self,
+        part: &mut Envelope,
+        mut waker: Waker<'_>,
+        may_wait: bool,
+        is_whole: bool,
+    ) -> Option<Wait> {
         let started_ns = self.process.clock.monotonic_ns();
         let protocol = part.protocol;
-        let (items, mut words, output, ends) = part.parts();
-        let mut runner = Runner {
-            slice: &mut self.slice,
-            now_ms: self.now.unix_ms(),
-            protocol,
-            config: &self.config,
-            records,
-            is_part: self.router.shards() > 1,
-            effects: Effects::default(),
-        };
-        let board = &self.board;
-        // Only a transaction has more commands than a batch.
-        for batch in items.chunks(BATCH_COMMANDS_MAX) {
-            runner.run(batch, &mut words, output, |at, failed, output| {
+        let mut effects = Effects::default();
+        let mut done = 0;
+        while done < part.items.len() {
+            let (items, mut words, output, ends) = part.parts();
+            // Only a transaction has more commands than a batch.
+            let batch = &items[done..items.len().min(done + BATCH_COMMANDS_MAX)];
+            let mut runner = Runner {
+                slice: &mut self.slice,
+                now_ms: self.now.unix_ms(),
+                protocol,
+                config: &self.config,
+                records: waker.records.as_deref_mut(),
+                reach: None,
+                is_whole,
+                trial: Trial { may_wait, ..Trial::default() },
+                effects,
+            };
+            let board = &self.board;
+            let count = runner.run(batch, &mut words, output, |at, failed, output| {
                 ends.push(output.mark());
                 if let Some(error) = failed {
                     note_failure(board, batch[at].entry, error);
                 }
             });
+            effects = runner.effects;
+            if let Some(wait) = runner.trial.wait.take() {
+                ends.clear();
+                self.settle_wait(&effects);
+                return Some(wait);
+            }
+            waker.at = batch[count - 1].at;
+            done += count;
+            if self.slice.has_ready() && !is_whole {
+                self.wake(waker.again());
+            }
         }
-        let db = items.first().map_or(0, |item| usize::from(item.db));
-        let settled = Settled { effects: runner.effects, started_ns, db };
-        self.settle(settled, &part.items);
+        let db = part.items.first().map_or(0, |item| usize::from(item.db));
+        self.settle(Settled { effects, started_ns, db }, &part.items);
+        None
     }
 
     /// Once per batch, after its commands: what they left behind is recorded.
@@ -98,11 +138,19 @@ impl Shard {
         }
         self.board.counters.commands_processed.add(items.len() as u64);
         self.board.counters.changes.add(settled.effects.changes);
+        if let Some(note) = settled.effects.note {
+            self.process.log.verbose(note);
+        }
         if is_wide {
             self.publish();
         } else {
             self.publish_database(settled.db);
         }
+    }
+
+    /// The same for a command that waits: its run counts when it ends, what it has changed now.
+    pub(super) fn settle_wait(&mut self, effects: &Effects) {
+        self.board.counters.changes.add(effects.changes);
     }
 
     /// Records so many runs of a command, of `each_ns` nanoseconds each.

@@ -23,7 +23,7 @@ impl Shard {
     /// Sends the connection's next chunk, or ends it when all has left and it was to end.
     fn send_next(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        if connection.is_closing {
+        if connection.is_closing || connection.is_held {
             return;
         }
         if let Some(chunk) = connection.outbox.next_chunk() {

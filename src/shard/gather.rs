@@ -8,6 +8,7 @@ use crate::client::Connection;
 use crate::exec::{CommandTable, Entry, Item, Run};
 use crate::gate::{Admission, Facts, Place, Router, admit, find};
 use crate::net::Request;
+use crate::observe::Boards;
 use crate::resp::{Args, Error, Limits, ProtocolError, Span};
 use crate::spec::Flag;
 
@@ -17,8 +18,12 @@ pub(super) struct Batch {
     pub(super) items: Vec<Item>,
     pub(super) places: Vec<Place>,
     pub(super) spans: Vec<Span>,
+    /// Whether it has commands whose work grows with their values.
+    pub(super) is_bulky: bool,
     /// Whether all of it runs here.
     pub(super) is_local: bool,
+    /// Whether it is one command that may wait.
+    pub(super) may_wait: bool,
     /// Commands that went to the queue of a transaction instead.
     queued: usize,
 }
@@ -33,6 +38,8 @@ impl Batch {
         self.places.clear();
         self.spans.clear();
         self.is_local = true;
+        self.is_bulky = false;
+        self.may_wait = false;
         self.queued = 0;
     }
 }
@@ -67,21 +74,26 @@ pub(super) struct Gatherer {
 }
 
 impl Gatherer {
-    /// Fills the batch from the connection's input.
-    pub(super) fn gather(&self, connection: &mut Connection, batch: &mut Batch) -> Gathered {
+    /// Fills the batch from the connection's input. The boards tell how many keys there are.
+    pub(super) fn gather(
+        &self,
+        connection: &mut Connection,
+        batch: &mut Batch,
+        boards: &Boards,
+    ) -> Gathered {
         batch.clear();
         let limits = Limits {
             bulk_len_max: self.bulk_len_max,
             authenticated: connection.session.authenticated,
         };
-        while batch.items.len() + batch.queued < self.commands_max {
+        while batch.items.len() + batch.queued < self.commands_max && !batch.may_wait {
             let request = match connection.input.next(&limits, &mut batch.spans) {
                 Ok(Some(request)) => request,
                 Ok(None) => break,
                 Err(error) if batch.is_empty() => return Gathered::Malformed(error),
                 Err(_) => break,
             };
-            let Some(alone) = self.take(connection, &request, batch) else { continue };
+            let Some(alone) = self.take(connection, &request, batch, boards) else { continue };
             if batch.is_empty() {
                 return alone;
             }
@@ -102,6 +114,7 @@ impl Gatherer {
         connection: &mut Connection,
         request: &Request,
         batch: &mut Batch,
+        boards: &Boards,
     ) -> Option<Gathered> {
         let (text, large) = connection.input.parts();
         let first = request.first as usize;
@@ -127,6 +140,8 @@ impl Gatherer {
             return None;
         }
         let (place, slot) = self.router.place(entry, &args, self.home);
+        let db = connection.session.db;
+        let place = self.router.walk_place(entry, &args, place, &|| boards.database(db)[0]);
         let item = Item {
             entry,
             first: request.first,
@@ -135,12 +150,21 @@ impl Gatherer {
             db: connection.session.db as u16,
             at: batch.items.len() as u32,
             sees_due: connection.session.is_import_source,
+            is_part: false,
         };
         match run {
             Run::Keys(_) | Run::Spread(..) => {}
-            Run::Joint(..) if place == Place::Several => return Some(Gathered::Joint(item)),
-            Run::Joint(..) => {}
+            run if run.is_joint() && place == Place::Several => return Some(Gathered::Joint(item)),
+            run if run.is_joint() => {}
             _ => return Some(Gathered::Session(item)),
+        }
+        batch.is_bulky |= run.is_bulky();
+        if entry.may_wait() {
+            if !batch.is_empty() {
+                // What was sent before it has its replies before it waits.
+                return Some(Gathered::Nothing);
+            }
+            batch.may_wait = true;
         }
         batch.is_local &= place == Place::Shard(self.home);
         batch.items.push(item);

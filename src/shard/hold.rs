@@ -9,11 +9,16 @@
 //! order of arrival is kept. Bounded by credits: what waits has not been answered.
 
 use super::Shard;
+use super::block::awaited_of;
 use super::journal::Place;
+use super::post::Awaited;
+use super::slow::has_slow;
+use super::wake::{Waker, words_of};
 use crate::exec::{Intent, Item, Mode, Request, Scope, Visit, Words, for_each_intent};
 use crate::keyspace::{ExpiryRole, Slice};
-use crate::mesh::{Envelope, Moment, Stage, Work};
+use crate::mesh::{Envelope, Hold, Moment, Registration, Stage, Work};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 impl Shard {
     /// What an envelope that is sent now carries.
@@ -29,7 +34,9 @@ impl Shard {
             self.begin_feed(stamp, &part, id);
         }
         match stage {
-            Stage::Only if self.intents.is_empty() => self.work(part, Place::Now(stamp)),
+            Stage::Only if self.intents.is_empty() => {
+                self.work(part, Place::Now(stamp));
+            }
             Stage::Only => {
                 let intents = self.intents_of(&mut part);
                 if self.intents.conflicts(intents.iter().copied()) {
@@ -62,9 +69,11 @@ impl Shard {
     }
 
     /// What a part means to touch.
-    fn intents_of(&self, part: &mut Envelope) -> Vec<Intent> {
-        if matches!(part.work, Work::Ask(_)) {
-            return vec![Intent { scope: Scope::All, mode: Mode::Shared }];
+    pub(super) fn intents_of(&self, part: &mut Envelope) -> Vec<Intent> {
+        if let Work::Ask(request) = &part.work {
+            let is_write = matches!(request, Request::Reload(_));
+            let mode = if is_write { Mode::Exclusive } else { Mode::Shared };
+            return vec![Intent { scope: Scope::All, mode }];
         }
         let mut intents = Vec::new();
         let (items, mut words, ..) = part.parts();
@@ -87,16 +96,30 @@ impl Shard {
         self.intents.conflicts(intents)
     }
 
-    /// Does what a part asks for, under its locks if it has any, and sends it home.
-    fn work(&mut self, mut part: Box<Envelope>, place: Place) {
-        let mut records = self.records_at(place);
-        let Some(mut hold) = part.hold.take() else {
-            match std::mem::replace(&mut part.work, Work::Commands) {
-                Work::Commands => self.run_commands(&mut part, records.as_mut()),
-                Work::Ask(request) => self.answer_ask(&request, &mut part),
+    /// Does what a part asks for, under its locks if it has any, and sends it home. True if it goes
+    /// on later, and keeps its claim until then.
+    fn work(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
+        self.moves.begun.clear();
+        if part.hold.is_none() && matches!(part.work, Work::Commands) {
+            let (items, mut words, ..) = part.parts();
+            if self.workshop.is_some() && has_slow(&self.slice, items, &mut words) {
+                return self.work_slowly(part, place);
             }
+        }
+        let mut records = self.records_at(place);
+        let claim = place.claim();
+        let Some(mut hold) = part.hold.take() else {
+            self.work_at_once(&mut part, Waker { at: 0, claim, records: records.as_mut() });
             self.write_down(place, &part, records);
-            return self.send_home(part);
+            self.wake_behind(claim);
+            if matches!(part.work, Work::Recheck(_)) {
+                // Nobody waits for its answer.
+                self.moves.begun.clear();
+                self.port.recycle(part);
+            } else {
+                self.send_home_later(part);
+            }
+            return false;
         };
         if let Some(records) = &mut records {
             records.absorb(&mut hold.records);
@@ -109,11 +132,13 @@ impl Shard {
         if !hold.is_broken {
             self.store(&mut hold.stores);
             if !part.items.is_empty() {
-                self.run_commands(&mut part, records.as_mut());
+                let waker = Waker { at: 0, claim, records: records.as_mut() };
+                self.run_commands(&mut part, waker, false, true);
             }
             for visit in &mut hold.fetches {
                 let key = self.slice.key_in_slot(&visit.key, visit.slot);
-                visit.parcel = self.slice.export(usize::from(visit.db), &key);
+                let to_write = visit.mode == Mode::Exclusive;
+                visit.parcel = self.slice.fetch(usize::from(visit.db), &key, to_write);
             }
             if let Some(records) = &mut records {
                 self.record_expired(records, hold.fetch_at);
@@ -122,16 +147,67 @@ impl Shard {
         self.set_time(turn);
         let closed = (hold.stage == Stage::Close).then_some(hold.claim);
         let is_done = !hold.stage.has_next();
+        if is_done {
+            self.settle_waits(&mut hold, &part);
+        } else {
+            hold.ready.extend(std::iter::from_fn(|| self.slice.take_ready()));
+        }
         part.hold = Some(hold);
         if is_done {
             self.write_down(place, &part, records);
+            self.wake_behind(claim);
         } else if let (Some(mut records), Some(hold)) = (records, &mut part.hold) {
             hold.records.absorb(&mut records);
             self.keep_records(records);
         }
-        self.send_home(part);
+        self.send_home_later(part);
         if let Some(claim) = closed {
             self.release(claim);
+        }
+        false
+    }
+
+    /// The same for a part of no transaction, which is answered at once.
+    fn work_at_once(&mut self, part: &mut Envelope, mut waker: Waker<'_>) {
+        match std::mem::replace(&mut part.work, Work::Commands) {
+            Work::Commands => {
+                self.run_commands(part, waker, false, false);
+            }
+            Work::Ask(request) => self.answer_ask(&request, part),
+            Work::Recheck(number) => {
+                self.make_idle(number);
+                self.wake(waker.again());
+                part.work = Work::Recheck(number);
+            }
+            Work::Try(ticket) => {
+                let Some(mut wait) = self.run_commands(part, waker, true, false) else { return };
+                let (items, mut words, ..) = part.parts();
+                let item = items[0];
+                wait.words.get_or_insert_with(|| words_of(&item, &mut words));
+                let awaited = awaited_of(part);
+                let waits = Box::new((Arc::clone(&ticket), wait.clone()));
+                let is = Registration { ticket, item, flight: awaited.flight, wait };
+                self.register(is, awaited.of(usize::from(part.home)), part.protocol);
+                part.work = Work::Waits(waits);
+            }
+            work => unreachable!("{work:?} touches no keys"),
+        }
+    }
+
+    /// A transaction ends here that was a command that waits now, or that waited.
+    fn settle_waits(&mut self, hold: &mut Hold, part: &Envelope) {
+        for (db, key) in hold.ready.drain(..) {
+            let key = self.slice.key(&key);
+            self.slice.make_ready(db, &key);
+        }
+        if let Some(is) = hold.waits.take() {
+            let awaited = Awaited { flight: is.flight, ..awaited_of(part) };
+            self.register(*is, awaited.of(usize::from(part.home)), part.protocol);
+        }
+        match hold.moved.take() {
+            Some(moved) if moved.waits_on => self.make_idle(moved.ticket),
+            Some(moved) => drop(self.forget_waiter(moved.ticket)),
+            None => {}
         }
     }
 
@@ -144,7 +220,7 @@ impl Shard {
     }
 
     /// Gives keys the values that a command has left elsewhere.
-    fn store(&mut self, stores: &mut Vec<Visit>) {
+    pub(super) fn store(&mut self, stores: &mut Vec<Visit>) {
         if stores.is_empty() {
             return;
         }
@@ -152,10 +228,14 @@ impl Shard {
         let role = self.slice.set_role(ExpiryRole::Loading);
         for visit in stores.drain(..) {
             let key = self.slice.key_in_slot(&visit.key, visit.slot);
+            let db = usize::from(visit.db);
             match visit.parcel {
-                Some(parcel) => self.slice.import(usize::from(visit.db), &key, parcel),
+                Some(parcel) if visit.is_changed => self.slice.import(db, &key, parcel),
+                Some(parcel) => self.slice.restore(db, &key, parcel),
+                // What was moved to the command is no longer here.
                 None => {
-                    self.slice.remove(usize::from(visit.db), &key);
+                    self.slice.remove(db, &key);
+                    self.slice.note_change(db, &key);
                 }
             }
         }
@@ -170,7 +250,7 @@ impl Shard {
     }
 
     /// Gives locks back, and runs what waited for them.
-    fn release(&mut self, claim: u64) {
+    pub(super) fn release(&mut self, claim: u64) {
         let mut released = VecDeque::from([claim]);
         let mut granted = Vec::new();
         while let Some(claim) = released.pop_front() {
@@ -178,8 +258,8 @@ impl Shard {
             for claim in granted.drain(..) {
                 let part = self.waiting.remove(&claim).expect("a claim that waits has a part");
                 let keeps = part.hold.as_ref().is_some_and(|hold| hold.stage == Stage::Open);
-                self.work(part, Place::Reserved(claim));
-                if !keeps {
+                let goes_on = self.work(part, Place::Reserved(claim));
+                if !keeps && !goes_on {
                     released.push_back(claim);
                 }
             }

@@ -24,6 +24,16 @@ pub(super) enum Place {
     Reserved(ClaimId),
 }
 
+impl Place {
+    /// The claim of the part, if it has one.
+    pub(super) fn claim(self) -> Option<ClaimId> {
+        match self {
+            Place::Now(_) => None,
+            Place::Reserved(claim) => Some(claim),
+        }
+    }
+}
+
 /// Buffers for records that are kept for reuse.
 const RECORDS_POOLED_MAX: usize = 4;
 
@@ -86,8 +96,8 @@ impl Shard {
     /// Keys fell due while they were fetched for the command at a place.
     pub(super) fn record_expired(&mut self, records: &mut Records, at: u32) {
         let word = expire_word(&self.config);
-        for (db, key) in self.slice.drain_expired() {
-            records.add(at, usize::from(db), &[word, &key]);
+        for gone in self.slice.drain_expired() {
+            records.add_expired(at, word, &gone);
         }
     }
 
@@ -98,8 +108,8 @@ impl Shard {
         }
         let mut records = self.records_pool.pop().unwrap_or_default();
         let word = expire_word(&self.config);
-        for (at, (db, key)) in self.slice.drain_expired().enumerate() {
-            records.add(at as u32, usize::from(db), &[word, &key]);
+        for (at, gone) in self.slice.drain_expired().enumerate() {
+            records.add_expired(at as u32, word, &gone);
         }
         self.write_down_here(Some(records), false);
     }

@@ -15,25 +15,33 @@
 
 mod accept;
 mod ask;
+mod block;
 mod connections;
 mod cron;
 mod drain;
 mod flush;
 mod gather;
+mod held;
 mod hold;
 mod inspect;
 mod journal;
 pub mod limits;
+mod load;
 mod post;
 mod program;
 mod replicas;
+mod save;
 mod serve;
+mod slow;
 mod together;
 mod turn;
+mod wake;
 mod watch;
+mod workshop;
 
 pub use inspect::Inspection;
 pub use turn::Turn;
+pub use workshop::Workshop;
 
 use crate::base::rng::Rng;
 use crate::client::{Flight, Program};
@@ -45,11 +53,11 @@ use crate::io::{ConnId, Driver};
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, Port};
 use crate::observe::{Board, LineLimit};
-use crate::txn::{ClaimId, Intents};
+use crate::txn::{Blocked, ClaimId, Intents};
 use connections::Connections;
 use gather::Batch;
 use replicas::Barrier;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A shard, run by one thread.
@@ -82,6 +90,17 @@ pub struct Shard {
     intents: Intents,
     /// The parts that wait, by their claims.
     waiting: HashMap<ClaimId, Box<Envelope>>,
+    /// Who waits for keys of this shard.
+    blocked: Blocked,
+    /// When commands of this shard's connections that wait give up: Unix milliseconds.
+    deadlines: BTreeSet<(u64, ConnId)>,
+    next_ticket: u64,
+    /// What is to be said to other shards, while there is no credit to say so.
+    // Boxed, because an envelope keeps its address on its way.
+    #[allow(clippy::vec_box)]
+    notes: VecDeque<Box<Envelope>>,
+    /// Commands of clients that waited which need keys of several shards, and who waits for them.
+    moves: held::Moves,
     /// The transactions of this shard's connections that are under way.
     programs: HashMap<u64, Box<Program>>,
     next_program: u64,
@@ -89,6 +108,8 @@ pub struct Shard {
     plan: program::Plan,
     /// Holds the keys of a command that runs away from their owners.
     scratch: Option<Box<Slice>>,
+    /// Runs commands that would hold up the shard; none: they run here.
+    workshop: Option<Workshop>,
     hash_seed: [u64; 2],
     /// What all shards write down.
     feed: Arc<Feed>,
@@ -115,6 +136,8 @@ pub struct Shard {
     pinged_ms: u64,
     /// Watches that are to end on other shards, while there is no credit to say so.
     unwatch_due: Vec<(u16, u64)>,
+    /// What saving and loading need.
+    files: save::Files,
     /// Bytes that all connections' buffers hold.
     buffered_bytes: usize,
     cron: cron::Cron,

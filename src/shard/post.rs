@@ -6,12 +6,14 @@
 use super::Shard;
 use super::limits::FLIGHTS_POOLED_MAX;
 use super::replicas::NOBODY;
+use super::wake::Waker;
 use crate::base::slot::slot_of;
 use crate::client::{Flight, Slot};
 use crate::exec::{Item, Merge, Over, Request, Run, Words};
 use crate::gate::{Place, Router};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Port, Work};
+use crate::txn::ReplyTo;
 
 /// The parts of one unit while they are being filled.
 pub(super) struct Parts<'a> {
@@ -30,10 +32,16 @@ impl<'a> Parts<'a> {
         Parts { port, flight, open, shards: Vec::with_capacity(shards) }
     }
 
-    /// The parts of a transaction that are at home, to get more commands.
-    pub(super) fn reopen(port: &'a mut Port, flight: &'a mut Flight, shards: usize) -> Parts<'a> {
+    /// The first `count` parts of a transaction's flight, one for each of its shards, to get more
+    /// commands. Behind them are the answers to what it has asked all shards.
+    pub(super) fn reopen(
+        port: &'a mut Port,
+        flight: &'a mut Flight,
+        shards: usize,
+        count: usize,
+    ) -> Parts<'a> {
         let mut parts = Parts::new(port, flight, shards);
-        for envelope in parts.flight.take_all() {
+        for envelope in parts.flight.take_first(count) {
             let shard = envelope.owner;
             parts.shards.push(shard);
             parts.open[usize::from(shard)] = Some(envelope);
@@ -81,7 +89,7 @@ impl<'a> Parts<'a> {
     fn add_everywhere(&mut self, item: &Item, words: &mut Words<'_>, router: Router) {
         for shard in 0..router.shards() as u16 {
             let envelope = self.envelope(shard);
-            envelope.begin(item, item.slot);
+            envelope.begin(&Item { is_part: true, ..*item }, item.slot);
             for word in words.args(item).iter_from(0) {
                 envelope.push_word(word);
             }
@@ -162,6 +170,14 @@ pub(super) struct Awaited {
     pub(super) flight: u32,
 }
 
+impl Awaited {
+    /// The same for other shards, which send it to this one's home.
+    pub(super) fn of(self, home: usize) -> ReplyTo {
+        let Awaited { conn: connection, generation, flight } = self;
+        ReplyTo { home: home as u16, connection, generation, flight }
+    }
+}
+
 impl Shard {
     /// The connection waits for one answer, and what it pipelined behind waits with it.
     pub(super) fn defer(&mut self, conn: ConnId) -> Awaited {
@@ -216,6 +232,11 @@ impl Shard {
             let part = envelopes.pop().expect("a local batch has one part");
             return self.run_ahead(conn, flight, part);
         }
+        if self.batch.may_wait {
+            let number = connection.flight_number;
+            let ticket = self.begin_trial(conn, number);
+            envelopes[0].work = Work::Try(ticket);
+        }
         self.launch(conn, flight, envelopes);
     }
 
@@ -261,7 +282,8 @@ impl Shard {
     fn run_ahead(&mut self, conn: ConnId, flight: Box<Flight>, mut part: Box<Envelope>) {
         assert!(!self.port.mesh().rules().one_in_flight, "one batch is in flight");
         self.enlist(conn, flight, std::slice::from_mut(&mut part));
-        self.run_commands(&mut part, None);
+        let waker = Waker { at: 0, claim: None, records: None };
+        self.run_commands(&mut part, waker, false, false);
         self.land(part);
     }
 
@@ -311,6 +333,9 @@ impl Shard {
         if envelope.connection == NOBODY {
             return self.land_barrier(envelope);
         }
+        if matches!(envelope.work, Work::Waits(_)) {
+            return self.land_waits(envelope);
+        }
         let conn = envelope.connection;
         let Some(connection) = self.connections.get_same(conn, envelope.generation) else {
             self.port.recycle(envelope);
@@ -321,6 +346,7 @@ impl Shard {
             return;
         }
         let number = envelope.flight;
+        connection.blocked.take_if(|blocked| blocked.flight == number);
         let mut flights = connection.flights.iter_mut();
         let flight = flights.find(|flight| flight.number == number);
         flight.expect("an answer belongs to a flight").land(envelope);

@@ -7,12 +7,13 @@
 
 use super::Shard;
 use super::post::{Awaited, Parts};
-use crate::client::{Flight, Program};
+use crate::client::{Flight, Program, Trying, Woken};
 use crate::exec::{Item, Run, SessionContext, for_each_intent};
 use crate::gate::Place;
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Hold, Stage};
 use crate::resp::{Error, Output, Reply};
+use crate::spec::Flag;
 use crate::txn::Queue;
 
 /// Where the commands of a transaction run. Kept for reuse.
@@ -26,6 +27,9 @@ pub(super) struct Plan {
     has_joint: bool,
     /// Whether a command runs on the session.
     has_session: bool,
+    /// Whether one of these may ask something of all shards: others are not to see the keys before
+    /// that is answered.
+    has_ask: bool,
 }
 
 impl Plan {
@@ -34,6 +38,7 @@ impl Plan {
         self.shards.clear();
         self.has_joint = false;
         self.has_session = false;
+        self.has_ask = false;
     }
 
     fn add(&mut self, shard: u16) {
@@ -84,6 +89,13 @@ impl Shard {
         self.start_program(conn, queue, Vec::new(), false);
     }
 
+    /// Runs the command of a client that waited, and was woken by one of its keys.
+    pub(super) fn start_move(&mut self, awaited: Awaited, mut queue: Box<Queue>, trial: Trying) {
+        let plan = self.plan(awaited.conn, &mut queue, &[]);
+        assert!(plan.has_joint, "with all keys on one shard its owner serves it");
+        self.launch_program(awaited, queue, plan, &[], (false, Some(trial)));
+    }
+
     fn start_program(
         &mut self,
         conn: ConnId,
@@ -100,12 +112,29 @@ impl Shard {
             self.plan = plan;
             return self.exec_here(conn, queue, is_watching);
         }
-        self.next_program += 1;
         let awaited = self.defer(conn);
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let may_wait = !is_exec && queue.items[0].entry.may_wait();
+        let trial = may_wait.then(|| {
+            let ticket = self.begin_trial(conn, awaited.flight);
+            Trying { ticket, woken: None, wait: None, waits_on: false }
+        });
+        self.launch_program(awaited, queue, plan, &watched, (is_exec, trial));
+    }
+
+    fn launch_program(
+        &mut self,
+        awaited: Awaited,
+        queue: Box<Queue>,
+        plan: Plan,
+        watched: &[u16],
+        (is_exec, trial): (bool, Option<Trying>),
+    ) {
+        self.next_program += 1;
+        let is_watching = !watched.is_empty();
+        let connection = self.connections.get_mut(awaited.conn).expect("it is being served");
         let mut program = Box::new(Program {
             id: self.next_program,
-            connection: conn,
+            connection: awaited.conn,
             generation: awaited.generation,
             flight_number: awaited.flight,
             now_us: self.now.unix_us,
@@ -115,16 +144,20 @@ impl Shard {
             is_exec,
             // Commands on the session run at home, and not before the verdict on watched keys.
             has_locks: plan.has_joint
+                || plan.has_ask
                 || (is_watching && (plan.shards.len() > 1 || plan.has_session)),
             is_closing: false,
             next: 0,
             joint: None,
+            table: None,
+            is_recorded: false,
             flight: Flight::default(),
             own: self.port.envelope(self.me),
             asks: Vec::new(),
             records: Default::default(),
+            trial,
         });
-        self.open_parts(&mut program, &plan.shards, &watched);
+        self.open_parts(&mut program, &plan.shards, watched);
         if program.has_locks && is_watching {
             // Nothing runs before all shards have said that the watched keys are as they were.
             self.send_round(program, true);
@@ -163,13 +196,18 @@ impl Shard {
                 db = context.session.db;
             } else if entry.command.run.on_session().is_none() {
                 (place, item.slot) = self.router.place(entry, &args, self.me as u16);
+                let boards = &self.process.boards;
+                let keys = &|| boards.database(db)[0];
+                place = self.router.walk_place(entry, &args, place, keys);
                 item.db = db as u16;
                 item.sees_due = sees_due;
-                let is_joint = matches!(entry.command.run, Run::Joint(..));
+                let is_joint = entry.command.run.is_joint();
                 plan.has_joint |= place == Place::Several && is_joint;
                 self.router.for_each_shard(entry, &args, place, &mut |shard| plan.add(shard));
             }
-            plan.has_session |= entry.command.run.on_session().is_some();
+            let is_session = entry.command.run.on_session().is_some();
+            plan.has_session |= is_session;
+            plan.has_ask |= is_session && entry.command.card.flags.has(Flag::ADMIN);
             plan.places.push(place);
         }
         plan.shards.sort_unstable();
@@ -231,7 +269,7 @@ impl Shard {
 
     /// Works through the commands up to the next that needs keys brought together, and sends the
     /// round.
-    fn advance(&mut self, mut program: Box<Program>, is_first: bool) {
+    pub(super) fn advance(&mut self, mut program: Box<Program>, is_first: bool) {
         while program.next < program.places.len() && program.joint.is_none() {
             let item = program.queue.items[program.next];
             if item.entry.command.run.on_session().is_some() {
@@ -250,12 +288,13 @@ impl Shard {
 
     /// Adds the next commands to the parts of their shards, as far as they are of that kind.
     fn add_segment(&mut self, program: &mut Program) {
-        let mut parts = Parts::reopen(&mut self.port, &mut program.flight, self.router.shards());
+        let (shards, count) = (self.router.shards(), usize::from(program.own.part));
+        let mut parts = Parts::reopen(&mut self.port, &mut program.flight, shards, count);
         let (items, mut words) = program.queue.parts();
         while let Some(item) = items.get(program.next) {
             let place = program.places[program.next];
             let run = item.entry.command.run;
-            let is_joint = place == Place::Several && matches!(run, Run::Joint(..));
+            let is_joint = place == Place::Several && run.is_joint();
             if is_joint || run.on_session().is_some() {
                 break;
             }
@@ -272,7 +311,7 @@ impl Shard {
         program.is_closing = is_last;
         let are_replies_due =
             !program.asks.is_empty() || program.flight.parts().any(|part| !part.items.is_empty());
-        if is_last && !is_first && !are_replies_due {
+        if is_last && !is_first && !are_replies_due && !self.may_wake_far(&program) {
             // The replies are here: the client need not wait until the locks are gone.
             return self.conclude(program, false);
         }
@@ -298,6 +337,16 @@ impl Shard {
         self.post_round(out, asks, is_first);
     }
 
+    /// Whether the last round may wake clients who use keys of several shards: the reply is to come
+    /// when they are served.
+    fn may_wake_far(&self, program: &Program) -> bool {
+        let wakes = |part: &Envelope| {
+            part.hold.as_ref().is_some_and(|hold| !hold.stores.is_empty() || !hold.ready.is_empty())
+        };
+        let is_new = program.trial.is_none();
+        is_new && self.process.has_far_waiters() && program.flight.parts().any(wakes)
+    }
+
     // Boxed, because an envelope keeps its address on its way.
     #[allow(clippy::vec_box)]
     fn post_round(&mut self, out: Vec<Box<Envelope>>, asks: Vec<Box<Envelope>>, is_first: bool) {
@@ -318,6 +367,7 @@ impl Shard {
         let id = hold.program;
         let Some(program) = self.programs.get_mut(&id) else {
             // It was over when its last parts were sent.
+            self.land_moved(id);
             return self.port.recycle(envelope);
         };
         program.flight.land(envelope);
@@ -339,8 +389,10 @@ impl Shard {
         program.flight.next_round();
         if let Some(at) = program.joint.take() {
             let turn = self.set_time(program.now_us);
-            self.run_together(&mut program, at);
+            let rest = self.run_together(program, at);
             self.set_time(turn);
+            let Some(rest) = rest else { return };
+            program = rest;
         }
         self.advance(program, false);
     }
@@ -350,6 +402,16 @@ impl Shard {
     fn conclude(&mut self, mut program: Box<Program>, is_broken: bool) {
         let (conn, generation) = (program.connection, program.generation);
         let awaited = Awaited { conn, generation, flight: program.flight_number };
+        let trial = program.trial.take();
+        if let Some(trial) = &trial {
+            self.end_trial(&mut program, awaited, trial);
+        }
+        let moved = trial.as_ref().and_then(|trial| trial.woken);
+        if let Some(trial) = trial.filter(|trial| trial.waits_on) {
+            self.close_parts(&mut program, moved);
+            self.port.recycle(program.own);
+            return self.wait_at_owners(awaited, trial, &program.queue);
+        }
         let mut answer = self.answer_to(awaited);
         let mut reply = Reply::new(&mut answer.output, program.protocol);
         if is_broken {
@@ -363,6 +425,20 @@ impl Shard {
             let (rng, protocol) = (&mut self.rng, program.protocol);
             program.flight.merge(protocol, &mut answer.output, |below| rng.below(below));
         }
+        self.close_parts(&mut program, moved);
+        self.port.recycle(program.own);
+        self.land_answer(answer);
+    }
+
+    /// Has the owners put back what was changed and let go, as far as they have not. If it ran the
+    /// command of a client that waited, the owner that has woken it is told when all that is over.
+    fn close_parts(&mut self, program: &mut Program, moved: Option<Woken>) {
+        if let Some(woken) = moved {
+            let has_next =
+                |part: &&Envelope| part.hold.as_ref().is_some_and(|hold| hold.stage.has_next());
+            let left = program.flight.parts().filter(has_next).count();
+            self.await_moved(program, woken, left);
+        }
         for mut envelope in program.flight.drain() {
             match &mut envelope.hold {
                 Some(hold) if hold.stage.has_next() => {
@@ -374,7 +450,5 @@ impl Shard {
                 _ => self.port.recycle(envelope),
             }
         }
-        self.port.recycle(program.own);
-        self.land_answer(answer);
     }
 }

@@ -15,12 +15,14 @@
 use super::Shard;
 use super::limits::LINK_BYTES_MAX;
 use super::post::Awaited;
+use super::save::Saving;
 use crate::exec::{BacklogFacts, Request, SyncFrom};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Work};
-use crate::rdb::{Origin, Preamble};
-use crate::replica::{Link, Now as LinkNow, Resumption, Snapshot, replica_name, resumption};
+use crate::rdb::{Kept, Origin, Preamble};
+use crate::replica::{Link, Now as LinkNow, Resumption, replica_name, resumption};
 use crate::resp::{Error, Reply};
+use crate::snapshot::{Share, Snapshot};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -31,7 +33,7 @@ pub(super) const NOBODY: ConnId = ConnId::MAX;
 pub(super) const OVER_LIMIT: &str = "its output buffer passed client-output-buffer-limit";
 
 /// The version of Valkey that this server behaves as.
-const VALKEY_VERSION: &str = "9.1.0";
+pub(super) const VALKEY_VERSION: &str = "9.1.0";
 
 /// What is done when all shards have answered and the mark is in the stream.
 #[derive(Debug)]
@@ -47,13 +49,15 @@ pub(super) struct Barrier {
 }
 
 #[derive(Debug)]
-enum Goal {
+pub(super) enum Goal {
     /// All shards heed the clock; then the snapshot.
     FeedOn,
     /// The snapshot.
     Snapshot,
     /// Nobody has read the feed for long: it ends.
     FeedOff,
+    /// The file, by this request.
+    Save(Saving, Request),
     /// WAIT, and how many replicas it is for, until when (monotonic milliseconds; none: for ever).
     Acks { waiter: Awaited, replicas: usize, until_ms: Option<u64> },
 }
@@ -115,7 +119,7 @@ impl Shard {
     }
 
     /// Asks all shards for their share of a goal.
-    fn post_barrier(&mut self, goal: Goal) {
+    pub(super) fn post_barrier(&mut self, goal: Goal) {
         self.next_barrier = self.next_barrier.wrapping_add(1);
         let number = self.next_barrier;
         let id = ((self.me as u64) << 32) | u64::from(number);
@@ -124,6 +128,7 @@ impl Shard {
             Goal::Snapshot => Request::Snapshot(id),
             Goal::FeedOff => Request::FeedOff,
             Goal::Acks { .. } => Request::Mark(id),
+            Goal::Save(_, request) => request.clone(),
         };
         let shards = self.router.shards();
         let need = self.feed.end_offset();
@@ -179,7 +184,7 @@ impl Shard {
     /// Does what a barrier is for, once all that it needs is there.
     fn settle_barrier(&mut self, number: u32) {
         let Some(barrier) = self.barriers.get(&number) else { return };
-        let has_mark = !matches!(barrier.goal, Goal::FeedOn | Goal::FeedOff);
+        let has_mark = matches!(barrier.goal, Goal::Snapshot | Goal::Acks { .. });
         if barrier.waiting > 0 || (barrier.offset.is_none() && has_mark) {
             return;
         }
@@ -196,6 +201,11 @@ impl Shard {
             Goal::Snapshot => {
                 let barrier = self.barriers.remove(&number).expect("looked at above");
                 self.begin_links(barrier);
+            }
+            Goal::Save(saving, _) => {
+                let barrier = self.barriers.remove(&number).expect("looked at above");
+                self.note_needs();
+                self.finish_save(saving, barrier.bodies);
             }
             Goal::Acks { .. } => {
                 // Whoever has it all says so at once, and not in its own time.
@@ -242,21 +252,32 @@ impl Shard {
     fn begin_links(&mut self, barrier: Barrier) {
         let offset = barrier.offset.expect("the mark has been reached");
         let replid = self.process.replication().replid.clone();
-        let preamble = Preamble {
+        let kept = self.process.persistence().kept.clone();
+        let kept = [kept, Kept::default()];
+        let preamble = |leaves_out_functions: bool| Preamble {
             valkey_version: VALKEY_VERSION,
             written_s: self.now.unix_ms() / 1_000,
             used_memory_bytes: crate::base::alloc::used_bytes(),
             origin: Some(Origin { replid: &replid, offset, db: 0 }),
+            kept: &kept[usize::from(leaves_out_functions)],
         };
         let has_checksum = self.config.rdbchecksum;
-        let empty = Arc::new(Snapshot::new(&preamble, Vec::new(), has_checksum));
-        let whole = Arc::new(Snapshot::new(&preamble, barrier.bodies, has_checksum));
+        let shares: Vec<Share> = barrier.bodies.into_iter().map(Share::read).collect();
+        let made = [(false, false), (false, true), (true, false), (true, true)].map(
+            |(leaves_out_keys, leaves_out_functions)| {
+                let shares = if leaves_out_keys { &[] } else { &shares[..] };
+                let preamble = preamble(leaves_out_functions);
+                Arc::new(Snapshot::new(&preamble, shares, has_checksum))
+            },
+        );
         let now = self.link_now();
         for conn in self.links.clone() {
             let Some(connection) = self.connections.get_mut(conn) else { continue };
-            let leaves_out_keys = connection.session.replica.leaves_out_keys;
+            let replica = &connection.session.replica;
+            let number = usize::from(replica.leaves_out_keys) * 2
+                + usize::from(replica.leaves_out_functions);
             if let Some(link) = connection.link.as_mut().filter(|link| link.is_waiting()) {
-                link.begin(Arc::clone(if leaves_out_keys { &empty } else { &whole }), now);
+                link.begin(Arc::clone(&made[number]), now);
                 self.pump(conn);
             }
         }

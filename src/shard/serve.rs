@@ -7,10 +7,14 @@ use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
 use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD};
 use super::replicas::OVER_LIMIT;
+use super::slow::has_slow;
+use super::wake::{Waker, words_of};
 use crate::client::Serving;
 use crate::commands::is_exec;
-use crate::exec::{BATCH_COMMANDS_MAX, Entry, Item, Replies, Runner, SessionContext, Words};
+use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Runner};
+use crate::exec::{SessionContext, Trial, Wait, Words};
 use crate::io::ConnId;
+use crate::mesh::Registration;
 use crate::resp::{Error, ProtocolError, Reply};
 
 impl Shard {
@@ -32,7 +36,7 @@ impl Shard {
             if !has_all_replies {
                 gatherer.commands_max = 1;
             }
-            let gathered = gatherer.gather(connection, &mut self.batch);
+            let gathered = gatherer.gather(connection, &mut self.batch, &self.process.boards);
             if !has_all_replies && !matches!(gathered, Gathered::Nothing) {
                 connection.turn_replies();
             }
@@ -72,17 +76,23 @@ impl Shard {
         self.port.mesh().batch_commands_max(wanted)
     }
 
-    /// Runs the batch here, or lets it wait in its order for transactions that are in its way.
+    /// Runs the batch here, or lets it wait in its order for transactions that are in its way, or
+    /// for itself where it would take long.
     fn run_or_wait(&mut self, conn: ConnId) {
-        if self.intents.is_empty() {
+        let is_bulky = self.batch.is_bulky && self.workshop.is_some();
+        if self.intents.is_empty() && !is_bulky {
             return self.run_here(conn);
         }
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
         let mut words = Words { text, spans: &self.batch.spans, large };
+        let items = &self.batch.items;
+        let is_slow = self.workshop.is_some() && has_slow(&self.slice, items, &mut words);
         let mut intents = Vec::new();
-        collect_intents(&self.slice, &self.batch.items, &mut words, &mut intents);
-        if self.intents.conflicts(intents) {
+        if !is_slow && !self.intents.is_empty() {
+            collect_intents(&self.slice, items, &mut words, &mut intents);
+        }
+        if is_slow || self.intents.conflicts(intents) {
             self.post_batch(conn);
         } else {
             self.run_here(conn);
@@ -108,45 +118,80 @@ impl Shard {
 
     /// Runs the batch on this shard's own slice.
     fn run_here(&mut self, conn: ConnId) {
+        self.moves.begun.clear();
         let mut records = self.records_now();
-        let connection = self.connections.get_mut(conn).expect("it is being served");
-        let (text, large) = connection.input.parts();
-        let mut words = Words { text, spans: &self.batch.spans, large };
-        let mut runner = Runner {
-            slice: &mut self.slice,
-            now_ms: self.now.unix_ms(),
-            protocol: connection.session.protocol,
-            config: &self.config,
-            records: records.as_mut(),
-            is_part: false,
-            effects: Default::default(),
-        };
         let started_ns = self.process.clock.monotonic_ns();
-        let board = &self.board;
-        runner.run(
-            &self.batch.items,
-            &mut words,
-            &mut connection.outbox.output,
-            |at, failed, _| {
+        let mut effects = Effects::default();
+        let (mut done, mut wait) = (0, None);
+        while done < self.batch.items.len() {
+            let items = &self.batch.items[done..];
+            let connection = self.connections.get_mut(conn).expect("it is being served");
+            let (text, large) = connection.input.parts();
+            let mut words = Words { text, spans: &self.batch.spans, large };
+            let mut runner = Runner {
+                slice: &mut self.slice,
+                now_ms: self.now.unix_ms(),
+                protocol: connection.session.protocol,
+                config: &self.config,
+                records: records.as_mut(),
+                reach: None,
+                is_whole: false,
+                trial: Trial { may_wait: self.batch.may_wait, ..Trial::default() },
+                effects,
+            };
+            let board = &self.board;
+            let output = &mut connection.outbox.output;
+            let count = runner.run(items, &mut words, output, |at, failed, _| {
                 if let Some(error) = failed {
-                    note_failure(board, self.batch.items[at].entry, error);
+                    note_failure(board, items[at].entry, error);
                 }
-            },
-        );
+            });
+            effects = runner.effects;
+            wait = runner.trial.wait.take();
+            done += count;
+            if self.slice.has_ready() {
+                let at = self.batch.items[done - 1].at;
+                self.wake(Waker { at, claim: None, records: records.as_mut() });
+            }
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
         let db = connection.session.db;
-        let settled = Settled { effects: runner.effects, started_ns, db };
+        if let Some(wait) = wait {
+            self.settle_wait(&effects);
+            return self.wait_here(conn, wait, records);
+        }
         connection.input.consume();
         let last = self.batch.items.last().map(|item| item.entry.index);
         let now_ms = self.now.monotonic_ms();
         connection.session.note_commands(self.batch.items.len(), last, now_ms);
         let items = std::mem::take(&mut self.batch.items);
-        self.settle(settled, &items);
+        self.settle(Settled { effects, started_ns, db }, &items);
         self.batch.items = items;
         if records.is_some() {
             self.write_down_here(records, false);
         }
+        self.hold_connection(conn);
         self.board.counters.batches_local.add(1);
         self.make_dirty(conn);
+    }
+
+    /// The only command of the batch, whose keys are here, waits for them.
+    fn wait_here(&mut self, conn: ConnId, mut wait: Wait, records: Option<Records>) {
+        let item = self.batch.items[0];
+        let awaited = self.defer(conn);
+        let ticket = self.begin_trial(conn, awaited.flight);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut words = Words { text, spans: &self.batch.spans, large };
+        wait.words.get_or_insert_with(|| words_of(&item, &mut words));
+        connection.input.consume();
+        let now_ms = self.now.monotonic_ms();
+        connection.session.note_commands(1, Some(item.entry.index), now_ms);
+        let protocol = connection.session.protocol;
+        self.block(awaited, &ticket, item.entry, &wait, vec![self.me as u16]);
+        let is = Registration { ticket, item, flight: awaited.flight, wait };
+        self.register(is, awaited.of(self.me), protocol);
+        self.write_down_here(records, false);
     }
 
     /// Runs a command on the session; it may leave a request for the shard.

@@ -4,20 +4,26 @@
 use super::Shard;
 use super::cron::publish_stats;
 use super::drain::{Settled, note_failure};
-use crate::client::{Program, Slot};
-use crate::exec::{BATCH_COMMANDS_MAX, Item, Mode, Records, Request, Run, Runner, Session};
+use super::wake::words_of;
+use super::workshop::{Outcome, Owner, Setting, run_program};
+use crate::client::{Program, Slot, Table};
+use crate::exec::{BATCH_COMMANDS_MAX, Item, Mode, Records, Request, Runner, Session};
 use crate::exec::{SessionContext, Visit, Words, mode_of};
 use crate::io::ConnId;
-use crate::keyspace::{ExpiryRole, Slice, SliceOptions};
+use crate::keyspace::{ExpiryRole, Parcel, Slice, SliceOptions};
 use crate::mesh::{Hold, Stage, Work};
 use crate::resp::{Error, Reply};
 use crate::txn::Queue;
+
+/// Keys that roaming commands have among their words: SORT's own and its destination.
+const KEYS_OF_WORDS_MAX: usize = 2;
 
 impl Shard {
     /// Runs a transaction all of whose keys are here, in one piece.
     pub(super) fn exec_here(&mut self, conn: ConnId, mut queue: Box<Queue>, is_watching: bool) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (client, protocol) = (connection.session.id, connection.session.protocol);
+        self.moves.begun.clear();
         let is_broken = is_watching && self.slice.is_watch_broken(client);
         if is_watching {
             self.unwatch_here(client);
@@ -36,6 +42,8 @@ impl Shard {
         }
         self.board.counters.batches_local.add(1);
         self.write_down_here(records, true);
+        self.wake_behind(None);
+        self.hold_connection(conn);
         queue.clear();
         let connection = self.connections.get_mut(conn).expect("it is being served");
         connection.queue = Some(queue);
@@ -57,7 +65,9 @@ impl Shard {
             protocol: connection.session.protocol,
             config: &self.config,
             records,
-            is_part: false,
+            reach: None,
+            is_whole: true,
+            trial: Default::default(),
             effects: Default::default(),
         };
         let board = &self.board;
@@ -153,9 +163,8 @@ impl Shard {
 
     /// Asks the owners for the values of a command's keys.
     pub(super) fn request_keys(&mut self, program: &mut Program, item: &Item) {
-        let Run::Joint(_, database_of) = item.entry.command.run else {
-            unreachable!("{} does not bring keys together", item.entry.name)
-        };
+        let run = item.entry.command.run;
+        assert!(run.is_joint(), "{} does not bring keys together", item.entry.name);
         let (_, mut words) = program.queue.parts();
         let args = words.args(item);
         let keys = item.entry.key_words(&args).expect("it has keys on several shards");
@@ -163,7 +172,7 @@ impl Shard {
             let shard = program.flight.owner(part);
             let is_its = |(word, _): &&(usize, _)| self.router.owner_of(&args[*word]) == shard;
             for (word, spec) in keys.iter().filter(is_its) {
-                let db = database_of(&args, *word, usize::from(item.db));
+                let db = run.key_database(&args, *word, usize::from(item.db));
                 if db >= self.slice.databases() {
                     // The command refuses itself before it looks at the key.
                     continue;
@@ -172,9 +181,10 @@ impl Shard {
                 let visit = Visit {
                     db,
                     slot: crate::base::slot::slot_of(&args[*word]),
-                    mode: mode_of(spec),
+                    mode: mode_of(item.entry, spec),
                     key: args[*word].into(),
                     parcel: None,
+                    is_changed: false,
                 };
                 let hold = program.flight.hold_mut(part);
                 hold.fetch_at = item.at;
@@ -190,43 +200,151 @@ impl Shard {
     }
 
     /// Runs a command on the values that were fetched for it; those that it changes are to be
-    /// stored in the next round.
-    pub(super) fn run_together(&mut self, program: &mut Program, at: usize) {
+    /// stored in the next round. None: it runs in the workshop, and goes on when it has.
+    pub(super) fn run_together(
+        &mut self,
+        mut program: Box<Program>,
+        at: usize,
+    ) -> Option<Box<Program>> {
+        let mut table = program.table.take().unwrap_or_else(|| self.empty_table());
+        for part in 0..usize::from(program.own.part) {
+            for visit in std::mem::take(&mut program.flight.hold_mut(part).fetches) {
+                self.lay_one(&mut table, part, visit);
+            }
+        }
+        program.is_recorded = self.feed.is_on();
+        if self.is_slow_program(&mut program, at, &table) {
+            self.send_away(Owner::Program(program), at, table);
+            return None;
+        }
+        let started_ns = self.process.clock.monotonic_ns();
+        let protocol = program.protocol;
+        let setting = Setting { config: &self.config, protocol, now_ms: self.now.unix_ms() };
+        let before = program.own.output.mark();
+        if !is_fitting(&mut table.slice, &mut program) {
+            let flight = &mut program.flight;
+            let bring = &mut |part, visit| flight.hold_mut(part).stores.push(visit);
+            self.clear_table(*table, bring);
+            return Some(program);
+        }
+        let mut outcome = run_program(&mut program, at, &mut table, &setting);
+        if let (Some(mut wait), Some(trial)) = (outcome.wait.take(), &mut program.trial) {
+            program.own.ends.clear();
+            let item = program.queue.items[at];
+            let (_, mut words) = program.queue.parts();
+            wait.words.get_or_insert_with(|| words_of(&item, &mut words));
+            trial.waits_on = true;
+            trial.wait = Some(wait);
+            self.settle_wait(&outcome.effects);
+            let flight = &mut program.flight;
+            let bring = &mut |part, visit| flight.hold_mut(part).stores.push(visit);
+            self.clear_table(*table, bring);
+        } else if table.reach.is_short() {
+            assert!(outcome.effects.changes == 0, "a command changed something too early");
+            program.own.output.truncate(before);
+            program.own.ends.pop();
+            self.request_more(&mut program, &mut table, at);
+            program.table = Some(table);
+            program.joint = Some(at);
+        } else {
+            self.end_together(&mut program, at, *table, (outcome, started_ns));
+        }
+        Some(program)
+    }
+
+    /// A command of a transaction has run in the workshop.
+    pub(super) fn resume_program(
+        &mut self,
+        mut program: Box<Program>,
+        at: usize,
+        table: Table,
+        outcome: (Outcome, u64),
+    ) {
+        self.end_together(&mut program, at, table, outcome);
+        self.advance(program, false);
+    }
+
+    fn end_together(
+        &mut self,
+        program: &mut Program,
+        at: usize,
+        table: Table,
+        (outcome, started_ns): (Outcome, u64),
+    ) {
+        let item = program.queue.items[at];
+        self.settle_slow(outcome, &item, started_ns);
+        program.flight.order.push(Slot::One(program.own.part));
+        let flight = &mut program.flight;
+        self.clear_table(table, &mut |part, visit| flight.hold_mut(part).stores.push(visit));
+    }
+
+    /// A table with nothing on it.
+    pub(super) fn empty_table(&mut self) -> Box<Table> {
         let mut slice = self.scratch.take().unwrap_or_else(|| self.make_scratch());
         slice.set_now(self.now.unix_ms());
         slice.note_expired(self.feed.is_on());
-        let mut visits = Vec::new();
-        for part in 0..usize::from(program.own.part) {
-            let fetched = std::mem::take(&mut program.flight.hold_mut(part).fetches);
-            visits.extend(fetched.into_iter().map(|visit| (part, visit)));
+        Box::new(Table { slice, visits: Vec::new(), reach: Default::default() })
+    }
+
+    /// Puts what was fetched on the table.
+    pub(super) fn lay_one(&mut self, table: &mut Table, part: usize, mut visit: Visit) {
+        let Table { slice, visits, .. } = table;
+        let key = slice.key_in_slot(&visit.key, visit.slot);
+        if let Some(parcel) = visit.parcel.take() {
+            slice.import(usize::from(visit.db), &key, parcel);
         }
-        for (number, (_, visit)) in visits.iter_mut().enumerate() {
-            let key = slice.key_in_slot(&visit.key, visit.slot);
-            if let Some(parcel) = visit.parcel.take() {
-                slice.import(usize::from(visit.db), &key, parcel);
-            }
-            if visit.mode == Mode::Exclusive {
-                slice.watch(number as u64, usize::from(visit.db), &key);
-            }
+        if visit.mode == Mode::Exclusive {
+            slice.watch(visits.len() as u64, usize::from(visit.db), &key);
         }
-        self.run_on(&mut slice, program, at);
+        visits.push((part, visit));
+    }
+
+    /// Takes everything off a table: what a command changed, or what its owner gave away, is to be
+    /// brought back.
+    pub(super) fn clear_table(&mut self, table: Table, bring: &mut dyn FnMut(usize, Visit)) {
+        let Table { mut slice, visits, .. } = table;
         // What the command left due is to fall due at its owner, where the feed is told so.
         slice.set_role(ExpiryRole::Loading);
         for (number, (part, mut visit)) in visits.into_iter().enumerate() {
             let db = usize::from(visit.db);
             let key = slice.key_in_slot(&visit.key, visit.slot);
-            if visit.mode == Mode::Exclusive && slice.is_watch_broken(number as u64) {
-                visit.parcel = slice.export(db, &key);
-                let stored = visit.clone();
-                program.flight.hold_mut(part).stores.push(stored);
-            }
+            let is_changed = slice.is_watch_broken(number as u64);
             slice.unwatch(number as u64);
-            slice.remove(db, &key);
+            let parcel = slice.take_untold(db, &key);
+            if visit.mode == Mode::Shared {
+                // It was lent, if it is one of those that are not copied.
+                parcel.into_iter().for_each(Parcel::forget);
+            } else if is_changed || parcel.as_ref().is_some_and(Parcel::is_moved) {
+                visit.parcel = parcel;
+                visit.is_changed = is_changed;
+                bring(part, visit);
+            }
         }
         slice.set_role(ExpiryRole::Primary);
-        slice.housekeep(&mut || false);
         publish_stats(&self.board, &mut slice);
-        self.scratch = Some(slice);
+        self.scratch.get_or_insert(slice);
+    }
+
+    /// Asks for the values of keys that a command came upon. All databases are locked for it.
+    fn request_more(&mut self, program: &mut Program, table: &mut Table, at: usize) {
+        let item = program.queue.items[at];
+        let mut wanted: Vec<_> = table.reach.take_wanted().into_iter().collect();
+        let is_here = |key: &[u8]| {
+            table.visits.iter().take(KEYS_OF_WORDS_MAX).any(|(_, visit)| *visit.key == *key)
+        };
+        wanted.retain(|key| !is_here(key));
+        for key in wanted {
+            let slot = crate::base::slot::slot_of(&key);
+            let owner = self.router.owner(slot);
+            let part = (0..usize::from(program.own.part))
+                .find(|part| program.flight.owner(*part) == owner)
+                .expect("all shards take part");
+            let (mode, db) = (Mode::Shared, item.db);
+            let hold = program.flight.hold_mut(part);
+            hold.fetch_at = item.at;
+            let visit = Visit { db, slot, mode, key, parcel: None, is_changed: false };
+            hold.fetches.push(visit);
+        }
     }
 
     fn make_scratch(&self) -> Box<Slice> {
@@ -237,30 +355,14 @@ impl Shard {
             seed: 0,
         }))
     }
+}
 
-    fn run_on(&mut self, slice: &mut Slice, program: &mut Program, at: usize) {
-        let started_ns = self.process.clock.monotonic_ns();
-        let item = program.queue.items[at];
-        let (_, mut words) = program.queue.parts();
-        let mut runner = Runner {
-            slice,
-            now_ms: self.now.unix_ms(),
-            protocol: program.protocol,
-            config: &self.config,
-            records: self.feed.is_on().then_some(&mut program.records),
-            is_part: false,
-            effects: Default::default(),
-        };
-        let board = &self.board;
-        let own = &mut program.own;
-        runner.run(&[item], &mut words, &mut own.output, |_, failed, output| {
-            own.ends.push(output.mark());
-            if let Some(error) = failed {
-                note_failure(board, item.entry, error);
-            }
-        });
-        let settled = Settled { effects: runner.effects, started_ns, db: item.db.into() };
-        program.flight.order.push(Slot::One(program.own.part));
-        self.settle(settled, &[item]);
-    }
+/// Whether the key that woke a command still has a value for it; if not, it waits on.
+fn is_fitting(slice: &mut Slice, program: &mut Program) -> bool {
+    let Some(trial) = &mut program.trial else { return true };
+    let Some(woken) = trial.woken else { return true };
+    let key = slice.key(program.queue.word(0, woken.word));
+    let db = usize::from(program.queue.items[0].db);
+    trial.waits_on = slice.kind_of(db, &key) != Some(woken.kind);
+    !trial.waits_on
 }

@@ -1,7 +1,7 @@
 //! The turn: everything that can wake a shard, in the order in which it is dealt with. Hot.
 
 use super::limits::{IDLE_POLLS_MAX, SERVE_NS_MAX};
-use super::{Now, Shard};
+use super::{Now, Shard, Workshop};
 use crate::exec::Shutdown;
 use crate::io::{Completion, ConnId, Wait};
 use std::io;
@@ -39,6 +39,11 @@ impl Shard {
         self.idle_polls_max = if is_own { IDLE_POLLS_MAX } else { 0 };
     }
 
+    /// Has long commands run by these threads, and not by its own.
+    pub fn set_workshop(&mut self, workshop: Workshop) {
+        self.workshop = Some(workshop);
+    }
+
     /// One turn.
     pub fn turn(&mut self) -> io::Result<Turn> {
         let wait = self.wait_plan();
@@ -54,19 +59,26 @@ impl Shard {
         }
         self.refresh_settings();
         let mut found = self.reap();
+        if self.is_loading() {
+            found |= self.load()?;
+        }
         // After the completions were taken, and before the inbox's tail is read.
         self.read_clock();
         self.journal.clock.begin_turn(self.now.monotonic_ns);
         if self.port.mesh().rules().drain_first {
             found |= self.drain_inbox();
+            found |= self.receive_done();
             self.journal.clock.drained();
             found |= self.serve_ready();
         } else {
             found |= self.serve_ready();
             found |= self.drain_inbox();
         }
+        self.check_deadlines();
         self.hand_over_waiting();
         self.tick();
+        self.wake_behind(None);
+        self.moves.begun.clear();
         self.publish_feed();
         self.serve_links();
         self.board.counters.doorbells_rung.add(self.port.ring());
@@ -80,7 +92,7 @@ impl Shard {
     fn wait_plan(&mut self) -> Wait {
         let can_unstall = !self.stalled.is_empty() && self.port.has_all_credits();
         let due = !self.ready.is_empty() || can_unstall || self.has_waiting();
-        let pending = due || self.port.depth() > 0;
+        let pending = due || self.port.depth() > 0 || self.files.intake.is_some();
         let expecting = self.port.under_way() > 0 && self.idle_turns < self.idle_polls_max;
         if pending || expecting || self.is_feed_behind || self.has_new_stream() {
             return Wait::Poll;
@@ -99,10 +111,12 @@ impl Shard {
             return Wait::Poll;
         }
         let now_ns = self.process.clock.monotonic_ns();
-        Wait::AtMost(self.cron.next_ns().saturating_sub(now_ns))
+        let tick_ns = self.cron.next_ns().saturating_sub(now_ns);
+        Wait::AtMost(self.next_deadline_ns().map_or(tick_ns, |ns| ns.min(tick_ns)))
     }
 
-    fn read_clock(&mut self) {
+    /// Commands that run from here on see the time of this moment.
+    pub(super) fn read_clock(&mut self) {
         let clock = &self.process.clock;
         self.now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
         self.slice.set_now(self.now.unix_ms());
@@ -132,6 +146,9 @@ impl Shard {
     fn serve_ready(&mut self) -> bool {
         if self.feed.is_on() && self.feed.lane(self.me).is_full() {
             // The merger comes first.
+            return false;
+        }
+        if self.files.is_leaving {
             return false;
         }
         let found = !self.ready.is_empty();

@@ -47,6 +47,20 @@ pub enum Group {
     String,
     /// Strings as rows of bits.
     Bitmap,
+    /// Lists.
+    List,
+    /// Sets.
+    Set,
+    /// Sorted sets.
+    SortedSet,
+    /// Hashes.
+    Hash,
+    /// Streams.
+    Stream,
+    /// HyperLogLogs.
+    HyperLogLog,
+    /// Places on the earth.
+    Geo,
     /// MULTI and what goes with it.
     Transactions,
     /// Keys of any type.
@@ -66,6 +80,20 @@ pub enum Category {
     String,
     /// `@bitmap`
     Bitmap,
+    /// `@list`
+    List,
+    /// `@set`
+    Set,
+    /// `@sortedset`
+    SortedSet,
+    /// `@hash`
+    Hash,
+    /// `@stream`
+    Stream,
+    /// `@hyperloglog`
+    HyperLogLog,
+    /// `@geo`
+    Geo,
     /// `@transaction`
     Transaction,
     /// `@connection`
@@ -88,6 +116,15 @@ pub enum Begin {
         /// Where the search starts.
         from: i16,
     },
+    /// At the word behind the last option of this name, which COMMAND INFO does not say.
+    Option {
+        /// The option, in upper case; any case is found.
+        word: &'static str,
+        /// The first word that may be an option.
+        from: u16,
+        /// Other options, and how many words behind each are none.
+        skips: &'static [(&'static str, u16)],
+    },
     /// Nobody can tell from the specs.
     Unknown,
 }
@@ -101,6 +138,13 @@ pub enum Find {
         last: i16,
         /// Words from one key to the next.
         step: u16,
+    },
+    /// Each `step` words among the first of `limit` equal parts of what follows.
+    Part {
+        /// Words from one key to the next.
+        step: u16,
+        /// Into how many parts the words are cut.
+        limit: u16,
     },
     /// As many as a word says.
     Count {

@@ -65,6 +65,13 @@ impl Group {
         match self {
             Group::String => "string",
             Group::Bitmap => "bitmap",
+            Group::List => "list",
+            Group::Set => "set",
+            Group::SortedSet => "sorted-set",
+            Group::Hash => "hash",
+            Group::Stream => "stream",
+            Group::HyperLogLog => "hyperloglog",
+            Group::Geo => "geo",
             Group::Transactions => "transactions",
             Group::Generic => "generic",
             Group::Connection => "connection",
@@ -80,6 +87,13 @@ impl Category {
             Category::Keyspace => "keyspace",
             Category::String => "string",
             Category::Bitmap => "bitmap",
+            Category::List => "list",
+            Category::Set => "set",
+            Category::SortedSet => "sortedset",
+            Category::Hash => "hash",
+            Category::Stream => "stream",
+            Category::HyperLogLog => "hyperloglog",
+            Category::Geo => "geo",
             Category::Transaction => "transaction",
             Category::Connection => "connection",
             Category::Admin => "admin",
@@ -147,11 +161,49 @@ impl Card {
         word: impl Fn(usize) -> &'w [u8],
     ) -> Option<Vec<(usize, &'static KeySpec)>> {
         let mut words = Vec::new();
-        for spec in self.keys {
+        for spec in self.keys.iter().filter(|spec| spec.option().is_none()) {
             let Some(range) = spec.range(argc, &word)? else { continue };
             words.extend(range.map(|at| (at, spec)));
         }
+        words.extend(self.last_named(argc, &word));
         Some(words)
+    }
+
+    /// The same where a run of keys up to the last word may be none at all, which COMMAND GETKEYS
+    /// refuses, and the command does not.
+    pub fn used_words<'w>(
+        &self,
+        argc: usize,
+        word: impl Fn(usize) -> &'w [u8],
+    ) -> Option<Vec<(usize, &'static KeySpec)>> {
+        match self.keys {
+            [first, last] if self.takes(argc) && last.is_void(argc) => {
+                let range = first.range(argc, &word)?;
+                Some(range.into_iter().flatten().map(|at| (at, first)).collect())
+            }
+            _ => self.key_words(argc, word),
+        }
+    }
+
+    /// The key behind an option that names one, if several do, or one does again: the last one
+    /// counts.
+    fn last_named<'w>(
+        &self,
+        argc: usize,
+        word: &impl Fn(usize) -> &'w [u8],
+    ) -> Option<(usize, &'static KeySpec)> {
+        let options = || self.keys.iter().filter_map(|spec| Some((spec, spec.option()?)));
+        let mut at = options().map(|(_, (_, from))| from).min()?;
+        let mut found = None;
+        while at + 1 < argc {
+            let is_it = |name: &str| word(at).eq_ignore_ascii_case(name.as_bytes());
+            if let Some((spec, _)) = options().find(|(_, (name, _))| is_it(name)) {
+                at += 1;
+                found = Some((at, spec));
+            }
+            at += 1;
+        }
+        found
     }
 }
 
@@ -182,12 +234,20 @@ impl KeySpec {
                 Some(at) => at + 1,
                 None => return Some(None),
             },
+            Begin::Option { word: option, from, skips } => {
+                let found = find_option(option, from, skips, argc, word);
+                return Some(found.map(|at| (at + 1..at + 2).step_by(1)));
+            }
             Begin::Unknown => return Some(None),
         };
         let (first, last, step) = match self.find {
             Find::Range { last, step } => {
                 let end = if last < 0 { argc as i64 } else { begin as i64 };
                 (begin, end + i64::from(last), step)
+            }
+            Find::Part { step, limit } => {
+                let words = argc.saturating_sub(begin) / usize::from(limit);
+                (begin, (begin + words) as i64 - 1, step)
             }
             Find::Count { at, first, step } => {
                 let at = begin + usize::from(at);
@@ -200,6 +260,22 @@ impl KeySpec {
         };
         let is_within = last >= first as i64 && last < argc as i64;
         is_within.then(|| Some((first..last as usize + 1).step_by(usize::from(step))))
+    }
+
+    /// The keyword that names one key, and from which word on it is looked for.
+    fn option(&self) -> Option<(&'static str, usize)> {
+        match (self.begin, self.find) {
+            (Begin::Keyword { word, from }, Find::Range { last: 0, .. }) => {
+                Some((word, usize::try_from(from).ok()?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether its run of keys begins behind the last of so many words, where it would end.
+    fn is_void(&self, argc: usize) -> bool {
+        let begins_behind = matches!(self.begin, Begin::Index(at) if usize::from(at) == argc);
+        begins_behind && matches!(self.find, Find::Range { last: -1, .. })
     }
 
     /// The words of COMMAND INFO for what the command does to the keys.
@@ -217,10 +293,39 @@ fn find_keyword<'w>(
 ) -> Option<usize> {
     let is_it = |at: &usize| word(*at).eq_ignore_ascii_case(keyword.as_bytes());
     if from >= 0 {
-        return (usize::from(from.unsigned_abs())..argc).find(is_it);
+        let from = usize::from(from.unsigned_abs());
+        let mut at = 1;
+        while at < argc {
+            if at >= from && is_it(&at) {
+                return Some(at);
+            }
+            // A group and a consumer may have any name.
+            at += if word(at).eq_ignore_ascii_case(b"GROUP") { 3 } else { 1 };
+        }
+        return None;
     }
     let end = argc.checked_sub(usize::from(from.unsigned_abs()))?;
     (1..=end).rev().find(is_it)
+}
+
+/// Where an option stands for the last time, with a word behind it.
+fn find_option<'w>(
+    option: &str,
+    from: u16,
+    skips: &[(&str, u16)],
+    argc: usize,
+    word: &impl Fn(usize) -> &'w [u8],
+) -> Option<usize> {
+    let (mut at, mut found) = (usize::from(from), None);
+    while at < argc {
+        let is = |name: &str| word(at).eq_ignore_ascii_case(name.as_bytes());
+        if is(option) && at + 1 < argc {
+            found = Some(at);
+        }
+        let skipped = skips.iter().find(|(name, _)| is(name)).map_or(0, |(_, words)| *words);
+        at += 1 + usize::from(skipped);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -253,6 +358,43 @@ mod tests {
     }
 
     #[test]
+    fn the_last_keyword_names_the_key() {
+        const STORE: KeySpec = KeySpec {
+            begin: Begin::Keyword { word: "STORE", from: 2 },
+            ..KeySpec::first("OW update")
+        };
+        const STOREDIST: KeySpec =
+            KeySpec { begin: Begin::Keyword { word: "STOREDIST", from: 2 }, ..STORE };
+        static KEYS: [KeySpec; 3] = [KeySpec::first("RO access"), STORE, STOREDIST];
+        let card = card(Flag::WRITE, &KEYS);
+        let places = |text: &str| {
+            let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
+            let found = card.key_words(words.len(), |at| words[at])?;
+            Some(found.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
+        };
+        assert_eq!(places("geo k 1"), Some(vec![1]));
+        assert_eq!(places("geo k store a"), Some(vec![1, 3]));
+        assert_eq!(places("geo k store a asc STOREDIST b"), Some(vec![1, 6]));
+        assert_eq!(places("geo k storedist store store b"), Some(vec![1, 5]));
+        assert_eq!(places("geo k store a STORE"), Some(vec![1, 3]));
+        assert_eq!(places("geo k store"), Some(vec![1]));
+    }
+
+    #[test]
+    fn a_run_of_keys_may_be_none() {
+        const REST: KeySpec = KeySpec { begin: Begin::Index(2), ..KeySpec::all("RO access", 1) };
+        static KEYS: [KeySpec; 2] = [KeySpec::first("RW access insert"), REST];
+        let card = card(Flag::WRITE, &KEYS);
+        let places = |argc| {
+            let words = card.used_words(argc, |_| b"")?;
+            Some(words.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
+        };
+        assert_eq!((places(2), card.key_words(2, |_| b"").is_none()), (Some(vec![1]), true));
+        assert_eq!(places(4), Some(vec![1, 2, 3]));
+        assert_eq!(places(1), None);
+    }
+
+    #[test]
     fn specs_that_adjoin_make_one_range() {
         const SECOND: KeySpec = KeySpec { begin: Begin::Index(2), ..KeySpec::first("OW update") };
         const THIRD: KeySpec = KeySpec { begin: Begin::Index(4), ..SECOND };
@@ -273,5 +415,27 @@ mod tests {
         assert_eq!(words(&TWO, 2), None);
         assert_eq!(words(&PAIRS, 5), Some(vec![1, 3]));
         assert_eq!(words(&PAIRS, 1), None);
+    }
+
+    #[test]
+    fn the_last_option_of_a_name() {
+        const SKIPS: &[(&str, u16)] = &[("LIMIT", 2), ("GET", 1)];
+        static STORE: [KeySpec; 1] = [KeySpec {
+            begin: Begin::Option { word: "STORE", from: 2, skips: SKIPS },
+            find: Find::Unknown,
+            ..KeySpec::first("OW update")
+        }];
+        let card = card(Flag::WRITE, &STORE);
+        let place = |text: &str| {
+            let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
+            let found = card.key_words(words.len(), |at| words[at]).expect("always fits");
+            found.first().map(|(at, _)| *at)
+        };
+        assert_eq!(place("sort k"), None);
+        assert_eq!(place("sort k STORE"), None);
+        assert_eq!(place("sort k store d"), Some(3));
+        assert_eq!(place("sort k get store d"), None);
+        assert_eq!(place("sort k limit store 1 STORE x store y"), Some(8));
+        assert_eq!(card.word_range(), WordRange::default());
     }
 }

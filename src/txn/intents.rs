@@ -191,6 +191,25 @@ impl Intents {
         is_held || self.wide.iter().any(|(_, other)| other.conflicts(intent))
     }
 
+    /// Whether what follows at once from a granted claim, as its end (none: from what is no claim
+    /// and happens now), would touch what others have claimed that may not come behind it: earlier
+    /// ones, and those that are granted.
+    pub fn is_in_the_way(&self, intent: Intent, own: Option<ClaimId>) -> bool {
+        let comes_first = |id: ClaimId| match own {
+            None => true,
+            Some(own) => id != own && (id < own || self.is_granted(id)),
+        };
+        let in_queue = match intent.scope {
+            Scope::Key { db, hash } => self.queues.get(&(db, hash)).is_some_and(|queue| {
+                let is_both = |mode| intent.mode == Mode::Exclusive || mode == Mode::Exclusive;
+                queue.entries.iter().any(|&(id, mode)| is_both(mode) && comes_first(id))
+            }),
+            _ => unreachable!("only keys are looked at"),
+        };
+        let is_wide = |&(id, other): &(ClaimId, Intent)| other.conflicts(intent) && comes_first(id);
+        in_queue || self.wide.iter().any(is_wide)
+    }
+
     /// Makes a claim behind all that are there; says whether it is granted at once.
     pub fn claim(&mut self, intents: &[Intent]) -> (ClaimId, bool) {
         let id = self.next_id;
@@ -426,9 +445,9 @@ mod tests {
         assert_eq!(release(&mut intents, first), [writer]);
         assert_eq!(release(&mut intents, writer), [second, third]);
         assert!(intents.is_granted(second) && intents.is_granted(third));
-        assert_eq!(release(&mut intents, third), []);
+        assert!(release(&mut intents, third).is_empty());
         assert_eq!(intents.len(), 1);
-        assert_eq!(release(&mut intents, second), []);
+        assert!(release(&mut intents, second).is_empty());
         assert!(intents.is_empty());
     }
 
@@ -445,10 +464,10 @@ mod tests {
         assert!(!is_granted);
         intents.check();
         assert_eq!(release(&mut intents, first), [second]);
-        assert_eq!(release(&mut intents, second), []);
+        assert!(release(&mut intents, second).is_empty());
         let (empty, is_granted) = intents.claim(&[]);
         assert!(is_granted);
-        assert_eq!(release(&mut intents, empty), []);
+        assert!(release(&mut intents, empty).is_empty());
     }
 
     #[test]
@@ -468,10 +487,46 @@ mod tests {
         assert!(!is_granted && intents.conflicts([key(9, Shared)]));
         assert_eq!(release(&mut intents, writer), [database]);
         assert_eq!(release(&mut intents, database), [late_writer]);
-        assert_eq!(release(&mut intents, late_writer), []);
-        assert_eq!(release(&mut intents, reader), []);
+        assert!(release(&mut intents, late_writer).is_empty());
+        assert!(release(&mut intents, reader).is_empty());
         assert_eq!(release(&mut intents, late_reader), [all]);
-        assert_eq!(release(&mut intents, all), []);
+        assert!(release(&mut intents, all).is_empty());
+    }
+
+    #[test]
+    fn what_follows_at_once_comes_before_what_waits_behind() {
+        let mut intents = Intents::new();
+        let is_held = |intents: &Intents, hash, own| {
+            let modes = [Exclusive, Shared];
+            modes.map(|mode| intents.is_in_the_way(key(hash, mode), own))
+        };
+        let (earlier, _) = intents.claim(&[key(1, Shared), key(9, Exclusive)]);
+        let (own, is_granted) = intents.claim(&[key(2, Exclusive), key(1, Shared)]);
+        assert!(is_granted);
+        let (later, is_granted) = intents.claim(&[key(2, Exclusive), key(3, Exclusive)]);
+        assert!(!is_granted);
+        let (beside, is_granted) = intents.claim(&[key(4, Exclusive)]);
+        assert!(is_granted);
+        assert_eq!(is_held(&intents, 2, Some(own)), [false, false]);
+        assert_eq!(is_held(&intents, 1, Some(own)), [true, false]);
+        assert_eq!(is_held(&intents, 9, Some(own)), [true, true]);
+        assert_eq!(is_held(&intents, 3, Some(own)), [false, false], "it waits for its own");
+        assert_eq!(is_held(&intents, 4, Some(own)), [true, true], "it may have begun");
+        assert_eq!(is_held(&intents, 3, None), [true, true], "what is here came before");
+        assert_eq!(is_held(&intents, 5, None), [false, false]);
+        let (all, is_granted) = intents.claim(&[wide(Scope::All, Exclusive)]);
+        assert!(!is_granted);
+        assert_eq!(is_held(&intents, 2, Some(own)), [false, false]);
+        assert_eq!(is_held(&intents, 5, None), [true, true]);
+        for (id, granted) in [
+            (earlier, vec![]),
+            (own, vec![later]),
+            (later, vec![]),
+            (beside, vec![all]),
+            (all, vec![]),
+        ] {
+            assert_eq!(release(&mut intents, id), granted);
+        }
     }
 
     #[test]

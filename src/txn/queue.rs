@@ -40,7 +40,29 @@ impl Queue {
             }
         }
         let (argc, at) = (args.len() as u32, self.items.len() as u32);
-        self.items.push(Item { entry, first, argc, slot, db, at, sees_due: false });
+        self.items.push(Item { entry, first, argc, slot, db, at, sees_due: false, is_part: false });
+    }
+
+    /// Adds a command of these words, like `item`.
+    pub fn push_words(&mut self, item: &Item, words: &[Box<[u8]>]) {
+        let first = self.spans.len() as u32;
+        for word in words {
+            self.spans.push(Span::text(self.text.len(), word.len()));
+            self.text.extend_from_slice(word);
+        }
+        let (argc, at) = (words.len() as u32, self.items.len() as u32);
+        self.items.push(Item { first, argc, at, ..*item });
+    }
+
+    /// A word of one of the commands.
+    pub fn word(&self, command: usize, word: usize) -> &[u8] {
+        let item = self.items[command];
+        assert!(word < item.argc as usize);
+        let span = self.spans[item.first as usize + word];
+        match span.large_index() {
+            Some(index) => &self.large[index],
+            None => &self.text[span.start()..span.start() + span.len()],
+        }
     }
 
     /// The commands and their words, side by side.

@@ -11,22 +11,34 @@ const TOLERANCE_MS: i64 = 10_000;
 pub enum Check {
     /// Byte for byte.
     Exact,
-    /// A number of seconds that follows from the clock.
+    /// A number of seconds that follows from the clock, or several.
     Seconds,
-    /// A number of milliseconds that follows from the clock.
+    /// A number of milliseconds that follows from the clock, or several.
     Milliseconds,
     /// The same elements in any order.
     AnyOrder,
+    /// A list of the same length; what else there is has only to be of the same kind.
+    Length,
+    /// A step of a walk: the same elements in any order, if the walk is over with both.
+    Walk,
     /// A number of holders: the peer counts the words of a queued command as one more.
     Holders,
     /// The name of an encoding. What the peer once kept `raw` may stay so though it would fit
     /// beside its key by now: that hangs on what was there before.
     Encoding,
+    /// Numbers may lie apart as clocks do, but for those right behind a number.
+    Times,
     /// The same kind of reply: what it holds is checked elsewhere, or is each server's own.
     Kind,
 }
 
 impl Check {
+    fn agrees_each(self, ours: &[u8], theirs: &[u8]) -> bool {
+        let (Some(one), Some(other)) = (children(ours), children(theirs)) else { return false };
+        let mut pairs = one.iter().zip(&other);
+        one.len() == other.len() && pairs.all(|(one, other)| self.agrees(one, other))
+    }
+
     /// Whether the replies agree.
     pub fn agrees(self, ours: &[u8], theirs: &[u8]) -> bool {
         if ours == theirs {
@@ -38,10 +50,24 @@ impl Check {
         }
         match self {
             Check::Exact => false,
+            Check::Seconds | Check::Milliseconds if ours[0] == b'*' => {
+                self.agrees_each(ours, theirs)
+            }
             Check::Seconds => is_near(ours, theirs, TOLERANCE_MS / 1_000),
             Check::Milliseconds => is_near(ours, theirs, TOLERANCE_MS),
             Check::AnyOrder => match (sorted(ours), sorted(theirs)) {
                 (Some(one), Some(other)) => one == other && ours[0] == theirs[0],
+                _ => false,
+            },
+            Check::Length => match ours[0] {
+                b'*' | b'~' => first_line(ours) == first_line(theirs),
+                _ => kind(ours) == kind(theirs),
+            },
+            Check::Walk => match (step(ours), step(theirs)) {
+                (Some((true, one)), Some((true, other))) => {
+                    sorted(one).is_some() && sorted(one) == sorted(other)
+                }
+                (Some(_), Some(_)) => true,
                 _ => false,
             },
             Check::Holders => {
@@ -49,6 +75,7 @@ impl Check {
                 number(ours).is_some_and(|ours| number(theirs) == Some(ours + 1))
             }
             Check::Encoding => ours == b"$6\r\nembstr\r\n" && theirs == b"$3\r\nraw\r\n",
+            Check::Times => has_near_times(ours, theirs),
             Check::Kind => kind(ours) == kind(theirs),
         }
     }
@@ -76,10 +103,40 @@ fn is_near(ours: &[u8], theirs: &[u8], tolerance: i64) -> bool {
     }
 }
 
+/// Whether two replies are the same line by line; a number that follows none may be a time.
+fn has_near_times(ours: &[u8], theirs: &[u8]) -> bool {
+    let lines = |reply| <[u8]>::split_inclusive(reply, |byte| *byte == b'\n');
+    let (mut ours, mut theirs) = (lines(ours), lines(theirs));
+    let mut was_number = false;
+    loop {
+        let (one, other) = match (ours.next(), theirs.next()) {
+            (Some(one), Some(other)) => (one, other),
+            (None, None) => return true,
+            _ => return false,
+        };
+        if one != other && (was_number || !is_near(one, other, TOLERANCE_MS)) {
+            return false;
+        }
+        was_number = one.starts_with(b":");
+    }
+}
+
 fn sorted(reply: &[u8]) -> Option<Vec<&[u8]>> {
     let mut children = children(reply)?;
     children.sort_unstable();
     Some(children)
+}
+
+fn first_line(reply: &[u8]) -> Option<&[u8]> {
+    reply.split(|byte| *byte == b'\n').next()
+}
+
+/// Whether a walk is over, and what it has met in this step.
+fn step(reply: &[u8]) -> Option<(bool, &[u8])> {
+    match children(reply)?.as_slice() {
+        &[cursor, elements] => Some((cursor == b"$1\r\n0\r\n", elements)),
+        _ => None,
+    }
 }
 
 /// The type, and whether there is a value at all.
@@ -99,6 +156,18 @@ fn replies_agree_or_not() {
     assert!(Check::Kind.agrees(b"$1\r\na\r\n", b"$1\r\nb\r\n"));
     assert!(!Check::Kind.agrees(b"$1\r\na\r\n", b"$-1\r\n"));
     assert!(!Check::Kind.agrees(b"-ERR a\r\n", b"-ERR b\r\n"));
+    assert!(Check::Length.agrees(b"*1\r\n+a\r\n", b"*1\r\n+b\r\n"));
+    assert!(!Check::Length.agrees(b"*1\r\n+a\r\n", b"*0\r\n"));
+    assert!(Check::Length.agrees(b"$1\r\na\r\n", b"$2\r\nbc\r\n"));
+    let step = |cursor: &str, elements: &str| {
+        format!("*2\r\n$1\r\n{cursor}\r\n*2\r\n{elements}").into_bytes()
+    };
+    assert!(Check::Walk.agrees(&step("0", "+a\r\n+b\r\n"), &step("0", "+b\r\n+a\r\n")));
+    assert!(!Check::Walk.agrees(&step("0", "+a\r\n+b\r\n"), &step("0", "+b\r\n+c\r\n")));
+    assert!(Check::Walk.agrees(&step("0", "+a\r\n+b\r\n"), &step("7", "+b\r\n+c\r\n")));
+    assert!(Check::Times.agrees(b"*2\r\n:5\r\n:1\r\n", b"*2\r\n:7\r\n:1\r\n"));
+    assert!(!Check::Times.agrees(b"*2\r\n:5\r\n:1\r\n", b"*2\r\n:5\r\n:2\r\n"));
+    assert!(!Check::Times.agrees(b"*2\r\n:5\r\n:1\r\n", b"*1\r\n:5\r\n"));
     let queued = [Check::Exact, Check::Seconds];
     assert!(agrees_queued(&queued, b"*2\r\n+a\r\n:7\r\n", b"*2\r\n+a\r\n:8\r\n"));
     assert!(!agrees_queued(&queued, b"*2\r\n+a\r\n:7\r\n", b"*1\r\n+a\r\n"));

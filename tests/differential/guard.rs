@@ -1,5 +1,6 @@
 //! Keeps random commands from what would make a run slow, endless or a matter of luck.
 
+use annulet::base::extended::Extended;
 use annulet::base::number::parse_i64;
 
 /// Expiries below this are over before a run is: they are moved behind it.
@@ -15,13 +16,23 @@ const BIT_LAST: i64 = u32::MAX as i64;
 pub fn keep_harmless(words: &mut [Vec<u8>], protocol: u8) {
     let name = words[0].to_ascii_uppercase();
     match name.as_slice() {
-        b"SET" | b"GETEX" | b"MSETEX" => keep_options_far(words),
-        b"SETEX" | b"EXPIRE" => keep_far(words.get_mut(2), SECONDS_MIN),
-        b"PSETEX" | b"PEXPIRE" | b"RESTORE" => keep_far(words.get_mut(2), SECONDS_MIN * 1_000),
+        b"SET" | b"GETEX" | b"MSETEX" | b"HSETEX" | b"HGETEX" => keep_options_far(words),
+        b"SETEX" | b"EXPIRE" | b"HEXPIRE" => keep_far(words.get_mut(2), SECONDS_MIN),
+        b"PSETEX" | b"PEXPIRE" | b"RESTORE" | b"HPEXPIRE" => {
+            keep_far(words.get_mut(2), SECONDS_MIN * 1_000);
+        }
         b"SETRANGE" => keep_small(words.get_mut(2), BITS_MAX / 8, 512 << 20),
         b"SETBIT" => keep_small(words.get_mut(2), BITS_MAX, BIT_LAST),
         b"BITFIELD" => keep_fields_small(words),
+        b"SPOP" => keep_pops_whole(words),
+        b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => {
+            keep_timeout_short(words.last_mut());
+        }
+        b"BLMPOP" | b"BZMPOP" => keep_timeout_short(words.get_mut(1)),
+        b"SRANDMEMBER" | b"HRANDFIELD" | b"ZRANDMEMBER" => keep_draws_short(words),
         b"WAIT" | b"WAITAOF" => keep_waits_short(words),
+        b"XREAD" | b"XREADGROUP" => keep_blocks_short(words),
+        b"XCLAIM" | b"XAUTOCLAIM" | b"XPENDING" => keep_idle_clear(words.get_mut(4)),
         b"MIGRATE" => {
             // Nobody listens on this port, and no name is looked up.
             let place = [b"127.0.0.1".to_vec(), b"1".to_vec()];
@@ -78,12 +89,59 @@ fn keep_fields_small(words: &mut [Vec<u8>]) {
     }
 }
 
+/// Which members go is each server's own, unless it is all of them or none.
+fn keep_pops_whole(words: &mut [Vec<u8>]) {
+    let is_whole = |word: &Vec<u8>| !parse_i64(word).is_some_and(|n| (1..100_000).contains(&n));
+    if words.len() == 2 {
+        words[1] = b"no key has this name".to_vec();
+    } else if words.len() == 3 && !is_whole(&words[2]) {
+        words[2] = b"100000".to_vec();
+    }
+}
+
+/// A negative count is answered with so many, however few there are.
+fn keep_draws_short(words: &mut [Vec<u8>]) {
+    let is_long = |n| (-i64::MAX..-1_000).contains(&n);
+    if words.len() >= 3 && parse_i64(&words[2]).is_some_and(is_long) {
+        words[2] = b"-1000".to_vec();
+    }
+}
+
 /// A timeout of 0 would wait for ever.
 fn keep_waits_short(words: &mut [Vec<u8>]) {
     let at = if words[0].len() == b"WAIT".len() { 2 } else { 3 };
     let Some(word) = words.get_mut(at) else { return };
     if parse_i64(word).is_some_and(|ms| ms == 0 || ms > 5) {
         *word = b"5".to_vec();
+    }
+}
+
+/// Whatever may be a time of seconds, and not one that is refused, becomes a short one.
+fn keep_timeout_short(word: Option<&mut Vec<u8>>) {
+    let Some(word) = word else { return };
+    let is_negative = std::str::from_utf8(word)
+        .is_ok_and(|text| text.parse().is_ok_and(|seconds: f64| seconds <= -1.0));
+    if Extended::parse(word).is_some_and(Extended::is_finite) && !is_negative {
+        *word = b"0.002".to_vec();
+    }
+}
+
+/// The same for every word behind BLOCK.
+fn keep_blocks_short(words: &mut [Vec<u8>]) {
+    for at in 1..words.len() {
+        if words[at - 1].eq_ignore_ascii_case(b"BLOCK")
+            && parse_i64(&words[at]).is_some_and(|ms| ms == 0 || ms > 5)
+        {
+            words[at] = b"5".to_vec();
+        }
+    }
+}
+
+/// Whether a few milliseconds are over is a matter of luck.
+fn keep_idle_clear(word: Option<&mut Vec<u8>>) {
+    let Some(word) = word else { return };
+    if parse_i64(word).is_some_and(|ms| ms > 0 && ms < 100_000_000_000) {
+        *word = b"0".to_vec();
     }
 }
 
@@ -100,5 +158,11 @@ fn what_would_do_harm_is_changed() {
     assert_eq!(after("BITFIELD k GET u8 #4000000"), "BITFIELD k GET u8 #4294967296");
     assert_eq!(after("WAIT 1 0"), "WAIT 1 5");
     assert_eq!(after("HELLO 2"), "HELLO 3");
+    assert_eq!(after("BLPOP a b 0"), "BLPOP a b 0.002");
+    assert_eq!(after("blpop a b -1"), "blpop a b -1");
+    assert_eq!(after("BLMPOP 0x10 1 a LEFT"), "BLMPOP 0.002 1 a LEFT");
+    assert_eq!(after("SPOP k 3"), "SPOP k 100000");
+    assert_eq!(after("SPOP k 0"), "SPOP k 0");
+    assert_eq!(after("SRANDMEMBER k -9000000"), "SRANDMEMBER k -1000");
     assert_eq!(after("MIGRATE host 6379 k 0 1"), "MIGRATE 127.0.0.1 1 k 0 1");
 }

@@ -126,6 +126,7 @@ pub fn run(program: &str, setup: Setup, commands: u64, tally: &mut Tally, findin
         tally,
         findings,
     };
+    let follower = Follower::of(program, &subject, setup);
     let mut sent = 0;
     while sent < commands && !session.findings.is_full() {
         let end = (sent + BLOCK).min(commands);
@@ -136,6 +137,43 @@ pub fn run(program: &str, setup: Setup, commands: u64, tally: &mut Tally, findin
             }
         }
         session.state();
+    }
+    if let Some(follower) = follower {
+        follower.compare(connect(subject.port()), session.findings);
+    }
+}
+
+/// A Valkey that follows Annulet, and ends with the same keys.
+struct Follower {
+    peer: Peer,
+    wire: Wire,
+}
+
+impl Follower {
+    /// One that has its first snapshot.
+    fn of(program: &str, subject: &Subject, setup: Setup) -> Option<Follower> {
+        if setup.is_rehearsal {
+            return None;
+        }
+        let port = subject.port().to_string();
+        let peer = Peer::start_with(program, &["--replicaof", "127.0.0.1", &port]);
+        let mut follower = Follower { wire: Wire::connect(peer.port, 2), peer };
+        let mut primary = Wire::connect(subject.port(), 2);
+        assert!(state::catches_up(&mut follower.wire, &mut primary), "it gets a snapshot");
+        Some(follower)
+    }
+
+    fn compare(mut self, mut primary: Wire, findings: &mut Findings) {
+        if !state::catches_up(&mut self.wire, &mut primary) {
+            findings.note("replica: it does not catch up".into(), self.peer.log());
+            return;
+        }
+        let mut observers = Observers::new(self.wire, primary);
+        for difference in state::compare(&mut observers, None) {
+            let text =
+                format!("{}\n  (the first is the replica, the second Annulet)", difference.text);
+            findings.note(format!("replica: {}", difference.kind), text);
+        }
     }
 }
 

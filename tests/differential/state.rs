@@ -12,12 +12,16 @@ const DATABASES_IN_USE: usize = 4;
 /// Steps of a walk over a few keys; one that goes on and on has no end.
 const STEPS_MAX: usize = 10_000;
 
+/// Looks at a replica that is to catch up, one every 50 ms.
+const CATCH_UP_TRIES: usize = 600;
+
 /// What is asked about each key.
 const ASPECTS: &[(&str, Check)] = &[
     ("GET", Check::Exact),
     ("TYPE", Check::Exact),
     ("OBJECT ENCODING", Check::Encoding),
     ("PEXPIRETIME", Check::Milliseconds),
+    ("DEBUG DIGEST-VALUE", Check::Exact),
 ];
 
 /// One connection to each server, for looking only.
@@ -89,6 +93,25 @@ fn walk(wire: &mut Wire, words: &[Vec<u8>]) -> Vec<Vec<u8>> {
         }
     }
     vec![b"a walk without an end".to_vec()]
+}
+
+/// Waits until the observed replica has all that its primary has said; false if it does not come to
+/// that.
+pub fn catches_up(replica: &mut Wire, primary: &mut Wire) -> bool {
+    let field = |wire: &mut Wire, name: &str| {
+        let reply = String::from_utf8_lossy(&wire.ask(&["INFO", "replication"])).into_owned();
+        let line = reply.lines().find_map(|line| line.strip_prefix(name)).map(str::to_string);
+        line.unwrap_or_default()
+    };
+    for _ in 0..CATCH_UP_TRIES {
+        let is_up = field(replica, "master_link_status:") == "up";
+        let offset = field(primary, "master_repl_offset:");
+        if is_up && field(replica, "slave_repl_offset:") == offset {
+            return true;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    false
 }
 
 /// Compares all databases; walks over them with the words of a `SCAN`.

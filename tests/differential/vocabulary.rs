@@ -181,6 +181,24 @@ pub fn value(dice: &mut Dice) -> Vec<u8> {
     }
 }
 
+/// Mostly one of a few; now and then a longer one, or one that no set has yet.
+pub fn member(dice: &mut Dice) -> Vec<u8> {
+    match dice.below(40) {
+        0..=14 => dice.between(0, 12).to_string().into_bytes(),
+        15..=19 => (dice.below(1_400) as i64 - 700).to_string().into_bytes(),
+        20..=32 => vec![b"abcdefg"[dice.below(7) as usize]],
+        33..=35 => dice.text(TEXTS),
+        36 => {
+            // Around where a member makes a set be a table.
+            let len = dice.between(62, 66);
+            vec![b'm'; len as usize]
+        }
+        37 => dice.text(BOUNDS),
+        38 => dice.text(NEARLY_INTEGERS),
+        _ => value(dice),
+    }
+}
+
 pub fn integer(dice: &mut Dice) -> Vec<u8> {
     match dice.below(10) {
         0..=4 => (dice.below(41) as i64 - 20).to_string().into_bytes(),
@@ -211,6 +229,46 @@ pub fn float(dice: &mut Dice) -> Vec<u8> {
         0 => integer(dice),
         1 => format!("{}.{}", dice.below(100) as i64 - 50, dice.below(10_000)).into_bytes(),
         _ => dice.text(FLOATS),
+    }
+}
+
+/// Mostly near the others, so that there is something to be found.
+pub fn longitude(dice: &mut Dice) -> Vec<u8> {
+    match dice.below(30) {
+        0 => dice.text(&[b"180", b"-180", b"0", b"179.9999", b"180.0001", b"-200", b"1e2", b"x"]),
+        1..=4 => degrees(dice, 0, 170),
+        5 => degrees(dice, -170, 170),
+        _ => degrees(dice, 12, 3),
+    }
+}
+
+/// The same from south to north.
+pub fn latitude(dice: &mut Dice) -> Vec<u8> {
+    match dice.below(30) {
+        0 => dice.text(&[b"85.05112878", b"-85.05112878", b"85.06", b"0", b"-91", b"inf", b""]),
+        1..=4 => degrees(dice, 0, 70),
+        5 => degrees(dice, -60, 60),
+        _ => degrees(dice, 38, 3),
+    }
+}
+
+/// Not farther from the middle than so many; some of them are whole.
+fn degrees(dice: &mut Dice, middle: i64, spread: i64) -> Vec<u8> {
+    if dice.one_in(5) {
+        return (middle - spread + dice.below(2 * spread as u64 + 1) as i64).to_string().into();
+    }
+    let millionths = dice.below(2_000_000 * spread as u64) as i64;
+    let degrees = (middle - spread) as f64 + millionths as f64 / 1_000_000.0;
+    degrees.to_string().into_bytes()
+}
+
+/// How far a search goes.
+pub fn length(dice: &mut Dice) -> Vec<u8> {
+    match dice.below(20) {
+        0 => float(dice),
+        1 => dice.text(&[b"0", b"-1", b"20000", b"20037726.37", b"6371000", b"1e8", b"0.5"]),
+        2..=5 => dice.between(1, 100_000).to_string().into_bytes(),
+        _ => dice.between(1, 900).to_string().into_bytes(),
     }
 }
 
@@ -312,6 +370,55 @@ pub fn cursor(dice: &mut Dice) -> Vec<u8> {
 
 pub fn type_name(dice: &mut Dice) -> Vec<u8> {
     if dice.one_in(2) { b"string".to_vec() } else { dice.text(TYPES) }
+}
+
+/// Most go behind all others of a few milliseconds. None follows from the clock.
+pub fn new_id(dice: &mut Dice) -> Vec<u8> {
+    match dice.below(12) {
+        0..=7 => b"3-*".to_vec(),
+        8 => format!("{}-*", dice.below(4)).into_bytes(),
+        9 => id(dice),
+        _ => format!("3-{}", dice.below(200)).into_bytes(),
+    }
+}
+
+pub fn id(dice: &mut Dice) -> Vec<u8> {
+    match dice.below(16) {
+        0 => integer(dice),
+        1 => format!("{}-{}", dice.below(5), dice.below(1 << 40)).into_bytes(),
+        2 => dice.text(&[
+            b"-",
+            b"+",
+            b"0-0",
+            b"1-",
+            b"3-3-3",
+            b" 3-1",
+            b"3-01",
+            b"03-1",
+            b"18446744073709551615-18446744073709551615",
+            b"18446744073709551616",
+        ]),
+        3 => dice.below(5).to_string().into_bytes(),
+        _ => format!("3-{}", dice.below(40)).into_bytes(),
+    }
+}
+
+pub fn id_bound(dice: &mut Dice) -> Vec<u8> {
+    match dice.below(6) {
+        0 => b"-".to_vec(),
+        1 => b"+".to_vec(),
+        2 => [b"(", &*id(dice)].concat(),
+        _ => id(dice),
+    }
+}
+
+pub fn name(dice: &mut Dice) -> Vec<u8> {
+    dice.text(&[b"alice", b"bob", b"alice", b"bob", b"", b"GROUP", b"al\0ice"])
+}
+
+/// What is over now and what was set long ago differ by more than clocks do.
+pub fn min_idle(dice: &mut Dice) -> Vec<u8> {
+    dice.text(&[b"0", b"0", b"0", b"-1", b"500000000000", b"x"])
 }
 
 /// A word that belongs nowhere in particular.

@@ -13,6 +13,7 @@ pub mod model;
 pub mod observed;
 pub mod search;
 pub mod units;
+pub mod waiting;
 pub mod workload;
 
 use annulet::base::clock::{Clock, ManualClock};

@@ -4,6 +4,7 @@
 //! redis-cli) is skipped with a printed line.
 
 mod cli;
+mod files;
 mod library;
 mod life;
 mod limits;

@@ -50,11 +50,25 @@ impl Server {
 
     /// Starts the server and waits for nothing.
     pub fn launch(setup: Setup, port: u16, arguments: &[&str], input: Stdio) -> Server {
+        Server::launch_on(None, setup, port, arguments, input)
+    }
+
+    /// The same, on a file of keys.
+    pub fn launch_on(
+        file: Option<&[u8]>,
+        setup: Setup,
+        port: u16,
+        arguments: &[&str],
+        input: Stdio,
+    ) -> Server {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("annulet-test-{}-{count}", std::process::id());
         let folder = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&folder).expect("a folder for the server");
+        if let Some(file) = file {
+            std::fs::write(folder.join("dump.rdb"), file).expect("a file for the server");
+        }
         let mut child = Command::new(env!("CARGO_BIN_EXE_annulet"))
             .args(arguments)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])

@@ -157,6 +157,22 @@ fn keys_and_scan_find_every_key_once() {
 }
 
 #[test]
+fn a_scan_that_asks_for_more_than_there_is_takes_one_call() {
+    on_servers(|server, one, other| {
+        fill(server, one, 200);
+        let all: BTreeSet<String> = keys(200).into_iter().collect();
+        for count in ["200", "1000"] {
+            let reply = other.run(server, ["SCAN", "0", "MATCH", "key:*", "COUNT", count]);
+            let Value::Array(parts) = reply else { panic!("{reply:?}") };
+            assert_eq!(text(parts[0].clone()), "0");
+            assert_eq!(texts(&parts[1]).into_iter().collect::<BTreeSet<_>>(), all);
+        }
+        let refused = other.run(server, ["SCAN", "0", "COUNT", "1000", "TYPE"]);
+        assert_eq!(refused, Value::Error("ERR syntax error".into()));
+    });
+}
+
+#[test]
 fn randomkey_draws_from_all_shards() {
     on_servers(|server, one, other| {
         assert_eq!(one.run(server, ["RANDOMKEY"]), Value::Null);
@@ -349,5 +365,28 @@ fn debug_and_settings_reach_every_shard() {
             one.send(&["SET", &key, "v"]);
             assert_eq!(one.read(server), ok());
         }
+    });
+}
+
+#[test]
+fn what_a_transaction_asks_all_shards_leaves_its_later_commands_alone() {
+    on_servers(|server, one, other| {
+        fill(server, one, 40);
+        let before = other.run(server, ["DBSIZE"]);
+        for round in 0..5 {
+            one.run(server, ["MULTI"]);
+            for number in 0..8 {
+                let (from, to) = (format!("key:{number}"), format!("other:{number}"));
+                one.run(server, ["RENAME", &from, &to]);
+                one.run(server, ["CLIENT", "LIST"]);
+                one.run(server, ["RENAME", &to, &from]);
+            }
+            let Value::Array(replies) = one.run(server, ["EXEC"]) else {
+                panic!("round {round} was not run")
+            };
+            assert_eq!(replies.len(), 24);
+            assert!(!replies.iter().any(|reply| matches!(reply, Value::Error(_))), "{replies:?}");
+        }
+        assert_eq!(other.run(server, ["DBSIZE"]), before);
     });
 }

@@ -48,11 +48,16 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
             reply.bulk(b"startfrom");
             reply.integer(i64::from(from));
         }
-        Begin::Unknown => begin_step(reply, "begin_search", "unknown", 0),
+        Begin::Option { .. } | Begin::Unknown => begin_step(reply, "begin_search", "unknown", 0),
     }
     match spec.find {
         Find::Range { last, step } => {
             let range = [("lastkey", i64::from(last)), ("keystep", i64::from(step)), ("limit", 0)];
+            write_step(reply, "find_keys", "range", &range);
+        }
+        Find::Part { step, limit } => {
+            let (step, limit) = (i64::from(step), i64::from(limit));
+            let range = [("lastkey", -1), ("keystep", step), ("limit", limit)];
             write_step(reply, "find_keys", "range", &range);
         }
         Find::Count { at, first, step } => {

@@ -6,8 +6,10 @@ use crate::exec::{DebugAsk, DebugMerge};
 use crate::keyspace::{
     DIGEST_BYTES, Digest, Expiry, Key, Slice, TableInfo, View, database_digests_joined,
 };
+use crate::rdb::Encoder;
 use crate::resp::{Error, Reply};
-use crate::value::string::{NewStr, Str};
+use crate::value::list::{List, NodeView};
+use crate::value::string::NewStr;
 use std::fmt::Write;
 
 /// Answers for one slice, with a bulk text or an error (or OK, where all that is asked is done).
@@ -25,7 +27,7 @@ pub fn answer_debug(ask: &DebugAsk, slice: &mut Slice, config: &Config, reply: &
             None => reply.bulk(b""),
             Some(key) => match slice.look(*db, &key) {
                 None => reply.error(&Error::NoSuchKey),
-                Some(view) => reply.bulk(describe(slice, &view, *is_fast).as_bytes()),
+                Some(view) => reply.bulk(describe(slice, &view, *is_fast, config).as_bytes()),
             },
         },
         DebugAsk::Tables(db, in_full) => {
@@ -59,38 +61,50 @@ fn database_digests(slice: &Slice, config: &Config) -> Vec<u8> {
 }
 
 /// The line of DEBUG OBJECT.
-fn describe(slice: &Slice, view: &View<'_>, is_fast: bool) -> String {
-    let value = view.string().expect("strings are all that there is");
-    let key_len = view.key().len();
-    let encoding = value.encoding_name(view.is_edited(), key_len, view.expiry().is_some());
+fn describe(slice: &Slice, view: &View<'_>, is_fast: bool, config: &Config) -> String {
+    let encoding = view.encoding();
     let mut line = format!("Value at:0x{:x} refcount:1 encoding:{encoding}", view.address());
     if !is_fast {
-        let _ = write!(line, " serializedlength:{}", serialized_len(&value));
+        let _ = write!(line, " serializedlength:{}", serialized_len(view, config));
     }
     let clock = view.access_clock();
     let _ = write!(line, " lru:{clock} lru_seconds_idle:{}", slice.idle_s(clock));
+    if let Some(list) = view.object::<List>()
+        && encoding == "quicklist"
+    {
+        describe_nodes(list, is_fast, config, &mut line);
+    }
     line
 }
 
-/// Bytes of a string in an RDB file without compression: a length and the text, or a small number.
-fn serialized_len(value: &Str<'_>) -> usize {
-    if let Some(number) = value.as_int()
-        && let Ok(number) = i32::try_from(number)
-    {
-        return match number {
-            -0x80..0x80 => 2,
-            -0x8000..0x8000 => 3,
-            _ => 5,
-        };
+/// What DEBUG OBJECT says of a list of several nodes.
+fn describe_nodes(list: &List, is_fast: bool, config: &Config, line: &mut String) {
+    let nodes = list.nodes().count();
+    let average = list.len() as f64 / nodes as f64;
+    let (limit, depth) = (config.list_max_listpack_size, config.text("list-compress-depth"));
+    let is_packed = depth.is_some_and(|depth| depth != b"0");
+    let _ = write!(
+        line,
+        " ql_nodes:{nodes} ql_avg_node:{average:.2} ql_listpack_max:{limit} ql_compressed:{}",
+        u8::from(is_packed)
+    );
+    if !is_fast {
+        let bytes = list.nodes().map(|node| match node {
+            NodeView::Packed(bytes) | NodeView::Plain(bytes) => bytes.len(),
+        });
+        let _ = write!(line, " ql_uncompressed_size:{}", bytes.sum::<usize>());
     }
-    let len = value.len();
-    let head = match len {
-        0..0x40 => 1,
-        0x40..0x4000 => 2,
-        0x4000..=0xffff_ffff => 5,
-        _ => 9,
-    };
-    head + len
+}
+
+/// Bytes of a value in an RDB file.
+fn serialized_len(view: &View<'_>, config: &Config) -> usize {
+    let mut bytes = Vec::new();
+    let mut encoder = Encoder::new(&mut bytes, config.rdbcompression);
+    if let Some(value) = view.string() {
+        encoder.value(&value);
+    }
+    view.with_object(|object| encoder.object_value(object));
+    bytes.len()
 }
 
 /// What [`DebugMerge::Tables`] adds.

@@ -56,7 +56,7 @@ pub(super) static COPY: Command = Command {
             },
         ],
     },
-    run: Run::Joint(copy, copy_database),
+    run: Run::Bulky(copy, copy_database),
     subcommands: &[],
 };
 

@@ -1,59 +1,10 @@
 //! When keys expire: to set it, to ask for it, to undo it.
 
 use crate::base::number::parse_i64;
+use crate::commands::words::Conditions;
 use crate::exec::{Command, Context, Run};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
-
-/// Conditions of the EXPIRE commands; several may hold at once.
-#[derive(Clone, Copy, Debug, Default)]
-struct Conditions {
-    /// NX: the key has no expiry.
-    absent: bool,
-    /// XX: it has one.
-    present: bool,
-    /// GT: the new one is later. No expiry is the latest.
-    greater: bool,
-    /// LT: the new one is earlier.
-    less: bool,
-}
-
-impl Conditions {
-    fn of(args: &Args<'_>) -> Result<Conditions, Error> {
-        let mut all = Conditions::default();
-        for option in args.iter_from(3) {
-            if option.eq_ignore_ascii_case(b"NX") {
-                all.absent = true;
-            } else if option.eq_ignore_ascii_case(b"XX") {
-                all.present = true;
-            } else if option.eq_ignore_ascii_case(b"GT") {
-                all.greater = true;
-            } else if option.eq_ignore_ascii_case(b"LT") {
-                all.less = true;
-            } else {
-                return Err(Error::quoting(&[b"ERR Unsupported option ", option]));
-            }
-        }
-        if all.absent && (all.present || all.greater || all.less) {
-            let text = "ERR NX and XX, GT or LT options at the same time are not compatible";
-            return Err(Error::other(text));
-        }
-        if all.greater && all.less {
-            let text = "ERR GT and LT options at the same time are not compatible";
-            return Err(Error::other(text));
-        }
-        Ok(all)
-    }
-
-    /// Whether an expiry may be changed from `old` to `new`.
-    fn allow(self, old: Option<u64>, new: u64) -> bool {
-        let is_refused = (self.absent && old.is_some())
-            || (self.present && old.is_none())
-            || (self.greater && old.is_none_or(|old| new <= old))
-            || (self.less && old.is_some_and(|old| new >= old));
-        !is_refused
-    }
-}
 
 /// Sets when the key at word 1 expires: the number at word 2 times `scale`, from `start` on, both
 /// in milliseconds. A moment before 1970 counts as its beginning.
@@ -64,7 +15,7 @@ fn expire_from(
     scale: i64,
     command: &str,
 ) -> Result<(), Error> {
-    let conditions = Conditions::of(args)?;
+    let conditions = Conditions::of(args, 3..args.len())?;
     let number = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
     let at = number.checked_mul(scale).and_then(|ms| ms.checked_add(start as i64));
     let at = at.ok_or_else(|| Error::invalid_expire(command))?.max(0) as u64;

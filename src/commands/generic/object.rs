@@ -54,12 +54,7 @@ fn encoding(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
     match cx.slice.inspect(cx.db, &key) {
         None => cx.reply.null(),
-        Some(view) => {
-            let value = view.string().expect("strings are all that there is");
-            let expires = view.expiry().is_some();
-            let name = value.encoding_name(view.is_edited(), key.bytes.len(), expires);
-            cx.reply.bulk(name.as_bytes());
-        }
+        Some(view) => cx.reply.bulk(view.encoding().as_bytes()),
     }
     Ok(())
 }

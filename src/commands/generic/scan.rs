@@ -1,6 +1,5 @@
 //! Walking over the keys of a database: all, some, one.
 
-use super::kind_name;
 use crate::base::glob;
 use crate::base::number::{parse_cursor, parse_i64};
 use crate::base::slot::SLOT_COUNT;
@@ -150,11 +149,12 @@ pub(super) static SCAN: Command = Command {
         tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
         keys: &[],
     },
-    run: Run::Spread(scan, Over::Cursor, Merge::Concat),
+    run: Run::Spread(scan, Over::Cursor, Merge::Walk),
     subcommands: &[],
 };
 
-/// The cursor says in its low bits at which slot the walk goes on, and so on which shard.
+/// The cursor says in its low bits at which slot the walk goes on, and so on which shard. A part
+/// of a walk over all shards at once gives all that it has.
 fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let Some(mut cursor) = parse_cursor(&args[1]) else {
         return Err(Error::other("ERR invalid cursor"));
@@ -163,10 +163,11 @@ fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut found = Found::new();
     let mut due = Vec::new();
     let mut seen = 0;
-    for _ in 0..scan.count.saturating_mul(STEPS_PER_ELEMENT) {
+    let count = if cx.is_part { u64::MAX } else { scan.count };
+    for _ in 0..count.saturating_mul(STEPS_PER_ELEMENT) {
         cursor = cx.slice.scan(cx.db, cursor, &mut |key, view, is_due| {
             seen += 1;
-            if !scan.wants(key, kind_name(view.kind())) {
+            if !scan.wants(key, view.kind().name()) {
                 return;
             }
             if is_due {
@@ -181,9 +182,13 @@ fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             let is_gone = cx.slice.peek(cx.db, &key).is_none();
             debug_assert!(is_gone, "a due key is not seen");
         }
-        if cursor == 0 || seen >= scan.count {
+        if cursor == 0 || seen >= count {
             break;
         }
+    }
+    if cx.is_part {
+        found.reply(&mut cx.reply);
+        return Ok(());
     }
     let end = cx.slice.slots().end;
     if cursor == 0 && end < SLOT_COUNT {

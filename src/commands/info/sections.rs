@@ -72,8 +72,8 @@ pub(super) fn clients(view: &View<'_>, text: &mut Text) {
     text.field("watching_clients", gauges.clients_watching);
     text.field("clients_in_timeout_table", 0);
     text.field("total_watched_keys", gauges.keys_watched);
-    text.field("total_blocking_keys", 0);
-    text.field("total_blocking_keys_on_nokey", 0);
+    text.field("total_blocking_keys", gauges.keys_awaited);
+    text.field("total_blocking_keys_on_nokey", gauges.keys_awaited_gone);
     text.field("paused_reason", "none");
     text.field("paused_actions", "none");
     text.field("paused_timeout_milliseconds", 0);
@@ -112,20 +112,37 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
 pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     // Not less those before a reset: they are still unsaved.
     let changes: u64 = view.process.boards.iter().map(|board| board.counters.changes.get()).sum();
-    text.field("loading", 0);
+    let facts = view.process.persistence();
+    text.field("loading", u8::from(view.process.is_loading()));
     text.field("async_loading", 0);
-    text.field("rdb_changes_since_last_save", changes);
+    text.field("rdb_changes_since_last_save", changes.saturating_sub(facts.saved_changes));
     text.field("rdb_bgsave_in_progress", 0);
-    text.field("rdb_last_save_time", view.process.started_s);
-    text.field("rdb_last_bgsave_status", "ok");
+    text.field("rdb_last_save_time", facts.saved_s);
+    text.field("rdb_last_bgsave_status", if facts.has_save_failed { "err" } else { "ok" });
     text.field("rdb_last_bgsave_time_sec", -1);
     text.field("rdb_current_bgsave_time_sec", -1);
-    text.field("rdb_saves", 0);
+    text.field("rdb_saves", facts.saves);
+    text.field("rdb_last_load_keys_expired", facts.expired_keys);
+    text.field("rdb_last_load_keys_loaded", facts.loaded_keys);
     text.field("aof_enabled", 0);
     text.field("aof_rewrite_in_progress", 0);
     text.field("aof_rewrite_scheduled", 0);
     text.field("aof_last_bgrewrite_status", "ok");
     text.field("aof_last_write_status", "ok");
+    if let Some(loading) = facts.loading {
+        let (total, read) = (loading.total_bytes, loading.read_bytes);
+        let elapsed_s = (view.now_us / 1_000_000).saturating_sub(loading.started_s);
+        let eta_s = match read {
+            0 => 1,
+            read => (elapsed_s as f64 * total.saturating_sub(read) as f64 / read as f64) as u64,
+        };
+        text.field("loading_start_time", loading.started_s);
+        text.field("loading_total_bytes", total);
+        text.field("loading_rdb_used_mem", loading.used_memory_bytes);
+        text.field("loading_loaded_bytes", read);
+        text.field("loading_loaded_perc", format_args!("{:.2}", percent(read, total)));
+        text.field("loading_eta_seconds", eta_s);
+    }
 }
 
 pub(super) fn cpu(_view: &View<'_>, text: &mut Text) {

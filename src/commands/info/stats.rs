@@ -18,6 +18,7 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     text.field("sync_partial_ok", partial);
     text.field("sync_partial_err", refused);
     text.field("expired_keys", totals.expired_lazy + totals.expired_active);
+    text.field("expired_fields", totals.expired_fields);
     text.field("evicted_keys", 0);
     text.field("evicted_clients", 0);
     text.field("keyspace_hits", totals.keyspace_hits);
@@ -79,10 +80,11 @@ pub(super) fn latencystats(view: &View<'_>, text: &mut Text) {
 
 pub(super) fn keyspace(view: &View<'_>, text: &mut Text) {
     for db in 0..view.process.config.snapshot().databases as usize {
-        let (keys, expires) = view.process.boards.database(db);
+        let [keys, expires, with_fields] = view.process.boards.database(db);
         if keys > 0 {
-            let value =
-                format_args!("keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items=0");
+            let value = format!(
+                "keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items={with_fields}"
+            );
             text.field(&format!("db{db}"), value);
         }
     }

@@ -49,7 +49,7 @@ impl Word {
     pub fn new(entry: Entry) -> Word {
         let address = entry.address();
         assert!(address & !ADDRESS_MASK == 0, "user space ends below 2^48");
-        match entry.expiry() {
+        match entry.moment() {
             None => Word(address),
             Some(at) => Word(EXPIRES | (u64::from(Tick::due(at).unit()) << ADDRESS_BITS) | address),
         }
@@ -61,13 +61,13 @@ impl Word {
         Entry::at(self.0 & ADDRESS_MASK)
     }
 
-    /// Whether the entry has an expiry.
+    /// Whether the entry has an expiry, or elements that have one.
     #[inline]
     pub fn is_volatile(self) -> bool {
         self.0 & EXPIRES != 0
     }
 
-    /// The unit in which the entry is due.
+    /// The unit in which the entry is due, or its first element.
     pub fn unit(self) -> Option<u16> {
         self.is_volatile().then_some(((self.0 & !EXPIRES) >> ADDRESS_BITS) as u16)
     }

@@ -11,7 +11,8 @@
 //!          + n      the value: an i64 | the bytes | a pointer to a boxed `Bytes`
 //!
 //!   flags  0x10 EXPIRY  0x20 WIDE_KEY  0x40 WIDE_VALUE  0x80 EDITED (changed in place: `raw`)
-//!   kinds  0 INT  1 INLINE  2 LARGE  3..15 free for the other types (a pointer, as LARGE)
+//!   kinds  0 INT  1 INLINE  2 LARGE  3 LIST  4 SET  5 ZSET  6 HASH  7 STREAM  8..15 free
+//!          from LARGE on the value is a pointer to a box
 //! ```
 //!
 //! SET key:000042 "sixteen bytes..." PXAT 1704067200256 is, 40 bytes in all:
@@ -25,7 +26,9 @@
 //! bucket or in one variable, and ends in [`Entry::free`]: so whoever holds one may read it.
 
 use super::heap::Heap;
+use crate::value::hash::Hash;
 use crate::value::string::{INLINE_BYTES_MAX, Str, large_grown};
+use crate::value::{Container, Kind, Object};
 use bytes::Bytes;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -34,6 +37,11 @@ const KIND_MASK: u8 = 0x0f;
 const INT: u8 = 0;
 const INLINE: u8 = 1;
 const LARGE: u8 = 2;
+const LIST: u8 = 3;
+const SET: u8 = 4;
+const SORTED_SET: u8 = 5;
+const HASH: u8 = 6;
+const STREAM: u8 = 7;
 
 const EXPIRY: u8 = 0x10;
 const WIDE_KEY: u8 = 0x20;
@@ -60,11 +68,49 @@ const _: () = assert!(size_for(10, Some(16), true) == 40);
 const _: () = assert!(size_for(10, Some(64), false) == 80);
 const _: () = assert!(size_for(10, None, false) == 23);
 
-/// What type of value a key has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// A string.
-    String,
+/// The kind of an entry with such a value.
+const fn head_of(kind: Kind) -> u8 {
+    match kind {
+        Kind::String => LARGE,
+        Kind::List => LIST,
+        Kind::Set => SET,
+        Kind::SortedSet => SORTED_SET,
+        Kind::Hash => HASH,
+        Kind::Stream => STREAM,
+    }
+}
+
+/// A value that lies apart from its entry.
+#[derive(Debug)]
+pub enum Apart {
+    /// A long string.
+    Large(Box<Bytes>),
+    /// A value of several elements.
+    Object(Object),
+}
+
+impl Apart {
+    fn head(&self) -> u8 {
+        match self {
+            Apart::Large(_) => LARGE,
+            Apart::Object(object) => head_of(object.kind()),
+        }
+    }
+
+    /// The address of the box, which is given away.
+    fn into_address(self) -> u64 {
+        fn expose<T>(value: Box<T>) -> u64 {
+            Box::into_raw(value).expose_provenance() as u64
+        }
+        match self {
+            Apart::Large(bytes) => expose(bytes),
+            Apart::Object(Object::List(list)) => expose(list),
+            Apart::Object(Object::Set(set)) => expose(set),
+            Apart::Object(Object::SortedSet(set)) => expose(set),
+            Apart::Object(Object::Hash(hash)) => expose(hash),
+            Apart::Object(Object::Stream(stream)) => expose(stream),
+        }
+    }
 }
 
 /// The value of an entry that is to be made.
@@ -75,7 +121,7 @@ pub enum Payload<'v> {
     /// At most [`INLINE_BYTES_MAX`] bytes, given in two parts.
     Inline(&'v [u8], &'v [u8]),
     /// A value apart.
-    Large(Box<Bytes>),
+    Apart(Apart),
 }
 
 /// What [`Entry::new`] makes an entry of.
@@ -119,7 +165,7 @@ impl Draft<'_> {
     fn inline_len(&self) -> Option<usize> {
         match &self.payload {
             Payload::Inline(first, second) => Some(first.len() + second.len()),
-            Payload::Int(_) | Payload::Large(_) => None,
+            Payload::Int(_) | Payload::Apart(_) => None,
         }
     }
 
@@ -128,7 +174,7 @@ impl Draft<'_> {
         let kind = match &self.payload {
             Payload::Int(_) => INT,
             Payload::Inline(..) => INLINE,
-            Payload::Large(_) => LARGE,
+            Payload::Apart(apart) => apart.head(),
         };
         let wide_value = self.inline_len().is_some_and(|len| len > NARROW_MAX);
         kind | if self.expiry.is_some() { EXPIRY } else { 0 }
@@ -160,10 +206,7 @@ impl Draft<'_> {
                 pen.bytes(first);
                 pen.bytes(second);
             }
-            Payload::Large(large) => {
-                let pointer = Box::into_raw(large).expose_provenance() as u64;
-                pen.bytes(&pointer.to_le_bytes());
-            }
+            Payload::Apart(apart) => pen.bytes(&apart.into_address().to_le_bytes()),
         }
         Entry(block)
     }
@@ -347,6 +390,24 @@ impl Entry {
         (self.head() & EXPIRY != 0).then(|| self.u64_at(HEADER_BYTES))
     }
 
+    /// A moment before which neither the key expires nor an element of its value.
+    #[inline]
+    pub fn moment(self) -> Option<u64> {
+        let own = self.expiry();
+        let elements = match self.head() & KIND_MASK {
+            HASH => self.object::<Hash>().and_then(Container::next_expiry),
+            _ => None,
+        };
+        own.into_iter().chain(elements).min()
+    }
+
+    /// Whether elements of the value expire.
+    #[inline]
+    pub fn has_moments(self) -> bool {
+        self.head() & KIND_MASK == HASH
+            && self.object::<Hash>().is_some_and(|hash| hash.next_expiry().is_some())
+    }
+
     /// Overwrites the expiry of an entry that has one.
     pub fn put_expiry(self, at: u64) {
         assert!(self.head() & EXPIRY != 0, "an entry without an expiry has no room for one");
@@ -382,6 +443,11 @@ impl Entry {
     pub fn kind(self) -> Kind {
         match self.head() & KIND_MASK {
             INT | INLINE | LARGE => Kind::String,
+            LIST => Kind::List,
+            SET => Kind::Set,
+            SORTED_SET => Kind::SortedSet,
+            HASH => Kind::Hash,
+            STREAM => Kind::Stream,
             other => unreachable!("kind {other} of an entry"),
         }
     }
@@ -409,25 +475,73 @@ impl Entry {
         is_int
     }
 
-    /// Whether the value is apart.
+    /// Whether the value is a long string, which lies apart.
     #[inline]
     pub fn is_large(self) -> bool {
         self.head() & KIND_MASK == LARGE
     }
 
-    fn large_pointer(self) -> *mut Bytes {
-        assert!(self.is_large(), "only a large value is behind a pointer");
+    /// Whether the value lies apart.
+    #[inline]
+    pub fn is_apart(self) -> bool {
+        self.head() & KIND_MASK >= LARGE
+    }
+
+    fn pointer<T>(self) -> *mut T {
+        assert!(self.is_apart(), "only a value apart is behind a pointer");
         let address = self.u64_at(self.shape().value_at) as usize;
         std::ptr::with_exposed_provenance_mut(address)
     }
 
-    /// Takes the large value out. The entry is an integer after, fit to be freed or rewritten.
-    pub fn take_large(self) -> Box<Bytes> {
-        let pointer = self.large_pointer();
+    fn large_pointer(self) -> *mut Bytes {
+        assert!(self.is_large(), "a long string is asked for");
+        self.pointer()
+    }
+
+    /// The value, if it is of this type; must not be used when it is changed or freed.
+    #[inline]
+    pub fn object<'a, T: Container>(self) -> Option<&'a T> {
+        let is_it = self.head() & KIND_MASK == head_of(T::KIND);
+        // SAFETY: the kind says of which type the box is that this entry owns.
+        is_it.then(|| unsafe { &*self.pointer::<T>() })
+    }
+
+    /// The value, if it is of this type, to be changed by the caller alone.
+    #[inline]
+    pub fn object_mut<'a, T: Container>(self) -> Option<&'a mut T> {
+        let is_it = self.head() & KIND_MASK == head_of(T::KIND);
+        // SAFETY: as above; the caller alone may use the entry.
+        is_it.then(|| unsafe { &mut *self.pointer::<T>() })
+    }
+
+    /// A second owner of the value, if it is one of several elements. Whoever asks makes sure
+    /// that one of the two owners is forgotten, and that meanwhile both only read.
+    pub fn alias(self) -> Option<std::mem::ManuallyDrop<Object>> {
+        // SAFETY: the pointer is of a box of that type; it is never dropped by what is given.
+        let object = unsafe {
+            match self.head() & KIND_MASK {
+                LIST => Object::List(Box::from_raw(self.pointer())),
+                SET => Object::Set(Box::from_raw(self.pointer())),
+                SORTED_SET => Object::SortedSet(Box::from_raw(self.pointer())),
+                HASH => Object::Hash(Box::from_raw(self.pointer())),
+                STREAM => Object::Stream(Box::from_raw(self.pointer())),
+                _ => return None,
+            }
+        };
+        Some(std::mem::ManuallyDrop::new(object))
+    }
+
+    /// Takes the value out that lies apart. The entry is an integer after, fit to be freed or
+    /// rewritten.
+    pub fn take_apart(self) -> Apart {
+        let apart = match self.alias() {
+            Some(object) => Apart::Object(std::mem::ManuallyDrop::into_inner(object)),
+            // SAFETY: the entry owns the box, and ceases to below.
+            None => Apart::Large(unsafe { Box::from_raw(self.large_pointer()) }),
+        };
         self.put(0, &[self.head() & !KIND_MASK | INT]);
         self.put_int(0);
-        // SAFETY: the entry owned the box, and has just ceased to.
-        unsafe { Box::from_raw(pointer) }
+        apart
     }
 
     /// Makes a large value longer by `tail` and then zeros, to `len` bytes in all, and gives its
@@ -512,6 +626,34 @@ impl<'a> View<'a> {
         self.entry.string()
     }
 
+    /// The value, if it is of this type.
+    #[inline]
+    pub fn object<T: Container>(&self) -> Option<&'a T> {
+        self.entry.object()
+    }
+
+    /// What OBJECT ENCODING calls the form in which the value is kept.
+    pub fn encoding(&self) -> &'static str {
+        match (self.string(), self.entry.alias()) {
+            (Some(value), _) => {
+                let expires = self.expiry().is_some();
+                value.encoding_name(self.is_edited(), self.key().len(), expires)
+            }
+            (None, Some(object)) => object.encoding(),
+            (None, None) => unreachable!("a value is a string or of several elements"),
+        }
+    }
+
+    /// How many elements the value has; a string has none.
+    pub fn elements(&self) -> usize {
+        self.with_object(Object::len).unwrap_or(0)
+    }
+
+    /// Shows the value, if it is one of several elements, whatever its type.
+    pub fn with_object<R>(&self, look: impl FnOnce(&Object) -> R) -> Option<R> {
+        self.entry.alias().map(|object| look(&object))
+    }
+
     /// When the key expires, Unix milliseconds.
     #[inline]
     pub fn expiry(&self) -> Option<u64> {
@@ -533,11 +675,13 @@ impl<'a> View<'a> {
         self.entry.address()
     }
 
-    /// Bytes of the key's entry and of its value, in whole blocks.
-    pub fn memory_bytes(&self) -> usize {
-        let apart = match self.entry.is_large().then(|| self.entry.string()) {
+    /// Bytes of the key's entry and of its value, in whole blocks; of a large value they are
+    /// guessed from `samples` elements.
+    pub fn memory_bytes(&self, samples: usize) -> usize {
+        let apart = match self.entry.is_apart().then(|| self.entry.string()) {
             Some(Some(Str::Large(bytes))) => Heap::class(bytes.len()) + size_of::<Bytes>(),
-            _ => 0,
+            Some(_) => self.with_object(|object| object.memory_bytes(samples)).unwrap_or(0),
+            None => 0,
         };
         Heap::class(self.entry.size()) + apart
     }
@@ -551,8 +695,9 @@ mod tests {
         let mut heap = Heap::default();
         let entry = Entry::new(&mut heap, draft);
         let bytes = entry.slice(0, entry.size()).to_vec();
-        if entry.is_large() {
-            assert_eq!(entry.take_large().len(), 5_000);
+        if entry.is_apart() {
+            let Apart::Large(large) = entry.take_apart() else { panic!("a long string") };
+            assert_eq!(large.len(), 5_000);
         }
         entry.free(&mut heap);
         assert_eq!(heap.used_bytes(), 0);
@@ -578,7 +723,7 @@ mod tests {
         let bytes = bytes_of(Draft { is_edited: true, ..edited });
         assert_eq!(&bytes[..12], b"\xe1\0\0\0\x00\x01\0\0\x01\x01\0\0");
         assert_eq!(bytes.len(), 12 + 256 + 257);
-        let large = Payload::Large(Box::new(Bytes::from(vec![1; 5_000])));
+        let large = Payload::Apart(Apart::Large(Box::new(Bytes::from(vec![1; 5_000]))));
         let bytes = bytes_of(draft(b"k", large, None));
         assert_eq!((bytes[0], bytes.len()), (LARGE, 4 + 1 + 1 + 8));
     }

@@ -27,7 +27,7 @@ mod heap;
 mod slab;
 
 pub use bucket::Word;
-pub use entry::{Draft, Entry, Kind, Payload, View};
+pub use entry::{Apart, Draft, Entry, Payload, View};
 pub use heap::{Heap, give_back};
 
 use crate::base::rng::Rng;
@@ -166,7 +166,7 @@ impl Table {
         self.keys as usize
     }
 
-    /// How many keys have an expiry.
+    /// How many keys have an expiry, or elements that have one.
     #[inline]
     pub fn volatile_len(&self) -> usize {
         self.volatile as usize
@@ -408,7 +408,7 @@ impl Table {
     /// Keeps the summaries below an entry that is now in bucket `number`.
     #[inline]
     fn note_due(&mut self, number: u32, entry: Entry) {
-        if let Some(at) = entry.expiry() {
+        if let Some(at) = entry.moment() {
             self.note_earliest(number, Tick::due(at));
         }
     }
@@ -620,9 +620,9 @@ impl Table {
                     assert_eq!(self.number_of(hash), number, "an entry is in its bucket");
                     assert_eq!(bucket.tag(index), tag_of(hash));
                     assert_eq!(word, Word::new(word.entry()), "the word tells of the entry");
-                    if let Some(expiry) = word.entry().expiry() {
+                    if let Some(moment) = word.entry().moment() {
                         volatile += 1;
-                        assert!(bound <= Tick::due(expiry), "a summary is a lower bound");
+                        assert!(bound <= Tick::due(moment), "a summary is a lower bound");
                     }
                     keys += 1;
                 }

@@ -61,7 +61,8 @@ pub const FAMILY: &[Command] = &[
     .weighs(15),
     exact("SORT", &[Key, Some(SORTING), Maybe(&[Word("STORE"), Key])]),
     exact("SORT_RO", &[Key, Some(SORTING)]),
-    exact("WAIT", &[Count, Count]).weighs(4),
+    // How far the replica is that follows Annulet is luck.
+    exact("WAIT", &[Count, Count]).compared(Check::Kind).weighs(4),
     exact("WAITAOF", &[Count, Count, Count]).weighs(4),
     exact(
         "MIGRATE",

@@ -6,6 +6,14 @@ mod bitmap;
 mod connection;
 mod expire;
 mod generic;
+mod geo;
+mod hash;
+mod hyperloglog;
+mod list;
+mod set;
+mod sorted_set;
+mod sorted_set_algebra;
+mod stream;
 mod string;
 mod transactions;
 
@@ -41,10 +49,18 @@ pub enum Part {
     Value,
     /// An integer, also at the bounds of 64 bits.
     Integer,
+    /// A member of a set, one of few: much of what is in one is in others.
+    Member,
     /// A place in a string, from either end.
     Index,
     /// A floating-point number.
     Float,
+    /// Degrees to the east.
+    Longitude,
+    /// Degrees to the north.
+    Latitude,
+    /// How far a search goes.
+    Length,
     /// 0, 1, or something else.
     Bit,
     /// A bit's place.
@@ -73,6 +89,16 @@ pub enum Part {
     Count,
     /// The name of a type.
     TypeName,
+    /// The id of an entry that is to come to a stream's end.
+    NewId,
+    /// The id of an entry of a stream, mostly.
+    Id,
+    /// The same as the bound of a range.
+    IdBound,
+    /// The name of a group or of a consumer, one of few.
+    Name,
+    /// Milliseconds that are over at once, or never.
+    MinIdle,
     /// What `DUMP` has given.
     Payload,
     /// The protocol's version that the connection has.
@@ -118,13 +144,21 @@ fn collect(parts: &'static [Part], words: &mut Vec<&'static str>) {
 
 /// All families.
 pub fn all() -> impl Iterator<Item = &'static Command> {
-    let families: [&'static [Command]; 6] = [
+    const FAMILIES: &[&[Command]] = &[
         string::FAMILY,
         bitmap::FAMILY,
+        list::FAMILY,
+        hash::FAMILY,
+        set::FAMILY,
+        hyperloglog::FAMILY,
+        geo::FAMILY,
+        sorted_set_algebra::FAMILY,
+        sorted_set::FAMILY,
+        stream::FAMILY,
         generic::FAMILY,
         expire::FAMILY,
         transactions::FAMILY,
         connection::FAMILY,
     ];
-    families.into_iter().flatten()
+    FAMILIES.iter().copied().flatten()
 }

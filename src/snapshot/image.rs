@@ -1,24 +1,68 @@
 //! The keys of all slices as one RDB file in memory: a header, one body per slice, a footer.
 //!
 //! ```text
-//!   part 0     magic, facts
+//!   part 0     magic, facts, functions
 //!   part 1..   the body of each slice that has keys
 //!   last       the end mark
 //!   footer     the checksum of all that, 8 bytes; made by each reader as it reads
+//!
+//!   share      u8 version that the body needs | u64 the shard's changes so far | body
 //! ```
+//! A share is what one shard gives: its body, with what is known of the moment.
 //! Bodies are shared by all who read them. A reader sums what it gives away, so that nobody has to
 //! go over a whole snapshot at once.
 
 use crate::keyspace::Slice;
-use crate::rdb::{Checksum, END, Encoder, Preamble};
+use crate::rdb::{Checksum, END, Encoder, Preamble, VERSION};
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Bytes of the checksum.
 const FOOTER_BYTES: u64 = 8;
 
-/// Appends the keys of all databases of a slice that are not due. O(keys).
-pub fn save_slice(slice: &mut Slice, is_packing: bool, out: &mut Vec<u8>) {
+/// Bytes of a share before its body.
+const SHARE_HEAD_BYTES: usize = 9;
+
+/// What one shard gives to a snapshot.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// The oldest version that has all that is in the body.
+    pub version: u32,
+    /// The changes that the shard had counted.
+    pub changes: u64,
+    /// Its keys.
+    pub body: Bytes,
+}
+
+impl Share {
+    /// A slice's share, as it travels. O(keys).
+    pub fn save(slice: &mut Slice, is_packing: bool, changes: u64) -> Bytes {
+        let mut bytes = vec![0; SHARE_HEAD_BYTES];
+        let version = save_slice(slice, is_packing, &mut bytes);
+        bytes[0] = u8::try_from(version).expect("versions are small");
+        bytes[1..SHARE_HEAD_BYTES].copy_from_slice(&changes.to_le_bytes());
+        bytes.into()
+    }
+
+    /// As it travels.
+    pub fn into_bytes(self) -> Bytes {
+        let mut bytes = vec![u8::try_from(self.version).expect("versions are small")];
+        bytes.extend_from_slice(&self.changes.to_le_bytes());
+        bytes.extend_from_slice(&self.body);
+        bytes.into()
+    }
+
+    /// The same as it arrives.
+    pub fn read(mut bytes: Bytes) -> Share {
+        let body = bytes.split_off(SHARE_HEAD_BYTES);
+        let changes = u64::from_le_bytes(bytes[1..].try_into().expect("8 bytes"));
+        Share { version: bytes[0].into(), changes, body }
+    }
+}
+
+/// Appends the keys of all databases of a slice that are not due; the oldest version that has all
+/// that was written. O(keys).
+pub fn save_slice(slice: &mut Slice, is_packing: bool, out: &mut Vec<u8>) -> u32 {
     let mut encoder = Encoder::new(out, is_packing);
     for db in 0..slice.databases() {
         if slice.is_empty(db) {
@@ -26,10 +70,13 @@ pub fn save_slice(slice: &mut Slice, is_packing: bool, out: &mut Vec<u8>) {
         }
         encoder.database(db, slice.len(db), slice.volatile_len(db));
         slice.for_each_key(db, &mut |key, view| {
-            let value = view.string().expect("strings are all that there is");
-            encoder.string_entry(key, view.expiry(), &value);
+            if let Some(value) = view.string() {
+                encoder.string_entry(key, view.expiry(), &value);
+            }
+            view.with_object(|object| encoder.object_entry(key, view.expiry(), object));
         });
     }
+    encoder.version()
 }
 
 /// A snapshot of all slices at one moment.
@@ -45,11 +92,13 @@ pub struct Snapshot {
 
 impl Snapshot {
     /// A snapshot of these bodies; without a checksum its footer is zeros.
-    pub fn new(preamble: &Preamble<'_>, bodies: Vec<Bytes>, has_checksum: bool) -> Snapshot {
+    pub fn new(preamble: &Preamble<'_>, shares: &[Share], has_checksum: bool) -> Snapshot {
+        let version = shares.iter().map(|share| share.version).max().unwrap_or(VERSION);
         let mut header = Vec::new();
-        Encoder::new(&mut header, false).preamble(preamble);
+        Encoder::new(&mut header, false).preamble(version, preamble);
         let mut parts = vec![Bytes::from(header)];
-        parts.extend(bodies.into_iter().filter(|body| !body.is_empty()));
+        let bodies = shares.iter().map(|share| share.body.clone());
+        parts.extend(bodies.filter(|body| !body.is_empty()));
         parts.push(Bytes::from_static(&[END]));
         let len = parts.iter().map(|part| part.len() as u64).sum::<u64>() + FOOTER_BYTES;
         let origin = preamble.origin.as_ref().map(|it| (it.replid.to_string(), it.offset));
@@ -120,11 +169,11 @@ impl SnapshotReader {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::base::slot::{SLOT_COUNT, slot_of};
     use crate::keyspace::{Expiry, SliceOptions};
-    use crate::rdb::{Decoder, Origin, Part, Value};
+    use crate::rdb::{Decoder, Dialect, Form, Kept, Origin, Part};
     use crate::value::string::NewStr;
     use std::collections::BTreeMap;
 
@@ -166,30 +215,30 @@ pub(super) mod tests {
 
     /// A snapshot of the slices.
     pub fn snapshot(slices: &mut [Slice; 2], replid: &str, offset: u64) -> Snapshot {
-        let bodies = slices.iter_mut().map(|slice| {
-            let mut body = Vec::new();
-            save_slice(slice, true, &mut body);
-            Bytes::from(body)
-        });
+        let shares = slices.iter_mut().map(|slice| Share::read(Share::save(slice, true, 7)));
+        let shares: Vec<Share> = shares.collect();
+        assert!(shares.iter().all(|share| share.changes == 7));
         let preamble = Preamble {
             valkey_version: "9.1.0",
             written_s: 1,
             used_memory_bytes: 2,
             origin: Some(Origin { replid, offset, db: 0 }),
+            kept: &Kept::default(),
         };
-        Snapshot::new(&preamble, bodies.collect(), true)
+        Snapshot::new(&preamble, &shares, true)
     }
 
     /// The keys in a file.
     pub fn read(file: &[u8]) -> Keys {
-        let (_, mut decoder) = Decoder::open(file).expect("a file");
+        let (_, mut decoder) = Decoder::open(file, false).expect("a file");
         let (mut keys, mut db) = (Keys::new(), None);
         loop {
             match decoder.part().expect("a part") {
-                Part::Aux(..) | Part::Sizes(..) => {}
+                Part::Aux(..) | Part::Sizes(..) | Part::Function(_) => {}
                 Part::Database(number) => db = Some(number),
                 Part::Entry(entry) => {
-                    let Value::String(value) = entry.value;
+                    assert_eq!(entry.form, Form::String);
+                    let value = Decoder::new(entry.value, Dialect::Common).text().expect("text");
                     let key = (db.expect("a database"), entry.key.into_bytes().into_owned());
                     let value = (entry.expiry, value.into_bytes().into_owned());
                     assert!(keys.insert(key, value).is_none(), "a key is saved once");
@@ -221,7 +270,9 @@ pub(super) mod tests {
             slice.set_now(NOW_MS + 1_500);
         }
         let mut body = b"REDIS0010".to_vec();
-        slices.iter_mut().for_each(|slice| save_slice(slice, false, &mut body));
+        for slice in &mut slices {
+            assert_eq!(save_slice(slice, false, &mut body), VERSION);
+        }
         body.push(END);
         let sum = Checksum::of(&body);
         body.extend_from_slice(&sum.to_le_bytes());
@@ -231,9 +282,14 @@ pub(super) mod tests {
 
     #[test]
     fn without_a_checksum_the_footer_is_zeros() {
-        let preamble =
-            Preamble { valkey_version: "9.1.0", written_s: 1, used_memory_bytes: 2, origin: None };
-        let snapshot = Arc::new(Snapshot::new(&preamble, vec![Bytes::new()], false));
+        let preamble = Preamble {
+            valkey_version: "9.1.0",
+            written_s: 1,
+            used_memory_bytes: 2,
+            origin: None,
+            kept: &Kept::default(),
+        };
+        let snapshot = Arc::new(Snapshot::new(&preamble, &[], false));
         assert_eq!(snapshot.origin(), None);
         let mut reader = SnapshotReader::new(snapshot.clone());
         let mut file = Vec::new();

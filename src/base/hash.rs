@@ -1,0 +1,29 @@
+//! The hash of elements inside of values: keyed, one key for the whole process, so that a value
+//! may move between shards.
+
+use std::hash::{BuildHasher, Hasher};
+use std::sync::OnceLock;
+
+static STATE: OnceLock<ahash::RandomState> = OnceLock::new();
+
+fn state() -> &'static ahash::RandomState {
+    STATE.get_or_init(|| state_of([0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344]))
+}
+
+fn state_of([first, second]: [u64; 2]) -> ahash::RandomState {
+    ahash::RandomState::with_seeds(second, first, !second, !first)
+}
+
+/// Sets the key, a secret; at the start, before anything is hashed. A fixed one is used otherwise.
+pub fn set_seed(seed: [u64; 2]) {
+    // Several servers in one process share the first one's.
+    let _ = STATE.set(state_of(seed));
+}
+
+/// The hash of an element.
+#[inline]
+pub fn hash_of(bytes: &[u8]) -> u64 {
+    let mut hasher = state().build_hasher();
+    hasher.write(bytes);
+    hasher.finish()
+}

@@ -1,0 +1,323 @@
+//! Searching for places nearby: GEOSEARCH, GEORADIUS and what goes with them.
+
+use super::ask::{Ask, Form, Order};
+use super::{distance_text, reply_point};
+use crate::base::order;
+use crate::commands::sorted_set::limits_of;
+use crate::exec::{Command, Context, Run, same_database};
+use crate::keyspace::Expiry;
+use crate::resp::{Args, Error, Reply};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::Container;
+use crate::value::geo::{Point, Search, signed};
+use crate::value::sorted_set::SortedSet;
+use std::cmp::Ordering;
+
+/// A member that was found.
+#[derive(Clone, Debug)]
+struct Found {
+    member: Vec<u8>,
+    point: Point,
+    score: f64,
+    /// From the centre; metres, then the unit of the search.
+    distance: f64,
+}
+
+/// The members that a search finds: the first `limit` ones, if it is not 0.
+fn find(set: &SortedSet, search: &Search, limit: u64) -> Vec<Found> {
+    let mut found = Vec::new();
+    let is_enough = |found: &Vec<Found>| limit > 0 && found.len() as u64 >= limit;
+    for scores in search.scores() {
+        if is_enough(&found) {
+            break;
+        }
+        let (min, max) = (scores.start as f64, scores.end as f64);
+        let first = set.rank_where(|score, _| score < min);
+        for (member, score) in set.iter_from(first).take_while(|(_, score)| *score < max) {
+            let point = Point::of_score(score);
+            if let Some(distance) = search.distance_m(&point) {
+                found.push(Found { member: member.to_vec(), point, score, distance });
+            }
+            if is_enough(&found) {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// Distances as the reference compares them: two that are no numbers contradict each other.
+fn compare(one: &Found, other: &Found) -> Ordering {
+    match () {
+        () if one.distance > other.distance => Ordering::Greater,
+        () if one.distance == other.distance => Ordering::Equal,
+        () => Ordering::Less,
+    }
+}
+
+/// Brings what was found into the order that is asked for, and leaves out what is too much.
+fn arrange(mut found: Vec<Found>, ask: &Ask, unit_m: f64) -> Vec<Found> {
+    let all = found.len();
+    let count = match ask.count {
+        0 => all,
+        count => usize::try_from(count).unwrap_or(all).min(all),
+    };
+    let sort = |found: &mut [Found], compare: &dyn Fn(&Found, &Found) -> Ordering| {
+        if count == all {
+            order::sort(found, &compare);
+        } else {
+            order::sort_part(found, 0..count, &compare);
+        }
+    };
+    match ask.order {
+        Order::Any => {}
+        Order::Asc => sort(&mut found, &compare),
+        Order::Desc => sort(&mut found, &|one, other| compare(one, other).reverse()),
+    }
+    found.truncate(count);
+    found.iter_mut().for_each(|found| found.distance /= unit_m);
+    found
+}
+
+fn search(cx: &mut Context<'_>, args: &Args<'_>, form: Form) -> Result<(), Error> {
+    let key = cx.key(args, form.key());
+    cx.slice.read::<SortedSet>(cx.db, &key)?;
+    let set = cx.slice.held::<SortedSet>(cx.db, &key);
+    let ask = Ask::parse(args, form, set)?;
+    let found = match (set, &ask.search) {
+        (Some(set), Some(search)) => {
+            let limit = if ask.is_any { ask.count } else { 0 };
+            arrange(find(set, search, limit), &ask, search.unit_m())
+        }
+        _ => Vec::new(),
+    };
+    match ask.store {
+        Some(word) => store(cx, args, word, &ask, &found),
+        None => reply(&mut cx.reply, &ask, &found),
+    }
+    Ok(())
+}
+
+fn reply(reply: &mut Reply<'_>, ask: &Ask, all: &[Found]) {
+    let extras = [ask.with_distance, ask.with_hash, ask.with_point];
+    let extras = extras.iter().filter(|on| **on).count();
+    reply.array(all.len());
+    for found in all {
+        if extras > 0 {
+            reply.array(1 + extras);
+        }
+        reply.bulk(&found.member);
+        if ask.with_distance {
+            reply.bulk(distance_text(found.distance).as_bytes());
+        }
+        if ask.with_hash {
+            reply.integer(signed(found.score));
+        }
+        if ask.with_point {
+            reply_point(reply, &found.point);
+        }
+    }
+}
+
+/// Sets a key to what was found.
+fn store(cx: &mut Context<'_>, args: &Args<'_>, word: usize, ask: &Ask, all: &[Found]) {
+    let key = cx.key(args, word);
+    if all.is_empty() {
+        if cx.slice.remove(cx.db, &key) {
+            cx.effects.changes += 1;
+        }
+    } else {
+        let limits = limits_of(cx.config);
+        let mut set = Box::<SortedSet>::default();
+        set.prepare(all.len(), all.iter().map(|one| one.member.len()).max().unwrap_or(0), &limits);
+        for found in all {
+            let score = if ask.stores_distances { found.distance } else { found.score };
+            // Rounding takes opposite places on the earth for farther apart than they can be.
+            let score = if score.is_nan() { f64::INFINITY } else { score };
+            set.put(&found.member, score, &limits);
+        }
+        cx.slice.set_object(cx.db, &key, set.into_object(), Expiry::Clear);
+        cx.effects.changes += all.len() as u64;
+    }
+    cx.reply.integer(all.len() as i64);
+}
+
+pub(super) static GEORADIUS: Command = Command {
+    card: Card {
+        name: "georadius",
+        summary: "Queries a geospatial index for members within a distance from a coordinate, \
+            optionally stores the result.",
+        since: "3.2.0",
+        group: Group::Geo,
+        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the \
+            circular area delimited by center and radius and M is the number of items inside the \
+            index.",
+        arity: -6,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
+        categories: &[Category::Geo],
+        tips: &[],
+        keys: &[
+            KeySpec::first("RO access"),
+            KeySpec {
+                flags: "OW update variable_flags",
+                notes: "",
+                begin: Begin::Keyword { word: "STORE", from: 6 },
+                find: Find::Range { last: 0, step: 1 },
+            },
+            KeySpec {
+                flags: "OW update variable_flags",
+                notes: "",
+                begin: Begin::Keyword { word: "STOREDIST", from: 6 },
+                find: Find::Range { last: 0, step: 1 },
+            },
+        ],
+    },
+    run: Run::Joint(georadius, same_database),
+    subcommands: &[],
+};
+
+fn georadius(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    search(cx, args, Form::Radius { by_member: false, is_read_only: false })
+}
+
+pub(super) static GEORADIUS_RO: Command = Command {
+    card: Card {
+        name: "georadius_ro",
+        summary: "Returns members from a geospatial index that are within a distance from a \
+            coordinate.",
+        since: "3.2.10",
+        group: Group::Geo,
+        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the \
+            circular area delimited by center and radius and M is the number of items inside the \
+            index.",
+        arity: -6,
+        flags: Flag::READONLY,
+        categories: &[Category::Geo],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(georadius_ro),
+    subcommands: &[],
+};
+
+fn georadius_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    search(cx, args, Form::Radius { by_member: false, is_read_only: true })
+}
+
+pub(super) static GEORADIUSBYMEMBER: Command = Command {
+    card: Card {
+        name: "georadiusbymember",
+        summary: "Queries a geospatial index for members within a distance from a member, \
+            optionally stores the result.",
+        since: "3.2.0",
+        group: Group::Geo,
+        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the \
+            circular area delimited by center and radius and M is the number of items inside the \
+            index.",
+        arity: -5,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
+        categories: &[Category::Geo],
+        tips: &[],
+        keys: &[
+            KeySpec::first("RO access"),
+            KeySpec {
+                flags: "OW update variable_flags",
+                notes: "",
+                begin: Begin::Keyword { word: "STORE", from: 5 },
+                find: Find::Range { last: 0, step: 1 },
+            },
+            KeySpec {
+                flags: "OW update variable_flags",
+                notes: "",
+                begin: Begin::Keyword { word: "STOREDIST", from: 5 },
+                find: Find::Range { last: 0, step: 1 },
+            },
+        ],
+    },
+    run: Run::Joint(georadiusbymember, same_database),
+    subcommands: &[],
+};
+
+fn georadiusbymember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    search(cx, args, Form::Radius { by_member: true, is_read_only: false })
+}
+
+pub(super) static GEORADIUSBYMEMBER_RO: Command = Command {
+    card: Card {
+        name: "georadiusbymember_ro",
+        summary: "Returns members from a geospatial index that are within a distance from a \
+            member.",
+        since: "3.2.10",
+        group: Group::Geo,
+        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the \
+            circular area delimited by center and radius and M is the number of items inside the \
+            index.",
+        arity: -5,
+        flags: Flag::READONLY,
+        categories: &[Category::Geo],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(georadiusbymember_ro),
+    subcommands: &[],
+};
+
+fn georadiusbymember_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    search(cx, args, Form::Radius { by_member: true, is_read_only: true })
+}
+
+pub(super) static GEOSEARCH: Command = Command {
+    card: Card {
+        name: "geosearch",
+        summary: "Queries a geospatial index for members inside an area of a box, circle, or a \
+            polygon.",
+        since: "6.2.0",
+        group: Group::Geo,
+        complexity: "O(N+log(M)) where N is the number of elements in the grid-aligned bounding \
+            box area around the shape provided as the filter and M is the number of items inside \
+            the shape",
+        arity: -7,
+        flags: Flag::READONLY,
+        categories: &[Category::Geo],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(geosearch),
+    subcommands: &[],
+};
+
+fn geosearch(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    search(cx, args, Form::Search)
+}
+
+pub(super) static GEOSEARCHSTORE: Command = Command {
+    card: Card {
+        name: "geosearchstore",
+        summary: "Queries a geospatial index for members inside an area of a box, a circle, or a \
+            polygon, optionally stores the result.",
+        since: "6.2.0",
+        group: Group::Geo,
+        complexity: "O(N+log(M)) where N is the number of elements in the grid-aligned bounding \
+            box area around the shape provided as the filter and M is the number of items inside \
+            the shape",
+        arity: -8,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::Geo],
+        tips: &[],
+        keys: &[
+            KeySpec::first("OW update"),
+            KeySpec {
+                flags: "RO access",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: 0, step: 1 },
+            },
+        ],
+    },
+    run: Run::Joint(geosearchstore, same_database),
+    subcommands: &[],
+};
+
+fn geosearchstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    search(cx, args, Form::SearchStore)
+}

@@ -1,0 +1,282 @@
+//! Values in or out with something besides: HSETEX, HGETEX, HGETDEL.
+
+use super::options::{Fields, Lifetime, Options, Presence, mismatch};
+use super::write::{is_past, replaces_due};
+use super::{Seen, limits_of, reply_value};
+use crate::exec::{Command, Context, Run};
+use crate::keyspace::Key;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::hash::Hash;
+
+pub(super) static HSETEX: Command = Command {
+    card: Card {
+        name: "hsetex",
+        summary: "Sets the value of one or more fields of a given hash key, and optionally sets \
+            their expiration time.",
+        since: "9.0.0",
+        group: Group::Hash,
+        complexity: "O(N) where N is the number of specified fields.",
+        arity: -6,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::Hash],
+        tips: &[],
+        keys: &[KeySpec::first("RW insert")],
+    },
+    run: Run::Keys(hsetex),
+    subcommands: &[],
+};
+
+fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let fields = Fields::find(args, 0)?;
+    let options = Options::of_hsetex(args, fields.word)?;
+    let fields = fields.counted(args, 2, mismatch)?;
+    let seen = Seen::of(cx);
+    let key = cx.key(args, 1);
+    let hash = match cx.slice.peek(cx.db, &key) {
+        None => None,
+        Some(view) => Some(view.object::<Hash>().ok_or(Error::WrongType)?),
+    };
+    let is_met = |presence: Presence, is_there: bool| match presence {
+        Presence::Any => true,
+        Presence::Absent => !is_there,
+        Presence::Present => is_there,
+    };
+    if !is_met(options.key, hash.is_some()) {
+        cx.reply.integer(0);
+        return Ok(());
+    }
+    let names = || (fields.first..args.len()).step_by(2).map(|at| &args[at]);
+    let are_met = names().all(|name| {
+        is_met(options.fields, hash.is_some_and(|hash| seen.get(hash, name).is_some()))
+    });
+    let at = match options.lifetime {
+        Lifetime::Given(unit, word) => Some(unit.deadline(&args[word], cx.now_ms, "hsetex")?),
+        _ => None,
+    };
+    if !are_met {
+        cx.reply.integer(0);
+        return Ok(());
+    }
+    match at {
+        Some(at) if cx.slice.is_past(at) => {
+            let removed = remove_all(cx, &key, names())?;
+            cx.slice.count_expired_fields((args.len() - fields.first) as u64 / 2);
+            if !removed.is_empty() {
+                tell_removed(cx, &key, &removed);
+            }
+            cx.effects.changes += removed.len() as u64;
+        }
+        _ => set_all(cx, args, fields, &options, at)?,
+    }
+    cx.reply.integer(1);
+    Ok(())
+}
+
+/// Removes fields, hidden or not; gives those that were there.
+fn remove_all<'w>(
+    cx: &mut Context<'_>,
+    key: &Key<'_>,
+    names: impl Iterator<Item = &'w [u8]>,
+) -> Result<Vec<&'w [u8]>, Error> {
+    let Some(mut hash) = cx.slice.edit::<Hash>(cx.db, key)? else { return Ok(Vec::new()) };
+    let removed: Vec<_> = names.filter(|name| hash.remove(name)).collect();
+    if !removed.is_empty() {
+        hash.mark();
+    }
+    Ok(removed)
+}
+
+/// Tells the feed that fields were removed, before or in place of the command itself.
+pub(super) fn tell_removed(cx: &mut Context<'_>, key: &Key<'_>, names: &[&[u8]]) {
+    if cx.is_recorded() {
+        let words: Vec<&[u8]> =
+            [b"HDEL", key.bytes].into_iter().chain(names.iter().copied()).collect();
+        cx.propagate(&words);
+    }
+}
+
+/// Sets all fields of HSETEX.
+fn set_all(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    fields: Fields,
+    options: &Options,
+    at: Option<u64>,
+) -> Result<(), Error> {
+    let limits = limits_of(cx);
+    let key = cx.key(args, 1);
+    let is_past = is_past(cx.slice);
+    let keeps = options.lifetime == Lifetime::Word;
+    let mut due = Vec::new();
+    let mut hash = cx.slice.edit_or_new::<Hash>(cx.db, &key)?;
+    for word in (fields.first..args.len()).step_by(2) {
+        let name = &args[word];
+        let was_due = replaces_due(is_past, &hash, name);
+        let kept = hash.get(name).and_then(|field| field.expiry).filter(|_| keeps && !was_due);
+        hash.set(name, &args[word + 1], at.or(kept), &limits);
+        if was_due {
+            due.push(name);
+        }
+    }
+    hash.mark();
+    drop(hash);
+    cx.slice.count_expired_fields(due.len() as u64);
+    cx.effects.changes += (args.len() - fields.first) as u64 / 2;
+    if keeps && !due.is_empty() {
+        // Elsewhere they may still be there, and would keep their expiry.
+        tell_removed(cx, &key, &due);
+    }
+    let is_absolute = |unit: super::options::Unit| unit.scale == 1 && !unit.is_relative;
+    let is_plain = options.key == Presence::Any
+        && options.fields == Presence::Any
+        && !matches!(options.lifetime, Lifetime::Given(unit, _) if !is_absolute(unit));
+    if cx.is_recorded() && (!is_plain || (keeps && !due.is_empty())) {
+        let mut digits = itoa::Buffer::new();
+        let mut words: Vec<&[u8]> = vec![&args[0], key.bytes];
+        match at {
+            Some(at) => words.extend([b"PXAT", digits.format(at).as_bytes()]),
+            None if keeps => words.push(b"KEEPTTL"),
+            None => {}
+        }
+        words.extend(args.iter_from(fields.word));
+        cx.propagate(&words);
+    }
+    Ok(())
+}
+
+/// What HGETEX does to the fields that it shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Effect {
+    Nothing,
+    Remove,
+    Persist,
+    ExpireAt(u64),
+}
+
+pub(super) static HGETEX: Command = Command {
+    card: Card {
+        name: "hgetex",
+        summary: "Gets the value of one or more fields of a given hash key, and optionally sets \
+            their expiration time or time-to-live (TTL).",
+        since: "9.0.0",
+        group: Group::Hash,
+        complexity: "O(N) where N is the number of specified fields.",
+        arity: -5,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Hash],
+        tips: &[],
+        keys: &[KeySpec::first("RW access update")],
+    },
+    run: Run::Keys(hgetex),
+    subcommands: &[],
+};
+
+fn hgetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let fields = Fields::find(args, 0)?;
+    let options = Options::of_hgetex(args, fields.word)?;
+    let fields = fields.counted(args, 1, mismatch)?;
+    let seen = Seen::of(cx);
+    let key = cx.key(args, 1);
+    cx.slice.read::<Hash>(cx.db, &key)?;
+    let effect = match options.lifetime {
+        Lifetime::Unsaid => Effect::Nothing,
+        Lifetime::Word => Effect::Persist,
+        Lifetime::Given(unit, word) => {
+            let at = unit.deadline(&args[word], cx.now_ms, "hgetex")?;
+            if cx.slice.is_past(at) { Effect::Remove } else { Effect::ExpireAt(at) }
+        }
+    };
+    cx.reply.array(args.len() - fields.first);
+    let mut changed = Vec::new();
+    let Some(mut hash) = cx.slice.edit::<Hash>(cx.db, &key)? else {
+        (fields.first..args.len()).for_each(|_| cx.reply.null());
+        return Ok(());
+    };
+    for name in args.iter_from(fields.first) {
+        let field = seen.get(&hash, name);
+        let expiry = field.map(|field| field.expiry);
+        reply_value(&mut cx.reply, field);
+        let Some(expiry) = expiry else { continue };
+        let is_changed = match effect {
+            Effect::Nothing => false,
+            Effect::Remove => hash.remove(name),
+            Effect::Persist => expiry.is_some() && hash.set_expiry(name, None),
+            Effect::ExpireAt(at) => hash.set_expiry(name, Some(at)),
+        };
+        if is_changed {
+            changed.push(name);
+        }
+    }
+    if !changed.is_empty() {
+        hash.mark();
+    }
+    drop(hash);
+    if !changed.is_empty() {
+        cx.effects.changes += changed.len() as u64;
+        if effect == Effect::Remove {
+            cx.slice.count_expired_fields(changed.len() as u64);
+        }
+        tell_effect(cx, &key, effect, &changed);
+    }
+    Ok(())
+}
+
+/// Tells the feed what HGETEX has done.
+fn tell_effect(cx: &mut Context<'_>, key: &Key<'_>, effect: Effect, names: &[&[u8]]) {
+    if !cx.is_recorded() {
+        return;
+    }
+    let (mut at_digits, mut count_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let count = count_digits.format(names.len()).as_bytes();
+    let mut words: Vec<&[u8]> = match effect {
+        Effect::Nothing => return,
+        Effect::Remove => return tell_removed(cx, key, names),
+        Effect::Persist => vec![b"HPERSIST", key.bytes, b"FIELDS", count],
+        Effect::ExpireAt(at) => {
+            let at = at_digits.format(at).as_bytes();
+            vec![b"HPEXPIREAT", key.bytes, at, b"FIELDS", count]
+        }
+    };
+    words.extend(names);
+    cx.propagate(&words);
+}
+
+pub(super) static HGETDEL: Command = Command {
+    card: Card {
+        name: "hgetdel",
+        summary: "Returns the values of one or more fields and deletes them from a hash.",
+        since: "9.1.0",
+        group: Group::Hash,
+        complexity: "O(N) where N is the number of fields to be retrieved and deleted.",
+        arity: -5,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Hash],
+        tips: &[],
+        keys: &[KeySpec::first("RW access delete")],
+    },
+    run: Run::Keys(hgetdel),
+    subcommands: &[],
+};
+
+fn hgetdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let fields = Fields::behind_key(args, mismatch)?;
+    let seen = Seen::of(cx);
+    let key = cx.key(args, 1);
+    let mut hash = cx.slice.edit::<Hash>(cx.db, &key)?;
+    cx.reply.array(args.len() - fields.first);
+    let mut removed = 0;
+    for name in args.iter_from(fields.first) {
+        let field = hash.as_ref().and_then(|hash| seen.get(hash, name));
+        let is_there = field.is_some();
+        reply_value(&mut cx.reply, field);
+        if is_there && let Some(hash) = &mut hash {
+            hash.remove(name);
+            hash.mark();
+            removed += 1;
+        }
+    }
+    drop(hash);
+    cx.effects.changes += removed;
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! Fields that are numbers: HINCRBY and HINCRBYFLOAT.
+
+use super::write::{is_past, replaces_due};
+use super::{Seen, limits_of};
+use crate::base::extended::Extended;
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::hash::Hash;
+use crate::value::pack::Item;
+
+/// What the change of a number leaves for the feed.
+struct Changed {
+    /// The new text.
+    value: Vec<u8>,
+    /// When the field expires, as before.
+    expiry: Option<u64>,
+    /// Whether the hash had fields that expire.
+    has_volatile: bool,
+}
+
+/// Gives the field at word 2 the text that `change` makes of its value, and keeps its expiry.
+fn change(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    change: impl FnOnce(Option<Item<'_>>) -> Result<Vec<u8>, Error>,
+) -> Result<Changed, Error> {
+    let (limits, seen) = (limits_of(cx), Seen::of(cx));
+    let key = cx.key(args, 1);
+    let is_past = is_past(cx.slice);
+    let mut hash = cx.slice.edit_or_new::<Hash>(cx.db, &key)?;
+    let field = seen.get(&hash, &args[2]);
+    let expiry = field.and_then(|field| field.expiry);
+    let value = change(field.map(|field| field.value))?;
+    let has_volatile = hash.volatile_len() > 0;
+    let was_due = replaces_due(is_past, &hash, &args[2]);
+    hash.set(&args[2], &value, expiry, &limits);
+    hash.mark();
+    drop(hash);
+    cx.slice.count_expired_fields(u64::from(was_due));
+    cx.effects.changes += 1;
+    Ok(Changed { value, expiry, has_volatile })
+}
+
+/// Tells the feed the value that the field has now.
+fn tell(cx: &mut Context<'_>, args: &Args<'_>, changed: &Changed) {
+    let (key, name, value) = (&args[1], &args[2], &changed.value[..]);
+    match changed.expiry {
+        None => cx.propagate(&[b"HSET", key, name, value]),
+        Some(at) => {
+            let mut digits = itoa::Buffer::new();
+            let at = digits.format(at).as_bytes();
+            cx.propagate(&[b"HSETEX", key, b"PXAT", at, b"FIELDS", b"1", name, value]);
+        }
+    }
+}
+
+pub(super) static HINCRBY: Command = Command {
+    card: Card {
+        name: "hincrby",
+        summary: "Increments the integer value of a field in a hash by a number. Uses 0 as \
+            initial value if the field doesn't exist.",
+        since: "2.0.0",
+        group: Group::Hash,
+        complexity: "O(1)",
+        arity: 4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::Hash],
+        tips: &[],
+        keys: &[KeySpec::first("RW access update")],
+    },
+    run: Run::Keys(hincrby),
+    subcommands: &[],
+};
+
+fn hincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let increment = parse_i64(&args[3]).ok_or(Error::NotInteger)?;
+    let mut sum = 0;
+    let changed = change(cx, args, |old| {
+        let old = match old {
+            None => 0,
+            Some(Item::Int(number)) => number,
+            Some(Item::Bytes(_)) => return Err(Error::other("ERR hash value is not an integer")),
+        };
+        sum = old.checked_add(increment).ok_or(Error::IncrementOverflow)?;
+        Ok(itoa::Buffer::new().format(sum).as_bytes().to_vec())
+    })?;
+    if changed.has_volatile {
+        // Whether the field is there elsewhere nobody can tell.
+        tell(cx, args, &changed);
+    }
+    cx.reply.integer(sum);
+    Ok(())
+}
+
+pub(super) static HINCRBYFLOAT: Command = Command {
+    card: Card {
+        name: "hincrbyfloat",
+        summary: "Increments the floating point value of a field by a number. Uses 0 as initial \
+            value if the field doesn't exist.",
+        since: "2.6.0",
+        group: Group::Hash,
+        complexity: "O(1)",
+        arity: 4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::Hash],
+        tips: &[],
+        keys: &[KeySpec::first("RW access update")],
+    },
+    run: Run::Keys(hincrbyfloat),
+    subcommands: &[],
+};
+
+fn hincrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let increment = Extended::parse(&args[3]).ok_or(Error::NotFloat)?;
+    if !increment.is_finite() {
+        return Err(Error::other("ERR value is NaN or Infinity"));
+    }
+    let changed = change(cx, args, |old| {
+        let old = match old {
+            None => Extended::ZERO,
+            Some(Item::Int(number)) => Extended::from_i64(number),
+            Some(Item::Bytes(text)) => {
+                Extended::parse(text).ok_or(Error::other("ERR hash value is not a float"))?
+            }
+        };
+        Ok(old.checked_add(increment).ok_or(Error::NanOrInfinity)?.text())
+    })?;
+    // Whoever reads the feed need not add floats as this machine does.
+    tell(cx, args, &changed);
+    cx.reply.bulk(&changed.value);
+    Ok(())
+}

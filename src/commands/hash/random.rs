@@ -1,0 +1,158 @@
+//! HRANDFIELD: fields by chance.
+
+use super::{Seen, reply_item};
+use crate::base::number::parse_i64;
+use crate::base::rng::Rng;
+use crate::exec::{Command, Context, Run};
+use crate::resp::{Args, Error, Mark, Output, Protocol, Reply};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::hash::{Field, Hash};
+use std::collections::HashSet;
+
+/// Draws of one field before a hash counts as one whose fields are all hidden.
+const DRAWS_MAX: usize = 100;
+
+/// When more than one in so many fields is wanted, they are chosen from all of them.
+const CHOOSE_FACTOR: usize = 3;
+
+/// Draws for each field that is wanted.
+const DRAWS_PER_FIELD: usize = 10;
+
+impl Seen {
+    /// A field that is seen, every one with the same chance; none if there seems to be none.
+    fn draw<'h>(self, hash: &'h Hash, rng: &mut Rng) -> Option<Field<'h>> {
+        for _ in 0..DRAWS_MAX {
+            let field = hash.random(rng)?;
+            if self.sees(&field) {
+                return Some(field);
+            }
+        }
+        None
+    }
+}
+
+/// Fields on their way into an array, whose length is known after them.
+struct Drawn {
+    output: Output,
+    protocol: Protocol,
+    with_values: bool,
+    fields: usize,
+}
+
+impl Drawn {
+    fn add(&mut self, field: &Field<'_>) {
+        let mut reply = Reply::new(&mut self.output, self.protocol);
+        if self.with_values && self.protocol == Protocol::Three {
+            reply.array(2);
+        }
+        reply_item(&mut reply, &field.name);
+        if self.with_values {
+            reply_item(&mut reply, &field.value);
+        }
+        self.fields += 1;
+    }
+
+    fn reply(&self, reply: &mut Reply<'_>) {
+        let is_flat = self.with_values && self.protocol == Protocol::Two;
+        reply.array(if is_flat { self.fields * 2 } else { self.fields });
+        reply.append_range(&self.output, self.output.range_from(Mark::default()));
+    }
+}
+
+pub(super) static HRANDFIELD: Command = Command {
+    card: Card {
+        name: "hrandfield",
+        summary: "Returns one or more random fields from a hash.",
+        since: "6.2.0",
+        group: Group::Hash,
+        complexity: "O(N) where N is the number of fields returned",
+        arity: -2,
+        flags: Flag::READONLY,
+        categories: &[Category::Hash],
+        tips: &["nondeterministic_output"],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(hrandfield),
+    subcommands: &[],
+};
+
+fn hrandfield(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if args.len() > 2 {
+        return hrandfield_count(cx, args);
+    }
+    let seen = Seen::of(cx);
+    let rng = &mut cx.slice.draw_rng();
+    let key = cx.key(args, 1);
+    let hash = cx.slice.read::<Hash>(cx.db, &key)?;
+    match hash.and_then(|hash| seen.draw(hash, rng)) {
+        Some(field) => reply_item(&mut cx.reply, &field.name),
+        None => cx.reply.null(),
+    }
+    Ok(())
+}
+
+fn hrandfield_count(cx: &mut Context<'_>, args: &Args<'_>) -> Result<(), Error> {
+    let count = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    if count == i64::MIN {
+        return Err(Error::not_between(-i64::MAX, i64::MAX));
+    }
+    let with_values = match args.get(3) {
+        None => false,
+        Some(word) if args.len() == 4 && word.eq_ignore_ascii_case(b"WITHVALUES") => true,
+        Some(_) => return Err(Error::Syntax),
+    };
+    if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        return Err(Error::other("ERR value is out of range"));
+    }
+    let seen = Seen::of(cx);
+    let rng = &mut cx.slice.draw_rng();
+    let key = cx.key(args, 1);
+    let protocol = cx.reply.protocol();
+    let mut drawn = Drawn { output: Output::default(), protocol, with_values, fields: 0 };
+    if let Some(hash) = cx.slice.read::<Hash>(cx.db, &key)? {
+        match usize::try_from(count) {
+            Ok(count) => draw_distinct(seen, hash, rng, count, &mut drawn),
+            Err(_) => {
+                for _ in 0..count.unsigned_abs() {
+                    let Some(field) = seen.draw(hash, rng) else { break };
+                    drawn.add(&field);
+                }
+            }
+        }
+    }
+    drawn.reply(&mut cx.reply);
+    Ok(())
+}
+
+/// Draws so many fields, each at most once.
+fn draw_distinct(seen: Seen, hash: &Hash, rng: &mut Rng, count: usize, drawn: &mut Drawn) {
+    if count == 0 {
+        return;
+    }
+    if count >= hash.len() {
+        return seen.all(hash).for_each(|field| drawn.add(&field));
+    }
+    if hash.is_packed() || count.saturating_mul(CHOOSE_FACTOR) > hash.len() {
+        // One after the other: each has the chance that as many as are wanted are taken.
+        let mut left = if hash.volatile_len() == 0 { hash.len() } else { seen.all(hash).count() };
+        let mut wanted = count;
+        for field in seen.all(hash) {
+            if rng.below(left as u64) < wanted as u64 {
+                drawn.add(&field);
+                wanted -= 1;
+            }
+            left -= 1;
+        }
+        return;
+    }
+    let mut names = HashSet::new();
+    for _ in 0..count.saturating_mul(DRAWS_PER_FIELD) {
+        let Some(field) = seen.draw(hash, rng) else { break };
+        if names.insert(field.name.to_vec()) {
+            drawn.add(&field);
+        }
+        if names.len() == count {
+            break;
+        }
+    }
+}

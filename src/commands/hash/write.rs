@@ -1,0 +1,171 @@
+//! Setting and removing fields: HSET, HMSET, HSETNX, HDEL. Hot.
+
+use super::{Seen, limits_of};
+use crate::exec::{Command, Context, Run};
+use crate::keyspace::Slice;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::hash::Hash;
+
+/// Whether a field was there that is due: then it counts as removed before it is set again.
+pub(super) fn replaces_due(slice_is_past: impl Fn(u64) -> bool, hash: &Hash, name: &[u8]) -> bool {
+    hash.volatile_len() > 0
+        && hash.get(name).and_then(|field| field.expiry).is_some_and(slice_is_past)
+}
+
+/// A copy of [`Slice::is_past`] that is good while a value is edited.
+pub(super) fn is_past(slice: &Slice) -> impl Fn(u64) -> bool + Copy + use<> {
+    // What is past stays so up to the latest moment that is.
+    let latest = slice.past_until_ms();
+    move |at| latest.is_some_and(|latest| at <= latest)
+}
+
+/// Sets the fields of the words from 2 on; gives how many were not there before.
+fn set_fields(cx: &mut Context<'_>, args: &Args<'_>, command: &str) -> Result<i64, Error> {
+    if args.len() % 2 == 1 {
+        return Err(Error::wrong_arity(command));
+    }
+    let limits = limits_of(cx);
+    let key = cx.key(args, 1);
+    let is_past = is_past(cx.slice);
+    let pairs = (args.len() - 2) / 2;
+    let mut hash = cx.slice.edit_or_new::<Hash>(cx.db, &key)?;
+    hash.expect(pairs, &limits);
+    let (mut created, mut expired) = (0, 0);
+    for at in (2..args.len()).step_by(2) {
+        let was_due = replaces_due(is_past, &hash, &args[at]);
+        let is_new = hash.set(&args[at], &args[at + 1], None, &limits);
+        created += i64::from(is_new || was_due);
+        expired += u64::from(was_due);
+    }
+    hash.mark();
+    drop(hash);
+    cx.slice.count_expired_fields(expired);
+    cx.effects.changes += pairs as u64;
+    Ok(created)
+}
+
+pub(super) static HSET: Command = Command {
+    card: Card {
+        name: "hset",
+        summary: "Creates or modifies the value of a field in a hash.",
+        since: "2.0.0",
+        group: Group::Hash,
+        complexity: "O(1) for each field/value pair added, so O(N) to add N field/value pairs \
+            when the command is called with multiple field/value pairs.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::Hash],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(hset),
+    subcommands: &[],
+};
+
+fn hset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let created = set_fields(cx, args, "hset")?;
+    cx.reply.integer(created);
+    Ok(())
+}
+
+pub(super) static HMSET: Command = Command {
+    card: Card {
+        name: "hmset",
+        summary: "Sets the values of multiple fields.",
+        since: "2.0.0",
+        group: Group::Hash,
+        complexity: "O(N) where N is the number of fields being set.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::Hash],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(hmset),
+    subcommands: &[],
+};
+
+fn hmset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    set_fields(cx, args, "hmset")?;
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) static HSETNX: Command = Command {
+    card: Card {
+        name: "hsetnx",
+        summary: "Sets the value of a field in a hash only when the field doesn't exist.",
+        since: "2.0.0",
+        group: Group::Hash,
+        complexity: "O(1)",
+        arity: 4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::Hash],
+        tips: &[],
+        keys: &[KeySpec::first("RW insert")],
+    },
+    run: Run::Keys(hsetnx),
+    subcommands: &[],
+};
+
+fn hsetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let (limits, seen) = (limits_of(cx), Seen::of(cx));
+    let key = cx.key(args, 1);
+    let is_past = is_past(cx.slice);
+    let mut hash = cx.slice.edit_or_new::<Hash>(cx.db, &key)?;
+    if seen.get(&hash, &args[2]).is_some() {
+        drop(hash);
+        cx.reply.integer(0);
+        return Ok(());
+    }
+    let has_volatile = hash.volatile_len() > 0;
+    let was_due = replaces_due(is_past, &hash, &args[2]);
+    hash.expect(1, &limits);
+    hash.set(&args[2], &args[3], None, &limits);
+    hash.mark();
+    drop(hash);
+    cx.slice.count_expired_fields(u64::from(was_due));
+    cx.effects.changes += 1;
+    if has_volatile {
+        // Elsewhere the field may still be there.
+        cx.propagate(&[b"HSET", key.bytes, &args[2], &args[3]]);
+    }
+    cx.reply.integer(1);
+    Ok(())
+}
+
+pub(super) static HDEL: Command = Command {
+    card: Card {
+        name: "hdel",
+        summary: "Deletes one or more fields and their values from a hash. Deletes the hash if no \
+            fields remain.",
+        since: "2.0.0",
+        group: Group::Hash,
+        complexity: "O(N) where N is the number of fields to be removed.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Hash],
+        tips: &[],
+        keys: &[KeySpec::first("RW delete")],
+    },
+    run: Run::Keys(hdel),
+    subcommands: &[],
+};
+
+fn hdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let seen = Seen::of(cx);
+    let key = cx.key(args, 1);
+    let mut removed = 0;
+    if let Some(mut hash) = cx.slice.edit::<Hash>(cx.db, &key)? {
+        for name in args.iter_from(2) {
+            removed += u64::from(seen.remove(&mut hash, name));
+        }
+        if removed > 0 {
+            hash.mark();
+        }
+    }
+    cx.effects.changes += removed;
+    cx.reply.integer(removed as i64);
+    Ok(())
+}

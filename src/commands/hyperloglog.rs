@@ -1,0 +1,360 @@
+//! Commands on strings that count different elements by estimate.
+
+use crate::exec::{Command, Context, Run, SessionContext, same_database};
+use crate::keyspace::{Expiry, Key, Slice};
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::hyperloglog::{self, Corrupted, Cursor, Form, REGISTERS, Registers, Stride};
+use crate::value::string::{NewStr, Str};
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The HyperLogLog commands.
+pub static FAMILY: &[&Command] = &[&PFADD, &PFCOUNT, &PFMERGE, &PFDEBUG, &PFSELFTEST];
+
+/// `PFDEBUG SIMD OFF`: all shards work registers one after the other.
+static IS_SINGLE: AtomicBool = AtomicBool::new(false);
+
+const CORRUPTED: Error = Error::Other(Cow::Borrowed("INVALIDOBJ Corrupted HLL object detected"));
+
+const NOT_ONE: Error =
+    Error::Other(Cow::Borrowed("WRONGTYPE Key is not a valid HyperLogLog string value."));
+
+impl From<Corrupted> for Error {
+    fn from(_: Corrupted) -> Error {
+        CORRUPTED
+    }
+}
+
+/// The bytes of a value and its form.
+fn looked_at<'v>(value: &Str<'v>) -> Result<(&'v [u8], Form), Error> {
+    let bytes: &[u8] = match *value {
+        Str::Int(_) => return Err(NOT_ONE),
+        Str::Bytes(bytes) => bytes,
+        Str::Large(bytes) => bytes,
+    };
+    hyperloglog::form(bytes).map(|form| (bytes, form)).ok_or(NOT_ONE)
+}
+
+/// The value at a key that is to be changed, and its form.
+fn value_at<'s>(
+    slice: &'s mut Slice,
+    db: usize,
+    key: &Key<'_>,
+) -> Result<Option<(&'s [u8], Form)>, Error> {
+    let Some(view) = slice.peek(db, key) else { return Ok(None) };
+    looked_at(&view.string().ok_or(Error::WrongType)?).map(Some)
+}
+
+/// Writes a value; watches are to be told by the caller.
+fn write(slice: &mut Slice, db: usize, key: &Key<'_>, value: &[u8]) {
+    let old_len = slice.peek(db, key).and_then(|view| view.string()).map_or(0, |old| old.len());
+    if value.len() < old_len {
+        slice.set(db, key, NewStr::Bytes(value), Expiry::Keep);
+    }
+    slice.string_mut_untold(db, key, value.len()).copy_from_slice(value);
+}
+
+fn stride() -> Stride {
+    if IS_SINGLE.load(Ordering::Relaxed) { Stride::Single } else { Stride::Wide }
+}
+
+static PFADD: Command = Command {
+    card: Card {
+        name: "pfadd",
+        summary: "Adds elements to a HyperLogLog key. Creates the key if it doesn't exist.",
+        since: "2.8.9",
+        group: Group::HyperLogLog,
+        complexity: "O(1) to add every element.",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::HyperLogLog],
+        tips: &[],
+        keys: &[KeySpec::first("RW insert")],
+    },
+    run: Run::Keys(pfadd),
+    subcommands: &[],
+};
+
+fn pfadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let (raised, result) = match value_at(cx.slice, cx.db, &key)? {
+        Some((_, Form::Dense)) => {
+            let value = cx.slice.string_mut_untold(cx.db, &key, 0);
+            (add_dense(value, args), Ok(()))
+        }
+        found => {
+            let bytes_max = cx.config.hll_sparse_max_bytes as usize;
+            let mut value = found.map_or_else(hyperloglog::empty, |(bytes, _)| bytes.to_vec());
+            let mut raised = u64::from(found.is_none());
+            if raised > 0 {
+                hyperloglog::forget_count(&mut value);
+            }
+            let result = add_sparse(&mut value, args, bytes_max, &mut raised);
+            write(cx.slice, cx.db, &key, &value);
+            (raised, result)
+        }
+    };
+    // What was added before the runs were found broken stays, and nobody is told.
+    result?;
+    if raised > 0 {
+        cx.slice.note_change(cx.db, &key);
+        cx.effects.changes += raised;
+    }
+    cx.reply.integer(i64::from(raised > 0));
+    Ok(())
+}
+
+/// Adds the words of PFADD; how many of them raised a register.
+fn add_dense(value: &mut [u8], args: &Args<'_>) -> u64 {
+    let raises = |element: &&[u8]| {
+        let (index, rank) = hyperloglog::place_of(element);
+        hyperloglog::raise_dense(value, index, rank)
+    };
+    let raised = args.iter_from(2).filter(raises).count();
+    if raised > 0 {
+        hyperloglog::forget_count(value);
+    }
+    raised as u64
+}
+
+/// The same for a value that is sparse, at first.
+fn add_sparse(
+    value: &mut Vec<u8>,
+    args: &Args<'_>,
+    bytes_max: usize,
+    raised: &mut u64,
+) -> Result<(), Corrupted> {
+    for element in args.iter_from(2) {
+        let (index, rank) = hyperloglog::place_of(element);
+        let is_raised = hyperloglog::raise(value, index, rank, bytes_max, &mut Cursor::default())?;
+        if is_raised {
+            hyperloglog::forget_count(value);
+            *raised += 1;
+        }
+    }
+    Ok(())
+}
+
+static PFCOUNT: Command = Command {
+    card: Card {
+        name: "pfcount",
+        summary: "Returns the approximated cardinality of the set(s) observed by the HyperLogLog \
+            key(s).",
+        since: "2.8.9",
+        group: Group::HyperLogLog,
+        complexity: "O(1) with a very small average constant time when called with a single key. \
+            O(N) with N being the number of keys, and much bigger constant times, when called \
+            with multiple keys.",
+        arity: -2,
+        flags: Flag::READONLY,
+        categories: &[Category::HyperLogLog],
+        tips: &[],
+        keys: &[KeySpec::all("RW access", 1).note(
+            "RW because it may change the internal representation of the key, and propagate to \
+             replicas",
+        )],
+    },
+    run: Run::Joint(pfcount, same_database),
+    subcommands: &[],
+};
+
+fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if args.len() > 2 {
+        let registers = merged(cx, args)?.0;
+        cx.reply.integer(registers.count() as i64);
+        return Ok(());
+    }
+    let key = cx.key(args, 1);
+    let Some(view) = cx.slice.lookup(cx.db, &key) else {
+        cx.reply.integer(0);
+        return Ok(());
+    };
+    let value = view.string().ok_or(Error::WrongType)?;
+    let (bytes, _) = looked_at(&value)?;
+    // The reference keeps what it has looked at as `raw`.
+    let becomes_raw = matches!(value, Str::Bytes(_)) && !view.is_edited();
+    let cached = hyperloglog::cached_count(bytes);
+    let count = match cached {
+        Some(count) => Ok(count),
+        None => hyperloglog::count(bytes),
+    };
+    if becomes_raw || (cached.is_none() && count.is_ok()) {
+        let value = cx.slice.string_mut_untold(cx.db, &key, 0);
+        if let (None, Ok(count)) = (cached, count) {
+            // Whoever reads the feed is to have the same bytes.
+            hyperloglog::put_cached_count(value, count);
+            cx.slice.note_change(cx.db, &key);
+            cx.effects.changes += 1;
+            cx.propagate(&[&args[0], &args[1]]);
+        }
+    }
+    cx.reply.integer(count? as i64);
+    Ok(())
+}
+
+/// The registers of all keys together, and whether one of the values is dense.
+fn merged(cx: &mut Context<'_>, args: &Args<'_>) -> Result<(Registers, bool), Error> {
+    let mut registers = Registers::new(stride());
+    let mut has_dense = false;
+    for index in 1..args.len() {
+        let key = cx.key(args, index);
+        let Some(view) = cx.slice.lookup(cx.db, &key) else { continue };
+        let (bytes, form) = looked_at(&view.string().ok_or(Error::WrongType)?)?;
+        registers.merge(bytes)?;
+        has_dense |= form == Form::Dense;
+    }
+    Ok((registers, has_dense))
+}
+
+static PFMERGE: Command = Command {
+    card: Card {
+        name: "pfmerge",
+        summary: "Merges one or more HyperLogLog values into a single key.",
+        since: "2.8.9",
+        group: Group::HyperLogLog,
+        complexity: "O(N) to merge N HyperLogLogs, but with high constant times.",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::HyperLogLog],
+        tips: &[],
+        keys: &[
+            KeySpec::first("RW access insert"),
+            KeySpec {
+                flags: "RO access",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: -1, step: 1 },
+            },
+        ],
+    },
+    run: Run::Joint(pfmerge, same_database),
+    subcommands: &[],
+};
+
+fn pfmerge(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let (registers, has_dense) = merged(cx, args)?;
+    let bytes_max = cx.config.hll_sparse_max_bytes as usize;
+    let key = cx.key(args, 1);
+    let found = value_at(cx.slice, cx.db, &key)?;
+    let mut value = found.map_or_else(hyperloglog::empty, |(bytes, _)| bytes.to_vec());
+    if has_dense {
+        if found.is_none_or(|(_, form)| form == Form::Sparse) {
+            value = hyperloglog::to_dense(&value)?;
+        }
+        registers.write_to(&mut value);
+    } else {
+        let mut cursor = Cursor::default();
+        for (index, rank) in registers.ranks() {
+            hyperloglog::raise(&mut value, index, rank, bytes_max, &mut cursor)?;
+        }
+    }
+    hyperloglog::forget_count(&mut value);
+    write(cx.slice, cx.db, &key, &value);
+    cx.slice.note_change(cx.db, &key);
+    cx.effects.changes += 1;
+    cx.reply.ok();
+    Ok(())
+}
+
+static PFDEBUG: Command = Command {
+    card: Card {
+        name: "pfdebug",
+        summary: "Internal commands for debugging HyperLogLog values.",
+        since: "2.8.9",
+        group: Group::HyperLogLog,
+        complexity: "N/A",
+        arity: 3,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::ADMIN),
+        categories: &[Category::HyperLogLog],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RW access",
+            notes: "",
+            begin: Begin::Index(2),
+            find: Find::Range { last: 0, step: 1 },
+        }],
+    },
+    run: Run::Keys(pfdebug),
+    subcommands: &[],
+};
+
+fn pfdebug(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let is = |name: &[u8]| args[1].eq_ignore_ascii_case(name);
+    if is(b"SIMD") {
+        return put_stride(cx, &args[2]);
+    }
+    let key = cx.key(args, 2);
+    let found = value_at(cx.slice, cx.db, &key)?;
+    let (bytes, form) = found.ok_or(Error::other("ERR The specified key does not exist"))?;
+    if is(b"ENCODING") {
+        cx.reply.simple(if form == Form::Dense { "dense" } else { "sparse" });
+    } else if is(b"DECODE") {
+        if form == Form::Dense {
+            return Err(Error::other("ERR HLL encoding is not sparse"));
+        }
+        let runs = hyperloglog::describe(bytes);
+        cx.reply.bulk(runs.as_bytes());
+    } else if is(b"TODENSE") {
+        cx.reply.integer(i64::from(form == Form::Sparse));
+        become_dense(cx, &key)?;
+    } else if is(b"GETREG") {
+        become_dense(cx, &key)?;
+        let value = cx.slice.string_mut_untold(cx.db, &key, 0);
+        cx.reply.array(REGISTERS);
+        for index in 0..REGISTERS {
+            cx.reply.integer(i64::from(hyperloglog::register(value, index)));
+        }
+    } else {
+        return Err(Error::quoting(&[b"ERR Unknown PFDEBUG subcommand '", &args[1], b"'"]));
+    }
+    Ok(())
+}
+
+/// Changes the form of a value; watches are not told, for it says the same.
+fn become_dense(cx: &mut Context<'_>, key: &Key<'_>) -> Result<(), Error> {
+    if let Some((bytes, Form::Sparse)) = value_at(cx.slice, cx.db, key)? {
+        let value = hyperloglog::to_dense(bytes)?;
+        write(cx.slice, cx.db, key, &value);
+        cx.effects.changes += 1;
+    }
+    Ok(())
+}
+
+fn put_stride(cx: &mut Context<'_>, word: &[u8]) -> Result<(), Error> {
+    let on = word.eq_ignore_ascii_case(b"ON");
+    if !on && !word.eq_ignore_ascii_case(b"OFF") {
+        return Err(Error::other("ERR Argument must be ON or OFF"));
+    }
+    IS_SINGLE.store(!on, Ordering::Relaxed);
+    cx.reply.simple(if on { "enabled" } else { "disabled" });
+    Ok(())
+}
+
+static PFSELFTEST: Command = Command {
+    card: Card {
+        name: "pfselftest",
+        summary: "An internal command for testing HyperLogLog values.",
+        since: "2.8.9",
+        group: Group::HyperLogLog,
+        complexity: "N/A",
+        arity: 1,
+        flags: Flag::ADMIN,
+        categories: &[Category::HyperLogLog],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(pfselftest),
+    subcommands: &[],
+};
+
+fn pfselftest(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    let bytes_max = cx.process.config.snapshot().hll_sparse_max_bytes as usize;
+    hyperloglog::self_test(cx.now_us, bytes_max)
+        .map_err(|what| Error::other(format!("ERR TESTFAILED {what}")))?;
+    cx.reply.ok();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,127 @@
+//! Pops that wait until there is something.
+
+use super::ends::{ManyPop, pop_word};
+use super::{limits, reply_item};
+use crate::commands::words::deadline_at;
+use crate::exec::{Command, Context, Null, Run, Wait, same_database};
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::Kind;
+use crate::value::list::{End, List};
+
+pub(super) static BLPOP: Command = Command {
+    card: Card {
+        name: "blpop",
+        summary: "Removes and returns the first element in a list. Blocks until an element is \
+            available otherwise. Deletes the list if the last element was popped.",
+        since: "2.0.0",
+        group: Group::List,
+        complexity: "O(N) where N is the number of provided keys.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::BLOCKING),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RW access delete",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Range { last: -2, step: 1 },
+        }],
+    },
+    run: Run::Joint(blpop, same_database),
+    subcommands: &[],
+};
+
+fn blpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    pop(cx, args, End::Left)
+}
+
+pub(super) static BRPOP: Command = Command {
+    card: Card {
+        name: "brpop",
+        summary: "Removes and returns the last element in a list. Blocks until an element is \
+            available otherwise. Deletes the list if the last element was popped.",
+        since: "2.0.0",
+        group: Group::List,
+        complexity: "O(N) where N is the number of provided keys.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::BLOCKING),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RW access delete",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Range { last: -2, step: 1 },
+        }],
+    },
+    run: Run::Joint(brpop, same_database),
+    subcommands: &[],
+};
+
+fn brpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    pop(cx, args, End::Right)
+}
+
+fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
+    let last = args.len() - 1;
+    let deadline_ms = deadline_at(&args[last], cx.now_ms)?;
+    let limits = limits(cx.config);
+    for word in 1..last {
+        if !cx.looks_at(word) {
+            continue;
+        }
+        let key = cx.key(args, word);
+        let Some(mut list) = cx.slice.edit::<List>(cx.db, &key)? else { continue };
+        cx.reply.array(2);
+        cx.reply.bulk(key.bytes);
+        list.pop(end, |item| reply_item(&mut cx.reply, item));
+        list.settle(&limits);
+        list.mark();
+        drop(list);
+        cx.effects.changes += 1;
+        cx.propagate(&[pop_word(end), key.bytes]);
+        return Ok(());
+    }
+    cx.wait(wait((1..last).collect(), deadline_ms));
+    Ok(())
+}
+
+pub(super) static BLMPOP: Command = Command {
+    card: Card {
+        name: "blmpop",
+        summary: "Pops the first element from one of multiple lists. Blocks until an element is \
+            available otherwise. Deletes the list if the last element was popped.",
+        since: "7.0.0",
+        group: Group::List,
+        complexity: "O(N+M) where N is the number of provided keys and M is the number of \
+            elements returned.",
+        arity: -5,
+        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RW access delete",
+            notes: "",
+            begin: Begin::Index(2),
+            find: Find::Count { at: 0, first: 1, step: 1 },
+        }],
+    },
+    run: Run::Joint(blmpop, same_database),
+    subcommands: &[],
+};
+
+fn blmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let wish = ManyPop::parse(args, 2)?;
+    let deadline_ms = deadline_at(&args[1], cx.now_ms)?;
+    if !wish.run(cx, args)? {
+        cx.wait(wait((wish.first..wish.first + wish.keys).collect(), deadline_ms));
+    }
+    Ok(())
+}
+
+/// Waits until one of the keys at these words is a list.
+pub(super) fn wait(keys: Vec<usize>, deadline_ms: Option<u64>) -> Wait {
+    let (kind, null) = (Kind::List, Null::Array);
+    Wait { deadline_ms, keys, kind, wants_gone: false, null, words: None }
+}

@@ -1,0 +1,295 @@
+//! What is pushed to the ends of a list, and what is taken from there.
+
+use super::{end_at, limits, number_from, reply_and_remove, reply_item};
+use crate::exec::{Command, Context, Run, same_database};
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::list::{End, List};
+
+pub(super) static LPUSH: Command = Command {
+    card: Card {
+        name: "lpush",
+        summary: "Prepends one or more elements to a list. Creates the key if it doesn't exist.",
+        since: "1.0.0",
+        group: Group::List,
+        complexity: "O(1) for each element added, so O(N) to add N elements when the command is \
+            called with multiple arguments.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RW insert")],
+    },
+    run: Run::Keys(lpush),
+    subcommands: &[],
+};
+
+fn lpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    push(cx, args, End::Left, false)
+}
+
+pub(super) static RPUSH: Command = Command {
+    card: Card {
+        name: "rpush",
+        summary: "Appends one or more elements to a list. Creates the key if it doesn't exist.",
+        since: "1.0.0",
+        group: Group::List,
+        complexity: "O(1) for each element added, so O(N) to add N elements when the command is \
+            called with multiple arguments.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RW insert")],
+    },
+    run: Run::Keys(rpush),
+    subcommands: &[],
+};
+
+fn rpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    push(cx, args, End::Right, false)
+}
+
+pub(super) static LPUSHX: Command = Command {
+    card: Card {
+        name: "lpushx",
+        summary: "Prepends one or more elements to a list only when the list exists.",
+        since: "2.2.0",
+        group: Group::List,
+        complexity: "O(1) for each element added, so O(N) to add N elements when the command is \
+            called with multiple arguments.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RW insert")],
+    },
+    run: Run::Keys(lpushx),
+    subcommands: &[],
+};
+
+fn lpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    push(cx, args, End::Left, true)
+}
+
+pub(super) static RPUSHX: Command = Command {
+    card: Card {
+        name: "rpushx",
+        summary: "Appends one or more elements to a list only when the list exists.",
+        since: "2.2.0",
+        group: Group::List,
+        complexity: "O(1) for each element added, so O(N) to add N elements when the command is \
+            called with multiple arguments.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RW insert")],
+    },
+    run: Run::Keys(rpushx),
+    subcommands: &[],
+};
+
+fn rpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    push(cx, args, End::Right, true)
+}
+
+fn push(cx: &mut Context<'_>, args: &Args<'_>, end: End, only_old: bool) -> Result<(), Error> {
+    let (key, limits) = (cx.key(args, 1), limits(cx.config));
+    let list = match only_old {
+        true => cx.slice.edit::<List>(cx.db, &key)?,
+        false => Some(cx.slice.edit_or_new::<List>(cx.db, &key)?),
+    };
+    let Some(mut list) = list else {
+        cx.reply.integer(0);
+        return Ok(());
+    };
+    let items = args.len() - 2;
+    list.expect(items, args.iter_from(2).map(<[u8]>::len).sum(), &limits);
+    args.iter_from(2).for_each(|text| list.add(end, text));
+    list.mark();
+    cx.reply.integer(list.len() as i64);
+    cx.effects.changes += items as u64;
+    Ok(())
+}
+
+pub(super) static LPOP: Command = Command {
+    card: Card {
+        name: "lpop",
+        summary: "Returns and removes one or more elements from the beginning of a list. \
+            Deletes the list if the last element was popped.",
+        since: "1.0.0",
+        group: Group::List,
+        complexity: "O(N) where N is the number of elements returned",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RW access delete")],
+    },
+    run: Run::Keys(lpop),
+    subcommands: &[],
+};
+
+fn lpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    pop(cx, args, End::Left)
+}
+
+pub(super) static RPOP: Command = Command {
+    card: Card {
+        name: "rpop",
+        summary: "Returns and removes one or more elements from the end of a list. Deletes the \
+            list if the last element was popped.",
+        since: "1.0.0",
+        group: Group::List,
+        complexity: "O(N) where N is the number of elements returned",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RW access delete")],
+    },
+    run: Run::Keys(rpop),
+    subcommands: &[],
+};
+
+fn rpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    pop(cx, args, End::Right)
+}
+
+fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
+    let count = match args.len() {
+        2 => None,
+        3 => Some(number_from(0, &args[2], "ERR value is out of range, must be positive")?),
+        _ => {
+            let name = if end == End::Left { "lpop" } else { "rpop" };
+            return Err(Error::wrong_arity(name));
+        }
+    };
+    let (key, limits) = (cx.key(args, 1), limits(cx.config));
+    let Some(mut list) = cx.slice.edit::<List>(cx.db, &key)? else {
+        match count {
+            None => cx.reply.null(),
+            Some(_) => cx.reply.null_array(),
+        }
+        return Ok(());
+    };
+    let taken = match count {
+        None => {
+            list.pop(end, |item| reply_item(&mut cx.reply, item));
+            list.settle(&limits);
+            1
+        }
+        Some(0) => {
+            cx.reply.array(0);
+            return Ok(());
+        }
+        Some(count) => {
+            let count = list.len().min(count as usize);
+            reply_and_remove(&mut cx.reply, &mut list, end, count, &limits);
+            count
+        }
+    };
+    list.mark();
+    cx.effects.changes += taken as u64;
+    Ok(())
+}
+
+pub(super) static LMPOP: Command = Command {
+    card: Card {
+        name: "lmpop",
+        summary: "Returns multiple elements from a list after removing them. Deletes the list \
+            if the last element was popped.",
+        since: "7.0.0",
+        group: Group::List,
+        complexity: "O(N+M) where N is the number of provided keys and M is the number of \
+            elements returned.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::MOVABLEKEYS),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RW access delete",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Count { at: 0, first: 1, step: 1 },
+        }],
+    },
+    run: Run::Joint(lmpop, same_database),
+    subcommands: &[],
+};
+
+fn lmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let wish = ManyPop::parse(args, 1)?;
+    if !wish.run(cx, args)? {
+        cx.reply.null_array();
+    }
+    Ok(())
+}
+
+/// `count key [key ...] LEFT | RIGHT [COUNT count]`
+pub(super) struct ManyPop {
+    /// The word of the first key.
+    pub first: usize,
+    /// How many keys there are.
+    pub keys: usize,
+    end: End,
+    count: usize,
+}
+
+impl ManyPop {
+    /// From the words at `at` on.
+    pub fn parse(args: &Args<'_>, at: usize) -> Result<ManyPop, Error> {
+        let text = "ERR numkeys should be greater than 0";
+        let keys = number_from(1, &args[at], text)? as usize;
+        let first = at + 1;
+        let end_word = first.saturating_add(keys);
+        let end = end_at(args.get(end_word).ok_or(Error::Syntax)?)?;
+        let count = match args.len() - end_word - 1 {
+            0 => 1,
+            given => {
+                let option = &args[end_word + 1];
+                if given == 1 || !option.eq_ignore_ascii_case(b"COUNT") {
+                    return Err(Error::Syntax);
+                }
+                let text = "ERR count should be greater than 0";
+                let count = number_from(1, &args[end_word + 2], text)? as usize;
+                if given > 2 {
+                    return Err(Error::Syntax);
+                }
+                count
+            }
+        };
+        Ok(ManyPop { first, keys, end, count })
+    }
+
+    /// Takes from the first of the keys that has something; false if none has.
+    pub fn run(&self, cx: &mut Context<'_>, args: &Args<'_>) -> Result<bool, Error> {
+        let limits = limits(cx.config);
+        for word in self.first..self.first + self.keys {
+            if !cx.looks_at(word) {
+                continue;
+            }
+            let key = cx.key(args, word);
+            let Some(mut list) = cx.slice.edit::<List>(cx.db, &key)? else { continue };
+            let count = list.len().min(self.count);
+            cx.reply.array(2);
+            cx.reply.bulk(key.bytes);
+            reply_and_remove(&mut cx.reply, &mut list, self.end, count, &limits);
+            list.mark();
+            drop(list);
+            cx.effects.changes += count as u64;
+            cx.propagate(&[pop_word(self.end), key.bytes, count.to_string().as_bytes()]);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+/// The command that takes from an end.
+pub(super) fn pop_word(end: End) -> &'static [u8] {
+    match end {
+        End::Left => b"LPOP",
+        End::Right => b"RPOP",
+    }
+}

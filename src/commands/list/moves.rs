@@ -1,0 +1,197 @@
+//! An item of one list becomes one of another.
+
+use super::blocking::wait;
+use super::{end_at, limits};
+use crate::commands::words::deadline_at;
+use crate::exec::{Command, Context, Run, same_database};
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::Item;
+use crate::value::list::{End, List};
+
+pub(super) static LMOVE: Command = Command {
+    card: Card {
+        name: "lmove",
+        summary: "Returns an element after popping it from one list and pushing it to another. \
+            Deletes the list if the last element was moved.",
+        since: "6.2.0",
+        group: Group::List,
+        complexity: "O(1)",
+        arity: 5,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[
+            KeySpec::first("RW access delete"),
+            KeySpec {
+                flags: "RW insert",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: 0, step: 1 },
+            },
+        ],
+    },
+    run: Run::Joint(lmove, same_database),
+    subcommands: &[],
+};
+
+fn lmove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let ends = [end_at(&args[3])?, end_at(&args[4])?];
+    if !move_item(cx, args, ends)? {
+        cx.reply.null();
+    }
+    Ok(())
+}
+
+pub(super) static RPOPLPUSH: Command = Command {
+    card: Card {
+        name: "rpoplpush",
+        summary: "Returns the last element of a list after removing and pushing it to another \
+            list. Deletes the list if the last element was popped.",
+        since: "1.2.0",
+        group: Group::List,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[
+            KeySpec::first("RW access delete"),
+            KeySpec {
+                flags: "RW insert",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: 0, step: 1 },
+            },
+        ],
+    },
+    run: Run::Joint(rpoplpush, same_database),
+    subcommands: &[],
+};
+
+fn rpoplpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if !move_item(cx, args, [End::Right, End::Left])? {
+        cx.reply.null();
+    }
+    Ok(())
+}
+
+pub(super) static BLMOVE: Command = Command {
+    card: Card {
+        name: "blmove",
+        summary: "Pops an element from a list, pushes it to another list and returns it. Blocks \
+            until an element is available otherwise. Deletes the list if the last element was \
+            moved.",
+        since: "6.2.0",
+        group: Group::List,
+        complexity: "O(1)",
+        arity: 6,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::BLOCKING),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[
+            KeySpec::first("RW access delete"),
+            KeySpec {
+                flags: "RW insert",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: 0, step: 1 },
+            },
+        ],
+    },
+    run: Run::Joint(blmove, same_database),
+    subcommands: &[],
+};
+
+fn blmove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let ends = [end_at(&args[3])?, end_at(&args[4])?];
+    let deadline_ms = deadline_at(&args[5], cx.now_ms)?;
+    if move_item(cx, args, ends)? {
+        cx.propagate(&[b"LMOVE", &args[1], &args[2], &args[3], &args[4]]);
+    } else {
+        wait_for_source(cx, deadline_ms);
+    }
+    Ok(())
+}
+
+pub(super) static BRPOPLPUSH: Command = Command {
+    card: Card {
+        name: "brpoplpush",
+        summary: "Pops an element from a list, pushes it to another list and returns it. Blocks \
+            until an element is available otherwise. Deletes the list if the last element was \
+            popped.",
+        since: "2.2.0",
+        group: Group::List,
+        complexity: "O(1)",
+        arity: 4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::BLOCKING),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[
+            KeySpec::first("RW access delete"),
+            KeySpec {
+                flags: "RW insert",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: 0, step: 1 },
+            },
+        ],
+    },
+    run: Run::Joint(brpoplpush, same_database),
+    subcommands: &[],
+};
+
+fn brpoplpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let deadline_ms = deadline_at(&args[3], cx.now_ms)?;
+    if move_item(cx, args, [End::Right, End::Left])? {
+        cx.propagate(&[b"RPOPLPUSH", &args[1], &args[2]]);
+    } else {
+        wait_for_source(cx, deadline_ms);
+    }
+    Ok(())
+}
+
+/// Waits for the key at word 1. Where nobody may wait there is no text, and when the time is over
+/// there is no array: so it is in the reference.
+fn wait_for_source(cx: &mut Context<'_>, deadline_ms: Option<u64>) {
+    if cx.may_wait {
+        cx.wait(wait(vec![1], deadline_ms));
+    } else {
+        cx.reply.null();
+    }
+}
+
+/// Takes an item from one end of the list at word 1, pushes it to an end of the list at word 2 and
+/// replies it; false if there is no list at word 1.
+fn move_item(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    [from_end, to_end]: [End; 2],
+) -> Result<bool, Error> {
+    let (from, to, limits) = (cx.key(args, 1), cx.key(args, 2), limits(cx.config));
+    let Some(mut source) = cx.slice.edit::<List>(cx.db, &from)? else { return Ok(false) };
+    if from.bytes == to.bytes {
+        let text = source.pop(from_end, |item| item.to_vec()).expect("a list has items");
+        source.push(to_end, &text, &limits);
+        source.settle(&limits);
+        source.mark();
+        cx.reply.bulk(&text);
+        cx.effects.changes += 1;
+        return Ok(true);
+    }
+    drop(source);
+    if cx.slice.peek(cx.db, &to).is_some_and(|view| view.object::<List>().is_none()) {
+        return Err(Error::WrongType);
+    }
+    let mut source = cx.slice.edit::<List>(cx.db, &from)?.expect("it has just been there");
+    let text = source.pop(from_end, |item: Item<'_>| item.to_vec()).expect("a list has items");
+    source.settle(&limits);
+    source.mark();
+    drop(source);
+    let mut target = cx.slice.edit_or_new::<List>(cx.db, &to)?;
+    target.push(to_end, &text, &limits);
+    target.mark();
+    cx.reply.bulk(&text);
+    cx.effects.changes += 1;
+    Ok(true)
+}

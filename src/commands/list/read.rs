@@ -1,0 +1,194 @@
+//! Commands that look at a list.
+
+use super::{integer_at, number_from, range_of, reply_item, signed_at};
+use crate::exec::{Command, Context, Run, same_database};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::Item;
+use crate::value::list::List;
+
+pub(super) static LLEN: Command = Command {
+    card: Card {
+        name: "llen",
+        summary: "Returns the length of a list.",
+        since: "1.0.0",
+        group: Group::List,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::READONLY.and(Flag::FAST),
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RO")],
+    },
+    run: Run::Keys(llen),
+    subcommands: &[],
+};
+
+fn llen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let len = cx.slice.read::<List>(cx.db, &key)?.map_or(0, List::len);
+    cx.reply.integer(len as i64);
+    Ok(())
+}
+
+pub(super) static LINDEX: Command = Command {
+    card: Card {
+        name: "lindex",
+        summary: "Returns an element from a list by its index.",
+        since: "1.0.0",
+        group: Group::List,
+        complexity: "O(N) where N is the number of elements to traverse to get to the element \
+            at index. This makes asking for the first or the last element of the list O(1).",
+        arity: 3,
+        flags: Flag::READONLY,
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(lindex),
+    subcommands: &[],
+};
+
+fn lindex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let Some(list) = cx.slice.read::<List>(cx.db, &key)? else {
+        cx.reply.null();
+        return Ok(());
+    };
+    let index = integer_at(&args[2])?;
+    match range_of_one(index, list.len()).and_then(|index| list.get(index)) {
+        Some(item) => reply_item(&mut cx.reply, item),
+        None => cx.reply.null(),
+    }
+    Ok(())
+}
+
+/// The item that a number means, counted from the right if it is negative.
+pub(super) fn range_of_one(index: i64, len: usize) -> Option<usize> {
+    let index = if index < 0 { len as i64 + index } else { index };
+    usize::try_from(index).ok().filter(|index| *index < len)
+}
+
+pub(super) static LRANGE: Command = Command {
+    card: Card {
+        name: "lrange",
+        summary: "Returns a range of elements from a list.",
+        since: "1.0.0",
+        group: Group::List,
+        complexity: "O(S+N) where S is the distance of start offset from HEAD for small lists, \
+            from nearest end (HEAD or TAIL) for large lists; and N is the number of elements in \
+            the specified range.",
+        arity: 4,
+        flags: Flag::READONLY,
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(lrange),
+    subcommands: &[],
+};
+
+fn lrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let (start, last) = (integer_at(&args[2])?, integer_at(&args[3])?);
+    let key = cx.key(args, 1);
+    let Some(list) = cx.slice.read::<List>(cx.db, &key)? else {
+        cx.reply.array(0);
+        return Ok(());
+    };
+    let range = range_of(start, last, list.len());
+    cx.reply.array(range.len());
+    for item in list.iter_from(range.start).take(range.len()) {
+        reply_item(&mut cx.reply, item);
+    }
+    Ok(())
+}
+
+pub(super) static LPOS: Command = Command {
+    card: Card {
+        name: "lpos",
+        summary: "Returns the index of matching elements in a list.",
+        since: "6.0.6",
+        group: Group::List,
+        complexity: "O(N) where N is the number of elements in the list, for the average case. \
+            When searching for elements near the head or the tail of the list, or when the \
+            MAXLEN option is provided, the command may run in constant time.",
+        arity: -3,
+        flags: Flag::READONLY,
+        categories: &[Category::List],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Bulky(lpos, same_database),
+    subcommands: &[],
+};
+
+/// What LPOS is asked for.
+struct Search {
+    /// The matches before this one do not count; from the right if negative. Not 0.
+    rank: i64,
+    /// How many matches are wanted, 0: all. None: one, and not as an array.
+    count: Option<i64>,
+    /// How many items are looked at, 0: all.
+    len_max: i64,
+}
+
+impl Search {
+    fn parse(args: &Args<'_>) -> Result<Search, Error> {
+        let mut search = Search { rank: 1, count: None, len_max: 0 };
+        for at in (3..args.len()).step_by(2) {
+            let Some(value) = args.get(at + 1) else { return Err(Error::Syntax) };
+            let option = &args[at];
+            if option.eq_ignore_ascii_case(b"RANK") {
+                search.rank = signed_at(value)?;
+                if search.rank == 0 {
+                    return Err(Error::other(
+                        "ERR RANK can't be zero: use 1 to start from the first match, 2 from the \
+                         second ... or use negative to start from the end of the list",
+                    ));
+                }
+            } else if option.eq_ignore_ascii_case(b"COUNT") {
+                search.count = Some(number_from(0, value, "ERR COUNT can't be negative")?);
+            } else if option.eq_ignore_ascii_case(b"MAXLEN") {
+                search.len_max = number_from(0, value, "ERR MAXLEN can't be negative")?;
+            } else {
+                return Err(Error::Syntax);
+            }
+        }
+        Ok(search)
+    }
+
+    /// The numbers of the matches that are wanted.
+    fn run(&self, list: &List, text: &[u8]) -> Vec<usize> {
+        let (wanted, len) = (Item::of(text), list.len());
+        let depth = if self.len_max == 0 { len } else { len.min(self.len_max as usize) };
+        let skipped = self.rank.unsigned_abs() as usize - 1;
+        let matches = match self.count {
+            None => 1,
+            Some(0) => usize::MAX,
+            Some(count) => count as usize,
+        };
+        let is_it = |(at, item): (usize, Item<'_>)| (item == wanted).then_some(at);
+        if self.rank > 0 {
+            let found = list.iter_from(0).take(depth).enumerate().filter_map(is_it);
+            return found.skip(skipped).take(matches).collect();
+        }
+        let found = list.iter_back_from(len - 1).take(depth).enumerate().filter_map(is_it);
+        found.skip(skipped).take(matches).map(|at| len - 1 - at).collect()
+    }
+}
+
+fn lpos(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let search = Search::parse(args)?;
+    let key = cx.key(args, 1);
+    let list = cx.slice.read::<List>(cx.db, &key)?;
+    let found = list.map_or(Vec::new(), |list| search.run(list, &args[2]));
+    if search.count.is_some() {
+        cx.reply.array(found.len());
+        found.iter().for_each(|at| cx.reply.integer(*at as i64));
+    } else if let Some(at) = found.first() {
+        cx.reply.integer(*at as i64);
+    } else {
+        cx.reply.null();
+    }
+    Ok(())
+}

@@ -1,0 +1,359 @@
+//! Sets combined: intersection, union, difference, replied or stored.
+
+use super::{limits, reply_item};
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run, same_database};
+use crate::keyspace::{Expiry, Key, Slice};
+use crate::resp::{Args, Error, Mark, Output, Reply};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::set::{Limits, Set};
+use crate::value::{Container, Item};
+use std::cmp::Reverse;
+use std::ops::Range;
+
+/// The sets at some keys, which are the words of a range; none where there is no key.
+type Sources<'s> = Vec<Option<&'s Set>>;
+
+/// Reads the sets at some words, so that they are there for [`sources`].
+fn read_all<'k>(
+    cx: &mut Context<'_>,
+    args: &'k Args<'_>,
+    words: Range<usize>,
+) -> Result<Vec<Key<'k>>, Error> {
+    let keys: Vec<Key<'k>> = words.map(|word| cx.key(args, word)).collect();
+    for key in &keys {
+        cx.slice.read::<Set>(cx.db, key)?;
+    }
+    Ok(keys)
+}
+
+fn sources<'s>(slice: &'s Slice, db: usize, keys: &[Key<'_>]) -> Sources<'s> {
+    keys.iter().map(|key| slice.held::<Set>(db, key)).collect()
+}
+
+/// Sets a key to a result, or removes it, and replies how many members that is.
+fn store(cx: &mut Context<'_>, key: &Key<'_>, result: Set) {
+    let len = result.len();
+    if len > 0 {
+        cx.slice.set_object(cx.db, key, Box::new(result).into_object(), Expiry::Clear);
+        cx.effects.changes += 1;
+    } else if cx.slice.remove(cx.db, key) {
+        cx.effects.changes += 1;
+    }
+    cx.reply.integer(len as i64);
+}
+
+fn reply_set(reply: &mut Reply<'_>, result: &Set) {
+    reply.set(result.len());
+    result.iter().for_each(|member| reply_item(reply, &member));
+}
+
+/// Shows what is in all sets: the members of the smallest that are in the others. Stops when
+/// `show` says so. Nothing if a set is not there.
+fn intersect(sources: &Sources<'_>, show: &mut dyn FnMut(Item<'_>) -> bool) {
+    let Some(mut sets) = sources.iter().copied().collect::<Option<Vec<&Set>>>() else { return };
+    sets.sort_by_key(|set| set.len());
+    let (first, others) = sets.split_first().expect("at least one key is given");
+    let others: Vec<&Set> =
+        others.iter().copied().filter(|set| !std::ptr::eq(*set, *first)).collect();
+    for member in first.iter() {
+        if others.iter().all(|set| set.contains_item(&member)) && !show(member) {
+            return;
+        }
+    }
+}
+
+pub(super) static SINTER: Command = Command {
+    card: Card {
+        name: "sinter",
+        summary: "Returns the intersect of multiple sets.",
+        since: "1.0.0",
+        group: Group::Set,
+        complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the \
+            number of sets.",
+        arity: -2,
+        flags: Flag::READONLY,
+        categories: &[Category::Set],
+        tips: &["nondeterministic_output_order"],
+        keys: &[KeySpec::all("RO access", 1)],
+    },
+    run: Run::Bulky(sinter, same_database),
+    subcommands: &[],
+};
+
+fn sinter(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let keys = read_all(cx, args, 1..args.len())?;
+    let mut found = Output::default();
+    let mut count = 0;
+    let protocol = cx.reply.protocol();
+    intersect(&sources(cx.slice, cx.db, &keys), &mut |member| {
+        reply_item(&mut Reply::new(&mut found, protocol), &member);
+        count += 1;
+        true
+    });
+    cx.reply.set(count);
+    cx.reply.append_range(&found, found.range_from(Mark::default()));
+    Ok(())
+}
+
+pub(super) static SINTERCARD: Command = Command {
+    card: Card {
+        name: "sintercard",
+        summary: "Returns the number of members of the intersect of multiple sets.",
+        since: "7.0.0",
+        group: Group::Set,
+        complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the \
+            number of sets.",
+        arity: -3,
+        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
+        categories: &[Category::Set],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RO access",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Count { at: 0, first: 1, step: 1 },
+        }],
+    },
+    run: Run::Bulky(sintercard, same_database),
+    subcommands: &[],
+};
+
+fn sintercard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let count = parse_i64(&args[1]).filter(|count| *count > 0);
+    let count = count.ok_or(Error::other("ERR numkeys should be greater than 0"))?;
+    if count > args.len() as i64 - 2 {
+        return Err(Error::other("ERR Number of keys can't be greater than number of args"));
+    }
+    let options_at = 2 + count as usize;
+    let mut limit = 0;
+    for index in (options_at..args.len()).step_by(2) {
+        let Some(value) = args.get(index + 1) else { return Err(Error::Syntax) };
+        if !args[index].eq_ignore_ascii_case(b"LIMIT") {
+            return Err(Error::Syntax);
+        }
+        let number = parse_i64(value).and_then(|number| u64::try_from(number).ok());
+        limit = number.ok_or(Error::other("ERR LIMIT can't be negative"))?;
+    }
+    let keys = read_all(cx, args, 2..options_at)?;
+    let mut found = 0;
+    intersect(&sources(cx.slice, cx.db, &keys), &mut |_| {
+        found += 1;
+        found != limit
+    });
+    cx.reply.integer(found as i64);
+    Ok(())
+}
+
+pub(super) static SINTERSTORE: Command = Command {
+    card: Card {
+        name: "sinterstore",
+        summary: "Stores the intersect of multiple sets in a key.",
+        since: "1.0.0",
+        group: Group::Set,
+        complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the \
+            number of sets.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::Set],
+        tips: &[],
+        keys: &[
+            KeySpec::first("OW update"),
+            KeySpec {
+                flags: "RO access",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: -1, step: 1 },
+            },
+        ],
+    },
+    run: Run::Bulky(sinterstore, same_database),
+    subcommands: &[],
+};
+
+fn sinterstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let limits = limits(cx);
+    let keys = read_all(cx, args, 2..args.len())?;
+    let sources = sources(cx.slice, cx.db, &keys);
+    let smallest = sources.iter().flatten().min_by_key(|set| set.len());
+    let is_ints = smallest.is_some_and(|set| set.encoding() == "intset");
+    let mut result = if is_ints { Set::of_ints() } else { Set::packed() };
+    let mut all_ints = true;
+    intersect(&sources, &mut |member| {
+        all_ints &= matches!(member, Item::Int(_));
+        result.insert_item(&member, &limits)
+    });
+    if all_ints {
+        result.make_ints(&limits);
+    }
+    let key = cx.key(args, 1);
+    store(cx, &key, result);
+    Ok(())
+}
+
+/// All members of all sets, in a set that begins as integers if it may.
+fn unite(sources: &Sources<'_>, mut result: Set, limits: &Limits) -> Set {
+    for member in sources.iter().flatten().flat_map(|set| set.iter()) {
+        result.insert_item(&member, limits);
+    }
+    result
+}
+
+/// The form in which a result begins that is only replied: integers if all are, so that they come
+/// in order.
+fn begun(sources: &Sources<'_>) -> Set {
+    let all_ints = sources.iter().flatten().all(|set| set.encoding() == "intset");
+    if all_ints { Set::of_ints() } else { Set::dense() }
+}
+
+pub(super) static SUNION: Command = Command {
+    card: Card {
+        name: "sunion",
+        summary: "Returns the union of multiple sets.",
+        since: "1.0.0",
+        group: Group::Set,
+        complexity: "O(N) where N is the total number of elements in all given sets.",
+        arity: -2,
+        flags: Flag::READONLY,
+        categories: &[Category::Set],
+        tips: &["nondeterministic_output_order"],
+        keys: &[KeySpec::all("RO access", 1)],
+    },
+    run: Run::Bulky(sunion, same_database),
+    subcommands: &[],
+};
+
+fn sunion(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let limits = limits(cx);
+    let keys = read_all(cx, args, 1..args.len())?;
+    let sources = sources(cx.slice, cx.db, &keys);
+    let result = unite(&sources, begun(&sources), &limits);
+    reply_set(&mut cx.reply, &result);
+    Ok(())
+}
+
+pub(super) static SUNIONSTORE: Command = Command {
+    card: Card {
+        name: "sunionstore",
+        summary: "Stores the union of multiple sets in a key.",
+        since: "1.0.0",
+        group: Group::Set,
+        complexity: "O(N) where N is the total number of elements in all given sets.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::Set],
+        tips: &[],
+        keys: &[
+            KeySpec::first("OW update"),
+            KeySpec {
+                flags: "RO access",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: -1, step: 1 },
+            },
+        ],
+    },
+    run: Run::Bulky(sunionstore, same_database),
+    subcommands: &[],
+};
+
+fn sunionstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let limits = limits(cx);
+    let keys = read_all(cx, args, 2..args.len())?;
+    let result = unite(&sources(cx.slice, cx.db, &keys), Set::of_ints(), &limits);
+    let key = cx.key(args, 1);
+    store(cx, &key, result);
+    Ok(())
+}
+
+/// The members of the first set that are in no other. There are two ways, and the one that is
+/// less work is taken as the reference does: in what form the result is can depend on it.
+fn subtract(sources: &Sources<'_>, mut result: Set, limits: &Limits) -> Set {
+    let (Some(first), others) = (sources[0], &sources[1..]) else { return result };
+    let mut others: Vec<&Set> = others.iter().copied().flatten().collect();
+    if others.iter().any(|set| std::ptr::eq(*set, first)) {
+        return result;
+    }
+    let looking = first.len() * (1 + others.len()) / 2;
+    let removing = first.len() + others.iter().map(|set| set.len()).sum::<usize>();
+    if looking <= removing {
+        others.sort_by_key(|set| Reverse(set.len()));
+        let stays = |member: &Item<'_>| !others.iter().any(|set| set.contains_item(member));
+        for member in first.iter().filter(stays) {
+            result.insert_item(&member, limits);
+        }
+        return result;
+    }
+    for member in first.iter() {
+        result.insert_item(&member, limits);
+    }
+    for set in others {
+        for member in set.iter() {
+            result.remove_item(&member);
+        }
+        if result.is_empty() {
+            break;
+        }
+    }
+    result
+}
+
+pub(super) static SDIFF: Command = Command {
+    card: Card {
+        name: "sdiff",
+        summary: "Returns the difference of multiple sets.",
+        since: "1.0.0",
+        group: Group::Set,
+        complexity: "O(N) where N is the total number of elements in all given sets.",
+        arity: -2,
+        flags: Flag::READONLY,
+        categories: &[Category::Set],
+        tips: &["nondeterministic_output_order"],
+        keys: &[KeySpec::all("RO access", 1)],
+    },
+    run: Run::Bulky(sdiff, same_database),
+    subcommands: &[],
+};
+
+fn sdiff(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let limits = limits(cx);
+    let keys = read_all(cx, args, 1..args.len())?;
+    let sources = sources(cx.slice, cx.db, &keys);
+    let result = subtract(&sources, begun(&sources), &limits);
+    reply_set(&mut cx.reply, &result);
+    Ok(())
+}
+
+pub(super) static SDIFFSTORE: Command = Command {
+    card: Card {
+        name: "sdiffstore",
+        summary: "Stores the difference of multiple sets in a key.",
+        since: "1.0.0",
+        group: Group::Set,
+        complexity: "O(N) where N is the total number of elements in all given sets.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::Set],
+        tips: &[],
+        keys: &[
+            KeySpec::first("OW update"),
+            KeySpec {
+                flags: "RO access",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Range { last: -1, step: 1 },
+            },
+        ],
+    },
+    run: Run::Bulky(sdiffstore, same_database),
+    subcommands: &[],
+};
+
+fn sdiffstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let limits = limits(cx);
+    let keys = read_all(cx, args, 2..args.len())?;
+    let result = subtract(&sources(cx.slice, cx.db, &keys), Set::of_ints(), &limits);
+    let key = cx.key(args, 1);
+    store(cx, &key, result);
+    Ok(())
+}

@@ -1,0 +1,150 @@
+//! Members at random: SPOP and SRANDMEMBER.
+
+use super::{limits, reply_item};
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run};
+use crate::keyspace::Key;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::set::Set;
+
+/// Members that one SREM of the feed has at most.
+const FEED_MEMBERS_MAX: usize = 1024;
+
+pub(super) static SPOP: Command = Command {
+    card: Card {
+        name: "spop",
+        summary: "Returns one or more random members from a set after removing them. Deletes the \
+            set if the last member was popped.",
+        since: "1.0.0",
+        group: Group::Set,
+        complexity: "Without the count argument O(1), otherwise O(N) where N is the value of the \
+            passed count.",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Set],
+        tips: &["nondeterministic_output"],
+        keys: &[KeySpec::first("RW access delete")],
+    },
+    run: Run::Keys(spop),
+    subcommands: &[],
+};
+
+fn spop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if args.len() > 3 {
+        return Err(Error::Syntax);
+    }
+    let key = cx.key(args, 1);
+    if let Some(count) = args.get(2) {
+        let count = parse_i64(count).and_then(|count| usize::try_from(count).ok());
+        return pop_many(cx, &key, count.ok_or(Error::NotPositive)?);
+    }
+    let mut rng = cx.slice.draw_rng();
+    let Some(mut set) = cx.slice.edit::<Set>(cx.db, &key)? else {
+        cx.reply.null();
+        return Ok(());
+    };
+    let member = set.pop_random(&mut rng).expect("no set is empty");
+    set.mark();
+    drop(set);
+    cx.effects.changes += 1;
+    cx.propagate(&[b"SREM", key.bytes, &member]);
+    cx.reply.bulk(&member);
+    Ok(())
+}
+
+fn pop_many(cx: &mut Context<'_>, key: &Key<'_>, count: usize) -> Result<(), Error> {
+    let limits = limits(cx);
+    let mut rng = cx.slice.draw_rng();
+    let Some(mut set) = cx.slice.edit::<Set>(cx.db, key)? else {
+        cx.reply.set(0);
+        return Ok(());
+    };
+    if count >= set.len() {
+        cx.effects.changes += set.len() as u64;
+        cx.reply.set(set.len());
+        set.iter().for_each(|member| reply_item(&mut cx.reply, &member));
+        drop(set);
+        cx.slice.remove(cx.db, key);
+        let word: &[u8] = if cx.config.lazyfree_lazy_server_del { b"UNLINK" } else { b"DEL" };
+        cx.propagate(&[word, key.bytes]);
+        return Ok(());
+    }
+    if count == 0 {
+        cx.reply.set(0);
+        return Ok(());
+    }
+    let members = set.pop_many(count, &mut rng, &limits);
+    set.mark();
+    drop(set);
+    cx.effects.changes += count as u64;
+    cx.reply.set(count);
+    members.iter().for_each(|member| cx.reply.bulk(member));
+    if cx.is_recorded() {
+        for some in members.chunks(FEED_MEMBERS_MAX) {
+            let mut words: Vec<&[u8]> = vec![b"SREM", key.bytes];
+            words.extend(some.iter().map(Vec::as_slice));
+            cx.propagate(&words);
+        }
+    }
+    Ok(())
+}
+
+pub(super) static SRANDMEMBER: Command = Command {
+    card: Card {
+        name: "srandmember",
+        summary: "Gets one or multiple random members from a set.",
+        since: "1.0.0",
+        group: Group::Set,
+        complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value \
+            of the passed count.",
+        arity: -2,
+        flags: Flag::READONLY,
+        categories: &[Category::Set],
+        tips: &["nondeterministic_output"],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(srandmember),
+    subcommands: &[],
+};
+
+fn srandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if args.len() > 3 {
+        return Err(Error::Syntax);
+    }
+    let count = match args.get(2) {
+        None => None,
+        Some(word) => match parse_i64(word).ok_or(Error::NotInteger)? {
+            i64::MIN => return Err(Error::not_between(-i64::MAX, i64::MAX)),
+            count => Some(count),
+        },
+    };
+    let key = cx.key(args, 1);
+    let mut rng = cx.slice.draw_rng();
+    let set = cx.slice.read::<Set>(cx.db, &key)?;
+    match (set, count) {
+        (None, None) => cx.reply.null(),
+        (None, Some(_)) | (Some(_), Some(0)) => cx.reply.array(0),
+        (Some(set), None) => {
+            let member = set.random(&mut rng).expect("no set is empty");
+            reply_item(&mut cx.reply, &member);
+        }
+        (Some(set), Some(count)) => {
+            let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
+            if count < 0 {
+                cx.reply.array(wanted);
+                for _ in 0..wanted {
+                    let member = set.random(&mut rng).expect("no set is empty");
+                    reply_item(&mut cx.reply, &member);
+                }
+            } else if wanted >= set.len() {
+                cx.reply.array(set.len());
+                set.iter().for_each(|member| reply_item(&mut cx.reply, &member));
+            } else {
+                cx.reply.array(wanted);
+                set.sample(wanted, &mut rng, &mut |member| reply_item(&mut cx.reply, &member));
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! Members and their scores are set: ZADD, ZINCRBY. Hot.
+
+use super::limits_of;
+use crate::base::number::parse_f64;
+use crate::exec::{Command, Context, Run};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::sorted_set::{Limits, Put, SortedSet};
+
+/// The options of ZADD.
+#[derive(Clone, Copy, Debug, Default)]
+struct Options {
+    /// Only members that are not there yet.
+    is_nx: bool,
+    /// Only members that are there.
+    is_xx: bool,
+    /// Only to a higher score.
+    is_gt: bool,
+    /// Only to a lower score.
+    is_lt: bool,
+    /// The reply counts changed scores too.
+    is_ch: bool,
+    /// The score is added to the one that is there, and the reply is the sum.
+    is_incr: bool,
+}
+
+impl Options {
+    /// The options from word 2 on, and the first word behind them.
+    fn parse(args: &Args<'_>, mut options: Options) -> (Options, usize) {
+        let mut index = 2;
+        while let Some(word) = args.get(index) {
+            let flag = match word {
+                word if word.eq_ignore_ascii_case(b"NX") => &mut options.is_nx,
+                word if word.eq_ignore_ascii_case(b"XX") => &mut options.is_xx,
+                word if word.eq_ignore_ascii_case(b"GT") => &mut options.is_gt,
+                word if word.eq_ignore_ascii_case(b"LT") => &mut options.is_lt,
+                word if word.eq_ignore_ascii_case(b"CH") => &mut options.is_ch,
+                word if word.eq_ignore_ascii_case(b"INCR") => &mut options.is_incr,
+                _ => break,
+            };
+            *flag = true;
+            index += 1;
+        }
+        (options, index)
+    }
+
+    /// Why they do not go together.
+    fn check(&self, pairs: usize) -> Result<(), Error> {
+        if self.is_nx && self.is_xx {
+            return Err(Error::other("ERR XX and NX options at the same time are not compatible"));
+        }
+        let limits = usize::from(self.is_gt) + usize::from(self.is_lt) + usize::from(self.is_nx);
+        if limits > 1 {
+            return Err(Error::other(
+                "ERR GT, LT, and/or NX options at the same time are not compatible",
+            ));
+        }
+        if self.is_incr && pairs > 1 {
+            return Err(Error::other("ERR INCR option supports a single increment-element pair"));
+        }
+        Ok(())
+    }
+
+    /// The score that a member gets which has `old` now; none: it is left alone. Not a number: an
+    /// infinity was added to the opposite one.
+    #[inline]
+    fn decide(&self, old: Option<f64>, score: f64) -> Option<f64> {
+        let Some(old) = old else { return (!self.is_xx).then_some(score) };
+        if self.is_nx {
+            return None;
+        }
+        let score = if self.is_incr { old + score } else { score };
+        let refused = (self.is_lt && score >= old) || (self.is_gt && score <= old);
+        (!refused).then_some(score)
+    }
+}
+
+/// What became of all members.
+#[derive(Clone, Copy, Debug, Default)]
+struct Outcome {
+    added: u64,
+    moved: u64,
+    /// The score that the last one has got.
+    score: Option<f64>,
+}
+
+pub(super) static ZADD: Command = Command {
+    card: Card {
+        name: "zadd",
+        summary: "Adds one or more members to a sorted set, or updates their scores. Creates the \
+            key if it doesn't exist.",
+        since: "1.2.0",
+        group: Group::SortedSet,
+        complexity: "O(log(N)) for each item added, where N is the number of elements in the \
+            sorted set.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(zadd),
+    subcommands: &[],
+};
+
+fn zadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    add(cx, args, Options::default())
+}
+
+pub(super) static ZINCRBY: Command = Command {
+    card: Card {
+        name: "zincrby",
+        summary: "Increments the score of a member in a sorted set.",
+        since: "1.2.0",
+        group: Group::SortedSet,
+        complexity: "O(log(N)) where N is the number of elements in the sorted set.",
+        arity: 4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RW access update")],
+    },
+    run: Run::Keys(zincrby),
+    subcommands: &[],
+};
+
+fn zincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    add(cx, args, Options { is_incr: true, ..Options::default() })
+}
+
+fn add(cx: &mut Context<'_>, args: &Args<'_>, options: Options) -> Result<(), Error> {
+    let (options, first) = Options::parse(args, options);
+    let words = args.len() - first;
+    if words == 0 || !words.is_multiple_of(2) {
+        return Err(Error::Syntax);
+    }
+    options.check(words / 2)?;
+    // All scores are read before the first member is set.
+    let mut pairs = Pairs { args, first, first_score: 0.0 };
+    let mut longest = 0;
+    for index in (first..args.len()).step_by(2) {
+        let score = parse_f64(&args[index]).ok_or(Error::NotFloat)?;
+        longest = longest.max(args[index + 1].len());
+        if index == first {
+            pairs.first_score = score;
+        }
+    }
+    let key = cx.key(args, 1);
+    let limits = limits_of(cx.config);
+    let outcome = if options.is_xx {
+        match cx.slice.edit::<SortedSet>(cx.db, &key)? {
+            None => Outcome::default(),
+            Some(mut set) => {
+                set.prepare(words / 2, longest, &limits);
+                let outcome = put_all(&mut set, &pairs, &options, &limits)?;
+                if outcome.moved > 0 {
+                    set.mark();
+                }
+                outcome
+            }
+        }
+    } else {
+        let mut set = cx.slice.edit_or_new::<SortedSet>(cx.db, &key)?;
+        set.prepare(words / 2, longest, &limits);
+        let outcome = put_all(&mut set, &pairs, &options, &limits)?;
+        if outcome.added + outcome.moved > 0 {
+            set.mark();
+        }
+        outcome
+    };
+    cx.effects.changes += outcome.added + outcome.moved;
+    match outcome.score {
+        Some(score) if options.is_incr => cx.reply.double(score),
+        None if options.is_incr => cx.reply.null(),
+        _ => {
+            let moved = if options.is_ch { outcome.moved } else { 0 };
+            cx.reply.integer((outcome.added + moved) as i64);
+        }
+    }
+    Ok(())
+}
+
+/// Scores with members, from a word on. Most commands have one pair, which is read once.
+struct Pairs<'a> {
+    args: &'a Args<'a>,
+    first: usize,
+    first_score: f64,
+}
+
+/// Sets the members, each with the score before it.
+#[inline]
+fn put_all(
+    set: &mut SortedSet,
+    pairs: &Pairs<'_>,
+    options: &Options,
+    limits: &Limits,
+) -> Result<Outcome, Error> {
+    let Pairs { args, first, first_score } = *pairs;
+    let mut outcome = Outcome::default();
+    for index in (first..args.len()).step_by(2) {
+        let score = match index {
+            index if index == first => first_score,
+            index => parse_f64(&args[index]).ok_or(Error::NotFloat)?,
+        };
+        let mut is_nan = false;
+        let put = set.change(&args[index + 1], limits, |old| {
+            let score = options.decide(old, score);
+            is_nan = score.is_some_and(f64::is_nan);
+            outcome.score = score;
+            if is_nan { None } else { score }
+        });
+        if is_nan {
+            return Err(Error::other("ERR resulting score is not a number (NaN)"));
+        }
+        match put {
+            Some(Put::New) => outcome.added += 1,
+            Some(Put::Moved) => outcome.moved += 1,
+            Some(Put::Same) | None => {}
+        }
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,214 @@
+//! Members are taken from an end: ZPOPMIN, ZPOPMAX, ZMPOP. Hot.
+
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run, same_database};
+use crate::keyspace::Key;
+use crate::resp::{Args, Error, Protocol};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::sorted_set::{End, SortedSet};
+use crate::value::string::IntText;
+use std::ops::Range;
+
+/// How the members that were taken are replied with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// Members and scores in one row.
+    Flat,
+    /// Pairs of a member and its score.
+    Pairs,
+    /// The key, then members and scores, in one row.
+    KeyFlat,
+    /// The key and the pairs.
+    KeyPairs,
+}
+
+/// Takes members from the key's sorted set and replies with them; how many, none if there is no
+/// such key.
+pub(super) fn take(
+    cx: &mut Context<'_>,
+    key: &Key<'_>,
+    end: End,
+    count: usize,
+    shape: Shape,
+) -> Result<Option<usize>, Error> {
+    let Some(mut set) = cx.slice.edit::<SortedSet>(cx.db, key)? else { return Ok(None) };
+    let taken = count.min(set.len());
+    if taken == 0 {
+        cx.reply.array(0);
+        return Ok(Some(0));
+    }
+    let reply = &mut cx.reply;
+    match shape {
+        Shape::Flat => reply.array(2 * taken),
+        Shape::Pairs => reply.array(taken),
+        Shape::KeyFlat => {
+            reply.array(2 * taken + 1);
+            reply.bulk(key.bytes);
+        }
+        Shape::KeyPairs => {
+            reply.array(2);
+            reply.bulk(key.bytes);
+            reply.array(taken);
+        }
+    }
+    let is_nested = matches!(shape, Shape::Pairs | Shape::KeyPairs);
+    let mut text = IntText::new();
+    set.pop(end, taken, |member, score| {
+        if is_nested {
+            reply.array(2);
+        }
+        reply.bulk(member.text(&mut text));
+        reply.double(score);
+    });
+    set.mark();
+    drop(set);
+    cx.effects.changes += taken as u64;
+    Ok(Some(taken))
+}
+
+/// The command that takes from an end, as the feed is told it.
+pub(super) fn name_of(end: End) -> &'static [u8] {
+    match end {
+        End::Min => b"ZPOPMIN",
+        End::Max => b"ZPOPMAX",
+    }
+}
+
+pub(super) static ZPOPMIN: Command = Command {
+    card: Card {
+        name: "zpopmin",
+        summary: "Returns the lowest-scoring members from a sorted set after removing them. \
+            Deletes the sorted set if the last member was popped.",
+        since: "5.0.0",
+        group: Group::SortedSet,
+        complexity: "O(log(N)*M) with N being the number of elements in the sorted set, and M \
+            being the number of elements popped.",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RW access delete")],
+    },
+    run: Run::Keys(zpopmin),
+    subcommands: &[],
+};
+
+fn zpopmin(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    pop(cx, args, End::Min)
+}
+
+pub(super) static ZPOPMAX: Command = Command {
+    card: Card {
+        name: "zpopmax",
+        summary: "Returns the highest-scoring members from a sorted set after removing them. \
+            Deletes the sorted set if the last member was popped.",
+        since: "5.0.0",
+        group: Group::SortedSet,
+        complexity: "O(log(N)*M) with N being the number of elements in the sorted set, and M \
+            being the number of elements popped.",
+        arity: -2,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RW access delete")],
+    },
+    run: Run::Keys(zpopmax),
+    subcommands: &[],
+};
+
+fn zpopmax(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    pop(cx, args, End::Max)
+}
+
+fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
+    let count = match args.get(2) {
+        _ if args.len() > 3 => return Err(Error::Syntax),
+        None => None,
+        Some(word) => {
+            let count = parse_i64(word).and_then(|count| usize::try_from(count).ok());
+            Some(count.ok_or(Error::NotPositive)?)
+        }
+    };
+    let is_nested = count.is_some() && cx.reply.protocol() == Protocol::Three;
+    let shape = if is_nested { Shape::Pairs } else { Shape::Flat };
+    let key = cx.key(args, 1);
+    if take(cx, &key, end, count.unwrap_or(1), shape)?.is_none() {
+        cx.reply.array(0);
+    }
+    Ok(())
+}
+
+/// What ZMPOP and BZMPOP are asked for.
+#[derive(Clone, Debug)]
+pub(super) struct ManyPop {
+    /// The words that are keys.
+    pub keys: Range<usize>,
+    pub end: End,
+    pub count: usize,
+}
+
+impl ManyPop {
+    /// From the words from that on which says how many keys there are.
+    pub(super) fn parse(args: &Args<'_>, first: usize) -> Result<ManyPop, Error> {
+        let positive = |word: &[u8]| {
+            let number = parse_i64(word).and_then(|number| usize::try_from(number).ok());
+            number.filter(|number| *number > 0)
+        };
+        let keys = positive(&args[first])
+            .ok_or_else(|| Error::other("ERR numkeys should be greater than 0"))?;
+        let at = first.saturating_add(keys).saturating_add(1);
+        let end = match args.get(at) {
+            Some(word) if word.eq_ignore_ascii_case(b"MIN") => End::Min,
+            Some(word) if word.eq_ignore_ascii_case(b"MAX") => End::Max,
+            _ => return Err(Error::Syntax),
+        };
+        let mut count = None;
+        let mut index = at + 1;
+        while let Some(word) = args.get(index) {
+            let is_count = count.is_none() && word.eq_ignore_ascii_case(b"COUNT");
+            let value = args.get(index + 1).filter(|_| is_count).ok_or(Error::Syntax)?;
+            let not_positive = || Error::other("ERR count should be greater than 0");
+            count = Some(positive(value).ok_or_else(not_positive)?);
+            index += 2;
+        }
+        Ok(ManyPop { keys: first + 1..at, end, count: count.unwrap_or(1) })
+    }
+}
+
+pub(super) static ZMPOP: Command = Command {
+    card: Card {
+        name: "zmpop",
+        summary: "Returns the highest- or lowest-scoring members from one or more sorted sets \
+            after removing them. Deletes the sorted set if the last member was popped.",
+        since: "7.0.0",
+        group: Group::SortedSet,
+        complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the \
+            number of elements in the sorted set, and M being the number of elements popped.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::MOVABLEKEYS),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RW access delete",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Count { at: 0, first: 1, step: 1 },
+        }],
+    },
+    run: Run::Joint(zmpop, same_database),
+    subcommands: &[],
+};
+
+fn zmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let many = ManyPop::parse(args, 1)?;
+    for word in many.keys.clone() {
+        let key = cx.key(args, word);
+        if let Some(taken) = take(cx, &key, many.end, many.count, Shape::KeyPairs)? {
+            let count = taken.to_string();
+            cx.propagate(&[name_of(many.end), key.bytes, count.as_bytes()]);
+            return Ok(());
+        }
+    }
+    cx.reply.null_array();
+    Ok(())
+}

@@ -1,0 +1,290 @@
+//! Ranges of members: ZRANGE in all its forms, and the older commands for each of them.
+
+use super::Members;
+use super::bounds::{Bounds, By};
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::Item;
+use crate::value::sorted_set::SortedSet;
+use std::ops::Range;
+
+/// What the name of a command leaves open.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Form {
+    /// The word with the key of the sorted set.
+    pub key: usize,
+    /// What the range is made of; none: a word may say it.
+    pub by: Option<By>,
+    /// Whether the order is from the last to the first; none: a word may say it.
+    pub is_reverse: Option<bool>,
+    /// Whether members are stored and not shown.
+    pub is_store: bool,
+}
+
+/// A range of members, as the words ask for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Selection<'a> {
+    bounds: Bounds<'a>,
+    is_reverse: bool,
+    with_scores: bool,
+    /// Members that are skipped.
+    offset: i64,
+    /// Members that are taken; negative: all.
+    limit: i64,
+}
+
+impl<'a> Selection<'a> {
+    /// From the words behind the key.
+    pub(super) fn parse(args: &'a Args<'_>, form: Form) -> Result<Selection<'a>, Error> {
+        let (mut by, mut is_reverse) = (form.by, form.is_reverse);
+        let (mut with_scores, mut offset, mut limit) = (false, 0, -1);
+        let mut index = form.key + 3;
+        while let Some(word) = args.get(index) {
+            if !form.is_store && word.eq_ignore_ascii_case(b"WITHSCORES") {
+                with_scores = true;
+            } else if word.eq_ignore_ascii_case(b"LIMIT") && index + 2 < args.len() {
+                offset = parse_i64(&args[index + 1]).ok_or(Error::NotInteger)?;
+                limit = parse_i64(&args[index + 2]).ok_or(Error::NotInteger)?;
+                index += 2;
+            } else if is_reverse.is_none() && word.eq_ignore_ascii_case(b"REV") {
+                is_reverse = Some(true);
+            } else if by.is_none() && word.eq_ignore_ascii_case(b"BYLEX") {
+                by = Some(By::Lex);
+            } else if by.is_none() && word.eq_ignore_ascii_case(b"BYSCORE") {
+                by = Some(By::Score);
+            } else {
+                return Err(Error::Syntax);
+            }
+            index += 1;
+        }
+        let (by, is_reverse) = (by.unwrap_or(By::Rank), is_reverse.unwrap_or(false));
+        if limit != -1 && by == By::Rank {
+            return Err(Error::other(
+                "ERR syntax error, LIMIT is only supported in combination with either BYSCORE \
+                 or BYLEX",
+            ));
+        }
+        if with_scores && by == By::Lex {
+            return Err(Error::other(
+                "ERR syntax error, WITHSCORES not supported in combination with BYLEX",
+            ));
+        }
+        let (mut min, mut max) = (&args[form.key + 1], &args[form.key + 2]);
+        if is_reverse && by != By::Rank {
+            (min, max) = (max, min);
+        }
+        let bounds = Bounds::parse(by, min, max)?;
+        Ok(Selection { bounds, is_reverse, with_scores, offset, limit })
+    }
+
+    /// Whether it goes by places.
+    pub(super) fn is_by_rank(&self) -> bool {
+        matches!(self.bounds, Bounds::Rank(..))
+    }
+
+    /// The members that are meant, by their numbers in order.
+    pub(super) fn ranks(&self, set: &SortedSet) -> Range<usize> {
+        let all = self.bounds.ranks(set, self.is_reverse);
+        if self.is_by_rank() {
+            return all;
+        }
+        // Less than no members are skipped from the far end of a large set, and a small one has
+        // nothing there: as in the reference.
+        let len = all.len();
+        let skipped = match usize::try_from(self.offset) {
+            Ok(offset) => offset.min(len),
+            Err(_) if set.is_packed() => len,
+            Err(_) => len.saturating_sub(self.offset.unsigned_abs() as usize),
+        };
+        let is_beyond = self.offset < 0 && self.offset.unsigned_abs() > len as u64;
+        let skipped = if is_beyond { len } else { skipped };
+        let taken = usize::try_from(self.limit).unwrap_or(len).min(len - skipped);
+        if self.is_reverse {
+            let end = all.end - skipped;
+            end - taken..end
+        } else {
+            let start = all.start + skipped;
+            start..start + taken
+        }
+    }
+
+    /// Gives these members in the order that is asked for.
+    #[inline]
+    pub(super) fn for_each(
+        &self,
+        set: &SortedSet,
+        ranks: Range<usize>,
+        mut each: impl FnMut(Item<'_>, f64),
+    ) {
+        if ranks.is_empty() {
+            return;
+        }
+        let count = ranks.len();
+        if self.is_reverse {
+            let members = set.iter_back_from(ranks.end - 1).take(count);
+            members.for_each(|(member, score)| each(member, score));
+        } else {
+            let members = set.iter_from(ranks.start).take(count);
+            members.for_each(|(member, score)| each(member, score));
+        }
+    }
+}
+
+/// Replies with the members of a range.
+fn show(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    by: Option<By>,
+    is_reverse: Option<bool>,
+) -> Result<(), Error> {
+    let form = Form { key: 1, by, is_reverse, is_store: false };
+    let selection = Selection::parse(args, form)?;
+    let key = cx.key(args, 1);
+    let Some(set) = cx.slice.read::<SortedSet>(cx.db, &key)? else {
+        cx.reply.array(0);
+        return Ok(());
+    };
+    let ranks = selection.ranks(set);
+    let members = Members { with_scores: selection.with_scores };
+    members.head(&mut cx.reply, ranks.len());
+    selection.for_each(set, ranks, |member, score| members.push(&mut cx.reply, &member, score));
+    Ok(())
+}
+
+pub(super) static ZRANGE: Command = Command {
+    card: Card {
+        name: "zrange",
+        summary: "Returns members in a sorted set within a range of indexes.",
+        since: "1.2.0",
+        group: Group::SortedSet,
+        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
+            number of elements returned.",
+        arity: -4,
+        flags: Flag::READONLY,
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(zrange),
+    subcommands: &[],
+};
+
+fn zrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    show(cx, args, None, None)
+}
+
+pub(super) static ZREVRANGE: Command = Command {
+    card: Card {
+        name: "zrevrange",
+        summary: "Returns members in a sorted set within a range of indexes in reverse order.",
+        since: "1.2.0",
+        group: Group::SortedSet,
+        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
+            number of elements returned.",
+        arity: -4,
+        flags: Flag::READONLY,
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(zrevrange),
+    subcommands: &[],
+};
+
+fn zrevrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    show(cx, args, Some(By::Rank), Some(true))
+}
+
+pub(super) static ZRANGEBYSCORE: Command = Command {
+    card: Card {
+        name: "zrangebyscore",
+        summary: "Returns members in a sorted set within a range of scores.",
+        since: "1.0.5",
+        group: Group::SortedSet,
+        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
+            number of elements being returned. If M is constant (e.g. always asking for the \
+            first 10 elements with LIMIT), you can consider it O(log(N)).",
+        arity: -4,
+        flags: Flag::READONLY,
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(zrangebyscore),
+    subcommands: &[],
+};
+
+fn zrangebyscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    show(cx, args, Some(By::Score), Some(false))
+}
+
+pub(super) static ZREVRANGEBYSCORE: Command = Command {
+    card: Card {
+        name: "zrevrangebyscore",
+        summary: "Returns members in a sorted set within a range of scores in reverse order.",
+        since: "2.2.0",
+        group: Group::SortedSet,
+        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
+            number of elements being returned. If M is constant (e.g. always asking for the \
+            first 10 elements with LIMIT), you can consider it O(log(N)).",
+        arity: -4,
+        flags: Flag::READONLY,
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(zrevrangebyscore),
+    subcommands: &[],
+};
+
+fn zrevrangebyscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    show(cx, args, Some(By::Score), Some(true))
+}
+
+pub(super) static ZRANGEBYLEX: Command = Command {
+    card: Card {
+        name: "zrangebylex",
+        summary: "Returns members in a sorted set within a lexicographical range.",
+        since: "2.8.9",
+        group: Group::SortedSet,
+        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
+            number of elements being returned. If M is constant (e.g. always asking for the \
+            first 10 elements with LIMIT), you can consider it O(log(N)).",
+        arity: -4,
+        flags: Flag::READONLY,
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(zrangebylex),
+    subcommands: &[],
+};
+
+fn zrangebylex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    show(cx, args, Some(By::Lex), Some(false))
+}
+
+pub(super) static ZREVRANGEBYLEX: Command = Command {
+    card: Card {
+        name: "zrevrangebylex",
+        summary: "Returns members in a sorted set within a lexicographical range in reverse order.",
+        since: "2.8.9",
+        group: Group::SortedSet,
+        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
+            number of elements being returned. If M is constant (e.g. always asking for the \
+            first 10 elements with LIMIT), you can consider it O(log(N)).",
+        arity: -4,
+        flags: Flag::READONLY,
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec::first("RO access")],
+    },
+    run: Run::Keys(zrevrangebylex),
+    subcommands: &[],
+};
+
+fn zrevrangebylex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    show(cx, args, Some(By::Lex), Some(true))
+}

@@ -1,0 +1,133 @@
+//! Members are taken as soon as there are some: BZPOPMIN, BZPOPMAX, BZMPOP.
+
+use super::pop::{ManyPop, Shape, name_of, take};
+use crate::commands::words::deadline_at;
+use crate::exec::{Command, Context, Null, Run, Wait, same_database};
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::Kind;
+use crate::value::sorted_set::End;
+
+pub(super) static BZPOPMIN: Command = Command {
+    card: Card {
+        name: "bzpopmin",
+        summary: "Removes and returns the member with the lowest score from one or more sorted \
+            sets. Blocks until a member is available otherwise. Deletes the sorted set if the \
+            last element was popped.",
+        since: "5.0.0",
+        group: Group::SortedSet,
+        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::FAST),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RW access delete",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Range { last: -2, step: 1 },
+        }],
+    },
+    run: Run::Joint(bzpopmin, same_database),
+    subcommands: &[],
+};
+
+fn bzpopmin(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    wait_for_one(cx, args, End::Min)
+}
+
+pub(super) static BZPOPMAX: Command = Command {
+    card: Card {
+        name: "bzpopmax",
+        summary: "Removes and returns the member with the highest score from one or more sorted \
+            sets. Blocks until a member is available otherwise. Deletes the sorted set if the \
+            last element was popped.",
+        since: "5.0.0",
+        group: Group::SortedSet,
+        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::FAST),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RW access delete",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Range { last: -2, step: 1 },
+        }],
+    },
+    run: Run::Joint(bzpopmax, same_database),
+    subcommands: &[],
+};
+
+fn bzpopmax(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    wait_for_one(cx, args, End::Max)
+}
+
+fn wait_for_one(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
+    let last = args.len() - 1;
+    let deadline_ms = deadline_at(&args[last], cx.now_ms)?;
+    for word in (1..last).filter(|word| cx.looks_at(*word)).collect::<Vec<_>>() {
+        let key = cx.key(args, word);
+        if take(cx, &key, end, 1, Shape::KeyFlat)?.is_some() {
+            cx.propagate(&[name_of(end), key.bytes]);
+            return Ok(());
+        }
+    }
+    wait(cx, deadline_ms, (1..last).collect());
+    Ok(())
+}
+
+pub(super) static BZMPOP: Command = Command {
+    card: Card {
+        name: "bzmpop",
+        summary: "Removes and returns a member by score from one or more sorted sets. Blocks \
+            until a member is available otherwise. Deletes the sorted set if the last element \
+            was popped.",
+        since: "7.0.0",
+        group: Group::SortedSet,
+        complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the \
+            number of elements in the sorted set, and M being the number of elements popped.",
+        arity: -5,
+        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RW access delete",
+            notes: "",
+            begin: Begin::Index(2),
+            find: Find::Count { at: 0, first: 1, step: 1 },
+        }],
+    },
+    run: Run::Joint(bzmpop, same_database),
+    subcommands: &[],
+};
+
+fn bzmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let many = ManyPop::parse(args, 2)?;
+    let deadline_ms = deadline_at(&args[1], cx.now_ms)?;
+    for word in many.keys.clone() {
+        if !cx.looks_at(word) {
+            continue;
+        }
+        let key = cx.key(args, word);
+        if let Some(taken) = take(cx, &key, many.end, many.count, Shape::KeyPairs)? {
+            let count = taken.to_string();
+            cx.propagate(&[name_of(many.end), key.bytes, count.as_bytes()]);
+            return Ok(());
+        }
+    }
+    wait(cx, deadline_ms, many.keys.collect());
+    Ok(())
+}
+
+fn wait(cx: &mut Context<'_>, deadline_ms: Option<u64>, keys: Vec<usize>) {
+    cx.wait(Wait {
+        deadline_ms,
+        keys,
+        kind: Kind::SortedSet,
+        wants_gone: false,
+        null: Null::Array,
+        words: None,
+    });
+}

@@ -1,0 +1,395 @@
+//! Sorted sets combined: intersection, union, difference, replied or stored.
+
+mod combine;
+
+use super::sorted_set::{Members, limits_of};
+use crate::base::number::{parse_f64, parse_i64};
+use crate::exec::{Command, Context, Run, same_database};
+use crate::keyspace::{Expiry, Key};
+use crate::resp::{Args, Error};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::value::sorted_set::SortedSet;
+use crate::value::string::IntText;
+use crate::value::{Container, Kind};
+use combine::{Aggregate, Combined, Source};
+
+/// The commands that combine sorted sets.
+pub static FAMILY: &[&Command] =
+    &[&ZUNION, &ZINTER, &ZDIFF, &ZUNIONSTORE, &ZINTERSTORE, &ZDIFFSTORE, &ZINTERCARD];
+
+/// What becomes of the sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Operation {
+    Union,
+    Inter,
+    Diff,
+}
+
+/// What becomes of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// It is replied.
+    Show,
+    /// It becomes the value of the key at word 1.
+    Store,
+    /// Its members are counted.
+    Count,
+}
+
+impl Form {
+    /// The word that says how many keys there are.
+    fn count_at(self) -> usize {
+        if self == Form::Store { 2 } else { 1 }
+    }
+}
+
+/// What is asked for behind the keys.
+#[derive(Clone, Debug)]
+struct Options {
+    /// Of each key's scores.
+    weights: Vec<f64>,
+    aggregate: Aggregate,
+    with_scores: bool,
+    /// How many are counted at most; 0 is all.
+    limit: u64,
+}
+
+impl Options {
+    /// Reads the words from `at` on, behind so many keys.
+    fn parse(
+        args: &Args<'_>,
+        mut at: usize,
+        keys: usize,
+        operation: Operation,
+        form: Form,
+    ) -> Result<Options, Error> {
+        let mut options = Options {
+            weights: vec![1.0; keys],
+            aggregate: Aggregate::Sum,
+            with_scores: false,
+            limit: 0,
+        };
+        let may_weigh = operation != Operation::Diff && form != Form::Count;
+        while at < args.len() {
+            let left = args.len() - at;
+            let is = |name: &[u8]| args[at].eq_ignore_ascii_case(name);
+            if may_weigh && left > keys && is(b"WEIGHTS") {
+                for (weight, word) in options.weights.iter_mut().zip(args.iter_from(at + 1)) {
+                    *weight =
+                        parse_f64(word).ok_or(Error::other("ERR weight value is not a float"))?;
+                }
+                at += 1 + keys;
+            } else if may_weigh && left >= 2 && is(b"AGGREGATE") {
+                options.aggregate = Aggregate::of(&args[at + 1]).ok_or(Error::Syntax)?;
+                at += 2;
+            } else if form == Form::Show && is(b"WITHSCORES") {
+                options.with_scores = true;
+                at += 1;
+            } else if form == Form::Count && left >= 2 && is(b"LIMIT") {
+                let limit = parse_i64(&args[at + 1]).and_then(|limit| u64::try_from(limit).ok());
+                options.limit = limit.ok_or(Error::other("ERR LIMIT can't be negative"))?;
+                at += 2;
+            } else {
+                return Err(Error::Syntax);
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// How many keys follow the word that says so.
+fn key_count(args: &Args<'_>, form: Form, name: &str) -> Result<usize, Error> {
+    let at = form.count_at();
+    let count = parse_i64(&args[at]).ok_or(Error::NotInteger)?;
+    if count < 1 {
+        let text = format!("ERR at least 1 input key is needed for '{name}' command");
+        return Err(Error::other(text));
+    }
+    let room = args.len() - at - 1;
+    usize::try_from(count).ok().filter(|&count| count <= room).ok_or(Error::Syntax)
+}
+
+/// The keys from word `first` on; each of them holds a set, a sorted set or nothing.
+fn read_all<'k>(
+    cx: &mut Context<'_>,
+    args: &'k Args<'_>,
+    first: usize,
+    count: usize,
+) -> Result<Vec<Key<'k>>, Error> {
+    let keys: Vec<Key<'k>> = (first..first + count).map(|word| cx.key(args, word)).collect();
+    for key in &keys {
+        match cx.slice.lookup(cx.db, key).map(|view| view.kind()) {
+            None | Some(Kind::Set | Kind::SortedSet) => {}
+            Some(_) => return Err(Error::WrongType),
+        }
+    }
+    Ok(keys)
+}
+
+fn run(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    name: &str,
+    operation: Operation,
+    form: Form,
+) -> Result<(), Error> {
+    let count = key_count(args, form, name)?;
+    let first = form.count_at() + 1;
+    let keys = read_all(cx, args, first, count)?;
+    let options = Options::parse(args, first + count, count, operation, form)?;
+    let sources: Vec<Source<'_>> = keys
+        .iter()
+        .zip(&options.weights)
+        .map(|(key, &weight)| Source::held(cx.slice, cx.db, key, weight))
+        .collect();
+    if form == Form::Count {
+        let count = combine::count(sources, options.limit);
+        cx.reply.integer(count as i64);
+        return Ok(());
+    }
+    let combined = match operation {
+        Operation::Union => combine::unite(sources, options.aggregate),
+        Operation::Inter => combine::intersect(sources, options.aggregate),
+        Operation::Diff => combine::subtract(&sources),
+    };
+    if form == Form::Show {
+        let members = Members { with_scores: options.with_scores };
+        members.head(&mut cx.reply, combined.len());
+        for (member, score) in &combined {
+            members.push(&mut cx.reply, member, *score);
+        }
+    } else {
+        let stored = stored(&combined, cx);
+        store(cx, args, stored);
+    }
+    Ok(())
+}
+
+/// The members as a value.
+fn stored(combined: &Combined<'_>, cx: &Context<'_>) -> Box<SortedSet> {
+    let limits = limits_of(cx.config);
+    let mut set = Box::<SortedSet>::default();
+    let longest = combined.iter().map(|(member, _)| member.len()).max().unwrap_or(0);
+    set.prepare(combined.len(), longest, &limits);
+    let mut text = IntText::new();
+    for (member, score) in combined {
+        set.put(member.text(&mut text), *score, &limits);
+    }
+    set
+}
+
+/// Sets the key at word 1 to a result, or removes it.
+fn store(cx: &mut Context<'_>, args: &Args<'_>, set: Box<SortedSet>) {
+    let key = cx.key(args, 1);
+    let len = set.len();
+    if len > 0 {
+        cx.slice.set_object(cx.db, &key, set.into_object(), Expiry::Clear);
+        cx.effects.changes += 1;
+    } else if cx.slice.remove(cx.db, &key) {
+        cx.effects.changes += 1;
+    }
+    cx.reply.integer(len as i64);
+}
+
+static ZUNION: Command = Command {
+    card: Card {
+        name: "zunion",
+        summary: "Returns the union of multiple sorted sets.",
+        since: "6.2.0",
+        group: Group::SortedSet,
+        complexity: "O(N)+O(M*log(M)) with N being the sum of the sizes of the input sorted sets, \
+            and M being the number of elements in the resulting sorted set.",
+        arity: -3,
+        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RO access",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Count { at: 0, first: 1, step: 1 },
+        }],
+    },
+    run: Run::Bulky(zunion, same_database),
+    subcommands: &[],
+};
+
+fn zunion(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    run(cx, args, "zunion", Operation::Union, Form::Show)
+}
+
+static ZINTER: Command = Command {
+    card: Card {
+        name: "zinter",
+        summary: "Returns the intersect of multiple sorted sets.",
+        since: "6.2.0",
+        group: Group::SortedSet,
+        complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K \
+            being the number of input sorted sets and M being the number of elements in the \
+            resulting sorted set.",
+        arity: -3,
+        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RO access",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Count { at: 0, first: 1, step: 1 },
+        }],
+    },
+    run: Run::Bulky(zinter, same_database),
+    subcommands: &[],
+};
+
+fn zinter(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    run(cx, args, "zinter", Operation::Inter, Form::Show)
+}
+
+static ZDIFF: Command = Command {
+    card: Card {
+        name: "zdiff",
+        summary: "Returns the difference between multiple sorted sets.",
+        since: "6.2.0",
+        group: Group::SortedSet,
+        complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all \
+            the sets, N is the size of the first set, and K is the size of the result set.",
+        arity: -3,
+        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RO access",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Count { at: 0, first: 1, step: 1 },
+        }],
+    },
+    run: Run::Bulky(zdiff, same_database),
+    subcommands: &[],
+};
+
+fn zdiff(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    run(cx, args, "zdiff", Operation::Diff, Form::Show)
+}
+
+static ZUNIONSTORE: Command = Command {
+    card: Card {
+        name: "zunionstore",
+        summary: "Stores the union of multiple sorted sets in a key.",
+        since: "2.0.0",
+        group: Group::SortedSet,
+        complexity: "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted sets, \
+            and M being the number of elements in the resulting sorted set.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[
+            KeySpec::first("OW update"),
+            KeySpec {
+                flags: "RO access",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Count { at: 0, first: 1, step: 1 },
+            },
+        ],
+    },
+    run: Run::Bulky(zunionstore, same_database),
+    subcommands: &[],
+};
+
+fn zunionstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    run(cx, args, "zunionstore", Operation::Union, Form::Store)
+}
+
+static ZINTERSTORE: Command = Command {
+    card: Card {
+        name: "zinterstore",
+        summary: "Stores the intersect of multiple sorted sets in a key.",
+        since: "2.0.0",
+        group: Group::SortedSet,
+        complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K \
+            being the number of input sorted sets and M being the number of elements in the \
+            resulting sorted set.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[
+            KeySpec::first("OW update"),
+            KeySpec {
+                flags: "RO access",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Count { at: 0, first: 1, step: 1 },
+            },
+        ],
+    },
+    run: Run::Bulky(zinterstore, same_database),
+    subcommands: &[],
+};
+
+fn zinterstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    run(cx, args, "zinterstore", Operation::Inter, Form::Store)
+}
+
+static ZDIFFSTORE: Command = Command {
+    card: Card {
+        name: "zdiffstore",
+        summary: "Stores the difference of multiple sorted sets in a key.",
+        since: "6.2.0",
+        group: Group::SortedSet,
+        complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all \
+            the sets, N is the size of the first set, and K is the size of the result set.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[
+            KeySpec::first("OW update"),
+            KeySpec {
+                flags: "RO access",
+                notes: "",
+                begin: Begin::Index(2),
+                find: Find::Count { at: 0, first: 1, step: 1 },
+            },
+        ],
+    },
+    run: Run::Bulky(zdiffstore, same_database),
+    subcommands: &[],
+};
+
+fn zdiffstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    run(cx, args, "zdiffstore", Operation::Diff, Form::Store)
+}
+
+static ZINTERCARD: Command = Command {
+    card: Card {
+        name: "zintercard",
+        summary: "Returns the number of members of the intersect of multiple sorted sets.",
+        since: "7.0.0",
+        group: Group::SortedSet,
+        complexity: "O(N*K) worst case with N being the smallest input sorted set, K being the \
+            number of input sorted sets.",
+        arity: -3,
+        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
+        categories: &[Category::SortedSet],
+        tips: &[],
+        keys: &[KeySpec {
+            flags: "RO access",
+            notes: "",
+            begin: Begin::Index(1),
+            find: Find::Count { at: 0, first: 1, step: 1 },
+        }],
+    },
+    run: Run::Bulky(zintercard, same_database),
+    subcommands: &[],
+};
+
+fn zintercard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    run(cx, args, "zintercard", Operation::Inter, Form::Count)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,54 @@
+//! Commands on streams.
+
+mod add;
+mod claim;
+mod group;
+mod ids;
+mod info;
+mod pending;
+mod range;
+mod read;
+mod reply;
+
+use crate::exec::Command;
+use crate::resp::Error;
+use crate::spec::{Begin, Find, KeySpec};
+
+/// The stream commands.
+pub static FAMILY: &[&Command] = &[
+    &add::XADD,
+    &add::XTRIM,
+    &add::XSETID,
+    &range::XLEN,
+    &range::XRANGE,
+    &range::XREVRANGE,
+    &range::XDEL,
+    &read::XREAD,
+    &read::XREADGROUP,
+    &group::XGROUP,
+    &group::XACK,
+    &pending::XPENDING,
+    &claim::XCLAIM,
+    &claim::XAUTOCLAIM,
+    &info::XINFO,
+];
+
+/// The key of a subcommand, at word 2.
+const fn key_at_2(flags: &'static str) -> KeySpec {
+    KeySpec { flags, notes: "", begin: Begin::Index(2), find: Find::Range { last: 0, step: 1 } }
+}
+
+/// The key has no such group.
+fn no_group(key: &[u8], group: &[u8]) -> Error {
+    Error::quoting(&[b"NOGROUP No such key '", key, b"' or consumer group '", group, b"'"])
+}
+
+/// The same, in the words of commands that have found the key.
+fn no_group_of_key(key: &[u8], group: &[u8]) -> Error {
+    let parts: [&[u8]; 5] =
+        [b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"];
+    Error::quoting(&parts)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,336 @@
+//! XADD, XTRIM and XSETID: what comes to a stream's end and goes from its front.
+
+use super::ids::{NewId, parse_id, parse_integer, parse_new_id};
+use super::reply::write_id;
+use crate::exec::{Command, Context, Run};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::stream::{Keep, Limits, Log, Stream, Trim};
+
+/// How a stream is to be trimmed, as the words say it.
+struct TrimWords {
+    trim: Trim,
+    /// The word that says how much is kept.
+    at: usize,
+}
+
+/// The words of XADD and of XTRIM up to the id.
+#[derive(Default)]
+struct Options {
+    trim: Option<TrimWords>,
+    /// LIMIT's number.
+    limit: Option<u64>,
+    /// Without a key there is to be none.
+    no_stream: bool,
+}
+
+impl Options {
+    /// Reads the option at a word; the word behind it, or none if it is no option.
+    fn read(&mut self, args: &Args<'_>, at: usize, adds: bool) -> Result<Option<usize>, Error> {
+        let word = &args[at];
+        let has_more = at + 1 < args.len();
+        let by_len = word.eq_ignore_ascii_case(b"MAXLEN");
+        if has_more && (by_len || word.eq_ignore_ascii_case(b"MINID")) {
+            return self.read_trim(args, at, by_len).map(Some);
+        }
+        if has_more && word.eq_ignore_ascii_case(b"LIMIT") {
+            let limit = u64::try_from(parse_integer(&args[at + 1])?);
+            self.limit =
+                Some(limit.map_err(|_| Error::other("ERR The LIMIT argument must be >= 0."))?);
+            return Ok(Some(at + 2));
+        }
+        if adds && word.eq_ignore_ascii_case(b"NOMKSTREAM") {
+            self.no_stream = true;
+            return Ok(Some(at + 1));
+        }
+        Ok(None)
+    }
+
+    fn read_trim(&mut self, args: &Args<'_>, at: usize, by_len: bool) -> Result<usize, Error> {
+        if self.trim.is_some() {
+            return Err(Error::other(
+                "ERR syntax error, MAXLEN and MINID options at the same time are not compatible",
+            ));
+        }
+        let mut at = at + 1;
+        let mut is_rough = false;
+        if at + 1 < args.len() && matches!(&args[at], b"~" | b"=") {
+            is_rough = &args[at] == b"~";
+            at += 1;
+        }
+        let keep = if by_len {
+            let len = u64::try_from(parse_integer(&args[at])?);
+            Keep::Len(len.map_err(|_| Error::other("ERR The MAXLEN argument must be >= 0."))?)
+        } else {
+            Keep::From(parse_id(&args[at])?)
+        };
+        self.trim = Some(TrimWords { trim: Trim { keep, is_rough, entries_max: 0 }, at });
+        Ok(at + 1)
+    }
+
+    /// How to trim, once all words are read.
+    fn trim(self, node_entries: u64) -> Result<Option<TrimWords>, Error> {
+        let Some(mut words) = self.trim else {
+            return match self.limit {
+                None | Some(0) => Ok(None),
+                Some(_) => Err(Error::other(
+                    "ERR syntax error, LIMIT cannot be used without specifying a trimming strategy",
+                )),
+            };
+        };
+        words.trim.entries_max = match (self.limit, words.trim.is_rough) {
+            (Some(_), false) => return Err(Error::other(LIMIT_WITHOUT_ROUGH)),
+            (Some(limit), true) => limit,
+            (None, false) => 0,
+            // Whole nodes, and not so many that others have to wait.
+            (None, true) if node_entries == 0 => 10_000,
+            (None, true) => node_entries.saturating_mul(100).min(1_000_000),
+        };
+        Ok(Some(words))
+    }
+}
+
+const LIMIT_WITHOUT_ROUGH: &str =
+    "ERR syntax error, LIMIT cannot be used without the special ~ option";
+
+/// The settings that say when a node is full.
+fn limits(cx: &Context<'_>) -> Limits {
+    Limits {
+        node_bytes: cx.config.stream_node_max_bytes,
+        node_entries: cx.config.stream_node_max_entries,
+    }
+}
+
+/// The words of a rough trim, for the feed: what was really left.
+fn exact_words(args: &Args<'_>, trim: &TrimWords, log: &Log) -> Vec<Vec<u8>> {
+    let mut words: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
+    if trim.trim.is_rough {
+        words[trim.at - 1] = b"=".to_vec();
+        words[trim.at] = match trim.trim.keep {
+            Keep::Len(_) => log.len().to_string().into_bytes(),
+            Keep::From(_) => log.first_id_with_deleted().text().as_bytes().to_vec(),
+        };
+    }
+    words
+}
+
+fn propagate(cx: &mut Context<'_>, words: &[Vec<u8>]) {
+    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+    cx.propagate(&words);
+}
+
+pub(super) static XADD: Command = Command {
+    card: Card {
+        name: "xadd",
+        summary: "Appends a new message to a stream. Creates the key if it doesn't exist.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of \
+            entries evicted.",
+        arity: -5,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::Stream],
+        tips: &["nondeterministic_output"],
+        keys: &[KeySpec::first("RW update")
+            .note("UPDATE instead of INSERT because of the optional trimming feature")],
+    },
+    run: Run::Keys(xadd),
+    subcommands: &[],
+};
+
+/// What XADD's words say.
+struct Add {
+    trim: Option<TrimWords>,
+    no_stream: bool,
+    id: NewId,
+    /// The word that is the id.
+    id_at: usize,
+}
+
+impl Add {
+    fn of(args: &Args<'_>, node_entries: u64) -> Result<Add, Error> {
+        let mut options = Options::default();
+        let mut id = NewId::Next;
+        let mut at = 2;
+        while at < args.len() && &args[at] != b"*" {
+            match options.read(args, at, true)? {
+                Some(next) => at = next,
+                None => {
+                    id = parse_new_id(&args[at])?;
+                    break;
+                }
+            }
+        }
+        let (no_stream, has_limit) = (options.no_stream, options.limit.is_some());
+        let trim = options.trim(node_entries)?;
+        if trim.is_none() && has_limit {
+            return Err(Error::other(LIMIT_WITHOUT_ROUGH));
+        }
+        let texts = args.len().saturating_sub(at + 1);
+        if texts < 2 || texts % 2 == 1 {
+            return Err(Error::wrong_arity("xadd"));
+        }
+        if matches!(id, NewId::Whole(id) if id.is_zero()) {
+            return Err(Error::other("ERR The ID specified in XADD must be greater than 0-0"));
+        }
+        Ok(Add { trim, no_stream, id, id_at: at })
+    }
+}
+
+fn xadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let limits = limits(cx);
+    let add = Add::of(args, limits.node_entries)?;
+    let key = cx.key(args, 1);
+    if add.no_stream && cx.slice.edit::<Stream>(cx.db, &key)?.is_none() {
+        cx.reply.null();
+        return Ok(());
+    }
+    let mut stream = cx.slice.edit_or_new::<Stream>(cx.db, &key)?;
+    let log = stream.log_mut();
+    if log.last_id().next().is_none() {
+        return Err(Error::other(
+            "ERR The stream has exhausted the last possible ID, unable to add more items",
+        ));
+    }
+    let id = add.id.resolve(log.last_id(), cx.now_ms).ok_or(Error::other(
+        "ERR The ID specified in XADD is equal or smaller than the target stream top item",
+    ))?;
+    let args = &*args;
+    let fields = (add.id_at + 1..args.len()).step_by(2).map(|at| (&args[at], &args[at + 1]));
+    if !log.append(id, fields, &limits) {
+        return Err(Error::other("ERR Elements are too large to be stored"));
+    }
+    let mut told = None;
+    if let Some(trim) = &add.trim {
+        log.trim(&trim.trim);
+        told = cx.records.is_some().then(|| exact_words(args, trim, log));
+    }
+    stream.mark();
+    drop(stream);
+    cx.effects.changes += 1;
+    write_id(&mut cx.reply, id);
+    if cx.is_recorded() {
+        let mut words = told.unwrap_or_else(|| args.iter_from(0).map(<[u8]>::to_vec).collect());
+        if !matches!(add.id, NewId::Whole(_)) {
+            words[add.id_at] = id.text().as_bytes().to_vec();
+        }
+        propagate(cx, &words);
+    }
+    Ok(())
+}
+
+pub(super) static XTRIM: Command = Command {
+    card: Card {
+        name: "xtrim",
+        summary: "Deletes messages from the beginning of a stream.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "O(N), with N being the number of evicted entries. Constant times are very \
+            small however, since entries are organized in macro nodes containing multiple \
+            entries that can be released with a single deallocation.",
+        arity: -4,
+        flags: Flag::WRITE,
+        categories: &[Category::Stream],
+        tips: &["nondeterministic_output"],
+        keys: &[KeySpec::first("RW delete")],
+    },
+    run: Run::Keys(xtrim),
+    subcommands: &[],
+};
+
+fn xtrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let mut options = Options::default();
+    let mut at = 2;
+    while at < args.len() {
+        at = options.read(args, at, false)?.ok_or(Error::Syntax)?;
+    }
+    let trim = options
+        .trim(cx.config.stream_node_max_entries)?
+        .ok_or(Error::other("ERR syntax error, XTRIM must be called with a trimming strategy"))?;
+    let key = cx.key(args, 1);
+    let Some(mut stream) = cx.slice.edit::<Stream>(cx.db, &key)? else {
+        cx.reply.integer(0);
+        return Ok(());
+    };
+    let trimmed = stream.log_mut().trim(&trim.trim);
+    let mut told = None;
+    if trimmed > 0 {
+        stream.mark();
+        told = cx.records.is_some().then(|| exact_words(args, &trim, stream.log()));
+    }
+    drop(stream);
+    cx.effects.changes += trimmed;
+    cx.reply.integer(trimmed as i64);
+    if let Some(words) = told {
+        propagate(cx, &words);
+    }
+    Ok(())
+}
+
+pub(super) static XSETID: Command = Command {
+    card: Card {
+        name: "xsetid",
+        summary: "An internal command for replicating stream values.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "O(1)",
+        arity: -3,
+        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(xsetid),
+    subcommands: &[],
+};
+
+fn xsetid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let id = parse_id(&args[2])?;
+    let (mut entries_added, mut max_deleted_id) = (None, None);
+    let mut at = 3;
+    while at < args.len() {
+        let word = &args[at];
+        let value = args.get(at + 1).ok_or(Error::Syntax)?;
+        if word.eq_ignore_ascii_case(b"ENTRIESADDED") {
+            let added = u64::try_from(parse_integer(value)?);
+            entries_added =
+                Some(added.map_err(|_| Error::other("ERR entries_added must be positive"))?);
+        } else if word.eq_ignore_ascii_case(b"MAXDELETEDID") {
+            let deleted = parse_id(value)?;
+            if id < deleted {
+                return Err(Error::other(
+                    "ERR The ID specified in XSETID is smaller than the provided \
+                     max_deleted_entry_id",
+                ));
+            }
+            max_deleted_id = Some(deleted).filter(|id| !id.is_zero());
+        } else {
+            return Err(Error::Syntax);
+        }
+        at += 2;
+    }
+    let key = cx.key(args, 1);
+    let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?.ok_or(Error::NoSuchKey)?;
+    let log = stream.log_mut();
+    if id < log.max_deleted_id() {
+        return Err(Error::other(
+            "ERR The ID specified in XSETID is smaller than current max_deleted_entry_id",
+        ));
+    }
+    if log.last_entry_id().is_some_and(|last| id < last) {
+        return Err(Error::other(
+            "ERR The ID specified in XSETID is smaller than the target stream top item",
+        ));
+    }
+    if !log.is_empty() && entries_added.is_some_and(|added| log.len() > added) {
+        return Err(Error::other(
+            "ERR The entries_added specified in XSETID is smaller than the target stream length",
+        ));
+    }
+    log.set_last(id, entries_added, max_deleted_id);
+    stream.mark_untold();
+    drop(stream);
+    cx.effects.changes += 1;
+    cx.reply.ok();
+    Ok(())
+}

@@ -1,0 +1,380 @@
+//! XCLAIM and XAUTOCLAIM: what was given to one consumer goes to another.
+
+use super::ids::{parse_id, parse_start};
+use super::no_group;
+use super::reply::{write_entry, write_id};
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Run};
+use crate::resp::{Args, Error, Reply};
+use crate::spec::{Card, Category, Flag, Group as CardGroup, KeySpec};
+use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
+
+/// What the feed is told of a group: collected while the group is changed.
+pub(super) struct Told<'a> {
+    key: &'a [u8],
+    group: &'a [u8],
+    /// None: nobody reads the feed.
+    commands: Option<Vec<Vec<Vec<u8>>>>,
+}
+
+impl<'a> Told<'a> {
+    pub(super) fn new(cx: &Context<'_>, key: &'a [u8], group: &'a [u8]) -> Told<'a> {
+        Told { key, group, commands: cx.is_recorded().then(Vec::new) }
+    }
+
+    fn push(&mut self, words: &[&[u8]]) {
+        if let Some(commands) = &mut self.commands {
+            commands.push(words.iter().map(|word| word.to_vec()).collect());
+        }
+    }
+
+    /// An entry is pending now.
+    pub(super) fn claim(&mut self, group: &Group, id: &[u8], pending: &Pending) {
+        if self.commands.is_none() {
+            return;
+        }
+        let consumer = &group.consumer(pending.consumer).name;
+        let (mut time, mut count) = (itoa::Buffer::new(), itoa::Buffer::new());
+        let (time, count) = (time.format(pending.delivered_ms), count.format(pending.deliveries));
+        let last_id = group.last_id.text();
+        let head: [&[u8]; 6] = [b"XCLAIM", self.key, self.group, consumer, b"0", id];
+        let times: [&[u8]; 4] = [b"TIME", time.as_bytes(), b"RETRYCOUNT", count.as_bytes()];
+        let tail: [&[u8]; 4] = [b"FORCE", b"JUSTID", b"LASTID", last_id.as_bytes()];
+        self.push(&[&head[..], &times, &tail].concat());
+    }
+
+    /// The group has gone on.
+    pub(super) fn set_id(&mut self, group: &Group) {
+        let mut read = itoa::Buffer::new();
+        let read = read.format(group.entries_read.unwrap_or(-1)).as_bytes();
+        let id = group.last_id.text();
+        let (key, name) = (self.key, self.group);
+        self.push(&[b"XGROUP", b"SETID", key, name, id.as_bytes(), b"ENTRIESREAD", read]);
+    }
+
+    /// There is a new consumer.
+    pub(super) fn create_consumer(&mut self, consumer: &[u8]) {
+        self.push(&[b"XGROUP", b"CREATECONSUMER", self.key, self.group, consumer]);
+    }
+
+    /// Tells it, in place of the command that was sent.
+    pub(super) fn tell(self, cx: &mut Context<'_>) {
+        cx.propagate_nothing();
+        for words in self.commands.unwrap_or_default() {
+            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
+            cx.propagate(&words);
+        }
+    }
+}
+
+/// The consumer of a name, which is seen now; whether it is new.
+pub(super) fn seen_consumer(group: &mut Group, name: &[u8], now_ms: i64) -> (ConsumerId, bool) {
+    let found = group.find_consumer(name);
+    let is_new = found.is_none();
+    let new = || group.add_consumer(name, now_ms, -1).expect("there is none of this name");
+    let consumer = found.unwrap_or_else(new);
+    group.consumer_mut(consumer).seen_ms = now_ms;
+    (consumer, is_new)
+}
+
+/// An integer, or an error of this text.
+fn integer_or(word: &[u8], text: &'static str) -> Result<i64, Error> {
+    parse_i64(word).ok_or(Error::other(text))
+}
+
+/// A claim as it goes.
+struct Claiming<'a> {
+    log: &'a Log,
+    group: &'a mut Group,
+    consumer: ConsumerId,
+    now_ms: i64,
+    just_id: bool,
+    min_idle_ms: i64,
+    /// Changes, in the reference's counting.
+    changes: u64,
+    claimed: usize,
+}
+
+impl Claiming<'_> {
+    /// Whether an entry was with somebody for long enough.
+    fn is_idle(&self, pending: &Pending) -> bool {
+        let idle_ms = self.now_ms.wrapping_sub(pending.delivered_ms);
+        self.min_idle_ms == 0 || idle_ms >= self.min_idle_ms
+    }
+
+    /// An entry that is pending though it is gone is not pending any more.
+    fn drop_gone(&mut self, id: Id, word: &[u8], told: &mut Told<'_>) {
+        if let Some(pending) = self.group.pending(id).copied() {
+            told.claim(self.group, word, &pending);
+            self.group.acknowledge(id);
+            self.changes += 1;
+        }
+    }
+
+    /// The consumer gets an entry.
+    fn claim(
+        &mut self,
+        id: Id,
+        word: &[u8],
+        pending: Pending,
+        told: &mut Told<'_>,
+        reply: &mut Reply<'_>,
+    ) {
+        self.group.set_pending(id, pending);
+        if self.just_id {
+            write_id(reply, id);
+        } else {
+            write_entry(reply, self.log.get(id).expect("it has just been found"));
+        }
+        self.group.consumer_mut(self.consumer).active_ms = self.now_ms;
+        told.claim(self.group, word, &pending);
+        self.changes += 1;
+        self.claimed += 1;
+    }
+}
+
+pub(super) static XCLAIM: Command = Command {
+    card: Card {
+        name: "xclaim",
+        summary: "Changes, or acquires, ownership of a message in a consumer group, as if the \
+            message was delivered to a consumer group member.",
+        since: "5.0.0",
+        group: CardGroup::Stream,
+        complexity: "O(log N) with N being the number of messages in the PEL of the consumer \
+            group.",
+        arity: -6,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Stream],
+        tips: &["nondeterministic_output"],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(xclaim),
+    subcommands: &[],
+};
+
+/// What XCLAIM's words say.
+struct Claim {
+    min_idle_ms: i64,
+    ids: Vec<Id>,
+    force: bool,
+    just_id: bool,
+    delivered_ms: Option<i64>,
+    deliveries: Option<u64>,
+    last_id: Id,
+}
+
+impl Claim {
+    fn of(args: &Args<'_>, now_ms: i64) -> Result<Claim, Error> {
+        let idle = "ERR Invalid min-idle-time argument for XCLAIM";
+        let ids: Vec<Id> = args.iter_from(5).map_while(|word| parse_id(word).ok()).collect();
+        let mut at = 5 + ids.len();
+        let mut claim = Claim {
+            min_idle_ms: integer_or(&args[4], idle)?.max(0),
+            ids,
+            force: false,
+            just_id: false,
+            delivered_ms: None,
+            deliveries: None,
+            last_id: Id::MIN,
+        };
+        while at < args.len() {
+            at = claim.read(args, at, now_ms)?;
+        }
+        Ok(claim)
+    }
+
+    /// Reads the option at a word; the word behind it.
+    fn read(&mut self, args: &Args<'_>, at: usize, now_ms: i64) -> Result<usize, Error> {
+        let word = &args[at];
+        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        if is("FORCE") || is("JUSTID") {
+            self.force |= is("FORCE");
+            self.just_id |= is("JUSTID");
+            return Ok(at + 1);
+        }
+        let unknown = || Error::quoting(&[b"ERR Unrecognized XCLAIM option '", word, b"'"]);
+        let value = args.get(at + 1).ok_or_else(unknown)?;
+        if is("IDLE") {
+            let idle_ms = integer_or(value, "ERR Invalid IDLE option argument for XCLAIM")?;
+            self.delivered_ms = Some(now_ms.wrapping_sub(idle_ms));
+        } else if is("TIME") {
+            let time_ms = integer_or(value, "ERR Invalid TIME option argument for XCLAIM")?;
+            self.delivered_ms = Some(time_ms);
+        } else if is("RETRYCOUNT") {
+            let text = "ERR Invalid RETRYCOUNT option argument for XCLAIM";
+            self.deliveries = u64::try_from(integer_or(value, text)?).ok();
+        } else if is("LASTID") {
+            self.last_id = parse_id(value)?;
+        } else {
+            return Err(unknown());
+        }
+        Ok(at + 2)
+    }
+}
+
+fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let now_ms = cx.now_ms as i64;
+    let mut told = Told::new(cx, &args[1], &args[2]);
+    let key = cx.key(args, 1);
+    let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
+    let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
+    let (log, group) = found.ok_or_else(|| no_group(&args[1], &args[2]))?;
+    let claim = Claim::of(args, now_ms)?;
+    let mut goes_on = claim.last_id > group.last_id;
+    group.last_id = group.last_id.max(claim.last_id);
+    let in_past = |time_ms: &i64| (0..=now_ms).contains(time_ms);
+    let delivered_ms = claim.delivered_ms.filter(in_past).unwrap_or(now_ms);
+    let (consumer, is_new) = seen_consumer(group, &args[3], now_ms);
+    let (just_id, min_idle_ms) = (claim.just_id, claim.min_idle_ms);
+    let (changes, claimed) = (u64::from(is_new), 0);
+    let mut claiming =
+        Claiming { log, group, consumer, now_ms, just_id, min_idle_ms, changes, claimed };
+    let start = cx.reply.mark();
+    for (id, word) in claim.ids.iter().zip(args.iter_from(5)) {
+        let before = claiming.changes;
+        if log.get(*id).is_none() {
+            claiming.drop_gone(*id, word, &mut told);
+        } else {
+            let old = claiming.group.pending(*id).copied();
+            if old.is_some_and(|old| !claiming.is_idle(&old)) || (old.is_none() && !claim.force) {
+                continue;
+            }
+            let counted = old.map_or(1, |old| old.deliveries);
+            let again = if just_id { counted } else { counted.wrapping_add(1) };
+            let deliveries = claim.deliveries.unwrap_or(again);
+            let pending = Pending { delivered_ms, deliveries, consumer };
+            claiming.claim(*id, word, pending, &mut told, &mut cx.reply);
+        }
+        // What is told of an entry tells of the group too.
+        goes_on &= claiming.changes == before;
+    }
+    if goes_on {
+        told.set_id(claiming.group);
+        claiming.changes += 1;
+    }
+    let (changes, claimed) = (claiming.changes, claiming.claimed);
+    stream.as_mut().expect("it has a group").mark_untold();
+    drop(stream);
+    cx.effects.changes += changes;
+    cx.reply.array_since(start, claimed);
+    told.tell(cx);
+    Ok(())
+}
+
+pub(super) static XAUTOCLAIM: Command = Command {
+    card: Card {
+        name: "xautoclaim",
+        summary: "Changes, or acquires, ownership of messages in a consumer group, as if the \
+            messages were delivered to a consumer group member.",
+        since: "6.2.0",
+        group: CardGroup::Stream,
+        complexity: "O(1) if COUNT is small.",
+        arity: -6,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Stream],
+        tips: &["nondeterministic_output"],
+        keys: &[KeySpec::first("RW delete")],
+    },
+    run: Run::Keys(xautoclaim),
+    subcommands: &[],
+};
+
+/// Entries that are looked at for each that may be claimed.
+const LOOKS_PER_CLAIM: i64 = 10;
+
+/// The reference keeps a list of so many ids, and has no memory for a longer one.
+const COUNT_MAX: i64 = 1 << 43;
+
+/// What XAUTOCLAIM's words say.
+struct AutoClaim {
+    min_idle_ms: i64,
+    start: Id,
+    count: i64,
+    just_id: bool,
+}
+
+impl AutoClaim {
+    fn of(args: &Args<'_>) -> Result<AutoClaim, Error> {
+        let idle = "ERR Invalid min-idle-time argument for XAUTOCLAIM";
+        let mut claim = AutoClaim {
+            min_idle_ms: integer_or(&args[4], idle)?.max(0),
+            start: parse_start(&args[5])?,
+            count: 100,
+            just_id: false,
+        };
+        let mut at = 6;
+        while at < args.len() {
+            if args[at].eq_ignore_ascii_case(b"COUNT") && at + 1 < args.len() {
+                let text = "ERR COUNT must be > 0";
+                claim.count = integer_or(&args[at + 1], text)?;
+                if !(1..=i64::MAX / 16).contains(&claim.count) {
+                    return Err(Error::other(text));
+                }
+                at += 2;
+            } else if args[at].eq_ignore_ascii_case(b"JUSTID") {
+                claim.just_id = true;
+                at += 1;
+            } else {
+                return Err(Error::Syntax);
+            }
+        }
+        Ok(claim)
+    }
+}
+
+fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let now_ms = cx.now_ms as i64;
+    let AutoClaim { min_idle_ms, start: from, count, just_id } = AutoClaim::of(args)?;
+    let mut told = Told::new(cx, &args[1], &args[2]);
+    let key = cx.key(args, 1);
+    let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
+    let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
+    let (log, group) = found.ok_or_else(|| no_group(&args[1], &args[2]))?;
+    if count > COUNT_MAX {
+        return Err(Error::other(
+            "ERR Insufficient memory, failed allocating transient memory, COUNT too high.",
+        ));
+    }
+    let (consumer, is_new) = seen_consumer(group, &args[3], now_ms);
+    let (changes, claimed) = (u64::from(is_new), 0);
+    let mut claiming =
+        Claiming { log, group, consumer, now_ms, just_id, min_idle_ms, changes, claimed };
+    let start = cx.reply.mark();
+    let mut gone = Vec::new();
+    let mut looks = count.saturating_mul(LOOKS_PER_CLAIM);
+    let mut next = Some(from);
+    let first_from =
+        |group: &Group, id: Id| group.pending_from(id).next().map(|(id, old)| (*id, *old));
+    while looks > 0 && ((gone.len() + claiming.claimed) as i64) < count {
+        let Some((id, old)) = next.and_then(|next| first_from(claiming.group, next)) else {
+            next = None;
+            break;
+        };
+        looks -= 1;
+        next = id.next();
+        let word = id.text();
+        if log.get(id).is_none() {
+            claiming.drop_gone(id, word.as_bytes(), &mut told);
+            gone.push(id);
+        } else if claiming.is_idle(&old) {
+            let deliveries = old.deliveries.wrapping_add(u64::from(!just_id));
+            let pending = Pending { delivered_ms: now_ms, deliveries, consumer };
+            claiming.claim(id, word.as_bytes(), pending, &mut told, &mut cx.reply);
+        }
+    }
+    let next = next.and_then(|next| first_from(claiming.group, next)).map(|(id, _)| id);
+    let (changes, claimed) = (claiming.changes, claiming.claimed);
+    stream.as_mut().expect("it has a group").mark_untold();
+    drop(stream);
+    cx.effects.changes += changes;
+    let reply = &mut cx.reply;
+    reply.array_since(start, claimed);
+    reply.head_since(start, |reply| {
+        reply.array(3);
+        write_id(reply, next.unwrap_or(Id::MIN));
+    });
+    reply.array(gone.len());
+    gone.into_iter().for_each(|id| write_id(reply, id));
+    told.tell(cx);
+    Ok(())
+}

@@ -1,0 +1,314 @@
+//! XGROUP and XACK: groups that read, and what they have read.
+
+use super::ids::{parse_any_id, parse_id, parse_integer};
+use super::{key_at_2, no_group_of_key};
+use crate::commands::help::help;
+use crate::exec::{Command, Context, Run};
+use crate::keyspace::Edit;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::value::Container;
+use crate::value::stream::{Id, Stream};
+
+pub(super) static XGROUP: Command = Command {
+    card: Card {
+        name: "xgroup",
+        summary: "A container for consumer groups commands.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "Depends on subcommand.",
+        arity: -2,
+        flags: Flag::NONE,
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Container,
+    subcommands: &[&CREATE, &CREATECONSUMER, &DELCONSUMER, &DESTROY, &SETID, &HELP],
+};
+
+const NO_KEY: Error = Error::Other(std::borrow::Cow::Borrowed(
+    "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to \
+     use the MKSTREAM option to create an empty stream automatically.",
+));
+
+/// What CREATE and SETID take behind the id.
+#[derive(Default)]
+struct Options {
+    makes_stream: bool,
+    entries_read: Option<i64>,
+}
+
+impl Options {
+    fn of(args: &Args<'_>, creates: bool) -> Result<Options, Error> {
+        let mut options = Options::default();
+        let mut at = 5;
+        while at < args.len() {
+            if creates && args[at].eq_ignore_ascii_case(b"MKSTREAM") {
+                options.makes_stream = true;
+                at += 1;
+            } else if args[at].eq_ignore_ascii_case(b"ENTRIESREAD") && at + 1 < args.len() {
+                let number = parse_integer(&args[at + 1])?;
+                if number < -1 {
+                    return Err(Error::other("ERR value for ENTRIESREAD must be positive or -1"));
+                }
+                options.entries_read = (number >= 0).then_some(number);
+                at += 2;
+            } else {
+                return Err(syntax(args));
+            }
+        }
+        Ok(options)
+    }
+}
+
+fn syntax(args: &Args<'_>) -> Error {
+    Error::subcommand_syntax(b"xgroup", &args[1])
+}
+
+/// The stream at word 2.
+fn stream_of<'s>(
+    cx: &'s mut Context<'_>,
+    args: &'s Args<'_>,
+) -> Result<Option<Edit<'s, Stream>>, Error> {
+    let key = cx.key(args, 2);
+    Ok(cx.slice.edit::<Stream>(cx.db, &key)?)
+}
+
+static CREATE: Command = Command {
+    card: Card {
+        name: "create",
+        summary: "Creates a consumer group.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "O(1)",
+        arity: -5,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[key_at_2("RW insert")],
+    },
+    run: Run::Keys(create),
+    subcommands: &[],
+};
+
+fn create(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let options = Options::of(args, true)?;
+    let old = stream_of(cx, args)?;
+    if old.is_none() && !options.makes_stream {
+        return Err(NO_KEY);
+    }
+    if args.len() > 8 {
+        return Err(syntax(args));
+    }
+    let id = match &args[4] {
+        b"$" => old.as_ref().map_or(Id::MIN, |stream| stream.log().last_id()),
+        word => parse_id(word)?,
+    };
+    let is_new = old.is_none();
+    drop(old);
+    let key = cx.key(args, 2);
+    let mut stream = cx.slice.edit_or_new::<Stream>(cx.db, &key)?;
+    if stream.add_group(&args[3], id, options.entries_read).is_none() {
+        return Err(Error::other("BUSYGROUP Consumer Group name already exists"));
+    }
+    if is_new {
+        stream.mark();
+    } else {
+        stream.mark_untold();
+    }
+    drop(stream);
+    cx.effects.changes += 1;
+    cx.reply.ok();
+    Ok(())
+}
+
+static SETID: Command = Command {
+    card: Card {
+        name: "setid",
+        summary: "Sets the last-delivered ID of a consumer group.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "O(1)",
+        arity: -5,
+        flags: Flag::WRITE,
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[key_at_2("RW update")],
+    },
+    run: Run::Keys(setid),
+    subcommands: &[],
+};
+
+fn setid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let options = Options::of(args, false)?;
+    let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;
+    let (log, group) =
+        stream.group_mut(&args[3]).ok_or_else(|| no_group_of_key(&args[2], &args[3]))?;
+    if !matches!(args.len(), 5 | 7) {
+        return Err(syntax(args));
+    }
+    let id = match &args[4] {
+        b"$" => log.last_id(),
+        word => parse_any_id(word, 0)?,
+    };
+    group.last_id = id;
+    group.entries_read = options.entries_read;
+    stream.mark_untold();
+    drop(stream);
+    cx.effects.changes += 1;
+    cx.reply.ok();
+    Ok(())
+}
+
+static DESTROY: Command = Command {
+    card: Card {
+        name: "destroy",
+        summary: "Destroys a consumer group.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "O(N) where N is the number of entries in the group's pending entries list \
+            (PEL).",
+        arity: 4,
+        flags: Flag::WRITE,
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[key_at_2("RW delete")],
+    },
+    run: Run::Keys(destroy),
+    subcommands: &[],
+};
+
+fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;
+    let removed = stream.remove_group(&args[3]);
+    let was_there = removed.is_some();
+    if was_there {
+        // Those that wait for the group are to be told.
+        stream.mark();
+    }
+    drop(stream);
+    if let Some(group) = removed {
+        cx.slice.bury(group.into_object());
+    }
+    cx.effects.changes += u64::from(was_there);
+    cx.reply.integer(i64::from(was_there));
+    Ok(())
+}
+
+static CREATECONSUMER: Command = Command {
+    card: Card {
+        name: "createconsumer",
+        summary: "Creates a consumer in a consumer group.",
+        since: "6.2.0",
+        group: Group::Stream,
+        complexity: "O(1)",
+        arity: 5,
+        flags: Flag::WRITE.and(Flag::DENYOOM),
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[key_at_2("RW insert")],
+    },
+    run: Run::Keys(createconsumer),
+    subcommands: &[],
+};
+
+fn createconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let now_ms = cx.now_ms as i64;
+    let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;
+    let (_, group) =
+        stream.group_mut(&args[3]).ok_or_else(|| no_group_of_key(&args[2], &args[3]))?;
+    let is_new = group.add_consumer(&args[4], now_ms, -1).is_some();
+    if is_new {
+        stream.mark_untold();
+    }
+    drop(stream);
+    cx.effects.changes += u64::from(is_new);
+    cx.reply.integer(i64::from(is_new));
+    Ok(())
+}
+
+static DELCONSUMER: Command = Command {
+    card: Card {
+        name: "delconsumer",
+        summary: "Deletes a consumer from a consumer group.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "O(1)",
+        arity: 5,
+        flags: Flag::WRITE,
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[key_at_2("RW delete")],
+    },
+    run: Run::Keys(delconsumer),
+    subcommands: &[],
+};
+
+fn delconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;
+    let (_, group) =
+        stream.group_mut(&args[3]).ok_or_else(|| no_group_of_key(&args[2], &args[3]))?;
+    let found = group.find_consumer(&args[4]);
+    let pending = found.map_or(0, |consumer| group.remove_consumer(consumer));
+    if found.is_some() {
+        stream.mark_untold();
+    }
+    drop(stream);
+    cx.effects.changes += u64::from(found.is_some());
+    cx.reply.integer(pending as i64);
+    Ok(())
+}
+
+static HELP: Command = Command {
+    card: Card {
+        name: "help",
+        summary: "Returns helpful text about the different subcommands.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(help),
+    subcommands: &[],
+};
+pub(super) static XACK: Command = Command {
+    card: Card {
+        name: "xack",
+        summary: "Returns the number of messages that were successfully acknowledged by the \
+            consumer group member of a stream.",
+        since: "5.0.0",
+        group: Group::Stream,
+        complexity: "O(1) for each message ID processed.",
+        arity: -4,
+        flags: Flag::WRITE.and(Flag::FAST),
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[KeySpec::first("RW update")],
+    },
+    run: Run::Keys(xack),
+    subcommands: &[],
+};
+
+fn xack(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let key = cx.key(args, 1);
+    let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
+    let group = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
+    let Some((_, group)) = group else {
+        cx.reply.integer(0);
+        return Ok(());
+    };
+    let ids: Vec<Id> = args.iter_from(3).map(parse_id).collect::<Result<_, _>>()?;
+    let gone = ids.into_iter().filter(|id| group.acknowledge(*id).is_some()).count();
+    if let Some(stream) = stream.as_mut().filter(|_| gone > 0) {
+        stream.mark_untold();
+    }
+    drop(stream);
+    cx.effects.changes += gone as u64;
+    cx.reply.integer(gone as i64);
+    Ok(())
+}

@@ -1,0 +1,419 @@
+//! XREAD and XREADGROUP: what came to streams since a reader looked last.
+
+use super::claim::{Told, seen_consumer};
+use super::ids::{parse_id, parse_integer};
+use super::reply::{limit, write_entries, write_entry, write_id};
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Null, Run, Wait, same_database};
+use crate::resp::{Args, Error, Protocol, Reply};
+use crate::spec::{Begin, Card, Category, Find, Flag, Group as CardGroup, KeySpec};
+use crate::value::Kind;
+use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
+
+/// The keys behind STREAMS: the first half of the words, for the others are ids.
+const fn streams(flags: &'static str, from: i16) -> KeySpec {
+    let begin = Begin::Keyword { word: "STREAMS", from };
+    KeySpec { flags, notes: "", begin, find: Find::Part { step: 1, limit: 2 } }
+}
+
+pub(super) static XREAD: Command = Command {
+    card: Card {
+        name: "xread",
+        summary: "Returns messages from multiple streams with IDs greater than the ones \
+            requested. Blocks until a message is available otherwise.",
+        since: "5.0.0",
+        group: CardGroup::Stream,
+        complexity: "",
+        arity: -4,
+        flags: Flag::READONLY.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS),
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[streams("RO access", 1)],
+    },
+    run: Run::Joint(xread, same_database),
+    subcommands: &[],
+};
+pub(super) static XREADGROUP: Command = Command {
+    card: Card {
+        name: "xreadgroup",
+        summary: "Returns new or historical messages from a stream for a consumer in a group. \
+            Blocks until a message is available otherwise.",
+        since: "5.0.0",
+        group: CardGroup::Stream,
+        complexity: "For each stream mentioned: O(M) with M being the number of elements returned. \
+            If M is constant (e.g. always asking for the first 10 elements with COUNT), you can \
+            consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) \
+            time in order to serve the N clients blocked on the stream getting new data.",
+        arity: -7,
+        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS),
+        categories: &[Category::Stream],
+        tips: &[],
+        keys: &[streams("RO access", 4)],
+    },
+    run: Run::Joint(xreadgroup, same_database),
+    subcommands: &[],
+};
+
+/// What the words before the keys say.
+struct Options<'a> {
+    /// When waiting ends: 0 is never. None: nobody waits.
+    deadline_ms: Option<u64>,
+    /// Entries of each stream at most; 0 means all.
+    count: u64,
+    /// The group and the consumer.
+    group: Option<(&'a [u8], &'a [u8])>,
+    /// What is given is acknowledged at once.
+    no_ack: bool,
+    /// The word of the first key.
+    first: usize,
+    /// How many keys there are.
+    streams: usize,
+}
+
+impl<'a> Options<'a> {
+    fn of(args: &'a Args<'_>, in_group: bool, now_ms: u64) -> Result<Options<'a>, Error> {
+        let mut options = Options {
+            deadline_ms: None,
+            count: 0,
+            group: None,
+            no_ack: false,
+            first: 0,
+            streams: 0,
+        };
+        let mut at = 1;
+        while options.first == 0 {
+            at = options.read(args, at, in_group, now_ms)?;
+        }
+        if in_group && options.group.is_none() {
+            return Err(Error::other("ERR Missing GROUP option for XREADGROUP"));
+        }
+        Ok(options)
+    }
+
+    /// Reads the option at a word; the word behind it.
+    fn read(
+        &mut self,
+        args: &'a Args<'_>,
+        at: usize,
+        in_group: bool,
+        now_ms: u64,
+    ) -> Result<usize, Error> {
+        let word = args.get(at).ok_or(Error::Syntax)?;
+        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        if is("NOACK") || (is("GROUP") && at + 2 < args.len()) {
+            if !in_group {
+                return Err(Error::other(if is("NOACK") { NOACK_ALONE } else { GROUP_ALONE }));
+            }
+            if is("NOACK") {
+                self.no_ack = true;
+                return Ok(at + 1);
+            }
+            self.group = Some((&args[at + 1], &args[at + 2]));
+            return Ok(at + 3);
+        }
+        let value = args.get(at + 1).ok_or(Error::Syntax)?;
+        if is("BLOCK") {
+            self.deadline_ms = Some(deadline_ms(value, now_ms)?);
+        } else if is("COUNT") {
+            self.count = parse_integer(value)?.max(0) as u64;
+        } else if is("STREAMS") {
+            let words = args.len() - at - 1;
+            if !words.is_multiple_of(2) {
+                return Err(Error::other(if in_group { UNBALANCED_IN_GROUP } else { UNBALANCED }));
+            }
+            self.first = at + 1;
+            self.streams = words / 2;
+        } else {
+            return Err(Error::Syntax);
+        }
+        Ok(at + 2)
+    }
+
+    /// The words of the keys, each with that of its id.
+    fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let (first, streams) = (self.first, self.streams);
+        (first..first + streams).map(move |at| (at, at + streams))
+    }
+}
+
+const NOACK_ALONE: &str =
+    "ERR The NOACK option is only supported by XREADGROUP. You called XREAD instead.";
+const GROUP_ALONE: &str =
+    "ERR The GROUP option is only supported by XREADGROUP. You called XREAD instead.";
+const UNBALANCED: &str = "ERR Unbalanced 'xread' list of streams: for each stream key an ID or \
+    '$' must be specified.";
+const UNBALANCED_IN_GROUP: &str = "ERR Unbalanced 'xreadgroup' list of streams: for each stream \
+    key an ID or '>' must be specified.";
+
+/// When BLOCK's time is over; 0 is never.
+fn deadline_ms(word: &[u8], now_ms: u64) -> Result<u64, Error> {
+    let timeout_ms =
+        parse_i64(word).ok_or(Error::other("ERR timeout is not an integer or out of range"))?;
+    let timeout_ms =
+        u64::try_from(timeout_ms).map_err(|_| Error::other("ERR timeout is negative"))?;
+    if timeout_ms > i64::MAX as u64 - now_ms {
+        return Err(Error::other("ERR timeout is out of range"));
+    }
+    Ok(if timeout_ms == 0 { 0 } else { now_ms + timeout_ms })
+}
+
+/// Writes the streams that have something: their names, each with an array of entries.
+struct Answer<'a, 'r> {
+    reply: &'a mut Reply<'r>,
+    start: crate::resp::Mark,
+    streams: usize,
+}
+
+impl<'a, 'r> Answer<'a, 'r> {
+    fn new(reply: &'a mut Reply<'r>) -> Answer<'a, 'r> {
+        let start = reply.mark();
+        Answer { reply, start, streams: 0 }
+    }
+
+    /// The name of the next stream; its entries are to follow.
+    fn stream(&mut self, key: &[u8]) {
+        if self.reply.protocol() == Protocol::Two {
+            self.reply.array(2);
+        }
+        self.reply.bulk(key);
+        self.streams += 1;
+    }
+
+    /// Whether there was something; then the reply is whole.
+    fn end(self) -> bool {
+        match (self.streams, self.reply.protocol()) {
+            (0, _) => return false,
+            (streams, Protocol::Two) => self.reply.array_since(self.start, streams),
+            (streams, Protocol::Three) => self.reply.map_since(self.start, streams),
+        }
+        true
+    }
+}
+
+fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let args = &*args;
+    let options = Options::of(args, false, cx.now_ms)?;
+    let looked: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
+    // The last ids that the reader has.
+    let mut seen = Vec::new();
+    for (key_at, id_at) in &looked {
+        let key = cx.key(args, *key_at);
+        let log = cx.slice.read::<Stream>(cx.db, &key)?.map(Stream::log);
+        seen.push(seen_id(&args[*id_at], log)?);
+    }
+    let mut answer = Answer::new(&mut cx.reply);
+    for ((key_at, _), seen) in looked.iter().zip(&seen) {
+        let key = cx.slice.key(&args[*key_at]);
+        let Some(view) = cx.slice.peek(cx.db, &key) else { continue };
+        let log = view.object::<Stream>().expect("it has just been found").log();
+        if log.last_entry_id().is_some_and(|last| last > *seen) {
+            answer.stream(&args[*key_at]);
+            let start = seen.next().unwrap_or(Id::MIN);
+            write_entries(answer.reply, log.range(start, Id::MAX), options.count);
+        }
+    }
+    if !answer.end() {
+        // What `$` stands for is settled now.
+        let resolved = looked.iter().zip(&seen).filter(|((_, at), _)| &args[*at] == b"$");
+        let resolved: Vec<_> = resolved.map(|((_, at), seen)| (*at, *seen)).collect();
+        wait(cx, args, &options, &resolved);
+    }
+    Ok(())
+}
+
+/// The last id that a reader of XREAD has.
+fn seen_id(word: &[u8], log: Option<&Log>) -> Result<Id, Error> {
+    match word {
+        b"$" => Ok(log.map_or(Id::MIN, Log::last_id)),
+        b"+" => match log.filter(|log| !log.is_empty()) {
+            None => Ok(Id::MIN),
+            Some(log) => {
+                let previous = log.last_id().previous();
+                previous.ok_or(Error::other("ERR the stream last element ID is 0-0"))
+            }
+        },
+        b">" => Err(Error::other(
+            "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> \
+             <consumer> option.",
+        )),
+        word => parse_id(word),
+    }
+}
+
+/// There is nothing: waits, or says so.
+fn wait(cx: &mut Context<'_>, args: &Args<'_>, options: &Options<'_>, resolved: &[(usize, Id)]) {
+    let Some(deadline_ms) = options.deadline_ms else {
+        return cx.reply.null_array();
+    };
+    let words = (!resolved.is_empty()).then(|| {
+        let mut words: Vec<Box<[u8]>> = args.iter_from(0).map(Box::from).collect();
+        for (at, id) in resolved {
+            words[*at] = id.text().as_bytes().into();
+        }
+        words
+    });
+    cx.wait(Wait {
+        deadline_ms: (deadline_ms > 0).then_some(deadline_ms),
+        keys: options.pairs().map(|(key, _)| key).collect(),
+        kind: Kind::Stream,
+        wants_gone: options.group.is_some(),
+        null: Null::Array,
+        words,
+    });
+}
+
+/// What XREADGROUP is asked for in a stream.
+#[derive(Clone, Copy)]
+enum Wanted {
+    /// What nobody was given yet.
+    New,
+    /// What the consumer was given behind this id, and has not acknowledged.
+    Own(Id),
+}
+
+fn wanted(word: &[u8]) -> Result<Wanted, Error> {
+    let meaningless = |id: &str| {
+        Error::other(format!(
+            "ERR The {id} ID is meaningless in the context of XREADGROUP: you want to read the \
+             history of this consumer by specifying a proper ID, or use the > ID to get new \
+             messages. The {id} ID would just return an empty result set.",
+        ))
+    };
+    match word {
+        b"$" => Err(meaningless("$")),
+        b"+" => Err(meaningless("+")),
+        b">" => Ok(Wanted::New),
+        word => parse_id(word).map(|id| match id {
+            // The largest id means the same.
+            Id::MAX => Wanted::New,
+            id => Wanted::Own(id),
+        }),
+    }
+}
+
+fn xreadgroup(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let args = &*args;
+    let options = Options::of(args, true, cx.now_ms)?;
+    let (group, _) = options.group.expect("it is asked for");
+    let looked: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
+    let mut wants = Vec::new();
+    for (key_at, id_at) in &looked {
+        let key = cx.key(args, *key_at);
+        let stream = cx.slice.read::<Stream>(cx.db, &key)?;
+        if stream.and_then(|stream| stream.group(group)).is_none() {
+            let no_key: [&[u8]; 3] =
+                [b"NOGROUP No such key '", key.bytes, b"' or consumer group '"];
+            let tail: [&[u8]; 2] = [group, b"' in XREADGROUP with GROUP option"];
+            return Err(Error::quoting(&[&no_key[..], &tail].concat()));
+        }
+        wants.push(wanted(&args[*id_at])?);
+    }
+    let mut told = Vec::new();
+    let start = cx.reply.mark();
+    let mut streams = 0;
+    for ((key_at, _), wanted) in looked.iter().zip(&wants) {
+        let mut of_key = Told::new(cx, &args[*key_at], group);
+        streams += usize::from(read_stream(cx, args, *key_at, &options, *wanted, &mut of_key)?);
+        told.push(of_key);
+    }
+    let answer = Answer { reply: &mut cx.reply, start, streams };
+    let has_some = answer.end();
+    cx.propagate_nothing();
+    told.into_iter().for_each(|told| told.tell(cx));
+    if !has_some {
+        wait(cx, args, &options, &[]);
+    }
+    Ok(())
+}
+
+/// Reads one stream for a group; whether it had something.
+fn read_stream(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    key_at: usize,
+    options: &Options<'_>,
+    wanted: Wanted,
+    told: &mut Told<'_>,
+) -> Result<bool, Error> {
+    let now_ms = cx.now_ms as i64;
+    let (group, consumer) = options.group.expect("it is asked for");
+    let key = cx.key(args, key_at);
+    let Some(mut stream) = cx.slice.edit::<Stream>(cx.db, &key)? else { return Ok(false) };
+    let Some((log, group)) = stream.group_mut(group) else { return Ok(false) };
+    let has_new = log.last_entry_id().is_some_and(|last| last > group.last_id);
+    let (id, is_new) = seen_consumer(group, consumer, now_ms);
+    cx.effects.changes += u64::from(is_new);
+    if is_new && options.no_ack {
+        told.create_consumer(consumer);
+    }
+    let has_some = has_new || matches!(wanted, Wanted::Own(_));
+    if has_some {
+        let mut answer = Answer::new(&mut cx.reply);
+        answer.stream(key.bytes);
+        let reader = Reader { log, consumer: id, now_ms, options };
+        match wanted {
+            Wanted::New => reader.give_new(group, answer.reply, told),
+            Wanted::Own(last) => reader.give_own(group, last, answer.reply),
+        }
+        cx.effects.changes += 1;
+    }
+    stream.mark_untold();
+    Ok(has_some)
+}
+
+/// A consumer that reads.
+struct Reader<'a> {
+    log: &'a Log,
+    consumer: ConsumerId,
+    now_ms: i64,
+    options: &'a Options<'a>,
+}
+
+impl Reader<'_> {
+    /// Gives the consumer what nobody was given yet.
+    fn give_new(&self, group: &mut Group, reply: &mut Reply<'_>, told: &mut Told<'_>) {
+        let start = reply.mark();
+        let mut given = 0;
+        let from = group.last_id.next().unwrap_or(Id::MIN);
+        for entry in self.log.range(from, Id::MAX).take(limit(self.options.count)) {
+            group.advance(self.log, entry.id);
+            write_entry(reply, entry);
+            given += 1;
+            if !self.options.no_ack {
+                let consumer = self.consumer;
+                let pending = Pending { delivered_ms: self.now_ms, deliveries: 1, consumer };
+                group.set_pending(entry.id, pending);
+                group.consumer_mut(consumer).active_ms = self.now_ms;
+                told.claim(group, entry.id.text().as_bytes(), &pending);
+            }
+        }
+        if given > 0 {
+            told.set_id(group);
+        }
+        reply.array_since(start, given);
+    }
+
+    /// Gives the consumer again what it has been given.
+    fn give_own(&self, group: &mut Group, last: Id, reply: &mut Reply<'_>) {
+        let start = reply.mark();
+        let mut given = 0;
+        let from = last.next().unwrap_or(Id::MIN);
+        let ids = group.consumer(self.consumer).ids_from(from);
+        let ids: Vec<Id> = ids.take(limit(self.options.count)).collect();
+        for id in ids {
+            match self.log.get(id) {
+                None => {
+                    reply.array(2);
+                    write_id(reply, id);
+                    reply.null_array();
+                }
+                Some(entry) => {
+                    write_entry(reply, entry);
+                    group.deliver_again(id, self.now_ms);
+                }
+            }
+            given += 1;
+        }
+        reply.array_since(start, given);
+    }
+}

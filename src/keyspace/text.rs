@@ -1,0 +1,129 @@
+//! Strings, changed in place: numbers that are counted up, texts that become longer. Hot.
+
+use super::slice::{Expiry, Key, Slice};
+use super::table::{Apart, Draft, Payload, Place, View};
+use crate::value::string::{INLINE_BYTES_MAX, IntText, NewStr};
+use std::convert::Infallible;
+
+impl Slice {
+    /// Sets a key to the integer that `change` makes of its value (none if there is no such key),
+    /// and keeps its expiry; in place if it is an integer already. A refusal changes nothing.
+    #[inline]
+    pub fn change_int<E>(
+        &mut self,
+        db: usize,
+        key: &Key<'_>,
+        change: impl FnOnce(Option<View<'_>>) -> Result<i64, E>,
+    ) -> Result<i64, E> {
+        let found = self.find(db, key);
+        let number = change(found.map(|place| View::new(place.entry())))?;
+        if let Some(place) = found
+            && place.entry().put_int(number)
+        {
+            place.entry().put_clock(self.access_clock);
+            self.touch(db, key, place);
+        } else {
+            self.put(db, key, found, Payload::Int(number), Expiry::Keep);
+        }
+        Ok(number)
+    }
+
+    /// Sets a key to an integer and keeps its expiry; in place if it is one already.
+    pub fn update_int(&mut self, db: usize, key: &Key<'_>, number: i64) {
+        let Ok(_) = self.change_int(db, key, |_| Ok::<_, Infallible>(number));
+    }
+
+    /// Appends to a string, which is made if there is none, and gives its new length. The key must
+    /// not hold another type.
+    pub fn append(&mut self, db: usize, key: &Key<'_>, tail: &[u8]) -> usize {
+        let Some(place) = self.find(db, key) else {
+            self.set(db, key, NewStr::from_bytes(tail), Expiry::Clear);
+            return tail.len();
+        };
+        let old_len = place.entry().string().expect("the key holds a string").len();
+        self.extend(db, key, place, tail, old_len + tail.len());
+        old_len + tail.len()
+    }
+
+    /// The bytes of a string of at least `min_len` bytes: made longer by zeros, made if there is
+    /// none. An integer is text after that. The key must not hold another type.
+    pub fn string_mut(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
+        self.lengthen(db, key, min_len);
+        self.string_bytes(db, key)
+    }
+
+    /// The same, but watches are told nothing: whoever then changes something says so by
+    /// [`Slice::note_change`].
+    pub fn string_mut_untold(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
+        let was_untold = self.set_untold(true);
+        self.lengthen(db, key, min_len);
+        self.set_untold(was_untold);
+        self.string_bytes(db, key)
+    }
+
+    fn lengthen(&mut self, db: usize, key: &Key<'_>, min_len: usize) {
+        if let Some(place) = self.find(db, key) {
+            let old_len = place.entry().string().expect("the key holds a string").len();
+            self.extend(db, key, place, &[], old_len.max(min_len));
+        } else {
+            let draft = Draft {
+                key: key.bytes,
+                payload: Payload::Inline(&[], &[]),
+                expiry: None,
+                clock: self.access_clock,
+                is_edited: true,
+            };
+            self.insert(db, key, draft);
+            let place = self.find_hidden(db, key).expect("it was just made");
+            self.extend(db, key, place, &[], min_len);
+        }
+    }
+
+    fn string_bytes(&mut self, db: usize, key: &Key<'_>) -> &mut [u8] {
+        let entry = self.find_hidden(db, key).expect("it is there").entry();
+        if entry.is_large() {
+            let len = entry.string().map_or(0, |value| value.len());
+            return entry.large_mut(&[], len);
+        }
+        entry.inline_mut().expect("it was made text")
+    }
+
+    /// Makes the text of a string longer by `tail` and then zeros, to `len` bytes in all.
+    fn extend(&mut self, db: usize, key: &Key<'_>, place: Place, tail: &[u8], len: usize) {
+        let entry = place.entry();
+        entry.put_clock(self.access_clock);
+        if entry.is_large() {
+            entry.large_mut(tail, len);
+            return self.touch(db, key, place);
+        }
+        if entry.extend(tail, len) {
+            entry.mark_edited();
+            return self.touch(db, key, place);
+        }
+        let mut buffer = IntText::new();
+        let value = entry.string().expect("the key holds a string");
+        let text = value.text(&mut buffer);
+        let mut rest;
+        let payload = if len > INLINE_BYTES_MAX {
+            let mut bytes = bytes::BytesMut::with_capacity(len);
+            bytes.extend_from_slice(text);
+            bytes.extend_from_slice(tail);
+            bytes.resize(len, 0);
+            Payload::Apart(Apart::Large(Box::new(bytes.freeze())))
+        } else if text.len() + tail.len() == len {
+            Payload::Inline(text, tail)
+        } else {
+            rest = tail.to_vec();
+            rest.resize(len - text.len(), 0);
+            Payload::Inline(text, &rest)
+        };
+        let draft = Draft {
+            key: key.bytes,
+            payload,
+            expiry: entry.expiry(),
+            clock: entry.clock(),
+            is_edited: true,
+        };
+        self.renew(db, key, place, draft);
+    }
+}

@@ -1,0 +1,242 @@
+//! The keys that clients wait for: those that were changed are ready, in the order of their
+//! changes. Who waits, and for what, is known above.
+//!
+//! They lie in the slice beside the watches, so that they see every change at the moment it is
+//! made; a slice that nobody listens to pays one branch per change.
+//!
+//! ```text
+//!   await_key    the key is waited for           forget_awaited   no more
+//!   a change     waited for -> ready, once       take_ready       ready -> waited for
+//! ```
+
+use super::slice::{Key, Slice};
+use crate::value::Kind;
+use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
+
+/// The most keys whose room is kept when nothing is waited for.
+const KEPT_MAX: usize = 256;
+
+/// The keys that are waited for, and which of them are ready.
+#[derive(Debug)]
+pub struct Waits {
+    keys: HashMap<u64, Vec<Awaited>, ahash::RandomState>,
+    len: usize,
+    ready: VecDeque<(usize, Box<[u8]>)>,
+}
+
+#[derive(Debug)]
+struct Awaited {
+    db: usize,
+    bytes: Box<[u8]>,
+    is_ready: bool,
+}
+
+impl Waits {
+    /// Nothing is waited for.
+    pub fn new() -> Waits {
+        // The hashes of keys are secret already: these seeds need not be.
+        let keys = HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
+        Waits { keys, len: 0, ready: VecDeque::new() }
+    }
+
+    /// Whether no key is waited for.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn find(&mut self, db: usize, hash: u64, bytes: &[u8]) -> Option<&mut Awaited> {
+        let bucket = self.keys.get_mut(&hash)?;
+        bucket.iter_mut().find(|key| key.db == db && *key.bytes == *bytes)
+    }
+
+    /// Takes note that a key was set, changed or removed.
+    #[cold]
+    pub fn note_changed(&mut self, db: usize, hash: u64, bytes: &[u8]) {
+        let Some(key) = self.find(db, hash, bytes) else { return };
+        if !std::mem::replace(&mut key.is_ready, true) {
+            self.ready.push_back((db, bytes.into()));
+        }
+    }
+
+    /// The same for all keys of some databases.
+    #[cold]
+    pub(super) fn note_all(&mut self, databases: Range<usize>) {
+        let mut ready: Vec<(usize, Box<[u8]>)> = Vec::new();
+        for key in self.keys.values_mut().flatten() {
+            if databases.contains(&key.db) && !std::mem::replace(&mut key.is_ready, true) {
+                ready.push((key.db, key.bytes.clone()));
+            }
+        }
+        // Not in the order of a map.
+        ready.sort_unstable();
+        self.ready.extend(ready);
+    }
+
+    /// Looks at everything and asserts what must hold. O(keys), for tests.
+    pub fn check(&self) {
+        assert_eq!(self.len, self.keys.values().map(Vec::len).sum::<usize>());
+        assert!(self.keys.values().all(|bucket| !bucket.is_empty()));
+        for key in self.keys.values().flatten().filter(|key| key.is_ready) {
+            let is_it = |ready: &(usize, Box<[u8]>)| ready.0 == key.db && ready.1 == key.bytes;
+            assert!(self.ready.iter().any(is_it), "what is ready is listed");
+        }
+    }
+}
+
+impl Slice {
+    /// Has changes of a key make it ready, from now on until [`Slice::forget_awaited`].
+    pub fn await_key(&mut self, db: usize, key: &Key<'_>) {
+        let waits = &mut self.waits;
+        if waits.find(db, key.hash, key.bytes).is_none() {
+            let bucket = waits.keys.entry(key.hash).or_default();
+            bucket.push(Awaited { db, bytes: key.bytes.into(), is_ready: false });
+            waits.len += 1;
+        }
+    }
+
+    /// Nobody waits for a key any more.
+    pub fn forget_awaited(&mut self, db: usize, key: &Key<'_>) {
+        let waits = &mut self.waits;
+        let Some(bucket) = waits.keys.get_mut(&key.hash) else { return };
+        let before = bucket.len();
+        bucket.retain(|awaited| awaited.db != db || *awaited.bytes != *key.bytes);
+        waits.len -= before - bucket.len();
+        if bucket.is_empty() {
+            waits.keys.remove(&key.hash);
+        }
+        if waits.is_empty() {
+            waits.keys.shrink_to(KEPT_MAX);
+            waits.ready.shrink_to(KEPT_MAX);
+        }
+    }
+
+    /// Makes a key ready that was not changed, if it is waited for.
+    pub fn make_ready(&mut self, db: usize, key: &Key<'_>) {
+        self.waits.note_changed(db, key.hash, key.bytes);
+    }
+
+    /// The type of a key's value; one that is due has none, and stays where it is.
+    pub fn kind_of(&self, db: usize, key: &Key<'_>) -> Option<Kind> {
+        let entry = self.find_hidden(db, key)?.entry();
+        self.is_visible(entry).then(|| entry.kind())
+    }
+
+    /// Whether a key is ready.
+    #[inline]
+    pub fn has_ready(&self) -> bool {
+        !self.waits.ready.is_empty()
+    }
+
+    /// How many keys are ready.
+    pub fn ready_len(&self) -> usize {
+        self.waits.ready.len()
+    }
+
+    /// Only the first so many keys that are ready stay so.
+    pub fn truncate_ready(&mut self, len: usize) {
+        while self.waits.ready.len() > len {
+            let (db, bytes) = self.waits.ready.pop_back().expect("just counted");
+            let hash = self.key(&bytes).hash;
+            if let Some(key) = self.waits.find(db, hash, &bytes) {
+                key.is_ready = false;
+            }
+        }
+    }
+
+    /// The key that has been ready for longest, and its database. It may not be waited for any
+    /// more.
+    pub fn take_ready(&mut self) -> Option<(usize, Box<[u8]>)> {
+        let (db, bytes) = self.waits.ready.pop_front()?;
+        let hash = self.key(&bytes).hash;
+        if let Some(key) = self.waits.find(db, hash, &bytes) {
+            key.is_ready = false;
+        }
+        Some((db, bytes))
+    }
+
+    /// How many keys are waited for.
+    pub fn awaited_keys(&self) -> usize {
+        self.waits.len
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Expiry, Slice, SliceOptions};
+    use crate::value::string::NewStr;
+
+    const START_MS: u64 = 1_800_000_000_000;
+
+    fn slice() -> Slice {
+        let options = SliceOptions { databases: 4, slots: 0..16384, hash_seed: [1, 2], seed: 3 };
+        let mut slice = Slice::new(options);
+        slice.set_now(START_MS);
+        slice
+    }
+
+    fn set(slice: &mut Slice, db: usize, name: &[u8], expiry: Expiry) {
+        let key = slice.key(name);
+        slice.set(db, &key, NewStr::from_bytes(b"12"), expiry);
+    }
+
+    fn wait_for(slice: &mut Slice, db: usize, name: &[u8]) {
+        let key = slice.key(name);
+        slice.await_key(db, &key);
+        slice.check();
+    }
+
+    fn ready(slice: &mut Slice) -> Vec<(usize, Vec<u8>)> {
+        slice.check();
+        let ready = std::iter::from_fn(|| slice.take_ready());
+        ready.map(|(db, key)| (db, key.into_vec())).collect()
+    }
+
+    #[test]
+    fn changes_make_ready_once_and_in_order() {
+        let mut slice = slice();
+        set(&mut slice, 0, b"a", Expiry::Clear);
+        for name in [b"a", b"b", b"c"] {
+            wait_for(&mut slice, 0, name);
+        }
+        assert!(!slice.has_ready() && slice.awaited_keys() == 3);
+        for (db, name) in [(0, b"b"), (1, b"a"), (0, b"a"), (0, b"b")] {
+            set(&mut slice, db, name, Expiry::Clear);
+        }
+        assert_eq!(ready(&mut slice), [(0, b"b".to_vec()), (0, b"a".to_vec())]);
+        assert!(!slice.has_ready());
+        let key = slice.key(b"b");
+        slice.remove(0, &key);
+        slice.make_ready(0, &key);
+        assert_eq!(ready(&mut slice), [(0, b"b".to_vec())]);
+        slice.forget_awaited(0, &key);
+        slice.forget_awaited(0, &key);
+        set(&mut slice, 0, b"b", Expiry::Clear);
+        assert!(!slice.has_ready() && slice.awaited_keys() == 2);
+    }
+
+    #[test]
+    fn all_ways_to_change_make_ready() {
+        let mut slice = slice();
+        wait_for(&mut slice, 0, b"k");
+        wait_for(&mut slice, 2, b"k");
+        let in_0 = [(0, b"k".to_vec())];
+        set(&mut slice, 0, b"k", Expiry::At(START_MS + 10));
+        assert_eq!(ready(&mut slice), in_0);
+        slice.set_now(START_MS + 100);
+        let key = slice.key(b"k");
+        assert!(slice.peek(0, &key).is_none());
+        assert_eq!(ready(&mut slice), in_0);
+        set(&mut slice, 1, b"k", Expiry::Clear);
+        assert_eq!(ready(&mut slice), []);
+        slice.swap_databases(0, 1);
+        assert_eq!(ready(&mut slice), in_0);
+        let parcel = slice.take(0, &key).expect("it was swapped in");
+        assert_eq!(ready(&mut slice), in_0);
+        slice.restore(0, &key, parcel);
+        assert_eq!(ready(&mut slice), []);
+        slice.flush(None);
+        assert_eq!(ready(&mut slice), [(0, b"k".to_vec()), (2, b"k".to_vec())]);
+    }
+}

@@ -1,0 +1,153 @@
+//! The file at the start: read by the main thread, and handed to the shards in bounded pieces.
+
+use crate::base::slot::slot_of;
+use crate::config::Config;
+use crate::exec::{Loading, Process, Shutdown};
+use crate::gate::Router;
+use crate::rdb::{Kept, Part};
+use crate::snapshot::{Batch, FileReader, Trust, keep_fact};
+use crate::value::string::IntText;
+use std::fs::File;
+use std::io::ErrorKind;
+use std::sync::mpsc::SyncSender;
+use std::time::Duration;
+
+/// Batches that wait for one shard at most.
+pub(super) const BATCHES_MAX: usize = 8;
+
+/// How long the main thread sleeps between two looks at shards that are still loading.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The file that is to be loaded, if there is one.
+pub(super) fn open_file(config: &Config) -> Result<Option<File>, String> {
+    let path = config.dir.join(&config.dbfilename);
+    match File::open(&path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(format!(
+            "Fatal error: can't open the RDB file {} for reading: {error}",
+            config.dbfilename
+        )),
+    }
+}
+
+/// Hands the keys of a file to the shards, and waits until all have theirs. The senders are dropped
+/// when the last key is on its way.
+pub(super) fn load(
+    process: &Process,
+    config: &Config,
+    file: File,
+    shards: Vec<SyncSender<Batch>>,
+) -> Result<(), String> {
+    let started_ns = process.clock.monotonic_ns();
+    let total_bytes = file.metadata().map_or(0, |facts| facts.len());
+    let started_s = process.clock.unix_ms() / 1_000;
+    let loading = Loading { started_s, total_bytes, ..Loading::default() };
+    process.persistence().loading = Some(loading);
+    let read = read_all(process, config, file, shards);
+    while read.is_ok() && process.is_loading() && !process.is_stopping() {
+        std::thread::sleep(PAUSE);
+    }
+    let mut facts = process.persistence();
+    facts.loading = None;
+    let (keys, expired) = (facts.loaded_keys, facts.expired_keys);
+    let [empty, fields] = facts.skipped_keys;
+    drop(facts);
+    read?;
+    if process.stop_reason() == Some(Shutdown::Failure) {
+        return Err("A shard could not load its keys".to_string());
+    }
+    if process.is_stopping() {
+        return Ok(());
+    }
+    let skipped = if empty > 0 { format!(", empty keys skipped: {empty}") } else { String::new() };
+    process.log.notice(&format!(
+        "Done loading RDB, keys loaded: {keys}, keys expired: {expired}{skipped}, \
+         all fields expired hashes: {fields}."
+    ));
+    let seconds = (process.clock.monotonic_ns() - started_ns) as f64 / 1e9;
+    process.log.notice(&format!("DB loaded from disk: {seconds:.3} seconds"));
+    Ok(())
+}
+
+fn read_all(
+    process: &Process,
+    config: &Config,
+    file: File,
+    shards: Vec<SyncSender<Batch>>,
+) -> Result<(), String> {
+    let trust =
+        Trust { any_version: config.reads_any_rdb_version(), has_checksum: config.rdbchecksum };
+    let mut reader = FileReader::open(file, trust)?;
+    let router = Router::new(shards.len());
+    let mut batches: Vec<Batch> = shards.iter().map(|_| Batch::default()).collect();
+    let mut kept = Kept::default();
+    let mut db = 0;
+    let databases = config.databases;
+    let is_gone = |_| "A shard could not load its keys".to_string();
+    loop {
+        let full = reader.next(|part| {
+            match part {
+                Part::Database(number) if *number >= u64::from(databases) => {
+                    return Err(format!(
+                        "FATAL: Data file was created with a server configured to handle more \
+                         than {databases} databases. Exiting"
+                    ));
+                }
+                Part::Database(number) => db = *number as u32,
+                Part::Entry(entry) => {
+                    let buffer = &mut IntText::new();
+                    let key = entry.key.bytes(buffer);
+                    let slot = slot_of(key);
+                    let shard = usize::from(router.owner(slot));
+                    batches[shard].add(db, slot, key, entry);
+                    return Ok(batches[shard].is_full().then_some(shard));
+                }
+                part => {
+                    note_fact(process, part);
+                    keep_fact(&mut kept, part);
+                }
+            }
+            Ok(None)
+        })?;
+        let Some(full) = full else { break };
+        if let Some(shard) = full {
+            shards[shard].send(std::mem::take(&mut batches[shard])).map_err(is_gone)?;
+            if let Some(loading) = &mut process.persistence().loading {
+                loading.read_bytes = reader.offset();
+            }
+        }
+    }
+    for (shard, batch) in shards.iter().zip(batches) {
+        shard.send(batch).map_err(is_gone)?;
+    }
+    process.persistence().kept = kept;
+    Ok(())
+}
+
+/// Says what the file tells of itself.
+fn note_fact(process: &Process, part: &Part<'_>) {
+    let Part::Aux(name, value) = part else { return };
+    let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    let name = text(name.bytes(&mut IntText::new()));
+    let value = text(value.bytes(&mut IntText::new()));
+    let number = value.parse::<u64>().unwrap_or(0);
+    let log = &process.log;
+    match &name[..] {
+        "redis-ver" => log.notice(&format!("Loading RDB produced by Redis version {value}")),
+        "valkey-ver" => log.notice(&format!("Loading RDB produced by Valkey version {value}")),
+        "ctime" => {
+            let age_s = (process.clock.unix_ms() / 1_000).saturating_sub(number);
+            log.notice(&format!("RDB age {age_s} seconds"));
+        }
+        "used-mem" => {
+            let mb = number as f64 / f64::from(1 << 20);
+            log.notice(&format!("RDB memory usage when created {mb:.2} Mb"));
+            if let Some(loading) = &mut process.persistence().loading {
+                loading.used_memory_bytes = number;
+            }
+        }
+        name if name.starts_with('%') => log.notice(&format!("RDB '{name}': {value}")),
+        _ => {}
+    }
+}

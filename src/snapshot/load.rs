@@ -1,0 +1,395 @@
+//! A file becomes keys again: one reads and finds where each value ends, and whoever owns a key
+//! makes its value.
+//!
+//! ```text
+//!   file --FileReader--> heads, keys, bytes of values --Batch--> load_batch --> slice
+//!                                                      |
+//!                                                      '-- one for each shard at a time
+//! ```
+
+use crate::base::slot::slot_of;
+use crate::keyspace::{Expiry, Slice};
+use crate::rdb::{
+    Checksum, Decoder, Dialect, Entry, Fault, Form, Kept, MAGIC_BYTES, Part, Reading, Text, Value,
+};
+use crate::value::string::{IntText, NewStr};
+use bytes::Bytes;
+use std::io::{self, Read};
+
+/// Bytes that are read at once at least.
+const READ_BYTES: usize = 1 << 20;
+
+/// Values without elements that are named in the log, of each batch.
+const EMPTY_NAMED_MAX: u64 = 10;
+
+/// Bytes from which on a batch is handed over.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// Keys for one shard, with values that nobody has looked into.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Keys and values, one behind the other.
+    bytes: Vec<u8>,
+    heads: Vec<Head>,
+}
+
+#[derive(Debug)]
+struct Head {
+    db: u32,
+    expiry: Option<u64>,
+    form: Form,
+    slot: u16,
+    key_len: usize,
+    value_len: usize,
+}
+
+impl Batch {
+    /// Adds a key of a slot.
+    pub fn add(&mut self, db: u32, slot: u16, key: &[u8], entry: &Entry<'_>) {
+        let Entry { expiry, form, value, .. } = *entry;
+        let (key_len, value_len) = (key.len(), value.len());
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(value);
+        self.heads.push(Head { db, expiry, form, slot, key_len, value_len });
+    }
+
+    /// Whether it is worth being handed over.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() >= BATCH_BYTES
+    }
+
+    /// Whether it holds nothing.
+    pub fn is_empty(&self) -> bool {
+        self.heads.is_empty()
+    }
+}
+
+/// How keys are loaded.
+#[derive(Clone, Copy)]
+pub struct LoadRules<'c> {
+    /// How values are read.
+    pub reading: Reading<'c>,
+    /// Keys that expire before this moment (Unix milliseconds) are left out.
+    pub due_before_ms: u64,
+    /// Whether a key that is there already is replaced; else that is an error.
+    pub may_replace: bool,
+    /// What the log is told.
+    pub note: &'c dyn Fn(&str),
+}
+
+/// What became of keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// They are there.
+    pub keys: u64,
+    /// They were due.
+    pub expired: u64,
+    /// They had no elements.
+    pub empty: u64,
+    /// Hashes of which all fields were due.
+    pub fields_expired: u64,
+}
+
+impl Loaded {
+    /// Adds others.
+    pub fn add(&mut self, other: Loaded) {
+        self.keys += other.keys;
+        self.expired += other.expired;
+        self.empty += other.empty;
+        self.fields_expired += other.fields_expired;
+    }
+
+    /// Values without elements, and hashes of which all fields were due.
+    pub fn skipped(&self) -> [u64; 2] {
+        [self.empty, self.fields_expired]
+    }
+}
+
+/// Gives a slice the keys of a batch. After an error some of them are there.
+pub fn load_batch(
+    slice: &mut Slice,
+    batch: &Batch,
+    rules: &LoadRules<'_>,
+) -> Result<Loaded, String> {
+    let mut loaded = Loaded::default();
+    let mut rest = &batch.bytes[..];
+    for head in &batch.heads {
+        let (key, behind) = rest.split_at(head.key_len);
+        let (value, behind) = behind.split_at(head.value_len);
+        rest = behind;
+        load_key(slice, head, key, value, rules, &mut loaded)?;
+    }
+    Ok(loaded)
+}
+
+fn load_key(
+    slice: &mut Slice,
+    head: &Head,
+    key: &[u8],
+    value: &[u8],
+    rules: &LoadRules<'_>,
+    loaded: &mut Loaded,
+) -> Result<(), String> {
+    let value = match rules.reading.value(head.form, value) {
+        Ok(value) => value,
+        Err(Fault::Empty) => {
+            loaded.empty += 1;
+            if loaded.empty <= EMPTY_NAMED_MAX {
+                let key = String::from_utf8_lossy(key);
+                (rules.note)(&format!("rdbLoadObject skipping empty key: {key}"));
+            }
+            return Ok(());
+        }
+        Err(Fault::Due) => {
+            loaded.fields_expired += 1;
+            return Ok(());
+        }
+        Err(fault) => {
+            let (key, why) = (String::from_utf8_lossy(key), reason(fault));
+            (rules.note)(&format!("Internal error in RDB reading -> {why}"));
+            return Err(format!("The value of key '{key}' cannot be read: {why}"));
+        }
+    };
+    if head.expiry.is_some_and(|at| at < rules.due_before_ms) {
+        loaded.expired += 1;
+        return Ok(());
+    }
+    let db = head.db as usize;
+    let place = slice.key_in_slot(key, head.slot);
+    if !rules.may_replace && slice.look(db, &place).is_some() {
+        let key = String::from_utf8_lossy(key);
+        return Err(format!("RDB has duplicated key '{key}' in DB {db}"));
+    }
+    let expiry = head.expiry.map_or(Expiry::Clear, Expiry::At);
+    match value {
+        Value::Object(object) => slice.set_object(db, &place, object, expiry),
+        Value::String(Text::Int(number)) => slice.set(db, &place, NewStr::Int(number), expiry),
+        Value::String(Text::Bytes(text)) => {
+            slice.set(db, &place, NewStr::from_bytes(text), expiry);
+        }
+        Value::String(Text::Unpacked(text)) => {
+            let text = Bytes::from(text);
+            slice.set(db, &place, NewStr::Large(text), expiry);
+        }
+    }
+    loaded.keys += 1;
+    Ok(())
+}
+
+/// Loads the body that a slice has written itself into that slice.
+pub fn load_body(slice: &mut Slice, body: &[u8], rules: &LoadRules<'_>) -> Result<Loaded, String> {
+    let mut decoder = Decoder::new(body, Dialect::Valkey);
+    let (mut loaded, mut db) = (Loaded::default(), 0);
+    while !decoder.rest().is_empty() {
+        match decoder.part().map_err(reason)? {
+            Part::Database(number) => db = number as u32,
+            Part::Entry(entry) => {
+                let mut batch = Batch::default();
+                let buffer = &mut IntText::new();
+                let key = entry.key.bytes(buffer);
+                batch.add(db, slot_of(key), key, &entry);
+                loaded.add(load_batch(slice, &batch, rules)?);
+            }
+            _ => {}
+        }
+    }
+    Ok(loaded)
+}
+
+/// Facts that are of the file itself, or that no writer has a use for.
+const OWN_FACTS: [&[u8]; 13] = [
+    b"redis-ver",
+    b"valkey-ver",
+    b"redis-bits",
+    b"ctime",
+    b"used-mem",
+    b"aof-base",
+    b"aof-preamble",
+    b"repl-stream-db",
+    b"repl-id",
+    b"repl-offset",
+    b"lua",
+    b"slot-info",
+    b"annulet-ver",
+];
+
+/// Keeps what a file holds beside keys, to hand it back in the next one.
+pub fn keep_fact(kept: &mut Kept, part: &Part<'_>) {
+    let owned = |text: &Text<'_>| Bytes::copy_from_slice(text.bytes(&mut IntText::new()));
+    match part {
+        Part::Aux(name, value) => {
+            let (name, value) = (owned(name), owned(value));
+            let is_own = OWN_FACTS.iter().any(|own| name.eq_ignore_ascii_case(own));
+            if !is_own && !kept.facts.iter().any(|(known, _)| *known == name) {
+                kept.facts.push((name, value));
+            }
+        }
+        Part::Function(code) => kept.functions.push(owned(code)),
+        _ => {}
+    }
+}
+
+/// Reads a file part by part.
+#[derive(Debug)]
+pub struct FileReader<R> {
+    from: R,
+    buffer: Vec<u8>,
+    /// What of the buffer was used.
+    used: usize,
+    sum: Checksum,
+    has_checksum: bool,
+    version: u32,
+    decoder: Decoder<'static>,
+    /// Bytes of the file that were used.
+    offset: u64,
+}
+
+/// What reading takes for granted.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust {
+    /// Versions that are not known are read too.
+    pub any_version: bool,
+    /// The checksum is compared.
+    pub has_checksum: bool,
+}
+
+impl<R: Read> FileReader<R> {
+    /// Reads the beginning of a file.
+    pub fn open(from: R, trust: Trust) -> Result<FileReader<R>, String> {
+        let mut reader = FileReader {
+            from,
+            buffer: Vec::new(),
+            used: 0,
+            sum: Checksum::new(),
+            has_checksum: trust.has_checksum,
+            version: 0,
+            decoder: Decoder::new(&[], Dialect::Common),
+            offset: 0,
+        };
+        reader.fill().map_err(|error| format!("Error reading the RDB file: {error}"))?;
+        match Decoder::open(&reader.buffer, trust.any_version) {
+            Ok((version, decoder)) => {
+                reader.decoder = decoder.at(&[]);
+                reader.version = version;
+                reader.consume(MAGIC_BYTES);
+                Ok(reader)
+            }
+            Err(Fault::Version(version)) => {
+                Err(format!("Can't handle RDB format version {version}"))
+            }
+            Err(Fault::Ended) => Err(reader.short()),
+            Err(_) => {
+                let magic = &reader.buffer[..MAGIC_BYTES];
+                let magic = String::from_utf8_lossy(magic);
+                Err(format!("Wrong signature trying to load DB from file: {magic}"))
+            }
+        }
+    }
+
+    /// Bytes of the file that were used.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// The next part is shown to `take`; false at the end, whose checksum was compared.
+    pub fn next<T>(
+        &mut self,
+        take: impl FnOnce(&Part<'_>) -> Result<T, String>,
+    ) -> Result<Option<T>, String> {
+        loop {
+            let unread = &self.buffer[self.used..];
+            let mut decoder = self.decoder.at(unread);
+            let part = match decoder.part() {
+                Ok(part) => part,
+                Err(Fault::Ended) => match self.fill() {
+                    Ok(0) => return Err(self.short()),
+                    Ok(_) => continue,
+                    Err(error) => return Err(format!("Error reading the RDB file: {error}")),
+                },
+                Err(fault) => return Err(self.described(fault)),
+            };
+            let len = unread.len() - decoder.rest().len();
+            if let Part::End(sum) = part {
+                self.consume(1);
+                return self.check(sum).map(|()| None);
+            }
+            let taken = take(&part)?;
+            self.consume(len);
+            return Ok(Some(taken));
+        }
+    }
+
+    fn consume(&mut self, len: usize) {
+        if self.has_checksum {
+            self.sum.add(&self.buffer[self.used..self.used + len]);
+        }
+        self.used += len;
+        self.offset += len as u64;
+    }
+
+    /// Reads on: at least as much as is there unread, so that a part of any length is looked at a
+    /// few times only. How many bytes came.
+    fn fill(&mut self) -> io::Result<usize> {
+        self.buffer.drain(..self.used);
+        self.used = 0;
+        let wanted = self.buffer.len().max(READ_BYTES);
+        self.buffer.reserve(READ_BYTES);
+        (&mut self.from).take(wanted as u64).read_to_end(&mut self.buffer)
+    }
+
+    fn check(&self, sum: u64) -> Result<(), String> {
+        let expected = self.sum.value();
+        if sum == 0 || !self.has_checksum || sum == expected {
+            return Ok(());
+        }
+        let offset = self.offset;
+        Err(format!(
+            "Wrong RDB checksum expected: ({expected:x}) but got ({sum:x}). Aborting now. \
+             Internal error in RDB reading offset {offset} -> RDB CRC error"
+        ))
+    }
+
+    fn short(&self) -> String {
+        let offset = self.offset;
+        format!(
+            "Short read or OOM loading DB. Unrecoverable error, aborting now. Internal error in \
+             RDB reading offset {offset} -> Unexpected EOF reading RDB file"
+        )
+    }
+
+    fn described(&self, fault: Fault) -> String {
+        let (version, offset) = (self.version, self.offset);
+        match fault {
+            Fault::Kind(number @ 22..=243) if version < 80 => format!(
+                "Can't handle foreign type or opcode {number} in RDB with version {version}"
+            ),
+            Fault::Kind(_) => "Unknown type or opcode when loading DB. Unrecoverable error, \
+                               aborting now."
+                .to_string(),
+            fault => format!("Internal error in RDB reading offset {offset} -> {}", reason(fault)),
+        }
+    }
+}
+
+/// What is wrong, in words.
+fn reason(fault: Fault) -> String {
+    match fault {
+        Fault::Ended => "Unexpected EOF reading RDB file".to_string(),
+        Fault::Module(number) => format!(
+            "The RDB file contains module data I can't load: no matching module type '{}'",
+            module_name(number)
+        ),
+        Fault::Corrupt(what) => what.to_string(),
+        fault => format!("{fault:?}"),
+    }
+}
+
+/// The name in a module's number: nine letters of 6 bits above a version of 10.
+fn module_name(number: u64) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let letter = |at: u32| LETTERS[(number >> (64 - 6 * (at + 1)) & 63) as usize];
+    (0..9).map(|at| char::from(letter(at))).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,221 @@
+//! Files come back as keys; files of other servers hold what their owners say; broken ones are
+//! told.
+
+use super::super::testing::{slices, snapshot};
+use super::super::{SnapshotReader, write_file};
+use super::*;
+use crate::config::Config;
+use crate::keyspace::SliceOptions;
+use crate::rdb::Limits;
+use crate::value::{Item, Object};
+use serde_json::Value as Json;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+const TRUST: Trust = Trust { any_version: false, has_checksum: true };
+
+/// What a file holds.
+struct Loading {
+    slice: Slice,
+    kept: Kept,
+    loaded: Loaded,
+}
+
+fn load(file: &[u8], due_before_ms: u64) -> Result<Loading, String> {
+    let options = SliceOptions { databases: 16, slots: 0..16_384, hash_seed: [1, 2], seed: 3 };
+    let mut loading =
+        Loading { slice: Slice::new(options), kept: Kept::default(), loaded: Loaded::default() };
+    let config = Config::default();
+    let limits = Limits::of(&config);
+    let reading = Reading { limits: &limits, due_before_ms: Some(due_before_ms) };
+    let rules = LoadRules { reading, due_before_ms, may_replace: false, note: &|_| {} };
+    let mut reader = FileReader::open(file, TRUST)?;
+    let mut db = 0;
+    loop {
+        let more = reader.next(|part| {
+            match part {
+                Part::Database(number) => db = *number as u32,
+                Part::Entry(entry) => {
+                    let buffer = &mut IntText::new();
+                    let key = entry.key.bytes(buffer);
+                    let mut batch = Batch::default();
+                    batch.add(db, slot_of(key), key, entry);
+                    loading.loaded.add(load_batch(&mut loading.slice, &batch, &rules)?);
+                }
+                part => keep_fact(&mut loading.kept, part),
+            }
+            Ok(())
+        })?;
+        if more.is_none() {
+            loading.slice.check();
+            return Ok(loading);
+        }
+    }
+}
+
+fn bytes_of(snapshot: Snapshot) -> Vec<u8> {
+    let mut reader = SnapshotReader::new(Arc::new(snapshot));
+    let mut file = Vec::new();
+    while let Some(piece) = reader.next_piece(1 << 16) {
+        file.extend_from_slice(&piece);
+    }
+    file
+}
+
+use super::super::Snapshot;
+
+#[test]
+fn keys_come_back_and_due_ones_do_not() {
+    let (mut slices, keys) = slices();
+    let file = bytes_of(snapshot(&mut slices, &"a".repeat(40), 9));
+    let all = load(&file, 0).expect("a file");
+    assert_eq!(all.loaded.keys, keys.len() as u64);
+    for ((db, key), (expiry, value)) in &keys {
+        let place = all.slice.key(key);
+        let view = all.slice.look(*db as usize, &place).expect("it is there");
+        let text = view.string().expect("a string");
+        assert_eq!(text.text(&mut IntText::new()), value);
+        assert_eq!(view.expiry(), *expiry);
+    }
+    let due_before_ms = 1_000_000 + 1_500;
+    let some = load(&file, due_before_ms).expect("a file");
+    let is_due = |expiry: &Option<u64>| expiry.is_some_and(|at| at < due_before_ms);
+    let due = keys.values().filter(|(expiry, _)| is_due(expiry)).count() as u64;
+    assert_eq!((some.loaded.expired, some.loaded.keys), (due, keys.len() as u64 - due));
+    for at in [0, 5, 9, 100, file.len() / 2, file.len() - 9, file.len() - 1] {
+        let why = load(&file[..at], 0).map(drop).expect_err("it is cut off");
+        assert!(why.contains("Unexpected EOF"), "{why}");
+    }
+    let mut broken = file.clone();
+    let end = broken.len() - 1;
+    broken[end] ^= 1;
+    let why = load(&broken, 0).map(drop).expect_err("the checksum is wrong");
+    assert!(why.starts_with("Wrong RDB checksum expected: ("), "{why}");
+    broken[0] = b'X';
+    assert!(load(&broken, 0).map(drop).expect_err("no file").starts_with("Wrong signature"));
+}
+
+#[test]
+fn what_cannot_be_loaded_is_named() {
+    let file = |body: &[u8]| [b"REDIS0009", body, b"\xff\0\0\0\0\0\0\0\0"].concat();
+    let why = |body: &[u8]| load(&file(body), 0).map(drop).expect_err("it is refused");
+    assert!(why(b"\0\x01k\x01a\0\x01k\x01b").contains("duplicated key 'k' in DB 0"));
+    let module = 0x2144_4b03_9a15_e402u64;
+    let body = [&b"\x07\x01k\x81"[..], &module.to_be_bytes()].concat();
+    assert!(why(&body).contains("no matching module type '"), "{}", why(&body));
+    assert!(why(b"\x1d\x01k").contains("foreign type or opcode 29 in RDB with version 9"));
+    assert!(load(b"REDIS0099", 0).map(drop).expect_err("new").contains("version 99"));
+    let empty = load(&file(b"\x02\x01k\0\0\x01l\x01a"), 0).expect("an empty set is skipped");
+    assert_eq!((empty.loaded.empty, empty.loaded.keys), (1, 1));
+    let kept = load(&file(b"\xf5\x04code\xfa\x05other\x01x\xfa\x05ctime\x01x"), 0).expect("a file");
+    assert_eq!(kept.kept.functions, [&b"code"[..]]);
+    assert_eq!(kept.kept.facts, [(Bytes::from_static(b"other"), Bytes::from_static(b"x"))]);
+}
+
+#[test]
+fn a_file_is_written_whole_or_not_at_all() {
+    let dir = std::env::temp_dir().join(format!("annulet-snapshot-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).expect("a folder");
+    let (mut slices, _) = slices();
+    let snapshot = snapshot(&mut slices, &"a".repeat(40), 9);
+    let len = snapshot.len();
+    let snapshot = Arc::new(snapshot);
+    write_file(&dir, "dump.rdb", Arc::clone(&snapshot)).expect("it is written");
+    let names = || std::fs::read_dir(&dir).expect("a folder").count();
+    assert_eq!(std::fs::metadata(dir.join("dump.rdb")).expect("a file").len(), len);
+    assert_eq!(names(), 1, "nothing else is left");
+    let why = write_file(&dir.join("none"), "dump.rdb", snapshot).expect_err("no such folder");
+    assert!(why.starts_with("Failed opening the temp RDB file"), "{why}");
+    std::fs::remove_dir_all(&dir).expect("it is ours");
+}
+
+/// The files that other servers wrote, if they are there.
+fn corpus() -> Option<PathBuf> {
+    let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
+    dir.is_dir().then_some(dir)
+}
+
+/// A text as the files that describe others have it: byte for byte, a long one as its length.
+fn told(text: &[u8]) -> Json {
+    match text.len() {
+        0..=1_000 => text.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
+        len => Json::Object([("len".to_string(), len.into())].into_iter().collect()),
+    }
+}
+
+fn told_item(item: &Item<'_>) -> Json {
+    told(&item.to_vec())
+}
+
+/// A value of several elements in that form; none for those that are looked at otherwise.
+fn told_object(object: &Object) -> Option<Json> {
+    Some(match object {
+        Object::List(list) => list.iter_from(0).map(|item| told_item(&item)).collect(),
+        Object::Set(set) => {
+            let mut members: Vec<Vec<u8>> = set.iter().map(|item| item.to_vec()).collect();
+            members.sort();
+            members.iter().map(|member| told(member)).collect()
+        }
+        Object::Hash(hash) => {
+            let field = |name: Vec<u8>| name.iter().map(|byte| char::from(*byte)).collect();
+            let fields = hash.iter();
+            Json::Object(fields.map(|it| (field(it.name.to_vec()), told_item(&it.value))).collect())
+        }
+        Object::SortedSet(_) | Object::Stream(_) => return None,
+    })
+}
+
+#[test]
+fn files_of_other_servers_hold_what_they_say() {
+    let Some(dir) = corpus() else {
+        println!("skipped: the corpus, which is not here");
+        return;
+    };
+    for name in ["valkey-9.1", "redis-8.0", "redis-7.0"] {
+        let file = std::fs::read(dir.join(format!("{name}.rdb"))).expect("a file");
+        let text = std::fs::read(dir.join(format!("{name}.json"))).expect("its description");
+        let described: Json = serde_json::from_slice(&text).expect("JSON");
+        let loading = load(&file, 1).expect("a file");
+        let mut keys = 0;
+        for (db, described) in described.as_object().expect("databases") {
+            let db: usize = db.parse().expect("a number");
+            for (key, facts) in described.as_object().expect("keys") {
+                let bytes: Vec<u8> = key.chars().map(|letter| letter as u8).collect();
+                let place = loading.slice.key(&bytes);
+                let view = loading.slice.look(db, &place).expect("it is there");
+                let expiry = view.expiry().map_or(-1, |at| at as i64);
+                assert_eq!(facts["expire_at_ms"], expiry, "{name} {key}");
+                assert_eq!(facts["type"], view.kind().name(), "{name} {key}");
+                if let Some(value) = view.string() {
+                    assert_eq!(facts["value"], told(value.text(&mut IntText::new())), "{key}");
+                }
+                if let Some(value) = view.with_object(told_object).flatten() {
+                    assert_eq!(facts["value"], value, "{name} {key}");
+                }
+                view.with_object(|object| match object {
+                    Object::SortedSet(set) => check_scores(&facts["value"], set),
+                    Object::Stream(stream) => {
+                        let len = facts["value"].as_array().expect("entries").len();
+                        assert_eq!(stream.log().len(), len as u64);
+                        let groups = facts["groups"].as_array().expect("groups");
+                        assert_eq!(stream.groups().len(), groups.len());
+                    }
+                    _ => {}
+                });
+                keys += 1;
+            }
+        }
+        assert_eq!(loading.loaded, Loaded { keys, ..Loaded::default() }, "{name}");
+        assert_eq!(loading.kept.functions.len(), 1, "{name}");
+    }
+}
+
+fn check_scores(described: &Json, set: &crate::value::sorted_set::SortedSet) {
+    let described = described.as_array().expect("members");
+    assert_eq!(described.len(), set.len());
+    for (member, (item, score)) in described.iter().zip(set.iter_from(0)) {
+        assert_eq!(member[0], told_item(&item));
+        let text = member[1].as_str().expect("a score");
+        assert_eq!(text.parse::<f64>().expect("a number"), score);
+    }
+}

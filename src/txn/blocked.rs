@@ -1,0 +1,411 @@
+//! Who waits for the keys of one shard, in the order in which they began to. Pure: what a change of
+//! a key means for them is decided above.
+//!
+//! ```text
+//!   queues    (database, key) -> places in order, each with the number of its waiter's ticket
+//!   waiters   number -> the command that waits, and its places: one for each key of this shard
+//! ```
+//! A waiter keeps its places until it is removed. While a queue is busy with one that needs more
+//! than this shard's keys of this moment, nobody else of it is served.
+
+use super::queue::Queue;
+use crate::exec::{Mode, Ticket};
+use crate::resp::Protocol;
+use crate::value::Kind;
+use std::collections::btree_map::BTreeMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Bound;
+use std::sync::Arc;
+
+/// The most queues, and waiters, whose room is kept when nobody waits.
+const KEPT_MAX: usize = 256;
+
+/// Whose reply it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyTo {
+    /// The shard of its connection.
+    pub home: u16,
+    /// The connection there.
+    pub connection: u32,
+    /// Tells a reused connection number from its predecessor.
+    pub generation: u32,
+    /// The flight of the connection that waits for it.
+    pub flight: u32,
+}
+
+/// A command that waits for keys.
+#[derive(Debug)]
+pub struct Waiter {
+    /// Decides who serves it.
+    pub ticket: Arc<Ticket>,
+    /// Whose reply it is.
+    pub to: ReplyTo,
+    /// The protocol of the reply.
+    pub protocol: Protocol,
+    /// The command: one.
+    pub queue: Box<Queue>,
+    /// The type that a key has to be of.
+    pub kind: Kind,
+    /// Whether a key that is gone, or of another type, wakes it too.
+    pub wants_gone: bool,
+    /// The words that are the keys of this shard that it waits for, and how it uses them.
+    pub words: Vec<(usize, Mode)>,
+    /// The words that are keys which it uses beside the one that wakes it.
+    pub others: Vec<(usize, Mode)>,
+    /// Whether one of those is on another shard.
+    pub is_far: bool,
+}
+
+/// Where a waiter stands in the queue of a key.
+#[derive(Debug)]
+struct Place {
+    key: Box<[u8]>,
+    order: u64,
+}
+
+#[derive(Debug)]
+struct Listed {
+    waiter: Waiter,
+    db: usize,
+    places: Vec<Place>,
+}
+
+/// Those who wait for one key, by the order in which they began to.
+#[derive(Debug, Default)]
+struct KeyQueue {
+    places: BTreeMap<u64, (u64, usize)>,
+    /// How many of them want to know when the key is gone.
+    want_gone: usize,
+    /// The waiter that it is busy with.
+    busy: Option<u64>,
+}
+
+/// All who wait for keys of one shard.
+#[derive(Debug, Default)]
+pub struct Blocked {
+    waiters: HashMap<u64, Listed>,
+    /// By database.
+    queues: Vec<HashMap<Box<[u8]>, KeyQueue>>,
+    queues_len: usize,
+    /// Those of them that somebody wants to know of when their keys are gone.
+    want_gone_len: usize,
+    next_order: u64,
+}
+
+impl Blocked {
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiters.is_empty()
+    }
+
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.waiters.len()
+    }
+
+    /// How many keys are waited for, and how many of them by somebody who wants to know when they
+    /// are gone.
+    pub fn keys(&self) -> (usize, usize) {
+        (self.queues_len, self.want_gone_len)
+    }
+
+    /// Adds a waiter behind all others; a key that it names twice counts once. Gives the keys that
+    /// nobody has waited for before.
+    pub fn add(&mut self, db: usize, waiter: Waiter) -> Vec<Box<[u8]>> {
+        let number = waiter.ticket.number();
+        if self.queues.len() <= db {
+            self.queues.resize_with(db + 1, HashMap::default);
+        }
+        let mut places = Vec::with_capacity(waiter.words.len());
+        let mut new = Vec::new();
+        let mut seen = HashSet::new();
+        for &(word, _) in &waiter.words {
+            let key: Box<[u8]> = waiter.key(word).into();
+            if !seen.insert(key.clone()) {
+                continue;
+            }
+            let order = self.next_order;
+            self.next_order += 1;
+            let queue = self.queues[db].entry(key.clone()).or_default();
+            if queue.places.is_empty() {
+                self.queues_len += 1;
+                new.push(key.clone());
+            }
+            queue.places.insert(order, (number, word));
+            self.want_gone_len += usize::from(waiter.wants_gone && queue.want_gone == 0);
+            queue.want_gone += usize::from(waiter.wants_gone);
+            places.push(Place { key, order });
+        }
+        let before = self.waiters.insert(number, Listed { waiter, db, places });
+        assert!(before.is_none(), "a ticket waits once on a shard");
+        new
+    }
+
+    /// Removes a waiter. Gives it, its database, and the keys that nobody waits for now; those
+    /// whose queues were busy with it come to the end of `idle`.
+    pub fn remove(&mut self, number: u64, idle: &mut Vec<Box<[u8]>>) -> Option<Removed> {
+        let Listed { waiter, db, places } = self.waiters.remove(&number)?;
+        let mut left = Vec::new();
+        for Place { key, order } in places {
+            let queue = self.queues[db].get_mut(&key).expect("a place is in a queue");
+            queue.places.remove(&order).expect("a place is in its queue");
+            queue.want_gone -= usize::from(waiter.wants_gone);
+            self.want_gone_len -= usize::from(waiter.wants_gone && queue.want_gone == 0);
+            if queue.busy == Some(number) {
+                queue.busy = None;
+                idle.push(key.clone());
+            }
+            if queue.places.is_empty() {
+                self.queues[db].remove(&key);
+                self.queues_len -= 1;
+                left.push(key);
+            }
+        }
+        if self.is_empty() {
+            self.waiters.shrink_to(KEPT_MAX);
+            self.queues.iter_mut().for_each(|queues| queues.shrink_to(KEPT_MAX));
+        }
+        Some(Removed { waiter, db, left })
+    }
+
+    /// A waiter.
+    pub fn get_mut(&mut self, number: u64) -> Option<&mut Waiter> {
+        self.waiters.get_mut(&number).map(|listed| &mut listed.waiter)
+    }
+
+    fn queue(&self, db: usize, key: &[u8]) -> Option<&KeyQueue> {
+        self.queues.get(db)?.get(key)
+    }
+
+    /// The last place of a key's queue; none if nobody waits for it, or if it is busy.
+    pub fn last(&self, db: usize, key: &[u8]) -> Option<u64> {
+        let queue = self.queue(db, key).filter(|queue| queue.busy.is_none())?;
+        queue.places.last_key_value().map(|(order, _)| *order)
+    }
+
+    /// Whether somebody wants to know that a key is gone.
+    pub fn wants_gone(&self, db: usize, key: &[u8]) -> bool {
+        self.queue(db, key).is_some_and(|queue| queue.want_gone > 0)
+    }
+
+    /// The first place of a key's queue behind another, up to a last one.
+    pub fn next(&self, db: usize, key: &[u8], after: Option<u64>, last: u64) -> Option<Waits> {
+        let queue = self.queue(db, key).filter(|queue| queue.busy.is_none())?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        if after.is_some_and(|after| after >= last) {
+            return None;
+        }
+        let (order, (number, word)) = queue.places.range((from, Bound::Included(last))).next()?;
+        Some(Waits { order: *order, number: *number, word: *word })
+    }
+
+    /// A key's queue is busy with one of its waiters, until that is removed or
+    /// [`Blocked::make_idle`].
+    pub fn make_busy(&mut self, db: usize, key: &[u8], number: u64) {
+        let queue = self.queues[db].get_mut(key).expect("it has a waiter");
+        assert!(queue.busy.is_none(), "a busy queue serves nobody else");
+        queue.busy = Some(number);
+    }
+
+    /// The queues that were busy with a waiter are not any more: their database and keys.
+    pub fn make_idle(&mut self, number: u64) -> Option<(usize, Vec<Box<[u8]>>)> {
+        let Listed { db, places, .. } = self.waiters.get(&number)?;
+        let mut idle = Vec::new();
+        for place in places {
+            let queue = self.queues[*db].get_mut(&place.key).expect("a place is in a queue");
+            if queue.busy == Some(number) {
+                queue.busy = None;
+                idle.push(place.key.clone());
+            }
+        }
+        Some((*db, idle))
+    }
+
+    /// Looks at everything and asserts what must hold. O(waiters), for tests.
+    pub fn check(&self) {
+        let mut queues = 0;
+        let mut places = 0;
+        for (db, by_key) in self.queues.iter().enumerate() {
+            for (key, queue) in by_key {
+                queues += 1;
+                places += queue.places.len();
+                assert!(!queue.places.is_empty());
+                let wants = |number: &u64| self.waiters[number].waiter.wants_gone;
+                let want_gone = queue.places.values().filter(|(number, _)| wants(number)).count();
+                assert_eq!(queue.want_gone, want_gone);
+                for (order, (number, _)) in &queue.places {
+                    let listed = &self.waiters[number];
+                    let is_it = |place: &Place| place.order == *order && place.key == *key;
+                    assert!(listed.db == db && listed.places.iter().any(is_it));
+                }
+                assert!(queue.busy.is_none_or(|busy| self.waiters.contains_key(&busy)));
+            }
+        }
+        assert_eq!(queues, self.queues_len);
+        let all = self.queues.iter().flat_map(HashMap::values);
+        assert_eq!(all.filter(|queue| queue.want_gone > 0).count(), self.want_gone_len);
+        assert_eq!(places, self.waiters.values().map(|listed| listed.places.len()).sum::<usize>());
+    }
+}
+
+/// A waiter that does not wait any more.
+#[derive(Debug)]
+pub struct Removed {
+    /// The waiter.
+    pub waiter: Waiter,
+    /// The database of its keys.
+    pub db: usize,
+    /// The keys that nobody waits for now.
+    pub left: Vec<Box<[u8]>>,
+}
+
+/// A place in the queue of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits {
+    /// Where it stands.
+    pub order: u64,
+    /// The ticket's number of the one who waits.
+    pub number: u64,
+    /// Which of its words is the key.
+    pub word: usize,
+}
+
+impl Waiter {
+    /// What its command uses when the key of a word has woken it.
+    pub fn touched(&self, woken_by: usize) -> impl Iterator<Item = (usize, Mode)> {
+        let woken = self.words.iter().filter(move |(word, _)| *word == woken_by);
+        self.others.iter().chain(woken).copied()
+    }
+
+    /// A word of its command.
+    pub fn key(&self, word: usize) -> &[u8] {
+        self.queue.word(0, word)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Rng;
+    use crate::exec::{Command, CommandTable, Item, Run};
+    use crate::spec::{Card, Flag, Group};
+    use std::sync::LazyLock;
+
+    static POP: Command = Command {
+        card: Card {
+            name: "pop",
+            summary: "",
+            since: "1.0.0",
+            group: Group::List,
+            complexity: "",
+            arity: -3,
+            flags: Flag::BLOCKING,
+            categories: &[],
+            tips: &[],
+            keys: &[],
+        },
+        run: Run::Keys(|_, _| Ok(())),
+        subcommands: &[],
+    };
+
+    static FAMILIES: &[&[&Command]] = &[&[&POP]];
+    static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
+
+    fn waiter(number: u64, keys: &[&str], wants_gone: bool) -> Waiter {
+        let entry = TABLE.find(b"pop").expect("it is listed");
+        let words: Vec<Box<[u8]>> =
+            [&["POP"], keys, &["0"]].concat().iter().map(|word| word.as_bytes().into()).collect();
+        let item = Item {
+            entry,
+            first: 0,
+            argc: 0,
+            slot: 0,
+            db: 0,
+            at: 0,
+            sees_due: false,
+            is_part: false,
+        };
+        let mut queue = Box::<Queue>::default();
+        queue.push_words(&item, &words);
+        Waiter {
+            ticket: Arc::new(Ticket::new(number)),
+            to: ReplyTo { home: 0, connection: 0, generation: 0, flight: 0 },
+            protocol: Protocol::Two,
+            queue,
+            kind: Kind::List,
+            wants_gone,
+            words: (1..=keys.len()).map(|word| (word, Mode::Exclusive)).collect(),
+            others: Vec::new(),
+            is_far: false,
+        }
+    }
+
+    /// The numbers of those who wait for a key, in their order.
+    fn order(blocked: &Blocked, db: usize, key: &str) -> Vec<u64> {
+        let key = key.as_bytes();
+        let Some(last) = blocked.last(db, key) else { return Vec::new() };
+        let mut after = None;
+        let next = || {
+            let place = blocked.next(db, key, after, last)?;
+            after = Some(place.order);
+            Some(place.number)
+        };
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn who_waits_first_stands_first() {
+        let mut blocked = Blocked::default();
+        assert_eq!(blocked.add(0, waiter(1, &["a", "b", "a"], false)).len(), 2);
+        assert_eq!(blocked.add(0, waiter(2, &["b"], true)).len(), 0);
+        assert_eq!(blocked.add(3, waiter(3, &["b", "c"], false)).len(), 2);
+        blocked.check();
+        assert_eq!((blocked.len(), blocked.keys()), (3, (4, 1)));
+        assert_eq!(order(&blocked, 0, "b"), [1, 2]);
+        assert_eq!((order(&blocked, 3, "b"), order(&blocked, 1, "b")), (vec![3], vec![]));
+        assert!(blocked.wants_gone(0, b"b") && !blocked.wants_gone(0, b"a"));
+        blocked.make_busy(0, b"b", 1);
+        assert_eq!((order(&blocked, 0, "b"), order(&blocked, 0, "a")), (vec![], vec![1]));
+        let idle = blocked.make_idle(1).expect("it waits");
+        assert_eq!(idle, (0, vec![Box::from(&b"b"[..])]));
+        assert_eq!(order(&blocked, 0, "b"), [1, 2]);
+        blocked.make_busy(0, b"b", 1);
+        let mut idle = Vec::new();
+        let removed = blocked.remove(1, &mut idle).expect("it waits");
+        assert_eq!((removed.db, removed.left), (0, vec![Box::from(&b"a"[..])]));
+        assert_eq!(idle, [Box::from(&b"b"[..])]);
+        assert_eq!(removed.waiter.key(2), b"b");
+        assert!(blocked.remove(1, &mut idle).is_none());
+        blocked.check();
+    }
+
+    #[test]
+    fn random_waiters_agree_with_a_list() {
+        let mut rng = Rng::new(11);
+        let mut blocked = Blocked::default();
+        let mut model: Vec<(u64, usize, Vec<&str>)> = Vec::new();
+        let names = ["a", "b", "c", "d"];
+        for number in 0..3_000 {
+            if rng.below(5) < 3 && model.len() < 40 {
+                let keys: Vec<&str> =
+                    (0..1 + rng.below(3)).map(|_| names[rng.below(4) as usize]).collect();
+                let db = rng.below(2) as usize;
+                blocked.add(db, waiter(number, &keys, rng.below(4) == 0));
+                model.push((number, db, keys));
+            } else if !model.is_empty() {
+                let (number, ..) = model.remove(rng.below(model.len() as u64) as usize);
+                let removed = blocked.remove(number, &mut Vec::new()).expect("it waits");
+                assert_eq!(removed.waiter.ticket.number(), number);
+            }
+            let (db, name) = (rng.below(2) as usize, names[rng.below(4) as usize]);
+            let is_its =
+                |(_, its, keys): &&(u64, usize, Vec<&str>)| *its == db && keys.contains(&name);
+            let expected: Vec<u64> =
+                model.iter().filter(is_its).map(|(number, ..)| *number).collect();
+            assert_eq!(order(&blocked, db, name), expected);
+            if number % 50 == 0 {
+                blocked.check();
+            }
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! Streams: entries under growing ids, and the groups that read them.
+//!
+//! ```text
+//!   log      nodes of entries (`node.rs`), in the order of their ids (`nodes.rs`), and counters
+//!   groups   name -> the last id it has read, its consumers, what is not acknowledged (`group.rs`)
+//! ```
+//!
+//! To write a stream down: [`Log::nodes`] are the listpacks that the reference has too, with
+//! [`Node::parts`]; or [`Log::iter`] for the entries that are not deleted. Then the counters of the
+//! log, and [`Stream::groups`] with [`Group::pending_from`], [`Group::consumers`] and
+//! [`Consumer::ids_from`].
+//!
+//! To build one: [`Log::load_node`] or [`Log::append`], then [`Log::load_counters`]; for each
+//! group [`Stream::add_group`], [`Group::load_pending`], [`Group::add_consumer`] and
+//! [`Group::load_owner`], and at last [`Group::is_whole`]. What says false or none was refused.
+
+mod entries;
+mod group;
+mod id;
+pub mod listpack;
+mod log;
+mod node;
+mod nodes;
+
+pub use entries::{Entries, EntriesBack, Entry, Fields};
+pub use group::{Consumer, ConsumerId, Group, Pending};
+pub use id::{Id, IdText};
+pub use log::{Keep, Log, Trim};
+pub use node::{Limits, Node};
+
+use super::object::{Container, Kind, container_object};
+use std::collections::BTreeMap;
+
+/// Nodes that one step of freeing takes; each is one block of a few KiB.
+const FREE_NODES: usize = 500;
+
+/// Entries of groups' lists that one step of freeing takes.
+const FREE_PENDING: usize = 2_000;
+
+type Groups = BTreeMap<Box<[u8]>, Group>;
+
+/// Entries under growing ids, with the groups that read them.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    log: Log,
+    groups: Groups,
+}
+
+impl Stream {
+    /// The entries.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The entries, to be changed.
+    pub fn log_mut(&mut self) -> &mut Log {
+        &mut self.log
+    }
+
+    /// The groups in the order of their names.
+    pub fn groups(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
+        self.groups.iter().map(|(name, group)| (&**name, group))
+    }
+
+    /// A group.
+    pub fn group(&self, name: &[u8]) -> Option<&Group> {
+        self.groups.get(name)
+    }
+
+    /// A group, to be changed, and the entries that it reads.
+    pub fn group_mut(&mut self, name: &[u8]) -> Option<(&Log, &mut Group)> {
+        let group = self.groups.get_mut(name)?;
+        Some((&self.log, group))
+    }
+
+    /// Adds a group; none if there is one of this name.
+    pub fn add_group(
+        &mut self,
+        name: &[u8],
+        last_id: Id,
+        entries_read: Option<i64>,
+    ) -> Option<&mut Group> {
+        if self.groups.contains_key(name) {
+            return None;
+        }
+        Some(self.groups.entry(name.into()).or_insert(Group::new(last_id, entries_read)))
+    }
+
+    /// Removes a group; none if there was none. It comes as the group of a stream without entries,
+    /// which can be freed in steps.
+    pub fn remove_group(&mut self, name: &[u8]) -> Option<Box<Stream>> {
+        let groups = Groups::from([self.groups.remove_entry(name)?]);
+        Some(Box::new(Stream { log: Log::default(), groups }))
+    }
+}
+
+impl Container for Stream {
+    const KIND: Kind = Kind::Stream;
+
+    fn len(&self) -> usize {
+        self.log.len() as usize
+    }
+
+    fn is_void(&self) -> bool {
+        false
+    }
+
+    fn encoding(&self) -> &'static str {
+        "stream"
+    }
+
+    fn memory_bytes(&self, samples: usize) -> usize {
+        let groups = self.groups.iter();
+        let of_groups = groups.map(|(name, group)| {
+            name.len() + size_of::<(Box<[u8]>, Group)>() * 3 / 2 + group.memory_bytes()
+        });
+        self.log.memory_bytes(samples) + of_groups.sum::<usize>()
+    }
+
+    fn pieces(&self) -> usize {
+        let of_group = |group: &Group| 1 + group.consumers_len() + group.pending_len();
+        self.log.nodes_len() + self.groups.values().map(of_group).sum::<usize>()
+    }
+
+    fn free_step(&mut self) -> bool {
+        if !self.log.free_step(FREE_NODES) {
+            return false;
+        }
+        let mut items = FREE_PENDING;
+        while let Some(mut first) = self.groups.first_entry() {
+            if !first.get_mut().free_step(&mut items) {
+                return false;
+            }
+            first.remove();
+        }
+        true
+    }
+
+    fn check(&self) {
+        self.log.check();
+        self.groups.values().for_each(Group::check);
+    }
+
+    container_object!(Stream);
+}
+
+#[cfg(test)]
+mod tests;

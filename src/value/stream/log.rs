@@ -1,0 +1,338 @@
+//! The entries of a stream, and what is remembered of those that are gone.
+
+use super::entries::{Entries, EntriesBack, Entry};
+use super::id::Id;
+use super::node::{Limits, NODE_BYTES_MAX, Node};
+use super::nodes::Nodes;
+use crate::base::alloc::class_bytes;
+
+/// The entries of a stream, and what is remembered of those that are gone.
+#[derive(Clone, Debug, Default)]
+pub struct Log {
+    nodes: Nodes,
+    len: u64,
+    first_id: Id,
+    last_id: Id,
+    max_deleted_id: Id,
+    entries_added: u64,
+}
+
+/// Ids that [`Log::tree_nodes`] looks at.
+const TREE_IDS_MAX: usize = 4_096;
+
+/// The nodes of a radix tree of ids, in order and all of one prefix of `from` bytes, without what
+/// leads to them. Bytes that all have are one node.
+fn tree_nodes(ids: &[[u8; 16]], from: usize) -> usize {
+    let (first, last) = (&ids[0], &ids[ids.len() - 1]);
+    let same = first[from..].iter().zip(&last[from..]).take_while(|(a, b)| a == b).count();
+    let at = from + same;
+    let run = usize::from(same > 0);
+    if at == first.len() {
+        return run + 1;
+    }
+    run + 1 + ids.chunk_by(|a, b| a[at] == b[at]).map(|ids| tree_nodes(ids, at + 1)).sum::<usize>()
+}
+
+/// What trimming leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// So many entries, the newest.
+    Len(u64),
+    /// The entries from this id on.
+    From(Id),
+}
+
+/// How a stream is trimmed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trim {
+    /// What is left.
+    pub keep: Keep,
+    /// Whether more may be left, so that only whole nodes go.
+    pub is_rough: bool,
+    /// How many entries may go; 0 means any number.
+    pub entries_max: u64,
+}
+
+impl Log {
+    /// How many entries there are.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The id of the first entry; zero without entries.
+    pub fn first_id(&self) -> Id {
+        self.first_id
+    }
+
+    /// The largest id that was ever given, or what was set as it.
+    pub fn last_id(&self) -> Id {
+        self.last_id
+    }
+
+    /// The largest id of an entry that was deleted by itself; trimming does not count.
+    pub fn max_deleted_id(&self) -> Id {
+        self.max_deleted_id
+    }
+
+    /// How many entries were ever added.
+    pub fn entries_added(&self) -> u64 {
+        self.entries_added
+    }
+
+    /// How many nodes there are.
+    pub fn nodes_len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// How many nodes the radix tree has in which the reference keeps as many nodes of entries
+    /// under their ids; estimated from the first ones where there are very many.
+    pub fn tree_nodes(&self) -> usize {
+        let ids: Vec<[u8; 16]> =
+            self.nodes.iter().take(TREE_IDS_MAX).map(|node| node.id.to_bytes()).collect();
+        if ids.is_empty() {
+            return 1;
+        }
+        tree_nodes(&ids, 0) * self.nodes.len() / ids.len()
+    }
+
+    /// The nodes in the order of their ids: see [`Node::parts`].
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter()
+    }
+
+    /// The entries from one id to another, both included.
+    pub fn range(&self, start: Id, end: Id) -> Entries<'_> {
+        Entries::new(&self.nodes, start, end)
+    }
+
+    /// The same from the last to the first.
+    pub fn range_back(&self, start: Id, end: Id) -> EntriesBack<'_> {
+        EntriesBack::new(&self.nodes, start, end)
+    }
+
+    /// All entries.
+    pub fn iter(&self) -> Entries<'_> {
+        self.range(Id::MIN, Id::MAX)
+    }
+
+    /// One entry.
+    pub fn get(&self, id: Id) -> Option<Entry<'_>> {
+        self.range(id, id).next()
+    }
+
+    /// The id of the last entry; none without entries.
+    pub fn last_entry_id(&self) -> Option<Id> {
+        self.range_back(Id::MIN, Id::MAX).next().map(|entry| entry.id)
+    }
+
+    /// The first id in the nodes, whether its entry is deleted or not; the largest if there are
+    /// none.
+    pub fn first_id_with_deleted(&self) -> Id {
+        let first = self.nodes.first().and_then(|node| node.walk().next());
+        first.map_or(Id::MAX, |raw| raw.entry.id)
+    }
+
+    /// Appends an entry, whose id is larger than the last one; false if its texts are too large.
+    pub fn append<'f>(
+        &mut self,
+        id: Id,
+        fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
+        limits: &Limits,
+    ) -> bool {
+        assert!(id > self.last_id, "ids grow");
+        let text_bytes = fields.clone().map(|(name, value)| name.len() + value.len()).sum();
+        if text_bytes > NODE_BYTES_MAX {
+            return false;
+        }
+        if self.nodes.last().is_none_or(|last| last.is_full(text_bytes, limits)) {
+            if let Some(last) = self.nodes.last_mut() {
+                last.bytes.shrink_to_fit();
+            }
+            self.nodes.push(Node::new(id, fields.clone()));
+        }
+        self.nodes.last_mut().expect("there is one now").push(id, fields);
+        self.len += 1;
+        self.entries_added = self.entries_added.wrapping_add(1);
+        self.last_id = id;
+        if self.len == 1 {
+            self.first_id = id;
+        }
+        true
+    }
+
+    /// Deletes an entry; false if there is none. [`Log::note_deleted`] is to follow.
+    fn delete_untold(&mut self, id: Id) -> bool {
+        let Some(place) = self.nodes.seek(id) else { return false };
+        let node = self.nodes.get_mut(place);
+        let Some(at) = node.find(id) else { return false };
+        if node.head().live == 1 {
+            self.nodes.remove(place);
+        } else {
+            node.delete(at);
+        }
+        self.len -= 1;
+        true
+    }
+
+    /// Deletes entries; how many there were.
+    pub fn delete(&mut self, ids: impl Iterator<Item = Id>) -> u64 {
+        let mut deleted = 0;
+        let mut is_first_gone = false;
+        for id in ids {
+            if self.delete_untold(id) {
+                deleted += 1;
+                is_first_gone |= id == self.first_id;
+                self.max_deleted_id = self.max_deleted_id.max(id);
+            }
+        }
+        if is_first_gone || self.len == 0 {
+            self.find_first_id();
+        }
+        deleted
+    }
+
+    fn find_first_id(&mut self) {
+        self.first_id = self.iter().next().map_or(Id::MIN, |entry| entry.id);
+    }
+
+    /// Trims from the front; how many entries went.
+    pub fn trim(&mut self, trim: &Trim) -> u64 {
+        let before = self.len;
+        let is_short = |len: u64| matches!(trim.keep, Keep::Len(keep) if len <= keep);
+        while !is_short(self.len) {
+            let Some(node) = self.nodes.first() else { break };
+            let live = node.head().live;
+            if trim.entries_max > 0 && before - self.len + live > trim.entries_max {
+                break;
+            }
+            let goes_whole = match trim.keep {
+                Keep::Len(keep) => self.len - live >= keep,
+                Keep::From(id) => node.last_id().unwrap_or(Id::MIN) < id,
+            };
+            if goes_whole {
+                self.nodes.pop_first();
+                self.len -= live;
+                continue;
+            }
+            if !trim.is_rough {
+                self.trim_first_node(trim.keep);
+            }
+            break;
+        }
+        if self.len != before {
+            self.find_first_id();
+        }
+        before - self.len
+    }
+
+    fn trim_first_node(&mut self, keep: Keep) {
+        let len = self.len;
+        let node = self.nodes.first_mut().expect("it is there");
+        self.len -= node.delete_front(|id, deleted| match keep {
+            Keep::Len(keep) => len - deleted > keep,
+            Keep::From(start) => id < start,
+        });
+    }
+
+    /// Whether entries may be missing between an id and the end.
+    pub(super) fn has_gaps_from(&self, start: Id) -> bool {
+        !self.is_empty() && !self.max_deleted_id.is_zero() && start <= self.max_deleted_id
+    }
+
+    /// How many entries there ever were up to an id, it included; none: nobody knows.
+    pub fn count_to(&self, id: Id) -> Option<i64> {
+        let added = self.entries_added as i64;
+        if self.entries_added == 0 || (self.len == 0 && id <= self.last_id) {
+            return Some(added);
+        }
+        if !id.is_zero() && id < self.max_deleted_id {
+            return None;
+        }
+        if id >= self.last_id {
+            return (id == self.last_id).then_some(added);
+        }
+        let gone = added.wrapping_sub(self.len as i64);
+        let is_whole = self.max_deleted_id.is_zero() || self.max_deleted_id < self.first_id;
+        match id.cmp(&self.first_id) {
+            std::cmp::Ordering::Less if is_whole => Some(gone),
+            std::cmp::Ordering::Equal if is_whole => Some(gone.wrapping_add(1)),
+            _ => None,
+        }
+    }
+
+    /// Says what the last id is, and perhaps how many entries were added and which was deleted.
+    pub fn set_last(&mut self, id: Id, entries_added: Option<u64>, max_deleted_id: Option<Id>) {
+        self.last_id = id;
+        self.entries_added = entries_added.unwrap_or(self.entries_added);
+        self.max_deleted_id = max_deleted_id.unwrap_or(self.max_deleted_id);
+    }
+
+    /// For loading: appends a node of this id and listpack. False if the listpack is none of a
+    /// stream's, or ids do not grow.
+    pub fn load_node(&mut self, id: Id, listpack: Vec<u8>) -> bool {
+        let before = self.nodes.last().map(|node| node.last_id().unwrap_or(node.id).max(node.id));
+        let Some(node) = Node::load(id, listpack) else { return false };
+        let first = node.walk().next().map_or(id, |raw| raw.entry.id).min(id);
+        if before.is_some_and(|before| before >= first) {
+            return false;
+        }
+        self.len += node.head().live;
+        self.nodes.push(node);
+        true
+    }
+
+    /// For loading, after the nodes: everything else that is remembered. The first id is looked
+    /// for if it is not given.
+    pub fn load_counters(
+        &mut self,
+        last_id: Id,
+        first_id: Option<Id>,
+        max_deleted_id: Id,
+        entries_added: u64,
+    ) {
+        self.set_last(last_id, Some(entries_added), Some(max_deleted_id));
+        match first_id {
+            Some(id) => self.first_id = id,
+            None => self.find_first_id(),
+        }
+    }
+
+    pub(super) fn memory_bytes(&self, samples: usize) -> usize {
+        let looked = if samples == 0 { self.nodes.len() } else { samples.min(self.nodes.len()) };
+        let nodes = self.nodes.iter().take(looked);
+        let bytes: usize = nodes.map(|node| class_bytes(node.bytes.capacity())).sum();
+        self.nodes.memory_bytes() + bytes * self.nodes.len() / looked.max(1)
+    }
+
+    /// Frees some of it; true when what is left can be dropped in no time.
+    pub(super) fn free_step(&mut self, nodes: usize) -> bool {
+        (0..nodes).for_each(|_| drop(self.nodes.pop_first()));
+        self.nodes.len() == 0
+    }
+
+    pub(super) fn check(&self) {
+        self.nodes.check();
+        let mut last = None;
+        let mut live = 0;
+        for node in self.nodes.iter() {
+            let head = node.head();
+            let count =
+                |dead: bool| node.walk().filter(|raw| raw.is_deleted == dead).count() as u64;
+            assert_eq!((head.live, head.deleted), (count(false), count(true)));
+            for raw in node.walk() {
+                assert!(last < Some(raw.entry.id) && raw.entry.id >= node.id);
+                last = Some(raw.entry.id);
+            }
+            assert!(node.walk_back().map(|raw| raw.entry.id).is_sorted_by(|a, b| a > b));
+            live += head.live;
+        }
+        assert_eq!(live, self.len);
+        assert!(last <= Some(self.last_id));
+        assert!(self.entries_added >= self.len);
+    }
+}

@@ -1,0 +1,389 @@
+//! Clients that push to lists and wait for them, at random: what they got is accounted for.
+//!
+//! ```text
+//!   q0 .. q3   pushed to, popped from      per pusher they come in the order of their pushes
+//!   m0 .. m3   the same, and moved among   nothing is lost, nothing comes twice
+//! ```
+//! An element is named after the key that it was pushed to, its pusher, and a number that grows.
+
+use super::baton::{At, Baton};
+use super::linear::wait_until;
+use super::{Client, World, encode};
+use annulet::base::rng::Rng;
+use annulet::resp::Value;
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+/// Steps after which a run counts as stuck.
+const STUCK_STEPS: u64 = 3_000_000;
+
+/// Looks in a row at which nothing is left to do, so that nothing is.
+const QUIET_LOOKS: u32 = 50;
+
+/// One client that is to get something.
+struct Popper {
+    client: Client,
+    id: Option<u64>,
+    /// What it has asked for, and at which step.
+    asked: Option<(Ask, u64)>,
+}
+
+#[derive(Clone, Debug)]
+enum Ask {
+    Id,
+    /// These keys; whether it may give up.
+    Pop(Vec<String>),
+    /// From a key to another.
+    Move(String, String),
+}
+
+/// An element that somebody got: when it was asked for, and when it came.
+struct Got {
+    asked: u64,
+    came: u64,
+}
+
+/// All clients of a run.
+pub struct Waiting {
+    rng: Rng,
+    poppers: Vec<Popper>,
+    pushers: Vec<(Client, u32)>,
+    admin: (Client, bool),
+    pushes_left: usize,
+    /// Clients that leave or are told to stop; without an end they outrun shards that stand still.
+    disturbances_left: usize,
+    next: HashMap<(usize, String), u32>,
+    pushed: HashSet<String>,
+    got: HashMap<String, Got>,
+    /// Pops whose client left before it had a reply: each may have taken an element along.
+    at_risk: usize,
+    hasher: DefaultHasher,
+    /// What is wrong.
+    pub wrong: Option<String>,
+}
+
+/// Whether every shard waits for something to happen.
+fn is_quiet(world: &World, baton: &Baton) -> bool {
+    let shards = 0..world.mesh.shards();
+    let is_idle = |shard| world.mesh.depth(shard) == 0 && baton.is_waiting(shard);
+    world.network.is_idle() && shards.into_iter().all(is_idle)
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Bulk(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => format!("{other:?}"),
+    }
+}
+
+impl Waiting {
+    /// Clients of a world.
+    pub fn new(world: &World) -> Waiting {
+        let mut rng = Rng::new(world.seed ^ 0xb10c);
+        let poppers = (0..3 + rng.below(5))
+            .map(|_| Popper { client: world.connect(), id: None, asked: None })
+            .collect();
+        let pushers = (0..1 + rng.below(3)).map(|_| (world.connect(), 0)).collect();
+        Waiting {
+            poppers,
+            pushers,
+            admin: (world.connect(), false),
+            pushes_left: 60,
+            disturbances_left: 15,
+            next: HashMap::new(),
+            pushed: HashSet::new(),
+            got: HashMap::new(),
+            at_risk: 0,
+            hasher: DefaultHasher::new(),
+            wrong: None,
+            rng,
+        }
+    }
+
+    /// What all replies were, in short.
+    pub fn fingerprint(&self) -> u64 {
+        self.hasher.clone().finish()
+    }
+
+    fn describe(&self) -> String {
+        let pushers: Vec<u32> = self.pushers.iter().map(|(_, due)| *due).collect();
+        let poppers: Vec<_> = self.poppers.iter().map(|popper| &popper.asked).collect();
+        let (left, admin) = (self.pushes_left, self.admin.1);
+        format!("{left} pushes left, {pushers:?} replies due, admin {admin}, {poppers:?}")
+    }
+
+    fn key(&mut self, kind: char) -> String {
+        format!("{kind}{}", self.rng.below(4))
+    }
+
+    /// Runs until all is pushed, and nothing moves any more.
+    pub fn drive(&mut self, world: &World, baton: &Baton) {
+        let mut looks = 0;
+        while self.wrong.is_none() && looks < QUIET_LOOKS {
+            assert!(
+                baton.steps() < STUCK_STEPS,
+                "stuck: {}\n{}",
+                baton.describe(),
+                self.describe()
+            );
+            let has_moved = self.step(world, baton) || self.pushes_left > 0;
+            looks = if has_moved || !is_quiet(world, baton) { 0 } else { looks + 1 };
+            if self.pushes_left > 0 && self.rng.below(100) == 0 {
+                world.clock.advance_ms(self.rng.below(20));
+            }
+            baton.pass(At::Client);
+        }
+        if self.wrong.is_none() {
+            self.account(world, baton);
+        }
+        let mut looks = 0;
+        wait_until(baton, "all has come to rest", || {
+            looks = if is_quiet(world, baton) { looks + 1 } else { 0 };
+            looks == QUIET_LOOKS
+        });
+    }
+
+    fn step(&mut self, world: &World, baton: &Baton) -> bool {
+        let mut moved = false;
+        for at in 0..self.pushers.len() {
+            moved |= self.step_pusher(at);
+        }
+        for at in 0..self.poppers.len() {
+            moved |= self.step_popper(at, world, baton);
+        }
+        let (admin, is_out) = &mut self.admin;
+        admin.pump();
+        if let Some(reply) = admin.try_read() {
+            *is_out = false;
+            format!("{reply:?}").hash(&mut self.hasher);
+            moved = true;
+        }
+        moved
+    }
+
+    fn step_pusher(&mut self, at: usize) -> bool {
+        let mut moved = false;
+        self.pushers[at].0.pump();
+        while let Some(reply) = self.pushers[at].0.try_read() {
+            self.pushers[at].1 -= 1;
+            format!("{reply:?}").hash(&mut self.hasher);
+            moved = true;
+        }
+        if self.pushes_left == 0 || self.pushers[at].1 > 0 || self.rng.below(6) != 0 {
+            return moved;
+        }
+        self.pushes_left -= 1;
+        let mut bytes = Vec::new();
+        let is_transaction = self.rng.below(4) == 0;
+        let pushes = 1 + self.rng.below(3);
+        if is_transaction {
+            bytes.extend(encode(&["MULTI"]));
+        }
+        for _ in 0..pushes {
+            let kind = if self.rng.below(2) == 0 { 'q' } else { 'm' };
+            let key = self.key(kind);
+            let mut words = vec!["RPUSH".to_string(), key.clone()];
+            for _ in 0..1 + self.rng.below(2) {
+                let number = self.next.entry((at, key.clone())).or_default();
+                *number += 1;
+                let element = format!("{key}.{at}.{number}");
+                self.pushed.insert(element.clone());
+                words.push(element);
+            }
+            bytes.extend(encode(&words));
+        }
+        if is_transaction {
+            bytes.extend(encode(&["EXEC"]));
+        }
+        self.pushers[at].0.send_bytes(&bytes);
+        self.pushers[at].1 = pushes as u32 + if is_transaction { 2 } else { 0 };
+        true
+    }
+
+    fn step_popper(&mut self, at: usize, world: &World, baton: &Baton) -> bool {
+        self.poppers[at].client.pump();
+        if let Some(reply) = self.poppers[at].client.try_read() {
+            let (ask, asked) = self.poppers[at].asked.take().expect("a reply was asked for");
+            self.take(at, ask, asked, &reply, baton.steps());
+            return true;
+        }
+        if self.poppers[at].asked.is_some() {
+            return self.disturb(at, world);
+        }
+        if self.pushes_left == 0 && self.rng.below(4) == 0 {
+            return false;
+        }
+        let is_new = self.poppers[at].id.is_none();
+        let (words, ask) = if is_new {
+            (vec!["CLIENT".to_string(), "ID".to_string()], Ask::Id)
+        } else {
+            self.ask()
+        };
+        self.poppers[at].client.send(&words);
+        self.poppers[at].asked = Some((ask, baton.steps()));
+        true
+    }
+
+    /// A command that may wait.
+    fn ask(&mut self) -> (Vec<String>, Ask) {
+        let timeout = ["0", "0", "0.005", "0.03"][self.rng.below(4) as usize];
+        let word = |word: &str| word.to_string();
+        if self.rng.below(3) == 0 {
+            let (from, to) = (self.key('m'), self.key('m'));
+            let words = ["BLMOVE", &from, &to, "LEFT", "RIGHT", timeout].map(word).to_vec();
+            return (words, Ask::Move(from, to));
+        }
+        let keys: Vec<String> = (0..1 + self.rng.below(3))
+            .map(|_| {
+                let kind = if self.rng.below(3) == 0 { 'm' } else { 'q' };
+                self.key(kind)
+            })
+            .collect();
+        let mut words = vec![word("BLPOP")];
+        words.extend(keys.iter().cloned());
+        words.push(word(timeout));
+        (words, Ask::Pop(keys))
+    }
+
+    /// Somebody who waits leaves, or is told to stop; not often.
+    fn disturb(&mut self, at: usize, world: &World) -> bool {
+        let is_over = self.pushes_left == 0 || self.disturbances_left == 0;
+        if is_over || self.rng.below(400) != 0 {
+            return false;
+        }
+        self.disturbances_left -= 1;
+        let popper = &mut self.poppers[at];
+        match self.rng.below(3) {
+            0 => {
+                let is_pop = matches!(popper.asked, Some((Ask::Pop(_), _)));
+                self.at_risk += usize::from(is_pop);
+                if self.rng.below(2) == 0 {
+                    popper.client.link.reset();
+                } else {
+                    popper.client.link.close();
+                }
+                *popper = Popper { client: world.connect(), id: None, asked: None };
+            }
+            _ if !self.admin.1 => {
+                let Some(id) = popper.id else { return false };
+                let how = ["TIMEOUT", "ERROR"][self.rng.below(2) as usize];
+                self.admin.0.send(&["CLIENT", "UNBLOCK", &id.to_string(), how]);
+                self.admin.1 = true;
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn take(&mut self, at: usize, ask: Ask, asked: u64, reply: &Value, came: u64) {
+        format!("{at} {reply:?}").hash(&mut self.hasher);
+        match (ask, reply) {
+            (Ask::Id, Value::Integer(id)) => self.poppers[at].id = Some(*id as u64),
+            (_, Value::Null | Value::Error(_)) => {}
+            (Ask::Pop(keys), Value::Array(words)) if words.len() == 2 => {
+                let (key, element) = (text(&words[0]), text(&words[1]));
+                let is_known = keys.contains(&key) && self.pushed.contains(&element);
+                let before = self.got.insert(element.clone(), Got { asked, came });
+                if !is_known || before.is_some() {
+                    self.wrong = Some(format!("{element} of {key} came for {keys:?}, or twice"));
+                }
+            }
+            (Ask::Move(..), Value::Bulk(bytes)) => {
+                let element = String::from_utf8_lossy(bytes).into_owned();
+                if !self.pushed.contains(&element) {
+                    self.wrong = Some(format!("{element} was never pushed"));
+                }
+            }
+            (ask, reply) => self.wrong = Some(format!("{ask:?} gave {reply:?}")),
+        }
+    }
+
+    /// Everything has come to rest: where the elements are.
+    fn account(&mut self, world: &World, baton: &Baton) {
+        let mut client = world.connect();
+        let mut ask = |words: &[&str]| {
+            client.send(words);
+            let mut reply = None;
+            wait_until(baton, "a reply", || {
+                reply = client.try_read();
+                reply.is_some()
+            });
+            reply.expect("waited for")
+        };
+        let mut left = HashMap::new();
+        for key in (0..4).flat_map(|n| [format!("q{n}"), format!("m{n}")]) {
+            let Value::Array(elements) = ask(&["LRANGE", &key, "0", "-1"]) else {
+                panic!("a list")
+            };
+            let elements: Vec<String> = elements.iter().map(text).collect();
+            left.insert(key, elements);
+        }
+        for popper in &self.poppers {
+            let keys = match &popper.asked {
+                Some((Ask::Pop(keys), _)) => keys.clone(),
+                Some((Ask::Move(from, _), _)) => vec![from.clone()],
+                _ => continue,
+            };
+            if let Some(key) = keys.iter().find(|key| !left[*key].is_empty()) {
+                let elements = &left[key];
+                self.wrong = Some(format!("somebody waits for {key}, which holds {elements:?}"));
+                return;
+            }
+        }
+        let lying: Vec<&String> = left.values().flatten().collect();
+        let all: HashSet<&String> = lying.iter().copied().chain(self.got.keys()).collect();
+        let missing = self.pushed.iter().filter(|element| !all.contains(element)).count();
+        if all.len() != lying.len() + self.got.len() || missing > self.at_risk {
+            let at_risk = self.at_risk;
+            self.wrong = Some(format!("{missing} are missing, {at_risk} at most may be; or twice"));
+        }
+        self.check_order();
+        self.leave(baton, &mut ask);
+    }
+
+    /// Of one pusher's elements in one key, none was asked for after a later one had come.
+    fn check_order(&mut self) {
+        let parts = |element: &str| {
+            let mut parts = element.rsplitn(2, '.');
+            let number: u32 = parts.next().and_then(|n| n.parse().ok()).expect("a number");
+            (parts.next().expect("a key and a pusher").to_string(), number)
+        };
+        let plain: Vec<_> = self
+            .got
+            .iter()
+            .filter(|(element, _)| element.starts_with('q'))
+            .map(|(element, got)| (parts(element), got))
+            .collect();
+        for ((from, number), got) in &plain {
+            let earlier =
+                plain.iter().filter(|((other, before), _)| other == from && before < number);
+            for ((_, before), other) in earlier {
+                if got.came < other.asked {
+                    self.wrong = Some(format!("{from}.{number} came before {from}.{before}"));
+                }
+            }
+        }
+    }
+
+    /// All who wait leave: nobody is waited for any more.
+    fn leave(&mut self, baton: &Baton, ask: &mut dyn FnMut(&[&str]) -> Value) {
+        for popper in &self.poppers {
+            popper.client.link.reset();
+        }
+        let is_empty = |info: &Value| match info {
+            Value::Bulk(text) => {
+                let text = String::from_utf8_lossy(text);
+                text.contains("\r\nblocked_clients:0\r\n")
+                    && text.contains("\r\ntotal_blocking_keys:0\r\n")
+            }
+            _ => false,
+        };
+        let began = baton.steps();
+        while !is_empty(&ask(&["INFO", "clients"])) {
+            if baton.steps() - began > STUCK_STEPS {
+                self.wrong = Some("somebody who has left still waits".to_string());
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,183 @@
+//! Commands that wait for keys: who gets what, and in which order.
+
+use super::histories::{Repeat, seeds};
+use crate::harness::baton::Baton;
+use crate::harness::linear::run;
+use crate::harness::waiting::Waiting;
+use crate::harness::{Client, Server, Setup, World, bulk, int, key_on, list, ok};
+use annulet::base::rng::Rng;
+use annulet::mesh::Preempt;
+use annulet::resp::Value;
+use std::sync::Arc;
+
+const SEEDS: u64 = 60;
+
+/// Runs random clients; gives what all replies were, in short.
+fn wait_at_random(seed: u64) -> u64 {
+    let shards = 1 + Rng::new(seed).below(4) as usize;
+    let baton = Baton::new(shards + 1, seed);
+    let preempt: Arc<dyn Preempt> = Arc::<Baton>::clone(&baton);
+    let world = World::new(Setup { preempt: Some(preempt), ..Setup::new(shards, seed) });
+    let mut clients = None;
+    run(&world, &baton, None, || {
+        clients.insert(Waiting::new(&world)).drive(&world, &baton);
+    });
+    let clients = clients.expect("they were there");
+    if let Some(wrong) = &clients.wrong {
+        panic!("seed {seed}, {shards} shards: {wrong}");
+    }
+    clients.fingerprint()
+}
+
+#[test]
+fn nothing_is_lost_and_nobody_waits_in_vain() {
+    for seed in seeds(SEEDS) {
+        let _repeat = Repeat(seed, "blocked");
+        wait_at_random(seed);
+    }
+}
+
+#[test]
+fn a_seed_of_waits_repeats() {
+    assert_eq!(wait_at_random(5), wait_at_random(5));
+    assert_ne!(wait_at_random(5), wait_at_random(6));
+}
+
+/// A server, and so many clients on its shards.
+fn clients(shards: usize, seed: u64, count: usize) -> (Server, Vec<Client>) {
+    let mut server = Server::new(shards, seed);
+    let clients = (0..count).map(|_| server.client()).collect();
+    (server, clients)
+}
+
+/// Sends a command that is to wait.
+fn block(server: &mut Server, client: &mut Client, words: &[&str]) {
+    client.send(words);
+    server.settle();
+    assert_eq!(client.try_read(), None, "{words:?} waits");
+}
+
+#[test]
+fn the_first_to_wait_is_served_first() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2), (4, 3)] {
+        let (mut server, mut all) = clients(shards, seed, 5);
+        let mut pusher = server.client();
+        let key = key_on(shards, shards - 1, 0);
+        for client in &mut all {
+            block(&mut server, client, &["BLPOP", "other", &key, "0"]);
+        }
+        assert_eq!(pusher.run(&mut server, ["RPUSH", &key, "a", "b", "c"]), int(3));
+        for (client, element) in all.iter_mut().zip(["a", "b", "c"]) {
+            assert_eq!(client.read(&mut server), list(&[&key, element]));
+        }
+        assert_eq!(pusher.run(&mut server, ["EXISTS", &key]), int(0));
+        all[3].link.reset();
+        server.settle();
+        assert_eq!(pusher.run(&mut server, ["RPUSH", "other", "d"]), int(1));
+        assert_eq!(all[4].read(&mut server), list(&["other", "d"]));
+        server.check();
+    }
+}
+
+#[test]
+fn who_has_left_takes_nothing() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let (mut server, mut all) = clients(shards, seed, 3);
+        let mut pusher = server.client();
+        let keys: Vec<String> = (0..shards).map(|shard| key_on(shards, shard, 3)).collect();
+        let mut words = vec!["BRPOP"];
+        words.extend(keys.iter().map(String::as_str));
+        words.push("0");
+        all.iter_mut().for_each(|client| block(&mut server, client, &words));
+        all[0].link.reset();
+        all[1].link.finish();
+        all[2].link.close();
+        server.settle();
+        for key in &keys {
+            assert_eq!(pusher.run(&mut server, ["RPUSH", key, "v"]), int(1));
+            assert_eq!(pusher.run(&mut server, ["LLEN", key]), int(1));
+        }
+        assert_eq!(server.connections(), 1);
+        server.check();
+    }
+}
+
+#[test]
+fn time_is_over_to_the_millisecond() {
+    for (shards, seed) in [(1, 0), (3, 1)] {
+        let (mut server, mut all) = clients(shards, seed, 2);
+        block(&mut server, &mut all[0], &["BLPOP", "a", "b", "c", "0.05"]);
+        block(&mut server, &mut all[1], &["BLMOVE", "a", "b", "LEFT", "LEFT", "0.02"]);
+        server.advance_ms(20);
+        assert_eq!(all[1].try_read(), None);
+        server.advance_ms(1);
+        assert_eq!(all[1].read(&mut server), Value::Null);
+        server.advance_ms(29);
+        assert_eq!(all[0].try_read(), None);
+        server.advance_ms(1);
+        assert_eq!(all[0].read(&mut server), Value::Null);
+        assert_eq!(all[1].run(&mut server, ["RPUSH", "a", "v"]), int(1));
+        assert_eq!(all[0].run(&mut server, ["LPOP", "a"]), bulk("v"));
+        server.check();
+    }
+}
+
+#[test]
+fn an_element_passes_through_a_chain() {
+    for (shards, seed) in [(1, 0), (2, 1), (3, 2), (4, 3)] {
+        let (mut server, mut all) = clients(shards, seed, 4);
+        let mut pusher = server.client();
+        let keys: Vec<String> = (0..4).map(|at| key_on(shards, at % shards, at)).collect();
+        for at in 0..3 {
+            let words = ["BLMOVE", &keys[at], &keys[at + 1], "LEFT", "LEFT", "0"];
+            block(&mut server, &mut all[at], &words);
+        }
+        block(&mut server, &mut all[3], &["BLPOP", &keys[3], "0"]);
+        assert_eq!(pusher.run(&mut server, ["RPUSH", &keys[0], "v"]), int(1));
+        // What was pushed has passed through it all before its reply came.
+        assert_eq!(pusher.run(&mut server, ["EXISTS", &keys[0]]), int(0));
+        for client in &mut all[..3] {
+            assert_eq!(client.read(&mut server), bulk("v"));
+        }
+        assert_eq!(all[3].read(&mut server), list(&[&keys[3], "v"]));
+        server.check();
+    }
+}
+
+#[test]
+fn a_transaction_wakes_at_its_end() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let (mut server, mut all) = clients(shards, seed, 2);
+        let mut pusher = server.client();
+        let (first, second) = (key_on(shards, 0, 0), key_on(shards, shards - 1, 1));
+        block(&mut server, &mut all[0], &["BLPOP", &first, &second, "0"]);
+        pusher.run(&mut server, ["MULTI"]);
+        for words in [["RPUSH", &first, "a"], ["RPUSH", &first, "b"], ["LPUSH", &first, "c"]] {
+            pusher.run(&mut server, words);
+        }
+        pusher.run(&mut server, ["RENAME", &first, &second]);
+        let replies = Value::Array(vec![int(1), int(2), int(3), ok()]);
+        assert_eq!(pusher.run(&mut server, ["EXEC"]), replies);
+        assert_eq!(all[0].read(&mut server), list(&[&second, "c"]));
+        assert_eq!(pusher.run(&mut server, ["LRANGE", &second, "0", "-1"]), list(&["a", "b"]));
+        server.check();
+    }
+}
+
+#[test]
+fn a_batch_wakes_between_its_commands() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2), (4, 3)] {
+        let (mut server, mut all) = clients(shards, seed, 2);
+        let mut pusher = server.client();
+        let key = key_on(shards, shards - 1, 2);
+        block(&mut server, &mut all[0], &["BRPOP", &key, "0"]);
+        for words in [["RPUSH", &key, "a"], ["RPUSH", &key, "b"], ["LPUSH", &key, "c"]] {
+            pusher.send(&words);
+        }
+        assert_eq!(all[0].read(&mut server), list(&[&key, "a"]));
+        for length in [1, 1, 2] {
+            assert_eq!(pusher.read(&mut server), int(length));
+        }
+        server.check();
+    }
+}
