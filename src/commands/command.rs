@@ -294,6 +294,7 @@ fn variable_flags(entry: &Entry, spec: &KeySpec, args: &Args<'_>) -> Option<&'st
     match entry.name.as_str() {
         "set" if options.any(|word| word.eq_ignore_ascii_case(b"get")) => Some("RW access update"),
         "set" => Some("OW update"),
+        "georadius" | "georadiusbymember" => Some("OW update"),
         "bitfield" if only_reads(args) => Some("RO access"),
         "bitfield" => Some("RW access update"),
         _ => None,

@@ -32,6 +32,13 @@ pub(super) struct Plan {
     has_ask: bool,
 }
 
+/// What a program is to do.
+struct Task {
+    queue: Box<Queue>,
+    is_exec: bool,
+    trial: Option<Trying>,
+}
+
 impl Plan {
     fn clear(&mut self) {
         self.places.clear();
@@ -93,7 +100,8 @@ impl Shard {
     pub(super) fn start_move(&mut self, awaited: Awaited, mut queue: Box<Queue>, trial: Trying) {
         let plan = self.plan(awaited.conn, &mut queue, &[]);
         assert!(plan.has_joint, "with all keys on one shard its owner serves it");
-        self.launch_program(awaited, queue, plan, &[], (false, Some(trial)));
+        let task = Task { queue, is_exec: false, trial: Some(trial) };
+        self.launch_program(awaited, task, plan, &[]);
     }
 
     fn start_program(
@@ -118,17 +126,11 @@ impl Shard {
             let ticket = self.begin_trial(conn, awaited.flight);
             Trying { ticket, woken: None, wait: None, waits_on: false }
         });
-        self.launch_program(awaited, queue, plan, &watched, (is_exec, trial));
+        self.launch_program(awaited, Task { queue, is_exec, trial }, plan, &watched);
     }
 
-    fn launch_program(
-        &mut self,
-        awaited: Awaited,
-        queue: Box<Queue>,
-        plan: Plan,
-        watched: &[u16],
-        (is_exec, trial): (bool, Option<Trying>),
-    ) {
+    fn launch_program(&mut self, awaited: Awaited, task: Task, plan: Plan, watched: &[u16]) {
+        let Task { queue, is_exec, trial } = task;
         self.next_program += 1;
         let is_watching = !watched.is_empty();
         let connection = self.connections.get_mut(awaited.conn).expect("it is being served");

@@ -256,7 +256,9 @@ mod tests {
 
     #[test]
     fn every_length_and_number_comes_back() {
-        let numbers = (0..64).flat_map(|bit| [1i64 << bit, -(1i64 << bit), (1i64 << bit) - 1]);
+        let numbers = (0..64).flat_map(|bit| {
+            [1i64 << bit, (1i64 << bit).wrapping_neg(), (1i64 << bit).wrapping_sub(1)]
+        });
         for number in numbers {
             let mut out = Vec::new();
             write(&mut out, &Item::Int(number));

@@ -279,7 +279,9 @@ mod tests {
 
     #[test]
     fn every_item_comes_back_from_either_end() {
-        let edges = (0..64).flat_map(|bit| [1i64 << bit, -(1i64 << bit), (1i64 << bit) - 1]);
+        let edges = (0..64).flat_map(|bit| {
+            [1i64 << bit, (1i64 << bit).wrapping_neg(), (1i64 << bit).wrapping_sub(1)]
+        });
         let texts: Vec<Vec<u8>> = [0, 1, 63, 64, 122, 126, 127, 4095, 4096, 16_380, 16_400]
             .iter()
             .chain(&[2_097_140, 2_097_160])

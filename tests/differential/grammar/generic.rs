@@ -43,7 +43,8 @@ pub const FAMILY: &[Command] = &[
     exact("OBJECT IDLETIME", &[Key]).compared(Check::Seconds),
     exact("OBJECT FREQ", &[Key]),
     exact("OBJECT HELP", &[]).weighs(4),
-    exact("DUMP", &[Key]),
+    // The peer always writes its newest version; what lies in a payload is compared as keys are.
+    exact("DUMP", &[Key]).compared(Check::Kind),
     exact(
         "RESTORE",
         &[
