@@ -147,7 +147,9 @@ fn restore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let value = read_value(cx, &args[3], &limits)?;
     let was_there = options.replaces && cx.slice.remove(cx.db, &key);
     let start = if options.is_absolute { 0 } else { cx.now_ms };
-    let expiry = (ttl > 0).then(|| ttl.saturating_add(start).min(i64::MAX as u64));
+    // A sum beyond the range is a moment long ago, as in the reference.
+    let moment = |ttl: u64| ttl.checked_add(start).filter(|at| i64::try_from(*at).is_ok());
+    let expiry = (ttl > 0).then(|| moment(ttl).unwrap_or(0));
     if expiry.is_some_and(|at| cx.slice.is_past(at)) {
         if was_there {
             let is_lazy = cx.config.lazyfree_lazy_server_del;
