@@ -259,11 +259,10 @@ fn weigh(cx: &mut Context<'_>, wish: &Wish<'_>, elements: &mut [Element]) -> boo
     is_readable
 }
 
-/// The number of a text as C's `strtod` reads it: up to a NUL, blanks before it, and nothing is 0.
+/// The number of a text, which ends at a NUL; an empty one is 0.
 fn score_of(text: &[u8]) -> Option<f64> {
     let text = until_nul(text);
-    let digits = text.trim_ascii_start();
-    if text.is_empty() { Some(0.0) } else { parse_f64(digits) }
+    if text.is_empty() { Some(0.0) } else { parse_f64(text) }
 }
 
 fn compare(a: &Element, b: &Element, wish: &Wish<'_>, is_stored: bool) -> Ordering {

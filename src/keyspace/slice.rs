@@ -88,6 +88,9 @@ pub struct Slice {
 /// Tries of [`Slice::random`] to find a key that is not due.
 const RANDOM_TRIES_MAX: usize = 100;
 
+/// Seconds by which a key's access clock may be ahead of the time at which it is looked at.
+const CLOCK_AHEAD_S_MAX: u32 = 60;
+
 /// Bits of the access clock.
 const CLOCK_MASK: u64 = 0xff_ffff;
 
@@ -312,7 +315,9 @@ impl Slice {
 
     /// Seconds since a key was last used whose access clock shows this, modulo 2^24.
     pub fn idle_s(&self, clock: u32) -> u32 {
-        self.access_clock.wrapping_sub(clock) & CLOCK_MASK as u32
+        let idle_s = self.access_clock.wrapping_sub(clock) & CLOCK_MASK as u32;
+        // A transaction's time may lie a little before the last use.
+        if idle_s > CLOCK_MASK as u32 - CLOCK_AHEAD_S_MAX { 0 } else { idle_s }
     }
 
     /// Sets a key to a string, whatever it was before.
