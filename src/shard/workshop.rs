@@ -114,7 +114,6 @@ impl Job {
         };
         // What was overwritten is freed here, in its own time.
         table.slice.housekeep(&mut || false);
-        while table.slice.housekeep(&mut || false).more {}
     }
 }
 

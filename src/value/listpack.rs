@@ -28,10 +28,10 @@ pub const HEAD_BYTES: usize = 6;
 pub const EMPTY_BYTES: usize = HEAD_BYTES + 1;
 
 /// Stands for a number of items that is not known, as it does not fit.
-const COUNT_UNKNOWN: u16 = u16::MAX;
+pub(super) const COUNT_UNKNOWN: u16 = u16::MAX;
 
 /// The last byte.
-const END: u8 = 0xff;
+pub(super) const END: u8 = 0xff;
 
 const TEXT6: u8 = 0x80;
 const INT13: u8 = 0xc0;
@@ -88,7 +88,7 @@ fn write_back(out: &mut [u8], front: usize) {
 }
 
 /// Writes an item's entry, which fills `out`.
-fn write(out: &mut [u8], item: &Item<'_>) {
+pub(super) fn write(out: &mut [u8], item: &Item<'_>) {
     let front = front_bytes(item);
     let (start, back) = out.split_at_mut(front);
     write_back(back, front);
@@ -123,6 +123,14 @@ fn write(out: &mut [u8], item: &Item<'_>) {
             body.copy_from_slice(text);
         }
     }
+}
+
+/// Appends an item's entry to others.
+#[inline]
+pub(super) fn push_entry(out: &mut Vec<u8>, item: &Item<'_>) {
+    let start = out.len();
+    out.resize(start + entry_bytes(item), 0);
+    write(&mut out[start..], item);
 }
 
 /// What the head of an entry says.
