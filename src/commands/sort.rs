@@ -2,6 +2,7 @@
 
 use super::list::limits;
 use crate::base::number::{parse_f64, parse_i64};
+use crate::base::order::sort_part;
 use crate::exec::{Command, Context, Run};
 use crate::keyspace::{Expiry, View};
 use crate::resp::{Args, Error};
@@ -186,13 +187,19 @@ fn run(cx: &mut Context<'_>, args: &Args<'_>, may_store: bool) -> Result<(), Err
     if !wish.is_unsorted {
         let is_readable = weigh(cx, &wish, &mut elements);
         let is_stored = wish.store.is_some();
-        elements.sort_by(|a, b| {
-            let order = compare(a, b, &wish, is_stored);
-            if wish.is_descending { order.reverse() } else { order }
-        });
         if !is_readable {
             let text = "ERR One or more scores can't be converted into double";
             return Err(Error::other(text));
+        }
+        let order = |a: &Element, b: &Element| {
+            let order = compare(a, b, &wish, is_stored);
+            if wish.is_descending { order.reverse() } else { order }
+        };
+        // How equal ones come out is to be seen: the reference sorts only the wanted part by keys.
+        if wish.by.is_some() && range != (0..elements.len()) {
+            sort_part(&mut elements, range.clone(), &order);
+        } else {
+            elements.sort_by(order);
         }
     }
     let chosen = &elements[range];
@@ -259,10 +266,9 @@ fn weigh(cx: &mut Context<'_>, wish: &Wish<'_>, elements: &mut [Element]) -> boo
     is_readable
 }
 
-/// The number of a text, which ends at a NUL; an empty one is 0.
+/// The number of a text, which ends at a NUL.
 fn score_of(text: &[u8]) -> Option<f64> {
-    let text = until_nul(text);
-    if text.is_empty() { Some(0.0) } else { parse_f64(text) }
+    parse_f64(until_nul(text))
 }
 
 fn compare(a: &Element, b: &Element, wish: &Wish<'_>, is_stored: bool) -> Ordering {

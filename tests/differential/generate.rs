@@ -1,5 +1,6 @@
 //! Random commands by the grammar: mostly right ones, some with a slip.
 
+use super::compare::Check;
 use super::grammar::{Command, Part};
 use super::guard;
 use super::vocabulary::{self, Dice};
@@ -13,6 +14,13 @@ pub struct Made {
     pub words: Vec<Vec<u8>>,
     /// The words of the grammar that it has, if it was made without a slip.
     pub options: Vec<&'static str>,
+}
+
+impl Made {
+    /// How the replies to it are compared.
+    pub fn check(&self) -> Check {
+        guard::check_of(&self.words).unwrap_or(self.command.check)
+    }
 }
 
 /// Makes commands.

@@ -1,5 +1,6 @@
 //! Keeps random commands from what would make a run slow, endless or a matter of luck.
 
+use super::compare::Check;
 use annulet::base::extended::Extended;
 use annulet::base::number::parse_i64;
 
@@ -25,6 +26,7 @@ pub fn keep_harmless(words: &mut [Vec<u8>], protocol: u8) {
         b"SETBIT" => keep_small(words.get_mut(2), BITS_MAX, BIT_LAST),
         b"BITFIELD" => keep_fields_small(words),
         b"SPOP" => keep_pops_whole(words),
+        b"SORT" => keep_stored_order_defined(words),
         b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => {
             keep_timeout_short(words.last_mut());
         }
@@ -45,6 +47,34 @@ pub fn keep_harmless(words: &mut [Vec<u8>], protocol: u8) {
             }
         }
         _ => {}
+    }
+}
+
+/// How the replies are compared if not as the command's mostly are: a set has no order of its own,
+/// and by some wishes SORT leaves it at that.
+pub fn check_of(words: &[Vec<u8>]) -> Option<Check> {
+    let has = |name: &str| has_option(words, name);
+    match words[0].to_ascii_uppercase().as_slice() {
+        b"SORT" | b"SORT_RO" if !has("BY") && !has("ALPHA") => None,
+        b"SORT" | b"SORT_RO" if has("LIMIT") => Some(Check::Length),
+        b"SORT" | b"SORT_RO" => Some(Check::AnyOrder),
+        _ => None,
+    }
+}
+
+fn has_option(words: &[Vec<u8>], name: &str) -> bool {
+    words.iter().skip(2).any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+}
+
+/// What is stored has to be the same: numbers decide, and then the elements themselves.
+fn keep_stored_order_defined(words: &mut [Vec<u8>]) {
+    if !has_option(words, "STORE") || !has_option(words, "BY") {
+        return;
+    }
+    for word in words.iter_mut().skip(2) {
+        if word.eq_ignore_ascii_case(b"ALPHA") {
+            *word = b"ASC".to_vec();
+        }
     }
 }
 
@@ -163,6 +193,8 @@ fn what_would_do_harm_is_changed() {
     assert_eq!(after("BLMPOP 0x10 1 a LEFT"), "BLMPOP 0.002 1 a LEFT");
     assert_eq!(after("SPOP k 3"), "SPOP k 100000");
     assert_eq!(after("SPOP k 0"), "SPOP k 0");
+    assert_eq!(after("SORT k BY w* ALPHA STORE d"), "SORT k BY w* ASC STORE d");
+    assert_eq!(after("SORT k ALPHA STORE d"), "SORT k ALPHA STORE d");
     assert_eq!(after("SRANDMEMBER k -9000000"), "SRANDMEMBER k -1000");
     assert_eq!(after("MIGRATE host 6379 k 0 1"), "MIGRATE 127.0.0.1 1 k 0 1");
 }

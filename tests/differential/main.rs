@@ -8,8 +8,8 @@
 //!   ANNULET_DIFF_SEED         what the commands follow from               1
 //!   ANNULET_DIFF_SHARDS       shards of Annulet, divided by commas        1,4
 //!   ANNULET_DIFF_PROTOCOLS    versions of RESP, divided by commas         2,3
-//!   ANNULET_DIFF_COMMAND_MIN  the fewest of each command                  a thousandth of all
-//!   ANNULET_DIFF_OPTION_MIN   the fewest of each option of a command      a ten thousandth
+//!   ANNULET_DIFF_COMMAND_MIN  the fewest of each command                  one in 2,000 of all
+//!   ANNULET_DIFF_OPTION_MIN   the fewest of each option of a command      one in 20,000
 //!   ANNULET_DIFF_REHEARSAL    1: a second Valkey stands in for Annulet    0
 //! ```
 //! A run that found something is repeated by its seed, with one number of shards and one protocol
@@ -61,8 +61,8 @@ impl Settings {
             seed: number("ANNULET_DIFF_SEED", 1),
             shards: numbers("ANNULET_DIFF_SHARDS", "1,4"),
             protocols: numbers("ANNULET_DIFF_PROTOCOLS", "2,3"),
-            command_min: number("ANNULET_DIFF_COMMAND_MIN", commands / 1_000),
-            option_min: number("ANNULET_DIFF_OPTION_MIN", commands / 10_000),
+            command_min: number("ANNULET_DIFF_COMMAND_MIN", commands / 2_000),
+            option_min: number("ANNULET_DIFF_OPTION_MIN", commands / 20_000),
             is_rehearsal: number("ANNULET_DIFF_REHEARSAL", 0) != 0,
         }
     }

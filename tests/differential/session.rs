@@ -263,11 +263,11 @@ impl Session<'_> {
             }
             "EXEC" => String::new(),
             _ if is_queued && ours == theirs => String::new(),
-            _ if made.command.check.agrees(ours, theirs) => String::new(),
+            _ if made.check().agrees(ours, theirs) => String::new(),
             _ => format!("{name}: {} against {}", sort_of(ours), sort_of(theirs)),
         };
         if is_queued {
-            queued.push((made.command.check, name));
+            queued.push((made.check(), name));
         } else if name == "EXEC" || (made.words.len() == 1 && matches!(name, "DISCARD" | "RESET")) {
             // A wrong EXEC ends the transaction too.
             queued.clear();

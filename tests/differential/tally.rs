@@ -20,7 +20,9 @@ impl Tally {
     /// Lists a command that is compared, so that it is missed if it is never sent.
     pub fn expect(&mut self, command: &Command) {
         let counts = self.by_name.entry(command.name).or_default();
-        for option in command.options() {
+        // Some words are names or numbers that the families' values have.
+        let is_option = |word: &&str| word.starts_with(|letter: char| letter.is_ascii_uppercase());
+        for option in command.options().into_iter().filter(is_option) {
             counts.options.entry(option).or_default();
         }
     }
@@ -30,7 +32,9 @@ impl Tally {
         let counts = self.by_name.entry(made.command.name).or_default();
         counts.commands += 1;
         for option in &made.options {
-            *counts.options.entry(option).or_default() += 1;
+            if let Some(count) = counts.options.get_mut(option) {
+                *count += 1;
+            }
         }
     }
 

@@ -215,6 +215,28 @@ fn a_nul_ends_a_text_unless_it_is_stored() {
 }
 
 #[test]
+fn an_empty_text_is_no_number() {
+    let mut bench = Bench::new();
+    bench.run(&["RPUSH", "l", "", "1"]);
+    let refusal = "-ERR One or more scores can't be converted into double";
+    assert_eq!(show(&bench.run(&["SORT", "l"])), refusal);
+    bench.run(&["RPUSH", "nul", "\0", "1"]);
+    assert_eq!(show(&bench.run(&["SORT", "nul"])), refusal);
+}
+
+#[test]
+fn equal_ones_of_a_part_come_as_the_reference_has_them() {
+    check_script(
+        r#"
+        RPUSH l 1 2 3 4 5 6 7 8 9 => :9 +9
+        SORT l BY none* ALPHA => ["1" "2" "3" "4" "5" "6" "7" "8" "9"]
+        SORT l BY none* ALPHA LIMIT 0 9 => ["1" "2" "3" "4" "5" "6" "7" "8" "9"]
+        SORT l BY none* ALPHA LIMIT 0 4 => ["9" "2" "3" "4"]
+        "#,
+    );
+}
+
+#[test]
 fn the_feed() {
     check_feed(
         r#"

@@ -23,7 +23,7 @@ pub const FAMILY: &[Command] = &[
     exact("SMISMEMBER", &[Key, Repeat(1, 6, &[Member])]),
     exact("SCARD", &[Key]),
     exact("SMEMBERS", &[Key]).compared(Check::AnyOrder),
-    exact("SPOP", &[Key, Maybe(&[Count])]).weighs(4),
+    exact("SPOP", &[Key, Maybe(&[Count])]).weighs(4).compared(Check::AnyOrder),
     exact("SRANDMEMBER", &[Key, Maybe(&[Count])]).compared(Check::Length),
     exact("SSCAN", &[Key, Cursor, Some(&[&[Word("MATCH"), Pattern], &[Word("COUNT"), Count]])])
         .compared(Check::Walk),

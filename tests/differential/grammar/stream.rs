@@ -88,7 +88,7 @@ pub const FAMILY: &[Command] = &[
     exact("XGROUP DESTROY", &[Key, Name]).weighs(3),
     exact("XGROUP CREATECONSUMER", &[Key, Name, Name]),
     exact("XGROUP DELCONSUMER", &[Key, Name, Name]).weighs(5),
-    exact("XGROUP HELP", &[]).weighs(1),
+    exact("XGROUP HELP", &[]).weighs(4),
     exact("XACK", &[Key, Name, Repeat(1, 4, &[Id])]),
     exact("XPENDING", &[Key, Name, PENDING]).weighs(15).compared(Check::Times),
     exact("XCLAIM", &[Key, Name, Name, MinIdle, Repeat(1, 4, &[Id]), CLAIMING]).weighs(20),
@@ -101,5 +101,5 @@ pub const FAMILY: &[Command] = &[
     exact("XINFO STREAM", &[Key, Word("FULL"), COUNT]).compared(Check::Times),
     exact("XINFO GROUPS", &[Key]),
     exact("XINFO CONSUMERS", &[Key, Name]).compared(Check::Times),
-    exact("XINFO HELP", &[]).weighs(1),
+    exact("XINFO HELP", &[]).weighs(4),
 ];
