@@ -117,6 +117,7 @@ impl Shard {
         self.heed_signals();
         self.settle_settings();
         alloc::flush_local();
+        alloc::collect();
         self.check_memory();
         self.publish();
         let pause_ns = if work.more || self.has_waits() { TICK_BUSY_NS } else { TICK_NS };
