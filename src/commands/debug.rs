@@ -3,6 +3,7 @@
 mod keys;
 mod protocol;
 
+use super::config::rewrite_settings;
 use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
 use crate::base::number::{parse_f64, parse_i64, parse_memory};
@@ -15,7 +16,10 @@ use protocol::reply_sample;
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 52] = [
+const HELP: [&str; 55] = [
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Like CONFIG REWRITE but writes all configuration options, including",
+    "    keywords not listed in original configuration file or default values.",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -102,6 +106,10 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     let name = args[1].to_ascii_lowercase();
     let db = cx.session.db;
     match (&name[..], args.get(2), args.len()) {
+        (b"config-rewrite-force-all", None, _) => {
+            rewrite_settings(cx.process, true)?;
+            cx.reply.ok();
+        }
         (b"dict-resizing", Some(_), 3) => cx.reply.ok(),
         (b"digest", None, _) => ask(cx, DebugAsk::Digest),
         (b"digest-value", _, _) => {

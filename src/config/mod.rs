@@ -1,7 +1,7 @@
 //! The settings: one card each, an immutable snapshot of them all, and the cell that publishes it.
 //!
 //! Must not know: who acts on a setting. Only std's file system is touched, to see whether a
-//! directory exists.
+//! directory exists and to rewrite the config file.
 //!
 //! ```text
 //!   argv, config file --load--> Config --ConfigCell::new--> ConfigCell --get--> Arc<Config>
@@ -22,6 +22,7 @@ mod number;
 mod persistence;
 mod process;
 mod replication;
+mod rewrite;
 mod shards;
 mod words;
 
@@ -37,6 +38,7 @@ pub use memory::HASH_SEED_BYTES_MAX;
 pub use network::BIND_ADDRESSES_MAX;
 pub use persistence::SavePoint;
 pub use process::TITLE_WORDS;
+pub use rewrite::rewrite_file;
 pub use shards::SHARDS_MAX;
 
 use std::collections::BTreeMap;
