@@ -12,11 +12,13 @@
 //!                         at most JOBS_MAX jobs
 //! ```
 
+mod listeners;
 mod mailbox;
 mod on_glommio;
 mod on_thread;
 mod process_memory;
 
+pub use listeners::{Change, ListenError, Listeners, Orders};
 pub use mailbox::JOBS_MAX;
 pub use process_memory::{ProcessMemory, SAMPLE_PERIOD, SAMPLE_PERIOD_IDLE};
 

@@ -5,7 +5,7 @@ use super::replication::ReplicationFacts;
 use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
-use crate::control::ProcessMemory;
+use crate::control::{Listeners, ProcessMemory};
 use crate::observe::{Boards, Log};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +34,8 @@ pub struct Process {
     pub memory: Arc<ProcessMemory>,
     /// Connections per shard, those on their way to it included.
     pub clients: Vec<AtomicU64>,
+    /// The sockets that it listens on.
+    pub listeners: Listeners,
     replication: Mutex<ReplicationFacts>,
     persistence: Mutex<PersistenceFacts>,
     /// Shards that have not got all of the file that is being loaded.
@@ -100,6 +102,7 @@ impl Process {
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
         Process {
             clients,
+            listeners: Listeners::default(),
             replication: Mutex::new(ReplicationFacts::new(parts.run_id.clone())),
             persistence: Mutex::new(PersistenceFacts {
                 saved_s: started_s,
