@@ -3,10 +3,11 @@
 use super::help::help;
 use crate::base::glob;
 use crate::base::thread::raise_descriptor_limit;
+use crate::base::title;
 use crate::config::{Caller, Changes, Config, ConfigError, rewrite_file};
 use crate::control::ListenError;
 use crate::exec::{Command, Process, Request, Run, SessionContext};
-use crate::observe::Level;
+use crate::observe::{Level, LogForm};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 
@@ -117,7 +118,10 @@ struct Effect {
 
 const EFFECTS: &[Effect] = &[
     Effect { names: &["maxclients"], apply: apply_maxclients },
-    Effect { names: &["loglevel"], apply: apply_log },
+    Effect { names: &["loglevel", "log-format", "log-timestamp-format"], apply: apply_log },
+    Effect { names: &["oom-score-adj", "oom-score-adj-values"], apply: apply_oom_score },
+    Effect { names: &["proc-title-template"], apply: apply_title },
+    Effect { names: &["dir"], apply: apply_dir },
 ];
 
 /// Settings that need other sockets, each with what the reference says when it cannot listen.
@@ -201,7 +205,32 @@ fn apply_maxclients(_: &Process, config: &Config) -> Result<(), String> {
 
 fn apply_log(process: &Process, config: &Config) -> Result<(), String> {
     process.log.set_level(Level::from_index(config.loglevel as usize));
+    process.log.set_form(log_form(config));
     Ok(())
+}
+
+/// How the settings want lines of the log to look.
+pub fn log_form(config: &Config) -> LogForm {
+    LogForm { layout: config.log_format as u8, time: config.log_timestamp_format as u8 }
+}
+
+fn apply_oom_score(process: &Process, config: &Config) -> Result<(), String> {
+    process.oom_score.apply(config).map_err(|error| {
+        process.log.warning(&format!("Unable to write oom_score_adj: {error}"));
+        "Failed to set current oom_score_adj. Check server logs.".to_string()
+    })
+}
+
+fn apply_title(_: &Process, config: &Config) -> Result<(), String> {
+    if config.set_proc_title {
+        title::set(|program| config.title(program));
+    }
+    Ok(())
+}
+
+/// Names of files without a folder are of this one from now on.
+fn apply_dir(_: &Process, config: &Config) -> Result<(), String> {
+    std::env::set_current_dir(&config.dir).map_err(|error| error.to_string())
 }
 
 static RESETSTAT: Command = Command {
