@@ -34,6 +34,7 @@ mod testing;
 mod transactions;
 mod words;
 
+pub use config::log_form;
 pub use debug::{answer_debug, merge_debug};
 pub use transactions::is_exec;
 

@@ -115,6 +115,7 @@ impl Shard {
             Request::SettingsChanged => {
                 self.refresh_settings();
                 self.settle_settings();
+                self.change_listeners();
             }
             Request::FeedOn => {}
             Request::FeedOff => {
