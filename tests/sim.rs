@@ -21,5 +21,7 @@ mod judged;
 mod mixes;
 #[path = "sim/modelled.rs"]
 mod modelled;
+#[path = "sim/paused.rs"]
+mod paused;
 #[path = "sim/spread.rs"]
 mod spread;

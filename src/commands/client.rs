@@ -2,6 +2,7 @@
 
 mod filter;
 mod modes;
+mod pause;
 mod unblock;
 
 use super::help::help;
@@ -32,6 +33,8 @@ pub(super) static CLIENT: Command = Command {
         &INFO,
         &LIST,
         &KILL,
+        &pause::PAUSE,
+        &pause::UNPAUSE,
         &unblock::UNBLOCK,
         &modes::REPLY,
         &modes::IMPORT_SOURCE,

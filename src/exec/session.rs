@@ -15,6 +15,8 @@ pub struct Multi {
     pub may_grow: bool,
     /// Whether one of them may write.
     pub may_write: bool,
+    /// Whether one of them may be told to replicas.
+    pub may_replicate: bool,
 }
 
 /// Which replies the client is sent.
