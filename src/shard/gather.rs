@@ -158,6 +158,7 @@ impl Gatherer {
             db: connection.session.db as u16,
             at: batch.items.len() as u32,
             sees_due: connection.session.is_import_source,
+            is_quiet: connection.session.is_no_touch,
             is_part: false,
         };
         match run {
