@@ -336,6 +336,13 @@ impl Slice {
         self.find(db, key).map(|place| View::new(place.entry()))
     }
 
+    /// Puts a key's access clock to what it showed before.
+    pub fn put_access_clock(&mut self, db: usize, key: &Key<'_>, clock: u32) {
+        if let Some(place) = self.find(db, key) {
+            place.entry().put_clock(clock);
+        }
+    }
+
     /// Says that a key was last used so many seconds ago.
     pub fn set_idle(&mut self, db: usize, key: &Key<'_>, idle_s: u32) {
         if let Some(place) = self.find(db, key) {

@@ -63,6 +63,7 @@ impl Shard {
             waiting: Default::default(),
             blocked: Default::default(),
             deadlines: Default::default(),
+            pausing: Default::default(),
             next_ticket: 0,
             notes: Default::default(),
             moves: Default::default(),
