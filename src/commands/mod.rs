@@ -5,6 +5,7 @@
 mod bitmap;
 mod client;
 mod command;
+mod command_log;
 mod config;
 mod connection;
 mod debug;
@@ -19,6 +20,7 @@ mod info;
 mod list;
 mod memory;
 mod replication;
+mod secrets;
 mod server;
 #[cfg(test)]
 mod session_testing;
@@ -34,6 +36,7 @@ mod transactions;
 mod words;
 
 pub use debug::{answer_debug, merge_debug};
+pub use secrets::{WordAt, is_secret, shown_words};
 pub use transactions::is_exec;
 
 use crate::exec::Command;

@@ -150,6 +150,14 @@ config! {
     pub commandlog_execution_slower_than: i64,
     /// Slow commands that are remembered.
     pub commandlog_slow_execution_max_len: u64,
+    /// Bytes from which on a request is large; negative never.
+    pub commandlog_request_larger_than: i64,
+    /// Large requests that are remembered.
+    pub commandlog_large_request_max_len: u64,
+    /// Bytes from which on a reply is large; negative never.
+    pub commandlog_reply_larger_than: i64,
+    /// Large replies that are remembered.
+    pub commandlog_large_reply_max_len: u64,
     /// Whether each command has a latency histogram.
     pub latency_tracking: bool,
     /// The percentiles in INFO latencystats, as they are written there.

@@ -1,5 +1,6 @@
 //! One shard's board: what it has done and what it holds.
 
+use super::command_log::Ring;
 use super::counter::{Counter, Gauge, Peak};
 use super::errors::Errors;
 use super::latency::Latencies;
@@ -169,6 +170,8 @@ pub struct Board {
     pub latencies: Latencies,
     /// Error replies by their first word.
     pub errors: Errors,
+    /// Commands that are remembered, by [`super::LogKind`].
+    pub(super) log: [Ring; 3],
 }
 
 const _: () = assert!(align_of::<Board>() == 128);
@@ -186,6 +189,7 @@ impl Board {
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             latencies: Latencies::new(commands),
             errors: Errors::default(),
+            log: Default::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use super::Shard;
 use super::connections::Connections;
 use super::limits::*;
+use super::notice::Thresholds;
 use super::{Now, ShardParts};
 use crate::base::{alloc, rng::Rng};
 use crate::feed::Journal;
@@ -36,6 +37,7 @@ impl Shard {
         let now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
         let config_version = process.config.version();
         let config = process.config.snapshot();
+        let thresholds = Thresholds::new(&config);
         let (databases, slots) = (config.databases as usize, router.slots(me));
         let slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
         let board = Arc::clone(process.boards.board(me));
@@ -49,6 +51,7 @@ impl Shard {
             board,
             config,
             config_version,
+            thresholds,
             facts: Facts::NONE,
             rng: Rng::new(seed),
             now,
@@ -157,6 +160,7 @@ impl Shard {
         if version != self.config_version {
             self.config_version = version;
             self.config = self.process.config.snapshot();
+            self.thresholds = Thresholds::new(&self.config);
             self.check_memory();
         }
     }
