@@ -1,6 +1,6 @@
 //! Commands on the process: its time, and its end.
 
-use super::{command, command_log, config, debug, info, memory};
+use super::{command, command_log, config, debug, info, latency, memory};
 use crate::exec::{Command, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
@@ -17,6 +17,7 @@ pub static FAMILY: &[&Command] = &[
     &config::CONFIG,
     &debug::DEBUG,
     &info::INFO,
+    &latency::LATENCY,
     &memory::MEMORY,
 ];
 

@@ -109,7 +109,9 @@ impl Shard {
         // A key that a transaction holds must not go before the transaction in the feed, nor while
         // its value is lent.
         self.slice.hold_expiry(!self.slots.is_empty() || !self.intents.is_empty());
+        let began_ns = stop_ns - HOUSEKEEP_NS_MAX;
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        self.desk().event("expire-cycle", clock.monotonic_ns() - began_ns);
         if let Some(scratch) = &mut self.scratch {
             scratch.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         }

@@ -240,13 +240,17 @@ pub(super) struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// A command of the session took so long.
-    pub(super) fn ran(&self, session: &Session, entry: &Entry, words: &LoggedWords, ns: u64) {
+    /// Something else took so long, of which there is an event.
+    pub(super) fn event(&self, event: &'static str, ns: u64) {
         if ns >= self.thresholds.event_ns {
-            let is_fast = entry.command.card.flags.has(Flag::FAST);
-            let event = if is_fast { "fast-command" } else { "command" };
             self.boards.events.add(event, self.unix_s, ns / 1_000_000);
         }
+    }
+
+    /// A command of the session took so long.
+    pub(super) fn ran(&self, session: &Session, entry: &Entry, words: &LoggedWords, ns: u64) {
+        let is_fast = entry.command.card.flags.has(Flag::FAST);
+        self.event(if is_fast { "fast-command" } else { "command" }, ns);
         if ns >= self.thresholds.slow_ns {
             self.log(session, entry, words, (LogKind::Slow, ns / 1_000));
         }

@@ -259,8 +259,6 @@ impl Shard {
         connection.input.consume();
         let last = Some(item.entry.index);
         connection.session.note_commands(1, last, self.now.monotonic_ms());
-        self.record_runs(item.entry, 1, ns);
-        self.board.counters.commands_processed.add(1);
         self.make_dirty(conn);
         if is_replica {
             self.note_ack(conn);
@@ -268,6 +266,9 @@ impl Shard {
         if let Some(request) = request {
             self.ask(conn, request);
         }
+        // Behind what it asks for: CONFIG RESETSTAT is the first command that counts again.
+        self.record_runs(item.entry, 1, ns);
+        self.board.counters.commands_processed.add(1);
         if let Some(words) = written {
             self.notice_session(conn, item.entry, words, (ns, reply_bytes));
         }
