@@ -33,7 +33,9 @@ mod testing;
 mod transactions;
 mod words;
 
+pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
+pub use info::info_text;
 pub use transactions::is_exec;
 
 use crate::exec::Command;

@@ -14,6 +14,7 @@ mod cell;
 mod choice;
 mod clients;
 mod encodings;
+mod http;
 mod load;
 mod log;
 mod memory;
@@ -140,6 +141,11 @@ config! {
     /// Bytes of a HyperLogLog up to which it is kept sparse.
     pub hll_sparse_max_bytes: u64,
 
+    /// The TCP port of the metrics and the page; 0 is none.
+    pub http_port: u16,
+    /// Addresses to serve them on, written as those of `bind`.
+    pub http_bind: Vec<String>,
+
     /// The least level that is logged.
     pub loglevel: LogLevel,
     /// Where to; none is the standard output.
@@ -235,6 +241,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         clients::SETTINGS,
         memory::SETTINGS,
         encodings::SETTINGS,
+        http::SETTINGS,
         log::SETTINGS,
         process::SETTINGS,
         persistence::SETTINGS,

@@ -16,5 +16,5 @@ pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Ga
 pub use boards::{Boards, CommandStats};
 pub use counter::{Counter, Gauge, Peak};
 pub use errors::{ERROR_WORDS_MAX, Errors};
-pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
+pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, LATENCY_OCTAVES, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log};

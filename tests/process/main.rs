@@ -5,6 +5,7 @@
 
 mod cli;
 mod files;
+mod http;
 mod library;
 mod life;
 mod limits;
