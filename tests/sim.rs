@@ -21,5 +21,7 @@ mod judged;
 mod mixes;
 #[path = "sim/modelled.rs"]
 mod modelled;
+#[path = "sim/profile.rs"]
+mod profile;
 #[path = "sim/spread.rs"]
 mod spread;

@@ -28,6 +28,7 @@ mod journal;
 pub mod limits;
 mod load;
 mod post;
+mod profile;
 mod program;
 mod replicas;
 mod save;
@@ -142,6 +143,8 @@ pub struct Shard {
     buffered_bytes: usize,
     cron: cron::Cron,
     accept: accept::Acceptor,
+    /// Which requests are traced.
+    profile: profile::Profile,
     /// Consecutive turns that found nothing to do.
     idle_turns: u32,
     /// How many of them may pass before it parks although replies are due.
