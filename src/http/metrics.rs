@@ -30,6 +30,7 @@ pub(super) fn metrics(process: &Process) -> String {
     replicas(&info, &mut out);
     commands::commands(process, &info, &mut out);
     shards::shards(process, &mut out);
+    shards::stages(process, &mut out);
     out.into_string()
 }
 
@@ -142,6 +143,7 @@ fn replicas(info: &Info<'_>, out: &mut Exposition) {
 mod tests {
     use super::*;
     use crate::http::testing::process;
+    use crate::observe::Stage;
     use std::collections::HashSet;
 
     fn busy_process() -> Process {
@@ -157,6 +159,7 @@ mod tests {
             board.commands[get].ns.add(3_000);
             board.commands[get].failed.add(1);
             board.latencies.record(get, 2_000, 2);
+            board.stages.record(get, Stage::Inbox, 600);
             board.error_reply(b"WRONGTYPE Operation");
         }
         process
@@ -191,6 +194,9 @@ mod tests {
             "redis_db_keys_expiring{db=\"db3\"} 2",
             "redis_config_maxclients 10000",
             "annulet_shard_keys{shard=\"1\"} 5",
+            "annulet_stage_seconds_bucket{shard=\"1\",stage=\"inbox\",le=\"0.000000512\"} 0",
+            "annulet_stage_seconds_bucket{shard=\"1\",stage=\"inbox\",le=\"0.000001024\"} 1",
+            "annulet_stage_seconds_bucket{shard=\"1\",stage=\"inbox\",le=\"+Inf\"} 1",
         ] {
             assert!(text.contains(&format!("\n{line}\n")), "{line}\n{text}");
         }

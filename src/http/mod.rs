@@ -21,7 +21,6 @@ mod listen;
 mod metrics;
 mod request;
 mod response;
-mod stages;
 mod status;
 
 pub use listen::start;

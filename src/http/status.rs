@@ -4,11 +4,11 @@
 use super::State;
 use super::json::Json;
 use super::limits::COMMANDS_MAX;
-use super::stages::stages;
 use crate::base::{alloc, system};
 use crate::config::VERSION;
 use crate::exec::Process;
 use crate::gate::Router;
+use crate::observe::{STAGE_CLASSES, Stage, stage_class_bound_ns};
 
 /// The status as JSON. Asks no shard.
 pub(super) fn status(process: &Process) -> String {
@@ -21,16 +21,7 @@ pub(super) fn status(process: &Process) -> String {
         all.list("databases", |databases| keys(process, databases));
         all.list("commands", |commands| busiest(process, commands));
         all.list("shards", |shards| each_shard(process, shards));
-        let stages = stages(process);
-        all.object("stages", |all| {
-            all.list("names", |names| stages.names.iter().for_each(|name| names.text("", name)));
-            all.numbers("bounds_ns", &stages.bounds_ns);
-            all.list("counts", |shards| {
-                for shard in &stages.counts {
-                    shards.list("", |rows| shard.iter().for_each(|row| rows.numbers("", row)));
-                }
-            });
-        });
+        all.object("stages", |stages| each_stage(process, stages));
     });
     json.into_string()
 }
@@ -150,6 +141,20 @@ fn each_shard(process: &Process, json: &mut Json) {
     }
 }
 
+/// Requests that were followed, by shard, stage and class of time.
+fn each_stage(process: &Process, json: &mut Json) {
+    json.number("interval", process.config.snapshot().latency_profile_interval);
+    json.list("names", |names| Stage::ALL.iter().for_each(|stage| names.text("", stage.name())));
+    let bounds: Vec<u64> = (0..STAGE_CLASSES).map(stage_class_bound_ns).collect();
+    json.numbers("bounds_ns", &bounds);
+    json.list("counts", |shards| {
+        for board in process.boards.iter() {
+            let classes = board.stages.classes();
+            shards.list("", |rows| classes.iter().for_each(|row| rows.numbers("", row)));
+        }
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,7 +168,7 @@ mod tests {
             board.counters.commands_processed.add(10);
             board.commands[get].calls.add(10);
             board.commands[get].ns.add(10_000);
-            board.latencies.record(get, 1_500, 10);
+            board.stages.record(get, Stage::Execute, 1_500);
             board.databases[2].keys.set(5);
             board.gauges.clients.set(3);
         }
@@ -177,11 +182,13 @@ mod tests {
         assert_eq!(status["shards"][1]["first_slot"], 8192);
         assert_eq!(status["shards"][1]["slots"], 8192);
         let stages = &status["stages"];
-        let execute = stages["names"].as_array().unwrap().iter().position(|n| n == "execute");
-        let counts = stages["counts"][1][execute.unwrap()].as_array().unwrap();
+        let names: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
+        assert_eq!(stages["names"], serde_json::json!(names));
+        let counts = &stages["counts"][1][Stage::Execute as usize];
         let bounds = stages["bounds_ns"].as_array().unwrap();
-        assert_eq!(counts.len(), bounds.len());
-        let place = bounds.iter().position(|bound| bound.as_u64().unwrap() >= 1_500).unwrap();
-        assert_eq!(counts[place], 10);
+        assert_eq!(counts.as_array().unwrap().len(), bounds.len());
+        let place = bounds.iter().position(|bound| bound.as_u64().unwrap() > 1_500).unwrap();
+        assert_eq!(counts[place], 1);
+        assert_eq!(stages["counts"][0][Stage::Send as usize][place], 0);
     }
 }

@@ -9,9 +9,6 @@ pub const LATENCY_NS_MIN: u64 = 1;
 /// Longer runs count as this, in nanoseconds.
 pub const LATENCY_NS_MAX: u64 = 1_000_000_000;
 
-/// Places of [`Latencies::octaves`]: up to [`LATENCY_NS_MAX`].
-pub const LATENCY_OCTAVES: usize = LATENCY_NS_MAX.ilog2() as usize + 1;
-
 /// Significant decimal digits. A histogram takes about 24 KiB.
 pub(super) const HISTOGRAM_DIGITS: u8 = 2;
 
@@ -48,19 +45,6 @@ impl Latencies {
         if let Some(histogram) = &self.lock()[command] {
             sum.add(&**histogram).expect("all histograms have the same bounds");
         }
-    }
-
-    /// Runs of all commands by latency: place `n` counts those of less than `2^(n + 1)`
-    /// nanoseconds and no less than half of that; the last place counts the longer ones too.
-    pub fn octaves(&self) -> [u64; LATENCY_OCTAVES] {
-        let mut octaves = [0; LATENCY_OCTAVES];
-        for histogram in self.lock().iter().flatten() {
-            for step in histogram.iter_recorded() {
-                let octave = step.value_iterated_to().max(1).ilog2() as usize;
-                octaves[octave.min(LATENCY_OCTAVES - 1)] += step.count_at_value();
-            }
-        }
-        octaves
     }
 
     pub(super) fn clear(&self, command: usize) {
@@ -111,7 +95,5 @@ mod tests {
         let median = sum.value_at_quantile(0.5);
         assert!(median.abs_diff(12_345) * 100 <= 12_345, "{median}");
         assert!(sum.max().abs_diff(LATENCY_NS_MAX) * 100 <= LATENCY_NS_MAX);
-        let octaves = latencies.octaves();
-        assert_eq!((octaves[0], octaves[13], octaves[LATENCY_OCTAVES - 1]), (1, 98, 1));
     }
 }

@@ -17,6 +17,8 @@ pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Ga
 pub use boards::{Boards, CommandStats};
 pub use counter::{Counter, Gauge, Peak};
 pub use errors::{ERROR_WORDS_MAX, Errors};
-pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, LATENCY_OCTAVES, Latencies, LatencyBatch};
+pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log};
-pub use stages::{STAGE_CLASSES, STAGE_NS_MAX, Stage, StageClasses, Stages, stage_histogram};
+pub use stages::{
+    STAGE_CLASSES, STAGE_NS_MAX, Stage, StageClasses, Stages, stage_class_bound_ns, stage_histogram,
+};

@@ -2,7 +2,7 @@
 
 use super::exposition::{Exposition, Kind};
 use crate::exec::Process;
-use crate::observe::Board;
+use crate::observe::{Board, STAGE_CLASSES, Stage, stage_class_bound_ns};
 
 type Read = fn(&Board) -> u64;
 
@@ -66,5 +66,29 @@ pub(super) fn shards(process: &Process, out: &mut Exposition) {
     for (number, board) in process.boards.iter().enumerate() {
         let seconds = board.turn_ns.recent(generation) as f64 / 1e9;
         family.sample(&[("shard", &number.to_string())], seconds);
+    }
+}
+
+/// The time of followed requests by stage. Without sums: they are not counted.
+pub(super) fn stages(process: &Process, out: &mut Exposition) {
+    let help = "Stays of the requests that latency-profile-interval picks.";
+    let mut family = out.family("annulet_stage_seconds", Kind::Histogram, help);
+    for (number, board) in process.boards.iter().enumerate() {
+        let shard = &number.to_string();
+        let classes = board.stages.classes();
+        for stage in Stage::ALL {
+            let labels = [("shard", &shard[..]), ("stage", stage.name())];
+            let mut sum = 0;
+            for (class, count) in classes[stage as usize].iter().enumerate() {
+                sum += count;
+                let bound = match class {
+                    class if class + 1 == STAGE_CLASSES => "+Inf".to_owned(),
+                    class => (stage_class_bound_ns(class) as f64 / 1e9).to_string(),
+                };
+                let bound = [("le", &bound[..])];
+                family.part("_bucket", &[&labels[..], &bound].concat(), sum);
+            }
+            family.part("_count", &labels, sum);
+        }
     }
 }

@@ -4,19 +4,23 @@
 
 const PERIOD_MS = 1000;
 const PATIENCE_MS = 5000;
-const HISTORY_S = 180;       // of the charts
+const SPANS_S = [30, 60, 120, 180];   // of the charts: the least that holds what is known
+const HISTORY_S = SPANS_S[SPANS_S.length - 1];
 const WINDOW_S = 10;         // of the heat map
-const OCTAVE_FIRST = 7;      // the first column: up to 128 ns
-const OCTAVE_LAST = 30;      // the last: from 0.5 s on
+const OCTAVE_FIRST = 8;      // the first column: up to 256 ns
+const OCTAVE_LAST = 31;      // the last: from 1 s on
 const ROW_PX = 16, LABEL_PX = 24, P99_PX = 112, AXIS_PX = 16;
+const TICKS_NS = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
+const TICK_NAMES = ["1 µs", "10 µs", "100 µs", "1 ms", "10 ms", "100 ms", "1 s"];
+const TICK_PX = 56;          // for two of them side by side
 const SHARES = [0, 1e-9, 0.001, 0.01, 0.05, 0.15, 0.35];   // lower bounds of the colours
 const SHARE_NAMES = ["none", "> 0", "0.1 %", "1 %", "5 %", "15 %", "35 %"];
 const STAGE_NOTES = {
-  parse: "reading the client's words",
-  inbox: "waiting at the owner of the key",
-  execute: "running the command",
-  batch: "from the first part posted to the last back",
-  send: "until the reply is the kernel's",
+  parse: "from the last bytes to the batch that it is in",
+  inbox: "in a shard's inbox, on the way there and back",
+  execute: "the command runs",
+  batch: "in between: behind others, for other parts",
+  send: "until the kernel has the reply",
 };
 
 const byId = (id) => document.getElementById(id);
@@ -81,17 +85,19 @@ function chart(svg, format, isBytes) {
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     const max = roof(Math.max(1, ...points.flatMap((point) => point.slice(1))), isBytes);
     const now = points.length ? points[points.length - 1][0] : 0;
-    const x = (s) => left + (width - left - 4) * (1 - (now - s) / HISTORY_S);
+    const known = points.length ? now - points[0][0] : 0;
+    const span = SPANS_S.find((span) => known <= span) || HISTORY_S;
+    const x = (s) => left + (width - left - 4) * (1 - (now - s) / span);
     const y = (v) => top + (height - top - bottom) * (1 - v / max);
     scale = { x, y, now };
     for (const v of [0, max / 2, max]) {
       draw(svg, "line", { class: "grid", x1: left, x2: width - 4, y1: y(v), y2: y(v) });
       draw(svg, "text", { x: left - 6, y: y(v) + 4, "text-anchor": "end" }, v ? format(v) : "0");
     }
-    for (const minutes of [3, 2, 1, 0]) {
-      const label = minutes ? `-${minutes} min` : "now";
-      const anchor = minutes === 3 ? "start" : minutes ? "middle" : "end";
-      draw(svg, "text", { x: x(now - minutes * 60), y: height - 3, "text-anchor": anchor }, label);
+    for (const part of [3, 2, 1, 0]) {
+      const label = part ? `-${(part * span) / 3} s` : "now";
+      const anchor = part === 3 ? "start" : part ? "middle" : "end";
+      draw(svg, "text", { x: x(now - (part * span) / 3), y: height - 3, "text-anchor": anchor }, label);
     }
     if (points.length < 2) return;
     const line = (at) => points.map((p) => `${x(p[0]).toFixed(1)},${y(p[at]).toFixed(1)}`).join("L");
@@ -188,12 +194,12 @@ function buildHeat(names, shards) {
       const p99 = draw(stage.svg, "text", { x: width, y: y + 12, "text-anchor": "end" }, "");
       stage.rows.push({ cells, p99 });
     }
-    [[1e3, "1 µs"], [1e4, "10 µs"], [1e5, "100 µs"], [1e6, "1 ms"], [1e7, "10 ms"], [1e8, "100 ms"]]
-      .forEach(([ns, label]) => {
-        const bottom = shards * ROW_PX;
-        draw(stage.svg, "line", { class: "tick", x1: x(ns), x2: x(ns), y1: bottom, y2: bottom + 4 });
-        draw(stage.svg, "text", { x: x(ns), y: height - 2, "text-anchor": "middle" }, label);
-      });
+    const bottom = shards * ROW_PX;
+    TICKS_NS.forEach((ns, at) => {
+      draw(stage.svg, "line", { class: "tick", x1: x(ns), x2: x(ns), y1: bottom, y2: bottom + 4 });
+      if (at % 2 && x(10) - x(1) < TICK_PX) return;
+      draw(stage.svg, "text", { x: x(ns), y: height - 2, "text-anchor": "middle" }, TICK_NAMES[at]);
+    });
     stage.svg.addEventListener("pointermove", (event) => {
       const words = event.target.dataset && event.target.dataset.words;
       tip(words ? event : null, words);
@@ -205,6 +211,8 @@ function buildHeat(names, shards) {
 
 function showHeat(stages, before) {
   const { names, bounds_ns: bounds, counts } = stages;
+  put("heat-note", stages.interval === 0 ? "off: latency-profile-interval is 0"
+    : stages.interval === 1 ? "all requests of the last 10 s" : `one request in ${stages.interval}, last 10 s`);
   const key = names.join() + counts.length + "/" + byId("heat").clientWidth;
   if (!heat || heat.key !== key) heat = { key, stages: buildHeat(names, counts.length) };
   heat.stages.forEach((stage, which) => {
@@ -222,7 +230,7 @@ function showHeat(stages, before) {
         const range = column ? `${time(low)} to ${time(2 * low)}` : `up to ${time(2 * low)}`;
         cell.dataset.count = n;
         cell.dataset.words =
-          `shard ${shard}, ${stage.name}, ${range}: ${n.toLocaleString("en")} commands, ${share(part)}`;
+          `shard ${shard}, ${stage.name}, ${range}: ${n.toLocaleString("en")} requests, ${share(part)}`;
       });
       const [p50, p99] = [0.5, 0.99].map((part) => percentile(recent, bounds, part));
       const words = total ? `${time(p50)} / ${time(p99)}` : "idle";
@@ -240,7 +248,7 @@ function showLegend() {
     swatch.className = "h" + step;
     legend.append(swatch, SHARE_NAMES[step]);
   });
-  legend.append(" \u00a0of a shard's commands; at the right p50 / p99");
+  legend.append(" \u00a0of a row; p50 / p99");
 }
 
 // ---- tables ----
