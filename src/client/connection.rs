@@ -7,9 +7,11 @@
 //!     |    input used up   |  '------- all parts answered --------'
 //!     '--------------------'
 //!   any --hangup, kill, protocol error--> Closing --driver says closed--> gone
+//!
+//!   Ready --a pause holds its next command up--> Postponed --the pause lets go of it--> Ready
 //! ```
-//! In flight, nothing of its input is run: what it pipelined waits. A command that waits for keys
-//! (see `blocked`) is in flight until it has its reply. Closing, answers that still
+//! In flight or postponed, nothing of its input is run: what it pipelined waits. A command that
+//! waits for keys (see `blocked`) is in flight until it has its reply. Closing, answers that still
 //! come are dropped, which the generation of the connection's number tells.
 
 use super::blocked::Blocked;
@@ -28,6 +30,8 @@ pub enum Serving {
     Open,
     /// Not before its batch is answered.
     InFlight,
+    /// Not before a pause lets go of its next command.
+    Postponed,
     /// Not before its output has drained.
     OutputFull,
     /// Never again.
@@ -63,6 +67,8 @@ pub struct Connection {
     pub is_held: bool,
     /// Whether it waits for credits: it is served in the order in which it began to.
     pub is_stalled: bool,
+    /// Set while its next command waits for the end of a pause: its place among those that do.
+    pub postponed: Option<u64>,
     /// Whether it stands in the list of connections to flush.
     pub is_dirty: bool,
     /// Whether the driver receives for it.
@@ -104,6 +110,7 @@ impl Connection {
             is_queued: false,
             is_held: false,
             is_stalled: false,
+            postponed: None,
             is_dirty: false,
             is_receiving: true,
             is_closing: false,
@@ -124,6 +131,8 @@ impl Connection {
             Serving::Closing
         } else if self.is_held || (one_in_flight && !self.flights.is_empty()) {
             Serving::InFlight
+        } else if self.postponed.is_some() {
+            Serving::Postponed
         } else if self.is_output_full {
             Serving::OutputFull
         } else {

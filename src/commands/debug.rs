@@ -3,6 +3,7 @@
 mod keys;
 mod protocol;
 
+use super::config::rewrite_settings;
 use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
 use crate::base::number::{parse_f64, parse_i64, parse_memory};
@@ -15,7 +16,10 @@ use protocol::reply_sample;
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 52] = [
+const HELP: [&str; 57] = [
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Like CONFIG REWRITE but writes all configuration options, including",
+    "    keywords not listed in original configuration file or default values.",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -33,6 +37,8 @@ const HELP: [&str; 52] = [
     "    Show low level info about `key` and associated value.",
     "    Some fields of the default behavior may be time consuming to fetch,",
     "    and `fast` can be passed to avoid fetching them.",
+    "PAUSE-CRON <0|1>",
+    "    Stop periodic cron job processing.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix. These are not propagated to",
@@ -102,6 +108,10 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     let name = args[1].to_ascii_lowercase();
     let db = cx.session.db;
     match (&name[..], args.get(2), args.len()) {
+        (b"config-rewrite-force-all", None, _) => {
+            rewrite_settings(cx.process, true)?;
+            cx.reply.ok();
+        }
         (b"dict-resizing", Some(_), 3) => cx.reply.ok(),
         (b"digest", None, _) => ask(cx, DebugAsk::Digest),
         (b"digest-value", _, _) => {
@@ -140,6 +150,10 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         }
         (b"set-skip-checksum-validation", Some(word), 3) => {
             SKIPS_CHECKSUM.store(leading_number(word) != 0, Ordering::Relaxed);
+            cx.reply.ok();
+        }
+        (b"pause-cron", Some(word), 3) => {
+            cx.process.is_cron_paused.store(leading_number(word) != 0, Ordering::Relaxed);
             cx.reply.ok();
         }
         (b"populate", Some(_), 3..=5) => {

@@ -34,6 +34,7 @@ mod testing;
 mod transactions;
 mod words;
 
+pub use config::log_form;
 pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
 pub use info::info_text;

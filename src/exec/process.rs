@@ -1,11 +1,12 @@
 //! What all shards of a process share, and anyone may read: settings, boards, the command table.
 
+use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
 use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
-use crate::control::ProcessMemory;
+use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,6 +35,15 @@ pub struct Process {
     pub memory: Arc<ProcessMemory>,
     /// Connections per shard, those on their way to it included.
     pub clients: Vec<AtomicU64>,
+    /// The sockets that it listens on.
+    pub listeners: Listeners,
+    /// How soon the kernel ends it when memory runs out.
+    pub oom_score: OomScore,
+    /// Who watches it, set at the start: `no`, `systemd`, `upstart`.
+    pub supervised: std::sync::OnceLock<&'static str>,
+    /// Nothing is done by the clock: DEBUG PAUSE-CRON.
+    pub is_cron_paused: AtomicBool,
+    pause: Mutex<Option<Pause>>,
     replication: Mutex<ReplicationFacts>,
     persistence: Mutex<PersistenceFacts>,
     /// Shards that have not got all of the file that is being loaded.
@@ -73,6 +83,9 @@ impl Shutdown {
     }
 }
 
+/// Marks a wish to stop that is granted even if the data cannot be saved.
+const FORCED: u8 = 0x80;
+
 /// What [`Process::new`] is given.
 pub struct ProcessParts {
     /// The settings.
@@ -100,6 +113,11 @@ impl Process {
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
         Process {
             clients,
+            listeners: Listeners::default(),
+            oom_score: OomScore::default(),
+            supervised: std::sync::OnceLock::new(),
+            is_cron_paused: AtomicBool::new(false),
+            pause: Mutex::new(None),
             replication: Mutex::new(ReplicationFacts::new(parts.run_id.clone())),
             persistence: Mutex::new(PersistenceFacts {
                 saved_s: started_s,
@@ -140,6 +158,28 @@ impl Process {
         self.persistence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Clients' commands are to wait; a pause that is there already stays as far as it goes. Shards
+    /// take note when they are told to.
+    pub fn pause(&self, pause: Pause, now_ms: u64) {
+        let mut now = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = match now.filter(|before| !before.is_over(now_ms)) {
+            Some(before) => before.join(pause),
+            None => pause,
+        };
+        *now = Some(joined).filter(|pause| !pause.is_over(now_ms));
+    }
+
+    /// They are to wait no more.
+    pub fn unpause(&self) {
+        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The pause that holds at a time, Unix milliseconds.
+    pub fn paused(&self, now_ms: u64) -> Option<Pause> {
+        let now = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        now.filter(|pause| !pause.is_over(now_ms))
+    }
+
     /// A client that uses keys of other shards when it is woken begins to wait, or ends.
     pub fn count_far_waiter(&self, waits: bool) {
         match waits {
@@ -169,17 +209,20 @@ impl Process {
         self.shards_loading.load(Ordering::SeqCst) > 0
     }
 
-    /// Asks for a stop that saves the data first; the first reason stands.
-    pub fn stop_saving(&self, why: Shutdown) {
-        let _ = self.saving_stop.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
+    /// Asks for a stop that saves the data first, or stops without if `is_forced` and that fails;
+    /// the first reason stands.
+    pub fn stop_saving(&self, why: Shutdown, is_forced: bool) {
+        let wish = why as u8 | if is_forced { FORCED } else { 0 };
+        let _ = self.saving_stop.compare_exchange(0, wish, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// Takes the reason of a stop that is to save the data first.
-    pub fn take_saving_stop(&self) -> Option<Shutdown> {
-        match self.saving_stop.load(Ordering::Relaxed) {
-            0 => None,
-            _ => Shutdown::from_number(self.saving_stop.swap(0, Ordering::SeqCst)),
+    /// Takes the reason of a stop that is to save the data first, and whether it is forced.
+    pub fn take_saving_stop(&self) -> Option<(Shutdown, bool)> {
+        if self.saving_stop.load(Ordering::Relaxed) == 0 {
+            return None;
         }
+        let wish = self.saving_stop.swap(0, Ordering::SeqCst);
+        Shutdown::from_number(wish & !FORCED).map(|why| (why, wish & FORCED != 0))
     }
 
     /// The next client id; ids start at 1 and are never given twice.

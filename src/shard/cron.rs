@@ -12,6 +12,7 @@ use crate::keyspace::{Slice, SliceOptions};
 use crate::observe::{Board, LineLimit};
 use crate::txn::Intents;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// When the next tick is due, and where the walk over connections stands.
 #[derive(Debug, Default)]
@@ -62,6 +63,7 @@ impl Shard {
             waiting: Default::default(),
             blocked: Default::default(),
             deadlines: Default::default(),
+            pausing: Default::default(),
             next_ticket: 0,
             notes: Default::default(),
             moves: Default::default(),
@@ -100,6 +102,11 @@ impl Shard {
     /// Does what is due.
     pub(super) fn tick(&mut self) {
         if self.now.monotonic_ns < self.cron.next_ns {
+            return;
+        }
+        if self.process.is_cron_paused.load(Ordering::Relaxed) {
+            self.publish();
+            self.cron.next_ns = self.now.monotonic_ns + TICK_NS;
             return;
         }
         let stop_ns = self.process.clock.monotonic_ns() + HOUSEKEEP_NS_MAX;

@@ -27,6 +27,7 @@ mod inspect;
 mod journal;
 pub mod limits;
 mod load;
+mod pause;
 mod post;
 mod profile;
 mod program;
@@ -95,6 +96,8 @@ pub struct Shard {
     blocked: Blocked,
     /// When commands of this shard's connections that wait give up: Unix milliseconds.
     deadlines: BTreeSet<(u64, ConnId)>,
+    /// The pause of clients' commands, and who waits for its end.
+    pausing: pause::Pausing,
     next_ticket: u64,
     /// What is to be said to other shards, while there is no credit to say so.
     // Boxed, because an envelope keeps its address on its way.

@@ -38,7 +38,8 @@ impl Shard {
                 gatherer.commands_max = 1;
             }
             let gathered = gatherer.gather(connection, &mut self.batch, &self.process.boards);
-            if !has_all_replies && !matches!(gathered, Gathered::Nothing) {
+            let has_begun = !matches!(gathered, Gathered::Nothing | Gathered::Postponed(_));
+            if !has_all_replies && has_begun {
                 connection.turn_replies();
             }
             let is_alone = connection.flights.is_empty();
@@ -52,6 +53,7 @@ impl Shard {
                 Gathered::Joint(item) => self.run_joint(conn, item),
                 Gathered::Queued(count) => self.reply_queued(conn, count),
                 Gathered::Session(item) => self.run_session(conn, item),
+                Gathered::Postponed(entry) => return self.postpone(conn, entry),
                 Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
                 Gathered::Malformed(error) => return self.reject_bytes(conn, error),
             }

@@ -76,6 +76,7 @@ impl Shard {
             found |= self.drain_inbox();
         }
         self.check_deadlines();
+        self.check_pause();
         self.hand_over_waiting();
         self.tick();
         self.wake_behind(None);
