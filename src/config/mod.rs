@@ -14,6 +14,7 @@ mod cell;
 mod choice;
 mod clients;
 mod encodings;
+mod http;
 mod load;
 mod log;
 mod memory;
@@ -144,6 +145,11 @@ config! {
     pub stream_node_max_entries: u64,
     /// Bytes of a HyperLogLog up to which it is kept sparse.
     pub hll_sparse_max_bytes: u64,
+
+    /// The TCP port of the metrics and the page; 0 is none.
+    pub http_port: u16,
+    /// Addresses to serve them on, written as those of `bind`.
+    pub http_bind: Vec<String>,
 
     /// The least level that is logged.
     pub loglevel: LogLevel,
@@ -279,6 +285,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         clients::SETTINGS,
         memory::SETTINGS,
         encodings::SETTINGS,
+        http::SETTINGS,
         log::SETTINGS,
         process::SETTINGS,
         persistence::SETTINGS,

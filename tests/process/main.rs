@@ -6,6 +6,7 @@
 mod background;
 mod cli;
 mod files;
+mod http;
 mod library;
 mod life;
 mod limits;
