@@ -2,6 +2,7 @@
 
 mod keys;
 mod protocol;
+mod reply_buffer;
 
 use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
@@ -12,10 +13,11 @@ use crate::spec::{Card, Flag, Group};
 use crate::value::list::set_plain_bytes_min;
 pub use keys::{answer_debug, merge_debug};
 use protocol::reply_sample;
+use reply_buffer::set_reply_buffer;
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 52] = [
+const HELP: [&str; 58] = [
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -55,6 +57,12 @@ const HELP: [&str; 52] = [
     "      existing RDB file.",
     "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
     "      file to the database.",
+    "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|time>",
+    "    Sets the time (in milliseconds) to wait between client reply buffer peak resets.",
+    "    In case NEVER is provided the last observed peak will never be reset",
+    "    In case RESET is provided the peak reset time will be restored to the default value",
+    "REPLYBUFFER RESIZING <0|1>",
+    "    Enable or disable the reply buffer resize cron job",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the behavior). Setting it to 1 reenables back the",
@@ -147,6 +155,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             ask(cx, populate);
         }
         (b"protocol", Some(word), 3) => reply_sample(cx, word)?,
+        (b"replybuffer", Some(what), 4) => set_reply_buffer(cx, what, &args[3])?,
         (b"set-active-expire", Some(word), 3) => {
             cx.request = Some(Request::ActiveExpire(leading_number(word) != 0));
         }

@@ -16,9 +16,11 @@
 mod accept;
 mod ask;
 mod block;
+mod clients;
 mod connections;
 mod cron;
 mod drain;
+mod evict;
 mod flush;
 mod gather;
 mod held;
@@ -141,7 +143,13 @@ pub struct Shard {
     unwatch_due: Vec<(u16, u64)>,
     /// What saving and loading need.
     files: save::Files,
-    /// Bytes that all connections' buffers hold.
+    /// What `maxmemory-clients` needs.
+    evicting: evict::Evicting,
+    /// What the largest clients had lately.
+    peaks: clients::Peaks,
+    /// Where the walk over connections stands.
+    next_to_check: ConnId,
+    /// Bytes that all connections and their buffers take.
     buffered_bytes: usize,
     cron: cron::Cron,
     accept: accept::Acceptor,
