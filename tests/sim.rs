@@ -25,5 +25,7 @@ mod mixes;
 mod modelled;
 #[path = "sim/paused.rs"]
 mod paused;
+#[path = "sim/profile.rs"]
+mod profile;
 #[path = "sim/spread.rs"]
 mod spread;

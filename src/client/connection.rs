@@ -16,6 +16,7 @@
 
 use super::blocked::Blocked;
 use super::flight::Flight;
+use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
 use crate::net::{Input, Outbox};
 use crate::replica::Link;
@@ -87,6 +88,10 @@ pub struct Connection {
     pub is_output_full: bool,
     /// Since when its output is over the soft limit, monotonic milliseconds.
     pub output_over_ms: Option<u64>,
+    /// The turn in which its last bytes have arrived.
+    pub received_turn: u64,
+    /// Its request that is traced.
+    pub trace: Option<Trace>,
     /// Bytes that it takes, as last added to the shard's sum.
     pub counted_bytes: usize,
     /// Its class among the clients that may be evicted, while such classes are kept.
@@ -121,6 +126,8 @@ impl Connection {
             is_counted: false,
             is_output_full: false,
             output_over_ms: None,
+            received_turn: 0,
+            trace: None,
             counted_bytes: 0,
             eviction_class: None,
             argv_bytes: 0,

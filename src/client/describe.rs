@@ -18,9 +18,9 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         out,
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} \
          capa={capa} db={db} sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={qbuf} \
-         qbuf-free={free} argv-mem={argv} multi-mem={queued} rbs={rbs} rbp={rbs} obl={obl} oll={oll} \
-         omem={omem} tot-mem={total} \
-         events={events} cmd={cmd} user=default redir=-1 resp={resp} lib-name={lib} \
+         qbuf-free={free} argv-mem={argv} multi-mem={queued} rbs={rbs} rbp={rbs} obl={obl} \
+         oll={oll} omem={omem} tot-mem={total} events={events} cmd={cmd} user=default redir=-1 \
+         resp={resp} lib-name={lib} \
          lib-ver={version} tot-net-in={net_in} tot-net-out={net_out} tot-cmds={cmds}",
         id = session.id,
         addr = session.address,
@@ -28,7 +28,7 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         fd = session.descriptor,
         name = text(&session.name),
         age = (now_ms - session.connected_ms) / 1_000,
-        idle = (now_ms - session.active_ms) / 1_000,
+        idle = now_ms.saturating_sub(session.active_ms) / 1_000,
         flags = session.flags(),
         capa = session.capabilities(),
         db = session.db,

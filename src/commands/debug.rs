@@ -4,6 +4,7 @@ mod keys;
 mod protocol;
 mod reply_buffer;
 
+use super::config::rewrite_settings;
 use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
 use crate::base::number::{parse_f64, parse_i64, parse_memory};
@@ -17,7 +18,10 @@ use reply_buffer::set_reply_buffer;
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 58] = [
+const HELP: [&str; 63] = [
+    "CONFIG-REWRITE-FORCE-ALL",
+    "    Like CONFIG REWRITE but writes all configuration options, including",
+    "    keywords not listed in original configuration file or default values.",
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -35,6 +39,8 @@ const HELP: [&str; 58] = [
     "    Show low level info about `key` and associated value.",
     "    Some fields of the default behavior may be time consuming to fetch,",
     "    and `fast` can be passed to avoid fetching them.",
+    "PAUSE-CRON <0|1>",
+    "    Stop periodic cron job processing.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix. These are not propagated to",
@@ -110,6 +116,10 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     let name = args[1].to_ascii_lowercase();
     let db = cx.session.db;
     match (&name[..], args.get(2), args.len()) {
+        (b"config-rewrite-force-all", None, _) => {
+            rewrite_settings(cx.process, true)?;
+            cx.reply.ok();
+        }
         (b"dict-resizing", Some(_), 3) => cx.reply.ok(),
         (b"digest", None, _) => ask(cx, DebugAsk::Digest),
         (b"digest-value", _, _) => {
@@ -119,12 +129,8 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         (b"error", Some(word), 3) => cx.reply.error_bytes(word),
         (b"htstats", Some(word), _) => {
             let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
-            let db = parse_i64(word).ok_or(Error::NotInteger)?;
-            let databases = i64::from(cx.process.config.snapshot().databases);
-            if !(0..databases).contains(&db) {
-                return Err(Error::other("ERR Out of range database"));
-            }
-            ask(cx, DebugAsk::Tables(db as usize, in_full));
+            let db = read_database(cx, word)?;
+            ask(cx, DebugAsk::Tables(db, in_full));
         }
         (b"jmap", None, _) => cx.request = Some(Request::LogTable),
         (b"log", Some(word), 3) => {
@@ -137,17 +143,15 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         }
         (b"reload", _, _) => cx.request = Some(Request::Reload(read_reload(args)?)),
         (b"quicklist-packed-threshold", Some(word), 3) => {
-            let bytes = parse_memory(word).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
-            let bytes = bytes.ok_or_else(|| {
-                Error::other(
-                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
-                )
-            })?;
-            set_plain_bytes_min(bytes as usize);
+            set_plain_bytes_min(read_plain_bytes_min(word)?);
             cx.reply.ok();
         }
         (b"set-skip-checksum-validation", Some(word), 3) => {
             SKIPS_CHECKSUM.store(leading_number(word) != 0, Ordering::Relaxed);
+            cx.reply.ok();
+        }
+        (b"pause-cron", Some(word), 3) => {
+            cx.process.is_cron_paused.store(leading_number(word) != 0, Ordering::Relaxed);
             cx.reply.ok();
         }
         (b"populate", Some(_), 3..=5) => {
@@ -168,6 +172,21 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         _ => return Err(Error::subcommand_syntax(b"debug", &args[1])),
     }
     Ok(())
+}
+
+fn read_database(cx: &SessionContext<'_>, word: &[u8]) -> Result<usize, Error> {
+    let db = parse_i64(word).ok_or(Error::NotInteger)?;
+    let databases = i64::from(cx.process.config.snapshot().databases);
+    match (0..databases).contains(&db) {
+        true => Ok(db as usize),
+        false => Err(Error::other("ERR Out of range database")),
+    }
+}
+
+fn read_plain_bytes_min(word: &[u8]) -> Result<usize, Error> {
+    let bytes = parse_memory(word).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
+    let why = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
+    bytes.map(|bytes| bytes as usize).ok_or_else(|| Error::other(why))
 }
 
 fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {

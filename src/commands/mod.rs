@@ -16,6 +16,7 @@ mod hash;
 mod help;
 mod hyperloglog;
 mod info;
+mod latency;
 mod list;
 mod memory;
 mod replication;
@@ -33,6 +34,7 @@ mod testing;
 mod transactions;
 mod words;
 
+pub use config::log_form;
 pub use debug::{answer_debug, merge_debug};
 pub use transactions::is_exec;
 

@@ -1,6 +1,6 @@
 //! Commands on the process: its time, and its end.
 
-use super::{command, config, debug, info, memory};
+use super::{command, config, debug, info, latency, memory};
 use crate::exec::{Command, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
@@ -16,6 +16,7 @@ pub static FAMILY: &[&Command] = &[
     &debug::DEBUG,
     &info::INFO,
     &memory::MEMORY,
+    &latency::LATENCY,
 ];
 
 static TIME: Command = Command {
@@ -80,7 +81,12 @@ fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
         return Err(Error::other("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
     }
     if abort {
-        return Err(Error::other("ERR No shutdown in progress."));
+        if cx.process.take_saving_stop().is_none() {
+            return Err(Error::other("ERR No shutdown in progress."));
+        }
+        cx.process.log.notice("Shutdown manually aborted.");
+        cx.reply.ok();
+        return Ok(());
     }
     let saves = !nosave && (save || !cx.process.config.snapshot().save.is_empty());
     cx.request = Some(Request::Shutdown { saves, is_forced: force });

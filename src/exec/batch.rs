@@ -14,6 +14,7 @@ use super::wait::Trial;
 use crate::config::Config;
 use crate::keyspace::{ExpiryRole, Key, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
+use crate::spec::Group;
 use bytes::BytesMut;
 
 /// Commands in one batch at most: what one round of prefetches covers.
@@ -191,6 +192,27 @@ impl Runner<'_> {
         }
         for (at, item) in with_keys() {
             self.slice.prefetch_entry(usize::from(item.db), &place(item, hashes[at]));
+        }
+        if hashes[0] == hashes[1] {
+            self.stage_elements(items, words, hashes);
+        }
+    }
+
+    /// The same for elements of one large value that all of the batch is about.
+    #[inline(never)]
+    fn stage_elements(&self, items: &[Item], words: &mut Words<'_>, hashes: &[u64; 64]) {
+        let item = &items[0];
+        let is_alike = |(at, other): (usize, &Item)| {
+            hashes[at] == hashes[0] && other.argc > 2 && std::ptr::eq(other.entry, item.entry)
+        };
+        let has_elements = matches!(item.entry.command.card.group, Group::Hash | Group::Set);
+        if !has_elements || !items.iter().enumerate().all(is_alike) {
+            return;
+        }
+        let args = words.args(item);
+        let key = Key { bytes: &args[1], slot: item.slot, hash: hashes[0] };
+        if let Some(elements) = self.slice.elements(usize::from(item.db), &key) {
+            items.iter().for_each(|item| elements.prefetch(&words.args(item)[2]));
         }
     }
 

@@ -6,7 +6,7 @@ use super::replication::ReplicationFacts;
 use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
-use crate::control::ProcessMemory;
+use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -35,6 +35,14 @@ pub struct Process {
     pub memory: Arc<ProcessMemory>,
     /// Connections per shard, those on their way to it included.
     pub clients: Vec<AtomicU64>,
+    /// The sockets that it listens on.
+    pub listeners: Listeners,
+    /// How soon the kernel ends it when memory runs out.
+    pub oom_score: OomScore,
+    /// Who watches it, set at the start: `no`, `systemd`, `upstart`.
+    pub supervised: std::sync::OnceLock<&'static str>,
+    /// Nothing is done by the clock: DEBUG PAUSE-CRON.
+    pub is_cron_paused: AtomicBool,
     pause: Mutex<Option<Pause>>,
     eviction: Mutex<()>,
     /// How long idle connections keep their output buffers.
@@ -99,6 +107,9 @@ impl Shutdown {
     }
 }
 
+/// Marks a wish to stop that is granted even if the data cannot be saved.
+const FORCED: u8 = 0x80;
+
 /// What [`Process::new`] is given.
 pub struct ProcessParts {
     /// The settings.
@@ -126,6 +137,10 @@ impl Process {
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
         Process {
             clients,
+            listeners: Listeners::default(),
+            oom_score: OomScore::default(),
+            supervised: std::sync::OnceLock::new(),
+            is_cron_paused: AtomicBool::new(false),
             pause: Mutex::new(None),
             eviction: Mutex::new(()),
             reply_buffers: ReplyBuffers::default(),
@@ -225,17 +240,20 @@ impl Process {
         self.shards_loading.load(Ordering::SeqCst) > 0
     }
 
-    /// Asks for a stop that saves the data first; the first reason stands.
-    pub fn stop_saving(&self, why: Shutdown) {
-        let _ = self.saving_stop.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
+    /// Asks for a stop that saves the data first, or stops without if `is_forced` and that fails;
+    /// the first reason stands.
+    pub fn stop_saving(&self, why: Shutdown, is_forced: bool) {
+        let wish = why as u8 | if is_forced { FORCED } else { 0 };
+        let _ = self.saving_stop.compare_exchange(0, wish, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// Takes the reason of a stop that is to save the data first.
-    pub fn take_saving_stop(&self) -> Option<Shutdown> {
-        match self.saving_stop.load(Ordering::Relaxed) {
-            0 => None,
-            _ => Shutdown::from_number(self.saving_stop.swap(0, Ordering::SeqCst)),
+    /// Takes the reason of a stop that is to save the data first, and whether it is forced.
+    pub fn take_saving_stop(&self) -> Option<(Shutdown, bool)> {
+        if self.saving_stop.load(Ordering::Relaxed) == 0 {
+            return None;
         }
+        let wish = self.saving_stop.swap(0, Ordering::SeqCst);
+        Shutdown::from_number(wish & !FORCED).map(|why| (why, wish & FORCED != 0))
     }
 
     /// The next client id; ids start at 1 and are never given twice.

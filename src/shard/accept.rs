@@ -70,6 +70,23 @@ impl Shard {
         }
     }
 
+    /// Carries out what a change of `bind` or `port` has asked of the acceptor: what is new is
+    /// listened on before what is old is closed.
+    pub(super) fn change_listeners(&mut self) {
+        if self.me != 0 {
+            return;
+        }
+        let orders = self.process.listeners.take_orders();
+        for (number, socket) in orders.opened {
+            if let Err(error) = self.driver.listen(number, Socket::Kernel(socket)) {
+                self.process.log.warning(&format!("A new address is not listened on: {error}"));
+            }
+        }
+        for number in orders.closed {
+            self.driver.unlisten(number);
+        }
+    }
+
     pub(super) fn accept_failed(&mut self, error: &io::Error) {
         let now_s = self.now.monotonic_ms() / 1_000 + 1;
         if self.accept.failure_logged_s != now_s {

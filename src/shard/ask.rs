@@ -118,6 +118,7 @@ impl Shard {
             Request::SettingsChanged => {
                 self.refresh_settings();
                 self.settle_settings();
+                self.change_listeners();
                 self.check_clients_memory();
             }
             Request::Pause | Request::Unpause => self.note_pause(),

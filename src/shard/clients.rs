@@ -21,6 +21,8 @@ pub(super) struct Peaks {
     /// Bytes of input and of output, by second.
     seconds: [[usize; 2]; PEAK_SECONDS],
     second: u64,
+    /// Where the walk over connections stands.
+    next: ConnId,
 }
 
 impl Peaks {
@@ -57,8 +59,8 @@ impl Shard {
         let end = self.connections.end();
         let count = CONNECTIONS_PER_TICK.max(end as usize / TICKS_PER_ROUND);
         for _ in 0..count.min(end as usize) {
-            let conn = self.next_to_check;
-            self.next_to_check = if conn + 1 >= end { 0 } else { conn + 1 };
+            let conn = self.peaks.next;
+            self.peaks.next = if conn + 1 >= end { 0 } else { conn + 1 };
             let Some(connection) = self.connections.get_mut(conn) else { continue };
             if connection.is_closing {
                 continue;

@@ -12,6 +12,7 @@ use crate::keyspace::{Slice, SliceOptions};
 use crate::observe::{Board, LineLimit};
 use crate::txn::Intents;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// When the next tick is due.
 #[derive(Debug, Default)]
@@ -87,10 +88,10 @@ impl Shard {
             files: Default::default(),
             evicting: Default::default(),
             peaks: Default::default(),
-            next_to_check: 0,
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
+            profile: Default::default(),
             idle_turns: 0,
             idle_polls_max: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
@@ -102,6 +103,11 @@ impl Shard {
     /// Does what is due.
     pub(super) fn tick(&mut self) {
         if self.now.monotonic_ns < self.cron.next_ns {
+            return;
+        }
+        if self.process.is_cron_paused.load(Ordering::Relaxed) {
+            self.publish();
+            self.cron.next_ns = self.now.monotonic_ns + TICK_NS;
             return;
         }
         let stop_ns = self.process.clock.monotonic_ns() + HOUSEKEEP_NS_MAX;
@@ -119,6 +125,7 @@ impl Shard {
         self.heed_signals();
         self.settle_settings();
         alloc::flush_local();
+        alloc::collect();
         self.check_memory();
         self.publish();
         let pause_ns = if work.more || self.has_waits() { TICK_BUSY_NS } else { TICK_NS };
@@ -139,6 +146,7 @@ impl Shard {
         if version != self.config_version {
             self.config_version = version;
             self.config = self.process.config.snapshot();
+            self.profile.draw(self.config.latency_profile_interval, &mut self.rng);
             self.check_memory();
         }
     }

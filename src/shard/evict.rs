@@ -2,9 +2,9 @@
 //! largest first.
 //!
 //! Each shard keeps the account of its own connections, and publishes its sum and the class of the
-//! largest that may go. Whoever sees that all sums pass the limit ends clients of its own, as long
-//! as none of another shard is of a larger class; else it wakes that shard. One shard at a time does
-//! so, or each would make up for the whole.
+//! largest that may go. Whoever sees that all sums pass the limit ends clients of its own, as
+//! long as none of another shard is of a larger class; else it wakes that shard. One shard at a
+//! time does so, or each would make up for the whole.
 //!
 //! Classes are powers of two, so that finding the largest walks over nothing. They are kept only
 //! while the limit is set.

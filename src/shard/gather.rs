@@ -25,6 +25,8 @@ pub(super) struct Batch {
     pub(super) is_local: bool,
     /// Whether it is one command that may wait.
     pub(super) may_wait: bool,
+    /// The place of the command whose request is traced.
+    pub(super) traced: Option<u32>,
     /// Commands that went to the queue of a transaction instead.
     queued: usize,
 }
@@ -41,6 +43,7 @@ impl Batch {
         self.is_local = true;
         self.is_bulky = false;
         self.may_wait = false;
+        self.traced = None;
         self.queued = 0;
     }
 }

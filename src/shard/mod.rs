@@ -31,6 +31,7 @@ pub mod limits;
 mod load;
 mod pause;
 mod post;
+mod profile;
 mod program;
 mod replicas;
 mod save;
@@ -145,14 +146,14 @@ pub struct Shard {
     files: save::Files,
     /// What `maxmemory-clients` needs.
     evicting: evict::Evicting,
-    /// What the largest clients had lately.
+    /// What the largest clients had lately, and whose turn it is to be looked at.
     peaks: clients::Peaks,
-    /// Where the walk over connections stands.
-    next_to_check: ConnId,
     /// Bytes that all connections and their buffers take.
     buffered_bytes: usize,
     cron: cron::Cron,
     accept: accept::Acceptor,
+    /// Which requests are traced.
+    profile: profile::Profile,
     /// Consecutive turns that found nothing to do.
     idle_turns: u32,
     /// How many of them may pass before it parks although replies are due.

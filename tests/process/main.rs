@@ -3,6 +3,7 @@
 //! Every test starts servers of its own on free ports. What this machine lacks (io_uring,
 //! redis-cli) is skipped with a printed line.
 
+mod background;
 mod cli;
 mod files;
 mod library;

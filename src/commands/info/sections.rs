@@ -34,7 +34,7 @@ pub(super) fn server(view: &View<'_>, text: &mut Text) {
     text.field("monotonic_clock", "POSIX clock_gettime");
     text.field("multiplexing_api", process.driver_name.get().unwrap_or(&"none"));
     text.field("process_id", std::process::id());
-    text.field("process_supervised", "no");
+    text.field("process_supervised", process.supervised.get().unwrap_or(&"no"));
     text.field("run_id", &process.run_id);
     text.field("tcp_port", config.port);
     text.field("server_time_usec", view.now_us);
