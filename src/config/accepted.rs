@@ -170,7 +170,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("list-compress-depth", Kind::Int(0, INT_MAX), "0", COMPRESSION),
     accept("maxmemory-samples", Kind::Int(1, 64), "5", MEMORY_USE),
     accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", MEMORY_USE),
-    accept("maxmemory-clients", Kind::MemoryOrPercent(LONG_MAX), "0", MEMORY_USE),
     accept("lfu-log-factor", Kind::Int(0, INT_MAX), "10", MEMORY_USE),
     accept("lfu-decay-time", Kind::Int(0, INT_MAX), "1", MEMORY_USE),
     accept("active-defrag-cycle-min", Kind::Int(1, 99), "1", MEMORY_USE),

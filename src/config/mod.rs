@@ -99,6 +99,9 @@ config! {
     pub client_query_buffer_limit: u64,
     /// Bytes that a client may leave unread.
     pub client_output_buffer_limit: OutputLimits,
+    /// Bytes that all clients together may take; negative: a percentage of `maxmemory`; 0 is no
+    /// limit.
+    pub maxmemory_clients: i64,
     /// The password of the default user; empty is none.
     pub requirepass: Vec<u8>,
 

@@ -25,7 +25,7 @@ pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Tr
 pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of, visits_of};
 pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
-pub use process::{Process, ProcessParts, Shutdown};
+pub use process::{Process, ProcessParts, REPLY_BUFFER_IDLE_MS, ReplyBuffers, Shutdown};
 pub use record::{Glue, Record, Records};
 pub use replication::{
     BacklogFacts, NO_REPLID, ReplicaFacts, ReplicaLine, ReplicaState, ReplicationFacts, SyncFrom,
