@@ -92,6 +92,9 @@ pub struct Setting {
     pub store: Store,
     /// CONFIG SET may not change it.
     pub immutable: bool,
+    /// CONFIG SET may give it the value that it has, although it is immutable: what sets all that
+    /// CONFIG GET shows knows nothing of this server's own settings.
+    pub may_repeat: bool,
     /// CONFIG SET may change it only as `enable-protected-configs` allows.
     pub protected: bool,
     /// Its value must not appear in any log.
@@ -119,6 +122,7 @@ impl Setting {
             default,
             store,
             immutable: false,
+            may_repeat: false,
             protected: false,
             sensitive: false,
             hidden: false,
@@ -135,6 +139,11 @@ impl Setting {
     /// The same, fixed at the start.
     pub const fn immutable(self) -> Setting {
         Setting { immutable: true, ..self }
+    }
+
+    /// The same, fixed at the start; it may be set to what it is.
+    pub const fn own(self) -> Setting {
+        Setting { immutable: true, may_repeat: true, ..self }
     }
 
     /// The same, guarded by `enable-protected-configs`.

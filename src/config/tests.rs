@@ -21,6 +21,7 @@ fn load(argv: &[&str], file: &str) -> Result<Config, FatalConfigError> {
             _ => Err(io::Error::from_raw_os_error(2)),
         },
         standard_input: &|| Ok(b"maxclients 77\ntimeout 9\n".to_vec()),
+        is_command: &|name| [&b"GET"[..], b"FLUSHALL"].contains(&name),
         expand: &|path: &Path| {
             if path.ends_with("none-*") { vec![] } else { vec![path.with_file_name("more.conf")] }
         },
@@ -147,6 +148,11 @@ fn a_bad_line_stops_the_start() {
     assert_eq!(reason("port 65536"), "argument must be between 0 and 65535 inclusive");
     assert_eq!(reason("logfile \"x"), "Unbalanced quotes in configuration line");
     assert_eq!(reason("save 1"), "Invalid save parameters");
+    assert_eq!(reason("rename-command NONE a"), "No such command in rename-command");
+    let file = "rename-command GET g\nrename-command g ''\nrename-command GET x";
+    assert_eq!(reason(file), "No such command in rename-command");
+    let file = "rename-command GET FLUSHALL";
+    assert_eq!(reason(file), "Target command name already exists");
     assert_eq!(reason("tls-port 1"), "TLS is not available in this version");
     assert_eq!(reason("dir /nowhere/at/all"), "No such file or directory");
     let error = load(&["gone.conf"], "").unwrap_err().to_string();
@@ -185,6 +191,8 @@ fn set_refuses_in_the_reference_s_words() {
     let unknown = "ERR Unknown option or number of arguments for CONFIG SET - 'Foo bar'";
     assert_eq!(error(&[("Foo\nbar", "x"), ("databases", "1")]), unknown);
     assert_eq!(error(&[("Databases", "1")]), failed("Databases", "can't set immutable config"));
+    assert_eq!(error(&[("shards", "7")]), failed("shards", "can't set immutable config"));
+    assert!(set(&cell, &[("shards", "0"), ("io-driver", "auto")]).unwrap().names.is_empty());
     assert_eq!(error(&[("dir", "/")]), failed("dir", "can't set protected config"));
     let twice = [("timeout", "1"), ("Timeout", "2")];
     assert_eq!(error(&twice), failed("Timeout", "duplicate parameter"));
