@@ -21,5 +21,9 @@ mod judged;
 mod mixes;
 #[path = "sim/modelled.rs"]
 mod modelled;
+#[path = "sim/paused.rs"]
+mod paused;
+#[path = "sim/profile.rs"]
+mod profile;
 #[path = "sim/spread.rs"]
 mod spread;

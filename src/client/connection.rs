@@ -7,13 +7,16 @@
 //!     |    input used up   |  '------- all parts answered --------'
 //!     '--------------------'
 //!   any --hangup, kill, protocol error--> Closing --driver says closed--> gone
+//!
+//!   Ready --a pause holds its next command up--> Postponed --the pause lets go of it--> Ready
 //! ```
-//! In flight, nothing of its input is run: what it pipelined waits. A command that waits for keys
-//! (see `blocked`) is in flight until it has its reply. Closing, answers that still
+//! In flight or postponed, nothing of its input is run: what it pipelined waits. A command that
+//! waits for keys (see `blocked`) is in flight until it has its reply. Closing, answers that still
 //! come are dropped, which the generation of the connection's number tells.
 
 use super::blocked::Blocked;
 use super::flight::Flight;
+use super::trace::Trace;
 use crate::exec::{Replies, Session};
 use crate::net::{Input, Outbox};
 use crate::replica::Link;
@@ -27,6 +30,8 @@ pub enum Serving {
     Open,
     /// Not before its batch is answered.
     InFlight,
+    /// Not before a pause lets go of its next command.
+    Postponed,
     /// Not before its output has drained.
     OutputFull,
     /// Never again.
@@ -62,6 +67,8 @@ pub struct Connection {
     pub is_held: bool,
     /// Whether it waits for credits: it is served in the order in which it began to.
     pub is_stalled: bool,
+    /// Set while its next command waits for the end of a pause: its place among those that do.
+    pub postponed: Option<u64>,
     /// Whether it stands in the list of connections to flush.
     pub is_dirty: bool,
     /// Whether the driver receives for it.
@@ -78,6 +85,10 @@ pub struct Connection {
     pub is_output_full: bool,
     /// Since when its output is over the soft limit, monotonic milliseconds.
     pub output_over_ms: Option<u64>,
+    /// The turn in which its last bytes have arrived.
+    pub received_turn: u64,
+    /// Its request that is traced.
+    pub trace: Option<Trace>,
     /// Bytes of its buffers, as last added to the shard's sum.
     pub counted_bytes: usize,
 }
@@ -99,6 +110,7 @@ impl Connection {
             is_queued: false,
             is_held: false,
             is_stalled: false,
+            postponed: None,
             is_dirty: false,
             is_receiving: true,
             is_closing: false,
@@ -107,6 +119,8 @@ impl Connection {
             is_counted: false,
             is_output_full: false,
             output_over_ms: None,
+            received_turn: 0,
+            trace: None,
             counted_bytes: 0,
         }
     }
@@ -117,6 +131,8 @@ impl Connection {
             Serving::Closing
         } else if self.is_held || (one_in_flight && !self.flights.is_empty()) {
             Serving::InFlight
+        } else if self.postponed.is_some() {
+            Serving::Postponed
         } else if self.is_output_full {
             Serving::OutputFull
         } else {

@@ -17,7 +17,7 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let written = write!(
         out,
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} \
-         capa= db={db} sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={qbuf} \
+         capa={capa} db={db} sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={qbuf} \
          qbuf-free={free} argv-mem=0 multi-mem={queued} rbs={rbs} rbp={rbs} obl={obl} oll=0 \
          omem={omem} tot-mem={total} \
          events={events} cmd={cmd} user=default redir=-1 resp={resp} lib-name={lib} \
@@ -30,6 +30,7 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         age = (now_ms - session.connected_ms) / 1_000,
         idle = (now_ms - session.active_ms) / 1_000,
         flags = session.flags(),
+        capa = session.capabilities(),
         db = session.db,
         watch = connection.watched.len(),
         qbuf = connection.input.pending_bytes(),

@@ -16,6 +16,7 @@ mod hash;
 mod help;
 mod hyperloglog;
 mod info;
+mod latency;
 mod list;
 mod memory;
 mod replication;

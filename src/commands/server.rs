@@ -1,6 +1,6 @@
 //! Commands on the process: its time, and its end.
 
-use super::{command, config, debug, info, memory};
+use super::{command, config, debug, info, latency, memory};
 use crate::exec::{Command, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
@@ -16,6 +16,7 @@ pub static FAMILY: &[&Command] = &[
     &debug::DEBUG,
     &info::INFO,
     &memory::MEMORY,
+    &latency::LATENCY,
 ];
 
 static TIME: Command = Command {

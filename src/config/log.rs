@@ -40,6 +40,12 @@ pub(super) static SETTINGS: &[Setting] = &[
         field!(commandlog_slow_execution_max_len),
     )
     .alias("slowlog-max-len"),
+    Setting::new(
+        "latency-profile-interval",
+        Kind::Int(0, 1_000_000_000),
+        "64",
+        field!(latency_profile_interval),
+    ),
     Setting::new("latency-tracking", Kind::Bool, "yes", field!(latency_tracking)),
     Setting::new(
         "latency-tracking-info-percentiles",

@@ -165,6 +165,8 @@ config! {
     pub commandlog_execution_slower_than: i64,
     /// Slow commands that are remembered.
     pub commandlog_slow_execution_max_len: u64,
+    /// One of so many batches has a request that is traced through its stages, in the mean; 0 none.
+    pub latency_profile_interval: u32,
     /// Whether each command has a latency histogram.
     pub latency_tracking: bool,
     /// The percentiles in INFO latencystats, as they are written there.

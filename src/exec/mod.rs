@@ -8,6 +8,7 @@ mod context;
 mod debug;
 mod filter;
 mod intent;
+mod pause;
 mod persistence;
 mod process;
 mod record;
@@ -22,6 +23,7 @@ pub use context::{Context, Effects, Reach, Reload, Request, SessionContext, expi
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
 pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of};
+pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
 pub use process::{Process, ProcessParts, Shutdown};
 pub use record::{Glue, Record, Records};

@@ -1,5 +1,6 @@
 //! What all shards of a process share, and anyone may read: settings, boards, the command table.
 
+use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
 use super::table::CommandTable;
@@ -42,6 +43,7 @@ pub struct Process {
     pub supervised: std::sync::OnceLock<&'static str>,
     /// Nothing is done by the clock: DEBUG PAUSE-CRON.
     pub is_cron_paused: AtomicBool,
+    pause: Mutex<Option<Pause>>,
     replication: Mutex<ReplicationFacts>,
     persistence: Mutex<PersistenceFacts>,
     /// Shards that have not got all of the file that is being loaded.
@@ -115,6 +117,7 @@ impl Process {
             oom_score: OomScore::default(),
             supervised: std::sync::OnceLock::new(),
             is_cron_paused: AtomicBool::new(false),
+            pause: Mutex::new(None),
             replication: Mutex::new(ReplicationFacts::new(parts.run_id.clone())),
             persistence: Mutex::new(PersistenceFacts {
                 saved_s: started_s,
@@ -153,6 +156,28 @@ impl Process {
     /// The files that keep the data. Held for a few instructions.
     pub fn persistence(&self) -> MutexGuard<'_, PersistenceFacts> {
         self.persistence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Clients' commands are to wait; a pause that is there already stays as far as it goes. Shards
+    /// take note when they are told to.
+    pub fn pause(&self, pause: Pause, now_ms: u64) {
+        let mut now = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = match now.filter(|before| !before.is_over(now_ms)) {
+            Some(before) => before.join(pause),
+            None => pause,
+        };
+        *now = Some(joined).filter(|pause| !pause.is_over(now_ms));
+    }
+
+    /// They are to wait no more.
+    pub fn unpause(&self) {
+        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The pause that holds at a time, Unix milliseconds.
+    pub fn paused(&self, now_ms: u64) -> Option<Pause> {
+        let now = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        now.filter(|pause| !pause.is_over(now_ms))
     }
 
     /// A client that uses keys of other shards when it is woken begins to wait, or ends.

@@ -15,6 +15,8 @@ pub struct Multi {
     pub may_grow: bool,
     /// Whether one of them may write.
     pub may_write: bool,
+    /// Whether one of them may be told to replicas.
+    pub may_replicate: bool,
 }
 
 /// Which replies the client is sent.
@@ -77,6 +79,12 @@ pub struct Session {
     pub replies: Replies,
     /// CLIENT IMPORT-SOURCE: keys that are due are as others to it, under `import-mode`.
     pub is_import_source: bool,
+    /// CLIENT NO-EVICT: it is not ended because clients take too much memory.
+    pub is_no_evict: bool,
+    /// CLIENT NO-TOUCH: its commands leave the access clocks of keys alone.
+    pub is_no_touch: bool,
+    /// CLIENT CAPA: it follows redirections.
+    pub can_redirect: bool,
     /// The connection ends once its replies have left (QUIT, a protocol error).
     pub close_after_reply: bool,
     /// Commands that it has sent.
@@ -112,6 +120,9 @@ impl Session {
             watched_shards: Vec::new(),
             replies: Replies::All,
             is_import_source: false,
+            is_no_evict: false,
+            is_no_touch: false,
+            can_redirect: false,
             close_after_reply: false,
             commands: 0,
             received_bytes: 0,
@@ -133,11 +144,18 @@ impl Session {
             (self.is_blocked, 'b'),
             (self.close_after_reply, 'c'),
             (self.is_unix, 'U'),
+            (self.is_no_evict, 'e'),
+            (self.is_no_touch, 'T'),
             (self.is_import_source, 'I'),
         ];
         let flags: String =
             all.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
         if flags.is_empty() { "N".to_string() } else { flags }
+    }
+
+    /// The letters of its capabilities, as CLIENT LIST shows them.
+    pub fn capabilities(&self) -> &'static str {
+        if self.can_redirect { "r" } else { "" }
     }
 
     /// What it is for.
@@ -169,5 +187,7 @@ impl Session {
             self.replies = Replies::All;
         }
         self.is_import_source = false;
+        self.is_no_evict = false;
+        self.is_no_touch = false;
     }
 }

@@ -14,6 +14,8 @@ use super::table::{Apart, Draft, Entry, Heap, Payload, Place, Table, TableInfo, 
 use super::waits::Waits;
 use super::watch::Watches;
 use crate::base::rng::Rng;
+use crate::value::hash::Hash;
+use crate::value::set::Set;
 use crate::value::string::{INLINE_BYTES_MAX, NewStr, Str};
 use bytes::Bytes;
 use std::ops::Range;
@@ -93,6 +95,26 @@ const CLOCK_AHEAD_S_MAX: u32 = 60;
 
 /// Bits of the access clock.
 const CLOCK_MASK: u64 = 0xff_ffff;
+
+/// A value whose elements lie in pages of their own.
+#[derive(Clone, Copy)]
+pub enum Elements<'a> {
+    /// Fields.
+    Hash(&'a Hash),
+    /// Members.
+    Set(&'a Set),
+}
+
+impl Elements<'_> {
+    /// Asks for the page where an element would be.
+    #[inline]
+    pub fn prefetch(self, element: &[u8]) {
+        match self {
+            Elements::Hash(hash) => hash.prefetch(element),
+            Elements::Set(set) => set.prefetch(element),
+        }
+    }
+}
 
 impl Slice {
     /// A slice without keys, at Unix time 0.
@@ -186,6 +208,14 @@ impl Slice {
         if let Some(table) = self.table(db, key) {
             table.prefetch_entry(key.hash);
         }
+    }
+
+    /// A large hash or set, to ask for what leads to its elements.
+    pub fn elements(&self, db: usize, key: &Key<'_>) -> Option<Elements<'_>> {
+        let place = self.table(db, key)?.find(key.hash, key.bytes)?;
+        let view = View::new(place.entry());
+        let hash = || view.object::<Hash>().filter(|hash| !hash.is_packed()).map(Elements::Hash);
+        hash().or_else(|| view.object::<Set>().map(Elements::Set))
     }
 
     /// Whether an expiry has passed.
@@ -304,6 +334,13 @@ impl Slice {
     #[inline]
     pub fn peek(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
         self.find(db, key).map(|place| View::new(place.entry()))
+    }
+
+    /// Puts a key's access clock to what it showed before.
+    pub fn put_access_clock(&mut self, db: usize, key: &Key<'_>, clock: u32) {
+        if let Some(place) = self.find(db, key) {
+            place.entry().put_clock(clock);
+        }
     }
 
     /// Says that a key was last used so many seconds ago.

@@ -3,6 +3,7 @@
 use super::counter::{Counter, Gauge, Peak};
 use super::errors::Errors;
 use super::latency::Latencies;
+use super::stages::Stages;
 
 /// Declares the counters of a board, and their plain sums over boards.
 macro_rules! counters {
@@ -167,6 +168,8 @@ pub struct Board {
     pub commands: Box<[CommandCounters]>,
     /// Latency histograms by the command's index.
     pub latencies: Latencies,
+    /// How long traced requests stayed where.
+    pub stages: Stages,
     /// Error replies by their first word.
     pub errors: Errors,
 }
@@ -185,6 +188,7 @@ impl Board {
             databases: (0..databases).map(|_| DatabaseGauges::default()).collect(),
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             latencies: Latencies::new(commands),
+            stages: Stages::new(commands),
             errors: Errors::default(),
         }
     }

@@ -6,6 +6,7 @@
 use super::board::{Board, Gauges, Totals};
 use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
 use super::latency::{HISTOGRAM_DIGITS, LATENCY_NS_MAX, LATENCY_NS_MIN};
+use super::stages::{Stage, stage_histogram};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -147,6 +148,28 @@ impl Boards {
         sum
     }
 
+    /// How long traced requests of a command stayed in each stage since the last reset, on one
+    /// shard or on all; none if none was traced.
+    pub fn stages(
+        &self,
+        index: usize,
+        shard: Option<usize>,
+    ) -> Option<Box<[Histogram<u32>; Stage::ALL.len()]>> {
+        let mut sums = Box::new(std::array::from_fn(|_| stage_histogram()));
+        let mut is_traced = false;
+        for (at, board) in self.iter().enumerate() {
+            if shard.is_none_or(|shard| shard == at) {
+                is_traced |= board.stages.add_to(index, &mut sums);
+            }
+        }
+        is_traced.then_some(sums)
+    }
+
+    /// Forgets how long traced requests stayed where.
+    pub fn reset_stages(&self) {
+        self.iter().for_each(|board| board.stages.clear());
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset(&self) {
         let mut baseline = self.lock();
@@ -156,6 +179,7 @@ impl Boards {
         for board in self.iter() {
             board.errors.clear();
             board.latencies.clear_all();
+            board.stages.clear();
         }
     }
 

@@ -11,6 +11,7 @@ mod counter;
 mod errors;
 mod latency;
 mod log;
+mod stages;
 
 pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Gauges, Totals};
 pub use boards::{Boards, CommandStats};
@@ -18,3 +19,4 @@ pub use counter::{Counter, Gauge, Peak};
 pub use errors::{ERROR_WORDS_MAX, Errors};
 pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log, LogForm};
+pub use stages::{STAGE_CLASSES, STAGE_NS_MAX, Stage, StageClasses, Stages, stage_histogram};

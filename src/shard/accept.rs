@@ -167,6 +167,7 @@ impl Shard {
         connection.input = Default::default();
         connection.queue = None;
         self.leave_block(conn);
+        self.end_postponed(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
         for mut flight in connection.flights.drain(..) {
             for envelope in flight.drain() {

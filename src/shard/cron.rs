@@ -63,6 +63,7 @@ impl Shard {
             waiting: Default::default(),
             blocked: Default::default(),
             deadlines: Default::default(),
+            pausing: Default::default(),
             next_ticket: 0,
             notes: Default::default(),
             moves: Default::default(),
@@ -89,6 +90,7 @@ impl Shard {
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
+            profile: Default::default(),
             idle_turns: 0,
             idle_polls_max: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
@@ -122,6 +124,7 @@ impl Shard {
         self.heed_signals();
         self.settle_settings();
         alloc::flush_local();
+        alloc::collect();
         self.check_memory();
         self.publish();
         let pause_ns = if work.more || self.has_waits() { TICK_BUSY_NS } else { TICK_NS };
@@ -163,6 +166,7 @@ impl Shard {
         if version != self.config_version {
             self.config_version = version;
             self.config = self.process.config.snapshot();
+            self.profile.draw(self.config.latency_profile_interval, &mut self.rng);
             self.check_memory();
         }
     }

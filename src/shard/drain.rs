@@ -1,6 +1,7 @@
 //! The inbox: other shards' parts are run here, answers come home. Hot.
 
 use super::Shard;
+use super::profile::Probe;
 use super::wake::Waker;
 use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Runner, Trial, Wait};
 use crate::mesh::{Envelope, Message, Work};
@@ -16,13 +17,19 @@ impl Shard {
         for _ in 0..tail {
             let Some(message) = self.port.receive() else { break };
             match message {
-                Message::Part(part) => {
+                Message::Part(mut part) => {
                     self.heed_time(part.sent.unix_us);
+                    if part.carried.posted_ns > 0 {
+                        self.trace_arrival(&mut part);
+                    }
                     self.run_part(part);
                 }
                 Message::Reply(reply) => {
                     self.journal.clock.answered(reply.sent.stamp);
                     self.heed_time(reply.sent.unix_us);
+                    if reply.carried.posted_ns > 0 {
+                        self.trace_return(&reply);
+                    }
                     self.land(reply);
                 }
                 Message::Handover(handover) => self.adopt(*handover),
@@ -86,6 +93,7 @@ impl Shard {
         let protocol = part.protocol;
         let mut effects = Effects::default();
         let mut done = 0;
+        let mut probe = Probe::of_part(part, started_ns);
         while done < part.items.len() {
             let (items, mut words, output, ends) = part.parts();
             // Only a transaction has more commands than a batch.
@@ -101,9 +109,10 @@ impl Shard {
                 trial: Trial { may_wait, ..Trial::default() },
                 effects,
             };
-            let board = &self.board;
+            let (board, clock) = (&self.board, &self.process.clock);
             let count = runner.run(batch, &mut words, output, |at, failed, output| {
                 ends.push(output.mark());
+                probe.pass(done + at, clock);
                 if let Some(error) = failed {
                     note_failure(board, batch[at].entry, error);
                 }
@@ -122,6 +131,9 @@ impl Shard {
         }
         let db = part.items.first().map_or(0, |item| usize::from(item.db));
         self.settle(Settled { effects, started_ns, db }, &part.items);
+        if part.carried.posted_ns > 0 {
+            self.trace_run(part, probe);
+        }
         None
     }
 

@@ -27,6 +27,9 @@ impl Shard {
             return;
         }
         if let Some(chunk) = connection.outbox.next_chunk() {
+            if connection.trace.is_some() {
+                self.trace_leaving(conn);
+            }
             self.driver.send(conn, chunk);
             return;
         }
@@ -46,10 +49,13 @@ impl Shard {
         if result.is_err() {
             return self.close(conn);
         }
-        let is_link = connection.link.is_some();
+        let (is_link, is_traced) = (connection.link.is_some(), connection.trace.is_some());
         connection.session.sent_bytes += bytes;
         self.board.counters.net_output_bytes.add(bytes);
         self.count_bytes(conn);
+        if is_traced {
+            self.trace_sent(conn);
+        }
         let connection = self.connections.get_mut(conn).expect("looked at above");
         if connection.is_output_full && connection.outbox.pending_bytes() <= OUTPUT_BYTES_EACH / 2 {
             connection.is_output_full = false;
@@ -69,6 +75,7 @@ impl Shard {
         };
         connection.input.receive(self.driver.bytes(buffer, len));
         connection.session.received_bytes += u64::from(len);
+        connection.received_turn = self.profile.next_turn();
         self.driver.release(buffer);
         self.board.counters.net_input_bytes.add(u64::from(len));
         if connection.is_closing {

@@ -17,6 +17,8 @@ pub struct Inspection {
     pub dirty: usize,
     /// Connections that wait for credits.
     pub stalled: usize,
+    /// Connections whose next command waits for the end of a pause.
+    pub postponed: usize,
     /// Bytes of all connections' buffers, as the shard keeps the sum.
     pub buffered_bytes: usize,
     /// The same, added up from the connections.
@@ -34,6 +36,7 @@ impl Shard {
             ready: self.ready.len(),
             dirty: self.dirty.len(),
             stalled: self.stalled.len(),
+            postponed: self.pausing.postponed(),
             buffered_bytes: self.buffered_bytes,
             counted_bytes: all().map(|connection| connection.counted_bytes).sum(),
         }

@@ -27,7 +27,9 @@ mod inspect;
 mod journal;
 pub mod limits;
 mod load;
+mod pause;
 mod post;
+mod profile;
 mod program;
 mod replicas;
 mod save;
@@ -94,6 +96,8 @@ pub struct Shard {
     blocked: Blocked,
     /// When commands of this shard's connections that wait give up: Unix milliseconds.
     deadlines: BTreeSet<(u64, ConnId)>,
+    /// The pause of clients' commands, and who waits for its end.
+    pausing: pause::Pausing,
     next_ticket: u64,
     /// What is to be said to other shards, while there is no credit to say so.
     // Boxed, because an envelope keeps its address on its way.
@@ -142,6 +146,8 @@ pub struct Shard {
     buffered_bytes: usize,
     cron: cron::Cron,
     accept: accept::Acceptor,
+    /// Which requests are traced.
+    profile: profile::Profile,
     /// Consecutive turns that found nothing to do.
     idle_turns: u32,
     /// How many of them may pass before it parks although replies are due.

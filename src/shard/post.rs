@@ -237,6 +237,9 @@ impl Shard {
             let ticket = self.begin_trial(conn, number);
             envelopes[0].work = Work::Try(ticket);
         }
+        if self.batch.traced.is_some() {
+            self.trace_posting(conn, &mut envelopes);
+        }
         self.launch(conn, flight, envelopes);
     }
 
@@ -354,6 +357,9 @@ impl Shard {
             let mut flight = connection.flights.remove(0);
             let (protocol, rng) = (connection.session.protocol, &mut self.rng);
             flight.merge(protocol, &mut connection.outbox.output, |below| rng.below(below));
+            if let Some(trace) = &mut connection.trace {
+                trace.land(flight.number);
+            }
             for envelope in flight.drain() {
                 self.port.recycle(envelope);
             }

@@ -6,6 +6,7 @@ use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
 use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD};
+use super::profile::Probe;
 use super::replicas::OVER_LIMIT;
 use super::slow::has_slow;
 use super::wake::{Waker, words_of};
@@ -37,18 +38,22 @@ impl Shard {
                 gatherer.commands_max = 1;
             }
             let gathered = gatherer.gather(connection, &mut self.batch, &self.process.boards);
-            if !has_all_replies && !matches!(gathered, Gathered::Nothing) {
+            let has_begun = !matches!(gathered, Gathered::Nothing | Gathered::Postponed(_));
+            if !has_all_replies && has_begun {
                 connection.turn_replies();
+            }
+            let is_alone = connection.flights.is_empty();
+            if has_all_replies && self.profile.is_due() {
+                self.trace_begin(conn, &gathered);
             }
             match gathered {
                 Gathered::Nothing => return self.settle_input(conn),
-                Gathered::Keys if self.batch.is_local && connection.flights.is_empty() => {
-                    self.run_or_wait(conn);
-                }
+                Gathered::Keys if self.batch.is_local && is_alone => self.run_or_wait(conn),
                 Gathered::Keys => self.post_batch(conn),
                 Gathered::Joint(item) => self.run_joint(conn, item),
                 Gathered::Queued(count) => self.reply_queued(conn, count),
                 Gathered::Session(item) => self.run_session(conn, item),
+                Gathered::Postponed(entry) => return self.postpone(conn, entry),
                 Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
                 Gathered::Malformed(error) => return self.reject_bytes(conn, error),
             }
@@ -123,6 +128,7 @@ impl Shard {
         let started_ns = self.process.clock.monotonic_ns();
         let mut effects = Effects::default();
         let (mut done, mut wait) = (0, None);
+        let mut probe = Probe::new(self.batch.traced, started_ns);
         while done < self.batch.items.len() {
             let items = &self.batch.items[done..];
             let connection = self.connections.get_mut(conn).expect("it is being served");
@@ -139,9 +145,10 @@ impl Shard {
                 trial: Trial { may_wait: self.batch.may_wait, ..Trial::default() },
                 effects,
             };
-            let board = &self.board;
+            let (board, clock) = (&self.board, &self.process.clock);
             let output = &mut connection.outbox.output;
             let count = runner.run(items, &mut words, output, |at, failed, _| {
+                probe.pass(done + at, clock);
                 if let Some(error) = failed {
                     note_failure(board, items[at].entry, error);
                 }
@@ -171,6 +178,9 @@ impl Shard {
             self.write_down_here(records, false);
         }
         self.hold_connection(conn);
+        if self.batch.traced.is_some() {
+            self.trace_here(conn, probe);
+        }
         self.board.counters.batches_local.add(1);
         self.make_dirty(conn);
     }
@@ -217,6 +227,7 @@ impl Shard {
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
         let request = context.request.take();
+        let is_traced = connection.trace.is_some() && request.is_none();
         let is_replica = connection.session.replica.is_attached;
         if let Err(error) = &result {
             output.truncate(before);
@@ -229,7 +240,11 @@ impl Shard {
         connection.input.consume();
         let last = Some(item.entry.index);
         connection.session.note_commands(1, last, self.now.monotonic_ms());
-        self.record_runs(item.entry, 1, self.process.clock.monotonic_ns() - started_ns);
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        self.record_runs(item.entry, 1, spent_ns);
+        if is_traced {
+            self.trace_ran(conn, spent_ns);
+        }
         self.board.counters.commands_processed.add(1);
         self.make_dirty(conn);
         if is_replica {

@@ -64,6 +64,7 @@ impl Shard {
         }
         // After the completions were taken, and before the inbox's tail is read.
         self.read_clock();
+        self.profile.begin_turn(self.now.monotonic_ns);
         self.journal.clock.begin_turn(self.now.monotonic_ns);
         if self.port.mesh().rules().drain_first {
             found |= self.drain_inbox();
@@ -75,6 +76,7 @@ impl Shard {
             found |= self.drain_inbox();
         }
         self.check_deadlines();
+        self.check_pause();
         self.hand_over_waiting();
         self.tick();
         self.wake_behind(None);

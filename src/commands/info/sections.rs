@@ -8,6 +8,7 @@ use super::text::{Text, percent};
 use crate::base::{alloc, system};
 use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::config::{Config, VERSION};
+use crate::exec::Pause;
 use std::sync::OnceLock;
 
 /// Seconds of a day.
@@ -74,9 +75,13 @@ pub(super) fn clients(view: &View<'_>, text: &mut Text) {
     text.field("total_watched_keys", gauges.keys_watched);
     text.field("total_blocking_keys", gauges.keys_awaited);
     text.field("total_blocking_keys_on_nokey", gauges.keys_awaited_gone);
-    text.field("paused_reason", "none");
-    text.field("paused_actions", "none");
-    text.field("paused_timeout_milliseconds", 0);
+    let now_ms = view.now_us / 1_000;
+    let pause = view.process.paused(now_ms);
+    text.field("paused_reason", pause.map_or("none", |_| "client_pause"));
+    let actions = |pause: Pause| if pause.is_all { "all" } else { "write" };
+    text.field("paused_actions", pause.map_or("none", actions));
+    let left_ms = pause.map_or(0, |pause| pause.until_ms - now_ms);
+    text.field("paused_timeout_milliseconds", left_ms);
 }
 
 pub(super) fn memory(view: &View<'_>, text: &mut Text) {
