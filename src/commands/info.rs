@@ -41,6 +41,17 @@ fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// What INFO shows when nothing is asked for, for who has no client.
+pub fn info_text(process: &Process) -> String {
+    let view = View { process, now_us: process.clock.unix_us() };
+    let mut text = Text::default();
+    for section in SECTIONS.iter().filter(|section| section.by_default) {
+        text.section(section.title);
+        (section.write)(&view, &mut text);
+    }
+    String::from_utf8_lossy(text.as_bytes()).into_owned()
+}
+
 /// What a section is written from.
 struct View<'a> {
     process: &'a Process,

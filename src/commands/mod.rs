@@ -36,6 +36,7 @@ mod words;
 
 pub use config::log_form;
 pub use debug::{answer_debug, merge_debug};
+pub use info::info_text;
 pub use transactions::is_exec;
 
 use crate::exec::Command;

@@ -190,7 +190,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("enable-debug-assert", Kind::Bool, "no", PROCESS).immutable().hidden(),
     accept("debug-context", TEXT, "", PROCESS).hidden(),
     accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", PROCESS),
-    accept("hide-user-data-from-log", Kind::Bool, "yes", LOGGING),
     accept("commandlog-request-larger-than", Kind::Int(-1, LONG_MAX), "1048576", LOGGING),
     accept("commandlog-reply-larger-than", Kind::Int(-1, LONG_MAX), "1048576", LOGGING),
     accept("commandlog-large-request-max-len", Kind::Int(0, LONG_MAX), "128", LOGGING),

@@ -153,6 +153,8 @@ config! {
     pub log_format: LogFormat,
     /// How they tell the time.
     pub log_timestamp_format: LogTimestampFormat,
+    /// Whether nothing that clients have sent gets into the log.
+    pub hide_user_data_from_log: bool,
     /// Whether lines go to syslog too.
     pub syslog_enabled: bool,
     /// What they are marked with there.

@@ -1,6 +1,7 @@
 //! From argv to a running server.
 
 use super::arguments::{Errand, errand};
+use super::crash::report_crashes;
 use super::listen::open_all;
 use super::load::{BATCHES_MAX, load, open_file};
 use super::signals::stop_on_signals;
@@ -92,6 +93,9 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     process.supervised.get_or_init(|| supervisor.word());
     let config = process.config.snapshot();
     greet(&process, &config, argv.len() > 1);
+    if let Err(error) = report_crashes(&process) {
+        process.log.warning(&format!("Crashes are not reported: {error}"));
+    }
     let pid_file = PidFile::write(&config, is_background, &process);
     if config.set_proc_title {
         title::set(|program| config.title(program));

@@ -1,6 +1,7 @@
 //! What the process is made of, and one thread per shard.
 
 use crate::base::clock::Clock;
+use crate::base::crash::add_stack;
 use crate::base::thread::pin_to;
 use crate::commands;
 use crate::config::{Config, ConfigCell, IoDriver};
@@ -118,6 +119,7 @@ pub(super) struct Seat {
 
 /// The life of a shard's thread. An error is the reason why the process cannot go on.
 pub(super) fn run(mut seat: Seat) -> Result<(), String> {
+    add_stack();
     let config = seat.process.config.snapshot();
     if let Some(core) = seat.core
         && let Err(error) = pin_to(core)

@@ -5,6 +5,7 @@
 
 mod background;
 mod cli;
+mod crash;
 mod files;
 mod library;
 mod life;
