@@ -105,6 +105,8 @@ pub struct Setting {
     pub not_while_loading: bool,
     /// Set where no other value than the default can be had, with the words to refuse it.
     pub refusal: &'static str,
+    /// Why nothing acts on a value that has a field; empty: something does.
+    pub idle: &'static str,
 }
 
 impl Setting {
@@ -128,6 +130,7 @@ impl Setting {
             hidden: false,
             not_while_loading: false,
             refusal: "",
+            idle: "",
         }
     }
 
@@ -169,6 +172,19 @@ impl Setting {
     /// The same, refusing all values but the default.
     pub const fn refusing(self, refusal: &'static str) -> Setting {
         Setting { refusal, ..self }
+    }
+
+    /// The same, with a field that nothing acts on.
+    pub const fn idle(self, because: &'static str) -> Setting {
+        Setting { idle: because, ..self }
+    }
+
+    /// Why nothing acts on the value; none where something does.
+    pub fn without_effect(&self) -> Option<&'static str> {
+        match self.store {
+            Store::Accepted { because } => Some(because),
+            Store::Field { .. } => (!self.idle.is_empty()).then_some(self.idle),
+        }
     }
 
     /// Whether a config file may give several words.

@@ -27,6 +27,8 @@ mod shards;
 mod words;
 
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;
 
 pub use card::{Kind, Setting, Store, Value};
@@ -169,6 +171,14 @@ config! {
     pub commandlog_slow_execution_max_len: u64,
     /// One of so many batches has a request that is traced through its stages, in the mean; 0 none.
     pub latency_profile_interval: u32,
+    /// Bytes from which on a request is large; negative never.
+    pub commandlog_request_larger_than: i64,
+    /// Large requests that are remembered.
+    pub commandlog_large_request_max_len: u64,
+    /// Bytes from which on a reply is large; negative never.
+    pub commandlog_reply_larger_than: i64,
+    /// Large replies that are remembered.
+    pub commandlog_large_reply_max_len: u64,
     /// Whether each command has a latency histogram.
     pub latency_tracking: bool,
     /// The percentiles in INFO latencystats, as they are written there.
@@ -324,11 +334,8 @@ impl Config {
     /// Settings that differ from their default although nothing acts on them, with the reason.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let differs = |setting: &&Setting| setting.value(self) != setting.default_value();
-        let reason = |setting: &Setting| match setting.store {
-            Store::Accepted { because } => Some((setting.name, because)),
-            Store::Field { .. } => None,
-        };
-        accepted::SETTINGS.iter().filter(differs).filter_map(reason).collect()
+        let reason = |setting: &Setting| Some((setting.name, setting.without_effect()?));
+        settings().filter(differs).filter_map(reason).collect()
     }
 
     /// Brings values that Valkey takes but does not keep into their bounds.
