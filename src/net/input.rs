@@ -173,6 +173,11 @@ impl Input {
         self.text.len() - self.consumed + large
     }
 
+    /// What waits of the text: where it is malformed, that is part of it.
+    pub fn pending_text(&self) -> &[u8] {
+        &self.text[self.consumed..]
+    }
+
     /// Whether nothing waits, not even a part of a command.
     pub fn is_empty(&self) -> bool {
         self.text.len() == self.consumed && self.large.is_empty()

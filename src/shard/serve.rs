@@ -10,12 +10,13 @@ use super::notice::{Desk, Look, shown};
 use super::profile::Probe;
 use super::slow::has_slow;
 use super::wake::{Waker, words_of};
-use crate::client::Serving;
+use crate::client::{Serving, describe};
 use crate::commands::is_exec;
 use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Request, Runner};
 use crate::exec::{SessionContext, Trial, Wait, Words};
 use crate::io::ConnId;
 use crate::mesh::Registration;
+use crate::observe::Level;
 use crate::resp::{Error, ProtocolError, Reply};
 
 impl Shard {
@@ -348,10 +349,30 @@ impl Shard {
         let protocol = connection.session.protocol;
         Reply::new(&mut connection.outbox.output, protocol).error_bytes(&error.text());
         connection.session.close_after_reply = true;
-        let text = String::from_utf8_lossy(&error.text()).into_owned();
-        let address = connection.session.address.clone();
-        self.log_closed(&address, &text);
+        if self.process.log.logs(Level::Verbose) {
+            self.log_malformed(conn, &error);
+        }
         self.make_dirty(conn);
+    }
+
+    fn log_malformed(&mut self, conn: ConnId, error: &ProtocolError) {
+        if self.log_limit.allow(self.now.monotonic_ns).is_none() {
+            return;
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (mut client, mut bytes) = (Vec::new(), "*redacted*".to_string());
+        if self.config.hide_user_data_from_log {
+            let session = &connection.session;
+            client = format!("id={} addr={}", session.id, session.address).into_bytes();
+        } else {
+            describe(connection, self.process.commands, self.now.monotonic_ms(), &mut client);
+            bytes = sample(connection.input.pending_text());
+        }
+        let text = String::from_utf8_lossy(&error.text()).into_owned();
+        let text = text.trim_start_matches("ERR Protocol error: ");
+        let client = String::from_utf8_lossy(&client);
+        let line = format!("Protocol error ({text}) from client: {client}. Query buffer: {bytes}");
+        self.process.log.verbose(&line);
     }
 
     /// Looks at what waits to be sent, once much does.
@@ -367,4 +388,20 @@ impl Shard {
             connection.output_over_ms = None;
         }
     }
+}
+
+/// The head and the tail of some bytes, as far as they can be printed.
+fn sample(bytes: &[u8]) -> String {
+    /// Bytes that are shown in full.
+    const BYTES_MAX: usize = 128;
+    let text = |bytes: &[u8]| -> String {
+        let shown = |byte: &u8| if (b' '..=b'~').contains(byte) { *byte as char } else { '.' };
+        bytes.iter().map(shown).collect()
+    };
+    if bytes.len() < BYTES_MAX {
+        return format!("'{}'", text(bytes));
+    }
+    let (head, rest) = bytes.split_at(BYTES_MAX / 2);
+    let (middle, tail) = rest.split_at(rest.len() - BYTES_MAX / 2);
+    format!("'{}' (... more {} bytes ...) '{}'", text(head), middle.len(), text(tail))
 }

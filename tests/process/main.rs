@@ -5,6 +5,7 @@
 
 mod background;
 mod cli;
+mod crash;
 mod files;
 mod http;
 mod library;
