@@ -11,6 +11,7 @@ mod connection;
 mod debug;
 mod dump;
 mod each_key;
+mod footprint;
 mod generic;
 mod geo;
 mod hash;

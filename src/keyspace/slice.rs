@@ -76,6 +76,8 @@ pub struct Slice {
     pub(super) now_ms: u64,
     pub(super) role: ExpiryRole,
     pub(super) access_clock: u32,
+    /// The table whose keys' times are looked at next.
+    ttl_cursor: usize,
     /// What fell due since it was asked for, while somebody wants to know.
     pub(super) expired: Option<Vec<Expired>>,
     pub(super) watches: Watches,
@@ -90,6 +92,9 @@ const RANDOM_TRIES_MAX: usize = 100;
 
 /// Seconds by which a key's access clock may be ahead of the time at which it is looked at.
 const CLOCK_AHEAD_S_MAX: u32 = 60;
+
+/// Buckets that one sample of the times to live looks at.
+const TTL_BUCKETS: usize = 16;
 
 /// Bits of the access clock.
 const CLOCK_MASK: u64 = 0xff_ffff;
@@ -111,6 +116,7 @@ impl Slice {
             now_ms: 0,
             role: ExpiryRole::Primary,
             access_clock: 0,
+            ttl_cursor: 0,
             expired: None,
             watches: Watches::new(),
             waits: Waits::new(),
@@ -585,6 +591,34 @@ impl Slice {
     /// Sets the counters to zero.
     pub fn reset_stats(&mut self) {
         self.stats = Stats::default();
+    }
+
+    /// Takes note of values that were freed bit by bit, and says how many still wait.
+    pub fn unfreed_values(&mut self) -> usize {
+        self.stats.freed_values += self.graveyard.take_freed();
+        self.graveyard.len()
+    }
+
+    /// How many milliseconds some keys of a database have left to live, on average; each call looks
+    /// at others. None: it has met none.
+    pub fn sample_ttl_ms(&mut self, db: usize) -> Option<u64> {
+        let database = &self.databases[db];
+        let next = database.next_volatile(self.ttl_cursor).or_else(|| database.next_volatile(0));
+        let index = next?;
+        self.ttl_cursor = index + 1;
+        let table = database.table(index)?;
+        let buckets = table.buckets();
+        let first = (self.now_ms / 100) as u32 % buckets.max(1);
+        let (mut sum_ms, mut count) = (0, 0);
+        for number in (first..buckets).chain(0..first).take(TTL_BUCKETS) {
+            table.for_each_in_bucket(number, &mut |word| {
+                if let Some(expiry_ms) = word.entry().expiry() {
+                    sum_ms += expiry_ms.saturating_sub(self.now_ms);
+                    count += 1;
+                }
+            });
+        }
+        (count > 0).then(|| sum_ms / count)
     }
 
     /// What the tables of a database take. O(slots).

@@ -73,6 +73,24 @@ counters! {
     envelopes_posted,
     /// Times that a connection waited because another shard's inbox was full.
     stalled_on_credits,
+    /// Reads from sockets that brought bytes.
+    reads,
+    /// Sends that were handed to the kernel.
+    writes,
+    /// Bytes to replicas, which count as bytes to clients too.
+    replica_output_bytes,
+    /// Nanoseconds of work in turns.
+    turn_ns_sum,
+    /// Ticks of the housekeeping.
+    ticks,
+    /// Nanoseconds in them.
+    tick_ns_sum,
+    /// Nanoseconds of removing what is due and freeing what was removed.
+    expire_ns_sum,
+    /// Values freed bit by bit.
+    freed_values,
+    /// Passwords that were wrong.
+    auth_failures,
     /// Clients dropped because they did not read their replies.
     output_limit_disconnections,
     /// Clients dropped because their query grew too large.
@@ -122,6 +140,8 @@ gauges! {
     inbox_depth,
     /// Slots that the shard owns.
     slots_owned,
+    /// Values that wait to be freed bit by bit.
+    unfreed_values,
 }
 
 /// The gauges of one numbered database on one shard.
@@ -133,6 +153,8 @@ pub struct DatabaseGauges {
     pub volatile: Gauge,
     /// Keys with fields that have a time to live.
     pub with_moments: Gauge,
+    /// Milliseconds that keys with a time to live have left, on average.
+    pub ttl_ms: Gauge,
 }
 
 /// The counters of one command on one shard.
@@ -162,6 +184,12 @@ pub struct Board {
     pub turn_ns: Peak,
     /// The deepest inbox, in envelopes.
     pub inbox: Peak,
+    /// The most commands of one turn.
+    pub turn_commands: Peak,
+    /// The most input of one connection, in bytes, of those that were looked at lately.
+    pub input_bytes: Gauge,
+    /// The same of unsent output.
+    pub output_bytes: Gauge,
     /// By database number.
     pub databases: Box<[DatabaseGauges]>,
     /// By the command's index.
@@ -185,6 +213,9 @@ impl Board {
             gauges: GaugeBoard::default(),
             turn_ns: Peak::default(),
             inbox: Peak::default(),
+            turn_commands: Peak::default(),
+            input_bytes: Gauge::default(),
+            output_bytes: Gauge::default(),
             databases: (0..databases).map(|_| DatabaseGauges::default()).collect(),
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             latencies: Latencies::new(commands),

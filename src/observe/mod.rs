@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod latency;
 mod log;
+mod rates;
 
 pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Gauges, Totals};
 pub use boards::{Boards, CommandStats};
@@ -24,3 +25,4 @@ pub use errors::{ERROR_WORDS_MAX, Errors};
 pub use events::{EVENT_SAMPLES_MAX, EventSample, EventSeries, LatencyEvents};
 pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log};
+pub use rates::{Rate, Rates};

@@ -103,7 +103,7 @@ impl Shard {
         let started_ns = self.process.clock.monotonic_ns();
         self.answer_ask(request, part);
         let ns = self.process.clock.monotonic_ns() - started_ns;
-        if ns >= self.thresholds.run_ns && part.connection != NOBODY {
+        if part.connection != NOBODY {
             let at = part.hold.as_ref().map_or(0, |hold| hold.fetch_at);
             part.spent.push((at, ns));
         }

@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub(super) struct Cron {
     next_ns: u64,
     connection: ConnId,
+    /// The most input and output of the connections that this walk has seen.
+    largest_bytes: (usize, usize),
 }
 
 impl Cron {
@@ -91,11 +93,14 @@ impl Shard {
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
+            commands_seen: 0,
             idle_turns: 0,
             idle_polls_max: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
         };
         shard.settle_settings();
+        alloc::flush_local();
+        shard.process.memory.note_start(alloc::used_bytes());
         shard
     }
 
@@ -111,7 +116,9 @@ impl Shard {
         self.slice.hold_expiry(!self.slots.is_empty() || !self.intents.is_empty());
         let began_ns = stop_ns - HOUSEKEEP_NS_MAX;
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
-        self.desk().event("expire-cycle", clock.monotonic_ns() - began_ns);
+        let expire_ns = clock.monotonic_ns() - began_ns;
+        self.desk().event("expire-cycle", expire_ns);
+        self.board.counters.expire_ns_sum.add(expire_ns);
         if let Some(scratch) = &mut self.scratch {
             scratch.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         }
@@ -122,7 +129,14 @@ impl Shard {
         self.settle_settings();
         alloc::flush_local();
         self.check_memory();
+        self.sample_ttls();
         self.publish();
+        if self.me == 0 {
+            self.process.boards.sample_rates(self.now.monotonic_ns);
+        }
+        self.board.counters.ticks.add(1);
+        let clock = &self.process.clock;
+        self.board.counters.tick_ns_sum.add(clock.monotonic_ns() - began_ns);
         let pause_ns = if work.more || self.has_waits() { TICK_BUSY_NS } else { TICK_NS };
         self.cron.next_ns = self.now.monotonic_ns + pause_ns;
     }
@@ -134,7 +148,15 @@ impl Shard {
         for _ in 0..CONNECTIONS_PER_TICK.min(end as usize) {
             let conn = self.cron.connection;
             self.cron.connection = if conn + 1 >= end { 0 } else { conn + 1 };
+            if conn == 0 {
+                let (input, output) = std::mem::take(&mut self.cron.largest_bytes);
+                self.board.input_bytes.set(input as i64);
+                self.board.output_bytes.set(output as i64);
+            }
             let Some(connection) = self.connections.get_mut(conn) else { continue };
+            let (input, output) = self.cron.largest_bytes;
+            let bytes = (connection.input.memory_bytes(), connection.outbox.pending_bytes());
+            self.cron.largest_bytes = (input.max(bytes.0), output.max(bytes.1));
             let idle_ms = self.now.monotonic_ms() - connection.session.active_ms;
             let timeout_ms = u64::from(self.config.timeout) * 1_000;
             if timeout_ms > 0 && idle_ms > timeout_ms && connection.flights.is_empty() {
@@ -145,6 +167,21 @@ impl Shard {
                 connection.shrink();
             }
             self.check_output(conn);
+        }
+    }
+
+    /// Looks at some keys of each database for how long they have left to live.
+    fn sample_ttls(&mut self) {
+        for (db, gauges) in self.board.databases.iter().enumerate() {
+            let before_ms = gauges.ttl_ms.get();
+            let ttl_ms = match self.slice.sample_ttl_ms(db) {
+                None if self.slice.volatile_len(db) > 0 => continue,
+                None => 0,
+                Some(sample) if before_ms == 0 => sample as i64,
+                // Sixteen samples, or so, in the average.
+                Some(sample) => before_ms + (sample as i64 - before_ms) / 16,
+            };
+            gauges.ttl_ms.set(ttl_ms);
         }
     }
 
@@ -171,6 +208,7 @@ impl Shard {
     pub(super) fn publish(&mut self) {
         self.board.gauges.buffer_bytes.set(self.buffered_bytes as i64);
         self.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
+        self.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
         for db in 0..self.board.databases.len() {
             self.publish_database(db);
         }
@@ -218,4 +256,5 @@ pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
     counters.expired_lazy.add(stats.expired_lazy);
     counters.expired_active.add(stats.expired_active);
     counters.expired_fields.add(stats.expired_fields);
+    counters.freed_values.add(stats.freed_values);
 }

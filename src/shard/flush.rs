@@ -48,7 +48,11 @@ impl Shard {
         }
         let is_link = connection.link.is_some();
         connection.session.sent_bytes += bytes;
+        self.board.counters.writes.add(1);
         self.board.counters.net_output_bytes.add(bytes);
+        if is_link {
+            self.board.counters.replica_output_bytes.add(bytes);
+        }
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
         if connection.is_output_full && connection.outbox.pending_bytes() <= OUTPUT_BYTES_EACH / 2 {
@@ -70,6 +74,7 @@ impl Shard {
         connection.input.receive(self.driver.bytes(buffer, len));
         connection.session.received_bytes += u64::from(len);
         self.driver.release(buffer);
+        self.board.counters.reads.add(1);
         self.board.counters.net_input_bytes.add(u64::from(len));
         if connection.is_closing {
             return;

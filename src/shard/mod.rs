@@ -144,6 +144,8 @@ pub struct Shard {
     buffered_bytes: usize,
     cron: cron::Cron,
     accept: accept::Acceptor,
+    /// Commands that it had run when its last turn ended.
+    commands_seen: u64,
     /// Consecutive turns that found nothing to do.
     idle_turns: u32,
     /// How many of them may pass before it parks although replies are due.

@@ -344,6 +344,10 @@ impl Shard {
                 let whose = (conn, connection.generation);
                 self.notice_flight(whose, &flight, &replies.found, None);
             }
+            if let Some(entry) = flight.asks {
+                let ns = flight.spent().first().map_or(0, |(_, ns)| *ns);
+                self.record_runs(entry, 1, ns);
+            }
             for envelope in flight.drain() {
                 self.port.recycle(envelope);
             }

@@ -263,14 +263,24 @@ impl Shard {
         if is_replica {
             self.note_ack(conn);
         }
+        let asks_all = request.as_ref().is_some_and(|request| self.ask_merge(request).is_some());
         if let Some(request) = request {
             self.ask(conn, request);
         }
-        // Behind what it asks for: CONFIG RESETSTAT is the first command that counts again.
-        self.record_runs(item.entry, 1, ns);
-        self.board.counters.commands_processed.add(1);
+        self.record_session(conn, item.entry, ns, asks_all);
         if let Some(words) = written {
             self.notice_session(conn, item.entry, words, (ns, reply_bytes));
+        }
+    }
+
+    /// Records the run of a command on the session: behind what it asks for, so that CONFIG
+    /// RESETSTAT is the first that counts again; one that asks all shards, when they have answered.
+    fn record_session(&mut self, conn: ConnId, entry: &'static Entry, ns: u64, asks_all: bool) {
+        self.board.counters.commands_processed.add(1);
+        let connection = self.connections.get_mut(conn).filter(|_| asks_all);
+        match connection.and_then(|connection| connection.flights.last_mut()) {
+            Some(flight) => (flight.asks, flight.own_ns) = (Some(entry), ns.max(1)),
+            None => self.record_runs(entry, 1, ns),
         }
     }
 

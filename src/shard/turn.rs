@@ -195,6 +195,10 @@ impl Shard {
         if found {
             let ns = self.process.clock.monotonic_ns() - self.now.monotonic_ns;
             self.board.counters.turns.add(1);
+            self.board.counters.turn_ns_sum.add(ns);
+            let commands = self.board.counters.commands_processed.get();
+            let before = std::mem::replace(&mut self.commands_seen, commands);
+            self.board.turn_commands.see(commands - before, self.process.boards.generation());
             self.board.turn_ns.see(ns, self.process.boards.generation());
         }
     }
