@@ -135,7 +135,8 @@ static LINES: &[(&str, &[&str])] = &[
         "commandlog",
         &[
             "GET <count> <type>",
-            "    Return top <count> entries of the specified <type> from the commandlog (-1 mean all).",
+            "    Return top <count> entries of the specified <type> from the commandlog (-1 mean \
+             all).",
             "    Entries are made of:",
             "    id, timestamp,",
             "        time in microseconds for type of slow,",
@@ -178,7 +179,8 @@ static LINES: &[(&str, &[&str])] = &[
             "    Reset latency data of one or more <event> classes.",
             "    (default: reset all data for all event classes)",
             "HISTOGRAM [COMMAND ...]",
-            "    Return a cumulative distribution of latencies in the format of a histogram for the specified command names.",
+            "    Return a cumulative distribution of latencies in the format of a histogram for the \
+             specified command names.",
             "    If no commands are specified then all histograms are replied.",
         ],
     ),

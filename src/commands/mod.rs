@@ -21,6 +21,7 @@ mod info;
 mod latency;
 mod list;
 mod memory;
+mod monitor;
 mod replication;
 mod secrets;
 mod server;

@@ -38,6 +38,7 @@ pub use network::BIND_ADDRESSES_MAX;
 pub use persistence::SavePoint;
 pub use process::TITLE_WORDS;
 pub use shards::SHARDS_MAX;
+pub use words::quote;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

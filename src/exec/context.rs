@@ -229,6 +229,8 @@ pub enum Request {
     Unwatch,
     /// Forgets the watches of the client with this id on one shard.
     UnwatchHere(u64),
+    /// The session is shown every command from now on, behind an OK.
+    Monitor,
     /// Runs the queued commands.
     Exec,
     /// Forgets the queued commands and all watches. The reply has been written.

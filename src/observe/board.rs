@@ -79,11 +79,11 @@ counters! {
     writes,
     /// Bytes to replicas, which count as bytes to clients too.
     replica_output_bytes,
-    /// Nanoseconds of work in turns.
-    turn_ns_sum,
-    /// Ticks of the housekeeping.
-    ticks,
-    /// Nanoseconds in them.
+    /// Turns that did something, if only housekeeping.
+    cycles,
+    /// Nanoseconds of work in these.
+    cycle_ns_sum,
+    /// Nanoseconds of housekeeping in them.
     tick_ns_sum,
     /// Nanoseconds of removing what is due and freeing what was removed.
     expire_ns_sum,

@@ -107,8 +107,8 @@ impl Boards {
                 totals.net_input_bytes,
                 totals.net_output_bytes,
                 totals.replica_output_bytes,
-                totals.turns + totals.ticks,
-                totals.turn_ns_sum,
+                totals.cycles,
+                totals.cycle_ns_sum,
             ];
             self.rates.sample(now_ns, counts);
         }

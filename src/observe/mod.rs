@@ -13,6 +13,7 @@ mod errors;
 mod events;
 mod latency;
 mod log;
+mod monitors;
 mod rates;
 
 pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Gauges, Totals};
@@ -25,4 +26,5 @@ pub use errors::{ERROR_WORDS_MAX, Errors};
 pub use events::{EVENT_SAMPLES_MAX, EventSample, EventSeries, LatencyEvents};
 pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log};
+pub use monitors::{Lines, MONITOR_BYTES_MAX, Monitor, Monitors};
 pub use rates::{Rate, Rates};

@@ -19,10 +19,10 @@ pub enum Rate {
     OutputBytes,
     /// Bytes to replicas.
     ReplicaBytes,
-    /// Turns of the shards.
-    Turns,
+    /// Turns of the shards that did something.
+    Cycles,
     /// Nanoseconds of work in them.
-    TurnNs,
+    CycleNs,
 }
 
 /// How many [`Rate`]s there are.

@@ -18,6 +18,7 @@ impl Shard {
     pub(super) fn ask(&mut self, conn: ConnId, request: Request) {
         match request {
             Request::Exec => self.exec(conn),
+            Request::Monitor => self.begin_monitor(conn),
             Request::Watch(keys) => self.watch(conn, keys),
             Request::Discard => {
                 let connection = self.connections.get_mut(conn).expect("it is being served");
@@ -85,6 +86,10 @@ impl Shard {
             }
             Request::Save | Request::Reload(_) => {
                 let why = "ERR the file is neither written nor loaded inside a transaction";
+                Reply::new(output, protocol).error(&Error::other(why));
+            }
+            Request::Monitor => {
+                let why = "ERR MONITOR isn't allowed for DENY BLOCKING client";
                 Reply::new(output, protocol).error(&Error::other(why));
             }
             // Nothing waits inside a transaction.

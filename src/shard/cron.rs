@@ -21,9 +21,17 @@ pub(super) struct Cron {
     connection: ConnId,
     /// The most input and output of the connections that this walk has seen.
     largest_bytes: (usize, usize),
+    /// Whether it has ticked in this turn, and ever.
+    has_ticked: bool,
+    has_started: bool,
 }
 
 impl Cron {
+    /// Whether it has ticked since the last call.
+    pub(super) fn take_ticked(&mut self) -> bool {
+        std::mem::take(&mut self.has_ticked)
+    }
+
     /// Monotonic time of the next tick.
     pub(super) fn next_ns(&self) -> u64 {
         self.next_ns
@@ -82,6 +90,7 @@ impl Shard {
             records_pool: Vec::new(),
             is_feed_behind: false,
             stream_seen: 0,
+            monitors: Vec::new(),
             links: Vec::new(),
             barriers: Default::default(),
             barriers_due: Vec::new(),
@@ -99,8 +108,6 @@ impl Shard {
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
         };
         shard.settle_settings();
-        alloc::flush_local();
-        shard.process.memory.note_start(alloc::used_bytes());
         shard
     }
 
@@ -134,7 +141,11 @@ impl Shard {
         if self.me == 0 {
             self.process.boards.sample_rates(self.now.monotonic_ns);
         }
-        self.board.counters.ticks.add(1);
+        if !self.cron.has_started && self.files.intake.is_none() {
+            alloc::flush_local();
+            self.process.memory.note_start(alloc::used_bytes());
+        }
+        (self.cron.has_started, self.cron.has_ticked) = (true, true);
         let clock = &self.process.clock;
         self.board.counters.tick_ns_sum.add(clock.monotonic_ns() - began_ns);
         let pause_ns = if work.more || self.has_waits() { TICK_BUSY_NS } else { TICK_NS };

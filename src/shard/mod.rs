@@ -27,6 +27,7 @@ mod inspect;
 mod journal;
 pub mod limits;
 mod load;
+mod monitor;
 mod notice;
 mod post;
 mod program;
@@ -53,7 +54,7 @@ use crate::gate::{Facts, Router};
 use crate::io::{ConnId, Driver};
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, Port};
-use crate::observe::{Board, LineLimit};
+use crate::observe::{Board, LineLimit, Monitor};
 use crate::txn::{Blocked, ClaimId, Intents};
 use connections::Connections;
 use gather::Batch;
@@ -125,6 +126,8 @@ pub struct Shard {
     is_feed_behind: bool,
     /// Where the stream ended when this shard's links were served last.
     stream_seen: u64,
+    /// Connections that are shown every command.
+    monitors: Vec<(ConnId, Monitor)>,
     /// Connections of replicas.
     links: Vec<ConnId>,
     /// Barriers over all shards that are under way for replicas and WAIT.

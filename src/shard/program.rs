@@ -71,6 +71,8 @@ impl Shard {
         } else {
             None
         };
+        let mut queue = queue;
+        self.show_exec(conn, if error.is_none() { Some(&mut queue) } else { None });
         if let Some(error) = error {
             if let Some(entry) = self.process.commands.find(b"exec") {
                 self.board.commands[usize::from(entry.index)].failed.add(1);
@@ -78,7 +80,6 @@ impl Shard {
             return self.refuse_exec(conn, &error);
         }
         let watched = self.take_watched(conn);
-        let mut queue = queue;
         self.notice_queued_requests(conn, &mut queue);
         self.start_program(conn, queue, watched, true);
     }

@@ -44,6 +44,9 @@ impl Shard {
             if connection.input.may_hold(self.thresholds.request_bytes) {
                 self.notice_requests(conn, gathered.alone());
             }
+            if self.process.monitors.is_on() && gathered.runs_keys() {
+                self.show_batch(conn, gathered.alone());
+            }
             let Some(connection) = self.connections.get_mut(conn) else { return };
             match gathered {
                 Gathered::Nothing => return self.settle_input(conn),
@@ -243,6 +246,10 @@ impl Shard {
         let started_ns = self.process.clock.monotonic_ns();
         let (request, reply_bytes) = self.call_session(conn, item);
         let ns = self.process.clock.monotonic_ns() - started_ns;
+        // EXEC is shown behind its commands.
+        if self.process.monitors.is_on() && request != Some(Request::Exec) {
+            self.show_batch(conn, Some(item));
+        }
         let is_large = reply_bytes >= self.thresholds.reply_bytes;
         let goes_on = request.is_some() && self.thresholds.looks_back();
         let connection = self.connections.get_mut(conn).expect("it is being served");
@@ -325,6 +332,8 @@ impl Shard {
         self.make_dirty(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
         if entry.is_some_and(is_exec) {
+            self.show_exec(conn, None);
+            let connection = self.connections.get_mut(conn).expect("looked at above");
             connection.queue = None;
             connection.session.multi = None;
             return self.refuse_exec(conn, &Error::exec_abort(error));

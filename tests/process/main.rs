@@ -8,6 +8,7 @@ mod files;
 mod library;
 mod life;
 mod limits;
+mod looking;
 mod server;
 mod settings;
 mod sockets;

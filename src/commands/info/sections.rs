@@ -203,7 +203,7 @@ pub(super) fn cpu(view: &View<'_>, text: &mut Text) {
         text.field(name, format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000));
     }
     // There is no main thread: of all shards.
-    let us = view.process.boards.iter().map(|board| board.counters.turn_ns_sum.get()).sum::<u64>();
+    let us = view.process.boards.iter().map(|board| board.counters.cycle_ns_sum.get()).sum::<u64>();
     let us = us / 1_000;
     let text_of_us = format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000);
     text.field("used_active_time_main_thread", text_of_us);

@@ -22,12 +22,12 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     text.field("total_writes_processed", totals.writes);
     text.field("client_query_buffer_limit_disconnections", totals.query_limit_disconnections);
     text.field("client_output_buffer_limit_disconnections", totals.output_limit_disconnections);
-    text.field("eventloop_cycles", totals.turns + totals.ticks);
-    text.field("eventloop_duration_sum", totals.turn_ns_sum / 1_000);
+    text.field("eventloop_cycles", totals.cycles);
+    text.field("eventloop_duration_sum", totals.cycle_ns_sum / 1_000);
     text.field("eventloop_duration_cmd_sum", boards.commands_ns() / 1_000);
-    let turns = boards.rates.per_second(Rate::Turns);
-    let turn_ns = boards.rates.per_second(Rate::TurnNs) / turns.max(1.0);
-    text.field("instantaneous_eventloop_cycles_per_sec", turns as u64);
+    let cycles = boards.rates.per_second(Rate::Cycles);
+    let turn_ns = boards.rates.per_second(Rate::CycleNs) / cycles.max(1.0);
+    text.field("instantaneous_eventloop_cycles_per_sec", cycles as u64);
     text.field("instantaneous_eventloop_duration_usec", (turn_ns / 1e3).ceil() as u64);
     text.field("acl_access_denied_auth", totals.auth_failures);
     for what in ["cmd", "key", "channel", "tls_cert", "db"] {
