@@ -15,7 +15,7 @@ use protocol::reply_sample;
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 52] = [
+const HELP: [&str; 54] = [
     "DIGEST",
     "    Output a hex signature representing the current DB content.",
     "DIGEST-VALUE <key> [<key> ...]",
@@ -38,6 +38,8 @@ const HELP: [&str; 52] = [
     "    it is used instead of the 'key' prefix. These are not propagated to",
     "    replicas. Cluster slots are not respected so keys not belonging to the",
     "    current node can be created in cluster mode.",
+    "PAUSE-CRON <0|1>",
+    "    Stop periodic cron job processing.",
     "PROTOCOL <type>",
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
@@ -109,14 +111,9 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             ask(cx, DebugAsk::ValueDigests(db, keys));
         }
         (b"error", Some(word), 3) => cx.reply.error_bytes(word),
-        (b"htstats", Some(word), _) => {
-            let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
-            let db = parse_i64(word).ok_or(Error::NotInteger)?;
-            let databases = i64::from(cx.process.config.snapshot().databases);
-            if !(0..databases).contains(&db) {
-                return Err(Error::other("ERR Out of range database"));
-            }
-            ask(cx, DebugAsk::Tables(db as usize, in_full));
+        (b"htstats", Some(_), _) => {
+            let tables = read_htstats(cx, args)?;
+            ask(cx, tables);
         }
         (b"jmap", None, _) => cx.request = Some(Request::LogTable),
         (b"log", Some(word), 3) => {
@@ -145,6 +142,9 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         (b"populate", Some(_), 3..=5) => {
             let populate = read_populate(args, db)?;
             ask(cx, populate);
+        }
+        (b"pause-cron", Some(word), 3) => {
+            cx.request = Some(Request::PauseCron(leading_number(word) != 0));
         }
         (b"protocol", Some(word), 3) => reply_sample(cx, word)?,
         (b"set-active-expire", Some(word), 3) => {
@@ -181,6 +181,17 @@ fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {
 /// Leaves a question for all shards.
 fn ask(cx: &mut SessionContext<'_>, ask: DebugAsk) {
     cx.request = Some(Request::Debug(Box::new(ask)));
+}
+
+/// The words of HTSTATS: which database, and whether in detail.
+fn read_htstats(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<DebugAsk, Error> {
+    let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
+    let db = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    let databases = i64::from(cx.process.config.snapshot().databases);
+    if !(0..databases).contains(&db) {
+        return Err(Error::other("ERR Out of range database"));
+    }
+    Ok(DebugAsk::Tables(db as usize, in_full))
 }
 
 /// The words of POPULATE: how many keys, their prefix, the length of their values.
@@ -226,6 +237,7 @@ mod tests {
             DEBUG SET-ACTIVE-EXPIRE 1x => ?ActiveExpire(true)
             DEBUG SET-ACTIVE-EXPIRE x => ?ActiveExpire(false)
             DEBUG JMAP => ?LogTable
+            DEBUG PAUSE-CRON 1 => ?PauseCron(true)
             DEBUG RELOAD
                 | => ?Reload(Reload { saves: true, flushes: true, may_replace: false })
             DEBUG reload MERGE noflush NOSAVE

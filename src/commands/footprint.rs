@@ -3,6 +3,9 @@
 use crate::base::alloc;
 use crate::exec::Process;
 
+/// The allocator, as INFO names it.
+pub(super) const ALLOCATOR: &str = "mimalloc-0.1.52";
+
 /// Bytes, by what they are for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Footprint {

@@ -179,7 +179,7 @@ static LINES: &[(&str, &[&str])] = &[
             "    Reset latency data of one or more <event> classes.",
             "    (default: reset all data for all event classes)",
             "HISTOGRAM [COMMAND ...]",
-            "    Return a cumulative distribution of latencies in the format of a histogram for the \
+            "    Return a cumulative distribution of latencies in the format of a histogram for \
              specified command names.",
             "    If no commands are specified then all histograms are replied.",
         ],
@@ -187,6 +187,14 @@ static LINES: &[(&str, &[&str])] = &[
     (
         "memory",
         &[
+            "DOCTOR",
+            "    Return memory problems reports.",
+            "MALLOC-STATS",
+            "    Return internal statistics report from the memory allocator.",
+            "PURGE",
+            "    Attempt to purge dirty pages for reclamation by the allocator.",
+            "STATS",
+            "    Return information about the memory usage of the server.",
             "USAGE <key> [SAMPLES <count>]",
             "    Return memory in bytes used by <key> and its value. Nested values are",
             "    sampled up to <count> times (default: 5, 0 means sample all).",

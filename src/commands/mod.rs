@@ -20,6 +20,7 @@ mod hyperloglog;
 mod info;
 mod latency;
 mod list;
+mod lolwut;
 mod memory;
 mod monitor;
 mod replication;

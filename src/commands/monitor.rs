@@ -35,7 +35,7 @@ mod tests {
         let mut bench = SessionBench::new();
         bench.check_script("MONITOR => ?Monitor");
         bench.session.is_monitor = true;
-        bench.check_script("RESET => ?Discard");
+        bench.check_script("RESET => RESET");
         assert!(!bench.session.is_monitor);
     }
 }

@@ -173,8 +173,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("maxmemory-samples", Kind::Int(1, 64), "5", MEMORY_USE),
     accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", MEMORY_USE),
     accept("maxmemory-clients", Kind::MemoryOrPercent(LONG_MAX), "0", MEMORY_USE),
-    accept("lfu-log-factor", Kind::Int(0, INT_MAX), "10", MEMORY_USE),
-    accept("lfu-decay-time", Kind::Int(0, INT_MAX), "1", MEMORY_USE),
     accept("active-defrag-cycle-min", Kind::Int(1, 99), "1", MEMORY_USE),
     accept("active-defrag-cycle-max", Kind::Int(1, 99), "25", MEMORY_USE),
     accept("active-defrag-cycle-us", Kind::Int(0, 100000), "500", MEMORY_USE),

@@ -6,6 +6,8 @@ use super::card::{Kind, Setting, any_text, field};
 /// The most bytes that `hash-seed` takes.
 pub const HASH_SEED_BYTES_MAX: usize = 256;
 
+const INT_MAX: i128 = i32::MAX as i128;
+
 /// The cards.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("maxmemory", Kind::Memory(0, u64::MAX as i128), "0", field!(maxmemory)),
@@ -15,6 +17,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         "noeviction",
         field!(maxmemory_policy),
     ),
+    Setting::new("lfu-log-factor", Kind::Int(0, INT_MAX), "10", field!(lfu_log_factor)),
+    Setting::new("lfu-decay-time", Kind::Int(0, INT_MAX), "1", field!(lfu_decay_time)),
     Setting::new("hash-seed", Kind::Text(read_hash_seed), "", field!(hash_seed)).immutable(),
     Setting::new("active-expire-effort", Kind::Int(1, 10), "1", field!(active_expire_effort)),
     Setting::new("lazyfree-lazy-eviction", Kind::Bool, "yes", field!(lazyfree_lazy_eviction)),

@@ -212,6 +212,10 @@ pub enum Request {
     ResetStatistics,
     /// Settings changed: all shards take note before the reply leaves.
     SettingsChanged,
+    /// All shards leave their periodic work undone, or do it again.
+    PauseCron(bool),
+    /// All shards give memory back to the system that they do not use.
+    PurgeMemory,
     /// Logs the shape of all shards' tables.
     LogTable,
     /// Watches these keys of the selected database.

@@ -2,12 +2,13 @@
 
 use super::Shard;
 use super::replicas::NOBODY;
+use crate::base::alloc;
 use crate::client::describe;
 use crate::commands::answer_debug;
 use crate::exec::{ClientFilter, Merge, Request, Shutdown};
 use crate::gate::Facts;
 use crate::io::ConnId;
-use crate::keyspace::ExpiryRole;
+use crate::keyspace::{ExpiryRole, Frequency};
 use crate::mesh::Envelope;
 use crate::resp::{Error, Output, Reply};
 use bytes::Bytes;
@@ -58,6 +59,8 @@ impl Shard {
             Request::DebugSleep(_)
             | Request::ActiveExpire(_)
             | Request::LogTable
+            | Request::PauseCron(_)
+            | Request::PurgeMemory
             | Request::SettingsChanged => Some(Merge::Ok),
             _ => None,
         }
@@ -129,6 +132,8 @@ impl Shard {
             Request::DebugSleep(us) => self.process.clock.sleep_us(*us),
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
             Request::LogTable => self.log_table(),
+            Request::PurgeMemory => alloc::purge(),
+            Request::PauseCron(on) => self.cron.is_paused = *on,
             Request::SettingsChanged => {
                 self.refresh_settings();
                 self.settle_settings();
@@ -179,6 +184,12 @@ impl Shard {
         let role = if is_import { ExpiryRole::Replica } else { ExpiryRole::Primary };
         let is_loading = self.files.intake.is_some();
         self.slice.set_role(if is_loading { ExpiryRole::Loading } else { role });
+        let frequency = Frequency {
+            log_factor: self.config.lfu_log_factor,
+            decay_minutes: self.config.lfu_decay_time,
+        };
+        let counts_uses = self.config.maxmemory_policy.counts_uses();
+        self.slice.set_frequency(counts_uses.then_some(frequency));
         let (wanted, lag_max_s) =
             (self.config.min_replicas_to_write, self.config.min_replicas_max_lag);
         let are_few = wanted > 0 && lag_max_s > 0 && {

@@ -23,6 +23,8 @@ pub(super) struct Cron {
     largest_bytes: (usize, usize),
     /// Whether it has ticked in this turn, and ever.
     has_ticked: bool,
+    /// Whether somebody has said (DEBUG) that it is not to.
+    pub(super) is_paused: bool,
     has_started: bool,
 }
 
@@ -114,6 +116,11 @@ impl Shard {
     /// Does what is due.
     pub(super) fn tick(&mut self) {
         if self.now.monotonic_ns < self.cron.next_ns {
+            return;
+        }
+        if self.cron.is_paused {
+            self.heed_signals();
+            self.cron.next_ns = self.now.monotonic_ns + TICK_NS;
             return;
         }
         let stop_ns = self.process.clock.monotonic_ns() + HOUSEKEEP_NS_MAX;

@@ -7,7 +7,7 @@ use super::View;
 use super::text::Text;
 use crate::base::system;
 use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
-use crate::commands::footprint::{Footprint, percent};
+use crate::commands::footprint::{ALLOCATOR, Footprint, percent};
 use crate::config::{Config, VERSION};
 use crate::observe::{Board, Gauge};
 use std::sync::OnceLock;
@@ -17,9 +17,6 @@ const ACCESS_CLOCK_MASK: u64 = 0xff_ffff;
 
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
-
-/// The allocator, as INFO names it.
-const ALLOCATOR: &str = "mimalloc-0.1.52";
 
 pub(super) fn server(view: &View<'_>, text: &mut Text) {
     static SYSTEM: OnceLock<String> = OnceLock::new();
