@@ -52,7 +52,11 @@ impl Shard {
         let (is_link, is_traced) = (connection.link.is_some(), connection.trace.is_some());
         connection.session.sent_bytes += bytes;
         connection.session.active_ms = self.now.monotonic_ms();
+        self.board.counters.writes.add(1);
         self.board.counters.net_output_bytes.add(bytes);
+        if is_link {
+            self.board.counters.replica_output_bytes.add(bytes);
+        }
         self.count_bytes(conn);
         if is_traced {
             self.trace_sent(conn);
@@ -79,6 +83,7 @@ impl Shard {
         connection.session.active_ms = self.now.monotonic_ms();
         connection.received_turn = self.profile.next_turn();
         self.driver.release(buffer);
+        self.board.counters.reads.add(1);
         self.board.counters.net_input_bytes.add(u64::from(len));
         if connection.is_closing {
             return;

@@ -11,6 +11,7 @@ mod http;
 mod library;
 mod life;
 mod limits;
+mod looking;
 mod server;
 mod settings;
 mod sockets;
