@@ -13,6 +13,7 @@ mod limits;
 mod server;
 mod settings;
 mod sockets;
+mod tuning;
 mod wire;
 
 use server::{Server, Setup, drivers};
