@@ -5,6 +5,7 @@
 mod bitmap;
 mod client;
 mod command;
+mod command_log;
 mod config;
 mod connection;
 mod debug;
@@ -20,6 +21,7 @@ mod latency;
 mod list;
 mod memory;
 mod replication;
+mod secrets;
 mod server;
 #[cfg(test)]
 mod session_testing;
@@ -38,6 +40,7 @@ pub use config::log_form;
 pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
 pub use info::info_text;
+pub use secrets::{WordAt, is_secret, shown_words};
 pub use transactions::is_exec;
 
 use crate::exec::Command;

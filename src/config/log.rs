@@ -46,6 +46,30 @@ pub(super) static SETTINGS: &[Setting] = &[
         "64",
         field!(latency_profile_interval),
     ),
+    Setting::new(
+        "commandlog-request-larger-than",
+        Kind::Int(-1, LONG_MAX),
+        "1048576",
+        field!(commandlog_request_larger_than),
+    ),
+    Setting::new(
+        "commandlog-large-request-max-len",
+        Kind::Int(0, LONG_MAX),
+        "128",
+        field!(commandlog_large_request_max_len),
+    ),
+    Setting::new(
+        "commandlog-reply-larger-than",
+        Kind::Int(-1, LONG_MAX),
+        "1048576",
+        field!(commandlog_reply_larger_than),
+    ),
+    Setting::new(
+        "commandlog-large-reply-max-len",
+        Kind::Int(0, LONG_MAX),
+        "128",
+        field!(commandlog_large_reply_max_len),
+    ),
     Setting::new("latency-tracking", Kind::Bool, "yes", field!(latency_tracking)),
     Setting::new(
         "latency-tracking-info-percentiles",

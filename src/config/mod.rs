@@ -173,6 +173,14 @@ config! {
     pub commandlog_slow_execution_max_len: u64,
     /// One of so many batches has a request that is traced through its stages, in the mean; 0 none.
     pub latency_profile_interval: u32,
+    /// Bytes from which on a request is large; negative never.
+    pub commandlog_request_larger_than: i64,
+    /// Large requests that are remembered.
+    pub commandlog_large_request_max_len: u64,
+    /// Bytes from which on a reply is large; negative never.
+    pub commandlog_reply_larger_than: i64,
+    /// Large replies that are remembered.
+    pub commandlog_large_reply_max_len: u64,
     /// Whether each command has a latency histogram.
     pub latency_tracking: bool,
     /// The percentiles in INFO latencystats, as they are written there.

@@ -40,6 +40,8 @@ pub struct Entry {
     pub name: String,
     /// Where its keys are.
     pub keys: KeyRange,
+    /// Whether its work does not grow with its words or values, as far as its card says.
+    pub is_steady: bool,
     /// Its subcommands.
     pub subcommands: Vec<Entry>,
 }
@@ -57,7 +59,9 @@ impl Entry {
             .iter()
             .map(|sub| Entry::new(sub, Some(&name), next_index))
             .collect();
-        Entry { command, index, keys: key_range(command), name, subcommands }
+        let card = &command.card;
+        let is_steady = card.flags.has(Flag::FAST) || card.complexity == "O(1)";
+        Entry { command, index, keys: key_range(command), is_steady, name, subcommands }
     }
 
     /// The subcommand with this name, in any case.

@@ -1,5 +1,6 @@
 //! One shard's board: what it has done and what it holds.
 
+use super::command_log::Ring;
 use super::counter::{Counter, Gauge, Peak};
 use super::errors::Errors;
 use super::latency::Latencies;
@@ -172,6 +173,8 @@ pub struct Board {
     pub stages: Stages,
     /// Error replies by their first word.
     pub errors: Errors,
+    /// Commands that are remembered, by [`super::LogKind`].
+    pub(super) log: [Ring; 3],
 }
 
 const _: () = assert!(align_of::<Board>() == 128);
@@ -190,6 +193,7 @@ impl Board {
             latencies: Latencies::new(commands),
             stages: Stages::new(commands),
             errors: Errors::default(),
+            log: Default::default(),
         }
     }
 

@@ -4,7 +4,9 @@
 //! those. Histograms and error counts, which are under a lock anyway, are emptied.
 
 use super::board::{Board, Gauges, Totals};
+use super::command_log::{LogEntry, LogIds, LogKind};
 use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
+use super::events::LatencyEvents;
 use super::latency::{HISTOGRAM_DIGITS, LATENCY_NS_MAX, LATENCY_NS_MIN};
 use super::stages::{Stage, stage_histogram};
 use hdrhistogram::Histogram;
@@ -32,6 +34,9 @@ pub struct Boards {
     commands: usize,
     generation: AtomicU64,
     baseline: Mutex<Baseline>,
+    log_ids: LogIds,
+    /// What has taken long, by name.
+    pub events: LatencyEvents,
 }
 
 #[derive(Debug)]
@@ -48,7 +53,14 @@ impl Boards {
             totals: Totals::default(),
             commands: vec![CommandStats::default(); commands],
         };
-        Boards { boards, commands, generation: AtomicU64::new(0), baseline: Mutex::new(baseline) }
+        Boards {
+            boards,
+            commands,
+            generation: AtomicU64::new(0),
+            baseline: Mutex::new(baseline),
+            log_ids: LogIds::default(),
+            events: LatencyEvents::default(),
+        }
     }
 
     /// The board of one shard.
@@ -170,6 +182,36 @@ impl Boards {
         self.iter().for_each(|board| board.stages.clear());
     }
 
+    /// Remembers a command of a shard's client, which gets its number, and no more than
+    /// `entries_max`.
+    pub fn log(&self, shard: usize, kind: LogKind, entry: LogEntry, entries_max: u64) {
+        if entries_max > 0 {
+            let entry = LogEntry { id: self.log_ids.next(kind), ..entry };
+            self.boards[shard].log[kind as usize].push(entry, entries_max as usize);
+        }
+    }
+
+    /// How many commands are remembered, of which no more than `entries_max` are shown.
+    pub fn logged_len(&self, kind: LogKind, entries_max: u64) -> u64 {
+        let sum: usize = self.iter().map(|board| board.log[kind as usize].len()).sum();
+        (sum as u64).min(entries_max)
+    }
+
+    /// The newest of the commands that are remembered, so many at most, the newest first.
+    pub fn logged(&self, kind: LogKind, count: u64) -> Vec<LogEntry> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut entries: Vec<LogEntry> =
+            self.iter().flat_map(|board| board.log[kind as usize].newest(count)).collect();
+        entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.id));
+        entries.truncate(count);
+        entries
+    }
+
+    /// Forgets the commands that are remembered.
+    pub fn clear_logged(&self, kind: LogKind) {
+        self.iter().for_each(|board| board.log[kind as usize].clear());
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset(&self) {
         let mut baseline = self.lock();
@@ -247,6 +289,32 @@ mod tests {
         boards.board(0).turn_ns.see(7, boards.generation());
         assert_eq!(boards.totals().commands_processed, 1);
         assert_eq!(boards.longest_turn_ns(), (7, 150));
+    }
+
+    #[test]
+    fn the_newest_commands_of_all_shards_are_shown() {
+        let boards = Boards::new(2, 1, 1);
+        let entry = |value| LogEntry {
+            id: 0,
+            unix_s: 1,
+            value,
+            words: Vec::new(),
+            address: String::new(),
+            name: Vec::new(),
+        };
+        for value in 0..10 {
+            boards.log(value as usize % 2, LogKind::Slow, entry(value), 3);
+        }
+        boards.log(0, LogKind::LargeReply, entry(7), 0);
+        assert_eq!(boards.logged_len(LogKind::Slow, 3), 3);
+        assert_eq!(boards.logged_len(LogKind::Slow, 100), 6);
+        assert_eq!(boards.logged_len(LogKind::LargeReply, 3), 0);
+        let shown = |count| boards.logged(LogKind::Slow, count);
+        let ids: Vec<u64> = shown(4).iter().map(|entry| entry.id).collect();
+        assert_eq!(ids, [9, 8, 7, 6]);
+        assert!(shown(4).iter().all(|entry| entry.id == entry.value));
+        boards.clear_logged(LogKind::Slow);
+        assert!(shown(4).is_empty());
     }
 
     #[test]

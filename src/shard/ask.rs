@@ -1,6 +1,7 @@
 //! What commands ask of the shard itself: of this one, or of all.
 
 use super::Shard;
+use super::replicas::NOBODY;
 use crate::client::describe;
 use crate::commands::answer_debug;
 use crate::exec::{ClientFilter, Merge, Request, Shutdown};
@@ -100,8 +101,19 @@ impl Shard {
         }
     }
 
+    /// The same, with a look at how long it takes.
+    pub(super) fn answer_timed(&mut self, request: &Request, part: &mut Envelope) {
+        let started_ns = self.process.clock.monotonic_ns();
+        self.answer_ask(request, part);
+        let ns = self.process.clock.monotonic_ns() - started_ns;
+        if ns >= self.thresholds.run_ns && part.connection != NOBODY {
+            let at = part.hold.as_ref().map_or(0, |hold| hold.fetch_at);
+            part.spent.push((at, ns));
+        }
+    }
+
     /// Answers, as one of all shards, what a command asked of them.
-    pub(super) fn answer_ask(&mut self, request: &Request, part: &mut Envelope) {
+    fn answer_ask(&mut self, request: &Request, part: &mut Envelope) {
         let mut ended = 0;
         let mut text = Vec::new();
         match request {

@@ -3,6 +3,7 @@
 use super::Shard;
 use super::connections::Connections;
 use super::limits::*;
+use super::notice::Thresholds;
 use super::{Now, ShardParts};
 use crate::base::{alloc, rng::Rng};
 use crate::feed::Journal;
@@ -37,6 +38,7 @@ impl Shard {
         let now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
         let config_version = process.config.version();
         let config = process.config.snapshot();
+        let thresholds = Thresholds::new(&config);
         let (databases, slots) = (config.databases as usize, router.slots(me));
         let slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
         let board = Arc::clone(process.boards.board(me));
@@ -50,6 +52,7 @@ impl Shard {
             board,
             config,
             config_version,
+            thresholds,
             facts: Facts::NONE,
             rng: Rng::new(seed),
             now,
@@ -114,7 +117,9 @@ impl Shard {
         // A key that a transaction holds must not go before the transaction in the feed, nor while
         // its value is lent.
         self.slice.hold_expiry(!self.slots.is_empty() || !self.intents.is_empty());
+        let began_ns = stop_ns - HOUSEKEEP_NS_MAX;
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        self.desk().event("expire-cycle", clock.monotonic_ns() - began_ns);
         if let Some(scratch) = &mut self.scratch {
             scratch.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         }
@@ -167,6 +172,7 @@ impl Shard {
             self.config_version = version;
             self.config = self.process.config.snapshot();
             self.profile.draw(self.config.latency_profile_interval, &mut self.rng);
+            self.thresholds = Thresholds::new(&self.config);
             self.check_memory();
         }
     }

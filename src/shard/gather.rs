@@ -68,6 +68,16 @@ pub(super) enum Gathered {
     Malformed(ProtocolError),
 }
 
+impl Gathered {
+    /// The command that runs, if it stands alone.
+    pub(super) fn alone(&self) -> Option<Item> {
+        match self {
+            Gathered::Session(item) | Gathered::Joint(item) => Some(*item),
+            _ => None,
+        }
+    }
+}
+
 /// What the gathering looks at besides the connection.
 pub(super) struct Gatherer {
     pub(super) table: &'static CommandTable,

@@ -27,6 +27,7 @@ mod inspect;
 mod journal;
 pub mod limits;
 mod load;
+mod notice;
 mod pause;
 mod post;
 mod profile;
@@ -73,6 +74,7 @@ pub struct Shard {
     board: Arc<Board>,
     config: Arc<Config>,
     config_version: u64,
+    thresholds: notice::Thresholds,
     facts: Facts,
     rng: Rng,
     now: Now,

@@ -6,6 +6,7 @@
 //! slice that holds nothing else, and what it changed goes back.
 
 use super::Shard;
+use super::notice::{LargeReplies, written_large};
 use super::post::{Awaited, Parts};
 use crate::client::{Flight, Program, Trying, Woken};
 use crate::exec::{Item, Run, SessionContext, for_each_intent};
@@ -71,6 +72,8 @@ impl Shard {
             return self.refuse_exec(conn, &Error::exec_abort(&Error::NoReplicas));
         }
         let watched = self.take_watched(conn);
+        let mut queue = queue;
+        self.notice_queued_requests(conn, &mut queue);
         self.start_program(conn, queue, watched, true);
     }
 
@@ -159,6 +162,8 @@ impl Shard {
             records: Default::default(),
             trial,
         });
+        let (items, mut words) = program.queue.parts();
+        program.flight.written = written_large(&self.thresholds, items, &mut words);
         self.open_parts(&mut program, &plan.shards, watched);
         if program.has_locks && is_watching {
             // Nothing runs before all shards have said that the watched keys are as they were.
@@ -427,7 +432,14 @@ impl Shard {
             let own = std::mem::replace(&mut program.own, self.port.envelope(self.me));
             program.flight.put_back(own);
             let (rng, protocol) = (&mut self.rng, program.protocol);
-            program.flight.merge(protocol, &mut answer.output, |below| rng.below(below));
+            let mut replies = LargeReplies::new(&self.thresholds, answer.output.len());
+            let draw = |below| rng.below(below);
+            let see = |at, output: &Output| replies.see(at, output.len());
+            program.flight.merge(protocol, &mut answer.output, draw, see);
+            if program.flight.is_notable() || !replies.found.is_empty() {
+                let Program { flight, queue, .. } = &mut *program;
+                self.notice_flight((conn, generation), flight, &replies.found, Some(queue));
+            }
         }
         self.close_parts(&mut program, moved);
         self.port.recycle(program.own);

@@ -6,13 +6,14 @@ use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
 use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD};
+use super::notice::{Desk, Look, shown};
 use super::profile::Probe;
 use super::replicas::OVER_LIMIT;
 use super::slow::has_slow;
 use super::wake::{Waker, words_of};
 use crate::client::Serving;
 use crate::commands::is_exec;
-use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Runner};
+use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Request, Runner};
 use crate::exec::{SessionContext, Trial, Wait, Words};
 use crate::io::ConnId;
 use crate::mesh::Registration;
@@ -43,6 +44,9 @@ impl Shard {
                 connection.turn_replies();
             }
             let is_alone = connection.flights.is_empty();
+            if connection.input.may_hold(self.thresholds.request_bytes) {
+                self.notice_requests(conn, gathered.alone());
+            }
             if has_all_replies && self.profile.is_due() {
                 self.trace_begin(conn, &gathered);
             }
@@ -126,9 +130,52 @@ impl Shard {
         self.moves.begun.clear();
         let mut records = self.records_now();
         let started_ns = self.process.clock.monotonic_ns();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut words = Words { text, spans: &self.batch.spans, large };
+        let before = (started_ns, connection.outbox.output.len());
+        let mut look = Look::new(&self.thresholds, &self.batch.items, &mut words, before);
+        look.probe = Probe::new(self.batch.traced, started_ns);
+        let (effects, wait) = self.run_stretches(conn, &mut records, &mut look);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let db = connection.session.db;
+        if let Some(wait) = wait {
+            self.settle_wait(&effects);
+            return self.wait_here(conn, wait, records);
+        }
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        if look.has_news(&self.thresholds, spent_ns) {
+            self.tell_here(conn, &look, spent_ns);
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.input.consume();
+        let last = self.batch.items.last().map(|item| item.entry.index);
+        let now_ms = self.now.monotonic_ms();
+        connection.session.note_commands(self.batch.items.len(), last, now_ms);
+        let items = std::mem::take(&mut self.batch.items);
+        self.settle(Settled { effects, spent_ns, db }, &items);
+        self.batch.items = items;
+        if records.is_some() {
+            self.write_down_here(records, false);
+        }
+        self.hold_connection(conn);
+        if self.batch.traced.is_some() {
+            self.trace_here(conn, look.probe);
+        }
+        self.board.counters.batches_local.add(1);
+        self.make_dirty(conn);
+    }
+
+    /// Runs the batch, and behind each command that woke others, those.
+    #[inline]
+    fn run_stretches(
+        &mut self,
+        conn: ConnId,
+        records: &mut Option<Records>,
+        look: &mut Look,
+    ) -> (Effects, Option<Wait>) {
         let mut effects = Effects::default();
         let (mut done, mut wait) = (0, None);
-        let mut probe = Probe::new(self.batch.traced, started_ns);
         while done < self.batch.items.len() {
             let items = &self.batch.items[done..];
             let connection = self.connections.get_mut(conn).expect("it is being served");
@@ -147,8 +194,8 @@ impl Shard {
             };
             let (board, clock) = (&self.board, &self.process.clock);
             let output = &mut connection.outbox.output;
-            let count = runner.run(items, &mut words, output, |at, failed, _| {
-                probe.pass(done + at, clock);
+            let count = runner.run(items, &mut words, output, |at, failed, output| {
+                look.see(done + at, clock, output.len());
                 if let Some(error) = failed {
                     note_failure(board, items[at].entry, error);
                 }
@@ -161,28 +208,23 @@ impl Shard {
                 self.wake(Waker { at, claim: None, records: records.as_mut() });
             }
         }
+        (effects, wait)
+    }
+
+    /// Says of the batch that has run here what is to be said.
+    #[cold]
+    fn tell_here(&mut self, conn: ConnId, look: &Look, spent_ns: u64) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        let db = connection.session.db;
-        if let Some(wait) = wait {
-            self.settle_wait(&effects);
-            return self.wait_here(conn, wait, records);
-        }
-        connection.input.consume();
-        let last = self.batch.items.last().map(|item| item.entry.index);
-        let now_ms = self.now.monotonic_ms();
-        connection.session.note_commands(self.batch.items.len(), last, now_ms);
-        let items = std::mem::take(&mut self.batch.items);
-        self.settle(Settled { effects, started_ns, db }, &items);
-        self.batch.items = items;
-        if records.is_some() {
-            self.write_down_here(records, false);
-        }
-        self.hold_connection(conn);
-        if self.batch.traced.is_some() {
-            self.trace_here(conn, probe);
-        }
-        self.board.counters.batches_local.add(1);
-        self.make_dirty(conn);
+        let (text, large) = connection.input.parts();
+        let mut words = Words { text, spans: &self.batch.spans, large };
+        let desk = Desk {
+            boards: &self.process.boards,
+            config: &self.config,
+            thresholds: &self.thresholds,
+            shard: self.me,
+            unix_s: self.now.unix_us / 1_000_000,
+        };
+        look.tell(spent_ns, &desk, &connection.session, (&self.batch.items, &mut words));
     }
 
     /// The only command of the batch, whose keys are here, waits for them.
@@ -207,12 +249,50 @@ impl Shard {
     /// Runs a command on the session; it may leave a request for the shard.
     fn run_session(&mut self, conn: ConnId, item: Item) {
         let started_ns = self.process.clock.monotonic_ns();
+        let (request, reply_bytes) = self.call_session(conn, item);
+        let ns = self.process.clock.monotonic_ns() - started_ns;
+        let is_large = reply_bytes >= self.thresholds.reply_bytes;
+        let goes_on = request.is_some() && self.thresholds.looks_back();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let mut written = None;
+        if goes_on || ns >= self.thresholds.run_ns || is_large {
+            let (text, large) = connection.input.parts();
+            let mut words = Words { text, spans: &self.batch.spans, large };
+            written = Some(shown(item.entry, &words.args(&item)));
+        }
+        let is_replica = connection.session.replica.is_attached;
+        if connection.session.replies == Replies::All {
+            connection.outbox.unmute();
+        }
+        connection.input.consume();
+        let last = Some(item.entry.index);
+        connection.session.note_commands(1, last, self.now.monotonic_ms());
+        self.make_dirty(conn);
+        if is_replica {
+            self.note_ack(conn);
+        }
+        if request.is_none() {
+            self.trace_ran(conn, ns);
+        }
+        if let Some(request) = request {
+            self.ask(conn, request);
+        }
+        // Behind what it asks for: CONFIG RESETSTAT is the first command that counts again.
+        self.record_runs(item.entry, 1, ns);
+        self.board.counters.commands_processed.add(1);
+        if let Some(words) = written {
+            self.notice_session(conn, item.entry, words, (ns, reply_bytes));
+        }
+    }
+
+    /// Runs a command on the session: what it asks for, and how many bytes it has replied.
+    fn call_session(&mut self, conn: ConnId, item: Item) -> (Option<Request>, usize) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
         let mut words = Words { text, spans: &self.batch.spans, large };
         let mut args = words.args(&item);
         let output = &mut connection.outbox.output;
-        let before = output.mark();
+        let (before, bytes_before) = (output.mark(), output.len());
         let mut context = SessionContext {
             reply: Reply::new(output, connection.session.protocol),
             session: &mut connection.session,
@@ -227,32 +307,13 @@ impl Shard {
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
         let request = context.request.take();
-        let is_traced = connection.trace.is_some() && request.is_none();
-        let is_replica = connection.session.replica.is_attached;
         if let Err(error) = &result {
             output.truncate(before);
             Reply::new(output, connection.session.protocol).error(error);
             note_failure(&self.board, item.entry, error);
         }
-        if connection.session.replies == Replies::All {
-            connection.outbox.unmute();
-        }
-        connection.input.consume();
-        let last = Some(item.entry.index);
-        connection.session.note_commands(1, last, self.now.monotonic_ms());
-        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
-        self.record_runs(item.entry, 1, spent_ns);
-        if is_traced {
-            self.trace_ran(conn, spent_ns);
-        }
-        self.board.counters.commands_processed.add(1);
-        self.make_dirty(conn);
-        if is_replica {
-            self.note_ack(conn);
-        }
-        if let (Some(request), Ok(())) = (request, result) {
-            self.ask(conn, request);
-        }
+        let reply_bytes = connection.outbox.output.len() - bytes_before;
+        (request.filter(|_| result.is_ok()), reply_bytes)
     }
 
     /// Replies with the error of a gate.

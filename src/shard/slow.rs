@@ -132,8 +132,12 @@ impl Shard {
                 note_failure(board, item.entry, error);
             }
         });
-        let settled = Settled { effects: runner.effects, started_ns, db: item.db.into() };
-        self.settle(settled, &[item]);
+        let effects = runner.effects;
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        if spent_ns >= self.thresholds.run_ns {
+            part.spent.push((item.at, spent_ns));
+        }
+        self.settle(Settled { effects, spent_ns, db: item.db.into() }, &[item]);
     }
 
     /// A table with the values of a command whose keys are all here.
@@ -212,8 +216,9 @@ impl Shard {
             found = true;
             let Job { owner, at, table, outcome, started_ns, .. } = *job;
             match owner {
-                Owner::Part(claim, part, records) => {
-                    self.settle_slow(outcome, &part.items[at], started_ns);
+                Owner::Part(claim, mut part, records) => {
+                    let item = part.items[at];
+                    self.settle_slow(outcome, &item, started_ns, &mut part.spent);
                     let mut stores = Vec::new();
                     self.clear_table(*table, &mut |_, visit| stores.push(visit));
                     self.store(&mut stores);
@@ -231,11 +236,21 @@ impl Shard {
     }
 
     /// Records that a command has run beside the shard.
-    pub(super) fn settle_slow(&mut self, outcome: Outcome, item: &Item, started_ns: u64) {
+    pub(super) fn settle_slow(
+        &mut self,
+        outcome: Outcome,
+        item: &Item,
+        started_ns: u64,
+        spent: &mut Vec<(u32, u64)>,
+    ) {
         if let Some(error) = &outcome.error {
             note_failure(&self.board, item.entry, error);
         }
         let db = item.db.into();
-        self.settle(Settled { effects: outcome.effects, started_ns, db }, &[*item]);
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        if spent_ns >= self.thresholds.run_ns {
+            spent.push((item.at, spent_ns));
+        }
+        self.settle(Settled { effects: outcome.effects, spent_ns, db }, &[*item]);
     }
 }

@@ -4,6 +4,7 @@
 use super::Shard;
 use super::cron::publish_stats;
 use super::drain::{Settled, note_failure};
+use super::notice::Look;
 use super::wake::words_of;
 use super::workshop::{Outcome, Owner, Setting, run_program};
 use crate::client::{Program, Slot, Table};
@@ -58,7 +59,10 @@ impl Shard {
         records: Option<&mut Records>,
     ) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
+        let output = &mut connection.outbox.output;
         let started_ns = self.process.clock.monotonic_ns();
+        let before = (started_ns, output.len());
+        let mut look = Look::new(&self.thresholds, batch, words, before);
         let mut runner = Runner {
             slice: &mut self.slice,
             now_ms: self.now.unix_ms(),
@@ -70,14 +74,20 @@ impl Shard {
             trial: Default::default(),
             effects: Default::default(),
         };
-        let board = &self.board;
-        runner.run(batch, words, &mut connection.outbox.output, |at, failed, _| {
+        let (board, clock) = (&self.board, &self.process.clock);
+        runner.run(batch, words, output, |at, failed, output| {
+            look.see(at, clock, output.len());
             if let Some(error) = failed {
                 note_failure(board, batch[at].entry, error);
             }
         });
-        let settled = Settled { effects: runner.effects, started_ns, db: batch[0].db.into() };
-        self.settle(settled, batch);
+        let effects = runner.effects;
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        if look.has_news(&self.thresholds, spent_ns) {
+            let session = connection.session.clone();
+            look.tell(spent_ns, &self.desk(), &session, (batch, words));
+        }
+        self.settle(Settled { effects, spent_ns, db: batch[0].db.into() }, batch);
     }
 
     /// Runs a command on the session inside a transaction; its reply is a part of its own.
@@ -119,7 +129,11 @@ impl Shard {
             Reply::new(output, protocol).error(error);
             note_failure(&self.board, item.entry, error);
         }
-        self.record_runs(item.entry, 1, self.process.clock.monotonic_ns() - started_ns);
+        let ns = self.process.clock.monotonic_ns() - started_ns;
+        if ns >= self.thresholds.run_ns {
+            program.own.spent.push((item.at, ns));
+        }
+        self.record_runs(item.entry, 1, ns);
         self.board.counters.commands_processed.add(1);
         request.filter(|_| result.is_ok())
     }
@@ -147,7 +161,9 @@ impl Shard {
             envelope.generation = program.generation;
             envelope.protocol = protocol;
             envelope.work = Work::Ask(request.clone());
-            envelope.hold = Some(Box::new(Hold::new(program.id, Stage::Only, program.now_us)));
+            let mut hold = Box::new(Hold::new(program.id, Stage::Only, program.now_us));
+            hold.fetch_at = program.flight.order.len() as u32;
+            envelope.hold = Some(hold);
             program.flight.members.push(envelope.part);
             program.asks.push(envelope);
         }
@@ -272,7 +288,7 @@ impl Shard {
         (outcome, started_ns): (Outcome, u64),
     ) {
         let item = program.queue.items[at];
-        self.settle_slow(outcome, &item, started_ns);
+        self.settle_slow(outcome, &item, started_ns, &mut program.own.spent);
         program.flight.order.push(Slot::One(program.own.part));
         let flight = &mut program.flight;
         self.clear_table(table, &mut |part, visit| flight.hold_mut(part).stores.push(visit));
