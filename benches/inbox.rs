@@ -22,6 +22,7 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             at: 0,
             sees_due: false,
             is_part: false,
+            is_quiet: false,
         };
         envelope.begin(&item, slot);
         envelope.push_word(b"GET");

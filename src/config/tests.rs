@@ -46,7 +46,7 @@ fn defaults_and_names_are_those_of_the_reference() {
     let cell = cell();
     let ours = cell.get(&|_| true);
     let own =
-        ["shards", "pin-shards", "io-driver", "http-port", "http-bind", "latency-profile-interval"];
+        ["shards", "pin-shards", "io-driver", "latency-profile-interval", "http-port", "http-bind"];
     let mut expected: Vec<&str> = own.to_vec();
     for line in REFERENCE.lines() {
         let (name, value) = line.split_once('\t').unwrap_or((line, ""));
