@@ -132,7 +132,11 @@ impl Shard {
         alloc::collect();
         self.check_memory();
         self.publish();
-        let pause_ns = if work.more || self.has_waits() { TICK_BUSY_NS } else { TICK_NS };
+        let pause_ns = match work.more || self.has_waits() {
+            true if work.more && self.idle_turns > 0 => TICK_IDLE_NS,
+            true => TICK_BUSY_NS,
+            false => TICK_NS,
+        };
         self.cron.next_ns = self.now.monotonic_ns + pause_ns;
     }
 
