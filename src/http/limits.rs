@@ -39,3 +39,9 @@ pub const DATABASES_EMPTY_MAX: usize = 16;
 
 /// Commands of the status, those with the most calls first.
 pub const COMMANDS_MAX: usize = 12;
+
+/// Slow commands of the status, the newest first.
+pub const SLOW_ENTRIES_MAX: u64 = 12;
+
+/// Bytes of a slow command that are shown; the rest is left out.
+pub const SLOW_COMMAND_BYTES_MAX: usize = 160;

@@ -15,6 +15,7 @@ mod looking;
 mod server;
 mod settings;
 mod sockets;
+mod tuning;
 mod wire;
 
 use server::{Server, Setup, drivers};
