@@ -21,7 +21,9 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             db: 0,
             at: 0,
             sees_due: false,
+            is_quiet: false,
             is_part: false,
+            is_quiet: false,
         };
         envelope.begin(&item, slot);
         envelope.push_word(b"GET");

@@ -7,5 +7,6 @@ use std::process::ExitCode;
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
+    annulet::base::alloc::set_up();
     annulet::server::main(std::env::args().collect())
 }

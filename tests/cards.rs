@@ -92,9 +92,22 @@ fn to_json(value: &Value) -> Json {
     }
 }
 
-/// The names of all commands and subcommands.
+/// Annulet's own subcommands, of which the reference has nothing to say.
+const OWN: [&str; 1] = ["latency|profile"];
+
+/// The names of all commands and subcommands that the reference should have.
 fn names(process: &Process) -> Vec<&'static str> {
-    process.commands.walk().map(|entry| entry.name.as_str()).collect()
+    let names = process.commands.walk().map(|entry| entry.name.as_str());
+    names.filter(|name| !OWN.contains(name)).collect()
+}
+
+#[test]
+fn own_subcommands_are_not_those_of_the_reference() {
+    let (process, reference) = (process(), reference());
+    for name in OWN {
+        assert!(process.commands.walk().any(|entry| entry.name == name), "{name} exists");
+        assert!(!reference.contains_key(name), "{name} is the reference's too");
+    }
 }
 
 #[test]

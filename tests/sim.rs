@@ -11,6 +11,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 mod blocked;
 #[path = "sim/connections.rs"]
 mod connections;
+#[path = "sim/evicted.rs"]
+mod evicted;
 #[path = "sim/generated.rs"]
 mod generated;
 #[path = "sim/histories.rs"]
@@ -21,5 +23,9 @@ mod judged;
 mod mixes;
 #[path = "sim/modelled.rs"]
 mod modelled;
+#[path = "sim/paused.rs"]
+mod paused;
+#[path = "sim/profile.rs"]
+mod profile;
 #[path = "sim/spread.rs"]
 mod spread;

@@ -19,6 +19,8 @@ pub struct LocalTime {
     pub minute: u32,
     /// 0 to 60.
     pub second: u32,
+    /// Seconds that the zone is east of UTC.
+    pub offset_s: i32,
 }
 
 unsafe extern "C" {
@@ -45,6 +47,7 @@ pub fn local_time(unix_seconds: i64) -> LocalTime {
         hour: parts.tm_hour as u32,
         minute: parts.tm_min as u32,
         second: parts.tm_sec as u32,
+        offset_s: parts.tm_gmtoff as i32,
     }
 }
 
@@ -61,5 +64,6 @@ mod tests {
         assert!((14..=15).contains(&start.day));
         assert!(start.hour < 24 && start.minute < 60 && start.second < 60);
         assert_eq!((start.second + 59) % 60, later.second);
+        assert!(start.offset_s.abs() <= 14 * 3600);
     }
 }

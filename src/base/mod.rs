@@ -3,6 +3,7 @@
 //! Must not know: anything of this crate. It is the lowest layer.
 
 pub mod alloc;
+pub mod background;
 pub mod clock;
 pub mod extended;
 pub mod glob;
@@ -13,5 +14,7 @@ pub mod number;
 pub mod order;
 pub mod rng;
 pub mod slot;
+pub mod syslog;
 pub mod system;
 pub mod thread;
+pub mod title;

@@ -20,14 +20,39 @@ pub fn allowed_cores() -> io::Result<Vec<usize>> {
 
 /// Keeps the calling thread to one core.
 pub fn pin_to(core: usize) -> io::Result<()> {
-    assert!(core < libc::CPU_SETSIZE as usize);
+    keep_to(&[core])
+}
+
+/// Keeps the calling thread, and those that it starts from now on, to some cores.
+pub fn keep_to(cores: &[usize]) -> io::Result<()> {
+    assert!(!cores.is_empty() && cores.iter().all(|core| *core < libc::CPU_SETSIZE as usize));
     // SAFETY: as above: all zeros is an empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    // SAFETY: the index was checked against the number of bits in the set.
-    unsafe { libc::CPU_SET(core, &mut set) };
+    for core in cores {
+        // SAFETY: the index was checked against the number of bits in the set.
+        unsafe { libc::CPU_SET(*core, &mut set) };
+    }
     // SAFETY: `set` is valid for reads of its size for the length of the call.
     let status = unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The cores that a list names, ascending: `0-7:2,9` is 0, 2, 4, 6 and 9. None if it is no list.
+pub fn parse_cores(list: &str) -> Option<Vec<usize>> {
+    let mut cores = Vec::new();
+    for range in list.split(',') {
+        let (range, step) = range.split_once(':').unwrap_or((range, "1"));
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let number = |word: &str| word.trim().parse::<usize>().ok();
+        let (first, last, step) = (number(first)?, number(last)?, number(step)?);
+        if first > last || last >= libc::CPU_SETSIZE as usize || step == 0 {
+            return None;
+        }
+        cores.extend((first..=last).step_by(step));
+    }
+    cores.sort_unstable();
+    cores.dedup();
+    Some(cores)
 }
 
 /// Raises the limit of open descriptors as far as allowed, up to `wanted`; returns the limit.
@@ -54,6 +79,15 @@ pub fn raise_descriptor_limit(wanted: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_of_cores_have_ranges_and_steps() {
+        assert_eq!(parse_cores("3"), Some(vec![3]));
+        assert_eq!(parse_cores("9,0-6:3,1"), Some(vec![0, 1, 3, 6, 9]));
+        for wrong in ["", "a", "3-1", "1:0", "0-99999", "1,,2", "-1"] {
+            assert_eq!(parse_cores(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_thread_can_be_pinned_to_a_core_that_it_may_use() {

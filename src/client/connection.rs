@@ -7,18 +7,24 @@
 //!     |    input used up   |  '------- all parts answered --------'
 //!     '--------------------'
 //!   any --hangup, kill, protocol error--> Closing --driver says closed--> gone
+//!
+//!   Ready --a pause holds its next command up--> Postponed --the pause lets go of it--> Ready
 //! ```
-//! In flight, nothing of its input is run: what it pipelined waits. A command that waits for keys
-//! (see `blocked`) is in flight until it has its reply. Closing, answers that still
+//! In flight or postponed, nothing of its input is run: what it pipelined waits. A command that
+//! waits for keys (see `blocked`) is in flight until it has its reply. Closing, answers that still
 //! come are dropped, which the generation of the connection's number tells.
 
 use super::blocked::Blocked;
 use super::flight::Flight;
-use crate::exec::{Replies, Session};
+use super::trace::Trace;
+use crate::exec::{ClientKind, Replies, Session};
 use crate::net::{Input, Outbox};
 use crate::replica::Link;
 use crate::txn::Queue;
 use std::collections::HashSet;
+
+/// Bytes that a watched key takes, here and with its owner.
+pub const WATCH_BYTES: usize = 100;
 
 /// Whether commands of a connection may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +33,8 @@ pub enum Serving {
     Open,
     /// Not before its batch is answered.
     InFlight,
+    /// Not before a pause lets go of its next command.
+    Postponed,
     /// Not before its output has drained.
     OutputFull,
     /// Never again.
@@ -62,6 +70,8 @@ pub struct Connection {
     pub is_held: bool,
     /// Whether it waits for credits: it is served in the order in which it began to.
     pub is_stalled: bool,
+    /// Set while its next command waits for the end of a pause: its place among those that do.
+    pub postponed: Option<u64>,
     /// Whether it stands in the list of connections to flush.
     pub is_dirty: bool,
     /// Whether the driver receives for it.
@@ -78,8 +88,16 @@ pub struct Connection {
     pub is_output_full: bool,
     /// Since when its output is over the soft limit, monotonic milliseconds.
     pub output_over_ms: Option<u64>,
-    /// Bytes of its buffers, as last added to the shard's sum.
+    /// The turn in which its last bytes have arrived.
+    pub received_turn: u64,
+    /// Its request that is traced.
+    pub trace: Option<Trace>,
+    /// Bytes that it takes, as last added to the shard's sum.
     pub counted_bytes: usize,
+    /// Its class among the clients that may be evicted, while such classes are kept.
+    pub eviction_class: Option<u8>,
+    /// Bytes of the words of the command on the session that is under way.
+    pub argv_bytes: usize,
 }
 
 impl Connection {
@@ -99,6 +117,7 @@ impl Connection {
             is_queued: false,
             is_held: false,
             is_stalled: false,
+            postponed: None,
             is_dirty: false,
             is_receiving: true,
             is_closing: false,
@@ -107,7 +126,11 @@ impl Connection {
             is_counted: false,
             is_output_full: false,
             output_over_ms: None,
+            received_turn: 0,
+            trace: None,
             counted_bytes: 0,
+            eviction_class: None,
+            argv_bytes: 0,
         }
     }
 
@@ -117,6 +140,8 @@ impl Connection {
             Serving::Closing
         } else if self.is_held || (one_in_flight && !self.flights.is_empty()) {
             Serving::InFlight
+        } else if self.postponed.is_some() {
+            Serving::Postponed
         } else if self.is_output_full {
             Serving::OutputFull
         } else {
@@ -147,18 +172,30 @@ impl Connection {
         is_done && (self.session.close_after_reply || is_spent)
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Whether it ends when it has been idle for long: nobody else keeps it waiting.
+    pub fn may_time_out(&self) -> bool {
+        let is_waiting = self.session.is_blocked || !self.flights.is_empty();
+        self.session.kind() == ClientKind::Normal && !is_waiting
+    }
+
+    /// Gives back what an idle connection does not need; its output buffer apart.
     pub fn shrink(&mut self) {
         self.input.shrink();
-        self.outbox.shrink();
         if self.session.multi.is_none() {
             self.queue = None;
         }
     }
 
-    /// Bytes of memory that its buffers hold.
+    /// Whether it may be ended because clients take too much memory.
+    pub fn may_be_evicted(&self) -> bool {
+        !self.is_closing && !self.session.is_no_evict && self.session.kind() != ClientKind::Replica
+    }
+
+    /// Bytes of memory that it takes, with its buffers, its queue and its watches.
+    #[inline]
     pub fn memory_bytes(&self) -> usize {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.memory_bytes());
-        self.input.memory_bytes() + self.outbox.pending_bytes() + queued
+        let buffers = self.input.memory_bytes() + self.outbox.pending_bytes();
+        size_of::<Connection>() + buffers + queued + self.watched.len() * WATCH_BYTES
     }
 }

@@ -7,9 +7,11 @@ mod connection;
 mod describe;
 mod flight;
 mod program;
+mod trace;
 
 pub use blocked::{Blocked, GivingUp, Waiting};
 pub use connection::{Connection, Serving};
 pub use describe::describe;
 pub use flight::{Flight, Slot};
 pub use program::{Program, Table, Trying, Woken};
+pub use trace::{Progress, Trace};

@@ -2,6 +2,7 @@
 
 mod filter;
 mod modes;
+mod pause;
 mod unblock;
 
 use super::help::help;
@@ -32,8 +33,15 @@ pub(super) static CLIENT: Command = Command {
         &INFO,
         &LIST,
         &KILL,
+        &pause::PAUSE,
+        &pause::UNPAUSE,
         &unblock::UNBLOCK,
         &modes::REPLY,
+        &modes::NO_EVICT,
+        &modes::NO_TOUCH,
+        &modes::CAPA,
+        &modes::GETREDIR,
+        &modes::TRACKINGINFO,
         &modes::IMPORT_SOURCE,
         &HELP,
     ],

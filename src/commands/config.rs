@@ -3,9 +3,11 @@
 use super::help::help;
 use crate::base::glob;
 use crate::base::thread::raise_descriptor_limit;
-use crate::config::{Caller, Changes, ConfigError};
+use crate::base::title;
+use crate::config::{Caller, Changes, Config, ConfigError, rewrite_file};
+use crate::control::ListenError;
 use crate::exec::{Command, Process, Request, Run, SessionContext};
-use crate::observe::Level;
+use crate::observe::{Level, LogForm};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 
@@ -26,7 +28,7 @@ pub(super) static CONFIG: Command = Command {
         keys: &[],
     },
     run: Run::Container,
-    subcommands: &[&GET, &SET, &RESETSTAT, &HELP],
+    subcommands: &[&GET, &SET, &RESETSTAT, &REWRITE, &HELP],
 };
 
 static GET: Command = Command {
@@ -106,36 +108,129 @@ fn config_error(error: ConfigError) -> Error {
     Error::other(error.to_string())
 }
 
-/// Settings that may change, but not in a running process: its sockets stay as they are. Each with
-/// what the reference says when it cannot listen.
-const NEEDS_START: [(&str, &str); 2] = [
+/// What follows at once from a change of some settings. What concerns shards only is theirs to see.
+struct Effect {
+    /// The settings.
+    names: &'static [&'static str],
+    /// Makes the process as the settings say, or tells why it stays as it was.
+    apply: fn(&Process, &Config) -> Result<(), String>,
+}
+
+const EFFECTS: &[Effect] = &[
+    Effect { names: &["maxclients"], apply: apply_maxclients },
+    Effect { names: &["loglevel", "log-format", "log-timestamp-format"], apply: apply_log },
+    Effect { names: &["oom-score-adj", "oom-score-adj-values"], apply: apply_oom_score },
+    Effect { names: &["proc-title-template"], apply: apply_title },
+    Effect { names: &["dir"], apply: apply_dir },
+];
+
+/// Settings that need other sockets, each with what the reference says when it cannot listen.
+const LISTENING: [(&str, &str); 2] = [
     ("port", "Unable to listen on this port. Check server logs."),
     ("bind", "Failed to bind to specified addresses."),
 ];
 
-/// Does what follows from a change at once, or takes the change back. What concerns shards only
-/// is theirs to see.
+/// Does what follows from a change at once, or takes the change back.
 fn carry_out(process: &Process, changes: &Changes) -> Result<(), ConfigError> {
-    if let Some((name, reason)) = NEEDS_START.into_iter().find(|(name, _)| changes.has(name)) {
-        process.log.warning(&format!("The setting '{name}' can change at a start only"));
-        return Err(process.config.restore(changes, name, reason));
-    }
-    if changes.has("maxclients") {
-        let wanted = u64::from(changes.after.maxclients);
-        let limit = raise_descriptor_limit(wanted + RESERVED_DESCRIPTORS);
-        let room = limit.saturating_sub(RESERVED_DESCRIPTORS);
-        if room < wanted {
-            let reason = format!(
-                "The operating system is not able to handle the specified number of clients, \
-                 try with {room}"
-            );
-            return Err(process.config.restore(changes, "maxclients", &reason));
+    let mut done: Vec<&Effect> = Vec::new();
+    let mut listening = None;
+    for name in &changes.names {
+        let is_listening = LISTENING.iter().find(|(setting, _)| setting == name);
+        let result = match (is_listening, EFFECTS.iter().find(|effect| effect.names.contains(name)))
+        {
+            (Some(_), _) if listening.is_some() => Ok(()),
+            (Some((_, refusal)), _) => match process.listeners.change(&changes.after) {
+                Ok(change) => {
+                    listening = Some((name, change));
+                    Ok(())
+                }
+                Err(ListenError { address, port, error }) => {
+                    process.log.warning(&format!(
+                        "Could not create server TCP listening socket {address}:{port}: {error}"
+                    ));
+                    Err(refusal.to_string())
+                }
+            },
+            (None, Some(effect)) if done.iter().any(|known| std::ptr::eq(*known, effect)) => Ok(()),
+            (None, Some(effect)) => {
+                done.push(effect);
+                (effect.apply)(process, &changes.after)
+            }
+            (None, None) => Ok(()),
+        };
+        if let Err(reason) = result {
+            return Err(take_back(process, changes, &done, name, &reason));
         }
     }
-    if changes.has("loglevel") {
-        process.log.set_level(Level::from_index(changes.after.loglevel as usize));
+    if let Some((name, change)) = listening
+        && let Err(error) = change.commit()
+    {
+        return Err(take_back(process, changes, &done, name, &error.to_string()));
     }
     Ok(())
+}
+
+fn take_back(
+    process: &Process,
+    changes: &Changes,
+    done: &[&Effect],
+    name: &str,
+    reason: &str,
+) -> ConfigError {
+    process.log.warning(&format!(
+        "Failed applying new configuration. Possibly related to new {name} setting. Restoring \
+         previous settings."
+    ));
+    let error = process.config.restore(changes, name, reason);
+    for effect in done {
+        if let Err(why) = (effect.apply)(process, &changes.before) {
+            process.log.warning(&format!("Failed restoring a previous setting: {why}"));
+        }
+    }
+    error
+}
+
+fn apply_maxclients(_: &Process, config: &Config) -> Result<(), String> {
+    let wanted = u64::from(config.maxclients);
+    let limit = raise_descriptor_limit(wanted + RESERVED_DESCRIPTORS);
+    let room = limit.saturating_sub(RESERVED_DESCRIPTORS);
+    if room >= wanted {
+        return Ok(());
+    }
+    Err(format!(
+        "The operating system is not able to handle the specified number of clients, try with \
+         {room}"
+    ))
+}
+
+fn apply_log(process: &Process, config: &Config) -> Result<(), String> {
+    process.log.set_level(Level::from_index(config.loglevel as usize));
+    process.log.set_form(log_form(config));
+    Ok(())
+}
+
+/// How the settings want lines of the log to look.
+pub fn log_form(config: &Config) -> LogForm {
+    LogForm { layout: config.log_format as u8, time: config.log_timestamp_format as u8 }
+}
+
+fn apply_oom_score(process: &Process, config: &Config) -> Result<(), String> {
+    process.oom_score.apply(config).map_err(|error| {
+        process.log.warning(&format!("Unable to write oom_score_adj: {error}"));
+        "Failed to set current oom_score_adj. Check server logs.".to_string()
+    })
+}
+
+fn apply_title(_: &Process, config: &Config) -> Result<(), String> {
+    if config.set_proc_title {
+        title::set(|program| config.title(program));
+    }
+    Ok(())
+}
+
+/// Names of files without a folder are of this one from now on.
+fn apply_dir(_: &Process, config: &Config) -> Result<(), String> {
+    std::env::set_current_dir(&config.dir).map_err(|error| error.to_string())
 }
 
 static RESETSTAT: Command = Command {
@@ -157,6 +252,45 @@ static RESETSTAT: Command = Command {
 
 fn resetstat(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.request = Some(Request::ResetStatistics);
+    Ok(())
+}
+
+static REWRITE: Command = Command {
+    card: Card {
+        name: "rewrite",
+        summary: "Persists the effective configuration to file.",
+        since: "2.8.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        keys: &[],
+    },
+    run: Run::Session(rewrite),
+    subcommands: &[],
+};
+
+fn rewrite(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    rewrite_settings(cx.process, false)?;
+    cx.reply.ok();
+    Ok(())
+}
+
+/// Brings the config file up to date; with `in_full` it names all settings.
+pub(super) fn rewrite_settings(process: &Process, in_full: bool) -> Result<(), Error> {
+    let config = process.config.snapshot();
+    let Some(path) = &config.config_file else {
+        return Err(Error::other("ERR The server is running without a config file"));
+    };
+    match rewrite_file(path, &config, in_full) {
+        Ok(()) => process.log.notice("CONFIG REWRITE executed with success."),
+        Err(why) => {
+            process.log.warning(&format!("CONFIG REWRITE failed: {why}"));
+            return Err(Error::other(format!("ERR Rewriting config file: {why}")));
+        }
+    }
     Ok(())
 }
 
@@ -215,15 +349,52 @@ mod tests {
             CONFIG GET maxmemory => ["maxmemory" "1048576"]
             CONFIG SET loglevel warning => ?SettingsChanged
             CONFIG RESETSTAT => ?ResetStatistics
-            CONFIG SET hz 30 port 1 => -ERR CONFIG SET failed (possibly related to argument 'port')
-                | - Unable to listen on this port. Check server logs.
-            CONFIG GET hz port => ["hz" "20" "port" "6379"]
-            CONFIG SET port 6379 => ?SettingsChanged
             CONFIG SET maxmemory => -ERR wrong number of arguments for 'config|set' command
             "#,
         );
         assert!(bench.process.log.logs(Level::Warning) && !bench.process.log.logs(Level::Notice));
         bench.check_script("CONFIG SET loglevel nothing => ?SettingsChanged");
+    }
+
+    #[test]
+    fn a_port_that_is_taken_changes_nothing() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let port = taken.local_addr().expect("it is bound").port();
+        let mut bench = SessionBench::with(|config| config.bind = vec!["127.0.0.1".to_string()]);
+        let script = format!(
+            r#"
+            CONFIG SET hz 30 loglevel debug port {port} => -ERR CONFIG SET failed (possibly related
+                | to argument 'port') - Unable to listen on this port. Check server logs.
+            CONFIG GET hz loglevel port => ["hz" "10" "loglevel" "notice" "port" "6379"]
+            CONFIG SET port {port} bind 127.0.0.1~::1 => -ERR CONFIG SET failed (possibly related to
+                | argument 'port') - Unable to listen on this port. Check server logs.
+            CONFIG SET bind 192.0.2.1 => -ERR CONFIG SET failed (possibly related to argument
+                | 'bind') - Failed to bind to specified addresses.
+            CONFIG SET port 0 => ?SettingsChanged
+            "#,
+        );
+        bench.check_script(&script);
+        assert!(bench.process.listeners.is_empty());
+    }
+
+    #[test]
+    fn rewrite_brings_the_file_up_to_date() {
+        let script = "CONFIG REWRITE => -ERR The server is running without a config file";
+        SessionBench::new().check_script(script);
+        let name = format!("annulet-config-{}.conf", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, "# mine\nhz 20\n").unwrap();
+        let mut bench = SessionBench::with(|config| config.config_file = Some(path.clone()));
+        bench.check_script(
+            "
+            CONFIG SET timeout 7 => ?SettingsChanged
+            CONFIG REWRITE => OK
+            ",
+        );
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(text.starts_with("# mine\nhz 10\n"), "{text}");
+        assert!(text.contains("# Generated by CONFIG REWRITE\ntimeout 7\n"), "{text}");
     }
 
     #[test]

@@ -9,6 +9,13 @@ static LINES: &[(&str, &[&str])] = &[
     (
         "client",
         &[
+            "CAPA <option> [options...]",
+            "    The client claims its some capability options. Options are:",
+            "    * REDIRECT",
+            "      The client can handle redirection during primary and replica failover in \
+             standalone mode.",
+            "GETREDIR",
+            "    Return the client ID we are redirecting to when tracking is enabled.",
             "GETNAME",
             "    Return the name of the current connection.",
             "ID",
@@ -81,6 +88,10 @@ static LINES: &[(&str, &[&str])] = &[
             "      Return connections currently with the specified capa.",
             "    * IP <ip>",
             "      Return connections made from the specified ip.",
+            "UNPAUSE",
+            "    Stop the current client pause, resuming traffic.",
+            "PAUSE <timeout> [WRITE|ALL]",
+            "    Suspend all, or just write, clients for <timeout> milliseconds.",
             "REPLY (ON|OFF|SKIP)",
             "    Control the replies sent to the current connection.",
             "SETNAME <name>",
@@ -91,6 +102,12 @@ static LINES: &[(&str, &[&str])] = &[
             "    * LIB-VER: the client lib version.",
             "UNBLOCK <clientid> [TIMEOUT|ERROR]",
             "    Unblock the specified blocked client.",
+            "TRACKINGINFO",
+            "    Report tracking status for the current connection.",
+            "NO-EVICT (ON|OFF)",
+            "    Protect current client connection from eviction.",
+            "NO-TOUCH (ON|OFF)",
+            "    Will not touch LRU/LFU stats when this mode is on.",
             "IMPORT-SOURCE (ON|OFF)",
             "    Mark this connection as an import source if import-mode is enabled.",
             "    Sync tools can set their connections into 'import-source' state to visit",
@@ -106,6 +123,8 @@ static LINES: &[(&str, &[&str])] = &[
             "    Set the configuration <directive> to <value>.",
             "RESETSTAT",
             "    Reset statistics reported by the INFO command.",
+            "REWRITE",
+            "    Rewrite the configuration file.",
         ],
     ),
     (
@@ -182,6 +201,10 @@ static LINES: &[(&str, &[&str])] = &[
             "    Return a cumulative distribution of latencies in the format of a histogram for \
              specified command names.",
             "    If no commands are specified then all histograms are replied.",
+            "PROFILE [COMMAND ...] [BY SHARD]",
+            "    Return how long requests stay in each stage of their way, and the slowest stage.",
+            "PROFILE RESET",
+            "    Forget that.",
         ],
     ),
     (
@@ -302,7 +325,8 @@ mod tests {
             "[CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are: GET <pattern>     \
              Return parameters matching the glob-like <pattern> and their values. SET <directive> \
              <value>     Set the configuration <directive> to <value>. RESETSTAT     Reset \
-             statistics reported by the INFO command. HELP     Print this help.]"
+             statistics reported by the INFO command. REWRITE     Rewrite the configuration file. \
+             HELP     Print this help.]"
         );
     }
 }

@@ -41,6 +41,18 @@ fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// INFO with all its sections, for those who show it in other forms. `now_us` is Unix time in
+/// microseconds.
+pub fn info_text(process: &Process, now_us: u64) -> String {
+    let view = View { process, now_us };
+    let mut text = Text::default();
+    for section in SECTIONS {
+        text.section(section.title);
+        (section.write)(&view, &mut text);
+    }
+    text.into_string()
+}
+
 /// What a section is written from.
 struct View<'a> {
     process: &'a Process,

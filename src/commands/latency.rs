@@ -2,6 +2,7 @@
 
 mod doctor;
 mod graph;
+mod profile;
 
 use super::help::help;
 use crate::exec::{Command, Entry, Run, SessionContext};
@@ -22,7 +23,16 @@ pub(super) static LATENCY: Command = Command {
         keys: &[],
     },
     run: Run::Container,
-    subcommands: &[&DOCTOR, &GRAPH, &HELP, &HISTOGRAM, &HISTORY, &LATEST, &RESET],
+    subcommands: &[
+        &DOCTOR,
+        &GRAPH,
+        &HELP,
+        &HISTOGRAM,
+        &HISTORY,
+        &LATEST,
+        &profile::PROFILE,
+        &RESET,
+    ],
 };
 
 static DOCTOR: Command = Command {

@@ -4,6 +4,7 @@
 
 mod bitmap;
 mod client;
+mod cluster;
 mod command;
 mod command_log;
 mod config;
@@ -39,7 +40,10 @@ mod testing;
 mod transactions;
 mod words;
 
+pub use config::log_form;
+pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
+pub use info::info_text;
 pub use secrets::{WordAt, is_secret, shown_words};
 pub use transactions::is_exec;
 
@@ -61,6 +65,7 @@ pub static FAMILIES: &[&[&Command]] = &[
     dump::FAMILY,
     generic::FAMILY,
     connection::FAMILY,
+    cluster::FAMILY,
     server::FAMILY,
     transactions::FAMILY,
     replication::FAMILY,

@@ -85,7 +85,12 @@ fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
         return Err(Error::other("ERR SHUTDOWN FAILOVER is only supported in cluster mode."));
     }
     if abort {
-        return Err(Error::other("ERR No shutdown in progress."));
+        if cx.process.take_saving_stop().is_none() {
+            return Err(Error::other("ERR No shutdown in progress."));
+        }
+        cx.process.log.notice("Shutdown manually aborted.");
+        cx.reply.ok();
+        return Ok(());
     }
     let saves = !nosave && (save || !cx.process.config.snapshot().save.is_empty());
     cx.request = Some(Request::Shutdown { saves, is_forced: force });

@@ -29,6 +29,8 @@ pub struct Bench {
     pub records: Option<Records>,
     /// Whether what runs over all shards is one of several parts.
     pub is_part: bool,
+    /// Whether the client leaves access clocks alone.
+    pub is_quiet: bool,
     /// Addresses of the last command's words that had buffers of their own.
     pub large_addresses: Vec<usize>,
     now_ms: u64,
@@ -51,6 +53,7 @@ impl Bench {
             config: Config::default(),
             records: None,
             is_part: false,
+            is_quiet: false,
             large_addresses: Vec::new(),
             now_ms: 0,
             effects: Effects::default(),
@@ -141,6 +144,7 @@ impl Bench {
             db,
             at: 0,
             sees_due: false,
+            is_quiet: self.is_quiet,
             is_part: self.is_part && entry.is_everywhere(),
         };
         if let Some(records) = &mut self.records {

@@ -19,11 +19,11 @@ const PERSISTENCE: &str = "snapshots and append-only files are not written yet";
 const REPLICATION: &str = "this server is no replica yet, and sends snapshots from memory";
 const CLUSTER: &str = "there is no cluster mode yet";
 const TLS: &str = "there is no TLS yet";
-const THREADS: &str = "shards take the place of I/O threads, and `pin-shards` that of CPU lists";
+const THREADS: &str = "shards take the place of I/O threads, and there are no child processes";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
 const MEMORY_USE: &str = "nothing is evicted or moved to save memory yet";
 const PROCESS: &str = "the kernel's and the terminal's defaults are kept";
-const LOGGING: &str = "the log has one format and no syslog, and user data never gets into it";
+const LOGGING: &str = "user data never gets into the log";
 const COMMANDS: &str = "the commands that it is about do not exist yet";
 const REFUSED: &str = "only the default is to be had";
 const NO_TLS: &str = "TLS is not available in this version";
@@ -165,14 +165,11 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("min-string-size-avoid-copy-reply-threaded", Kind::Int(0, INT_MAX), "65536", THREADS)
         .hidden(),
     accept("max-new-connections-per-cycle", Kind::Int(1, 1000), "10", THREADS),
-    accept("server-cpulist", TEXT, "", THREADS).alias("server_cpulist").immutable(),
-    accept("bio-cpulist", TEXT, "", THREADS).alias("bio_cpulist").immutable(),
     accept("aof-rewrite-cpulist", TEXT, "", THREADS).alias("aof_rewrite_cpulist").immutable(),
     accept("bgsave-cpulist", TEXT, "", THREADS).alias("bgsave_cpulist").immutable(),
     accept("list-compress-depth", Kind::Int(0, INT_MAX), "0", COMPRESSION),
     accept("maxmemory-samples", Kind::Int(1, 64), "5", MEMORY_USE),
     accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", MEMORY_USE),
-    accept("maxmemory-clients", Kind::MemoryOrPercent(LONG_MAX), "0", MEMORY_USE),
     accept("active-defrag-cycle-min", Kind::Int(1, 99), "1", MEMORY_USE),
     accept("active-defrag-cycle-max", Kind::Int(1, 99), "25", MEMORY_USE),
     accept("active-defrag-cycle-us", Kind::Int(0, 100000), "500", MEMORY_USE),
@@ -182,38 +179,14 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("active-defrag-ignore-bytes", Kind::Memory(1, LONG_MAX), "100mb", MEMORY_USE),
     accept("jemalloc-bg-thread", Kind::Bool, "yes", MEMORY_USE),
     accept("disable-thp", Kind::Bool, "yes", PROCESS).immutable(),
-    accept("oom-score-adj", Kind::Text(read_oom_score_adj), "no", PROCESS),
-    accept("oom-score-adj-values", Kind::Words(read_oom_values), "0 200 800", PROCESS),
     accept("unixsocketgroup", TEXT, "", PROCESS).immutable(),
     accept("socket-mark-id", Kind::Int(0, UINT_MAX), "0", PROCESS).immutable(),
-    accept("crash-log-enabled", Kind::Bool, "yes", PROCESS),
     accept("crash-memcheck-enabled", Kind::Bool, "yes", PROCESS),
-    accept("use-exit-on-panic", Kind::Bool, "no", PROCESS).hidden(),
-    accept("watchdog-period", Kind::Int(0, INT_MAX), "0", PROCESS).hidden(),
     accept("ignore-warnings", TEXT, "", PROCESS),
     accept("locale-collate", TEXT, "", PROCESS),
     accept("enable-debug-assert", Kind::Bool, "no", PROCESS).immutable().hidden(),
     accept("debug-context", TEXT, "", PROCESS).hidden(),
     accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", PROCESS),
-    accept("shutdown-on-sigint", Kind::Words(read_shutdown_flags), "default", PROCESS),
-    accept("shutdown-on-sigterm", Kind::Words(read_shutdown_flags), "default", PROCESS),
-    accept("log-format", Kind::Choice(&["legacy", "logfmt", "json"]), "legacy", LOGGING),
-    accept(
-        "log-timestamp-format",
-        Kind::Choice(&["legacy", "iso8601", "milliseconds"]),
-        "legacy",
-        LOGGING,
-    ),
-    accept("syslog-enabled", Kind::Bool, "no", LOGGING).immutable(),
-    accept("syslog-ident", TEXT, "valkey", LOGGING).immutable(),
-    accept(
-        "syslog-facility",
-        Kind::Choice(&[
-            "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
-        ]),
-        "local0",
-        LOGGING,
-    ).immutable(),
     accept("hide-user-data-from-log", Kind::Bool, "yes", LOGGING),
     accept("notify-keyspace-events", Kind::Text(read_event_classes), "", COMMANDS),
     accept("tracking-table-max-keys", Kind::Int(0, LONG_MAX), "1000000", COMMANDS),
@@ -327,29 +300,6 @@ fn read_hostname(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     any_text(text)
 }
 
-/// `yes` and `relative` are the same.
-fn read_oom_score_adj(text: &[u8]) -> Result<Vec<u8>, &'static str> {
-    match text.to_ascii_lowercase().as_slice() {
-        b"relative" => Ok(b"yes".to_vec()),
-        known @ (b"no" | b"yes" | b"absolute") => Ok(known.to_vec()),
-        _ => Err("argument(s) must be one of the following: no, yes, relative, absolute"),
-    }
-}
-
-fn read_oom_values(words: &[&[u8]], _: &Value) -> Result<Value, String> {
-    if words.len() != 3 {
-        return Err("wrong number of arguments".to_owned());
-    }
-    let read = |word: &&[u8]| {
-        let number = parse_loose(word, 10).filter(|number| (-2_000..=2_000).contains(number));
-        number.map(|number| number.to_string().into_bytes())
-    };
-    let numbers: Option<Vec<Vec<u8>>> = words.iter().map(read).collect();
-    numbers.map(Value::Words).ok_or_else(|| {
-        "Invalid oom-score-adj-values, elements must be between -2000 and 2000.".to_owned()
-    })
-}
-
 fn read_replicaof(words: &[&[u8]], _: &Value) -> Result<Value, String> {
     match words {
         [] => Ok(Value::Words(Vec::new())),
@@ -362,30 +312,6 @@ fn read_replicaof(words: &[&[u8]], _: &Value) -> Result<Value, String> {
         },
         _ => Err("wrong number of arguments".to_owned()),
     }
-}
-
-/// Flags in the order in which they are shown.
-const SHUTDOWN_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force", "safe", "failover"];
-
-fn read_shutdown_flags(words: &[&[u8]], _: &Value) -> Result<Value, String> {
-    let named = |flag: &&str| words.iter().any(|w| w.eq_ignore_ascii_case(flag.as_bytes()));
-    let known =
-        |word: &&[u8]| SHUTDOWN_FLAGS.iter().any(|flag| word.eq_ignore_ascii_case(flag.as_bytes()));
-    if words.is_empty() || !words.iter().all(known) {
-        let flags = SHUTDOWN_FLAGS.join(", ");
-        return Err(format!("argument(s) must be one of the following: {flags}"));
-    }
-    if named(&"save") && named(&"nosave") {
-        return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".to_owned());
-    }
-    // `default` adds nothing to other flags.
-    let (default, flags) = SHUTDOWN_FLAGS.split_first().expect("there are flags");
-    let mut shown: Vec<Vec<u8>> =
-        flags.iter().filter(|flag| named(flag)).map(|flag| flag.as_bytes().to_vec()).collect();
-    if shown.is_empty() {
-        shown.push(default.as_bytes().to_vec());
-    }
-    Ok(Value::Words(shown))
 }
 
 /// The event classes that `A` stands for.

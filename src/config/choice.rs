@@ -135,3 +135,65 @@ choice! {
         No = "no",
     }
 }
+
+choice! {
+    /// How lines of the log are laid out.
+    LogFormat {
+        /// As Redis has always done.
+        Legacy = "legacy",
+        /// `key=value` pairs.
+        Logfmt = "logfmt",
+        /// One JSON object each.
+        Json = "json",
+    }
+}
+
+choice! {
+    /// How the log tells the time.
+    LogTimestampFormat {
+        /// Day, month and year in words.
+        Legacy = "legacy",
+        /// ISO 8601, with the time zone.
+        Iso8601 = "iso8601",
+        /// Unix milliseconds.
+        Milliseconds = "milliseconds",
+    }
+}
+
+choice! {
+    /// Under which name syslog files the lines.
+    SyslogFacility {
+        /// Of a user.
+        User = "user",
+        /// For local use.
+        Local0 = "local0",
+        /// For local use.
+        Local1 = "local1",
+        /// For local use.
+        Local2 = "local2",
+        /// For local use.
+        Local3 = "local3",
+        /// For local use.
+        Local4 = "local4",
+        /// For local use.
+        Local5 = "local5",
+        /// For local use.
+        Local6 = "local6",
+        /// For local use.
+        Local7 = "local7",
+    }
+}
+
+choice! {
+    /// Whether the kernel is told how soon to end this process when memory runs out.
+    OomScoreAdj {
+        /// It is not.
+        No = "no",
+        /// Relative to the score at the start.
+        Yes = "yes",
+        /// The same; kept as [`OomScoreAdj::Yes`].
+        Relative = "relative",
+        /// Whatever it was at the start.
+        Absolute = "absolute",
+    }
+}

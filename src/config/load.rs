@@ -18,15 +18,18 @@ pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Config files that may include one another.
 const INCLUDE_DEPTH_MAX: usize = 16;
 
-/// Directives of older versions, which say nothing any more and are skipped.
-const OBSOLETE: &[&str] = &[
-    "list-max-ziplist-entries",
-    "list-max-ziplist-value",
-    "lua-replicate-commands",
-    "io-threads-do-reads",
-    "dynamic-hz",
-    "events-per-io-thread",
-    "sanitize-dump-payload",
+/// Directives of other versions than Valkey 9.1, which say nothing here and are skipped, each with
+/// the reason.
+pub(super) const SKIPPED: &[(&str, &str)] = &[
+    ("cluster-compatibility-sample-ratio", "of Redis 8; nothing is sampled"),
+    ("dynamic-hz", "housekeeping takes as long as there is work"),
+    ("events-per-io-thread", "shards take the place of I/O threads"),
+    ("io-threads-do-reads", "shards take the place of I/O threads"),
+    ("list-max-ziplist-entries", "`list-max-listpack-size` says it since Redis 3.2"),
+    ("list-max-ziplist-value", "`list-max-listpack-size` says it since Redis 3.2"),
+    ("lua-replicate-commands", "scripts have had their effects replicated since Redis 7"),
+    ("replica-full-sync-buffer-limit", "of Redis 8; replicas read from the backlog"),
+    ("sanitize-dump-payload", "payloads are always checked in full"),
 ];
 
 /// What `--version` prints.
@@ -201,7 +204,7 @@ impl Loader<'_> {
             return self.assign(named.setting, values).map_err(Failure::Line);
         }
         let name = name.to_ascii_lowercase();
-        if values.len() == 1 && OBSOLETE.iter().any(|known| known.as_bytes() == name) {
+        if values.len() == 1 && SKIPPED.iter().any(|(known, _)| known.as_bytes() == name) {
             return Ok(());
         }
         match (name.as_slice(), values) {

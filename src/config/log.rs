@@ -1,7 +1,7 @@
 //! Settings of what is logged and measured.
 
-use super::LogLevel;
 use super::card::{Kind, Setting, Value, any_text, field};
+use super::{LogFormat, LogLevel, LogTimestampFormat, SyslogFacility};
 
 const LONG_MAX: i128 = i64::MAX as i128;
 
@@ -9,6 +9,22 @@ const LONG_MAX: i128 = i64::MAX as i128;
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("loglevel", Kind::Choice(LogLevel::WORDS), "notice", field!(loglevel)),
     Setting::new("logfile", Kind::Text(any_text), "", field!(logfile)).immutable(),
+    Setting::new("log-format", Kind::Choice(LogFormat::WORDS), "legacy", field!(log_format)),
+    Setting::new(
+        "log-timestamp-format",
+        Kind::Choice(LogTimestampFormat::WORDS),
+        "legacy",
+        field!(log_timestamp_format),
+    ),
+    Setting::new("syslog-enabled", Kind::Bool, "no", field!(syslog_enabled)).immutable(),
+    Setting::new("syslog-ident", Kind::Text(any_text), "valkey", field!(syslog_ident)).immutable(),
+    Setting::new(
+        "syslog-facility",
+        Kind::Choice(SyslogFacility::WORDS),
+        "local0",
+        field!(syslog_facility),
+    )
+    .immutable(),
     Setting::new("always-show-logo", Kind::Bool, "no", field!(always_show_logo)).immutable(),
     Setting::new(
         "commandlog-execution-slower-than",
@@ -24,6 +40,12 @@ pub(super) static SETTINGS: &[Setting] = &[
         field!(commandlog_slow_execution_max_len),
     )
     .alias("slowlog-max-len"),
+    Setting::new(
+        "latency-profile-interval",
+        Kind::Int(0, 1_000_000_000),
+        "64",
+        field!(latency_profile_interval),
+    ),
     Setting::new(
         "commandlog-request-larger-than",
         Kind::Int(-1, LONG_MAX),

@@ -1,7 +1,7 @@
 //! The settings: one card each, an immutable snapshot of them all, and the cell that publishes it.
 //!
 //! Must not know: who acts on a setting. Only std's file system is touched, to see whether a
-//! directory exists.
+//! directory exists and to rewrite the config file.
 //!
 //! ```text
 //!   argv, config file --load--> Config --ConfigCell::new--> ConfigCell --get--> Arc<Config>
@@ -14,6 +14,7 @@ mod cell;
 mod choice;
 mod clients;
 mod encodings;
+mod http;
 mod load;
 mod log;
 mod memory;
@@ -22,6 +23,7 @@ mod number;
 mod persistence;
 mod process;
 mod replication;
+mod rewrite;
 mod shards;
 mod words;
 
@@ -30,13 +32,17 @@ mod tests;
 
 pub use card::{Kind, Setting, Store, Value};
 pub use cell::{Caller, Changes, ConfigCell, ConfigError};
-pub use choice::{IoDriver, LogLevel, MaxmemoryPolicy, Permission, RdbVersionCheck, Supervised};
+pub use choice::{
+    IoDriver, LogFormat, LogLevel, LogTimestampFormat, MaxmemoryPolicy, OomScoreAdj, Permission,
+    RdbVersionCheck, Supervised, SyslogFacility,
+};
 pub use clients::{OutputLimit, OutputLimits};
 pub use load::{FatalConfigError, Files, VERSION, expand_pattern, version_line};
 pub use memory::HASH_SEED_BYTES_MAX;
 pub use network::BIND_ADDRESSES_MAX;
 pub use persistence::SavePoint;
-pub use process::TITLE_WORDS;
+pub use process::{OomScoreValues, TITLE_WORDS};
+pub use rewrite::rewrite_file;
 pub use shards::SHARDS_MAX;
 pub use words::quote;
 
@@ -94,6 +100,9 @@ config! {
     pub client_query_buffer_limit: u64,
     /// Bytes that a client may leave unread.
     pub client_output_buffer_limit: OutputLimits,
+    /// Bytes that all clients together may take; negative: a percentage of `maxmemory`; 0 is no
+    /// limit.
+    pub maxmemory_clients: i64,
     /// The password of the default user; empty is none.
     pub requirepass: Vec<u8>,
 
@@ -145,16 +154,33 @@ config! {
     /// Bytes of a HyperLogLog up to which it is kept sparse.
     pub hll_sparse_max_bytes: u64,
 
+    /// The TCP port of the metrics and the page; 0 is none.
+    pub http_port: u16,
+    /// Addresses to serve them on, written as those of `bind`.
+    pub http_bind: Vec<String>,
+
     /// The least level that is logged.
     pub loglevel: LogLevel,
     /// Where to; none is the standard output.
     pub logfile: Option<PathBuf>,
+    /// How its lines are laid out.
+    pub log_format: LogFormat,
+    /// How they tell the time.
+    pub log_timestamp_format: LogTimestampFormat,
+    /// Whether lines go to syslog too.
+    pub syslog_enabled: bool,
+    /// What they are marked with there.
+    pub syslog_ident: String,
+    /// What they are filed under there.
+    pub syslog_facility: SyslogFacility,
     /// Show the logo even if nobody looks.
     pub always_show_logo: bool,
     /// Microseconds from which on a command is slow; negative never.
     pub commandlog_execution_slower_than: i64,
     /// Slow commands that are remembered.
     pub commandlog_slow_execution_max_len: u64,
+    /// One of so many batches has a request that is traced through its stages, in the mean; 0 none.
+    pub latency_profile_interval: u32,
     /// Bytes from which on a request is large; negative never.
     pub commandlog_request_larger_than: i64,
     /// Large requests that are remembered.
@@ -192,6 +218,25 @@ config! {
     pub enable_module_command: Permission,
     /// Whether replies name Redis where they would name this server.
     pub extended_redis_compatibility: bool,
+
+    /// Whether the kernel is told how soon to end this process when memory runs out.
+    pub oom_score_adj: OomScoreAdj,
+    /// How soon, -2000 to 2000 each.
+    pub oom_score_adj_values: OomScoreValues,
+    /// Whether a crash is reported in the log.
+    pub crash_log_enabled: bool,
+    /// Whether a panic ends the process by exit, and not by a signal.
+    pub use_exit_on_panic: bool,
+    /// Milliseconds without a turn after which a shard's stack is logged; 0 never.
+    pub watchdog_period: u32,
+    /// The flags of SHUTDOWN that SIGINT stands for.
+    pub shutdown_on_sigint: Vec<String>,
+    /// The same of SIGTERM.
+    pub shutdown_on_sigterm: Vec<String>,
+    /// The cores that shards may use, in ranges; empty is all.
+    pub server_cpulist: String,
+    /// The same for the threads that run long commands.
+    pub bio_cpulist: String,
 
     /// When snapshots are due.
     pub save: Vec<SavePoint>,
@@ -248,6 +293,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         clients::SETTINGS,
         memory::SETTINGS,
         encodings::SETTINGS,
+        http::SETTINGS,
         log::SETTINGS,
         process::SETTINGS,
         persistence::SETTINGS,
@@ -309,5 +355,8 @@ impl Config {
     /// Brings values that Valkey takes but does not keep into their bounds.
     fn settle(&mut self) {
         self.hz = self.hz.clamp(process::HZ_MIN, process::HZ_MAX);
+        if self.oom_score_adj == OomScoreAdj::Relative {
+            self.oom_score_adj = OomScoreAdj::Yes;
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! Settings of the process: its place in the system, and what it lets administrators do.
 
-use super::card::{Kind, Setting, any_text, field};
-use super::{Permission, Supervised};
+use super::card::{Field, Kind, Setting, Value, any_text, field};
+use super::number::parse_loose;
+use super::{Config, OomScoreAdj, Permission, Supervised};
+use std::path::PathBuf;
 
 /// `hz` is kept within these bounds, whatever it is set to.
 pub(super) const HZ_MIN: u32 = 1;
@@ -41,25 +43,145 @@ pub(super) static SETTINGS: &[Setting] = &[
         "no",
         field!(extended_redis_compatibility),
     ),
+    Setting::new("oom-score-adj", Kind::Choice(OomScoreAdj::WORDS), "no", field!(oom_score_adj)),
+    Setting::new(
+        "oom-score-adj-values",
+        Kind::Words(read_oom_values),
+        "0 200 800",
+        field!(oom_score_adj_values),
+    ),
+    Setting::new("crash-log-enabled", Kind::Bool, "yes", field!(crash_log_enabled)),
+    Setting::new("use-exit-on-panic", Kind::Bool, "no", field!(use_exit_on_panic)).hidden(),
+    Setting::new("watchdog-period", Kind::Int(0, i32::MAX as i128), "0", field!(watchdog_period))
+        .hidden(),
+    Setting::new(
+        "shutdown-on-sigint",
+        Kind::Words(read_shutdown_flags),
+        "default",
+        field!(shutdown_on_sigint),
+    ),
+    Setting::new(
+        "shutdown-on-sigterm",
+        Kind::Words(read_shutdown_flags),
+        "default",
+        field!(shutdown_on_sigterm),
+    ),
+    Setting::new("server-cpulist", Kind::Text(any_text), "", field!(server_cpulist))
+        .alias("server_cpulist")
+        .immutable(),
+    Setting::new("bio-cpulist", Kind::Text(any_text), "", field!(bio_cpulist))
+        .alias("bio_cpulist")
+        .immutable(),
 ];
+
+/// The adjustments of `oom-score-adj-values`: of a primary, of a replica, of a child process.
+pub type OomScoreValues = [i32; 3];
+
+impl Field for OomScoreValues {
+    fn value(&self) -> Value {
+        Value::Words(self.iter().map(|number| number.to_string().into_bytes()).collect())
+    }
+
+    fn assign(&mut self, value: Value) {
+        let Value::Words(words) = value else { panic!("{value:?} are not words") };
+        assert_eq!(words.len(), self.len(), "the card takes so many");
+        for (to, word) in self.iter_mut().zip(&words) {
+            *to = parse_loose(word, 10).expect("the card takes numbers") as i32;
+        }
+    }
+}
 
 fn read_title_template(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     const WRONG: &str = "template format is invalid or contains unknown variables";
-    let mut rest = std::str::from_utf8(text).map_err(|_| WRONG)?;
-    if rest.trim().is_empty() {
-        return Err(WRONG);
+    let template = std::str::from_utf8(text).map_err(|_| WRONG)?;
+    match expand(template, &|_| String::new()) {
+        Some(title) if !title.is_empty() || template.contains('{') => any_text(text),
+        _ => Err(WRONG),
     }
-    while let Some((_, after)) = rest.split_once('{') {
+}
+
+/// The template with its words in braces replaced, without blanks around it; none if it has a word
+/// that is not of [`TITLE_WORDS`].
+fn expand(template: &str, value: &dyn Fn(&str) -> String) -> Option<String> {
+    let mut title = String::new();
+    let mut rest = template;
+    while let Some((before, after)) = rest.split_once('{') {
+        title.push_str(before);
         // Two braces stand for one.
         if let Some(after) = after.strip_prefix('{') {
+            title.push('{');
             rest = after;
             continue;
         }
-        let (word, after) = after.split_once('}').ok_or(WRONG)?;
+        let (word, after) = after.split_once('}')?;
         if !TITLE_WORDS.contains(&word) {
-            return Err(WRONG);
+            return None;
         }
+        title.push_str(&value(word));
         rest = after;
     }
-    any_text(text)
+    title.push_str(rest);
+    Some(title.trim_matches(' ').to_string())
+}
+
+impl Config {
+    /// The process's title, as `proc-title-template` has it.
+    pub fn title(&self, program: &str) -> String {
+        let path = |path: &Option<PathBuf>| {
+            path.as_ref().map_or(String::new(), |path| path.display().to_string())
+        };
+        let value = |word: &str| match word {
+            "title" => program.to_string(),
+            "listen-addr" if self.port == 0 => path(&self.unixsocket),
+            "listen-addr" => {
+                let address = self.bind.first().map_or("*", String::as_str);
+                format!("{address}:{}", self.port)
+            }
+            "port" => self.port.to_string(),
+            "tls-port" => "0".to_string(),
+            "unixsocket" => path(&self.unixsocket),
+            "config-file" => path(&self.config_file),
+            // There is one mode, which has no name here.
+            _ => String::new(),
+        };
+        expand(&self.proc_title_template, &value).expect("the card has checked it")
+    }
+}
+
+fn read_oom_values(words: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if words.len() != 3 {
+        return Err("wrong number of arguments".to_owned());
+    }
+    let read = |word: &&[u8]| {
+        let number = parse_loose(word, 10).filter(|number| (-2_000..=2_000).contains(number));
+        number.map(|number| number.to_string().into_bytes())
+    };
+    let numbers: Option<Vec<Vec<u8>>> = words.iter().map(read).collect();
+    numbers.map(Value::Words).ok_or_else(|| {
+        "Invalid oom-score-adj-values, elements must be between -2000 and 2000.".to_owned()
+    })
+}
+
+/// Flags in the order in which they are shown.
+const SHUTDOWN_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force", "safe", "failover"];
+
+fn read_shutdown_flags(words: &[&[u8]], _: &Value) -> Result<Value, String> {
+    let named = |flag: &&str| words.iter().any(|w| w.eq_ignore_ascii_case(flag.as_bytes()));
+    let known =
+        |word: &&[u8]| SHUTDOWN_FLAGS.iter().any(|flag| word.eq_ignore_ascii_case(flag.as_bytes()));
+    if words.is_empty() || !words.iter().all(known) {
+        let flags = SHUTDOWN_FLAGS.join(", ");
+        return Err(format!("argument(s) must be one of the following: {flags}"));
+    }
+    if named(&"save") && named(&"nosave") {
+        return Err("shutdown options SAVE and NOSAVE can't be used simultaneously".to_owned());
+    }
+    // `default` adds nothing to other flags.
+    let (default, flags) = SHUTDOWN_FLAGS.split_first().expect("there are flags");
+    let mut shown: Vec<Vec<u8>> =
+        flags.iter().filter(|flag| named(flag)).map(|flag| flag.as_bytes().to_vec()).collect();
+    if shown.is_empty() {
+        shown.push(default.as_bytes().to_vec());
+    }
+    Ok(Value::Words(shown))
 }

@@ -12,12 +12,16 @@
 //!                         at most JOBS_MAX jobs
 //! ```
 
+mod listeners;
 mod mailbox;
 mod on_glommio;
 mod on_thread;
+mod oom_score;
 mod process_memory;
 
+pub use listeners::{Change, ListenError, Listeners, Orders};
 pub use mailbox::JOBS_MAX;
+pub use oom_score::OomScore;
 pub use process_memory::{ProcessMemory, SAMPLE_PERIOD, SAMPLE_PERIOD_IDLE};
 
 use mailbox::{Job, Mailbox};

@@ -14,6 +14,7 @@ use super::wait::Trial;
 use crate::config::Config;
 use crate::keyspace::{ExpiryRole, Key, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
+use crate::spec::Group;
 use bytes::BytesMut;
 
 /// Commands in one batch at most: what one round of prefetches covers.
@@ -36,6 +37,8 @@ pub struct Item {
     pub at: u32,
     /// Whether its client sees keys that are due, under `import-mode`.
     pub sees_due: bool,
+    /// Whether its client leaves the access clocks of keys alone.
+    pub is_quiet: bool,
     /// Whether it is one of several parts over all shards, whose replies are merged.
     pub is_part: bool,
 }
@@ -107,8 +110,8 @@ impl Runner<'_> {
         assert!(items.len() <= BATCH_COMMANDS_MAX);
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
         self.stage(items, words, &mut hashes);
-        if self.config.import_mode {
-            return self.run_imported(items, &hashes, words, out, done);
+        if self.config.import_mode || items.first().is_some_and(|item| item.is_quiet) {
+            return self.run_apart(items, &hashes, words, out, done);
         }
         for (at, item) in items.iter().enumerate() {
             let result = self.run_one(item, hashes[at], words, out);
@@ -120,10 +123,10 @@ impl Runner<'_> {
         items.len()
     }
 
-    /// The same while the source of an import is the one that removes due keys: it sees them, and
-    /// nobody else does.
+    /// The same while the source of an import is the one that removes due keys (it sees them, and
+    /// nobody else does), or for a client that leaves access clocks alone.
     #[cold]
-    fn run_imported(
+    fn run_apart(
         &mut self,
         items: &[Item],
         hashes: &[u64],
@@ -132,16 +135,39 @@ impl Runner<'_> {
         mut done: impl FnMut(usize, Option<&Error>, &mut Output),
     ) -> usize {
         for (at, item) in items.iter().enumerate() {
-            let role = if item.sees_due { ExpiryRole::Loading } else { ExpiryRole::Replica };
-            self.slice.set_role(role);
+            let role = self.config.import_mode.then(|| {
+                let role = if item.sees_due { ExpiryRole::Loading } else { ExpiryRole::Replica };
+                self.slice.set_role(role)
+            });
+            // TOUCH is there to set them.
+            let is_quiet = item.is_quiet && item.entry.name != "touch";
+            let clocks = if is_quiet { self.clocks(item, words) } else { Vec::new() };
             let result = self.run_one(item, hashes[at], words, out);
-            self.slice.set_role(ExpiryRole::Replica);
+            for (key, clock) in clocks {
+                let key = self.slice.key(&key);
+                self.slice.put_access_clock(usize::from(item.db), &key, clock);
+            }
+            if role.is_some() {
+                self.slice.set_role(ExpiryRole::Replica);
+            }
             done(at, result.as_ref().err(), out);
             if self.slice.has_ready() && !self.is_whole {
                 return at + 1;
             }
         }
         items.len()
+    }
+
+    /// The access clocks of the keys that a command names and that are there.
+    fn clocks(&mut self, item: &Item, words: &mut Words<'_>) -> Vec<(Box<[u8]>, u32)> {
+        let args = words.args(item);
+        let keys = item.entry.key_words(&args).unwrap_or_default();
+        let clock = |(word, _): (usize, _)| {
+            let key = self.slice.key(&args[word]);
+            let view = self.slice.peek(usize::from(item.db), &key)?;
+            Some((Box::from(&args[word]), view.access_clock()))
+        };
+        keys.into_iter().filter_map(clock).collect()
     }
 
     /// Hashes the first keys, and brings what they lead to closer, stage by stage.
@@ -166,6 +192,27 @@ impl Runner<'_> {
         }
         for (at, item) in with_keys() {
             self.slice.prefetch_entry(usize::from(item.db), &place(item, hashes[at]));
+        }
+        if hashes[0] == hashes[1] {
+            self.stage_elements(items, words, hashes);
+        }
+    }
+
+    /// The same for elements of one large value that all of the batch is about.
+    #[inline(never)]
+    fn stage_elements(&self, items: &[Item], words: &mut Words<'_>, hashes: &[u64; 64]) {
+        let item = &items[0];
+        let is_alike = |(at, other): (usize, &Item)| {
+            hashes[at] == hashes[0] && other.argc > 2 && std::ptr::eq(other.entry, item.entry)
+        };
+        let has_elements = matches!(item.entry.command.card.group, Group::Hash | Group::Set);
+        if !has_elements || !items.iter().enumerate().all(is_alike) {
+            return;
+        }
+        let args = words.args(item);
+        let key = Key { bytes: &args[1], slot: item.slot, hash: hashes[0] };
+        if let Some(elements) = self.slice.elements(usize::from(item.db), &key) {
+            items.iter().for_each(|item| elements.prefetch(&words.args(item)[2]));
         }
     }
 

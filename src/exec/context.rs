@@ -201,6 +201,13 @@ pub enum Request {
     DebugSleep(u64),
     /// Turns the active expiry of all shards on or off.
     ActiveExpire(bool),
+    /// The process was told of a pause: the reply is OK, when no command that it holds up is under
+    /// way any more.
+    Pause,
+    /// The process was told that a pause is over: all shards take note.
+    Unpause,
+    /// Answered when all is over that came before and writes, or has claimed what it touches.
+    Passed,
     /// Ends the wait of the client with this id; the reply is how many were ended.
     ClientUnblock {
         /// The client.
@@ -212,8 +219,6 @@ pub enum Request {
     ResetStatistics,
     /// Settings changed: all shards take note before the reply leaves.
     SettingsChanged,
-    /// All shards leave their periodic work undone, or do it again.
-    PauseCron(bool),
     /// All shards give memory back to the system that they do not use.
     PurgeMemory,
     /// Logs the shape of all shards' tables.
@@ -294,6 +299,9 @@ pub struct Reload {
 impl Request {
     /// Whether all shards carry it out at one moment, in the order of what changes keys.
     pub fn is_of_a_moment(&self) -> bool {
-        matches!(self, Request::Snapshot(_) | Request::Cut { .. } | Request::Reload(_))
+        matches!(
+            self,
+            Request::Snapshot(_) | Request::Cut { .. } | Request::Reload(_) | Request::Passed
+        )
     }
 }

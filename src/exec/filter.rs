@@ -58,6 +58,8 @@ impl Traits {
             want.as_ref().map(|want| !have.is_empty() && want == have)
         };
         let flags = self.flags.as_ref();
+        let capabilities = self.capabilities.as_ref();
+        let has = session.capabilities().as_bytes();
         let traits = [
             self.ids.as_ref().map(|ids| ids.contains(&session.id)),
             is(&self.address, session.address.as_bytes()),
@@ -66,7 +68,7 @@ impl Traits {
             self.kind.map(|kind| kind == session.kind()),
             is(&self.user, b"default"),
             flags.map(|flags| flags.iter().all(|flag| session.has_flag(*flag))),
-            self.capabilities.as_ref().map(|wanted| wanted.is_empty()),
+            capabilities.map(|wanted| wanted.iter().all(|letter| has.contains(letter))),
             is_named(&self.name, &session.name),
             is_named(&self.lib_name, &session.lib_name),
             is_named(&self.lib_version, &session.lib_version),

@@ -1,11 +1,12 @@
 //! What all shards of a process share, and anyone may read: settings, boards, the command table.
 
+use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
 use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
-use crate::control::ProcessMemory;
+use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log, Monitors};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,6 +37,18 @@ pub struct Process {
     pub memory: Arc<ProcessMemory>,
     /// Connections per shard, those on their way to it included.
     pub clients: Vec<AtomicU64>,
+    /// The sockets that it listens on.
+    pub listeners: Listeners,
+    /// How soon the kernel ends it when memory runs out.
+    pub oom_score: OomScore,
+    /// Who watches it, set at the start: `no`, `systemd`, `upstart`.
+    pub supervised: std::sync::OnceLock<&'static str>,
+    /// Nothing is done by the clock: DEBUG PAUSE-CRON.
+    pub is_cron_paused: AtomicBool,
+    pause: Mutex<Option<Pause>>,
+    eviction: Mutex<()>,
+    /// How long idle connections keep their output buffers.
+    pub reply_buffers: ReplyBuffers,
     replication: Mutex<ReplicationFacts>,
     persistence: Mutex<PersistenceFacts>,
     /// Shards that have not got all of the file that is being loaded.
@@ -47,6 +60,27 @@ pub struct Process {
     next_client_id: AtomicU64,
     stopping: AtomicBool,
     shutdown: AtomicU8,
+}
+
+/// Milliseconds after which an idle connection gives its output buffer back.
+pub const REPLY_BUFFER_IDLE_MS: u64 = 2_000;
+
+/// How long idle connections keep their output buffers; DEBUG REPLYBUFFER changes it.
+#[derive(Debug)]
+pub struct ReplyBuffers {
+    /// They give them back after so many milliseconds.
+    pub idle_ms: AtomicU64,
+    /// They never do.
+    pub are_kept: AtomicBool,
+}
+
+impl Default for ReplyBuffers {
+    fn default() -> ReplyBuffers {
+        ReplyBuffers {
+            idle_ms: AtomicU64::new(REPLY_BUFFER_IDLE_MS),
+            are_kept: AtomicBool::new(false),
+        }
+    }
 }
 
 /// How a stop was asked for.
@@ -75,6 +109,9 @@ impl Shutdown {
     }
 }
 
+/// Marks a wish to stop that is granted even if the data cannot be saved.
+const FORCED: u8 = 0x80;
+
 /// What [`Process::new`] is given.
 pub struct ProcessParts {
     /// The settings.
@@ -102,6 +139,13 @@ impl Process {
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
         Process {
             clients,
+            listeners: Listeners::default(),
+            oom_score: OomScore::default(),
+            supervised: std::sync::OnceLock::new(),
+            is_cron_paused: AtomicBool::new(false),
+            pause: Mutex::new(None),
+            eviction: Mutex::new(()),
+            reply_buffers: ReplyBuffers::default(),
             replication: Mutex::new(ReplicationFacts::new(parts.run_id.clone())),
             persistence: Mutex::new(PersistenceFacts {
                 saved_s: started_s,
@@ -143,6 +187,33 @@ impl Process {
         self.persistence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// One shard at a time ends clients because they take too much memory.
+    pub fn evict(&self) -> MutexGuard<'_, ()> {
+        self.eviction.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Clients' commands are to wait; a pause that is there already stays as far as it goes. Shards
+    /// take note when they are told to.
+    pub fn pause(&self, pause: Pause, now_ms: u64) {
+        let mut now = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        let joined = match now.filter(|before| !before.is_over(now_ms)) {
+            Some(before) => before.join(pause),
+            None => pause,
+        };
+        *now = Some(joined).filter(|pause| !pause.is_over(now_ms));
+    }
+
+    /// They are to wait no more.
+    pub fn unpause(&self) {
+        *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// The pause that holds at a time, Unix milliseconds.
+    pub fn paused(&self, now_ms: u64) -> Option<Pause> {
+        let now = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
+        now.filter(|pause| !pause.is_over(now_ms))
+    }
+
     /// A client that uses keys of other shards when it is woken begins to wait, or ends.
     pub fn count_far_waiter(&self, waits: bool) {
         match waits {
@@ -172,17 +243,20 @@ impl Process {
         self.shards_loading.load(Ordering::SeqCst) > 0
     }
 
-    /// Asks for a stop that saves the data first; the first reason stands.
-    pub fn stop_saving(&self, why: Shutdown) {
-        let _ = self.saving_stop.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
+    /// Asks for a stop that saves the data first, or stops without if `is_forced` and that fails;
+    /// the first reason stands.
+    pub fn stop_saving(&self, why: Shutdown, is_forced: bool) {
+        let wish = why as u8 | if is_forced { FORCED } else { 0 };
+        let _ = self.saving_stop.compare_exchange(0, wish, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// Takes the reason of a stop that is to save the data first.
-    pub fn take_saving_stop(&self) -> Option<Shutdown> {
-        match self.saving_stop.load(Ordering::Relaxed) {
-            0 => None,
-            _ => Shutdown::from_number(self.saving_stop.swap(0, Ordering::SeqCst)),
+    /// Takes the reason of a stop that is to save the data first, and whether it is forced.
+    pub fn take_saving_stop(&self) -> Option<(Shutdown, bool)> {
+        if self.saving_stop.load(Ordering::Relaxed) == 0 {
+            return None;
         }
+        let wish = self.saving_stop.swap(0, Ordering::SeqCst);
+        Shutdown::from_number(wish & !FORCED).map(|why| (why, wish & FORCED != 0))
     }
 
     /// The next client id; ids start at 1 and are never given twice.

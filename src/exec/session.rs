@@ -15,6 +15,8 @@ pub struct Multi {
     pub may_grow: bool,
     /// Whether one of them may write.
     pub may_write: bool,
+    /// Whether one of them may be told to replicas.
+    pub may_replicate: bool,
 }
 
 /// Which replies the client is sent.
@@ -47,6 +49,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether it has shown the password, or none is asked for.
     pub authenticated: bool,
+    /// Whether it has ever shown the password.
+    pub was_authenticated: bool,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO lib-name.
@@ -79,6 +83,12 @@ pub struct Session {
     pub replies: Replies,
     /// CLIENT IMPORT-SOURCE: keys that are due are as others to it, under `import-mode`.
     pub is_import_source: bool,
+    /// CLIENT NO-EVICT: it is not ended because clients take too much memory.
+    pub is_no_evict: bool,
+    /// CLIENT NO-TOUCH: its commands leave the access clocks of keys alone.
+    pub is_no_touch: bool,
+    /// CLIENT CAPA: it follows redirections.
+    pub can_redirect: bool,
     /// The connection ends once its replies have left (QUIT, a protocol error).
     pub close_after_reply: bool,
     /// Commands that it has sent.
@@ -99,6 +109,7 @@ impl Session {
             db: 0,
             protocol: Protocol::Two,
             authenticated,
+            was_authenticated: false,
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_version: Vec::new(),
@@ -115,6 +126,9 @@ impl Session {
             watched_shards: Vec::new(),
             replies: Replies::All,
             is_import_source: false,
+            is_no_evict: false,
+            is_no_touch: false,
+            can_redirect: false,
             close_after_reply: false,
             commands: 0,
             received_bytes: 0,
@@ -137,11 +151,23 @@ impl Session {
             (self.is_blocked, 'b'),
             (self.close_after_reply, 'c'),
             (self.is_unix, 'U'),
+            (self.is_no_evict, 'e'),
+            (self.is_no_touch, 'T'),
             (self.is_import_source, 'I'),
         ];
         let flags: String =
             all.iter().filter(|(is_set, _)| *is_set).map(|(_, flag)| flag).collect();
         if flags.is_empty() { "N".to_string() } else { flags }
+    }
+
+    /// The letters of its capabilities, as CLIENT LIST shows them.
+    pub fn capabilities(&self) -> &'static str {
+        if self.can_redirect { "r" } else { "" }
+    }
+
+    /// Whether nobody knows who it is, and never has.
+    pub fn is_stranger(&self) -> bool {
+        !self.authenticated && !self.was_authenticated
     }
 
     /// What it is for.
@@ -166,6 +192,7 @@ impl Session {
     pub fn reset(&mut self, authenticated: bool) {
         self.db = 0;
         self.protocol = Protocol::Two;
+        self.was_authenticated |= self.authenticated;
         self.authenticated = authenticated;
         self.name.clear();
         self.multi = None;
@@ -174,5 +201,7 @@ impl Session {
         }
         self.is_import_source = false;
         self.is_monitor = false;
+        self.is_no_evict = false;
+        self.is_no_touch = false;
     }
 }

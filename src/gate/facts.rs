@@ -1,6 +1,8 @@
 //! The facts word: what is true of the shard right now and forbids some commands.
 //! Zero, the usual case, skips every gate that depends on it with one branch.
 
+use crate::spec::Flag;
+
 /// A set of facts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts(u32);
@@ -16,6 +18,19 @@ impl Facts {
 
     /// Keys of a file are still coming.
     pub const LOADING: Facts = Facts(1 << 2);
+
+    /// Commands of clients that may write wait.
+    pub const PAUSED_WRITES: Facts = Facts(1 << 3);
+
+    /// All commands of clients wait.
+    pub const PAUSED_ALL: Facts = Facts(1 << 4);
+
+    /// Whether a client's command with these flags waits for the end of a pause.
+    #[inline]
+    pub fn postpones(self, flags: Flag) -> bool {
+        let may_write = || flags.has(Flag::WRITE) || flags.has(Flag::MAY_REPLICATE);
+        self.has(Facts::PAUSED_WRITES) && (self.has(Facts::PAUSED_ALL) || may_write())
+    }
 
     /// Whether the fact holds.
     #[inline]

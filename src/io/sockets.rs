@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -72,6 +72,25 @@ fn set_option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> io::Result<
 /// # Errors
 /// The address cannot be resolved, is in use, or is not of this machine.
 pub fn listen_tcp(addr: &str, port: u16, backlog: i32) -> io::Result<OwnedFd> {
+    listen_tcp_as(addr, port, backlog, false)
+}
+
+/// The same, beside other sockets of this port that [`share_port`] was called for.
+///
+/// # Errors
+/// As [`listen_tcp`]; a socket that does not share its port is in the way.
+pub fn listen_tcp_beside(addr: &str, port: u16, backlog: i32) -> io::Result<OwnedFd> {
+    listen_tcp_as(addr, port, backlog, true)
+}
+
+/// Says whether others may listen on the socket's port too.
+pub fn share_port(socket: BorrowedFd<'_>, shares: bool) {
+    let fd = socket.as_raw_fd();
+    // Where the kernel has no such option, nobody listens beside it.
+    let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, shares.into());
+}
+
+fn listen_tcp_as(addr: &str, port: u16, backlog: i32, shares: bool) -> io::Result<OwnedFd> {
     let address = match addr {
         "*" => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port),
         "::*" => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), port),
@@ -86,11 +105,17 @@ pub fn listen_tcp(addr: &str, port: u16, backlog: i32) -> io::Result<OwnedFd> {
         set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
     }
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
+    if shares {
+        set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, 1)?;
+    }
     let (name, len) = to_kernel(address);
     // SAFETY: `name` is a socket address of `len` bytes that outlives the call.
     check(unsafe { libc::bind(fd, (&raw const name).cast(), len) })?;
     // SAFETY: no memory is passed.
     check(unsafe { libc::listen(fd, backlog) })?;
+    if shares {
+        share_port(socket.as_fd(), false);
+    }
     Ok(socket)
 }
 

@@ -28,7 +28,7 @@ pub use digest::{DIGEST_BYTES, Digest, database_digests_joined};
 pub use due::Expired;
 pub use expire::Work;
 pub use parcel::Parcel;
-pub use slice::{Expiry, ExpiryRole, Key, Slice, SliceOptions};
+pub use slice::{Elements, Expiry, ExpiryRole, Key, Slice, SliceOptions};
 pub use stats::Stats;
 pub use table::{TableInfo, View};
 pub use watch::WatcherId;

@@ -15,6 +15,8 @@ use super::table::{Apart, Draft, Entry, Heap, Payload, Place, Table, TableInfo, 
 use super::waits::Waits;
 use super::watch::Watches;
 use crate::base::rng::Rng;
+use crate::value::hash::Hash;
+use crate::value::set::Set;
 use crate::value::string::{INLINE_BYTES_MAX, NewStr, Str};
 use bytes::Bytes;
 use std::ops::Range;
@@ -93,6 +95,26 @@ const RANDOM_TRIES_MAX: usize = 100;
 
 /// Buckets that one sample of the times to live looks at.
 const TTL_BUCKETS: usize = 16;
+
+/// A value whose elements lie in pages of their own.
+#[derive(Clone, Copy)]
+pub enum Elements<'a> {
+    /// Fields.
+    Hash(&'a Hash),
+    /// Members.
+    Set(&'a Set),
+}
+
+impl Elements<'_> {
+    /// Asks for the page where an element would be.
+    #[inline]
+    pub fn prefetch(self, element: &[u8]) {
+        match self {
+            Elements::Hash(hash) => hash.prefetch(element),
+            Elements::Set(set) => set.prefetch(element),
+        }
+    }
+}
 
 impl Slice {
     /// A slice without keys, at Unix time 0.
@@ -187,6 +209,14 @@ impl Slice {
         if let Some(table) = self.table(db, key) {
             table.prefetch_entry(key.hash);
         }
+    }
+
+    /// A large hash or set, to ask for what leads to its elements.
+    pub fn elements(&self, db: usize, key: &Key<'_>) -> Option<Elements<'_>> {
+        let place = self.table(db, key)?.find(key.hash, key.bytes)?;
+        let view = View::new(place.entry());
+        let hash = || view.object::<Hash>().filter(|hash| !hash.is_packed()).map(Elements::Hash);
+        hash().or_else(|| view.object::<Set>().map(Elements::Set))
     }
 
     /// Whether an expiry has passed.
@@ -305,6 +335,13 @@ impl Slice {
     #[inline]
     pub fn peek(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
         self.find(db, key).map(|place| View::new(place.entry()))
+    }
+
+    /// Puts a key's access clock to what it showed before.
+    pub fn put_access_clock(&mut self, db: usize, key: &Key<'_>, clock: u32) {
+        if let Some(place) = self.find(db, key) {
+            place.entry().put_clock(clock);
+        }
     }
 
     /// Says that a key was last used so many seconds ago.
@@ -543,8 +580,9 @@ impl Slice {
     }
 
     /// A key, every one with about the same chance; none if there is none or if many in a row
-    /// were due.
+    /// were due. Where nobody removes due keys here and all keys may be due, one that is.
     pub fn random(&mut self, db: usize) -> Option<Vec<u8>> {
+        let mut due = None;
         for _ in 0..RANDOM_TRIES_MAX {
             let keys = self.databases[db].len();
             if keys == 0 {
@@ -559,9 +597,11 @@ impl Slice {
             }
             if self.role == ExpiryRole::Primary {
                 self.expire_lazily(db, index, place);
+            } else if self.volatile_len(db) == keys {
+                due = Some(place);
             }
         }
-        None
+        due.map(|place| place.entry().key().to_vec())
     }
 
     /// A source of random numbers that goes on from this slice's.

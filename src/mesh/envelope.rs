@@ -17,6 +17,17 @@ pub struct Moment {
     pub unix_us: u64,
 }
 
+/// What a part of a batch says of the traced request that it carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carried {
+    /// When it was put into an inbox, monotonic nanoseconds; 0 if there is nothing to trace.
+    pub posted_ns: u64,
+    /// The command's place in its batch.
+    pub at: u32,
+    /// Nanoseconds in the owner's inbox, and in the command.
+    pub counted_ns: u64,
+}
+
 /// What an envelope asks for.
 #[derive(Debug)]
 pub enum Work {
@@ -72,6 +83,8 @@ pub struct Envelope {
     pub parts: u16,
     /// When it was sent.
     pub sent: Moment,
+    /// The request that it carries and that is traced.
+    pub carried: Carried,
     /// The protocol of the replies.
     pub protocol: Protocol,
     /// What it asks for.
@@ -106,6 +119,7 @@ impl Envelope {
             sequence: 0,
             parts: 0,
             sent: Moment::default(),
+            carried: Carried::default(),
             hold: None,
             body: None,
             protocol: Protocol::Two,
@@ -190,6 +204,7 @@ impl Envelope {
         self.ends.clear();
         self.spent.clear();
         self.work = Work::Commands;
+        self.carried = Carried::default();
         self.hold = None;
         self.body = None;
         self.sequence = 0;

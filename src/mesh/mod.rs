@@ -31,7 +31,7 @@ mod inbox;
 mod port;
 mod sequencer;
 
-pub use envelope::{Envelope, Moment, Work};
+pub use envelope::{Carried, Envelope, Moment, Work};
 pub use hold::{Hold, Moved, Registration, Stage};
 pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
 pub use port::Port;

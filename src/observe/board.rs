@@ -4,6 +4,7 @@ use super::command_log::Ring;
 use super::counter::{Counter, Gauge, Peak};
 use super::errors::Errors;
 use super::latency::Latencies;
+use super::stages::Stages;
 
 /// Declares the counters of a board, and their plain sums over boards.
 macro_rules! counters {
@@ -93,6 +94,8 @@ counters! {
     auth_failures,
     /// Clients dropped because they did not read their replies.
     output_limit_disconnections,
+    /// Clients dropped because all together took too much memory.
+    clients_evicted,
     /// Clients dropped because their query grew too large.
     query_limit_disconnections,
 }
@@ -134,8 +137,12 @@ gauges! {
     keys_awaited_gone,
     /// Bytes that the shard has allocated, less those it has freed.
     used_bytes,
-    /// Bytes in clients' input and output buffers.
-    buffer_bytes,
+    /// Bytes that clients take, replicas left out.
+    normal_client_bytes,
+    /// Bytes that the connections of replicas take.
+    replica_client_bytes,
+    /// Clients that wait for keys for a limited time.
+    clients_in_timeout,
     /// Envelopes waiting in the shard's inbox when it last looked.
     inbox_depth,
     /// Slots that the shard owns.
@@ -186,16 +193,20 @@ pub struct Board {
     pub inbox: Peak,
     /// The most commands of one turn.
     pub turn_commands: Peak,
-    /// The most input of one connection, in bytes, of those that were looked at lately.
-    pub input_bytes: Gauge,
-    /// The same of unsent output.
-    pub output_bytes: Gauge,
+    /// The class of the largest client that may be evicted, from 1; 0: there is none.
+    pub evictable_class: Gauge,
+    /// The most bytes of input that one client had lately.
+    pub input_peak_bytes: Gauge,
+    /// The same of output.
+    pub output_peak_bytes: Gauge,
     /// By database number.
     pub databases: Box<[DatabaseGauges]>,
     /// By the command's index.
     pub commands: Box<[CommandCounters]>,
     /// Latency histograms by the command's index.
     pub latencies: Latencies,
+    /// How long traced requests stayed where.
+    pub stages: Stages,
     /// Error replies by their first word.
     pub errors: Errors,
     /// Commands that are remembered, by [`super::LogKind`].
@@ -214,11 +225,13 @@ impl Board {
             turn_ns: Peak::default(),
             inbox: Peak::default(),
             turn_commands: Peak::default(),
-            input_bytes: Gauge::default(),
-            output_bytes: Gauge::default(),
+            evictable_class: Gauge::default(),
+            input_peak_bytes: Gauge::default(),
+            output_peak_bytes: Gauge::default(),
             databases: (0..databases).map(|_| DatabaseGauges::default()).collect(),
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             latencies: Latencies::new(commands),
+            stages: Stages::new(commands),
             errors: Errors::default(),
             log: Default::default(),
         }

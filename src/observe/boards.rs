@@ -9,6 +9,7 @@ use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
 use super::events::LatencyEvents;
 use super::latency::{HISTOGRAM_DIGITS, LATENCY_NS_MAX, LATENCY_NS_MIN};
 use super::rates::{RATES, Rates};
+use super::stages::{Stage, stage_histogram};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -133,6 +134,23 @@ impl Boards {
         (0..self.commands).map(|index| self.command(index).ns).sum()
     }
 
+    /// Bytes that all clients take, replicas left out.
+    pub fn normal_client_bytes(&self) -> u64 {
+        self.iter().map(|board| board.gauges.normal_client_bytes.get()).sum::<i64>().max(0) as u64
+    }
+
+    /// The class of the largest client that may be evicted, and its shard.
+    pub fn largest_evictable_class(&self) -> (i64, usize) {
+        let classes = self.iter().map(|board| board.evictable_class.get());
+        classes.zip(0..).max_by_key(|(class, _)| *class).expect("there is a board")
+    }
+
+    /// The most bytes of input and of output that one client had lately.
+    pub fn recent_client_peaks(&self) -> [u64; 2] {
+        let max = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).max().unwrap_or(0) as u64;
+        [max(&|board| board.input_peak_bytes.get()), max(&|board| board.output_peak_bytes.get())]
+    }
+
     /// Keys of one database, those with a time to live, and those with fields that have one.
     pub fn database(&self, number: usize) -> [u64; 3] {
         let sum = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).sum::<i64>().max(0) as u64;
@@ -199,6 +217,28 @@ impl Boards {
         sum
     }
 
+    /// How long traced requests of a command stayed in each stage since the last reset, on one
+    /// shard or on all; none if none was traced.
+    pub fn stages(
+        &self,
+        index: usize,
+        shard: Option<usize>,
+    ) -> Option<Box<[Histogram<u32>; Stage::ALL.len()]>> {
+        let mut sums = Box::new(std::array::from_fn(|_| stage_histogram()));
+        let mut is_traced = false;
+        for (at, board) in self.iter().enumerate() {
+            if shard.is_none_or(|shard| shard == at) {
+                is_traced |= board.stages.add_to(index, &mut sums);
+            }
+        }
+        is_traced.then_some(sums)
+    }
+
+    /// Forgets how long traced requests stayed where.
+    pub fn reset_stages(&self) {
+        self.iter().for_each(|board| board.stages.clear());
+    }
+
     /// Remembers a command of a shard's client, which gets its number, and no more than
     /// `entries_max`.
     pub fn log(&self, shard: usize, kind: LogKind, entry: LogEntry, entries_max: u64) {
@@ -238,6 +278,7 @@ impl Boards {
         for board in self.iter() {
             board.errors.clear();
             board.latencies.clear_all();
+            board.stages.clear();
         }
         self.rates.clear();
     }

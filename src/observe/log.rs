@@ -1,18 +1,22 @@
-//! The server's log, one line per event, in Valkey's form:
+//! The server's log, one line per event, in one of Valkey's forms:
 //!
 //! ```text
 //!   4711:M 20 Nov 2026 11:48:46.123 * Ready to accept connections tcp
 //!   pid  |                          |
 //!        role: M primary, S replica  level: . debug, - verbose, * notice, # warning
+//!
+//!   pid=4711 role=primary timestamp="2026-11-20T11:48:46.123+01:00" level=notice message="..."
+//!   {"pid":4711,"role":"primary","timestamp":"1795171726123","level":"notice","message":"..."}
 //! ```
 
 use crate::base::clock::Clock;
 use crate::base::local_time::local_time;
+use crate::base::syslog;
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 /// Bytes of a message; the rest is cut off.
 const MESSAGE_BYTES_MAX: usize = 1024;
@@ -42,21 +46,46 @@ impl Level {
         let levels = [Level::Debug, Level::Verbose, Level::Notice, Level::Warning];
         levels.get(index).copied().unwrap_or(Level::Nothing)
     }
+
+    /// The name that machines read.
+    fn word(self) -> &'static str {
+        ["debug", "info", "notice", "warning", "nothing"][self as usize]
+    }
 }
 
-/// Writes lines to the standard output or to a file, from any thread.
+/// How lines look: indices into the words of `log-format` and of `log-timestamp-format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogForm {
+    /// 0 as ever, 1 `logfmt`, 2 JSON.
+    pub layout: u8,
+    /// 0 in words, 1 ISO 8601, 2 Unix milliseconds.
+    pub time: u8,
+}
+
+/// Writes lines to the standard output or to a file, and to syslog if told so, from any thread.
 #[derive(Debug)]
 pub struct Log {
     file: Option<PathBuf>,
     least: AtomicU8,
     role: AtomicU8,
+    layout: AtomicU8,
+    time: AtomicU8,
+    has_syslog: AtomicBool,
     clock: Clock,
 }
 
 impl Log {
     /// A log of lines from `least` on, to `file` or else to the standard output.
     pub fn new(file: Option<PathBuf>, least: Level, clock: Clock) -> Log {
-        Log { file, least: AtomicU8::new(least as u8), role: AtomicU8::new(b'M'), clock }
+        Log {
+            file,
+            least: AtomicU8::new(least as u8),
+            role: AtomicU8::new(b'M'),
+            layout: AtomicU8::new(0),
+            time: AtomicU8::new(0),
+            has_syslog: AtomicBool::new(false),
+            clock,
+        }
     }
 
     /// Whether the file can be opened, so that a start can fail early.
@@ -65,6 +94,11 @@ impl Log {
             Some(path) => OpenOptions::new().append(true).create(true).open(path).map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Whether lines go to a file.
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Changes the threshold.
@@ -76,6 +110,17 @@ impl Log {
     pub fn set_role(&self, role: u8) {
         assert!(role.is_ascii_uppercase(), "roles are capital letters");
         self.role.store(role, Ordering::Relaxed);
+    }
+
+    /// Changes how lines look.
+    pub fn set_form(&self, form: LogForm) {
+        self.layout.store(form.layout, Ordering::Relaxed);
+        self.time.store(form.time, Ordering::Relaxed);
+    }
+
+    /// Sends messages to syslog as well, which has been opened.
+    pub fn add_syslog(&self) {
+        self.has_syslog.store(true, Ordering::Relaxed);
     }
 
     /// Whether lines of this level are logged; saves making up the message of one that is not.
@@ -109,34 +154,110 @@ impl Log {
         if !self.logs(level) {
             return;
         }
-        let line = self.line(level, message);
+        let message = cut(message);
+        self.put(self.line(level, message).as_bytes());
+        if self.has_syslog.load(Ordering::Relaxed) {
+            syslog::write(level as usize, message);
+        }
+    }
+
+    /// Writes text of several lines as it is, at the level of warnings.
+    pub fn raw(&self, text: &str) {
+        if self.logs(Level::Warning) {
+            self.put(text.as_bytes());
+        }
+    }
+
+    fn put(&self, bytes: &[u8]) {
         let _ = match &self.file {
             // Opened anew for each line, so that the file can be moved away at any time.
             Some(path) => {
                 let file = OpenOptions::new().append(true).create(true).open(path);
-                file.and_then(|mut file| file.write_all(line.as_bytes()))
+                file.and_then(|mut file| file.write_all(bytes))
             }
             // Line-buffered: a line that ends in a line end goes out as one write.
-            None => io::stdout().lock().write_all(line.as_bytes()),
+            None => io::stdout().lock().write_all(bytes),
         };
     }
 
     fn line(&self, level: Level, message: &str) -> String {
-        let now_ms = self.clock.unix_ms();
-        let time = local_time((now_ms / 1_000) as i64);
-        let role = self.role.load(Ordering::Relaxed) as char;
-        let sign = [".", "-", "*", "#"][level as usize];
-        let message = cut(message);
+        let role = self.role.load(Ordering::Relaxed);
         let pid = std::process::id();
-        let mut line = String::with_capacity(message.len() + 48);
-        let month = MONTHS[time.month as usize - 1];
-        let _ = write!(line, "{pid}:{role} {:02} {month} {:04} ", time.day, time.year);
-        let _ = write!(line, "{:02}:{:02}:{:02}", time.hour, time.minute, time.second);
-        let _ = write!(line, ".{:03} {sign} ", now_ms % 1_000);
-        // One event is one line, whatever a client has put into it.
-        line.extend(message.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }));
-        line.push('\n');
+        let mut line = String::with_capacity(message.len() + 96);
+        let layout = self.layout.load(Ordering::Relaxed);
+        if layout == 0 {
+            let _ = write!(line, "{pid}:{} ", role as char);
+            self.write_time(&mut line);
+            let _ = write!(line, " {} ", [".", "-", "*", "#"][level as usize]);
+            // One event is one line, whatever a client has put into it.
+            line.extend(message.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }));
+            line.push('\n');
+            return line;
+        }
+        let role = if role == b'S' { "replica" } else { "primary" };
+        let level = level.word();
+        let is_json = layout == 2;
+        let _ = match is_json {
+            true => write!(line, "{{\"pid\":{pid},\"role\":\"{role}\",\"timestamp\":\""),
+            false => write!(line, "pid={pid} role={role} timestamp=\""),
+        };
+        self.write_time(&mut line);
+        if is_json {
+            let _ = write!(line, "\",\"level\":\"{level}\",\"message\":\"");
+            message.chars().for_each(|c| escape_json(c, &mut line));
+            line.push_str("\"}\n");
+        } else {
+            let _ = write!(line, "\" level={level} message=\"");
+            line.extend(message.chars().map(|c| match c {
+                '\n' | '\r' => ' ',
+                '"' => '\'',
+                c => c,
+            }));
+            line.push_str("\"\n");
+        }
         line
+    }
+
+    fn write_time(&self, line: &mut String) {
+        let now_ms = self.clock.unix_ms();
+        let form = self.time.load(Ordering::Relaxed);
+        let _ = match form {
+            2 => write!(line, "{now_ms}"),
+            _ => {
+                let t = local_time((now_ms / 1_000) as i64);
+                let _ = match form {
+                    0 => {
+                        let month = MONTHS[t.month as usize - 1];
+                        write!(line, "{:02} {month} {:04} ", t.day, t.year)
+                    }
+                    _ => write!(line, "{:04}-{:02}-{:02}T", t.year, t.month, t.day),
+                };
+                let (hour, minute, second, ms) = (t.hour, t.minute, t.second, now_ms % 1_000);
+                let _ = write!(line, "{hour:02}:{minute:02}:{second:02}.{ms:03}");
+                let sign = if t.offset_s < 0 { '-' } else { '+' };
+                let minutes = t.offset_s.unsigned_abs() / 60;
+                match form {
+                    0 => Ok(()),
+                    _ => write!(line, "{sign}{:02}:{:02}", minutes / 60, minutes % 60),
+                }
+            }
+        };
+    }
+}
+
+/// Appends a character as it stands in a JSON string.
+fn escape_json(c: char, line: &mut String) {
+    match c {
+        '"' | '\\' => line.extend(['\\', c]),
+        '\n' => line.push_str("\\n"),
+        '\r' => line.push_str("\\r"),
+        '\t' => line.push_str("\\t"),
+        '\u{c}' => line.push_str("\\f"),
+        '\u{8}' => line.push_str("\\b"),
+        c if c < ' ' => {
+            let _ = write!(line, "\\u{:04x}", c as u32);
+        }
+        c => line.push(c),
     }
 }
 
@@ -208,6 +329,32 @@ mod tests {
         assert!(lines[1].starts_with(&format!("{pid}:S ")));
         let (_, message) = lines[1].split_once(" . ").unwrap();
         assert_eq!(message.len(), MESSAGE_BYTES_MAX);
+    }
+
+    #[test]
+    fn machines_can_read_it_too() {
+        let path = std::env::temp_dir().join(format!("annulet-logfmt-{}", std::process::id()));
+        let clock = Clock::Manual(ManualClock::new(1_700_000_000_042));
+        let log = Log::new(Some(path.clone()), Level::Notice, clock);
+        log.set_form(LogForm { layout: 1, time: 2 });
+        log.notice("a \"b\"\nc");
+        log.set_form(LogForm { layout: 2, time: 2 });
+        log.warning("a \"b\"\n\t\\\u{1}");
+        log.set_form(LogForm { layout: 2, time: 1 });
+        log.set_role(b'S');
+        log.warning("x");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        let pid = std::process::id();
+        let logfmt = "role=primary timestamp=\"1700000000042\" level=notice message=\"a 'b' c\"";
+        assert_eq!(lines[0], format!("pid={pid} {logfmt}"));
+        let json = r#""level":"warning","message":"a \"b\"\n\t\\\u0001"}"#;
+        let head = r#""role":"primary","timestamp":"1700000000042""#;
+        assert_eq!(lines[1], format!(r#"{{"pid":{pid},{head},{json}"#));
+        let (_, stamp) = lines[2].split_once(r#""role":"replica","timestamp":"2023-11-1"#).unwrap();
+        assert_eq!(&stamp[1..2], "T");
+        assert_eq!((&stamp[4..5], &stamp[10..14], stamp.as_bytes()[17]), (":", ".042", b':'));
     }
 
     #[test]

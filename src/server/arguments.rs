@@ -15,8 +15,16 @@ pub(super) enum Errand {
     Fail(String),
 }
 
-/// Reads argv, without the program's own name.
-pub(super) fn errand(argv: &[String]) -> Errand {
+/// Programs of the reference that the server can be installed as, and is not.
+const OTHERS: [&str; 5] = ["sentinel", "check-rdb", "check-aof", "benchmark", "-cli"];
+
+/// Reads the name that the program was started by, and the words behind it. It serves by any name
+/// but those of other programs.
+pub(super) fn errand(program: &str, argv: &[String]) -> Errand {
+    let name = program.rsplit('/').next().unwrap_or_default();
+    if let Some(other) = OTHERS.iter().find(|other| name.contains(*other)) {
+        return Errand::Fail(format!("{name}: this program is a server, and no {other}\n"));
+    }
     match argv {
         [only] if only == "-v" || only == "--version" => Errand::Print(version_line() + "\n"),
         [only] if only == "-h" || only == "--help" => Errand::Print(help()),

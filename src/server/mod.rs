@@ -8,7 +8,9 @@
 mod arguments;
 mod listen;
 mod load;
+mod signals;
 mod start;
+mod supervise;
 mod threads;
 
 pub use start::main;

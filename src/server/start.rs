@@ -3,12 +3,17 @@
 use super::arguments::{Errand, errand};
 use super::listen::open_all;
 use super::load::{BATCHES_MAX, load, open_file};
+use super::signals::stop_on_signals;
+use super::supervise::Supervisor;
 use super::threads::{Parts, Seat, Seeds, build_process, run};
 use crate::base::alloc::used_bytes;
+use crate::base::background::{ignore_hangup, leave_terminal};
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
-use crate::base::thread::{allowed_cores, raise_descriptor_limit};
-use crate::config::Config;
+use crate::base::thread::{allowed_cores, keep_to, parse_cores, raise_descriptor_limit};
+use crate::base::{syslog, title};
+use crate::commands::log_form;
+use crate::config::{Config, FatalConfigError};
 use crate::control::{Control, ProcessMemory};
 use crate::exec::{Process, Shutdown};
 use crate::feed::Feed;
@@ -16,10 +21,9 @@ use crate::mesh::{Mesh, Rules};
 use crate::observe::{Level, Log};
 use crate::shard::Workshop;
 use crate::snapshot::Batch;
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Barrier};
@@ -30,7 +34,11 @@ const RESERVED_DESCRIPTORS: u64 = 64;
 
 /// Runs the errand that argv (with the program's name) asks for.
 pub fn main(argv: Vec<String>) -> ExitCode {
-    let config = match errand(&argv[1..]) {
+    let (program, words) = match argv.split_first() {
+        Some((program, words)) => (program.as_str(), words),
+        None => ("annulet", &[][..]),
+    };
+    let config = match errand(program, words) {
         Errand::Serve(config) => *config,
         Errand::Print(text) => {
             let printed = std::io::stdout().write_all(text.as_bytes());
@@ -49,7 +57,22 @@ pub fn main(argv: Vec<String>) -> ExitCode {
 
 /// Serves until the process is told to stop. The reason of a failure has been logged.
 fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
-    let cores = allowed_cores().unwrap_or_else(|_| vec![0]);
+    let clock = Clock::System;
+    let log = open_log(&config, &clock)?;
+    let paths = paths(&config);
+    let supervisor = Supervisor::find(config.supervised, &log);
+    let is_background = config.daemonize && supervisor == Supervisor::None;
+    ignore_hangup();
+    // Before there is a second thread, which would not come along.
+    if is_background && let Err(error) = leave_terminal() {
+        let why = format!("No process in the background: {error}");
+        log.warning(&why);
+        return Err(why);
+    }
+    if config.set_proc_title {
+        title::make_room(argv.first().map_or("annulet", String::as_str));
+    }
+    let cores = cores(&config.server_cpulist, &log);
     let shards = if config.shards == 0 { cores.len() } else { config.shards as usize };
     let descriptors = raise_descriptor_limit(u64::from(config.maxclients) + RESERVED_DESCRIPTORS);
     let room = descriptors.saturating_sub(RESERVED_DESCRIPTORS);
@@ -57,42 +80,99 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     if is_short {
         config.maxclients = room as u32;
     }
-    let clock = Clock::System;
     let seeds = seeds(&config);
     crate::base::hash::set_seed(seeds.hash);
-    let log = Log::new(
-        config.logfile.clone(),
-        Level::from_index(config.loglevel as usize),
-        clock.clone(),
-    );
     let control = Control::start("control").map_err(|error| format!("{error}"))?;
     let memory = ProcessMemory::open().map_err(|error| format!("{error}"))?;
     if let Err(error) = ProcessMemory::watch(&memory, &control, used_bytes) {
         return Err(format!("{error}"));
     }
-    let process = build_process(Parts {
-        shards,
-        memory,
-        clock,
-        log,
-        run_id: run_id(seeds.random),
-        paths: paths(argv),
-        config,
-    });
+    let run_id = run_id(seeds.random);
+    let process = build_process(Parts { shards, memory, clock, log, run_id, paths, config });
+    process.supervised.get_or_init(|| supervisor.word());
     let config = process.config.snapshot();
     greet(&process, &config, argv.len() > 1);
+    let pid_file = PidFile::write(&config, is_background, &process);
+    if config.set_proc_title {
+        title::set(|program| config.title(program));
+    }
     if let Some(why) = control.fallback() {
         process.log.notice(&format!("Control runs without glommio: {why}"));
     }
     if is_short {
         process.log.warning(&format!("maxclients is {room}: no more descriptors are allowed"));
     }
-    let result = run_shards(&process, &config, &cores, seeds);
+    let result = run_shards(&process, &config, &cores, seeds, supervisor);
     control.stop();
     if let Err(why) = &result {
         process.log.warning(why);
     }
+    pid_file.remove(&process);
     result
+}
+
+/// The log, once it is sure that it can be written.
+fn open_log(config: &Config, clock: &Clock) -> Result<Log, String> {
+    // Names of files without a folder are of this one.
+    let entered = std::env::set_current_dir(&config.dir);
+    let least = Level::from_index(config.loglevel as usize);
+    let log = Log::new(config.logfile.clone(), least, clock.clone());
+    if let Err(error) = entered.and_then(|()| log.check()) {
+        let error = FatalConfigError::of_log_file(&error).to_string();
+        eprintln!("{error}");
+        return Err(error);
+    }
+    log.set_form(log_form(config));
+    if config.syslog_enabled {
+        syslog::open(&config.syslog_ident, config.syslog_facility as usize);
+        log.add_syslog();
+    }
+    Ok(log)
+}
+
+/// The cores that shards may use: those of the list, if there is one, that the kernel allows.
+fn cores(list: &str, log: &Log) -> Vec<usize> {
+    let allowed = allowed_cores().unwrap_or_else(|_| vec![0]);
+    if list.is_empty() {
+        return allowed;
+    }
+    let wanted = parse_cores(list).unwrap_or_default();
+    let cores: Vec<usize> = allowed.iter().copied().filter(|core| wanted.contains(core)).collect();
+    if cores.is_empty() {
+        log.warning(&format!("'{list}' names no core that this process may use: all are used"));
+        return allowed;
+    }
+    if let Err(error) = keep_to(&cores) {
+        log.warning(&format!("The process is not kept to the cores {list}: {error}"));
+    }
+    cores
+}
+
+/// Where the process id of a server without a terminal is written if the settings do not say.
+const PID_FILE: &str = "/var/run/annulet.pid";
+
+/// The file that holds the process id, as long as the process lives.
+struct PidFile(Option<PathBuf>);
+
+impl PidFile {
+    fn write(config: &Config, is_background: bool, process: &Process) -> PidFile {
+        let default = is_background.then(|| PathBuf::from(PID_FILE));
+        let path = config.pidfile.clone().or(default);
+        if let Some(path) = &path
+            && let Err(error) = std::fs::write(path, format!("{}\n", std::process::id()))
+        {
+            process.log.warning(&format!("Failed to write PID file: {error}"));
+        }
+        PidFile(path)
+    }
+
+    fn remove(self, process: &Process) {
+        if let PidFile(Some(path)) = self {
+            process.log.notice("Removing the pid file.");
+            // It may never have been written.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 fn run_shards(
@@ -100,6 +180,7 @@ fn run_shards(
     config: &Config,
     cores: &[usize],
     seeds: Seeds,
+    supervisor: Supervisor,
 ) -> Result<(), String> {
     let listeners = open_all(config, process)?;
     let shards = process.shards();
@@ -112,11 +193,12 @@ fn run_shards(
     if file.is_some() {
         process.begin_loading();
     }
+    crate::http::start(process, config)?;
     intakes.reverse();
     let mut listeners = Some(listeners);
     let mut threads = Vec::with_capacity(shards);
     let feed = Arc::new(Feed::new(Arc::clone(&mesh), process.clock.clone(), 0));
-    let workshops = Workshop::start(&mesh, shards);
+    let workshops = start_workshops(&mesh, process, config);
     let workshops = workshops.map_err(|error| format!("No threads for long commands: {error}"))?;
     for (me, workshop) in workshops.into_iter().enumerate() {
         let has_core = shards <= cores.len();
@@ -137,6 +219,10 @@ fn run_shards(
     }
     gathering.wait();
     let loaded = ready(process, config, file, senders);
+    if loaded.is_ok() {
+        supervisor.tell("STATUS=Ready to accept connections\n", &process.log);
+        supervisor.tell("READY=1\n", &process.log);
+    }
     if let Err(why) = &loaded {
         process.log.warning(why);
         process.log.warning("Terminating server after rdb file reading failure.");
@@ -146,8 +232,30 @@ fn run_shards(
     }
     let result = wait_for(threads, process, &mesh);
     let result = result.and(loaded);
-    farewell(process, config);
+    farewell(process, config, result.is_ok());
     result
+}
+
+/// The threads for long commands, on cores of their own if the settings say so.
+fn start_workshops(
+    mesh: &Arc<Mesh>,
+    process: &Process,
+    config: &Config,
+) -> std::io::Result<Vec<Workshop>> {
+    let own = parse_cores(&config.bio_cpulist).filter(|_| !config.bio_cpulist.is_empty());
+    let before = allowed_cores();
+    if let Some(cores) = &own
+        && let Err(error) = keep_to(cores)
+    {
+        let list = &config.bio_cpulist;
+        process.log.warning(&format!("Long commands are not kept to the cores {list}: {error}"));
+    }
+    let workshops = Workshop::start(mesh, process.shards());
+    if let (Some(_), Ok(cores)) = (own, before) {
+        // They were allowed a moment ago.
+        let _ = keep_to(&cores);
+    }
+    workshops
 }
 
 fn spawn(seat: Seat) -> Result<JoinHandle<Result<(), String>>, String> {
@@ -184,32 +292,6 @@ fn wait_for(
     result
 }
 
-/// SIGTERM and SIGINT stop the process in order.
-fn stop_on_signals(process: Arc<Process>, mesh: Arc<Mesh>) -> Result<(), String> {
-    let signals = Signals::new([SIGTERM, SIGINT]);
-    let mut signals = signals.map_err(|error| format!("No signal handler: {error}"))?;
-    let life = move || {
-        let mut was_asked = false;
-        for signal in signals.forever() {
-            let (why, name) = match signal {
-                SIGINT => (Shutdown::Interrupt, "SIGINT"),
-                _ => (Shutdown::Terminate, "SIGTERM"),
-            };
-            process.log.warning(&format!("Received {name} scheduling shutdown..."));
-            // Who asks twice does not want to wait.
-            let saves = !process.config.snapshot().save.is_empty();
-            if saves && !std::mem::replace(&mut was_asked, true) {
-                process.stop_saving(why);
-            } else {
-                process.stop(why);
-            }
-            mesh.ring_all();
-        }
-    };
-    let spawned = std::thread::Builder::new().name("signals".to_string()).spawn(life);
-    spawned.map(drop).map_err(|error| format!("No thread for signals: {error}"))
-}
-
 fn greet(process: &Process, config: &Config, has_arguments: bool) {
     let log = &process.log;
     let (pid, version) = (std::process::id(), env!("CARGO_PKG_VERSION"));
@@ -222,6 +304,9 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
     }
     log.notice(&format!("Running mode=standalone, port={}.", config.port));
     log.notice(&format!("Port: {}, PID: {pid}", config.port));
+    if let Err(error) = process.oom_score.apply(config) {
+        log.warning(&format!("Unable to write oom_score_adj: {error}"));
+    }
     if config.appendonly {
         log.warning("Warning: there is no append-only file yet: 'appendonly' has no effect.");
     }
@@ -261,7 +346,7 @@ fn ready(
     Ok(())
 }
 
-fn farewell(process: &Process, config: &Config) {
+fn farewell(process: &Process, config: &Config, is_clean: bool) {
     match process.stop_reason() {
         Some(Shutdown::Command) => process.log.warning("User requested shutdown..."),
         Some(Shutdown::Failure) | None => {}
@@ -273,7 +358,9 @@ fn farewell(process: &Process, config: &Config) {
             process.log.warning(&format!("The unix socket file stays: {error}"));
         }
     }
-    process.log.warning("Annulet is now ready to exit, bye bye...");
+    if is_clean {
+        process.log.warning("Annulet is now ready to exit, bye bye...");
+    }
 }
 
 /// Seeds from the settings where they give one, else from the kernel.
@@ -300,9 +387,8 @@ fn run_id(seed: u64) -> String {
     format!("{:016x}{:016x}{:016x}", words[0], words[1], words[2])[..40].to_string()
 }
 
-fn paths(argv: &[String]) -> [String; 2] {
+fn paths(config: &Config) -> [String; 2] {
     let executable = std::env::current_exe().map(|path| path.display().to_string());
-    let file = argv.get(1).filter(|word| !word.starts_with('-'));
-    let file = file.and_then(|word| std::fs::canonicalize(word).ok());
-    [executable.unwrap_or_default(), file.map(|p| p.display().to_string()).unwrap_or_default()]
+    let file = config.config_file.as_ref().map(|path| path.display().to_string());
+    [executable.unwrap_or_default(), file.unwrap_or_default()]
 }

@@ -7,7 +7,7 @@ use crate::config::{Config, ConfigCell, IoDriver};
 use crate::control::ProcessMemory;
 use crate::exec::{CommandTable, Process, ProcessParts};
 use crate::feed::Feed;
-use crate::io::{self, Driver, Options, Preference, Socket};
+use crate::io::{self, Driver, ListenerId, Options, Preference, Socket};
 use crate::mesh::{Mesh, Port};
 use crate::observe::{Boards, Log};
 use crate::shard::{Shard, ShardParts, Workshop};
@@ -99,7 +99,7 @@ pub(super) struct Seat {
     /// Runs what would hold up the shard.
     pub(super) workshop: Option<Workshop>,
     /// Listening sockets; only the acceptor has any.
-    pub(super) listeners: Vec<OwnedFd>,
+    pub(super) listeners: Vec<(ListenerId, OwnedFd)>,
     /// The keys of a file, if one is loaded.
     pub(super) intake: Option<Receiver<Batch>>,
     /// All shards are there before one accepts.
@@ -124,8 +124,8 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
     };
     if seat.me == 0 {
         announce(&seat.process, driver.as_ref(), fallback);
-        for (number, listener) in std::mem::take(&mut seat.listeners).into_iter().enumerate() {
-            if let Err(error) = driver.listen(number as u32, Socket::Kernel(listener)) {
+        for (number, listener) in std::mem::take(&mut seat.listeners) {
+            if let Err(error) = driver.listen(number, Socket::Kernel(listener)) {
                 seat.gathering.wait();
                 return Err(format!("Failed listening: {error}"));
             }

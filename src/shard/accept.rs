@@ -70,6 +70,23 @@ impl Shard {
         }
     }
 
+    /// Carries out what a change of `bind` or `port` has asked of the acceptor: what is new is
+    /// listened on before what is old is closed.
+    pub(super) fn change_listeners(&mut self) {
+        if self.me != 0 {
+            return;
+        }
+        let orders = self.process.listeners.take_orders();
+        for (number, socket) in orders.opened {
+            if let Err(error) = self.driver.listen(number, Socket::Kernel(socket)) {
+                self.process.log.warning(&format!("A new address is not listened on: {error}"));
+            }
+        }
+        for number in orders.closed {
+            self.driver.unlisten(number);
+        }
+    }
+
     pub(super) fn accept_failed(&mut self, error: &io::Error) {
         let now_s = self.now.monotonic_ms() / 1_000 + 1;
         if self.accept.failure_logged_s != now_s {
@@ -124,6 +141,7 @@ impl Shard {
             return None;
         }
         self.connections.insert(conn, Connection::new(session, generation));
+        self.count_bytes(conn);
         self.board.gauges.clients.set(self.connections.len() as i64);
         Some(conn)
     }
@@ -148,8 +166,11 @@ impl Shard {
             return;
         }
         connection.input = Default::default();
+        connection.outbox.abandon();
         connection.queue = None;
+        self.count_bytes(conn);
         self.leave_block(conn);
+        self.end_postponed(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
         for mut flight in connection.flights.drain(..) {
             for envelope in flight.drain() {
@@ -171,10 +192,15 @@ impl Shard {
 
     /// Logs why a connection is ended, unless too many are.
     pub(super) fn log_closed(&mut self, address: &str, why: &str) {
+        self.log_limited(&format!("Closing client {address}: {why}"));
+    }
+
+    /// Logs what is said of a connection, unless too much is.
+    pub(super) fn log_limited(&mut self, line: &str) {
         if let Some(withheld) = self.log_limit.allow(self.now.monotonic_ns) {
             let more =
                 if withheld > 0 { format!(" ({withheld} more before)") } else { String::new() };
-            self.process.log.notice(&format!("Closing client {address}: {why}{more}"));
+            self.process.log.notice(&format!("{line}{more}"));
         }
     }
 

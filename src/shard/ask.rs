@@ -31,6 +31,7 @@ impl Shard {
             Request::Wait { replicas, timeout_ms } => {
                 self.wait_for_acks(conn, replicas, timeout_ms);
             }
+            Request::Pause => self.pause(conn),
             Request::Save => self.save(conn),
             Request::Reload(reload) => self.reload(conn, reload),
             Request::Shutdown { saves: true, is_forced } => {
@@ -59,8 +60,9 @@ impl Shard {
             Request::DebugSleep(_)
             | Request::ActiveExpire(_)
             | Request::LogTable
-            | Request::PauseCron(_)
             | Request::PurgeMemory
+            | Request::Pause
+            | Request::Unpause
             | Request::SettingsChanged => Some(Merge::Ok),
             _ => None,
         }
@@ -133,12 +135,14 @@ impl Shard {
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
             Request::LogTable => self.log_table(),
             Request::PurgeMemory => alloc::purge(),
-            Request::PauseCron(on) => self.cron.is_paused = *on,
             Request::SettingsChanged => {
                 self.refresh_settings();
                 self.settle_settings();
+                self.change_listeners();
+                self.check_clients_memory();
             }
-            Request::FeedOn => {}
+            Request::Pause | Request::Unpause => self.note_pause(),
+            Request::FeedOn | Request::Passed => {}
             Request::FeedOff => {
                 self.journal.set_on(false);
                 self.slice.note_expired(false);
@@ -179,9 +183,9 @@ impl Shard {
 
     /// What follows from settings for the slice and for the gates.
     pub(super) fn settle_settings(&mut self) {
-        // The source of an import is who removes due keys.
-        let is_import = self.config.import_mode;
-        let role = if is_import { ExpiryRole::Replica } else { ExpiryRole::Primary };
+        // The source of an import is who removes due keys; in a pause nobody does.
+        let keeps_due = self.config.import_mode || self.facts.has(Facts::PAUSED_WRITES);
+        let role = if keeps_due { ExpiryRole::Replica } else { ExpiryRole::Primary };
         let is_loading = self.files.intake.is_some();
         self.slice.set_role(if is_loading { ExpiryRole::Loading } else { role });
         let frequency = Frequency {
@@ -198,6 +202,7 @@ impl Shard {
             (good as u64) < u64::from(wanted)
         };
         self.facts.set(Facts::FEW_REPLICAS, are_few);
+        self.settle_eviction();
     }
 
     fn list(&self, filter: &ClientFilter, text: &mut Vec<u8>) {

@@ -309,9 +309,10 @@ impl Shard {
         }
     }
 
-    /// Nanoseconds until the next wait's time is over.
+    /// Nanoseconds until the next wait's time is over, or the pause.
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
-        let (deadline_ms, _) = self.deadlines.first()?;
+        let wait_ms = self.deadlines.first().map(|(deadline_ms, _)| *deadline_ms);
+        let deadline_ms = wait_ms.into_iter().chain(self.pausing.until_ms()).min()?;
         let now_us = self.process.clock.unix_us();
         let over_us = deadline_ms.saturating_add(1).saturating_mul(1_000);
         Some(over_us.saturating_sub(now_us).saturating_mul(1_000))

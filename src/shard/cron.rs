@@ -13,22 +13,25 @@ use crate::keyspace::{Slice, SliceOptions};
 use crate::observe::{Board, LineLimit};
 use crate::txn::Intents;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-/// When the next tick is due, and where the walk over connections stands.
+/// When the next tick is due.
 #[derive(Debug, Default)]
 pub(super) struct Cron {
     next_ns: u64,
-    connection: ConnId,
-    /// The most input and output of the connections that this walk has seen.
-    largest_bytes: (usize, usize),
     /// Whether it has ticked in this turn, and ever.
     has_ticked: bool,
-    /// Whether somebody has said (DEBUG) that it is not to.
-    pub(super) is_paused: bool,
     has_started: bool,
+    /// Commands that the shard had run when its last turn ended.
+    commands_seen: u64,
 }
 
 impl Cron {
+    /// How many commands the last turn has run, where `commands` have been run in all.
+    pub(super) fn count_commands(&mut self, commands: u64) -> u64 {
+        commands - std::mem::replace(&mut self.commands_seen, commands)
+    }
+
     /// Whether it has ticked since the last call.
     pub(super) fn take_ticked(&mut self) -> bool {
         std::mem::take(&mut self.has_ticked)
@@ -47,23 +50,20 @@ impl Shard {
         let router = Router::new(process.shards());
         let clock = &process.clock;
         let now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
-        let config_version = process.config.version();
         let config = process.config.snapshot();
-        let thresholds = Thresholds::new(&config);
         let (databases, slots) = (config.databases as usize, router.slots(me));
         let slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
-        let board = Arc::clone(process.boards.board(me));
         let mut shard = Shard {
             me,
             driver,
             port,
             router,
             slice,
+            board: Arc::clone(process.boards.board(me)),
+            config_version: process.config.version(),
             process,
-            board,
+            thresholds: Thresholds::new(&config),
             config,
-            config_version,
-            thresholds,
             facts: Facts::NONE,
             rng: Rng::new(seed),
             now,
@@ -77,6 +77,7 @@ impl Shard {
             waiting: Default::default(),
             blocked: Default::default(),
             deadlines: Default::default(),
+            pausing: Default::default(),
             next_ticket: 0,
             notes: Default::default(),
             moves: Default::default(),
@@ -101,10 +102,12 @@ impl Shard {
             pinged_ms: 0,
             unwatch_due: Vec::new(),
             files: Default::default(),
+            evicting: Default::default(),
+            peaks: Default::default(),
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
-            commands_seen: 0,
+            profile: Default::default(),
             idle_turns: 0,
             idle_polls_max: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
@@ -118,8 +121,8 @@ impl Shard {
         if self.now.monotonic_ns < self.cron.next_ns {
             return;
         }
-        if self.cron.is_paused {
-            self.heed_signals();
+        if self.process.is_cron_paused.load(Ordering::Relaxed) {
+            self.publish();
             self.cron.next_ns = self.now.monotonic_ns + TICK_NS;
             return;
         }
@@ -142,6 +145,7 @@ impl Shard {
         self.heed_signals();
         self.settle_settings();
         alloc::flush_local();
+        alloc::collect();
         self.check_memory();
         self.sample_ttls();
         self.publish();
@@ -155,37 +159,12 @@ impl Shard {
         (self.cron.has_started, self.cron.has_ticked) = (true, true);
         let clock = &self.process.clock;
         self.board.counters.tick_ns_sum.add(clock.monotonic_ns() - began_ns);
-        let pause_ns = if work.more || self.has_waits() { TICK_BUSY_NS } else { TICK_NS };
+        let pause_ns = match work.more || self.has_waits() {
+            true if work.more && self.idle_turns > 0 => TICK_IDLE_NS,
+            true => TICK_BUSY_NS,
+            false => TICK_NS,
+        };
         self.cron.next_ns = self.now.monotonic_ns + pause_ns;
-    }
-
-    /// Looks after some connections: the idle ones end when `timeout` says so, and give their
-    /// buffers back.
-    fn check_connections(&mut self) {
-        let end = self.connections.end();
-        for _ in 0..CONNECTIONS_PER_TICK.min(end as usize) {
-            let conn = self.cron.connection;
-            self.cron.connection = if conn + 1 >= end { 0 } else { conn + 1 };
-            if conn == 0 {
-                let (input, output) = std::mem::take(&mut self.cron.largest_bytes);
-                self.board.input_bytes.set(input as i64);
-                self.board.output_bytes.set(output as i64);
-            }
-            let Some(connection) = self.connections.get_mut(conn) else { continue };
-            let (input, output) = self.cron.largest_bytes;
-            let bytes = (connection.input.memory_bytes(), connection.outbox.pending_bytes());
-            self.cron.largest_bytes = (input.max(bytes.0), output.max(bytes.1));
-            let idle_ms = self.now.monotonic_ms() - connection.session.active_ms;
-            let timeout_ms = u64::from(self.config.timeout) * 1_000;
-            if timeout_ms > 0 && idle_ms > timeout_ms && connection.flights.is_empty() {
-                self.close_for(conn, "idle for longer than the timeout");
-                continue;
-            }
-            if idle_ms > 2_000 {
-                connection.shrink();
-            }
-            self.check_output(conn);
-        }
     }
 
     /// Looks at some keys of each database for how long they have left to live.
@@ -217,6 +196,7 @@ impl Shard {
         if version != self.config_version {
             self.config_version = version;
             self.config = self.process.config.snapshot();
+            self.profile.draw(self.config.latency_profile_interval, &mut self.rng);
             self.thresholds = Thresholds::new(&self.config);
             self.check_memory();
         }
@@ -224,7 +204,8 @@ impl Shard {
 
     /// Brings the board up to date with the slice.
     pub(super) fn publish(&mut self) {
-        self.board.gauges.buffer_bytes.set(self.buffered_bytes as i64);
+        self.publish_clients();
+        self.board.gauges.clients_in_timeout.set(self.deadlines.len() as i64);
         self.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
         self.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
         for db in 0..self.board.databases.len() {

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::notice::Look;
+use super::profile::Probe;
 use super::wake::Waker;
 use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Runner, Trial, Wait};
 use crate::mesh::{Envelope, Message, Work};
@@ -17,13 +18,19 @@ impl Shard {
         for _ in 0..tail {
             let Some(message) = self.port.receive() else { break };
             match message {
-                Message::Part(part) => {
+                Message::Part(mut part) => {
                     self.heed_time(part.sent.unix_us);
+                    if part.carried.posted_ns > 0 {
+                        self.trace_arrival(&mut part);
+                    }
                     self.run_part(part);
                 }
                 Message::Reply(reply) => {
                     self.journal.clock.answered(reply.sent.stamp);
                     self.heed_time(reply.sent.unix_us);
+                    if reply.carried.posted_ns > 0 {
+                        self.trace_return(&reply);
+                    }
                     self.land(reply);
                 }
                 Message::Handover(handover) => self.adopt(*handover),
@@ -88,6 +95,7 @@ impl Shard {
         let mut effects = Effects::default();
         let mut done = 0;
         let mut look = Look::at_owner(&self.thresholds, &part.items, started_ns);
+        look.probe = Probe::of_part(part, started_ns);
         while done < part.items.len() {
             let (items, mut words, output, ends) = part.parts();
             // Only a transaction has more commands than a batch.
@@ -130,6 +138,9 @@ impl Shard {
             part.spent.extend(slow.map(|(at, ns)| (part.items[at].at, ns)));
         }
         self.settle(Settled { effects, spent_ns, db }, &part.items);
+        if part.carried.posted_ns > 0 {
+            self.trace_run(part, look.probe);
+        }
         None
     }
 

@@ -27,6 +27,9 @@ impl Shard {
             return;
         }
         if let Some(chunk) = connection.outbox.next_chunk() {
+            if connection.trace.is_some() {
+                self.trace_leaving(conn);
+            }
             self.driver.send(conn, chunk);
             return;
         }
@@ -46,14 +49,18 @@ impl Shard {
         if result.is_err() {
             return self.close(conn);
         }
-        let is_link = connection.link.is_some();
+        let (is_link, is_traced) = (connection.link.is_some(), connection.trace.is_some());
         connection.session.sent_bytes += bytes;
         self.board.counters.writes.add(1);
+        connection.session.active_ms = self.now.monotonic_ms();
         self.board.counters.net_output_bytes.add(bytes);
         if is_link {
             self.board.counters.replica_output_bytes.add(bytes);
         }
         self.count_bytes(conn);
+        if is_traced {
+            self.trace_sent(conn);
+        }
         let connection = self.connections.get_mut(conn).expect("looked at above");
         if connection.is_output_full && connection.outbox.pending_bytes() <= OUTPUT_BYTES_EACH / 2 {
             connection.is_output_full = false;
@@ -73,6 +80,8 @@ impl Shard {
         };
         connection.input.receive(self.driver.bytes(buffer, len));
         connection.session.received_bytes += u64::from(len);
+        connection.session.active_ms = self.now.monotonic_ms();
+        connection.received_turn = self.profile.next_turn();
         self.driver.release(buffer);
         self.board.counters.reads.add(1);
         self.board.counters.net_input_bytes.add(u64::from(len));
@@ -109,8 +118,11 @@ impl Shard {
     /// Brings the shard's sum of buffered bytes up to date with this connection.
     pub(super) fn count_bytes(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let bytes = connection.memory_bytes();
+        let bytes = if connection.is_closing { 0 } else { connection.memory_bytes() };
         self.buffered_bytes = self.buffered_bytes - connection.counted_bytes + bytes;
         connection.counted_bytes = bytes;
+        if self.evicting.is_on() {
+            self.classify(conn);
+        }
     }
 }

@@ -5,7 +5,8 @@
 //! one and a protocol error stand alone, because what follows them may depend on them.
 
 use crate::client::Connection;
-use crate::exec::{CommandTable, Entry, Item, Run};
+use crate::commands::is_exec;
+use crate::exec::{CommandTable, Entry, Item, Run, Session};
 use crate::gate::{Admission, Facts, Place, Router, admit, find};
 use crate::net::Request;
 use crate::observe::Boards;
@@ -24,6 +25,8 @@ pub(super) struct Batch {
     pub(super) is_local: bool,
     /// Whether it is one command that may wait.
     pub(super) may_wait: bool,
+    /// The place of the command whose request is traced.
+    pub(super) traced: Option<u32>,
     /// Commands that went to the queue of a transaction instead.
     queued: usize,
 }
@@ -40,6 +43,7 @@ impl Batch {
         self.is_local = true;
         self.is_bulky = false;
         self.may_wait = false;
+        self.traced = None;
         self.queued = 0;
     }
 }
@@ -56,6 +60,8 @@ pub(super) enum Gathered {
     Joint(Item),
     /// So many commands have been queued until EXEC.
     Queued(usize),
+    /// One command that must not run before a pause is over. It stays in the input.
+    Postponed(&'static Entry),
     /// One command that a gate has refused.
     Refused(Option<&'static Entry>, Error),
     /// Bytes that are no command.
@@ -109,10 +115,12 @@ impl Gatherer {
                 Err(_) => break,
             };
             let Some(alone) = self.take(connection, &request, batch, boards) else { continue };
+            if matches!(alone, Gathered::Postponed(_)) || !batch.is_empty() {
+                connection.input.rewind(&request, &mut batch.spans);
+            }
             if batch.is_empty() {
                 return alone;
             }
-            connection.input.rewind(&request, &mut batch.spans);
             break;
         }
         match (batch.items.is_empty(), batch.queued) {
@@ -148,6 +156,9 @@ impl Gatherer {
         if let Err(error) = admit(&admission) {
             return Some(Gathered::Refused(Some(entry), error));
         }
+        if self.facts.has(Facts::PAUSED_WRITES) && self.is_postponed(entry, &connection.session) {
+            return Some(Gathered::Postponed(entry));
+        }
         let run = &entry.command.run;
         if connection.session.multi.is_some() && !matches!(run, Run::Immediate(_)) {
             enqueue(connection, entry, spans);
@@ -165,6 +176,7 @@ impl Gatherer {
             db: connection.session.db as u16,
             at: batch.items.len() as u32,
             sees_due: connection.session.is_import_source,
+            is_quiet: connection.session.is_no_touch,
             is_part: false,
         };
         match run {
@@ -188,6 +200,20 @@ impl Gatherer {
     }
 }
 
+impl Gatherer {
+    /// Whether a command waits for the end of a pause. Replicas are exempt; EXEC is as what it
+    /// runs.
+    #[cold]
+    fn is_postponed(&self, entry: &Entry, session: &Session) -> bool {
+        let mut flags = entry.command.card.flags;
+        if let Some(multi) = session.multi.filter(|_| is_exec(entry)) {
+            let writes = multi.may_write || multi.may_replicate;
+            flags = if writes { flags.and(Flag::WRITE) } else { flags };
+        }
+        !session.replica.is_attached && self.facts.postpones(flags)
+    }
+}
+
 /// Puts a command into the queue of its session's transaction.
 fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span]) {
     let (text, large) = connection.input.parts();
@@ -197,4 +223,5 @@ fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span]) {
     multi.commands += 1;
     multi.may_grow |= entry.command.card.flags.has(Flag::DENYOOM);
     multi.may_write |= entry.command.card.flags.has(Flag::WRITE);
+    multi.may_replicate |= entry.command.card.flags.has(Flag::MAY_REPLICATE);
 }

@@ -243,7 +243,10 @@ impl Shard {
         self.publish();
     }
 
-    pub(super) fn send_home(&mut self, part: Box<Envelope>) {
+    pub(super) fn send_home(&mut self, mut part: Box<Envelope>) {
+        if part.carried.posted_ns > 0 {
+            part.carried.posted_ns = self.process.clock.monotonic_ns().max(1);
+        }
         if let Some(own) = self.port.answer(part, self.moment()) {
             self.land(own);
         }

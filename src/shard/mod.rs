@@ -16,9 +16,11 @@
 mod accept;
 mod ask;
 mod block;
+mod clients;
 mod connections;
 mod cron;
 mod drain;
+mod evict;
 mod flush;
 mod gather;
 mod held;
@@ -29,7 +31,9 @@ pub mod limits;
 mod load;
 mod monitor;
 mod notice;
+mod pause;
 mod post;
+mod profile;
 mod program;
 mod replicas;
 mod save;
@@ -97,6 +101,8 @@ pub struct Shard {
     blocked: Blocked,
     /// When commands of this shard's connections that wait give up: Unix milliseconds.
     deadlines: BTreeSet<(u64, ConnId)>,
+    /// The pause of clients' commands, and who waits for its end.
+    pausing: pause::Pausing,
     next_ticket: u64,
     /// What is to be said to other shards, while there is no credit to say so.
     // Boxed, because an envelope keeps its address on its way.
@@ -143,12 +149,16 @@ pub struct Shard {
     unwatch_due: Vec<(u16, u64)>,
     /// What saving and loading need.
     files: save::Files,
-    /// Bytes that all connections' buffers hold.
+    /// What `maxmemory-clients` needs.
+    evicting: evict::Evicting,
+    /// What the largest clients had lately, and whose turn it is to be looked at.
+    peaks: clients::Peaks,
+    /// Bytes that all connections and their buffers take.
     buffered_bytes: usize,
     cron: cron::Cron,
     accept: accept::Acceptor,
-    /// Commands that it had run when its last turn ended.
-    commands_seen: u64,
+    /// Which requests are traced.
+    profile: profile::Profile,
     /// Consecutive turns that found nothing to do.
     idle_turns: u32,
     /// How many of them may pass before it parks although replies are due.

@@ -19,6 +19,7 @@
 //! commands are.
 
 use super::Shard;
+use super::profile::Probe;
 use crate::base::clock::Clock;
 use crate::client::Flight;
 use crate::commands::shown_words;
@@ -95,6 +96,8 @@ impl Thresholds {
 /// What is noticed of a batch while it runs.
 #[derive(Debug)]
 pub(super) struct Look {
+    /// Looks at the command whose request is traced.
+    pub(super) probe: Probe,
     is_each: bool,
     started_ns: u64,
     /// Monotonic nanoseconds, one per command if each is looked at.
@@ -118,6 +121,7 @@ impl Look {
         (started_ns, end): (u64, usize),
     ) -> Look {
         Look {
+            probe: Probe::new(None, started_ns),
             is_each: thresholds.is_each(items),
             started_ns,
             ends_ns: Vec::new(),
@@ -131,6 +135,7 @@ impl Look {
     /// The same at an owner, where the size of replies does not matter.
     pub(super) fn at_owner(thresholds: &Thresholds, items: &[Item], started_ns: u64) -> Look {
         Look {
+            probe: Probe::new(None, started_ns),
             is_each: thresholds.is_each(items),
             started_ns,
             ends_ns: Vec::new(),
@@ -144,6 +149,7 @@ impl Look {
     /// A command has ended, and its reply where the output has so many bytes.
     #[inline]
     pub(super) fn see(&mut self, at: usize, clock: &Clock, end: usize) {
+        self.probe.pass(at, clock);
         let bytes = end - self.end.min(end);
         if bytes >= self.reply_bytes_min {
             self.large.push((at, bytes as u64));

@@ -239,6 +239,9 @@ impl Shard {
             let ticket = self.begin_trial(conn, number);
             envelopes[0].work = Work::Try(ticket);
         }
+        if self.batch.traced.is_some() {
+            self.trace_posting(conn, &mut envelopes);
+        }
         self.launch(conn, flight, envelopes);
     }
 
@@ -347,6 +350,9 @@ impl Shard {
             if let Some(entry) = flight.asks {
                 let ns = flight.spent().first().map_or(0, |(_, ns)| *ns);
                 self.record_runs(entry, 1, ns);
+            }
+            if let Some(trace) = self.connections.get_mut(conn).and_then(|it| it.trace.as_mut()) {
+                trace.land(flight.number);
             }
             for envelope in flight.drain() {
                 self.port.recycle(envelope);

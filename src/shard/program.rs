@@ -187,7 +187,8 @@ impl Shard {
         plan.shards.extend_from_slice(watched);
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let session = &connection.session;
-        let (mut db, sees_due) = (session.db, session.is_import_source);
+        let (mut db, is_quiet) = (session.db, session.is_no_touch);
+        let sees_due = session.is_import_source;
         let mut ahead = None;
         let (items, mut words) = queue.parts();
         for item in items {
@@ -215,6 +216,7 @@ impl Shard {
                 place = self.router.walk_place(entry, &args, place, keys);
                 item.db = db as u16;
                 item.sees_due = sees_due;
+                item.is_quiet = is_quiet;
                 let is_joint = entry.command.run.is_joint();
                 plan.has_joint |= place == Place::Several && is_joint;
                 self.router.for_each_shard(entry, &args, place, &mut |shard| plan.add(shard));

@@ -17,6 +17,7 @@ use super::limits::LINK_BYTES_MAX;
 use super::post::Awaited;
 use super::save::Saving;
 use crate::exec::{BacklogFacts, Request, SyncFrom};
+use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Work};
 use crate::rdb::{Kept, Origin, Preamble};
@@ -58,6 +59,8 @@ pub(super) enum Goal {
     FeedOff,
     /// The file, by this request.
     Save(Saving, Request),
+    /// CLIENT PAUSE: all shards take note, then what was under way is over.
+    Pause { waiter: Awaited, is_settled: bool },
     /// WAIT, and how many replicas it is for, until when (monotonic milliseconds; none: for ever).
     Acks { waiter: Awaited, replicas: usize, until_ms: Option<u64> },
 }
@@ -127,6 +130,8 @@ impl Shard {
             Goal::FeedOn => Request::FeedOn,
             Goal::Snapshot => Request::Snapshot(id),
             Goal::FeedOff => Request::FeedOff,
+            Goal::Pause { is_settled: false, .. } => Request::Pause,
+            Goal::Pause { is_settled: true, .. } => Request::Passed,
             Goal::Acks { .. } => Request::Mark(id),
             Goal::Save(_, request) => request.clone(),
         };
@@ -201,6 +206,11 @@ impl Shard {
             Goal::Snapshot => {
                 let barrier = self.barriers.remove(&number).expect("looked at above");
                 self.begin_links(barrier);
+            }
+            Goal::Pause { waiter, is_settled } => {
+                self.barriers.remove(&number);
+                self.note_needs();
+                self.go_on_pausing(waiter, is_settled);
             }
             Goal::Save(saving, _) => {
                 let barrier = self.barriers.remove(&number).expect("looked at above");
@@ -481,7 +491,8 @@ impl Shard {
     fn ping_replicas(&mut self) {
         let period_ms = u64::from(self.config.repl_ping_replica_period) * 1_000;
         let now_ms = self.now.monotonic_ms();
-        if !self.feed.is_on() || now_ms < self.pinged_ms + period_ms {
+        let is_paused = self.facts.has(Facts::PAUSED_WRITES);
+        if !self.feed.is_on() || is_paused || now_ms < self.pinged_ms + period_ms {
             return;
         }
         self.pinged_ms = now_ms;

@@ -91,12 +91,12 @@ impl Shard {
         if self.me != 0 {
             return;
         }
-        if let Some(why) = self.process.take_saving_stop() {
+        if let Some((why, is_forced)) = self.process.take_saving_stop() {
             if self.process.is_loading() {
                 // The file has more than this process knows yet.
                 self.stop_now(why);
             } else {
-                self.stop_saved(None, why, false);
+                self.stop_saved(None, why, is_forced);
             }
         }
     }

@@ -5,9 +5,9 @@ use super::Shard;
 use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
-use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD};
+use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_FREE, OUTPUT_BYTES_SHARD};
 use super::notice::{Desk, Look, shown};
-use super::replicas::OVER_LIMIT;
+use super::profile::Probe;
 use super::slow::has_slow;
 use super::wake::{Waker, words_of};
 use crate::client::Serving;
@@ -38,25 +38,28 @@ impl Shard {
                 gatherer.commands_max = 1;
             }
             let gathered = gatherer.gather(connection, &mut self.batch, &self.process.boards);
-            if !has_all_replies && !matches!(gathered, Gathered::Nothing) {
+            let has_begun = !matches!(gathered, Gathered::Nothing | Gathered::Postponed(_));
+            if !has_all_replies && has_begun {
                 connection.turn_replies();
             }
+            let is_alone = connection.flights.is_empty();
             if connection.input.may_hold(self.thresholds.request_bytes) {
                 self.notice_requests(conn, gathered.alone());
+            }
+            if has_all_replies && self.profile.is_due() {
+                self.trace_begin(conn, &gathered);
             }
             if self.process.monitors.is_on() && gathered.runs_keys() {
                 self.show_batch(conn, gathered.alone());
             }
-            let Some(connection) = self.connections.get_mut(conn) else { return };
             match gathered {
                 Gathered::Nothing => return self.settle_input(conn),
-                Gathered::Keys if self.batch.is_local && connection.flights.is_empty() => {
-                    self.run_or_wait(conn);
-                }
+                Gathered::Keys if self.batch.is_local && is_alone => self.run_or_wait(conn),
                 Gathered::Keys => self.post_batch(conn),
                 Gathered::Joint(item) => self.run_joint(conn, item),
                 Gathered::Queued(count) => self.reply_queued(conn, count),
                 Gathered::Session(item) => self.run_session(conn, item),
+                Gathered::Postponed(entry) => return self.postpone(conn, entry),
                 Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
                 Gathered::Malformed(error) => return self.reject_bytes(conn, error),
             }
@@ -134,6 +137,7 @@ impl Shard {
         let mut words = Words { text, spans: &self.batch.spans, large };
         let before = (started_ns, connection.outbox.output.len());
         let mut look = Look::new(&self.thresholds, &self.batch.items, &mut words, before);
+        look.probe = Probe::new(self.batch.traced, started_ns);
         let (effects, wait) = self.run_stretches(conn, &mut records, &mut look);
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let db = connection.session.db;
@@ -157,6 +161,9 @@ impl Shard {
             self.write_down_here(records, false);
         }
         self.hold_connection(conn);
+        if self.batch.traced.is_some() {
+            self.trace_here(conn, look.probe);
+        }
         self.board.counters.batches_local.add(1);
         self.make_dirty(conn);
     }
@@ -270,6 +277,9 @@ impl Shard {
         if is_replica {
             self.note_ack(conn);
         }
+        if request.is_none() {
+            self.trace_ran(conn, ns);
+        }
         let asks_all = request.as_ref().is_some_and(|request| self.ask_merge(request).is_some());
         if let Some(request) = request {
             self.ask(conn, request);
@@ -313,6 +323,11 @@ impl Shard {
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
         let request = context.request.take();
+        let argv_bytes = match request {
+            Some(_) => words.args(&item).iter_from(0).map(<[u8]>::len).sum(),
+            None => 0,
+        };
+        connection.argv_bytes = argv_bytes;
         if let Err(error) = &result {
             output.truncate(before);
             Reply::new(output, connection.session.protocol).error(error);
@@ -358,32 +373,17 @@ impl Shard {
         self.make_dirty(conn);
     }
 
-    /// Too much output waits: the connection ends where `client-output-buffer-limit` says so, else
-    /// it is served again when it has read.
+    /// Looks at what waits to be sent, once much does.
+    #[inline]
     pub(super) fn check_output(&mut self, conn: ConnId) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         connection.outbox.drop_muted();
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        let bytes = connection.outbox.pending_bytes();
-        if connection.is_closing {
-            return;
-        }
-        if bytes <= OUTPUT_BYTES_EACH {
+        if connection.outbox.pending_bytes() > OUTPUT_BYTES_FREE {
+            self.limit_output(conn);
+        } else {
             connection.output_over_ms = None;
-            return;
-        }
-        let limit = self.config.client_output_buffer_limit.normal;
-        let now_ms = self.now.monotonic_ms();
-        let is_over = |max: u64| max > 0 && bytes as u64 > max;
-        let is_soft = is_over(limit.soft_bytes);
-        let since_ms = is_soft.then(|| connection.output_over_ms.unwrap_or(now_ms));
-        connection.output_over_ms = since_ms;
-        let is_long = since_ms.is_some_and(|since| now_ms - since > limit.soft_seconds * 1_000);
-        connection.is_output_full |= self.buffered_bytes > OUTPUT_BYTES_SHARD;
-        if is_over(limit.hard_bytes) || is_long {
-            self.board.counters.output_limit_disconnections.add(1);
-            self.close_for(conn, OVER_LIMIT);
         }
     }
 }

@@ -64,6 +64,7 @@ impl Shard {
         }
         // After the completions were taken, and before the inbox's tail is read.
         self.read_clock();
+        self.profile.begin_turn(self.now.monotonic_ns);
         self.journal.clock.begin_turn(self.now.monotonic_ns);
         if self.port.mesh().rules().drain_first {
             found |= self.drain_inbox();
@@ -75,6 +76,7 @@ impl Shard {
             found |= self.drain_inbox();
         }
         self.check_deadlines();
+        self.check_pause();
         self.hand_over_waiting();
         self.tick();
         self.wake_behind(None);
@@ -84,6 +86,7 @@ impl Shard {
         if !self.monitors.is_empty() {
             self.serve_monitors();
         }
+        self.check_clients_memory();
         self.board.counters.doorbells_rung.add(self.port.ring());
         found |= self.flush();
         self.finish(found);
@@ -205,8 +208,8 @@ impl Shard {
         if found {
             self.board.counters.turns.add(1);
             let commands = self.board.counters.commands_processed.get();
-            let before = std::mem::replace(&mut self.commands_seen, commands);
-            self.board.turn_commands.see(commands - before, self.process.boards.generation());
+            let commands = self.cron.count_commands(commands);
+            self.board.turn_commands.see(commands, self.process.boards.generation());
             self.board.turn_ns.see(ns, self.process.boards.generation());
         }
     }

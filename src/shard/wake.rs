@@ -126,7 +126,10 @@ impl Shard {
             }
             let waiter = self.blocked.get_mut(place.number).expect("it has a place");
             let fits = waiter.wants_gone || kind == Some(waiter.kind);
-            if fits && waiter.is_far {
+            let flags = waiter.queue.items[0].entry.command.card.flags;
+            if fits && self.facts.postpones(flags) {
+                self.pausing.keep_key(db, key);
+            } else if fits && waiter.is_far {
                 self.send_move(db, key, place);
             } else if fits && self.is_held_up(place, waker.claim) {
                 self.recheck_later(db, key, place);

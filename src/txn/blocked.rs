@@ -323,6 +323,7 @@ mod tests {
             db: 0,
             at: 0,
             sees_due: false,
+            is_quiet: false,
             is_part: false,
         };
         let mut queue = Box::<Queue>::default();

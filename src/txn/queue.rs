@@ -40,7 +40,8 @@ impl Queue {
             }
         }
         let (argc, at) = (args.len() as u32, self.items.len() as u32);
-        self.items.push(Item { entry, first, argc, slot, db, at, sees_due: false, is_part: false });
+        let (sees_due, is_quiet, is_part) = (false, false, false);
+        self.items.push(Item { entry, first, argc, slot, db, at, sees_due, is_quiet, is_part });
     }
 
     /// Adds a command of these words, like `item`.

@@ -233,6 +233,15 @@ impl Dense {
         }
     }
 
+    /// Asks for the page where this key would be.
+    #[inline]
+    pub fn prefetch(&self, key: &[u8]) {
+        let block = self.block(self.aim(hash_of(key)).page);
+        if block != Block::NONE {
+            self.slab.prefetch(block);
+        }
+    }
+
     #[inline]
     fn find(&self, key: &[u8]) -> Option<(usize, usize)> {
         let Aim { page, tag } = self.aim(hash_of(key));

@@ -74,6 +74,14 @@ impl Hash {
         self.len() == 0
     }
 
+    /// Asks for what is looked at to find a field.
+    #[inline]
+    pub fn prefetch(&self, name: &[u8]) {
+        if let Form::Large(large) = &self.0 {
+            large.prefetch(name);
+        }
+    }
+
     /// Whether the hash has its compact form. Then no field expires.
     pub fn is_packed(&self) -> bool {
         matches!(self.0, Form::Packed(_))

@@ -131,6 +131,14 @@ impl Set {
         self.len() == 0
     }
 
+    /// Asks for what is looked at to find a member.
+    #[inline]
+    pub fn prefetch(&self, member: &[u8]) {
+        if let Form::Dense(dense) = &self.form {
+            dense.prefetch(member);
+        }
+    }
+
     /// Whether this is a member.
     #[inline]
     pub fn contains(&self, member: &[u8]) -> bool {

@@ -14,6 +14,7 @@
 //! group [`Stream::add_group`], [`Group::load_pending`], [`Group::add_consumer`] and
 //! [`Group::load_owner`], and at last [`Group::is_whole`]. What says false or none was refused.
 
+mod body;
 mod entries;
 mod group;
 mod id;

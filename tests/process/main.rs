@@ -3,8 +3,10 @@
 //! Every test starts servers of its own on free ports. What this machine lacks (io_uring,
 //! redis-cli) is skipped with a printed line.
 
+mod background;
 mod cli;
 mod files;
+mod http;
 mod library;
 mod life;
 mod limits;

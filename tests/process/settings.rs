@@ -1,7 +1,9 @@
 //! CONFIG while the server runs, and INFO.
 
+use super::server::free_port;
 use super::wire::{Wire, info_field};
 use super::{crowd, on_each_setup};
+use std::net::{TcpListener, TcpStream};
 
 #[test]
 fn settings_are_read_and_changed_on_all_shards() {
@@ -66,5 +68,35 @@ fn info_counts_what_all_shards_have_done() {
         assert!(field("total_connections_received") >= Some(10), "{info}");
         assert!(field("used_memory") > Some(10_000), "{info}");
         assert!(info.contains("db0:keys=180,expires=0"), "{info}");
+    });
+}
+
+#[test]
+fn the_server_moves_to_other_addresses() {
+    on_each_setup(&[], |server| {
+        let old = server.port;
+        let mut wires = crowd(server);
+        let new = free_port();
+        // The change may be asked of any shard; its sockets are those of one.
+        for (port, gone) in [(new, old), (old, new)] {
+            let wire = wires.last_mut().expect("there are some");
+            assert_eq!(wire.ask(&["CONFIG", "SET", "port", &port.to_string()]), "+OK");
+            for _ in 0..4 {
+                assert_eq!(Wire::connect(port).ask(&["PING"]), "+PONG");
+            }
+            assert!(TcpStream::connect(("127.0.0.1", gone)).is_err(), "nobody listens there");
+            assert_eq!(wires.pop().expect("there are some").ask(&["PING"]), "+PONG");
+        }
+        let wire = &mut wires[0];
+        assert_eq!(wire.ask(&["CONFIG", "SET", "bind", "* -::*"]), "+OK");
+        assert_eq!(Wire::connect(old).ask(&["PING"]), "+PONG");
+        assert_eq!(wire.ask(&["CONFIG", "SET", "bind", "127.0.0.1"]), "+OK");
+        assert_eq!(Wire::connect(old).ask(&["PING"]), "+PONG");
+        let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let port = taken.local_addr().expect("it is bound").port().to_string();
+        let refused = wire.ask(&["CONFIG", "SET", "timeout", "5", "port", &port]);
+        assert!(refused.contains("Unable to listen on this port. Check server logs."), "{refused}");
+        assert_eq!(wire.ask(&["CONFIG", "GET", "timeout"]), "[timeout, 0]");
+        assert_eq!(Wire::connect(old).ask(&["PING"]), "+PONG");
     });
 }

@@ -1,4 +1,4 @@
-//! What a client switches for itself: which replies it gets, and whether it is an import source.
+//! What a client switches for itself: which replies it gets, what it is spared, what it is.
 
 use crate::exec::{Command, Replies, Run, SessionContext};
 use crate::resp::{Args, Error};
@@ -71,10 +71,149 @@ fn import_source(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(),
     Ok(())
 }
 
+pub(super) static NO_EVICT: Command = Command {
+    card: Card {
+        name: "no-evict",
+        summary: "Sets the client eviction mode of the connection.",
+        since: "7.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::ADMIN
+            .and(Flag::NOSCRIPT)
+            .and(Flag::LOADING)
+            .and(Flag::STALE)
+            .and(Flag::ALLOW_BUSY),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(no_evict),
+    subcommands: &[],
+};
+
+fn no_evict(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    cx.session.is_no_evict = read_switch(&args[2])?;
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) static NO_TOUCH: Command = Command {
+    card: Card {
+        name: "no-touch",
+        summary: "Controls whether commands sent by the client affect the LRU/LFU of accessed \
+                  keys.",
+        since: "7.2.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(no_touch),
+    subcommands: &[],
+};
+
+fn no_touch(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    cx.session.is_no_touch = read_switch(&args[2])?;
+    cx.reply.ok();
+    Ok(())
+}
+
+fn read_switch(word: &[u8]) -> Result<bool, Error> {
+    match &word.to_ascii_lowercase()[..] {
+        b"on" => Ok(true),
+        b"off" => Ok(false),
+        _ => Err(Error::Syntax),
+    }
+}
+
+pub(super) static CAPA: Command = Command {
+    card: Card {
+        name: "capa",
+        summary: "A client claims its capability.",
+        since: "8.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: -3,
+        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(capa),
+    subcommands: &[],
+};
+
+/// Capabilities that nobody knows are passed over.
+fn capa(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    cx.session.can_redirect |= args.iter_from(2).any(|word| word.eq_ignore_ascii_case(b"redirect"));
+    cx.reply.ok();
+    Ok(())
+}
+
+pub(super) static GETREDIR: Command = Command {
+    card: Card {
+        name: "getredir",
+        summary: "Returns the client ID to which the connection's tracking notifications are \
+                  redirected.",
+        since: "6.0.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(getredir),
+    subcommands: &[],
+};
+
+/// Nothing is tracked.
+fn getredir(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.reply.integer(-1);
+    Ok(())
+}
+
+pub(super) static TRACKINGINFO: Command = Command {
+    card: Card {
+        name: "trackinginfo",
+        summary: "Returns information about server-assisted client-side caching for the \
+                  connection.",
+        since: "6.2.0",
+        group: Group::Connection,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(trackinginfo),
+    subcommands: &[],
+};
+
+/// Nothing is tracked.
+fn trackinginfo(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.reply.map(3);
+    cx.reply.bulk(b"flags");
+    cx.reply.set(1);
+    cx.reply.bulk(b"off");
+    cx.reply.bulk(b"redirect");
+    cx.reply.integer(-1);
+    cx.reply.bulk(b"prefixes");
+    cx.reply.array(0);
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::commands::session_testing::SessionBench;
+    use crate::resp::Protocol;
 
     #[test]
     fn replies_are_chosen() {
@@ -115,5 +254,39 @@ mod tests {
         assert_eq!(bench.session.flags(), "I");
         bench.check_script("RESET => RESET");
         assert!(!bench.session.is_import_source);
+    }
+
+    #[test]
+    fn modes_are_switched() {
+        let mut bench = SessionBench::new();
+        bench.check_script(
+            "
+            CLIENT NO-EVICT x => -ERR syntax error
+            CLIENT NO-TOUCH x => -ERR syntax error
+            CLIENT NO-EVICT on => OK
+            CLIENT NO-TOUCH ON => OK
+            CLIENT CAPA foo => OK
+            ",
+        );
+        assert_eq!((bench.session.flags(), bench.session.can_redirect), ("eT".to_string(), false));
+        bench.check_script("CLIENT CAPA foo Redirect => OK\nRESET => RESET");
+        assert_eq!((bench.session.flags(), bench.session.can_redirect), ("N".to_string(), true));
+        bench.check_script("CLIENT NO-EVICT on => OK\nCLIENT NO-EVICT off => OK");
+        assert_eq!(bench.session.flags(), "N");
+    }
+
+    #[test]
+    fn nothing_is_tracked() {
+        let mut bench = SessionBench::new();
+        bench.check_script(
+            r#"
+            CLIENT GETREDIR => :-1
+            CLIENT TRACKINGINFO => ["flags" ["off"] "redirect" :-1 "prefixes" []]
+            "#,
+        );
+        bench.session.protocol = Protocol::Three;
+        bench.check_script(
+            r#"CLIENT TRACKINGINFO => {"flags" <"off"> "redirect" :-1 "prefixes" []}"#,
+        );
     }
 }

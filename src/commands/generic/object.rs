@@ -221,6 +221,31 @@ mod tests {
     }
 
     #[test]
+    fn who_does_not_touch_leaves_the_idle_time() {
+        let mut bench = Bench::new();
+        bench.run(&["SET", "k", "v"]);
+        bench.run(&["RPUSH", "l", "a"]);
+        bench.advance_ms(5_000);
+        bench.is_quiet = true;
+        let quiet: [&[&str]; 5] = [
+            &["GET", "k"],
+            &["APPEND", "k", "w"],
+            &["SET", "k", "v"],
+            &["RPUSH", "l", "b"],
+            &["RENAME", "k", "k"],
+        ];
+        for words in quiet {
+            bench.run(words);
+            assert_eq!(show(&bench.run(&["OBJECT", "IDLETIME", words[1]])), ":5", "{words:?}");
+        }
+        bench.run(&["TOUCH", "k"]);
+        assert_eq!(show(&bench.run(&["OBJECT", "IDLETIME", "k"])), ":0");
+        bench.is_quiet = false;
+        bench.run(&["LLEN", "l"]);
+        assert_eq!(show(&bench.run(&["OBJECT", "IDLETIME", "l"])), ":0");
+    }
+
+    #[test]
     fn frequency_or_idle_time() {
         let mut bench = Bench::new();
         bench.run(&["SET", "k", "v"]);

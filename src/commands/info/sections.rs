@@ -9,7 +9,7 @@ use crate::base::system;
 use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::commands::footprint::{ALLOCATOR, Footprint, percent};
 use crate::config::{Config, VERSION};
-use crate::observe::{Board, Gauge};
+use crate::exec::Pause;
 use std::sync::OnceLock;
 
 /// The bits of a key's access clock.
@@ -40,7 +40,7 @@ pub(super) fn server(view: &View<'_>, text: &mut Text) {
     text.field("monotonic_clock", "POSIX clock_gettime");
     text.field("multiplexing_api", process.driver_name.get().unwrap_or(&"none"));
     text.field("process_id", std::process::id());
-    text.field("process_supervised", "no");
+    text.field("process_supervised", process.supervised.get().unwrap_or(&"no"));
     text.field("run_id", &process.run_id);
     text.field("tcp_port", config.port);
     text.field("server_time_usec", view.now_us);
@@ -83,22 +83,24 @@ pub(super) fn clients(view: &View<'_>, text: &mut Text) {
     text.field("connected_clients", gauges.clients);
     text.field("cluster_connections", 0);
     text.field("maxclients", view.process.config.snapshot().maxclients);
-    let most = |one: fn(&Board) -> &Gauge| {
-        view.process.boards.iter().map(|board| one(board).get()).max().unwrap_or(0)
-    };
-    text.field("client_recent_max_input_buffer", most(|board| &board.input_bytes));
-    text.field("client_recent_max_output_buffer", most(|board| &board.output_bytes));
+    let [input_bytes, output_bytes] = view.process.boards.recent_client_peaks();
+    text.field("client_recent_max_input_buffer", input_bytes);
+    text.field("client_recent_max_output_buffer", output_bytes);
     text.field("blocked_clients", gauges.clients_blocked);
     text.field("tracking_clients", 0);
     text.field("pubsub_clients", 0);
     text.field("watching_clients", gauges.clients_watching);
-    text.field("clients_in_timeout_table", 0);
+    text.field("clients_in_timeout_table", gauges.clients_in_timeout);
     text.field("total_watched_keys", gauges.keys_watched);
     text.field("total_blocking_keys", gauges.keys_awaited);
     text.field("total_blocking_keys_on_nokey", gauges.keys_awaited_gone);
-    text.field("paused_reason", "none");
-    text.field("paused_actions", "none");
-    text.field("paused_timeout_milliseconds", 0);
+    let now_ms = view.now_us / 1_000;
+    let pause = view.process.paused(now_ms);
+    text.field("paused_reason", pause.map_or("none", |_| "client_pause"));
+    let actions = |pause: Pause| if pause.is_all { "all" } else { "write" };
+    text.field("paused_actions", pause.map_or("none", actions));
+    let left_ms = pause.map_or(0, |pause| pause.until_ms - now_ms);
+    text.field("paused_timeout_milliseconds", left_ms);
 }
 
 pub(super) fn memory(view: &View<'_>, text: &mut Text) {
@@ -128,9 +130,9 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
     text.field("mem_not_counted_for_evict", 0);
     text.field("mem_replication_backlog", at.backlog);
-    text.field("mem_total_replication_buffers", at.backlog);
+    text.field("mem_total_replication_buffers", at.backlog + at.replica_clients);
     text.field("mem_replicas_repl_buffer", 0);
-    text.field("mem_clients_slaves", 0);
+    text.field("mem_clients_slaves", at.replica_clients);
     text.field("mem_clients_normal", at.clients);
     text.field("mem_aof_buffer", 0);
     text.field("mem_allocator", ALLOCATOR);

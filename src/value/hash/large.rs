@@ -30,6 +30,11 @@ impl Large {
     }
 
     #[inline]
+    pub(super) fn prefetch(&self, name: &[u8]) {
+        self.table.prefetch(name);
+    }
+
+    #[inline]
     pub(super) fn get(&self, name: &[u8]) -> Option<Field<'_>> {
         self.table.get(name).map(field_of)
     }

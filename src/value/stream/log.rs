@@ -4,7 +4,6 @@ use super::entries::{Entries, EntriesBack, Entry};
 use super::id::Id;
 use super::node::{Limits, NODE_BYTES_MAX, Node};
 use super::nodes::Nodes;
-use crate::base::alloc::class_bytes;
 
 /// The entries of a stream, and what is remembered of those that are gone.
 #[derive(Clone, Debug, Default)]
@@ -150,9 +149,6 @@ impl Log {
             return false;
         }
         if self.nodes.last().is_none_or(|last| last.is_full(text_bytes, limits)) {
-            if let Some(last) = self.nodes.last_mut() {
-                last.bytes.shrink_to_fit();
-            }
             self.nodes.push(Node::new(id, fields.clone()));
         }
         self.nodes.last_mut().expect("there is one now").push(id, fields);
@@ -305,7 +301,7 @@ impl Log {
     pub(super) fn memory_bytes(&self, samples: usize) -> usize {
         let looked = if samples == 0 { self.nodes.len() } else { samples.min(self.nodes.len()) };
         let nodes = self.nodes.iter().take(looked);
-        let bytes: usize = nodes.map(|node| class_bytes(node.bytes.capacity())).sum();
+        let bytes: usize = nodes.map(|node| node.bytes.memory_bytes()).sum();
         self.nodes.memory_bytes() + bytes * self.nodes.len() / looked.max(1)
     }
 

@@ -13,6 +13,7 @@
 //!   2 0 1 a 0 | 2 0 0 1 4 | 0 0 5 1 b x 6
 //! ```
 
+use super::body::Body;
 use super::entries::{Entry, Fields};
 use super::id::Id;
 use super::listpack;
@@ -40,7 +41,7 @@ pub struct Node {
     /// The id that those of its entries are counted from.
     pub(super) id: Id,
     /// The listpack.
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Body,
 }
 
 /// What a node's head says.
@@ -79,7 +80,7 @@ impl Node {
         fields.for_each(|(name, _)| listpack::push(&mut bytes, &Item::of(name)));
         listpack::push_int(&mut bytes, 0);
         listpack::close(&mut bytes, count + 4);
-        Node { id, bytes }
+        Node { id, bytes: Body::Own(bytes) }
     }
 
     /// Its id and its listpack.
@@ -114,28 +115,28 @@ impl Node {
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
     ) {
         let head = self.head();
-        listpack::replace_int(&mut self.bytes, listpack::HEAD_BYTES, head.live as i64 + 1);
+        listpack::replace_int(self.bytes.to_mut(), listpack::HEAD_BYTES, head.live as i64 + 1);
         let count = fields.clone().count();
         let same = count as u64 == head.fields && self.has_names(fields.clone());
         let flags = if same { SAME_NAMES } else { 0 };
-        listpack::open(&mut self.bytes);
+        listpack::open(self.bytes.to_mut());
         let deltas = [id.ms.wrapping_sub(self.id.ms), id.seq.wrapping_sub(self.id.seq)];
         for number in [flags, deltas[0] as i64, deltas[1] as i64] {
-            listpack::push_int(&mut self.bytes, number);
+            listpack::push_int(self.bytes.to_mut(), number);
         }
         let mut items = 3 + count;
         if !same {
-            listpack::push_int(&mut self.bytes, count as i64);
+            listpack::push_int(self.bytes.to_mut(), count as i64);
             items += 1 + count;
         }
         for (name, value) in fields {
             if !same {
-                listpack::push(&mut self.bytes, &Item::of(name));
+                listpack::push(self.bytes.to_mut(), &Item::of(name));
             }
-            listpack::push(&mut self.bytes, &Item::of(value));
+            listpack::push(self.bytes.to_mut(), &Item::of(value));
         }
-        listpack::push_int(&mut self.bytes, items as i64);
-        listpack::close(&mut self.bytes, items + 1);
+        listpack::push_int(self.bytes.to_mut(), items as i64);
+        listpack::close(self.bytes.to_mut(), items + 1);
     }
 
     /// Whether the head's names begin with these.
@@ -155,7 +156,7 @@ impl Node {
     pub(super) fn delete(&mut self, at: usize) {
         // Flags are numbers of one byte.
         debug_assert!(self.bytes[at] as i64 & DELETED == 0);
-        self.bytes[at] |= DELETED as u8;
+        self.bytes.to_mut()[at] |= DELETED as u8;
         self.count_deleted(1);
     }
 
@@ -164,8 +165,12 @@ impl Node {
         let head = self.head();
         let deleted_at = listpack::skip(&self.bytes, listpack::HEAD_BYTES);
         // From the back, so that places stay.
-        listpack::replace_int(&mut self.bytes, deleted_at, (head.deleted + entries) as i64);
-        listpack::replace_int(&mut self.bytes, listpack::HEAD_BYTES, (head.live - entries) as i64);
+        listpack::replace_int(self.bytes.to_mut(), deleted_at, (head.deleted + entries) as i64);
+        listpack::replace_int(
+            self.bytes.to_mut(),
+            listpack::HEAD_BYTES,
+            (head.live - entries) as i64,
+        );
     }
 
     /// Marks entries from the front as deleted while `wants` says so of them; how many.
@@ -180,7 +185,7 @@ impl Node {
             }
         }
         for at in &places {
-            self.bytes[*at] |= DELETED as u8;
+            self.bytes.to_mut()[*at] |= DELETED as u8;
         }
         self.count_deleted(places.len() as u64);
         places.len() as u64
@@ -234,7 +239,7 @@ impl Node {
     /// A node of a listpack from elsewhere, if that is whole and its entries grow.
     pub(super) fn load(id: Id, bytes: Vec<u8>) -> Option<Node> {
         check(&bytes)?;
-        let node = Node { id, bytes };
+        let node = Node { id, bytes: Body::Own(bytes) };
         let mut last = None;
         for raw in node.walk() {
             if last.is_some_and(|last| last >= raw.entry.id) {
@@ -370,12 +375,12 @@ mod tests {
         let expected = b"\x2c\0\0\0\x11\0\x02\x01\0\x01\x01\x01\x81a\x02\0\x01\
             \x02\x01\0\x01\0\x01\x01\x01\x04\x01\
             \0\x01\0\x01\x05\x01\x01\x01\x81b\x02\x81x\x02\x06\x01\xff";
-        assert_eq!(node.bytes, expected);
-        assert!(Node::load(node.id, node.bytes.clone()).is_some());
+        assert_eq!(node.bytes[..], expected[..]);
+        assert!(Node::load(node.id, node.bytes.to_vec()).is_some());
         node.delete(node.find(Id::new(1, 5)).unwrap());
         assert_eq!(node.find(Id::new(1, 5)), None);
-        assert!(Node::load(node.id, node.bytes.clone()).is_some());
-        let mut wrong = node.bytes.clone();
+        assert!(Node::load(node.id, node.bytes.to_vec()).is_some());
+        let mut wrong = node.bytes.to_vec();
         wrong[6] = 2;
         assert!(Node::load(node.id, wrong).is_none(), "two are not alive");
     }
@@ -388,7 +393,7 @@ mod tests {
         node.push(Id::new(1, 5), one[..1].iter().copied());
         for at in 0..node.bytes.len() {
             for bit in 0..8 {
-                let mut bytes = node.bytes.clone();
+                let mut bytes = node.bytes.to_vec();
                 bytes[at] ^= 1 << bit;
                 if let Some(node) = Node::load(node.id, bytes) {
                     assert_eq!(node.walk().count(), node.walk_back().count());

@@ -7,17 +7,23 @@
 //! its chunk; a chunk that is empty goes too. Chunks are never joined: what is left of them is at
 //! least a node each.
 
+use super::body::{Body, PACK_BYTES, PACKED_BYTES_MAX};
 use super::id::Id;
 use super::node::Node;
 use std::collections::VecDeque;
 
 const CHUNK_NODES_MAX: usize = 128;
 
+/// Nodes of a pack at most: very small ones are not worth the walk.
+const PACK_NODES_MAX: usize = 1024;
+
 /// Nodes in the order of their ids.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nodes {
     chunks: VecDeque<VecDeque<Node>>,
     len: usize,
+    /// Bytes of the last nodes that are in no pack, at most: some may have gone.
+    loose_bytes: usize,
 }
 
 /// Where a node is; good until nodes come or go.
@@ -81,9 +87,16 @@ impl Nodes {
         Some(Place { chunk, index: self.chunks[chunk].len() - 1 })
     }
 
-    /// Appends a node, whose id is larger than those of all others.
+    /// Appends a node, whose id is larger than those of all others: they are full.
     pub fn push(&mut self, node: Node) {
         debug_assert!(self.last().is_none_or(|last| last.id < node.id));
+        if let Some(last) = self.last_mut() {
+            last.bytes.shrink();
+            self.loose_bytes += self.last().map_or(0, |last| last.bytes.len());
+            if self.loose_bytes >= PACK_BYTES {
+                self.pack_last();
+            }
+        }
         match self.chunks.back_mut() {
             Some(chunk) if chunk.len() < CHUNK_NODES_MAX => chunk.push_back(node),
             _ => {
@@ -102,7 +115,55 @@ impl Nodes {
             self.chunks.remove(place.chunk);
         }
         self.len -= 1;
+        if node.bytes.is_sparse() {
+            self.unpack(self.place_from(place), Nodes::next);
+            self.unpack(
+                self.place_from(place).and_then(|next| self.previous(next)),
+                Nodes::previous,
+            );
+        }
         node
+    }
+
+    /// Lays the last nodes that are on their own into one block, the older ones of them.
+    fn pack_last(&mut self) {
+        let is_loose =
+            |node: &Node| !node.bytes.is_packed() && node.bytes.len() <= PACKED_BYTES_MAX;
+        let nodes = self.chunks.iter_mut().rev().flat_map(|chunk| chunk.iter_mut().rev());
+        let mut loose: Vec<&mut Node> =
+            nodes.take_while(|node| is_loose(node)).take(PACK_NODES_MAX).collect();
+        loose.reverse();
+        let (mut total, mut count) = (0, 0);
+        while count < loose.len() && total + loose[count].bytes.len() <= PACK_BYTES {
+            total += loose[count].bytes.len();
+            count += 1;
+        }
+        let left: usize = loose[count..].iter().map(|node| node.bytes.len()).sum();
+        if total < PACK_BYTES / 2 {
+            self.loose_bytes = total + left;
+            return;
+        }
+        Body::pack(loose[..count].iter_mut().map(|node| &mut node.bytes), total);
+        self.loose_bytes = left;
+    }
+
+    /// The first node at a place or behind it.
+    fn place_from(&self, place: Place) -> Option<Place> {
+        let Place { chunk, index } = place;
+        let len = self.chunks.get(chunk)?.len();
+        let next = Place { chunk: chunk + 1, index: 0 };
+        if index < len { Some(place) } else { (next.chunk < self.chunks.len()).then_some(next) }
+    }
+
+    /// Takes nodes from a place on out of packs that few are left of.
+    fn unpack(&mut self, from: Option<Place>, step: fn(&Nodes, Place) -> Option<Place>) {
+        let mut at = from;
+        while let Some(place) = at
+            && self.get(place).bytes.is_sparse()
+        {
+            self.get_mut(place).bytes.to_mut();
+            at = step(self, place);
+        }
     }
 
     pub fn pop_first(&mut self) -> Option<Node> {
@@ -125,5 +186,67 @@ impl Nodes {
         assert_eq!(self.len, self.iter().count());
         assert!(self.chunks.iter().all(|chunk| (1..=CHUNK_NODES_MAX).contains(&chunk.len())));
         assert!(self.iter().is_sorted_by(|left, right| left.id < right.id));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::rng::Rng;
+
+    fn node(at: u64, bytes: usize) -> Node {
+        let name = [b"n"];
+        let value = vec![at as u8; bytes];
+        let fields = name.iter().map(|name| (&name[..], &value[..]));
+        let mut node = Node::new(Id::new(at, 0), fields.clone());
+        node.push(Id::new(at, 0), fields);
+        node
+    }
+
+    fn packed(nodes: &Nodes) -> usize {
+        nodes.iter().filter(|node| node.bytes.is_packed()).count()
+    }
+
+    #[test]
+    fn full_nodes_are_packed_and_leave_when_they_change_or_are_few() {
+        let mut rng = Rng::new(3);
+        let mut nodes = Nodes::default();
+        let mut expected = Vec::new();
+        for at in 0..1_000 {
+            let bytes = rng.below(4_000) as usize;
+            nodes.push(node(at, bytes));
+            expected.push((at, bytes));
+        }
+        assert!(packed(&nodes) > 800, "{}", packed(&nodes));
+        let place = nodes.seek(Id::new(10, 0)).expect("it is there");
+        assert!(nodes.get(place).bytes.is_packed());
+        let at = nodes.get(place).find(Id::new(10, 0)).expect("its entry");
+        nodes.get_mut(place).delete(at);
+        assert!(!nodes.get(place).bytes.is_packed());
+        let before = packed(&nodes);
+        while expected.len() > 20 {
+            let index = rng.below(expected.len() as u64) as usize;
+            let (at, _) = expected.remove(index);
+            let place = nodes.seek(Id::new(at, 0)).expect("it is there");
+            assert_eq!(nodes.remove(place).id, Id::new(at, 0));
+            nodes.check();
+        }
+        assert!(before > 0 && packed(&nodes) < 20, "{} of {before}", packed(&nodes));
+        for (at, bytes) in expected {
+            let place = nodes.seek(Id::new(at, 0)).expect("it is there");
+            assert!(nodes.get(place).bytes.len() > bytes);
+        }
+        while nodes.pop_first().is_some() {}
+        nodes.check();
+    }
+
+    #[test]
+    fn large_nodes_stay_on_their_own() {
+        let mut nodes = Nodes::default();
+        for at in 0..100 {
+            nodes.push(node(at, if at % 2 == 0 { 10 } else { PACKED_BYTES_MAX }));
+        }
+        assert_eq!(packed(&nodes), 0);
+        nodes.check();
     }
 }

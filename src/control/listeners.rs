@@ -1,0 +1,227 @@
+//! The TCP sockets that the process listens on: which there are, and how they change while it
+//! runs.
+//!
+//! The shard that accepts owns the sockets. This book keeps a second handle of each, so that
+//! whoever changes settings can open the new ones, beside the old ones if need be, and knows at
+//! once whether that worked.
+//!
+//! ```text
+//!   change() --opens what is new--> Change --commit()--> orders --take_orders()--> the acceptor
+//!                                     '-- dropped: nothing has happened
+//! ```
+
+use crate::config::Config;
+use crate::io::ListenerId;
+use crate::io::sockets::{listen_tcp, listen_tcp_beside, share_port};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// All listening TCP sockets of a process.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    book: Mutex<Book>,
+}
+
+#[derive(Debug, Default)]
+struct Book {
+    open: Vec<Listener>,
+    next: ListenerId,
+    orders: Orders,
+}
+
+#[derive(Debug)]
+struct Listener {
+    id: ListenerId,
+    address: String,
+    port: u16,
+    socket: OwnedFd,
+}
+
+/// What the acceptor is to do: listen on what is new, then close what is old.
+#[derive(Debug, Default)]
+pub struct Orders {
+    /// New sockets. At most `bind` takes, each time it is set.
+    pub opened: Vec<(ListenerId, OwnedFd)>,
+    /// Those to be closed.
+    pub closed: Vec<ListenerId>,
+}
+
+/// An address that cannot be listened on.
+#[derive(Debug)]
+pub struct ListenError {
+    /// Which.
+    pub address: String,
+    /// Its port.
+    pub port: u16,
+    /// Why.
+    pub error: io::Error,
+}
+
+/// New sockets, opened and not in use yet.
+#[derive(Debug)]
+pub struct Change<'l> {
+    book: MutexGuard<'l, Book>,
+    opened: Vec<Listener>,
+    closed: Vec<ListenerId>,
+}
+
+impl Listeners {
+    /// Opens what `bind` and `port` name and is not open yet. What they name no more stays open
+    /// until the change is committed.
+    ///
+    /// # Errors
+    /// The first address that is taken or not of this machine; nothing has changed then. One with
+    /// a leading `-` may be missing, and one of a family that the kernel does not have.
+    pub fn change(&self, config: &Config) -> Result<Change<'_>, ListenError> {
+        let book = self.book();
+        let wanted: &[String] = if config.port == 0 { &[] } else { &config.bind };
+        let is_wanted = |listener: &Listener| {
+            listener.port == config.port && wanted.contains(&listener.address)
+        };
+        let closed = book.open.iter().filter(|listener| !is_wanted(listener));
+        let closed: Vec<ListenerId> = closed.map(|listener| listener.id).collect();
+        let mut change = Change { book, opened: Vec::new(), closed };
+        for address in wanted {
+            change.open(address, config)?;
+        }
+        Ok(change)
+    }
+
+    /// Takes what there is to do since the last call.
+    pub fn take_orders(&self) -> Orders {
+        std::mem::take(&mut self.book().orders)
+    }
+
+    /// How many sockets are listened on.
+    pub fn len(&self) -> usize {
+        self.book().open.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        // Each change of the book is whole before anything can panic.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Change<'_> {
+    fn open(&mut self, address: &str, config: &Config) -> Result<(), ListenError> {
+        let port = config.port;
+        let is_it = |listener: &Listener| listener.address == address && listener.port == port;
+        if self.book.open.iter().chain(&self.opened).any(is_it) {
+            return Ok(());
+        }
+        let (name, may_miss) = match address.strip_prefix('-') {
+            Some(name) => (name, true),
+            None => (address, false),
+        };
+        let backlog = config.tcp_backlog as i32;
+        let mut socket = listen_tcp(name, port, backlog);
+        // An old socket of this port that is about to go must not be in the way.
+        if matches!(&socket, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
+            let old = self.book.open.iter().filter(|listener| listener.port == port);
+            let old: Vec<_> = old.filter(|old| self.closed.contains(&old.id)).collect();
+            if !old.is_empty() {
+                old.iter().for_each(|old| share_port(old.socket.as_fd(), true));
+                socket = listen_tcp_beside(name, port, backlog);
+                old.iter().for_each(|old| share_port(old.socket.as_fd(), false));
+            }
+        }
+        match socket {
+            Ok(socket) => {
+                let id = self.book.next;
+                self.book.next += 1;
+                self.opened.push(Listener { id, address: address.to_string(), port, socket });
+                Ok(())
+            }
+            Err(error) if is_absent(&error, may_miss) => Ok(()),
+            Err(error) => Err(ListenError { address: name.to_string(), port, error }),
+        }
+    }
+
+    /// Has the acceptor carry it out.
+    ///
+    /// # Errors
+    /// The process has no descriptor left for the second handles; nothing has changed then.
+    pub fn commit(mut self) -> io::Result<()> {
+        let handles = self.opened.iter().map(|new| Ok((new.id, new.socket.try_clone()?)));
+        let handles = handles.collect::<io::Result<Vec<_>>>()?;
+        let Change { book, opened, closed } = &mut self;
+        book.open.retain(|listener| !closed.contains(&listener.id));
+        book.open.append(opened);
+        book.orders.opened.extend(handles);
+        book.orders.closed.append(closed);
+        Ok(())
+    }
+}
+
+/// Whether the address or its family does not exist here, and that may be.
+fn is_absent(error: &io::Error, may_miss: bool) -> bool {
+    let absent = [
+        libc::EAFNOSUPPORT,
+        libc::ENOPROTOOPT,
+        libc::EPROTONOSUPPORT,
+        libc::ESOCKTNOSUPPORT,
+        libc::EPFNOSUPPORT,
+    ];
+    error
+        .raw_os_error()
+        .is_some_and(|code| absent.contains(&code) || (may_miss && code == libc::EADDRNOTAVAIL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{TcpListener, TcpStream};
+
+    fn config(bind: &[&str], port: u16) -> Config {
+        let mut config = Config::default();
+        config.bind = bind.iter().map(|address| address.to_string()).collect();
+        config.port = port;
+        config
+    }
+
+    fn free_port() -> u16 {
+        let socket = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        socket.local_addr().expect("it is bound").port()
+    }
+
+    #[test]
+    fn addresses_change_while_others_stay() {
+        let listeners = Listeners::default();
+        let port = free_port();
+        let all = config(&["0.0.0.0", "-192.0.2.1"], port);
+        listeners.change(&all).expect("it is free").commit().expect("descriptors");
+        let first = listeners.take_orders();
+        assert_eq!((first.opened.len(), first.closed.len(), listeners.len()), (1, 0, 1));
+        // Beside the old socket, which takes the same port on all addresses.
+        let one = config(&["127.0.0.1"], port);
+        listeners.change(&one).expect("the old one makes way").commit().expect("descriptors");
+        let second = listeners.take_orders();
+        assert_eq!((second.opened.len(), second.closed), (1, vec![first.opened[0].0]));
+        drop(first);
+        TcpStream::connect(("127.0.0.1", port)).expect("the new one listens");
+        listeners.change(&one).expect("nothing to do").commit().expect("descriptors");
+        assert_eq!(listeners.take_orders().opened.len(), 0);
+        let none = config(&["127.0.0.1"], 0);
+        listeners.change(&none).expect("nothing to open").commit().expect("descriptors");
+        assert!(listeners.is_empty());
+    }
+
+    #[test]
+    fn a_taken_port_changes_nothing() {
+        let listeners = Listeners::default();
+        let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+        let port = taken.local_addr().expect("it is bound").port();
+        let mine = config(&["127.0.0.1"], free_port());
+        listeners.change(&mine).expect("it is free").commit().expect("descriptors");
+        let error = listeners.change(&config(&["127.0.0.1"], port)).expect_err("it is taken");
+        assert_eq!((error.port, error.error.kind()), (port, io::ErrorKind::AddrInUse));
+        assert_eq!((listeners.len(), listeners.take_orders().closed.len()), (1, 0));
+    }
+}

@@ -1,0 +1,162 @@
+//! How long traced requests stay in each stage of their way, one set of histograms per command, of
+//! one shard.
+//!
+//! ```text
+//!   received     gathered                       ran               handed over         sent
+//!      |--- parse ---|- - - - - - execute - - - - |- - - - - - - - - - |----- send -----|
+//!                    |--inbox--|         |--inbox--|
+//!                    '------------- batch: all of this that is neither ----'
+//! ```
+//! Each stage is recorded where it passes: `inbox` and `execute` by the shard whose inbox it was
+//! and that ran the command, the others by the home of the client.
+
+use super::counter::Counter;
+use hdrhistogram::Histogram;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A part of a request's way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Stage {
+    /// From the last bytes of its connection to the batch that it is gathered in.
+    Parse,
+    /// In the inbox of a shard: once on the way there, once on the way back.
+    Inbox,
+    /// Its command runs.
+    Execute,
+    /// Between the two: behind others of its batch, for other parts, for transactions, and until
+    /// the turn's sends.
+    Batch,
+    /// From there until the kernel has its reply.
+    Send,
+}
+
+impl Stage {
+    /// All of them, in their order.
+    pub const ALL: [Stage; 5] =
+        [Stage::Parse, Stage::Inbox, Stage::Execute, Stage::Batch, Stage::Send];
+
+    /// Its name as clients see it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Parse => "parse",
+            Stage::Inbox => "inbox",
+            Stage::Execute => "execute",
+            Stage::Batch => "batch",
+            Stage::Send => "send",
+        }
+    }
+}
+
+/// Longer stays count as this, in nanoseconds.
+pub const STAGE_NS_MAX: u64 = 10_000_000_000;
+
+/// Significant decimal digits: the histograms of one command take about 20 KiB.
+const STAGE_DIGITS: u8 = 1;
+
+/// The classes of [`Stages::classes`]: class `n` holds stays below `256 << n` nanoseconds, the last
+/// one all others.
+pub const STAGE_CLASSES: usize = 24;
+
+/// Stays by stage and class.
+pub type StageClasses = [[u64; STAGE_CLASSES]; Stage::ALL.len()];
+
+type Histograms = [Histogram<u32>; Stage::ALL.len()];
+
+/// One shard's histograms by the command's index, made when a request of the command is traced.
+#[derive(Debug)]
+pub struct Stages {
+    by_command: Mutex<Vec<Option<Box<Histograms>>>>,
+    classes: [[Counter; STAGE_CLASSES]; Stage::ALL.len()],
+}
+
+/// An empty histogram of a stage.
+pub fn stage_histogram() -> Histogram<u32> {
+    Histogram::new_with_bounds(1, STAGE_NS_MAX, STAGE_DIGITS).expect("the bounds are valid")
+}
+
+/// What stays of a class are below, in nanoseconds; the last class has those above too.
+pub fn stage_class_bound_ns(class: usize) -> u64 {
+    assert!(class < STAGE_CLASSES);
+    256 << class
+}
+
+/// The class of a stay.
+fn class_of(ns: u64) -> usize {
+    let bits = (u64::BITS - (ns >> 8).leading_zeros()) as usize;
+    bits.min(STAGE_CLASSES - 1)
+}
+
+impl Stages {
+    /// Nothing recorded, of so many commands.
+    pub(super) fn new(commands: usize) -> Stages {
+        let by_command = Mutex::new((0..commands).map(|_| None).collect());
+        Stages { by_command, classes: Default::default() }
+    }
+
+    /// Records one stay. For the owner only.
+    pub fn record(&self, command: usize, stage: Stage, ns: u64) {
+        let ns = ns.clamp(1, STAGE_NS_MAX);
+        self.classes[stage as usize][class_of(ns)].add(1);
+        let mut by_command = self.lock();
+        let histograms = by_command[command]
+            .get_or_insert_with(|| Box::new(std::array::from_fn(|_| stage_histogram())));
+        histograms[stage as usize].saturating_record(ns);
+    }
+
+    /// Stays by stage and class since the start.
+    pub fn classes(&self) -> StageClasses {
+        self.classes.each_ref().map(|stage| stage.each_ref().map(Counter::get))
+    }
+
+    /// Adds what one command has to `sums`; false if it has nothing.
+    pub fn add_to(&self, command: usize, sums: &mut [Histogram<u32>; Stage::ALL.len()]) -> bool {
+        let by_command = self.lock();
+        let Some(histograms) = &by_command[command] else { return false };
+        for (sum, histogram) in sums.iter_mut().zip(histograms.iter()) {
+            sum.add(histogram).expect("all histograms have the same bounds");
+        }
+        true
+    }
+
+    /// Forgets the histograms; the classes only grow.
+    pub(super) fn clear(&self) {
+        self.lock().iter_mut().for_each(|histograms| *histograms = None);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Box<Histograms>>>> {
+        // A histogram half written by a thread that panicked is only a wrong number.
+        self.by_command.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stays_are_kept_by_command_and_by_class() {
+        let stages = Stages::new(2);
+        stages.record(1, Stage::Execute, 0);
+        stages.record(1, Stage::Execute, 300);
+        stages.record(1, Stage::Send, u64::MAX);
+        let mut sums = std::array::from_fn(|_| stage_histogram());
+        assert!(!stages.add_to(0, &mut sums) && stages.add_to(1, &mut sums));
+        assert_eq!(sums.each_ref().map(Histogram::len), [0, 0, 2, 0, 1]);
+        assert!(sums[2].max().abs_diff(300) < 30);
+        let classes = stages.classes();
+        assert_eq!(classes[Stage::Execute as usize][..3], [1, 1, 0]);
+        assert_eq!(classes[Stage::Send as usize][STAGE_CLASSES - 1], 1);
+        stages.clear();
+        assert!(!stages.add_to(1, &mut sums));
+        assert_eq!(stages.classes(), classes);
+    }
+
+    #[test]
+    fn a_class_ends_at_its_bound() {
+        for class in 0..STAGE_CLASSES - 1 {
+            assert_eq!(class_of(stage_class_bound_ns(class) - 1), class);
+            assert_eq!(class_of(stage_class_bound_ns(class)), class + 1);
+        }
+    }
+}

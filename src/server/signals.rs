@@ -1,0 +1,84 @@
+//! SIGTERM and SIGINT stop the process in order.
+
+use crate::config::Config;
+use crate::exec::{Process, Shutdown};
+use crate::mesh::Mesh;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::sync::Arc;
+
+/// Starts the thread that waits for signals.
+pub(super) fn stop_on_signals(process: Arc<Process>, mesh: Arc<Mesh>) -> Result<(), String> {
+    let signals = Signals::new([SIGTERM, SIGINT]);
+    let mut signals = signals.map_err(|error| format!("No signal handler: {error}"))?;
+    let life = move || {
+        let mut was_asked = false;
+        for signal in signals.forever() {
+            heed(signal, &process, &mut was_asked);
+            mesh.ring_all();
+        }
+    };
+    let spawned = std::thread::Builder::new().name("signals".to_string()).spawn(life);
+    spawned.map(drop).map_err(|error| format!("No thread for signals: {error}"))
+}
+
+fn heed(signal: i32, process: &Process, was_asked: &mut bool) {
+    let (why, name) = match signal {
+        SIGINT => (Shutdown::Interrupt, "SIGINT"),
+        _ => (Shutdown::Terminate, "SIGTERM"),
+    };
+    let config = process.config.snapshot();
+    // Who presses Ctrl+C twice does not want to wait.
+    if signal == SIGINT && std::mem::replace(was_asked, true) {
+        process.log.warning("You insist... exiting now.");
+        let draft = config.dir.join(format!("temp-{}.rdb", std::process::id()));
+        // It is there only while a snapshot is being written.
+        let _ = std::fs::remove_file(draft);
+        std::process::exit(1);
+    }
+    process.log.warning(&match process.is_loading() {
+        true => "Received shutdown signal during loading, scheduling shutdown.".to_string(),
+        false => format!("Received {name} scheduling shutdown..."),
+    });
+    let flags = flags_of(signal, &config);
+    if flags.saves {
+        process.stop_saving(why, flags.is_forced);
+    } else {
+        process.stop(why);
+    }
+}
+
+/// What a signal stands for, in the words of SHUTDOWN.
+#[derive(Debug, PartialEq, Eq)]
+struct Flags {
+    saves: bool,
+    is_forced: bool,
+}
+
+fn flags_of(signal: i32, config: &Config) -> Flags {
+    let flags = match signal {
+        SIGINT => &config.shutdown_on_sigint,
+        _ => &config.shutdown_on_sigterm,
+    };
+    let has = |flag: &str| flags.iter().any(|given| given == flag);
+    let saves = !has("nosave") && (has("save") || !config.save.is_empty());
+    Flags { saves, is_forced: has("force") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_say_what_a_signal_stands_for() {
+        let mut config = Config::default();
+        let saves = |saves, is_forced| Flags { saves, is_forced };
+        assert_eq!(flags_of(SIGTERM, &config), saves(true, false));
+        config.shutdown_on_sigterm = vec!["nosave".to_string(), "force".to_string()];
+        assert_eq!(flags_of(SIGTERM, &config), saves(false, true));
+        config.save.clear();
+        assert_eq!(flags_of(SIGINT, &config), saves(false, false));
+        config.shutdown_on_sigint = vec!["save".to_string()];
+        assert_eq!(flags_of(SIGINT, &config), saves(true, false));
+    }
+}

@@ -1,0 +1,225 @@
+//! CLIENT PAUSE over all shards: what waits, what does not, and that nothing is lost or reordered.
+
+use super::histories::{Repeat, seeds};
+use crate::harness::{Client, Server, bulk, encode, int, key_on, list, ok};
+use annulet::resp::Value;
+
+const SEEDS: u64 = 60;
+
+/// A server, and so many clients on its shards.
+fn clients(shards: usize, seed: u64, count: usize) -> (Server, Vec<Client>) {
+    let mut server = Server::new(shards, seed);
+    let clients = (0..count).map(|_| server.client()).collect();
+    (server, clients)
+}
+
+/// Sends a command that is to wait.
+fn postpone(server: &mut Server, client: &mut Client, words: &[&str]) {
+    client.send(words);
+    server.settle();
+    assert_eq!(client.try_read(), None, "{words:?} waits");
+}
+
+/// A field of INFO.
+fn info(server: &mut Server, client: &mut Client, field: &str) -> String {
+    let Value::Bulk(text) = client.run(server, ["INFO", "clients"]) else { panic!("a text") };
+    let text = String::from_utf8(text).expect("text");
+    let line = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.expect("the field is there").to_string()
+}
+
+#[test]
+fn writes_wait_and_reads_do_not() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2), (4, 3)] {
+        let (mut server, mut all) = clients(shards, seed, 4);
+        let mut admin = server.client();
+        let keys: Vec<String> = (0..4).map(|at| key_on(shards, at % shards, at)).collect();
+        assert_eq!(admin.run(&mut server, ["CLIENT", "PAUSE", "100", "WRITE"]), ok());
+        for (client, key) in all.iter_mut().zip(&keys) {
+            assert_eq!(client.run(&mut server, ["GET", key]), Value::Null);
+            postpone(&mut server, client, &["SET", key, "v"]);
+            client.send(&["GET", key]);
+        }
+        server.settle();
+        assert_eq!(info(&mut server, &mut admin, "blocked_clients"), "4");
+        assert_eq!(info(&mut server, &mut admin, "paused_actions"), "write");
+        assert_eq!(info(&mut server, &mut admin, "paused_timeout_milliseconds"), "100");
+        let wrong = admin.run(&mut server, ["SET", "k"]);
+        assert!(matches!(wrong, Value::Error(_)), "errors do not wait: {wrong:?}");
+        server.advance_ms(99);
+        assert!(all.iter_mut().all(|client| client.try_read().is_none()));
+        server.advance_ms(2);
+        for client in &mut all {
+            assert_eq!(client.read(&mut server), ok());
+            assert_eq!(client.read(&mut server), bulk("v"));
+        }
+        assert_eq!(info(&mut server, &mut admin, "blocked_clients"), "0");
+        assert_eq!(info(&mut server, &mut admin, "paused_reason"), "none");
+        server.check();
+    }
+}
+
+#[test]
+fn all_wait_for_the_later_end_of_the_stricter_pause() {
+    for (shards, seed) in [(1, 0), (3, 1)] {
+        let (mut server, mut all) = clients(shards, seed, 3);
+        assert_eq!(all[0].run(&mut server, ["CLIENT", "PAUSE", "200"]), ok());
+        for (client, words) in
+            all.iter_mut().zip([&["CLIENT", "UNPAUSE"][..], &["GET", "k"], &["PING"]])
+        {
+            postpone(&mut server, client, words);
+        }
+        server.advance_ms(201);
+        assert_eq!(all[0].read(&mut server), ok());
+        assert_eq!(all[1].read(&mut server), Value::Null);
+        assert_eq!(all[2].read(&mut server), Value::Simple(b"PONG".to_vec()));
+        server.check();
+    }
+}
+
+#[test]
+fn a_transaction_that_writes_waits_and_one_that_pauses_ends() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let (mut server, mut all) = clients(shards, seed, 3);
+        let (first, second) = (key_on(shards, 0, 0), key_on(shards, shards - 1, 1));
+        assert_eq!(all[0].run(&mut server, ["MULTI"]), ok());
+        all[0].run(&mut server, ["SET", &first, "a"]);
+        assert_eq!(all[1].run(&mut server, ["MULTI"]), ok());
+        for words in [&["SET", &first, "b"][..], &["CLIENT", "PAUSE", "1000", "WRITE"]] {
+            all[1].send(words);
+            all[1].read(&mut server);
+        }
+        all[1].run(&mut server, ["SET", &second, "c"]);
+        let replies = Value::Array(vec![ok(), ok(), ok()]);
+        assert_eq!(all[1].run(&mut server, ["EXEC"]), replies);
+        postpone(&mut server, &mut all[0], &["EXEC"]);
+        assert_eq!(all[2].run(&mut server, ["MULTI"]), ok());
+        all[2].run(&mut server, ["GET", &first]);
+        all[2].run(&mut server, ["GET", &second]);
+        assert_eq!(all[2].run(&mut server, ["EXEC"]), list(&["b", "c"]));
+        assert_eq!(all[2].run(&mut server, ["CLIENT", "UNPAUSE"]), ok());
+        assert_eq!(all[0].read(&mut server), Value::Array(vec![ok()]));
+        assert_eq!(all[2].run(&mut server, ["GET", &first]), bulk("a"));
+        server.check();
+    }
+}
+
+#[test]
+fn who_waits_for_keys_is_served_behind_the_pause() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let (mut server, mut all) = clients(shards, seed, 3);
+        let key = key_on(shards, shards - 1, 0);
+        postpone(&mut server, &mut all[0], &["BLPOP", &key, "0"]);
+        assert_eq!(all[1].run(&mut server, ["MULTI"]), ok());
+        all[1].run(&mut server, ["CLIENT", "PAUSE", "1000", "WRITE"]);
+        all[1].run(&mut server, ["RPUSH", &key, "v"]);
+        let replies = Value::Array(vec![ok(), int(1)]);
+        assert_eq!(all[1].run(&mut server, ["EXEC"]), replies);
+        assert_eq!(all[0].try_read(), None);
+        assert_eq!(all[1].run(&mut server, ["LLEN", &key]), int(1));
+        postpone(&mut server, &mut all[2], &["BLPOP", &key, "0"]);
+        assert_eq!(all[1].run(&mut server, ["CLIENT", "UNPAUSE"]), ok());
+        assert_eq!(all[0].read(&mut server), list(&[&key, "v"]));
+        assert_eq!(all[1].run(&mut server, ["RPUSH", &key, "w"]), int(1));
+        assert_eq!(all[2].read(&mut server), list(&[&key, "w"]));
+        server.check();
+    }
+}
+
+#[test]
+fn due_keys_are_hidden_and_stay() {
+    for (shards, seed) in [(1, 0), (2, 1)] {
+        let (mut server, mut all) = clients(shards, seed, 1);
+        let client = &mut all[0];
+        let key = key_on(shards, shards - 1, 0);
+        assert_eq!(client.run(&mut server, ["SET", &key, "v", "PX", "10"]), ok());
+        assert_eq!(client.run(&mut server, ["CLIENT", "PAUSE", "1000", "WRITE"]), ok());
+        server.advance_ms(500);
+        assert_eq!(client.run(&mut server, ["GET", &key]), Value::Null);
+        assert_eq!(client.run(&mut server, ["DBSIZE"]), int(1));
+        assert_eq!(client.run(&mut server, ["CLIENT", "UNPAUSE"]), ok());
+        assert_eq!(client.run(&mut server, ["GET", &key]), Value::Null);
+        assert_eq!(client.run(&mut server, ["DBSIZE"]), int(0));
+        server.check();
+    }
+}
+
+#[test]
+fn who_leaves_during_a_pause_leaves_nothing_behind() {
+    for (shards, seed) in [(1, 0), (4, 1)] {
+        let (mut server, mut all) = clients(shards, seed, 6);
+        let mut admin = server.client();
+        assert_eq!(admin.run(&mut server, ["CLIENT", "PAUSE", "1000", "WRITE"]), ok());
+        for client in &mut all {
+            postpone(&mut server, client, &["INCR", "k"]);
+        }
+        all[0].link.reset();
+        all[1].link.close();
+        all[2].link.finish();
+        server.settle();
+        assert_eq!(info(&mut server, &mut admin, "blocked_clients"), "3");
+        assert_eq!(admin.run(&mut server, ["CLIENT", "UNPAUSE"]), ok());
+        for client in &mut all[3..] {
+            assert!(matches!(client.read(&mut server), Value::Integer(1..=3)));
+        }
+        assert_eq!(admin.run(&mut server, ["GET", "k"]), bulk("3"));
+        assert_eq!(server.connections(), 4);
+        server.check();
+    }
+}
+
+/// Clients that count, each on keys of its own on all shards, while somebody pauses and goes on.
+#[test]
+fn nothing_is_lost_and_nothing_reordered() {
+    for seed in seeds(SEEDS) {
+        let _repeat = Repeat(seed, "paused");
+        let shards = 1 + (seed % 4) as usize;
+        let (mut server, mut all) = clients(shards, seed, 6);
+        let mut admin = server.client();
+        let mut sent = [0; 6];
+        for round in 0..12 {
+            for (at, client) in all.iter_mut().enumerate() {
+                let mut bytes = Vec::new();
+                for _ in 0..server.draw(20) {
+                    let shard = server.draw(shards as u64) as usize;
+                    let key = key_on(shards, shard, at);
+                    bytes.extend(encode(&["INCR", &key]));
+                    bytes.extend(encode(&["GET", &key]));
+                    bytes.extend(encode(&["INCR", &format!("all:{at}")]));
+                    sent[at] += 1;
+                }
+                client.send_bytes(&bytes);
+            }
+            let turns = server.draw(30);
+            server.steps(turns);
+            let kind = ["WRITE", "ALL"][round % 2];
+            let before = kind == "WRITE";
+            assert_eq!(admin.run(&mut server, ["CLIENT", "PAUSE", "1000", kind]), ok());
+            if before {
+                // What has its OK holds: nothing that was under way comes after it.
+                let count = |server: &mut Server, admin: &mut Client| -> Vec<Value> {
+                    let keys = (0..6).map(|at| format!("all:{at}"));
+                    keys.map(|key| admin.run(server, ["GET", &key])).collect()
+                };
+                let first = count(&mut server, &mut admin);
+                server.settle();
+                assert_eq!(count(&mut server, &mut admin), first);
+                assert_eq!(admin.run(&mut server, ["CLIENT", "UNPAUSE"]), ok());
+            } else {
+                server.advance_ms(1_001);
+            }
+        }
+        for (at, client) in all.iter_mut().enumerate() {
+            let mut shown = Value::Null;
+            for number in 0..sent[at] {
+                let counted = client.read(&mut server);
+                let Value::Integer(counted) = counted else { panic!("{counted:?}") };
+                shown = client.read(&mut server);
+                assert_eq!(shown, bulk(&counted.to_string()));
+                assert_eq!(client.read(&mut server), int(number + 1));
+            }
+            assert!(sent[at] == 0 || shown != Value::Null);
+        }
+        server.check();
+    }
+}
