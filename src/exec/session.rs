@@ -200,8 +200,8 @@ impl Session {
             self.replies = Replies::All;
         }
         self.is_import_source = false;
+        self.is_monitor = false;
         self.is_no_evict = false;
         self.is_no_touch = false;
-        self.is_monitor = false;
     }
 }

@@ -60,9 +60,9 @@ impl Shard {
             Request::DebugSleep(_)
             | Request::ActiveExpire(_)
             | Request::LogTable
+            | Request::PurgeMemory
             | Request::Pause
             | Request::Unpause
-            | Request::PurgeMemory
             | Request::SettingsChanged => Some(Merge::Ok),
             _ => None,
         }
