@@ -12,9 +12,11 @@
 use super::Shard;
 use crate::client::describe;
 use crate::config::Config;
+use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::ConnId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The logarithm of the bytes below which all clients are of the smallest class.
 const CLASS_LOG_MIN: u32 = 15;
@@ -77,8 +79,10 @@ fn bytes_max(config: &Config) -> Option<u64> {
 }
 
 impl Shard {
-    /// The limit may be another one now.
-    pub(super) fn settle_eviction(&mut self) {
+    /// The limits may be others now.
+    pub(super) fn settle_limits(&mut self) {
+        let are_limited = self.process.reply_buffers.are_limited.load(Ordering::Relaxed);
+        self.clients.output_bytes_free = if are_limited { 0 } else { OUTPUT_BYTES_FREE as usize };
         let was_on = self.evicting.is_on();
         self.evicting.bytes_max = bytes_max(&self.config);
         if was_on == self.evicting.is_on() {
