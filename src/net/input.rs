@@ -172,7 +172,7 @@ impl Input {
 
     /// Bytes of the words of the command under way that have been cut out already.
     pub fn words_bytes(&self) -> usize {
-        match self.parser.is_filling() {
+        match self.parser.ends_with_large() {
             true => self.pending_bytes() - self.large.last().map_or(0, BytesMut::len),
             false => 0,
         }

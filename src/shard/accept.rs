@@ -213,6 +213,7 @@ impl Shard {
             self.stalled.retain(|stalled| *stalled != conn);
         }
         self.buffered_bytes -= connection.counted_bytes;
+        self.clients.passing_bytes -= connection.passing_bytes;
         // What it held is seen to be free at once.
         alloc::flush_local();
         if connection.is_counted {

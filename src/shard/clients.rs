@@ -21,7 +21,9 @@ pub(super) struct Clients {
     peaks: Peaks,
     /// Where the walk over connections stands.
     next: ConnId,
-    /// Bytes of unsent output that no limit looks at.
+    /// Bytes of unsent output of all connections of which nothing is made, a little of each.
+    pub(super) passing_bytes: usize,
+    /// Bytes of unsent output of a connection that no limit looks at.
     pub(super) output_bytes_free: usize,
 }
 
