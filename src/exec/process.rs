@@ -65,13 +65,16 @@ pub struct Process {
 /// Milliseconds after which an idle connection gives its output buffer back.
 pub const REPLY_BUFFER_IDLE_MS: u64 = 2_000;
 
-/// How long idle connections keep their output buffers; DEBUG REPLYBUFFER changes it.
+/// How long idle connections keep their output buffers, and what limits make of them; DEBUG
+/// changes it.
 #[derive(Debug)]
 pub struct ReplyBuffers {
     /// They give them back after so many milliseconds.
     pub idle_ms: AtomicU64,
     /// They never do.
     pub are_kept: AtomicBool,
+    /// Limits look at unsent output from its first byte on.
+    pub are_limited: AtomicBool,
 }
 
 impl Default for ReplyBuffers {
@@ -79,6 +82,7 @@ impl Default for ReplyBuffers {
         ReplyBuffers {
             idle_ms: AtomicU64::new(REPLY_BUFFER_IDLE_MS),
             are_kept: AtomicBool::new(false),
+            are_limited: AtomicBool::new(false),
         }
     }
 }

@@ -103,7 +103,7 @@ impl Shard {
             unwatch_due: Vec::new(),
             files: Default::default(),
             evicting: Default::default(),
-            peaks: Default::default(),
+            clients: Default::default(),
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),

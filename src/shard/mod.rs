@@ -151,8 +151,8 @@ pub struct Shard {
     files: save::Files,
     /// What `maxmemory-clients` needs.
     evicting: evict::Evicting,
-    /// What the largest clients had lately, and whose turn it is to be looked at.
-    peaks: clients::Peaks,
+    /// What is kept for the limits of clients.
+    clients: clients::Clients,
     /// Bytes that all connections and their buffers take.
     buffered_bytes: usize,
     cron: cron::Cron,

@@ -5,7 +5,7 @@ use super::Shard;
 use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
-use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_FREE, OUTPUT_BYTES_SHARD};
+use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_SHARD};
 use super::notice::{Desk, Look, shown};
 use super::profile::Probe;
 use super::slow::has_slow;
@@ -401,7 +401,7 @@ impl Shard {
         connection.outbox.drop_muted();
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        if connection.outbox.pending_bytes() > OUTPUT_BYTES_FREE {
+        if connection.outbox.pending_bytes() > self.clients.output_bytes_free {
             self.limit_output(conn);
         } else {
             connection.output_over_ms = None;
