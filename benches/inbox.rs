@@ -21,6 +21,7 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             db: 0,
             at: 0,
             sees_due: false,
+            is_quiet: false,
             is_part: false,
         };
         envelope.begin(&item, slot);

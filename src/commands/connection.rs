@@ -259,8 +259,9 @@ fn authenticate(
     Ok(())
 }
 
-/// Whether both are equal, in a time that depends on nothing but the length of `given`.
-fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
+/// Whether both are equal, in a time that depends on nothing but the length of `given`. There must
+/// be a secret.
+pub fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
     assert!(!secret.is_empty());
     let differing = given
         .iter()

@@ -3,6 +3,7 @@
 mod keys;
 mod process;
 mod protocol;
+mod reply_buffer;
 
 use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
@@ -14,10 +15,11 @@ use crate::value::list::set_plain_bytes_min;
 pub use keys::{answer_debug, merge_debug};
 use process::debug_process;
 use protocol::reply_sample;
+use reply_buffer::set_reply_buffer;
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 63] = [
+const HELP: [&str; 69] = [
     "ASSERT",
     "    Trigger an assertion failed.",
     "CONFIG-REWRITE-FORCE-ALL",
@@ -66,6 +68,12 @@ const HELP: [&str; 63] = [
     "      existing RDB file.",
     "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
     "      file to the database.",
+    "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|time>",
+    "    Sets the time (in milliseconds) to wait between client reply buffer peak resets.",
+    "    In case NEVER is provided the last observed peak will never be reset",
+    "    In case RESET is provided the peak reset time will be restored to the default value",
+    "REPLYBUFFER RESIZING <0|1>",
+    "    Enable or disable the reply buffer resize cron job",
     "SEGFAULT",
     "    Crash the server with sigsegv.",
     "SET-ACTIVE-EXPIRE <0|1>",
@@ -124,12 +132,8 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         (b"error", Some(word), 3) => cx.reply.error_bytes(word),
         (b"htstats", Some(word), _) => {
             let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
-            let db = parse_i64(word).ok_or(Error::NotInteger)?;
-            let databases = i64::from(cx.process.config.snapshot().databases);
-            if !(0..databases).contains(&db) {
-                return Err(Error::other("ERR Out of range database"));
-            }
-            ask(cx, DebugAsk::Tables(db as usize, in_full));
+            let db = read_database(cx, word)?;
+            ask(cx, DebugAsk::Tables(db, in_full));
         }
         (b"jmap", None, _) => cx.request = Some(Request::LogTable),
         (b"object", Some(key), 3 | 4) => {
@@ -138,13 +142,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         }
         (b"reload", _, _) => cx.request = Some(Request::Reload(read_reload(args)?)),
         (b"quicklist-packed-threshold", Some(word), 3) => {
-            let bytes = parse_memory(word).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
-            let bytes = bytes.ok_or_else(|| {
-                Error::other(
-                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
-                )
-            })?;
-            set_plain_bytes_min(bytes as usize);
+            set_plain_bytes_min(read_plain_bytes_min(word)?);
             cx.reply.ok();
         }
         (b"set-skip-checksum-validation", Some(word), 3) => {
@@ -156,6 +154,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             ask(cx, populate);
         }
         (b"protocol", Some(word), 3) => reply_sample(cx, word)?,
+        (b"replybuffer", Some(what), 4) => set_reply_buffer(cx, what, &args[3])?,
         (b"set-active-expire", Some(word), 3) => {
             cx.request = Some(Request::ActiveExpire(leading_number(word) != 0));
         }
@@ -169,6 +168,21 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         _ => return Err(Error::subcommand_syntax(b"debug", &args[1])),
     }
     Ok(())
+}
+
+fn read_database(cx: &SessionContext<'_>, word: &[u8]) -> Result<usize, Error> {
+    let db = parse_i64(word).ok_or(Error::NotInteger)?;
+    let databases = i64::from(cx.process.config.snapshot().databases);
+    match (0..databases).contains(&db) {
+        true => Ok(db as usize),
+        false => Err(Error::other("ERR Out of range database")),
+    }
+}
+
+fn read_plain_bytes_min(word: &[u8]) -> Result<usize, Error> {
+    let bytes = parse_memory(word).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
+    let why = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
+    bytes.map(|bytes| bytes as usize).ok_or_else(|| Error::other(why))
 }
 
 fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {

@@ -12,7 +12,8 @@ static LINES: &[(&str, &[&str])] = &[
             "CAPA <option> [options...]",
             "    The client claims its some capability options. Options are:",
             "    * REDIRECT",
-            "      The client can handle redirection during primary and replica failover in standalone mode.",
+            "      The client can handle redirection during primary and replica failover in \
+             standalone mode.",
             "GETREDIR",
             "    Return the client ID we are redirecting to when tracking is enabled.",
             "GETNAME",

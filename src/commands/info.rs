@@ -41,15 +41,16 @@ fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What INFO shows when nothing is asked for, for who has no client.
-pub fn info_text(process: &Process) -> String {
-    let view = View { process, now_us: process.clock.unix_us() };
+/// INFO with all its sections, or with those that it has by default, for those who show it in other
+/// forms. `now_us` is Unix time in microseconds.
+pub fn info_text(process: &Process, now_us: u64, is_whole: bool) -> String {
+    let view = View { process, now_us };
     let mut text = Text::default();
-    for section in SECTIONS.iter().filter(|section| section.by_default) {
+    for section in SECTIONS.iter().filter(|section| is_whole || section.by_default) {
         text.section(section.title);
         (section.write)(&view, &mut text);
     }
-    String::from_utf8_lossy(text.as_bytes()).into_owned()
+    text.into_string()
 }
 
 /// What a section is written from.

@@ -37,6 +37,7 @@ mod transactions;
 mod words;
 
 pub use config::log_form;
+pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
 pub use info::info_text;
 pub use secrets::{WordAt, is_secret, shown_words};

@@ -14,6 +14,7 @@ mod cell;
 mod choice;
 mod clients;
 mod encodings;
+mod http;
 mod load;
 mod log;
 mod memory;
@@ -100,6 +101,9 @@ config! {
     pub client_query_buffer_limit: u64,
     /// Bytes that a client may leave unread.
     pub client_output_buffer_limit: OutputLimits,
+    /// Bytes that all clients together may take; negative: a percentage of `maxmemory`; 0 is no
+    /// limit.
+    pub maxmemory_clients: i64,
     /// The password of the default user; empty is none.
     pub requirepass: Vec<u8>,
 
@@ -146,6 +150,11 @@ config! {
     pub stream_node_max_entries: u64,
     /// Bytes of a HyperLogLog up to which it is kept sparse.
     pub hll_sparse_max_bytes: u64,
+
+    /// The TCP port of the metrics and the page; 0 is none.
+    pub http_port: u16,
+    /// Addresses to serve them on, written as those of `bind`.
+    pub http_bind: Vec<String>,
 
     /// The least level that is logged.
     pub loglevel: LogLevel,
@@ -283,6 +292,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         clients::SETTINGS,
         memory::SETTINGS,
         encodings::SETTINGS,
+        http::SETTINGS,
         log::SETTINGS,
         process::SETTINGS,
         persistence::SETTINGS,

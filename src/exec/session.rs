@@ -49,6 +49,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether it has shown the password, or none is asked for.
     pub authenticated: bool,
+    /// Whether it has ever shown the password.
+    pub was_authenticated: bool,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO lib-name.
@@ -105,6 +107,7 @@ impl Session {
             db: 0,
             protocol: Protocol::Two,
             authenticated,
+            was_authenticated: false,
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_version: Vec::new(),
@@ -158,6 +161,11 @@ impl Session {
         if self.can_redirect { "r" } else { "" }
     }
 
+    /// Whether nobody knows who it is, and never has.
+    pub fn is_stranger(&self) -> bool {
+        !self.authenticated && !self.was_authenticated
+    }
+
     /// What it is for.
     pub fn kind(&self) -> ClientKind {
         if self.replica.is_attached { ClientKind::Replica } else { ClientKind::Normal }
@@ -180,6 +188,7 @@ impl Session {
     pub fn reset(&mut self, authenticated: bool) {
         self.db = 0;
         self.protocol = Protocol::Two;
+        self.was_authenticated |= self.authenticated;
         self.authenticated = authenticated;
         self.name.clear();
         self.multi = None;

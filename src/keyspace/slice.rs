@@ -561,8 +561,9 @@ impl Slice {
     }
 
     /// A key, every one with about the same chance; none if there is none or if many in a row
-    /// were due.
+    /// were due. Where nobody removes due keys here and all keys may be due, one that is.
     pub fn random(&mut self, db: usize) -> Option<Vec<u8>> {
+        let mut due = None;
         for _ in 0..RANDOM_TRIES_MAX {
             let keys = self.databases[db].len();
             if keys == 0 {
@@ -577,9 +578,11 @@ impl Slice {
             }
             if self.role == ExpiryRole::Primary {
                 self.expire_lazily(db, index, place);
+            } else if self.volatile_len(db) == keys {
+                due = Some(place);
             }
         }
-        None
+        due.map(|place| place.entry().key().to_vec())
     }
 
     /// A source of random numbers that goes on from this slice's.

@@ -76,6 +76,8 @@ counters! {
     stalled_on_credits,
     /// Clients dropped because they did not read their replies.
     output_limit_disconnections,
+    /// Clients dropped because all together took too much memory.
+    clients_evicted,
     /// Clients dropped because their query grew too large.
     query_limit_disconnections,
 }
@@ -117,8 +119,12 @@ gauges! {
     keys_awaited_gone,
     /// Bytes that the shard has allocated, less those it has freed.
     used_bytes,
-    /// Bytes in clients' input and output buffers.
-    buffer_bytes,
+    /// Bytes that clients take, replicas left out.
+    normal_client_bytes,
+    /// Bytes that the connections of replicas take.
+    replica_client_bytes,
+    /// Clients that wait for keys for a limited time.
+    clients_in_timeout,
     /// Envelopes waiting in the shard's inbox when it last looked.
     inbox_depth,
     /// Slots that the shard owns.
@@ -163,6 +169,12 @@ pub struct Board {
     pub turn_ns: Peak,
     /// The deepest inbox, in envelopes.
     pub inbox: Peak,
+    /// The class of the largest client that may be evicted, from 1; 0: there is none.
+    pub evictable_class: Gauge,
+    /// The most bytes of input that one client had lately.
+    pub input_peak_bytes: Gauge,
+    /// The same of output.
+    pub output_peak_bytes: Gauge,
     /// By database number.
     pub databases: Box<[DatabaseGauges]>,
     /// By the command's index.
@@ -188,6 +200,9 @@ impl Board {
             gauges: GaugeBoard::default(),
             turn_ns: Peak::default(),
             inbox: Peak::default(),
+            evictable_class: Gauge::default(),
+            input_peak_bytes: Gauge::default(),
+            output_peak_bytes: Gauge::default(),
             databases: (0..databases).map(|_| DatabaseGauges::default()).collect(),
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             latencies: Latencies::new(commands),

@@ -94,6 +94,23 @@ impl Boards {
         gauges
     }
 
+    /// Bytes that all clients take, replicas left out.
+    pub fn normal_client_bytes(&self) -> u64 {
+        self.iter().map(|board| board.gauges.normal_client_bytes.get()).sum::<i64>().max(0) as u64
+    }
+
+    /// The class of the largest client that may be evicted, and its shard.
+    pub fn largest_evictable_class(&self) -> (i64, usize) {
+        let classes = self.iter().map(|board| board.evictable_class.get());
+        classes.zip(0..).max_by_key(|(class, _)| *class).expect("there is a board")
+    }
+
+    /// The most bytes of input and of output that one client had lately.
+    pub fn recent_client_peaks(&self) -> [u64; 2] {
+        let max = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).max().unwrap_or(0) as u64;
+        [max(&|board| board.input_peak_bytes.get()), max(&|board| board.output_peak_bytes.get())]
+    }
+
     /// Keys of one database, those with a time to live, and those with fields that have one.
     pub fn database(&self, number: usize) -> [u64; 3] {
         let sum = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).sum::<i64>().max(0) as u64;

@@ -25,4 +25,6 @@ pub use errors::{ERROR_WORDS_MAX, Errors};
 pub use events::{EVENT_SAMPLES_MAX, EventSample, EventSeries, LatencyEvents};
 pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log, LogForm};
-pub use stages::{STAGE_CLASSES, STAGE_NS_MAX, Stage, StageClasses, Stages, stage_histogram};
+pub use stages::{
+    STAGE_CLASSES, STAGE_NS_MAX, Stage, StageClasses, Stages, stage_class_bound_ns, stage_histogram,
+};

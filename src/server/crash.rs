@@ -87,7 +87,12 @@ fn text(report: &Report, process: &Process) -> String {
         }
     }
     text.push_str("\n------ INFO OUTPUT ------\n");
-    let _ = writeln!(text, "{}\n{}", info_text(process).replace('\r', ""), system_name());
+    let _ = writeln!(
+        text,
+        "{}\n{}",
+        info_text(process, process.clock.unix_us(), false).replace('\r', ""),
+        system_name()
+    );
     text.push_str("\n=== ANNULET BUG REPORT END. Make sure to include from START to END. ===\n\n");
     text
 }

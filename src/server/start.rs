@@ -197,6 +197,7 @@ fn run_shards(
     if file.is_some() {
         process.begin_loading();
     }
+    crate::http::start(process, config)?;
     intakes.reverse();
     let mut listeners = Some(listeners);
     let mut threads = Vec::with_capacity(shards);

@@ -131,6 +131,7 @@ impl Shard {
                 self.refresh_settings();
                 self.settle_settings();
                 self.change_listeners();
+                self.check_clients_memory();
             }
             Request::Pause | Request::Unpause => self.note_pause(),
             Request::FeedOn | Request::Passed => {}
@@ -187,6 +188,7 @@ impl Shard {
             (good as u64) < u64::from(wanted)
         };
         self.facts.set(Facts::FEW_REPLICAS, are_few);
+        self.settle_eviction();
     }
 
     fn list(&self, filter: &ClientFilter, text: &mut Vec<u8>) {

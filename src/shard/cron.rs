@@ -15,11 +15,10 @@ use crate::txn::Intents;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// When the next tick is due, and where the walk over connections stands.
+/// When the next tick is due.
 #[derive(Debug, Default)]
 pub(super) struct Cron {
     next_ns: u64,
-    connection: ConnId,
 }
 
 impl Cron {
@@ -90,6 +89,8 @@ impl Shard {
             pinged_ms: 0,
             unwatch_due: Vec::new(),
             files: Default::default(),
+            evicting: Default::default(),
+            peaks: Default::default(),
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
@@ -132,29 +133,12 @@ impl Shard {
         alloc::collect();
         self.check_memory();
         self.publish();
-        let pause_ns = if work.more || self.has_waits() { TICK_BUSY_NS } else { TICK_NS };
+        let pause_ns = match work.more || self.has_waits() {
+            true if work.more && self.idle_turns > 0 => TICK_IDLE_NS,
+            true => TICK_BUSY_NS,
+            false => TICK_NS,
+        };
         self.cron.next_ns = self.now.monotonic_ns + pause_ns;
-    }
-
-    /// Looks after some connections: the idle ones end when `timeout` says so, and give their
-    /// buffers back.
-    fn check_connections(&mut self) {
-        let end = self.connections.end();
-        for _ in 0..CONNECTIONS_PER_TICK.min(end as usize) {
-            let conn = self.cron.connection;
-            self.cron.connection = if conn + 1 >= end { 0 } else { conn + 1 };
-            let Some(connection) = self.connections.get_mut(conn) else { continue };
-            let idle_ms = self.now.monotonic_ms() - connection.session.active_ms;
-            let timeout_ms = u64::from(self.config.timeout) * 1_000;
-            if timeout_ms > 0 && idle_ms > timeout_ms && connection.flights.is_empty() {
-                self.close_for(conn, "idle for longer than the timeout");
-                continue;
-            }
-            if idle_ms > 2_000 {
-                connection.shrink();
-            }
-            self.check_output(conn);
-        }
     }
 
     /// States whether more memory is used than allowed.
@@ -179,7 +163,8 @@ impl Shard {
 
     /// Brings the board up to date with the slice.
     pub(super) fn publish(&mut self) {
-        self.board.gauges.buffer_bytes.set(self.buffered_bytes as i64);
+        self.publish_clients();
+        self.board.gauges.clients_in_timeout.set(self.deadlines.len() as i64);
         self.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
         for db in 0..self.board.databases.len() {
             self.publish_database(db);

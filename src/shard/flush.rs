@@ -51,6 +51,7 @@ impl Shard {
         }
         let (is_link, is_traced) = (connection.link.is_some(), connection.trace.is_some());
         connection.session.sent_bytes += bytes;
+        connection.session.active_ms = self.now.monotonic_ms();
         self.board.counters.net_output_bytes.add(bytes);
         self.count_bytes(conn);
         if is_traced {
@@ -75,6 +76,7 @@ impl Shard {
         };
         connection.input.receive(self.driver.bytes(buffer, len));
         connection.session.received_bytes += u64::from(len);
+        connection.session.active_ms = self.now.monotonic_ms();
         connection.received_turn = self.profile.next_turn();
         self.driver.release(buffer);
         self.board.counters.net_input_bytes.add(u64::from(len));
@@ -111,8 +113,11 @@ impl Shard {
     /// Brings the shard's sum of buffered bytes up to date with this connection.
     pub(super) fn count_bytes(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let bytes = connection.memory_bytes();
+        let bytes = if connection.is_closing { 0 } else { connection.memory_bytes() };
         self.buffered_bytes = self.buffered_bytes - connection.counted_bytes + bytes;
         connection.counted_bytes = bytes;
+        if self.evicting.is_on() {
+            self.classify(conn);
+        }
     }
 }

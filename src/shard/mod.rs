@@ -16,9 +16,11 @@
 mod accept;
 mod ask;
 mod block;
+mod clients;
 mod connections;
 mod cron;
 mod drain;
+mod evict;
 mod flush;
 mod gather;
 mod held;
@@ -144,7 +146,11 @@ pub struct Shard {
     unwatch_due: Vec<(u16, u64)>,
     /// What saving and loading need.
     files: save::Files,
-    /// Bytes that all connections' buffers hold.
+    /// What `maxmemory-clients` needs.
+    evicting: evict::Evicting,
+    /// What the largest clients had lately, and whose turn it is to be looked at.
+    peaks: clients::Peaks,
+    /// Bytes that all connections and their buffers take.
     buffered_bytes: usize,
     cron: cron::Cron,
     accept: accept::Acceptor,

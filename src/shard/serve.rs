@@ -5,10 +5,9 @@ use super::Shard;
 use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
-use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD};
+use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_FREE, OUTPUT_BYTES_SHARD};
 use super::notice::{Desk, Look, shown};
 use super::profile::Probe;
-use super::replicas::OVER_LIMIT;
 use super::slow::has_slow;
 use super::wake::{Waker, words_of};
 use crate::client::{Serving, describe};
@@ -308,6 +307,11 @@ impl Shard {
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
         let request = context.request.take();
+        let argv_bytes = match request {
+            Some(_) => words.args(&item).iter_from(0).map(<[u8]>::len).sum(),
+            None => 0,
+        };
+        connection.argv_bytes = argv_bytes;
         if let Err(error) = &result {
             output.truncate(before);
             Reply::new(output, connection.session.protocol).error(error);
@@ -371,32 +375,17 @@ impl Shard {
         self.process.log.verbose(&line);
     }
 
-    /// Too much output waits: the connection ends where `client-output-buffer-limit` says so, else
-    /// it is served again when it has read.
+    /// Looks at what waits to be sent, once much does.
+    #[inline]
     pub(super) fn check_output(&mut self, conn: ConnId) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         connection.outbox.drop_muted();
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        let bytes = connection.outbox.pending_bytes();
-        if connection.is_closing {
-            return;
-        }
-        if bytes <= OUTPUT_BYTES_EACH {
+        if connection.outbox.pending_bytes() > OUTPUT_BYTES_FREE {
+            self.limit_output(conn);
+        } else {
             connection.output_over_ms = None;
-            return;
-        }
-        let limit = self.config.client_output_buffer_limit.normal;
-        let now_ms = self.now.monotonic_ms();
-        let is_over = |max: u64| max > 0 && bytes as u64 > max;
-        let is_soft = is_over(limit.soft_bytes);
-        let since_ms = is_soft.then(|| connection.output_over_ms.unwrap_or(now_ms));
-        connection.output_over_ms = since_ms;
-        let is_long = since_ms.is_some_and(|since| now_ms - since > limit.soft_seconds * 1_000);
-        connection.is_output_full |= self.buffered_bytes > OUTPUT_BYTES_SHARD;
-        if is_over(limit.hard_bytes) || is_long {
-            self.board.counters.output_limit_disconnections.add(1);
-            self.close_for(conn, OVER_LIMIT);
         }
     }
 }

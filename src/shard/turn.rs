@@ -83,6 +83,7 @@ impl Shard {
         self.moves.begun.clear();
         self.publish_feed();
         self.serve_links();
+        self.check_clients_memory();
         self.board.counters.doorbells_rung.add(self.port.ring());
         found |= self.flush();
         self.finish(found);

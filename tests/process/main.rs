@@ -7,6 +7,7 @@ mod background;
 mod cli;
 mod crash;
 mod files;
+mod http;
 mod library;
 mod life;
 mod limits;

@@ -67,11 +67,14 @@ pub(super) fn clients(view: &View<'_>, text: &mut Text) {
     text.field("connected_clients", gauges.clients);
     text.field("cluster_connections", 0);
     text.field("maxclients", view.process.config.snapshot().maxclients);
+    let [input_bytes, output_bytes] = view.process.boards.recent_client_peaks();
+    text.field("client_recent_max_input_buffer", input_bytes);
+    text.field("client_recent_max_output_buffer", output_bytes);
     text.field("blocked_clients", gauges.clients_blocked);
     text.field("tracking_clients", 0);
     text.field("pubsub_clients", 0);
     text.field("watching_clients", gauges.clients_watching);
-    text.field("clients_in_timeout_table", 0);
+    text.field("clients_in_timeout_table", gauges.clients_in_timeout);
     text.field("total_watched_keys", gauges.keys_watched);
     text.field("total_blocking_keys", gauges.keys_awaited);
     text.field("total_blocking_keys_on_nokey", gauges.keys_awaited_gone);
@@ -106,9 +109,8 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.field("mem_not_counted_for_evict", 0);
     let backlog = process.replication().backlog;
     text.field("mem_replication_backlog", backlog.map_or(0, |backlog| backlog.memory_bytes));
-    text.field("mem_clients_slaves", 0);
-    let buffers = gauges.buffer_bytes;
-    text.field("mem_clients_normal", buffers.max(0));
+    text.field("mem_clients_slaves", gauges.replica_client_bytes.max(0));
+    text.field("mem_clients_normal", gauges.normal_client_bytes.max(0));
     text.field("mem_aof_buffer", 0);
     text.field("mem_allocator", ALLOCATOR);
     text.field("active_defrag_running", 0);

@@ -20,7 +20,7 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     text.field("expired_keys", totals.expired_lazy + totals.expired_active);
     text.field("expired_fields", totals.expired_fields);
     text.field("evicted_keys", 0);
-    text.field("evicted_clients", 0);
+    text.field("evicted_clients", totals.clients_evicted);
     text.field("keyspace_hits", totals.keyspace_hits);
     text.field("keyspace_misses", totals.keyspace_misses);
     text.field("pubsub_channels", 0);

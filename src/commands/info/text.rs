@@ -28,6 +28,11 @@ impl Text {
         write!(self.0, "{line}\r\n").expect("writing to memory does not fail");
     }
 
+    /// All of it, to keep.
+    pub(super) fn into_string(self) -> String {
+        self.0
+    }
+
     /// All of it.
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
