@@ -265,6 +265,12 @@ fn set_refuses_in_the_reference_s_words() {
             "odd 1 2 3",
             "Invalid client class specified in buffer limit configuration.",
         ),
+        (
+            "proc-title-template",
+            "{title}",
+            "template format is invalid or contains unknown variables",
+        ),
+        ("locale-collate", "local", "Invalid locale name"),
         ("proc-title-template", "{x}", "template format is invalid or contains unknown variables"),
         ("notify-keyspace-events", "Q", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
     ] {
@@ -292,6 +298,8 @@ fn values_are_shown_in_their_own_form() {
         ("oom-score-adj", "relative", "yes"),
         ("slowlog-max-len", "3", "3"),
         ("hz", "1000", "500"),
+        ("repl-backlog-size", "1kb", "16384"),
+        ("locale-collate", "de_DE.UTF-8", "de_DE.UTF-8"),
     ] {
         set(&cell, &[(name, value)]).unwrap();
         assert_eq!(shown(&cell, name), expected, "{name} {value}");
