@@ -21,8 +21,8 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             db: 0,
             at: 0,
             sees_due: false,
-            is_part: false,
             is_quiet: false,
+            is_part: false,
         };
         envelope.begin(&item, slot);
         envelope.push_word(b"GET");

@@ -11,6 +11,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 mod blocked;
 #[path = "sim/connections.rs"]
 mod connections;
+#[path = "sim/evicted.rs"]
+mod evicted;
 #[path = "sim/generated.rs"]
 mod generated;
 #[path = "sim/histories.rs"]

@@ -17,11 +17,14 @@
 use super::blocked::Blocked;
 use super::flight::Flight;
 use super::trace::Trace;
-use crate::exec::{Replies, Session};
+use crate::exec::{ClientKind, Replies, Session};
 use crate::net::{Input, Outbox};
 use crate::replica::Link;
 use crate::txn::Queue;
 use std::collections::HashSet;
+
+/// Bytes that a watched key takes, here and with its owner.
+pub const WATCH_BYTES: usize = 100;
 
 /// Whether commands of a connection may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,8 +92,12 @@ pub struct Connection {
     pub received_turn: u64,
     /// Its request that is traced.
     pub trace: Option<Trace>,
-    /// Bytes of its buffers, as last added to the shard's sum.
+    /// Bytes that it takes, as last added to the shard's sum.
     pub counted_bytes: usize,
+    /// Its class among the clients that may be evicted, while such classes are kept.
+    pub eviction_class: Option<u8>,
+    /// Bytes of the words of the command on the session that is under way.
+    pub argv_bytes: usize,
 }
 
 impl Connection {
@@ -122,6 +129,8 @@ impl Connection {
             received_turn: 0,
             trace: None,
             counted_bytes: 0,
+            eviction_class: None,
+            argv_bytes: 0,
         }
     }
 
@@ -163,18 +172,30 @@ impl Connection {
         is_done && (self.session.close_after_reply || is_spent)
     }
 
-    /// Gives back what an idle connection does not need.
+    /// Whether it ends when it has been idle for long: nobody else keeps it waiting.
+    pub fn may_time_out(&self) -> bool {
+        let is_waiting = self.session.is_blocked || !self.flights.is_empty();
+        self.session.kind() == ClientKind::Normal && !is_waiting
+    }
+
+    /// Gives back what an idle connection does not need; its output buffer apart.
     pub fn shrink(&mut self) {
         self.input.shrink();
-        self.outbox.shrink();
         if self.session.multi.is_none() {
             self.queue = None;
         }
     }
 
-    /// Bytes of memory that its buffers hold.
+    /// Whether it may be ended because clients take too much memory.
+    pub fn may_be_evicted(&self) -> bool {
+        !self.is_closing && !self.session.is_no_evict && self.session.kind() != ClientKind::Replica
+    }
+
+    /// Bytes of memory that it takes, with its buffers, its queue and its watches.
+    #[inline]
     pub fn memory_bytes(&self) -> usize {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.memory_bytes());
-        self.input.memory_bytes() + self.outbox.pending_bytes() + queued
+        let buffers = self.input.memory_bytes() + self.outbox.pending_bytes();
+        size_of::<Connection>() + buffers + queued + self.watched.len() * WATCH_BYTES
     }
 }

@@ -1,7 +1,7 @@
 //! The line that CLIENT LIST and CLIENT INFO show of a connection, in Valkey's fields and order.
 
 use super::Connection;
-use crate::exec::CommandTable;
+use crate::exec::{CommandTable, Entry};
 use crate::resp::Protocol;
 use std::io::Write;
 
@@ -18,9 +18,9 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         out,
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} \
          capa={capa} db={db} sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={qbuf} \
-         qbuf-free={free} argv-mem=0 multi-mem={queued} rbs={rbs} rbp={rbs} obl={obl} oll=0 \
-         omem={omem} tot-mem={total} \
-         events={events} cmd={cmd} user=default redir=-1 resp={resp} lib-name={lib} \
+         qbuf-free={free} argv-mem={argv} multi-mem={queued} rbs={rbs} rbp={rbs} obl={obl} \
+         oll={oll} omem={omem} tot-mem={total} events={events} cmd={cmd} user=default redir=-1 \
+         resp={resp} lib-name={lib} \
          lib-ver={version} tot-net-in={net_in} tot-net-out={net_out} tot-cmds={cmds}",
         id = session.id,
         addr = session.address,
@@ -28,18 +28,20 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         fd = session.descriptor,
         name = text(&session.name),
         age = (now_ms - session.connected_ms) / 1_000,
-        idle = (now_ms - session.active_ms) / 1_000,
+        idle = now_ms.saturating_sub(session.active_ms) / 1_000,
         flags = session.flags(),
         capa = session.capabilities(),
         db = session.db,
         watch = connection.watched.len(),
         qbuf = connection.input.pending_bytes(),
         free = connection.input.memory_bytes() - connection.input.pending_bytes(),
+        argv = argv_bytes(connection, last),
         queued = connection.queue.as_ref().map_or(0, |queue| queue.words_bytes()),
         rbs = connection.outbox.output.memory_bytes(),
         obl = connection.outbox.output.len(),
+        oll = connection.outbox.chunks(),
         omem = pending - connection.outbox.output.len(),
-        total = connection.memory_bytes() + size_of::<Connection>(),
+        total = connection.memory_bytes(),
         events = if connection.outbox.is_sending() { "rw" } else { "r" },
         cmd = last.map_or("NULL", |entry| entry.name.as_str()),
         resp = if session.protocol == Protocol::Three { 3 } else { 2 },
@@ -50,4 +52,11 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         cmds = session.commands,
     );
     written.expect("writing to memory does not fail");
+}
+
+/// Bytes of the words of the command that is under way, if it is one on the session: keys' commands
+/// have given their words away.
+fn argv_bytes(connection: &Connection, last: Option<&Entry>) -> usize {
+    let is_session = last.is_some_and(|entry| entry.command.run.on_session().is_some());
+    if is_session { connection.argv_bytes } else { 0 }
 }

@@ -1,9 +1,10 @@
 //! DEBUG: what tests and people who look for a fault need.
 
 mod keys;
+mod process;
 mod protocol;
+mod reply_buffer;
 
-use super::config::rewrite_settings;
 use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
 use crate::base::number::{parse_f64, parse_i64, parse_memory};
@@ -12,11 +13,15 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 use crate::value::list::set_plain_bytes_min;
 pub use keys::{answer_debug, merge_debug};
+use process::debug_process;
 use protocol::reply_sample;
+use reply_buffer::set_reply_buffer;
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 57] = [
+const HELP: [&str; 69] = [
+    "ASSERT",
+    "    Trigger an assertion failed.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Like CONFIG REWRITE but writes all configuration options, including",
     "    keywords not listed in original configuration file or default values.",
@@ -37,13 +42,15 @@ const HELP: [&str; 57] = [
     "    Show low level info about `key` and associated value.",
     "    Some fields of the default behavior may be time consuming to fetch,",
     "    and `fast` can be passed to avoid fetching them.",
-    "PAUSE-CRON <0|1>",
-    "    Stop periodic cron job processing.",
+    "PANIC",
+    "    Crash the server simulating a panic.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix. These are not propagated to",
     "    replicas. Cluster slots are not respected so keys not belonging to the",
     "    current node can be created in cluster mode.",
+    "PAUSE-CRON <0|1>",
+    "    Stop periodic cron job processing.",
     "PROTOCOL <type>",
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
@@ -61,6 +68,14 @@ const HELP: [&str; 57] = [
     "      existing RDB file.",
     "    * DEBUG RELOAD NOSAVE NOFLUSH MERGE: add the contents of an existing RDB",
     "      file to the database.",
+    "REPLYBUFFER PEAK-RESET-TIME <NEVER|RESET|time>",
+    "    Sets the time (in milliseconds) to wait between client reply buffer peak resets.",
+    "    In case NEVER is provided the last observed peak will never be reset",
+    "    In case RESET is provided the peak reset time will be restored to the default value",
+    "REPLYBUFFER RESIZING <0|1>",
+    "    Enable or disable the reply buffer resize cron job",
+    "SEGFAULT",
+    "    Crash the server with sigsegv.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the behavior). Setting it to 1 reenables back the",
@@ -108,10 +123,6 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     let name = args[1].to_ascii_lowercase();
     let db = cx.session.db;
     match (&name[..], args.get(2), args.len()) {
-        (b"config-rewrite-force-all", None, _) => {
-            rewrite_settings(cx.process, true)?;
-            cx.reply.ok();
-        }
         (b"dict-resizing", Some(_), 3) => cx.reply.ok(),
         (b"digest", None, _) => ask(cx, DebugAsk::Digest),
         (b"digest-value", _, _) => {
@@ -119,41 +130,22 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             ask(cx, DebugAsk::ValueDigests(db, keys));
         }
         (b"error", Some(word), 3) => cx.reply.error_bytes(word),
-        (b"htstats", Some(word), _) => {
-            let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
-            let db = parse_i64(word).ok_or(Error::NotInteger)?;
-            let databases = i64::from(cx.process.config.snapshot().databases);
-            if !(0..databases).contains(&db) {
-                return Err(Error::other("ERR Out of range database"));
-            }
-            ask(cx, DebugAsk::Tables(db as usize, in_full));
+        (b"htstats", Some(_), _) => {
+            let tables = read_htstats(cx, args)?;
+            ask(cx, tables);
         }
         (b"jmap", None, _) => cx.request = Some(Request::LogTable),
-        (b"log", Some(word), 3) => {
-            cx.process.log.warning(&format!("DEBUG LOG: {}", String::from_utf8_lossy(word)));
-            cx.reply.ok();
-        }
         (b"object", Some(key), 3 | 4) => {
             let is_fast = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"fast"));
             ask(cx, DebugAsk::Object { db, key: key.into(), is_fast });
         }
         (b"reload", _, _) => cx.request = Some(Request::Reload(read_reload(args)?)),
         (b"quicklist-packed-threshold", Some(word), 3) => {
-            let bytes = parse_memory(word).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
-            let bytes = bytes.ok_or_else(|| {
-                Error::other(
-                    "ERR argument must be a memory value bigger than 1 and smaller than 4gb",
-                )
-            })?;
-            set_plain_bytes_min(bytes as usize);
+            set_plain_bytes_min(read_plain_bytes_min(word)?);
             cx.reply.ok();
         }
         (b"set-skip-checksum-validation", Some(word), 3) => {
             SKIPS_CHECKSUM.store(leading_number(word) != 0, Ordering::Relaxed);
-            cx.reply.ok();
-        }
-        (b"pause-cron", Some(word), 3) => {
-            cx.process.is_cron_paused.store(leading_number(word) != 0, Ordering::Relaxed);
             cx.reply.ok();
         }
         (b"populate", Some(_), 3..=5) => {
@@ -161,6 +153,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             ask(cx, populate);
         }
         (b"protocol", Some(word), 3) => reply_sample(cx, word)?,
+        (b"replybuffer", Some(what), 4) => set_reply_buffer(cx, what, &args[3])?,
         (b"set-active-expire", Some(word), 3) => {
             cx.request = Some(Request::ActiveExpire(leading_number(word) != 0));
         }
@@ -170,9 +163,16 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             cx.request = Some(Request::DebugSleep((seconds * 1e6) as u64));
         }
         (b"help", None, _) => write_help(cx, "debug", &HELP),
+        _ if debug_process(cx, &name, args)? => {}
         _ => return Err(Error::subcommand_syntax(b"debug", &args[1])),
     }
     Ok(())
+}
+
+fn read_plain_bytes_min(word: &[u8]) -> Result<usize, Error> {
+    let bytes = parse_memory(word).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
+    let why = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
+    bytes.map(|bytes| bytes as usize).ok_or_else(|| Error::other(why))
 }
 
 fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {
@@ -195,6 +195,17 @@ fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {
 /// Leaves a question for all shards.
 fn ask(cx: &mut SessionContext<'_>, ask: DebugAsk) {
     cx.request = Some(Request::Debug(Box::new(ask)));
+}
+
+/// The words of HTSTATS: which database, and whether in detail.
+fn read_htstats(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<DebugAsk, Error> {
+    let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
+    let db = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    let databases = i64::from(cx.process.config.snapshot().databases);
+    if !(0..databases).contains(&db) {
+        return Err(Error::other("ERR Out of range database"));
+    }
+    Ok(DebugAsk::Tables(db as usize, in_full))
 }
 
 /// The words of POPULATE: how many keys, their prefix, the length of their values.

@@ -63,6 +63,12 @@ pub(super) static SETTINGS: &[Setting] = &[
         OUTPUT_LIMITS,
         field!(client_output_buffer_limit),
     ),
+    Setting::new(
+        "maxmemory-clients",
+        Kind::MemoryOrPercent(LONG_MAX),
+        "0",
+        field!(maxmemory_clients),
+    ),
     Setting::new("requirepass", Kind::Text(any_text), "", field!(requirepass)).sensitive(),
 ];
 

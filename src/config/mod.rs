@@ -28,6 +28,8 @@ mod shards;
 mod words;
 
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;
 
 pub use card::{Kind, Setting, Store, Value};
@@ -44,6 +46,7 @@ pub use persistence::SavePoint;
 pub use process::{OomScoreValues, TITLE_WORDS};
 pub use rewrite::rewrite_file;
 pub use shards::SHARDS_MAX;
+pub use words::quote;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -99,6 +102,9 @@ config! {
     pub client_query_buffer_limit: u64,
     /// Bytes that a client may leave unread.
     pub client_output_buffer_limit: OutputLimits,
+    /// Bytes that all clients together may take; negative: a percentage of `maxmemory`; 0 is no
+    /// limit.
+    pub maxmemory_clients: i64,
     /// The password of the default user; empty is none.
     pub requirepass: Vec<u8>,
 
@@ -106,6 +112,10 @@ config! {
     pub maxmemory: u64,
     /// What goes when they are taken.
     pub maxmemory_policy: MaxmemoryPolicy,
+    /// How much rarer each further step of a key's use counter is.
+    pub lfu_log_factor: u32,
+    /// Minutes after which an unused key's counter loses one; 0 never.
+    pub lfu_decay_time: u32,
     /// The seed of all hashes; empty is a random one.
     pub hash_seed: Vec<u8>,
     /// How eagerly expired keys are looked for, 1 to 10.
@@ -159,6 +169,8 @@ config! {
     pub log_format: LogFormat,
     /// How they tell the time.
     pub log_timestamp_format: LogTimestampFormat,
+    /// Whether nothing that clients have sent gets into the log.
+    pub hide_user_data_from_log: bool,
     /// Whether lines go to syslog too.
     pub syslog_enabled: bool,
     /// What they are marked with there.
@@ -337,11 +349,8 @@ impl Config {
     /// Settings that differ from their default although nothing acts on them, with the reason.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let differs = |setting: &&Setting| setting.value(self) != setting.default_value();
-        let reason = |setting: &Setting| match setting.store {
-            Store::Accepted { because } => Some((setting.name, because)),
-            Store::Field { .. } => None,
-        };
-        accepted::SETTINGS.iter().filter(differs).filter_map(reason).collect()
+        let reason = |setting: &Setting| Some((setting.name, setting.without_effect()?));
+        settings().filter(differs).filter_map(reason).collect()
     }
 
     /// Brings values that Valkey takes but does not keep into their bounds.

@@ -22,10 +22,10 @@ pub use command::{Command, KeyDatabaseFn, KeysFn, Merge, Over, Run, SessionFn, s
 pub use context::{Context, Effects, Reach, Reload, Request, SessionContext, expire_word};
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
-pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of};
+pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of, visits_of};
 pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
-pub use process::{Process, ProcessParts, Shutdown};
+pub use process::{Process, ProcessParts, REPLY_BUFFER_IDLE_MS, ReplyBuffers, Shutdown};
 pub use record::{Glue, Record, Records};
 pub use replication::{
     BacklogFacts, NO_REPLID, ReplicaFacts, ReplicaLine, ReplicaState, ReplicationFacts, SyncFrom,

@@ -7,7 +7,7 @@ use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
 use crate::control::{Listeners, OomScore, ProcessMemory};
-use crate::observe::{Boards, Log};
+use crate::observe::{Boards, Log, Monitors};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,8 @@ pub struct Process {
     pub commands: &'static CommandTable,
     /// The log.
     pub log: Log,
+    /// The clients that are shown every command.
+    pub monitors: Monitors,
     /// The time.
     pub clock: Clock,
     /// 40 hexadecimal digits, new at every start.
@@ -44,6 +46,9 @@ pub struct Process {
     /// Nothing is done by the clock: DEBUG PAUSE-CRON.
     pub is_cron_paused: AtomicBool,
     pause: Mutex<Option<Pause>>,
+    eviction: Mutex<()>,
+    /// How long idle connections keep their output buffers.
+    pub reply_buffers: ReplyBuffers,
     replication: Mutex<ReplicationFacts>,
     persistence: Mutex<PersistenceFacts>,
     /// Shards that have not got all of the file that is being loaded.
@@ -55,6 +60,27 @@ pub struct Process {
     next_client_id: AtomicU64,
     stopping: AtomicBool,
     shutdown: AtomicU8,
+}
+
+/// Milliseconds after which an idle connection gives its output buffer back.
+pub const REPLY_BUFFER_IDLE_MS: u64 = 2_000;
+
+/// How long idle connections keep their output buffers; DEBUG REPLYBUFFER changes it.
+#[derive(Debug)]
+pub struct ReplyBuffers {
+    /// They give them back after so many milliseconds.
+    pub idle_ms: AtomicU64,
+    /// They never do.
+    pub are_kept: AtomicBool,
+}
+
+impl Default for ReplyBuffers {
+    fn default() -> ReplyBuffers {
+        ReplyBuffers {
+            idle_ms: AtomicU64::new(REPLY_BUFFER_IDLE_MS),
+            are_kept: AtomicBool::new(false),
+        }
+    }
 }
 
 /// How a stop was asked for.
@@ -118,6 +144,8 @@ impl Process {
             supervised: std::sync::OnceLock::new(),
             is_cron_paused: AtomicBool::new(false),
             pause: Mutex::new(None),
+            eviction: Mutex::new(()),
+            reply_buffers: ReplyBuffers::default(),
             replication: Mutex::new(ReplicationFacts::new(parts.run_id.clone())),
             persistence: Mutex::new(PersistenceFacts {
                 saved_s: started_s,
@@ -130,6 +158,7 @@ impl Process {
             boards: parts.boards,
             commands: parts.commands,
             log: parts.log,
+            monitors: Monitors::default(),
             clock: parts.clock,
             run_id: parts.run_id,
             started_s,
@@ -156,6 +185,11 @@ impl Process {
     /// The files that keep the data. Held for a few instructions.
     pub fn persistence(&self) -> MutexGuard<'_, PersistenceFacts> {
         self.persistence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One shard at a time ends clients because they take too much memory.
+    pub fn evict(&self) -> MutexGuard<'_, ()> {
+        self.eviction.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Clients' commands are to wait; a pause that is there already stays as far as it goes. Shards

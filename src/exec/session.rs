@@ -49,6 +49,8 @@ pub struct Session {
     pub protocol: Protocol,
     /// Whether it has shown the password, or none is asked for.
     pub authenticated: bool,
+    /// Whether it has ever shown the password.
+    pub was_authenticated: bool,
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO lib-name.
@@ -71,6 +73,8 @@ pub struct Session {
     pub last_command: Option<u16>,
     /// The transaction that MULTI has begun, whose commands are being queued.
     pub multi: Option<Multi>,
+    /// Whether it is shown every command.
+    pub is_monitor: bool,
     /// Whether a command of it waits for keys.
     pub is_blocked: bool,
     /// Shards on which keys are watched for it.
@@ -105,6 +109,7 @@ impl Session {
             db: 0,
             protocol: Protocol::Two,
             authenticated,
+            was_authenticated: false,
             name: Vec::new(),
             lib_name: Vec::new(),
             lib_version: Vec::new(),
@@ -116,6 +121,7 @@ impl Session {
             active_ms: now_ms,
             last_command: None,
             multi: None,
+            is_monitor: false,
             is_blocked: false,
             watched_shards: Vec::new(),
             replies: Replies::All,
@@ -139,6 +145,7 @@ impl Session {
     /// The flags that CLIENT LIST shows.
     pub fn flags(&self) -> String {
         let all = [
+            (self.is_monitor, 'O'),
             (self.replica.is_attached, 'S'),
             (self.multi.is_some(), 'x'),
             (self.is_blocked, 'b'),
@@ -156,6 +163,11 @@ impl Session {
     /// The letters of its capabilities, as CLIENT LIST shows them.
     pub fn capabilities(&self) -> &'static str {
         if self.can_redirect { "r" } else { "" }
+    }
+
+    /// Whether nobody knows who it is, and never has.
+    pub fn is_stranger(&self) -> bool {
+        !self.authenticated && !self.was_authenticated
     }
 
     /// What it is for.
@@ -180,6 +192,7 @@ impl Session {
     pub fn reset(&mut self, authenticated: bool) {
         self.db = 0;
         self.protocol = Protocol::Two;
+        self.was_authenticated |= self.authenticated;
         self.authenticated = authenticated;
         self.name.clear();
         self.multi = None;
@@ -189,5 +202,6 @@ impl Session {
         self.is_import_source = false;
         self.is_no_evict = false;
         self.is_no_touch = false;
+        self.is_monitor = false;
     }
 }

@@ -21,7 +21,7 @@ use names::{NAMES, Unit};
 
 /// All metrics. Takes the locks that INFO takes, each for microseconds, and asks no shard.
 pub(super) fn metrics(process: &Process) -> String {
-    let text = info_text(process, process.clock.unix_us());
+    let text = info_text(process, process.clock.unix_us(), true);
     let info = Info::read(&text);
     let mut out = Exposition::default();
     instance(process, &info, &mut out);

@@ -66,7 +66,8 @@ fn people(process: &Process, json: &mut Json) {
     let gauges = process.boards.gauges();
     json.number("connected", gauges.clients.max(0));
     json.number("blocked", gauges.clients_blocked.max(0));
-    json.number("buffer_bytes", gauges.buffer_bytes.max(0));
+    let client_bytes = gauges.normal_client_bytes + gauges.replica_client_bytes;
+    json.number("client_bytes", client_bytes.max(0));
     json.number("max", process.config.snapshot().maxclients);
     json.number("replicas", process.replication().replicas.len() as u64);
 }

@@ -173,6 +173,11 @@ impl Input {
         self.text.len() - self.consumed + large
     }
 
+    /// What waits of the text: where it is malformed, that is part of it.
+    pub fn pending_text(&self) -> &[u8] {
+        &self.text[self.consumed..]
+    }
+
     /// Whether nothing waits, not even a part of a command.
     pub fn is_empty(&self) -> bool {
         self.text.len() == self.consumed && self.large.is_empty()
@@ -202,6 +207,11 @@ impl Input {
         }
         if self.large.is_empty() {
             self.large = Vec::new();
+        } else if self.parser.is_filling()
+            && let Some(word) = self.large.last_mut()
+        {
+            // Room was made for a word whose bytes do not come.
+            *word = BytesMut::from(&word[..]);
         }
         self.parser.shrink();
     }
@@ -347,6 +357,23 @@ mod tests {
         assert!(input.memory_bytes() > IDLE_TEXT_BYTES_MAX, "it was active");
         input.shrink();
         assert!(input.memory_bytes() <= IDLE_TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn room_for_a_word_that_does_not_come_is_given_back() {
+        let mut input = Input::default();
+        let mut spans = Vec::new();
+        let word = vec![b'v'; 1_000_000];
+        let set = request(&[b"SET", b"k", &word]);
+        input.receive(&set[..100]);
+        assert_eq!(input.next(&LIMITS, &mut spans), Ok(None));
+        assert!(input.memory_bytes() >= 1_000_000);
+        input.shrink();
+        input.shrink();
+        assert!(input.memory_bytes() < 1_000);
+        input.receive(&set[100..]);
+        let set = input.next(&LIMITS, &mut spans).unwrap().unwrap();
+        assert_eq!(words(&mut input, &set, &spans), [&b"SET"[..], b"k", &word]);
     }
 
     #[test]

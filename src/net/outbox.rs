@@ -83,6 +83,19 @@ impl Outbox {
         }
     }
 
+    /// Forgets all that has not been handed out: it will not be sent.
+    pub fn abandon(&mut self) {
+        self.muted_from = None;
+        self.output = Output::default();
+        self.queue = VecDeque::new();
+        self.queued_bytes = 0;
+    }
+
+    /// Chunks that wait or are under way.
+    pub fn chunks(&self) -> usize {
+        self.queue.len() + usize::from(self.is_sending)
+    }
+
     /// Bytes of the chunk under way.
     pub fn under_way_bytes(&self) -> usize {
         self.under_way_bytes

@@ -74,8 +74,28 @@ counters! {
     envelopes_posted,
     /// Times that a connection waited because another shard's inbox was full.
     stalled_on_credits,
+    /// Reads from sockets that brought bytes.
+    reads,
+    /// Sends that were handed to the kernel.
+    writes,
+    /// Bytes to replicas, which count as bytes to clients too.
+    replica_output_bytes,
+    /// Turns that did something, if only housekeeping.
+    cycles,
+    /// Nanoseconds of work in these.
+    cycle_ns_sum,
+    /// Nanoseconds of housekeeping in them.
+    tick_ns_sum,
+    /// Nanoseconds of removing what is due and freeing what was removed.
+    expire_ns_sum,
+    /// Values freed bit by bit.
+    freed_values,
+    /// Passwords that were wrong.
+    auth_failures,
     /// Clients dropped because they did not read their replies.
     output_limit_disconnections,
+    /// Clients dropped because all together took too much memory.
+    clients_evicted,
     /// Clients dropped because their query grew too large.
     query_limit_disconnections,
 }
@@ -117,12 +137,18 @@ gauges! {
     keys_awaited_gone,
     /// Bytes that the shard has allocated, less those it has freed.
     used_bytes,
-    /// Bytes in clients' input and output buffers.
-    buffer_bytes,
+    /// Bytes that clients take, replicas left out.
+    normal_client_bytes,
+    /// Bytes that the connections of replicas take.
+    replica_client_bytes,
+    /// Clients that wait for keys for a limited time.
+    clients_in_timeout,
     /// Envelopes waiting in the shard's inbox when it last looked.
     inbox_depth,
     /// Slots that the shard owns.
     slots_owned,
+    /// Values that wait to be freed bit by bit.
+    unfreed_values,
 }
 
 /// The gauges of one numbered database on one shard.
@@ -134,6 +160,8 @@ pub struct DatabaseGauges {
     pub volatile: Gauge,
     /// Keys with fields that have a time to live.
     pub with_moments: Gauge,
+    /// Milliseconds that keys with a time to live have left, on average.
+    pub ttl_ms: Gauge,
 }
 
 /// The counters of one command on one shard.
@@ -163,6 +191,14 @@ pub struct Board {
     pub turn_ns: Peak,
     /// The deepest inbox, in envelopes.
     pub inbox: Peak,
+    /// The class of the largest client that may be evicted, from 1; 0: there is none.
+    pub evictable_class: Gauge,
+    /// The most bytes of input that one client had lately.
+    pub input_peak_bytes: Gauge,
+    /// The same of output.
+    pub output_peak_bytes: Gauge,
+    /// The most commands of one turn.
+    pub turn_commands: Peak,
     /// By database number.
     pub databases: Box<[DatabaseGauges]>,
     /// By the command's index.
@@ -188,6 +224,10 @@ impl Board {
             gauges: GaugeBoard::default(),
             turn_ns: Peak::default(),
             inbox: Peak::default(),
+            evictable_class: Gauge::default(),
+            input_peak_bytes: Gauge::default(),
+            output_peak_bytes: Gauge::default(),
+            turn_commands: Peak::default(),
             databases: (0..databases).map(|_| DatabaseGauges::default()).collect(),
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             latencies: Latencies::new(commands),

@@ -141,6 +141,7 @@ impl Shard {
             return None;
         }
         self.connections.insert(conn, Connection::new(session, generation));
+        self.count_bytes(conn);
         self.board.gauges.clients.set(self.connections.len() as i64);
         Some(conn)
     }
@@ -165,7 +166,9 @@ impl Shard {
             return;
         }
         connection.input = Default::default();
+        connection.outbox.abandon();
         connection.queue = None;
+        self.count_bytes(conn);
         self.leave_block(conn);
         self.end_postponed(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
@@ -189,10 +192,15 @@ impl Shard {
 
     /// Logs why a connection is ended, unless too many are.
     pub(super) fn log_closed(&mut self, address: &str, why: &str) {
+        self.log_limited(&format!("Closing client {address}: {why}"));
+    }
+
+    /// Logs what is said of a connection, unless too much is.
+    pub(super) fn log_limited(&mut self, line: &str) {
         if let Some(withheld) = self.log_limit.allow(self.now.monotonic_ns) {
             let more =
                 if withheld > 0 { format!(" ({withheld} more before)") } else { String::new() };
-            self.process.log.notice(&format!("Closing client {address}: {why}{more}"));
+            self.process.log.notice(&format!("{line}{more}"));
         }
     }
 

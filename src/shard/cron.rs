@@ -15,14 +15,21 @@ use crate::txn::Intents;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// When the next tick is due, and where the walk over connections stands.
+/// When the next tick is due.
 #[derive(Debug, Default)]
 pub(super) struct Cron {
     next_ns: u64,
-    connection: ConnId,
+    /// Whether it has ticked in this turn, and ever.
+    has_ticked: bool,
+    has_started: bool,
 }
 
 impl Cron {
+    /// Whether it has ticked since the last call.
+    pub(super) fn take_ticked(&mut self) -> bool {
+        std::mem::take(&mut self.has_ticked)
+    }
+
     /// Monotonic time of the next tick.
     pub(super) fn next_ns(&self) -> u64 {
         self.next_ns
@@ -82,6 +89,7 @@ impl Shard {
             records_pool: Vec::new(),
             is_feed_behind: false,
             stream_seen: 0,
+            monitors: Vec::new(),
             links: Vec::new(),
             barriers: Default::default(),
             barriers_due: Vec::new(),
@@ -90,10 +98,13 @@ impl Shard {
             pinged_ms: 0,
             unwatch_due: Vec::new(),
             files: Default::default(),
+            evicting: Default::default(),
+            peaks: Default::default(),
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
             profile: Default::default(),
+            commands_seen: 0,
             idle_turns: 0,
             idle_polls_max: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
@@ -119,7 +130,9 @@ impl Shard {
         self.slice.hold_expiry(!self.slots.is_empty() || !self.intents.is_empty());
         let began_ns = stop_ns - HOUSEKEEP_NS_MAX;
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
-        self.desk().event("expire-cycle", clock.monotonic_ns() - began_ns);
+        let expire_ns = clock.monotonic_ns() - began_ns;
+        self.desk().event("expire-cycle", expire_ns);
+        self.board.counters.expire_ns_sum.add(expire_ns);
         if let Some(scratch) = &mut self.scratch {
             scratch.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         }
@@ -131,7 +144,18 @@ impl Shard {
         alloc::flush_local();
         alloc::collect();
         self.check_memory();
+        self.sample_ttls();
         self.publish();
+        if self.me == 0 {
+            self.process.boards.sample_rates(self.now.monotonic_ns);
+        }
+        if !self.cron.has_started && self.files.intake.is_none() {
+            alloc::flush_local();
+            self.process.memory.note_start(alloc::used_bytes());
+        }
+        (self.cron.has_started, self.cron.has_ticked) = (true, true);
+        let clock = &self.process.clock;
+        self.board.counters.tick_ns_sum.add(clock.monotonic_ns() - began_ns);
         let pause_ns = match work.more || self.has_waits() {
             true if work.more && self.idle_turns > 0 => TICK_IDLE_NS,
             true => TICK_BUSY_NS,
@@ -140,24 +164,18 @@ impl Shard {
         self.cron.next_ns = self.now.monotonic_ns + pause_ns;
     }
 
-    /// Looks after some connections: the idle ones end when `timeout` says so, and give their
-    /// buffers back.
-    fn check_connections(&mut self) {
-        let end = self.connections.end();
-        for _ in 0..CONNECTIONS_PER_TICK.min(end as usize) {
-            let conn = self.cron.connection;
-            self.cron.connection = if conn + 1 >= end { 0 } else { conn + 1 };
-            let Some(connection) = self.connections.get_mut(conn) else { continue };
-            let idle_ms = self.now.monotonic_ms() - connection.session.active_ms;
-            let timeout_ms = u64::from(self.config.timeout) * 1_000;
-            if timeout_ms > 0 && idle_ms > timeout_ms && connection.flights.is_empty() {
-                self.close_for(conn, "idle for longer than the timeout");
-                continue;
-            }
-            if idle_ms > 2_000 {
-                connection.shrink();
-            }
-            self.check_output(conn);
+    /// Looks at some keys of each database for how long they have left to live.
+    fn sample_ttls(&mut self) {
+        for (db, gauges) in self.board.databases.iter().enumerate() {
+            let before_ms = gauges.ttl_ms.get();
+            let ttl_ms = match self.slice.sample_ttl_ms(db) {
+                None if self.slice.volatile_len(db) > 0 => continue,
+                None => 0,
+                Some(sample) if before_ms == 0 => sample as i64,
+                // Sixteen samples, or so, in the average.
+                Some(sample) => before_ms + (sample as i64 - before_ms) / 16,
+            };
+            gauges.ttl_ms.set(ttl_ms);
         }
     }
 
@@ -183,8 +201,10 @@ impl Shard {
 
     /// Brings the board up to date with the slice.
     pub(super) fn publish(&mut self) {
-        self.board.gauges.buffer_bytes.set(self.buffered_bytes as i64);
+        self.publish_clients();
+        self.board.gauges.clients_in_timeout.set(self.deadlines.len() as i64);
         self.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
+        self.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
         for db in 0..self.board.databases.len() {
             self.publish_database(db);
         }
@@ -232,4 +252,5 @@ pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
     counters.expired_lazy.add(stats.expired_lazy);
     counters.expired_active.add(stats.expired_active);
     counters.expired_fields.add(stats.expired_fields);
+    counters.freed_values.add(stats.freed_values);
 }

@@ -51,7 +51,12 @@ impl Shard {
         }
         let (is_link, is_traced) = (connection.link.is_some(), connection.trace.is_some());
         connection.session.sent_bytes += bytes;
+        connection.session.active_ms = self.now.monotonic_ms();
+        self.board.counters.writes.add(1);
         self.board.counters.net_output_bytes.add(bytes);
+        if is_link {
+            self.board.counters.replica_output_bytes.add(bytes);
+        }
         self.count_bytes(conn);
         if is_traced {
             self.trace_sent(conn);
@@ -75,8 +80,10 @@ impl Shard {
         };
         connection.input.receive(self.driver.bytes(buffer, len));
         connection.session.received_bytes += u64::from(len);
+        connection.session.active_ms = self.now.monotonic_ms();
         connection.received_turn = self.profile.next_turn();
         self.driver.release(buffer);
+        self.board.counters.reads.add(1);
         self.board.counters.net_input_bytes.add(u64::from(len));
         if connection.is_closing {
             return;
@@ -111,8 +118,11 @@ impl Shard {
     /// Brings the shard's sum of buffered bytes up to date with this connection.
     pub(super) fn count_bytes(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let bytes = connection.memory_bytes();
+        let bytes = if connection.is_closing { 0 } else { connection.memory_bytes() };
         self.buffered_bytes = self.buffered_bytes - connection.counted_bytes + bytes;
         connection.counted_bytes = bytes;
+        if self.evicting.is_on() {
+            self.classify(conn);
+        }
     }
 }

@@ -19,7 +19,9 @@ pub struct Inspection {
     pub stalled: usize,
     /// Connections whose next command waits for the end of a pause.
     pub postponed: usize,
-    /// Bytes of all connections' buffers, as the shard keeps the sum.
+    /// Connections that may be evicted, while `maxmemory-clients` is set.
+    pub evictable: usize,
+    /// Bytes that all connections take, as the shard keeps the sum.
     pub buffered_bytes: usize,
     /// The same, added up from the connections.
     pub counted_bytes: usize,
@@ -37,6 +39,7 @@ impl Shard {
             dirty: self.dirty.len(),
             stalled: self.stalled.len(),
             postponed: self.pausing.postponed(),
+            evictable: self.evicting.evictable(),
             buffered_bytes: self.buffered_bytes,
             counted_bytes: all().map(|connection| connection.counted_bytes).sum(),
         }

@@ -11,6 +11,10 @@ pub const SERVE_NS_MAX: u64 = 400_000;
 /// received whole all the same: the pause holds only while there is a whole command to run.
 pub const INPUT_BYTES_PAUSE: usize = 256 << 10;
 
+/// Bytes of unsent output that are looked at by no limit, as in the reference, where they fit into
+/// the buffer that each client has.
+pub const OUTPUT_BYTES_FREE: usize = 16 << 10;
+
 /// Bytes of unsent output that every connection may have whatever the others hold: with 10,000
 /// that never read it comes to 640 MB.
 pub const OUTPUT_BYTES_EACH: usize = 64 << 10;
@@ -41,7 +45,10 @@ pub const IDLE_POLLS_MAX: u32 = 256;
 /// Sockets that the acceptor keeps for shards that cannot take them yet; more it serves itself.
 pub const ACCEPT_BACKLOG_MAX: usize = 1024;
 
-/// Connections looked at per tick for idleness and buffers to give back.
+/// Ticks in which each connection is looked at once for idleness and buffers to give back.
+pub const TICKS_PER_ROUND: usize = 10;
+
+/// Connections looked at per tick for that at least.
 pub const CONNECTIONS_PER_TICK: usize = 256;
 
 /// Lines about ended connections that are logged per [`CLOSE_LINES_NS`].

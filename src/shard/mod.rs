@@ -16,9 +16,11 @@
 mod accept;
 mod ask;
 mod block;
+mod clients;
 mod connections;
 mod cron;
 mod drain;
+mod evict;
 mod flush;
 mod gather;
 mod held;
@@ -27,6 +29,7 @@ mod inspect;
 mod journal;
 pub mod limits;
 mod load;
+mod monitor;
 mod notice;
 mod pause;
 mod post;
@@ -55,7 +58,7 @@ use crate::gate::{Facts, Router};
 use crate::io::{ConnId, Driver};
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, Port};
-use crate::observe::{Board, LineLimit};
+use crate::observe::{Board, LineLimit, Monitor};
 use crate::txn::{Blocked, ClaimId, Intents};
 use connections::Connections;
 use gather::Batch;
@@ -129,6 +132,8 @@ pub struct Shard {
     is_feed_behind: bool,
     /// Where the stream ended when this shard's links were served last.
     stream_seen: u64,
+    /// Connections that are shown every command.
+    monitors: Vec<(ConnId, Monitor)>,
     /// Connections of replicas.
     links: Vec<ConnId>,
     /// Barriers over all shards that are under way for replicas and WAIT.
@@ -144,12 +149,18 @@ pub struct Shard {
     unwatch_due: Vec<(u16, u64)>,
     /// What saving and loading need.
     files: save::Files,
-    /// Bytes that all connections' buffers hold.
+    /// What `maxmemory-clients` needs.
+    evicting: evict::Evicting,
+    /// What the largest clients had lately, and whose turn it is to be looked at.
+    peaks: clients::Peaks,
+    /// Bytes that all connections and their buffers take.
     buffered_bytes: usize,
     cron: cron::Cron,
     accept: accept::Acceptor,
     /// Which requests are traced.
     profile: profile::Profile,
+    /// Commands that it had run when its last turn ended.
+    commands_seen: u64,
     /// Consecutive turns that found nothing to do.
     idle_turns: u32,
     /// How many of them may pass before it parks although replies are due.

@@ -1,7 +1,7 @@
 //! CLIENT PAUSE on one shard: commands of its connections that wait until it is over.
 //!
 //! ```text
-//!   PAUSE    the process is told --> every shard takes note --> all that came before is over --> OK
+//!   PAUSE    the process is told --> every shard takes note --> what came before is over --> OK
 //!   shard    no pause --take note--> paused --UNPAUSE, a less strict one, time--> no pause
 //!   client   its next command may not run: postponed, with all that it sends behind it
 //!                --the pause lets go of it--> ready, in the order in which they were postponed

@@ -350,6 +350,10 @@ impl Shard {
             if let Some(trace) = self.connections.get_mut(conn).and_then(|it| it.trace.as_mut()) {
                 trace.land(flight.number);
             }
+            if let Some(entry) = flight.asks {
+                let ns = flight.spent().first().map_or(0, |(_, ns)| *ns);
+                self.record_runs(entry, 1, ns);
+            }
             for envelope in flight.drain() {
                 self.port.recycle(envelope);
             }

@@ -5,18 +5,18 @@ use super::Shard;
 use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
-use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD};
+use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_FREE, OUTPUT_BYTES_SHARD};
 use super::notice::{Desk, Look, shown};
 use super::profile::Probe;
-use super::replicas::OVER_LIMIT;
 use super::slow::has_slow;
 use super::wake::{Waker, words_of};
-use crate::client::Serving;
+use crate::client::{Serving, describe};
 use crate::commands::is_exec;
 use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Request, Runner};
 use crate::exec::{SessionContext, Trial, Wait, Words};
 use crate::io::ConnId;
 use crate::mesh::Registration;
+use crate::observe::Level;
 use crate::resp::{Error, ProtocolError, Reply};
 
 impl Shard {
@@ -46,6 +46,9 @@ impl Shard {
             let is_alone = connection.flights.is_empty();
             if connection.input.may_hold(self.thresholds.request_bytes) {
                 self.notice_requests(conn, gathered.alone());
+            }
+            if self.process.monitors.is_on() && gathered.runs_keys() {
+                self.show_batch(conn, gathered.alone());
             }
             if has_all_replies && self.profile.is_due() {
                 self.trace_begin(conn, &gathered);
@@ -251,6 +254,10 @@ impl Shard {
         let started_ns = self.process.clock.monotonic_ns();
         let (request, reply_bytes) = self.call_session(conn, item);
         let ns = self.process.clock.monotonic_ns() - started_ns;
+        // EXEC is shown behind its commands.
+        if self.process.monitors.is_on() && request != Some(Request::Exec) {
+            self.show_batch(conn, Some(item));
+        }
         let is_large = reply_bytes >= self.thresholds.reply_bytes;
         let goes_on = request.is_some() && self.thresholds.looks_back();
         let connection = self.connections.get_mut(conn).expect("it is being served");
@@ -274,14 +281,24 @@ impl Shard {
         if request.is_none() {
             self.trace_ran(conn, ns);
         }
+        let asks_all = request.as_ref().is_some_and(|request| self.ask_merge(request).is_some());
         if let Some(request) = request {
             self.ask(conn, request);
         }
-        // Behind what it asks for: CONFIG RESETSTAT is the first command that counts again.
-        self.record_runs(item.entry, 1, ns);
-        self.board.counters.commands_processed.add(1);
+        self.record_session(conn, item.entry, ns, asks_all);
         if let Some(words) = written {
             self.notice_session(conn, item.entry, words, (ns, reply_bytes));
+        }
+    }
+
+    /// Records the run of a command on the session: behind what it asks for, so that CONFIG
+    /// RESETSTAT is the first that counts again; one that asks all shards, when they have answered.
+    fn record_session(&mut self, conn: ConnId, entry: &'static Entry, ns: u64, asks_all: bool) {
+        self.board.counters.commands_processed.add(1);
+        let connection = self.connections.get_mut(conn).filter(|_| asks_all);
+        match connection.and_then(|connection| connection.flights.last_mut()) {
+            Some(flight) => (flight.asks, flight.own_ns) = (Some(entry), ns.max(1)),
+            None => self.record_runs(entry, 1, ns),
         }
     }
 
@@ -307,6 +324,11 @@ impl Shard {
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
         let request = context.request.take();
+        let argv_bytes = match request {
+            Some(_) => words.args(&item).iter_from(0).map(<[u8]>::len).sum(),
+            None => 0,
+        };
+        connection.argv_bytes = argv_bytes;
         if let Err(error) = &result {
             output.truncate(before);
             Reply::new(output, connection.session.protocol).error(error);
@@ -326,6 +348,8 @@ impl Shard {
         self.make_dirty(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
         if entry.is_some_and(is_exec) {
+            self.show_exec(conn, None);
+            let connection = self.connections.get_mut(conn).expect("looked at above");
             connection.queue = None;
             connection.session.multi = None;
             return self.refuse_exec(conn, &Error::exec_abort(error));
@@ -344,38 +368,59 @@ impl Shard {
         let protocol = connection.session.protocol;
         Reply::new(&mut connection.outbox.output, protocol).error_bytes(&error.text());
         connection.session.close_after_reply = true;
-        let text = String::from_utf8_lossy(&error.text()).into_owned();
-        let address = connection.session.address.clone();
-        self.log_closed(&address, &text);
+        if self.process.log.logs(Level::Verbose) {
+            self.log_malformed(conn, &error);
+        }
         self.make_dirty(conn);
     }
 
-    /// Too much output waits: the connection ends where `client-output-buffer-limit` says so, else
-    /// it is served again when it has read.
+    fn log_malformed(&mut self, conn: ConnId, error: &ProtocolError) {
+        if self.log_limit.allow(self.now.monotonic_ns).is_none() {
+            return;
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (mut client, mut bytes) = (Vec::new(), "*redacted*".to_string());
+        if self.config.hide_user_data_from_log {
+            let session = &connection.session;
+            client = format!("id={} addr={}", session.id, session.address).into_bytes();
+        } else {
+            describe(connection, self.process.commands, self.now.monotonic_ms(), &mut client);
+            bytes = sample(connection.input.pending_text());
+        }
+        let text = String::from_utf8_lossy(&error.text()).into_owned();
+        let text = text.trim_start_matches("ERR Protocol error: ");
+        let client = String::from_utf8_lossy(&client);
+        let line = format!("Protocol error ({text}) from client: {client}. Query buffer: {bytes}");
+        self.process.log.verbose(&line);
+    }
+
+    /// Looks at what waits to be sent, once much does.
+    #[inline]
     pub(super) fn check_output(&mut self, conn: ConnId) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         connection.outbox.drop_muted();
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        let bytes = connection.outbox.pending_bytes();
-        if connection.is_closing {
-            return;
-        }
-        if bytes <= OUTPUT_BYTES_EACH {
+        if connection.outbox.pending_bytes() > OUTPUT_BYTES_FREE {
+            self.limit_output(conn);
+        } else {
             connection.output_over_ms = None;
-            return;
-        }
-        let limit = self.config.client_output_buffer_limit.normal;
-        let now_ms = self.now.monotonic_ms();
-        let is_over = |max: u64| max > 0 && bytes as u64 > max;
-        let is_soft = is_over(limit.soft_bytes);
-        let since_ms = is_soft.then(|| connection.output_over_ms.unwrap_or(now_ms));
-        connection.output_over_ms = since_ms;
-        let is_long = since_ms.is_some_and(|since| now_ms - since > limit.soft_seconds * 1_000);
-        connection.is_output_full |= self.buffered_bytes > OUTPUT_BYTES_SHARD;
-        if is_over(limit.hard_bytes) || is_long {
-            self.board.counters.output_limit_disconnections.add(1);
-            self.close_for(conn, OVER_LIMIT);
         }
     }
+}
+
+/// The head and the tail of some bytes, as far as they can be printed.
+fn sample(bytes: &[u8]) -> String {
+    /// Bytes that are shown in full.
+    const BYTES_MAX: usize = 128;
+    let text = |bytes: &[u8]| -> String {
+        let shown = |byte: &u8| if (b' '..=b'~').contains(byte) { *byte as char } else { '.' };
+        bytes.iter().map(shown).collect()
+    };
+    if bytes.len() < BYTES_MAX {
+        return format!("'{}'", text(bytes));
+    }
+    let (head, rest) = bytes.split_at(BYTES_MAX / 2);
+    let (middle, tail) = rest.split_at(rest.len() - BYTES_MAX / 2);
+    format!("'{}' (... more {} bytes ...) '{}'", text(head), middle.len(), text(tail))
 }

@@ -13,7 +13,7 @@ use super::journal::Place;
 use super::wake::Waker;
 use super::workshop::{ELEMENTS_MIN, Job, Outcome, Owner};
 use crate::client::{Program, Table};
-use crate::exec::{Item, Mode, Records, Runner, Visit, Words, mode_of};
+use crate::exec::{Item, Mode, Records, Runner, Words, visits_of};
 use crate::keyspace::Slice;
 use crate::mesh::Envelope;
 
@@ -143,37 +143,12 @@ impl Shard {
     /// A table with the values of a command whose keys are all here.
     fn set_table(&mut self, item: &Item, words: &mut Words<'_>) -> Box<Table> {
         let args = words.args(item);
-        let run = item.entry.command.run;
         let mut table = self.empty_table();
-        for (word, spec) in item.entry.key_words(&args).unwrap_or_default() {
-            let db = run.key_database(&args, word, usize::from(item.db));
-            let key = self.slice.key(&args[word]);
-            let (name, slot) = (args[word].into(), key.slot);
-            let known = table.visits.iter_mut().find(|(_, visit)| visit.key == name);
-            let mode = mode_of(item.entry, spec);
-            match known {
-                Some((_, visit)) if usize::from(visit.db) == db => {
-                    if mode == Mode::Exclusive {
-                        visit.mode = mode;
-                    }
-                }
-                _ if db >= self.slice.databases() => {}
-                _ => {
-                    let db = db as u16;
-                    let visit =
-                        Visit { db, slot, mode, key: name, parcel: None, is_changed: false };
-                    table.visits.push((0, visit));
-                }
-            }
-        }
-        let mut visits = std::mem::take(&mut table.visits);
-        for (_, visit) in &mut visits {
+        for mut visit in visits_of(item, &args, self.slice.databases()) {
             let key = self.slice.key_in_slot(&visit.key, visit.slot);
             let to_write = visit.mode == Mode::Exclusive;
             visit.parcel = self.slice.fetch(usize::from(visit.db), &key, to_write);
-        }
-        for (part, visit) in visits {
-            self.lay_one(&mut table, part, visit);
+            self.lay_one(&mut table, 0, visit);
         }
         table
     }

@@ -7,9 +7,9 @@ use super::drain::{Settled, note_failure};
 use super::notice::Look;
 use super::wake::words_of;
 use super::workshop::{Outcome, Owner, Setting, run_program};
-use crate::client::{Program, Slot, Table};
+use crate::client::{Flight, Program, Slot, Table};
 use crate::exec::{BATCH_COMMANDS_MAX, Item, Mode, Records, Request, Runner, Session};
-use crate::exec::{SessionContext, Visit, Words, mode_of};
+use crate::exec::{SessionContext, Visit, Words, visits_of};
 use crate::io::ConnId;
 use crate::keyspace::{ExpiryRole, Parcel, Slice, SliceOptions};
 use crate::mesh::{Hold, Stage, Work};
@@ -183,35 +183,15 @@ impl Shard {
         assert!(run.is_joint(), "{} does not bring keys together", item.entry.name);
         let (_, mut words) = program.queue.parts();
         let args = words.args(item);
-        let keys = item.entry.key_words(&args).expect("it has keys on several shards");
-        for part in 0..usize::from(program.own.part) {
-            let shard = program.flight.owner(part);
-            let is_its = |(word, _): &&(usize, _)| self.router.owner_of(&args[*word]) == shard;
-            for (word, spec) in keys.iter().filter(is_its) {
-                let db = run.key_database(&args, *word, usize::from(item.db));
-                if db >= self.slice.databases() {
-                    // The command refuses itself before it looks at the key.
-                    continue;
-                }
-                let db = db as u16;
-                let visit = Visit {
-                    db,
-                    slot: crate::base::slot::slot_of(&args[*word]),
-                    mode: mode_of(item.entry, spec),
-                    key: args[*word].into(),
-                    parcel: None,
-                    is_changed: false,
-                };
-                let hold = program.flight.hold_mut(part);
-                hold.fetch_at = item.at;
-                let fetches = &mut hold.fetches;
-                let is_same = |other: &&mut Visit| other.db == db && other.key == visit.key;
-                match fetches.iter_mut().find(is_same) {
-                    None => fetches.push(visit),
-                    Some(other) if visit.mode == Mode::Exclusive => other.mode = visit.mode,
-                    Some(_) => {}
-                }
-            }
+        let visits = visits_of(item, &args, self.slice.databases());
+        for visit in visits {
+            let owner = self.router.owner(visit.slot);
+            let part = (0..usize::from(program.own.part))
+                .find(|part| program.flight.owner(*part) == owner)
+                .expect("the owners of its keys take part");
+            let hold = program.flight.hold_mut(part);
+            hold.fetch_at = item.at;
+            hold.fetches.push(visit);
         }
     }
 
@@ -238,9 +218,7 @@ impl Shard {
         let setting = Setting { config: &self.config, protocol, now_ms: self.now.unix_ms() };
         let before = program.own.output.mark();
         if !is_fitting(&mut table.slice, &mut program) {
-            let flight = &mut program.flight;
-            let bring = &mut |part, visit| flight.hold_mut(part).stores.push(visit);
-            self.clear_table(*table, bring);
+            self.bring_back(&mut program.flight, *table);
             return Some(program);
         }
         let mut outcome = run_program(&mut program, at, &mut table, &setting);
@@ -252,9 +230,7 @@ impl Shard {
             trial.waits_on = true;
             trial.wait = Some(wait);
             self.settle_wait(&outcome.effects);
-            let flight = &mut program.flight;
-            let bring = &mut |part, visit| flight.hold_mut(part).stores.push(visit);
-            self.clear_table(*table, bring);
+            self.bring_back(&mut program.flight, *table);
         } else if table.reach.is_short() {
             assert!(outcome.effects.changes == 0, "a command changed something too early");
             program.own.output.truncate(before);
@@ -290,8 +266,7 @@ impl Shard {
         let item = program.queue.items[at];
         self.settle_slow(outcome, &item, started_ns, &mut program.own.spent);
         program.flight.order.push(Slot::One(program.own.part));
-        let flight = &mut program.flight;
-        self.clear_table(table, &mut |part, visit| flight.hold_mut(part).stores.push(visit));
+        self.bring_back(&mut program.flight, table);
     }
 
     /// A table with nothing on it.
@@ -339,6 +314,11 @@ impl Shard {
         slice.set_role(ExpiryRole::Primary);
         publish_stats(&self.board, &mut slice);
         self.scratch.get_or_insert(slice);
+    }
+
+    /// Takes everything off a transaction's table, for the owners to store in the next round.
+    fn bring_back(&mut self, flight: &mut Flight, table: Table) {
+        self.clear_table(table, &mut |part, visit| flight.hold_mut(part).stores.push(visit));
     }
 
     /// Asks for the values of keys that a command came upon. All databases are locked for it.

@@ -5,11 +5,13 @@
 
 mod background;
 mod cli;
+mod crash;
 mod files;
 mod http;
 mod library;
 mod life;
 mod limits;
+mod looking;
 mod server;
 mod settings;
 mod sockets;

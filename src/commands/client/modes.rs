@@ -101,7 +101,8 @@ fn no_evict(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
 pub(super) static NO_TOUCH: Command = Command {
     card: Card {
         name: "no-touch",
-        summary: "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.",
+        summary: "Controls whether commands sent by the client affect the LRU/LFU of accessed \
+                  keys.",
         since: "7.2.0",
         group: Group::Connection,
         complexity: "O(1)",
@@ -156,7 +157,8 @@ fn capa(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 pub(super) static GETREDIR: Command = Command {
     card: Card {
         name: "getredir",
-        summary: "Returns the client ID to which the connection's tracking notifications are redirected.",
+        summary: "Returns the client ID to which the connection's tracking notifications are \
+                  redirected.",
         since: "6.0.0",
         group: Group::Connection,
         complexity: "O(1)",
@@ -179,7 +181,8 @@ fn getredir(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Err
 pub(super) static TRACKINGINFO: Command = Command {
     card: Card {
         name: "trackinginfo",
-        summary: "Returns information about server-assisted client-side caching for the connection.",
+        summary: "Returns information about server-assisted client-side caching for the \
+                  connection.",
         since: "6.2.0",
         group: Group::Connection,
         complexity: "O(1)",

@@ -31,7 +31,7 @@ pub(super) fn shards(view: &View<'_>, text: &mut Text) {
             ("batches_remote", counters.batches_remote.get() as i64),
             ("envelopes", counters.envelopes_posted.get() as i64),
             ("stalls", counters.stalled_on_credits.get() as i64),
-            ("buffer_bytes", board.gauges.buffer_bytes.get()),
+            ("client_bytes", board.gauges.normal_client_bytes.get()),
         ];
         let mut line = String::new();
         for (name, value) in values {

@@ -39,11 +39,16 @@ static GAUGES: &[(&str, &str, Read)] = &[
     ("annulet_shard_keys", "Keys.", |b| {
         whole(b.databases.iter().map(|database| database.keys.get()).sum())
     }),
-    ("annulet_shard_buffer_bytes", "In clients' buffers.", |b| whole(b.gauges.buffer_bytes.get())),
+    ("annulet_shard_client_bytes", "What clients take.", |b| whole(client_bytes(b))),
     ("annulet_shard_inbox_depth", "Envelopes waiting when last looked at.", |b| {
         whole(b.gauges.inbox_depth.get())
     }),
 ];
+
+/// Bytes that clients and replicas take.
+fn client_bytes(board: &Board) -> i64 {
+    board.gauges.normal_client_bytes.get() + board.gauges.replica_client_bytes.get()
+}
 
 /// Writers on other threads may be seen half way: a gauge is never shown below zero.
 fn whole(value: i64) -> u64 {

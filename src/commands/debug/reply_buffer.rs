@@ -1,0 +1,55 @@
+//! DEBUG REPLYBUFFER: when idle connections give their output buffers back.
+
+use super::leading_number;
+use crate::base::number::parse_i64;
+use crate::exec::{REPLY_BUFFER_IDLE_MS, SessionContext};
+use crate::resp::Error;
+use std::sync::atomic::Ordering;
+
+pub(super) fn set_reply_buffer(
+    cx: &mut SessionContext<'_>,
+    what: &[u8],
+    value: &[u8],
+) -> Result<(), Error> {
+    let buffers = &cx.process.reply_buffers;
+    match &what.to_ascii_lowercase()[..] {
+        b"peak-reset-time" => {
+            let idle_ms = match &value.to_ascii_lowercase()[..] {
+                b"never" => u64::MAX,
+                b"reset" => REPLY_BUFFER_IDLE_MS,
+                // A negative time never comes.
+                _ => parse_i64(value).ok_or(Error::NotInteger)? as u64,
+            };
+            buffers.idle_ms.store(idle_ms, Ordering::Relaxed);
+        }
+        b"resizing" => buffers.are_kept.store(leading_number(value) == 0, Ordering::Relaxed),
+        _ => return Err(Error::unknown_subcommand(b"debug", b"replybuffer")),
+    }
+    cx.reply.ok();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::session_testing::SessionBench;
+
+    #[test]
+    fn times_and_switches() {
+        let mut bench = SessionBench::with(|config| {
+            config.enable_debug_command = crate::config::Permission::Yes;
+        });
+        for (line, idle_ms, are_kept) in [
+            ("DEBUG REPLYBUFFER peak-reset-time 100 => OK", 100, false),
+            ("DEBUG REPLYBUFFER RESIZING 0 => OK", 100, true),
+            ("DEBUG REPLYBUFFER PEAK-RESET-TIME never => OK", u64::MAX, true),
+            ("DEBUG REPLYBUFFER RESIZING 1 => OK", u64::MAX, false),
+            ("DEBUG REPLYBUFFER PEAK-RESET-TIME Reset => OK", REPLY_BUFFER_IDLE_MS, false),
+        ] {
+            bench.check_script(line);
+            let buffers = &bench.process.reply_buffers;
+            assert_eq!(buffers.idle_ms.load(Ordering::Relaxed), idle_ms, "{line}");
+            assert_eq!(buffers.are_kept.load(Ordering::Relaxed), are_kept, "{line}");
+        }
+    }
+}
