@@ -35,6 +35,7 @@
 //!  6 replica    what a primary sends its replicas: the snapshot, then the feed
 //!  8 commands   one file per family: cards, handlers, tests
 //!  9 client     one connection: session, input, output, the batch in flight
+//!  9 http       metrics and a page about the server, reading only
 //! 10 shard      owns one of everything: the turn, the spine, settling, housekeeping
 //! 11 server     the process: argv, listeners, threads, signals
 //! ```
@@ -83,6 +84,7 @@ pub mod control;
 pub mod exec;
 pub mod feed;
 pub mod gate;
+pub mod http;
 pub mod io;
 pub mod keyspace;
 pub mod mesh;

@@ -2,8 +2,9 @@
 
 use crate::base::number::parse_i64;
 use crate::commands::merge_debug;
-use crate::exec::Merge;
+use crate::exec::{Entry, Merge};
 use crate::mesh::{Envelope, Hold};
+use crate::observe::LoggedWords;
 use crate::resp::{Error, Output, Protocol, Reply};
 use std::ops::Range;
 
@@ -31,6 +32,15 @@ pub struct Flight {
     /// The answered parts.
     parts: Vec<Option<Box<Envelope>>>,
     waiting: usize,
+    /// The words of commands that are not to be found in the parts, by the commands' places.
+    pub written: Vec<(u32, &'static Entry, LoggedWords)>,
+    /// The command on the session that asks all shards; its run is recorded when they have
+    /// answered.
+    pub asks: Option<&'static Entry>,
+    /// What that took at home, nanoseconds.
+    pub own_ns: u64,
+    /// Whether a part says that a command took long.
+    has_spent: bool,
 }
 
 /// How far the replies of a part have been used.
@@ -76,6 +86,7 @@ impl Flight {
     pub fn put_back(&mut self, envelope: Box<Envelope>) {
         let part = usize::from(envelope.part);
         assert!(self.parts[part].is_none());
+        self.has_spent |= !envelope.spent.is_empty();
         self.parts[part] = Some(envelope);
     }
 
@@ -118,6 +129,7 @@ impl Flight {
     pub fn land(&mut self, envelope: Box<Envelope>) {
         let part = usize::from(envelope.part);
         assert!(self.parts[part].is_none() && self.waiting > 0, "a part is answered once");
+        self.has_spent |= !envelope.spent.is_empty();
         self.parts[part] = Some(envelope);
         self.waiting -= 1;
     }
@@ -128,11 +140,17 @@ impl Flight {
     }
 
     /// Writes all replies in the order of their commands. `draw` yields a number below its
-    /// argument, at random.
-    pub fn merge(&self, protocol: Protocol, out: &mut Output, mut draw: impl FnMut(u64) -> u64) {
+    /// argument, at random; `done` is told after each, with its place.
+    pub fn merge(
+        &self,
+        protocol: Protocol,
+        out: &mut Output,
+        mut draw: impl FnMut(u64) -> u64,
+        mut done: impl FnMut(usize, &Output),
+    ) {
         assert!(self.has_landed());
         let mut cursors = vec![Cursor::default(); self.parts.len()];
-        for slot in &self.order {
+        for (at, slot) in self.order.iter().enumerate() {
             match slot {
                 Slot::One(part) => {
                     out.append_range(&self.part(*part).output, self.range(*part, &cursors));
@@ -144,12 +162,62 @@ impl Flight {
                     self.merge_one(*merge, members, &mut cursors, reply, &mut draw);
                 }
             }
+            done(at, out);
         }
+    }
+
+    /// Whether there is something to be said of its commands.
+    pub fn is_notable(&self) -> bool {
+        self.has_spent || !self.written.is_empty()
+    }
+
+    /// How long commands took that took long, by their places: the longest of their parts.
+    pub fn spent(&self) -> Vec<(usize, u64)> {
+        let mut spent: Vec<(usize, u64)> = Vec::new();
+        let at_home = (self.own_ns > 0).then_some((0, self.own_ns));
+        let of_parts = self.parts().flat_map(|part| part.spent.iter());
+        let all = of_parts.map(|&(at, ns)| (at as usize, ns)).chain(at_home);
+        for (at, ns) in all {
+            match spent.iter_mut().find(|(other, _)| *other == at) {
+                Some((_, longest)) => *longest = (*longest).max(ns),
+                None => spent.push((at, ns)),
+            }
+        }
+        spent.sort_unstable();
+        spent
+    }
+
+    /// What was written down of the command at a place.
+    pub fn written_at(&self, at: usize) -> Option<(&'static Entry, LoggedWords)> {
+        let found = self.written.iter().find(|(number, ..)| *number as usize == at)?;
+        Some((found.1, found.2.clone()))
+    }
+
+    /// The parts that the command at a place went to, and its place in each.
+    pub fn pieces(&self, at: usize) -> Vec<(&Envelope, usize)> {
+        let mut used = vec![0; self.parts.len()];
+        for (number, slot) in self.order.iter().enumerate() {
+            let mut parts = match slot {
+                Slot::One(part) => vec![*part],
+                Slot::Merged(_, range) => {
+                    self.members[range.start as usize..range.end as usize].to_vec()
+                }
+            };
+            parts.sort_unstable();
+            parts.dedup();
+            if number == at {
+                return parts.iter().map(|&p| (self.part(p), used[usize::from(p)])).collect();
+            }
+            parts.iter().for_each(|part| used[usize::from(*part)] += 1);
+        }
+        Vec::new()
     }
 
     /// Gives the envelopes back.
     pub fn drain(&mut self) -> impl Iterator<Item = Box<Envelope>> {
         self.order.clear();
+        self.written.clear();
+        (self.asks, self.own_ns, self.has_spent) = (None, 0, false);
         self.members.clear();
         self.members.shrink_to(MEMBERS_KEPT_MAX);
         self.parts.drain(..).flatten()
@@ -337,7 +405,7 @@ mod tests {
         assert!(!flight.has_landed());
         flight.land(answered(&mut port, 0, &[&two, &next]));
         let mut out = Output::default();
-        flight.merge(Protocol::Two, &mut out, |_| 0);
+        flight.merge(Protocol::Two, &mut out, |_| 0, |_, _| {});
         let text = String::from_utf8_lossy(out.own_bytes()).into_owned();
         assert!(text.starts_with("-OOM ") && text.ends_with("\r\n:7\r\n:7\r\n"), "{text:?}");
     }

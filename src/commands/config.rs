@@ -1,6 +1,7 @@
 //! CONFIG: the settings while the server runs.
 
 use super::help::help;
+use crate::base::crash;
 use crate::base::glob;
 use crate::base::thread::raise_descriptor_limit;
 use crate::base::title;
@@ -122,6 +123,8 @@ const EFFECTS: &[Effect] = &[
     Effect { names: &["oom-score-adj", "oom-score-adj-values"], apply: apply_oom_score },
     Effect { names: &["proc-title-template"], apply: apply_title },
     Effect { names: &["dir"], apply: apply_dir },
+    Effect { names: &["crash-log-enabled"], apply: apply_crash_log },
+    Effect { names: &["watchdog-period"], apply: apply_watchdog },
 ];
 
 /// Settings that need other sockets, each with what the reference says when it cannot listen.
@@ -225,6 +228,16 @@ fn apply_title(_: &Process, config: &Config) -> Result<(), String> {
     if config.set_proc_title {
         title::set(|program| config.title(program));
     }
+    Ok(())
+}
+
+fn apply_crash_log(_: &Process, config: &Config) -> Result<(), String> {
+    crash::set_enabled(config.crash_log_enabled);
+    Ok(())
+}
+
+fn apply_watchdog(_: &Process, config: &Config) -> Result<(), String> {
+    crash::watch_for(config.watchdog_period);
     Ok(())
 }
 

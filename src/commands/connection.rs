@@ -253,14 +253,16 @@ fn authenticate(
 ) -> Result<(), Error> {
     let is_open = config.requirepass.is_empty();
     if user != b"default" || !(is_open || is_same_secret(&config.requirepass, password)) {
+        cx.process.boards.board(cx.shard).counters.auth_failures.add(1);
         return Err(Error::WrongPass);
     }
     cx.session.authenticated = true;
     Ok(())
 }
 
-/// Whether both are equal, in a time that depends on nothing but the length of `given`.
-fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
+/// Whether both are equal, in a time that depends on nothing but the length of `given`. There must
+/// be a secret.
+pub fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
     assert!(!secret.is_empty());
     let differing = given
         .iter()

@@ -1,10 +1,10 @@
 //! DEBUG: what tests and people who look for a fault need.
 
 mod keys;
+mod process;
 mod protocol;
 mod reply_buffer;
 
-use super::config::rewrite_settings;
 use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
 use crate::base::number::{parse_f64, parse_i64, parse_memory};
@@ -13,12 +13,15 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 use crate::value::list::set_plain_bytes_min;
 pub use keys::{answer_debug, merge_debug};
+use process::debug_process;
 use protocol::reply_sample;
 use reply_buffer::{limit_all_replies, set_reply_buffer};
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 66] = [
+const HELP: [&str; 72] = [
+    "ASSERT",
+    "    Trigger an assertion failed.",
     "CLIENT-ENFORCE-REPLY-LIST <0|1>",
     "    When set to 1, it enforces the use of the client reply list directly",
     "    and avoids using the client's static buffer.",
@@ -42,13 +45,15 @@ const HELP: [&str; 66] = [
     "    Show low level info about `key` and associated value.",
     "    Some fields of the default behavior may be time consuming to fetch,",
     "    and `fast` can be passed to avoid fetching them.",
-    "PAUSE-CRON <0|1>",
-    "    Stop periodic cron job processing.",
+    "PANIC",
+    "    Crash the server simulating a panic.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix. These are not propagated to",
     "    replicas. Cluster slots are not respected so keys not belonging to the",
     "    current node can be created in cluster mode.",
+    "PAUSE-CRON <0|1>",
+    "    Stop periodic cron job processing.",
     "PROTOCOL <type>",
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
@@ -72,6 +77,8 @@ const HELP: [&str; 66] = [
     "    In case RESET is provided the peak reset time will be restored to the default value",
     "REPLYBUFFER RESIZING <0|1>",
     "    Enable or disable the reply buffer resize cron job",
+    "SEGFAULT",
+    "    Crash the server with sigsegv.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the behavior). Setting it to 1 reenables back the",
@@ -120,10 +127,6 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     let db = cx.session.db;
     match (&name[..], args.get(2), args.len()) {
         (b"client-enforce-reply-list", Some(word), 3) => limit_all_replies(cx, word),
-        (b"config-rewrite-force-all", None, _) => {
-            rewrite_settings(cx.process, true)?;
-            cx.reply.ok();
-        }
         (b"dict-resizing", Some(_), 3) => cx.reply.ok(),
         (b"digest", None, _) => ask(cx, DebugAsk::Digest),
         (b"digest-value", _, _) => {
@@ -131,16 +134,11 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             ask(cx, DebugAsk::ValueDigests(db, keys));
         }
         (b"error", Some(word), 3) => cx.reply.error_bytes(word),
-        (b"htstats", Some(word), _) => {
-            let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
-            let db = read_database(cx, word)?;
-            ask(cx, DebugAsk::Tables(db, in_full));
+        (b"htstats", Some(_), _) => {
+            let tables = read_htstats(cx, args)?;
+            ask(cx, tables);
         }
         (b"jmap", None, _) => cx.request = Some(Request::LogTable),
-        (b"log", Some(word), 3) => {
-            cx.process.log.warning(&format!("DEBUG LOG: {}", String::from_utf8_lossy(word)));
-            cx.reply.ok();
-        }
         (b"object", Some(key), 3 | 4) => {
             let is_fast = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"fast"));
             ask(cx, DebugAsk::Object { db, key: key.into(), is_fast });
@@ -152,10 +150,6 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         }
         (b"set-skip-checksum-validation", Some(word), 3) => {
             SKIPS_CHECKSUM.store(leading_number(word) != 0, Ordering::Relaxed);
-            cx.reply.ok();
-        }
-        (b"pause-cron", Some(word), 3) => {
-            cx.process.is_cron_paused.store(leading_number(word) != 0, Ordering::Relaxed);
             cx.reply.ok();
         }
         (b"populate", Some(_), 3..=5) => {
@@ -173,18 +167,10 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             cx.request = Some(Request::DebugSleep((seconds * 1e6) as u64));
         }
         (b"help", None, _) => write_help(cx, "debug", &HELP),
+        _ if debug_process(cx, &name, args)? => {}
         _ => return Err(Error::subcommand_syntax(b"debug", &args[1])),
     }
     Ok(())
-}
-
-fn read_database(cx: &SessionContext<'_>, word: &[u8]) -> Result<usize, Error> {
-    let db = parse_i64(word).ok_or(Error::NotInteger)?;
-    let databases = i64::from(cx.process.config.snapshot().databases);
-    match (0..databases).contains(&db) {
-        true => Ok(db as usize),
-        false => Err(Error::other("ERR Out of range database")),
-    }
 }
 
 fn read_plain_bytes_min(word: &[u8]) -> Result<usize, Error> {
@@ -213,6 +199,17 @@ fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {
 /// Leaves a question for all shards.
 fn ask(cx: &mut SessionContext<'_>, ask: DebugAsk) {
     cx.request = Some(Request::Debug(Box::new(ask)));
+}
+
+/// The words of HTSTATS: which database, and whether in detail.
+fn read_htstats(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<DebugAsk, Error> {
+    let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
+    let db = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    let databases = i64::from(cx.process.config.snapshot().databases);
+    if !(0..databases).contains(&db) {
+        return Err(Error::other("ERR Out of range database"));
+    }
+    Ok(DebugAsk::Tables(db as usize, in_full))
 }
 
 /// The words of POPULATE: how many keys, their prefix, the length of their values.

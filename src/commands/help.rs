@@ -123,6 +123,8 @@ static LINES: &[(&str, &[&str])] = &[
             "    Set the configuration <directive> to <value>.",
             "RESETSTAT",
             "    Reset statistics reported by the INFO command.",
+            "REWRITE",
+            "    Rewrite the configuration file.",
         ],
     ),
     (
@@ -149,8 +151,73 @@ static LINES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "commandlog",
+        &[
+            "GET <count> <type>",
+            "    Return top <count> entries of the specified <type> from the commandlog (-1 mean \
+             all).",
+            "    Entries are made of:",
+            "    id, timestamp,",
+            "        time in microseconds for type of slow,",
+            "        or size in bytes for type of large-request,",
+            "        or size in bytes for type of large-reply",
+            "    arguments array, client IP and port,",
+            "    client name",
+            "LEN <type>",
+            "    Return the length of the specified type of commandlog.",
+            "RESET <type>",
+            "    Reset the specified type of commandlog.",
+        ],
+    ),
+    (
+        "slowlog",
+        &[
+            "GET [<count>]",
+            "    Return top <count> entries from the slowlog (default: 10, -1 mean all).",
+            "    Entries are made of:",
+            "    id, timestamp, time in microseconds, arguments array, client IP and port,",
+            "    client name",
+            "LEN",
+            "    Return the length of the slowlog.",
+            "RESET",
+            "    Reset the slowlog.",
+        ],
+    ),
+    (
+        "latency",
+        &[
+            "DOCTOR",
+            "    Return a human readable latency analysis report.",
+            "GRAPH <event>",
+            "    Return an ASCII latency graph for the <event> class.",
+            "HISTORY <event>",
+            "    Return time-latency samples for the <event> class.",
+            "LATEST",
+            "    Return the latest latency samples for all events.",
+            "RESET [<event> ...]",
+            "    Reset latency data of one or more <event> classes.",
+            "    (default: reset all data for all event classes)",
+            "HISTOGRAM [COMMAND ...]",
+            "    Return a cumulative distribution of latencies in the format of a histogram for \
+             specified command names.",
+            "    If no commands are specified then all histograms are replied.",
+            "PROFILE [COMMAND ...] [BY SHARD]",
+            "    Return how long requests stay in each stage of their way, and the slowest stage.",
+            "PROFILE RESET",
+            "    Forget that.",
+        ],
+    ),
+    (
         "memory",
         &[
+            "DOCTOR",
+            "    Return memory problems reports.",
+            "MALLOC-STATS",
+            "    Return internal statistics report from the memory allocator.",
+            "PURGE",
+            "    Attempt to purge dirty pages for reclamation by the allocator.",
+            "STATS",
+            "    Return information about the memory usage of the server.",
             "USAGE <key> [SAMPLES <count>]",
             "    Return memory in bytes used by <key> and its value. Nested values are",
             "    sampled up to <count> times (default: 5, 0 means sample all).",
@@ -258,7 +325,8 @@ mod tests {
             "[CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are: GET <pattern>     \
              Return parameters matching the glob-like <pattern> and their values. SET <directive> \
              <value>     Set the configuration <directive> to <value>. RESETSTAT     Reset \
-             statistics reported by the INFO command. HELP     Print this help.]"
+             statistics reported by the INFO command. REWRITE     Rewrite the configuration file. \
+             HELP     Print this help.]"
         );
     }
 }

@@ -5,11 +5,13 @@
 mod bitmap;
 mod client;
 mod command;
+mod command_log;
 mod config;
 mod connection;
 mod debug;
 mod dump;
 mod each_key;
+mod footprint;
 mod generic;
 mod geo;
 mod hash;
@@ -18,8 +20,11 @@ mod hyperloglog;
 mod info;
 mod latency;
 mod list;
+mod lolwut;
 mod memory;
+mod monitor;
 mod replication;
+mod secrets;
 mod server;
 #[cfg(test)]
 mod session_testing;
@@ -35,7 +40,10 @@ mod transactions;
 mod words;
 
 pub use config::log_form;
+pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
+pub use info::info_text;
+pub use secrets::{WordAt, is_secret, shown_words};
 pub use transactions::is_exec;
 
 use crate::exec::Command;

@@ -1,6 +1,6 @@
 //! Commands on the process: its time, and its end.
 
-use super::{command, config, debug, info, latency, memory};
+use super::{command, command_log, config, debug, info, latency, lolwut, memory, monitor};
 use crate::exec::{Command, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
@@ -12,11 +12,15 @@ pub static FAMILY: &[&Command] = &[
     &SAVE,
     &LASTSAVE,
     &command::COMMAND,
+    &command_log::COMMANDLOG,
+    &command_log::SLOWLOG,
     &config::CONFIG,
     &debug::DEBUG,
     &info::INFO,
-    &memory::MEMORY,
     &latency::LATENCY,
+    &lolwut::LOLWUT,
+    &memory::MEMORY,
+    &monitor::MONITOR,
 ];
 
 static TIME: Command = Command {

@@ -16,6 +16,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         "legacy",
         field!(log_timestamp_format),
     ),
+    Setting::new("hide-user-data-from-log", Kind::Bool, "yes", field!(hide_user_data_from_log)),
     Setting::new("syslog-enabled", Kind::Bool, "no", field!(syslog_enabled)).immutable(),
     Setting::new("syslog-ident", Kind::Text(any_text), "valkey", field!(syslog_ident)).immutable(),
     Setting::new(
@@ -45,6 +46,30 @@ pub(super) static SETTINGS: &[Setting] = &[
         Kind::Int(0, 1_000_000_000),
         "64",
         field!(latency_profile_interval),
+    ),
+    Setting::new(
+        "commandlog-request-larger-than",
+        Kind::Int(-1, LONG_MAX),
+        "1048576",
+        field!(commandlog_request_larger_than),
+    ),
+    Setting::new(
+        "commandlog-large-request-max-len",
+        Kind::Int(0, LONG_MAX),
+        "128",
+        field!(commandlog_large_request_max_len),
+    ),
+    Setting::new(
+        "commandlog-reply-larger-than",
+        Kind::Int(-1, LONG_MAX),
+        "1048576",
+        field!(commandlog_reply_larger_than),
+    ),
+    Setting::new(
+        "commandlog-large-reply-max-len",
+        Kind::Int(0, LONG_MAX),
+        "128",
+        field!(commandlog_large_reply_max_len),
     ),
     Setting::new("latency-tracking", Kind::Bool, "yes", field!(latency_tracking)),
     Setting::new(

@@ -14,6 +14,7 @@ mod cell;
 mod choice;
 mod clients;
 mod encodings;
+mod http;
 mod load;
 mod log;
 mod memory;
@@ -26,6 +27,8 @@ mod rewrite;
 mod shards;
 mod words;
 
+#[cfg(test)]
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -43,6 +46,7 @@ pub use persistence::SavePoint;
 pub use process::{OomScoreValues, TITLE_WORDS};
 pub use rewrite::rewrite_file;
 pub use shards::SHARDS_MAX;
+pub use words::quote;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -108,6 +112,10 @@ config! {
     pub maxmemory: u64,
     /// What goes when they are taken.
     pub maxmemory_policy: MaxmemoryPolicy,
+    /// How much rarer each further step of a key's use counter is.
+    pub lfu_log_factor: u32,
+    /// Minutes after which an unused key's counter loses one; 0 never.
+    pub lfu_decay_time: u32,
     /// The seed of all hashes; empty is a random one.
     pub hash_seed: Vec<u8>,
     /// How eagerly expired keys are looked for, 1 to 10.
@@ -148,6 +156,11 @@ config! {
     /// Bytes of a HyperLogLog up to which it is kept sparse.
     pub hll_sparse_max_bytes: u64,
 
+    /// The TCP port of the metrics and the page; 0 is none.
+    pub http_port: u16,
+    /// Addresses to serve them on, written as those of `bind`.
+    pub http_bind: Vec<String>,
+
     /// The least level that is logged.
     pub loglevel: LogLevel,
     /// Where to; none is the standard output.
@@ -156,6 +169,8 @@ config! {
     pub log_format: LogFormat,
     /// How they tell the time.
     pub log_timestamp_format: LogTimestampFormat,
+    /// Whether nothing that clients have sent gets into the log.
+    pub hide_user_data_from_log: bool,
     /// Whether lines go to syslog too.
     pub syslog_enabled: bool,
     /// What they are marked with there.
@@ -170,6 +185,14 @@ config! {
     pub commandlog_slow_execution_max_len: u64,
     /// One of so many batches has a request that is traced through its stages, in the mean; 0 none.
     pub latency_profile_interval: u32,
+    /// Bytes from which on a request is large; negative never.
+    pub commandlog_request_larger_than: i64,
+    /// Large requests that are remembered.
+    pub commandlog_large_request_max_len: u64,
+    /// Bytes from which on a reply is large; negative never.
+    pub commandlog_reply_larger_than: i64,
+    /// Large replies that are remembered.
+    pub commandlog_large_reply_max_len: u64,
     /// Whether each command has a latency histogram.
     pub latency_tracking: bool,
     /// The percentiles in INFO latencystats, as they are written there.
@@ -274,6 +297,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         clients::SETTINGS,
         memory::SETTINGS,
         encodings::SETTINGS,
+        http::SETTINGS,
         log::SETTINGS,
         process::SETTINGS,
         persistence::SETTINGS,
@@ -325,11 +349,8 @@ impl Config {
     /// Settings that differ from their default although nothing acts on them, with the reason.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let differs = |setting: &&Setting| setting.value(self) != setting.default_value();
-        let reason = |setting: &Setting| match setting.store {
-            Store::Accepted { because } => Some((setting.name, because)),
-            Store::Field { .. } => None,
-        };
-        accepted::SETTINGS.iter().filter(differs).filter_map(reason).collect()
+        let reason = |setting: &Setting| Some((setting.name, setting.without_effect()?));
+        settings().filter(differs).filter_map(reason).collect()
     }
 
     /// Brings values that Valkey takes but does not keep into their bounds.

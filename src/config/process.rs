@@ -36,6 +36,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("enable-debug-command", PERMISSION, "no", field!(enable_debug_command))
         .immutable(),
     Setting::new("enable-module-command", PERMISSION, "no", field!(enable_module_command))
+        .idle("there are no modules")
         .immutable(),
     Setting::new(
         "extended-redis-compatibility",

@@ -235,6 +235,8 @@ pub enum Request {
     ResetStatistics,
     /// Settings changed: all shards take note before the reply leaves.
     SettingsChanged,
+    /// All shards give memory back to the system that they do not use.
+    PurgeMemory,
     /// Logs the shape of all shards' tables.
     LogTable,
     /// Watches these keys of the selected database.
@@ -252,6 +254,8 @@ pub enum Request {
     Unwatch,
     /// Forgets the watches of the client with this id on one shard.
     UnwatchHere(u64),
+    /// The session is shown every command from now on, behind an OK.
+    Monitor,
     /// Runs the queued commands.
     Exec,
     /// Forgets the queued commands and all watches. The reply has been written.

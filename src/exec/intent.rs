@@ -1,7 +1,9 @@
 //! What a command means to touch, and how: what locks are about.
 
+use super::batch::Item;
 use super::command::{Over, Run};
 use super::table::Entry;
+use crate::base::slot::slot_of;
 use crate::keyspace::Parcel;
 use crate::resp::Args;
 use crate::spec::KeySpec;
@@ -65,6 +67,29 @@ pub fn mode_of(entry: &Entry, spec: &KeySpec) -> Mode {
     let reads = |spec: &KeySpec| spec.flags.starts_with("RO");
     let changes_all = entry.is_write() && entry.command.card.keys.iter().all(reads);
     if reads(spec) && !changes_all { Mode::Shared } else { Mode::Exclusive }
+}
+
+/// The keys of a command's words, each once, to be fetched. One in a database that does not exist
+/// is none: the command refuses itself before it looks at it.
+pub fn visits_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Visit> {
+    let run = item.entry.command.run;
+    let mut visits: Vec<Visit> = Vec::new();
+    for (word, spec) in item.entry.key_words(args).unwrap_or_default() {
+        let db = run.key_database(args, word, usize::from(item.db));
+        if db >= databases {
+            continue;
+        }
+        let (key, db, mode) = (&args[word], db as u16, mode_of(item.entry, spec));
+        match visits.iter_mut().find(|visit| visit.db == db && *visit.key == *key) {
+            Some(visit) if mode == Mode::Exclusive => visit.mode = mode,
+            Some(_) => {}
+            None => {
+                let (key, slot) = (key.into(), slot_of(key));
+                visits.push(Visit { db, slot, mode, key, parcel: None, is_changed: false });
+            }
+        }
+    }
+    visits
 }
 
 /// Shows what a command of these words means to touch; keys by the word that they are, wide

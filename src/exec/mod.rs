@@ -24,7 +24,7 @@ pub use context::{
 };
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
-pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of};
+pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of, visits_of};
 pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
 pub use process::{Process, ProcessParts, REPLY_BUFFER_IDLE_MS, ReplyBuffers, Shutdown};

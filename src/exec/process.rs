@@ -7,7 +7,7 @@ use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
 use crate::control::{Listeners, OomScore, ProcessMemory};
-use crate::observe::{Boards, Log};
+use crate::observe::{Boards, Log, Monitors};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,8 @@ pub struct Process {
     pub commands: &'static CommandTable,
     /// The log.
     pub log: Log,
+    /// The clients that are shown every command.
+    pub monitors: Monitors,
     /// The time.
     pub clock: Clock,
     /// 40 hexadecimal digits, new at every start.
@@ -160,6 +162,7 @@ impl Process {
             boards: parts.boards,
             commands: parts.commands,
             log: parts.log,
+            monitors: Monitors::default(),
             clock: parts.clock,
             run_id: parts.run_id,
             started_s,

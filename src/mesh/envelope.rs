@@ -102,6 +102,9 @@ pub struct Envelope {
     pub output: Output,
     /// Where each reply ends.
     pub ends: Vec<Mark>,
+    /// The commands that took long, by their places in the batch or transaction, with their
+    /// nanoseconds.
+    pub spent: Vec<(u32, u64)>,
 }
 
 impl Envelope {
@@ -127,6 +130,7 @@ impl Envelope {
             large: Vec::new(),
             output: Output::default(),
             ends: Vec::new(),
+            spent: Vec::new(),
         })
     }
 
@@ -154,6 +158,17 @@ impl Envelope {
     pub fn parts(&mut self) -> (&[Item], Words<'_>, &mut Output, &mut Vec<Mark>) {
         let words = Words { text: &self.text, spans: &self.spans, large: &mut self.large };
         (&self.items, words, &mut self.output, &mut self.ends)
+    }
+
+    /// A word of one of its commands; empty if its run has taken it.
+    pub fn word(&self, command: usize, word: usize) -> &[u8] {
+        let item = self.items[command];
+        assert!(word < item.argc as usize);
+        let span = self.spans[item.first as usize + word];
+        match span.large_index() {
+            Some(index) => &self.large[index],
+            None => &self.text[span.start()..span.start() + span.len()],
+        }
     }
 
     /// The reply to command `at`, as the marks before and after it.
@@ -187,6 +202,7 @@ impl Envelope {
         self.spans.shrink_to(POOLED_BYTES_MAX / size_of::<Span>());
         self.output.clear();
         self.ends.clear();
+        self.spent.clear();
         self.work = Work::Commands;
         self.carried = Carried::default();
         self.hold = None;

@@ -178,10 +178,22 @@ impl Input {
         }
     }
 
+    /// Whether there may be a command of so many bytes on the wire; it is asked before those that
+    /// were returned are consumed.
+    #[inline]
+    pub fn may_hold(&self, bytes: usize) -> bool {
+        self.text.len() - self.consumed >= bytes || !self.large.is_empty()
+    }
+
     /// Bytes that wait: received, and not part of a forgotten command.
     pub fn pending_bytes(&self) -> usize {
         let large: usize = self.large.iter().map(BytesMut::len).sum();
         self.text.len() - self.consumed + large
+    }
+
+    /// What waits of the text: where it is malformed, that is part of it.
+    pub fn pending_text(&self) -> &[u8] {
+        &self.text[self.consumed..]
     }
 
     /// Whether nothing waits, not even a part of a command.

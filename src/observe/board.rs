@@ -1,5 +1,6 @@
 //! One shard's board: what it has done and what it holds.
 
+use super::command_log::Ring;
 use super::counter::{Counter, Gauge, Peak};
 use super::errors::Errors;
 use super::latency::Latencies;
@@ -73,6 +74,24 @@ counters! {
     envelopes_posted,
     /// Times that a connection waited because another shard's inbox was full.
     stalled_on_credits,
+    /// Reads from sockets that brought bytes.
+    reads,
+    /// Sends that were handed to the kernel.
+    writes,
+    /// Bytes to replicas, which count as bytes to clients too.
+    replica_output_bytes,
+    /// Turns that did something, if only housekeeping.
+    cycles,
+    /// Nanoseconds of work in these.
+    cycle_ns_sum,
+    /// Nanoseconds of housekeeping in them.
+    tick_ns_sum,
+    /// Nanoseconds of removing what is due and freeing what was removed.
+    expire_ns_sum,
+    /// Values freed bit by bit.
+    freed_values,
+    /// Passwords that were wrong.
+    auth_failures,
     /// Clients dropped because they did not read their replies.
     output_limit_disconnections,
     /// Clients dropped because all together took too much memory.
@@ -128,6 +147,8 @@ gauges! {
     inbox_depth,
     /// Slots that the shard owns.
     slots_owned,
+    /// Values that wait to be freed bit by bit.
+    unfreed_values,
 }
 
 /// The gauges of one numbered database on one shard.
@@ -139,6 +160,8 @@ pub struct DatabaseGauges {
     pub volatile: Gauge,
     /// Keys with fields that have a time to live.
     pub with_moments: Gauge,
+    /// Milliseconds that keys with a time to live have left, on average.
+    pub ttl_ms: Gauge,
 }
 
 /// The counters of one command on one shard.
@@ -174,6 +197,8 @@ pub struct Board {
     pub input_peak_bytes: Gauge,
     /// The same of output.
     pub output_peak_bytes: Gauge,
+    /// The most commands of one turn.
+    pub turn_commands: Peak,
     /// By database number.
     pub databases: Box<[DatabaseGauges]>,
     /// By the command's index.
@@ -184,6 +209,8 @@ pub struct Board {
     pub stages: Stages,
     /// Error replies by their first word.
     pub errors: Errors,
+    /// Commands that are remembered, by [`super::LogKind`].
+    pub(super) log: [Ring; 3],
 }
 
 const _: () = assert!(align_of::<Board>() == 128);
@@ -200,11 +227,13 @@ impl Board {
             evictable_class: Gauge::default(),
             input_peak_bytes: Gauge::default(),
             output_peak_bytes: Gauge::default(),
+            turn_commands: Peak::default(),
             databases: (0..databases).map(|_| DatabaseGauges::default()).collect(),
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             latencies: Latencies::new(commands),
             stages: Stages::new(commands),
             errors: Errors::default(),
+            log: Default::default(),
         }
     }
 

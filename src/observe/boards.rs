@@ -4,8 +4,11 @@
 //! those. Histograms and error counts, which are under a lock anyway, are emptied.
 
 use super::board::{Board, Gauges, Totals};
+use super::command_log::{LogEntry, LogIds, LogKind};
 use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
+use super::events::LatencyEvents;
 use super::latency::{HISTOGRAM_DIGITS, LATENCY_NS_MAX, LATENCY_NS_MIN};
+use super::rates::{RATES, Rates};
 use super::stages::{Stage, stage_histogram};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -32,6 +35,11 @@ pub struct Boards {
     commands: usize,
     generation: AtomicU64,
     baseline: Mutex<Baseline>,
+    log_ids: LogIds,
+    /// What has taken long, by name.
+    pub events: LatencyEvents,
+    /// What happens per second.
+    pub rates: Rates,
 }
 
 #[derive(Debug)]
@@ -48,7 +56,15 @@ impl Boards {
             totals: Totals::default(),
             commands: vec![CommandStats::default(); commands],
         };
-        Boards { boards, commands, generation: AtomicU64::new(0), baseline: Mutex::new(baseline) }
+        Boards {
+            boards,
+            commands,
+            generation: AtomicU64::new(0),
+            baseline: Mutex::new(baseline),
+            log_ids: LogIds::default(),
+            events: LatencyEvents::default(),
+            rates: Rates::default(),
+        }
     }
 
     /// The board of one shard.
@@ -97,6 +113,42 @@ impl Boards {
     pub fn recent_client_peaks(&self) -> [u64; 2] {
         let max = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).max().unwrap_or(0) as u64;
         [max(&|board| board.input_peak_bytes.get()), max(&|board| board.output_peak_bytes.get())]
+    }
+
+    /// Takes a sample for [`Boards::rates`], if one is due at `now_ns` (monotonic). Called by one
+    /// shard.
+    pub fn sample_rates(&self, now_ns: u64) {
+        if self.rates.is_due(now_ns) {
+            let totals = self.raw_totals();
+            let counts: [u64; RATES] = [
+                totals.commands_processed,
+                totals.net_input_bytes,
+                totals.net_output_bytes,
+                totals.replica_output_bytes,
+                totals.cycles,
+                totals.cycle_ns_sum,
+            ];
+            self.rates.sample(now_ns, counts);
+        }
+    }
+
+    /// Milliseconds that the keys of a database which have a time to live have left, on average.
+    pub fn ttl_ms(&self, number: usize) -> u64 {
+        let all = || self.iter().map(|board| &board.databases[number]);
+        let keys: i64 = all().map(|database| database.volatile.get().max(0)).sum();
+        let sum: i64 = all().map(|one| one.volatile.get().max(0) * one.ttl_ms.get()).sum();
+        if keys == 0 { 0 } else { (sum / keys).max(0) as u64 }
+    }
+
+    /// The most commands of one turn since the last reset.
+    pub fn most_commands(&self) -> u64 {
+        let generation = self.generation();
+        self.iter().map(|board| board.turn_commands.recent(generation)).max().unwrap_or(0)
+    }
+
+    /// Nanoseconds in all commands since the last reset.
+    pub fn commands_ns(&self) -> u64 {
+        (0..self.commands).map(|index| self.command(index).ns).sum()
     }
 
     /// Keys of one database, those with a time to live, and those with fields that have one.
@@ -187,6 +239,36 @@ impl Boards {
         self.iter().for_each(|board| board.stages.clear());
     }
 
+    /// Remembers a command of a shard's client, which gets its number, and no more than
+    /// `entries_max`.
+    pub fn log(&self, shard: usize, kind: LogKind, entry: LogEntry, entries_max: u64) {
+        if entries_max > 0 {
+            let entry = LogEntry { id: self.log_ids.next(kind), ..entry };
+            self.boards[shard].log[kind as usize].push(entry, entries_max as usize);
+        }
+    }
+
+    /// How many commands are remembered, of which no more than `entries_max` are shown.
+    pub fn logged_len(&self, kind: LogKind, entries_max: u64) -> u64 {
+        let sum: usize = self.iter().map(|board| board.log[kind as usize].len()).sum();
+        (sum as u64).min(entries_max)
+    }
+
+    /// The newest of the commands that are remembered, so many at most, the newest first.
+    pub fn logged(&self, kind: LogKind, count: u64) -> Vec<LogEntry> {
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let mut entries: Vec<LogEntry> =
+            self.iter().flat_map(|board| board.log[kind as usize].newest(count)).collect();
+        entries.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.id));
+        entries.truncate(count);
+        entries
+    }
+
+    /// Forgets the commands that are remembered.
+    pub fn clear_logged(&self, kind: LogKind) {
+        self.iter().for_each(|board| board.log[kind as usize].clear());
+    }
+
     /// CONFIG RESETSTAT.
     pub fn reset(&self) {
         let mut baseline = self.lock();
@@ -198,6 +280,7 @@ impl Boards {
             board.latencies.clear_all();
             board.stages.clear();
         }
+        self.rates.clear();
     }
 
     fn raw_totals(&self) -> Totals {
@@ -264,6 +347,32 @@ mod tests {
         boards.board(0).turn_ns.see(7, boards.generation());
         assert_eq!(boards.totals().commands_processed, 1);
         assert_eq!(boards.longest_turn_ns(), (7, 150));
+    }
+
+    #[test]
+    fn the_newest_commands_of_all_shards_are_shown() {
+        let boards = Boards::new(2, 1, 1);
+        let entry = |value| LogEntry {
+            id: 0,
+            unix_s: 1,
+            value,
+            words: Vec::new(),
+            address: String::new(),
+            name: Vec::new(),
+        };
+        for value in 0..10 {
+            boards.log(value as usize % 2, LogKind::Slow, entry(value), 3);
+        }
+        boards.log(0, LogKind::LargeReply, entry(7), 0);
+        assert_eq!(boards.logged_len(LogKind::Slow, 3), 3);
+        assert_eq!(boards.logged_len(LogKind::Slow, 100), 6);
+        assert_eq!(boards.logged_len(LogKind::LargeReply, 3), 0);
+        let shown = |count| boards.logged(LogKind::Slow, count);
+        let ids: Vec<u64> = shown(4).iter().map(|entry| entry.id).collect();
+        assert_eq!(ids, [9, 8, 7, 6]);
+        assert!(shown(4).iter().all(|entry| entry.id == entry.value));
+        boards.clear_logged(LogKind::Slow);
+        assert!(shown(4).is_empty());
     }
 
     #[test]

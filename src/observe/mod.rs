@@ -7,16 +7,28 @@
 
 mod board;
 mod boards;
+mod command_log;
 mod counter;
 mod errors;
+mod events;
 mod latency;
 mod log;
+mod monitors;
+mod rates;
 mod stages;
 
 pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Gauges, Totals};
 pub use boards::{Boards, CommandStats};
+pub use command_log::{
+    LOGGED_WORD_BYTES_MAX, LOGGED_WORDS_MAX, LogEntry, LogKind, LoggedWords, REDACTED, logged_words,
+};
 pub use counter::{Counter, Gauge, Peak};
 pub use errors::{ERROR_WORDS_MAX, Errors};
+pub use events::{EVENT_SAMPLES_MAX, EventSample, EventSeries, LatencyEvents};
 pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log, LogForm};
-pub use stages::{STAGE_CLASSES, STAGE_NS_MAX, Stage, StageClasses, Stages, stage_histogram};
+pub use monitors::{Lines, MONITOR_BYTES_MAX, Monitor, Monitors};
+pub use rates::{Rate, Rates};
+pub use stages::{
+    STAGE_CLASSES, STAGE_NS_MAX, Stage, StageClasses, Stages, stage_class_bound_ns, stage_histogram,
+};

@@ -75,6 +75,12 @@ pub fn stage_histogram() -> Histogram<u32> {
     Histogram::new_with_bounds(1, STAGE_NS_MAX, STAGE_DIGITS).expect("the bounds are valid")
 }
 
+/// What stays of a class are below, in nanoseconds; the last class has those above too.
+pub fn stage_class_bound_ns(class: usize) -> u64 {
+    assert!(class < STAGE_CLASSES);
+    256 << class
+}
+
 /// The class of a stay.
 fn class_of(ns: u64) -> usize {
     let bits = (u64::BITS - (ns >> 8).leading_zeros()) as usize;
@@ -149,8 +155,8 @@ mod tests {
     #[test]
     fn a_class_ends_at_its_bound() {
         for class in 0..STAGE_CLASSES - 1 {
-            assert_eq!(class_of((256 << class) - 1), class);
-            assert_eq!(class_of(256 << class), class + 1);
+            assert_eq!(class_of(stage_class_bound_ns(class) - 1), class);
+            assert_eq!(class_of(stage_class_bound_ns(class)), class + 1);
         }
     }
 }

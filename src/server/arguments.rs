@@ -1,5 +1,6 @@
 //! What argv asks for: the server, or words about it.
 
+use super::threads::command_table;
 use crate::base::glob;
 use crate::config::{Config, FatalConfigError, Files, expand_pattern, version_line};
 use clap::{Arg, ArgAction, Command};
@@ -47,6 +48,7 @@ fn files() -> Files<'static> {
             std::io::stdin().read_to_end(&mut text)?;
             Ok(text)
         },
+        is_command: &|name| command_table().find(name).is_some(),
         expand: &|pattern| expand_pattern(pattern, &|glob, name| glob::matches(glob, name, false)),
     }
 }

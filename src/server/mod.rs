@@ -6,6 +6,7 @@
 //! ```
 
 mod arguments;
+mod crash;
 mod listen;
 mod load;
 mod signals;

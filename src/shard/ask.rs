@@ -1,12 +1,14 @@
 //! What commands ask of the shard itself: of this one, or of all.
 
 use super::Shard;
+use super::replicas::NOBODY;
+use crate::base::alloc;
 use crate::client::describe;
 use crate::commands::answer_debug;
 use crate::exec::{ClientFilter, Merge, Request, Shutdown};
 use crate::gate::Facts;
 use crate::io::ConnId;
-use crate::keyspace::ExpiryRole;
+use crate::keyspace::{ExpiryRole, Frequency};
 use crate::mesh::Envelope;
 use crate::resp::{Error, Output, Reply};
 use bytes::Bytes;
@@ -17,6 +19,7 @@ impl Shard {
     pub(super) fn ask(&mut self, conn: ConnId, request: Request) {
         match request {
             Request::Exec => self.exec(conn),
+            Request::Monitor => self.begin_monitor(conn),
             Request::Watch(keys) => self.watch(conn, keys),
             Request::Discard => {
                 let connection = self.connections.get_mut(conn).expect("it is being served");
@@ -59,6 +62,7 @@ impl Shard {
             | Request::LogTable
             | Request::Pause
             | Request::Unpause
+            | Request::PurgeMemory
             | Request::SettingsChanged => Some(Merge::Ok),
             _ => None,
         }
@@ -89,6 +93,10 @@ impl Shard {
                 let why = "ERR the file is neither written nor loaded inside a transaction";
                 Reply::new(output, protocol).error(&Error::other(why));
             }
+            Request::Monitor => {
+                let why = "ERR MONITOR isn't allowed for DENY BLOCKING client";
+                Reply::new(output, protocol).error(&Error::other(why));
+            }
             // Nothing waits inside a transaction.
             Request::Wait { .. } => {
                 let acked = self.process.replication().acked(self.feed.end_offset());
@@ -100,8 +108,19 @@ impl Shard {
         }
     }
 
+    /// The same, with a look at how long it takes.
+    pub(super) fn answer_timed(&mut self, request: &Request, part: &mut Envelope) {
+        let started_ns = self.process.clock.monotonic_ns();
+        self.answer_ask(request, part);
+        let ns = self.process.clock.monotonic_ns() - started_ns;
+        if part.connection != NOBODY {
+            let at = part.hold.as_ref().map_or(0, |hold| hold.fetch_at);
+            part.spent.push((at, ns));
+        }
+    }
+
     /// Answers, as one of all shards, what a command asked of them.
-    pub(super) fn answer_ask(&mut self, request: &Request, part: &mut Envelope) {
+    fn answer_ask(&mut self, request: &Request, part: &mut Envelope) {
         let mut ended = 0;
         let mut text = Vec::new();
         match request {
@@ -115,6 +134,7 @@ impl Shard {
             Request::DebugSleep(us) => self.process.clock.sleep_us(*us),
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
             Request::LogTable => self.log_table(),
+            Request::PurgeMemory => alloc::purge(),
             Request::SettingsChanged => {
                 self.refresh_settings();
                 self.settle_settings();
@@ -168,6 +188,12 @@ impl Shard {
         let role = if keeps_due { ExpiryRole::Replica } else { ExpiryRole::Primary };
         let is_loading = self.files.intake.is_some();
         self.slice.set_role(if is_loading { ExpiryRole::Loading } else { role });
+        let frequency = Frequency {
+            log_factor: self.config.lfu_log_factor,
+            decay_minutes: self.config.lfu_decay_time,
+        };
+        let counts_uses = self.config.maxmemory_policy.counts_uses();
+        self.slice.set_frequency(counts_uses.then_some(frequency));
         let (wanted, lag_max_s) =
             (self.config.min_replicas_to_write, self.config.min_replicas_max_lag);
         let are_few = wanted > 0 && lag_max_s > 0 && {

@@ -118,6 +118,7 @@ impl Shard {
             Work::Served => {
                 let awaited = awaited_of(&part);
                 let output = std::mem::take(&mut part.output);
+                self.notice_served(&part);
                 self.land_served(awaited, part.home, output);
             }
             Work::Move(ticket, word, kind, number) => {

@@ -1,6 +1,7 @@
 //! The inbox: other shards' parts are run here, answers come home. Hot.
 
 use super::Shard;
+use super::notice::Look;
 use super::profile::Probe;
 use super::wake::Waker;
 use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Runner, Trial, Wait};
@@ -70,7 +71,7 @@ impl Shard {
                 part.work = work;
                 return self.arrive(part);
             }
-            Work::Ask(request) => self.answer_ask(&request, &mut part),
+            Work::Ask(request) => self.answer_timed(&request, &mut part),
             note => {
                 part.work = note;
                 return self.take_note(part);
@@ -93,7 +94,8 @@ impl Shard {
         let protocol = part.protocol;
         let mut effects = Effects::default();
         let mut done = 0;
-        let mut probe = Probe::of_part(part, started_ns);
+        let mut look = Look::at_owner(&self.thresholds, &part.items, started_ns);
+        look.probe = Probe::of_part(part, started_ns);
         while done < part.items.len() {
             let (items, mut words, output, ends) = part.parts();
             // Only a transaction has more commands than a batch.
@@ -111,8 +113,8 @@ impl Shard {
             };
             let (board, clock) = (&self.board, &self.process.clock);
             let count = runner.run(batch, &mut words, output, |at, failed, output| {
+                look.see(done + at, clock, 0);
                 ends.push(output.mark());
-                probe.pass(done + at, clock);
                 if let Some(error) = failed {
                     note_failure(board, batch[at].entry, error);
                 }
@@ -130,17 +132,21 @@ impl Shard {
             }
         }
         let db = part.items.first().map_or(0, |item| usize::from(item.db));
-        self.settle(Settled { effects, started_ns, db }, &part.items);
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        if look.has_news(&self.thresholds, spent_ns) {
+            let slow = look.slow(&self.thresholds, part.items.len(), spent_ns);
+            part.spent.extend(slow.map(|(at, ns)| (part.items[at].at, ns)));
+        }
+        self.settle(Settled { effects, spent_ns, db }, &part.items);
         if part.carried.posted_ns > 0 {
-            self.trace_run(part, probe);
+            self.trace_run(part, look.probe);
         }
         None
     }
 
     /// Once per batch, after its commands: what they left behind is recorded.
     pub(super) fn settle(&mut self, settled: Settled, items: &[Item]) {
-        let spent_ns = self.process.clock.monotonic_ns() - settled.started_ns;
-        let each_ns = spent_ns / items.len().max(1) as u64;
+        let each_ns = settled.spent_ns / items.len().max(1) as u64;
         let mut is_wide = settled.effects.other_databases;
         // Runs of the same command are recorded as one.
         for run in items.chunk_by(|a, b| std::ptr::eq(a.entry, b.entry) && a.db == b.db) {
@@ -180,7 +186,7 @@ impl Shard {
 /// What is settled after a batch.
 pub(super) struct Settled {
     pub(super) effects: Effects,
-    pub(super) started_ns: u64,
+    pub(super) spent_ns: u64,
     pub(super) db: usize,
 }
 

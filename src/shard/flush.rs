@@ -53,7 +53,11 @@ impl Shard {
         let (is_link, is_traced) = (connection.link.is_some(), connection.trace.is_some());
         connection.session.sent_bytes += bytes;
         connection.session.active_ms = self.now.monotonic_ms();
+        self.board.counters.writes.add(1);
         self.board.counters.net_output_bytes.add(bytes);
+        if is_link {
+            self.board.counters.replica_output_bytes.add(bytes);
+        }
         self.count_bytes(conn);
         if is_traced {
             self.trace_sent(conn);
@@ -80,6 +84,7 @@ impl Shard {
         connection.session.active_ms = self.now.monotonic_ms();
         connection.received_turn = self.profile.next_turn();
         self.driver.release(buffer);
+        self.board.counters.reads.add(1);
         self.board.counters.net_input_bytes.add(u64::from(len));
         if connection.is_closing {
             return;
@@ -122,7 +127,7 @@ impl Shard {
         let others = self.clients.passing_bytes - connection.passing_bytes;
         self.clients.passing_bytes = others + passing_bytes;
         connection.passing_bytes = passing_bytes;
-        if self.evicting.is_on() {
+        if self.clients.evicting.is_on() {
             self.classify(conn);
         }
     }

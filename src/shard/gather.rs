@@ -68,6 +68,21 @@ pub(super) enum Gathered {
     Malformed(ProtocolError),
 }
 
+impl Gathered {
+    /// Whether commands on keys run now.
+    pub(super) fn runs_keys(&self) -> bool {
+        matches!(self, Gathered::Keys | Gathered::Joint(_))
+    }
+
+    /// The command that runs, if it stands alone.
+    pub(super) fn alone(&self) -> Option<Item> {
+        match self {
+            Gathered::Session(item) | Gathered::Joint(item) => Some(*item),
+            _ => None,
+        }
+    }
+}
+
 /// What the gathering looks at besides the connection.
 pub(super) struct Gatherer {
     pub(super) table: &'static CommandTable,

@@ -173,7 +173,7 @@ impl Shard {
             Work::Commands => {
                 self.run_commands(part, waker, false, false);
             }
-            Work::Ask(request) => self.answer_ask(&request, part),
+            Work::Ask(request) => self.answer_timed(&request, part),
             Work::Recheck(number) => {
                 self.make_idle(number);
                 self.wake(waker.again());

@@ -26,6 +26,9 @@ pub const TICK_NS: u64 = 100_000_000;
 /// [`HOUSEKEEP_NS_MAX`] it gets at most a third of the core.
 pub const TICK_BUSY_NS: u64 = 1_000_000;
 
+/// The same while the last turn had nothing to do: two thirds of the core.
+pub const TICK_IDLE_NS: u64 = 200_000;
+
 /// Nanoseconds of housekeeping at a stretch.
 pub const HOUSEKEEP_NS_MAX: u64 = 400_000;
 

@@ -29,6 +29,8 @@ mod inspect;
 mod journal;
 pub mod limits;
 mod load;
+mod monitor;
+mod notice;
 mod pause;
 mod post;
 mod profile;
@@ -47,6 +49,7 @@ pub use inspect::Inspection;
 pub use turn::Turn;
 pub use workshop::Workshop;
 
+use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::client::{Flight, Program};
 use crate::config::Config;
@@ -56,7 +59,7 @@ use crate::gate::{Facts, Router};
 use crate::io::{ConnId, Driver};
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, Port};
-use crate::observe::{Board, LineLimit};
+use crate::observe::{Board, LineLimit, Monitor};
 use crate::txn::{Blocked, ClaimId, Intents};
 use connections::Connections;
 use gather::Batch;
@@ -75,6 +78,7 @@ pub struct Shard {
     board: Arc<Board>,
     config: Arc<Config>,
     config_version: u64,
+    thresholds: notice::Thresholds,
     facts: Facts,
     rng: Rng,
     now: Now,
@@ -129,6 +133,8 @@ pub struct Shard {
     is_feed_behind: bool,
     /// Where the stream ended when this shard's links were served last.
     stream_seen: u64,
+    /// Connections that are shown every command.
+    monitors: Vec<(ConnId, Monitor)>,
     /// Connections of replicas.
     links: Vec<ConnId>,
     /// Barriers over all shards that are under way for replicas and WAIT.
@@ -144,8 +150,6 @@ pub struct Shard {
     unwatch_due: Vec<(u16, u64)>,
     /// What saving and loading need.
     files: save::Files,
-    /// What `maxmemory-clients` needs.
-    evicting: evict::Evicting,
     /// What is kept for the limits of clients.
     clients: clients::Clients,
     /// Bytes that all connections and their buffers take.
@@ -154,6 +158,8 @@ pub struct Shard {
     accept: accept::Acceptor,
     /// Which requests are traced.
     profile: profile::Profile,
+    /// Commands that it had run when its last turn ended.
+    commands_seen: u64,
     /// Consecutive turns that found nothing to do.
     idle_turns: u32,
     /// How many of them may pass before it parks although replies are due.
@@ -169,6 +175,10 @@ struct Now {
 }
 
 impl Now {
+    fn read(clock: &Clock) -> Now {
+        Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() }
+    }
+
     fn monotonic_ms(self) -> u64 {
         self.monotonic_ns / 1_000_000
     }

@@ -5,6 +5,7 @@
 
 use super::Shard;
 use super::limits::FLIGHTS_POOLED_MAX;
+use super::notice::{LargeReplies, written_large};
 use super::replicas::NOBODY;
 use super::wake::Waker;
 use crate::base::slot::slot_of;
@@ -215,6 +216,7 @@ impl Shard {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
         let mut words = Words { text, spans: &self.batch.spans, large };
+        flight.written = written_large(&self.thresholds, &self.batch.items, &mut words);
         let mut parts = Parts::new(&mut self.port, &mut flight, self.router.shards());
         for (item, place) in self.batch.items.iter().zip(&self.batch.places) {
             parts.add(item, *place, &mut words, self.router);
@@ -328,6 +330,39 @@ impl Shard {
         }
     }
 
+    /// Merges the replies of those flights of a connection that are answered and come next.
+    fn merge_landed(&mut self, conn: ConnId) {
+        loop {
+            let connection = self.connections.get_mut(conn).expect("its answer has come");
+            if !connection.flights.first().is_some_and(|flight| flight.has_landed()) {
+                return;
+            }
+            let mut flight = connection.flights.remove(0);
+            let (protocol, rng) = (connection.session.protocol, &mut self.rng);
+            let output = &mut connection.outbox.output;
+            let mut replies = LargeReplies::new(&self.thresholds, output.len());
+            let draw = |below| rng.below(below);
+            flight.merge(protocol, output, draw, |at, output| replies.see(at, output.len()));
+            if flight.is_notable() || !replies.found.is_empty() {
+                let whose = (conn, connection.generation);
+                self.notice_flight(whose, &flight, &replies.found, None);
+            }
+            if let Some(trace) = self.connections.get_mut(conn).and_then(|it| it.trace.as_mut()) {
+                trace.land(flight.number);
+            }
+            if let Some(entry) = flight.asks {
+                let ns = flight.spent().first().map_or(0, |(_, ns)| *ns);
+                self.record_runs(entry, 1, ns);
+            }
+            for envelope in flight.drain() {
+                self.port.recycle(envelope);
+            }
+            if self.flights.len() < FLIGHTS_POOLED_MAX {
+                self.flights.push(flight);
+            }
+        }
+    }
+
     /// An answered part is back.
     pub(super) fn land(&mut self, envelope: Box<Envelope>) {
         if envelope.hold.is_some() {
@@ -353,20 +388,8 @@ impl Shard {
         let mut flights = connection.flights.iter_mut();
         let flight = flights.find(|flight| flight.number == number);
         flight.expect("an answer belongs to a flight").land(envelope);
-        while connection.flights.first().is_some_and(|flight| flight.has_landed()) {
-            let mut flight = connection.flights.remove(0);
-            let (protocol, rng) = (connection.session.protocol, &mut self.rng);
-            flight.merge(protocol, &mut connection.outbox.output, |below| rng.below(below));
-            if let Some(trace) = &mut connection.trace {
-                trace.land(flight.number);
-            }
-            for envelope in flight.drain() {
-                self.port.recycle(envelope);
-            }
-            if self.flights.len() < FLIGHTS_POOLED_MAX {
-                self.flights.push(flight);
-            }
-        }
+        self.merge_landed(conn);
+        let connection = self.connections.get_mut(conn).expect("looked at above");
         if !connection.flights.is_empty() && self.port.mesh().rules().one_in_flight {
             return;
         }

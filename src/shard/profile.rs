@@ -64,6 +64,7 @@ impl Profile {
 }
 
 /// Takes the times before and behind one command of a batch.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Probe {
     index: usize,
     begun_ns: u64,

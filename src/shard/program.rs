@@ -6,10 +6,11 @@
 //! slice that holds nothing else, and what it changed goes back.
 
 use super::Shard;
+use super::notice::{LargeReplies, written_large};
 use super::post::{Awaited, Parts};
 use crate::client::{Flight, Program, Trying, Woken};
 use crate::exec::{Item, Run, SessionContext, for_each_intent};
-use crate::gate::Place;
+use crate::gate::{Facts, Place};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Hold, Stage};
 use crate::resp::{Error, Output, Reply};
@@ -61,16 +62,25 @@ impl Shard {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let queue = connection.queue.take().unwrap_or_default();
         let multi = connection.session.multi.take().expect("EXEC has seen it");
-        if multi.is_doomed {
-            return self.refuse_exec(conn, &Error::ExecAbort);
-        }
-        if multi.may_grow && self.facts.has(crate::gate::Facts::OUT_OF_MEMORY) {
-            return self.refuse_exec(conn, &Error::exec_abort(&Error::OutOfMemory));
-        }
-        if multi.may_write && self.facts.has(crate::gate::Facts::FEW_REPLICAS) {
-            return self.refuse_exec(conn, &Error::exec_abort(&Error::NoReplicas));
+        let error = if multi.is_doomed {
+            Some(Error::ExecAbort)
+        } else if multi.may_grow && self.facts.has(Facts::OUT_OF_MEMORY) {
+            Some(Error::exec_abort(&Error::OutOfMemory))
+        } else if multi.may_write && self.facts.has(Facts::FEW_REPLICAS) {
+            Some(Error::exec_abort(&Error::NoReplicas))
+        } else {
+            None
+        };
+        let mut queue = queue;
+        self.show_exec(conn, if error.is_none() { Some(&mut queue) } else { None });
+        if let Some(error) = error {
+            if let Some(entry) = self.process.commands.find(b"exec") {
+                self.board.commands[usize::from(entry.index)].failed.add(1);
+            }
+            return self.refuse_exec(conn, &error);
         }
         let watched = self.take_watched(conn);
+        self.notice_queued_requests(conn, &mut queue);
         self.start_program(conn, queue, watched, true);
     }
 
@@ -159,6 +169,8 @@ impl Shard {
             records: Default::default(),
             trial,
         });
+        let (items, mut words) = program.queue.parts();
+        program.flight.written = written_large(&self.thresholds, items, &mut words);
         self.open_parts(&mut program, &plan.shards, watched);
         if program.has_locks && is_watching {
             // Nothing runs before all shards have said that the watched keys are as they were.
@@ -427,7 +439,14 @@ impl Shard {
             let own = std::mem::replace(&mut program.own, self.port.envelope(self.me));
             program.flight.put_back(own);
             let (rng, protocol) = (&mut self.rng, program.protocol);
-            program.flight.merge(protocol, &mut answer.output, |below| rng.below(below));
+            let mut replies = LargeReplies::new(&self.thresholds, answer.output.len());
+            let draw = |below| rng.below(below);
+            let see = |at, output: &Output| replies.see(at, output.len());
+            program.flight.merge(protocol, &mut answer.output, draw, see);
+            if program.flight.is_notable() || !replies.found.is_empty() {
+                let Program { flight, queue, .. } = &mut *program;
+                self.notice_flight((conn, generation), flight, &replies.found, Some(queue));
+            }
         }
         self.close_parts(&mut program, moved);
         self.port.recycle(program.own);

@@ -6,15 +6,17 @@ use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
 use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_SHARD};
+use super::notice::{Desk, Look, shown};
 use super::profile::Probe;
 use super::slow::has_slow;
 use super::wake::{Waker, words_of};
-use crate::client::Serving;
+use crate::client::{Serving, describe};
 use crate::commands::is_exec;
-use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Runner};
+use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Request, Runner};
 use crate::exec::{SessionContext, Trial, Wait, Words};
 use crate::io::ConnId;
 use crate::mesh::Registration;
+use crate::observe::Level;
 use crate::resp::{Error, ProtocolError, Reply};
 
 impl Shard {
@@ -42,6 +44,12 @@ impl Shard {
                 connection.turn_replies();
             }
             let is_alone = connection.flights.is_empty();
+            if connection.input.may_hold(self.thresholds.request_bytes) {
+                self.notice_requests(conn, gathered.alone());
+            }
+            if self.process.monitors.is_on() && gathered.runs_keys() {
+                self.show_batch(conn, gathered.alone());
+            }
             if has_all_replies && self.profile.is_due() {
                 self.trace_begin(conn, &gathered);
             }
@@ -125,9 +133,52 @@ impl Shard {
         self.moves.begun.clear();
         let mut records = self.records_now();
         let started_ns = self.process.clock.monotonic_ns();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut words = Words { text, spans: &self.batch.spans, large };
+        let before = (started_ns, connection.outbox.output.len());
+        let mut look = Look::new(&self.thresholds, &self.batch.items, &mut words, before);
+        look.probe = Probe::new(self.batch.traced, started_ns);
+        let (effects, wait) = self.run_stretches(conn, &mut records, &mut look);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let db = connection.session.db;
+        if let Some(wait) = wait {
+            self.settle_wait(&effects);
+            return self.wait_here(conn, wait, records);
+        }
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        if look.has_news(&self.thresholds, spent_ns) {
+            self.tell_here(conn, &look, spent_ns);
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.input.consume();
+        let last = self.batch.items.last().map(|item| item.entry.index);
+        let now_ms = self.now.monotonic_ms();
+        connection.session.note_commands(self.batch.items.len(), last, now_ms);
+        let items = std::mem::take(&mut self.batch.items);
+        self.settle(Settled { effects, spent_ns, db }, &items);
+        self.batch.items = items;
+        if records.is_some() {
+            self.write_down_here(records, false);
+        }
+        self.hold_connection(conn);
+        if self.batch.traced.is_some() {
+            self.trace_here(conn, look.probe);
+        }
+        self.board.counters.batches_local.add(1);
+        self.make_dirty(conn);
+    }
+
+    /// Runs the batch, and behind each command that woke others, those.
+    #[inline]
+    fn run_stretches(
+        &mut self,
+        conn: ConnId,
+        records: &mut Option<Records>,
+        look: &mut Look,
+    ) -> (Effects, Option<Wait>) {
         let mut effects = Effects::default();
         let (mut done, mut wait) = (0, None);
-        let mut probe = Probe::new(self.batch.traced, started_ns);
         while done < self.batch.items.len() {
             let items = &self.batch.items[done..];
             let connection = self.connections.get_mut(conn).expect("it is being served");
@@ -146,8 +197,8 @@ impl Shard {
             };
             let (board, clock) = (&self.board, &self.process.clock);
             let output = &mut connection.outbox.output;
-            let count = runner.run(items, &mut words, output, |at, failed, _| {
-                probe.pass(done + at, clock);
+            let count = runner.run(items, &mut words, output, |at, failed, output| {
+                look.see(done + at, clock, output.len());
                 if let Some(error) = failed {
                     note_failure(board, items[at].entry, error);
                 }
@@ -160,28 +211,23 @@ impl Shard {
                 self.wake(Waker { at, claim: None, records: records.as_mut() });
             }
         }
+        (effects, wait)
+    }
+
+    /// Says of the batch that has run here what is to be said.
+    #[cold]
+    fn tell_here(&mut self, conn: ConnId, look: &Look, spent_ns: u64) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        let db = connection.session.db;
-        if let Some(wait) = wait {
-            self.settle_wait(&effects);
-            return self.wait_here(conn, wait, records);
-        }
-        connection.input.consume();
-        let last = self.batch.items.last().map(|item| item.entry.index);
-        let now_ms = self.now.monotonic_ms();
-        connection.session.note_commands(self.batch.items.len(), last, now_ms);
-        let items = std::mem::take(&mut self.batch.items);
-        self.settle(Settled { effects, started_ns, db }, &items);
-        self.batch.items = items;
-        if records.is_some() {
-            self.write_down_here(records, false);
-        }
-        self.hold_connection(conn);
-        if self.batch.traced.is_some() {
-            self.trace_here(conn, probe);
-        }
-        self.board.counters.batches_local.add(1);
-        self.make_dirty(conn);
+        let (text, large) = connection.input.parts();
+        let mut words = Words { text, spans: &self.batch.spans, large };
+        let desk = Desk {
+            boards: &self.process.boards,
+            config: &self.config,
+            thresholds: &self.thresholds,
+            shard: self.me,
+            unix_s: self.now.unix_us / 1_000_000,
+        };
+        look.tell(spent_ns, &desk, &connection.session, (&self.batch.items, &mut words));
     }
 
     /// The only command of the batch, whose keys are here, waits for them.
@@ -206,12 +252,64 @@ impl Shard {
     /// Runs a command on the session; it may leave a request for the shard.
     fn run_session(&mut self, conn: ConnId, item: Item) {
         let started_ns = self.process.clock.monotonic_ns();
+        let (request, reply_bytes) = self.call_session(conn, item);
+        let ns = self.process.clock.monotonic_ns() - started_ns;
+        // EXEC is shown behind its commands.
+        if self.process.monitors.is_on() && request != Some(Request::Exec) {
+            self.show_batch(conn, Some(item));
+        }
+        let is_large = reply_bytes >= self.thresholds.reply_bytes;
+        let goes_on = request.is_some() && self.thresholds.looks_back();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let mut written = None;
+        if goes_on || ns >= self.thresholds.run_ns || is_large {
+            let (text, large) = connection.input.parts();
+            let mut words = Words { text, spans: &self.batch.spans, large };
+            written = Some(shown(item.entry, &words.args(&item)));
+        }
+        let is_replica = connection.session.replica.is_attached;
+        if connection.session.replies == Replies::All {
+            connection.outbox.unmute();
+        }
+        connection.input.consume();
+        let last = Some(item.entry.index);
+        connection.session.note_commands(1, last, self.now.monotonic_ms());
+        self.make_dirty(conn);
+        if is_replica {
+            self.note_ack(conn);
+        }
+        if request.is_none() {
+            self.trace_ran(conn, ns);
+        }
+        let asks_all = request.as_ref().is_some_and(|request| self.ask_merge(request).is_some());
+        if let Some(request) = request {
+            self.ask(conn, request);
+        }
+        self.record_session(conn, item.entry, ns, asks_all);
+        if let Some(words) = written {
+            self.notice_session(conn, item.entry, words, (ns, reply_bytes));
+        }
+    }
+
+    /// Records the run of a command on the session: behind what it asks for, so that CONFIG
+    /// RESETSTAT is the first that counts again; one that asks all shards, when they have answered.
+    fn record_session(&mut self, conn: ConnId, entry: &'static Entry, ns: u64, asks_all: bool) {
+        self.board.counters.commands_processed.add(1);
+        let connection = self.connections.get_mut(conn).filter(|_| asks_all);
+        match connection.and_then(|connection| connection.flights.last_mut()) {
+            Some(flight) => (flight.asks, flight.own_ns) = (Some(entry), ns.max(1)),
+            None => self.record_runs(entry, 1, ns),
+        }
+    }
+
+    /// Runs a command on the session: what it asks for, and how many bytes it has replied.
+    fn call_session(&mut self, conn: ConnId, item: Item) -> (Option<Request>, usize) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
         let mut words = Words { text, spans: &self.batch.spans, large };
         let mut args = words.args(&item);
         let output = &mut connection.outbox.output;
-        let before = output.mark();
+        let (before, bytes_before) = (output.mark(), output.len());
         let mut context = SessionContext {
             reply: Reply::new(output, connection.session.protocol),
             session: &mut connection.session,
@@ -231,32 +329,13 @@ impl Shard {
             None => 0,
         };
         connection.argv_bytes = argv_bytes;
-        let is_traced = connection.trace.is_some() && request.is_none();
-        let is_replica = connection.session.replica.is_attached;
         if let Err(error) = &result {
             output.truncate(before);
             Reply::new(output, connection.session.protocol).error(error);
             note_failure(&self.board, item.entry, error);
         }
-        if connection.session.replies == Replies::All {
-            connection.outbox.unmute();
-        }
-        connection.input.consume();
-        let last = Some(item.entry.index);
-        connection.session.note_commands(1, last, self.now.monotonic_ms());
-        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
-        self.record_runs(item.entry, 1, spent_ns);
-        if is_traced {
-            self.trace_ran(conn, spent_ns);
-        }
-        self.board.counters.commands_processed.add(1);
-        self.make_dirty(conn);
-        if is_replica {
-            self.note_ack(conn);
-        }
-        if let (Some(request), Ok(())) = (request, result) {
-            self.ask(conn, request);
-        }
+        let reply_bytes = connection.outbox.output.len() - bytes_before;
+        (request.filter(|_| result.is_ok()), reply_bytes)
     }
 
     /// Replies with the error of a gate.
@@ -269,6 +348,8 @@ impl Shard {
         self.make_dirty(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
         if entry.is_some_and(is_exec) {
+            self.show_exec(conn, None);
+            let connection = self.connections.get_mut(conn).expect("looked at above");
             connection.queue = None;
             connection.session.multi = None;
             return self.refuse_exec(conn, &Error::exec_abort(error));
@@ -287,10 +368,30 @@ impl Shard {
         let protocol = connection.session.protocol;
         Reply::new(&mut connection.outbox.output, protocol).error_bytes(&error.text());
         connection.session.close_after_reply = true;
-        let text = String::from_utf8_lossy(&error.text()).into_owned();
-        let address = connection.session.address.clone();
-        self.log_closed(&address, &text);
+        if self.process.log.logs(Level::Verbose) {
+            self.log_malformed(conn, &error);
+        }
         self.make_dirty(conn);
+    }
+
+    fn log_malformed(&mut self, conn: ConnId, error: &ProtocolError) {
+        if self.log_limit.allow(self.now.monotonic_ns).is_none() {
+            return;
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (mut client, mut bytes) = (Vec::new(), "*redacted*".to_string());
+        if self.config.hide_user_data_from_log {
+            let session = &connection.session;
+            client = format!("id={} addr={}", session.id, session.address).into_bytes();
+        } else {
+            describe(connection, self.process.commands, self.now.monotonic_ms(), &mut client);
+            bytes = sample(connection.input.pending_text());
+        }
+        let text = String::from_utf8_lossy(&error.text()).into_owned();
+        let text = text.trim_start_matches("ERR Protocol error: ");
+        let client = String::from_utf8_lossy(&client);
+        let line = format!("Protocol error ({text}) from client: {client}. Query buffer: {bytes}");
+        self.process.log.verbose(&line);
     }
 
     /// Looks at what waits to be sent, once much does.
@@ -306,4 +407,20 @@ impl Shard {
             connection.output_over_ms = None;
         }
     }
+}
+
+/// The head and the tail of some bytes, as far as they can be printed.
+fn sample(bytes: &[u8]) -> String {
+    /// Bytes that are shown in full.
+    const BYTES_MAX: usize = 128;
+    let text = |bytes: &[u8]| -> String {
+        let shown = |byte: &u8| if (b' '..=b'~').contains(byte) { *byte as char } else { '.' };
+        bytes.iter().map(shown).collect()
+    };
+    if bytes.len() < BYTES_MAX {
+        return format!("'{}'", text(bytes));
+    }
+    let (head, rest) = bytes.split_at(BYTES_MAX / 2);
+    let (middle, tail) = rest.split_at(rest.len() - BYTES_MAX / 2);
+    format!("'{}' (... more {} bytes ...) '{}'", text(head), middle.len(), text(tail))
 }

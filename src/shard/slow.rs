@@ -13,7 +13,7 @@ use super::journal::Place;
 use super::wake::Waker;
 use super::workshop::{ELEMENTS_MIN, Job, Outcome, Owner};
 use crate::client::{Program, Table};
-use crate::exec::{Item, Mode, Records, Runner, Visit, Words, mode_of};
+use crate::exec::{Item, Mode, Records, Runner, Words, visits_of};
 use crate::keyspace::Slice;
 use crate::mesh::Envelope;
 
@@ -132,44 +132,23 @@ impl Shard {
                 note_failure(board, item.entry, error);
             }
         });
-        let settled = Settled { effects: runner.effects, started_ns, db: item.db.into() };
-        self.settle(settled, &[item]);
+        let effects = runner.effects;
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        if spent_ns >= self.thresholds.run_ns {
+            part.spent.push((item.at, spent_ns));
+        }
+        self.settle(Settled { effects, spent_ns, db: item.db.into() }, &[item]);
     }
 
     /// A table with the values of a command whose keys are all here.
     fn set_table(&mut self, item: &Item, words: &mut Words<'_>) -> Box<Table> {
         let args = words.args(item);
-        let run = item.entry.command.run;
         let mut table = self.empty_table();
-        for (word, spec) in item.entry.key_words(&args).unwrap_or_default() {
-            let db = run.key_database(&args, word, usize::from(item.db));
-            let key = self.slice.key(&args[word]);
-            let (name, slot) = (args[word].into(), key.slot);
-            let known = table.visits.iter_mut().find(|(_, visit)| visit.key == name);
-            let mode = mode_of(item.entry, spec);
-            match known {
-                Some((_, visit)) if usize::from(visit.db) == db => {
-                    if mode == Mode::Exclusive {
-                        visit.mode = mode;
-                    }
-                }
-                _ if db >= self.slice.databases() => {}
-                _ => {
-                    let db = db as u16;
-                    let visit =
-                        Visit { db, slot, mode, key: name, parcel: None, is_changed: false };
-                    table.visits.push((0, visit));
-                }
-            }
-        }
-        let mut visits = std::mem::take(&mut table.visits);
-        for (_, visit) in &mut visits {
+        for mut visit in visits_of(item, &args, self.slice.databases()) {
             let key = self.slice.key_in_slot(&visit.key, visit.slot);
             let to_write = visit.mode == Mode::Exclusive;
             visit.parcel = self.slice.fetch(usize::from(visit.db), &key, to_write);
-        }
-        for (part, visit) in visits {
-            self.lay_one(&mut table, part, visit);
+            self.lay_one(&mut table, 0, visit);
         }
         table
     }
@@ -212,8 +191,9 @@ impl Shard {
             found = true;
             let Job { owner, at, table, outcome, started_ns, .. } = *job;
             match owner {
-                Owner::Part(claim, part, records) => {
-                    self.settle_slow(outcome, &part.items[at], started_ns);
+                Owner::Part(claim, mut part, records) => {
+                    let item = part.items[at];
+                    self.settle_slow(outcome, &item, started_ns, &mut part.spent);
                     let mut stores = Vec::new();
                     self.clear_table(*table, &mut |_, visit| stores.push(visit));
                     self.store(&mut stores);
@@ -231,11 +211,21 @@ impl Shard {
     }
 
     /// Records that a command has run beside the shard.
-    pub(super) fn settle_slow(&mut self, outcome: Outcome, item: &Item, started_ns: u64) {
+    pub(super) fn settle_slow(
+        &mut self,
+        outcome: Outcome,
+        item: &Item,
+        started_ns: u64,
+        spent: &mut Vec<(u32, u64)>,
+    ) {
         if let Some(error) = &outcome.error {
             note_failure(&self.board, item.entry, error);
         }
         let db = item.db.into();
-        self.settle(Settled { effects: outcome.effects, started_ns, db }, &[*item]);
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        if spent_ns >= self.thresholds.run_ns {
+            spent.push((item.at, spent_ns));
+        }
+        self.settle(Settled { effects: outcome.effects, spent_ns, db }, &[*item]);
     }
 }

@@ -4,11 +4,12 @@
 use super::Shard;
 use super::cron::publish_stats;
 use super::drain::{Settled, note_failure};
+use super::notice::Look;
 use super::wake::words_of;
 use super::workshop::{Outcome, Owner, Setting, run_program};
-use crate::client::{Program, Slot, Table};
+use crate::client::{Flight, Program, Slot, Table};
 use crate::exec::{BATCH_COMMANDS_MAX, Item, Mode, Records, Request, Runner, Session};
-use crate::exec::{SessionContext, Visit, Words, mode_of};
+use crate::exec::{SessionContext, Visit, Words, visits_of};
 use crate::io::ConnId;
 use crate::keyspace::{ExpiryRole, Parcel, Slice, SliceOptions};
 use crate::mesh::{Hold, Stage, Work};
@@ -58,7 +59,10 @@ impl Shard {
         records: Option<&mut Records>,
     ) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
+        let output = &mut connection.outbox.output;
         let started_ns = self.process.clock.monotonic_ns();
+        let before = (started_ns, output.len());
+        let mut look = Look::new(&self.thresholds, batch, words, before);
         let mut runner = Runner {
             slice: &mut self.slice,
             now_ms: self.now.unix_ms(),
@@ -70,14 +74,20 @@ impl Shard {
             trial: Default::default(),
             effects: Default::default(),
         };
-        let board = &self.board;
-        runner.run(batch, words, &mut connection.outbox.output, |at, failed, _| {
+        let (board, clock) = (&self.board, &self.process.clock);
+        runner.run(batch, words, output, |at, failed, output| {
+            look.see(at, clock, output.len());
             if let Some(error) = failed {
                 note_failure(board, batch[at].entry, error);
             }
         });
-        let settled = Settled { effects: runner.effects, started_ns, db: batch[0].db.into() };
-        self.settle(settled, batch);
+        let effects = runner.effects;
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        if look.has_news(&self.thresholds, spent_ns) {
+            let session = connection.session.clone();
+            look.tell(spent_ns, &self.desk(), &session, (batch, words));
+        }
+        self.settle(Settled { effects, spent_ns, db: batch[0].db.into() }, batch);
     }
 
     /// Runs a command on the session inside a transaction; its reply is a part of its own.
@@ -119,7 +129,11 @@ impl Shard {
             Reply::new(output, protocol).error(error);
             note_failure(&self.board, item.entry, error);
         }
-        self.record_runs(item.entry, 1, self.process.clock.monotonic_ns() - started_ns);
+        let ns = self.process.clock.monotonic_ns() - started_ns;
+        if ns >= self.thresholds.run_ns {
+            program.own.spent.push((item.at, ns));
+        }
+        self.record_runs(item.entry, 1, ns);
         self.board.counters.commands_processed.add(1);
         request.filter(|_| result.is_ok())
     }
@@ -147,7 +161,9 @@ impl Shard {
             envelope.generation = program.generation;
             envelope.protocol = protocol;
             envelope.work = Work::Ask(request.clone());
-            envelope.hold = Some(Box::new(Hold::new(program.id, Stage::Only, program.now_us)));
+            let mut hold = Box::new(Hold::new(program.id, Stage::Only, program.now_us));
+            hold.fetch_at = program.flight.order.len() as u32;
+            envelope.hold = Some(hold);
             program.flight.members.push(envelope.part);
             program.asks.push(envelope);
         }
@@ -167,35 +183,15 @@ impl Shard {
         assert!(run.is_joint(), "{} does not bring keys together", item.entry.name);
         let (_, mut words) = program.queue.parts();
         let args = words.args(item);
-        let keys = item.entry.key_words(&args).expect("it has keys on several shards");
-        for part in 0..usize::from(program.own.part) {
-            let shard = program.flight.owner(part);
-            let is_its = |(word, _): &&(usize, _)| self.router.owner_of(&args[*word]) == shard;
-            for (word, spec) in keys.iter().filter(is_its) {
-                let db = run.key_database(&args, *word, usize::from(item.db));
-                if db >= self.slice.databases() {
-                    // The command refuses itself before it looks at the key.
-                    continue;
-                }
-                let db = db as u16;
-                let visit = Visit {
-                    db,
-                    slot: crate::base::slot::slot_of(&args[*word]),
-                    mode: mode_of(item.entry, spec),
-                    key: args[*word].into(),
-                    parcel: None,
-                    is_changed: false,
-                };
-                let hold = program.flight.hold_mut(part);
-                hold.fetch_at = item.at;
-                let fetches = &mut hold.fetches;
-                let is_same = |other: &&mut Visit| other.db == db && other.key == visit.key;
-                match fetches.iter_mut().find(is_same) {
-                    None => fetches.push(visit),
-                    Some(other) if visit.mode == Mode::Exclusive => other.mode = visit.mode,
-                    Some(_) => {}
-                }
-            }
+        let visits = visits_of(item, &args, self.slice.databases());
+        for visit in visits {
+            let owner = self.router.owner(visit.slot);
+            let part = (0..usize::from(program.own.part))
+                .find(|part| program.flight.owner(*part) == owner)
+                .expect("the owners of its keys take part");
+            let hold = program.flight.hold_mut(part);
+            hold.fetch_at = item.at;
+            hold.fetches.push(visit);
         }
     }
 
@@ -222,9 +218,7 @@ impl Shard {
         let setting = Setting { config: &self.config, protocol, now_ms: self.now.unix_ms() };
         let before = program.own.output.mark();
         if !is_fitting(&mut table.slice, &mut program) {
-            let flight = &mut program.flight;
-            let bring = &mut |part, visit| flight.hold_mut(part).stores.push(visit);
-            self.clear_table(*table, bring);
+            self.bring_back(&mut program.flight, *table);
             return Some(program);
         }
         let mut outcome = run_program(&mut program, at, &mut table, &setting);
@@ -236,9 +230,7 @@ impl Shard {
             trial.waits_on = true;
             trial.wait = Some(wait);
             self.settle_wait(&outcome.effects);
-            let flight = &mut program.flight;
-            let bring = &mut |part, visit| flight.hold_mut(part).stores.push(visit);
-            self.clear_table(*table, bring);
+            self.bring_back(&mut program.flight, *table);
         } else if table.reach.is_short() {
             assert!(outcome.effects.changes == 0, "a command changed something too early");
             program.own.output.truncate(before);
@@ -272,10 +264,9 @@ impl Shard {
         (outcome, started_ns): (Outcome, u64),
     ) {
         let item = program.queue.items[at];
-        self.settle_slow(outcome, &item, started_ns);
+        self.settle_slow(outcome, &item, started_ns, &mut program.own.spent);
         program.flight.order.push(Slot::One(program.own.part));
-        let flight = &mut program.flight;
-        self.clear_table(table, &mut |part, visit| flight.hold_mut(part).stores.push(visit));
+        self.bring_back(&mut program.flight, table);
     }
 
     /// A table with nothing on it.
@@ -323,6 +314,11 @@ impl Shard {
         slice.set_role(ExpiryRole::Primary);
         publish_stats(&self.board, &mut slice);
         self.scratch.get_or_insert(slice);
+    }
+
+    /// Takes everything off a transaction's table, for the owners to store in the next round.
+    fn bring_back(&mut self, flight: &mut Flight, table: Table) {
+        self.clear_table(table, &mut |part, visit| flight.hold_mut(part).stores.push(visit));
     }
 
     /// Asks for the values of keys that a command came upon. All databases are locked for it.

@@ -199,9 +199,9 @@ impl Shard {
             }
             return false;
         }
-        self.settle(Settled { effects, started_ns, db: item.db.into() }, &[item]);
-        let waiter = self.forget_waiter(place.number).expect("it was just served");
-        self.send_served(waiter.to, output);
+        let spent_ns = self.process.clock.monotonic_ns() - started_ns;
+        self.settle(Settled { effects, spent_ns, db: item.db.into() }, &[item]);
+        self.send_served(place.number, output, spent_ns);
         true
     }
 
@@ -268,8 +268,14 @@ impl Shard {
     }
 
     /// Sends a waiter's reply home.
-    fn send_served(&mut self, to: ReplyTo, output: Output) {
+    fn send_served(&mut self, number: u64, output: Output, spent_ns: u64) {
+        let to = self.blocked.get_mut(number).expect("it was just served").to;
         let mut part = self.port.envelope(usize::from(to.home));
+        if spent_ns >= self.thresholds.run_ns {
+            self.write_command(number, &mut part);
+            part.spent.push((0, spent_ns));
+        }
+        self.forget_waiter(number);
         address(&mut part, to);
         part.output = output;
         part.work = Work::Served;

@@ -77,6 +77,17 @@ impl Queue {
         self.text.len() + self.large_bytes
     }
 
+    /// Bytes that its commands take on the wire, at most.
+    pub fn wire_bytes_max(&self) -> usize {
+        // A word's head takes no more than its number of digits and five.
+        self.words_bytes() + 16 * (self.spans.len() + self.items.len())
+    }
+
+    /// Whether there are words with buffers of their own.
+    pub fn has_large(&self) -> bool {
+        !self.large.is_empty()
+    }
+
     /// Forgets all commands and keeps a little memory.
     pub fn clear(&mut self) {
         self.items.clear();

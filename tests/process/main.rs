@@ -5,13 +5,17 @@
 
 mod background;
 mod cli;
+mod crash;
 mod files;
+mod http;
 mod library;
 mod life;
 mod limits;
+mod looking;
 mod server;
 mod settings;
 mod sockets;
+mod tuning;
 mod wire;
 
 use server::{Server, Setup, drivers};

@@ -1,0 +1,332 @@
+//! COMMANDLOG: commands that took long, or that had a large request or reply; and SLOWLOG, the
+//! older name of its first part.
+
+use super::help::help;
+use crate::base::number::parse_i64;
+use crate::config::Config;
+use crate::exec::{Command, Run, SessionContext};
+use crate::observe::LogKind;
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Flag, Group};
+
+pub(super) static COMMANDLOG: Command = Command {
+    card: Card {
+        name: "commandlog",
+        summary: "A container for command log commands.",
+        since: "8.1.0",
+        group: Group::Server,
+        complexity: "Depends on subcommand.",
+        arity: -2,
+        flags: Flag::NONE,
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Container,
+    subcommands: &[&GET, &LEN, &RESET, &HELP],
+};
+
+static GET: Command = Command {
+    card: Card {
+        name: "get",
+        summary: "Returns the specified command log's entries.",
+        since: "8.1.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the number of entries returned",
+        arity: 4,
+        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &["request_policy:all_nodes", "nondeterministic_output"],
+        keys: &[],
+    },
+    run: Run::Session(get),
+    subcommands: &[],
+};
+
+fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let count = read_count(&args[2])?;
+    let kind = read_kind(&args[3])?;
+    show(cx, kind, count);
+    Ok(())
+}
+
+/// How many entries are asked for; none: all.
+fn read_count(word: &[u8]) -> Result<Option<u64>, Error> {
+    match parse_i64(word).filter(|count| *count >= -1) {
+        Some(count) => Ok(u64::try_from(count).ok()),
+        None => Err(Error::other("ERR count should be greater than or equal to -1")),
+    }
+}
+
+fn read_kind(word: &[u8]) -> Result<LogKind, Error> {
+    let is = |kind: &LogKind| word.eq_ignore_ascii_case(kind.word().as_bytes());
+    LogKind::ALL.into_iter().find(is).ok_or_else(|| {
+        Error::other("ERR type should be one of the following: slow, large-request, large-reply")
+    })
+}
+
+/// Entries of this kind that are remembered.
+fn entries_max(config: &Config, kind: LogKind) -> u64 {
+    match kind {
+        LogKind::Slow => config.commandlog_slow_execution_max_len,
+        LogKind::LargeRequest => config.commandlog_large_request_max_len,
+        LogKind::LargeReply => config.commandlog_large_reply_max_len,
+    }
+}
+
+fn show(cx: &mut SessionContext<'_>, kind: LogKind, count: Option<u64>) {
+    let entries_max = entries_max(&cx.process.config.snapshot(), kind);
+    let count = count.unwrap_or(entries_max).min(entries_max);
+    let entries = cx.process.boards.logged(kind, count);
+    let reply = &mut cx.reply;
+    reply.array(entries.len());
+    for entry in entries {
+        reply.array(6);
+        reply.integer(entry.id as i64);
+        reply.integer(entry.unix_s as i64);
+        reply.integer(entry.value as i64);
+        reply.array(entry.words.len());
+        entry.words.iter().for_each(|word| reply.bulk(word));
+        reply.bulk(entry.address.as_bytes());
+        reply.bulk(&entry.name);
+    }
+}
+
+static LEN: Command = Command {
+    card: Card {
+        name: "len",
+        summary: "Returns the number of entries in the specified type of command log.",
+        since: "8.1.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 3,
+        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
+        keys: &[],
+    },
+    run: Run::Session(len),
+    subcommands: &[],
+};
+
+fn len(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    count(cx, read_kind(&args[2])?);
+    Ok(())
+}
+
+fn count(cx: &mut SessionContext<'_>, kind: LogKind) {
+    let entries_max = entries_max(&cx.process.config.snapshot(), kind);
+    cx.reply.integer(cx.process.boards.logged_len(kind, entries_max) as i64);
+}
+
+static RESET: Command = Command {
+    card: Card {
+        name: "reset",
+        summary: "Clears all entries from the specified type of command log.",
+        since: "8.1.0",
+        group: Group::Server,
+        complexity: "O(N) where N is the number of entries in the commandlog",
+        arity: 3,
+        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        keys: &[],
+    },
+    run: Run::Session(reset),
+    subcommands: &[],
+};
+
+fn reset(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    cx.process.boards.clear_logged(read_kind(&args[2])?);
+    cx.reply.ok();
+    Ok(())
+}
+
+static HELP: Command = Command {
+    card: Card {
+        name: "help",
+        summary: "Shows helpful text about the different subcommands.",
+        since: "8.1.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(help),
+    subcommands: &[],
+};
+
+pub(super) static SLOWLOG: Command = Command {
+    card: Card {
+        name: "slowlog",
+        summary: "A container for slow log commands.",
+        since: "2.2.12",
+        group: Group::Server,
+        complexity: "Depends on subcommand.",
+        arity: -2,
+        flags: Flag::NONE,
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Container,
+    subcommands: &[&SLOW_GET, &SLOW_LEN, &SLOW_RESET, &SLOW_HELP],
+};
+
+static SLOW_GET: Command = Command {
+    card: Card {
+        name: "get",
+        summary: "Returns the slow log's entries.",
+        since: "2.2.12",
+        group: Group::Server,
+        complexity: "O(N) where N is the number of entries returned",
+        arity: -2,
+        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &["request_policy:all_nodes", "nondeterministic_output"],
+        keys: &[],
+    },
+    run: Run::Session(slow_get),
+    subcommands: &[],
+};
+
+/// Entries that SLOWLOG GET shows unless it says how many.
+const SLOW_COUNT: u64 = 10;
+
+fn slow_get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let count = match args.len() {
+        2 => Some(SLOW_COUNT),
+        3 => read_count(&args[2])?,
+        _ => return Err(Error::subcommand_syntax(b"slowlog", &args[1])),
+    };
+    show(cx, LogKind::Slow, count);
+    Ok(())
+}
+
+static SLOW_LEN: Command = Command {
+    card: Card {
+        name: "len",
+        summary: "Returns the number of entries in the slow log.",
+        since: "2.2.12",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
+        keys: &[],
+    },
+    run: Run::Session(slow_len),
+    subcommands: &[],
+};
+
+fn slow_len(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    count(cx, LogKind::Slow);
+    Ok(())
+}
+
+static SLOW_RESET: Command = Command {
+    card: Card {
+        name: "reset",
+        summary: "Clears all entries from the slow log.",
+        since: "2.2.12",
+        group: Group::Server,
+        complexity: "O(N) where N is the number of entries in the slowlog",
+        arity: 2,
+        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
+        keys: &[],
+    },
+    run: Run::Session(slow_reset),
+    subcommands: &[],
+};
+
+fn slow_reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.process.boards.clear_logged(LogKind::Slow);
+    cx.reply.ok();
+    Ok(())
+}
+
+static SLOW_HELP: Command = Command {
+    card: Card {
+        name: "help",
+        summary: "Shows helpful text about the different subcommands.",
+        since: "6.2.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::LOADING.and(Flag::STALE),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(help),
+    subcommands: &[],
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::session_testing::SessionBench;
+    use crate::observe::LogEntry;
+
+    #[test]
+    fn entries_are_shown_counted_and_forgotten() {
+        let mut bench = SessionBench::new();
+        for value in 0..12 {
+            let entry = LogEntry {
+                id: 0,
+                unix_s: 1_800_000_000,
+                value,
+                words: vec![b"PING"[..].into()],
+                address: "10.0.0.1:1".to_string(),
+                name: b"me".to_vec(),
+            };
+            bench.process.boards.log(value as usize % 2, LogKind::Slow, entry.clone(), 128);
+            bench.process.boards.log(0, LogKind::LargeReply, entry, 128);
+        }
+        bench.check_script(
+            "
+            COMMANDLOG LEN slow => :12
+            COMMANDLOG LEN LARGE-REPLY => :12
+            COMMANDLOG LEN large-request => :0
+            SLOWLOG LEN => :12
+            SLOWLOG GET 1
+                | => [[:11 :1800000000 :11 [\"PING\"] \"10.0.0.1:1\" \"me\"]]
+            COMMANDLOG GET 0 slow => []
+            COMMANDLOG RESET large-reply => OK
+            COMMANDLOG LEN large-reply => :0
+            COMMANDLOG GET -1 large-reply => []
+            SLOWLOG RESET => OK
+            SLOWLOG GET -1 => []
+            COMMANDLOG GET -2 slow => -ERR count should be greater than or equal to -1
+            COMMANDLOG GET x slow => -ERR count should be greater than or equal to -1
+            COMMANDLOG GET 1 x => -ERR type should be one of the following: slow, large-request,
+                | large-reply
+            SLOWLOG GET -2 => -ERR count should be greater than or equal to -1
+            SLOWLOG GET 1 2 => -ERR unknown subcommand or wrong number of arguments for 'GET'. Try
+                | SLOWLOG HELP.
+            ",
+        );
+    }
+
+    #[test]
+    fn ten_are_shown_unless_said_otherwise() {
+        let mut bench = SessionBench::new();
+        for value in 0..12 {
+            let (words, address, name) = (Vec::new(), String::new(), Vec::new());
+            let entry = LogEntry { id: 0, unix_s: 0, value, words, address, name };
+            bench.process.boards.log(0, LogKind::Slow, entry, 11);
+        }
+        for (words, count) in [(&["SLOWLOG", "GET"][..], 10), (&["SLOWLOG", "GET", "-1"], 11)] {
+            match bench.run(words) {
+                Some(crate::resp::Value::Array(entries)) => assert_eq!(entries.len(), count),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}

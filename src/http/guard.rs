@@ -1,0 +1,191 @@
+//! Who may ask: the guards in their order. Each is a small pure function; the first that refuses
+//! is the answer.
+
+use super::request::{Method, Request};
+use super::response::{Response, Status};
+use crate::commands::is_same_secret;
+use crate::config::Config;
+use std::net::IpAddr;
+
+/// A request, and what the guards know of its connection.
+pub(super) struct Asked<'a> {
+    pub(super) request: &'a Request,
+    /// The peer is on this machine.
+    pub(super) is_peer_local: bool,
+    /// It came to an address that only this machine reaches.
+    pub(super) came_to_loopback: bool,
+    pub(super) config: &'a Config,
+}
+
+type Guard = fn(&Asked<'_>) -> Result<(), Response>;
+
+/// All guards, in the order in which they are asked.
+static GUARDS: &[Guard] = &[protected_mode, host, password, method];
+
+/// The refusal of the first guard that has one.
+pub(super) fn admit(asked: &Asked<'_>) -> Result<(), Response> {
+    GUARDS.iter().try_for_each(|guard| guard(asked))
+}
+
+/// Without a password, a server in protected mode serves its own machine only, as on its other
+/// port.
+fn protected_mode(asked: &Asked<'_>) -> Result<(), Response> {
+    let is_open = !asked.config.protected_mode || !asked.config.requirepass.is_empty();
+    if asked.is_peer_local || is_open {
+        return Ok(());
+    }
+    let words = "This server is in protected mode and has no password: it answers only its own \
+                 machine. Set requirepass, or turn protected-mode off.\n";
+    Err(Response::saying(Status::Forbidden, words))
+}
+
+/// A page of another site can make a browser ask a loopback address under a name of its own
+/// choice, and would read the answer as its own (DNS rebinding). So only this machine's own names
+/// are answered there.
+fn host(asked: &Asked<'_>) -> Result<(), Response> {
+    let Some(host) = asked.request.host.as_deref().filter(|_| asked.came_to_loopback) else {
+        return Ok(());
+    };
+    if is_loopback_name(host) {
+        return Ok(());
+    }
+    let words = "The host of the request is not a name of this machine.\n";
+    Err(Response::saying(Status::Forbidden, words))
+}
+
+/// `localhost`, a name below it, or a number of the loopback; with or without a port.
+fn is_loopback_name(host: &str) -> bool {
+    let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((name, "")) => name,
+        Some((name, port)) if port.strip_prefix(':').is_some_and(is_port) => name,
+        Some(_) => return false,
+        None => match host.split_once(':') {
+            Some((name, port)) if is_port(port) => name,
+            Some(_) => return false,
+            None => host,
+        },
+    };
+    let name = name.to_ascii_lowercase();
+    let is_number = name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_number || name == "localhost" || name.ends_with(".localhost")
+}
+
+/// With a password, everything is behind it: user `default`, by HTTP's Basic scheme.
+fn password(asked: &Asked<'_>) -> Result<(), Response> {
+    let secret = &asked.config.requirepass;
+    if secret.is_empty() {
+        return Ok(());
+    }
+    let expected = base64(&[b"default:", &secret[..]].concat());
+    let given = asked.request.authorization.as_deref().and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("basic").then(|| token.trim_start())
+    });
+    match given {
+        Some(given) if is_same_secret(expected.as_bytes(), given.as_bytes()) => Ok(()),
+        _ => Err(Response::of(Status::Unauthorized)),
+    }
+}
+
+/// Everything here only reads.
+fn method(asked: &Asked<'_>) -> Result<(), Response> {
+    match asked.request.method {
+        Method::Get | Method::Head => Ok(()),
+        Method::Other => Err(Response::of(Status::MethodNotAllowed)),
+    }
+}
+
+/// Base64 with padding, as RFC 4648 has it.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for at in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63];
+            text.push(if at > group.len() { '=' } else { digit.into() });
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(change: impl FnOnce(&mut Config, &mut Request)) -> (Config, Request) {
+        let mut config = Config::default();
+        let mut request = Request {
+            method: Method::Get,
+            path: "/".to_owned(),
+            host: Some("localhost:9121".to_owned()),
+            authorization: None,
+            keeps_alive: true,
+        };
+        change(&mut config, &mut request);
+        (config, request)
+    }
+
+    fn status(is_local: bool, change: impl FnOnce(&mut Config, &mut Request)) -> Status {
+        let (config, request) = asked(change);
+        let asked = Asked {
+            request: &request,
+            is_peer_local: is_local,
+            came_to_loopback: is_local,
+            config: &config,
+        };
+        admit(&asked).map_or_else(|refusal| refusal.status, |()| Status::Ok)
+    }
+
+    #[test]
+    fn who_may_ask() {
+        assert_eq!(status(true, |_, _| {}), Status::Ok);
+        assert_eq!(status(false, |_, _| {}), Status::Forbidden);
+        assert_eq!(status(false, |config, _| config.protected_mode = false), Status::Ok);
+        let secret = |config: &mut Config| config.requirepass = b"open sesame".to_vec();
+        assert_eq!(status(true, |config, _| secret(config)), Status::Unauthorized);
+        assert_eq!(status(false, |config, _| secret(config)), Status::Unauthorized);
+        let with = |value: String| {
+            status(false, |config, request| {
+                secret(config);
+                request.authorization = Some(value);
+            })
+        };
+        assert_eq!(with(format!("basic {}", base64(b"default:open sesame"))), Status::Ok);
+        for wrong in ["default:open sesam", "default:", ":open sesame", "other:open sesame", ""] {
+            assert_eq!(with(format!("Basic {}", base64(wrong.as_bytes()))), Status::Unauthorized);
+        }
+        for wrong in ["", "Basic", "Basic ", "Bearer abc", "Basic ZGVmYXVsdDpvcGVu"] {
+            assert_eq!(with(wrong.to_owned()), Status::Unauthorized, "{wrong}");
+        }
+        let other = |_: &mut Config, request: &mut Request| request.method = Method::Other;
+        assert_eq!(status(true, other), Status::MethodNotAllowed);
+    }
+
+    #[test]
+    fn other_names_of_the_loopback_are_refused() {
+        let with = |host: &str| status(true, |_, request| request.host = Some(host.to_owned()));
+        for own in ["localhost", "LOCALHOST:80", "127.0.0.1:9121", "127.1.2.3", "[::1]", "[::1]:1"]
+        {
+            assert_eq!(with(own), Status::Ok, "{own}");
+        }
+        assert_eq!(with("annulet.localhost:9121"), Status::Ok);
+        for other in ["evil.example", "localhost.evil.example", "10.0.0.1", "", "[::2]", "[::1]x"] {
+            assert_eq!(with(other), Status::Forbidden, "{other}");
+        }
+        assert_eq!(with("localhost:80@evil"), Status::Forbidden);
+        assert_eq!(status(true, |_, request| request.host = None), Status::Ok);
+    }
+
+    #[test]
+    fn base64_is_that_of_the_rfc() {
+        let cases =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")];
+        for (plain, coded) in cases {
+            assert_eq!(base64(plain.as_bytes()), coded);
+        }
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+    }
+}

@@ -1,0 +1,161 @@
+//! A request's head: read by httparse, and reduced to what this port looks at.
+
+use super::limits::{HEADERS_MAX, REQUEST_BYTES_MAX};
+use super::response::{Response, Status};
+
+/// What is asked for. Everything here only reads, so there are no other methods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    /// The whole response.
+    Get,
+    /// The response without its body.
+    Head,
+    /// Anything else: it is refused.
+    Other,
+}
+
+/// The head of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Request {
+    pub(super) method: Method,
+    /// Without the query.
+    pub(super) path: String,
+    /// The name (and port) under which the peer knows this server; only HTTP/1.0 may say none.
+    pub(super) host: Option<String>,
+    /// The value of `Authorization`.
+    pub(super) authorization: Option<String>,
+    /// Whether further requests may follow on the connection.
+    pub(super) keeps_alive: bool,
+}
+
+/// Reads a head from the start of `text`: the request and its length in bytes, or none while the
+/// head has not come to its end. A refusal ends the connection.
+pub(super) fn parse(text: &[u8]) -> Result<Option<(Request, usize)>, Response> {
+    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
+    let mut head = httparse::Request::new(&mut headers);
+    let len = match head.parse(text) {
+        Ok(httparse::Status::Complete(len)) if len <= REQUEST_BYTES_MAX => len,
+        Ok(httparse::Status::Partial) if text.len() < REQUEST_BYTES_MAX => return Ok(None),
+        Ok(_) | Err(httparse::Error::TooManyHeaders) => return Err(refuse(Status::TooLarge)),
+        Err(_) => return Err(refuse(Status::BadRequest)),
+    };
+    let mut request = Request {
+        method: match head.method {
+            Some("GET") => Method::Get,
+            Some("HEAD") => Method::Head,
+            _ => Method::Other,
+        },
+        path: String::new(),
+        host: None,
+        authorization: None,
+        keeps_alive: head.version == Some(1),
+    };
+    for header in head.headers.iter() {
+        request.note(header.name, header.value)?;
+    }
+    request.aim(head.path.unwrap_or_default());
+    if head.version == Some(1) && request.host.is_none() {
+        return Err(refuse(Status::BadRequest));
+    }
+    Ok(Some((request, len)))
+}
+
+fn refuse(status: Status) -> Response {
+    Response::of(status)
+}
+
+impl Request {
+    /// Takes note of a header, or refuses what cannot be told apart safely.
+    fn note(&mut self, name: &str, value: &[u8]) -> Result<(), Response> {
+        let is = |known: &str| name.eq_ignore_ascii_case(known);
+        let text = || std::str::from_utf8(value).map_err(|_| refuse(Status::BadRequest));
+        if is("host") {
+            if self.host.replace(text()?.to_owned()).is_some() {
+                return Err(refuse(Status::BadRequest));
+            }
+        } else if is("authorization") {
+            self.authorization = Some(text()?.to_owned());
+        } else if is("connection") {
+            for option in text()?.split(',').map(str::trim) {
+                if option.eq_ignore_ascii_case("close") {
+                    self.keeps_alive = false;
+                } else if option.eq_ignore_ascii_case("keep-alive") {
+                    self.keeps_alive = true;
+                }
+            }
+        } else if is("transfer-encoding") || (is("content-length") && value != b"0") {
+            // There is nothing that a body could say here, and nobody reads it.
+            return Err(refuse(Status::BadRequest));
+        }
+        Ok(())
+    }
+
+    /// Takes the target apart; one with a scheme names the host itself.
+    fn aim(&mut self, target: &str) {
+        let mut path = target;
+        if let Some(rest) = target.strip_prefix("http://") {
+            let end = rest.find('/').unwrap_or(rest.len());
+            self.host = Some(rest[..end].to_owned());
+            path = if end == rest.len() { "/" } else { &rest[end..] };
+        }
+        self.path = path.split('?').next().unwrap_or_default().to_owned();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn whole(text: &str) -> Request {
+        let (request, len) = parse(text.as_bytes()).expect("valid").expect("whole");
+        assert_eq!(len, text.find("\r\n\r\n").expect("an end") + 4);
+        request
+    }
+
+    fn status(text: &str) -> Status {
+        parse(text.as_bytes()).expect_err("a refusal").status
+    }
+
+    #[test]
+    fn heads_are_read() {
+        let text = "GET /metrics?x=1 HTTP/1.1\r\nHost: localhost:9121\r\n\
+                    AUTHORIZATION: Basic abc\r\n\r\nGET /";
+        let request = whole(text);
+        assert_eq!(request.method, Method::Get);
+        assert_eq!(request.path, "/metrics");
+        assert_eq!(request.host.as_deref(), Some("localhost:9121"));
+        assert_eq!(request.authorization.as_deref(), Some("Basic abc"));
+        assert!(request.keeps_alive);
+        for end in 0..text.find("\r\n\r\n").unwrap() + 3 {
+            assert_eq!(parse(&text.as_bytes()[..end]), Ok(None), "{end}");
+        }
+        assert!(!whole("HEAD / HTTP/1.0\r\n\r\n").keeps_alive);
+        assert!(whole("GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n").keeps_alive);
+        assert!(!whole("GET / HTTP/1.1\r\nHost: a\r\nConnection: te, close\r\n\r\n").keeps_alive);
+        assert_eq!(whole("POST / HTTP/1.0\r\nContent-Length: 0\r\n\r\n").method, Method::Other);
+        let absolute = whole("GET http://elsewhere:1/a?b HTTP/1.1\r\nHost: x\r\n\r\n");
+        assert_eq!((absolute.host.as_deref(), &absolute.path[..]), (Some("elsewhere:1"), "/a"));
+        assert_eq!(whole("GET http://a HTTP/1.0\r\n\r\n").path, "/");
+    }
+
+    #[test]
+    fn what_is_unclear_is_refused() {
+        for text in [
+            "GET /\r\n\r\n",
+            "PRI * HTTP/2.0\r\n\r\n",
+            "*1\r\n$4\r\nPING\r\n",
+            "GET / HTTP/1.1\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
+        ] {
+            assert_eq!(status(text), Status::BadRequest, "{text}");
+        }
+        let many = format!("GET / HTTP/1.0\r\n{}\r\n", "a: b\r\n".repeat(HEADERS_MAX + 1));
+        assert_eq!(status(&many), Status::TooLarge);
+        let long = format!("GET / HTTP/1.0\r\na: {}", "b".repeat(REQUEST_BYTES_MAX));
+        assert_eq!(status(&long), Status::TooLarge);
+        assert_eq!(status(&format!("{long}\r\n\r\n")), Status::TooLarge);
+    }
+}
