@@ -72,9 +72,9 @@ fn expiry(totals: &Totals, text: &mut Text) {
     text.field("expired_keys_with_volatile_items_stale_perc", "0.00");
     text.field("expired_time_cap_reached_count", 0);
     text.field("expire_cycle_cpu_milliseconds", totals.expire_ns_sum / 1_000_000);
-    for name in ["evicted_keys", "evicted_clients", "evicted_scripts"] {
-        text.field(name, 0);
-    }
+    text.field("evicted_keys", 0);
+    text.field("evicted_clients", totals.clients_evicted);
+    text.field("evicted_scripts", 0);
     text.field("total_eviction_exceeded_time", 0);
     text.field("current_eviction_exceeded_time", 0);
 }
