@@ -2,6 +2,7 @@
 //! leave unread.
 
 use super::Shard;
+use super::evict::Evicting;
 use super::limits::{CONNECTIONS_PER_TICK, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD, TICKS_PER_ROUND};
 use super::replicas::OVER_LIMIT;
 use crate::client::Connection;
@@ -18,6 +19,8 @@ const IDLE_MS: u64 = 2_000;
 /// What a shard keeps for them.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
+    /// What `maxmemory-clients` needs.
+    pub(super) evicting: Evicting,
     peaks: Peaks,
     /// Where the walk over connections stands.
     next: ConnId,

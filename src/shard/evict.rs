@@ -86,9 +86,9 @@ impl Shard {
     pub(super) fn settle_limits(&mut self) {
         let are_limited = self.process.reply_buffers.are_limited.load(Ordering::Relaxed);
         self.clients.output_bytes_free = if are_limited { 0 } else { OUTPUT_BYTES_FREE as usize };
-        let was_on = self.evicting.is_on();
-        self.evicting.bytes_max = bytes_max(&self.config);
-        if was_on == self.evicting.is_on() {
+        let was_on = self.clients.evicting.is_on();
+        self.clients.evicting.bytes_max = bytes_max(&self.config);
+        if was_on == self.clients.evicting.is_on() {
             return;
         }
         for at in 0..self.connections.end() {
@@ -99,16 +99,16 @@ impl Shard {
     /// Puts a connection into the class in which it belongs, or into none.
     pub(super) fn classify(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let may_go = self.evicting.is_on() && connection.may_be_evicted();
+        let may_go = self.clients.evicting.is_on() && connection.may_be_evicted();
         let class = may_go.then(|| class_of(connection.counted_bytes));
         if class == connection.eviction_class {
             return;
         }
         if let Some(class) = connection.eviction_class {
-            self.evicting.classes[usize::from(class)].remove(&conn);
+            self.clients.evicting.classes[usize::from(class)].remove(&conn);
         }
         if let Some(class) = class {
-            self.evicting.classes[usize::from(class)].insert(conn);
+            self.clients.evicting.classes[usize::from(class)].insert(conn);
         }
         connection.eviction_class = class;
     }
@@ -122,13 +122,13 @@ impl Shard {
         gauges.replica_client_bytes.set(replicas as i64);
         let charged = self.buffered_bytes - self.clients.passing_bytes;
         gauges.normal_client_bytes.set((charged.saturating_sub(replicas)) as i64);
-        self.board.evictable_class.set(self.evicting.largest().0);
+        self.board.evictable_class.set(self.clients.evicting.largest().0);
     }
 
     /// Ends clients if all take too much.
     #[inline]
     pub(super) fn check_clients_memory(&mut self) {
-        if let Some(bytes_max) = self.evicting.bytes_max {
+        if let Some(bytes_max) = self.clients.evicting.bytes_max {
             self.publish_clients();
             if self.process.boards.normal_client_bytes() > bytes_max {
                 self.evict(bytes_max);
@@ -142,7 +142,7 @@ impl Shard {
         let boards = &process.boards;
         let one_at_a_time = process.evict();
         while boards.normal_client_bytes() > bytes_max {
-            let (class, conn) = self.evicting.largest();
+            let (class, conn) = self.clients.evicting.largest();
             let (others, shard) = boards.largest_evictable_class();
             let Some(conn) = conn.filter(|_| class >= others) else {
                 if others > 0 {

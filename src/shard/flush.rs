@@ -127,7 +127,7 @@ impl Shard {
         let others = self.clients.passing_bytes - connection.passing_bytes;
         self.clients.passing_bytes = others + passing_bytes;
         connection.passing_bytes = passing_bytes;
-        if self.evicting.is_on() {
+        if self.clients.evicting.is_on() {
             self.classify(conn);
         }
     }

@@ -14,6 +14,7 @@ use crate::client::{Serving, describe};
 use crate::commands::is_exec;
 use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Request, Runner};
 use crate::exec::{SessionContext, Trial, Wait, Words};
+use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::mesh::Registration;
 use crate::observe::Level;
@@ -34,6 +35,7 @@ impl Shard {
                 return self.stall(conn);
             }
             connection.is_starved = false;
+            gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
             let has_all_replies = connection.session.replies == Replies::All;
             if !has_all_replies {
                 gatherer.commands_max = 1;
