@@ -32,7 +32,10 @@ pub(super) fn report_crashes(process: &Arc<Process>) -> io::Result<()> {
 fn on_panic(info: &PanicHookInfo<'_>) {
     let Some(process) = PROCESS.get() else { return };
     let place = info.location().map_or("?".to_string(), |place| place.to_string());
-    let what = info.payload_as_str().unwrap_or("a panic without words").replace('\n', " ");
+    let words = info.payload();
+    let text = words.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| words.downcast_ref::<String>().map(String::as_str));
+    let what = text.unwrap_or("a panic without words").replace('\n', " ");
     process.log.warning("=== ASSERTION FAILED ===");
     process.log.warning(&format!("==> {place} '{what}'"));
     let config = process.config.snapshot();
