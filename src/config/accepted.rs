@@ -30,7 +30,6 @@ const COMPRESSION: &str = "inner nodes of lists are not compressed";
 const DEFRAGMENTATION: &str = "not yet: active defragmentation";
 const JEMALLOC: &str = "the allocator is another, and gives memory back by itself";
 const HUGE_PAGES: &str = "no huge pages are asked for";
-const GROUP: &str = "the socket belongs to the group of the process";
 const MARKS: &str = "sockets are not marked";
 const MEMORY_TEST: &str = "memory is not tested in a crash";
 const WARNINGS: &str = "no warning of the start stops it";
@@ -194,7 +193,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("active-defrag-ignore-bytes", Kind::Memory(1, LONG_MAX), "100mb", DEFRAGMENTATION),
     accept("jemalloc-bg-thread", Kind::Bool, "yes", JEMALLOC),
     accept("disable-thp", Kind::Bool, "yes", HUGE_PAGES).immutable(),
-    accept("unixsocketgroup", TEXT, "", GROUP).immutable(),
     accept("socket-mark-id", Kind::Int(0, UINT_MAX), "0", MARKS).immutable(),
     accept("crash-memcheck-enabled", Kind::Bool, "yes", MEMORY_TEST),
     accept("ignore-warnings", TEXT, "", WARNINGS),

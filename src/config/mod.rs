@@ -84,6 +84,8 @@ config! {
     pub unixsocket: Option<PathBuf>,
     /// The mode of that socket; 0 leaves it to the umask.
     pub unixsocketperm: u32,
+    /// The group that it is given to; empty: that of the process.
+    pub unixsocketgroup: String,
     /// Connections that may wait to be accepted.
     pub tcp_backlog: u32,
     /// Seconds of silence until the kernel asks whether the peer lives; 0 never.

@@ -7,6 +7,7 @@ use std::io::BufReader;
 use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -119,7 +120,10 @@ fn the_unix_socket() {
     let folder = std::env::temp_dir();
     let path = folder.join(format!("annulet-test-{}.sock", std::process::id()));
     let name = path.to_str().expect("the folder for temporary files has a plain name");
-    on_each_setup(&["--unixsocket", name, "--unixsocketperm", "700"], |server| {
+    let group = Command::new("id").arg("-gn").output().expect("there is a shell").stdout;
+    let group = String::from_utf8(group).expect("a plain name");
+    let way = ["--unixsocket", name, "--unixsocketperm", "700", "--unixsocketgroup", group.trim()];
+    on_each_setup(&way, |server| {
         assert!(wait_for(|| server.logged("Ready to accept connections unix")));
         let mode = std::fs::metadata(&path).expect("the socket is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
