@@ -36,6 +36,9 @@ const NATURAL_ALIGN: usize = 16;
 
 static GLOBAL_BYTES: AtomicI64 = AtomicI64::new(0);
 
+/// Regions that are mapped.
+static REGIONS: AtomicI64 = AtomicI64::new(0);
+
 thread_local! {
     static LOCAL_BYTES: Cell<i64> = const { Cell::new(0) };
 }
@@ -58,6 +61,7 @@ pub fn map_region() -> NonNull<u8> {
     // SAFETY: a new anonymous mapping at an address of the kernel's choice.
     let wide = unsafe { libc::mmap(null_mut(), 2 * REGION_BYTES, access, kind, -1, 0) };
     assert_ne!(wide, libc::MAP_FAILED, "out of memory");
+    REGIONS.fetch_add(1, Ordering::Relaxed);
     let before = wide.align_offset(REGION_BYTES);
     // SAFETY: twice the size holds one aligned part; what lies before and behind it is unmapped,
     // and nobody has an address in it.
@@ -84,6 +88,7 @@ pub unsafe fn unmap_region(base: NonNull<u8>) {
     // SAFETY: the caller's contract: a whole mapping of that size.
     let status = unsafe { libc::munmap(base.as_ptr().cast(), REGION_BYTES) };
     assert_eq!(status, 0, "a mapping of ours can be unmapped");
+    REGIONS.fetch_sub(1, Ordering::Relaxed);
 }
 
 // The plain calls: the ones that take an alignment round sizes such as 80 up to the next class.
@@ -96,6 +101,16 @@ unsafe extern "C" {
     fn mi_option_set(option: c_int, value: c_long);
     #[cfg(test)]
     fn mi_option_get(option: c_int) -> c_long;
+    fn mi_process_info(
+        elapsed_ms: *mut usize,
+        user_ms: *mut usize,
+        system_ms: *mut usize,
+        resident: *mut usize,
+        resident_peak: *mut usize,
+        committed: *mut usize,
+        committed_peak: *mut usize,
+        faults: *mut usize,
+    );
 }
 
 /// The number of mimalloc's option `purge_delay`, which its crate does not name.
@@ -133,6 +148,24 @@ pub const fn class_bytes(size: usize) -> usize {
     }
     let step = 1usize << (usize::BITS - 3 - (size - 1).leading_zeros());
     (size + step - 1) & !(step - 1)
+}
+
+/// Bytes of memory that the allocator and the regions of [`map_region`] have asked the system for,
+/// touched or not.
+pub fn committed_bytes() -> u64 {
+    let mut committed = 0;
+    let none = null_mut();
+    // SAFETY: each pointer may be null, and `committed` is valid for writes for the call.
+    unsafe { mi_process_info(none, none, none, none, none, &mut committed, none, none) };
+    let regions = REGIONS.load(Ordering::Relaxed).max(0) as u64;
+    committed as u64 + regions * REGION_BYTES as u64
+}
+
+/// Has the allocator give memory that this thread has freed back to the system, which may take
+/// milliseconds.
+pub fn purge() {
+    // SAFETY: it takes no memory of ours; any thread may call it at any time.
+    unsafe { mi_collect(true) }
 }
 
 /// Bytes handed out and not yet given back, over all threads; what other threads have not yet

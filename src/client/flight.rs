@@ -34,7 +34,10 @@ pub struct Flight {
     waiting: usize,
     /// The words of commands that are not to be found in the parts, by the commands' places.
     pub written: Vec<(u32, &'static Entry, LoggedWords)>,
-    /// What the first command took at home, nanoseconds.
+    /// The command on the session that asks all shards; its run is recorded when they have
+    /// answered.
+    pub asks: Option<&'static Entry>,
+    /// What that took at home, nanoseconds.
     pub own_ns: u64,
     /// Whether a part says that a command took long.
     has_spent: bool,
@@ -171,7 +174,7 @@ impl Flight {
     /// How long commands took that took long, by their places: the longest of their parts.
     pub fn spent(&self) -> Vec<(usize, u64)> {
         let mut spent: Vec<(usize, u64)> = Vec::new();
-        let at_home = self.written.first().map(|_| (0, self.own_ns));
+        let at_home = (self.own_ns > 0).then_some((0, self.own_ns));
         let of_parts = self.parts().flat_map(|part| part.spent.iter());
         let all = of_parts.map(|&(at, ns)| (at as usize, ns)).chain(at_home);
         for (at, ns) in all {
@@ -214,7 +217,7 @@ impl Flight {
     pub fn drain(&mut self) -> impl Iterator<Item = Box<Envelope>> {
         self.order.clear();
         self.written.clear();
-        (self.own_ns, self.has_spent) = (0, false);
+        (self.asks, self.own_ns, self.has_spent) = (None, 0, false);
         self.members.clear();
         self.members.shrink_to(MEMBERS_KEPT_MAX);
         self.parts.drain(..).flatten()

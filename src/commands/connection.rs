@@ -253,6 +253,7 @@ fn authenticate(
 ) -> Result<(), Error> {
     let is_open = config.requirepass.is_empty();
     if user != b"default" || !(is_open || is_same_secret(&config.requirepass, password)) {
+        cx.process.boards.board(cx.shard).counters.auth_failures.add(1);
         return Err(Error::WrongPass);
     }
     cx.session.authenticated = true;

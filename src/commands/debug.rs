@@ -15,13 +15,16 @@ use crate::value::list::set_plain_bytes_min;
 pub use keys::{answer_debug, merge_debug};
 use process::debug_process;
 use protocol::reply_sample;
-use reply_buffer::set_reply_buffer;
+use reply_buffer::{limit_all_replies, set_reply_buffer};
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 69] = [
+const HELP: [&str; 72] = [
     "ASSERT",
     "    Trigger an assertion failed.",
+    "CLIENT-ENFORCE-REPLY-LIST <0|1>",
+    "    When set to 1, it enforces the use of the client reply list directly",
+    "    and avoids using the client's static buffer.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Like CONFIG REWRITE but writes all configuration options, including",
     "    keywords not listed in original configuration file or default values.",
@@ -123,6 +126,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     let name = args[1].to_ascii_lowercase();
     let db = cx.session.db;
     match (&name[..], args.get(2), args.len()) {
+        (b"client-enforce-reply-list", Some(word), 3) => limit_all_replies(cx, word),
         (b"dict-resizing", Some(_), 3) => cx.reply.ok(),
         (b"digest", None, _) => ask(cx, DebugAsk::Digest),
         (b"digest-value", _, _) => {

@@ -171,8 +171,12 @@ fn restore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             cx.slice.set(cx.db, &key, value, how);
         }
     }
-    if let Some(idle_s) = options.idle_s {
+    let keeps_time = !cx.config.maxmemory_policy.counts_uses();
+    if let Some(idle_s) = options.idle_s.filter(|_| keeps_time) {
         cx.slice.set_idle(cx.db, &key, idle_s.min(IDLE_S_MAX) as u32);
+    }
+    if let Some(count) = options.frequency.filter(|_| cx.config.maxmemory_policy.counts_uses()) {
+        cx.slice.set_use_count(cx.db, &key, count as u8);
     }
     if let (Some(at), false) = (expiry, options.is_absolute)
         && cx.is_recorded()

@@ -154,7 +154,8 @@ static LINES: &[(&str, &[&str])] = &[
         "commandlog",
         &[
             "GET <count> <type>",
-            "    Return top <count> entries of the specified <type> from the commandlog (-1 mean all).",
+            "    Return top <count> entries of the specified <type> from the commandlog (-1 mean \
+             all).",
             "    Entries are made of:",
             "    id, timestamp,",
             "        time in microseconds for type of slow,",
@@ -197,7 +198,8 @@ static LINES: &[(&str, &[&str])] = &[
             "    Reset latency data of one or more <event> classes.",
             "    (default: reset all data for all event classes)",
             "HISTOGRAM [COMMAND ...]",
-            "    Return a cumulative distribution of latencies in the format of a histogram for the specified command names.",
+            "    Return a cumulative distribution of latencies in the format of a histogram for \
+             specified command names.",
             "    If no commands are specified then all histograms are replied.",
             "PROFILE [COMMAND ...] [BY SHARD]",
             "    Return how long requests stay in each stage of their way, and the slowest stage.",
@@ -208,6 +210,14 @@ static LINES: &[(&str, &[&str])] = &[
     (
         "memory",
         &[
+            "DOCTOR",
+            "    Return memory problems reports.",
+            "MALLOC-STATS",
+            "    Return internal statistics report from the memory allocator.",
+            "PURGE",
+            "    Attempt to purge dirty pages for reclamation by the allocator.",
+            "STATS",
+            "    Return information about the memory usage of the server.",
             "USAGE <key> [SAMPLES <count>]",
             "    Return memory in bytes used by <key> and its value. Nested values are",
             "    sampled up to <count> times (default: 5, 0 means sample all).",

@@ -68,17 +68,19 @@ struct Section {
     alias: &'static str,
     /// Whether it is shown when none is asked for.
     by_default: bool,
+    /// Whether it is shown only to those who ask for it by its name.
+    by_name_only: bool,
     write: fn(&View<'_>, &mut Text),
 }
 
 /// A section that is shown by default.
 const fn usual(title: &'static str, write: fn(&View<'_>, &mut Text)) -> Section {
-    Section { title, alias: "", by_default: true, write }
+    Section { title, alias: "", by_default: true, by_name_only: false, write }
 }
 
 /// A section that has to be asked for.
 const fn detail(title: &'static str, write: fn(&View<'_>, &mut Text)) -> Section {
-    Section { title, alias: "", by_default: false, write }
+    Section { title, alias: "", by_default: false, by_name_only: false, write }
 }
 
 /// All sections, in the order in which they are shown.
@@ -97,6 +99,7 @@ static SECTIONS: &[Section] = &[
     usual("Cluster", sections::cluster),
     usual("Keyspace", stats::keyspace),
     detail("Shards", shards::shards),
+    Section { by_name_only: true, ..detail("Debug", stats::debug) },
 ];
 
 /// Whether the words ask for a section.
@@ -107,7 +110,8 @@ fn is_wanted(section: &Section, args: &Args<'_>) -> bool {
     args.iter_from(1).any(|word| {
         let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
         let by_name = is(section.title) || (!section.alias.is_empty() && is(section.alias));
-        by_name || is("all") || is("everything") || (is("default") && section.by_default)
+        let by_group = (is("all") || is("everything")) && !section.by_name_only;
+        by_name || by_group || (is("default") && section.by_default)
     })
 }
 
@@ -134,7 +138,8 @@ mod tests {
         let mut bench = SessionBench::new();
         let usual: Vec<&str> =
             SECTIONS.iter().filter(|section| section.by_default).map(|s| s.title).collect();
-        let all: Vec<&str> = SECTIONS.iter().map(|section| section.title).collect();
+        let all = SECTIONS.iter().filter(|section| !section.by_name_only);
+        let all: Vec<&str> = all.map(|section| section.title).collect();
         assert_eq!(titles(&info(&mut bench, &[])), usual);
         assert_eq!(titles(&info(&mut bench, &["default"])), usual);
         assert_eq!(titles(&info(&mut bench, &["ALL", "default"])), all);
@@ -146,6 +151,57 @@ mod tests {
         let reply = bench.run(&["INFO", "cluster"]);
         let text = b"# Cluster\r\ncluster_enabled:0\r\n".to_vec();
         assert_eq!(reply, Some(Value::Verbatim(*b"txt", text)));
+    }
+
+    /// Fields of the reference that are not here, by their beginnings, and why.
+    const LEFT_OUT: &[(&str, &str)] = &[
+        ("server_mode", "redis_mode, as extended-redis-compatibility says by default"),
+        ("gcc_version", "no C compiler has made this"),
+        ("tls_", "there is no TLS yet"),
+        ("used_memory_lua", "there are no scripts yet"),
+        ("used_memory_vm_", "there are no scripts yet"),
+        ("used_memory_scripts", "there are no scripts yet"),
+        ("used_memory_functions", "there are no scripts yet"),
+        ("number_of_", "there are no scripts yet"),
+        ("engine", "there are no scripts yet"),
+        ("mem_cluster_", "there is no cluster mode yet"),
+        ("total_net_cluster_", "there is no cluster mode yet"),
+        ("slot_migration_", "there is no cluster mode yet"),
+        ("module", "there are no modules"),
+        ("migrate_cached_sockets", "there is no MIGRATE yet"),
+        ("slave_expires_tracked_keys", "this server is no replica yet"),
+        ("active_defrag_", "nothing is moved to save memory"),
+        ("total_active_defrag_time", "nothing is moved to save memory"),
+        ("current_active_defrag_time", "nothing is moved to save memory"),
+        ("tracking_total_", "there is no CLIENT TRACKING yet"),
+        ("dump_payload_sanitizations", "every payload is checked as it is read"),
+        ("io_threaded_", "shards take the place of I/O threads"),
+        ("reply_buffer_", "replies have no buffer of their own that is resized"),
+        ("used_cpu_sys_main_thread", "there is no main thread"),
+        ("used_cpu_user_main_thread", "there is no main thread"),
+        ("cmdstat_", "commands of the moment"),
+        ("latency_percentiles_", "commands of the moment"),
+    ];
+
+    #[test]
+    fn fields_are_those_of_the_reference_in_its_order() {
+        let reference = include_str!("../../tests/reference/valkey-9.1-info-fields.txt");
+        let mut bench = SessionBench::with(|config| config.extended_redis_compatibility = true);
+        let text = info(&mut bench, &["everything"]);
+        let name = |line: &str| line.split(':').next().unwrap_or_default().to_string();
+        let ours: Vec<String> = text.lines().filter(|line| !line.is_empty()).map(name).collect();
+        let left_out = |name: &&str| LEFT_OUT.iter().any(|(begin, _)| name.starts_with(begin));
+        let theirs = reference.lines().filter(|name| !name.starts_with("# ") && !left_out(name));
+        let mut at = 0;
+        for name in theirs {
+            match ours[at..].iter().position(|ours| ours == name) {
+                Some(found) => at += found + 1,
+                None => panic!("{name} is missing or at another place"),
+            }
+        }
+        for (begin, why) in LEFT_OUT {
+            assert!(reference.lines().any(|line| line.starts_with(begin)), "{begin}: {why}");
+        }
     }
 
     #[test]

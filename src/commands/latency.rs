@@ -110,7 +110,8 @@ static HISTOGRAM: Command = Command {
         summary: "Returns the cumulative distribution of latencies of a subset or all commands.",
         since: "7.0.0",
         group: Group::Server,
-        complexity: "O(N) where N is the number of commands with latency information being retrieved.",
+        complexity: "O(N) where N is the number of commands with latency information being \
+                     retrieved.",
         arity: -2,
         flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
         categories: &[],

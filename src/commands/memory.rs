@@ -1,8 +1,11 @@
-//! MEMORY: what keys and values take.
+//! MEMORY: what keys and values take, and the process as a whole.
 
+mod doctor;
+
+use super::footprint::{ALLOCATOR, Footprint, percent};
 use super::help::help;
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Begin, Card, Find, Flag, Group, KeySpec};
 
@@ -20,7 +23,7 @@ pub(super) static MEMORY: Command = Command {
         keys: &[],
     },
     run: Run::Container,
-    subcommands: &[&USAGE, &HELP],
+    subcommands: &[&DOCTOR, &HELP, &MALLOC_STATS, &PURGE, &STATS, &USAGE],
 };
 
 static USAGE: Command = Command {
@@ -68,6 +71,161 @@ fn usage(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+static DOCTOR: Command = Command {
+    card: Card {
+        name: "doctor",
+        summary: "Outputs a memory problems report.",
+        since: "4.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::NONE,
+        categories: &[],
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        keys: &[],
+    },
+    run: Run::Session(doctor),
+    subcommands: &[],
+};
+
+fn doctor(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    let clients = cx.process.boards.gauges().clients.max(1) as u64;
+    let report = doctor::report(&Footprint::now(cx.process), clients);
+    cx.reply.verbatim("txt", report.as_bytes());
+    Ok(())
+}
+
+static MALLOC_STATS: Command = Command {
+    card: Card {
+        name: "malloc-stats",
+        summary: "Returns the allocator statistics.",
+        since: "4.0.0",
+        group: Group::Server,
+        complexity: "Depends on how much memory is allocated, could be slow",
+        arity: 2,
+        flags: Flag::LOADING,
+        categories: &[],
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        keys: &[],
+    },
+    run: Run::Session(malloc_stats),
+    subcommands: &[],
+};
+
+/// What is known of the allocator: it keeps no statistics of its own in this build.
+fn malloc_stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    let at = Footprint::now(cx.process);
+    let text = format!(
+        "___ Begin {ALLOCATOR} statistics ___\nAllocated: {}, active: {}, resident: {}, \
+         peak allocated: {}\n--- End {ALLOCATOR} statistics ---\n",
+        at.used, at.committed, at.resident, at.used_peak
+    );
+    cx.reply.verbatim("txt", text.as_bytes());
+    Ok(())
+}
+
+static PURGE: Command = Command {
+    card: Card {
+        name: "purge",
+        summary: "Asks the allocator to release memory.",
+        since: "4.0.0",
+        group: Group::Server,
+        complexity: "Depends on how much memory is allocated, could be slow",
+        arity: 2,
+        flags: Flag::LOADING,
+        categories: &[],
+        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
+        keys: &[],
+    },
+    run: Run::Session(purge),
+    subcommands: &[],
+};
+
+/// Each thread gives back what it has freed itself.
+fn purge(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.request = Some(Request::PurgeMemory);
+    Ok(())
+}
+
+static STATS: Command = Command {
+    card: Card {
+        name: "stats",
+        summary: "Returns details about memory usage.",
+        since: "4.0.0",
+        group: Group::Server,
+        complexity: "O(1)",
+        arity: 2,
+        flags: Flag::NONE,
+        categories: &[],
+        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
+        keys: &[],
+    },
+    run: Run::Session(stats),
+    subcommands: &[],
+};
+
+/// A figure of MEMORY STATS.
+enum Figure {
+    Whole(u64),
+    Difference(i64),
+    Ratio(f64),
+}
+
+fn stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    use Figure::{Difference, Ratio, Whole};
+    let at = Footprint::now(cx.process);
+    let databases = cx.process.config.snapshot().databases as usize;
+    let keys: u64 = (0..databases).map(|db| cx.process.boards.database(db)[0]).sum();
+    let since_start = at.used - at.at_start;
+    let ratio = |more: u64, less: u64| Ratio(percent(more, less) / 100.0);
+    let difference = |more: u64, less: u64| Difference(more as i64 - less as i64);
+    let figures = [
+        ("peak.allocated", Whole(at.used_peak)),
+        ("total.allocated", Whole(at.used)),
+        ("startup.allocated", Whole(at.at_start)),
+        ("replication.backlog", Whole(at.backlog)),
+        ("replicas.repl.buffer", Whole(0)),
+        ("clients.slaves", Whole(at.replica_clients)),
+        ("clients.normal", Whole(at.clients)),
+        ("cluster.links", Whole(0)),
+        ("cluster.slot_import", Whole(0)),
+        ("cluster.slot_export", Whole(0)),
+        ("aof.buffer", Whole(0)),
+        ("lua.caches", Whole(0)),
+        ("functions.caches", Whole(0)),
+        ("overhead.db.hashtable.rehashing", Whole(0)),
+        ("overhead.total", Whole(at.overhead())),
+        ("db.dict.rehashing.count", Whole(0)),
+        ("keys.count", Whole(keys)),
+        ("keys.bytes-per-key", Whole(since_start.checked_div(keys).unwrap_or(0))),
+        ("dataset.bytes", Whole(at.dataset())),
+        ("dataset.percentage", Ratio(at.dataset_percent())),
+        ("peak.percentage", Ratio(percent(at.used, at.used_peak))),
+        ("allocator.allocated", Whole(at.used)),
+        ("allocator.active", Whole(at.committed)),
+        ("allocator.resident", Whole(at.resident)),
+        ("allocator.muzzy", Whole(0)),
+        ("allocator-fragmentation.ratio", ratio(at.committed, at.used)),
+        ("allocator-fragmentation.bytes", difference(at.committed, at.used)),
+        ("allocator-rss.ratio", ratio(at.resident, at.committed)),
+        ("allocator-rss.bytes", difference(at.resident, at.committed)),
+        ("rss-overhead.ratio", Ratio(1.0)),
+        ("rss-overhead.bytes", Whole(0)),
+        ("fragmentation", ratio(at.resident, at.used)),
+        ("fragmentation.bytes", difference(at.resident, at.used)),
+    ];
+    cx.reply.map(figures.len());
+    for (name, figure) in figures {
+        cx.reply.bulk(name.as_bytes());
+        match figure {
+            Whole(number) => cx.reply.integer(number as i64),
+            Difference(number) => cx.reply.integer(number),
+            Ratio(ratio) => cx.reply.double(ratio),
+        }
+    }
+    Ok(())
+}
+
 static HELP: Command = Command {
     card: Card {
         name: "help",
@@ -87,6 +245,7 @@ static HELP: Command = Command {
 
 #[cfg(test)]
 mod tests {
+    use crate::commands::session_testing::{SessionBench, show};
     use crate::commands::testing::{Bench, check_script};
     use crate::resp::Value;
 
@@ -102,6 +261,18 @@ mod tests {
             MEMORY USAGE none FOO 1 => -ERR syntax error
             ",
         );
+    }
+
+    #[test]
+    fn the_process_as_a_whole() {
+        let mut bench = SessionBench::new();
+        let shown = show(&bench.run(&["MEMORY", "STATS"]).expect("a reply"));
+        assert!(shown.starts_with("[\"peak.allocated\" :"), "{shown}");
+        assert!(shown.contains("\"keys.bytes-per-key\" :0 "), "{shown}");
+        let shown = show(&bench.run(&["MEMORY", "MALLOC-STATS"]).expect("a reply"));
+        assert!(shown.len() > 100, "{shown}");
+        assert!(show(&bench.run(&["MEMORY", "DOCTOR"]).expect("a reply")).contains("Sam"));
+        bench.check_script("MEMORY PURGE => ?PurgeMemory");
     }
 
     #[test]

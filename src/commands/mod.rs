@@ -4,6 +4,7 @@
 
 mod bitmap;
 mod client;
+mod cluster;
 mod command;
 mod command_log;
 mod config;
@@ -11,6 +12,7 @@ mod connection;
 mod debug;
 mod dump;
 mod each_key;
+mod footprint;
 mod generic;
 mod geo;
 mod hash;
@@ -19,7 +21,9 @@ mod hyperloglog;
 mod info;
 mod latency;
 mod list;
+mod lolwut;
 mod memory;
+mod monitor;
 mod replication;
 mod secrets;
 mod server;
@@ -61,6 +65,7 @@ pub static FAMILIES: &[&[&Command]] = &[
     dump::FAMILY,
     generic::FAMILY,
     connection::FAMILY,
+    cluster::FAMILY,
     server::FAMILY,
     transactions::FAMILY,
     replication::FAMILY,

@@ -1,6 +1,6 @@
 //! Commands on the process: its time, and its end.
 
-use super::{command, command_log, config, debug, info, latency, memory};
+use super::{command, command_log, config, debug, info, latency, lolwut, memory, monitor};
 use crate::exec::{Command, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
@@ -18,7 +18,9 @@ pub static FAMILY: &[&Command] = &[
     &debug::DEBUG,
     &info::INFO,
     &latency::LATENCY,
+    &lolwut::LOLWUT,
     &memory::MEMORY,
+    &monitor::MONITOR,
 ];
 
 static TIME: Command = Command {

@@ -182,8 +182,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("list-compress-depth", Kind::Int(0, INT_MAX), "0", COMPRESSION),
     accept("maxmemory-samples", Kind::Int(1, 64), "5", EVICTION),
     accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", EVICTION),
-    accept("lfu-log-factor", Kind::Int(0, INT_MAX), "10", EVICTION),
-    accept("lfu-decay-time", Kind::Int(0, INT_MAX), "1", EVICTION),
     accept("active-defrag-cycle-min", Kind::Int(1, 99), "1", DEFRAGMENTATION),
     accept("active-defrag-cycle-max", Kind::Int(1, 99), "25", DEFRAGMENTATION),
     accept("active-defrag-cycle-us", Kind::Int(0, 100000), "500", DEFRAGMENTATION),

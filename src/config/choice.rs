@@ -82,6 +82,13 @@ choice! {
     }
 }
 
+impl MaxmemoryPolicy {
+    /// Whether it asks how often keys are used, and not when they were last.
+    pub fn counts_uses(self) -> bool {
+        matches!(self, MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu)
+    }
+}
+
 choice! {
     /// Who may use a guarded command.
     Permission {

@@ -9,6 +9,7 @@ pub const HASH_SEED_BYTES_MAX: usize = 256;
 const SLICES: &str = "large values are always freed in slices";
 const GROWTH: &str = "tables grow by a bucket per step at all times";
 const EFFORT: &str = "what is due is looked for as long as there is some, within a bound per turn";
+const INT_MAX: i128 = i32::MAX as i128;
 
 /// The cards.
 pub(super) static SETTINGS: &[Setting] = &[
@@ -20,6 +21,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         field!(maxmemory_policy),
     )
     .idle("not yet: eviction"),
+    Setting::new("lfu-log-factor", Kind::Int(0, INT_MAX), "10", field!(lfu_log_factor)),
+    Setting::new("lfu-decay-time", Kind::Int(0, INT_MAX), "1", field!(lfu_decay_time)),
     Setting::new("hash-seed", Kind::Text(read_hash_seed), "", field!(hash_seed)).immutable(),
     Setting::new("active-expire-effort", Kind::Int(1, 10), "1", field!(active_expire_effort))
         .idle(EFFORT),

@@ -46,6 +46,7 @@ pub use persistence::SavePoint;
 pub use process::{OomScoreValues, TITLE_WORDS};
 pub use rewrite::rewrite_file;
 pub use shards::SHARDS_MAX;
+pub use words::quote;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -113,6 +114,10 @@ config! {
     pub maxmemory: u64,
     /// What goes when they are taken.
     pub maxmemory_policy: MaxmemoryPolicy,
+    /// How much rarer each further step of a key's use counter is.
+    pub lfu_log_factor: u32,
+    /// Minutes after which an unused key's counter loses one; 0 never.
+    pub lfu_decay_time: u32,
     /// The seed of all hashes; empty is a random one.
     pub hash_seed: Vec<u8>,
     /// How eagerly expired keys are looked for, 1 to 10.

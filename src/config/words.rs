@@ -78,7 +78,7 @@ fn take_single_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
 }
 
 /// Appends `word` in double quotes, so that [`split_words`] gives it back.
-pub(super) fn quote(word: &[u8], line: &mut Vec<u8>) {
+pub fn quote(word: &[u8], line: &mut Vec<u8>) {
     line.push(b'"');
     for &byte in word {
         match byte {

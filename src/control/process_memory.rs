@@ -27,6 +27,7 @@ pub struct ProcessMemory {
     resident_bytes: AtomicU64,
     resident_peak_bytes: AtomicU64,
     used_peak_bytes: AtomicU64,
+    start_bytes: AtomicU64,
 }
 
 impl ProcessMemory {
@@ -38,6 +39,7 @@ impl ProcessMemory {
             resident_bytes: AtomicU64::new(0),
             resident_peak_bytes: AtomicU64::new(0),
             used_peak_bytes: AtomicU64::new(0),
+            start_bytes: AtomicU64::new(0),
         }))
     }
 
@@ -72,6 +74,16 @@ impl ProcessMemory {
         self.resident_bytes.store(resident_bytes, Relaxed);
         self.resident_peak_bytes.fetch_max(resident_bytes, Relaxed);
         Ok(())
+    }
+
+    /// So many bytes were allocated before there was data; of several calls the largest counts.
+    pub fn note_start(&self, used_bytes: u64) {
+        self.start_bytes.fetch_max(used_bytes, Relaxed);
+    }
+
+    /// Bytes that were allocated before there was data.
+    pub fn start_bytes(&self) -> u64 {
+        self.start_bytes.load(Relaxed)
     }
 
     /// Bytes of physical memory at the last sample.

@@ -7,7 +7,7 @@ use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
 use crate::control::{Listeners, OomScore, ProcessMemory};
-use crate::observe::{Boards, Log};
+use crate::observe::{Boards, Log, Monitors};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,6 +21,8 @@ pub struct Process {
     pub commands: &'static CommandTable,
     /// The log.
     pub log: Log,
+    /// The clients that are shown every command.
+    pub monitors: Monitors,
     /// The time.
     pub clock: Clock,
     /// 40 hexadecimal digits, new at every start.
@@ -65,13 +67,16 @@ pub struct Process {
 /// Milliseconds after which an idle connection gives its output buffer back.
 pub const REPLY_BUFFER_IDLE_MS: u64 = 2_000;
 
-/// How long idle connections keep their output buffers; DEBUG REPLYBUFFER changes it.
+/// How long idle connections keep their output buffers, and what limits make of them; DEBUG
+/// changes it.
 #[derive(Debug)]
 pub struct ReplyBuffers {
     /// They give them back after so many milliseconds.
     pub idle_ms: AtomicU64,
     /// They never do.
     pub are_kept: AtomicBool,
+    /// Limits look at unsent output from its first byte on.
+    pub are_limited: AtomicBool,
 }
 
 impl Default for ReplyBuffers {
@@ -79,6 +84,7 @@ impl Default for ReplyBuffers {
         ReplyBuffers {
             idle_ms: AtomicU64::new(REPLY_BUFFER_IDLE_MS),
             are_kept: AtomicBool::new(false),
+            are_limited: AtomicBool::new(false),
         }
     }
 }
@@ -159,6 +165,7 @@ impl Process {
             boards: parts.boards,
             commands: parts.commands,
             log: parts.log,
+            monitors: Monitors::default(),
             clock: parts.clock,
             run_id: parts.run_id,
             started_s,

@@ -73,6 +73,8 @@ pub struct Session {
     pub last_command: Option<u16>,
     /// The transaction that MULTI has begun, whose commands are being queued.
     pub multi: Option<Multi>,
+    /// Whether it is shown every command.
+    pub is_monitor: bool,
     /// Whether a command of it waits for keys.
     pub is_blocked: bool,
     /// Shards on which keys are watched for it.
@@ -119,6 +121,7 @@ impl Session {
             active_ms: now_ms,
             last_command: None,
             multi: None,
+            is_monitor: false,
             is_blocked: false,
             watched_shards: Vec::new(),
             replies: Replies::All,
@@ -142,6 +145,7 @@ impl Session {
     /// The flags that CLIENT LIST shows.
     pub fn flags(&self) -> String {
         let all = [
+            (self.is_monitor, 'O'),
             (self.replica.is_attached, 'S'),
             (self.multi.is_some(), 'x'),
             (self.is_blocked, 'b'),
@@ -196,6 +200,7 @@ impl Session {
             self.replies = Replies::All;
         }
         self.is_import_source = false;
+        self.is_monitor = false;
         self.is_no_evict = false;
         self.is_no_touch = false;
     }

@@ -103,6 +103,7 @@ impl Slice {
         key: &Key<'s>,
     ) -> Result<Option<Edit<'s, T>>, WrongKind> {
         let Some(place) = self.find(db, key) else { return Ok(None) };
+        self.mark_used(place);
         self.edit_at(db, key, place).map(Some)
     }
 
@@ -117,7 +118,6 @@ impl Slice {
         if entry.object::<T>().is_none() {
             return Err(WrongKind);
         }
-        entry.put_clock(self.access_clock);
         let moment = entry.object::<T>().and_then(T::next_expiry);
         let (key, kind) = (*key, PhantomData);
         let (is_changed, is_changed_untold) = (false, false);
@@ -131,11 +131,23 @@ impl Slice {
         db: usize,
         key: &Key<'s>,
     ) -> Result<Edit<'s, T>, WrongKind> {
-        let place = self.find(db, key).unwrap_or_else(|| {
-            self.put_untold(db, key, Box::<T>::default().into_object());
-            self.find_hidden(db, key).expect("it was just put there")
-        });
+        let place = match self.find(db, key) {
+            Some(place) => {
+                self.mark_used(place);
+                place
+            }
+            None => {
+                self.put_untold(db, key, Box::<T>::default().into_object());
+                self.find_hidden(db, key).expect("it was just put there")
+            }
+        };
         self.edit_at(db, key, place)
+    }
+
+    #[inline]
+    fn mark_used(&mut self, place: Place) {
+        let entry = place.entry();
+        entry.put_clock(self.access.used(entry.clock()));
     }
 
     fn put_untold(&mut self, db: usize, key: &Key<'_>, object: Object) {

@@ -34,6 +34,8 @@ pub struct Graveyard {
     large: VecDeque<Grave>,
     large_bytes: usize,
     objects: VecDeque<Object>,
+    /// Values that have been freed since the last look.
+    freed: u64,
 }
 
 /// A long string, of which the bytes from `left` on have been given back.
@@ -47,6 +49,17 @@ impl Graveyard {
     /// Whether there is nothing to be freed.
     pub fn is_empty(&self) -> bool {
         self.roots.is_empty() && self.large.is_empty() && self.objects.is_empty()
+    }
+
+    /// Values and tables that wait.
+    pub fn len(&self) -> usize {
+        let tables: usize = self.roots.iter().map(|tables| tables.len()).sum();
+        self.large.len() + self.objects.len() + tables
+    }
+
+    /// Values that have been freed since the last call.
+    pub fn take_freed(&mut self) -> u64 {
+        std::mem::take(&mut self.freed)
     }
 
     /// Takes the tables of a database.
@@ -130,6 +143,7 @@ impl Graveyard {
         let Some(object) = self.objects.front_mut() else { return false };
         if object.free_step() {
             self.objects.pop_front();
+            self.freed += 1;
         }
         true
     }
@@ -150,6 +164,8 @@ impl Graveyard {
             give_back(&mut buffer[left..grave.left]);
             if left > 0 {
                 self.large.push_front(Grave { bytes: buffer.freeze(), left });
+            } else {
+                self.freed += 1;
             }
             return true;
         }

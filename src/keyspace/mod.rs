@@ -2,6 +2,7 @@
 //!
 //! Must not know: protocol, commands, connections, other shards, the journal.
 
+mod access;
 mod container;
 mod database;
 mod digest;
@@ -21,6 +22,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use access::Frequency;
 pub use container::Edit;
 pub use digest::{DIGEST_BYTES, Digest, database_digests_joined};
 pub use due::Expired;

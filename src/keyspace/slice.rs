@@ -5,6 +5,7 @@
 //! removes it and goes on as if it had not been there; a replica sees no key either, but leaves
 //! its removal to the primary; a loader sees it as any other.
 
+use super::access::{Access, Frequency};
 use super::database::Database;
 use super::due::Expired;
 use super::expire::Sweep;
@@ -77,7 +78,9 @@ pub struct Slice {
     pub(super) slots: Range<u16>,
     pub(super) now_ms: u64,
     pub(super) role: ExpiryRole,
-    pub(super) access_clock: u32,
+    pub(super) access: Access,
+    /// The table whose keys' times are looked at next.
+    ttl_cursor: usize,
     /// What fell due since it was asked for, while somebody wants to know.
     pub(super) expired: Option<Vec<Expired>>,
     pub(super) watches: Watches,
@@ -90,11 +93,8 @@ pub struct Slice {
 /// Tries of [`Slice::random`] to find a key that is not due.
 const RANDOM_TRIES_MAX: usize = 100;
 
-/// Seconds by which a key's access clock may be ahead of the time at which it is looked at.
-const CLOCK_AHEAD_S_MAX: u32 = 60;
-
-/// Bits of the access clock.
-const CLOCK_MASK: u64 = 0xff_ffff;
+/// Buckets that one sample of the times to live looks at.
+const TTL_BUCKETS: usize = 16;
 
 /// A value whose elements lie in pages of their own.
 #[derive(Clone, Copy)]
@@ -132,7 +132,8 @@ impl Slice {
             slots: options.slots,
             now_ms: 0,
             role: ExpiryRole::Primary,
-            access_clock: 0,
+            access: Access::new(options.seed),
+            ttl_cursor: 0,
             expired: None,
             watches: Watches::new(),
             waits: Waits::new(),
@@ -144,7 +145,7 @@ impl Slice {
     /// Says what time it is, in Unix milliseconds; once per turn.
     pub fn set_now(&mut self, unix_ms: u64) {
         self.now_ms = unix_ms;
-        self.access_clock = ((unix_ms / 1_000) & CLOCK_MASK) as u32;
+        self.access.set_now(unix_ms);
     }
 
     /// Says who removes due keys; gives who did before.
@@ -313,7 +314,7 @@ impl Slice {
             Some(place) => {
                 self.stats.hits += 1;
                 let entry = place.entry();
-                entry.put_clock(self.access_clock);
+                entry.put_clock(self.access.used(entry.clock()));
                 Some(View::new(entry))
             }
         }
@@ -346,15 +347,30 @@ impl Slice {
     /// Says that a key was last used so many seconds ago.
     pub fn set_idle(&mut self, db: usize, key: &Key<'_>, idle_s: u32) {
         if let Some(place) = self.find(db, key) {
-            place.entry().put_clock(self.access_clock.wrapping_sub(idle_s) & CLOCK_MASK as u32);
+            place.entry().put_clock(self.access.idle(idle_s));
         }
     }
 
     /// Seconds since a key was last used whose access clock shows this, modulo 2^24.
     pub fn idle_s(&self, clock: u32) -> u32 {
-        let idle_s = self.access_clock.wrapping_sub(clock) & CLOCK_MASK as u32;
-        // A transaction's time may lie a little before the last use.
-        if idle_s > CLOCK_MASK as u32 - CLOCK_AHEAD_S_MAX { 0 } else { idle_s }
+        self.access.idle_s(clock)
+    }
+
+    /// Says how uses of keys are counted (an LFU policy); none: only the last one's time is kept.
+    pub fn set_frequency(&mut self, frequency: Option<Frequency>) {
+        self.access.set_frequency(frequency);
+    }
+
+    /// How often a key is used whose access clock shows this: a logarithm, 0 to 255.
+    pub fn use_count(&self, clock: u32) -> u8 {
+        self.access.count(clock)
+    }
+
+    /// Says how often a key has been used.
+    pub fn set_use_count(&mut self, db: usize, key: &Key<'_>, count: u8) {
+        if let Some(place) = self.find(db, key) {
+            place.entry().put_clock(self.access.with_count(count));
+        }
     }
 
     /// Sets a key to a string, whatever it was before.
@@ -398,7 +414,10 @@ impl Slice {
             Expiry::At(at) => Some(at),
             Expiry::Keep => place.and_then(|place| place.entry().expiry()),
         };
-        let clock = self.access_clock;
+        let clock = match place {
+            None => self.access.fresh(),
+            Some(place) => self.access.used(place.entry().clock()),
+        };
         let draft = Draft { key: key.bytes, payload, expiry, clock, is_edited: false };
         self.note_change(db, key);
         match place {
@@ -505,7 +524,7 @@ impl Slice {
     pub fn set_expiry(&mut self, db: usize, key: &Key<'_>, at: Option<u64>) -> bool {
         let Some(place) = self.find(db, key) else { return false };
         let entry = place.entry();
-        entry.put_clock(self.access_clock);
+        entry.put_clock(self.access.used(entry.clock()));
         match (entry.expiry(), at) {
             (None, None) => {}
             (Some(_), Some(at)) => {
@@ -625,6 +644,34 @@ impl Slice {
     /// Sets the counters to zero.
     pub fn reset_stats(&mut self) {
         self.stats = Stats::default();
+    }
+
+    /// Takes note of values that were freed bit by bit, and says how many still wait.
+    pub fn unfreed_values(&mut self) -> usize {
+        self.stats.freed_values += self.graveyard.take_freed();
+        self.graveyard.len()
+    }
+
+    /// How many milliseconds some keys of a database have left to live, on average; each call looks
+    /// at others. None: it has met none.
+    pub fn sample_ttl_ms(&mut self, db: usize) -> Option<u64> {
+        let database = &self.databases[db];
+        let next = database.next_volatile(self.ttl_cursor).or_else(|| database.next_volatile(0));
+        let index = next?;
+        self.ttl_cursor = index + 1;
+        let table = database.table(index)?;
+        let buckets = table.buckets();
+        let first = (self.now_ms / 100) as u32 % buckets.max(1);
+        let (mut sum_ms, mut count) = (0, 0);
+        for number in (first..buckets).chain(0..first).take(TTL_BUCKETS) {
+            table.for_each_in_bucket(number, &mut |word| {
+                if let Some(expiry_ms) = word.entry().expiry() {
+                    sum_ms += expiry_ms.saturating_sub(self.now_ms);
+                    count += 1;
+                }
+            });
+        }
+        (count > 0).then(|| sum_ms / count)
     }
 
     /// What the tables of a database take. O(slots).

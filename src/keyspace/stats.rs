@@ -13,6 +13,8 @@ pub struct Stats {
     pub expired_active: u64,
     /// Fields of hashes removed because they were due, or replaced when they were.
     pub expired_fields: u64,
+    /// Values that were freed bit by bit.
+    pub freed_values: u64,
 }
 
 impl Stats {

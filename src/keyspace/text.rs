@@ -20,7 +20,8 @@ impl Slice {
         if let Some(place) = found
             && place.entry().put_int(number)
         {
-            place.entry().put_clock(self.access_clock);
+            let entry = place.entry();
+            entry.put_clock(self.access.used(entry.clock()));
             self.touch(db, key, place);
         } else {
             self.put(db, key, found, Payload::Int(number), Expiry::Keep);
@@ -70,7 +71,7 @@ impl Slice {
                 key: key.bytes,
                 payload: Payload::Inline(&[], &[]),
                 expiry: None,
-                clock: self.access_clock,
+                clock: self.access.fresh(),
                 is_edited: true,
             };
             self.insert(db, key, draft);
@@ -91,7 +92,7 @@ impl Slice {
     /// Makes the text of a string longer by `tail` and then zeros, to `len` bytes in all.
     fn extend(&mut self, db: usize, key: &Key<'_>, place: Place, tail: &[u8], len: usize) {
         let entry = place.entry();
-        entry.put_clock(self.access_clock);
+        entry.put_clock(self.access.used(entry.clock()));
         if entry.is_large() {
             entry.large_mut(tail, len);
             return self.touch(db, key, place);

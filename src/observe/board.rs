@@ -74,6 +74,24 @@ counters! {
     envelopes_posted,
     /// Times that a connection waited because another shard's inbox was full.
     stalled_on_credits,
+    /// Reads from sockets that brought bytes.
+    reads,
+    /// Sends that were handed to the kernel.
+    writes,
+    /// Bytes to replicas, which count as bytes to clients too.
+    replica_output_bytes,
+    /// Turns that did something, if only housekeeping.
+    cycles,
+    /// Nanoseconds of work in these.
+    cycle_ns_sum,
+    /// Nanoseconds of housekeeping in them.
+    tick_ns_sum,
+    /// Nanoseconds of removing what is due and freeing what was removed.
+    expire_ns_sum,
+    /// Values freed bit by bit.
+    freed_values,
+    /// Passwords that were wrong.
+    auth_failures,
     /// Clients dropped because they did not read their replies.
     output_limit_disconnections,
     /// Clients dropped because all together took too much memory.
@@ -129,6 +147,8 @@ gauges! {
     inbox_depth,
     /// Slots that the shard owns.
     slots_owned,
+    /// Values that wait to be freed bit by bit.
+    unfreed_values,
 }
 
 /// The gauges of one numbered database on one shard.
@@ -140,6 +160,8 @@ pub struct DatabaseGauges {
     pub volatile: Gauge,
     /// Keys with fields that have a time to live.
     pub with_moments: Gauge,
+    /// Milliseconds that keys with a time to live have left, on average.
+    pub ttl_ms: Gauge,
 }
 
 /// The counters of one command on one shard.
@@ -169,6 +191,8 @@ pub struct Board {
     pub turn_ns: Peak,
     /// The deepest inbox, in envelopes.
     pub inbox: Peak,
+    /// The most commands of one turn.
+    pub turn_commands: Peak,
     /// The class of the largest client that may be evicted, from 1; 0: there is none.
     pub evictable_class: Gauge,
     /// The most bytes of input that one client had lately.
@@ -200,6 +224,7 @@ impl Board {
             gauges: GaugeBoard::default(),
             turn_ns: Peak::default(),
             inbox: Peak::default(),
+            turn_commands: Peak::default(),
             evictable_class: Gauge::default(),
             input_peak_bytes: Gauge::default(),
             output_peak_bytes: Gauge::default(),

@@ -8,6 +8,7 @@ use super::command_log::{LogEntry, LogIds, LogKind};
 use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
 use super::events::LatencyEvents;
 use super::latency::{HISTOGRAM_DIGITS, LATENCY_NS_MAX, LATENCY_NS_MIN};
+use super::rates::{RATES, Rates};
 use super::stages::{Stage, stage_histogram};
 use hdrhistogram::Histogram;
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub struct Boards {
     log_ids: LogIds,
     /// What has taken long, by name.
     pub events: LatencyEvents,
+    /// What happens per second.
+    pub rates: Rates,
 }
 
 #[derive(Debug)]
@@ -60,6 +63,7 @@ impl Boards {
             baseline: Mutex::new(baseline),
             log_ids: LogIds::default(),
             events: LatencyEvents::default(),
+            rates: Rates::default(),
         }
     }
 
@@ -92,6 +96,42 @@ impl Boards {
         let mut gauges = Gauges::default();
         self.iter().for_each(|board| gauges.add(&board.gauges));
         gauges
+    }
+
+    /// Takes a sample for [`Boards::rates`], if one is due at `now_ns` (monotonic). Called by one
+    /// shard.
+    pub fn sample_rates(&self, now_ns: u64) {
+        if self.rates.is_due(now_ns) {
+            let totals = self.raw_totals();
+            let counts: [u64; RATES] = [
+                totals.commands_processed,
+                totals.net_input_bytes,
+                totals.net_output_bytes,
+                totals.replica_output_bytes,
+                totals.cycles,
+                totals.cycle_ns_sum,
+            ];
+            self.rates.sample(now_ns, counts);
+        }
+    }
+
+    /// Milliseconds that the keys of a database which have a time to live have left, on average.
+    pub fn ttl_ms(&self, number: usize) -> u64 {
+        let all = || self.iter().map(|board| &board.databases[number]);
+        let keys: i64 = all().map(|database| database.volatile.get().max(0)).sum();
+        let sum: i64 = all().map(|one| one.volatile.get().max(0) * one.ttl_ms.get()).sum();
+        if keys == 0 { 0 } else { (sum / keys).max(0) as u64 }
+    }
+
+    /// The most commands of one turn since the last reset.
+    pub fn most_commands(&self) -> u64 {
+        let generation = self.generation();
+        self.iter().map(|board| board.turn_commands.recent(generation)).max().unwrap_or(0)
+    }
+
+    /// Nanoseconds in all commands since the last reset.
+    pub fn commands_ns(&self) -> u64 {
+        (0..self.commands).map(|index| self.command(index).ns).sum()
     }
 
     /// Bytes that all clients take, replicas left out.
@@ -240,6 +280,7 @@ impl Boards {
             board.latencies.clear_all();
             board.stages.clear();
         }
+        self.rates.clear();
     }
 
     fn raw_totals(&self) -> Totals {

@@ -13,6 +13,8 @@ mod errors;
 mod events;
 mod latency;
 mod log;
+mod monitors;
+mod rates;
 mod stages;
 
 pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Gauges, Totals};
@@ -25,6 +27,8 @@ pub use errors::{ERROR_WORDS_MAX, Errors};
 pub use events::{EVENT_SAMPLES_MAX, EventSample, EventSeries, LatencyEvents};
 pub use latency::{LATENCY_NS_MAX, LATENCY_NS_MIN, Latencies, LatencyBatch};
 pub use log::{Level, LineLimit, Log, LogForm};
+pub use monitors::{Lines, MONITOR_BYTES_MAX, Monitor, Monitors};
+pub use rates::{Rate, Rates};
 pub use stages::{
     STAGE_CLASSES, STAGE_NS_MAX, Stage, StageClasses, Stages, stage_class_bound_ns, stage_histogram,
 };

@@ -2,12 +2,13 @@
 
 use super::Shard;
 use super::replicas::NOBODY;
+use crate::base::alloc;
 use crate::client::describe;
 use crate::commands::answer_debug;
 use crate::exec::{ClientFilter, Merge, Request, Shutdown};
 use crate::gate::Facts;
 use crate::io::ConnId;
-use crate::keyspace::ExpiryRole;
+use crate::keyspace::{ExpiryRole, Frequency};
 use crate::mesh::Envelope;
 use crate::resp::{Error, Output, Reply};
 use bytes::Bytes;
@@ -18,6 +19,7 @@ impl Shard {
     pub(super) fn ask(&mut self, conn: ConnId, request: Request) {
         match request {
             Request::Exec => self.exec(conn),
+            Request::Monitor => self.begin_monitor(conn),
             Request::Watch(keys) => self.watch(conn, keys),
             Request::Discard => {
                 let connection = self.connections.get_mut(conn).expect("it is being served");
@@ -58,6 +60,7 @@ impl Shard {
             Request::DebugSleep(_)
             | Request::ActiveExpire(_)
             | Request::LogTable
+            | Request::PurgeMemory
             | Request::Pause
             | Request::Unpause
             | Request::SettingsChanged => Some(Merge::Ok),
@@ -90,6 +93,10 @@ impl Shard {
                 let why = "ERR the file is neither written nor loaded inside a transaction";
                 Reply::new(output, protocol).error(&Error::other(why));
             }
+            Request::Monitor => {
+                let why = "ERR MONITOR isn't allowed for DENY BLOCKING client";
+                Reply::new(output, protocol).error(&Error::other(why));
+            }
             // Nothing waits inside a transaction.
             Request::Wait { .. } => {
                 let acked = self.process.replication().acked(self.feed.end_offset());
@@ -106,7 +113,7 @@ impl Shard {
         let started_ns = self.process.clock.monotonic_ns();
         self.answer_ask(request, part);
         let ns = self.process.clock.monotonic_ns() - started_ns;
-        if ns >= self.thresholds.run_ns && part.connection != NOBODY {
+        if part.connection != NOBODY {
             let at = part.hold.as_ref().map_or(0, |hold| hold.fetch_at);
             part.spent.push((at, ns));
         }
@@ -127,6 +134,7 @@ impl Shard {
             Request::DebugSleep(us) => self.process.clock.sleep_us(*us),
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
             Request::LogTable => self.log_table(),
+            Request::PurgeMemory => alloc::purge(),
             Request::SettingsChanged => {
                 self.refresh_settings();
                 self.settle_settings();
@@ -180,6 +188,12 @@ impl Shard {
         let role = if keeps_due { ExpiryRole::Replica } else { ExpiryRole::Primary };
         let is_loading = self.files.intake.is_some();
         self.slice.set_role(if is_loading { ExpiryRole::Loading } else { role });
+        let frequency = Frequency {
+            log_factor: self.config.lfu_log_factor,
+            decay_minutes: self.config.lfu_decay_time,
+        };
+        let counts_uses = self.config.maxmemory_policy.counts_uses();
+        self.slice.set_frequency(counts_uses.then_some(frequency));
         let (wanted, lag_max_s) =
             (self.config.min_replicas_to_write, self.config.min_replicas_max_lag);
         let are_few = wanted > 0 && lag_max_s > 0 && {
@@ -188,7 +202,7 @@ impl Shard {
             (good as u64) < u64::from(wanted)
         };
         self.facts.set(Facts::FEW_REPLICAS, are_few);
-        self.settle_eviction();
+        self.settle_limits();
     }
 
     fn list(&self, filter: &ClientFilter, text: &mut Vec<u8>) {

@@ -19,9 +19,24 @@ use std::sync::atomic::Ordering;
 #[derive(Debug, Default)]
 pub(super) struct Cron {
     next_ns: u64,
+    /// Whether it has ticked in this turn, and ever.
+    has_ticked: bool,
+    has_started: bool,
+    /// Commands that the shard had run when its last turn ended.
+    commands_seen: u64,
 }
 
 impl Cron {
+    /// How many commands the last turn has run, where `commands` have been run in all.
+    pub(super) fn count_commands(&mut self, commands: u64) -> u64 {
+        commands - std::mem::replace(&mut self.commands_seen, commands)
+    }
+
+    /// Whether it has ticked since the last call.
+    pub(super) fn take_ticked(&mut self) -> bool {
+        std::mem::take(&mut self.has_ticked)
+    }
+
     /// Monotonic time of the next tick.
     pub(super) fn next_ns(&self) -> u64 {
         self.next_ns
@@ -35,23 +50,20 @@ impl Shard {
         let router = Router::new(process.shards());
         let clock = &process.clock;
         let now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
-        let config_version = process.config.version();
         let config = process.config.snapshot();
-        let thresholds = Thresholds::new(&config);
         let (databases, slots) = (config.databases as usize, router.slots(me));
         let slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
-        let board = Arc::clone(process.boards.board(me));
         let mut shard = Shard {
             me,
             driver,
             port,
             router,
             slice,
+            board: Arc::clone(process.boards.board(me)),
+            config_version: process.config.version(),
             process,
-            board,
+            thresholds: Thresholds::new(&config),
             config,
-            config_version,
-            thresholds,
             facts: Facts::NONE,
             rng: Rng::new(seed),
             now,
@@ -81,6 +93,7 @@ impl Shard {
             records_pool: Vec::new(),
             is_feed_behind: false,
             stream_seen: 0,
+            monitors: Vec::new(),
             links: Vec::new(),
             barriers: Default::default(),
             barriers_due: Vec::new(),
@@ -90,7 +103,7 @@ impl Shard {
             unwatch_due: Vec::new(),
             files: Default::default(),
             evicting: Default::default(),
-            peaks: Default::default(),
+            clients: Default::default(),
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
@@ -120,7 +133,9 @@ impl Shard {
         self.slice.hold_expiry(!self.slots.is_empty() || !self.intents.is_empty());
         let began_ns = stop_ns - HOUSEKEEP_NS_MAX;
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
-        self.desk().event("expire-cycle", clock.monotonic_ns() - began_ns);
+        let expire_ns = clock.monotonic_ns() - began_ns;
+        self.desk().event("expire-cycle", expire_ns);
+        self.board.counters.expire_ns_sum.add(expire_ns);
         if let Some(scratch) = &mut self.scratch {
             scratch.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         }
@@ -132,13 +147,39 @@ impl Shard {
         alloc::flush_local();
         alloc::collect();
         self.check_memory();
+        self.sample_ttls();
         self.publish();
+        if self.me == 0 {
+            self.process.boards.sample_rates(self.now.monotonic_ns);
+        }
+        if !self.cron.has_started && self.files.intake.is_none() {
+            alloc::flush_local();
+            self.process.memory.note_start(alloc::used_bytes());
+        }
+        (self.cron.has_started, self.cron.has_ticked) = (true, true);
+        let clock = &self.process.clock;
+        self.board.counters.tick_ns_sum.add(clock.monotonic_ns() - began_ns);
         let pause_ns = match work.more || self.has_waits() {
             true if work.more && self.idle_turns > 0 => TICK_IDLE_NS,
             true => TICK_BUSY_NS,
             false => TICK_NS,
         };
         self.cron.next_ns = self.now.monotonic_ns + pause_ns;
+    }
+
+    /// Looks at some keys of each database for how long they have left to live.
+    fn sample_ttls(&mut self) {
+        for (db, gauges) in self.board.databases.iter().enumerate() {
+            let before_ms = gauges.ttl_ms.get();
+            let ttl_ms = match self.slice.sample_ttl_ms(db) {
+                None if self.slice.volatile_len(db) > 0 => continue,
+                None => 0,
+                Some(sample) if before_ms == 0 => sample as i64,
+                // Sixteen samples, or so, in the average.
+                Some(sample) => before_ms + (sample as i64 - before_ms) / 16,
+            };
+            gauges.ttl_ms.set(ttl_ms);
+        }
     }
 
     /// States whether more memory is used than allowed.
@@ -166,6 +207,7 @@ impl Shard {
         self.publish_clients();
         self.board.gauges.clients_in_timeout.set(self.deadlines.len() as i64);
         self.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
+        self.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
         for db in 0..self.board.databases.len() {
             self.publish_database(db);
         }
@@ -213,4 +255,5 @@ pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
     counters.expired_lazy.add(stats.expired_lazy);
     counters.expired_active.add(stats.expired_active);
     counters.expired_fields.add(stats.expired_fields);
+    counters.freed_values.add(stats.freed_values);
 }

@@ -6,15 +6,20 @@
 //! long as none of another shard is of a larger class; else it wakes that shard. One shard at a
 //! time does so, or each would make up for the whole.
 //!
+//! Replies on their way, up to what no limit looks at, are not charged: a client that is told of
+//! others would end one.
+//!
 //! Classes are powers of two, so that finding the largest walks over nothing. They are kept only
 //! while the limit is set.
 
 use super::Shard;
-use crate::client::describe;
+use crate::client::{Connection, describe};
 use crate::config::Config;
+use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::ConnId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The logarithm of the bytes below which all clients are of the smallest class.
 const CLASS_LOG_MIN: u32 = 15;
@@ -77,8 +82,10 @@ fn bytes_max(config: &Config) -> Option<u64> {
 }
 
 impl Shard {
-    /// The limit may be another one now.
-    pub(super) fn settle_eviction(&mut self) {
+    /// The limits may be others now.
+    pub(super) fn settle_limits(&mut self) {
+        let are_limited = self.process.reply_buffers.are_limited.load(Ordering::Relaxed);
+        self.clients.output_bytes_free = if are_limited { 0 } else { OUTPUT_BYTES_FREE as usize };
         let was_on = self.evicting.is_on();
         self.evicting.bytes_max = bytes_max(&self.config);
         if was_on == self.evicting.is_on() {
@@ -108,11 +115,13 @@ impl Shard {
 
     /// Says on the board what this shard's clients take, and how large the largest is.
     pub(super) fn publish_clients(&self) {
-        let of = |conn: &ConnId| self.connections.get(*conn).map_or(0, |it| it.counted_bytes);
+        let bytes = |it: &Connection| it.counted_bytes - it.passing_bytes;
+        let of = |conn: &ConnId| self.connections.get(*conn).map_or(0, bytes);
         let replicas: usize = self.links.iter().map(of).sum();
         let gauges = &self.board.gauges;
         gauges.replica_client_bytes.set(replicas as i64);
-        gauges.normal_client_bytes.set((self.buffered_bytes - replicas) as i64);
+        let charged = self.buffered_bytes - self.clients.passing_bytes;
+        gauges.normal_client_bytes.set((charged.saturating_sub(replicas)) as i64);
         self.board.evictable_class.set(self.evicting.largest().0);
     }
 

@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::limits::{INPUT_BYTES_PAUSE, OUTPUT_BYTES_EACH};
+use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::{BufferId, Chunk, ConnId};
 use std::io;
 
@@ -51,8 +52,12 @@ impl Shard {
         }
         let (is_link, is_traced) = (connection.link.is_some(), connection.trace.is_some());
         connection.session.sent_bytes += bytes;
+        self.board.counters.writes.add(1);
         connection.session.active_ms = self.now.monotonic_ms();
         self.board.counters.net_output_bytes.add(bytes);
+        if is_link {
+            self.board.counters.replica_output_bytes.add(bytes);
+        }
         self.count_bytes(conn);
         if is_traced {
             self.trace_sent(conn);
@@ -79,6 +84,7 @@ impl Shard {
         connection.session.active_ms = self.now.monotonic_ms();
         connection.received_turn = self.profile.next_turn();
         self.driver.release(buffer);
+        self.board.counters.reads.add(1);
         self.board.counters.net_input_bytes.add(u64::from(len));
         if connection.is_closing {
             return;
@@ -116,6 +122,11 @@ impl Shard {
         let bytes = if connection.is_closing { 0 } else { connection.memory_bytes() };
         self.buffered_bytes = self.buffered_bytes - connection.counted_bytes + bytes;
         connection.counted_bytes = bytes;
+        let unsent = connection.outbox.pending_bytes();
+        let passing_bytes = unsent.min(OUTPUT_BYTES_FREE as usize).min(bytes);
+        let others = self.clients.passing_bytes - connection.passing_bytes;
+        self.clients.passing_bytes = others + passing_bytes;
+        connection.passing_bytes = passing_bytes;
         if self.evicting.is_on() {
             self.classify(conn);
         }

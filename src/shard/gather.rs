@@ -69,6 +69,11 @@ pub(super) enum Gathered {
 }
 
 impl Gathered {
+    /// Whether commands on keys run now.
+    pub(super) fn runs_keys(&self) -> bool {
+        matches!(self, Gathered::Keys | Gathered::Joint(_))
+    }
+
     /// The command that runs, if it stands alone.
     pub(super) fn alone(&self) -> Option<Item> {
         match self {

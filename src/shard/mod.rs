@@ -29,6 +29,7 @@ mod inspect;
 mod journal;
 pub mod limits;
 mod load;
+mod monitor;
 mod notice;
 mod pause;
 mod post;
@@ -57,7 +58,7 @@ use crate::gate::{Facts, Router};
 use crate::io::{ConnId, Driver};
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, Port};
-use crate::observe::{Board, LineLimit};
+use crate::observe::{Board, LineLimit, Monitor};
 use crate::txn::{Blocked, ClaimId, Intents};
 use connections::Connections;
 use gather::Batch;
@@ -131,6 +132,8 @@ pub struct Shard {
     is_feed_behind: bool,
     /// Where the stream ended when this shard's links were served last.
     stream_seen: u64,
+    /// Connections that are shown every command.
+    monitors: Vec<(ConnId, Monitor)>,
     /// Connections of replicas.
     links: Vec<ConnId>,
     /// Barriers over all shards that are under way for replicas and WAIT.
@@ -148,8 +151,8 @@ pub struct Shard {
     files: save::Files,
     /// What `maxmemory-clients` needs.
     evicting: evict::Evicting,
-    /// What the largest clients had lately, and whose turn it is to be looked at.
-    peaks: clients::Peaks,
+    /// What is kept for the limits of clients.
+    clients: clients::Clients,
     /// Bytes that all connections and their buffers take.
     buffered_bytes: usize,
     cron: cron::Cron,

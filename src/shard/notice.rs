@@ -334,7 +334,7 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if let Some(flight) = connection.flights.last_mut() {
             flight.written.push((0, entry, words));
-            flight.own_ns = ns;
+            flight.own_ns = ns.max(1);
             return;
         }
         if ns >= desk.thresholds.run_ns {

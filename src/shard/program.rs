@@ -10,7 +10,7 @@ use super::notice::{LargeReplies, written_large};
 use super::post::{Awaited, Parts};
 use crate::client::{Flight, Program, Trying, Woken};
 use crate::exec::{Item, Run, SessionContext, for_each_intent};
-use crate::gate::Place;
+use crate::gate::{Facts, Place};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Hold, Stage};
 use crate::resp::{Error, Output, Reply};
@@ -62,17 +62,24 @@ impl Shard {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let queue = connection.queue.take().unwrap_or_default();
         let multi = connection.session.multi.take().expect("EXEC has seen it");
-        if multi.is_doomed {
-            return self.refuse_exec(conn, &Error::ExecAbort);
-        }
-        if multi.may_grow && self.facts.has(crate::gate::Facts::OUT_OF_MEMORY) {
-            return self.refuse_exec(conn, &Error::exec_abort(&Error::OutOfMemory));
-        }
-        if multi.may_write && self.facts.has(crate::gate::Facts::FEW_REPLICAS) {
-            return self.refuse_exec(conn, &Error::exec_abort(&Error::NoReplicas));
+        let error = if multi.is_doomed {
+            Some(Error::ExecAbort)
+        } else if multi.may_grow && self.facts.has(Facts::OUT_OF_MEMORY) {
+            Some(Error::exec_abort(&Error::OutOfMemory))
+        } else if multi.may_write && self.facts.has(Facts::FEW_REPLICAS) {
+            Some(Error::exec_abort(&Error::NoReplicas))
+        } else {
+            None
+        };
+        let mut queue = queue;
+        self.show_exec(conn, if error.is_none() { Some(&mut queue) } else { None });
+        if let Some(error) = error {
+            if let Some(entry) = self.process.commands.find(b"exec") {
+                self.board.commands[usize::from(entry.index)].failed.add(1);
+            }
+            return self.refuse_exec(conn, &error);
         }
         let watched = self.take_watched(conn);
-        let mut queue = queue;
         self.notice_queued_requests(conn, &mut queue);
         self.start_program(conn, queue, watched, true);
     }

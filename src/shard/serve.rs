@@ -5,7 +5,7 @@ use super::Shard;
 use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
-use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_FREE, OUTPUT_BYTES_SHARD};
+use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_SHARD};
 use super::notice::{Desk, Look, shown};
 use super::profile::Probe;
 use super::slow::has_slow;
@@ -49,6 +49,9 @@ impl Shard {
             }
             if has_all_replies && self.profile.is_due() {
                 self.trace_begin(conn, &gathered);
+            }
+            if self.process.monitors.is_on() && gathered.runs_keys() {
+                self.show_batch(conn, gathered.alone());
             }
             match gathered {
                 Gathered::Nothing => return self.settle_input(conn),
@@ -251,6 +254,10 @@ impl Shard {
         let started_ns = self.process.clock.monotonic_ns();
         let (request, reply_bytes) = self.call_session(conn, item);
         let ns = self.process.clock.monotonic_ns() - started_ns;
+        // EXEC is shown behind its commands.
+        if self.process.monitors.is_on() && request != Some(Request::Exec) {
+            self.show_batch(conn, Some(item));
+        }
         let is_large = reply_bytes >= self.thresholds.reply_bytes;
         let goes_on = request.is_some() && self.thresholds.looks_back();
         let connection = self.connections.get_mut(conn).expect("it is being served");
@@ -274,14 +281,24 @@ impl Shard {
         if request.is_none() {
             self.trace_ran(conn, ns);
         }
+        let asks_all = request.as_ref().is_some_and(|request| self.ask_merge(request).is_some());
         if let Some(request) = request {
             self.ask(conn, request);
         }
-        // Behind what it asks for: CONFIG RESETSTAT is the first command that counts again.
-        self.record_runs(item.entry, 1, ns);
-        self.board.counters.commands_processed.add(1);
+        self.record_session(conn, item.entry, ns, asks_all);
         if let Some(words) = written {
             self.notice_session(conn, item.entry, words, (ns, reply_bytes));
+        }
+    }
+
+    /// Records the run of a command on the session: behind what it asks for, so that CONFIG
+    /// RESETSTAT is the first that counts again; one that asks all shards, when they have answered.
+    fn record_session(&mut self, conn: ConnId, entry: &'static Entry, ns: u64, asks_all: bool) {
+        self.board.counters.commands_processed.add(1);
+        let connection = self.connections.get_mut(conn).filter(|_| asks_all);
+        match connection.and_then(|connection| connection.flights.last_mut()) {
+            Some(flight) => (flight.asks, flight.own_ns) = (Some(entry), ns.max(1)),
+            None => self.record_runs(entry, 1, ns),
         }
     }
 
@@ -331,6 +348,8 @@ impl Shard {
         self.make_dirty(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
         if entry.is_some_and(is_exec) {
+            self.show_exec(conn, None);
+            let connection = self.connections.get_mut(conn).expect("looked at above");
             connection.queue = None;
             connection.session.multi = None;
             return self.refuse_exec(conn, &Error::exec_abort(error));
@@ -382,7 +401,7 @@ impl Shard {
         connection.outbox.drop_muted();
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        if connection.outbox.pending_bytes() > OUTPUT_BYTES_FREE {
+        if connection.outbox.pending_bytes() > self.clients.output_bytes_free {
             self.limit_output(conn);
         } else {
             connection.output_over_ms = None;

@@ -83,6 +83,9 @@ impl Shard {
         self.moves.begun.clear();
         self.publish_feed();
         self.serve_links();
+        if !self.monitors.is_empty() {
+            self.serve_monitors();
+        }
         self.check_clients_memory();
         self.board.counters.doorbells_rung.add(self.port.ring());
         found |= self.flush();
@@ -195,9 +198,18 @@ impl Shard {
 
     fn finish(&mut self, found: bool) {
         self.idle_turns = if found { 0 } else { self.idle_turns.saturating_add(1) };
+        let has_ticked = self.cron.take_ticked();
+        if !found && !has_ticked {
+            return;
+        }
+        let ns = self.process.clock.monotonic_ns() - self.now.monotonic_ns;
+        self.board.counters.cycles.add(1);
+        self.board.counters.cycle_ns_sum.add(ns);
         if found {
-            let ns = self.process.clock.monotonic_ns() - self.now.monotonic_ns;
             self.board.counters.turns.add(1);
+            let commands = self.board.counters.commands_processed.get();
+            let commands = self.cron.count_commands(commands);
+            self.board.turn_commands.see(commands, self.process.boards.generation());
             self.board.turn_ns.see(ns, self.process.boards.generation());
         }
     }

@@ -11,9 +11,11 @@ mod http;
 mod library;
 mod life;
 mod limits;
+mod looking;
 mod server;
 mod settings;
 mod sockets;
+mod tuning;
 mod wire;
 
 use server::{Server, Setup, drivers};

@@ -1,7 +1,6 @@
 //! OBJECT: how a key's value is kept, and when it was last used.
 
 use crate::commands::help::help;
-use crate::config::MaxmemoryPolicy;
 use crate::exec::{Command, Context, Run};
 use crate::resp::{Args, Error};
 use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
@@ -76,26 +75,21 @@ static FREQ: Command = Command {
     subcommands: &[],
 };
 
-/// Whether `maxmemory-policy` asks for the frequency of accesses in place of their time.
-fn counts_accesses(policy: MaxmemoryPolicy) -> bool {
-    matches!(policy, MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu)
-}
-
-/// No frequency is kept: with an LFU policy too there is only the time of the last access, and
-/// the reply says so instead of making a number up.
 fn freq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
-    if cx.slice.inspect(cx.db, &key).is_none() {
+    let Some(clock) = cx.slice.inspect(cx.db, &key).map(|view| view.access_clock()) else {
         cx.reply.null();
         return Ok(());
+    };
+    if !cx.config.maxmemory_policy.counts_uses() {
+        return Err(Error::other(
+            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
+             note that when switching between policies at runtime LRU and LFU data will take some \
+             time to adjust.",
+        ));
     }
-    Err(Error::other(if counts_accesses(cx.config.maxmemory_policy) {
-        "ERR Access frequency is not tracked: of each key only the time of its last access is kept."
-    } else {
-        "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note \
-         that when switching between policies at runtime LRU and LFU data will take some time to \
-         adjust."
-    }))
+    cx.reply.integer(i64::from(cx.slice.use_count(clock)));
+    Ok(())
 }
 
 static IDLETIME: Command = Command {
@@ -121,7 +115,7 @@ fn idletime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         cx.reply.null();
         return Ok(());
     };
-    if counts_accesses(cx.config.maxmemory_policy) {
+    if cx.config.maxmemory_policy.counts_uses() {
         return Err(Error::other(
             "ERR An LFU maxmemory policy is selected, idle time not tracked. Please note that \
              when switching between policies at runtime LRU and LFU data will take some time to \
@@ -180,6 +174,7 @@ static HELP: Command = Command {
 mod tests {
     use crate::commands::testing::{Bench, check_feed, check_script, show};
     use crate::config::MaxmemoryPolicy;
+    use crate::keyspace::Frequency;
 
     #[test]
     fn what_is_told_of_a_value() {
@@ -261,8 +256,26 @@ mod tests {
         let lru = MaxmemoryPolicy::AllkeysLru;
         let lfu = MaxmemoryPolicy::VolatileLfu;
         assert!(told(lru, "FREQ").starts_with("-ERR An LFU maxmemory policy is not selected, "));
-        assert!(told(lfu, "FREQ").starts_with("-ERR Access frequency is not tracked"));
         assert!(told(lfu, "IDLETIME").starts_with("-ERR An LFU maxmemory policy is selected, "));
         assert_eq!(told(lru, "IDLETIME"), ":0");
+    }
+
+    #[test]
+    fn uses_are_counted_under_an_lfu_policy() {
+        let mut bench = Bench::new();
+        bench.config.maxmemory_policy = MaxmemoryPolicy::AllkeysLfu;
+        bench.slice.set_frequency(Some(Frequency { log_factor: 0, decay_minutes: 1 }));
+        let mut count = |words: &[&str]| {
+            bench.run(words);
+            show(&bench.run(&["OBJECT", "FREQ", "k"]))
+        };
+        assert_eq!(count(&["SET", "k", "v"]), ":5");
+        assert_eq!(count(&["GET", "k"]), ":6");
+        assert_eq!(count(&["SET", "k", "1"]), ":7");
+        assert_eq!(count(&["INCR", "k"]), ":8");
+        assert_eq!(count(&["EXISTS", "k"]), ":8");
+        assert_eq!(count(&["DEL", "k"]), "nil");
+        assert_eq!(count(&["HSET", "k", "f", "v"]), ":5");
+        assert_eq!(count(&["HGET", "k", "f"]), ":6");
     }
 }

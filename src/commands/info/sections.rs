@@ -4,18 +4,19 @@
 //! for says so: 0, none.
 
 use super::View;
-use super::text::{Text, percent};
-use crate::base::{alloc, system};
+use super::text::Text;
+use crate::base::system;
 use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
+use crate::commands::footprint::{ALLOCATOR, Footprint, percent};
 use crate::config::{Config, VERSION};
 use crate::exec::Pause;
 use std::sync::OnceLock;
 
+/// The bits of a key's access clock.
+const ACCESS_CLOCK_MASK: u64 = 0xff_ffff;
+
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
-
-/// The allocator, as INFO names it.
-const ALLOCATOR: &str = "mimalloc-0.1.52";
 
 pub(super) fn server(view: &View<'_>, text: &mut Text) {
     static SYSTEM: OnceLock<String> = OnceLock::new();
@@ -27,6 +28,11 @@ pub(super) fn server(view: &View<'_>, text: &mut Text) {
     text.field("redis_version", REDIS_VERSION);
     text.field("server_name", "valkey");
     text.field("valkey_version", VALKEY_VERSION);
+    text.field("valkey_release_stage", "ga");
+    // Those of a build whose sources nobody has named.
+    text.field("redis_git_sha1", "00000000");
+    text.field("redis_git_dirty", 0);
+    text.field("redis_build_id", build_id());
     text.field("annulet_version", VERSION);
     text.field(mode, "standalone");
     text.field("os", SYSTEM.get_or_init(system::system_name));
@@ -42,11 +48,21 @@ pub(super) fn server(view: &View<'_>, text: &mut Text) {
     text.field("uptime_in_days", uptime_s / DAY_S);
     text.field("hz", config.hz);
     text.field("configured_hz", config.hz);
+    text.field("clients_hz", config.hz);
+    text.field("lru_clock", (view.now_us / 1_000_000) & ACCESS_CLOCK_MASK);
     text.field("executable", &process.paths[0]);
     text.field("config_file", &process.paths[1]);
     text.field("io_threads_active", 0);
     text.field("availability_zone", String::from_utf8_lossy(&zone));
     listeners(&config, text);
+}
+
+/// Tells builds apart, as far as their versions differ.
+fn build_id() -> String {
+    let hash = VERSION.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
 }
 
 fn listeners(config: &Config, text: &mut Text) {
@@ -90,30 +106,40 @@ pub(super) fn clients(view: &View<'_>, text: &mut Text) {
 pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     let process = view.process;
     let config = process.config.snapshot();
-    let gauges = process.boards.gauges();
-    let used = alloc::used_bytes();
-    // Where that fails, the figures are those of the last sample.
-    let _ = process.memory.sample(used);
-    let peak = process.memory.used_peak_bytes();
-    let resident = process.memory.resident_bytes();
+    let at = Footprint::now(process);
+    let (used, resident) = (at.used, at.resident);
     text.bytes("used_memory", used);
     text.bytes("used_memory_rss", resident);
-    text.bytes("used_memory_peak", peak);
-    text.field("used_memory_peak_perc", format_args!("{:.2}%", percent(used, peak)));
+    text.bytes("used_memory_peak", at.used_peak);
+    text.field("used_memory_peak_perc", format_args!("{:.2}%", percent(used, at.used_peak)));
+    text.field("used_memory_overhead", at.overhead());
+    text.field("used_memory_startup", at.at_start);
+    text.field("used_memory_dataset", at.dataset());
+    text.field("used_memory_dataset_perc", format_args!("{:.2}%", at.dataset_percent()));
     text.field("allocator_allocated", used);
+    text.field("allocator_active", at.committed);
+    text.field("allocator_resident", resident);
+    text.field("allocator_muzzy", 0);
     text.bytes("total_system_memory", system::memory_bytes());
     text.bytes("maxmemory", config.maxmemory);
     text.field("maxmemory_policy", config.maxmemory_policy.word());
+    text.ratio("allocator_frag", at.committed, used);
+    text.ratio("allocator_rss", resident, at.committed);
+    text.ratio("rss_overhead", resident, resident);
     text.field("mem_fragmentation_ratio", format_args!("{:.2}", percent(resident, used) / 100.0));
     text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
     text.field("mem_not_counted_for_evict", 0);
-    let backlog = process.replication().backlog;
-    text.field("mem_replication_backlog", backlog.map_or(0, |backlog| backlog.memory_bytes));
-    text.field("mem_clients_slaves", gauges.replica_client_bytes.max(0));
-    text.field("mem_clients_normal", gauges.normal_client_bytes.max(0));
+    text.field("mem_replication_backlog", at.backlog);
+    text.field("mem_total_replication_buffers", at.backlog + at.replica_clients);
+    text.field("mem_replicas_repl_buffer", 0);
+    text.field("mem_clients_slaves", at.replica_clients);
+    text.field("mem_clients_normal", at.clients);
     text.field("mem_aof_buffer", 0);
     text.field("mem_allocator", ALLOCATOR);
+    text.field("mem_overhead_db_hashtable_rehashing", 0);
     text.field("active_defrag_running", 0);
+    text.field("lazyfree_pending_objects", process.boards.gauges().unfreed_values);
+    text.field("lazyfreed_objects", process.boards.totals().freed_values);
 }
 
 pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
@@ -122,6 +148,12 @@ pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     let facts = view.process.persistence();
     text.field("loading", u8::from(view.process.is_loading()));
     text.field("async_loading", 0);
+    for name in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
+        text.field(name, 0);
+    }
+    text.field("current_fork_perc", "0.00");
+    text.field("current_save_keys_processed", 0);
+    text.field("current_save_keys_total", 0);
     text.field("rdb_changes_since_last_save", changes.saturating_sub(facts.saved_changes));
     text.field("rdb_bgsave_in_progress", 0);
     text.field("rdb_last_save_time", facts.saved_s);
@@ -129,13 +161,19 @@ pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     text.field("rdb_last_bgsave_time_sec", -1);
     text.field("rdb_current_bgsave_time_sec", -1);
     text.field("rdb_saves", facts.saves);
+    text.field("rdb_last_cow_size", 0);
     text.field("rdb_last_load_keys_expired", facts.expired_keys);
     text.field("rdb_last_load_keys_loaded", facts.loaded_keys);
     text.field("aof_enabled", 0);
     text.field("aof_rewrite_in_progress", 0);
     text.field("aof_rewrite_scheduled", 0);
+    text.field("aof_last_rewrite_time_sec", -1);
+    text.field("aof_current_rewrite_time_sec", -1);
     text.field("aof_last_bgrewrite_status", "ok");
+    text.field("aof_rewrites", 0);
+    text.field("aof_rewrites_consecutive_failures", 0);
     text.field("aof_last_write_status", "ok");
+    text.field("aof_last_cow_size", 0);
     if let Some(loading) = facts.loading {
         let (total, read) = (loading.total_bytes, loading.read_bytes);
         let elapsed_s = (view.now_us / 1_000_000).saturating_sub(loading.started_s);
@@ -152,7 +190,7 @@ pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     }
 }
 
-pub(super) fn cpu(_view: &View<'_>, text: &mut Text) {
+pub(super) fn cpu(view: &View<'_>, text: &mut Text) {
     let (own, children) = system::cpu_times();
     let times = [
         ("used_cpu_sys", own.system_us),
@@ -163,6 +201,11 @@ pub(super) fn cpu(_view: &View<'_>, text: &mut Text) {
     for (name, us) in times {
         text.field(name, format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000));
     }
+    // There is no main thread: of all shards.
+    let us = view.process.boards.iter().map(|board| board.counters.cycle_ns_sum.get()).sum::<u64>();
+    let us = us / 1_000;
+    let text_of_us = format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000);
+    text.field("used_active_time_main_thread", text_of_us);
 }
 
 /// There are none.

@@ -2,13 +2,57 @@
 
 use super::View;
 use super::text::Text;
+use crate::observe::{Rate, Totals};
 
 pub(super) fn stats(view: &View<'_>, text: &mut Text) {
-    let totals = view.process.boards.totals();
+    let boards = &view.process.boards;
+    let totals = boards.totals();
+    traffic(view, &totals, text);
+    expiry(&totals, text);
+    text.field("keyspace_hits", totals.keyspace_hits);
+    text.field("keyspace_misses", totals.keyspace_misses);
+    for name in ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"] {
+        text.field(name, 0);
+    }
+    text.field("latest_fork_usec", 0);
+    text.field("total_forks", 0);
+    text.field("unexpected_error_replies", 0);
+    text.field("total_error_replies", totals.error_replies);
+    text.field("total_reads_processed", totals.reads);
+    text.field("total_writes_processed", totals.writes);
+    text.field("client_query_buffer_limit_disconnections", totals.query_limit_disconnections);
+    text.field("client_output_buffer_limit_disconnections", totals.output_limit_disconnections);
+    text.field("eventloop_cycles", totals.cycles);
+    text.field("eventloop_duration_sum", totals.cycle_ns_sum / 1_000);
+    text.field("eventloop_duration_cmd_sum", boards.commands_ns() / 1_000);
+    let cycles = boards.rates.per_second(Rate::Cycles);
+    let turn_ns = boards.rates.per_second(Rate::CycleNs) / cycles.max(1.0);
+    text.field("instantaneous_eventloop_cycles_per_sec", cycles as u64);
+    text.field("instantaneous_eventloop_duration_usec", (turn_ns / 1e3).ceil() as u64);
+    text.field("acl_access_denied_auth", totals.auth_failures);
+    for what in ["cmd", "key", "channel", "tls_cert", "db"] {
+        text.field(&format!("acl_access_denied_{what}"), 0);
+    }
+}
+
+fn traffic(view: &View<'_>, totals: &Totals, text: &mut Text) {
+    let rates = &view.process.boards.rates;
     text.field("total_connections_received", totals.connections_received);
     text.field("total_commands_processed", totals.commands_processed);
+    text.field("instantaneous_ops_per_sec", rates.per_second(Rate::Commands) as u64);
     text.field("total_net_input_bytes", totals.net_input_bytes);
     text.field("total_net_output_bytes", totals.net_output_bytes);
+    text.field("total_net_repl_input_bytes", 0);
+    text.field("total_net_repl_output_bytes", totals.replica_output_bytes);
+    for (name, rate) in [
+        ("input", Some(Rate::InputBytes)),
+        ("output", Some(Rate::OutputBytes)),
+        ("input_repl", None),
+        ("output_repl", Some(Rate::ReplicaBytes)),
+    ] {
+        let kib = rate.map_or(0.0, |rate| rates.per_second(rate)) / 1024.0;
+        text.field(&format!("instantaneous_{name}_kbps"), format_args!("{kib:.2}"));
+    }
     text.field("rejected_connections", totals.connections_rejected);
     let (full, partial, refused) = {
         let facts = view.process.replication();
@@ -17,22 +61,32 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     text.field("sync_full", full);
     text.field("sync_partial_ok", partial);
     text.field("sync_partial_err", refused);
+}
+
+/// Keys that went by themselves. What is due is found by summaries and not by samples: nothing
+/// stale is left behind, and no round is cut short.
+fn expiry(totals: &Totals, text: &mut Text) {
     text.field("expired_keys", totals.expired_lazy + totals.expired_active);
     text.field("expired_fields", totals.expired_fields);
+    text.field("expired_stale_perc", "0.00");
+    text.field("expired_keys_with_volatile_items_stale_perc", "0.00");
+    text.field("expired_time_cap_reached_count", 0);
+    text.field("expire_cycle_cpu_milliseconds", totals.expire_ns_sum / 1_000_000);
     text.field("evicted_keys", 0);
     text.field("evicted_clients", totals.clients_evicted);
-    text.field("keyspace_hits", totals.keyspace_hits);
-    text.field("keyspace_misses", totals.keyspace_misses);
-    text.field("pubsub_channels", 0);
-    text.field("pubsub_patterns", 0);
-    text.field("pubsubshard_channels", 0);
-    text.field("latest_fork_usec", 0);
-    text.field("total_forks", 0);
-    text.field("unexpected_error_replies", 0);
-    text.field("total_error_replies", totals.error_replies);
-    text.field("client_query_buffer_limit_disconnections", totals.query_limit_disconnections);
-    text.field("client_output_buffer_limit_disconnections", totals.output_limit_disconnections);
-    text.field("eventloop_cycles", totals.turns);
+    text.field("evicted_scripts", 0);
+    text.field("total_eviction_exceeded_time", 0);
+    text.field("current_eviction_exceeded_time", 0);
+}
+
+/// What is shown to those who ask for it by name.
+pub(super) fn debug(view: &View<'_>, text: &mut Text) {
+    let boards = &view.process.boards;
+    let totals = boards.totals();
+    text.field("eventloop_duration_aof_sum", 0);
+    text.field("eventloop_duration_cron_sum", totals.tick_ns_sum / 1_000);
+    text.field("eventloop_duration_max", boards.longest_turn_ns().0 / 1_000);
+    text.field("eventloop_cmd_per_cycle_max", boards.most_commands());
 }
 
 pub(super) fn commandstats(view: &View<'_>, text: &mut Text) {
@@ -82,8 +136,10 @@ pub(super) fn keyspace(view: &View<'_>, text: &mut Text) {
     for db in 0..view.process.config.snapshot().databases as usize {
         let [keys, expires, with_fields] = view.process.boards.database(db);
         if keys > 0 {
+            let ttl_ms = view.process.boards.ttl_ms(db);
             let value = format!(
-                "keys={keys},expires={expires},avg_ttl=0,keys_with_volatile_items={with_fields}"
+                "keys={keys},expires={expires},avg_ttl={ttl_ms},\
+                 keys_with_volatile_items={with_fields}"
             );
             text.field(&format!("db{db}"), value);
         }

@@ -24,6 +24,13 @@ impl Text {
         self.line(format_args!("{name}_human:{}", Human(bytes)));
     }
 
+    /// How `more` bytes compare to `less`, as a ratio and as a difference, under two names.
+    pub(super) fn ratio(&mut self, name: &str, more: u64, less: u64) {
+        let ratio = if less == 0 { 0.0 } else { more as f64 / less as f64 };
+        self.field(&format!("{name}_ratio"), format_args!("{ratio:.2}"));
+        self.field(&format!("{name}_bytes"), more as i64 - less as i64);
+    }
+
     fn line(&mut self, line: impl Display) {
         write!(self.0, "{line}\r\n").expect("writing to memory does not fail");
     }
@@ -51,11 +58,6 @@ impl Display for Human {
             Some((unit, letter)) => write!(f, "{:.2}{letter}", self.0 as f64 / *unit as f64),
         }
     }
-}
-
-/// `part` in hundredths of `whole`; 0 without a whole.
-pub(super) fn percent(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 * 100.0 / whole as f64 }
 }
 
 #[cfg(test)]

@@ -1,0 +1,80 @@
+//! What clients of a cluster say of their connection. There is no cluster mode, and the replies say
+//! so in the words that clients look for.
+
+use crate::exec::{Command, Run, SessionContext};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group};
+
+/// The commands of this file.
+pub static FAMILY: &[&Command] = &[&ASKING, &READONLY, &READWRITE];
+
+static ASKING: Command = Command {
+    card: Card {
+        name: "asking",
+        summary: "Signals that a cluster client is following an -ASK redirect.",
+        since: "3.0.0",
+        group: Group::Cluster,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::FAST,
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(refuse),
+    subcommands: &[],
+};
+
+static READONLY: Command = Command {
+    card: Card {
+        name: "readonly",
+        summary: "Enables read-only queries for a connection to a Valkey replica node.",
+        since: "3.0.0",
+        group: Group::Cluster,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(refuse),
+    subcommands: &[],
+};
+
+static READWRITE: Command = Command {
+    card: Card {
+        name: "readwrite",
+        summary: "Enables read-write queries for a connection to a Valkey replica node.",
+        since: "3.0.0",
+        group: Group::Cluster,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(refuse),
+    subcommands: &[],
+};
+
+fn refuse(_cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    Err(Error::other("ERR This instance has cluster support disabled"))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::session_testing::SessionBench;
+
+    #[test]
+    fn there_is_no_cluster() {
+        SessionBench::new().check_script(
+            "
+            READONLY => -ERR This instance has cluster support disabled
+            READWRITE => -ERR This instance has cluster support disabled
+            ASKING => -ERR This instance has cluster support disabled
+            ",
+        );
+    }
+}

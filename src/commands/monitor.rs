@@ -1,0 +1,41 @@
+//! MONITOR: the session is shown every command that is run, until it ends or says RESET.
+
+use crate::exec::{Command, Request, Run, SessionContext};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Flag, Group};
+
+pub(super) static MONITOR: Command = Command {
+    card: Card {
+        name: "monitor",
+        summary: "Listens for all requests received by the server in real-time.",
+        since: "1.0.0",
+        group: Group::Server,
+        complexity: "",
+        arity: 1,
+        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
+        categories: &[],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(monitor),
+    subcommands: &[],
+};
+
+fn monitor(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.request = Some(Request::Monitor);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::session_testing::SessionBench;
+
+    #[test]
+    fn a_reset_ends_it() {
+        let mut bench = SessionBench::new();
+        bench.check_script("MONITOR => ?Monitor");
+        bench.session.is_monitor = true;
+        bench.check_script("RESET => RESET");
+        assert!(!bench.session.is_monitor);
+    }
+}

@@ -1,0 +1,153 @@
+//! When, or how often, a key is used: 24 bits in its entry. Hot: every use of a key sets them.
+//!
+//! ```text
+//!   time        24 bits  Unix seconds of the last use, modulo 2^24
+//!   frequency   16 bits  Unix minutes of the last use, modulo 2^16
+//!                8 bits  (low) a counter that grows with the logarithm of the uses
+//! ```
+//! An LFU `maxmemory-policy` asks for the second. Where it is chosen or left at run time, what is
+//! there is read as the other until it is set again, as in the reference.
+
+use crate::base::rng::Rng;
+
+/// Bits of the clock.
+const CLOCK_MASK: u64 = 0xff_ffff;
+
+/// Seconds by which a key's clock may be ahead of the time at which it is looked at.
+const CLOCK_AHEAD_S_MAX: u32 = 60;
+
+/// The counter of a new key: enough not to be the first to go.
+const COUNT_NEW: u8 = 5;
+
+/// How uses are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Frequency {
+    /// How much rarer each further step of a counter is.
+    pub log_factor: u32,
+    /// Minutes after which an unused key's counter loses one; 0: never.
+    pub decay_minutes: u32,
+}
+
+/// The time as uses are told by it.
+#[derive(Debug)]
+pub(super) struct Access {
+    now_s: u32,
+    now_minutes: u16,
+    frequency: Option<Frequency>,
+    rng: Rng,
+}
+
+impl Access {
+    /// At Unix time 0, counting nothing.
+    pub(super) fn new(seed: u64) -> Access {
+        Access { now_s: 0, now_minutes: 0, frequency: None, rng: Rng::new(seed) }
+    }
+
+    pub(super) fn set_now(&mut self, unix_ms: u64) {
+        self.now_s = ((unix_ms / 1_000) & CLOCK_MASK) as u32;
+        self.now_minutes = (unix_ms / 60_000) as u16;
+    }
+
+    /// Says how uses are counted; none: the time of the last one is kept.
+    pub(super) fn set_frequency(&mut self, frequency: Option<Frequency>) {
+        self.frequency = frequency;
+    }
+
+    /// The bits of a key that is made now.
+    #[inline]
+    pub(super) fn fresh(&self) -> u32 {
+        match self.frequency {
+            None => self.now_s,
+            Some(_) => self.with_count(COUNT_NEW),
+        }
+    }
+
+    /// The bits of a key that is used now and had these before.
+    #[inline]
+    pub(super) fn used(&mut self, bits: u32) -> u32 {
+        match self.frequency {
+            None => self.now_s,
+            Some(frequency) => self.counted(bits, frequency),
+        }
+    }
+
+    /// The bits of a key that was used last so many seconds ago.
+    pub(super) fn idle(&self, idle_s: u32) -> u32 {
+        self.now_s.wrapping_sub(idle_s) & CLOCK_MASK as u32
+    }
+
+    /// The bits of a key with this count.
+    pub(super) fn with_count(&self, count: u8) -> u32 {
+        u32::from(self.now_minutes) << 8 | u32::from(count)
+    }
+
+    /// Seconds since the last use of a key with these bits.
+    pub(super) fn idle_s(&self, bits: u32) -> u32 {
+        let idle_s = self.now_s.wrapping_sub(bits) & CLOCK_MASK as u32;
+        // A transaction's time may lie a little before the last use.
+        if idle_s > CLOCK_MASK as u32 - CLOCK_AHEAD_S_MAX { 0 } else { idle_s }
+    }
+
+    /// The count of a key with these bits, less what it has lost since.
+    pub(super) fn count(&self, bits: u32) -> u8 {
+        let decay_minutes = self.frequency.map_or(0, |frequency| frequency.decay_minutes);
+        let elapsed = u32::from(self.now_minutes.wrapping_sub((bits >> 8) as u16));
+        let lost = elapsed.checked_div(decay_minutes).unwrap_or(0);
+        (bits as u8).saturating_sub(lost.min(255) as u8)
+    }
+
+    fn counted(&mut self, bits: u32, frequency: Frequency) -> u32 {
+        let count = self.count(bits);
+        let steps = u64::from(count.saturating_sub(COUNT_NEW)) * u64::from(frequency.log_factor);
+        // One in so many uses counts: the more there were, the rarer.
+        let is_one = count < u8::MAX && self.rng.below(steps + 1) == 0;
+        self.with_count(count + u8::from(is_one))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE_MS: u64 = 60_000;
+
+    #[test]
+    fn uses_count_ever_less_and_are_forgotten() {
+        let mut access = Access::new(1);
+        access.set_frequency(Some(Frequency { log_factor: 10, decay_minutes: 1 }));
+        access.set_now(1_000 * MINUTE_MS);
+        let mut bits = access.fresh();
+        assert_eq!(access.count(bits), COUNT_NEW);
+        let mut count_after = |uses: usize| {
+            (0..uses).for_each(|_| bits = access.used(bits));
+            access.count(bits)
+        };
+        assert_eq!(count_after(1), COUNT_NEW + 1);
+        let (hundred, many) = (count_after(99), count_after(100_000));
+        assert!((8..20).contains(&hundred), "{hundred}");
+        assert!((120..170).contains(&many), "{many}");
+        assert_eq!(count_after(10_000_000), u8::MAX);
+        access.set_now(1_100 * MINUTE_MS);
+        assert_eq!(access.count(bits), 155);
+        let bits_then = access.used(bits);
+        assert!((155..=156).contains(&access.count(bits_then)), "one use is little");
+        access.set_frequency(Some(Frequency { log_factor: 10, decay_minutes: 0 }));
+        assert_eq!(access.count(bits), u8::MAX);
+        access.set_now(70_000 * MINUTE_MS);
+        access.set_frequency(Some(Frequency { log_factor: 10, decay_minutes: 1 }));
+        assert_eq!(access.count(access.with_count(9)), 9);
+    }
+
+    #[test]
+    fn without_counting_the_last_use_is_known() {
+        let mut access = Access::new(1);
+        access.set_now(100_000_000_000);
+        let bits = access.used(7);
+        assert_eq!((bits, access.fresh()), (100_000_000 & 0xff_ffff, bits));
+        access.set_now(100_000_007_500);
+        assert_eq!(access.idle_s(bits), 7);
+        assert_eq!(access.idle_s(access.idle(100)), 100);
+        access.set_now(99_999_999_000);
+        assert_eq!(access.idle_s(bits), 0);
+    }
+}
