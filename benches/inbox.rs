@@ -23,7 +23,6 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             sees_due: false,
             is_quiet: false,
             is_part: false,
-            is_quiet: false,
         };
         envelope.begin(&item, slot);
         envelope.push_word(b"GET");
