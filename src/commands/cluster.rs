@@ -1,5 +1,5 @@
-//! What clients of a cluster say of their connection. There is no cluster mode, and the replies say
-//! so in the words that clients look for.
+//! What clients of a cluster say of their connection. There is no cluster mode: READONLY and
+//! READWRITE are kept and shown, ASKING is refused in the words that clients look for.
 
 use crate::exec::{Command, Run, SessionContext};
 use crate::resp::{Args, Error};
@@ -25,6 +25,10 @@ static ASKING: Command = Command {
     subcommands: &[],
 };
 
+fn refuse(_cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    Err(Error::other("ERR This instance has cluster support disabled"))
+}
+
 static READONLY: Command = Command {
     card: Card {
         name: "readonly",
@@ -38,9 +42,15 @@ static READONLY: Command = Command {
         tips: &[],
         keys: &[],
     },
-    run: Run::Session(refuse),
+    run: Run::Session(readonly),
     subcommands: &[],
 };
+
+fn readonly(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.session.is_readonly = true;
+    cx.reply.ok();
+    Ok(())
+}
 
 static READWRITE: Command = Command {
     card: Card {
@@ -55,12 +65,14 @@ static READWRITE: Command = Command {
         tips: &[],
         keys: &[],
     },
-    run: Run::Session(refuse),
+    run: Run::Session(readwrite),
     subcommands: &[],
 };
 
-fn refuse(_cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
-    Err(Error::other("ERR This instance has cluster support disabled"))
+fn readwrite(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.session.is_readonly = false;
+    cx.reply.ok();
+    Ok(())
 }
 
 #[cfg(test)]
@@ -68,13 +80,15 @@ mod tests {
     use crate::commands::session_testing::SessionBench;
 
     #[test]
-    fn there_is_no_cluster() {
-        SessionBench::new().check_script(
-            "
-            READONLY => -ERR This instance has cluster support disabled
-            READWRITE => -ERR This instance has cluster support disabled
-            ASKING => -ERR This instance has cluster support disabled
-            ",
-        );
+    fn what_is_said_is_kept() {
+        let mut bench = SessionBench::new();
+        bench.check_script("READONLY => OK");
+        assert_eq!(bench.session.flags(), "r");
+        bench.check_script("READWRITE => OK");
+        assert_eq!(bench.session.flags(), "N");
+        bench.check_script("ASKING => -ERR This instance has cluster support disabled");
+        bench.check_script("READONLY => OK");
+        bench.check_script("RESET => RESET");
+        assert_eq!(bench.session.flags(), "N");
     }
 }

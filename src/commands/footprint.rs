@@ -42,7 +42,7 @@ impl Footprint {
             resident,
             // What it has asked for and not touched is no memory yet.
             committed: alloc::committed_bytes().clamp(used, resident.max(used)),
-            backlog: backlog.map_or(0, |backlog| backlog.memory_bytes as u64),
+            backlog: backlog.map_or(0, |backlog| backlog.memory_bytes),
             clients: process.boards.normal_client_bytes(),
             replica_clients: process.boards.gauges().replica_client_bytes.max(0) as u64,
         }
