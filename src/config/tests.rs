@@ -123,6 +123,22 @@ fn every_default_survives_being_set() {
     }
 }
 
+/// A tool that sets all that CONFIG GET shows must not stumble over what the reference has not.
+#[test]
+fn own_settings_may_be_set_to_what_they_are() {
+    let cell = cell();
+    let reference: Vec<&str> =
+        REFERENCE.lines().filter_map(|line| line.split('\t').next()).collect();
+    for (name, value) in cell.get(&|name| !reference.contains(&name)) {
+        let value = String::from_utf8(value).unwrap();
+        assert_eq!(
+            set(&cell, &[(name, &value)]).map(|changes| changes.names.len()),
+            Ok(0),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn names_are_unique() {
     let mut names: Vec<&str> = settings().flat_map(|s| [s.name, s.alias]).collect();
