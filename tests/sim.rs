@@ -19,6 +19,8 @@ mod generated;
 mod histories;
 #[path = "sim/judged.rs"]
 mod judged;
+#[path = "sim/limited.rs"]
+mod limited;
 #[path = "sim/mixes.rs"]
 mod mixes;
 #[path = "sim/modelled.rs"]

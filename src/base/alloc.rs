@@ -98,6 +98,9 @@ unsafe extern "C" {
     fn mi_realloc(block: *mut c_void, size: usize) -> *mut c_void;
     fn mi_free(block: *mut c_void);
     fn mi_collect(force: bool);
+    fn mi_option_set(option: c_int, value: c_long);
+    #[cfg(test)]
+    fn mi_option_get(option: c_int) -> c_long;
     fn mi_process_info(
         elapsed_ms: *mut usize,
         user_ms: *mut usize,
@@ -108,9 +111,6 @@ unsafe extern "C" {
         committed_peak: *mut usize,
         faults: *mut usize,
     );
-    fn mi_option_set(option: c_int, value: c_long);
-    #[cfg(test)]
-    fn mi_option_get(option: c_int) -> c_long;
 }
 
 /// The number of mimalloc's option `purge_delay`, which its crate does not name.

@@ -5,6 +5,7 @@
 pub mod alloc;
 pub mod background;
 pub mod clock;
+pub mod crash;
 pub mod extended;
 pub mod glob;
 pub mod grisu;

@@ -18,7 +18,7 @@ use super::blocked::Blocked;
 use super::flight::Flight;
 use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
-use crate::net::{Input, Outbox};
+use crate::net::{IDLE_TEXT_BYTES_MAX, Input, Outbox};
 use crate::replica::Link;
 use crate::txn::Queue;
 use std::collections::HashSet;
@@ -94,6 +94,8 @@ pub struct Connection {
     pub trace: Option<Trace>,
     /// Bytes that it takes, as last added to the shard's sum.
     pub counted_bytes: usize,
+    /// Those of them that are unsent output of which nothing is made: nearly every reply.
+    pub passing_bytes: usize,
     /// Its class among the clients that may be evicted, while such classes are kept.
     pub eviction_class: Option<u8>,
     /// Bytes of the words of the command on the session that is under way.
@@ -129,6 +131,7 @@ impl Connection {
             received_turn: 0,
             trace: None,
             counted_bytes: 0,
+            passing_bytes: 0,
             eviction_class: None,
             argv_bytes: 0,
         }
@@ -195,7 +198,9 @@ impl Connection {
     #[inline]
     pub fn memory_bytes(&self) -> usize {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.memory_bytes());
-        let buffers = self.input.memory_bytes() + self.outbox.pending_bytes();
+        // Small buffers come and go with each command: all count as the least that is kept.
+        let input = self.input.memory_bytes().max(IDLE_TEXT_BYTES_MAX);
+        let buffers = input + self.outbox.pending_bytes();
         size_of::<Connection>() + buffers + queued + self.watched.len() * WATCH_BYTES
     }
 }

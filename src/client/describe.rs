@@ -10,6 +10,8 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let session = &connection.session;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let last = session.last_command.and_then(|index| table.at(index));
+    let asking_bytes = argv_bytes(connection, last);
+    let words_bytes = connection.input.words_bytes();
     let pending = connection.outbox.pending_bytes();
     // Who watches has a transaction's state, with nothing in it.
     let idle = if connection.watched.is_empty() { -1 } else { 0 };
@@ -33,9 +35,9 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         capa = session.capabilities(),
         db = session.db,
         watch = connection.watched.len(),
-        qbuf = connection.input.pending_bytes(),
+        qbuf = connection.input.pending_bytes() - words_bytes,
         free = connection.input.memory_bytes() - connection.input.pending_bytes(),
-        argv = argv_bytes(connection, last),
+        argv = words_bytes + asking_bytes,
         queued = connection.queue.as_ref().map_or(0, |queue| queue.words_bytes()),
         rbs = connection.outbox.output.memory_bytes(),
         obl = connection.outbox.output.len(),
@@ -49,7 +51,8 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         version = text(&session.lib_version),
         net_in = session.received_bytes,
         net_out = session.sent_bytes,
-        cmds = session.commands,
+        // One that asks is not over.
+        cmds = session.commands - u64::from(asking_bytes > 0),
     );
     written.expect("writing to memory does not fail");
 }

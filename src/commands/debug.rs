@@ -1,10 +1,10 @@
 //! DEBUG: what tests and people who look for a fault need.
 
 mod keys;
+mod process;
 mod protocol;
 mod reply_buffer;
 
-use super::config::rewrite_settings;
 use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
 use crate::base::number::{parse_f64, parse_i64, parse_memory};
@@ -13,12 +13,18 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 use crate::value::list::set_plain_bytes_min;
 pub use keys::{answer_debug, merge_debug};
+use process::debug_process;
 use protocol::reply_sample;
-use reply_buffer::set_reply_buffer;
+use reply_buffer::{limit_all_replies, set_reply_buffer};
 use std::sync::atomic::Ordering;
 
 /// What HELP shows: of what the reference has too, its own lines.
-const HELP: [&str; 63] = [
+const HELP: [&str; 72] = [
+    "ASSERT",
+    "    Trigger an assertion failed.",
+    "CLIENT-ENFORCE-REPLY-LIST <0|1>",
+    "    When set to 1, it enforces the use of the client reply list directly",
+    "    and avoids using the client's static buffer.",
     "CONFIG-REWRITE-FORCE-ALL",
     "    Like CONFIG REWRITE but writes all configuration options, including",
     "    keywords not listed in original configuration file or default values.",
@@ -39,6 +45,8 @@ const HELP: [&str; 63] = [
     "    Show low level info about `key` and associated value.",
     "    Some fields of the default behavior may be time consuming to fetch,",
     "    and `fast` can be passed to avoid fetching them.",
+    "PANIC",
+    "    Crash the server simulating a panic.",
     "PAUSE-CRON <0|1>",
     "    Stop periodic cron job processing.",
     "POPULATE <count> [<prefix>] [<size>]",
@@ -69,6 +77,8 @@ const HELP: [&str; 63] = [
     "    In case RESET is provided the peak reset time will be restored to the default value",
     "REPLYBUFFER RESIZING <0|1>",
     "    Enable or disable the reply buffer resize cron job",
+    "SEGFAULT",
+    "    Crash the server with sigsegv.",
     "SET-ACTIVE-EXPIRE <0|1>",
     "    Setting it to 0 disables expiring keys in background when they are not",
     "    accessed (otherwise the behavior). Setting it to 1 reenables back the",
@@ -116,10 +126,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     let name = args[1].to_ascii_lowercase();
     let db = cx.session.db;
     match (&name[..], args.get(2), args.len()) {
-        (b"config-rewrite-force-all", None, _) => {
-            rewrite_settings(cx.process, true)?;
-            cx.reply.ok();
-        }
+        (b"client-enforce-reply-list", Some(word), 3) => limit_all_replies(cx, word),
         (b"dict-resizing", Some(_), 3) => cx.reply.ok(),
         (b"digest", None, _) => ask(cx, DebugAsk::Digest),
         (b"digest-value", _, _) => {
@@ -133,10 +140,6 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             ask(cx, DebugAsk::Tables(db, in_full));
         }
         (b"jmap", None, _) => cx.request = Some(Request::LogTable),
-        (b"log", Some(word), 3) => {
-            cx.process.log.warning(&format!("DEBUG LOG: {}", String::from_utf8_lossy(word)));
-            cx.reply.ok();
-        }
         (b"object", Some(key), 3 | 4) => {
             let is_fast = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"fast"));
             ask(cx, DebugAsk::Object { db, key: key.into(), is_fast });
@@ -148,10 +151,6 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         }
         (b"set-skip-checksum-validation", Some(word), 3) => {
             SKIPS_CHECKSUM.store(leading_number(word) != 0, Ordering::Relaxed);
-            cx.reply.ok();
-        }
-        (b"pause-cron", Some(word), 3) => {
-            cx.process.is_cron_paused.store(leading_number(word) != 0, Ordering::Relaxed);
             cx.reply.ok();
         }
         (b"populate", Some(_), 3..=5) => {
@@ -169,6 +168,7 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             cx.request = Some(Request::DebugSleep((seconds * 1e6) as u64));
         }
         (b"help", None, _) => write_help(cx, "debug", &HELP),
+        _ if debug_process(cx, &name, args)? => {}
         _ => return Err(Error::subcommand_syntax(b"debug", &args[1])),
     }
     Ok(())

@@ -41,12 +41,12 @@ fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// INFO with all its sections, for those who show it in other forms. `now_us` is Unix time in
-/// microseconds.
-pub fn info_text(process: &Process, now_us: u64) -> String {
+/// INFO with all its sections, or with those that it has by default, for those who show it in other
+/// forms. `now_us` is Unix time in microseconds.
+pub fn info_text(process: &Process, now_us: u64, is_whole: bool) -> String {
     let view = View { process, now_us };
     let mut text = Text::default();
-    for section in SECTIONS {
+    for section in SECTIONS.iter().filter(|section| is_whole || section.by_default) {
         text.section(section.title);
         (section.write)(&view, &mut text);
     }

@@ -15,17 +15,29 @@ const LONG_MAX: i128 = i64::MAX as i128;
 const ULONG_MAX: i128 = u64::MAX as i128;
 const PORT: Kind = Kind::Int(0, 65_535);
 const TEXT: Kind = Kind::Text(any_text);
-const PERSISTENCE: &str = "snapshots and append-only files are not written yet";
-const REPLICATION: &str = "this server is no replica yet, and sends snapshots from memory";
-const CLUSTER: &str = "there is no cluster mode yet";
-const TLS: &str = "there is no TLS yet";
-const THREADS: &str = "shards take the place of I/O threads, and there are no child processes";
+const PERSISTENCE: &str = "not yet: persistence";
+const REPLICATION: &str = "not yet: being a replica";
+const CLUSTER: &str = "not yet: cluster";
+const TLS: &str = "not yet: TLS";
+const EVICTION: &str = "not yet: eviction";
+const ACL: &str = "not yet: ACL";
+const EVENTS: &str = "not yet: keyspace events";
+const TRACKING: &str = "not yet: client-side caching";
+const SCRIPTS: &str = "not yet: scripts";
+const THREADS: &str = "shards take the place of I/O threads";
+const CHILDREN: &str = "there are no child processes";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
-const MEMORY_USE: &str = "nothing is evicted or moved to save memory yet";
-const PROCESS: &str = "the kernel's and the terminal's defaults are kept";
-const LOGGING: &str = "user data never gets into the log";
-const COMMANDS: &str = "the commands that it is about do not exist yet";
-const REFUSED: &str = "only the default is to be had";
+const DEFRAGMENTATION: &str = "not yet: active defragmentation";
+const JEMALLOC: &str = "the allocator is another, and gives memory back by itself";
+const HUGE_PAGES: &str = "no huge pages are asked for";
+const MARKS: &str = "sockets are not marked";
+const MEMORY_TEST: &str = "memory is not tested in a crash";
+const WARNINGS: &str = "no warning of the start stops it";
+const COLLATION: &str = "SORT compares bytes";
+const ASSERTIONS: &str = "assertions are always on";
+const CONTEXT: &str = "kept for whoever asks for it";
+const MPTCP: &str = "there is no Multipath TCP";
+const RDMA: &str = "there is no RDMA";
 const NO_TLS: &str = "TLS is not available in this version";
 const NO_DEFRAG: &str = "Active defragmentation cannot be enabled: it requires a server compiled \
     with a modified Jemalloc like the one shipped by default with the source distribution";
@@ -135,8 +147,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         CLUSTER,
     ),
     accept("availability-zone", TEXT, "", CLUSTER),
-    accept("tls-cluster", Kind::Bool, "no", REFUSED).refusing(NO_TLS),
-    accept("tls-replication", Kind::Bool, "no", REFUSED).refusing(NO_TLS),
+    accept("tls-cluster", Kind::Bool, "no", TLS).refusing(NO_TLS),
+    accept("tls-replication", Kind::Bool, "no", TLS).refusing(NO_TLS),
     accept("tls-auth-clients", Kind::Choice(&["no", "yes", "optional"]), "yes", TLS),
     accept("tls-auth-clients-user", Kind::Choice(&["CN", "URI", "off"]), "off", TLS),
     accept("tls-prefer-server-ciphers", Kind::Bool, "no", TLS),
@@ -165,58 +177,56 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("min-string-size-avoid-copy-reply-threaded", Kind::Int(0, INT_MAX), "65536", THREADS)
         .hidden(),
     accept("max-new-connections-per-cycle", Kind::Int(1, 1000), "10", THREADS),
-    accept("aof-rewrite-cpulist", TEXT, "", THREADS).alias("aof_rewrite_cpulist").immutable(),
-    accept("bgsave-cpulist", TEXT, "", THREADS).alias("bgsave_cpulist").immutable(),
+    accept("aof-rewrite-cpulist", TEXT, "", CHILDREN).alias("aof_rewrite_cpulist").immutable(),
+    accept("bgsave-cpulist", TEXT, "", CHILDREN).alias("bgsave_cpulist").immutable(),
     accept("list-compress-depth", Kind::Int(0, INT_MAX), "0", COMPRESSION),
-    accept("maxmemory-samples", Kind::Int(1, 64), "5", MEMORY_USE),
-    accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", MEMORY_USE),
-    accept("active-defrag-cycle-min", Kind::Int(1, 99), "1", MEMORY_USE),
-    accept("active-defrag-cycle-max", Kind::Int(1, 99), "25", MEMORY_USE),
-    accept("active-defrag-cycle-us", Kind::Int(0, 100000), "500", MEMORY_USE),
-    accept("active-defrag-threshold-lower", Kind::Int(0, 1000), "10", MEMORY_USE),
-    accept("active-defrag-threshold-upper", Kind::Int(0, 1000), "100", MEMORY_USE),
-    accept("active-defrag-max-scan-fields", Kind::Int(1, LONG_MAX), "1000", MEMORY_USE),
-    accept("active-defrag-ignore-bytes", Kind::Memory(1, LONG_MAX), "100mb", MEMORY_USE),
-    accept("jemalloc-bg-thread", Kind::Bool, "yes", MEMORY_USE),
-    accept("disable-thp", Kind::Bool, "yes", PROCESS).immutable(),
-    accept("unixsocketgroup", TEXT, "", PROCESS).immutable(),
-    accept("socket-mark-id", Kind::Int(0, UINT_MAX), "0", PROCESS).immutable(),
-    accept("crash-memcheck-enabled", Kind::Bool, "yes", PROCESS),
-    accept("ignore-warnings", TEXT, "", PROCESS),
-    accept("locale-collate", TEXT, "", PROCESS),
-    accept("enable-debug-assert", Kind::Bool, "no", PROCESS).immutable().hidden(),
-    accept("debug-context", TEXT, "", PROCESS).hidden(),
-    accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", PROCESS),
-    accept("hide-user-data-from-log", Kind::Bool, "yes", LOGGING),
-    accept("notify-keyspace-events", Kind::Text(read_event_classes), "", COMMANDS),
-    accept("tracking-table-max-keys", Kind::Int(0, LONG_MAX), "1000000", COMMANDS),
-    accept("acllog-max-len", Kind::Int(0, LONG_MAX), "128", COMMANDS),
+    accept("maxmemory-samples", Kind::Int(1, 64), "5", EVICTION),
+    accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", EVICTION),
+    accept("active-defrag-cycle-min", Kind::Int(1, 99), "1", DEFRAGMENTATION),
+    accept("active-defrag-cycle-max", Kind::Int(1, 99), "25", DEFRAGMENTATION),
+    accept("active-defrag-cycle-us", Kind::Int(0, 100000), "500", DEFRAGMENTATION),
+    accept("active-defrag-threshold-lower", Kind::Int(0, 1000), "10", DEFRAGMENTATION),
+    accept("active-defrag-threshold-upper", Kind::Int(0, 1000), "100", DEFRAGMENTATION),
+    accept("active-defrag-max-scan-fields", Kind::Int(1, LONG_MAX), "1000", DEFRAGMENTATION),
+    accept("active-defrag-ignore-bytes", Kind::Memory(1, LONG_MAX), "100mb", DEFRAGMENTATION),
+    accept("jemalloc-bg-thread", Kind::Bool, "yes", JEMALLOC),
+    accept("disable-thp", Kind::Bool, "yes", HUGE_PAGES).immutable(),
+    accept("socket-mark-id", Kind::Int(0, UINT_MAX), "0", MARKS).immutable(),
+    accept("crash-memcheck-enabled", Kind::Bool, "yes", MEMORY_TEST),
+    accept("ignore-warnings", TEXT, "", WARNINGS),
+    accept("locale-collate", Kind::Text(read_locale), "", COLLATION),
+    accept("enable-debug-assert", Kind::Bool, "no", ASSERTIONS).immutable().hidden(),
+    accept("debug-context", TEXT, "", CONTEXT).hidden(),
+    accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", REPLICATION),
+    accept("notify-keyspace-events", Kind::Text(read_event_classes), "", EVENTS),
+    accept("tracking-table-max-keys", Kind::Int(0, LONG_MAX), "1000000", TRACKING),
+    accept("acllog-max-len", Kind::Int(0, LONG_MAX), "128", ACL),
     accept(
         "acl-pubsub-default",
         Kind::Choice(&["allchannels", "resetchannels"]),
         "resetchannels",
-        COMMANDS,
+        ACL,
     ),
-    accept("busy-reply-threshold", Kind::Int(0, LONG_MAX), "5000", COMMANDS)
+    accept("busy-reply-threshold", Kind::Int(0, LONG_MAX), "5000", SCRIPTS)
         .alias("lua-time-limit"),
-    accept("lua-enable-insecure-api", Kind::Bool, "no", COMMANDS)
+    accept("lua-enable-insecure-api", Kind::Bool, "no", SCRIPTS)
         .alias("lua-enable-deprecated-api").protected().hidden(),
-    accept("cluster-enabled", Kind::Bool, "no", REFUSED)
+    accept("cluster-enabled", Kind::Bool, "no", CLUSTER)
         .immutable().refusing("cluster mode is not available in this version"),
-    accept("tls-port", PORT, "0", REFUSED).refusing(NO_TLS),
-    accept("replicaof", Kind::Words(read_replicaof), "", REFUSED)
+    accept("tls-port", PORT, "0", TLS).refusing(NO_TLS),
+    accept("replicaof", Kind::Words(read_replicaof), "", REPLICATION)
         .alias("slaveof").immutable().refusing("replication is not available in this version"),
-    accept("aclfile", TEXT, "", REFUSED)
+    accept("aclfile", TEXT, "", ACL)
         .immutable().refusing("ACL files are not available in this version"),
-    accept("mptcp", Kind::Bool, "no", REFUSED)
+    accept("mptcp", Kind::Bool, "no", MPTCP)
         .immutable().refusing("MPTCP is not supported on this platform"),
-    accept("repl-mptcp", Kind::Bool, "no", REFUSED)
+    accept("repl-mptcp", Kind::Bool, "no", MPTCP)
         .immutable().refusing("MPTCP is not supported on this platform"),
-    accept("activedefrag", Kind::Bool, "no", REFUSED).refusing(NO_DEFRAG),
-    accept("rdma-bind", Kind::Words(read_bind), "", REFUSED).refusing("No RDMA building support."),
-    accept("rdma-port", PORT, "0", REFUSED).refusing("No RDMA building support."),
-    accept("rdma-rx-size", Kind::Int(65536, 16777216), "1048576", REFUSED).immutable(),
-    accept("rdma-completion-vector", Kind::Int(-1, 1024), "-1", REFUSED).immutable(),
+    accept("activedefrag", Kind::Bool, "no", DEFRAGMENTATION).refusing(NO_DEFRAG),
+    accept("rdma-bind", Kind::Words(read_bind), "", RDMA).refusing("No RDMA building support."),
+    accept("rdma-port", PORT, "0", RDMA).refusing("No RDMA building support."),
+    accept("rdma-rx-size", Kind::Int(65536, 16777216), "1048576", RDMA).immutable(),
+    accept("rdma-completion-vector", Kind::Int(-1, 1024), "-1", RDMA).immutable(),
 ];
 
 fn base_name(
@@ -248,6 +258,18 @@ fn read_cluster_config_file(name: &[u8]) -> Result<Vec<u8>, &'static str> {
         return Err("cluster-config-file can't be empty");
     }
     any_text(name)
+}
+
+/// A name that can be one of a locale; whether there is one nobody asks.
+fn read_locale(name: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let (language, _) = name.split_at(name.iter().position(|byte| *byte == b'_').unwrap_or(0));
+    let is_language = (2..=3).contains(&language.len());
+    let is_named = is_language && language.iter().all(u8::is_ascii_lowercase);
+    let plain: [&[u8]; 5] = [b"", b"C", b"POSIX", b"C.UTF-8", b"C.utf8"];
+    if plain.contains(&name) || is_named {
+        return any_text(name);
+    }
+    Err("Invalid locale name")
 }
 
 fn read_ipv4(text: &[u8]) -> Result<Vec<u8>, &'static str> {

@@ -92,6 +92,9 @@ pub struct Setting {
     pub store: Store,
     /// CONFIG SET may not change it.
     pub immutable: bool,
+    /// CONFIG SET may give it the value that it has, although it is immutable: what sets all that
+    /// CONFIG GET shows knows nothing of this server's own settings.
+    pub may_repeat: bool,
     /// CONFIG SET may change it only as `enable-protected-configs` allows.
     pub protected: bool,
     /// Its value must not appear in any log.
@@ -102,6 +105,8 @@ pub struct Setting {
     pub not_while_loading: bool,
     /// Set where no other value than the default can be had, with the words to refuse it.
     pub refusal: &'static str,
+    /// Why nothing acts on a value that has a field; empty: something does.
+    pub idle: &'static str,
 }
 
 impl Setting {
@@ -119,11 +124,13 @@ impl Setting {
             default,
             store,
             immutable: false,
+            may_repeat: false,
             protected: false,
             sensitive: false,
             hidden: false,
             not_while_loading: false,
             refusal: "",
+            idle: "",
         }
     }
 
@@ -135,6 +142,11 @@ impl Setting {
     /// The same, fixed at the start.
     pub const fn immutable(self) -> Setting {
         Setting { immutable: true, ..self }
+    }
+
+    /// The same, fixed at the start; it may be set to what it is.
+    pub const fn own(self) -> Setting {
+        Setting { immutable: true, may_repeat: true, ..self }
     }
 
     /// The same, guarded by `enable-protected-configs`.
@@ -160,6 +172,19 @@ impl Setting {
     /// The same, refusing all values but the default.
     pub const fn refusing(self, refusal: &'static str) -> Setting {
         Setting { refusal, ..self }
+    }
+
+    /// The same, with a field that nothing acts on.
+    pub const fn idle(self, because: &'static str) -> Setting {
+        Setting { idle: because, ..self }
+    }
+
+    /// Why nothing acts on the value; none where something does.
+    pub fn without_effect(&self) -> Option<&'static str> {
+        match self.store {
+            Store::Accepted { because } => Some(because),
+            Store::Field { .. } => (!self.idle.is_empty()).then_some(self.idle),
+        }
     }
 
     /// Whether a config file may give several words.

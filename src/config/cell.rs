@@ -181,11 +181,12 @@ fn check_names(
     now: &Config,
 ) -> Result<Vec<Named>, ConfigError> {
     let mut found: Vec<Named> = Vec::with_capacity(pairs.len());
-    for (name, _) in pairs {
+    for (name, value) in pairs {
         let text = String::from_utf8_lossy(name);
         let named = find(name).ok_or_else(|| ConfigError::Unknown(text.clone().into_owned()))?;
         let setting = named.setting;
-        if setting.immutable {
+        let repeats = || setting.may_repeat && setting.text(now) == *value;
+        if setting.immutable && !repeats() {
             return Err(refused(&text, "can't set immutable config"));
         }
         if setting.protected && !now.enable_protected_configs.allows(caller.local) {

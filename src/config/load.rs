@@ -44,6 +44,8 @@ pub struct Files<'a> {
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// The whole text of the standard input.
     pub standard_input: &'a dyn Fn() -> io::Result<Vec<u8>>,
+    /// Whether there is a command of this name, in any case.
+    pub is_command: &'a dyn Fn(&[u8]) -> bool,
     /// The existing paths that match a pattern, sorted; for `include` with a wildcard.
     pub expand: &'a dyn Fn(&Path) -> Vec<PathBuf>,
 }
@@ -209,10 +211,7 @@ impl Loader<'_> {
         }
         match (name.as_slice(), values) {
             (b"include", [path]) => self.include(path, depth),
-            (b"rename-command", [old, new]) => {
-                self.config.renamed_commands.push((old.clone(), new.clone()));
-                Ok(())
-            }
+            (b"rename-command", [old, new]) => self.rename(old, new),
             (b"user", [_, ..]) => {
                 self.config.users.push(values.to_vec());
                 Ok(())
@@ -244,6 +243,27 @@ impl Loader<'_> {
             self.save_seen = true;
         }
         Ok(())
+    }
+
+    fn rename(&mut self, old: &[u8], new: &[u8]) -> Result<(), Failure> {
+        if !self.is_command(old) {
+            return fail("No such command in rename-command");
+        }
+        if !new.is_empty() && !new.eq_ignore_ascii_case(old) && self.is_command(new) {
+            return fail("Target command name already exists");
+        }
+        self.config.renamed_commands.push((old.to_vec(), new.to_vec()));
+        Ok(())
+    }
+
+    /// Whether a command can be called so after the renames so far.
+    fn is_command(&self, name: &[u8]) -> bool {
+        let mut is_command = (self.files.is_command)(name);
+        for (old, new) in &self.config.renamed_commands {
+            is_command &= !old.eq_ignore_ascii_case(name);
+            is_command |= !new.is_empty() && new.eq_ignore_ascii_case(name);
+        }
+        is_command
     }
 
     fn include(&mut self, path: &[u8], depth: usize) -> Result<(), Failure> {

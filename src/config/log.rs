@@ -16,6 +16,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         "legacy",
         field!(log_timestamp_format),
     ),
+    Setting::new("hide-user-data-from-log", Kind::Bool, "yes", field!(hide_user_data_from_log)),
     Setting::new("syslog-enabled", Kind::Bool, "no", field!(syslog_enabled)).immutable(),
     Setting::new("syslog-ident", Kind::Text(any_text), "valkey", field!(syslog_ident)).immutable(),
     Setting::new(

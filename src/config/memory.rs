@@ -6,6 +6,9 @@ use super::card::{Kind, Setting, any_text, field};
 /// The most bytes that `hash-seed` takes.
 pub const HASH_SEED_BYTES_MAX: usize = 256;
 
+const SLICES: &str = "large values are always freed in slices";
+const GROWTH: &str = "tables grow by a bucket per step at all times";
+const EFFORT: &str = "what is due is looked for as long as there is some, within a bound per turn";
 const INT_MAX: i128 = i32::MAX as i128;
 
 /// The cards.
@@ -16,17 +19,22 @@ pub(super) static SETTINGS: &[Setting] = &[
         Kind::Choice(MaxmemoryPolicy::WORDS),
         "noeviction",
         field!(maxmemory_policy),
-    ),
+    )
+    .idle("not yet: eviction"),
     Setting::new("lfu-log-factor", Kind::Int(0, INT_MAX), "10", field!(lfu_log_factor)),
     Setting::new("lfu-decay-time", Kind::Int(0, INT_MAX), "1", field!(lfu_decay_time)),
     Setting::new("hash-seed", Kind::Text(read_hash_seed), "", field!(hash_seed)).immutable(),
-    Setting::new("active-expire-effort", Kind::Int(1, 10), "1", field!(active_expire_effort)),
-    Setting::new("lazyfree-lazy-eviction", Kind::Bool, "yes", field!(lazyfree_lazy_eviction)),
+    Setting::new("active-expire-effort", Kind::Int(1, 10), "1", field!(active_expire_effort))
+        .idle(EFFORT),
+    Setting::new("lazyfree-lazy-eviction", Kind::Bool, "yes", field!(lazyfree_lazy_eviction))
+        .idle(SLICES),
     Setting::new("lazyfree-lazy-expire", Kind::Bool, "yes", field!(lazyfree_lazy_expire)),
     Setting::new("lazyfree-lazy-server-del", Kind::Bool, "yes", field!(lazyfree_lazy_server_del)),
-    Setting::new("lazyfree-lazy-user-del", Kind::Bool, "yes", field!(lazyfree_lazy_user_del)),
-    Setting::new("lazyfree-lazy-user-flush", Kind::Bool, "yes", field!(lazyfree_lazy_user_flush)),
-    Setting::new("activerehashing", Kind::Bool, "yes", field!(activerehashing)),
+    Setting::new("lazyfree-lazy-user-del", Kind::Bool, "yes", field!(lazyfree_lazy_user_del))
+        .idle(SLICES),
+    Setting::new("lazyfree-lazy-user-flush", Kind::Bool, "yes", field!(lazyfree_lazy_user_flush))
+        .idle(SLICES),
+    Setting::new("activerehashing", Kind::Bool, "yes", field!(activerehashing)).idle(GROWTH),
 ];
 
 fn read_hash_seed(text: &[u8]) -> Result<Vec<u8>, &'static str> {

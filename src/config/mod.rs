@@ -28,6 +28,8 @@ mod shards;
 mod words;
 
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;
 
 pub use card::{Kind, Setting, Store, Value};
@@ -83,6 +85,8 @@ config! {
     pub unixsocket: Option<PathBuf>,
     /// The mode of that socket; 0 leaves it to the umask.
     pub unixsocketperm: u32,
+    /// The group that it belongs to; empty leaves it to the process's.
+    pub unixsocketgroup: String,
     /// Connections that may wait to be accepted.
     pub tcp_backlog: u32,
     /// Seconds of silence until the kernel asks whether the peer lives; 0 never.
@@ -167,6 +171,8 @@ config! {
     pub log_format: LogFormat,
     /// How they tell the time.
     pub log_timestamp_format: LogTimestampFormat,
+    /// Whether nothing that clients have sent gets into the log.
+    pub hide_user_data_from_log: bool,
     /// Whether lines go to syslog too.
     pub syslog_enabled: bool,
     /// What they are marked with there.
@@ -345,16 +351,14 @@ impl Config {
     /// Settings that differ from their default although nothing acts on them, with the reason.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let differs = |setting: &&Setting| setting.value(self) != setting.default_value();
-        let reason = |setting: &Setting| match setting.store {
-            Store::Accepted { because } => Some((setting.name, because)),
-            Store::Field { .. } => None,
-        };
-        accepted::SETTINGS.iter().filter(differs).filter_map(reason).collect()
+        let reason = |setting: &Setting| Some((setting.name, setting.without_effect()?));
+        settings().filter(differs).filter_map(reason).collect()
     }
 
     /// Brings values that Valkey takes but does not keep into their bounds.
     fn settle(&mut self) {
         self.hz = self.hz.clamp(process::HZ_MIN, process::HZ_MAX);
+        self.repl_backlog_size = self.repl_backlog_size.max(replication::BACKLOG_BYTES_MIN);
         if self.oom_score_adj == OomScoreAdj::Relative {
             self.oom_score_adj = OomScoreAdj::Yes;
         }

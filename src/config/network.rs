@@ -11,6 +11,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("bind", Kind::Words(read_bind), "* -::*", field!(bind)),
     Setting::new("unixsocket", Kind::Text(any_text), "", field!(unixsocket)).immutable(),
     Setting::new("unixsocketperm", Kind::Octal(0, 0o777), "0", field!(unixsocketperm)).immutable(),
+    Setting::new("unixsocketgroup", Kind::Text(any_text), "", field!(unixsocketgroup)).immutable(),
     Setting::new("tcp-backlog", Kind::Int(0, i32::MAX as i128), "511", field!(tcp_backlog))
         .immutable(),
     Setting::new("tcp-keepalive", Kind::Int(0, i32::MAX as i128), "300", field!(tcp_keepalive)),

@@ -15,8 +15,11 @@ pub struct SavePoint {
 
 /// The cards.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("save", Kind::Words(read_save), "3600 1 300 100 60 10000", field!(save)),
-    Setting::new("appendonly", Kind::Bool, "no", field!(appendonly)).not_while_loading(),
+    Setting::new("save", Kind::Words(read_save), "3600 1 300 100 60 10000", field!(save))
+        .idle("not yet: persistence; so far it says whether the end saves"),
+    Setting::new("appendonly", Kind::Bool, "no", field!(appendonly))
+        .idle("not yet: persistence")
+        .not_while_loading(),
     Setting::new("dir", Kind::Directory, "./", field!(dir)).protected().not_while_loading(),
     Setting::new("dbfilename", Kind::Text(read_dbfilename), "dump.rdb", field!(dbfilename))
         .protected(),

@@ -6,6 +6,12 @@ const SECONDS_MAX: i128 = i32::MAX as i128;
 const COUNT_MAX: i128 = i32::MAX as i128;
 const LONG_MAX: i128 = i64::MAX as i128;
 
+/// `repl-backlog-size` is kept at this at least, whatever it is set to.
+pub(super) const BACKLOG_BYTES_MIN: u64 = 16 << 10;
+
+const DELAY: &str = "a snapshot is sent to whoever asks, at once";
+const NODELAY: &str = "what replicas are sent is never held back";
+
 /// The cards.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("repl-backlog-size", Kind::Memory(1, LONG_MAX), "10mb", field!(repl_backlog_size)),
@@ -18,19 +24,22 @@ pub(super) static SETTINGS: &[Setting] = &[
     )
     .alias("repl-ping-slave-period"),
     Setting::new("repl-timeout", Kind::Int(1, SECONDS_MAX), "60", field!(repl_timeout)),
-    Setting::new("repl-disable-tcp-nodelay", Kind::Bool, "no", field!(repl_disable_tcp_nodelay)),
+    Setting::new("repl-disable-tcp-nodelay", Kind::Bool, "no", field!(repl_disable_tcp_nodelay))
+        .idle(NODELAY),
     Setting::new(
         "repl-diskless-sync-delay",
         Kind::Int(0, SECONDS_MAX),
         "5",
         field!(repl_diskless_sync_delay),
-    ),
+    )
+    .idle(DELAY),
     Setting::new(
         "repl-diskless-sync-max-replicas",
         Kind::Int(0, COUNT_MAX),
         "0",
         field!(repl_diskless_sync_max_replicas),
-    ),
+    )
+    .idle(DELAY),
     Setting::new(
         "min-replicas-to-write",
         Kind::Int(0, COUNT_MAX),

@@ -240,6 +240,7 @@ mod tests {
         let files = Files {
             read: &|_| Ok(text.to_vec()),
             standard_input: &|| Ok(Vec::new()),
+            is_command: &|_| true,
             expand: &|_| Vec::new(),
         };
         Config::load(&["main.conf"], &files).unwrap()
@@ -259,10 +260,11 @@ mod tests {
     #[test]
     fn lines_change_in_place_and_comments_stay() {
         let old = "# first\nport 1\n\n\n# second\ntimeout 3\ntimeout 4\nslowlog-max-len 5\n\
-                   save 900 1\nsave 300 10\nrename-command GET G\nlatency-tracking-info-percentiles \
+                   save 900 1\nsave 300 10\nrename-command GET \"\"\n\
+                   latency-tracking-info-percentiles \
                    50 99 99.9";
         let new = "# first\nport 1\n\n# second\ntimeout 9\n\ncommandlog-slow-execution-max-len 5\n\
-                   save 900 1 300 10\n\nrename-command GET G\n\
+                   save 900 1 300 10\n\nrename-command GET \"\"\n\
                    latency-tracking-info-percentiles 50 99 99.9";
         assert_eq!(after(old, &[("timeout", "9")]), new);
     }

@@ -8,7 +8,7 @@ pub const SHARDS_MAX: u32 = 1024;
 
 /// The cards.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("shards", Kind::Int(0, SHARDS_MAX as i128), "0", field!(shards)).immutable(),
-    Setting::new("pin-shards", Kind::Bool, "yes", field!(pin_shards)).immutable(),
-    Setting::new("io-driver", Kind::Choice(IoDriver::WORDS), "auto", field!(io_driver)).immutable(),
+    Setting::new("shards", Kind::Int(0, SHARDS_MAX as i128), "0", field!(shards)).own(),
+    Setting::new("pin-shards", Kind::Bool, "yes", field!(pin_shards)).own(),
+    Setting::new("io-driver", Kind::Choice(IoDriver::WORDS), "auto", field!(io_driver)).own(),
 ];

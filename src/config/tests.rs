@@ -8,6 +8,29 @@ use std::path::Path;
 /// What CONFIG GET `*` of a Valkey 9.1 server shows, one setting per line, tab-separated.
 const REFERENCE: &str = include_str!("reference.tsv");
 
+/// The same of Redis 8.0.
+const REDIS: &str = include_str!("../../tests/reference/redis-8.0-config.tsv");
+
+/// What Redis 8.0 shows otherwise than Valkey 9.1: its names, its caution, its backlog.
+const REDIS_DIFFERS: &[&str] = &[
+    "hide-user-data-from-log",
+    "lazyfree-lazy-eviction",
+    "lazyfree-lazy-expire",
+    "lazyfree-lazy-server-del",
+    "lazyfree-lazy-user-del",
+    "lazyfree-lazy-user-flush",
+    "repl-backlog-size",
+    "replica-lazy-flush",
+    "slave-lazy-flush",
+    "syslog-ident",
+];
+
+/// The directives of the files that the two come with.
+const STOCK_FILES: [&str; 2] = [
+    include_str!("../../tests/reference/redis-stock.conf"),
+    include_str!("../../tests/reference/valkey-stock.conf"),
+];
+
 /// Shown otherwise by the reference, which was itself started with these set, or made up.
 const STARTED_WITH: &[&str] = &["port", "save", "daemonize", "pidfile", "dir"];
 
@@ -21,6 +44,7 @@ fn load(argv: &[&str], file: &str) -> Result<Config, FatalConfigError> {
             _ => Err(io::Error::from_raw_os_error(2)),
         },
         standard_input: &|| Ok(b"maxclients 77\ntimeout 9\n".to_vec()),
+        is_command: &|name| [&b"GET"[..], b"FLUSHALL"].contains(&name),
         expand: &|path: &Path| {
             if path.ends_with("none-*") { vec![] } else { vec![path.with_file_name("more.conf")] }
         },
@@ -60,6 +84,31 @@ fn defaults_and_names_are_those_of_the_reference() {
     let differing: Vec<_> = names.iter().filter(|name| !expected.contains(name)).collect();
     assert!(differing.is_empty(), "not the reference's: {differing:?}");
     assert_eq!(names.len(), expected.len());
+}
+
+#[test]
+fn directives_of_redis_are_known() {
+    let cell = cell();
+    for line in REDIS.lines() {
+        let (name, value) = line.split_once('\t').unwrap_or((line, ""));
+        if load::SKIPPED.iter().any(|(skipped, _)| *skipped == name) {
+            let config = load(&["main.conf"], &format!("{name} 1"));
+            assert!(config.is_ok(), "{name}");
+        } else if !STARTED_WITH.contains(&name) && !REDIS_DIFFERS.contains(&name) {
+            assert_eq!(shown(&cell, name), value, "{name}");
+        } else {
+            shown(&cell, name);
+        }
+    }
+}
+
+#[test]
+fn stock_files_start_the_server() {
+    for file in STOCK_FILES {
+        let config = load(&["main.conf"], file).unwrap();
+        assert_eq!((config.port, config.databases), (6379, 16));
+        assert_eq!(config.bind, ["127.0.0.1", "-::1"]);
+    }
 }
 
 #[test]
@@ -150,6 +199,11 @@ fn a_bad_line_stops_the_start() {
     assert_eq!(reason("port 65536"), "argument must be between 0 and 65535 inclusive");
     assert_eq!(reason("logfile \"x"), "Unbalanced quotes in configuration line");
     assert_eq!(reason("save 1"), "Invalid save parameters");
+    assert_eq!(reason("rename-command NONE a"), "No such command in rename-command");
+    let file = "rename-command GET g\nrename-command g ''\nrename-command GET x";
+    assert_eq!(reason(file), "No such command in rename-command");
+    let file = "rename-command GET FLUSHALL";
+    assert_eq!(reason(file), "Target command name already exists");
     assert_eq!(reason("tls-port 1"), "TLS is not available in this version");
     assert_eq!(reason("dir /nowhere/at/all"), "No such file or directory");
     let error = load(&["gone.conf"], "").unwrap_err().to_string();
@@ -188,6 +242,8 @@ fn set_refuses_in_the_reference_s_words() {
     let unknown = "ERR Unknown option or number of arguments for CONFIG SET - 'Foo bar'";
     assert_eq!(error(&[("Foo\nbar", "x"), ("databases", "1")]), unknown);
     assert_eq!(error(&[("Databases", "1")]), failed("Databases", "can't set immutable config"));
+    assert_eq!(error(&[("shards", "7")]), failed("shards", "can't set immutable config"));
+    assert!(set(&cell, &[("shards", "0"), ("io-driver", "auto")]).unwrap().names.is_empty());
     assert_eq!(error(&[("dir", "/")]), failed("dir", "can't set protected config"));
     let twice = [("timeout", "1"), ("Timeout", "2")];
     assert_eq!(error(&twice), failed("Timeout", "duplicate parameter"));
@@ -209,6 +265,12 @@ fn set_refuses_in_the_reference_s_words() {
             "odd 1 2 3",
             "Invalid client class specified in buffer limit configuration.",
         ),
+        (
+            "proc-title-template",
+            "{title}",
+            "template format is invalid or contains unknown variables",
+        ),
+        ("locale-collate", "local", "Invalid locale name"),
         ("proc-title-template", "{x}", "template format is invalid or contains unknown variables"),
         ("notify-keyspace-events", "Q", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
     ] {
@@ -236,6 +298,8 @@ fn values_are_shown_in_their_own_form() {
         ("oom-score-adj", "relative", "yes"),
         ("slowlog-max-len", "3", "3"),
         ("hz", "1000", "500"),
+        ("repl-backlog-size", "1kb", "16384"),
+        ("locale-collate", "de_DE.UTF-8", "de_DE.UTF-8"),
     ] {
         set(&cell, &[(name, value)]).unwrap();
         assert_eq!(shown(&cell, name), expected, "{name} {value}");

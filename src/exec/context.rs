@@ -14,6 +14,13 @@ use crate::resp::{Args, Error, Reply};
 use crate::value::WrongKind;
 use std::collections::HashSet;
 
+/// Bytes of unsent output that no limit looks at, as in the reference, where they fit into the
+/// buffer that each client has.
+pub const OUTPUT_BYTES_FREE: u64 = 16 << 10;
+
+/// Bytes of the shortest element of an array.
+const ELEMENT_BYTES_MIN: u64 = 4;
+
 /// What running commands has left behind, for the shard to settle once per batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
@@ -93,6 +100,15 @@ impl Context<'_> {
     pub fn propagate_always(&mut self) {
         if let Some(records) = &mut self.records {
             records.keep_own();
+        }
+    }
+
+    /// Elements of a reply that may be made at most: so many end their client, because their bytes
+    /// pass the hard limit of its output.
+    pub fn elements_max(&self) -> usize {
+        match self.config.client_output_buffer_limit.normal.hard_bytes {
+            0 => usize::MAX,
+            bytes => (bytes.max(OUTPUT_BYTES_FREE) / ELEMENT_BYTES_MIN + 1) as usize,
         }
     }
 

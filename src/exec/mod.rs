@@ -19,7 +19,9 @@ mod wait;
 
 pub use batch::{BATCH_COMMANDS_MAX, Item, Runner, Words};
 pub use command::{Command, KeyDatabaseFn, KeysFn, Merge, Over, Run, SessionFn, same_database};
-pub use context::{Context, Effects, Reach, Reload, Request, SessionContext, expire_word};
+pub use context::{
+    Context, Effects, OUTPUT_BYTES_FREE, Reach, Reload, Request, SessionContext, expire_word,
+};
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
 pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of, visits_of};

@@ -135,8 +135,10 @@ fn key_range(command: &Command) -> KeyRange {
 #[derive(Debug)]
 pub struct CommandTable {
     entries: Vec<Entry>,
-    /// Per bucket: the packed name, and the entry's index + 1 (0: empty).
-    buckets: Vec<([u64; 2], u16)>,
+    /// Per bucket: the packed name, the entry's index + 1 (0: empty), and the name's length.
+    buckets: Vec<([u64; 2], u16, u8)>,
+    /// Names that do not fit a bucket, with their entries' indices.
+    long_names: Vec<(Vec<u8>, usize)>,
     /// Entries and subcommands together.
     indices: usize,
 }
@@ -144,23 +146,42 @@ pub struct CommandTable {
 impl CommandTable {
     /// A table of these commands. Panics on a name that is there twice: a fault of the list.
     pub fn new(commands: &[&'static [&'static Command]]) -> CommandTable {
+        CommandTable::renamed(commands, &[])
+    }
+
+    /// The same, where commands are called by other names: pairs of an old and a new one, in their
+    /// order. One whose new name is empty cannot be called. Panics on an old name that is not
+    /// there, as on a name that is there twice.
+    pub fn renamed(
+        commands: &[&'static [&'static Command]],
+        renames: &[(Vec<u8>, Vec<u8>)],
+    ) -> CommandTable {
         let mut next_index = 0;
         let mut entries: Vec<Entry> = Vec::new();
         for command in commands.iter().flat_map(|family| family.iter()) {
             entries.push(Entry::new(command, None, &mut next_index));
         }
         assert!(entries.len() <= BUCKETS / 2, "the table is at most half full");
-        let mut buckets = vec![([0, 0], 0); BUCKETS];
-        for (i, entry) in entries.iter().enumerate() {
-            let Some(packed) = pack(entry.name.as_bytes()) else { continue };
+        let mut names: Vec<&[u8]> = entries.iter().map(|entry| entry.name.as_bytes()).collect();
+        for (old, new) in renames {
+            let is_it = |name: &&[u8]| name.eq_ignore_ascii_case(old);
+            *names.iter_mut().find(|name| is_it(name)).expect("the old name was checked") = new;
+        }
+        let mut buckets = vec![([0, 0], 0, 0); BUCKETS];
+        let mut long_names = Vec::new();
+        for (i, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+            let Some(packed) = pack(name) else {
+                long_names.push((name.to_vec(), i));
+                continue;
+            };
             let mut at = bucket_of(packed);
             while buckets[at].1 != 0 {
-                assert_ne!(buckets[at].0, packed, "{} is listed twice", entry.name);
+                assert_ne!(buckets[at].0, packed, "{} is listed twice", entries[i].name);
                 at = (at + 1) % BUCKETS;
             }
-            buckets[at] = (packed, i as u16 + 1);
+            buckets[at] = (packed, i as u16 + 1, name.len() as u8);
         }
-        CommandTable { entries, buckets, indices: usize::from(next_index) }
+        CommandTable { entries, buckets, long_names, indices: usize::from(next_index) }
     }
 
     /// The entry with this name, in any case.
@@ -169,13 +190,12 @@ impl CommandTable {
         let Some(packed) = pack(name) else { return self.find_long(name) };
         let mut at = bucket_of(packed);
         loop {
-            let (have, entry) = self.buckets[at];
+            let (have, entry, len) = self.buckets[at];
             if entry == 0 {
                 return None;
             }
-            let found = &self.entries[usize::from(entry) - 1];
-            if have == packed && found.name.len() == name.len() {
-                return Some(found);
+            if have == packed && usize::from(len) == name.len() {
+                return Some(&self.entries[usize::from(entry) - 1]);
             }
             at = (at + 1) % BUCKETS;
         }
@@ -183,7 +203,8 @@ impl CommandTable {
 
     #[cold]
     fn find_long(&self, name: &[u8]) -> Option<&Entry> {
-        self.entries.iter().find(|entry| entry.name.as_bytes().eq_ignore_ascii_case(name))
+        let found = self.long_names.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, at)| &self.entries[*at])
     }
 
     /// All commands, without subcommands.

@@ -21,7 +21,7 @@ pub struct Admission<'a> {
 type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 
 /// In order: the first refusal is the reply.
-const GATES: [Gate; 6] = [authentication, arity, nesting, memory, replicas, loading];
+const GATES: [Gate; 7] = [authentication, arity, nesting, memory, replicas, loading, keyspace];
 
 /// Finds the command that the words name, subcommands included.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
@@ -84,6 +84,17 @@ fn loading(admission: &Admission<'_>) -> Result<(), Error> {
     let is_allowed = admission.entry.command.card.flags.has(Flag::LOADING);
     let refuse = admission.facts.has(Facts::LOADING) && !is_allowed;
     if refuse { Err(Error::Loading) } else { Ok(()) }
+}
+
+/// A replica, whose commands no pause holds up, has none that a pause is there for.
+fn keyspace(admission: &Admission<'_>) -> Result<(), Error> {
+    let flags = admission.entry.command.card.flags;
+    let is_of_keys =
+        flags.has(Flag::WRITE) || flags.has(Flag::READONLY) || flags.has(Flag::MAY_REPLICATE);
+    if admission.facts.has(Facts::OF_REPLICA) && is_of_keys {
+        return Err(Error::other("ERR Replica can't interact with the keyspace"));
+    }
+    Ok(())
 }
 
 fn replicas(admission: &Admission<'_>) -> Result<(), Error> {

@@ -25,6 +25,9 @@ impl Facts {
     /// All commands of clients wait.
     pub const PAUSED_ALL: Facts = Facts(1 << 4);
 
+    /// The client is a replica of this server.
+    pub const OF_REPLICA: Facts = Facts(1 << 5);
+
     /// Whether a client's command with these flags waits for the end of a pause.
     #[inline]
     pub fn postpones(self, flags: Flag) -> bool {

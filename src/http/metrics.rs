@@ -7,6 +7,7 @@
 mod commands;
 mod exposition;
 mod info;
+mod logs;
 mod names;
 mod shards;
 
@@ -20,7 +21,7 @@ use names::{NAMES, Unit};
 
 /// All metrics. Takes the locks that INFO takes, each for microseconds, and asks no shard.
 pub(super) fn metrics(process: &Process) -> String {
-    let text = info_text(process, process.clock.unix_us());
+    let text = info_text(process, process.clock.unix_us(), true);
     let info = Info::read(&text);
     let mut out = Exposition::default();
     instance(process, &info, &mut out);
@@ -29,6 +30,8 @@ pub(super) fn metrics(process: &Process) -> String {
     databases(process, &info, &mut out);
     replicas(&info, &mut out);
     commands::commands(process, &info, &mut out);
+    logs::commands(process, &mut out);
+    logs::events(process, &mut out);
     shards::shards(process, &mut out);
     shards::stages(process, &mut out);
     out.into_string()
@@ -162,6 +165,7 @@ mod tests {
             board.stages.record(get, Stage::Inbox, 600);
             board.error_reply(b"WRONGTYPE Operation");
         }
+        process.boards.events.add("command", 1_800_000_000, 120);
         process
     }
 
@@ -193,6 +197,9 @@ mod tests {
             "redis_db_keys{db=\"db3\"} 10",
             "redis_db_keys_expiring{db=\"db3\"} 2",
             "redis_config_maxclients 10000",
+            "redis_slowlog_length 0",
+            "redis_commandlog_execution_slower_than 10000",
+            "redis_latency_spike_duration_seconds{event_name=\"command\"} 0.12",
             "annulet_shard_keys{shard=\"1\"} 5",
             "annulet_stage_seconds_bucket{shard=\"1\",stage=\"inbox\",le=\"0.000000512\"} 0",
             "annulet_stage_seconds_bucket{shard=\"1\",stage=\"inbox\",le=\"0.000001024\"} 1",

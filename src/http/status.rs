@@ -3,12 +3,12 @@
 
 use super::State;
 use super::json::Json;
-use super::limits::COMMANDS_MAX;
+use super::limits::{COMMANDS_MAX, SLOW_COMMAND_BYTES_MAX, SLOW_ENTRIES_MAX};
 use crate::base::{alloc, system};
 use crate::config::VERSION;
 use crate::exec::Process;
 use crate::gate::Router;
-use crate::observe::{STAGE_CLASSES, Stage, stage_class_bound_ns};
+use crate::observe::{LogKind, LoggedWords, STAGE_CLASSES, Stage, stage_class_bound_ns};
 
 /// The status as JSON. Asks no shard.
 pub(super) fn status(process: &Process) -> String {
@@ -20,6 +20,7 @@ pub(super) fn status(process: &Process) -> String {
         all.object("memory", |memory| bytes(process, memory));
         all.list("databases", |databases| keys(process, databases));
         all.list("commands", |commands| busiest(process, commands));
+        all.list("slowlog", |slow| slowest(process, slow));
         all.list("shards", |shards| each_shard(process, shards));
         all.object("stages", |stages| each_stage(process, stages));
     });
@@ -115,6 +116,30 @@ fn busiest(process: &Process, json: &mut Json) {
     }
 }
 
+/// The newest slow commands, as SLOWLOG GET has them.
+fn slowest(process: &Process, json: &mut Json) {
+    let kept = process.config.snapshot().commandlog_slow_execution_max_len;
+    for entry in process.boards.logged(LogKind::Slow, kept.min(SLOW_ENTRIES_MAX)) {
+        json.object("", |slow| {
+            slow.number("id", entry.id);
+            slow.number("at_s", entry.unix_s);
+            slow.number("us", entry.value);
+            slow.text("client", &entry.address);
+            slow.text("words", &line(&entry.words));
+        });
+    }
+}
+
+/// The words of a command in one line; bytes that are no text as `\xHH`.
+fn line(words: &LoggedWords) -> String {
+    let mut line = words.join(&b' ').escape_ascii().to_string();
+    if line.len() > SLOW_COMMAND_BYTES_MAX {
+        line.truncate(SLOW_COMMAND_BYTES_MAX);
+        line.push_str(" ...");
+    }
+    line
+}
+
 fn each_shard(process: &Process, json: &mut Json) {
     let router = Router::new(process.shards());
     let generation = process.boards.generation();
@@ -160,6 +185,7 @@ fn each_stage(process: &Process, json: &mut Json) {
 mod tests {
     use super::*;
     use crate::http::testing::process;
+    use crate::observe::LogEntry;
 
     #[test]
     fn the_status_has_what_the_page_shows() {
@@ -173,6 +199,15 @@ mod tests {
             board.databases[2].keys.set(5);
             board.gauges.clients.set(3);
         }
+        let entry = LogEntry {
+            id: 0,
+            unix_s: 1_800_000_000,
+            value: 20_000,
+            words: [&b"set"[..], b"key\n", &[b'x'; 200]].map(Box::from).to_vec(),
+            address: "127.0.0.1:40000".to_owned(),
+            name: Vec::new(),
+        };
+        process.boards.log(0, LogKind::Slow, entry, 10);
         let text = status(&process);
         let status: serde_json::Value = serde_json::from_str(&text).expect(&text);
         assert_eq!(status["state"], "serving");
@@ -182,6 +217,9 @@ mod tests {
         assert_eq!(status["commands"][0]["name"], "get");
         assert_eq!(status["shards"][1]["first_slot"], 8192);
         assert_eq!(status["shards"][1]["slots"], 8192);
+        assert_eq!(status["slowlog"][0]["us"], 20_000);
+        let words = status["slowlog"][0]["words"].as_str().unwrap();
+        assert!(words.starts_with("set key\\n xxx") && words.ends_with("x ..."), "{words}");
         let stages = &status["stages"];
         let names: Vec<&str> = Stage::ALL.iter().map(|stage| stage.name()).collect();
         assert_eq!(stages["names"], serde_json::json!(names));

@@ -16,6 +16,10 @@ use bytes::BytesMut;
 /// The most text memory that a connection keeps between two turns, when all is parsed; in bytes.
 pub const KEPT_TEXT_BYTES_MAX: usize = 16 * 1024;
 
+/// The most text memory that a connection keeps while a large word arrives, when it is more than
+/// its text; in bytes.
+const FILLING_TEXT_BYTES_MAX: usize = 4 * 1024;
+
 /// The most text memory that a connection keeps which received nothing since the last
 /// [`Input::shrink`]; in bytes.
 pub const IDLE_TEXT_BYTES_MAX: usize = 256;
@@ -152,11 +156,25 @@ impl Input {
             if self.text.capacity() > KEPT_TEXT_BYTES_MAX {
                 self.text = Vec::new();
             }
-        } else if rest < self.consumed {
+            return;
+        }
+        if rest < self.consumed {
             self.text.drain(..self.consumed);
             self.consumed = 0;
             self.position = 0;
             self.text.shrink_to(KEPT_TEXT_BYTES_MAX.max(2 * rest));
+        }
+        if self.parser.is_filling() && self.text.capacity() > FILLING_TEXT_BYTES_MAX {
+            // What comes next goes to the word itself.
+            self.text.shrink_to(rest);
+        }
+    }
+
+    /// Bytes of the words of the command under way that have been cut out already.
+    pub fn words_bytes(&self) -> usize {
+        match self.parser.ends_with_large() {
+            true => self.pending_bytes() - self.large.last().map_or(0, BytesMut::len),
+            false => 0,
         }
     }
 
@@ -171,6 +189,11 @@ impl Input {
     pub fn pending_bytes(&self) -> usize {
         let large: usize = self.large.iter().map(BytesMut::len).sum();
         self.text.len() - self.consumed + large
+    }
+
+    /// What waits of the text: where it is malformed, that is part of it.
+    pub fn pending_text(&self) -> &[u8] {
+        &self.text[self.consumed..]
     }
 
     /// Whether nothing waits, not even a part of a command.

@@ -1,7 +1,7 @@
 //! Latency histograms, one per command that has been run, of one shard.
 
 use hdrhistogram::Histogram;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Shorter runs count as this, in nanoseconds.
 pub const LATENCY_NS_MIN: u64 = 1;
@@ -16,10 +16,11 @@ type Histograms = Vec<Option<Box<Histogram<u64>>>>;
 
 /// One shard's histograms by the command's index, each made when its command is first recorded.
 ///
-/// The shard takes the lock once per batch. A reader holds it while it adds up one histogram,
-/// which takes microseconds.
+/// There are two sets, whose sum counts. The shard takes a lock once per batch, that of the second
+/// set if a reader has the first: a reader on a core that it shares with others may be halted while
+/// it has a lock, and no shard must wait for that. A reader has one of the locks at a time.
 #[derive(Debug)]
-pub struct Latencies(Mutex<Histograms>);
+pub struct Latencies([Mutex<Histograms>; 2]);
 
 /// The histograms while a batch is recorded.
 #[derive(Debug)]
@@ -28,12 +29,18 @@ pub struct LatencyBatch<'a>(MutexGuard<'a, Histograms>);
 impl Latencies {
     /// No histograms yet, of so many commands.
     pub(super) fn new(commands: usize) -> Latencies {
-        Latencies(Mutex::new((0..commands).map(|_| None).collect()))
+        Latencies([(); 2].map(|()| Mutex::new((0..commands).map(|_| None).collect())))
     }
 
     /// Opens the histograms for recording. For the owner only, once per batch.
     pub fn batch(&self) -> LatencyBatch<'_> {
-        LatencyBatch(self.lock())
+        let free = self.0.iter().find_map(|set| match set.try_lock() {
+            Ok(set) => Some(set),
+            Err(TryLockError::Poisoned(set)) => Some(set.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        // Two readers at once have both.
+        LatencyBatch(free.unwrap_or_else(|| lock(&self.0[0])))
     }
 
     /// Records `count` runs of one command. For several commands take a [`Latencies::batch`].
@@ -42,23 +49,25 @@ impl Latencies {
     }
 
     pub(super) fn add_to(&self, command: usize, sum: &mut Histogram<u64>) {
-        if let Some(histogram) = &self.lock()[command] {
-            sum.add(&**histogram).expect("all histograms have the same bounds");
+        for set in &self.0 {
+            if let Some(histogram) = &lock(set)[command] {
+                sum.add(&**histogram).expect("all histograms have the same bounds");
+            }
         }
     }
 
     pub(super) fn clear(&self, command: usize) {
-        self.lock()[command] = None;
+        self.0.iter().for_each(|set| lock(set)[command] = None);
     }
 
     pub(super) fn clear_all(&self) {
-        self.lock().iter_mut().for_each(|histogram| *histogram = None);
+        self.0.iter().for_each(|set| lock(set).fill_with(|| None));
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, Histograms> {
-        // A histogram half written by a thread that panicked is only a wrong number.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(set: &Mutex<Histograms>) -> MutexGuard<'_, Histograms> {
+    // A histogram half written by a thread that panicked is only a wrong number.
+    set.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl LatencyBatch<'_> {
@@ -95,5 +104,23 @@ mod tests {
         let median = sum.value_at_quantile(0.5);
         assert!(median.abs_diff(12_345) * 100 <= 12_345, "{median}");
         assert!(sum.max().abs_diff(LATENCY_NS_MAX) * 100 <= LATENCY_NS_MAX);
+    }
+
+    #[test]
+    fn a_reader_holds_up_nobody() {
+        let latencies = Latencies::new(1);
+        let reader = lock(&latencies.0[0]);
+        // It would wait for ever.
+        latencies.record(0, 100, 2);
+        drop(reader);
+        latencies.record(0, 100, 3);
+        let bounds = (LATENCY_NS_MIN, LATENCY_NS_MAX);
+        let mut sum = Histogram::new_with_bounds(bounds.0, bounds.1, HISTOGRAM_DIGITS).unwrap();
+        latencies.add_to(0, &mut sum);
+        assert_eq!(sum.len(), 5);
+        latencies.clear(0);
+        sum.reset();
+        latencies.add_to(0, &mut sum);
+        assert!(sum.is_empty());
     }
 }

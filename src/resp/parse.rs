@@ -187,6 +187,12 @@ impl Parser {
         matches!(self.state, State::Large(_))
     }
 
+    /// Whether the last large word belongs to a command that is not whole yet, and is its last so
+    /// far.
+    pub fn ends_with_large(&self) -> bool {
+        matches!(self.state, State::Large(_) | State::Tail(_))
+    }
+
     /// Puts bytes into the large word under way; says how many it took.
     pub fn fill(&mut self, large: &mut [BytesMut], bytes: &[u8]) -> usize {
         let State::Large(len) = self.state else { return 0 };

@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::control::ListenError;
 use crate::exec::Process;
 use crate::io::ListenerId;
-use crate::io::sockets::listen_unix;
+use crate::io::sockets::{give_to_group, listen_unix};
 use std::os::fd::OwnedFd;
 
 /// The listener of `unixsocket`; those of TCP count up from 0.
@@ -30,7 +30,13 @@ pub(super) fn open_all(
     }
     let mut listeners = process.listeners.take_orders().opened;
     if let Some(path) = &config.unixsocket {
-        match listen_unix(path, config.unixsocketperm, config.tcp_backlog as i32) {
+        let opened = listen_unix(path, config.unixsocketperm, config.tcp_backlog as i32);
+        let group = config.unixsocketgroup.as_str();
+        let opened = match group {
+            "" => opened,
+            _ => opened.and_then(|listener| give_to_group(path, group).map(|()| listener)),
+        };
+        match opened {
             Ok(listener) => listeners.push((UNIX_LISTENER, listener)),
             Err(error) => {
                 process.log.warning(&format!("Failed opening Unix socket: bind: {error}"));

@@ -6,6 +6,8 @@
 //! ```
 
 mod arguments;
+mod check;
+mod crash;
 mod listen;
 mod load;
 mod signals;

@@ -1,6 +1,7 @@
 //! From argv to a running server.
 
 use super::arguments::{Errand, errand};
+use super::crash::report_crashes;
 use super::listen::open_all;
 use super::load::{BATCHES_MAX, load, open_file};
 use super::signals::stop_on_signals;
@@ -22,7 +23,7 @@ use crate::observe::{Level, Log};
 use crate::shard::Workshop;
 use crate::snapshot::Batch;
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -92,6 +93,9 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     process.supervised.get_or_init(|| supervisor.word());
     let config = process.config.snapshot();
     greet(&process, &config, argv.len() > 1);
+    if let Err(error) = report_crashes(&process) {
+        process.log.warning(&format!("Crashes are not reported: {error}"));
+    }
     let pid_file = PidFile::write(&config, is_background, &process);
     if config.set_proc_title {
         title::set(|program| config.title(program));
@@ -302,7 +306,12 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
     } else {
         log.warning("Warning: no config file specified, using the default config.");
     }
-    log.notice(&format!("Running mode=standalone, port={}.", config.port));
+    let is_seen = !config.syslog_enabled && !log.has_file() && std::io::stdout().is_terminal();
+    if config.always_show_logo || is_seen {
+        log.raw(&logo(config));
+    } else {
+        log.notice(&format!("Running mode=standalone, port={}.", config.port));
+    }
     log.notice(&format!("Port: {}, PID: {pid}", config.port));
     if let Err(error) = process.oom_score.apply(config) {
         log.warning(&format!("Unable to write oom_score_adj: {error}"));
@@ -316,6 +325,18 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
     for (name, reason) in config.without_effect() {
         log.verbose(&format!("The setting '{name}' is accepted, without effect: {reason}"));
     }
+}
+
+fn logo(config: &Config) -> String {
+    let (pid, version, port) = (std::process::id(), env!("CARGO_PKG_VERSION"), config.port);
+    let path = config.unixsocket.as_ref().map_or("none".into(), |path| path.to_string_lossy());
+    format!(
+        "\n       .-=======-.\n     .'  .-----.  '.      Annulet {version}, 64 bit\n    \
+         /  /       \\  \\     Running in standalone mode\n   \
+         |  |         |  |    Port: {port}\n    \
+         \\  \\       /  /     Unix socket: {path}\n     \
+         '.  '-----'  .'      PID: {pid}\n       '-=======-'\n\n"
+    )
 }
 
 /// Loads the file, and says that clients may come.

@@ -1,6 +1,7 @@
 //! What the process is made of, and one thread per shard.
 
 use crate::base::clock::Clock;
+use crate::base::crash::add_stack;
 use crate::base::thread::pin_to;
 use crate::commands;
 use crate::config::{Config, ConfigCell, IoDriver};
@@ -35,14 +36,24 @@ pub struct Parts {
 }
 
 /// The table of all commands, built once.
-fn command_table() -> &'static CommandTable {
+pub(super) fn command_table() -> &'static CommandTable {
     static TABLE: OnceLock<CommandTable> = OnceLock::new();
     TABLE.get_or_init(|| CommandTable::new(commands::FAMILIES))
 }
 
+/// The table with the names that the settings give.
+fn table_of(config: &Config) -> &'static CommandTable {
+    let renames = &config.renamed_commands;
+    if renames.is_empty() {
+        return command_table();
+    }
+    // It lives as long as the process, of which there is one.
+    Box::leak(Box::new(CommandTable::renamed(commands::FAMILIES, renames)))
+}
+
 /// The process that shards then belong to.
 pub fn build_process(parts: Parts) -> Arc<Process> {
-    let commands = command_table();
+    let commands = table_of(&parts.config);
     let databases = parts.config.databases as usize;
     Arc::new(Process::new(ProcessParts {
         boards: Boards::new(parts.shards, databases, commands.len()),
@@ -108,6 +119,7 @@ pub(super) struct Seat {
 
 /// The life of a shard's thread. An error is the reason why the process cannot go on.
 pub(super) fn run(mut seat: Seat) -> Result<(), String> {
+    add_stack();
     let config = seat.process.config.snapshot();
     if let Some(core) = seat.core
         && let Err(error) = pin_to(core)

@@ -3,6 +3,7 @@
 
 use super::Shard;
 use super::limits::ACCEPT_BACKLOG_MAX;
+use crate::base::alloc;
 use crate::client::Connection;
 use crate::exec::Session;
 use crate::io::{ConnId, Socket};
@@ -212,6 +213,9 @@ impl Shard {
             self.stalled.retain(|stalled| *stalled != conn);
         }
         self.buffered_bytes -= connection.counted_bytes;
+        self.clients.passing_bytes -= connection.passing_bytes;
+        // What it held is seen to be free at once.
+        alloc::flush_local();
         if connection.is_counted {
             self.process.clients[self.me].fetch_sub(1, Ordering::Relaxed);
         }

@@ -206,7 +206,7 @@ impl Shard {
             (good as u64) < u64::from(wanted)
         };
         self.facts.set(Facts::FEW_REPLICAS, are_few);
-        self.settle_eviction();
+        self.settle_limits();
     }
 
     fn list(&self, filter: &ClientFilter, text: &mut Vec<u8>) {

@@ -2,6 +2,7 @@
 //! leave unread.
 
 use super::Shard;
+use super::evict::Evicting;
 use super::limits::{CONNECTIONS_PER_TICK, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD, TICKS_PER_ROUND};
 use super::replicas::OVER_LIMIT;
 use crate::client::Connection;
@@ -15,14 +16,26 @@ const PEAK_SECONDS: usize = 8;
 /// Milliseconds after which an idle connection gives back what it does not need.
 const IDLE_MS: u64 = 2_000;
 
+/// What a shard keeps for them.
+#[derive(Debug, Default)]
+pub(super) struct Clients {
+    /// What `maxmemory-clients` needs.
+    pub(super) evicting: Evicting,
+    peaks: Peaks,
+    /// Where the walk over connections stands.
+    next: ConnId,
+    /// Bytes of unsent output of all connections of which nothing is made, a little of each.
+    pub(super) passing_bytes: usize,
+    /// Bytes of unsent output of a connection that no limit looks at.
+    pub(super) output_bytes_free: usize,
+}
+
 /// The largest buffers of the last seconds.
 #[derive(Debug, Default)]
-pub(super) struct Peaks {
+struct Peaks {
     /// Bytes of input and of output, by second.
     seconds: [[usize; 2]; PEAK_SECONDS],
     second: u64,
-    /// Where the walk over connections stands.
-    next: ConnId,
 }
 
 impl Peaks {
@@ -55,17 +68,17 @@ impl Shard {
     /// `timeout` says so, and give their buffers back.
     pub(super) fn check_connections(&mut self) {
         let now_ms = self.now.monotonic_ms();
-        self.peaks.begin(now_ms / 1_000);
+        self.clients.peaks.begin(now_ms / 1_000);
         let end = self.connections.end();
         let count = CONNECTIONS_PER_TICK.max(end as usize / TICKS_PER_ROUND);
         for _ in 0..count.min(end as usize) {
-            let conn = self.peaks.next;
-            self.peaks.next = if conn + 1 >= end { 0 } else { conn + 1 };
+            let conn = self.clients.next;
+            self.clients.next = if conn + 1 >= end { 0 } else { conn + 1 };
             let Some(connection) = self.connections.get_mut(conn) else { continue };
             if connection.is_closing {
                 continue;
             }
-            self.peaks.see(connection);
+            self.clients.peaks.see(connection);
             let idle_ms = now_ms.saturating_sub(connection.session.active_ms);
             let timeout_ms = u64::from(self.config.timeout) * 1_000;
             if timeout_ms > 0 && idle_ms > timeout_ms && connection.may_time_out() {
@@ -83,7 +96,7 @@ impl Shard {
             }
             self.check_output(conn);
         }
-        let [input_bytes, output_bytes] = self.peaks.most();
+        let [input_bytes, output_bytes] = self.clients.peaks.most();
         self.board.input_peak_bytes.set(input_bytes as i64);
         self.board.output_peak_bytes.set(output_bytes as i64);
     }

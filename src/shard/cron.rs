@@ -6,6 +6,7 @@ use super::limits::*;
 use super::notice::Thresholds;
 use super::{Now, ShardParts};
 use crate::base::{alloc, rng::Rng};
+use crate::config::Config;
 use crate::feed::Journal;
 use crate::gate::{Facts, Router};
 use crate::io::{Completion, ConnId, Wait};
@@ -48,22 +49,22 @@ impl Shard {
     pub fn new(parts: ShardParts) -> Shard {
         let ShardParts { me, driver, port, process, feed, seed, hash_seed } = parts;
         let router = Router::new(process.shards());
-        let clock = &process.clock;
-        let now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
+        let now = Now::read(&process.clock);
+        let config_version = process.config.version();
         let config = process.config.snapshot();
-        let (databases, slots) = (config.databases as usize, router.slots(me));
-        let slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
+        let slice = own_slice(router, me, &config, [seed, hash_seed[0], hash_seed[1]]);
+        let board = Arc::clone(process.boards.board(me));
         let mut shard = Shard {
             me,
             driver,
             port,
             router,
             slice,
-            board: Arc::clone(process.boards.board(me)),
-            config_version: process.config.version(),
             process,
+            board,
             thresholds: Thresholds::new(&config),
             config,
+            config_version,
             facts: Facts::NONE,
             rng: Rng::new(seed),
             now,
@@ -102,8 +103,7 @@ impl Shard {
             pinged_ms: 0,
             unwatch_due: Vec::new(),
             files: Default::default(),
-            evicting: Default::default(),
-            peaks: Default::default(),
+            clients: Default::default(),
             buffered_bytes: 0,
             cron: Cron::default(),
             accept: Default::default(),
@@ -243,6 +243,13 @@ impl Shard {
             }
         }
     }
+}
+
+/// A shard's slice; the numbers are where its randomness starts, and the seed of its hash.
+fn own_slice(router: Router, me: usize, config: &Config, seeds: [u64; 3]) -> Slice {
+    let (databases, slots) = (config.databases as usize, router.slots(me));
+    let [seed, hash_seed @ ..] = seeds;
+    Slice::new(SliceOptions { databases, slots, hash_seed, seed })
 }
 
 /// Adds what a slice has counted to the board.

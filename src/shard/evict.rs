@@ -6,15 +6,20 @@
 //! long as none of another shard is of a larger class; else it wakes that shard. One shard at a
 //! time does so, or each would make up for the whole.
 //!
+//! Replies on their way, up to what no limit looks at, are not charged: a client that is told of
+//! others would end one.
+//!
 //! Classes are powers of two, so that finding the largest walks over nothing. They are kept only
 //! while the limit is set.
 
 use super::Shard;
-use crate::client::describe;
+use crate::client::{Connection, describe};
 use crate::config::Config;
+use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::ConnId;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The logarithm of the bytes below which all clients are of the smallest class.
 const CLASS_LOG_MIN: u32 = 15;
@@ -77,11 +82,13 @@ fn bytes_max(config: &Config) -> Option<u64> {
 }
 
 impl Shard {
-    /// The limit may be another one now.
-    pub(super) fn settle_eviction(&mut self) {
-        let was_on = self.evicting.is_on();
-        self.evicting.bytes_max = bytes_max(&self.config);
-        if was_on == self.evicting.is_on() {
+    /// The limits may be others now.
+    pub(super) fn settle_limits(&mut self) {
+        let are_limited = self.process.reply_buffers.are_limited.load(Ordering::Relaxed);
+        self.clients.output_bytes_free = if are_limited { 0 } else { OUTPUT_BYTES_FREE as usize };
+        let was_on = self.clients.evicting.is_on();
+        self.clients.evicting.bytes_max = bytes_max(&self.config);
+        if was_on == self.clients.evicting.is_on() {
             return;
         }
         for at in 0..self.connections.end() {
@@ -92,34 +99,36 @@ impl Shard {
     /// Puts a connection into the class in which it belongs, or into none.
     pub(super) fn classify(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let may_go = self.evicting.is_on() && connection.may_be_evicted();
+        let may_go = self.clients.evicting.is_on() && connection.may_be_evicted();
         let class = may_go.then(|| class_of(connection.counted_bytes));
         if class == connection.eviction_class {
             return;
         }
         if let Some(class) = connection.eviction_class {
-            self.evicting.classes[usize::from(class)].remove(&conn);
+            self.clients.evicting.classes[usize::from(class)].remove(&conn);
         }
         if let Some(class) = class {
-            self.evicting.classes[usize::from(class)].insert(conn);
+            self.clients.evicting.classes[usize::from(class)].insert(conn);
         }
         connection.eviction_class = class;
     }
 
     /// Says on the board what this shard's clients take, and how large the largest is.
     pub(super) fn publish_clients(&self) {
-        let of = |conn: &ConnId| self.connections.get(*conn).map_or(0, |it| it.counted_bytes);
+        let bytes = |it: &Connection| it.counted_bytes - it.passing_bytes;
+        let of = |conn: &ConnId| self.connections.get(*conn).map_or(0, bytes);
         let replicas: usize = self.links.iter().map(of).sum();
         let gauges = &self.board.gauges;
         gauges.replica_client_bytes.set(replicas as i64);
-        gauges.normal_client_bytes.set((self.buffered_bytes - replicas) as i64);
-        self.board.evictable_class.set(self.evicting.largest().0);
+        let charged = self.buffered_bytes - self.clients.passing_bytes;
+        gauges.normal_client_bytes.set((charged.saturating_sub(replicas)) as i64);
+        self.board.evictable_class.set(self.clients.evicting.largest().0);
     }
 
     /// Ends clients if all take too much.
     #[inline]
     pub(super) fn check_clients_memory(&mut self) {
-        if let Some(bytes_max) = self.evicting.bytes_max {
+        if let Some(bytes_max) = self.clients.evicting.bytes_max {
             self.publish_clients();
             if self.process.boards.normal_client_bytes() > bytes_max {
                 self.evict(bytes_max);
@@ -133,7 +142,7 @@ impl Shard {
         let boards = &process.boards;
         let one_at_a_time = process.evict();
         while boards.normal_client_bytes() > bytes_max {
-            let (class, conn) = self.evicting.largest();
+            let (class, conn) = self.clients.evicting.largest();
             let (others, shard) = boards.largest_evictable_class();
             let Some(conn) = conn.filter(|_| class >= others) else {
                 if others > 0 {

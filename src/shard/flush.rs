@@ -2,6 +2,7 @@
 
 use super::Shard;
 use super::limits::{INPUT_BYTES_PAUSE, OUTPUT_BYTES_EACH};
+use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::{BufferId, Chunk, ConnId};
 use std::io;
 
@@ -121,7 +122,12 @@ impl Shard {
         let bytes = if connection.is_closing { 0 } else { connection.memory_bytes() };
         self.buffered_bytes = self.buffered_bytes - connection.counted_bytes + bytes;
         connection.counted_bytes = bytes;
-        if self.evicting.is_on() {
+        let unsent = connection.outbox.pending_bytes();
+        let passing_bytes = unsent.min(OUTPUT_BYTES_FREE as usize).min(bytes);
+        let others = self.clients.passing_bytes - connection.passing_bytes;
+        self.clients.passing_bytes = others + passing_bytes;
+        connection.passing_bytes = passing_bytes;
+        if self.clients.evicting.is_on() {
             self.classify(conn);
         }
     }

@@ -39,7 +39,7 @@ impl Shard {
             dirty: self.dirty.len(),
             stalled: self.stalled.len(),
             postponed: self.pausing.postponed(),
-            evictable: self.evicting.evictable(),
+            evictable: self.clients.evicting.evictable(),
             buffered_bytes: self.buffered_bytes,
             counted_bytes: all().map(|connection| connection.counted_bytes).sum(),
         }

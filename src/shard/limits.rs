@@ -11,10 +11,6 @@ pub const SERVE_NS_MAX: u64 = 400_000;
 /// received whole all the same: the pause holds only while there is a whole command to run.
 pub const INPUT_BYTES_PAUSE: usize = 256 << 10;
 
-/// Bytes of unsent output that are looked at by no limit, as in the reference, where they fit into
-/// the buffer that each client has.
-pub const OUTPUT_BYTES_FREE: usize = 16 << 10;
-
 /// Bytes of unsent output that every connection may have whatever the others hold: with 10,000
 /// that never read it comes to 640 MB.
 pub const OUTPUT_BYTES_EACH: usize = 64 << 10;

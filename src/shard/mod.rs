@@ -49,6 +49,7 @@ pub use inspect::Inspection;
 pub use turn::Turn;
 pub use workshop::Workshop;
 
+use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::client::{Flight, Program};
 use crate::config::Config;
@@ -149,10 +150,8 @@ pub struct Shard {
     unwatch_due: Vec<(u16, u64)>,
     /// What saving and loading need.
     files: save::Files,
-    /// What `maxmemory-clients` needs.
-    evicting: evict::Evicting,
-    /// What the largest clients had lately, and whose turn it is to be looked at.
-    peaks: clients::Peaks,
+    /// What is kept for the limits of clients.
+    clients: clients::Clients,
     /// Bytes that all connections and their buffers take.
     buffered_bytes: usize,
     cron: cron::Cron,
@@ -174,6 +173,10 @@ struct Now {
 }
 
 impl Now {
+    fn read(clock: &Clock) -> Now {
+        Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() }
+    }
+
     fn monotonic_ms(self) -> u64 {
         self.monotonic_ns / 1_000_000
     }

@@ -5,17 +5,19 @@ use super::Shard;
 use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
 use super::hold::collect_intents;
-use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_FREE, OUTPUT_BYTES_SHARD};
+use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_SHARD};
 use super::notice::{Desk, Look, shown};
 use super::profile::Probe;
 use super::slow::has_slow;
 use super::wake::{Waker, words_of};
-use crate::client::Serving;
+use crate::client::{Serving, describe};
 use crate::commands::is_exec;
 use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Request, Runner};
 use crate::exec::{SessionContext, Trial, Wait, Words};
+use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::mesh::Registration;
+use crate::observe::Level;
 use crate::resp::{Error, ProtocolError, Reply};
 
 impl Shard {
@@ -33,6 +35,7 @@ impl Shard {
                 return self.stall(conn);
             }
             connection.is_starved = false;
+            gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
             let has_all_replies = connection.session.replies == Replies::All;
             if !has_all_replies {
                 gatherer.commands_max = 1;
@@ -367,10 +370,30 @@ impl Shard {
         let protocol = connection.session.protocol;
         Reply::new(&mut connection.outbox.output, protocol).error_bytes(&error.text());
         connection.session.close_after_reply = true;
-        let text = String::from_utf8_lossy(&error.text()).into_owned();
-        let address = connection.session.address.clone();
-        self.log_closed(&address, &text);
+        if self.process.log.logs(Level::Verbose) {
+            self.log_malformed(conn, &error);
+        }
         self.make_dirty(conn);
+    }
+
+    fn log_malformed(&mut self, conn: ConnId, error: &ProtocolError) {
+        if self.log_limit.allow(self.now.monotonic_ns).is_none() {
+            return;
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (mut client, mut bytes) = (Vec::new(), "*redacted*".to_string());
+        if self.config.hide_user_data_from_log {
+            let session = &connection.session;
+            client = format!("id={} addr={}", session.id, session.address).into_bytes();
+        } else {
+            describe(connection, self.process.commands, self.now.monotonic_ms(), &mut client);
+            bytes = sample(connection.input.pending_text());
+        }
+        let text = String::from_utf8_lossy(&error.text()).into_owned();
+        let text = text.trim_start_matches("ERR Protocol error: ");
+        let client = String::from_utf8_lossy(&client);
+        let line = format!("Protocol error ({text}) from client: {client}. Query buffer: {bytes}");
+        self.process.log.verbose(&line);
     }
 
     /// Looks at what waits to be sent, once much does.
@@ -380,10 +403,26 @@ impl Shard {
         connection.outbox.drop_muted();
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("it is being served");
-        if connection.outbox.pending_bytes() > OUTPUT_BYTES_FREE {
+        if connection.outbox.pending_bytes() > self.clients.output_bytes_free {
             self.limit_output(conn);
         } else {
             connection.output_over_ms = None;
         }
     }
+}
+
+/// The head and the tail of some bytes, as far as they can be printed.
+fn sample(bytes: &[u8]) -> String {
+    /// Bytes that are shown in full.
+    const BYTES_MAX: usize = 128;
+    let text = |bytes: &[u8]| -> String {
+        let shown = |byte: &u8| if (b' '..=b'~').contains(byte) { *byte as char } else { '.' };
+        bytes.iter().map(shown).collect()
+    };
+    if bytes.len() < BYTES_MAX {
+        return format!("'{}'", text(bytes));
+    }
+    let (head, rest) = bytes.split_at(BYTES_MAX / 2);
+    let (middle, tail) = rest.split_at(rest.len() - BYTES_MAX / 2);
+    format!("'{}' (... more {} bytes ...) '{}'", text(head), middle.len(), text(tail))
 }

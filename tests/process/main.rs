@@ -5,6 +5,7 @@
 
 mod background;
 mod cli;
+mod crash;
 mod files;
 mod http;
 mod library;
@@ -14,6 +15,7 @@ mod looking;
 mod server;
 mod settings;
 mod sockets;
+mod tuning;
 mod wire;
 
 use server::{Server, Setup, drivers};

@@ -5,7 +5,7 @@ use super::wire::{Wire, request};
 use super::{crowd, on_each_setup};
 use std::io::BufReader;
 use std::net::Shutdown;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::Duration;
@@ -119,10 +119,20 @@ fn the_unix_socket() {
     let folder = std::env::temp_dir();
     let path = folder.join(format!("annulet-test-{}.sock", std::process::id()));
     let name = path.to_str().expect("the folder for temporary files has a plain name");
-    on_each_setup(&["--unixsocket", name, "--unixsocketperm", "700"], |server| {
+    // Only root may give a file to a group that it is not of.
+    let is_root = std::fs::metadata("/proc/self").expect("it is there").uid() == 0;
+    let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let daemon = groups.lines().find_map(|line| line.strip_prefix("daemon:x:")?.split(':').next());
+    let group = if is_root && daemon.is_some() { "daemon" } else { "" };
+    let options = ["--unixsocket", name, "--unixsocketperm", "700", "--unixsocketgroup", group];
+    on_each_setup(&options, |server| {
         assert!(wait_for(|| server.logged("Ready to accept connections unix")));
         let mode = std::fs::metadata(&path).expect("the socket is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
+        if !group.is_empty() {
+            let id = std::fs::metadata(&path).expect("the socket is there").gid().to_string();
+            assert_eq!(Some(id.as_str()), daemon);
+        }
         let connect = || UnixStream::connect(&path).expect("the server accepts");
         let mut wires: Vec<_> =
             (0..5).map(|_| Wire { stream: BufReader::new(connect()) }).collect();

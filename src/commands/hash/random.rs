@@ -104,7 +104,7 @@ fn hrandfield_count(cx: &mut Context<'_>, args: &Args<'_>) -> Result<(), Error> 
     if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
         return Err(Error::other("ERR value is out of range"));
     }
-    let seen = Seen::of(cx);
+    let (seen, elements_max) = (Seen::of(cx), cx.elements_max() as u64);
     let rng = &mut cx.slice.draw_rng();
     let key = cx.key(args, 1);
     let protocol = cx.reply.protocol();
@@ -113,7 +113,7 @@ fn hrandfield_count(cx: &mut Context<'_>, args: &Args<'_>) -> Result<(), Error> 
         match usize::try_from(count) {
             Ok(count) => draw_distinct(seen, hash, rng, count, &mut drawn),
             Err(_) => {
-                for _ in 0..count.unsigned_abs() {
+                for _ in 0..count.unsigned_abs().min(elements_max) {
                     let Some(field) = seen.draw(hash, rng) else { break };
                     drawn.add(&field);
                 }

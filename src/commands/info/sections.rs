@@ -80,7 +80,8 @@ fn listeners(config: &Config, text: &mut Text) {
 
 pub(super) fn clients(view: &View<'_>, text: &mut Text) {
     let gauges = view.process.boards.gauges();
-    text.field("connected_clients", gauges.clients);
+    let replicas = view.process.replication().replicas.len() as i64;
+    text.field("connected_clients", (gauges.clients - replicas).max(0));
     text.field("cluster_connections", 0);
     text.field("maxclients", view.process.config.snapshot().maxclients);
     let [input_bytes, output_bytes] = view.process.boards.recent_client_peaks();

@@ -120,6 +120,7 @@ fn srandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         },
     };
     let key = cx.key(args, 1);
+    let elements_max = cx.elements_max();
     let mut rng = cx.slice.draw_rng();
     let set = cx.slice.read::<Set>(cx.db, &key)?;
     match (set, count) {
@@ -132,6 +133,7 @@ fn srandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         (Some(set), Some(count)) => {
             let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
             if count < 0 {
+                let wanted = wanted.min(elements_max);
                 cx.reply.array(wanted);
                 for _ in 0..wanted {
                     let member = set.random(&mut rng).expect("no set is empty");

@@ -322,3 +322,16 @@ fn sets_in_the_newer_protocol() {
         assert_eq!(wire(&mut bench, line), expected, "{line}");
     }
 }
+
+#[test]
+fn random_members_end_where_their_client_does() {
+    let mut bench = Bench::new();
+    bench.config.client_output_buffer_limit.normal.hard_bytes = 100_000;
+    bench.run(&["SADD", "s", "a"]);
+    bench.run(&["HSET", "h", "f", "v"]);
+    bench.run(&["ZADD", "z", "1", "m"]);
+    for (command, key) in [("SRANDMEMBER", "s"), ("HRANDFIELD", "h"), ("ZRANDMEMBER", "z")] {
+        let Value::Array(elements) = bench.run(&[command, key, "-999999999"]) else { panic!() };
+        assert_eq!(elements.len(), 25_001, "{command}");
+    }
+}

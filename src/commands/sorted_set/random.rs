@@ -64,6 +64,7 @@ fn some_members(
     count: i64,
     members: &Members,
 ) -> Result<(), Error> {
+    let elements_max = cx.elements_max() as u64;
     let mut rng = cx.slice.draw_rng();
     let key = cx.key(args, 1);
     let Some(set) = cx.slice.read::<SortedSet>(cx.db, &key)? else {
@@ -73,8 +74,9 @@ fn some_members(
     let reply = &mut cx.reply;
     let len = set.len();
     if count < 0 {
-        members.head(reply, count.unsigned_abs() as usize);
-        for _ in 0..count.unsigned_abs() {
+        let count = count.unsigned_abs().min(elements_max);
+        members.head(reply, count as usize);
+        for _ in 0..count {
             let rank = rng.below(len as u64) as usize;
             let (member, score) = set.iter_from(rank).next().expect("a rank below the length");
             members.push(reply, &member, score);

@@ -1,0 +1,31 @@
+//! DEBUG of the process: its log, its clockwork, its settings file, and ways to crash it.
+
+use super::leading_number;
+use crate::base::crash;
+use crate::commands::config::rewrite_settings;
+use crate::exec::SessionContext;
+use crate::resp::{Args, Error};
+use std::sync::atomic::Ordering;
+
+/// Runs the subcommand `name`; false if it is none of these.
+pub(super) fn debug_process(
+    cx: &mut SessionContext<'_>,
+    name: &[u8],
+    args: &Args<'_>,
+) -> Result<bool, Error> {
+    match (name, args.get(2), args.len()) {
+        (b"assert", _, _) => panic!("DEBUG ASSERT was called"),
+        (b"panic", _, _) => panic!("DEBUG PANIC was called"),
+        (b"segfault", _, _) => crash::fault(),
+        (b"config-rewrite-force-all", None, _) => rewrite_settings(cx.process, true)?,
+        (b"log", Some(word), 3) => {
+            cx.process.log.warning(&format!("DEBUG LOG: {}", String::from_utf8_lossy(word)));
+        }
+        (b"pause-cron", Some(word), 3) => {
+            cx.process.is_cron_paused.store(leading_number(word) != 0, Ordering::Relaxed);
+        }
+        _ => return Ok(false),
+    }
+    cx.reply.ok();
+    Ok(true)
+}
