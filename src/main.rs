@@ -8,5 +8,6 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     annulet::base::alloc::set_up();
-    annulet::server::main(std::env::args().collect())
+    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
+    annulet::server::main(words.collect())
 }

@@ -126,8 +126,9 @@ struct Frames {
 }
 
 impl Frames {
-    const EMPTY: Frames =
-        Frames { addresses: [const { AtomicUsize::new(0) }; FRAMES_MAX], len: AtomicUsize::new(0) };
+    const fn new() -> Frames {
+        Frames { addresses: [const { AtomicUsize::new(0) }; FRAMES_MAX], len: AtomicUsize::new(0) }
+    }
 
     /// Notes the stack of the calling thread.
     fn take(&self) {
@@ -177,11 +178,11 @@ static NOTE: Note = Note {
     address: AtomicUsize::new(0),
     sender: AtomicI32::new(0),
     registers: [const { AtomicUsize::new(0) }; REGISTERS.len()],
-    frames: Frames::EMPTY,
+    frames: Frames::new(),
 };
 
 /// The stack of a thread that was asked for it, and who it is to be.
-static OTHER: Frames = Frames::EMPTY;
+static OTHER: Frames = Frames::new();
 static OTHER_THREAD: AtomicI32 = AtomicI32::new(0);
 
 /// A report is being made. Fatal ones stay so.

@@ -1,8 +1,10 @@
 //! What the kernel tells of the machine and of this process.
 #![allow(unsafe_code)]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::io;
 use std::mem::zeroed;
+use std::ptr;
 
 /// CPU time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,6 +57,30 @@ pub fn system_name() -> String {
     format!("{} {} {}", text(&name.sysname), text(&name.release), text(&name.machine))
 }
 
+/// The number of a group of users.
+///
+/// # Errors
+/// There is none of this name, or nobody can tell.
+pub fn group_number(name: &str) -> io::Result<u32> {
+    /// Bytes for the names of a group's members; larger groups are not looked up.
+    const TEXT_BYTES: usize = 1 << 16;
+    let name = CString::new(name)?;
+    let mut text: Vec<libc::c_char> = vec![0; TEXT_BYTES];
+    // SAFETY: a group is numbers and pointers, for which zero is valid.
+    let mut group: libc::group = unsafe { zeroed() };
+    let mut found: *mut libc::group = ptr::null_mut();
+    // SAFETY: the name ends with a zero, the others are valid for writes, `text` of its length; all
+    // of them outlive the call.
+    let status = unsafe {
+        libc::getgrnam_r(name.as_ptr(), &mut group, text.as_mut_ptr(), TEXT_BYTES, &mut found)
+    };
+    match status {
+        0 if found.is_null() => Err(io::Error::new(io::ErrorKind::NotFound, "no such group")),
+        0 => Ok(group.gr_gid),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +92,11 @@ mod tests {
         assert!(memory_bytes() > 1 << 20);
         let name = system_name();
         assert!(name.starts_with("Linux ") && name.split(' ').count() == 3, "{name}");
+    }
+
+    #[test]
+    fn groups_have_numbers() {
+        assert_eq!(group_number("root").expect("there is one"), 0);
+        assert!(group_number("no-such-group-here").is_err());
     }
 }

@@ -11,6 +11,7 @@ use crate::exec::{Command, Process, Request, Run, SessionContext};
 use crate::observe::{Level, LogForm};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
+use std::sync::{Mutex, PoisonError};
 
 /// Descriptors that the process needs besides those of its clients.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -92,6 +93,9 @@ static SET: Command = Command {
     subcommands: &[],
 };
 
+/// Held while settings change, and while files are rewritten from them.
+static ONE_CHANGE: Mutex<()> = Mutex::new(());
+
 fn set(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if !args.len().is_multiple_of(2) {
         return Err(Error::Syntax);
@@ -99,6 +103,8 @@ fn set(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let pairs: Vec<(&[u8], &[u8])> =
         (2..args.len()).step_by(2).map(|at| (&args[at], &args[at + 1])).collect();
     let caller = Caller { local: cx.session.is_local(), loading: cx.process.is_loading() };
+    // What follows from one change is done before the next one is looked at.
+    let _one = ONE_CHANGE.lock().unwrap_or_else(PoisonError::into_inner);
     let changes = cx.process.config.set(&pairs, caller).map_err(config_error)?;
     carry_out(cx.process, &changes).map_err(config_error)?;
     cx.request = Some(Request::SettingsChanged);
@@ -293,6 +299,7 @@ fn rewrite(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Erro
 
 /// Brings the config file up to date; with `in_full` it names all settings.
 pub(super) fn rewrite_settings(process: &Process, in_full: bool) -> Result<(), Error> {
+    let _one = ONE_CHANGE.lock().unwrap_or_else(PoisonError::into_inner);
     let config = process.config.snapshot();
     let Some(path) = &config.config_file else {
         return Err(Error::other("ERR The server is running without a config file"));

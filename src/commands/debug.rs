@@ -47,13 +47,13 @@ const HELP: [&str; 72] = [
     "    and `fast` can be passed to avoid fetching them.",
     "PANIC",
     "    Crash the server simulating a panic.",
+    "PAUSE-CRON <0|1>",
+    "    Stop periodic cron job processing.",
     "POPULATE <count> [<prefix>] [<size>]",
     "    Create <count> string keys named key:<num>. If <prefix> is specified then",
     "    it is used instead of the 'key' prefix. These are not propagated to",
     "    replicas. Cluster slots are not respected so keys not belonging to the",
     "    current node can be created in cluster mode.",
-    "PAUSE-CRON <0|1>",
-    "    Stop periodic cron job processing.",
     "PROTOCOL <type>",
     "    Reply with a test value of the specified type. <type> can be: string,",
     "    integer, double, bignum, null, array, set, map, attrib, push, verbatim,",
@@ -134,9 +134,10 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
             ask(cx, DebugAsk::ValueDigests(db, keys));
         }
         (b"error", Some(word), 3) => cx.reply.error_bytes(word),
-        (b"htstats", Some(_), _) => {
-            let tables = read_htstats(cx, args)?;
-            ask(cx, tables);
+        (b"htstats", Some(word), _) => {
+            let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
+            let db = read_database(cx, word)?;
+            ask(cx, DebugAsk::Tables(db, in_full));
         }
         (b"jmap", None, _) => cx.request = Some(Request::LogTable),
         (b"object", Some(key), 3 | 4) => {
@@ -173,6 +174,15 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
+fn read_database(cx: &SessionContext<'_>, word: &[u8]) -> Result<usize, Error> {
+    let db = parse_i64(word).ok_or(Error::NotInteger)?;
+    let databases = i64::from(cx.process.config.snapshot().databases);
+    match (0..databases).contains(&db) {
+        true => Ok(db as usize),
+        false => Err(Error::other("ERR Out of range database")),
+    }
+}
+
 fn read_plain_bytes_min(word: &[u8]) -> Result<usize, Error> {
     let bytes = parse_memory(word).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
     let why = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
@@ -199,17 +209,6 @@ fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {
 /// Leaves a question for all shards.
 fn ask(cx: &mut SessionContext<'_>, ask: DebugAsk) {
     cx.request = Some(Request::Debug(Box::new(ask)));
-}
-
-/// The words of HTSTATS: which database, and whether in detail.
-fn read_htstats(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<DebugAsk, Error> {
-    let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
-    let db = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
-    let databases = i64::from(cx.process.config.snapshot().databases);
-    if !(0..databases).contains(&db) {
-        return Err(Error::other("ERR Out of range database"));
-    }
-    Ok(DebugAsk::Tables(db as usize, in_full))
 }
 
 /// The words of POPULATE: how many keys, their prefix, the length of their values.

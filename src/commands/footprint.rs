@@ -21,10 +21,10 @@ pub(super) struct Footprint {
     pub(super) committed: u64,
     /// The feed's backlog.
     pub(super) backlog: u64,
-    /// What clients take, replicas left out.
+    /// Clients, replicas left out.
     pub(super) clients: u64,
-    /// What the connections of replicas take.
-    pub(super) replicas: u64,
+    /// Replicas.
+    pub(super) replica_clients: u64,
 }
 
 impl Footprint {
@@ -35,7 +35,6 @@ impl Footprint {
         let _ = process.memory.sample(used);
         let backlog = process.replication().backlog;
         let resident = process.memory.resident_bytes();
-        let gauges = process.boards.gauges();
         Footprint {
             used,
             used_peak: process.memory.used_peak_bytes(),
@@ -43,15 +42,15 @@ impl Footprint {
             resident,
             // What it has asked for and not touched is no memory yet.
             committed: alloc::committed_bytes().clamp(used, resident.max(used)),
-            backlog: backlog.map_or(0, |backlog| backlog.memory_bytes as u64),
-            clients: gauges.normal_client_bytes.max(0) as u64,
-            replicas: gauges.replica_client_bytes.max(0) as u64,
+            backlog: backlog.map_or(0, |backlog| backlog.memory_bytes),
+            clients: process.boards.normal_client_bytes(),
+            replica_clients: process.boards.gauges().replica_client_bytes.max(0) as u64,
         }
     }
 
     /// What is no data.
     pub(super) fn overhead(&self) -> u64 {
-        (self.at_start + self.backlog + self.clients + self.replicas).min(self.used)
+        (self.at_start + self.backlog + self.clients + self.replica_clients).min(self.used)
     }
 
     /// What is data.

@@ -199,7 +199,7 @@ static LINES: &[(&str, &[&str])] = &[
             "    (default: reset all data for all event classes)",
             "HISTOGRAM [COMMAND ...]",
             "    Return a cumulative distribution of latencies in the format of a histogram for \
-             specified command names.",
+             the specified command names.",
             "    If no commands are specified then all histograms are replied.",
             "PROFILE [COMMAND ...] [BY SHARD]",
             "    Return how long requests stay in each stage of their way, and the slowest stage.",

@@ -2,7 +2,7 @@
 //! row, as there are shards.
 
 use super::connection::{REDIS_VERSION, VALKEY_VERSION};
-use crate::base::number::parse_i64;
+use crate::base::number::{parse_f64, parse_i64};
 use crate::exec::{Command, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
@@ -53,6 +53,9 @@ fn lolwut(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error>
         cx.reply.verbatim("txt", format!("{name} ver.{its}\n").as_bytes());
         return Ok(());
     }
+    if version == 9 {
+        check_words(args, first)?;
+    }
     let bounded = |asked: Option<i64>, default: usize, max: usize| match asked {
         None => default,
         Some(asked) => asked.clamp(1, max as i64) as usize,
@@ -63,6 +66,17 @@ fn lolwut(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error>
     text.push_str(&format!("\nOne annulet for each shard. {name} ver. {its}\n"));
     cx.reply.verbatim("txt", text.as_bytes());
     Ok(())
+}
+
+/// The words of the reference's last drawing: none, a size, or a size and a point of a plane, which
+/// does not matter to this one.
+fn check_words(args: &Args<'_>, first: usize) -> Result<(), Error> {
+    match args.len() - first {
+        0 | 2 => Ok(()),
+        4 if args.iter_from(first + 2).all(|word| parse_f64(word).is_some()) => Ok(()),
+        4 => Err(Error::NotFloat),
+        _ => Err(Error::other("ERR Syntax error. Use: LOLWUT [columns rows] [real imaginary]")),
+    }
 }
 
 /// Rings in a row, each linked to the next.
@@ -109,7 +123,11 @@ mod tests {
         }
         bench.check_script(
             "
-            LOLWUT x => -ERR value is not an integer or out of range
+            LOLWUT x => -ERR Syntax error. Use: LOLWUT [columns rows] [real imaginary]
+            LOLWUT VERSION => -ERR Syntax error. Use: LOLWUT [columns rows] [real imaginary]
+            LOLWUT x 1 => -ERR value is not an integer or out of range
+            LOLWUT 1 1 x 1 => -ERR value is not a valid float
+            LOLWUT VERSION 5 x => -ERR value is not an integer or out of range
             LOLWUT VERSION x => -ERR value is not an integer or out of range
             LOLWUT VERSION 9 1 y => -ERR value is not an integer or out of range
             ",

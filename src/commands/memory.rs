@@ -185,7 +185,7 @@ fn stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error>
         ("startup.allocated", Whole(at.at_start)),
         ("replication.backlog", Whole(at.backlog)),
         ("replicas.repl.buffer", Whole(0)),
-        ("clients.slaves", Whole(at.replicas)),
+        ("clients.slaves", Whole(at.replica_clients)),
         ("clients.normal", Whole(at.clients)),
         ("cluster.links", Whole(0)),
         ("cluster.slot_import", Whole(0)),

@@ -4,6 +4,7 @@
 
 mod bitmap;
 mod client;
+mod cluster;
 mod command;
 mod command_log;
 mod config;
@@ -64,6 +65,7 @@ pub static FAMILIES: &[&[&Command]] = &[
     dump::FAMILY,
     generic::FAMILY,
     connection::FAMILY,
+    cluster::FAMILY,
     server::FAMILY,
     transactions::FAMILY,
     replication::FAMILY,

@@ -88,6 +88,7 @@ fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
         if cx.process.take_saving_stop().is_none() {
             return Err(Error::other("ERR No shutdown in progress."));
         }
+        cx.process.take_back_stop();
         cx.process.log.notice("Shutdown manually aborted.");
         cx.reply.ok();
         return Ok(());
@@ -148,6 +149,23 @@ mod tests {
     #[test]
     fn time_is_that_of_the_turn() {
         SessionBench::new().check_script(r#"TIME => ["1800000000" "123000"]"#);
+    }
+
+    #[test]
+    fn a_stop_that_a_signal_asked_for_can_be_taken_back() {
+        let mut bench = SessionBench::new();
+        bench.process.stop_saving(crate::exec::Shutdown::Interrupt, true);
+        assert!(bench.process.is_stop_pending());
+        bench.check_script(
+            "
+            SHUTDOWN ABORT => OK
+            SHUTDOWN ABORT => -ERR No shutdown in progress.
+            ",
+        );
+        assert!(!bench.process.is_stop_pending());
+        bench.process.stop_saving(crate::exec::Shutdown::Interrupt, true);
+        let asked = bench.process.take_saving_stop();
+        assert_eq!(asked, Some((crate::exec::Shutdown::Interrupt, true)));
     }
 
     #[test]

@@ -194,7 +194,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("socket-mark-id", Kind::Int(0, UINT_MAX), "0", MARKS).immutable(),
     accept("crash-memcheck-enabled", Kind::Bool, "yes", MEMORY_TEST),
     accept("ignore-warnings", TEXT, "", WARNINGS),
-    accept("locale-collate", TEXT, "", COLLATION),
+    accept("locale-collate", Kind::Text(read_locale), "", COLLATION),
     accept("enable-debug-assert", Kind::Bool, "no", ASSERTIONS).immutable().hidden(),
     accept("debug-context", TEXT, "", CONTEXT).hidden(),
     accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", REPLICATION),
@@ -258,6 +258,18 @@ fn read_cluster_config_file(name: &[u8]) -> Result<Vec<u8>, &'static str> {
         return Err("cluster-config-file can't be empty");
     }
     any_text(name)
+}
+
+/// A name that can be one of a locale; whether there is one nobody asks.
+fn read_locale(name: &[u8]) -> Result<Vec<u8>, &'static str> {
+    let (language, _) = name.split_at(name.iter().position(|byte| *byte == b'_').unwrap_or(0));
+    let is_language = (2..=3).contains(&language.len());
+    let is_named = is_language && language.iter().all(u8::is_ascii_lowercase);
+    let plain: [&[u8]; 5] = [b"", b"C", b"POSIX", b"C.UTF-8", b"C.utf8"];
+    if plain.contains(&name) || is_named {
+        return any_text(name);
+    }
+    Err("Invalid locale name")
 }
 
 fn read_ipv4(text: &[u8]) -> Result<Vec<u8>, &'static str> {

@@ -5,7 +5,6 @@ use super::network::read_bind;
 
 /// The cards.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("http-port", Kind::Int(0, 65_535), "0", field!(http_port)).immutable(),
-    Setting::new("http-bind", Kind::Words(read_bind), "127.0.0.1 -::1", field!(http_bind))
-        .immutable(),
+    Setting::new("http-port", Kind::Int(0, 65_535), "0", field!(http_port)).own(),
+    Setting::new("http-bind", Kind::Words(read_bind), "127.0.0.1 -::1", field!(http_bind)).own(),
 ];

@@ -358,6 +358,7 @@ impl Config {
     /// Brings values that Valkey takes but does not keep into their bounds.
     fn settle(&mut self) {
         self.hz = self.hz.clamp(process::HZ_MIN, process::HZ_MAX);
+        self.repl_backlog_size = self.repl_backlog_size.max(replication::BACKLOG_BYTES_MIN);
         if self.oom_score_adj == OomScoreAdj::Relative {
             self.oom_score_adj = OomScoreAdj::Yes;
         }

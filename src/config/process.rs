@@ -95,8 +95,13 @@ impl Field for OomScoreValues {
 fn read_title_template(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     const WRONG: &str = "template format is invalid or contains unknown variables";
     let template = std::str::from_utf8(text).map_err(|_| WRONG)?;
-    match expand(template, &|_| String::new()) {
-        Some(title) if !title.is_empty() || template.contains('{') => any_text(text),
+    // Only the address and the mode say something about a server that has nothing.
+    let value = |word: &str| match word {
+        "title" | "server-mode" | "unixsocket" | "config-file" => String::new(),
+        word => word.to_string(),
+    };
+    match expand(template, &value) {
+        Some(title) if !title.is_empty() => any_text(text),
         _ => Err(WRONG),
     }
 }

@@ -6,6 +6,9 @@ const SECONDS_MAX: i128 = i32::MAX as i128;
 const COUNT_MAX: i128 = i32::MAX as i128;
 const LONG_MAX: i128 = i64::MAX as i128;
 
+/// `repl-backlog-size` is kept at this at least, whatever it is set to.
+pub(super) const BACKLOG_BYTES_MIN: u64 = 16 << 10;
+
 const DELAY: &str = "a snapshot is sent to whoever asks, at once";
 const NODELAY: &str = "what replicas are sent is never held back";
 

@@ -260,7 +260,8 @@ mod tests {
     #[test]
     fn lines_change_in_place_and_comments_stay() {
         let old = "# first\nport 1\n\n\n# second\ntimeout 3\ntimeout 4\nslowlog-max-len 5\n\
-                   save 900 1\nsave 300 10\nrename-command GET \"\"\nlatency-tracking-info-percentiles \
+                   save 900 1\nsave 300 10\nrename-command GET \"\"\n\
+                   latency-tracking-info-percentiles \
                    50 99 99.9";
         let new = "# first\nport 1\n\n# second\ntimeout 9\n\ncommandlog-slow-execution-max-len 5\n\
                    save 900 1 300 10\n\nrename-command GET \"\"\n\

@@ -123,6 +123,22 @@ fn every_default_survives_being_set() {
     }
 }
 
+/// A tool that sets all that CONFIG GET shows must not stumble over what the reference has not.
+#[test]
+fn own_settings_may_be_set_to_what_they_are() {
+    let cell = cell();
+    let reference: Vec<&str> =
+        REFERENCE.lines().filter_map(|line| line.split('\t').next()).collect();
+    for (name, value) in cell.get(&|name| !reference.contains(&name)) {
+        let value = String::from_utf8(value).unwrap();
+        assert_eq!(
+            set(&cell, &[(name, &value)]).map(|changes| changes.names.len()),
+            Ok(0),
+            "{name}"
+        );
+    }
+}
+
 #[test]
 fn names_are_unique() {
     let mut names: Vec<&str> = settings().flat_map(|s| [s.name, s.alias]).collect();
@@ -265,6 +281,12 @@ fn set_refuses_in_the_reference_s_words() {
             "odd 1 2 3",
             "Invalid client class specified in buffer limit configuration.",
         ),
+        (
+            "proc-title-template",
+            "{title}",
+            "template format is invalid or contains unknown variables",
+        ),
+        ("locale-collate", "local", "Invalid locale name"),
         ("proc-title-template", "{x}", "template format is invalid or contains unknown variables"),
         ("notify-keyspace-events", "Q", "Invalid event class character. Use 'Ag$lshzxeKEtmdn'."),
     ] {
@@ -292,6 +314,8 @@ fn values_are_shown_in_their_own_form() {
         ("oom-score-adj", "relative", "yes"),
         ("slowlog-max-len", "3", "3"),
         ("hz", "1000", "500"),
+        ("repl-backlog-size", "1kb", "16384"),
+        ("locale-collate", "de_DE.UTF-8", "de_DE.UTF-8"),
     ] {
         set(&cell, &[(name, value)]).unwrap();
         assert_eq!(shown(&cell, name), expected, "{name} {value}");

@@ -55,6 +55,8 @@ pub struct Process {
     shards_loading: AtomicUsize,
     /// How a stop was asked for that is to save the data first.
     saving_stop: AtomicU8,
+    /// A signal has asked for such a stop, and it has not failed yet.
+    is_stop_pending: AtomicBool,
     /// Clients that wait for a key and use keys of other shards then.
     far_waiters: AtomicUsize,
     next_client_id: AtomicU64,
@@ -157,6 +159,7 @@ impl Process {
             }),
             shards_loading: AtomicUsize::new(0),
             saving_stop: AtomicU8::new(0),
+            is_stop_pending: AtomicBool::new(false),
             far_waiters: AtomicUsize::new(0),
             config: parts.config,
             boards: parts.boards,
@@ -251,7 +254,19 @@ impl Process {
     /// the first reason stands.
     pub fn stop_saving(&self, why: Shutdown, is_forced: bool) {
         let wish = why as u8 | if is_forced { FORCED } else { 0 };
+        self.is_stop_pending.store(true, Ordering::SeqCst);
         let _ = self.saving_stop.compare_exchange(0, wish, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Whether a stop that saves the data first was asked for by [`Process::stop_saving`] and has
+    /// not been taken back.
+    pub fn is_stop_pending(&self) -> bool {
+        self.is_stop_pending.load(Ordering::SeqCst)
+    }
+
+    /// The stop does not come: it was taken back, or the data could not be saved.
+    pub fn take_back_stop(&self) {
+        self.is_stop_pending.store(false, Ordering::SeqCst);
     }
 
     /// Takes the reason of a stop that is to save the data first, and whether it is forced.

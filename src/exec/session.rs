@@ -73,6 +73,8 @@ pub struct Session {
     pub last_command: Option<u16>,
     /// The transaction that MULTI has begun, whose commands are being queued.
     pub multi: Option<Multi>,
+    /// READONLY: it would be served by a replica of a cluster.
+    pub is_readonly: bool,
     /// Whether it is shown every command.
     pub is_monitor: bool,
     /// Whether a command of it waits for keys.
@@ -121,6 +123,7 @@ impl Session {
             active_ms: now_ms,
             last_command: None,
             multi: None,
+            is_readonly: false,
             is_monitor: false,
             is_blocked: false,
             watched_shards: Vec::new(),
@@ -151,6 +154,7 @@ impl Session {
             (self.is_blocked, 'b'),
             (self.close_after_reply, 'c'),
             (self.is_unix, 'U'),
+            (self.is_readonly, 'r'),
             (self.is_no_evict, 'e'),
             (self.is_no_touch, 'T'),
             (self.is_import_source, 'I'),
@@ -200,8 +204,9 @@ impl Session {
             self.replies = Replies::All;
         }
         self.is_import_source = false;
+        self.is_readonly = false;
+        self.is_monitor = false;
         self.is_no_evict = false;
         self.is_no_touch = false;
-        self.is_monitor = false;
     }
 }

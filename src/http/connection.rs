@@ -1,9 +1,9 @@
 //! One connection: requests in their order, each within its bounds of bytes and time.
 //!
 //! ```text
-//!   idle --first byte--> head --its end--> guards, answer --keep-alive--> idle
-//!    |  IDLE_TIME_MAX     |  REQUEST_TIME_MAX, REQUEST_BYTES_MAX    '--else--> closed
-//!    v                    v
+//!   new  --first byte--> head --its end--> guards, answer --keep-alive--> idle, as new, but
+//!    |  REQUEST_TIME_MAX  |  REQUEST_TIME_MAX, REQUEST_BYTES_MAX    |     for IDLE_TIME_MAX
+//!    v                    v                                        '--else--> closed
 //!   closed             refused: the answer, what is under way thrown away, closed
 //! ```
 
@@ -24,7 +24,7 @@ const CHUNK_BYTES: usize = 4 << 10;
 
 /// Serves a connection to its end. A peer that fails is nobody's business but its own.
 pub(super) fn serve(stream: TcpStream, process: &Process) {
-    let mut peer = Peer { stream, process, input: Vec::new() };
+    let mut peer = Peer { stream, process, input: Vec::new(), is_admitted: false };
     // Answers are written whole; waiting for more of them would only delay them.
     let _ = peer.stream.set_nodelay(true);
     let _ = peer.converse();
@@ -35,6 +35,8 @@ struct Peer<'a> {
     process: &'a Process,
     /// What has come and was not read as a request yet.
     input: Vec<u8>,
+    /// A request of it was answered: only then may it keep its seat for long.
+    is_admitted: bool,
 }
 
 impl Peer<'_> {
@@ -55,6 +57,7 @@ impl Peer<'_> {
                 Ok(()) => super::answer(self.process, &request.path),
                 Err(refusal) => return self.refuse(&refusal),
             };
+            self.is_admitted = true;
             let has_body = request.method != Method::Head;
             self.send(&response.bytes(has_body, request.keeps_alive))?;
             if !request.keeps_alive {
@@ -65,7 +68,8 @@ impl Peer<'_> {
 
     /// The next request, none when the peer has nothing more to ask, or why it is refused.
     fn next_request(&mut self) -> Result<Option<Request>, Response> {
-        let mut deadline_ns = self.after(IDLE_TIME_MAX);
+        let silence_max = if self.is_admitted { IDLE_TIME_MAX } else { REQUEST_TIME_MAX };
+        let mut deadline_ns = self.after(silence_max);
         let mut is_idle = true;
         loop {
             if is_idle && !self.input.is_empty() {

@@ -11,11 +11,12 @@ pub const REQUEST_BYTES_MAX: usize = 8 << 10;
 /// Header lines of a request. One with more is refused with 431.
 pub const HEADERS_MAX: usize = 64;
 
-/// From the first byte of a request to the end of its head. A slower one is refused with 408.
+/// From the first byte of a request to the end of its head; a slower one is refused with 408. And
+/// from a new connection to its first byte; one that says nothing is closed.
 pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Silence between two requests, after which the connection is closed: longer than the minute
-/// that a scraper may have between two scrapes.
+/// Silence between two requests that are answered, after which the connection is closed: longer
+/// than the minute that a scraper may have between two scrapes.
 pub const IDLE_TIME_MAX: Duration = Duration::from_secs(75);
 
 /// For a response to leave. The connection of a peer that does not read it is closed.

@@ -152,20 +152,6 @@ pub fn listen_unix(path: &Path, permissions: u32, backlog: i32) -> io::Result<Ow
     Ok(socket)
 }
 
-/// Gives a file to a group of this name; its owner stays.
-pub fn give_to_group(path: &Path, group: &str) -> io::Result<()> {
-    let name = CString::new(group)?;
-    // SAFETY: `name` ends with a zero and outlives the call, and no other thread has begun to ask
-    // for groups when the server starts to listen.
-    let found = unsafe { libc::getgrnam(name.as_ptr()) };
-    // SAFETY: what is found is valid until the next such call.
-    let Some(found) = (unsafe { found.as_ref() }) else {
-        let why = format!("getgrnam error for group '{group}'");
-        return Err(io::Error::new(io::ErrorKind::NotFound, why));
-    };
-    std::os::unix::fs::chown(path, None, Some(found.gr_gid))
-}
-
 /// A socket's own or its peer's address.
 #[derive(Debug, PartialEq, Eq)]
 enum Address {

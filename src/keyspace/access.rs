@@ -53,6 +53,11 @@ impl Access {
         self.frequency = frequency;
     }
 
+    /// Whether uses are counted.
+    pub(super) fn counts(&self) -> bool {
+        self.frequency.is_some()
+    }
+
     /// The bits of a key that is made now.
     #[inline]
     pub(super) fn fresh(&self) -> u32 {

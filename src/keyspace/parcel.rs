@@ -22,6 +22,8 @@ pub struct Parcel {
     value: Value,
     /// When the key expires, Unix milliseconds.
     pub expiry: Option<u64>,
+    /// The access clock of its key.
+    clock: u32,
     is_edited: bool,
 }
 
@@ -56,10 +58,10 @@ impl Slice {
     /// A copy of a key's value; counts nothing and leaves the access clock alone.
     pub fn export(&mut self, db: usize, key: &Key<'_>) -> Option<Parcel> {
         let entry = self.find(db, key)?.entry();
-        let expiry = entry.expiry();
+        let (expiry, clock) = (entry.expiry(), entry.clock());
         if let Some(object) = entry.alias() {
             let value = Value::Object(Object::clone(&object));
-            return Some(Parcel { value, expiry, is_edited: false });
+            return Some(Parcel { value, expiry, clock, is_edited: false });
         }
         let value = entry.string().expect("what has no elements is a string");
         // With another key it may fit beside it, and yet stays `raw`, as with the reference.
@@ -69,7 +71,7 @@ impl Slice {
             Str::Bytes(bytes) => Value::Inline(bytes.into()),
             Str::Large(bytes) => Value::Large(bytes.clone()),
         };
-        Some(Parcel { value, expiry, is_edited: name == "raw" })
+        Some(Parcel { value, expiry, clock, is_edited: name == "raw" })
     }
 
     /// A key's value, which is no longer there after.
@@ -85,10 +87,11 @@ impl Slice {
         let entry = place.entry();
         if entry.is_apart() && !entry.is_large() {
             let entry = self.unlink_place(db, key, place);
-            let expiry = entry.expiry();
+            let (expiry, clock) = (entry.expiry(), entry.clock());
             let Apart::Object(object) = entry.take_apart() else { unreachable!("looked at above") };
             entry.free(&mut self.tools.heap);
-            return Some(Parcel { value: Value::Object(object), expiry, is_edited: false });
+            let value = Value::Object(object);
+            return Some(Parcel { value, expiry, clock, is_edited: false });
         }
         let parcel = self.export(db, key)?;
         self.remove_place(db, key, place);
@@ -99,12 +102,16 @@ impl Slice {
     /// everybody only reads it, unless `to_write`).
     pub fn fetch(&mut self, db: usize, key: &Key<'_>, to_write: bool) -> Option<Parcel> {
         let entry = self.find(db, key)?.entry();
+        if !to_write {
+            // What is only read does not come back: this is its use.
+            entry.put_clock(self.access.used(entry.clock()));
+        }
         match entry.alias() {
             None => self.export(db, key),
             Some(_) if to_write => self.take_untold(db, key),
             Some(object) => {
-                let expiry = entry.expiry();
-                Some(Parcel { value: Value::Lent(object), expiry, is_edited: false })
+                let (expiry, clock) = (entry.expiry(), entry.clock());
+                Some(Parcel { value: Value::Lent(object), expiry, clock, is_edited: false })
             }
         }
     }
@@ -132,10 +139,22 @@ impl Slice {
         }
     }
 
+    /// The same for a value that has been away, or is for a while: where uses are counted, those of
+    /// its key go with it.
+    pub fn bring(&mut self, db: usize, key: &Key<'_>, parcel: Parcel) {
+        let clock = parcel.clock;
+        self.import(db, key, parcel);
+        if self.access.counts()
+            && let Some(place) = self.find(db, key)
+        {
+            place.entry().put_clock(clock);
+        }
+    }
+
     /// Gives a key the value back that was fetched, unchanged. Watches are told nothing.
     pub fn restore(&mut self, db: usize, key: &Key<'_>, parcel: Parcel) {
         let was_untold = self.set_untold(true);
-        self.import(db, key, parcel);
+        self.bring(db, key, parcel);
         self.set_untold(was_untold);
     }
 }

@@ -191,14 +191,14 @@ pub struct Board {
     pub turn_ns: Peak,
     /// The deepest inbox, in envelopes.
     pub inbox: Peak,
+    /// The most commands of one turn.
+    pub turn_commands: Peak,
     /// The class of the largest client that may be evicted, from 1; 0: there is none.
     pub evictable_class: Gauge,
     /// The most bytes of input that one client had lately.
     pub input_peak_bytes: Gauge,
     /// The same of output.
     pub output_peak_bytes: Gauge,
-    /// The most commands of one turn.
-    pub turn_commands: Peak,
     /// By database number.
     pub databases: Box<[DatabaseGauges]>,
     /// By the command's index.
@@ -224,10 +224,10 @@ impl Board {
             gauges: GaugeBoard::default(),
             turn_ns: Peak::default(),
             inbox: Peak::default(),
+            turn_commands: Peak::default(),
             evictable_class: Gauge::default(),
             input_peak_bytes: Gauge::default(),
             output_peak_bytes: Gauge::default(),
-            turn_commands: Peak::default(),
             databases: (0..databases).map(|_| DatabaseGauges::default()).collect(),
             commands: (0..commands).map(|_| CommandCounters::default()).collect(),
             latencies: Latencies::new(commands),

@@ -98,23 +98,6 @@ impl Boards {
         gauges
     }
 
-    /// Bytes that all clients take, replicas left out.
-    pub fn normal_client_bytes(&self) -> u64 {
-        self.iter().map(|board| board.gauges.normal_client_bytes.get()).sum::<i64>().max(0) as u64
-    }
-
-    /// The class of the largest client that may be evicted, and its shard.
-    pub fn largest_evictable_class(&self) -> (i64, usize) {
-        let classes = self.iter().map(|board| board.evictable_class.get());
-        classes.zip(0..).max_by_key(|(class, _)| *class).expect("there is a board")
-    }
-
-    /// The most bytes of input and of output that one client had lately.
-    pub fn recent_client_peaks(&self) -> [u64; 2] {
-        let max = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).max().unwrap_or(0) as u64;
-        [max(&|board| board.input_peak_bytes.get()), max(&|board| board.output_peak_bytes.get())]
-    }
-
     /// Takes a sample for [`Boards::rates`], if one is due at `now_ns` (monotonic). Called by one
     /// shard.
     pub fn sample_rates(&self, now_ns: u64) {
@@ -149,6 +132,23 @@ impl Boards {
     /// Nanoseconds in all commands since the last reset.
     pub fn commands_ns(&self) -> u64 {
         (0..self.commands).map(|index| self.command(index).ns).sum()
+    }
+
+    /// Bytes that all clients take, replicas left out.
+    pub fn normal_client_bytes(&self) -> u64 {
+        self.iter().map(|board| board.gauges.normal_client_bytes.get()).sum::<i64>().max(0) as u64
+    }
+
+    /// The class of the largest client that may be evicted, and its shard.
+    pub fn largest_evictable_class(&self) -> (i64, usize) {
+        let classes = self.iter().map(|board| board.evictable_class.get());
+        classes.zip(0..).max_by_key(|(class, _)| *class).expect("there is a board")
+    }
+
+    /// The most bytes of input and of output that one client had lately.
+    pub fn recent_client_peaks(&self) -> [u64; 2] {
+        let max = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).max().unwrap_or(0) as u64;
+        [max(&|board| board.input_peak_bytes.get()), max(&|board| board.output_peak_bytes.get())]
     }
 
     /// Keys of one database, those with a time to live, and those with fields that have one.

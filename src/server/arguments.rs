@@ -1,5 +1,6 @@
 //! What argv asks for: the server, or words about it.
 
+use super::check::check_system;
 use super::threads::command_table;
 use crate::base::glob;
 use crate::config::{Config, FatalConfigError, Files, expand_pattern, version_line};
@@ -27,8 +28,14 @@ pub(super) fn errand(program: &str, argv: &[String]) -> Errand {
         return Errand::Fail(format!("{name}: this program is a server, and no {other}\n"));
     }
     match argv {
-        [only] if only == "-v" || only == "--version" => Errand::Print(version_line() + "\n"),
-        [only] if only == "-h" || only == "--help" => Errand::Print(help()),
+        [first, ..] if first == "-v" || first == "--version" => {
+            Errand::Print(version_line() + "\n")
+        }
+        [first, ..] if first == "--check-system" => match check_system() {
+            (text, true) => Errand::Print(text),
+            (text, false) => Errand::Fail(text),
+        },
+        [first, ..] if first == "-h" || first == "--help" => Errand::Print(help()),
         _ => match Config::load(argv, &files()) {
             Ok(config) => Errand::Serve(Box::new(config)),
             Err(error) => Errand::Fail(fatal(&error)),
@@ -63,6 +70,7 @@ fn help() -> String {
         .disable_help_flag(true)
         .arg(Arg::new("CONFIG_FILE").help("A redis.conf or valkey.conf; - reads standard input"))
         .arg(Arg::new("DIRECTIVE").long("DIRECTIVE").value_name("VALUE").help(directive))
+        .arg(Arg::new("check-system").long("check-system").action(ArgAction::SetTrue))
         .arg(Arg::new("version").short('v').long("version").action(ArgAction::SetTrue))
         .arg(Arg::new("help").short('h').long("help").action(ArgAction::SetTrue))
         .render_help()

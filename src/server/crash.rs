@@ -19,7 +19,17 @@ static PROCESS: OnceLock<Arc<Process>> = OnceLock::new();
 pub(super) fn report_crashes(process: &Arc<Process>) -> io::Result<()> {
     let told = PROCESS.get_or_init(|| Arc::clone(process));
     let mut pulses = Pulses::default();
-    let report = move |report: &Report| told.log.raw(&text(report, told));
+    let report = move |report: &Report| {
+        told.log.raw(&text(report, told));
+        let config = told.config.snapshot();
+        // Who finds the file of a server in the background takes it for a running one.
+        if let Some(path) = &config.pidfile
+            && config.daemonize
+            && !goes_on(&report.cause)
+        {
+            let _ = std::fs::remove_file(path);
+        }
+    };
     let watch = move |ms: u32| pulses.is_one_missing(told, ms.max(STUCK_MS_MIN));
     crash::start(Box::new(report), Box::new(watch))?;
     let config = process.config.snapshot();
@@ -32,7 +42,10 @@ pub(super) fn report_crashes(process: &Arc<Process>) -> io::Result<()> {
 fn on_panic(info: &PanicHookInfo<'_>) {
     let Some(process) = PROCESS.get() else { return };
     let place = info.location().map_or("?".to_string(), |place| place.to_string());
-    let what = info.payload_as_str().unwrap_or("a panic without words").replace('\n', " ");
+    let words = info.payload();
+    let text = words.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| words.downcast_ref::<String>().map(String::as_str));
+    let what = text.unwrap_or("a panic without words").replace('\n', " ");
     process.log.warning("=== ASSERTION FAILED ===");
     process.log.warning(&format!("==> {place} '{what}'"));
     let config = process.config.snapshot();
@@ -44,10 +57,15 @@ fn on_panic(info: &PanicHookInfo<'_>) {
     }
 }
 
+/// Whether the process outlives the report.
+fn goes_on(cause: &Cause) -> bool {
+    matches!(cause, Cause::Alarm | Cause::Stuck)
+}
+
 /// The report, as it stands in the log.
 fn text(report: &Report, process: &Process) -> String {
     let pid = std::process::id();
-    let goes_on = matches!(report.cause, Cause::Alarm | Cause::Stuck);
+    let goes_on = goes_on(&report.cause);
     let mut text = String::new();
     if !goes_on {
         let head = "=== ANNULET BUG REPORT START: Cut & paste starting from here ===";

@@ -1,11 +1,15 @@
 //! The listening sockets.
 
+use crate::base::system::group_number;
 use crate::config::Config;
 use crate::control::ListenError;
 use crate::exec::Process;
 use crate::io::ListenerId;
-use crate::io::sockets::{give_to_group, listen_unix};
+use crate::io::sockets::listen_unix;
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::chown;
+use std::path::Path;
 
 /// The listener of `unixsocket`; those of TCP count up from 0.
 const UNIX_LISTENER: ListenerId = ListenerId::MAX;
@@ -30,13 +34,8 @@ pub(super) fn open_all(
     }
     let mut listeners = process.listeners.take_orders().opened;
     if let Some(path) = &config.unixsocket {
-        let opened = listen_unix(path, config.unixsocketperm, config.tcp_backlog as i32);
-        let group = config.unixsocketgroup.as_str();
-        let opened = match group {
-            "" => opened,
-            _ => opened.and_then(|listener| give_to_group(path, group).map(|()| listener)),
-        };
-        match opened {
+        let listener = listen_unix(path, config.unixsocketperm, config.tcp_backlog as i32);
+        match listener.and_then(|it| give_to(path, &config.unixsocketgroup).map(|()| it)) {
             Ok(listener) => listeners.push((UNIX_LISTENER, listener)),
             Err(error) => {
                 process.log.warning(&format!("Failed opening Unix socket: bind: {error}"));
@@ -48,4 +47,17 @@ pub(super) fn open_all(
         return Err("Configured to not listen anywhere, exiting.".to_string());
     }
     Ok(listeners)
+}
+
+/// Gives the path to a group; an empty name leaves it to that of the process.
+fn give_to(path: &Path, group: &str) -> io::Result<()> {
+    if group.is_empty() {
+        return Ok(());
+    }
+    let number = group_number(group).map_err(|error| {
+        io::Error::new(error.kind(), format!("getgrnam error for group '{group}': {error}"))
+    })?;
+    chown(path, None, Some(number)).map_err(|error| {
+        io::Error::new(error.kind(), format!("chown error for group '{group}': {error}"))
+    })
 }

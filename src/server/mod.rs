@@ -6,6 +6,7 @@
 //! ```
 
 mod arguments;
+mod check;
 mod crash;
 mod listen;
 mod load;

@@ -12,9 +12,8 @@ pub(super) fn stop_on_signals(process: Arc<Process>, mesh: Arc<Mesh>) -> Result<
     let signals = Signals::new([SIGTERM, SIGINT]);
     let mut signals = signals.map_err(|error| format!("No signal handler: {error}"))?;
     let life = move || {
-        let mut was_asked = false;
         for signal in signals.forever() {
-            heed(signal, &process, &mut was_asked);
+            heed(signal, &process);
             mesh.ring_all();
         }
     };
@@ -22,14 +21,14 @@ pub(super) fn stop_on_signals(process: Arc<Process>, mesh: Arc<Mesh>) -> Result<
     spawned.map(drop).map_err(|error| format!("No thread for signals: {error}"))
 }
 
-fn heed(signal: i32, process: &Process, was_asked: &mut bool) {
+fn heed(signal: i32, process: &Process) {
     let (why, name) = match signal {
         SIGINT => (Shutdown::Interrupt, "SIGINT"),
         _ => (Shutdown::Terminate, "SIGTERM"),
     };
     let config = process.config.snapshot();
     // Who presses Ctrl+C twice does not want to wait.
-    if signal == SIGINT && std::mem::replace(was_asked, true) {
+    if signal == SIGINT && process.is_stop_pending() {
         process.log.warning("You insist... exiting now.");
         let draft = config.dir.join(format!("temp-{}.rdb", std::process::id()));
         // It is there only while a snapshot is being written.

@@ -60,9 +60,9 @@ impl Shard {
             Request::DebugSleep(_)
             | Request::ActiveExpire(_)
             | Request::LogTable
+            | Request::PurgeMemory
             | Request::Pause
             | Request::Unpause
-            | Request::PurgeMemory
             | Request::SettingsChanged => Some(Merge::Ok),
             _ => None,
         }
@@ -181,6 +181,15 @@ impl Shard {
         part.ends.push(part.output.mark());
     }
 
+    /// How the settings want uses of keys to be counted; none: they do not.
+    pub(super) fn frequency(&self) -> Option<Frequency> {
+        let frequency = Frequency {
+            log_factor: self.config.lfu_log_factor,
+            decay_minutes: self.config.lfu_decay_time,
+        };
+        self.config.maxmemory_policy.counts_uses().then_some(frequency)
+    }
+
     /// What follows from settings for the slice and for the gates.
     pub(super) fn settle_settings(&mut self) {
         // The source of an import is who removes due keys; in a pause nobody does.
@@ -188,12 +197,7 @@ impl Shard {
         let role = if keeps_due { ExpiryRole::Replica } else { ExpiryRole::Primary };
         let is_loading = self.files.intake.is_some();
         self.slice.set_role(if is_loading { ExpiryRole::Loading } else { role });
-        let frequency = Frequency {
-            log_factor: self.config.lfu_log_factor,
-            decay_minutes: self.config.lfu_decay_time,
-        };
-        let counts_uses = self.config.maxmemory_policy.counts_uses();
-        self.slice.set_frequency(counts_uses.then_some(frequency));
+        self.slice.set_frequency(self.frequency());
         let (wanted, lag_max_s) =
             (self.config.min_replicas_to_write, self.config.min_replicas_max_lag);
         let are_few = wanted > 0 && lag_max_s > 0 && {

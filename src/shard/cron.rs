@@ -23,9 +23,16 @@ pub(super) struct Cron {
     /// Whether it has ticked in this turn, and ever.
     has_ticked: bool,
     has_started: bool,
+    /// Commands that the shard had run when its last turn ended.
+    commands_seen: u64,
 }
 
 impl Cron {
+    /// How many commands the last turn has run, where `commands` have been run in all.
+    pub(super) fn count_commands(&mut self, commands: u64) -> u64 {
+        commands - std::mem::replace(&mut self.commands_seen, commands)
+    }
+
     /// Whether it has ticked since the last call.
     pub(super) fn take_ticked(&mut self) -> bool {
         std::mem::take(&mut self.has_ticked)
@@ -101,7 +108,6 @@ impl Shard {
             cron: Cron::default(),
             accept: Default::default(),
             profile: Default::default(),
-            commands_seen: 0,
             idle_turns: 0,
             idle_polls_max: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),

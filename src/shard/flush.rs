@@ -52,8 +52,8 @@ impl Shard {
         }
         let (is_link, is_traced) = (connection.link.is_some(), connection.trace.is_some());
         connection.session.sent_bytes += bytes;
-        connection.session.active_ms = self.now.monotonic_ms();
         self.board.counters.writes.add(1);
+        connection.session.active_ms = self.now.monotonic_ms();
         self.board.counters.net_output_bytes.add(bytes);
         if is_link {
             self.board.counters.replica_output_bytes.add(bytes);

@@ -230,7 +230,7 @@ impl Shard {
             let key = self.slice.key_in_slot(&visit.key, visit.slot);
             let db = usize::from(visit.db);
             match visit.parcel {
-                Some(parcel) if visit.is_changed => self.slice.import(db, &key, parcel),
+                Some(parcel) if visit.is_changed => self.slice.bring(db, &key, parcel),
                 Some(parcel) => self.slice.restore(db, &key, parcel),
                 // What was moved to the command is no longer here.
                 None => {

@@ -158,8 +158,6 @@ pub struct Shard {
     accept: accept::Acceptor,
     /// Which requests are traced.
     profile: profile::Profile,
-    /// Commands that it had run when its last turn ended.
-    commands_seen: u64,
     /// Consecutive turns that found nothing to do.
     idle_turns: u32,
     /// How many of them may pass before it parks although replies are due.

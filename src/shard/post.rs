@@ -347,12 +347,12 @@ impl Shard {
                 let whose = (conn, connection.generation);
                 self.notice_flight(whose, &flight, &replies.found, None);
             }
-            if let Some(trace) = self.connections.get_mut(conn).and_then(|it| it.trace.as_mut()) {
-                trace.land(flight.number);
-            }
             if let Some(entry) = flight.asks {
                 let ns = flight.spent().first().map_or(0, |(_, ns)| *ns);
                 self.record_runs(entry, 1, ns);
+            }
+            if let Some(trace) = self.connections.get_mut(conn).and_then(|it| it.trace.as_mut()) {
+                trace.land(flight.number);
             }
             for envelope in flight.drain() {
                 self.port.recycle(envelope);

@@ -243,6 +243,7 @@ impl Shard {
             Then::Stop(why, is_forced) if is_saved || is_forced => return self.stop_now(why),
             Then::Stop(..) => {
                 self.process.log.warning("Error trying to save the DB, can't exit.");
+                self.process.take_back_stop();
                 let saving = Saving { waiter: None, then: Then::Stay };
                 self.post_barrier(Goal::Save(saving, Request::Stay));
             }

@@ -49,11 +49,11 @@ impl Shard {
             if connection.input.may_hold(self.thresholds.request_bytes) {
                 self.notice_requests(conn, gathered.alone());
             }
-            if self.process.monitors.is_on() && gathered.runs_keys() {
-                self.show_batch(conn, gathered.alone());
-            }
             if has_all_replies && self.profile.is_due() {
                 self.trace_begin(conn, &gathered);
+            }
+            if self.process.monitors.is_on() && gathered.runs_keys() {
+                self.show_batch(conn, gathered.alone());
             }
             match gathered {
                 Gathered::Nothing => return self.settle_input(conn),

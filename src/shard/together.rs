@@ -274,6 +274,7 @@ impl Shard {
         let mut slice = self.scratch.take().unwrap_or_else(|| self.make_scratch());
         slice.set_now(self.now.unix_ms());
         slice.note_expired(self.feed.is_on());
+        slice.set_frequency(self.frequency());
         Box::new(Table { slice, visits: Vec::new(), reach: Default::default() })
     }
 
@@ -282,7 +283,7 @@ impl Shard {
         let Table { slice, visits, .. } = table;
         let key = slice.key_in_slot(&visit.key, visit.slot);
         if let Some(parcel) = visit.parcel.take() {
-            slice.import(usize::from(visit.db), &key, parcel);
+            slice.bring(usize::from(visit.db), &key, parcel);
         }
         if visit.mode == Mode::Exclusive {
             slice.watch(visits.len() as u64, usize::from(visit.db), &key);

@@ -83,10 +83,10 @@ impl Shard {
         self.moves.begun.clear();
         self.publish_feed();
         self.serve_links();
-        self.check_clients_memory();
         if !self.monitors.is_empty() {
             self.serve_monitors();
         }
+        self.check_clients_memory();
         self.board.counters.doorbells_rung.add(self.port.ring());
         found |= self.flush();
         self.finish(found);
@@ -208,8 +208,8 @@ impl Shard {
         if found {
             self.board.counters.turns.add(1);
             let commands = self.board.counters.commands_processed.get();
-            let before = std::mem::replace(&mut self.commands_seen, commands);
-            self.board.turn_commands.see(commands - before, self.process.boards.generation());
+            let commands = self.cron.count_commands(commands);
+            self.board.turn_commands.see(commands, self.process.boards.generation());
             self.board.turn_ns.see(ns, self.process.boards.generation());
         }
     }

@@ -155,6 +155,7 @@ impl Workshop {
         for number in 0..WORKERS {
             let (queue, mesh) = (Arc::clone(&queue), Arc::clone(mesh));
             let work = move || {
+                crate::base::crash::add_stack();
                 loop {
                     let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
                     // All shards are gone.

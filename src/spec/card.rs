@@ -69,6 +69,8 @@ pub enum Group {
     Connection,
     /// The process.
     Server,
+    /// Several processes as one.
+    Cluster,
 }
 
 /// An ACL category that neither flags nor group imply.

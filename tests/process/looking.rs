@@ -161,3 +161,28 @@ fn monitors_see_each_command_once_in_an_order_that_can_have_been() {
         assert!(wait_for(is_over));
     });
 }
+
+#[test]
+fn uses_are_counted_wherever_a_value_goes() {
+    let arguments = ["--maxmemory-policy", "allkeys-lfu", "--lfu-log-factor", "0"];
+    on_each_setup(&arguments, |server| {
+        let mut wire = Wire::connect(server.port);
+        for key in KEYS {
+            wire.ask(&["SADD", key, "1", "x"]);
+        }
+        for _ in 0..100 {
+            wire.ask(&["SCARD", "a"]);
+        }
+        let count = |wire: &mut Wire, key: &str| -> u32 {
+            let told = wire.ask(&["OBJECT", "FREQ", key]);
+            told.trim_start_matches(':').parse().expect("a count")
+        };
+        assert_eq!(count(&mut wire, "a"), 105);
+        for key in &KEYS[1..] {
+            wire.ask(&["SINTER", "a", key]);
+            wire.ask(&["SMOVE", "a", key, "x"]);
+        }
+        let after = count(&mut wire, "a");
+        assert!(after >= 105, "{after}");
+    });
+}

@@ -131,9 +131,9 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.field("mem_fragmentation_bytes", resident as i64 - used as i64);
     text.field("mem_not_counted_for_evict", 0);
     text.field("mem_replication_backlog", at.backlog);
-    text.field("mem_total_replication_buffers", at.backlog);
+    text.field("mem_total_replication_buffers", at.backlog + at.replica_clients);
     text.field("mem_replicas_repl_buffer", 0);
-    text.field("mem_clients_slaves", at.replicas);
+    text.field("mem_clients_slaves", at.replica_clients);
     text.field("mem_clients_normal", at.clients);
     text.field("mem_aof_buffer", 0);
     text.field("mem_allocator", ALLOCATOR);

@@ -24,7 +24,7 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     text.field("client_output_buffer_limit_disconnections", totals.output_limit_disconnections);
     text.field("eventloop_cycles", totals.cycles);
     text.field("eventloop_duration_sum", totals.cycle_ns_sum / 1_000);
-    text.field("eventloop_duration_cmd_sum", boards.commands_ns() / 1_000);
+    text.field("eventloop_duration_cmd_sum", boards.commands_ns().div_ceil(1_000));
     let cycles = boards.rates.per_second(Rate::Cycles);
     let turn_ns = boards.rates.per_second(Rate::CycleNs) / cycles.max(1.0);
     text.field("instantaneous_eventloop_cycles_per_sec", cycles as u64);

@@ -1,0 +1,94 @@
+//! What clients of a cluster say of their connection. There is no cluster mode: READONLY and
+//! READWRITE are kept and shown, ASKING is refused in the words that clients look for.
+
+use crate::exec::{Command, Run, SessionContext};
+use crate::resp::{Args, Error};
+use crate::spec::{Card, Category, Flag, Group};
+
+/// The commands of this file.
+pub static FAMILY: &[&Command] = &[&ASKING, &READONLY, &READWRITE];
+
+static ASKING: Command = Command {
+    card: Card {
+        name: "asking",
+        summary: "Signals that a cluster client is following an -ASK redirect.",
+        since: "3.0.0",
+        group: Group::Cluster,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::FAST,
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(refuse),
+    subcommands: &[],
+};
+
+fn refuse(_cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    Err(Error::other("ERR This instance has cluster support disabled"))
+}
+
+static READONLY: Command = Command {
+    card: Card {
+        name: "readonly",
+        summary: "Enables read-only queries for a connection to a Valkey replica node.",
+        since: "3.0.0",
+        group: Group::Cluster,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(readonly),
+    subcommands: &[],
+};
+
+fn readonly(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.session.is_readonly = true;
+    cx.reply.ok();
+    Ok(())
+}
+
+static READWRITE: Command = Command {
+    card: Card {
+        name: "readwrite",
+        summary: "Enables read-write queries for a connection to a Valkey replica node.",
+        since: "3.0.0",
+        group: Group::Cluster,
+        complexity: "O(1)",
+        arity: 1,
+        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
+        categories: &[Category::Connection],
+        tips: &[],
+        keys: &[],
+    },
+    run: Run::Session(readwrite),
+    subcommands: &[],
+};
+
+fn readwrite(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.session.is_readonly = false;
+    cx.reply.ok();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::session_testing::SessionBench;
+
+    #[test]
+    fn what_is_said_is_kept() {
+        let mut bench = SessionBench::new();
+        bench.check_script("READONLY => OK");
+        assert_eq!(bench.session.flags(), "r");
+        bench.check_script("READWRITE => OK");
+        assert_eq!(bench.session.flags(), "N");
+        bench.check_script("ASKING => -ERR This instance has cluster support disabled");
+        bench.check_script("READONLY => OK");
+        bench.check_script("RESET => RESET");
+        assert_eq!(bench.session.flags(), "N");
+    }
+}

@@ -1,0 +1,79 @@
+//! `--check-system`: whether this machine lets the server do its best.
+
+use crate::base::thread::allowed_cores;
+use crate::io::{self, Options, Preference};
+use std::fs;
+
+/// A listening socket's backlog of the default settings.
+const BACKLOG: u64 = 511;
+
+/// What was looked at, and what is wrong with it.
+struct Check {
+    name: &'static str,
+    warning: Option<String>,
+}
+
+/// The findings as text, and whether all is well.
+pub(super) fn check_system() -> (String, bool) {
+    let checks = [check_ring(), check_backlog(), check_clock(), check_cores()];
+    let mut text = String::new();
+    for Check { name, warning } in &checks {
+        text += &match warning {
+            None => format!("[{name}]...OK\n"),
+            Some(why) => format!("[{name}]...WARNING:\n{why}\n"),
+        };
+    }
+    (text, checks.iter().all(|check| check.warning.is_none()))
+}
+
+fn check_ring() -> Check {
+    let warning = match io::open(Preference::Uring, &Options::default()) {
+        Ok(_) => None,
+        Err(error) => Some(format!("io_uring is not to be had, epoll takes its place: {error}")),
+    };
+    Check { name: "io-uring", warning }
+}
+
+fn check_backlog() -> Check {
+    let path = "/proc/sys/net/core/somaxconn";
+    let somaxconn = number_in(path).filter(|somaxconn| *somaxconn < BACKLOG);
+    let warning = somaxconn.map(|somaxconn| {
+        format!(
+            "The TCP backlog setting of {BACKLOG} cannot be enforced because {path} is set to the \
+             lower value of {somaxconn}."
+        )
+    });
+    Check { name: "somaxconn", warning }
+}
+
+fn check_clock() -> Check {
+    let path = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    let source = fs::read_to_string(path).unwrap_or_default();
+    let slow = ["xen", "hpet", "acpi_pm"].into_iter().find(|slow| source.trim() == *slow);
+    let warning = slow.map(|slow| format!("Reading the clock is slow here: its source is {slow}."));
+    Check { name: "slow-clocksource", warning }
+}
+
+fn check_cores() -> Check {
+    let warning = allowed_cores().err().map(|error| format!("The cores are not known: {error}"));
+    Check { name: "cores", warning }
+}
+
+fn number_in(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_has_a_line() {
+        let (text, is_well) = check_system();
+        let names = ["io-uring", "somaxconn", "slow-clocksource", "cores"];
+        for name in names {
+            assert!(text.contains(&format!("[{name}]...")), "{text}");
+        }
+        assert_eq!(is_well, !text.contains("WARNING"));
+    }
+}
