@@ -164,7 +164,7 @@ impl Input {
             self.position = 0;
             self.text.shrink_to(KEPT_TEXT_BYTES_MAX.max(2 * rest));
         }
-        if self.parser.is_filling() && self.text.capacity() > FILLING_TEXT_BYTES_MAX {
+        if self.parser.ends_with_large() && self.text.capacity() > FILLING_TEXT_BYTES_MAX {
             // What comes next goes to the word itself.
             self.text.shrink_to(rest);
         }
@@ -375,6 +375,20 @@ mod tests {
         assert!(input.memory_bytes() > IDLE_TEXT_BYTES_MAX, "it was active");
         input.shrink();
         assert!(input.memory_bytes() <= IDLE_TEXT_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_large_word_is_held_once() {
+        let mut input = Input::default();
+        let mut spans = Vec::new();
+        let set = request(&[b"SET", b"k", &vec![b'v'; 1_000_000]]);
+        for piece in set[..set.len() - 2].chunks(10_000) {
+            input.receive(piece);
+        }
+        assert_eq!(input.next(&LIMITS, &mut spans), Ok(None));
+        input.consume();
+        assert!(input.memory_bytes() < 1_010_000, "{}", input.memory_bytes());
+        assert_eq!(input.words_bytes(), set.len() - 2 - 1_000_000);
     }
 
     #[test]
