@@ -1,7 +1,7 @@
 //! One numbered database of a slice: a table per slot, and summaries over 64 slots each.
 //!
 //! ```text
-//!   tables   one per slot of the slice; none at all until the first key comes
+//!   tables   one per slot of the slice; none until the first key comes, in database 0 for good
 //!   groups   for 64 tables each: keys, and a bit per table that has keys, has volatile keys
 //! ```
 //! Volatile is a key that expires, and one with elements that expire.

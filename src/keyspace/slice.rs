@@ -619,8 +619,12 @@ impl Slice {
         }
         for db in range {
             self.sweep_stop(db);
-            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
-            self.graveyard.bury_tables(old.into_tables());
+            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY).into_tables();
+            if db == 0 {
+                // It is used again; what it takes empty shall not look as if keys took it.
+                self.databases[db].prepare(old.len());
+            }
+            self.graveyard.bury_tables(old);
         }
     }
 
