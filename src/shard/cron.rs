@@ -134,11 +134,11 @@ impl Shard {
         let began_ns = stop_ns - HOUSEKEEP_NS_MAX;
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         let expire_ns = clock.monotonic_ns() - began_ns;
-        self.desk().event("expire-cycle", expire_ns);
         self.board.counters.expire_ns_sum.add(expire_ns);
         if let Some(scratch) = &mut self.scratch {
             scratch.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         }
+        self.desk().event("expire-cycle", expire_ns);
         self.check_connections();
         self.unwatch_due();
         self.tick_links();

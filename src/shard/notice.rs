@@ -19,6 +19,7 @@
 //! commands are.
 
 use super::Shard;
+use super::connections::Connections;
 use super::profile::Probe;
 use crate::base::clock::Clock;
 use crate::client::Flight;
@@ -302,16 +303,42 @@ fn wire_bytes(args: &Args<'_>) -> usize {
     args.iter_from(0).map(word).sum::<usize>() + digits(args.len()) + 3
 }
 
+/// A large request: its words as they are remembered, and its bytes.
+type Large = (&'static Entry, LoggedWords, u64);
+
+/// The commands of so many bytes or more.
+fn large_among<'i>(
+    items: impl Iterator<Item = &'i Item>,
+    words: &mut Words<'_>,
+    bytes_min: usize,
+) -> Vec<Large> {
+    let mut found = Vec::new();
+    for item in items {
+        let args = words.args(item);
+        let bytes = wire_bytes(&args);
+        if bytes >= bytes_min {
+            found.push((item.entry, shown(item.entry, &args), bytes as u64));
+        }
+    }
+    found
+}
+
 impl Shard {
     /// Where things are said.
-    pub(super) fn desk(&self) -> Desk<'_> {
-        Desk {
+    pub(super) fn desk(&mut self) -> Desk<'_> {
+        self.desk_beside().0
+    }
+
+    /// The same, beside those of whom they are said.
+    fn desk_beside(&mut self) -> (Desk<'_>, &mut Connections) {
+        let desk = Desk {
             boards: &self.process.boards,
             config: &self.config,
             thresholds: &self.thresholds,
             shard: self.me,
             unix_s: self.now.unix_us / 1_000_000,
-        }
+        };
+        (desk, &mut self.connections)
     }
 
     /// Says of a command on the session, which has run and has asked what it was to ask, what is
@@ -324,14 +351,8 @@ impl Shard {
         words: LoggedWords,
         (ns, reply_bytes): (u64, usize),
     ) {
-        let desk = Desk {
-            boards: &self.process.boards,
-            config: &self.config,
-            thresholds: &self.thresholds,
-            shard: self.me,
-            unix_s: self.now.unix_us / 1_000_000,
-        };
-        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let (desk, connections) = self.desk_beside();
+        let Some(connection) = connections.get_mut(conn) else { return };
         if let Some(flight) = connection.flights.last_mut() {
             flight.written.push((0, entry, words));
             flight.own_ns = ns.max(1);
@@ -352,14 +373,8 @@ impl Shard {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
         let mut words = Words { text, spans: &self.batch.spans, large };
-        let mut found = Vec::new();
-        for item in self.batch.items.iter().chain(&alone) {
-            let args = words.args(item);
-            let bytes = wire_bytes(&args);
-            if bytes >= self.thresholds.request_bytes {
-                found.push((item.entry, shown(item.entry, &args), bytes as u64));
-            }
-        }
+        let items = self.batch.items.iter().chain(&alone);
+        let found = large_among(items, &mut words, self.thresholds.request_bytes);
         self.log_requests(conn, &found);
     }
 
@@ -369,26 +384,13 @@ impl Shard {
             return;
         }
         let (items, mut words) = queue.parts();
-        let mut found = Vec::new();
-        for item in items.iter() {
-            let args = words.args(item);
-            let bytes = wire_bytes(&args);
-            if bytes >= self.thresholds.request_bytes {
-                found.push((item.entry, shown(item.entry, &args), bytes as u64));
-            }
-        }
+        let found = large_among(items.iter(), &mut words, self.thresholds.request_bytes);
         self.log_requests(conn, &found);
     }
 
-    fn log_requests(&mut self, conn: ConnId, found: &[(&'static Entry, LoggedWords, u64)]) {
-        let desk = Desk {
-            boards: &self.process.boards,
-            config: &self.config,
-            thresholds: &self.thresholds,
-            shard: self.me,
-            unix_s: self.now.unix_us / 1_000_000,
-        };
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+    fn log_requests(&mut self, conn: ConnId, found: &[Large]) {
+        let (desk, connections) = self.desk_beside();
+        let connection = connections.get_mut(conn).expect("it is being served");
         for (entry, words, bytes) in found {
             desk.log(&connection.session, entry, words, (LogKind::LargeRequest, *bytes));
         }
@@ -405,14 +407,8 @@ impl Shard {
         replies: &[(usize, u64)],
         mut queue: Option<&mut Queue>,
     ) {
-        let desk = Desk {
-            boards: &self.process.boards,
-            config: &self.config,
-            thresholds: &self.thresholds,
-            shard: self.me,
-            unix_s: self.now.unix_us / 1_000_000,
-        };
-        let Some(connection) = self.connections.get_same(conn, generation) else { return };
+        let (desk, connections) = self.desk_beside();
+        let Some(connection) = connections.get_same(conn, generation) else { return };
         let session = &connection.session;
         let mut find = |at: usize| match (flight.written_at(at), &mut queue) {
             (Some(written), _) => Some(written),
