@@ -5,7 +5,7 @@ mod modes;
 mod pause;
 mod unblock;
 
-use super::help::help;
+use super::help::{HELP_CARD, help_command};
 use crate::exec::{ClientFilter, Command, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
@@ -249,22 +249,12 @@ fn kill(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Returns helpful text about the different subcommands.",
-        since: "5.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static HELP: Command = help_command(Card {
+    since: "5.0.0",
+    group: Group::Connection,
+    categories: &[Category::Connection],
+    ..HELP_CARD
+});
 
 #[cfg(test)]
 mod tests {

@@ -2,7 +2,7 @@
 
 mod describe;
 
-use super::help::help;
+use super::help::{HELP_CARD, help_command};
 use crate::base::glob;
 use crate::exec::{Command, CommandTable, Entry, Run, SessionContext};
 use crate::resp::{Args, Error};
@@ -318,22 +318,8 @@ fn only_reads(args: &Args<'_>) -> bool {
     true
 }
 
-static HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Returns helpful text about the different subcommands.",
-        since: "5.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static HELP: Command =
+    help_command(Card { since: "5.0.0", categories: &[Category::Connection], ..HELP_CARD });
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,7 @@
 //! COMMANDLOG: commands that took long, or that had a large request or reply; and SLOWLOG, the
 //! older name of its first part.
 
-use super::help::help;
+use super::help::{HELP_CARD, help_command};
 use crate::base::number::parse_i64;
 use crate::config::Config;
 use crate::exec::{Command, Run, SessionContext};
@@ -142,22 +142,11 @@ fn reset(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-static HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Shows helpful text about the different subcommands.",
-        since: "8.1.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static HELP: Command = help_command(Card {
+    summary: "Shows helpful text about the different subcommands.",
+    since: "8.1.0",
+    ..HELP_CARD
+});
 
 pub(super) static SLOWLOG: Command = Command {
     card: Card {
@@ -251,22 +240,11 @@ fn slow_reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), E
     Ok(())
 }
 
-static SLOW_HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Shows helpful text about the different subcommands.",
-        since: "6.2.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static SLOW_HELP: Command = help_command(Card {
+    summary: "Shows helpful text about the different subcommands.",
+    since: "6.2.0",
+    ..HELP_CARD
+});
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! CONFIG: the settings while the server runs.
 
-use super::help::help;
+use super::help::{HELP_CARD, help_command};
 use crate::base::crash;
 use crate::base::glob;
 use crate::base::thread::raise_descriptor_limit;
@@ -314,22 +314,7 @@ pub(super) fn rewrite_settings(process: &Process, in_full: bool) -> Result<(), E
     Ok(())
 }
 
-static HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Returns helpful text about the different subcommands.",
-        since: "5.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static HELP: Command = help_command(Card { ..HELP_CARD });
 
 #[cfg(test)]
 mod tests {

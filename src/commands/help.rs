@@ -1,7 +1,27 @@
 //! HELP of a container of subcommands, in the reference's lines for those that are here.
 
-use crate::exec::SessionContext;
+use crate::exec::{Command, Run, SessionContext};
 use crate::resp::{Args, Error};
+use crate::spec::{Card, Flag, Group};
+
+/// What HELP's cards have in common.
+pub(super) const HELP_CARD: Card = Card {
+    name: "help",
+    summary: "Returns helpful text about the different subcommands.",
+    since: "5.0.0",
+    group: Group::Server,
+    complexity: "O(1)",
+    arity: 2,
+    flags: Flag::LOADING.and(Flag::STALE),
+    categories: &[],
+    tips: &[],
+    keys: &[],
+};
+
+/// HELP of a container.
+pub(super) const fn help_command(card: Card) -> Command {
+    Command { card, run: Run::Session(help), subcommands: &[] }
+}
 
 /// What HELP shows of each container's subcommands, but for HELP itself.
 #[rustfmt::skip]

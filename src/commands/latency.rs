@@ -4,7 +4,7 @@ mod doctor;
 mod graph;
 mod profile;
 
-use super::help::help;
+use super::help::{HELP_CARD, help_command};
 use crate::exec::{Command, Entry, Run, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
@@ -87,22 +87,7 @@ fn graph(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-static HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Returns helpful text about the different subcommands.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static HELP: Command = help_command(Card { since: "2.8.13", ..HELP_CARD });
 
 static HISTOGRAM: Command = Command {
     card: Card {

@@ -3,7 +3,7 @@
 mod doctor;
 
 use super::footprint::{ALLOCATOR, Footprint, percent};
-use super::help::help;
+use super::help::{HELP_CARD, help_command};
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Request, Run, SessionContext};
 use crate::resp::{Args, Error};
@@ -226,22 +226,7 @@ fn stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error>
     Ok(())
 }
 
-static HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Returns helpful text about the different subcommands.",
-        since: "4.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static HELP: Command = help_command(Card { since: "4.0.0", ..HELP_CARD });
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! OBJECT: how a key's value is kept, and when it was last used.
 
-use crate::commands::help::help;
+use crate::commands::help::{HELP_CARD, help_command};
 use crate::exec::{Command, Context, Run};
 use crate::resp::{Args, Error};
 use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
@@ -153,22 +153,12 @@ fn refcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Returns helpful text about the different subcommands.",
-        since: "6.2.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static HELP: Command = help_command(Card {
+    since: "6.2.0",
+    group: Group::Generic,
+    categories: &[Category::Keyspace],
+    ..HELP_CARD
+});
 
 #[cfg(test)]
 mod tests {

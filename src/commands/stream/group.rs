@@ -2,7 +2,7 @@
 
 use super::ids::{parse_any_id, parse_id, parse_integer};
 use super::{key_at_2, no_group_of_key};
-use crate::commands::help::help;
+use crate::commands::help::{HELP_CARD, help_command};
 use crate::exec::{Command, Context, Run};
 use crate::keyspace::Edit;
 use crate::resp::{Args, Error};
@@ -260,22 +260,12 @@ fn delconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Returns helpful text about the different subcommands.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static HELP: Command = help_command(Card {
+    since: "5.0.0",
+    group: Group::Stream,
+    categories: &[Category::Stream],
+    ..HELP_CARD
+});
 pub(super) static XACK: Command = Command {
     card: Card {
         name: "xack",

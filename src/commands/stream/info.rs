@@ -3,7 +3,7 @@
 use super::ids::parse_integer;
 use super::reply::{limit, write_entries, write_entry, write_id};
 use super::{key_at_2, no_group_of_key};
-use crate::commands::help::help;
+use crate::commands::help::{HELP_CARD, help_command};
 use crate::exec::{Command, Context, Run};
 use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Category, Flag, Group as CardGroup};
@@ -228,19 +228,9 @@ fn write_consumer(reply: &mut Reply<'_>, group: &Group, consumer: &Consumer, cou
     }
 }
 
-static HELP: Command = Command {
-    card: Card {
-        name: "help",
-        summary: "Returns helpful text about the different subcommands.",
-        since: "5.0.0",
-        group: CardGroup::Stream,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(help),
-    subcommands: &[],
-};
+static HELP: Command = help_command(Card {
+    since: "5.0.0",
+    group: CardGroup::Stream,
+    categories: &[Category::Stream],
+    ..HELP_CARD
+});
