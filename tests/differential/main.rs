@@ -8,8 +8,8 @@
 //!   ANNULET_DIFF_SEED         what the commands follow from               1
 //!   ANNULET_DIFF_SHARDS       shards of Annulet, divided by commas        1,4
 //!   ANNULET_DIFF_PROTOCOLS    versions of RESP, divided by commas         2,3
-//!   ANNULET_DIFF_COMMAND_MIN  the fewest of each command                  one in 2,000 of all
-//!   ANNULET_DIFF_OPTION_MIN   the fewest of each option of a command      one in 20,000
+//!   ANNULET_DIFF_COMMAND_MIN  the fewest of each command                  one in 2,000 of all, in a short run 10,000
+//!   ANNULET_DIFF_OPTION_MIN   the fewest of each option of a command      one in 20,000, in a short run none
 //!   ANNULET_DIFF_REHEARSAL    1: a second Valkey stands in for Annulet    0
 //! ```
 //! A run that found something is repeated by its seed, with one number of shards and one protocol
@@ -34,6 +34,9 @@ use findings::Findings;
 use std::str::FromStr;
 use tally::Tally;
 
+/// Runs of fewer commands are not asked for as many of each.
+const SHORT_MAX: u64 = 100_000;
+
 /// How much is compared, and with what.
 struct Settings {
     commands: u64,
@@ -56,13 +59,21 @@ impl Settings {
     fn from_environment() -> Settings {
         let number = |name: &str, default: u64| numbers(name, &default.to_string())[0];
         let commands = number("ANNULET_DIFF_COMMANDS", 20_000);
+        // A short run may miss what is rare.
+        let is_short = commands < SHORT_MAX;
         Settings {
             commands,
             seed: number("ANNULET_DIFF_SEED", 1),
             shards: numbers("ANNULET_DIFF_SHARDS", "1,4"),
             protocols: numbers("ANNULET_DIFF_PROTOCOLS", "2,3"),
-            command_min: number("ANNULET_DIFF_COMMAND_MIN", commands / 2_000),
-            option_min: number("ANNULET_DIFF_OPTION_MIN", commands / 20_000),
+            command_min: number(
+                "ANNULET_DIFF_COMMAND_MIN",
+                commands / if is_short { 10_000 } else { 2_000 },
+            ),
+            option_min: number(
+                "ANNULET_DIFF_OPTION_MIN",
+                if is_short { 0 } else { commands / 20_000 },
+            ),
             is_rehearsal: number("ANNULET_DIFF_REHEARSAL", 0) != 0,
         }
     }
