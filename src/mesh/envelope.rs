@@ -208,5 +208,20 @@ impl Envelope {
         self.hold = None;
         self.body = None;
         self.sequence = 0;
+        // What is sent for nobody must not look like a part of the flight it was last on.
+        self.flight = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pooled_envelope_is_of_no_flight() {
+        let mut envelope = Envelope::new();
+        envelope.flight = 7;
+        envelope.recycle();
+        assert_eq!(envelope.flight, 0);
     }
 }

@@ -123,7 +123,8 @@ impl Shard {
 
     /// Asks all shards for their share of a goal.
     pub(super) fn post_barrier(&mut self, goal: Goal) {
-        self.next_barrier = self.next_barrier.wrapping_add(1);
+        // 0 is the flight of what is sent for nobody.
+        self.next_barrier = self.next_barrier.checked_add(1).unwrap_or(1);
         let number = self.next_barrier;
         let id = ((self.me as u64) << 32) | u64::from(number);
         let request = match &goal {
