@@ -8,8 +8,9 @@
 //!   ANNULET_DIFF_SEED         what the commands follow from               1
 //!   ANNULET_DIFF_SHARDS       shards of Annulet, divided by commas        1,4
 //!   ANNULET_DIFF_PROTOCOLS    versions of RESP, divided by commas         2,3
-//!   ANNULET_DIFF_COMMAND_MIN  the fewest of each command                  one in 2,000 of all, in a short run 10,000
-//!   ANNULET_DIFF_OPTION_MIN   the fewest of each option of a command      one in 20,000, in a short run none
+//!   ANNULET_DIFF_COMMAND_MIN  the fewest of each command                  one in 2,000 of all
+//!   ANNULET_DIFF_OPTION_MIN   the fewest of each option of a command      one in 20,000
+//!                             (in a short run one in 10,000, and none of the options)
 //!   ANNULET_DIFF_REHEARSAL    1: a second Valkey stands in for Annulet    0
 //! ```
 //! A run that found something is repeated by its seed, with one number of shards and one protocol
