@@ -135,8 +135,6 @@ gauges! {
     keys_awaited,
     /// Those of them that somebody waits for who wants to know when they are gone.
     keys_awaited_gone,
-    /// Bytes that the shard has allocated, less those it has freed.
-    used_bytes,
     /// Bytes that clients take, replicas left out.
     normal_client_bytes,
     /// Bytes that the connections of replicas take.

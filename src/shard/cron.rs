@@ -23,11 +23,22 @@ pub(super) struct Cron {
     /// Whether it has ticked in this turn, and ever.
     has_ticked: bool,
     has_started: bool,
+    /// When what a tick need not do while it has much to free is done next.
+    next_round_ns: u64,
     /// Commands that the shard had run when its last turn ended.
     commands_seen: u64,
 }
 
 impl Cron {
+    /// Whether a round of what a busy shard's many ticks need not do is due.
+    fn begin_round(&mut self, now_ns: u64) -> bool {
+        let is_due = now_ns >= self.next_round_ns;
+        if is_due {
+            self.next_round_ns = now_ns + TICK_NS;
+        }
+        is_due
+    }
+
     /// How many commands the last turn has run, where `commands` have been run in all.
     pub(super) fn count_commands(&mut self, commands: u64) -> u64 {
         commands - std::mem::replace(&mut self.commands_seen, commands)
@@ -145,9 +156,11 @@ impl Shard {
         self.heed_signals();
         self.settle_settings();
         alloc::flush_local();
-        alloc::collect();
+        if self.cron.begin_round(self.now.monotonic_ns) {
+            alloc::collect();
+            self.sample_ttls();
+        }
         self.check_memory();
-        self.sample_ttls();
         self.publish();
         if self.me == 0 {
             self.process.boards.sample_rates(self.now.monotonic_ns);

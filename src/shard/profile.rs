@@ -97,7 +97,7 @@ impl Probe {
     }
 
     /// How long it took.
-    fn spent_ns(&self) -> u64 {
+    pub(super) fn spent_ns(&self) -> u64 {
         self.ended_ns.saturating_sub(self.begun_ns)
     }
 }
@@ -132,14 +132,8 @@ impl Shard {
         self.record_stay(command, Stage::Parse, gathered_ns.saturating_sub(received_ns));
     }
 
-    /// The traced command has been run here.
+    /// The traced command has been run here, and took so many nanoseconds.
     #[cold]
-    pub(super) fn trace_here(&mut self, conn: ConnId, probe: Probe) {
-        let spent_ns = probe.spent_ns();
-        self.trace_ran(conn, spent_ns);
-    }
-
-    /// The same, after so many nanoseconds.
     pub(super) fn trace_ran(&mut self, conn: ConnId, spent_ns: u64) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(trace) = &mut connection.trace else { return };

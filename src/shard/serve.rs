@@ -165,7 +165,7 @@ impl Shard {
         }
         self.hold_connection(conn);
         if self.batch.traced.is_some() {
-            self.trace_here(conn, look.probe);
+            self.trace_ran(conn, look.probe.spent_ns());
         }
         self.board.counters.batches_local.add(1);
         self.make_dirty(conn);
