@@ -25,8 +25,8 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             is_part: false,
         };
         envelope.begin(&item, slot);
-        envelope.push_word(b"GET");
-        envelope.push_word(b"key:000000012345");
+        envelope.push_arg(b"GET");
+        envelope.push_arg(b"key:000000012345");
     }
 }
 

@@ -9,6 +9,8 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 #[path = "sim/blocked.rs"]
 mod blocked;
+#[path = "sim/checker_selftest.rs"]
+mod checker_selftest;
 #[path = "sim/connections.rs"]
 mod connections;
 #[path = "sim/evicted.rs"]
@@ -17,12 +19,8 @@ mod evicted;
 mod generated;
 #[path = "sim/histories.rs"]
 mod histories;
-#[path = "sim/judged.rs"]
-mod judged;
 #[path = "sim/limited.rs"]
 mod limited;
-#[path = "sim/mixes.rs"]
-mod mixes;
 #[path = "sim/modelled.rs"]
 mod modelled;
 #[path = "sim/paused.rs"]
@@ -31,3 +29,5 @@ mod paused;
 mod profile;
 #[path = "sim/spread.rs"]
 mod spread;
+#[path = "sim/workloads.rs"]
+mod workloads;

@@ -11,7 +11,7 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let last = session.last_command.and_then(|index| table.at(index));
     let asking_bytes = argv_bytes(connection, last);
-    let words_bytes = connection.input.words_bytes();
+    let args_bytes = connection.input.args_bytes();
     let pending = connection.outbox.pending_bytes();
     // Who watches has a transaction's state, with nothing in it.
     let idle = if connection.watched.is_empty() { -1 } else { 0 };
@@ -35,10 +35,10 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         capa = session.capabilities(),
         db = session.db,
         watch = connection.watched.len(),
-        qbuf = connection.input.pending_bytes() - words_bytes,
+        qbuf = connection.input.pending_bytes() - args_bytes,
         free = connection.input.memory_bytes() - connection.input.pending_bytes(),
-        argv = words_bytes + asking_bytes,
-        queued = connection.queue.as_ref().map_or(0, |queue| queue.words_bytes()),
+        argv = args_bytes + asking_bytes,
+        queued = connection.queue.as_ref().map_or(0, |queue| queue.args_bytes()),
         rbs = connection.outbox.output.memory_bytes(),
         obl = connection.outbox.output.len(),
         oll = connection.outbox.chunks(),

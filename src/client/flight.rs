@@ -3,8 +3,8 @@
 use crate::base::number::parse_i64;
 use crate::commands::merge_debug;
 use crate::exec::{Entry, Merge};
-use crate::mesh::{Envelope, Hold};
-use crate::observe::LoggedWords;
+use crate::mesh::{Envelope, TxnPart};
+use crate::observe::LoggedArgs;
 use crate::resp::{Error, Output, Protocol, Reply};
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ pub const MEMBERS_KEPT_MAX: usize = 1024;
 
 /// Where the reply to one command comes from.
 #[derive(Clone, Debug)]
-pub enum Slot {
+pub enum ReplySource {
     /// The next reply of this part.
     One(u16),
     /// The next reply of each part in this range of the members, merged.
@@ -26,14 +26,14 @@ pub struct Flight {
     /// Tells the flights of a connection apart.
     pub number: u32,
     /// Commands in the order in which they were sent.
-    pub order: Vec<Slot>,
+    pub order: Vec<ReplySource>,
     /// For merged slots: the part of each key, or each part once.
     pub members: Vec<u16>,
     /// The answered parts.
     parts: Vec<Option<Box<Envelope>>>,
     waiting: usize,
     /// The words of commands that are not to be found in the parts, by the commands' places.
-    pub written: Vec<(u32, &'static Entry, LoggedWords)>,
+    pub written: Vec<(u32, &'static Entry, LoggedArgs)>,
     /// The command on the session that asks all shards; its run is recorded when they have
     /// answered.
     pub asks: Option<&'static Entry>,
@@ -91,7 +91,7 @@ impl Flight {
     }
 
     /// What a part that is at home carries as a part of a transaction.
-    pub fn hold_mut(&mut self, part: usize) -> &mut Hold {
+    pub fn hold_mut(&mut self, part: usize) -> &mut TxnPart {
         let envelope = self.parts[part].as_mut().expect("the part is at home");
         envelope.hold.as_mut().expect("it belongs to a transaction")
     }
@@ -104,8 +104,8 @@ impl Flight {
     /// Whether a part that is at home has something to do.
     pub fn has_work(&self, part: usize) -> bool {
         let envelope = self.part(part as u16);
-        let visits = |hold: &Hold| !hold.stores.is_empty() || !hold.fetches.is_empty();
-        !envelope.items.is_empty() || envelope.hold.as_deref().is_some_and(visits)
+        let remote_keys = |hold: &TxnPart| !hold.stores.is_empty() || !hold.fetches.is_empty();
+        !envelope.items.is_empty() || envelope.hold.as_deref().is_some_and(remote_keys)
     }
 
     /// Empties all parts, which are at home, of the round's commands.
@@ -152,11 +152,11 @@ impl Flight {
         let mut cursors = vec![Cursor::default(); self.parts.len()];
         for (at, slot) in self.order.iter().enumerate() {
             match slot {
-                Slot::One(part) => {
+                ReplySource::One(part) => {
                     out.append_range(&self.part(*part).output, self.range(*part, &cursors));
                     cursors[usize::from(*part)].used += 1;
                 }
-                Slot::Merged(merge, range) => {
+                ReplySource::Merged(merge, range) => {
                     let members = &self.members[range.start as usize..range.end as usize];
                     let reply = Reply::new(out, protocol);
                     self.merge_one(*merge, members, &mut cursors, reply, &mut draw);
@@ -188,7 +188,7 @@ impl Flight {
     }
 
     /// What was written down of the command at a place.
-    pub fn written_at(&self, at: usize) -> Option<(&'static Entry, LoggedWords)> {
+    pub fn written_at(&self, at: usize) -> Option<(&'static Entry, LoggedArgs)> {
         let found = self.written.iter().find(|(number, ..)| *number as usize == at)?;
         Some((found.1, found.2.clone()))
     }
@@ -198,8 +198,8 @@ impl Flight {
         let mut used = vec![0; self.parts.len()];
         for (number, slot) in self.order.iter().enumerate() {
             let mut parts = match slot {
-                Slot::One(part) => vec![*part],
-                Slot::Merged(_, range) => {
+                ReplySource::One(part) => vec![*part],
+                ReplySource::Merged(_, range) => {
                     self.members[range.start as usize..range.end as usize].to_vec()
                 }
             };
@@ -400,7 +400,8 @@ mod tests {
         let mut flight = Flight::default();
         flight.launch(2);
         flight.members = vec![0, 1, 0, 1];
-        flight.order = vec![Slot::Merged(Merge::ByKey, 0..4), Slot::One(0), Slot::One(1)];
+        flight.order =
+            vec![ReplySource::Merged(Merge::ByKey, 0..4), ReplySource::One(0), ReplySource::One(1)];
         flight.land(answered(&mut port, 1, &[&failed, &next]));
         assert!(!flight.has_landed());
         flight.land(answered(&mut port, 0, &[&two, &next]));

@@ -6,12 +6,12 @@ mod blocked;
 mod connection;
 mod describe;
 mod flight;
-mod program;
 mod trace;
+mod transaction;
 
 pub use blocked::{Blocked, GivingUp, Waiting};
 pub use connection::{Connection, Serving};
 pub use describe::describe;
-pub use flight::{Flight, Slot};
-pub use program::{Program, Table, Trying, Woken};
+pub use flight::{Flight, ReplySource};
 pub use trace::{Progress, Trace};
+pub use transaction::{Transaction, TransactionAttempt, Woken, Workspace};

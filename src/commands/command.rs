@@ -274,7 +274,7 @@ fn find_keys(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<(&'static Entry
     if !card.takes(argc) {
         return Err(Error::other("ERR Invalid number of arguments specified for command"));
     }
-    let Some(mut keys) = card.key_words(argc, |at| &args[CALLED + at]) else {
+    let Some(mut keys) = card.key_args(argc, |at| &args[CALLED + at]) else {
         return Err(Error::other("ERR Invalid arguments specified for command"));
     };
     keys.iter_mut().for_each(|(at, _)| *at += CALLED);

@@ -85,8 +85,8 @@ fn show(cx: &mut SessionContext<'_>, kind: LogKind, count: Option<u64>) {
         reply.integer(entry.id as i64);
         reply.integer(entry.unix_s as i64);
         reply.integer(entry.value as i64);
-        reply.array(entry.words.len());
-        entry.words.iter().for_each(|word| reply.bulk(word));
+        reply.array(entry.args.len());
+        entry.args.iter().for_each(|word| reply.bulk(word));
         reply.bulk(entry.address.as_bytes());
         reply.bulk(&entry.name);
     }
@@ -260,7 +260,7 @@ mod tests {
                 id: 0,
                 unix_s: 1_800_000_000,
                 value,
-                words: vec![b"PING"[..].into()],
+                args: vec![b"PING"[..].into()],
                 address: "10.0.0.1:1".to_string(),
                 name: b"me".to_vec(),
             };
@@ -297,7 +297,7 @@ mod tests {
         let mut bench = SessionBench::new();
         for value in 0..12 {
             let (words, address, name) = (Vec::new(), String::new(), Vec::new());
-            let entry = LogEntry { id: 0, unix_s: 0, value, words, address, name };
+            let entry = LogEntry { id: 0, unix_s: 0, value, args: words, address, name };
             bench.process.boards.log(0, LogKind::Slow, entry, 11);
         }
         for (words, count) in [(&["SLOWLOG", "GET"][..], 10), (&["SLOWLOG", "GET", "-1"], 11)] {

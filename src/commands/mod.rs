@@ -44,7 +44,7 @@ pub use config::log_form;
 pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
 pub use info::info_text;
-pub use secrets::{WordAt, is_secret, shown_words};
+pub use secrets::{ArgAt, is_secret, shown_args};
 pub use transactions::is_exec;
 
 use crate::exec::Command;

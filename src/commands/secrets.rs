@@ -3,13 +3,13 @@
 
 use crate::config::settings;
 use crate::exec::Entry;
-use crate::observe::{LoggedWords, logged_words};
+use crate::observe::{LoggedArgs, logged_args};
 
 /// A command's words, as they lie wherever they do.
-pub type WordAt<'a> = &'a dyn Fn(usize) -> &'a [u8];
+pub type ArgAt<'a> = &'a dyn Fn(usize) -> &'a [u8];
 
 /// Whether word `at` of a command of `count` words is a secret.
-pub fn is_secret(entry: &Entry, count: usize, word: WordAt<'_>, at: usize) -> bool {
+pub fn is_secret(entry: &Entry, count: usize, word: ArgAt<'_>, at: usize) -> bool {
     let is = |at: usize, name: &str| word(at).eq_ignore_ascii_case(name.as_bytes());
     match &entry.name[..] {
         "auth" => at >= 1,
@@ -28,8 +28,8 @@ pub fn is_secret(entry: &Entry, count: usize, word: WordAt<'_>, at: usize) -> bo
 }
 
 /// The words of a command as the command log keeps them.
-pub fn shown_words(entry: &Entry, count: usize, word: WordAt<'_>) -> LoggedWords {
-    logged_words(count, word, |at| is_secret(entry, count, word, at))
+pub fn shown_args(entry: &Entry, count: usize, word: ArgAt<'_>) -> LoggedArgs {
+    logged_args(count, word, |at| is_secret(entry, count, word, at))
 }
 
 /// Whether a setting's value must not be shown.
@@ -51,7 +51,7 @@ mod tests {
         let table = CommandTable::new(FAMILIES);
         let entry = table.find(words[0]).expect("a command");
         let entry = words.get(1).and_then(|word| entry.subcommand(word)).unwrap_or(entry);
-        let kept = shown_words(entry, words.len(), &|at| words[at]);
+        let kept = shown_args(entry, words.len(), &|at| words[at]);
         let kept: Vec<_> = kept.iter().map(|word| String::from_utf8_lossy(word)).collect();
         kept.join(" ").replace("(redacted)", "*")
     }

@@ -3,7 +3,7 @@
 use super::FAMILIES;
 use crate::base::slot::{SLOT_COUNT, slot_of};
 use crate::config::Config;
-use crate::exec::{CommandTable, Effects, Item, Record, Records, Runner, Words};
+use crate::exec::{BatchArgs, CommandTable, Effects, Item, Record, Records, Runner};
 use crate::keyspace::{Slice, SliceOptions};
 use crate::resp::{Error, LARGE_WORD_BYTES, Output, Protocol, Reply, Span, Value};
 use bytes::BytesMut;
@@ -150,7 +150,7 @@ impl Bench {
         if let Some(records) = &mut self.records {
             records.clear();
         }
-        let mut words = Words { text: &text, spans: &spans, large: &mut large };
+        let mut words = BatchArgs { text: &text, spans: &spans, large: &mut large };
         let mut runner = Runner {
             slice: &mut self.slice,
             now_ms: self.now_ms,
@@ -159,7 +159,7 @@ impl Bench {
             records: self.records.as_mut(),
             reach: None,
             is_whole: true,
-            trial: Default::default(),
+            attempt: Default::default(),
             effects: self.effects,
         };
         runner.run(&[item], &mut words, &mut out, |_, _, _| {});

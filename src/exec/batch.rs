@@ -10,7 +10,7 @@ use super::command::{KeysFn, Over, Run};
 use super::context::{Context, Effects, Reach, expire_word};
 use super::record::{Glue, Records};
 use super::table::Entry;
-use super::wait::Trial;
+use super::wait::BlockingAttempt;
 use crate::config::Config;
 use crate::keyspace::{ExpiryRole, Key, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
@@ -44,7 +44,7 @@ pub struct Item {
 }
 
 /// The words of a batch.
-pub struct Words<'a> {
+pub struct BatchArgs<'a> {
     /// The text that spans point into.
     pub text: &'a [u8],
     /// All spans of the batch.
@@ -53,10 +53,10 @@ pub struct Words<'a> {
     pub large: &'a mut [BytesMut],
 }
 
-impl Words<'_> {
+impl BatchArgs<'_> {
     /// The words of one item.
     #[inline]
-    pub fn args(&mut self, item: &Item) -> Args<'_> {
+    pub fn of(&mut self, item: &Item) -> Args<'_> {
         let first = item.first as usize;
         Args::new(self.text, &self.spans[first..first + item.argc as usize], self.large)
     }
@@ -92,7 +92,7 @@ pub struct Runner<'a> {
     /// Whether the commands are one: nobody who waits for their keys is served in between.
     pub is_whole: bool,
     /// How a command that stands alone may wait, and what for it does.
-    pub trial: Trial,
+    pub attempt: BlockingAttempt,
     /// What the commands leave behind.
     pub effects: Effects,
 }
@@ -103,18 +103,18 @@ impl Runner<'_> {
     pub fn run(
         &mut self,
         items: &[Item],
-        words: &mut Words<'_>,
+        batch_args: &mut BatchArgs<'_>,
         out: &mut Output,
         mut done: impl FnMut(usize, Option<&Error>, &mut Output),
     ) -> usize {
         assert!(items.len() <= BATCH_COMMANDS_MAX);
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
-        self.stage(items, words, &mut hashes);
+        self.stage(items, batch_args, &mut hashes);
         if self.config.import_mode || items.first().is_some_and(|item| item.is_quiet) {
-            return self.run_apart(items, &hashes, words, out, done);
+            return self.run_apart(items, &hashes, batch_args, out, done);
         }
         for (at, item) in items.iter().enumerate() {
-            let result = self.run_one(item, hashes[at], words, out);
+            let result = self.run_one(item, hashes[at], batch_args, out);
             done(at, result.as_ref().err(), out);
             if self.slice.has_ready() && !self.is_whole {
                 return at + 1;
@@ -130,7 +130,7 @@ impl Runner<'_> {
         &mut self,
         items: &[Item],
         hashes: &[u64],
-        words: &mut Words<'_>,
+        batch_args: &mut BatchArgs<'_>,
         out: &mut Output,
         mut done: impl FnMut(usize, Option<&Error>, &mut Output),
     ) -> usize {
@@ -141,8 +141,8 @@ impl Runner<'_> {
             });
             // TOUCH is there to set them.
             let is_quiet = item.is_quiet && item.entry.name != "touch";
-            let clocks = if is_quiet { self.clocks(item, words) } else { Vec::new() };
-            let result = self.run_one(item, hashes[at], words, out);
+            let clocks = if is_quiet { self.clocks(item, batch_args) } else { Vec::new() };
+            let result = self.run_one(item, hashes[at], batch_args, out);
             for (key, clock) in clocks {
                 let key = self.slice.key(&key);
                 self.slice.put_access_clock(usize::from(item.db), &key, clock);
@@ -159,9 +159,9 @@ impl Runner<'_> {
     }
 
     /// The access clocks of the keys that a command names and that are there.
-    fn clocks(&mut self, item: &Item, words: &mut Words<'_>) -> Vec<(Box<[u8]>, u32)> {
-        let args = words.args(item);
-        let keys = item.entry.key_words(&args).unwrap_or_default();
+    fn clocks(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>) -> Vec<(Box<[u8]>, u32)> {
+        let args = batch_args.of(item);
+        let keys = item.entry.key_args(&args).unwrap_or_default();
         let clock = |(word, _): (usize, _)| {
             let key = self.slice.key(&args[word]);
             let view = self.slice.peek(usize::from(item.db), &key)?;
@@ -171,11 +171,11 @@ impl Runner<'_> {
     }
 
     /// Hashes the first keys, and brings what they lead to closer, stage by stage.
-    fn stage(&self, items: &[Item], words: &mut Words<'_>, hashes: &mut [u64; 64]) {
+    fn stage(&self, items: &[Item], batch_args: &mut BatchArgs<'_>, hashes: &mut [u64; 64]) {
         let alone = items.len() == 1;
         for (at, item) in items.iter().enumerate() {
             let Some(first) = first_key(item) else { continue };
-            let args = words.args(item);
+            let args = batch_args.of(item);
             let key = self.slice.key_in_slot(&args[first], item.slot);
             hashes[at] = key.hash;
             if !alone {
@@ -194,13 +194,13 @@ impl Runner<'_> {
             self.slice.prefetch_entry(usize::from(item.db), &place(item, hashes[at]));
         }
         if hashes[0] == hashes[1] {
-            self.stage_elements(items, words, hashes);
+            self.stage_elements(items, batch_args, hashes);
         }
     }
 
     /// The same for elements of one large value that all of the batch is about.
     #[inline(never)]
-    fn stage_elements(&self, items: &[Item], words: &mut Words<'_>, hashes: &[u64; 64]) {
+    fn stage_elements(&self, items: &[Item], batch_args: &mut BatchArgs<'_>, hashes: &[u64; 64]) {
         let item = &items[0];
         let is_alike = |(at, other): (usize, &Item)| {
             hashes[at] == hashes[0] && other.argc > 2 && std::ptr::eq(other.entry, item.entry)
@@ -209,10 +209,10 @@ impl Runner<'_> {
         if !has_elements || !items.iter().enumerate().all(is_alike) {
             return;
         }
-        let args = words.args(item);
+        let args = batch_args.of(item);
         let key = Key { bytes: &args[1], slot: item.slot, hash: hashes[0] };
         if let Some(elements) = self.slice.elements(usize::from(item.db), &key) {
-            items.iter().for_each(|item| elements.prefetch(&words.args(item)[2]));
+            items.iter().for_each(|item| elements.prefetch(&batch_args.of(item)[2]));
         }
     }
 
@@ -221,7 +221,7 @@ impl Runner<'_> {
         &mut self,
         item: &Item,
         hash: u64,
-        words: &mut Words<'_>,
+        batch_args: &mut BatchArgs<'_>,
         out: &mut Output,
     ) -> Result<(), Error> {
         let run: KeysFn = match item.entry.command.run {
@@ -233,10 +233,10 @@ impl Runner<'_> {
         };
         let before = out.mark();
         let changes = self.effects.changes;
-        let mut args = words.args(item);
+        let mut args = batch_args.of(item);
         if let Some(records) = &mut self.records {
-            let is_woken = self.trial.woken_by.is_some();
-            let glue = if is_woken { Glue::Woken(self.trial.number) } else { glue_of(item) };
+            let is_woken = self.attempt.woken_by.is_some();
+            let glue = if is_woken { Glue::Woken(self.attempt.number) } else { glue_of(item) };
             let own = item.entry.is_write().then_some(&args);
             records.begin(item.at, usize::from(item.db), glue, own);
         }
@@ -250,20 +250,20 @@ impl Runner<'_> {
             records: self.records.as_deref_mut(),
             is_part: item.is_part,
             reach: self.reach.as_deref_mut(),
-            may_wait: self.trial.may_wait,
-            woken_by: self.trial.woken_by,
+            may_wait: self.attempt.may_wait,
+            woken_by: self.attempt.woken_by,
             wait: None,
             hint_index: item.entry.keys.first,
             hint_slot: item.slot,
             hint_hash: hash,
         };
         let result = run(&mut context, &mut args);
-        self.trial.wait = context.wait.take();
+        self.attempt.wait = context.wait.take();
         if let Err(error) = &result {
             out.truncate(before);
             Reply::new(out, self.protocol).error(error);
         }
-        let is_waiting = self.trial.wait.is_some();
+        let is_waiting = self.attempt.wait.is_some();
         debug_assert!((out.mark() != before) != is_waiting, "{} replies or waits", item.entry.name);
         if let Some(records) = &mut self.records {
             let has_changed = self.effects.changes != changes;

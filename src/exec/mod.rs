@@ -7,7 +7,7 @@ mod command;
 mod context;
 mod debug;
 mod filter;
-mod intent;
+mod key_lock;
 mod pause;
 mod persistence;
 mod process;
@@ -17,14 +17,14 @@ mod session;
 mod table;
 mod wait;
 
-pub use batch::{BATCH_COMMANDS_MAX, Item, Runner, Words};
+pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
 pub use command::{Command, KeyDatabaseFn, KeysFn, Merge, Over, Run, SessionFn, same_database};
 pub use context::{
     Context, Effects, OUTPUT_BYTES_FREE, Reach, Reload, Request, SessionContext, expire_word,
 };
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
-pub use intent::{Intent, Mode, Scope, Visit, for_each_intent, mode_of, visits_of};
+pub use key_lock::{KeyLock, Mode, RemoteKey, Scope, for_each_key_lock, mode_of, remote_keys_of};
 pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
 pub use process::{Process, ProcessParts, REPLY_BUFFER_IDLE_MS, ReplyBuffers, Shutdown};
@@ -34,4 +34,4 @@ pub use replication::{
 };
 pub use session::{Multi, Replies, Session};
 pub use table::{CommandTable, Entry, KeyRange};
-pub use wait::{Null, Ticket, TicketState, Trial, Wait};
+pub use wait::{BlockingAttempt, Null, Ticket, TicketState, Wait};

@@ -78,13 +78,13 @@ impl Entry {
 
     /// The words that are keys in a command with these words, each with its spec; none when the
     /// words do not fit the specs: such a command is refused where it runs.
-    pub fn key_words(&self, args: &Args<'_>) -> Option<Vec<(usize, &'static KeySpec)>> {
-        self.command.card.used_words(args.len(), |at| &args[at])
+    pub fn key_args(&self, args: &Args<'_>) -> Option<Vec<(usize, &'static KeySpec)>> {
+        self.command.card.used_args(args.len(), |at| &args[at])
     }
 
     /// The words that are keys, where the first key spec tells them all and no other word matters.
     #[inline]
-    pub fn plain_key_words(&self, argc: usize) -> Option<impl Iterator<Item = usize> + use<>> {
+    pub fn plain_key_args(&self, argc: usize) -> Option<impl Iterator<Item = usize> + use<>> {
         let keys = self.keys;
         let is_range = matches!(self.command.card.keys, [KeySpec { find: Find::Range { .. }, .. }]);
         // A last key without all of its words fits no spec.

@@ -25,7 +25,7 @@ pub struct Wait {
     /// What it replies when it gives up.
     pub null: Null,
     /// Words to run again with, in place of those that the client sent.
-    pub words: Option<Vec<Box<[u8]>>>,
+    pub args: Option<Vec<Box<[u8]>>>,
 }
 
 /// The reply that there is nothing.
@@ -39,7 +39,7 @@ pub enum Null {
 
 /// How a command runs as far as waiting goes; by default it does not wait.
 #[derive(Debug, Default)]
-pub struct Trial {
+pub struct BlockingAttempt {
     /// Whether it may wait in place of a reply.
     pub may_wait: bool,
     /// It has waited, and was woken by the key of this word.

@@ -7,7 +7,7 @@
 //! ```
 
 use super::limits::POOLED_BYTES_MAX;
-use super::stamp::Stamp;
+use super::timestamp::Timestamp;
 use crate::exec::{Glue, Records};
 
 /// What a slot stands for.
@@ -61,8 +61,8 @@ impl Unit {
 
 /// A unit's place in its shard's order.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Slot {
-    pub(super) stamp: Stamp,
+pub(super) struct UnitHead {
+    pub(super) stamp: Timestamp,
     pub(super) unit: Unit,
     /// How many commands it tells.
     pub(super) commands: u32,
@@ -113,7 +113,7 @@ impl Content {
 /// Slots in order, with all that they tell.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    pub(super) slots: Vec<Slot>,
+    pub(super) slots: Vec<UnitHead>,
     pub(super) content: Content,
 }
 
@@ -138,13 +138,13 @@ impl Block {
     }
 
     /// Adds a slot whose commands are the last `commands` of the content, just added.
-    pub(super) fn push(&mut self, stamp: Stamp, unit: Unit, commands: usize) {
+    pub(super) fn push(&mut self, stamp: Timestamp, unit: Unit, commands: usize) {
         debug_assert!(self.slots.last().is_none_or(|last| last.stamp < stamp));
-        self.slots.push(Slot { stamp, unit, commands: commands as u32 });
+        self.slots.push(UnitHead { stamp, unit, commands: commands as u32 });
     }
 
     /// Adds a slot with its own content.
-    pub(super) fn push_content(&mut self, stamp: Stamp, unit: Unit, mut content: Content) {
+    pub(super) fn push_content(&mut self, stamp: Timestamp, unit: Unit, mut content: Content) {
         let commands = content.told.len();
         self.content.append(&mut content);
         self.push(stamp, unit, commands);
@@ -158,7 +158,7 @@ impl Block {
 
     /// Bytes that its slots take up.
     pub(super) fn weight_bytes(&self) -> usize {
-        self.slots.len() * size_of::<Slot>()
+        self.slots.len() * size_of::<UnitHead>()
             + self.content.told.len() * size_of::<Told>()
             + self.content.bytes.len()
     }
@@ -166,7 +166,7 @@ impl Block {
     /// Forgets everything and keeps a little memory.
     pub(super) fn clear(&mut self) {
         self.slots.clear();
-        self.slots.shrink_to(POOLED_BYTES_MAX / size_of::<Slot>());
+        self.slots.shrink_to(POOLED_BYTES_MAX / size_of::<UnitHead>());
         self.content.told.clear();
         self.content.told.shrink_to(POOLED_BYTES_MAX / size_of::<Told>());
         self.content.bytes.clear();
@@ -175,7 +175,7 @@ impl Block {
 
     /// The slot at a place; none at the end.
     #[inline]
-    pub(super) fn head(&self, at: Cursor) -> Option<&Slot> {
+    pub(super) fn head(&self, at: Cursor) -> Option<&UnitHead> {
         self.slots.get(at.slot)
     }
 

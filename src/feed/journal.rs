@@ -14,18 +14,18 @@
 
 use super::block::{Block, Content, Unit};
 use super::lane::Lane;
-use super::stamp::{Stamp, StampClock};
+use super::timestamp::{HybridClock, Timestamp};
 use crate::exec::Records;
 use std::collections::VecDeque;
 
 /// Names a slot of one journal, from its reservation until it is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SlotId(u64);
+pub struct Reservation(u64);
 
 /// A slot behind a gap, or a gap.
 #[derive(Debug)]
 struct Held {
-    stamp: Stamp,
+    stamp: Timestamp,
     unit: Unit,
     content: Option<Content>,
 }
@@ -34,14 +34,14 @@ struct Held {
 #[derive(Debug, Default)]
 pub struct Journal {
     /// What its units are stamped with. It goes on while the journal is off.
-    pub clock: StampClock,
+    pub clock: HybridClock,
     is_on: bool,
     ready: Block,
     /// Begins with a gap, if it has anything.
     held: VecDeque<Held>,
     /// The number of the first slot held.
     held_first: u64,
-    last_stamp: Stamp,
+    last_stamp: Timestamp,
 }
 
 impl Journal {
@@ -63,21 +63,21 @@ impl Journal {
     }
 
     /// A unit has come. Its slot must be filled, with nothing if it told nothing.
-    pub fn reserve(&mut self, stamp: Stamp, unit: Unit) -> SlotId {
+    pub fn reserve(&mut self, stamp: Timestamp, unit: Unit) -> Reservation {
         self.check(stamp);
         self.held.push_back(Held { stamp, unit, content: None });
-        SlotId(self.held_first + self.held.len() as u64 - 1)
+        Reservation(self.held_first + self.held.len() as u64 - 1)
     }
 
     /// The unit of a slot has run, and left these records; they are emptied.
-    pub fn fill(&mut self, slot: SlotId, records: &mut Records) {
+    pub fn fill(&mut self, slot: Reservation, records: &mut Records) {
         let mut content = Content::default();
         content.take(records);
         self.fill_content(slot, content);
     }
 
     /// A unit has come and has run.
-    pub fn append(&mut self, stamp: Stamp, unit: Unit, records: &mut Records) {
+    pub fn append(&mut self, stamp: Timestamp, unit: Unit, records: &mut Records) {
         if !self.held.is_empty() {
             let slot = self.reserve(stamp, unit);
             return self.fill(slot, records);
@@ -92,7 +92,7 @@ impl Journal {
         self.held_first += 1;
     }
 
-    pub(super) fn fill_content(&mut self, slot: SlotId, content: Content) {
+    pub(super) fn fill_content(&mut self, slot: Reservation, content: Content) {
         let at = slot.0.checked_sub(self.held_first).expect("a slot is filled once");
         let held = self.held.get_mut(at as usize).expect("a slot is reserved first");
         assert!(held.content.is_none(), "a slot is filled once");
@@ -109,13 +109,13 @@ impl Journal {
         }
     }
 
-    fn check(&mut self, stamp: Stamp) {
+    fn check(&mut self, stamp: Timestamp) {
         assert!(stamp > self.last_stamp, "the stamps of a shard ascend");
         self.last_stamp = stamp;
     }
 
     /// No slot that is handed over later has a smaller stamp.
-    pub(super) fn watermark(&self) -> Stamp {
+    pub(super) fn watermark(&self) -> Timestamp {
         self.held.front().map_or(self.clock.sending(), |held| held.stamp)
     }
 

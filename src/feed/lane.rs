@@ -18,12 +18,12 @@
 
 use super::block::Block;
 use super::limits::{LANE_BYTES_MAX, POOLED_BYTES_MAX};
-use super::stamp::Stamp;
+use super::timestamp::Timestamp;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// The value of `promised` of a shard that is awake.
-const AWAKE: Stamp = 0;
+const AWAKE: Timestamp = 0;
 
 /// What one shard and the merger share.
 #[derive(Debug, Default)]
@@ -65,13 +65,13 @@ impl Lane {
     }
 
     /// The shard publishes its watermark, after it has given.
-    pub(super) fn publish(&self, watermark: Stamp) {
+    pub(super) fn publish(&self, watermark: Timestamp) {
         debug_assert!(watermark >= self.watermark.load(Ordering::Relaxed));
         self.watermark.store(watermark, Ordering::Release);
     }
 
     /// The merger looks at the watermark, before it takes.
-    pub(super) fn watermark(&self) -> Stamp {
+    pub(super) fn watermark(&self) -> Timestamp {
         self.watermark.load(Ordering::Acquire)
     }
 
@@ -88,12 +88,12 @@ impl Lane {
     }
 
     /// The shard is about to block, without a gap in its journal; `last` is its clock's.
-    pub(super) fn park(&self, last: Stamp) {
+    pub(super) fn park(&self, last: Timestamp) {
         self.promised.store(last.max(1), Ordering::SeqCst);
     }
 
     /// The shard is awake again; what was promised for it, if it was parked.
-    pub(super) fn wake(&self) -> Option<Stamp> {
+    pub(super) fn wake(&self) -> Option<Timestamp> {
         if self.promised.load(Ordering::Relaxed) == AWAKE {
             return None;
         }
@@ -102,8 +102,8 @@ impl Lane {
 
     /// Promises for a parked shard that its later stamps are greater than `until`, which was read
     /// before its inbox was found empty. None: it is awake.
-    pub(super) fn promise(&self, until: Stamp) -> Option<Stamp> {
-        let raise = |promised: Stamp| (promised != AWAKE).then(|| promised.max(until));
+    pub(super) fn promise(&self, until: Timestamp) -> Option<Timestamp> {
+        let raise = |promised: Timestamp| (promised != AWAKE).then(|| promised.max(until));
         let raised = self.promised.fetch_update(Ordering::SeqCst, Ordering::SeqCst, raise);
         raised.ok().map(|before| before.max(until))
     }

@@ -6,10 +6,10 @@
 //!   queue of shard 2   |  empty, watermark 50         until it is at both heads, and goes as 48
 //! ```
 
-use super::block::{Block, Cursor, Slot, Unit};
+use super::block::{Block, Cursor, Unit, UnitHead};
 use super::lane::Lane;
 use super::output::Output;
-use super::stamp::Stamp;
+use super::timestamp::Timestamp;
 
 /// How a run of the merger ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,18 +28,18 @@ struct Queue {
     block: Block,
     at: Cursor,
     /// While it is empty: no slot to come has a smaller stamp.
-    watermark: Stamp,
+    watermark: Timestamp,
     weight_bytes: usize,
 }
 
 impl Queue {
-    fn head(&self) -> Option<&Slot> {
+    fn head(&self) -> Option<&UnitHead> {
         self.block.head(self.at)
     }
 
     /// An empty queue takes what was handed over meanwhile. The watermark is looked at, and the
     /// promise made, before.
-    fn refill(&mut self, lane: &Lane, promised: Option<Stamp>) {
+    fn refill(&mut self, lane: &Lane, promised: Option<Timestamp>) {
         debug_assert!(self.head().is_none());
         if self.weight_bytes > 0 {
             self.block.clear();
@@ -57,7 +57,7 @@ impl Queue {
 struct Several {
     sequence: u64,
     missing: u16,
-    stamp: Stamp,
+    stamp: Timestamp,
     shard: usize,
 }
 
@@ -65,15 +65,15 @@ struct Several {
 #[derive(Clone, Copy, Debug)]
 struct Choice {
     /// The smallest stamp among the heads that may go, and a shard with that head.
-    best: Option<(Stamp, usize)>,
+    best: Option<(Timestamp, usize)>,
     /// The smallest stamp of the other heads that may go.
-    second: Stamp,
+    second: Timestamp,
     /// The smallest watermark of an empty queue.
-    horizon: Stamp,
+    horizon: Timestamp,
 }
 
 impl Choice {
-    fn consider(&mut self, stamp: Stamp, shard: usize) {
+    fn consider(&mut self, stamp: Timestamp, shard: usize) {
         match self.best {
             Some((best, _)) if best <= stamp => self.second = self.second.min(stamp),
             before => {
@@ -109,7 +109,7 @@ impl Merger {
     pub(super) fn run(
         &mut self,
         lanes: &[Lane],
-        promise: &dyn Fn(usize) -> Option<Stamp>,
+        promise: &dyn Fn(usize) -> Option<Timestamp>,
         out: &mut Output,
         bytes_max: u64,
     ) -> Progress {
@@ -150,7 +150,7 @@ impl Merger {
     }
 
     fn choose(&mut self) -> Choice {
-        let mut choice = Choice { best: None, second: Stamp::MAX, horizon: Stamp::MAX };
+        let mut choice = Choice { best: None, second: Timestamp::MAX, horizon: Timestamp::MAX };
         self.several.clear();
         for (shard, queue) in self.queues.iter().enumerate() {
             let Some(head) = queue.head() else {
@@ -180,7 +180,7 @@ impl Merger {
         }
         #[cfg(test)]
         if self.ignores_watermarks {
-            choice.horizon = Stamp::MAX;
+            choice.horizon = Timestamp::MAX;
         }
         choice
     }
@@ -188,9 +188,9 @@ impl Merger {
     /// Looks at the shards that hold up `stamp` once more; says whether none does any longer.
     fn look_again(
         &mut self,
-        stamp: Stamp,
+        stamp: Timestamp,
         lanes: &[Lane],
-        promise: &dyn Fn(usize) -> Option<Stamp>,
+        promise: &dyn Fn(usize) -> Option<Timestamp>,
     ) -> bool {
         let mut is_free = true;
         for (shard, queue) in self.queues.iter_mut().enumerate() {
@@ -205,9 +205,15 @@ impl Merger {
 
     /// Emits units with one part from the head of one queue: the chosen one, and those behind it
     /// that nothing else can come before.
-    fn emit_singles(&mut self, shard: usize, stamp_max: Stamp, out: &mut Output, offset_max: u64) {
+    fn emit_singles(
+        &mut self,
+        shard: usize,
+        stamp_max: Timestamp,
+        out: &mut Output,
+        offset_max: u64,
+    ) {
         let queue = &mut self.queues[shard];
-        while let Some(&Slot { stamp, unit, .. }) = queue.head()
+        while let Some(&UnitHead { stamp, unit, .. }) = queue.head()
             && unit.several().is_none()
             && stamp <= stamp_max
             && out.backlog.end_offset() <= offset_max

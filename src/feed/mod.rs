@@ -53,14 +53,14 @@ pub mod limits;
 mod merge;
 mod output;
 mod shared;
-mod stamp;
 #[cfg(test)]
 mod tests;
+mod timestamp;
 
 pub use backlog::Backlog;
 pub use block::Unit;
-pub use journal::{Journal, SlotId};
+pub use journal::{Journal, Reservation};
 pub use lane::Lane;
 pub use output::Reached;
 pub use shared::{Feed, Merged, Stream};
-pub use stamp::{Stamp, StampClock, stamp_at};
+pub use timestamp::{HybridClock, Timestamp, timestamp_at};

@@ -17,7 +17,7 @@ use super::lane::Lane;
 use super::limits::MERGE_BYTES_MAX;
 use super::merge::{Merger, Progress};
 use super::output::{Output, Reached};
-use super::stamp::{Stamp, stamp_at};
+use super::timestamp::{Timestamp, timestamp_at};
 use crate::base::clock::Clock;
 use crate::mesh::Mesh;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
@@ -247,8 +247,8 @@ impl Feed {
 
     /// A stamp that a parked shard's later ones are greater than: the present, if its inbox is
     /// empty after it was read.
-    fn promise(&self, shard: usize) -> Option<Stamp> {
-        let now = stamp_at(self.clock.monotonic_ns());
+    fn promise(&self, shard: usize) -> Option<Timestamp> {
+        let now = timestamp_at(self.clock.monotonic_ns());
         fence(Ordering::SeqCst);
         if self.mesh.depth(shard) > 0 {
             return None;

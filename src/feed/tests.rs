@@ -5,12 +5,12 @@
 //! shard, before one of its own there; what it sends afterwards must come later in the stream.
 
 use super::block::{Block, Content, Part, Told, Unit};
-use super::journal::{Journal, SlotId};
+use super::journal::{Journal, Reservation};
 use super::lane::Lane;
 use super::merge::{Merger, Progress};
 use super::output::Output;
 use super::shared::Feed;
-use super::stamp::{Stamp, stamp_at};
+use super::timestamp::{Timestamp, timestamp_at};
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
 use crate::exec::{Glue, Records};
@@ -68,7 +68,7 @@ struct Work {
 #[derive(Clone, Copy, Debug)]
 struct Message {
     work: usize,
-    stamp: Stamp,
+    stamp: Timestamp,
     sequence: u64,
 }
 
@@ -101,7 +101,7 @@ struct Shard {
     came: Vec<usize>,
     ran: Vec<bool>,
     /// Slots of units that wait for locks, with their place in `came`.
-    locked: Vec<(SlotId, usize)>,
+    locked: Vec<(Reservation, usize)>,
 }
 
 struct Sim {
@@ -207,7 +207,7 @@ impl Sim {
     }
 
     /// A unit or part comes to a shard: it runs, or waits for locks.
-    fn arrive(&mut self, shard: usize, work: usize, stamp: Stamp, sequence: u64) {
+    fn arrive(&mut self, shard: usize, work: usize, stamp: Timestamp, sequence: u64) {
         let Work { kind, parts, .. } = &self.works[work];
         let is_transaction = *kind == Kind::Transaction;
         let parts = parts.len() as u16;
@@ -356,7 +356,7 @@ impl Sim {
 
     fn merge(&mut self) -> Progress {
         let Sim { shards, lanes, merger, output, .. } = self;
-        let (now, is_blind) = (stamp_at(self.now_ns), self.fault == Fault::PromisedBlindly);
+        let (now, is_blind) = (timestamp_at(self.now_ns), self.fault == Fault::PromisedBlindly);
         let promise = |shard: usize| {
             let is_empty = is_blind || shards[shard].inbox.is_empty();
             is_empty.then(|| lanes[shard].promise(now)).flatten()

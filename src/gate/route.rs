@@ -74,10 +74,10 @@ impl Router {
     /// Where all keys are, if on one shard. Words that do not fit the key specs are refused
     /// wherever they run.
     fn place_joint(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
-        if let Some(words) = entry.plain_key_words(args.len()) {
+        if let Some(words) = entry.plain_key_args(args.len()) {
             return self.place_slots(words.map(|at| slot_of(&args[at])), home);
         }
-        let keys = entry.key_words(args).unwrap_or_default();
+        let keys = entry.key_args(args).unwrap_or_default();
         self.place_slots(keys.iter().map(|(at, _)| slot_of(&args[*at])), home)
     }
 
@@ -131,7 +131,7 @@ impl Router {
             }
             (_, run) if run.roams(args) => (0..self.shards as u16).for_each(visit),
             _ => {
-                let keys = entry.key_words(args).unwrap_or_default();
+                let keys = entry.key_args(args).unwrap_or_default();
                 keys.iter().for_each(|(at, _)| visit(self.owner_of(&args[*at])));
             }
         }

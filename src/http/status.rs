@@ -8,7 +8,7 @@ use crate::base::{alloc, system};
 use crate::config::VERSION;
 use crate::exec::Process;
 use crate::gate::Router;
-use crate::observe::{LogKind, LoggedWords, STAGE_CLASSES, Stage, stage_class_bound_ns};
+use crate::observe::{LogKind, LoggedArgs, STAGE_CLASSES, Stage, stage_class_bound_ns};
 
 /// The status as JSON. Asks no shard.
 pub(super) fn status(process: &Process) -> String {
@@ -125,13 +125,13 @@ fn slowest(process: &Process, json: &mut Json) {
             slow.number("at_s", entry.unix_s);
             slow.number("us", entry.value);
             slow.text("client", &entry.address);
-            slow.text("words", &line(&entry.words));
+            slow.text("words", &line(&entry.args));
         });
     }
 }
 
 /// The words of a command in one line; bytes that are no text as `\xHH`.
-fn line(words: &LoggedWords) -> String {
+fn line(words: &LoggedArgs) -> String {
     let mut line = words.join(&b' ').escape_ascii().to_string();
     if line.len() > SLOW_COMMAND_BYTES_MAX {
         line.truncate(SLOW_COMMAND_BYTES_MAX);
@@ -203,7 +203,7 @@ mod tests {
             id: 0,
             unix_s: 1_800_000_000,
             value: 20_000,
-            words: [&b"set"[..], b"key\n", &[b'x'; 200]].map(Box::from).to_vec(),
+            args: [&b"set"[..], b"key\n", &[b'x'; 200]].map(Box::from).to_vec(),
             address: "127.0.0.1:40000".to_owned(),
             name: Vec::new(),
         };

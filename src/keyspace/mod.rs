@@ -5,11 +5,11 @@
 mod access;
 mod container;
 mod database;
+mod detached;
 mod digest;
 mod due;
 mod expire;
 mod graveyard;
-mod parcel;
 mod scan;
 mod slice;
 mod stats;
@@ -24,10 +24,10 @@ mod tests;
 
 pub use access::Frequency;
 pub use container::Edit;
+pub use detached::DetachedValue;
 pub use digest::{DIGEST_BYTES, Digest, database_digests_joined};
 pub use due::Expired;
 pub use expire::Work;
-pub use parcel::Parcel;
 pub use slice::{Elements, Expiry, ExpiryRole, Key, Slice, SliceOptions};
 pub use stats::Stats;
 pub use table::{TableInfo, View};

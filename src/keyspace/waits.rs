@@ -232,9 +232,9 @@ mod tests {
         assert_eq!(ready(&mut slice), []);
         slice.swap_databases(0, 1);
         assert_eq!(ready(&mut slice), in_0);
-        let parcel = slice.take(0, &key).expect("it was swapped in");
+        let detached = slice.take(0, &key).expect("it was swapped in");
         assert_eq!(ready(&mut slice), in_0);
-        slice.restore(0, &key, parcel);
+        slice.restore(0, &key, detached);
         assert_eq!(ready(&mut slice), []);
         slice.flush(None);
         assert_eq!(ready(&mut slice), [(0, b"k".to_vec()), (2, b"k".to_vec())]);

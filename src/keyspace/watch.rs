@@ -391,8 +391,8 @@ mod tests {
             }));
             assert!(breaks(prepare, |slice, key| {
                 set(slice, 1, b"k", Expiry::Clear);
-                let parcel = slice.export(1, key).expect("it was set");
-                slice.import(0, key, parcel);
+                let detached = slice.export(1, key).expect("it was set");
+                slice.import(0, key, detached);
             }));
         }
     }

@@ -1,8 +1,8 @@
 //! What travels between shards: the part of one batch that belongs to one shard, there and back.
 
 use super::POOLED_BYTES_MAX;
-use super::hold::Hold;
-use crate::exec::{Item, Request, Ticket, Wait, Words};
+use super::txn_part::TxnPart;
+use crate::exec::{BatchArgs, Item, Request, Ticket, Wait};
 use crate::resp::{Mark, Output, Protocol, Span};
 use crate::value::Kind;
 use bytes::{Bytes, BytesMut};
@@ -92,7 +92,7 @@ pub struct Envelope {
     /// What a barrier's answer carries.
     pub body: Option<Bytes>,
     /// What it asks for as a part of a transaction.
-    pub hold: Option<Box<Hold>>,
+    pub hold: Option<Box<TxnPart>>,
     /// Its commands.
     pub items: Vec<Item>,
     text: Vec<u8>,
@@ -141,7 +141,7 @@ impl Envelope {
     }
 
     /// The next word of the command begun last, copied.
-    pub fn push_word(&mut self, word: &[u8]) {
+    pub fn push_arg(&mut self, word: &[u8]) {
         self.spans.push(Span::text(self.text.len(), word.len()));
         self.text.extend_from_slice(word);
         self.items.last_mut().expect("a command was begun").argc += 1;
@@ -155,9 +155,9 @@ impl Envelope {
     }
 
     /// What running it needs, side by side: commands, words, and where the replies go.
-    pub fn parts(&mut self) -> (&[Item], Words<'_>, &mut Output, &mut Vec<Mark>) {
-        let words = Words { text: &self.text, spans: &self.spans, large: &mut self.large };
-        (&self.items, words, &mut self.output, &mut self.ends)
+    pub fn parts(&mut self) -> (&[Item], BatchArgs<'_>, &mut Output, &mut Vec<Mark>) {
+        let batch_args = BatchArgs { text: &self.text, spans: &self.spans, large: &mut self.large };
+        (&self.items, batch_args, &mut self.output, &mut self.ends)
     }
 
     /// A word of one of its commands; empty if its run has taken it.

@@ -26,15 +26,15 @@
 //! without credits leaves the commands in its connections' input buffers.
 
 mod envelope;
-mod hold;
 mod inbox;
 mod port;
 mod sequencer;
+mod txn_part;
 
 pub use envelope::{Carried, Envelope, Moment, Work};
-pub use hold::{Hold, Moved, Registration, Stage};
 pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
 pub use port::Port;
+pub use txn_part::{Moved, Registration, Stage, TxnPart};
 
 /// Envelopes that one shard may have under way to one other.
 pub const CREDITS_PER_PAIR: u32 = 256;

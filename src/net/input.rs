@@ -60,7 +60,7 @@ struct Rewound {
     /// Its length in the text, in bytes.
     len: usize,
     /// Its large words.
-    large_words: usize,
+    large_args: usize,
 }
 
 /// Everything received of a connection that has not been executed.
@@ -128,7 +128,7 @@ impl Input {
         self.rewound = Some(Box::new(Rewound {
             spans: words.map(|span| span.relative(begin, large_first)).collect(),
             len: request.text_bytes(),
-            large_words: self.large_returned - large_first,
+            large_args: self.large_returned - large_first,
         }));
         self.position = begin;
         self.large_returned = large_first;
@@ -171,7 +171,7 @@ impl Input {
     }
 
     /// Bytes of the words of the command under way that have been cut out already.
-    pub fn words_bytes(&self) -> usize {
+    pub fn args_bytes(&self) -> usize {
         match self.parser.ends_with_large() {
             true => self.pending_bytes() - self.large.last().map_or(0, BytesMut::len),
             false => 0,
@@ -256,7 +256,7 @@ impl Input {
         let (first, begin, large_first) = (spans.len(), self.position, self.large_returned);
         spans.extend(rewound.spans.iter().map(|span| span.moved(begin, large_first)));
         self.position += rewound.len;
-        self.large_returned += rewound.large_words;
+        self.large_returned += rewound.large_args;
         Request {
             first: first as u32,
             argc: rewound.spans.len() as u32,
@@ -388,7 +388,7 @@ mod tests {
         assert_eq!(input.next(&LIMITS, &mut spans), Ok(None));
         input.consume();
         assert!(input.memory_bytes() < 1_010_000, "{}", input.memory_bytes());
-        assert_eq!(input.words_bytes(), set.len() - 2 - 1_000_000);
+        assert_eq!(input.args_bytes(), set.len() - 2 - 1_000_000);
     }
 
     #[test]

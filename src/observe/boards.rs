@@ -356,7 +356,7 @@ mod tests {
             id: 0,
             unix_s: 1,
             value,
-            words: Vec::new(),
+            args: Vec::new(),
             address: String::new(),
             name: Vec::new(),
         };

@@ -39,7 +39,7 @@ impl LogKind {
 }
 
 /// The words of a command as an entry keeps them.
-pub type LoggedWords = Vec<Box<[u8]>>;
+pub type LoggedArgs = Vec<Box<[u8]>>;
 
 /// One command that is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ pub struct LogEntry {
     /// Microseconds, or bytes.
     pub value: u64,
     /// What was sent.
-    pub words: LoggedWords,
+    pub args: LoggedArgs,
     /// The client's address.
     pub address: String,
     /// The client's name.
@@ -59,11 +59,11 @@ pub struct LogEntry {
 }
 
 /// A command's words, cut to what an entry keeps of them.
-pub fn logged_words<'a>(
+pub fn logged_args<'a>(
     count: usize,
     word: impl Fn(usize) -> &'a [u8],
     is_secret: impl Fn(usize) -> bool,
-) -> LoggedWords {
+) -> LoggedArgs {
     let kept = count.min(LOGGED_WORDS_MAX);
     let one = |at: usize| {
         if kept < count && at + 1 == kept {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     fn shown(words: &[&[u8]], is_secret: impl Fn(usize) -> bool) -> Vec<String> {
-        let kept = logged_words(words.len(), |at| words[at], is_secret);
+        let kept = logged_args(words.len(), |at| words[at], is_secret);
         kept.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()
     }
 

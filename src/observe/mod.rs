@@ -20,7 +20,7 @@ mod stages;
 pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Gauges, Totals};
 pub use boards::{Boards, CommandStats};
 pub use command_log::{
-    LOGGED_WORD_BYTES_MAX, LOGGED_WORDS_MAX, LogEntry, LogKind, LoggedWords, REDACTED, logged_words,
+    LOGGED_WORD_BYTES_MAX, LOGGED_WORDS_MAX, LogEntry, LogKind, LoggedArgs, REDACTED, logged_args,
 };
 pub use counter::{Counter, Gauge, Peak};
 pub use errors::{ERROR_WORDS_MAX, Errors};

@@ -66,21 +66,21 @@ impl Span {
         self.len == 0
     }
 
-    /// The same word after its text was put `text_bytes` further on, or its buffer `large_words`.
+    /// The same word after its text was put `text_bytes` further on, or its buffer `large_args`.
     #[inline]
-    pub fn moved(self, text_bytes: usize, large_words: usize) -> Span {
+    pub fn moved(self, text_bytes: usize, large_args: usize) -> Span {
         match self.large_index() {
             None => Span::text(self.start() + text_bytes, self.len()),
-            Some(index) => Span::large(index + large_words, self.len()),
+            Some(index) => Span::large(index + large_args, self.len()),
         }
     }
 
     /// The opposite of [`Span::moved`].
     #[inline]
-    pub fn relative(self, text_bytes: usize, large_words: usize) -> Span {
+    pub fn relative(self, text_bytes: usize, large_args: usize) -> Span {
         match self.large_index() {
             None => Span::text(self.start() - text_bytes, self.len()),
-            Some(index) => Span::large(index - large_words, self.len()),
+            Some(index) => Span::large(index - large_args, self.len()),
         }
     }
 }

@@ -140,7 +140,7 @@ pub struct Parser {
     /// Words found, relative to the command's start and to its first large word.
     spans: Vec<Span>,
     /// Large words of this command: the last ones there are.
-    large_words: usize,
+    large_args: usize,
 }
 
 impl Default for Parser {
@@ -151,7 +151,7 @@ impl Default for Parser {
             offset: 0,
             searched: 0,
             spans: Vec::new(),
-            large_words: 0,
+            large_args: 0,
         }
     }
 }
@@ -264,7 +264,7 @@ impl Parser {
     fn finish(&mut self, start: usize, large_len: usize, spans: &mut Vec<Span>) -> Parsed {
         debug_assert_eq!(self.words_left, 0);
         let parsed = Parsed { argc: self.spans.len(), end: start + self.offset };
-        let large_first = large_len - self.large_words;
+        let large_first = large_len - self.large_args;
         spans.extend(self.spans.iter().map(|span| span.moved(start, large_first)));
         self.spans.clear();
         if self.spans.capacity() * size_of::<Span>() > LARGE_WORD_BYTES {
@@ -273,7 +273,7 @@ impl Parser {
         self.state = State::Between;
         self.offset = 0;
         self.searched = 0;
-        self.large_words = 0;
+        self.large_args = 0;
         parsed
     }
 
@@ -396,8 +396,8 @@ impl Parser {
         }
         line_end_check(text, at)?;
         debug_assert_eq!(large.last().map(BytesMut::len), Some(len));
-        self.word_done(Span::large(self.large_words, len), 2);
-        self.large_words += 1;
+        self.word_done(Span::large(self.large_args, len), 2);
+        self.large_args += 1;
         Ok(true)
     }
 

@@ -20,7 +20,7 @@ use crate::exec::{Process, Shutdown};
 use crate::feed::Feed;
 use crate::mesh::{Mesh, Rules};
 use crate::observe::{Level, Log};
-use crate::shard::Workshop;
+use crate::shard::OffloadPool;
 use crate::snapshot::Batch;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
@@ -202,9 +202,10 @@ fn run_shards(
     let mut listeners = Some(listeners);
     let mut threads = Vec::with_capacity(shards);
     let feed = Arc::new(Feed::new(Arc::clone(&mesh), process.clock.clone(), 0));
-    let workshops = start_workshops(&mesh, process, config);
-    let workshops = workshops.map_err(|error| format!("No threads for long commands: {error}"))?;
-    for (me, workshop) in workshops.into_iter().enumerate() {
+    let offload_pools = start_offload_pools(&mesh, process, config);
+    let offload_pools =
+        offload_pools.map_err(|error| format!("No threads for long commands: {error}"))?;
+    for (me, offload_pool) in offload_pools.into_iter().enumerate() {
         let has_core = shards <= cores.len();
         let is_pinned = config.pin_shards && has_core;
         threads.push(spawn(Seat {
@@ -215,7 +216,7 @@ fn run_shards(
             seeds,
             core: is_pinned.then(|| cores[me]),
             has_core,
-            workshop: Some(workshop),
+            offload_pool: Some(offload_pool),
             listeners: listeners.take_if(|_| me == 0).unwrap_or_default(),
             intake: intakes.pop().filter(|_| file.is_some()),
             gathering: Arc::clone(&gathering),
@@ -241,11 +242,11 @@ fn run_shards(
 }
 
 /// The threads for long commands, on cores of their own if the settings say so.
-fn start_workshops(
+fn start_offload_pools(
     mesh: &Arc<Mesh>,
     process: &Process,
     config: &Config,
-) -> std::io::Result<Vec<Workshop>> {
+) -> std::io::Result<Vec<OffloadPool>> {
     let own = parse_cores(&config.bio_cpulist).filter(|_| !config.bio_cpulist.is_empty());
     let before = allowed_cores();
     if let Some(cores) = &own
@@ -254,12 +255,12 @@ fn start_workshops(
         let list = &config.bio_cpulist;
         process.log.warning(&format!("Long commands are not kept to the cores {list}: {error}"));
     }
-    let workshops = Workshop::start(mesh, process.shards());
+    let offload_pools = OffloadPool::start(mesh, process.shards());
     if let (Some(_), Ok(cores)) = (own, before) {
         // They were allowed a moment ago.
         let _ = keep_to(&cores);
     }
-    workshops
+    offload_pools
 }
 
 fn spawn(seat: Seat) -> Result<JoinHandle<Result<(), String>>, String> {

@@ -11,7 +11,7 @@ use crate::feed::Feed;
 use crate::io::{self, Driver, ListenerId, Options, Preference, Socket};
 use crate::mesh::{Mesh, Port};
 use crate::observe::{Boards, Log};
-use crate::shard::{Shard, ShardParts, Workshop};
+use crate::shard::{OffloadPool, Shard, ShardParts};
 use crate::snapshot::Batch;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Receiver;
@@ -108,7 +108,7 @@ pub(super) struct Seat {
     /// Whether there are as many cores as shards.
     pub(super) has_core: bool,
     /// Runs what would hold up the shard.
-    pub(super) workshop: Option<Workshop>,
+    pub(super) offload_pool: Option<OffloadPool>,
     /// Listening sockets; only the acceptor has any.
     pub(super) listeners: Vec<(ListenerId, OwnedFd)>,
     /// The keys of a file, if one is loaded.
@@ -145,8 +145,8 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
     }
     let mut shard = build_shard(seat.me, &seat.process, &seat.mesh, &seat.feed, driver, seat.seeds);
     shard.set_core_own(seat.has_core);
-    if let Some(workshop) = seat.workshop.take() {
-        shard.set_workshop(workshop);
+    if let Some(offload_pool) = seat.offload_pool.take() {
+        shard.set_offload_pool(offload_pool);
     }
     if let Some(intake) = seat.intake.take() {
         shard.set_intake(intake);

@@ -1,7 +1,7 @@
 //! What commands ask of the shard itself: of this one, or of all.
 
 use super::Shard;
-use super::replicas::NOBODY;
+use super::replicas::NO_CONNECTION;
 use crate::base::alloc;
 use crate::client::describe;
 use crate::commands::answer_debug;
@@ -113,7 +113,7 @@ impl Shard {
         let started_ns = self.process.clock.monotonic_ns();
         self.answer_ask(request, part);
         let ns = self.process.clock.monotonic_ns() - started_ns;
-        if part.connection != NOBODY {
+        if part.connection != NO_CONNECTION {
             let at = part.hold.as_ref().map_or(0, |hold| hold.fetch_at);
             part.spent.push((at, ns));
         }

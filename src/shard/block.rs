@@ -3,9 +3,11 @@
 
 use super::Shard;
 use super::post::Awaited;
-use super::replicas::NOBODY;
+use super::replicas::NO_CONNECTION;
 use super::wake::idle;
-use crate::client::{Blocked, Connection, GivingUp, Program, Trying, Waiting, Woken};
+use crate::client::{
+    Blocked, Connection, GivingUp, Transaction, TransactionAttempt, Waiting, Woken,
+};
 use crate::exec::{Entry, Null, Ticket, TicketState, Wait};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Moved, Registration, Work};
@@ -30,7 +32,7 @@ pub(super) struct MoveDue {
 
 impl Shard {
     /// The ticket of a command that may wait, which is about to run in this flight.
-    pub(super) fn begin_trial(&mut self, conn: ConnId, flight: u32) -> Arc<Ticket> {
+    pub(super) fn begin_attempt(&mut self, conn: ConnId, flight: u32) -> Arc<Ticket> {
         self.next_ticket += 1;
         let number = ((self.me as u64) << TICKET_BITS) | self.next_ticket;
         let ticket = Arc::new(Ticket::new(number));
@@ -106,19 +108,19 @@ impl Shard {
     fn forget_at(&mut self, ticket: u64, shards: &[u16], but: Option<u16>) {
         for &shard in shards.iter().filter(|shard| Some(**shard) != but) {
             let mut part = self.port.envelope(usize::from(shard));
-            part.connection = NOBODY;
+            part.connection = NO_CONNECTION;
             part.work = Work::Forget(ticket);
-            self.send_note(part);
+            self.send_one_way(part);
         }
     }
 
     /// A note has come.
-    pub(super) fn take_note(&mut self, mut part: Box<Envelope>) {
+    pub(super) fn take_one_way(&mut self, mut part: Box<Envelope>) {
         match std::mem::replace(&mut part.work, Work::Commands) {
             Work::Served => {
                 let awaited = awaited_of(&part);
                 let output = std::mem::take(&mut part.output);
-                self.notice_served(&part);
+                self.log_served(&part);
                 self.land_served(awaited, part.home, output);
             }
             Work::Move(ticket, word, kind, number) => {
@@ -132,7 +134,7 @@ impl Shard {
             Work::Moved(number) => self.end_move(number),
             other => unreachable!("{other:?} is no note"),
         }
-        part.connection = NOBODY;
+        part.connection = NO_CONNECTION;
         part.flight = 0;
         if usize::from(part.home) == self.me {
             self.port.recycle(part);
@@ -158,17 +160,17 @@ impl Shard {
     /// An owner could serve the connection's command, but for keys of other shards.
     fn begin_move(&mut self, part: &mut Envelope, ticket: Arc<Ticket>, woken: Woken) {
         let mut queue = Box::<Queue>::default();
-        let (items, mut words, ..) = part.parts();
+        let (items, mut batch_args, ..) = part.parts();
         let item = items[0];
-        queue.push(item.entry, item.slot, item.db, &mut words.args(&item));
-        self.moves.due.push_back(MoveDue { awaited: awaited_of(part), queue, ticket, woken });
+        queue.push(item.entry, item.slot, item.db, &mut batch_args.of(&item));
+        self.forwarded.due.push_back(MoveDue { awaited: awaited_of(part), queue, ticket, woken });
         self.run_moves();
     }
 
     /// Runs the commands that waited for credits to be run on keys of several shards.
     pub(super) fn run_moves(&mut self) {
         while self.port.has_all_credits()
-            && let Some(due) = self.moves.due.pop_front()
+            && let Some(due) = self.forwarded.due.pop_front()
         {
             self.run_move(due);
         }
@@ -178,8 +180,9 @@ impl Shard {
         let MoveDue { awaited, queue, ticket, woken } = due;
         let giving_up = self.blocked_in(awaited).map(|blocked| blocked.giving_up);
         if giving_up == Some(None) {
-            let trial = Trying { ticket, woken: Some(woken), wait: None, waits_on: false };
-            return self.start_move(awaited, queue, trial);
+            let attempt =
+                TransactionAttempt { ticket, woken: Some(woken), wait: None, waits_on: false };
+            return self.start_move(awaited, queue, attempt);
         }
         ticket.settle(TicketState::Cancelled);
         self.send_moved(woken.number, woken.owner);
@@ -192,38 +195,43 @@ impl Shard {
 
     /// A command that may wait has run on keys of several shards: their owners are told what has
     /// become of it, with the last round.
-    pub(super) fn end_trial(&mut self, program: &mut Program, awaited: Awaited, trial: &Trying) {
-        if let Some(woken) = trial.woken {
+    pub(super) fn end_attempt(
+        &mut self,
+        transaction: &mut Transaction,
+        awaited: Awaited,
+        attempt: &TransactionAttempt,
+    ) {
+        if let Some(woken) = attempt.woken {
             let blocked = self.blocked_in(awaited).map(|blocked| blocked.giving_up);
-            let waits_on = trial.waits_on && blocked == Some(None);
-            trial.ticket.settle(match (trial.waits_on, waits_on) {
+            let waits_on = attempt.waits_on && blocked == Some(None);
+            attempt.ticket.settle(match (attempt.waits_on, waits_on) {
                 (false, _) => TicketState::Served,
                 (true, true) => TicketState::Waiting,
                 (true, false) => TicketState::Cancelled,
             });
-            let moved = Moved { ticket: trial.ticket.number(), waits_on };
-            for part in program.parts_of(|shard| shard == woken.owner) {
-                program.flight.hold_mut(part).moved = Some(moved);
+            let moved = Moved { ticket: attempt.ticket.number(), waits_on };
+            for part in transaction.parts_of(|shard| shard == woken.owner) {
+                transaction.flight.hold_mut(part).moved = Some(moved);
             }
-            if !trial.waits_on && blocked.is_some() {
+            if !attempt.waits_on && blocked.is_some() {
                 self.end_block(awaited.conn, Some(woken.owner));
             }
-        } else if let Some(wait) = &trial.wait {
-            let item = program.queue.items[0];
+        } else if let Some(wait) = &attempt.wait {
+            let item = transaction.queue.items[0];
             let shards = self.shards_of(wait);
-            for part in program.parts_of(|shard| shards.contains(&shard)) {
-                let (ticket, wait) = (Arc::clone(&trial.ticket), wait.clone());
+            for part in transaction.parts_of(|shard| shards.contains(&shard)) {
+                let (ticket, wait) = (Arc::clone(&attempt.ticket), wait.clone());
                 let is = Registration { ticket, item, flight: awaited.flight, wait };
-                program.flight.hold_mut(part).waits = Some(Box::new(is));
+                transaction.flight.hold_mut(part).waits = Some(Box::new(is));
             }
         }
     }
 
     /// The shards that own the keys that a command waits for.
     fn shards_of(&self, wait: &Wait) -> Vec<u16> {
-        let words = wait.words.as_ref().expect("they were written down");
+        let batch_args = wait.args.as_ref().expect("they were written down");
         let mut shards: Vec<u16> =
-            wait.keys.iter().map(|word| self.router.owner_of(&words[*word])).collect();
+            wait.keys.iter().map(|word| self.router.owner_of(&batch_args[*word])).collect();
         shards.sort_unstable();
         shards.dedup();
         shards
@@ -236,12 +244,17 @@ impl Shard {
     }
 
     /// The same for its home: it waits from now on, or waits on unless it is to give up.
-    pub(super) fn wait_at_owners(&mut self, awaited: Awaited, trial: Trying, queue: &Queue) {
-        if let Some(wait) = &trial.wait
-            && trial.woken.is_none()
+    pub(super) fn wait_at_owners(
+        &mut self,
+        awaited: Awaited,
+        attempt: TransactionAttempt,
+        queue: &Queue,
+    ) {
+        if let Some(wait) = &attempt.wait
+            && attempt.woken.is_none()
         {
             let shards = self.shards_of(wait);
-            return self.block(awaited, &trial.ticket, queue.items[0].entry, wait, shards);
+            return self.block(awaited, &attempt.ticket, queue.items[0].entry, wait, shards);
         }
         if let Some(why) = self.blocked_in(awaited).and_then(|blocked| blocked.giving_up) {
             self.finish_giving_up(awaited.conn, why);

@@ -2,7 +2,7 @@
 //! leave unread.
 
 use super::Shard;
-use super::evict::Evicting;
+use super::client_eviction::Evicting;
 use super::limits::{CONNECTIONS_PER_TICK, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD, TICKS_PER_ROUND};
 use super::replicas::OVER_LIMIT;
 use crate::client::Connection;

@@ -1,9 +1,9 @@
 //! What a shard does by the clock: housekeeping of its slice, of its connections, of its board.
 
 use super::Shard;
+use super::command_log::Thresholds;
 use super::connections::Connections;
 use super::limits::*;
-use super::notice::Thresholds;
 use super::{Now, ShardParts};
 use crate::base::{alloc, rng::Rng};
 use crate::config::Config;
@@ -12,7 +12,7 @@ use crate::gate::{Facts, Router};
 use crate::io::{Completion, ConnId, Wait};
 use crate::keyspace::{Slice, SliceOptions};
 use crate::observe::{Board, LineLimit};
-use crate::txn::Intents;
+use crate::txn::LockTable;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -85,19 +85,19 @@ impl Shard {
             stalled: Default::default(),
             batch: Default::default(),
             flights: Default::default(),
-            intents: Intents::default(),
+            locks: LockTable::default(),
             waiting: Default::default(),
             blocked: Default::default(),
             deadlines: Default::default(),
             pausing: Default::default(),
             next_ticket: 0,
-            notes: Default::default(),
-            moves: Default::default(),
-            programs: Default::default(),
-            next_program: 0,
+            one_way: Default::default(),
+            forwarded: Default::default(),
+            transactions: Default::default(),
+            next_transaction: 0,
             plan: Default::default(),
             scratch: None,
-            workshop: None,
+            offload_pool: None,
             hash_seed,
             feed,
             journal: Journal::default(),
@@ -141,7 +141,7 @@ impl Shard {
         let clock = &self.process.clock;
         // A key that a transaction holds must not go before the transaction in the feed, nor while
         // its value is lent.
-        self.slice.hold_expiry(!self.slots.is_empty() || !self.intents.is_empty());
+        self.slice.hold_expiry(!self.slots.is_empty() || !self.locks.is_empty());
         let began_ns = stop_ns - HOUSEKEEP_NS_MAX;
         let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         let expire_ns = clock.monotonic_ns() - began_ns;
@@ -149,7 +149,7 @@ impl Shard {
         if let Some(scratch) = &mut self.scratch {
             scratch.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         }
-        self.desk().event("expire-cycle", expire_ns);
+        self.reporter().event("expire-cycle", expire_ns);
         self.check_connections();
         self.unwatch_due();
         self.tick_links();

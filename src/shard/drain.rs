@@ -1,10 +1,10 @@
 //! The inbox: other shards' parts are run here, answers come home. Hot.
 
 use super::Shard;
-use super::notice::Look;
+use super::command_log::BatchTiming;
 use super::profile::Probe;
 use super::wake::Waker;
-use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Runner, Trial, Wait};
+use crate::exec::{BATCH_COMMANDS_MAX, BlockingAttempt, Effects, Entry, Item, Runner, Wait};
 use crate::mesh::{Envelope, Message, Work};
 use crate::observe::Board;
 use crate::resp::Error;
@@ -37,10 +37,10 @@ impl Shard {
             }
             self.port.mesh().point();
         }
-        if !self.notes.is_empty() {
-            self.send_notes();
+        if !self.one_way.is_empty() {
+            self.send_one_way_queued();
         }
-        if !self.moves.due.is_empty() {
+        if !self.forwarded.due.is_empty() {
             self.run_moves();
         }
         if !self.stalled.is_empty() {
@@ -74,7 +74,7 @@ impl Shard {
             Work::Ask(request) => self.answer_timed(&request, &mut part),
             note => {
                 part.work = note;
-                return self.take_note(part);
+                return self.take_one_way(part);
             }
         }
         self.wake_behind(None);
@@ -94,10 +94,10 @@ impl Shard {
         let protocol = part.protocol;
         let mut effects = Effects::default();
         let mut done = 0;
-        let mut look = Look::at_owner(&self.thresholds, &part.items, started_ns);
-        look.probe = Probe::of_part(part, started_ns);
+        let mut timing = BatchTiming::at_owner(&self.thresholds, &part.items, started_ns);
+        timing.probe = Probe::of_part(part, started_ns);
         while done < part.items.len() {
-            let (items, mut words, output, ends) = part.parts();
+            let (items, mut batch_args, output, ends) = part.parts();
             // Only a transaction has more commands than a batch.
             let batch = &items[done..items.len().min(done + BATCH_COMMANDS_MAX)];
             let mut runner = Runner {
@@ -108,19 +108,19 @@ impl Shard {
                 records: waker.records.as_deref_mut(),
                 reach: None,
                 is_whole,
-                trial: Trial { may_wait, ..Trial::default() },
+                attempt: BlockingAttempt { may_wait, ..BlockingAttempt::default() },
                 effects,
             };
             let (board, clock) = (&self.board, &self.process.clock);
-            let count = runner.run(batch, &mut words, output, |at, failed, output| {
-                look.see(done + at, clock, 0);
+            let count = runner.run(batch, &mut batch_args, output, |at, failed, output| {
+                timing.see(done + at, clock, 0);
                 ends.push(output.mark());
                 if let Some(error) = failed {
                     note_failure(board, batch[at].entry, error);
                 }
             });
             effects = runner.effects;
-            if let Some(wait) = runner.trial.wait.take() {
+            if let Some(wait) = runner.attempt.wait.take() {
                 ends.clear();
                 self.settle_wait(&effects);
                 return Some(wait);
@@ -133,13 +133,13 @@ impl Shard {
         }
         let db = part.items.first().map_or(0, |item| usize::from(item.db));
         let spent_ns = self.process.clock.monotonic_ns() - started_ns;
-        if look.has_news(&self.thresholds, spent_ns) {
-            let slow = look.slow(&self.thresholds, part.items.len(), spent_ns);
+        if timing.has_news(&self.thresholds, spent_ns) {
+            let slow = timing.slow(&self.thresholds, part.items.len(), spent_ns);
             part.spent.extend(slow.map(|(at, ns)| (part.items[at].at, ns)));
         }
         self.settle(Settled { effects, spent_ns, db }, &part.items);
         if part.carried.posted_ns > 0 {
-            self.trace_run(part, look.probe);
+            self.trace_run(part, timing.probe);
         }
         None
     }

@@ -13,10 +13,10 @@ use super::block::awaited_of;
 use super::journal::Place;
 use super::post::Awaited;
 use super::slow::has_slow;
-use super::wake::{Waker, words_of};
-use crate::exec::{Intent, Item, Mode, Request, Scope, Visit, Words, for_each_intent};
+use super::wake::{Waker, args_of};
+use crate::exec::{BatchArgs, Item, KeyLock, Mode, RemoteKey, Request, Scope, for_each_key_lock};
 use crate::keyspace::{ExpiryRole, Slice};
-use crate::mesh::{Envelope, Hold, Moment, Registration, Stage, Work};
+use crate::mesh::{Envelope, Moment, Registration, Stage, TxnPart, Work};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -29,92 +29,92 @@ impl Shard {
     /// A part has come out of the inbox.
     pub(super) fn arrive(&mut self, mut part: Box<Envelope>) {
         let stamp = self.journal.clock.arrived(part.sent.stamp);
-        let stage = part.hold.as_ref().map_or(Stage::Only, |hold| hold.stage);
+        let stage = part.hold.as_ref().map_or(Stage::OneShot, |hold| hold.stage);
         if let Work::Ask(Request::Snapshot(id)) = part.work {
             self.begin_feed(stamp, &part, id);
         }
         match stage {
-            Stage::Only if self.intents.is_empty() => {
+            Stage::OneShot if self.locks.is_empty() => {
                 self.work(part, Place::Now(stamp));
             }
-            Stage::Only => {
-                let intents = self.intents_of(&mut part);
-                if self.intents.conflicts(intents.iter().copied()) {
-                    let (claim, is_granted) = self.intents.claim(&intents);
+            Stage::OneShot => {
+                let key_locks = self.key_locks_of(&mut part);
+                if self.locks.conflicts(key_locks.iter().copied()) {
+                    let (lock, is_granted) = self.locks.request(&key_locks);
                     assert!(!is_granted, "it conflicts");
-                    self.reserve(claim, stamp, &part);
-                    self.waiting.insert(claim, part);
+                    self.reserve(lock, stamp, &part);
+                    self.waiting.insert(lock, part);
                 } else {
                     self.work(part, Place::Now(stamp));
                 }
             }
-            Stage::Open => {
+            Stage::Acquire => {
                 let hold = part.hold.as_mut().expect("it has a stage");
-                let mut intents = std::mem::take(&mut hold.intents);
-                collect_watched(&self.slice, hold.watcher, &mut intents);
-                let (claim, is_granted) = self.intents.claim(&intents);
-                hold.claim = claim;
-                self.reserve(claim, stamp, &part);
+                let mut key_locks = std::mem::take(&mut hold.key_locks);
+                collect_watched(&self.slice, hold.watcher, &mut key_locks);
+                let (lock, is_granted) = self.locks.request(&key_locks);
+                hold.lock = lock;
+                self.reserve(lock, stamp, &part);
                 if is_granted {
-                    self.work(part, Place::Reserved(claim));
+                    self.work(part, Place::Reserved(lock));
                 } else {
-                    self.waiting.insert(claim, part);
+                    self.waiting.insert(lock, part);
                 }
             }
-            Stage::More | Stage::Close => {
-                let claim = part.hold.as_ref().expect("it has a stage").claim;
-                self.work(part, Place::Reserved(claim));
+            Stage::Continue | Stage::Release => {
+                let lock = part.hold.as_ref().expect("it has a stage").lock;
+                self.work(part, Place::Reserved(lock));
             }
         }
     }
 
     /// What a part means to touch.
-    pub(super) fn intents_of(&self, part: &mut Envelope) -> Vec<Intent> {
+    pub(super) fn key_locks_of(&self, part: &mut Envelope) -> Vec<KeyLock> {
         if let Work::Ask(request) = &part.work {
             let is_write = matches!(request, Request::Reload(_));
             let mode = if is_write { Mode::Exclusive } else { Mode::Shared };
-            return vec![Intent { scope: Scope::All, mode }];
+            return vec![KeyLock { scope: Scope::All, mode }];
         }
-        let mut intents = Vec::new();
-        let (items, mut words, ..) = part.parts();
-        collect_intents(&self.slice, items, &mut words, &mut intents);
+        let mut key_locks = Vec::new();
+        let (items, mut batch_args, ..) = part.parts();
+        collect_key_locks(&self.slice, items, &mut batch_args, &mut key_locks);
         let watcher = part.hold.as_ref().and_then(|hold| hold.watcher);
-        collect_watched(&self.slice, watcher, &mut intents);
-        intents
+        collect_watched(&self.slice, watcher, &mut key_locks);
+        key_locks
     }
 
     /// Whether commands touch what is claimed, or the keys that a client watches.
     pub(super) fn is_in_the_way(
         &self,
         items: &[Item],
-        words: &mut Words<'_>,
+        batch_args: &mut BatchArgs<'_>,
         watcher: Option<u64>,
     ) -> bool {
-        let mut intents = Vec::new();
-        collect_watched(&self.slice, watcher, &mut intents);
-        collect_intents(&self.slice, items, words, &mut intents);
-        self.intents.conflicts(intents)
+        let mut key_locks = Vec::new();
+        collect_watched(&self.slice, watcher, &mut key_locks);
+        collect_key_locks(&self.slice, items, batch_args, &mut key_locks);
+        self.locks.conflicts(key_locks)
     }
 
     /// Does what a part asks for, under its locks if it has any, and sends it home. True if it goes
     /// on later, and keeps its claim until then.
     fn work(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
-        self.moves.begun.clear();
+        self.forwarded.begun.clear();
         if part.hold.is_none() && matches!(part.work, Work::Commands) {
-            let (items, mut words, ..) = part.parts();
-            if self.workshop.is_some() && has_slow(&self.slice, items, &mut words) {
+            let (items, mut batch_args, ..) = part.parts();
+            if self.offload_pool.is_some() && has_slow(&self.slice, items, &mut batch_args) {
                 return self.work_slowly(part, place);
             }
         }
         let mut records = self.records_at(place);
-        let claim = place.claim();
+        let lock = place.lock();
         let Some(mut hold) = part.hold.take() else {
-            self.work_at_once(&mut part, Waker { at: 0, claim, records: records.as_mut() });
+            self.work_at_once(&mut part, Waker { at: 0, lock, records: records.as_mut() });
             self.write_down(place, &part, records);
-            self.wake_behind(claim);
+            self.wake_behind(lock);
             if matches!(part.work, Work::Recheck(_)) {
                 // Nobody waits for its answer.
-                self.moves.begun.clear();
+                self.forwarded.begun.clear();
                 self.port.recycle(part);
             } else {
                 self.send_home_later(part);
@@ -132,20 +132,20 @@ impl Shard {
         if !hold.is_broken {
             self.store(&mut hold.stores);
             if !part.items.is_empty() {
-                let waker = Waker { at: 0, claim, records: records.as_mut() };
+                let waker = Waker { at: 0, lock, records: records.as_mut() };
                 self.run_commands(&mut part, waker, false, true);
             }
-            for visit in &mut hold.fetches {
-                let key = self.slice.key_in_slot(&visit.key, visit.slot);
-                let to_write = visit.mode == Mode::Exclusive;
-                visit.parcel = self.slice.fetch(usize::from(visit.db), &key, to_write);
+            for remote_key in &mut hold.fetches {
+                let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
+                let to_write = remote_key.mode == Mode::Exclusive;
+                remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
             }
             if let Some(records) = &mut records {
                 self.record_expired(records, hold.fetch_at);
             }
         }
         self.set_time(turn);
-        let closed = (hold.stage == Stage::Close).then_some(hold.claim);
+        let closed = (hold.stage == Stage::Release).then_some(hold.lock);
         let is_done = !hold.stage.has_next();
         if is_done {
             self.settle_waits(&mut hold, &part);
@@ -155,14 +155,14 @@ impl Shard {
         part.hold = Some(hold);
         if is_done {
             self.write_down(place, &part, records);
-            self.wake_behind(claim);
+            self.wake_behind(lock);
         } else if let (Some(mut records), Some(hold)) = (records, &mut part.hold) {
             hold.records.absorb(&mut records);
             self.keep_records(records);
         }
         self.send_home_later(part);
-        if let Some(claim) = closed {
-            self.release(claim);
+        if let Some(lock) = closed {
+            self.release(lock);
         }
         false
     }
@@ -181,9 +181,9 @@ impl Shard {
             }
             Work::Try(ticket) => {
                 let Some(mut wait) = self.run_commands(part, waker, true, false) else { return };
-                let (items, mut words, ..) = part.parts();
+                let (items, mut batch_args, ..) = part.parts();
                 let item = items[0];
-                wait.words.get_or_insert_with(|| words_of(&item, &mut words));
+                wait.args.get_or_insert_with(|| args_of(&item, &mut batch_args));
                 let awaited = awaited_of(part);
                 let waits = Box::new((Arc::clone(&ticket), wait.clone()));
                 let is = Registration { ticket, item, flight: awaited.flight, wait };
@@ -195,7 +195,7 @@ impl Shard {
     }
 
     /// A transaction ends here that was a command that waits now, or that waited.
-    fn settle_waits(&mut self, hold: &mut Hold, part: &Envelope) {
+    fn settle_waits(&mut self, hold: &mut TxnPart, part: &Envelope) {
         for (db, key) in hold.ready.drain(..) {
             let key = self.slice.key(&key);
             self.slice.make_ready(db, &key);
@@ -220,18 +220,18 @@ impl Shard {
     }
 
     /// Gives keys the values that a command has left elsewhere.
-    pub(super) fn store(&mut self, stores: &mut Vec<Visit>) {
+    pub(super) fn store(&mut self, stores: &mut Vec<RemoteKey>) {
         if stores.is_empty() {
             return;
         }
         // A value that is due is not expired now, which the feed would tell too late, but replaced.
         let role = self.slice.set_role(ExpiryRole::Loading);
-        for visit in stores.drain(..) {
-            let key = self.slice.key_in_slot(&visit.key, visit.slot);
-            let db = usize::from(visit.db);
-            match visit.parcel {
-                Some(parcel) if visit.is_changed => self.slice.bring(db, &key, parcel),
-                Some(parcel) => self.slice.restore(db, &key, parcel),
+        for remote_key in stores.drain(..) {
+            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
+            let db = usize::from(remote_key.db);
+            match remote_key.value {
+                Some(detached) if remote_key.is_changed => self.slice.bring(db, &key, detached),
+                Some(detached) => self.slice.restore(db, &key, detached),
                 // What was moved to the command is no longer here.
                 None => {
                     self.slice.remove(db, &key);
@@ -253,17 +253,17 @@ impl Shard {
     }
 
     /// Gives locks back, and runs what waited for them.
-    pub(super) fn release(&mut self, claim: u64) {
-        let mut released = VecDeque::from([claim]);
+    pub(super) fn release(&mut self, lock: u64) {
+        let mut released = VecDeque::from([lock]);
         let mut granted = Vec::new();
-        while let Some(claim) = released.pop_front() {
-            self.intents.release(claim, &mut granted);
-            for claim in granted.drain(..) {
-                let part = self.waiting.remove(&claim).expect("a claim that waits has a part");
-                let keeps = part.hold.as_ref().is_some_and(|hold| hold.stage == Stage::Open);
-                let goes_on = self.work(part, Place::Reserved(claim));
+        while let Some(lock) = released.pop_front() {
+            self.locks.release(lock, &mut granted);
+            for lock in granted.drain(..) {
+                let part = self.waiting.remove(&lock).expect("a lock that waits has a part");
+                let keeps = part.hold.as_ref().is_some_and(|hold| hold.stage == Stage::Acquire);
+                let goes_on = self.work(part, Place::Reserved(lock));
                 if !keeps && !goes_on {
-                    released.push_back(claim);
+                    released.push_back(lock);
                 }
             }
         }
@@ -271,25 +271,25 @@ impl Shard {
 }
 
 /// What commands mean to touch on the shard that they have come to.
-pub(super) fn collect_intents(
+pub(super) fn collect_key_locks(
     slice: &Slice,
     items: &[Item],
-    words: &mut Words<'_>,
-    intents: &mut Vec<Intent>,
+    batch_args: &mut BatchArgs<'_>,
+    key_locks: &mut Vec<KeyLock>,
 ) {
     for item in items {
-        let args = words.args(item);
+        let args = batch_args.of(item);
         let hash = |word: &[u8]| slice.key(word).hash;
-        for_each_intent(item.entry, &args, &hash, &mut |_, intent| intents.push(intent));
+        for_each_key_lock(item.entry, &args, &hash, &mut |_, key_lock| key_locks.push(key_lock));
     }
 }
 
 /// The verdict on watched keys needs them as they are: whoever holds them to write comes first.
-fn collect_watched(slice: &Slice, watcher: Option<u64>, intents: &mut Vec<Intent>) {
+fn collect_watched(slice: &Slice, watcher: Option<u64>, key_locks: &mut Vec<KeyLock>) {
     let Some(watcher) = watcher else { return };
-    intents.extend(
+    key_locks.extend(
         slice
             .watched_by(watcher)
-            .map(|(_, hash)| Intent { scope: Scope::Key { db: 0, hash }, mode: Mode::Shared }),
+            .map(|(_, hash)| KeyLock { scope: Scope::Key { db: 0, hash }, mode: Mode::Shared }),
     );
 }

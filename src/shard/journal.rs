@@ -11,25 +11,25 @@
 
 use super::Shard;
 use crate::exec::{Records, expire_word};
-use crate::feed::{Merged, Stamp, Unit};
+use crate::feed::{Merged, Timestamp, Unit};
 use crate::mesh::{Envelope, Stage, Work};
-use crate::txn::ClaimId;
+use crate::txn::LockId;
 
 /// The place of a part in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
     /// It came just now, with this stamp.
-    Now(Stamp),
+    Now(Timestamp),
     /// It was reserved for the part with this claim, if the feed was on.
-    Reserved(ClaimId),
+    Reserved(LockId),
 }
 
 impl Place {
     /// The claim of the part, if it has one.
-    pub(super) fn claim(self) -> Option<ClaimId> {
+    pub(super) fn lock(self) -> Option<LockId> {
         match self {
             Place::Now(_) => None,
-            Place::Reserved(claim) => Some(claim),
+            Place::Reserved(lock) => Some(lock),
         }
     }
 }
@@ -54,16 +54,16 @@ impl Shard {
     pub(super) fn records_at(&mut self, place: Place) -> Option<Records> {
         let is_told = match place {
             Place::Now(_) => self.journal.is_on(),
-            Place::Reserved(claim) => self.slots.contains_key(&claim),
+            Place::Reserved(lock) => self.slots.contains_key(&lock),
         };
         is_told.then(|| self.records_pool.pop().unwrap_or_default())
     }
 
     /// Keeps the place of a part that is to run later.
-    pub(super) fn reserve(&mut self, claim: ClaimId, stamp: Stamp, part: &Envelope) {
+    pub(super) fn reserve(&mut self, lock: LockId, stamp: Timestamp, part: &Envelope) {
         if self.journal.is_on() && !matches!(part.work, Work::Ask(_)) {
             let slot = self.journal.reserve(stamp, unit_of(part));
-            self.slots.insert(claim, slot);
+            self.slots.insert(lock, slot);
         }
     }
 
@@ -74,8 +74,8 @@ impl Shard {
             // A snapshot is no unit: its mark was written when it came.
             Place::Now(_) if part.items.is_empty() && part.hold.is_none() => {}
             Place::Now(stamp) => self.journal.append(stamp, unit_of(part), &mut records),
-            Place::Reserved(claim) => {
-                if let Some(slot) = self.slots.remove(&claim) {
+            Place::Reserved(lock) => {
+                if let Some(slot) = self.slots.remove(&lock) {
                     self.journal.fill(slot, &mut records);
                 }
             }
@@ -115,14 +115,14 @@ impl Shard {
     }
 
     /// The barrier of a snapshot has come: what comes later on this shard is in the feed.
-    pub(super) fn begin_feed(&mut self, stamp: Stamp, part: &Envelope, id: u64) {
+    pub(super) fn begin_feed(&mut self, stamp: Timestamp, part: &Envelope, id: u64) {
         self.slice.note_expired(true);
         self.journal.set_on(true);
         self.write_mark(stamp, part, id);
     }
 
     /// A barrier has come.
-    pub(super) fn write_mark(&mut self, stamp: Stamp, part: &Envelope, id: u64) {
+    pub(super) fn write_mark(&mut self, stamp: Timestamp, part: &Envelope, id: u64) {
         if self.journal.is_on() {
             let unit = Unit::Mark { sequence: part.sequence, parts: part.parts, id };
             self.journal.append(stamp, unit, &mut Records::default());
@@ -167,7 +167,7 @@ impl Shard {
 /// What a part is a part of.
 fn unit_of(part: &Envelope) -> Unit {
     let is_transaction = part.hold.is_some();
-    debug_assert!(part.hold.as_ref().is_none_or(|hold| hold.stage != Stage::More));
+    debug_assert!(part.hold.as_ref().is_none_or(|hold| hold.stage != Stage::Continue));
     if part.parts > 1 {
         Unit::Part { sequence: part.sequence, parts: part.parts, is_transaction }
     } else {

@@ -16,51 +16,51 @@
 mod accept;
 mod ask;
 mod block;
+mod client_eviction;
 mod clients;
+mod command_log;
 mod connections;
 mod cron;
+mod deferred;
 mod drain;
-mod evict;
 mod flush;
 mod gather;
-mod held;
 mod hold;
 mod inspect;
 mod journal;
 pub mod limits;
 mod load;
 mod monitor;
-mod notice;
+mod offload_pool;
 mod pause;
 mod post;
 mod profile;
-mod program;
 mod replicas;
 mod save;
 mod serve;
 mod slow;
 mod together;
+mod transaction;
 mod turn;
 mod wake;
 mod watch;
-mod workshop;
 
 pub use inspect::Inspection;
+pub use offload_pool::OffloadPool;
 pub use turn::Turn;
-pub use workshop::Workshop;
 
 use crate::base::clock::Clock;
 use crate::base::rng::Rng;
-use crate::client::{Flight, Program};
+use crate::client::{Flight, Transaction};
 use crate::config::Config;
 use crate::exec::{Process, Records, Request};
-use crate::feed::{Feed, Journal, SlotId};
+use crate::feed::{Feed, Journal, Reservation};
 use crate::gate::{Facts, Router};
 use crate::io::{ConnId, Driver};
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, Port};
 use crate::observe::{Board, LineLimit, Monitor};
-use crate::txn::{Blocked, ClaimId, Intents};
+use crate::txn::{Blocked, LockId, LockTable};
 use connections::Connections;
 use gather::Batch;
 use replicas::Barrier;
@@ -78,7 +78,7 @@ pub struct Shard {
     board: Arc<Board>,
     config: Arc<Config>,
     config_version: u64,
-    thresholds: notice::Thresholds,
+    thresholds: command_log::Thresholds,
     facts: Facts,
     rng: Rng,
     now: Now,
@@ -95,9 +95,9 @@ pub struct Shard {
     #[allow(clippy::vec_box)]
     flights: Vec<Box<Flight>>,
     /// What is claimed here, by transactions and by parts that wait for them.
-    intents: Intents,
+    locks: LockTable,
     /// The parts that wait, by their claims.
-    waiting: HashMap<ClaimId, Box<Envelope>>,
+    waiting: HashMap<LockId, Box<Envelope>>,
     /// Who waits for keys of this shard.
     blocked: Blocked,
     /// When commands of this shard's connections that wait give up: Unix milliseconds.
@@ -108,25 +108,25 @@ pub struct Shard {
     /// What is to be said to other shards, while there is no credit to say so.
     // Boxed, because an envelope keeps its address on its way.
     #[allow(clippy::vec_box)]
-    notes: VecDeque<Box<Envelope>>,
+    one_way: VecDeque<Box<Envelope>>,
     /// Commands of clients that waited which need keys of several shards, and who waits for them.
-    moves: held::Moves,
+    forwarded: deferred::Moves,
     /// The transactions of this shard's connections that are under way.
-    programs: HashMap<u64, Box<Program>>,
-    next_program: u64,
+    transactions: HashMap<u64, Box<Transaction>>,
+    next_transaction: u64,
     /// Where the commands of a transaction run, kept for reuse.
-    plan: program::Plan,
+    plan: transaction::Plan,
     /// Holds the keys of a command that runs away from their owners.
     scratch: Option<Box<Slice>>,
     /// Runs commands that would hold up the shard; none: they run here.
-    workshop: Option<Workshop>,
+    offload_pool: Option<OffloadPool>,
     hash_seed: [u64; 2],
     /// What all shards write down.
     feed: Arc<Feed>,
     /// What this shard writes down for it.
     journal: Journal,
     /// The places of parts and transactions that are not over, by their claims.
-    slots: HashMap<ClaimId, SlotId>,
+    slots: HashMap<LockId, Reservation>,
     /// Empty buffers for what is to be written down.
     records_pool: Vec<Records>,
     /// There is more to merge than the last turn did.

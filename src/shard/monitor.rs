@@ -6,7 +6,7 @@
 use super::Shard;
 use crate::commands::is_secret;
 use crate::config::quote;
-use crate::exec::{Item, Session, Words};
+use crate::exec::{BatchArgs, Item, Session};
 use crate::io::ConnId;
 use crate::observe::{Lines, Monitor, REDACTED};
 use crate::resp::{Args, Reply};
@@ -98,11 +98,11 @@ impl Shard {
     pub(super) fn show_batch(&mut self, conn: ConnId, alone: Option<Item>) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
-        let mut words = Words { text, spans: &self.batch.spans, large };
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         let (session, items) = (&connection.session, &self.batch.items);
         let write = |us: u64, lines: &mut Vec<u8>| {
             for item in items.iter().chain(&alone) {
-                write_line(item, &words.args(item), (session.db, session), us, lines);
+                write_line(item, &batch_args.of(item), (session.db, session), us, lines);
             }
         };
         let mesh = self.port.mesh();
@@ -119,9 +119,9 @@ impl Shard {
         let session = &connection.session;
         let write = |us: u64, lines: &mut Vec<u8>| {
             if let Some(queue) = queue {
-                let (items, mut words) = queue.parts();
+                let (items, mut batch_args) = queue.parts();
                 for item in items.iter() {
-                    write_line(item, &words.args(item), (session.db, session), us, lines);
+                    write_line(item, &batch_args.of(item), (session.db, session), us, lines);
                 }
             }
             write_head((session.db, session), us, lines);

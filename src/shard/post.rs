@@ -4,13 +4,13 @@
 //! flight remembers for each command which part's next reply is its own.
 
 use super::Shard;
+use super::command_log::{LargeReplies, written_large};
 use super::limits::FLIGHTS_POOLED_MAX;
-use super::notice::{LargeReplies, written_large};
-use super::replicas::NOBODY;
+use super::replicas::NO_CONNECTION;
 use super::wake::Waker;
 use crate::base::slot::slot_of;
-use crate::client::{Flight, Slot};
-use crate::exec::{Item, Merge, Over, Request, Run, Words};
+use crate::client::{Flight, ReplySource};
+use crate::exec::{BatchArgs, Item, Merge, Over, Request, Run};
 use crate::gate::{Place, Router};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Port, Work};
@@ -76,10 +76,10 @@ impl<'a> Parts<'a> {
     }
 
     /// Adds a whole command to the part of one shard, and moves its large words there.
-    fn add_whole(&mut self, shard: u16, item: &Item, words: &mut Words<'_>) -> u16 {
+    fn add_whole(&mut self, shard: u16, item: &Item, batch_args: &mut BatchArgs<'_>) -> u16 {
         let envelope = self.envelope(shard);
         envelope.begin(item, item.slot);
-        let mut args = words.args(item);
+        let mut args = batch_args.of(item);
         for at in 0..args.len() {
             push(envelope, &mut args, at);
         }
@@ -87,12 +87,12 @@ impl<'a> Parts<'a> {
     }
 
     /// Adds a copy of a whole command to the part of every shard.
-    fn add_everywhere(&mut self, item: &Item, words: &mut Words<'_>, router: Router) {
+    fn add_everywhere(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: Router) {
         for shard in 0..router.shards() as u16 {
             let envelope = self.envelope(shard);
             envelope.begin(&Item { is_part: true, ..*item }, item.slot);
-            for word in words.args(item).iter_from(0) {
-                envelope.push_word(word);
+            for word in batch_args.of(item).iter_from(0) {
+                envelope.push_arg(word);
             }
             let part = envelope.part;
             self.flight.members.push(part);
@@ -100,9 +100,9 @@ impl<'a> Parts<'a> {
     }
 
     /// Adds to each owner of keys the command with its own keys only.
-    fn add_by_keys(&mut self, item: &Item, words: &mut Words<'_>, router: Router) {
+    fn add_by_keys(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: Router) {
         let keys = item.entry.keys;
-        let mut args = words.args(item);
+        let mut args = batch_args.of(item);
         let last = keys.last_of(args.len());
         let mut begun = vec![false; router.shards()];
         for at in (keys.first..=last).step_by(keys.step) {
@@ -122,20 +122,26 @@ impl<'a> Parts<'a> {
     }
 
     /// Adds one command of the batch, and says where its reply comes from.
-    pub(super) fn add(&mut self, item: &Item, place: Place, words: &mut Words<'_>, router: Router) {
+    pub(super) fn add(
+        &mut self,
+        item: &Item,
+        place: Place,
+        batch_args: &mut BatchArgs<'_>,
+        router: Router,
+    ) {
         let first = self.flight.members.len();
         let slot = match (place, item.entry.command.run) {
-            (Place::Shard(shard), _) => Slot::One(self.add_whole(shard, item, words)),
+            (Place::Shard(shard), _) => ReplySource::One(self.add_whole(shard, item, batch_args)),
             (Place::Several, Run::Spread(_, over, merge)) => {
                 if over == Over::Keys {
-                    self.add_by_keys(item, words, router);
+                    self.add_by_keys(item, batch_args, router);
                 } else {
-                    self.add_everywhere(item, words, router);
+                    self.add_everywhere(item, batch_args, router);
                 }
                 if merge != Merge::ByKey {
                     dedup(&mut self.flight.members, first);
                 }
-                Slot::Merged(merge, first as u32..self.flight.members.len() as u32)
+                ReplySource::Merged(merge, first as u32..self.flight.members.len() as u32)
             }
             _ => unreachable!("only a spread command has several places"),
         };
@@ -147,7 +153,7 @@ impl<'a> Parts<'a> {
 fn push(envelope: &mut Envelope, args: &mut crate::resp::Args<'_>, at: usize) {
     match args.take_large(at) {
         Some(large) => envelope.push_large(large),
-        None => envelope.push_word(&args[at]),
+        None => envelope.push_arg(&args[at]),
     }
 }
 
@@ -183,7 +189,7 @@ impl Shard {
     /// The connection waits for one answer, and what it pipelined behind waits with it.
     pub(super) fn defer(&mut self, conn: ConnId) -> Awaited {
         let mut flight = self.flights.pop().unwrap_or_default();
-        flight.order.push(Slot::One(0));
+        flight.order.push(ReplySource::One(0));
         flight.launch(1);
         let connection = self.connections.get_mut(conn).expect("it is being served");
         flight.number = connection.flight_number;
@@ -215,11 +221,11 @@ impl Shard {
         let mut flight = self.flights.pop().unwrap_or_default();
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
-        let mut words = Words { text, spans: &self.batch.spans, large };
-        flight.written = written_large(&self.thresholds, &self.batch.items, &mut words);
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+        flight.written = written_large(&self.thresholds, &self.batch.items, &mut batch_args);
         let mut parts = Parts::new(&mut self.port, &mut flight, self.router.shards());
         for (item, place) in self.batch.items.iter().zip(&self.batch.places) {
-            parts.add(item, *place, &mut words, self.router);
+            parts.add(item, *place, &mut batch_args, self.router);
         }
         let Parts { mut open, shards, .. } = parts;
         connection.input.consume();
@@ -236,7 +242,7 @@ impl Shard {
         }
         if self.batch.may_wait {
             let number = connection.flight_number;
-            let ticket = self.begin_trial(conn, number);
+            let ticket = self.begin_attempt(conn, number);
             envelopes[0].work = Work::Try(ticket);
         }
         if self.batch.traced.is_some() {
@@ -257,7 +263,7 @@ impl Shard {
             flight.members.push(shard as u16);
             envelopes.push(envelope);
         }
-        flight.order.push(Slot::Merged(merge, 0..shards as u32));
+        flight.order.push(ReplySource::Merged(merge, 0..shards as u32));
         self.launch(conn, flight, envelopes);
     }
 
@@ -287,7 +293,7 @@ impl Shard {
     fn run_ahead(&mut self, conn: ConnId, flight: Box<Flight>, mut part: Box<Envelope>) {
         assert!(!self.port.mesh().rules().one_in_flight, "one batch is in flight");
         self.enlist(conn, flight, std::slice::from_mut(&mut part));
-        let waker = Waker { at: 0, claim: None, records: None };
+        let waker = Waker { at: 0, lock: None, records: None };
         self.run_commands(&mut part, waker, false, false);
         self.land(part);
     }
@@ -345,7 +351,7 @@ impl Shard {
             flight.merge(protocol, output, draw, |at, output| replies.see(at, output.len()));
             if flight.is_notable() || !replies.found.is_empty() {
                 let whose = (conn, connection.generation);
-                self.notice_flight(whose, &flight, &replies.found, None);
+                self.log_flight(whose, &flight, &replies.found, None);
             }
             if let Some(entry) = flight.asks {
                 let ns = flight.spent().first().map_or(0, |(_, ns)| *ns);
@@ -366,9 +372,9 @@ impl Shard {
     /// An answered part is back.
     pub(super) fn land(&mut self, envelope: Box<Envelope>) {
         if envelope.hold.is_some() {
-            return self.land_program(envelope);
+            return self.land_transaction(envelope);
         }
-        if envelope.connection == NOBODY {
+        if envelope.connection == NO_CONNECTION {
             return self.land_barrier(envelope);
         }
         if matches!(envelope.work, Work::Waits(_)) {

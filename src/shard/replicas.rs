@@ -28,7 +28,7 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// A connection number that no connection has: answers to it belong to a barrier, or to nobody.
-pub(super) const NOBODY: ConnId = ConnId::MAX;
+pub(super) const NO_CONNECTION: ConnId = ConnId::MAX;
 
 /// Why a connection with too much output ends, for the log.
 pub(super) const OVER_LIMIT: &str = "its output buffer passed client-output-buffer-limit";
@@ -153,7 +153,7 @@ impl Shard {
         for shard in 0..self.router.shards() {
             let mut envelope = self.port.envelope(shard);
             envelope.part = shard as u16;
-            envelope.connection = NOBODY;
+            envelope.connection = NO_CONNECTION;
             envelope.flight = number;
             envelope.work = Work::Ask(request.clone());
             envelopes.push(envelope);

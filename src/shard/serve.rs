@@ -2,18 +2,18 @@
 //! Hot.
 
 use super::Shard;
+use super::command_log::{BatchTiming, Reporter, shown};
 use super::drain::{Settled, note_failure};
 use super::gather::{Gathered, Gatherer};
-use super::hold::collect_intents;
+use super::hold::collect_key_locks;
 use super::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_SHARD};
-use super::notice::{Desk, Look, shown};
 use super::profile::Probe;
 use super::slow::has_slow;
-use super::wake::{Waker, words_of};
+use super::wake::{Waker, args_of};
 use crate::client::{Serving, describe};
 use crate::commands::is_exec;
 use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Request, Runner};
-use crate::exec::{SessionContext, Trial, Wait, Words};
+use crate::exec::{BatchArgs, BlockingAttempt, SessionContext, Wait};
 use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::mesh::Registration;
@@ -47,7 +47,7 @@ impl Shard {
             }
             let is_alone = connection.flights.is_empty();
             if connection.input.may_hold(self.thresholds.request_bytes) {
-                self.notice_requests(conn, gathered.alone());
+                self.log_requests(conn, gathered.alone());
             }
             if has_all_replies && self.profile.is_due() {
                 self.trace_begin(conn, &gathered);
@@ -93,20 +93,20 @@ impl Shard {
     /// Runs the batch here, or lets it wait in its order for transactions that are in its way, or
     /// for itself where it would take long.
     fn run_or_wait(&mut self, conn: ConnId) {
-        let is_bulky = self.batch.is_bulky && self.workshop.is_some();
-        if self.intents.is_empty() && !is_bulky {
+        let is_bulky = self.batch.is_bulky && self.offload_pool.is_some();
+        if self.locks.is_empty() && !is_bulky {
             return self.run_here(conn);
         }
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
-        let mut words = Words { text, spans: &self.batch.spans, large };
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         let items = &self.batch.items;
-        let is_slow = self.workshop.is_some() && has_slow(&self.slice, items, &mut words);
-        let mut intents = Vec::new();
-        if !is_slow && !self.intents.is_empty() {
-            collect_intents(&self.slice, items, &mut words, &mut intents);
+        let is_slow = self.offload_pool.is_some() && has_slow(&self.slice, items, &mut batch_args);
+        let mut key_locks = Vec::new();
+        if !is_slow && !self.locks.is_empty() {
+            collect_key_locks(&self.slice, items, &mut batch_args, &mut key_locks);
         }
-        if is_slow || self.intents.conflicts(intents) {
+        if is_slow || self.locks.conflicts(key_locks) {
             self.post_batch(conn);
         } else {
             self.run_here(conn);
@@ -132,16 +132,17 @@ impl Shard {
 
     /// Runs the batch on this shard's own slice.
     fn run_here(&mut self, conn: ConnId) {
-        self.moves.begun.clear();
+        self.forwarded.begun.clear();
         let mut records = self.records_now();
         let started_ns = self.process.clock.monotonic_ns();
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
-        let mut words = Words { text, spans: &self.batch.spans, large };
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         let before = (started_ns, connection.outbox.output.len());
-        let mut look = Look::new(&self.thresholds, &self.batch.items, &mut words, before);
-        look.probe = Probe::new(self.batch.traced, started_ns);
-        let (effects, wait) = self.run_stretches(conn, &mut records, &mut look);
+        let mut timing =
+            BatchTiming::new(&self.thresholds, &self.batch.items, &mut batch_args, before);
+        timing.probe = Probe::new(self.batch.traced, started_ns);
+        let (effects, wait) = self.run_stretches(conn, &mut records, &mut timing);
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let db = connection.session.db;
         if let Some(wait) = wait {
@@ -149,8 +150,8 @@ impl Shard {
             return self.wait_here(conn, wait, records);
         }
         let spent_ns = self.process.clock.monotonic_ns() - started_ns;
-        if look.has_news(&self.thresholds, spent_ns) {
-            self.tell_here(conn, &look, spent_ns);
+        if timing.has_news(&self.thresholds, spent_ns) {
+            self.tell_here(conn, &timing, spent_ns);
         }
         let connection = self.connections.get_mut(conn).expect("it is being served");
         connection.input.consume();
@@ -165,7 +166,7 @@ impl Shard {
         }
         self.hold_connection(conn);
         if self.batch.traced.is_some() {
-            self.trace_ran(conn, look.probe.spent_ns());
+            self.trace_ran(conn, timing.probe.spent_ns());
         }
         self.board.counters.batches_local.add(1);
         self.make_dirty(conn);
@@ -177,7 +178,7 @@ impl Shard {
         &mut self,
         conn: ConnId,
         records: &mut Option<Records>,
-        look: &mut Look,
+        timing: &mut BatchTiming,
     ) -> (Effects, Option<Wait>) {
         let mut effects = Effects::default();
         let (mut done, mut wait) = (0, None);
@@ -185,7 +186,7 @@ impl Shard {
             let items = &self.batch.items[done..];
             let connection = self.connections.get_mut(conn).expect("it is being served");
             let (text, large) = connection.input.parts();
-            let mut words = Words { text, spans: &self.batch.spans, large };
+            let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
             let mut runner = Runner {
                 slice: &mut self.slice,
                 now_ms: self.now.unix_ms(),
@@ -194,23 +195,26 @@ impl Shard {
                 records: records.as_mut(),
                 reach: None,
                 is_whole: false,
-                trial: Trial { may_wait: self.batch.may_wait, ..Trial::default() },
+                attempt: BlockingAttempt {
+                    may_wait: self.batch.may_wait,
+                    ..BlockingAttempt::default()
+                },
                 effects,
             };
             let (board, clock) = (&self.board, &self.process.clock);
             let output = &mut connection.outbox.output;
-            let count = runner.run(items, &mut words, output, |at, failed, output| {
-                look.see(done + at, clock, output.len());
+            let count = runner.run(items, &mut batch_args, output, |at, failed, output| {
+                timing.see(done + at, clock, output.len());
                 if let Some(error) = failed {
                     note_failure(board, items[at].entry, error);
                 }
             });
             effects = runner.effects;
-            wait = runner.trial.wait.take();
+            wait = runner.attempt.wait.take();
             done += count;
             if self.slice.has_ready() {
                 let at = self.batch.items[done - 1].at;
-                self.wake(Waker { at, claim: None, records: records.as_mut() });
+                self.wake(Waker { at, lock: None, records: records.as_mut() });
             }
         }
         (effects, wait)
@@ -218,29 +222,29 @@ impl Shard {
 
     /// Says of the batch that has run here what is to be said.
     #[cold]
-    fn tell_here(&mut self, conn: ConnId, look: &Look, spent_ns: u64) {
+    fn tell_here(&mut self, conn: ConnId, timing: &BatchTiming, spent_ns: u64) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
-        let mut words = Words { text, spans: &self.batch.spans, large };
-        let desk = Desk {
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+        let reporter = Reporter {
             boards: &self.process.boards,
             config: &self.config,
             thresholds: &self.thresholds,
             shard: self.me,
             unix_s: self.now.unix_us / 1_000_000,
         };
-        look.tell(spent_ns, &desk, &connection.session, (&self.batch.items, &mut words));
+        timing.tell(spent_ns, &reporter, &connection.session, (&self.batch.items, &mut batch_args));
     }
 
     /// The only command of the batch, whose keys are here, waits for them.
     fn wait_here(&mut self, conn: ConnId, mut wait: Wait, records: Option<Records>) {
         let item = self.batch.items[0];
         let awaited = self.defer(conn);
-        let ticket = self.begin_trial(conn, awaited.flight);
+        let ticket = self.begin_attempt(conn, awaited.flight);
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
-        let mut words = Words { text, spans: &self.batch.spans, large };
-        wait.words.get_or_insert_with(|| words_of(&item, &mut words));
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+        wait.args.get_or_insert_with(|| args_of(&item, &mut batch_args));
         connection.input.consume();
         let now_ms = self.now.monotonic_ms();
         connection.session.note_commands(1, Some(item.entry.index), now_ms);
@@ -266,8 +270,8 @@ impl Shard {
         let mut written = None;
         if goes_on || ns >= self.thresholds.run_ns || is_large {
             let (text, large) = connection.input.parts();
-            let mut words = Words { text, spans: &self.batch.spans, large };
-            written = Some(shown(item.entry, &words.args(&item)));
+            let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+            written = Some(shown(item.entry, &batch_args.of(&item)));
         }
         let is_replica = connection.session.replica.is_attached;
         if connection.session.replies == Replies::All {
@@ -288,8 +292,8 @@ impl Shard {
             self.ask(conn, request);
         }
         self.record_session(conn, item.entry, ns, asks_all);
-        if let Some(words) = written {
-            self.notice_session(conn, item.entry, words, (ns, reply_bytes));
+        if let Some(batch_args) = written {
+            self.log_session(conn, item.entry, batch_args, (ns, reply_bytes));
         }
     }
 
@@ -308,8 +312,8 @@ impl Shard {
     fn call_session(&mut self, conn: ConnId, item: Item) -> (Option<Request>, usize) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
-        let mut words = Words { text, spans: &self.batch.spans, large };
-        let mut args = words.args(&item);
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+        let mut args = batch_args.of(&item);
         let output = &mut connection.outbox.output;
         let (before, bytes_before) = (output.mark(), output.len());
         let mut context = SessionContext {
@@ -327,7 +331,7 @@ impl Shard {
         };
         let request = context.request.take();
         let argv_bytes = match request {
-            Some(_) => words.args(&item).iter_from(0).map(<[u8]>::len).sum(),
+            Some(_) => batch_args.of(&item).iter_from(0).map(<[u8]>::len).sum(),
             None => 0,
         };
         connection.argv_bytes = argv_bytes;

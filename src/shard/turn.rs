@@ -1,7 +1,7 @@
 //! The turn: everything that can wake a shard, in the order in which it is dealt with. Hot.
 
 use super::limits::{IDLE_POLLS_MAX, SERVE_NS_MAX};
-use super::{Now, Shard, Workshop};
+use super::{Now, OffloadPool, Shard};
 use crate::exec::Shutdown;
 use crate::io::{Completion, ConnId, Wait};
 use std::io;
@@ -40,8 +40,8 @@ impl Shard {
     }
 
     /// Has long commands run by these threads, and not by its own.
-    pub fn set_workshop(&mut self, workshop: Workshop) {
-        self.workshop = Some(workshop);
+    pub fn set_offload_pool(&mut self, offload_pool: OffloadPool) {
+        self.offload_pool = Some(offload_pool);
     }
 
     /// One turn.
@@ -80,7 +80,7 @@ impl Shard {
         self.hand_over_waiting();
         self.tick();
         self.wake_behind(None);
-        self.moves.begun.clear();
+        self.forwarded.begun.clear();
         self.publish_feed();
         self.serve_links();
         if !self.monitors.is_empty() {

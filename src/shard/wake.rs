@@ -14,20 +14,22 @@
 
 use super::Shard;
 use super::drain::{Settled, note_failure};
-use super::replicas::NOBODY;
+use super::replicas::NO_CONNECTION;
 use crate::exec::mode_of;
-use crate::exec::{Intent, Item, Mode, Records, Runner, Scope, TicketState, Trial, Wait, Words};
+use crate::exec::{
+    BatchArgs, BlockingAttempt, Item, KeyLock, Mode, Records, Runner, Scope, TicketState, Wait,
+};
 use crate::feed::Unit;
 use crate::mesh::{Envelope, Mesh, Registration, Work};
 use crate::resp::{Output, Protocol};
-use crate::txn::{ClaimId, Queue, Removed, ReplyTo, Waiter, Waits};
+use crate::txn::{LockId, Queue, Removed, ReplyTo, Waiter, Waits};
 
 /// The command that woke others.
 pub(super) struct Waker<'a> {
     /// Its place, for the feed.
     pub(super) at: u32,
     /// The claim under which it ran.
-    pub(super) claim: Option<ClaimId>,
+    pub(super) lock: Option<LockId>,
     /// What the feed is told.
     pub(super) records: Option<&'a mut Records>,
 }
@@ -35,13 +37,13 @@ pub(super) struct Waker<'a> {
 impl Waker<'_> {
     /// The same once more.
     pub(super) fn again(&mut self) -> Waker<'_> {
-        Waker { at: self.at, claim: self.claim, records: self.records.as_deref_mut() }
+        Waker { at: self.at, lock: self.lock, records: self.records.as_deref_mut() }
     }
 }
 
 /// The words of an item, each in its own memory.
-pub(super) fn words_of(item: &Item, words: &mut Words<'_>) -> Vec<Box<[u8]>> {
-    words.args(item).iter_from(0).map(Box::from).collect()
+pub(super) fn args_of(item: &Item, batch_args: &mut BatchArgs<'_>) -> Vec<Box<[u8]>> {
+    batch_args.of(item).iter_from(0).map(Box::from).collect()
 }
 
 /// A pause while another shard serves somebody.
@@ -57,18 +59,18 @@ impl Shard {
         if matches!(ticket.state(), TicketState::Served | TicketState::Cancelled) {
             return;
         }
-        let Wait { keys, kind, wants_gone, words, .. } = wait;
+        let Wait { keys, kind, wants_gone, args, .. } = wait;
         let mut queue = Box::<Queue>::default();
-        queue.push_words(&item, &words.expect("they were written down"));
-        let (mut words, others): (Vec<_>, Vec<_>) =
+        queue.push_args(&item, &args.expect("they were written down"));
+        let (mut keys_here, others): (Vec<_>, Vec<_>) =
             key_modes(&mut queue).into_iter().partition(|(word, _)| keys.contains(word));
         let is_here = |&(word, _): &(usize, Mode)| {
             self.router.owner_of(queue.word(0, word)) == self.me as u16
         };
         let is_far = !others.iter().all(is_here);
-        words.retain(is_here);
-        let waiter =
-            Waiter { ticket, to, protocol, queue, kind, wants_gone, words, others, is_far };
+        keys_here.retain(is_here);
+        let keys = keys_here;
+        let waiter = Waiter { ticket, to, protocol, queue, kind, wants_gone, keys, others, is_far };
         if is_far {
             self.process.count_far_waiter(true);
         }
@@ -95,14 +97,14 @@ impl Shard {
     }
 
     /// The same behind what is one unit for the feed, so that this is told by itself.
-    pub(super) fn wake_behind(&mut self, claim: Option<ClaimId>) {
+    pub(super) fn wake_behind(&mut self, lock: Option<LockId>) {
         if !self.slice.has_ready() {
             return;
         }
         // Keys may have fallen due since the unit began that it follows.
         self.read_clock();
         let mut records = self.records_now();
-        self.wake(Waker { at: 0, claim, records: records.as_mut() });
+        self.wake(Waker { at: 0, lock, records: records.as_mut() });
         if let Some(mut records) = records {
             if !records.is_empty() {
                 let stamp = self.journal.clock.following();
@@ -131,7 +133,7 @@ impl Shard {
                 self.pausing.keep_key(db, key);
             } else if fits && waiter.is_far {
                 self.send_move(db, key, place);
-            } else if fits && self.is_held_up(place, waker.claim) {
+            } else if fits && self.is_held_up(place, waker.lock) {
                 self.recheck_later(db, key, place);
             } else if fits && self.serve_waiter(place, waker, *number) {
                 *number += 1;
@@ -140,15 +142,15 @@ impl Shard {
     }
 
     /// Whether others have claimed what the command would touch.
-    fn is_held_up(&mut self, place: Waits, claim: Option<ClaimId>) -> bool {
-        if self.intents.is_empty() {
+    fn is_held_up(&mut self, place: Waits, lock: Option<LockId>) -> bool {
+        if self.locks.is_empty() {
             return false;
         }
         let waiter = self.blocked.get_mut(place.number).expect("it has a place");
         waiter.touched(place.word).any(|(word, mode)| {
             let hash = self.slice.key(waiter.key(word)).hash;
-            let intent = Intent { scope: Scope::Key { db: 0, hash }, mode };
-            self.intents.is_in_the_way(intent, claim)
+            let key_lock = KeyLock { scope: Scope::Key { db: 0, hash }, mode };
+            self.locks.is_in_the_way(key_lock, lock)
         })
     }
 
@@ -167,7 +169,7 @@ impl Shard {
         }
         let started_ns = self.process.clock.monotonic_ns();
         let mut output = Output::default();
-        let (items, mut words) = waiter.queue.parts();
+        let (items, mut batch_args) = waiter.queue.parts();
         items[0].at = waker.at;
         let item = items[0];
         let woken_by = Some(place.word);
@@ -179,17 +181,17 @@ impl Shard {
             records: waker.records.as_deref_mut(),
             reach: None,
             is_whole: true,
-            trial: Trial { may_wait: true, woken_by, number, wait: None },
+            attempt: BlockingAttempt { may_wait: true, woken_by, number, wait: None },
             effects: Default::default(),
         };
         let board = &self.board;
         let ready = runner.slice.ready_len();
-        runner.run(&[item], &mut words, &mut output, |_, failed, _| {
+        runner.run(&[item], &mut batch_args, &mut output, |_, failed, _| {
             if let Some(error) = failed {
                 note_failure(board, item.entry, error);
             }
         });
-        let (effects, waits_on) = (runner.effects, runner.trial.wait.is_some());
+        let (effects, waits_on) = (runner.effects, runner.attempt.wait.is_some());
         waiter.ticket.settle(if waits_on { TicketState::Waiting } else { TicketState::Served });
         if waits_on {
             self.settle_wait(&effects);
@@ -238,7 +240,7 @@ impl Shard {
         self.blocked.make_busy(db, key, place.number);
         let mut part = self.port.envelope(self.me);
         self.write_command(place.number, &mut part);
-        part.connection = NOBODY;
+        part.connection = NO_CONNECTION;
         (part.sequence, part.parts) = (0, 1);
         part.sent = self.moment();
         part.work = Work::Recheck(place.number);
@@ -262,9 +264,9 @@ impl Shard {
         let mut part = self.port.envelope(usize::from(to.home));
         self.write_command(place.number, &mut part);
         address(&mut part, to);
-        let number = self.moves.begin();
+        let number = self.forwarded.begin();
         part.work = Work::Move(ticket, place.word, kind, number);
-        self.send_note(part);
+        self.send_one_way(part);
     }
 
     /// Sends a waiter's reply home.
@@ -279,36 +281,36 @@ impl Shard {
         address(&mut part, to);
         part.output = output;
         part.work = Work::Served;
-        self.send_note(part);
+        self.send_one_way(part);
     }
 
     /// Copies a waiter's command into an envelope.
     fn write_command(&mut self, number: u64, part: &mut Envelope) {
         let waiter = self.blocked.get_mut(number).expect("it waits");
-        let (items, mut words) = waiter.queue.parts();
+        let (items, mut batch_args) = waiter.queue.parts();
         let item = items[0];
         part.begin(&item, item.slot);
-        words.args(&item).iter_from(0).for_each(|word| part.push_word(word));
+        batch_args.of(&item).iter_from(0).for_each(|word| part.push_arg(word));
     }
 
     /// Sends a note, whose answer nobody waits for, when there is a credit for it.
-    pub(super) fn send_note(&mut self, part: Box<Envelope>) {
+    pub(super) fn send_one_way(&mut self, part: Box<Envelope>) {
         if usize::from(part.owner) == self.me {
-            return self.take_note(part);
+            return self.take_one_way(part);
         }
-        self.notes.push_back(part);
-        self.send_notes();
+        self.one_way.push_back(part);
+        self.send_one_way_queued();
     }
 
     /// Sends the notes for which there are credits, in their order.
-    pub(super) fn send_notes(&mut self) {
-        for _ in 0..self.notes.len() {
-            let part = self.notes.pop_front().expect("counted above");
+    pub(super) fn send_one_way_queued(&mut self) {
+        for _ in 0..self.one_way.len() {
+            let part = self.one_way.pop_front().expect("counted above");
             if self.port.has_credit(usize::from(part.owner)) {
                 let sent = self.moment();
                 self.port.post(std::iter::once(part), sent);
             } else {
-                self.notes.push_back(part);
+                self.one_way.push_back(part);
             }
         }
     }
@@ -323,7 +325,7 @@ fn address(part: &mut Envelope, to: ReplyTo) {
 
 /// The words of a command that are keys, and how it uses them.
 fn key_modes(queue: &mut Queue) -> Vec<(usize, Mode)> {
-    let (items, mut words) = queue.parts();
-    let keys = items[0].entry.key_words(&words.args(&items[0])).unwrap_or_default();
+    let (items, mut batch_args) = queue.parts();
+    let keys = items[0].entry.key_args(&batch_args.of(&items[0])).unwrap_or_default();
     keys.into_iter().map(|(word, spec)| (word, mode_of(items[0].entry, spec))).collect()
 }

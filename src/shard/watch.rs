@@ -1,8 +1,8 @@
 //! WATCH: a connection's watches are kept by the owners of the keys.
 
 use super::Shard;
-use super::replicas::NOBODY;
-use crate::client::Slot;
+use super::replicas::NO_CONNECTION;
+use crate::client::ReplySource;
 use crate::exec::{Merge, Request};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Work};
@@ -31,7 +31,7 @@ impl Shard {
         }
         // A transaction of this connection may be over for it and still have to store here: that
         // lies in the inbox, and comes first.
-        if self.intents.is_empty() {
+        if self.locks.is_empty() {
             self.watch_here(client, db, &std::mem::take(&mut by_shard[self.me]));
         }
         let mut flight = self.flights.pop().unwrap_or_default();
@@ -48,7 +48,7 @@ impl Shard {
             let protocol = connection.session.protocol;
             return Reply::new(&mut connection.outbox.output, protocol).ok();
         }
-        flight.order.push(Slot::Merged(Merge::Ok, 0..envelopes.len() as u32));
+        flight.order.push(ReplySource::Merged(Merge::Ok, 0..envelopes.len() as u32));
         self.launch(conn, flight, envelopes);
     }
 
@@ -97,7 +97,7 @@ impl Shard {
                 return true;
             }
             let mut envelope = self.port.envelope(usize::from(shard));
-            envelope.connection = NOBODY;
+            envelope.connection = NO_CONNECTION;
             envelope.work = Work::Ask(Request::UnwatchHere(client));
             self.port.post(std::iter::once(envelope), self.moment());
             false

@@ -107,7 +107,7 @@ impl Category {
 ///
 /// A negative `last` is counted from the end. All zeros: there is no such range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct WordRange {
+pub struct ArgRange {
     /// Word of the first key.
     pub first: i64,
     /// Word of the last key.
@@ -138,17 +138,17 @@ impl Card {
     }
 
     /// The one range that old clients know: the key specs joined as far as they adjoin.
-    pub fn word_range(&self) -> WordRange {
+    pub fn arg_range(&self) -> ArgRange {
         if let [only] = self.keys {
             let (first, last, step) = only.words();
-            return WordRange { first, last, step };
+            return ArgRange { first, last, step };
         }
-        let mut range = WordRange::default();
+        let mut range = ArgRange::default();
         for (first, last, step) in self.keys.iter().map(KeySpec::words) {
             let adjoins = range.first == 0 || range.last == first - 1;
             if step == 1 && adjoins {
                 let first = if range.first == 0 { first } else { range.first };
-                range = WordRange { first, last, step };
+                range = ArgRange { first, last, step };
             }
         }
         range
@@ -156,7 +156,7 @@ impl Card {
 
     /// The words that are keys in a command of `argc` words, each with its spec; none when the
     /// words do not fit the specs. `word` gives the words.
-    pub fn key_words<'w>(
+    pub fn key_args<'w>(
         &self,
         argc: usize,
         word: impl Fn(usize) -> &'w [u8],
@@ -172,7 +172,7 @@ impl Card {
 
     /// The same where a run of keys up to the last word may be none at all, which COMMAND GETKEYS
     /// refuses, and the command does not.
-    pub fn used_words<'w>(
+    pub fn used_args<'w>(
         &self,
         argc: usize,
         word: impl Fn(usize) -> &'w [u8],
@@ -182,7 +182,7 @@ impl Card {
                 let range = first.range(argc, &word)?;
                 Some(range.into_iter().flatten().map(|at| (at, first)).collect())
             }
-            _ => self.key_words(argc, word),
+            _ => self.key_args(argc, word),
         }
     }
 
@@ -370,7 +370,7 @@ mod tests {
         let card = card(Flag::WRITE, &KEYS);
         let places = |text: &str| {
             let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
-            let found = card.key_words(words.len(), |at| words[at])?;
+            let found = card.key_args(words.len(), |at| words[at])?;
             Some(found.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
         };
         assert_eq!(places("geo k 1"), Some(vec![1]));
@@ -387,10 +387,10 @@ mod tests {
         static KEYS: [KeySpec; 2] = [KeySpec::first("RW access insert"), REST];
         let card = card(Flag::WRITE, &KEYS);
         let places = |argc| {
-            let words = card.used_words(argc, |_| b"")?;
+            let words = card.used_args(argc, |_| b"")?;
             Some(words.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
         };
-        assert_eq!((places(2), card.key_words(2, |_| b"").is_none()), (Some(vec![1]), true));
+        assert_eq!((places(2), card.key_args(2, |_| b"").is_none()), (Some(vec![1]), true));
         assert_eq!(places(4), Some(vec![1, 2, 3]));
         assert_eq!(places(1), None);
     }
@@ -402,14 +402,14 @@ mod tests {
         static TWO: [KeySpec; 2] = [KeySpec::first("RO access"), SECOND];
         static GAP: [KeySpec; 2] = [KeySpec::first("RO access"), THIRD];
         static PAIRS: [KeySpec; 1] = [KeySpec::all("OW update", 2)];
-        let range = |keys| card(Flag::WRITE, keys).word_range();
-        assert_eq!(range(&[]), WordRange::default());
-        assert_eq!(range(&TWO), WordRange { first: 1, last: 2, step: 1 });
-        assert_eq!(range(&GAP), WordRange { first: 1, last: 1, step: 1 });
-        assert_eq!(range(&PAIRS), WordRange { first: 1, last: -1, step: 2 });
+        let range = |keys| card(Flag::WRITE, keys).arg_range();
+        assert_eq!(range(&[]), ArgRange::default());
+        assert_eq!(range(&TWO), ArgRange { first: 1, last: 2, step: 1 });
+        assert_eq!(range(&GAP), ArgRange { first: 1, last: 1, step: 1 });
+        assert_eq!(range(&PAIRS), ArgRange { first: 1, last: -1, step: 2 });
         let words = |keys, argc| {
             let card = card(Flag::WRITE, keys);
-            let words = card.key_words(argc, |_| b"")?;
+            let words = card.key_args(argc, |_| b"")?;
             Some(words.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
         };
         assert_eq!(words(&TWO, 3), Some(vec![1, 2]));
@@ -429,7 +429,7 @@ mod tests {
         let card = card(Flag::WRITE, &STORE);
         let place = |text: &str| {
             let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
-            let found = card.key_words(words.len(), |at| words[at]).expect("always fits");
+            let found = card.key_args(words.len(), |at| words[at]).expect("always fits");
             found.first().map(|(at, _)| *at)
         };
         assert_eq!(place("sort k"), None);
@@ -437,6 +437,6 @@ mod tests {
         assert_eq!(place("sort k store d"), Some(3));
         assert_eq!(place("sort k get store d"), None);
         assert_eq!(place("sort k limit store 1 STORE x store y"), Some(8));
-        assert_eq!(card.word_range(), WordRange::default());
+        assert_eq!(card.arg_range(), ArgRange::default());
     }
 }

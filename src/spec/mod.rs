@@ -6,4 +6,4 @@ mod card;
 mod derived;
 
 pub use card::{Begin, Card, Category, Find, Flag, Group, KeySpec};
-pub use derived::{CATEGORY_NAMES, WordRange};
+pub use derived::{ArgRange, CATEGORY_NAMES};

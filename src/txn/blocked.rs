@@ -49,7 +49,7 @@ pub struct Waiter {
     /// Whether a key that is gone, or of another type, wakes it too.
     pub wants_gone: bool,
     /// The words that are the keys of this shard that it waits for, and how it uses them.
-    pub words: Vec<(usize, Mode)>,
+    pub keys: Vec<(usize, Mode)>,
     /// The words that are keys which it uses beside the one that wakes it.
     pub others: Vec<(usize, Mode)>,
     /// Whether one of those is on another shard.
@@ -116,10 +116,10 @@ impl Blocked {
         if self.queues.len() <= db {
             self.queues.resize_with(db + 1, HashMap::default);
         }
-        let mut places = Vec::with_capacity(waiter.words.len());
+        let mut places = Vec::with_capacity(waiter.keys.len());
         let mut new = Vec::new();
         let mut seen = HashSet::new();
-        for &(word, _) in &waiter.words {
+        for &(word, _) in &waiter.keys {
             let key: Box<[u8]> = waiter.key(word).into();
             if !seen.insert(key.clone()) {
                 continue;
@@ -273,7 +273,7 @@ pub struct Waits {
 impl Waiter {
     /// What its command uses when the key of a word has woken it.
     pub fn touched(&self, woken_by: usize) -> impl Iterator<Item = (usize, Mode)> {
-        let woken = self.words.iter().filter(move |(word, _)| *word == woken_by);
+        let woken = self.keys.iter().filter(move |(word, _)| *word == woken_by);
         self.others.iter().chain(woken).copied()
     }
 
@@ -327,7 +327,7 @@ mod tests {
             is_part: false,
         };
         let mut queue = Box::<Queue>::default();
-        queue.push_words(&item, &words);
+        queue.push_args(&item, &words);
         Waiter {
             ticket: Arc::new(Ticket::new(number)),
             to: ReplyTo { home: 0, connection: 0, generation: 0, flight: 0 },
@@ -335,7 +335,7 @@ mod tests {
             queue,
             kind: Kind::List,
             wants_gone,
-            words: (1..=keys.len()).map(|word| (word, Mode::Exclusive)).collect(),
+            keys: (1..=keys.len()).map(|word| (word, Mode::Exclusive)).collect(),
             others: Vec::new(),
             is_far: false,
         }

@@ -3,9 +3,9 @@
 //! Must not know: sockets, connections, which commands exist.
 
 mod blocked;
-mod intents;
+mod lock_table;
 mod queue;
 
 pub use blocked::{Blocked, Removed, ReplyTo, Waiter, Waits};
-pub use intents::{ClaimId, Intents};
+pub use lock_table::{LockId, LockTable};
 pub use queue::Queue;

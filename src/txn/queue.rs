@@ -1,7 +1,7 @@
 //! Commands that wait to be run together: what MULTI queues until EXEC, or one command whose keys
 //! have to be brought together first. Owns its words.
 
-use crate::exec::{Entry, Item, Words};
+use crate::exec::{BatchArgs, Entry, Item};
 use crate::resp::{Args, Span};
 use bytes::BytesMut;
 
@@ -45,13 +45,13 @@ impl Queue {
     }
 
     /// Adds a command of these words, like `item`.
-    pub fn push_words(&mut self, item: &Item, words: &[Box<[u8]>]) {
+    pub fn push_args(&mut self, item: &Item, args: &[Box<[u8]>]) {
         let first = self.spans.len() as u32;
-        for word in words {
+        for word in args {
             self.spans.push(Span::text(self.text.len(), word.len()));
             self.text.extend_from_slice(word);
         }
-        let (argc, at) = (words.len() as u32, self.items.len() as u32);
+        let (argc, at) = (args.len() as u32, self.items.len() as u32);
         self.items.push(Item { first, argc, at, ..*item });
     }
 
@@ -67,20 +67,20 @@ impl Queue {
     }
 
     /// The commands and their words, side by side.
-    pub fn parts(&mut self) -> (&mut [Item], Words<'_>) {
-        let words = Words { text: &self.text, spans: &self.spans, large: &mut self.large };
-        (&mut self.items, words)
+    pub fn parts(&mut self) -> (&mut [Item], BatchArgs<'_>) {
+        let batch_args = BatchArgs { text: &self.text, spans: &self.spans, large: &mut self.large };
+        (&mut self.items, batch_args)
     }
 
     /// Bytes of its words.
-    pub fn words_bytes(&self) -> usize {
+    pub fn args_bytes(&self) -> usize {
         self.text.len() + self.large_bytes
     }
 
     /// Bytes that its commands take on the wire, at most.
     pub fn wire_bytes_max(&self) -> usize {
         // A word's head takes no more than its number of digits and five.
-        self.words_bytes() + 16 * (self.spans.len() + self.items.len())
+        self.args_bytes() + 16 * (self.spans.len() + self.items.len())
     }
 
     /// Whether there are words with buffers of their own.

@@ -60,7 +60,7 @@ pub fn shown(bytes: &[u8]) -> String {
 }
 
 /// A command as a line that can be read.
-pub fn shown_words(words: &[Vec<u8>]) -> String {
+pub fn shown_args(words: &[Vec<u8>]) -> String {
     let is_plain = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_graphic);
     let word = |word: &Vec<u8>| match is_plain(word) && word.len() < SHOWN_BYTES_MAX {
         true => String::from_utf8_lossy(word).into_owned(),

@@ -1,7 +1,7 @@
 //! One run: two servers, two connections to each, pipelines to both, and the comparison.
 
 use super::compare::{Check, agrees_queued};
-use super::findings::{Findings, shown, shown_words, sort_of};
+use super::findings::{Findings, shown, shown_args, sort_of};
 use super::generate::{Generator, Made};
 use super::grammar::{self, Command};
 use super::peer::Peer;
@@ -278,7 +278,7 @@ impl Session<'_> {
         if kind.is_empty() {
             return true;
         }
-        let line = shown_words(&made.words);
+        let line = shown_args(&made.words);
         let replies = format!("  Annulet: {}\n  Valkey:  {}", shown(ours), shown(theirs));
         let before = self.told_before(place, &made.words, at);
         let queue = if names.is_empty() { String::new() } else { names.join(", ") + " queued" };
@@ -301,7 +301,7 @@ impl Session<'_> {
         };
         let lines = self.history.iter().take(place).rev().filter(concerns).take(TOLD_MAX);
         let line = |sent: &Sent| {
-            let words = shown_words(&sent.words);
+            let words = shown_args(&sent.words);
             format!("    {}> {words}  =  {}\n", sent.connection, shown(&sent.reply))
         };
         let mut lines: Vec<String> = lines.map(line).collect();
@@ -339,7 +339,7 @@ impl Session<'_> {
     /// A connection has ended, or a server says nothing more.
     fn broken(&mut self, error: &std::io::Error, log: &str) {
         let from = self.history.len().saturating_sub(TOLD_MAX * 8);
-        let line = |sent: &Sent| format!("    {}> {}\n", sent.connection, shown_words(&sent.words));
+        let line = |sent: &Sent| format!("    {}> {}\n", sent.connection, shown_args(&sent.words));
         let lines: String = self.history.iter().skip(from).map(line).collect();
         self.findings.note(
             format!("a connection broke: {error}"),

@@ -1,7 +1,7 @@
 //! All keys of both servers, compared.
 
 use super::compare::Check;
-use super::findings::{shown, shown_words};
+use super::findings::{shown, shown_args};
 use super::wire::{self, Wire};
 
 const DATABASES: usize = 16;
@@ -163,8 +163,8 @@ pub fn compare(observers: &mut Observers, scan: Option<Vec<Vec<u8>>>) -> Vec<Dif
         if let Some(words) = &scan {
             let (one, other) = observers.both(|wire| walk(wire, words));
             if one != other {
-                let (one, other) = (shown_words(&one), shown_words(&other));
-                let words = shown_words(words);
+                let (one, other) = (shown_args(&one), shown_args(&other));
+                let words = shown_args(words);
                 note("a walk", b"", &format!("{words} = {one}"), &other);
             }
         }

@@ -1,7 +1,7 @@
-//! One checked run: shards on threads under a baton, clients at random, then the history.
+//! One checked run: shards on threads under a lockstep, clients at random, then the history.
 
-use super::baton::{At, Baton, Blocking};
 use super::history::History;
+use super::lockstep::{At, Blocking, Lockstep};
 use super::mixed::Mixed;
 use super::observed::{Recorder, observed_table};
 use super::search::Verdict;
@@ -30,7 +30,7 @@ pub enum Focus {
 pub struct Outcome {
     /// The cycle in words, or the reply that is wrong.
     pub anomaly: Option<String>,
-    /// Steps of the baton.
+    /// Steps of the lockstep.
     pub steps: u64,
     /// Operations that the clients sent.
     pub ops: usize,
@@ -43,9 +43,9 @@ pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
     let mut rng = Rng::new(seed);
     let shards = if focus == Focus::Narrow { 3 } else { 2 + rng.below(3) as usize };
     let clients = 4 + rng.below(8) as usize;
-    let baton = Baton::new(shards + 1, seed);
-    let recorder = Recorder::new(Arc::clone(&baton));
-    let preempt = Arc::clone(&baton);
+    let lockstep = Lockstep::new(shards + 1, seed);
+    let recorder = Recorder::new(Arc::clone(&lockstep));
+    let preempt = Arc::clone(&lockstep);
     let setup = Setup {
         rules,
         preempt: Some(preempt),
@@ -54,9 +54,9 @@ pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
     };
     let world = World::new(setup);
     let mut workload = None;
-    run(&world, &baton, Some(&recorder), || {
+    run(&world, &lockstep, Some(&recorder), || {
         let workload = workload.insert(Workload::new(&world, shards, clients, focus));
-        drive(workload, &world, &baton);
+        drive(workload, &world, &lockstep);
     });
     let workload = workload.expect("the clients were there");
     let touches = recorder.take();
@@ -68,7 +68,7 @@ pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
         Err(wrong) => Some(wrong),
         Ok(history) => history.is_anomalous().then(|| history.anomaly().expect("a cycle")),
     };
-    let (steps, fingerprint) = (baton.steps(), hasher.finish());
+    let (steps, fingerprint) = (lockstep.steps(), hasher.finish());
     Outcome { anomaly, steps, ops: workload.ops.len(), fingerprint }
 }
 
@@ -76,13 +76,13 @@ pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
 /// Panics when the server hangs or leaks.
 pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> Verdict {
     let shards = 2 + Rng::new(seed).below(3) as usize;
-    let baton = Baton::new(shards + 1, seed);
-    let preempt: Arc<dyn Preempt> = Arc::<Baton>::clone(&baton);
+    let lockstep = Lockstep::new(shards + 1, seed);
+    let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
     let setup = Setup { rules, preempt: Some(preempt), ..Setup::new(shards, seed) };
     let world = World::new(setup);
     let mut clients = None;
-    run(&world, &baton, None, || {
-        drive(clients.insert(Mixed::new(&world, shards, mix)), &world, &baton);
+    run(&world, &lockstep, None, || {
+        drive(clients.insert(Mixed::new(&world, shards, mix)), &world, &lockstep);
     });
     match clients.expect("the clients were there").result() {
         Ok(observed) => observed.judge(),
@@ -94,7 +94,7 @@ pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> Verdict {
 /// to rest. Panics when they do not, or leak.
 pub fn run(
     world: &World,
-    baton: &Arc<Baton>,
+    lockstep: &Arc<Lockstep>,
     recorder: Option<&Arc<Recorder>>,
     clients: impl FnOnce(),
 ) {
@@ -103,31 +103,31 @@ pub fn run(
     std::thread::scope(|scope| {
         for (me, driver) in drivers.into_iter().enumerate() {
             scope.spawn(move || {
-                let _membership = baton.join(me);
+                let _membership = lockstep.join(me);
                 if let Some(recorder) = recorder {
                     recorder.attend();
                 }
-                let driver = Blocking::new(driver, Arc::clone(baton));
+                let driver = Blocking::new(driver, Arc::clone(lockstep));
                 let mut shard = world.shard(me, Box::new(driver));
-                while !baton.is_over() {
+                while !lockstep.is_over() {
                     shard.turn().expect("the simulation does not break");
                 }
                 check_rest(me, &shard);
             });
         }
-        let _membership = baton.join(shards);
+        let _membership = lockstep.join(shards);
         clients();
-        rest(world, baton);
+        rest(world, lockstep);
     });
 }
 
 /// Lets other threads run until `is_there`. Panics when it takes too long.
-pub fn wait_until(baton: &Baton, what: &str, mut is_there: impl FnMut() -> bool) {
-    let began = baton.steps();
+pub fn wait_until(lockstep: &Lockstep, what: &str, mut is_there: impl FnMut() -> bool) {
+    let began = lockstep.steps();
     while !is_there() {
-        let waited = baton.steps() - began;
-        assert!(waited < STUCK_STEPS, "stuck before {what}: {}", baton.describe());
-        baton.pass(At::Client);
+        let waited = lockstep.steps() - began;
+        assert!(waited < STUCK_STEPS, "stuck before {what}: {}", lockstep.describe());
+        lockstep.pass(At::Client);
     }
 }
 
@@ -135,7 +135,7 @@ pub fn wait_until(baton: &Baton, what: &str, mut is_there: impl FnMut() -> bool)
 trait Clients {
     fn is_over(&self) -> bool;
     /// Returns whether anything moved.
-    fn step(&mut self, world: &World, baton: &Baton) -> bool;
+    fn step(&mut self, world: &World, lockstep: &Lockstep) -> bool;
     fn describe(&self) -> String;
 }
 
@@ -144,9 +144,9 @@ impl Clients for Workload {
         Workload::is_over(self)
     }
 
-    fn step(&mut self, world: &World, baton: &Baton) -> bool {
+    fn step(&mut self, world: &World, lockstep: &Lockstep) -> bool {
         let moved = Workload::step(self, world);
-        if baton.draw(200) == 0 {
+        if lockstep.draw(200) == 0 {
             world.clock.advance_ms(1);
         }
         moved
@@ -162,8 +162,8 @@ impl Clients for Mixed {
         Mixed::is_over(self)
     }
 
-    fn step(&mut self, world: &World, baton: &Baton) -> bool {
-        Mixed::step(self, world, baton)
+    fn step(&mut self, world: &World, lockstep: &Lockstep) -> bool {
+        Mixed::step(self, world, lockstep)
     }
 
     fn describe(&self) -> String {
@@ -172,31 +172,31 @@ impl Clients for Mixed {
 }
 
 /// Lets the clients do their part until they are through.
-fn drive(workload: &mut impl Clients, world: &World, baton: &Baton) {
-    let mut moved_at = baton.steps();
+fn drive(workload: &mut impl Clients, world: &World, lockstep: &Lockstep) {
+    let mut moved_at = lockstep.steps();
     while !workload.is_over() {
-        if workload.step(world, baton) {
-            moved_at = baton.steps();
+        if workload.step(world, lockstep) {
+            moved_at = lockstep.steps();
         }
-        let waited = baton.steps() - moved_at;
+        let waited = lockstep.steps() - moved_at;
         if waited >= STUCK_STEPS {
             let depths: Vec<_> = (0..world.mesh.shards()).map(|s| world.mesh.depth(s)).collect();
             let idle = if world.network.is_idle() { "idle" } else { "not idle" };
-            let (waits, threads) = (workload.describe(), baton.describe());
+            let (waits, threads) = (workload.describe(), lockstep.describe());
             panic!("stuck: the network is {idle}, inboxes {depths:?}, {threads}:\n{waits}");
         }
-        baton.pass(At::Client);
+        lockstep.pass(At::Client);
     }
 }
 
 /// Lets the shards come to rest, and ends them.
-fn rest(world: &World, baton: &Baton) {
+fn rest(world: &World, lockstep: &Lockstep) {
     let shards = world.mesh.shards();
     let is_empty = || (0..shards).all(|shard| world.mesh.depth(shard) == 0);
     let mut quiet = 0;
-    wait_until(baton, "the shards come to rest", || {
+    wait_until(lockstep, "the shards come to rest", || {
         quiet = if world.network.is_idle() && is_empty() { quiet + 1 } else { 0 };
         quiet == 50
     });
-    baton.finish();
+    lockstep.finish();
 }

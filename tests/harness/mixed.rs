@@ -4,7 +4,7 @@
 //! A client draws a unit (a command, or a transaction with what is watched before it) and sends it
 //! at once, or word by word as the replies come. Connections are sometimes cut at any moment.
 
-use super::baton::Baton;
+use super::lockstep::Lockstep;
 use super::model::{Action, Model};
 use super::search::{Event, Observed};
 use super::units::{Draw, MS_MAX, Mix, Step};
@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 const UNITS_MAX: u64 = 36;
 /// The most chances to act that a client lets go by.
 const PAUSE_MAX: u64 = 40;
-/// Logical time between two steps of the baton.
+/// Logical time between two steps of the lockstep.
 const TIME_PER_STEP: u64 = 1_000;
 /// Times that the clock moves, at most.
 const JUMPS_MAX: u64 = 10;
@@ -121,9 +121,9 @@ impl Mixed {
     }
 
     /// Some clients do something. Returns whether anything moved.
-    pub fn step(&mut self, world: &World, baton: &Baton) -> bool {
-        self.now = (self.now + 1).max(baton.steps() * TIME_PER_STEP);
-        self.settle_jumps(baton);
+    pub fn step(&mut self, world: &World, lockstep: &Lockstep) -> bool {
+        self.now = (self.now + 1).max(lockstep.steps() * TIME_PER_STEP);
+        self.settle_jumps(lockstep);
         let mut moved = false;
         for _ in 0..1 + self.draw.rng.below(self.actors.len() as u64) {
             moved |= self.step_one(world);
@@ -132,7 +132,7 @@ impl Mixed {
         if may_jump && self.draw.rng.below(self.draw.mix.jump_once_in) == 0 {
             self.jumps_left -= 1;
             self.jump(world);
-            self.settle_jumps(baton);
+            self.settle_jumps(lockstep);
         }
         moved
     }
@@ -173,12 +173,12 @@ impl Mixed {
     }
 
     /// A jump is over for a shard once the shard waits: it reads the clock after each wait.
-    fn settle_jumps(&mut self, baton: &Baton) {
+    fn settle_jumps(&mut self, lockstep: &Lockstep) {
         let events = &mut self.observed.events;
         self.jumps.retain(|Jump { event, clock, at }| {
-            let waited = baton.waited_at(*clock) * TIME_PER_STEP;
+            let waited = lockstep.waited_at(*clock) * TIME_PER_STEP;
             let done = if waited > *at { Some(waited) } else { None };
-            let done = done.or_else(|| baton.is_waiting(*clock).then_some(at + 1));
+            let done = done.or_else(|| lockstep.is_waiting(*clock).then_some(at + 1));
             events[*event].done = done;
             done.is_none()
         });

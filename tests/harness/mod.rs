@@ -1,13 +1,13 @@
 //! An in-process server of N shards: everything is real but the kernel and the clock.
 //!
 //! [`Server`] steps the turns of all shards in one thread, in seeded random order, for tests at
-//! the command boundary. [`linear`] runs each shard on a thread of its own under a baton, so that
+//! the command boundary. [`linear`] runs each shard on a thread of its own under a lockstep, so that
 //! shards interleave inside their turns, and checks the history that clients saw.
 #![allow(dead_code)]
 
-pub mod baton;
 pub mod history;
 pub mod linear;
+pub mod lockstep;
 pub mod mixed;
 pub mod model;
 pub mod observed;

@@ -5,7 +5,7 @@
 //! the real handler does not get to see; MSET writes values that begin with it, `17,`; the other
 //! spread commands name, for each key `k`, also the key `{k}#17`, which does not exist.
 
-use super::baton::{At, Baton};
+use super::lockstep::{At, Lockstep};
 use super::plain_table;
 use annulet::exec::{Command, CommandTable, Context, Run};
 use annulet::resp::{Args, Error, Span};
@@ -28,7 +28,7 @@ pub struct Touch {
 
 /// What all shards wrote down, in the order in which it happened.
 pub struct Recorder {
-    baton: Arc<Baton>,
+    lockstep: Arc<Lockstep>,
     log: Mutex<Vec<Touch>>,
 }
 
@@ -38,8 +38,8 @@ thread_local! {
 
 impl Recorder {
     /// An empty record.
-    pub fn new(baton: Arc<Baton>) -> Arc<Recorder> {
-        Arc::new(Recorder { baton, log: Mutex::new(Vec::new()) })
+    pub fn new(lockstep: Arc<Lockstep>) -> Arc<Recorder> {
+        Arc::new(Recorder { lockstep, log: Mutex::new(Vec::new()) })
     }
 
     /// Commands that run on this thread are recorded here from now on.
@@ -116,7 +116,7 @@ fn observed(context: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error>
     let mut words: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
     let touched = touches(&entry.name, &mut words);
     let recorder = RECORDER.with_borrow(Clone::clone).expect("the shard's thread attends");
-    recorder.baton.pass(At::Command);
+    recorder.lockstep.pass(At::Command);
     recorder.log.lock().expect("no writer has failed").extend(touched);
     let mut text = Vec::new();
     let mut spans = Vec::new();
@@ -125,6 +125,6 @@ fn observed(context: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error>
         text.extend_from_slice(word);
     }
     let result = run(context, &mut Args::new(&text, &spans, &mut []));
-    recorder.baton.pass(At::Command);
+    recorder.lockstep.pass(At::Command);
     result
 }

@@ -6,8 +6,8 @@
 //! ```
 //! An element is named after the key that it was pushed to, its pusher, and a number that grows.
 
-use super::baton::{At, Baton};
 use super::linear::wait_until;
+use super::lockstep::{At, Lockstep};
 use super::{Client, World, encode};
 use annulet::base::rng::Rng;
 use annulet::resp::Value;
@@ -63,9 +63,9 @@ pub struct Waiting {
 }
 
 /// Whether every shard waits for something to happen.
-fn is_quiet(world: &World, baton: &Baton) -> bool {
+fn is_quiet(world: &World, lockstep: &Lockstep) -> bool {
     let shards = 0..world.mesh.shards();
-    let is_idle = |shard| world.mesh.depth(shard) == 0 && baton.is_waiting(shard);
+    let is_idle = |shard| world.mesh.depth(shard) == 0 && lockstep.is_waiting(shard);
     world.network.is_idle() && shards.into_iter().all(is_idle)
 }
 
@@ -117,39 +117,39 @@ impl Waiting {
     }
 
     /// Runs until all is pushed, and nothing moves any more.
-    pub fn drive(&mut self, world: &World, baton: &Baton) {
+    pub fn drive(&mut self, world: &World, lockstep: &Lockstep) {
         let mut looks = 0;
         while self.wrong.is_none() && looks < QUIET_LOOKS {
             assert!(
-                baton.steps() < STUCK_STEPS,
+                lockstep.steps() < STUCK_STEPS,
                 "stuck: {}\n{}",
-                baton.describe(),
+                lockstep.describe(),
                 self.describe()
             );
-            let has_moved = self.step(world, baton) || self.pushes_left > 0;
-            looks = if has_moved || !is_quiet(world, baton) { 0 } else { looks + 1 };
+            let has_moved = self.step(world, lockstep) || self.pushes_left > 0;
+            looks = if has_moved || !is_quiet(world, lockstep) { 0 } else { looks + 1 };
             if self.pushes_left > 0 && self.rng.below(100) == 0 {
                 world.clock.advance_ms(self.rng.below(20));
             }
-            baton.pass(At::Client);
+            lockstep.pass(At::Client);
         }
         if self.wrong.is_none() {
-            self.account(world, baton);
+            self.account(world, lockstep);
         }
         let mut looks = 0;
-        wait_until(baton, "all has come to rest", || {
-            looks = if is_quiet(world, baton) { looks + 1 } else { 0 };
+        wait_until(lockstep, "all has come to rest", || {
+            looks = if is_quiet(world, lockstep) { looks + 1 } else { 0 };
             looks == QUIET_LOOKS
         });
     }
 
-    fn step(&mut self, world: &World, baton: &Baton) -> bool {
+    fn step(&mut self, world: &World, lockstep: &Lockstep) -> bool {
         let mut moved = false;
         for at in 0..self.pushers.len() {
             moved |= self.step_pusher(at);
         }
         for at in 0..self.poppers.len() {
-            moved |= self.step_popper(at, world, baton);
+            moved |= self.step_popper(at, world, lockstep);
         }
         let (admin, is_out) = &mut self.admin;
         admin.pump();
@@ -200,11 +200,11 @@ impl Waiting {
         true
     }
 
-    fn step_popper(&mut self, at: usize, world: &World, baton: &Baton) -> bool {
+    fn step_popper(&mut self, at: usize, world: &World, lockstep: &Lockstep) -> bool {
         self.poppers[at].client.pump();
         if let Some(reply) = self.poppers[at].client.try_read() {
             let (ask, asked) = self.poppers[at].asked.take().expect("a reply was asked for");
-            self.take(at, ask, asked, &reply, baton.steps());
+            self.take(at, ask, asked, &reply, lockstep.steps());
             return true;
         }
         if self.poppers[at].asked.is_some() {
@@ -220,7 +220,7 @@ impl Waiting {
             self.ask()
         };
         self.poppers[at].client.send(&words);
-        self.poppers[at].asked = Some((ask, baton.steps()));
+        self.poppers[at].asked = Some((ask, lockstep.steps()));
         true
     }
 
@@ -299,12 +299,12 @@ impl Waiting {
     }
 
     /// Everything has come to rest: where the elements are.
-    fn account(&mut self, world: &World, baton: &Baton) {
+    fn account(&mut self, world: &World, lockstep: &Lockstep) {
         let mut client = world.connect();
         let mut ask = |words: &[&str]| {
             client.send(words);
             let mut reply = None;
-            wait_until(baton, "a reply", || {
+            wait_until(lockstep, "a reply", || {
                 reply = client.try_read();
                 reply.is_some()
             });
@@ -338,7 +338,7 @@ impl Waiting {
             self.wrong = Some(format!("{missing} are missing, {at_risk} at most may be; or twice"));
         }
         self.check_order();
-        self.leave(baton, &mut ask);
+        self.leave(lockstep, &mut ask);
     }
 
     /// Of one pusher's elements in one key, none was asked for after a later one had come.
@@ -366,7 +366,7 @@ impl Waiting {
     }
 
     /// All who wait leave: nobody is waited for any more.
-    fn leave(&mut self, baton: &Baton, ask: &mut dyn FnMut(&[&str]) -> Value) {
+    fn leave(&mut self, lockstep: &Lockstep, ask: &mut dyn FnMut(&[&str]) -> Value) {
         for popper in &self.poppers {
             popper.client.link.reset();
         }
@@ -378,9 +378,9 @@ impl Waiting {
             }
             _ => false,
         };
-        let began = baton.steps();
+        let began = lockstep.steps();
         while !is_empty(&ask(&["INFO", "clients"])) {
-            if baton.steps() - began > STUCK_STEPS {
+            if lockstep.steps() - began > STUCK_STEPS {
                 self.wrong = Some("somebody who has left still waits".to_string());
                 return;
             }

@@ -11,7 +11,7 @@ mod http;
 mod library;
 mod life;
 mod limits;
-mod looking;
+mod observing;
 mod server;
 mod settings;
 mod sockets;

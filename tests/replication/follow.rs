@@ -1,9 +1,9 @@
 //! A replica that attaches and follows has what its primary has.
 
 use super::load::{Mix, fill, write_until};
-use super::look::{Info, assert_equal};
 use super::peer;
 use super::primary::Primary;
+use super::support::{Info, assert_equal};
 use super::{seed, shards};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;

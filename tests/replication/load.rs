@@ -1,6 +1,6 @@
 //! What is written: a data set of all kinds of strings, and random commands that change it.
 
-use super::look::{connect, demand};
+use super::support::{connect, demand};
 use super::wire::{Wire, put_request};
 use annulet::base::clock::Clock;
 use annulet::base::rng::Rng;

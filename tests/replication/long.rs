@@ -1,11 +1,11 @@
 //! The long run: multi-shard writes at full speed, a replica, a reader of its states, and in the
 //! end the same keys. Left out by default; `scripts/replication` runs it and shows its figures.
 
-use super::between::{Keys, watch_until};
+use super::cross_shard::{Keys, watch_until};
 use super::load::{Mix, write_until};
-use super::look::{Info, assert_equal, connect};
 use super::peer;
 use super::primary::Primary;
+use super::support::{Info, assert_equal, connect};
 use super::wire::Wire;
 use super::{numbers, seed};
 use annulet::base::clock::Clock;

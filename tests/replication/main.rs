@@ -10,22 +10,22 @@
 //!   ANNULET_REPL_SECONDS    how long `a_long_run` writes, which is left out by default      60
 //! ```
 
-mod between;
-mod comeback;
+mod cross_shard;
 mod follow;
 mod link;
 mod load;
 mod long;
-mod look;
 #[path = "../differential/peer.rs"]
 #[allow(dead_code)]
 mod peer;
 mod primary;
+mod resync;
 #[path = "../process/server.rs"]
 #[allow(dead_code)]
 mod server;
 mod slow;
 mod stream;
+mod support;
 mod tools;
 #[path = "../differential/wire.rs"]
 #[allow(dead_code)]

@@ -1,8 +1,8 @@
 //! The primary that is looked at, and the replicas that follow it.
 
-use super::look::{connect, wait_for_link};
 use super::peer::Peer;
 use super::server::{Server, Setup};
+use super::support::{connect, wait_for_link};
 use super::wire::Wire;
 
 /// What all primaries here are told: a replica is served at once.

@@ -1,10 +1,10 @@
 //! A replica that does not read is cut before it costs more memory than it may.
 
-use super::look::{Info, assert_equal, demand, number};
 use super::peer;
 use super::primary::{Primary, is_rehearsal};
 use super::server::wait_for;
 use super::shards;
+use super::support::{Info, assert_equal, demand, number};
 use super::wire::put_request;
 use annulet::base::clock::Clock;
 use std::io::Write;

@@ -8,10 +8,10 @@
 
 use super::link::{Link, Words};
 use super::load::Mix;
-use super::look::connect;
 use super::peer::{self, Peer};
 use super::primary::Primary;
 use super::seed;
+use super::support::connect;
 use super::wire::Wire;
 use annulet::base::clock::Clock;
 use std::thread;

@@ -2,11 +2,11 @@
 
 use super::link::Link;
 use super::load::fill;
-use super::look::{Info, compare, connect, demand, number};
 use super::peer::{self, Peer};
 use super::primary::Primary;
 use super::server::wait_for;
 use super::shards;
+use super::support::{Info, compare, connect, demand, number};
 use super::wire::Wire;
 use annulet::base::clock::Clock;
 use std::io::{BufRead, BufReader};

@@ -1,8 +1,8 @@
 //! Commands that wait for keys: who gets what, and in which order.
 
 use super::histories::{Repeat, seeds};
-use crate::harness::baton::Baton;
 use crate::harness::linear::run;
+use crate::harness::lockstep::Lockstep;
 use crate::harness::waiting::Waiting;
 use crate::harness::{Client, Server, Setup, World, bulk, int, key_on, list, ok};
 use annulet::base::rng::Rng;
@@ -15,12 +15,12 @@ const SEEDS: u64 = 60;
 /// Runs random clients; gives what all replies were, in short.
 fn wait_at_random(seed: u64) -> u64 {
     let shards = 1 + Rng::new(seed).below(4) as usize;
-    let baton = Baton::new(shards + 1, seed);
-    let preempt: Arc<dyn Preempt> = Arc::<Baton>::clone(&baton);
+    let lockstep = Lockstep::new(shards + 1, seed);
+    let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
     let world = World::new(Setup { preempt: Some(preempt), ..Setup::new(shards, seed) });
     let mut clients = None;
-    run(&world, &baton, None, || {
-        clients.insert(Waiting::new(&world)).drive(&world, &baton);
+    run(&world, &lockstep, None, || {
+        clients.insert(Waiting::new(&world)).drive(&world, &lockstep);
     });
     let clients = clients.expect("they were there");
     if let Some(wrong) = &clients.wrong {

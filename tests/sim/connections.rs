@@ -1,7 +1,7 @@
 //! Connections that break, hang up, are killed, flood, or do not read.
 
-use crate::harness::baton::Baton;
 use crate::harness::linear::{run, wait_until};
+use crate::harness::lockstep::Lockstep;
 use crate::harness::{Client, Server, Setup, World, bulk, encode, int, key_on, ok};
 use annulet::mesh::CREDITS_PER_PAIR;
 use annulet::resp::Value;
@@ -234,33 +234,33 @@ fn credits_run_out_and_nobody_is_forgotten() {
 #[test]
 fn a_shard_does_not_park_over_stalled_connections() {
     let credits = CREDITS_PER_PAIR as usize;
-    let baton = Baton::new(3, 2);
-    let world = World::new(Setup { preempt: Some(baton.clone()), ..Setup::new(2, 2) });
+    let lockstep = Lockstep::new(3, 2);
+    let world = World::new(Setup { preempt: Some(lockstep.clone()), ..Setup::new(2, 2) });
     let counters = &world.process.boards.board(0).counters;
-    run(&world, &baton, None, || {
+    run(&world, &lockstep, None, || {
         let mut clients = Vec::new();
         for at in 0..2 * (credits + 200) {
             clients.push(world.connect());
             let accepted = || counters.connections_received.get() > at as u64;
-            wait_until(&baton, "a connection is accepted", accepted);
+            wait_until(&lockstep, "a connection is accepted", accepted);
         }
         // Shard 0 has every other connection; one that is not there yet is frozen with shard 1.
         let mut at_home: Vec<Client> = clients.into_iter().step_by(2).collect();
-        baton.freeze(1, true);
+        lockstep.freeze(1, true);
         let (remote, local) = at_home.split_at_mut(credits);
         for client in remote.iter_mut() {
             client.send(&["INCR", &key_on(2, 1, 0)]);
         }
         let posted = || counters.envelopes_posted.get() == credits as u64;
-        wait_until(&baton, "all credits are used", posted);
+        wait_until(&lockstep, "all credits are used", posted);
         for client in local.iter_mut() {
             client.send(&["INCR", &key_on(2, 0, 0)]);
         }
         let stalled = || counters.stalled_on_credits.get() >= local.len() as u64;
-        wait_until(&baton, "the others are stalled", stalled);
-        baton.freeze(1, false);
+        wait_until(&lockstep, "the others are stalled", stalled);
+        lockstep.freeze(1, false);
         for client in &mut at_home {
-            wait_until(&baton, "a reply", || client.try_read().is_some());
+            wait_until(&lockstep, "a reply", || client.try_read().is_some());
         }
     });
 }

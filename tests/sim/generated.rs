@@ -1,7 +1,7 @@
 //! The judge judged once more: by histories drawn at random from the model itself, which all have
 //! an order, and from models with one fault each, some of whose histories have none.
 
-use super::mixes::{DATABASES, DEADLINES, EVERYTHING, MOVES, TRANSACTIONS, WATCHES};
+use super::workloads::{DATABASES, DEADLINES, EVERYTHING, MOVES, TRANSACTIONS, WATCHES};
 use crate::harness::model::{Action, Command, Model, State};
 use crate::harness::search::{Event, Observed, Verdict};
 use crate::harness::units::{Draw, Mix};

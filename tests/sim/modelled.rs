@@ -2,7 +2,7 @@
 //!
 //! `ANNULET_PEER` names the program; without it there is nothing to compare with.
 
-use super::mixes::EVERYTHING;
+use super::workloads::EVERYTHING;
 use crate::harness::encode;
 use crate::harness::model::{Action, Model, State};
 use crate::harness::units::{Draw, Step};

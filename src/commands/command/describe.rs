@@ -7,7 +7,7 @@ use crate::spec::{Begin, Find, KeySpec};
 /// Ten values: name, arity, flags, the range of keys, categories, tips, key specs, subcommands.
 pub(super) fn write_info(reply: &mut Reply<'_>, entry: &Entry) {
     let card = &entry.command.card;
-    let range = card.word_range();
+    let range = card.arg_range();
     reply.array(10);
     reply.bulk(entry.name.as_bytes());
     reply.integer(i64::from(card.arity));

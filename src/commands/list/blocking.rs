@@ -123,5 +123,5 @@ fn blmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 /// Waits until one of the keys at these words is a list.
 pub(super) fn wait(keys: Vec<usize>, deadline_ms: Option<u64>) -> Wait {
     let (kind, null) = (Kind::List, Null::Array);
-    Wait { deadline_ms, keys, kind, wants_gone: false, null, words: None }
+    Wait { deadline_ms, keys, kind, wants_gone: false, null, args: None }
 }

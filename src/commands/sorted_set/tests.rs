@@ -324,7 +324,7 @@ fn what_the_feed_is_told() {
 fn keys_that_a_word_counts_are_not_taken_for_one() {
     let table = CommandTable::new(FAMILIES);
     let entry = table.find(b"zmpop").expect("a command");
-    assert!(entry.plain_key_words(5).is_none());
+    assert!(entry.plain_key_args(5).is_none());
     let entry = table.find(b"bzpopmin").expect("a command");
-    assert!(entry.plain_key_words(4).is_some_and(|words| words.eq([1, 2])));
+    assert!(entry.plain_key_args(4).is_some_and(|words| words.eq([1, 2])));
 }

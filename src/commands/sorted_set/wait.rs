@@ -128,6 +128,6 @@ fn wait(cx: &mut Context<'_>, deadline_ms: Option<u64>, keys: Vec<usize>) {
         kind: Kind::SortedSet,
         wants_gone: false,
         null: Null::Array,
-        words: None,
+        args: None,
     });
 }

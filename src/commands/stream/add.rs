@@ -102,7 +102,7 @@ fn limits(cx: &Context<'_>) -> Limits {
 }
 
 /// The words of a rough trim, for the feed: what was really left.
-fn exact_words(args: &Args<'_>, trim: &TrimWords, log: &Log) -> Vec<Vec<u8>> {
+fn exact_args(args: &Args<'_>, trim: &TrimWords, log: &Log) -> Vec<Vec<u8>> {
     let mut words: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
     if trim.trim.is_rough {
         words[trim.at - 1] = b"=".to_vec();
@@ -203,7 +203,7 @@ fn xadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut told = None;
     if let Some(trim) = &add.trim {
         log.trim(&trim.trim);
-        told = cx.records.is_some().then(|| exact_words(args, trim, log));
+        told = cx.records.is_some().then(|| exact_args(args, trim, log));
     }
     stream.mark();
     drop(stream);
@@ -256,7 +256,7 @@ fn xtrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut told = None;
     if trimmed > 0 {
         stream.mark();
-        told = cx.records.is_some().then(|| exact_words(args, &trim, stream.log()));
+        told = cx.records.is_some().then(|| exact_args(args, &trim, stream.log()));
     }
     drop(stream);
     cx.effects.changes += trimmed;

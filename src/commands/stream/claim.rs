@@ -153,7 +153,7 @@ pub(super) static XCLAIM: Command = Command {
 };
 
 /// What XCLAIM's words say.
-struct Claim {
+struct LockRequest {
     min_idle_ms: i64,
     ids: Vec<Id>,
     force: bool,
@@ -163,12 +163,12 @@ struct Claim {
     last_id: Id,
 }
 
-impl Claim {
-    fn of(args: &Args<'_>, now_ms: i64) -> Result<Claim, Error> {
+impl LockRequest {
+    fn of(args: &Args<'_>, now_ms: i64) -> Result<LockRequest, Error> {
         let idle = "ERR Invalid min-idle-time argument for XCLAIM";
         let ids: Vec<Id> = args.iter_from(5).map_while(|word| parse_id(word).ok()).collect();
         let mut at = 5 + ids.len();
-        let mut claim = Claim {
+        let mut claim = LockRequest {
             min_idle_ms: integer_or(&args[4], idle)?.max(0),
             ids,
             force: false,
@@ -219,7 +219,7 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
     let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
     let (log, group) = found.ok_or_else(|| no_group(&args[1], &args[2]))?;
-    let claim = Claim::of(args, now_ms)?;
+    let claim = LockRequest::of(args, now_ms)?;
     let mut goes_on = claim.last_id > group.last_id;
     group.last_id = group.last_id.max(claim.last_id);
     let in_past = |time_ms: &i64| (0..=now_ms).contains(time_ms);

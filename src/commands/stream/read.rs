@@ -258,7 +258,7 @@ fn wait(cx: &mut Context<'_>, args: &Args<'_>, options: &Options<'_>, resolved: 
         kind: Kind::Stream,
         wants_gone: options.group.is_some(),
         null: Null::Array,
-        words,
+        args: words,
     });
 }
 

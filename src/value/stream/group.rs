@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, btree_map};
 pub struct ConsumerId(u32);
 
 /// While a group is loaded: nobody yet.
-const NOBODY: ConsumerId = ConsumerId(u32::MAX);
+const NO_CONNECTION: ConsumerId = ConsumerId(u32::MAX);
 
 /// An entry that was given to a consumer and is not acknowledged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +164,7 @@ impl Group {
     /// An entry is not pending any more; none if it was not.
     pub fn acknowledge(&mut self, id: Id) -> Option<Pending> {
         let pending = self.pending.remove(&id)?;
-        if pending.consumer != NOBODY {
+        if pending.consumer != NO_CONNECTION {
             self.consumer_mut(pending.consumer).ids.remove(&id);
         }
         Some(pending)
@@ -176,7 +176,7 @@ impl Group {
         if old.is_some_and(|old| old.consumer == pending.consumer) {
             return;
         }
-        if let Some(old) = old.filter(|old| old.consumer != NOBODY) {
+        if let Some(old) = old.filter(|old| old.consumer != NO_CONNECTION) {
             self.consumer_mut(old.consumer).ids.remove(&id);
         }
         self.consumer_mut(pending.consumer).ids.insert(id);
@@ -215,7 +215,7 @@ impl Group {
     /// For loading: an entry is pending, and [`Group::load_owner`] is to say whose it is. False if
     /// it is pending already.
     pub fn load_pending(&mut self, id: Id, delivered_ms: i64, deliveries: u64) -> bool {
-        let pending = Pending { delivered_ms, deliveries, consumer: NOBODY };
+        let pending = Pending { delivered_ms, deliveries, consumer: NO_CONNECTION };
         self.pending.insert(id, pending).is_none()
     }
 
@@ -223,7 +223,7 @@ impl Group {
     /// somebody has it already.
     pub fn load_owner(&mut self, id: Id, consumer: ConsumerId) -> bool {
         let Some(pending) = self.pending.get_mut(&id) else { return false };
-        if pending.consumer != NOBODY {
+        if pending.consumer != NO_CONNECTION {
             return false;
         }
         pending.consumer = consumer;
@@ -232,7 +232,7 @@ impl Group {
 
     /// Whether loading is over: somebody has each entry that is pending.
     pub fn is_whole(&self) -> bool {
-        self.pending.values().all(|pending| pending.consumer != NOBODY)
+        self.pending.values().all(|pending| pending.consumer != NO_CONNECTION)
     }
 
     /// Bytes of memory, guessed where maps allocate.

@@ -4,7 +4,7 @@ use super::batch::Item;
 use super::command::{Over, Run};
 use super::table::Entry;
 use crate::base::slot::slot_of;
-use crate::keyspace::Parcel;
+use crate::keyspace::DetachedValue;
 use crate::resp::Args;
 use crate::spec::KeySpec;
 
@@ -22,7 +22,7 @@ pub enum Mode {
 pub enum Scope {
     /// One key, by its hash: keys that share one are taken for the same.
     Key {
-        /// Its database. [`for_each_intent`] gives 0 for all: a command such as MOVE touches a key
+        /// Its database. [`for_each_key_lock`] gives 0 for all: a command such as MOVE touches a key
         /// of the same name in another one.
         db: u16,
         /// Its hash, the same on every shard.
@@ -36,7 +36,7 @@ pub enum Scope {
 
 /// One thing that a unit means to touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Intent {
+pub struct KeyLock {
     /// What.
     pub scope: Scope,
     /// How.
@@ -46,7 +46,7 @@ pub struct Intent {
 /// A key that a command over several shards works on away from its owner: fetched, and put back
 /// if it was changed.
 #[derive(Debug)]
-pub struct Visit {
+pub struct RemoteKey {
     /// Its database.
     pub db: u16,
     /// Its slot.
@@ -56,7 +56,7 @@ pub struct Visit {
     /// Its name.
     pub key: Box<[u8]>,
     /// Its value; none if there is no such key, or if it has not been fetched yet.
-    pub parcel: Option<Parcel>,
+    pub value: Option<DetachedValue>,
     /// Whether the command changed it; a value that is put back unchanged is no change.
     pub is_changed: bool,
 }
@@ -71,50 +71,53 @@ pub fn mode_of(entry: &Entry, spec: &KeySpec) -> Mode {
 
 /// The keys of a command's words, each once, to be fetched. One in a database that does not exist
 /// is none: the command refuses itself before it looks at it.
-pub fn visits_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Visit> {
+pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<RemoteKey> {
     let run = item.entry.command.run;
-    let mut visits: Vec<Visit> = Vec::new();
-    for (word, spec) in item.entry.key_words(args).unwrap_or_default() {
+    let mut remote_keys: Vec<RemoteKey> = Vec::new();
+    for (word, spec) in item.entry.key_args(args).unwrap_or_default() {
         let db = run.key_database(args, word, usize::from(item.db));
         if db >= databases {
             continue;
         }
         let (key, db, mode) = (&args[word], db as u16, mode_of(item.entry, spec));
-        match visits.iter_mut().find(|visit| visit.db == db && *visit.key == *key) {
-            Some(visit) if mode == Mode::Exclusive => visit.mode = mode,
+        match remote_keys
+            .iter_mut()
+            .find(|remote_key| remote_key.db == db && *remote_key.key == *key)
+        {
+            Some(remote_key) if mode == Mode::Exclusive => remote_key.mode = mode,
             Some(_) => {}
             None => {
                 let (key, slot) = (key.into(), slot_of(key));
-                visits.push(Visit { db, slot, mode, key, parcel: None, is_changed: false });
+                remote_keys.push(RemoteKey { db, slot, mode, key, value: None, is_changed: false });
             }
         }
     }
-    visits
+    remote_keys
 }
 
 /// Shows what a command of these words means to touch; keys by the word that they are, wide
 /// scopes without one. Words that the command will refuse touch nothing.
-pub fn for_each_intent(
+pub fn for_each_key_lock(
     entry: &Entry,
     args: &Args<'_>,
     hash: &dyn Fn(&[u8]) -> u64,
-    visit: &mut dyn FnMut(Option<usize>, Intent),
+    remote_key: &mut dyn FnMut(Option<usize>, KeyLock),
 ) {
     let write_mode = if entry.is_write() { Mode::Exclusive } else { Mode::Shared };
     match entry.command.run {
         Run::Joint(..) | Run::Bulky(..) | Run::Keys(_) | Run::Spread(_, Over::Keys, _) => {}
         run @ Run::Roaming(..) => {
             if run.roams(args) {
-                visit(None, Intent { scope: Scope::All, mode: Mode::Shared });
+                remote_key(None, KeyLock { scope: Scope::All, mode: Mode::Shared });
             }
         }
         Run::Spread(_, Over::Shards | Over::Cursor, _) => {
-            return visit(None, Intent { scope: Scope::All, mode: write_mode });
+            return remote_key(None, KeyLock { scope: Scope::All, mode: write_mode });
         }
         Run::Session(_) | Run::Select(_) | Run::Immediate(_) | Run::Container => return,
     }
-    for (word, spec) in entry.key_words(args).unwrap_or_default() {
+    for (word, spec) in entry.key_args(args).unwrap_or_default() {
         let scope = Scope::Key { db: 0, hash: hash(&args[word]) };
-        visit(Some(word), Intent { scope, mode: mode_of(entry, spec) });
+        remote_key(Some(word), KeyLock { scope, mode: mode_of(entry, spec) });
     }
 }

@@ -10,9 +10,9 @@
 //!   SET of the other by somebody else
 //! ```
 
-use super::look::{Info, assert_equal, connect, demand, number, wait_for_link};
 use super::peer;
 use super::primary::Primary;
+use super::support::{Info, assert_equal, connect, demand, number, wait_for_link};
 use super::wire::{Wire, children};
 use annulet::base::slot::{SLOT_COUNT, slot_of};
 use std::collections::HashSet;

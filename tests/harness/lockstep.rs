@@ -1,4 +1,4 @@
-//! Threads that run one at a time: only the holder of the baton runs, and at every point a seeded
+//! Threads that run one at a time: only the holder of the lockstep runs, and at every point a seeded
 //! choice says who holds it next. So a run over several threads repeats for its seed.
 //!
 //! One thread at a time is sometimes frozen for long, as if the kernel had preempted it: many
@@ -16,13 +16,13 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 thread_local! {
-    /// The number of this thread among those that share a baton.
+    /// The number of this thread among those that share a lockstep.
     static ACTOR: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
 /// One in so many looks of a sleeping thread is granted.
 const SLEEPER_ONCE_IN: u64 = 10;
-/// Where a thread stands when it passes the baton.
+/// Where a thread stands when it passes the lockstep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     /// Between two steps of the mesh, or of a turn.
@@ -39,7 +39,7 @@ pub enum At {
 
 /// How often threads change; drawn once per seed.
 struct Habits {
-    /// A thread keeps the baton but once in so many points.
+    /// A thread keeps the lockstep but once in so many points.
     pass_once_in: u64,
     /// A thread that passes is frozen once in so many times.
     freeze_once_in: u64,
@@ -68,7 +68,7 @@ struct State {
 }
 
 /// Says who runs.
-pub struct Baton {
+pub struct Lockstep {
     state: Mutex<State>,
     turns: Vec<Condvar>,
 }
@@ -76,9 +76,9 @@ pub struct Baton {
 /// Carried by the unwinding of threads that end because another one has failed.
 struct Aborted;
 
-impl Baton {
-    /// A baton among so many threads; the last one is the caller's and holds it.
-    pub fn new(threads: usize, seed: u64) -> Arc<Baton> {
+impl Lockstep {
+    /// A lockstep among so many threads; the last one is the caller's and holds it.
+    pub fn new(threads: usize, seed: u64) -> Arc<Lockstep> {
         let mut rng = Rng::new(seed ^ 0xba70);
         let habits = Habits {
             pass_once_in: [1, 2, 4][rng.below(3) as usize],
@@ -101,17 +101,17 @@ impl Baton {
             over: false,
         };
         let turns = (0..threads).map(|_| Condvar::new()).collect();
-        Arc::new(Baton { state: Mutex::new(state), turns })
+        Arc::new(Lockstep { state: Mutex::new(state), turns })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The calling thread is number `me`; returns when it is first given the baton.
+    /// The calling thread is number `me`; returns when it is first given the lockstep.
     pub fn join(&self, me: usize) -> Membership<'_> {
         ACTOR.set(Some(me));
-        let membership = Membership { baton: self, me };
+        let membership = Membership { lockstep: self, me };
         self.wait_for(me, self.lock());
         membership
     }
@@ -120,7 +120,7 @@ impl Baton {
     pub fn pass(&self, at: At) {
         let Some(me) = ACTOR.get() else { return };
         let mut state = self.lock();
-        assert!(state.holder == me || state.aborted, "only the holder of the baton runs");
+        assert!(state.holder == me || state.aborted, "only the holder of the lockstep runs");
         state.step += 1;
         let asleep = at == At::Sleep;
         state.asleep[me] = asleep;
@@ -203,7 +203,7 @@ impl Baton {
         format!("step {step}, frozen until {frozen_until:?}, asleep {asleep:?}")
     }
 
-    /// A number below `bound`, from the baton's own stream.
+    /// A number below `bound`, from the lockstep's own stream.
     pub fn draw(&self, bound: u64) -> u64 {
         self.lock().rng.below(bound)
     }
@@ -231,26 +231,26 @@ impl State {
     }
 }
 
-/// A thread's part in the baton; dropping it leaves the others to go on, or, in a panic, to end.
+/// A thread's part in the lockstep; dropping it leaves the others to go on, or, in a panic, to end.
 pub struct Membership<'a> {
-    baton: &'a Baton,
+    lockstep: &'a Lockstep,
     me: usize,
 }
 
 impl Drop for Membership<'_> {
     fn drop(&mut self) {
         ACTOR.set(None);
-        let mut state = self.baton.lock();
+        let mut state = self.lockstep.lock();
         state.left[self.me] = true;
         state.aborted |= std::thread::panicking();
         state.choose();
-        for turn in &self.baton.turns {
+        for turn in &self.lockstep.turns {
             turn.notify_all();
         }
     }
 }
 
-impl Preempt for Baton {
+impl Preempt for Lockstep {
     fn point(&self) {
         self.pass(At::Mesh);
     }
@@ -266,14 +266,14 @@ impl Preempt for Baton {
 /// as it would be, and a doorbell that is not rung is found out.
 pub struct Blocking {
     inner: SimulatedDriver,
-    baton: Arc<Baton>,
+    lockstep: Arc<Lockstep>,
     done: VecDeque<Completion>,
 }
 
 impl Blocking {
     /// Makes the waits of a driver block.
-    pub fn new(inner: SimulatedDriver, baton: Arc<Baton>) -> Blocking {
-        Blocking { inner, baton, done: VecDeque::new() }
+    pub fn new(inner: SimulatedDriver, lockstep: Arc<Lockstep>) -> Blocking {
+        Blocking { inner, lockstep, done: VecDeque::new() }
     }
 }
 
@@ -307,14 +307,14 @@ impl Driver for Blocking {
     }
 
     fn wait(&mut self, wait: Wait) -> io::Result<()> {
-        self.baton.pass(At::Wait);
+        self.lockstep.pass(At::Wait);
         self.inner.wait(wait)?;
-        while wait != Wait::Poll && !self.baton.is_over() {
+        while wait != Wait::Poll && !self.lockstep.is_over() {
             self.done.extend(self.inner.next());
             if !self.done.is_empty() {
                 break;
             }
-            self.baton.pass(At::Sleep);
+            self.lockstep.pass(At::Sleep);
             self.inner.wait(wait)?;
         }
         Ok(())

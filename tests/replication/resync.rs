@@ -1,10 +1,10 @@
 //! Links that are cut come back: with what is missing if the backlog has it, else with everything.
 
 use super::load::{Mix, write_until};
-use super::look::{Info, assert_equal, demand, is_linked, number};
 use super::peer;
 use super::primary::Primary;
 use super::server::wait_for;
+use super::support::{Info, assert_equal, demand, is_linked, number};
 use super::wire::{Wire, put_request};
 use super::{seed, shards};
 use annulet::base::rng::Rng;
@@ -110,7 +110,7 @@ fn a_backlog_that_is_too_small_costs_a_snapshot() {
         // It sleeps, and so does not come back before the backlog has gone on.
         let port = peer.port;
         let sleeper = thread::spawn(move || {
-            demand(&mut super::look::connect(port), &["DEBUG", "SLEEP", "1"]);
+            demand(&mut super::support::connect(port), &["DEBUG", "SLEEP", "1"]);
         });
         thread::sleep(Duration::from_millis(200));
         assert_eq!(number(&wire.ask(&["CLIENT", "KILL", "TYPE", "replica"])), 1);

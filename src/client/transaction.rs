@@ -10,7 +10,7 @@
 //! It does not belong to its connection: when that ends, the rounds go on, or locks would stay.
 
 use super::flight::Flight;
-use crate::exec::{Reach, Records, Ticket, Visit, Wait};
+use crate::exec::{Reach, Records, RemoteKey, Ticket, Wait};
 use crate::gate::Place;
 use crate::io::ConnId;
 use crate::keyspace::Slice;
@@ -22,11 +22,11 @@ use std::sync::Arc;
 
 /// The values that a command works on that has keys on several shards.
 #[derive(Debug)]
-pub struct Table {
+pub struct Workspace {
     /// Holds them and nothing else.
     pub slice: Box<Slice>,
     /// Whose they are, each with the part that fetched it and brings it back.
-    pub visits: Vec<(usize, Visit)>,
+    pub remote_keys: Vec<(usize, RemoteKey)>,
     /// The keys beyond the command's words that are here, and those that it wants.
     pub reach: Reach,
 }
@@ -35,7 +35,7 @@ pub struct Table {
 // Envelopes are boxed, because they keep their address on their way.
 #[allow(clippy::vec_box)]
 #[derive(Debug)]
-pub struct Program {
+pub struct Transaction {
     /// Its number at home.
     pub id: u64,
     /// The connection that waits for the reply.
@@ -65,7 +65,7 @@ pub struct Program {
     /// Whether the feed is told what it does.
     pub is_recorded: bool,
     /// The values that have been brought together for it.
-    pub table: Option<Box<Table>>,
+    pub table: Option<Box<Workspace>>,
     /// Parts and replies.
     pub flight: Flight,
     /// The replies that are made at home, as one more part.
@@ -75,12 +75,12 @@ pub struct Program {
     /// What the feed is to be told of the commands that ran at home.
     pub records: Records,
     /// Set if its only command may wait.
-    pub trial: Option<Trying>,
+    pub attempt: Option<TransactionAttempt>,
 }
 
 /// What a command that may wait needs.
 #[derive(Debug)]
-pub struct Trying {
+pub struct TransactionAttempt {
     /// Decides who serves it.
     pub ticket: Arc<Ticket>,
     /// Set if it has waited and was woken.
@@ -104,7 +104,7 @@ pub struct Woken {
     pub number: u64,
 }
 
-impl Program {
+impl Transaction {
     /// The numbers of the parts at home whose shards are wanted.
     pub fn parts_of(&self, is_wanted: impl Fn(u16) -> bool) -> Vec<usize> {
         let parts = 0..usize::from(self.own.part);

@@ -12,12 +12,12 @@
 //! Bounded: each job is a part or a transaction that has not been answered, of which credits allow
 //! so many.
 
-use crate::client::{Program, Table};
+use crate::client::{Transaction, Workspace};
 use crate::config::Config;
-use crate::exec::{Effects, Item, Records, Runner, Trial, Wait, Words};
+use crate::exec::{BatchArgs, BlockingAttempt, Effects, Item, Records, Runner, Wait};
 use crate::mesh::{Envelope, Mesh};
 use crate::resp::{Error, Mark, Output, Protocol};
-use crate::txn::ClaimId;
+use crate::txn::LockId;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,9 +33,9 @@ pub(super) const ELEMENTS_MIN: usize = 10_000;
 #[derive(Debug)]
 pub(super) enum Owner {
     /// One of a part that has come to this shard and keeps its keys locked by this claim.
-    Part(ClaimId, Box<Envelope>, Option<Records>),
+    Part(LockId, Box<Envelope>, Option<Records>),
     /// One of a transaction of this shard.
-    Program(Box<Program>),
+    Transaction(Box<Transaction>),
 }
 
 /// A command with what it runs on.
@@ -44,7 +44,7 @@ pub(super) struct Job {
     pub(super) owner: Owner,
     /// The command's place in its part or transaction.
     pub(super) at: usize,
-    pub(super) table: Box<Table>,
+    pub(super) table: Box<Workspace>,
     pub(super) config: Arc<Config>,
     pub(super) now_ms: u64,
     pub(super) started_ns: u64,
@@ -70,14 +70,14 @@ pub(super) struct Setting<'a> {
 
 /// Runs one command on a table; its reply goes behind `output`, and its end behind `ends`.
 pub(super) fn run_on_table(
-    table: &mut Table,
+    table: &mut Workspace,
     item: Item,
-    words: &mut Words<'_>,
+    batch_args: &mut BatchArgs<'_>,
     (output, ends): (&mut Output, &mut Vec<Mark>),
     records: Option<&mut Records>,
-    (setting, trial): (&Setting<'_>, Trial),
+    (setting, attempt): (&Setting<'_>, BlockingAttempt),
 ) -> Outcome {
-    let reach = item.entry.command.run.roams(&words.args(&item)).then_some(&mut table.reach);
+    let reach = item.entry.command.run.roams(&batch_args.of(&item)).then_some(&mut table.reach);
     let mut runner = Runner {
         slice: &mut table.slice,
         now_ms: setting.now_ms,
@@ -86,15 +86,15 @@ pub(super) fn run_on_table(
         records,
         reach,
         is_whole: true,
-        trial,
+        attempt,
         effects: Effects::default(),
     };
     let mut error = None;
-    runner.run(&[item], words, output, |_, failed, output| {
+    runner.run(&[item], batch_args, output, |_, failed, output| {
         ends.push(output.mark());
         error = failed.cloned();
     });
-    Outcome { effects: runner.effects, error, wait: runner.trial.wait }
+    Outcome { effects: runner.effects, error, wait: runner.attempt.wait }
 }
 
 impl Job {
@@ -104,13 +104,22 @@ impl Job {
         *outcome = match owner {
             Owner::Part(_, part, records) => {
                 let setting = setting(part.protocol);
-                let (items, mut words, output, ends) = part.parts();
+                let (items, mut batch_args, output, ends) = part.parts();
                 let item = items[*at];
                 let records = records.as_mut();
-                let trial = Trial::default();
-                run_on_table(table, item, &mut words, (output, ends), records, (&setting, trial))
+                let attempt = BlockingAttempt::default();
+                run_on_table(
+                    table,
+                    item,
+                    &mut batch_args,
+                    (output, ends),
+                    records,
+                    (&setting, attempt),
+                )
             }
-            Owner::Program(program) => run_program(program, *at, table, &setting(program.protocol)),
+            Owner::Transaction(transaction) => {
+                run_transaction(transaction, *at, table, &setting(transaction.protocol))
+            }
         };
         // What was overwritten is freed here, in its own time.
         table.slice.housekeep(&mut || false);
@@ -118,38 +127,38 @@ impl Job {
 }
 
 /// Runs a command of a transaction on a table.
-pub(super) fn run_program(
-    program: &mut Program,
+pub(super) fn run_transaction(
+    transaction: &mut Transaction,
     at: usize,
-    table: &mut Table,
+    table: &mut Workspace,
     setting: &Setting<'_>,
 ) -> Outcome {
-    let item = program.queue.items[at];
-    let (_, mut words) = program.queue.parts();
-    let own = &mut program.own;
-    let records = program.is_recorded.then_some(&mut program.records);
-    let woken = program.trial.as_ref().and_then(|trial| trial.woken);
-    let trial = Trial {
-        may_wait: program.trial.is_some(),
+    let item = transaction.queue.items[at];
+    let (_, mut batch_args) = transaction.queue.parts();
+    let own = &mut transaction.own;
+    let records = transaction.is_recorded.then_some(&mut transaction.records);
+    let woken = transaction.attempt.as_ref().and_then(|attempt| attempt.woken);
+    let attempt = BlockingAttempt {
+        may_wait: transaction.attempt.is_some(),
         woken_by: woken.map(|woken| woken.word),
-        ..Trial::default()
+        ..BlockingAttempt::default()
     };
     let out = (&mut own.output, &mut own.ends);
-    run_on_table(table, item, &mut words, out, records, (setting, trial))
+    run_on_table(table, item, &mut batch_args, out, records, (setting, attempt))
 }
 
 /// The threads, as one shard knows them.
 #[derive(Debug)]
-pub struct Workshop {
+pub struct OffloadPool {
     jobs: Sender<(Sender<Box<Job>>, usize, Box<Job>)>,
     done: (Sender<Box<Job>>, Receiver<Box<Job>>),
     /// Jobs that are not done.
     under_way: usize,
 }
 
-impl Workshop {
+impl OffloadPool {
     /// Starts the threads; one handle for each shard of the mesh.
-    pub fn start(mesh: &Arc<Mesh>, shards: usize) -> io::Result<Vec<Workshop>> {
+    pub fn start(mesh: &Arc<Mesh>, shards: usize) -> io::Result<Vec<OffloadPool>> {
         let (jobs, queue) = channel::<(Sender<Box<Job>>, usize, Box<Job>)>();
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..WORKERS {
@@ -169,7 +178,7 @@ impl Workshop {
             };
             std::thread::Builder::new().name(format!("slow-{number}")).spawn(work)?;
         }
-        let handle = |_| Workshop { jobs: jobs.clone(), done: channel(), under_way: 0 };
+        let handle = |_| OffloadPool { jobs: jobs.clone(), done: channel(), under_way: 0 };
         Ok((0..shards).map(handle).collect())
     }
 

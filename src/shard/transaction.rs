@@ -6,13 +6,13 @@
 //! slice that holds nothing else, and what it changed goes back.
 
 use super::Shard;
-use super::notice::{LargeReplies, written_large};
+use super::command_log::{LargeReplies, written_large};
 use super::post::{Awaited, Parts};
-use crate::client::{Flight, Program, Trying, Woken};
-use crate::exec::{Item, Run, SessionContext, for_each_intent};
+use crate::client::{Flight, Transaction, TransactionAttempt, Woken};
+use crate::exec::{Item, Run, SessionContext, for_each_key_lock};
 use crate::gate::{Facts, Place};
 use crate::io::ConnId;
-use crate::mesh::{Envelope, Hold, Stage};
+use crate::mesh::{Envelope, Stage, TxnPart};
 use crate::resp::{Error, Output, Reply};
 use crate::spec::Flag;
 use crate::txn::Queue;
@@ -37,7 +37,7 @@ pub(super) struct Plan {
 struct Task {
     queue: Box<Queue>,
     is_exec: bool,
-    trial: Option<Trying>,
+    attempt: Option<TransactionAttempt>,
 }
 
 impl Plan {
@@ -80,8 +80,8 @@ impl Shard {
             return self.refuse_exec(conn, &error);
         }
         let watched = self.take_watched(conn);
-        self.notice_queued_requests(conn, &mut queue);
-        self.start_program(conn, queue, watched, true);
+        self.log_queued_requests(conn, &mut queue);
+        self.start_transaction(conn, queue, watched, true);
     }
 
     /// Replies to EXEC that nothing was run. What is queued is gone.
@@ -97,24 +97,29 @@ impl Shard {
     pub(super) fn run_joint(&mut self, conn: ConnId, item: Item) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
-        let mut words = crate::exec::Words { text, spans: &self.batch.spans, large };
+        let mut batch_args = crate::exec::BatchArgs { text, spans: &self.batch.spans, large };
         let mut queue = Box::<Queue>::default();
-        queue.push(item.entry, item.slot, item.db, &mut words.args(&item));
+        queue.push(item.entry, item.slot, item.db, &mut batch_args.of(&item));
         connection.input.consume();
         let now_ms = self.now.monotonic_ms();
         connection.session.note_commands(1, Some(item.entry.index), now_ms);
-        self.start_program(conn, queue, Vec::new(), false);
+        self.start_transaction(conn, queue, Vec::new(), false);
     }
 
     /// Runs the command of a client that waited, and was woken by one of its keys.
-    pub(super) fn start_move(&mut self, awaited: Awaited, mut queue: Box<Queue>, trial: Trying) {
+    pub(super) fn start_move(
+        &mut self,
+        awaited: Awaited,
+        mut queue: Box<Queue>,
+        attempt: TransactionAttempt,
+    ) {
         let plan = self.plan(awaited.conn, &mut queue, &[]);
         assert!(plan.has_joint, "with all keys on one shard its owner serves it");
-        let task = Task { queue, is_exec: false, trial: Some(trial) };
-        self.launch_program(awaited, task, plan, &[]);
+        let task = Task { queue, is_exec: false, attempt: Some(attempt) };
+        self.launch_transaction(awaited, task, plan, &[]);
     }
 
-    fn start_program(
+    fn start_transaction(
         &mut self,
         conn: ConnId,
         mut queue: Box<Queue>,
@@ -132,20 +137,20 @@ impl Shard {
         }
         let awaited = self.defer(conn);
         let may_wait = !is_exec && queue.items[0].entry.may_wait();
-        let trial = may_wait.then(|| {
-            let ticket = self.begin_trial(conn, awaited.flight);
-            Trying { ticket, woken: None, wait: None, waits_on: false }
+        let attempt = may_wait.then(|| {
+            let ticket = self.begin_attempt(conn, awaited.flight);
+            TransactionAttempt { ticket, woken: None, wait: None, waits_on: false }
         });
-        self.launch_program(awaited, Task { queue, is_exec, trial }, plan, &watched);
+        self.launch_transaction(awaited, Task { queue, is_exec, attempt }, plan, &watched);
     }
 
-    fn launch_program(&mut self, awaited: Awaited, task: Task, plan: Plan, watched: &[u16]) {
-        let Task { queue, is_exec, trial } = task;
-        self.next_program += 1;
+    fn launch_transaction(&mut self, awaited: Awaited, task: Task, plan: Plan, watched: &[u16]) {
+        let Task { queue, is_exec, attempt } = task;
+        self.next_transaction += 1;
         let is_watching = !watched.is_empty();
         let connection = self.connections.get_mut(awaited.conn).expect("it is being served");
-        let mut program = Box::new(Program {
-            id: self.next_program,
+        let mut transaction = Box::new(Transaction {
+            id: self.next_transaction,
             connection: awaited.conn,
             generation: awaited.generation,
             flight_number: awaited.flight,
@@ -167,16 +172,16 @@ impl Shard {
             own: self.port.envelope(self.me),
             asks: Vec::new(),
             records: Default::default(),
-            trial,
+            attempt,
         });
-        let (items, mut words) = program.queue.parts();
-        program.flight.written = written_large(&self.thresholds, items, &mut words);
-        self.open_parts(&mut program, &plan.shards, watched);
-        if program.has_locks && is_watching {
+        let (items, mut batch_args) = transaction.queue.parts();
+        transaction.flight.written = written_large(&self.thresholds, items, &mut batch_args);
+        self.open_parts(&mut transaction, &plan.shards, watched);
+        if transaction.has_locks && is_watching {
             // Nothing runs before all shards have said that the watched keys are as they were.
-            self.send_round(program, true);
+            self.send_round(transaction, true);
         } else {
-            self.advance(program, true);
+            self.advance(transaction, true);
         }
     }
 
@@ -190,9 +195,9 @@ impl Shard {
         let (mut db, is_quiet) = (session.db, session.is_no_touch);
         let sees_due = session.is_import_source;
         let mut ahead = None;
-        let (items, mut words) = queue.parts();
+        let (items, mut batch_args) = queue.parts();
         for item in items {
-            let mut args = words.args(item);
+            let mut args = batch_args.of(item);
             let entry = item.entry;
             let mut place = Place::Shard(self.me as u16);
             if let Run::Select(run) = entry.command.run {
@@ -232,51 +237,52 @@ impl Shard {
 
     /// Whether a transaction whose keys are all here would have to wait for another.
     fn has_conflict(&mut self, conn: ConnId, queue: &mut Queue, is_watching: bool) -> bool {
-        if self.intents.is_empty() {
+        if self.locks.is_empty() {
             return false;
         }
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let watcher = is_watching.then_some(connection.session.id);
-        let (items, mut words) = queue.parts();
-        self.is_in_the_way(items, &mut words, watcher)
+        let (items, mut batch_args) = queue.parts();
+        self.is_in_the_way(items, &mut batch_args, watcher)
     }
 
     /// An envelope for each shard that takes part, with what it locks and watches there.
-    fn open_parts(&mut self, program: &mut Program, shards: &[u16], watched: &[u16]) {
+    fn open_parts(&mut self, transaction: &mut Transaction, shards: &[u16], watched: &[u16]) {
         let (watcher, connection) = {
-            let connection = self.connections.get_mut(program.connection).expect("it is served");
-            (connection.session.id, program.connection)
+            let connection =
+                self.connections.get_mut(transaction.connection).expect("it is served");
+            (connection.session.id, transaction.connection)
         };
-        let stage = if program.has_locks { Stage::Open } else { Stage::Only };
-        program.flight.prepare(shards.len() + 1);
+        let stage = if transaction.has_locks { Stage::Acquire } else { Stage::OneShot };
+        transaction.flight.prepare(shards.len() + 1);
         for (part, &shard) in shards.iter().enumerate() {
             let mut envelope = self.port.envelope(usize::from(shard));
             envelope.part = part as u16;
             envelope.connection = connection;
-            envelope.generation = program.generation;
-            envelope.protocol = program.protocol;
-            let mut hold = Box::new(Hold::new(program.id, stage, program.now_us));
+            envelope.generation = transaction.generation;
+            envelope.protocol = transaction.protocol;
+            let mut hold = Box::new(TxnPart::new(transaction.id, stage, transaction.now_us));
             hold.watcher = watched.contains(&shard).then_some(watcher);
             envelope.hold = Some(hold);
-            program.flight.put_back(envelope);
+            transaction.flight.put_back(envelope);
         }
-        program.own.part = shards.len() as u16;
-        if program.has_locks {
-            self.collect_intents(program, shards);
+        transaction.own.part = shards.len() as u16;
+        if transaction.has_locks {
+            self.collect_key_locks(transaction, shards);
         }
     }
 
     /// Writes into each part what the commands mean to touch on its shard.
-    fn collect_intents(&mut self, program: &mut Program, shards: &[u16]) {
+    fn collect_key_locks(&mut self, transaction: &mut Transaction, shards: &[u16]) {
         let (slice, router) = (&self.slice, self.router);
-        let (items, mut words) = program.queue.parts();
+        let (items, mut batch_args) = transaction.queue.parts();
         for item in items {
-            let args = words.args(item);
+            let args = batch_args.of(item);
             let hash = |word: &[u8]| slice.key(word).hash;
-            for_each_intent(item.entry, &args, &hash, &mut |word, intent| {
+            for_each_key_lock(item.entry, &args, &hash, &mut |word, key_lock| {
                 for (part, shard) in shards.iter().enumerate() {
                     if word.is_none_or(|word| router.owner_of(&args[word]) == *shard) {
-                        program.flight.hold_mut(part).intents.push(intent);
+                        transaction.flight.hold_mut(part).key_locks.push(key_lock);
                     }
                 }
             });
@@ -285,82 +291,82 @@ impl Shard {
 
     /// Works through the commands up to the next that needs keys brought together, and sends the
     /// round.
-    pub(super) fn advance(&mut self, mut program: Box<Program>, is_first: bool) {
-        while program.next < program.places.len() && program.joint.is_none() {
-            let item = program.queue.items[program.next];
+    pub(super) fn advance(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
+        while transaction.next < transaction.places.len() && transaction.joint.is_none() {
+            let item = transaction.queue.items[transaction.next];
             if item.entry.command.run.on_session().is_some() {
-                program.next += 1;
-                self.run_own(&mut program, item);
-            } else if program.is_joint(program.next) {
-                program.joint = Some(program.next);
-                program.next += 1;
-                self.request_keys(&mut program, &item);
+                transaction.next += 1;
+                self.run_own(&mut transaction, item);
+            } else if transaction.is_joint(transaction.next) {
+                transaction.joint = Some(transaction.next);
+                transaction.next += 1;
+                self.request_keys(&mut transaction, &item);
             } else {
-                self.add_segment(&mut program);
+                self.add_segment(&mut transaction);
             }
         }
-        self.send_round(program, is_first);
+        self.send_round(transaction, is_first);
     }
 
     /// Adds the next commands to the parts of their shards, as far as they are of that kind.
-    fn add_segment(&mut self, program: &mut Program) {
-        let (shards, count) = (self.router.shards(), usize::from(program.own.part));
-        let mut parts = Parts::reopen(&mut self.port, &mut program.flight, shards, count);
-        let (items, mut words) = program.queue.parts();
-        while let Some(item) = items.get(program.next) {
-            let place = program.places[program.next];
+    fn add_segment(&mut self, transaction: &mut Transaction) {
+        let (shards, count) = (self.router.shards(), usize::from(transaction.own.part));
+        let mut parts = Parts::reopen(&mut self.port, &mut transaction.flight, shards, count);
+        let (items, mut batch_args) = transaction.queue.parts();
+        while let Some(item) = items.get(transaction.next) {
+            let place = transaction.places[transaction.next];
             let run = item.entry.command.run;
             let is_joint = place == Place::Several && run.is_joint();
             if is_joint || run.on_session().is_some() {
                 break;
             }
-            parts.add(item, place, &mut words, self.router);
-            program.next += 1;
+            parts.add(item, place, &mut batch_args, self.router);
+            transaction.next += 1;
         }
         parts.put_back();
     }
 
     /// Sends those parts that have something to do; all of them in the first and the last round.
-    fn send_round(&mut self, mut program: Box<Program>, is_first: bool) {
-        let is_done = program.next == program.places.len() && program.joint.is_none();
-        let is_last = is_done && !(is_first && program.has_locks);
-        program.is_closing = is_last;
-        let are_replies_due =
-            !program.asks.is_empty() || program.flight.parts().any(|part| !part.items.is_empty());
-        if is_last && !is_first && !are_replies_due && !self.may_wake_far(&program) {
+    fn send_round(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
+        let is_done = transaction.next == transaction.places.len() && transaction.joint.is_none();
+        let is_last = is_done && !(is_first && transaction.has_locks);
+        transaction.is_closing = is_last;
+        let are_replies_due = !transaction.asks.is_empty()
+            || transaction.flight.parts().any(|part| !part.items.is_empty());
+        if is_last && !is_first && !are_replies_due && !self.may_wake_far(&transaction) {
             // The replies are here: the client need not wait until the locks are gone.
-            return self.conclude(program, false);
+            return self.conclude(transaction, false);
         }
         let mut out = Vec::new();
-        for part in 0..usize::from(program.own.part) {
-            if is_first || is_last || program.flight.has_work(part) {
-                let mut envelope = program.flight.take(part);
+        for part in 0..usize::from(transaction.own.part) {
+            if is_first || is_last || transaction.flight.has_work(part) {
+                let mut envelope = transaction.flight.take(part);
                 let hold = envelope.hold.as_mut().expect("a part of a transaction has one");
                 if !is_first {
-                    hold.stage = if is_last { Stage::Close } else { Stage::More };
-                    hold.records.absorb(&mut program.records);
+                    hold.stage = if is_last { Stage::Release } else { Stage::Continue };
+                    hold.records.absorb(&mut transaction.records);
                 }
                 out.push(envelope);
             }
         }
-        let asks = std::mem::take(&mut program.asks);
-        program.flight.relaunch(out.len() + asks.len());
+        let asks = std::mem::take(&mut transaction.asks);
+        transaction.flight.relaunch(out.len() + asks.len());
         if out.is_empty() && asks.is_empty() {
-            return self.proceed(program);
+            return self.proceed(transaction);
         }
         self.board.counters.envelopes_posted.add((out.len() + asks.len()) as u64);
-        self.programs.insert(program.id, program);
+        self.transactions.insert(transaction.id, transaction);
         self.post_round(out, asks, is_first);
     }
 
     /// Whether the last round may wake clients who use keys of several shards: the reply is to come
     /// when they are served.
-    fn may_wake_far(&self, program: &Program) -> bool {
+    fn may_wake_far(&self, transaction: &Transaction) -> bool {
         let wakes = |part: &Envelope| {
             part.hold.as_ref().is_some_and(|hold| !hold.stores.is_empty() || !hold.ready.is_empty())
         };
-        let is_new = program.trial.is_none();
-        is_new && self.process.has_far_waiters() && program.flight.parts().any(wakes)
+        let is_new = transaction.attempt.is_none();
+        is_new && self.process.has_far_waiters() && transaction.flight.parts().any(wakes)
     }
 
     // Boxed, because an envelope keeps its address on its way.
@@ -378,95 +384,95 @@ impl Shard {
     }
 
     /// A part of a transaction is back.
-    pub(super) fn land_program(&mut self, envelope: Box<Envelope>) {
+    pub(super) fn land_transaction(&mut self, envelope: Box<Envelope>) {
         let hold = envelope.hold.as_ref().expect("a part of a transaction has one");
-        let id = hold.program;
-        let Some(program) = self.programs.get_mut(&id) else {
+        let id = hold.transaction;
+        let Some(transaction) = self.transactions.get_mut(&id) else {
             // It was over when its last parts were sent.
             self.land_moved(id);
             return self.port.recycle(envelope);
         };
-        program.flight.land(envelope);
-        if program.flight.has_landed() {
-            let program = self.programs.remove(&id).expect("looked at above");
-            self.proceed(program);
+        transaction.flight.land(envelope);
+        if transaction.flight.has_landed() {
+            let transaction = self.transactions.remove(&id).expect("looked at above");
+            self.proceed(transaction);
         }
     }
 
     /// All parts of a round are back: what comes next.
-    fn proceed(&mut self, mut program: Box<Program>) {
+    fn proceed(&mut self, mut transaction: Box<Transaction>) {
         let is_broken = |part: &Envelope| part.hold.as_ref().is_some_and(|hold| hold.is_broken);
-        if program.flight.parts().any(is_broken) {
-            return self.conclude(program, true);
+        if transaction.flight.parts().any(is_broken) {
+            return self.conclude(transaction, true);
         }
-        if program.is_closing {
-            return self.conclude(program, false);
+        if transaction.is_closing {
+            return self.conclude(transaction, false);
         }
-        program.flight.next_round();
-        if let Some(at) = program.joint.take() {
-            let turn = self.set_time(program.now_us);
-            let rest = self.run_together(program, at);
+        transaction.flight.next_round();
+        if let Some(at) = transaction.joint.take() {
+            let turn = self.set_time(transaction.now_us);
+            let rest = self.run_together(transaction, at);
             self.set_time(turn);
             let Some(rest) = rest else { return };
-            program = rest;
+            transaction = rest;
         }
-        self.advance(program, false);
+        self.advance(transaction, false);
     }
 
     /// Lands the merged replies as the answer to the connection's flight. Locks that are still
     /// held are given back.
-    fn conclude(&mut self, mut program: Box<Program>, is_broken: bool) {
-        let (conn, generation) = (program.connection, program.generation);
-        let awaited = Awaited { conn, generation, flight: program.flight_number };
-        let trial = program.trial.take();
-        if let Some(trial) = &trial {
-            self.end_trial(&mut program, awaited, trial);
+    fn conclude(&mut self, mut transaction: Box<Transaction>, is_broken: bool) {
+        let (conn, generation) = (transaction.connection, transaction.generation);
+        let awaited = Awaited { conn, generation, flight: transaction.flight_number };
+        let attempt = transaction.attempt.take();
+        if let Some(attempt) = &attempt {
+            self.end_attempt(&mut transaction, awaited, attempt);
         }
-        let moved = trial.as_ref().and_then(|trial| trial.woken);
-        if let Some(trial) = trial.filter(|trial| trial.waits_on) {
-            self.close_parts(&mut program, moved);
-            self.port.recycle(program.own);
-            return self.wait_at_owners(awaited, trial, &program.queue);
+        let moved = attempt.as_ref().and_then(|attempt| attempt.woken);
+        if let Some(attempt) = attempt.filter(|attempt| attempt.waits_on) {
+            self.close_parts(&mut transaction, moved);
+            self.port.recycle(transaction.own);
+            return self.wait_at_owners(awaited, attempt, &transaction.queue);
         }
         let mut answer = self.answer_to(awaited);
-        let mut reply = Reply::new(&mut answer.output, program.protocol);
+        let mut reply = Reply::new(&mut answer.output, transaction.protocol);
         if is_broken {
             reply.null_array();
         } else {
-            if program.is_exec {
-                reply.array(program.places.len());
+            if transaction.is_exec {
+                reply.array(transaction.places.len());
             }
-            let own = std::mem::replace(&mut program.own, self.port.envelope(self.me));
-            program.flight.put_back(own);
-            let (rng, protocol) = (&mut self.rng, program.protocol);
+            let own = std::mem::replace(&mut transaction.own, self.port.envelope(self.me));
+            transaction.flight.put_back(own);
+            let (rng, protocol) = (&mut self.rng, transaction.protocol);
             let mut replies = LargeReplies::new(&self.thresholds, answer.output.len());
             let draw = |below| rng.below(below);
             let see = |at, output: &Output| replies.see(at, output.len());
-            program.flight.merge(protocol, &mut answer.output, draw, see);
-            if program.flight.is_notable() || !replies.found.is_empty() {
-                let Program { flight, queue, .. } = &mut *program;
-                self.notice_flight((conn, generation), flight, &replies.found, Some(queue));
+            transaction.flight.merge(protocol, &mut answer.output, draw, see);
+            if transaction.flight.is_notable() || !replies.found.is_empty() {
+                let Transaction { flight, queue, .. } = &mut *transaction;
+                self.log_flight((conn, generation), flight, &replies.found, Some(queue));
             }
         }
-        self.close_parts(&mut program, moved);
-        self.port.recycle(program.own);
+        self.close_parts(&mut transaction, moved);
+        self.port.recycle(transaction.own);
         self.land_answer(answer);
     }
 
     /// Has the owners put back what was changed and let go, as far as they have not. If it ran the
     /// command of a client that waited, the owner that has woken it is told when all that is over.
-    fn close_parts(&mut self, program: &mut Program, moved: Option<Woken>) {
+    fn close_parts(&mut self, transaction: &mut Transaction, moved: Option<Woken>) {
         if let Some(woken) = moved {
             let has_next =
                 |part: &&Envelope| part.hold.as_ref().is_some_and(|hold| hold.stage.has_next());
-            let left = program.flight.parts().filter(has_next).count();
-            self.await_moved(program, woken, left);
+            let left = transaction.flight.parts().filter(has_next).count();
+            self.await_moved(transaction, woken, left);
         }
-        for mut envelope in program.flight.drain() {
+        for mut envelope in transaction.flight.drain() {
             match &mut envelope.hold {
                 Some(hold) if hold.stage.has_next() => {
-                    hold.stage = Stage::Close;
-                    hold.records.absorb(&mut program.records);
+                    hold.stage = Stage::Release;
+                    hold.records.absorb(&mut transaction.records);
                     envelope.drop_replies();
                     self.port.post_next(envelope, self.moment());
                 }

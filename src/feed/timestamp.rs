@@ -26,33 +26,33 @@
 //!    that made it: these are not after its posting, and the one who saw it came through a socket
 //!    whose completion was taken before T was read.
 
-/// Stamp of a unit on one shard.
-pub type Stamp = u64;
+/// Timestamp of a unit on one shard.
+pub type Timestamp = u64;
 
 /// Bits of a stamp below the nanosecond.
 const UNIT_BITS: u32 = 6;
 
 /// The stamp of a moment.
-pub fn stamp_at(now_ns: u64) -> Stamp {
+pub fn timestamp_at(now_ns: u64) -> Timestamp {
     assert!(now_ns < 1 << (64 - UNIT_BITS), "a process does not run for nine years");
     now_ns << UNIT_BITS
 }
 
 /// What a shard stamps its units with.
 #[derive(Clone, Debug, Default)]
-pub struct StampClock {
+pub struct HybridClock {
     /// The greatest stamp given, or promised not to be given any more.
-    last: Stamp,
+    last: Timestamp,
     /// The time of this turn.
-    turn: Stamp,
+    turn: Timestamp,
 }
 
-impl StampClock {
+impl HybridClock {
     /// A turn begins. `now_ns` is read after the sockets' completions were taken, and before the
     /// inbox's tail is read.
     #[inline]
     pub fn begin_turn(&mut self, now_ns: u64) {
-        let turn = stamp_at(now_ns);
+        let turn = timestamp_at(now_ns);
         assert!(turn >= self.turn, "time does not go back");
         self.turn = turn;
     }
@@ -60,34 +60,34 @@ impl StampClock {
     /// The stamp of a unit that came from this shard's sockets and runs here, or that the shard
     /// itself makes (keys that fell due).
     #[inline]
-    pub fn local(&mut self) -> Stamp {
+    pub fn local(&mut self) -> Timestamp {
         self.last = (self.last + 1).max(self.turn);
         self.last
     }
 
     /// The stamp of a part out of the inbox.
     #[inline]
-    pub fn arrived(&mut self, envelope: Stamp) -> Stamp {
+    pub fn arrived(&mut self, envelope: Timestamp) -> Timestamp {
         self.last = self.last.max(envelope) + 1;
         self.last
     }
 
     /// The stamp of a unit that follows from the one before it.
     #[inline]
-    pub fn following(&mut self) -> Stamp {
+    pub fn following(&mut self) -> Timestamp {
         self.last += 1;
         self.last
     }
 
     /// An answer out of the inbox, with its owner's last stamp: what it shows has happened.
     #[inline]
-    pub fn answered(&mut self, envelope: Stamp) {
+    pub fn answered(&mut self, envelope: Timestamp) {
         self.last = self.last.max(envelope);
     }
 
     /// What an envelope that is posted or answered now carries.
     #[inline]
-    pub fn sending(&self) -> Stamp {
+    pub fn sending(&self) -> Timestamp {
         self.last
     }
 
@@ -99,7 +99,7 @@ impl StampClock {
 
     /// While the shard was parked it was promised in its name that it stamps nothing up to
     /// `promised` any more.
-    pub(super) fn keep_promise(&mut self, promised: Stamp) {
+    pub(super) fn keep_promise(&mut self, promised: Timestamp) {
         self.last = self.last.max(promised);
     }
 }
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn stamps_ascend_and_follow_the_turn() {
-        let mut clock = StampClock::default();
+        let mut clock = HybridClock::default();
         clock.begin_turn(10);
         assert_eq!(clock.arrived(70), 71);
         assert_eq!(clock.arrived(5), 72);

@@ -11,50 +11,50 @@
 //! One envelope per shard goes back and forth, and keeps its credit until the last answer: a
 //! transaction that holds locks never waits for a credit.
 
-use crate::exec::{Intent, Item, Records, Ticket, Visit, Wait};
+use crate::exec::{Item, KeyLock, Records, RemoteKey, Ticket, Wait};
 use std::sync::Arc;
 
 /// Where a part stands in its transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// It takes locks, which stay.
-    Open,
+    Acquire,
     /// It works under them.
-    More,
+    Continue,
     /// It works under them, for the last time.
-    Close,
+    Release,
     /// It does all at once.
-    Only,
+    OneShot,
 }
 
 impl Stage {
     /// Whether another part of the transaction comes to the same shard.
     pub fn has_next(self) -> bool {
-        matches!(self, Stage::Open | Stage::More)
+        matches!(self, Stage::Acquire | Stage::Continue)
     }
 }
 
 /// The part of a transaction, beside its commands.
 #[derive(Debug)]
-pub struct Hold {
+pub struct TxnPart {
     /// The transaction's number at home.
-    pub program: u64,
+    pub transaction: u64,
     /// Where it stands.
     pub stage: Stage,
     /// Unix microseconds at which the transaction takes place, for all of its commands.
     pub now_us: u64,
     /// The owner's number of its locks, from the answer to `Open` on.
-    pub claim: u64,
+    pub lock: u64,
     /// What `Open` locks on this shard.
-    pub intents: Vec<Intent>,
+    pub key_locks: Vec<KeyLock>,
     /// The client whose watched keys are to be as they were; its watches end here.
     pub watcher: Option<u64>,
     /// Whether one of them was not: then no command of this part has run.
     pub is_broken: bool,
     /// Keys that become what their parcels say, before the commands run.
-    pub stores: Vec<Visit>,
+    pub stores: Vec<RemoteKey>,
     /// Keys whose values are wanted, after the commands have run.
-    pub fetches: Vec<Visit>,
+    pub fetches: Vec<RemoteKey>,
     /// The place of the command that they are wanted for.
     pub fetch_at: u32,
     /// What the feed is to be told of this shard's part, gathered over the rounds.
@@ -89,15 +89,15 @@ pub struct Moved {
     pub waits_on: bool,
 }
 
-impl Hold {
+impl TxnPart {
     /// A part that asks for nothing yet.
-    pub fn new(program: u64, stage: Stage, now_us: u64) -> Hold {
-        Hold {
-            program,
+    pub fn new(transaction: u64, stage: Stage, now_us: u64) -> TxnPart {
+        TxnPart {
+            transaction,
             stage,
             now_us,
-            claim: 0,
-            intents: Vec::new(),
+            lock: 0,
+            key_locks: Vec::new(),
             watcher: None,
             is_broken: false,
             stores: Vec::new(),

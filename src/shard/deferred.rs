@@ -13,8 +13,8 @@
 use super::Shard;
 use super::block::MoveDue;
 use super::post::Awaited;
-use super::replicas::NOBODY;
-use crate::client::{Program, Woken};
+use super::replicas::NO_CONNECTION;
+use crate::client::{Transaction, Woken};
 use crate::mesh::{Envelope, Work};
 use std::collections::{HashMap, VecDeque};
 
@@ -73,9 +73,9 @@ impl Shard {
     /// Sends an answered part home, now or when those whom it woke are served. One whose locks stay
     /// does not wait: they might wait for its locks.
     pub(super) fn send_home_later(&mut self, part: Box<Envelope>) {
-        let begun = std::mem::take(&mut self.moves.begun);
+        let begun = std::mem::take(&mut self.forwarded.begun);
         let has_locks = part.hold.as_ref().is_some_and(|hold| hold.stage.has_next());
-        if begun.is_empty() || has_locks || self.moves.held.len() >= HELD_MAX {
+        if begun.is_empty() || has_locks || self.forwarded.held.len() >= HELD_MAX {
             return self.send_home(part);
         }
         self.keep(&begun, Reply::Part(part));
@@ -83,7 +83,7 @@ impl Shard {
 
     /// The same for the replies of a connection whose commands ran here.
     pub(super) fn hold_connection(&mut self, conn: u32) {
-        let begun = std::mem::take(&mut self.moves.begun);
+        let begun = std::mem::take(&mut self.forwarded.begun);
         if begun.is_empty() {
             return;
         }
@@ -94,21 +94,23 @@ impl Shard {
     }
 
     fn keep(&mut self, begun: &[u64], reply: Reply) {
-        self.moves.next_held += 1;
-        self.moves.held.insert(self.moves.next_held, Held { left: begun.len(), reply });
-        self.moves.held_by.extend(begun.iter().map(|number| (*number, self.moves.next_held)));
+        self.forwarded.next_held += 1;
+        self.forwarded.held.insert(self.forwarded.next_held, Held { left: begun.len(), reply });
+        self.forwarded
+            .held_by
+            .extend(begun.iter().map(|number| (*number, self.forwarded.next_held)));
     }
 
     /// What the home of a waiter was asked to do is over.
     pub(super) fn end_move(&mut self, number: u64) {
-        self.moves.begun.retain(|begun| *begun != number);
-        let Some(number) = self.moves.held_by.remove(&number) else { return };
-        let held = self.moves.held.get_mut(&number).expect("it is kept until the last is over");
+        self.forwarded.begun.retain(|begun| *begun != number);
+        let Some(number) = self.forwarded.held_by.remove(&number) else { return };
+        let held = self.forwarded.held.get_mut(&number).expect("it is kept until the last is over");
         held.left -= 1;
         if held.left > 0 {
             return;
         }
-        match self.moves.held.remove(&number).expect("looked at above").reply {
+        match self.forwarded.held.remove(&number).expect("looked at above").reply {
             Reply::Part(part) => self.send_home(part),
             Reply::Of(whose) => {
                 let connection = self.connections.get_same(whose.conn, whose.generation);
@@ -121,19 +123,19 @@ impl Shard {
     }
 
     /// So many parts of the last round of a program that was a move are out.
-    pub(super) fn await_moved(&mut self, program: &Program, woken: Woken, left: usize) {
+    pub(super) fn await_moved(&mut self, transaction: &Transaction, woken: Woken, left: usize) {
         assert!(left > 0, "the keys of a move are on several shards");
         let Woken { number, owner, .. } = woken;
-        self.moves.moving.insert(program.id, Moving { number, owner, left });
+        self.forwarded.moving.insert(transaction.id, Moving { number, owner, left });
     }
 
     /// A part of a program that is over is back.
-    pub(super) fn land_moved(&mut self, program: u64) {
-        let Some(moving) = self.moves.moving.get_mut(&program) else { return };
+    pub(super) fn land_moved(&mut self, transaction: u64) {
+        let Some(moving) = self.forwarded.moving.get_mut(&transaction) else { return };
         moving.left -= 1;
         if moving.left == 0 {
             let Moving { number, owner, .. } =
-                self.moves.moving.remove(&program).expect("just seen");
+                self.forwarded.moving.remove(&transaction).expect("just seen");
             self.send_moved(number, owner);
         }
     }
@@ -141,8 +143,8 @@ impl Shard {
     /// Tells an owner that what it has asked for is over.
     pub(super) fn send_moved(&mut self, number: u64, owner: u16) {
         let mut note = self.port.envelope(usize::from(owner));
-        note.connection = NOBODY;
+        note.connection = NO_CONNECTION;
         note.work = Work::Moved(number);
-        self.send_note(note);
+        self.send_one_way(note);
     }
 }

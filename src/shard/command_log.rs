@@ -11,7 +11,7 @@
 //! Who knows what:
 //!
 //! ```text
-//!   home    the client, the size of request and reply, the words (still in the parts' envelopes)
+//!   home    the client, the size of request and reply, the args (still in the parts' envelopes)
 //!   owner   the duration, which goes home in `Envelope::spent` if it is over the thresholds
 //! ```
 //! The entry is made at home, one per command of the client. A command whose parts ran on several
@@ -23,12 +23,12 @@ use super::connections::Connections;
 use super::profile::Probe;
 use crate::base::clock::Clock;
 use crate::client::Flight;
-use crate::commands::shown_words;
+use crate::commands::shown_args;
 use crate::config::Config;
-use crate::exec::{Entry, Item, Session, Words};
+use crate::exec::{BatchArgs, Entry, Item, Session};
 use crate::io::ConnId;
 use crate::mesh::Envelope;
-use crate::observe::{Boards, LogEntry, LogKind, LoggedWords};
+use crate::observe::{Boards, LogEntry, LogKind, LoggedArgs};
 use crate::resp::Args;
 use crate::spec::Flag;
 use crate::txn::Queue;
@@ -96,7 +96,7 @@ impl Thresholds {
 
 /// What is noticed of a batch while it runs.
 #[derive(Debug)]
-pub(super) struct Look {
+pub(super) struct BatchTiming {
     /// Looks at the command whose request is traced.
     pub(super) probe: Probe,
     is_each: bool,
@@ -108,20 +108,20 @@ pub(super) struct Look {
     end: usize,
     /// Large replies: places and bytes.
     large: Vec<(usize, u64)>,
-    /// The words of those whose large words their run takes.
-    written: Vec<(u32, &'static Entry, LoggedWords)>,
+    /// The args of those whose large args their run takes.
+    written: Vec<(u32, &'static Entry, LoggedArgs)>,
 }
 
-impl Look {
+impl BatchTiming {
     /// A batch begins; the output has so many bytes.
     #[inline]
     pub(super) fn new(
         thresholds: &Thresholds,
         items: &[Item],
-        words: &mut Words<'_>,
+        batch_args: &mut BatchArgs<'_>,
         (started_ns, end): (u64, usize),
-    ) -> Look {
-        Look {
+    ) -> BatchTiming {
+        BatchTiming {
             probe: Probe::new(None, started_ns),
             is_each: thresholds.is_each(items),
             started_ns,
@@ -129,13 +129,17 @@ impl Look {
             reply_bytes_min: thresholds.reply_bytes,
             end,
             large: Vec::new(),
-            written: written_large(thresholds, items, words),
+            written: written_large(thresholds, items, batch_args),
         }
     }
 
     /// The same at an owner, where the size of replies does not matter.
-    pub(super) fn at_owner(thresholds: &Thresholds, items: &[Item], started_ns: u64) -> Look {
-        Look {
+    pub(super) fn at_owner(
+        thresholds: &Thresholds,
+        items: &[Item],
+        started_ns: u64,
+    ) -> BatchTiming {
+        BatchTiming {
             probe: Probe::new(None, started_ns),
             is_each: thresholds.is_each(items),
             started_ns,
@@ -192,21 +196,21 @@ impl Look {
     pub(super) fn tell(
         &self,
         spent_ns: u64,
-        desk: &Desk<'_>,
+        reporter: &Reporter<'_>,
         session: &Session,
-        (items, words): (&[Item], &mut Words<'_>),
+        (items, batch_args): (&[Item], &mut BatchArgs<'_>),
     ) {
-        let mut words_at = |at: usize| {
+        let mut args_at = |at: usize| {
             let item = &items[at];
             let written = self.written.iter().find(|(number, ..)| *number == item.at);
-            written.map_or_else(|| shown(item.entry, &words.args(item)), |found| found.2.clone())
+            written.map_or_else(|| shown(item.entry, &batch_args.of(item)), |found| found.2.clone())
         };
-        for (at, ns) in self.slow(desk.thresholds, items.len(), spent_ns) {
-            desk.ran(session, items[at].entry, &words_at(at), ns);
+        for (at, ns) in self.slow(reporter.thresholds, items.len(), spent_ns) {
+            reporter.ran(session, items[at].entry, &args_at(at), ns);
         }
         for &(at, bytes) in &self.large {
-            let words = words_at(at);
-            desk.log(session, items[at].entry, &words, (LogKind::LargeReply, bytes));
+            let args = args_at(at);
+            reporter.log(session, items[at].entry, &args, (LogKind::LargeReply, bytes));
         }
     }
 }
@@ -237,7 +241,7 @@ impl LargeReplies {
 }
 
 /// Where things are said, apart from what they are said of.
-pub(super) struct Desk<'a> {
+pub(super) struct Reporter<'a> {
     pub(super) boards: &'a Boards,
     pub(super) config: &'a Config,
     pub(super) thresholds: &'a Thresholds,
@@ -246,7 +250,7 @@ pub(super) struct Desk<'a> {
     pub(super) unix_s: u64,
 }
 
-impl Desk<'_> {
+impl Reporter<'_> {
     /// Something else took so long, of which there is an event.
     pub(super) fn event(&self, event: &'static str, ns: u64) {
         if ns >= self.thresholds.event_ns {
@@ -255,11 +259,11 @@ impl Desk<'_> {
     }
 
     /// A command of the session took so long.
-    pub(super) fn ran(&self, session: &Session, entry: &Entry, words: &LoggedWords, ns: u64) {
+    pub(super) fn ran(&self, session: &Session, entry: &Entry, args: &LoggedArgs, ns: u64) {
         let is_fast = entry.command.card.flags.has(Flag::FAST);
         self.event(if is_fast { "fast-command" } else { "command" }, ns);
         if ns >= self.thresholds.slow_ns {
-            self.log(session, entry, words, (LogKind::Slow, ns / 1_000));
+            self.log(session, entry, args, (LogKind::Slow, ns / 1_000));
         }
     }
 
@@ -268,7 +272,7 @@ impl Desk<'_> {
         &self,
         session: &Session,
         entry: &Entry,
-        words: &LoggedWords,
+        args: &LoggedArgs,
         (kind, value): (LogKind, u64),
     ) {
         if entry.command.card.flags.has(Flag::SKIP_COMMANDLOG) {
@@ -283,7 +287,7 @@ impl Desk<'_> {
             id: 0,
             unix_s: self.unix_s,
             value,
-            words: words.clone(),
+            args: args.clone(),
             address: session.address.clone(),
             name: session.name.clone(),
         };
@@ -291,9 +295,9 @@ impl Desk<'_> {
     }
 }
 
-/// The words of a command as they are remembered.
-pub(super) fn shown(entry: &Entry, args: &Args<'_>) -> LoggedWords {
-    shown_words(entry, args.len(), &|at| &args[at])
+/// The args of a command as they are remembered.
+pub(super) fn shown(entry: &Entry, args: &Args<'_>) -> LoggedArgs {
+    shown_args(entry, args.len(), &|at| &args[at])
 }
 
 /// Bytes of a command on the wire, as an array of bulk texts.
@@ -303,18 +307,18 @@ fn wire_bytes(args: &Args<'_>) -> usize {
     args.iter_from(0).map(word).sum::<usize>() + digits(args.len()) + 3
 }
 
-/// A large request: its words as they are remembered, and its bytes.
-type Large = (&'static Entry, LoggedWords, u64);
+/// A large request: its args as they are remembered, and its bytes.
+type Large = (&'static Entry, LoggedArgs, u64);
 
 /// The commands of so many bytes or more.
 fn large_among<'i>(
     items: impl Iterator<Item = &'i Item>,
-    words: &mut Words<'_>,
+    batch_args: &mut BatchArgs<'_>,
     bytes_min: usize,
 ) -> Vec<Large> {
     let mut found = Vec::new();
     for item in items {
-        let args = words.args(item);
+        let args = batch_args.of(item);
         let bytes = wire_bytes(&args);
         if bytes >= bytes_min {
             found.push((item.entry, shown(item.entry, &args), bytes as u64));
@@ -325,151 +329,151 @@ fn large_among<'i>(
 
 impl Shard {
     /// Where things are said.
-    pub(super) fn desk(&mut self) -> Desk<'_> {
-        self.desk_beside().0
+    pub(super) fn reporter(&mut self) -> Reporter<'_> {
+        self.reporter_beside().0
     }
 
     /// The same, beside those of whom they are said.
-    fn desk_beside(&mut self) -> (Desk<'_>, &mut Connections) {
-        let desk = Desk {
+    fn reporter_beside(&mut self) -> (Reporter<'_>, &mut Connections) {
+        let reporter = Reporter {
             boards: &self.process.boards,
             config: &self.config,
             thresholds: &self.thresholds,
             shard: self.me,
             unix_s: self.now.unix_us / 1_000_000,
         };
-        (desk, &mut self.connections)
+        (reporter, &mut self.connections)
     }
 
     /// Says of a command on the session, which has run and has asked what it was to ask, what is
     /// to be said: now, or when the answer to what it has asked is there.
     #[cold]
-    pub(super) fn notice_session(
+    pub(super) fn log_session(
         &mut self,
         conn: ConnId,
         entry: &'static Entry,
-        words: LoggedWords,
+        args: LoggedArgs,
         (ns, reply_bytes): (u64, usize),
     ) {
-        let (desk, connections) = self.desk_beside();
+        let (reporter, connections) = self.reporter_beside();
         let Some(connection) = connections.get_mut(conn) else { return };
         if let Some(flight) = connection.flights.last_mut() {
-            flight.written.push((0, entry, words));
+            flight.written.push((0, entry, args));
             flight.own_ns = ns.max(1);
             return;
         }
-        if ns >= desk.thresholds.run_ns {
-            desk.ran(&connection.session, entry, &words, ns);
+        if ns >= reporter.thresholds.run_ns {
+            reporter.ran(&connection.session, entry, &args, ns);
         }
-        if reply_bytes >= desk.thresholds.reply_bytes {
+        if reply_bytes >= reporter.thresholds.reply_bytes {
             let bytes = reply_bytes as u64;
-            desk.log(&connection.session, entry, &words, (LogKind::LargeReply, bytes));
+            reporter.log(&connection.session, entry, &args, (LogKind::LargeReply, bytes));
         }
     }
 
     /// Says which of the commands at the head of the connection's input are large.
     #[cold]
-    pub(super) fn notice_requests(&mut self, conn: ConnId, alone: Option<Item>) {
+    pub(super) fn log_requests(&mut self, conn: ConnId, alone: Option<Item>) {
         let connection = self.connections.get_mut(conn).expect("it is being served");
         let (text, large) = connection.input.parts();
-        let mut words = Words { text, spans: &self.batch.spans, large };
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         let items = self.batch.items.iter().chain(&alone);
-        let found = large_among(items, &mut words, self.thresholds.request_bytes);
-        self.log_requests(conn, &found);
+        let found = large_among(items, &mut batch_args, self.thresholds.request_bytes);
+        self.log_large_requests(conn, &found);
     }
 
     /// The same for what has been queued.
-    pub(super) fn notice_queued_requests(&mut self, conn: ConnId, queue: &mut Queue) {
+    pub(super) fn log_queued_requests(&mut self, conn: ConnId, queue: &mut Queue) {
         if queue.wire_bytes_max() < self.thresholds.request_bytes {
             return;
         }
-        let (items, mut words) = queue.parts();
-        let found = large_among(items.iter(), &mut words, self.thresholds.request_bytes);
-        self.log_requests(conn, &found);
+        let (items, mut batch_args) = queue.parts();
+        let found = large_among(items.iter(), &mut batch_args, self.thresholds.request_bytes);
+        self.log_large_requests(conn, &found);
     }
 
-    fn log_requests(&mut self, conn: ConnId, found: &[Large]) {
-        let (desk, connections) = self.desk_beside();
+    fn log_large_requests(&mut self, conn: ConnId, found: &[Large]) {
+        let (reporter, connections) = self.reporter_beside();
         let connection = connections.get_mut(conn).expect("it is being served");
-        for (entry, words, bytes) in found {
-            desk.log(&connection.session, entry, words, (LogKind::LargeRequest, *bytes));
+        for (entry, args, bytes) in found {
+            reporter.log(&connection.session, entry, args, (LogKind::LargeRequest, *bytes));
         }
     }
 
     /// Says of a flight that has landed what its parts have found out. `replies` are large ones by
-    /// their place; the words are in the parts, where they have not been written down, or in the
+    /// their place; the args are in the parts, where they have not been written down, or in the
     /// queue of the transaction that it is.
     #[cold]
-    pub(super) fn notice_flight(
+    pub(super) fn log_flight(
         &mut self,
         (conn, generation): (ConnId, u32),
         flight: &Flight,
         replies: &[(usize, u64)],
         mut queue: Option<&mut Queue>,
     ) {
-        let (desk, connections) = self.desk_beside();
+        let (reporter, connections) = self.reporter_beside();
         let Some(connection) = connections.get_same(conn, generation) else { return };
         let session = &connection.session;
         let mut find = |at: usize| match (flight.written_at(at), &mut queue) {
             (Some(written), _) => Some(written),
             (None, Some(queue)) => {
-                let (items, mut words) = queue.parts();
+                let (items, mut batch_args) = queue.parts();
                 let item = items.get(at)?;
-                Some((item.entry, shown(item.entry, &words.args(item))))
+                Some((item.entry, shown(item.entry, &batch_args.of(item))))
             }
-            (None, None) => words_in_parts(flight, at),
+            (None, None) => args_in_parts(flight, at),
         };
         for (at, ns) in flight.spent() {
-            if ns >= desk.thresholds.run_ns
-                && let Some((entry, words)) = find(at)
+            if ns >= reporter.thresholds.run_ns
+                && let Some((entry, args)) = find(at)
             {
-                desk.ran(session, entry, &words, ns);
+                reporter.ran(session, entry, &args, ns);
             }
         }
         for &(at, bytes) in replies {
-            if let Some((entry, words)) = find(at) {
-                desk.log(session, entry, &words, (LogKind::LargeReply, bytes));
+            if let Some((entry, args)) = find(at) {
+                reporter.log(session, entry, &args, (LogKind::LargeReply, bytes));
             }
         }
     }
 
     /// Says of a command that waited, and has been served, how long that took.
-    pub(super) fn notice_served(&mut self, part: &Envelope) {
+    pub(super) fn log_served(&mut self, part: &Envelope) {
         let Some(&(_, ns)) = part.spent.first() else { return };
         let Some(item) = part.items.first() else { return };
         let connection = self.connections.get_same(part.connection, part.generation);
         let Some(connection) = connection else { return };
         let (entry, session) = (item.entry, connection.session.clone());
-        let words = shown_words(entry, item.argc as usize, &|at| part.word(0, at));
-        self.desk().ran(&session, entry, &words, ns);
+        let args = shown_args(entry, item.argc as usize, &|at| part.word(0, at));
+        self.reporter().ran(&session, entry, &args, ns);
     }
 }
 
-/// The words of those commands that have large ones, which their run takes.
+/// The args of those commands that have large ones, which their run takes.
 #[inline]
 pub(super) fn written_large(
     thresholds: &Thresholds,
     items: &[Item],
-    words: &mut Words<'_>,
-) -> Vec<(u32, &'static Entry, LoggedWords)> {
-    if words.large.is_empty() || !thresholds.looks_back() {
+    batch_args: &mut BatchArgs<'_>,
+) -> Vec<(u32, &'static Entry, LoggedArgs)> {
+    if batch_args.large.is_empty() || !thresholds.looks_back() {
         return Vec::new();
     }
     let mut written = Vec::new();
     for item in items {
-        let spans = &words.spans[item.first as usize..(item.first + item.argc) as usize];
+        let spans = &batch_args.spans[item.first as usize..(item.first + item.argc) as usize];
         if spans.iter().any(|span| span.large_index().is_some()) {
-            written.push((item.at, item.entry, shown(item.entry, &words.args(item))));
+            written.push((item.at, item.entry, shown(item.entry, &batch_args.of(item))));
         }
     }
     written
 }
 
-/// The words of a command of a flight, put together from its parts: one that went to several by
+/// The args of a command of a flight, put together from its parts: one that went to several by
 /// their keys has these in the order of their shards.
-fn words_in_parts(flight: &Flight, at: usize) -> Option<(&'static Entry, LoggedWords)> {
+fn args_in_parts(flight: &Flight, at: usize) -> Option<(&'static Entry, LoggedArgs)> {
     let mut entry = None;
-    let mut words: Vec<&[u8]> = Vec::new();
+    let mut args: Vec<&[u8]> = Vec::new();
     for (part, number) in flight.pieces(at) {
         let item = part.items.get(number)?;
         let from = usize::from(entry.is_some());
@@ -477,8 +481,8 @@ fn words_in_parts(flight: &Flight, at: usize) -> Option<(&'static Entry, LoggedW
             break;
         }
         entry = Some(item.entry);
-        words.extend((from..item.argc as usize).map(|word| part.word(number, word)));
+        args.extend((from..item.argc as usize).map(|word| part.word(number, word)));
     }
     let entry = entry?;
-    Some((entry, shown_words(entry, words.len(), &|at| words[at])))
+    Some((entry, shown_args(entry, args.len(), &|at| args[at])))
 }

@@ -18,7 +18,7 @@ use std::mem::ManuallyDrop;
 
 /// A value with what belongs to it, owned: it may travel to another shard.
 #[derive(Debug)]
-pub struct Parcel {
+pub struct DetachedValue {
     value: Value,
     /// When the key expires, Unix milliseconds.
     pub expiry: Option<u64>,
@@ -40,7 +40,7 @@ enum Value {
     Lent(ManuallyDrop<Object>),
 }
 
-impl Parcel {
+impl DetachedValue {
     /// Whether it is the only place where its value is, so that it has to come back.
     pub fn is_moved(&self) -> bool {
         matches!(self.value, Value::Object(_))
@@ -56,12 +56,12 @@ impl Parcel {
 
 impl Slice {
     /// A copy of a key's value; counts nothing and leaves the access clock alone.
-    pub fn export(&mut self, db: usize, key: &Key<'_>) -> Option<Parcel> {
+    pub fn export(&mut self, db: usize, key: &Key<'_>) -> Option<DetachedValue> {
         let entry = self.find(db, key)?.entry();
         let (expiry, clock) = (entry.expiry(), entry.clock());
         if let Some(object) = entry.alias() {
             let value = Value::Object(Object::clone(&object));
-            return Some(Parcel { value, expiry, clock, is_edited: false });
+            return Some(DetachedValue { value, expiry, clock, is_edited: false });
         }
         let value = entry.string().expect("what has no elements is a string");
         // With another key it may fit beside it, and yet stays `raw`, as with the reference.
@@ -71,18 +71,18 @@ impl Slice {
             Str::Bytes(bytes) => Value::Inline(bytes.into()),
             Str::Large(bytes) => Value::Large(bytes.clone()),
         };
-        Some(Parcel { value, expiry, clock, is_edited: name == "raw" })
+        Some(DetachedValue { value, expiry, clock, is_edited: name == "raw" })
     }
 
     /// A key's value, which is no longer there after.
-    pub fn take(&mut self, db: usize, key: &Key<'_>) -> Option<Parcel> {
-        let parcel = self.take_untold(db, key)?;
+    pub fn take(&mut self, db: usize, key: &Key<'_>) -> Option<DetachedValue> {
+        let detached = self.take_silently(db, key)?;
         self.note_change(db, key);
-        Some(parcel)
+        Some(detached)
     }
 
     /// The same, and watches are told nothing.
-    pub fn take_untold(&mut self, db: usize, key: &Key<'_>) -> Option<Parcel> {
+    pub fn take_silently(&mut self, db: usize, key: &Key<'_>) -> Option<DetachedValue> {
         let place = self.find(db, key)?;
         let entry = place.entry();
         if entry.is_apart() && !entry.is_large() {
@@ -91,16 +91,16 @@ impl Slice {
             let Apart::Object(object) = entry.take_apart() else { unreachable!("looked at above") };
             entry.free(&mut self.tools.heap);
             let value = Value::Object(object);
-            return Some(Parcel { value, expiry, clock, is_edited: false });
+            return Some(DetachedValue { value, expiry, clock, is_edited: false });
         }
-        let parcel = self.export(db, key)?;
+        let detached = self.export(db, key)?;
         self.remove_place(db, key, place);
-        Some(parcel)
+        Some(detached)
     }
 
     /// A key's value for a command that runs elsewhere, while nobody else touches the key here (or
     /// everybody only reads it, unless `to_write`).
-    pub fn fetch(&mut self, db: usize, key: &Key<'_>, to_write: bool) -> Option<Parcel> {
+    pub fn fetch(&mut self, db: usize, key: &Key<'_>, to_write: bool) -> Option<DetachedValue> {
         let entry = self.find(db, key)?.entry();
         if !to_write {
             // What is only read does not come back: this is its use.
@@ -108,18 +108,18 @@ impl Slice {
         }
         match entry.alias() {
             None => self.export(db, key),
-            Some(_) if to_write => self.take_untold(db, key),
+            Some(_) if to_write => self.take_silently(db, key),
             Some(object) => {
                 let (expiry, clock) = (entry.expiry(), entry.clock());
-                Some(Parcel { value: Value::Lent(object), expiry, clock, is_edited: false })
+                Some(DetachedValue { value: Value::Lent(object), expiry, clock, is_edited: false })
             }
         }
     }
 
     /// Gives a key the value of a parcel and its expiry, whatever it had before.
-    pub fn import(&mut self, db: usize, key: &Key<'_>, parcel: Parcel) {
+    pub fn import(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
         let bytes;
-        let payload = match parcel.value {
+        let payload = match detached.value {
             Value::Int(number) => Payload::Int(number),
             Value::Inline(inline) => {
                 bytes = inline;
@@ -129,10 +129,10 @@ impl Slice {
             Value::Object(object) => Payload::Apart(Apart::Object(object)),
             Value::Lent(object) => Payload::Apart(Apart::Object(ManuallyDrop::into_inner(object))),
         };
-        let expiry = parcel.expiry.map_or(Expiry::Clear, Expiry::At);
+        let expiry = detached.expiry.map_or(Expiry::Clear, Expiry::At);
         let place = self.find(db, key);
         self.put(db, key, place, payload, expiry);
-        if parcel.is_edited
+        if detached.is_edited
             && let Some(place) = self.find(db, key)
         {
             place.entry().mark_edited();
@@ -141,9 +141,9 @@ impl Slice {
 
     /// The same for a value that has been away, or is for a while: where uses are counted, those of
     /// its key go with it.
-    pub fn bring(&mut self, db: usize, key: &Key<'_>, parcel: Parcel) {
-        let clock = parcel.clock;
-        self.import(db, key, parcel);
+    pub fn bring(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
+        let clock = detached.clock;
+        self.import(db, key, detached);
         if self.access.counts()
             && let Some(place) = self.find(db, key)
         {
@@ -152,9 +152,9 @@ impl Slice {
     }
 
     /// Gives a key the value back that was fetched, unchanged. Watches are told nothing.
-    pub fn restore(&mut self, db: usize, key: &Key<'_>, parcel: Parcel) {
+    pub fn restore(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
         let was_untold = self.set_untold(true);
-        self.bring(db, key, parcel);
+        self.bring(db, key, detached);
         self.set_untold(was_untold);
     }
 }
