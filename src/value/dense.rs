@@ -23,8 +23,8 @@
 //! the positions visits every element that is present throughout, however the table grows and
 //! shrinks meanwhile. The scan cursor is the position where the next page begins; 0 at the end.
 //!
-//! Once an element of a chunk expires, the chunk keeps an expiry bound for itself and for each of
-//! its pages. No element of a page or chunk expires before the bound.
+//! While elements of a chunk have an expiry, the chunk keeps an expiry bound for itself and for
+//! each of its pages. No element of a page or chunk expires before the bound.
 
 mod element;
 mod page;
@@ -62,7 +62,7 @@ const NEVER: u64 = u64::MAX;
 struct Chunk {
     pages: Vec<Block>,
     /// For each page, a lower bound on the expiries of its elements (Unix ms). Empty while no
-    /// element of the chunk expires.
+    /// element of the chunk has an expiry.
     expiries: Vec<u64>,
     /// The least of `expiries`.
     expiry_min: u64,
@@ -182,8 +182,8 @@ impl Dense {
         self.scratch = old;
     }
 
-    /// Copies a page's block to the `scratch` buffer and takes the buffer. The user must put it
-    /// back into `scratch`.
+    /// Takes the `scratch` buffer and copies a page's block into it. After use the buffer must be
+    /// stored in `scratch` again.
     fn copy_of(&mut self, number: usize) -> Vec<u8> {
         let mut copy = std::mem::take(&mut self.scratch);
         copy.clear();

@@ -238,8 +238,8 @@ impl Histogram {
         }
         sum += registers * sigma(ranks(0) / registers);
         let count = (ALPHA * registers * registers / sum).round();
-        // Ranks that no hash can have may make the sum infinite or zero. The result is then the
-        // reference server's conversion of infinity.
+        // Ranks that no hash can have may make the sum zero, and the count infinite. The reference
+        // server converts infinity to this number.
         if count < i64::MAX as f64 { count as u64 } else { i64::MIN as u64 }
     }
 }

@@ -343,7 +343,7 @@ impl<'a> DoubleEndedIterator for Iter<'a> {
     }
 }
 
-/// An owned listpack of at most 4 GiB. The user must enforce this bound when adding items.
+/// An owned listpack of at most 4 GiB. Code that adds items must enforce this bound.
 #[derive(Clone)]
 pub struct Listpack {
     /// The listpack and the spare room after it.

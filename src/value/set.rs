@@ -271,7 +271,7 @@ impl Set {
             return dense.pop_random(rng, |element| element.key.to_vec());
         }
         let member = self.random(rng)?.to_vec();
-        assert!(self.remove(&member), "it has just been drawn");
+        assert!(self.remove(&member), "the member has just been drawn");
         Some(member)
     }
 

@@ -24,8 +24,10 @@ const HEAD_BYTES: usize = 12;
 /// The room grows by this number of places.
 const ROOM_STEP: usize = 8;
 
-/// Bytes of an end offset in a page of at most 65,535 data bytes, and of more.
+/// Bytes of an end offset in a page of at most 65,535 data bytes.
 const NARROW: usize = 2;
+
+/// Bytes of an end offset in a page of more data bytes.
 const WIDE: usize = 4;
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;

@@ -3,8 +3,9 @@
 //! ```text
 //!   number of fields, u32 | name | value | name | value | ...
 //! ```
-//! Names and values are packed items ([`super::super::pack`]), in insertion order. `a` = `1`, `bc`
-//! = `xyz` is `02 00 00 00 01 61 c1 02 62 63 03 78 79 7a`. A hash without fields has no block.
+//! Names and values are packed items ([`super::super::pack`]), in insertion order. The fields `a` =
+//! `1` and `bc` = `xyz` are `02 00 00 00  01 61  c1  02 62 63  03 78 79 7a`. A hash without fields
+//! has no block.
 
 use super::Field;
 use crate::base::alloc::class_bytes;

@@ -89,8 +89,9 @@ fn find<T: Counted>(kids: &[T], items: usize, index: usize) -> (usize, usize) {
     unreachable!("every item belongs to a kid")
 }
 
-/// Inserts a kid at a place. If the branch was full, splits it and returns the right part. A full
-/// branch at either end stays full, so that pushes at an end leave full branches.
+/// Inserts a kid at a place. If the branch was full, splits it and returns the right part. An
+/// insertion at either end of a full branch leaves the other kids together, so that pushes at an
+/// end of the list leave full branches.
 fn add<T>(kids: &mut Vec<T>, at: usize, kid: T) -> Option<Vec<T>> {
     if kids.len() < FAN_MAX {
         kids.insert(at, kid);

@@ -10,8 +10,8 @@
 //!
 //! A node stores the lowest score below each child and the leaf that contains it. So a descent
 //! reads leaves only where scores are equal. Every block stores its parent, so a member whose leaf
-//! is known needs no descent. A full leaf at either end of the tree is not split. Therefore
-//! ascending or descending insertions fill all leaves.
+//! is known needs no descent. An insertion at either end of the tree never splits a full leaf.
+//! Therefore ascending or descending insertions fill all leaves.
 
 use super::arena::Arena;
 use super::index::Index;
