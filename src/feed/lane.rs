@@ -40,7 +40,7 @@ pub struct Lane {
 }
 
 impl Lane {
-    /// Returns whether the merger is so far behind that the shard must stop serving sockets.
+    /// Returns whether the merger is so late that the shard must stop serving sockets.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= LANE_BYTES_MAX
@@ -51,7 +51,7 @@ impl Lane {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// Hands the shard's block over, which is empty afterwards. Called by the shard.
+    /// Shard's side: hands its block over, which is empty afterwards.
     pub(super) fn give(&self, block: &mut Block) {
         self.bytes.fetch_add(block.weight_bytes(), Ordering::Relaxed);
         let mut given = self.given.lock().expect("no holder panics");
@@ -66,18 +66,18 @@ impl Lane {
         }
     }
 
-    /// Publishes the watermark. Called by the shard, after [`Lane::give`].
+    /// Shard's side: publishes the watermark; must follow [`Lane::give`].
     pub(super) fn publish(&self, watermark: Timestamp) {
         debug_assert!(watermark >= self.watermark.load(Ordering::Relaxed));
         self.watermark.store(watermark, Ordering::Release);
     }
 
-    /// Returns the watermark. Called by the merger, before [`Lane::take`].
+    /// Merger's side: returns the watermark; must precede [`Lane::take`].
     pub(super) fn watermark(&self) -> Timestamp {
         self.watermark.load(Ordering::Acquire)
     }
 
-    /// Exchanges an empty block for the units that were handed over. Called by the merger.
+    /// Merger's side: exchanges an empty block for the units that were handed over.
     pub(super) fn take(&self, block: &mut Block) {
         assert!(block.is_empty(), "a block is empty before the next one is taken");
         std::mem::swap(&mut *self.given.lock().expect("no holder panics"), block);

@@ -52,7 +52,7 @@ impl Queue {
     }
 }
 
-/// A multi-part unit of which at least one part is at a head.
+/// A multi-part unit with at least one part at a head.
 #[derive(Clone, Copy, Debug)]
 struct Several {
     sequence: u64,
@@ -231,7 +231,7 @@ impl Merger {
         }
     }
 
-    /// Writes a multi-part unit, all parts of which are at heads.
+    /// Writes a multi-part unit. All its parts must be at heads.
     fn emit_several(&mut self, sequence: u64, parts: u16, out: &mut Output) {
         let is_of = |queue: &&mut Queue| {
             let unit = queue.head().and_then(|head| head.unit.several());

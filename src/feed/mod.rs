@@ -1,7 +1,7 @@
 //! The feed: one ordered stream of commands from the journals of all shards. Replicas, the backlog
 //! and the append-only file read only this stream.
 //!
-//! Must not know: sockets, sessions, who reads the stream, what a command does.
+//! Must not know: sockets, sessions, the readers of the stream, the effect of commands.
 //!
 //! ```text
 //!   shard 0   units -> journal -> lane \
@@ -28,7 +28,7 @@
 //! nothing: then the siblings have not arrived yet. Every turn raises a shard's watermark. For a
 //! parked shard the merger raises the watermark itself (see `lane`).
 //!
-//! *The order of each shard is kept.* The merger takes units only from the heads of queues, and
+//! *The order of each shard is kept.* The merger takes units only from the heads of queues. It
 //! takes a multi-part unit from all its queues at once.
 //!
 //! *Causality.* A unit that follows from another unit's effect comes later in the stream. Let unit

@@ -1,4 +1,4 @@
-//! The feed as all shards share it: the lanes, the stream, and the rule that decides who merges.
+//! The feed as all shards share it: the lanes, the stream, and the rule for merging.
 //!
 //! Any shard's thread may merge, one at a time. A thread that finds the lock taken sets a flag and
 //! continues. The thread with the lock checks the flag again after it has released the lock. Hence
@@ -152,8 +152,8 @@ impl Feed {
         self.has_marks.load(Ordering::Acquire)
     }
 
-    /// Hands the journal's filled units over, publishes its watermark, and merges. Called once per
-    /// turn, after all units of the turn.
+    /// Hands the journal's filled units over, publishes its watermark, and merges. Every turn must
+    /// do so once, after all its units.
     pub fn publish(&self, shard: usize, journal: &mut Journal) -> Merged {
         let has_any = journal.hand_over(&self.lanes[shard]);
         self.merge_if(has_any)
@@ -174,7 +174,7 @@ impl Feed {
         (!merged.is_behind, merged)
     }
 
-    /// Records that the shard is awake again; called before its turn begins.
+    /// Records that the shard is awake again. Must precede the shard's turn.
     #[inline]
     pub fn wake(&self, shard: usize, journal: &mut Journal) {
         if let Some(promised) = self.lanes[shard].wake() {

@@ -28,8 +28,8 @@
 //! The order of the merger relies on two properties:
 //!
 //! 1. The timestamp of a part is not after the time of its posting. An envelope carries at most the
-//!    time of its posting. The owner's previous timestamps belong to parts that were ahead in the
-//!    inbox, or to a turn that read the inbox's tail before the part was posted.
+//!    time of its posting. The owner's previous timestamps belong to parts ahead in the inbox,
+//!    or to a turn that read the inbox's tail before the part was posted.
 //! 2. A unit that follows from an effect has a greater timestamp than all parts of the unit that
 //!    made the effect. By property 1, these are not after that unit's posting. The client that saw
 //!    the effect sent its command through a socket, whose completion was taken before T was read.

@@ -91,7 +91,7 @@ impl Access {
     /// Returns the seconds since the last use of a key with these bits.
     pub(super) fn idle_s(&self, bits: u32) -> u32 {
         let idle_s = self.now_s.wrapping_sub(bits) & CLOCK_MASK as u32;
-        // The clock stands still during a transaction and may be a little behind the last use.
+        // The time of a transaction is fixed and may be a little before the last use.
         if idle_s > CLOCK_MASK as u32 - CLOCK_AHEAD_S_MAX { 0 } else { idle_s }
     }
 

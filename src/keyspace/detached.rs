@@ -64,7 +64,7 @@ impl Slice {
             let value = Value::Object(Object::clone(&object));
             return Some(DetachedValue { value, expiry, clock, is_edited: false });
         }
-        let value = entry.string().expect("what has no elements is a string");
+        let value = entry.string().expect("a value without elements is a string");
         // Under another key, the string may fit into the entry; it stays `raw`, as in the reference
         // server.
         let name = value.encoding_name(entry.is_edited(), key.bytes.len(), expiry.is_some());
@@ -155,8 +155,8 @@ impl Slice {
         }
     }
 
-    /// Returns an unchanged detached value to its key, without breaking watches or waking blocked
-    /// clients.
+    /// Puts an unchanged detached value back under its key, without breaking watches or waking
+    /// blocked clients.
     pub fn restore(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
         let was_silent = self.set_silent(true);
         self.bring(db, key, detached);

@@ -122,7 +122,7 @@ impl Slice {
         let mut next = database.next_occupied(0);
         next?;
         while let Some(index) = next {
-            let table = database.table(index).expect("it has keys");
+            let table = database.table(index).expect("an occupied table exists");
             for number in 0..table.buckets() {
                 table.for_each_in_bucket(number, &mut |word| {
                     let view = View::new(word.entry());

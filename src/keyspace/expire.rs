@@ -17,12 +17,12 @@
 //! While a sweep runs, the summaries of its database and of its slot cover only what the sweep has
 //! passed. Code that takes the tables away from a sweep first sets these summaries to "expired now"
 //! ([`Slice::sweep_stop`]). No key escapes the sweep: growing a table moves keys to its last chunk,
-//! which the sweep visits later. Shrinking lowers the summaries of the buckets that receive keys.
+//! which the sweep visits later. Shrinking lowers the summary of the chunk that receives keys.
 //!
 //! A hash with field expiries has the earliest of them in its bucket word and in all summaries
-//! above, so the sweep finds the hash when a field has expired. Only a sweep removes expired
-//! fields; until then they are hidden. A step removes a limited number of fields. If some are left,
-//! the next step visits the same chunk again.
+//! above. So the sweep finds the hash when a field has expired. Commands hide expired fields or
+//! replace them, and only a sweep removes them. A step removes a limited number of fields. If some
+//! are left, the next step visits the same chunk again.
 
 use super::expired::Expired;
 use super::slice::{ExpiryRole, Slice};
@@ -36,7 +36,7 @@ const STEP_SLOTS: usize = 64;
 /// A step ends after it has removed this number of expired fields.
 const STEP_FIELDS: usize = 256;
 
-/// What a call of [`Slice::housekeep`] has done.
+/// Result of a call of [`Slice::housekeep`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
     /// Whether the call was stopped before all work was done.
@@ -187,7 +187,8 @@ impl Slice {
     /// Removes the expired keys of a chunk. Returns the number of the next chunk, if there is one.
     fn sweep_chunk(&mut self, position: Position, chunk: u32, now: Tick) -> Option<u32> {
         let Position { db, index, .. } = position;
-        let table = self.databases[db].table(index).expect("a sweep stops with its tables");
+        let table =
+            self.databases[db].table(index).expect("a sweep ends when its tables are taken away");
         if chunk >= table.chunks() {
             return None;
         }
@@ -225,7 +226,9 @@ impl Slice {
         let mut earliest = Tick::NEVER;
         let mut offset = 0;
         loop {
-            let table = self.databases[at.db].table(at.index).expect("a sweep stops with it");
+            let table = self.databases[at.db]
+                .table(at.index)
+                .expect("a sweep ends when its tables are taken away");
             let Some(number) = table.chunk_buckets(chunk).nth(offset) else { return earliest };
             let mut is_expired = |word: Word| {
                 let Some(unit) = word.unit() else { return false };
@@ -264,7 +267,7 @@ impl Slice {
         let entry = place.entry();
         let was_volatile = place.word().is_volatile();
         self.note_moments(db, entry, false);
-        let hash = entry.object_mut::<Hash>().expect("only fields of a hash expire");
+        let hash = entry.object_mut::<Hash>().expect("only hash fields expire");
         let mut removed = 0;
         let mut names = Vec::new();
         let is_told = self.expired.is_some();

@@ -61,7 +61,8 @@ impl Slice {
         if self.role == ExpiryRole::Loading { 0 } else { self.now_ms }
     }
 
-    /// Counts hash fields that a command removed because they had expired, or replaced after that.
+    /// Counts hash fields that a command removed because of a past expiry, or replaced after their
+    /// expiry.
     pub fn count_expired_fields(&mut self, fields: u64) {
         self.stats.expired_fields += fields;
     }

@@ -39,7 +39,7 @@ impl Slice {
         };
         let Some(found) = database.next_occupied(index) else { return 0 };
         let position = if found == index { position } else { 0 };
-        let table = database.table(found).expect("it has keys");
+        let table = database.table(found).expect("an occupied table exists");
         let (number, end) = table.bucket_at(position);
         table.for_each_in_bucket(number, &mut |word| {
             let entry = word.entry();

@@ -45,7 +45,7 @@ pub struct SliceOptions {
     pub seed: u64,
 }
 
-/// What happens to the expiry of a key when its value is set.
+/// The new expiry of a key when its value is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
     /// The expiry is removed.
@@ -143,7 +143,7 @@ impl Slice {
         }
     }
 
-    /// Sets the current time, in Unix milliseconds; called once per turn.
+    /// Sets the current time, in Unix milliseconds. The time must not change within a turn.
     pub fn set_now(&mut self, unix_ms: u64) {
         self.now_ms = unix_ms;
         self.access.set_now(unix_ms);
@@ -547,7 +547,7 @@ impl Slice {
                     match entry.string().expect("a value inside an entry is a string") {
                         Str::Int(number) => Payload::Int(number),
                         Str::Bytes(bytes) => Payload::Inline(bytes, &[]),
-                        Str::Large(_) => unreachable!("it was taken out"),
+                        Str::Large(_) => unreachable!("a boxed value was taken out above"),
                     }
                 };
                 let (clock, is_edited) = (entry.clock(), entry.is_edited());
@@ -585,8 +585,8 @@ impl Slice {
     }
 
     /// Returns a random key, each with about the same probability. Returns `None` if the database
-    /// is empty or if too many attempts in a row hit expired keys. Exception: if this slice does not
-    /// remove expired keys and all keys are volatile, it may return an expired key.
+    /// is empty, or after `RANDOM_TRIES_MAX` expired keys in a row. May return an expired key if all
+    /// keys are volatile and this slice does not remove expired keys.
     pub fn random(&mut self, db: usize) -> Option<Vec<u8>> {
         let mut expired = None;
         for _ in 0..RANDOM_TRIES_MAX {
@@ -691,7 +691,7 @@ impl Slice {
         let mut sum = TableInfo::default();
         let mut next = self.databases[db].next_occupied(0);
         while let Some(index) = next {
-            sum.add(&self.databases[db].table(index).expect("it has keys").info());
+            sum.add(&self.databases[db].table(index).expect("an occupied table exists").info());
             next = self.databases[db].next_occupied(index + 1);
         }
         sum
@@ -712,7 +712,7 @@ impl Slice {
             let mut next = database.next_occupied(0);
             let (mut volatile, mut with_moments) = (0, 0);
             while let Some(index) = next {
-                let table = database.table(index).expect("it has keys");
+                let table = database.table(index).expect("an occupied table exists");
                 table.check(&self.tools);
                 for number in 0..table.buckets() {
                     table.for_each_in_bucket(number, &mut |word| {

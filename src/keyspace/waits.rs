@@ -138,7 +138,7 @@ impl Slice {
     /// Keeps the first `len` ready keys; the later ones are no longer ready.
     pub fn truncate_ready(&mut self, len: usize) {
         while self.waits.ready.len() > len {
-            let (db, bytes) = self.waits.ready.pop_back().expect("just counted");
+            let (db, bytes) = self.waits.ready.pop_back().expect("the queue is not empty");
             let hash = self.key(&bytes).hash;
             if let Some(key) = self.waits.find(db, hash, &bytes) {
                 key.is_ready = false;
@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(ready(&mut slice), []);
         slice.swap_databases(0, 1);
         assert_eq!(ready(&mut slice), in_0);
-        let detached = slice.take(0, &key).expect("it was swapped in");
+        let detached = slice.take(0, &key).expect("the swap moved the key here");
         assert_eq!(ready(&mut slice), in_0);
         slice.restore(0, &key, detached);
         assert_eq!(ready(&mut slice), []);

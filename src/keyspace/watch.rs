@@ -395,7 +395,7 @@ mod tests {
             }));
             assert!(breaks(prepare, |slice, key| {
                 set(slice, 1, b"k", Expiry::Clear);
-                let detached = slice.export(1, key).expect("it was set");
+                let detached = slice.export(1, key).expect("the key was set");
                 slice.import(0, key, detached);
             }));
         }

@@ -121,8 +121,8 @@ impl Link {
         self.state = State::Sending(SnapshotReader::new(snapshot));
     }
 
-    /// Sends a newline now and then to a replica that waits, to show that the link is alive. Called
-    /// in every housekeeping round.
+    /// Queues a newline for a replica that waits, to show that the link is alive; at most one per
+    /// second.
     pub fn tick(&mut self, now: Now) {
         let is_waiting = matches!(self.state, State::Waiting { .. });
         if is_waiting && now.monotonic_ms - self.progress_ms >= NEWLINE_MS {

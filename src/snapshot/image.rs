@@ -6,7 +6,7 @@
 //!   last       the end mark
 //!   footer     the checksum of all that, 8 bytes; each reader computes it while it reads
 //!
-//!   share      u8 version that the body needs | u64 the shard's dirty counter | body
+//!   share      u8 version that the body needs | u64 the shard's count of changes | body
 //! ```
 //! A share is one shard's contribution: its body, with the shard's state at that time. All readers
 //! share the bodies. Each reader computes the checksum of the bytes that it returns. Hence no code
@@ -28,7 +28,7 @@ const SHARE_HEAD_BYTES: usize = 9;
 pub struct Share {
     /// The oldest version that supports all that is in the body.
     pub version: u32,
-    /// The shard's dirty counter: the number of its changes so far.
+    /// The number of changes that the shard has counted so far.
     pub changes: u64,
     /// The encoded keys.
     pub body: Bytes,
@@ -39,14 +39,14 @@ impl Share {
     pub fn save(slice: &mut Slice, is_packing: bool, changes: u64) -> Bytes {
         let mut bytes = vec![0; SHARE_HEAD_BYTES];
         let version = save_slice(slice, is_packing, &mut bytes);
-        bytes[0] = u8::try_from(version).expect("versions are small");
+        bytes[0] = u8::try_from(version).expect("a version fits into a byte");
         bytes[1..SHARE_HEAD_BYTES].copy_from_slice(&changes.to_le_bytes());
         bytes.into()
     }
 
     /// Encodes the share, as it is sent to another shard.
     pub fn into_bytes(self) -> Bytes {
-        let mut bytes = vec![u8::try_from(self.version).expect("versions are small")];
+        let mut bytes = vec![u8::try_from(self.version).expect("a version fits into a byte")];
         bytes.extend_from_slice(&self.changes.to_le_bytes());
         bytes.extend_from_slice(&self.body);
         bytes.into()
@@ -55,7 +55,7 @@ impl Share {
     /// Decodes a share that was sent by another shard.
     pub fn read(mut bytes: Bytes) -> Share {
         let body = bytes.split_off(SHARE_HEAD_BYTES);
-        let changes = u64::from_le_bytes(bytes[1..].try_into().expect("8 bytes"));
+        let changes = u64::from_le_bytes(bytes[1..].try_into().expect("the count has 8 bytes"));
         Share { version: bytes[0].into(), changes, body }
     }
 }

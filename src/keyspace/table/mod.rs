@@ -55,7 +55,7 @@ const DRAW_TRIES_MAX: usize = 256;
 const _: () = assert!(size_of::<Table>() == 32);
 const _: () = assert!(SHRINK_KEYS < GROW_KEYS_EASY && GROW_KEYS_EASY <= GROW_KEYS);
 
-/// What all tables of a slice share.
+/// The state that all tables of a slice share.
 #[derive(Debug)]
 pub struct Tools {
     /// Allocates entries and buckets.
@@ -363,7 +363,7 @@ impl Table {
                 (*hole).put(index, moved.0, moved.1);
             }
             if (*tail).len() == 1 {
-                let last = (*tail).places().next().expect("one is left");
+                let last = (*tail).places().next().expect("one entry is left");
                 let moved = ((*tail).tag(last), (*tail).word(last));
                 (*parent).unchain();
                 (*parent).put(WORDS - 1, moved.0, moved.1);
@@ -532,8 +532,8 @@ impl Table {
             .expect("a table with keys has an entry")
     }
 
-    /// Returns the bucket that covers a position in the order of reversed hashes, and the end of
-    /// the bucket's interval in that order (exclusive, at most 2^32).
+    /// Returns the bucket that covers a position in the order of reversed hashes. Also returns the
+    /// end of the bucket's interval in that order (exclusive, at most 2^32).
     pub fn bucket_at(&self, position: u32) -> (u32, u64) {
         let number = self.number_of(u64::from(position.reverse_bits()));
         let buckets = self.buckets();

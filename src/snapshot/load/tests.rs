@@ -136,31 +136,33 @@ fn corpus() -> Option<PathBuf> {
 }
 
 /// Returns a text as in the descriptions: byte for byte, or only its length if it is long.
-fn told(text: &[u8]) -> Json {
+fn described_text(text: &[u8]) -> Json {
     match text.len() {
         0..=1_000 => text.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
         len => Json::Object([("len".to_string(), len.into())].into_iter().collect()),
     }
 }
 
-fn told_item(item: &Item<'_>) -> Json {
-    told(&item.to_vec())
+fn described_item(item: &Item<'_>) -> Json {
+    described_text(&item.to_vec())
 }
 
 /// Returns a value of several elements as in the descriptions; `None` for types that are compared
 /// separately.
-fn told_object(object: &Object) -> Option<Json> {
+fn described_object(object: &Object) -> Option<Json> {
     Some(match object {
-        Object::List(list) => list.iter_from(0).map(|item| told_item(&item)).collect(),
+        Object::List(list) => list.iter_from(0).map(|item| described_item(&item)).collect(),
         Object::Set(set) => {
             let mut members: Vec<Vec<u8>> = set.iter().map(|item| item.to_vec()).collect();
             members.sort();
-            members.iter().map(|member| told(member)).collect()
+            members.iter().map(|member| described_text(member)).collect()
         }
         Object::Hash(hash) => {
             let field = |name: Vec<u8>| name.iter().map(|byte| char::from(*byte)).collect();
             let fields = hash.iter();
-            Json::Object(fields.map(|it| (field(it.name.to_vec()), told_item(&it.value))).collect())
+            Json::Object(
+                fields.map(|it| (field(it.name.to_vec()), described_item(&it.value))).collect(),
+            )
         }
         Object::SortedSet(_) | Object::Stream(_) => return None,
     })
@@ -169,7 +171,7 @@ fn told_object(object: &Object) -> Option<Json> {
 #[test]
 fn files_of_other_servers_match_their_descriptions() {
     let Some(dir) = corpus() else {
-        println!("skipped: the corpus, which is not here");
+        println!("skipped: the corpus does not exist");
         return;
     };
     for name in ["valkey-9.1", "redis-8.0", "redis-7.0"] {
@@ -188,9 +190,13 @@ fn files_of_other_servers_match_their_descriptions() {
                 assert_eq!(facts["expire_at_ms"], expiry, "{name} {key}");
                 assert_eq!(facts["type"], view.kind().name(), "{name} {key}");
                 if let Some(value) = view.string() {
-                    assert_eq!(facts["value"], told(value.text(&mut IntText::new())), "{key}");
+                    assert_eq!(
+                        facts["value"],
+                        described_text(value.text(&mut IntText::new())),
+                        "{key}"
+                    );
                 }
-                if let Some(value) = view.with_object(told_object).flatten() {
+                if let Some(value) = view.with_object(described_object).flatten() {
                     assert_eq!(facts["value"], value, "{name} {key}");
                 }
                 view.with_object(|object| match object {
@@ -215,7 +221,7 @@ fn check_scores(described: &Json, set: &crate::value::sorted_set::SortedSet) {
     let described = described.as_array().expect("members");
     assert_eq!(described.len(), set.len());
     for (member, (item, score)) in described.iter().zip(set.iter_from(0)) {
-        assert_eq!(member[0], told_item(&item));
+        assert_eq!(member[0], described_item(&item));
         let text = member[1].as_str().expect("a score");
         assert_eq!(text.parse::<f64>().expect("a number"), score);
     }
