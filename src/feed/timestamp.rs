@@ -8,9 +8,10 @@
 //! [`HybridClock`] is a hybrid logical clock: Kulkarni, Demirbas, Madappa, Avva and Leone, "Logical
 //! Physical Clocks and Consistent Snapshots in Globally Distributed Databases", 2014. A timestamp
 //! combines physical time (upper bits) and a logical counter (lower bits). Every message carries
-//! the sender's timestamp, and the receiver's clock advances at least to it. Two things differ from
-//! the paper. The physical time is read once per turn. It raises the clock only at `local` and
-//! `drained`, so that the timestamp of a part never exceeds the time of its posting.
+//! the sender's timestamp, and the receiver's clock advances at least to it. Three things differ
+//! from the paper. The physical time is read once per turn. It raises the clock only at `local` and
+//! `drained`, so that the timestamp of a part never exceeds the time of its posting. Sending does
+//! not advance the clock.
 //!
 //! A shard's timestamps ascend. They follow the turn's time, and increase by at least one per unit.
 //! No shard processes 64 units per nanosecond, so a timestamp is never ahead of the time.
