@@ -585,8 +585,8 @@ impl Slice {
     }
 
     /// Returns a random key, each with about the same probability. Returns `None` if the database
-    /// is empty, or after `RANDOM_TRIES_MAX` expired keys in a row. May return an expired key if all
-    /// keys are volatile and this slice does not remove expired keys.
+    /// is empty, or after `RANDOM_TRIES_MAX` expired keys in a row. May return an expired key if
+    /// all keys are volatile and this slice does not remove expired keys.
     pub fn random(&mut self, db: usize) -> Option<Vec<u8>> {
         let mut expired = None;
         for _ in 0..RANDOM_TRIES_MAX {
