@@ -55,7 +55,7 @@ fn string_for_bits<'s>(
         Some(view) => view.string().ok_or(Error::WrongType)?.len(),
     };
     let len = bits.div_ceil(8) as usize;
-    Ok((slice.string_mut_untold(db, key, len), old_len < len))
+    Ok((slice.string_mut_silently(db, key, len), old_len < len))
 }
 
 static SETBIT: Command = Command {

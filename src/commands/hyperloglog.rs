@@ -52,7 +52,7 @@ fn write(slice: &mut Slice, db: usize, key: &Key<'_>, value: &[u8]) {
     if value.len() < old_len {
         slice.set(db, key, NewStr::Bytes(value), Expiry::Keep);
     }
-    slice.string_mut_untold(db, key, value.len()).copy_from_slice(value);
+    slice.string_mut_silently(db, key, value.len()).copy_from_slice(value);
 }
 
 fn stride() -> Stride {
@@ -80,7 +80,7 @@ fn pfadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let (raised, result) = match value_at(cx.slice, cx.db, &key)? {
         Some((_, Form::Dense)) => {
-            let value = cx.slice.string_mut_untold(cx.db, &key, 0);
+            let value = cx.slice.string_mut_silently(cx.db, &key, 0);
             (add_dense(value, args), Ok(()))
         }
         found => {
@@ -180,7 +180,7 @@ fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         None => hyperloglog::count(bytes),
     };
     if becomes_raw || (cached.is_none() && count.is_ok()) {
-        let value = cx.slice.string_mut_untold(cx.db, &key, 0);
+        let value = cx.slice.string_mut_silently(cx.db, &key, 0);
         if let (None, Ok(count)) = (cached, count) {
             // Whoever reads the feed is to have the same bytes.
             hyperloglog::put_cached_count(value, count);
@@ -300,7 +300,7 @@ fn pfdebug(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         become_dense(cx, &key)?;
     } else if is(b"GETREG") {
         become_dense(cx, &key)?;
-        let value = cx.slice.string_mut_untold(cx.db, &key, 0);
+        let value = cx.slice.string_mut_silently(cx.db, &key, 0);
         cx.reply.array(REGISTERS);
         for index in 0..REGISTERS {
             cx.reply.integer(i64::from(hyperloglog::register(value, index)));

@@ -328,7 +328,7 @@ fn xsetid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         ));
     }
     log.set_last(id, entries_added, max_deleted_id);
-    stream.mark_untold();
+    stream.mark_silently();
     drop(stream);
     cx.effects.changes += 1;
     cx.reply.ok();

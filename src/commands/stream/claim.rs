@@ -253,7 +253,7 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         claiming.changes += 1;
     }
     let (changes, claimed) = (claiming.changes, claiming.claimed);
-    stream.as_mut().expect("it has a group").mark_untold();
+    stream.as_mut().expect("it has a group").mark_silently();
     drop(stream);
     cx.effects.changes += changes;
     cx.reply.array_since(start, claimed);
@@ -364,7 +364,7 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let next = next.and_then(|next| first_from(claiming.group, next)).map(|(id, _)| id);
     let (changes, claimed) = (claiming.changes, claiming.claimed);
-    stream.as_mut().expect("it has a group").mark_untold();
+    stream.as_mut().expect("it has a group").mark_silently();
     drop(stream);
     cx.effects.changes += changes;
     let reply = &mut cx.reply;

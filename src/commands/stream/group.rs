@@ -115,7 +115,7 @@ fn create(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if is_new {
         stream.mark();
     } else {
-        stream.mark_untold();
+        stream.mark_silently();
     }
     drop(stream);
     cx.effects.changes += 1;
@@ -154,7 +154,7 @@ fn setid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     };
     group.last_id = id;
     group.entries_read = options.entries_read;
-    stream.mark_untold();
+    stream.mark_silently();
     drop(stream);
     cx.effects.changes += 1;
     cx.reply.ok();
@@ -220,7 +220,7 @@ fn createconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error
         stream.group_mut(&args[3]).ok_or_else(|| no_group_of_key(&args[2], &args[3]))?;
     let is_new = group.add_consumer(&args[4], now_ms, -1).is_some();
     if is_new {
-        stream.mark_untold();
+        stream.mark_silently();
     }
     drop(stream);
     cx.effects.changes += u64::from(is_new);
@@ -252,7 +252,7 @@ fn delconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let found = group.find_consumer(&args[4]);
     let pending = found.map_or(0, |consumer| group.remove_consumer(consumer));
     if found.is_some() {
-        stream.mark_untold();
+        stream.mark_silently();
     }
     drop(stream);
     cx.effects.changes += u64::from(found.is_some());
@@ -295,7 +295,7 @@ fn xack(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let ids: Vec<Id> = args.iter_from(3).map(parse_id).collect::<Result<_, _>>()?;
     let gone = ids.into_iter().filter(|id| group.acknowledge(*id).is_some()).count();
     if let Some(stream) = stream.as_mut().filter(|_| gone > 0) {
-        stream.mark_untold();
+        stream.mark_silently();
     }
     drop(stream);
     cx.effects.changes += gone as u64;

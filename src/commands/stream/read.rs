@@ -357,7 +357,7 @@ fn read_stream(
         }
         cx.effects.changes += 1;
     }
-    stream.mark_untold();
+    stream.mark_silently();
     Ok(has_some)
 }
 
