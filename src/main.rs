@@ -1,4 +1,4 @@
-//! The server's entry point: argv to a running server.
+//! The server's entry point: command-line arguments to a running server.
 
 use annulet::base::alloc::CountingAllocator;
 use std::process::ExitCode;
