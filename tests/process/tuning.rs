@@ -106,7 +106,7 @@ fn tune_check_says_what_is_off() {
         ("proc/sys/kernel/io_uring_disabled", "2", "io_uring is forbidden"),
         ("proc/sys/net/core/somaxconn", "128", "net.core.somaxconn is 128"),
         ("proc/self/limits", "Max open files  1024  4096 files", "maxclients would be 4032"),
-        ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never", "always taken"),
+        ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never", "always used"),
         ("sys/fs/cgroup/cpu.max", "150000 100000", "a quota of 1.5 cores"),
     ] {
         let (status, text) = tune_check(&[(path, now)]).expect("python3 was there");
