@@ -40,7 +40,7 @@ fn process() -> Process {
         clock: Clock::System,
         run_id: "0".repeat(40),
         paths: [String::new(), String::new()],
-        memory: ProcessMemory::open().expect("there is /proc"),
+        memory: ProcessMemory::open().expect("/proc exists"),
     })
 }
 

@@ -156,7 +156,7 @@ fn all_rust_files() -> Vec<(String, String)> {
 fn report(findings: Vec<String>) {
     let mut text = String::new();
     for finding in &findings {
-        writeln!(text, "  {finding}").expect("a string takes all");
+        writeln!(text, "  {finding}").expect("writing to a string does not fail");
     }
     assert!(findings.is_empty(), "\n{text}");
 }

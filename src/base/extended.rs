@@ -156,7 +156,8 @@ impl Extended {
         let mut buffer = itoa::Buffer::new();
         let digits = buffer.format(decimals).as_bytes();
         text.resize(text.len() + DECIMALS - digits.len(), b'0');
-        let last = digits.iter().rposition(|&digit| digit != b'0').expect("it is not zero");
+        let last =
+            digits.iter().rposition(|&digit| digit != b'0').expect("the timeout is not zero");
         text.extend_from_slice(&digits[..=last]);
     }
 

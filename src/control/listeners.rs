@@ -186,8 +186,8 @@ mod tests {
     }
 
     fn free_port() -> u16 {
-        let socket = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-        socket.local_addr().expect("it is bound").port()
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        socket.local_addr().expect("the socket is bound").port()
     }
 
     #[test]
@@ -195,7 +195,7 @@ mod tests {
         let listeners = Listeners::default();
         let port = free_port();
         let all = config(&["0.0.0.0", "-192.0.2.1"], port);
-        listeners.change(&all).expect("it is free").commit().expect("descriptors");
+        listeners.change(&all).expect("the port is free").commit().expect("descriptors");
         let first = listeners.take_orders();
         assert_eq!((first.opened.len(), first.closed.len(), listeners.len()), (1, 0, 1));
         // Beside the old socket, which has the same port on all addresses.
@@ -215,11 +215,12 @@ mod tests {
     #[test]
     fn a_taken_port_changes_nothing() {
         let listeners = Listeners::default();
-        let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-        let port = taken.local_addr().expect("it is bound").port();
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = taken.local_addr().expect("the socket is bound").port();
         let mine = config(&["127.0.0.1"], free_port());
-        listeners.change(&mine).expect("it is free").commit().expect("descriptors");
-        let error = listeners.change(&config(&["127.0.0.1"], port)).expect_err("it is taken");
+        listeners.change(&mine).expect("the port is free").commit().expect("descriptors");
+        let error =
+            listeners.change(&config(&["127.0.0.1"], port)).expect_err("the port is in use");
         assert_eq!((error.port, error.error.kind()), (port, io::ErrorKind::AddrInUse));
         assert_eq!((listeners.len(), listeners.take_orders().closed.len()), (1, 0));
     }

@@ -123,7 +123,7 @@ impl Generator {
     /// The reply was never read: from now on there is another connection.
     fn reconnect(&mut self, at: usize) {
         self.plans[at].clear();
-        self.sessions[at] = 1 + *self.sessions.iter().max().expect("there are some");
+        self.sessions[at] = 1 + *self.sessions.iter().max().expect("there are connections");
     }
 
     fn note(&mut self, session: usize, action: Action) -> usize {

@@ -26,7 +26,7 @@ struct Peer(Child, u16);
 impl Peer {
     fn start(program: &str) -> Peer {
         let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        let port = free.local_addr().expect("it is bound").port();
+        let port = free.local_addr().expect("the socket is bound").port();
         drop(free);
         let child = Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
