@@ -1,15 +1,15 @@
 //! The rules of the source tree, checked as text: layers, lengths, the fence around `unsafe`,
 //! captions, words, the top level, benches.
 //!
-//! What breaks a rule today is listed beside the rule with its present size, and may only shrink:
-//! a smaller one fails too, until the list says so.
+//! Violations that exist today are listed next to the rule with their size, and may only shrink. A
+//! smaller one fails too, until the list is updated.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folders of `src/` by layer. A folder may use those of lower layers; those of its own layer
-/// it does not see. A folder that is not listed may not exist; one that is listed may be missing.
+/// The folders of `src/` by layer. A folder may use folders of lower layers, but not of its own. A
+/// folder outside the list must not exist; a listed one may be missing.
 const LAYERS: &[&[&str]] = &[
     &["base"],
     &["io", "resp", "value", "spec", "config", "observe", "acl"],
@@ -25,7 +25,7 @@ const LAYERS: &[&[&str]] = &[
     &["server", "sentinel"],
 ];
 
-/// Files that lie in `src/` itself. They stand above all layers.
+/// Files directly in `src/`. They may use all layers.
 const TOP_FILES: &[&str] = &["lib.rs", "main.rs"];
 
 const FUNCTION_LINES_MAX: usize = 70;
@@ -42,10 +42,11 @@ const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
 /// Files longer than [`FILE_LINES_MAX`] without their tests: file, lines.
 const LONG_FILES: &[(&str, usize)] = &[];
 
-/// Files with lines longer than [`LINE_CHARS_MAX`]: file, how many such lines, the longest.
+/// Files with lines longer than [`LINE_CHARS_MAX`]: file, number of these lines, length of the
+/// longest.
 const LONG_LINES: &[(&str, usize, usize)] = &[];
 
-/// Where `unsafe` may stand, as beginnings of paths.
+/// Where `unsafe` is allowed, as beginnings of paths.
 const UNSAFE_FENCE: &[&str] = &[
     "src/base/",
     "src/io/uring/",
@@ -55,16 +56,16 @@ const UNSAFE_FENCE: &[&str] = &[
     "src/keyspace/table/",
 ];
 
-/// Lines above an unsafe block in which its SAFETY comment begins.
+/// Largest number of lines between an unsafe block and the start of its SAFETY comment.
 const SAFETY_LINES_MAX: usize = 8;
 
 /// Files without a caption.
 const WITHOUT_CAPTION: &[&str] = &[];
 
-/// Folders that may know everything below them, or that hold tests.
+/// Folders that may use all lower layers, or that hold tests.
 const WITHOUT_MUST_NOT: &[&str] = &["src/io/tests/mod.rs", "src/server/mod.rs", "src/shard/mod.rs"];
 
-/// What the top level may hold, besides names that begin with a dot and the build's `target`.
+/// Allowed names at the top level, besides names that begin with a dot and the build's `target`.
 const TOP_LEVEL: &[&str] = &[
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -93,11 +94,11 @@ const BENCHES: &[(&str, &str)] = &[
     ("table", "src/keyspace/table/mod.rs"),
 ];
 
-/// Calls that no finished code makes. Written in halves, so that this file passes.
+/// Calls that finished code does not contain. Split in two, so that this file passes.
 const UNFINISHED: &[&str] =
     &[concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!(")];
 
-/// Words that no file of the repository may hold: places of one machine, and notes to somebody.
+/// Words that no file of the repository may contain: paths of one machine, and notes to a reader.
 const FORBIDDEN_WORDS: &[&str] = &[
     concat!("/wo", "rk/"),
     concat!("/ro", "ot/"),
@@ -109,15 +110,15 @@ const FORBIDDEN_WORDS: &[&str] = &[
     concat!("<<<<", "<<<"),
 ];
 
-/// Files that tools write, and that name package hosts.
+/// Files written by tools, which contain package hosts.
 const WRITTEN_BY_TOOLS: &[&str] = &["Cargo.lock"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All files below `folder` of the repository, sorted, as (path from the root, text). Files that
-/// are not text are left out, as are hidden folders, `target` and folders that are not there.
+/// Returns all text files below `folder` of the repository, sorted, as (path from the root, text).
+/// Other files, hidden folders, `target` and missing folders are left out.
 fn files_below(folder: &str) -> Vec<(String, String)> {
     let mut folders = vec![root().join(folder)];
     let mut paths: Vec<PathBuf> = Vec::new();
@@ -161,7 +162,7 @@ fn report(findings: Vec<String>) {
     assert!(findings.is_empty(), "\n{text}");
 }
 
-/// Compares what was found beyond a bound with the list of what may be.
+/// Compares the sizes beyond a bound with the listed ones.
 fn compare<K: PartialEq + std::fmt::Debug>(found: &[(K, usize)], listed: &[(K, usize)]) {
     let mut findings = Vec::new();
     for (what, size) in found {
@@ -171,14 +172,14 @@ fn compare<K: PartialEq + std::fmt::Debug>(found: &[(K, usize)], listed: &[(K, u
                 findings.push(format!("{what:?}: {size} has grown, it was {bound}"));
             }
             Some((_, bound)) if size < bound => {
-                findings.push(format!("{what:?}: {size} is shorter than listed: list it so"));
+                findings.push(format!("{what:?}: {size} is shorter than listed: update the list"));
             }
             Some(_) => {}
         }
     }
     for (what, _) in listed {
         if !found.iter().any(|(name, _)| name == what) {
-            findings.push(format!("{what:?} is within the bound now: strike it from the list"));
+            findings.push(format!("{what:?} is within the bound now: remove it from the list"));
         }
     }
     report(findings);
@@ -188,13 +189,13 @@ fn layer_of(folder: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&folder))
 }
 
-/// The name at the start of `text`.
+/// Returns the identifier at the start of `text`.
 fn identifier(text: &str) -> &str {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     text.split(|c| !is_part(c)).next().unwrap_or_default()
 }
 
-/// The first names of a path after `crate::`: one, or those of a group in braces.
+/// Returns the first names of a path after `crate::`: one, or the names of a group in braces.
 fn first_names(rest: &str) -> Vec<&str> {
     let Some(group) = rest.strip_prefix('{') else { return vec![identifier(rest)] };
     let mut names = Vec::new();
@@ -215,14 +216,14 @@ fn first_names(rest: &str) -> Vec<&str> {
     names
 }
 
-/// The text with every line that is only a comment emptied.
+/// Returns the text with all comment lines emptied.
 fn without_comments(text: &str) -> String {
     let keep = |line: &'_ str| !line.trim_start().starts_with("//");
     text.lines().map(|line| if keep(line) { line } else { "" }).collect::<Vec<_>>().join("\n")
 }
 
-/// The folders of `src/` that the text of `path` names, by paths from the crate's root or by
-/// climbing there, each with the line.
+/// Returns the folders of `src/` that the text of `path` names, by `crate::` or `super::` paths,
+/// each with its line.
 fn folders_named<'a>(path: &str, text: &'a str) -> Vec<(usize, &'a str)> {
     let line_of = |at: usize| text[..at].matches('\n').count() + 1;
     let mut named = Vec::new();
@@ -250,7 +251,7 @@ fn paths_point_down() {
         let inside = path.strip_prefix("src/").expect("below src");
         let Some((folder, _)) = inside.split_once('/') else {
             if !TOP_FILES.contains(&inside) {
-                findings.push(format!("{path}: only {TOP_FILES:?} lie in src itself"));
+                findings.push(format!("{path}: only {TOP_FILES:?} may be directly in src"));
             }
             continue;
         };
@@ -265,7 +266,7 @@ fn paths_point_down() {
                 Some(other) => findings.push(format!(
                     "{path}:{line}: {folder} (layer {layer}) uses {name} (layer {other})"
                 )),
-                None => findings.push(format!("{path}:{line}: crate::{name} is no folder")),
+                None => findings.push(format!("{path}:{line}: crate::{name} is not a folder")),
             }
         }
     }
@@ -273,7 +274,7 @@ fn paths_point_down() {
 }
 
 #[test]
-fn the_scan_for_paths_sees_groups_and_climbs() {
+fn the_scan_for_paths_sees_groups_and_super() {
     let names = |text| folders_named("src/gate/route.rs", text);
     assert_eq!(names("use crate::exec::Run;"), [(1, "exec")]);
     assert_eq!(names("\nuse crate::{base::{a, b}, exec};"), [(2, "base"), (2, "exec")]);
@@ -282,7 +283,7 @@ fn the_scan_for_paths_sees_groups_and_climbs() {
     assert_eq!(names("super::Admission; $crate_other::x; my_crate::shard::x"), []);
 }
 
-/// Name, line and number of lines of each function that rustfmt has laid out.
+/// Returns the name and the number of lines of each function, as laid out by rustfmt.
 fn functions(text: &str) -> Vec<(&str, usize)> {
     const MODIFIERS: &[&str] =
         &["pub", "pub(crate)", "pub(super)", "const", "unsafe", "extern", "\"C\"", "async"];
@@ -422,7 +423,7 @@ fn nothing_is_unfinished() {
 }
 
 #[test]
-fn no_file_knows_where_or_by_whom_it_was_made() {
+fn files_contain_no_forbidden_words() {
     let mut findings = Vec::new();
     for (path, text) in files_below("") {
         if WRITTEN_BY_TOOLS.contains(&path.as_str()) {
@@ -438,7 +439,7 @@ fn no_file_knows_where_or_by_whom_it_was_made() {
 }
 
 #[test]
-fn the_top_level_is_what_it_should_be() {
+fn the_top_level_has_only_listed_names() {
     let mut findings = Vec::new();
     for entry in fs::read_dir(root()).expect("the root can be read") {
         let name = entry.expect("the root can be read").file_name();
@@ -452,7 +453,7 @@ fn the_top_level_is_what_it_should_be() {
 
 #[test]
 fn benches_guard_hot_files() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("there is a manifest");
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest exists");
     let mut findings = Vec::new();
     let benches = rust_files(&["benches"]);
     let stem = |path: &str| path.trim_start_matches("benches/").trim_end_matches(".rs").to_string();

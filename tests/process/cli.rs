@@ -52,7 +52,7 @@ fn redis_cli_works() {
         assert_eq!(cli(&["-3", "GET", "key"]), "two words");
         let unknown = cli(&["NOSUCH", "a", "b"]);
         assert_eq!(unknown, "ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b'");
-        assert_eq!(run(name, server, &[], b"PING\nGET key\n"), "PONG\ntwo args");
+        assert_eq!(run(name, server, &[], b"PING\nGET key\n"), "PONG\ntwo words");
     });
 }
 
