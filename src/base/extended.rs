@@ -305,7 +305,7 @@ impl Digits {
 /// Returns `dividend / divisor`, rounded.
 fn divided(dividend: u64, divisor: u64) -> Extended {
     // With its highest bit at 127 the dividend gives a quotient of at least 64 bits. The remainder
-    // becomes two more bits, the lower of which is sticky.
+    // becomes two more bits, and the lower one is sticky.
     let shift = 64 + dividend.leading_zeros();
     let wide = u128::from(dividend) << shift;
     let divisor = u128::from(divisor);

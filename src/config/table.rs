@@ -15,7 +15,7 @@ const WRITE: &str = "ANNULET_WRITE";
 const HEAD: &str = "\
 # Settings
 
-A `redis.conf` or `valkey.conf` starts the server as it is. Every directive of Valkey 9.1 and of
+A `redis.conf` or `valkey.conf` starts the server unchanged. Every directive of Valkey 9.1 and of
 Redis 8.0 is listed here. \"Not yet\" names the missing part. The value of a setting without
 effect is kept, shown and written back. An unknown directive stops the start.
 

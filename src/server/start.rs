@@ -326,7 +326,7 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
         );
     }
     if !config.save.is_empty() {
-        log.notice("Keys are saved only by SAVE and at shutdown; periodic snapshots are not implemented yet.");
+        log.notice("Keys are saved only by SAVE and at shutdown: no periodic snapshots yet.");
     }
     for (name, reason) in config.without_effect() {
         log.verbose(&format!("The setting '{name}' is accepted, without effect: {reason}"));

@@ -15,7 +15,7 @@ pub enum Check {
     Seconds,
     /// One or several numbers of milliseconds that depend on the clock.
     Milliseconds,
-    /// The same elements in any order.
+    /// Equal elements in any order.
     AnyOrder,
     /// Lists of the same length; other replies need only the same type.
     Length,
@@ -28,7 +28,7 @@ pub enum Check {
     Encoding,
     /// Numbers may differ as clocks do, unless they directly follow another number.
     Times,
-    /// The same type of reply: the contents are checked elsewhere, or are specific to each server.
+    /// Replies of equal type: the contents are checked elsewhere, or are specific to each server.
     Kind,
 }
 

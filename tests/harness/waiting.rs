@@ -345,8 +345,8 @@ impl Waiting {
         self.leave(lockstep, &mut ask);
     }
 
-    /// Checks that of one pusher's elements in a key, none was requested after a later one had
-    /// come.
+    /// Checks the order of one pusher's elements in a key: none was requested after a later element
+    /// had come.
     fn check_order(&mut self) {
         let parts = |element: &str| {
             let mut parts = element.rsplitn(2, '.');

@@ -91,8 +91,8 @@ fn clients_of_all_shards_are_listed_and_killed() {
         let address = wires[7].stream.get_ref().local_addr().expect("the socket is connected");
         assert_eq!(wires[killer].ask(&["CLIENT", "KILL", &address.to_string()]), "+OK");
         assert_eq!(wires[7].rest(), "");
-        let nobody = wires[killer].ask(&["CLIENT", "KILL", "127.0.0.1:1"]);
-        assert_eq!(nobody, "-ERR No such client");
+        let unknown = wires[killer].ask(&["CLIENT", "KILL", "127.0.0.1:1"]);
+        assert_eq!(unknown, "-ERR No such client");
         assert!(wait_for(|| ids(&wires[killer].ask(&["CLIENT", "LIST"])).len() == 7));
         assert_eq!(wires[killer].ask(&["CLIENT", "KILL", "TYPE", "normal"]), ":6");
         for wire in &mut wires[1..7] {

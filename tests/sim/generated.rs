@@ -1,5 +1,5 @@
 //! More tests of the checker: histories drawn at random from the model, which all have an order,
-//! and from models with one fault each, some of which have none.
+//! and from models with one fault each, whose histories sometimes have none.
 
 use super::workloads::{DATABASES, DEADLINES, EVERYTHING, MOVES, TRANSACTIONS, WATCHES};
 use crate::harness::model::{Action, Command, Model, State};

@@ -90,7 +90,7 @@ pub static TRANSACTIONS: Mix = Mix {
     ..PLAIN
 };
 
-/// Transactions, most of which watch keys.
+/// Transactions, mostly with watched keys.
 pub static WATCHES: Mix = Mix {
     name: "watches",
     needs: &["multi", "exec", "discard", "watch", "unwatch"],

@@ -6,7 +6,7 @@ use super::{Check, Command, Part, exact};
 const CONDITION: Part =
     Maybe(&[Either(&[&[Word("NX")], &[Word("XX")], &[Word("GT")], &[Word("LT")]])]);
 
-/// Also two conditions, some pairs of which are invalid.
+/// Also two conditions; some pairs are invalid.
 const CONDITIONS: Part = Maybe(&[CONDITION, CONDITION]);
 
 pub const FAMILY: &[Command] = &[
