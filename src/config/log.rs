@@ -1,11 +1,11 @@
-//! Settings of what is logged and measured.
+//! Settings of the log and of measurements.
 
 use super::card::{Kind, Setting, Value, any_text, field};
 use super::{LogFormat, LogLevel, LogTimestampFormat, SyslogFacility};
 
 const LONG_MAX: i128 = i64::MAX as i128;
 
-/// The cards.
+/// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("loglevel", Kind::Choice(LogLevel::WORDS), "notice", field!(loglevel)),
     Setting::new("logfile", Kind::Text(any_text), "", field!(logfile)).immutable(),
@@ -86,9 +86,9 @@ pub(super) static SETTINGS: &[Setting] = &[
     ),
 ];
 
-/// Numbers from 0 to 100; one empty word means none.
-fn read_percentiles(words: &[&[u8]], _: &Value) -> Result<Value, String> {
-    if let [b""] = words {
+/// Parses numbers from 0 to 100; one empty argument means none.
+fn read_percentiles(args: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if let [b""] = args {
         return Ok(Value::Words(Vec::new()));
     }
     let read = |word: &&[u8]| {
@@ -101,10 +101,10 @@ fn read_percentiles(words: &[&[u8]], _: &Value) -> Result<Value, String> {
                 .to_owned()),
         }
     };
-    Ok(Value::Words(words.iter().map(read).collect::<Result<_, _>>()?))
+    Ok(Value::Words(args.iter().map(read).collect::<Result<_, _>>()?))
 }
 
-/// At most six decimals, none that are zero at the end.
+/// Formats a percentile with at most six decimals, without trailing zeros.
 fn percentile_text(number: f64) -> Vec<u8> {
     let text = format!("{number:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned().into_bytes()

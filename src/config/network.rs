@@ -2,10 +2,10 @@
 
 use super::card::{Kind, Setting, Value, any_text, field};
 
-/// The most addresses that `bind` takes.
+/// Largest number of addresses in `bind`.
 pub const BIND_ADDRESSES_MAX: usize = 16;
 
-/// The cards.
+/// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("port", Kind::Int(0, 65_535), "6379", field!(port)),
     Setting::new("bind", Kind::Words(read_bind), "* -::*", field!(bind)),
@@ -18,13 +18,13 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("protected-mode", Kind::Bool, "yes", field!(protected_mode)),
 ];
 
-/// Addresses; one empty word means none.
-pub(super) fn read_bind(words: &[&[u8]], _: &Value) -> Result<Value, String> {
-    if words.len() > BIND_ADDRESSES_MAX {
+/// Parses addresses; one empty argument means none.
+pub(super) fn read_bind(args: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if args.len() > BIND_ADDRESSES_MAX {
         return Err("Too many bind addresses specified.".to_owned());
     }
-    if let [b""] = words {
+    if let [b""] = args {
         return Ok(Value::Words(Vec::new()));
     }
-    Ok(Value::Words(words.iter().map(|word| word.to_vec()).collect()))
+    Ok(Value::Words(args.iter().map(|word| word.to_vec()).collect()))
 }

@@ -1,17 +1,18 @@
-//! The cards as a whole: against the reference server, and through files, argv and CONFIG SET.
+//! Tests of all cards: against the reference server, and through files, the command line and CONFIG
+//! SET.
 
 use super::*;
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
 
-/// What CONFIG GET `*` of a Valkey 9.1 server shows, one setting per line, tab-separated.
+/// CONFIG GET `*` of a Valkey 9.1 server, one setting per line, tab-separated.
 const REFERENCE: &str = include_str!("reference.tsv");
 
-/// The same of Redis 8.0.
+/// CONFIG GET `*` of a Redis 8.0 server, in the form of [`REFERENCE`].
 const REDIS: &str = include_str!("../../tests/reference/redis-8.0-config.tsv");
 
-/// What Redis 8.0 shows otherwise than Valkey 9.1: its names, its caution, its backlog.
+/// Settings that Redis 8.0 shows with another value than Valkey 9.1.
 const REDIS_DIFFERS: &[&str] = &[
     "hide-user-data-from-log",
     "lazyfree-lazy-eviction",
@@ -25,13 +26,13 @@ const REDIS_DIFFERS: &[&str] = &[
     "syslog-ident",
 ];
 
-/// The directives of the files that the two come with.
+/// The config files that the two servers ship.
 const STOCK_FILES: [&str; 2] = [
     include_str!("../../tests/reference/redis-stock.conf"),
     include_str!("../../tests/reference/valkey-stock.conf"),
 ];
 
-/// Shown otherwise by the reference, which was itself started with these set, or made up.
+/// Settings with another value in the reference's list, because that server was started with them.
 const STARTED_WITH: &[&str] = &["port", "save", "daemonize", "pidfile", "dir"];
 
 fn load(argv: &[&str], file: &str) -> Result<Config, FatalConfigError> {
@@ -66,7 +67,7 @@ fn shown(cell: &ConfigCell, name: &str) -> String {
 }
 
 #[test]
-fn defaults_and_names_are_those_of_the_reference() {
+fn defaults_and_names_match_the_reference() {
     let cell = cell();
     let ours = cell.get(&|_| true);
     let own =
@@ -82,7 +83,7 @@ fn defaults_and_names_are_those_of_the_reference() {
     expected.sort_unstable();
     let names: Vec<&str> = ours.iter().map(|(name, _)| *name).collect();
     let differing: Vec<_> = names.iter().filter(|name| !expected.contains(name)).collect();
-    assert!(differing.is_empty(), "not the reference's: {differing:?}");
+    assert!(differing.is_empty(), "differ from the reference: {differing:?}");
     assert_eq!(names.len(), expected.len());
 }
 
@@ -117,15 +118,16 @@ fn every_default_survives_being_set() {
     for setting in settings().filter(|s| s.refusal.is_empty()) {
         let text = setting.text(&config);
         let mut other = config.clone();
-        let words = card::words_of_text(setting.kind, &text);
-        assert_eq!(setting.set(&mut other, &words), Ok(()), "{}", setting.name);
+        let args = card::words_of_text(setting.kind, &text);
+        assert_eq!(setting.set(&mut other, &args), Ok(()), "{}", setting.name);
         assert_eq!(setting.text(&other), text, "{}", setting.name);
     }
 }
 
-/// A tool that sets all that CONFIG GET shows must not stumble over what the reference has not.
+/// A tool that sets everything that CONFIG GET shows must not fail on settings that the reference
+/// lacks.
 #[test]
-fn own_settings_may_be_set_to_what_they_are() {
+fn own_settings_may_repeat_their_value() {
     let cell = cell();
     let reference: Vec<&str> =
         REFERENCE.lines().filter_map(|line| line.split('\t').next()).collect();
@@ -169,7 +171,7 @@ fn a_file_and_argv_make_one_text() {
 }
 
 #[test]
-fn argv_forms() {
+fn command_line_forms() {
     let config = load(&["--save", "", "--port 0", "--bind", "1.2.3.4", "5.6.7.8"], "").unwrap();
     assert_eq!((config.port, config.save.len()), (0, 0));
     assert_eq!(config.bind, ["1.2.3.4", "5.6.7.8"]);
@@ -249,7 +251,7 @@ fn set_is_all_or_nothing() {
 }
 
 #[test]
-fn set_refuses_in_the_reference_s_words() {
+fn set_refuses_with_the_reference_s_texts() {
     let cell = cell();
     let failed = |name: &str, reason: &str| {
         format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
@@ -324,7 +326,7 @@ fn values_are_shown_in_their_own_form() {
 }
 
 #[test]
-fn get_hides_what_only_a_full_name_shows() {
+fn get_hides_settings_that_need_a_full_name() {
     let cell = cell();
     let asked = Cell::new(0);
     let found = cell.get(&|name| {
@@ -338,7 +340,7 @@ fn get_hides_what_only_a_full_name_shows() {
 }
 
 #[test]
-fn what_cannot_be_done_is_taken_back() {
+fn a_failed_change_is_reverted() {
     let cell = cell();
     let port = set(&cell, &[("port", "1"), ("timeout", "4")]).unwrap();
     set(&cell, &[("maxclients", "9")]).unwrap();

@@ -36,7 +36,7 @@ impl UringDriver {
         self.push_send(conn);
     }
 
-    /// Submits what is left of the chunk.
+    /// Submits the rest of the chunk.
     fn push_send(&mut self, conn: ConnId) {
         let place = self.conn(conn);
         let tag = Tag::new(Kind::Send, place.generation, conn);
@@ -56,19 +56,20 @@ impl UringDriver {
             }
         };
         self.ring.statistics.zero_copy_sends += u64::from(way == Way::ZeroCopy);
-        // SAFETY: chunk and socket stay in the table until the last completion, notices included;
-        // moving the chunk does not move its bytes.
+        // SAFETY: chunk and socket stay in the table until the last completion, notices included.
+        // Moving the chunk does not move its bytes.
         unsafe { self.push(entry, tag) };
     }
 
-    /// Gives up a send operation under way.
+    /// Cancels a send operation in progress.
     pub(super) fn cancel_send(&mut self, conn: ConnId) {
         let generation = self.conn(conn).generation;
         let target = Tag::new(Kind::Send, generation, conn);
         self.cancel(target, Tag::new(Kind::CancelSend, generation, conn));
     }
 
-    /// A cancellation can miss an operation that is just being run; it is tried again.
+    /// Handles the result of a cancellation. It can miss an operation that is just being run; then
+    /// it is tried again.
     pub(super) fn on_cancel_send(&mut self, tag: Tag, result: i32) {
         let place = &self.conns[tag.id() as usize];
         let current = place.generation == tag.generation() && place.used != Use::Free;
@@ -77,7 +78,7 @@ impl UringDriver {
         }
     }
 
-    /// A completion of a send operation, or a notice.
+    /// Handles a completion of a send operation, or a notice.
     pub(super) fn on_send(&mut self, done: Done) -> Option<Completion> {
         let tag = Tag(done.user_data);
         let place = self.tagged(tag);
@@ -96,7 +97,7 @@ impl UringDriver {
         self.report_sent(tag.id())
     }
 
-    /// Goes on after an operation's result, or sets the outcome.
+    /// Continues after an operation's result, or sets the outcome.
     fn send_result(&mut self, conn: ConnId, result: i32) {
         let place = self.conn(conn);
         let closing = place.used == Use::Closing;
@@ -111,7 +112,8 @@ impl UringDriver {
         }
         let again = match (-result, sending.way) {
             (libc::EAGAIN | libc::EINTR, _) => true,
-            // Sockets of other families, kernels without the report, or no memory to pin.
+            // The socket's family or the kernel lacks zero-copy or its report, or there is no
+            // memory to pin.
             (libc::EOPNOTSUPP | libc::EINVAL | libc::ENOMEM | libc::ENOBUFS, Way::ZeroCopy) => {
                 place.zero_copy = false;
                 true
@@ -129,14 +131,14 @@ impl UringDriver {
         sending.outcome = Some(Err(io::Error::from_raw_os_error(error)));
     }
 
-    /// Hands the chunk back once the kernel is done with it.
+    /// Returns the chunk in `Sent` once the kernel no longer needs it.
     fn report_sent(&mut self, conn: ConnId) -> Option<Completion> {
         let place = self.conn(conn);
         let closing = place.used == Use::Closing;
         let finished =
             place.sending.take_if(|sending| sending.outcome.is_some() && sending.notices == 0);
         let sent = finished.map(|sending| {
-            let outcome = sending.outcome.expect("it was just seen");
+            let outcome = sending.outcome.expect("the filter has checked it");
             Completion::Sent(conn, sending.chunk, outcome)
         });
         if closing {
