@@ -113,6 +113,6 @@ impl Transaction {
 
     /// Whether the command at a place needs keys of several shards together.
     pub fn is_joint(&self, at: usize) -> bool {
-        self.places[at] == Place::Several && self.queue.items[at].entry.command.run.is_joint()
+        self.places[at] == Place::Several && self.queue.items[at].entry.gathers_keys()
     }
 }

@@ -1,13 +1,13 @@
 //! CONFIG: the settings while the server runs.
 
-use super::help::{HELP_CARD, help_command};
+use super::help::{help_card, help_command};
 use crate::base::crash;
 use crate::base::glob;
 use crate::base::thread::raise_descriptor_limit;
 use crate::base::title;
-use crate::config::{Caller, Changes, Config, ConfigError, rewrite_file};
+use crate::config::{Caller, Changes, Config, ConfigError, rewrite_file, settings};
 use crate::control::ListenError;
-use crate::exec::{Command, Process, Request, Run, SessionContext};
+use crate::exec::{ArgAt, Command, Process, Request, SessionContext};
 use crate::observe::{Level, LogForm};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
@@ -16,39 +16,22 @@ use std::sync::{Mutex, PoisonError};
 /// Descriptors that the process needs besides those of its clients.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
-pub(super) static CONFIG: Command = Command {
-    card: Card {
-        name: "config",
-        summary: "A container for server configuration commands.",
-        since: "2.0.0",
-        group: Group::Server,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[&GET, &SET, &RESETSTAT, &REWRITE, &HELP],
-};
+pub(super) static CONFIG: Command = Command::container(
+    Card::new("config", Group::Server, "2.0.0")
+        .summary("A container for server configuration commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[&GET, &SET, &RESETSTAT, &REWRITE, &HELP],
+);
 
-static GET: Command = Command {
-    card: Card {
-        name: "get",
-        summary: "Returns the effective values of configuration parameters.",
-        since: "2.0.0",
-        group: Group::Server,
-        complexity: "O(N) when N is the number of configuration parameters provided",
-        arity: -3,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(get),
-    subcommands: &[],
-};
+static GET: Command = Command::session(
+    get,
+    Card::new("get", Group::Server, "2.0.0")
+        .summary("Returns the effective values of configuration parameters.")
+        .complexity("O(N) when N is the number of configuration parameters provided")
+        .arity(-3)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+);
 
 fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let cell = &cx.process.config;
@@ -76,22 +59,23 @@ fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SET: Command = Command {
-    card: Card {
-        name: "set",
-        summary: "Sets configuration parameters in-flight.",
-        since: "2.0.0",
-        group: Group::Server,
-        complexity: "O(N) when N is the number of configuration parameters provided",
-        arity: -4,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(set),
-    subcommands: &[],
-};
+static SET: Command = Command::session(
+    set,
+    Card::new("set", Group::Server, "2.0.0")
+        .summary("Sets configuration parameters in-flight.")
+        .complexity("O(N) when N is the number of configuration parameters provided")
+        .arity(-4)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+)
+.secrets(is_sensitive);
+
+/// Returns whether an argument of CONFIG SET is the value of a setting that must not be shown.
+fn is_sensitive(_argc: usize, arg: ArgAt<'_>, at: usize) -> bool {
+    let is_value = at >= 3 && at % 2 == 1;
+    let is = |name: &str| !name.is_empty() && arg(at - 1).eq_ignore_ascii_case(name.as_bytes());
+    is_value && settings().any(|card| card.sensitive && (is(card.name) || is(card.alias)))
+}
 
 /// Held while settings change, and while files are rewritten from them.
 static ONE_CHANGE: Mutex<()> = Mutex::new(());
@@ -252,44 +236,30 @@ fn apply_dir(_: &Process, config: &Config) -> Result<(), String> {
     std::env::set_current_dir(&config.dir).map_err(|error| error.to_string())
 }
 
-static RESETSTAT: Command = Command {
-    card: Card {
-        name: "resetstat",
-        summary: "Resets the server's statistics.",
-        since: "2.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(resetstat),
-    subcommands: &[],
-};
+static RESETSTAT: Command = Command::session(
+    resetstat,
+    Card::new("resetstat", Group::Server, "2.0.0")
+        .summary("Resets the server's statistics.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+);
 
 fn resetstat(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.request = Some(Request::ResetStatistics);
     Ok(())
 }
 
-static REWRITE: Command = Command {
-    card: Card {
-        name: "rewrite",
-        summary: "Persists the effective configuration to file.",
-        since: "2.8.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(rewrite),
-    subcommands: &[],
-};
+static REWRITE: Command = Command::session(
+    rewrite,
+    Card::new("rewrite", Group::Server, "2.8.0")
+        .summary("Persists the effective configuration to file.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+);
 
 fn rewrite(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     rewrite_settings(cx.process, false)?;
@@ -314,7 +284,7 @@ pub(super) fn rewrite_settings(process: &Process, in_full: bool) -> Result<(), E
     Ok(())
 }
 
-static HELP: Command = help_command(Card { ..HELP_CARD });
+static HELP: Command = help_command(help_card(Group::Server, "5.0.0"));
 
 #[cfg(test)]
 mod tests {

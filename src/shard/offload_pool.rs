@@ -77,7 +77,7 @@ pub(super) fn run_on_table(
     records: Option<&mut Records>,
     (setting, attempt): (&Setting<'_>, BlockingAttempt),
 ) -> Outcome {
-    let reach = item.entry.command.run.roams(&batch_args.of(&item)).then_some(&mut table.reach);
+    let reach = item.entry.discovers_keys(&batch_args.of(&item)).then_some(&mut table.reach);
     let mut runner = Runner {
         slice: &mut table.slice,
         now_ms: setting.now_ms,

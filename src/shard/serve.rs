@@ -11,7 +11,6 @@ use super::profile::Probe;
 use super::slow::has_slow;
 use super::wake::{Waker, args_of};
 use crate::client::{Serving, describe};
-use crate::commands::is_exec;
 use crate::exec::{BATCH_COMMANDS_MAX, Effects, Entry, Item, Records, Replies, Request, Runner};
 use crate::exec::{BatchArgs, BlockingAttempt, SessionContext, Wait};
 use crate::gate::Facts;
@@ -325,7 +324,7 @@ impl Shard {
             shard: self.me,
             request: None,
         };
-        let result = match item.entry.command.run.on_session() {
+        let result = match item.entry.on_session() {
             Some(run) => run(&mut context, &mut args),
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
@@ -353,7 +352,7 @@ impl Shard {
         }
         self.make_dirty(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
-        if entry.is_some_and(is_exec) {
+        if entry.is_some_and(Entry::executes_queued) {
             self.show_exec(conn, None);
             let connection = self.connections.get_mut(conn).expect("looked at above");
             connection.queue = None;

@@ -20,9 +20,8 @@ use crate::mesh::Envelope;
 /// Elements of the values that a command reads on a slice.
 fn weight(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> usize {
     let args = batch_args.of(item);
-    let run = item.entry.command.run;
     let elements = |word: usize| {
-        let db = run.key_database(&args, word, usize::from(item.db));
+        let db = item.entry.key_database(&args, word, usize::from(item.db));
         if db >= slice.databases() {
             return 0;
         }
@@ -33,15 +32,14 @@ fn weight(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> usize {
         return batch_args.map(elements).sum();
     }
     let keys = item.entry.key_args(&args).unwrap_or_default();
-    let read = keys.iter().filter(|(_, spec)| !spec.flags.starts_with("OW"));
+    let read = keys.iter().filter(|(_, spec)| spec.weighs());
     read.map(|(word, _)| elements(*word)).sum()
 }
 
 /// Whether a command would take long.
 fn is_slow(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> bool {
-    let run = &item.entry.command.run;
-    run.is_bulky()
-        && !run.roams(&batch_args.of(item))
+    item.entry.may_offload()
+        && !item.entry.discovers_keys(&batch_args.of(item))
         && weight(slice, item, batch_args) >= ELEMENTS_MIN
 }
 
@@ -164,8 +162,8 @@ impl Shard {
     ) -> bool {
         let item = transaction.queue.items[at];
         let (_, mut batch_args) = transaction.queue.parts();
-        let run = &item.entry.command.run;
-        if self.offload_pool.is_none() || !run.is_bulky() || run.roams(&batch_args.of(&item)) {
+        let (entry, args) = (item.entry, batch_args.of(&item));
+        if self.offload_pool.is_none() || !entry.may_offload() || entry.discovers_keys(&args) {
             return false;
         }
         let remote_keys = table.remote_keys.iter();

@@ -119,7 +119,7 @@ impl Shard {
             shard: self.me,
             request: None,
         };
-        let result = match item.entry.command.run.on_session() {
+        let result = match item.entry.on_session() {
             Some(run) => run(&mut context, &mut args),
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
@@ -180,8 +180,7 @@ impl Shard {
 
     /// Asks the owners for the values of a command's keys.
     pub(super) fn request_keys(&mut self, transaction: &mut Transaction, item: &Item) {
-        let run = item.entry.command.run;
-        assert!(run.is_joint(), "{} does not bring keys together", item.entry.name);
+        assert!(item.entry.gathers_keys(), "{} does not bring keys together", item.entry.name);
         let (_, mut batch_args) = transaction.queue.parts();
         let args = batch_args.of(item);
         let remote_keys = remote_keys_of(item, &args, self.slice.databases());

@@ -9,7 +9,7 @@ use super::Shard;
 use super::command_log::{LargeReplies, written_large};
 use super::post::{Awaited, Parts};
 use crate::client::{Flight, Transaction, TransactionAttempt, Woken};
-use crate::exec::{Item, Run, SessionContext, for_each_key_lock};
+use crate::exec::{Item, SessionContext, for_each_key_lock};
 use crate::gate::{Facts, Place};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Stage, TxnPart};
@@ -74,7 +74,7 @@ impl Shard {
         let mut queue = queue;
         self.show_exec(conn, if error.is_none() { Some(&mut queue) } else { None });
         if let Some(error) = error {
-            if let Some(entry) = self.process.commands.find(b"exec") {
+            if let Some(entry) = self.process.commands.executor() {
                 self.board.commands[usize::from(entry.index)].failed.add(1);
             }
             return self.refuse_exec(conn, &error);
@@ -200,7 +200,7 @@ impl Shard {
             let mut args = batch_args.of(item);
             let entry = item.entry;
             let mut place = Place::Shard(self.me as u16);
-            if let Run::Select(run) = entry.command.run {
+            if let Some(run) = entry.on_session().filter(|_| entry.selects_database()) {
                 let mut unread = Output::default();
                 let mut context = SessionContext {
                     session: ahead.get_or_insert_with(|| session.clone()),
@@ -214,7 +214,7 @@ impl Shard {
                 // A database that cannot be selected is refused when its turn comes.
                 let _ = run(&mut context, &mut args);
                 db = context.session.db;
-            } else if entry.command.run.on_session().is_none() {
+            } else if entry.on_session().is_none() {
                 (place, item.slot) = self.router.place(entry, &args, self.me as u16);
                 let boards = &self.process.boards;
                 let keys = &|| boards.database(db)[0];
@@ -222,11 +222,11 @@ impl Shard {
                 item.db = db as u16;
                 item.sees_due = sees_due;
                 item.is_quiet = is_quiet;
-                let is_joint = entry.command.run.is_joint();
+                let is_joint = entry.gathers_keys();
                 plan.has_joint |= place == Place::Several && is_joint;
                 self.router.for_each_shard(entry, &args, place, &mut |shard| plan.add(shard));
             }
-            let is_session = entry.command.run.on_session().is_some();
+            let is_session = entry.on_session().is_some();
             plan.has_session |= is_session;
             plan.has_ask |= is_session && entry.command.card.flags.has(Flag::ADMIN);
             plan.places.push(place);
@@ -294,7 +294,7 @@ impl Shard {
     pub(super) fn advance(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
         while transaction.next < transaction.places.len() && transaction.joint.is_none() {
             let item = transaction.queue.items[transaction.next];
-            if item.entry.command.run.on_session().is_some() {
+            if item.entry.on_session().is_some() {
                 transaction.next += 1;
                 self.run_own(&mut transaction, item);
             } else if transaction.is_joint(transaction.next) {
@@ -315,9 +315,8 @@ impl Shard {
         let (items, mut batch_args) = transaction.queue.parts();
         while let Some(item) = items.get(transaction.next) {
             let place = transaction.places[transaction.next];
-            let run = item.entry.command.run;
-            let is_joint = place == Place::Several && run.is_joint();
-            if is_joint || run.on_session().is_some() {
+            let is_joint = place == Place::Several && item.entry.gathers_keys();
+            if is_joint || item.entry.is_session() {
                 break;
             }
             parts.add(item, place, &mut batch_args, self.router);

@@ -327,5 +327,5 @@ fn address(part: &mut Envelope, to: ReplyTo) {
 fn key_modes(queue: &mut Queue) -> Vec<(usize, Mode)> {
     let (items, mut batch_args) = queue.parts();
     let keys = items[0].entry.key_args(&batch_args.of(&items[0])).unwrap_or_default();
-    keys.into_iter().map(|(word, spec)| (word, mode_of(items[0].entry, spec))).collect()
+    keys.into_iter().map(|(word, spec)| (word, mode_of(spec))).collect()
 }
