@@ -77,6 +77,43 @@ pub enum Store {
     },
 }
 
+/// What a change at run time takes beyond publishing the new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnChange {
+    /// Nothing: the value is read whenever it is used.
+    ReadAtUse,
+    /// Each shard derives state from the value, and brings that up to date before CONFIG SET
+    /// replies.
+    ShardsSettle,
+    /// The process applies the value at once. If that fails, the change is taken back.
+    Apply(Applied),
+    /// Other sockets are listened on. If that fails, the change is taken back, and this is the
+    /// error.
+    Listen(&'static str),
+    /// A restart: the value is fixed, and CONFIG SET refuses it.
+    Restart,
+}
+
+/// What a value is applied to, once for the whole process. Settings with the same one are applied
+/// together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The number of descriptors that the process may have.
+    Descriptors,
+    /// The log's level and form.
+    Log,
+    /// How soon the kernel ends the process when memory runs out.
+    OomScore,
+    /// The title of the process.
+    Title,
+    /// The working directory.
+    Directory,
+    /// Reports of crashes.
+    CrashLog,
+    /// The watchdog.
+    Watchdog,
+}
+
 /// The static description of one setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -90,10 +127,10 @@ pub struct Setting {
     pub default: &'static str,
     /// Where its value is kept.
     pub store: Store,
-    /// CONFIG SET may not change it.
-    pub immutable: bool,
-    /// CONFIG SET may give it the value that it has, although it is immutable: what sets all that
-    /// CONFIG GET shows knows nothing of this server's own settings.
+    /// What a change at run time takes.
+    pub on_change: OnChange,
+    /// CONFIG SET may set it to the value that it has, although it is fixed: clients that set all
+    /// that CONFIG GET shows know nothing of this server's own settings.
     pub may_repeat: bool,
     /// CONFIG SET may change it only as `enable-protected-configs` allows.
     pub protected: bool,
@@ -103,14 +140,14 @@ pub struct Setting {
     pub hidden: bool,
     /// It cannot change while a data set is being loaded.
     pub not_while_loading: bool,
-    /// Set where no other value than the default can be had, with the words to refuse it.
+    /// The error for any value but the default; empty: other values are allowed.
     pub refusal: &'static str,
     /// Why nothing acts on a value that has a field; empty: something does.
     pub idle: &'static str,
 }
 
 impl Setting {
-    /// A setting that can change at run time.
+    /// A setting that can change at run time, and is read whenever it is used.
     pub const fn new(
         name: &'static str,
         kind: Kind,
@@ -123,7 +160,7 @@ impl Setting {
             kind,
             default,
             store,
-            immutable: false,
+            on_change: OnChange::ReadAtUse,
             may_repeat: false,
             protected: false,
             sensitive: false,
@@ -134,52 +171,72 @@ impl Setting {
         }
     }
 
-    /// The same with a second name.
+    /// Adds a second name.
     pub const fn alias(self, alias: &'static str) -> Setting {
         Setting { alias, ..self }
     }
 
-    /// The same, fixed at the start.
+    /// States what a change at run time takes.
+    pub const fn on_change(self, on_change: OnChange) -> Setting {
+        Setting { on_change, ..self }
+    }
+
+    /// Each shard derives state from it.
+    pub const fn shards_settle(self) -> Setting {
+        self.on_change(OnChange::ShardsSettle)
+    }
+
+    /// The process applies it at once.
+    pub const fn apply(self, applied: Applied) -> Setting {
+        self.on_change(OnChange::Apply(applied))
+    }
+
+    /// Fixes it at the start.
     pub const fn immutable(self) -> Setting {
-        Setting { immutable: true, ..self }
+        self.on_change(OnChange::Restart)
     }
 
-    /// The same, fixed at the start; it may be set to what it is.
+    /// Fixes it at the start, but CONFIG SET may set it to the value that it has.
     pub const fn own(self) -> Setting {
-        Setting { immutable: true, may_repeat: true, ..self }
+        Setting { may_repeat: true, ..self.immutable() }
     }
 
-    /// The same, guarded by `enable-protected-configs`.
+    /// Guards it by `enable-protected-configs`.
     pub const fn protected(self) -> Setting {
         Setting { protected: true, ..self }
     }
 
-    /// The same, with a secret for a value.
+    /// Keeps its value out of all logs.
     pub const fn sensitive(self) -> Setting {
         Setting { sensitive: true, ..self }
     }
 
-    /// The same, unseen by patterns.
+    /// Hides it from patterns of CONFIG GET.
     pub const fn hidden(self) -> Setting {
         Setting { hidden: true, ..self }
     }
 
-    /// The same, fixed during a load.
+    /// Fixes it while a data set is being loaded.
     pub const fn not_while_loading(self) -> Setting {
         Setting { not_while_loading: true, ..self }
     }
 
-    /// The same, refusing all values but the default.
+    /// Refuses all values but the default, with this error.
     pub const fn refusing(self, refusal: &'static str) -> Setting {
         Setting { refusal, ..self }
     }
 
-    /// The same, with a field that nothing acts on.
+    /// Says why nothing acts on its field.
     pub const fn idle(self, because: &'static str) -> Setting {
         Setting { idle: because, ..self }
     }
 
-    /// Why nothing acts on the value; none where something does.
+    /// Returns whether CONFIG SET refuses to change it.
+    pub fn is_immutable(&self) -> bool {
+        self.on_change == OnChange::Restart
+    }
+
+    /// Returns why nothing acts on the value; none if something does.
     pub fn without_effect(&self) -> Option<&'static str> {
         match self.store {
             Store::Accepted { because } => Some(because),
@@ -187,12 +244,12 @@ impl Setting {
         }
     }
 
-    /// Whether a config file may give several words.
+    /// Returns whether a config file may give several words.
     pub fn takes_words(&self) -> bool {
         matches!(self.kind, Kind::Words(_))
     }
 
-    /// The value in `config`.
+    /// Returns the value in `config`.
     pub fn value(&self, config: &Config) -> Value {
         match self.store {
             Store::Field { get, .. } => get(config),
@@ -210,12 +267,12 @@ impl Setting {
         }
     }
 
-    /// The text that CONFIG GET shows.
+    /// Returns the text that CONFIG GET shows.
     pub fn text(&self, config: &Config) -> Vec<u8> {
         render(self.kind, &self.value(config))
     }
 
-    /// Reads words into `config`, or says what is wrong with them.
+    /// Parses words into `config`. Returns what is wrong with them, in CONFIG SET's words.
     pub fn set(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), String> {
         let value = parse(self.kind, words, &self.value(config))?;
         if !self.refusal.is_empty() && value != self.default_value() {
@@ -225,7 +282,7 @@ impl Setting {
         Ok(())
     }
 
-    /// The default as a value.
+    /// Returns the default as a value.
     pub(super) fn default_value(&self) -> Value {
         let words = words_of_text(self.kind, self.default.as_bytes());
         let empty = match self.kind {

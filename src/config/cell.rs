@@ -1,7 +1,7 @@
 //! The published snapshot, and CONFIG GET and SET on it.
 
 use super::card::words_of_text;
-use super::{Config, Named, Setting, find, settings};
+use super::{Config, Named, OnChange, Setting, find, settings};
 use arc_swap::ArcSwap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,12 +24,12 @@ pub struct Caller {
     pub loading: bool,
 }
 
-/// What a CONFIG SET has changed; the caller carries out what follows from that, and hands it to
-/// [`ConfigCell::restore`] if it cannot.
+/// What a CONFIG SET has changed. The caller carries out what the changed settings take, and passes
+/// this to [`ConfigCell::restore`] if it cannot.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// The settings that have another value than before, by their main names, in the order given.
-    pub names: Vec<&'static str>,
+    /// The settings that have another value than before, in the order given.
+    pub changed: Vec<&'static Setting>,
     /// The settings before.
     pub before: Arc<Config>,
     /// The settings after.
@@ -37,10 +37,23 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Whether the setting `name` has changed.
-    pub fn has(&self, name: &str) -> bool {
-        self.names.contains(&name)
+    /// Returns what the shards must do before CONFIG SET replies.
+    pub fn follow_up(&self) -> FollowUp {
+        let has = |is_it: fn(OnChange) -> bool| self.changed.iter().any(|it| is_it(it.on_change));
+        FollowUp {
+            shards_settle: has(|on_change| on_change == OnChange::ShardsSettle),
+            listeners_change: has(|on_change| matches!(on_change, OnChange::Listen(_))),
+        }
     }
+}
+
+/// What all shards do for a change of settings, besides taking the new snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowUp {
+    /// They bring up to date what they derive from settings.
+    pub shards_settle: bool,
+    /// The shard that accepts connections opens and closes the sockets that it was ordered to.
+    pub listeners_change: bool,
 }
 
 /// Why CONFIG SET has changed nothing. Its text is what follows the `-` of the error reply.
@@ -142,11 +155,10 @@ impl ConfigCell {
         }
         after.settle();
         let differs = |setting: &&Setting| setting.value(&before) != setting.value(&after);
-        let changed = named.iter().map(|named| named.setting).filter(differs);
-        let names = changed.map(|setting| setting.name).collect();
+        let changed = named.iter().map(|named| named.setting).filter(differs).collect();
         let after = Arc::new(after);
         self.publish(after.clone());
-        Ok(Changes { names, before, after })
+        Ok(Changes { changed, before, after })
     }
 
     /// Takes back what a `set` has changed (and no other change since), because what follows from
@@ -154,8 +166,7 @@ impl ConfigCell {
     pub fn restore(&self, changes: &Changes, name: &str, reason: &str) -> ConfigError {
         let _writer = self.lock();
         let mut config = Config::clone(&self.snapshot());
-        for name in &changes.names {
-            let setting = find(name.as_bytes()).expect("the name is of a card").setting;
+        for setting in &changes.changed {
             setting.assign(&mut config, setting.value(&changes.before));
         }
         self.publish(Arc::new(config));
@@ -186,7 +197,7 @@ fn check_names(
         let named = find(name).ok_or_else(|| ConfigError::Unknown(text.clone().into_owned()))?;
         let setting = named.setting;
         let repeats = || setting.may_repeat && setting.text(now) == *value;
-        if setting.immutable && !repeats() {
+        if setting.is_immutable() && !repeats() {
             return Err(refused(&text, "can't set immutable config"));
         }
         if setting.protected && !now.enable_protected_configs.allows(caller.local) {
