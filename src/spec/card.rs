@@ -1,6 +1,6 @@
 //! The card: one static description per command, from which COMMAND, routing, gates and ACL derive.
 
-/// A set of command flags, in the words of COMMAND INFO.
+/// A set of command flags, named as COMMAND INFO names them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flag(pub u32);
 
@@ -29,12 +29,12 @@ impl Flag {
     pub const ALLOW_BUSY: Flag = Flag(1 << 18);
     pub const MOVABLEKEYS: Flag = Flag(1 << 19);
 
-    /// Whether all flags of `other` are in this set.
+    /// Returns whether all flags of `other` are in this set.
     pub const fn has(self, other: Flag) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// Both sets together.
+    /// Returns the union of both sets.
     pub const fn and(self, other: Flag) -> Flag {
         Flag(self.0 | other.0)
     }
@@ -118,6 +118,9 @@ pub enum Begin {
         /// The argument at which the search starts; negative: the search goes backwards, from
         /// that argument counted from the end.
         from: i16,
+        /// Options that a forward search skips, each with the number of arguments after it that
+        /// are its values and may look like the keyword.
+        skips: &'static [(&'static str, u16)],
     },
     /// At the argument after the last option of this name, which COMMAND INFO does not show.
     Option {
@@ -325,7 +328,15 @@ impl KeySpec {
 
     /// The first key follows this keyword, searched as in [`Begin::Keyword`].
     pub const fn after(self, name: &'static str, from: i16) -> KeySpec {
-        KeySpec { begin: Begin::Keyword { name, from }, ..self }
+        KeySpec { begin: Begin::Keyword { name, from, skips: &[] }, ..self }
+    }
+
+    /// The search for the keyword skips these options and their values.
+    pub const fn skipping(self, skips: &'static [(&'static str, u16)]) -> KeySpec {
+        let Begin::Keyword { name, from, .. } = self.begin else {
+            panic!("only a keyword is searched for")
+        };
+        KeySpec { begin: Begin::Keyword { name, from, skips }, ..self }
     }
 
     /// The key follows the last option of this name, searched as in [`Begin::Option`].

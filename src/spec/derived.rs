@@ -252,10 +252,12 @@ impl KeySpec {
     ) -> Option<Option<std::iter::StepBy<std::ops::Range<usize>>>> {
         let begin = match self.begin {
             Begin::Index(at) => usize::from(at),
-            Begin::Keyword { name, from } => match find_keyword(name, from, argc, arg) {
-                Some(at) => at + 1,
-                None => return Some(None),
-            },
+            Begin::Keyword { name, from, skips } => {
+                match find_keyword(name, from, skips, argc, arg) {
+                    Some(at) => at + 1,
+                    None => return Some(None),
+                }
+            }
             Begin::Option { name, from, skips } => {
                 let found = find_option(name, from, skips, argc, arg);
                 return Some(found.map(|at| (at + 1..at + 2).step_by(1)));
@@ -287,7 +289,7 @@ impl KeySpec {
     /// Returns the keyword that names one key, and the first argument that may be the keyword.
     fn option(&self) -> Option<(&'static str, usize)> {
         match (self.begin, self.find) {
-            (Begin::Keyword { name, from }, Find::Range { last: 0, .. }) => {
+            (Begin::Keyword { name, from, .. }, Find::Range { last: 0, .. }) => {
                 Some((name, usize::try_from(from).ok()?))
             }
             _ => None,
@@ -334,6 +336,7 @@ impl KeySpec {
 fn find_keyword<'w>(
     keyword: &str,
     from: i16,
+    skips: &[(&str, u16)],
     argc: usize,
     arg: &impl Fn(usize) -> &'w [u8],
 ) -> Option<usize> {
@@ -345,8 +348,7 @@ fn find_keyword<'w>(
             if at >= from && is_it(&at) {
                 return Some(at);
             }
-            // A group and a consumer may have any name.
-            at += if arg(at).eq_ignore_ascii_case(b"GROUP") { 3 } else { 1 };
+            at += 1 + values_after(arg(at), skips);
         }
         return None;
     }
@@ -364,14 +366,18 @@ fn find_option<'w>(
 ) -> Option<usize> {
     let (mut at, mut found) = (usize::from(from), None);
     while at < argc {
-        let is = |name: &str| arg(at).eq_ignore_ascii_case(name.as_bytes());
-        if is(option) && at + 1 < argc {
+        if arg(at).eq_ignore_ascii_case(option.as_bytes()) && at + 1 < argc {
             found = Some(at);
         }
-        let skipped = skips.iter().find(|(name, _)| is(name)).map_or(0, |(_, values)| *values);
-        at += 1 + usize::from(skipped);
+        at += 1 + values_after(arg(at), skips);
     }
     found
+}
+
+/// Returns how many arguments after this one are its values, if it is one of the options to skip.
+fn values_after(arg: &[u8], skips: &[(&str, u16)]) -> usize {
+    let skipped = skips.iter().find(|(name, _)| arg.eq_ignore_ascii_case(name.as_bytes()));
+    skipped.map_or(0, |(_, values)| usize::from(*values))
 }
 
 #[cfg(test)]
@@ -420,8 +426,8 @@ mod tests {
         static KEYS: [KeySpec; 2] = [KeySpec::inserts().using_data(), REST];
         let card = card(Flag::WRITE, &KEYS);
         let places = |argc| {
-            let words = card.used_args(argc, |_| b"")?;
-            Some(words.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
+            let used = card.used_args(argc, |_| b"")?;
+            Some(used.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
         };
         assert_eq!((places(2), card.key_args(2, |_| b"").is_none()), (Some(vec![1]), true));
         assert_eq!(places(4), Some(vec![1, 2, 3]));

@@ -41,7 +41,7 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
         Begin::Index(index) => {
             write_step(reply, "begin_search", "index", &[("index", i64::from(index))]);
         }
-        Begin::Keyword { name, from } => {
+        Begin::Keyword { name, from, .. } => {
             begin_step(reply, "begin_search", "keyword", 2);
             reply.bulk(b"keyword");
             reply.bulk(name.as_bytes());

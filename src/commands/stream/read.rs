@@ -10,6 +10,12 @@ use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::Kind;
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
 
+/// Returns the spec of the keys: the first half of the arguments after STREAMS, for the others are
+/// IDs. A group and a consumer may have any name.
+const fn streams(from: i16) -> KeySpec {
+    KeySpec::reads().after("STREAMS", from).skipping(&[("GROUP", 2)]).first_half()
+}
+
 pub(super) static XREAD: Command = Command::gather(
     xread,
     Card::new("xread", CardGroup::Stream, "5.0.0")
@@ -19,7 +25,7 @@ pub(super) static XREAD: Command = Command::gather(
         )
         .arity(-4)
         .flags(Flag::READONLY.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::reads().after("STREAMS", 1).first_half()]),
+        .keys(&[streams(1)]),
 );
 pub(super) static XREADGROUP: Command = Command::gather(
     xreadgroup,
@@ -36,7 +42,7 @@ pub(super) static XREADGROUP: Command = Command::gather(
         )
         .arity(-7)
         .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::reads().after("STREAMS", 4).first_half().locked()]),
+        .keys(&[streams(4).locked()]),
 );
 
 /// What the words before the keys say.
