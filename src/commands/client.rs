@@ -150,7 +150,8 @@ static LIST: Command = Command::session(
         .arity(-2)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
         .tips(&["nondeterministic_output"]),
-);
+)
+.asks_shards();
 
 fn list(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let filter = match args.len() {
@@ -173,7 +174,8 @@ static KILL: Command = Command::session(
         .complexity("O(N) where N is the number of client connections")
         .arity(-3)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
-);
+)
+.asks_shards();
 
 fn kill(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() == 3 {

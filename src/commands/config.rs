@@ -70,6 +70,7 @@ static SET: Command = Command::session(
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
 )
+.asks_shards()
 .secrets(is_sensitive);
 
 /// Returns whether an argument of CONFIG SET is the value of a setting that must not be shown.

@@ -104,7 +104,8 @@ pub(super) static DEBUG: Command = Command::session(
         .complexity("Depends on subcommand.")
         .arity(-2)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
-);
+)
+.asks_shards();
 
 fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let permission = cx.process.config.snapshot().enable_debug_command;

@@ -96,7 +96,8 @@ static PURGE: Command = Command::session(
         .arity(2)
         .flags(Flag::LOADING)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
-);
+)
+.asks_shards();
 
 /// Each thread gives back what it has freed itself.
 fn purge(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {

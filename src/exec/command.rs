@@ -44,6 +44,8 @@ pub struct Command {
     pub key_database: Option<KeyDatabaseFn>,
     /// What becomes of it between MULTI and EXEC.
     pub in_multi: InMulti,
+    /// Whether it may leave a [`super::Request`] that all shards answer.
+    pub asks_shards: bool,
     /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
     pub always_touches: bool,
     /// Which of its arguments are secrets; none: no argument is.
@@ -135,6 +137,7 @@ impl Command {
             may_offload: false,
             key_database: None,
             in_multi: InMulti::Queued,
+            asks_shards: false,
             always_touches: false,
             secrets: None,
             key_use: None,
@@ -202,6 +205,12 @@ impl Command {
     pub const fn in_multi(self, in_multi: InMulti) -> Command {
         assert!(matches!(self.handler, Handler::Session(_)), "commands on keys are queued");
         Command { in_multi, ..self }
+    }
+
+    /// Lets it leave requests that all shards answer.
+    pub const fn asks_shards(self) -> Command {
+        assert!(matches!(self.handler, Handler::Session(_)), "requests come from sessions");
+        Command { asks_shards: true, ..self }
     }
 
     /// Lets it update access clocks even under CLIENT NO-TOUCH ON.

@@ -94,7 +94,11 @@ impl Shard {
     pub(super) fn run_own(&mut self, transaction: &mut Transaction, item: Item) {
         match self.run_on_session(transaction, item) {
             None => self.end_own(transaction),
-            Some(request) => self.ask_inside(transaction, request),
+            Some(request) => {
+                let is_asked = self.ask_merge(&request).is_some();
+                debug_assert!(!is_asked || item.entry.command.asks_shards, "{}", item.entry.name);
+                self.ask_inside(transaction, request);
+            }
         }
     }
 

@@ -14,7 +14,6 @@ use crate::gate::{Facts, Place};
 use crate::io::ConnId;
 use crate::mesh::{Envelope, Stage, TxnPart};
 use crate::resp::{Error, Output, Reply};
-use crate::spec::Flag;
 use crate::txn::Queue;
 
 /// Where the commands of a transaction run. Kept for reuse.
@@ -228,7 +227,7 @@ impl Shard {
             }
             let is_session = entry.on_session().is_some();
             plan.has_session |= is_session;
-            plan.has_ask |= is_session && entry.command.card.flags.has(Flag::ADMIN);
+            plan.has_ask |= entry.command.asks_shards;
             plan.places.push(place);
         }
         plan.shards.sort_unstable();

@@ -12,7 +12,8 @@ pub(super) static PAUSE: Command = Command::session(
         .constant_time()
         .arity(-3)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
-);
+)
+.asks_shards();
 
 fn pause(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     // More words than one are not looked at.
@@ -51,7 +52,8 @@ pub(super) static UNPAUSE: Command = Command::session(
         .complexity("O(N) Where N is the number of paused clients")
         .arity(2)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
-);
+)
+.asks_shards();
 
 fn unpause(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.process.unpause();

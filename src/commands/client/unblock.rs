@@ -12,7 +12,8 @@ pub(super) static UNBLOCK: Command = Command::session(
         .complexity("O(log N) where N is the number of client connections")
         .arity(-3)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
-);
+)
+.asks_shards();
 
 fn unblock(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     // More words than one are not looked at.
