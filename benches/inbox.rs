@@ -34,7 +34,7 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
 fn answer(port: &mut Port) {
     while let Some(message) = port.receive() {
         if let Message::Part(part) = message
-            && let Some(own) = port.answer(part, Moment::default())
+            && let Some(own) = port.answer(part)
         {
             port.recycle(own);
         }
@@ -45,11 +45,12 @@ fn answer(port: &mut Port) {
 fn collect(port: &mut Port) {
     while let Some(message) = port.receive() {
         match message {
-            Message::Reply(reply) => port.recycle(black_box(reply)),
+            Message::Reply(reply) => {
+                port.take_home(&reply);
+                port.recycle(black_box(reply));
+            }
             Message::Part(part) => {
-                let own = port
-                    .answer(part, Moment::default())
-                    .expect("a part of our own comes back at once");
+                let own = port.answer(part).expect("a part of our own comes back at once");
                 port.recycle(own);
             }
             Message::Handover(_) => unreachable!("nothing is handed over"),
@@ -62,25 +63,27 @@ fn bench(criterion: &mut Criterion) {
     let get = table.find(b"get").expect("GET exists");
     let mesh = Mesh::new(2, Rules::default(), None);
     let (mut home, mut owner) = (Port::new(mesh.clone(), 0), Port::new(mesh, 1));
+    let mut unit = Vec::new();
     let mut group = criterion.benchmark_group("inbox");
     group.throughput(Throughput::Elements(COMMANDS as u64));
     group.bench_function("one part of 8 commands, there and back", |b| {
         b.iter(|| {
             let mut part = home.envelope(1);
             fill(&mut part, get);
-            home.post([part].into_iter(), Moment::default());
+            unit.push(part);
+            home.post(&mut unit, Moment::default());
             answer(&mut owner);
             collect(&mut home);
         });
     });
     group.bench_function("two parts of 8 commands under the sequencer", |b| {
         b.iter(|| {
-            let parts = [0, 1].map(|shard| {
+            for shard in [0, 1] {
                 let mut part = home.envelope(shard);
                 fill(&mut part, get);
-                part
-            });
-            home.post(parts.into_iter(), Moment::default());
+                unit.push(part);
+            }
+            home.post(&mut unit, Moment::default());
             answer(&mut owner);
             collect(&mut home);
         });

@@ -90,6 +90,7 @@ pub mod keyspace;
 pub mod mesh;
 pub mod net;
 pub mod observe;
+pub mod partition;
 pub mod rdb;
 pub mod replica;
 pub mod resp;

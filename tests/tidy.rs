@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["replica"],
     &["cluster"],
     &["commands"],
-    &["client", "http"],
+    &["client", "http", "partition"],
     &["shard"],
     &["server", "sentinel"],
 ];

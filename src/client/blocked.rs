@@ -8,6 +8,7 @@
 //! ```
 
 use crate::exec::{Entry, Null, Ticket};
+use crate::mesh::FlightId;
 use std::sync::Arc;
 
 /// A command that waits, or may begin to.
@@ -16,7 +17,7 @@ pub struct Blocked {
     /// Decides who serves it.
     pub ticket: Arc<Ticket>,
     /// The connection's flight that waits for the reply.
-    pub flight: u32,
+    pub flight: FlightId,
     /// What is known once it waits.
     pub wait: Option<Waiting>,
     /// Why it gives up as soon as its run, which is under way, finds nothing.

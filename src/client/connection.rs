@@ -18,6 +18,7 @@ use super::blocked::Blocked;
 use super::flight::Flight;
 use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
+use crate::mesh::FlightId;
 use crate::net::{IDLE_TEXT_BYTES_MAX, Input, Outbox};
 use crate::replica::Link;
 use crate::txn::Queue;
@@ -63,7 +64,7 @@ pub struct Connection {
     /// What it has queued since MULTI.
     pub queue: Option<Box<Queue>>,
     /// The number of its next flight.
-    pub flight_number: u32,
+    pub flight_number: FlightId,
     /// Whether it stands in the list of connections to serve.
     pub is_queued: bool,
     /// Whether its replies wait until those whom its commands woke have what they waited for.
@@ -115,7 +116,7 @@ impl Connection {
             link: None,
             watched: HashSet::new(),
             queue: None,
-            flight_number: 0,
+            flight_number: FlightId(0),
             is_queued: false,
             is_held: false,
             is_stalled: false,
@@ -135,6 +136,13 @@ impl Connection {
             eviction_class: None,
             argv_bytes: 0,
         }
+    }
+
+    /// Returns the number of its next flight, which is taken then.
+    pub fn next_flight(&mut self) -> FlightId {
+        let number = self.flight_number;
+        self.flight_number = FlightId(number.0.wrapping_add(1));
+        number
     }
 
     /// Whether its commands may run.

@@ -3,7 +3,7 @@
 use crate::base::number::parse_i64;
 use crate::commands::merge_debug;
 use crate::exec::{Entry, Merge};
-use crate::mesh::{Envelope, TxnPart};
+use crate::mesh::{Envelope, FlightId, TxnPart};
 use crate::observe::LoggedArgs;
 use crate::resp::{Error, Output, Protocol, Reply};
 use std::ops::Range;
@@ -24,7 +24,7 @@ pub enum ReplySource {
 #[derive(Debug, Default)]
 pub struct Flight {
     /// Tells the flights of a connection apart.
-    pub number: u32,
+    pub number: FlightId,
     /// Commands in the order in which they were sent.
     pub order: Vec<ReplySource>,
     /// For merged slots: the part of each key, or each part once.
@@ -91,9 +91,8 @@ impl Flight {
     }
 
     /// What a part that is at home carries as a part of a transaction.
-    pub fn hold_mut(&mut self, part: usize) -> &mut TxnPart {
-        let envelope = self.parts[part].as_mut().expect("the part is at home");
-        envelope.hold.as_mut().expect("it belongs to a transaction")
+    pub fn txn_mut(&mut self, part: usize) -> &mut TxnPart {
+        self.parts[part].as_mut().expect("the part is at home").txn_mut()
     }
 
     /// The shard of a part that is at home.
@@ -104,8 +103,8 @@ impl Flight {
     /// Whether a part that is at home has something to do.
     pub fn has_work(&self, part: usize) -> bool {
         let envelope = self.part(part as u16);
-        let remote_keys = |hold: &TxnPart| !hold.stores.is_empty() || !hold.fetches.is_empty();
-        !envelope.items.is_empty() || envelope.hold.as_deref().is_some_and(remote_keys)
+        let has_keys = |txn: &TxnPart| !txn.stores.is_empty() || !txn.fetches.is_empty();
+        !envelope.items.is_empty() || envelope.txn().is_some_and(has_keys)
     }
 
     /// Empties all parts, which are at home, of the round's commands.

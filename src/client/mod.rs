@@ -14,4 +14,4 @@ pub use connection::{Connection, Serving};
 pub use describe::describe;
 pub use flight::{Flight, ReplySource};
 pub use trace::{Progress, Trace};
-pub use transaction::{Transaction, TransactionAttempt, Woken, Workspace};
+pub use transaction::{Transaction, TransactionAttempt, Woken};

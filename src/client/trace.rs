@@ -4,6 +4,8 @@
 //!   begun --ran here, or all parts are home--> Replied --handed to the driver--> Leaving --> over
 //! ```
 
+use crate::mesh::FlightId;
+
 /// How far the request has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -27,14 +29,14 @@ pub struct Trace {
     /// Nanoseconds since then that other stages have.
     pub counted_ns: u64,
     /// The flight that it is on, if it is away.
-    pub flight: u32,
+    pub flight: FlightId,
     /// How far it has come.
     pub progress: Progress,
 }
 
 impl Trace {
     /// A flight is at home, and its replies are in the output.
-    pub fn land(&mut self, flight: u32) {
+    pub fn land(&mut self, flight: FlightId) {
         if self.flight == flight && self.progress == Progress::Under {
             self.progress = Progress::Replied;
         }

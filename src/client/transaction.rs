@@ -1,35 +1,24 @@
 //! A transaction under way: EXEC, or one command on keys of several shards, in rounds.
 //!
 //! ```text
-//!   no locks      (Only)   --all parts landed--> over
-//!   locks needed  (Open)   --landed; a watched key was changed--> Close is sent, over
-//!                          --landed--> [run what was fetched] --> next round
-//!   next round    (More)   parts of the commands up to the next that needs keys brought together
-//!                 (Close)  the last: if no reply is due from it, the transaction is over when sent
+//!   no locks      OneShot    --all parts answered--> over
+//!   locks needed  Acquire    --answered; a watched key was changed--> Release is sent, over
+//!                            --answered--> [run what was fetched] --> next round
+//!   next round    Continue   the commands up to the next that gathers its keys
+//!                 Release    the last: if no reply is due from it, the transaction is over when
+//!                            it is sent
 //! ```
-//! It does not belong to its connection: when that ends, the rounds go on, or locks would stay.
+//! A transaction does not belong to its connection: when that closes, the rounds go on, because
+//! locks would stay otherwise.
 
 use super::flight::Flight;
-use crate::exec::{Reach, Records, RemoteKey, Ticket, Wait};
+use crate::exec::{Records, Ticket, Wait, Workspace};
 use crate::gate::Place;
-use crate::io::ConnId;
-use crate::keyspace::Slice;
-use crate::mesh::Envelope;
+use crate::mesh::{Envelope, ForwardId, ReplyAddress, TransactionId};
 use crate::resp::Protocol;
 use crate::txn::Queue;
 use crate::value::Kind;
 use std::sync::Arc;
-
-/// The values that a command works on that has keys on several shards.
-#[derive(Debug)]
-pub struct Workspace {
-    /// Holds them and nothing else.
-    pub slice: Box<Slice>,
-    /// Whose they are, each with the part that fetched it and brings it back.
-    pub remote_keys: Vec<(usize, RemoteKey)>,
-    /// The keys beyond the command's words that are here, and those that it wants.
-    pub reach: Reach,
-}
 
 /// A transaction and how far it has come.
 // Envelopes are boxed, because they keep their address on their way.
@@ -37,20 +26,16 @@ pub struct Workspace {
 #[derive(Debug)]
 pub struct Transaction {
     /// Its number at home.
-    pub id: u64,
-    /// The connection that waits for the reply.
-    pub connection: ConnId,
-    /// Tells that connection from later ones of the same number.
-    pub generation: u32,
-    /// The connection's flight that ends with it.
-    pub flight_number: u32,
-    /// Unix microseconds at which it takes place, for all of its commands.
+    pub id: TransactionId,
+    /// The reply that its connection waits for.
+    pub to: ReplyAddress,
+    /// Unix time in microseconds that all of its commands see.
     pub now_us: u64,
     /// The protocol of the replies.
     pub protocol: Protocol,
     /// Its commands.
     pub queue: Box<Queue>,
-    /// Where each of them runs.
+    /// Where each command runs.
     pub places: Vec<Place>,
     /// Whether the replies make one array.
     pub is_exec: bool,
@@ -58,61 +43,73 @@ pub struct Transaction {
     pub has_locks: bool,
     /// Whether the round that is out is the last.
     pub is_closing: bool,
-    /// The command that comes next.
+    /// The place of the next command.
     pub next: usize,
-    /// The command whose keys are being fetched.
-    pub joint: Option<usize>,
-    /// Whether the feed is told what it does.
+    /// The place of the command whose keys are being fetched.
+    pub gathering: Option<usize>,
+    /// Whether what it does is propagated.
     pub is_recorded: bool,
-    /// The values that have been brought together for it.
-    pub table: Option<Box<Workspace>>,
+    /// The values that were fetched for the command.
+    pub workspace: Option<Box<Workspace>>,
     /// Parts and replies.
     pub flight: Flight,
     /// The replies that are made at home, as one more part.
     pub own: Box<Envelope>,
-    /// What commands ask of all shards, to go out with the next round.
+    /// Requests of its commands to all shards, to go out with the next round.
     pub asks: Vec<Box<Envelope>>,
-    /// What the feed is to be told of the commands that ran at home.
+    /// What the commands that ran at home propagate.
     pub records: Records,
-    /// Set if its only command may wait.
+    /// Set if its only command may block.
     pub attempt: Option<TransactionAttempt>,
 }
 
-/// What a command that may wait needs.
+/// The state of a transaction whose command may block.
 #[derive(Debug)]
 pub struct TransactionAttempt {
-    /// Decides who serves it.
+    /// Decides who serves the client.
     pub ticket: Arc<Ticket>,
-    /// Set if it has waited and was woken.
+    /// Set if the command was blocked and an owner has forwarded it.
     pub woken: Option<Woken>,
-    /// It waits for this.
+    /// What the command waits for, once it has blocked.
     pub wait: Option<Wait>,
-    /// It was woken, and found nothing.
-    pub waits_on: bool,
+    /// Whether it was forwarded and has found nothing: it stays blocked.
+    pub stays_blocked: bool,
 }
 
-/// What has woken a command.
+impl TransactionAttempt {
+    /// Returns an attempt of a command that has not run yet.
+    pub fn new(ticket: Arc<Ticket>, woken: Option<Woken>) -> TransactionAttempt {
+        TransactionAttempt { ticket, woken, wait: None, stays_blocked: false }
+    }
+}
+
+/// Why a blocked command runs again.
 #[derive(Clone, Copy, Debug)]
 pub struct Woken {
-    /// The word that is the key.
-    pub word: usize,
-    /// The shard that owns it.
+    /// The argument that is the key which became ready.
+    pub key_arg: usize,
+    /// The shard that owns the key.
     pub owner: u16,
-    /// The type that its value has to be of.
+    /// The type that its value must have.
     pub kind: Kind,
-    /// The owner's number for what it has asked for.
-    pub number: u64,
+    /// The owner's number for the forwarded command.
+    pub id: ForwardId,
 }
 
 impl Transaction {
-    /// The numbers of the parts at home whose shards are wanted.
+    /// Returns the numbers of the parts at home whose shards are wanted.
     pub fn parts_of(&self, is_wanted: impl Fn(u16) -> bool) -> Vec<usize> {
-        let parts = 0..usize::from(self.own.part);
+        let parts = 0..self.parts();
         parts.filter(|part| is_wanted(self.flight.owner(*part))).collect()
     }
 
-    /// Whether the command at a place needs keys of several shards together.
-    pub fn is_joint(&self, at: usize) -> bool {
+    /// Returns how many shards take part.
+    pub fn parts(&self) -> usize {
+        usize::from(self.own.part)
+    }
+
+    /// Returns whether the command at a place gathers keys of several shards.
+    pub fn gathers(&self, at: usize) -> bool {
         self.places[at] == Place::Several && self.queue.items[at].entry.gathers_keys()
     }
 }

@@ -252,8 +252,6 @@ pub enum Request {
     },
     /// Forgets all watches of the session. The reply has been written.
     Unwatch,
-    /// Forgets the watches of the client with this id on one shard.
-    UnwatchHere(u64),
     /// The session is shown every command from now on, behind an OK.
     Monitor,
     /// Runs the queued commands.

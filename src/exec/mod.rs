@@ -8,6 +8,7 @@ mod context;
 mod debug;
 mod filter;
 mod key_lock;
+mod offload;
 mod pause;
 mod persistence;
 mod process;
@@ -16,6 +17,7 @@ mod replication;
 mod session;
 mod table;
 mod wait;
+mod workspace;
 
 pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
 pub use command::{
@@ -28,6 +30,7 @@ pub use context::{
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
 pub use key_lock::{KeyLock, Mode, RemoteKey, Scope, for_each_key_lock, mode_of, remote_keys_of};
+pub use offload::{Bell, OFFLOAD_ELEMENTS_MIN, OffloadPool, Offloads};
 pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
 pub use process::{Process, ProcessParts, REPLY_BUFFER_IDLE_MS, ReplyBuffers, Shutdown};
@@ -38,3 +41,4 @@ pub use replication::{
 pub use session::{Multi, Replies, Session};
 pub use table::{CommandTable, Entry, KeyRange};
 pub use wait::{BlockingAttempt, Null, Ticket, TicketState, Wait};
+pub use workspace::{OffloadedRun, Workspace, WorkspaceRun, Workspaces};

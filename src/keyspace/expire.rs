@@ -271,7 +271,7 @@ impl Slice {
             }
         };
         // What was due may be gone already: the moment in the word is a lower bound.
-        let is_over = hash.remove_due(self.now_ms, &mut show);
+        let is_over = hash.remove_expired(self.now_ms, &mut show);
         *fields_left = if is_over { fields_left.saturating_sub(removed) } else { 0 };
         self.stats.expired_fields += removed as u64;
         if removed > 0

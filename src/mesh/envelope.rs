@@ -3,17 +3,18 @@
 use super::POOLED_BYTES_MAX;
 use super::txn_part::TxnPart;
 use crate::exec::{BatchArgs, Item, Request, Ticket, Wait};
+use crate::io::ConnId;
 use crate::resp::{Mark, Output, Protocol, Span};
 use crate::value::Kind;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
-/// A time in two forms.
+/// When an envelope was sent, in two forms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// The sender's last stamp for the feed.
-    pub stamp: u64,
-    /// The sender's Unix time, microseconds: who takes the envelope is not earlier.
+    /// The last timestamp of the sender's hybrid logical clock.
+    pub timestamp: u64,
+    /// The sender's Unix time in microseconds. The receiver's time is at least this afterwards.
     pub unix_us: u64,
 }
 
@@ -28,30 +29,126 @@ pub struct Carried {
     pub counted_ns: u64,
 }
 
+/// The number of a transaction at its home.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TransactionId(pub u64);
+
+/// The number of a barrier at the shard that posted it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BarrierId(pub u32);
+
+/// The owner's number for a blocked client's command that it has forwarded to the client's home.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ForwardId(pub u64);
+
+/// The number of a batch in flight, unique for its connection while it lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct FlightId(pub u32);
+
+/// A connection of one shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientRef {
+    /// Its number at home.
+    pub conn: ConnId,
+    /// Tells a reused connection number from its predecessor.
+    pub generation: u32,
+}
+
+/// A reply that a connection waits for, as its home knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplyAddress {
+    /// The connection.
+    pub client: ClientRef,
+    /// The flight of the connection that the reply belongs to.
+    pub flight: FlightId,
+}
+
+/// Where the answer to an envelope belongs, at the shard that sent it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyTo {
+    /// Nowhere: it is a one-way message, or its answer only returns the envelope.
+    Nobody,
+    /// A flight of a connection.
+    Client(ReplyAddress),
+    /// A transaction, which may outlive its connection.
+    Transaction(TransactionId, ClientRef),
+    /// A barrier over all shards.
+    Barrier(BarrierId),
+}
+
+impl ReplyTo {
+    /// Returns the flight that waits for the reply, if it is a client's.
+    pub fn address(self) -> Option<ReplyAddress> {
+        match self {
+            ReplyTo::Client(address) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Returns the connection behind the envelope, if it has one.
+    pub fn client(self) -> Option<ClientRef> {
+        match self {
+            ReplyTo::Client(address) => Some(address.client),
+            ReplyTo::Transaction(_, client) => Some(client),
+            ReplyTo::Barrier(_) | ReplyTo::Nobody => None,
+        }
+    }
+}
+
 /// What an envelope asks for.
 #[derive(Debug)]
 pub enum Work {
-    /// Its commands are to be run.
-    Commands,
-    /// Something that is asked of the shard itself.
-    Ask(Request),
-    /// Its only command is to be run, and may wait.
-    Try(Arc<Ticket>),
-    /// The answer to that: the command waits, and the owner knows it.
-    Waits(Box<(Arc<Ticket>, Wait)>),
-    /// From an owner to the home of a client that waited: this is its reply.
-    Served,
-    /// The same: the client's command could be served by the key of this word, which has a value of
-    /// this type, but uses keys of other shards. Its home is to run it. Last the owner's number for
-    /// that.
-    Move(Arc<Ticket>, usize, Kind, u64),
-    /// The client with this ticket waits no more.
+    /// Run the commands: a client's batch, or the part of it whose keys the owner has.
+    Batch,
+    /// Run the only command; it may block in place of a reply.
+    Attempt(Arc<Ticket>),
+    /// The answer to [`Work::Attempt`] when the command has blocked and the owner lists it.
+    Blocked(Box<(Arc<Ticket>, Wait)>),
+    /// One round of a transaction on the owner.
+    Transaction(Box<TxnPart>),
+    /// A request of a session command or a barrier, to the shard or its partition.
+    Control {
+        /// The request.
+        request: Request,
+        /// The place of the command that asks, in its transaction; 0 outside of one.
+        at: u32,
+    },
+    /// A message without an answer. Its envelope still returns to its sender's pool.
+    OneWay(OneWay),
+}
+
+/// A message that nobody waits for an answer to.
+#[derive(Debug)]
+pub enum OneWay {
+    /// From an owner to the home of a blocked client: the envelope's output is its reply.
+    Served(ReplyAddress),
+    /// From an owner to the home of a blocked client: a key is ready for its command, which uses
+    /// keys of other shards. The home runs it.
+    Forward(Box<Forward>),
+    /// From the home to an owner: the command of [`OneWay::Forward`] is over, and so is all that
+    /// it unblocked.
+    ForwardDone(ForwardId),
+    /// From the home to an owner: the client with this ticket no longer waits.
     Forget(u64),
-    /// What the [`Work::Move`] of this number has asked for is over, and all that it has led to.
-    Moved(u64),
-    /// From an owner to itself: what waits for a key of this ticket's command is looked at again
-    /// when nothing is in its way.
+    /// From an owner to itself: serve the keys of this ticket again, when their locks are free.
     Recheck(u64),
+    /// From the home to an owner: the client with this id watches nothing more.
+    Unwatch(u64),
+}
+
+/// A blocked client's command, for its home to run.
+#[derive(Debug)]
+pub struct Forward {
+    /// The reply that the client waits for.
+    pub to: ReplyAddress,
+    /// Decides who serves the client.
+    pub ticket: Arc<Ticket>,
+    /// The argument that is the key which became ready.
+    pub key_arg: usize,
+    /// The type of value that the key must have.
+    pub kind: Kind,
+    /// The owner's number for it.
+    pub id: ForwardId,
 }
 
 /// One part of a batch, with room for its replies.
@@ -69,13 +166,9 @@ pub struct Envelope {
     pub home: u16,
     /// The shard that it goes to.
     pub owner: u16,
-    /// The connection at home, with the generation of its number.
-    pub connection: u32,
-    /// Tells a reused connection number from its predecessor.
-    pub generation: u32,
-    /// Which of the connection's flights it belongs to.
-    pub flight: u32,
-    /// Which part of the flight it is.
+    /// Where its answer belongs, at home.
+    pub reply_to: ReplyTo,
+    /// Its place among the parts of its flight or transaction.
     pub part: u16,
     /// Place in the order of units with several parts; 0 when it is alone.
     pub sequence: u64,
@@ -91,8 +184,6 @@ pub struct Envelope {
     pub work: Work,
     /// What a barrier's answer carries.
     pub body: Option<Bytes>,
-    /// What it asks for as a part of a transaction.
-    pub hold: Option<Box<TxnPart>>,
     /// Its commands.
     pub items: Vec<Item>,
     text: Vec<u8>,
@@ -112,18 +203,15 @@ impl Envelope {
         Box::new(Envelope {
             home: 0,
             owner: 0,
-            connection: 0,
-            generation: 0,
-            flight: 0,
+            reply_to: ReplyTo::Nobody,
             part: 0,
             sequence: 0,
             parts: 0,
             sent: Moment::default(),
             carried: Carried::default(),
-            hold: None,
             body: None,
             protocol: Protocol::Two,
-            work: Work::Commands,
+            work: Work::Batch,
             items: Vec::new(),
             text: Vec::new(),
             spans: Vec::new(),
@@ -132,6 +220,13 @@ impl Envelope {
             ends: Vec::new(),
             spent: Vec::new(),
         })
+    }
+
+    /// Returns an empty envelope from a shard to another.
+    pub fn boxed(home: u16, owner: u16) -> Box<Envelope> {
+        let mut envelope = Envelope::new();
+        (envelope.home, envelope.owner) = (home, owner);
+        envelope
     }
 
     /// Starts a command like `item`, with its first key in `slot`; its words follow.
@@ -161,14 +256,42 @@ impl Envelope {
     }
 
     /// A word of one of its commands; empty if its run has taken it.
-    pub fn word(&self, command: usize, word: usize) -> &[u8] {
+    pub fn arg(&self, command: usize, arg: usize) -> &[u8] {
         let item = self.items[command];
-        assert!(word < item.argc as usize);
-        let span = self.spans[item.first as usize + word];
+        assert!(arg < item.argc as usize);
+        let span = self.spans[item.first as usize + arg];
         match span.large_index() {
             Some(index) => &self.large[index],
             None => &self.text[span.start()..span.start() + span.len()],
         }
+    }
+
+    /// Returns the round of a transaction that it carries.
+    pub fn txn(&self) -> Option<&TxnPart> {
+        match &self.work {
+            Work::Transaction(part) => Some(part),
+            _ => None,
+        }
+    }
+
+    /// Returns the round of a transaction that it carries, to be changed. Panics without one.
+    pub fn txn_mut(&mut self) -> &mut TxnPart {
+        match &mut self.work {
+            Work::Transaction(part) => part,
+            work => unreachable!("{work:?} is no part of a transaction"),
+        }
+    }
+
+    /// Returns whether its work needs nothing but the owner's partition, so that whoever holds that
+    /// can do it.
+    pub fn is_for_partition(&self) -> bool {
+        matches!(self.work, Work::Batch | Work::Transaction(_))
+    }
+
+    /// Returns whether another round of its transaction comes to the same shard: then its credit stays
+    /// taken.
+    pub fn keeps_credit(&self) -> bool {
+        self.txn().is_some_and(|part| part.stage.has_next())
     }
 
     /// The reply to command `at`, as the marks before and after it.
@@ -203,13 +326,11 @@ impl Envelope {
         self.output.clear();
         self.ends.clear();
         self.spent.clear();
-        self.work = Work::Commands;
+        self.work = Work::Batch;
         self.carried = Carried::default();
-        self.hold = None;
         self.body = None;
         self.sequence = 0;
-        // What is sent for nobody must not look like a part of the flight it was last on.
-        self.flight = 0;
+        self.reply_to = ReplyTo::Nobody;
     }
 }
 
@@ -218,10 +339,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pooled_envelope_is_of_no_flight() {
+    fn a_pooled_envelope_has_no_address() {
         let mut envelope = Envelope::new();
-        envelope.flight = 7;
+        envelope.reply_to = ReplyTo::Barrier(BarrierId(7));
         envelope.recycle();
-        assert_eq!(envelope.flight, 0);
+        assert_eq!(envelope.reply_to, ReplyTo::Nobody);
     }
 }

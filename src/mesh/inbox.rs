@@ -1,19 +1,14 @@
 //! The inboxes of all shards, and what wakes a shard that is parked.
 //!
-//! A parked shard and a sender agree through one flag, each with a full fence between its own
-//! store and its look at the other's, so that at least one of them sees the other:
-//!
-//! ```text
-//!   shard:  parked = true;  fence;  inbox empty? -> block, else parked = false
-//!   sender: push;           fence;  parked.swap(false)? -> ring
-//! ```
+//! Who may take messages out of an inbox, and when a shard is woken: see `hold`.
 
 use super::envelope::Envelope;
+use super::hold::Hold;
 use super::sequencer::Sequencer;
 use super::{CREDITS_PER_PAIR, HANDOVERS_MAX};
 use crate::io::{Ring, Socket};
 use crossbeam_queue::ArrayQueue;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 /// What lies in an inbox.
@@ -58,6 +53,13 @@ pub struct Rules {
     pub runnable_when_posted: bool,
     /// The inbox is drained before sockets are served.
     pub drain_first: bool,
+    /// Whoever drains the inbox of a borrowed partition takes all messages in their order, and not
+    /// its own first.
+    pub whole_inbox: bool,
+    /// A reply that a borrower makes for its own connection goes through its own inbox.
+    pub own_inbox_first: bool,
+    /// A borrower looks at the inbox again after it has let the partition go.
+    pub look_again: bool,
 }
 
 impl Default for Rules {
@@ -67,6 +69,9 @@ impl Default for Rules {
             sequencer: true,
             runnable_when_posted: true,
             drain_first: true,
+            whole_inbox: true,
+            own_inbox_first: true,
+            look_again: true,
         }
     }
 }
@@ -75,7 +80,7 @@ impl Default for Rules {
 #[repr(align(128))]
 struct Inbox {
     queue: ArrayQueue<Message>,
-    parked: AtomicBool,
+    hold: Hold,
     handovers: AtomicU32,
     bell: OnceLock<Arc<dyn Ring>>,
 }
@@ -95,7 +100,7 @@ impl Mesh {
         let capacity = 2 * shards * CREDITS_PER_PAIR as usize + HANDOVERS_MAX as usize;
         let inbox = || Inbox {
             queue: ArrayQueue::new(capacity),
-            parked: AtomicBool::new(false),
+            hold: Hold::new(),
             handovers: AtomicU32::new(0),
             bell: OnceLock::new(),
         };
@@ -142,6 +147,12 @@ impl Mesh {
         }
     }
 
+    /// Passes some time while another shard finishes something short.
+    pub fn idle(&self) {
+        self.point();
+        std::thread::yield_now();
+    }
+
     /// How many commands the next batch may have: `most`, or fewer under a test's scheduler.
     #[inline]
     pub fn batch_commands_max(&self, most: usize) -> usize {
@@ -160,12 +171,26 @@ impl Mesh {
         self.point();
     }
 
+    /// Takes the next message. Only the holder of the partition does.
     pub(super) fn pop(&self, shard: usize) -> Option<Message> {
         let message = self.inboxes[shard].queue.pop();
         if let Some(Message::Handover(_)) = &message {
             self.inboxes[shard].handovers.fetch_sub(1, Ordering::Relaxed);
         }
         message
+    }
+
+    /// Takes the next message out of an inbox, in the order in which they were posted. Only the
+    /// holder of its partition may. A part comes out when its unit is posted whole.
+    pub fn receive(&self, shard: usize) -> Option<Message> {
+        let message = self.pop(shard)?;
+        if let Message::Part(part) = &message
+            && part.sequence != 0
+            && self.rules.runnable_when_posted
+        {
+            self.sequencer.wait_posted(part.sequence, || self.point());
+        }
+        Some(message)
     }
 
     /// Hands a connection over; gives it back when the shard has too many to take already.
@@ -176,35 +201,72 @@ impl Mesh {
             return Err(handover);
         }
         self.push(shard, Message::Handover(handover));
-        self.wake(shard);
+        if self.is_free(shard) {
+            self.wake(shard);
+        }
         Ok(())
     }
 
-    /// Rings the shard if it is parked. Call after the pushes.
+    /// Rings for the shard if it is parked. Call after the pushes.
     pub(super) fn wake(&self, shard: usize) -> bool {
-        fence(Ordering::SeqCst);
         let inbox = &self.inboxes[shard];
-        if !inbox.parked.load(Ordering::Relaxed) || !inbox.parked.swap(false, Ordering::SeqCst) {
+        if !inbox.hold.take_parked() {
             return false;
         }
         inbox.bell.get().expect("a parked shard has a doorbell").ring();
         true
     }
 
-    /// Announces that the shard is about to block; false: there is something in its inbox.
-    pub(super) fn park(&self, shard: usize) -> bool {
+    /// Whether nobody holds the partition of a shard. Call after the pushes: if somebody does, the
+    /// holder finds them.
+    #[inline]
+    pub(super) fn is_free(&self, shard: usize) -> bool {
+        self.inboxes[shard].hold.is_free_after_push()
+    }
+
+    /// Takes the partition of another shard if nobody holds it.
+    pub fn try_hold(&self, shard: usize) -> bool {
+        let is_taken = self.inboxes[shard].hold.try_hold();
+        self.point();
+        is_taken
+    }
+
+    /// Lets the partition of another shard go, and rings for that shard if it waits for its
+    /// partition, if messages are left, or if `has_left` says that there is more for it to do.
+    /// Returns whether a doorbell was rung.
+    pub fn let_go(&self, shard: usize, has_left: bool) -> bool {
         let inbox = &self.inboxes[shard];
-        inbox.parked.store(true, Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        if inbox.queue.is_empty() {
+        let is_given = inbox.hold.let_go();
+        self.point();
+        if is_given {
+            self.ring_bell(shard);
             return true;
         }
-        inbox.parked.store(false, Ordering::Relaxed);
+        let has_messages = !inbox.queue.is_empty() && self.rules.look_again;
+        (has_left || has_messages) && self.wake(shard)
+    }
+
+    /// Takes the shard's own partition back after it has blocked. Returns false while another
+    /// shard holds it, which will ring.
+    pub(super) fn hold_or_ask(&self, shard: usize) -> bool {
+        self.inboxes[shard].hold.hold_or_ask()
+    }
+
+    /// Announces that the shard is about to block, and lets its partition go. Returns false if a
+    /// message is there: then the shard holds its partition again.
+    pub(super) fn park(&self, shard: usize) -> bool {
+        let inbox = &self.inboxes[shard];
+        inbox.hold.park();
+        self.point();
+        if inbox.queue.is_empty() || !inbox.hold.try_hold() {
+            return true;
+        }
+        inbox.hold.unpark();
         false
     }
 
     /// The shard is awake again.
     pub(super) fn unpark(&self, shard: usize) {
-        self.inboxes[shard].parked.store(false, Ordering::Relaxed);
+        self.inboxes[shard].hold.unpark();
     }
 }

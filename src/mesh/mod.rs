@@ -26,15 +26,20 @@
 //! without credits leaves the commands in its connections' input buffers.
 
 mod envelope;
+mod hold;
 mod inbox;
 mod port;
 mod sequencer;
+mod sync;
 mod txn_part;
 
-pub use envelope::{Carried, Envelope, Moment, Work};
+pub use envelope::{
+    BarrierId, Carried, ClientRef, Envelope, FlightId, Forward, ForwardId, Moment, OneWay,
+    ReplyAddress, ReplyTo, TransactionId, Work,
+};
 pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
-pub use port::Port;
-pub use txn_part::{Moved, Registration, Stage, TxnPart};
+pub use port::{Port, Posted};
+pub use txn_part::{Forwarded, Registration, Stage, TxnPart};
 
 /// Envelopes that one shard may have under way to one other.
 pub const CREDITS_PER_PAIR: u32 = 256;

@@ -5,6 +5,17 @@ use super::inbox::{Mesh, Message};
 use super::{CREDITS_PER_PAIR, POOL_ENVELOPES_MAX};
 use std::sync::Arc;
 
+/// What a shard got from this one since the doorbells were rung last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Posted {
+    /// The shard.
+    pub shard: usize,
+    /// Commands for its partition.
+    pub commands: u32,
+    /// Whether there is something that only the shard's own thread can do.
+    pub needs_shard: bool,
+}
+
 /// A shard's way into the mesh.
 pub struct Port {
     mesh: Arc<Mesh>,
@@ -14,8 +25,8 @@ pub struct Port {
     under_way_total: u32,
     /// Shards that may get no more.
     exhausted: usize,
-    /// Shards that got a message since the doorbells were rung last.
-    to_wake: Vec<usize>,
+    /// Shards that got a message since this was looked at.
+    posted: Vec<Posted>,
     // Boxed, because an envelope keeps its address from the pool through the inboxes and back.
     #[allow(clippy::vec_box)]
     pool: Vec<Box<Envelope>>,
@@ -32,9 +43,19 @@ impl Port {
             under_way: vec![0; shards],
             under_way_total: 0,
             exhausted: 0,
-            to_wake: Vec::with_capacity(shards),
+            posted: Vec::with_capacity(shards),
             pool: Vec::new(),
         }
+    }
+
+    /// Returns the mesh, for others to hold.
+    pub fn shared_mesh(&self) -> Arc<Mesh> {
+        Arc::clone(&self.mesh)
+    }
+
+    /// Returns whether nobody holds the partition of a shard.
+    pub fn is_free(&self, shard: usize) -> bool {
+        self.mesh.is_free(shard)
     }
 
     /// The mesh that it is a port of.
@@ -74,83 +95,109 @@ impl Port {
         }
     }
 
-    /// Posts one unit: all of its parts, under the sequencer when there are several.
-    /// The caller has made sure of the credits. Takes the envelopes out of `parts`. They carry
-    /// when they were `sent`.
-    pub fn post(&mut self, parts: impl ExactSizeIterator<Item = Box<Envelope>>, sent: Moment) {
-        let rules = self.mesh.rules;
-        let mesh = Arc::clone(&self.mesh);
-        let alone = parts.len() == 1 || !rules.sequencer;
-        let count = parts.len() as u16;
-        let sequence = if alone { 0 } else { mesh.sequencer.begin(|| mesh.point()) };
-        for mut part in parts {
+    /// Posts one unit: all of its parts, under the sequencer when there are several. Takes the
+    /// envelopes out of `parts`; they carry when they were `sent`. Panics without the credits.
+    // Boxed, because an envelope keeps its address on its way.
+    #[allow(clippy::vec_box)]
+    pub fn post(&mut self, parts: &mut Vec<Box<Envelope>>, sent: Moment) {
+        for part in parts.iter() {
             let owner = usize::from(part.owner);
             assert!(self.has_credit(owner), "credits are asked for before a post");
             self.under_way[owner] += 1;
             self.under_way_total += 1;
             self.exhausted += usize::from(!self.has_credit(owner));
+        }
+        self.push_unit(parts, sent);
+    }
+
+    /// Posts the next round of a transaction, whose envelopes have kept their credits, as one unit.
+    #[allow(clippy::vec_box)]
+    pub fn post_next(&mut self, parts: &mut Vec<Box<Envelope>>, sent: Moment) {
+        assert!(parts.iter().all(|part| part.txn().is_some()), "only transactions have rounds");
+        self.push_unit(parts, sent);
+    }
+
+    #[allow(clippy::vec_box)]
+    fn push_unit(&mut self, parts: &mut Vec<Box<Envelope>>, sent: Moment) {
+        let is_alone = parts.len() <= 1 || !self.mesh.rules.sequencer;
+        let count = parts.len() as u16;
+        let mesh = &self.mesh;
+        let sequence = if is_alone { 0 } else { mesh.sequencer.begin(|| mesh.point()) };
+        for mut part in parts.drain(..) {
+            let owner = usize::from(part.owner);
             part.sequence = sequence;
             part.parts = count;
             part.sent = sent;
+            let needs_shard = !part.is_for_partition();
+            note_posted(&mut self.posted, self.me, owner, part.items.len() as u32, needs_shard);
             self.mesh.push(owner, Message::Part(part));
-            self.note_wake(owner);
         }
-        if !alone {
+        if !is_alone {
             self.mesh.sequencer.end(sequence);
         }
     }
 
-    /// Posts the next part of a transaction, which has kept its credit.
-    pub fn post_next(&mut self, mut part: Box<Envelope>, sent: Moment) {
-        assert!(part.hold.is_some(), "only a transaction has several rounds");
-        part.sent = sent;
-        let owner = usize::from(part.owner);
-        self.mesh.push(owner, Message::Part(part));
-        self.note_wake(owner);
-    }
-
-    /// The next message, in the order in which they were posted.
+    /// Takes the next message out of the shard's own inbox, in the order in which they were posted.
     pub fn receive(&mut self) -> Option<Message> {
-        let message = self.mesh.pop(self.me)?;
-        match &message {
-            Message::Part(part) if part.sequence != 0 && self.mesh.rules.runnable_when_posted => {
-                self.mesh.sequencer.wait_posted(part.sequence, || self.mesh.point());
-            }
-            Message::Reply(reply) if !keeps_credit(reply) => {
-                self.settle_credit(usize::from(reply.owner));
-            }
-            _ => {}
-        }
-        Some(message)
+        self.mesh.receive(self.me)
     }
 
-    /// Sends an answered envelope home, with the time. One of our own is given back at once.
-    pub fn answer(&mut self, mut envelope: Box<Envelope>, sent: Moment) -> Option<Box<Envelope>> {
-        envelope.sent = sent;
+    /// A reply has come home: its credit is free again, unless its transaction goes on.
+    pub fn take_home(&mut self, reply: &Envelope) {
+        if !reply.keeps_credit() {
+            self.settle_credit(usize::from(reply.owner));
+        }
+    }
+
+    /// Sends an answered envelope home. One of this shard's own is given back at once.
+    pub fn answer(&mut self, envelope: Box<Envelope>) -> Option<Box<Envelope>> {
         let home = usize::from(envelope.home);
         if home == self.me {
-            if !keeps_credit(&envelope) {
-                self.settle_credit(self.me);
-            }
+            self.take_home(&envelope);
             return Some(envelope);
         }
-        self.mesh.push(home, Message::Reply(envelope));
-        self.note_wake(home);
+        self.answer_far(envelope);
         None
     }
 
-    /// Wakes the shards that got something and are parked; returns how many bells were rung.
+    /// Sends an answered envelope home through the home's inbox, also where that is this shard's.
+    pub fn answer_far(&mut self, envelope: Box<Envelope>) {
+        let home = usize::from(envelope.home);
+        self.mesh.push(home, Message::Reply(envelope));
+        note_posted(&mut self.posted, self.me, home, 0, true);
+    }
+
+    /// Takes the shards that got messages since the last call; `posted` gets them.
+    pub fn take_posted(&mut self, posted: &mut Vec<Posted>) {
+        posted.append(&mut self.posted);
+    }
+
+    /// Wakes a shard if nobody holds its partition, or if it is to do what only its own thread can.
+    /// Returns whether a doorbell was rung.
+    pub fn wake(&self, posted: Posted) -> bool {
+        self.mesh.is_free(posted.shard) && self.mesh.wake(posted.shard)
+    }
+
+    /// Wakes all shards that got messages and whose partitions nobody holds. Returns how many
+    /// doorbells were rung.
     pub fn ring(&mut self) -> u64 {
         let mut rung = 0;
-        for shard in self.to_wake.drain(..) {
-            rung += u64::from(self.mesh.wake(shard));
+        while let Some(posted) = self.posted.pop() {
+            rung += u64::from(self.wake(posted));
         }
         rung
     }
 
-    /// Announces that the shard is about to block; false when a message is there.
+    /// Announces that the shard is about to block, and lets its partition go, which the caller has
+    /// put where others find it. Returns false when a message is there: then it still holds it.
     pub fn park(&self) -> bool {
         self.mesh.park(self.me)
+    }
+
+    /// Takes the shard's partition back after it has blocked. Returns false while another shard
+    /// holds it, which rings when it has let go.
+    pub fn hold_or_ask(&self) -> bool {
+        self.mesh.hold_or_ask(self.me)
     }
 
     /// The shard is awake again.
@@ -158,7 +205,7 @@ impl Port {
         self.mesh.unpark(self.me);
     }
 
-    /// Messages waiting now.
+    /// Messages in the shard's own inbox now.
     pub fn depth(&self) -> usize {
         self.mesh.depth(self.me)
     }
@@ -172,17 +219,19 @@ impl Port {
 
     /// Another shard has something to do that does not lie in its inbox.
     pub fn nudge(&mut self, shard: usize) {
-        self.note_wake(shard);
-    }
-
-    fn note_wake(&mut self, shard: usize) {
-        if shard != self.me && !self.to_wake.contains(&shard) {
-            self.to_wake.push(shard);
-        }
+        note_posted(&mut self.posted, self.me, shard, 0, true);
     }
 }
 
-/// Whether an answer's envelope goes out once more: then its credit stays taken.
-fn keeps_credit(envelope: &Envelope) -> bool {
-    envelope.hold.as_ref().is_some_and(|hold| hold.stage.has_next())
+fn note_posted(all: &mut Vec<Posted>, me: usize, shard: usize, commands: u32, needs_shard: bool) {
+    if shard == me {
+        return;
+    }
+    match all.iter_mut().find(|posted| posted.shard == shard) {
+        Some(posted) => {
+            posted.commands += commands;
+            posted.needs_shard |= needs_shard;
+        }
+        None => all.push(Posted { shard, commands, needs_shard }),
+    }
 }

@@ -1,97 +1,98 @@
-//! What a part of a transaction carries beyond its commands: locks, fetched values, the verdict on
-//! watched keys.
+//! One round of a transaction on one shard: locks, values, and the verdict on watched keys.
 //!
 //! ```text
-//!             home                            owner
-//!   Open   -- intents, watcher, fetches ->    waits for its locks, keeps them; fetches
-//!   More   -- stores, commands, fetches ->    under its locks: stores, runs, fetches
-//!   Close  -- stores, commands ---------->    the same, and the locks go
-//!   Only   -- watcher, commands --------->    waits until nothing is in its way, runs, keeps none
+//!                home                              owner
+//!   Acquire   -- key locks, watcher, fetches -->   waits for its locks and keeps them; fetches
+//!   Continue  -- stores, commands, fetches ---->   under its locks: stores, runs, fetches
+//!   Release   -- stores, commands ------------->   stores and runs, then releases the locks
+//!   OneShot   -- watcher, commands ------------>   waits until no lock conflicts, runs, keeps none
 //! ```
-//! One envelope per shard goes back and forth, and keeps its credit until the last answer: a
-//! transaction that holds locks never waits for a credit.
+//! One envelope per shard goes back and forth and keeps its credit until the last answer: a
+//! transaction that holds locks never waits for a credit. The parts of Acquire, OneShot and
+//! Release are posted as one unit under the sequencer.
 
+use super::envelope::{ReplyAddress, TransactionId};
 use crate::exec::{Item, KeyLock, Records, RemoteKey, Ticket, Wait};
 use std::sync::Arc;
 
-/// Where a part stands in its transaction.
+/// Which round of its transaction a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// It takes locks, which stay.
+    /// Acquires locks, which stay.
     Acquire,
-    /// It works under them.
+    /// Works under the locks.
     Continue,
-    /// It works under them, for the last time.
+    /// Works under the locks and releases them.
     Release,
-    /// It does all at once.
+    /// Does everything in one round and keeps no lock.
     OneShot,
 }
 
 impl Stage {
-    /// Whether another part of the transaction comes to the same shard.
+    /// Returns whether another round comes to the same shard.
     pub fn has_next(self) -> bool {
         matches!(self, Stage::Acquire | Stage::Continue)
     }
 }
 
-/// The part of a transaction, beside its commands.
+/// The part of a transaction's round that goes to one shard, beside its commands.
 #[derive(Debug)]
 pub struct TxnPart {
     /// The transaction's number at home.
-    pub transaction: u64,
-    /// Where it stands.
+    pub transaction: TransactionId,
+    /// Which round it is.
     pub stage: Stage,
-    /// Unix microseconds at which the transaction takes place, for all of its commands.
+    /// Unix time in microseconds that all commands of the transaction see.
     pub now_us: u64,
-    /// The owner's number of its locks, from the answer to `Open` on.
+    /// The owner's number of the lock request, from the answer to `Acquire` on.
     pub lock: u64,
-    /// What `Open` locks on this shard.
+    /// The locks that `Acquire` requests on this shard.
     pub key_locks: Vec<KeyLock>,
-    /// The client whose watched keys are to be as they were; its watches end here.
+    /// The client whose watched keys must be unchanged. Its watches end here.
     pub watcher: Option<u64>,
-    /// Whether one of them was not: then no command of this part has run.
+    /// Whether a watched key was changed. Then no command of this part has run.
     pub is_broken: bool,
-    /// Keys that become what their parcels say, before the commands run.
+    /// Keys that get the values they carry, before the commands run.
     pub stores: Vec<RemoteKey>,
-    /// Keys whose values are wanted, after the commands have run.
+    /// Keys whose values the answer brings, read after the commands have run.
     pub fetches: Vec<RemoteKey>,
-    /// The place of the command that they are wanted for.
+    /// The place of the command that needs the fetched values.
     pub fetch_at: u32,
-    /// What the feed is to be told of this shard's part, gathered over the rounds.
+    /// What this shard's part propagates, collected over the rounds.
     pub records: Records,
-    /// Keys that the rounds have changed and that somebody waits for, with their databases.
+    /// Keys that the rounds have changed and that blocked clients wait for, with their databases.
     pub ready: Vec<(usize, Box<[u8]>)>,
-    /// The transaction is a command that waits now, for keys of this shard too.
-    pub waits: Option<Box<Registration>>,
-    /// The transaction was a command of a client that waited, with this ticket's number.
-    pub moved: Option<Moved>,
+    /// Set if the transaction is a command that blocks now, on keys of this shard too.
+    pub blocks: Option<Box<Registration>>,
+    /// Set if the transaction ran a blocked client's command that this shard had forwarded.
+    pub forwarded: Option<Forwarded>,
 }
 
-/// A command that begins to wait.
+/// A command that begins to block.
 #[derive(Clone, Debug)]
 pub struct Registration {
-    /// Decides who serves it.
+    /// Decides who serves the client.
     pub ticket: Arc<Ticket>,
     /// The command.
     pub item: Item,
-    /// The flight of its connection that waits for the reply.
-    pub flight: u32,
-    /// What it waits for. Its words are there.
+    /// The reply that the client waits for.
+    pub to: ReplyAddress,
+    /// What it waits for. Its arguments are set.
     pub wait: Wait,
 }
 
-/// How the run of a command that waited has ended.
+/// How the run of a forwarded command has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Moved {
-    /// The number of its ticket.
+pub struct Forwarded {
+    /// The number of the client's ticket.
     pub ticket: u64,
-    /// Whether it has found nothing, and waits on.
-    pub waits_on: bool,
+    /// Whether the command has found nothing and stays blocked.
+    pub stays_blocked: bool,
 }
 
 impl TxnPart {
-    /// A part that asks for nothing yet.
-    pub fn new(transaction: u64, stage: Stage, now_us: u64) -> TxnPart {
+    /// Returns a part that asks for nothing yet.
+    pub fn new(transaction: TransactionId, stage: Stage, now_us: u64) -> TxnPart {
         TxnPart {
             transaction,
             stage,
@@ -105,8 +106,8 @@ impl TxnPart {
             fetch_at: 0,
             records: Records::default(),
             ready: Vec::new(),
-            waits: None,
-            moved: None,
+            blocks: None,
+            forwarded: None,
         }
     }
 }

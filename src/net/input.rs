@@ -1,69 +1,70 @@
-//! The input side of a connection: received bytes, cut into commands. Hot.
+//! Input of a connection: received bytes, which are cut into commands. Hot.
 //!
 //! ```text
-//!   text:   | forgotten | returned by next | next command, perhaps unfinished ... |
+//!   text:   | discarded | returned by next | next command, perhaps incomplete ... |
 //!           0           consumed           position                          text.len()
-//!   large:  | words of returned commands   | words of the next command           |
+//!   large:  | args of returned commands    | args of the next command            |
 //!           0                              large_returned
 //! ```
 //!
-//! [`Input::consume`] forgets what was returned. The space in front is reclaimed once it is larger
-//! than what follows it, so a byte is moved at most once per byte forgotten.
+//! [`Input::consume`] discards returned commands. The free space at the front is reclaimed when it
+//! is larger than the rest. So a byte moves at most once per discarded byte.
 
 use crate::resp::{Limits, Parsed, Parser, ProtocolError, Span};
 use bytes::BytesMut;
 
-/// The most text memory that a connection keeps between two turns, when all is parsed; in bytes.
+/// The most text memory in bytes that a connection keeps between two turns, when everything is
+/// parsed.
 pub const KEPT_TEXT_BYTES_MAX: usize = 16 * 1024;
 
-/// The most text memory that a connection keeps while a large word arrives, when it is more than
-/// its text; in bytes.
+/// The most text memory in bytes that a connection keeps while a large argument arrives, unless the
+/// text itself is longer.
 const FILLING_TEXT_BYTES_MAX: usize = 4 * 1024;
 
-/// The most text memory that a connection keeps which received nothing since the last
-/// [`Input::shrink`]; in bytes.
+/// The most text memory in bytes of a connection that received nothing since the last
+/// [`Input::shrink`].
 pub const IDLE_TEXT_BYTES_MAX: usize = 256;
 
-/// A complete command: where its words are among the spans, and where it is in the input.
+/// A complete command: its arguments among the spans, and its location in the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Request {
-    /// Index of its first word in the spans that were handed to [`Input::next`].
+    /// Index of the first argument in the spans that were passed to [`Input::next`].
     pub first: u32,
-    /// Words, at least one.
+    /// Number of arguments, at least one.
     pub argc: u32,
-    /// Where it begins in the text.
+    /// Start offset in the text.
     pub begin: u32,
-    /// Where it ends in the text.
+    /// End offset in the text.
     pub end: u32,
-    /// Large words of the commands returned before it.
+    /// Number of large arguments of the commands returned before.
     pub large_first: u32,
 }
 
 impl Request {
-    /// Its words among the spans.
+    /// Returns the command's arguments among the spans.
     #[inline]
     pub fn words<'a>(&self, spans: &'a [Span]) -> &'a [Span] {
         &spans[self.first as usize..][..self.argc as usize]
     }
 
-    /// Its bytes in the text; those of its large words come on top.
+    /// Returns the command's bytes in the text, without large arguments.
     pub fn text_bytes(&self) -> usize {
         (self.end - self.begin) as usize
     }
 }
 
-/// A command that was taken back, to be returned again.
+/// A command that was taken back and will be returned again.
 #[derive(Debug)]
 struct Rewound {
-    /// Its words, relative to its own start and first large word.
+    /// Arguments, relative to the start and the first large argument of the command.
     spans: Vec<Span>,
-    /// Its length in the text, in bytes.
+    /// Length in the text, in bytes.
     len: usize,
-    /// Its large words.
+    /// Number of large arguments.
     large_args: usize,
 }
 
-/// Everything received of a connection that has not been executed.
+/// The received bytes of a connection that are not executed yet.
 #[derive(Debug, Default)]
 pub struct Input {
     text: Vec<u8>,
@@ -73,12 +74,12 @@ pub struct Input {
     large_returned: usize,
     parser: Parser,
     rewound: Option<Box<Rewound>>,
-    /// Whether bytes came since the last `shrink`.
+    /// Whether bytes arrived since the last `shrink`.
     touched: bool,
 }
 
 impl Input {
-    /// Appends what has arrived. Bytes of a large word go straight to its buffer.
+    /// Appends received bytes. Bytes of a large argument go directly to its buffer.
     #[inline]
     pub fn receive(&mut self, mut bytes: &[u8]) {
         self.touched = true;
@@ -89,12 +90,13 @@ impl Input {
         self.text.extend_from_slice(bytes);
     }
 
-    /// The next complete command; its words are added to `spans`, with positions in
-    /// [`Input::parts`]. Empty ones are skipped. None: more bytes are needed. An error is final,
-    /// and returned again by every further call.
+    /// Returns the next complete command, and appends its arguments to `spans`. The spans refer to
+    /// [`Input::parts`]. Skips empty commands. Returns none if more bytes are needed. An error is
+    /// final: all further calls return it again.
     ///
-    /// Positions hold until the next [`Input::consume`], which has to follow each run of calls:
-    /// all commands between two calls of it share [`crate::resp::TEXT_BYTES_MAX`] bytes of text.
+    /// The spans are valid until the next [`Input::consume`], which must follow each series of
+    /// calls. All commands between two calls of `consume` share [`crate::resp::TEXT_BYTES_MAX`]
+    /// bytes of text.
     #[inline]
     pub fn next(
         &mut self,
@@ -116,8 +118,8 @@ impl Input {
         }
     }
 
-    /// Takes back the command that the last `next` returned, and its words from `spans`: the
-    /// next call returns it again.
+    /// Takes back the command that `next` returned last, and removes its arguments from `spans`.
+    /// The following `next` returns the command again.
     pub fn rewind(&mut self, request: &Request, spans: &mut Vec<Span>) {
         let begin = request.begin as usize;
         let large_first = request.large_first as usize;
@@ -134,13 +136,13 @@ impl Input {
         self.large_returned = large_first;
     }
 
-    /// The text and the large words in which the spans lie.
+    /// Returns the text and the large arguments that the spans refer to.
     #[inline]
     pub fn parts(&mut self) -> (&[u8], &mut [BytesMut]) {
         (&self.text, &mut self.large)
     }
 
-    /// Forgets all commands returned so far; their spans mean nothing any more.
+    /// Discards all commands returned so far, and invalidates their spans.
     #[inline]
     pub fn consume(&mut self) {
         if self.large_returned > 0 {
@@ -165,12 +167,13 @@ impl Input {
             self.text.shrink_to(KEPT_TEXT_BYTES_MAX.max(2 * rest));
         }
         if self.parser.ends_with_large() && self.text.capacity() > FILLING_TEXT_BYTES_MAX {
-            // What comes next goes to the word itself.
+            // Further bytes go directly to the argument's buffer.
             self.text.shrink_to(rest);
         }
     }
 
-    /// Bytes of the words of the command under way that have been cut out already.
+    /// Returns the bytes already received of an incomplete command that ends in a large argument,
+    /// without this argument. Returns 0 in all other cases.
     pub fn args_bytes(&self) -> usize {
         match self.parser.ends_with_large() {
             true => self.pending_bytes() - self.large.last().map_or(0, BytesMut::len),
@@ -178,30 +181,30 @@ impl Input {
         }
     }
 
-    /// Whether there may be a command of so many bytes on the wire; it is asked before those that
-    /// were returned are consumed.
+    /// Returns whether at least `bytes` bytes of text or any large argument are pending. Must be
+    /// called before the returned commands are consumed.
     #[inline]
     pub fn may_hold(&self, bytes: usize) -> bool {
         self.text.len() - self.consumed >= bytes || !self.large.is_empty()
     }
 
-    /// Bytes that wait: received, and not part of a forgotten command.
+    /// Returns the number of pending bytes: received, and not part of a discarded command.
     pub fn pending_bytes(&self) -> usize {
         let large: usize = self.large.iter().map(BytesMut::len).sum();
         self.text.len() - self.consumed + large
     }
 
-    /// What waits of the text: where it is malformed, that is part of it.
+    /// Returns the pending text, including malformed bytes.
     pub fn pending_text(&self) -> &[u8] {
         &self.text[self.consumed..]
     }
 
-    /// Whether nothing waits, not even a part of a command.
+    /// Returns whether nothing is pending, not even a part of a command.
     pub fn is_empty(&self) -> bool {
         self.text.len() == self.consumed && self.large.is_empty()
     }
 
-    /// Heap memory held, in bytes.
+    /// Returns the bytes of heap memory.
     pub fn memory_bytes(&self) -> usize {
         let large: usize = self.large.iter().map(BytesMut::capacity).sum();
         let rewound = self.rewound.as_ref().map_or(0, |rewound| {
@@ -214,8 +217,8 @@ impl Input {
             + rewound
     }
 
-    /// Gives memory back that an idle connection does not need; for a periodic job. A connection
-    /// that received something since the last call keeps what it has.
+    /// Releases memory that an idle connection does not need. Call it periodically. A connection
+    /// that received bytes since the last call keeps its memory.
     pub fn shrink(&mut self) {
         if std::mem::take(&mut self.touched) {
             return;
@@ -228,13 +231,13 @@ impl Input {
         } else if self.parser.is_filling()
             && let Some(word) = self.large.last_mut()
         {
-            // Room was made for a word whose bytes do not come.
+            // The buffer was reserved for bytes that have not arrived.
             *word = BytesMut::from(&word[..]);
         }
         self.parser.shrink();
     }
 
-    /// The record of a command that ends at the position.
+    /// Returns the record of a command that ends at the current position.
     #[inline]
     fn returned(&mut self, first: usize, argc: usize, begin: usize) -> Request {
         let large_first = self.large_returned;
@@ -249,7 +252,7 @@ impl Input {
         }
     }
 
-    /// Returns the rewound command once more.
+    /// Returns the command that was taken back.
     #[cold]
     fn replay(&mut self, spans: &mut Vec<Span>) -> Request {
         let rewound = self.rewound.take().expect("a command was taken back");

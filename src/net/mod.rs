@@ -1,6 +1,7 @@
-//! Byte streams: what has come in of a connection, cut into commands, and what is to go out.
+//! Byte streams of a connection: received bytes, which are cut into commands, and replies to be
+//! sent.
 //!
-//! Must not know: what a command means, keys, shards. It owns no socket.
+//! Must not know: what a command means, keys, shards. Does not own a socket.
 
 mod input;
 mod outbox;

@@ -1,19 +1,19 @@
-//! A connection's output side: replies are written here and leave once per turn.
+//! Output of a connection: collects replies and sends them once per turn.
 //!
 //! ```text
-//!   replies -> output --take--> queue -> one chunk under way -> sent, its memory comes back
+//!   replies -> output --drain-> queue -> one chunk in progress -> sent, its memory is reused
 //! ```
 
 use crate::io::Chunk;
 use crate::resp::{Mark, Output, Piece};
 use std::collections::VecDeque;
 
-/// Replies on their way out.
+/// Replies of a connection that are not sent completely.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    /// Where commands write.
+    /// Where commands write replies.
     pub output: Output,
-    /// What is written after this point is not for the client.
+    /// Everything written after this mark is discarded, not sent.
     muted_from: Option<Mark>,
     queue: VecDeque<Chunk>,
     queued_bytes: usize,
@@ -21,7 +21,7 @@ pub struct Outbox {
     is_sending: bool,
 }
 
-/// Bytes of a chunk.
+/// Returns the bytes of a chunk.
 fn chunk_bytes(chunk: &Chunk) -> usize {
     match chunk {
         Chunk::Own(bytes) => bytes.len(),
@@ -30,7 +30,8 @@ fn chunk_bytes(chunk: &Chunk) -> usize {
 }
 
 impl Outbox {
-    /// The next chunk to hand to the driver; none while one is under way or nothing is there.
+    /// Returns the next chunk for the driver; none if a chunk is in progress or there is nothing to
+    /// send.
     pub fn next_chunk(&mut self) -> Option<Chunk> {
         if self.is_sending {
             return None;
@@ -55,25 +56,26 @@ impl Outbox {
         Some(chunk)
     }
 
-    /// From now on nothing that is written leaves, nor what was written while it was muted.
+    /// Starts to discard everything that is written from now on. Output of an earlier muted period
+    /// is discarded at once.
     pub fn mute(&mut self) {
         self.drop_muted();
         self.muted_from = Some(self.output.mark());
     }
 
-    /// What is written leaves again, that of a muted command that is still there too.
+    /// Sends further output again, including muted output that was not discarded yet.
     pub fn unmute(&mut self) {
         self.muted_from = None;
     }
 
-    /// Forgets what was written while it was muted.
+    /// Discards the output that was written while muted.
     pub fn drop_muted(&mut self) {
         if let Some(mark) = self.muted_from {
             self.output.truncate(mark);
         }
     }
 
-    /// The chunk under way is done with; its memory is kept for the next replies.
+    /// Records that the chunk in progress is finished. Keeps its memory for the next replies.
     pub fn sent(&mut self, chunk: Chunk) {
         assert!(self.is_sending, "one chunk is under way");
         self.is_sending = false;
@@ -83,7 +85,7 @@ impl Outbox {
         }
     }
 
-    /// Forgets all that has not been handed out: it will not be sent.
+    /// Discards everything that was not passed to the driver.
     pub fn abandon(&mut self) {
         self.muted_from = None;
         self.output = Output::default();
@@ -91,32 +93,32 @@ impl Outbox {
         self.queued_bytes = 0;
     }
 
-    /// Chunks that wait or are under way.
+    /// Returns the number of chunks that wait or are in progress.
     pub fn chunks(&self) -> usize {
         self.queue.len() + usize::from(self.is_sending)
     }
 
-    /// Bytes of the chunk under way.
+    /// Returns the bytes of the chunk in progress.
     pub fn under_way_bytes(&self) -> usize {
         self.under_way_bytes
     }
 
-    /// Gives back the memory of an idle connection's buffer.
+    /// Releases the output buffer's memory if it is empty.
     pub fn shrink(&mut self) {
         self.output.shrink();
     }
 
-    /// Whether a chunk is under way.
+    /// Returns whether a chunk is in progress.
     pub fn is_sending(&self) -> bool {
         self.is_sending
     }
 
-    /// Whether nothing is waiting and nothing under way.
+    /// Returns whether nothing waits and no chunk is in progress.
     pub fn is_empty(&self) -> bool {
         !self.is_sending && self.queue.is_empty() && self.output.is_empty()
     }
 
-    /// Bytes that the client has not been sent yet.
+    /// Returns the number of bytes that were not sent yet.
     pub fn pending_bytes(&self) -> usize {
         self.output.len() + self.queued_bytes + self.under_way_bytes
     }

@@ -66,6 +66,8 @@ counters! {
     parks,
     /// Doorbells rung at other shards.
     doorbells_rung,
+    /// Times that the partition of a parked shard was borrowed.
+    borrows,
     /// Batches whose keys were all at home.
     batches_local,
     /// Batches with a part on another shard.

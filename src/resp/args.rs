@@ -1,14 +1,14 @@
-//! The words of one command: slices of the text that they came in, and large ones in buffers of
-//! their own, which a handler may keep without a copy.
+//! The arguments of one command. Most are slices of the received text. A large argument has its own
+//! buffer, which a handler may keep without a copy.
 
 use bytes::BytesMut;
 use std::ops::Index;
 
-/// Where one word lies.
+/// Location of one argument.
 ///
 /// ```text
 ///   start: bit 31 clear: byte offset in the text        len: bytes
-///          bit 31 set:   index into the large words
+///          bit 31 set:   index into the large arguments
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
@@ -16,57 +16,59 @@ pub struct Span {
     len: u32,
 }
 
-/// A word of at least so many bytes that arrives in pieces is received into a buffer of its own.
+/// An argument of at least this many bytes gets its own buffer if it arrives in pieces.
 pub const LARGE_WORD_BYTES: usize = 32 * 1024;
 
-/// The bit of [`Span::start`] that says the word has a buffer of its own.
+/// The bit of [`Span::start`] that marks an argument with its own buffer.
 const LARGE_BIT: u32 = 1 << 31;
 
 impl Span {
-    /// A word of `len` bytes at `offset` of the text.
+    /// Creates the span of an argument of `len` bytes at `offset` of the text.
     #[inline]
     pub fn text(offset: usize, len: usize) -> Span {
         assert!(offset < LARGE_BIT as usize && len <= u32::MAX as usize);
         Span { start: offset as u32, len: len as u32 }
     }
 
-    /// The same for a word that is known to lie within reach.
+    /// Creates the span of an argument in the text, like [`Span::text`]. The bounds are checked
+    /// only in debug builds.
     #[inline(always)]
     pub(super) fn text_near(offset: usize, len: usize) -> Span {
         debug_assert!(offset < LARGE_BIT as usize && len <= u32::MAX as usize);
         Span { start: offset as u32, len: len as u32 }
     }
 
-    /// The large word number `index`, of `len` bytes.
+    /// Creates the span of large argument number `index`, of `len` bytes.
     pub fn large(index: usize, len: usize) -> Span {
         assert!(index < LARGE_BIT as usize && len <= u32::MAX as usize);
         Span { start: index as u32 | LARGE_BIT, len: len as u32 }
     }
 
-    /// The index among the large words, if it is one.
+    /// Returns the index among the large arguments; none if the argument is in the text.
     #[inline]
     pub fn large_index(self) -> Option<usize> {
         (self.start & LARGE_BIT != 0).then_some((self.start & !LARGE_BIT) as usize)
     }
 
-    /// The offset in the text; for a large word its index.
+    /// Returns the offset in the text. For a large argument, returns its index.
     #[inline]
     pub fn start(self) -> usize {
         (self.start & !LARGE_BIT) as usize
     }
 
-    /// Bytes of the word.
+    /// Returns the length of the argument in bytes.
     #[inline]
     pub fn len(self) -> usize {
         self.len as usize
     }
 
-    /// Whether the word is empty.
+    /// Returns whether the argument is empty.
     pub fn is_empty(self) -> bool {
         self.len == 0
     }
 
-    /// The same word after its text was put `text_bytes` further on, or its buffer `large_args`.
+    /// Returns the span moved by `text_bytes` in the text, or by `large_args` among the large
+    /// arguments.
     #[inline]
     pub fn moved(self, text_bytes: usize, large_args: usize) -> Span {
         match self.large_index() {
@@ -75,7 +77,7 @@ impl Span {
         }
     }
 
-    /// The opposite of [`Span::moved`].
+    /// Returns the span moved back. The inverse of [`Span::moved`].
     #[inline]
     pub fn relative(self, text_bytes: usize, large_args: usize) -> Span {
         match self.large_index() {
@@ -85,7 +87,7 @@ impl Span {
     }
 }
 
-/// The words of one command, the command's name at index 0.
+/// The arguments of one command. The command's name is at index 0.
 #[derive(Debug)]
 pub struct Args<'a> {
     text: &'a [u8],
@@ -94,34 +96,35 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    /// Words at `spans` of `text` and of `large`.
+    /// Creates the arguments at `spans`. The spans refer to `text` and `large`.
     pub fn new(text: &'a [u8], spans: &'a [Span], large: &'a mut [BytesMut]) -> Args<'a> {
         Args { text, spans, large }
     }
 
-    /// How many words, the command's name included.
+    /// Returns the number of arguments, including the command's name.
     #[inline]
     pub fn len(&self) -> usize {
         self.spans.len()
     }
 
-    /// Whether there is no word at all.
+    /// Returns whether there is no argument at all.
     pub fn is_empty(&self) -> bool {
         self.spans.is_empty()
     }
 
-    /// Word `index`, or none past the end.
+    /// Returns the argument at `index`; none past the end.
     #[inline]
     pub fn get(&self, index: usize) -> Option<&[u8]> {
         (index < self.spans.len()).then(|| &self[index])
     }
 
-    /// The words from `first` on.
+    /// Iterates over the arguments from index `first` on.
     pub fn iter_from(&self, first: usize) -> impl Iterator<Item = &[u8]> {
         (first..self.len()).map(|i| &self[i])
     }
 
-    /// Takes the buffer of word `index` if it has one of its own: the word reads as empty after.
+    /// Takes the buffer of the argument at `index`; none if it has no own buffer. The argument is
+    /// empty afterwards.
     #[inline]
     pub fn take_large(&mut self, index: usize) -> Option<BytesMut> {
         let at = self.spans[index].large_index()?;

@@ -1,102 +1,103 @@
-//! Every mistake that a client can make, with the exact words that go over the wire.
-//! The texts are those of Valkey 9.1: clients match on them.
+//! Every error that a client can cause, with the exact text on the wire. The texts match Valkey
+//! 9.1, because clients compare them.
 
 use std::borrow::Cow;
 
-/// Bytes of a client's own words that an error quotes at most.
+/// The most bytes of the client's arguments that an error quotes.
 const QUOTED_BYTES_MAX: usize = 128;
 
 /// Bytes that are searched for the end of an error code.
 const CODE_BYTES_MAX: usize = 32;
 
-/// A client's mistake. [`Error::bytes`] is what follows the `-` of an error reply.
+/// A client's error. [`Error::bytes`] returns the text after the `-` of an error reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// Words that do not follow the command's grammar.
+    /// The arguments do not match the command's syntax.
     Syntax,
-    /// The value is of another type than the command works on.
+    /// The value has a different type than the command needs.
     WrongType,
-    /// Not a 64-bit signed integer.
+    /// The argument is not a 64-bit signed integer.
     NotInteger,
-    /// Not a floating point number.
+    /// The argument is not a floating point number.
     NotFloat,
-    /// An integer outside of what the command takes.
+    /// The integer is outside the command's range.
     OutOfRange,
-    /// The same, where the range begins at zero.
+    /// The integer is outside the command's range, which begins at zero.
     NotPositive,
-    /// INCR and the like would leave the range of 64 bits.
+    /// INCR or a similar command would exceed 64 bits.
     IncrementOverflow,
-    /// DECRBY's argument cannot be negated.
+    /// The argument of DECRBY cannot be negated.
     DecrementOverflow,
-    /// INCRBYFLOAT would give no finite number.
+    /// INCRBYFLOAT would not give a finite number.
     NanOrInfinity,
-    /// SETRANGE before the start of the value.
+    /// The offset of SETRANGE is negative.
     OffsetOutOfRange,
-    /// An index past either end.
+    /// The index is past either end.
     IndexOutOfRange,
-    /// A bit's position.
+    /// The bit offset is invalid.
     BitOffset,
-    /// A bit's value.
+    /// The bit value is not 0 or 1.
     BitValue,
-    /// The value would pass `proto-max-bulk-len`.
+    /// The value would exceed `proto-max-bulk-len`.
     StringTooLong,
-    /// The key has to exist.
+    /// The key does not exist, but the command needs it.
     NoSuchKey,
-    /// Source and destination are one key.
+    /// Source and destination are the same key.
     SameObject,
-    /// The destination exists already.
+    /// The destination key already exists.
     BusyKey,
-    /// The database number is outside of `databases`.
+    /// The database number is not below `databases`.
     DbOutOfRange,
-    /// SWAPDB's first number is none.
+    /// The first argument of SWAPDB is not a database number.
     FirstDbInvalid,
-    /// SWAPDB's second number is none.
+    /// The second argument of SWAPDB is not a database number.
     SecondDbInvalid,
-    /// The client has to authenticate first.
+    /// The client must authenticate first.
     NoAuth,
     /// Authentication failed.
     WrongPass,
-    /// AUTH with one word when the default user has no password.
+    /// AUTH has only a password, but the default user has none.
     AuthWithoutPassword,
-    /// HELLO asked for another protocol than 2 or 3.
+    /// HELLO requests a protocol other than 2 or 3.
     NoProto,
-    /// HELLO's version is no number.
+    /// The protocol version of HELLO is not a number.
     ProtocolVersion,
-    /// `maxmemory` is reached and nothing can be evicted.
+    /// `maxmemory` is reached and no key can be evicted.
     OutOfMemory,
-    /// The dataset is being loaded.
+    /// The server is loading the dataset.
     Loading,
-    /// A script runs for too long.
+    /// A script exceeds its time limit.
     BusyScript,
-    /// A function runs for too long.
+    /// A function exceeds its time limit.
     BusyFunction,
     /// Snapshots fail and `stop-writes-on-bgsave-error` is on.
     Misconf,
-    /// A write on a read-only replica.
+    /// The command writes, but the server is a read-only replica.
     ReadOnly,
-    /// The link to the primary is down and stale data is not to be served.
+    /// The link to the primary is down and `replica-serve-stale-data` is off.
     MasterDown,
-    /// Fewer good replicas than `min-replicas-to-write`.
+    /// There are fewer good replicas than `min-replicas-to-write`.
     NoReplicas,
-    /// EXEC after a command that was refused.
+    /// EXEC follows a command that was refused.
     ExecAbort,
-    /// EVALSHA of an unknown script.
+    /// EVALSHA names an unknown script.
     NoScript,
-    /// CLIENT KILL of an address that nobody has.
+    /// CLIENT KILL names an address without client.
     NoSuchClient,
-    /// A client from elsewhere while there is no password.
+    /// A remote client connects in protected mode without a password.
     Protected,
     /// `maxclients` is reached.
     MaxClients,
-    /// Any text of a single place; it starts with its error code (`ERR ...`).
+    /// A text that is used in one place only. It begins with the error code (`ERR ...`).
     Other(Cow<'static, str>),
-    /// The same, when it quotes bytes of the client that need not be UTF-8.
+    /// A text that is used in one place only and quotes client bytes, which need not be UTF-8. It
+    /// begins with the error code.
     Quoted(Box<[u8]>),
 }
 
 #[rustfmt::skip]
 impl Error {
-    /// The text of a variant that has one alone.
+    /// Returns the text of a variant that has a fixed text.
     fn fixed(&self) -> &'static str {
         match self {
             Error::Syntax => "ERR syntax error",
@@ -175,8 +176,8 @@ impl Error {
 }
 
 impl Error {
-    /// The reply's bytes, without `-` and line end. May hold line ends of the client's words,
-    /// which [`crate::resp::Reply::error`] replaces.
+    /// Returns the bytes of the reply, without `-` and line end. They may contain line ends from
+    /// the client's arguments, which [`crate::resp::Reply::error`] replaces.
     pub fn bytes(&self) -> &[u8] {
         match self {
             Error::Other(text) => text.as_bytes(),
@@ -185,12 +186,13 @@ impl Error {
         }
     }
 
-    /// The reply's text, for people; bytes that are not UTF-8 are replaced.
+    /// Returns the reply as text for people. Bytes that are not UTF-8 are replaced.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(self.bytes())
     }
 
-    /// The first word, `ERR` for most: the name under which the error is counted.
+    /// Returns the error code, which is the first word of the text and mostly `ERR`. Errors are
+    /// counted by code.
     pub fn code(&self) -> &str {
         let bytes = self.bytes();
         let head = &bytes[..bytes.len().min(CODE_BYTES_MAX)];
@@ -198,12 +200,14 @@ impl Error {
         std::str::from_utf8(&head[..end]).unwrap_or("ERR")
     }
 
-    /// A text of a single place, with its error code.
+    /// Creates an error from a text that is used in one place only. The text must begin with its
+    /// error code.
     pub fn other(text: impl Into<Cow<'static, str>>) -> Error {
         Error::Other(text.into())
     }
 
-    /// There is no command `name`; the words after it are quoted, up to a limit.
+    /// Creates the error for an unknown command `name`. Quotes the arguments up to
+    /// `QUOTED_BYTES_MAX` bytes.
     pub fn unknown_command<'a>(name: &[u8], args: impl Iterator<Item = &'a [u8]>) -> Error {
         let mut quoted = Vec::new();
         for arg in args {
@@ -219,14 +223,14 @@ impl Error {
         Error::quoting(&[b"ERR unknown command '", name, b"', with args beginning with: ", &quoted])
     }
 
-    /// `command` has no subcommand `name`.
+    /// Creates the error for an unknown subcommand `name` of `command`.
     pub fn unknown_subcommand(command: &[u8], name: &[u8]) -> Error {
         let name = excerpt(name, QUOTED_BYTES_MAX);
         let command = command.to_ascii_uppercase();
         Error::quoting(&[b"ERR unknown subcommand '", name, b"'. Try ", &command, b" HELP."])
     }
 
-    /// The subcommand exists, but not with these words.
+    /// Creates the error for a known subcommand with invalid arguments.
     pub fn subcommand_syntax(command: &[u8], name: &[u8]) -> Error {
         let name = excerpt(name, QUOTED_BYTES_MAX);
         let command = command.to_ascii_uppercase();
@@ -234,52 +238,54 @@ impl Error {
         Error::quoting(&[what, name, b"'. Try ", &command, b" HELP."])
     }
 
-    /// Too few or too many words; a subcommand's full name is `client|kill`.
+    /// Creates the error for a wrong number of arguments. The full name of a subcommand looks like
+    /// `client|kill`.
     pub fn wrong_arity(full_name: &str) -> Error {
         Error::Other(format!("ERR wrong number of arguments for '{full_name}' command").into())
     }
 
-    /// The command makes no sense between MULTI and EXEC.
+    /// Creates the error for a command that is not allowed between MULTI and EXEC.
     pub fn not_in_transaction(full_name: &str) -> Error {
         Error::Other(format!("ERR Command '{full_name}' not allowed inside a transaction").into())
     }
 
-    /// EXEC was refused for this reason, and with it the transaction.
+    /// Creates the error for an EXEC that was refused for `reason`. The transaction is discarded.
     pub fn exec_abort(reason: &Error) -> Error {
         let reason = reason.bytes();
         let reason = reason.strip_prefix(b"ERR ").unwrap_or(reason);
         Error::quoting(&[b"EXECABORT Transaction discarded because of: ", reason])
     }
 
-    /// An expiry time that is not positive or overflows.
+    /// Creates the error for an expiry time that is not positive or overflows.
     pub fn invalid_expire(full_name: &str) -> Error {
         Error::Other(format!("ERR invalid expire time in '{full_name}' command").into())
     }
 
-    /// An integer that should have been between two numbers.
+    /// Creates the error for an integer that is not between `min` and `max`.
     pub fn not_between(min: i64, max: i64) -> Error {
         let text = format!("ERR value is out of range, value must between {min} and {max}");
         Error::Other(text.into())
     }
 
-    /// The user may not do this; `reason` in full.
+    /// Creates the error for a missing permission. `reason` is the whole text after the code.
     pub fn no_permission(reason: &str) -> Error {
         Error::Other(format!("NOPERM {reason}").into())
     }
 
-    /// A text of a single place that quotes a client's word, in parts; a NUL ends each part.
+    /// Creates an error from parts, which may quote the client's arguments. A NUL byte ends each
+    /// part.
     pub fn quoting(parts: &[&[u8]]) -> Error {
         let shown = parts.iter().map(|part| until_nul(part));
         Error::Quoted(shown.collect::<Vec<_>>().concat().into_boxed_slice())
     }
 }
 
-/// The first bytes of a client's word; a NUL ends it.
+/// Returns at most `len_max` bytes of an argument, up to its first NUL byte.
 fn excerpt(word: &[u8], len_max: usize) -> &[u8] {
     until_nul(&word[..word.len().min(len_max)])
 }
 
-/// What the reference shows of a word: it is a text of C.
+/// Returns the bytes before the first NUL. The reference server prints arguments as C strings.
 fn until_nul(word: &[u8]) -> &[u8] {
     let end = memchr::memchr(0, word).unwrap_or(word.len());
     &word[..end]
@@ -301,7 +307,7 @@ mod tests {
         assert_eq!(unknown(b"foo", &[b"", b"a\0b"]), format!("{head}'' 'a' "));
         let (z, y) = (vec![b'z'; 200], vec![b'y'; 200]);
         assert_eq!(unknown(b"foo", &[&z, b"b"]), format!("{head}'{}' ", "z".repeat(128)));
-        // 125 bytes and three of quotes make 128: the next word is left out.
+        // 125 bytes and three bytes of quotes make 128: the next argument is left out.
         assert_eq!(unknown(b"foo", &[&z[..125], b"b"]), format!("{head}'{}' ", "z".repeat(125)));
         let second = unknown(b"foo", &[&z[..100], &y, b"x"]);
         assert_eq!(second, format!("{head}'{}' '{}' ", "z".repeat(100), "y".repeat(25)));

@@ -1,4 +1,4 @@
-//! Inline commands: a line split into words, with quotes and escapes.
+//! Inline commands: splits a line into arguments, with quotes and escapes.
 //!
 //! ```text
 //!   set key "two words\n" 'it\'s' "\x41"    ->    set | key | two words<LF> | it's | A
@@ -7,8 +7,9 @@
 use super::Span;
 use std::ops::Range;
 
-/// Splits the line at `range` of `text`, and adds its words to `spans` with absolute positions.
-/// Escapes are resolved in place: a word never gets longer. False: a quote is left open.
+/// Splits the line at `range` of `text`, and appends its arguments to `spans` with absolute
+/// positions. Resolves escapes in place, which never makes an argument longer. Returns false if a
+/// quote is not closed.
 pub fn split(text: &mut [u8], range: Range<usize>, spans: &mut Vec<Span>) -> bool {
     let mut at = range.start;
     while at < range.end {
@@ -24,12 +25,14 @@ pub fn split(text: &mut [u8], range: Range<usize>, spans: &mut Vec<Span>) -> boo
     true
 }
 
-/// What may stand before a word. (A tab or a blank ends one as well, the vertical ones do not.)
+/// Returns whether a byte may precede an argument. Vertical tab and form feed may, but they do not
+/// end an argument.
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)
 }
 
-/// The word at `start`: its bytes are moved to the front; their number and where it ended.
+/// Reads the argument at `start` and moves its bytes to `start`. Returns its length and the
+/// position after it; none if a quote is not closed.
 fn word(text: &mut [u8], start: usize, end: usize) -> Option<(usize, usize)> {
     let mut read = start;
     let mut write = start;
@@ -60,8 +63,9 @@ fn word(text: &mut [u8], start: usize, end: usize) -> Option<(usize, usize)> {
     quote.is_none().then_some((write - start, end))
 }
 
-/// What the backslash at the start of `rest` stands for inside quotes, and the bytes it takes.
-/// One at the very end, where no closing quote can follow its escape, stands for itself.
+/// Decodes the backslash at the start of `rest`, inside quotes. Returns its byte and the number of
+/// bytes it takes. A backslash too close to the end for a closing quote to follow stands for
+/// itself.
 fn escape(rest: &[u8], open: u8) -> (Option<u8>, usize) {
     if rest.len() <= 2 {
         return (Some(b'\\'), 1);
@@ -86,7 +90,7 @@ fn escape(rest: &[u8], open: u8) -> (Option<u8>, usize) {
     (Some(byte), 2)
 }
 
-/// The value of a hexadecimal digit.
+/// Returns the value of a hexadecimal digit.
 fn hex(digit: u8) -> Option<u8> {
     (digit as char).to_digit(16).map(|value| value as u8)
 }

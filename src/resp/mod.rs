@@ -1,4 +1,5 @@
-//! The wire: RESP2, RESP3 and inline bytes to [`Args`], and replies to bytes.
+//! The wire protocol: parses RESP and inline requests into [`Args`], and writes RESP2 and RESP3
+//! replies.
 //!
 //! Must not know: sockets, commands, keys.
 
@@ -16,10 +17,10 @@ pub use parse::{RESERVE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use read::{Value, reply_end};
 pub use reply::{Mark, Output, Piece, Reply};
 
-/// Which dialect of the protocol a client has asked for with HELLO.
+/// The protocol version of a client, which HELLO selects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
-    /// RESP2, until something else is asked for.
+    /// RESP2, the default.
     #[default]
     Two,
     /// RESP3.

@@ -1,21 +1,22 @@
-//! Request bytes to the words of commands: RESP arrays of bulks, and inline lines. Hot.
+//! Parses request bytes into the arguments of commands: RESP arrays of bulk strings, and inline
+//! lines. Hot.
 //!
 //! ```text
-//!                 whole command there: quick()
+//!                 complete command: quick()
 //!          .------------------------------------------.
 //!          |                                          v
 //!   Between --'*': count()--> Header <--tail()-- Tail / command
 //!      |                        | bulk length      ^
 //!      |                        v                  |
 //!      |                      Body ----------------'  (bytes are in the text)
-//!      |                        | long, and not all of it there
+//!      |                        | long, and incomplete
 //!      |                        v
-//!      |                      Large --fill()--> Tail  (bytes go to a buffer of their own)
+//!      |                      Large --fill()--> Tail  (bytes go to their own buffer)
 //!      '--else: line()--> command
 //! ```
 //!
-//! What was seen of an unfinished command is kept (words found, bytes searched for a line end), so
-//! a command that arrives in many pieces costs the same number of steps as in one.
+//! The state of an incomplete command is kept: arguments found, and bytes searched for a line end.
+//! So a command in many pieces takes the same number of steps as in one piece.
 
 use super::inline;
 use super::{LARGE_WORD_BYTES, Span};
@@ -24,34 +25,36 @@ use bytes::BytesMut;
 use memchr::{memchr, memchr2};
 use std::borrow::Cow;
 
-/// The longest line: of an inline command, a count or a length.
+/// The longest line in bytes: an inline command, a count or a length.
 pub const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// The largest text that one command may need besides its large words; offsets have 31 bits.
+/// The most text in bytes that one command may need, without its large arguments. Offsets have 31
+/// bits.
 pub const TEXT_BYTES_MAX: usize = 1 << 30;
 
-/// A large word's buffer is reserved at once up to this size, and beyond as bytes arrive.
+/// A large argument's buffer is reserved at once up to this size in bytes, and grows beyond as
+/// bytes arrive.
 pub const RESERVE_BYTES_MAX: usize = 1 << 20;
 
-/// The most words that a client may send in one command before it has authenticated.
+/// The most arguments in one command before the client has authenticated.
 const UNAUTHENTICATED_WORDS_MAX: i64 = 10;
 
-/// The longest word that a client may send before it has authenticated, in bytes.
+/// The longest argument in bytes before the client has authenticated.
 const UNAUTHENTICATED_BULK_MAX: u64 = 16_384;
 
-/// The longest word whatever the settings say: lengths have 32 bits.
+/// The longest argument in bytes, whatever the settings are. Lengths have 32 bits.
 const BULK_BYTES_MAX: u64 = u32::MAX as u64;
 
-/// What a client may send.
+/// Limits on a client's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `proto-max-bulk-len`: the longest word in bytes.
+    /// `proto-max-bulk-len`: the longest argument in bytes.
     pub bulk_len_max: u64,
-    /// Whether the client has proven who it is, or need not.
+    /// Whether the client has authenticated or does not need to.
     pub authenticated: bool,
 }
 
-/// A request that breaks the protocol. The connection ends after this has been replied.
+/// A request that violates the protocol. The server replies the error and closes the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum ProtocolError {
@@ -61,17 +64,17 @@ pub enum ProtocolError {
     UnauthenticatedMultibulkLength,
     UnauthenticatedBulkLength,
     BigBulkCount,
-    /// This byte stood where a `$` was due.
+    /// This byte arrived instead of a `$`.
     Unexpected(u8),
     BulkLength,
     UnbalancedQuotes,
     LineEnd,
-    /// The command's small words pass [`TEXT_BYTES_MAX`].
+    /// The command's arguments in the text exceed [`TEXT_BYTES_MAX`].
     BigRequest,
 }
 
 impl ProtocolError {
-    /// The error reply's text, without `-` and line end.
+    /// Returns the text of the error reply, without `-` and line end.
     pub fn text(self) -> Cow<'static, [u8]> {
         let text: &str = match self {
             ProtocolError::BigInline => "ERR Protocol error: too big inline request",
@@ -94,7 +97,8 @@ impl ProtocolError {
     }
 }
 
-/// The text that names `byte`, which cannot be a line end inside a reply.
+/// Returns the text that names an unexpected byte. A line end is shown as a blank, because a reply
+/// cannot contain it.
 fn unexpected_text(byte: u8) -> Vec<u8> {
     let shown = if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
     let mut text = b"ERR Protocol error: expected '$', got '".to_vec();
@@ -103,43 +107,43 @@ fn unexpected_text(byte: u8) -> Vec<u8> {
     text
 }
 
-/// Where the parser stands in an unfinished command. Offsets count from the command's start.
+/// Position of the parser in an incomplete command. Offsets count from the start of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// Nothing of the command was understood yet: neither its count nor its line end has come.
+    /// Nothing is parsed yet: neither the count nor the end of an inline line has arrived.
     Between,
-    /// A `$` line is next.
+    /// The next bytes are a `$` line.
     Header,
-    /// A word of so many bytes is next, and its line end.
+    /// The next bytes are an argument of this length and its line end.
     Body(usize),
-    /// A word of so many bytes is being received into the last large word.
+    /// An argument of this length is being received into the last large buffer.
     Large(usize),
-    /// The line end after a large word of so many bytes is next.
+    /// The next bytes are the line end after a large argument of this length.
     Tail(usize),
 }
 
 /// A complete command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parsed {
-    /// Words; 0: an empty line or array, to be skipped.
+    /// Number of arguments. 0 for an empty line or array, which is skipped.
     pub argc: usize,
     /// Where the next command begins in the text.
     pub end: usize,
 }
 
-/// The state of one connection's parsing, between two calls and across received pieces.
+/// The parser state of one connection, kept between calls and across received pieces.
 #[derive(Debug)]
 pub struct Parser {
     state: State,
-    /// Words still to come, in all states but `Between`.
+    /// Arguments still to come, in all states except `Between`.
     words_left: usize,
-    /// Everything before this is understood, relative to the command's start.
+    /// Everything before this offset is parsed. Relative to the start of the command.
     offset: usize,
-    /// From `offset` on, so many bytes hold no line end.
+    /// This many bytes from `offset` on contain no line end.
     searched: usize,
-    /// Words found, relative to the command's start and to its first large word.
+    /// Arguments found. Relative to the start of the command and to its first large argument.
     spans: Vec<Span>,
-    /// Large words of this command: the last ones there are.
+    /// Number of large arguments of this command. They are the last ones in the list.
     large_args: usize,
 }
 
@@ -157,11 +161,11 @@ impl Default for Parser {
 }
 
 impl Parser {
-    /// The command at `start` of `text`, if all of it is there; its words are added to `spans`
-    /// with absolute positions. An incomplete command leaves `spans` as it was and is taken up
-    /// again by the next call, with `start` at the same byte. An error is final.
+    /// Parses the command at `start` of `text`, and appends its arguments to `spans` with absolute
+    /// positions. Returns none if the command is incomplete, and leaves `spans` unchanged. The next
+    /// call continues, with `start` at the same byte. An error is final.
     ///
-    /// May cut `text` after the header of a large word, whose bytes then go to `large`.
+    /// May remove bytes of a large argument from `text`. They go to `large` instead.
     #[inline]
     pub fn command(
         &mut self,
@@ -181,19 +185,20 @@ impl Parser {
         self.resume(text, start, large, limits, spans)
     }
 
-    /// Whether a large word is under way, so that [`Parser::fill`] wants bytes.
+    /// Returns whether a large argument is being received. If so, [`Parser::fill`] takes bytes.
     #[inline]
     pub fn is_filling(&self) -> bool {
         matches!(self.state, State::Large(_))
     }
 
-    /// Whether the last large word belongs to a command that is not whole yet, and is its last so
-    /// far.
+    /// Returns whether the last large argument belongs to an incomplete command and is its last
+    /// argument so far.
     pub fn ends_with_large(&self) -> bool {
         matches!(self.state, State::Large(_) | State::Tail(_))
     }
 
-    /// Puts bytes into the large word under way; says how many it took.
+    /// Appends bytes to the large argument that is being received. Returns the number of bytes
+    /// taken.
     pub fn fill(&mut self, large: &mut [BytesMut], bytes: &[u8]) -> usize {
         let State::Large(len) = self.state else { return 0 };
         let word = large.last_mut().expect("a large word is under way");
@@ -205,19 +210,19 @@ impl Parser {
         taken
     }
 
-    /// Bytes that the state itself holds on the heap.
+    /// Returns the bytes of heap memory of the state.
     pub fn memory_bytes(&self) -> usize {
         self.spans.capacity() * size_of::<Span>()
     }
 
-    /// Gives back the memory of the words of a finished command.
+    /// Releases the memory for arguments, if no command is incomplete.
     pub fn shrink(&mut self) {
         if self.spans.is_empty() {
             self.spans = Vec::new();
         }
     }
 
-    /// The general way, step by step and able to stop anywhere.
+    /// The general parser, step by step. It can stop at any byte.
     #[inline(never)]
     fn resume(
         &mut self,
@@ -260,7 +265,7 @@ impl Parser {
         Ok(Some(self.finish(start, large.len(), spans)))
     }
 
-    /// Hands out the words of a complete command, and is ready for the next.
+    /// Appends the arguments of a complete command to `spans`, and resets the state.
     fn finish(&mut self, start: usize, large_len: usize, spans: &mut Vec<Span>) -> Parsed {
         debug_assert_eq!(self.words_left, 0);
         let parsed = Parsed { argc: self.spans.len(), end: start + self.offset };
@@ -277,7 +282,8 @@ impl Parser {
         parsed
     }
 
-    /// The position of the `\r` that ends the line at the offset, if its `\n` is there too.
+    /// Returns the position of the `\r` that ends the line at the offset; none if the byte after it
+    /// has not arrived.
     fn line_end(
         &mut self,
         text: &[u8],
@@ -301,7 +307,8 @@ impl Parser {
         }
     }
 
-    /// The number of words of the array that begins at `start`.
+    /// Parses the array header at `start`. Returns the number of arguments; none if the line is
+    /// incomplete.
     fn count(
         &mut self,
         text: &[u8],
@@ -325,7 +332,7 @@ impl Parser {
         Ok(Some(count.max(0) as usize))
     }
 
-    /// The length of the next word.
+    /// Parses the `$` line of the next argument. Returns false if it is incomplete.
     fn header(
         &mut self,
         text: &[u8],
@@ -355,7 +362,7 @@ impl Parser {
         Ok(true)
     }
 
-    /// The next word, of `len` bytes.
+    /// Takes the next argument, of `len` bytes. Returns false if it is incomplete.
     fn body(
         &mut self,
         text: &mut Vec<u8>,
@@ -376,13 +383,13 @@ impl Parser {
         large.push(BytesMut::with_capacity(len.min(RESERVE_BYTES_MAX)));
         self.state = State::Large(len);
         let taken = self.fill(large, &text[at..]);
-        // At most a `\r` is left, when the word itself is complete.
+        // If the argument itself is complete, at most a `\r` is left.
         debug_assert!(arrived - taken <= 1);
         text.drain(at..at + taken);
         Ok(!self.is_filling())
     }
 
-    /// The line end after a large word.
+    /// Checks the line end after a large argument. Returns false if it is incomplete.
     fn tail(
         &mut self,
         text: &[u8],
@@ -401,7 +408,7 @@ impl Parser {
         Ok(true)
     }
 
-    /// Takes note of a word, which ended `bytes` after the offset.
+    /// Records an argument, which ends `bytes` after the offset.
     fn word_done(&mut self, word: Span, bytes: usize) {
         self.spans.push(word);
         self.offset += bytes;
@@ -409,14 +416,15 @@ impl Parser {
         self.state = State::Header;
     }
 
-    /// An inline command.
+    /// Parses an inline command. Returns none if the line is incomplete.
     fn line(
         &mut self,
         text: &mut [u8],
         start: usize,
         spans: &mut Vec<Span>,
     ) -> Result<Option<Parsed>, ProtocolError> {
-        // A NUL ends the search as it does in the reference, which then waits for more.
+        // A NUL byte ends the search, as in the reference server. The parser then waits for more
+        // bytes.
         let found = memchr2(b'\n', 0, &text[start + self.searched..]);
         let Some(end) = found.map(|at| start + self.searched + at).filter(|&at| text[at] == b'\n')
         else {
@@ -438,14 +446,14 @@ impl Parser {
     }
 }
 
-/// Fails unless a line ends at `at`.
+/// Fails unless CR LF is at `at`.
 #[inline]
 fn line_end_check(text: &[u8], at: usize) -> Result<(), ProtocolError> {
     if text[at..].starts_with(b"\r\n") { Ok(()) } else { Err(ProtocolError::LineEnd) }
 }
 
-/// Adds to a large word that will have `len` bytes. The buffer ends up with exactly that capacity,
-/// and never holds more than four times of what has arrived or [`RESERVE_BYTES_MAX`].
+/// Appends to a large argument whose final length is `len`. The final capacity is exactly `len`.
+/// Meanwhile it is at most four times the received bytes, or [`RESERVE_BYTES_MAX`] if that is more.
 fn large_extend(word: &mut BytesMut, len: usize, bytes: &[u8]) {
     let needed = word.len() + bytes.len();
     assert!(needed <= len, "a word takes no more than its own bytes");
@@ -457,8 +465,8 @@ fn large_extend(word: &mut BytesMut, len: usize, bytes: &[u8]) {
     word.extend_from_slice(bytes);
 }
 
-/// The usual case: an ordinary command, all of it in the text. None for whatever is not so, with
-/// leftovers in `spans`.
+/// Parses an ordinary command that is completely in the text. Returns none in all other cases, and
+/// may leave incomplete results in `spans`.
 #[inline]
 fn quick(text: &[u8], start: usize, limits: &Limits, spans: &mut Vec<Span>) -> Option<Parsed> {
     let text = &text[..text.len().min(TEXT_BYTES_MAX)];
@@ -483,7 +491,8 @@ fn quick(text: &[u8], start: usize, limits: &Limits, spans: &mut Vec<Span>) -> O
     Some(Parsed { argc, end: at })
 }
 
-/// The number in the line at `at`, of at most 9 digits, and where the next line begins.
+/// Parses a number of at most 9 digits in the line at `at`. Returns it and the start of the next
+/// line.
 ///
 /// ```text
 ///   eight bytes as one little-endian number:  . . . . LF CR d lead   or   . . . LF CR d d lead
@@ -506,7 +515,8 @@ fn quick_length(text: &[u8], at: usize, lead: u8) -> Option<(usize, usize)> {
     quick_length_long(line, at, lead)
 }
 
-/// The same for any number of digits, at the end of the text too.
+/// Parses a number of at most 9 digits, for lines that [`quick_length`] does not handle: more
+/// digits, or the end of the text.
 #[inline(never)]
 fn quick_length_long(line: &[u8], at: usize, lead: u8) -> Option<(usize, usize)> {
     let digits = line.strip_prefix(&[lead])?;

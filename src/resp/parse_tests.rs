@@ -1,4 +1,4 @@
-//! The parser against a table of what the reference server replies to the same bytes.
+//! Tests of the parser against a table of replies of the reference server.
 
 use super::*;
 
@@ -8,7 +8,7 @@ const CLOSED: Limits = Limits { authenticated: false, ..OPEN };
 /// Commands, or the text of an error after "Protocol error: ".
 type Expected<'a> = Result<&'a [&'a [&'a str]], &'a str>;
 
-/// What comes of some bytes that arrive in pieces of `piece` bytes.
+/// Parses bytes that arrive in pieces of `piece` bytes. Returns the commands or the error.
 fn outcome(bytes: &[u8], limits: &Limits, piece: usize) -> Result<Vec<Vec<Vec<u8>>>, String> {
     let (mut text, mut large) = (Vec::new(), Vec::new());
     let (mut parser, mut start, mut commands) = (Parser::default(), 0, Vec::new());

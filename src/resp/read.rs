@@ -1,24 +1,24 @@
-//! Replies read back: where one ends, and what it says. For merging, for tests and for clients.
+//! Reads replies: where a reply ends, and its value. Used for merging, by tests and by clients.
 //!
 //! ```text
 //!   line:       + - : _ , # (          text CR LF
-//!   string:     $ = !                  length CR LF bytes CR LF        ($-1 CR LF: none)
-//!   aggregate:  * ~ > (n values)  % | (n pairs)    n CR LF values      (*-1 CR LF: none)
+//!   string:     $ = !                  length CR LF bytes CR LF        ($-1 CR LF: null)
+//!   aggregate:  * ~ > (n values)  % | (n pairs)    n CR LF values      (*-1 CR LF: null)
 //! ```
-//! An attribute (`|`) is part of the value that it precedes.
+//! An attribute (`|`) belongs to the value that follows it.
 
 use crate::base::number::parse_i64;
 use memchr::memchr;
 
-/// How deeply values may be nested for [`Value::read`].
+/// The deepest nesting that [`Value::read`] accepts.
 pub const VALUE_DEPTH_MAX: usize = 64;
 
-/// What one line of a reply says about what follows it.
+/// The first line of a value.
 struct Head<'a> {
     kind: u8,
-    /// The text of the line.
+    /// The text of the line, without type byte and line end.
     text: &'a [u8],
-    /// Bytes of the line.
+    /// Bytes of the line, with its line end.
     len: usize,
 }
 
@@ -30,7 +30,7 @@ impl<'a> Head<'a> {
         Some(Head { kind, text, len: end + 2 })
     }
 
-    /// Bytes of a string and its line end, 0 for one that is none; not for other kinds.
+    /// Returns the bytes of a string and its line end; 0 for a null. Returns none for other types.
     fn string_bytes(&self) -> Option<usize> {
         if !matches!(self.kind, b'$' | b'=' | b'!') {
             return None;
@@ -39,7 +39,8 @@ impl<'a> Head<'a> {
         Some(if len < 0 { 0 } else { len as usize + 2 })
     }
 
-    /// Values inside an aggregate, and the one that an attribute precedes; 0 for the rest.
+    /// Returns the number of values inside an aggregate. For an attribute, counts also the value
+    /// that follows. Returns 0 for other types.
     fn children(&self) -> Option<usize> {
         let count = |text| parse_i64(text).map(|count| count.max(0) as usize);
         match self.kind {
@@ -51,8 +52,8 @@ impl<'a> Head<'a> {
     }
 }
 
-/// The length of the one whole reply that `bytes` start with; none if it is not whole, or is no
-/// reply at all. Does not recurse, whatever the nesting.
+/// Returns the length of the reply at the start of `bytes`; none if it is incomplete or invalid.
+/// Does not recurse, whatever the nesting.
 pub fn reply_end(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     let mut left: usize = 1;
@@ -67,40 +68,41 @@ pub fn reply_end(bytes: &[u8]) -> Option<usize> {
     (at <= bytes.len()).then_some(at)
 }
 
-/// A reply, decoded.
+/// A decoded reply.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// `+`
+    /// Simple string, `+`
     Simple(Vec<u8>),
-    /// `-` or `!`
+    /// Error, `-` or `!`
     Error(Vec<u8>),
-    /// `:`
+    /// Integer, `:`
     Integer(i64),
-    /// `$`
+    /// Bulk string, `$`
     Bulk(Vec<u8>),
-    /// `$-1`, `*-1` or `_`
+    /// Null, `$-1`, `*-1` or `_`
     Null,
-    /// `*`
+    /// Array, `*`
     Array(Vec<Value>),
-    /// `%`
+    /// Map, `%`
     Map(Vec<(Value, Value)>),
-    /// `~`
+    /// Set, `~`
     Set(Vec<Value>),
-    /// `>`
+    /// Push message, `>`
     Push(Vec<Value>),
-    /// `,` by its text
+    /// Double, `,`, as text
     Double(Vec<u8>),
-    /// `#`
+    /// Boolean, `#`
     Boolean(bool),
-    /// `(` by its digits
+    /// Big number, `(`, as digits
     BigNumber(Vec<u8>),
-    /// `=`: the kind in three letters, and the text
+    /// Verbatim string, `=`: its format in three letters, and its text
     Verbatim([u8; 3], Vec<u8>),
 }
 
 impl Value {
-    /// The reply that `bytes` start with and its length; none if it is not whole, is no reply, or
-    /// is nested more deeply than [`VALUE_DEPTH_MAX`]. Attributes are skipped.
+    /// Decodes the reply at the start of `bytes`, and returns it with its length. Returns none if
+    /// it is incomplete, invalid or nested more deeply than [`VALUE_DEPTH_MAX`]. Attributes are
+    /// skipped.
     pub fn read(bytes: &[u8]) -> Option<(Value, usize)> {
         let end = reply_end(bytes)?;
         let mut at = 0;

@@ -1,23 +1,25 @@
-//! Replies to bytes: [`Output`] collects them, [`Reply`] writes them in the client's dialect. Hot.
+//! Writes replies: [`Output`] collects bytes, and [`Reply`] writes values in the client's protocol.
+//! Hot.
 //!
 //! ```text
 //!   bytes:   $70000 CR LF | CR LF +OK CR LF ...
 //!                         ^ offset 8
-//!   shared:  (8, 70,000 bytes of a value)      a value by reference lies before the byte at 8
+//!   shared:  (8, 70,000 bytes of a value)      the shared value lies before own byte 8
 //! ```
 //!
-//! Offsets count own bytes. A shared piece has its header before and its line end after it, so the
-//! end of a reply never coincides with one, and a range of own bytes tells which pieces it holds.
+//! Offsets count own bytes. A shared value has its header before it and its line end after it.
+//! Therefore the end of a reply never has the offset of a shared value. So a range of own bytes
+//! determines which shared values lie inside.
 
 use super::{Error, Protocol};
 use crate::base::number::FloatText;
 use bytes::Bytes;
 use std::ops::Range;
 
-/// A value of at least so many bytes is sent by reference.
+/// A value of at least this many bytes is sent by reference.
 pub const SHARED_BYTES_MIN: usize = 16 * 1024;
 
-/// An output that is cleared keeps at most so many bytes of memory.
+/// The most bytes of memory that an output keeps when it is cleared.
 pub const KEPT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// A point between two replies in an [`Output`].
@@ -29,24 +31,24 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Its offset in the output's own bytes.
+    /// Returns the offset in the output's own bytes.
     #[inline]
     pub fn offset(self) -> usize {
         self.bytes
     }
 }
 
-/// A piece of an output on its way to the socket.
+/// A piece of an output to be sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Bytes of the output itself; the memory can be handed back with [`Output::reuse`].
+    /// Own bytes of the output. [`Output::reuse`] takes the memory back after sending.
     Own(Vec<u8>),
     /// A large value.
     Shared(Bytes),
 }
 
 impl Piece {
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Piece::Own(bytes) => bytes,
@@ -59,27 +61,27 @@ impl Piece {
 #[derive(Debug, Default)]
 pub struct Output {
     bytes: Vec<u8>,
-    /// Large values, each with the offset of the own byte that follows it; ascending.
+    /// Large values in ascending order, each with the offset of the own byte that follows it.
     shared: Vec<(usize, Bytes)>,
     shared_bytes: usize,
-    /// Offsets at which an element ended; ascending.
+    /// End offsets of elements in ascending order.
     ends: Vec<usize>,
 }
 
 impl Output {
-    /// Wire bytes, those of shared values included.
+    /// Returns the number of bytes on the wire, including shared values.
     #[inline]
     pub fn len(&self) -> usize {
         self.bytes.len() + self.shared_bytes
     }
 
-    /// Whether there is nothing to send.
+    /// Returns whether there is nothing to send.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// Memory held, in bytes, with that of shared values.
+    /// Returns the bytes of memory, including shared values.
     pub fn memory_bytes(&self) -> usize {
         self.bytes.capacity()
             + self.shared_bytes
@@ -87,23 +89,23 @@ impl Output {
             + self.ends.capacity() * size_of::<usize>()
     }
 
-    /// The own bytes; shared values are missing from them.
+    /// Returns the own bytes, without shared values.
     pub fn own_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The end of what is written so far.
+    /// Returns the current end of the output.
     #[inline]
     pub fn mark(&self) -> Mark {
         Mark { bytes: self.bytes.len(), shared: self.shared.len(), ends: self.ends.len() }
     }
 
-    /// The own bytes since `mark`, for [`Output::append_range`].
+    /// Returns the range of own bytes since `mark`, for [`Output::append_range`].
     pub fn range_from(&self, mark: Mark) -> Range<usize> {
         mark.bytes..self.bytes.len()
     }
 
-    /// Forgets everything after `mark`.
+    /// Removes everything after `mark`.
     pub fn truncate(&mut self, mark: Mark) {
         assert!(mark.bytes <= self.bytes.len() && mark.shared <= self.shared.len());
         self.bytes.truncate(mark.bytes);
@@ -112,7 +114,7 @@ impl Output {
         self.ends.truncate(mark.ends);
     }
 
-    /// Forgets everything, and keeps memory up to [`KEPT_OUTPUT_BYTES_MAX`].
+    /// Removes everything, and keeps at most [`KEPT_OUTPUT_BYTES_MAX`] bytes of memory.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.shared.clear();
@@ -123,26 +125,27 @@ impl Output {
         self.ends.shrink_to(KEPT_OUTPUT_BYTES_MAX / size_of::<usize>());
     }
 
-    /// Gives the memory of an empty output back.
+    /// Releases all memory if the output is empty.
     pub fn shrink(&mut self) {
         if self.is_empty() {
             *self = Output::default();
         }
     }
 
-    /// Remembers that an element ends here.
+    /// Records that an element ends at the current end.
     #[inline]
     pub fn element_end(&mut self) {
         self.ends.push(self.bytes.len());
     }
 
-    /// The elements written since `mark`, as ranges of own bytes.
+    /// Iterates over the elements written since `mark`, as ranges of own bytes.
     pub fn elements(&self, mark: Mark) -> impl ExactSizeIterator<Item = Range<usize>> {
         let mut start = mark.bytes;
         self.ends[mark.ends..].iter().map(move |&end| std::mem::replace(&mut start, end)..end)
     }
 
-    /// The element number `index` of those written since `mark`, as a range of own bytes.
+    /// Returns element number `index` of the elements written since `mark`, as a range of own
+    /// bytes.
     #[inline]
     pub fn element(&self, mark: Mark, index: usize) -> Range<usize> {
         let at = mark.ends + index;
@@ -150,8 +153,8 @@ impl Output {
         start..self.ends[at]
     }
 
-    /// Copies a range of another output's own bytes with the shared values inside it, which stay
-    /// shared. Element ends are not copied.
+    /// Appends a range of another output's own bytes and the shared values inside it. Shared values
+    /// stay shared. Element ends are not copied.
     pub fn append_range(&mut self, from: &Output, range: Range<usize>) {
         if !from.shared.is_empty() {
             let first = from.shared.partition_point(|(offset, _)| *offset <= range.start);
@@ -167,13 +170,13 @@ impl Output {
         self.bytes.extend_from_slice(&from.bytes[range]);
     }
 
-    /// Appends bytes that are replies already.
+    /// Appends bytes that are already encoded replies.
     pub fn append_raw(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// Empties the output into `sink`, piece by piece in wire order. Without shared values that
-    /// is one piece, which is moved and not copied.
+    /// Moves the output to `sink`, piece by piece in wire order. Without shared values the output
+    /// is one piece, and it is moved without a copy.
     pub fn drain(&mut self, mut sink: impl FnMut(Piece)) {
         self.ends.clear();
         self.shared_bytes = 0;
@@ -197,7 +200,7 @@ impl Output {
         self.reuse(bytes);
     }
 
-    /// Takes memory for the replies to come: a buffer that was sent, say.
+    /// Reuses the memory of a sent buffer, if the output has none and the buffer is not too large.
     pub fn reuse(&mut self, mut bytes: Vec<u8>) {
         if self.bytes.capacity() == 0 && bytes.capacity() <= KEPT_OUTPUT_BYTES_MAX {
             bytes.clear();
@@ -205,7 +208,7 @@ impl Output {
         }
     }
 
-    /// All wire bytes in one, for tests and small outputs.
+    /// Returns all wire bytes as one copy, for tests and small outputs.
     pub fn to_vec(&self) -> Vec<u8> {
         let mut wire = Vec::with_capacity(self.len());
         let mut copied = 0;
@@ -219,12 +222,12 @@ impl Output {
     }
 }
 
-/// Bytes of some shared values.
+/// Returns the total bytes of some shared values.
 fn shared_sum(shared: &[(usize, Bytes)]) -> usize {
     shared.iter().map(|(_, value)| value.len()).sum()
 }
 
-/// Writes the reply to one command.
+/// Writer for the reply to one command.
 #[derive(Debug)]
 pub struct Reply<'a> {
     out: &'a mut Output,
@@ -232,65 +235,66 @@ pub struct Reply<'a> {
 }
 
 impl<'a> Reply<'a> {
-    /// Writes to the end of `out`.
+    /// Creates a writer that appends to `out`.
     #[inline]
     pub fn new(out: &'a mut Output, protocol: Protocol) -> Reply<'a> {
         Reply { out, protocol }
     }
 
-    /// The dialect.
+    /// Returns the protocol version.
     pub fn protocol(&self) -> Protocol {
         self.protocol
     }
 
-    /// Goes on in another dialect: HELLO is answered in the one that it asked for.
+    /// Switches to another protocol version. HELLO replies in the version that it selects.
     pub fn set_protocol(&mut self, protocol: Protocol) {
         self.protocol = protocol;
     }
 
-    /// Where the reply is written to.
+    /// Returns the output that the reply is written to.
     pub fn output(&mut self) -> &mut Output {
         self.out
     }
 
-    /// See [`Output::len`].
+    /// Returns the number of bytes in the output. See [`Output::len`].
     pub fn len(&self) -> usize {
         self.out.len()
     }
 
-    /// Whether the output holds nothing at all.
+    /// Returns whether the output is empty.
     pub fn is_empty(&self) -> bool {
         self.out.is_empty()
     }
 
-    /// See [`Output::mark`].
+    /// Returns the current end of the output. See [`Output::mark`].
     pub fn mark(&self) -> Mark {
         self.out.mark()
     }
 
-    /// See [`Output::truncate`]: an error replaces a reply that was begun.
+    /// Removes everything after `mark`, so that an error can replace an incomplete reply. See
+    /// [`Output::truncate`].
     pub fn truncate(&mut self, mark: Mark) {
         self.out.truncate(mark);
     }
 
-    /// See [`Output::element_end`].
+    /// Records that an element ends here. See [`Output::element_end`].
     #[inline]
     pub fn element_end(&mut self) {
         self.out.element_end();
     }
 
-    /// See [`Output::append_range`].
+    /// Appends a range of another output. See [`Output::append_range`].
     pub fn append_range(&mut self, from: &Output, range: Range<usize>) {
         self.out.append_range(from, range);
     }
 
-    /// `+OK`
+    /// Writes `+OK`.
     #[inline]
     pub fn ok(&mut self) {
         self.raw(b"+OK\r\n");
     }
 
-    /// A short text without line ends.
+    /// Writes a simple string, which must not contain line ends.
     pub fn simple(&mut self, text: &str) {
         debug_assert!(!text.contains(['\r', '\n']));
         self.raw(b"+");
@@ -298,13 +302,13 @@ impl<'a> Reply<'a> {
         self.raw(b"\r\n");
     }
 
-    /// An error.
+    /// Writes an error.
     pub fn error(&mut self, error: &Error) {
         self.error_bytes(error.bytes());
     }
 
-    /// An error by its text, which starts with its code. Line ends at its ends are left out, and
-    /// others become blanks.
+    /// Writes an error with this text, which must begin with its code. Strips line ends at both
+    /// ends, and replaces other line ends by blanks.
     pub fn error_bytes(&mut self, text: &[u8]) {
         let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let start = text.iter().position(|byte| !is_end(byte)).unwrap_or(text.len());
@@ -315,7 +319,7 @@ impl<'a> Reply<'a> {
         self.raw(b"\r\n");
     }
 
-    /// An integer.
+    /// Writes an integer.
     #[inline]
     pub fn integer(&mut self, value: i64) {
         if (0..10).contains(&value) {
@@ -324,7 +328,7 @@ impl<'a> Reply<'a> {
         self.number_line(b':', itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// A string.
+    /// Writes a bulk string.
     #[inline]
     pub fn bulk(&mut self, value: &[u8]) {
         self.out.bytes.reserve(value.len() + HEADER_BYTES_MAX + 2);
@@ -333,7 +337,8 @@ impl<'a> Reply<'a> {
         self.raw(b"\r\n");
     }
 
-    /// A string that the output may keep a reference to; a short one is copied.
+    /// Writes a bulk string. A value of at least `SHARED_BYTES_MIN` bytes is referenced, not
+    /// copied.
     pub fn bulk_shared(&mut self, value: Bytes) {
         if value.len() < SHARED_BYTES_MIN {
             return self.bulk(&value);
@@ -344,13 +349,13 @@ impl<'a> Reply<'a> {
         self.raw(b"\r\n");
     }
 
-    /// A string that is an integer's text.
+    /// Writes an integer as a bulk string.
     #[inline]
     pub fn integer_bulk(&mut self, value: i64) {
         self.bulk(itoa::Buffer::new().format(value).as_bytes());
     }
 
-    /// No value.
+    /// Writes a null.
     #[inline]
     pub fn null(&mut self) {
         match self.protocol {
@@ -359,7 +364,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// No array.
+    /// Writes a null array.
     pub fn null_array(&mut self) {
         match self.protocol {
             Protocol::Two => self.raw(b"*-1\r\n"),
@@ -367,24 +372,26 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// The head of an array; `len` values follow.
+    /// Writes the header of an array. `len` values must follow.
     #[inline]
     pub fn array(&mut self, len: usize) {
         self.header(b'*', len);
     }
 
-    /// The head of an array before the `len` values that were written since `mark`, which were not
-    /// known to be so many. No value among them is shared.
+    /// Inserts the header of an array before the `len` values that were written since `mark`. For
+    /// arrays whose length is not known in advance. The values must not be shared.
     pub fn array_since(&mut self, mark: Mark, len: usize) {
         self.head_since(mark, |reply| reply.array(len));
     }
 
-    /// The same for a map of `pairs` keys and values.
+    /// Inserts the header of a map before the `pairs` keys and values that were written since
+    /// `mark`. The keys and values must not be shared.
     pub fn map_since(&mut self, mark: Mark, pairs: usize) {
         self.head_since(mark, |reply| reply.map(pairs));
     }
 
-    /// Puts what `write` writes before what was written since `mark`.
+    /// Inserts the output of `write` before everything that was written since `mark`, which must
+    /// not contain shared values or element ends.
     pub fn head_since(&mut self, mark: Mark, write: impl FnOnce(&mut Self)) {
         let now = self.mark();
         assert!(now.shared == mark.shared && now.ends == mark.ends, "plain values alone");
@@ -393,7 +400,7 @@ impl<'a> Reply<'a> {
         self.out.bytes[mark.bytes..].rotate_right(head_len);
     }
 
-    /// The head of a map; `pairs` keys, each with its value, follow.
+    /// Writes the header of a map. `pairs` keys, each with its value, must follow.
     pub fn map(&mut self, pairs: usize) {
         match self.protocol {
             Protocol::Two => self.header(b'*', 2 * pairs),
@@ -401,7 +408,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// The head of a set; `len` values follow.
+    /// Writes the header of a set. `len` values must follow.
     pub fn set(&mut self, len: usize) {
         match self.protocol {
             Protocol::Two => self.header(b'*', len),
@@ -409,7 +416,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// The head of a message that no command asked for; `len` values follow.
+    /// Writes the header of a push message. `len` values must follow.
     pub fn push(&mut self, len: usize) {
         match self.protocol {
             Protocol::Two => self.header(b'*', len),
@@ -417,7 +424,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// A double.
+    /// Writes a double.
     pub fn double(&mut self, value: f64) {
         let text = FloatText::new(value);
         match self.protocol {
@@ -426,7 +433,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// A double by its text.
+    /// Writes a double that is given as text.
     pub fn double_text(&mut self, text: &[u8]) {
         match self.protocol {
             Protocol::Two => self.bulk(text),
@@ -434,7 +441,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// An integer of any length by its digits.
+    /// Writes a big number that is given as digits.
     pub fn big_number(&mut self, digits: &[u8]) {
         match self.protocol {
             Protocol::Two => self.bulk(digits),
@@ -442,7 +449,7 @@ impl<'a> Reply<'a> {
         }
     }
 
-    /// Yes or no.
+    /// Writes a boolean.
     pub fn boolean(&mut self, value: bool) {
         self.raw(match (self.protocol, value) {
             (Protocol::Two, true) => b":1\r\n",
@@ -452,7 +459,7 @@ impl<'a> Reply<'a> {
         });
     }
 
-    /// A text to be shown as it is; `extension` is its kind in three letters (`txt`, `mkd`).
+    /// Writes a verbatim string. `extension` is its format in three letters (`txt`, `mkd`).
     pub fn verbatim(&mut self, extension: &str, text: &[u8]) {
         if self.protocol == Protocol::Two {
             return self.bulk(text);
@@ -470,7 +477,7 @@ impl<'a> Reply<'a> {
         self.out.bytes.extend_from_slice(bytes);
     }
 
-    /// A reply of one line.
+    /// Writes a reply of one line.
     #[inline]
     fn line(&mut self, kind: u8, text: &[u8]) {
         self.out.bytes.reserve(text.len() + 3);
@@ -479,7 +486,8 @@ impl<'a> Reply<'a> {
         self.raw(b"\r\n");
     }
 
-    /// A reply of one line with an integer: put together first, then appended at once.
+    /// Writes a reply of one line with an integer. The line is built first and then appended in one
+    /// step.
     #[inline]
     fn number_line(&mut self, kind: u8, digits: &[u8]) {
         let mut line = [0; HEADER_BYTES_MAX];
@@ -490,7 +498,7 @@ impl<'a> Reply<'a> {
         self.raw(&line[..digits.len() + 3]);
     }
 
-    /// A kind and a length.
+    /// Writes a type byte and a length.
     #[inline]
     fn header(&mut self, kind: u8, len: usize) {
         if len < 10 {
@@ -503,7 +511,7 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// A kind, a length and a line end.
+/// The most bytes of a type byte, a length and a line end.
 const HEADER_BYTES_MAX: usize = 23;
 
 #[cfg(test)]

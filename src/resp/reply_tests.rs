@@ -1,4 +1,4 @@
-//! Every kind of reply in both dialects, and what an output does with large values.
+//! Tests of every reply type in both protocol versions, and of outputs with large values.
 
 use super::*;
 use crate::resp::{Value, reply_end};
@@ -43,7 +43,7 @@ fn kinds_in_both_dialects() {
     }
 }
 
-/// A value that is large enough to be shared.
+/// Returns a value that is large enough to be shared.
 fn large(fill: u8) -> Bytes {
     Bytes::from(vec![fill; SHARED_BYTES_MIN + usize::from(fill)])
 }

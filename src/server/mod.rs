@@ -16,4 +16,4 @@ mod supervise;
 mod threads;
 
 pub use start::main;
-pub use threads::{Parts, Seeds, build_process, build_shard};
+pub use threads::{Common, Parts, Seeds, build_process, build_shard};

@@ -6,7 +6,7 @@ use super::listen::open_all;
 use super::load::{BATCHES_MAX, load, open_file};
 use super::signals::stop_on_signals;
 use super::supervise::Supervisor;
-use super::threads::{Parts, Seat, Seeds, build_process, run};
+use super::threads::{Common, Parts, Seat, Seeds, build_process, run};
 use crate::base::alloc::used_bytes;
 use crate::base::background::{ignore_hangup, leave_terminal};
 use crate::base::clock::Clock;
@@ -16,11 +16,12 @@ use crate::base::{syslog, title};
 use crate::commands::log_form;
 use crate::config::{Config, FatalConfigError};
 use crate::control::{Control, ProcessMemory};
+use crate::exec::OffloadPool;
 use crate::exec::{Process, Shutdown};
 use crate::feed::Feed;
 use crate::mesh::{Mesh, Rules};
 use crate::observe::{Level, Log};
-use crate::shard::OffloadPool;
+use crate::partition::Berths;
 use crate::snapshot::Batch;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
@@ -202,21 +203,25 @@ fn run_shards(
     let mut listeners = Some(listeners);
     let mut threads = Vec::with_capacity(shards);
     let feed = Arc::new(Feed::new(Arc::clone(&mesh), process.clock.clone(), 0));
-    let offload_pools = start_offload_pools(&mesh, process, config);
-    let offload_pools =
-        offload_pools.map_err(|error| format!("No threads for long commands: {error}"))?;
-    for (me, offload_pool) in offload_pools.into_iter().enumerate() {
+    let offload_pool = start_offload_pool(process, config);
+    let offload_pool =
+        offload_pool.map_err(|error| format!("No threads for long commands: {error}"))?;
+    let common = Common {
+        process: Arc::clone(process),
+        mesh: Arc::clone(&mesh),
+        feed,
+        berths: Berths::new(shards),
+    };
+    for me in 0..shards {
         let has_core = shards <= cores.len();
         let is_pinned = config.pin_shards && has_core;
         threads.push(spawn(Seat {
             me,
-            process: Arc::clone(process),
-            mesh: Arc::clone(&mesh),
-            feed: Arc::clone(&feed),
+            common: common.clone(),
             seeds,
             core: is_pinned.then(|| cores[me]),
             has_core,
-            offload_pool: Some(offload_pool),
+            offload_pool: offload_pool.clone(),
             listeners: listeners.take_if(|_| me == 0).unwrap_or_default(),
             intake: intakes.pop().filter(|_| file.is_some()),
             gathering: Arc::clone(&gathering),
@@ -242,11 +247,7 @@ fn run_shards(
 }
 
 /// The threads for long commands, on cores of their own if the settings say so.
-fn start_offload_pools(
-    mesh: &Arc<Mesh>,
-    process: &Process,
-    config: &Config,
-) -> std::io::Result<Vec<OffloadPool>> {
+fn start_offload_pool(process: &Process, config: &Config) -> std::io::Result<OffloadPool> {
     let own = parse_cores(&config.bio_cpulist).filter(|_| !config.bio_cpulist.is_empty());
     let before = allowed_cores();
     if let Some(cores) = &own
@@ -255,18 +256,18 @@ fn start_offload_pools(
         let list = &config.bio_cpulist;
         process.log.warning(&format!("Long commands are not kept to the cores {list}: {error}"));
     }
-    let offload_pools = OffloadPool::start(mesh, process.shards());
+    let offload_pool = OffloadPool::start();
     if let (Some(_), Ok(cores)) = (own, before) {
         // They were allowed a moment ago.
         let _ = keep_to(&cores);
     }
-    offload_pools
+    offload_pool
 }
 
 fn spawn(seat: Seat) -> Result<JoinHandle<Result<(), String>>, String> {
     let name = format!("shard-{}", seat.me);
-    let process = Arc::clone(&seat.process);
-    let mesh = Arc::clone(&seat.mesh);
+    let process = Arc::clone(&seat.common.process);
+    let mesh = Arc::clone(&seat.common.mesh);
     let life = move || {
         let result = run(seat);
         if result.is_err() {

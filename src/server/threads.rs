@@ -6,12 +6,14 @@ use crate::base::thread::pin_to;
 use crate::commands;
 use crate::config::{Config, ConfigCell, IoDriver};
 use crate::control::ProcessMemory;
+use crate::exec::OffloadPool;
 use crate::exec::{CommandTable, Process, ProcessParts};
 use crate::feed::Feed;
 use crate::io::{self, Driver, ListenerId, Options, Preference, Socket};
 use crate::mesh::{Mesh, Port};
 use crate::observe::{Boards, Log};
-use crate::shard::{OffloadPool, Shard, ShardParts};
+use crate::partition::Berths;
+use crate::shard::{Shard, ShardParts};
 use crate::snapshot::Batch;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::Receiver;
@@ -67,22 +69,30 @@ pub fn build_process(parts: Parts) -> Arc<Process> {
     }))
 }
 
-/// One shard of the process, on the calling thread.
-pub fn build_shard(
-    me: usize,
-    process: &Arc<Process>,
-    mesh: &Arc<Mesh>,
-    feed: &Arc<Feed>,
-    driver: Box<dyn Driver>,
-    seeds: Seeds,
-) -> Shard {
+/// What all shards of a process share.
+#[derive(Clone)]
+pub struct Common {
+    /// The process.
+    pub process: Arc<Process>,
+    /// The inboxes.
+    pub mesh: Arc<Mesh>,
+    /// What the shards propagate.
+    pub feed: Arc<Feed>,
+    /// Where partitions lie while their shards are parked.
+    pub berths: Berths,
+}
+
+/// Returns one shard of the process, on the calling thread.
+pub fn build_shard(me: usize, common: &Common, driver: Box<dyn Driver>, seeds: Seeds) -> Shard {
+    let Common { process, mesh, feed, berths } = common.clone();
     mesh.set_bell(me, driver.doorbell());
     Shard::new(ShardParts {
         me,
         driver,
-        port: Port::new(Arc::clone(mesh), me),
-        process: Arc::clone(process),
-        feed: Arc::clone(feed),
+        port: Port::new(mesh, me),
+        berths,
+        process,
+        feed,
         seed: seeds.random.wrapping_add(me as u64),
         hash_seed: seeds.hash,
     })
@@ -100,15 +110,13 @@ pub struct Seeds {
 /// What the thread of a shard is given.
 pub(super) struct Seat {
     pub(super) me: usize,
-    pub(super) process: Arc<Process>,
-    pub(super) mesh: Arc<Mesh>,
-    pub(super) feed: Arc<Feed>,
+    pub(super) common: Common,
     pub(super) seeds: Seeds,
     pub(super) core: Option<usize>,
     /// Whether there are as many cores as shards.
     pub(super) has_core: bool,
     /// Runs what would hold up the shard.
-    pub(super) offload_pool: Option<OffloadPool>,
+    pub(super) offload_pool: OffloadPool,
     /// Listening sockets; only the acceptor has any.
     pub(super) listeners: Vec<(ListenerId, OwnedFd)>,
     /// The keys of a file, if one is loaded.
@@ -120,11 +128,11 @@ pub(super) struct Seat {
 /// The life of a shard's thread. An error is the reason why the process cannot go on.
 pub(super) fn run(mut seat: Seat) -> Result<(), String> {
     add_stack();
-    let config = seat.process.config.snapshot();
+    let config = seat.common.process.config.snapshot();
     if let Some(core) = seat.core
         && let Err(error) = pin_to(core)
     {
-        seat.process.log.warning(&format!("Shard {} is not pinned: {error}", seat.me));
+        seat.common.process.log.warning(&format!("Shard {} is not pinned: {error}", seat.me));
     }
     let opened = io::open(preference(config.io_driver), &options(&config));
     let (mut driver, fallback) = match opened {
@@ -135,7 +143,7 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
         }
     };
     if seat.me == 0 {
-        announce(&seat.process, driver.as_ref(), fallback);
+        announce(&seat.common.process, driver.as_ref(), fallback);
         for (number, listener) in std::mem::take(&mut seat.listeners) {
             if let Err(error) = driver.listen(number, Socket::Kernel(listener)) {
                 seat.gathering.wait();
@@ -143,11 +151,9 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
             }
         }
     }
-    let mut shard = build_shard(seat.me, &seat.process, &seat.mesh, &seat.feed, driver, seat.seeds);
+    let mut shard = build_shard(seat.me, &seat.common, driver, seat.seeds);
     shard.set_core_own(seat.has_core);
-    if let Some(offload_pool) = seat.offload_pool.take() {
-        shard.set_offload_pool(offload_pool);
-    }
+    shard.set_offload_pool(&seat.offload_pool);
     if let Some(intake) = seat.intake.take() {
         shard.set_intake(intake);
     }

@@ -62,3 +62,18 @@ pub const LINK_BYTES_MAX: usize = 256 << 10;
 
 /// Milliseconds that a stopping shard gives its connections to take their last replies.
 pub const STOP_FLUSH_MS_MAX: u64 = 200;
+
+/// Commands that a shard has posted to a parked shard in one turn, up to which it borrows that
+/// shard's partition. More pay for waking a second core.
+pub const BORROW_COMMANDS_MAX: u32 = 256;
+
+/// Nanoseconds for which a shard works on a borrowed partition: its own connections wait meanwhile.
+pub const BORROW_NS_MAX: u64 = 200_000;
+
+/// Nanoseconds for which a shard that has woken up blocks while another holds its partition. The
+/// holder rings; this is for the case that the bell is broken.
+pub const LENT_WAIT_NS_MAX: u64 = 10_000_000;
+
+/// One-way messages that wait for credits, above which the end of watches is not sent: such watches
+/// stay until the process ends, which costs memory and breaks nothing. Client ids are not reused.
+pub const UNWATCH_QUEUED_MAX: usize = 1 << 16;

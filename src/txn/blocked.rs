@@ -10,6 +10,7 @@
 
 use super::queue::Queue;
 use crate::exec::{Mode, Ticket};
+use crate::mesh::ReplyAddress;
 use crate::resp::Protocol;
 use crate::value::Kind;
 use std::collections::btree_map::BTreeMap;
@@ -20,17 +21,13 @@ use std::sync::Arc;
 /// The most queues, and waiters, whose room is kept when nobody waits.
 const KEPT_MAX: usize = 256;
 
-/// Whose reply it is.
+/// The reply that a blocked client waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ReplyTo {
+pub struct WaiterReply {
     /// The shard of its connection.
     pub home: u16,
-    /// The connection there.
-    pub connection: u32,
-    /// Tells a reused connection number from its predecessor.
-    pub generation: u32,
-    /// The flight of the connection that waits for it.
-    pub flight: u32,
+    /// The reply there.
+    pub address: ReplyAddress,
 }
 
 /// A command that waits for keys.
@@ -39,7 +36,7 @@ pub struct Waiter {
     /// Decides who serves it.
     pub ticket: Arc<Ticket>,
     /// Whose reply it is.
-    pub to: ReplyTo,
+    pub to: WaiterReply,
     /// The protocol of the reply.
     pub protocol: Protocol,
     /// The command: one.
@@ -189,14 +186,14 @@ impl Blocked {
     }
 
     /// The first place of a key's queue behind another, up to a last one.
-    pub fn next(&self, db: usize, key: &[u8], after: Option<u64>, last: u64) -> Option<Waits> {
+    pub fn next(&self, db: usize, key: &[u8], after: Option<u64>, last: u64) -> Option<BlockedOn> {
         let queue = self.queue(db, key).filter(|queue| queue.busy.is_none())?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         if after.is_some_and(|after| after >= last) {
             return None;
         }
         let (order, (number, word)) = queue.places.range((from, Bound::Included(last))).next()?;
-        Some(Waits { order: *order, number: *number, word: *word })
+        Some(BlockedOn { order: *order, number: *number, arg: *word })
     }
 
     /// A key's queue is busy with one of its waiters, until that is removed or
@@ -261,13 +258,13 @@ pub struct Removed {
 
 /// A place in the queue of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waits {
+pub struct BlockedOn {
     /// Where it stands.
     pub order: u64,
     /// The ticket's number of the one who waits.
     pub number: u64,
     /// Which of its words is the key.
-    pub word: usize,
+    pub arg: usize,
 }
 
 impl Waiter {
@@ -278,8 +275,8 @@ impl Waiter {
     }
 
     /// A word of its command.
-    pub fn key(&self, word: usize) -> &[u8] {
-        self.queue.word(0, word)
+    pub fn key(&self, arg: usize) -> &[u8] {
+        self.queue.arg(0, arg)
     }
 }
 
@@ -288,6 +285,7 @@ mod tests {
     use super::*;
     use crate::base::rng::Rng;
     use crate::exec::{Command, CommandTable, Item};
+    use crate::mesh::{ClientRef, FlightId};
     use crate::spec::{Card, Flag, Group};
     use std::sync::LazyLock;
 
@@ -318,7 +316,13 @@ mod tests {
         queue.push_args(&item, &words);
         Waiter {
             ticket: Arc::new(Ticket::new(number)),
-            to: ReplyTo { home: 0, connection: 0, generation: 0, flight: 0 },
+            to: WaiterReply {
+                home: 0,
+                address: ReplyAddress {
+                    client: ClientRef { conn: 0, generation: 0 },
+                    flight: FlightId(0),
+                },
+            },
             protocol: Protocol::Two,
             queue,
             kind: Kind::List,

@@ -6,6 +6,6 @@ mod blocked;
 mod lock_table;
 mod queue;
 
-pub use blocked::{Blocked, Removed, ReplyTo, Waiter, Waits};
+pub use blocked::{Blocked, BlockedOn, Removed, Waiter, WaiterReply};
 pub use lock_table::{LockId, LockTable};
 pub use queue::Queue;

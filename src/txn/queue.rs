@@ -56,10 +56,10 @@ impl Queue {
     }
 
     /// A word of one of the commands.
-    pub fn word(&self, command: usize, word: usize) -> &[u8] {
+    pub fn arg(&self, command: usize, arg: usize) -> &[u8] {
         let item = self.items[command];
-        assert!(word < item.argc as usize);
-        let span = self.spans[item.first as usize + word];
+        assert!(arg < item.argc as usize);
+        let span = self.spans[item.first as usize + arg];
         match span.large_index() {
             Some(index) => &self.large[index],
             None => &self.text[span.start()..span.start() + span.len()],

@@ -1,4 +1,4 @@
-//! Strings as rows of bits: counting, searching, combining, and integers of any width. Hot.
+//! Strings as bit arrays: count, search, combine, and integer fields of any width. Hot.
 //!
 //! ```text
 //!   bit      0  1  2  3  4  5  6  7 | 8  9 ...          bit 0 is the highest of byte 0
@@ -7,44 +7,44 @@
 //!   a field of 5 bits at offset 6 with the value 23 (10111):
 //!            .  .  .  .  .  .  1  0 | 1  1  1  .  .  .  .  .
 //! ```
-//! The bits past the end of a string read as zeros. Long runs are worked in arrays of words side by
-//! side, which the compiler makes vectors of.
+//! Bits past the end of a string read as zeros. Long runs are processed in arrays of 64-bit words,
+//! which the compiler vectorizes.
 
 use std::ops::Range;
 
-/// The widest integer that [`Field`] reads and writes.
+/// The widest integer, in bits, that [`Field`] reads and writes.
 pub const FIELD_BITS_MAX: u32 = 64;
 
-/// Words in a row.
+/// Words in a [`Row`].
 const LANES: usize = 4;
 
-/// Rows that are counted at once.
+/// Rows in a [`Block`], which are counted together.
 const ROWS: usize = 16;
 
-/// Words that are searched at once.
+/// Words that [`skip`] tests together.
 const SKIP_WORDS: usize = 8;
 
 /// A 64-bit word as it lies in memory.
 type Word = [u8; 8];
 
-/// Words that are worked side by side.
+/// Words that are processed side by side.
 type Row = [u64; LANES];
 
-/// Sixteen rows as they lie in memory.
+/// [`ROWS`] rows as they lie in memory.
 type Block = [Word; ROWS * LANES];
 
-/// Bytes of the result that are finished before the next ones are begun: they stay in the
-/// first-level cache while the sources pass by.
+/// Bytes of the result that [`combine`] finishes before the next ones. This part stays in the
+/// first-level cache while all sources are read.
 const COMBINE_BYTES: usize = 8 << 10;
 
-/// The bit at `offset`.
+/// Returns the bit at `offset`; false past the end.
 #[inline]
 pub fn get(bytes: &[u8], offset: u64) -> bool {
     let byte = usize::try_from(offset / 8).ok().and_then(|at| bytes.get(at));
     byte.is_some_and(|byte| byte << (offset % 8) & 0x80 != 0)
 }
 
-/// Sets the bit at `offset`, which must lie within the bytes.
+/// Sets or clears the bit at `offset`, which must lie within the bytes.
 #[inline]
 pub fn put(bytes: &mut [u8], offset: u64, on: bool) {
     let byte = &mut bytes[(offset / 8) as usize];
@@ -52,13 +52,13 @@ pub fn put(bytes: &mut [u8], offset: u64, on: bool) {
     *byte = if on { *byte | mask } else { *byte & !mask };
 }
 
-/// How many bits of a range are set. The range must lie within the bytes.
+/// Returns the number of set bits in a range, which must lie within the bytes.
 pub fn count(bytes: &[u8], range: Range<u64>) -> u64 {
     assert!(range.start <= range.end && range.end <= bytes.len() as u64 * 8);
     let whole = whole_bytes(&range);
     let in_byte = |at: usize| u64::from(masked(bytes, at, &range, 0).count_ones());
     if whole.start > whole.end {
-        // It begins and ends inside of one byte.
+        // The range begins and ends inside one byte.
         return in_byte(whole.end);
     }
     let head = if range.start.is_multiple_of(8) { 0 } else { in_byte(whole.start - 1) };
@@ -66,11 +66,11 @@ pub fn count(bytes: &[u8], range: Range<u64>) -> u64 {
     head + ones(&bytes[whole]) + tail
 }
 
-/// The first bit of a range that is `on`. The range must lie within the bytes.
+/// Returns the offset of the first bit equal to `on` in a range, which must lie within the bytes.
 pub fn find(bytes: &[u8], range: Range<u64>, on: bool) -> Option<u64> {
     assert!(range.start <= range.end && range.end <= bytes.len() as u64 * 8);
     let whole = whole_bytes(&range);
-    // What lies outside of the range is made to look like what is not searched for.
+    // Bits outside the range are masked to the value that is not searched for.
     let filler = if on { 0x00 } else { 0xff };
     let in_byte = |at: usize| {
         let byte = masked(bytes, at, &range, filler) ^ filler;
@@ -89,13 +89,13 @@ pub fn find(bytes: &[u8], range: Range<u64>, on: bool) -> Option<u64> {
     if !range.end.is_multiple_of(8) { in_byte(whole.end) } else { None }
 }
 
-/// The bytes that lie in a range of bits as a whole; the start is past the end if the range lies
-/// inside of one byte.
+/// Returns the bytes that lie entirely in a range of bits. The start exceeds the end if the range
+/// lies inside one byte.
 fn whole_bytes(range: &Range<u64>) -> Range<usize> {
     range.start.div_ceil(8) as usize..(range.end / 8) as usize
 }
 
-/// The byte at `at`, with the bits that lie outside of the range taken from `filler`.
+/// Returns the byte at index `at`. Its bits outside the range are taken from `filler`.
 fn masked(bytes: &[u8], at: usize, range: &Range<u64>, filler: u8) -> u8 {
     let first = at as u64 * 8;
     let before = range.start.saturating_sub(first).min(8);
@@ -104,7 +104,7 @@ fn masked(bytes: &[u8], at: usize, range: &Range<u64>, filler: u8) -> u8 {
     (bytes[at] & mask) | (filler & !mask)
 }
 
-/// How many bits are set.
+/// Returns the number of set bits.
 fn ones(bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let (blocks, words) = words.as_chunks::<{ ROWS * LANES }>();
@@ -113,14 +113,14 @@ fn ones(bytes: &[u8]) -> u64 {
     ones_of_blocks(blocks) + words.sum::<u64>() + rest.sum::<u64>()
 }
 
-/// How many bits are set: sixteen rows are added bit by bit, so that only one of them has to be
-/// counted.
+/// Returns the number of set bits, by carry-save addition. Sixteen rows are added bit by bit, so
+/// that only one row per block needs a population count.
 ///
 /// ```text
-///   sums[0]  of each column of bits the digit of weight 1     row + row + sums[0] = a carry, and
-///   sums[1]                                         2         a new sums[0]; carry + carry +
-///   sums[2]                                         4         sums[1] = a carry of weight 4, ...
-///   sums[3]                                         8         those of weight 16 are counted
+///   sums[0]  the digit of weight 1 of each bit column     row + row + sums[0] = a new sums[0]
+///   sums[1]                        2                      and a carry of weight 2; two of these
+///   sums[2]                        4                      and sums[1] give a carry of 4, ...
+///   sums[3]                        8                      carries of weight 16 are counted
 /// ```
 fn ones_of_blocks(blocks: &[Block]) -> u64 {
     let mut sums = [[0; LANES]; 4];
@@ -137,7 +137,7 @@ fn ones_of_blocks(blocks: &[Block]) -> u64 {
     16 * sixteens + left.sum::<u64>()
 }
 
-/// Adds eight rows from `at` on, and gives what is carried, of weight 8.
+/// Adds eight rows, starting at row `at`. Returns the carry, of weight 8.
 #[inline(always)]
 fn add_eight(sums: &mut [Row; 4], block: &Block, at: usize) -> Row {
     let first = add_four(sums, block, at);
@@ -145,7 +145,7 @@ fn add_eight(sums: &mut [Row; 4], block: &Block, at: usize) -> Row {
     add(&mut sums[2], first, second)
 }
 
-/// Adds four rows from `at` on, and gives what is carried, of weight 4.
+/// Adds four rows, starting at row `at`. Returns the carry, of weight 4.
 #[inline(always)]
 fn add_four(sums: &mut [Row; 4], block: &Block, at: usize) -> Row {
     let first = add(&mut sums[0], row(block, at), row(block, at + 1));
@@ -153,7 +153,7 @@ fn add_four(sums: &mut [Row; 4], block: &Block, at: usize) -> Row {
     add(&mut sums[1], first, second)
 }
 
-/// Adds two rows to a sum, each column of bits for itself, and gives what is carried.
+/// Adds two rows to a sum, each bit column on its own. Returns the carry.
 #[inline(always)]
 fn add(sum: &mut Row, first: Row, second: Row) -> Row {
     let mut both = [0; LANES];
@@ -179,7 +179,7 @@ fn ones_of_row(row: Row) -> u64 {
     row.iter().map(|word| u64::from(word.count_ones())).sum()
 }
 
-/// The first byte that is not `filler`, which is 0x00 or 0xff.
+/// Returns the index of the first byte that is not `filler`, which must be 0x00 or 0xff.
 fn skip(bytes: &[u8], filler: u8) -> Option<usize> {
     let plain = u64::from_le_bytes([filler; 8]);
     let differs = |word: &Word| u64::from_le_bytes(*word) ^ plain;
@@ -190,24 +190,24 @@ fn skip(bytes: &[u8], filler: u8) -> Option<usize> {
     bytes[start..].iter().position(|&byte| byte != filler).map(|at| start + at)
 }
 
-/// What is done with the bits of several strings that stand at the same offset.
+/// How [`combine`] computes a result bit from the source bits at the same offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// All are set.
+    /// All bits are set.
     And,
-    /// At least one is set.
+    /// At least one bit is set.
     Or,
-    /// An odd number is set.
+    /// An odd number of bits is set.
     Xor,
-    /// The first, and only, is not set.
+    /// The bit of the only source is not set.
     Not,
 }
 
-/// The bits of several strings combined, as long as the longest of them. There is at least one,
-/// and for [`Operation::Not`] no more than one.
+/// Combines the bits of several strings. The result is as long as the longest source. There must be
+/// at least one source, and exactly one for [`Operation::Not`].
 pub fn combine(operation: Operation, sources: &[&[u8]]) -> Vec<u8> {
-    let (first, others) = sources.split_first().expect("there is something to combine");
-    assert!(operation != Operation::Not || others.is_empty(), "only one string is inverted");
+    let (first, others) = sources.split_first().expect("there is at least one source");
+    assert!(operation != Operation::Not || others.is_empty(), "NOT takes exactly one source");
     let len = sources.iter().map(|source| source.len()).max().unwrap_or(0);
     let mut result = Vec::with_capacity(len);
     for start in (0..len).step_by(COMBINE_BYTES) {
@@ -224,12 +224,13 @@ pub fn combine(operation: Operation, sources: &[&[u8]]) -> Vec<u8> {
     result
 }
 
-/// The bytes from `start` to `end`, as many as there are.
+/// Returns the bytes from `start` to `end`, clipped to the string's length.
 fn part(bytes: &[u8], start: usize, end: usize) -> &[u8] {
     &bytes[start.min(bytes.len())..end.min(bytes.len())]
 }
 
-/// Combines bytes with others in place; of those there may be fewer.
+/// Combines bytes with `others` in place. `others` may be shorter and then counts as padded with
+/// zeros.
 fn combine_two(operation: Operation, bytes: &mut [u8], others: &[u8]) {
     let (both, alone) = bytes.split_at_mut(others.len());
     let pairs = both.iter_mut().zip(others);
@@ -240,11 +241,12 @@ fn combine_two(operation: Operation, bytes: &mut [u8], others: &[u8]) {
         }
         Operation::Or => pairs.for_each(|(byte, other)| *byte |= other),
         Operation::Xor => pairs.for_each(|(byte, other)| *byte ^= other),
-        Operation::Not => unreachable!("only one string is inverted"),
+        Operation::Not => unreachable!("NOT takes exactly one source"),
     }
 }
 
-/// The first bytes, as many as a field can touch, at the upper end of a number.
+/// Returns the first 16 bytes as a big-endian number, padded with zeros. A field touches at most 9
+/// bytes.
 #[inline]
 fn window(bytes: &[u8]) -> u128 {
     if let Some(bytes) = bytes.first_chunk::<16>() {
@@ -255,36 +257,35 @@ fn window(bytes: &[u8]) -> u128 {
     u128::from_be_bytes(window)
 }
 
-/// What becomes of a number that is too large or too small for its field.
+/// What to store if a number is too large or too small for its field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overflow {
-    /// Its low bits are kept.
+    /// The low bits of the number.
     Wrap,
-    /// The nearest number that fits is taken.
+    /// The nearest number that fits.
     Saturate,
-    /// None.
+    /// Nothing: the operation fails.
     Fail,
 }
 
-/// An integer of some width at some place of a row of bits; highest bit first, two's complement
-/// if it is signed.
+/// An integer field in a bit array: highest bit first, in two's complement if signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field {
-    /// Where its first bit is.
+    /// Offset of the field's first bit.
     pub offset: u64,
-    /// How many bits it has: 1 to 64 if it is signed, else 1 to 63.
+    /// Width in bits: 1 to 64 if signed, else 1 to 63.
     pub width: u32,
-    /// Whether it may be negative.
+    /// Whether the field holds negative numbers.
     pub is_signed: bool,
 }
 
 impl Field {
-    /// Where the field ends: the offset of the first bit behind it.
+    /// Returns the offset of the first bit after the field.
     pub fn end(&self) -> u64 {
         self.offset + u64::from(self.width)
     }
 
-    /// The number in the field.
+    /// Returns the number in the field.
     pub fn read(&self, bytes: &[u8]) -> i64 {
         let start = usize::try_from(self.offset / 8).unwrap_or(usize::MAX).min(bytes.len());
         let window = window(&bytes[start..]) << (self.offset % 8);
@@ -302,8 +303,8 @@ impl Field {
         bytes[start..end].copy_from_slice(&window.to_be_bytes()[..end - start]);
     }
 
-    /// The number that is written to the field for a sum that may not fit; the sum lies within 66
-    /// bits.
+    /// Returns the number to store for a sum that may not fit; none if it does not fit and
+    /// `overflow` is [`Overflow::Fail`]. The sum must lie within 66 bits.
     pub fn fit(&self, sum: i128, overflow: Overflow) -> Option<i64> {
         let (min, max) = self.limits();
         if (min..=max).contains(&sum) {
@@ -316,7 +317,7 @@ impl Field {
         }
     }
 
-    /// The least and the greatest number that the field holds.
+    /// Returns the least and the greatest number that the field can hold.
     pub fn limits(&self) -> (i128, i128) {
         match self.is_signed {
             true => (-1i128 << (self.width - 1), (1i128 << (self.width - 1)) - 1),
@@ -324,13 +325,13 @@ impl Field {
         }
     }
 
-    /// As many low bits set as the field has.
+    /// Returns a mask of the field's width, in the low bits.
     fn mask(&self) -> u64 {
         assert!((1..=FIELD_BITS_MAX - u32::from(!self.is_signed)).contains(&self.width));
         u64::MAX >> (FIELD_BITS_MAX - self.width)
     }
 
-    /// The field's bits as the number that they mean.
+    /// Converts the field's raw bits to a number, with sign extension if signed.
     fn number(&self, bits: u64) -> i64 {
         let unused = FIELD_BITS_MAX - self.width;
         match self.is_signed {
@@ -347,7 +348,7 @@ mod tests {
 
     const ROUNDS: usize = 3_000;
 
-    /// A row of bits, one by one.
+    /// Returns the bits of `bytes`, one by one.
     fn row(bytes: &[u8]) -> Vec<bool> {
         bytes.iter().flat_map(|byte| (0..8).map(move |bit| byte >> (7 - bit) & 1 == 1)).collect()
     }
@@ -357,7 +358,7 @@ mod tests {
         row.chunks(8).map(byte).collect()
     }
 
-    /// Bytes with long runs of equal bits, of a length that reaches past two blocks at times.
+    /// Returns random bytes with long runs of equal bits. The length sometimes exceeds two blocks.
     fn random_bytes(rng: &mut Rng) -> Vec<u8> {
         let len_max = [10, 80, 700, 3_000][rng.below(4) as usize];
         let len = rng.below(len_max) as usize;
@@ -381,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn bits_are_counted_and_found_as_one_by_one() {
+    fn count_and_find_match_a_bit_by_bit_model() {
         let mut rng = Rng::new(1);
         for _ in 0..ROUNDS {
             let bytes = random_bytes(&mut rng);
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn one_bit_is_read_and_written_as_one_by_one() {
+    fn get_and_put_match_a_bit_by_bit_model() {
         let mut rng = Rng::new(2);
         for _ in 0..ROUNDS {
             let mut bytes = random_bytes(&mut rng);
@@ -421,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn strings_are_combined_as_bit_by_bit() {
+    fn combine_matches_a_byte_by_byte_model() {
         let mut rng = Rng::new(3);
         for round in 0..ROUNDS {
             let operation = [Operation::And, Operation::Or, Operation::Xor, Operation::Not]
@@ -429,7 +430,7 @@ mod tests {
             let many = if operation == Operation::Not { 1 } else { 1 + rng.below(5) };
             let mut sources: Vec<Vec<u8>> = (0..many).map(|_| random_bytes(&mut rng)).collect();
             if round % 300 == 0 {
-                // Longer than what is finished at once.
+                // Longer than the part that `combine` finishes at once.
                 let len = COMBINE_BYTES + rng.below(2 * COMBINE_BYTES as u64) as usize;
                 sources[0] = (0..len).map(|_| rng.next_u64() as u8).collect();
             }
@@ -452,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_are_read_and_written_as_bit_by_bit() {
+    fn fields_match_a_bit_by_bit_model() {
         let mut rng = Rng::new(4);
         for _ in 0..ROUNDS {
             let is_signed = rng.below(2) == 1;
@@ -481,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_are_made_to_fit() {
+    fn overflowing_sums_wrap_saturate_or_fail() {
         let signed = |width| Field { offset: 0, width, is_signed: true };
         let unsigned = |width| Field { offset: 0, width, is_signed: false };
         let (most, least) = (i128::from(i64::MAX), i128::from(i64::MIN));
@@ -512,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_is_true() {
+    fn the_example_in_the_drawing_is_true() {
         let mut bytes = [0; 2];
         Field { offset: 6, width: 5, is_signed: false }.write(&mut bytes, 23);
         assert_eq!(bytes, [0b0000_0010, 0b1110_0000]);

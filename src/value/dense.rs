@@ -1,5 +1,5 @@
-//! The dense table: many elements, each a key that may stand for a payload and may expire. Large
-//! sets and large hashes are kept in it. Hot.
+//! The dense table: a hash table for many elements. An element is a key with an optional payload
+//! and an optional expiry. Large sets and large hashes use it. Hot.
 //!
 //! ```text
 //!   directory       chunks of 256 pages
@@ -10,20 +10,21 @@
 //! ```
 //!
 //! Linear hashing: the table has one page for 8 to 16 elements. It grows by splitting one page and
-//! shrinks by merging one into another, at most one for each element that comes or goes. With 6
-//! pages, pages 0 and 1 have been split by the third bit of the hash, and 2 and 3 not yet:
+//! shrinks by merging one page into another. Each insertion or removal splits or merges at most one
+//! page. With 6 pages, pages 0 and 1 have been split by the third bit of the hash, and pages 2 and
+//! 3 not yet:
 //!
 //! ```text
 //!   position   0        1/4       2/4                 3/4                 1
 //!   page       |   0  |  4  |      2        |   1  |  5  |      3        |
 //! ```
 //!
-//! So a page stands for an interval of positions, and an element's position never changes: a walk
-//! along the positions meets every element that is there all the time, however the table grows
-//! and shrinks in between. Its cursor is the position where the next page begins; 0 at the end.
+//! A page covers an interval of positions, and an element's position never changes. So a scan along
+//! the positions visits every element that is present throughout, however the table grows and
+//! shrinks meanwhile. The scan cursor is the position where the next page begins; 0 at the end.
 //!
-//! Elements that expire cost the table a bound for each page and each chunk, as soon as there is
-//! one: no element of it expires earlier.
+//! While elements of a chunk have an expiry, the chunk keeps an expiry bound for itself and for
+//! each of its pages. No element of a page or chunk expires before the bound.
 
 mod element;
 mod page;
@@ -42,27 +43,28 @@ use element::{Draft, VOLATILE_BYTES, free_apart, unshare_apart};
 use page::{Page, PageMut, bytes_for};
 use slab::{Block, Slab};
 
-/// Pages of a chunk.
+/// Pages in a chunk.
 const CHUNK_PAGES: usize = 256;
 
-/// Elements for which the table has a page, at most.
+/// Average elements per page above which the table grows.
 const PAGE_ELEMENTS: usize = 16;
 
-/// Positions of the walk.
+/// Number of positions.
 const POSITIONS: u64 = 1 << 32;
 
-/// Pages that [`Dense::free_step`] frees.
+/// Pages that one call of [`Dense::free_step`] frees.
 const FREE_PAGES: usize = 256;
 
-/// The bound where nothing expires.
+/// The expiry bound of a page or chunk without expiring elements.
 const NEVER: u64 = u64::MAX;
 
 #[derive(Clone, Debug)]
 struct Chunk {
     pages: Vec<Block>,
-    /// No element of a page expires before; empty while none of the chunk expires.
+    /// For each page, a lower bound on the expiries of its elements (Unix ms). Empty while no
+    /// element of the chunk has an expiry.
     expiries: Vec<u64>,
-    /// The least of them.
+    /// The least of `expiries`.
     expiry_min: u64,
 }
 
@@ -73,14 +75,14 @@ pub struct Dense {
     slab: Slab,
     pages: usize,
     len: usize,
-    /// Bytes of what is kept apart.
+    /// Bytes of the blocks of elements that are kept apart, see dense/element.
     apart_bytes: usize,
     apart_count: usize,
-    /// No page has ever had more elements than that since it was last looked at.
+    /// Upper bound on the elements of any page.
     page_len_max: usize,
-    /// No element expires before.
+    /// Lower bound on the expiries of all elements (Unix ms).
     expiry_min: u64,
-    /// Memory for copies.
+    /// Reusable buffer for copies of pages.
     scratch: Vec<u8>,
 }
 
@@ -90,7 +92,7 @@ impl Default for Dense {
     }
 }
 
-/// Which page an element belongs to, and its tag there.
+/// The page that an element belongs to, and the element's tag there.
 #[derive(Clone, Copy)]
 struct Aim {
     page: usize,
@@ -102,7 +104,7 @@ fn hash_of_item(item: &Item<'_>) -> u64 {
 }
 
 impl Dense {
-    /// A table without elements.
+    /// Creates an empty table.
     pub fn new() -> Dense {
         let mut dense = Dense {
             chunks: Vec::new(),
@@ -119,13 +121,13 @@ impl Dense {
         dense
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether the table is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -147,13 +149,13 @@ impl Dense {
         }
     }
 
-    /// A page that has elements.
+    /// Returns a page for changes. The page must have elements.
     #[inline]
     fn page_mut(&mut self, number: usize) -> PageMut<'_> {
         PageMut::new(self.slab.bytes_mut(self.block(number)))
     }
 
-    /// Takes the block away from a page.
+    /// Frees the block of a page, if the page has one.
     fn release(&mut self, number: usize) {
         let block = self.block(number);
         if block == Block::NONE {
@@ -165,14 +167,14 @@ impl Dense {
         }
     }
 
-    /// Gives a page without a block one for `len` elements of so many bytes.
+    /// Gives a page without a block a new block, for `len` elements of `data_bytes` bytes in all.
     fn begin(&mut self, number: usize, len: usize, data_bytes: usize) -> PageMut<'_> {
         let block = self.slab.alloc(bytes_for(len, data_bytes));
         self.set_block(number, block);
         PageMut::begin(self.slab.bytes_mut(block), number, len, data_bytes)
     }
 
-    /// Moves a page to a block for `len` elements of so many bytes.
+    /// Moves a page to a new block, for `len` elements of `data_bytes` bytes in all.
     fn rebuild(&mut self, number: usize, len: usize, data_bytes: usize) {
         let old = self.copy_of(number);
         self.release(number);
@@ -180,7 +182,8 @@ impl Dense {
         self.scratch = old;
     }
 
-    /// A copy of a page's block, in memory that is to be given back to `scratch`.
+    /// Takes the `scratch` buffer and copies a page's block into it. After use the buffer must be
+    /// stored in `scratch` again.
     fn copy_of(&mut self, number: usize) -> Vec<u8> {
         let mut copy = std::mem::take(&mut self.scratch);
         copy.clear();
@@ -190,7 +193,7 @@ impl Dense {
         copy
     }
 
-    /// Makes room in a page for so many elements of so many bytes in all.
+    /// Makes room in a page for `len` elements of `data_bytes` bytes in all.
     #[inline]
     fn reserve(&mut self, number: usize, len: usize, data_bytes: usize) {
         if !self.page(number).fits(len, data_bytes) {
@@ -198,7 +201,7 @@ impl Dense {
         }
     }
 
-    /// Moves a page to a smaller block when a good part of its own is free.
+    /// Moves a page to a smaller block if the new block is at most two thirds of the present one.
     fn tighten(&mut self, number: usize) {
         let page = self.page(number);
         let (len, data_bytes) = (page.len(), page.data_bytes());
@@ -208,7 +211,7 @@ impl Dense {
         }
     }
 
-    /// How many low bits of the hash all pages tell apart.
+    /// Returns how many low bits of the hash every page distinguishes.
     #[inline]
     fn level(&self) -> u32 {
         self.pages.ilog2()
@@ -221,7 +224,7 @@ impl Dense {
         Aim { page: if far < self.pages { far } else { near }, tag: (hash >> 56) as u8 }
     }
 
-    /// A page whose elements are about to be looked at.
+    /// Returns a page that is about to be read, and prefetches its block.
     #[inline]
     fn page_soon(&self, number: usize) -> Page<'_> {
         match self.block(number) {
@@ -233,7 +236,7 @@ impl Dense {
         }
     }
 
-    /// Asks for the page where this key would be.
+    /// Prefetches the page where `key` would be.
     #[inline]
     pub fn prefetch(&self, key: &[u8]) {
         let block = self.block(self.aim(hash_of(key)).page);
@@ -248,14 +251,14 @@ impl Dense {
         Some((page, self.page_soon(page).find(tag, &Item::of(key))?))
     }
 
-    /// The element with this key.
+    /// Returns the element with this key.
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<Element<'_>> {
         let (page, index) = self.find(key)?;
         Some(self.page(page).stored(index).element())
     }
 
-    /// Whether there is an element with this key.
+    /// Returns whether there is an element with this key.
     #[inline]
     pub fn contains(&self, key: &[u8]) -> bool {
         self.find(key).is_some()
@@ -268,7 +271,7 @@ impl Dense {
         }
     }
 
-    /// Frees what an element keeps apart.
+    /// Frees the block of an element that is kept apart. Does nothing for other elements.
     fn free_apart(&mut self, number: usize, index: usize) {
         let bytes = self.page(number).stored(index).apart_bytes();
         if bytes > 0 {
@@ -278,7 +281,8 @@ impl Dense {
         }
     }
 
-    /// Puts an element in the place of the one with its key, whatever that was; true if it is new.
+    /// Inserts an element, or replaces the element with the same key. Returns true if the key is
+    /// new.
     pub fn insert(&mut self, key: &[u8], payload: Option<&[u8]>, expiry: Option<u64>) -> bool {
         let Aim { page, tag } = self.aim(hash_of(key));
         let key = Item::of(key);
@@ -300,7 +304,8 @@ impl Dense {
         found.is_none()
     }
 
-    /// Adds a key without a payload; false if it was there.
+    /// Adds a key without payload or expiry. Returns false if the key was present; it is left
+    /// unchanged.
     #[inline]
     pub fn add(&mut self, key: &[u8]) -> bool {
         let Aim { page, tag } = self.aim(hash_of(key));
@@ -335,7 +340,8 @@ impl Dense {
         }
     }
 
-    /// Says when an element expires; false if there is no such element.
+    /// Sets or clears the expiry (Unix ms) of an element. Returns false if there is no such
+    /// element.
     pub fn set_expiry(&mut self, key: &[u8], expiry: Option<u64>) -> bool {
         let Some((page, index)) = self.find(key) else { return false };
         let bytes = self.page(page).data_bytes() + VOLATILE_BYTES;
@@ -345,7 +351,7 @@ impl Dense {
         true
     }
 
-    /// Removes an element; false if it was not there.
+    /// Removes an element. Returns false if there was none with this key.
     pub fn remove(&mut self, key: &[u8]) -> bool {
         let Some((page, index)) = self.find(key) else { return false };
         self.remove_at(page, index);
@@ -364,13 +370,13 @@ impl Dense {
         self.len -= 1;
     }
 
-    /// Where an element is, every one with the same chance.
+    /// Returns page and index of a random element, drawn uniformly; none if the table is empty.
     fn draw(&self, rng: &mut Rng) -> Option<(usize, usize)> {
         if self.len == 0 {
             return None;
         }
-        // A place in a page of the largest size; drawn again where there is no element. Pages have
-        // 4 elements and more on the average, so that takes a few times.
+        // Rejection sampling: draw a place in a page of the largest size, and again if no element
+        // is there. Pages have 4 elements or more on average, so this takes a few draws.
         let max = self.page_len_max as u64;
         loop {
             let drawn = rng.below(self.pages as u64 * max);
@@ -381,13 +387,14 @@ impl Dense {
         }
     }
 
-    /// An element, every one with the same chance; none if there are none.
+    /// Returns a random element, drawn uniformly; none if the table is empty.
     pub fn random(&self, rng: &mut Rng) -> Option<Element<'_>> {
         let (page, index) = self.draw(rng)?;
         Some(self.page(page).stored(index).element())
     }
 
-    /// Removes an element, every one with the same chance, after having shown it.
+    /// Removes a random element, drawn uniformly, after passing it to `show`. Returns the result of
+    /// `show`; none if the table is empty.
     pub fn pop_random<R>(
         &mut self,
         rng: &mut Rng,
@@ -400,13 +407,13 @@ impl Dense {
         Some(shown)
     }
 
-    /// All elements, each once.
+    /// Iterates over all elements, each once.
     pub fn iter(&self) -> Iter<'_> {
         Iter { dense: self, number: 0, page: self.page(0), index: 0 }
     }
 
-    /// Shows the elements of one page, and gives the cursor for the next call; 0 when the table
-    /// has been walked through. A walk starts with 0, and any number is a cursor.
+    /// Passes the elements of one page to `visit` and returns the cursor for the next call; 0 when
+    /// the scan is complete. A scan starts with cursor 0, and any number is a valid cursor.
     pub fn scan(&self, cursor: u64, visit: &mut dyn FnMut(Element<'_>)) -> u64 {
         let position = cursor as u32;
         let number = self.aim(u64::from(position.reverse_bits())).page;
@@ -416,14 +423,14 @@ impl Dense {
         if end == POSITIONS { 0 } else { end }
     }
 
-    /// How many low bits of the hash the elements of a page have in common.
+    /// Returns how many low bits of the hash the elements of a page have in common.
     fn depth(&self, number: usize) -> u32 {
         let level = self.level();
         let is_split = number >= 1 << level || number + (1 << level) < self.pages;
         level + u32::from(is_split)
     }
 
-    /// Splits a page, if that is due.
+    /// Splits one page if the table has more than [`PAGE_ELEMENTS`] elements per page.
     fn grow(&mut self) {
         if self.len <= self.pages * PAGE_ELEMENTS || self.pages as u64 >= POSITIONS / 2 {
             return;
@@ -442,7 +449,7 @@ impl Dense {
         }
     }
 
-    /// Moves those elements of a page to the last one whose hash has this bit.
+    /// Moves the elements of page `from` whose hash has bit number `bit` set to the last page.
     fn split(&mut self, from: usize, bit: u32) {
         let copy = self.copy_of(from);
         let old = Page::new(&copy);
@@ -465,7 +472,8 @@ impl Dense {
         self.scratch = copy;
     }
 
-    /// Merges the last page into the one that it was split from, if that is due.
+    /// Merges the last page into the page that it was split from, if the table is less than half
+    /// full.
     fn shrink(&mut self) {
         if self.pages == 1 || self.len * 2 >= self.pages * PAGE_ELEMENTS {
             return;
@@ -495,7 +503,7 @@ impl Dense {
         self.scratch = copy;
     }
 
-    /// Adds a page without elements.
+    /// Adds an empty page.
     fn push_page(&mut self) {
         if self.pages.is_multiple_of(CHUNK_PAGES) {
             let room = if self.pages == 0 { 1 } else { CHUNK_PAGES };
@@ -505,7 +513,7 @@ impl Dense {
             }
             self.chunks.push(Chunk { pages, expiries: Vec::new(), expiry_min: NEVER });
         }
-        let chunk = self.chunks.last_mut().expect("there is one now");
+        let chunk = self.chunks.last_mut().expect("the table has a chunk");
         chunk.pages.push(Block::NONE);
         if !chunk.expiries.is_empty() {
             chunk.expiries.push(NEVER);
@@ -513,7 +521,7 @@ impl Dense {
         self.pages += 1;
     }
 
-    /// Removes the last page, whose block is gone.
+    /// Removes the last page, whose block has already been freed.
     fn pop_page(&mut self) {
         let chunk = self.chunks.last_mut().expect("there is a page");
         chunk.pages.pop();
@@ -528,7 +536,7 @@ impl Dense {
     }
 }
 
-/// The elements of a table, one after the other.
+/// Iterator over the elements of a table.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
     dense: &'a Dense,
@@ -555,10 +563,10 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-/// What expires.
+/// Expiry of elements.
 impl Dense {
-    /// No element expires before this moment; none if no element ever does. The first one may
-    /// expire later.
+    /// Returns a lower bound on the first expiry (Unix ms); none if no element expires. The actual
+    /// first expiry may be later.
     pub fn next_expiry(&self) -> Option<u64> {
         (self.expiry_min < NEVER).then_some(self.expiry_min)
     }
@@ -589,8 +597,9 @@ impl Dense {
         self.page(number).iter().filter_map(|stored| stored.expiry).min().unwrap_or(NEVER)
     }
 
-    /// Removes elements that expire before `moment`, after having shown each of them: those of at
-    /// most `pages_max` pages where there may be some. True when there are no more.
+    /// Removes elements that expire before `moment` (Unix ms), after passing each to `show`. Visits
+    /// at most `pages_max` pages whose bound is before `moment`. Returns true when no such element
+    /// is left.
     pub fn expire_step(
         &mut self,
         moment: u64,
@@ -652,7 +661,7 @@ impl Dense {
 
 /// Memory.
 impl Dense {
-    /// Bytes of memory behind the table, as the allocator counts them.
+    /// Returns the bytes of memory behind the table, as the allocator counts them.
     pub fn memory_bytes(&self) -> usize {
         let pages = |chunk: &Chunk| class_bytes(chunk.pages.capacity() * size_of::<Block>());
         let expiries = |chunk: &Chunk| match chunk.expiries.capacity() {
@@ -664,8 +673,8 @@ impl Dense {
         list + chunks + self.slab.memory_bytes() + self.apart_bytes + self.scratch.capacity()
     }
 
-    /// Frees a part of the table, about 100 us of work; true when nothing is left. Nothing else is
-    /// asked of it after the first call.
+    /// Frees a part of the table: about 100 us of work. Returns true when nothing is left. After
+    /// the first call the table must not be used for anything else.
     pub fn free_step(&mut self) -> bool {
         self.len = 0;
         for _ in 0..FREE_PAGES {
@@ -686,7 +695,7 @@ impl Dense {
         }
     }
 
-    /// Asserts what must hold. O(n).
+    /// Asserts the invariants of all pages and elements. O(n).
     pub fn check(&self) {
         let (mut len, mut aparts, mut bytes, mut blocks) = (0, 0, 0, 0);
         for number in 0..self.pages {
@@ -695,8 +704,16 @@ impl Dense {
             for (index, stored) in page.iter().enumerate() {
                 let hash = hash_of_item(&stored.element().key);
                 let aim = self.aim(hash);
-                assert_eq!((aim.page, aim.tag), (number, page.tag(index)), "it is at its place");
-                assert_eq!(page.find(aim.tag, &stored.element().key), Some(index), "once");
+                assert_eq!(
+                    (aim.page, aim.tag),
+                    (number, page.tag(index)),
+                    "the element is in the page of its hash"
+                );
+                assert_eq!(
+                    page.find(aim.tag, &stored.element().key),
+                    Some(index),
+                    "keys are unique"
+                );
                 assert!(stored.expiry.unwrap_or(NEVER) >= self.bound(number));
                 aparts += usize::from(stored.is_apart);
                 bytes += if stored.is_apart { class_bytes(stored.apart_bytes()) } else { 0 };
@@ -711,7 +728,7 @@ impl Dense {
             assert_eq!(self.block(page.number()), block);
             blocks -= 1;
         });
-        assert_eq!(blocks, 0, "a block for each page that has elements");
+        assert_eq!(blocks, 0, "only pages with elements have blocks");
         for chunk in &self.chunks {
             let lens = [0, chunk.pages.len()];
             assert!(!chunk.pages.is_empty() && lens.contains(&chunk.expiries.len()));

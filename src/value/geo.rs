@@ -1,28 +1,28 @@
-//! Places on the earth as numbers, distances between them, and where to search for those nearby.
+//! Geographic places as sorted set scores, distances between places, and searches nearby.
 //!
-//! Each coordinate is scaled to 26 bits; the bits of both alternate and make the 52 bits of a
-//! score, so that places that are near often have scores that are near. A cell is what has the
-//! same first bits.
+//! Each coordinate is scaled to 26 bits. The bits of both coordinates are interleaved into the 52
+//! bits of a score, so that nearby places often have nearby scores. A cell is an area whose places
+//! share the first bits of their scores.
 //!
 //! ```text
 //!   longitude 13.361389     0.53711.. of -180..180       1 0 0 0 1 0 0 1 1 0 0 ..
 //!   latitude  38.115556     0.72407.. of -85.05..85.05   1 0 1 1 1 0 0 1 0 1 0 ..
 //!   score 3479099956230698  11 00 01 01 11 00 00 11 10 01 00 ..
 //! ```
-//! The arithmetic is that of the reference server to the last bit, for scores and distances are
-//! shown to clients.
+//! The arithmetic matches the reference server to the last bit, because clients see scores and
+//! distances.
 
 mod area;
 
 pub use area::{Search, Shape};
 
-/// The highest longitude; the lowest is its negative.
+/// The highest longitude in degrees. The lowest is its negative.
 pub const LONGITUDE_MAX: f64 = 180.0;
 
-/// The highest latitude: the square map of the earth ends there.
+/// The highest latitude in degrees, where the square Mercator map ends. The lowest is its negative.
 pub const LATITUDE_MAX: f64 = 85.051_128_78;
 
-/// Bits of a coordinate in a score.
+/// Bits of each coordinate in a score.
 const STEPS_MAX: u32 = 26;
 
 const EARTH_RADIUS_M: f64 = 6_372_797.560_856;
@@ -32,38 +32,39 @@ const RADIANS_PER_DEGREE: f64 = std::f64::consts::PI / 180.0;
 /// A place.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Point {
-    /// Degrees to the east.
+    /// Degrees east.
     pub longitude: f64,
-    /// Degrees to the north.
+    /// Degrees north.
     pub latitude: f64,
 }
 
-/// What a coordinate is scaled to.
+/// The range that coordinates are scaled to: plus and minus these degrees.
 #[derive(Clone, Copy, Debug)]
 struct Extent {
     longitude: f64,
     latitude: f64,
 }
 
-/// The map that scores are made for.
+/// The extent of the map that scores use.
 const MAP: Extent = Extent { longitude: LONGITUDE_MAX, latitude: LATITUDE_MAX };
 
-/// The whole earth, as geohashes have it elsewhere.
+/// The extent of the whole earth, which standard geohashes use.
 const EARTH: Extent = Extent { longitude: 180.0, latitude: 90.0 };
 
 impl Point {
-    /// Whether it lies on the map.
+    /// Returns whether the point lies on the map.
     pub fn is_on_map(&self) -> bool {
         let is_within = |value: f64, max: f64| (-max..=max).contains(&value);
         is_within(self.longitude, LONGITUDE_MAX) && is_within(self.latitude, LATITUDE_MAX)
     }
 
-    /// The score under which it is kept; the point lies on the map.
+    /// Returns the score of the point, which must lie on the map.
     pub fn score(&self) -> u64 {
         cell_of(self, STEPS_MAX, MAP)
     }
 
-    /// The middle of what is kept under a score. Other numbers than scores give some place.
+    /// Returns the centre of a score's cell. A number that is no valid score gives some place on
+    /// the map.
     pub fn of_score(score: f64) -> Point {
         let area = area_of(unsigned(score), STEPS_MAX);
         let middle = |range: (f64, f64), max: f64| ((range.0 + range.1) / 2.0).clamp(-max, max);
@@ -73,11 +74,12 @@ impl Point {
         }
     }
 
-    /// The place as a geohash in eleven letters.
+    /// Returns the place as a standard geohash of eleven letters.
     pub fn geohash(&self) -> [u8; 11] {
         const LETTERS: &[u8; 32] = b"0123456789bcdefghjkmnpqrstuvwxyz";
         let bits = cell_of(self, STEPS_MAX, EARTH);
-        // There are no bits left for the last letter.
+        // The 52 bits fill ten letters. The eleventh is always the first letter of the alphabet, as
+        // in the reference server.
         let mut text = [LETTERS[0]; 11];
         for (at, letter) in text[..10].iter_mut().enumerate() {
             *letter = LETTERS[(bits >> (52 - 5 * (at + 1)) & 0x1f) as usize];
@@ -85,11 +87,11 @@ impl Point {
         text
     }
 
-    /// Metres to another place.
+    /// Returns the distance to another place in metres.
     pub fn distance_m(&self, other: &Point) -> f64 {
         let half = (radians(other.longitude) - radians(self.longitude)) / 2.0;
         let v = half.sin();
-        // A few nanometres apart.
+        // The longitudes differ by a few nanometres at most.
         if v.abs() <= 1e-15 {
             return latitude_distance_m(self.latitude, other.latitude);
         }
@@ -112,19 +114,19 @@ fn degrees(radians: f64) -> f64 {
     radians / RADIANS_PER_DEGREE
 }
 
-/// A number without its fraction, as the machine of the reference converts it: what is out of
-/// range goes to the lowest number.
+/// Truncates a float to a signed integer, as x86-64 does in the reference server: any number out of
+/// range becomes the lowest integer.
 pub fn signed(number: f64) -> i64 {
     if number >= i64::MIN as f64 && number < -(i64::MIN as f64) { number as i64 } else { i64::MIN }
 }
 
-/// The same without a sign.
+/// Truncates a float to an unsigned integer, as x86-64 does in the reference server.
 fn unsigned(number: f64) -> u64 {
     const HALF: f64 = -(i64::MIN as f64);
     if number < HALF { signed(number) as u64 } else { signed(number - HALF) as u64 ^ 1 << 63 }
 }
 
-/// The bits of a place, so many of each coordinate.
+/// Returns the cell of a place, with `steps` bits for each coordinate.
 fn cell_of(point: &Point, steps: u32, extent: Extent) -> u64 {
     let scaled = |value: f64, max: f64| {
         let part = (value + max) / (max + max);
@@ -134,7 +136,7 @@ fn cell_of(point: &Point, steps: u32, extent: Extent) -> u64 {
     spread(latitude) | spread(scaled(point.longitude, extent.longitude)) << 1
 }
 
-/// The bits of a number, each followed by a zero.
+/// Returns the bits of a number, with a zero bit above each. The inverse of [`squeeze`].
 fn spread(number: u32) -> u64 {
     let mut bits = u64::from(number);
     for (shift, mask) in [
@@ -149,7 +151,7 @@ fn spread(number: u32) -> u64 {
     bits
 }
 
-/// Every second bit.
+/// Returns every second bit of a number, the lowest bit first. The inverse of [`spread`].
 fn squeeze(number: u64) -> u32 {
     let mut bits = number & 0x5555_5555_5555_5555;
     for (shift, mask) in [
@@ -164,7 +166,7 @@ fn squeeze(number: u64) -> u32 {
     bits as u32
 }
 
-/// What a cell covers: from where to where.
+/// The area that a cell covers: the lowest and the highest degree of each coordinate.
 #[derive(Clone, Copy, Debug)]
 struct Area {
     longitude: (f64, f64),

@@ -1,11 +1,11 @@
-//! Hashes: fields with values, each of which may expire.
+//! Hashes: fields with values. A field may expire.
 //!
 //! ```text
 //!   Packed   a number of fields, then name and value of each, packed       "listpack"
 //!   Large    a table of fields, and the moments at which they expire       "hashtable"
 //! ```
-//! A hash is packed while it has few and short fields that do not expire ([`Limits`]); it never
-//! goes back.
+//! A hash is packed while it has few, short fields ([`Limits`]) and no field has an expiry. A large
+//! hash never becomes packed again.
 
 mod large;
 mod packed;
@@ -18,10 +18,10 @@ use crate::base::rng::Rng;
 use large::Large;
 use packed::Packed;
 
-/// Fields in no order, each once, with a value and perhaps a moment at which it expires.
+/// Fields in no order, each name once, with a value and an optional expiry.
 ///
-/// Time is not known here: a field whose moment has passed is there until it is removed, and
-/// whoever asks compares.
+/// This type does not know the time. An expired field is present until it is removed, so readers
+/// must compare its expiry with the clock.
 #[derive(Clone, Debug)]
 pub struct Hash(Form);
 
@@ -33,23 +33,23 @@ enum Form {
 
 const _: () = assert!(size_of::<Hash>() == 16);
 
-/// A field with what belongs to it.
+/// A field with its value and expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Field<'a> {
-    /// Its name.
+    /// Name.
     pub name: Item<'a>,
-    /// Its value.
+    /// Value.
     pub value: Item<'a>,
-    /// When it expires, Unix milliseconds.
+    /// Expiry, in Unix milliseconds.
     pub expiry: Option<u64>,
 }
 
-/// Up to which size the compact form serves.
+/// The size limits of the packed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Fields.
+    /// Highest number of fields.
     pub listpack_entries: usize,
-    /// Bytes of a name or a value.
+    /// Highest length of a name or a value, in bytes.
     pub listpack_value: usize,
 }
 
@@ -60,7 +60,7 @@ impl Default for Hash {
 }
 
 impl Hash {
-    /// How many fields there are.
+    /// Returns the number of fields.
     #[inline]
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -69,12 +69,12 @@ impl Hash {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no fields.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Asks for what is looked at to find a field.
+    /// Prefetches the memory where the field would be found.
     #[inline]
     pub fn prefetch(&self, name: &[u8]) {
         if let Form::Large(large) = &self.0 {
@@ -82,12 +82,12 @@ impl Hash {
         }
     }
 
-    /// Whether the hash has its compact form. Then no field expires.
+    /// Returns whether the hash is packed. No field of a packed hash expires.
     pub fn is_packed(&self) -> bool {
         matches!(self.0, Form::Packed(_))
     }
 
-    /// A field.
+    /// Returns a field by name, expired or not.
     #[inline]
     pub fn get(&self, name: &[u8]) -> Option<Field<'_>> {
         match &self.0 {
@@ -96,15 +96,16 @@ impl Hash {
         }
     }
 
-    /// Gives up the compact form if so many fields are about to be set at once that it does not
-    /// serve, even if some of them are the same.
+    /// Converts to the large form if setting `fields` fields at once may exceed the limit, even if
+    /// some names repeat.
     pub fn expect(&mut self, fields: usize, limits: &Limits) {
         if fields > limits.listpack_entries {
             self.large();
         }
     }
 
-    /// Gives a field a value and an expiry, whatever it had before; true if it is new.
+    /// Sets the value and the expiry (Unix ms) of a field, and replaces both if the field exists.
+    /// Returns true if the field is new.
     pub fn set(&mut self, name: &[u8], value: &[u8], expiry: Option<u64>, limits: &Limits) -> bool {
         if let Form::Packed(packed) = &mut self.0 {
             let longest = name.len().max(value.len());
@@ -119,7 +120,7 @@ impl Hash {
         self.large().set(name, value, expiry)
     }
 
-    /// Sets or clears when a field expires; false if there is no such field.
+    /// Sets or clears the expiry (Unix ms) of a field. Returns false if there is no such field.
     pub fn set_expiry(&mut self, name: &[u8], expiry: Option<u64>) -> bool {
         if let Form::Packed(packed) = &self.0 {
             let is_there = packed.get(name).is_some();
@@ -130,7 +131,7 @@ impl Hash {
         self.large().set_expiry(name, expiry)
     }
 
-    /// Removes a field; false if it was not there.
+    /// Removes a field. Returns false if there was none.
     pub fn remove(&mut self, name: &[u8]) -> bool {
         match &mut self.0 {
             Form::Packed(packed) => packed.remove(name),
@@ -138,16 +139,16 @@ impl Hash {
         }
     }
 
-    /// Removes some of the fields that expire before a moment, at most about 100 us of work, and
-    /// shows each first; true when there are no more.
-    pub fn remove_due(&mut self, horizon: u64, show: &mut dyn FnMut(Field<'_>)) -> bool {
+    /// Removes some fields that expire before `horizon` (Unix ms), after passing each to `show`: at
+    /// most about 100 us of work. Returns true when no such field is left.
+    pub fn remove_expired(&mut self, horizon: u64, show: &mut dyn FnMut(Field<'_>)) -> bool {
         match &mut self.0 {
             Form::Packed(_) => true,
-            Form::Large(large) => large.remove_due(horizon, show),
+            Form::Large(large) => large.remove_expired(horizon, show),
         }
     }
 
-    /// How many fields expire.
+    /// Returns the number of fields that have an expiry.
     pub fn volatile_len(&self) -> usize {
         match &self.0 {
             Form::Packed(_) => 0,
@@ -155,7 +156,7 @@ impl Hash {
         }
     }
 
-    /// A field, every one with the same chance; none if there are none.
+    /// Returns a random field, drawn uniformly; none if there are no fields.
     pub fn random(&self, rng: &mut Rng) -> Option<Field<'_>> {
         match &self.0 {
             Form::Packed(packed) => {
@@ -166,7 +167,7 @@ impl Hash {
         }
     }
 
-    /// All fields, each once.
+    /// Iterates over all fields, each once.
     pub fn iter(&self) -> impl Iterator<Item = Field<'_>> {
         let (packed, large) = match &self.0 {
             Form::Packed(packed) => (Some(packed.iter()), None),
@@ -175,8 +176,8 @@ impl Hash {
         packed.into_iter().flatten().chain(large.into_iter().flatten())
     }
 
-    /// Shows some fields, and gives the cursor for the next call; 0 after the last. A walk starts
-    /// with 0 and meets every field that is there all the time.
+    /// Passes some fields to `visit` and returns the cursor for the next call; 0 at the end. A scan
+    /// starts with cursor 0 and visits every field that is present throughout.
     pub fn scan(&self, cursor: u64, visit: &mut dyn FnMut(Field<'_>)) -> u64 {
         match &self.0 {
             Form::Packed(packed) => {
@@ -187,7 +188,7 @@ impl Hash {
         }
     }
 
-    /// The large form, which it has from now on.
+    /// Converts to the large form if needed, and returns it.
     fn large(&mut self) -> &mut Large {
         if let Form::Packed(packed) = &self.0 {
             let mut large = Box::<Large>::default();
@@ -198,7 +199,7 @@ impl Hash {
         }
         match &mut self.0 {
             Form::Large(large) => large,
-            Form::Packed(_) => unreachable!("it was just made large"),
+            Form::Packed(_) => unreachable!("the hash has just become large"),
         }
     }
 }

@@ -1,17 +1,18 @@
-//! HyperLogLogs: strings that estimate how many different elements were added to them. Hot.
+//! HyperLogLogs: strings that estimate how many different elements were added. Hot.
 //!
-//! An element's hash chooses one of 16,384 registers, and a rank: one more than the zeros that end
-//! the rest of the hash. A register holds the highest rank that it was given.
+//! An element's hash selects one of 16,384 registers and a rank. The rank is one more than the
+//! number of trailing zeros in the rest of the hash. A register holds the highest rank that it
+//! received.
 //!
 //! ```text
 //!   H Y L L | form 1 | 0 0 0 | count 8 | registers
 //!
-//!   count    what was estimated last, little-endian; the highest bit says that it is outdated
+//!   count    the last estimate, little-endian; the highest bit marks it as outdated
 //!   dense    12,288 bytes: 6 bits for each register, the lowest bits first
 //!            00 01 02 03 = registers 0, 4, 32, 0 (000000 000100 100000 000000)
 //!   sparse   runs of registers, see `sparse`
 //! ```
-//! The layout is the one of the reference server, so that values can be moved between servers.
+//! The layout matches the reference server, so that values can move between servers.
 
 mod sparse;
 
@@ -19,15 +20,15 @@ use crate::base::rng::Rng;
 
 pub use sparse::{Cursor, describe, raise};
 
-/// How many registers there are.
+/// Number of registers.
 pub const REGISTERS: usize = 1 << REGISTER_BITS;
 
-/// Bytes of a value in the dense form.
+/// Bytes of a dense value.
 pub const DENSE_BYTES: usize = HEAD_BYTES + REGISTERS * 6 / 8;
 
 const REGISTER_BITS: u32 = 14;
 
-/// Bits of a hash that make the rank.
+/// Bits of a hash that determine the rank.
 const RANK_BITS: u32 = 64 - REGISTER_BITS;
 
 const MAGIC: &[u8; 4] = b"HYLL";
@@ -38,26 +39,26 @@ const HEAD_BYTES: usize = 16;
 const DENSE: u8 = 0;
 const SPARSE: u8 = 1;
 
-/// In the last byte of the count: it is outdated.
+/// In the last byte of the count: the count is outdated.
 const OUTDATED: u8 = 0x80;
 
 /// The highest rank that 6 bits hold.
 const RANK_MAX: u8 = 0x3f;
 
-/// How the registers are kept.
+/// How the registers are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Each of them in 6 bits.
+    /// Six bits for each register.
     Dense,
-    /// Runs of equal ones.
+    /// Runs of equal registers.
     Sparse,
 }
 
-/// The runs of a sparse value do not cover the registers.
+/// Error: the runs of a sparse value do not cover exactly all registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Corrupted;
 
-/// The form of a value; none if it is no HyperLogLog.
+/// Returns the form of a value; none if the value is not a HyperLogLog.
 pub fn form(value: &[u8]) -> Option<Form> {
     if value.len() < HEAD_BYTES || value[..FORM_AT] != MAGIC[..] {
         return None;
@@ -69,31 +70,31 @@ pub fn form(value: &[u8]) -> Option<Form> {
     }
 }
 
-/// A value to which nothing was added.
+/// Returns a sparse value without elements.
 pub fn empty() -> Vec<u8> {
     let mut value = [&MAGIC[..], &[SPARSE, 0, 0, 0], &[0; 8]].concat();
     sparse::push_zeros(&mut value, REGISTERS);
     value
 }
 
-/// What was estimated last, unless something was added since.
+/// Returns the last estimate; none if it is outdated.
 pub fn cached_count(value: &[u8]) -> Option<u64> {
     let bytes = value[COUNT_AT..HEAD_BYTES].try_into().expect("eight bytes");
     let is_outdated = value[HEAD_BYTES - 1] & OUTDATED != 0;
     (!is_outdated).then(|| u64::from_le_bytes(bytes))
 }
 
-/// Keeps what was estimated.
+/// Stores an estimate and marks it valid.
 pub fn put_cached_count(value: &mut [u8], count: u64) {
     value[COUNT_AT..HEAD_BYTES].copy_from_slice(&count.to_le_bytes());
 }
 
-/// Says that what was estimated is outdated.
+/// Marks the stored estimate as outdated.
 pub fn forget_count(value: &mut [u8]) {
     value[HEAD_BYTES - 1] |= OUTDATED;
 }
 
-/// The register of an element, and its rank there.
+/// Returns the register index and the rank of an element.
 pub fn place_of(element: &[u8]) -> (usize, u8) {
     let hash = murmur(element);
     let index = hash as usize & (REGISTERS - 1);
@@ -124,7 +125,7 @@ fn murmur(bytes: &[u8]) -> u64 {
     hash ^ hash >> SHIFT
 }
 
-/// A register of a dense value.
+/// Returns a register of a dense value.
 #[inline]
 pub fn register(value: &[u8], index: usize) -> u8 {
     let (at, shift) = (HEAD_BYTES + index * 6 / 8, index * 6 % 8);
@@ -142,7 +143,7 @@ fn put_register(value: &mut [u8], index: usize, rank: u8) {
     }
 }
 
-/// Gives a register of a dense value a rank; false if it has as high a one.
+/// Raises a register of a dense value to `rank`. Returns false if the register is already as high.
 #[inline]
 pub fn raise_dense(value: &mut [u8], index: usize, rank: u8) -> bool {
     let is_higher = rank > register(value, index);
@@ -152,7 +153,8 @@ pub fn raise_dense(value: &mut [u8], index: usize, rank: u8) -> bool {
     is_higher
 }
 
-/// A sparse value in the dense form; its head is kept.
+/// Converts a sparse value to the dense form. Keeps the head, including the count. Fails if the
+/// runs are corrupted.
 pub fn to_dense(value: &[u8]) -> Result<Vec<u8>, Corrupted> {
     let mut dense = vec![0; DENSE_BYTES];
     dense[..HEAD_BYTES].copy_from_slice(&value[..HEAD_BYTES]);
@@ -165,7 +167,7 @@ pub fn to_dense(value: &[u8]) -> Result<Vec<u8>, Corrupted> {
     Ok(dense)
 }
 
-/// How many different elements were added, by estimate.
+/// Estimates how many different elements were added. Fails if the value is corrupted.
 pub fn count(value: &[u8]) -> Result<u64, Corrupted> {
     let mut histogram = Histogram::new();
     match form(value).ok_or(Corrupted)? {
@@ -180,7 +182,7 @@ pub fn count(value: &[u8]) -> Result<u64, Corrupted> {
     Ok(histogram.estimate())
 }
 
-/// Eight registers of six bytes, each in a byte of its own.
+/// Unpacks eight registers from six bytes to one byte each.
 #[inline]
 fn spread(six: &[u8; 6]) -> u64 {
     let [a, b, c, d, e, f] = *six;
@@ -191,7 +193,7 @@ fn spread(six: &[u8; 6]) -> u64 {
     four & 0x003f_003f_003f_003f | (four & 0x0fc0_0fc0_0fc0_0fc0) << 2
 }
 
-/// Eight registers in as many bytes, in six.
+/// Packs eight registers of one byte each into six bytes.
 #[inline]
 fn squeeze(eight: u64) -> [u8; 6] {
     let four = eight & 0x003f_003f_003f_003f | (eight & 0x3f00_3f00_3f00_3f00) >> 2;
@@ -200,10 +202,11 @@ fn squeeze(eight: u64) -> [u8; 6] {
     [a, b, c, d, e, f]
 }
 
-/// How often each rank is in a register.
+/// How many registers hold each rank.
 struct Histogram {
     even: [u32; RANK_MAX as usize + 1],
-    /// Those of every second register apart: two of one rank need not wait for each other.
+    /// Counts of every second register. Two arrays let two increments of the same rank run in
+    /// parallel.
     odd: [u32; RANK_MAX as usize + 1],
 }
 
@@ -212,7 +215,7 @@ impl Histogram {
         Histogram { even: [0; RANK_MAX as usize + 1], odd: [0; RANK_MAX as usize + 1] }
     }
 
-    /// Counts eight registers.
+    /// Counts eight registers, one in each byte of `eight`.
     #[inline]
     fn note(&mut self, eight: u64) {
         let [a, b, c, d, e, f, g, h] = eight.to_le_bytes();
@@ -222,8 +225,8 @@ impl Histogram {
         }
     }
 
-    /// How many elements there were, after Otmar Ertl, "New cardinality estimation algorithms for
-    /// HyperLogLog sketches", arXiv:1702.01284.
+    /// Estimates the number of elements, after Otmar Ertl, "New cardinality estimation algorithms
+    /// for HyperLogLog sketches", arXiv:1702.01284.
     fn estimate(&self) -> u64 {
         const ALPHA: f64 = 0.721_347_520_444_481_7;
         let registers = REGISTERS as f64;
@@ -235,7 +238,8 @@ impl Histogram {
         }
         sum += registers * sigma(ranks(0) / registers);
         let count = (ALPHA * registers * registers / sum).round();
-        // Ranks that no hash has may give no sum at all: the reference's number for infinity.
+        // Ranks that no hash can have may make the sum zero, and the count infinite. The reference
+        // server converts infinity to this number.
         if count < i64::MAX as f64 { count as u64 } else { i64::MIN as u64 }
     }
 }
@@ -272,16 +276,16 @@ fn tau(mut x: f64) -> f64 {
     }
 }
 
-/// Whether several registers are worked at once.
+/// Whether registers are processed in parallel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stride {
-    /// As many as the machine can.
+    /// Several registers at once.
     Wide,
-    /// One after the other, to compare with.
+    /// One register at a time, as a baseline for comparison.
     Single,
 }
 
-/// The registers of several values together: the highest rank of each.
+/// The union of several values: the highest rank of each register.
 #[derive(Clone, Debug)]
 pub struct Registers {
     ranks: Box<[u8]>,
@@ -289,12 +293,12 @@ pub struct Registers {
 }
 
 impl Registers {
-    /// Of no values.
+    /// Creates the union of no values.
     pub fn new(stride: Stride) -> Registers {
         Registers { ranks: vec![0; REGISTERS].into_boxed_slice(), stride }
     }
 
-    /// Adds those of a value.
+    /// Adds the registers of a value. Fails if the value is corrupted.
     pub fn merge(&mut self, value: &[u8]) -> Result<(), Corrupted> {
         let ranks = &mut self.ranks;
         match (form(value).ok_or(Corrupted)?, self.stride) {
@@ -317,7 +321,7 @@ impl Registers {
         }
     }
 
-    /// How many different elements were added to any of the values, by estimate.
+    /// Estimates how many different elements were added to any of the values.
     pub fn count(&self) -> u64 {
         let mut histogram = Histogram::new();
         let (eights, _) = self.ranks.as_chunks::<8>();
@@ -325,13 +329,13 @@ impl Registers {
         histogram.estimate()
     }
 
-    /// The registers that hold a rank, with it.
+    /// Iterates over the registers above rank 0, as index and rank.
     pub fn ranks(&self) -> impl Iterator<Item = (usize, u8)> {
         let ranks = self.ranks.iter().copied().enumerate();
         ranks.filter(|(_, rank)| *rank > 0)
     }
 
-    /// Writes them to a dense value.
+    /// Writes the registers to a dense value.
     pub fn write_to(&self, value: &mut [u8]) {
         assert_eq!(form(value), Some(Form::Dense), "a dense value has room for all registers");
         if self.stride == Stride::Single {
@@ -346,7 +350,7 @@ impl Registers {
     }
 }
 
-/// Registers that are spread and merged at once: so few that they stay in the first-level cache.
+/// Registers that are unpacked and merged at once. The buffer stays in the first-level cache.
 const MERGE_REGISTERS: usize = 512;
 
 fn merge_dense(ranks: &mut [u8], packed: &[u8]) {
@@ -363,7 +367,8 @@ fn merge_dense(ranks: &mut [u8], packed: &[u8]) {
 /// Elements that [`self_test`] adds.
 const TEST_ELEMENTS: u64 = 1_000_000;
 
-/// Adds elements to a dense and to a sparse value and compares; says what is wrong.
+/// Adds random elements to a dense and a sparse value and compares their estimates. Returns an
+/// error text on a mismatch.
 pub fn self_test(seed: u64, sparse_bytes_max: usize) -> Result<(), String> {
     let (mut dense, mut sparse) = (to_dense(&empty()).expect("an empty value"), empty());
     let mut rng = Rng::new(seed);
@@ -388,7 +393,8 @@ pub fn self_test(seed: u64, sparse_bytes_max: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Looks at two values to which so many elements were added.
+/// Checks a dense and a sparse value to which `number` elements were added. Returns an error text
+/// on a mismatch.
 fn compare(number: u64, dense: &[u8], sparse: &[u8], bytes_max: usize) -> Result<(), String> {
     if number < bytes_max as u64 / 2 && form(sparse) != Some(Form::Sparse) {
         return Err("sparse encoding not used".to_string());
@@ -399,7 +405,7 @@ fn compare(number: u64, dense: &[u8], sparse: &[u8], bytes_max: usize) -> Result
     }
     let error = number.abs_diff(count);
     let spread = 1.04 / (REGISTERS as f64).sqrt() * 6.0;
-    // So few elements are counted exactly, but for one that shares a register.
+    // Ten elements are counted exactly, unless two of them share a register.
     let error_max = if number == 10 { 1 } else { (spread * number as f64).ceil() as u64 };
     if error > error_max {
         return Err(format!("Too big error. card:{number} abserr:{error}"));

@@ -2,17 +2,17 @@
 //!
 //! ```text
 //!   Packed  a listpack
-//!   Linked  a tree with nodes as its leaves, in order; every branch knows how many items it has
+//!   Linked  a tree whose leaves are the nodes in order; every branch counts its items
 //!
 //!           root   [ 70,000 items        | 1,200 items ]
 //!                     |                      |
-//!                  [ 545 | 545 | 1 | ...] [ 545 | ... ]       up to 64 of them each
+//!                  [ 545 | 545 | 1 | ...] [ 545 | ... ]       up to 64 kids each
 //!                     |           |
-//!                  a listpack   a large item as it is
+//!                  a listpack   a large item, plain
 //! ```
-//! What fits into a node, when a node is split or merged with its neighbours, and when one form
-//! becomes the other is as the reference server has it: OBJECT ENCODING shows it. Where an item is
-//! found by its number, and what is moved when nodes come and go, is O(log n).
+//! The form, the capacity of nodes, and when nodes are split or merged match the reference server,
+//! because OBJECT ENCODING shows the form. Finding an item by index, inserting a node and removing
+//! a node are O(log n).
 
 mod chain;
 mod items;
@@ -27,21 +27,21 @@ use node::{Fill, Node};
 pub use node::{Limits, NodeView, set_plain_bytes_min};
 use std::ops::Range;
 
-/// Items in an order of their own.
+/// Items in insertion order, addressed by index from the left.
 #[derive(Clone, Debug)]
 pub enum List {
-    /// In one listpack.
+    /// One listpack.
     Packed(Listpack),
-    /// In a chain of nodes.
+    /// A chain of nodes.
     Linked(Box<Chain>),
 }
 
-/// Which end of a list.
+/// An end of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The first item.
+    /// The end of the first item.
     Left,
-    /// The last item.
+    /// The end of the last item.
     Right,
 }
 
@@ -52,12 +52,13 @@ impl Default for List {
 }
 
 impl List {
-    /// Without items, for many to come: a chain, which [`List::settle_new`] ends.
+    /// Creates an empty list in the chain form, for building a list of many items.
+    /// [`List::settle_new`] must follow the last item.
     pub fn large(limits: &Limits) -> List {
         List::Linked(Box::new(Chain::new(Fill::of(limits))))
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     #[inline]
     pub fn len(&self) -> usize {
         match self {
@@ -66,7 +67,7 @@ impl List {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no items.
     #[inline]
     pub fn is_empty(&self) -> bool {
         match self {
@@ -75,8 +76,8 @@ impl List {
         }
     }
 
-    /// So many items of so many bytes in all are about to be added or put in: what is one listpack
-    /// becomes a chain if it would be too large.
+    /// Converts a listpack to a chain if `items` more items with `bytes` bytes of text in all would
+    /// exceed the limits. Must precede [`List::add`], [`List::set`] and [`List::insert_beside`].
     #[inline]
     pub fn expect(&mut self, items: usize, bytes: usize, limits: &Limits) {
         if let List::Packed(pack) = self
@@ -96,7 +97,7 @@ impl List {
         *self = List::Linked(Box::new(chain));
     }
 
-    /// Adds an item at an end, which was expected.
+    /// Adds an item at an end. [`List::expect`] must have counted the item.
     #[inline]
     pub fn add(&mut self, end: End, text: &[u8]) {
         match (self, end) {
@@ -106,17 +107,17 @@ impl List {
         }
     }
 
-    /// Adds an item at an end.
+    /// Adds an item at an end, and converts the list to a chain if it exceeds the limits.
     pub fn push(&mut self, end: End, text: &[u8], limits: &Limits) {
         self.expect(1, text.len(), limits);
         self.add(end, text);
     }
 
-    /// Adds the items of a listpack at the right, as a node of their own. The bytes have been
-    /// validated; [`List::settle_new`] is to follow.
+    /// Adds the items of a listpack at the right, as a node of their own. The bytes must have been
+    /// validated. [`List::settle_new`] must follow the last item.
     pub fn add_packed(&mut self, bytes: &[u8], limits: &Limits) {
         let is_plain = |item: Item<'_>| matches!(item, Item::Bytes(text) if Item::of(text) != item);
-        // Others may have written numbers as texts.
+        // Other servers may have stored numbers as texts.
         let pack = match listpack::iter(bytes).any(is_plain) {
             false => Listpack::from_bytes(bytes),
             true => listpack::iter(bytes)
@@ -131,8 +132,8 @@ impl List {
         }
     }
 
-    /// Adds an item at the right, as a node of its own that is no listpack. [`List::settle_new`]
-    /// is to follow.
+    /// Adds an item at the right, as a plain node without a listpack. [`List::settle_new`] must
+    /// follow the last item.
     pub fn add_plain(&mut self, text: &[u8], limits: &Limits) {
         self.add_node(Node::plain(text), limits);
     }
@@ -144,12 +145,12 @@ impl List {
         }
     }
 
-    /// The list was built anew: what is small becomes one listpack.
+    /// Ends the building of a list. A chain of one node within the limits becomes a listpack.
     pub fn settle_new(&mut self, limits: &Limits) {
         self.pack(limits, 1);
     }
 
-    /// Something was taken away: what is small again becomes one listpack.
+    /// Must follow a removal. A chain of one node within half of the limits becomes a listpack.
     #[inline]
     pub fn settle(&mut self, limits: &Limits) {
         if matches!(self, List::Linked(_)) {
@@ -157,7 +158,8 @@ impl List {
         }
     }
 
-    /// Makes one listpack of what is one node of at most this part of the limits.
+    /// Converts a chain of one node to a listpack, if the node is within the limits divided by
+    /// `part`.
     fn pack(&mut self, limits: &Limits, part: usize) {
         if let List::Linked(chain) = self
             && let Some(pack) = chain.take_only(|bytes, count| limits.serves(bytes, count, part))
@@ -166,7 +168,8 @@ impl List {
         }
     }
 
-    /// Takes the item at an end away; `take` is shown it first.
+    /// Removes the item at an end after passing it to `take`. Returns the result of `take`; none if
+    /// the list is empty.
     pub fn pop<T>(&mut self, end: End, take: impl FnOnce(Item<'_>) -> T) -> Option<T> {
         if self.is_empty() {
             return None;
@@ -186,12 +189,12 @@ impl List {
         })
     }
 
-    /// The item number `index`, counted from the left.
+    /// Returns the item at `index`, counted from the left.
     pub fn get(&self, index: usize) -> Option<Item<'_>> {
         self.iter_from(index).next()
     }
 
-    /// Puts an item, which was expected, in the place of number `index`.
+    /// Replaces the item at `index`. [`List::expect`] must have counted the new item.
     pub fn set(&mut self, index: usize, text: &[u8]) {
         match self {
             List::Packed(pack) => {
@@ -202,8 +205,8 @@ impl List {
         }
     }
 
-    /// Adds an item, which was expected, before or behind the first one that is `pivot`; false if
-    /// none is.
+    /// Inserts an item before or after the first item equal to `pivot`. Returns false if there is
+    /// none. [`List::expect`] must have counted the new item.
     pub fn insert_beside(&mut self, pivot: &[u8], is_after: bool, text: &[u8]) -> bool {
         let pivot = Item::of(pivot);
         let Some(index) = self.iter_from(0).position(|item| item == pivot) else { return false };
@@ -218,7 +221,7 @@ impl List {
         true
     }
 
-    /// Removes the items with these numbers.
+    /// Removes the items with these indexes, and converts a small chain to a listpack.
     pub fn remove_range(&mut self, range: Range<usize>, limits: &Limits) {
         if !range.is_empty() {
             match self {
@@ -229,7 +232,8 @@ impl List {
         self.settle(limits);
     }
 
-    /// Removes items that are `text`, at most so many, first those next to an end. How many.
+    /// Removes up to `count_max` items equal to `text`, starting at `end`. Returns the number of
+    /// removed items.
     pub fn remove_equal(
         &mut self,
         end: End,
@@ -249,18 +253,17 @@ impl List {
         removed
     }
 
-    /// The items from number `start` on.
+    /// Iterates from index `start` to the right.
     pub fn iter_from(&self, start: usize) -> Items<'_> {
         Items::forward(self, start)
     }
 
-    /// The items from number `start` on towards the left; from the last one on if there is none
-    /// with that number.
+    /// Iterates from index `start` to the left. Starts at the last item if `start` is past the end.
     pub fn iter_back_from(&self, start: usize) -> Items<'_> {
         Items::backward(self, start)
     }
 
-    /// The nodes from left to right: what snapshots have of a list.
+    /// Iterates over the nodes from left to right, as snapshots store them.
     pub fn nodes(&self) -> impl Iterator<Item = NodeView<'_>> {
         let (mut at, mut pack) = (0, None);
         if let List::Packed(packed) = self {

@@ -1,21 +1,21 @@
-//! Listpacks: items one behind the other in the format of the reference server, byte for byte.
-//! They can be read from both ends, and snapshots carry them as they are.
+//! Listpacks: items in the binary format of the reference server. A listpack can be read from both
+//! ends, and snapshots contain its bytes unchanged.
 //!
 //! ```text
-//!   u32 total bytes | u16 items, ffff: unknown | entry entry ... | ff
+//!   u32 total bytes | u16 number of items, ffff: unknown | entry entry ... | ff
 //!
 //!   entry:  head, text or number, back
-//!   back:   bytes of what comes before it, 7 bits a byte, the high ones first; all but the first
-//!           have bit 7
+//!   back:   length of head and text or number, 7 bits a byte, high bits first; bit 7 is set in
+//!           all bytes but the first
 //!   0xxxxxxx  0..=127            1110xxxx u8  text of up to 4095 bytes     f1  i16    f3  i32
 //!   10xxxxxx  text of up to 63   f0 u32       longer text                  f2  i24    f4  i64
 //!   110xxxxx u8  -4096..=4095
 //! ```
-//! The lengths in `1110xxxx` and the numbers in `110xxxxx` have their high bits first, all others
-//! are little-endian. Text that is the canonical form of a 64-bit integer is kept as that number:
-//! `12 ab -7` is `10000000 0300 0c01 82616203 dff902 ff`.
+//! The lengths in `1110xxxx` and the numbers in `110xxxxx` have their high bits first; all others
+//! are little-endian. Text that is a 64-bit integer in canonical form is stored as a number: `12 ab
+//! -7` is `10000000 0300 0c01 82616203 dff902 ff`.
 //!
-//! In memory a listpack may have room behind its end, so that not every new item moves it.
+//! In memory a listpack may have spare room after its end, so that not every new item reallocates.
 
 use super::pack::Item;
 use crate::base::alloc::class_bytes;
@@ -27,10 +27,10 @@ pub const HEAD_BYTES: usize = 6;
 /// Bytes of a listpack without items.
 pub const EMPTY_BYTES: usize = HEAD_BYTES + 1;
 
-/// Stands for a number of items that is not known, as it does not fit.
+/// Count in the head for an unknown number of items: 65,535 or more items do not fit there.
 pub(super) const COUNT_UNKNOWN: u16 = u16::MAX;
 
-/// The last byte.
+/// The last byte of a listpack.
 pub(super) const END: u8 = 0xff;
 
 const TEXT6: u8 = 0x80;
@@ -42,14 +42,14 @@ const INT24: u8 = 0xf2;
 const INT32: u8 = 0xf3;
 const INT64: u8 = 0xf4;
 
-/// Bytes of an item's entry, all included.
+/// Returns the bytes of an item's entry, with head and back.
 #[inline]
 pub fn entry_bytes(item: &Item<'_>) -> usize {
     let len = front_bytes(item);
     len + back_bytes(len)
 }
 
-/// Bytes of an entry before its back.
+/// Returns the bytes of an item's entry without its back.
 #[inline]
 fn front_bytes(item: &Item<'_>) -> usize {
     match *item {
@@ -65,7 +65,7 @@ fn front_bytes(item: &Item<'_>) -> usize {
     }
 }
 
-/// Bytes of the back of an entry with `front` bytes before it.
+/// Returns the bytes of the back of an entry with `front` bytes before it.
 #[inline]
 fn back_bytes(front: usize) -> usize {
     match front {
@@ -77,7 +77,8 @@ fn back_bytes(front: usize) -> usize {
     }
 }
 
-/// Writes the back of an entry with `front` bytes before it, and fills `out` with it.
+/// Writes the back of an entry with `front` bytes before it. `out` must have the exact length of
+/// the back.
 #[inline]
 fn write_back(out: &mut [u8], front: usize) {
     let mut left = front;
@@ -87,7 +88,7 @@ fn write_back(out: &mut [u8], front: usize) {
     }
 }
 
-/// Writes an item's entry, which fills `out`.
+/// Writes an item's entry. `out` must have the exact length of the entry.
 pub(super) fn write(out: &mut [u8], item: &Item<'_>) {
     let front = front_bytes(item);
     let (start, back) = out.split_at_mut(front);
@@ -125,7 +126,7 @@ pub(super) fn write(out: &mut [u8], item: &Item<'_>) {
     }
 }
 
-/// Appends an item's entry to others.
+/// Appends an item's entry, without updating the listpack's head.
 #[inline]
 pub(super) fn push_entry(out: &mut Vec<u8>, item: &Item<'_>) {
     let start = out.len();
@@ -133,18 +134,18 @@ pub(super) fn push_entry(out: &mut Vec<u8>, item: &Item<'_>) {
     write(&mut out[start..], item);
 }
 
-/// What the head of an entry says.
+/// A decoded entry head.
 #[derive(Clone, Copy)]
 enum Front {
-    /// A text: where it begins and how long it is.
+    /// A text: its offset in the entry and its length.
     Text(usize, usize),
-    /// A number, in so many bytes with its head.
+    /// A number, and the bytes of the entry before the back.
     Int(i64, usize),
 }
 
 impl Front {
-    /// At the start of `bytes`; none if no entry begins so, or if the head or a number in it is
-    /// cut off. A text may be.
+    /// Decodes the head at the start of `bytes`. Returns none if the head is invalid, or if the
+    /// head or its number is cut off. A text may be cut off.
     #[inline]
     fn read(bytes: &[u8]) -> Option<Front> {
         let head = *bytes.first()?;
@@ -153,7 +154,7 @@ impl Front {
             TEXT6..INT13 => Front::Text(1, usize::from(head & 0x3f)),
             INT13..TEXT12 => {
                 let bits = u16::from(head & 0x1f) << 8 | u16::from(*bytes.get(1)?);
-                // 13 bits with a sign.
+                // A signed number of 13 bits.
                 Front::Int(i64::from((bits << 3) as i16 >> 3), 2)
             }
             TEXT12..TEXT32 => {
@@ -175,7 +176,7 @@ impl Front {
         })
     }
 
-    /// Bytes before the back.
+    /// Returns the bytes of the entry before the back.
     #[inline]
     fn len(self) -> usize {
         match self {
@@ -185,11 +186,11 @@ impl Front {
     }
 }
 
-/// The item of the entry at offset `at`, and the offset of what comes behind it.
+/// Returns the item of the entry at offset `at`, and the offset of the next entry.
 #[inline]
 pub fn read(bytes: &[u8], at: usize) -> (Item<'_>, usize) {
     let entry = &bytes[at..];
-    let front = Front::read(entry).expect("an entry begins here");
+    let front = Front::read(entry).expect("`at` is an entry boundary");
     let item = match front {
         Front::Text(start, len) => Item::Bytes(&entry[start..start + len]),
         Front::Int(number, _) => Item::Int(number),
@@ -198,14 +199,15 @@ pub fn read(bytes: &[u8], at: usize) -> (Item<'_>, usize) {
     (item, at + len + back_bytes(len))
 }
 
-/// The offset of the entry that ends at offset `end`.
+/// Returns the offset of the entry that ends at offset `end`.
 #[inline]
 pub fn before(bytes: &[u8], end: usize) -> usize {
-    let (len, back) = read_back(bytes, end).expect("an entry ends here");
+    let (len, back) = read_back(bytes, end).expect("`end` is an entry boundary");
     end - back - len
 }
 
-/// What the back of an entry that ends at `end` says, and how many bytes it has.
+/// Reads the back of the entry that ends at `end`. Returns the value and the length of the back;
+/// none if it is invalid.
 #[inline]
 fn read_back(bytes: &[u8], end: usize) -> Option<(usize, usize)> {
     let mut len = 0;
@@ -219,26 +221,27 @@ fn read_back(bytes: &[u8], end: usize) -> Option<(usize, usize)> {
     None
 }
 
-/// All bytes of a listpack, as its head says.
+/// Returns the total bytes of a listpack, from its head.
 #[inline]
 pub fn total_bytes(bytes: &[u8]) -> usize {
-    u32::from_le_bytes(*bytes.first_chunk().expect("a head")) as usize
+    u32::from_le_bytes(*bytes.first_chunk().expect("a listpack has a head")) as usize
 }
 
-/// How many items the head says that there are, if it does.
+/// Returns the number of items from the head; none if it is unknown.
 #[inline]
 fn head_count(bytes: &[u8]) -> Option<usize> {
     let count = u16::from_le_bytes([bytes[4], bytes[5]]);
     (count != COUNT_UNKNOWN).then_some(usize::from(count))
 }
 
-/// How many items there are. Above 65,534 they have to be counted.
+/// Returns the number of items. O(n) above 65,534 items.
 #[inline]
 pub fn count(bytes: &[u8]) -> usize {
     head_count(bytes).unwrap_or_else(|| iter(bytes).count())
 }
 
-/// The offset of the item number `index`, found from the nearer end; `count` is how many there are.
+/// Returns the offset of the item at `index`, searching from the nearer end. `count` is the number
+/// of items.
 pub fn seek(bytes: &[u8], index: usize, count: usize) -> usize {
     assert!(index <= count, "item {index} of {count}");
     let mut iter = iter(bytes);
@@ -250,9 +253,9 @@ pub fn seek(bytes: &[u8], index: usize, count: usize) -> usize {
     iter.back
 }
 
-/// Whether bytes from outside are a whole listpack, and how many items it has. If not `deep`, only
-/// the head and the last byte are looked at, unless the items have to be counted: the bytes are
-/// then to be trusted, or whoever reads them panics.
+/// Checks that bytes from outside are a valid listpack. Returns the number of items, or none if
+/// invalid. Without `deep` the entries are checked only if the head does not know their number.
+/// Readers of a listpack with invalid entries may panic.
 pub fn validate(bytes: &[u8], deep: bool) -> Option<usize> {
     if bytes.len() < EMPTY_BYTES || total_bytes(bytes) != bytes.len() || bytes.last() != Some(&END)
     {
@@ -276,7 +279,7 @@ pub fn validate(bytes: &[u8], deep: bool) -> Option<usize> {
     said.is_none_or(|said| said == count).then_some(count)
 }
 
-/// The items of a listpack, from both ends.
+/// Iterator over the items of a listpack, from both ends.
 #[derive(Clone, Debug)]
 pub struct Iter<'a> {
     bytes: &'a [u8],
@@ -284,20 +287,20 @@ pub struct Iter<'a> {
     back: usize,
 }
 
-/// The items of a listpack, which may have room behind its end.
+/// Iterates over the items of a listpack. There may be spare room after its end.
 #[inline]
 pub fn iter(bytes: &[u8]) -> Iter<'_> {
     iter_range(bytes, HEAD_BYTES..total_bytes(bytes) - 1)
 }
 
-/// The items between two offsets at which entries begin.
+/// Iterates over the items between two offsets, both at entry boundaries.
 #[inline]
 pub fn iter_range(bytes: &[u8], range: Range<usize>) -> Iter<'_> {
     Iter { bytes, front: range.start, back: range.end }
 }
 
 impl<'a> Iter<'a> {
-    /// Offsets of the next item and of the end of the last one.
+    /// Returns the offset of the next item and the end offset of the last item.
     #[inline]
     pub fn range(&self) -> Range<usize> {
         self.front..self.back
@@ -305,7 +308,7 @@ impl<'a> Iter<'a> {
 
     #[inline]
     fn skip_front(&mut self) {
-        let front = Front::read(&self.bytes[self.front..]).expect("an entry begins here");
+        let front = Front::read(&self.bytes[self.front..]).expect("`at` is an entry boundary");
         self.front += front.len() + back_bytes(front.len());
     }
 
@@ -340,10 +343,10 @@ impl<'a> DoubleEndedIterator for Iter<'a> {
     }
 }
 
-/// A listpack of our own. It has at most 4 GiB: whoever adds an item sees to that.
+/// An owned listpack of at most 4 GiB. Code that adds items must enforce this bound.
 #[derive(Clone)]
 pub struct Listpack {
-    /// The listpack, and room behind it.
+    /// The listpack and the spare room after it.
     block: Box<[u8]>,
 }
 
@@ -360,12 +363,12 @@ impl std::fmt::Debug for Listpack {
 }
 
 impl Listpack {
-    /// Without items.
+    /// Creates an empty listpack.
     pub fn new() -> Listpack {
         Listpack::with_room(0)
     }
 
-    /// Without items, and with room for entries of so many bytes.
+    /// Creates an empty listpack with room for entries of `entry_bytes` bytes in all.
     pub fn with_room(entry_bytes: usize) -> Listpack {
         let mut block = vec![0; class_bytes(EMPTY_BYTES + entry_bytes)].into_boxed_slice();
         block[HEAD_BYTES] = END;
@@ -374,55 +377,58 @@ impl Listpack {
         listpack
     }
 
-    /// Of bytes that are one; see [`validate`].
+    /// Copies bytes that are a valid listpack; see [`validate`].
     pub fn from_bytes(bytes: &[u8]) -> Listpack {
-        assert!(bytes.len() >= EMPTY_BYTES && total_bytes(bytes) == bytes.len(), "a listpack");
+        assert!(
+            bytes.len() >= EMPTY_BYTES && total_bytes(bytes) == bytes.len(),
+            "the head has the total length"
+        );
         Listpack { block: bytes.into() }
     }
 
-    /// The bytes in the format, without the room behind them.
+    /// Returns the listpack's bytes, without the spare room.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.block[..self.total_bytes()]
     }
 
-    /// Bytes in the format.
+    /// Returns the listpack's length in bytes, without the spare room.
     #[inline]
     pub fn total_bytes(&self) -> usize {
         total_bytes(&self.block)
     }
 
-    /// Bytes of memory behind the box.
+    /// Returns the bytes of memory behind the box.
     #[inline]
     pub fn block_bytes(&self) -> usize {
         self.block.len()
     }
 
-    /// How many items there are. Above 65,534 they have to be counted.
+    /// Returns the number of items. O(n) above 65,534 items.
     #[inline]
     pub fn count(&self) -> usize {
         count(&self.block)
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no items.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.total_bytes() == EMPTY_BYTES
     }
 
-    /// The offset behind the last entry.
+    /// Returns the offset after the last entry.
     #[inline]
     pub fn end(&self) -> usize {
         self.total_bytes() - 1
     }
 
-    /// The items, from both ends.
+    /// Iterates over the items, from both ends.
     #[inline]
     pub fn iter(&self) -> Iter<'_> {
         iter(&self.block)
     }
 
-    /// Adds an item behind the last one.
+    /// Adds an item after the last one.
     #[inline]
     pub fn append(&mut self, item: &Item<'_>) {
         self.insert(self.end(), item);
@@ -434,7 +440,7 @@ impl Listpack {
         self.insert(HEAD_BYTES, item);
     }
 
-    /// Adds an item before the entry at offset `at`, which may be the end.
+    /// Inserts an item before the entry at offset `at`, or at the end.
     pub fn insert(&mut self, at: usize, item: &Item<'_>) {
         let len = entry_bytes(item);
         self.splice(at..at, len);
@@ -442,7 +448,7 @@ impl Listpack {
         self.put_count(head_count(&self.block).map(|count| count + 1));
     }
 
-    /// Puts an item in the place of the one at offset `at`.
+    /// Replaces the item at offset `at`.
     pub fn replace(&mut self, at: usize, item: &Item<'_>) {
         let next = read(&self.block, at).1;
         let len = entry_bytes(item);
@@ -456,20 +462,21 @@ impl Listpack {
         self.remove_range(at..next, 1);
     }
 
-    /// Removes the `count` items whose entries lie at these offsets.
+    /// Removes the `count` items whose entries lie in a range of offsets.
     pub fn remove_range(&mut self, range: Range<usize>, count: usize) {
         self.splice(range, 0);
         self.put_count(head_count(&self.block).map(|before| before - count));
     }
 
-    /// Takes over `count` items in the entries of another listpack, before the entry at `at`.
+    /// Inserts `count` items before the entry at `at`. `entries` are their entries in another
+    /// listpack.
     pub fn insert_entries(&mut self, at: usize, entries: &[u8], count: usize) {
         self.splice(at..at, entries.len());
         self.block[at..at + entries.len()].copy_from_slice(entries);
         self.put_count(head_count(&self.block).map(|before| before + count));
     }
 
-    /// Makes `len` bytes of the bytes at `range`. What is new among them is undefined.
+    /// Replaces the bytes in `range` by `len` bytes of undefined content.
     fn splice(&mut self, range: Range<usize>, len: usize) {
         let total = self.total_bytes();
         let new_total = total - range.len() + len;
@@ -479,7 +486,7 @@ impl Listpack {
         self.give_room_back();
     }
 
-    /// Sees to it that `total` bytes fit in.
+    /// Grows the block if `total` bytes do not fit.
     #[inline]
     fn make_room(&mut self, total: usize) {
         if total > self.block.len() {
@@ -487,7 +494,7 @@ impl Listpack {
         }
     }
 
-    /// Gives back what is much more room than is needed.
+    /// Shrinks the block if it is more than twice as large as needed.
     #[inline]
     fn give_room_back(&mut self) {
         let class = class_bytes(self.total_bytes());
@@ -496,7 +503,7 @@ impl Listpack {
         }
     }
 
-    /// Gives back all room that is not needed.
+    /// Releases all spare room.
     pub fn shrink(&mut self) {
         let class = class_bytes(self.total_bytes());
         if self.block.len() > class {
@@ -519,7 +526,7 @@ impl Listpack {
         self.block[..4].copy_from_slice(&total.to_le_bytes());
     }
 
-    /// Notes how many items there are, if that is known. What is not known stays so.
+    /// Stores the number of items in the head. None means unknown, and it stays unknown.
     #[inline]
     fn put_count(&mut self, count: Option<usize>) {
         let count = count.unwrap_or(usize::MAX).min(usize::from(COUNT_UNKNOWN)) as u16;
@@ -557,7 +564,7 @@ mod tests {
             of(&["12", "ab", "-7"]).as_bytes(),
             hex("10000000 0300 0c01 82616203 dff902 ff")
         );
-        // As the reference server dumps it.
+        // The reference server dumps the same bytes.
         let texts = "12 ab -7 0 127 128 4095 -4096 4096 -4097 32767 -32768 32768 -32769 8388607 \
             -8388608 8388608 -8388609 2147483647 -2147483648 2147483648 -2147483649 \
             9223372036854775807 -9223372036854775808 9223372036854775808 01 -0";
@@ -580,7 +587,7 @@ mod tests {
         assert_eq!(validate(&expected, true), Some(texts.len()));
     }
 
-    /// A text whose entry may be of any kind.
+    /// Returns a random text. Its entry may have any kind of head.
     fn random_text(rng: &mut Rng) -> Vec<u8> {
         if rng.below(2) == 0 {
             let number = (rng.next_u64() as i64) >> rng.below(64);
@@ -613,7 +620,7 @@ mod tests {
     }
 
     #[test]
-    fn it_behaves_as_a_vector() {
+    fn random_operations_match_a_vector() {
         let mut rng = Rng::new(21);
         for _ in 0..30 {
             let (mut listpack, mut model) = (Listpack::new(), Vec::new());
@@ -664,7 +671,7 @@ mod tests {
     }
 
     #[test]
-    fn more_items_than_the_head_can_say() {
+    fn items_are_counted_if_the_head_cannot_hold_their_number() {
         let mut listpack = Listpack::new();
         (0..65_534).for_each(|number| listpack.append(&Item::Int(number)));
         assert_eq!(listpack.as_bytes()[4..6], [0xfe, 0xff]);
@@ -680,7 +687,7 @@ mod tests {
     }
 
     #[test]
-    fn broken_bytes_are_refused() {
+    fn invalid_bytes_are_refused() {
         let good = "10000000 0300 0c01 82616203 dff902 ff";
         assert_eq!(validate(&hex(good), true), Some(3));
         for broken in [
@@ -689,32 +696,32 @@ mod tests {
             "07000000 0000 00",
             "08000000 0000 ff",
             "07000000 0100 ff",
-            // The back of the text, its length, the count, the total.
+            // Wrong: the back of the text, its length, the count, the total.
             "10000000 0300 0c01 82616204 dff902 ff",
             "10000000 0300 0c01 83616203 dff902 ff",
             "10000000 0400 0c01 82616203 dff902 ff",
             "11000000 0300 0c01 82616203 dff902 ff",
-            // An end among the items, and no such head.
+            // Wrong: an end mark among the items, and an invalid head.
             "10000000 0300 ff01 82616203 dff902 ff",
             "10000000 0300 f501 82616203 dff902 ff",
-            // Texts and numbers that reach beyond the end.
+            // Texts and numbers that reach past the end.
             "0d000000 0100 f0ffffffff 05 ff",
             "09000000 0100 f401 ff",
             "08000000 0100 e0 ff",
             "09000000 0100 ef00 ff",
-            // A back that goes on.
+            // A back without a first byte.
             "09000000 0100 0081 ff",
         ] {
             assert_eq!(validate(&hex(broken), true), None, "{broken}");
         }
-        // The reference takes heads that are longer than they need to be.
+        // The reference server accepts heads that are longer than necessary.
         let odd = hex("0e000000 0100 f001000000 61 06 ff");
         assert_eq!(validate(&odd, true), Some(1));
         assert_eq!(iter(&odd).next(), Some(Item::Bytes(b"a")));
     }
 
     #[test]
-    fn whatever_passes_can_be_read() {
+    fn validated_bytes_can_be_read() {
         let mut rng = Rng::new(4);
         let (mut passed, mut refused) = (0, 0);
         for _ in 0..20_000 {

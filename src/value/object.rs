@@ -1,4 +1,5 @@
-//! What all types of several elements have in common, and one of any type.
+//! The [`Container`] trait that all multi-element types implement, and [`Object`], one value of any
+//! such type.
 
 use super::hash::Hash;
 use super::list::List;
@@ -7,7 +8,7 @@ use super::sorted_set::SortedSet;
 use super::stream::Stream;
 use std::fmt::Debug;
 
-/// What type of value a key has.
+/// The type of a key's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A string.
@@ -25,7 +26,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The name, as TYPE replies it and as SCAN takes it.
+    /// Returns the name that TYPE replies and that SCAN's TYPE option accepts.
     pub const fn name(self) -> &'static str {
         match self {
             Kind::String => "string",
@@ -38,50 +39,52 @@ impl Kind {
     }
 }
 
-/// The value is of another type than was asked for.
+/// Error: the value has a different type than the operation needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WrongKind;
 
-/// A value of several elements. A key owns it in a box, so that it moves without its elements.
+/// A value of several elements. A key owns the value in a box, so moving the key does not move the
+/// elements.
 #[allow(clippy::len_without_is_empty)]
 pub trait Container: Default + Clone + Debug + Send + Sized + 'static {
-    /// The type.
+    /// Type of the value.
     const KIND: Kind;
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     fn len(&self) -> usize;
 
-    /// Whether a key with this value is to be removed. A stream may stay without entries.
+    /// Returns whether the keyspace must delete a key with this value. A stream may stay without
+    /// entries.
     fn is_void(&self) -> bool {
         self.len() == 0
     }
 
-    /// What OBJECT ENCODING calls the form in which it is kept.
+    /// Returns the name of the current encoding, as OBJECT ENCODING replies it.
     fn encoding(&self) -> &'static str;
 
-    /// Bytes of memory behind the box, guessed from `samples` elements where it is large; 0 looks
-    /// at all of them.
+    /// Returns the bytes of memory behind the box. Large values may estimate from `samples`
+    /// elements; with `samples` 0 every element is counted.
     fn memory_bytes(&self, samples: usize) -> usize;
 
-    /// How many pieces of memory there are to be freed, more or less.
+    /// Returns the approximate number of allocations to free.
     fn pieces(&self) -> usize {
         self.len()
     }
 
-    /// Frees some elements, at most about 100 us of work; true when what is left can be dropped
-    /// in no time. Nothing else is asked of the value after the first call.
+    /// Frees some elements: at most about 100 us of work. Returns true when dropping the rest takes
+    /// negligible time. After the first call the value must not be used for anything else.
     fn free_step(&mut self) -> bool;
 
-    /// A moment (Unix milliseconds) before which none of its elements expires by itself; none if
-    /// none ever does.
+    /// Returns a lower bound on the first expiry of any element (Unix milliseconds). Returns none
+    /// if no element expires.
     fn next_expiry(&self) -> Option<u64> {
         None
     }
 
-    /// Looks at everything and asserts what must hold. O(n), for tests.
+    /// Asserts the invariants of every element. O(n), for tests.
     fn check(&self);
 
-    /// As one of any type.
+    /// Converts the boxed value into an [`Object`].
     fn into_object(self: Box<Self>) -> Object;
 }
 
@@ -100,7 +103,7 @@ pub enum Object {
     Stream(Box<Stream>),
 }
 
-/// Calls a method of [`Container`] on whichever type it is.
+/// Calls a method of [`Container`] on the value inside an [`Object`], whatever its type.
 macro_rules! each {
     ($object:expr, $value:ident => $result:expr) => {
         match $object {
@@ -114,7 +117,7 @@ macro_rules! each {
 }
 
 impl Object {
-    /// The type.
+    /// Returns the type.
     pub fn kind(&self) -> Kind {
         match self {
             Object::List(_) => Kind::List,
@@ -125,39 +128,40 @@ impl Object {
         }
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> usize {
         each!(self, value => value.len())
     }
 
-    /// Whether a key with this value is to be removed.
+    /// Returns whether the keyspace must delete a key with this value. See [`Container::is_void`].
     pub fn is_void(&self) -> bool {
         each!(self, value => value.is_void())
     }
 
-    /// See [`Container::encoding`].
+    /// Returns the name of the current encoding. See [`Container::encoding`].
     pub fn encoding(&self) -> &'static str {
         each!(self, value => value.encoding())
     }
 
-    /// See [`Container::pieces`].
+    /// Returns the approximate number of allocations to free. See [`Container::pieces`].
     pub fn pieces(&self) -> usize {
         each!(self, value => value.pieces())
     }
 
-    /// See [`Container::free_step`].
+    /// Frees some elements; true when the rest can be dropped at once. See
+    /// [`Container::free_step`].
     pub fn free_step(&mut self) -> bool {
         each!(self, value => value.free_step())
     }
 
-    /// See [`Container::memory_bytes`]; the box included.
+    /// Returns the bytes of memory, including the box. See [`Container::memory_bytes`].
     pub fn memory_bytes(&self, samples: usize) -> usize {
         each!(self, value => size_of_val(&**value) + value.memory_bytes(samples))
     }
 }
 
-/// The one impl block of each type that names its variant.
+/// Implements [`Container::into_object`] for the type of the given variant.
 macro_rules! container_object {
     ($variant:ident) => {
         fn into_object(self: Box<Self>) -> $crate::value::Object {

@@ -1,12 +1,12 @@
-//! Items one behind the other: the compact form of small values, read from front to back.
+//! Packed items without gaps: the compact form of small values, read from front to back.
 //!
 //! ```text
-//!   00..bf  text of so many bytes          e0  i8    e3  i32
+//!   00..bf  text of 0..=191 bytes          e0  i8    e3  i32
 //!   c0..df  the number 0..=31              e1  i16   e4  i64
-//!   f0 u16  text of so many bytes          e2  i24   e5  a 64-bit float
-//!   f1 u32  text of so many bytes
+//!   f0 u16  text of up to 64 KiB - 1       e2  i24   e5  a 64-bit float
+//!   f1 u32  longer text
 //! ```
-//! Numbers are little-endian. Text that is the canonical form of a 64-bit integer is kept as that
+//! Numbers are little-endian. Text that is a 64-bit integer in canonical form is packed as a
 //! number: `12 ab -7` is `cc 02 61 62 e0 f9`.
 
 use super::string::IntText;
@@ -29,12 +29,12 @@ const TEXT32: u8 = 0xf1;
 pub enum Item<'a> {
     /// A number.
     Int(i64),
-    /// Text that is no number in canonical form.
+    /// Text that is not a number in canonical form.
     Bytes(&'a [u8]),
 }
 
 impl<'a> Item<'a> {
-    /// The item of a text.
+    /// Returns the item for a text.
     #[inline]
     pub fn of(text: &'a [u8]) -> Item<'a> {
         match parse_i64(text) {
@@ -43,7 +43,7 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Its text; a number is written to `buffer`.
+    /// Returns the item's text. A number is formatted into `buffer`.
     #[inline]
     pub fn text<'b>(&self, buffer: &'b mut IntText) -> &'b [u8]
     where
@@ -55,12 +55,12 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Its text in a buffer of its own.
+    /// Returns a copy of the item's text.
     pub fn to_vec(&self) -> Vec<u8> {
         self.text(&mut IntText::new()).to_vec()
     }
 
-    /// Bytes of its text.
+    /// Returns the length of the item's text in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         match *self {
@@ -69,13 +69,13 @@ impl<'a> Item<'a> {
         }
     }
 
-    /// Whether its text is empty.
+    /// Returns whether the item's text is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// Bytes of an item as it is packed.
+/// Returns the size of the packed item in bytes.
 #[inline]
 pub fn size(item: &Item<'_>) -> usize {
     match *item {
@@ -124,7 +124,7 @@ pub fn write(out: &mut Vec<u8>, item: &Item<'_>) {
     }
 }
 
-/// Writes an item to the front of `out`; gives what lies behind it.
+/// Writes an item to the front of `out`. Returns the rest of `out`.
 pub fn put<'o>(out: &'o mut [u8], item: &Item<'_>) -> &'o mut [u8] {
     let (own, rest) = out.split_at_mut(size(item));
     match *item {
@@ -162,7 +162,7 @@ pub fn write_float(out: &mut Vec<u8>, number: f64) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
-/// The item at the front, and what lies behind it.
+/// Returns the item at the front and the rest of the bytes.
 #[inline]
 pub fn read(bytes: &[u8]) -> (Item<'_>, &[u8]) {
     let tag = bytes[0];
@@ -195,7 +195,7 @@ fn read_wide(tag: u8, rest: &[u8]) -> (Item<'_>, &[u8]) {
         INT24 => 3,
         INT32 => 4,
         INT64 => 8,
-        other => unreachable!("{other:02x} where an item begins"),
+        other => unreachable!("no item begins with {other:02x}"),
     };
     let is_negative = rest[len - 1] & 0x80 != 0;
     let mut number = if is_negative { [0xff; 8] } else { [0; 8] };
@@ -203,20 +203,20 @@ fn read_wide(tag: u8, rest: &[u8]) -> (Item<'_>, &[u8]) {
     (Item::Int(i64::from_le_bytes(number)), &rest[len..])
 }
 
-/// Whether what is at the front is a float.
+/// Returns whether the bytes begin with a float.
 #[inline]
 pub fn is_float(bytes: &[u8]) -> bool {
     bytes[0] == FLOAT
 }
 
-/// The float at the front, and what lies behind it.
+/// Returns the float at the front and the rest of the bytes.
 pub fn read_float(bytes: &[u8]) -> (f64, &[u8]) {
-    assert_eq!(bytes[0], FLOAT, "a float begins here");
+    assert_eq!(bytes[0], FLOAT, "the bytes begin with a float");
     let (number, rest) = bytes[1..].split_first_chunk().expect("a float has 8 bytes");
     (f64::from_le_bytes(*number), rest)
 }
 
-/// All items of packed bytes, which hold no floats.
+/// Iterates over the items of packed bytes, which must not contain floats.
 pub fn iter(mut bytes: &[u8]) -> impl Iterator<Item = Item<'_>> + Clone {
     std::iter::from_fn(move || {
         if bytes.is_empty() {
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn every_length_and_number_comes_back() {
+    fn every_length_and_number_round_trips() {
         let numbers = (0..64).flat_map(|bit| {
             [1i64 << bit, (1i64 << bit).wrapping_neg(), (1i64 << bit).wrapping_sub(1)]
         });

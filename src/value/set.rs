@@ -1,4 +1,4 @@
-//! Sets.
+//! Sets: unordered members, each once.
 //!
 //! ```text
 //!   form     OBJECT ENCODING   where
@@ -7,8 +7,8 @@
 //!   dense    hashtable         see dense
 //! ```
 //!
-//! A set goes from one form to the next at the sizes at which the reference does, and never back
-//! as it shrinks.
+//! A set changes to the next form at the same sizes as in the reference server. It never changes
+//! back when it shrinks.
 
 mod ints;
 mod packed;
@@ -23,19 +23,20 @@ use crate::base::alloc::class_bytes;
 use crate::base::number::i64_text_len;
 use crate::base::rng::Rng;
 
-/// How many times more members than stay have to be taken at random until it is the others that
-/// are drawn, to a set of their own.
+/// `pop_many` draws the staying members, not the leaving ones, if `count` is at least this multiple
+/// of their number.
 const POP_DRAWS_MAX: usize = 5;
 
-/// The same for members that are only shown.
+/// `sample` draws members one by one if the set has at least this multiple of `count` members.
+/// Otherwise it iterates over the set.
 const SAMPLE_DRAWS_MAX: usize = 3;
 
-/// Most integers in one block, whatever the settings say.
+/// The most integers in one block, whatever the settings are.
 const INTS_MAX: usize = 1 << 30;
 
 #[derive(Clone, Debug)]
 enum Form {
-    /// Integers, or packed items: the block's first byte says which.
+    /// Integers or packed items. The first byte of the block tells which.
     Small(Box<[u8]>),
     Dense(Box<Dense>),
 }
@@ -48,14 +49,14 @@ pub struct Set {
 
 const _: () = assert!(size_of::<Set>() <= 16);
 
-/// Up to which size the compact forms serve.
+/// The size limits of the compact forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Members that are all integers.
+    /// Most members of a set of integers.
     pub intset_entries: usize,
-    /// Other members.
+    /// Most members of a packed set.
     pub listpack_entries: usize,
-    /// Bytes of a member.
+    /// Most bytes of a member of a packed set.
     pub listpack_value: usize,
 }
 
@@ -65,7 +66,7 @@ impl Default for Set {
     }
 }
 
-/// Calls something on whichever form it is.
+/// Evaluates the expression for the form of a set: integers, packed or dense.
 macro_rules! each_form {
     ($set:expr, $ints:pat => $for_ints:expr, $packed:pat => $for_packed:expr,
      $dense:pat => $for_dense:expr) => {
@@ -81,22 +82,23 @@ macro_rules! each_form {
 }
 
 impl Set {
-    /// A set that will be integers as long as its members are.
+    /// Creates an empty set that is an integer block while all members are integers.
     pub fn of_ints() -> Set {
         Set { form: Form::Small(Box::default()) }
     }
 
-    /// A set that will be packed as long as it is small.
+    /// Creates an empty set that is packed while it is small.
     pub fn packed() -> Set {
         Set { form: Form::Small(packed::empty()) }
     }
 
-    /// A set in the form for many members.
+    /// Creates an empty set in the dense form.
     pub fn dense() -> Set {
         Set { form: Form::Dense(Box::default()) }
     }
 
-    /// A set in the form in which the reference begins one for about `count` members.
+    /// Creates an empty set in the form that the reference server chooses for a first member and
+    /// about `count` members.
     pub fn beginning_with(first: &[u8], count: usize, limits: &Limits) -> Set {
         let is_int = matches!(Item::of(first), Item::Int(_));
         if is_int && count <= limits.intset_entries {
@@ -108,7 +110,7 @@ impl Set {
         }
     }
 
-    /// Takes the form for many members if `count` are about to come.
+    /// Converts to the dense form if `count` members exceed the limit of the present form.
     pub fn expect(&mut self, count: usize, limits: &Limits) {
         let is_many = each_form!(&self.form,
             _ => count > limits.intset_entries,
@@ -119,19 +121,19 @@ impl Set {
         }
     }
 
-    /// How many members there are.
+    /// Returns the number of members.
     #[inline]
     pub fn len(&self) -> usize {
         each_form!(&self.form,
             block => ints::len(block), block => packed::len(block), dense => dense.len())
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Asks for what is looked at to find a member.
+    /// Prefetches the memory where the member would be found.
     #[inline]
     pub fn prefetch(&self, member: &[u8]) {
         if let Form::Dense(dense) = &self.form {
@@ -139,7 +141,7 @@ impl Set {
         }
     }
 
-    /// Whether this is a member.
+    /// Returns whether `member` is in the set.
     #[inline]
     pub fn contains(&self, member: &[u8]) -> bool {
         match &self.form {
@@ -148,7 +150,7 @@ impl Set {
         }
     }
 
-    /// Whether this is a member.
+    /// Returns whether `member` is in the set.
     pub fn contains_item(&self, member: &Item<'_>) -> bool {
         each_form!(&self.form,
             block => match *member {
@@ -159,7 +161,7 @@ impl Set {
             dense => dense.contains(member.text(&mut IntText::new())))
     }
 
-    /// Adds a member; false if it was there.
+    /// Adds a member. Returns false if it was present.
     #[inline]
     pub fn insert(&mut self, member: &[u8], limits: &Limits) -> bool {
         match &mut self.form {
@@ -168,7 +170,7 @@ impl Set {
         }
     }
 
-    /// Adds a member; false if it was there.
+    /// Adds a member. Returns false if it was present.
     pub fn insert_item(&mut self, member: &Item<'_>, limits: &Limits) -> bool {
         match &mut self.form {
             Form::Dense(dense) => dense.add(member.text(&mut IntText::new())),
@@ -177,7 +179,7 @@ impl Set {
     }
 
     fn insert_small(&mut self, member: &Item<'_>, limits: &Limits) -> bool {
-        let Form::Small(block) = &mut self.form else { unreachable!("a set in one block") };
+        let Form::Small(block) = &mut self.form else { unreachable!("the set is not dense") };
         if ints::is_ints(block) {
             if let Item::Int(number) = *member {
                 let is_new = ints::insert(block, number);
@@ -217,7 +219,7 @@ impl Set {
         self.form = Form::Dense(dense);
     }
 
-    /// Takes the form of integers if all members are, and are not too many.
+    /// Converts to the integer form if all members are integers and within the limit.
     pub fn make_ints(&mut self, limits: &Limits) {
         let is_ints = matches!(&self.form, Form::Small(block) if ints::is_ints(block));
         if is_ints || self.len() > limits.intset_entries.min(INTS_MAX) {
@@ -235,7 +237,7 @@ impl Set {
         self.form = Form::Small(block);
     }
 
-    /// Removes a member; false if it was not there.
+    /// Removes a member. Returns false if it was not present.
     pub fn remove(&mut self, member: &[u8]) -> bool {
         each_form!(&mut self.form,
             block => match Item::of(member) {
@@ -246,12 +248,12 @@ impl Set {
             dense => dense.remove(member))
     }
 
-    /// Removes a member; false if it was not there.
+    /// Removes a member. Returns false if it was not present.
     pub fn remove_item(&mut self, member: &Item<'_>) -> bool {
         self.remove(member.text(&mut IntText::new()))
     }
 
-    /// A member, every one with the same chance; none if there are none.
+    /// Returns a random member, drawn uniformly; none if the set is empty.
     pub fn random(&self, rng: &mut Rng) -> Option<Item<'_>> {
         let len = self.len();
         if len == 0 {
@@ -263,20 +265,21 @@ impl Set {
             dense => dense.random(rng).map(|element| element.key))
     }
 
-    /// Removes a member, every one with the same chance; none if there are none.
+    /// Removes and returns a random member, drawn uniformly; none if the set is empty.
     pub fn pop_random(&mut self, rng: &mut Rng) -> Option<Vec<u8>> {
         if let Form::Dense(dense) = &mut self.form {
             return dense.pop_random(rng, |element| element.key.to_vec());
         }
         let member = self.random(rng)?.to_vec();
-        assert!(self.remove(&member), "it has just been drawn");
+        assert!(self.remove(&member), "the member has just been drawn");
         Some(member)
     }
 
-    /// Removes `count` members, fewer than there are, drawn at random.
+    /// Removes and returns `count` random members, drawn uniformly. `count` must be less than the
+    /// number of members.
     pub fn pop_many(&mut self, count: usize, rng: &mut Rng, limits: &Limits) -> Vec<Vec<u8>> {
         let len = self.len();
-        assert!(count < len, "some stay");
+        assert!(count < len, "`count` is below the number of members");
         let staying = len - count;
         let is_most = staying.saturating_mul(POP_DRAWS_MAX) <= count;
         if let Form::Dense(dense) = &mut self.form {
@@ -284,7 +287,7 @@ impl Set {
             if !is_most {
                 return (0..count).map_while(|_| pop(rng)).collect();
             }
-            // The few that stay are drawn, to a set that begins anew.
+            // Few members stay: draw these, and move them to a new set.
             let mut stays = Set::packed();
             for member in (0..staying).map_while(|_| pop(rng)) {
                 stays.insert(&member, limits);
@@ -313,7 +316,8 @@ impl Set {
         gone
     }
 
-    /// Shows `count` members, fewer than there are, drawn at random, each at most once.
+    /// Passes `count` random members, drawn uniformly without repetition, to `show`. `count` must
+    /// be less than the number of members.
     pub fn sample(&self, count: usize, rng: &mut Rng, show: &mut dyn FnMut(Item<'_>)) {
         let len = self.len();
         assert!(count < len);
@@ -321,7 +325,7 @@ impl Set {
             Form::Dense(dense) if count.saturating_mul(SAMPLE_DRAWS_MAX) <= len => {
                 let mut drawn = Dense::new();
                 while drawn.len() < count {
-                    let element = dense.random(rng).expect("there are more");
+                    let element = dense.random(rng).expect("the set is not empty");
                     drawn.add(element.key.text(&mut IntText::new()));
                 }
                 drawn.iter().for_each(|element| show(element.key));
@@ -333,7 +337,7 @@ impl Set {
         }
     }
 
-    /// All members, each once.
+    /// Iterates over all members, each once.
     pub fn iter(&self) -> Members<'_> {
         Members(each_form!(&self.form,
             block => Source::Ints { block, next: 0 },
@@ -341,8 +345,9 @@ impl Set {
             dense => Source::Dense(dense.iter())))
     }
 
-    /// Shows some members, and gives the cursor for the next call; 0 when all have been shown. A
-    /// walk starts with 0, and any number is a cursor. See [`Dense::scan`].
+    /// Passes some members to `show` and returns the cursor for the next call; 0 when the scan is
+    /// complete. A scan starts with cursor 0, and any number is a valid cursor. See
+    /// [`Dense::scan`].
     pub fn scan(&self, cursor: u64, show: &mut dyn FnMut(Item<'_>)) -> u64 {
         match &self.form {
             Form::Dense(dense) => dense.scan(cursor, &mut |element| show(element.key)),
@@ -354,7 +359,7 @@ impl Set {
     }
 }
 
-/// A choice of so many out of a row, of which every one is as likely.
+/// Uniform selection of a fixed number of elements from a sequence of known length.
 struct Picks {
     wanted: u64,
     left: u64,
@@ -365,7 +370,7 @@ impl Picks {
         Picks { wanted: count as u64, left: len as u64 }
     }
 
-    /// Whether the next one of the row is chosen.
+    /// Returns whether the next element of the sequence is selected.
     fn next(&mut self, rng: &mut Rng) -> bool {
         let is_chosen = rng.below(self.left) < self.wanted;
         self.left -= 1;
@@ -374,12 +379,13 @@ impl Picks {
     }
 }
 
-/// All numbers of a block.
+/// Iterates over the numbers of an integer block.
 fn ranks(block: &[u8]) -> impl Iterator<Item = Item<'_>> {
     (0..ints::len(block)).map(|rank| Item::Int(ints::get(block, rank)))
 }
 
-/// Bytes of the longest number's text; it is the first or the last one.
+/// Returns the length in bytes of the longest number's text, which is the first or the last
+/// number's.
 fn ints_text_len_max(block: &[u8]) -> usize {
     let len = ints::len(block);
     let ends = if len == 0 { None } else { Some([0, len - 1]) };
@@ -387,7 +393,7 @@ fn ints_text_len_max(block: &[u8]) -> usize {
     lens.max().unwrap_or(0)
 }
 
-/// The members of a set, one after the other.
+/// Iterator over the members of a set.
 #[derive(Clone, Debug)]
 pub struct Members<'a>(Source<'a>);
 

@@ -1,11 +1,12 @@
-//! Sorted sets.
+//! Sorted sets: members ordered by score.
 //!
 //! ```text
 //!   Packed   few short members: one block, read from the front           OBJECT ENCODING listpack
 //!   Large    a tree of leaves in order, and an index to the leaves       OBJECT ENCODING skiplist
 //! ```
 //!
-//! What has become large stays so, as in the reference, whose names the forms have.
+//! A large sorted set stays large, as in the reference server. OBJECT ENCODING shows the reference
+//! server's names of the forms.
 
 mod arena;
 mod index;
@@ -24,10 +25,10 @@ use large::Large;
 use packed::Packed;
 use std::ops::Range;
 
-/// Members, each once, in the order of their scores; those of one score by their bytes.
+/// Unique members in ascending order of score, then of text.
 ///
-/// No score is NaN. Zeros are equal whatever their sign; the large form keeps the sign that a
-/// member came with, the packed form keeps none.
+/// No score is NaN. Positive and negative zero are equal. The large form keeps the sign of a zero;
+/// the packed form does not.
 #[derive(Clone, Debug)]
 pub struct SortedSet(Form);
 
@@ -43,36 +44,36 @@ impl Default for SortedSet {
     }
 }
 
-/// Up to which size the compact form serves.
+/// The size limits of the packed form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Members.
+    /// Most members.
     pub listpack_entries: usize,
-    /// Bytes of a member.
+    /// Most bytes of a member.
     pub listpack_value: usize,
 }
 
-/// What became of a member that was set.
+/// Effect of setting the score of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Put {
-    /// It is new.
+    /// The member is new.
     New,
-    /// Its score was another one.
+    /// The score changed.
     Moved,
-    /// Its score was the same.
+    /// The score was already equal.
     Same,
 }
 
 /// An end of the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// Where the lowest score is.
+    /// The end with the lowest score.
     Min,
-    /// Where the highest score is.
+    /// The end with the highest score.
     Max,
 }
 
-/// One of two iterators.
+/// One of two iterators with the same item type.
 #[derive(Clone, Debug)]
 enum Either<A, B> {
     One(A),
@@ -92,7 +93,7 @@ impl<T, A: Iterator<Item = T>, B: Iterator<Item = T>> Iterator for Either<A, B> 
 }
 
 impl SortedSet {
-    /// How many members there are.
+    /// Returns the number of members.
     #[inline]
     pub fn len(&self) -> usize {
         match &self.0 {
@@ -101,17 +102,17 @@ impl SortedSet {
         }
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Whether it is kept in the compact form.
+    /// Returns whether the set has the packed form.
     pub fn is_packed(&self) -> bool {
         matches!(self.0, Form::Packed(_))
     }
 
-    /// The score of a member.
+    /// Returns the score of a member.
     #[inline]
     pub fn score(&self, member: &[u8]) -> Option<f64> {
         match &self.0 {
@@ -120,12 +121,13 @@ impl SortedSet {
         }
     }
 
-    /// Gives a member a score, which is a number.
+    /// Sets the score of a member, and adds the member if it is new. The score must not be NaN.
     pub fn put(&mut self, member: &[u8], score: f64, limits: &Limits) -> Put {
-        self.change(member, limits, |_| Some(score)).expect("a score was decided upon")
+        self.change(member, limits, |_| Some(score)).expect("`decide` returned a score")
     }
 
-    /// As `put`, but the score is decided upon when the old one is known; none: it stays as it is.
+    /// Sets the score of a member to the result of `decide`, which receives the old score. A new
+    /// member is added. If `decide` returns none, changes nothing and returns none.
     #[inline]
     pub fn change(
         &mut self,
@@ -135,7 +137,7 @@ impl SortedSet {
     ) -> Option<Put> {
         let decide = |old| {
             let score: Option<f64> = decide(old);
-            assert!(!score.is_some_and(f64::is_nan), "a score is a number");
+            assert!(!score.is_some_and(f64::is_nan), "a score is not NaN");
             score
         };
         match &mut self.0 {
@@ -152,7 +154,8 @@ impl SortedSet {
         self.enlarge().change(member, |_| Some(score))
     }
 
-    /// Gets ready for so many members, of which the longest has so many bytes.
+    /// Converts to the large form if `members` members, or a member of `longest` bytes, exceed the
+    /// limits.
     pub fn prepare(&mut self, members: usize, longest: usize, limits: &Limits) {
         let fits = members <= limits.listpack_entries && longest <= limits.listpack_value;
         if !fits {
@@ -160,7 +163,7 @@ impl SortedSet {
         }
     }
 
-    /// Makes it large if it is not.
+    /// Converts to the large form if needed, and returns it.
     fn enlarge(&mut self) -> &mut Large {
         if let Form::Packed(packed) = &self.0 {
             let mut large = Box::<Large>::default();
@@ -169,11 +172,11 @@ impl SortedSet {
         }
         match &mut self.0 {
             Form::Large(large) => large,
-            Form::Packed(_) => unreachable!("it was made large"),
+            Form::Packed(_) => unreachable!("the set has just become large"),
         }
     }
 
-    /// Removes a member; its score.
+    /// Removes a member and returns its score.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         match &mut self.0 {
             Form::Packed(packed) => packed.remove(member),
@@ -181,7 +184,7 @@ impl SortedSet {
         }
     }
 
-    /// Removes members by their numbers in order.
+    /// Removes the members with these ranks.
     pub fn remove_ranks(&mut self, ranks: Range<usize>) {
         assert!(ranks.end <= self.len());
         match &mut self.0 {
@@ -190,7 +193,7 @@ impl SortedSet {
         }
     }
 
-    /// Removes up to so many members at an end, from the end on.
+    /// Removes up to `count` members at an end, from the end inwards. Passes each to `each`.
     #[inline]
     pub fn pop(&mut self, end: End, count: usize, each: impl FnMut(Item<'_>, f64)) {
         match &mut self.0 {
@@ -199,12 +202,12 @@ impl SortedSet {
         }
     }
 
-    /// How many members come before this one.
+    /// Returns the rank of a member: the number of members before it.
     pub fn rank(&self, member: &[u8]) -> Option<usize> {
         self.rank_and_score(member).map(|(rank, _)| rank)
     }
 
-    /// The same with the member's score.
+    /// Returns the rank and the score of a member.
     pub fn rank_and_score(&self, member: &[u8]) -> Option<(usize, f64)> {
         match &self.0 {
             Form::Packed(packed) => packed.rank_and_score(member),
@@ -212,8 +215,8 @@ impl SortedSet {
         }
     }
 
-    /// How many members come before all that are not `is_before`, which is true for the first ones
-    /// in order and false for the rest. O(log n).
+    /// Returns the number of members for which `is_before` holds. It must hold for a prefix of the
+    /// order and for no other member. O(log n) in the large form.
     pub fn rank_where(&self, is_before: impl Fn(f64, Item<'_>) -> bool) -> usize {
         match &self.0 {
             Form::Packed(packed) => packed.rank_where(is_before),
@@ -221,7 +224,7 @@ impl SortedSet {
         }
     }
 
-    /// The members with scores inside of the range, by their numbers in order.
+    /// Returns the ranks of the members whose scores lie in the range.
     pub fn ranks_by_score(&self, range: &ScoreRange) -> Range<usize> {
         if range.is_empty() {
             return 0..0;
@@ -235,8 +238,9 @@ impl SortedSet {
         }
     }
 
-    /// The members with texts inside of the range, by their numbers in order. Whether they are
-    /// wanted backwards makes a difference only where scores differ, which has no meaning.
+    /// Returns the ranks of the members whose texts lie in the range. All scores should be equal.
+    /// If they differ, the result is unspecified and may depend on `is_reverse`, as in the
+    /// reference server.
     pub fn ranks_by_lex(&self, range: &LexRange<'_>, is_reverse: bool) -> Range<usize> {
         if range.is_empty() {
             return 0..0;
@@ -247,7 +251,7 @@ impl SortedSet {
         }
     }
 
-    /// The members from number `rank` on, with their scores.
+    /// Iterates over members and scores in ascending order, from `rank` on.
     #[inline]
     pub fn iter_from(&self, rank: usize) -> impl Iterator<Item = (Item<'_>, f64)> {
         match &self.0 {
@@ -256,7 +260,7 @@ impl SortedSet {
         }
     }
 
-    /// The members from number `rank` on towards the first, with their scores.
+    /// Iterates over members and scores in descending order, from `rank` on.
     #[inline]
     pub fn iter_back_from(&self, rank: usize) -> impl Iterator<Item = (Item<'_>, f64)> {
         match &self.0 {
@@ -265,8 +269,8 @@ impl SortedSet {
         }
     }
 
-    /// A part of a walk over all members: about so many from the cursor on, which is 0 at first.
-    /// The next cursor; 0 at the end. Whoever is there all the time is met.
+    /// Passes about `count` members from the cursor on to `each`. Returns the next cursor; 0 at the
+    /// end. A scan starts with cursor 0 and visits every member that is present throughout.
     pub fn scan(&self, cursor: u64, count: usize, mut each: impl FnMut(Item<'_>, f64)) -> u64 {
         match &self.0 {
             Form::Packed(packed) => {

@@ -1,18 +1,19 @@
-//! Streams: entries under growing ids, and the groups that read them.
+//! Streams: entries with ascending ids, and the consumer groups that read them.
 //!
 //! ```text
 //!   log      nodes of entries (`node.rs`), in the order of their ids (`nodes.rs`), and counters
-//!   groups   name -> the last id it has read, its consumers, what is not acknowledged (`group.rs`)
+//!   groups   name -> last delivered id, consumers, pending entries (`group.rs`)
 //! ```
 //!
-//! To write a stream down: [`Log::nodes`] are the listpacks that the reference has too, with
-//! [`Node::parts`]; or [`Log::iter`] for the entries that are not deleted. Then the counters of the
-//! log, and [`Stream::groups`] with [`Group::pending_from`], [`Group::consumers`] and
-//! [`Consumer::ids_from`].
+//! To serialize a stream: [`Log::nodes`] yields the listpacks that the reference server also has,
+//! with [`Node::parts`]. [`Log::iter`] yields the entries that are not deleted. Then follow the
+//! counters of the log. Then [`Stream::groups`] with [`Group::pending_from`], [`Group::consumers`]
+//! and [`Consumer::ids_from`].
 //!
-//! To build one: [`Log::load_node`] or [`Log::append`], then [`Log::load_counters`]; for each
-//! group [`Stream::add_group`], [`Group::load_pending`], [`Group::add_consumer`] and
-//! [`Group::load_owner`], and at last [`Group::is_whole`]. What says false or none was refused.
+//! To build a stream: call [`Log::load_node`] or [`Log::append`], then [`Log::load_counters`]. For
+//! each group call [`Stream::add_group`], [`Group::load_pending`], [`Group::add_consumer`] and
+//! [`Group::load_owner`], and at the end [`Group::is_whole`]. A result of false or none means that
+//! the call refused invalid data.
 
 mod body;
 mod entries;
@@ -32,15 +33,15 @@ pub use node::{Limits, Node};
 use super::object::{Container, Kind, container_object};
 use std::collections::BTreeMap;
 
-/// Nodes that one step of freeing takes; each is one block of a few KiB.
+/// Nodes that one step of freeing frees. A node is one block of a few KiB.
 const FREE_NODES: usize = 500;
 
-/// Entries of groups' lists that one step of freeing takes.
+/// Pending entries, consumers and names that one step of freeing frees.
 const FREE_PENDING: usize = 2_000;
 
 type Groups = BTreeMap<Box<[u8]>, Group>;
 
-/// Entries under growing ids, with the groups that read them.
+/// Entries with ascending ids, and the consumer groups that read them.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
     log: Log,
@@ -48,33 +49,33 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// The entries.
+    /// Returns the entries.
     pub fn log(&self) -> &Log {
         &self.log
     }
 
-    /// The entries, to be changed.
+    /// Returns the entries, for changes.
     pub fn log_mut(&mut self) -> &mut Log {
         &mut self.log
     }
 
-    /// The groups in the order of their names.
+    /// Iterates over the groups in the order of their names.
     pub fn groups(&self) -> impl ExactSizeIterator<Item = (&[u8], &Group)> {
         self.groups.iter().map(|(name, group)| (&**name, group))
     }
 
-    /// A group.
+    /// Returns a group by name.
     pub fn group(&self, name: &[u8]) -> Option<&Group> {
         self.groups.get(name)
     }
 
-    /// A group, to be changed, and the entries that it reads.
+    /// Returns a group for changes, and the entries that it reads.
     pub fn group_mut(&mut self, name: &[u8]) -> Option<(&Log, &mut Group)> {
         let group = self.groups.get_mut(name)?;
         Some((&self.log, group))
     }
 
-    /// Adds a group; none if there is one of this name.
+    /// Adds a group. Returns none if the name exists.
     pub fn add_group(
         &mut self,
         name: &[u8],
@@ -87,8 +88,8 @@ impl Stream {
         Some(self.groups.entry(name.into()).or_insert(Group::new(last_id, entries_read)))
     }
 
-    /// Removes a group; none if there was none. It comes as the group of a stream without entries,
-    /// which can be freed in steps.
+    /// Removes a group. Returns none if there is no such group. The group is returned inside a
+    /// stream without entries, so that it can be freed in steps.
     pub fn remove_group(&mut self, name: &[u8]) -> Option<Box<Stream>> {
         let groups = Groups::from([self.groups.remove_entry(name)?]);
         Some(Box::new(Stream { log: Log::default(), groups }))

@@ -1,31 +1,32 @@
-//! String values: an integer, bytes, or a large value that is shared with replies under way.
+//! String values: an integer, bytes, or a large buffer that pending replies share.
 
 use crate::base::number::{i64_text_len, parse_i64};
 use bytes::{Bytes, BytesMut};
 
-/// Longer values are kept apart from their key, in a [`Bytes`] that a reply can share.
+/// The longest value, in bytes, that is stored beside its key. A longer value has its own
+/// [`Bytes`], which a reply can share.
 pub const INLINE_BYTES_MAX: usize = 4096;
 
-/// Bytes of what the reference server keeps in one block: its header, the key, an expiry, the
-/// value. A value that does not fit in is `raw`, as it names its encodings.
+/// The largest block, in bytes, that the reference server uses for an `embstr` value: header, key,
+/// expiry and value. OBJECT ENCODING names a value that does not fit `raw`.
 const EMBEDDED_BYTES_MAX: usize = 128;
 
-/// A string value as it is kept.
+/// A stored string value, borrowed.
 #[derive(Clone, Copy, Debug)]
 pub enum Str<'a> {
-    /// A number, whose text is its canonical decimal form.
+    /// A number. Its text is the canonical decimal form.
     Int(i64),
-    /// Bytes that lie beside their key.
+    /// Bytes stored beside their key.
     Bytes(&'a [u8]),
-    /// A value that can be sent by reference: clone it.
+    /// A large buffer. A reply clones it and sends it without a copy.
     Large(&'a Bytes),
 }
 
-/// Room for the text of an [`Str::Int`].
+/// Buffer for the text of an [`Str::Int`].
 pub type IntText = itoa::Buffer;
 
 impl<'a> Str<'a> {
-    /// Bytes of the value's text.
+    /// Returns the length of the value's text in bytes.
     #[inline]
     pub fn len(&self) -> usize {
         match *self {
@@ -35,12 +36,12 @@ impl<'a> Str<'a> {
         }
     }
 
-    /// Whether the text is empty.
+    /// Returns whether the text is empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// The value's text; a number is written to `buffer`.
+    /// Returns the value's text. A number is formatted into `buffer`.
     #[inline]
     pub fn text<'b>(&self, buffer: &'b mut IntText) -> &'b [u8]
     where
@@ -53,7 +54,7 @@ impl<'a> Str<'a> {
         }
     }
 
-    /// The value as an integer, if its text is one in canonical form.
+    /// Returns the value as an integer if its text is an integer in canonical form.
     #[inline]
     pub fn as_int(&self) -> Option<i64> {
         match *self {
@@ -63,8 +64,9 @@ impl<'a> Str<'a> {
         }
     }
 
-    /// What OBJECT ENCODING calls this value; `is_edited` when it was changed in place. A value
-    /// that fits beside its key is `embstr`.
+    /// Returns the name of the encoding, as OBJECT ENCODING replies it. A value that was changed in
+    /// place (`is_edited`) is `raw`, as in the reference server. A value that fits in one block
+    /// with its key is `embstr`.
     pub fn encoding_name(&self, is_edited: bool, key_len: usize, expires: bool) -> &'static str {
         match *self {
             Str::Int(_) => "int",
@@ -74,7 +76,8 @@ impl<'a> Str<'a> {
     }
 }
 
-/// Whether the reference server keeps a value of so many bytes in one block with its key:
+/// Returns whether the reference server would keep a value of `value_len` bytes in one block with
+/// its key:
 ///
 /// ```text
 ///   8 header | 8 expiry, if any | 1, key's length 1, 3, 5 or 9, key, 0 | 3, value, 0
@@ -91,14 +94,14 @@ fn is_embedded(key_len: usize, value_len: usize, expires: bool) -> bool {
     8 + expiry + 1 + key_head + key_len + 1 + value <= EMBEDDED_BYTES_MAX
 }
 
-/// Above this a buffer that grows gets a quarter more than it needs, and not twice as much.
+/// The longest buffer that doubles when it grows. A longer buffer grows by a quarter.
 const GROW_DOUBLE_BYTES_MAX: usize = 1 << 20;
 
-/// `bytes`, then `tail`, then zeros up to `len` bytes. The buffer is taken over if nobody else
-/// holds it (else copied), and gets room to spare, so that repeated growth costs a constant
-/// number of copies of each byte.
+/// Returns `bytes`, then `tail`, then zeros up to `len` bytes. The buffer is reused if nothing else
+/// references it, else copied. A reallocated buffer gets spare capacity, so each byte is copied
+/// O(1) times over repeated growth.
 pub fn large_grown(bytes: Bytes, tail: &[u8], len: usize) -> BytesMut {
-    assert!(bytes.len() + tail.len() <= len, "a value is only made longer here");
+    assert!(bytes.len() + tail.len() <= len, "`len` is not below the bytes it must hold");
     let room = len + if len <= GROW_DOUBLE_BYTES_MAX { len } else { len / 4 };
     let mut buffer = match bytes.try_into_mut() {
         Ok(buffer) if buffer.capacity() >= len => buffer,
@@ -117,19 +120,19 @@ fn copy_with_room(bytes: &[u8], room: usize) -> BytesMut {
     buffer
 }
 
-/// A string value on its way in.
+/// A new string value, before it is stored.
 #[derive(Clone, Debug)]
 pub enum NewStr<'v> {
     /// A number.
     Int(i64),
-    /// Text that is kept as it is; copied once.
+    /// Text to store unchanged, with one copy.
     Bytes(&'v [u8]),
-    /// A buffer that is kept without a copy (if it is longer than [`INLINE_BYTES_MAX`]).
+    /// A buffer to store without a copy if it is longer than [`INLINE_BYTES_MAX`].
     Large(Bytes),
 }
 
 impl<'v> NewStr<'v> {
-    /// A number if `text` is one in canonical form, or else the text.
+    /// Returns a number if `text` is an integer in canonical form, else the text.
     #[inline]
     pub fn from_bytes(text: &'v [u8]) -> NewStr<'v> {
         match parse_i64(text) {
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_back() {
+    fn every_form_returns_its_text_and_number() {
         let mut buffer = IntText::new();
         let large = Bytes::from_static(b"large");
         assert_eq!(Str::Int(-12).text(&mut buffer), b"-12");
@@ -157,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn growth_takes_a_buffer_over_and_leaves_a_shared_one_alone() {
+    fn growth_reuses_an_unshared_buffer_and_copies_a_shared_one() {
         let value = Bytes::from(vec![1u8; 5000]);
         let reply = value.clone();
         let grown = large_grown(value, b"tail", 5006);
@@ -165,11 +168,11 @@ mod tests {
         assert_eq!(reply.len(), 5000);
         let address = grown.as_ptr();
         let again = large_grown(grown.freeze(), b"more", 5010);
-        assert_eq!(again.as_ptr(), address, "there was room to spare");
+        assert_eq!(again.as_ptr(), address, "the spare capacity is used");
     }
 
     #[test]
-    fn encodings_have_the_names_of_the_reference() {
+    fn encoding_names_match_the_reference() {
         let name = |len: usize, key_len, expires| {
             Str::Bytes(&vec![b'x'; len]).encoding_name(false, key_len, expires)
         };

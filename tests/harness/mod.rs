@@ -29,8 +29,9 @@ use annulet::io::simulated::{self, Network, SimulatedDriver};
 use annulet::io::{Driver, Options};
 use annulet::mesh::{Mesh, Preempt, Rules};
 use annulet::observe::{Boards, Level, Log};
+use annulet::partition::Berths;
 use annulet::resp::Value;
-use annulet::server::{Seeds, build_shard};
+use annulet::server::{Common, Seeds, build_shard};
 use annulet::shard::{Shard, Turn};
 use std::sync::{Arc, OnceLock};
 
@@ -61,6 +62,7 @@ pub struct World {
     pub mesh: Arc<Mesh>,
     /// Its feed.
     pub feed: Arc<Feed>,
+    common: Common,
     options: Options,
 }
 
@@ -115,7 +117,13 @@ impl World {
         let (network, mesh) = (Network::new(seed), Mesh::new(shards, rules, preempt));
         let time = Clock::Manual(Arc::clone(&clock));
         let feed = Arc::new(Feed::new(Arc::clone(&mesh), time, 0));
-        World { seed, network, clock, process, mesh, feed, options }
+        let common = Common {
+            process: Arc::clone(&process),
+            mesh: Arc::clone(&mesh),
+            feed: Arc::clone(&feed),
+            berths: Berths::new(shards),
+        };
+        World { seed, network, clock, process, mesh, feed, common, options }
     }
 
     /// A driver for the next shard; that of shard 0 listens.
@@ -131,7 +139,7 @@ impl World {
     /// A shard on the calling thread.
     pub fn shard(&self, me: usize, driver: Box<dyn Driver>) -> Shard {
         let seeds = Seeds { random: self.seed, hash: [self.seed, !self.seed] };
-        build_shard(me, &self.process, &self.mesh, &self.feed, driver, seeds)
+        build_shard(me, &self.common, driver, seeds)
     }
 
     /// A new connection.

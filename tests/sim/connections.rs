@@ -247,6 +247,8 @@ fn a_shard_does_not_park_over_stalled_connections() {
         // Shard 0 has every other connection; one that is not there yet is frozen with shard 1.
         let mut at_home: Vec<Client> = clients.into_iter().step_by(2).collect();
         lockstep.freeze(1, true);
+        // Nobody may work on its partition meanwhile, if it was parked when it was frozen.
+        let is_held = world.mesh.try_hold(1);
         let (remote, local) = at_home.split_at_mut(credits);
         for client in remote.iter_mut() {
             client.send(&["INCR", &key_on(2, 1, 0)]);
@@ -259,6 +261,9 @@ fn a_shard_does_not_park_over_stalled_connections() {
         let stalled = || counters.stalled_on_credits.get() >= local.len() as u64;
         wait_until(&lockstep, "the others are stalled", stalled);
         lockstep.freeze(1, false);
+        if is_held {
+            world.mesh.let_go(1, true);
+        }
         for client in &mut at_home {
             wait_until(&lockstep, "a reply", || client.try_read().is_some());
         }

@@ -1,5 +1,5 @@
 #![allow(unsafe_code)]
-//! An element as a page keeps it.
+//! The byte format of an element in a page.
 //!
 //! ```text
 //!   plain      key | payload, if it has one                  as packed, see pack
@@ -7,42 +7,43 @@
 //!   apart      f9 | u64 address | u64 bytes                  there: key | payload
 //! ```
 //!
-//! Packed items begin with no byte above f1. A page's bytes are moved when it changes, so what is
-//! long is kept apart.
+//! A packed item begins with a byte of at most f1, so f8 and f9 are unambiguous. A page's bytes
+//! move when the page changes. Therefore a key and payload above 255 bytes are kept apart, in a
+//! heap block.
 
 use crate::value::pack::{self, Item};
 use std::ptr::{slice_from_raw_parts_mut, with_exposed_provenance_mut};
 
-/// The first byte of an element that expires.
+/// First byte of an element that expires.
 pub const VOLATILE: u8 = 0xf8;
 const APART: u8 = 0xf9;
 
-/// Bytes of an expiry with the byte before it.
+/// Bytes of an expiry, including the [`VOLATILE`] byte.
 pub const VOLATILE_BYTES: usize = 9;
 const APART_BYTES: usize = 17;
 
-/// The longest element that lies in its page.
+/// The longest key and payload, in bytes, stored in the page itself.
 const PLAIN_BYTES_MAX: usize = 255;
 
-/// An element: a key, and what belongs to it.
+/// An element: a key with its payload and expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Element<'a> {
-    /// The key.
+    /// Key.
     pub key: Item<'a>,
-    /// What it stands for.
+    /// Payload, if the element has one.
     pub payload: Option<Item<'a>>,
-    /// When it expires, Unix milliseconds.
+    /// Expiry, in Unix milliseconds.
     pub expiry: Option<u64>,
 }
 
-/// An element's bytes in a page, as they are read.
+/// An element decoded from its bytes in a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Stored<'a> {
-    /// When it expires.
+    /// Expiry, in Unix milliseconds.
     pub expiry: Option<u64>,
-    /// Key and payload.
+    /// Packed key and payload.
     pub body: &'a [u8],
-    /// Whether they are kept apart.
+    /// Whether the body is kept apart.
     pub is_apart: bool,
 }
 
@@ -51,7 +52,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 }
 
 impl<'a> Stored<'a> {
-    /// Reads an element of a page.
+    /// Decodes an element from its bytes in a page.
     #[inline]
     pub fn of(raw: &'a [u8]) -> Stored<'a> {
         if raw[0] < VOLATILE {
@@ -68,19 +69,19 @@ impl<'a> Stored<'a> {
         if raw[0] != APART {
             return Stored { expiry, body: raw, is_apart: false };
         }
-        // SAFETY: a draft put the address of a block there, which is freed only when the element
-        // is removed from its page, and that needs a page that nobody reads.
+        // SAFETY: `put_block` stored the address and length of a leaked box here. The box is freed
+        // only with its element, and that needs `&mut` access to the page.
         let body = unsafe { &*block(raw) };
         Stored { expiry, body, is_apart: true }
     }
 
-    /// Whether this is its key.
+    /// Returns whether the element has this key.
     #[inline]
     pub fn has_key(&self, key: &Item<'_>) -> bool {
         pack::read(self.body).0 == *key
     }
 
-    /// The element.
+    /// Returns the element's key, payload and expiry.
     #[inline]
     pub fn element(&self) -> Element<'a> {
         let (key, rest) = pack::read(self.body);
@@ -88,13 +89,13 @@ impl<'a> Stored<'a> {
         Element { key, payload, expiry: self.expiry }
     }
 
-    /// Bytes that it keeps apart.
+    /// Returns the bytes that the element keeps apart; 0 if it is stored in the page.
     pub fn apart_bytes(&self) -> usize {
         if self.is_apart { self.body.len() } else { 0 }
     }
 }
 
-/// The block of an element that is kept apart.
+/// Returns the heap block of an element that is kept apart.
 fn block(raw: &[u8]) -> *mut [u8] {
     assert_eq!(raw[0], APART);
     let start = with_exposed_provenance_mut(u64_at(raw, 1) as usize);
@@ -108,28 +109,29 @@ fn put_block(raw: &mut [u8], block: Box<[u8]>) {
     raw[1..9].copy_from_slice(&(start as u64).to_le_bytes());
 }
 
-/// Frees what an element keeps apart; it must not be read again.
+/// Frees the heap block of an element that is kept apart. The element must not be read again.
 pub fn free_apart(raw: &mut [u8]) {
     let at = if raw[0] == VOLATILE { VOLATILE_BYTES } else { 0 };
     if raw[at] == APART {
         let block = block(&raw[at..]);
         raw[1 + at..].fill(0);
-        // SAFETY: it was leaked when it was put there, and the address is gone now.
+        // SAFETY: `put_block` leaked this box, and its address in the page has just been erased.
         drop(unsafe { Box::from_raw(block) });
     }
 }
 
-/// Gives an element a copy of what it keeps apart together with another one.
+/// Replaces the heap block that a cloned element shares with its original by a copy.
 pub fn unshare_apart(raw: &mut [u8]) {
     let at = if raw[0] == VOLATILE { VOLATILE_BYTES } else { 0 };
     if raw[at] == APART {
-        // SAFETY: the other one is there as long as this runs.
+        // SAFETY: the original element is borrowed while its table is cloned, so its block stays
+        // valid.
         let copy: Box<[u8]> = unsafe { &*block(&raw[at..]) }.into();
         put_block(&mut raw[at..], copy);
     }
 }
 
-/// An element that is to be written to a page.
+/// An element to be written to a page.
 #[derive(Clone, Copy, Debug)]
 pub struct Draft<'a> {
     key: Item<'a>,
@@ -140,25 +142,25 @@ pub struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    /// Of these parts.
+    /// Creates a draft from a key, a payload and an expiry (Unix ms).
     pub fn new(key: &Item<'a>, payload: Option<&Item<'a>>, expiry: Option<u64>) -> Draft<'a> {
         let body_bytes = pack::size(key) + payload.map_or(0, pack::size);
         let is_apart = body_bytes > PLAIN_BYTES_MAX;
         Draft { key: *key, payload: payload.copied(), expiry, body_bytes, is_apart }
     }
 
-    /// Bytes that it takes in its page.
+    /// Returns the bytes that the element takes in its page.
     pub fn size(&self) -> usize {
         let head = if self.expiry.is_some() { VOLATILE_BYTES } else { 0 };
         head + if self.is_apart { APART_BYTES } else { self.body_bytes }
     }
 
-    /// Bytes that it takes apart.
+    /// Returns the bytes that the element keeps apart; 0 if it is stored in the page.
     pub fn apart_bytes(&self) -> usize {
         if self.is_apart { self.body_bytes } else { 0 }
     }
 
-    /// Writes it to as many bytes as it takes.
+    /// Writes the element to `out`, which must have exactly [`Draft::size`] bytes.
     pub fn fill(&self, mut out: &mut [u8]) {
         if let Some(expiry) = self.expiry {
             out[0] = VOLATILE;

@@ -1,17 +1,17 @@
-//! A page: the elements of one interval of positions in one block of memory. Hot.
+//! A page: the elements of one interval of positions, in one block of memory. Hot.
 //!
 //! ```text
 //!   00  u32   number of the page
 //!   04  u32   elements
-//!   08  u32   room: places for tags and ends, a multiple of 8; + 1 if ends are wide
+//!   08  u32   room: number of places for tags and ends, a multiple of 8; + 1 if ends are wide
 //!   0c  u8    tag of each element: 8 bits of its hash                        x room
-//!       u16   end of each element, counted from the first element's bytes    x room
-//!             (u32 if they are wide: where there are so many elements that it takes them)
-//!       ..    the elements' bytes, one element behind the other; then what is free
+//!       u16   end offset of each element, from the first element's bytes      x room
+//!             (u32 if ends are wide: if the block was made for more than 65,535 data bytes)
+//!       ..    the elements' bytes, without gaps; then free space
 //! ```
 //!
-//! The elements are in the order in which they came. A page without elements has no block. Numbers
-//! are little-endian.
+//! Elements are in insertion order. A page without elements has no block. Numbers are
+//! little-endian.
 
 use super::element::{Draft, Stored, VOLATILE, VOLATILE_BYTES};
 use crate::value::pack::Item;
@@ -21,17 +21,19 @@ const LEN_AT: usize = 4;
 const ROOM_AT: usize = 8;
 const HEAD_BYTES: usize = 12;
 
-/// Places are added so many at a time.
+/// The room grows by this number of places.
 const ROOM_STEP: usize = 8;
 
-/// Bytes of an end.
+/// Bytes of an end offset in a page of at most 65,535 data bytes.
 const NARROW: usize = 2;
+
+/// Bytes of an end offset in a page of more data bytes.
 const WIDE: usize = 4;
 
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const LOW_SEVEN: u64 = 0x7f * LOW_BITS;
 
-/// Bytes of a block for `len` elements of so many bytes.
+/// Returns the size in bytes of a block for `len` elements of `data_bytes` bytes in all.
 pub fn bytes_for(len: usize, data_bytes: usize) -> usize {
     HEAD_BYTES + (1 + width_for(data_bytes)) * len.next_multiple_of(ROOM_STEP) + data_bytes
 }
@@ -40,7 +42,7 @@ fn width_for(data_bytes: usize) -> usize {
     if data_bytes > usize::from(u16::MAX) { WIDE } else { NARROW }
 }
 
-/// The elements whose positions lie in one interval, as they are read.
+/// A page for reading: the elements whose positions lie in one interval.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a> {
     bytes: &'a [u8],
@@ -50,7 +52,7 @@ impl<'a> Page<'a> {
     /// A page without elements.
     pub const EMPTY: Page<'static> = Page { bytes: &[] };
 
-    /// The page in a block.
+    /// Wraps the bytes of a block that holds a page.
     #[inline]
     pub fn new(bytes: &'a [u8]) -> Page<'a> {
         Page { bytes }
@@ -61,18 +63,18 @@ impl<'a> Page<'a> {
         u32::from_le_bytes(*self.bytes[at..].first_chunk().expect("4 bytes")) as usize
     }
 
-    /// Its number.
+    /// Returns the page's number.
     pub fn number(self) -> usize {
         self.u32_at(0)
     }
 
-    /// How many elements there are.
+    /// Returns the number of elements.
     #[inline]
     pub fn len(self) -> usize {
         if self.bytes.is_empty() { 0 } else { self.u32_at(LEN_AT) }
     }
 
-    /// Places, and the bytes of an end.
+    /// Returns the number of places, and the width of an end offset in bytes.
     #[inline]
     fn room(self) -> (usize, usize) {
         if self.bytes.is_empty() {
@@ -88,15 +90,15 @@ impl<'a> Page<'a> {
         HEAD_BYTES + (1 + width) * room
     }
 
-    /// Where the end of an element is kept.
+    /// Returns where in the block the end offset of an element is stored.
     #[inline]
     fn end_at(self, index: usize) -> usize {
         let (room, width) = self.room();
         HEAD_BYTES + room + width * index
     }
 
-    /// Where an element begins, counted from the first element's bytes; behind the last one, where
-    /// the next would.
+    /// Returns where an element begins, counted from the first element's bytes. For `index` equal
+    /// to the number of elements, returns where the next element would begin.
     #[inline]
     fn start(self, index: usize) -> usize {
         if index == 0 {
@@ -109,12 +111,12 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Bytes of all elements.
+    /// Returns the bytes of all elements.
     pub fn data_bytes(self) -> usize {
         self.start(self.len())
     }
 
-    /// The tag of an element.
+    /// Returns the tag of an element.
     #[inline]
     pub fn tag(self, index: usize) -> u8 {
         self.bytes[HEAD_BYTES + index]
@@ -126,24 +128,24 @@ impl<'a> Page<'a> {
         data + self.start(index)..data + self.start(index + 1)
     }
 
-    /// The bytes of an element.
+    /// Returns the bytes of an element.
     #[inline]
     pub fn raw(self, index: usize) -> &'a [u8] {
         &self.bytes[self.raw_range(index)]
     }
 
-    /// An element.
+    /// Returns an element, decoded.
     #[inline]
     pub fn stored(self, index: usize) -> Stored<'a> {
         Stored::of(self.raw(index))
     }
 
-    /// The elements in the order in which they came.
+    /// Iterates over the elements in insertion order.
     pub fn iter(self) -> impl Iterator<Item = Stored<'a>> {
         (0..self.len()).map(move |index| self.stored(index))
     }
 
-    /// Where the element with this key is.
+    /// Returns the index of the element with this tag and key. Compares eight tags per step.
     #[inline]
     pub fn find(self, tag: u8, key: &Item<'_>) -> Option<usize> {
         let len = self.len();
@@ -167,7 +169,7 @@ impl<'a> Page<'a> {
         None
     }
 
-    /// Whether there is room for so many elements of so many bytes in all.
+    /// Returns whether the block has room for `len` elements of `data_bytes` bytes in all.
     #[inline]
     pub fn fits(self, len: usize, data_bytes: usize) -> bool {
         let (room, width) = self.room();
@@ -176,29 +178,29 @@ impl<'a> Page<'a> {
             && (width == WIDE || data_bytes <= usize::from(u16::MAX))
     }
 
-    /// Asserts what must hold.
+    /// Asserts the invariants of the page.
     pub fn check(self) {
         let (len, (room, _)) = (self.len(), self.room());
-        assert!(len > 0, "no elements, no block");
+        assert!(len > 0, "a page with a block has elements");
         assert!(len <= room && room.is_multiple_of(ROOM_STEP));
         assert!((0..len).all(|index| self.start(index) < self.start(index + 1)));
         assert!(self.fits(len, self.data_bytes()));
     }
 }
 
-/// A page that is changed. Its block is large enough for what is added.
+/// A page for changes. The block must have room for everything that is added.
 #[derive(Debug)]
 pub struct PageMut<'a> {
     bytes: &'a mut [u8],
 }
 
 impl<'a> PageMut<'a> {
-    /// The page in a block.
+    /// Wraps the bytes of a block that holds a page.
     pub fn new(bytes: &'a mut [u8]) -> PageMut<'a> {
         PageMut { bytes }
     }
 
-    /// A page without elements, in a block of [`bytes_for`] so many.
+    /// Creates an empty page in a block of `bytes_for(len, data_bytes)` bytes; see [`bytes_for`].
     pub fn begin(bytes: &'a mut [u8], number: usize, len: usize, data_bytes: usize) -> PageMut<'a> {
         let mut page = PageMut { bytes };
         page.put_u32(0, number);
@@ -208,7 +210,7 @@ impl<'a> PageMut<'a> {
         page
     }
 
-    /// The same to be read.
+    /// Returns the page for reading.
     #[inline]
     pub fn page(&self) -> Page<'_> {
         Page { bytes: self.bytes }
@@ -222,14 +224,14 @@ impl<'a> PageMut<'a> {
     fn put_end(&mut self, index: usize, end: usize) {
         let at = self.page().end_at(index);
         if self.page().room().1 == NARROW {
-            let end = u16::try_from(end).expect("else ends are wide");
+            let end = u16::try_from(end).expect("a narrow page has at most 65,535 data bytes");
             self.bytes[at..at + 2].copy_from_slice(&end.to_le_bytes());
         } else {
             self.put_u32(at, end);
         }
     }
 
-    /// Takes over the elements of another page; it has none yet.
+    /// Copies all elements of another page to this page, which must be empty.
     pub fn copy_from(&mut self, old: Page<'_>) {
         let count = old.len();
         if count == 0 {
@@ -249,7 +251,8 @@ impl<'a> PageMut<'a> {
         self.bytes[to..to + bytes].copy_from_slice(&old.bytes[from..from + bytes]);
     }
 
-    /// Adds an element, whose key is not there.
+    /// Adds an element of `size` bytes, which `fill` writes. The element's key must be new to the
+    /// page.
     #[inline]
     pub fn push(&mut self, tag: u8, size: usize, fill: impl FnOnce(&mut [u8])) {
         let (len, data_bytes) = (self.page().len(), self.page().data_bytes());
@@ -260,18 +263,19 @@ impl<'a> PageMut<'a> {
         fill(&mut self.bytes[start..start + size]);
     }
 
-    /// Adds an element as it is in another page.
+    /// Adds a copy of an element's bytes in another page.
     pub fn push_raw(&mut self, tag: u8, raw: &[u8]) {
         self.push(tag, raw.len(), |out| out.copy_from_slice(raw));
     }
 
-    /// The bytes of an element, to be changed in place.
+    /// Returns the bytes of an element, for changes in place.
     pub fn raw_mut(&mut self, index: usize) -> &mut [u8] {
         let range = self.page().raw_range(index);
         &mut self.bytes[range]
     }
 
-    /// Writes another element over one, with the same key.
+    /// Replaces an element by another element with the same key. If the old element was kept
+    /// apart, its block must have been freed.
     pub fn replace(&mut self, index: usize, draft: &Draft<'_>) {
         let (start, old_end) = (self.page().start(index), self.page().start(index + 1));
         let end = start + draft.size();
@@ -281,7 +285,7 @@ impl<'a> PageMut<'a> {
         draft.fill(self.raw_mut(index));
     }
 
-    /// Moves the end of an element, and everything behind it.
+    /// Moves the end of an element and all later elements.
     fn shift(&mut self, index: usize, from: usize, to: usize) {
         let (len, data_bytes) = (self.page().len(), self.page().data_bytes());
         let data = self.page().data_start();
@@ -295,7 +299,7 @@ impl<'a> PageMut<'a> {
         }
     }
 
-    /// Says when an element expires; what it keeps apart stays.
+    /// Sets or clears the expiry (Unix ms) of an element. A block that is kept apart stays.
     pub fn set_expiry(&mut self, index: usize, expiry: Option<u64>) {
         let (start, end) = (self.page().start(index), self.page().start(index + 1));
         let is_volatile = self.page().raw(index)[0] == VOLATILE;
@@ -314,7 +318,7 @@ impl<'a> PageMut<'a> {
         raw[1..VOLATILE_BYTES].copy_from_slice(&expiry.to_le_bytes());
     }
 
-    /// Removes an element; what it kept apart has been freed.
+    /// Removes an element. Its block must have been freed, if it was kept apart.
     pub fn remove(&mut self, index: usize) {
         let page = self.page();
         let (len, data_bytes) = (page.len(), page.data_bytes());
@@ -358,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_are_found_at_every_place() {
+    fn elements_are_found_at_every_place() {
         let mut block = vec![0; bytes_for(100, 300)];
         let mut page = PageMut::begin(&mut block, 0, 100, 300);
         let name = |number: u8| [b'a' + number % 16, b'a' + number / 16];

@@ -1,5 +1,5 @@
 #![allow(unsafe_code)]
-//! The memory of a table's pages. Hot.
+//! Slab allocator for the pages of a dense table. Hot.
 //!
 //! ```text
 //!   class    blocks of one size: 32, 64, .. 256, then 8 steps per power of two
@@ -9,33 +9,34 @@
 //!   | A | B | F | D |   | E |   |   |   |
 //! ```
 //!
-//! Pages grow and shrink all the time, each in its own way, and with blocks from the allocator a
-//! third of the memory was holes. Here a class has none: its last block is moved to where one is
-//! freed. A block begins with the number of its page, so that the directory can be told.
+//! Pages grow and shrink all the time. With blocks from the general allocator, a third of the
+//! memory was fragmentation. A class has no holes: when a block is freed, the last block of the
+//! class moves into its place. Each block begins with the number of its page, so the table can
+//! update its directory.
 
 use crate::base::alloc::class_bytes;
 
-/// Bytes of an extent; one of larger blocks is as large as its block.
+/// Bytes of an extent. A class with larger blocks has one block per extent.
 const EXTENT_BYTES: usize = 16 << 10;
 
-/// Blocks up to this size have classes of [`SMALL_STEP`].
+/// The largest block, in bytes, whose size is a multiple of [`SMALL_STEP`].
 const SMALL_BYTES_MAX: usize = 256;
 const SMALL_STEP: usize = 32;
 const SMALL_CLASSES: usize = SMALL_BYTES_MAX / SMALL_STEP;
 
-/// Steps per power of two of larger blocks, as a shift.
+/// Size steps per power of two of larger blocks, as a shift.
 const STEP_SHIFT: u32 = 3;
 
-/// Bytes of a line of the cache.
+/// Bytes of a cache line.
 const LINE_BYTES: usize = 64;
 
-/// More lines of a block are not asked for ahead.
+/// The most cache lines of a block that are prefetched.
 const PREFETCHED_LINES_MAX: usize = 12;
 
-/// Extents that [`Slab::free_step`] frees.
+/// Extents that one call of [`Slab::free_step`] frees.
 const FREE_EXTENTS: usize = 64;
 
-/// Where a block is.
+/// Location of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
     extent: u32,
@@ -44,11 +45,11 @@ pub struct Block {
 }
 
 impl Block {
-    /// No block: a page without elements.
+    /// No block: the page has no elements.
     pub const NONE: Block = Block { extent: 0, place: 0, class: u16::MAX };
 }
 
-/// The class of blocks that hold so many bytes.
+/// Returns the class of the smallest blocks that hold `bytes` bytes.
 fn class_of(bytes: usize) -> usize {
     if bytes <= SMALL_BYTES_MAX {
         return (bytes - 1) / SMALL_STEP;
@@ -59,7 +60,7 @@ fn class_of(bytes: usize) -> usize {
     SMALL_CLASSES + (powers << STEP_SHIFT) + step
 }
 
-/// Bytes of a block of a class.
+/// Returns the size in bytes of the blocks of a class.
 fn block_bytes(class: usize) -> usize {
     let Some(large) = class.checked_sub(SMALL_CLASSES) else { return (class + 1) * SMALL_STEP };
     let power = SMALL_BYTES_MAX.ilog2() as usize + (large >> STEP_SHIFT);
@@ -67,12 +68,12 @@ fn block_bytes(class: usize) -> usize {
     (1 << power) + (steps << (power - STEP_SHIFT as usize))
 }
 
-/// Bytes of the block that is taken for so many.
+/// Returns the size in bytes of the block that [`Slab::alloc`] takes for `bytes` bytes.
 pub fn bytes_taken(bytes: usize) -> usize {
     block_bytes(class_of(bytes))
 }
 
-/// Blocks of a full extent.
+/// Returns the number of blocks in a full extent.
 fn blocks_per_extent(class: usize) -> usize {
     (EXTENT_BYTES / block_bytes(class)).max(1)
 }
@@ -99,28 +100,28 @@ impl Slab {
         start..start + bytes
     }
 
-    /// The bytes of a block.
+    /// Returns the bytes of a block.
     #[inline]
     pub fn bytes(&self, block: Block) -> &[u8] {
         let extents = &self.classes[usize::from(block.class)].extents;
         &extents[block.extent as usize][Slab::bounds(block)]
     }
 
-    /// Asks for all lines of a block at once: where an element lies in it is known only after two
-    /// of them have been read.
+    /// Prefetches the cache lines of a block together. An element's place in the block is known
+    /// only after two of them have been read.
     #[inline]
     pub fn prefetch(&self, block: Block) {
         self.bytes(block).chunks(LINE_BYTES).take(PREFETCHED_LINES_MAX).for_each(prefetch);
     }
 
-    /// The bytes of a block, to be changed.
+    /// Returns the bytes of a block, for changes.
     #[inline]
     pub fn bytes_mut(&mut self, block: Block) -> &mut [u8] {
         let extents = &mut self.classes[usize::from(block.class)].extents;
         &mut extents[block.extent as usize][Slab::bounds(block)]
     }
 
-    /// A block of at least so many bytes, whatever they are.
+    /// Allocates a block of at least `bytes` bytes, with undefined contents.
     pub fn alloc(&mut self, bytes: usize) -> Block {
         let class = class_of(bytes);
         if self.classes.len() <= class {
@@ -133,7 +134,7 @@ impl Slab {
         block
     }
 
-    /// The block of this number in its class.
+    /// Returns the location of block number `index` of a class.
     fn at(class: usize, index: usize) -> Block {
         let per_extent = blocks_per_extent(class);
         Block {
@@ -158,7 +159,7 @@ impl Slab {
         self.set_extent(class, at, bytes);
     }
 
-    /// Gives an extent another length, or makes it.
+    /// Resizes or creates an extent.
     fn set_extent(&mut self, class: usize, at: usize, bytes: usize) {
         let extents = &mut self.classes[class].extents;
         if at == extents.len() {
@@ -172,8 +173,8 @@ impl Slab {
         self.extent_bytes = self.extent_bytes - before + class_bytes(bytes);
     }
 
-    /// Frees a block. Another one may have been moved to its place: then the number of its page
-    /// is given.
+    /// Frees a block. The last block of its class may move into its place; then returns the page
+    /// number of the moved block.
     pub fn free(&mut self, block: Block) -> Option<u32> {
         let number = usize::from(block.class);
         let class = &mut self.classes[number];
@@ -194,12 +195,12 @@ impl Slab {
         moved
     }
 
-    /// Gives memory back after the last block of a class has gone.
+    /// Releases memory after the last block of a class was freed.
     fn give_back(&mut self, number: usize, last: Block) {
         let class = &mut self.classes[number];
         let at = last.extent as usize;
         if last.place == 0 {
-            let extent = class.extents.pop().expect("the block was in one");
+            let extent = class.extents.pop().expect("the last block has an extent");
             self.extent_bytes -= class_bytes(extent.len());
             return;
         }
@@ -209,7 +210,7 @@ impl Slab {
         }
     }
 
-    /// Bytes of memory, as the allocator counts them.
+    /// Returns the bytes of memory, as the allocator counts them.
     pub fn memory_bytes(&self) -> usize {
         let array = |bytes: usize| if bytes == 0 { 0 } else { class_bytes(bytes) };
         let lists = self
@@ -220,7 +221,7 @@ impl Slab {
         classes + lists.sum::<usize>() + self.extent_bytes
     }
 
-    /// Frees a part of the memory, whatever is in it; true when nothing is left.
+    /// Frees some extents, whatever they contain. Returns true when nothing is left.
     pub fn free_step(&mut self) -> bool {
         for _ in 0..FREE_EXTENTS {
             let Some(class) = self.classes.last_mut() else { return true };
@@ -231,7 +232,7 @@ impl Slab {
         self.classes.is_empty()
     }
 
-    /// Asserts what must hold; shows each block.
+    /// Asserts the invariants of the slab, and passes each block to `show`.
     pub fn check(&self, show: &mut dyn FnMut(Block, &[u8])) {
         let mut bytes = 0;
         for (number, class) in self.classes.iter().enumerate() {
@@ -247,11 +248,11 @@ impl Slab {
     }
 }
 
-/// Asks for the line in which these bytes begin.
+/// Prefetches the cache line in which `bytes` begins.
 #[inline]
 fn prefetch(bytes: &[u8]) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a hint, which reads nothing.
+    // SAFETY: a prefetch is a hint and reads no memory.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().cast());
@@ -260,9 +261,9 @@ fn prefetch(bytes: &[u8]) {
     let _ = bytes;
 }
 
-/// The number of a block's page.
+/// Returns the page number in a block.
 fn owner(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes(*bytes.first_chunk().expect("a block holds its page's number"))
+    u32::from_le_bytes(*bytes.first_chunk().expect("a block begins with its page's number"))
 }
 
 #[cfg(test)]
@@ -271,7 +272,7 @@ mod tests {
     use crate::base::rng::Rng;
 
     #[test]
-    fn classes_are_dense_and_hold_what_they_are_for() {
+    fn the_chosen_class_is_the_smallest_that_fits() {
         for bytes in 1..20_000 {
             let class = class_of(bytes);
             assert!(block_bytes(class) >= bytes);
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_keep_their_bytes_while_others_come_and_go() {
+    fn blocks_keep_their_bytes_while_others_are_allocated_and_freed() {
         let mut rng = Rng::new(4);
         let (mut slab, mut blocks) = (Slab::default(), Vec::<Option<(Block, usize)>>::new());
         for phase in 0..6 {
@@ -300,14 +301,15 @@ mod tests {
                     if let Some((block, _)) = blocks[drawn].take()
                         && let Some(moved) = slab.free(block)
                     {
-                        blocks[moved as usize].as_mut().expect("it is there").0 = block;
+                        blocks[moved as usize].as_mut().expect("a moved block is allocated").0 =
+                            block;
                     }
                 }
             }
             let mut seen = 0;
             slab.check(&mut |block, bytes| {
                 let number = owner(bytes);
-                let (known, len) = blocks[number as usize].expect("it was not freed");
+                let (known, len) = blocks[number as usize].expect("the block is allocated");
                 assert_eq!(known, block);
                 assert!(bytes[4..len].iter().all(|byte| *byte == number as u8));
                 seen += 1;

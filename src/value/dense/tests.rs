@@ -1,11 +1,11 @@
-//! The dense table against a plain map.
+//! Tests of the dense table against a B-tree map.
 
 use super::*;
 use std::collections::BTreeMap;
 
 type Model = BTreeMap<Vec<u8>, (Option<Vec<u8>>, Option<u64>)>;
 
-/// A key, with its payload and its expiry.
+/// A key with its payload and expiry.
 type Known = (Vec<u8>, (Option<Vec<u8>>, Option<u64>));
 
 fn text_of(element: &Element<'_>) -> Known {
@@ -21,7 +21,7 @@ fn compare(dense: &Dense, model: &Model) {
     loop {
         cursor = dense.scan(cursor, &mut |element| {
             let (key, rest) = text_of(&element);
-            assert!(walked.insert(key, rest).is_none(), "each once");
+            assert!(walked.insert(key, rest).is_none(), "each element is scanned once");
         });
         if cursor == 0 {
             break;
@@ -30,7 +30,7 @@ fn compare(dense: &Dense, model: &Model) {
     assert_eq!(walked, *model);
 }
 
-/// Short and long, numbers and text.
+/// Returns a random key: short or long, a number or text.
 fn name(rng: &mut Rng, names: u64) -> Vec<u8> {
     let number = rng.below(names);
     match number % 7 {
@@ -67,10 +67,10 @@ fn step(dense: &mut Dense, model: &mut Model, rng: &mut Rng, names: u64, grows: 
         }
         5 => {
             let expiry = (rng.below(2) == 0).then(|| 1_000 + rng.below(1_000));
-            let slot = model.get_mut(&key);
-            assert_eq!(dense.set_expiry(&key, expiry), slot.is_some());
-            if let Some(slot) = slot {
-                slot.1 = expiry;
+            let entry = model.get_mut(&key);
+            assert_eq!(dense.set_expiry(&key, expiry), entry.is_some());
+            if let Some(entry) = entry {
+                entry.1 = expiry;
             }
         }
         6 => {
@@ -92,7 +92,7 @@ fn step(dense: &mut Dense, model: &mut Model, rng: &mut Rng, names: u64, grows: 
 }
 
 #[test]
-fn any_operations_give_what_a_map_gives() {
+fn random_operations_match_a_map() {
     for (seed, names) in [(1, 40), (2, 400), (3, 3_000)] {
         let mut rng = Rng::new(seed);
         let (mut dense, mut model) = (Dense::new(), Model::new());
@@ -113,14 +113,14 @@ fn any_operations_give_what_a_map_gives() {
 }
 
 #[test]
-fn what_expires_is_shown_once_and_goes() {
+fn expired_elements_are_shown_once_and_removed() {
     let mut rng = Rng::new(5);
     let (mut dense, mut model) = (Dense::new(), Model::new());
     for _ in 0..20_000 {
         step(&mut dense, &mut model, &mut rng, 10_000, true);
     }
     for moment in [0, 1_000, 1_001, 1_100, 1_500, 1_999, 2_000, 5_000] {
-        let first = model.values().filter_map(|slot| slot.1).min();
+        let first = model.values().filter_map(|entry| entry.1).min();
         assert!(dense.next_expiry() <= first || first.is_none());
         let mut shown = Model::new();
         let mut show = |element: Element<'_>| {
@@ -133,24 +133,28 @@ fn what_expires_is_shown_once_and_goes() {
             assert!(steps < 1_000);
         }
         dense.check();
-        let due = |slot: &(Option<Vec<u8>>, Option<u64>)| slot.1.is_some_and(|at| at < moment);
+        let expired =
+            |entry: &(Option<Vec<u8>>, Option<u64>)| entry.1.is_some_and(|at| at < moment);
         let expected: Model = model
             .iter()
-            .filter(|(_, slot)| due(slot))
+            .filter(|(_, entry)| expired(entry))
             .map(|(k, v)| (k.clone(), v.clone()))
             .collect();
         assert_eq!(shown, expected);
-        model.retain(|_, slot| !due(slot));
+        model.retain(|_, entry| !expired(entry));
         compare(&dense, &model);
-        let first = model.values().filter_map(|slot| slot.1).min();
+        let first = model.values().filter_map(|entry| entry.1).min();
         let next = dense.next_expiry();
         assert!(next.is_none_or(|next| next >= moment && first.is_some_and(|at| at >= next)));
     }
-    assert!(dense.chunks.iter().all(|chunk| chunk.expiries.is_empty()), "bounds cost nothing now");
+    assert!(
+        dense.chunks.iter().all(|chunk| chunk.expiries.is_empty()),
+        "no bounds are kept without expiries"
+    );
 }
 
 #[test]
-fn a_walk_meets_all_that_stay_while_the_table_grows_and_shrinks() {
+fn a_scan_visits_all_permanent_elements_while_the_table_grows_and_shrinks() {
     for seed in 0..8 {
         let mut rng = Rng::new(seed);
         let mut dense = Dense::new();
@@ -182,7 +186,7 @@ fn a_walk_meets_all_that_stay_while_the_table_grows_and_shrinks() {
 }
 
 #[test]
-fn any_cursor_is_taken() {
+fn any_cursor_is_accepted() {
     let mut dense = Dense::new();
     (0..5_000).for_each(|number| assert!(dense.add(format!("{number}").as_bytes())));
     for cursor in [1, 77, u64::from(u32::MAX), u64::from(u32::MAX) + 1, u64::MAX] {
@@ -192,13 +196,13 @@ fn any_cursor_is_taken() {
 }
 
 #[test]
-fn every_element_is_drawn_as_often() {
+fn random_elements_are_drawn_uniformly() {
     let mut rng = Rng::new(9);
     let mut dense = Dense::new();
     (0..100).for_each(|number| assert!(dense.add(format!("{number}").as_bytes())));
     let mut counts = BTreeMap::new();
     for _ in 0..100_000 {
-        let key = dense.random(&mut rng).expect("there are some").key.to_vec();
+        let key = dense.random(&mut rng).expect("the table has elements").key.to_vec();
         *counts.entry(key).or_insert(0) += 1;
     }
     assert_eq!(counts.len(), 100);
@@ -206,7 +210,7 @@ fn every_element_is_drawn_as_often() {
 }
 
 #[test]
-fn memory_is_within_its_bars() {
+fn memory_per_element_is_within_the_limits() {
     for len in [750_000, 1_000_000, 1_400_000].map(|len| len / 10) {
         let (mut set, mut hash) = (Dense::new(), Dense::new());
         for number in 0..len {

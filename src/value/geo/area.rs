@@ -1,9 +1,9 @@
-//! Searching: what is asked for as a shape, and the cells that cover it.
+//! Searches: a shape around a centre, and the cells that cover it.
 //!
 //! ```text
-//!   +----+----+----+      The cell of the shape's centre, so large that the shape does not reach
-//!   | nw | n  | ne |      beyond its neighbours; those that the shape's box does not touch are
-//!   +----+----+----+      left out. Each cell is a range of scores. Searched in the order centre,
+//!   +----+----+----+      The cell size is chosen so that the centre's cell and its neighbours
+//!   | nw | n  | ne |      cover the shape. Cells that the bounding box does not touch are left
+//!   +----+----+----+      out. Each cell is a range of scores. Search order: centre,
 //!   | w  | ,-.| e  |      n, s, e, w, ne, nw, se, sw.
 //!   +----+ '-'+----+
 //!   | sw | s  | se |
@@ -14,25 +14,25 @@ use super::{Area, EARTH_RADIUS_M, LATITUDE_MAX, LONGITUDE_MAX, MAP, Point, STEPS
 use super::{area_of, cell_of, degrees, latitude_distance_m, radians};
 use std::ops::Range;
 
-/// Half of the map's width, in metres at the equator.
+/// Half the width of the map, in metres at the equator.
 const MERCATOR_MAX_M: f64 = 20_037_726.37;
 
-/// What is searched; lengths are in the unit of the search.
+/// The shape of a search. Lengths are in the unit of the search.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
-    /// All that is not farther from the centre.
+    /// All places within the radius of the centre.
     Circle {
-        /// Length.
+        /// Radius, in the unit of the search.
         radius: f64,
     },
-    /// What is not farther from the centre to either side.
+    /// All places inside a rectangle around the centre.
     Box {
-        /// From west to east.
+        /// Width from west to east.
         width: f64,
-        /// From south to north.
+        /// Height from south to north.
         height: f64,
     },
-    /// What lies inside of these corners.
+    /// All places inside the polygon with these corners.
     Polygon(Vec<Point>),
 }
 
@@ -44,22 +44,22 @@ pub struct Search {
     unit_m: f64,
 }
 
-/// A cell: so many bits of each coordinate.
+/// A cell: the first `steps` bits of each coordinate, interleaved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cell {
     bits: u64,
     steps: u32,
 }
 
-/// The box around a shape.
+/// The bounding box of a shape.
 struct Bounds {
     min: Point,
     max: Point,
 }
 
 impl Search {
-    /// For a shape around a place; lengths are in units of so many metres. A polygon has a centre
-    /// of its own.
+    /// Creates a search for a shape around a place. Lengths are in units of `unit_m` metres. For a
+    /// polygon `centre` is ignored: the centre is computed from the corners.
     pub fn new(shape: Shape, centre: Point, unit_m: f64) -> Search {
         let centre = match &shape {
             Shape::Polygon(corners) => centroid(corners),
@@ -68,12 +68,12 @@ impl Search {
         Search { shape, centre, unit_m }
     }
 
-    /// Metres in a unit of length.
+    /// Returns the metres in a unit of length.
     pub fn unit_m(&self) -> f64 {
         self.unit_m
     }
 
-    /// Metres from the centre to a place, if it lies inside.
+    /// Returns the distance from the centre to a place in metres; none if the place lies outside.
     #[inline]
     pub fn distance_m(&self, point: &Point) -> Option<f64> {
         match &self.shape {
@@ -99,8 +99,8 @@ impl Search {
         }
     }
 
-    /// The scores under which all places inside lie: cell by cell, in the order in which results
-    /// are shown.
+    /// Returns the score ranges that contain all places inside the shape: cell by cell, in the
+    /// order of the results.
     pub fn scores(&self) -> Vec<Range<u64>> {
         let bounds = self.bounds();
         let mut steps = steps_for(self.radius_m(&bounds), self.centre.latitude);
@@ -113,7 +113,7 @@ impl Search {
         let mut last = None;
         for (at, cell) in cells.into_iter().enumerate() {
             let Some(cell) = cell else { continue };
-            // Few large cells wrap around the earth and are neighbours on both sides.
+            // A few large cells wrap around the earth and are neighbours on both sides.
             if last == Some(cell) {
                 continue;
             }
@@ -140,7 +140,7 @@ impl Search {
         };
         let Point { longitude, latitude } = self.centre;
         let north = degrees(height / EARTH_RADIUS_M);
-        // A degree is shorter towards the poles.
+        // A degree of longitude is shorter towards the poles.
         let end = if latitude < 0.0 { latitude - north } else { latitude + north };
         let east = degrees(width / EARTH_RADIUS_M / radians(end).cos());
         Bounds {
@@ -149,7 +149,7 @@ impl Search {
         }
     }
 
-    /// From the centre to where the shape ends at most.
+    /// Returns the distance in metres from the centre to the farthest corner of the shape.
     fn radius_m(&self, bounds: &Bounds) -> f64 {
         let radius = match &self.shape {
             Shape::Circle { radius } => *radius,
@@ -175,7 +175,8 @@ impl Search {
     }
 }
 
-/// How many bits a cell may have for it and its neighbours to cover so many metres around.
+/// Returns how many bits per coordinate a cell may have, so that it and its neighbours cover
+/// `radius_m` metres around the centre.
 fn steps_for(mut radius_m: f64, latitude: f64) -> u32 {
     if radius_m == 0.0 {
         return STEPS_MAX;
@@ -195,7 +196,7 @@ fn steps_for(mut radius_m: f64, latitude: f64) -> u32 {
     steps.clamp(1, STEPS_MAX as i32) as u32
 }
 
-/// Whether the neighbours of a cell reach as far as a shape.
+/// Returns whether the neighbours of a cell reach as far as the bounding box.
 fn is_covered(cell: &Cell, bounds: &Bounds) -> bool {
     let area = |east, north| {
         let moved = moved(*cell, east, north);
@@ -208,7 +209,8 @@ fn is_covered(cell: &Cell, bounds: &Bounds) -> bool {
     !is_short
 }
 
-/// The cell and those around it in their order; none for those that the shape does not reach.
+/// Returns the cell and its eight neighbours in search order. A neighbour that the bounding box
+/// does not reach is none.
 fn neighbours(centre: Cell, steps: u32, bounds: &Bounds) -> [Option<Cell>; 9] {
     let Area { longitude, latitude } = area_of(centre.bits, centre.steps);
     let (skips_south, skips_north, skips_west, skips_east) = (
@@ -228,12 +230,12 @@ fn neighbours(centre: Cell, steps: u32, bounds: &Bounds) -> [Option<Cell>; 9] {
     })
 }
 
-/// The cell so many to the east and to the north, at most one; the map goes round.
+/// Returns the neighbour `east` and `north` cells away, each -1, 0 or 1. The map wraps around.
 fn moved(cell: Cell, east: i32, north: i32) -> Cell {
     const EASTS: u64 = 0xaaaa_aaaa_aaaa_aaaa;
     const NORTHS: u64 = 0x5555_5555_5555_5555;
     let unused = 64 - 2 * cell.steps;
-    // The bits between those of a number are all ones, so that what is carried passes them.
+    // The bits of the other coordinate are set to ones, so that a carry passes through them.
     let add = |bits: u64, others: u64, by: i32| {
         let one = (others >> unused).wrapping_add(1);
         match by {
@@ -249,7 +251,7 @@ fn moved(cell: Cell, east: i32, north: i32) -> Cell {
     Cell { bits: x | y, ..cell }
 }
 
-/// The middle of corners on a ball.
+/// Returns the centroid of corners on a sphere.
 fn centroid(corners: &[Point]) -> Point {
     let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
     for corner in corners {
@@ -276,7 +278,8 @@ fn bounds_of(corners: &[Point]) -> Bounds {
     bounds
 }
 
-/// Whether a ray from the point crosses an odd number of edges.
+/// Returns whether the point lies inside the polygon: a ray from the point crosses an odd number of
+/// edges.
 fn is_inside(corners: &[Point], point: &Point) -> bool {
     let mut inside = false;
     let mut before = corners.last().expect("a polygon has corners");

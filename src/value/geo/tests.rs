@@ -26,7 +26,7 @@ fn scores_are_frozen() {
 }
 
 #[test]
-fn a_score_and_back_is_less_than_a_metre() {
+fn a_score_round_trips_to_less_than_a_metre() {
     let mut rng = Rng::new(1);
     for _ in 0..5_000 {
         let place = random(&mut rng);
@@ -37,7 +37,7 @@ fn a_score_and_back_is_less_than_a_metre() {
 }
 
 #[test]
-fn any_number_is_some_place() {
+fn any_number_gives_a_place_on_the_map() {
     for score in [-1.0, 0.5, 1e20, 1e300, f64::INFINITY, f64::NEG_INFINITY, 4503599627370497.0] {
         assert!(Point::of_score(score).is_on_map(), "{score}");
     }
@@ -46,8 +46,8 @@ fn any_number_is_some_place() {
     assert_eq!((signed(1e19), signed(-5.9), signed(f64::NAN)), (i64::MIN, -5, i64::MIN));
 }
 
-/// The cells of a search miss nothing that lies inside of its shape, away from the poles and from
-/// where the map ends.
+/// A search's cells cover every place inside its shape, away from the poles and the edge of the
+/// map.
 #[test]
 fn cells_cover_the_shape() {
     let mut rng = Rng::new(9);

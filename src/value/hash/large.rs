@@ -1,14 +1,14 @@
-//! The large form of a hash: a dense table whose elements are the fields, with their values as
-//! payloads, and how many of them expire.
+//! The large form of a hash: a dense table with values as payloads, and a count of the fields that
+//! expire.
 
 use super::Field;
 use crate::base::rng::Rng;
 use crate::value::dense::{Dense, Element};
 
-/// Pages that one call of [`Large::remove_due`] looks through.
-const DUE_PAGES: usize = 8;
+/// Pages that one call of [`Large::remove_expired`] visits.
+const EXPIRE_PAGES: usize = 8;
 
-/// Fields with values, some of which may expire.
+/// Fields with values and optional expiries.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Large {
     table: Dense,
@@ -39,7 +39,7 @@ impl Large {
         self.table.get(name).map(field_of)
     }
 
-    /// Counts the fields that expire, before the one with this name gets another expiry.
+    /// Updates the count of fields that expire, before the field `name` gets the expiry `expiry`.
     #[inline]
     fn recount(&mut self, name: &[u8], expiry: Option<u64>) {
         if self.volatile > 0 {
@@ -68,16 +68,17 @@ impl Large {
         self.table.remove(name)
     }
 
-    /// Some of the fields that expire before a moment; true when there are no more.
-    pub(super) fn remove_due(&mut self, horizon: u64, show: &mut dyn FnMut(Field<'_>)) -> bool {
+    /// Removes some fields that expire before `horizon`, after passing each to `show`. Returns true
+    /// when no such field is left.
+    pub(super) fn remove_expired(&mut self, horizon: u64, show: &mut dyn FnMut(Field<'_>)) -> bool {
         let before = self.table.len();
         let is_over =
-            self.table.expire_step(horizon, DUE_PAGES, &mut |element| show(field_of(element)));
+            self.table.expire_step(horizon, EXPIRE_PAGES, &mut |element| show(field_of(element)));
         self.volatile -= before - self.table.len();
         is_over
     }
 
-    /// No field expires before; none if none ever does.
+    /// Returns a lower bound on the first expiry (Unix ms); none if no field expires.
     pub(super) fn next_expiry(&self) -> Option<u64> {
         if self.volatile == 0 { None } else { self.table.next_expiry() }
     }
@@ -106,6 +107,6 @@ impl Large {
         self.table.check();
         let volatile = || self.table.iter().filter_map(|element| element.expiry);
         assert_eq!(volatile().count(), self.volatile);
-        assert!(volatile().min() >= self.next_expiry(), "it is a lower bound");
+        assert!(volatile().min() >= self.next_expiry(), "`next_expiry` is a lower bound");
     }
 }

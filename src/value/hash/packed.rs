@@ -1,11 +1,11 @@
-//! The compact form of a hash: everything in one block, read from front to back.
+//! The packed form of a hash: one block of memory, read from front to back.
 //!
 //! ```text
 //!   number of fields, u32 | name | value | name | value | ...
 //! ```
-//! Names and values are packed items ([`super::super::pack`]), in the order in which the fields
-//! came. `a` = `1`, `bc` = `xyz` is `02 00 00 00  01 61  c1  02 62 63  03 78 79 7a`. Without fields
-//! there is no block.
+//! Names and values are packed items ([`super::super::pack`]), in insertion order. The fields `a` =
+//! `1` and `bc` = `xyz` are `02 00 00 00  01 61  c1  02 62 63  03 78 79 7a`. A hash without fields
+//! has no block.
 
 use super::Field;
 use crate::base::alloc::class_bytes;
@@ -21,7 +21,7 @@ pub(super) struct Packed {
     bytes: Box<[u8]>,
 }
 
-/// Where the name and the value of a field lie.
+/// Where the name and the value of a field lie in the block.
 struct Span {
     name: usize,
     value: usize,
@@ -33,7 +33,7 @@ impl Packed {
         self.bytes.first_chunk().map_or(0, |&head| u32::from_le_bytes(head) as usize)
     }
 
-    /// The packed names and values.
+    /// Returns the packed names and values.
     fn body(&self) -> &[u8] {
         self.bytes.get(HEAD_BYTES..).unwrap_or_default()
     }
@@ -65,7 +65,7 @@ impl Packed {
         Some(Field { name, value, expiry: None })
     }
 
-    /// Gives a field a value; true if it is new.
+    /// Sets the value of a field. Returns true if the field is new.
     pub(super) fn set(&mut self, name: &[u8], value: &[u8]) -> bool {
         let value = Item::of(value);
         match self.find(name) {
@@ -87,11 +87,11 @@ impl Packed {
         true
     }
 
-    /// Puts items in the place of some bytes, and adds to the number of fields.
+    /// Replaces a range of bytes by packed items, and adds `fields` to the number of fields.
     fn splice(&mut self, range: Range<usize>, items: &[Item<'_>], fields: i32) {
         let added = items.iter().map(pack::size).sum::<usize>();
         if added == range.len() {
-            // What changes often, as a counter, keeps its size most of the time.
+            // A value that changes often, such as a counter, usually keeps its size.
             let mut out = &mut self.bytes[range];
             for item in items {
                 let mut one = Vec::with_capacity(pack::size(item));
@@ -114,7 +114,7 @@ impl Packed {
         let range = range.start.max(HEAD_BYTES)..range.end.max(HEAD_BYTES);
         let tail = bytes.len() - range.end;
         bytes.reserve_exact(added.saturating_sub(range.len()));
-        // The new items go to the end first, and then to their place.
+        // New items in the middle are packed in a buffer first and then spliced in.
         if tail == 0 {
             bytes.truncate(range.start);
             items.iter().for_each(|item| pack::write(&mut bytes, item));
@@ -145,12 +145,12 @@ impl Packed {
     }
 
     pub(super) fn check(&self) {
-        assert_eq!(self.iter().count(), self.len(), "the number of fields is kept");
-        assert!(self.len() > 0 || self.bytes.is_empty(), "without fields there is no block");
+        assert_eq!(self.iter().count(), self.len(), "the head has the number of fields");
+        assert!(self.len() > 0 || self.bytes.is_empty(), "a hash without fields has no block");
         let mut names: Vec<_> = self.iter().map(|field| field.name.to_vec()).collect();
         names.sort();
         names.dedup();
-        assert_eq!(names.len(), self.len(), "each field is there once");
+        assert_eq!(names.len(), self.len(), "field names are unique");
     }
 }
 

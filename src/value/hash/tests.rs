@@ -1,4 +1,4 @@
-//! Hashes against a model.
+//! Tests of hashes against a model.
 
 use super::*;
 use std::collections::BTreeMap;
@@ -16,12 +16,12 @@ fn contents(hash: &Hash) -> Model {
 fn compare(hash: &Hash, model: &Model) {
     hash.check();
     assert_eq!(hash.len(), model.len());
-    assert_eq!(hash.iter().count(), model.len(), "each field is shown once");
+    assert_eq!(hash.iter().count(), model.len(), "each field is iterated once");
     assert_eq!(contents(hash), *model);
     let volatile = model.values().filter_map(|(_, expiry)| *expiry);
     assert_eq!(hash.volatile_len(), volatile.clone().count());
     assert_eq!(hash.next_expiry().is_some(), volatile.clone().count() > 0);
-    assert!(hash.next_expiry() <= volatile.min(), "it is a lower bound");
+    assert!(hash.next_expiry() <= volatile.min(), "`next_expiry` is a lower bound");
 }
 
 fn text(rng: &mut Rng, long: u64) -> Vec<u8> {
@@ -44,18 +44,19 @@ fn step(hash: &mut Hash, model: &mut Model, rng: &mut Rng, limits: &Limits, vola
             assert_eq!(hash.set(&name, &value, expiry, limits), is_new);
         }
         9..12 => {
-            let found = model.get_mut(&name).map(|slot| slot.1 = expiry);
+            let found = model.get_mut(&name).map(|entry| entry.1 = expiry);
             assert_eq!(hash.set_expiry(&name, expiry), found.is_some());
         }
         12..18 => assert_eq!(hash.remove(&name), model.remove(&name).is_some()),
         18 => {
             let horizon = rng.below(50);
-            let is_over = hash.remove_due(horizon, &mut |field| {
+            let is_over = hash.remove_expired(horizon, &mut |field| {
                 assert!(field.expiry.is_some_and(|at| at < horizon));
-                let gone = model.remove(&field.name.to_vec()).expect("it was there");
+                let gone =
+                    model.remove(&field.name.to_vec()).expect("the removed field was present");
                 assert_eq!(gone, (field.value.to_vec(), field.expiry));
             });
-            let is_left = model.values().any(|slot| slot.1.is_some_and(|at| at < horizon));
+            let is_left = model.values().any(|entry| entry.1.is_some_and(|at| at < horizon));
             assert!(!is_over || !is_left);
             assert!(!is_over || hash.next_expiry().is_none_or(|at| at >= horizon));
         }
@@ -68,7 +69,7 @@ fn step(hash: &mut Hash, model: &mut Model, rng: &mut Rng, limits: &Limits, vola
 }
 
 #[test]
-fn any_operations_in_both_forms() {
+fn random_operations_in_both_forms() {
     for seed in 0..60 {
         let mut rng = Rng::new(seed);
         let limits = match seed % 4 {

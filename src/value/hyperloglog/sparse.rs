@@ -1,4 +1,4 @@
-//! The sparse form: runs of registers that hold the same rank.
+//! The sparse form: runs of registers with equal rank.
 //!
 //! ```text
 //!   00nnnnnn            n + 1 registers of rank 0          (up to 64)
@@ -7,39 +7,40 @@
 //!
 //!   43 e7 84 7c 16: 1,000 registers of rank 0, one of rank 2, the 15,383 others of rank 0 again
 //! ```
-//! A register is raised by replacing the run that holds it by up to three; neighbours of equal
-//! rank are joined after that, as far as the reference server looks.
+//! Raising a register replaces its run by up to three runs. After that, neighbours of equal rank
+//! are joined, in the same window as in the reference server.
 
 use super::{Corrupted, Form, HEAD_BYTES, REGISTERS, forget_count, form, raise_dense, to_dense};
 
 const LONG: u8 = 0x40;
 const RANKED: u8 = 0x80;
 
-/// The highest rank that a run holds.
+/// The highest rank of a run.
 const RUN_RANK_MAX: u8 = 32;
 
-/// Registers in a run of one byte without a rank.
+/// Most registers in a one-byte run of rank 0.
 const SHORT_ZEROS_MAX: usize = 64;
 
-/// Registers in a run with a rank.
+/// Most registers in a run with a rank.
 const RANKED_MAX: usize = 4;
 
-/// Runs that are looked at for neighbours to be joined.
+/// Runs that are checked for neighbours to join.
 const JOINED_RUNS_MAX: usize = 5;
 
 /// A run.
 #[derive(Clone, Copy)]
 struct Run {
-    /// How many registers it covers.
+    /// Number of registers.
     span: usize,
-    /// The rank of each.
+    /// Rank of each register.
     rank: u8,
-    /// Bytes that it takes.
+    /// Bytes of the run.
     len: usize,
 }
 
 impl Run {
-    /// The one at a place. A long one that is cut off by the end goes on with a zero.
+    /// Reads the run at offset `at`. A two-byte run cut off by the end of the value is read with a
+    /// zero second byte.
     #[inline]
     fn read(value: &[u8], at: usize) -> Run {
         let byte = value[at];
@@ -56,7 +57,7 @@ impl Run {
     }
 }
 
-/// Appends registers of rank 0.
+/// Appends a run of registers of rank 0.
 pub(super) fn push_zeros(out: &mut Vec<u8>, span: usize) {
     assert!(span <= REGISTERS);
     if span > SHORT_ZEROS_MAX {
@@ -72,7 +73,8 @@ fn ranked(rank: u8, span: usize) -> u8 {
     RANKED | (rank - 1) << 2 | (span - 1) as u8
 }
 
-/// Shows all runs: the first register of each, how many, their rank.
+/// Passes all runs to `visit`: first register, number of registers, rank. Fails if the runs do not
+/// cover exactly all registers.
 pub(super) fn for_each_run(
     value: &[u8],
     mut visit: impl FnMut(usize, usize, u8),
@@ -90,24 +92,24 @@ pub(super) fn for_each_run(
     if first == REGISTERS { Ok(()) } else { Err(Corrupted) }
 }
 
-/// The runs of a sparse value in words: `Z:1000 v:2,1 Z:15383`.
+/// Returns the runs of a sparse value as text, such as `Z:1000 v:2,1 Z:15383`.
 pub fn describe(value: &[u8]) -> String {
-    let mut words = Vec::new();
+    let mut runs = Vec::new();
     let mut at = HEAD_BYTES;
     while at < value.len() {
         let run = Run::read(value, at);
-        words.push(match (run.rank, run.len) {
+        runs.push(match (run.rank, run.len) {
             (0, 1) => format!("z:{}", run.span),
             (0, _) => format!("Z:{}", run.span),
             (rank, _) => format!("v:{rank},{}", run.span),
         });
         at += run.len;
     }
-    words.join(" ")
+    runs.join(" ")
 }
 
-/// Where the search for a register begins, if it does not lie before: registers that are raised
-/// in their order are found without walking over all runs again.
+/// Where the search for a register begins, unless the register lies before. Raising registers in
+/// ascending order then does not scan all runs again.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor {
     at: usize,
@@ -123,14 +125,15 @@ impl Default for Cursor {
 /// The run that holds a register.
 struct Found {
     at: usize,
-    /// Its first register.
+    /// First register of the run.
     first: usize,
     run: Run,
     /// The run before it.
     previous: Cursor,
 }
 
-/// Looks for the run of a register from a run on, which must not be the one.
+/// Searches for the run of a register, starting at run `start`. If `start` itself holds the
+/// register, `previous` is wrong.
 fn find_from(value: &[u8], index: usize, start: Cursor) -> Option<Found> {
     let (mut at, mut first) = (start.at, start.first);
     let mut previous = start;
@@ -156,8 +159,8 @@ fn find(value: &[u8], index: usize, cursor: Cursor) -> Option<Found> {
     find_from(value, index, Cursor::default())
 }
 
-/// Gives a register a rank; false if it has as high a one. A sparse value that would have to hold
-/// a higher rank than it can, or grow to more than `sparse_bytes_max` bytes, becomes a dense one.
+/// Raises a register to `rank`. Returns false if the register is already as high. A sparse value
+/// becomes dense if the rank exceeds 32 or the value would exceed `sparse_bytes_max` bytes.
 pub fn raise(
     value: &mut Vec<u8>,
     index: usize,
@@ -183,7 +186,7 @@ pub fn raise(
     }
     let end = (found.at + found.run.len).min(value.len());
     value.splice(found.at..end, runs);
-    // What is cut off by the end stays so.
+    // A run that was cut off by the end stays cut off.
     value.truncate(len);
     *cursor = found.previous;
     join_from(value, found.previous.at);
@@ -196,7 +199,7 @@ fn become_dense(value: &mut Vec<u8>, index: usize, rank: u8) -> Result<bool, Cor
     Ok(raise_dense(value, index, rank))
 }
 
-/// The runs that take the place of one in which a register is raised.
+/// Returns the runs that replace a run in which one register is raised.
 fn split(found: &Found, index: usize, rank: u8) -> Vec<u8> {
     let (before, after) = (index - found.first, found.first + found.run.span - 1 - index);
     let mut runs = Vec::with_capacity(5);
@@ -211,7 +214,7 @@ fn split(found: &Found, index: usize, rank: u8) -> Vec<u8> {
     runs
 }
 
-/// Joins neighbours of the same rank, from a run on.
+/// Joins neighbours of equal rank, starting at the run at offset `start`.
 fn join_from(value: &mut Vec<u8>, start: usize) {
     let mut at = start;
     for _ in 0..JOINED_RUNS_MAX {

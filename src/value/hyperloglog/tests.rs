@@ -8,10 +8,10 @@ const BYTES_MAX: usize = 3000;
 fn add(value: &mut Vec<u8>, element: &str) -> bool {
     let (index, rank) = place_of(element.as_bytes());
     let raised = raise(value, index, rank, BYTES_MAX, &mut Cursor::default());
-    raised.expect("a whole value")
+    raised.expect("an intact value")
 }
 
-/// A value with the numbers in a range.
+/// Returns a value with the numbers in a range as elements.
 fn value_of(numbers: std::ops::Range<u32>) -> Vec<u8> {
     let mut value = empty();
     forget_count(&mut value);
@@ -27,7 +27,7 @@ fn digest(value: &[u8]) -> String {
     Sha1::digest(value).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The bytes are those that Valkey 9.1 makes of the same elements.
+/// Valkey 9.1 makes the same bytes from the same elements.
 #[test]
 fn the_layout_is_frozen() {
     let mut value = empty();
@@ -37,7 +37,7 @@ fn the_layout_is_frozen() {
         assert!(!add(&mut value, element));
     }
     assert_eq!(cached_count(&value), None);
-    let count = count(&value).expect("a whole value");
+    let count = count(&value).expect("an intact value");
     put_cached_count(&mut value, count);
     let expected = b"HYLL\x01\0\0\0\x07\0\0\0\0\0\0\0\
         \x46\x6d\x80\x56\x0c\x80\x44\x3c\x84\x38\x80\x50\xb1\x84\x49\x8c\x80\x42\x6d\x80\x42\x5a";
@@ -46,14 +46,14 @@ fn the_layout_is_frozen() {
     let runs = "Z:1646 v:1,1 Z:5645 v:1,1 Z:1085 v:2,1 z:57 v:1,1 Z:4274 v:2,1 Z:2445 v:1,1 \
         Z:622 v:1,1 Z:603";
     assert_eq!(describe(&value), runs);
-    let dense = to_dense(&value).expect("a whole value");
+    let dense = to_dense(&value).expect("an intact value");
     assert_eq!((form(&dense), register(&dense, 1646)), (Some(Form::Dense), 1));
     assert_eq!(dense[HEAD_BYTES + 1646 * 6 / 8..][..2], [0b01_0000, 0]);
     assert_eq!(cached_count(&dense), Some(7));
 }
 
 #[test]
-fn what_grows_is_what_the_reference_has() {
+fn growing_values_match_the_reference() {
     let mut sparse = value_of(1000..2600);
     assert_eq!((sparse.len(), count(&sparse)), (2899, Ok(1607)));
     put_cached_count(&mut sparse, 1607);
@@ -70,28 +70,28 @@ fn what_grows_is_what_the_reference_has() {
 }
 
 #[test]
-fn merged_runs_are_what_the_reference_has() {
+fn merged_values_match_the_reference() {
     let mut registers = Registers::new(Stride::Wide);
     let mut value = value_of(650..800);
     for other in [&value, &value_of(0..300), &value_of(200..700)] {
-        registers.merge(other).expect("a whole value");
+        registers.merge(other).expect("an intact value");
     }
     assert_eq!(registers.count(), 802);
     let mut cursor = Cursor::default();
     for (index, rank) in registers.ranks() {
-        raise(&mut value, index, rank, BYTES_MAX, &mut cursor).expect("a whole value");
+        raise(&mut value, index, rank, BYTES_MAX, &mut cursor).expect("an intact value");
     }
     assert_eq!(value.len(), 1572);
     assert_eq!(digest(&value), "8703c02f66f008dc9ac00708400b364fbcd9681e");
 }
 
-/// Registers as a list, by random raises of values in each form.
+/// Random raises give the same registers as a plain array, in both forms.
 #[test]
-fn both_forms_hold_what_a_list_holds() {
+fn both_forms_match_an_array() {
     for seed in 0..12 {
         let mut rng = Rng::new(seed);
         let ranks_max = [3, 33, 51][seed as usize % 3];
-        // Close together, so that runs are split and joined.
+        // Few registers, so that runs are often split and joined.
         let indices_max = [40, 700, REGISTERS as u64][seed as usize / 4];
         let mut model = vec![0u8; REGISTERS];
         let (mut sparse, mut dense) = (empty(), to_dense(&empty()).unwrap());
@@ -118,7 +118,7 @@ fn both_forms_hold_what_a_list_holds() {
 }
 
 #[test]
-fn a_cursor_changes_nothing_but_the_way() {
+fn a_cursor_does_not_change_results() {
     for seed in 0..40 {
         let mut rng = Rng::new(seed);
         let (mut one, mut other, mut cursor) = (empty(), empty(), Cursor::default());
@@ -138,7 +138,7 @@ fn a_cursor_changes_nothing_but_the_way() {
 }
 
 #[test]
-fn it_becomes_dense_at_the_limit() {
+fn a_sparse_value_becomes_dense_at_the_limit() {
     let mut value = empty();
     for (index, len) in [(1, 20), (5, 22), (9, 24)] {
         let mut next = value.clone();
@@ -148,7 +148,7 @@ fn it_becomes_dense_at_the_limit() {
         assert_eq!(value.len(), len);
     }
     assert_eq!(raise(&mut value, 5, 32, 0, &mut Cursor::default()), Ok(true));
-    assert_eq!(value.len(), 24, "what needs no room is kept sparse");
+    assert_eq!(value.len(), 24, "a raise that needs no more bytes keeps the sparse form");
     assert_eq!(raise(&mut value, 5, 33, 3000, &mut Cursor::default()), Ok(true));
     assert_eq!(register(&value, 5), 33);
 }
@@ -181,7 +181,7 @@ fn strides_agree() {
 }
 
 #[test]
-fn broken_values_are_told_from_whole_ones() {
+fn corrupted_values_are_detected() {
     assert_eq!(form(b"HYLL"), None);
     assert_eq!(form(&[&b"HYLL\x02"[..], &[0; 20]].concat()), None);
     assert_eq!(form(&[&b"HYLX\x01"[..], &[0; 20]].concat()), None);
@@ -196,14 +196,14 @@ fn broken_values_are_told_from_whole_ones() {
     }
     let raised = raise(&mut with(b"\x84"), 100, 1, BYTES_MAX, &mut Cursor::default());
     assert_eq!(raised, Err(Corrupted));
-    // Ranks that no hash has.
+    // Ranks that no hash can have.
     let mut dense = to_dense(&empty()).unwrap();
     dense[HEAD_BYTES..].fill(0xff);
     assert_eq!(count(&dense), Ok(i64::MIN as u64));
 }
 
 #[test]
-fn noise_does_no_harm() {
+fn random_bytes_do_not_panic() {
     let mut rng = Rng::new(77);
     for _ in 0..2_000 {
         let len = rng.below(60) as usize;

@@ -1,30 +1,30 @@
 //! The nodes of a large list: the leaves of a tree whose branches count items.
 //!
-//! All leaves are equally deep, no node is empty, and no branch but the root of an empty list. A
-//! branch that becomes too long is cut in two; one that becomes short is joined with a neighbour.
-//! Nodes are named by the number of any item in them.
+//! All leaves are at the same depth. No node is empty, and no branch except the root of an empty
+//! list. A branch that becomes too long is split; a short branch is merged with a neighbour. An
+//! item index stands for the node that contains the item.
 
 use super::node::{Fill, Node};
 use super::{End, Listpack};
 use crate::value::Item;
 use std::ops::Range;
 
-/// How many nodes or branches a branch has at most.
+/// The most nodes or branches that a branch holds.
 const FAN_MAX: usize = 64;
 
-/// A branch that is shorter is joined with a neighbour, if both together are not too long.
+/// A branch with fewer kids is merged with a neighbour, if both together are short enough.
 const FAN_LOW: usize = FAN_MAX / 4;
 
-/// How long two branches may be together to be joined.
+/// The most kids that two branches may have together to be merged.
 const FAN_JOINED: usize = FAN_MAX / 2;
 
-/// Bytes that one step of freeing gives back, in at most so many nodes.
+/// Bytes after which one step of freeing stops.
 const STEP_BYTES: usize = 1 << 20;
 
-/// Nodes that one step of freeing takes.
+/// The most nodes that one step of freeing frees.
 const STEP_NODES: usize = 256;
 
-/// A list as nodes.
+/// A list as a tree of nodes.
 #[derive(Clone, Debug)]
 pub struct Chain {
     root: Branch,
@@ -43,7 +43,7 @@ enum Kids {
     Branches(Vec<Branch>),
 }
 
-/// What has a number of items.
+/// A node or a branch, which has a number of items.
 trait Counted {
     fn items(&self) -> usize;
 }
@@ -62,8 +62,9 @@ impl Counted for Branch {
     }
 }
 
-/// Which of `kids`, that have `items` together, has item `index`, and the number of its first
-/// item. Looked for from the nearer end, so that the ends are found at once.
+/// Returns which of `kids` contains item `index`, and the index of the first item of that kid.
+/// `items` is the number of items of all kids. The search starts at the nearer end, so both ends
+/// are found at once.
 #[inline]
 fn find<T: Counted>(kids: &[T], items: usize, index: usize) -> (usize, usize) {
     assert!(index < items, "item {index} of {items}");
@@ -85,11 +86,12 @@ fn find<T: Counted>(kids: &[T], items: usize, index: usize) -> (usize, usize) {
             }
         }
     }
-    unreachable!("the kids have all items")
+    unreachable!("every item belongs to a kid")
 }
 
-/// Adds a kid at a place. What was cut off at the right, if there were enough already: growth at
-/// an end leaves full branches.
+/// Inserts a kid at a place. If the branch was full, splits it and returns the right part. An
+/// insertion at either end of a full branch leaves the other kids together, so that pushes at an
+/// end of the list leave full branches.
 fn add<T>(kids: &mut Vec<T>, at: usize, kid: T) -> Option<Vec<T>> {
     if kids.len() < FAN_MAX {
         kids.insert(at, kid);
@@ -117,7 +119,7 @@ impl Branch {
         Branch { items: kids.iter().map(|kid| kid.items).sum(), kids: Kids::Branches(kids) }
     }
 
-    /// How many kids there are.
+    /// Returns the number of kids.
     #[inline]
     fn fan(&self) -> usize {
         match &self.kids {
@@ -126,8 +128,8 @@ impl Branch {
         }
     }
 
-    /// Changes the node that has item `index`; `change` is also given the item's place in it. A
-    /// node that is empty then is removed.
+    /// Changes the node that contains item `index`. `change` also receives the item's index in the
+    /// node. If the node is empty afterwards, it is removed.
     #[inline]
     fn edit<R>(&mut self, index: usize, change: impl FnOnce(&mut Node, usize) -> R) -> R {
         match &mut self.kids {
@@ -147,7 +149,7 @@ impl Branch {
     }
 
     fn edit_below<R>(&mut self, index: usize, change: impl FnOnce(&mut Node, usize) -> R) -> R {
-        let Kids::Branches(kids) = &mut self.kids else { unreachable!("it has branches") };
+        let Kids::Branches(kids) = &mut self.kids else { unreachable!("only branches come here") };
         let (at, start) = find(kids, self.items, index);
         let before = kids[at].items;
         let result = kids[at].edit(index - start, change);
@@ -156,8 +158,8 @@ impl Branch {
         result
     }
 
-    /// Adds a node whose first item gets number `index`, which is the first of a node or the end.
-    /// What was cut off at the right, if it became too long.
+    /// Inserts a node so that its first item gets index `index`, which must be a node boundary. If
+    /// the branch becomes too long, splits it and returns the right part.
     fn insert(&mut self, index: usize, node: Node) -> Option<Branch> {
         let items = self.items;
         self.items += node.count();
@@ -167,7 +169,7 @@ impl Branch {
                     nodes.len()
                 } else {
                     let (at, start) = find(nodes, items, index);
-                    assert_eq!(start, index, "a node begins there");
+                    assert_eq!(start, index, "nodes are inserted at node boundaries");
                     at
                 };
                 add(nodes, at, node).map(Branch::of_nodes)
@@ -184,10 +186,10 @@ impl Branch {
         right
     }
 
-    /// Removes items; whole branches at once.
+    /// Removes items. Drops whole branches at once.
     fn remove(&mut self, range: &Range<usize>) {
         let mut end = 0;
-        // What a kid with so many items is to lose, by its own numbers.
+        // Returns which of the next `items` items to remove, relative to their kid.
         let mut cut = |items: usize| {
             let start = end;
             end += items;
@@ -218,7 +220,7 @@ impl Branch {
         self.items -= range.len();
     }
 
-    /// Shows nodes from left to right while `show` wants more.
+    /// Passes nodes from left to right to `show` while it returns true.
     fn each<'b>(&'b self, show: &mut impl FnMut(&'b Node) -> bool) -> bool {
         match &self.kids {
             Kids::Nodes(nodes) => nodes.iter().all(show),
@@ -226,7 +228,7 @@ impl Branch {
         }
     }
 
-    /// Asserts what must hold; how deep the leaves are.
+    /// Asserts the invariants of the subtree. Returns the depth of the leaves.
     fn check(&self, is_root: bool) -> usize {
         assert!(self.fan() <= FAN_MAX);
         match &self.kids {
@@ -247,7 +249,7 @@ impl Branch {
     }
 }
 
-/// Removes the branch at `at` if it is empty, and joins it with a neighbour if it is short.
+/// Removes the branch at `at` if it is empty. Merges it with a neighbour if it is short.
 #[inline]
 fn join(kids: &mut Vec<Branch>, at: usize) {
     if kids[at].fan() < FAN_LOW {
@@ -268,7 +270,7 @@ fn join_short(kids: &mut Vec<Branch>, at: usize) {
             match (&mut kids[left].kids, right.kids) {
                 (Kids::Nodes(nodes), Kids::Nodes(more)) => nodes.extend(more),
                 (Kids::Branches(branches), Kids::Branches(more)) => branches.extend(more),
-                _ => unreachable!("all leaves are equally deep"),
+                _ => unreachable!("all leaves are at the same depth"),
             }
             return;
         }
@@ -280,13 +282,14 @@ impl Chain {
         Chain { root: Branch::of_nodes(Vec::new()), fill }
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.root.items
     }
 
-    /// The node that has item `index`, and the number of its first item.
+    /// Returns the node that contains item `index`, and the index of the node's first item; none if
+    /// `index` is past the end.
     pub(super) fn node_at(&self, index: usize) -> Option<(&Node, usize)> {
         if index >= self.len() {
             return None;
@@ -307,12 +310,13 @@ impl Chain {
         }
     }
 
-    /// The same for a node that is there.
+    /// Returns the node that contains item `index`, which must exist, and the index of the node's
+    /// first item.
     fn node(&self, index: usize) -> (&Node, usize) {
-        self.node_at(index).expect("an item has a node")
+        self.node_at(index).expect("every item has a node")
     }
 
-    /// The number of an end's item.
+    /// Returns the index of the item at an end. The chain must not be empty.
     #[inline]
     fn end_index(&self, end: End) -> usize {
         match end {
@@ -328,7 +332,7 @@ impl Chain {
         result
     }
 
-    /// Takes the root away while it has one branch only.
+    /// Removes the root while it has only one branch.
     #[inline]
     fn lower(&mut self) {
         while let Kids::Branches(kids) = &mut self.root.kids
@@ -338,7 +342,7 @@ impl Chain {
         }
     }
 
-    /// Adds a node whose first item gets number `index`, which is the first of a node or the end.
+    /// Inserts a node so that its first item gets index `index`, which must be a node boundary.
     pub(super) fn insert_node(&mut self, index: usize, node: Node) {
         if let Some(right) = self.root.insert(index, node) {
             let left = std::mem::replace(&mut self.root, Branch::of_nodes(Vec::new()));
@@ -350,8 +354,8 @@ impl Chain {
         self.edit(index, |node, _| std::mem::replace(node, Node::void()))
     }
 
-    /// The listpack of the only node, if `is_small` says so of its bytes and items. The chain is
-    /// empty then.
+    /// Takes the listpack of the only node if `is_small` accepts its bytes and number of items. The
+    /// chain is empty afterwards. Returns none if there are several nodes or the node is plain.
     pub(super) fn take_only(
         &mut self,
         is_small: impl FnOnce(usize, usize) -> bool,
@@ -389,7 +393,7 @@ impl Chain {
         self.insert_node(index, self.new_node(text));
     }
 
-    /// A node for one item.
+    /// Returns a node for one item: plain if the item is large, else a listpack.
     fn new_node(&self, text: &[u8]) -> Node {
         match self.fill.is_large(text.len()) {
             true => Node::plain(text),
@@ -397,19 +401,19 @@ impl Chain {
         }
     }
 
-    /// Takes the item at an end away; `take` is shown it first.
+    /// Removes the item at an end after passing it to `take`. Returns the result of `take`.
     #[inline]
     pub(super) fn pop<T>(&mut self, end: End, take: impl FnOnce(Item<'_>) -> T) -> T {
         self.edit(self.end_index(end), |node, _| node.pop(end, take))
     }
 
-    /// Cuts a node in two, so that one begins with item `index`.
+    /// Splits a node so that the right part begins with item `index`.
     fn split(&mut self, index: usize) {
         let right = self.edit(index, |node, offset| node.split_off(offset));
         self.insert_node(index, right);
     }
 
-    /// Adds an item before or behind item `index`.
+    /// Inserts an item before or after item `index`.
     pub(super) fn insert(&mut self, index: usize, is_after: bool, text: &[u8]) {
         let (node, start) = self.node(index);
         let end = start + node.count();
@@ -437,8 +441,8 @@ impl Chain {
         }
     }
 
-    /// Adds an item between two nodes, or at an end: at the edge of the node beyond, or as a node
-    /// of its own.
+    /// Inserts an item at a node boundary. It goes to the near end of the node on the far side if
+    /// it fits there, else to a new node.
     fn insert_between(&mut self, place: usize, is_after: bool, text: &[u8]) {
         let beyond = if is_after { Some(place) } else { place.checked_sub(1) };
         let beyond = beyond.and_then(|index| Some((index, self.node_at(index)?.0)));
@@ -451,7 +455,7 @@ impl Chain {
         }
     }
 
-    /// Puts an item in the place of item `index`.
+    /// Replaces item `index`.
     pub(super) fn set(&mut self, index: usize, text: &[u8]) {
         let (node, start) = self.node(index);
         let (is_plain, is_large) = (node.is_plain(), self.fill.is_large(text.len()));
@@ -473,7 +477,7 @@ impl Chain {
         }
     }
 
-    /// Merges the nodes around the one that has item `index`, where two fit into one.
+    /// Merges nodes around the node of item `index`, as long as two neighbours fit into one.
     fn merge_around(&mut self, index: usize) {
         let start = self.node(index).1;
         if let Some(before) = start.checked_sub(1) {
@@ -485,8 +489,8 @@ impl Chain {
         self.merge_behind(Some(index));
     }
 
-    /// Merges the node that has item `index` with the one behind it, if there are both and they
-    /// fit into one.
+    /// Merges the node of item `index` with its right neighbour, if both exist and fit into one
+    /// node.
     fn merge_behind(&mut self, index: Option<usize>) {
         let Some((node, start)) = index.and_then(|index| self.node_at(index)) else { return };
         let next = start + node.count();
@@ -497,16 +501,17 @@ impl Chain {
         }
     }
 
-    /// Removes the items with these numbers.
+    /// Removes the items with these indexes.
     pub(super) fn remove_range(&mut self, range: Range<usize>) {
         self.root.remove(&range);
         self.lower();
     }
 
-    /// Removes items that are `wanted`, at most so many, first those next to an end. How many.
+    /// Removes up to `count_max` items equal to `wanted`, starting at `end`. Returns the number of
+    /// removed items.
     pub(super) fn remove_equal(&mut self, end: End, count_max: usize, wanted: &Item<'_>) -> usize {
         let mut removed = 0;
-        // The items that have been looked at are left of it, or from it on.
+        // Boundary of the search: the visited items lie between this index and `end`.
         let mut index = if end == End::Left { 0 } else { self.len() };
         while removed < count_max {
             let inside = if end == End::Left { Some(index) } else { index.checked_sub(1) };
@@ -519,8 +524,8 @@ impl Chain {
         removed
     }
 
-    /// Bytes of memory of the nodes and the tree, guessed from the first `samples` nodes; 0 looks
-    /// at all of them.
+    /// Returns the bytes of memory of the nodes and the tree. The result is estimated from the
+    /// first `samples` nodes; 0 counts all nodes.
     pub(super) fn memory_bytes(&self, samples: usize) -> usize {
         let (mut nodes, mut items, mut bytes) = (0, 0, 0);
         self.root.each(&mut |node| {
@@ -535,7 +540,7 @@ impl Chain {
         (bytes as u128 * self.len() as u128 / items as u128) as usize
     }
 
-    /// Frees some nodes from the right; true if none are left.
+    /// Frees some nodes from the right. Returns true when no node is left.
     pub(super) fn free_step(&mut self) -> bool {
         let mut bytes = 0;
         for _ in 0..STEP_NODES {
@@ -547,7 +552,7 @@ impl Chain {
         self.len() == 0
     }
 
-    /// Asserts what must hold.
+    /// Asserts the invariants of the tree and all nodes.
     pub(super) fn check(&self) {
         self.root.check(true);
     }

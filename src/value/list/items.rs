@@ -1,25 +1,25 @@
-//! The items of a list in either direction, node by node.
+//! Iterator over the items of a list in either direction, node by node.
 
 use super::List;
 use super::node::NodeItems;
 use crate::value::Item;
 
-/// Items of a list, from one of them towards an end.
+/// Items of a list, from one item towards an end.
 #[derive(Clone, Debug)]
 pub struct Items<'a> {
     list: &'a List,
-    /// What is left of the node.
+    /// Remaining items of the current node.
     now: NodeItems<'a>,
-    /// How many items are left, those of the node included or not.
+    /// Items that follow the current node.
     left: Left,
 }
 
-/// What comes behind the node.
+/// Which items follow the current node.
 #[derive(Clone, Copy, Debug)]
 enum Left {
-    /// The items from this number on.
+    /// The items from this index on.
     From(usize),
-    /// The items before this number, towards the left.
+    /// The items before this index, from right to left.
     Before(usize),
 }
 
@@ -45,7 +45,7 @@ impl<'a> Items<'a> {
         Items { list, now, left: Left::Before(left) }
     }
 
-    /// Goes on to the next node; false if there is none.
+    /// Goes on to the next node. Returns false if there is none.
     #[cold]
     fn turn(&mut self) -> bool {
         let List::Linked(chain) = self.list else { return false };

@@ -1,4 +1,4 @@
-//! One node of a list: a listpack, or one large item as it is; and what it may hold.
+//! One node of a list: a listpack, or one large plain item. Also the size limits of nodes.
 
 use super::super::listpack::{self, Listpack};
 use super::super::pack::Item;
@@ -6,48 +6,48 @@ use super::End;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes up to which a node may grow where its items are counted.
+/// The highest size in bytes of a node whose limit is a number of items.
 const COUNTED_BYTES_MAX: usize = 8192;
 
-/// What an item is taken to need besides its text.
+/// Estimated bytes of a listpack entry besides the item's text.
 const ENTRY_EXTRA_BYTES: usize = 8;
 
-/// The limits that -1 to -5 stand for.
+/// The byte limits that the settings -1 to -5 stand for.
 const SIZES_BYTES: [usize; 5] = [4096, 8192, 16_384, 32_768, 65_536];
 
-/// The largest number of items that is heeded.
+/// The highest number of items that the setting can give.
 const COUNT_MAX: i32 = 32_767;
 
-/// Items of at least so many bytes get nodes of their own, 0: by the limits. For tests.
+/// For tests: items of at least this many bytes get plain nodes. With 0 the limits decide.
 static PLAIN_BYTES_MIN: AtomicUsize = AtomicUsize::new(0);
 
-/// From now on items of at least so many bytes get nodes of their own, in all lists; 0: by the
-/// limits.
+/// Sets, for all lists, the item size in bytes from which an item gets a plain node. With 0 the
+/// limits decide. For tests.
 pub fn set_plain_bytes_min(bytes: usize) {
     PLAIN_BYTES_MIN.store(bytes, Ordering::Relaxed);
 }
 
-/// Up to which size a node serves, as `list-max-listpack-size` says it.
+/// The size limit of a node, as set by `list-max-listpack-size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Positive: items; negative: -1 to -5 for 4, 8, 16, 32 and 64 KiB.
+    /// Positive: number of items. Negative: -1 to -5 for 4, 8, 16, 32 and 64 KiB.
     pub node_size: i32,
 }
 
 impl Limits {
-    /// The limit in bytes, if there is one.
+    /// Returns the limit in bytes; none if the limit is a number of items.
     #[inline]
     fn bytes_max(&self) -> Option<usize> {
         let step = usize::try_from(-i64::from(self.node_size)).ok().filter(|step| *step > 0)?;
         Some(SIZES_BYTES[step.min(SIZES_BYTES.len()) - 1])
     }
 
-    /// How many items fit where they are counted: at least one.
+    /// Returns the limit as a number of items, at least one.
     fn count_max(&self) -> usize {
         self.node_size.max(1) as usize
     }
 
-    /// Whether this is too much for one node.
+    /// Returns whether a node of `bytes` bytes and `count` items exceeds the limit.
     #[inline]
     pub(super) fn is_exceeded(&self, bytes: usize, count: usize) -> bool {
         match self.bytes_max() {
@@ -56,7 +56,7 @@ impl Limits {
         }
     }
 
-    /// Whether this is within the limits divided by `part`.
+    /// Returns whether a node is within the limit divided by `part`.
     pub(super) fn serves(&self, bytes: usize, count: usize, part: usize) -> bool {
         match self.bytes_max() {
             Some(bytes_max) => bytes <= bytes_max / part,
@@ -65,7 +65,7 @@ impl Limits {
     }
 }
 
-/// The limits of the nodes of one chain: those of the moment when it was made.
+/// The node limit of one chain, fixed when the chain was created.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Fill(Limits);
 
@@ -74,7 +74,7 @@ impl Fill {
         Fill(Limits { node_size: limits.node_size.clamp(-5, COUNT_MAX) })
     }
 
-    /// Whether an item of so many bytes gets a node of its own.
+    /// Returns whether an item of `len` bytes gets a plain node.
     #[inline]
     pub fn is_large(self, len: usize) -> bool {
         match PLAIN_BYTES_MIN.load(Ordering::Relaxed) {
@@ -83,14 +83,14 @@ impl Fill {
         }
     }
 
-    /// Whether an item of so many bytes fits into a node.
+    /// Returns whether an item of `len` bytes fits into a node.
     #[inline]
     pub fn has_room(self, node: &Node, len: usize) -> bool {
         let bytes = node.bytes() + len + ENTRY_EXTRA_BYTES;
         !node.is_plain() && !self.is_large(len) && !self.0.is_exceeded(bytes, node.count() + 1)
     }
 
-    /// Whether two nodes fit into one.
+    /// Returns whether two nodes fit into one.
     pub fn fits_both(self, a: &Node, b: &Node) -> bool {
         let bytes = a.bytes() + b.bytes() - listpack::EMPTY_BYTES;
         !a.is_plain() && !b.is_plain() && !self.0.is_exceeded(bytes, a.count() + b.count())
@@ -110,7 +110,7 @@ enum Body {
     Plain(Box<[u8]>),
 }
 
-/// What a node holds, as bytes.
+/// The bytes of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NodeView<'a> {
     /// A listpack with at least one item.
@@ -119,7 +119,7 @@ pub enum NodeView<'a> {
     Plain(&'a [u8]),
 }
 
-/// The items of a node, or some of them.
+/// Iterator over items of a node.
 #[derive(Clone, Debug)]
 pub(super) enum NodeItems<'a> {
     Packed(listpack::Iter<'a>),
@@ -127,7 +127,7 @@ pub(super) enum NodeItems<'a> {
 }
 
 impl<'a> NodeItems<'a> {
-    /// Those of a listpack with `count` items that have these numbers.
+    /// Iterates over the items with these indexes in a listpack of `count` items.
     pub fn of_pack(bytes: &'a [u8], range: Range<usize>, count: usize) -> NodeItems<'a> {
         NodeItems::Packed(listpack::iter_range(bytes, offsets(bytes, range, count)))
     }
@@ -155,7 +155,7 @@ impl<'a> DoubleEndedIterator for NodeItems<'a> {
     }
 }
 
-/// Where the entries with these numbers lie in a listpack of `count` items.
+/// Returns the offsets of the entries with these indexes in a listpack of `count` items.
 fn offsets(bytes: &[u8], range: Range<usize>, count: usize) -> Range<usize> {
     let end = if range.end >= count {
         listpack::total_bytes(bytes) - 1
@@ -165,14 +165,15 @@ fn offsets(bytes: &[u8], range: Range<usize>, count: usize) -> Range<usize> {
     listpack::seek(bytes, range.start, count)..end
 }
 
-/// Removes the items with these numbers.
+/// Removes the items with these indexes.
 pub(super) fn remove_from_pack(pack: &mut Listpack, range: Range<usize>) {
     let count = range.len();
     let offsets = offsets(pack.as_bytes(), range, pack.count());
     pack.remove_range(offsets, count);
 }
 
-/// Removes items that are `wanted`, at most so many, first those next to an end. How many.
+/// Removes up to `count_max` items equal to `wanted`, starting at `end`. Returns the number of
+/// removed items.
 pub(super) fn remove_equal_from_pack(
     pack: &mut Listpack,
     end: End,
@@ -209,7 +210,7 @@ pub(super) fn remove_equal_from_pack(
 }
 
 impl Node {
-    /// A listpack of one item.
+    /// Creates a node with a listpack of one item.
     pub fn packed(text: &[u8]) -> Node {
         let mut pack = Listpack::new();
         pack.append(&Item::of(text));
@@ -220,23 +221,23 @@ impl Node {
         Node { count: pack.count() as u32, body: Body::Packed(pack) }
     }
 
-    /// One item as it is.
+    /// Creates a plain node of one item.
     pub fn plain(text: &[u8]) -> Node {
         Node { body: Body::Plain(text.into()), count: 1 }
     }
 
-    /// Without items, and without memory: what stays of a node that is taken away.
+    /// Creates a node without items and memory, as a placeholder for a node that is moved out.
     pub fn void() -> Node {
         Node { body: Body::Plain(Box::default()), count: 0 }
     }
 
-    /// How many items there are.
+    /// Returns the number of items.
     #[inline]
     pub fn count(&self) -> usize {
         self.count as usize
     }
 
-    /// Bytes that count by the limits.
+    /// Returns the bytes that count towards the limit.
     #[inline]
     pub fn bytes(&self) -> usize {
         match &self.body {
@@ -245,7 +246,7 @@ impl Node {
         }
     }
 
-    /// Bytes of memory behind the node.
+    /// Returns the bytes of memory behind the node.
     pub fn block_bytes(&self) -> usize {
         match &self.body {
             Body::Packed(pack) => pack.block_bytes(),
@@ -265,7 +266,7 @@ impl Node {
         }
     }
 
-    /// The listpack, if it is one.
+    /// Returns the listpack; none for a plain node.
     pub fn into_pack(self) -> Option<Listpack> {
         match self.body {
             Body::Packed(pack) => Some(pack),
@@ -273,7 +274,7 @@ impl Node {
         }
     }
 
-    /// The items with these numbers.
+    /// Iterates over the items with these indexes.
     pub fn items(&self, range: Range<usize>) -> NodeItems<'_> {
         match &self.body {
             Body::Packed(pack) => NodeItems::of_pack(pack.as_bytes(), range, self.count()),
@@ -284,11 +285,11 @@ impl Node {
     fn pack_mut(&mut self) -> &mut Listpack {
         match &mut self.body {
             Body::Packed(pack) => pack,
-            Body::Plain(_) => unreachable!("a large item is alone in its node"),
+            Body::Plain(_) => unreachable!("a plain node has one item"),
         }
     }
 
-    /// Adds an item at an end.
+    /// Adds an item at an end. The node must not be plain.
     #[inline]
     pub fn add(&mut self, end: End, text: &[u8]) {
         self.count += 1;
@@ -298,7 +299,7 @@ impl Node {
         }
     }
 
-    /// Takes the item at an end away; `take` is shown it first.
+    /// Removes the item at an end after passing it to `take`. Returns the result of `take`.
     #[inline]
     pub fn pop<T>(&mut self, end: End, take: impl FnOnce(Item<'_>) -> T) -> T {
         self.count -= 1;
@@ -317,7 +318,7 @@ impl Node {
         }
     }
 
-    /// Adds an item before number `offset`.
+    /// Inserts an item before index `offset`. The node must not be plain.
     pub fn insert(&mut self, offset: usize, text: &[u8]) {
         let count = self.count();
         let pack = self.pack_mut();
@@ -326,7 +327,7 @@ impl Node {
         self.count += 1;
     }
 
-    /// Puts an item in the place of number `offset`.
+    /// Replaces the item at index `offset`.
     pub fn set(&mut self, offset: usize, text: &[u8]) {
         let count = self.count();
         match &mut self.body {
@@ -338,7 +339,8 @@ impl Node {
         }
     }
 
-    /// Removes the items with these numbers.
+    /// Removes the items with these indexes. A node without items keeps its memory until it is
+    /// dropped.
     pub fn remove(&mut self, range: Range<usize>) {
         self.count -= range.len() as u32;
         if self.count > 0 {
@@ -346,7 +348,7 @@ impl Node {
         }
     }
 
-    /// See [`remove_equal_from_pack`].
+    /// Removes up to `count_max` items equal to `wanted`. See [`remove_equal_from_pack`].
     pub fn remove_equal(&mut self, end: End, count_max: usize, wanted: &Item<'_>) -> usize {
         let removed = match &mut self.body {
             Body::Packed(pack) => remove_equal_from_pack(pack, end, count_max, wanted),
@@ -356,7 +358,7 @@ impl Node {
         removed
     }
 
-    /// Gives the items from number `offset` on to a new node.
+    /// Moves the items from index `offset` on to a new node. The node must not be plain.
     pub fn split_off(&mut self, offset: usize) -> Node {
         let count = self.count();
         let moved = count - offset;
@@ -369,10 +371,10 @@ impl Node {
         Node { body: Body::Packed(new), count: moved as u32 }
     }
 
-    /// Takes over all items of the node behind it.
+    /// Appends copies of all items of the right neighbour. Neither node may be plain.
     pub fn append(&mut self, other: &Node) {
         let NodeView::Packed(bytes) = other.view() else {
-            unreachable!("a large item is alone in its node")
+            unreachable!("a plain node has one item")
         };
         let pack = self.pack_mut();
         let entries = &bytes[listpack::HEAD_BYTES..bytes.len() - 1];
@@ -380,7 +382,7 @@ impl Node {
         self.count += other.count;
     }
 
-    /// Asserts what must hold.
+    /// Asserts the invariants of the node.
     pub fn check(&self) {
         assert!(self.count > 0, "no node is empty");
         match &self.body {

@@ -1,4 +1,4 @@
-//! Lists against a model, and where their forms change.
+//! Tests of lists against a model, and of the sizes at which forms change.
 
 use super::*;
 use crate::base::rng::Rng;
@@ -43,7 +43,7 @@ fn random_end(rng: &mut Rng) -> End {
     if rng.below(2) == 0 { End::Left } else { End::Right }
 }
 
-/// Removes items from the model as [`List::remove_equal`] does.
+/// Removes items from the model in the way of [`List::remove_equal`].
 fn remove_equal(model: &mut Model, end: End, count_max: usize, text: &[u8]) -> usize {
     let mut removed = 0;
     while removed < count_max {
@@ -123,7 +123,7 @@ fn step(rng: &mut Rng, list: &mut List, model: &mut Model, limits: &Limits) {
 }
 
 #[test]
-fn it_behaves_as_a_deque() {
+fn random_operations_match_a_deque() {
     let mut rng = Rng::new(77);
     for node_size in [-5, -2, -1, 0, 1, 2, 3, 10, 128] {
         let limits = limits(node_size);
@@ -137,7 +137,7 @@ fn it_behaves_as_a_deque() {
 }
 
 #[test]
-fn many_nodes() {
+fn lists_of_many_nodes_match_a_deque() {
     let mut rng = Rng::new(78);
     let limits = limits(2);
     let (mut list, mut model) = (List::default(), Model::new());
@@ -176,13 +176,13 @@ fn many_nodes() {
 }
 
 #[test]
-fn forms_change_as_in_the_reference() {
+fn forms_change_at_the_sizes_of_the_reference() {
     let filled = |limits: &Limits, count: usize, text: &[u8]| {
         let mut list = List::default();
         (0..count).for_each(|_| list.push(End::Right, text, limits));
         list
     };
-    // Counted items: one listpack up to the limit, and again at half of it.
+    // Limit in items: one listpack up to the limit, and again at half of it.
     let mut list = filled(&limits(8), 8, b"x");
     assert_eq!(list.encoding(), "listpack");
     list.push(End::Left, b"x", &limits(8));
@@ -191,7 +191,7 @@ fn forms_change_as_in_the_reference() {
     assert_eq!((list.len(), list.encoding()), (5, "quicklist"));
     list.remove_range(0..1, &limits(8));
     assert_eq!((list.len(), list.encoding()), (4, "listpack"));
-    // Bytes: 4,096 with the head and the last byte, where a new item counts with its text alone.
+    // Limit in bytes: 4,096 with head and end mark. A new item counts only with its text.
     let text = [b'x'; 100];
     assert_eq!(filled(&limits(-1), 39, &text).encoding(), "listpack");
     let mut list = filled(&limits(-1), 39, &text);
@@ -199,7 +199,7 @@ fn forms_change_as_in_the_reference() {
     assert_eq!(list.encoding(), "listpack");
     list.push(End::Right, b"z", &limits(-1));
     assert_eq!(list.encoding(), "quicklist");
-    // A chain that was built for a large list stays one unless it is small.
+    // A list that was built as a chain becomes a listpack only if it is small.
     for (count, encoding) in [(39, "listpack"), (40, "quicklist")] {
         let mut list = List::large(&limits(-1));
         (0..count).for_each(|_| list.add(End::Right, &text));
@@ -207,14 +207,14 @@ fn forms_change_as_in_the_reference() {
         list.settle_new(&limits(-1));
         assert_eq!(list.encoding(), encoding);
     }
-    // What is expected and does not come leaves a chain.
+    // `expect` makes a chain even if the expected item does not follow.
     let mut list = filled(&limits(-1), 1, b"x");
     list.expect(1, 5_000, &limits(-1));
     assert_eq!((list.len(), list.encoding()), (1, "quicklist"));
 }
 
 #[test]
-fn large_items_are_alone() {
+fn large_items_have_their_own_nodes() {
     let limits = limits(-1);
     let large = vec![b'L'; 4_097];
     let mut list = List::default();
@@ -228,7 +228,7 @@ fn large_items_are_alone() {
     assert_eq!(shapes(&list), [(false, 1), (true, 1), (false, 2)]);
     list.set(2, &large);
     assert_eq!(shapes(&list), [(false, 1), (true, 1), (true, 1), (false, 1)]);
-    // A large item that becomes small goes to the node behind it; nodes are not merged then.
+    // A large item that becomes small goes to the right neighbour. Nodes are not merged then.
     list.set(2, b"B");
     assert_eq!(shapes(&list), [(false, 1), (true, 1), (false, 2)]);
     list.set(1, b"A");
@@ -244,9 +244,9 @@ fn large_items_are_alone() {
 }
 
 #[test]
-fn nodes_of_others() {
+fn nodes_of_other_servers_are_loaded() {
     let limits = limits(-2);
-    // 12 as a text, which no list of ours has.
+    // 12 stored as a text, which our own lists never contain.
     let odd = b"\x0b\0\0\0\x01\0\x8212\x03\xff";
     assert_eq!(listpack::validate(odd, true), Some(1));
     let mut list = List::large(&limits);

@@ -1,12 +1,12 @@
-//! Sets of integers as one sorted block.
+//! A set of integers in one sorted block.
 //!
 //! ```text
-//!   u8 width: 2, 4 or 8 | numbers of so many bytes, little-endian, ascending
+//!   u8 width in bytes: 2, 4 or 8 | numbers of this width, little-endian, ascending
 //! ```
-//! `{-2, 5}` is `02 fe ff 05 00`. The width is that of the widest number that was ever there; no
-//! numbers, no block.
+//! `{-2, 5}` is `02 fe ff 05 00`. The width fits the widest number that was ever in the set. A set
+//! without numbers has no block.
 
-/// Whether a block holds numbers, and no packed items.
+/// Returns whether a block holds integers, not packed items.
 #[inline]
 pub fn is_ints(block: &[u8]) -> bool {
     block.first().is_none_or(|width| *width > 1)
@@ -27,13 +27,13 @@ fn width(block: &[u8]) -> usize {
     block.first().map_or(2, |width| usize::from(*width))
 }
 
-/// How many numbers there are.
+/// Returns the number of integers.
 #[inline]
 pub fn len(block: &[u8]) -> usize {
     block.len() / width(block)
 }
 
-/// A number by its rank.
+/// Returns the integer at a rank.
 #[inline]
 pub fn get(block: &[u8], rank: usize) -> i64 {
     let width = width(block);
@@ -45,10 +45,10 @@ pub fn get(block: &[u8], rank: usize) -> i64 {
     }
 }
 
-/// The rank of a number, or the one that it would have.
+/// Returns the rank of an integer, or as an error the rank where it would be inserted.
 pub fn search(block: &[u8], number: i64) -> Result<usize, usize> {
     let (mut low, mut high) = (0, len(block));
-    // What comes in order is added at the end.
+    // Ascending insertions are appended without a search.
     if high > 0 && get(block, high - 1) < number {
         return Err(high);
     }
@@ -63,7 +63,7 @@ pub fn search(block: &[u8], number: i64) -> Result<usize, usize> {
     Err(low)
 }
 
-/// Adds a number; false if it was there.
+/// Adds an integer. Returns false if it was present.
 pub fn insert(block: &mut Box<[u8]>, number: i64) -> bool {
     let Err(rank) = search(block, number) else { return false };
     let old = std::mem::take(block);
@@ -85,8 +85,8 @@ fn inserted(old: Box<[u8]>, rank: usize, number: i64) -> Box<[u8]> {
     bytes.into_boxed_slice()
 }
 
-/// A new block of the number's own width. The number is wider than all others, so it is the
-/// first or the last one.
+/// Returns a new block with the width of `number`, which is wider than all others. Such a number is
+/// always the first or the last one.
 fn widened(old: &[u8], rank: usize, number: i64) -> Box<[u8]> {
     let (width, count) = (width_of(number), len(old));
     let mut bytes = Vec::with_capacity(1 + (count + 1) * width);
@@ -99,14 +99,14 @@ fn widened(old: &[u8], rank: usize, number: i64) -> Box<[u8]> {
     bytes.into_boxed_slice()
 }
 
-/// Removes a number; false if it was not there.
+/// Removes an integer. Returns false if it was not present.
 pub fn remove(block: &mut Box<[u8]>, number: i64) -> bool {
     let Ok(rank) = search(block, number) else { return false };
     remove_at(block, rank);
     true
 }
 
-/// Removes the number at a rank.
+/// Removes the integer at a rank.
 pub fn remove_at(block: &mut Box<[u8]>, rank: usize) {
     if len(block) == 1 {
         *block = Box::default();
@@ -118,7 +118,7 @@ pub fn remove_at(block: &mut Box<[u8]>, rank: usize) {
     *block = bytes.into_boxed_slice();
 }
 
-/// Asserts what must hold.
+/// Asserts the invariants of the block.
 pub fn check(block: &[u8]) {
     assert!(block.is_empty() || [2, 4, 8].contains(&width(block)));
     assert!(block.is_empty() || (block.len() > 1 && block.len() % width(block) == 1));

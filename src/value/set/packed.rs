@@ -1,7 +1,7 @@
-//! Small sets of any members as one block.
+//! A small set of any members in one block.
 //!
 //! ```text
-//!   u8 1 | u32 members, little-endian | members as packed items, in the order of their coming
+//!   u8 1 | u32 number of members, little-endian | members as packed items, in insertion order
 //! ```
 //! `{ab, 12}` is `01 02 00 00 00 02 61 62 cc`.
 
@@ -10,18 +10,18 @@ use crate::value::pack::{self, Item};
 const FORM: u8 = 1;
 const HEAD_BYTES: usize = 5;
 
-/// Bytes that a block may have.
+/// Bytes above which a block takes no more members.
 pub const BYTES_MAX: usize = 1 << 30;
 
-/// A block without members.
+/// Returns a block without members.
 pub fn empty() -> Box<[u8]> {
     Box::new([FORM, 0, 0, 0, 0])
 }
 
-/// How many members there are.
+/// Returns the number of members.
 #[inline]
 pub fn len(block: &[u8]) -> usize {
-    u32::from_le_bytes(*block[1..].first_chunk().expect("the head is whole")) as usize
+    u32::from_le_bytes(*block[1..].first_chunk().expect("a block has a head")) as usize
 }
 
 fn put_len(block: &mut [u8], len: usize) {
@@ -29,13 +29,13 @@ fn put_len(block: &mut [u8], len: usize) {
     block[1..HEAD_BYTES].copy_from_slice(&len.to_le_bytes());
 }
 
-/// The members' bytes.
+/// Returns the bytes of the packed members.
 #[inline]
 pub fn items(block: &[u8]) -> &[u8] {
     &block[HEAD_BYTES..]
 }
 
-/// Where a member begins and ends.
+/// Returns where a member begins and ends in the block.
 fn find(block: &[u8], member: &Item<'_>) -> Option<(usize, usize)> {
     let mut rest = items(block);
     while !rest.is_empty() {
@@ -48,13 +48,13 @@ fn find(block: &[u8], member: &Item<'_>) -> Option<(usize, usize)> {
     None
 }
 
-/// Whether this is a member.
+/// Returns whether `member` is in the set.
 #[inline]
 pub fn contains(block: &[u8], member: &Item<'_>) -> bool {
     find(block, member).is_some()
 }
 
-/// Adds a member that is not there.
+/// Adds a member, which must not be present.
 pub fn push(block: &mut Box<[u8]>, member: &Item<'_>) {
     let len = len(block);
     let mut bytes = std::mem::take(block).into_vec();
@@ -64,7 +64,7 @@ pub fn push(block: &mut Box<[u8]>, member: &Item<'_>) {
     *block = bytes.into_boxed_slice();
 }
 
-/// A block of these members, each once.
+/// Returns a block of these members, which must be distinct.
 pub fn of<'a>(members: impl Iterator<Item = Item<'a>>) -> Box<[u8]> {
     let mut bytes = empty().into_vec();
     let mut len = 0;
@@ -76,7 +76,7 @@ pub fn of<'a>(members: impl Iterator<Item = Item<'a>>) -> Box<[u8]> {
     bytes.into_boxed_slice()
 }
 
-/// Removes a member; false if it was not there.
+/// Removes a member. Returns false if it was not present.
 pub fn remove(block: &mut Box<[u8]>, member: &Item<'_>) -> bool {
     let Some((start, end)) = find(block, member) else { return false };
     let len = len(block);
@@ -87,12 +87,12 @@ pub fn remove(block: &mut Box<[u8]>, member: &Item<'_>) -> bool {
     true
 }
 
-/// Asserts what must hold.
+/// Asserts the invariants of the block.
 pub fn check(block: &[u8]) {
     assert_eq!(block[0], FORM);
     let mut members: Vec<_> = pack::iter(items(block)).map(|item| item.to_vec()).collect();
     assert_eq!(members.len(), len(block));
     members.sort();
     members.dedup();
-    assert_eq!(members.len(), len(block), "each once");
+    assert_eq!(members.len(), len(block), "members are unique");
 }

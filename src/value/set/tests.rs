@@ -1,4 +1,4 @@
-//! Sets against a plain set, and the sizes at which forms change.
+//! Tests of sets against a B-tree set, and of the sizes at which forms change.
 
 use super::*;
 use std::collections::BTreeSet;
@@ -11,14 +11,14 @@ fn compare(set: &Set, model: &BTreeSet<Vec<u8>>) {
     let members: Vec<_> = set.iter().map(|member| member.to_vec()).collect();
     assert_eq!(members.len(), model.len());
     assert_eq!(members.into_iter().collect::<BTreeSet<_>>(), *model);
-    let (mut cursor, mut walked) = (0, BTreeSet::new());
+    let (mut cursor, mut scanned) = (0, BTreeSet::new());
     loop {
-        cursor = set.scan(cursor, &mut |member| assert!(walked.insert(member.to_vec())));
+        cursor = set.scan(cursor, &mut |member| assert!(scanned.insert(member.to_vec())));
         if cursor == 0 {
             break;
         }
     }
-    assert_eq!(walked, *model);
+    assert_eq!(scanned, *model);
 }
 
 fn name(rng: &mut Rng, kinds: u64) -> Vec<u8> {
@@ -35,7 +35,7 @@ fn name(rng: &mut Rng, kinds: u64) -> Vec<u8> {
 }
 
 #[test]
-fn any_operations_give_what_a_plain_set_gives() {
+fn random_operations_match_a_btree_set() {
     let mut encodings = BTreeSet::new();
     for seed in 0..60 {
         let mut rng = Rng::new(seed);
@@ -120,7 +120,7 @@ fn forms_change_at_the_sizes_of_the_reference() {
 }
 
 #[test]
-fn many_are_taken_and_shown_at_random() {
+fn many_members_are_popped_and_sampled_at_random() {
     let mut rng = Rng::new(3);
     let ints = of_range(0..15);
     let packed = of(&["a", "b", "c", "d", "e", "f", "g"]);
@@ -139,21 +139,21 @@ fn many_are_taken_and_shown_at_random() {
             left.check();
             assert_eq!((gone.len(), left.len()), (count, set.len() - count));
             assert!(gone.iter().all(|member| all.contains(member) && !left.contains(member)));
-            let begins_anew = set.encoding() == "hashtable" && (set.len() - count) * 5 <= count;
-            let expected = if begins_anew { "listpack" } else { set.encoding() };
+            let is_rebuilt = set.encoding() == "hashtable" && (set.len() - count) * 5 <= count;
+            let expected = if is_rebuilt { "listpack" } else { set.encoding() };
             assert!(left.encoding() == expected || left.len() > LIMITS.listpack_entries);
         }
     }
 }
 
 #[test]
-fn every_member_is_chosen_as_often() {
+fn samples_are_uniform() {
     let mut rng = Rng::new(8);
     let mut counts = [0; 15];
     let set = of_range(0..15);
     for _ in 0..20_000 {
         set.sample(3, &mut rng, &mut |member| {
-            let Item::Int(number) = member else { panic!("an integer") };
+            let Item::Int(number) = member else { panic!("all members are integers") };
             counts[number as usize] += 1;
         });
     }
@@ -164,7 +164,7 @@ fn every_member_is_chosen_as_often() {
 fn the_layouts_are_frozen() {
     let block = |set: &Set| match &set.form {
         Form::Small(block) => block.to_vec(),
-        Form::Dense(_) => panic!("a small one"),
+        Form::Dense(_) => panic!("the set is small"),
     };
     assert_eq!(block(&of(&["5", "-2"])), *b"\x02\xfe\xff\x05\0");
     assert_eq!(block(&of(&["5", "-40000"])), *b"\x04\xc0\x63\xff\xff\x05\0\0\0");

@@ -1,11 +1,11 @@
-//! The form for many members: a tree in their order, and an index that finds a member's leaf.
+//! The form for many members: a tree in member order, and an index from members to leaves.
 //!
 //! ```text
-//!   member --hash--> index --leaf--> tags, then the member itself --> its score; up: its number
-//!   score, number -------- tree, down --------> leaf
+//!   member --hash--> index --leaf--> tags, then the member itself --> its score; up: its rank
+//!   score, rank ---------- tree, down --------> leaf
 //! ```
 //!
-//! Members lie in the leaves and nowhere else: 15 bytes with a score take about 40 in all.
+//! Only the leaves store members. A member of 15 bytes takes about 40 bytes in all, with its score.
 
 use super::index::Index;
 use super::ranges::{LexRange, ScoreRange};
@@ -15,7 +15,7 @@ use crate::value::pack::Item;
 use crate::value::string::IntText;
 use std::ops::Range;
 
-/// Blocks that are freed in one step; each may be two of the allocator's, far apart.
+/// Blocks that one step frees. Each block may be two allocations, far apart in memory.
 const FREED_PER_STEP: usize = 128;
 
 /// Many members in order.
@@ -26,7 +26,7 @@ pub(super) struct Large {
 }
 
 impl Large {
-    /// How many members there are.
+    /// Returns the number of members.
     pub(super) fn len(&self) -> usize {
         self.tree.len()
     }
@@ -41,20 +41,20 @@ impl Large {
         self.tree.leaf(place.leaf).scores()[place.at]
     }
 
-    /// The score of a member.
+    /// Returns the score of a member.
     #[inline]
     pub(super) fn score(&self, member: &[u8]) -> Option<f64> {
         let place = self.locate(hash_of(member), &Item::of(member))?;
         Some(self.score_at(place))
     }
 
-    /// A member's number in order, and its score.
+    /// Returns the rank and the score of a member.
     pub(super) fn rank_and_score(&self, member: &[u8]) -> Option<(usize, f64)> {
         let place = self.locate(hash_of(member), &Item::of(member))?;
         Some((self.tree.rank(place), self.score_at(place)))
     }
 
-    /// See [`super::SortedSet::change`].
+    /// Sets the score of a member to the result of `decide`. See [`super::SortedSet::change`].
     #[inline]
     pub(super) fn change(
         &mut self,
@@ -85,14 +85,14 @@ impl Large {
         self.index.insert(entry.hash, leaf);
     }
 
-    /// Appends a member that is behind all others.
+    /// Appends a member, which must come after all others.
     pub(super) fn push(&mut self, item: &Item<'_>, score: f64) {
         let mut buffer = IntText::new();
         let text = item.text(&mut buffer);
         self.insert(&Entry { score, text, item: *item, hash: hash_of(text) });
     }
 
-    /// Removes a member; its score.
+    /// Removes a member and returns its score.
     pub(super) fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let hash = hash_of(member);
         let place = self.locate(hash, &Item::of(member))?;
@@ -102,7 +102,7 @@ impl Large {
         Some(score)
     }
 
-    /// Removes members of one leaf.
+    /// Removes a range of members of one leaf.
     fn remove_run(&mut self, leaf: u32, range: Range<usize>) {
         let mut text = IntText::new();
         for at in range.clone() {
@@ -112,7 +112,7 @@ impl Large {
         self.tree.remove(leaf, range, &mut self.index);
     }
 
-    /// Removes members by their numbers, leaf by leaf.
+    /// Removes the members with these ranks, leaf by leaf.
     pub(super) fn remove_ranks(&mut self, ranks: Range<usize>) {
         let mut left = ranks.len();
         while left > 0 {
@@ -123,7 +123,7 @@ impl Large {
         }
     }
 
-    /// See [`super::SortedSet::pop`].
+    /// Removes up to `count` members at an end. See [`super::SortedSet::pop`].
     #[inline]
     pub(super) fn pop(&mut self, end: End, count: usize, mut each: impl FnMut(Item<'_>, f64)) {
         let mut left = count.min(self.len());
@@ -150,26 +150,28 @@ impl Large {
         }
     }
 
-    /// See [`super::SortedSet::rank_where`].
+    /// Returns the number of members for which `is_before` holds. See
+    /// [`super::SortedSet::rank_where`].
     pub(super) fn rank_where(&self, is_before: impl Fn(f64, Item<'_>) -> bool) -> usize {
         self.tree
             .partition(|score, tree, place| is_before(score, tree.leaf(place.leaf).item(place.at)))
     }
 
-    /// See [`super::SortedSet::ranks_by_score`].
+    /// Returns the ranks of the members in a score range. See [`super::SortedSet::ranks_by_score`].
     pub(super) fn ranks_by_score(&self, range: &ScoreRange) -> Range<usize> {
         let start = self.tree.partition(|score, _, _| range.is_below(score));
         start..self.tree.partition(|score, _, _| !range.is_above(score))
     }
 
-    /// See [`super::SortedSet::ranks_by_lex`].
+    /// Returns the ranks of the members in a text range. See [`super::SortedSet::ranks_by_lex`].
     pub(super) fn ranks_by_lex(&self, range: &LexRange<'_>) -> Range<usize> {
         let start = self.rank_where(|_, member| range.is_below(&member));
-        // Where scores differ there is no order of texts, and anything may come out but nonsense.
+        // If scores differ, members are not in text order. The result is then unspecified, but a
+        // valid range.
         start..self.rank_where(|_, member| !range.is_above(&member)).max(start)
     }
 
-    /// The members from number `rank` on.
+    /// Iterates over the members in ascending order, from `rank` on.
     #[inline]
     pub(super) fn iter_from(&self, rank: usize) -> Walk<'_> {
         if rank >= self.len() {
@@ -179,7 +181,7 @@ impl Large {
         Walk { tree: &self.tree, leaf: place.leaf, at: place.at }
     }
 
-    /// The members from number `rank` on towards the first.
+    /// Iterates over the members in descending order, from `rank` on.
     #[inline]
     pub(super) fn iter_back_from(&self, rank: usize) -> WalkBack<'_> {
         if self.len() == 0 {
@@ -189,7 +191,7 @@ impl Large {
         WalkBack { tree: &self.tree, leaf: place.leaf, left: place.at + 1 }
     }
 
-    /// See [`super::SortedSet::scan`].
+    /// Passes about `count` members to `each`. See [`super::SortedSet::scan`].
     pub(super) fn scan(
         &self,
         cursor: u64,
@@ -207,28 +209,28 @@ impl Large {
         })
     }
 
-    /// Bytes of memory, guessed from some members; 0 looks at all.
+    /// Returns the bytes of memory, estimated from `samples` leaves; 0 counts all.
     pub(super) fn memory_bytes(&self, samples: usize) -> usize {
         size_of::<Large>() + self.tree.memory_bytes(samples) + self.index.memory_bytes()
     }
 
-    /// Frees some blocks; whether nothing is left.
+    /// Frees some blocks. Returns true when nothing is left.
     pub(super) fn free_step(&mut self) -> bool {
         let is_left = self.tree.free_some(FREED_PER_STEP) || self.index.free_some(FREED_PER_STEP);
         !is_left
     }
 
-    /// Asserts what must hold.
+    /// Asserts the invariants of the tree and the index.
     pub(super) fn check(&self) {
         self.index.check(self.tree.check().into_iter());
     }
 }
 
-/// A walk over members towards the last.
+/// Iterator over members in ascending order.
 #[derive(Clone, Debug)]
 pub(super) struct Walk<'a> {
     tree: &'a Tree,
-    /// 0: the end.
+    /// The current leaf; 0 at the end.
     leaf: u32,
     at: usize,
 }
@@ -252,11 +254,11 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-/// A walk over members towards the first.
+/// Iterator over members in descending order.
 #[derive(Clone, Debug)]
 pub(super) struct WalkBack<'a> {
     tree: &'a Tree,
-    /// 0: the end.
+    /// The current leaf; 0 at the end.
     leaf: u32,
     /// Members of the leaf that are left.
     left: usize,

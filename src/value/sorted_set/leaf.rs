@@ -1,9 +1,9 @@
-//! A run of members in their order: what lies at the bottom of the tree. Hot; bench `sorted_set`.
+//! A leaf of the tree: a run of members in order. Hot; bench `sorted_set`.
 //!
 //! ```text
-//!   scores   1.0     1.0     2.5            in order; among equal ones by the members' texts
+//!   scores   1.0     1.0     2.5            in order; equal scores by the members' texts
 //!   tags     9c      04      e1             8 bits of each member's hash
-//!   ends     3       4       8              where each member's item ends
+//!   ends     3       4       8              end offset of each member's item
 //!   bytes    02 a b  c7      03 x y z       the members "ab", "7", "xyz" as items of `pack`
 //! ```
 
@@ -12,19 +12,19 @@ use crate::value::pack::{self, Item};
 use crate::value::string::IntText;
 use std::ops::Range;
 
-/// Members of a leaf at most.
+/// The most members of a leaf.
 pub(super) const MEMBERS_MAX: usize = 64;
 
-/// Bytes of its members at most, unless it has only one.
+/// The most bytes of a leaf's members, unless it has only one member.
 pub(super) const BYTES_MAX: usize = 2_048;
 
-/// Members of two leaves that become one, at most.
+/// Two leaves are merged only up to this number of members.
 const MERGED_MEMBERS_MAX: usize = 48;
 
-/// Bytes of two leaves that become one, at most.
+/// Two leaves are merged only up to this number of bytes.
 const MERGED_BYTES_MAX: usize = 1_536;
 
-/// A leaf with fewer members than this looks for one to become one with.
+/// A leaf with fewer members is merged with a neighbour, if both fit.
 const MEMBERS_FEW: usize = 16;
 
 /// A run of members.
@@ -35,11 +35,11 @@ pub(super) struct Leaf {
     tags: [u8; MEMBERS_MAX],
     bytes: Vec<u8>,
     len: u8,
-    /// The leaf before it, or 0.
+    /// The previous leaf, or 0.
     pub(super) prev: u32,
-    /// The leaf behind it, or 0.
+    /// The next leaf, or 0.
     pub(super) next: u32,
-    /// The node above it, or 0.
+    /// The parent node, or 0.
     pub(super) parent: u32,
 }
 
@@ -58,13 +58,13 @@ impl Default for Leaf {
     }
 }
 
-/// The tag of a hash.
+/// Returns the tag of a hash.
 #[inline]
 fn tag_of(hash: u32) -> u8 {
     (hash >> 24) as u8
 }
 
-/// Makes room for so many bytes more, and none that the allocator would not give anyway.
+/// Makes room for `more` bytes, with as much capacity as the allocator would give anyway.
 fn reserve(bytes: &mut Vec<u8>, more: usize) {
     let needed = bytes.len() + more;
     if needed > bytes.capacity() {
@@ -73,24 +73,24 @@ fn reserve(bytes: &mut Vec<u8>, more: usize) {
 }
 
 impl Leaf {
-    /// How many members it has.
+    /// Returns the number of members.
     #[inline]
     pub(super) fn len(&self) -> usize {
         usize::from(self.len)
     }
 
-    /// Bytes of its members' buffer.
+    /// Returns the capacity of the members' buffer in bytes.
     pub(super) fn buffer_bytes(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// The scores.
+    /// Returns the scores.
     #[inline]
     pub(super) fn scores(&self) -> &[f64] {
         &self.scores[..self.len()]
     }
 
-    /// Gives a member another score, which is between those beside it.
+    /// Sets the score of a member. The order of members must not change.
     pub(super) fn put_score(&mut self, at: usize, score: f64) {
         self.scores[at] = score;
     }
@@ -100,25 +100,25 @@ impl Leaf {
         if at == 0 { 0 } else { self.ends[at - 1] as usize }
     }
 
-    /// A member.
+    /// Returns the member at an index.
     #[inline]
     pub(super) fn item(&self, at: usize) -> Item<'_> {
         pack::read(&self.bytes[self.start(at)..]).0
     }
 
-    /// Where a member is.
+    /// Returns the index of a member.
     #[inline]
     pub(super) fn find(&self, hash: u32, member: &Item<'_>) -> Option<usize> {
         let tags = &self.tags[..self.len()];
         memchr::memchr_iter(tag_of(hash), tags).find(|at| self.item(*at) == *member)
     }
 
-    /// All that may have this hash.
+    /// Iterates over the indexes of members that may have this hash.
     pub(super) fn candidates(&self, hash: u32) -> impl Iterator<Item = usize> {
         memchr::memchr_iter(tag_of(hash), &self.tags[..self.len()])
     }
 
-    /// How many members come before this one, which has this score.
+    /// Returns how many members come before a member with this score and text.
     #[inline]
     pub(super) fn position(&self, score: f64, text: &[u8]) -> usize {
         let scores = self.scores();
@@ -135,14 +135,14 @@ impl Leaf {
         range.start
     }
 
-    /// Whether there is room for one more member, of so many bytes.
+    /// Returns whether there is room for one more member of `item_bytes` packed bytes.
     #[inline]
     pub(super) fn has_room(&self, item_bytes: usize) -> bool {
         let fits = self.bytes.len() + item_bytes <= BYTES_MAX || self.len == 0;
         fits && self.len() < MEMBERS_MAX
     }
 
-    /// Puts a member in; there has to be room.
+    /// Inserts a member. The leaf must have room.
     pub(super) fn insert(&mut self, at: usize, score: f64, hash: u32, member: &Item<'_>) {
         let (len, start) = (self.len(), self.start(at));
         assert!(at <= len && len < MEMBERS_MAX);
@@ -163,7 +163,7 @@ impl Leaf {
         self.len += 1;
     }
 
-    /// Takes members out.
+    /// Removes members by index.
     pub(super) fn remove(&mut self, range: Range<usize>) {
         let len = self.len();
         assert!(range.start < range.end && range.end <= len);
@@ -180,7 +180,7 @@ impl Leaf {
         self.len = left as u8;
     }
 
-    /// Gives memory back when much of it is not used.
+    /// Releases memory if at most half of it is used.
     fn shrink(&mut self) {
         let needed = class_bytes(self.bytes.len());
         if 2 * needed <= self.bytes.capacity() {
@@ -188,7 +188,8 @@ impl Leaf {
         }
     }
 
-    /// Where it is best cut in two.
+    /// Returns the index at which to split the leaf: half of the bytes if it has many, else half of
+    /// the members.
     pub(super) fn middle(&self) -> usize {
         let half = self.bytes.len() as u32 / 2;
         let at = if self.bytes.len() > BYTES_MAX / 2 {
@@ -199,7 +200,7 @@ impl Leaf {
         at.clamp(1, self.len() - 1)
     }
 
-    /// Moves the members from `at` on to an empty leaf.
+    /// Moves the members from index `at` on to an empty leaf.
     pub(super) fn move_tail(&mut self, at: usize, to: &mut Leaf) {
         assert_eq!(to.len, 0);
         let (len, start) = (self.len(), self.start(at));
@@ -218,18 +219,18 @@ impl Leaf {
         self.len = at as u8;
     }
 
-    /// Whether it has so few members that it may become one with another.
+    /// Returns whether the leaf has few members and may be merged with a neighbour.
     pub(super) fn is_sparse(&self) -> bool {
         self.len() < MEMBERS_FEW
     }
 
-    /// Whether two leaves fit into one, and leave room.
+    /// Returns whether two leaves fit into one, with some room left.
     pub(super) fn fits_with(&self, other: &Leaf) -> bool {
         self.len() + other.len() <= MERGED_MEMBERS_MAX
             && self.bytes.len() + other.bytes.len() <= MERGED_BYTES_MAX
     }
 
-    /// Appends all members of another leaf, which come behind its own.
+    /// Appends copies of all members of another leaf, which must come after this leaf's members.
     pub(super) fn append(&mut self, from: &Leaf) {
         let (len, added, start) = (self.len(), from.len(), self.bytes.len() as u32);
         self.scores[len..len + added].copy_from_slice(from.scores());
@@ -243,7 +244,7 @@ impl Leaf {
         self.len += added as u8;
     }
 
-    /// Asserts what must hold. Each member's text and hash are given to `each`.
+    /// Asserts the invariants of the leaf. `hash_of` computes the hash of a member's text.
     pub(super) fn check(&self, hash_of: impl Fn(&[u8]) -> u32) {
         assert!(self.len > 0 && self.len() <= MEMBERS_MAX);
         assert!(self.bytes.len() <= BYTES_MAX || self.len == 1, "{} bytes", self.bytes.len());
@@ -251,13 +252,13 @@ impl Leaf {
         for at in 0..self.len() {
             let bytes = &self.bytes[self.start(at)..self.ends[at] as usize];
             let (item, rest) = pack::read(bytes);
-            assert!(rest.is_empty(), "one item");
+            assert!(rest.is_empty(), "a member is one item");
             let text = item.to_vec();
             assert_eq!(self.tags[at], tag_of(hash_of(&text)));
             assert!(!self.scores[at].is_nan());
             if at > 0 {
                 let before = (self.scores[at - 1], self.item(at - 1).to_vec());
-                assert!(before < (self.scores[at], text), "in order");
+                assert!(before < (self.scores[at], text), "members are in order");
             }
         }
     }

@@ -1,29 +1,29 @@
-//! An inner node of the tree: what is known of each child without looking at it. Hot; bench
+//! An inner node of the tree, with a summary of each child that saves reading the child. Hot; bench
 //! `sorted_set`.
 
-/// Children of a node at most.
+/// The most children of a node.
 pub(super) const CHILDREN_MAX: usize = 48;
 
-/// Children of two nodes that become one, at most.
+/// Two nodes are merged only up to this number of children.
 const MERGED_CHILDREN_MAX: usize = 36;
 
-/// A node with fewer children than this looks for one to become one with.
+/// A node with fewer children is merged with a neighbour, if both fit.
 const CHILDREN_FEW: usize = 12;
 
-/// What a node knows of a child.
+/// A node's summary of a child.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Child {
-    /// Its number.
+    /// Id of the child.
     pub(super) id: u32,
-    /// Members below it.
+    /// Number of members below the child.
     pub(super) count: u32,
-    /// The leaf with its first member.
+    /// The leaf that contains the child's first member.
     pub(super) first: u32,
-    /// The score of its first member.
+    /// Score of the child's first member.
     pub(super) score: f64,
 }
 
-/// A node: children in their order.
+/// A node: children in order.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     scores: [f64; CHILDREN_MAX],
@@ -31,14 +31,14 @@ pub(super) struct Node {
     ids: [u32; CHILDREN_MAX],
     firsts: [u32; CHILDREN_MAX],
     len: u8,
-    /// Levels below it: 1 if its children are leaves.
+    /// Levels below the node; 1 if its children are leaves.
     pub(super) height: u8,
-    /// The node above it, or 0.
+    /// The parent node, or 0.
     pub(super) parent: u32,
 }
 
 impl Node {
-    /// One without children.
+    /// Creates a node without children.
     pub(super) fn new(height: u8) -> Node {
         Node {
             scores: [0.0; CHILDREN_MAX],
@@ -51,48 +51,48 @@ impl Node {
         }
     }
 
-    /// How many children it has.
+    /// Returns the number of children.
     #[inline]
     pub(super) fn len(&self) -> usize {
         usize::from(self.len)
     }
 
-    /// The children's numbers.
+    /// Returns the ids of the children.
     #[inline]
     pub(super) fn ids(&self) -> &[u32] {
         &self.ids[..self.len()]
     }
 
-    /// How many members are below each child.
+    /// Returns the number of members below each child.
     #[inline]
     pub(super) fn counts(&self) -> &[u32] {
         &self.counts[..self.len()]
     }
 
-    /// The lowest score below each child.
+    /// Returns the lowest score below each child.
     #[inline]
     pub(super) fn scores(&self) -> &[f64] {
         &self.scores[..self.len()]
     }
 
-    /// The leaf with each child's first member.
+    /// Returns the leaf that contains each child's first member.
     #[inline]
     pub(super) fn firsts(&self) -> &[u32] {
         &self.firsts[..self.len()]
     }
 
-    /// Which child has this number.
+    /// Returns the index of the child with this id.
     #[inline]
     pub(super) fn place_of(&self, id: u32) -> usize {
-        self.ids().iter().position(|other| *other == id).expect("a child of its parent")
+        self.ids().iter().position(|other| *other == id).expect("a node lists all its children")
     }
 
-    /// Whether there is room for one more.
+    /// Returns whether there is room for one more child.
     pub(super) fn has_room(&self) -> bool {
         self.len() < CHILDREN_MAX
     }
 
-    /// All that it knows of a child.
+    /// Returns the summary of a child.
     pub(super) fn child(&self, at: usize) -> Child {
         assert!(at < self.len());
         Child {
@@ -103,7 +103,7 @@ impl Node {
         }
     }
 
-    /// Knows something else of a child.
+    /// Replaces the summary of a child.
     pub(super) fn put(&mut self, at: usize, child: Child) {
         self.ids[at] = child.id;
         self.counts[at] = child.count;
@@ -111,26 +111,26 @@ impl Node {
         self.scores[at] = child.score;
     }
 
-    /// There are so many more members below a child.
+    /// Adds `more` to the number of members below a child.
     #[inline]
     pub(super) fn add_to_count(&mut self, at: usize, more: i64) {
         self.counts[at] = (i64::from(self.counts[at]) + more) as u32;
     }
 
-    /// A child has another first member.
+    /// Updates the first member of a child.
     #[inline]
     pub(super) fn put_first(&mut self, at: usize, first: u32, score: f64) {
         self.firsts[at] = first;
         self.scores[at] = score;
     }
 
-    /// The node as its parent knows it.
+    /// Returns the summary of this node, for its parent. `id` is the id of this node.
     pub(super) fn summary(&self, id: u32) -> Child {
         let count = self.counts().iter().sum();
         Child { id, count, first: self.firsts[0], score: self.scores[0] }
     }
 
-    /// Takes a child in; there has to be room.
+    /// Inserts a child. The node must have room.
     pub(super) fn insert(&mut self, at: usize, child: Child) {
         let len = self.len();
         assert!(at <= len && len < CHILDREN_MAX);
@@ -142,7 +142,7 @@ impl Node {
         self.put(at, child);
     }
 
-    /// Lets a child go.
+    /// Removes a child.
     pub(super) fn remove(&mut self, at: usize) {
         let len = self.len();
         assert!(at < len);
@@ -153,7 +153,7 @@ impl Node {
         self.len -= 1;
     }
 
-    /// Moves the children from `at` on behind those of another node.
+    /// Appends the children from index `at` on to another node, and removes them from this node.
     pub(super) fn move_tail(&mut self, at: usize, to: &mut Node) {
         for place in at..self.len() {
             to.insert(to.len(), self.child(place));
@@ -161,12 +161,12 @@ impl Node {
         self.len = at as u8;
     }
 
-    /// Whether it has so few children that it may become one with another.
+    /// Returns whether the node has few children and may be merged with a neighbour.
     pub(super) fn is_sparse(&self) -> bool {
         self.len() < CHILDREN_FEW
     }
 
-    /// Whether two nodes fit into one, and leave room.
+    /// Returns whether two nodes fit into one, with some room left.
     pub(super) fn fits_with(&self, other: &Node) -> bool {
         self.len() + other.len() <= MERGED_CHILDREN_MAX
     }

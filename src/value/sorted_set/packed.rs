@@ -1,13 +1,13 @@
-//! The form for few members: one behind the other, in one block.
+//! The form for few members: one block, without gaps.
 //!
 //! ```text
-//!   count u32 | score, member | score, member | ...        nothing at all: no members
+//!   count u32 | score, member | score, member | ...        no members: an empty block
 //!
 //!   02 00 00 00 | c1, 02 "ab" | e5 00 00 00 00 00 00 04 40, c7      (ab, 1) and (7, 2.5)
 //! ```
 //!
-//! Scores and members are items of `pack`; a score is a number where it is one, and a float
-//! otherwise, so that negative zero is zero here.
+//! Scores and members are items of `pack`. An integral score of at most 2^53 is packed as a number,
+//! any other as a float. Therefore negative zero is packed as zero.
 
 use super::ranges::LexRange;
 use super::{End, Put};
@@ -18,14 +18,14 @@ use std::ops::Range;
 
 const HEAD_BYTES: usize = 4;
 
-/// Integers up to this are floats without loss.
+/// Integers up to this magnitude are exact as floats.
 const WHOLE_MAX: f64 = (1u64 << 53) as f64;
 
 /// Few members in order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Packed(Box<[u8]>);
 
-/// A member in the block.
+/// Location and score of a member in the block.
 #[derive(Clone, Debug)]
 struct Found {
     bytes: Range<usize>,
@@ -46,11 +46,11 @@ fn read_score(bytes: &[u8]) -> (f64, &[u8]) {
     }
     match pack::read(bytes) {
         (Item::Int(score), rest) => (score as f64, rest),
-        (Item::Bytes(_), _) => unreachable!("a score is a number"),
+        (Item::Bytes(_), _) => unreachable!("a score is packed as a number"),
     }
 }
 
-/// The members of packed bytes.
+/// Iterator over the members in packed bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Iter<'a>(&'a [u8]);
 
@@ -70,24 +70,24 @@ impl<'a> Iterator for Iter<'a> {
 }
 
 impl Packed {
-    /// How many members there are.
+    /// Returns the number of members.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.0.first_chunk().map_or(0, |count| u32::from_le_bytes(*count) as usize)
     }
 
-    /// The members.
+    /// Iterates over members and scores in ascending order.
     #[inline]
     pub(super) fn iter(&self) -> Iter<'_> {
         Iter(self.0.get(HEAD_BYTES..).unwrap_or_default())
     }
 
-    /// The first `count` members, the last of them first.
+    /// Iterates over the first `count` members in descending order.
     pub(super) fn reversed(&self, count: usize) -> impl Iterator<Item = (Item<'_>, f64)> {
         self.iter().take(count).collect::<Vec<_>>().into_iter().rev()
     }
 
-    /// Where a walk is in the block.
+    /// Returns the offset in the block at which an iterator is.
     fn offset(&self, iter: &Iter<'_>) -> usize {
         self.0.len() - iter.0.len()
     }
@@ -104,25 +104,26 @@ impl Packed {
         }
     }
 
-    /// The score of a member.
+    /// Returns the score of a member.
     pub(super) fn score(&self, member: &[u8]) -> Option<f64> {
         self.find(member).map(|found| found.score)
     }
 
-    /// A member's number in order, and its score.
+    /// Returns the rank and the score of a member.
     pub(super) fn rank_and_score(&self, member: &[u8]) -> Option<(usize, f64)> {
         let member = Item::of(member);
         let found = self.iter().enumerate().find(|(_, (item, _))| *item == member);
         found.map(|(rank, (_, score))| (rank, score))
     }
 
-    /// How many members come before all that are not `is_before`.
+    /// Returns the number of leading members for which `is_before` holds.
     pub(super) fn rank_where(&self, is_before: impl Fn(f64, Item<'_>) -> bool) -> usize {
         self.iter().take_while(|(item, score)| is_before(*score, *item)).count()
     }
 
-    /// The members inside of a range of texts. Where scores differ it is found as the reference
-    /// finds it: from the first that is inside on, or backwards from the last.
+    /// Returns the ranks of the members in a text range. If scores differ, scans as the reference
+    /// server does: forward from the first member inside, or with `is_reverse` backward from the
+    /// last.
     pub(super) fn ranks_by_lex(&self, range: &LexRange<'_>, is_reverse: bool) -> Range<usize> {
         let members: Vec<_> = self.iter().map(|(item, _)| item).collect();
         let (Some(first), Some(last)) = (members.first(), members.last()) else { return 0..0 };
@@ -144,7 +145,7 @@ impl Packed {
         first..behind.unwrap_or(members.len())
     }
 
-    /// Changes the block: the bytes of `range` go, and the count becomes another.
+    /// Changes the block. `change` edits the bytes and returns the new number of members.
     fn edit(&mut self, change: impl FnOnce(&mut Vec<u8>) -> usize) {
         let mut bytes = std::mem::take(&mut self.0).into_vec();
         if bytes.is_empty() {
@@ -158,7 +159,7 @@ impl Packed {
         }
     }
 
-    /// Gives a member a score. `found` is where it is now.
+    /// Sets the score of a member. `found` is its present location, if it exists.
     fn put(&mut self, member: &[u8], score: f64, found: Option<Found>) {
         let count = self.len() + usize::from(found.is_none());
         let item = Item::of(member);
@@ -176,7 +177,7 @@ impl Packed {
                 }
                 at = bytes.len() - iter.0.len();
             }
-            // A score takes 9 bytes at most.
+            // A packed score takes at most 9 bytes.
             bytes.reserve_exact(pack::size(&item) + 9);
             let end = bytes.len();
             write_score(bytes, score);
@@ -187,7 +188,8 @@ impl Packed {
         });
     }
 
-    /// See [`super::SortedSet::change`]; a new member has to fit.
+    /// Sets the score of a member to the result of `decide`. A new member must fit the limits. See
+    /// [`super::SortedSet::change`].
     pub(super) fn change(
         &mut self,
         member: &[u8],
@@ -203,7 +205,7 @@ impl Packed {
         Some(if old.is_some() { Put::Moved } else { Put::New })
     }
 
-    /// Removes a member; its score.
+    /// Removes a member and returns its score.
     pub(super) fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let found = self.find(member)?;
         let count = self.len() - 1;
@@ -214,7 +216,7 @@ impl Packed {
         Some(found.score)
     }
 
-    /// Removes members by their numbers.
+    /// Removes the members with these ranks.
     pub(super) fn remove_ranks(&mut self, ranks: Range<usize>) {
         if ranks.is_empty() {
             return;
@@ -235,7 +237,7 @@ impl Packed {
         });
     }
 
-    /// See [`super::SortedSet::pop`].
+    /// Removes up to `count` members at an end. See [`super::SortedSet::pop`].
     pub(super) fn pop(&mut self, end: End, count: usize, mut each: impl FnMut(Item<'_>, f64)) {
         let len = self.len();
         let count = count.min(len);
@@ -251,18 +253,18 @@ impl Packed {
         }
     }
 
-    /// Bytes of memory.
+    /// Returns the bytes of memory.
     pub(super) fn memory_bytes(&self) -> usize {
         if self.0.is_empty() { 0 } else { class_bytes(self.0.len()) }
     }
 
-    /// Asserts what must hold.
+    /// Asserts the invariants of the block.
     pub(super) fn check(&self) {
         assert_eq!(self.iter().count(), self.len());
         assert!(self.0.is_empty() || self.len() > 0);
         let members: Vec<_> = self.iter().map(|(item, score)| (score, item.to_vec())).collect();
         assert!(members.iter().all(|(score, _)| !score.is_nan()));
-        assert!(members.is_sorted_by(|one, other| one < other), "in order");
+        assert!(members.is_sorted_by(|one, other| one < other), "members are in order");
     }
 }
 

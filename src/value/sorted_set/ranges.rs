@@ -1,34 +1,34 @@
-//! Ranges of members: by their scores, or by their texts.
+//! Ranges of members: by score or by text.
 
 use crate::value::pack::Item;
 use crate::value::string::IntText;
 
-/// Scores from one end to the other.
+/// A range of scores.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScoreRange {
-    /// The lower end.
+    /// Lower end.
     pub min: f64,
-    /// The upper end.
+    /// Upper end.
     pub max: f64,
-    /// Whether the lower end itself is left out.
+    /// Whether the lower end is exclusive.
     pub is_min_open: bool,
-    /// Whether the upper end itself is left out.
+    /// Whether the upper end is exclusive.
     pub is_max_open: bool,
 }
 
 impl ScoreRange {
-    /// Whether nothing can be inside.
+    /// Returns whether no score can lie in the range.
     pub fn is_empty(&self) -> bool {
         self.min > self.max || (self.min == self.max && (self.is_min_open || self.is_max_open))
     }
 
-    /// Whether a score comes before all that are inside.
+    /// Returns whether a score lies below the range.
     #[inline]
     pub fn is_below(&self, score: f64) -> bool {
         if self.is_min_open { score <= self.min } else { score < self.min }
     }
 
-    /// Whether a score comes behind all that are inside.
+    /// Returns whether a score lies above the range.
     #[inline]
     pub fn is_above(&self, score: f64) -> bool {
         if self.is_max_open { score >= self.max } else { score > self.max }
@@ -40,30 +40,30 @@ impl ScoreRange {
 pub enum LexEnd<'a> {
     /// Before all texts.
     Before,
-    /// This text, which is inside.
+    /// This text, inclusive.
     Closed(&'a [u8]),
-    /// This text, which is not inside.
+    /// This text, exclusive.
     Open(&'a [u8]),
-    /// Behind all texts.
+    /// After all texts.
     Behind,
 }
 
-/// Texts from one end to the other: of use where all scores are the same.
+/// A range of texts. Meaningful only if all scores are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LexRange<'a> {
-    /// The lower end.
+    /// Lower end.
     pub min: LexEnd<'a>,
-    /// The upper end.
+    /// Upper end.
     pub max: LexEnd<'a>,
 }
 
 impl<'a> LexRange<'a> {
-    /// From `min` to `max`.
+    /// Creates the range from `min` to `max`.
     pub fn new(min: LexEnd<'a>, max: LexEnd<'a>) -> LexRange<'a> {
         LexRange { min, max }
     }
 
-    /// Whether nothing can be inside.
+    /// Returns whether no text can lie in the range.
     pub fn is_empty(&self) -> bool {
         match (self.min, self.max) {
             (LexEnd::Behind, _) | (_, LexEnd::Before) => true,
@@ -75,7 +75,7 @@ impl<'a> LexRange<'a> {
         }
     }
 
-    /// Whether a member comes before all that are inside.
+    /// Returns whether a member lies below the range.
     pub fn is_below(&self, member: &Item<'_>) -> bool {
         let mut text = IntText::new();
         match self.min {
@@ -86,7 +86,7 @@ impl<'a> LexRange<'a> {
         }
     }
 
-    /// Whether a member comes behind all that are inside.
+    /// Returns whether a member lies above the range.
     pub fn is_above(&self, member: &Item<'_>) -> bool {
         let mut text = IntText::new();
         match self.max {

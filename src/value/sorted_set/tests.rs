@@ -1,4 +1,4 @@
-//! Random operations on both forms against a plain model.
+//! Tests of both forms with random operations against a model.
 
 use super::*;
 use crate::base::rng::Rng;
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 const LIMITS: Limits = Limits { listpack_entries: 128, listpack_value: 64 };
 
-/// Members with their scores, and nothing else.
+/// Members with their scores.
 #[derive(Default)]
 struct Model(BTreeMap<Vec<u8>, f64>);
 
@@ -15,7 +15,7 @@ impl Model {
     fn in_order(&self) -> Vec<(Vec<u8>, f64)> {
         let mut all: Vec<_> = self.0.iter().map(|(name, score)| (name.clone(), *score)).collect();
         all.sort_by(|one, other| {
-            one.1.partial_cmp(&other.1).expect("numbers").then_with(|| one.0.cmp(&other.0))
+            one.1.partial_cmp(&other.1).expect("no score is NaN").then_with(|| one.0.cmp(&other.0))
         });
         all
     }
@@ -25,7 +25,7 @@ fn collect<'a>(members: impl Iterator<Item = (Item<'a>, f64)>) -> Vec<(Vec<u8>, 
     members.map(|(item, score)| (item.to_vec(), score)).collect()
 }
 
-/// A member: a number, a short text, or a rare long one.
+/// Returns a random member: a number, a short text, or rarely a long text.
 fn member(rng: &mut Rng, names: u64) -> Vec<u8> {
     let number = rng.below(names);
     match number % 8 {
@@ -72,7 +72,7 @@ fn compare(set: &SortedSet, model: &Model, rng: &mut Rng) {
     assert_eq!(set.rank_where(|score, _| score < limit), before);
 }
 
-/// One random operation on both.
+/// Applies one random operation to the set and the model.
 fn step(set: &mut SortedSet, model: &mut Model, rng: &mut Rng, names: u64, limits: &Limits) {
     let name = member(rng, names);
     match rng.below(20) {
@@ -116,16 +116,16 @@ fn step(set: &mut SortedSet, model: &mut Model, rng: &mut Rng, names: u64, limit
             set.remove_ranks(start..end);
         }
     }
-    assert_eq!(set.score(b"nobody"), None);
+    assert_eq!(set.score(b"absent"), None);
 }
 
 #[test]
-fn few_and_many_members_are_as_the_model_says() {
+fn random_operations_match_the_model() {
     for (seed, names, steps) in [(1, 20, 2_000), (2, 200, 4_000), (3, 3_000, 6_000)] {
         for limits in [LIMITS, Limits { listpack_entries: 0, listpack_value: 64 }] {
             let mut rng = Rng::new(seed);
             let (mut set, mut model) = (SortedSet::default(), Model::default());
-            // Signs of zeros are lost in the packed form only; the model has none.
+            // Only the packed form loses the sign of zero, and the model ignores it.
             for at in 0..steps {
                 step(&mut set, &mut model, &mut rng, names, &limits);
                 if at % 97 == 0 {
@@ -226,7 +226,7 @@ fn texts_of_one_score_are_in_order() {
 }
 
 #[test]
-fn forms_change_at_the_limits_and_not_back() {
+fn forms_change_at_the_limits_and_never_back() {
     let mut set = SortedSet::default();
     for number in 0..128 {
         set.put(format!("m{number}").as_bytes(), f64::from(number), &LIMITS);
@@ -283,7 +283,7 @@ fn long_members_have_leaves_of_their_own() {
 }
 
 #[test]
-fn a_walk_meets_whoever_stays() {
+fn a_scan_visits_all_permanent_members() {
     for count in [1, 10, 1_000] {
         let mut rng = Rng::new(11);
         let mut set = SortedSet::default();
@@ -291,12 +291,12 @@ fn a_walk_meets_whoever_stays() {
         for number in 0..3_000 {
             set.put(&name(number), number as f64, &LIMITS);
         }
-        let mut met = BTreeMap::<Vec<u8>, usize>::new();
+        let mut visited = BTreeMap::<Vec<u8>, usize>::new();
         let (mut cursor, mut calls) = (0, 0);
         loop {
             let mut given = 0;
             cursor = set.scan(cursor, count, |item, _| {
-                *met.entry(item.to_vec()).or_default() += 1;
+                *visited.entry(item.to_vec()).or_default() += 1;
                 given += 1;
             });
             assert!(given <= count + 2);
@@ -304,7 +304,7 @@ fn a_walk_meets_whoever_stays() {
             if cursor == 0 {
                 break;
             }
-            // Members come and go, and all get other scores; those below 1,000 stay.
+            // Other members come and go and all scores change. Members below 1,000 stay.
             for _ in 0..3 {
                 let number = 1_000 + rng.below(20_000);
                 if rng.below(3) == 0 {
@@ -316,7 +316,7 @@ fn a_walk_meets_whoever_stays() {
             }
         }
         set.check();
-        assert!((0..1_000).all(|number| met.get(&name(number)) == Some(&1)));
+        assert!((0..1_000).all(|number| visited.get(&name(number)) == Some(&1)));
         assert!(calls >= 1_000 / count);
     }
     let empty = SortedSet::default();
@@ -330,7 +330,7 @@ fn a_walk_meets_whoever_stays() {
 }
 
 #[test]
-fn it_is_freed_in_steps_and_stays_small() {
+fn a_large_set_is_compact_and_freed_in_steps() {
     assert_eq!(size_of::<SortedSet>(), 16);
     let mut set = SortedSet::default();
     let total = 40_000;

@@ -1,5 +1,4 @@
-//! Members in their order: a B+ tree that knows how many members are below each of its nodes. Hot;
-//! bench `sorted_set`.
+//! Members in order: a B+ tree that counts the members below each node. Hot; bench `sorted_set`.
 //!
 //! ```text
 //!             [ 90 members | 70 members ]              nodes: up to 48 children
@@ -9,10 +8,10 @@
 //!   leaf <-> leaf <-------> leaf <-> leaf              up to 64 members each, linked
 //! ```
 //!
-//! A node knows the lowest score below each child and the leaf that has it, so that a way down
-//! looks at leaves only where scores are equal. Every block knows its parent, so that a member
-//! whose leaf is known needs no way down. Leaves that fill up at an end of the tree are not halved:
-//! in ascending or descending order all of them get full.
+//! A node stores the lowest score below each child and the leaf that contains it. So a descent
+//! reads leaves only where scores are equal. Every block stores its parent, so a member whose leaf
+//! is known needs no descent. An insertion at either end of the tree never splits a full leaf.
+//! Therefore ascending or descending insertions fill all leaves.
 
 use super::arena::Arena;
 use super::index::Index;
@@ -23,19 +22,19 @@ use crate::value::pack::{self, Item};
 use crate::value::string::IntText;
 use std::ops::Range;
 
-/// The part of a member's hash that is kept.
+/// Returns the part of a member's hash that the index and the leaves use.
 #[inline]
 pub(super) fn hash_of(text: &[u8]) -> u32 {
     hash::hash_of(text) as u32
 }
 
-/// The hash of a leaf's member.
+/// Returns the hash of a member in a leaf.
 #[inline]
 fn hash_at(leaf: &Leaf, at: usize) -> u32 {
     hash_of(leaf.item(at).text(&mut IntText::new()))
 }
 
-/// A member as it is put in.
+/// A member to insert.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
     pub(super) score: f64,
@@ -44,19 +43,19 @@ pub(super) struct Entry<'a> {
     pub(super) hash: u32,
 }
 
-/// A member's place: a leaf, and where in it.
+/// Location of a member: the leaf, and the index in the leaf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) leaf: u32,
     pub(super) at: usize,
 }
 
-/// Members in their order. What moves from leaf to leaf is told to the index.
+/// Members in order. Reports members that move between leaves to the index.
 #[derive(Clone, Debug)]
 pub(super) struct Tree {
     leaves: Arena<Leaf>,
     nodes: Arena<Node>,
-    /// The one block that has no parent: a node, or the only leaf while `height` is 0.
+    /// The block without parent: a node, or the only leaf if `height` is 0.
     root: u32,
     height: u8,
     first: u32,
@@ -73,29 +72,29 @@ impl Default for Tree {
 }
 
 impl Tree {
-    /// How many members there are.
+    /// Returns the number of members.
     #[inline]
     pub(super) fn len(&self) -> usize {
         self.len
     }
 
-    /// A leaf by its number.
+    /// Returns a leaf by its id.
     #[inline]
     pub(super) fn leaf(&self, id: u32) -> &Leaf {
         self.leaves.get(id)
     }
 
-    /// The first leaf.
+    /// Returns the id of the first leaf.
     pub(super) fn first(&self) -> u32 {
         self.first
     }
 
-    /// The last leaf.
+    /// Returns the id of the last leaf.
     pub(super) fn last(&self) -> u32 {
         self.last
     }
 
-    /// Where a member belongs that is not there.
+    /// Returns where a new member belongs.
     fn place_for(&self, score: f64, text: &[u8]) -> Place {
         let mut id = self.root;
         for _ in 0..self.height {
@@ -117,7 +116,8 @@ impl Tree {
         Place { leaf: id, at: self.leaf(id).position(score, text) }
     }
 
-    /// Puts a member in that is not there; the leaf that it is in now.
+    /// Inserts a new member and returns the id of its leaf. The member itself must be added to the
+    /// index separately.
     pub(super) fn insert(&mut self, entry: &Entry<'_>, index: &mut Index) -> u32 {
         let mut place = self.place_for(entry.score, entry.text);
         let size = pack::size(&entry.item);
@@ -132,7 +132,8 @@ impl Tree {
         place.leaf
     }
 
-    /// Cuts a leaf in two; where the place in it is now.
+    /// Splits a leaf, or adds an empty leaf beside it. Returns where the member at `place` belongs
+    /// now.
     fn make_room(&mut self, place: Place, index: &mut Index) -> Place {
         let Place { leaf: id, at } = place;
         let len = self.leaf(id).len();
@@ -141,7 +142,8 @@ impl Tree {
             return Place { leaf, at: 0 };
         }
         if len == 1 {
-            // A long member, alone: what comes before it or behind it gets a leaf of its own.
+            // A long member fills the leaf alone: the new member gets its own leaf, before or after
+            // it.
             let leaf = self.add_leaf(id, at == 1, Box::new(Leaf::default()));
             return Place { leaf, at: 0 };
         }
@@ -157,8 +159,8 @@ impl Tree {
         if at <= middle { place } else { Place { leaf: added, at: at - middle } }
     }
 
-    /// Puts a leaf behind another one, or before it. It may be empty: then its parents know of it
-    /// as soon as it has a first member.
+    /// Adds a leaf after another leaf, or before it. The ancestors of an empty leaf get its summary
+    /// when it receives its first member.
     fn add_leaf(&mut self, beside: u32, is_behind: bool, leaf: Box<Leaf>) -> u32 {
         let added = self.leaves.add(leaf);
         let other = self.leaves.get_mut(beside);
@@ -183,7 +185,8 @@ impl Tree {
         added
     }
 
-    /// A block of the tree as its parent knows it. An empty leaf has the least score there is.
+    /// Returns the summary of a block for its parent. An empty leaf gets the lowest score, negative
+    /// infinity.
     fn summary(&self, id: u32, height: u8) -> Child {
         if height > 0 {
             return self.nodes.get(id).summary(id);
@@ -201,8 +204,8 @@ impl Tree {
         }
     }
 
-    /// Makes a block a child of `parent`, beside another one; both have this height. What is
-    /// known of both is looked up anew.
+    /// Adds a block to `parent`, beside another child; both have this height. Refreshes the
+    /// summaries of both.
     fn add_child(&mut self, parent: u32, beside: u32, is_behind: bool, added: u32, height: u8) {
         let child = self.summary(added, height);
         if parent == 0 {
@@ -247,7 +250,7 @@ impl Tree {
         self.add_child(above, parent, true, tail, height + 1);
     }
 
-    /// What all above a node know of it is looked up anew.
+    /// Refreshes the summaries in all ancestors of a node.
     fn refresh(&mut self, mut id: u32) {
         loop {
             let node = self.nodes.get(id);
@@ -262,7 +265,8 @@ impl Tree {
         }
     }
 
-    /// A leaf has so many more members, and perhaps another first one.
+    /// Adds `more` to the member counts of all ancestors of a leaf. With `has_new_first`, also
+    /// updates the first member.
     #[inline]
     fn count_up(&mut self, leaf: u32, mut parent: u32, more: i64, mut has_new_first: bool) {
         let mut id = leaf;
@@ -280,7 +284,7 @@ impl Tree {
         }
     }
 
-    /// Gives a member another score if it stays where it is.
+    /// Changes the score of a member if its position does not change. Returns false if it would.
     pub(super) fn rescore(&mut self, place: Place, score: f64) -> bool {
         let Place { leaf, at } = place;
         let leaf = self.leaves.get_mut(leaf);
@@ -293,7 +297,7 @@ impl Tree {
         stays
     }
 
-    /// Takes members of one leaf out, which the index has forgotten.
+    /// Removes members of one leaf. They must already be removed from the index.
     pub(super) fn remove(&mut self, id: u32, range: Range<usize>, index: &mut Index) {
         let leaf = self.leaves.get_mut(id);
         let has_new_first = range.start == 0;
@@ -315,7 +319,7 @@ impl Tree {
         }
     }
 
-    /// Makes a sparse leaf one with a neighbour, if they fit.
+    /// Merges a sparse leaf with a neighbour, if both fit into one.
     fn merge_leaf(&mut self, id: u32, parent: u32, index: &mut Index) {
         let node = self.nodes.get(parent);
         let at = node.place_of(id);
@@ -342,7 +346,7 @@ impl Tree {
         self.remove_leaf(right);
     }
 
-    /// Lets a leaf go whose members are elsewhere.
+    /// Removes a leaf whose members are gone or have moved.
     fn remove_leaf(&mut self, id: u32) {
         let leaf = self.leaves.get(id);
         let (parent, prev, next) = (leaf.parent, leaf.prev, leaf.next);
@@ -358,13 +362,13 @@ impl Tree {
         self.remove_child(parent, id);
     }
 
-    /// Lets a child go, and the nodes that are not needed then.
+    /// Removes a child from a node, and nodes that become unnecessary.
     fn remove_child(&mut self, id: u32, child: u32) {
         let node = self.nodes.get_mut(id);
         node.remove(node.place_of(child));
         let parent = node.parent;
         match (node.len(), parent) {
-            (0, 0) => unreachable!("the last leaf stays"),
+            (0, 0) => unreachable!("the last leaf is never removed"),
             (0, parent) => {
                 self.nodes.remove(id);
                 self.remove_child(parent, id);
@@ -381,7 +385,7 @@ impl Tree {
         }
     }
 
-    /// Roots with one child are not needed.
+    /// Removes the root while it has only one child.
     fn lower(&mut self) {
         while self.height > 0 && self.nodes.get(self.root).len() == 1 {
             let child = self.nodes.get(self.root).ids()[0];
@@ -392,7 +396,7 @@ impl Tree {
         }
     }
 
-    /// Makes a sparse node one with a neighbour, if they fit.
+    /// Merges a sparse node with a neighbour, if both fit into one.
     fn merge_node(&mut self, id: u32, parent: u32) {
         let above = self.nodes.get(parent);
         let at = above.place_of(id);
@@ -421,7 +425,7 @@ impl Tree {
         self.remove_child(parent, right);
     }
 
-    /// How many members come before a place.
+    /// Returns how many members come before a place.
     pub(super) fn rank(&self, place: Place) -> usize {
         let mut rank = place.at;
         let (mut id, mut parent) = (place.leaf, self.leaf(place.leaf).parent);
@@ -435,7 +439,7 @@ impl Tree {
         rank
     }
 
-    /// The place of the member with this number, which is below the length.
+    /// Returns the place of the member at `rank`, which must be below the length.
     pub(super) fn select(&self, mut rank: usize) -> Place {
         assert!(rank < self.len);
         let mut id = self.root;
@@ -455,8 +459,8 @@ impl Tree {
         Place { leaf: id, at: rank }
     }
 
-    /// How many members come before all that are not `is_before`. A member is given by its score,
-    /// its leaf and where in it.
+    /// Returns the number of leading members for which `is_before` holds. `is_before` receives a
+    /// member's score and place.
     #[inline]
     pub(super) fn partition(&self, is_before: impl Fn(f64, &Tree, Place) -> bool) -> usize {
         let (mut id, mut rank) = (self.root, 0);
@@ -489,7 +493,7 @@ impl Tree {
         rank + range.start
     }
 
-    /// Bytes of memory, guessed from this many leaves; 0 looks at all.
+    /// Returns the bytes of memory, estimated from `samples` leaves; 0 counts all.
     pub(super) fn memory_bytes(&self, samples: usize) -> usize {
         let samples = if samples == 0 { usize::MAX } else { samples };
         let (mut seen, mut buffers) = (0, 0);
@@ -504,12 +508,12 @@ impl Tree {
             + self.nodes.table_bytes()
     }
 
-    /// Frees up to so many blocks; whether some are left.
+    /// Frees up to `count` blocks. Returns whether some may be left.
     pub(super) fn free_some(&mut self, count: usize) -> bool {
         self.leaves.free_some(count) || self.nodes.free_some(count)
     }
 
-    /// Asserts what must hold; all members' hashes and leaves.
+    /// Asserts the invariants of the tree. Returns the hash and the leaf of each member.
     pub(super) fn check(&self) -> Vec<(u32, u32)> {
         let mut members = Vec::new();
         if self.len == 0 {
@@ -557,7 +561,7 @@ impl Tree {
         *nodes += 1;
         for at in 0..node.len() {
             let below = self.check_below(node.ids()[at], height - 1, id, leaves, nodes);
-            assert_eq!(node.child(at), below, "a node knows its children");
+            assert_eq!(node.child(at), below, "the summaries of children are right");
         }
         node.summary(id)
     }

@@ -1,4 +1,4 @@
-//! Entries in the order of their ids, from either end.
+//! Iterators over entries in the order of their ids, from either end.
 
 use super::id::Id;
 use super::listpack;
@@ -9,17 +9,18 @@ use crate::value::pack::Item;
 /// An entry.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry<'a> {
-    /// Its id.
+    /// Id.
     pub id: Id,
-    /// Its fields; [`Fields::len`] says how many they are.
+    /// Fields. [`Fields::len`] returns their number.
     pub fields: Fields<'a>,
 }
 
-/// The fields of an entry in their order: names and values.
+/// Iterator over the fields of an entry in order, as names and values.
 #[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
     bytes: &'a [u8],
-    /// Where the next name is; none: with its value.
+    /// Offset of the next name among the names of the node's head; none if each name precedes its
+    /// value.
     names_at: Option<usize>,
     at: usize,
     left: usize,
@@ -58,10 +59,10 @@ impl<'a> Iterator for Fields<'a> {
 
 impl ExactSizeIterator for Fields<'_> {}
 
-/// The live entries from one id to another, in their order.
+/// Iterator over the live entries of an id range in ascending order.
 pub struct Entries<'a> {
     nodes: &'a Nodes,
-    /// The node behind the one that is walked.
+    /// The node after the current one.
     place: Option<Place>,
     walk: Option<Walk<'a>>,
     start: Id,
@@ -95,10 +96,10 @@ impl<'a> Iterator for Entries<'a> {
     }
 }
 
-/// The live entries from one id to another, from the largest.
+/// Iterator over the live entries of an id range in descending order.
 pub struct EntriesBack<'a> {
     nodes: &'a Nodes,
-    /// The node before the one that is walked.
+    /// The node before the current one.
     place: Option<Place>,
     walk: Option<WalkBack<'a>>,
     start: Id,

@@ -1,23 +1,23 @@
-//! The number of an entry: `milliseconds-sequence`.
+//! The id of an entry: `milliseconds-sequence`.
 
 use crate::base::number::INTEGER_TEXT_BYTES_MAX;
 
-/// The number of an entry. Those of a stream grow.
+/// The id of an entry. The ids of a stream are ascending.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
-    /// Mostly Unix milliseconds.
+    /// First part, usually Unix milliseconds.
     pub ms: u64,
-    /// Tells entries of the same milliseconds apart.
+    /// Second part, which distinguishes entries of the same millisecond.
     pub seq: u64,
 }
 
 impl Id {
-    /// The smallest, `0-0`; no entry has it.
+    /// The smallest id, `0-0`. No entry has it.
     pub const MIN: Id = Id { ms: 0, seq: 0 };
-    /// The largest.
+    /// The largest id.
     pub const MAX: Id = Id { ms: u64::MAX, seq: u64::MAX };
 
-    /// Of these two parts.
+    /// Creates an id from its two parts.
     pub const fn new(ms: u64, seq: u64) -> Id {
         Id { ms, seq }
     }
@@ -30,32 +30,32 @@ impl Id {
         Id { ms: (number >> 64) as u64, seq: number as u64 }
     }
 
-    /// The one behind; none behind the largest.
+    /// Returns the next larger id; none for the largest id.
     pub fn next(self) -> Option<Id> {
         self.number().checked_add(1).map(Id::of_number)
     }
 
-    /// The one before; none before the smallest.
+    /// Returns the next smaller id; none for the smallest id.
     pub fn previous(self) -> Option<Id> {
         self.number().checked_sub(1).map(Id::of_number)
     }
 
-    /// Whether it is `0-0`.
+    /// Returns whether the id is `0-0`.
     pub fn is_zero(self) -> bool {
         self == Id::MIN
     }
 
-    /// In 16 bytes, which sort as the numbers do.
+    /// Returns 16 big-endian bytes, which sort in the order of the ids.
     pub fn to_bytes(self) -> [u8; 16] {
         self.number().to_be_bytes()
     }
 
-    /// The opposite of [`Id::to_bytes`].
+    /// Returns the id of 16 big-endian bytes. The inverse of [`Id::to_bytes`].
     pub fn of_bytes(bytes: [u8; 16]) -> Id {
         Id::of_number(u128::from_be_bytes(bytes))
     }
 
-    /// Its text.
+    /// Returns the id's text.
     pub fn text(self) -> IdText {
         let mut text = IdText { bytes: [0; IdText::BYTES_MAX], len: 0 };
         text.push(itoa::Buffer::new().format(self.ms).as_bytes());
@@ -65,7 +65,7 @@ impl Id {
     }
 }
 
-/// The text of an [`Id`]: `1526919030474-0`.
+/// The text of an [`Id`], such as `1526919030474-0`.
 #[derive(Clone, Copy, Debug)]
 pub struct IdText {
     bytes: [u8; IdText::BYTES_MAX],
@@ -75,7 +75,7 @@ pub struct IdText {
 impl IdText {
     const BYTES_MAX: usize = 2 * INTEGER_TEXT_BYTES_MAX + 1;
 
-    /// The text.
+    /// Returns the text as bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.len)]
     }

@@ -1,27 +1,27 @@
-//! Listpacks that grow at their end by runs of items, and whose numbers are replaced in place: what
-//! the nodes of streams are. The format is that of [`crate::value::listpack`].
+//! Operations on the listpacks of stream nodes. Runs of items are appended at the end, and numbers
+//! are replaced in place. The format is [`crate::value::listpack`].
 
 use crate::value::listpack::{COUNT_UNKNOWN, END, entry_bytes, push_entry, validate, write};
 pub use crate::value::listpack::{HEAD_BYTES, before as back, read};
 use crate::value::pack::Item;
 
-/// Appends an empty listpack's bytes.
+/// Appends the bytes of an empty listpack.
 pub fn begin(out: &mut Vec<u8>) {
     out.extend_from_slice(&[HEAD_BYTES as u8 + 1, 0, 0, 0, 0, 0, END]);
 }
 
-/// Writes to the head how many bytes there are now, and that there are `items` more items.
+/// Updates the head: sets the total bytes and adds `items` to the number of items.
 pub fn update_head(bytes: &mut [u8], items: usize) {
     let len = u32::try_from(bytes.len()).expect("a listpack is below 4 GiB");
     bytes[..4].copy_from_slice(&len.to_le_bytes());
     let old = u16::from_le_bytes([bytes[4], bytes[5]]);
-    // What is not known once stays so.
+    // An unknown number stays unknown.
     let sum = (items + usize::from(old)).min(usize::from(COUNT_UNKNOWN)) as u16;
     let count = if old == COUNT_UNKNOWN { COUNT_UNKNOWN } else { sum };
     bytes[4..6].copy_from_slice(&count.to_le_bytes());
 }
 
-/// Appends a number; the end mark is not written.
+/// Appends a number. Does not write the end mark.
 #[inline]
 pub fn push_int(out: &mut Vec<u8>, number: i64) {
     if (0..=127).contains(&number) {
@@ -30,52 +30,53 @@ pub fn push_int(out: &mut Vec<u8>, number: i64) {
     push_entry(out, &Item::Int(number));
 }
 
-/// Appends an item; the end mark is not written.
+/// Appends an item. Does not write the end mark.
 #[inline]
 pub fn push(out: &mut Vec<u8>, item: &Item<'_>) {
     push_entry(out, item);
 }
 
-/// Opens a listpack for items to be appended: takes its end mark away.
+/// Removes the end mark, so that items can be appended.
 pub fn open(bytes: &mut Vec<u8>) {
     let end = bytes.pop();
     debug_assert_eq!(end, Some(END));
 }
 
-/// The opposite of [`open`], after so many items were appended.
+/// Writes the end mark and updates the head, after `items` items were appended. The inverse of
+/// [`open`].
 pub fn close(bytes: &mut Vec<u8>, items: usize) {
     bytes.push(END);
     update_head(bytes, items);
 }
 
-/// Where the item behind the one at `at` begins. There is one at `at`.
+/// Returns the offset of the next item. There must be an item at `at`.
 #[inline]
 pub fn skip(bytes: &[u8], at: usize) -> usize {
     read(bytes, at).1
 }
 
-/// Whether there is no item at `at`: it is the end.
+/// Returns whether the end mark is at `at`.
 #[inline]
 pub fn is_end(bytes: &[u8], at: usize) -> bool {
     bytes[at] == END
 }
 
-/// Where the end mark is.
+/// Returns the offset of the end mark.
 #[inline]
 pub fn end(bytes: &[u8]) -> usize {
     bytes.len() - 1
 }
 
-/// The number at `at`, and where the next item begins. There is a number.
+/// Returns the number at `at` and the offset of the next item. There must be a number at `at`.
 #[inline]
 pub fn read_int(bytes: &[u8], at: usize) -> (i64, usize) {
     match read(bytes, at) {
         (Item::Int(number), next) => (number, next),
-        (Item::Bytes(_), _) => unreachable!("looked at when the listpack came"),
+        (Item::Bytes(_), _) => unreachable!("loading checked the kinds of items"),
     }
 }
 
-/// Puts another number in the place of the one at `at`.
+/// Replaces the number at `at`, and moves later items if the size changes.
 pub fn replace_int(bytes: &mut Vec<u8>, at: usize, number: i64) {
     let item = Item::Int(number);
     let (next, end) = (skip(bytes, at), at + entry_bytes(&item));
@@ -86,8 +87,8 @@ pub fn replace_int(bytes: &mut Vec<u8>, at: usize, number: i64) {
     write(&mut bytes[at..end], &item);
 }
 
-/// The place of the first item of bytes that are a whole listpack as far as the head and each
-/// item go; none if they are not. An item may hold anything.
+/// Checks the head and all entries of a listpack. Returns the offset of the first item, or none if
+/// the listpack is invalid. Does not check the items' contents.
 pub fn check(bytes: &[u8]) -> Option<usize> {
     validate(bytes, true).map(|_| HEAD_BYTES)
 }
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn every_item_comes_back_from_either_end() {
+    fn every_item_is_read_from_either_end() {
         let edges = (0..64).flat_map(|bit| {
             [1i64 << bit, (1i64 << bit).wrapping_neg(), (1i64 << bit).wrapping_sub(1)]
         });
@@ -136,7 +137,7 @@ mod tests {
             at = skip(&out, at);
         }
         assert!(is_end(&out, at) && at == end(&out));
-        // The largest entry whose size takes two bytes, as the reference counts.
+        // The largest entry with a back of two bytes, as in the reference server.
         assert_eq!(entry_bytes(&Item::Bytes(&[b'x'; 16_378])), 16_383 + 2);
         for place in places.into_iter().rev() {
             at = back(&out, at);
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_or_changed_is_found() {
+    fn truncated_and_changed_listpacks_are_refused() {
         let text = [b'y'; 70];
         let whole = packed(&[Item::Int(5), Item::Bytes(&text), Item::Int(-90_000)]);
         for len in 0..whole.len() {
@@ -166,12 +167,12 @@ mod tests {
         for at in 0..whole.len() {
             let mut changed = whole.clone();
             changed[at] ^= 0x80;
-            // Whatever it says, it does not panic.
+            // An arbitrary result, but no panic.
             let _ = check(&changed);
         }
         let mut many = whole.clone();
         many[4..6].copy_from_slice(&[0xff, 0xff]);
-        assert_eq!(check(&many), Some(HEAD_BYTES), "not counted");
+        assert_eq!(check(&many), Some(HEAD_BYTES), "an unknown number is not checked");
         many[4] = 4;
         assert_eq!(check(&many), None);
     }

@@ -1,11 +1,11 @@
-//! The entries of a stream, and what is remembered of those that are gone.
+//! The entries of a stream, and counters that include removed entries.
 
 use super::entries::{Entries, EntriesBack, Entry};
 use super::id::Id;
 use super::node::{Limits, NODE_BYTES_MAX, Node};
 use super::nodes::Nodes;
 
-/// The entries of a stream, and what is remembered of those that are gone.
+/// The entries of a stream, and counters that include removed entries.
 #[derive(Clone, Debug, Default)]
 pub struct Log {
     nodes: Nodes,
@@ -16,11 +16,11 @@ pub struct Log {
     entries_added: u64,
 }
 
-/// Ids that [`Log::tree_nodes`] looks at.
+/// The most ids that [`Log::tree_nodes`] reads.
 const TREE_IDS_MAX: usize = 4_096;
 
-/// The nodes of a radix tree of ids, in order and all of one prefix of `from` bytes, without what
-/// leads to them. Bytes that all have are one node.
+/// Returns the number of radix tree nodes for sorted ids that share their first `from` bytes. Does
+/// not count the nodes of that prefix. A run of bytes that all ids share is one node.
 fn tree_nodes(ids: &[[u8; 16]], from: usize) -> usize {
     let (first, last) = (&ids[0], &ids[ids.len() - 1]);
     let same = first[from..].iter().zip(&last[from..]).take_while(|(a, b)| a == b).count();
@@ -32,64 +32,64 @@ fn tree_nodes(ids: &[[u8; 16]], from: usize) -> usize {
     run + 1 + ids.chunk_by(|a, b| a[at] == b[at]).map(|ids| tree_nodes(ids, at + 1)).sum::<usize>()
 }
 
-/// What trimming leaves.
+/// What trimming keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Keep {
-    /// So many entries, the newest.
+    /// This number of newest entries.
     Len(u64),
     /// The entries from this id on.
     From(Id),
 }
 
-/// How a stream is trimmed.
+/// How to trim a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trim {
-    /// What is left.
+    /// What to keep.
     pub keep: Keep,
-    /// Whether more may be left, so that only whole nodes go.
+    /// Whether only whole nodes are removed (`~`), so that more entries may stay.
     pub is_rough: bool,
-    /// How many entries may go; 0 means any number.
+    /// The most entries to remove; 0 for no limit.
     pub entries_max: u64,
 }
 
 impl Log {
-    /// How many entries there are.
+    /// Returns the number of entries.
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no entries.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The id of the first entry; zero without entries.
+    /// Returns the id of the first entry; `0-0` without entries.
     pub fn first_id(&self) -> Id {
         self.first_id
     }
 
-    /// The largest id that was ever given, or what was set as it.
+    /// Returns the largest id ever added, or the id that was set as the last one.
     pub fn last_id(&self) -> Id {
         self.last_id
     }
 
-    /// The largest id of an entry that was deleted by itself; trimming does not count.
+    /// Returns the largest id of an entry removed by [`Log::delete`]. Trimmed entries do not count.
     pub fn max_deleted_id(&self) -> Id {
         self.max_deleted_id
     }
 
-    /// How many entries were ever added.
+    /// Returns the number of entries ever added.
     pub fn entries_added(&self) -> u64 {
         self.entries_added
     }
 
-    /// How many nodes there are.
+    /// Returns the number of nodes.
     pub fn nodes_len(&self) -> usize {
         self.nodes.len()
     }
 
-    /// How many nodes the radix tree has in which the reference keeps as many nodes of entries
-    /// under their ids; estimated from the first ones where there are very many.
+    /// Returns the number of radix tree nodes that the reference server needs for the ids of the
+    /// stream's nodes. Estimated from the first ids if there are more than 4,096 nodes.
     pub fn tree_nodes(&self) -> usize {
         let ids: Vec<[u8; 16]> =
             self.nodes.iter().take(TREE_IDS_MAX).map(|node| node.id.to_bytes()).collect();
@@ -99,51 +99,52 @@ impl Log {
         tree_nodes(&ids, 0) * self.nodes.len() / ids.len()
     }
 
-    /// The nodes in the order of their ids: see [`Node::parts`].
+    /// Iterates over the nodes in ascending order of ids. See [`Node::parts`].
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.iter()
     }
 
-    /// The entries from one id to another, both included.
+    /// Iterates over the entries from `start` to `end`, both inclusive, in ascending order.
     pub fn range(&self, start: Id, end: Id) -> Entries<'_> {
         Entries::new(&self.nodes, start, end)
     }
 
-    /// The same from the last to the first.
+    /// Iterates over the entries from `start` to `end`, both inclusive, in descending order.
     pub fn range_back(&self, start: Id, end: Id) -> EntriesBack<'_> {
         EntriesBack::new(&self.nodes, start, end)
     }
 
-    /// All entries.
+    /// Iterates over all entries in ascending order.
     pub fn iter(&self) -> Entries<'_> {
         self.range(Id::MIN, Id::MAX)
     }
 
-    /// One entry.
+    /// Returns an entry by id.
     pub fn get(&self, id: Id) -> Option<Entry<'_>> {
         self.range(id, id).next()
     }
 
-    /// The id of the last entry; none without entries.
+    /// Returns the id of the last entry; none without entries.
     pub fn last_entry_id(&self) -> Option<Id> {
         self.range_back(Id::MIN, Id::MAX).next().map(|entry| entry.id)
     }
 
-    /// The first id in the nodes, whether its entry is deleted or not; the largest if there are
-    /// none.
+    /// Returns the first id in the nodes, including deleted entries. Returns [`Id::MAX`] without
+    /// nodes.
     pub fn first_id_with_deleted(&self) -> Id {
         let first = self.nodes.first().and_then(|node| node.walk().next());
         first.map_or(Id::MAX, |raw| raw.entry.id)
     }
 
-    /// Appends an entry, whose id is larger than the last one; false if its texts are too large.
+    /// Appends an entry. The id must be larger than the last id. Returns false if the texts are too
+    /// large.
     pub fn append<'f>(
         &mut self,
         id: Id,
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
         limits: &Limits,
     ) -> bool {
-        assert!(id > self.last_id, "ids grow");
+        assert!(id > self.last_id, "ids ascend");
         let text_bytes = fields.clone().map(|(name, value)| name.len() + value.len()).sum();
         if text_bytes > NODE_BYTES_MAX {
             return false;
@@ -151,7 +152,7 @@ impl Log {
         if self.nodes.last().is_none_or(|last| last.is_full(text_bytes, limits)) {
             self.nodes.push(Node::new(id, fields.clone()));
         }
-        self.nodes.last_mut().expect("there is one now").push(id, fields);
+        self.nodes.last_mut().expect("the log has a node").push(id, fields);
         self.len += 1;
         self.entries_added = self.entries_added.wrapping_add(1);
         self.last_id = id;
@@ -161,8 +162,9 @@ impl Log {
         true
     }
 
-    /// Deletes an entry; false if there is none. [`Log::note_deleted`] is to follow.
-    fn delete_untold(&mut self, id: Id) -> bool {
+    /// Deletes an entry without updating the counters of ids. Returns false if there is no such
+    /// entry.
+    fn delete_entry(&mut self, id: Id) -> bool {
         let Some(place) = self.nodes.seek(id) else { return false };
         let node = self.nodes.get_mut(place);
         let Some(at) = node.find(id) else { return false };
@@ -175,12 +177,12 @@ impl Log {
         true
     }
 
-    /// Deletes entries; how many there were.
+    /// Deletes entries. Returns the number of entries that existed.
     pub fn delete(&mut self, ids: impl Iterator<Item = Id>) -> u64 {
         let mut deleted = 0;
         let mut is_first_gone = false;
         for id in ids {
-            if self.delete_untold(id) {
+            if self.delete_entry(id) {
                 deleted += 1;
                 is_first_gone |= id == self.first_id;
                 self.max_deleted_id = self.max_deleted_id.max(id);
@@ -196,7 +198,7 @@ impl Log {
         self.first_id = self.iter().next().map_or(Id::MIN, |entry| entry.id);
     }
 
-    /// Trims from the front; how many entries went.
+    /// Trims the stream from the front. Returns the number of removed entries.
     pub fn trim(&mut self, trim: &Trim) -> u64 {
         let before = self.len;
         let is_short = |len: u64| matches!(trim.keep, Keep::Len(keep) if len <= keep);
@@ -228,19 +230,19 @@ impl Log {
 
     fn trim_first_node(&mut self, keep: Keep) {
         let len = self.len;
-        let node = self.nodes.first_mut().expect("it is there");
+        let node = self.nodes.first_mut().expect("there is a first node");
         self.len -= node.delete_front(|id, deleted| match keep {
             Keep::Len(keep) => len - deleted > keep,
             Keep::From(start) => id < start,
         });
     }
 
-    /// Whether entries may be missing between an id and the end.
+    /// Returns whether entries may be missing from id `start` on.
     pub(super) fn has_gaps_from(&self, start: Id) -> bool {
         !self.is_empty() && !self.max_deleted_id.is_zero() && start <= self.max_deleted_id
     }
 
-    /// How many entries there ever were up to an id, it included; none: nobody knows.
+    /// Returns the number of entries ever added up to id `id`, inclusive; none if unknown.
     pub fn count_to(&self, id: Id) -> Option<i64> {
         let added = self.entries_added as i64;
         if self.entries_added == 0 || (self.len == 0 && id <= self.last_id) {
@@ -261,15 +263,16 @@ impl Log {
         }
     }
 
-    /// Says what the last id is, and perhaps how many entries were added and which was deleted.
+    /// Sets the last id. Also sets the number of entries ever added and the largest deleted id, if
+    /// given.
     pub fn set_last(&mut self, id: Id, entries_added: Option<u64>, max_deleted_id: Option<Id>) {
         self.last_id = id;
         self.entries_added = entries_added.unwrap_or(self.entries_added);
         self.max_deleted_id = max_deleted_id.unwrap_or(self.max_deleted_id);
     }
 
-    /// For loading: appends a node of this id and listpack. False if the listpack is none of a
-    /// stream's, or ids do not grow.
+    /// For loading: appends a node with this id and listpack. Returns false if the listpack is
+    /// invalid for a stream, or if ids do not ascend.
     pub fn load_node(&mut self, id: Id, listpack: Vec<u8>) -> bool {
         let before = self.nodes.last().map(|node| node.last_id().unwrap_or(node.id).max(node.id));
         let Some(node) = Node::load(id, listpack) else { return false };
@@ -282,8 +285,8 @@ impl Log {
         true
     }
 
-    /// For loading, after the nodes: everything else that is remembered. The first id is looked
-    /// for if it is not given.
+    /// For loading, after the nodes: sets the counters. The first id is computed if it is not
+    /// given.
     pub fn load_counters(
         &mut self,
         last_id: Id,
@@ -299,13 +302,13 @@ impl Log {
     }
 
     pub(super) fn memory_bytes(&self, samples: usize) -> usize {
-        let looked = if samples == 0 { self.nodes.len() } else { samples.min(self.nodes.len()) };
-        let nodes = self.nodes.iter().take(looked);
+        let sampled = if samples == 0 { self.nodes.len() } else { samples.min(self.nodes.len()) };
+        let nodes = self.nodes.iter().take(sampled);
         let bytes: usize = nodes.map(|node| node.bytes.memory_bytes()).sum();
-        self.nodes.memory_bytes() + bytes * self.nodes.len() / looked.max(1)
+        self.nodes.memory_bytes() + bytes * self.nodes.len() / sampled.max(1)
     }
 
-    /// Frees some of it; true when what is left can be dropped in no time.
+    /// Frees up to `nodes` nodes. Returns true when no node is left.
     pub(super) fn free_step(&mut self, nodes: usize) -> bool {
         (0..nodes).for_each(|_| drop(self.nodes.pop_first()));
         self.nodes.len() == 0

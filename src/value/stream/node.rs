@@ -1,13 +1,14 @@
-//! A run of entries in one listpack.
+//! A node: a run of entries in one listpack.
 //!
 //! ```text
 //!   head    live, deleted, fields, name, name, ..., 0
-//!   entry   flags, ms, seq, value, value, ..., items                     flag 2: names as above
+//!   entry   flags, ms, seq, value, value, ..., items                     flag 2: names of the head
 //!   entry   flags, ms, seq, fields, name, value, name, value, ..., items
 //! ```
-//! `ms` and `seq` are counted from the node's own id, that of its first entry; `items` is how many
-//! items precede it in its entry, for the way back. Flag 1 says that the entry is deleted: it
-//! stays until no entry of its node is left. Two entries `1-0 a 1` and `1-5 b x` in a node `1-0`:
+//! `ms` and `seq` are relative to the node's id, which is the id of its first entry. `items` is the
+//! number of preceding items of the entry, for reading backwards. Flag 1 marks a deleted entry. A
+//! deleted entry stays until no live entry of its node is left. Two entries `1-0 a 1` and `1-5 b x`
+//! in a node `1-0`:
 //!
 //! ```text
 //!   2 0 1 a 0 | 2 0 0 1 4 | 0 0 5 1 b x 6
@@ -22,50 +23,49 @@ use crate::value::pack::Item;
 const DELETED: i64 = 1;
 const SAME_NAMES: i64 = 2;
 
-/// The smallest text of so many bytes that no node takes together with another entry; and no
-/// entry may have more.
+/// The most bytes of text in an entry. A node that would reach this size is full.
 pub const NODE_BYTES_MAX: usize = 1 << 30;
 
-/// When a node is full.
+/// The limits at which a node is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `stream-node-max-bytes`; 0 means none.
+    /// `stream-node-max-bytes`; 0 for no limit.
     pub node_bytes: u64,
-    /// `stream-node-max-entries`; 0 means none.
+    /// `stream-node-max-entries`; 0 for no limit.
     pub node_entries: u64,
 }
 
 /// A run of entries.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// The id that those of its entries are counted from.
+    /// The id that entry ids are relative to.
     pub(super) id: Id,
     /// The listpack.
     pub(super) bytes: Body,
 }
 
-/// What a node's head says.
+/// The decoded head of a node.
 #[derive(Clone, Copy)]
 pub(super) struct Head {
     pub live: u64,
     pub deleted: u64,
-    /// Fields that have their names here.
+    /// Number of field names in the head.
     fields: u64,
-    /// Where these names begin.
+    /// Offset of the first of these names.
     names_at: usize,
 }
 
-/// An entry, dead or alive, and where it lies.
+/// An entry, live or deleted, and its location.
 #[derive(Clone, Copy)]
 pub(super) struct Raw<'a> {
     pub entry: Entry<'a>,
     pub is_deleted: bool,
-    /// Where it begins.
+    /// Offset of the entry's flags.
     at: usize,
 }
 
 impl Node {
-    /// A node that begins with an entry of this id and these names.
+    /// Creates a node without entries, with an id and the field names for its head.
     pub(super) fn new<'f>(
         id: Id,
         fields: impl Iterator<Item = (&'f [u8], &'f [u8])> + Clone,
@@ -83,7 +83,7 @@ impl Node {
         Node { id, bytes: Body::Own(bytes) }
     }
 
-    /// Its id and its listpack.
+    /// Returns the node's id and its listpack.
     pub fn parts(&self) -> (Id, &[u8]) {
         (self.id, &self.bytes)
     }
@@ -96,7 +96,7 @@ impl Node {
         Head { live: live as u64, deleted: deleted as u64, fields: fields as u64, names_at }
     }
 
-    /// Whether an entry whose texts have so many bytes is to begin another node.
+    /// Returns whether an entry with `text_bytes` bytes of text must begin a new node.
     pub(super) fn is_full(&self, text_bytes: usize, limits: &Limits) -> bool {
         let largest = NODE_BYTES_MAX as u64;
         let bytes_max = match limits.node_bytes {
@@ -139,7 +139,7 @@ impl Node {
         listpack::close(self.bytes.to_mut(), items + 1);
     }
 
-    /// Whether the head's names begin with these.
+    /// Returns whether the head's names begin with the names of `fields`.
     fn has_names<'f>(&self, fields: impl Iterator<Item = (&'f [u8], &'f [u8])>) -> bool {
         let mut at = self.head().names_at;
         for (name, _) in fields {
@@ -152,19 +152,19 @@ impl Node {
         true
     }
 
-    /// Marks an entry that lies at a place, as [`Raw::at`] tells it, as deleted.
+    /// Marks the live entry at offset `at` ([`Raw::at`]) as deleted.
     pub(super) fn delete(&mut self, at: usize) {
-        // Flags are numbers of one byte.
+        // Flags take one byte.
         debug_assert!(self.bytes[at] as i64 & DELETED == 0);
         self.bytes.to_mut()[at] |= DELETED as u8;
         self.count_deleted(1);
     }
 
-    /// Takes so many entries from the live ones to the deleted ones.
+    /// Moves `entries` entries from the live count to the deleted count in the head.
     fn count_deleted(&mut self, entries: u64) {
         let head = self.head();
         let deleted_at = listpack::skip(&self.bytes, listpack::HEAD_BYTES);
-        // From the back, so that places stay.
+        // The later number is replaced first, so that the offset of the other one stays valid.
         listpack::replace_int(self.bytes.to_mut(), deleted_at, (head.deleted + entries) as i64);
         listpack::replace_int(
             self.bytes.to_mut(),
@@ -173,7 +173,8 @@ impl Node {
         );
     }
 
-    /// Marks entries from the front as deleted while `wants` says so of them; how many.
+    /// Marks live entries from the front as deleted, while `wants` accepts the id and the number of
+    /// entries deleted so far. Returns the number of deleted entries.
     pub(super) fn delete_front(&mut self, mut wants: impl FnMut(Id, u64) -> bool) -> u64 {
         let mut places = Vec::new();
         for raw in self.walk() {
@@ -191,19 +192,19 @@ impl Node {
         places.len() as u64
     }
 
-    /// Its entries from the front.
+    /// Iterates over the entries from the front, including deleted ones.
     pub(super) fn walk(&self) -> Walk<'_> {
         let head = self.head();
         let at = (0..head.fields).fold(head.names_at, |at, _| listpack::skip(&self.bytes, at));
         Walk { node: self, head, at: listpack::skip(&self.bytes, at) }
     }
 
-    /// Its entries from the back.
+    /// Iterates over the entries from the back, including deleted ones.
     pub(super) fn walk_back(&self) -> WalkBack<'_> {
         WalkBack { node: self, head: self.head(), at: listpack::end(&self.bytes) }
     }
 
-    /// The entry that begins at `at`, and where the one behind it does.
+    /// Returns the entry that begins at `begin`, and the offset of the next entry.
     fn entry_at(&self, head: &Head, begin: usize) -> (Raw<'_>, usize) {
         let bytes = &self.bytes;
         let (flags, at) = listpack::read_int(bytes, begin);
@@ -224,19 +225,20 @@ impl Node {
         (Raw { entry: Entry { id, fields }, is_deleted, at: begin }, listpack::skip(bytes, end))
     }
 
-    /// The id of the last entry, deleted ones included; none if there is no entry.
+    /// Returns the id of the last entry, including deleted ones; none if there is no entry.
     pub(super) fn last_id(&self) -> Option<Id> {
         self.walk_back().next().map(|raw| raw.entry.id)
     }
 
-    /// The place of a live entry.
+    /// Returns the offset of a live entry.
     pub(super) fn find(&self, id: Id) -> Option<usize> {
         self.walk()
             .take_while(|raw| raw.entry.id <= id)
             .find_map(|raw| (raw.entry.id == id && !raw.is_deleted).then_some(raw.at))
     }
 
-    /// A node of a listpack from elsewhere, if that is whole and its entries grow.
+    /// Creates a node from a listpack from outside. Returns none if it is invalid or its ids do not
+    /// ascend.
     pub(super) fn load(id: Id, bytes: Vec<u8>) -> Option<Node> {
         check(&bytes)?;
         let node = Node { id, bytes: Body::Own(bytes) };
@@ -251,7 +253,7 @@ impl Node {
     }
 }
 
-/// The entries of a node from the front.
+/// Iterator over the entries of a node from the front.
 pub(super) struct Walk<'a> {
     node: &'a Node,
     head: Head,
@@ -271,11 +273,11 @@ impl<'a> Iterator for Walk<'a> {
     }
 }
 
-/// The entries of a node from the back.
+/// Iterator over the entries of a node from the back.
 pub(super) struct WalkBack<'a> {
     node: &'a Node,
     head: Head,
-    /// Behind the entry that is next.
+    /// End of the next entry.
     at: usize,
 }
 
@@ -287,7 +289,7 @@ impl<'a> Iterator for WalkBack<'a> {
         let mut at = listpack::back(bytes, self.at);
         let (items, _) = listpack::read_int(bytes, at);
         if items == 0 {
-            // The head's end.
+            // The end of the head.
             return None;
         }
         for _ in 0..items {
@@ -298,7 +300,7 @@ impl<'a> Iterator for WalkBack<'a> {
     }
 }
 
-/// Looks at a listpack from elsewhere; none if what is in it are not a head and entries.
+/// Checks that a listpack from outside consists of a head and entries. Returns none if it does not.
 fn check(bytes: &[u8]) -> Option<()> {
     let mut reader = Reader { bytes, at: listpack::check(bytes)? };
     let live = reader.count()?;
@@ -310,7 +312,7 @@ fn check(bytes: &[u8]) -> Option<()> {
     }
     let mut seen = [0; 2];
     while !listpack::is_end(bytes, reader.at) {
-        // Flags are changed in place.
+        // Flags are changed in place, so they must take one byte.
         let is_small = bytes[reader.at] <= 0x7f;
         let flags = reader.int().filter(|_| is_small)?;
         seen[usize::from(flags & DELETED != 0)] += 1;
@@ -330,7 +332,7 @@ fn check(bytes: &[u8]) -> Option<()> {
     (seen == [live, deleted]).then_some(())
 }
 
-/// Reads a listpack whose items are whole, but may be others than expected.
+/// Reads a valid listpack whose items may have unexpected kinds.
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -382,7 +384,7 @@ mod tests {
         assert!(Node::load(node.id, node.bytes.to_vec()).is_some());
         let mut wrong = node.bytes.to_vec();
         wrong[6] = 2;
-        assert!(Node::load(node.id, wrong).is_none(), "two are not alive");
+        assert!(Node::load(node.id, wrong).is_none(), "the counts in the head are wrong");
     }
 
     #[test]

@@ -1,11 +1,11 @@
-//! Nodes in the order of their ids.
+//! The nodes of a stream in the order of their ids.
 //!
 //! ```text
-//!   chunks   [ n n n ... ] [ n n n ... ] [ n ]     a ring of rings of up to 128 nodes
+//!   chunks   [ n n n ... ] [ n n n ... ] [ n ]     a ring buffer of rings of up to 128 nodes
 //! ```
-//! Nodes come at the back and mostly go at the front. A node that goes in the middle moves some of
-//! its chunk; a chunk that is empty goes too. Chunks are never joined: what is left of them is at
-//! least a node each.
+//! Nodes are added at the back and are mostly removed at the front. Removing a node in the middle
+//! moves some nodes of its chunk. An empty chunk is removed too. Chunks are never joined: every
+//! chunk has at least one node.
 
 use super::body::{Body, PACK_BYTES, PACKED_BYTES_MAX};
 use super::id::Id;
@@ -14,19 +14,19 @@ use std::collections::VecDeque;
 
 const CHUNK_NODES_MAX: usize = 128;
 
-/// Nodes of a pack at most: very small ones are not worth the walk.
+/// The most nodes of a pack. Bounds the work of packing very small nodes.
 const PACK_NODES_MAX: usize = 1024;
 
-/// Nodes in the order of their ids.
+/// The nodes of a stream in the order of their ids.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Nodes {
     chunks: VecDeque<VecDeque<Node>>,
     len: usize,
-    /// Bytes of the last nodes that are in no pack, at most: some may have gone.
+    /// Upper bound on the bytes of the last nodes that are not packed. Some may have been removed.
     loose_bytes: usize,
 }
 
-/// Where a node is; good until nodes come or go.
+/// Location of a node. Valid until a node is added or removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     chunk: usize,
@@ -62,7 +62,7 @@ impl Nodes {
         self.chunks.back_mut()?.back_mut()
     }
 
-    /// The last node whose id is at most this one, or the first node.
+    /// Returns the last node whose id is at most `id`. If there is none, returns the first node.
     pub fn seek(&self, id: Id) -> Option<Place> {
         let starts = |chunk: &VecDeque<Node>| chunk.front().is_some_and(|node| node.id <= id);
         let chunk = self.chunks.partition_point(starts).saturating_sub(1);
@@ -87,7 +87,7 @@ impl Nodes {
         Some(Place { chunk, index: self.chunks[chunk].len() - 1 })
     }
 
-    /// Appends a node, whose id is larger than those of all others: they are full.
+    /// Appends a node, whose id must be the largest. All earlier nodes must be full.
     pub fn push(&mut self, node: Node) {
         debug_assert!(self.last().is_none_or(|last| last.id < node.id));
         if let Some(last) = self.last_mut() {
@@ -110,7 +110,7 @@ impl Nodes {
 
     pub fn remove(&mut self, place: Place) -> Node {
         let chunk = &mut self.chunks[place.chunk];
-        let node = chunk.remove(place.index).expect("it is there");
+        let node = chunk.remove(place.index).expect("the node exists");
         if chunk.is_empty() {
             self.chunks.remove(place.chunk);
         }
@@ -125,7 +125,7 @@ impl Nodes {
         node
     }
 
-    /// Lays the last nodes that are on their own into one block, the older ones of them.
+    /// Packs the older ones of the last nodes that are not packed.
     fn pack_last(&mut self) {
         let is_loose =
             |node: &Node| !node.bytes.is_packed() && node.bytes.len() <= PACKED_BYTES_MAX;
@@ -147,7 +147,7 @@ impl Nodes {
         self.loose_bytes = left;
     }
 
-    /// The first node at a place or behind it.
+    /// Returns the first node at `place` or after it.
     fn place_from(&self, place: Place) -> Option<Place> {
         let Place { chunk, index } = place;
         let len = self.chunks.get(chunk)?.len();
@@ -155,7 +155,7 @@ impl Nodes {
         if index < len { Some(place) } else { (next.chunk < self.chunks.len()).then_some(next) }
     }
 
-    /// Takes nodes from a place on out of packs that few are left of.
+    /// Copies nodes out of sparse packs: from a place on, while the nodes are in a sparse pack.
     fn unpack(&mut self, from: Option<Place>, step: fn(&Nodes, Place) -> Option<Place>) {
         let mut at = from;
         while let Some(place) = at
@@ -175,7 +175,7 @@ impl Nodes {
         self.chunks.iter().flatten()
     }
 
-    /// Bytes of memory without the nodes' own.
+    /// Returns the bytes of memory, without the bytes of the nodes' listpacks.
     pub fn memory_bytes(&self) -> usize {
         let rings = self.chunks.capacity() * size_of::<VecDeque<Node>>();
         let nodes: usize = self.chunks.iter().map(VecDeque::capacity).sum();
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn full_nodes_are_packed_and_leave_when_they_change_or_are_few() {
+    fn full_nodes_are_packed_until_they_change_or_their_pack_is_sparse() {
         let mut rng = Rng::new(3);
         let mut nodes = Nodes::default();
         let mut expected = Vec::new();
@@ -218,22 +218,22 @@ mod tests {
             expected.push((at, bytes));
         }
         assert!(packed(&nodes) > 800, "{}", packed(&nodes));
-        let place = nodes.seek(Id::new(10, 0)).expect("it is there");
+        let place = nodes.seek(Id::new(10, 0)).expect("the node exists");
         assert!(nodes.get(place).bytes.is_packed());
-        let at = nodes.get(place).find(Id::new(10, 0)).expect("its entry");
+        let at = nodes.get(place).find(Id::new(10, 0)).expect("the entry exists");
         nodes.get_mut(place).delete(at);
         assert!(!nodes.get(place).bytes.is_packed());
         let before = packed(&nodes);
         while expected.len() > 20 {
             let index = rng.below(expected.len() as u64) as usize;
             let (at, _) = expected.remove(index);
-            let place = nodes.seek(Id::new(at, 0)).expect("it is there");
+            let place = nodes.seek(Id::new(at, 0)).expect("the node exists");
             assert_eq!(nodes.remove(place).id, Id::new(at, 0));
             nodes.check();
         }
         assert!(before > 0 && packed(&nodes) < 20, "{} of {before}", packed(&nodes));
         for (at, bytes) in expected {
-            let place = nodes.seek(Id::new(at, 0)).expect("it is there");
+            let place = nodes.seek(Id::new(at, 0)).expect("the node exists");
             assert!(nodes.get(place).bytes.len() > bytes);
         }
         while nodes.pop_first().is_some() {}
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn large_nodes_stay_on_their_own() {
+    fn large_nodes_are_not_packed() {
         let mut nodes = Nodes::default();
         for at in 0..100 {
             nodes.push(node(at, if at % 2 == 0 { 10 } else { PACKED_BYTES_MAX }));

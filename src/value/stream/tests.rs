@@ -1,4 +1,4 @@
-//! Streams against models: random operations, loading, freeing, memory.
+//! Tests of streams against models: random operations, loading, freeing, memory.
 
 use super::*;
 use crate::base::rng::Rng;
@@ -14,11 +14,11 @@ const LIMITS: [Limits; 5] = [
     Limits { node_bytes: 0, node_entries: 0 },
 ];
 
-/// What a log is to be, entry by entry.
+/// The expected contents of a log, entry by entry.
 #[derive(Default)]
 struct Model {
     entries: BTreeMap<Id, Fields>,
-    /// Entries of each node, deleted ones included, and how many of them are alive.
+    /// For each node the ids of its entries, including deleted ones, and the number of live ones.
     nodes: Vec<(Vec<Id>, usize)>,
     last_id: Id,
     max_deleted_id: Id,
@@ -39,7 +39,7 @@ impl Model {
         is_there
     }
 
-    /// Nodes without live entries go.
+    /// Removes nodes without live entries.
     fn forget(&mut self, gone: &[Id]) {
         for (ids, live) in &mut self.nodes {
             *live -= ids.iter().filter(|id| gone.contains(id)).count();
@@ -123,7 +123,7 @@ impl Run {
         self.rng.below(bound)
     }
 
-    /// An id that is near one that was given.
+    /// Returns a random id near the ids of the log.
     fn any_id(&mut self) -> Id {
         let ms = self.below(self.model.last_id.ms + 3);
         Id::new(ms, self.below(4))
@@ -202,13 +202,13 @@ impl Run {
         self.model.compare(&self.log);
     }
 
-    /// The same from its parts.
+    /// Loads the log again from its parts.
     fn reload(&mut self) {
         let mut loaded = Log::default();
         for node in self.log.nodes() {
             let (id, listpack) = node.parts();
             assert!(loaded.load_node(id, listpack.to_vec()));
-            assert!(!loaded.clone().load_node(id, listpack.to_vec()), "ids grow");
+            assert!(!loaded.clone().load_node(id, listpack.to_vec()), "ids ascend");
         }
         let log = &self.log;
         loaded.load_counters(log.last_id(), None, log.max_deleted_id(), log.entries_added());
@@ -217,7 +217,7 @@ impl Run {
 }
 
 #[test]
-fn a_log_is_what_its_model_says() {
+fn random_operations_match_the_model() {
     for (seed, limits) in (0..).zip(LIMITS.iter().cycle().take(15)) {
         let limits = *limits;
         let (log, model) = Default::default();
@@ -254,13 +254,13 @@ fn thousands_of_nodes_come_and_go() {
 }
 
 #[test]
-fn an_entry_is_small() {
+fn memory_per_entry_is_within_the_limit() {
     let mut stream = Stream::default();
     let limits = Limits { node_bytes: 4096, node_entries: 100 };
     for number in 0..20_000u64 {
         let value = format!("value{number}");
         let fields: [(&[u8], &[u8]); 2] = [(b"f1", value.as_bytes()), (b"f2", b"v2")];
-        // 700 of a millisecond, as when one after the other is added.
+        // 700 entries per millisecond, as one pipelining client adds them.
         let id = Id::new(1_800_000_000_000 + number / 700, number % 700);
         stream.log_mut().append(id, fields.into_iter(), &limits);
     }
@@ -270,7 +270,7 @@ fn an_entry_is_small() {
 }
 
 #[test]
-fn a_group_keeps_two_lists_that_agree() {
+fn the_lists_of_a_group_and_its_consumers_agree() {
     let mut stream = Stream::default();
     let mut rng = Rng::new(7);
     assert!(stream.add_group(b"g", Id::MIN, Some(0)).is_some());
@@ -341,7 +341,7 @@ fn a_group_is_loaded_and_freed_in_steps() {
     assert_eq!(stream.groups().len(), 0);
 }
 
-/// The log of a stream to which entries 1 to 5 were added, and 3 was deleted.
+/// Returns the log of a stream to which entries 1 to 5 were added, and entry 3 was deleted.
 fn log_with_gap() -> Log {
     let mut log = Log::default();
     let limits = LIMITS[0];
@@ -354,7 +354,7 @@ fn log_with_gap() -> Log {
 }
 
 #[test]
-fn counts_are_known_where_nothing_is_missing() {
+fn counts_are_known_unless_entries_are_missing() {
     let log = log_with_gap();
     let count = |ms: u64| log.count_to(Id::new(ms, 0));
     let counts: Vec<_> = (0..=6).map(count).collect();
@@ -362,7 +362,7 @@ fn counts_are_known_where_nothing_is_missing() {
     let lag = |last: u64, read: Option<i64>| Group::new(Id::new(last, 0), read).lag(&log);
     assert_eq!(lag(4, Some(4)), Some(1));
     assert_eq!(lag(4, None), None);
-    assert_eq!(lag(2, Some(2)), None, "what is missing was not read");
+    assert_eq!(lag(2, Some(2)), None, "the deleted entry may not have been read");
     assert_eq!(lag(5, None), Some(0));
     assert_eq!(Group::new(Id::MIN, None).lag(&Log::default()), Some(0));
     let mut group = Group::new(Id::new(4, 0), Some(4));
@@ -374,7 +374,7 @@ fn counts_are_known_where_nothing_is_missing() {
 }
 
 #[test]
-fn a_radix_tree_has_so_many_nodes() {
+fn tree_nodes_counts_the_nodes_of_a_radix_tree() {
     let mut log = Log::default();
     assert_eq!(log.tree_nodes(), 1);
     let limits = Limits { node_bytes: 4096, node_entries: 1 };
@@ -383,10 +383,10 @@ fn a_radix_tree_has_so_many_nodes() {
         log.append(id, field.into_iter(), &limits);
         log.tree_nodes()
     };
-    // A run of 16 bytes and a leaf; a run of 15, a branch and two leaves; and one more.
+    // 2: a run of 16 bytes and a leaf. 4: a run of 15, a branch and two leaves. 5: one more leaf.
     assert_eq!(grown(Id::new(1, 1)), 2);
     assert_eq!(grown(Id::new(1, 2)), 4);
     assert_eq!(grown(Id::new(1, 3)), 5);
-    // A run of 7, a branch, a run of 7 of the first three, a run of 8 and a leaf of the last.
+    // A run of 7 and a branch. A run of 7 to the first three. A run of 8 and a leaf for the last.
     assert_eq!(grown(Id::new(2, 1)), 9);
 }

@@ -1,0 +1,107 @@
+//! Who holds a partition: the word beside its inbox, and how it goes with parking and posting.
+//!
+//! ```text
+//!             try_hold: its shard, or a shard that has posted to it
+//!      FREE --------------------------------------------------------> HELD
+//!       ^                                                              |  |
+//!       '------------------------- let_go -----------------------------'  | hold_or_ask: its shard
+//!                                                                         v has woken up
+//!      HELD <--- hold_or_ask: its shard --- GIVEN <------ let_go ------ WANTED
+//! ```
+//! A shard holds its partition from waking up to parking, so its own commands pay nothing for the
+//! word. A shard that wakes up while another holds its partition asks for it and is given it next. While the partition is free, a shard that has posted to it may hold it, drain its inbox
+//! in order, and let go. Each side writes its own side and then looks at the other's, with a full
+//! fence in between, so that a message is never left lying:
+//!
+//! ```text
+//!   poster:  push the message;                 fence;  free?  -> hold it, or ring its shard
+//!   holder:  let go;                           fence;  inbox empty?  else hold again, or ring
+//!   parker:  parked = true;  let go;           fence;  inbox empty?  else hold again, not parked
+//! ```
+//! A poster that finds the word held goes on: the holder looks at the inbox after it has let go.
+//! `tests/hold_model.rs` runs this file through a model checker.
+
+use super::sync::{AtomicBool, AtomicU32, Ordering, fence};
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const WANTED: u32 = 2;
+const GIVEN: u32 = 3;
+
+/// The hold word of one partition, and whether its shard is parked.
+#[derive(Debug)]
+pub(super) struct Hold {
+    word: AtomicU32,
+    parked: AtomicBool,
+}
+
+impl Hold {
+    /// Returns the word of a partition that its shard holds from the start.
+    pub(super) fn new() -> Hold {
+        Hold { word: AtomicU32::new(HELD), parked: AtomicBool::new(false) }
+    }
+
+    /// Takes the partition if it is free.
+    #[inline]
+    pub(super) fn try_hold(&self) -> bool {
+        let taken = self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
+        taken.is_ok()
+    }
+
+    /// Returns whether nobody holds the partition. Call after a push: the fence is here.
+    #[inline]
+    pub(super) fn is_free_after_push(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.word.load(Ordering::Relaxed) == FREE
+    }
+
+    /// Lets a held partition go, or gives it to its shard if that waits for it. Returns whether it
+    /// was given: then the caller rings for the shard. Otherwise the caller looks at the inbox
+    /// afterwards: the fence is here.
+    #[inline]
+    pub(super) fn let_go(&self) -> bool {
+        let freed = self.word.compare_exchange(HELD, FREE, Ordering::Release, Ordering::Relaxed);
+        if let Err(found) = freed {
+            assert!(found == WANTED, "only a held partition is let go");
+            self.word.store(GIVEN, Ordering::Release);
+        }
+        fence(Ordering::SeqCst);
+        freed.is_err()
+    }
+
+    /// Takes the partition back for its own shard, which has woken up. Returns false while another
+    /// shard holds it, which then gives it to this one and rings.
+    pub(super) fn hold_or_ask(&self) -> bool {
+        loop {
+            let found = self.word.load(Ordering::Relaxed);
+            let wanted = match found {
+                WANTED => return false,
+                HELD => WANTED,
+                _ => HELD,
+            };
+            let (order, otherwise) = (Ordering::AcqRel, Ordering::Relaxed);
+            if self.word.compare_exchange(found, wanted, order, otherwise).is_ok() {
+                return wanted == HELD;
+            }
+        }
+    }
+
+    /// Says that the shard is about to block, and lets its partition go. The caller then looks at
+    /// the inbox: the fence is here.
+    pub(super) fn park(&self) {
+        self.parked.store(true, Ordering::SeqCst);
+        let is_given = self.let_go();
+        debug_assert!(!is_given, "only the shard itself asks for its partition");
+    }
+
+    /// Says that the shard is awake.
+    pub(super) fn unpark(&self) {
+        self.parked.store(false, Ordering::Relaxed);
+    }
+
+    /// Returns whether the shard is parked, and has nobody else ring for it from now on.
+    pub(super) fn take_parked(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,308 @@
+//! Clients blocked on keys of the partition: listed here, and served when a command has changed
+//! one of their keys.
+//!
+//! ```text
+//!   command runs -> keys are ready -> for each key, its clients in the order in which they blocked:
+//!     key does not fit         the client is passed over
+//!     no lock conflicts        the ticket is taken, the command runs, the reply goes home
+//!     keys of other shards     the ticket is taken, the home is to run it; the queue is busy
+//!     a lock conflicts         the queue is busy until a lock request of its own is granted
+//!   until no key is ready
+//! ```
+//! All of it belongs to the command that made the keys ready: it happens before anything else, and
+//! is propagated right behind that command.
+
+use super::journal::Place;
+use super::partition::Partition;
+use super::run::{Batch, RunMode, Waker};
+use super::timing::BatchTiming;
+use crate::exec::{KeyLock, Mode, Scope, TicketState, Wait, mode_of};
+use crate::mesh::{Envelope, Forward, OneWay, Registration, ReplyTo, Work};
+use crate::resp::{Output, Protocol};
+use crate::txn::{BlockedOn, LockId, Queue, Removed, Waiter, WaiterReply};
+
+impl Partition {
+    /// Lists a client that is blocked on keys of this partition, unless it has its reply already.
+    pub fn block(&mut self, is: Registration, home: u16, protocol: Protocol) {
+        let Registration { ticket, item, wait, to } = is;
+        if matches!(ticket.state(), TicketState::Served | TicketState::Cancelled) {
+            return;
+        }
+        let Wait { keys, kind, wants_gone, args, .. } = wait;
+        let mut queue = Box::<Queue>::default();
+        queue.push_args(&item, &args.expect("a blocked command has its arguments"));
+        let (mut here, others): (Vec<_>, Vec<_>) =
+            key_modes(&mut queue).into_iter().partition(|(arg, _)| keys.contains(arg));
+        let is_here = |&(arg, _): &(usize, Mode)| {
+            self.env.router.owner_of(queue.arg(0, arg)) == self.env.me as u16
+        };
+        let is_far = !others.iter().all(is_here);
+        here.retain(is_here);
+        let to = WaiterReply { home, address: to };
+        let waiter =
+            Waiter { ticket, to, protocol, queue, kind, wants_gone, keys: here, others, is_far };
+        if is_far {
+            self.env.process.count_far_waiter(true);
+        }
+        let db = usize::from(item.db);
+        for key in self.blocked.add(db, waiter) {
+            let key = self.slice.key(&key);
+            self.slice.await_key(db, &key);
+        }
+        self.publish_blocked();
+    }
+
+    fn publish_blocked(&self) {
+        let (keys, want_gone) = self.blocked.keys();
+        self.env.board.gauges.keys_awaited.set(keys as i64);
+        self.env.board.gauges.keys_awaited_gone.set(want_gone as i64);
+    }
+
+    /// Serves the clients blocked on keys that are ready, until no key is.
+    pub(super) fn serve_blocked(&mut self, mut waker: Waker<'_>) {
+        let mut number = 0;
+        while let Some((db, key)) = self.slice.take_ready() {
+            self.serve_key(db, &key, &mut waker, &mut number);
+        }
+    }
+
+    /// Serves blocked clients behind a unit that is propagated as one: what they do is propagated
+    /// by itself.
+    pub fn serve_blocked_behind(&mut self, lock: Option<LockId>) {
+        if !self.slice.has_ready() {
+            return;
+        }
+        // Keys may have expired since the unit began.
+        self.read_clock();
+        let mut records = self.journal.records();
+        self.serve_blocked(Waker { at: 0, lock, records: records.as_mut() });
+        self.journal.write_following(records);
+    }
+
+    /// Serves the clients that were blocked on a key before now.
+    fn serve_key(&mut self, db: usize, key: &[u8], waker: &mut Waker<'_>, number: &mut u32) {
+        let Some(last) = self.blocked.last(db, key) else { return };
+        let mut after = None;
+        while let Some(place) = self.blocked.next(db, key, after, last) {
+            after = Some(place.order);
+            let found = self.slice.key(key);
+            let kind = self.slice.kind_of(db, &found);
+            if kind.is_none() && !self.blocked.wants_gone(db, key) {
+                return;
+            }
+            let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+            let fits = waiter.wants_gone || kind == Some(waiter.kind);
+            let flags = waiter.queue.items[0].entry.command.card.flags;
+            if fits && self.env.facts.postpones(flags) {
+                self.paused_keys.insert((db, key.into()));
+            } else if fits && waiter.is_far {
+                self.forward(db, key, place);
+            } else if fits && self.is_locked(place, waker.lock) {
+                self.recheck_later(db, key, place);
+            } else if fits && self.serve_waiter(place, waker, *number) {
+                *number += 1;
+            }
+        }
+    }
+
+    /// Returns whether a blocked command would touch what others have locked.
+    fn is_locked(&mut self, place: BlockedOn, own: Option<LockId>) -> bool {
+        if self.locks.is_empty() {
+            return false;
+        }
+        let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+        waiter.touched(place.arg).any(|(arg, mode)| {
+            let hash = self.slice.key(waiter.key(arg)).hash;
+            let key_lock = KeyLock { scope: Scope::Key { db: 0, hash }, mode };
+            self.locks.is_in_the_way(key_lock, own)
+        })
+    }
+
+    /// Takes the ticket of a blocked client in a state. Returns whether that succeeded.
+    fn take_ticket(&mut self, number: u64, state: TicketState) -> bool {
+        let waiter = self.blocked.get_mut(number).expect("it has a place");
+        // Serving is one run of a command: the shard that does it has its core for that time.
+        match waiter.ticket.take(state, || self.mesh.idle()) {
+            Ok(()) => true,
+            Err(TicketState::Cancelled) => {
+                self.unblock(number);
+                false
+            }
+            // Its home tells this partition to forget it.
+            Err(_) => false,
+        }
+    }
+
+    /// Runs a blocked client's command for the key at its place. Returns whether it has a reply.
+    fn serve_waiter(&mut self, place: BlockedOn, waker: &mut Waker<'_>, number: u32) -> bool {
+        if !self.take_ticket(place.number, TicketState::Serving) {
+            return false;
+        }
+        let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+        let mut queue = std::mem::take(&mut waiter.queue);
+        let protocol = waiter.protocol;
+        let mut output = Output::default();
+        let (items, args) = queue.parts();
+        items[0].at = waker.at;
+        let ready = self.slice.ready_len();
+        let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
+        let mut batch = Batch { items, args, output: &mut output, ends: None, protocol };
+        let mode = RunMode::Woken { key_arg: place.arg, number };
+        let ran = self.run(&mut batch, mode, &mut waker.again(), &mut timing);
+        let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+        waiter.queue = queue;
+        let state = if ran.wait.is_some() { TicketState::Waiting } else { TicketState::Served };
+        waiter.ticket.settle(state);
+        if ran.wait.is_some() {
+            if ran.changes == 0 {
+                // A command that finds nothing unblocks nobody: it might unblock itself for ever.
+                self.slice.truncate_ready(ready);
+            }
+            return false;
+        }
+        self.send_served(place.number, output, timing.spent_ns);
+        true
+    }
+
+    /// Forgets a blocked client. Clients behind it in queues that were busy with it are served
+    /// next.
+    pub(super) fn unblock(&mut self, number: u64) {
+        let mut idle = Vec::new();
+        let Some(removed) = self.blocked.remove(number, &mut idle) else { return };
+        let Removed { waiter, db, left } = removed;
+        if waiter.is_far {
+            self.env.process.count_far_waiter(false);
+        }
+        for key in left {
+            let key = self.slice.key(&key);
+            self.slice.forget_awaited(db, &key);
+        }
+        self.make_ready(db, &idle);
+        self.publish_blocked();
+    }
+
+    /// A client no longer waits: its home says so.
+    pub fn forget_client(&mut self, number: u64) {
+        self.unblock(number);
+        self.serve_blocked_behind(None);
+    }
+
+    /// Serves the keys of a client again, whose queues were busy with it.
+    fn make_idle(&mut self, number: u64) {
+        if let Some((db, keys)) = self.blocked.make_idle(number) {
+            self.make_ready(db, &keys);
+        }
+    }
+
+    fn make_ready(&mut self, db: usize, keys: &[Box<[u8]>]) {
+        for key in keys {
+            let key = self.slice.key(key);
+            self.slice.make_ready(db, &key);
+        }
+    }
+
+    /// A pause has become weaker: keys that it held up are ready again.
+    pub fn resume_paused_keys(&mut self) {
+        for (db, key) in std::mem::take(&mut self.paused_keys) {
+            self.make_ready(db, &[key]);
+        }
+        self.serve_blocked_behind(None);
+    }
+
+    /// Has a key's clients served when the lock in the way is released.
+    fn recheck_later(&mut self, db: usize, key: &[u8], place: BlockedOn) {
+        self.blocked.make_busy(db, key, place.number);
+        let mut part = self.envelope(self.env.me as u16);
+        self.write_command(place.number, &mut part);
+        (part.sequence, part.parts) = (0, 1);
+        part.sent = self.moment();
+        part.work = Work::OneWay(OneWay::Recheck(place.number));
+        let begun = self.deferred.pause();
+        self.arrive(part);
+        self.deferred.resume(begun);
+    }
+
+    /// The lock is released that was in the way of a blocked client.
+    pub(super) fn recheck(&mut self, part: Box<Envelope>, place: Place) {
+        let Work::OneWay(OneWay::Recheck(number)) = part.work else {
+            unreachable!("only a recheck comes here");
+        };
+        let mut records = self.records_at(place);
+        self.make_idle(number);
+        self.serve_blocked(Waker { at: 0, lock: place.lock(), records: records.as_mut() });
+        self.journal.write_part(place, &part, records);
+        self.serve_blocked_behind(place.lock());
+        // Nobody waits for its answer.
+        self.deferred.begin();
+    }
+
+    /// Asks a client's home to run its command, which uses keys of other shards too.
+    fn forward(&mut self, db: usize, key: &[u8], place: BlockedOn) {
+        if !self.take_ticket(place.number, TicketState::Moving) {
+            return;
+        }
+        let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+        let (to, ticket, kind) = (waiter.to, waiter.ticket.clone(), waiter.kind);
+        self.blocked.make_busy(db, key, place.number);
+        let mut message = self.envelope(to.home);
+        self.write_command(place.number, &mut message);
+        let id = self.deferred.forward();
+        let forward = Forward { to: to.address, ticket, key_arg: place.arg, kind, id };
+        self.send_one_way(to.home, message, OneWay::Forward(Box::new(forward)));
+    }
+
+    /// Sends the reply of a blocked client home.
+    fn send_served(&mut self, number: u64, output: Output, spent_ns: u64) {
+        let to = self.blocked.get_mut(number).expect("it was just served").to;
+        let mut message = self.envelope(to.home);
+        if spent_ns >= self.env.thresholds.run_ns {
+            self.write_command(number, &mut message);
+            message.spent.push((0, spent_ns));
+        }
+        self.unblock(number);
+        message.output = output;
+        self.send_one_way(to.home, message, OneWay::Served(to.address));
+    }
+
+    /// Returns an empty envelope from this partition to a shard.
+    fn envelope(&self, to: u16) -> Box<Envelope> {
+        let mut envelope = Envelope::boxed(self.env.me as u16, to);
+        envelope.reply_to = ReplyTo::Nobody;
+        envelope
+    }
+
+    /// Copies a blocked client's command into an envelope.
+    fn write_command(&mut self, number: u64, part: &mut Envelope) {
+        let waiter = self.blocked.get_mut(number).expect("it is blocked");
+        let (items, mut batch_args) = waiter.queue.parts();
+        let item = items[0];
+        part.begin(&item, item.slot);
+        batch_args.of(&item).iter_from(0).for_each(|arg| part.push_arg(arg));
+    }
+
+    /// Ends a transaction that is a command which blocks now, or was forwarded by this partition.
+    pub(super) fn settle_blocking(&mut self, part: &mut Envelope) {
+        let (home, protocol) = (part.home, part.protocol);
+        let txn = part.txn_mut();
+        let (ready, blocks) = (std::mem::take(&mut txn.ready), txn.blocks.take());
+        let forwarded = txn.forwarded.take();
+        for (db, key) in ready {
+            self.make_ready(db, &[key]);
+        }
+        if let Some(registration) = blocks {
+            self.block(*registration, home, protocol);
+        }
+        match forwarded {
+            Some(forwarded) if forwarded.stays_blocked => self.make_idle(forwarded.ticket),
+            Some(forwarded) => self.unblock(forwarded.ticket),
+            None => {}
+        }
+    }
+}
+
+/// Returns the arguments of a command that are keys, and how it uses them.
+fn key_modes(queue: &mut Queue) -> Vec<(usize, Mode)> {
+    let (items, mut batch_args) = queue.parts();
+    let keys = items[0].entry.key_args(&batch_args.of(&items[0])).unwrap_or_default();
+    keys.into_iter().map(|(arg, spec)| (arg, mode_of(spec))).collect()
+}

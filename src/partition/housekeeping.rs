@@ -1,0 +1,85 @@
+//! What is done for the partition by the clock, and what its board shows.
+
+use super::partition::Partition;
+use crate::gate::Facts;
+use crate::keyspace::{ExpiryRole, Frequency, Slice};
+use crate::observe::Board;
+
+impl Partition {
+    /// Expires keys and frees values until the monotonic time `stop_ns`. Returns whether work is
+    /// left.
+    pub fn housekeep(&mut self, stop_ns: u64) -> bool {
+        // A key that a transaction holds must not expire before the transaction is propagated, nor
+        // while its value is lent.
+        let has_holders = !self.journal.reservations.is_empty() || !self.locks.is_empty();
+        self.slice.hold_expiry(has_holders);
+        let clock = &self.env.process.clock;
+        let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        self.workspaces.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        work.more
+    }
+
+    /// Looks at some keys of each database for the time they have left to live.
+    pub fn sample_ttls(&mut self) {
+        for (db, gauges) in self.env.board.databases.iter().enumerate() {
+            let before_ms = gauges.ttl_ms.get();
+            let ttl_ms = match self.slice.sample_ttl_ms(db) {
+                None if self.slice.volatile_len(db) > 0 => continue,
+                None => 0,
+                Some(sample) if before_ms == 0 => sample as i64,
+                // A moving average of about sixteen samples.
+                Some(sample) => before_ms + (sample as i64 - before_ms) / 16,
+            };
+            gauges.ttl_ms.set(ttl_ms);
+        }
+    }
+
+    /// Returns how the settings count uses of keys, if they do.
+    pub(super) fn frequency(&self) -> Option<Frequency> {
+        let frequency = Frequency {
+            log_factor: self.env.config.lfu_log_factor,
+            decay_minutes: self.env.config.lfu_decay_time,
+        };
+        self.env.config.maxmemory_policy.counts_uses().then_some(frequency)
+    }
+
+    /// Does what follows for the slice from settings and facts.
+    pub fn settle_settings(&mut self) {
+        // With `import-mode` only the source removes expired keys; in a pause nobody does.
+        let keeps = self.env.config.import_mode || self.env.facts.has(Facts::PAUSED_WRITES);
+        let role = if keeps { ExpiryRole::Replica } else { ExpiryRole::Primary };
+        self.slice.set_role(if self.is_loading { ExpiryRole::Loading } else { role });
+        self.slice.set_frequency(self.frequency());
+    }
+
+    /// Brings the board up to date with all databases.
+    pub fn publish(&mut self) {
+        self.env.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
+        self.env.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
+        for db in 0..self.env.board.databases.len() {
+            self.publish_database(db);
+        }
+    }
+
+    /// Brings the board up to date with one database and with the counters.
+    pub(super) fn publish_database(&mut self, db: usize) {
+        publish_stats(&self.env.board, &mut self.slice);
+        let gauges = &self.env.board.databases[db];
+        gauges.keys.set(self.slice.len(db) as i64);
+        gauges.volatile.set(self.slice.volatile_len(db) as i64);
+        gauges.with_moments.set(self.slice.with_moments_len(db) as i64);
+    }
+}
+
+/// Adds what a slice has counted to the board.
+pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
+    let counters = &board.counters;
+    let stats = *slice.stats();
+    slice.reset_stats();
+    counters.keyspace_hits.add(stats.hits);
+    counters.keyspace_misses.add(stats.misses);
+    counters.expired_lazy.add(stats.expired_lazy);
+    counters.expired_active.add(stats.expired_active);
+    counters.expired_fields.add(stats.expired_fields);
+    counters.freed_values.add(stats.freed_values);
+}

@@ -1,0 +1,28 @@
+//! Commands of the shard's own connections whose keys are all here. Hot.
+
+use super::partition::Partition;
+use super::run::{Batch, Ran, RunMode, Waker};
+use super::timing::BatchTiming;
+
+impl Partition {
+    /// Runs a batch of a connection of the partition's own shard. If it blocks, the journal gets
+    /// its records when the caller has called [`Partition::block`].
+    #[inline]
+    pub fn run_local(
+        &mut self,
+        batch: &mut Batch<'_>,
+        mode: RunMode,
+        timing: &mut BatchTiming,
+    ) -> Ran {
+        self.deferred.begin();
+        let mut records = self.journal.records();
+        let ran = self.run(batch, mode, &mut Waker::new(records.as_mut()), timing);
+        if records.is_some() {
+            self.journal.write_local(records, mode == RunMode::Transaction);
+        }
+        if mode == RunMode::Transaction {
+            self.serve_blocked_behind(None);
+        }
+        ran
+    }
+}

@@ -1,0 +1,148 @@
+//! Parts that come to the partition: they run at once, or wait for the locks in their way.
+//!
+//! ```text
+//!   arrives --no lock conflicts--> runs --> answer
+//!      |
+//!      '--a lock conflicts--> waits --granted--> runs --> answer
+//! ```
+//! A part that waits is a lock request itself. Later parts that conflict with it wait behind it,
+//! so the order of arrival is kept. Bounded by credits: a part that waits has no answer yet.
+
+use super::journal::Place;
+use super::partition::Partition;
+use crate::exec::{BatchArgs, Item, KeyLock, Mode, Request, Scope, for_each_key_lock};
+use crate::keyspace::Slice;
+use crate::mesh::{Envelope, OneWay, Stage, Work};
+use crate::txn::LockId;
+use std::collections::VecDeque;
+
+impl Partition {
+    /// Takes a part that has come out of the inbox.
+    pub fn arrive(&mut self, mut part: Box<Envelope>) {
+        if self.is_leaving && matches!(part.work, Work::Batch) {
+            return self.left_over.push(part);
+        }
+        let timestamp = self.journal.arrived(part.sent.timestamp);
+        if let Work::Control { request: Request::Snapshot(id), .. } = part.work {
+            self.begin_feed(timestamp, &part, id);
+        }
+        match part.txn().map_or(Stage::OneShot, |txn| txn.stage) {
+            Stage::OneShot if self.locks.is_empty() => {
+                self.work(part, Place::Now(timestamp));
+            }
+            Stage::OneShot => {
+                let key_locks = self.key_locks_of(&mut part);
+                if self.locks.conflicts(key_locks.iter().copied()) {
+                    let (lock, is_granted) = self.locks.request(&key_locks);
+                    assert!(!is_granted, "its locks conflict with earlier ones");
+                    self.journal.reserve(lock, timestamp, &part);
+                    self.waiting.insert(lock, part);
+                } else {
+                    self.work(part, Place::Now(timestamp));
+                }
+            }
+            Stage::Acquire => {
+                let txn = part.txn_mut();
+                let mut key_locks = std::mem::take(&mut txn.key_locks);
+                collect_watched(&self.slice, txn.watcher, &mut key_locks);
+                let (lock, is_granted) = self.locks.request(&key_locks);
+                txn.lock = lock;
+                self.journal.reserve(lock, timestamp, &part);
+                if is_granted {
+                    self.work(part, Place::Reserved(lock));
+                } else {
+                    self.waiting.insert(lock, part);
+                }
+            }
+            Stage::Continue | Stage::Release => {
+                let lock = part.txn_mut().lock;
+                self.work(part, Place::Reserved(lock));
+            }
+        }
+    }
+
+    /// Does what a part asks for. Returns whether it goes on later and keeps its locks until then.
+    pub(super) fn work(&mut self, part: Box<Envelope>, place: Place) -> bool {
+        self.deferred.begin();
+        match &part.work {
+            Work::Transaction(_) => self.run_round(part, place),
+            Work::Batch => return self.run_batch_part(part, place),
+            Work::Attempt(_) => self.run_attempt(part, place),
+            Work::Control { .. } => self.answer_in_order(part, place),
+            Work::OneWay(OneWay::Recheck(_)) => self.recheck(part, place),
+            work => unreachable!("{work:?} does not wait for locks"),
+        }
+        false
+    }
+
+    /// Returns the locks that a part needs.
+    pub(super) fn key_locks_of(&self, part: &mut Envelope) -> Vec<KeyLock> {
+        if let Work::Control { request, .. } = &part.work {
+            let is_write = matches!(request, Request::Reload(_));
+            let mode = if is_write { Mode::Exclusive } else { Mode::Shared };
+            return vec![KeyLock { scope: Scope::All, mode }];
+        }
+        let mut key_locks = Vec::new();
+        let watcher = part.txn().and_then(|txn| txn.watcher);
+        let (items, mut batch_args, ..) = part.parts();
+        collect_key_locks(&self.slice, items, &mut batch_args, &mut key_locks);
+        collect_watched(&self.slice, watcher, &mut key_locks);
+        key_locks
+    }
+
+    /// Returns whether commands, or a check of the keys that a client watches, would have to wait
+    /// for locks.
+    pub fn would_wait(
+        &self,
+        items: &[Item],
+        batch_args: &mut BatchArgs<'_>,
+        watcher: Option<u64>,
+    ) -> bool {
+        if self.locks.is_empty() {
+            return false;
+        }
+        let mut key_locks = Vec::new();
+        collect_watched(&self.slice, watcher, &mut key_locks);
+        collect_key_locks(&self.slice, items, batch_args, &mut key_locks);
+        self.locks.conflicts(key_locks)
+    }
+
+    /// Releases locks, and runs the parts that waited for them.
+    pub(super) fn release(&mut self, lock: LockId) {
+        let mut released = VecDeque::from([lock]);
+        let mut granted = Vec::new();
+        while let Some(lock) = released.pop_front() {
+            self.locks.release(lock, &mut granted);
+            for lock in granted.drain(..) {
+                let part = self.waiting.remove(&lock).expect("a request that waits has a part");
+                let keeps = part.txn().is_some_and(|txn| txn.stage == Stage::Acquire);
+                let goes_on = self.work(part, Place::Reserved(lock));
+                if !keeps && !goes_on {
+                    released.push_back(lock);
+                }
+            }
+        }
+    }
+}
+
+/// Adds the locks that commands need on their slice.
+pub(super) fn collect_key_locks(
+    slice: &Slice,
+    items: &[Item],
+    batch_args: &mut BatchArgs<'_>,
+    key_locks: &mut Vec<KeyLock>,
+) {
+    for item in items {
+        let args = batch_args.of(item);
+        let hash = |key: &[u8]| slice.key(key).hash;
+        for_each_key_lock(item.entry, &args, &hash, &mut |_, key_lock| key_locks.push(key_lock));
+    }
+}
+
+/// Adds shared locks of the keys that a client watches: a transaction that holds one of them to
+/// write comes before the verdict.
+fn collect_watched(slice: &Slice, watcher: Option<u64>, key_locks: &mut Vec<KeyLock>) {
+    let Some(watcher) = watcher else { return };
+    let lock = |hash| KeyLock { scope: Scope::Key { db: 0, hash }, mode: Mode::Shared };
+    key_locks.extend(slice.watched_by(watcher).map(|(_, hash)| lock(hash)));
+}

@@ -1,0 +1,249 @@
+//! Commands of parts that would hold the shard up: they run on a workspace on another thread, while
+//! their keys stay locked.
+//!
+//! ```text
+//!   part --its next command is large--> thread --done--> stores what changed --next command--> ...
+//!     ^  '--else--> runs here --next command--> ...                            |
+//!     '------------------------ until all have run: answered ------------------'
+//! ```
+
+use super::journal::Place;
+use super::partition::Partition;
+use super::run::{Batch, RunMode, Waker};
+use super::timing::BatchTiming;
+use crate::config::Config;
+use crate::exec::{
+    BatchArgs, BlockingAttempt, Item, Mode, OFFLOAD_ELEMENTS_MIN, OffloadedRun, Records, Workspace,
+    WorkspaceRun, remote_keys_of,
+};
+use crate::keyspace::Slice;
+use crate::mesh::{Envelope, Work};
+use crate::txn::LockId;
+use std::sync::Arc;
+
+/// A command of a part on its way to a thread of the pool and back.
+#[derive(Debug)]
+pub struct PartJob {
+    part: Box<Envelope>,
+    /// The place of the command in the part.
+    at: usize,
+    lock: LockId,
+    records: Option<Records>,
+    workspace: Box<Workspace>,
+    config: Arc<Config>,
+    now_ms: u64,
+    started_ns: u64,
+    ran: OffloadedRun,
+}
+
+impl PartJob {
+    /// Runs the command, on a thread of the pool.
+    fn run(&mut self) {
+        let protocol = self.part.protocol;
+        let (items, mut batch_args, output, ends) = self.part.parts();
+        let item = items[self.at];
+        let with = WorkspaceRun {
+            config: &self.config,
+            protocol,
+            now_ms: self.now_ms,
+            output,
+            ends,
+            records: self.records.as_mut(),
+            attempt: BlockingAttempt::default(),
+        };
+        self.ran = self.workspace.run(item, &mut batch_args, with);
+        // Overwritten values are freed here and not on the shard.
+        self.workspace.slice.housekeep(&mut || false);
+    }
+}
+
+/// Returns the elements of the values that a command reads on a slice.
+fn weight(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> usize {
+    let args = batch_args.of(item);
+    let elements = |arg: usize| {
+        let db = item.entry.key_database(&args, arg, usize::from(item.db));
+        if db >= slice.databases() {
+            return 0;
+        }
+        let key = slice.key(&args[arg]);
+        slice.look(db, &key).map_or(0, |view| view.elements())
+    };
+    if let Some(args) = item.entry.plain_key_args(args.len()) {
+        return args.map(elements).sum();
+    }
+    let keys = item.entry.key_args(&args).unwrap_or_default();
+    let read = keys.iter().filter(|(_, spec)| spec.weighs());
+    read.map(|(arg, _)| elements(*arg)).sum()
+}
+
+fn is_long(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> bool {
+    item.entry.may_offload()
+        && !item.entry.discovers_keys(&batch_args.of(item))
+        && weight(slice, item, batch_args) >= OFFLOAD_ELEMENTS_MIN
+}
+
+impl Partition {
+    /// Returns whether one of the commands has to be offloaded.
+    pub fn has_long(&self, items: &[Item], batch_args: &mut BatchArgs<'_>) -> bool {
+        let slice = &self.slice;
+        self.offloads.is_some() && items.iter().any(|item| is_long(slice, item, batch_args))
+    }
+
+    pub(super) fn is_offloaded(&self, part: &mut Envelope) -> bool {
+        if self.offloads.is_none() || !part.items.iter().any(|it| it.entry.may_offload()) {
+            return false;
+        }
+        let (items, mut batch_args, ..) = part.parts();
+        self.has_long(items, &mut batch_args)
+    }
+
+    /// Runs a part with a long command, command by command. Returns whether one is offloaded, and
+    /// the part keeps its locks until it comes back.
+    pub(super) fn begin_offloading(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
+        debug_assert!(matches!(part.work, Work::Batch));
+        let lock = match place {
+            Place::Reserved(lock) => lock,
+            Place::Now(timestamp) => {
+                let key_locks = self.key_locks_of(&mut part);
+                let (lock, is_granted) = self.locks.request(&key_locks);
+                assert!(is_granted, "no lock is in the way of a part that runs");
+                self.journal.reserve(lock, timestamp, &part);
+                lock
+            }
+        };
+        let records = self.records_at(Place::Reserved(lock));
+        let goes_on = self.run_from(part, 0, lock, records);
+        if !goes_on && matches!(place, Place::Now(_)) {
+            self.release(lock);
+        }
+        goes_on
+    }
+
+    /// Runs the commands of a part from one on. Returns whether one of them is offloaded.
+    fn run_from(
+        &mut self,
+        mut part: Box<Envelope>,
+        from: usize,
+        lock: LockId,
+        mut records: Option<Records>,
+    ) -> bool {
+        for at in from..part.items.len() {
+            self.serve_between(&part, at, lock, records.as_mut());
+            let (items, mut batch_args, ..) = part.parts();
+            let item = items[at];
+            if is_long(&self.slice, &item, &mut batch_args) {
+                let workspace = self.lend(&item, &mut batch_args);
+                self.offload(part, at, (lock, records), workspace);
+                return true;
+            }
+            self.run_step(&mut part, at, lock, records.as_mut());
+        }
+        self.serve_between(&part, part.items.len(), lock, records.as_mut());
+        self.journal.write_part(Place::Reserved(lock), &part, records);
+        self.answer_later(part);
+        false
+    }
+
+    /// Serves the clients that the command before this place has unblocked.
+    fn serve_between(
+        &mut self,
+        part: &Envelope,
+        at: usize,
+        lock: LockId,
+        records: Option<&mut Records>,
+    ) {
+        if self.slice.has_ready() {
+            let at = at.checked_sub(1).map_or(0, |before| part.items[before].at);
+            self.serve_blocked(Waker { at, lock: Some(lock), records });
+        }
+    }
+
+    /// Runs one command of a part.
+    fn run_step(
+        &mut self,
+        part: &mut Envelope,
+        at: usize,
+        lock: LockId,
+        records: Option<&mut Records>,
+    ) {
+        let protocol = part.protocol;
+        let (items, args, output, ends) = part.parts();
+        let items = &items[at..=at];
+        let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
+        let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
+        let mut waker = Waker { at: 0, lock: Some(lock), records };
+        self.run(&mut batch, RunMode::Transaction, &mut waker, &mut timing);
+        if timing.spent_ns >= self.env.thresholds.run_ns {
+            part.spent.push((part.items[at].at, timing.spent_ns));
+        }
+    }
+
+    /// Returns a workspace with the values of a command whose keys are all here.
+    fn lend(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>) -> Box<Workspace> {
+        let args = batch_args.of(item);
+        let mut workspace = self.open_workspace(self.is_journal_on());
+        for mut remote_key in remote_keys_of(item, &args, self.slice.databases()) {
+            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
+            let to_write = remote_key.mode == Mode::Exclusive;
+            remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
+            workspace.add(0, remote_key);
+        }
+        workspace
+    }
+
+    fn offload(
+        &mut self,
+        part: Box<Envelope>,
+        at: usize,
+        (lock, records): (LockId, Option<Records>),
+        workspace: Box<Workspace>,
+    ) {
+        let job = PartJob {
+            part,
+            at,
+            lock,
+            records,
+            workspace,
+            config: Arc::clone(&self.env.config),
+            now_ms: self.env.now.unix_ms(),
+            started_ns: self.env.clock_ns(),
+            ran: OffloadedRun::default(),
+        };
+        self.offloads.as_mut().expect("looked at before").send(job, PartJob::run);
+    }
+
+    /// Takes back the commands that the pool has run. Returns whether there were any.
+    pub fn receive_offloaded(&mut self) -> bool {
+        let mut found = false;
+        while let Some(job) = self.offloads.as_mut().and_then(|offloads| offloads.receive()) {
+            found = true;
+            let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = job;
+            let item = part.items[at];
+            self.settle_offloaded(ran, &item, started_ns, &mut part.spent);
+            let mut stores = Vec::new();
+            self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
+            self.store(&mut stores);
+            self.deferred.begin();
+            if !self.run_from(part, at + 1, lock, records) {
+                self.release(lock);
+            }
+        }
+        found
+    }
+
+    /// Returns an empty workspace. `is_told`: what expires on it is propagated.
+    pub fn open_workspace(&mut self, is_told: bool) -> Box<Workspace> {
+        let frequency = self.frequency();
+        self.workspaces.open(self.env.now.unix_ms(), is_told, frequency)
+    }
+
+    /// Empties a workspace. `store` gets the keys whose values their owners have to store.
+    pub fn close_workspace(
+        &mut self,
+        workspace: Workspace,
+        store: &mut dyn FnMut(usize, crate::exec::RemoteKey),
+    ) {
+        let slice = self.workspaces.close(workspace, store);
+        super::housekeeping::publish_stats(&self.env.board, slice);
+    }
+}

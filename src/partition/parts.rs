@@ -1,0 +1,183 @@
+//! How the partition does what a part asks for, once no lock is in its way.
+
+use super::journal::Place;
+use super::partition::Partition;
+use super::run::{Batch, RunMode, Waker};
+use super::timing::{BatchTiming, Probe};
+use crate::exec::{BatchArgs, Item, Mode, Records, RemoteKey};
+use crate::keyspace::ExpiryRole;
+use crate::mesh::{Envelope, Registration, Stage, TxnPart, Work};
+use crate::observe::Stage as TraceStage;
+use std::sync::Arc;
+
+/// Returns the arguments of a command, each in its own memory.
+pub fn args_of(item: &Item, batch_args: &mut BatchArgs<'_>) -> Vec<Box<[u8]>> {
+    batch_args.of(item).iter_from(0).map(Box::from).collect()
+}
+
+impl Partition {
+    /// Runs the commands of a part, whose replies go into its envelope.
+    pub(super) fn run_part(
+        &mut self,
+        part: &mut Envelope,
+        mode: RunMode,
+        waker: &mut Waker<'_>,
+    ) -> super::run::Ran {
+        let mut timing = BatchTiming::at_owner(&self.env.thresholds, &part.items);
+        timing.probe = Probe::of_part(part);
+        let protocol = part.protocol;
+        let (items, args, output, ends) = part.parts();
+        let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
+        let ran = self.run(&mut batch, mode, waker, &mut timing);
+        if ran.wait.is_some() {
+            part.ends.clear();
+            return ran;
+        }
+        if timing.has_news(&self.env.thresholds) {
+            let slow = timing.slow(&self.env.thresholds, part.items.len());
+            part.spent.extend(slow.map(|(at, ns)| (part.items[at].at, ns)));
+        }
+        if part.carried.posted_ns > 0 {
+            self.trace_run(part, timing.probe);
+        }
+        ran
+    }
+
+    /// Runs a part of a batch. Returns whether one of its commands is offloaded, and the part goes
+    /// on later.
+    pub(super) fn run_batch_part(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
+        if self.is_offloaded(&mut part) {
+            return self.begin_offloading(part, place);
+        }
+        let mut records = self.records_at(place);
+        let mut waker = Waker { at: 0, lock: place.lock(), records: records.as_mut() };
+        self.run_part(&mut part, RunMode::Batch, &mut waker);
+        self.journal.write_part(place, &part, records);
+        self.serve_blocked_behind(place.lock());
+        self.answer_later(part);
+        false
+    }
+
+    /// Runs a command that may block. If it does, the partition lists its client.
+    pub(super) fn run_attempt(&mut self, mut part: Box<Envelope>, place: Place) {
+        let Work::Attempt(ticket) = std::mem::replace(&mut part.work, Work::Batch) else {
+            unreachable!("only a blocking attempt runs here");
+        };
+        let mut records = self.records_at(place);
+        let mut waker = Waker { at: 0, lock: place.lock(), records: records.as_mut() };
+        let ran = self.run_part(&mut part, RunMode::Attempt, &mut waker);
+        if let Some(mut wait) = ran.wait {
+            let (items, mut batch_args, ..) = part.parts();
+            let item = items[0];
+            wait.args.get_or_insert_with(|| args_of(&item, &mut batch_args));
+            let to = part.reply_to.address().expect("a client waits for it");
+            let blocked = Box::new((Arc::clone(&ticket), wait.clone()));
+            self.block(Registration { ticket, item, to, wait }, part.home, part.protocol);
+            part.work = Work::Blocked(blocked);
+        }
+        self.journal.write_part(place, &part, records);
+        self.serve_blocked_behind(place.lock());
+        self.answer_later(part);
+    }
+
+    /// Does one round of a transaction, under its locks if it has any.
+    pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) {
+        let mut records = self.records_at(place);
+        let lock = place.lock();
+        let now_us = part.txn_mut().now_us;
+        if let Some(records) = &mut records {
+            records.absorb(&mut part.txn_mut().records);
+        }
+        let turn_us = self.set_time(now_us);
+        self.check_watched(part.txn_mut());
+        if !part.txn_mut().is_broken {
+            self.store(&mut part.txn_mut().stores);
+            if !part.items.is_empty() {
+                let mut waker = Waker { at: 0, lock, records: records.as_mut() };
+                self.run_part(&mut part, RunMode::Transaction, &mut waker);
+            }
+            self.fetch(part.txn_mut(), records.as_mut());
+        }
+        self.set_time(turn_us);
+        let stage = part.txn_mut().stage;
+        if stage.has_next() {
+            let ready = std::iter::from_fn(|| self.slice.take_ready());
+            part.txn_mut().ready.extend(ready);
+            if let Some(mut records) = records {
+                part.txn_mut().records.absorb(&mut records);
+                self.journal.keep_records(records);
+            }
+        } else {
+            self.settle_blocking(&mut part);
+            self.journal.write_part(place, &part, records);
+            self.serve_blocked_behind(lock);
+        }
+        let released = (stage == Stage::Release).then_some(part.txn_mut().lock);
+        self.answer_later(part);
+        if let Some(lock) = released {
+            self.release(lock);
+        }
+    }
+
+    fn check_watched(&mut self, txn: &mut TxnPart) {
+        if let Some(watcher) = txn.watcher.take() {
+            txn.is_broken = self.slice.is_watch_broken(watcher);
+            self.unwatch(watcher);
+        }
+    }
+
+    /// Fetches the values of keys for the transaction's home.
+    fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
+        for remote_key in &mut txn.fetches {
+            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
+            let to_write = remote_key.mode == Mode::Exclusive;
+            remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
+        }
+        if let Some(records) = records {
+            self.record_expired(records, txn.fetch_at);
+        }
+    }
+
+    /// Stores the values that a command has left on a workspace.
+    pub(super) fn store(&mut self, stores: &mut Vec<RemoteKey>) {
+        if stores.is_empty() {
+            return;
+        }
+        // An expired value is replaced and not expired now, which would be propagated too late.
+        let role = self.slice.set_role(ExpiryRole::Loading);
+        for remote_key in stores.drain(..) {
+            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
+            let db = usize::from(remote_key.db);
+            match remote_key.value {
+                Some(detached) if remote_key.is_changed => self.slice.bring(db, &key, detached),
+                Some(detached) => self.slice.restore(db, &key, detached),
+                None => {
+                    self.slice.remove(db, &key);
+                    self.slice.note_change(db, &key);
+                }
+            }
+        }
+        self.slice.set_role(role);
+        self.publish();
+    }
+
+    /// Records how long the traced command of a part stayed in the inbox.
+    #[cold]
+    pub fn trace_arrival(&mut self, part: &mut Envelope) {
+        let carried = part.carried;
+        let Some(item) = part.items.iter().find(|item| item.at == carried.at) else { return };
+        let ns = self.env.clock_ns().saturating_sub(carried.posted_ns);
+        part.carried.counted_ns = ns;
+        self.env.board.stages.record(usize::from(item.entry.index), TraceStage::Inbox, ns);
+    }
+
+    /// Records how long the traced command of a part ran.
+    #[cold]
+    fn trace_run(&mut self, part: &mut Envelope, probe: Probe) {
+        let at = part.carried.at;
+        let Some(item) = part.items.iter().find(|item| item.at == at) else { return };
+        part.carried.counted_ns += probe.spent_ns();
+        let command = usize::from(item.entry.index);
+        self.env.board.stages.record(command, TraceStage::Execute, probe.spent_ns());
+    }
+}

@@ -1,0 +1,158 @@
+//! The partition's share of a file, and its keys from a file.
+
+use super::partition::Partition;
+use crate::base::slot::slot_of;
+use crate::exec::Reload;
+use crate::keyspace::ExpiryRole;
+use crate::mesh::Envelope;
+use crate::rdb::{Kept, Limits, Part, Reading};
+use crate::snapshot::{
+    Batch, FileReader, LoadRules, Loaded, Share, Trust, keep_fact, load_batch, load_body,
+};
+use crate::value::string::IntText;
+use bytes::Bytes;
+use std::fs::File;
+use std::sync::Arc;
+
+impl Partition {
+    /// Writes the share of a file into a part. After the last share the partition runs nothing.
+    pub(super) fn cut(&mut self, part: &mut Envelope, is_last: bool) {
+        // An expired key that is still here goes into the file.
+        let role = self.slice.set_role(ExpiryRole::Loading);
+        part.body = Some(self.share());
+        self.slice.set_role(role);
+        self.is_leaving = is_last;
+    }
+
+    /// Returns whether the last keys were saved, so that nothing may run before the process stops.
+    pub fn is_leaving(&self) -> bool {
+        self.is_leaving
+    }
+
+    /// The process does not stop after all: parts that have come since the last share run now.
+    pub fn stay(&mut self) {
+        self.is_leaving = false;
+        for part in std::mem::take(&mut self.left_over) {
+            self.arrive(part);
+        }
+    }
+
+    /// Returns the share of a file, with the number of changes so far.
+    pub(super) fn share(&mut self) -> Bytes {
+        let changes = self.env.board.counters.changes.get();
+        Share::save(&mut self.slice, self.env.config.rdbcompression, changes)
+    }
+
+    /// Takes the keys from the partition's own share, or from the file. The part's body stays empty
+    /// if that fails.
+    pub(super) fn reload(&mut self, part: &mut Envelope, reload: Reload) {
+        let changes = self.env.board.counters.changes.get();
+        let share = match reload.saves {
+            true => self.share(),
+            false => Share { version: 0, changes, body: Bytes::new() }.into_bytes(),
+        };
+        if reload.flushes {
+            self.slice.flush(None);
+        }
+        let role = self.slice.set_role(ExpiryRole::Loading);
+        let loaded = match reload.saves {
+            true => self.load_share(&Share::read(share.clone()).body, reload),
+            false => self.load_from_file(reload),
+        };
+        self.slice.set_role(role);
+        self.publish();
+        match loaded {
+            Ok(loaded) => {
+                let (keys, expired) = (loaded.keys, loaded.expired);
+                self.env.process.persistence().add_loaded(keys, expired, loaded.skipped());
+                part.body = Some(share);
+            }
+            Err(why) => self.env.process.log.warning(&why),
+        }
+    }
+
+    fn load_share(&mut self, body: &[u8], reload: Reload) -> Result<Loaded, String> {
+        let limits = Limits::of(&self.env.config);
+        let note = self.noter();
+        let rules = self.load_rules(&limits, reload.may_replace, &note);
+        load_body(&mut self.slice, body, &rules)
+    }
+
+    fn load_rules<'l>(
+        &self,
+        limits: &'l Limits,
+        may_replace: bool,
+        note: &'l dyn Fn(&str),
+    ) -> LoadRules<'l> {
+        let now_ms = self.env.now.unix_ms();
+        let reading = Reading { limits, due_before_ms: Some(now_ms) };
+        LoadRules { reading, due_before_ms: now_ms, may_replace, note }
+    }
+
+    fn noter(&self) -> impl Fn(&str) + use<> {
+        let process = Arc::clone(&self.env.process);
+        move |line| process.log.notice(line)
+    }
+
+    /// Loads the keys of this partition from the file.
+    fn load_from_file(&mut self, reload: Reload) -> Result<Loaded, String> {
+        let config = Arc::clone(&self.env.config);
+        let path = config.dir.join(&config.dbfilename);
+        let file = File::open(&path);
+        let file = file.map_err(|error| format!("Can't open {}: {error}", path.display()))?;
+        let trust =
+            Trust { any_version: config.reads_any_rdb_version(), has_checksum: config.rdbchecksum };
+        let mut reader = FileReader::open(file, trust)?;
+        let limits = Limits::of(&config);
+        let note = self.noter();
+        let rules = self.load_rules(&limits, reload.may_replace, &note);
+        let (mut loaded, mut db) = (Loaded::default(), 0);
+        let databases = u64::from(config.databases);
+        let mut kept = Kept::default();
+        let slots = self.slice.slots();
+        let slice = &mut self.slice;
+        let mut take = |part: &Part<'_>| {
+            match part {
+                Part::Database(number) if *number >= databases => {
+                    return Err(format!("Data file has more than {databases} databases"));
+                }
+                Part::Database(number) => db = *number as u32,
+                Part::Entry(entry) => {
+                    let buffer = &mut IntText::new();
+                    let key = entry.key.bytes(buffer);
+                    let slot = slot_of(key);
+                    if slots.contains(&slot) {
+                        let mut batch = Batch::default();
+                        batch.add(db, slot, key, entry);
+                        loaded.add(load_batch(slice, &batch, &rules)?);
+                    }
+                }
+                part => keep_fact(&mut kept, part),
+            }
+            Ok(())
+        };
+        while reader.next(&mut take)?.is_some() {}
+        if self.env.me == 0 {
+            self.env.process.persistence().kept = kept;
+        }
+        Ok(loaded)
+    }
+
+    /// Keys of a file are still to come (`true`), or all are here.
+    pub fn set_loading(&mut self, is_loading: bool) {
+        self.is_loading = is_loading;
+        if is_loading {
+            self.slice.set_role(ExpiryRole::Loading);
+        }
+    }
+
+    /// Loads some keys of the file that is read at the start.
+    pub fn load(&mut self, batch: &Batch) -> Result<(), String> {
+        let limits = Limits::of(&self.env.config);
+        let note = self.noter();
+        let rules = self.load_rules(&limits, false, &note);
+        let loaded = load_batch(&mut self.slice, batch, &rules)?;
+        self.env.process.persistence().add_loaded(loaded.keys, loaded.expired, loaded.skipped());
+        Ok(())
+    }
+}

@@ -1,0 +1,85 @@
+//! Requests that the partition answers: about its keys, watches and journal.
+
+use super::journal::Place;
+use super::partition::Partition;
+use crate::commands::answer_debug;
+use crate::exec::Request;
+use crate::mesh::{Envelope, ReplyTo, Work};
+use crate::resp::Reply;
+
+impl Partition {
+    /// Answers a request that all partitions carry out at one moment, in the order of the units
+    /// that change keys.
+    pub(super) fn answer_in_order(&mut self, mut part: Box<Envelope>, place: Place) {
+        let records = self.records_at(place);
+        self.answer_request(&mut part);
+        self.journal.write_part(place, &part, records);
+        self.serve_blocked_behind(place.lock());
+        self.answer_later(part);
+    }
+
+    /// Answers the request of a part at once and sends the answer. Returns the part if the request
+    /// is one for the shard.
+    pub fn take_request(&mut self, mut part: Box<Envelope>) -> Option<Box<Envelope>> {
+        if !self.answer_request(&mut part) {
+            return Some(part);
+        }
+        self.serve_blocked_behind(None);
+        self.answer(part);
+        None
+    }
+
+    /// Writes the answer to a part's request into its envelope. Returns false if the request is one
+    /// for the shard.
+    fn answer_request(&mut self, part: &mut Envelope) -> bool {
+        let Work::Control { request, at } = &part.work else { return false };
+        let (request, at) = (request.clone(), *at);
+        let started_ns = self.env.clock_ns();
+        match &request {
+            Request::Debug(ask) => {
+                let mut reply = Reply::new(&mut part.output, part.protocol);
+                answer_debug(ask, &mut self.slice, &self.env.config, &mut reply);
+                self.publish();
+            }
+            _ => {
+                if !self.carry_out(&request, part) {
+                    return false;
+                }
+                Reply::new(&mut part.output, part.protocol).ok();
+            }
+        }
+        part.ends.push(part.output.mark());
+        if !matches!(part.reply_to, ReplyTo::Barrier(_) | ReplyTo::Nobody) {
+            part.spent.push((at, self.env.clock_ns().saturating_sub(started_ns)));
+        }
+        true
+    }
+
+    fn carry_out(&mut self, request: &Request, part: &mut Envelope) -> bool {
+        match request {
+            Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
+            Request::LogTable => self.log_table(),
+            Request::FeedOn | Request::Passed => {}
+            Request::Snapshot(_) => part.body = Some(self.share()),
+            Request::Cut { is_last } => self.cut(part, *is_last),
+            Request::Reload(reload) => self.reload(part, *reload),
+            Request::Mark(id) => {
+                let timestamp = self.journal.arrived(part.sent.timestamp);
+                self.write_mark(timestamp, part, *id);
+            }
+            Request::WatchHere { client, db, keys } => self.watch(*client, *db, keys),
+            _ => return false,
+        }
+        true
+    }
+
+    fn log_table(&self) {
+        for db in 0..self.env.config.databases as usize {
+            if self.slice.len(db) > 0 {
+                let info = self.slice.table_info(db);
+                let line = format!("Shard {} db {db}: {info:?}", self.env.me);
+                self.env.process.log.notice(&line);
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! The one function that runs commands on the partition, whoever sent them. Hot.
+//!
+//! ```text
+//!   local batch ----.
+//!   part of one ----|                                              .-> blocked clients that the
+//!   EXEC, txn part -+-> run: stage, run, time, count, settle once -+   command unblocks, by run
+//!   blocked client -|                                              '-> next command
+//!   between offloads'
+//! ```
+//! [`RunMode`] says what differs. A command that runs on a workspace, on another thread or at the
+//! coordinator of a transaction, comes back here to be settled.
+
+use super::partition::Partition;
+use super::timing::BatchTiming;
+use crate::exec::{
+    BATCH_COMMANDS_MAX, BatchArgs, BlockingAttempt, Effects, Entry, Item, Records, Runner, Wait,
+};
+use crate::observe::Board;
+use crate::resp::{Error, Mark, Output, Protocol};
+use crate::txn::LockId;
+
+/// What differs between the sources of commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunMode {
+    /// A client's batch: blocked clients are served behind each command that unblocks them.
+    Batch,
+    /// A client's only command, which may block in place of a reply.
+    Attempt,
+    /// Commands of a transaction: they are one unit, and nobody is served in between.
+    Transaction,
+    /// A blocked client's command, run again because the key at this argument has changed.
+    Woken {
+        /// The argument.
+        key_arg: usize,
+        /// Which one it is of the clients that one command unblocks.
+        number: u32,
+    },
+}
+
+impl RunMode {
+    fn is_whole(self) -> bool {
+        matches!(self, RunMode::Transaction | RunMode::Woken { .. })
+    }
+
+    fn attempt(self) -> BlockingAttempt {
+        match self {
+            RunMode::Batch | RunMode::Transaction => BlockingAttempt::default(),
+            RunMode::Attempt => BlockingAttempt { may_wait: true, ..Default::default() },
+            RunMode::Woken { key_arg, number } => {
+                BlockingAttempt { may_wait: true, woken_by: Some(key_arg), number, wait: None }
+            }
+        }
+    }
+}
+
+/// Commands to run, and where their replies go.
+pub struct Batch<'a> {
+    /// The commands, in order.
+    pub items: &'a [Item],
+    /// Their arguments.
+    pub args: BatchArgs<'a>,
+    /// Gets the replies.
+    pub output: &'a mut Output,
+    /// Gets the end of each reply, if somebody has to tell them apart.
+    pub ends: Option<&'a mut Vec<Mark>>,
+    /// The protocol of the replies.
+    pub protocol: Protocol,
+}
+
+/// The command that unblocks others.
+pub struct Waker<'a> {
+    /// Its place in its batch, for the journal.
+    pub at: u32,
+    /// The lock request under which it runs.
+    pub lock: Option<LockId>,
+    /// Gets what the commands propagate, while the journal is on.
+    pub records: Option<&'a mut Records>,
+}
+
+impl<'a> Waker<'a> {
+    /// Returns the waker of a unit that holds no locks.
+    pub fn new(records: Option<&'a mut Records>) -> Waker<'a> {
+        Waker { at: 0, lock: None, records }
+    }
+
+    /// Returns a waker to pass on.
+    pub fn again(&mut self) -> Waker<'_> {
+        Waker { at: self.at, lock: self.lock, records: self.records.as_deref_mut() }
+    }
+}
+
+/// What running commands has come to.
+#[derive(Debug)]
+pub struct Ran {
+    /// What the only command waits for, if it has blocked in place of a reply.
+    pub wait: Option<Wait>,
+    /// Changes that the commands made.
+    pub changes: u64,
+}
+
+impl Partition {
+    /// Runs commands on the slice, and settles them: counters, statistics, blocked clients.
+    pub fn run(
+        &mut self,
+        batch: &mut Batch<'_>,
+        mode: RunMode,
+        waker: &mut Waker<'_>,
+        timing: &mut BatchTiming,
+    ) -> Ran {
+        timing.start(self.env.clock_ns());
+        let mut effects = Effects::default();
+        let (mut done, mut wait) = (0, None);
+        while done < batch.items.len() && wait.is_none() {
+            let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
+            let mut runner = Runner {
+                slice: &mut self.slice,
+                now_ms: self.env.now.unix_ms(),
+                protocol: batch.protocol,
+                config: &self.env.config,
+                records: waker.records.as_deref_mut(),
+                reach: None,
+                is_whole: mode.is_whole(),
+                attempt: mode.attempt(),
+                effects,
+            };
+            let (board, clock) = (&self.env.board, &self.env.process.clock);
+            let ends = &mut batch.ends;
+            let count = runner.run(items, &mut batch.args, batch.output, |at, failed, output| {
+                timing.see(done + at, clock, output.len());
+                if let Some(ends) = ends {
+                    ends.push(output.mark());
+                }
+                if let Some(error) = failed {
+                    note_failure(board, items[at].entry, error);
+                }
+            });
+            effects = runner.effects;
+            wait = runner.attempt.wait.take();
+            waker.at = items[count - 1].at;
+            done += count;
+            if self.slice.has_ready() && !mode.is_whole() && wait.is_none() {
+                self.serve_blocked(waker.again());
+            }
+        }
+        timing.stop(self.env.clock_ns());
+        let changes = effects.changes;
+        match wait {
+            // The run counts when it ends; what it has changed counts now.
+            Some(_) => self.env.board.counters.changes.add(changes),
+            None => self.settle(effects, timing.spent_ns, batch.items),
+        }
+        Ran { wait, changes }
+    }
+
+    /// Records a batch once, after its commands.
+    pub(super) fn settle(&mut self, effects: Effects, spent_ns: u64, items: &[Item]) {
+        let each_ns = spent_ns / items.len().max(1) as u64;
+        let db = items.first().map_or(0, |item| usize::from(item.db));
+        let mut is_wide = effects.other_databases;
+        // Neighbouring runs of one command are recorded as one.
+        for run in items.chunk_by(|a, b| std::ptr::eq(a.entry, b.entry) && a.db == b.db) {
+            self.record_runs(run[0].entry, run.len() as u64, each_ns);
+            is_wide |= run[0].entry.is_everywhere();
+            is_wide |= usize::from(run[0].db) != db;
+        }
+        self.env.board.counters.commands_processed.add(items.len() as u64);
+        self.env.board.counters.changes.add(effects.changes);
+        if let Some(note) = effects.note {
+            self.env.process.log.verbose(note);
+        }
+        if is_wide {
+            self.publish();
+        } else {
+            self.publish_database(db);
+        }
+    }
+
+    /// Records runs of a command, of `each_ns` nanoseconds each.
+    pub fn record_runs(&mut self, entry: &Entry, runs: u64, each_ns: u64) {
+        let index = usize::from(entry.index);
+        let counters = &self.env.board.commands[index];
+        counters.calls.add(runs);
+        counters.ns.add(each_ns * runs);
+        if self.env.config.latency_tracking {
+            self.env.board.latencies.record(index, each_ns, runs);
+        }
+    }
+
+    /// Settles a command that has run on a workspace. `spent` gets its nanoseconds by its place if
+    /// they pass the threshold.
+    pub fn settle_offloaded(
+        &mut self,
+        ran: crate::exec::OffloadedRun,
+        item: &Item,
+        started_ns: u64,
+        spent: &mut Vec<(u32, u64)>,
+    ) {
+        if let Some(error) = &ran.error {
+            note_failure(&self.env.board, item.entry, error);
+        }
+        let spent_ns = self.env.clock_ns().saturating_sub(started_ns);
+        if spent_ns >= self.env.thresholds.run_ns {
+            spent.push((item.at, spent_ns));
+        }
+        self.settle(ran.effects, spent_ns, &[*item]);
+    }
+}
+
+/// Records that a command ran and replied with an error.
+pub fn note_failure(board: &Board, entry: &Entry, error: &Error) {
+    board.commands[usize::from(entry.index)].failed.add(1);
+    board.error_reply(error.bytes());
+}

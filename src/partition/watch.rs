@@ -1,0 +1,29 @@
+//! WATCH: the partition that owns a key keeps the watches on it.
+
+use super::partition::Partition;
+
+impl Partition {
+    /// Watches keys for a client.
+    pub fn watch(&mut self, client: u64, db: usize, keys: &[Vec<u8>]) {
+        for key in keys {
+            let key = self.slice.key(key);
+            self.slice.watch(client, db, &key);
+        }
+        self.publish_watched();
+    }
+
+    /// Forgets what a client watches here.
+    pub fn unwatch(&mut self, client: u64) {
+        self.slice.unwatch(client);
+        self.publish_watched();
+    }
+
+    /// Returns whether a key that the client watches here was changed.
+    pub fn is_watch_broken(&mut self, client: u64) -> bool {
+        self.slice.is_watch_broken(client)
+    }
+
+    fn publish_watched(&self) {
+        self.env.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
+    }
+}

@@ -1,0 +1,231 @@
+//! Commands that block, at the homes of their connections: when they begin to, when they give up.
+
+use crate::client::{Blocked, Connection, GivingUp, TransactionAttempt, Waiting};
+use crate::exec::{Entry, Null, Ticket, TicketState, Wait};
+use crate::io::ConnId;
+use crate::mesh::{ClientRef, Envelope, FlightId, OneWay, ReplyAddress, Work};
+use crate::resp::{Error, Output, Reply};
+use crate::shard::state::Shard;
+use crate::txn::Queue;
+use std::sync::Arc;
+
+/// The number of a shard's ticket in the process: its own in the low bits.
+const TICKET_BITS: u32 = 48;
+
+/// The reply of a command that CLIENT UNBLOCK ends with an error.
+const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
+
+impl Shard {
+    /// Returns the ticket of a command that may block, which is about to run in this flight.
+    pub(in crate::shard) fn begin_attempt(
+        &mut self,
+        conn: ConnId,
+        flight: FlightId,
+    ) -> Arc<Ticket> {
+        self.blocking.next_ticket += 1;
+        let number = ((self.env.me as u64) << TICKET_BITS) | self.blocking.next_ticket;
+        let ticket = Arc::new(Ticket::new(number));
+        let blocked = Blocked { ticket: Arc::clone(&ticket), flight, wait: None, giving_up: None };
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.blocked = Some(Box::new(blocked));
+        ticket
+    }
+
+    /// A command of the connection has blocked. If the client has left, its owners forget it.
+    pub(in crate::shard) fn block(
+        &mut self,
+        to: ReplyAddress,
+        ticket: &Ticket,
+        entry: &'static Entry,
+        wait: &Wait,
+        shards: Vec<u16>,
+    ) {
+        let ClientRef { conn, generation } = to.client;
+        let connection = self.connections.get_same(conn, generation);
+        let is_its = |blocked: &Blocked| blocked.ticket.number() == ticket.number();
+        let is_there = |it: &&mut Connection| it.blocked.as_deref().is_some_and(is_its);
+        let Some(connection) = connection.filter(is_there) else {
+            return self.forget_at(ticket.number(), &shards, None);
+        };
+        let blocked = connection.blocked.as_mut().expect("looked at above");
+        let (deadline_ms, null) = (wait.deadline_ms, wait.null);
+        blocked.wait = Some(Waiting { entry, deadline_ms, null, shards });
+        connection.session.is_blocked = true;
+        // It counts when it ends.
+        connection.session.commands -= 1;
+        let is_hung_up = connection.is_hung_up;
+        self.env.board.gauges.clients_blocked.add(1);
+        if let Some(deadline_ms) = deadline_ms {
+            self.blocking.deadlines.insert((deadline_ms, conn));
+        }
+        if is_hung_up {
+            self.close(conn);
+        }
+    }
+
+    /// The owner of a command's keys says that it has blocked.
+    pub(in crate::shard) fn land_blocked(&mut self, to: ReplyAddress, mut part: Box<Envelope>) {
+        let Work::Blocked(is) = std::mem::replace(&mut part.work, Work::Batch) else {
+            unreachable!("looked at before")
+        };
+        let entry = part.items[0].entry;
+        self.block(to, &is.0, entry, &is.1, vec![part.owner]);
+        self.port.recycle(part);
+    }
+
+    /// The command of a connection is no longer blocked, or never was. The shards that list it are
+    /// told, but for the one that has served it.
+    pub(in crate::shard) fn end_block(
+        &mut self,
+        conn: ConnId,
+        served_by: Option<u16>,
+    ) -> Option<Box<Blocked>> {
+        let connection = self.connections.get_mut(conn)?;
+        let mut blocked = connection.blocked.take()?;
+        connection.session.is_blocked = false;
+        let Some(wait) = &mut blocked.wait else { return Some(blocked) };
+        connection.session.commands += 1;
+        self.env.board.gauges.clients_blocked.add(-1);
+        if let Some(deadline_ms) = wait.deadline_ms {
+            self.blocking.deadlines.remove(&(deadline_ms, conn));
+        }
+        let shards = std::mem::take(&mut wait.shards);
+        self.forget_at(blocked.ticket.number(), &shards, served_by);
+        Some(blocked)
+    }
+
+    /// Tells shards that a client no longer waits.
+    pub(super) fn forget_at(&mut self, ticket: u64, shards: &[u16], but: Option<u16>) {
+        for &shard in shards.iter().filter(|shard| Some(**shard) != but) {
+            self.post_one_way(shard, OneWay::Forget(ticket));
+        }
+    }
+
+    /// An owner has served the connection's command.
+    pub(in crate::shard) fn land_served(&mut self, to: ReplyAddress, by: u16, output: Output) {
+        if self.blocked_in(to).is_some() {
+            self.end_block(to.client.conn, Some(by));
+            self.land_output(to, output);
+        }
+    }
+
+    fn land_output(&mut self, to: ReplyAddress, output: Output) {
+        let mut answer = self.answer_to(to);
+        answer.output = output;
+        self.land_answer(answer);
+    }
+
+    /// Returns the shards that own the keys that a command waits for.
+    pub(super) fn shards_of(&self, wait: &Wait) -> Vec<u16> {
+        let args = wait.args.as_ref().expect("a blocked command has its arguments");
+        let mut shards: Vec<u16> =
+            wait.keys.iter().map(|arg| self.env.router.owner_of(&args[*arg])).collect();
+        shards.sort_unstable();
+        shards.dedup();
+        shards
+    }
+
+    /// Returns the blocked command that waits for its reply in this flight, if its client has not
+    /// left.
+    pub(super) fn blocked_in(&mut self, to: ReplyAddress) -> Option<&mut Blocked> {
+        let connection = self.connections.get_same(to.client.conn, to.client.generation)?;
+        connection.blocked.as_deref_mut().filter(|blocked| blocked.flight == to.flight)
+    }
+
+    /// A command on keys of several shards has blocked, or stays blocked unless it is to give up.
+    pub(in crate::shard) fn block_at_owners(
+        &mut self,
+        to: ReplyAddress,
+        attempt: TransactionAttempt,
+        queue: &Queue,
+    ) {
+        if let Some(wait) = &attempt.wait
+            && attempt.woken.is_none()
+        {
+            let shards = self.shards_of(wait);
+            return self.block(to, &attempt.ticket, queue.items[0].entry, wait, shards);
+        }
+        if let Some(why) = self.blocked_in(to).and_then(|blocked| blocked.giving_up) {
+            self.finish_giving_up(to.client.conn, why);
+        }
+    }
+
+    /// Ends the wait of the connection's command. Returns whether it was blocked.
+    pub(in crate::shard) fn give_up(&mut self, conn: ConnId, why: GivingUp) -> bool {
+        let Some(connection) = self.connections.get_mut(conn) else { return false };
+        let Some(blocked) = &mut connection.blocked else { return false };
+        if blocked.wait.is_none() || blocked.giving_up.is_some() {
+            return false;
+        }
+        let mesh = self.port.mesh();
+        match blocked.ticket.take(TicketState::Cancelled, || mesh.idle()) {
+            Ok(()) => self.finish_giving_up(conn, why),
+            Err(TicketState::Moving) => blocked.giving_up = Some(why),
+            // Its reply is on the way.
+            Err(_) => return false,
+        }
+        true
+    }
+
+    /// Replies to a command that has given up.
+    pub(in crate::shard) fn finish_giving_up(&mut self, conn: ConnId, why: GivingUp) {
+        let blocked = self.end_block(conn, None).expect("it waits");
+        let wait = blocked.wait.as_ref().expect("it waits");
+        let connection = self.connections.get_mut(conn).expect("it waits");
+        let (generation, flight) = (connection.generation, blocked.flight);
+        let protocol = connection.session.protocol;
+        let mut output = Output::default();
+        let mut reply = Reply::new(&mut output, protocol);
+        match (why, wait.null) {
+            (GivingUp::Timeout, Null::Bulk) => reply.null(),
+            (GivingUp::Timeout, Null::Array) => reply.null_array(),
+            (GivingUp::Error, _) => {
+                let error = Error::other(UNBLOCKED);
+                reply.error(&error);
+                self.env.board.commands[usize::from(wait.entry.index)].rejected.add(1);
+                self.env.board.error_reply(error.bytes());
+            }
+        }
+        self.partition.record_runs(wait.entry, 1, 0);
+        self.env.board.counters.commands_processed.add(1);
+        let client = ClientRef { conn, generation };
+        self.land_output(ReplyAddress { client, flight }, output);
+    }
+
+    /// The connection ends, and its command with it.
+    pub(in crate::shard) fn leave_block(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is there");
+        let Some(blocked) = &connection.blocked else { return };
+        let mesh = self.port.mesh();
+        // Whoever has taken it goes on, and the reply is dropped.
+        let _ = blocked.ticket.take(TicketState::Cancelled, || mesh.idle());
+        self.end_block(conn, None);
+    }
+
+    /// Ends the waits whose time is over.
+    pub(in crate::shard) fn check_deadlines(&mut self) {
+        while let Some(&(deadline_ms, conn)) = self.blocking.deadlines.first()
+            && deadline_ms < self.env.now.unix_ms()
+        {
+            self.blocking.deadlines.pop_first();
+            self.give_up(conn, GivingUp::Timeout);
+        }
+    }
+
+    /// Nanoseconds until the next wait's time is over, or the pause.
+    pub(in crate::shard) fn next_deadline_ns(&self) -> Option<u64> {
+        let wait_ms = self.blocking.deadlines.first().map(|(deadline_ms, _)| *deadline_ms);
+        let deadline_ms = wait_ms.into_iter().chain(self.pausing.until_ms()).min()?;
+        let now_us = self.env.process.clock.unix_us();
+        let over_us = deadline_ms.saturating_add(1).saturating_mul(1_000);
+        Some(over_us.saturating_sub(now_us).saturating_mul(1_000))
+    }
+
+    /// Ends the wait of a client, if it is one of this shard. Gives how many were ended.
+    pub(in crate::shard) fn unblock(&mut self, client: u64, is_error: bool) -> i64 {
+        let found = self.connections.iter().find(|(_, it)| it.session.id == client);
+        let Some(conn) = found.map(|(conn, _)| conn) else { return 0 };
+        let why = if is_error { GivingUp::Error } else { GivingUp::Timeout };
+        i64::from(self.give_up(conn, why))
+    }
+}

@@ -1,0 +1,138 @@
+//! Forwarded commands: a blocked client's command that uses keys of several shards runs at the
+//! client's home, when an owner of its keys asks for that.
+//!
+//! ```text
+//!   owner --Forward--> home: rounds of a transaction --last answer--> ForwardDone --> owner
+//! ```
+
+use crate::client::{Transaction, TransactionAttempt, Woken};
+use crate::exec::{Ticket, TicketState};
+use crate::mesh::{
+    ClientRef, Envelope, Forward, Forwarded, OneWay, Registration, ReplyAddress, TransactionId,
+};
+use crate::shard::state::Shard;
+use crate::txn::Queue;
+use std::sync::Arc;
+
+/// A forwarded command that waits for credits.
+#[derive(Debug)]
+pub(in crate::shard) struct ForwardDue {
+    to: ReplyAddress,
+    queue: Box<Queue>,
+    ticket: Arc<Ticket>,
+    woken: Woken,
+}
+
+/// A forwarded command whose last round is out.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forwarding {
+    woken: Woken,
+    /// Answers that are due.
+    left: usize,
+}
+
+impl Shard {
+    /// An owner asks to run the command of a blocked client of this shard.
+    pub(in crate::shard) fn take_forward(&mut self, forward: Forward, part: &mut Envelope) {
+        let Forward { to, ticket, key_arg, kind, id } = forward;
+        let mut queue = Box::<Queue>::default();
+        let owner = part.home;
+        let (items, mut batch_args, ..) = part.parts();
+        let item = items[0];
+        queue.push(item.entry, item.slot, item.db, &mut batch_args.of(&item));
+        let woken = Woken { key_arg, owner, kind, id };
+        self.blocking.due.push_back(ForwardDue { to, queue, ticket, woken });
+        self.run_forwards();
+    }
+
+    /// Runs the forwarded commands for which there are credits.
+    pub(in crate::shard) fn run_forwards(&mut self) {
+        while self.port.has_all_credits()
+            && let Some(due) = self.blocking.due.pop_front()
+        {
+            self.run_forward(due);
+        }
+    }
+
+    fn run_forward(&mut self, due: ForwardDue) {
+        let ForwardDue { to, queue, ticket, woken } = due;
+        let giving_up = self.blocked_in(to).map(|blocked| blocked.giving_up);
+        if giving_up == Some(None) {
+            let attempt = TransactionAttempt::new(ticket, Some(woken));
+            return self.begin_forwarded(to, queue, attempt);
+        }
+        ticket.settle(TicketState::Cancelled);
+        self.post_one_way(woken.owner, OneWay::ForwardDone(woken.id));
+        match giving_up.flatten() {
+            Some(why) => self.finish_giving_up(to.client.conn, why),
+            // Its client has left.
+            None => self.forget_at(ticket.number(), &[woken.owner], None),
+        }
+    }
+
+    /// A command that may block has run on keys of several shards. With the last round their owners
+    /// are told what has become of it.
+    pub(in crate::shard) fn end_attempt(
+        &mut self,
+        transaction: &mut Transaction,
+        attempt: &TransactionAttempt,
+    ) {
+        let to = transaction.to;
+        if let Some(woken) = attempt.woken {
+            let blocked = self.blocked_in(to).map(|blocked| blocked.giving_up);
+            let stays_blocked = attempt.stays_blocked && blocked == Some(None);
+            attempt.ticket.settle(match (attempt.stays_blocked, stays_blocked) {
+                (false, _) => TicketState::Served,
+                (true, true) => TicketState::Waiting,
+                (true, false) => TicketState::Cancelled,
+            });
+            let forwarded = Forwarded { ticket: attempt.ticket.number(), stays_blocked };
+            for part in transaction.parts_of(|shard| shard == woken.owner) {
+                transaction.flight.txn_mut(part).forwarded = Some(forwarded);
+            }
+            if !attempt.stays_blocked && blocked.is_some() {
+                self.end_block(to.client.conn, Some(woken.owner));
+            }
+        } else if let Some(wait) = &attempt.wait {
+            let item = transaction.queue.items[0];
+            let shards = self.shards_of(wait);
+            for part in transaction.parts_of(|shard| shards.contains(&shard)) {
+                let (ticket, wait) = (Arc::clone(&attempt.ticket), wait.clone());
+                let registration = Registration { ticket, item, to, wait };
+                transaction.flight.txn_mut(part).blocks = Some(Box::new(registration));
+            }
+        }
+    }
+
+    /// The last round of a forwarded command is out; `left` answers are due.
+    pub(in crate::shard) fn await_forwarded(
+        &mut self,
+        id: TransactionId,
+        woken: Woken,
+        left: usize,
+    ) {
+        assert!(left > 0, "a forwarded command has keys on several shards");
+        self.blocking.forwards.insert(id, Forwarding { woken, left });
+    }
+
+    /// An answer of a transaction that is over has come.
+    pub(in crate::shard) fn land_forwarded(&mut self, id: TransactionId) {
+        let Some(forwarding) = self.blocking.forwards.get_mut(&id) else { return };
+        forwarding.left -= 1;
+        if forwarding.left == 0 {
+            let Forwarding { woken, .. } = *forwarding;
+            self.blocking.forwards.remove(&id);
+            self.post_one_way(woken.owner, OneWay::ForwardDone(woken.id));
+        }
+    }
+
+    /// All that the connection's commands have forwarded is over: its replies may be sent.
+    pub(in crate::shard) fn release_connection(&mut self, client: ClientRef) {
+        let Some(connection) = self.connections.get_same(client.conn, client.generation) else {
+            return;
+        };
+        connection.is_held = false;
+        self.make_dirty(client.conn);
+        self.make_ready(client.conn);
+    }
+}

@@ -1,0 +1,24 @@
+//! Commands of this shard's connections that wait: for keys, for forwarded runs, for a pause.
+//!
+//! Must not know: the keys; their owners list the clients.
+
+mod clients;
+mod forward;
+pub(super) mod pause;
+
+use crate::io::ConnId;
+use crate::mesh::TransactionId;
+use forward::{ForwardDue, Forwarding};
+use std::collections::{BTreeSet, HashMap, VecDeque};
+
+/// What a shard keeps of its blocked clients.
+#[derive(Debug, Default)]
+pub(super) struct Blocking {
+    /// When commands give up: Unix milliseconds.
+    pub(super) deadlines: BTreeSet<(u64, ConnId)>,
+    next_ticket: u64,
+    /// Forwarded commands that wait for credits.
+    pub(super) due: VecDeque<ForwardDue>,
+    /// Forwarded commands whose last round is out.
+    forwards: HashMap<TransactionId, Forwarding>,
+}

@@ -1,0 +1,124 @@
+//! CLIENT PAUSE on one shard: commands of its connections that wait until it is over.
+//!
+//! ```text
+//!   PAUSE    the process is told --> every shard takes note --> what came before is over --> OK
+//!   shard    no pause --take note--> paused --UNPAUSE, a less strict one, time--> no pause
+//!   client   its next command may not run: postponed, with all that it sends behind it
+//!                --the pause lets go of it--> ready, in the order in which they were postponed
+//! ```
+//! The end of the pause is one of the shard's deadlines: it parks until then.
+
+use crate::exec::{Entry, Pause};
+use crate::gate::Facts;
+use crate::io::ConnId;
+use crate::mesh::ReplyAddress;
+use crate::resp::{Output, Reply};
+use crate::shard::replication::barrier::Goal;
+use crate::shard::state::Shard;
+use std::collections::BTreeMap;
+
+/// The pause as one shard knows it.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Pausing {
+    now: Option<Pause>,
+    /// Connections whose next command waits, in the order in which they began to.
+    postponed: BTreeMap<u64, ConnId>,
+    next: u64,
+}
+
+impl Pausing {
+    /// When it ends by itself, Unix milliseconds.
+    pub(in crate::shard) fn until_ms(&self) -> Option<u64> {
+        self.now.map(|pause| pause.until_ms)
+    }
+
+    /// Connections that wait.
+    pub(in crate::shard) fn postponed(&self) -> usize {
+        self.postponed.len()
+    }
+}
+
+impl Shard {
+    /// CLIENT PAUSE: the reply leaves when nothing that it holds up is under way any more.
+    pub(in crate::shard) fn pause(&mut self, conn: ConnId) {
+        let waiter = self.defer(conn);
+        self.post_barrier(Goal::Pause { waiter, is_settled: false });
+    }
+
+    /// All shards have taken note, or what they had begun before is over.
+    pub(in crate::shard) fn go_on_pausing(&mut self, waiter: ReplyAddress, is_settled: bool) {
+        if !is_settled {
+            return self.post_barrier(Goal::Pause { waiter, is_settled: true });
+        }
+        let connection = self.connections.get_same(waiter.client.conn, waiter.client.generation);
+        let Some(connection) = connection else { return };
+        let protocol = connection.session.protocol;
+        let mut output = Output::default();
+        Reply::new(&mut output, protocol).ok();
+        let mut answer = self.answer_to(waiter);
+        answer.output = output;
+        self.land_answer(answer);
+    }
+
+    /// Takes note of what the process says of a pause.
+    pub(in crate::shard) fn note_pause(&mut self) {
+        let pause = self.env.process.paused(self.env.now.unix_ms());
+        if pause == self.pausing.now {
+            return;
+        }
+        let strength = |pause: Option<Pause>| pause.map_or(0, |pause| 1 + u8::from(pause.is_all));
+        let is_weaker = strength(pause) < strength(self.pausing.now);
+        self.pausing.now = pause;
+        self.env.facts.set(Facts::PAUSED_WRITES, pause.is_some());
+        self.env.facts.set(Facts::PAUSED_ALL, pause.is_some_and(|pause| pause.is_all));
+        self.partition.env_mut().facts = self.env.facts;
+        self.settle_settings();
+        if is_weaker {
+            self.resume_postponed();
+        }
+    }
+
+    /// Ends the pause when its time is over.
+    pub(in crate::shard) fn check_pause(&mut self) {
+        if self.pausing.now.is_some_and(|pause| pause.is_over(self.env.now.unix_ms())) {
+            self.note_pause();
+        }
+    }
+
+    /// The connection's next command must not run before the pause is over.
+    pub(in crate::shard) fn postpone(&mut self, conn: ConnId, entry: &'static Entry) {
+        let number = self.pausing.next;
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        assert!(connection.postponed.is_none(), "a postponed connection is not served");
+        connection.input.consume();
+        connection.postponed = Some(number);
+        connection.session.is_blocked = true;
+        connection.session.last_command = Some(entry.index);
+        let is_hung_up = connection.is_hung_up;
+        self.pausing.next += 1;
+        self.pausing.postponed.insert(number, conn);
+        self.env.board.gauges.clients_blocked.add(1);
+        if is_hung_up {
+            self.close(conn);
+        }
+    }
+
+    /// The connection's next command is not held up any more.
+    pub(in crate::shard) fn end_postponed(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let Some(number) = connection.postponed.take() else { return };
+        connection.session.is_blocked = false;
+        self.pausing.postponed.remove(&number);
+        self.env.board.gauges.clients_blocked.add(-1);
+    }
+
+    /// All who wait look again, in their order.
+    fn resume_postponed(&mut self) {
+        for conn in std::mem::take(&mut self.pausing.postponed).into_values() {
+            self.end_postponed(conn);
+            self.make_ready(conn);
+        }
+        self.partition.resume_paused_keys();
+        self.send_outgoing();
+    }
+}

@@ -1,0 +1,194 @@
+//! `maxmemory-clients`: clients are ended when all of them together take too much memory, the
+//! largest first.
+//!
+//! Each shard keeps the account of its own connections, and publishes its sum and the class of the
+//! largest that may go. Whoever sees that all sums pass the limit ends clients of its own, as
+//! long as none of another shard is of a larger class; else it wakes that shard. One shard at a
+//! time does so, or each would make up for the whole.
+//!
+//! Replies on their way, up to what no limit looks at, are not charged: a client that is told of
+//! others would end one.
+//!
+//! Classes are powers of two, so that finding the largest walks over nothing. They are kept only
+//! while the limit is set.
+
+use crate::client::{Connection, describe};
+use crate::config::Config;
+use crate::exec::OUTPUT_BYTES_FREE;
+use crate::io::ConnId;
+use crate::shard::state::Shard;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// The logarithm of the bytes below which all clients are of the smallest class.
+const CLASS_LOG_MIN: u32 = 15;
+
+/// The same from which on all are of the largest.
+const CLASS_LOG_MAX: u32 = 33;
+
+const CLASSES: usize = (CLASS_LOG_MAX - CLASS_LOG_MIN + 1) as usize;
+
+/// The least bytes that clients may take: with fewer nobody could talk to the server.
+const CLIENTS_BYTES_MIN: u64 = 128 << 10;
+
+/// What a shard knows for it.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Evicting {
+    /// Bytes that all clients may take; none: any.
+    bytes_max: Option<u64>,
+    /// Clients that may be ended, by class.
+    classes: [BTreeSet<ConnId>; CLASSES],
+}
+
+impl Evicting {
+    /// Whether there is a limit.
+    #[inline]
+    pub(in crate::shard) fn is_on(&self) -> bool {
+        self.bytes_max.is_some()
+    }
+
+    /// How many clients may be ended.
+    pub(in crate::shard) fn evictable(&self) -> usize {
+        self.classes.iter().map(BTreeSet::len).sum()
+    }
+
+    /// The largest class that has a client, counted from 1, and its first; 0 and none without one.
+    fn largest(&self) -> (i64, Option<ConnId>) {
+        let found = self.classes.iter().rposition(|class| !class.is_empty());
+        found.map_or((0, None), |class| (class as i64 + 1, self.classes[class].first().copied()))
+    }
+}
+
+/// The class of a client that takes so many bytes.
+fn class_of(bytes: usize) -> u8 {
+    let log = (usize::BITS - bytes.leading_zeros()).clamp(CLASS_LOG_MIN, CLASS_LOG_MAX);
+    (log - CLASS_LOG_MIN) as u8
+}
+
+/// The bytes that all clients may take.
+fn bytes_max(config: &Config) -> Option<u64> {
+    let bytes = match config.maxmemory_clients {
+        0 => return None,
+        // A share of no limit is none.
+        _ if config.maxmemory_clients < 0 && config.maxmemory == 0 => u64::MAX,
+        percent if percent < 0 => {
+            let share = u128::from(config.maxmemory) * u128::from(percent.unsigned_abs()) / 100;
+            share as u64
+        }
+        bytes => bytes as u64,
+    };
+    Some(bytes.max(CLIENTS_BYTES_MIN))
+}
+
+impl Shard {
+    /// The limits may be others now.
+    pub(in crate::shard) fn settle_limits(&mut self) {
+        let are_limited = self.env.process.reply_buffers.are_limited.load(Ordering::Relaxed);
+        self.clients.output_bytes_free = if are_limited { 0 } else { OUTPUT_BYTES_FREE as usize };
+        let was_on = self.clients.evicting.is_on();
+        self.clients.evicting.bytes_max = bytes_max(&self.env.config);
+        if was_on == self.clients.evicting.is_on() {
+            return;
+        }
+        for at in 0..self.connections.end() {
+            self.classify(at);
+        }
+    }
+
+    /// Puts a connection into the class in which it belongs, or into none.
+    pub(in crate::shard) fn classify(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let may_go = self.clients.evicting.is_on() && connection.may_be_evicted();
+        let class = may_go.then(|| class_of(connection.counted_bytes));
+        if class == connection.eviction_class {
+            return;
+        }
+        if let Some(class) = connection.eviction_class {
+            self.clients.evicting.classes[usize::from(class)].remove(&conn);
+        }
+        if let Some(class) = class {
+            self.clients.evicting.classes[usize::from(class)].insert(conn);
+        }
+        connection.eviction_class = class;
+    }
+
+    /// Says on the board what this shard's clients take, and how large the largest is.
+    pub(in crate::shard) fn publish_clients(&self) {
+        let bytes = |it: &Connection| it.counted_bytes - it.passing_bytes;
+        let of = |conn: &ConnId| self.connections.get(*conn).map_or(0, bytes);
+        let replicas: usize = self.replication.links.iter().map(of).sum();
+        let gauges = &self.env.board.gauges;
+        gauges.replica_client_bytes.set(replicas as i64);
+        let charged = self.clients.buffered_bytes - self.clients.passing_bytes;
+        gauges.normal_client_bytes.set((charged.saturating_sub(replicas)) as i64);
+        self.env.board.evictable_class.set(self.clients.evicting.largest().0);
+    }
+
+    /// Ends clients if all take too much.
+    #[inline]
+    pub(in crate::shard) fn check_clients_memory(&mut self) {
+        if let Some(bytes_max) = self.clients.evicting.bytes_max {
+            self.publish_clients();
+            if self.env.process.boards.normal_client_bytes() > bytes_max {
+                self.evict(bytes_max);
+            }
+        }
+    }
+
+    #[cold]
+    fn evict(&mut self, bytes_max: u64) {
+        let process = Arc::clone(&self.env.process);
+        let boards = &process.boards;
+        let one_at_a_time = process.evict();
+        while boards.normal_client_bytes() > bytes_max {
+            let (class, conn) = self.clients.evicting.largest();
+            let (others, shard) = boards.largest_evictable_class();
+            let Some(conn) = conn.filter(|_| class >= others) else {
+                if others > 0 {
+                    self.port.mesh().ring_bell(shard);
+                }
+                break;
+            };
+            self.evict_one(conn);
+            self.publish_clients();
+        }
+        drop(one_at_a_time);
+    }
+
+    fn evict_one(&mut self, conn: ConnId) {
+        let connection = self.connections.get(conn).expect("what is in a class is there");
+        let mut line = Vec::new();
+        describe(connection, self.env.process.commands, self.env.now.monotonic_ms(), &mut line);
+        let line = String::from_utf8_lossy(&line).into_owned();
+        self.log_limited(&format!("Evicting client: {line}"));
+        self.env.board.counters.clients_evicted.add(1);
+        self.close(conn);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_are_powers_of_two() {
+        assert_eq!((class_of(0), class_of((1 << 15) - 1), class_of(1 << 15)), (0, 0, 1));
+        assert_eq!((class_of((1 << 20) - 1), class_of(1 << 20)), (5, 6));
+        assert_eq!((class_of(1 << 32), class_of(usize::MAX)), (18, 18));
+    }
+
+    #[test]
+    fn the_limit_is_bytes_or_a_share() {
+        let of = |maxmemory_clients, maxmemory| {
+            let mut config = Config::default();
+            (config.maxmemory_clients, config.maxmemory) = (maxmemory_clients, maxmemory);
+            bytes_max(&config)
+        };
+        assert_eq!(of(0, 1 << 30), None);
+        assert_eq!(of(-5, 0), Some(u64::MAX));
+        assert_eq!(of(-5, 100 << 20), Some(5 << 20));
+        assert_eq!(of(3_000_000, 0), Some(3_000_000));
+        assert_eq!((of(1, 0), of(-1, 100)), (Some(CLIENTS_BYTES_MIN), Some(CLIENTS_BYTES_MIN)));
+    }
+}

@@ -1,0 +1,72 @@
+//! WATCH at the home of its client: the owners of the keys keep the watches.
+
+use crate::client::ReplySource;
+use crate::exec::{Merge, Request};
+use crate::io::ConnId;
+use crate::mesh::{OneWay, Work};
+use crate::resp::Reply;
+use crate::shard::limits::UNWATCH_QUEUED_MAX;
+use crate::shard::state::Shard;
+
+impl Shard {
+    /// Watches keys for the connection.
+    pub(in crate::shard) fn watch(&mut self, conn: ConnId, keys: Vec<Vec<u8>>) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let session = &mut connection.session;
+        let (client, db) = (session.id, session.db);
+        self.env.board.gauges.clients_watching.add(i64::from(connection.watched.is_empty()));
+        let slice = self.partition.slice();
+        connection.watched.extend(keys.iter().map(|key| (db, slice.key(key).hash)));
+        let mut by_shard: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.env.router.shards()];
+        for key in keys {
+            let owner = self.env.router.owner_of(&key);
+            if !session.watched_shards.contains(&owner) {
+                session.watched_shards.push(owner);
+            }
+            by_shard[usize::from(owner)].push(key);
+        }
+        // A transaction of this connection may be over for it and still have to store here. Its
+        // last part lies in the inbox, and comes first.
+        if self.partition.has_no_locks() {
+            let here = std::mem::take(&mut by_shard[self.env.me]);
+            self.partition.watch(client, db, &here);
+        }
+        let mut flight = self.remote.flights.pop().unwrap_or_default();
+        for (shard, keys) in by_shard.into_iter().enumerate().filter(|(_, keys)| !keys.is_empty()) {
+            let mut envelope = self.port.envelope(shard);
+            envelope.part = self.remote.unit.len() as u16;
+            let request = Request::WatchHere { client, db, keys };
+            envelope.work = Work::Control { request, at: 0 };
+            flight.members.push(envelope.part);
+            self.remote.unit.push(envelope);
+        }
+        if self.remote.unit.is_empty() {
+            let connection = self.connections.get_mut(conn).expect("it is being served");
+            let protocol = connection.session.protocol;
+            return Reply::new(&mut connection.outbox.output, protocol).ok();
+        }
+        flight.order.push(ReplySource::Merged(Merge::Ok, 0..self.remote.unit.len() as u32));
+        self.launch(conn, flight);
+    }
+
+    /// The connection watches nothing more. Returns the shards that keep its watches.
+    pub(in crate::shard) fn take_watched(&mut self, conn: ConnId) -> Vec<u16> {
+        let Some(connection) = self.connections.get_mut(conn) else { return Vec::new() };
+        let watched = std::mem::take(&mut connection.watched);
+        self.env.board.gauges.clients_watching.add(-i64::from(!watched.is_empty()));
+        std::mem::take(&mut connection.session.watched_shards)
+    }
+
+    /// Forgets what the connection watches, on all shards. Nobody waits for that.
+    pub(in crate::shard) fn unwatch(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let client = connection.session.id;
+        for shard in self.take_watched(conn) {
+            if usize::from(shard) == self.env.me {
+                self.partition.unwatch(client);
+            } else if self.remote.one_way.len() < UNWATCH_QUEUED_MAX {
+                self.post_one_way(shard, OneWay::Unwatch(client));
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! Gathers one batch: the run of commands at the head of a connection's input that may go
+//! together. Hot.
+//!
+//! Commands on keys go together, up to `BATCH_COMMANDS_MAX`. A command on the session, a refused
+//! one and a protocol error stand alone, because what follows them may depend on them.
+
+use crate::client::Connection;
+use crate::exec::{CommandTable, Entry, Item, Session};
+use crate::gate::{Admission, Facts, Place, Router, admit, find};
+use crate::net::Request;
+use crate::observe::Boards;
+use crate::resp::{Args, Error, Limits, ProtocolError, Span};
+use crate::spec::Flag;
+
+/// The batch under work, reused from turn to turn.
+#[derive(Default)]
+pub(in crate::shard) struct Batch {
+    pub(in crate::shard) items: Vec<Item>,
+    pub(in crate::shard) places: Vec<Place>,
+    pub(in crate::shard) spans: Vec<Span>,
+    /// Whether it has commands whose work grows with their values.
+    pub(in crate::shard) is_bulky: bool,
+    /// Whether all of it runs here.
+    pub(in crate::shard) is_local: bool,
+    /// Whether it is one command that may wait.
+    pub(in crate::shard) may_wait: bool,
+    /// The place of the command whose request is traced.
+    pub(in crate::shard) traced: Option<u32>,
+    /// Commands that went to the queue of a transaction instead.
+    queued: usize,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.queued == 0
+    }
+
+    fn clear(&mut self) {
+        self.items.clear();
+        self.places.clear();
+        self.spans.clear();
+        self.is_local = true;
+        self.is_bulky = false;
+        self.may_wait = false;
+        self.traced = None;
+        self.queued = 0;
+    }
+}
+
+/// What stands at the head of the input.
+pub(in crate::shard) enum Gathered {
+    /// No whole command.
+    Nothing,
+    /// A batch of commands on keys.
+    Keys,
+    /// One command on the session.
+    Session(Item),
+    /// One command on keys of several shards that have to be brought together.
+    Joint(Item),
+    /// So many commands have been queued until EXEC.
+    Queued(usize),
+    /// One command that must not run before a pause is over. It stays in the input.
+    Postponed(&'static Entry),
+    /// One command that a gate has refused.
+    Refused(Option<&'static Entry>, Error),
+    /// Bytes that are no command.
+    Malformed(ProtocolError),
+}
+
+impl Gathered {
+    /// Whether commands on keys run now.
+    pub(in crate::shard) fn runs_keys(&self) -> bool {
+        matches!(self, Gathered::Keys | Gathered::Joint(_))
+    }
+
+    /// The command that runs, if it stands alone.
+    pub(in crate::shard) fn alone(&self) -> Option<Item> {
+        match self {
+            Gathered::Session(item) | Gathered::Joint(item) => Some(*item),
+            _ => None,
+        }
+    }
+}
+
+/// What the gathering looks at besides the connection.
+pub(in crate::shard) struct Gatherer {
+    pub(in crate::shard) table: &'static CommandTable,
+    pub(in crate::shard) router: Router,
+    pub(in crate::shard) home: u16,
+    pub(in crate::shard) facts: Facts,
+    pub(in crate::shard) bulk_len_max: u64,
+    /// Commands of this batch at most.
+    pub(in crate::shard) commands_max: usize,
+}
+
+impl Gatherer {
+    /// Fills the batch from the connection's input. The boards tell how many keys there are.
+    pub(in crate::shard) fn gather(
+        &self,
+        connection: &mut Connection,
+        batch: &mut Batch,
+        boards: &Boards,
+    ) -> Gathered {
+        batch.clear();
+        let limits = Limits {
+            bulk_len_max: self.bulk_len_max,
+            authenticated: connection.session.authenticated,
+        };
+        while batch.items.len() + batch.queued < self.commands_max && !batch.may_wait {
+            let request = match connection.input.next(&limits, &mut batch.spans) {
+                Ok(Some(request)) => request,
+                Ok(None) => break,
+                Err(error) if batch.is_empty() => return Gathered::Malformed(error),
+                Err(_) => break,
+            };
+            let Some(alone) = self.take(connection, &request, batch, boards) else { continue };
+            if matches!(alone, Gathered::Postponed(_)) || !batch.is_empty() {
+                connection.input.rewind(&request, &mut batch.spans);
+            }
+            if batch.is_empty() {
+                return alone;
+            }
+            break;
+        }
+        match (batch.items.is_empty(), batch.queued) {
+            (true, 0) => Gathered::Nothing,
+            (true, queued) => Gathered::Queued(queued),
+            (false, _) => Gathered::Keys,
+        }
+    }
+
+    /// Adds one command to the batch, or says why it stands alone.
+    #[inline]
+    fn take(
+        &self,
+        connection: &mut Connection,
+        request: &Request,
+        batch: &mut Batch,
+        boards: &Boards,
+    ) -> Option<Gathered> {
+        let (text, large) = connection.input.parts();
+        let first = request.first as usize;
+        let spans = &batch.spans[first..first + request.argc as usize];
+        let args = Args::new(text, spans, large);
+        let entry = match find(self.table, &args) {
+            Ok(entry) => entry,
+            // Who may not ask is not told what there is.
+            Err(_) if !connection.session.authenticated => {
+                return Some(Gathered::Refused(None, Error::NoAuth));
+            }
+            Err(error) => return Some(Gathered::Refused(None, error)),
+        };
+        let admission =
+            Admission { entry, argc: args.len(), session: &connection.session, facts: self.facts };
+        if let Err(error) = admit(&admission) {
+            return Some(Gathered::Refused(Some(entry), error));
+        }
+        if self.facts.has(Facts::PAUSED_WRITES) && self.is_postponed(entry, &connection.session) {
+            return Some(Gathered::Postponed(entry));
+        }
+        if connection.session.multi.is_some() && entry.is_queued_in_multi() {
+            enqueue(connection, entry, spans);
+            batch.queued += 1;
+            return None;
+        }
+        let (place, slot) = self.router.place(entry, &args, self.home);
+        let db = connection.session.db;
+        let place = self.router.walk_place(entry, &args, place, &|| boards.database(db)[0]);
+        let item = Item {
+            entry,
+            first: request.first,
+            argc: request.argc,
+            slot,
+            db: connection.session.db as u16,
+            at: batch.items.len() as u32,
+            sees_due: connection.session.is_import_source,
+            is_quiet: connection.session.is_no_touch,
+            is_part: false,
+        };
+        if !entry.is_on_keys() {
+            return Some(Gathered::Session(item));
+        }
+        if entry.gathers_keys() && place == Place::Several {
+            return Some(Gathered::Joint(item));
+        }
+        batch.is_bulky |= entry.may_offload();
+        if entry.may_wait() {
+            if !batch.is_empty() {
+                // What was sent before it has its replies before it waits.
+                return Some(Gathered::Nothing);
+            }
+            batch.may_wait = true;
+        }
+        batch.is_local &= place == Place::Shard(self.home);
+        batch.items.push(item);
+        batch.places.push(place);
+        None
+    }
+}
+
+impl Gatherer {
+    /// Whether a command waits for the end of a pause. Replicas are exempt; EXEC is as what it
+    /// runs.
+    #[cold]
+    fn is_postponed(&self, entry: &Entry, session: &Session) -> bool {
+        let mut flags = entry.command.card.flags;
+        if let Some(multi) = session.multi.filter(|_| entry.executes_queued()) {
+            let writes = multi.may_write || multi.may_replicate;
+            flags = if writes { flags.and(Flag::WRITE) } else { flags };
+        }
+        !session.replica.is_attached && self.facts.postpones(flags)
+    }
+}
+
+/// Puts a command into the queue of its session's transaction.
+fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span]) {
+    let (text, large) = connection.input.parts();
+    let mut args = Args::new(text, spans, large);
+    connection.queue.get_or_insert_default().push(entry, 0, 0, &mut args);
+    let multi = connection.session.multi.as_mut().expect("it is inside a transaction");
+    multi.commands += 1;
+    multi.may_grow |= entry.command.card.flags.has(Flag::DENYOOM);
+    multi.may_write |= entry.command.card.flags.has(Flag::WRITE);
+    multi.may_replicate |= entry.command.card.flags.has(Flag::MAY_REPLICATE);
+}

@@ -1,0 +1,171 @@
+//! The spine: from the bytes of a connection to its replies, or to the shards that have the keys.
+//! Hot.
+
+use super::gather::{Gathered, Gatherer};
+use crate::client::Serving;
+use crate::exec::{BATCH_COMMANDS_MAX, BatchArgs, Replies, Wait};
+use crate::gate::Facts;
+use crate::io::ConnId;
+use crate::mesh::{ClientRef, Registration};
+use crate::partition::{Batch, BatchTiming, Probe, RunMode, args_of};
+use crate::shard::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_SHARD};
+use crate::shard::state::Shard;
+
+impl Shard {
+    /// Runs what is at the head of the connection's input, batch by batch.
+    pub(in crate::shard) fn serve(&mut self, conn: ConnId) {
+        for _ in 0..BATCHES_PER_TURN_MAX {
+            self.port.mesh().point();
+            let one_in_flight = self.port.mesh().rules().one_in_flight;
+            let mut gatherer = self.gatherer();
+            let Some(connection) = self.connections.get_mut(conn) else { return };
+            if connection.serving(one_in_flight) != Serving::Open {
+                return;
+            }
+            if !self.port.has_all_credits() {
+                return self.stall(conn);
+            }
+            connection.is_starved = false;
+            gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
+            let has_all_replies = connection.session.replies == Replies::All;
+            if !has_all_replies {
+                gatherer.commands_max = 1;
+            }
+            let gathered = gatherer.gather(connection, &mut self.batch, &self.env.process.boards);
+            let has_begun = !matches!(gathered, Gathered::Nothing | Gathered::Postponed(_));
+            if !has_all_replies && has_begun {
+                connection.turn_replies();
+            }
+            let is_alone = connection.flights.is_empty();
+            let may_be_large = connection.input.may_hold(self.env.thresholds.request_bytes);
+            self.observe(conn, &gathered, may_be_large, has_all_replies);
+            match gathered {
+                Gathered::Nothing => return self.settle_input(conn),
+                Gathered::Keys if self.batch.is_local && is_alone => self.run_or_wait(conn),
+                Gathered::Keys => self.post_batch(conn),
+                Gathered::Joint(item) => self.run_gathering(conn, item),
+                Gathered::Queued(count) => self.reply_queued(conn, count),
+                Gathered::Session(item) => self.run_session(conn, item),
+                Gathered::Postponed(entry) => return self.postpone(conn, entry),
+                Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
+                Gathered::Malformed(error) => return self.reject_bytes(conn, error),
+            }
+            self.check_output(conn);
+        }
+        self.make_ready(conn);
+    }
+
+    /// Shows a batch that is about to run to the command log, LATENCY PROFILE and MONITOR.
+    #[inline]
+    fn observe(
+        &mut self,
+        conn: ConnId,
+        gathered: &Gathered,
+        may_be_large: bool,
+        has_all_replies: bool,
+    ) {
+        if may_be_large {
+            self.log_requests(conn, gathered.alone());
+        }
+        if has_all_replies && self.telemetry.profile.is_due() {
+            self.trace_begin(conn, gathered);
+        }
+        if self.env.process.monitors.is_on() && gathered.runs_keys() {
+            self.show_batch(conn, gathered.alone());
+        }
+    }
+
+    fn gatherer(&self) -> Gatherer {
+        Gatherer {
+            table: self.env.process.commands,
+            router: self.env.router,
+            home: self.env.me as u16,
+            facts: self.env.facts,
+            bulk_len_max: self.env.config.proto_max_bulk_len,
+            commands_max: self.commands_max(),
+        }
+    }
+
+    /// Returns how many commands the next batch may have. While much unsent output waits it is one:
+    /// how much a batch replies is known only when it has run.
+    fn commands_max(&self) -> usize {
+        let is_crowded = self.clients.buffered_bytes > OUTPUT_BYTES_SHARD;
+        let wanted = if is_crowded { 1 } else { BATCH_COMMANDS_MAX };
+        self.port.mesh().batch_commands_max(wanted)
+    }
+
+    /// Runs the batch here. If locks are in its way, or a command of it has to be offloaded, the
+    /// batch goes through the inbox instead.
+    fn run_or_wait(&mut self, conn: ConnId) {
+        let may_be_long = self.batch.is_bulky && self.partition.may_offload();
+        if !self.partition.has_no_locks() || may_be_long {
+            let connection = self.connections.get_mut(conn).expect("it is being served");
+            let (text, large) = connection.input.parts();
+            let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+            let items = &self.batch.items;
+            if (may_be_long && self.partition.has_long(items, &mut batch_args))
+                || self.partition.would_wait(items, &mut batch_args, None)
+            {
+                return self.post_batch(conn);
+            }
+        }
+        self.run_here(conn);
+    }
+
+    /// Runs the batch on this shard's own partition.
+    fn run_here(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut args = BatchArgs { text, spans: &self.batch.spans, large };
+        let (output, items) = (&mut connection.outbox.output, &self.batch.items);
+        let mut timing = BatchTiming::at_home(&self.env.thresholds, items, &mut args, output.len());
+        timing.probe = Probe::new(self.batch.traced);
+        let protocol = connection.session.protocol;
+        let mode = if self.batch.may_wait { RunMode::Attempt } else { RunMode::Batch };
+        let mut batch = Batch { items, args, output, ends: None, protocol };
+        let ran = self.partition.run_local(&mut batch, mode, &mut timing);
+        if let Some(wait) = ran.wait {
+            return self.block_here(conn, wait);
+        }
+        if timing.has_news(&self.env.thresholds) {
+            self.log_batch(conn, &timing);
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.input.consume();
+        let last = self.batch.items.last().map(|item| item.entry.index);
+        let now_ms = self.env.now.monotonic_ms();
+        connection.session.note_commands(self.batch.items.len(), last, now_ms);
+        self.defer_replies(conn);
+        self.send_outgoing();
+        if self.batch.traced.is_some() {
+            self.trace_ran(conn, timing.probe.spent_ns());
+        }
+        self.env.board.counters.batches_local.add(1);
+        self.make_dirty(conn);
+    }
+
+    /// Has the connection's replies wait if its commands have forwarded others.
+    pub(in crate::shard) fn defer_replies(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let client = ClientRef { conn, generation: connection.generation };
+        connection.is_held |= self.partition.defer_connection(client);
+    }
+
+    /// The only command of the batch, whose keys are here, blocks.
+    fn block_here(&mut self, conn: ConnId, mut wait: Wait) {
+        let item = self.batch.items[0];
+        let to = self.defer(conn);
+        let ticket = self.begin_attempt(conn, to.flight);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+        wait.args.get_or_insert_with(|| args_of(&item, &mut batch_args));
+        connection.input.consume();
+        let now_ms = self.env.now.monotonic_ms();
+        connection.session.note_commands(1, Some(item.entry.index), now_ms);
+        let protocol = connection.session.protocol;
+        let me = self.env.me as u16;
+        self.block(to, &ticket, item.entry, &wait, vec![me]);
+        self.partition.block(Registration { ticket, item, to, wait }, me, protocol);
+    }
+}

@@ -1,0 +1,200 @@
+//! Commands on the session, and everything that needs no keys: queueing, refusing.
+
+use crate::client::describe;
+use crate::exec::{BatchArgs, Entry, Item, Replies, Request, SessionContext};
+use crate::io::ConnId;
+use crate::observe::Level;
+use crate::partition::{logged, note_failure};
+use crate::resp::{Error, ProtocolError, Reply};
+use crate::shard::state::Shard;
+
+impl Shard {
+    /// Replies QUEUED to `count` commands.
+    pub(in crate::shard) fn reply_queued(&mut self, conn: ConnId, count: usize) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.input.consume();
+        let protocol = connection.session.protocol;
+        let mut reply = Reply::new(&mut connection.outbox.output, protocol);
+        (0..count).for_each(|_| reply.simple("QUEUED"));
+        let last = connection.session.last_command;
+        connection.session.note_commands(count, last, self.env.now.monotonic_ms());
+        let bytes = connection.queue.as_ref().map_or(0, |queue| queue.memory_bytes());
+        self.make_dirty(conn);
+        if bytes as u64 > self.env.config.client_query_buffer_limit {
+            self.env.board.counters.query_limit_disconnections.add(1);
+            self.close_for(conn, "its queued commands passed client-query-buffer-limit");
+        }
+    }
+
+    /// Runs a command on the session; it may leave a request for the shard.
+    pub(in crate::shard) fn run_session(&mut self, conn: ConnId, item: Item) {
+        let started_ns = self.env.clock_ns();
+        let (request, reply_bytes) = self.call_session(conn, item);
+        let ns = self.env.clock_ns() - started_ns;
+        // EXEC is shown behind its commands.
+        if self.env.process.monitors.is_on() && request != Some(Request::Exec) {
+            self.show_batch(conn, Some(item));
+        }
+        let is_large = reply_bytes >= self.env.thresholds.reply_bytes;
+        let goes_on = request.is_some() && self.env.thresholds.looks_back();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let mut written = None;
+        if goes_on || ns >= self.env.thresholds.run_ns || is_large {
+            let (text, large) = connection.input.parts();
+            let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+            written = Some(logged(item.entry, &batch_args.of(&item)));
+        }
+        let is_replica = connection.session.replica.is_attached;
+        if connection.session.replies == Replies::All {
+            connection.outbox.unmute();
+        }
+        connection.input.consume();
+        let last = Some(item.entry.index);
+        connection.session.note_commands(1, last, self.env.now.monotonic_ms());
+        self.make_dirty(conn);
+        if is_replica {
+            self.note_ack(conn);
+        }
+        if request.is_none() {
+            self.trace_ran(conn, ns);
+        }
+        let asks_all =
+            request.as_ref().is_some_and(|request| self.request_merge(request).is_some());
+        if let Some(request) = request {
+            self.carry_out(conn, request);
+        }
+        self.record_session(conn, item.entry, ns, asks_all);
+        if let Some(batch_args) = written {
+            self.log_session(conn, item.entry, batch_args, (ns, reply_bytes));
+        }
+    }
+
+    /// Records the run of a command on the session: behind what it asks for, so that CONFIG
+    /// RESETSTAT is the first that counts again; one that asks all shards, when they have answered.
+    fn record_session(&mut self, conn: ConnId, entry: &'static Entry, ns: u64, asks_all: bool) {
+        self.env.board.counters.commands_processed.add(1);
+        let connection = self.connections.get_mut(conn).filter(|_| asks_all);
+        match connection.and_then(|connection| connection.flights.last_mut()) {
+            Some(flight) => (flight.asks, flight.own_ns) = (Some(entry), ns.max(1)),
+            None => self.partition.record_runs(entry, 1, ns),
+        }
+    }
+
+    /// Runs a command on the session: what it asks for, and how many bytes it has replied.
+    fn call_session(&mut self, conn: ConnId, item: Item) -> (Option<Request>, usize) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+        let mut args = batch_args.of(&item);
+        let output = &mut connection.outbox.output;
+        let (before, bytes_before) = (output.mark(), output.len());
+        let mut context = SessionContext {
+            reply: Reply::new(output, connection.session.protocol),
+            session: &mut connection.session,
+            process: &self.env.process,
+            entry: item.entry,
+            now_us: self.env.now.unix_us,
+            shard: self.env.me,
+            request: None,
+        };
+        let result = match item.entry.on_session() {
+            Some(run) => run(&mut context, &mut args),
+            None => Err(Error::wrong_arity(&item.entry.name)),
+        };
+        let request = context.request.take();
+        let argv_bytes = match request {
+            Some(_) => batch_args.of(&item).iter_from(0).map(<[u8]>::len).sum(),
+            None => 0,
+        };
+        connection.argv_bytes = argv_bytes;
+        if let Err(error) = &result {
+            output.truncate(before);
+            Reply::new(output, connection.session.protocol).error(error);
+            note_failure(&self.env.board, item.entry, error);
+        }
+        let reply_bytes = connection.outbox.output.len() - bytes_before;
+        (request.filter(|_| result.is_ok()), reply_bytes)
+    }
+
+    /// Replies with the error of a gate.
+    pub(in crate::shard) fn refuse(
+        &mut self,
+        conn: ConnId,
+        entry: Option<&'static Entry>,
+        error: &Error,
+    ) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.input.consume();
+        if let Some(entry) = entry {
+            self.env.board.commands[usize::from(entry.index)].rejected.add(1);
+        }
+        self.make_dirty(conn);
+        let connection = self.connections.get_mut(conn).expect("looked at above");
+        if entry.is_some_and(Entry::executes_queued) {
+            self.show_exec(conn, None);
+            let connection = self.connections.get_mut(conn).expect("looked at above");
+            connection.queue = None;
+            connection.session.multi = None;
+            return self.refuse_exec(conn, &Error::exec_abort(error));
+        }
+        let protocol = connection.session.protocol;
+        Reply::new(&mut connection.outbox.output, protocol).error(error);
+        if let Some(multi) = &mut connection.session.multi {
+            multi.is_doomed = true;
+        }
+        self.env.board.error_reply(error.bytes());
+    }
+
+    /// The bytes are no command: says so, and ends the connection once that has left.
+    pub(in crate::shard) fn reject_bytes(&mut self, conn: ConnId, error: ProtocolError) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let protocol = connection.session.protocol;
+        Reply::new(&mut connection.outbox.output, protocol).error_bytes(&error.text());
+        connection.session.close_after_reply = true;
+        if self.env.process.log.logs(Level::Verbose) {
+            self.log_malformed(conn, &error);
+        }
+        self.make_dirty(conn);
+    }
+
+    fn log_malformed(&mut self, conn: ConnId, error: &ProtocolError) {
+        if self.clients.log_limit.allow(self.env.now.monotonic_ns).is_none() {
+            return;
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (mut client, mut bytes) = (Vec::new(), "*redacted*".to_string());
+        if self.env.config.hide_user_data_from_log {
+            let session = &connection.session;
+            client = format!("id={} addr={}", session.id, session.address).into_bytes();
+        } else {
+            describe(
+                connection,
+                self.env.process.commands,
+                self.env.now.monotonic_ms(),
+                &mut client,
+            );
+            bytes = sample(connection.input.pending_text());
+        }
+        let text = String::from_utf8_lossy(&error.text()).into_owned();
+        let text = text.trim_start_matches("ERR Protocol error: ");
+        let client = String::from_utf8_lossy(&client);
+        let line = format!("Protocol error ({text}) from client: {client}. Query buffer: {bytes}");
+        self.env.process.log.verbose(&line);
+    }
+}
+
+/// The head and the tail of some bytes, as far as they can be printed.
+fn sample(bytes: &[u8]) -> String {
+    /// Bytes that are shown in full.
+    const BYTES_MAX: usize = 128;
+    let text = |bytes: &[u8]| -> String {
+        let shown = |byte: &u8| if (b' '..=b'~').contains(byte) { *byte as char } else { '.' };
+        bytes.iter().map(shown).collect()
+    };
+    if bytes.len() < BYTES_MAX {
+        return format!("'{}'", text(bytes));
+    }
+    let (head, rest) = bytes.split_at(BYTES_MAX / 2);
+    let (middle, tail) = rest.split_at(rest.len() - BYTES_MAX / 2);
+    format!("'{}' (... more {} bytes ...) '{}'", text(head), middle.len(), text(tail))
+}

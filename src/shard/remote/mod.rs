@@ -1,0 +1,30 @@
+//! Batches and messages between this shard and the others.
+//!
+//! Must not know: how a command runs; what the replies mean to a transaction or a barrier.
+
+pub(in crate::shard) mod borrow;
+pub(in crate::shard) mod land;
+pub(in crate::shard) mod one_way;
+pub(in crate::shard) mod post;
+pub(in crate::shard) mod receive;
+
+use crate::client::Flight;
+use crate::mesh::{Envelope, Posted};
+use std::collections::VecDeque;
+
+/// What is on its way to other shards, and buffers kept for it.
+// Boxed, because envelopes and flights keep their address on their way.
+#[allow(clippy::vec_box)]
+#[derive(Default)]
+pub(in crate::shard) struct Remote {
+    /// Empty flights, kept for reuse.
+    pub(in crate::shard) flights: Vec<Box<Flight>>,
+    /// One-way messages that wait for credits.
+    pub(in crate::shard) one_way: VecDeque<Box<Envelope>>,
+    /// Per shard, its part of the unit that is being filled. Empty in between.
+    pub(in crate::shard) open: Vec<Option<Box<Envelope>>>,
+    /// The parts of the unit that is being posted. Empty in between.
+    pub(in crate::shard) unit: Vec<Box<Envelope>>,
+    /// Shards that were posted to in this turn. Empty in between.
+    pub(in crate::shard) posted: Vec<Posted>,
+}

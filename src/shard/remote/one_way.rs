@@ -1,0 +1,63 @@
+//! One-way messages: sent when there is a credit, and what this shard does about them.
+
+use crate::mesh::{Envelope, OneWay, ReplyTo, Work};
+use crate::shard::state::Shard;
+
+impl Shard {
+    /// Sends a one-way message to a shard.
+    pub(in crate::shard) fn post_one_way(&mut self, shard: u16, what: OneWay) {
+        let mut envelope = self.port.envelope(usize::from(shard));
+        envelope.work = Work::OneWay(what);
+        self.send_one_way(envelope);
+    }
+
+    /// Sends a one-way message when there is a credit for it. One to this shard itself is dealt
+    /// with at once.
+    pub(in crate::shard) fn send_one_way(&mut self, envelope: Box<Envelope>) {
+        if usize::from(envelope.owner) == self.env.me {
+            return self.take_one_way(envelope);
+        }
+        self.remote.one_way.push_back(envelope);
+        self.send_one_way_queued();
+    }
+
+    /// Sends the one-way messages for which there are credits, in their order.
+    pub(in crate::shard) fn send_one_way_queued(&mut self) {
+        for _ in 0..self.remote.one_way.len() {
+            let envelope = self.remote.one_way.pop_front().expect("counted above");
+            if self.port.has_credit(usize::from(envelope.owner)) {
+                self.remote.unit.push(envelope);
+                self.post_unit();
+            } else {
+                self.remote.one_way.push_back(envelope);
+            }
+        }
+    }
+
+    /// A one-way message has come.
+    pub(in crate::shard) fn take_one_way(&mut self, mut part: Box<Envelope>) {
+        let Work::OneWay(what) = std::mem::replace(&mut part.work, Work::Batch) else {
+            unreachable!("looked at before");
+        };
+        match what {
+            OneWay::Served(to) => {
+                let output = std::mem::take(&mut part.output);
+                self.log_served(to.client, &part);
+                self.land_served(to, part.home, output);
+            }
+            OneWay::Forward(forward) => self.take_forward(*forward, &mut part),
+            OneWay::ForwardDone(id) => self.partition.end_forward(id),
+            OneWay::Forget(ticket) => self.partition.forget_client(ticket),
+            OneWay::Unwatch(client) => self.partition.unwatch(client),
+            OneWay::Recheck(_) => unreachable!("a partition keeps it to itself"),
+        }
+        self.send_outgoing();
+        part.reply_to = ReplyTo::Nobody;
+        if usize::from(part.home) == self.env.me {
+            self.port.recycle(part);
+        } else {
+            part.sent = self.partition.moment();
+            self.port.answer_far(part);
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Batches with keys on other shards: out in envelopes, and back into the connection's output.
+//!
+//! A batch is cut into one part per shard. The commands keep their order in each part, and the
+//! flight remembers for each command which part's next reply is its own.
+
+use crate::base::slot::slot_of;
+use crate::client::{Flight, ReplySource};
+use crate::exec::{BatchArgs, Item, Merge, Request};
+use crate::gate::{Place, Router};
+use crate::io::ConnId;
+use crate::mesh::{ClientRef, Envelope, Port, ReplyAddress, ReplyTo, Work};
+use crate::partition::logged_if_large;
+use crate::resp::Args;
+use crate::shard::state::Shard;
+
+/// The parts of one unit while they are being filled.
+pub(in crate::shard) struct Parts<'a> {
+    port: &'a mut Port,
+    flight: &'a mut Flight,
+    /// Per shard, its part's envelope.
+    open: &'a mut Vec<Option<Box<Envelope>>>,
+    /// How many parts there are: the number of the next one.
+    count: u16,
+}
+
+impl<'a> Parts<'a> {
+    /// Returns no parts yet. `open` is empty but for its room.
+    pub(in crate::shard) fn new(
+        port: &'a mut Port,
+        flight: &'a mut Flight,
+        open: &'a mut Vec<Option<Box<Envelope>>>,
+        shards: usize,
+    ) -> Parts<'a> {
+        open.resize_with(shards, || None);
+        Parts { port, flight, open, count: 0 }
+    }
+
+    /// Opens the first `count` parts of a transaction's flight, one for each of its shards, to get
+    /// more commands. Behind them are the answers to what it has asked all shards.
+    pub(in crate::shard) fn reopen(mut self, count: usize) -> Parts<'a> {
+        for envelope in self.flight.take_first(count) {
+            let shard = usize::from(envelope.owner);
+            self.open[shard] = Some(envelope);
+        }
+        self.count = count as u16;
+        self
+    }
+
+    /// Puts the parts back into their flight.
+    pub(in crate::shard) fn put_back(self) {
+        let Parts { open, flight, .. } = self;
+        open.iter_mut().filter_map(Option::take).for_each(|envelope| flight.put_back(envelope));
+    }
+
+    /// Moves the parts into a unit.
+    fn close(self, unit: &mut Vec<Box<Envelope>>) {
+        unit.extend(self.open.iter_mut().filter_map(Option::take));
+    }
+
+    /// Returns the envelope of a shard's part, opened if it is not yet.
+    fn envelope(&mut self, shard: u16) -> &mut Envelope {
+        let at = usize::from(shard);
+        if self.open[at].is_none() {
+            let mut envelope = self.port.envelope(at);
+            envelope.part = self.count;
+            self.count += 1;
+            self.open[at] = Some(envelope);
+        }
+        self.open[at].as_mut().expect("it was opened")
+    }
+
+    /// Adds a whole command to the part of one shard, and moves its large words there.
+    fn add_whole(&mut self, shard: u16, item: &Item, batch_args: &mut BatchArgs<'_>) -> u16 {
+        let envelope = self.envelope(shard);
+        envelope.begin(item, item.slot);
+        let mut args = batch_args.of(item);
+        for at in 0..args.len() {
+            push(envelope, &mut args, at);
+        }
+        envelope.part
+    }
+
+    /// Adds a copy of a whole command to the part of every shard.
+    fn add_everywhere(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: Router) {
+        for shard in 0..router.shards() as u16 {
+            let envelope = self.envelope(shard);
+            envelope.begin(&Item { is_part: true, ..*item }, item.slot);
+            for arg in batch_args.of(item).iter_from(0) {
+                envelope.push_arg(arg);
+            }
+            let part = envelope.part;
+            self.flight.members.push(part);
+        }
+    }
+
+    /// Adds to each owner of keys the command with its own keys only.
+    fn add_by_keys(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: Router) {
+        let keys = item.entry.keys;
+        let mut args = batch_args.of(item);
+        let last = keys.last_of(args.len());
+        for at in (keys.first..=last).step_by(keys.step) {
+            let slot = slot_of(&args[at]);
+            let shard = router.owner(slot);
+            let envelope = self.envelope(shard);
+            let has_begun = envelope.items.last().is_some_and(|last| last.at == item.at);
+            if !has_begun {
+                envelope.begin(item, slot);
+                push(envelope, &mut args, 0);
+            }
+            for word in at..(at + keys.step).min(args.len()) {
+                push(envelope, &mut args, word);
+            }
+            let part = envelope.part;
+            self.flight.members.push(part);
+        }
+    }
+
+    /// Adds one command of the batch, and says where its reply comes from.
+    pub(in crate::shard) fn add(
+        &mut self,
+        item: &Item,
+        place: Place,
+        batch_args: &mut BatchArgs<'_>,
+        router: Router,
+    ) {
+        let first = self.flight.members.len();
+        let slot = match (place, item.entry.merge()) {
+            (Place::Shard(shard), _) => ReplySource::One(self.add_whole(shard, item, batch_args)),
+            (Place::Several, Some(merge)) => {
+                if item.entry.is_per_key() {
+                    self.add_by_keys(item, batch_args, router);
+                } else {
+                    self.add_everywhere(item, batch_args, router);
+                }
+                if merge != Merge::ByKey {
+                    dedup(&mut self.flight.members, first);
+                }
+                ReplySource::Merged(merge, first as u32..self.flight.members.len() as u32)
+            }
+            _ => unreachable!("only a spread command has several places"),
+        };
+        self.flight.order.push(slot);
+    }
+}
+
+/// Moves one word into an envelope: copied, or with its buffer.
+fn push(envelope: &mut Envelope, args: &mut Args<'_>, at: usize) {
+    match args.take_large(at) {
+        Some(large) => envelope.push_large(large),
+        None => envelope.push_arg(&args[at]),
+    }
+}
+
+/// Leaves each member from `first` on in the list once.
+fn dedup(members: &mut Vec<u16>, first: usize) {
+    let mut at = first;
+    while at < members.len() {
+        if members[first..at].contains(&members[at]) {
+            members.swap_remove(at);
+        } else {
+            at += 1;
+        }
+    }
+}
+
+impl Shard {
+    /// Has the connection wait for one answer. What it pipelined behind waits too.
+    pub(in crate::shard) fn defer(&mut self, conn: ConnId) -> ReplyAddress {
+        let mut flight = self.remote.flights.pop().unwrap_or_default();
+        flight.order.push(ReplySource::One(0));
+        self.enlist(conn, flight, 1)
+    }
+
+    /// Returns an envelope for an answer that is made at home; [`Shard::land_answer`] takes it.
+    pub(in crate::shard) fn answer_to(&mut self, to: ReplyAddress) -> Box<Envelope> {
+        let mut answer = self.port.envelope(self.env.me);
+        answer.reply_to = ReplyTo::Client(to);
+        answer.part = 0;
+        answer
+    }
+
+    /// The answer is written: it lands.
+    pub(in crate::shard) fn land_answer(&mut self, mut answer: Box<Envelope>) {
+        let end = answer.output.mark();
+        answer.ends.push(end);
+        self.land(answer);
+    }
+
+    /// Posts the gathered batch. The caller has made sure of the credits.
+    pub(in crate::shard) fn post_batch(&mut self, conn: ConnId) {
+        let mut flight = self.remote.flights.pop().unwrap_or_default();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+        flight.written = logged_if_large(&self.env.thresholds, &self.batch.items, &mut batch_args);
+        let (open, shards) = (&mut self.remote.open, self.env.router.shards());
+        let mut parts = Parts::new(&mut self.port, &mut flight, open, shards);
+        for (item, place) in self.batch.items.iter().zip(&self.batch.places) {
+            parts.add(item, *place, &mut batch_args, self.env.router);
+        }
+        parts.close(&mut self.remote.unit);
+        connection.input.consume();
+        let last = self.batch.items.last().map(|item| item.entry.index);
+        let now_ms = self.env.now.monotonic_ms();
+        connection.session.note_commands(self.batch.items.len(), last, now_ms);
+        if self.batch.is_local && !connection.flights.is_empty() {
+            return self.run_ahead(conn, flight);
+        }
+        if self.batch.may_wait {
+            let number = connection.flight_number;
+            let ticket = self.begin_attempt(conn, number);
+            self.remote.unit[0].work = Work::Attempt(ticket);
+        }
+        if self.batch.traced.is_some() {
+            self.trace_posting(conn);
+        }
+        self.launch(conn, flight);
+    }
+
+    /// Sends a request to all shards; their replies are merged into the reply.
+    pub(in crate::shard) fn post_request(&mut self, conn: ConnId, request: &Request, merge: Merge) {
+        let mut flight = self.remote.flights.pop().unwrap_or_default();
+        let shards = self.env.router.shards();
+        for shard in 0..shards {
+            let mut envelope = self.port.envelope(shard);
+            envelope.part = shard as u16;
+            envelope.work = Work::Control { request: request.clone(), at: 0 };
+            flight.members.push(shard as u16);
+            self.remote.unit.push(envelope);
+        }
+        flight.order.push(ReplySource::Merged(merge, 0..shards as u32));
+        self.launch(conn, flight);
+    }
+
+    /// Posts the parts of the unit as a flight of the connection.
+    pub(in crate::shard) fn launch(&mut self, conn: ConnId, flight: Box<Flight>) {
+        let to = self.enlist(conn, flight, self.remote.unit.len());
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        for part in &mut self.remote.unit {
+            part.reply_to = ReplyTo::Client(to);
+            part.protocol = connection.session.protocol;
+        }
+        self.env.board.counters.batches_remote.add(1);
+        self.env.board.counters.envelopes_posted.add(self.remote.unit.len() as u64);
+        self.post_unit();
+    }
+
+    /// Posts the parts of the unit, which is empty afterwards.
+    pub(in crate::shard) fn post_unit(&mut self) {
+        let sent = self.partition.moment();
+        self.port.post(&mut self.remote.unit, sent);
+    }
+
+    /// Runs a part of the shard's own at once, although an earlier flight is out: only without the
+    /// rule that forbids it. The replies wait for that flight, the run does not.
+    #[cold]
+    fn run_ahead(&mut self, conn: ConnId, flight: Box<Flight>) {
+        assert!(!self.port.mesh().rules().one_in_flight, "one batch is in flight");
+        let mut part = self.remote.unit.pop().expect("a local batch has one part");
+        let to = self.enlist(conn, flight, 1);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        part.protocol = connection.session.protocol;
+        part.reply_to = ReplyTo::Client(to);
+        part.work = Work::Batch;
+        self.partition.run_ahead(&mut part);
+        self.land(part);
+    }
+
+    /// Gives the connection one more flight of so many parts.
+    fn enlist(&mut self, conn: ConnId, mut flight: Box<Flight>, parts: usize) -> ReplyAddress {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        flight.launch(parts);
+        flight.number = connection.next_flight();
+        let to = ReplyAddress {
+            client: ClientRef { conn, generation: connection.generation },
+            flight: flight.number,
+        };
+        connection.flights.push(flight);
+        to
+    }
+}

@@ -1,0 +1,106 @@
+//! The inbox: parts are handed to the partition, answers come home. Hot.
+
+use crate::mesh::{Envelope, Message, OneWay, Work};
+use crate::partition::Outgoing;
+use crate::shard::state::Shard;
+
+impl Shard {
+    /// Takes every message that was in the inbox when it began, and what a borrower has kept for
+    /// this shard. Returns whether there was anything.
+    pub(in crate::shard) fn drain_inbox(&mut self) -> bool {
+        let kept = self.partition.set_aside_len();
+        let tail = self.port.depth();
+        if kept + tail > 0 {
+            self.env.board.gauges.inbox_depth.set(tail as i64);
+            self.env.board.inbox.see(tail as u64, self.env.process.boards.generation());
+        }
+        self.send_outgoing();
+        for _ in 0..kept {
+            let Some(message) = self.partition.take_set_aside() else { break };
+            self.dispatch(message);
+        }
+        for _ in 0..tail {
+            let Some(message) = self.port.receive() else { break };
+            self.dispatch(message);
+            self.port.mesh().point();
+        }
+        if !self.remote.one_way.is_empty() {
+            self.send_one_way_queued();
+        }
+        if !self.blocking.due.is_empty() {
+            self.run_forwards();
+        }
+        if !self.queues.stalled.is_empty() {
+            self.unstall();
+        }
+        kept + tail > 0
+    }
+
+    /// Deals with one message.
+    fn dispatch(&mut self, message: Message) {
+        match message {
+            Message::Part(mut part) => {
+                self.partition.heed_time(part.sent.unix_us);
+                if part.carried.posted_ns > 0 {
+                    self.partition.trace_arrival(&mut part);
+                }
+                self.take_part(part);
+                self.send_outgoing();
+            }
+            Message::Reply(reply) => self.take_reply(reply),
+            Message::Handover(handover) => self.adopt(*handover),
+        }
+    }
+
+    fn take_part(&mut self, part: Box<Envelope>) {
+        match &part.work {
+            Work::Control { request, .. } if !request.is_of_a_moment() => {
+                if let Some(part) = self.partition.take_request(part) {
+                    self.answer_request(part);
+                }
+            }
+            Work::OneWay(_) => self.take_one_way(part),
+            Work::Batch | Work::Attempt(_) | Work::Transaction(_) | Work::Control { .. } => {
+                self.partition.arrive(part);
+            }
+            Work::Blocked(_) => unreachable!("it is an answer"),
+        }
+    }
+
+    /// An answer has come home.
+    pub(super) fn take_reply(&mut self, reply: Box<Envelope>) {
+        self.port.take_home(&reply);
+        self.partition.journal_mut().clock.answered(reply.sent.timestamp);
+        self.partition.heed_time(reply.sent.unix_us);
+        if reply.carried.posted_ns > 0 {
+            self.trace_return(&reply);
+        }
+        self.land(reply);
+    }
+
+    /// Sends what the partition has left to be sent.
+    #[inline]
+    pub(in crate::shard) fn send_outgoing(&mut self) {
+        while let Some(outgoing) = self.partition.take_outgoing() {
+            match outgoing {
+                Outgoing::Answer(answer) => {
+                    if let Some(own) = self.port.answer(answer) {
+                        self.land(own);
+                    }
+                }
+                Outgoing::OneWay { to, message } => self.forward_one_way(to, message),
+                Outgoing::Release(client) => self.release_connection(client),
+            }
+        }
+    }
+
+    /// Gives a one-way message of the partition to the shard that it is for.
+    fn forward_one_way(&mut self, to: u16, message: Box<Envelope>) {
+        debug_assert!(matches!(
+            message.work,
+            Work::OneWay(OneWay::Served(_) | OneWay::Forward(_) | OneWay::Recheck(_))
+        ));
+        debug_assert_eq!(message.owner, to);
+        self.send_one_way(message);
+    }
+}

@@ -1,0 +1,163 @@
+//! Barriers: one unit over all partitions, and what is done when all have answered it.
+//!
+//! ```text
+//!   post_barrier --credits--> one part to each shard --answers--> all there
+//!                                   '--mark in the feed, for some--> offset  --> the goal
+//! ```
+
+use super::save::Saving;
+use crate::exec::Request;
+use crate::mesh::{BarrierId, Envelope, ReplyAddress, ReplyTo, Work};
+use crate::shard::state::Shard;
+use bytes::Bytes;
+use std::collections::HashMap;
+
+/// The barriers that a shard has posted.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Barriers {
+    pub(super) under_way: HashMap<BarrierId, Barrier>,
+    /// Barriers that wait for credits.
+    pub(super) due: Vec<(BarrierId, Request)>,
+    next: u32,
+}
+
+impl Barriers {
+    /// Returns whether there are none, so that the clock need not look at them.
+    pub(in crate::shard) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+}
+
+/// What is done when all shards have answered and the mark is in the stream.
+#[derive(Debug)]
+pub(super) struct Barrier {
+    pub(super) goal: Goal,
+    /// Answers that are due.
+    waiting: usize,
+    pub(super) bodies: Vec<Bytes>,
+    /// The mark's place in the stream.
+    pub(super) offset: Option<u64>,
+    /// The stream is kept from here on.
+    pub(super) need: u64,
+}
+
+#[derive(Debug)]
+pub(in crate::shard) enum Goal {
+    /// All shards heed the clock; then the snapshot.
+    FeedOn,
+    /// The snapshot.
+    Snapshot,
+    /// Nobody has read the feed for long: it ends.
+    FeedOff,
+    /// The file, by this request.
+    Save(Saving, Request),
+    /// CLIENT PAUSE: all shards take note, then what was under way is over.
+    Pause { waiter: ReplyAddress, is_settled: bool },
+    /// WAIT, and how many replicas it is for, until when (monotonic milliseconds; none: for ever).
+    Acks { waiter: ReplyAddress, replicas: usize, until_ms: Option<u64> },
+}
+
+impl Shard {
+    /// Asks all shards for their share of a goal.
+    pub(in crate::shard) fn post_barrier(&mut self, goal: Goal) {
+        self.barriers.next = self.barriers.next.wrapping_add(1);
+        let number = BarrierId(self.barriers.next);
+        let id = ((self.env.me as u64) << 32) | u64::from(number.0);
+        let request = match &goal {
+            Goal::FeedOn => Request::FeedOn,
+            Goal::Snapshot => Request::Snapshot(id),
+            Goal::FeedOff => Request::FeedOff,
+            Goal::Pause { is_settled: false, .. } => Request::Pause,
+            Goal::Pause { is_settled: true, .. } => Request::Passed,
+            Goal::Acks { .. } => Request::Mark(id),
+            Goal::Save(_, request) => request.clone(),
+        };
+        let shards = self.env.router.shards();
+        let need = self.replication.feed.end_offset();
+        let bodies = vec![Bytes::new(); shards];
+        let barrier = Barrier { goal, waiting: shards, bodies, offset: None, need };
+        self.barriers.under_way.insert(number, barrier);
+        self.note_needs();
+        if !self.port.has_all_credits() {
+            return self.barriers.due.push((number, request));
+        }
+        self.send_barrier(number, &request);
+    }
+
+    pub(super) fn send_barrier(&mut self, number: BarrierId, request: &Request) {
+        for shard in 0..self.env.router.shards() {
+            let mut envelope = self.port.envelope(shard);
+            envelope.part = shard as u16;
+            envelope.reply_to = ReplyTo::Barrier(number);
+            envelope.work = Work::Control { request: request.clone(), at: 0 };
+            self.remote.unit.push(envelope);
+        }
+        self.post_unit();
+    }
+
+    /// An answer to a barrier has come.
+    pub(in crate::shard) fn land_barrier(
+        &mut self,
+        number: BarrierId,
+        mut envelope: Box<Envelope>,
+    ) {
+        if let Some(barrier) = self.barriers.under_way.get_mut(&number) {
+            barrier.waiting -= 1;
+            barrier.bodies[usize::from(envelope.owner)] = envelope.body.take().unwrap_or_default();
+        }
+        self.port.recycle(envelope);
+        self.settle_barrier(number);
+    }
+
+    /// Marks of this shard's barriers may have been reached.
+    pub(super) fn take_marks(&mut self) {
+        let me = self.env.me as u64;
+        let (marks, merged) =
+            self.replication.feed.with_stream(|stream| stream.take_marks(|id| id >> 32 == me));
+        self.replication.is_behind |= merged.is_behind;
+        for mark in marks {
+            let number = BarrierId(mark.id as u32);
+            if let Some(barrier) = self.barriers.under_way.get_mut(&number) {
+                barrier.offset = Some(mark.offset);
+            }
+            self.settle_barrier(number);
+        }
+    }
+
+    /// Does what a barrier is for, once all that it needs is there.
+    fn settle_barrier(&mut self, number: BarrierId) {
+        let Some(barrier) = self.barriers.under_way.get(&number) else { return };
+        let has_mark = matches!(barrier.goal, Goal::Snapshot | Goal::Acks { .. });
+        if barrier.waiting > 0 || (barrier.offset.is_none() && has_mark) {
+            return;
+        }
+        match barrier.goal {
+            Goal::FeedOn => {
+                self.barriers.under_way.remove(&number);
+                self.post_barrier(Goal::Snapshot);
+            }
+            Goal::FeedOff => {
+                let barrier = self.barriers.under_way.remove(&number).expect("looked at above");
+                let is_over = barrier.bodies.iter().all(Bytes::is_empty);
+                self.end_feed(is_over);
+            }
+            Goal::Snapshot => {
+                let barrier = self.barriers.under_way.remove(&number).expect("looked at above");
+                self.begin_links(barrier);
+            }
+            Goal::Pause { waiter, is_settled } => {
+                self.barriers.under_way.remove(&number);
+                self.note_needs();
+                self.go_on_pausing(waiter, is_settled);
+            }
+            Goal::Save(saving, _) => {
+                let barrier = self.barriers.under_way.remove(&number).expect("looked at above");
+                self.note_needs();
+                self.finish_save(saving, barrier.bodies);
+            }
+            Goal::Acks { .. } => {
+                self.ask_for_acks(number);
+            }
+        }
+    }
+}

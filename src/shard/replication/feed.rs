@@ -1,0 +1,114 @@
+//! The feed, as a shard sees it: published once per turn, ended when nobody reads it.
+
+use crate::exec::BacklogFacts;
+use crate::feed::Merged;
+use crate::shard::replication::barrier::Goal;
+use crate::shard::state::Shard;
+
+impl Shard {
+    /// Once per turn: what the partition propagates goes to the merger.
+    pub(in crate::shard) fn publish_feed(&mut self) {
+        if !self.replication.feed.is_on() {
+            return;
+        }
+        self.partition.write_expired();
+        let journal = self.partition.journal_mut();
+        let merged = self.replication.feed.publish(self.env.me, journal);
+        self.after_merge(merged);
+    }
+
+    /// Returns whether the shard may park, as far as the feed goes.
+    pub(in crate::shard) fn may_park(&mut self) -> bool {
+        let journal = self.partition.journal_mut();
+        let (may, merged) = self.replication.feed.park(self.env.me, journal);
+        self.after_merge(merged);
+        if !may {
+            self.replication.is_behind = true;
+        }
+        may
+    }
+
+    /// The stream has grown: its readers get their turn, here and elsewhere.
+    pub(in crate::shard) fn after_merge(&mut self, merged: Merged) {
+        self.replication.is_behind = merged.is_behind;
+        if !merged.has_grown {
+            return;
+        }
+        self.refresh_facts();
+        for shard in self.replication.feed.readers() {
+            if shard != self.env.me {
+                self.port.nudge(shard);
+            }
+        }
+    }
+
+    /// Says from where on this shard needs the stream.
+    pub(super) fn note_needs(&mut self) {
+        let links = self.replication.links.iter().filter_map(|&conn| {
+            let connection = self.connections.get(conn)?;
+            // One that waits needs what its barrier needs.
+            connection.link.as_ref()?.held_offset()
+        });
+        let barriers = self.barriers.under_way.values().map(|it| it.offset.unwrap_or(it.need));
+        let has_any = !self.replication.links.is_empty() || !self.barriers.under_way.is_empty();
+        let need = links.chain(barriers).min();
+        let end = self.replication.feed.end_offset();
+        self.replication.feed.set_need(self.env.me, has_any.then(|| need.unwrap_or(end)));
+    }
+
+    /// Brings the facts that INFO shows up to date, and lets go of what nobody needs.
+    pub(in crate::shard) fn refresh_facts(&mut self) {
+        if !self.replication.feed.is_on() {
+            return;
+        }
+        let keep_bytes = self.env.config.repl_backlog_size;
+        let min_need = self.replication.feed.min_need();
+        let (backlog, merged) = self.replication.feed.with_stream(|stream| {
+            stream.trim(keep_bytes, min_need);
+            let backlog = stream.backlog();
+            let first_byte = backlog.first_offset() + 1;
+            BacklogFacts { first_byte, len: backlog.len(), memory_bytes: backlog.len() }
+        });
+        self.replication.is_behind |= merged.is_behind || merged.has_grown;
+        let mut facts = self.env.process.replication();
+        facts.offset = self.replication.feed.end_offset();
+        if facts.backlog.is_some() {
+            facts.backlog = Some(backlog);
+        }
+    }
+
+    /// No shard writes anything down any more: the stream is let go of, unless somebody has begun
+    /// to read it meanwhile, who takes a snapshot.
+    pub(super) fn end_feed(&mut self, is_over: bool) {
+        self.note_needs();
+        if self.replication.feed.readers().next().is_some() {
+            return;
+        }
+        if !is_over {
+            return self.post_barrier(Goal::FeedOff);
+        }
+        self.replication.feed.set_on(false);
+        let end = self.replication.feed.end_offset();
+        self.replication.feed.with_stream(|stream| stream.restart(end));
+        self.env.process.log.notice("Replication backlog freed: no replica for repl-backlog-ttl.");
+    }
+
+    /// Ends a feed that nobody has read for `repl-backlog-ttl`.
+    pub(super) fn end_idle_feed(&mut self) {
+        let (now_ms, ttl_ms) =
+            (self.env.now.monotonic_ms(), self.env.config.repl_backlog_ttl * 1_000);
+        if !self.replication.feed.is_on()
+            || ttl_ms == 0
+            || self.replication.feed.readers().next().is_some()
+        {
+            self.replication.read_ms = now_ms;
+        } else if now_ms - self.replication.read_ms > ttl_ms {
+            self.replication.read_ms = now_ms;
+            let mut facts = self.env.process.replication();
+            // From here on nobody can go on where it was.
+            facts.backlog = None;
+            drop(facts);
+            self.post_barrier(Goal::FeedOff);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Full synchronization: a snapshot over all partitions for the replicas that wait for one.
+
+use super::barrier::{Barrier, Goal};
+use crate::rdb::{Kept, Origin, Preamble};
+use crate::shard::replication::VALKEY_VERSION;
+use crate::shard::state::Shard;
+use crate::snapshot::{Share, Snapshot};
+use std::sync::Arc;
+
+impl Shard {
+    /// A snapshot is there: all replicas that wait get it, whenever they came.
+    pub(super) fn begin_links(&mut self, barrier: Barrier) {
+        let offset = barrier.offset.expect("the mark has been reached");
+        let replid = self.env.process.replication().replid.clone();
+        let kept = self.env.process.persistence().kept.clone();
+        let kept = [kept, Kept::default()];
+        let preamble = |leaves_out_functions: bool| Preamble {
+            valkey_version: VALKEY_VERSION,
+            written_s: self.env.now.unix_ms() / 1_000,
+            used_memory_bytes: crate::base::alloc::used_bytes(),
+            origin: Some(Origin { replid: &replid, offset, db: 0 }),
+            kept: &kept[usize::from(leaves_out_functions)],
+        };
+        let has_checksum = self.env.config.rdbchecksum;
+        let shares: Vec<Share> = barrier.bodies.into_iter().map(Share::read).collect();
+        let made = [(false, false), (false, true), (true, false), (true, true)].map(
+            |(leaves_out_keys, leaves_out_functions)| {
+                let shares = if leaves_out_keys { &[] } else { &shares[..] };
+                let preamble = preamble(leaves_out_functions);
+                Arc::new(Snapshot::new(&preamble, shares, has_checksum))
+            },
+        );
+        let now = self.link_now();
+        for conn in self.replication.links.clone() {
+            let Some(connection) = self.connections.get_mut(conn) else { continue };
+            let replica = &connection.session.replica;
+            let number = usize::from(replica.leaves_out_keys) * 2
+                + usize::from(replica.leaves_out_functions);
+            if let Some(link) = connection.link.as_mut().filter(|link| link.is_waiting()) {
+                link.begin(Arc::clone(&made[number]), now);
+                self.pump(conn);
+            }
+        }
+        self.note_needs();
+    }
+
+    /// Has a snapshot taken if a replica waits for one. One at a time: it is in memory until the
+    /// last of those that it was taken for has got it.
+    pub(super) fn take_snapshot(&mut self) {
+        let is_for_links =
+            |barrier: &Barrier| matches!(barrier.goal, Goal::FeedOn | Goal::Snapshot);
+        let links = || {
+            self.replication
+                .links
+                .iter()
+                .filter_map(|conn| self.connections.get(*conn)?.link.as_ref())
+        };
+        let is_due =
+            links().any(|link| link.is_waiting()) && !links().any(|link| link.is_sending());
+        if is_due && !self.barriers.under_way.values().any(is_for_links) {
+            self.replication.feed.set_on(true);
+            self.post_barrier(Goal::FeedOn);
+        }
+    }
+}

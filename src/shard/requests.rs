@@ -1,0 +1,210 @@
+//! What session commands ask of the shard: of this one, or of all.
+
+use super::state::Shard;
+use crate::base::alloc;
+use crate::client::describe;
+use crate::exec::{ClientFilter, Merge, Request, Shutdown};
+use crate::io::ConnId;
+use crate::mesh::{ClientRef, Envelope, ReplyTo, Work};
+use crate::resp::{Error, Output, Reply};
+use bytes::Bytes;
+
+impl Shard {
+    /// Carries out a request of a connection's command; the reply comes from here, unless the
+    /// request says otherwise.
+    pub(super) fn carry_out(&mut self, conn: ConnId, request: Request) {
+        match request {
+            Request::Exec => self.exec(conn),
+            Request::Monitor => self.begin_monitor(conn),
+            Request::Watch(keys) => self.watch(conn, keys),
+            Request::Discard => {
+                let connection = self.connections.get_mut(conn).expect("it is being served");
+                connection.queue = None;
+                self.unwatch(conn);
+            }
+            Request::Unwatch => self.unwatch(conn),
+            Request::Sync(from) => self.attach_replica(conn, from),
+            Request::Wait { replicas, timeout_ms } => {
+                self.wait_for_acks(conn, replicas, timeout_ms);
+            }
+            Request::Pause => self.pause(conn),
+            Request::Save => self.save(conn),
+            Request::Reload(reload) => self.reload(conn, reload),
+            Request::Shutdown { saves: true, is_forced } => {
+                self.stop_saved(Some(conn), Shutdown::Command, is_forced);
+            }
+            _ => match self.request_merge(&request) {
+                Some(merge) => self.post_request(conn, &request, merge),
+                None => {
+                    let mut output = Output::default();
+                    self.carry_out_here(conn, &request, &mut output);
+                    let connection = self.connections.get_mut(conn).expect("it is being served");
+                    let all = 0..output.mark().offset();
+                    connection.outbox.output.append_range(&output, all);
+                }
+            },
+        }
+    }
+
+    /// How the answers of all shards to a request become one; none if it is not asked of them.
+    pub(super) fn request_merge(&self, request: &Request) -> Option<Merge> {
+        match request {
+            Request::ClientKillAddress(_) => Some(Merge::Killed),
+            Request::ClientKill(_) | Request::ClientUnblock { .. } => Some(Merge::Sum),
+            Request::ClientList(_) => Some(Merge::Text),
+            Request::Debug(ask) => Some(ask.merge()),
+            Request::DebugSleep(_)
+            | Request::ActiveExpire(_)
+            | Request::LogTable
+            | Request::PurgeMemory
+            | Request::Pause
+            | Request::Unpause
+            | Request::SettingsChanged(_) => Some(Merge::Ok),
+            _ => None,
+        }
+    }
+
+    /// Carries out a request that needs no other shard.
+    pub(super) fn carry_out_here(&mut self, conn: ConnId, request: &Request, output: &mut Output) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let protocol = connection.session.protocol;
+        match request {
+            Request::ClientInfo => {
+                let mut line = Vec::new();
+                let now_ms = self.env.now.monotonic_ms();
+                describe(connection, self.env.process.commands, now_ms, &mut line);
+                line.push(b'\n');
+                Reply::new(output, protocol).verbatim("txt", &line);
+            }
+            Request::Shutdown { .. } => {
+                self.env.process.stop(Shutdown::Command);
+                self.port.mesh().ring_all();
+            }
+            Request::ResetStatistics => {
+                // A reset is a baseline that readers subtract: no shard takes part.
+                self.env.process.boards.reset();
+                Reply::new(output, protocol).ok();
+            }
+            Request::Save | Request::Reload(_) => {
+                let why = "ERR the file is neither written nor loaded inside a transaction";
+                Reply::new(output, protocol).error(&Error::other(why));
+            }
+            Request::Monitor => {
+                let why = "ERR MONITOR isn't allowed for DENY BLOCKING client";
+                Reply::new(output, protocol).error(&Error::other(why));
+            }
+            // Nothing waits inside a transaction.
+            Request::Wait { .. } => {
+                let acked =
+                    self.env.process.replication().acked(self.replication.feed.end_offset());
+                Reply::new(output, protocol).integer(acked as i64);
+            }
+            // Inside a transaction the watches are gone already.
+            Request::Unwatch => {}
+            _ => unreachable!("{request:?} is not for this shard alone"),
+        }
+    }
+
+    /// Answers a request that is asked of all shards, and for which the shard itself is needed.
+    pub(super) fn answer_request(&mut self, mut part: Box<Envelope>) {
+        let Work::Control { request, at } = std::mem::replace(&mut part.work, Work::Batch) else {
+            unreachable!("looked at before");
+        };
+        let started_ns = self.env.clock_ns();
+        self.write_answer(&request, &mut part);
+        let ns = self.env.clock_ns() - started_ns;
+        if !matches!(part.reply_to, ReplyTo::Barrier(_) | ReplyTo::Nobody) {
+            part.spent.push((at, ns));
+        }
+        self.partition.serve_blocked_behind(None);
+        self.send_outgoing();
+        part.sent = self.partition.moment();
+        if let Some(own) = self.port.answer(part) {
+            self.land(own);
+        }
+    }
+
+    /// Writes the answer to a request into an envelope.
+    fn write_answer(&mut self, request: &Request, part: &mut Envelope) {
+        let mut ended = 0;
+        let mut text = Vec::new();
+        match request {
+            Request::ClientList(filter) => self.list(filter, &mut text),
+            Request::ClientKill(filter) | Request::ClientKillAddress(filter) => {
+                let home = usize::from(part.home);
+                let asker = part.reply_to.client().filter(|_| home == self.env.me);
+                ended = self.kill(filter, asker);
+            }
+            Request::ClientUnblock { client, is_error } => {
+                ended = self.unblock(*client, *is_error);
+            }
+            Request::DebugSleep(us) => self.env.process.clock.sleep_us(*us),
+            Request::PurgeMemory => alloc::purge(),
+            Request::SettingsChanged(follow_up) => {
+                self.refresh_settings();
+                if follow_up.shards_settle {
+                    self.settle_settings();
+                    self.check_clients_memory();
+                }
+                if follow_up.listeners_change {
+                    self.change_listeners();
+                }
+            }
+            Request::Pause | Request::Unpause => self.note_pause(),
+            Request::FeedOff => {
+                let is_left = self.end_propagation();
+                part.body = is_left.then(|| Bytes::from_static(b"1"));
+            }
+            Request::Stay => {
+                self.partition.stay();
+                self.send_outgoing();
+            }
+            _ => unreachable!("{request:?} is asked of the home only"),
+        }
+        let mut reply = Reply::new(&mut part.output, part.protocol);
+        match request {
+            Request::ClientList(_) => reply.bulk(&text),
+            Request::ClientKill(_)
+            | Request::ClientKillAddress(_)
+            | Request::ClientUnblock { .. } => reply.integer(ended),
+            _ => reply.ok(),
+        }
+        part.ends.push(part.output.mark());
+    }
+
+    /// The partition propagates nothing more. Returns whether something from before is not over.
+    fn end_propagation(&mut self) -> bool {
+        self.partition.stop_propagating();
+        self.publish_feed();
+        !self.partition.journal_mut().is_empty()
+    }
+
+    fn list(&self, filter: &ClientFilter, text: &mut Vec<u8>) {
+        let now_ms = self.env.now.monotonic_ms();
+        for (_, connection) in self.connections.iter() {
+            if !connection.is_closing && filter.passes(&connection.session, now_ms) {
+                describe(connection, self.env.process.commands, now_ms, text);
+                text.push(b'\n');
+            }
+        }
+    }
+
+    /// Ends the connections that pass; the one that asks gets its reply first.
+    fn kill(&mut self, filter: &ClientFilter, asker: Option<ClientRef>) -> i64 {
+        let now_ms = self.env.now.monotonic_ms();
+        let passing = self.connections.iter().filter(|(_, connection)| {
+            !connection.is_closing && filter.passes(&connection.session, now_ms)
+        });
+        let doomed: Vec<ConnId> = passing.map(|(conn, _)| conn).collect();
+        for &conn in &doomed {
+            let connection = self.connections.get_mut(conn).expect("it was just seen");
+            let client = ClientRef { conn, generation: connection.generation };
+            if asker == Some(client) {
+                connection.session.close_after_reply = true;
+            } else {
+                self.close(conn);
+            }
+        }
+        doomed.len() as i64
+    }
+}

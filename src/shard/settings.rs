@@ -1,0 +1,32 @@
+//! What follows from a change of settings.
+
+use super::state::Shard;
+use crate::gate::Facts;
+
+impl Shard {
+    /// Takes note of changed settings: one comparison when nothing has changed.
+    #[inline]
+    pub(super) fn refresh_settings(&mut self) {
+        self.partition.env_mut().refresh_settings();
+        if self.env.refresh_settings() {
+            let interval = self.env.config.latency_profile_interval;
+            self.telemetry.profile.draw(interval, &mut self.rng);
+            self.check_memory();
+        }
+    }
+
+    /// Does what follows from settings for the partition and for the gates.
+    pub(super) fn settle_settings(&mut self) {
+        self.partition.env_mut().facts = self.env.facts;
+        self.partition.settle_settings();
+        let config = &self.env.config;
+        let (wanted, lag_max_s) = (config.min_replicas_to_write, config.min_replicas_max_lag);
+        let are_few = wanted > 0 && lag_max_s > 0 && {
+            let now_s = self.env.now.unix_ms() / 1_000;
+            let replication = self.env.process.replication();
+            (replication.good_replicas(now_s, u64::from(lag_max_s)) as u64) < u64::from(wanted)
+        };
+        self.env.facts.set(Facts::FEW_REPLICAS, are_few);
+        self.settle_limits();
+    }
+}

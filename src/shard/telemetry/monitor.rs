@@ -1,0 +1,134 @@
+//! MONITOR: what this shard's clients run is shown, and this shard's monitors are served.
+//!
+//! A command is shown by its client's home, once: those on keys before they run, those on the
+//! session behind, those of a transaction when it is run, with EXEC behind them.
+
+use crate::commands::is_secret;
+use crate::config::quote;
+use crate::exec::{BatchArgs, Item, Session};
+use crate::io::ConnId;
+use crate::observe::{Lines, Monitor, REDACTED};
+use crate::resp::{Args, Reply};
+use crate::shard::state::Shard;
+use crate::spec::Flag;
+use crate::txn::Queue;
+
+/// Bytes of unsent output above which a monitor gets no more lines: they wait where their number
+/// is bounded.
+const MONITOR_OUTPUT_MAX: usize = 1 << 20;
+
+/// Writes what a line begins with: when, where and who.
+fn write_head((db, session): (usize, &Session), unix_us: u64, lines: &mut Vec<u8>) {
+    let (seconds, us) = (unix_us / 1_000_000, unix_us % 1_000_000);
+    let kind = if session.is_unix { "unix:" } else { "" };
+    let address = &session.address;
+    lines.extend_from_slice(format!("+{seconds}.{us:06} [{db} {kind}{address}]").as_bytes());
+}
+
+/// Writes the line that shows a command, unless it is one that is not shown.
+fn write_line(
+    item: &Item,
+    args: &Args<'_>,
+    (db, session): (usize, &Session),
+    unix_us: u64,
+    lines: &mut Vec<u8>,
+) {
+    let flags = item.entry.command.card.flags;
+    if flags.has(Flag::ADMIN) || flags.has(Flag::SKIP_MONITOR) {
+        return;
+    }
+    write_head((db, session), unix_us, lines);
+    let word = |at: usize| &args[at];
+    for at in 0..args.len() {
+        lines.push(b' ');
+        let is_hidden = is_secret(item.entry, args.len(), &word, at);
+        quote(if is_hidden { REDACTED } else { &args[at] }, lines);
+    }
+    lines.extend_from_slice(b"\r\n");
+}
+
+impl Shard {
+    /// A connection monitors from now on. One that does already, or is sent the feed, hears
+    /// nothing.
+    pub(in crate::shard) fn begin_monitor(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        if connection.session.is_monitor || connection.link.is_some() {
+            return;
+        }
+        Reply::new(&mut connection.outbox.output, connection.session.protocol).ok();
+        connection.session.is_monitor = true;
+        let client = connection.session.id;
+        self.telemetry.monitors.push((conn, Monitor { home: self.env.me, client }));
+        self.env.process.monitors.add(Monitor { home: self.env.me, client });
+    }
+
+    /// Gives this shard's monitors what waits for them; forgets those that are none any more.
+    pub(in crate::shard) fn serve_monitors(&mut self) {
+        for at in (0..self.telemetry.monitors.len()).rev() {
+            let (conn, monitor) = self.telemetry.monitors[at];
+            let connection = self.connections.get_mut(conn).filter(|connection| {
+                let is_it = connection.session.id == monitor.client;
+                is_it && connection.session.is_monitor && !connection.is_closing
+            });
+            let Some(connection) = connection else {
+                self.env.process.monitors.remove(monitor);
+                self.telemetry.monitors.swap_remove(at);
+                continue;
+            };
+            if connection.outbox.pending_bytes() > MONITOR_OUTPUT_MAX {
+                continue;
+            }
+            match self.env.process.monitors.take(monitor) {
+                Lines::Next(lines) if lines.is_empty() => {}
+                Lines::Next(lines) => {
+                    connection.outbox.output.append_raw(&lines);
+                    self.make_dirty(conn);
+                    self.check_output(conn);
+                }
+                Lines::Lost => {
+                    self.env.board.counters.output_limit_disconnections.add(1);
+                    self.close_for(conn, "it monitors and does not read as fast as others run");
+                }
+            }
+        }
+    }
+
+    /// Shows what is at the head of the connection's input to all monitors.
+    #[cold]
+    pub(in crate::shard) fn show_batch(&mut self, conn: ConnId, alone: Option<Item>) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+        let (session, items) = (&connection.session, &self.batch.items);
+        let write = |us: u64, lines: &mut Vec<u8>| {
+            for item in items.iter().chain(&alone) {
+                write_line(item, &batch_args.of(item), (session.db, session), us, lines);
+            }
+        };
+        let mesh = self.port.mesh();
+        let now_us = self.env.process.clock.unix_us();
+        self.env.process.monitors.show(now_us, write, |home| mesh.ring_bell(home));
+    }
+
+    /// Shows the commands of a transaction, if it runs, and EXEC.
+    pub(in crate::shard) fn show_exec(&mut self, conn: ConnId, queue: Option<&mut Queue>) {
+        if !self.env.process.monitors.is_on() {
+            return;
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let session = &connection.session;
+        let write = |us: u64, lines: &mut Vec<u8>| {
+            if let Some(queue) = queue {
+                let (items, mut batch_args) = queue.parts();
+                for item in items.iter() {
+                    write_line(item, &batch_args.of(item), (session.db, session), us, lines);
+                }
+            }
+            write_head((session.db, session), us, lines);
+            lines.extend_from_slice(b" \"exec\"\r\n");
+        };
+        let mesh = self.port.mesh();
+        let now_us = self.env.process.clock.unix_us();
+        self.env.process.monitors.show(now_us, write, |home| mesh.ring_bell(home));
+    }
+}

@@ -1,0 +1,134 @@
+//! EXEC: refused, run here in one piece, or begun as a transaction of several shards.
+
+use super::rounds::Task;
+use crate::client::TransactionAttempt;
+use crate::exec::Item;
+use crate::gate::Facts;
+use crate::io::ConnId;
+use crate::partition::{Batch, BatchTiming, RunMode};
+use crate::resp::{Error, Reply};
+use crate::shard::state::Shard;
+use crate::txn::Queue;
+
+impl Shard {
+    /// Runs what the connection has queued.
+    pub(in crate::shard) fn exec(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let queue = connection.queue.take().unwrap_or_default();
+        let multi = connection.session.multi.take().expect("EXEC has seen it");
+        let error = if multi.is_doomed {
+            Some(Error::ExecAbort)
+        } else if multi.may_grow && self.env.facts.has(Facts::OUT_OF_MEMORY) {
+            Some(Error::exec_abort(&Error::OutOfMemory))
+        } else if multi.may_write && self.env.facts.has(Facts::FEW_REPLICAS) {
+            Some(Error::exec_abort(&Error::NoReplicas))
+        } else {
+            None
+        };
+        let mut queue = queue;
+        self.show_exec(conn, if error.is_none() { Some(&mut queue) } else { None });
+        if let Some(error) = error {
+            if let Some(entry) = self.env.process.commands.executor() {
+                self.env.board.commands[usize::from(entry.index)].failed.add(1);
+            }
+            return self.refuse_exec(conn, &error);
+        }
+        let watched = self.take_watched(conn);
+        self.log_queued_requests(conn, &mut queue);
+        self.begin_transaction(conn, queue, watched, true);
+    }
+
+    /// Replies to EXEC that nothing was run. What is queued is gone.
+    pub(in crate::shard) fn refuse_exec(&mut self, conn: ConnId, error: &Error) {
+        self.unwatch(conn);
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let protocol = connection.session.protocol;
+        Reply::new(&mut connection.outbox.output, protocol).error(error);
+        self.env.board.error_reply(error.bytes());
+    }
+
+    /// Runs one command that gathers keys of several shards.
+    pub(in crate::shard) fn run_gathering(&mut self, conn: ConnId, item: Item) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (text, large) = connection.input.parts();
+        let mut batch_args = crate::exec::BatchArgs { text, spans: &self.batch.spans, large };
+        let mut queue = Box::<Queue>::default();
+        queue.push(item.entry, item.slot, item.db, &mut batch_args.of(&item));
+        connection.input.consume();
+        let now_ms = self.env.now.monotonic_ms();
+        connection.session.note_commands(1, Some(item.entry.index), now_ms);
+        self.begin_transaction(conn, queue, Vec::new(), false);
+    }
+
+    fn begin_transaction(
+        &mut self,
+        conn: ConnId,
+        mut queue: Box<Queue>,
+        watched: Vec<u16>,
+        is_exec: bool,
+    ) {
+        let plan = self.plan(conn, &mut queue, &watched);
+        let is_watching = !watched.is_empty();
+        let is_here = plan.shards.iter().all(|shard| usize::from(*shard) == self.env.me);
+        let may_run = is_here && !plan.gathers && !plan.has_session;
+        if may_run && !self.has_conflict(conn, &mut queue, is_watching) {
+            assert!(is_exec, "one command whose keys are here is no transaction");
+            self.transactions.plan = plan;
+            return self.exec_here(conn, queue, is_watching);
+        }
+        let to = self.defer(conn);
+        let may_block = !is_exec && queue.items[0].entry.may_wait();
+        let attempt =
+            may_block.then(|| TransactionAttempt::new(self.begin_attempt(conn, to.flight), None));
+        let task = Task { queue, is_exec, attempt };
+        self.launch_transaction(to, task, plan, &watched);
+    }
+
+    /// Whether a transaction whose keys are all here would have to wait for another.
+    fn has_conflict(&mut self, conn: ConnId, queue: &mut Queue, is_watching: bool) -> bool {
+        if self.partition.has_no_locks() {
+            return false;
+        }
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let watcher = is_watching.then_some(connection.session.id);
+        let (items, mut batch_args) = queue.parts();
+        self.partition.would_wait(items, &mut batch_args, watcher)
+    }
+
+    /// Runs a transaction all of whose keys are here, in one piece.
+    fn exec_here(&mut self, conn: ConnId, mut queue: Box<Queue>, is_watching: bool) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let (client, protocol) = (connection.session.id, connection.session.protocol);
+        let is_broken = is_watching && self.partition.is_watch_broken(client);
+        if is_watching {
+            self.partition.unwatch(client);
+        }
+        if is_broken {
+            Reply::new(&mut connection.outbox.output, protocol).null_array();
+        } else {
+            self.run_queue(conn, &mut queue);
+        }
+        self.env.board.counters.batches_local.add(1);
+        self.defer_replies(conn);
+        self.send_outgoing();
+        queue.clear();
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        connection.queue = Some(queue);
+        self.make_dirty(conn);
+    }
+
+    fn run_queue(&mut self, conn: ConnId, queue: &mut Queue) {
+        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let protocol = connection.session.protocol;
+        let output = &mut connection.outbox.output;
+        let (items, mut args) = queue.parts();
+        let items: &[Item] = items;
+        Reply::new(output, protocol).array(items.len());
+        let mut timing = BatchTiming::at_home(&self.env.thresholds, items, &mut args, output.len());
+        let mut batch = Batch { items, args, output, ends: None, protocol };
+        self.partition.run_local(&mut batch, RunMode::Transaction, &mut timing);
+        if timing.has_news(&self.env.thresholds) {
+            self.log_queue(conn, queue, &timing);
+        }
+    }
+}

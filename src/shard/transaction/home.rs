@@ -1,0 +1,265 @@
+//! The commands of a transaction that run at its home: those on the session, and those that gather
+//! keys of several shards and run on a workspace.
+
+use super::offload::{TransactionJob, run_on_workspace};
+use crate::base::slot::slot_of;
+use crate::client::{Flight, ReplySource, Transaction};
+use crate::exec::{
+    Item, Mode, OFFLOAD_ELEMENTS_MIN, OffloadedRun, RemoteKey, Request, Session, SessionContext,
+    Workspace, remote_keys_of,
+};
+use crate::mesh::{ReplyTo, Work};
+use crate::partition::{args_of, note_failure};
+use crate::resp::{Error, Reply};
+use crate::shard::state::Shard;
+
+/// Keys among the arguments of commands that discover keys: SORT's own and its destination.
+const KEYS_OF_ARGS_MAX: usize = 2;
+
+impl Shard {
+    /// Runs a command on the session inside a transaction; its reply is a part of its own.
+    pub(in crate::shard) fn run_own(&mut self, transaction: &mut Transaction, item: Item) {
+        match self.run_on_session(transaction, item) {
+            None => self.end_own(transaction),
+            Some(request) => {
+                let is_asked = self.request_merge(&request).is_some();
+                debug_assert!(!is_asked || item.entry.command.asks_shards, "{}", item.entry.name);
+                self.ask_inside(transaction, request);
+            }
+        }
+    }
+
+    /// Runs a command on the session; its reply goes to the transaction's own part.
+    fn run_on_session(&mut self, transaction: &mut Transaction, item: Item) -> Option<Request> {
+        let (started_ns, client) = (self.env.clock_ns(), transaction.to.client);
+        let (_, mut batch_args) = transaction.queue.parts();
+        let mut args = batch_args.of(&item);
+        // The client may have left meanwhile; its transaction goes on.
+        let mut nobody = Session::new(0, true, 0);
+        let connection = self.connections.get_same(client.conn, client.generation);
+        let session = connection.map_or(&mut nobody, |connection| &mut connection.session);
+        let output = &mut transaction.own.output;
+        let before = output.mark();
+        let protocol = session.protocol;
+        let mut context = SessionContext {
+            reply: Reply::new(output, protocol),
+            session,
+            process: &self.env.process,
+            entry: item.entry,
+            now_us: self.env.now.unix_us,
+            shard: self.env.me,
+            request: None,
+        };
+        let result = match item.entry.on_session() {
+            Some(run) => run(&mut context, &mut args),
+            None => Err(Error::wrong_arity(&item.entry.name)),
+        };
+        let request = context.request.take();
+        if let Err(error) = &result {
+            output.truncate(before);
+            Reply::new(output, protocol).error(error);
+            note_failure(&self.env.board, item.entry, error);
+        }
+        let ns = self.env.clock_ns() - started_ns;
+        if ns >= self.env.thresholds.run_ns {
+            transaction.own.spent.push((item.at, ns));
+        }
+        self.partition.record_runs(item.entry, 1, ns);
+        self.env.board.counters.commands_processed.add(1);
+        request.filter(|_| result.is_ok())
+    }
+
+    /// A command inside a transaction asks something of this shard, or of all.
+    fn ask_inside(&mut self, transaction: &mut Transaction, request: Request) {
+        let protocol = transaction.protocol;
+        let merge = match self.request_merge(&request) {
+            Some(merge) if self.port.has_all_credits() => merge,
+            Some(_) => {
+                let error = Error::other("ERR too much is under way to ask all shards, try again");
+                Reply::new(&mut transaction.own.output, protocol).error(&error);
+                return self.end_own(transaction);
+            }
+            None => {
+                self.carry_out_here(
+                    transaction.to.client.conn,
+                    &request,
+                    &mut transaction.own.output,
+                );
+                return self.end_own(transaction);
+            }
+        };
+        let first = transaction.flight.members.len() as u32;
+        for shard in 0..self.env.router.shards() {
+            let mut envelope = self.port.envelope(shard);
+            envelope.part = transaction.flight.add_part();
+            envelope.reply_to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+            envelope.protocol = protocol;
+            let at = transaction.flight.order.len() as u32;
+            envelope.work = Work::Control { request: request.clone(), at };
+            transaction.flight.members.push(envelope.part);
+            transaction.asks.push(envelope);
+        }
+        let end = transaction.flight.members.len() as u32;
+        transaction.flight.order.push(ReplySource::Merged(merge, first..end));
+    }
+
+    fn end_own(&mut self, transaction: &mut Transaction) {
+        let end = transaction.own.output.mark();
+        transaction.own.ends.push(end);
+        transaction.flight.order.push(ReplySource::One(transaction.own.part));
+    }
+
+    /// Asks the owners for the values of a command's keys.
+    pub(in crate::shard) fn request_keys(&mut self, transaction: &mut Transaction, item: &Item) {
+        assert!(item.entry.gathers_keys(), "{} does not gather keys", item.entry.name);
+        let (_, mut batch_args) = transaction.queue.parts();
+        let args = batch_args.of(item);
+        let remote_keys = remote_keys_of(item, &args, self.partition.slice().databases());
+        for remote_key in remote_keys {
+            let owner = self.env.router.owner(remote_key.slot);
+            let part = (0..transaction.parts())
+                .find(|part| transaction.flight.owner(*part) == owner)
+                .expect("the owners of its keys take part");
+            let txn = transaction.flight.txn_mut(part);
+            txn.fetch_at = item.at;
+            txn.fetches.push(remote_key);
+        }
+    }
+
+    /// Runs a command on the values that were fetched for it. The next round stores the values that
+    /// it changes. None: the command is offloaded, and the transaction goes on when it is back.
+    pub(super) fn run_gathered(
+        &mut self,
+        mut transaction: Box<Transaction>,
+        at: usize,
+    ) -> Option<Box<Transaction>> {
+        let is_told = self.replication.feed.is_on();
+        let mut workspace =
+            transaction.workspace.take().unwrap_or_else(|| self.partition.open_workspace(is_told));
+        for part in 0..transaction.parts() {
+            for remote_key in std::mem::take(&mut transaction.flight.txn_mut(part).fetches) {
+                workspace.add(part, remote_key);
+            }
+        }
+        transaction.is_recorded = is_told;
+        let started_ns = self.env.clock_ns();
+        let now_ms = self.partition.env().now.unix_ms();
+        if self.is_long(&mut transaction, at, &workspace) {
+            let config = self.env.config.clone();
+            let job = TransactionJob::new(transaction, at, workspace, (config, now_ms), started_ns);
+            let offloads = self.transactions.offloads.as_mut().expect("looked at before");
+            offloads.send(job, TransactionJob::run);
+            return None;
+        }
+        if !is_fitting(&mut workspace, &mut transaction) {
+            self.store_later(&mut transaction.flight, *workspace);
+            return Some(transaction);
+        }
+        let before = transaction.own.output.mark();
+        let config = &self.env.config;
+        let mut ran = run_on_workspace(&mut transaction, at, &mut workspace, (config, now_ms));
+        if let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) {
+            transaction.own.ends.clear();
+            let item = transaction.queue.items[at];
+            let (_, mut batch_args) = transaction.queue.parts();
+            wait.args.get_or_insert_with(|| args_of(&item, &mut batch_args));
+            attempt.stays_blocked = true;
+            attempt.wait = Some(wait);
+            self.env.board.counters.changes.add(ran.effects.changes);
+            self.store_later(&mut transaction.flight, *workspace);
+        } else if workspace.reach.is_short() {
+            assert!(ran.effects.changes == 0, "a command discovers its keys before it writes");
+            transaction.own.output.truncate(before);
+            transaction.own.ends.pop();
+            self.request_more(&mut transaction, &mut workspace, at);
+            transaction.workspace = Some(workspace);
+            transaction.gathering = Some(at);
+        } else {
+            self.end_gathered(&mut transaction, at, *workspace, (ran, started_ns));
+        }
+        Some(transaction)
+    }
+
+    /// Takes back what the pool has run, for parts and for transactions. Returns whether there was
+    /// anything.
+    pub(in crate::shard) fn receive_offloaded(&mut self) -> bool {
+        let mut found = self.partition.receive_offloaded();
+        if found {
+            self.send_outgoing();
+        }
+        while let Some(job) =
+            self.transactions.offloads.as_mut().and_then(|offloads| offloads.receive())
+        {
+            found = true;
+            let (mut transaction, at, workspace, ran) = job.into_parts();
+            self.end_gathered(&mut transaction, at, *workspace, ran);
+            self.advance(transaction, false);
+        }
+        found
+    }
+
+    /// Returns whether a transaction's command has to be offloaded.
+    fn is_long(&self, transaction: &mut Transaction, at: usize, workspace: &Workspace) -> bool {
+        let item = transaction.queue.items[at];
+        let (_, mut batch_args) = transaction.queue.parts();
+        self.transactions.offloads.is_some()
+            && item.entry.may_offload()
+            && !item.entry.discovers_keys(&batch_args.of(&item))
+            && workspace.elements() >= OFFLOAD_ELEMENTS_MIN
+    }
+
+    fn end_gathered(
+        &mut self,
+        transaction: &mut Transaction,
+        at: usize,
+        workspace: Workspace,
+        (ran, started_ns): (OffloadedRun, u64),
+    ) {
+        let item = transaction.queue.items[at];
+        self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
+        transaction.flight.order.push(ReplySource::One(transaction.own.part));
+        self.store_later(&mut transaction.flight, workspace);
+    }
+
+    /// Has the owners store the values of a workspace in the next round.
+    fn store_later(&mut self, flight: &mut Flight, workspace: Workspace) {
+        self.partition.close_workspace(workspace, &mut |part, remote_key| {
+            flight.txn_mut(part).stores.push(remote_key);
+        });
+    }
+
+    /// Asks for the values of keys that a command has discovered. All partitions are locked for it.
+    fn request_more(
+        &mut self,
+        transaction: &mut Transaction,
+        workspace: &mut Workspace,
+        at: usize,
+    ) {
+        let item = transaction.queue.items[at];
+        let mut wanted: Vec<_> = workspace.reach.take_wanted().into_iter().collect();
+        let named = &workspace.remote_keys[..workspace.remote_keys.len().min(KEYS_OF_ARGS_MAX)];
+        wanted.retain(|key| !named.iter().any(|(_, remote_key)| remote_key.key == *key));
+        for key in wanted {
+            let slot = slot_of(&key);
+            let owner = self.env.router.owner(slot);
+            let part = (0..transaction.parts())
+                .find(|part| transaction.flight.owner(*part) == owner)
+                .expect("all shards take part");
+            let (mode, db) = (Mode::Shared, item.db);
+            let txn = transaction.flight.txn_mut(part);
+            txn.fetch_at = item.at;
+            txn.fetches.push(RemoteKey { db, slot, mode, key, value: None, is_changed: false });
+        }
+    }
+}
+
+/// Returns whether the key that unblocked a command still has a value for it. If not, the command
+/// stays blocked.
+fn is_fitting(workspace: &mut Workspace, transaction: &mut Transaction) -> bool {
+    let Some(attempt) = &mut transaction.attempt else { return true };
+    let Some(woken) = attempt.woken else { return true };
+    let key = workspace.slice.key(transaction.queue.arg(0, woken.key_arg));
+    let db = usize::from(transaction.queue.items[0].db);
+    attempt.stays_blocked = workspace.slice.kind_of(db, &key) != Some(woken.kind);
+    !attempt.stays_blocked
+}

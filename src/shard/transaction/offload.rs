@@ -1,0 +1,79 @@
+//! Commands of transactions that run on other threads, on a workspace, while the owners keep their
+//! keys locked.
+
+use crate::client::Transaction;
+use crate::config::Config;
+use crate::exec::{BlockingAttempt, OffloadedRun, Workspace, WorkspaceRun};
+use std::sync::Arc;
+
+/// A command of a transaction on its way to a thread of the pool and back.
+#[derive(Debug)]
+pub(in crate::shard) struct TransactionJob {
+    transaction: Box<Transaction>,
+    /// The place of the command.
+    at: usize,
+    workspace: Box<Workspace>,
+    config: Arc<Config>,
+    now_ms: u64,
+    started_ns: u64,
+    ran: OffloadedRun,
+}
+
+impl TransactionJob {
+    /// Returns a job that has not run.
+    pub(super) fn new(
+        transaction: Box<Transaction>,
+        at: usize,
+        workspace: Box<Workspace>,
+        (config, now_ms): (Arc<Config>, u64),
+        started_ns: u64,
+    ) -> TransactionJob {
+        let ran = OffloadedRun::default();
+        TransactionJob { transaction, at, workspace, config, now_ms, started_ns, ran }
+    }
+
+    /// Runs the command, on a thread of the pool.
+    pub(super) fn run(&mut self) {
+        let TransactionJob { transaction, at, workspace, config, now_ms, ran, .. } = self;
+        *ran = run_on_workspace(transaction, *at, workspace, (config, *now_ms));
+        // Overwritten values are freed here and not on the shard.
+        workspace.slice.housekeep(&mut || false);
+    }
+
+    /// Returns the transaction, the place of the command, the workspace, and how it ran with the
+    /// monotonic nanoseconds when it began.
+    #[allow(clippy::type_complexity)]
+    pub(super) fn into_parts(
+        self,
+    ) -> (Box<Transaction>, usize, Box<Workspace>, (OffloadedRun, u64)) {
+        (self.transaction, self.at, self.workspace, (self.ran, self.started_ns))
+    }
+}
+
+/// Runs a command of a transaction on a workspace.
+pub(super) fn run_on_workspace(
+    transaction: &mut Transaction,
+    at: usize,
+    workspace: &mut Workspace,
+    (config, now_ms): (&Config, u64),
+) -> OffloadedRun {
+    let item = transaction.queue.items[at];
+    let (_, mut batch_args) = transaction.queue.parts();
+    let woken = transaction.attempt.as_ref().and_then(|attempt| attempt.woken);
+    let attempt = BlockingAttempt {
+        may_wait: transaction.attempt.is_some(),
+        woken_by: woken.map(|woken| woken.key_arg),
+        ..BlockingAttempt::default()
+    };
+    let own = &mut transaction.own;
+    let with = WorkspaceRun {
+        config,
+        protocol: transaction.protocol,
+        now_ms,
+        output: &mut own.output,
+        ends: &mut own.ends,
+        records: transaction.is_recorded.then_some(&mut transaction.records),
+        attempt,
+    };
+    workspace.run(item, &mut batch_args, with)
+}

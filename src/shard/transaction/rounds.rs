@@ -1,0 +1,330 @@
+//! The rounds of a transaction at its home.
+//!
+//! A transaction whose commands each find their keys on one shard takes one round, like any batch.
+//! Otherwise its first round, one unit, acquires all locks, which stay until the last. Keys that a
+//! command gathers are fetched; the command runs on a workspace, and what it changed goes back.
+
+use super::plan::Plan;
+use crate::client::{Flight, Transaction, TransactionAttempt, Woken};
+use crate::exec::for_each_key_lock;
+use crate::gate::Place;
+use crate::mesh::{
+    ClientRef, Envelope, ReplyAddress, ReplyTo, Stage, TransactionId, TxnPart, Work,
+};
+use crate::partition::logged_if_large;
+use crate::resp::{Output, Reply};
+use crate::shard::remote::post::Parts;
+use crate::shard::state::Shard;
+use crate::shard::telemetry::command_log::LargeReplies;
+use crate::txn::Queue;
+
+/// What a transaction is to do.
+pub(super) struct Task {
+    pub(super) queue: Box<Queue>,
+    pub(super) is_exec: bool,
+    pub(super) attempt: Option<TransactionAttempt>,
+}
+
+impl Shard {
+    /// Runs a blocked client's command that an owner of its keys has forwarded.
+    pub(in crate::shard) fn begin_forwarded(
+        &mut self,
+        to: ReplyAddress,
+        mut queue: Box<Queue>,
+        attempt: TransactionAttempt,
+    ) {
+        let plan = self.plan(to.client.conn, &mut queue, &[]);
+        assert!(plan.gathers, "with all keys on one shard its owner serves it");
+        let task = Task { queue, is_exec: false, attempt: Some(attempt) };
+        self.launch_transaction(to, task, plan, &[]);
+    }
+
+    pub(super) fn launch_transaction(
+        &mut self,
+        to: ReplyAddress,
+        task: Task,
+        plan: Plan,
+        watched: &[u16],
+    ) {
+        let Task { queue, is_exec, attempt } = task;
+        self.transactions.next += 1;
+        let is_watching = !watched.is_empty();
+        let connection = self.connections.get_mut(to.client.conn).expect("it is being served");
+        let (watcher, protocol) = (connection.session.id, connection.session.protocol);
+        let mut transaction = Box::new(Transaction {
+            id: TransactionId(self.transactions.next),
+            to,
+            now_us: self.partition.env().now.unix_us,
+            protocol,
+            queue,
+            places: plan.places,
+            is_exec,
+            // Commands on the session run at home, and not before the verdict on watched keys.
+            has_locks: plan.gathers
+                || plan.has_ask
+                || (is_watching && (plan.shards.len() > 1 || plan.has_session)),
+            is_closing: false,
+            next: 0,
+            gathering: None,
+            workspace: None,
+            is_recorded: false,
+            flight: Flight::default(),
+            own: self.port.envelope(self.env.me),
+            asks: Vec::new(),
+            records: Default::default(),
+            attempt,
+        });
+        let (items, mut batch_args) = transaction.queue.parts();
+        transaction.flight.written = logged_if_large(&self.env.thresholds, items, &mut batch_args);
+        self.open_parts(&mut transaction, &plan.shards, (watched, watcher));
+        if transaction.has_locks && is_watching {
+            // Nothing runs before all shards have said that the watched keys are unchanged.
+            self.send_round(transaction, true);
+        } else {
+            self.advance(transaction, true);
+        }
+    }
+
+    /// Opens an envelope for each shard that takes part, with its locks and watched keys.
+    fn open_parts(
+        &mut self,
+        transaction: &mut Transaction,
+        shards: &[u16],
+        (watched, watcher): (&[u16], u64),
+    ) {
+        let stage = if transaction.has_locks { Stage::Acquire } else { Stage::OneShot };
+        transaction.flight.prepare(shards.len() + 1);
+        for (part, &shard) in shards.iter().enumerate() {
+            let mut envelope = self.port.envelope(usize::from(shard));
+            envelope.part = part as u16;
+            envelope.reply_to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+            envelope.protocol = transaction.protocol;
+            let mut txn = Box::new(TxnPart::new(transaction.id, stage, transaction.now_us));
+            txn.watcher = watched.contains(&shard).then_some(watcher);
+            envelope.work = Work::Transaction(txn);
+            transaction.flight.put_back(envelope);
+        }
+        transaction.own.part = shards.len() as u16;
+        if transaction.has_locks {
+            self.collect_key_locks(transaction, shards);
+        }
+    }
+
+    /// Writes into each part the locks that the commands need on its shard.
+    fn collect_key_locks(&mut self, transaction: &mut Transaction, shards: &[u16]) {
+        let (slice, router) = (self.partition.slice(), self.env.router);
+        let (items, mut batch_args) = transaction.queue.parts();
+        for item in items {
+            let args = batch_args.of(item);
+            let hash = |key: &[u8]| slice.key(key).hash;
+            for_each_key_lock(item.entry, &args, &hash, &mut |arg, key_lock| {
+                for (part, shard) in shards.iter().enumerate() {
+                    if arg.is_none_or(|arg| router.owner_of(&args[arg]) == *shard) {
+                        transaction.flight.txn_mut(part).key_locks.push(key_lock);
+                    }
+                }
+            });
+        }
+    }
+
+    /// Works through the commands up to the next that gathers its keys, and sends the round.
+    pub(in crate::shard) fn advance(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
+        while transaction.next < transaction.places.len() && transaction.gathering.is_none() {
+            let item = transaction.queue.items[transaction.next];
+            if item.entry.is_session() {
+                transaction.next += 1;
+                self.run_own(&mut transaction, item);
+            } else if transaction.gathers(transaction.next) {
+                transaction.gathering = Some(transaction.next);
+                transaction.next += 1;
+                self.request_keys(&mut transaction, &item);
+            } else {
+                self.add_segment(&mut transaction);
+            }
+        }
+        self.send_round(transaction, is_first);
+    }
+
+    /// Adds the next commands to the parts of their shards, up to one that runs at home.
+    fn add_segment(&mut self, transaction: &mut Transaction) {
+        let (shards, count) = (self.env.router.shards(), transaction.parts());
+        let (flight, open) = (&mut transaction.flight, &mut self.remote.open);
+        let mut parts = Parts::new(&mut self.port, flight, open, shards).reopen(count);
+        let (items, mut batch_args) = transaction.queue.parts();
+        while let Some(item) = items.get(transaction.next) {
+            let place = transaction.places[transaction.next];
+            let gathers = place == Place::Several && item.entry.gathers_keys();
+            if gathers || item.entry.is_session() {
+                break;
+            }
+            parts.add(item, place, &mut batch_args, self.env.router);
+            transaction.next += 1;
+        }
+        parts.put_back();
+    }
+
+    /// Sends the parts that have something to do; all of them in the first and the last round.
+    fn send_round(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
+        let is_done =
+            transaction.next == transaction.places.len() && transaction.gathering.is_none();
+        let is_last = is_done && !(is_first && transaction.has_locks);
+        transaction.is_closing = is_last;
+        let are_replies_due = !transaction.asks.is_empty()
+            || transaction.flight.parts().any(|part| !part.items.is_empty());
+        if is_last && !is_first && !are_replies_due && !self.may_forward(&transaction) {
+            // The replies are here: the client need not wait until the locks are released.
+            return self.conclude(transaction, false);
+        }
+        for part in 0..transaction.parts() {
+            if is_first || is_last || transaction.flight.has_work(part) {
+                let mut envelope = transaction.flight.take(part);
+                if !is_first {
+                    let txn = envelope.txn_mut();
+                    txn.stage = if is_last { Stage::Release } else { Stage::Continue };
+                    txn.records.absorb(&mut transaction.records);
+                }
+                self.remote.unit.push(envelope);
+            }
+        }
+        let mut asks = std::mem::take(&mut transaction.asks);
+        let out = self.remote.unit.len();
+        transaction.flight.relaunch(out + asks.len());
+        if out + asks.len() == 0 {
+            return self.proceed(transaction);
+        }
+        self.env.board.counters.envelopes_posted.add((out + asks.len()) as u64);
+        self.transactions.under_way.insert(transaction.id, transaction);
+        if is_first && out > 0 {
+            self.env.board.counters.batches_remote.add(1);
+            self.post_unit();
+        } else {
+            self.post_next_round();
+        }
+        let sent = self.partition.moment();
+        self.port.post(&mut asks, sent);
+    }
+
+    /// Posts the parts of the unit, which have kept their credits.
+    fn post_next_round(&mut self) {
+        let sent = self.partition.moment();
+        self.port.post_next(&mut self.remote.unit, sent);
+    }
+
+    /// Returns whether the last round may unblock clients whose commands use keys of several
+    /// shards. The reply is sent when they are served.
+    fn may_forward(&self, transaction: &Transaction) -> bool {
+        let unblocks = |part: &Envelope| {
+            part.txn().is_some_and(|txn| !txn.stores.is_empty() || !txn.ready.is_empty())
+        };
+        let is_new = transaction.attempt.is_none();
+        is_new && self.env.process.has_far_waiters() && transaction.flight.parts().any(unblocks)
+    }
+
+    /// An answer for a transaction has come.
+    pub(in crate::shard) fn land_transaction(
+        &mut self,
+        id: TransactionId,
+        envelope: Box<Envelope>,
+    ) {
+        let Some(transaction) = self.transactions.under_way.get_mut(&id) else {
+            // It was over when its last parts were sent.
+            self.land_forwarded(id);
+            return self.port.recycle(envelope);
+        };
+        transaction.flight.land(envelope);
+        if transaction.flight.has_landed() {
+            let transaction = self.transactions.under_way.remove(&id).expect("looked at above");
+            self.proceed(transaction);
+        }
+    }
+
+    /// All parts of a round are back: does what comes next.
+    fn proceed(&mut self, mut transaction: Box<Transaction>) {
+        let is_broken = |part: &Envelope| part.txn().is_some_and(|txn| txn.is_broken);
+        if transaction.flight.parts().any(is_broken) {
+            return self.conclude(transaction, true);
+        }
+        if transaction.is_closing {
+            return self.conclude(transaction, false);
+        }
+        transaction.flight.next_round();
+        if let Some(at) = transaction.gathering.take() {
+            let turn_us = self.partition.set_time(transaction.now_us);
+            let rest = self.run_gathered(transaction, at);
+            self.partition.set_time(turn_us);
+            let Some(rest) = rest else { return };
+            transaction = rest;
+        }
+        self.advance(transaction, false);
+    }
+
+    /// Lands the merged replies as the answer to the connection's flight, and releases the locks
+    /// that are still held.
+    fn conclude(&mut self, mut transaction: Box<Transaction>, is_broken: bool) {
+        let to = transaction.to;
+        let attempt = transaction.attempt.take();
+        if let Some(attempt) = &attempt {
+            self.end_attempt(&mut transaction, attempt);
+        }
+        let woken = attempt.as_ref().and_then(|attempt| attempt.woken);
+        if let Some(attempt) = attempt.filter(|attempt| attempt.stays_blocked) {
+            self.release_parts(&mut transaction, woken);
+            self.port.recycle(transaction.own);
+            return self.block_at_owners(to, attempt, &transaction.queue);
+        }
+        let mut answer = self.answer_to(to);
+        let mut reply = Reply::new(&mut answer.output, transaction.protocol);
+        if is_broken {
+            reply.null_array();
+        } else {
+            if transaction.is_exec {
+                reply.array(transaction.places.len());
+            }
+            self.merge_replies(&mut transaction, &mut answer.output, to.client);
+        }
+        self.release_parts(&mut transaction, woken);
+        self.port.recycle(transaction.own);
+        self.land_answer(answer);
+    }
+
+    /// Merges the replies of all commands of a transaction into the reply of its connection.
+    fn merge_replies(
+        &mut self,
+        transaction: &mut Transaction,
+        answer: &mut Output,
+        client: ClientRef,
+    ) {
+        let own = std::mem::replace(&mut transaction.own, self.port.envelope(self.env.me));
+        transaction.flight.put_back(own);
+        let (rng, protocol) = (&mut self.rng, transaction.protocol);
+        let mut replies = LargeReplies::new(&self.env.thresholds, answer.len());
+        let draw = |below| rng.below(below);
+        let see = |at, output: &Output| replies.see(at, output.len());
+        transaction.flight.merge(protocol, answer, draw, see);
+        if transaction.flight.is_notable() || !replies.found.is_empty() {
+            let Transaction { flight, queue, .. } = transaction;
+            self.log_flight(client, flight, &replies.found, Some(queue));
+        }
+    }
+
+    /// Has the owners store what was changed and release their locks, as far as they have not. If
+    /// the transaction ran a forwarded command, its owner is told when all that is over.
+    fn release_parts(&mut self, transaction: &mut Transaction, woken: Option<Woken>) {
+        if let Some(woken) = woken {
+            let left = transaction.flight.parts().filter(|part| part.keeps_credit()).count();
+            self.await_forwarded(transaction.id, woken, left);
+        }
+        for mut envelope in transaction.flight.drain() {
+            if envelope.keeps_credit() {
+                let txn = envelope.txn_mut();
+                txn.stage = Stage::Release;
+                txn.records.absorb(&mut transaction.records);
+                envelope.drop_replies();
+                self.remote.unit.push(envelope);
+            } else {
+                self.port.recycle(envelope);
+            }
+        }
+        self.post_next_round();
+    }
+}
