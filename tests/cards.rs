@@ -11,7 +11,7 @@ use annulet::base::clock::Clock;
 use annulet::commands::FAMILIES;
 use annulet::config::{Config, ConfigCell};
 use annulet::control::ProcessMemory;
-use annulet::exec::{CommandTable, Process, ProcessParts, Run, Session, SessionContext};
+use annulet::exec::{CommandTable, Process, ProcessParts, Session, SessionContext};
 use annulet::observe::{Boards, Level, Log};
 use annulet::resp::{Args, Output, Protocol, Reply, Span, Value};
 use serde_json::{Value as Json, json};
@@ -51,9 +51,9 @@ fn ask(process: &Process, args: &[&str]) -> Value {
         spans.push(Span::text(text.len(), arg.len()));
         text.extend_from_slice(arg.as_bytes());
     }
-    let entry = process.commands.find(args[0].as_bytes()).expect("the command exists");
-    let entry = entry.subcommand(args[1].as_bytes()).expect("the subcommand exists");
-    let Run::Session(run) = entry.command.run else { panic!("{args:?} runs on the session") };
+    let entry = process.commands.find(words[0].as_bytes()).expect("the command exists");
+    let entry = entry.subcommand(words[1].as_bytes()).expect("the subcommand exists");
+    let run = entry.on_session().expect("it runs on the session");
     let mut out = Output::default();
     let mut context = SessionContext {
         session: &mut Session::new(1, true, 0),

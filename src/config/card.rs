@@ -77,6 +77,43 @@ pub enum Store {
     },
 }
 
+/// What a change at run time takes beyond publishing the new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnChange {
+    /// Nothing: the value is read whenever it is used.
+    ReadAtUse,
+    /// Each shard derives state from the value, and brings that up to date before CONFIG SET
+    /// replies.
+    ShardsSettle,
+    /// The process applies the value at once. If that fails, the change is taken back.
+    Apply(Applied),
+    /// Other sockets are listened on. If that fails, the change is taken back, and this is the
+    /// error.
+    Listen(&'static str),
+    /// A restart: the value is fixed, and CONFIG SET refuses it.
+    Restart,
+}
+
+/// What a value is applied to, once for the whole process. Settings with the same one are applied
+/// together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The number of descriptors that the process may have.
+    Descriptors,
+    /// The log's level and form.
+    Log,
+    /// How soon the kernel ends the process when memory runs out.
+    OomScore,
+    /// The title of the process.
+    Title,
+    /// The working directory.
+    Directory,
+    /// Reports of crashes.
+    CrashLog,
+    /// The watchdog.
+    Watchdog,
+}
+
 /// The static description of one setting.
 #[derive(Debug)]
 pub struct Setting {
@@ -90,10 +127,10 @@ pub struct Setting {
     pub default: &'static str,
     /// Where the value is kept.
     pub store: Store,
-    /// Whether CONFIG SET may not change it.
-    pub immutable: bool,
-    /// Whether CONFIG SET may set an immutable setting to its present value. A tool that sets
-    /// everything that CONFIG GET shows does not know this server's own settings.
+    /// What a change at run time takes.
+    pub on_change: OnChange,
+    /// CONFIG SET may set it to the value that it has, although it is fixed: clients that set all
+    /// that CONFIG GET shows know nothing of this server's own settings.
     pub may_repeat: bool,
     /// Whether CONFIG SET may change it only as `enable-protected-configs` allows.
     pub protected: bool,
@@ -103,14 +140,14 @@ pub struct Setting {
     pub hidden: bool,
     /// Whether it cannot change while a data set is being loaded.
     pub not_while_loading: bool,
-    /// The error text for any value but the default; empty: other values are allowed.
+    /// The error for any value but the default; empty: other values are allowed.
     pub refusal: &'static str,
     /// Why a value that has a field has no effect; empty: it has an effect.
     pub idle: &'static str,
 }
 
 impl Setting {
-    /// Creates a setting that can change at run time.
+    /// A setting that can change at run time, and is read whenever it is used.
     pub const fn new(
         name: &'static str,
         kind: Kind,
@@ -123,7 +160,7 @@ impl Setting {
             kind,
             default,
             store,
-            immutable: false,
+            on_change: OnChange::ReadAtUse,
             may_repeat: false,
             protected: false,
             sensitive: false,
@@ -139,47 +176,67 @@ impl Setting {
         Setting { alias, ..self }
     }
 
-    /// Makes the setting immutable: fixed at the start.
+    /// States what a change at run time takes.
+    pub const fn on_change(self, on_change: OnChange) -> Setting {
+        Setting { on_change, ..self }
+    }
+
+    /// Each shard derives state from it.
+    pub const fn shards_settle(self) -> Setting {
+        self.on_change(OnChange::ShardsSettle)
+    }
+
+    /// The process applies it at once.
+    pub const fn apply(self, applied: Applied) -> Setting {
+        self.on_change(OnChange::Apply(applied))
+    }
+
+    /// Fixes it at the start.
     pub const fn immutable(self) -> Setting {
-        Setting { immutable: true, ..self }
+        self.on_change(OnChange::Restart)
     }
 
-    /// Makes the setting immutable, but lets CONFIG SET repeat its present value.
+    /// Fixes it at the start, but CONFIG SET may set it to the value that it has.
     pub const fn own(self) -> Setting {
-        Setting { immutable: true, may_repeat: true, ..self }
+        Setting { may_repeat: true, ..self.immutable() }
     }
 
-    /// Makes the setting depend on `enable-protected-configs`.
+    /// Guards it by `enable-protected-configs`.
     pub const fn protected(self) -> Setting {
         Setting { protected: true, ..self }
     }
 
-    /// Marks the value as a secret.
+    /// Keeps its value out of all logs.
     pub const fn sensitive(self) -> Setting {
         Setting { sensitive: true, ..self }
     }
 
-    /// Hides the setting from patterns of CONFIG GET.
+    /// Hides it from patterns of CONFIG GET.
     pub const fn hidden(self) -> Setting {
         Setting { hidden: true, ..self }
     }
 
-    /// Makes the setting fixed while a data set is being loaded.
+    /// Fixes it while a data set is being loaded.
     pub const fn not_while_loading(self) -> Setting {
         Setting { not_while_loading: true, ..self }
     }
 
-    /// Refuses all values but the default, with this error text.
+    /// Refuses all values but the default, with this error.
     pub const fn refusing(self, refusal: &'static str) -> Setting {
         Setting { refusal, ..self }
     }
 
-    /// Marks the setting as one whose field has no effect.
+    /// Says why nothing acts on its field.
     pub const fn idle(self, because: &'static str) -> Setting {
         Setting { idle: because, ..self }
     }
 
-    /// Returns the reason why the value has no effect, or `None` if it has one.
+    /// Returns whether CONFIG SET refuses to change it.
+    pub fn is_immutable(&self) -> bool {
+        self.on_change == OnChange::Restart
+    }
+
+    /// Returns why nothing acts on the value; none if something does.
     pub fn without_effect(&self) -> Option<&'static str> {
         match self.store {
             Store::Accepted { because } => Some(because),
@@ -187,7 +244,7 @@ impl Setting {
         }
     }
 
-    /// Whether a config file may give several arguments.
+    /// Returns whether a config file may give several words.
     pub fn takes_words(&self) -> bool {
         matches!(self.kind, Kind::Words(_))
     }
@@ -215,9 +272,9 @@ impl Setting {
         render(self.kind, &self.value(config))
     }
 
-    /// Parses arguments and stores the value in `config`, or returns what is wrong with them.
-    pub fn set(&self, config: &mut Config, args: &[&[u8]]) -> Result<(), String> {
-        let value = parse(self.kind, args, &self.value(config))?;
+    /// Parses words into `config`. Returns what is wrong with them, in CONFIG SET's words.
+    pub fn set(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), String> {
+        let value = parse(self.kind, words, &self.value(config))?;
         if !self.refusal.is_empty() && value != self.default_value() {
             return Err(self.refusal.to_owned());
         }

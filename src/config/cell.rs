@@ -1,7 +1,7 @@
 //! The published snapshot, and CONFIG GET and SET on it.
 
 use super::card::words_of_text;
-use super::{Config, Named, Setting, find, settings};
+use super::{Config, Named, OnChange, Setting, find, settings};
 use arc_swap::ArcSwap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,26 +24,39 @@ pub struct Caller {
     pub loading: bool,
 }
 
-/// The changes of a CONFIG SET. The caller applies them to the server, and passes them to
-/// [`ConfigCell::restore`] if it cannot.
+/// What a CONFIG SET has changed. The caller carries out what the changed settings take, and passes
+/// this to [`ConfigCell::restore`] if it cannot.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// The settings whose value has changed, by their main names, in the order given.
-    pub names: Vec<&'static str>,
-    /// The settings before the change.
+    /// The settings that have another value than before, in the order given.
+    pub changed: Vec<&'static Setting>,
+    /// The settings before.
     pub before: Arc<Config>,
     /// The settings after the change.
     pub after: Arc<Config>,
 }
 
 impl Changes {
-    /// Whether the setting `name` has changed.
-    pub fn has(&self, name: &str) -> bool {
-        self.names.contains(&name)
+    /// Returns what the shards must do before CONFIG SET replies.
+    pub fn follow_up(&self) -> FollowUp {
+        let has = |is_it: fn(OnChange) -> bool| self.changed.iter().any(|it| is_it(it.on_change));
+        FollowUp {
+            shards_settle: has(|on_change| on_change == OnChange::ShardsSettle),
+            listeners_change: has(|on_change| matches!(on_change, OnChange::Listen(_))),
+        }
     }
 }
 
-/// Why CONFIG SET has changed nothing. The text follows the `-` of the error reply.
+/// What all shards do for a change of settings, besides taking the new snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowUp {
+    /// They bring up to date what they derive from settings.
+    pub shards_settle: bool,
+    /// The shard that accepts connections opens and closes the sockets that it was ordered to.
+    pub listeners_change: bool,
+}
+
+/// Why CONFIG SET has changed nothing. Its text is what follows the `-` of the error reply.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConfigError {
     /// No setting has this name.
@@ -143,11 +156,10 @@ impl ConfigCell {
         }
         after.settle();
         let differs = |setting: &&Setting| setting.value(&before) != setting.value(&after);
-        let changed = named.iter().map(|named| named.setting).filter(differs);
-        let names = changed.map(|setting| setting.name).collect();
+        let changed = named.iter().map(|named| named.setting).filter(differs).collect();
         let after = Arc::new(after);
         self.publish(after.clone());
-        Ok(Changes { names, before, after })
+        Ok(Changes { changed, before, after })
     }
 
     /// Reverts the changes of a `set`, and no other change since, because the caller could not
@@ -155,8 +167,7 @@ impl ConfigCell {
     pub fn restore(&self, changes: &Changes, name: &str, reason: &str) -> ConfigError {
         let _writer = self.lock();
         let mut config = Config::clone(&self.snapshot());
-        for name in &changes.names {
-            let setting = find(name.as_bytes()).expect("the name belongs to a card").setting;
+        for setting in &changes.changed {
             setting.assign(&mut config, setting.value(&changes.before));
         }
         self.publish(Arc::new(config));
@@ -187,7 +198,7 @@ fn check_names(
         let named = find(name).ok_or_else(|| ConfigError::Unknown(text.clone().into_owned()))?;
         let setting = named.setting;
         let repeats = || setting.may_repeat && setting.text(now) == *value;
-        if setting.immutable && !repeats() {
+        if setting.is_immutable() && !repeats() {
             return Err(refused(&text, "can't set immutable config"));
         }
         if setting.protected && !now.enable_protected_configs.allows(caller.local) {

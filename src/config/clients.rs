@@ -1,6 +1,6 @@
 //! Settings of client connections: number, time and memory.
 
-use super::card::{Kind, Setting, Value, any_text, field};
+use super::card::{Applied, Kind, Setting, Value, any_text, field};
 use super::number::parse_loose;
 use crate::base::number::parse_memory;
 
@@ -43,7 +43,8 @@ const OUTPUT_LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 335
 
 /// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("maxclients", Kind::Int(1, u32::MAX as i128), "10000", field!(maxclients)),
+    Setting::new("maxclients", Kind::Int(1, u32::MAX as i128), "10000", field!(maxclients))
+        .apply(Applied::Descriptors),
     Setting::new("timeout", Kind::Int(0, i32::MAX as i128), "0", field!(timeout)),
     Setting::new(
         "proto-max-bulk-len",
@@ -68,7 +69,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         Kind::MemoryOrPercent(LONG_MAX),
         "0",
         field!(maxmemory_clients),
-    ),
+    )
+    .shards_settle(),
     Setting::new("requirepass", Kind::Text(any_text), "", field!(requirepass)).sensitive(),
 ];
 

@@ -33,8 +33,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use card::{Kind, Setting, Store, Value};
-pub use cell::{Caller, Changes, ConfigCell, ConfigError};
+pub use card::{Applied, Kind, OnChange, Setting, Store, Value};
+pub use cell::{Caller, Changes, ConfigCell, ConfigError, FollowUp};
 pub use choice::{
     IoDriver, LogFormat, LogLevel, LogTimestampFormat, MaxmemoryPolicy, OomScoreAdj, Permission,
     RdbVersionCheck, Supervised, SyslogFacility,

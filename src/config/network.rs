@@ -1,14 +1,16 @@
 //! Settings of the listening sockets.
 
-use super::card::{Kind, Setting, Value, any_text, field};
+use super::card::{Kind, OnChange, Setting, Value, any_text, field};
 
 /// Largest number of addresses in `bind`.
 pub const BIND_ADDRESSES_MAX: usize = 16;
 
 /// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("port", Kind::Int(0, 65_535), "6379", field!(port)),
-    Setting::new("bind", Kind::Words(read_bind), "* -::*", field!(bind)),
+    Setting::new("port", Kind::Int(0, 65_535), "6379", field!(port))
+        .on_change(OnChange::Listen("Unable to listen on this port. Check server logs.")),
+    Setting::new("bind", Kind::Words(read_bind), "* -::*", field!(bind))
+        .on_change(OnChange::Listen("Failed to bind to specified addresses.")),
     Setting::new("unixsocket", Kind::Text(any_text), "", field!(unixsocket)).immutable(),
     Setting::new("unixsocketperm", Kind::Octal(0, 0o777), "0", field!(unixsocketperm)).immutable(),
     Setting::new("unixsocketgroup", Kind::Text(any_text), "", field!(unixsocketgroup)).immutable(),

@@ -1,6 +1,6 @@
 //! Settings of the data files.
 
-use super::card::{Kind, Setting, Value, any_text, field};
+use super::card::{Applied, Kind, Setting, Value, any_text, field};
 use super::choice::RdbVersionCheck;
 use super::number::parse_loose;
 
@@ -20,7 +20,10 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("appendonly", Kind::Bool, "no", field!(appendonly))
         .idle("not yet: persistence")
         .not_while_loading(),
-    Setting::new("dir", Kind::Directory, "./", field!(dir)).protected().not_while_loading(),
+    Setting::new("dir", Kind::Directory, "./", field!(dir))
+        .apply(Applied::Directory)
+        .protected()
+        .not_while_loading(),
     Setting::new("dbfilename", Kind::Text(read_dbfilename), "dump.rdb", field!(dbfilename))
         .protected(),
     Setting::new("rdbcompression", Kind::Bool, "yes", field!(rdbcompression)),

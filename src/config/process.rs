@@ -1,6 +1,6 @@
 //! Settings of the process: its place in the system, and the rights of administrators.
 
-use super::card::{Field, Kind, Setting, Value, any_text, field};
+use super::card::{Applied, Field, Kind, Setting, Value, any_text, field};
 use super::number::parse_loose;
 use super::{Config, OomScoreAdj, Permission, Supervised};
 use std::path::PathBuf;
@@ -30,7 +30,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         Kind::Text(read_title_template),
         "{title} {listen-addr} {server-mode}",
         field!(proc_title_template),
-    ),
+    )
+    .apply(Applied::Title),
     Setting::new("enable-protected-configs", PERMISSION, "no", field!(enable_protected_configs))
         .immutable(),
     Setting::new("enable-debug-command", PERMISSION, "no", field!(enable_debug_command))
@@ -44,16 +45,20 @@ pub(super) static SETTINGS: &[Setting] = &[
         "no",
         field!(extended_redis_compatibility),
     ),
-    Setting::new("oom-score-adj", Kind::Choice(OomScoreAdj::WORDS), "no", field!(oom_score_adj)),
+    Setting::new("oom-score-adj", Kind::Choice(OomScoreAdj::WORDS), "no", field!(oom_score_adj))
+        .apply(Applied::OomScore),
     Setting::new(
         "oom-score-adj-values",
         Kind::Words(read_oom_values),
         "0 200 800",
         field!(oom_score_adj_values),
-    ),
-    Setting::new("crash-log-enabled", Kind::Bool, "yes", field!(crash_log_enabled)),
+    )
+    .apply(Applied::OomScore),
+    Setting::new("crash-log-enabled", Kind::Bool, "yes", field!(crash_log_enabled))
+        .apply(Applied::CrashLog),
     Setting::new("use-exit-on-panic", Kind::Bool, "no", field!(use_exit_on_panic)).hidden(),
     Setting::new("watchdog-period", Kind::Int(0, i32::MAX as i128), "0", field!(watchdog_period))
+        .apply(Applied::Watchdog)
         .hidden(),
     Setting::new(
         "shutdown-on-sigint",

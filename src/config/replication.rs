@@ -46,6 +46,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         "0",
         field!(min_replicas_to_write),
     )
+    .shards_settle()
     .alias("min-slaves-to-write"),
     Setting::new(
         "min-replicas-max-lag",
@@ -53,6 +54,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         "10",
         field!(min_replicas_max_lag),
     )
+    .shards_settle()
     .alias("min-slaves-max-lag"),
-    Setting::new("import-mode", Kind::Bool, "no", field!(import_mode)),
+    Setting::new("import-mode", Kind::Bool, "no", field!(import_mode)).shards_settle(),
 ];

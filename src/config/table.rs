@@ -58,7 +58,7 @@ fn text() -> String {
             "" => "none".to_string(),
             default => format!("`{default}`"),
         };
-        let when = match (card.immutable, card.protected) {
+        let when = match (card.is_immutable(), card.protected) {
             (true, _) => "no",
             (_, true) => "protected",
             _ => "yes",

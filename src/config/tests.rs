@@ -134,7 +134,7 @@ fn own_settings_may_repeat_their_value() {
     for (name, value) in cell.get(&|name| !reference.contains(&name)) {
         let value = String::from_utf8(value).unwrap();
         assert_eq!(
-            set(&cell, &[(name, &value)]).map(|changes| changes.names.len()),
+            set(&cell, &[(name, &value)]).map(|changes| changes.changed.len()),
             Ok(0),
             "{name}"
         );
@@ -232,6 +232,24 @@ fn a_bad_line_stops_the_start() {
     assert!(error.contains("at line 2\n>>> 'port \"x\"'\nargument couldn't be"), "{error}");
 }
 
+/// The names of the settings that have changed.
+fn names(changes: &Changes) -> Vec<&'static str> {
+    changes.changed.iter().map(|setting| setting.name).collect()
+}
+
+#[test]
+fn shards_follow_up_what_has_changed() {
+    let cell = cell();
+    let follow_up = |pairs: &[(&str, &str)]| {
+        let FollowUp { shards_settle, listeners_change } = set(&cell, pairs).unwrap().follow_up();
+        (shards_settle, listeners_change)
+    };
+    assert_eq!(follow_up(&[("timeout", "5"), ("loglevel", "debug")]), (false, false));
+    assert_eq!(follow_up(&[("timeout", "6"), ("maxmemory", "1mb")]), (true, false));
+    assert_eq!(follow_up(&[("maxmemory", "1mb")]), (false, false), "it has that value");
+    assert_eq!(follow_up(&[("import-mode", "yes"), ("port", "0")]), (true, true));
+}
+
 #[test]
 fn set_is_all_or_nothing() {
     let cell = cell();
@@ -244,8 +262,7 @@ fn set_is_all_or_nothing() {
     );
     assert_eq!((cell.snapshot().timeout, cell.version()), (0, version));
     let changes = set(&cell, &[("TIMEOUT", "5"), ("maxclients", "10000")]).unwrap();
-    assert_eq!(changes.names, ["timeout"]);
-    assert!(changes.has("timeout") && !changes.has("maxclients"));
+    assert_eq!(names(&changes), ["timeout"]);
     assert_eq!((changes.before.timeout, cell.snapshot().timeout), (0, 5));
     assert!(cell.version() > version);
 }
@@ -261,7 +278,7 @@ fn set_refuses_with_the_reference_s_texts() {
     assert_eq!(error(&[("Foo\nbar", "x"), ("databases", "1")]), unknown);
     assert_eq!(error(&[("Databases", "1")]), failed("Databases", "can't set immutable config"));
     assert_eq!(error(&[("shards", "7")]), failed("shards", "can't set immutable config"));
-    assert!(set(&cell, &[("shards", "0"), ("io-driver", "auto")]).unwrap().names.is_empty());
+    assert!(set(&cell, &[("shards", "0"), ("io-driver", "auto")]).unwrap().changed.is_empty());
     assert_eq!(error(&[("dir", "/")]), failed("dir", "can't set protected config"));
     let twice = [("timeout", "1"), ("Timeout", "2")];
     assert_eq!(error(&twice), failed("Timeout", "duplicate parameter"));
@@ -358,7 +375,8 @@ fn protected_settings_need_permission() {
     let cell = ConfigCell::new(config);
     let pair: [(&[u8], &[u8]); 1] = [(b"dir", b"/")];
     assert!(cell.set(&pair, Caller { local: false, loading: false }).is_err());
-    assert!(cell.set(&pair, Caller { local: true, loading: false }).unwrap().has("dir"));
+    let changes = cell.set(&pair, Caller { local: true, loading: false }).unwrap();
+    assert_eq!(names(&changes), ["dir"]);
     assert_eq!(shown(&cell, "dir"), "/");
 }
 

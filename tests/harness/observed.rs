@@ -7,9 +7,8 @@
 
 use super::lockstep::{At, Lockstep};
 use super::plain_table;
-use annulet::exec::{Command, CommandTable, Context, Run};
+use annulet::exec::{Command, CommandTable, Context, Handler, KeyRouting};
 use annulet::resp::{Args, Error, Span};
-use annulet::spec::Card;
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -63,18 +62,15 @@ pub fn observed_table() -> &'static CommandTable {
 }
 
 fn observe(name: &str) -> &'static Command {
-    let command = plain_table().find(name.as_bytes()).expect("the command exists").command;
-    let (run, more) = match command.run {
-        Run::Keys(_) => (Run::Keys(observed), 1),
-        Run::Spread(_, over, merge) => (Run::Spread(observed, over, merge), 0),
-        _ => panic!("{name} does not run on keys"),
+    let command = plain_table().find(name.as_bytes()).expect("the server knows it").command;
+    let more = match command.routing {
+        KeyRouting::Single => 1,
+        KeyRouting::PerKey(_) => 0,
+        _ => panic!("{name} does not run on its own keys"),
     };
-    let Card { name, summary, since, group, complexity, arity, .. } = command.card;
-    let Card { flags, categories, tips, keys, .. } = command.card;
-    let arity = if arity < 0 { arity - more } else { arity + more };
-    let card =
-        Card { name, summary, since, group, complexity, arity, flags, categories, tips, keys };
-    Box::leak(Box::new(Command { card, run, subcommands: &[] }))
+    let arity = command.card.arity;
+    let card = command.card.arity(if arity < 0 { arity - more } else { arity + more });
+    Box::leak(Box::new(Command { card, handler: Handler::Keys(observed), ..*command }))
 }
 
 fn number(arg: &[u8]) -> usize {
@@ -110,9 +106,9 @@ fn touches(name: &str, args: &mut Vec<Vec<u8>>) -> Vec<Touch> {
 }
 
 fn observed(context: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let entry = plain_table().find(&args[0]).expect("the command exists");
-    let (Run::Keys(run) | Run::Spread(run, ..)) = entry.command.run else {
-        unreachable!("the command runs on keys");
+    let entry = plain_table().find(&args[0]).expect("it is one of the server's");
+    let Handler::Keys(run) = entry.command.handler else {
+        unreachable!("it runs on keys");
     };
     let mut args: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
     let touched = touches(&entry.name, &mut args);
