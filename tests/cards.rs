@@ -51,8 +51,8 @@ fn ask(process: &Process, args: &[&str]) -> Value {
         spans.push(Span::text(text.len(), arg.len()));
         text.extend_from_slice(arg.as_bytes());
     }
-    let entry = process.commands.find(words[0].as_bytes()).expect("the command exists");
-    let entry = entry.subcommand(words[1].as_bytes()).expect("the subcommand exists");
+    let entry = process.commands.find(args[0].as_bytes()).expect("the command exists");
+    let entry = entry.subcommand(args[1].as_bytes()).expect("the subcommand exists");
     let run = entry.on_session().expect("it runs on the session");
     let mut out = Output::default();
     let mut context = SessionContext {
