@@ -133,6 +133,9 @@ pub enum Wait {
     Poll,
     /// Block until there is a completion, at most this number of nanoseconds.
     AtMost(u64),
+    /// Like `AtMost`, but completions of sends that are queued now need not end the wait: they may
+    /// be reported later. Saves a lone request's turn for its own send.
+    Input(u64),
 }
 
 /// Counts since the driver was created.

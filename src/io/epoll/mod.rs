@@ -431,7 +431,7 @@ impl Driver for EpollDriver {
         let blocks = self.ready.is_empty() && self.readable.is_empty() && self.pending.is_empty();
         let resume_ns = self.resume_accepting().unwrap_or(u64::MAX);
         let at_most_ns = match wait {
-            Wait::AtMost(ns) if blocks => ns.min(resume_ns),
+            Wait::AtMost(ns) | Wait::Input(ns) if blocks => ns.min(resume_ns),
             _ => 0,
         };
         let at_most_ms = at_most_ns.min(limits::WAIT_NS_MAX).div_ceil(1_000_000);

@@ -220,7 +220,7 @@ impl Driver for SimulatedDriver {
         let idle = self.ready.is_empty() && events.is_empty();
         let side = &mut world.sides[self.index];
         side.asleep_until_ns = match wait {
-            Wait::AtMost(ns) if idle => {
+            Wait::AtMost(ns) | Wait::Input(ns) if idle => {
                 Some(self.clock.monotonic_ns().saturating_add(ns.min(limits::WAIT_NS_MAX)))
             }
             _ => None,

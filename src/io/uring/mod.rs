@@ -410,6 +410,7 @@ impl Driver for UringDriver {
             _ if !self.ready.is_empty() || self.ring.completions() > 0 => Block::No,
             Wait::Poll => Block::No,
             Wait::AtMost(ns) => Block::UntilOne { at_most_ns: ns },
+            Wait::Input(ns) => Block::UntilOther { at_most_ns: ns },
         };
         self.ring.enter(block)?;
         self.due = self.ring.completions();

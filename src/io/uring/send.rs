@@ -32,7 +32,9 @@ impl UringDriver {
         assert!(place.sending.is_none(), "one send at a time");
         let way =
             if place.zero_copy && len >= zero_copy_bytes_min { Way::ZeroCopy } else { Way::Copy };
-        place.sending = Some(Sending { chunk, sent: 0, way, notices: 0, outcome: None });
+        let is_immediate = way == Way::Copy;
+        let outcome = None;
+        place.sending = Some(Sending { chunk, sent: 0, way, is_immediate, notices: 0, outcome });
         self.push_send(conn);
     }
 
@@ -47,8 +49,9 @@ impl UringDriver {
         let rest = &sending.chunk.as_slice()[sending.sent..];
         assert!(!rest.is_empty());
         let (start, len) = (rest.as_ptr(), rest.len().min(limits::SEND_BYTES_MAX) as u32);
-        let way = sending.way;
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let (way, is_immediate) = (sending.way, sending.is_immediate);
+        let patience = if is_immediate { libc::MSG_DONTWAIT } else { libc::MSG_WAITALL };
+        let flags = libc::MSG_NOSIGNAL | patience;
         let entry = match way {
             Way::Copy => opcode::Send::new(fd, start, len).flags(flags).build(),
             Way::ZeroCopy => {
@@ -56,6 +59,9 @@ impl UringDriver {
             }
         };
         self.ring.statistics.zero_copy_sends += u64::from(way == Way::ZeroCopy);
+        if is_immediate {
+            self.ring.count_immediate();
+        }
         // SAFETY: chunk and socket stay in the table until the last completion, notices included.
         // Moving the chunk does not move its bytes.
         unsafe { self.push(entry, tag) };
@@ -120,6 +126,7 @@ impl UringDriver {
             }
             (error, _) => error < 0,
         };
+        sending.is_immediate = false;
         if again && !closing {
             if !place.zero_copy {
                 sending.way = Way::Copy;
