@@ -38,9 +38,14 @@ impl Shard {
         if !connection.flights.is_empty() && self.port.mesh().rules().one_in_flight {
             return;
         }
+        let has_input = !connection.input.is_empty();
         self.make_dirty(conn);
         self.check_output(conn);
-        self.make_ready(conn);
+        if has_input {
+            self.make_ready(conn);
+        } else {
+            self.settle_input(conn);
+        }
     }
 
     /// Merges the replies of those flights of a connection that are answered and come next.
