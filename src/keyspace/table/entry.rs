@@ -25,7 +25,7 @@
 //! a size nor a capacity is kept. An [`Entry`] is made by [`Entry::new`], then lies in exactly one
 //! bucket or in one variable, and ends in [`Entry::free`]: so whoever holds one may read it.
 
-use super::heap::Heap;
+use super::heap::{Heap, prefetch};
 use crate::value::hash::Hash;
 use crate::value::string::{INLINE_BYTES_MAX, Str, large_grown};
 use crate::value::{Container, Kind, Object};
@@ -53,6 +53,13 @@ const HEADER_BYTES: usize = 4;
 
 /// Bytes of an expiry, of an integer and of a pointer.
 const FIELD_BYTES: usize = 8;
+
+/// Bytes of a line of the processor's cache.
+const LINE_BYTES: usize = 64;
+
+/// Lines of a longer entry that are asked for behind the first two; the processor follows a longer
+/// run by itself.
+const TAIL_LINES_MAX: usize = 4;
 
 /// The most that a narrow length can say.
 const NARROW_MAX: usize = 255;
@@ -303,6 +310,29 @@ impl Entry {
     #[inline]
     pub fn address(self) -> u64 {
         self.0.as_ptr().expose_provenance() as u64
+    }
+
+    /// Asks the processor for the first two lines: most values end on the second.
+    #[inline]
+    pub fn prefetch(self) {
+        let start = self.0.as_ptr().cast_const();
+        prefetch(start);
+        prefetch(start.wrapping_add(LINE_BYTES));
+    }
+
+    /// Asks the processor for the lines behind those two, up to [`TAIL_LINES_MAX`]; reads the head.
+    #[inline]
+    pub fn prefetch_end(self) {
+        let start = self.0.as_ptr().cast_const();
+        let end = start.wrapping_add(self.size()).addr();
+        let mut line = start.wrapping_add(2 * LINE_BYTES - start.addr() % LINE_BYTES);
+        for _ in 0..TAIL_LINES_MAX {
+            if line.addr() >= end {
+                break;
+            }
+            prefetch(line);
+            line = line.wrapping_add(LINE_BYTES);
+        }
     }
 
     #[inline]

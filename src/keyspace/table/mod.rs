@@ -34,7 +34,9 @@ use crate::base::rng::Rng;
 use crate::keyspace::tick::Tick;
 use bucket::{BUCKET_BYTES, Bucket, WORDS};
 use directory::{CHUNK_BUCKETS, Directory};
+use heap::prefetch;
 use std::hash::{BuildHasher, Hasher};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// A bucket is added when there are more keys per 8 buckets than this, and memory for it is there.
@@ -103,6 +105,49 @@ impl Place {
     #[inline]
     pub fn entry(self) -> Entry {
         self.word().entry()
+    }
+}
+
+/// How far a look-up ahead of its time has come. Each step reads what the one before has asked the
+/// processor for, and asks for what that leads to.
+///
+/// ```text
+///   Bucket --tag found--> Entry --> End        (no tag found, not chained: End)
+///      ^ '--chained-----.
+///      '----------------'
+/// ```
+#[derive(Clone, Copy)]
+pub enum Trail<'t> {
+    /// Nothing more is known to be worth asking for.
+    End,
+    /// This bucket was asked for.
+    Bucket(&'t Bucket),
+    /// The first lines of this entry were asked for; it lives as long as the table is not changed.
+    Entry(Entry, PhantomData<&'t Table>),
+}
+
+impl<'t> Trail<'t> {
+    /// One step further, for the same hash.
+    #[inline]
+    pub fn follow(self, hash: u64) -> Trail<'t> {
+        match self {
+            Trail::End => Trail::End,
+            Trail::Entry(entry, _) => {
+                entry.prefetch_end();
+                Trail::End
+            }
+            Trail::Bucket(bucket) => {
+                if let Some(index) = bucket.matches(tag_of(hash)).next() {
+                    let entry = bucket.word(index).entry();
+                    entry.prefetch();
+                    return Trail::Entry(entry, PhantomData);
+                }
+                let Some(next) = bucket.next() else { return Trail::End };
+                prefetch(next.cast());
+                // SAFETY: a bucket of the chain, there as long as the table is not changed.
+                Trail::Bucket(unsafe { &*next })
+            }
+        }
     }
 }
 
@@ -214,7 +259,8 @@ impl Table {
         }
     }
 
-    /// Asks the processor for the entry that a hash leads to; reads the bucket.
+    /// Asks the processor for the entry that a hash leads to, or for the next bucket of the chain
+    /// if the first one does not hold it; reads the first bucket.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         if self.keys == 0 {
@@ -223,11 +269,22 @@ impl Table {
         // SAFETY: a bucket that is there.
         let bucket = unsafe { &*self.directory.bucket(self.number_of(hash)) };
         if let Some(index) = bucket.matches(tag_of(hash)).next() {
-            let address = bucket.word(index).entry().address() as usize;
-            // Two lines: a value of 64 bytes ends on the second.
-            prefetch(std::ptr::with_exposed_provenance(address));
-            prefetch(std::ptr::with_exposed_provenance(address + 64));
+            bucket.word(index).entry().prefetch();
+        } else if let Some(next) = bucket.next() {
+            prefetch(next.cast());
         }
+    }
+
+    /// Begins a look-up ahead of its time: asks the processor for the bucket that a hash leads to.
+    #[inline]
+    pub fn trail(&self, hash: u64) -> Trail<'_> {
+        if self.keys == 0 {
+            return Trail::End;
+        }
+        let bucket = self.directory.bucket(self.number_of(hash));
+        prefetch(bucket.cast());
+        // SAFETY: a bucket that is there as long as the table is not changed.
+        Trail::Bucket(unsafe { &*bucket })
     }
 
     /// The place of a key.
@@ -637,17 +694,4 @@ impl Table {
         }
         assert_eq!((self.keys, self.volatile, self.overflow), (keys, volatile, overflow));
     }
-}
-
-/// Asks the processor for a cache line.
-#[inline]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that the program could see, wherever it points.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
