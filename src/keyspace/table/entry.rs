@@ -66,6 +66,7 @@ const NARROW_MAX: usize = 255;
 
 const _: () = assert!(INT < INLINE && INLINE < LARGE && LARGE <= KIND_MASK);
 const _: () = assert!(KIND_MASK & (EXPIRY | WIDE_KEY | WIDE_VALUE | EDITED) == 0);
+const _: () = assert!(EXPIRY as usize / 2 == FIELD_BYTES);
 const _: () = assert!(KIND_MASK ^ EXPIRY ^ WIDE_KEY ^ WIDE_VALUE ^ EDITED == 0xff);
 const _: () = assert!(size_of::<Entry>() == FIELD_BYTES && size_of::<*mut Bytes>() == FIELD_BYTES);
 // The sizes that the memory bars are made of: a key of 10 bytes with 16 bytes, with an expiry
@@ -403,6 +404,14 @@ impl Entry {
     /// Whether this is the entry of `key`.
     #[inline]
     pub fn is_key(self, key: &[u8]) -> bool {
+        let head = self.head();
+        if head & (WIDE_KEY | WIDE_VALUE) == 0 {
+            // Both lengths take one byte, and an expiry's flag is twice its bytes.
+            let len_at = HEADER_BYTES + usize::from(head & EXPIRY) / 2;
+            let key_at = len_at + 1 + usize::from(head & KIND_MASK == INLINE);
+            return usize::from(self.byte(len_at)) == key.len()
+                && is_same(self.slice(key_at, key.len()), key);
+        }
         let shape = self.shape();
         shape.key_len == key.len() && is_same(self.slice(shape.key_at, shape.key_len), key)
     }

@@ -288,7 +288,7 @@ impl Table {
     }
 
     /// The place of a key.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         if self.keys == 0 {
             return None;
