@@ -95,6 +95,7 @@ pub struct Args<'a> {
 
 impl<'a> Args<'a> {
     /// Words at `spans` of `text` and of `large`.
+    #[inline]
     pub fn new(text: &'a [u8], spans: &'a [Span], large: &'a mut [BytesMut]) -> Args<'a> {
         Args { text, spans, large }
     }
