@@ -6,9 +6,36 @@ use crate::spec::Group;
 
 const _: () = assert!(BATCH_COMMANDS_MAX <= SPOTS_MAX);
 
-/// Hashes the first keys of the commands, and asks for what they lead to; of one command alone,
-/// which has nothing to hide behind, only hashes it.
+/// Hashes the first keys of the commands, and asks for what they lead to. One command alone has
+/// nothing to hide behind: its key is only hashed.
+#[inline]
 pub(super) fn stage(
+    slice: &Slice,
+    items: &[Item],
+    batch_args: &mut BatchArgs<'_>,
+    hashes: &mut [u64; BATCH_COMMANDS_MAX],
+) {
+    if let [item] = items {
+        hashes[0] = first_key(slice, item, batch_args).map_or(0, |spot| spot.hash);
+    } else {
+        stage_together(slice, items, batch_args, hashes);
+    }
+}
+
+/// Where the item's first key leads to, if it has one.
+#[inline]
+fn first_key(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> Option<Spot> {
+    let first = item.entry.keys.first;
+    // Without keys it has no slot, and this slice may not own slot 0.
+    (first != 0 && first < item.argc as usize).then(|| {
+        let args = batch_args.of(item);
+        let key = slice.key_in_slot(&args[first], item.slot);
+        Spot { hash: key.hash, slot: item.slot, db: item.db }
+    })
+}
+
+#[inline(never)]
+fn stage_together(
     slice: &Slice,
     items: &[Item],
     batch_args: &mut BatchArgs<'_>,
@@ -17,23 +44,15 @@ pub(super) fn stage(
     let mut spots = [Spot::default(); BATCH_COMMANDS_MAX];
     let mut count = 0;
     for (item, hash) in items.iter().zip(hashes.iter_mut()) {
-        let first = item.entry.keys.first;
-        if first == 0 || first >= item.argc as usize {
-            // Without keys it has no slot, and this slice may not own slot 0.
-            continue;
+        if let Some(spot) = first_key(slice, item, batch_args) {
+            *hash = spot.hash;
+            slice.prefetch_root(spot);
+            spots[count] = spot;
+            count += 1;
         }
-        let args = batch_args.of(item);
-        let key = slice.key_in_slot(&args[first], item.slot);
-        *hash = key.hash;
-        if items.len() == 1 {
-            return;
-        }
-        slice.prefetch_slot(usize::from(item.db), &key);
-        spots[count] = Spot { hash: key.hash, slot: item.slot, db: item.db };
-        count += 1;
     }
     slice.prefetch(&spots[..count]);
-    if items.len() > 1 && hashes[0] == hashes[1] {
+    if hashes[0] == hashes[1] {
         stage_elements(slice, items, batch_args, hashes);
     }
 }

@@ -25,8 +25,17 @@ pub struct Spot {
 }
 
 impl Slice {
-    /// Asks for all that look-ups of these keys will read, except the slots' roots: those were
-    /// asked for by [`Slice::prefetch_slot`].
+    /// Asks for the root of the key's slot.
+    #[inline]
+    pub fn prefetch_root(&self, spot: Spot) {
+        let index = self.index_of(spot.slot);
+        if let Some(table) = self.databases[usize::from(spot.db)].table(index) {
+            table.prefetch();
+        }
+    }
+
+    /// Asks for all that look-ups of these keys will read, except the roots of their slots:
+    /// [`Slice::prefetch_root`] has asked for those.
     pub fn prefetch(&self, spots: &[Spot]) {
         assert!(spots.len() <= SPOTS_MAX);
         let mut trails = [Trail::End; SPOTS_MAX];
