@@ -1,8 +1,8 @@
 //! The command table: from a name to its entry, built once from the list of commands.
 //!
 //! Hot: one lookup per command. Names are packed into two words, and a bucket knows which of their
-//! bytes are letters: a lookup in any case is one probe and one comparison of 16 bytes for all names
-//! up to that length.
+//! bytes are letters: a lookup in any case is one probe and one comparison of 16 bytes for all
+//! names up to that length.
 
 use super::command::{Command, Over, Run};
 use crate::base::short::short_words;
