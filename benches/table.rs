@@ -2,7 +2,7 @@
 
 use annulet::base::alloc::CountingAllocator;
 use annulet::base::rng::Rng;
-use annulet::keyspace::{Expiry, Key, Slice, SliceOptions};
+use annulet::keyspace::{Expiry, Key, Slice, SliceOptions, Spot};
 use annulet::value::string::NewStr;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
@@ -45,10 +45,10 @@ fn random_names(rng: &mut Rng) -> Vec<[[u8; 10]; BATCH]> {
 }
 
 fn keys_of<'k>(slice: &Slice, names: &'k [[u8; 10]; BATCH]) -> [Key<'k>; BATCH] {
-    let keys = std::array::from_fn(|at| slice.key(&names[at]));
-    keys.iter().for_each(|key| slice.prefetch_slot(0, key));
-    keys.iter().for_each(|key| slice.prefetch_bucket(0, key));
-    keys.iter().for_each(|key| slice.prefetch_entry(0, key));
+    let keys: [Key<'_>; BATCH] = std::array::from_fn(|at| slice.key(&names[at]));
+    let spots = keys.map(|key| Spot { hash: key.hash, slot: key.slot, db: 0 });
+    spots.iter().for_each(|spot| slice.prefetch_root(*spot));
+    slice.prefetch(&spots);
     keys
 }
 

@@ -15,6 +15,7 @@ pub mod local_time;
 pub mod number;
 pub mod order;
 pub mod rng;
+pub mod short;
 pub mod slot;
 pub mod syslog;
 pub mod system;

@@ -1,26 +1,46 @@
 //! Hash slots: the slot of a key, out of 16,384. Hot: runs once per key of every command.
 
-use crc::{CRC_16_XMODEM, Crc, Table};
+use super::short::{SHORT_BYTES_MAX, short_words};
 
 /// The number of hash slots.
 pub const SLOT_COUNT: u16 = 16384;
 
 const _: () = assert!(SLOT_COUNT.is_power_of_two());
 
-/// Bytes that one round of the table-driven CRC takes.
-const ROUND: usize = 16;
+/// The CRC16 (XMODEM) of each byte with 0 to 15 zeros behind it.
+static CRCS: [[u16; 256]; SHORT_BYTES_MAX] = crcs();
 
-static XMODEM: Crc<u16, Table<ROUND>> = Crc::<u16, Table<ROUND>>::new(&CRC_16_XMODEM);
+const fn crcs() -> [[u16; 256]; SHORT_BYTES_MAX] {
+    let mut crcs = [[0; 256]; SHORT_BYTES_MAX];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = (byte as u16) << 8;
+        let mut zeros = 0;
+        while zeros < SHORT_BYTES_MAX {
+            let mut bit = 0;
+            while bit < 8 {
+                crc = (crc << 1) ^ if crc & 0x8000 != 0 { 0x1021 } else { 0 };
+                bit += 1;
+            }
+            crcs[zeros][byte] = crc;
+            zeros += 1;
+        }
+        byte += 1;
+    }
+    crcs
+}
 
 /// Returns the slot of a key: the CRC16 of its hash tag, modulo [`SLOT_COUNT`]. The hash tag is the
 /// text between the first `{` and the next `}`, if not empty, or else the whole key.
 #[inline]
 pub fn slot_of(key: &[u8]) -> u16 {
-    if key.len() > ROUND {
-        return crc16(tag_of(key)) & (SLOT_COUNT - 1);
-    }
-    let padded = pad(key);
-    let crc = if has_brace(padded) { crc16(tag_of(key)) } else { crc16_of_padded(padded) };
+    let crc = match short_words(key) {
+        Some(words) if !has_brace(words) => match key.first_chunk() {
+            Some(round) => crc16_of_round(round),
+            None => crc16_of_round(&bytes_of(words)),
+        },
+        _ => crc16(tag_of(key)),
+    };
     crc & (SLOT_COUNT - 1)
 }
 
@@ -34,42 +54,44 @@ pub fn tag_of(key: &[u8]) -> &[u8] {
     }
 }
 
-/// Returns the CRC16 of a text. Leading zeros do not change a CRC that starts at zero. So a short
-/// text is padded to one round, in which the table look-ups do not depend on each other.
-#[inline]
+/// A CRC that starts at zero is not changed by zeros in front: the text begins with a round that
+/// may be short, and its other rounds are whole. The sum so far counts as the bits in front of the
+/// next round.
 fn crc16(text: &[u8]) -> u16 {
-    if text.len() <= ROUND { crc16_of_padded(pad(text)) } else { XMODEM.checksum(text) }
+    let (head, rounds) = text.split_at(text.len() % SHORT_BYTES_MAX);
+    let (rounds, _) = rounds.as_chunks::<SHORT_BYTES_MAX>();
+    let head = short_words(head).expect("it is shorter than a round");
+    rounds.iter().fold(crc16_of_round(&bytes_of(head)), |crc, round| {
+        let [high, low] = crc.to_be_bytes();
+        let mut round = *round;
+        round[0] ^= high;
+        round[1] ^= low;
+        crc16_of_round(&round)
+    })
 }
 
+/// The CRC16 of 16 bytes; the look-ups do not wait for each other.
 #[inline]
-fn crc16_of_padded(padded: u128) -> u16 {
-    XMODEM.checksum(&padded.to_le_bytes())
+fn crc16_of_round(round: &[u8; SHORT_BYTES_MAX]) -> u16 {
+    let crcs = round.iter().zip(CRCS.iter().rev());
+    crcs.fold(0, |sum, (&byte, crcs)| sum ^ crcs[usize::from(byte)])
 }
 
-/// Pads a text of at most 16 bytes with leading zeros to 16 bytes in memory order. It makes two
-/// overlapping loads, because a copy of a few bytes would be a function call.
+/// Two words as their bytes.
 #[inline]
-fn pad(text: &[u8]) -> u128 {
-    let len = text.len();
-    assert!(len <= ROUND);
-    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        let first = u128::from(u64::from_le_bytes(*first)) << ((ROUND - len) * 8);
-        return u128::from(u64::from_le_bytes(*last)) << 64 | first;
-    }
-    if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        let first = u128::from(u32::from_le_bytes(*first)) << ((ROUND - len) * 8);
-        return u128::from(u32::from_le_bytes(*last)) << 96 | first;
-    }
-    text.iter().fold(0, |sum, &byte| sum >> 8 | u128::from(byte) << 120)
+fn bytes_of(words: [u64; 2]) -> [u8; SHORT_BYTES_MAX] {
+    let words = u128::from(words[0]) | u128::from(words[1]) << 64;
+    words.to_le_bytes()
 }
 
 /// Whether one of the 16 bytes is a `{`.
 #[inline]
-fn has_brace(padded: u128) -> bool {
-    const LOW_BITS: u128 = u128::from_le_bytes([1; ROUND]);
-    const BRACES: u128 = u128::from_le_bytes([b'{'; ROUND]);
-    let zero_if_brace = padded ^ BRACES;
-    zero_if_brace.wrapping_sub(LOW_BITS) & !zero_if_brace & (LOW_BITS << 7) != 0
+fn has_brace(words: [u64; 2]) -> bool {
+    const LOW_BITS: u64 = u64::from_le_bytes([1; 8]);
+    const BRACES: u64 = u64::from_le_bytes([b'{'; 8]);
+    // The high bit of a byte that is zero, if it is the lowest such byte.
+    let zero = |word: u64| word.wrapping_sub(LOW_BITS) & !word;
+    (zero(words[0] ^ BRACES) | zero(words[1] ^ BRACES)) & (LOW_BITS << 7) != 0
 }
 
 #[cfg(test)]
@@ -92,7 +114,7 @@ mod tests {
     #[test]
     fn padding_changes_nothing() {
         for (text, is_there) in [(&b"{"[..], true), (b"0123{", true), (b"|z[\xfb", false)] {
-            assert_eq!(has_brace(pad(text)), is_there);
+            assert_eq!(has_brace(short_words(text).unwrap()), is_there);
         }
         let text: Vec<u8> = (1..=40).collect();
         for len in 0..text.len() {

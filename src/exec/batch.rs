@@ -1,20 +1,17 @@
 //! Runs commands on a slice: one at a time, or a batch in stages.
 //!
-//! Hot. A batch is worked in stages so that the misses of one command hide behind the others:
-//!
-//! ```text
-//!   hash all keys -> prefetch slot roots -> prefetch buckets -> prefetch entries -> run in order
-//! ```
+//! Hot. A batch is worked in stages, so that the misses of one command hide behind the others: see
+//! `stage.rs`.
 
 use super::command::{Handler, KeyRouting};
 use super::context::{Context, Effects, Reach, expire_word};
 use super::record::{Glue, Records};
+use super::stage::stage;
 use super::table::Entry;
 use super::wait::BlockingAttempt;
 use crate::config::Config;
-use crate::keyspace::{ExpiryRole, Key, Slice};
+use crate::keyspace::{ExpiryRole, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
-use crate::spec::Group;
 use bytes::BytesMut;
 
 /// Commands in one batch at most: what one round of prefetches covers.
@@ -62,19 +59,6 @@ impl BatchArgs<'_> {
     }
 }
 
-/// A key as far as its place goes: prefetching looks at no bytes.
-#[inline]
-fn place(item: &Item, hash: u64) -> Key<'static> {
-    Key { bytes: &[], slot: item.slot, hash }
-}
-
-/// The word that is the item's first key, if it has one.
-#[inline]
-fn first_key(item: &Item) -> Option<usize> {
-    let first = item.entry.keys.first;
-    (first != 0 && first < item.argc as usize).then_some(first)
-}
-
 /// What a batch runs on and leaves behind.
 pub struct Runner<'a> {
     /// The slice that owns the batch's keys.
@@ -109,7 +93,7 @@ impl Runner<'_> {
     ) -> usize {
         assert!(items.len() <= BATCH_COMMANDS_MAX);
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
-        self.stage(items, batch_args, &mut hashes);
+        stage(self.slice, items, batch_args, &mut hashes);
         if self.config.import_mode || items.first().is_some_and(|item| item.is_quiet) {
             return self.run_apart(items, &hashes, batch_args, out, done);
         }
@@ -168,52 +152,6 @@ impl Runner<'_> {
             Some((Box::from(&args[word]), view.access_clock()))
         };
         keys.into_iter().filter_map(clock).collect()
-    }
-
-    /// Hashes the first keys, and brings what they lead to closer, stage by stage.
-    fn stage(&self, items: &[Item], batch_args: &mut BatchArgs<'_>, hashes: &mut [u64; 64]) {
-        let alone = items.len() == 1;
-        for (at, item) in items.iter().enumerate() {
-            let Some(first) = first_key(item) else { continue };
-            let args = batch_args.of(item);
-            let key = self.slice.key_in_slot(&args[first], item.slot);
-            hashes[at] = key.hash;
-            if !alone {
-                self.slice.prefetch_slot(usize::from(item.db), &key);
-            }
-        }
-        if alone {
-            return;
-        }
-        // A command without keys has no slot, and this slice may not own slot 0.
-        let with_keys = || items.iter().enumerate().filter(|(_, item)| first_key(item).is_some());
-        for (at, item) in with_keys() {
-            self.slice.prefetch_bucket(usize::from(item.db), &place(item, hashes[at]));
-        }
-        for (at, item) in with_keys() {
-            self.slice.prefetch_entry(usize::from(item.db), &place(item, hashes[at]));
-        }
-        if hashes[0] == hashes[1] {
-            self.stage_elements(items, batch_args, hashes);
-        }
-    }
-
-    /// The same for elements of one large value that all of the batch is about.
-    #[inline(never)]
-    fn stage_elements(&self, items: &[Item], batch_args: &mut BatchArgs<'_>, hashes: &[u64; 64]) {
-        let item = &items[0];
-        let is_alike = |(at, other): (usize, &Item)| {
-            hashes[at] == hashes[0] && other.argc > 2 && std::ptr::eq(other.entry, item.entry)
-        };
-        let has_elements = matches!(item.entry.command.card.group, Group::Hash | Group::Set);
-        if !has_elements || !items.iter().enumerate().all(is_alike) {
-            return;
-        }
-        let args = batch_args.of(item);
-        let key = Key { bytes: &args[1], slot: item.slot, hash: hashes[0] };
-        if let Some(elements) = self.slice.elements(usize::from(item.db), &key) {
-            items.iter().for_each(|item| elements.prefetch(&batch_args.of(item)[2]));
-        }
     }
 
     #[inline(always)]

@@ -15,6 +15,7 @@ mod process;
 mod record;
 mod replication;
 mod session;
+mod stage;
 mod table;
 mod wait;
 mod workspace;

@@ -1,9 +1,11 @@
 //! The command table: from a name to its entry, built once from the list of commands.
 //!
-//! Hot: one lookup per command. Names are packed, upper-cased by a mask, into two words, so that
-//! a lookup is one probe and one comparison of 16 bytes for all names up to that length.
+//! Hot: one lookup per command. Names are packed into two words, and a bucket knows which of their
+//! bytes are letters: a lookup in any case is one probe and one comparison of 16 bytes for all
+//! names up to that length.
 
-use super::command::{Command, Handler, InMulti, KeyRouting, Merge, SessionFn};
+use super::command::{Command, Over, Run};
+use crate::base::short::short_words;
 use crate::resp::Args;
 use crate::spec::{Begin, Find, Flag, KeySpec};
 
@@ -205,12 +207,37 @@ fn key_range(command: &Command) -> KeyRange {
     }
 }
 
+/// A name of at most 16 bytes, or nothing.
+#[derive(Clone, Copy, Debug)]
+struct Bucket {
+    /// The name in upper case.
+    name: [u64; 2],
+    /// [`CASE_BIT`] for each byte that is a letter.
+    letters: [u64; 2],
+    /// The entry's index + 1; 0: the bucket is empty.
+    entry: u16,
+    /// Bytes of the name.
+    len: u8,
+}
+
+impl Bucket {
+    const EMPTY: Bucket = Bucket { name: [0; 2], letters: [0; 2], entry: 0, len: 0 };
+
+    /// Whether a name is this one in any case. Zero bytes in front pack like nothing, so the
+    /// length is compared as well.
+    #[inline]
+    fn is(&self, packed: [u64; 2], len: usize) -> bool {
+        let first = (packed[0] & !self.letters[0]) ^ self.name[0];
+        let last = (packed[1] & !self.letters[1]) ^ self.name[1];
+        first | last == 0 && usize::from(self.len) == len
+    }
+}
+
 /// All commands by name.
 #[derive(Debug)]
 pub struct CommandTable {
     entries: Vec<Entry>,
-    /// Per bucket: the packed name, the entry's index + 1 (0: empty), and the name's length.
-    buckets: Vec<([u64; 2], u16, u8)>,
+    buckets: Box<[Bucket; BUCKETS]>,
     /// Names that do not fit a bucket, with their entries' indices.
     long_names: Vec<(Vec<u8>, usize)>,
     /// Entries and subcommands together.
@@ -241,19 +268,29 @@ impl CommandTable {
             let is_it = |name: &&[u8]| name.eq_ignore_ascii_case(old);
             *names.iter_mut().find(|name| is_it(name)).expect("the old name was checked") = new;
         }
-        let mut buckets = vec![([0, 0], 0, 0); BUCKETS];
+        let mut buckets = Box::new([Bucket::EMPTY; BUCKETS]);
         let mut long_names = Vec::new();
         for (i, name) in names.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            let Some(packed) = pack(name) else {
+            let Some(packed) = short_words(name) else {
                 long_names.push((name.to_vec(), i));
                 continue;
             };
             let mut at = bucket_of(packed);
-            while buckets[at].1 != 0 {
-                assert_ne!(buckets[at].0, packed, "{} is listed twice", entries[i].name);
+            while buckets[at].entry != 0 {
+                let is_new = !buckets[at].is(packed, name.len());
+                assert!(is_new, "{} is listed twice", entries[i].name);
                 at = (at + 1) % BUCKETS;
             }
-            buckets[at] = (packed, i as u16 + 1, name.len() as u8);
+            let upper = name.to_ascii_uppercase();
+            let letters: Vec<u8> =
+                name.iter().map(|byte| u8::from(byte.is_ascii_alphabetic()) * CASE_BIT).collect();
+            let words = |text: &[u8]| short_words(text).expect("as long as the name");
+            buckets[at] = Bucket {
+                name: words(&upper),
+                letters: words(&letters),
+                entry: i as u16 + 1,
+                len: name.len() as u8,
+            };
         }
         CommandTable { entries, buckets, long_names, indices: usize::from(next_index) }
     }
@@ -261,15 +298,15 @@ impl CommandTable {
     /// Returns the entry with this name, in any case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Entry> {
-        let Some(packed) = pack(name) else { return self.find_long(name) };
+        let Some(packed) = short_words(name) else { return self.find_long(name) };
         let mut at = bucket_of(packed);
         loop {
-            let (have, entry, len) = self.buckets[at];
-            if entry == 0 {
+            let bucket = &self.buckets[at];
+            if bucket.entry == 0 {
                 return None;
             }
-            if have == packed && usize::from(len) == name.len() {
-                return Some(&self.entries[usize::from(entry) - 1]);
+            if bucket.is(packed, name.len()) {
+                return Some(&self.entries[usize::from(bucket.entry) - 1]);
             }
             at = (at + 1) % BUCKETS;
         }
@@ -312,35 +349,16 @@ impl CommandTable {
     }
 }
 
-/// Returns the name in upper case in two words, or none if it has no bytes or more than 16.
-/// Zero bytes at the end pack like nothing, so the length has to be compared as well.
-#[inline]
-fn pack(name: &[u8]) -> Option<[u64; 2]> {
-    if name.is_empty() || name.len() > 16 {
-        return None;
-    }
-    let mut bytes = [0u8; 16];
-    bytes[..name.len()].copy_from_slice(name);
-    let low = u64::from_le_bytes(bytes[..8].try_into().expect("8 bytes"));
-    let high = u64::from_le_bytes(bytes[8..].try_into().expect("8 bytes"));
-    Some([upper(low), upper(high)])
-}
+/// What tells a lower-case letter from its upper case.
+const CASE_BIT: u8 = b'a' ^ b'A';
 
-/// Clears bit 5 of every byte that is an ASCII lower-case letter.
-#[inline]
-fn upper(word: u64) -> u64 {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let seven = word & (0x7f * ONES);
-    let above_a = seven + (0x80 - u64::from(b'a')) * ONES;
-    let above_z = seven + (0x7f - u64::from(b'z')) * ONES;
-    let is_lower = above_a & !above_z & !word & (0x80 * ONES);
-    word & !(is_lower >> 2)
-}
-
+/// Where the probe for a name begins, in any case.
 #[inline]
 fn bucket_of(packed: [u64; 2]) -> usize {
-    let mixed = (packed[0] ^ packed[1].rotate_left(29)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 54) as usize
+    const CASE_BITS: u64 = u64::from_le_bytes([CASE_BIT; 8]);
+    // Whole bytes are rotated: what tells the case stays where it was.
+    let folded = (packed[0].rotate_left(24) ^ packed[1]) & !CASE_BITS;
+    (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
 }
 
 const _: () = assert!(BUCKETS == 1 << (64 - 54), "bucket_of keeps the top 10 bits");
@@ -348,20 +366,54 @@ const _: () = assert!(BUCKETS == 1 << (64 - 54), "bucket_of keeps the top 10 bit
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{Card, Group};
 
-    #[test]
-    fn upper_changes_only_lower_case_letters() {
-        for byte in 0..=255u8 {
-            let word = u64::from_le_bytes([byte; 8]);
-            assert_eq!(upper(word), u64::from_le_bytes([byte.to_ascii_uppercase(); 8]));
+    static GET: Command = command("get");
+    static SORT_RO: Command = command("sort_ro");
+    static SIXTEEN: Command = command("sixteen.bytes-16");
+    static LONGER: Command = command("seventeen.bytes17");
+
+    const fn command(name: &'static str) -> Command {
+        Command {
+            card: Card {
+                name,
+                summary: "",
+                since: "1.0.0",
+                group: Group::Generic,
+                complexity: "O(1)",
+                arity: 1,
+                flags: Flag::FAST,
+                categories: &[],
+                tips: &[],
+                keys: &[],
+            },
+            run: Run::Container,
+            subcommands: &[],
         }
     }
 
     #[test]
-    fn pack_knows_its_bounds() {
-        assert_eq!(pack(b""), None);
-        assert_eq!(pack(b"12345678901234567"), None);
-        assert_eq!(pack(b"get"), pack(b"GET"));
-        assert_ne!(pack(b"get"), pack(b"gett"));
+    fn names_are_found_in_any_case_and_nothing_else_is() {
+        static FAMILY: &[&Command] = &[&GET, &SORT_RO, &SIXTEEN, &LONGER];
+        let table = CommandTable::new(&[FAMILY]);
+        for name in ["get", "sort_ro", "sixteen.bytes-16", "seventeen.bytes17"] {
+            let upper = name.to_ascii_uppercase();
+            let mixed = format!("{}{}", &upper[..2], &name[2..]);
+            for spelled in [name, &upper, &mixed] {
+                let found = table.find(spelled.as_bytes()).map(|entry| entry.name.as_str());
+                assert_eq!(found, Some(name), "{spelled}");
+            }
+            // Every single bit makes it another name, but the one that tells the case of a letter.
+            for (at, bit) in (0..name.len()).flat_map(|at| (0..8).map(move |bit| (at, 1u8 << bit)))
+            {
+                let mut other = name.as_bytes().to_vec();
+                other[at] ^= bit;
+                let is_same = other.eq_ignore_ascii_case(name.as_bytes());
+                assert_eq!(table.find(&other).is_some(), is_same, "{other:?}");
+            }
+        }
+        for other in [&b""[..], b"\0get", b"get\0", b"g", b"gett", b"sixteen.bytes-16x"] {
+            assert!(table.find(other).is_none(), "{other:?}");
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Must not know: protocol, commands, connections, other shards, the journal.
 
 mod access;
+mod ahead;
 mod container;
 mod database;
 mod detached;
@@ -23,6 +24,7 @@ mod watch;
 mod tests;
 
 pub use access::Frequency;
+pub use ahead::{SPOTS_MAX, Spot};
 pub use container::Edit;
 pub use detached::DetachedValue;
 pub use digest::{DIGEST_BYTES, Digest, database_digests_joined};

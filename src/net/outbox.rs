@@ -145,6 +145,19 @@ mod tests {
     }
 
     #[test]
+    fn the_memory_of_a_sent_chunk_serves_the_next_replies() {
+        let mut outbox = Outbox::default();
+        write(&mut outbox, &"a".repeat(1000));
+        let Some(Chunk::Own(chunk)) = outbox.next_chunk() else { panic!("a chunk is there") };
+        let address = chunk.as_ptr();
+        outbox.sent(Chunk::Own(chunk));
+        assert!(outbox.next_chunk().is_none(), "nothing was written since");
+        write(&mut outbox, &"b".repeat(1000));
+        let Some(Chunk::Own(chunk)) = outbox.next_chunk() else { panic!("a chunk is there") };
+        assert_eq!(chunk.as_ptr(), address);
+    }
+
+    #[test]
     fn what_is_muted_does_not_leave() {
         let mut outbox = Outbox::default();
         write(&mut outbox, "a");

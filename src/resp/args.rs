@@ -96,7 +96,8 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    /// Creates the arguments at `spans`. The spans refer to `text` and `large`.
+    /// Words at `spans` of `text` and of `large`.
+    #[inline]
     pub fn new(text: &'a [u8], spans: &'a [Span], large: &'a mut [BytesMut]) -> Args<'a> {
         Args { text, spans, large }
     }

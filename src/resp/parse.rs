@@ -470,7 +470,7 @@ fn large_extend(word: &mut BytesMut, len: usize, bytes: &[u8]) {
 #[inline]
 fn quick(text: &[u8], start: usize, limits: &Limits, spans: &mut Vec<Span>) -> Option<Parsed> {
     let text = &text[..text.len().min(TEXT_BYTES_MAX)];
-    let (argc, mut at) = quick_length(text, start, b'*')?;
+    let (argc, mut rest) = quick_length(text.get(start..)?, b'*')?;
     let (argc_max, len_max) = match limits.authenticated {
         true => (usize::MAX, limits.bulk_len_max),
         false => (UNAUTHENTICATED_WORDS_MAX as usize, UNAUTHENTICATED_BULK_MAX),
@@ -480,53 +480,52 @@ fn quick(text: &[u8], start: usize, limits: &Limits, spans: &mut Vec<Span>) -> O
         return None;
     }
     for _ in 0..argc {
-        let (len, word) = quick_length(text, at, b'$')?;
-        let end: &[u8; 2] = text.get(word + len..)?.first_chunk()?;
+        let (len, body) = quick_length(rest, b'$')?;
+        let (_, tail) = body.split_at_checked(len)?;
+        let (end, next) = tail.split_first_chunk::<2>()?;
         if len > len_max || *end != *b"\r\n" {
             return None;
         }
-        spans.push(Span::text_near(word, len));
-        at = word + len + 2;
+        spans.push(Span::text_near(text.len() - body.len(), len));
+        rest = next;
     }
-    Some(Parsed { argc, end: at })
+    Some(Parsed { argc, end: text.len() - rest.len() })
 }
 
-/// Parses a number of at most 9 digits in the line at `at`. Returns it and the start of the next
-/// line.
+/// The number in the first line of `text`, of at most 9 digits, and what follows the line.
 ///
 /// ```text
 ///   eight bytes as one little-endian number:  . . . . LF CR d lead   or   . . . LF CR d d lead
 /// ```
 #[inline(always)]
-fn quick_length(text: &[u8], at: usize, lead: u8) -> Option<(usize, usize)> {
+fn quick_length(text: &[u8], lead: u8) -> Option<(usize, &[u8])> {
     const LINE_END: u64 = 0x0a0d;
-    let line = text.get(at..)?;
-    let Some(head) = line.first_chunk::<8>() else { return quick_length_long(line, at, lead) };
+    let Some(head) = text.first_chunk::<8>() else { return quick_length_long(text, lead) };
     let head = u64::from_le_bytes(*head);
     let first = ((head >> 8) as u8).wrapping_sub(b'0') as usize;
     if head & 0xffff_00ff == LINE_END << 16 | u64::from(lead) && first <= 9 {
-        return Some((first, at + 4));
+        return Some((first, &text[4..]));
     }
     let second = ((head >> 16) as u8).wrapping_sub(b'0') as usize;
     let two_digits = first.wrapping_sub(1) < 9 && second <= 9;
     if head & 0xff_ff00_00ff == LINE_END << 24 | u64::from(lead) && two_digits {
-        return Some((first * 10 + second, at + 5));
+        return Some((first * 10 + second, &text[5..]));
     }
-    quick_length_long(line, at, lead)
+    quick_length_long(text, lead)
 }
 
-/// Parses a number of at most 9 digits, for lines that [`quick_length`] does not handle: more
-/// digits, or the end of the text.
+/// The number in a line of any number of digits, at the end of the text too.
 #[inline(never)]
-fn quick_length_long(line: &[u8], at: usize, lead: u8) -> Option<(usize, usize)> {
-    let digits = line.strip_prefix(&[lead])?;
+fn quick_length_long(text: &[u8], lead: u8) -> Option<(usize, &[u8])> {
+    let digits = text.strip_prefix(&[lead])?;
     let count = digits.iter().take(10).take_while(|byte| byte.is_ascii_digit()).count();
     let leading_zero = count > 1 && digits[0] == b'0';
-    if !(1..=9).contains(&count) || leading_zero || !digits[count..].starts_with(b"\r\n") {
+    if !(1..=9).contains(&count) || leading_zero {
         return None;
     }
+    let (digits, end) = digits.split_at(count);
     let value = |value, byte: &u8| value * 10 + usize::from(byte - b'0');
-    Some((digits[..count].iter().fold(0, value), at + 1 + count + 2))
+    Some((digits.iter().fold(0, value), end.strip_prefix(b"\r\n")?))
 }
 
 #[cfg(test)]

@@ -180,12 +180,13 @@ impl Output {
     pub fn drain(&mut self, mut sink: impl FnMut(Piece)) {
         self.ends.clear();
         self.shared_bytes = 0;
+        if self.bytes.is_empty() {
+            // The memory stays for the replies to come.
+            return;
+        }
         let bytes = std::mem::take(&mut self.bytes);
         if self.shared.is_empty() {
-            if !bytes.is_empty() {
-                sink(Piece::Own(bytes));
-            }
-            return;
+            return sink(Piece::Own(bytes));
         }
         let mut sent = 0;
         for (offset, value) in self.shared.drain(..) {

@@ -25,7 +25,7 @@
 //! neither a size nor a capacity is stored. [`Entry::new`] makes an [`Entry`], which then is in
 //! exactly one bucket or in one variable until [`Entry::free`]. Code that has an entry may read it.
 
-use super::heap::Heap;
+use super::heap::{Heap, prefetch};
 use crate::value::hash::Hash;
 use crate::value::string::{INLINE_BYTES_MAX, Str, large_grown};
 use crate::value::{Container, Kind, Object};
@@ -54,11 +54,19 @@ const HEADER_BYTES: usize = 4;
 /// Bytes of an expiry, of an integer and of a pointer.
 const FIELD_BYTES: usize = 8;
 
-/// The largest length that a narrow length field can store.
+/// Bytes of a line of the processor's cache.
+const LINE_BYTES: usize = 64;
+
+/// Lines of a longer entry that are asked for behind the first two; the processor follows a longer
+/// run by itself.
+const TAIL_LINES_MAX: usize = 4;
+
+/// The most that a narrow length can say.
 const NARROW_MAX: usize = 255;
 
 const _: () = assert!(INT < INLINE && INLINE < LARGE && LARGE <= KIND_MASK);
 const _: () = assert!(KIND_MASK & (EXPIRY | WIDE_KEY | WIDE_VALUE | EDITED) == 0);
+const _: () = assert!(EXPIRY as usize / 2 == FIELD_BYTES);
 const _: () = assert!(KIND_MASK ^ EXPIRY ^ WIDE_KEY ^ WIDE_VALUE ^ EDITED == 0xff);
 const _: () = assert!(size_of::<Entry>() == FIELD_BYTES && size_of::<*mut Bytes>() == FIELD_BYTES);
 // Sizes that the memory limits of the tests rely on. The key has 10 bytes; the values are 16 bytes,
@@ -307,6 +315,29 @@ impl Entry {
         self.0.as_ptr().expose_provenance() as u64
     }
 
+    /// Asks the processor for the first two lines: most values end on the second.
+    #[inline]
+    pub fn prefetch(self) {
+        let start = self.0.as_ptr().cast_const();
+        prefetch(start);
+        prefetch(start.wrapping_add(LINE_BYTES));
+    }
+
+    /// Asks the processor for the lines behind those two, up to [`TAIL_LINES_MAX`]; reads the head.
+    #[inline]
+    pub fn prefetch_end(self) {
+        let start = self.0.as_ptr().cast_const();
+        let end = start.wrapping_add(self.size()).addr();
+        let mut line = start.wrapping_add(2 * LINE_BYTES - start.addr() % LINE_BYTES);
+        for _ in 0..TAIL_LINES_MAX {
+            if line.addr() >= end {
+                break;
+            }
+            prefetch(line);
+            line = line.wrapping_add(LINE_BYTES);
+        }
+    }
+
     #[inline]
     fn byte(self, at: usize) -> u8 {
         // SAFETY: only called with offsets of fields that exist according to the header byte.
@@ -376,6 +407,14 @@ impl Entry {
     /// Returns whether this is the entry of `key`.
     #[inline]
     pub fn is_key(self, key: &[u8]) -> bool {
+        let head = self.head();
+        if head & (WIDE_KEY | WIDE_VALUE) == 0 {
+            // Both lengths take one byte, and an expiry's flag is twice its bytes.
+            let len_at = HEADER_BYTES + usize::from(head & EXPIRY) / 2;
+            let key_at = len_at + 1 + usize::from(head & KIND_MASK == INLINE);
+            return usize::from(self.byte(len_at)) == key.len()
+                && is_same(self.slice(key_at, key.len()), key);
+        }
         let shape = self.shape();
         shape.key_len == key.len() && is_same(self.slice(shape.key_at, shape.key_len), key)
     }

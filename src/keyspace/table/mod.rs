@@ -34,7 +34,9 @@ use crate::base::rng::Rng;
 use crate::keyspace::tick::Tick;
 use bucket::{BUCKET_BYTES, Bucket, WORDS};
 use directory::{CHUNK_BUCKETS, Directory};
+use heap::prefetch;
 use std::hash::{BuildHasher, Hasher};
+use std::marker::PhantomData;
 use std::ptr::NonNull;
 
 /// A bucket is added above this number of keys per 8 buckets if the last chunk has room for it.
@@ -106,7 +108,50 @@ impl Place {
     }
 }
 
-/// Size and memory of a table.
+/// How far a look-up ahead of its time has come. Each step reads what the one before has asked the
+/// processor for, and asks for what that leads to.
+///
+/// ```text
+///   Bucket --tag found--> Entry --> End        (no tag found, not chained: End)
+///      ^ '--chained-----.
+///      '----------------'
+/// ```
+#[derive(Clone, Copy)]
+pub enum Trail<'t> {
+    /// Nothing more is known to be worth asking for.
+    End,
+    /// This bucket was asked for.
+    Bucket(&'t Bucket),
+    /// The first lines of this entry were asked for; it lives as long as the table is not changed.
+    Entry(Entry, PhantomData<&'t Table>),
+}
+
+impl<'t> Trail<'t> {
+    /// One step further, for the same hash.
+    #[inline]
+    pub fn follow(self, hash: u64) -> Trail<'t> {
+        match self {
+            Trail::End => Trail::End,
+            Trail::Entry(entry, _) => {
+                entry.prefetch_end();
+                Trail::End
+            }
+            Trail::Bucket(bucket) => {
+                if let Some(index) = bucket.matches(tag_of(hash)).next() {
+                    let entry = bucket.word(index).entry();
+                    entry.prefetch();
+                    return Trail::Entry(entry, PhantomData);
+                }
+                let Some(next) = bucket.next() else { return Trail::End };
+                prefetch(next.cast());
+                // SAFETY: a bucket of the chain, there as long as the table is not changed.
+                Trail::Bucket(unsafe { &*next })
+            }
+        }
+    }
+}
+
+/// What a table takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableInfo {
     /// Keys, including expired keys that are not removed yet.
@@ -214,7 +259,8 @@ impl Table {
         }
     }
 
-    /// Reads the bucket that a hash leads to, and prefetches the entry with this hash's tag.
+    /// Asks the processor for the entry that a hash leads to, or for the next bucket of the chain
+    /// if the first one does not hold it; reads the first bucket.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         if self.keys == 0 {
@@ -223,15 +269,26 @@ impl Table {
         // SAFETY: the bucket exists.
         let bucket = unsafe { &*self.directory.bucket(self.number_of(hash)) };
         if let Some(index) = bucket.matches(tag_of(hash)).next() {
-            let address = bucket.word(index).entry().address() as usize;
-            // Two cache lines: a value of 64 bytes ends in the second.
-            prefetch(std::ptr::with_exposed_provenance(address));
-            prefetch(std::ptr::with_exposed_provenance(address + 64));
+            bucket.word(index).entry().prefetch();
+        } else if let Some(next) = bucket.next() {
+            prefetch(next.cast());
         }
     }
 
-    /// Returns the place of a key.
+    /// Begins a look-up ahead of its time: asks the processor for the bucket that a hash leads to.
     #[inline]
+    pub fn trail(&self, hash: u64) -> Trail<'_> {
+        if self.keys == 0 {
+            return Trail::End;
+        }
+        let bucket = self.directory.bucket(self.number_of(hash));
+        prefetch(bucket.cast());
+        // SAFETY: a bucket that is there as long as the table is not changed.
+        Trail::Bucket(unsafe { &*bucket })
+    }
+
+    /// The place of a key.
+    #[inline(always)]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         if self.keys == 0 {
             return None;
@@ -642,17 +699,4 @@ impl Table {
         }
         assert_eq!((self.keys, self.volatile, self.overflow), (keys, volatile, overflow));
     }
-}
-
-/// Prefetches a cache line.
-#[inline]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no visible effect, wherever the address points.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }

@@ -1,0 +1,81 @@
+//! The stage before a batch runs: what its first keys lead to is brought closer. Hot.
+
+use super::batch::{BATCH_COMMANDS_MAX, BatchArgs, Item};
+use crate::keyspace::{Key, SPOTS_MAX, Slice, Spot};
+use crate::spec::Group;
+
+const _: () = assert!(BATCH_COMMANDS_MAX <= SPOTS_MAX);
+
+/// Hashes the first keys of the commands, and asks for what they lead to. One command alone has
+/// nothing to hide behind: its key is only hashed.
+#[inline]
+pub(super) fn stage(
+    slice: &Slice,
+    items: &[Item],
+    batch_args: &mut BatchArgs<'_>,
+    hashes: &mut [u64; BATCH_COMMANDS_MAX],
+) {
+    if let [item] = items {
+        hashes[0] = first_key(slice, item, batch_args).map_or(0, |spot| spot.hash);
+    } else {
+        stage_together(slice, items, batch_args, hashes);
+    }
+}
+
+/// Where the item's first key leads to, if it has one.
+#[inline]
+fn first_key(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> Option<Spot> {
+    let first = item.entry.keys.first;
+    // Without keys it has no slot, and this slice may not own slot 0.
+    (first != 0 && first < item.argc as usize).then(|| {
+        let args = batch_args.of(item);
+        let key = slice.key_in_slot(&args[first], item.slot);
+        Spot { hash: key.hash, slot: item.slot, db: item.db }
+    })
+}
+
+#[inline(never)]
+fn stage_together(
+    slice: &Slice,
+    items: &[Item],
+    batch_args: &mut BatchArgs<'_>,
+    hashes: &mut [u64; BATCH_COMMANDS_MAX],
+) {
+    let mut spots = [Spot::default(); BATCH_COMMANDS_MAX];
+    let mut count = 0;
+    for (item, hash) in items.iter().zip(hashes.iter_mut()) {
+        if let Some(spot) = first_key(slice, item, batch_args) {
+            *hash = spot.hash;
+            slice.prefetch_root(spot);
+            spots[count] = spot;
+            count += 1;
+        }
+    }
+    slice.prefetch(&spots[..count]);
+    if hashes[0] == hashes[1] {
+        stage_elements(slice, items, batch_args, hashes);
+    }
+}
+
+/// Asks for the elements of one large value that all of the batch is about.
+#[inline(never)]
+fn stage_elements(
+    slice: &Slice,
+    items: &[Item],
+    batch_args: &mut BatchArgs<'_>,
+    hashes: &[u64; BATCH_COMMANDS_MAX],
+) {
+    let item = &items[0];
+    let is_alike = |(at, other): (usize, &Item)| {
+        hashes[at] == hashes[0] && other.argc > 2 && std::ptr::eq(other.entry, item.entry)
+    };
+    let has_elements = matches!(item.entry.command.card.group, Group::Hash | Group::Set);
+    if !has_elements || !items.iter().enumerate().all(is_alike) {
+        return;
+    }
+    let args = batch_args.of(item);
+    let key = Key { bytes: &args[1], slot: item.slot, hash: hashes[0] };
+    if let Some(elements) = slice.elements(usize::from(item.db), &key) {
+        items.iter().for_each(|item| elements.prefetch(&batch_args.of(item)[2]));
+    }
+}
