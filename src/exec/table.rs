@@ -4,7 +4,7 @@
 //! bytes are letters: a lookup in any case is one probe and one comparison of 16 bytes for all
 //! names up to that length.
 
-use super::command::{Command, Over, Run};
+use super::command::{Command, Handler, InMulti, KeyRouting, Merge, SessionFn};
 use crate::base::short::short_words;
 use crate::resp::Args;
 use crate::spec::{Begin, Find, Flag, KeySpec};
@@ -374,22 +374,7 @@ mod tests {
     static LONGER: Command = command("seventeen.bytes17");
 
     const fn command(name: &'static str) -> Command {
-        Command {
-            card: Card {
-                name,
-                summary: "",
-                since: "1.0.0",
-                group: Group::Generic,
-                complexity: "O(1)",
-                arity: 1,
-                flags: Flag::FAST,
-                categories: &[],
-                tips: &[],
-                keys: &[],
-            },
-            run: Run::Container,
-            subcommands: &[],
-        }
+        Command::container(Card::new(name, Group::Generic, "1.0.0"), &[])
     }
 
     #[test]
