@@ -1,4 +1,4 @@
-//! A command: its card, and how it travels.
+//! A command: its card, and where it runs.
 
 use super::context::{Context, SessionContext};
 use super::debug::DebugMerge;
@@ -12,7 +12,7 @@ pub type KeysFn = fn(&mut Context<'_>, &mut Args<'_>) -> Result<(), Error>;
 pub type SessionFn = fn(&mut SessionContext<'_>, &mut Args<'_>) -> Result<(), Error>;
 
 impl Run {
-    /// The function of a command that runs on the session, whichever way.
+    /// Returns the function of a command that runs on the session; none for other commands.
     pub fn on_session(&self) -> Option<SessionFn> {
         match self {
             Run::Session(run) | Run::Select(run) | Run::Immediate(run) => Some(*run),
@@ -21,22 +21,22 @@ impl Run {
         }
     }
 
-    /// Whether keys of several shards are brought together for it.
+    /// Returns whether the keys are gathered from several shards before the command runs.
     pub fn is_joint(&self) -> bool {
         matches!(self, Run::Joint(..) | Run::Bulky(..) | Run::Roaming(..))
     }
 
-    /// Whether its work grows with the values of its keys.
+    /// Returns whether the command's work grows with the values of its keys.
     pub fn is_bulky(&self) -> bool {
         matches!(self, Run::Bulky(..) | Run::Roaming(..))
     }
 
-    /// Whether a command of these words comes upon keys that are none of them.
+    /// Returns whether the command discovers keys that are not among its arguments `args`.
     pub fn roams(&self, args: &Args<'_>) -> bool {
         matches!(self, Run::Roaming(_, roams) if roams(args))
     }
 
-    /// The database of the key at a word of a command that brings keys together.
+    /// Returns the database of the key at argument `word`. `db` is the selected database.
     pub fn key_database(&self, args: &Args<'_>, word: usize, db: usize) -> usize {
         match self {
             Run::Joint(_, database_of) | Run::Bulky(_, database_of) => database_of(args, word, db),
@@ -45,86 +45,91 @@ impl Run {
     }
 }
 
-/// The database of the key at a word, for a session that has selected `db`; a number that is none
-/// of a database when the words are wrong, which the command's run refuses.
+/// Returns the database of the key at argument `word` if the session has selected `db`. For invalid
+/// arguments it may return a number without a database. The command's own run then replies with the
+/// error.
 pub type KeyDatabaseFn = fn(args: &Args<'_>, word: usize, db: usize) -> usize;
 
-/// The key lies in the selected database.
+/// Returns the selected database, where the key is.
 pub fn same_database(_: &Args<'_>, _: usize, db: usize) -> usize {
     db
 }
 
-/// A command as the process knows it. Lives in a `static` next to its handler.
+/// A command as the process knows it, in a `static` next to its handler.
 #[derive(Debug)]
 pub struct Command {
-    /// What it is.
+    /// Static description of the command.
     pub card: Card,
-    /// How it runs.
+    /// Where and how it runs.
     pub run: Run,
-    /// The commands under it (`CLIENT LIST`), empty for most.
+    /// Subcommands (`CLIENT LIST`). Empty for most commands.
     pub subcommands: &'static [&'static Command],
 }
 
-/// How a command travels.
+/// Where and how a command runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Run {
-    /// All keys lie on one shard, which runs it.
+    /// All keys are on one shard, which runs the command.
     Keys(KeysFn),
-    /// Keys may lie on several shards. Where all are on one, that shard runs it as any other; else
-    /// copies of their values are brought together, it runs on those, and what it changed goes
-    /// back, while nobody else touches the keys. The function gives the database of the key at a
-    /// word: [`same_database`] for most.
+    /// The keys may be on several shards. If one shard has all of them, it runs the command like
+    /// [`Run::Keys`]. Otherwise the keys are locked and copies of their values are gathered. The
+    /// command runs on the copies, and changed values return to their owners. The second function
+    /// gives the database of the key at an argument: [`same_database`] for most commands.
     Joint(KeysFn, KeyDatabaseFn),
-    /// The same for a command whose work grows with the values of its keys: on large ones it runs
-    /// beside its shard.
+    /// Like [`Run::Joint`], but the work grows with the values of the keys. On large values the
+    /// command runs beside its shard, in the offload pool.
     Bulky(KeysFn, KeyDatabaseFn),
-    /// The same, all in the selected database; and where the function says so of its words, it
-    /// comes upon keys that are none of them, which it asks for by [`Context::reaches`].
+    /// Like [`Run::Bulky`], with all keys in the selected database. If the second function returns
+    /// true for the arguments, the command discovers keys that are not among them. It asks for
+    /// these keys with [`Context::reaches`].
     Roaming(KeysFn, fn(&Args<'_>) -> bool),
-    /// In one round on every shard concerned, each part on its own keys; then the merge.
+    /// Each shard concerned runs one part on its own keys, all in one round. Then the replies are
+    /// merged.
     Spread(KeysFn, Over, Merge),
-    /// At the session's home; it may leave a [`super::Request`] for the shard.
+    /// The command runs at the session's home shard. It may leave a [`super::Request`] for the
+    /// shard.
     Session(SessionFn),
-    /// The same for a command that chooses the database of those behind it: a transaction that is
-    /// planned runs it ahead, on a copy of the session.
+    /// Like [`Run::Session`], for a command that selects the database of the following commands.
+    /// Planning a transaction runs it first on a copy of the session.
     Select(SessionFn),
-    /// The same for a command that is not queued inside a transaction: it begins or ends one.
+    /// Like [`Run::Session`], but never queued inside a transaction: the command begins or ends
+    /// one.
     Immediate(SessionFn),
-    /// Only its subcommands run.
+    /// Only the subcommands run.
     Container,
 }
 
 /// The shards that a spread command runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Over {
-    /// Those that own its keys; each part gets only its own.
+    /// The shards that own the keys. Each part gets only the keys of its shard.
     Keys,
-    /// All of them; each part gets all words.
+    /// All shards. Each part gets all arguments.
     Shards,
-    /// The one that owns the slot in the low bits of the cursor that is its first argument; or all
-    /// of them, where one call can walk over all keys.
+    /// The shard that owns the hash slot in the low bits of the cursor, which is the first
+    /// argument. All shards, if one call may walk over all keys.
     Cursor,
 }
 
-/// How the replies of a spread command's parts become one.
+/// How the replies of a spread command's parts are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// Integers are added.
+    /// Adds the integers.
     Sum,
-    /// All parts said OK.
+    /// All parts replied OK.
     Ok,
-    /// Arrays of one element per key, interleaved again in the order of the keys.
+    /// Interleaves the arrays, with one element per key, in the order of the keys.
     ByKey,
-    /// Arrays are joined.
+    /// Concatenates the arrays.
     Concat,
-    /// Arrays are joined, as the second element of a walk that is over.
+    /// Concatenates the arrays. The result is the second element of a scan that is complete.
     Walk,
-    /// Bulk texts are joined to one verbatim text.
+    /// Concatenates the bulk strings to one verbatim string.
     Text,
-    /// Integers are added: OK when the sum is positive, else "No such client".
+    /// Adds the integers. The reply is OK for a positive sum, otherwise "No such client".
     Killed,
-    /// Each part is `[weight, element]`; one element is drawn by weight, or null.
+    /// Each part is `[weight, element]`. Draws one element by weight, or null.
     Draw,
-    /// The answers to a question of DEBUG, bulk texts, become a reply of their own.
+    /// Builds DEBUG's own reply from the parts, which are bulk strings.
     Debug(DebugMerge),
 }

@@ -1,4 +1,4 @@
-//! What a command means to touch, and how: what locks are about.
+//! The keys that a command uses and how it uses them: the input of lock requests.
 
 use super::batch::Item;
 use super::command::{Over, Run};
@@ -8,78 +8,78 @@ use crate::keyspace::DetachedValue;
 use crate::resp::Args;
 use crate::spec::KeySpec;
 
-/// Whether others may do the same meanwhile.
+/// How a command uses keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It reads.
+    /// Reads. Shared locks do not conflict with each other.
     Shared,
-    /// It may write.
+    /// May write.
     Exclusive,
 }
 
-/// What is touched.
+/// The keys that a lock covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// One key, by its hash: keys that share one are taken for the same.
+    /// One key, identified by its hash. Two keys with the same hash count as the same key.
     Key {
-        /// Its database. [`for_each_key_lock`] gives 0 for all: a command such as MOVE touches a key
-        /// of the same name in another one.
+        /// Database of the key. [`for_each_key_lock`] uses 0 for all keys, because a command such
+        /// as MOVE uses a key with the same name in another database.
         db: u16,
-        /// Its hash, the same on every shard.
+        /// Hash of the key, equal on every shard.
         hash: u64,
     },
     /// All keys of a database.
     Database(u16),
-    /// Everything.
+    /// Everything in all databases.
     All,
 }
 
-/// One thing that a unit means to touch.
+/// One lock that a unit needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLock {
-    /// What.
+    /// Keys that the lock covers.
     pub scope: Scope,
-    /// How.
+    /// How the unit uses them.
     pub mode: Mode,
 }
 
-/// A key that a command over several shards works on away from its owner: fetched, and put back
-/// if it was changed.
+/// A key that a command over several shards uses away from its owner. Its value is fetched, and
+/// stored at the owner again if it changed.
 #[derive(Debug)]
 pub struct RemoteKey {
-    /// Its database.
+    /// Database of the key.
     pub db: u16,
-    /// Its slot.
+    /// Hash slot of the key.
     pub slot: u16,
-    /// Whether the command may change it.
+    /// Whether the command may change the key.
     pub mode: Mode,
-    /// Its name.
+    /// Name of the key.
     pub key: Box<[u8]>,
-    /// Its value; none if there is no such key, or if it has not been fetched yet.
+    /// Value of the key; none if the key does not exist or its value was not fetched yet.
     pub value: Option<DetachedValue>,
-    /// Whether the command changed it; a value that is put back unchanged is no change.
+    /// Whether the command changed the key. Storing an unchanged value does not count as a change.
     pub is_changed: bool,
 }
 
-/// What a command does to the keys of a spec. A write all of whose specs read changes what it
-/// reads: the groups of XREADGROUP's streams.
+/// Returns how a command uses the keys of a spec. If all specs of a write are read-only, the
+/// command changes what it reads: XREADGROUP changes the consumer groups of its streams.
 pub fn mode_of(entry: &Entry, spec: &KeySpec) -> Mode {
     let reads = |spec: &KeySpec| spec.flags.starts_with("RO");
     let changes_all = entry.is_write() && entry.command.card.keys.iter().all(reads);
     if reads(spec) && !changes_all { Mode::Shared } else { Mode::Exclusive }
 }
 
-/// The keys of a command's words, each once, to be fetched. One in a database that does not exist
-/// is none: the command refuses itself before it looks at it.
+/// Returns the command's keys to be fetched, each once. Skips keys in databases that do not exist:
+/// the command fails before it reads them.
 pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<RemoteKey> {
     let run = item.entry.command.run;
     let mut remote_keys: Vec<RemoteKey> = Vec::new();
-    for (word, spec) in item.entry.key_args(args).unwrap_or_default() {
-        let db = run.key_database(args, word, usize::from(item.db));
+    for (arg, spec) in item.entry.key_args(args).unwrap_or_default() {
+        let db = run.key_database(args, arg, usize::from(item.db));
         if db >= databases {
             continue;
         }
-        let (key, db, mode) = (&args[word], db as u16, mode_of(item.entry, spec));
+        let (key, db, mode) = (&args[arg], db as u16, mode_of(item.entry, spec));
         match remote_keys
             .iter_mut()
             .find(|remote_key| remote_key.db == db && *remote_key.key == *key)
@@ -95,8 +95,8 @@ pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Rem
     remote_keys
 }
 
-/// Shows what a command of these words means to touch; keys by the word that they are, wide
-/// scopes without one. Words that the command will refuse touch nothing.
+/// Calls `remote_key` with each lock that the command needs. A lock on a key comes with the key's
+/// argument index, a wide lock with none. Arguments that the command will reject need no locks.
 pub fn for_each_key_lock(
     entry: &Entry,
     args: &Args<'_>,
@@ -116,8 +116,8 @@ pub fn for_each_key_lock(
         }
         Run::Session(_) | Run::Select(_) | Run::Immediate(_) | Run::Container => return,
     }
-    for (word, spec) in entry.key_args(args).unwrap_or_default() {
-        let scope = Scope::Key { db: 0, hash: hash(&args[word]) };
-        remote_key(Some(word), KeyLock { scope, mode: mode_of(entry, spec) });
+    for (arg, spec) in entry.key_args(args).unwrap_or_default() {
+        let scope = Scope::Key { db: 0, hash: hash(&args[arg]) };
+        remote_key(Some(arg), KeyLock { scope, mode: mode_of(entry, spec) });
     }
 }

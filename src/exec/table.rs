@@ -1,48 +1,49 @@
-//! The command table: from a name to its entry, built once from the list of commands.
+//! The command table: maps a name to its entry. Built once from the list of commands.
 //!
-//! Hot: one lookup per command. Names are packed, upper-cased by a mask, into two words, so that
-//! a lookup is one probe and one comparison of 16 bytes for all names up to that length.
+//! Hot: one lookup per command. Names are packed into two machine words and upper-cased by a mask.
+//! A lookup of a name of up to 16 bytes is one probe and one comparison.
 
 use super::command::{Command, Over, Run};
 use crate::resp::Args;
 use crate::spec::{Begin, Find, Flag, KeySpec};
 
-/// Probes start at a multiplicative hash of the packed name; the table is at most half full.
+/// A probe starts at a multiplicative hash of the packed name. The table is at most half full.
 const BUCKETS: usize = 1 << 10;
 
-/// Where a command's keys are, precomputed from its first key spec: all of them for commands that
-/// run as `Keys` or `Spread`, else the first at least.
+/// Position of a command's keys, precomputed from its first key spec. Covers all keys of commands
+/// that run as `Keys` or `Spread`, and at least the first key of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRange {
-    /// Word of the first key; 0: it has none.
+    /// Argument index of the first key. 0: the command has no keys.
     pub first: usize,
-    /// Word of the last key; negative: counted from the end (-1 is the last word).
+    /// Argument index of the last key. Negative indexes count from the end (-1 is the last
+    /// argument).
     pub last: isize,
-    /// Words from key to key.
+    /// Number of arguments from one key to the next.
     pub step: usize,
 }
 
 impl KeyRange {
-    /// Word of the last key in a command of `argc` words.
+    /// Returns the argument index of the last key in a command of `argc` arguments.
     pub fn last_of(&self, argc: usize) -> usize {
         if self.last < 0 { (argc as isize + self.last) as usize } else { self.last as usize }
     }
 }
 
-/// A command as the table holds it.
+/// A command in the table.
 #[derive(Debug)]
 pub struct Entry {
     /// The command.
     pub command: &'static Command,
-    /// Its place in statistics; dense from 0.
+    /// Index in statistics, counted from 0 without gaps.
     pub index: u16,
-    /// Its whole name: `get`, `client|list`.
+    /// Full name: `get`, `client|list`.
     pub name: String,
-    /// Where its keys are.
+    /// Position of its keys.
     pub keys: KeyRange,
-    /// Whether its work does not grow with its words or values, as far as its card says.
+    /// Whether its work does not grow with its arguments or values, according to its card.
     pub is_steady: bool,
-    /// Its subcommands.
+    /// Subcommands.
     pub subcommands: Vec<Entry>,
 }
 
@@ -64,30 +65,31 @@ impl Entry {
         Entry { command, index, keys: key_range(command), is_steady, name, subcommands }
     }
 
-    /// The subcommand with this name, in any case.
+    /// Returns the subcommand with this name, ignoring case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&Entry> {
         self.subcommands
             .iter()
             .find(|sub| sub.command.card.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// Whether the command's parts may go to several shards.
+    /// Returns whether the command may run in parts on several shards.
     pub fn is_spread(&self) -> bool {
         matches!(self.command.run, Run::Spread(..))
     }
 
-    /// The words that are keys in a command with these words, each with its spec; none when the
-    /// words do not fit the specs: such a command is refused where it runs.
+    /// Returns the argument indexes of the keys, each with its spec. Returns none if the arguments
+    /// do not match the specs; such a command fails when it runs.
     pub fn key_args(&self, args: &Args<'_>) -> Option<Vec<(usize, &'static KeySpec)>> {
         self.command.card.used_args(args.len(), |at| &args[at])
     }
 
-    /// The words that are keys, where the first key spec tells them all and no other word matters.
+    /// Returns the argument indexes of the keys, if the first key spec covers all keys and depends
+    /// on no other argument.
     #[inline]
     pub fn plain_key_args(&self, argc: usize) -> Option<impl Iterator<Item = usize> + use<>> {
         let keys = self.keys;
         let is_range = matches!(self.command.card.keys, [KeySpec { find: Find::Range { .. }, .. }]);
-        // A last key without all of its words fits no spec.
+        // A last key whose step is incomplete matches no spec.
         let is_plain = is_range
             && keys.first != 0
             && keys.first < argc
@@ -95,19 +97,19 @@ impl Entry {
         is_plain.then(|| (keys.first..=keys.last_of(argc)).step_by(keys.step))
     }
 
-    /// Whether it may change keys.
+    /// Returns whether the command may change keys.
     #[inline]
     pub fn is_write(&self) -> bool {
         self.command.card.flags.has(Flag::WRITE)
     }
 
-    /// Whether it may wait for keys in place of a reply.
+    /// Returns whether the command may block instead of replying.
     #[inline]
     pub fn may_wait(&self) -> bool {
         self.command.card.flags.has(Flag::BLOCKING)
     }
 
-    /// Whether a part runs on every shard whatever the words are.
+    /// Returns whether a part runs on every shard for any arguments.
     pub fn is_everywhere(&self) -> bool {
         matches!(self.command.run, Run::Spread(_, Over::Shards, _))
     }
@@ -135,23 +137,24 @@ fn key_range(command: &Command) -> KeyRange {
 #[derive(Debug)]
 pub struct CommandTable {
     entries: Vec<Entry>,
-    /// Per bucket: the packed name, the entry's index + 1 (0: empty), and the name's length.
+    /// Per bucket: the packed name, the entry's index + 1 (0: empty), and the length of the name.
     buckets: Vec<([u64; 2], u16, u8)>,
-    /// Names that do not fit a bucket, with their entries' indices.
+    /// Names that are too long for a bucket, with the indexes of their entries.
     long_names: Vec<(Vec<u8>, usize)>,
-    /// Entries and subcommands together.
+    /// Number of entries and subcommands together.
     indices: usize,
 }
 
 impl CommandTable {
-    /// A table of these commands. Panics on a name that is there twice: a fault of the list.
+    /// Creates a table of these commands. Panics if a name is listed twice, which is an error of
+    /// the list.
     pub fn new(commands: &[&'static [&'static Command]]) -> CommandTable {
         CommandTable::renamed(commands, &[])
     }
 
-    /// The same, where commands are called by other names: pairs of an old and a new one, in their
-    /// order. One whose new name is empty cannot be called. Panics on an old name that is not
-    /// there, as on a name that is there twice.
+    /// Creates a table with renamed commands. `renames` are pairs of an old and a new name, applied
+    /// in order. A command whose new name is empty cannot be called. Panics if an old name is
+    /// unknown or a name is listed twice.
     pub fn renamed(
         commands: &[&'static [&'static Command]],
         renames: &[(Vec<u8>, Vec<u8>)],
@@ -184,7 +187,7 @@ impl CommandTable {
         CommandTable { entries, buckets, long_names, indices: usize::from(next_index) }
     }
 
-    /// The entry with this name, in any case.
+    /// Returns the entry with this name, ignoring case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Entry> {
         let Some(packed) = pack(name) else { return self.find_long(name) };
@@ -207,34 +210,35 @@ impl CommandTable {
         found.map(|(_, at)| &self.entries[*at])
     }
 
-    /// All commands, without subcommands.
+    /// Returns all commands without their subcommands.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// How many indices there are: commands and subcommands.
+    /// Returns the number of indexes: commands and subcommands.
     pub fn len(&self) -> usize {
         self.indices
     }
 
-    /// Whether there is no command.
+    /// Returns whether there is no command.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Every entry with its subcommands, in the order of their indices.
+    /// Iterates over all entries and subcommands, in the order of their indexes.
     pub fn walk(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().flat_map(|e| std::iter::once(e).chain(e.subcommands.iter()))
     }
 
-    /// The entry at an index.
+    /// Returns the entry at an index.
     pub fn at(&self, index: u16) -> Option<&Entry> {
         self.walk().find(|entry| entry.index == index)
     }
 }
 
-/// The name in upper case in two words, or none when it has no bytes or more than 16.
-/// Zero bytes at the end pack like nothing, so the length has to be compared as well.
+/// Packs the name in upper case into two machine words; none if it is empty or longer than 16
+/// bytes. Trailing zero bytes change nothing in the packed form, so callers also compare the
+/// length.
 #[inline]
 fn pack(name: &[u8]) -> Option<[u64; 2]> {
     if name.is_empty() || name.len() > 16 {
@@ -247,7 +251,7 @@ fn pack(name: &[u8]) -> Option<[u64; 2]> {
     Some([upper(low), upper(high)])
 }
 
-/// Clears bit 5 of every byte that is an ASCII lower-case letter.
+/// Converts ASCII letters to upper case: clears bit 5 of each byte with a lower-case letter.
 #[inline]
 fn upper(word: u64) -> u64 {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -279,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn pack_knows_its_bounds() {
+    fn pack_rejects_empty_and_long_names() {
         assert_eq!(pack(b""), None);
         assert_eq!(pack(b"12345678901234567"), None);
         assert_eq!(pack(b"get"), pack(b"GET"));
