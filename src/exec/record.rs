@@ -6,7 +6,7 @@
 //! it.
 //!
 //! ```text
-//!   bytes   $3 SET $1 k $1 v | $6 UNLINK $1 e | ...  arguments as bulk strings, no array
+//!   bytes   $3 SET $1 k $1 v | $6 UNLINK $1 e | ...  arguments, no array header
 //!   list    one record for each command: location of its bytes, database, index
 //! ```
 //! Keys that expired while a command ran come before the command in the list. Their bytes may be

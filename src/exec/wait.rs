@@ -1,7 +1,7 @@
 //! Commands that block until a key has something for them.
 //!
 //! ```text
-//!   handler finds nothing --wait--> blocked --one of its keys changes--> the handler again, for this key
+//!   handler finds nothing --wait--> blocked --a key changes--> the handler again, for this key
 //!                                      |
 //!                                      '--deadline, CLIENT UNBLOCK, client gone--> over
 //! ```
