@@ -1,12 +1,12 @@
 //! A transaction in progress: EXEC, or one command on keys of several shards, in rounds.
 //!
 //! ```text
-//!   no locks      OneShot    --all parts answered--> over
-//!   locks needed  Acquire    --answered; a watched key was changed--> Release is sent, over
-//!                            --answered--> [run what was fetched] --> next round
+//!   no locks      OneShot    --all parts replied--> over
+//!   locks needed  Acquire    --replied; a watched key was changed--> Release is sent, over
+//!                            --replied--> [run on fetched values] --> next round
 //!   next round    Continue   the commands up to the next that gathers its keys
-//!                 Release    the last: if no reply is due from it, the transaction is over when
-//!                            it is sent
+//!                 Release    the last: if it brings no reply, the transaction is over when it is
+//!                            sent
 //! ```
 //! A transaction does not belong to its connection. If the connection closes, the rounds continue,
 //! because the locks would otherwise stay.

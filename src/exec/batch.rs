@@ -164,10 +164,10 @@ impl Runner<'_> {
     fn clocks(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>) -> Vec<(Box<[u8]>, u32)> {
         let args = batch_args.of(item);
         let keys = item.entry.key_args(&args).unwrap_or_default();
-        let clock = |(word, _): (usize, _)| {
-            let key = self.slice.key(&args[word]);
+        let clock = |(arg, _): (usize, _)| {
+            let key = self.slice.key(&args[arg]);
             let view = self.slice.peek(usize::from(item.db), &key)?;
-            Some((Box::from(&args[word]), view.access_clock()))
+            Some((Box::from(&args[arg]), view.access_clock()))
         };
         keys.into_iter().filter_map(clock).collect()
     }

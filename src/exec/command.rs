@@ -36,19 +36,19 @@ impl Run {
         matches!(self, Run::Roaming(_, roams) if roams(args))
     }
 
-    /// Returns the database of the key at argument `word`. `db` is the selected database.
-    pub fn key_database(&self, args: &Args<'_>, word: usize, db: usize) -> usize {
+    /// Returns the database of the key at argument `arg`. `db` is the selected database.
+    pub fn key_database(&self, args: &Args<'_>, arg: usize, db: usize) -> usize {
         match self {
-            Run::Joint(_, database_of) | Run::Bulky(_, database_of) => database_of(args, word, db),
+            Run::Joint(_, database_of) | Run::Bulky(_, database_of) => database_of(args, arg, db),
             _ => db,
         }
     }
 }
 
-/// Returns the database of the key at argument `word` if the session has selected `db`. For invalid
+/// Returns the database of the key at argument `arg` if the session has selected `db`. For invalid
 /// arguments it may return a number without a database. The command's own run then replies with the
 /// error.
-pub type KeyDatabaseFn = fn(args: &Args<'_>, word: usize, db: usize) -> usize;
+pub type KeyDatabaseFn = fn(args: &Args<'_>, arg: usize, db: usize) -> usize;
 
 /// Returns the selected database, where the key is.
 pub fn same_database(_: &Args<'_>, _: usize, db: usize) -> usize {

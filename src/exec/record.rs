@@ -158,7 +158,7 @@ impl Records {
         }
     }
 
-    fn push<'w>(&mut self, db: usize, words: usize, all: impl Iterator<Item = &'w [u8]>) {
+    fn push<'a>(&mut self, db: usize, argc: usize, all: impl Iterator<Item = &'a [u8]>) {
         let start = self.bytes.len();
         let mut head_len = 0;
         for arg in all {
@@ -176,7 +176,7 @@ impl Records {
             at: self.at,
             db: db as u16,
             glue: self.glue.unwrap_or(Glue::Alone),
-            words: words as u32,
+            words: argc as u32,
             head_len: head_len as u32,
             bytes: start..self.bytes.len(),
         });

@@ -74,7 +74,7 @@ pub struct Ticket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum TicketState {
-    /// Nobody has taken the ticket.
+    /// No shard has taken the ticket.
     Waiting,
     /// An owner of a key runs the command at this moment.
     Serving,

@@ -118,7 +118,7 @@ pub enum Work {
     OneWay(OneWay),
 }
 
-/// One-way message: nobody waits for a reply.
+/// One-way message: no shard waits for a reply.
 #[derive(Debug)]
 pub enum OneWay {
     /// From an owner to the home of a blocked client. The envelope's output is the client's reply.
@@ -237,16 +237,16 @@ impl Envelope {
     }
 
     /// Copies the next argument of the last command into the envelope.
-    pub fn push_arg(&mut self, word: &[u8]) {
-        self.spans.push(Span::text(self.text.len(), word.len()));
-        self.text.extend_from_slice(word);
+    pub fn push_arg(&mut self, arg: &[u8]) {
+        self.spans.push(Span::text(self.text.len(), arg.len()));
+        self.text.extend_from_slice(arg);
         self.items.last_mut().expect("a command was begun").argc += 1;
     }
 
     /// Adds the next argument of the last command with its own buffer.
-    pub fn push_large(&mut self, word: BytesMut) {
-        self.spans.push(Span::large(self.large.len(), word.len()));
-        self.large.push(word);
+    pub fn push_large(&mut self, arg: BytesMut) {
+        self.spans.push(Span::large(self.large.len(), arg.len()));
+        self.large.push(arg);
         self.items.last_mut().expect("a command was begun").argc += 1;
     }
 
@@ -279,7 +279,7 @@ impl Envelope {
     pub fn txn_mut(&mut self) -> &mut TxnPart {
         match &mut self.work {
             Work::Transaction(part) => part,
-            work => unreachable!("{work:?} is no part of a transaction"),
+            work => unreachable!("{work:?} is not a part of a transaction"),
         }
     }
 

@@ -202,7 +202,7 @@ impl Blocked {
     /// [`Blocked::make_idle`] is called.
     pub fn make_busy(&mut self, db: usize, key: &[u8], number: u64) {
         let queue = self.queues[db].get_mut(key).expect("a busy queue has a waiter");
-        assert!(queue.busy.is_none(), "a busy queue serves nobody else");
+        assert!(queue.busy.is_none(), "a queue has one busy waiter");
         queue.busy = Some(number);
     }
 
@@ -314,7 +314,7 @@ mod tests {
     static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
 
     fn waiter(number: u64, keys: &[&str], wants_gone: bool) -> Waiter {
-        let entry = TABLE.find(b"pop").expect("it is listed");
+        let entry = TABLE.find(b"pop").expect("pop is listed");
         let args: Vec<Box<[u8]>> =
             [&["POP"], keys, &["0"]].concat().iter().map(|arg| arg.as_bytes().into()).collect();
         let item = Item {
@@ -375,12 +375,12 @@ mod tests {
         assert!(blocked.wants_gone(0, b"b") && !blocked.wants_gone(0, b"a"));
         blocked.make_busy(0, b"b", 1);
         assert_eq!((order(&blocked, 0, "b"), order(&blocked, 0, "a")), (vec![], vec![1]));
-        let idle = blocked.make_idle(1).expect("it waits");
+        let idle = blocked.make_idle(1).expect("waiter exists");
         assert_eq!(idle, (0, vec![Box::from(&b"b"[..])]));
         assert_eq!(order(&blocked, 0, "b"), [1, 2]);
         blocked.make_busy(0, b"b", 1);
         let mut idle = Vec::new();
-        let removed = blocked.remove(1, &mut idle).expect("it waits");
+        let removed = blocked.remove(1, &mut idle).expect("waiter exists");
         assert_eq!((removed.db, removed.left), (0, vec![Box::from(&b"a"[..])]));
         assert_eq!(idle, [Box::from(&b"b"[..])]);
         assert_eq!(removed.waiter.key(2), b"b");
@@ -403,7 +403,7 @@ mod tests {
                 model.push((number, db, keys));
             } else if !model.is_empty() {
                 let (number, ..) = model.remove(rng.below(model.len() as u64) as usize);
-                let removed = blocked.remove(number, &mut Vec::new()).expect("it waits");
+                let removed = blocked.remove(number, &mut Vec::new()).expect("waiter exists");
                 assert_eq!(removed.waiter.ticket.number(), number);
             }
             let (db, name) = (rng.below(2) as usize, names[rng.below(4) as usize]);
