@@ -37,7 +37,7 @@ pub struct Waiting {
     pub shards: Vec<u16>,
 }
 
-/// Why a command stops to wait without being served.
+/// Why a command stops waiting without being served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivingUp {
     /// Its timeout has passed, or CLIENT UNBLOCK says so. It replies null.

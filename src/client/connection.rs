@@ -11,8 +11,9 @@
 //!   Ready --a pause delays its next command--> Postponed --the pause ends for it--> Ready
 //! ```
 //! While a connection is in flight or postponed, its input is not run: pipelined commands wait. A
-//! connection with a blocked command (see `blocked`) stays in flight until the reply comes. A
-//! closing connection drops late replies, which carry the generation of its number.
+//! connection with a blocked command (see `blocked`) stays in flight until the reply comes. Late
+//! replies of a closed connection are dropped: they carry the generation of its number, so a
+//! connection with the same number never gets them.
 
 use super::blocked::Blocked;
 use super::flight::Flight;

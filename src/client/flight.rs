@@ -150,8 +150,8 @@ impl Flight {
     ) {
         assert!(self.has_landed());
         let mut cursors = vec![Cursor::default(); self.parts.len()];
-        for (at, slot) in self.order.iter().enumerate() {
-            match slot {
+        for (at, source) in self.order.iter().enumerate() {
+            match source {
                 ReplySource::One(part) => {
                     out.append_range(&self.part(*part).output, self.range(*part, &cursors));
                     cursors[usize::from(*part)].used += 1;
@@ -196,8 +196,8 @@ impl Flight {
     /// Returns the parts that the command at an index was sent to, and its index in each.
     pub fn pieces(&self, at: usize) -> Vec<(&Envelope, usize)> {
         let mut used = vec![0; self.parts.len()];
-        for (number, slot) in self.order.iter().enumerate() {
-            let mut parts = match slot {
+        for (number, source) in self.order.iter().enumerate() {
+            let mut parts = match source {
                 ReplySource::One(part) => vec![*part],
                 ReplySource::Merged(_, range) => {
                     self.members[range.start as usize..range.end as usize].to_vec()

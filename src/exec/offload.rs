@@ -6,7 +6,7 @@
 //! ```text
 //!   owner --job--> queue --> thread runs it
 //!     ^                          |
-//!     '--- done, rings the bell --'
+//!     '-- done, rings the bell --'
 //! ```
 //! The queue is bounded: each job is a part or a transaction without a reply, and credits bound
 //! these.

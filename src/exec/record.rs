@@ -28,9 +28,9 @@ pub enum Glue {
     Once,
     /// The command has no other parts and is its own unit: a walk over all keys found expired keys.
     Apart,
-    /// The command has no other parts. A client's blocked command left it, after the command at
-    /// this index unblocked the client. Holds the client's number among the clients that the
-    /// command unblocked.
+    /// A blocked client's command left the record, after the command at this index unblocked the
+    /// client. The records of one client are their own unit. Holds the client's number among the
+    /// clients that the command unblocked.
     Woken(u32),
 }
 

@@ -121,7 +121,7 @@ impl Workspaces {
     pub fn open(
         &mut self,
         now_ms: u64,
-        notes_expired: bool,
+        records_expired: bool,
         frequency: Option<Frequency>,
     ) -> Box<Workspace> {
         let mut slice = self.spare.take().unwrap_or_else(|| {
@@ -133,7 +133,7 @@ impl Workspaces {
             }))
         });
         slice.set_now(now_ms);
-        slice.note_expired(notes_expired);
+        slice.note_expired(records_expired);
         slice.set_frequency(frequency);
         Box::new(Workspace { slice, remote_keys: Vec::new(), reach: Default::default() })
     }

@@ -233,10 +233,10 @@ impl Partition {
         found
     }
 
-    /// Returns an empty workspace. With `is_told`, expiry on the workspace is propagated.
-    pub fn open_workspace(&mut self, is_told: bool) -> Box<Workspace> {
+    /// Returns an empty workspace. With `propagates`, expiry on the workspace is propagated.
+    pub fn open_workspace(&mut self, propagates: bool) -> Box<Workspace> {
         let frequency = self.frequency();
-        self.workspaces.open(self.env.now.unix_ms(), is_told, frequency)
+        self.workspaces.open(self.env.now.unix_ms(), propagates, frequency)
     }
 
     /// Empties a workspace. Calls `store` for the keys whose owners must store their values.

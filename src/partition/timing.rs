@@ -1,9 +1,9 @@
 //! Durations of commands, and the thresholds of the command log.
 //!
 //! The clock is read per batch and not per command. A batch below the thresholds holds no slow
-//! command. In a slower batch, each constant-time command counts with the batch's average. The
-//! clock is read after each command if one of them is not constant-time, or if the threshold is
-//! about as low as the time of a constant-time command ([`EACH_NS_BELOW`]).
+//! command. In a slower batch, each constant-time command counts with the batch's average. If a
+//! command of the batch is not constant-time, the clock is read after each command. So it is if the
+//! threshold is below [`EACH_NS_BELOW`], about the time of a constant-time command.
 
 use crate::base::clock::Clock;
 use crate::commands::shown_args;

@@ -5,7 +5,7 @@
 //! ```text
 //!   wait -> completions -> inbox to its tail -> connections that are ready -> borrow or ring
 //!     ^                                                                            |
-//!     |                              sends <- inbox, if replies have come at once --'
+//!     |                              sends <- inbox, if replies have come at once -'
 //!     '-------------------------- tick, by the clock ------------------------------'
 //! ```
 //! The order matters (see `mesh`). If a client has seen an effect of another shard, that shard's

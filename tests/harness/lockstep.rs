@@ -1,8 +1,8 @@
-//! Threads that run one at a time: only the holder of the lockstep runs, and at every point a seeded
-//! choice says who holds it next. So a run over several threads repeats for its seed.
+//! Lockstep scheduler: threads run one at a time. At every point a seeded choice says which thread
+//! runs next. So a run over several threads repeats for its seed.
 //!
-//! One thread at a time is sometimes frozen for long, as if the kernel had preempted it: many
-//! faults of order show only when the others do much while it stands between two of its steps.
+//! One thread at a time is sometimes frozen for long, as if the kernel had preempted it. Many
+//! ordering faults show only if the other threads do much work between two of its steps.
 
 use annulet::base::rng::Rng;
 use annulet::io::simulated::SimulatedDriver;

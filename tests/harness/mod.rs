@@ -1,8 +1,8 @@
-//! An in-process server of N shards: everything is real but the kernel and the clock.
+//! An in-process server of N shards: everything is real except the kernel and the clock.
 //!
 //! [`Server`] steps the turns of all shards in one thread, in seeded random order, for tests at
-//! the command boundary. [`linear`] runs each shard on a thread of its own under a lockstep, so that
-//! shards interleave inside their turns, and checks the history that clients saw.
+//! the command boundary. [`linear`] runs each shard on its own thread under the lockstep scheduler,
+//! so that shards interleave inside their turns. It checks the history that the clients saw.
 #![allow(dead_code)]
 
 pub mod history;

@@ -65,8 +65,8 @@ impl Shard {
             self.carry_out(conn, request);
         }
         self.record_session(conn, item.entry, ns, asks_all);
-        if let Some(batch_args) = written {
-            self.log_session(conn, item.entry, batch_args, (ns, reply_bytes));
+        if let Some(args) = written {
+            self.log_session(conn, item.entry, args, (ns, reply_bytes));
         }
     }
 

@@ -124,7 +124,7 @@ impl<'a> Parts<'a> {
         router: Router,
     ) {
         let first = self.flight.members.len();
-        let slot = match (place, item.entry.command.run) {
+        let source = match (place, item.entry.command.run) {
             (Place::Shard(shard), _) => ReplySource::One(self.add_whole(shard, item, batch_args)),
             (Place::Several, Run::Spread(_, over, merge)) => {
                 if over == Over::Keys {
@@ -139,7 +139,7 @@ impl<'a> Parts<'a> {
             }
             _ => unreachable!("only a spread command has several places"),
         };
-        self.flight.order.push(slot);
+        self.flight.order.push(source);
     }
 }
 

@@ -78,7 +78,8 @@ impl Shard {
     }
 
     /// Turns the feed off, because no shard records commands any more. Does nothing if a reader has
-    /// attached meanwhile, which takes a snapshot.
+    /// attached meanwhile, which takes a snapshot. If earlier commands are still in progress, posts
+    /// the barrier again.
     pub(super) fn end_feed(&mut self, is_over: bool) {
         self.note_needs();
         if self.replication.feed.readers().next().is_some() {

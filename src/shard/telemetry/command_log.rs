@@ -4,8 +4,8 @@
 //!   home    knows the client, the size of request and reply, the arguments (in the parts)
 //!   owner   knows the duration, which goes home in `Envelope::spent` if it is over a threshold
 //! ```
-//! The entry is made at home, one for each command of the client. If the parts of a command ran on
-//! several shards, they ran at the same time, so the command took as long as its longest part. EXEC
+//! The entry is made at home, one for each command of the client. If a command has parts on several
+//! shards, they run at the same time. So the command counts with the time of its longest part. EXEC
 //! itself makes no entry, but its commands do.
 
 use crate::client::Flight;

@@ -34,9 +34,9 @@ impl Shard {
         let (_, mut batch_args) = transaction.queue.parts();
         let mut args = batch_args.of(&item);
         // The client may have left meanwhile. Its transaction still continues.
-        let mut nobody = Session::new(0, true, 0);
+        let mut departed = Session::new(0, true, 0);
         let connection = self.connections.get_same(client.conn, client.generation);
-        let session = connection.map_or(&mut nobody, |connection| &mut connection.session);
+        let session = connection.map_or(&mut departed, |connection| &mut connection.session);
         let output = &mut transaction.own.output;
         let before = output.mark();
         let protocol = session.protocol;
@@ -135,15 +135,17 @@ impl Shard {
         mut transaction: Box<Transaction>,
         at: usize,
     ) -> Option<Box<Transaction>> {
-        let is_told = self.replication.feed.is_on();
-        let mut workspace =
-            transaction.workspace.take().unwrap_or_else(|| self.partition.open_workspace(is_told));
+        let propagates = self.replication.feed.is_on();
+        let mut workspace = transaction
+            .workspace
+            .take()
+            .unwrap_or_else(|| self.partition.open_workspace(propagates));
         for part in 0..transaction.parts() {
             for remote_key in std::mem::take(&mut transaction.flight.txn_mut(part).fetches) {
                 workspace.add(part, remote_key);
             }
         }
-        transaction.is_recorded = is_told;
+        transaction.is_recorded = propagates;
         let started_ns = self.env.clock_ns();
         let now_ms = self.partition.env().now.unix_ms();
         if self.is_long(&mut transaction, at, &workspace) {
