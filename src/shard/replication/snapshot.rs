@@ -8,8 +8,8 @@ use crate::snapshot::{Share, Snapshot};
 use std::sync::Arc;
 
 impl Shard {
-    /// Gives a complete snapshot to all replicas that wait, including those that came after its
-    /// start.
+    /// Gives a complete snapshot to all waiting replicas. Replicas that came after its start get it
+    /// too.
     pub(super) fn begin_links(&mut self, barrier: Barrier) {
         let offset = barrier.offset.expect("the mark has been reached");
         let replid = self.env.process.replication().replid.clone();
