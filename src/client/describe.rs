@@ -60,6 +60,6 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
 /// Returns the bytes of the arguments of a session command in progress. Returns 0 for other
 /// commands, which have already given their arguments away.
 fn argv_bytes(connection: &Connection, last: Option<&Entry>) -> usize {
-    let is_session = last.is_some_and(|entry| entry.command.run.on_session().is_some());
+    let is_session = last.is_some_and(|entry| entry.is_session());
     if is_session { connection.argv_bytes } else { 0 }
 }

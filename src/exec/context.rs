@@ -9,7 +9,7 @@ use super::replication::SyncFrom;
 use super::session::Session;
 use super::table::Entry;
 use super::wait::Wait;
-use crate::config::Config;
+use crate::config::{Config, FollowUp};
 use crate::keyspace::{Key, Slice};
 use crate::resp::{Args, Error, Reply};
 use crate::value::WrongKind;
@@ -238,8 +238,9 @@ pub enum Request {
     },
     /// Resets the statistics of all shards.
     ResetStatistics,
-    /// Applies changed settings. The reply comes after all shards have applied them.
-    SettingsChanged,
+    /// Applies changed settings. All shards take the new snapshot and follow up before the reply
+    /// is sent.
+    SettingsChanged(FollowUp),
     /// Returns unused memory of all shards to the system.
     PurgeMemory,
     /// Logs the layout of all shards' tables.

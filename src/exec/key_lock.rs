@@ -1,85 +1,81 @@
-//! The keys that a command uses and how it uses them: the input of lock requests.
+//! The locks that a command needs: on what, and whether shared or exclusive.
 
 use super::batch::Item;
-use super::command::{Over, Run};
+use super::command::KeyRouting;
 use super::table::Entry;
 use crate::base::slot::slot_of;
 use crate::keyspace::DetachedValue;
 use crate::resp::Args;
 use crate::spec::KeySpec;
 
-/// How a command uses keys.
+/// Whether other commands may hold a lock of the same scope meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Reads. Shared locks do not conflict with each other.
+    /// The command reads.
     Shared,
-    /// May write.
+    /// The command may write.
     Exclusive,
 }
 
-/// The keys that a lock covers.
+/// What a lock covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// One key, identified by its hash. Two keys with the same hash count as the same key.
+    /// One key, by its hash: keys with the same hash share a lock.
     Key {
-        /// Database of the key. [`for_each_key_lock`] uses 0 for all keys, because a command such
-        /// as MOVE uses a key with the same name in another database.
+        /// Its database. [`for_each_key_lock`] sets 0 for all keys: a command such as MOVE also
+        /// touches a key of the same name in another database.
         db: u16,
-        /// Hash of the key, equal on every shard.
+        /// Its hash, the same on every shard.
         hash: u64,
     },
     /// All keys of a database.
     Database(u16),
-    /// Everything in all databases.
+    /// Everything.
     All,
 }
 
-/// One lock that a unit needs.
+/// One lock that a unit requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLock {
-    /// Keys that the lock covers.
+    /// What it covers.
     pub scope: Scope,
-    /// How the unit uses them.
+    /// Whether it is shared or exclusive.
     pub mode: Mode,
 }
 
-/// A key that a command over several shards uses away from its owner. Its value is fetched, and
-/// stored at the owner again if it changed.
+/// A key that a command works on away from the key's owner: its value is fetched, and put back if
+/// the command changed it.
 #[derive(Debug)]
 pub struct RemoteKey {
-    /// Database of the key.
+    /// Its database.
     pub db: u16,
-    /// Hash slot of the key.
+    /// Its slot.
     pub slot: u16,
-    /// Whether the command may change the key.
+    /// Whether the command may change it.
     pub mode: Mode,
-    /// Name of the key.
+    /// Its name.
     pub key: Box<[u8]>,
-    /// Value of the key; none if the key does not exist or its value was not fetched yet.
+    /// Its value; none if there is no such key, or if the value has not been fetched yet.
     pub value: Option<DetachedValue>,
-    /// Whether the command changed the key. Storing an unchanged value does not count as a change.
+    /// Whether the command changed it. Putting back an unchanged value is no change.
     pub is_changed: bool,
 }
 
-/// Returns how a command uses the keys of a spec. If all specs of a write are read-only, the
-/// command changes what it reads: XREADGROUP changes the consumer groups of its streams.
-pub fn mode_of(entry: &Entry, spec: &KeySpec) -> Mode {
-    let reads = |spec: &KeySpec| spec.flags.starts_with("RO");
-    let changes_all = entry.is_write() && entry.command.card.keys.iter().all(reads);
-    if reads(spec) && !changes_all { Mode::Shared } else { Mode::Exclusive }
+/// Returns the mode of the locks on the keys of a spec.
+pub fn mode_of(spec: &KeySpec) -> Mode {
+    if spec.is_exclusive() { Mode::Exclusive } else { Mode::Shared }
 }
 
-/// Returns the command's keys to be fetched, each once. Skips keys in databases that do not exist:
-/// the command fails before it reads them.
+/// Returns the keys among a command's arguments, each once, to be fetched. Leaves out keys in a
+/// database that does not exist: the handler refuses such a command before it looks at them.
 pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<RemoteKey> {
-    let run = item.entry.command.run;
     let mut remote_keys: Vec<RemoteKey> = Vec::new();
-    for (arg, spec) in item.entry.key_args(args).unwrap_or_default() {
-        let db = run.key_database(args, arg, usize::from(item.db));
+    for (at, spec) in item.entry.key_args(args).unwrap_or_default() {
+        let db = item.entry.key_database(args, at, usize::from(item.db));
         if db >= databases {
             continue;
         }
-        let (key, db, mode) = (&args[arg], db as u16, mode_of(item.entry, spec));
+        let (key, db, mode) = (&args[at], db as u16, mode_of(spec));
         match remote_keys
             .iter_mut()
             .find(|remote_key| remote_key.db == db && *remote_key.key == *key)
@@ -95,29 +91,30 @@ pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Rem
     remote_keys
 }
 
-/// Calls `remote_key` with each lock that the command needs. A lock on a key comes with the key's
-/// argument index, a wide lock with none. Arguments that the command will reject need no locks.
+/// Calls `visit` for each lock that a command with these arguments needs, together with the
+/// argument that is the key; a wider scope comes without one. Arguments that the handler will
+/// refuse need no locks.
 pub fn for_each_key_lock(
     entry: &Entry,
     args: &Args<'_>,
     hash: &dyn Fn(&[u8]) -> u64,
-    remote_key: &mut dyn FnMut(Option<usize>, KeyLock),
+    visit: &mut dyn FnMut(Option<usize>, KeyLock),
 ) {
     let write_mode = if entry.is_write() { Mode::Exclusive } else { Mode::Shared };
-    match entry.command.run {
-        Run::Joint(..) | Run::Bulky(..) | Run::Keys(_) | Run::Spread(_, Over::Keys, _) => {}
-        run @ Run::Roaming(..) => {
-            if run.roams(args) {
-                remote_key(None, KeyLock { scope: Scope::All, mode: Mode::Shared });
+    match entry.command.routing {
+        KeyRouting::Single | KeyRouting::Gather | KeyRouting::PerKey(_) => {}
+        KeyRouting::Discovers(discovers) => {
+            if discovers(args) {
+                visit(None, KeyLock { scope: Scope::All, mode: Mode::Shared });
             }
         }
-        Run::Spread(_, Over::Shards | Over::Cursor, _) => {
-            return remote_key(None, KeyLock { scope: Scope::All, mode: write_mode });
+        KeyRouting::AllShards(_) | KeyRouting::Cursor(_) => {
+            return visit(None, KeyLock { scope: Scope::All, mode: write_mode });
         }
-        Run::Session(_) | Run::Select(_) | Run::Immediate(_) | Run::Container => return,
+        KeyRouting::Home => return,
     }
-    for (arg, spec) in entry.key_args(args).unwrap_or_default() {
-        let scope = Scope::Key { db: 0, hash: hash(&args[arg]) };
-        remote_key(Some(arg), KeyLock { scope, mode: mode_of(entry, spec) });
+    for (at, spec) in entry.key_args(args).unwrap_or_default() {
+        let scope = Scope::Key { db: 0, hash: hash(&args[at]) };
+        visit(Some(at), KeyLock { scope, mode: mode_of(spec) });
     }
 }
