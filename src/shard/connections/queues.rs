@@ -16,9 +16,9 @@ pub(in crate::shard) struct Queues {
     pub(in crate::shard) dirty: Vec<ConnId>,
     /// Connections whose batch found no credit. They are served again when replies free credits.
     pub(in crate::shard) stalled: VecDeque<ConnId>,
-    /// Whether something is done as soon as a send of this turn has completed.
+    /// Whether work must follow at once when a send of this turn completes.
     pub(in crate::shard) awaits_send: bool,
-    /// Whether something was sent since the shard last blocked.
+    /// Whether a connection has sent output since the shard last blocked.
     pub(in crate::shard) has_sent: bool,
 }
 
