@@ -91,7 +91,7 @@ fn has_ip(address: &str, ip: &[u8]) -> bool {
 pub struct ClientFilter {
     /// Traits that the session must all have.
     pub with: Traits,
-    /// Traits of which the session must have none.
+    /// Traits that the session must not have.
     pub without: Traits,
     /// Connected for at least this number of seconds.
     pub age_min_s: Option<u64>,

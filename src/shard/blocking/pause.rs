@@ -113,8 +113,8 @@ impl Shard {
         self.env.board.gauges.clients_blocked.add(-1);
     }
 
-    /// Makes all postponed connections ready, in order. Those that still may not run are postponed
-    /// again.
+    /// Makes all postponed connections ready, in order. A connection is postponed again if its
+    /// command still may not run.
     fn resume_postponed(&mut self) {
         for conn in std::mem::take(&mut self.pausing.postponed).into_values() {
             self.end_postponed(conn);
