@@ -1,47 +1,47 @@
-//! What a connection's home knows of a command that waits in place of a reply.
+//! What a connection's home shard knows about a command that blocks instead of replying.
 //!
 //! ```text
-//!   may wait, and runs   --answered-------------------------------------------> none
-//!        |  the owners of its keys know that it waits
+//!   may block, and runs --answered---------------------------------------> none
+//!        |  the owners of its keys list it
 //!        v
-//!      waits --an owner has served it, or it gives up and they are told-------> none
+//!     blocked --an owner serves it, or it gives up and tells the owners---> none
 //! ```
 
 use crate::exec::{Entry, Null, Ticket};
 use crate::mesh::FlightId;
 use std::sync::Arc;
 
-/// A command that waits, or may begin to.
+/// A command that is blocked, or that may block.
 #[derive(Debug)]
 pub struct Blocked {
-    /// Decides who serves it.
+    /// Decides who serves the client.
     pub ticket: Arc<Ticket>,
-    /// The connection's flight that waits for the reply.
+    /// Flight of the connection that waits for the reply.
     pub flight: FlightId,
-    /// What is known once it waits.
+    /// Details of a blocked command; none while its run is in progress.
     pub wait: Option<Waiting>,
-    /// Why it gives up as soon as its run, which is under way, finds nothing.
+    /// Why the command gives up if its run, which is in progress, finds nothing.
     pub giving_up: Option<GivingUp>,
 }
 
-/// A command that waits.
+/// A blocked command.
 #[derive(Debug)]
 pub struct Waiting {
-    /// The command.
+    /// Table entry of the command.
     pub entry: &'static Entry,
-    /// When it gives up, Unix milliseconds.
+    /// Unix time in milliseconds at which it gives up; none: never.
     pub deadline_ms: Option<u64>,
-    /// What it replies then.
+    /// Reply when it gives up.
     pub null: Null,
-    /// The shards that know it.
+    /// Shards that list the blocked command.
     pub shards: Vec<u16>,
 }
 
-/// Why a command waits no more without having been served.
+/// Why a command stops waiting without being served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivingUp {
-    /// Its time is over, or somebody says so: it replies that there is nothing.
+    /// Its timeout has passed, or CLIENT UNBLOCK says so. It replies null.
     Timeout,
-    /// Somebody has ended it with an error.
+    /// CLIENT UNBLOCK ends it with an error.
     Error,
 }

@@ -8,11 +8,12 @@
 //!     '--------------------'
 //!   any --hangup, kill, protocol error--> Closing --driver says closed--> gone
 //!
-//!   Ready --a pause holds its next command up--> Postponed --the pause lets go of it--> Ready
+//!   Ready --a pause delays its next command--> Postponed --the pause ends for it--> Ready
 //! ```
-//! In flight or postponed, nothing of its input is run: what it pipelined waits. A command that
-//! waits for keys (see `blocked`) is in flight until it has its reply. Closing, answers that still
-//! come are dropped, which the generation of the connection's number tells.
+//! While a connection is in flight or postponed, its input is not run: pipelined commands wait. A
+//! connection with a blocked command (see `blocked`) stays in flight until the reply comes. Late
+//! replies of a closed connection are dropped: they carry the generation of its number, so a
+//! connection with the same number never gets them.
 
 use super::blocked::Blocked;
 use super::flight::Flight;
@@ -24,87 +25,88 @@ use crate::replica::Link;
 use crate::txn::Queue;
 use std::collections::HashSet;
 
-/// Bytes that a watched key takes, here and with its owner.
+/// Bytes that a watched key uses, on the client's shard and on its owner.
 pub const WATCH_BYTES: usize = 100;
 
 /// Whether commands of a connection may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serving {
-    /// Yes.
+    /// They may run.
     Open,
-    /// Not before its batch is answered.
+    /// They wait for the replies of the present batch.
     InFlight,
-    /// Not before a pause lets go of its next command.
+    /// They wait until a pause allows the next command.
     Postponed,
-    /// Not before its output has drained.
+    /// They wait until the output has drained.
     OutputFull,
-    /// Never again.
+    /// No command runs any more.
     Closing,
 }
 
 /// A client's connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// What its commands see.
+    /// State that the client's commands see.
     pub session: Session,
-    /// What it has sent.
+    /// Input from the client.
     pub input: Input,
-    /// What it is sent.
+    /// Output to the client.
     pub outbox: Outbox,
-    /// Tells a reused connection number from its predecessor.
+    /// Distinguishes a reused connection number from its predecessor.
     pub generation: u32,
-    /// The batches that other shards work on: at most one under the rules.
+    /// Batches that other shards work on. At most one under the ordering rules.
     pub flights: Vec<Box<Flight>>,
-    /// Its command that waits for keys, or may begin to.
+    /// The client's command that is blocked or may block.
     pub blocked: Option<Box<Blocked>>,
-    /// What it is sent as a replica.
+    /// Replication link, if the client is a replica.
     pub link: Option<Box<Link>>,
-    /// The keys that it watches, by database and hash.
+    /// Watched keys, by database and hash.
     pub watched: HashSet<(usize, u64)>,
-    /// What it has queued since MULTI.
+    /// Commands queued since MULTI.
     pub queue: Option<Box<Queue>>,
-    /// The number of its next flight.
+    /// Number of the next flight.
     pub flight_number: FlightId,
-    /// Whether it stands in the list of connections to serve.
+    /// Whether the connection is in the list of connections to serve.
     pub is_queued: bool,
-    /// Whether its replies wait until those whom its commands woke have what they waited for.
+    /// Whether its replies wait until the clients that its commands unblocked were served.
     pub is_held: bool,
-    /// Whether it waits for credits: it is served in the order in which it began to.
+    /// Whether it waits for credits. Connections that wait for credits are served in order.
     pub is_stalled: bool,
-    /// Set while its next command waits for the end of a pause: its place among those that do.
+    /// Set while its next command waits for the end of a pause: its position among the postponed
+    /// connections.
     pub postponed: Option<u64>,
-    /// Whether it stands in the list of connections to flush.
+    /// Whether the connection is in the list of connections to flush.
     pub is_dirty: bool,
-    /// Whether the driver receives for it.
+    /// Whether the driver receives for the connection.
     pub is_receiving: bool,
-    /// Whether it is to end; the driver may still have to say so.
+    /// Whether the connection is closing. The driver may still have to report the end.
     pub is_closing: bool,
     /// Whether the peer has stopped sending.
     pub is_hung_up: bool,
-    /// Whether all whole commands of its input have been run: only more input helps.
+    /// Whether all complete commands of its input have run, so that only more input gives work.
     pub is_starved: bool,
     /// Whether it counts towards `maxclients`.
     pub is_counted: bool,
-    /// Whether its output had to drain before it was served further.
+    /// Whether its output must drain before more commands run.
     pub is_output_full: bool,
-    /// Since when its output is over the soft limit, monotonic milliseconds.
+    /// Monotonic milliseconds since its output exceeds the soft limit; none if below.
     pub output_over_ms: Option<u64>,
-    /// The turn in which its last bytes have arrived.
+    /// Number of the turn in which its last bytes arrived.
     pub received_turn: u64,
-    /// Its request that is traced.
+    /// The traced request of the connection.
     pub trace: Option<Trace>,
-    /// Bytes that it takes, as last added to the shard's sum.
+    /// Bytes of memory that the shard's total includes for it.
     pub counted_bytes: usize,
-    /// Those of them that are unsent output of which nothing is made: nearly every reply.
+    /// Exempt part of `counted_bytes`: unsent output that no limit counts. Nearly every reply fits.
     pub passing_bytes: usize,
-    /// Its class among the clients that may be evicted, while such classes are kept.
+    /// Size class of the client for client eviction; none while such classes are not kept.
     pub eviction_class: Option<u8>,
-    /// Bytes of the words of the command on the session that is under way.
+    /// Bytes of the arguments of the session command in progress.
     pub argv_bytes: usize,
 }
 
 impl Connection {
-    /// A connection that has just been accepted.
+    /// Creates a connection that was just accepted.
     pub fn new(session: Session, generation: u32) -> Connection {
         Connection {
             session,
@@ -138,14 +140,14 @@ impl Connection {
         }
     }
 
-    /// Returns the number of its next flight, which is taken then.
+    /// Returns the number of the next flight and counts it as used.
     pub fn next_flight(&mut self) -> FlightId {
         let number = self.flight_number;
         self.flight_number = FlightId(number.0.wrapping_add(1));
         number
     }
 
-    /// Whether its commands may run.
+    /// Returns whether its commands may run.
     pub fn serving(&self, one_in_flight: bool) -> Serving {
         if self.is_closing || self.session.close_after_reply {
             Serving::Closing
@@ -160,7 +162,7 @@ impl Connection {
         }
     }
 
-    /// The next command begins: whether its reply is for the client follows from CLIENT REPLY.
+    /// Begins the next command: decides by CLIENT REPLY whether the client gets the reply.
     pub fn turn_replies(&mut self) {
         self.session.replies = match self.session.replies {
             Replies::All => return,
@@ -174,22 +176,23 @@ impl Connection {
         }
     }
 
-    /// Whether nothing of it is left to do, and it was to end then.
+    /// Returns whether the connection has nothing left to do and may close.
     pub fn is_over(&self) -> bool {
         let is_done = self.outbox.is_empty() && self.flights.is_empty();
-        // While it waits to be served, its input may hold commands that nobody has looked at.
+        // While the connection waits to be served, its input may hold commands that were not parsed
+        // yet.
         let is_waiting = self.is_queued || self.is_stalled;
         let is_spent = self.is_hung_up && self.is_starved && !is_waiting;
         is_done && (self.session.close_after_reply || is_spent)
     }
 
-    /// Whether it ends when it has been idle for long: nobody else keeps it waiting.
+    /// Returns whether the idle timeout applies: no command is blocked or in flight.
     pub fn may_time_out(&self) -> bool {
         let is_waiting = self.session.is_blocked || !self.flights.is_empty();
         self.session.kind() == ClientKind::Normal && !is_waiting
     }
 
-    /// Gives back what an idle connection does not need; its output buffer apart.
+    /// Releases memory that an idle connection does not need, except its output buffer.
     pub fn shrink(&mut self) {
         self.input.shrink();
         if self.session.multi.is_none() {
@@ -197,16 +200,17 @@ impl Connection {
         }
     }
 
-    /// Whether it may be ended because clients take too much memory.
+    /// Returns whether client eviction may disconnect the client.
     pub fn may_be_evicted(&self) -> bool {
         !self.is_closing && !self.session.is_no_evict && self.session.kind() != ClientKind::Replica
     }
 
-    /// Bytes of memory that it takes, with its buffers, its queue and its watches.
+    /// Returns the bytes of memory that the connection uses, with its buffers, queue and watches.
     #[inline]
     pub fn memory_bytes(&self) -> usize {
         let queued = self.queue.as_ref().map_or(0, |queue| queue.memory_bytes());
-        // Small buffers come and go with each command: all count as the least that is kept.
+        // Small buffers grow and shrink with each command. Each counts as the smallest size that is
+        // kept.
         let input = self.input.memory_bytes().max(IDLE_TEXT_BYTES_MAX);
         let buffers = input + self.outbox.pending_bytes();
         size_of::<Connection>() + buffers + queued + self.watched.len() * WATCH_BYTES

@@ -1,11 +1,11 @@
-//! The line that CLIENT LIST and CLIENT INFO show of a connection, in Valkey's fields and order.
+//! The line of a connection in CLIENT LIST and CLIENT INFO, with Valkey's fields in Valkey's order.
 
 use super::Connection;
 use crate::exec::{CommandTable, Entry};
 use crate::resp::Protocol;
 use std::io::Write;
 
-/// Appends the connection's line, without a line end; `now_ms` is monotonic.
+/// Appends the connection's line without a line end. `now_ms` is monotonic.
 pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out: &mut Vec<u8>) {
     let session = &connection.session;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -13,7 +13,7 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let asking_bytes = argv_bytes(connection, last);
     let args_bytes = connection.input.args_bytes();
     let pending = connection.outbox.pending_bytes();
-    // Who watches has a transaction's state, with nothing in it.
+    // A client with watched keys has an empty transaction state, which counts as 0 commands.
     let idle = if connection.watched.is_empty() { -1 } else { 0 };
     let multi = session.multi.map_or(idle, |multi| multi.commands as i64);
     let written = write!(
@@ -51,14 +51,14 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         version = text(&session.lib_version),
         net_in = session.received_bytes,
         net_out = session.sent_bytes,
-        // One that asks is not over.
+        // A command that shows its own session is not complete yet, so it does not count.
         cmds = session.commands - u64::from(asking_bytes > 0),
     );
     written.expect("writing to memory does not fail");
 }
 
-/// Bytes of the words of the command that is under way, if it is one on the session: keys' commands
-/// have given their words away.
+/// Returns the bytes of the arguments of a session command in progress. Returns 0 for other
+/// commands, which have already given their arguments away.
 fn argv_bytes(connection: &Connection, last: Option<&Entry>) -> usize {
     let is_session = last.is_some_and(|entry| entry.is_session());
     if is_session { connection.argv_bytes } else { 0 }

@@ -1,4 +1,5 @@
-//! A batch in flight: which parts are out, and how their replies become the client's, in order.
+//! A batch in flight: its parts on other shards, and how their replies become the client's replies
+//! in order.
 
 use crate::base::number::parse_i64;
 use crate::commands::merge_debug;
@@ -8,10 +9,10 @@ use crate::observe::LoggedArgs;
 use crate::resp::{Error, Output, Protocol, Reply};
 use std::ops::Range;
 
-/// Members that an empty flight keeps the memory of; a command may have a million keys.
+/// The most members whose memory an empty flight keeps. One command may have a million keys.
 pub const MEMBERS_KEPT_MAX: usize = 1024;
 
-/// Where the reply to one command comes from.
+/// Source of the reply to one command.
 #[derive(Clone, Debug)]
 pub enum ReplySource {
     /// The next reply of this part.
@@ -20,40 +21,39 @@ pub enum ReplySource {
     Merged(Merge, Range<u32>),
 }
 
-/// One batch whose parts are on several shards, or all on one other.
+/// One batch whose parts are on several shards, or all on one other shard.
 #[derive(Debug, Default)]
 pub struct Flight {
-    /// Tells the flights of a connection apart.
+    /// Distinguishes the flights of a connection.
     pub number: FlightId,
-    /// Commands in the order in which they were sent.
+    /// Reply sources of the commands, in the order in which the commands were sent.
     pub order: Vec<ReplySource>,
-    /// For merged slots: the part of each key, or each part once.
+    /// Members of merged replies: the part of each key, or each part once.
     pub members: Vec<u16>,
-    /// The answered parts.
+    /// Answered parts.
     parts: Vec<Option<Box<Envelope>>>,
     waiting: usize,
-    /// The words of commands that are not to be found in the parts, by the commands' places.
+    /// Arguments of commands that the parts do not hold, with the commands' indexes.
     pub written: Vec<(u32, &'static Entry, LoggedArgs)>,
-    /// The command on the session that asks all shards; its run is recorded when they have
-    /// answered.
+    /// The session command that asks all shards. Its run is recorded when all shards have answered.
     pub asks: Option<&'static Entry>,
-    /// What that took at home, nanoseconds.
+    /// Nanoseconds that the session command took at home.
     pub own_ns: u64,
-    /// Whether a part says that a command took long.
+    /// Whether a part reports a slow command.
     has_spent: bool,
 }
 
 /// How far the replies of a part have been used.
 #[derive(Clone, Copy, Default)]
 struct Cursor {
-    /// Commands whose replies are used up.
+    /// Number of commands whose replies were used.
     used: usize,
-    /// The element that comes next in the merged array under way.
+    /// Next element of the merged array that is being written.
     element: u32,
 }
 
 impl Flight {
-    /// So many parts are out.
+    /// Records that `parts` parts were sent.
     pub fn launch(&mut self, parts: usize) {
         assert!(parts > 0 && self.waiting == 0);
         self.parts.clear();
@@ -61,13 +61,14 @@ impl Flight {
         self.waiting = parts;
     }
 
-    /// So many of the parts that were at home are out again, the next round of their transaction.
+    /// Records that `parts` parts, which were at home, were sent again for the next round of their
+    /// transaction.
     pub fn relaunch(&mut self, parts: usize) {
-        assert!(self.waiting == 0, "a round begins when the last one is over");
+        assert!(self.waiting == 0, "the previous round must end first");
         self.waiting = parts;
     }
 
-    /// The parts that are at home, to be looked at.
+    /// Iterates over the parts that are at home.
     pub fn parts(&self) -> impl Iterator<Item = &Envelope> {
         self.parts.iter().flatten().map(|part| &**part)
     }
@@ -77,12 +78,12 @@ impl Flight {
         self.parts[part].take().expect("the part is at home")
     }
 
-    /// Takes those of the first `count` parts that are at home.
+    /// Takes the parts that are at home among the first `count` parts.
     pub fn take_first(&mut self, count: usize) -> Vec<Box<Envelope>> {
         self.parts[..count].iter_mut().filter_map(Option::take).collect()
     }
 
-    /// Puts a part back that does not go out in this round.
+    /// Puts a part back that is not sent in this round.
     pub fn put_back(&mut self, envelope: Box<Envelope>) {
         let part = usize::from(envelope.part);
         assert!(self.parts[part].is_none());
@@ -90,41 +91,41 @@ impl Flight {
         self.parts[part] = Some(envelope);
     }
 
-    /// What a part that is at home carries as a part of a transaction.
+    /// Returns the transaction part of a part that is at home.
     pub fn txn_mut(&mut self, part: usize) -> &mut TxnPart {
         self.parts[part].as_mut().expect("the part is at home").txn_mut()
     }
 
-    /// The shard of a part that is at home.
+    /// Returns the shard of a part that is at home.
     pub fn owner(&self, part: usize) -> u16 {
         self.part(part as u16).owner
     }
 
-    /// Whether a part that is at home has something to do.
+    /// Returns whether a part that is at home has commands, stores or fetches.
     pub fn has_work(&self, part: usize) -> bool {
         let envelope = self.part(part as u16);
         let has_keys = |txn: &TxnPart| !txn.stores.is_empty() || !txn.fetches.is_empty();
         !envelope.items.is_empty() || envelope.txn().is_some_and(has_keys)
     }
 
-    /// Empties all parts, which are at home, of the round's commands.
+    /// Removes the round's commands from all parts, which are at home.
     pub fn next_round(&mut self) {
         self.parts.iter_mut().flatten().for_each(|part| part.next_round());
     }
 
-    /// Makes room for one more part, and gives its number.
+    /// Adds an empty part and returns its number.
     pub fn add_part(&mut self) -> u16 {
         self.parts.push(None);
         self.parts.len() as u16 - 1
     }
 
-    /// Makes room for so many parts, none of which is out yet.
+    /// Prepares `parts` empty parts, none of them sent yet.
     pub fn prepare(&mut self, parts: usize) {
         self.parts.clear();
         self.parts.resize_with(parts, || None);
     }
 
-    /// A part has been answered.
+    /// Records that a part was answered.
     pub fn land(&mut self, envelope: Box<Envelope>) {
         let part = usize::from(envelope.part);
         assert!(self.parts[part].is_none() && self.waiting > 0, "a part is answered once");
@@ -133,13 +134,13 @@ impl Flight {
         self.waiting -= 1;
     }
 
-    /// Whether all parts are answered.
+    /// Returns whether all parts were answered.
     pub fn has_landed(&self) -> bool {
         self.waiting == 0
     }
 
-    /// Writes all replies in the order of their commands. `draw` yields a number below its
-    /// argument, at random; `done` is told after each, with its place.
+    /// Writes all replies in the order of their commands. `draw` returns a random number below its
+    /// argument. Calls `done` after each reply with the command's index.
     pub fn merge(
         &self,
         protocol: Protocol,
@@ -149,8 +150,8 @@ impl Flight {
     ) {
         assert!(self.has_landed());
         let mut cursors = vec![Cursor::default(); self.parts.len()];
-        for (at, slot) in self.order.iter().enumerate() {
-            match slot {
+        for (at, source) in self.order.iter().enumerate() {
+            match source {
                 ReplySource::One(part) => {
                     out.append_range(&self.part(*part).output, self.range(*part, &cursors));
                     cursors[usize::from(*part)].used += 1;
@@ -165,12 +166,12 @@ impl Flight {
         }
     }
 
-    /// Whether there is something to be said of its commands.
+    /// Returns whether its commands have anything to log.
     pub fn is_notable(&self) -> bool {
         self.has_spent || !self.written.is_empty()
     }
 
-    /// How long commands took that took long, by their places: the longest of their parts.
+    /// Returns the slow commands: their indexes and the nanoseconds of their longest parts.
     pub fn spent(&self) -> Vec<(usize, u64)> {
         let mut spent: Vec<(usize, u64)> = Vec::new();
         let at_home = (self.own_ns > 0).then_some((0, self.own_ns));
@@ -186,17 +187,17 @@ impl Flight {
         spent
     }
 
-    /// What was written down of the command at a place.
+    /// Returns the entry and the stored arguments of the command at an index.
     pub fn written_at(&self, at: usize) -> Option<(&'static Entry, LoggedArgs)> {
         let found = self.written.iter().find(|(number, ..)| *number as usize == at)?;
         Some((found.1, found.2.clone()))
     }
 
-    /// The parts that the command at a place went to, and its place in each.
+    /// Returns the parts that the command at an index was sent to, and its index in each.
     pub fn pieces(&self, at: usize) -> Vec<(&Envelope, usize)> {
         let mut used = vec![0; self.parts.len()];
-        for (number, slot) in self.order.iter().enumerate() {
-            let mut parts = match slot {
+        for (number, source) in self.order.iter().enumerate() {
+            let mut parts = match source {
                 ReplySource::One(part) => vec![*part],
                 ReplySource::Merged(_, range) => {
                     self.members[range.start as usize..range.end as usize].to_vec()
@@ -212,7 +213,7 @@ impl Flight {
         Vec::new()
     }
 
-    /// Gives the envelopes back.
+    /// Removes and returns the envelopes.
     pub fn drain(&mut self) -> impl Iterator<Item = Box<Envelope>> {
         self.order.clear();
         self.written.clear();
@@ -226,13 +227,13 @@ impl Flight {
         self.parts[usize::from(part)].as_ref().expect("all parts have landed")
     }
 
-    /// Where the reply of `part` that comes next lies in its output's own bytes.
+    /// Returns the range of the next reply of `part` in the own bytes of its output.
     fn range(&self, part: u16, cursors: &[Cursor]) -> Range<usize> {
         let (begin, end) = self.part(part).reply(cursors[usize::from(part)].used);
         begin.offset()..end.offset()
     }
 
-    /// The bytes of the reply of `part` that comes next; a value sent by reference is not in them.
+    /// Returns the bytes of the next reply of `part`, without values that are sent by reference.
     fn bytes(&self, part: u16, cursors: &[Cursor]) -> &[u8] {
         &self.part(part).output.own_bytes()[self.range(part, cursors)]
     }
@@ -280,7 +281,7 @@ impl Flight {
             }
         }
         for (at, &part) in members.iter().enumerate() {
-            // By key, a part appears once per key; it is moved on the first time only.
+            // Merging by key names a part once per key, but the part moves on only once.
             if merge != Merge::ByKey || !members[..at].contains(&part) {
                 let cursor = &mut cursors[usize::from(part)];
                 cursor.used += 1;
@@ -289,7 +290,7 @@ impl Flight {
         }
     }
 
-    /// One element per key, each from its part.
+    /// Writes an array with one element per key, each from its part.
     fn interleave(&self, members: &[u16], cursors: &mut [Cursor], reply: &mut Reply<'_>) {
         reply.array(members.len());
         for &part in members {
@@ -305,7 +306,7 @@ impl Flight {
         }
     }
 
-    /// One array of all elements.
+    /// Writes one array with all elements of all parts.
     fn join(&self, members: &[u16], cursors: &[Cursor], reply: &mut Reply<'_>) {
         let total: i64 = members.iter().map(|&p| first_line(self.bytes(p, cursors)).0).sum();
         reply.array(total as usize);
@@ -316,7 +317,7 @@ impl Flight {
         }
     }
 
-    /// The bulk texts of all parts, one after the other.
+    /// Returns the concatenated bulk strings of all parts.
     fn text(&self, members: &[u16], cursors: &[Cursor]) -> Vec<u8> {
         let mut text = Vec::new();
         for &part in members {
@@ -325,7 +326,7 @@ impl Flight {
         text
     }
 
-    /// One part's element, drawn by the parts' weights.
+    /// Writes the element of one part, drawn by the parts' weights.
     fn draw_one(
         &self,
         members: &[u16],
@@ -353,17 +354,18 @@ impl Flight {
             }
             at -= weight;
         }
-        unreachable!("what is drawn lies below the sum of the weights");
+        unreachable!("the drawn number is below the sum of the weights");
     }
 }
 
-/// The bytes of a bulk text.
+/// Returns the content of a bulk string.
 fn bulk_text(bytes: &[u8]) -> &[u8] {
     let (len, start) = first_line(bytes);
     &bytes[start..start + len as usize]
 }
 
-/// The number in a reply's first line (an integer, or a length), and where the line ends.
+/// Returns the number in a reply's first line (an integer or a length), and the offset behind the
+/// line.
 fn first_line(bytes: &[u8]) -> (i64, usize) {
     let end = memchr::memchr(b'\n', bytes).expect("a reply has a whole first line");
     let number = parse_i64(&bytes[1..end - 1]).expect("the line is a number");
@@ -387,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_that_failed_moves_on_by_one_reply() {
+    fn a_failed_part_moves_on_by_one_reply() {
         let mut port = Port::new(Mesh::new(2, Rules::default(), None), 0);
         let failed = |reply: &mut Reply<'_>| reply.error(&Error::OutOfMemory);
         let two = |reply: &mut Reply<'_>| {

@@ -1,4 +1,4 @@
-//! One connection: its session, its input and output, and the batch that it has in flight.
+//! One connection: its session, input and output, and its batch in flight.
 //!
 //! Must not know: other connections, shards, drivers.
 

@@ -1,41 +1,41 @@
-//! One request of a connection that is followed through the stages of its way.
+//! A traced request: timestamps of one request of a connection in each stage of its way.
 //!
 //! ```text
-//!   begun --ran here, or all parts are home--> Replied --handed to the driver--> Leaving --> over
+//!   Under --ran here, or all parts are home--> Replied --handed to the driver--> Leaving --> over
 //! ```
 
 use crate::mesh::FlightId;
 
-/// How far the request has come.
+/// Stage that the request has reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// Its batch is under work, here or elsewhere.
+    /// Its batch is in progress, here or on other shards.
     Under,
     /// Its reply is in the output.
     Replied,
-    /// Its reply was handed to the driver at this monotonic nanosecond.
+    /// Its reply was handed to the driver at this time, monotonic nanoseconds.
     Leaving(u64),
 }
 
-/// The request that is traced.
+/// A traced request.
 #[derive(Clone, Copy, Debug)]
 pub struct Trace {
-    /// Its command's index.
+    /// Index of its command.
     pub command: u16,
-    /// Its place in the batch.
+    /// Index of its command in the batch.
     pub at: u32,
-    /// When its batch was gathered, monotonic nanoseconds.
+    /// Monotonic nanoseconds when its batch was gathered.
     pub gathered_ns: u64,
-    /// Nanoseconds since then that other stages have.
+    /// Nanoseconds since then that other stages have counted.
     pub counted_ns: u64,
-    /// The flight that it is on, if it is away.
+    /// Flight of the request, if it is on other shards.
     pub flight: FlightId,
-    /// How far it has come.
+    /// Stage that the request has reached.
     pub progress: Progress,
 }
 
 impl Trace {
-    /// A flight is at home, and its replies are in the output.
+    /// Records that a flight is complete and its replies are in the output.
     pub fn land(&mut self, flight: FlightId) {
         if self.flight == flight && self.progress == Progress::Under {
             self.progress = Progress::Replied;

@@ -1,15 +1,15 @@
-//! A transaction under way: EXEC, or one command on keys of several shards, in rounds.
+//! A transaction in progress: EXEC, or one command on keys of several shards, in rounds.
 //!
 //! ```text
-//!   no locks      OneShot    --all parts answered--> over
-//!   locks needed  Acquire    --answered; a watched key was changed--> Release is sent, over
-//!                            --answered--> [run what was fetched] --> next round
+//!   no locks      OneShot    --all parts replied--> over
+//!   locks needed  Acquire    --replied; a watched key was changed--> Release is sent, over
+//!                            --replied--> [run on fetched values] --> next round
 //!   next round    Continue   the commands up to the next that gathers its keys
-//!                 Release    the last: if no reply is due from it, the transaction is over when
-//!                            it is sent
+//!                 Release    the last: if it brings no reply, the transaction is over when it is
+//!                            sent
 //! ```
-//! A transaction does not belong to its connection: when that closes, the rounds go on, because
-//! locks would stay otherwise.
+//! A transaction does not belong to its connection. If the connection closes, the rounds continue,
+//! because the locks would otherwise stay.
 
 use super::flight::Flight;
 use crate::exec::{Records, Ticket, Wait, Workspace};
@@ -20,50 +20,50 @@ use crate::txn::Queue;
 use crate::value::Kind;
 use std::sync::Arc;
 
-/// A transaction and how far it has come.
-// Envelopes are boxed, because they keep their address on their way.
+/// A transaction and its progress.
+// Boxed, because envelopes keep their address on their way.
 #[allow(clippy::vec_box)]
 #[derive(Debug)]
 pub struct Transaction {
-    /// Its number at home.
+    /// Number of the transaction at its home shard.
     pub id: TransactionId,
-    /// The reply that its connection waits for.
+    /// Reply that its connection waits for.
     pub to: ReplyAddress,
     /// Unix time in microseconds that all of its commands see.
     pub now_us: u64,
-    /// The protocol of the replies.
+    /// Protocol of the replies.
     pub protocol: Protocol,
     /// Its commands.
     pub queue: Box<Queue>,
     /// Where each command runs.
     pub places: Vec<Place>,
-    /// Whether the replies make one array.
+    /// Whether the replies form one array.
     pub is_exec: bool,
-    /// Whether it needs locks, and so several rounds.
+    /// Whether it needs locks, and therefore several rounds.
     pub has_locks: bool,
-    /// Whether the round that is out is the last.
+    /// Whether the round in progress is the last.
     pub is_closing: bool,
-    /// The place of the next command.
+    /// Index of the next command.
     pub next: usize,
-    /// The place of the command whose keys are being fetched.
+    /// Index of the command whose keys are being fetched.
     pub gathering: Option<usize>,
-    /// Whether what it does is propagated.
+    /// Whether its changes are propagated.
     pub is_recorded: bool,
-    /// The values that were fetched for the command.
+    /// Values that were fetched for the command.
     pub workspace: Option<Box<Workspace>>,
     /// Parts and replies.
     pub flight: Flight,
-    /// The replies that are made at home, as one more part.
+    /// Replies that are made at home, as one more part.
     pub own: Box<Envelope>,
-    /// Requests of its commands to all shards, to go out with the next round.
+    /// Requests of its commands to all shards, which are sent with the next round.
     pub asks: Vec<Box<Envelope>>,
-    /// What the commands that ran at home propagate.
+    /// Propagated commands of the runs at home.
     pub records: Records,
     /// Set if its only command may block.
     pub attempt: Option<TransactionAttempt>,
 }
 
-/// The state of a transaction whose command may block.
+/// State of a transaction whose command may block.
 #[derive(Debug)]
 pub struct TransactionAttempt {
     /// Decides who serves the client.
@@ -72,12 +72,12 @@ pub struct TransactionAttempt {
     pub woken: Option<Woken>,
     /// What the command waits for, once it has blocked.
     pub wait: Option<Wait>,
-    /// Whether it was forwarded and has found nothing: it stays blocked.
+    /// Whether it was forwarded and has found nothing, so that it stays blocked.
     pub stays_blocked: bool,
 }
 
 impl TransactionAttempt {
-    /// Returns an attempt of a command that has not run yet.
+    /// Creates an attempt of a command that has not run yet.
     pub fn new(ticket: Arc<Ticket>, woken: Option<Woken>) -> TransactionAttempt {
         TransactionAttempt { ticket, woken, wait: None, stays_blocked: false }
     }
@@ -86,29 +86,29 @@ impl TransactionAttempt {
 /// Why a blocked command runs again.
 #[derive(Clone, Copy, Debug)]
 pub struct Woken {
-    /// The argument that is the key which became ready.
+    /// Argument index of the key that became ready.
     pub key_arg: usize,
-    /// The shard that owns the key.
+    /// Shard that owns the key.
     pub owner: u16,
-    /// The type that its value must have.
+    /// Type that its value must have.
     pub kind: Kind,
     /// The owner's number for the forwarded command.
     pub id: ForwardId,
 }
 
 impl Transaction {
-    /// Returns the numbers of the parts at home whose shards are wanted.
+    /// Returns the numbers of the parts at home for whose shards `is_wanted` returns true.
     pub fn parts_of(&self, is_wanted: impl Fn(u16) -> bool) -> Vec<usize> {
         let parts = 0..self.parts();
         parts.filter(|part| is_wanted(self.flight.owner(*part))).collect()
     }
 
-    /// Returns how many shards take part.
+    /// Returns the number of shards that take part.
     pub fn parts(&self) -> usize {
         usize::from(self.own.part)
     }
 
-    /// Returns whether the command at a place gathers keys of several shards.
+    /// Returns whether the command at an index gathers keys of several shards.
     pub fn gathers(&self, at: usize) -> bool {
         self.places[at] == Place::Several && self.queue.items[at].entry.gathers_keys()
     }

@@ -14,44 +14,45 @@ use crate::keyspace::{ExpiryRole, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
 use bytes::BytesMut;
 
-/// Commands in one batch at most: what one round of prefetches covers.
+/// The most commands in one batch. One round of prefetches covers them.
 pub const BATCH_COMMANDS_MAX: usize = 64;
 
-/// One command of a batch: which, and where its words are.
+/// One command of a batch, with the location of its arguments.
 #[derive(Clone, Copy, Debug)]
 pub struct Item {
-    /// The command.
+    /// Table entry of the command.
     pub entry: &'static Entry,
-    /// Index of its first span.
+    /// Index of the command's first argument span in the batch.
     pub first: u32,
-    /// How many words.
+    /// Number of arguments, including the command's name.
     pub argc: u32,
-    /// The slot of its first key, known from routing; 0 without keys.
+    /// Hash slot of the first key, known from routing. 0 without keys.
     pub slot: u16,
-    /// The database that it runs in.
+    /// Selected database of the command.
     pub db: u16,
-    /// Its place in the batch or transaction that it belongs to.
+    /// Index of the command in its batch or transaction.
     pub at: u32,
-    /// Whether its client sees keys that are due, under `import-mode`.
+    /// Whether the client sees expired keys under `import-mode`.
     pub sees_due: bool,
-    /// Whether its client leaves the access clocks of keys alone.
+    /// Whether the client does not update the access clocks of keys (CLIENT NO-TOUCH).
     pub is_quiet: bool,
-    /// Whether it is one of several parts over all shards, whose replies are merged.
+    /// Whether the command is one of several parts on all shards. The replies of the parts are
+    /// merged.
     pub is_part: bool,
 }
 
-/// The words of a batch.
+/// The arguments of a batch.
 pub struct BatchArgs<'a> {
-    /// The text that spans point into.
+    /// Text that the spans point into.
     pub text: &'a [u8],
-    /// All spans of the batch.
+    /// All argument spans of the batch.
     pub spans: &'a [Span],
-    /// The words with buffers of their own.
+    /// The large arguments, each in its own buffer.
     pub large: &'a mut [BytesMut],
 }
 
 impl BatchArgs<'_> {
-    /// The words of one item.
+    /// Returns the arguments of one item.
     #[inline]
     pub fn of(&mut self, item: &Item) -> Args<'_> {
         let first = item.first as usize;
@@ -61,29 +62,29 @@ impl BatchArgs<'_> {
 
 /// What a batch runs on and leaves behind.
 pub struct Runner<'a> {
-    /// The slice that owns the batch's keys.
+    /// Slice that owns the batch's keys.
     pub slice: &'a mut Slice,
-    /// Unix time of this turn, milliseconds.
+    /// Unix time of this turn in milliseconds.
     pub now_ms: u64,
-    /// The protocol of the replies.
+    /// Protocol of the replies.
     pub protocol: Protocol,
     /// The settings.
     pub config: &'a Config,
-    /// What the feed is told, while somebody reads it.
+    /// Collects the commands for the feed; none while the feed is off.
     pub records: Option<&'a mut Records>,
-    /// What the slice holds of keys that no words name, if it is not their owner.
+    /// Keys on the slice that are not among the arguments; none if the slice owns all keys.
     pub reach: Option<&'a mut Reach>,
-    /// Whether the commands are one: nobody who waits for their keys is served in between.
+    /// Whether the commands are one unit. If so, no blocked client is served between them.
     pub is_whole: bool,
-    /// How a command that stands alone may wait, and what for it does.
+    /// Whether a single command may block, and what it waits for if it does.
     pub attempt: BlockingAttempt,
-    /// What the commands leave behind.
+    /// Effects of the commands.
     pub effects: Effects,
 }
 
 impl Runner<'_> {
-    /// Runs the items in order; `done` is told after each, with its error. Stops behind one that
-    /// made keys ready that somebody waits for, and gives how many were run.
+    /// Runs the items in order and calls `done` after each with its error. Stops after a command
+    /// that made keys ready for blocked clients. Returns the number of commands that ran.
     pub fn run(
         &mut self,
         items: &[Item],
@@ -107,8 +108,9 @@ impl Runner<'_> {
         items.len()
     }
 
-    /// The same while the source of an import is the one that removes due keys (it sees them, and
-    /// nobody else does), or for a client that leaves access clocks alone.
+    /// Runs the items like [`Runner::run`] under `import-mode` or for a client with NO-TOUCH. Under
+    /// `import-mode` only the import source sees expired keys, and no command removes them. With
+    /// NO-TOUCH the access clocks keep their values.
     #[cold]
     fn run_apart(
         &mut self,
@@ -123,7 +125,7 @@ impl Runner<'_> {
                 let role = if item.sees_due { ExpiryRole::Loading } else { ExpiryRole::Replica };
                 self.slice.set_role(role)
             });
-            // TOUCH is there to set them.
+            // TOUCH exists to set access clocks.
             let is_quiet = item.is_quiet && !item.entry.command.always_touches;
             let clocks = if is_quiet { self.clocks(item, batch_args) } else { Vec::new() };
             let result = self.run_one(item, hashes[at], batch_args, out);
@@ -142,14 +144,14 @@ impl Runner<'_> {
         items.len()
     }
 
-    /// The access clocks of the keys that a command names and that are there.
+    /// Returns the access clocks of the command's keys that exist.
     fn clocks(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>) -> Vec<(Box<[u8]>, u32)> {
         let args = batch_args.of(item);
         let keys = item.entry.key_args(&args).unwrap_or_default();
-        let clock = |(word, _): (usize, _)| {
-            let key = self.slice.key(&args[word]);
+        let clock = |(arg, _): (usize, _)| {
+            let key = self.slice.key(&args[arg]);
             let view = self.slice.peek(usize::from(item.db), &key)?;
-            Some((Box::from(&args[word]), view.access_clock()))
+            Some((Box::from(&args[arg]), view.access_clock()))
         };
         keys.into_iter().filter_map(clock).collect()
     }
@@ -207,7 +209,7 @@ impl Runner<'_> {
     }
 }
 
-/// How the parts of a command that may run on several shards become one for the feed.
+/// Returns how the feed combines the parts of a command that may run on several shards.
 fn glue_of(item: &Item) -> Glue {
     match item.entry.command.routing {
         KeyRouting::AllShards(_) | KeyRouting::Cursor(_) => Glue::Once,

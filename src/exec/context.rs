@@ -1,4 +1,5 @@
-//! What a handler sees. Handlers decide, the shard acts: no sockets and no other shards here.
+//! The context of a handler. Handlers decide and the shard acts: no sockets and no other shards
+//! here.
 
 use super::debug::DebugAsk;
 use super::filter::ClientFilter;
@@ -14,97 +15,98 @@ use crate::resp::{Args, Error, Reply};
 use crate::value::WrongKind;
 use std::collections::HashSet;
 
-/// Bytes of unsent output that no limit looks at, as in the reference, where they fit into the
-/// buffer that each client has.
+/// Bytes of unsent output that no limit counts, as in the reference server, where they fit into the
+/// client's static buffer.
 pub const OUTPUT_BYTES_FREE: u64 = 16 << 10;
 
-/// Bytes of the shortest element of an array.
+/// Bytes of the shortest array element on the wire.
 const ELEMENT_BYTES_MIN: u64 = 4;
 
-/// What running commands has left behind, for the shard to settle once per batch.
+/// Effects of the commands that ran. The shard settles them once per batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Effects {
-    /// Changes made to the keyspace, in Valkey's counting (`rdb_changes_since_last_save`).
+    /// Changes to the keyspace, counted like Valkey (`rdb_changes_since_last_save`).
     pub changes: u64,
-    /// Whether keys of other databases than the selected one were among them.
+    /// Whether keys of databases other than the selected one changed.
     pub other_databases: bool,
-    /// What the log is told, for those who want to know more.
+    /// Message for the log about the effects; none for most commands.
     pub note: Option<&'static str>,
 }
 
-/// What a command on keys sees: one slice of the keyspace, at one moment.
+/// Context of a command on keys: one slice of the keyspace at one moment.
 pub struct Context<'a> {
-    /// The shard's part of the keyspace.
+    /// Slice with the command's keys.
     pub slice: &'a mut Slice,
     /// The selected database.
     pub db: usize,
-    /// Unix time of this turn, milliseconds.
+    /// Unix time of this turn in milliseconds.
     pub now_ms: u64,
-    /// Where the reply goes.
+    /// Writer of the reply.
     pub reply: Reply<'a>,
-    /// What the command leaves behind.
+    /// Collects the command's effects.
     pub effects: &'a mut Effects,
     /// The settings.
     pub config: &'a Config,
-    /// What the feed is told, while somebody reads it.
+    /// Collects the commands for the feed; none while the feed is off.
     pub records: Option<&'a mut Records>,
-    /// Whether a command over all shards runs here as one of several parts, whose replies are
-    /// merged; else its reply is the client's.
+    /// Whether this run is one of several parts on all shards. The replies of the parts are merged.
+    /// Otherwise the reply goes to the client.
     pub is_part: bool,
-    /// Which keys are here beside those of the command's own words, while it runs away from their
-    /// owners; none: all keys are.
+    /// Keys that are here in addition to the command's arguments, while the command runs on a
+    /// workspace. None: all keys of the slice are here.
     pub reach: Option<&'a mut Reach>,
-    /// Whether the command may wait in place of a reply.
+    /// Whether the command may block instead of replying.
     pub may_wait: bool,
-    /// The word of the key whose change woke a command that waited.
+    /// Argument index of the key whose change unblocked the command.
     pub woken_by: Option<usize>,
-    /// Left by a command that waits; it has written no reply.
+    /// What the command waits for, if it blocks. A command that blocks writes no reply.
     pub wait: Option<Wait>,
-    /// Slot and hash of the word at `hint_index`, computed ahead of the run; 0 means none.
+    /// Hash slot and hash of the argument at `hint_index`, computed before the run. Index 0 means
+    /// none.
     pub(super) hint_index: usize,
     pub(super) hint_slot: u16,
     pub(super) hint_hash: u64,
 }
 
 impl Context<'_> {
-    /// Whether somebody reads the feed, so that words for it are worth being made.
+    /// Returns whether the feed has readers, so that building arguments for it is worthwhile.
     #[inline]
     pub fn is_recorded(&self) -> bool {
         self.records.is_some()
     }
 
-    /// The feed is told this command in place of the one that the client sent; called again, one
-    /// more. A command that changed something and calls none of these three goes as it was sent.
+    /// Propagates this command instead of the client's command. A second call adds another command.
+    /// A command that changed a key and calls no `propagate` function is propagated as it was sent.
     #[inline]
-    pub fn propagate(&mut self, words: &[&[u8]]) {
+    pub fn propagate(&mut self, args: &[&[u8]]) {
         if let Some(records) = &mut self.records {
-            records.replace(self.db, words);
+            records.replace(self.db, args);
         }
     }
 
-    /// The same for a command on a key of another database.
-    pub fn propagate_in(&mut self, db: usize, words: &[&[u8]]) {
+    /// Propagates a command on a key of database `db`, like [`Context::propagate`].
+    pub fn propagate_in(&mut self, db: usize, args: &[&[u8]]) {
         if let Some(records) = &mut self.records {
-            records.replace(db, words);
+            records.replace(db, args);
         }
     }
 
-    /// The feed is not told of this command, whatever it changed.
+    /// Propagates nothing for this command, whatever it changed.
     pub fn propagate_nothing(&mut self) {
         if let Some(records) = &mut self.records {
             records.drop_own();
         }
     }
 
-    /// The feed is told the command as it was sent even if it changed nothing.
+    /// Propagates the command as it was sent, even if it changed nothing.
     pub fn propagate_always(&mut self) {
         if let Some(records) = &mut self.records {
             records.keep_own();
         }
     }
 
-    /// Elements of a reply that may be made at most: so many end their client, because their bytes
-    /// pass the hard limit of its output.
+    /// Returns the most elements that a reply needs to hold. The bytes of a longer reply exceed the
+    /// hard output buffer limit, which disconnects the client.
     pub fn elements_max(&self) -> usize {
         match self.config.client_output_buffer_limit.normal.hard_bytes {
             0 => usize::MAX,
@@ -112,9 +114,10 @@ impl Context<'_> {
         }
     }
 
-    /// Whether a key that the command has come upon, and that is none of its words, can be looked
-    /// at. If not, the command will run again with it, and what it does and replies now does not
-    /// count: it goes on as if there were no such key, so as to come upon more.
+    /// Returns whether the value of a discovered key, which is not among the arguments, is here. If
+    /// not, the command runs again with the key, and its changes and reply of this run are
+    /// discarded. Until then it treats the key as missing and goes on, in order to discover more
+    /// keys.
     pub fn reaches(&mut self, key: &[u8]) -> bool {
         match &mut self.reach {
             None => true,
@@ -122,17 +125,17 @@ impl Context<'_> {
         }
     }
 
-    /// Whether the command is to run again with more keys: it must change nothing now.
+    /// Returns whether the command must run again with more keys. It must change nothing now.
     pub fn is_short(&self) -> bool {
         self.reach.as_ref().is_some_and(|reach| reach.is_short())
     }
 
-    /// The command by which the feed is told that a key's time has come: UNLINK or DEL.
+    /// Returns the command that propagates an expired key: UNLINK or DEL.
     pub fn expire_word(&self) -> &'static [u8] {
         expire_word(self.config)
     }
 
-    /// The key at word `index`. The first key's hash has been computed by the batch already.
+    /// Returns the key at argument `index`. The batch has already hashed the first key.
     #[inline]
     pub fn key<'k>(&self, args: &'k Args<'_>, index: usize) -> Key<'k> {
         if index == self.hint_index {
@@ -144,12 +147,12 @@ impl Context<'_> {
     }
 }
 
-/// The command by which the feed is told that a key's time has come.
+/// Returns the command that propagates an expired key: UNLINK or DEL, by `lazyfree-lazy-expire`.
 pub fn expire_word(config: &Config) -> &'static [u8] {
     if config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
 }
 
-/// The keys that a command comes upon as it runs away from their owners.
+/// The keys that a command discovers while it runs on a workspace.
 #[derive(Debug, Default)]
 pub struct Reach {
     known: HashSet<Box<[u8]>>,
@@ -165,12 +168,12 @@ impl Reach {
         is_known
     }
 
-    /// Whether the command has come upon keys that were not there.
+    /// Returns whether the command has discovered keys that were not here.
     pub fn is_short(&self) -> bool {
         !self.wanted.is_empty()
     }
 
-    /// The keys that were come upon and were not there; they are known from now on.
+    /// Returns the discovered keys that were not here. They count as known from now on.
     pub fn take_wanted(&mut self) -> Vec<Box<[u8]>> {
         let wanted: Vec<_> = self.wanted.drain().collect();
         self.known.extend(wanted.iter().cloned());
@@ -184,134 +187,141 @@ impl From<WrongKind> for Error {
     }
 }
 
-/// What a command on the session sees.
+/// Context of a command on the session.
 pub struct SessionContext<'a> {
-    /// The session that sent it.
+    /// Session that sent the command.
     pub session: &'a mut Session,
-    /// The process that it belongs to.
+    /// Process of the session.
     pub process: &'a Process,
-    /// The command itself.
+    /// Table entry of the command.
     pub entry: &'static Entry,
-    /// Unix time of this turn, microseconds.
+    /// Unix time of this turn in microseconds.
     pub now_us: u64,
-    /// The session's home.
+    /// Number of the session's home shard.
     pub shard: usize,
-    /// Where the reply goes, unless a request is left.
+    /// Writer of the reply, unless the command leaves a request.
     pub reply: Reply<'a>,
-    /// What the shard is asked to do; its answer is then the reply.
+    /// Request to the shard. If present, the shard sends the reply.
     pub request: Option<Request>,
 }
 
-/// What a command asks of the shard, of all shards, or of the process.
+/// What a command requests from the shard, from all shards, or from the process.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// The line that CLIENT INFO shows of this session.
+    /// Replies with the CLIENT INFO line of this session.
     ClientInfo,
-    /// The lines of all sessions that pass the filter.
+    /// Replies with the lines of all sessions that pass the filter.
     ClientList(Box<ClientFilter>),
-    /// Ends the sessions that pass the filter; the reply is how many.
+    /// Disconnects the sessions that pass the filter. The reply is their number.
     ClientKill(Box<ClientFilter>),
-    /// The same in the old form, which ends one address: OK or "No such client".
+    /// Disconnects the session with one address (old form of CLIENT KILL). The reply is OK or "No
+    /// such client".
     ClientKillAddress(Box<ClientFilter>),
-    /// All shards stand still for so many microseconds.
+    /// Suspends all shards for this number of microseconds.
     DebugSleep(u64),
-    /// Turns the active expiry of all shards on or off.
+    /// Turns active expiry on all shards on or off.
     ActiveExpire(bool),
-    /// The process was told of a pause: the reply is OK, when no command that it holds up is under
-    /// way any more.
+    /// Applies a pause that the process has recorded. Replies OK once no paused command is in
+    /// progress.
     Pause,
-    /// The process was told that a pause is over: all shards take note.
+    /// Ends a pause: all shards read the process's state again.
     Unpause,
-    /// Answered when all is over that came before and writes, or has claimed what it touches.
+    /// Waits for earlier writes. The reply comes once each earlier write has finished or has locked
+    /// its keys.
     Passed,
-    /// Ends the wait of the client with this id; the reply is how many were ended.
+    /// Unblocks the client with this id. The reply is the number of unblocked clients.
     ClientUnblock {
-        /// The client.
+        /// Id of the client.
         client: u64,
-        /// Whether its command replies with an error, and not as if its time were over.
+        /// Whether the blocked command replies with an error instead of its timeout reply.
         is_error: bool,
     },
-    /// Starts the statistics of all shards from zero.
+    /// Resets the statistics of all shards.
     ResetStatistics,
-    /// Settings changed: all shards take the new snapshot and follow up before the reply leaves.
+    /// Applies changed settings. All shards take the new snapshot and follow up before the reply
+    /// is sent.
     SettingsChanged(FollowUp),
-    /// All shards give memory back to the system that they do not use.
+    /// Returns unused memory of all shards to the system.
     PurgeMemory,
-    /// Logs the shape of all shards' tables.
+    /// Logs the layout of all shards' tables.
     LogTable,
     /// Watches these keys of the selected database.
     Watch(Vec<Vec<u8>>),
-    /// Watches a part of them on their owner, for the client with this id.
+    /// Watches some of the keys on their owner, for the client with this id.
     WatchHere {
-        /// The client.
+        /// Id of the client.
         client: u64,
-        /// Their database.
+        /// Database of the keys.
         db: usize,
         /// The keys.
         keys: Vec<Vec<u8>>,
     },
-    /// Forgets all watches of the session. The reply has been written.
+    /// Removes all watches of the session. The command has already written its reply.
     Unwatch,
-    /// The session is shown every command from now on, behind an OK.
+    /// Replies OK and shows the session every command from now on.
     Monitor,
     /// Runs the queued commands.
     Exec,
-    /// Forgets the queued commands and all watches. The reply has been written.
+    /// Discards the queued commands and removes all watches. The command has already written its
+    /// reply.
     Discard,
-    /// What DEBUG asks of all shards' keys.
+    /// Asks all shards a DEBUG question about their keys.
     Debug(Box<DebugAsk>),
-    /// All shards are to take note of the clock from their next turn on, because the feed goes on.
+    /// Turns the feed on: all shards read the clock from their next turn on.
     FeedOn,
-    /// Nothing more is written down for the feed. Answered with a body while something that was
-    /// written down before is not over.
+    /// Turns the feed off: commands are not recorded any more. The reply has a body if a recorded
+    /// command is still in progress.
     FeedOff,
-    /// One shard's part of a snapshot; the feed begins there. The barrier's number.
+    /// Requests one shard's part of a snapshot. The feed begins at this point. Holds the barrier's
+    /// number.
     Snapshot(u64),
-    /// The feed's offset of this moment over all shards is wanted. The barrier's number.
+    /// Requests the feed's current offset over all shards. Holds the barrier's number.
     Mark(u64),
-    /// The session becomes a replica of this server.
+    /// Turns the session into a replica of this server.
     Sync(SyncFrom),
-    /// The reply is how many replicas have acknowledged what the session has written, once they
-    /// are so many or the time is over.
+    /// Waits until `replicas` replicas have acknowledged the session's writes, or until the
+    /// timeout. The reply is the number of replicas that have.
     Wait {
-        /// How many are waited for; 0 or less are there already.
+        /// Number of replicas to wait for. For 0 or less the reply is immediate.
         replicas: i64,
-        /// Milliseconds; 0 is for ever.
+        /// Timeout in milliseconds. 0 means no timeout.
         timeout_ms: u64,
     },
-    /// All keys of one moment go to the file; the reply is OK.
+    /// Saves all keys of one moment to the file and replies OK.
     Save,
-    /// One shard's share of that; after the last one it serves nothing.
+    /// Requests one shard's part of a save.
     Cut {
-        /// Whether the process is to stop then.
+        /// Whether the process stops after the save. If so, the shard serves no command afterwards.
         is_last: bool,
     },
-    /// A shard serves again, because the process does not stop.
+    /// Resumes service on a shard, because the process does not stop.
     Stay,
-    /// All keys are taken from the file, which is written first. On one shard: its own.
+    /// Loads all keys from the file, after a save if requested. On one shard: loads the shard's own
+    /// keys.
     Reload(Reload),
     /// Stops the process.
     Shutdown {
-        /// Whether its keys are saved first.
+        /// Whether to save the keys first.
         saves: bool,
-        /// Whether it stops even if they cannot be.
+        /// Whether to stop even if the save fails.
         is_forced: bool,
     },
 }
 
-/// How keys are taken from the file.
+/// Options of a reload from the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reload {
-    /// It is written first.
+    /// Whether to write the file first.
     pub saves: bool,
-    /// All keys are removed before.
+    /// Whether to remove all keys before loading.
     pub flushes: bool,
-    /// A key that is there already is replaced; else that is an error.
+    /// Whether to replace existing keys. If not, an existing key is an error.
     pub may_replace: bool,
 }
 
 impl Request {
-    /// Whether all shards carry it out at one moment, in the order of what changes keys.
+    /// Returns whether all shards run the request at the same point in the order of changes to
+    /// keys.
     pub fn is_of_a_moment(&self) -> bool {
         matches!(
             self,

@@ -1,53 +1,53 @@
-//! What DEBUG asks of all shards: each answers for its own keys.
+//! Questions of DEBUG to all shards. Each shard replies for its own keys.
 
 use super::command::Merge;
 
-/// A question about keys, or about what holds them.
+/// A question about keys or about the tables that hold them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DebugAsk {
-    /// The digest of everything.
+    /// The digest of all keys.
     Digest,
-    /// The digests of the values of these keys.
+    /// The digests of these keys' values, in the given database.
     ValueDigests(usize, Vec<Box<[u8]>>),
-    /// How a key's value is kept.
+    /// The encoding of a key's value.
     Object {
         /// The database.
         db: usize,
         /// The key.
         key: Box<[u8]>,
-        /// Without what takes time to find out.
+        /// Whether to leave out what takes long to compute.
         is_fast: bool,
     },
-    /// What the tables of a database take; in more detail if the second is set.
+    /// Memory of the tables of a database, with details if the second field is set.
     Tables(usize, bool),
-    /// Makes keys that are not there yet.
+    /// Creates keys that do not exist yet.
     Populate {
         /// The database.
         db: usize,
-        /// How many: their names end in `:0` and so on.
+        /// Number of keys. Their names end in `:0`, `:1` and so on.
         keys: u64,
-        /// What their names begin with.
+        /// Prefix of their names.
         prefix: Box<[u8]>,
-        /// Bytes of each value; 0: as many as its text has.
+        /// Bytes of each value. 0 means as long as its text.
         value_bytes: usize,
     },
 }
 
-/// How the shards' answers, bulk texts all, become one reply.
+/// How the shards' replies, which are all bulk strings, are merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DebugMerge {
-    /// Shares of the databases' digests: a database's number in 4 bytes, then its share.
+    /// Partial digests of the databases: a database number in 4 bytes, then its partial digest.
     Digest,
-    /// As many digests as there are keys, zeros for a key of another shard.
+    /// One digest for each key. Zeros stand for a key of another shard.
     ValueDigests,
-    /// A text from the key's owner, nothing from the others.
+    /// Text from the key's owner, nothing from other shards.
     Owner,
-    /// Numbers, to be added one by one; the last tells whether details are wanted.
+    /// Numbers, which are added one by one. The last number says whether details are requested.
     Tables,
 }
 
 impl DebugAsk {
-    /// What becomes of the answers.
+    /// Returns how the replies are merged.
     pub fn merge(&self) -> Merge {
         match self {
             DebugAsk::Digest => Merge::Debug(DebugMerge::Digest),

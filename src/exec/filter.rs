@@ -1,57 +1,58 @@
-//! Which sessions CLIENT LIST and CLIENT KILL mean.
+//! Which sessions CLIENT LIST and CLIENT KILL select.
 
 use super::session::Session;
 
-/// The flags that CLIENT LIST knows: a filter may name no others.
+/// Flags of CLIENT LIST. A filter may name no others.
 pub const CLIENT_FLAGS: &[u8] = b"OSMPxbtRBdcuAUreTIiEN";
 
-/// The capabilities that CLIENT LIST knows.
+/// Capabilities of CLIENT LIST.
 pub const CLIENT_CAPABILITIES: &[u8] = b"r";
 
-/// What a session is for.
+/// Kind of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientKind {
-    /// A client as any other.
+    /// A normal client.
     Normal,
     /// The link to our primary.
     Primary,
-    /// The link to a replica of ours.
+    /// The link to one of our replicas.
     Replica,
     /// A subscriber.
     Pubsub,
 }
 
-/// What a session may have or be. Nothing given matches nothing and demands nothing.
+/// Traits that a filter requires or excludes. A trait that is not given selects nothing and
+/// requires nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Traits {
-    /// One of these ids.
+    /// Has one of these ids.
     pub ids: Option<Vec<u64>>,
-    /// This peer address.
+    /// Has this peer address.
     pub address: Option<Vec<u8>>,
-    /// This address of ours.
+    /// Has this address on our side.
     pub local_address: Option<Vec<u8>>,
-    /// The peer's address without its port.
+    /// Has this peer address, without the port.
     pub ip: Option<Vec<u8>>,
-    /// This kind.
+    /// Is of this kind.
     pub kind: Option<ClientKind>,
-    /// This user.
+    /// Has this user.
     pub user: Option<Vec<u8>>,
-    /// All of these flags.
+    /// Has all of these flags.
     pub flags: Option<Vec<u8>>,
-    /// All of these capabilities.
+    /// Has all of these capabilities.
     pub capabilities: Option<Vec<u8>>,
-    /// This name; no session has the empty one.
+    /// Has this name. An empty name matches no session.
     pub name: Option<Vec<u8>>,
-    /// This client library; no session has the empty one.
+    /// Has this client library. An empty name matches no session.
     pub lib_name: Option<Vec<u8>>,
-    /// This version of it; no session has the empty one.
+    /// Has this library version. An empty version matches no session.
     pub lib_version: Option<Vec<u8>>,
-    /// This selected database.
+    /// Has selected this database.
     pub db: Option<usize>,
 }
 
 impl Traits {
-    /// For each trait that is given whether the session has it.
+    /// Iterates over the given traits: whether the session has each.
     fn on(&self, session: &Session) -> impl Iterator<Item = bool> {
         let is = |want: &Option<Vec<u8>>, have: &[u8]| want.as_ref().map(|want| want == have);
         let is_named = |want: &Option<Vec<u8>>, have: &[u8]| {
@@ -78,30 +79,30 @@ impl Traits {
     }
 }
 
-/// Whether an address is an ip and a port other than 0; `[::1]:6379` has the ip `::1`.
+/// Returns whether an address has this IP and a port other than 0. `[::1]:6379` has the IP `::1`.
 fn has_ip(address: &str, ip: &[u8]) -> bool {
     let Some((host, port)) = address.rsplit_once(':') else { return false };
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     host.as_bytes() == ip && !port.starts_with('0')
 }
 
-/// Which sessions are meant. All given conditions must hold.
+/// Selects sessions. All given conditions must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClientFilter {
-    /// It has all of these.
+    /// Traits that the session must all have.
     pub with: Traits,
-    /// It has none of these.
+    /// Traits that the session must not have.
     pub without: Traits,
-    /// Connected for at least so many seconds.
+    /// Connected for at least this number of seconds.
     pub age_min_s: Option<u64>,
-    /// Without a command for at least so many seconds.
+    /// Without a command for at least this number of seconds.
     pub idle_min_s: Option<u64>,
-    /// Not the asking session itself.
+    /// Session to skip: the one that asks.
     pub skip_id: Option<u64>,
 }
 
 impl ClientFilter {
-    /// Whether the session passes; `now_ms` is monotonic.
+    /// Returns whether the session passes. `now_ms` is monotonic.
     pub fn passes(&self, session: &Session, now_ms: u64) -> bool {
         let since = |then_ms: u64, least_s: Option<u64>| {
             least_s.is_none_or(|s| now_ms.saturating_sub(then_ms) / 1_000 >= s)
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn every_condition_counts() {
+    fn every_condition_is_checked() {
         let text = |text: &str| Some(text.as_bytes().to_vec());
         assert!(passes(|_| {}));
         assert!(passes(|f| f.with.ids = Some(vec![1, 7])));
@@ -161,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn ips_come_with_and_without_brackets() {
+    fn ips_match_with_and_without_brackets() {
         assert!(has_ip("[::1]:6379", b"::1"));
         assert!(!has_ip("/tmp/socket:0", b"/tmp/socket"));
         assert!(!has_ip("", b""));

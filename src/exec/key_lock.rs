@@ -1,4 +1,4 @@
-//! The locks that a command needs: on what, and whether shared or exclusive.
+//! The locks that a command needs: their scope, and whether they are shared or exclusive.
 
 use super::batch::Item;
 use super::command::KeyRouting;
@@ -8,56 +8,56 @@ use crate::keyspace::DetachedValue;
 use crate::resp::Args;
 use crate::spec::KeySpec;
 
-/// Whether other commands may hold a lock of the same scope meanwhile.
+/// Whether other commands may hold a lock of the same scope at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// The command reads.
+    /// Reads. Shared locks do not conflict with each other.
     Shared,
-    /// The command may write.
+    /// May write.
     Exclusive,
 }
 
-/// What a lock covers.
+/// The keys that a lock covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// One key, by its hash: keys with the same hash share a lock.
+    /// One key, identified by its hash. Two keys with the same hash share a lock.
     Key {
-        /// Its database. [`for_each_key_lock`] sets 0 for all keys: a command such as MOVE also
-        /// touches a key of the same name in another database.
+        /// Database of the key. [`for_each_key_lock`] uses 0 for all keys, because a command such
+        /// as MOVE uses a key with the same name in another database.
         db: u16,
-        /// Its hash, the same on every shard.
+        /// Hash of the key, equal on every shard.
         hash: u64,
     },
     /// All keys of a database.
     Database(u16),
-    /// Everything.
+    /// Everything in all databases.
     All,
 }
 
 /// One lock that a unit requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLock {
-    /// What it covers.
+    /// Keys that the lock covers.
     pub scope: Scope,
     /// Whether it is shared or exclusive.
     pub mode: Mode,
 }
 
-/// A key that a command works on away from the key's owner: its value is fetched, and put back if
-/// the command changed it.
+/// A key that a command uses away from its owner. Its value is fetched, and stored at the owner
+/// again if the command changed it.
 #[derive(Debug)]
 pub struct RemoteKey {
-    /// Its database.
+    /// Database of the key.
     pub db: u16,
-    /// Its slot.
+    /// Hash slot of the key.
     pub slot: u16,
-    /// Whether the command may change it.
+    /// Whether the command may change the key.
     pub mode: Mode,
-    /// Its name.
+    /// Name of the key.
     pub key: Box<[u8]>,
-    /// Its value; none if there is no such key, or if the value has not been fetched yet.
+    /// Value of the key; none if the key does not exist or its value was not fetched yet.
     pub value: Option<DetachedValue>,
-    /// Whether the command changed it. Putting back an unchanged value is no change.
+    /// Whether the command changed the key. Storing an unchanged value does not count as a change.
     pub is_changed: bool,
 }
 
@@ -66,8 +66,8 @@ pub fn mode_of(spec: &KeySpec) -> Mode {
     if spec.is_exclusive() { Mode::Exclusive } else { Mode::Shared }
 }
 
-/// Returns the keys among a command's arguments, each once, to be fetched. Leaves out keys in a
-/// database that does not exist: the handler refuses such a command before it looks at them.
+/// Returns the command's keys to be fetched, each once. Skips keys in databases that do not exist:
+/// the command fails before it reads them.
 pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<RemoteKey> {
     let mut remote_keys: Vec<RemoteKey> = Vec::new();
     for (at, spec) in item.entry.key_args(args).unwrap_or_default() {

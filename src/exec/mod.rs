@@ -1,4 +1,4 @@
-//! The narrow waist: what a command is when it runs, on whose behalf, and one way to run it.
+//! The narrow waist: commands as they run, the context in which they run, and one way to run them.
 //!
 //! Must not know: which commands exist (the list is handed in), sockets, other shards.
 

@@ -1,29 +1,30 @@
-//! Threads beside the shards, for commands whose work would hold their shard up.
+//! Threads beside the shards, for commands that would occupy their shard for too long.
 //!
-//! A command on large values runs on a workspace: a slice that holds these values and nothing
-//! else, while their keys are locked. So any thread can run it.
+//! A command on large values runs on a workspace: a slice that holds only these values, while their
+//! keys are locked. So any thread can run it.
 //!
 //! ```text
 //!   owner --job--> queue --> thread runs it
 //!     ^                          |
-//!     '-- done, bell is rung ----'
+//!     '-- done, rings the bell --'
 //! ```
-//! Bounded: each job is a part or a transaction without an answer, which credits bound.
+//! The queue is bounded: each job is a part or a transaction without a reply, and credits bound
+//! these.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Threads of the pool.
+/// Number of threads in the pool.
 const THREADS: usize = 2;
 
-/// Elements of all values of a command from which on it is offloaded. At some tens of nanoseconds
-/// each they take about as long as a shard may be held up.
+/// A command whose values have at least this number of elements together is offloaded. At some tens
+/// of nanoseconds each, this takes about as long as a shard may be occupied.
 pub const OFFLOAD_ELEMENTS_MIN: usize = 10_000;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The threads.
+/// Handle of the offload pool. Clones share the threads.
 #[derive(Clone, Debug)]
 pub struct OffloadPool {
     jobs: Sender<Job>,
@@ -50,25 +51,25 @@ impl OffloadPool {
     }
 }
 
-/// Calls a shard when one of its jobs is done.
+/// Wakes a shard after one of its jobs has finished.
 pub type Bell = Arc<dyn Fn() + Send + Sync>;
 
-/// The jobs of one kind that one shard or partition has given to the pool.
+/// The jobs of one kind that one shard or partition has sent to the pool.
 pub struct Offloads<J> {
     pool: OffloadPool,
     bell: Bell,
     done: (Sender<J>, Receiver<J>),
-    /// Jobs that have not come back.
+    /// Number of jobs that were sent but not received.
     under_way: usize,
 }
 
 impl<J: Send + 'static> Offloads<J> {
-    /// Returns a user of the pool without jobs.
+    /// Creates a user of the pool without jobs.
     pub fn new(pool: OffloadPool, bell: Bell) -> Offloads<J> {
         Offloads { pool, bell, done: channel(), under_way: 0 }
     }
 
-    /// Has a thread of the pool run a job.
+    /// Sends a job to the pool. A thread of the pool runs it.
     pub fn send(&mut self, mut job: J, run: fn(&mut J)) {
         self.under_way += 1;
         let (done, bell) = (self.done.0.clone(), Arc::clone(&self.bell));
@@ -79,10 +80,10 @@ impl<J: Send + 'static> Offloads<J> {
                 bell();
             }
         };
-        self.pool.jobs.send(Box::new(work)).expect("the threads end after all shards");
+        self.pool.jobs.send(Box::new(work)).expect("the threads of the pool end after all shards");
     }
 
-    /// Takes a job that is done.
+    /// Returns a finished job; none if no job has finished.
     pub fn receive(&mut self) -> Option<J> {
         if self.under_way == 0 {
             return None;

@@ -1,46 +1,47 @@
-//! What is known of the files that keep the data: what INFO and LASTSAVE read, and what a file
-//! held that means nothing here. Plain data, which the shards keep up to date.
+//! Facts about the data files, for INFO and LASTSAVE, and file content that this server keeps
+//! without using it. Plain data, which the shards update.
 
 use crate::rdb::Kept;
 
-/// A file that is being loaded.
+/// Progress of a file that is being loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loading {
-    /// Unix seconds of the start.
+    /// Start of the load, Unix seconds.
     pub started_s: u64,
-    /// Bytes of the file.
+    /// Size of the file in bytes.
     pub total_bytes: u64,
-    /// Bytes of it that were read.
+    /// Bytes that were read so far.
     pub read_bytes: u64,
-    /// Bytes of memory that its writer used.
+    /// Bytes of memory that the file's writer used.
     pub used_memory_bytes: u64,
 }
 
-/// Files that were written and loaded.
+/// Facts about saved and loaded files.
 #[derive(Clone, Debug, Default)]
 pub struct PersistenceFacts {
-    /// What was found and is to be handed back.
+    /// Unknown content of a loaded file, which is written to the next file.
     pub kept: Kept,
     /// Unix seconds of the last snapshot, or of the start.
     pub saved_s: u64,
-    /// Snapshots that were asked for.
+    /// Number of requested snapshots.
     pub saves: u64,
-    /// Whether the last one failed.
+    /// Whether the last snapshot failed.
     pub has_save_failed: bool,
-    /// All shards' changes up to the last snapshot.
+    /// Changes of all shards up to the last snapshot.
     pub saved_changes: u64,
-    /// The file that is being loaded now.
+    /// Progress of the load; none if no file is being loaded.
     pub loading: Option<Loading>,
-    /// Keys that the last load has brought.
+    /// Number of keys of the last load.
     pub loaded_keys: u64,
-    /// Keys that were due when they were loaded last.
+    /// Number of keys of the last load that had expired.
     pub expired_keys: u64,
-    /// Values without elements, and hashes of which all fields were due, that were loaded last.
+    /// Number of skipped keys of the last load: values without elements, and hashes whose fields
+    /// had all expired.
     pub skipped_keys: [u64; 2],
 }
 
 impl PersistenceFacts {
-    /// Keys were loaded, due, or skipped.
+    /// Adds to the counts of loaded, expired and skipped keys.
     pub fn add_loaded(&mut self, keys: u64, expired: u64, skipped: [u64; 2]) {
         self.loaded_keys += keys;
         self.expired_keys += expired;

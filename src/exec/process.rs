@@ -1,4 +1,5 @@
-//! What all shards of a process share, and anyone may read: settings, boards, the command table.
+//! State that all shards of a process share and any thread may read: settings, boards, the command
+//! table.
 
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
@@ -15,35 +16,35 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct Process {
     /// The settings.
     pub config: ConfigCell,
-    /// One board per shard: its counters and gauges.
+    /// One board per shard, with its counters and gauges.
     pub boards: Boards,
-    /// The commands.
+    /// The command table.
     pub commands: &'static CommandTable,
     /// The log.
     pub log: Log,
-    /// The clients that are shown every command.
+    /// Clients that receive every command (MONITOR).
     pub monitors: Monitors,
-    /// The time.
+    /// Source of the time.
     pub clock: Clock,
-    /// 40 hexadecimal digits, new at every start.
+    /// Run id: 40 hexadecimal digits, new at every start.
     pub run_id: String,
-    /// Unix time of the start, seconds.
+    /// Unix time of the start in seconds.
     pub started_s: u64,
-    /// The driver that shard 0 runs on, set at its start: `io_uring`, `epoll`, `simulated`.
+    /// Name of shard 0's driver, set at its start: `io_uring`, `epoll`, `simulated`.
     pub driver_name: std::sync::OnceLock<&'static str>,
-    /// Path of the executable, of the config file (or empty).
+    /// Paths of the executable and of the config file (which may be empty).
     pub paths: [String; 2],
-    /// The memory of the process as the kernel sees it, and peaks.
+    /// Memory of the process as the kernel reports it, with peaks.
     pub memory: Arc<ProcessMemory>,
-    /// Connections per shard, those on their way to it included.
+    /// Connections per shard, including connections that are being handed to it.
     pub clients: Vec<AtomicU64>,
-    /// The sockets that it listens on.
+    /// Sockets that the process listens on.
     pub listeners: Listeners,
-    /// How soon the kernel ends it when memory runs out.
+    /// Setting of the kernel's OOM score.
     pub oom_score: OomScore,
-    /// Who watches it, set at the start: `no`, `systemd`, `upstart`.
+    /// Supervisor of the process, set at the start: `no`, `systemd`, `upstart`.
     pub supervised: std::sync::OnceLock<&'static str>,
-    /// Nothing is done by the clock: DEBUG PAUSE-CRON.
+    /// Whether periodic work is off (DEBUG PAUSE-CRON).
     pub is_cron_paused: AtomicBool,
     pause: Mutex<Option<Pause>>,
     eviction: Mutex<()>,
@@ -51,31 +52,31 @@ pub struct Process {
     pub reply_buffers: ReplyBuffers,
     replication: Mutex<ReplicationFacts>,
     persistence: Mutex<PersistenceFacts>,
-    /// Shards that have not got all of the file that is being loaded.
+    /// Number of shards that have not received the whole file that is being loaded.
     shards_loading: AtomicUsize,
-    /// How a stop was asked for that is to save the data first.
+    /// Requested shutdown that saves the data first: the reason and [`FORCED`]. 0 for none.
     saving_stop: AtomicU8,
-    /// A signal has asked for such a stop, and it has not failed yet.
+    /// Whether a shutdown that saves first was requested and has not failed yet.
     is_stop_pending: AtomicBool,
-    /// Clients that wait for a key and use keys of other shards then.
+    /// Number of blocked clients that also use keys of other shards.
     far_waiters: AtomicUsize,
     next_client_id: AtomicU64,
     stopping: AtomicBool,
     shutdown: AtomicU8,
 }
 
-/// Milliseconds after which an idle connection gives its output buffer back.
+/// Milliseconds until an idle connection releases its output buffer.
 pub const REPLY_BUFFER_IDLE_MS: u64 = 2_000;
 
-/// How long idle connections keep their output buffers, and what limits make of them; DEBUG
-/// changes it.
+/// How long idle connections keep their output buffers, and how limits count the buffers. DEBUG
+/// changes these values.
 #[derive(Debug)]
 pub struct ReplyBuffers {
-    /// They give them back after so many milliseconds.
+    /// Milliseconds until an idle connection releases its buffer.
     pub idle_ms: AtomicU64,
-    /// They never do.
+    /// Whether connections never release their buffers.
     pub are_kept: AtomicBool,
-    /// Limits look at unsent output from its first byte on.
+    /// Whether limits count unsent output from its first byte on.
     pub are_limited: AtomicBool,
 }
 
@@ -89,17 +90,17 @@ impl Default for ReplyBuffers {
     }
 }
 
-/// How a stop was asked for.
+/// Reason of a shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Shutdown {
-    /// SHUTDOWN of a client.
+    /// A client sent SHUTDOWN.
     Command = 1,
-    /// SIGTERM.
+    /// The process received SIGTERM.
     Terminate = 2,
-    /// SIGINT.
+    /// The process received SIGINT.
     Interrupt = 3,
-    /// A shard could not go on.
+    /// A shard failed.
     Failure = 4,
 }
 
@@ -115,31 +116,31 @@ impl Shutdown {
     }
 }
 
-/// Marks a wish to stop that is granted even if the data cannot be saved.
+/// Marks a shutdown that happens even if the data cannot be saved.
 const FORCED: u8 = 0x80;
 
-/// What [`Process::new`] is given.
+/// Arguments of [`Process::new`].
 pub struct ProcessParts {
     /// The settings.
     pub config: ConfigCell,
     /// One board per shard.
     pub boards: Boards,
-    /// The commands.
+    /// The command table.
     pub commands: &'static CommandTable,
     /// The log.
     pub log: Log,
-    /// The time.
+    /// Source of the time.
     pub clock: Clock,
-    /// Random bytes for the run id.
+    /// Run id, made of random digits.
     pub run_id: String,
-    /// Path of the executable, of the config file (or empty).
+    /// Paths of the executable and of the config file (which may be empty).
     pub paths: [String; 2],
-    /// What is known of the process's memory.
+    /// Memory of the process.
     pub memory: Arc<ProcessMemory>,
 }
 
 impl Process {
-    /// A process that has not begun to serve.
+    /// Creates a process that does not serve yet.
     pub fn new(parts: ProcessParts) -> Process {
         let started_s = parts.clock.unix_ms() / 1_000;
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
@@ -178,29 +179,30 @@ impl Process {
         }
     }
 
-    /// How many shards it has.
+    /// Returns the number of shards.
     pub fn shards(&self) -> usize {
         self.clients.len()
     }
 
-    /// The feed and the replicas. Held for a few instructions: whoever has it waits for nothing.
+    /// Locks the replication facts. Hold the lock for a few instructions and never wait while
+    /// holding it.
     pub fn replication(&self) -> MutexGuard<'_, ReplicationFacts> {
-        // Plain data: each change of it is whole before anything can panic.
+        // Plain data: each change is complete before a panic is possible.
         self.replication.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The files that keep the data. Held for a few instructions.
+    /// Locks the persistence facts. Hold the lock for a few instructions.
     pub fn persistence(&self) -> MutexGuard<'_, PersistenceFacts> {
         self.persistence.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One shard at a time ends clients because they take too much memory.
+    /// Locks client eviction: one shard at a time disconnects clients that use too much memory.
     pub fn evict(&self) -> MutexGuard<'_, ()> {
         self.eviction.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Clients' commands are to wait; a pause that is there already stays as far as it goes. Shards
-    /// take note when they are told to.
+    /// Records a pause. A pause that is in effect is extended and never shortened. Shards apply the
+    /// pause when they are notified.
     pub fn pause(&self, pause: Pause, now_ms: u64) {
         let mut now = self.pause.lock().unwrap_or_else(PoisonError::into_inner);
         let joined = match now.filter(|before| !before.is_over(now_ms)) {
@@ -210,18 +212,19 @@ impl Process {
         *now = Some(joined).filter(|pause| !pause.is_over(now_ms));
     }
 
-    /// They are to wait no more.
+    /// Removes the pause.
     pub fn unpause(&self) {
         *self.pause.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The pause that holds at a time, Unix milliseconds.
+    /// Returns the pause that is in effect at `now_ms`, Unix milliseconds.
     pub fn paused(&self, now_ms: u64) -> Option<Pause> {
         let now = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
         now.filter(|pause| !pause.is_over(now_ms))
     }
 
-    /// A client that uses keys of other shards when it is woken begins to wait, or ends.
+    /// Counts a blocked client that also uses keys of other shards: plus one if `waits`, else minus
+    /// one.
     pub fn count_far_waiter(&self, waits: bool) {
         match waits {
             true => self.far_waiters.fetch_add(1, Ordering::SeqCst),
@@ -229,47 +232,46 @@ impl Process {
         };
     }
 
-    /// Whether there is such a client.
+    /// Returns whether a blocked client also uses keys of other shards.
     pub fn has_far_waiters(&self) -> bool {
         self.far_waiters.load(Ordering::SeqCst) > 0
     }
 
-    /// All shards are to load what they are sent.
+    /// Records that all shards begin to load a file.
     pub fn begin_loading(&self) {
         self.shards_loading.store(self.shards(), Ordering::SeqCst);
     }
 
-    /// A shard has got all.
+    /// Records that one shard has received the whole file.
     pub fn shard_loaded(&self) {
         let before = self.shards_loading.fetch_sub(1, Ordering::SeqCst);
-        assert!(before > 0, "each shard says so once");
+        assert!(before > 0, "each shard finishes loading once");
     }
 
-    /// Whether a shard has not got all yet.
+    /// Returns whether a shard has not received the whole file yet.
     pub fn is_loading(&self) -> bool {
         self.shards_loading.load(Ordering::SeqCst) > 0
     }
 
-    /// Asks for a stop that saves the data first, or stops without if `is_forced` and that fails;
-    /// the first reason stands.
+    /// Requests a shutdown that saves the data first. If the save fails, the process stops only if
+    /// `is_forced`. The first reason counts.
     pub fn stop_saving(&self, why: Shutdown, is_forced: bool) {
         let wish = why as u8 | if is_forced { FORCED } else { 0 };
         self.is_stop_pending.store(true, Ordering::SeqCst);
         let _ = self.saving_stop.compare_exchange(0, wish, Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// Whether a stop that saves the data first was asked for by [`Process::stop_saving`] and has
-    /// not been taken back.
+    /// Returns whether [`Process::stop_saving`] requested a shutdown that was not cancelled.
     pub fn is_stop_pending(&self) -> bool {
         self.is_stop_pending.load(Ordering::SeqCst)
     }
 
-    /// The stop does not come: it was taken back, or the data could not be saved.
+    /// Cancels the requested shutdown: a client aborted it, or the data could not be saved.
     pub fn take_back_stop(&self) {
         self.is_stop_pending.store(false, Ordering::SeqCst);
     }
 
-    /// Takes the reason of a stop that is to save the data first, and whether it is forced.
+    /// Takes the requested shutdown that saves first: its reason, and whether it is forced.
     pub fn take_saving_stop(&self) -> Option<(Shutdown, bool)> {
         if self.saving_stop.load(Ordering::Relaxed) == 0 {
             return None;
@@ -278,12 +280,12 @@ impl Process {
         Shutdown::from_number(wish & !FORCED).map(|why| (why, wish & FORCED != 0))
     }
 
-    /// The next client id; ids start at 1 and are never given twice.
+    /// Returns the next client id. Ids start at 1 and are never reused.
     pub fn client_id(&self) -> u64 {
         self.next_client_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Asks all shards to stop; the first reason stands. Whoever calls it rings the doorbells.
+    /// Requests that all shards stop. The first reason counts. The caller must ring the doorbells.
     pub fn stop(&self, why: Shutdown) {
         let first =
             self.shutdown.compare_exchange(0, why as u8, Ordering::SeqCst, Ordering::SeqCst);
@@ -292,13 +294,13 @@ impl Process {
         }
     }
 
-    /// Whether a stop was asked for.
+    /// Returns whether a stop was requested.
     #[inline]
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Why it stops.
+    /// Returns the reason of the stop.
     pub fn stop_reason(&self) -> Option<Shutdown> {
         Shutdown::from_number(self.shutdown.load(Ordering::SeqCst))
     }

@@ -1,80 +1,83 @@
-//! What running commands leaves for the feed: the commands that a replica has to run to end with
-//! the same keys and values. Made only while somebody reads the feed.
+//! Commands for the feed: a replica that runs them gets the same keys and values. Recorded only
+//! while the feed has readers.
 //!
-//! A write's own words are recorded before it runs, for it may take them; they are dropped again
-//! when it changed nothing, or replaced by what its handler says.
+//! A write's own arguments are recorded before it runs, because it may take them. If the write
+//! changed nothing, the record is dropped. If the handler propagates other commands, these replace
+//! it.
 //!
 //! ```text
-//!   bytes   $3 SET $1 k $1 v | $6 UNLINK $1 e | ...        words as bulk strings, no array header
-//!   list    one record for each command: where its bytes are, its database, its place
+//!   bytes   $3 SET $1 k $1 v | $6 UNLINK $1 e | ...  arguments, no array header
+//!   list    one record for each command: location of its bytes, database, index
 //! ```
-//! Keys that fell due while a command ran come before it in the list, though their bytes may lie
-//! behind its own.
+//! Keys that expired while a command ran come before the command in the list. Their bytes may be
+//! behind the command's bytes.
 
 use crate::keyspace::Expired;
 use crate::resp::Args;
 use std::ops::Range;
 
-/// How the parts that several shards recorded of one command become one.
+/// How the parts that several shards recorded for one command are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glue {
-    /// It has no other parts.
+    /// The command has no other parts.
     Alone,
-    /// Each part has the command's name and words of its own: the name once, then all words.
+    /// Each part has the command's name and own arguments: the name once, then the arguments of all
+    /// parts.
     Joined,
-    /// All parts are the same: one stands for all.
+    /// All parts are equal. One part stands for all.
     Once,
-    /// It has no other parts, and is a unit of its own: keys that a walk over all keys found due.
+    /// The command has no other parts and is its own unit: a walk over all keys found expired keys.
     Apart,
-    /// The same for what a client's command leaves that waited, and was woken by the command at
-    /// this place: which one of those woken it is.
+    /// A blocked client's command left the record, after the command at this index unblocked the
+    /// client. The records of one client are their own unit. Holds the client's number among the
+    /// clients that the command unblocked.
     Woken(u32),
 }
 
 /// One command for the feed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// Place of the command that left it, among the commands of its batch or transaction.
+    /// Index of the command that left the record, in its batch or transaction.
     pub at: u32,
-    /// The database that it runs in.
+    /// Database of the command.
     pub db: u16,
-    /// What becomes of parts.
+    /// How parts are combined.
     pub glue: Glue,
-    /// How many words it has.
+    /// Number of arguments, including the command's name.
     pub words: u32,
-    /// Bytes of its first word, as it is encoded.
+    /// Encoded bytes of the first argument.
     pub head_len: u32,
-    /// Where its bytes are.
+    /// Location of its bytes.
     pub bytes: Range<usize>,
 }
 
-/// The commands that a batch, or a part of one, leaves for the feed.
+/// The commands that a batch, or a part of a batch, leaves for the feed.
 #[derive(Debug, Default)]
 pub struct Records {
     list: Vec<Record>,
     bytes: Vec<u8>,
-    /// The command that runs now.
+    /// State of the running command's own record.
     own: Own,
-    /// Where its records begin.
+    /// Index of the running command's first record.
     own_first: usize,
     at: u32,
     glue: Option<Glue>,
 }
 
-/// What is known of the running command's own record.
+/// State of the running command's own record.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Own {
-    /// There is none: it does not write, or its handler has said what takes its place.
+    /// No own record: the command does not write, or its handler has replaced the record.
     #[default]
     None,
-    /// It is the last in the list, and goes again if nothing changes.
+    /// The own record is the last in the list. It is dropped if nothing changes.
     Tentative,
-    /// It is the last in the list.
+    /// The own record is the last in the list and stays.
     Kept,
 }
 
 impl Records {
-    /// A command is about to run; `args` are given if it may write.
+    /// Begins a command. `args` are given if the command may write.
     pub(super) fn begin(&mut self, at: u32, db: usize, glue: Glue, args: Option<&Args<'_>>) {
         self.at = at;
         self.glue = Some(glue);
@@ -86,7 +89,7 @@ impl Records {
         }
     }
 
-    /// The command has run. `expired` is what fell due meanwhile.
+    /// Ends a command. `expired` are the keys and fields that expired while it ran.
     pub(super) fn end(
         &mut self,
         has_changed: bool,
@@ -109,41 +112,41 @@ impl Records {
         self.own = Own::None;
     }
 
-    /// A command that no client's command led to.
-    pub fn add(&mut self, at: u32, db: usize, words: &[&[u8]]) {
+    /// Adds a command that no client's command caused.
+    pub fn add(&mut self, at: u32, db: usize, args: &[&[u8]]) {
         self.at = at;
         self.glue = Some(Glue::Apart);
-        self.push(db, words.len(), words.iter().copied());
+        self.push(db, args.len(), args.iter().copied());
     }
 
-    /// The same, for what fell due.
+    /// Adds an expired key, or the expired fields of a key, that no client's command accessed.
     pub fn add_expired(&mut self, at: u32, expire_word: &[u8], gone: &Expired) {
         self.at = at;
         self.glue = Some(Glue::Apart);
         self.push_expired(expire_word, gone);
     }
 
-    /// `expire_word` is the command by which the feed is told of a key.
+    /// Adds an expired key or expired fields. `expire_word` is the command that propagates a key.
     fn push_expired(&mut self, expire_word: &[u8], gone: &Expired) {
         let db = usize::from(gone.db);
         match &gone.fields {
             None => self.push(db, 2, [expire_word, &gone.key].into_iter()),
             Some(fields) => {
-                let words = [b"HDEL", &*gone.key].into_iter();
-                let all = words.chain(fields.iter().map(|field| &**field));
+                let args = [b"HDEL", &*gone.key].into_iter();
+                let all = args.chain(fields.iter().map(|field| &**field));
                 self.push(db, 2 + fields.len(), all);
             }
         }
     }
 
-    pub(super) fn replace(&mut self, db: usize, words: &[&[u8]]) {
+    pub(super) fn replace(&mut self, db: usize, args: &[&[u8]]) {
         self.drop_own();
-        self.push(db, words.len(), words.iter().copied());
+        self.push(db, args.len(), args.iter().copied());
     }
 
     pub(super) fn drop_own(&mut self) {
         if self.own != Own::None {
-            let own = self.list.pop().expect("its own record is the last");
+            let own = self.list.pop().expect("the own record is the last");
             self.bytes.truncate(own.bytes.start);
         }
         self.own = Own::None;
@@ -155,15 +158,15 @@ impl Records {
         }
     }
 
-    fn push<'w>(&mut self, db: usize, words: usize, all: impl Iterator<Item = &'w [u8]>) {
+    fn push<'a>(&mut self, db: usize, argc: usize, all: impl Iterator<Item = &'a [u8]>) {
         let start = self.bytes.len();
         let mut head_len = 0;
-        for word in all {
+        for arg in all {
             let mut digits = itoa::Buffer::new();
             self.bytes.push(b'$');
-            self.bytes.extend_from_slice(digits.format(word.len()).as_bytes());
+            self.bytes.extend_from_slice(digits.format(arg.len()).as_bytes());
             self.bytes.extend_from_slice(b"\r\n");
-            self.bytes.extend_from_slice(word);
+            self.bytes.extend_from_slice(arg);
             self.bytes.extend_from_slice(b"\r\n");
             if head_len == 0 {
                 head_len = self.bytes.len() - start;
@@ -173,13 +176,13 @@ impl Records {
             at: self.at,
             db: db as u16,
             glue: self.glue.unwrap_or(Glue::Alone),
-            words: words as u32,
+            words: argc as u32,
             head_len: head_len as u32,
             bytes: start..self.bytes.len(),
         });
     }
 
-    /// Takes over what another has, behind its own.
+    /// Moves the records of another collection behind its own.
     pub fn absorb(&mut self, other: &mut Records) {
         let start = self.bytes.len();
         self.bytes.append(&mut other.bytes);
@@ -189,22 +192,22 @@ impl Records {
         }));
     }
 
-    /// The commands, in the order in which they are to run.
+    /// Returns the commands in the order in which a replica must run them.
     pub fn list(&self) -> &[Record] {
         &self.list
     }
 
-    /// The encoded words of one of them.
+    /// Returns the encoded arguments of one record.
     pub fn bytes(&self, record: &Record) -> &[u8] {
         &self.bytes[record.bytes.clone()]
     }
 
-    /// Whether there is nothing to tell.
+    /// Returns whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// Forgets everything and keeps a little memory.
+    /// Removes all records and keeps a little memory.
     pub fn clear(&mut self) {
         self.list.clear();
         self.bytes.clear();

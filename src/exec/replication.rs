@@ -1,77 +1,78 @@
-//! Replication as commands see it: what a session says of itself as a replica, and the facts that
-//! INFO, ROLE and WAIT read. Plain data, which the shards keep up to date.
+//! Replication as commands see it: what a session reports about itself as a replica, and the facts
+//! for INFO, ROLE and WAIT. Plain data, which the shards update.
 
-/// What stands for a replication id where there is none.
+/// Stands for a missing replication id.
 pub const NO_REPLID: &str = "0000000000000000000000000000000000000000";
 
-/// What SYNC or PSYNC asks for.
+/// The request of SYNC or PSYNC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyncFrom {
-    /// The history that the replica knows (`?` for none) and the first byte of the feed that it
-    /// lacks, counted from 1. None for SYNC, whose sender knows no histories, and is told none.
+    /// The replication id that the replica knows (`?` for none), and the first byte of the feed
+    /// that it lacks, counted from 1. None for SYNC, whose sender knows no replication ids and
+    /// receives none.
     pub psync: Option<(Vec<u8>, i64)>,
 }
 
-/// What a session has said of itself with REPLCONF.
+/// What a session has reported about itself with REPLCONF.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaFacts {
-    /// SYNC or PSYNC was accepted: the session is a replica, and gets the feed for replies.
+    /// Whether SYNC or PSYNC was accepted: the session is a replica and receives the feed.
     pub is_attached: bool,
-    /// It attached with SYNC, and so acknowledges nothing.
+    /// Whether it attached with SYNC. If so, it sends no acknowledgements.
     pub is_old: bool,
-    /// The port that it listens on, as it was given; 0 is unknown.
+    /// Port that it listens on, as reported. 0 is unknown.
     pub listening_port: i64,
-    /// The address under which it wants to be known.
+    /// Address that it announces.
     pub address: Option<Vec<u8>>,
-    /// It knows that the history may have another name after a partial resynchronization.
+    /// Whether it accepts a new replication id after a partial resynchronization.
     pub knows_psync2: bool,
-    /// It can read a snapshot whose length is not known beforehand.
+    /// Whether it can read a snapshot of unknown length.
     pub knows_eof: bool,
-    /// Its version in three bytes: major, minor, patch.
+    /// Version in three bytes: major, minor, patch.
     pub version: Option<u32>,
-    /// It wants a snapshot and no feed.
+    /// Whether it wants only a snapshot and no feed.
     pub is_snapshot_only: bool,
-    /// The snapshot is to hold no keys.
+    /// Whether its snapshot leaves out the keys.
     pub leaves_out_keys: bool,
-    /// The snapshot is to hold no functions.
+    /// Whether its snapshot leaves out the functions.
     pub leaves_out_functions: bool,
-    /// Bytes of the feed that it has taken, as far as it has said.
+    /// Replica offset: bytes of the feed that it has acknowledged.
     pub acked_offset: u64,
-    /// Bytes of the feed that it has on disk, as far as it has said.
+    /// Bytes of the feed that it has acknowledged as being on its disk.
     pub acked_disk_offset: u64,
-    /// Unix milliseconds of its last acknowledgement; 0 is never.
+    /// Unix milliseconds of its last acknowledgement. 0 means never.
     pub acked_ms: u64,
 }
 
 impl ReplicaFacts {
-    /// Takes note of an acknowledgement. Offsets only grow; a negative one is none.
+    /// Records an acknowledgement. Offsets never decrease. A negative offset counts as 0.
     pub fn ack(&mut self, offset: i64, now_ms: u64) {
         self.acked_offset = self.acked_offset.max(u64::try_from(offset).unwrap_or(0));
         self.acked_ms = now_ms;
     }
 
-    /// The same for what is on its disk.
+    /// Records an acknowledgement of bytes on the replica's disk. The offset never decreases.
     pub fn ack_disk(&mut self, offset: i64) {
         let offset = u64::try_from(offset).unwrap_or(0);
         self.acked_disk_offset = self.acked_disk_offset.max(offset);
     }
 }
 
-/// How far a replica has come.
+/// State of a replica's synchronization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaState {
-    /// It waits for a snapshot.
+    /// Waits for a snapshot.
     Waiting,
-    /// The snapshot is on its way.
+    /// Receives the snapshot.
     Sending,
-    /// It follows the feed.
+    /// Follows the feed.
     Online,
-    /// It has got the snapshot, wanted nothing else, and is about to go.
+    /// Has received the snapshot, wanted no feed, and is about to disconnect.
     Done,
 }
 
 impl ReplicaState {
-    /// The word of INFO.
+    /// Returns the state's name in INFO.
     pub fn word(self) -> &'static str {
         match self {
             ReplicaState::Waiting => "wait_bgsave",
@@ -85,64 +86,65 @@ impl ReplicaState {
 /// One replica, as INFO and ROLE show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicaLine {
-    /// Its session.
+    /// Id of its session.
     pub client_id: u64,
-    /// Its address without a port.
+    /// Address without the port.
     pub ip: String,
-    /// The port that it listens on, as it was given; 0 is unknown.
+    /// Port that it listens on, as reported. 0 is unknown.
     pub port: i64,
-    /// How far it has come.
+    /// State of its synchronization.
     pub state: ReplicaState,
     /// Bytes of the feed that it has acknowledged.
     pub acked_offset: u64,
-    /// Unix seconds of its last acknowledgement, or of when it came online.
+    /// Unix seconds of its last acknowledgement, or of the moment when it came online.
     pub acked_s: u64,
 }
 
 impl ReplicaLine {
-    /// Seconds since it was last heard of; 0 while it does not follow the feed.
+    /// Returns the seconds since its last acknowledgement. 0 while it does not follow the feed.
     pub fn lag_s(&self, now_s: u64) -> u64 {
         let is_online = self.state == ReplicaState::Online;
         if is_online { now_s.saturating_sub(self.acked_s) } else { 0 }
     }
 }
 
-/// The part of the feed that is kept for replicas that come back.
+/// The replication backlog: the part of the feed that is kept for replicas that reconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BacklogFacts {
-    /// The number of its first byte, where the first of all is 1.
+    /// Number of its first byte. The first byte of the feed is 1.
     pub first_byte: u64,
-    /// How many bytes it holds.
+    /// Bytes of the feed that it holds.
     pub len: u64,
-    /// Bytes of memory that it takes.
+    /// Bytes of memory that it uses.
     pub memory_bytes: u64,
 }
 
-/// The feed and the replicas.
+/// Facts about the feed and the replicas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReplicationFacts {
-    /// The name of the history that the feed writes: 40 hexadecimal digits.
+    /// Replication id of the feed: 40 hexadecimal digits.
     pub replid: String,
-    /// The history that went before, or [`NO_REPLID`].
+    /// Previous replication id, or [`NO_REPLID`].
     pub replid2: String,
-    /// Up to which byte the history before is part of this one; -1 without one.
+    /// Offset up to which the previous history is part of the present one. -1 without a previous
+    /// id.
     pub second_offset: i64,
     /// Bytes of the feed so far.
     pub offset: u64,
-    /// What of it is kept; none until the first replica comes.
+    /// The backlog; none until the first replica attaches.
     pub backlog: Option<BacklogFacts>,
-    /// The replicas, in the order in which they came.
+    /// The replicas, in the order in which they attached.
     pub replicas: Vec<ReplicaLine>,
-    /// Snapshots that were asked for by replicas.
+    /// Number of full synchronizations.
     pub syncs_full: u64,
-    /// Replicas that went on where they had been.
+    /// Number of partial resynchronizations.
     pub syncs_partial: u64,
-    /// Replicas that wanted to, and had to take a snapshot.
+    /// Number of requests for a partial resynchronization that needed a full one.
     pub syncs_partial_refused: u64,
 }
 
 impl ReplicationFacts {
-    /// An empty feed of a history without a past.
+    /// Creates the facts of an empty feed without a previous history.
     pub fn new(replid: String) -> ReplicationFacts {
         ReplicationFacts {
             replid,
@@ -157,7 +159,7 @@ impl ReplicationFacts {
         }
     }
 
-    /// Begins a history of another name: what came before is not to be had again.
+    /// Begins a new history with another id. No replica can resume the old history.
     pub fn renew(&mut self, replid: String) {
         assert_eq!(replid.len(), NO_REPLID.len());
         self.replid = replid;
@@ -165,7 +167,7 @@ impl ReplicationFacts {
         self.second_offset = -1;
     }
 
-    /// Takes note of a replica: a new one, or a change of one that is known.
+    /// Adds a replica or updates a known one.
     pub fn put(&mut self, line: ReplicaLine) {
         match self.replicas.iter_mut().find(|known| known.client_id == line.client_id) {
             Some(known) => *known = line,
@@ -173,22 +175,22 @@ impl ReplicationFacts {
         }
     }
 
-    /// Forgets a replica.
+    /// Removes a replica.
     pub fn remove(&mut self, client_id: u64) {
         self.replicas.retain(|line| line.client_id != client_id);
     }
 
-    /// The replicas that follow the feed.
+    /// Iterates over the replicas that follow the feed.
     fn online(&self) -> impl Iterator<Item = &ReplicaLine> {
         self.replicas.iter().filter(|line| line.state == ReplicaState::Online)
     }
 
-    /// How many replicas have acknowledged the first `offset` bytes of the feed.
+    /// Returns the number of replicas that have acknowledged the first `offset` bytes of the feed.
     pub fn acked(&self, offset: u64) -> usize {
         self.online().filter(|line| line.acked_offset >= offset).count()
     }
 
-    /// How many replicas were heard of in the last `lag_max_s` seconds.
+    /// Returns the number of online replicas that acknowledged in the last `lag_max_s` seconds.
     pub fn good_replicas(&self, now_s: u64, lag_max_s: u64) -> usize {
         self.online().filter(|line| line.lag_s(now_s) <= lag_max_s).count()
     }
@@ -203,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn replicas_come_change_and_go() {
+    fn replicas_are_added_updated_and_removed() {
         let mut facts = ReplicationFacts::new("a".repeat(40));
         facts.put(line(5, ReplicaState::Waiting, 0, 0));
         facts.put(line(3, ReplicaState::Online, 100, 50));
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn acknowledgements_only_grow() {
+    fn acknowledged_offsets_never_decrease() {
         let mut facts = ReplicaFacts::default();
         for (offset, expected) in [(7, 7), (3, 7), (-1, 7), (9, 9)] {
             facts.ack(offset, 1_000);

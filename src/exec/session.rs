@@ -1,25 +1,25 @@
-//! One client's session as its commands see it: plain data, no sockets.
+//! A client's session as its commands see it: plain data, no sockets.
 
 use super::filter::ClientKind;
 use super::replication::ReplicaFacts;
 use crate::resp::Protocol;
 
-/// A transaction between MULTI and EXEC, as far as its session's commands see it.
+/// A transaction between MULTI and EXEC, as far as the session's commands see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Multi {
-    /// A command was refused when it was to be queued: EXEC will run none.
+    /// Whether a command was refused while being queued. If so, EXEC runs none.
     pub is_doomed: bool,
-    /// Commands queued so far.
+    /// Number of queued commands.
     pub commands: usize,
-    /// Whether one of them may need more memory.
+    /// Whether a queued command may need more memory.
     pub may_grow: bool,
-    /// Whether one of them may write.
+    /// Whether a queued command may write.
     pub may_write: bool,
-    /// Whether one of them may be told to replicas.
+    /// Whether a queued command may be propagated to replicas.
     pub may_replicate: bool,
 }
 
-/// Which replies the client is sent.
+/// Which replies the client receives (CLIENT REPLY).
 ///
 /// ```text
 ///   All --CLIENT REPLY SKIP--> AllButNext --a command--> AllButThis --the next one--> All
@@ -27,84 +27,84 @@ pub struct Multi {
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Replies {
-    /// All.
+    /// All replies.
     #[default]
     All,
-    /// All but that to the next command.
+    /// All replies except the one to the next command.
     AllButNext,
-    /// All but that to the command that has begun last.
+    /// All replies except the one to the command that began last.
     AllButThis,
-    /// None.
+    /// No replies.
     None,
 }
 
-/// The state that a client's commands read and change.
+/// State that a client's commands read and change.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Unique in the life of the process, growing.
+    /// Client id: unique in the process, increasing.
     pub id: u64,
     /// The selected database.
     pub db: usize,
-    /// The protocol that HELLO chose.
+    /// Protocol that HELLO selected.
     pub protocol: Protocol,
-    /// Whether it has shown the password, or none is asked for.
+    /// Whether the client is authenticated, or no password is required.
     pub authenticated: bool,
-    /// Whether it has ever shown the password.
+    /// Whether the client was ever authenticated.
     pub was_authenticated: bool,
-    /// CLIENT SETNAME.
+    /// Name by CLIENT SETNAME.
     pub name: Vec<u8>,
-    /// CLIENT SETINFO lib-name.
+    /// Library name by CLIENT SETINFO.
     pub lib_name: Vec<u8>,
-    /// CLIENT SETINFO lib-ver.
+    /// Library version by CLIENT SETINFO.
     pub lib_version: Vec<u8>,
-    /// The peer's address, as CLIENT LIST shows it.
+    /// Peer address, as CLIENT LIST shows it.
     pub address: String,
-    /// Our own address of this connection.
+    /// Address of the connection on our side.
     pub local_address: String,
-    /// The number of the kernel's descriptor, -1 for none.
+    /// File descriptor number; -1 for none.
     pub descriptor: i32,
-    /// Whether it came over a unix socket.
+    /// Whether the connection uses a Unix socket.
     pub is_unix: bool,
-    /// Monotonic milliseconds when it connected.
+    /// Monotonic milliseconds of the connection's start.
     pub connected_ms: u64,
-    /// Monotonic milliseconds of its last command.
+    /// Monotonic milliseconds of the last command.
     pub active_ms: u64,
     /// Index of the last command, for CLIENT LIST.
     pub last_command: Option<u16>,
-    /// The transaction that MULTI has begun, whose commands are being queued.
+    /// Transaction between MULTI and EXEC; none outside of one.
     pub multi: Option<Multi>,
-    /// READONLY: it would be served by a replica of a cluster.
+    /// Whether READONLY is set: a replica of a cluster would serve the client's reads.
     pub is_readonly: bool,
-    /// Whether it is shown every command.
+    /// Whether the client receives every command (MONITOR).
     pub is_monitor: bool,
-    /// Whether a command of it waits for keys.
+    /// Whether a command of the client is blocked.
     pub is_blocked: bool,
-    /// Shards on which keys are watched for it.
+    /// Shards that watch keys for the client.
     pub watched_shards: Vec<u16>,
-    /// CLIENT REPLY.
+    /// Which replies the client receives.
     pub replies: Replies,
-    /// CLIENT IMPORT-SOURCE: keys that are due are as others to it, under `import-mode`.
+    /// CLIENT IMPORT-SOURCE: under `import-mode` the client sees expired keys.
     pub is_import_source: bool,
-    /// CLIENT NO-EVICT: it is not ended because clients take too much memory.
+    /// CLIENT NO-EVICT: client eviction does not disconnect the client.
     pub is_no_evict: bool,
-    /// CLIENT NO-TOUCH: its commands leave the access clocks of keys alone.
+    /// CLIENT NO-TOUCH: commands of the client do not update the access clocks of keys.
     pub is_no_touch: bool,
-    /// CLIENT CAPA: it follows redirections.
+    /// CLIENT CAPA: the client follows redirections.
     pub can_redirect: bool,
-    /// The connection ends once its replies have left (QUIT, a protocol error).
+    /// Whether the connection closes after its replies were sent (QUIT, a protocol error).
     pub close_after_reply: bool,
-    /// Commands that it has sent.
+    /// Number of commands received.
     pub commands: u64,
-    /// Bytes received from it.
+    /// Bytes received from the client.
     pub received_bytes: u64,
-    /// Bytes sent to it.
+    /// Bytes sent to the client.
     pub sent_bytes: u64,
-    /// What it has said of itself as a replica.
+    /// What the client has reported about itself as a replica.
     pub replica: ReplicaFacts,
 }
 
 impl Session {
-    /// A fresh session.
+    /// Creates a session.
     pub fn new(id: u64, authenticated: bool, now_ms: u64) -> Session {
         Session {
             id,
@@ -140,12 +140,12 @@ impl Session {
         }
     }
 
-    /// Whether the peer is on this machine.
+    /// Returns whether the peer is on this machine.
     pub fn is_local(&self) -> bool {
         self.is_unix || self.address.starts_with("127.") || self.address.starts_with("[::1]")
     }
 
-    /// The flags that CLIENT LIST shows.
+    /// Returns the flags that CLIENT LIST shows.
     pub fn flags(&self) -> String {
         let all = [
             (self.is_monitor, 'O'),
@@ -164,27 +164,27 @@ impl Session {
         if flags.is_empty() { "N".to_string() } else { flags }
     }
 
-    /// The letters of its capabilities, as CLIENT LIST shows them.
+    /// Returns the letters of the capabilities, as CLIENT LIST shows them.
     pub fn capabilities(&self) -> &'static str {
         if self.can_redirect { "r" } else { "" }
     }
 
-    /// Whether nobody knows who it is, and never has.
+    /// Returns whether the client is not and never was authenticated.
     pub fn is_stranger(&self) -> bool {
         !self.authenticated && !self.was_authenticated
     }
 
-    /// What it is for.
+    /// Returns the kind of the session.
     pub fn kind(&self) -> ClientKind {
         if self.replica.is_attached { ClientKind::Replica } else { ClientKind::Normal }
     }
 
-    /// Whether one of them is `flag`.
+    /// Returns whether the session has the flag.
     pub fn has_flag(&self, flag: u8) -> bool {
         self.flags().as_bytes().contains(&flag)
     }
 
-    /// Takes note of commands that were taken from its input; `now_ms` is monotonic.
+    /// Records commands that were taken from the input. `now_ms` is monotonic.
     #[inline]
     pub fn note_commands(&mut self, count: usize, last: Option<u16>, now_ms: u64) {
         self.commands += count as u64;
@@ -192,7 +192,7 @@ impl Session {
         self.last_command = last;
     }
 
-    /// RESET: back to how it was when it connected.
+    /// RESET: restores the state of a new connection.
     pub fn reset(&mut self, authenticated: bool) {
         self.db = 0;
         self.protocol = Protocol::Two;

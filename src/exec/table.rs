@@ -1,4 +1,4 @@
-//! The command table: from a name to its entry, built once from the list of commands.
+//! The command table: maps a name to its entry. Built once from the list of commands.
 //!
 //! Hot: one lookup per command. Names are packed into two words, and a bucket knows which of their
 //! bytes are letters: a lookup in any case is one probe and one comparison of 16 bytes for all
@@ -9,40 +9,41 @@ use crate::base::short::short_words;
 use crate::resp::Args;
 use crate::spec::{Begin, Find, Flag, KeySpec};
 
-/// Probes start at a multiplicative hash of the packed name; the table is at most half full.
+/// A probe starts at a multiplicative hash of the packed name. The table is at most half full.
 const BUCKETS: usize = 1 << 10;
 
-/// Where a command's keys are, precomputed from its first key spec. These are all keys of a command
-/// whose routing is `Single` or `PerKey`; other commands may have more.
+/// Position of a command's keys, precomputed from its first key spec. Covers all keys of a command
+/// with the routing `Single` or `PerKey`. Other commands may have more keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRange {
-    /// The argument that is the first key; 0: there is none.
+    /// Argument index of the first key. 0: the command has no keys.
     pub first: usize,
-    /// The argument that is the last key; negative: counted from the end, -1 is the last argument.
+    /// Argument index of the last key. Negative indexes count from the end (-1 is the last
+    /// argument).
     pub last: isize,
-    /// Arguments from key to key.
+    /// Number of arguments from one key to the next.
     pub step: usize,
 }
 
 impl KeyRange {
-    /// Returns the argument that is the last key in a command of `argc` arguments.
+    /// Returns the argument index of the last key in a command of `argc` arguments.
     pub fn last_of(&self, argc: usize) -> usize {
         if self.last < 0 { (argc as isize + self.last) as usize } else { self.last as usize }
     }
 }
 
-/// A command as the table holds it.
+/// A command in the table.
 #[derive(Debug)]
 pub struct Entry {
     /// The command.
     pub command: &'static Command,
-    /// Its place in statistics; dense from 0.
+    /// Index in statistics, counted from 0 without gaps.
     pub index: u16,
-    /// Its whole name: `get`, `client|list`.
+    /// Full name: `get`, `client|list`.
     pub name: String,
-    /// Where its keys are.
+    /// Position of its keys.
     pub keys: KeyRange,
-    /// Its subcommands.
+    /// Subcommands.
     pub subcommands: Vec<Entry>,
 }
 
@@ -65,14 +66,14 @@ impl Entry {
         Entry { command, index, keys, name, subcommands }
     }
 
-    /// Returns the subcommand with this name, in any case.
+    /// Returns the subcommand with this name, ignoring case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&Entry> {
         self.subcommands
             .iter()
             .find(|sub| sub.command.card.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// Returns the function that runs it on the session, unless it runs on keys.
+    /// Returns the function that runs the command on the session; none if it runs on keys.
     pub fn on_session(&self) -> Option<SessionFn> {
         match self.command.handler {
             Handler::Session(run) => Some(run),
@@ -80,24 +81,24 @@ impl Entry {
         }
     }
 
-    /// Returns whether it runs on the session.
+    /// Returns whether the command runs on the session.
     pub fn is_session(&self) -> bool {
         matches!(self.command.handler, Handler::Session(_))
     }
 
-    /// Returns whether it runs on keys.
+    /// Returns whether the command runs on keys.
     #[inline]
     pub fn is_on_keys(&self) -> bool {
         matches!(self.command.handler, Handler::Keys(_))
     }
 
-    /// Returns whether its keys are brought together if several shards own them.
+    /// Returns whether the command gathers its keys if several shards own them.
     #[inline]
     pub fn gathers_keys(&self) -> bool {
         matches!(self.command.routing, KeyRouting::Gather | KeyRouting::Discovers(_))
     }
 
-    /// Returns whether it may run on the offload pool.
+    /// Returns whether the command may run on the offload pool.
     #[inline]
     pub fn may_offload(&self) -> bool {
         self.command.may_offload
@@ -109,13 +110,13 @@ impl Entry {
         matches!(self.command.routing, KeyRouting::Discovers(discovers) if discovers(args))
     }
 
-    /// Returns the database of the key at an argument, for a session that has selected `db`.
+    /// Returns the database of the key at argument `at` if the session has selected `db`.
     #[inline]
     pub fn key_database(&self, args: &Args<'_>, at: usize, db: usize) -> usize {
         self.command.key_database.map_or(db, |database| database(args, at, db))
     }
 
-    /// Returns how the replies of its parts become one, if it runs in parts.
+    /// Returns how the replies of its parts are merged; none if it does not run in parts.
     pub fn merge(&self) -> Option<Merge> {
         match self.command.routing {
             KeyRouting::PerKey(merge) => Some(merge),
@@ -130,18 +131,18 @@ impl Entry {
         matches!(self.command.routing, KeyRouting::PerKey(_))
     }
 
-    /// Returns whether it is queued between MULTI and EXEC.
+    /// Returns whether the command is queued between MULTI and EXEC.
     #[inline]
     pub fn is_queued_in_multi(&self) -> bool {
         matches!(self.command.in_multi, InMulti::Queued | InMulti::SelectsDatabase)
     }
 
-    /// Returns whether it selects the database of the commands behind it.
+    /// Returns whether the command selects the database of the following commands.
     pub fn selects_database(&self) -> bool {
         self.command.in_multi == InMulti::SelectsDatabase
     }
 
-    /// Returns whether it executes the commands that are queued.
+    /// Returns whether the command executes the queued commands.
     pub fn executes_queued(&self) -> bool {
         self.command.in_multi == InMulti::Executes
     }
@@ -152,18 +153,19 @@ impl Entry {
         self.command.card.is_steady
     }
 
-    /// Returns the arguments that are keys in a command with these arguments, each with its spec.
-    /// Returns none if the arguments do not fit the specs: such a command is refused where it runs.
+    /// Returns the argument indexes of the keys, each with its spec. Returns none if the arguments
+    /// do not match the specs; such a command fails when it runs.
     pub fn key_args(&self, args: &Args<'_>) -> Option<Vec<(usize, &'static KeySpec)>> {
         self.command.card.used_args(args.len(), |at| &args[at])
     }
 
-    /// Returns the arguments that are keys, if the first key spec alone tells, by their number.
+    /// Returns the argument indexes of the keys, if the first key spec covers all keys and depends
+    /// only on the number of arguments.
     #[inline]
     pub fn plain_key_args(&self, argc: usize) -> Option<impl Iterator<Item = usize> + use<>> {
         let keys = self.keys;
         let is_range = matches!(self.command.card.keys, [KeySpec { find: Find::Range { .. }, .. }]);
-        // A last key without all of its arguments fits no spec.
+        // A last key whose step is incomplete matches no spec.
         let is_plain = is_range
             && keys.first != 0
             && keys.first < argc
@@ -171,19 +173,19 @@ impl Entry {
         is_plain.then(|| (keys.first..=keys.last_of(argc)).step_by(keys.step))
     }
 
-    /// Returns whether it may change keys.
+    /// Returns whether the command may change keys.
     #[inline]
     pub fn is_write(&self) -> bool {
         self.command.card.flags.has(Flag::WRITE)
     }
 
-    /// Returns whether it may block.
+    /// Returns whether the command may block instead of replying.
     #[inline]
     pub fn may_wait(&self) -> bool {
         self.command.card.flags.has(Flag::BLOCKING)
     }
 
-    /// Returns whether a part runs on every shard, whatever the arguments are.
+    /// Returns whether a part runs on every shard for any arguments.
     pub fn is_everywhere(&self) -> bool {
         matches!(self.command.routing, KeyRouting::AllShards(_))
     }
@@ -240,19 +242,20 @@ pub struct CommandTable {
     buckets: Box<[Bucket; BUCKETS]>,
     /// Names that do not fit a bucket, with their entries' indices.
     long_names: Vec<(Vec<u8>, usize)>,
-    /// Entries and subcommands together.
+    /// Number of entries and subcommands together.
     indices: usize,
 }
 
 impl CommandTable {
-    /// Builds a table of these commands. Panics on a name that is there twice: a fault of the list.
+    /// Creates a table of these commands. Panics if a name is listed twice, which is an error of
+    /// the list.
     pub fn new(commands: &[&'static [&'static Command]]) -> CommandTable {
         CommandTable::renamed(commands, &[])
     }
 
-    /// Builds a table where some commands have other names: `renames` are pairs of an old and a new
-    /// name, applied in order. A command whose new name is empty cannot be called. Panics on an old
-    /// name that is not there, and on a name that is there twice.
+    /// Creates a table with renamed commands. `renames` are pairs of an old and a new name, applied
+    /// in order. A command whose new name is empty cannot be called. Panics if an old name is
+    /// unknown or a name is listed twice.
     pub fn renamed(
         commands: &[&'static [&'static Command]],
         renames: &[(Vec<u8>, Vec<u8>)],
@@ -295,7 +298,7 @@ impl CommandTable {
         CommandTable { entries, buckets, long_names, indices: usize::from(next_index) }
     }
 
-    /// Returns the entry with this name, in any case.
+    /// Returns the entry with this name, ignoring case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Entry> {
         let Some(packed) = short_words(name) else { return self.find_long(name) };
@@ -318,12 +321,12 @@ impl CommandTable {
         found.map(|(_, at)| &self.entries[*at])
     }
 
-    /// Returns all commands, without subcommands.
+    /// Returns all commands without their subcommands.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Returns the number of indices: commands and subcommands.
+    /// Returns the number of indexes: commands and subcommands.
     pub fn len(&self) -> usize {
         self.indices
     }
@@ -333,12 +336,12 @@ impl CommandTable {
         self.entries.is_empty()
     }
 
-    /// Returns every entry with its subcommands, in the order of their indices.
+    /// Iterates over all entries and subcommands, in the order of their indexes.
     pub fn walk(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().flat_map(|e| std::iter::once(e).chain(e.subcommands.iter()))
     }
 
-    /// Returns the command that executes queued commands, whatever it is renamed to.
+    /// Returns the command that executes queued commands, even if it was renamed.
     pub fn executor(&self) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.executes_queued())
     }

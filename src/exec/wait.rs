@@ -1,8 +1,8 @@
-//! Commands that wait until a key has something for them.
+//! Commands that block until a key has something for them.
 //!
 //! ```text
-//!   handler finds nothing --wait--> waiting --a key it waits for is changed--> the handler again,
-//!                                      |                                       for that key alone
+//!   handler finds nothing --wait--> blocked --a key changes--> the handler again, for this key
+//!                                      |
 //!                                      '--deadline, CLIENT UNBLOCK, client gone--> over
 //! ```
 
@@ -10,48 +10,48 @@ use super::context::Context;
 use crate::value::Kind;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// What a command waits for that has found nothing.
+/// What a blocked command waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wait {
-    /// When it gives up, Unix milliseconds; none: never.
+    /// Unix time in milliseconds at which it gives up; none: never.
     pub deadline_ms: Option<u64>,
-    /// The words that are the keys.
+    /// Argument indexes of the keys.
     pub keys: Vec<usize>,
-    /// The type that a key has to be of.
+    /// Type that a key must have.
     pub kind: Kind,
-    /// Whether a key that is gone, or of another type now, wakes it too: the handler then says
-    /// what is wrong.
+    /// Whether a deleted key, or a key that changed its type, also unblocks the command. The
+    /// handler then replies with the error.
     pub wants_gone: bool,
-    /// What it replies when it gives up.
+    /// Reply when it gives up.
     pub null: Null,
-    /// Words to run again with, in place of those that the client sent.
+    /// Arguments for the next run, which replace the client's arguments.
     pub args: Option<Vec<Box<[u8]>>>,
 }
 
-/// The reply that there is nothing.
+/// The kind of null reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Null {
-    /// In the place of a text.
+    /// In place of a bulk string.
     Bulk,
-    /// In the place of an array.
+    /// In place of an array.
     Array,
 }
 
-/// How a command runs as far as waiting goes; by default it does not wait.
+/// Blocking behaviour of one run. By default the command may not block.
 #[derive(Debug, Default)]
 pub struct BlockingAttempt {
-    /// Whether it may wait in place of a reply.
+    /// Whether the command may block instead of replying.
     pub may_wait: bool,
-    /// It has waited, and was woken by the key of this word.
+    /// Argument index of the key that unblocked the command; none on its first run.
     pub woken_by: Option<usize>,
-    /// Which one it is of those that the command before them woke.
+    /// Number of the client among the clients that the previous command unblocked.
     pub number: u32,
-    /// Left by a command that waits.
+    /// What the command waits for, if it blocks.
     pub wait: Option<Wait>,
 }
 
-/// Decides about a client that waits, whom the owners of its keys and its home know: the first of
-/// them to take it has it.
+/// Decides who serves a blocked client. The owners of its keys and its home shard all hold the
+/// ticket. The first one to take the ticket serves the client.
 ///
 /// ```text
 ///             serve                       found something
@@ -63,7 +63,7 @@ pub struct BlockingAttempt {
 ///     |  '---------> Moving (its home) -------------------> Served
 ///     '--cancel--> Cancelled
 /// ```
-/// Serving ends within one run of the command, so that one may spin until it is over.
+/// Serving ends within one run of the command, so another thread may spin until it is over.
 #[derive(Debug)]
 pub struct Ticket {
     number: u64,
@@ -74,38 +74,38 @@ pub struct Ticket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum TicketState {
-    /// Nobody has it.
+    /// No shard has taken the ticket.
     Waiting,
     /// An owner of a key runs the command at this moment.
     Serving,
-    /// Its home runs the command on keys of several shards.
+    /// The client's home shard runs the command on keys of several shards.
     Moving,
-    /// It has its reply.
+    /// The client has its reply.
     Served,
-    /// It waits no more.
+    /// The client does not wait any more.
     Cancelled,
 }
 
 use TicketState::{Cancelled, Moving, Served, Serving, Waiting};
 
 impl Ticket {
-    /// The ticket of a client that waits; the number is unique in the process.
+    /// Creates the ticket of a blocked client. `number` is unique in the process.
     pub fn new(number: u64) -> Ticket {
         Ticket { number, state: AtomicU8::new(Waiting as u8) }
     }
 
-    /// Its number.
+    /// Returns the ticket's number.
     pub fn number(&self) -> u64 {
         self.number
     }
 
-    /// The state of this moment.
+    /// Returns the current state.
     pub fn state(&self) -> TicketState {
         state_of(self.state.load(Ordering::Acquire))
     }
 
-    /// Takes it from the state of waiting to another; `idle` runs while an owner serves. Gives the
-    /// state that it is in if it does not wait.
+    /// Takes the ticket: changes its state from `Waiting` to `state`. Calls `idle` repeatedly while
+    /// an owner serves. Returns the found state if the ticket is not `Waiting`.
     pub fn take(&self, state: TicketState, mut idle: impl FnMut()) -> Result<(), TicketState> {
         loop {
             let (from, to) = (Waiting as u8, state as u8);
@@ -117,9 +117,9 @@ impl Ticket {
         }
     }
 
-    /// Says how serving or moving has ended.
+    /// Sets the state in which serving or moving ended.
     pub fn settle(&self, state: TicketState) {
-        debug_assert!(matches!(self.state(), Serving | Moving), "only who has taken it settles it");
+        debug_assert!(matches!(self.state(), Serving | Moving), "only a taken ticket is settled");
         self.state.store(state as u8, Ordering::Release);
     }
 }
@@ -129,14 +129,14 @@ fn state_of(number: u8) -> TicketState {
 }
 
 impl Context<'_> {
-    /// Whether a command that may wait looks at the key of this word: at all of them at first,
-    /// and only at the one that was changed when it was woken.
-    pub fn looks_at(&self, word: usize) -> bool {
-        self.woken_by.is_none_or(|by| by == word)
+    /// Returns whether the command looks at the key of argument `arg`. The first run looks at all
+    /// keys. A run after a wake-up looks only at the changed key.
+    pub fn looks_at(&self, arg: usize) -> bool {
+        self.woken_by.is_none_or(|by| by == arg)
     }
 
-    /// Has the command wait instead of replying. Where nobody may wait, as inside of a
-    /// transaction, it replies that there is nothing.
+    /// Blocks the command instead of replying. If blocking is not allowed, as inside a transaction,
+    /// replies null.
     pub fn wait(&mut self, wait: Wait) {
         if self.may_wait {
             self.wait = Some(wait);
@@ -169,16 +169,17 @@ mod tests {
                     is_taken
                 })
             });
-            let taken = takers.map(|taker| usize::from(taker.join().expect("it does not panic")));
+            let taken =
+                takers.map(|taker| usize::from(taker.join().expect("the taker does not panic")));
             assert_eq!(taken.iter().sum::<usize>(), 1);
             assert!(matches!(ticket.state(), Served | Cancelled));
         }
     }
 
     #[test]
-    fn who_finds_nothing_gives_it_back() {
+    fn a_ticket_that_found_nothing_is_returned() {
         let ticket = Ticket::new(7);
-        let no_idle = || unreachable!("nobody serves");
+        let no_idle = || unreachable!("no owner serves");
         assert_eq!(ticket.take(Moving, no_idle), Ok(()));
         assert_eq!(ticket.take(Cancelled, no_idle), Err(Moving));
         ticket.settle(Waiting);

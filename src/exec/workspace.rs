@@ -9,29 +9,30 @@ use crate::config::Config;
 use crate::keyspace::{DetachedValue, ExpiryRole, Frequency, Slice, SliceOptions};
 use crate::resp::{Error, Mark, Output, Protocol};
 
-/// The values that a command works on away from their owners.
+/// The values that a command uses away from their owners.
 #[derive(Debug)]
 pub struct Workspace {
-    /// Holds the values and nothing else.
+    /// Slice that holds only these values.
     pub slice: Box<Slice>,
-    /// The keys, each with the part that fetched its value and stores it.
+    /// The keys. Each has the number of the part that fetched its value and stores it.
     pub remote_keys: Vec<(usize, RemoteKey)>,
-    /// The keys beyond the command's arguments that are here, and those that it asks for.
+    /// The keys beyond the command's arguments that are here, and the keys that the command
+    /// requests.
     pub reach: Reach,
 }
 
-/// What a command leaves that has run on a workspace.
+/// Result of a command that ran on a workspace.
 #[derive(Debug, Default)]
 pub struct OffloadedRun {
-    /// What it did to the workspace.
+    /// Effects of the command on the workspace.
     pub effects: Effects,
-    /// The error that it replied.
+    /// Error reply of the command.
     pub error: Option<Error>,
-    /// What it waits for in place of a reply.
+    /// What the command waits for, if it blocks.
     pub wait: Option<Wait>,
 }
 
-/// What a command on a workspace runs with.
+/// Inputs and outputs of a command on a workspace.
 pub struct WorkspaceRun<'a> {
     /// The settings.
     pub config: &'a Config,
@@ -39,18 +40,18 @@ pub struct WorkspaceRun<'a> {
     pub protocol: Protocol,
     /// Unix time in milliseconds that the command sees.
     pub now_ms: u64,
-    /// Gets the reply.
+    /// Receives the reply.
     pub output: &'a mut Output,
-    /// Gets the end of the reply.
+    /// Receives the end of the reply.
     pub ends: &'a mut Vec<Mark>,
-    /// Gets what it propagates, while the journal is on.
+    /// Receives the commands to propagate, while the journal is on.
     pub records: Option<&'a mut Records>,
-    /// Whether it may block, and what has unblocked it.
+    /// Whether the command may block, and what unblocked it.
     pub attempt: BlockingAttempt,
 }
 
 impl Workspace {
-    /// Adds a key with the value that was fetched for it, if there is one.
+    /// Adds a key with its fetched value, if it has one.
     pub fn add(&mut self, part: usize, mut remote_key: RemoteKey) {
         let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
         let db = usize::from(remote_key.db);
@@ -63,7 +64,7 @@ impl Workspace {
         self.remote_keys.push((part, remote_key));
     }
 
-    /// Returns the elements of all values on it.
+    /// Returns the number of elements of all values on the workspace.
     pub fn elements(&self) -> usize {
         let elements = |(_, remote_key): &(usize, RemoteKey)| {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
@@ -73,7 +74,7 @@ impl Workspace {
         self.remote_keys.iter().map(elements).sum()
     }
 
-    /// Runs one command on it.
+    /// Runs one command on the workspace.
     pub fn run(
         &mut self,
         item: Item,
@@ -101,17 +102,17 @@ impl Workspace {
     }
 }
 
-/// Makes workspaces and takes them back.
+/// Creates workspaces and takes them back.
 #[derive(Debug)]
 pub struct Workspaces {
     databases: usize,
     hash_seed: [u64; 2],
-    /// An empty slice, kept for reuse.
+    /// Empty slice, kept for reuse.
     spare: Option<Box<Slice>>,
 }
 
 impl Workspaces {
-    /// Returns a maker of workspaces with as many databases and the same hash as the slices.
+    /// Creates a maker of workspaces that have as many databases and the same hash as the slices.
     pub fn new(databases: usize, hash_seed: [u64; 2]) -> Workspaces {
         Workspaces { databases, hash_seed, spare: None }
     }
@@ -120,7 +121,7 @@ impl Workspaces {
     pub fn open(
         &mut self,
         now_ms: u64,
-        notes_expired: bool,
+        records_expired: bool,
         frequency: Option<Frequency>,
     ) -> Box<Workspace> {
         let mut slice = self.spare.take().unwrap_or_else(|| {
@@ -132,20 +133,20 @@ impl Workspaces {
             }))
         });
         slice.set_now(now_ms);
-        slice.note_expired(notes_expired);
+        slice.note_expired(records_expired);
         slice.set_frequency(frequency);
         Box::new(Workspace { slice, remote_keys: Vec::new(), reach: Default::default() })
     }
 
-    /// Empties a workspace. `store` gets the keys whose owner has to store their value: the command
-    /// has changed it, or the owner has given it away.
+    /// Empties a workspace. Calls `store` for each key whose owner must store the value: the
+    /// command changed it, or the owner moved the value here.
     pub fn close(
         &mut self,
         workspace: Workspace,
         store: &mut dyn FnMut(usize, RemoteKey),
     ) -> &mut Slice {
         let Workspace { mut slice, remote_keys, .. } = workspace;
-        // Keys that the command left expired expire at their owner, which propagates that.
+        // Keys that the command left expired expire at their owner, which propagates the expiry.
         slice.set_role(ExpiryRole::Loading);
         for (number, (part, mut remote_key)) in remote_keys.into_iter().enumerate() {
             let db = usize::from(remote_key.db);
@@ -166,7 +167,7 @@ impl Workspaces {
         self.spare.insert(slice)
     }
 
-    /// Frees what was overwritten on workspaces, until `is_over` says that time is up.
+    /// Frees values that were overwritten on workspaces, until `is_over` returns true.
     pub fn housekeep(&mut self, is_over: &mut dyn FnMut() -> bool) {
         if let Some(slice) = &mut self.spare {
             slice.housekeep(is_over);

@@ -1,4 +1,4 @@
-//! What travels between shards: the part of one batch that belongs to one shard, there and back.
+//! Envelopes: the part of one batch that belongs to one shard, on its way there and back.
 
 use super::POOLED_BYTES_MAX;
 use super::txn_part::TxnPart;
@@ -9,31 +9,32 @@ use crate::value::Kind;
 use bytes::{Bytes, BytesMut};
 use std::sync::Arc;
 
-/// When an envelope was sent, in two forms.
+/// Time at which an envelope was sent, in two forms.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
-    /// The last timestamp of the sender's hybrid logical clock.
+    /// Last timestamp of the sender's hybrid logical clock.
     pub timestamp: u64,
-    /// The sender's Unix time in microseconds. The receiver's time is at least this afterwards.
+    /// The sender's Unix time in microseconds. The receiver advances its time to at least this
+    /// value.
     pub unix_us: u64,
 }
 
-/// What a part of a batch says of the traced request that it carries.
+/// Timing of the traced request in a part of a batch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Carried {
-    /// When it was put into an inbox, monotonic nanoseconds; 0 if there is nothing to trace.
+    /// Monotonic nanoseconds when the part was posted. 0 without a traced request.
     pub posted_ns: u64,
-    /// The command's place in its batch.
+    /// Index of the command in its batch.
     pub at: u32,
-    /// Nanoseconds in the owner's inbox, and in the command.
+    /// Nanoseconds that the request spent in the owner's inbox and in the command.
     pub counted_ns: u64,
 }
 
-/// The number of a transaction at its home.
+/// Number of a transaction at its home shard.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TransactionId(pub u64);
 
-/// The number of a barrier at the shard that posted it.
+/// Number of a barrier at the shard that posted it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct BarrierId(pub u32);
 
@@ -41,32 +42,32 @@ pub struct BarrierId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ForwardId(pub u64);
 
-/// The number of a batch in flight, unique for its connection while it lasts.
+/// Number of a batch in flight, unique for its connection while the batch is in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlightId(pub u32);
 
 /// A connection of one shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientRef {
-    /// Its number at home.
+    /// Number of the connection at its home shard.
     pub conn: ConnId,
-    /// Tells a reused connection number from its predecessor.
+    /// Distinguishes a reused connection number from its predecessor.
     pub generation: u32,
 }
 
-/// A reply that a connection waits for, as its home knows it.
+/// A reply that a connection waits for, as its home shard identifies it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReplyAddress {
     /// The connection.
     pub client: ClientRef,
-    /// The flight of the connection that the reply belongs to.
+    /// Flight of the connection that the reply belongs to.
     pub flight: FlightId,
 }
 
-/// Where the answer to an envelope belongs, at the shard that sent it.
+/// Destination of an envelope's reply, at the shard that sent the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyTo {
-    /// Nowhere: it is a one-way message, or its answer only returns the envelope.
+    /// None: it is a one-way message, or its reply only returns the envelope.
     Nobody,
     /// A flight of a connection.
     Client(ReplyAddress),
@@ -77,7 +78,7 @@ pub enum ReplyTo {
 }
 
 impl ReplyTo {
-    /// Returns the flight that waits for the reply, if it is a client's.
+    /// Returns the flight that waits for the reply; none if the reply is not for a client's flight.
     pub fn address(self) -> Option<ReplyAddress> {
         match self {
             ReplyTo::Client(address) => Some(address),
@@ -85,7 +86,7 @@ impl ReplyTo {
         }
     }
 
-    /// Returns the connection behind the envelope, if it has one.
+    /// Returns the connection that caused the envelope; none for barriers and one-way messages.
     pub fn client(self) -> Option<ClientRef> {
         match self {
             ReplyTo::Client(address) => Some(address.client),
@@ -95,66 +96,67 @@ impl ReplyTo {
     }
 }
 
-/// What an envelope asks for.
+/// The work that an envelope requests.
 #[derive(Debug)]
 pub enum Work {
-    /// Run the commands: a client's batch, or the part of it whose keys the owner has.
+    /// Runs the commands: a client's batch, or the part with the owner's keys.
     Batch,
-    /// Run the only command; it may block in place of a reply.
+    /// Runs the only command, which may block instead of replying.
     Attempt(Arc<Ticket>),
-    /// The answer to [`Work::Attempt`] when the command has blocked and the owner lists it.
+    /// Reply to [`Work::Attempt`] if the command has blocked and the owner lists it.
     Blocked(Box<(Arc<Ticket>, Wait)>),
-    /// One round of a transaction on the owner.
+    /// Runs one round of a transaction on the owner.
     Transaction(Box<TxnPart>),
-    /// A request of a session command or a barrier, to the shard or its partition.
+    /// A request of a session command or a barrier to the shard or its partition.
     Control {
         /// The request.
         request: Request,
-        /// The place of the command that asks, in its transaction; 0 outside of one.
+        /// Index of the requesting command in its transaction. 0 outside of a transaction.
         at: u32,
     },
-    /// A message without an answer. Its envelope still returns to its sender's pool.
+    /// A message without a reply. Its envelope still returns to its sender's pool.
     OneWay(OneWay),
 }
 
-/// A message that nobody waits for an answer to.
+/// One-way message: no shard waits for a reply.
 #[derive(Debug)]
 pub enum OneWay {
-    /// From an owner to the home of a blocked client: the envelope's output is its reply.
+    /// From an owner to the home of a blocked client. The envelope's output is the client's reply.
     Served(ReplyAddress),
-    /// From an owner to the home of a blocked client: a key is ready for its command, which uses
-    /// keys of other shards. The home runs it.
+    /// From an owner to the home of a blocked client: a key is ready. The client's command uses
+    /// keys of other shards, so its home runs it.
     Forward(Box<Forward>),
-    /// From the home to an owner: the command of [`OneWay::Forward`] is over, and so is all that
-    /// it unblocked.
+    /// From the home to an owner: the command of [`OneWay::Forward`] is finished, including all
+    /// commands that it unblocked.
     ForwardDone(ForwardId),
     /// From the home to an owner: the client with this ticket no longer waits.
     Forget(u64),
-    /// From an owner to itself: serve the keys of this ticket again, when their locks are free.
+    /// From an owner to itself: serve the keys of this ticket again, now that their locks may be
+    /// free.
     Recheck(u64),
-    /// From the home to an owner: the client with this id watches nothing more.
+    /// From the home to an owner: the client with this id watches no keys any more.
     Unwatch(u64),
 }
 
-/// A blocked client's command, for its home to run.
+/// A blocked client's command for its home shard to run.
 #[derive(Debug)]
 pub struct Forward {
-    /// The reply that the client waits for.
+    /// Reply that the client waits for.
     pub to: ReplyAddress,
     /// Decides who serves the client.
     pub ticket: Arc<Ticket>,
-    /// The argument that is the key which became ready.
+    /// Argument index of the key that became ready.
     pub key_arg: usize,
-    /// The type of value that the key must have.
+    /// Type that the key's value must have.
     pub kind: Kind,
-    /// The owner's number for it.
+    /// The owner's number for the forwarded command.
     pub id: ForwardId,
 }
 
 /// One part of a batch, with room for its replies.
 ///
 /// ```text
-///   home: take from pool -> push words -> post          (owned by the sender)
+///   home: take from pool -> push arguments -> post      (owned by the sender)
 ///   inbox of the owner                                  (owned by the queue)
 ///   owner: run, write replies -> answer                 (owned by the owner)
 ///   inbox of the home                                   (owned by the queue)
@@ -162,39 +164,38 @@ pub struct Forward {
 /// ```
 #[derive(Debug)]
 pub struct Envelope {
-    /// The shard that sent it.
+    /// Shard that sent the envelope.
     pub home: u16,
-    /// The shard that it goes to.
+    /// Shard that receives the envelope.
     pub owner: u16,
-    /// Where its answer belongs, at home.
+    /// Destination of the reply, at home.
     pub reply_to: ReplyTo,
-    /// Its place among the parts of its flight or transaction.
+    /// Number of the part in its flight or transaction.
     pub part: u16,
-    /// Place in the order of units with several parts; 0 when it is alone.
+    /// Number in the order of units with several parts. 0 for a single part.
     pub sequence: u64,
-    /// How many parts its unit has.
+    /// Number of parts of its unit.
     pub parts: u16,
-    /// When it was sent.
+    /// Time at which it was sent.
     pub sent: Moment,
-    /// The request that it carries and that is traced.
+    /// Timing of the traced request in the envelope.
     pub carried: Carried,
-    /// The protocol of the replies.
+    /// Protocol of the replies.
     pub protocol: Protocol,
-    /// What it asks for.
+    /// The requested work.
     pub work: Work,
-    /// What a barrier's answer carries.
+    /// Content of a barrier's reply.
     pub body: Option<Bytes>,
-    /// Its commands.
+    /// The commands.
     pub items: Vec<Item>,
     text: Vec<u8>,
     spans: Vec<Span>,
     large: Vec<BytesMut>,
     /// The replies.
     pub output: Output,
-    /// Where each reply ends.
+    /// End of each reply.
     pub ends: Vec<Mark>,
-    /// The commands that took long, by their places in the batch or transaction, with their
-    /// nanoseconds.
+    /// Slow commands: their indexes in the batch or transaction, with their nanoseconds.
     pub spent: Vec<(u32, u64)>,
 }
 
@@ -222,40 +223,40 @@ impl Envelope {
         })
     }
 
-    /// Returns an empty envelope from a shard to another.
+    /// Returns an empty envelope from one shard to another.
     pub fn boxed(home: u16, owner: u16) -> Box<Envelope> {
         let mut envelope = Envelope::new();
         (envelope.home, envelope.owner) = (home, owner);
         envelope
     }
 
-    /// Starts a command like `item`, with its first key in `slot`; its words follow.
+    /// Begins a command like `item` with its first key in hash slot `slot`. The arguments follow.
     pub fn begin(&mut self, item: &Item, slot: u16) {
         let first = self.spans.len() as u32;
         self.items.push(Item { first, argc: 0, slot, ..*item });
     }
 
-    /// The next word of the command begun last, copied.
-    pub fn push_arg(&mut self, word: &[u8]) {
-        self.spans.push(Span::text(self.text.len(), word.len()));
-        self.text.extend_from_slice(word);
+    /// Copies the next argument of the last command into the envelope.
+    pub fn push_arg(&mut self, arg: &[u8]) {
+        self.spans.push(Span::text(self.text.len(), arg.len()));
+        self.text.extend_from_slice(arg);
         self.items.last_mut().expect("a command was begun").argc += 1;
     }
 
-    /// The next word of the command begun last, with its buffer.
-    pub fn push_large(&mut self, word: BytesMut) {
-        self.spans.push(Span::large(self.large.len(), word.len()));
-        self.large.push(word);
+    /// Adds the next argument of the last command with its own buffer.
+    pub fn push_large(&mut self, arg: BytesMut) {
+        self.spans.push(Span::large(self.large.len(), arg.len()));
+        self.large.push(arg);
         self.items.last_mut().expect("a command was begun").argc += 1;
     }
 
-    /// What running it needs, side by side: commands, words, and where the replies go.
+    /// Returns the commands, the arguments, and the outputs for the replies separately.
     pub fn parts(&mut self) -> (&[Item], BatchArgs<'_>, &mut Output, &mut Vec<Mark>) {
         let batch_args = BatchArgs { text: &self.text, spans: &self.spans, large: &mut self.large };
         (&self.items, batch_args, &mut self.output, &mut self.ends)
     }
 
-    /// A word of one of its commands; empty if its run has taken it.
+    /// Returns an argument of one command. It is empty if the command's run has taken it.
     pub fn arg(&self, command: usize, arg: usize) -> &[u8] {
         let item = self.items[command];
         assert!(arg < item.argc as usize);
@@ -266,7 +267,7 @@ impl Envelope {
         }
     }
 
-    /// Returns the round of a transaction that it carries.
+    /// Returns the transaction part in the envelope, if it has one.
     pub fn txn(&self) -> Option<&TxnPart> {
         match &self.work {
             Work::Transaction(part) => Some(part),
@@ -274,33 +275,33 @@ impl Envelope {
         }
     }
 
-    /// Returns the round of a transaction that it carries, to be changed. Panics without one.
+    /// Returns the transaction part in the envelope, mutably. Panics without one.
     pub fn txn_mut(&mut self) -> &mut TxnPart {
         match &mut self.work {
             Work::Transaction(part) => part,
-            work => unreachable!("{work:?} is no part of a transaction"),
+            work => unreachable!("{work:?} is not a part of a transaction"),
         }
     }
 
-    /// Returns whether its work needs nothing but the owner's partition, so that whoever holds that
-    /// can do it.
+    /// Returns whether the work needs only the owner's partition, so that any holder of the
+    /// partition can do it.
     pub fn is_for_partition(&self) -> bool {
         matches!(self.work, Work::Batch | Work::Transaction(_))
     }
 
-    /// Returns whether another round of its transaction comes to the same shard: then its credit stays
-    /// taken.
+    /// Returns whether another round of its transaction goes to the same shard. The credit then
+    /// stays taken.
     pub fn keeps_credit(&self) -> bool {
         self.txn().is_some_and(|part| part.stage.has_next())
     }
 
-    /// The reply to command `at`, as the marks before and after it.
+    /// Returns the marks before and after the reply to command `at`.
     pub fn reply(&self, at: usize) -> (Mark, Mark) {
         let start = at.checked_sub(1).map_or(Mark::default(), |before| self.ends[before]);
         (start, self.ends[at])
     }
 
-    /// Empties it of commands, for the next round of its transaction; replies stay.
+    /// Removes the commands for the next round of the transaction. The replies stay.
     pub fn next_round(&mut self) {
         self.items.clear();
         self.spans.clear();
@@ -308,14 +309,14 @@ impl Envelope {
         self.text.clear();
     }
 
-    /// Empties it of everything but what it carries for its transaction.
+    /// Removes the commands and replies. The transaction part stays.
     pub fn drop_replies(&mut self) {
         self.next_round();
         self.output.clear();
         self.ends.clear();
     }
 
-    /// Empties it for reuse, and lets go of memory beyond what a pooled envelope may keep.
+    /// Empties the envelope for reuse and releases memory beyond the limit of a pooled envelope.
     pub(super) fn recycle(&mut self) {
         self.items.clear();
         self.spans.clear();

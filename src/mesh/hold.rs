@@ -1,25 +1,27 @@
-//! Who holds a partition: the word beside its inbox, and how it goes with parking and posting.
+//! Who holds a partition: the hold word beside its inbox, and how it works with parking and
+//! posting.
 //!
 //! ```text
 //!             try_hold: its shard, or a shard that has posted to it
 //!      FREE --------------------------------------------------------> HELD
 //!       ^                                                              |  |
 //!       '------------------------- let_go -----------------------------'  | hold_or_ask: its shard
-//!                                                                         v has woken up
+//!                                                                         v wakes up
 //!      HELD <--- hold_or_ask: its shard --- GIVEN <------ let_go ------ WANTED
 //! ```
-//! A shard holds its partition from waking up to parking, so its own commands pay nothing for the
-//! word. A shard that wakes up while another holds its partition asks for it and is given it next. While the partition is free, a shard that has posted to it may hold it, drain its inbox
-//! in order, and let go. Each side writes its own side and then looks at the other's, with a full
-//! fence in between, so that a message is never left lying:
+//! A shard holds its partition from waking up to parking, so its own commands do not touch the hold
+//! word. If a shard wakes up while another shard holds its partition, it asks for the partition and
+//! receives it next. While the partition is free, a shard that has posted to it may hold it, drain
+//! its inbox in order, and let go. Each side writes its own state and then reads the other side's,
+//! with a full fence in between. So no message stays unnoticed:
 //!
 //! ```text
 //!   poster:  push the message;                 fence;  free?  -> hold it, or ring its shard
 //!   holder:  let go;                           fence;  inbox empty?  else hold again, or ring
 //!   parker:  parked = true;  let go;           fence;  inbox empty?  else hold again, not parked
 //! ```
-//! A poster that finds the word held goes on: the holder looks at the inbox after it has let go.
-//! `tests/hold_model.rs` runs this file through a model checker.
+//! If a poster finds the partition held, it continues: the holder checks the inbox after letting
+//! go. `tests/hold_model.rs` runs this file in a model checker.
 
 use super::sync::{AtomicBool, AtomicU32, Ordering, fence};
 
@@ -28,7 +30,7 @@ const HELD: u32 = 1;
 const WANTED: u32 = 2;
 const GIVEN: u32 = 3;
 
-/// The hold word of one partition, and whether its shard is parked.
+/// Hold word of one partition, and whether its shard is parked.
 #[derive(Debug)]
 pub(super) struct Hold {
     word: AtomicU32,
@@ -36,28 +38,28 @@ pub(super) struct Hold {
 }
 
 impl Hold {
-    /// Returns the word of a partition that its shard holds from the start.
+    /// Creates the word of a partition that its shard holds from the start.
     pub(super) fn new() -> Hold {
         Hold { word: AtomicU32::new(HELD), parked: AtomicBool::new(false) }
     }
 
-    /// Takes the partition if it is free.
+    /// Takes the partition if it is free. Returns whether it did.
     #[inline]
     pub(super) fn try_hold(&self) -> bool {
         let taken = self.word.compare_exchange(FREE, HELD, Ordering::Acquire, Ordering::Relaxed);
         taken.is_ok()
     }
 
-    /// Returns whether nobody holds the partition. Call after a push: the fence is here.
+    /// Returns whether no shard holds the partition. Call it after a push: it contains the fence.
     #[inline]
     pub(super) fn is_free_after_push(&self) -> bool {
         fence(Ordering::SeqCst);
         self.word.load(Ordering::Relaxed) == FREE
     }
 
-    /// Lets a held partition go, or gives it to its shard if that waits for it. Returns whether it
-    /// was given: then the caller rings for the shard. Otherwise the caller looks at the inbox
-    /// afterwards: the fence is here.
+    /// Lets a held partition go, or gives it to its own shard if that shard waits for it. Returns
+    /// whether it was given; the caller then rings the shard's doorbell. Otherwise the caller must
+    /// check the inbox afterwards. Contains the fence.
     #[inline]
     pub(super) fn let_go(&self) -> bool {
         let freed = self.word.compare_exchange(HELD, FREE, Ordering::Release, Ordering::Relaxed);
@@ -70,7 +72,7 @@ impl Hold {
     }
 
     /// Takes the partition back for its own shard, which has woken up. Returns false while another
-    /// shard holds it, which then gives it to this one and rings.
+    /// shard holds it. That shard then gives it to this one and rings its doorbell.
     pub(super) fn hold_or_ask(&self) -> bool {
         loop {
             let found = self.word.load(Ordering::Relaxed);
@@ -86,20 +88,21 @@ impl Hold {
         }
     }
 
-    /// Says that the shard is about to block, and lets its partition go. The caller then looks at
-    /// the inbox: the fence is here.
+    /// Records that the shard is about to block, and lets its partition go. The caller must check
+    /// the inbox afterwards. Contains the fence.
     pub(super) fn park(&self) {
         self.parked.store(true, Ordering::SeqCst);
         let is_given = self.let_go();
         debug_assert!(!is_given, "only the shard itself asks for its partition");
     }
 
-    /// Says that the shard is awake.
+    /// Records that the shard is awake.
     pub(super) fn unpark(&self) {
         self.parked.store(false, Ordering::Relaxed);
     }
 
-    /// Returns whether the shard is parked, and has nobody else ring for it from now on.
+    /// Returns whether the shard is parked, and clears the flag, so that only one caller rings its
+    /// doorbell.
     pub(super) fn take_parked(&self) -> bool {
         fence(Ordering::SeqCst);
         self.parked.load(Ordering::Relaxed) && self.parked.swap(false, Ordering::SeqCst)

@@ -1,6 +1,6 @@
-//! The inboxes of all shards, and what wakes a shard that is parked.
+//! The inboxes of all shards, and how a parked shard is woken.
 //!
-//! Who may take messages out of an inbox, and when a shard is woken: see `hold`.
+//! See `hold` for who may take messages from an inbox, and when a shard is woken.
 
 use super::envelope::Envelope;
 use super::hold::Hold;
@@ -11,12 +11,12 @@ use crossbeam_queue::ArrayQueue;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// What lies in an inbox.
+/// A message in an inbox.
 #[derive(Debug)]
 pub enum Message {
     /// Work for this shard.
     Part(Box<Envelope>),
-    /// The answer to a part that this shard sent.
+    /// The reply to a part that this shard sent.
     Reply(Box<Envelope>),
     /// A new connection for this shard.
     Handover(Box<Handover>),
@@ -25,40 +25,40 @@ pub enum Message {
 /// A socket on its way from the acceptor to its shard.
 #[derive(Debug)]
 pub struct Handover {
-    /// The socket, not yet adopted by a driver.
+    /// The socket, which no driver has adopted yet.
     pub socket: Socket,
-    /// The id of the client.
+    /// Id of the client.
     pub client_id: u64,
 }
 
-/// Called wherever a shard could be preempted to somebody else's notice: a test's scheduler.
+/// Scheduler of a test. Called at each point where other shards could observe a preemption.
 pub trait Preempt: Send + Sync {
-    /// Another shard may run now.
+    /// Lets another shard run.
     fn point(&self);
 
-    /// How many commands the next batch may have, at most `most`.
+    /// Returns the most commands of the next batch, at most `most`.
     fn batch_commands_max(&self, most: usize) -> usize {
         most
     }
 }
 
-/// The ordering rules of the mesh. All are on but in the test that shows why each is needed.
+/// Ordering rules of the mesh. All are on, except in the test that shows why each is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     /// A connection has at most one batch in flight.
     pub one_in_flight: bool,
     /// Units with several parts are posted under the sequencer.
     pub sequencer: bool,
-    /// A part runs only when its siblings are posted.
+    /// A part runs only after its sibling parts were posted.
     pub runnable_when_posted: bool,
     /// The inbox is drained before sockets are served.
     pub drain_first: bool,
-    /// Whoever drains the inbox of a borrowed partition takes all messages in their order, and not
-    /// its own first.
+    /// A borrower of a partition drains the inbox in order and does not take its own messages
+    /// first.
     pub whole_inbox: bool,
-    /// A reply that a borrower makes for its own connection goes through its own inbox.
+    /// A borrower sends replies for its own connections through its own inbox.
     pub own_inbox_first: bool,
-    /// A borrower looks at the inbox again after it has let the partition go.
+    /// A borrower checks the inbox again after it has let the partition go.
     pub look_again: bool,
 }
 
@@ -76,7 +76,7 @@ impl Default for Rules {
     }
 }
 
-/// One shard's inbox.
+/// Inbox of one shard.
 #[repr(align(128))]
 struct Inbox {
     queue: ArrayQueue<Message>,
@@ -85,7 +85,7 @@ struct Inbox {
     bell: OnceLock<Arc<dyn Ring>>,
 }
 
-/// What all shards share of the mesh.
+/// State of the mesh that all shards share.
 pub struct Mesh {
     inboxes: Box<[Inbox]>,
     pub(super) sequencer: Sequencer,
@@ -94,7 +94,7 @@ pub struct Mesh {
 }
 
 impl Mesh {
-    /// Inboxes for so many shards.
+    /// Creates inboxes for `shards` shards.
     pub fn new(shards: usize, rules: Rules, preempt: Option<Arc<dyn Preempt>>) -> Arc<Mesh> {
         assert!((1..=usize::from(crate::base::slot::SLOT_COUNT)).contains(&shards));
         let capacity = 2 * shards * CREDITS_PER_PAIR as usize + HANDOVERS_MAX as usize;
@@ -108,29 +108,29 @@ impl Mesh {
         Arc::new(Mesh { inboxes, sequencer: Sequencer::default(), rules, preempt })
     }
 
-    /// How many shards.
+    /// Returns the number of shards.
     pub fn shards(&self) -> usize {
         self.inboxes.len()
     }
 
-    /// The rules in force.
+    /// Returns the rules in force.
     pub fn rules(&self) -> Rules {
         self.rules
     }
 
-    /// Says how shard `shard` is woken.
+    /// Sets the doorbell of shard `shard`.
     pub fn set_bell(&self, shard: usize, bell: Arc<dyn Ring>) {
         assert!(self.inboxes[shard].bell.set(bell).is_ok(), "a shard has one doorbell");
     }
 
-    /// Wakes a shard, parked or not.
+    /// Rings a shard's doorbell, whether it is parked or not.
     pub fn ring_bell(&self, shard: usize) {
         if let Some(bell) = self.inboxes[shard].bell.get() {
             bell.ring();
         }
     }
 
-    /// Wakes every shard, parked or not.
+    /// Rings every shard's doorbell, whether parked or not.
     pub fn ring_all(&self) {
         for inbox in &self.inboxes {
             if let Some(bell) = inbox.bell.get() {
@@ -139,7 +139,7 @@ impl Mesh {
         }
     }
 
-    /// Another shard may run here, under a test's scheduler.
+    /// Lets another shard run here, under a test's scheduler.
     #[inline]
     pub fn point(&self) {
         if let Some(preempt) = &self.preempt {
@@ -147,19 +147,19 @@ impl Mesh {
         }
     }
 
-    /// Passes some time while another shard finishes something short.
+    /// Waits a little while another shard finishes something short.
     pub fn idle(&self) {
         self.point();
         std::thread::yield_now();
     }
 
-    /// How many commands the next batch may have: `most`, or fewer under a test's scheduler.
+    /// Returns the most commands of the next batch: `most`, or fewer under a test's scheduler.
     #[inline]
     pub fn batch_commands_max(&self, most: usize) -> usize {
         self.preempt.as_ref().map_or(most, |preempt| preempt.batch_commands_max(most))
     }
 
-    /// Messages in the inbox of `shard` now.
+    /// Returns the number of messages in the inbox of `shard`.
     #[inline]
     pub fn depth(&self, shard: usize) -> usize {
         self.inboxes[shard].queue.len()
@@ -167,11 +167,11 @@ impl Mesh {
 
     pub(super) fn push(&self, shard: usize, message: Message) {
         let pushed = self.inboxes[shard].queue.push(message);
-        assert!(pushed.is_ok(), "credits bound what an inbox holds");
+        assert!(pushed.is_ok(), "credits bound the messages in an inbox");
         self.point();
     }
 
-    /// Takes the next message. Only the holder of the partition does.
+    /// Takes the next message. Only the holder of the partition may call it.
     pub(super) fn pop(&self, shard: usize) -> Option<Message> {
         let message = self.inboxes[shard].queue.pop();
         if let Some(Message::Handover(_)) = &message {
@@ -180,8 +180,8 @@ impl Mesh {
         message
     }
 
-    /// Takes the next message out of an inbox, in the order in which they were posted. Only the
-    /// holder of its partition may. A part comes out when its unit is posted whole.
+    /// Takes the next message from an inbox, in the order of posting. Only the holder of the
+    /// shard's partition may call it. Returns a part only after all parts of its unit were posted.
     pub fn receive(&self, shard: usize) -> Option<Message> {
         let message = self.pop(shard)?;
         if let Message::Part(part) = &message
@@ -193,7 +193,7 @@ impl Mesh {
         Some(message)
     }
 
-    /// Hands a connection over; gives it back when the shard has too many to take already.
+    /// Hands a connection over to a shard. Returns it if too many connections wait for the shard.
     pub fn hand_over(&self, shard: usize, handover: Box<Handover>) -> Result<(), Box<Handover>> {
         let inbox = &self.inboxes[shard];
         if inbox.handovers.fetch_add(1, Ordering::Relaxed) >= HANDOVERS_MAX {
@@ -207,7 +207,8 @@ impl Mesh {
         Ok(())
     }
 
-    /// Rings for the shard if it is parked. Call after the pushes.
+    /// Rings the shard's doorbell if it is parked. Returns whether it did. Call it after the
+    /// pushes.
     pub(super) fn wake(&self, shard: usize) -> bool {
         let inbox = &self.inboxes[shard];
         if !inbox.hold.take_parked() {
@@ -217,23 +218,23 @@ impl Mesh {
         true
     }
 
-    /// Whether nobody holds the partition of a shard. Call after the pushes: if somebody does, the
-    /// holder finds them.
+    /// Returns whether no shard holds the partition of `shard`. Call it after the pushes: a holder
+    /// would find them.
     #[inline]
     pub(super) fn is_free(&self, shard: usize) -> bool {
         self.inboxes[shard].hold.is_free_after_push()
     }
 
-    /// Takes the partition of another shard if nobody holds it.
+    /// Takes the partition of another shard if no shard holds it. Returns whether it did.
     pub fn try_hold(&self, shard: usize) -> bool {
         let is_taken = self.inboxes[shard].hold.try_hold();
         self.point();
         is_taken
     }
 
-    /// Lets the partition of another shard go, and rings for that shard if it waits for its
-    /// partition, if messages are left, or if `has_left` says that there is more for it to do.
-    /// Returns whether a doorbell was rung.
+    /// Lets the partition of another shard go. Rings that shard if it waits for its partition, if
+    /// messages are left, or if `has_left` says that it has other work. Returns whether it rang a
+    /// doorbell.
     pub fn let_go(&self, shard: usize, has_left: bool) -> bool {
         let inbox = &self.inboxes[shard];
         let is_given = inbox.hold.let_go();
@@ -246,14 +247,14 @@ impl Mesh {
         (has_left || has_messages) && self.wake(shard)
     }
 
-    /// Takes the shard's own partition back after it has blocked. Returns false while another
-    /// shard holds it, which will ring.
+    /// Takes the shard's own partition back after blocking. Returns false while another shard holds
+    /// it, which will ring.
     pub(super) fn hold_or_ask(&self, shard: usize) -> bool {
         self.inboxes[shard].hold.hold_or_ask()
     }
 
-    /// Announces that the shard is about to block, and lets its partition go. Returns false if a
-    /// message is there: then the shard holds its partition again.
+    /// Records that the shard is about to block, and lets its partition go. Returns false if the
+    /// inbox has a message and the shard could take its partition back.
     pub(super) fn park(&self, shard: usize) -> bool {
         let inbox = &self.inboxes[shard];
         inbox.hold.park();
@@ -265,7 +266,7 @@ impl Mesh {
         false
     }
 
-    /// The shard is awake again.
+    /// Records that the shard is awake.
     pub(super) fn unpark(&self, shard: usize) {
         self.inboxes[shard].hold.unpark();
     }

@@ -1,31 +1,31 @@
-//! One shard's side of the mesh: what it has sent, what it may still send, whom it has to wake.
+//! One shard's side of the mesh: its envelopes in progress, its credits, and the shards to wake.
 
 use super::envelope::{Envelope, Moment};
 use super::inbox::{Mesh, Message};
 use super::{CREDITS_PER_PAIR, POOL_ENVELOPES_MAX};
 use std::sync::Arc;
 
-/// What a shard got from this one since the doorbells were rung last.
+/// What another shard received from this one since the last ring of the doorbells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Posted {
-    /// The shard.
+    /// Number of the receiving shard.
     pub shard: usize,
-    /// Commands for its partition.
+    /// Number of commands for its partition.
     pub commands: u32,
-    /// Whether there is something that only the shard's own thread can do.
+    /// Whether the shard received something that only its own thread can do.
     pub needs_shard: bool,
 }
 
-/// A shard's way into the mesh.
+/// A shard's access to the mesh.
 pub struct Port {
     mesh: Arc<Mesh>,
     me: usize,
-    /// Envelopes under way, per owner.
+    /// Number of envelopes in progress, per owner.
     under_way: Vec<u32>,
     under_way_total: u32,
-    /// Shards that may get no more.
+    /// Number of shards without credit.
     exhausted: usize,
-    /// Shards that got a message since this was looked at.
+    /// Shards that received a message since the last [`Port::take_posted`] or [`Port::ring`].
     posted: Vec<Posted>,
     // Boxed, because an envelope keeps its address from the pool through the inboxes and back.
     #[allow(clippy::vec_box)]
@@ -33,7 +33,7 @@ pub struct Port {
 }
 
 impl Port {
-    /// The port of shard `me`.
+    /// Creates the port of shard `me`.
     pub fn new(mesh: Arc<Mesh>, me: usize) -> Port {
         let shards = mesh.shards();
         assert!(me < shards);
@@ -48,38 +48,38 @@ impl Port {
         }
     }
 
-    /// Returns the mesh, for others to hold.
+    /// Returns a shared handle of the mesh.
     pub fn shared_mesh(&self) -> Arc<Mesh> {
         Arc::clone(&self.mesh)
     }
 
-    /// Returns whether nobody holds the partition of a shard.
+    /// Returns whether no shard holds the partition of `shard`.
     pub fn is_free(&self, shard: usize) -> bool {
         self.mesh.is_free(shard)
     }
 
-    /// The mesh that it is a port of.
+    /// Returns the mesh of the port.
     pub fn mesh(&self) -> &Mesh {
         &self.mesh
     }
 
-    /// Whether one more envelope may go to `owner`.
+    /// Returns whether one more envelope may be sent to `owner`.
     pub fn has_credit(&self, owner: usize) -> bool {
         self.under_way[owner] < CREDITS_PER_PAIR
     }
 
-    /// Whether one more envelope may go to every shard.
+    /// Returns whether one more envelope may be sent to every shard.
     #[inline]
     pub fn has_all_credits(&self) -> bool {
         self.exhausted == 0
     }
 
-    /// Envelopes sent whose replies have not come back.
+    /// Returns the number of envelopes that were sent and have not returned.
     pub fn under_way(&self) -> u32 {
         self.under_way_total
     }
 
-    /// An empty envelope to `owner`.
+    /// Returns an empty envelope to `owner`.
     pub fn envelope(&mut self, owner: usize) -> Box<Envelope> {
         let mut envelope = self.pool.pop().unwrap_or_else(Envelope::new);
         envelope.home = self.me as u16;
@@ -95,14 +95,14 @@ impl Port {
         }
     }
 
-    /// Posts one unit: all of its parts, under the sequencer when there are several. Takes the
-    /// envelopes out of `parts`; they carry when they were `sent`. Panics without the credits.
+    /// Posts all parts of one unit, under the sequencer if there are several. Drains `parts` and
+    /// stores `sent` in them. Panics if a credit is missing.
     // Boxed, because an envelope keeps its address on its way.
     #[allow(clippy::vec_box)]
     pub fn post(&mut self, parts: &mut Vec<Box<Envelope>>, sent: Moment) {
         for part in parts.iter() {
             let owner = usize::from(part.owner);
-            assert!(self.has_credit(owner), "credits are asked for before a post");
+            assert!(self.has_credit(owner), "credits are checked before a post");
             self.under_way[owner] += 1;
             self.under_way_total += 1;
             self.exhausted += usize::from(!self.has_credit(owner));
@@ -110,10 +110,10 @@ impl Port {
         self.push_unit(parts, sent);
     }
 
-    /// Posts the next round of a transaction, whose envelopes have kept their credits, as one unit.
+    /// Posts the next round of a transaction as one unit. Its envelopes have kept their credits.
     #[allow(clippy::vec_box)]
     pub fn post_next(&mut self, parts: &mut Vec<Box<Envelope>>, sent: Moment) {
-        assert!(parts.iter().all(|part| part.txn().is_some()), "only transactions have rounds");
+        assert!(parts.iter().all(|part| part.txn().is_some()), "only a transaction has rounds");
         self.push_unit(parts, sent);
     }
 
@@ -137,19 +137,19 @@ impl Port {
         }
     }
 
-    /// Takes the next message out of the shard's own inbox, in the order in which they were posted.
+    /// Takes the next message from the shard's own inbox, in the order of posting.
     pub fn receive(&mut self) -> Option<Message> {
         self.mesh.receive(self.me)
     }
 
-    /// A reply has come home: its credit is free again, unless its transaction goes on.
+    /// Frees the credit of an envelope that came home, unless its transaction continues.
     pub fn take_home(&mut self, reply: &Envelope) {
         if !reply.keeps_credit() {
             self.settle_credit(usize::from(reply.owner));
         }
     }
 
-    /// Sends an answered envelope home. One of this shard's own is given back at once.
+    /// Sends an answered envelope home. Returns it at once if its home is this shard.
     pub fn answer(&mut self, envelope: Box<Envelope>) -> Option<Box<Envelope>> {
         let home = usize::from(envelope.home);
         if home == self.me {
@@ -160,26 +160,25 @@ impl Port {
         None
     }
 
-    /// Sends an answered envelope home through the home's inbox, also where that is this shard's.
+    /// Sends an answered envelope through its home's inbox, even if the home is this shard.
     pub fn answer_far(&mut self, envelope: Box<Envelope>) {
         let home = usize::from(envelope.home);
         self.mesh.push(home, Message::Reply(envelope));
         note_posted(&mut self.posted, self.me, home, 0, true);
     }
 
-    /// Takes the shards that got messages since the last call; `posted` gets them.
+    /// Moves the shards that received messages since the last call to `posted`.
     pub fn take_posted(&mut self, posted: &mut Vec<Posted>) {
         posted.append(&mut self.posted);
     }
 
-    /// Wakes a shard if nobody holds its partition, or if it is to do what only its own thread can.
-    /// Returns whether a doorbell was rung.
+    /// Wakes a shard if no shard holds its partition. Returns whether it rang a doorbell.
     pub fn wake(&self, posted: Posted) -> bool {
         self.mesh.is_free(posted.shard) && self.mesh.wake(posted.shard)
     }
 
-    /// Wakes all shards that got messages and whose partitions nobody holds. Returns how many
-    /// doorbells were rung.
+    /// Wakes all shards that received messages and whose partitions no shard holds. Returns the
+    /// number of doorbells rung.
     pub fn ring(&mut self) -> u64 {
         let mut rung = 0;
         while let Some(posted) = self.posted.pop() {
@@ -188,36 +187,37 @@ impl Port {
         rung
     }
 
-    /// Announces that the shard is about to block, and lets its partition go, which the caller has
-    /// put where others find it. Returns false when a message is there: then it still holds it.
+    /// Records that the shard is about to block, and lets its partition go. The caller has already
+    /// put the partition where other shards find it. Returns false if the inbox has a message; the
+    /// shard then still holds its partition.
     pub fn park(&self) -> bool {
         self.mesh.park(self.me)
     }
 
-    /// Takes the shard's partition back after it has blocked. Returns false while another shard
-    /// holds it, which rings when it has let go.
+    /// Takes the shard's partition back after blocking. Returns false while another shard holds it.
+    /// That shard rings after it has let go.
     pub fn hold_or_ask(&self) -> bool {
         self.mesh.hold_or_ask(self.me)
     }
 
-    /// The shard is awake again.
+    /// Records that the shard is awake.
     pub fn unpark(&self) {
         self.mesh.unpark(self.me);
     }
 
-    /// Messages in the shard's own inbox now.
+    /// Returns the number of messages in the shard's own inbox.
     pub fn depth(&self) -> usize {
         self.mesh.depth(self.me)
     }
 
     fn settle_credit(&mut self, owner: usize) {
-        assert!(self.under_way[owner] > 0, "a reply answers an envelope under way");
+        assert!(self.under_way[owner] > 0, "a reply answers an envelope in progress");
         self.exhausted -= usize::from(!self.has_credit(owner));
         self.under_way[owner] -= 1;
         self.under_way_total -= 1;
     }
 
-    /// Another shard has something to do that does not lie in its inbox.
+    /// Records that another shard has work that is not in its inbox, so that it is woken.
     pub fn nudge(&mut self, shard: usize) {
         note_posted(&mut self.posted, self.me, shard, 0, true);
     }

@@ -1,14 +1,14 @@
-//! The order of units that have parts on several shards: the same in every inbox.
+//! The order of units that have parts on several shards. It is the same in every inbox.
 //!
 //! ```text
 //!   lock -> sequence = posted + 1 -> push every part -> posted = sequence -> unlock
 //! ```
-//! A part may run once `posted` has reached its sequence: then all of its siblings are in their
-//! inboxes. Without that, a reader could see one part's effect and overtake a sibling.
+//! A part may run once `posted` has reached its sequence: all of its sibling parts are then in
+//! their inboxes. Otherwise a reader could see the effect of one part and overtake a sibling part.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// Spins before a waiter gives its core away; a push takes some tens of nanoseconds.
+/// Number of spins before a waiter yields its core. A push takes some tens of nanoseconds.
 const SPINS_MAX: u32 = 200;
 
 #[derive(Debug, Default)]
@@ -19,8 +19,8 @@ pub(super) struct Sequencer {
 }
 
 impl Sequencer {
-    /// Takes the lock and returns the sequence of the unit about to be posted. `idle` runs while
-    /// another shard holds it.
+    /// Takes the lock and returns the sequence of the unit to be posted. Calls `idle` while another
+    /// shard holds the lock.
     pub(super) fn begin(&self, mut idle: impl FnMut()) -> u64 {
         let mut spins = 0;
         while self.locked.swap(true, Ordering::Acquire) {
@@ -30,14 +30,14 @@ impl Sequencer {
         self.posted.load(Ordering::Relaxed) + 1
     }
 
-    /// All parts of `sequence` are in their inboxes.
+    /// Records that all parts of `sequence` are in their inboxes, and releases the lock.
     pub(super) fn end(&self, sequence: u64) {
         debug_assert_eq!(self.posted.load(Ordering::Relaxed) + 1, sequence);
         self.posted.store(sequence, Ordering::Release);
         self.locked.store(false, Ordering::Release);
     }
 
-    /// Returns when the unit `sequence` has been posted whole.
+    /// Waits until all parts of unit `sequence` were posted.
     #[inline]
     pub(super) fn wait_posted(&self, sequence: u64, mut idle: impl FnMut()) {
         let mut spins = 0;
@@ -48,7 +48,7 @@ impl Sequencer {
     }
 }
 
-/// A pause; after some of them the core is given away, for the holder may be waiting for it.
+/// Spins once. After [`SPINS_MAX`] spins, yields the core, because the holder may wait for it.
 #[inline]
 fn relax(spins: &mut u32) {
     *spins += 1;

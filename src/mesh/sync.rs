@@ -1,4 +1,4 @@
-//! The atomics of [`super::hold`], by one name: the model checker of `tests/hold_model.rs` compiles
-//! that file with its own.
+//! The atomics of [`super::hold`] under one name. The model checker of `tests/hold_model.rs`
+//! compiles that file with its own atomics.
 
 pub(super) use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};

@@ -1,52 +1,52 @@
-//! Where a partition lies while its shard is parked, and what its shard holds it by.
+//! Berths: a partition's place while its shard is parked, and the shard's hold on its partition.
 
 use super::partition::Partition;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// One berth per partition. The hold word in the mesh says who may look into it, so its lock is
-/// never contended.
+/// One berth per partition. The hold word in the mesh determines who may access a berth, so its
+/// lock is never contended.
 #[derive(Clone)]
 pub struct Berths(Arc<[Mutex<Option<Box<Partition>>>]>);
 
 impl Berths {
-    /// Returns empty berths: each shard holds its partition.
+    /// Creates empty berths: each shard holds its partition.
     pub fn new(shards: usize) -> Berths {
         Berths((0..shards).map(|_| Mutex::new(None)).collect())
     }
 
-    /// Puts a partition into its berth, before it is let go.
+    /// Puts a partition into its berth, before its holder lets it go.
     pub fn put(&self, partition: Box<Partition>) {
         let berth = &self.0[partition.env().me];
         let before = berth.lock().unwrap_or_else(PoisonError::into_inner).replace(partition);
-        assert!(before.is_none(), "there is one of each partition");
+        assert!(before.is_none(), "each partition exists once");
     }
 
-    /// Takes a partition out of its berth. Only the holder of its hold word does.
+    /// Takes a partition out of its berth. Only the holder of its hold word may call it.
     pub fn take(&self, shard: usize) -> Box<Partition> {
         let berth = &self.0[shard];
         let partition = berth.lock().unwrap_or_else(PoisonError::into_inner).take();
-        partition.expect("a partition that is free lies in its berth")
+        partition.expect("a free partition is in its berth")
     }
 }
 
-/// A shard's hold on its own partition. It is there but while the shard is parked.
+/// A shard's hold on its own partition. Empty only while the shard is parked.
 pub struct Holding(Option<Box<Partition>>);
 
 impl Holding {
-    /// Returns the hold on a partition.
+    /// Creates the hold on a partition.
     pub fn new(partition: Box<Partition>) -> Holding {
         Holding(Some(partition))
     }
 
-    /// Lets the partition go into its berth.
+    /// Moves the partition into its berth.
     pub fn put(&mut self, berths: &Berths) {
         berths.put(self.0.take().expect("a shard parks once"));
     }
 
     /// Takes the partition back out of its berth.
     pub fn take(&mut self, berths: &Berths, shard: usize) {
-        assert!(self.0.is_none(), "it was let go");
+        assert!(self.0.is_none(), "the partition was let go");
         self.0 = Some(berths.take(shard));
     }
 
@@ -61,13 +61,13 @@ impl Deref for Holding {
 
     #[inline]
     fn deref(&self) -> &Partition {
-        self.0.as_deref().expect("a shard that is awake holds its partition")
+        self.0.as_deref().expect("an awake shard holds its partition")
     }
 }
 
 impl DerefMut for Holding {
     #[inline]
     fn deref_mut(&mut self) -> &mut Partition {
-        self.0.as_deref_mut().expect("a shard that is awake holds its partition")
+        self.0.as_deref_mut().expect("an awake shard holds its partition")
     }
 }

@@ -1,16 +1,16 @@
-//! Clients blocked on keys of the partition: listed here, and served when a command has changed
-//! one of their keys.
+//! Clients blocked on keys of the partition. They are listed here, and served after a command has
+//! changed one of their keys.
 //!
 //! ```text
-//!   command runs -> keys are ready -> for each key, its clients in the order in which they blocked:
-//!     key does not fit         the client is passed over
+//!   command runs -> keys are ready -> for each key, its clients in the order of their blocking:
+//!     key does not fit         the client is skipped
 //!     no lock conflicts        the ticket is taken, the command runs, the reply goes home
-//!     keys of other shards     the ticket is taken, the home is to run it; the queue is busy
-//!     a lock conflicts         the queue is busy until a lock request of its own is granted
+//!     keys of other shards     the ticket is taken, the home runs it; the queue is busy
+//!     a lock conflicts         the queue is busy until its own lock request is granted
 //!   until no key is ready
 //! ```
-//! All of it belongs to the command that made the keys ready: it happens before anything else, and
-//! is propagated right behind that command.
+//! All of this belongs to the command that made the keys ready. It happens before any other
+//! command, and is propagated directly after that command.
 
 use super::journal::Place;
 use super::partition::Partition;
@@ -22,7 +22,8 @@ use crate::resp::{Output, Protocol};
 use crate::txn::{BlockedOn, LockId, Queue, Removed, Waiter, WaiterReply};
 
 impl Partition {
-    /// Lists a client that is blocked on keys of this partition, unless it has its reply already.
+    /// Lists a client that is blocked on keys of this partition, unless the client already has its
+    /// reply.
     pub fn block(&mut self, is: Registration, home: u16, protocol: Protocol) {
         let Registration { ticket, item, wait, to } = is;
         if matches!(ticket.state(), TicketState::Served | TicketState::Cancelled) {
@@ -58,7 +59,7 @@ impl Partition {
         self.env.board.gauges.keys_awaited_gone.set(want_gone as i64);
     }
 
-    /// Serves the clients blocked on keys that are ready, until no key is.
+    /// Serves the clients blocked on keys that are ready, until no key is ready.
     pub(super) fn serve_blocked(&mut self, mut waker: Waker<'_>) {
         let mut number = 0;
         while let Some((db, key)) = self.slice.take_ready() {
@@ -66,8 +67,8 @@ impl Partition {
         }
     }
 
-    /// Serves blocked clients behind a unit that is propagated as one: what they do is propagated
-    /// by itself.
+    /// Serves blocked clients after a unit that is propagated as one. Their commands are propagated
+    /// separately.
     pub fn serve_blocked_behind(&mut self, lock: Option<LockId>) {
         if !self.slice.has_ready() {
             return;
@@ -79,7 +80,7 @@ impl Partition {
         self.journal.write_following(records);
     }
 
-    /// Serves the clients that were blocked on a key before now.
+    /// Serves the clients that were already blocked on a key.
     fn serve_key(&mut self, db: usize, key: &[u8], waker: &mut Waker<'_>, number: &mut u32) {
         let Some(last) = self.blocked.last(db, key) else { return };
         let mut after = None;
@@ -90,7 +91,7 @@ impl Partition {
             if kind.is_none() && !self.blocked.wants_gone(db, key) {
                 return;
             }
-            let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+            let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
             let fits = waiter.wants_gone || kind == Some(waiter.kind);
             let flags = waiter.queue.items[0].entry.command.card.flags;
             if fits && self.env.facts.postpones(flags) {
@@ -105,12 +106,13 @@ impl Partition {
         }
     }
 
-    /// Returns whether a blocked command would touch what others have locked.
+    /// Returns whether a blocked command conflicts with locks of other units. `own` is the lock
+    /// request of the unit that unblocks it.
     fn is_locked(&mut self, place: BlockedOn, own: Option<LockId>) -> bool {
         if self.locks.is_empty() {
             return false;
         }
-        let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+        let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
         waiter.touched(place.arg).any(|(arg, mode)| {
             let hash = self.slice.key(waiter.key(arg)).hash;
             let key_lock = KeyLock { scope: Scope::Key { db: 0, hash }, mode };
@@ -118,17 +120,18 @@ impl Partition {
         })
     }
 
-    /// Takes the ticket of a blocked client in a state. Returns whether that succeeded.
+    /// Sets the ticket of a blocked client to a state. Returns whether that succeeded.
     fn take_ticket(&mut self, number: u64, state: TicketState) -> bool {
-        let waiter = self.blocked.get_mut(number).expect("it has a place");
-        // Serving is one run of a command: the shard that does it has its core for that time.
+        let waiter = self.blocked.get_mut(number).expect("waiter has a place");
+        // Serving is one run of a command. The serving shard keeps its core for that time, so the
+        // wait is short.
         match waiter.ticket.take(state, || self.mesh.idle()) {
             Ok(()) => true,
             Err(TicketState::Cancelled) => {
                 self.unblock(number);
                 false
             }
-            // Its home tells this partition to forget it.
+            // The client's home will tell this partition to forget it.
             Err(_) => false,
         }
     }
@@ -138,7 +141,7 @@ impl Partition {
         if !self.take_ticket(place.number, TicketState::Serving) {
             return false;
         }
-        let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+        let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
         let mut queue = std::mem::take(&mut waiter.queue);
         let protocol = waiter.protocol;
         let mut output = Output::default();
@@ -149,13 +152,14 @@ impl Partition {
         let mut batch = Batch { items, args, output: &mut output, ends: None, protocol };
         let mode = RunMode::Woken { key_arg: place.arg, number };
         let ran = self.run(&mut batch, mode, &mut waker.again(), &mut timing);
-        let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+        let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
         waiter.queue = queue;
         let state = if ran.wait.is_some() { TicketState::Waiting } else { TicketState::Served };
         waiter.ticket.settle(state);
         if ran.wait.is_some() {
             if ran.changes == 0 {
-                // A command that finds nothing unblocks nobody: it might unblock itself for ever.
+                // A command that finds nothing must unblock no client, because it might unblock
+                // itself for ever.
                 self.slice.truncate_ready(ready);
             }
             return false;
@@ -164,8 +168,8 @@ impl Partition {
         true
     }
 
-    /// Forgets a blocked client. Clients behind it in queues that were busy with it are served
-    /// next.
+    /// Removes a blocked client. Makes the keys ready whose queues were busy with it, so that the
+    /// clients behind it are served next.
     pub(super) fn unblock(&mut self, number: u64) {
         let mut idle = Vec::new();
         let Some(removed) = self.blocked.remove(number, &mut idle) else { return };
@@ -181,13 +185,13 @@ impl Partition {
         self.publish_blocked();
     }
 
-    /// A client no longer waits: its home says so.
+    /// Removes a blocked client because its home reports that it no longer waits.
     pub fn forget_client(&mut self, number: u64) {
         self.unblock(number);
         self.serve_blocked_behind(None);
     }
 
-    /// Serves the keys of a client again, whose queues were busy with it.
+    /// Makes the keys ready again whose queues were busy with a client.
     fn make_idle(&mut self, number: u64) {
         if let Some((db, keys)) = self.blocked.make_idle(number) {
             self.make_ready(db, &keys);
@@ -201,7 +205,7 @@ impl Partition {
         }
     }
 
-    /// A pause has become weaker: keys that it held up are ready again.
+    /// Makes the keys ready that a pause has delayed, because the pause has become weaker.
     pub fn resume_paused_keys(&mut self) {
         for (db, key) in std::mem::take(&mut self.paused_keys) {
             self.make_ready(db, &[key]);
@@ -209,7 +213,8 @@ impl Partition {
         self.serve_blocked_behind(None);
     }
 
-    /// Has a key's clients served when the lock in the way is released.
+    /// Requests the locks of a blocked command, so that the key's clients are served when they are
+    /// granted.
     fn recheck_later(&mut self, db: usize, key: &[u8], place: BlockedOn) {
         self.blocked.make_busy(db, key, place.number);
         let mut part = self.envelope(self.env.me as u16);
@@ -222,7 +227,7 @@ impl Partition {
         self.deferred.resume(begun);
     }
 
-    /// The lock is released that was in the way of a blocked client.
+    /// Serves a key's clients again, after the conflicting lock was released.
     pub(super) fn recheck(&mut self, part: Box<Envelope>, place: Place) {
         let Work::OneWay(OneWay::Recheck(number)) = part.work else {
             unreachable!("only a recheck comes here");
@@ -232,16 +237,16 @@ impl Partition {
         self.serve_blocked(Waker { at: 0, lock: place.lock(), records: records.as_mut() });
         self.journal.write_part(place, &part, records);
         self.serve_blocked_behind(place.lock());
-        // Nobody waits for its answer.
+        // No shard waits for its reply.
         self.deferred.begin();
     }
 
-    /// Asks a client's home to run its command, which uses keys of other shards too.
+    /// Forwards a blocked client's command to its home, because it also uses keys of other shards.
     fn forward(&mut self, db: usize, key: &[u8], place: BlockedOn) {
         if !self.take_ticket(place.number, TicketState::Moving) {
             return;
         }
-        let waiter = self.blocked.get_mut(place.number).expect("it has a place");
+        let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
         let (to, ticket, kind) = (waiter.to, waiter.ticket.clone(), waiter.kind);
         self.blocked.make_busy(db, key, place.number);
         let mut message = self.envelope(to.home);
@@ -251,9 +256,9 @@ impl Partition {
         self.send_one_way(to.home, message, OneWay::Forward(Box::new(forward)));
     }
 
-    /// Sends the reply of a blocked client home.
+    /// Sends the reply of a blocked client to its home.
     fn send_served(&mut self, number: u64, output: Output, spent_ns: u64) {
-        let to = self.blocked.get_mut(number).expect("it was just served").to;
+        let to = self.blocked.get_mut(number).expect("just served").to;
         let mut message = self.envelope(to.home);
         if spent_ns >= self.env.thresholds.run_ns {
             self.write_command(number, &mut message);
@@ -273,14 +278,14 @@ impl Partition {
 
     /// Copies a blocked client's command into an envelope.
     fn write_command(&mut self, number: u64, part: &mut Envelope) {
-        let waiter = self.blocked.get_mut(number).expect("it is blocked");
+        let waiter = self.blocked.get_mut(number).expect("client is blocked");
         let (items, mut batch_args) = waiter.queue.parts();
         let item = items[0];
         part.begin(&item, item.slot);
         batch_args.of(&item).iter_from(0).for_each(|arg| part.push_arg(arg));
     }
 
-    /// Ends a transaction that is a command which blocks now, or was forwarded by this partition.
+    /// Finishes a transaction whose command blocks now, or was forwarded by this partition.
     pub(super) fn settle_blocking(&mut self, part: &mut Envelope) {
         let (home, protocol) = (part.home, part.protocol);
         let txn = part.txn_mut();
@@ -300,7 +305,7 @@ impl Partition {
     }
 }
 
-/// Returns the arguments of a command that are keys, and how it uses them.
+/// Returns the argument indexes of a command's keys, and how the command uses them.
 fn key_modes(queue: &mut Queue) -> Vec<(usize, Mode)> {
     let (items, mut batch_args) = queue.parts();
     let keys = items[0].entry.key_args(&batch_args.of(&items[0])).unwrap_or_default();

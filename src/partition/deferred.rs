@@ -1,11 +1,12 @@
-//! Replies that wait until forwarded commands are over.
+//! Replies that wait until forwarded commands have finished.
 //!
-//! A command that unblocks clients serves them itself, before its reply leaves. One whose command
-//! uses keys of other shards is served by its home, in rounds of its own. Until these are over, and
-//! all that they unblock, the reply is kept here: its client sees what a single Redis would show.
+//! A command that unblocks clients serves them itself before its reply is sent. If an unblocked
+//! client's command uses keys of other shards, its home runs it in several rounds. The reply is
+//! kept here until these rounds, and all commands that they unblock, have finished. So the client
+//! sees the same state as with a single Redis.
 //!
 //! ```text
-//!   owner   unblocks, Forward --> home   rounds, the last answered --ForwardDone--> owner: reply
+//!   owner   unblocks, Forward --> home   rounds, the last replied --ForwardDone--> owner: reply
 //!                                             '-- kept while clients that it unblocks are served
 //! ```
 
@@ -14,14 +15,14 @@ use super::partition::Partition;
 use crate::mesh::{ClientRef, Envelope, ForwardId};
 use std::collections::HashMap;
 
-/// Replies that one partition keeps at most. More leave at once: the kept ones hold credits, which
-/// the forwarded commands need too.
+/// The most replies that one partition keeps. Further replies are sent at once, because kept
+/// replies hold credits, which the forwarded commands also need.
 const DEFERRED_MAX: usize = 64;
 
 /// A reply that is kept.
 #[derive(Debug)]
 struct Deferred {
-    /// Forwarded commands that are not over.
+    /// Number of forwarded commands that have not finished.
     left: usize,
     reply: Outgoing,
 }
@@ -32,24 +33,26 @@ pub(super) struct DeferredReplies {
     /// Commands forwarded by the unit that runs now.
     begun: Vec<ForwardId>,
     next_forward: u64,
-    /// Kept replies, and the reply that waits for each forwarded command.
+    /// Kept replies, and the number of the kept reply for each forwarded command.
     kept: HashMap<u64, Deferred>,
     kept_for: HashMap<ForwardId, u64>,
     next_kept: u64,
 }
 
 impl DeferredReplies {
-    /// A unit begins: it has forwarded nothing yet.
+    /// Begins a unit, which has forwarded no command yet.
     pub(super) fn begin(&mut self) {
         self.begun.clear();
     }
 
-    /// Another unit runs inside of this one. [`DeferredReplies::resume`] gets the result back.
+    /// Suspends the present unit while another runs inside it. [`DeferredReplies::resume`] gets the
+    /// result back.
     pub(super) fn pause(&mut self) -> Vec<ForwardId> {
         std::mem::take(&mut self.begun)
     }
 
-    /// The unit inside is over; what it has forwarded counts for the outer one too.
+    /// Resumes the outer unit. Commands that the inner unit has forwarded count for the outer unit
+    /// too.
     pub(super) fn resume(&mut self, before: Vec<ForwardId>) {
         self.begun.splice(0..0, before);
     }
@@ -62,8 +65,8 @@ impl DeferredReplies {
         id
     }
 
-    /// Keeps a reply until the commands forwarded by this unit are over. Gives it back if there are
-    /// none, or if too many replies are kept.
+    /// Keeps a reply until the commands forwarded by this unit have finished. Returns it at once if
+    /// there are none, or if too many replies are kept.
     fn keep(&mut self, reply: Outgoing) -> Option<Outgoing> {
         let begun = std::mem::take(&mut self.begun);
         if begun.is_empty() || self.kept.len() >= DEFERRED_MAX {
@@ -75,11 +78,15 @@ impl DeferredReplies {
         None
     }
 
-    /// A forwarded command is over. Returns the reply that waited for nothing else.
+    /// Records that a forwarded command has finished. Returns the reply if it waited for no other
+    /// command.
     fn end(&mut self, id: ForwardId) -> Option<Outgoing> {
         self.begun.retain(|begun| *begun != id);
         let number = self.kept_for.remove(&id)?;
-        let kept = self.kept.get_mut(&number).expect("it is kept until the last is over");
+        let kept = self
+            .kept
+            .get_mut(&number)
+            .expect("a reply is kept until its last command has finished");
         kept.left -= 1;
         if kept.left > 0 {
             return None;
@@ -89,8 +96,8 @@ impl DeferredReplies {
 }
 
 impl Partition {
-    /// Answers a part: now, or when the commands that it forwarded are over. A part whose locks
-    /// stay does not wait, because those commands might wait for its locks.
+    /// Sends the reply of a part: now, or when the commands that it forwarded have finished. A part
+    /// whose locks stay does not wait, because those commands might wait for its locks.
     pub(super) fn answer_later(&mut self, part: Box<Envelope>) {
         if part.keeps_credit() {
             self.deferred.begin();
@@ -102,13 +109,13 @@ impl Partition {
         }
     }
 
-    /// Returns whether a connection whose commands ran here has to wait with its replies until
+    /// Returns whether a connection whose commands ran here must keep its replies until
     /// [`Outgoing::Release`].
     pub fn defer_connection(&mut self, client: ClientRef) -> bool {
         self.deferred.keep(Outgoing::Release(client)).is_none()
     }
 
-    /// A forwarded command is over, and all that it unblocked.
+    /// Records that a forwarded command has finished, with all commands that it unblocked.
     pub fn end_forward(&mut self, id: ForwardId) {
         match self.deferred.end(id) {
             Some(Outgoing::Answer(part)) => self.answer(part),

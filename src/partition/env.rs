@@ -1,4 +1,4 @@
-//! What a partition and its shard both look at: settings, facts, time, board.
+//! The environment that a partition and its shard both have: settings, facts, time, board.
 
 use super::timing::Thresholds;
 use crate::config::Config;
@@ -7,7 +7,7 @@ use crate::gate::{Facts, Router};
 use crate::observe::Board;
 use std::sync::Arc;
 
-/// The time of a turn: read once, seen by everything that runs in the turn.
+/// The time of a turn. It is read once and seen by all commands of the turn.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Now {
     /// Monotonic nanoseconds.
@@ -28,31 +28,31 @@ impl Now {
     }
 }
 
-/// The surroundings of one shard or partition. Each half has its own, because a partition may be
-/// with another thread while its shard looks at its own.
+/// The environment of one shard or partition. Each of the two has its own, because another thread
+/// may hold the partition while its shard uses its environment.
 #[derive(Clone)]
 pub struct Env {
-    /// The number of the shard, and of its partition.
+    /// Number of the shard, and of its partition.
     pub me: usize,
-    /// Knows the owner of every hash slot.
+    /// Maps every hash slot to its owner.
     pub router: Router,
-    /// What the whole process shares.
+    /// State that all shards of the process share.
     pub process: Arc<Process>,
-    /// The board. The holder of the partition writes it, and nobody else.
+    /// The board. Only the holder of the partition writes to it.
     pub board: Arc<Board>,
-    /// The snapshot of the settings in force.
+    /// Snapshot of the settings in force.
     pub config: Arc<Config>,
     config_version: u64,
-    /// From when on a command is logged.
+    /// Thresholds of the command log and of latency events.
     pub thresholds: Thresholds,
-    /// What is true now and forbids some commands.
+    /// Facts of this moment that forbid some commands.
     pub facts: Facts,
     /// The time of this turn.
     pub now: Now,
 }
 
 impl Env {
-    /// Returns the surroundings of shard `me` at the start.
+    /// Creates the environment of shard `me` at the start.
     pub fn new(me: usize, process: &Arc<Process>) -> Env {
         let config = process.config.snapshot();
         let clock = &process.clock;
@@ -69,20 +69,20 @@ impl Env {
         }
     }
 
-    /// Reads the clock: what runs from here on sees the time of this moment.
+    /// Reads the clock. Commands that run from here on see this time.
     pub fn read_clock(&mut self) {
         let clock = &self.process.clock;
         self.now = Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() };
     }
 
-    /// Returns the monotonic time of this moment in nanoseconds.
+    /// Returns the present monotonic time in nanoseconds.
     #[inline]
     pub fn clock_ns(&self) -> u64 {
         self.process.clock.monotonic_ns()
     }
 
-    /// Takes a new snapshot of the settings if they have changed, which is one comparison. Returns
-    /// whether they have.
+    /// Takes a new snapshot of the settings if they have changed. Returns whether they have. Costs
+    /// one comparison if they have not.
     #[inline]
     pub fn refresh_settings(&mut self) -> bool {
         let version = self.process.config.version();

@@ -1,4 +1,4 @@
-//! What is done for the partition by the clock, and what its board shows.
+//! Periodic work for the partition, and the values on its board.
 
 use super::partition::Partition;
 use crate::gate::Facts;
@@ -9,8 +9,8 @@ impl Partition {
     /// Expires keys and frees values until the monotonic time `stop_ns`. Returns whether work is
     /// left.
     pub fn housekeep(&mut self, stop_ns: u64) -> bool {
-        // A key that a transaction holds must not expire before the transaction is propagated, nor
-        // while its value is lent.
+        // A key that a transaction has locked must not expire before the transaction is propagated,
+        // nor while its value is lent.
         let has_holders = !self.journal.reservations.is_empty() || !self.locks.is_empty();
         self.slice.hold_expiry(has_holders);
         let clock = &self.env.process.clock;
@@ -19,7 +19,7 @@ impl Partition {
         work.more
     }
 
-    /// Looks at some keys of each database for the time they have left to live.
+    /// Samples the remaining time to live of some keys of each database.
     pub fn sample_ttls(&mut self) {
         for (db, gauges) in self.env.board.databases.iter().enumerate() {
             let before_ms = gauges.ttl_ms.get();
@@ -27,14 +27,14 @@ impl Partition {
                 None if self.slice.volatile_len(db) > 0 => continue,
                 None => 0,
                 Some(sample) if before_ms == 0 => sample as i64,
-                // A moving average of about sixteen samples.
+                // Moving average over about sixteen samples.
                 Some(sample) => before_ms + (sample as i64 - before_ms) / 16,
             };
             gauges.ttl_ms.set(ttl_ms);
         }
     }
 
-    /// Returns how the settings count uses of keys, if they do.
+    /// Returns how the settings count uses of keys; none if they do not.
     pub(super) fn frequency(&self) -> Option<Frequency> {
         let frequency = Frequency {
             log_factor: self.env.config.lfu_log_factor,
@@ -43,16 +43,17 @@ impl Partition {
         self.env.config.maxmemory_policy.counts_uses().then_some(frequency)
     }
 
-    /// Does what follows for the slice from settings and facts.
+    /// Applies settings and facts to the slice.
     pub fn settle_settings(&mut self) {
-        // With `import-mode` only the source removes expired keys; in a pause nobody does.
+        // With `import-mode` only the source removes expired keys. In a pause no expired key is
+        // removed.
         let keeps = self.env.config.import_mode || self.env.facts.has(Facts::PAUSED_WRITES);
         let role = if keeps { ExpiryRole::Replica } else { ExpiryRole::Primary };
         self.slice.set_role(if self.is_loading { ExpiryRole::Loading } else { role });
         self.slice.set_frequency(self.frequency());
     }
 
-    /// Brings the board up to date with all databases.
+    /// Updates the board with all databases.
     pub fn publish(&mut self) {
         self.env.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
         self.env.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
@@ -61,7 +62,7 @@ impl Partition {
         }
     }
 
-    /// Brings the board up to date with one database and with the counters.
+    /// Updates the board with one database and the counters.
     pub(super) fn publish_database(&mut self, db: usize) {
         publish_stats(&self.env.board, &mut self.slice);
         let gauges = &self.env.board.databases[db];
@@ -71,7 +72,7 @@ impl Partition {
     }
 }
 
-/// Adds what a slice has counted to the board.
+/// Adds the statistics of a slice to the board.
 pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
     let counters = &board.counters;
     let stats = *slice.stats();

@@ -1,4 +1,5 @@
-//! What the partition propagates: once per unit, at the place at which the unit came.
+//! Commands that the partition propagates: once per unit, at the place in the order at which the
+//! unit arrived.
 //!
 //! ```text
 //!   batch run at home   local timestamp    append
@@ -16,15 +17,15 @@ use crate::mesh::{Envelope, Moment, Stage, Work};
 use crate::txn::LockId;
 use std::collections::HashMap;
 
-/// Buffers for records that are kept for reuse.
+/// The most empty record buffers that are kept for reuse.
 const RECORDS_POOLED_MAX: usize = 4;
 
 /// The place of a part in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place {
-    /// The part came just now, with this timestamp.
+    /// The part has just arrived, with this timestamp.
     Now(Timestamp),
-    /// It was reserved for the part with this lock request, if the journal was on.
+    /// Reserved for the part with this lock request, if the journal was on.
     Reserved(LockId),
 }
 
@@ -38,18 +39,18 @@ impl Place {
     }
 }
 
-/// The journal with the places in it that are reserved.
+/// The journal and the reserved places in it.
 #[derive(Debug, Default)]
 pub(super) struct JournalLane {
     pub(super) journal: Journal,
-    /// The places of parts and transactions that are not over, by their lock requests.
+    /// Reserved places of parts and transactions in progress, by their lock requests.
     pub(super) reservations: HashMap<LockId, Reservation>,
     /// Empty buffers for records.
     pool: Vec<Records>,
 }
 
 impl JournalLane {
-    /// Returns the timestamp of a part that was sent with another.
+    /// Returns the timestamp of an arriving part. `sent` is the sender's timestamp.
     pub(super) fn arrived(&mut self, sent: Timestamp) -> Timestamp {
         self.journal.clock.arrived(sent)
     }
@@ -67,7 +68,7 @@ impl JournalLane {
         }
     }
 
-    /// Reserves the place of a part that is to run later.
+    /// Reserves the place of a part that runs later.
     pub(super) fn reserve(&mut self, lock: LockId, timestamp: Timestamp, part: &Envelope) {
         if self.journal.is_on() && !matches!(part.work, Work::Control { .. }) {
             let reservation = self.journal.reserve(timestamp, unit_of(part));
@@ -75,11 +76,11 @@ impl JournalLane {
         }
     }
 
-    /// Writes what a part has left, which has run for the last time.
+    /// Writes the records of a part that has run for the last time.
     pub(super) fn write_part(&mut self, place: Place, part: &Envelope, records: Option<Records>) {
         let Some(mut records) = records else { return };
         match place {
-            // A snapshot is no unit: its mark was written when it came.
+            // A snapshot is not a unit: its mark was written when it arrived.
             Place::Now(_) if part.items.is_empty() && part.txn().is_none() => {}
             Place::Now(timestamp) => self.journal.append(timestamp, unit_of(part), &mut records),
             Place::Reserved(lock) => {
@@ -91,7 +92,7 @@ impl JournalLane {
         self.keep_records(records);
     }
 
-    /// Writes what a batch or transaction has left that has run at its home.
+    /// Writes the records of a batch or transaction that has run at its home.
     pub(super) fn write_local(&mut self, records: Option<Records>, is_transaction: bool) {
         let Some(mut records) = records else { return };
         if !records.is_empty() {
@@ -101,7 +102,7 @@ impl JournalLane {
         self.keep_records(records);
     }
 
-    /// Writes what follows from the unit before, as a unit of its own.
+    /// Writes records that follow from the previous unit, as their own unit.
     pub(super) fn write_following(&mut self, records: Option<Records>) {
         let Some(mut records) = records else { return };
         if !records.is_empty() {
@@ -124,14 +125,14 @@ impl Partition {
         self.journal.journal.is_on()
     }
 
-    /// Returns what an envelope carries that is sent now.
+    /// Returns the time that an envelope sent now carries.
     #[inline]
     pub fn moment(&self) -> Moment {
         let timestamp = self.journal.journal.clock.sending();
         Moment { timestamp, unix_us: self.env.now.unix_us }
     }
 
-    /// Returns a buffer for the records of a part if they are wanted.
+    /// Returns a buffer for the records of a part if they are needed.
     pub(super) fn records_at(&mut self, place: Place) -> Option<Records> {
         match place {
             Place::Now(_) => self.journal.records(),
@@ -142,7 +143,7 @@ impl Partition {
         }
     }
 
-    /// Records the keys that have expired while they were fetched for the command at a place.
+    /// Records the keys that expired while they were fetched for the command at index `at`.
     pub(super) fn record_expired(&mut self, records: &mut Records, at: u32) {
         let name = expire_word(&self.env.config);
         for gone in self.slice.drain_expired() {
@@ -150,7 +151,7 @@ impl Partition {
         }
     }
 
-    /// Writes the keys that have expired without any command.
+    /// Writes the keys that expired without any command.
     pub fn write_expired(&mut self) {
         if !self.slice.has_expired() {
             return;
@@ -163,14 +164,15 @@ impl Partition {
         self.journal.write_local(Some(records), false);
     }
 
-    /// The barrier of a snapshot has come: what comes later on this partition is propagated.
+    /// Turns the journal on, at the barrier of a snapshot. Later units of this partition are
+    /// propagated.
     pub(super) fn begin_feed(&mut self, timestamp: Timestamp, part: &Envelope, id: u64) {
         self.slice.note_expired(true);
         self.journal.journal.set_on(true);
         self.write_mark(timestamp, part, id);
     }
 
-    /// The barrier of a mark has come.
+    /// Writes the mark of a barrier.
     pub(super) fn write_mark(&mut self, timestamp: Timestamp, part: &Envelope, id: u64) {
         if self.journal.journal.is_on() {
             let unit = Unit::Mark { sequence: part.sequence, parts: part.parts, id };
@@ -178,14 +180,14 @@ impl Partition {
         }
     }
 
-    /// Propagates nothing from now on but what was begun before.
+    /// Stops propagation, except for units that began before.
     pub fn stop_propagating(&mut self) {
         self.journal.journal.set_on(false);
         self.slice.note_expired(false);
     }
 }
 
-/// Returns what a part is a part of.
+/// Returns the kind of unit that a part belongs to.
 fn unit_of(part: &Envelope) -> Unit {
     let is_transaction = part.txn().is_some();
     debug_assert!(part.txn().is_none_or(|txn| txn.stage != Stage::Continue));

@@ -5,8 +5,8 @@ use super::run::{Batch, Ran, RunMode, Waker};
 use super::timing::BatchTiming;
 
 impl Partition {
-    /// Runs a batch of a connection of the partition's own shard. If it blocks, the journal gets
-    /// its records when the caller has called [`Partition::block`].
+    /// Runs a batch of a connection of the partition's own shard. If the batch blocks, the caller
+    /// must also call [`Partition::block`].
     #[inline]
     pub fn run_local(
         &mut self,

@@ -1,12 +1,13 @@
-//! Parts that come to the partition: they run at once, or wait for the locks in their way.
+//! Arrival of parts: they run at once, or wait until no lock conflicts.
 //!
 //! ```text
-//!   arrives --no lock conflicts--> runs --> answer
+//!   arrives --no lock conflicts--> runs --> reply
 //!      |
-//!      '--a lock conflicts--> waits --granted--> runs --> answer
+//!      '--a lock conflicts--> waits --granted--> runs --> reply
 //! ```
-//! A part that waits is a lock request itself. Later parts that conflict with it wait behind it,
-//! so the order of arrival is kept. Bounded by credits: a part that waits has no answer yet.
+//! A waiting part is itself a lock request. Later parts that conflict with it wait behind it, so
+//! the order of arrival is kept. Credits bound the number of waiting parts, because they have no
+//! reply yet.
 
 use super::journal::Place;
 use super::partition::Partition;
@@ -17,7 +18,7 @@ use crate::txn::LockId;
 use std::collections::VecDeque;
 
 impl Partition {
-    /// Takes a part that has come out of the inbox.
+    /// Takes a part from the inbox. It runs at once or waits for locks.
     pub fn arrive(&mut self, mut part: Box<Envelope>) {
         if self.is_leaving && matches!(part.work, Work::Batch) {
             return self.left_over.push(part);
@@ -34,7 +35,7 @@ impl Partition {
                 let key_locks = self.key_locks_of(&mut part);
                 if self.locks.conflicts(key_locks.iter().copied()) {
                     let (lock, is_granted) = self.locks.request(&key_locks);
-                    assert!(!is_granted, "its locks conflict with earlier ones");
+                    assert!(!is_granted, "its locks conflict with earlier requests");
                     self.journal.reserve(lock, timestamp, &part);
                     self.waiting.insert(lock, part);
                 } else {
@@ -61,7 +62,8 @@ impl Partition {
         }
     }
 
-    /// Does what a part asks for. Returns whether it goes on later and keeps its locks until then.
+    /// Runs the work of a part. Returns whether the part continues later and keeps its locks until
+    /// then.
     pub(super) fn work(&mut self, part: Box<Envelope>, place: Place) -> bool {
         self.deferred.begin();
         match &part.work {
@@ -90,8 +92,8 @@ impl Partition {
         key_locks
     }
 
-    /// Returns whether commands, or a check of the keys that a client watches, would have to wait
-    /// for locks.
+    /// Returns whether commands, or the check of a client's watched keys, would have to wait for
+    /// locks.
     pub fn would_wait(
         &self,
         items: &[Item],
@@ -114,7 +116,7 @@ impl Partition {
         while let Some(lock) = released.pop_front() {
             self.locks.release(lock, &mut granted);
             for lock in granted.drain(..) {
-                let part = self.waiting.remove(&lock).expect("a request that waits has a part");
+                let part = self.waiting.remove(&lock).expect("a waiting request has a part");
                 let keeps = part.txn().is_some_and(|txn| txn.stage == Stage::Acquire);
                 let goes_on = self.work(part, Place::Reserved(lock));
                 if !keeps && !goes_on {
@@ -139,8 +141,8 @@ pub(super) fn collect_key_locks(
     }
 }
 
-/// Adds shared locks of the keys that a client watches: a transaction that holds one of them to
-/// write comes before the verdict.
+/// Adds shared locks on the keys that a client watches. A transaction with an exclusive lock on one
+/// of them must finish before the check.
 fn collect_watched(slice: &Slice, watcher: Option<u64>, key_locks: &mut Vec<KeyLock>) {
     let Some(watcher) = watcher else { return };
     let lock = |hash| KeyLock { scope: Scope::Key { db: 0, hash }, mode: Mode::Shared };

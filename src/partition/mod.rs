@@ -1,26 +1,26 @@
-//! The partition: what must be in one order. It has the keys of one shard's hash slots, and the one
-//! function that runs commands on them.
+//! The partition: the state that needs one order. It has the keys of one shard's hash slots, and
+//! the one function that runs commands on them.
 //!
-//! Must not know: sockets, connections, threads, other partitions. It hands answers and messages to
-//! the thread that holds it.
+//! Must not know: sockets, connections, threads, other partitions. It passes replies and messages
+//! to the thread that holds it.
 //!
 //! ```text
 //!   partition    the struct and its parts
-//!   env          settings, facts, time, board: what the shard looks at too
+//!   env          settings, facts, time, board, as the shard also has them
 //!   run          the one run function, with its modes
 //!   local        a batch of the shard's own connection          --+
 //!   locks        a part from the inbox: runs, or waits for locks  |
-//!   parts        what a part asks for                             +--> run
-//!   offload      long commands of a part, on other threads        |
+//!   parts        the work of a part                               +--> run
+//!   offload      commands on large values, on other threads       |
 //!   blocking     clients blocked on keys                        --+
 //!   deferred     replies that wait for forwarded commands
-//!   journal      what is propagated, in order
-//!   requests     what session commands ask of the keys
+//!   journal      propagated commands, in order
+//!   requests     requests of session commands about keys
 //!   persistence  shares of files, loading
 //!   watch        watched keys
 //!   housekeeping expiry, statistics
-//!   outgoing     what its holder sends for it
-//!   berth        where others find it while its shard is parked
+//!   outgoing     replies and messages that its holder sends
+//!   berth        where other shards find it while its shard is parked
 //!   timing       durations, thresholds of the command log
 //! ```
 

@@ -1,5 +1,5 @@
-//! Commands of parts that would hold the shard up: they run on a workspace on another thread, while
-//! their keys stay locked.
+//! Commands of parts that would occupy the shard for too long. They run on a workspace on another
+//! thread, while their keys stay locked.
 //!
 //! ```text
 //!   part --its next command is large--> thread --done--> stores what changed --next command--> ...
@@ -25,7 +25,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct PartJob {
     part: Box<Envelope>,
-    /// The place of the command in the part.
+    /// Index of the command in the part.
     at: usize,
     lock: LockId,
     records: Option<Records>,
@@ -52,12 +52,12 @@ impl PartJob {
             attempt: BlockingAttempt::default(),
         };
         self.ran = self.workspace.run(item, &mut batch_args, with);
-        // Overwritten values are freed here and not on the shard.
+        // Frees overwritten values here and not on the shard.
         self.workspace.slice.housekeep(&mut || false);
     }
 }
 
-/// Returns the elements of the values that a command reads on a slice.
+/// Returns the number of elements of the values that a command reads on a slice.
 fn weight(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> usize {
     let args = batch_args.of(item);
     let elements = |arg: usize| {
@@ -83,7 +83,7 @@ fn is_long(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> bool {
 }
 
 impl Partition {
-    /// Returns whether one of the commands has to be offloaded.
+    /// Returns whether one of the commands must be offloaded.
     pub fn has_long(&self, items: &[Item], batch_args: &mut BatchArgs<'_>) -> bool {
         let slice = &self.slice;
         self.offloads.is_some() && items.iter().any(|item| is_long(slice, item, batch_args))
@@ -97,8 +97,8 @@ impl Partition {
         self.has_long(items, &mut batch_args)
     }
 
-    /// Runs a part with a long command, command by command. Returns whether one is offloaded, and
-    /// the part keeps its locks until it comes back.
+    /// Runs a part with a command on large values, command by command. Returns whether one is
+    /// offloaded. In that case the part keeps its locks until the command returns.
     pub(super) fn begin_offloading(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
         debug_assert!(matches!(part.work, Work::Batch));
         let lock = match place {
@@ -106,7 +106,7 @@ impl Partition {
             Place::Now(timestamp) => {
                 let key_locks = self.key_locks_of(&mut part);
                 let (lock, is_granted) = self.locks.request(&key_locks);
-                assert!(is_granted, "no lock is in the way of a part that runs");
+                assert!(is_granted, "no lock conflicts with a part that runs");
                 self.journal.reserve(lock, timestamp, &part);
                 lock
             }
@@ -119,7 +119,7 @@ impl Partition {
         goes_on
     }
 
-    /// Runs the commands of a part from one on. Returns whether one of them is offloaded.
+    /// Runs the commands of a part from index `from` on. Returns whether one of them is offloaded.
     fn run_from(
         &mut self,
         mut part: Box<Envelope>,
@@ -144,7 +144,7 @@ impl Partition {
         false
     }
 
-    /// Serves the clients that the command before this place has unblocked.
+    /// Serves the clients that the command before index `at` has unblocked.
     fn serve_between(
         &mut self,
         part: &Envelope,
@@ -209,7 +209,7 @@ impl Partition {
             started_ns: self.env.clock_ns(),
             ran: OffloadedRun::default(),
         };
-        self.offloads.as_mut().expect("looked at before").send(job, PartJob::run);
+        self.offloads.as_mut().expect("checked before").send(job, PartJob::run);
     }
 
     /// Takes back the commands that the pool has run. Returns whether there were any.
@@ -231,13 +231,13 @@ impl Partition {
         found
     }
 
-    /// Returns an empty workspace. `is_told`: what expires on it is propagated.
-    pub fn open_workspace(&mut self, is_told: bool) -> Box<Workspace> {
+    /// Returns an empty workspace. With `propagates`, expiry on the workspace is propagated.
+    pub fn open_workspace(&mut self, propagates: bool) -> Box<Workspace> {
         let frequency = self.frequency();
-        self.workspaces.open(self.env.now.unix_ms(), is_told, frequency)
+        self.workspaces.open(self.env.now.unix_ms(), propagates, frequency)
     }
 
-    /// Empties a workspace. `store` gets the keys whose values their owners have to store.
+    /// Empties a workspace. Calls `store` for the keys whose owners must store their values.
     pub fn close_workspace(
         &mut self,
         workspace: Workspace,

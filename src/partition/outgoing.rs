@@ -1,19 +1,19 @@
-//! What a partition hands to the thread that holds it: answers, and messages to other shards.
+//! Replies and messages that a partition passes to the thread that holds it.
 
 use super::partition::Partition;
 use crate::mesh::{ClientRef, Envelope, Message, OneWay, Work};
 
-/// Something to be sent, or to be done by the shard of the partition.
+/// A message to send, or work for the partition's own shard.
 #[derive(Debug)]
 pub enum Outgoing {
-    /// The answer to an envelope. Whoever holds the partition can send it: its place in the home's
+    /// The reply to an envelope. Any holder of the partition can send it: its place in the home's
     /// inbox was reserved when the envelope was posted.
     Answer(Box<Envelope>),
     /// A message to another shard. It needs a credit of the partition's own shard.
     OneWay {
-        /// The shard that gets it.
+        /// Shard that receives the message.
         to: u16,
-        /// The message, with the command and the reply that go with it.
+        /// The message, with its command and reply if it has them.
         message: Box<Envelope>,
     },
     /// The replies of a connection of the partition's own shard may be sent now.
@@ -21,48 +21,47 @@ pub enum Outgoing {
 }
 
 impl Partition {
-    /// Takes the next answer or message.
+    /// Takes the next reply or message.
     pub fn take_outgoing(&mut self) -> Option<Outgoing> {
         self.outgoing.pop_front()
     }
 
-    /// Takes the next answer, if no message that only the partition's own shard can send comes
-    /// before it.
+    /// Takes the next reply. Messages that need the partition's own shard stay in the queue.
     pub fn take_answer(&mut self) -> Option<Box<Envelope>> {
         let at = self.outgoing.iter().position(|it| matches!(it, Outgoing::Answer(_)))?;
         match self.outgoing.remove(at) {
             Some(Outgoing::Answer(envelope)) => Some(envelope),
-            _ => unreachable!("it was just found"),
+            _ => unreachable!("found above"),
         }
     }
 
-    /// Returns whether something waits for the partition's own shard.
+    /// Returns whether work waits for the partition's own shard.
     pub fn has_work_for_shard(&self) -> bool {
         !self.outgoing.is_empty() || !self.set_aside.is_empty()
     }
 
-    /// Keeps a message for the partition's own shard, behind those that it keeps already.
+    /// Sets a message aside for the partition's own shard, behind earlier ones.
     pub fn set_aside(&mut self, message: Message) {
         self.set_aside.push_back(message);
     }
 
-    /// Returns whether a part was set aside: then what was posted behind it must not run before its
-    /// own shard has dealt with it.
+    /// Returns whether a part was set aside. Later messages must then not run before the
+    /// partition's own shard has handled that part.
     pub fn is_barred(&self) -> bool {
         self.set_aside.iter().any(|message| matches!(message, Message::Part(_)))
     }
 
-    /// Takes the oldest message that was kept for the shard.
+    /// Takes the oldest message that was set aside.
     pub fn take_set_aside(&mut self) -> Option<Message> {
         self.set_aside.pop_front()
     }
 
-    /// Returns how many messages are kept for the shard.
+    /// Returns the number of messages that were set aside.
     pub fn set_aside_len(&self) -> usize {
         self.set_aside.len()
     }
 
-    /// Sends an answer.
+    /// Sends a reply.
     pub(super) fn answer(&mut self, mut part: Box<Envelope>) {
         if part.carried.posted_ns > 0 {
             part.carried.posted_ns = self.env.clock_ns().max(1);
@@ -71,7 +70,7 @@ impl Partition {
         self.outgoing.push_back(Outgoing::Answer(part));
     }
 
-    /// Sends a message that nobody answers.
+    /// Sends a one-way message.
     pub(super) fn send_one_way(&mut self, to: u16, mut envelope: Box<Envelope>, what: OneWay) {
         envelope.work = Work::OneWay(what);
         self.outgoing.push_back(Outgoing::OneWay { to, message: envelope });

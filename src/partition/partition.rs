@@ -1,4 +1,4 @@
-//! The partition: its parts, and how it is made.
+//! The partition: its parts, and how it is created.
 
 use super::deferred::DeferredReplies;
 use super::env::{Env, Now};
@@ -14,47 +14,48 @@ use crate::txn::{Blocked, LockId, LockTable};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-/// Everything that must be in one order. Whoever holds it may run its commands.
+/// All state that needs one order. Its holder may run commands on it.
 pub struct Partition {
     pub(super) env: Env,
     /// The keys.
     pub(super) slice: Slice,
     /// Locks that are held or requested, in the order of their requests.
     pub(super) locks: LockTable,
-    /// The parts that wait for locks, by their requests.
+    /// Parts that wait for locks, by their lock requests.
     pub(super) waiting: HashMap<LockId, Box<Envelope>>,
-    /// The clients that are blocked on keys.
+    /// Clients that are blocked on keys.
     pub(super) blocked: Blocked,
-    /// Keys that are ready for blocked clients whose commands a pause holds up. At most as many as
+    /// Keys that are ready for blocked clients whose commands a pause delays. At most as many as
     /// there are keys with blocked clients.
     pub(super) paused_keys: HashSet<(usize, Box<[u8]>)>,
-    /// Replies that wait until forwarded commands are over.
+    /// Replies that wait until forwarded commands have finished.
     pub(super) deferred: DeferredReplies,
-    /// What the partition propagates.
+    /// Commands that the partition propagates.
     pub(super) journal: JournalLane,
     /// Slices for commands that run away from their keys.
     pub(super) workspaces: Workspaces,
     /// Commands of parts that run on other threads.
     pub(super) offloads: Option<Offloads<PartJob>>,
-    /// What its shard has to send, in order.
+    /// Outgoing replies and messages, in order.
     pub(super) outgoing: VecDeque<Outgoing>,
-    /// Messages out of the inbox that only its own shard can deal with, in order.
+    /// Messages from the inbox that only the partition's own shard can handle, in order.
     pub(super) set_aside: VecDeque<Message>,
-    /// Whether its last keys were saved: it runs no more commands, because the process stops.
+    /// Whether its last keys were saved. If so, it runs no more commands, because the process
+    /// stops.
     pub(super) is_leaving: bool,
-    /// Parts that have come since then, for the case that the process does not stop.
+    /// Parts that arrived after the last save. They run if the process does not stop.
     // Boxed, because an envelope keeps its address on its way.
     #[allow(clippy::vec_box)]
     pub(super) left_over: Vec<Box<Envelope>>,
-    /// Whether keys of a file are still to come.
+    /// Whether more keys of a file are expected.
     pub(super) is_loading: bool,
-    /// Passes time while another shard runs a command for a client that is blocked here too.
+    /// Used to wait while another shard runs the command of a client that is also blocked here.
     pub(super) mesh: Arc<Mesh>,
 }
 
 impl Partition {
-    /// Returns an empty partition of shard `me`. The numbers are where its random numbers start,
-    /// and the seed of its hash.
+    /// Creates an empty partition of shard `me`. The numbers are the seed of its random numbers and
+    /// the seed of its hash.
     pub fn new(
         me: usize,
         process: &Arc<Process>,
@@ -84,30 +85,30 @@ impl Partition {
         }
     }
 
-    /// Returns its surroundings.
+    /// Returns its environment.
     #[inline]
     pub fn env(&self) -> &Env {
         &self.env
     }
 
-    /// Returns its surroundings, to set facts and time.
+    /// Returns its environment, to set facts and time.
     #[inline]
     pub fn env_mut(&mut self) -> &mut Env {
         &mut self.env
     }
 
-    /// Returns the slice, to look at: places of keys, counts.
+    /// Returns the slice, for reading: hash slots of keys, counts.
     #[inline]
     pub fn slice(&self) -> &Slice {
         &self.slice
     }
 
-    /// Has long commands of parts run on the threads of a pool.
+    /// Makes commands of parts on large values run on the threads of a pool.
     pub fn set_offloads(&mut self, offloads: Offloads<PartJob>) {
         self.offloads = Some(offloads);
     }
 
-    /// Returns whether long commands may run on other threads.
+    /// Returns whether commands on large values may run on other threads.
     pub fn may_offload(&self) -> bool {
         self.offloads.is_some()
     }
@@ -118,13 +119,13 @@ impl Partition {
         self.locks.is_empty()
     }
 
-    /// Runs the commands of a part at once, out of its order.
+    /// Runs the commands of a part at once, out of order.
     #[cold]
     pub fn run_ahead(&mut self, part: &mut Envelope) {
         self.run_part(part, RunMode::Batch, &mut Waker::new(None));
     }
 
-    /// Sets the time that commands see, in Unix microseconds, and returns the time before. All
+    /// Sets the time that commands see, in Unix microseconds, and returns the previous time. All
     /// commands of a transaction see one time.
     pub fn set_time(&mut self, unix_us: u64) -> u64 {
         let before = std::mem::replace(&mut self.env.now.unix_us, unix_us);
@@ -132,13 +133,14 @@ impl Partition {
         before
     }
 
-    /// A turn of its own shard begins at this time.
+    /// Begins a turn of its own shard at this time.
     pub fn begin_turn(&mut self, now: Now, facts: Facts) {
         (self.env.now, self.env.facts) = (now, facts);
         self.slice.set_now(now.unix_ms());
     }
 
-    /// Another shard holds it from now on, whose turn began at this time.
+    /// Begins a period in which another shard holds the partition. `now` is the time of that
+    /// shard's turn.
     pub fn begin_borrowed(&mut self, now: Now) {
         self.env.now.monotonic_ns = now.monotonic_ns.max(self.env.now.monotonic_ns);
         self.heed_time(now.unix_us);
@@ -147,13 +149,14 @@ impl Partition {
         }
     }
 
-    /// Reads the clock. Commands that run from here on see the time of this moment.
+    /// Reads the clock. Commands that run from here on see this time.
     pub fn read_clock(&mut self) {
         self.env.read_clock();
         self.slice.set_now(self.env.now.unix_ms());
     }
 
-    /// The sender of an envelope has seen this Unix time in microseconds: it is not earlier here.
+    /// Advances the time to at least this Unix time in microseconds, which the sender of an
+    /// envelope has seen.
     #[inline]
     pub fn heed_time(&mut self, unix_us: u64) {
         if unix_us > self.env.now.unix_us {

@@ -1,4 +1,4 @@
-//! How the partition does what a part asks for, once no lock is in its way.
+//! Runs the work of a part once no lock conflicts.
 
 use super::journal::Place;
 use super::partition::Partition;
@@ -16,7 +16,7 @@ pub fn args_of(item: &Item, batch_args: &mut BatchArgs<'_>) -> Vec<Box<[u8]>> {
 }
 
 impl Partition {
-    /// Runs the commands of a part, whose replies go into its envelope.
+    /// Runs the commands of a part. The replies go into its envelope.
     pub(super) fn run_part(
         &mut self,
         part: &mut Envelope,
@@ -43,8 +43,8 @@ impl Partition {
         ran
     }
 
-    /// Runs a part of a batch. Returns whether one of its commands is offloaded, and the part goes
-    /// on later.
+    /// Runs a part of a batch. Returns true if one of its commands was offloaded and the part
+    /// continues later.
     pub(super) fn run_batch_part(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
         if self.is_offloaded(&mut part) {
             return self.begin_offloading(part, place);
@@ -58,7 +58,7 @@ impl Partition {
         false
     }
 
-    /// Runs a command that may block. If it does, the partition lists its client.
+    /// Runs a command that may block. If it blocks, the partition lists its client.
     pub(super) fn run_attempt(&mut self, mut part: Box<Envelope>, place: Place) {
         let Work::Attempt(ticket) = std::mem::replace(&mut part.work, Work::Batch) else {
             unreachable!("only a blocking attempt runs here");
@@ -70,7 +70,7 @@ impl Partition {
             let (items, mut batch_args, ..) = part.parts();
             let item = items[0];
             wait.args.get_or_insert_with(|| args_of(&item, &mut batch_args));
-            let to = part.reply_to.address().expect("a client waits for it");
+            let to = part.reply_to.address().expect("a client waits for the reply");
             let blocked = Box::new((Arc::clone(&ticket), wait.clone()));
             self.block(Registration { ticket, item, to, wait }, part.home, part.protocol);
             part.work = Work::Blocked(blocked);
@@ -80,7 +80,7 @@ impl Partition {
         self.answer_later(part);
     }
 
-    /// Does one round of a transaction, under its locks if it has any.
+    /// Runs one round of a transaction, under its locks if it has any.
     pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) {
         let mut records = self.records_at(place);
         let lock = place.lock();
@@ -143,7 +143,8 @@ impl Partition {
         if stores.is_empty() {
             return;
         }
-        // An expired value is replaced and not expired now, which would be propagated too late.
+        // An expired value is replaced and does not expire here, because its expiry would be
+        // propagated too late.
         let role = self.slice.set_role(ExpiryRole::Loading);
         for remote_key in stores.drain(..) {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);

@@ -1,4 +1,4 @@
-//! The partition's share of a file, and its keys from a file.
+//! The partition's share of a file, and loading its keys from a file.
 
 use super::partition::Partition;
 use crate::base::slot::slot_of;
@@ -15,21 +15,23 @@ use std::fs::File;
 use std::sync::Arc;
 
 impl Partition {
-    /// Writes the share of a file into a part. After the last share the partition runs nothing.
+    /// Writes the share of a file into a part. After the last share the partition runs no command.
     pub(super) fn cut(&mut self, part: &mut Envelope, is_last: bool) {
-        // An expired key that is still here goes into the file.
+        // Includes expired keys that are still here.
         let role = self.slice.set_role(ExpiryRole::Loading);
         part.body = Some(self.share());
         self.slice.set_role(role);
         self.is_leaving = is_last;
     }
 
-    /// Returns whether the last keys were saved, so that nothing may run before the process stops.
+    /// Returns whether the last keys were saved, so that no command may run before the process
+    /// stops.
     pub fn is_leaving(&self) -> bool {
         self.is_leaving
     }
 
-    /// The process does not stop after all: parts that have come since the last share run now.
+    /// Resumes work because the process does not stop. Runs the parts that arrived since the last
+    /// share.
     pub fn stay(&mut self) {
         self.is_leaving = false;
         for part in std::mem::take(&mut self.left_over) {
@@ -43,7 +45,7 @@ impl Partition {
         Share::save(&mut self.slice, self.env.config.rdbcompression, changes)
     }
 
-    /// Takes the keys from the partition's own share, or from the file. The part's body stays empty
+    /// Loads the keys from the partition's own share, or from the file. The part's body stays empty
     /// if that fails.
     pub(super) fn reload(&mut self, part: &mut Envelope, reload: Reload) {
         let changes = self.env.board.counters.changes.get();
@@ -138,7 +140,7 @@ impl Partition {
         Ok(loaded)
     }
 
-    /// Keys of a file are still to come (`true`), or all are here.
+    /// Sets whether more keys of a file are expected.
     pub fn set_loading(&mut self, is_loading: bool) {
         self.is_loading = is_loading;
         if is_loading {

@@ -1,4 +1,4 @@
-//! Requests that the partition answers: about its keys, watches and journal.
+//! Requests to the partition: about its keys, watches and journal.
 
 use super::journal::Place;
 use super::partition::Partition;
@@ -8,7 +8,7 @@ use crate::mesh::{Envelope, ReplyTo, Work};
 use crate::resp::Reply;
 
 impl Partition {
-    /// Answers a request that all partitions carry out at one moment, in the order of the units
+    /// Carries out a request that all partitions carry out at one moment, in the order of the units
     /// that change keys.
     pub(super) fn answer_in_order(&mut self, mut part: Box<Envelope>, place: Place) {
         let records = self.records_at(place);
@@ -18,8 +18,8 @@ impl Partition {
         self.answer_later(part);
     }
 
-    /// Answers the request of a part at once and sends the answer. Returns the part if the request
-    /// is one for the shard.
+    /// Carries out the request of a part at once and sends the reply. Returns the part if the
+    /// request is for the shard.
     pub fn take_request(&mut self, mut part: Box<Envelope>) -> Option<Box<Envelope>> {
         if !self.answer_request(&mut part) {
             return Some(part);
@@ -29,8 +29,8 @@ impl Partition {
         None
     }
 
-    /// Writes the answer to a part's request into its envelope. Returns false if the request is one
-    /// for the shard.
+    /// Writes the reply to a part's request into its envelope. Returns false if the request is for
+    /// the shard.
     fn answer_request(&mut self, part: &mut Envelope) -> bool {
         let Work::Control { request, at } = &part.work else { return false };
         let (request, at) = (request.clone(), *at);

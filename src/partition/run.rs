@@ -1,4 +1,4 @@
-//! The one function that runs commands on the partition, whoever sent them. Hot.
+//! The one function that runs commands on the partition, for all sources of commands. Hot.
 //!
 //! ```text
 //!   local batch ----.
@@ -7,8 +7,8 @@
 //!   blocked client -|                                              '-> next command
 //!   between offloads'
 //! ```
-//! [`RunMode`] says what differs. A command that runs on a workspace, on another thread or at the
-//! coordinator of a transaction, comes back here to be settled.
+//! [`RunMode`] states the differences. A command that runs on a workspace, on another thread or at
+//! the coordinator of a transaction, is also settled here.
 
 use super::partition::Partition;
 use super::timing::BatchTiming;
@@ -19,20 +19,20 @@ use crate::observe::Board;
 use crate::resp::{Error, Mark, Output, Protocol};
 use crate::txn::LockId;
 
-/// What differs between the sources of commands.
+/// How the source of commands changes their run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RunMode {
-    /// A client's batch: blocked clients are served behind each command that unblocks them.
+    /// A client's batch: clients are served directly after each command that unblocks them.
     Batch,
-    /// A client's only command, which may block in place of a reply.
+    /// A client's only command, which may block instead of replying.
     Attempt,
-    /// Commands of a transaction: they are one unit, and nobody is served in between.
+    /// Commands of a transaction: one unit, in which no blocked client is served.
     Transaction,
     /// A blocked client's command, run again because the key at this argument has changed.
     Woken {
-        /// The argument.
+        /// Argument index of the key.
         key_arg: usize,
-        /// Which one it is of the clients that one command unblocks.
+        /// Number of the client among the clients that one command unblocks.
         number: u32,
     },
 }
@@ -53,53 +53,53 @@ impl RunMode {
     }
 }
 
-/// Commands to run, and where their replies go.
+/// Commands to run, and the outputs for their replies.
 pub struct Batch<'a> {
     /// The commands, in order.
     pub items: &'a [Item],
     /// Their arguments.
     pub args: BatchArgs<'a>,
-    /// Gets the replies.
+    /// Receives the replies.
     pub output: &'a mut Output,
-    /// Gets the end of each reply, if somebody has to tell them apart.
+    /// Receives the end of each reply, if the replies must be told apart.
     pub ends: Option<&'a mut Vec<Mark>>,
-    /// The protocol of the replies.
+    /// Protocol of the replies.
     pub protocol: Protocol,
 }
 
-/// The command that unblocks others.
+/// The command that unblocks other clients.
 pub struct Waker<'a> {
-    /// Its place in its batch, for the journal.
+    /// Index of the command in its batch, for the journal.
     pub at: u32,
-    /// The lock request under which it runs.
+    /// Lock request under which it runs.
     pub lock: Option<LockId>,
-    /// Gets what the commands propagate, while the journal is on.
+    /// Receives the propagated commands, while the journal is on.
     pub records: Option<&'a mut Records>,
 }
 
 impl<'a> Waker<'a> {
-    /// Returns the waker of a unit that holds no locks.
+    /// Creates the waker of a unit without locks.
     pub fn new(records: Option<&'a mut Records>) -> Waker<'a> {
         Waker { at: 0, lock: None, records }
     }
 
-    /// Returns a waker to pass on.
+    /// Returns a copy to pass on.
     pub fn again(&mut self) -> Waker<'_> {
         Waker { at: self.at, lock: self.lock, records: self.records.as_deref_mut() }
     }
 }
 
-/// What running commands has come to.
+/// Result of running commands.
 #[derive(Debug)]
 pub struct Ran {
-    /// What the only command waits for, if it has blocked in place of a reply.
+    /// What the only command waits for, if it has blocked instead of replying.
     pub wait: Option<Wait>,
-    /// Changes that the commands made.
+    /// Number of changes that the commands made.
     pub changes: u64,
 }
 
 impl Partition {
-    /// Runs commands on the slice, and settles them: counters, statistics, blocked clients.
+    /// Runs commands on the slice and settles them: counters, statistics, blocked clients.
     pub fn run(
         &mut self,
         batch: &mut Batch<'_>,
@@ -145,19 +145,19 @@ impl Partition {
         timing.stop(self.env.clock_ns());
         let changes = effects.changes;
         match wait {
-            // The run counts when it ends; what it has changed counts now.
+            // The run counts when the command ends, but its changes count now.
             Some(_) => self.env.board.counters.changes.add(changes),
             None => self.settle(effects, timing.spent_ns, batch.items),
         }
         Ran { wait, changes }
     }
 
-    /// Records a batch once, after its commands.
+    /// Updates counters and statistics once for a batch, after its commands.
     pub(super) fn settle(&mut self, effects: Effects, spent_ns: u64, items: &[Item]) {
         let each_ns = spent_ns / items.len().max(1) as u64;
         let db = items.first().map_or(0, |item| usize::from(item.db));
         let mut is_wide = effects.other_databases;
-        // Neighbouring runs of one command are recorded as one.
+        // Adjacent runs of one command are recorded together.
         for run in items.chunk_by(|a, b| std::ptr::eq(a.entry, b.entry) && a.db == b.db) {
             self.record_runs(run[0].entry, run.len() as u64, each_ns);
             is_wide |= run[0].entry.is_everywhere();
@@ -186,8 +186,8 @@ impl Partition {
         }
     }
 
-    /// Settles a command that has run on a workspace. `spent` gets its nanoseconds by its place if
-    /// they pass the threshold.
+    /// Settles a command that has run on a workspace. Adds its index and nanoseconds to `spent` if
+    /// they reach the threshold.
     pub fn settle_offloaded(
         &mut self,
         ran: crate::exec::OffloadedRun,

@@ -1,9 +1,9 @@
-//! How long commands take, and which of them are worth a line in the command log.
+//! Durations of commands, and the thresholds of the command log.
 //!
-//! The clock is read per batch and not per command. A batch that took less than the thresholds
-//! holds no slow command. In one that took more, commands in constant time count as the batch's
-//! average. The clock is read behind each command if one of them is not in constant time, or if
-//! the threshold is as low as a constant-time command's own time ([`EACH_NS_BELOW`]).
+//! The clock is read per batch and not per command. A batch below the thresholds holds no slow
+//! command. In a slower batch, each constant-time command counts with the batch's average. If a
+//! command of the batch is not constant-time, the clock is read after each command. So it is if the
+//! threshold is below [`EACH_NS_BELOW`], about the time of a constant-time command.
 
 use crate::base::clock::Clock;
 use crate::commands::shown_args;
@@ -13,26 +13,26 @@ use crate::mesh::{Carried, Envelope};
 use crate::observe::LoggedArgs;
 use crate::resp::Args;
 
-/// Nanoseconds: with a threshold below this, the clock is read behind every command.
+/// Threshold in nanoseconds below which the clock is read after every command.
 const EACH_NS_BELOW: u64 = 1_000_000;
 
-/// From when on a command is logged or becomes a latency event.
+/// Thresholds from which on a command is logged or becomes a latency event.
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
-    /// Nanoseconds of execution from which on a command is looked at: the lesser of the next two.
+    /// Nanoseconds of execution from which on a command is checked: the lesser of the next two.
     pub run_ns: u64,
     /// Nanoseconds of execution from which on a command is in the slow log.
     pub slow_ns: u64,
     /// Nanoseconds of execution from which on a command is a latency event.
     pub event_ns: u64,
-    /// Bytes of a large request on the wire; the maximum means never.
+    /// Bytes of a large request on the wire. The maximum value means never.
     pub request_bytes: usize,
-    /// Bytes of a large reply on the wire; the maximum means never.
+    /// Bytes of a large reply on the wire. The maximum value means never.
     pub reply_bytes: usize,
 }
 
 impl Thresholds {
-    /// Returns what the settings say.
+    /// Returns the thresholds of the settings.
     pub fn new(config: &Config) -> Thresholds {
         let at_least = |limit: i64, entries_max: u64| {
             u64::try_from(limit).ok().filter(|_| entries_max > 0).unwrap_or(u64::MAX)
@@ -67,7 +67,7 @@ impl Thresholds {
         self.run_ns != u64::MAX || self.reply_bytes != usize::MAX
     }
 
-    /// Returns whether the clock is read behind each command, and not only behind the batch.
+    /// Returns whether the clock is read after each command, and not only after the batch.
     fn is_each(&self, items: &[Item]) -> bool {
         if items.len() < 2 || self.run_ns == u64::MAX {
             return false;
@@ -76,29 +76,29 @@ impl Thresholds {
     }
 }
 
-/// What is measured of a batch while it runs.
+/// Measurements of a batch while it runs.
 #[derive(Debug)]
 pub struct BatchTiming {
-    /// Times the command whose request is traced.
+    /// Times the traced command.
     pub probe: Probe,
     is_each: bool,
     /// Monotonic nanoseconds when the batch began.
     started_ns: u64,
-    /// Monotonic nanoseconds behind each command, if each is timed.
+    /// Monotonic nanoseconds after each command, if each is timed.
     ends_ns: Vec<u64>,
     reply_bytes_min: usize,
-    /// Length of the output behind the last reply.
+    /// Length of the output after the last reply.
     end: usize,
-    /// Large replies: the places of their commands, and bytes.
+    /// Large replies: the indexes of their commands, and their bytes.
     pub large: Vec<(usize, u64)>,
-    /// The arguments of commands whose run takes large arguments away, by place.
+    /// Arguments of commands whose run takes large arguments away, by command index.
     pub written: Vec<(u32, &'static Entry, LoggedArgs)>,
-    /// Nanoseconds that the whole batch took, once it has run.
+    /// Nanoseconds that the whole batch took, after its run.
     pub spent_ns: u64,
 }
 
 impl BatchTiming {
-    /// Begins to time a batch at its client's home, where the output has `end` bytes.
+    /// Begins to time a batch at its client's home. `end` is the present length of the output.
     #[inline]
     pub fn at_home(
         thresholds: &Thresholds,
@@ -129,20 +129,20 @@ impl BatchTiming {
         }
     }
 
-    /// The first command begins now.
+    /// Records the start of the first command.
     #[inline]
     pub(super) fn start(&mut self, now_ns: u64) {
         self.started_ns = now_ns;
         self.probe.start(now_ns);
     }
 
-    /// The last command has ended.
+    /// Records the end of the last command.
     #[inline]
     pub(super) fn stop(&mut self, now_ns: u64) {
         self.spent_ns = now_ns.saturating_sub(self.started_ns);
     }
 
-    /// The command at a place has ended, and the output has `end` bytes.
+    /// Records the end of the command at index `at`. `end` is the present length of the output.
     #[inline]
     pub(super) fn see(&mut self, at: usize, clock: &Clock, end: usize) {
         self.probe.pass(at, clock);
@@ -156,13 +156,13 @@ impl BatchTiming {
         }
     }
 
-    /// Returns the nanoseconds of the command at a place, of a batch of `count`.
+    /// Returns the nanoseconds of the command at index `at` in a batch of `count` commands.
     fn of(&self, at: usize, count: usize) -> u64 {
         let Some(end) = self.ends_ns.get(at) else { return self.spent_ns / count.max(1) as u64 };
         end - at.checked_sub(1).map_or(self.started_ns, |before| self.ends_ns[before])
     }
 
-    /// Returns the places and nanoseconds of the slow commands of a batch of `count`.
+    /// Returns the indexes and nanoseconds of the slow commands in a batch of `count` commands.
     pub fn slow(
         &self,
         thresholds: &Thresholds,
@@ -181,7 +181,8 @@ impl BatchTiming {
     }
 }
 
-/// Returns the logged form of the commands with large arguments, which their run takes away.
+/// Returns the logged form of commands with large arguments, because their run takes these
+/// arguments away.
 #[inline]
 pub fn logged_if_large(
     thresholds: &Thresholds,
@@ -221,12 +222,12 @@ impl Default for Probe {
 }
 
 impl Probe {
-    /// Returns the probe of the command at an index, if there is one to time.
+    /// Creates the probe of the command at an index, or an idle probe without an index.
     pub fn new(index: Option<u32>) -> Probe {
         Probe { index: index.map_or(usize::MAX, |index| index as usize), begun_ns: 0, ended_ns: 0 }
     }
 
-    /// Returns the probe of the traced command in a part, if it carries one.
+    /// Creates the probe of the traced command in a part, or an idle probe without one.
     pub fn of_part(part: &Envelope) -> Probe {
         let Carried { posted_ns, at, .. } = part.carried;
         let is_traced = posted_ns > 0;
@@ -238,7 +239,7 @@ impl Probe {
         (self.begun_ns, self.ended_ns) = (now_ns, now_ns);
     }
 
-    /// The command at an index has ended.
+    /// Records the end of the command at an index.
     #[inline]
     fn pass(&mut self, index: usize, clock: &Clock) {
         if index.wrapping_add(1) == self.index {

@@ -12,7 +12,7 @@ impl Partition {
         self.publish_watched();
     }
 
-    /// Forgets what a client watches here.
+    /// Removes the client's watches on this partition.
     pub fn unwatch(&mut self, client: u64) {
         self.slice.unwatch(client);
         self.publish_watched();

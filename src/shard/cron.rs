@@ -1,4 +1,4 @@
-//! What a shard does by the clock: for its partition, its connections, its board.
+//! Periodic work of a shard: for its partition, its connections, its board.
 
 use super::limits::*;
 use super::state::Shard;
@@ -7,25 +7,26 @@ use crate::gate::Facts;
 use crate::io::{Completion, ConnId, Wait};
 use std::sync::atomic::Ordering;
 
-/// When the next tick is due.
+/// Schedule of a shard's ticks, and how long the shard polls.
 #[derive(Debug, Default)]
 pub(super) struct Cron {
     next_ns: u64,
-    /// Whether it has ticked in this turn, and ever.
+    /// Whether it has ticked in this turn, and whether it has ever ticked.
     has_ticked: bool,
     has_started: bool,
-    /// When what a tick need not do while it has much to free is done next.
+    /// Monotonic nanoseconds of the next round. A round does the work that a busy shard need not
+    /// repeat in each tick.
     next_round_ns: u64,
     /// Commands that the shard had run when its last turn ended.
     commands_seen: u64,
-    /// Consecutive turns that found nothing to do.
+    /// Number of consecutive turns that found nothing to do.
     pub(super) idle_turns: u32,
-    /// How many of them may pass before the shard parks although replies are due.
+    /// Number of idle turns after which the shard parks although it waits for replies.
     pub(super) idle_polls_max: u32,
 }
 
 impl Cron {
-    /// Whether a round of what a busy shard's many ticks need not do is due.
+    /// Returns whether a round may run now, and schedules the next one.
     fn begin_round(&mut self, now_ns: u64) -> bool {
         let is_due = now_ns >= self.next_round_ns;
         if is_due {
@@ -34,24 +35,24 @@ impl Cron {
         is_due
     }
 
-    /// How many commands the last turn has run, where `commands` have been run in all.
+    /// Returns the number of commands that the last turn has run. `commands` is the total so far.
     pub(super) fn count_commands(&mut self, commands: u64) -> u64 {
         commands - std::mem::replace(&mut self.commands_seen, commands)
     }
 
-    /// Whether it has ticked since the last call.
+    /// Returns whether it has ticked since the last call.
     pub(super) fn take_ticked(&mut self) -> bool {
         std::mem::take(&mut self.has_ticked)
     }
 
-    /// Monotonic time of the next tick.
+    /// Returns the monotonic nanoseconds of the next tick.
     pub(super) fn next_ns(&self) -> u64 {
         self.next_ns
     }
 }
 
 impl Shard {
-    /// Does what is due.
+    /// Runs the periodic work if the next tick has come.
     pub(super) fn tick(&mut self) {
         if self.env.now.monotonic_ns < self.cron.next_ns {
             return;
@@ -94,14 +95,14 @@ impl Shard {
         self.cron.next_ns = self.env.now.monotonic_ns + pause_ns;
     }
 
-    /// States whether more memory is used than allowed.
+    /// Records whether more memory is used than `maxmemory` allows.
     pub(super) fn check_memory(&mut self) {
         let used = alloc::used_bytes();
         let max = self.env.config.maxmemory;
         self.env.facts.set(Facts::OUT_OF_MEMORY, max > 0 && used > max);
     }
 
-    /// Brings the board up to date with the partition and the connections.
+    /// Updates the board from the partition and the connections.
     pub(super) fn publish(&mut self) {
         self.publish_clients();
         let waiting = self.blocking.deadlines.len();
@@ -109,7 +110,7 @@ impl Shard {
         self.partition.publish();
     }
 
-    /// Lets go of all connections: what was replied still leaves, within bounds.
+    /// Closes all connections. Replies are still sent, for a bounded time.
     pub(super) fn stop(&mut self) {
         self.flush();
         let stop_ms = self.env.process.clock.unix_ms() + STOP_FLUSH_MS_MAX;

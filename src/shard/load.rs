@@ -1,5 +1,5 @@
-//! What a shard does while the file is loaded at the start: it takes the keys that it is sent, and
-//! answers what may be answered meanwhile.
+//! A shard while the file is loaded at the start: it takes the keys that it receives, and serves
+//! the commands that are allowed meanwhile.
 
 use super::limits::SERVE_NS_MAX;
 use super::state::Shard;
@@ -9,18 +9,19 @@ use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-/// How long a turn waits for keys when there is nothing else to do.
+/// How long a turn waits for keys when it has no other work.
 const WAIT: Duration = Duration::from_micros(200);
 
 impl Shard {
-    /// The keys of a file come through here. Until all shards have theirs, commands are refused.
+    /// Sets the source of a file's keys. Until all shards have received theirs, commands are
+    /// refused.
     pub fn set_intake(&mut self, intake: Receiver<Batch>) {
         self.intake = Some(intake);
         self.env.facts.set(Facts::LOADING, true);
         self.partition.set_loading(true);
     }
 
-    /// Takes keys that have come, for as long as a turn may take.
+    /// Takes received keys, for as long as a turn may take.
     pub(super) fn load(&mut self) -> io::Result<bool> {
         let Some(intake) = self.intake.take() else {
             if !self.env.process.is_loading() {
@@ -47,7 +48,7 @@ impl Shard {
         Ok(true)
     }
 
-    /// Returns whether keys are still coming, to this shard or to another.
+    /// Returns whether keys are still expected, by this shard or by another.
     pub(super) fn is_loading(&self) -> bool {
         self.env.facts.has(Facts::LOADING)
     }

@@ -5,25 +5,26 @@
 //! ```text
 //!   wait -> completions -> inbox to its tail -> connections that are ready -> borrow or ring
 //!     ^                                                                            |
-//!     |                              sends <- inbox, if answers have come at once -'
-//!     '------------------------- by the clock, once per tick ----------------------'
+//!     |                              sends <- inbox, if replies have come at once -'
+//!     '-------------------------- tick, by the clock ------------------------------'
 //! ```
-//! The order matters (see `mesh`): a client that has seen an effect of another shard has that
-//! shard's message ahead of it in this inbox. Draining before serving keeps the order that it saw.
+//! The order matters (see `mesh`). If a client has seen an effect of another shard, that shard's
+//! message is already in this inbox. Draining the inbox before serving preserves the order that the
+//! client saw.
 //!
 //! # The folders, from the lowest to the highest
 //!
 //! ```text
 //!   limits         bounds, each with its unit and reason
 //!   state          the struct and its parts
-//!   connections    sockets come and go, output leaves, limits of clients
+//!   connections    opening and closing, output, limits of clients
 //!   telemetry      command log, LATENCY PROFILE, MONITOR
-//!   remote         parts and answers: post, receive, land, borrow
+//!   remote         parts and replies: post, receive, land, borrow
 //!   blocking       clients that wait
 //!   transaction    the coordinator of EXEC and of commands that gather keys
 //!   replication    replicas, barriers, the file
 //!   local          the spine: from a connection's input to its replies
-//!   turn           the order of it all
+//!   turn           the order of all work
 //! ```
 
 mod blocking;

@@ -1,4 +1,4 @@
-//! What session commands ask of the shard: of this one, or of all.
+//! Requests of session commands: to this shard, or to all shards.
 
 use super::state::Shard;
 use crate::base::alloc;
@@ -10,15 +10,15 @@ use crate::resp::{Error, Output, Reply};
 use bytes::Bytes;
 
 impl Shard {
-    /// Carries out a request of a connection's command; the reply comes from here, unless the
-    /// request says otherwise.
+    /// Carries out a request of a connection's command, and writes the reply unless the request has
+    /// written it.
     pub(super) fn carry_out(&mut self, conn: ConnId, request: Request) {
         match request {
             Request::Exec => self.exec(conn),
             Request::Monitor => self.begin_monitor(conn),
             Request::Watch(keys) => self.watch(conn, keys),
             Request::Discard => {
-                let connection = self.connections.get_mut(conn).expect("it is being served");
+                let connection = self.connections.get_mut(conn).expect("connection is open");
                 connection.queue = None;
                 self.unwatch(conn);
             }
@@ -38,7 +38,7 @@ impl Shard {
                 None => {
                     let mut output = Output::default();
                     self.carry_out_here(conn, &request, &mut output);
-                    let connection = self.connections.get_mut(conn).expect("it is being served");
+                    let connection = self.connections.get_mut(conn).expect("connection is open");
                     let all = 0..output.mark().offset();
                     connection.outbox.output.append_range(&output, all);
                 }
@@ -46,7 +46,8 @@ impl Shard {
         }
     }
 
-    /// How the answers of all shards to a request become one; none if it is not asked of them.
+    /// Returns how the replies of all shards to a request are merged; none if the request is not
+    /// sent to all shards.
     pub(super) fn request_merge(&self, request: &Request) -> Option<Merge> {
         match request {
             Request::ClientKillAddress(_) => Some(Merge::Killed),
@@ -81,34 +82,34 @@ impl Shard {
                 self.port.mesh().ring_all();
             }
             Request::ResetStatistics => {
-                // A reset is a baseline that readers subtract: no shard takes part.
+                // A reset stores a baseline that readers subtract, so no other shard takes part.
                 self.env.process.boards.reset();
                 Reply::new(output, protocol).ok();
             }
             Request::Save | Request::Reload(_) => {
-                let why = "ERR the file is neither written nor loaded inside a transaction";
+                let why = "ERR SAVE and DEBUG RELOAD are not allowed inside a transaction";
                 Reply::new(output, protocol).error(&Error::other(why));
             }
             Request::Monitor => {
                 let why = "ERR MONITOR isn't allowed for DENY BLOCKING client";
                 Reply::new(output, protocol).error(&Error::other(why));
             }
-            // Nothing waits inside a transaction.
+            // No command waits inside a transaction.
             Request::Wait { .. } => {
                 let acked =
                     self.env.process.replication().acked(self.replication.feed.end_offset());
                 Reply::new(output, protocol).integer(acked as i64);
             }
-            // Inside a transaction the watches are gone already.
+            // EXEC has already removed the watches.
             Request::Unwatch => {}
             _ => unreachable!("{request:?} is not for this shard alone"),
         }
     }
 
-    /// Answers a request that is asked of all shards, and for which the shard itself is needed.
+    /// Replies to a request to all shards that needs the shard itself.
     pub(super) fn answer_request(&mut self, mut part: Box<Envelope>) {
         let Work::Control { request, at } = std::mem::replace(&mut part.work, Work::Batch) else {
-            unreachable!("looked at before");
+            unreachable!("checked before");
         };
         let started_ns = self.env.clock_ns();
         self.write_answer(&request, &mut part);
@@ -124,7 +125,7 @@ impl Shard {
         }
     }
 
-    /// Writes the answer to a request into an envelope.
+    /// Writes the reply to a request into an envelope.
     fn write_answer(&mut self, request: &Request, part: &mut Envelope) {
         let mut ended = 0;
         let mut text = Vec::new();
@@ -159,7 +160,7 @@ impl Shard {
                 self.partition.stay();
                 self.send_outgoing();
             }
-            _ => unreachable!("{request:?} is asked of the home only"),
+            _ => unreachable!("{request:?} is only for the home"),
         }
         let mut reply = Reply::new(&mut part.output, part.protocol);
         match request {
@@ -172,7 +173,7 @@ impl Shard {
         part.ends.push(part.output.mark());
     }
 
-    /// The partition propagates nothing more. Returns whether something from before is not over.
+    /// Stops propagation on the partition. Returns whether an earlier command is still in progress.
     fn end_propagation(&mut self) -> bool {
         self.partition.stop_propagating();
         self.publish_feed();
@@ -189,7 +190,8 @@ impl Shard {
         }
     }
 
-    /// Ends the connections that pass; the one that asks gets its reply first.
+    /// Closes the connections that pass the filter and returns their number. The asking connection
+    /// first gets its reply.
     fn kill(&mut self, filter: &ClientFilter, asker: Option<ClientRef>) -> i64 {
         let now_ms = self.env.now.monotonic_ms();
         let passing = self.connections.iter().filter(|(_, connection)| {
@@ -197,7 +199,7 @@ impl Shard {
         });
         let doomed: Vec<ConnId> = passing.map(|(conn, _)| conn).collect();
         for &conn in &doomed {
-            let connection = self.connections.get_mut(conn).expect("it was just seen");
+            let connection = self.connections.get_mut(conn).expect("seen above");
             let client = ClientRef { conn, generation: connection.generation };
             if asker == Some(client) {
                 connection.session.close_after_reply = true;

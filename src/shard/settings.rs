@@ -1,10 +1,10 @@
-//! What follows from a change of settings.
+//! Applies changed settings.
 
 use super::state::Shard;
 use crate::gate::Facts;
 
 impl Shard {
-    /// Takes note of changed settings: one comparison when nothing has changed.
+    /// Reads changed settings. Costs one comparison if nothing has changed.
     #[inline]
     pub(super) fn refresh_settings(&mut self) {
         self.partition.env_mut().refresh_settings();
@@ -15,7 +15,7 @@ impl Shard {
         }
     }
 
-    /// Does what follows from settings for the partition and for the gates.
+    /// Applies the settings to the partition, the gates and the limits.
     pub(super) fn settle_settings(&mut self) {
         self.partition.env_mut().facts = self.env.facts;
         self.partition.settle_settings();

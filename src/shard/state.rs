@@ -1,4 +1,4 @@
-//! The shard: its parts, and how it is made.
+//! The shard: its parts, and how they are created.
 
 use super::blocking::Blocking;
 use super::blocking::pause::Pausing;
@@ -26,66 +26,66 @@ use std::sync::mpsc::Receiver;
 /// A shard, run by one thread.
 pub struct Shard {
     pub(super) env: Env,
-    /// Its partition, which it holds but while it is parked.
+    /// Its partition. The shard holds it except while parked.
     pub(super) partition: Holding,
-    /// Where partitions lie while their shards are parked.
+    /// Where partitions are while their shards are parked.
     pub(super) berths: Berths,
-    /// Its door to the kernel.
+    /// Its I/O driver.
     pub(super) driver: Box<dyn Driver>,
-    /// Its way to the other shards.
+    /// Its access to the other shards.
     pub(super) port: Port,
     pub(super) rng: Rng,
     pub(super) connections: Connections,
-    /// Connections with something to do.
+    /// Connections with work to do.
     pub(super) queues: Queues,
-    /// The batch under work.
+    /// The batch in progress.
     pub(super) batch: Batch,
-    /// What is on its way to other shards, or was.
+    /// Messages to other shards, and buffers for them.
     pub(super) remote: Remote,
     /// Transactions of its connections.
     pub(super) transactions: Transactions,
-    /// Its connections' commands that block.
+    /// Commands of its connections that block.
     pub(super) blocking: Blocking,
     /// The pause of clients' commands.
     pub(super) pausing: Pausing,
-    /// Barriers over all partitions that it has posted.
+    /// Barriers over all partitions that this shard has posted.
     pub(super) barriers: Barriers,
     /// Its replicas, and the feed that they read.
     pub(super) replication: Replication,
-    /// Keys of the file that is read at the start.
+    /// Keys of the file that is loaded at the start.
     pub(super) intake: Option<Receiver<snapshot::Batch>>,
     /// Limits of clients.
     pub(super) clients: Clients,
-    /// What it does by the clock.
+    /// Schedule of its periodic work.
     pub(super) cron: Cron,
     /// Sockets that wait for their shard.
     pub(super) accept: Acceptor,
-    /// Traced requests, and connections that monitor.
+    /// Traced requests, and monitors.
     pub(super) telemetry: Telemetry,
 }
 
-/// What a shard is made of.
+/// Inputs for a new shard.
 pub struct ShardParts {
-    /// Its number.
+    /// Number of the shard.
     pub me: usize,
-    /// Its door to the kernel.
+    /// Its I/O driver.
     pub driver: Box<dyn Driver>,
-    /// Its way to the others.
+    /// Its access to the other shards.
     pub port: Port,
-    /// Where partitions lie while their shards are parked.
+    /// Where partitions are while their shards are parked.
     pub berths: Berths,
-    /// What it shares with the process.
+    /// State that all shards of the process share.
     pub process: Arc<Process>,
     /// The feed that all shards write to.
     pub feed: Arc<Feed>,
-    /// Where its random numbers start.
+    /// Seed of its random numbers.
     pub seed: u64,
-    /// The seed of the hash of keys.
+    /// Seed of the hash of keys.
     pub hash_seed: [u64; 2],
 }
 
 impl Shard {
-    /// Returns a shard with an empty partition and no connections.
+    /// Creates a shard with an empty partition and no connections.
     pub fn new(parts: ShardParts) -> Shard {
         let ShardParts { me, driver, port, berths, process, feed, seed, hash_seed } = parts;
         let partition = Partition::new(me, &process, port.shared_mesh(), (seed, hash_seed));

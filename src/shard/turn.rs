@@ -1,4 +1,4 @@
-//! The turn: everything that can wake a shard, in the order in which it is dealt with. Hot.
+//! The turn: handles everything that can wake a shard, in a fixed order. Hot.
 
 use super::limits::{IDLE_POLLS_MAX, LENT_WAIT_NS_MAX, QUIET_SEND_NS_MAX, SERVE_NS_MAX};
 use super::state::Shard;
@@ -7,19 +7,19 @@ use crate::io::{Completion, Wait};
 use std::io;
 use std::sync::Arc;
 
-/// What a turn found.
+/// Result of a turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// There was something to do.
+    /// The turn found work.
     Busy,
-    /// Nothing was there.
+    /// The turn found no work.
     Idle,
-    /// The process stops; the shard has let go of its connections.
+    /// The process stops, and the shard has closed its connections.
     Stopped,
 }
 
 impl Shard {
-    /// Turns until the process stops.
+    /// Runs turns until the process stops.
     pub fn run(&mut self) -> io::Result<()> {
         loop {
             match self.turn() {
@@ -34,13 +34,13 @@ impl Shard {
         }
     }
 
-    /// Says whether the shard has its core for itself: then it polls for a while for the replies
-    /// of other shards before it parks. A poll elsewhere would keep those shards from running.
+    /// Sets whether the shard has its own core. If so, it polls for replies of other shards for a
+    /// while before it parks. On a shared core, polling would keep those shards from running.
     pub fn set_core_own(&mut self, is_own: bool) {
         self.cron.idle_polls_max = if is_own { IDLE_POLLS_MAX } else { 0 };
     }
 
-    /// Has long commands run on the threads of a pool.
+    /// Makes commands on large values run on the threads of an offload pool.
     pub fn set_offload_pool(&mut self, pool: &OffloadPool) {
         let (mesh, me) = (self.port.shared_mesh(), self.env.me);
         let bell: Bell = Arc::new(move || mesh.ring_bell(me));
@@ -48,7 +48,7 @@ impl Shard {
         self.transactions.offloads = Some(Offloads::new(pool.clone(), bell));
     }
 
-    /// One turn.
+    /// Runs one turn.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.wait()?;
         let feed = &self.replication.feed;
@@ -96,7 +96,7 @@ impl Shard {
         Ok(if found { Turn::Busy } else { Turn::Idle })
     }
 
-    /// Waits for something to do, and holds the partition afterwards.
+    /// Waits for work. The shard holds its partition afterwards.
     fn wait(&mut self) -> io::Result<()> {
         let wait = self.wait_plan();
         self.driver.wait(wait)?;
@@ -104,7 +104,7 @@ impl Shard {
             return Ok(());
         }
         while !self.port.hold_or_ask() {
-            // Whoever holds it rings.
+            // The shard that holds the partition rings.
             self.driver.wait(Wait::AtMost(LENT_WAIT_NS_MAX))?;
         }
         self.port.unpark();
@@ -113,8 +113,9 @@ impl Shard {
         Ok(())
     }
 
-    /// Returns how the next wait is to be: not at all while there is something to do, shortly while
-    /// replies of other shards are due, else parked until the next tick.
+    /// Returns the kind of the next wait. While there is work, it only polls. While replies of
+    /// other shards are expected, it polls for a limited number of turns. Otherwise it parks until
+    /// the next tick.
     fn wait_plan(&mut self) -> Wait {
         let can_unstall = !self.queues.stalled.is_empty() && self.port.has_all_credits();
         let due = !self.queues.ready.is_empty() || can_unstall || self.has_waiting();
@@ -135,7 +136,7 @@ impl Shard {
             self.partition.take(&self.berths, self.env.me);
             return Wait::Poll;
         }
-        // Whoever lets the stream grow from here on finds the shard parked, and rings.
+        // A shard that extends the stream from here on finds this shard parked, and rings.
         let now_ns = self.env.clock_ns();
         let tick_ns = self.cron.next_ns().saturating_sub(now_ns);
         if self.has_new_stream() {
@@ -152,18 +153,18 @@ impl Shard {
         }
     }
 
-    /// Rings for the shards that were posted to since this was looked at.
+    /// Rings for the shards that were posted to since the last ring.
     fn ring(&mut self) {
         self.env.board.counters.doorbells_rung.add(self.port.ring());
     }
 
-    /// Reads the clock. What runs from here on sees the time of this moment.
+    /// Reads the clock. Commands that run from here on see this time.
     fn read_clock(&mut self) {
         self.env.read_clock();
         self.partition.begin_turn(self.env.now, self.env.facts);
     }
 
-    /// Takes what the kernel has done: the closed set of things that can happen to a socket.
+    /// Takes the completions of the kernel: the closed set of events of a socket.
     fn reap(&mut self) -> bool {
         let mut found = false;
         while let Some(completion) = self.driver.next() {
@@ -183,11 +184,11 @@ impl Shard {
         found
     }
 
-    /// Serves the connections that were ready when it began, and no longer than its time.
+    /// Serves the connections that were ready at its start, for a limited time.
     fn serve_ready(&mut self) -> bool {
         let feed = &self.replication.feed;
         if feed.is_on() && feed.lane(self.env.me).is_full() {
-            // The merger comes first.
+            // The merger must catch up first.
             return false;
         }
         if self.partition.is_leaving() {
@@ -196,7 +197,7 @@ impl Shard {
         let found = !self.queues.ready.is_empty();
         for _ in 0..self.queues.ready.len() {
             let Some(conn) = self.queues.ready.pop_front() else { break };
-            // A number may stand here twice when it was given to another connection meanwhile.
+            // A number may be listed twice if it was given to another connection meanwhile.
             if let Some(connection) = self.connections.get_mut(conn)
                 && std::mem::take(&mut connection.is_queued)
                 && !connection.is_stalled

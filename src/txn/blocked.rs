@@ -1,12 +1,12 @@
-//! Who waits for the keys of one shard, in the order in which they began to. Pure: what a change of
-//! a key means for them is decided above.
+//! Clients that wait for the keys of one shard, in the order in which they blocked. Pure: the layer
+//! above decides what a change of a key means for them.
 //!
 //! ```text
-//!   queues    (database, key) -> places in order, each with the number of its waiter's ticket
-//!   waiters   number -> the command that waits, and its places: one for each key of this shard
+//!   queues    (database, key) -> places in order, each with its waiter's ticket number
+//!   waiters   ticket number -> blocked command, and its places: one for each key here
 //! ```
-//! A waiter keeps its places until it is removed. While a queue is busy with one that needs more
-//! than this shard's keys of this moment, nobody else of it is served.
+//! A waiter keeps its places until it is removed. A queue is busy while one of its waiters needs
+//! more than this shard's keys of this moment. A busy queue serves no other waiter.
 
 use super::queue::Queue;
 use crate::exec::{Mode, Ticket};
@@ -18,42 +18,42 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// The most queues, and waiters, whose room is kept when nobody waits.
+/// The most queues, and the most waiters, whose memory is kept when no client waits.
 const KEPT_MAX: usize = 256;
 
-/// The reply that a blocked client waits for.
+/// Destination of a blocked client's reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaiterReply {
-    /// The shard of its connection.
+    /// Shard of the client's connection.
     pub home: u16,
-    /// The reply there.
+    /// Address of the reply on that shard.
     pub address: ReplyAddress,
 }
 
-/// A command that waits for keys.
+/// A blocked command on one shard.
 #[derive(Debug)]
 pub struct Waiter {
-    /// Decides who serves it.
+    /// Decides who serves the client.
     pub ticket: Arc<Ticket>,
-    /// Whose reply it is.
+    /// Destination of the reply.
     pub to: WaiterReply,
-    /// The protocol of the reply.
+    /// Protocol of the reply.
     pub protocol: Protocol,
-    /// The command: one.
+    /// Queue with one command: the blocked one.
     pub queue: Box<Queue>,
-    /// The type that a key has to be of.
+    /// Type that a key must have.
     pub kind: Kind,
-    /// Whether a key that is gone, or of another type, wakes it too.
+    /// Whether a deleted key, or a key that changed its type, also unblocks the command.
     pub wants_gone: bool,
-    /// The words that are the keys of this shard that it waits for, and how it uses them.
+    /// Argument indexes of the keys on this shard that the command waits for, and how it uses them.
     pub keys: Vec<(usize, Mode)>,
-    /// The words that are keys which it uses beside the one that wakes it.
+    /// Argument indexes of the keys that the command uses in addition to the key that unblocks it.
     pub others: Vec<(usize, Mode)>,
-    /// Whether one of those is on another shard.
+    /// Whether one of `others` is on another shard.
     pub is_far: bool,
 }
 
-/// Where a waiter stands in the queue of a key.
+/// Place of a waiter in the queue of a key.
 #[derive(Debug)]
 struct Place {
     key: Box<[u8]>,
@@ -67,47 +67,47 @@ struct Listed {
     places: Vec<Place>,
 }
 
-/// Those who wait for one key, by the order in which they began to.
+/// The waiters for one key, in the order in which they blocked.
 #[derive(Debug, Default)]
 struct KeyQueue {
     places: BTreeMap<u64, (u64, usize)>,
-    /// How many of them want to know when the key is gone.
+    /// Number of waiters that also wait for the deletion of the key.
     want_gone: usize,
-    /// The waiter that it is busy with.
+    /// Waiter that the queue is busy with.
     busy: Option<u64>,
 }
 
-/// All who wait for keys of one shard.
+/// All clients that wait for keys of one shard.
 #[derive(Debug, Default)]
 pub struct Blocked {
     waiters: HashMap<u64, Listed>,
-    /// By database.
+    /// Indexed by database.
     queues: Vec<HashMap<Box<[u8]>, KeyQueue>>,
     queues_len: usize,
-    /// Those of them that somebody wants to know of when their keys are gone.
+    /// Number of queues in which a waiter also waits for the deletion of the key.
     want_gone_len: usize,
     next_order: u64,
 }
 
 impl Blocked {
-    /// Whether nobody waits.
+    /// Returns whether no client waits.
     pub fn is_empty(&self) -> bool {
         self.waiters.is_empty()
     }
 
-    /// How many wait.
+    /// Returns the number of waiters.
     pub fn len(&self) -> usize {
         self.waiters.len()
     }
 
-    /// How many keys are waited for, and how many of them by somebody who wants to know when they
-    /// are gone.
+    /// Returns the number of keys with waiters, and how many of these have a waiter that also waits
+    /// for the deletion of the key.
     pub fn keys(&self) -> (usize, usize) {
         (self.queues_len, self.want_gone_len)
     }
 
-    /// Adds a waiter behind all others; a key that it names twice counts once. Gives the keys that
-    /// nobody has waited for before.
+    /// Adds a waiter behind all others. A key that the waiter names twice counts once. Returns the
+    /// keys that had no waiters before.
     pub fn add(&mut self, db: usize, waiter: Waiter) -> Vec<Box<[u8]>> {
         let number = waiter.ticket.number();
         if self.queues.len() <= db {
@@ -116,8 +116,8 @@ impl Blocked {
         let mut places = Vec::with_capacity(waiter.keys.len());
         let mut new = Vec::new();
         let mut seen = HashSet::new();
-        for &(word, _) in &waiter.keys {
-            let key: Box<[u8]> = waiter.key(word).into();
+        for &(arg, _) in &waiter.keys {
+            let key: Box<[u8]> = waiter.key(arg).into();
             if !seen.insert(key.clone()) {
                 continue;
             }
@@ -128,18 +128,18 @@ impl Blocked {
                 self.queues_len += 1;
                 new.push(key.clone());
             }
-            queue.places.insert(order, (number, word));
+            queue.places.insert(order, (number, arg));
             self.want_gone_len += usize::from(waiter.wants_gone && queue.want_gone == 0);
             queue.want_gone += usize::from(waiter.wants_gone);
             places.push(Place { key, order });
         }
         let before = self.waiters.insert(number, Listed { waiter, db, places });
-        assert!(before.is_none(), "a ticket waits once on a shard");
+        assert!(before.is_none(), "a ticket is added once on a shard");
         new
     }
 
-    /// Removes a waiter. Gives it, its database, and the keys that nobody waits for now; those
-    /// whose queues were busy with it come to the end of `idle`.
+    /// Removes a waiter. Returns it with its database and the keys that have no waiters now.
+    /// Appends the keys whose queues were busy with it to `idle`.
     pub fn remove(&mut self, number: u64, idle: &mut Vec<Box<[u8]>>) -> Option<Removed> {
         let Listed { waiter, db, places } = self.waiters.remove(&number)?;
         let mut left = Vec::new();
@@ -165,7 +165,7 @@ impl Blocked {
         Some(Removed { waiter, db, left })
     }
 
-    /// A waiter.
+    /// Returns the waiter with this ticket number.
     pub fn get_mut(&mut self, number: u64) -> Option<&mut Waiter> {
         self.waiters.get_mut(&number).map(|listed| &mut listed.waiter)
     }
@@ -174,37 +174,40 @@ impl Blocked {
         self.queues.get(db)?.get(key)
     }
 
-    /// The last place of a key's queue; none if nobody waits for it, or if it is busy.
+    /// Returns the last place in a key's queue; none if the key has no waiters or its queue is
+    /// busy.
     pub fn last(&self, db: usize, key: &[u8]) -> Option<u64> {
         let queue = self.queue(db, key).filter(|queue| queue.busy.is_none())?;
         queue.places.last_key_value().map(|(order, _)| *order)
     }
 
-    /// Whether somebody wants to know that a key is gone.
+    /// Returns whether a waiter also waits for the deletion of the key.
     pub fn wants_gone(&self, db: usize, key: &[u8]) -> bool {
         self.queue(db, key).is_some_and(|queue| queue.want_gone > 0)
     }
 
-    /// The first place of a key's queue behind another, up to a last one.
+    /// Returns the first place in a key's queue after `after` and up to `last`; none if the queue
+    /// is busy or has no such place.
     pub fn next(&self, db: usize, key: &[u8], after: Option<u64>, last: u64) -> Option<BlockedOn> {
         let queue = self.queue(db, key).filter(|queue| queue.busy.is_none())?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         if after.is_some_and(|after| after >= last) {
             return None;
         }
-        let (order, (number, word)) = queue.places.range((from, Bound::Included(last))).next()?;
-        Some(BlockedOn { order: *order, number: *number, arg: *word })
+        let (order, (number, arg)) = queue.places.range((from, Bound::Included(last))).next()?;
+        Some(BlockedOn { order: *order, number: *number, arg: *arg })
     }
 
-    /// A key's queue is busy with one of its waiters, until that is removed or
-    /// [`Blocked::make_idle`].
+    /// Marks a key's queue as busy with one of its waiters, until the waiter is removed or
+    /// [`Blocked::make_idle`] is called.
     pub fn make_busy(&mut self, db: usize, key: &[u8], number: u64) {
-        let queue = self.queues[db].get_mut(key).expect("it has a waiter");
-        assert!(queue.busy.is_none(), "a busy queue serves nobody else");
+        let queue = self.queues[db].get_mut(key).expect("a busy queue has a waiter");
+        assert!(queue.busy.is_none(), "a queue has one busy waiter");
         queue.busy = Some(number);
     }
 
-    /// The queues that were busy with a waiter are not any more: their database and keys.
+    /// Ends the busy state of all queues that are busy with a waiter. Returns their database and
+    /// keys; none if there is no such waiter.
     pub fn make_idle(&mut self, number: u64) -> Option<(usize, Vec<Box<[u8]>>)> {
         let Listed { db, places, .. } = self.waiters.get(&number)?;
         let mut idle = Vec::new();
@@ -218,7 +221,7 @@ impl Blocked {
         Some((*db, idle))
     }
 
-    /// Looks at everything and asserts what must hold. O(waiters), for tests.
+    /// Asserts all invariants. O(waiters), for tests.
     pub fn check(&self) {
         let mut queues = 0;
         let mut places = 0;
@@ -245,36 +248,37 @@ impl Blocked {
     }
 }
 
-/// A waiter that does not wait any more.
+/// A waiter that was removed.
 #[derive(Debug)]
 pub struct Removed {
     /// The waiter.
     pub waiter: Waiter,
-    /// The database of its keys.
+    /// Database of its keys.
     pub db: usize,
-    /// The keys that nobody waits for now.
+    /// Keys that have no waiters now.
     pub left: Vec<Box<[u8]>>,
 }
 
 /// A place in the queue of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockedOn {
-    /// Where it stands.
+    /// Position in the order of the queue.
     pub order: u64,
-    /// The ticket's number of the one who waits.
+    /// Ticket number of the waiter.
     pub number: u64,
-    /// Which of its words is the key.
+    /// Index of the waiter's argument that is the key.
     pub arg: usize,
 }
 
 impl Waiter {
-    /// What its command uses when the key of a word has woken it.
+    /// Iterates over the keys that the command uses when the key at argument `woken_by` has
+    /// unblocked it.
     pub fn touched(&self, woken_by: usize) -> impl Iterator<Item = (usize, Mode)> {
-        let woken = self.keys.iter().filter(move |(word, _)| *word == woken_by);
+        let woken = self.keys.iter().filter(move |(arg, _)| *arg == woken_by);
         self.others.iter().chain(woken).copied()
     }
 
-    /// A word of its command.
+    /// Returns an argument of the command.
     pub fn key(&self, arg: usize) -> &[u8] {
         self.queue.arg(0, arg)
     }
@@ -298,9 +302,9 @@ mod tests {
     static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
 
     fn waiter(number: u64, keys: &[&str], wants_gone: bool) -> Waiter {
-        let entry = TABLE.find(b"pop").expect("it is listed");
-        let words: Vec<Box<[u8]>> =
-            [&["POP"], keys, &["0"]].concat().iter().map(|word| word.as_bytes().into()).collect();
+        let entry = TABLE.find(b"pop").expect("pop is listed");
+        let args: Vec<Box<[u8]>> =
+            [&["POP"], keys, &["0"]].concat().iter().map(|arg| arg.as_bytes().into()).collect();
         let item = Item {
             entry,
             first: 0,
@@ -313,7 +317,7 @@ mod tests {
             is_part: false,
         };
         let mut queue = Box::<Queue>::default();
-        queue.push_args(&item, &words);
+        queue.push_args(&item, &args);
         Waiter {
             ticket: Arc::new(Ticket::new(number)),
             to: WaiterReply {
@@ -327,13 +331,13 @@ mod tests {
             queue,
             kind: Kind::List,
             wants_gone,
-            keys: (1..=keys.len()).map(|word| (word, Mode::Exclusive)).collect(),
+            keys: (1..=keys.len()).map(|arg| (arg, Mode::Exclusive)).collect(),
             others: Vec::new(),
             is_far: false,
         }
     }
 
-    /// The numbers of those who wait for a key, in their order.
+    /// Returns the ticket numbers of the waiters for a key, in order.
     fn order(blocked: &Blocked, db: usize, key: &str) -> Vec<u64> {
         let key = key.as_bytes();
         let Some(last) = blocked.last(db, key) else { return Vec::new() };
@@ -347,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_first_stands_first() {
+    fn waiters_are_served_in_the_order_in_which_they_blocked() {
         let mut blocked = Blocked::default();
         assert_eq!(blocked.add(0, waiter(1, &["a", "b", "a"], false)).len(), 2);
         assert_eq!(blocked.add(0, waiter(2, &["b"], true)).len(), 0);
@@ -359,12 +363,12 @@ mod tests {
         assert!(blocked.wants_gone(0, b"b") && !blocked.wants_gone(0, b"a"));
         blocked.make_busy(0, b"b", 1);
         assert_eq!((order(&blocked, 0, "b"), order(&blocked, 0, "a")), (vec![], vec![1]));
-        let idle = blocked.make_idle(1).expect("it waits");
+        let idle = blocked.make_idle(1).expect("waiter exists");
         assert_eq!(idle, (0, vec![Box::from(&b"b"[..])]));
         assert_eq!(order(&blocked, 0, "b"), [1, 2]);
         blocked.make_busy(0, b"b", 1);
         let mut idle = Vec::new();
-        let removed = blocked.remove(1, &mut idle).expect("it waits");
+        let removed = blocked.remove(1, &mut idle).expect("waiter exists");
         assert_eq!((removed.db, removed.left), (0, vec![Box::from(&b"a"[..])]));
         assert_eq!(idle, [Box::from(&b"b"[..])]);
         assert_eq!(removed.waiter.key(2), b"b");
@@ -373,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn random_waiters_agree_with_a_list() {
+    fn random_waiters_match_a_list_model() {
         let mut rng = Rng::new(11);
         let mut blocked = Blocked::default();
         let mut model: Vec<(u64, usize, Vec<&str>)> = Vec::new();
@@ -387,7 +391,7 @@ mod tests {
                 model.push((number, db, keys));
             } else if !model.is_empty() {
                 let (number, ..) = model.remove(rng.below(model.len() as u64) as usize);
-                let removed = blocked.remove(number, &mut Vec::new()).expect("it waits");
+                let removed = blocked.remove(number, &mut Vec::new()).expect("waiter exists");
                 assert_eq!(removed.waiter.ticket.number(), number);
             }
             let (db, name) = (rng.below(2) as usize, names[rng.below(4) as usize]);

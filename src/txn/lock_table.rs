@@ -1,60 +1,63 @@
-//! The claims on one shard: who may go on, and who waits for whom. First come, first served.
+//! The lock table of one shard: which lock requests are granted and which wait. First come, first
+//! served.
 //!
-//! A unit of several rounds says in its first round what it will use on each shard: its intents.
-//! All intents of a unit on a shard are one claim.
+//! A unit of several rounds states in its first round all keys that it will use on each shard, as
+//! key locks. All key locks of a unit on a shard form one lock request.
 //!
 //! ```text
-//!            no earlier claim conflicts
-//!   claim ---------------------------------> Granted --release--> gone
+//!            no earlier request conflicts
+//!   request -------------------------------> Granted --release--> gone
 //!     |                                         ^
-//!     |  an earlier claim conflicts             |  the last such claim is gone
+//!     |  an earlier request conflicts           |  the last such request is gone
 //!     +---------------> Waiting ----------------+
 //! ```
 //!
-//! Two intents conflict if their scopes overlap and one of them is exclusive; two claims conflict
-//! if any of their intents do. A claim that waits holds up later ones as a granted one does, so
-//! nothing that conflicts overtakes and nothing starves.
+//! Two key locks conflict if their scopes overlap and at least one is exclusive. Two requests
+//! conflict if any of their key locks do. A waiting request blocks later ones just as a granted one
+//! does. So no request overtakes a conflicting one, and no request starves.
 //!
 //! # Why nothing deadlocks
 //!
-//! A claim waits only for claims that came to its shard before it, and a unit claims everything
-//! in one step: it never claims while it holds. Units with claims on several shards come to all
-//! of them in one order (rule 4 of the mesh). Suppose units waited for each other in a circle.
-//! Each step of the circle leads, on one shard, to a claim that came earlier there; the circle
-//! changes shards only at units that have claims on several. So it would lead from each of these
-//! to one that is earlier in their one order, and never back. A circle within one shard would
-//! lead back in that shard's order. Hence the waits have no circle, and of all units that are not
-//! done the first waits for none: it ends, and so does every other after it.
+//! Rule 1: a request waits only for requests that reached its shard earlier. Rule 2: a unit
+//! requests all its locks in one step, so it never requests locks while it holds some. Rule 3:
+//! units with requests on several shards reach all these shards in one order (rule 4 of the mesh).
 //!
-//! # How it is kept
+//! Suppose that some units wait for each other in a circle. By rule 1, each step of the circle
+//! leads to a request that reached the same shard earlier. The circle changes shards only at units
+//! with requests on several shards. So by rule 3 it leads from each of these units to an earlier
+//! one in their order, and never back. A circle within one shard would lead back in the order of
+//! this shard, which rule 1 excludes. Hence the waits have no circle. The first of all unfinished
+//! units waits for none and ends, and so does every unit after it.
+//!
+//! # Data structure
 //!
 //! ```text
-//!   queues   key -> its intents in the order of claims: [ admitted | not yet ]
-//!            admitted is one exclusive intent, or as many shared ones as stand in front
-//!   wide     intents for a database or for all, in the order of claims
-//!   claims   id -> intents, blockers
-//!   blockers = own key intents that are not admitted in their queues
-//!            + pairs of an own intent and one of an earlier claim that conflict, one being wide
+//!   queues   key -> its key locks in the order of requests: [ admitted | not yet ]
+//!            admitted is one exclusive lock, or all shared locks at the front
+//!   wide     locks on a database or on everything, in the order of requests
+//!   requests id -> key locks, blockers
+//!   blockers = own locks on keys that are not admitted in their queues
+//!            + conflicting pairs of an own and an earlier lock, at least one of them wide
 //! ```
 //!
-//! A claim is granted when it has no blockers. While no wide intent is there, a claim costs its
-//! own keys, and a release these and the intents that it admits (and a search among the claims).
-//! With wide intents there it may cost all claims.
+//! A request without blockers is granted. Without wide locks, the cost of a request is proportional
+//! to its own keys. The cost of a release is proportional to its own keys and the locks that it
+//! admits, plus a search among the requests. With wide locks, each may visit all requests.
 
 use crate::exec::{KeyLock, Mode, Scope};
 use std::collections::btree_map::BTreeMap;
 use std::collections::{HashMap, VecDeque};
 
-/// The number of a claim on its shard; later ones have greater numbers.
+/// Number of a lock request on its shard. Later requests have greater numbers.
 pub type LockId = u64;
 
-/// The most queues whose room is kept when there are no claims.
+/// The most queues whose memory is kept when there are no requests.
 const KEPT_QUEUES_MAX: usize = 256;
 
-/// The most wide intents whose room is kept when there are no claims.
+/// The most wide locks whose memory is kept when there are no requests.
 const KEPT_WIDE_MAX: usize = 64;
 
-/// The claims on one shard in the order of their arrival.
+/// The lock requests on one shard in the order of their arrival.
 #[derive(Debug)]
 pub struct LockTable {
     queues: HashMap<(u16, u64), Queue, ahash::RandomState>,
@@ -70,7 +73,7 @@ struct LockRequest {
     blockers: usize,
 }
 
-/// The intents for one key in the order of their claims, each claim once. Never empty.
+/// The locks on one key in the order of their requests, each request once. Never empty.
 #[derive(Debug, Default)]
 struct Queue {
     entries: VecDeque<(LockId, Mode)>,
@@ -106,9 +109,9 @@ impl KeyLock {
 }
 
 impl Queue {
-    /// Whether an intent that comes now would wait.
+    /// Returns whether a lock requested now would wait.
     fn conflicts(&self, mode: Mode) -> bool {
-        // Were all shared, then all were admitted.
+        // If all locks were shared, all would be admitted.
         let is_shared = self.front_mode() == Some(Mode::Shared);
         let may_share = is_shared && self.admitted == self.entries.len();
         !self.entries.is_empty() && (mode == Mode::Exclusive || !may_share)
@@ -118,7 +121,7 @@ impl Queue {
         self.entries.front().map(|&(_, mode)| mode)
     }
 
-    /// The claim whose intent is admitted now, if one is. To be asked until there is none.
+    /// Admits the next lock if possible and returns its request. Call it until it returns none.
     fn admit(&mut self) -> Option<LockId> {
         let &(id, mode) = self.entries.get(self.admitted)?;
         let both_share = mode == Mode::Shared && self.front_mode() == Some(Mode::Shared);
@@ -129,11 +132,11 @@ impl Queue {
         Some(id)
     }
 
-    /// Takes the admitted intent of a claim away.
+    /// Removes the admitted lock of a request.
     fn remove(&mut self, id: LockId) {
         let at = self.entries.binary_search_by_key(&id, |&(id, _)| id);
-        let at = at.expect("a lock stands in the queues of its keys");
-        assert!(at < self.admitted, "a granted lock is admitted everywhere");
+        let at = at.expect("a request is in the queues of its keys");
+        assert!(at < self.admitted, "a granted request is admitted in all queues");
         self.entries.remove(at);
         self.admitted -= 1;
     }
@@ -146,10 +149,10 @@ impl Default for LockTable {
 }
 
 impl LockTable {
-    /// No claims.
+    /// Creates a table without requests.
     pub fn new() -> LockTable {
         LockTable {
-            // Hashes of keys are secret already: these seeds need not be.
+            // The hashes of keys are secret, so these seeds need not be.
             queues: HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4)),
             wide: Vec::new(),
             requests: BTreeMap::new(),
@@ -157,23 +160,23 @@ impl LockTable {
         }
     }
 
-    /// Whether there is no claim, and so nothing to wait for.
+    /// Returns whether there are no requests, so that nothing needs to wait.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
-    /// How many claims there are, granted and waiting.
+    /// Returns the number of requests, granted and waiting.
     pub fn len(&self) -> usize {
         self.requests.len()
     }
 
-    /// Whether a claim that was made and not released is granted.
+    /// Returns whether a request, which was not released, is granted.
     pub fn is_granted(&self, id: LockId) -> bool {
         self.requests[&id].blockers == 0
     }
 
-    /// Whether a unit with these intents would have to wait if it came now.
+    /// Returns whether a unit with these key locks would have to wait now.
     pub fn conflicts(&self, key_locks: impl IntoIterator<Item = KeyLock>) -> bool {
         !self.is_empty() && key_locks.into_iter().any(|key_lock| self.conflicts_with(key_lock))
     }
@@ -191,9 +194,9 @@ impl LockTable {
         is_held || self.wide.iter().any(|(_, other)| other.conflicts(key_lock))
     }
 
-    /// Whether what follows at once from a granted claim, as its end (none: from what is no claim
-    /// and happens now), would touch what others have claimed that may not come behind it: earlier
-    /// ones, and those that are granted.
+    /// Returns whether `key_lock` conflicts with another request that must come first. `own` is the
+    /// granted request whose end causes the access: requests that are earlier or granted come
+    /// first. Without `own` the access happens at once, and all requests come first.
     pub fn is_in_the_way(&self, key_lock: KeyLock, own: Option<LockId>) -> bool {
         let comes_first = |id: LockId| match own {
             None => true,
@@ -204,20 +207,20 @@ impl LockTable {
                 let is_both = |mode| key_lock.mode == Mode::Exclusive || mode == Mode::Exclusive;
                 queue.entries.iter().any(|&(id, mode)| is_both(mode) && comes_first(id))
             }),
-            _ => unreachable!("only keys are looked at"),
+            _ => unreachable!("only locks on keys are checked"),
         };
         let is_wide =
             |&(id, other): &(LockId, KeyLock)| other.conflicts(key_lock) && comes_first(id);
         in_queue || self.wide.iter().any(is_wide)
     }
 
-    /// Makes a claim behind all that are there; says whether it is granted at once.
+    /// Adds a request behind all others. Returns its id and whether it is granted at once.
     pub fn request(&mut self, key_locks: &[KeyLock]) -> (LockId, bool) {
         let id = self.next_id;
         self.next_id += 1;
         let mut lock = LockRequest { key_locks: Box::default(), blockers: 0 };
         let mut taken = Vec::with_capacity(key_locks.len());
-        // The stronger mode of a scope comes first, so that the weaker one is found to be there.
+        // The stronger mode of a scope comes first, so that the weaker one is skipped.
         for mode in [Mode::Exclusive, Mode::Shared] {
             for &key_lock in key_locks.iter().filter(|key_lock| key_lock.mode == mode) {
                 if self.is_taken(id, key_lock.scope) {
@@ -234,7 +237,7 @@ impl LockTable {
         (id, is_granted)
     }
 
-    /// Whether the claim that is being made has an intent for this very scope.
+    /// Returns whether the request being added already has a lock with exactly this scope.
     fn is_taken(&self, id: LockId, scope: Scope) -> bool {
         match scope {
             Scope::Key { db, hash } => {
@@ -248,8 +251,8 @@ impl LockTable {
         }
     }
 
-    /// What of the claims that are there an intent of a new one has to wait for. The new claim is
-    /// not yet among `claims`, and its wide intents do not count.
+    /// Returns the number of blockers of one key lock of the request being added. That request is
+    /// not yet in `requests`, and its own wide locks do not count.
     fn blockers_of(&self, key_lock: KeyLock) -> usize {
         let earlier = |id: LockId| id + 1 < self.next_id;
         let wide = self.wide.iter().filter(|(id, other)| earlier(*id) && other.conflicts(key_lock));
@@ -278,11 +281,11 @@ impl LockTable {
         }
     }
 
-    /// Ends a granted claim; the claims that are granted by that come to the end of `granted`, in
-    /// their order.
+    /// Releases a granted request. Appends the requests that this grants to `granted`, in their
+    /// order.
     pub fn release(&mut self, id: LockId, granted: &mut Vec<LockId>) {
-        let lock = self.requests.remove(&id).expect("a lock is released once");
-        assert!(lock.blockers == 0, "only a granted lock is released");
+        let lock = self.requests.remove(&id).expect("a request is released once");
+        assert!(lock.blockers == 0, "only a granted request is released");
         let first = granted.len();
         let wide_len = self.wide.len();
         self.wide.retain(|&(other, _)| other != id);
@@ -308,9 +311,9 @@ impl LockTable {
         }
     }
 
-    /// Takes a claim out of the queue of one of its keys.
+    /// Removes a request from the queue of one of its keys.
     fn leave(&mut self, key: (u16, u64), id: LockId, granted: &mut Vec<LockId>) {
-        let queue = self.queues.get_mut(&key).expect("a lock stands in the queues of its keys");
+        let queue = self.queues.get_mut(&key).expect("a request is in the queues of its keys");
         queue.remove(id);
         while let Some(admitted) = queue.admit() {
             discount(&mut self.requests, admitted, granted);
@@ -320,13 +323,13 @@ impl LockTable {
         }
     }
 
-    /// Tells the key intents of later claims that the wide ones of a claim are gone.
+    /// Removes the wide locks of a request from the blockers of later requests' locks on keys.
     fn discount_keys(&mut self, id: LockId, wide: &[KeyLock], granted: &mut Vec<LockId>) {
         for (&later, lock) in self.requests.range_mut(id + 1..) {
             let keys = lock.key_locks.iter().filter(|key_lock| !key_lock.scope.is_wide());
             let in_way = |key: &KeyLock| wide.iter().filter(|other| other.conflicts(*key)).count();
             let pairs: usize = keys.map(in_way).sum();
-            assert!(pairs <= lock.blockers, "every pair was counted");
+            assert!(pairs <= lock.blockers, "every pair was counted as a blocker");
             lock.blockers -= pairs;
             if pairs > 0 && lock.blockers == 0 {
                 granted.push(later);
@@ -334,18 +337,18 @@ impl LockTable {
         }
     }
 
-    /// Gives back the room that many claims have taken.
+    /// Releases excess memory.
     fn give_back(&mut self) {
-        assert!(self.queues.is_empty() && self.wide.is_empty(), "they belong to requests");
+        assert!(self.queues.is_empty() && self.wide.is_empty(), "queued locks belong to requests");
         self.queues.shrink_to(KEPT_QUEUES_MAX);
         self.wide.shrink_to(KEPT_WIDE_MAX);
     }
 
-    /// Looks at everything and asserts what must hold. O(intents^2), for tests.
+    /// Asserts all invariants. O(locks^2), for tests.
     pub fn check(&self) {
         let mut in_queues = 0;
         for (&(db, hash), queue) in &self.queues {
-            assert!(!queue.entries.is_empty(), "an empty queue is taken away");
+            assert!(!queue.entries.is_empty(), "an empty queue is removed");
             assert!(queue.entries.iter().is_sorted_by(|first, second| first.0 < second.0));
             let is_shared = |entry: &&(LockId, Mode)| entry.1 == Mode::Shared;
             let shared = queue.entries.iter().take_while(is_shared).count();
@@ -381,10 +384,10 @@ impl LockTable {
     }
 }
 
-/// Takes one blocker from a claim.
+/// Removes one blocker from a request.
 fn discount(requests: &mut BTreeMap<LockId, LockRequest>, id: LockId, granted: &mut Vec<LockId>) {
-    let lock = requests.get_mut(&id).expect("what is queued is a lock's");
-    assert!(lock.blockers > 0, "what was counted is discounted once");
+    let lock = requests.get_mut(&id).expect("a queued lock belongs to a request");
+    assert!(lock.blockers > 0, "each blocker is removed once");
     lock.blockers -= 1;
     if lock.blockers == 0 {
         granted.push(id);
@@ -405,7 +408,7 @@ mod tests {
         KeyLock { scope, mode }
     }
 
-    /// Releases a claim and gives those that are granted by it.
+    /// Releases a request and returns the requests that this grants.
     fn release(key_locks: &mut LockTable, id: LockId) -> Vec<LockId> {
         let mut granted = Vec::new();
         key_locks.release(id, &mut granted);
@@ -439,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shared_intent_does_not_overtake_an_exclusive_one() {
+    fn a_shared_lock_does_not_overtake_an_exclusive_one() {
         let mut key_locks = LockTable::new();
         let (first, is_granted) = key_locks.request(&[key(1, Shared)]);
         assert!(is_granted && !key_locks.conflicts([key(1, Shared)]));
@@ -459,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_does_not_wait_for_itself() {
+    fn a_request_does_not_wait_for_itself() {
         let mut key_locks = LockTable::new();
         let all = wide(Scope::All, Exclusive);
         let database = wide(Scope::Database(0), Exclusive);
@@ -478,7 +481,7 @@ mod tests {
     }
 
     #[test]
-    fn wide_locks_wait_and_hold_up() {
+    fn wide_locks_wait_and_block_later_requests() {
         let mut key_locks = LockTable::new();
         let (writer, _) = key_locks.request(&[key(1, Exclusive)]);
         let (reader, _) = key_locks.request(&[key(2, Shared)]);
@@ -501,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_at_once_comes_before_what_waits_behind() {
+    fn the_end_of_a_granted_request_comes_before_requests_that_wait_for_it() {
         let mut key_locks = LockTable::new();
         let is_held = |key_locks: &LockTable, hash, own| {
             let modes = [Exclusive, Shared];
@@ -517,9 +520,17 @@ mod tests {
         assert_eq!(is_held(&key_locks, 2, Some(own)), [false, false]);
         assert_eq!(is_held(&key_locks, 1, Some(own)), [true, false]);
         assert_eq!(is_held(&key_locks, 9, Some(own)), [true, true]);
-        assert_eq!(is_held(&key_locks, 3, Some(own)), [false, false], "it waits for its own");
-        assert_eq!(is_held(&key_locks, 4, Some(own)), [true, true], "it may have begun");
-        assert_eq!(is_held(&key_locks, 3, None), [true, true], "what is here came before");
+        assert_eq!(
+            is_held(&key_locks, 3, Some(own)),
+            [false, false],
+            "the later request waits for `own`"
+        );
+        assert_eq!(
+            is_held(&key_locks, 4, Some(own)),
+            [true, true],
+            "a granted request may have begun"
+        );
+        assert_eq!(is_held(&key_locks, 3, None), [true, true], "all requests came before");
         assert_eq!(is_held(&key_locks, 5, None), [false, false]);
         let (all, is_granted) = key_locks.request(&[wide(Scope::All, Exclusive)]);
         assert!(!is_granted);
@@ -537,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_given_back() {
+    fn memory_is_released() {
         let mut key_locks = LockTable::new();
         let many: Vec<KeyLock> = (0..100_000).map(|hash| key(hash, Shared)).collect();
         let ids: Vec<LockId> = (0..100)
@@ -557,18 +568,18 @@ mod tests {
         assert!(key_locks.wide.capacity() <= KEPT_WIDE_MAX);
     }
 
-    /// A claim of the model: its number, all its intents as they were asked for, whether it is
+    /// A request of the model: its number, all its key locks as requested, and whether it is
     /// granted.
-    type ModelClaim = (LockId, Vec<KeyLock>, bool);
+    type ModelRequest = (LockId, Vec<KeyLock>, bool);
 
-    /// Grants what no earlier claim conflicts with; gives what was not granted before.
-    fn rescan(model: &mut [ModelClaim]) -> Vec<LockId> {
+    /// Grants the requests without an earlier conflicting one. Returns the newly granted requests.
+    fn rescan(model: &mut [ModelRequest]) -> Vec<LockId> {
         let mut granted = Vec::new();
         for at in 0..model.len() {
             let (earlier, rest) = model.split_at_mut(at);
             let (id, own, is_granted) = &mut rest[0];
             let is_free = earlier.iter().all(|(_, others, _)| !conflict(others, own));
-            assert!(is_free || !*is_granted, "what is granted stays granted");
+            assert!(is_free || !*is_granted, "a granted request stays granted");
             if is_free && !*is_granted {
                 *is_granted = true;
                 granted.push(*id);
@@ -600,9 +611,10 @@ mod tests {
     fn run(seed: u64, steps: usize, wide_percent: u64) {
         let mut rng = Rng::new(seed);
         let mut key_locks = LockTable::new();
-        let mut model: Vec<ModelClaim> = Vec::new();
+        let mut model: Vec<ModelRequest> = Vec::new();
         for step in 0..steps {
-            // Phases of more claims and of more releases, so that it is long and empty in turns.
+            // Alternates between phases with more requests and phases with more releases, so that
+            // the table gets long and empty in turns.
             let is_growing = (step / 60) % 2 == 0;
             let held = model.iter().filter(|(_, _, is_granted)| *is_granted).count();
             if held == 0 || rng.below(10) < if is_growing { 6 } else { 2 } {
@@ -631,17 +643,18 @@ mod tests {
             let (id, ..) = model.remove(at);
             assert_eq!(release(&mut key_locks, id), rescan(&mut model));
         }
-        assert!(model.is_empty() && key_locks.is_empty(), "the first lock always is granted");
+        assert!(model.is_empty() && key_locks.is_empty(), "the first request is always granted");
     }
 
     #[test]
-    fn random_claims_agree_with_a_rescan() {
+    fn random_requests_match_a_rescan() {
         for seed in 0..20 {
             run(seed, 1_500, [0, 1, 5, 30][seed as usize % 4]);
         }
     }
 
-    /// Units over several shards, posted in one order, with units of one shard in between: all end.
+    /// Posts units on several shards in one order, with units on one shard in between. All units
+    /// must end.
     #[test]
     fn one_order_on_all_shards_lets_every_unit_end() {
         for seed in 0..20 {
@@ -662,7 +675,7 @@ mod tests {
                     unit.iter().all(|&(at, id)| shards[at].is_granted(id))
                 };
                 let ready: Vec<usize> = (0..units.len()).filter(|&n| is_ready(&units[n])).collect();
-                assert!(ready.contains(&0), "the first unit waits for none");
+                assert!(ready.contains(&0), "the first unit waits for no other");
                 for (at, id) in units.remove(ready[rng.below(ready.len() as u64) as usize]) {
                     release(&mut shards[at], id);
                 }

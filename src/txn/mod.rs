@@ -1,4 +1,5 @@
-//! Transactions: what several commands, or the rounds of one, need to be one unit.
+//! Transactions: locks, queues and blocked commands, which turn several commands, or the rounds of
+//! one, into one unit.
 //!
 //! Must not know: sockets, connections, which commands exist.
 

@@ -1,17 +1,17 @@
-//! Commands that wait to be run together: what MULTI queues until EXEC, or one command whose keys
-//! have to be brought together first. Owns its words.
+//! Commands that wait to run together: the commands between MULTI and EXEC, or one command whose
+//! keys must be gathered first. The queue owns their arguments.
 
 use crate::exec::{BatchArgs, Entry, Item};
 use crate::resp::{Args, Span};
 use bytes::BytesMut;
 
-/// Commands that an empty queue keeps the memory of.
+/// Number of commands whose memory an empty queue keeps.
 const KEPT_COMMANDS_MAX: usize = 64;
 
-/// Bytes of text that an empty queue keeps the memory of.
+/// Bytes of text that an empty queue keeps.
 const KEPT_TEXT_BYTES_MAX: usize = 4 << 10;
 
-/// Commands with their words.
+/// Commands with their arguments.
 #[derive(Debug, Default)]
 pub struct Queue {
     /// The commands, in order.
@@ -23,19 +23,19 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Adds a command; large words move here with their buffers.
+    /// Adds a command. Large arguments move here with their buffers.
     pub fn push(&mut self, entry: &'static Entry, slot: u16, db: u16, args: &mut Args<'_>) {
         let first = self.spans.len() as u32;
-        for word in 0..args.len() {
-            match args.take_large(word) {
+        for arg in 0..args.len() {
+            match args.take_large(arg) {
                 Some(large) => {
                     self.spans.push(Span::large(self.large.len(), large.len()));
                     self.large_bytes += large.len();
                     self.large.push(large);
                 }
                 None => {
-                    self.spans.push(Span::text(self.text.len(), args[word].len()));
-                    self.text.extend_from_slice(&args[word]);
+                    self.spans.push(Span::text(self.text.len(), args[arg].len()));
+                    self.text.extend_from_slice(&args[arg]);
                 }
             }
         }
@@ -44,18 +44,18 @@ impl Queue {
         self.items.push(Item { entry, first, argc, slot, db, at, sees_due, is_quiet, is_part });
     }
 
-    /// Adds a command of these words, like `item`.
+    /// Adds a command with the arguments `args`. The other fields are copied from `item`.
     pub fn push_args(&mut self, item: &Item, args: &[Box<[u8]>]) {
         let first = self.spans.len() as u32;
-        for word in args {
-            self.spans.push(Span::text(self.text.len(), word.len()));
-            self.text.extend_from_slice(word);
+        for arg in args {
+            self.spans.push(Span::text(self.text.len(), arg.len()));
+            self.text.extend_from_slice(arg);
         }
         let (argc, at) = (args.len() as u32, self.items.len() as u32);
         self.items.push(Item { first, argc, at, ..*item });
     }
 
-    /// A word of one of the commands.
+    /// Returns an argument of one of the commands.
     pub fn arg(&self, command: usize, arg: usize) -> &[u8] {
         let item = self.items[command];
         assert!(arg < item.argc as usize);
@@ -66,29 +66,29 @@ impl Queue {
         }
     }
 
-    /// The commands and their words, side by side.
+    /// Returns the commands and their arguments separately.
     pub fn parts(&mut self) -> (&mut [Item], BatchArgs<'_>) {
         let batch_args = BatchArgs { text: &self.text, spans: &self.spans, large: &mut self.large };
         (&mut self.items, batch_args)
     }
 
-    /// Bytes of its words.
+    /// Returns the total bytes of the arguments.
     pub fn args_bytes(&self) -> usize {
         self.text.len() + self.large_bytes
     }
 
-    /// Bytes that its commands take on the wire, at most.
+    /// Returns an upper bound of the bytes that the commands take on the wire.
     pub fn wire_bytes_max(&self) -> usize {
-        // A word's head takes no more than its number of digits and five.
+        // The encoding of an argument adds its length's digits and five bytes.
         self.args_bytes() + 16 * (self.spans.len() + self.items.len())
     }
 
-    /// Whether there are words with buffers of their own.
+    /// Returns whether an argument has its own buffer.
     pub fn has_large(&self) -> bool {
         !self.large.is_empty()
     }
 
-    /// Forgets all commands and keeps a little memory.
+    /// Removes all commands and keeps a little memory.
     pub fn clear(&mut self) {
         self.items.clear();
         self.text.clear();
@@ -100,7 +100,7 @@ impl Queue {
         self.text.shrink_to(KEPT_TEXT_BYTES_MAX);
     }
 
-    /// Bytes of memory that it holds.
+    /// Returns the bytes of memory that the queue uses.
     pub fn memory_bytes(&self) -> usize {
         self.items.capacity() * size_of::<Item>()
             + self.spans.capacity() * size_of::<Span>()

@@ -56,8 +56,8 @@ pub(super) enum Block {
     No,
     /// Until there is a completion, at most this number of nanoseconds.
     UntilOne { at_most_ns: u64 },
-    /// Until there is a completion besides those of the immediate sends that are queued, at most so
-    /// many nanoseconds.
+    /// Until there is a completion other than of the queued immediate sends, at most this number of
+    /// nanoseconds.
     UntilOther { at_most_ns: u64 },
 }
 

@@ -1,4 +1,5 @@
-//! Commands that block, at the homes of their connections: when they begin to, when they give up.
+//! Commands that block, at the home shards of their connections: when they begin to block and when
+//! they give up.
 
 use crate::client::{Blocked, Connection, GivingUp, TransactionAttempt, Waiting};
 use crate::exec::{Entry, Null, Ticket, TicketState, Wait};
@@ -9,14 +10,14 @@ use crate::shard::state::Shard;
 use crate::txn::Queue;
 use std::sync::Arc;
 
-/// The number of a shard's ticket in the process: its own in the low bits.
+/// Bits of a ticket's number that count the shard's own tickets. The shard's number is above them.
 const TICKET_BITS: u32 = 48;
 
-/// The reply of a command that CLIENT UNBLOCK ends with an error.
+/// Reply of a command that CLIENT UNBLOCK ends with an error.
 const UNBLOCKED: &str = "UNBLOCKED client unblocked via CLIENT UNBLOCK";
 
 impl Shard {
-    /// Returns the ticket of a command that may block, which is about to run in this flight.
+    /// Returns the ticket of a command that may block and is about to run in this flight.
     pub(in crate::shard) fn begin_attempt(
         &mut self,
         conn: ConnId,
@@ -26,12 +27,13 @@ impl Shard {
         let number = ((self.env.me as u64) << TICKET_BITS) | self.blocking.next_ticket;
         let ticket = Arc::new(Ticket::new(number));
         let blocked = Blocked { ticket: Arc::clone(&ticket), flight, wait: None, giving_up: None };
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         connection.blocked = Some(Box::new(blocked));
         ticket
     }
 
-    /// A command of the connection has blocked. If the client has left, its owners forget it.
+    /// Records that a command of the connection has blocked. If the client has left, its owners
+    /// remove the command from their lists.
     pub(in crate::shard) fn block(
         &mut self,
         to: ReplyAddress,
@@ -47,11 +49,11 @@ impl Shard {
         let Some(connection) = connection.filter(is_there) else {
             return self.forget_at(ticket.number(), &shards, None);
         };
-        let blocked = connection.blocked.as_mut().expect("looked at above");
+        let blocked = connection.blocked.as_mut().expect("checked above");
         let (deadline_ms, null) = (wait.deadline_ms, wait.null);
         blocked.wait = Some(Waiting { entry, deadline_ms, null, shards });
         connection.session.is_blocked = true;
-        // It counts when it ends.
+        // The command counts when it ends.
         connection.session.commands -= 1;
         let is_hung_up = connection.is_hung_up;
         self.env.board.gauges.clients_blocked.add(1);
@@ -63,18 +65,18 @@ impl Shard {
         }
     }
 
-    /// The owner of a command's keys says that it has blocked.
+    /// Records that the owner of a command's keys has blocked the command.
     pub(in crate::shard) fn land_blocked(&mut self, to: ReplyAddress, mut part: Box<Envelope>) {
         let Work::Blocked(is) = std::mem::replace(&mut part.work, Work::Batch) else {
-            unreachable!("looked at before")
+            unreachable!("checked before")
         };
         let entry = part.items[0].entry;
         self.block(to, &is.0, entry, &is.1, vec![part.owner]);
         self.port.recycle(part);
     }
 
-    /// The command of a connection is no longer blocked, or never was. The shards that list it are
-    /// told, but for the one that has served it.
+    /// Ends the blocked state of the connection's command, if any. The shards that list the command
+    /// are told, except the one that has served it.
     pub(in crate::shard) fn end_block(
         &mut self,
         conn: ConnId,
@@ -94,14 +96,14 @@ impl Shard {
         Some(blocked)
     }
 
-    /// Tells shards that a client no longer waits.
+    /// Tells shards, except `but`, that a client no longer waits.
     pub(super) fn forget_at(&mut self, ticket: u64, shards: &[u16], but: Option<u16>) {
         for &shard in shards.iter().filter(|shard| Some(**shard) != but) {
             self.post_one_way(shard, OneWay::Forget(ticket));
         }
     }
 
-    /// An owner has served the connection's command.
+    /// Lands the reply of a command that an owner has served.
     pub(in crate::shard) fn land_served(&mut self, to: ReplyAddress, by: u16, output: Output) {
         if self.blocked_in(to).is_some() {
             self.end_block(to.client.conn, Some(by));
@@ -125,14 +127,15 @@ impl Shard {
         shards
     }
 
-    /// Returns the blocked command that waits for its reply in this flight, if its client has not
+    /// Returns the blocked command that waits for its reply in this flight; none if its client has
     /// left.
     pub(super) fn blocked_in(&mut self, to: ReplyAddress) -> Option<&mut Blocked> {
         let connection = self.connections.get_same(to.client.conn, to.client.generation)?;
         connection.blocked.as_deref_mut().filter(|blocked| blocked.flight == to.flight)
     }
 
-    /// A command on keys of several shards has blocked, or stays blocked unless it is to give up.
+    /// Records that a command on keys of several shards has blocked. If a forwarded command found
+    /// nothing, it stays blocked, unless it must give up.
     pub(in crate::shard) fn block_at_owners(
         &mut self,
         to: ReplyAddress,
@@ -161,7 +164,7 @@ impl Shard {
         match blocked.ticket.take(TicketState::Cancelled, || mesh.idle()) {
             Ok(()) => self.finish_giving_up(conn, why),
             Err(TicketState::Moving) => blocked.giving_up = Some(why),
-            // Its reply is on the way.
+            // The reply is already on its way.
             Err(_) => return false,
         }
         true
@@ -169,9 +172,9 @@ impl Shard {
 
     /// Replies to a command that has given up.
     pub(in crate::shard) fn finish_giving_up(&mut self, conn: ConnId, why: GivingUp) {
-        let blocked = self.end_block(conn, None).expect("it waits");
-        let wait = blocked.wait.as_ref().expect("it waits");
-        let connection = self.connections.get_mut(conn).expect("it waits");
+        let blocked = self.end_block(conn, None).expect("client is blocked");
+        let wait = blocked.wait.as_ref().expect("client is blocked");
+        let connection = self.connections.get_mut(conn).expect("client is blocked");
         let (generation, flight) = (connection.generation, blocked.flight);
         let protocol = connection.session.protocol;
         let mut output = Output::default();
@@ -192,17 +195,17 @@ impl Shard {
         self.land_output(ReplyAddress { client, flight }, output);
     }
 
-    /// The connection ends, and its command with it.
+    /// Ends the connection's blocked command, because the connection closes.
     pub(in crate::shard) fn leave_block(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("it is there");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let Some(blocked) = &connection.blocked else { return };
         let mesh = self.port.mesh();
-        // Whoever has taken it goes on, and the reply is dropped.
+        // A shard that has taken the ticket continues, and its reply is dropped.
         let _ = blocked.ticket.take(TicketState::Cancelled, || mesh.idle());
         self.end_block(conn, None);
     }
 
-    /// Ends the waits whose time is over.
+    /// Ends the waits whose deadline has passed.
     pub(in crate::shard) fn check_deadlines(&mut self) {
         while let Some(&(deadline_ms, conn)) = self.blocking.deadlines.first()
             && deadline_ms < self.env.now.unix_ms()
@@ -212,7 +215,7 @@ impl Shard {
         }
     }
 
-    /// Nanoseconds until the next wait's time is over, or the pause.
+    /// Returns the nanoseconds until the next deadline of a wait or of the pause.
     pub(in crate::shard) fn next_deadline_ns(&self) -> Option<u64> {
         let wait_ms = self.blocking.deadlines.first().map(|(deadline_ms, _)| *deadline_ms);
         let deadline_ms = wait_ms.into_iter().chain(self.pausing.until_ms()).min()?;
@@ -221,7 +224,8 @@ impl Shard {
         Some(over_us.saturating_sub(now_us).saturating_mul(1_000))
     }
 
-    /// Ends the wait of a client, if it is one of this shard. Gives how many were ended.
+    /// Ends the wait of a client, if the client is on this shard. Returns the number of ended
+    /// waits.
     pub(in crate::shard) fn unblock(&mut self, client: u64, is_error: bool) -> i64 {
         let found = self.connections.iter().find(|(_, it)| it.session.id == client);
         let Some(conn) = found.map(|(conn, _)| conn) else { return 0 };

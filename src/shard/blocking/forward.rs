@@ -1,5 +1,5 @@
-//! Forwarded commands: a blocked client's command that uses keys of several shards runs at the
-//! client's home, when an owner of its keys asks for that.
+//! Forwarded commands: if a blocked client's command uses keys of several shards, it runs at the
+//! client's home when an owner of its keys asks for that.
 //!
 //! ```text
 //!   owner --Forward--> home: rounds of a transaction --last answer--> ForwardDone --> owner
@@ -23,16 +23,16 @@ pub(in crate::shard) struct ForwardDue {
     woken: Woken,
 }
 
-/// A forwarded command whose last round is out.
+/// A forwarded command whose last round was sent.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Forwarding {
     woken: Woken,
-    /// Answers that are due.
+    /// Number of replies still expected.
     left: usize,
 }
 
 impl Shard {
-    /// An owner asks to run the command of a blocked client of this shard.
+    /// Queues the command of a blocked client of this shard, which an owner has forwarded.
     pub(in crate::shard) fn take_forward(&mut self, forward: Forward, part: &mut Envelope) {
         let Forward { to, ticket, key_arg, kind, id } = forward;
         let mut queue = Box::<Queue>::default();
@@ -45,7 +45,7 @@ impl Shard {
         self.run_forwards();
     }
 
-    /// Runs the forwarded commands for which there are credits.
+    /// Runs forwarded commands as long as there are credits.
     pub(in crate::shard) fn run_forwards(&mut self) {
         while self.port.has_all_credits()
             && let Some(due) = self.blocking.due.pop_front()
@@ -65,13 +65,13 @@ impl Shard {
         self.post_one_way(woken.owner, OneWay::ForwardDone(woken.id));
         match giving_up.flatten() {
             Some(why) => self.finish_giving_up(to.client.conn, why),
-            // Its client has left.
+            // The client has left.
             None => self.forget_at(ticket.number(), &[woken.owner], None),
         }
     }
 
-    /// A command that may block has run on keys of several shards. With the last round their owners
-    /// are told what has become of it.
+    /// Records the result of a command that may block and has run on keys of several shards. The
+    /// last round tells the result to their owners.
     pub(in crate::shard) fn end_attempt(
         &mut self,
         transaction: &mut Transaction,
@@ -104,7 +104,7 @@ impl Shard {
         }
     }
 
-    /// The last round of a forwarded command is out; `left` answers are due.
+    /// Records that the last round of a forwarded command was sent and `left` replies are expected.
     pub(in crate::shard) fn await_forwarded(
         &mut self,
         id: TransactionId,
@@ -115,7 +115,8 @@ impl Shard {
         self.blocking.forwards.insert(id, Forwarding { woken, left });
     }
 
-    /// An answer of a transaction that is over has come.
+    /// Counts a reply of a transaction that has concluded. After the last reply, tells the owner
+    /// that the forwarded command is finished.
     pub(in crate::shard) fn land_forwarded(&mut self, id: TransactionId) {
         let Some(forwarding) = self.blocking.forwards.get_mut(&id) else { return };
         forwarding.left -= 1;
@@ -126,7 +127,8 @@ impl Shard {
         }
     }
 
-    /// All that the connection's commands have forwarded is over: its replies may be sent.
+    /// Lets the connection send its replies, after all commands that it has forwarded were
+    /// finished.
     pub(in crate::shard) fn release_connection(&mut self, client: ClientRef) {
         let Some(connection) = self.connections.get_same(client.conn, client.generation) else {
             return;

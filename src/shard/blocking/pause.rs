@@ -1,12 +1,12 @@
-//! CLIENT PAUSE on one shard: commands of its connections that wait until it is over.
+//! CLIENT PAUSE on one shard: commands of its connections wait until the pause is over.
 //!
 //! ```text
-//!   PAUSE    the process is told --> every shard takes note --> what came before is over --> OK
-//!   shard    no pause --take note--> paused --UNPAUSE, a less strict one, time--> no pause
-//!   client   its next command may not run: postponed, with all that it sends behind it
-//!                --the pause lets go of it--> ready, in the order in which they were postponed
+//!   PAUSE    set in the process --> every shard reads it --> earlier commands are over --> OK
+//!   shard    no pause --reads it--> paused --UNPAUSE, a less strict one, time--> no pause
+//!   client   its next command may not run: postponed, with all later input
+//!                --the pause ends for it--> ready, in the order in which they were postponed
 //! ```
-//! The end of the pause is one of the shard's deadlines: it parks until then.
+//! The end of the pause is one of the shard's deadlines, so the shard parks until then.
 
 use crate::exec::{Entry, Pause};
 use crate::gate::Facts;
@@ -21,31 +21,32 @@ use std::collections::BTreeMap;
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Pausing {
     now: Option<Pause>,
-    /// Connections whose next command waits, in the order in which they began to.
+    /// Postponed connections, in the order in which they were postponed.
     postponed: BTreeMap<u64, ConnId>,
     next: u64,
 }
 
 impl Pausing {
-    /// When it ends by itself, Unix milliseconds.
+    /// Returns the Unix time in milliseconds at which the pause ends.
     pub(in crate::shard) fn until_ms(&self) -> Option<u64> {
         self.now.map(|pause| pause.until_ms)
     }
 
-    /// Connections that wait.
+    /// Returns the number of postponed connections.
     pub(in crate::shard) fn postponed(&self) -> usize {
         self.postponed.len()
     }
 }
 
 impl Shard {
-    /// CLIENT PAUSE: the reply leaves when nothing that it holds up is under way any more.
+    /// CLIENT PAUSE: sends the reply after all commands that the pause delays have finished.
     pub(in crate::shard) fn pause(&mut self, conn: ConnId) {
         let waiter = self.defer(conn);
         self.post_barrier(Goal::Pause { waiter, is_settled: false });
     }
 
-    /// All shards have taken note, or what they had begun before is over.
+    /// Continues CLIENT PAUSE after a barrier. After the first barrier all shards know the pause.
+    /// After the second one their earlier commands are over, and OK is sent.
     pub(in crate::shard) fn go_on_pausing(&mut self, waiter: ReplyAddress, is_settled: bool) {
         if !is_settled {
             return self.post_barrier(Goal::Pause { waiter, is_settled: true });
@@ -60,7 +61,7 @@ impl Shard {
         self.land_answer(answer);
     }
 
-    /// Takes note of what the process says of a pause.
+    /// Reads the process's pause and applies it to this shard.
     pub(in crate::shard) fn note_pause(&mut self) {
         let pause = self.env.process.paused(self.env.now.unix_ms());
         if pause == self.pausing.now {
@@ -85,10 +86,10 @@ impl Shard {
         }
     }
 
-    /// The connection's next command must not run before the pause is over.
+    /// Postpones the connection: its next command must not run before the pause is over.
     pub(in crate::shard) fn postpone(&mut self, conn: ConnId, entry: &'static Entry) {
         let number = self.pausing.next;
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         assert!(connection.postponed.is_none(), "a postponed connection is not served");
         connection.input.consume();
         connection.postponed = Some(number);
@@ -103,7 +104,7 @@ impl Shard {
         }
     }
 
-    /// The connection's next command is not held up any more.
+    /// Ends the postponed state of the connection.
     pub(in crate::shard) fn end_postponed(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(number) = connection.postponed.take() else { return };
@@ -112,7 +113,8 @@ impl Shard {
         self.env.board.gauges.clients_blocked.add(-1);
     }
 
-    /// All who wait look again, in their order.
+    /// Makes all postponed connections ready, in order. A connection is postponed again if its
+    /// command still may not run.
     fn resume_postponed(&mut self) {
         for conn in std::mem::take(&mut self.pausing.postponed).into_values() {
             self.end_postponed(conn);

@@ -1,5 +1,5 @@
-//! Connections come and go. Shard 0 accepts for all, so that they are spread exactly evenly and
-//! `maxclients` is exact; the shard that gets one adopts it.
+//! Opening and closing connections. Shard 0 accepts for all shards, so that connections are spread
+//! evenly and `maxclients` is exact. The shard that receives a connection adopts it.
 
 use crate::base::alloc;
 use crate::client::Connection;
@@ -13,16 +13,16 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering;
 
-/// The acceptor's side: sockets that their shard could not take at once.
+/// State of the acceptor: sockets that their shard could not take at once.
 #[derive(Default)]
 pub(in crate::shard) struct Acceptor {
     waiting: VecDeque<(usize, Box<Handover>)>,
-    /// Monotonic seconds of the last logged failure: one line a second is enough.
+    /// Monotonic seconds of the last logged failure. At most one failure per second is logged.
     failure_logged_s: u64,
 }
 
 impl Shard {
-    /// A listener has a new connection: it goes to the shard with the fewest.
+    /// Assigns a new connection to the shard with the fewest clients.
     pub(in crate::shard) fn accepted(&mut self, socket: Socket) {
         self.env.board.counters.connections_received.add(1);
         let clients = &self.env.process.clients;
@@ -33,7 +33,7 @@ impl Shard {
             return self.refuse_socket(socket, client_id, Error::MaxClients);
         }
         let counts = clients.iter().map(|n| n.load(Ordering::Relaxed)).enumerate();
-        let (shard, _) = counts.min_by_key(|(_, n)| *n).expect("there is a shard");
+        let (shard, _) = counts.min_by_key(|(_, n)| *n).expect("at least one shard");
         clients[shard].fetch_add(1, Ordering::Relaxed);
         let handover = Handover { socket, client_id };
         if shard == self.env.me {
@@ -44,8 +44,8 @@ impl Shard {
         }
     }
 
-    /// Keeps a socket until its shard can take it. Beyond the bound it stays on this shard: less
-    /// evenly spread, but nobody below `maxclients` is turned away.
+    /// Keeps a socket until its shard can take it. If too many wait, the connection stays on this
+    /// shard: the spread is less even, but no client below `maxclients` is rejected.
     fn hold(&mut self, shard: usize, handover: Box<Handover>) {
         if self.accept.waiting.len() < ACCEPT_BACKLOG_MAX {
             self.accept.waiting.push_back((shard, handover));
@@ -56,12 +56,12 @@ impl Shard {
         self.adopt(*handover);
     }
 
-    /// Whether sockets wait for their shard to take them.
+    /// Returns whether sockets wait for their shard to take them.
     pub(in crate::shard) fn has_waiting(&self) -> bool {
         !self.accept.waiting.is_empty()
     }
 
-    /// Tries again to hand over what had to wait.
+    /// Tries again to hand over waiting sockets.
     pub(in crate::shard) fn hand_over_waiting(&mut self) {
         while let Some((shard, handover)) = self.accept.waiting.pop_front() {
             if let Err(handover) = self.port.mesh().hand_over(shard, handover) {
@@ -71,8 +71,7 @@ impl Shard {
         }
     }
 
-    /// Carries out what a change of `bind` or `port` has asked of the acceptor: what is new is
-    /// listened on before what is old is closed.
+    /// Applies a change of `bind` or `port`: opens the new listeners before it closes the old ones.
     pub(in crate::shard) fn change_listeners(&mut self) {
         if self.env.me != 0 {
             return;
@@ -80,7 +79,7 @@ impl Shard {
         let orders = self.env.process.listeners.take_orders();
         for (number, socket) in orders.opened {
             if let Err(error) = self.driver.listen(number, Socket::Kernel(socket)) {
-                self.env.process.log.warning(&format!("A new address is not listened on: {error}"));
+                self.env.process.log.warning(&format!("Cannot listen on a new address: {error}"));
             }
         }
         for number in orders.closed {
@@ -96,13 +95,13 @@ impl Shard {
         }
     }
 
-    /// Takes a connection that is already counted as this shard's.
+    /// Adopts a connection that is already counted for this shard.
     pub(in crate::shard) fn adopt(&mut self, handover: Handover) {
         let Some(conn) = self.open(handover.socket, handover.client_id) else {
             self.env.process.clients[self.env.me].fetch_sub(1, Ordering::Relaxed);
             return;
         };
-        let connection = self.connections.get_mut(conn).expect("it was just opened");
+        let connection = self.connections.get_mut(conn).expect("just opened");
         connection.is_counted = true;
         self.env.board.counters.connections_accepted.add(1);
         let is_remote = !connection.session.is_local();
@@ -112,7 +111,8 @@ impl Shard {
         }
     }
 
-    /// Tells a client why it is not served, and ends the connection. It is not counted.
+    /// Replies with an error to a client that is not served, and closes the connection. The
+    /// connection is not counted.
     fn refuse_socket(&mut self, socket: Socket, client_id: u64, error: Error) {
         if let Some(conn) = self.open(socket, client_id) {
             self.turn_away(conn, &error);
@@ -120,7 +120,7 @@ impl Shard {
     }
 
     fn turn_away(&mut self, conn: ConnId, error: &Error) {
-        let connection = self.connections.get_mut(conn).expect("it was just opened");
+        let connection = self.connections.get_mut(conn).expect("just opened");
         let protocol = connection.session.protocol;
         Reply::new(&mut connection.outbox.output, protocol).error(error);
         connection.session.close_after_reply = true;
@@ -147,7 +147,7 @@ impl Shard {
         Some(conn)
     }
 
-    /// The peer sends no more, or the connection broke.
+    /// Records that the peer sends no more, or closes the connection if it broke.
     pub(in crate::shard) fn hung_up(&mut self, conn: ConnId, error: Option<io::Error>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_hung_up = true;
@@ -155,12 +155,12 @@ impl Shard {
         if error.is_some() || is_blocked {
             return self.close(conn);
         }
-        // What it sent before is still run and replied to.
+        // Earlier commands of the peer still run and get replies.
         self.make_ready(conn);
         self.make_dirty(conn);
     }
 
-    /// Ends the connection. Its number lives until the driver has let go of it.
+    /// Closes the connection. Its number stays in use until the driver has closed the socket.
     pub(in crate::shard) fn close(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if std::mem::replace(&mut connection.is_closing, true) {
@@ -172,7 +172,7 @@ impl Shard {
         self.count_bytes(conn);
         self.leave_block(conn);
         self.end_postponed(conn);
-        let connection = self.connections.get_mut(conn).expect("looked at above");
+        let connection = self.connections.get_mut(conn).expect("checked above");
         for mut flight in connection.flights.drain(..) {
             for envelope in flight.drain() {
                 self.port.recycle(envelope);
@@ -183,7 +183,7 @@ impl Shard {
         self.driver.close(conn);
     }
 
-    /// Ends the connection because of what it did, and logs why.
+    /// Closes the connection and logs why.
     pub(in crate::shard) fn close_for(&mut self, conn: ConnId, why: &str) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let address = connection.session.address.clone();
@@ -191,12 +191,12 @@ impl Shard {
         self.close(conn);
     }
 
-    /// Logs why a connection is ended, unless too many are.
+    /// Logs why a connection is closed, unless there are too many such lines.
     pub(in crate::shard) fn log_closed(&mut self, address: &str, why: &str) {
         self.log_limited(&format!("Closing client {address}: {why}"));
     }
 
-    /// Logs what is said of a connection, unless too much is.
+    /// Logs a line about a connection, unless there are too many such lines.
     pub(in crate::shard) fn log_limited(&mut self, line: &str) {
         if let Some(withheld) = self.clients.log_limit.allow(self.env.now.monotonic_ns) {
             let more =
@@ -205,16 +205,16 @@ impl Shard {
         }
     }
 
-    /// The driver has let go of the connection.
+    /// Removes a connection after the driver has closed its socket.
     pub(in crate::shard) fn closed(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.remove(conn) else { return };
-        assert!(connection.is_closing, "the driver closes only what it is told to");
+        assert!(connection.is_closing, "the driver closes only connections that the shard closed");
         if connection.is_stalled {
             self.queues.stalled.retain(|stalled| *stalled != conn);
         }
         self.clients.buffered_bytes -= connection.counted_bytes;
         self.clients.passing_bytes -= connection.passing_bytes;
-        // What it held is seen to be free at once.
+        // Makes the freed memory visible in the statistics at once.
         alloc::flush_local();
         if connection.is_counted {
             self.env.process.clients[self.env.me].fetch_sub(1, Ordering::Relaxed);

@@ -1,16 +1,17 @@
-//! `maxmemory-clients`: clients are ended when all of them together take too much memory, the
-//! largest first.
+//! `maxmemory-clients`: disconnects the largest clients while all clients together use too much
+//! memory.
 //!
-//! Each shard keeps the account of its own connections, and publishes its sum and the class of the
-//! largest that may go. Whoever sees that all sums pass the limit ends clients of its own, as
-//! long as none of another shard is of a larger class; else it wakes that shard. One shard at a
-//! time does so, or each would make up for the whole.
+//! Each shard counts the bytes of its own connections. It publishes their total and the size class
+//! of its largest client that may be evicted. A shard that finds the grand total above the limit
+//! evicts its own clients, unless another shard has a client of a larger class. In that case it
+//! wakes the other shard. Only one shard evicts at a time, because otherwise each would evict the
+//! whole excess.
 //!
-//! Replies on their way, up to what no limit looks at, are not charged: a client that is told of
-//! others would end one.
+//! Unsent replies up to the exempt amount do not count. Otherwise a client that lists other clients
+//! would cause an eviction.
 //!
-//! Classes are powers of two, so that finding the largest walks over nothing. They are kept only
-//! while the limit is set.
+//! Size classes are powers of two, so that finding the largest client needs no search. They are
+//! kept only while the limit is set.
 
 use crate::client::{Connection, describe};
 use crate::config::Config;
@@ -21,56 +22,57 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The logarithm of the bytes below which all clients are of the smallest class.
+/// Logarithm of the bytes below which all clients are in the smallest class.
 const CLASS_LOG_MIN: u32 = 15;
 
-/// The same from which on all are of the largest.
+/// Logarithm of the bytes from which on all clients are in the largest class.
 const CLASS_LOG_MAX: u32 = 33;
 
 const CLASSES: usize = (CLASS_LOG_MAX - CLASS_LOG_MIN + 1) as usize;
 
-/// The least bytes that clients may take: with fewer nobody could talk to the server.
+/// Lower bound of the limit in bytes. A smaller limit would disconnect every client.
 const CLIENTS_BYTES_MIN: u64 = 128 << 10;
 
-/// What a shard knows for it.
+/// State of client eviction on one shard.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Evicting {
-    /// Bytes that all clients may take; none: any.
+    /// Limit for the bytes of all clients; none: no limit.
     bytes_max: Option<u64>,
-    /// Clients that may be ended, by class.
+    /// Clients that may be evicted, by size class.
     classes: [BTreeSet<ConnId>; CLASSES],
 }
 
 impl Evicting {
-    /// Whether there is a limit.
+    /// Returns whether there is a limit.
     #[inline]
     pub(in crate::shard) fn is_on(&self) -> bool {
         self.bytes_max.is_some()
     }
 
-    /// How many clients may be ended.
+    /// Returns the number of clients that may be evicted.
     pub(in crate::shard) fn evictable(&self) -> usize {
         self.classes.iter().map(BTreeSet::len).sum()
     }
 
-    /// The largest class that has a client, counted from 1, and its first; 0 and none without one.
+    /// Returns the largest class with a client, counted from 1, and its first client. Returns 0 and
+    /// none without clients.
     fn largest(&self) -> (i64, Option<ConnId>) {
         let found = self.classes.iter().rposition(|class| !class.is_empty());
         found.map_or((0, None), |class| (class as i64 + 1, self.classes[class].first().copied()))
     }
 }
 
-/// The class of a client that takes so many bytes.
+/// Returns the size class of a client that uses `bytes` bytes.
 fn class_of(bytes: usize) -> u8 {
     let log = (usize::BITS - bytes.leading_zeros()).clamp(CLASS_LOG_MIN, CLASS_LOG_MAX);
     (log - CLASS_LOG_MIN) as u8
 }
 
-/// The bytes that all clients may take.
+/// Returns the limit for the bytes of all clients.
 fn bytes_max(config: &Config) -> Option<u64> {
     let bytes = match config.maxmemory_clients {
         0 => return None,
-        // A share of no limit is none.
+        // Without `maxmemory` a percentage of it is no limit.
         _ if config.maxmemory_clients < 0 && config.maxmemory == 0 => u64::MAX,
         percent if percent < 0 => {
             let share = u128::from(config.maxmemory) * u128::from(percent.unsigned_abs()) / 100;
@@ -82,7 +84,7 @@ fn bytes_max(config: &Config) -> Option<u64> {
 }
 
 impl Shard {
-    /// The limits may be others now.
+    /// Applies settings that may have changed the limits.
     pub(in crate::shard) fn settle_limits(&mut self) {
         let are_limited = self.env.process.reply_buffers.are_limited.load(Ordering::Relaxed);
         self.clients.output_bytes_free = if are_limited { 0 } else { OUTPUT_BYTES_FREE as usize };
@@ -96,7 +98,7 @@ impl Shard {
         }
     }
 
-    /// Puts a connection into the class in which it belongs, or into none.
+    /// Moves a connection to its size class, or to none if it may not be evicted.
     pub(in crate::shard) fn classify(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let may_go = self.clients.evicting.is_on() && connection.may_be_evicted();
@@ -113,7 +115,7 @@ impl Shard {
         connection.eviction_class = class;
     }
 
-    /// Says on the board what this shard's clients take, and how large the largest is.
+    /// Publishes the bytes of this shard's clients and the size class of the largest one.
     pub(in crate::shard) fn publish_clients(&self) {
         let bytes = |it: &Connection| it.counted_bytes - it.passing_bytes;
         let of = |conn: &ConnId| self.connections.get(*conn).map_or(0, bytes);
@@ -125,7 +127,7 @@ impl Shard {
         self.env.board.evictable_class.set(self.clients.evicting.largest().0);
     }
 
-    /// Ends clients if all take too much.
+    /// Evicts clients if all clients together exceed the limit.
     #[inline]
     pub(in crate::shard) fn check_clients_memory(&mut self) {
         if let Some(bytes_max) = self.clients.evicting.bytes_max {
@@ -157,7 +159,7 @@ impl Shard {
     }
 
     fn evict_one(&mut self, conn: ConnId) {
-        let connection = self.connections.get(conn).expect("what is in a class is there");
+        let connection = self.connections.get(conn).expect("a client in a class is connected");
         let mut line = Vec::new();
         describe(connection, self.env.process.commands, self.env.now.monotonic_ms(), &mut line);
         let line = String::from_utf8_lossy(&line).into_owned();
@@ -179,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_limit_is_bytes_or_a_share() {
+    fn the_limit_is_in_bytes_or_a_percentage_of_maxmemory() {
         let of = |maxmemory_clients, maxmemory| {
             let mut config = Config::default();
             (config.maxmemory_clients, config.maxmemory) = (maxmemory_clients, maxmemory);

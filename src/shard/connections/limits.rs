@@ -1,5 +1,4 @@
-//! Limits of clients, besides those of all together: how long they may be idle, how much they may
-//! leave unread.
+//! Limits of single clients: idle time and unsent output.
 
 use super::client_eviction::Evicting;
 use crate::client::Connection;
@@ -14,27 +13,27 @@ use crate::shard::replication::OVER_LIMIT;
 use crate::shard::state::Shard;
 use std::sync::atomic::Ordering;
 
-/// Seconds whose largest buffers INFO tells of.
+/// Number of seconds over which INFO reports the largest buffers.
 const PEAK_SECONDS: usize = 8;
 
-/// Milliseconds after which an idle connection gives back what it does not need.
+/// Milliseconds after which an idle connection releases memory that it does not need.
 const IDLE_MS: u64 = 2_000;
 
-/// What a shard keeps for them.
+/// State of client limits on a shard.
 #[derive(Debug)]
 pub(in crate::shard) struct Clients {
-    /// Bytes that all connections and their buffers take.
+    /// Bytes of all connections and their buffers.
     pub(in crate::shard) buffered_bytes: usize,
-    /// How many lines about closed connections are logged.
+    /// Limits the log lines about closed connections.
     pub(in crate::shard) log_limit: LineLimit,
-    /// What `maxmemory-clients` needs.
+    /// State of `maxmemory-clients`.
     pub(in crate::shard) evicting: Evicting,
     peaks: Peaks,
-    /// Where the walk over connections stands.
+    /// Next connection of the walk over all connections.
     next: ConnId,
-    /// Bytes of unsent output of all connections of which nothing is made, a little of each.
+    /// Exempt bytes of all connections: unsent output that no limit counts.
     pub(in crate::shard) passing_bytes: usize,
-    /// Bytes of unsent output of a connection that no limit looks at.
+    /// Exempt amount: bytes of unsent output of a connection that no limit counts.
     pub(in crate::shard) output_bytes_free: usize,
 }
 
@@ -52,7 +51,7 @@ impl Default for Clients {
     }
 }
 
-/// The largest buffers of the last seconds.
+/// Largest buffers of the last seconds.
 #[derive(Debug, Default)]
 struct Peaks {
     /// Bytes of input and of output, by second.
@@ -61,7 +60,7 @@ struct Peaks {
 }
 
 impl Peaks {
-    /// It is this second now: what is older than all that are kept is forgotten.
+    /// Begins a second. Clears the seconds that have passed since the last call.
     fn begin(&mut self, second: u64) {
         let passed = (second - self.second).min(PEAK_SECONDS as u64);
         for at in 0..passed {
@@ -78,7 +77,7 @@ impl Peaks {
         }
     }
 
-    /// The most bytes of input and of output.
+    /// Returns the most bytes of input and of output.
     fn most(&self) -> [usize; 2] {
         let most = |at: usize| self.seconds.iter().map(|second| second[at]).max().unwrap_or(0);
         [most(0), most(1)]
@@ -86,8 +85,8 @@ impl Peaks {
 }
 
 impl Shard {
-    /// Looks after some connections, after each of them once a second: the idle ones end when
-    /// `timeout` says so, and give their buffers back.
+    /// Checks some connections, and each connection once a second. Closes idle connections as
+    /// `timeout` says, and releases their buffers.
     pub(in crate::shard) fn check_connections(&mut self) {
         let now_ms = self.env.now.monotonic_ms();
         self.clients.peaks.begin(now_ms / 1_000);
@@ -126,10 +125,10 @@ impl Shard {
     /// Checks the unsent output of a connection against its limits.
     #[inline]
     pub(in crate::shard) fn check_output(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         connection.outbox.drop_muted();
         self.count_bytes(conn);
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         if connection.outbox.pending_bytes() > self.clients.output_bytes_free {
             self.limit_output(conn);
         } else {
@@ -137,12 +136,13 @@ impl Shard {
         }
     }
 
-    /// More output waits than nobody looks at: the connection ends where
-    /// `client-output-buffer-limit` says so, else it is served again when it has read.
+    /// Handles unsent output above the exempt amount. Closes the connection if
+    /// `client-output-buffer-limit` is exceeded. If the shard holds too much output, stops serving
+    /// the connection until its output has drained.
     pub(in crate::shard) fn limit_output(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if connection.is_closing || connection.link.is_some() {
-            // What a replica is behind is looked at where it is sent more.
+            // The lag of a replica is checked when it is sent more.
             return;
         }
         let bytes = connection.outbox.pending_bytes();
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn peaks_last_for_some_seconds() {
+    fn peaks_are_kept_for_some_seconds() {
         let mut peaks = Peaks::default();
         peaks.begin(100);
         peaks.seconds[100 % PEAK_SECONDS] = [7, 3];

@@ -1,4 +1,4 @@
-//! The shard's connections: how they come and go, what they may take, their output.
+//! The shard's connections: opening and closing, limits, output.
 //!
 //! Must not know: how commands run.
 

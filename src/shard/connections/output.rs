@@ -1,4 +1,4 @@
-//! Output: one send per connection per turn, and what comes of it.
+//! Output: at most one send per connection and turn, and its completion. Also received bytes.
 
 use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::{BufferId, Chunk, ConnId};
@@ -7,7 +7,7 @@ use crate::shard::state::Shard;
 use std::io;
 
 impl Shard {
-    /// Hands every dirty connection's output to the driver. It leaves with the next wait.
+    /// Hands the output of every dirty connection to the driver, which sends it with the next wait.
     pub(in crate::shard) fn flush(&mut self) -> bool {
         let found = !self.queues.dirty.is_empty();
         for at in 0..self.queues.dirty.len() {
@@ -21,7 +21,8 @@ impl Shard {
         found
     }
 
-    /// Sends the connection's next chunk, or ends it when all has left and it was to end.
+    /// Sends the connection's next chunk. Closes the connection if all output was sent and the
+    /// connection is over.
     fn send_next(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if connection.is_closing || connection.is_held {
@@ -47,7 +48,7 @@ impl Shard {
         }
     }
 
-    /// A chunk has been handed to the kernel, or could not be.
+    /// Records that the kernel has taken a chunk, or that the send failed.
     pub(in crate::shard) fn sent(&mut self, conn: ConnId, chunk: Chunk, result: io::Result<()>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let bytes = connection.outbox.under_way_bytes() as u64;
@@ -70,7 +71,7 @@ impl Shard {
         if is_traced {
             self.trace_sent(conn);
         }
-        let connection = self.connections.get_mut(conn).expect("looked at above");
+        let connection = self.connections.get_mut(conn).expect("checked above");
         if connection.is_output_full && connection.outbox.pending_bytes() <= OUTPUT_BYTES_EACH / 2 {
             connection.is_output_full = false;
             self.make_ready(conn);
@@ -81,7 +82,7 @@ impl Shard {
         self.send_next(conn);
     }
 
-    /// Bytes have arrived: into the input buffer, and the receive buffer back to the driver.
+    /// Moves received bytes into the input buffer, and returns the receive buffer to the driver.
     pub(in crate::shard) fn received(&mut self, conn: ConnId, buffer: BufferId, len: u32) {
         let Some(connection) = self.connections.get_mut(conn) else {
             self.driver.release(buffer);
@@ -109,7 +110,7 @@ impl Shard {
         self.make_ready(conn);
     }
 
-    /// The input is used up as far as it can be: receiving goes on if it had paused.
+    /// Records that the input holds no complete command, and resumes receiving if it was paused.
     pub(in crate::shard) fn settle_input(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_starved = true;
@@ -124,7 +125,7 @@ impl Shard {
         self.count_bytes(conn);
     }
 
-    /// Brings the shard's sum of buffered bytes up to date with this connection.
+    /// Updates the shard's total of connection bytes with this connection.
     pub(in crate::shard) fn count_bytes(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let bytes = if connection.is_closing { 0 } else { connection.memory_bytes() };

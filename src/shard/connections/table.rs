@@ -1,4 +1,5 @@
-//! The shard's connections by number. A number is reused only after the driver has let go of it.
+//! The shard's connections by number. A number is reused only after the driver has closed its
+//! socket.
 
 use crate::client::Connection;
 use crate::io::ConnId;
@@ -18,7 +19,7 @@ pub(in crate::shard) struct Connections {
 }
 
 impl Connections {
-    /// A number, and the generation that its next connection has.
+    /// Reserves a number. Returns it with the generation of its next connection.
     pub(in crate::shard) fn reserve(&mut self) -> (ConnId, u32) {
         let id = self.free.pop().unwrap_or_else(|| {
             self.places.push(Place::default());
@@ -37,7 +38,7 @@ impl Connections {
         self.len += 1;
     }
 
-    /// Forgets the connection; its number is free again.
+    /// Removes the connection. Its number is free again.
     pub(in crate::shard) fn remove(&mut self, id: ConnId) -> Option<Box<Connection>> {
         let removed = self.places[id as usize].connection.take()?;
         self.free.push(id);
@@ -45,7 +46,7 @@ impl Connections {
         Some(removed)
     }
 
-    /// Gives back a number that never got a connection.
+    /// Returns a reserved number that got no connection.
     pub(in crate::shard) fn unreserve(&mut self, id: ConnId) {
         assert!(self.places[id as usize].connection.is_none());
         self.free.push(id);
@@ -60,7 +61,7 @@ impl Connections {
         self.places.get(id as usize)?.connection.as_deref()
     }
 
-    /// The connection, if it is still the one of this generation.
+    /// Returns the connection if it still has this generation.
     #[inline]
     pub(in crate::shard) fn get_same(
         &mut self,
@@ -74,7 +75,7 @@ impl Connections {
         self.len
     }
 
-    /// One past the highest number in use.
+    /// Returns one past the highest number in use.
     pub(in crate::shard) fn end(&self) -> ConnId {
         self.places.len() as ConnId
     }

@@ -1,4 +1,4 @@
-//! WATCH at the home of its client: the owners of the keys keep the watches.
+//! WATCH at the client's home shard. The owners of the keys keep the watches.
 
 use crate::client::ReplySource;
 use crate::exec::{Merge, Request};
@@ -11,7 +11,7 @@ use crate::shard::state::Shard;
 impl Shard {
     /// Watches keys for the connection.
     pub(in crate::shard) fn watch(&mut self, conn: ConnId, keys: Vec<Vec<u8>>) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let session = &mut connection.session;
         let (client, db) = (session.id, session.db);
         self.env.board.gauges.clients_watching.add(i64::from(connection.watched.is_empty()));
@@ -25,8 +25,8 @@ impl Shard {
             }
             by_shard[usize::from(owner)].push(key);
         }
-        // A transaction of this connection may be over for it and still have to store here. Its
-        // last part lies in the inbox, and comes first.
+        // A transaction of this connection may have replied already but still have to store values
+        // here. Its last part is in the inbox and must run first.
         if self.partition.has_no_locks() {
             let here = std::mem::take(&mut by_shard[self.env.me]);
             self.partition.watch(client, db, &here);
@@ -41,7 +41,7 @@ impl Shard {
             self.remote.unit.push(envelope);
         }
         if self.remote.unit.is_empty() {
-            let connection = self.connections.get_mut(conn).expect("it is being served");
+            let connection = self.connections.get_mut(conn).expect("connection is open");
             let protocol = connection.session.protocol;
             return Reply::new(&mut connection.outbox.output, protocol).ok();
         }
@@ -49,7 +49,7 @@ impl Shard {
         self.launch(conn, flight);
     }
 
-    /// The connection watches nothing more. Returns the shards that keep its watches.
+    /// Removes all watched keys of the connection. Returns the shards that keep its watches.
     pub(in crate::shard) fn take_watched(&mut self, conn: ConnId) -> Vec<u16> {
         let Some(connection) = self.connections.get_mut(conn) else { return Vec::new() };
         let watched = std::mem::take(&mut connection.watched);
@@ -57,7 +57,7 @@ impl Shard {
         std::mem::take(&mut connection.session.watched_shards)
     }
 
-    /// Forgets what the connection watches, on all shards. Nobody waits for that.
+    /// Removes the connection's watches on all shards, without waiting for them.
     pub(in crate::shard) fn unwatch(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let client = connection.session.id;

@@ -1,8 +1,7 @@
-//! Gathers one batch: the run of commands at the head of a connection's input that may go
-//! together. Hot.
+//! Gathers one batch: the commands at the head of a connection's input that may run together. Hot.
 //!
-//! Commands on keys go together, up to `BATCH_COMMANDS_MAX`. A command on the session, a refused
-//! one and a protocol error stand alone, because what follows them may depend on them.
+//! Commands on keys run together, up to `BATCH_COMMANDS_MAX`. A session command, a refused command
+//! and a protocol error stand alone, because later commands may depend on them.
 
 use crate::client::Connection;
 use crate::exec::{CommandTable, Entry, Item, Session};
@@ -12,7 +11,7 @@ use crate::observe::Boards;
 use crate::resp::{Args, Error, Limits, ProtocolError, Span};
 use crate::spec::Flag;
 
-/// The batch under work, reused from turn to turn.
+/// The batch in progress, reused from turn to turn.
 #[derive(Default)]
 pub(in crate::shard) struct Batch {
     pub(in crate::shard) items: Vec<Item>,
@@ -20,13 +19,13 @@ pub(in crate::shard) struct Batch {
     pub(in crate::shard) spans: Vec<Span>,
     /// Whether it has commands whose work grows with their values.
     pub(in crate::shard) is_bulky: bool,
-    /// Whether all of it runs here.
+    /// Whether all of its commands run here.
     pub(in crate::shard) is_local: bool,
-    /// Whether it is one command that may wait.
+    /// Whether it is one command that may block.
     pub(in crate::shard) may_wait: bool,
-    /// The place of the command whose request is traced.
+    /// Index of the traced command.
     pub(in crate::shard) traced: Option<u32>,
-    /// Commands that went to the queue of a transaction instead.
+    /// Number of commands that were queued for a transaction instead.
     queued: usize,
 }
 
@@ -47,33 +46,33 @@ impl Batch {
     }
 }
 
-/// What stands at the head of the input.
+/// What the head of the input holds.
 pub(in crate::shard) enum Gathered {
-    /// No whole command.
+    /// No complete command.
     Nothing,
     /// A batch of commands on keys.
     Keys,
-    /// One command on the session.
+    /// One session command.
     Session(Item),
-    /// One command on keys of several shards that have to be brought together.
+    /// One command on keys of several shards, which must be gathered.
     Joint(Item),
-    /// So many commands have been queued until EXEC.
+    /// This number of commands, which were queued until EXEC.
     Queued(usize),
     /// One command that must not run before a pause is over. It stays in the input.
     Postponed(&'static Entry),
     /// One command that a gate has refused.
     Refused(Option<&'static Entry>, Error),
-    /// Bytes that are no command.
+    /// Bytes that are not a command.
     Malformed(ProtocolError),
 }
 
 impl Gathered {
-    /// Whether commands on keys run now.
+    /// Returns whether commands on keys run now.
     pub(in crate::shard) fn runs_keys(&self) -> bool {
         matches!(self, Gathered::Keys | Gathered::Joint(_))
     }
 
-    /// The command that runs, if it stands alone.
+    /// Returns the command that runs, if it stands alone.
     pub(in crate::shard) fn alone(&self) -> Option<Item> {
         match self {
             Gathered::Session(item) | Gathered::Joint(item) => Some(*item),
@@ -82,19 +81,19 @@ impl Gathered {
     }
 }
 
-/// What the gathering looks at besides the connection.
+/// What gathering needs in addition to the connection.
 pub(in crate::shard) struct Gatherer {
     pub(in crate::shard) table: &'static CommandTable,
     pub(in crate::shard) router: Router,
     pub(in crate::shard) home: u16,
     pub(in crate::shard) facts: Facts,
     pub(in crate::shard) bulk_len_max: u64,
-    /// Commands of this batch at most.
+    /// The most commands of this batch.
     pub(in crate::shard) commands_max: usize,
 }
 
 impl Gatherer {
-    /// Fills the batch from the connection's input. The boards tell how many keys there are.
+    /// Fills the batch from the connection's input. The boards provide the number of keys.
     pub(in crate::shard) fn gather(
         &self,
         connection: &mut Connection,
@@ -129,7 +128,7 @@ impl Gatherer {
         }
     }
 
-    /// Adds one command to the batch, or says why it stands alone.
+    /// Adds one command to the batch. Returns none, or why the command stands alone.
     #[inline]
     fn take(
         &self,
@@ -144,7 +143,7 @@ impl Gatherer {
         let args = Args::new(text, spans, large);
         let entry = match find(self.table, &args) {
             Ok(entry) => entry,
-            // Who may not ask is not told what there is.
+            // An unauthenticated client does not learn which commands exist.
             Err(_) if !connection.session.authenticated => {
                 return Some(Gathered::Refused(None, Error::NoAuth));
             }
@@ -186,7 +185,7 @@ impl Gatherer {
         batch.is_bulky |= entry.may_offload();
         if entry.may_wait() {
             if !batch.is_empty() {
-                // What was sent before it has its replies before it waits.
+                // Earlier commands get their replies before this one may block.
                 return Some(Gathered::Nothing);
             }
             batch.may_wait = true;
@@ -199,8 +198,8 @@ impl Gatherer {
 }
 
 impl Gatherer {
-    /// Whether a command waits for the end of a pause. Replicas are exempt; EXEC is as what it
-    /// runs.
+    /// Returns whether a command waits for the end of a pause. Replicas are exempt. EXEC is treated
+    /// like the commands that it runs.
     #[cold]
     fn is_postponed(&self, entry: &Entry, session: &Session) -> bool {
         let mut flags = entry.command.card.flags;
@@ -212,12 +211,12 @@ impl Gatherer {
     }
 }
 
-/// Puts a command into the queue of its session's transaction.
+/// Adds a command to the queue of its session's transaction.
 fn enqueue(connection: &mut Connection, entry: &'static Entry, spans: &[Span]) {
     let (text, large) = connection.input.parts();
     let mut args = Args::new(text, spans, large);
     connection.queue.get_or_insert_default().push(entry, 0, 0, &mut args);
-    let multi = connection.session.multi.as_mut().expect("it is inside a transaction");
+    let multi = connection.session.multi.as_mut().expect("client is in a transaction");
     multi.commands += 1;
     multi.may_grow |= entry.command.card.flags.has(Flag::DENYOOM);
     multi.may_write |= entry.command.card.flags.has(Flag::WRITE);

@@ -12,7 +12,7 @@ use crate::shard::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_SHARD};
 use crate::shard::state::Shard;
 
 impl Shard {
-    /// Runs what is at the head of the connection's input, batch by batch.
+    /// Runs the commands at the head of the connection's input, batch by batch.
     pub(in crate::shard) fn serve(&mut self, conn: ConnId) {
         for _ in 0..BATCHES_PER_TURN_MAX {
             self.port.mesh().point();
@@ -86,20 +86,20 @@ impl Shard {
         }
     }
 
-    /// Returns how many commands the next batch may have. While much unsent output waits it is one:
-    /// how much a batch replies is known only when it has run.
+    /// Returns the most commands of the next batch. The limit is 1 while the shard holds much
+    /// unsent output, because the size of the replies is known only after the run.
     fn commands_max(&self) -> usize {
         let is_crowded = self.clients.buffered_bytes > OUTPUT_BYTES_SHARD;
         let wanted = if is_crowded { 1 } else { BATCH_COMMANDS_MAX };
         self.port.mesh().batch_commands_max(wanted)
     }
 
-    /// Runs the batch here. If locks are in its way, or a command of it has to be offloaded, the
-    /// batch goes through the inbox instead.
+    /// Runs the batch here. If a lock conflicts, or a command must be offloaded, posts the batch
+    /// through the inbox instead.
     fn run_or_wait(&mut self, conn: ConnId) {
         let may_be_long = self.batch.is_bulky && self.partition.may_offload();
         if !self.partition.has_no_locks() || may_be_long {
-            let connection = self.connections.get_mut(conn).expect("it is being served");
+            let connection = self.connections.get_mut(conn).expect("connection is open");
             let (text, large) = connection.input.parts();
             let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
             let items = &self.batch.items;
@@ -114,7 +114,7 @@ impl Shard {
 
     /// Runs the batch on this shard's own partition.
     fn run_here(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (text, large) = connection.input.parts();
         let mut args = BatchArgs { text, spans: &self.batch.spans, large };
         let (output, items) = (&mut connection.outbox.output, &self.batch.items);
@@ -130,7 +130,7 @@ impl Shard {
         if timing.has_news(&self.env.thresholds) {
             self.log_batch(conn, &timing);
         }
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         connection.input.consume();
         let last = self.batch.items.last().map(|item| item.entry.index);
         let now_ms = self.env.now.monotonic_ms();
@@ -144,19 +144,19 @@ impl Shard {
         self.make_dirty(conn);
     }
 
-    /// Has the connection's replies wait if its commands have forwarded others.
+    /// Makes the connection's replies wait if its commands have forwarded others.
     pub(in crate::shard) fn defer_replies(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let client = ClientRef { conn, generation: connection.generation };
         connection.is_held |= self.partition.defer_connection(client);
     }
 
-    /// The only command of the batch, whose keys are here, blocks.
+    /// Blocks the only command of the batch, whose keys are here.
     fn block_here(&mut self, conn: ConnId, mut wait: Wait) {
         let item = self.batch.items[0];
         let to = self.defer(conn);
         let ticket = self.begin_attempt(conn, to.flight);
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (text, large) = connection.input.parts();
         let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         wait.args.get_or_insert_with(|| args_of(&item, &mut batch_args));

@@ -1,4 +1,4 @@
-//! Commands on the session, and everything that needs no keys: queueing, refusing.
+//! Session commands, and other work without keys: queueing, refusing.
 
 use crate::client::describe;
 use crate::exec::{BatchArgs, Entry, Item, Replies, Request, SessionContext};
@@ -11,7 +11,7 @@ use crate::shard::state::Shard;
 impl Shard {
     /// Replies QUEUED to `count` commands.
     pub(in crate::shard) fn reply_queued(&mut self, conn: ConnId, count: usize) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         connection.input.consume();
         let protocol = connection.session.protocol;
         let mut reply = Reply::new(&mut connection.outbox.output, protocol);
@@ -26,18 +26,18 @@ impl Shard {
         }
     }
 
-    /// Runs a command on the session; it may leave a request for the shard.
+    /// Runs a session command, which may leave a request for the shard.
     pub(in crate::shard) fn run_session(&mut self, conn: ConnId, item: Item) {
         let started_ns = self.env.clock_ns();
         let (request, reply_bytes) = self.call_session(conn, item);
         let ns = self.env.clock_ns() - started_ns;
-        // EXEC is shown behind its commands.
+        // EXEC is shown after its commands.
         if self.env.process.monitors.is_on() && request != Some(Request::Exec) {
             self.show_batch(conn, Some(item));
         }
         let is_large = reply_bytes >= self.env.thresholds.reply_bytes;
         let goes_on = request.is_some() && self.env.thresholds.looks_back();
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let mut written = None;
         if goes_on || ns >= self.env.thresholds.run_ns || is_large {
             let (text, large) = connection.input.parts();
@@ -64,13 +64,14 @@ impl Shard {
             self.carry_out(conn, request);
         }
         self.record_session(conn, item.entry, ns, asks_all);
-        if let Some(batch_args) = written {
-            self.log_session(conn, item.entry, batch_args, (ns, reply_bytes));
+        if let Some(args) = written {
+            self.log_session(conn, item.entry, args, (ns, reply_bytes));
         }
     }
 
-    /// Records the run of a command on the session: behind what it asks for, so that CONFIG
-    /// RESETSTAT is the first that counts again; one that asks all shards, when they have answered.
+    /// Records the run of a session command after its request, so that CONFIG RESETSTAT is the
+    /// first command that counts again. If the request went to all shards, records it when they
+    /// have replied.
     fn record_session(&mut self, conn: ConnId, entry: &'static Entry, ns: u64, asks_all: bool) {
         self.env.board.counters.commands_processed.add(1);
         let connection = self.connections.get_mut(conn).filter(|_| asks_all);
@@ -80,9 +81,9 @@ impl Shard {
         }
     }
 
-    /// Runs a command on the session: what it asks for, and how many bytes it has replied.
+    /// Runs a session command. Returns its request, and the bytes of its reply.
     fn call_session(&mut self, conn: ConnId, item: Item) -> (Option<Request>, usize) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (text, large) = connection.input.parts();
         let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         let mut args = batch_args.of(&item);
@@ -123,16 +124,16 @@ impl Shard {
         entry: Option<&'static Entry>,
         error: &Error,
     ) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         connection.input.consume();
         if let Some(entry) = entry {
             self.env.board.commands[usize::from(entry.index)].rejected.add(1);
         }
         self.make_dirty(conn);
-        let connection = self.connections.get_mut(conn).expect("looked at above");
+        let connection = self.connections.get_mut(conn).expect("checked above");
         if entry.is_some_and(Entry::executes_queued) {
             self.show_exec(conn, None);
-            let connection = self.connections.get_mut(conn).expect("looked at above");
+            let connection = self.connections.get_mut(conn).expect("checked above");
             connection.queue = None;
             connection.session.multi = None;
             return self.refuse_exec(conn, &Error::exec_abort(error));
@@ -145,9 +146,9 @@ impl Shard {
         self.env.board.error_reply(error.bytes());
     }
 
-    /// The bytes are no command: says so, and ends the connection once that has left.
+    /// Replies to bytes that are not a command, and closes the connection after the reply was sent.
     pub(in crate::shard) fn reject_bytes(&mut self, conn: ConnId, error: ProtocolError) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let protocol = connection.session.protocol;
         Reply::new(&mut connection.outbox.output, protocol).error_bytes(&error.text());
         connection.session.close_after_reply = true;
@@ -161,7 +162,7 @@ impl Shard {
         if self.clients.log_limit.allow(self.env.now.monotonic_ns).is_none() {
             return;
         }
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (mut client, mut bytes) = (Vec::new(), "*redacted*".to_string());
         if self.env.config.hide_user_data_from_log {
             let session = &connection.session;
@@ -183,9 +184,9 @@ impl Shard {
     }
 }
 
-/// The head and the tail of some bytes, as far as they can be printed.
+/// Returns the head and the tail of some bytes, with dots for bytes that are not printable.
 fn sample(bytes: &[u8]) -> String {
-    /// Bytes that are shown in full.
+    /// The most bytes that are shown in full.
     const BYTES_MAX: usize = 128;
     let text = |bytes: &[u8]| -> String {
         let shown = |byte: &u8| if (b' '..=b'~').contains(byte) { *byte as char } else { '.' };

@@ -1,15 +1,16 @@
-//! Borrowing: this shard runs what it has posted to a partition whose own shard is parked. Hot.
+//! Borrowing: this shard runs the work that it has posted to a partition whose own shard is parked.
+//! Hot.
 //!
 //! ```text
-//!   posted to k, and nobody holds k's partition
+//!   posted to k, and no shard holds k's partition
 //!     |--much work, or work for k's own thread--> ring
-//!     '--little work--> hold --> drain k's inbox --> put back, let go --> look again
-//!                                  |  part for the partition: run; its answer to its home's inbox
+//!     '--little work--> hold --> drain k's inbox --> put back, let go --> check inbox again
+//!                                  |  part for the partition: run; its reply to its home's inbox
 //!                                  '  anything else: set aside, in order, for k's own thread
 //! ```
-//! A wake-up costs some microseconds on both sides; a few commands cost less. An answer to this
-//! shard's own connection goes through this shard's inbox: it lands behind what lies there, which
-//! this shard's next local command must see.
+//! A wake-up costs some microseconds on both sides, and a few commands cost less. A reply to this
+//! shard's own connection goes through this shard's inbox. So it lands behind the messages there,
+//! which this shard's next local command must see.
 
 use crate::mesh::{Message, Posted};
 use crate::partition::Partition;
@@ -17,8 +18,8 @@ use crate::shard::limits::{BORROW_COMMANDS_MAX, BORROW_NS_MAX};
 use crate::shard::state::Shard;
 
 impl Shard {
-    /// Sees to the shards that were posted to in this turn: borrows their partitions, or wakes
-    /// them. Returns whether there may be answers in the inbox.
+    /// Handles the shards that were posted to in this turn: borrows their partitions, or wakes
+    /// them. Returns whether replies may be in the inbox.
     pub(in crate::shard) fn see_to_posted(&mut self) -> bool {
         let mut posted = std::mem::take(&mut self.remote.posted);
         self.port.take_posted(&mut posted);
@@ -37,8 +38,8 @@ impl Shard {
         has_borrowed
     }
 
-    /// Runs what lies in the inbox of a parked shard on its partition. Returns false if somebody
-    /// else holds that.
+    /// Runs the messages in the inbox of a parked shard on its partition. Returns false if another
+    /// shard holds the partition.
     fn borrow(&mut self, posted: Posted) -> bool {
         let shard = posted.shard;
         if !self.port.mesh().try_hold(shard) {
@@ -60,10 +61,10 @@ impl Shard {
         true
     }
 
-    /// Returns the next part of a borrowed partition's inbox that this shard can run; what only
-    /// the partition's own shard can deal with is set aside. None: nothing of that kind is left.
+    /// Returns the next part in a borrowed partition's inbox that this shard can run. Messages for
+    /// the partition's own shard are set aside. Returns none if no such part is left.
     fn next_borrowed(&mut self, shard: usize, partition: &mut Partition) -> Option<Message> {
-        // A request for the shard's own thread comes before what was posted behind it.
+        // A request for the shard's own thread must run before later messages.
         while !partition.is_barred() {
             let message = self.port.mesh().receive(shard)?;
             match &message {
@@ -85,7 +86,7 @@ impl Shard {
         self.port.mesh().point();
     }
 
-    /// Sends the answers of a borrowed partition. Messages that need its own shard stay.
+    /// Sends the replies of a borrowed partition. Messages that need its own shard stay.
     fn send_answers(&mut self, partition: &mut Partition) {
         while let Some(answer) = partition.take_answer() {
             if usize::from(answer.home) == partition.env().me {
@@ -100,7 +101,7 @@ impl Shard {
         }
     }
 
-    /// Puts a borrowed partition back, and wakes its shard if there is something for it.
+    /// Puts a borrowed partition back, and wakes its shard if it has work.
     fn give_back(&mut self, shard: usize, mut partition: Box<Partition>) {
         let mut has_left = partition.has_work_for_shard();
         let feed = &self.replication.feed;
@@ -108,8 +109,8 @@ impl Shard {
             partition.write_expired();
             let merged = feed.publish(shard, partition.journal_mut());
             self.after_merge(merged);
-            // What was set aside has been posted before the present, which is what would be
-            // promised in the shard's name.
+            // Messages that were set aside were posted before the present moment. So the feed must
+            // not promise the present moment in the name of their shard.
             if !has_left {
                 let (may_park, merged) = self.replication.feed.park(shard, partition.journal_mut());
                 has_left = !may_park;

@@ -1,4 +1,4 @@
-//! Answers at home: each goes to the flight, transaction or barrier that waits for it.
+//! Replies at home: each goes to the flight, transaction or barrier that waits for it.
 
 use crate::client::Blocked;
 use crate::io::ConnId;
@@ -21,7 +21,7 @@ impl Shard {
         }
     }
 
-    /// An answer for a connection's flight.
+    /// Takes a reply for a connection's flight.
     fn land_flight(&mut self, to: ReplyAddress, envelope: Box<Envelope>) {
         let ClientRef { conn, generation } = to.client;
         let connection = self.connections.get_same(conn, generation);
@@ -32,9 +32,9 @@ impl Shard {
         connection.blocked.take_if(is_its);
         let mut flights = connection.flights.iter_mut();
         let flight = flights.find(|flight| flight.number == to.flight);
-        flight.expect("an answer belongs to a flight").land(envelope);
+        flight.expect("a reply belongs to a flight").land(envelope);
         self.merge_landed(conn);
-        let connection = self.connections.get_mut(conn).expect("looked at above");
+        let connection = self.connections.get_mut(conn).expect("checked above");
         if !connection.flights.is_empty() && self.port.mesh().rules().one_in_flight {
             return;
         }
@@ -48,10 +48,10 @@ impl Shard {
         }
     }
 
-    /// Merges the replies of those flights of a connection that are answered and come next.
+    /// Merges the replies of the connection's complete flights, in order.
     fn merge_landed(&mut self, conn: ConnId) {
         loop {
-            let connection = self.connections.get_mut(conn).expect("its answer has come");
+            let connection = self.connections.get_mut(conn).expect("its reply has come");
             if !connection.flights.first().is_some_and(|flight| flight.has_landed()) {
                 return;
             }

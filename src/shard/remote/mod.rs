@@ -12,7 +12,7 @@ use crate::client::Flight;
 use crate::mesh::{Envelope, Posted};
 use std::collections::VecDeque;
 
-/// What is on its way to other shards, and buffers kept for it.
+/// Messages to other shards, and buffers kept for them.
 // Boxed, because envelopes and flights keep their address on their way.
 #[allow(clippy::vec_box)]
 #[derive(Default)]
@@ -21,10 +21,10 @@ pub(in crate::shard) struct Remote {
     pub(in crate::shard) flights: Vec<Box<Flight>>,
     /// One-way messages that wait for credits.
     pub(in crate::shard) one_way: VecDeque<Box<Envelope>>,
-    /// Per shard, its part of the unit that is being filled. Empty in between.
+    /// Per shard, its part of the unit that is being filled. Empty between units.
     pub(in crate::shard) open: Vec<Option<Box<Envelope>>>,
-    /// The parts of the unit that is being posted. Empty in between.
+    /// Parts of the unit that is being posted. Empty between units.
     pub(in crate::shard) unit: Vec<Box<Envelope>>,
-    /// Shards that were posted to in this turn. Empty in between.
+    /// Shards that were posted to in this turn. Empty between turns.
     pub(in crate::shard) posted: Vec<Posted>,
 }

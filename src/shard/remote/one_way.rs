@@ -1,4 +1,4 @@
-//! One-way messages: sent when there is a credit, and what this shard does about them.
+//! One-way messages: sending them when there is a credit, and handling received ones.
 
 use crate::mesh::{Envelope, OneWay, ReplyTo, Work};
 use crate::shard::state::Shard;
@@ -11,8 +11,8 @@ impl Shard {
         self.send_one_way(envelope);
     }
 
-    /// Sends a one-way message when there is a credit for it. One to this shard itself is dealt
-    /// with at once.
+    /// Sends a one-way message when there is a credit for it. Handles a message to this shard at
+    /// once.
     pub(in crate::shard) fn send_one_way(&mut self, envelope: Box<Envelope>) {
         if usize::from(envelope.owner) == self.env.me {
             return self.take_one_way(envelope);
@@ -21,7 +21,7 @@ impl Shard {
         self.send_one_way_queued();
     }
 
-    /// Sends the one-way messages for which there are credits, in their order.
+    /// Sends the one-way messages for which there are credits, in order.
     pub(in crate::shard) fn send_one_way_queued(&mut self) {
         for _ in 0..self.remote.one_way.len() {
             let envelope = self.remote.one_way.pop_front().expect("counted above");
@@ -34,10 +34,10 @@ impl Shard {
         }
     }
 
-    /// A one-way message has come.
+    /// Handles a one-way message.
     pub(in crate::shard) fn take_one_way(&mut self, mut part: Box<Envelope>) {
         let Work::OneWay(what) = std::mem::replace(&mut part.work, Work::Batch) else {
-            unreachable!("looked at before");
+            unreachable!("checked before");
         };
         match what {
             OneWay::Served(to) => {
@@ -49,7 +49,7 @@ impl Shard {
             OneWay::ForwardDone(id) => self.partition.end_forward(id),
             OneWay::Forget(ticket) => self.partition.forget_client(ticket),
             OneWay::Unwatch(client) => self.partition.unwatch(client),
-            OneWay::Recheck(_) => unreachable!("a partition keeps it to itself"),
+            OneWay::Recheck(_) => unreachable!("a recheck stays in its partition"),
         }
         self.send_outgoing();
         part.reply_to = ReplyTo::Nobody;

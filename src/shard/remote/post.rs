@@ -1,7 +1,7 @@
 //! Batches with keys on other shards: out in envelopes, and back into the connection's output.
 //!
-//! A batch is cut into one part per shard. The commands keep their order in each part, and the
-//! flight remembers for each command which part's next reply is its own.
+//! A batch is split into one part per shard. The commands keep their order in each part. The flight
+//! stores for each command the part whose next reply belongs to the command.
 
 use crate::base::slot::slot_of;
 use crate::client::{Flight, ReplySource};
@@ -17,14 +17,14 @@ use crate::shard::state::Shard;
 pub(in crate::shard) struct Parts<'a> {
     port: &'a mut Port,
     flight: &'a mut Flight,
-    /// Per shard, its part's envelope.
+    /// Per shard, the envelope of its part.
     open: &'a mut Vec<Option<Box<Envelope>>>,
-    /// How many parts there are: the number of the next one.
+    /// Number of parts, which is the number of the next part.
     count: u16,
 }
 
 impl<'a> Parts<'a> {
-    /// Returns no parts yet. `open` is empty but for its room.
+    /// Creates an empty set of parts. `open` must be empty; only its memory is reused.
     pub(in crate::shard) fn new(
         port: &'a mut Port,
         flight: &'a mut Flight,
@@ -35,8 +35,8 @@ impl<'a> Parts<'a> {
         Parts { port, flight, open, count: 0 }
     }
 
-    /// Opens the first `count` parts of a transaction's flight, one for each of its shards, to get
-    /// more commands. Behind them are the answers to what it has asked all shards.
+    /// Opens the first `count` parts of a transaction's flight, one for each of its shards, to add
+    /// more commands. The parts behind them are replies to its requests to all shards.
     pub(in crate::shard) fn reopen(mut self, count: usize) -> Parts<'a> {
         for envelope in self.flight.take_first(count) {
             let shard = usize::from(envelope.owner);
@@ -57,7 +57,7 @@ impl<'a> Parts<'a> {
         unit.extend(self.open.iter_mut().filter_map(Option::take));
     }
 
-    /// Returns the envelope of a shard's part, opened if it is not yet.
+    /// Returns the envelope of a shard's part, and opens it if necessary.
     fn envelope(&mut self, shard: u16) -> &mut Envelope {
         let at = usize::from(shard);
         if self.open[at].is_none() {
@@ -66,10 +66,10 @@ impl<'a> Parts<'a> {
             self.count += 1;
             self.open[at] = Some(envelope);
         }
-        self.open[at].as_mut().expect("it was opened")
+        self.open[at].as_mut().expect("opened above")
     }
 
-    /// Adds a whole command to the part of one shard, and moves its large words there.
+    /// Adds a whole command to the part of one shard, and moves its large arguments there.
     fn add_whole(&mut self, shard: u16, item: &Item, batch_args: &mut BatchArgs<'_>) -> u16 {
         let envelope = self.envelope(shard);
         envelope.begin(item, item.slot);
@@ -93,7 +93,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// Adds to each owner of keys the command with its own keys only.
+    /// Adds the command to the part of each owner, with the owner's keys only.
     fn add_by_keys(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: Router) {
         let keys = item.entry.keys;
         let mut args = batch_args.of(item);
@@ -107,15 +107,15 @@ impl<'a> Parts<'a> {
                 envelope.begin(item, slot);
                 push(envelope, &mut args, 0);
             }
-            for word in at..(at + keys.step).min(args.len()) {
-                push(envelope, &mut args, word);
+            for arg in at..(at + keys.step).min(args.len()) {
+                push(envelope, &mut args, arg);
             }
             let part = envelope.part;
             self.flight.members.push(part);
         }
     }
 
-    /// Adds one command of the batch, and says where its reply comes from.
+    /// Adds one command of the batch, and records the source of its reply.
     pub(in crate::shard) fn add(
         &mut self,
         item: &Item,
@@ -124,7 +124,7 @@ impl<'a> Parts<'a> {
         router: Router,
     ) {
         let first = self.flight.members.len();
-        let slot = match (place, item.entry.merge()) {
+        let source = match (place, item.entry.merge()) {
             (Place::Shard(shard), _) => ReplySource::One(self.add_whole(shard, item, batch_args)),
             (Place::Several, Some(merge)) => {
                 if item.entry.is_per_key() {
@@ -139,11 +139,11 @@ impl<'a> Parts<'a> {
             }
             _ => unreachable!("only a spread command has several places"),
         };
-        self.flight.order.push(slot);
+        self.flight.order.push(source);
     }
 }
 
-/// Moves one word into an envelope: copied, or with its buffer.
+/// Moves one argument into an envelope: copied, or with its buffer.
 fn push(envelope: &mut Envelope, args: &mut Args<'_>, at: usize) {
     match args.take_large(at) {
         Some(large) => envelope.push_large(large),
@@ -151,7 +151,7 @@ fn push(envelope: &mut Envelope, args: &mut Args<'_>, at: usize) {
     }
 }
 
-/// Leaves each member from `first` on in the list once.
+/// Removes duplicate members from index `first` on.
 fn dedup(members: &mut Vec<u16>, first: usize) {
     let mut at = first;
     while at < members.len() {
@@ -164,14 +164,14 @@ fn dedup(members: &mut Vec<u16>, first: usize) {
 }
 
 impl Shard {
-    /// Has the connection wait for one answer. What it pipelined behind waits too.
+    /// Makes the connection wait for one reply. Pipelined commands wait too.
     pub(in crate::shard) fn defer(&mut self, conn: ConnId) -> ReplyAddress {
         let mut flight = self.remote.flights.pop().unwrap_or_default();
         flight.order.push(ReplySource::One(0));
         self.enlist(conn, flight, 1)
     }
 
-    /// Returns an envelope for an answer that is made at home; [`Shard::land_answer`] takes it.
+    /// Returns an envelope for a reply that is made at home. [`Shard::land_answer`] takes it back.
     pub(in crate::shard) fn answer_to(&mut self, to: ReplyAddress) -> Box<Envelope> {
         let mut answer = self.port.envelope(self.env.me);
         answer.reply_to = ReplyTo::Client(to);
@@ -179,17 +179,17 @@ impl Shard {
         answer
     }
 
-    /// The answer is written: it lands.
+    /// Lands a reply that was written at home.
     pub(in crate::shard) fn land_answer(&mut self, mut answer: Box<Envelope>) {
         let end = answer.output.mark();
         answer.ends.push(end);
         self.land(answer);
     }
 
-    /// Posts the gathered batch. The caller has made sure of the credits.
+    /// Posts the gathered batch. The caller must have checked the credits.
     pub(in crate::shard) fn post_batch(&mut self, conn: ConnId) {
         let mut flight = self.remote.flights.pop().unwrap_or_default();
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (text, large) = connection.input.parts();
         let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         flight.written = logged_if_large(&self.env.thresholds, &self.batch.items, &mut batch_args);
@@ -217,7 +217,7 @@ impl Shard {
         self.launch(conn, flight);
     }
 
-    /// Sends a request to all shards; their replies are merged into the reply.
+    /// Sends a request to all shards. Their replies are merged into the client's reply.
     pub(in crate::shard) fn post_request(&mut self, conn: ConnId, request: &Request, merge: Merge) {
         let mut flight = self.remote.flights.pop().unwrap_or_default();
         let shards = self.env.router.shards();
@@ -235,7 +235,7 @@ impl Shard {
     /// Posts the parts of the unit as a flight of the connection.
     pub(in crate::shard) fn launch(&mut self, conn: ConnId, flight: Box<Flight>) {
         let to = self.enlist(conn, flight, self.remote.unit.len());
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         for part in &mut self.remote.unit {
             part.reply_to = ReplyTo::Client(to);
             part.protocol = connection.session.protocol;
@@ -245,20 +245,21 @@ impl Shard {
         self.post_unit();
     }
 
-    /// Posts the parts of the unit, which is empty afterwards.
+    /// Posts the parts of the unit. The unit is empty afterwards.
     pub(in crate::shard) fn post_unit(&mut self) {
         let sent = self.partition.moment();
         self.port.post(&mut self.remote.unit, sent);
     }
 
-    /// Runs a part of the shard's own at once, although an earlier flight is out: only without the
-    /// rule that forbids it. The replies wait for that flight, the run does not.
+    /// Runs a part of the shard's own at once, although an earlier flight is in progress. Used only
+    /// without the rule `one_in_flight`. The part runs now, but its replies wait for the earlier
+    /// flight.
     #[cold]
     fn run_ahead(&mut self, conn: ConnId, flight: Box<Flight>) {
         assert!(!self.port.mesh().rules().one_in_flight, "one batch is in flight");
         let mut part = self.remote.unit.pop().expect("a local batch has one part");
         let to = self.enlist(conn, flight, 1);
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         part.protocol = connection.session.protocol;
         part.reply_to = ReplyTo::Client(to);
         part.work = Work::Batch;
@@ -266,9 +267,9 @@ impl Shard {
         self.land(part);
     }
 
-    /// Gives the connection one more flight of so many parts.
+    /// Adds a flight of `parts` parts to the connection.
     fn enlist(&mut self, conn: ConnId, mut flight: Box<Flight>, parts: usize) -> ReplyAddress {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         flight.launch(parts);
         flight.number = connection.next_flight();
         let to = ReplyAddress {

@@ -1,12 +1,12 @@
-//! The inbox: parts are handed to the partition, answers come home. Hot.
+//! The inbox: passes parts to the partition and lands replies. Hot.
 
 use crate::mesh::{Envelope, Message, OneWay, Work};
 use crate::partition::Outgoing;
 use crate::shard::state::Shard;
 
 impl Shard {
-    /// Takes every message that was in the inbox when it began, and what a borrower has kept for
-    /// this shard. Returns whether there was anything.
+    /// Takes every message that was in the inbox at its start, and messages that a borrower has set
+    /// aside for this shard. Returns whether there was any.
     pub(in crate::shard) fn drain_inbox(&mut self) -> bool {
         let kept = self.partition.set_aside_len();
         let tail = self.port.depth();
@@ -36,7 +36,7 @@ impl Shard {
         kept + tail > 0
     }
 
-    /// Deals with one message.
+    /// Handles one message.
     fn dispatch(&mut self, message: Message) {
         match message {
             Message::Part(mut part) => {
@@ -63,11 +63,11 @@ impl Shard {
             Work::Batch | Work::Attempt(_) | Work::Transaction(_) | Work::Control { .. } => {
                 self.partition.arrive(part);
             }
-            Work::Blocked(_) => unreachable!("it is an answer"),
+            Work::Blocked(_) => unreachable!("Work::Blocked is a reply"),
         }
     }
 
-    /// An answer has come home.
+    /// Takes a reply that has come home.
     pub(super) fn take_reply(&mut self, reply: Box<Envelope>) {
         self.port.take_home(&reply);
         self.partition.journal_mut().clock.answered(reply.sent.timestamp);
@@ -78,7 +78,7 @@ impl Shard {
         self.land(reply);
     }
 
-    /// Sends what the partition has left to be sent.
+    /// Sends the outgoing messages of the partition.
     #[inline]
     pub(in crate::shard) fn send_outgoing(&mut self) {
         while let Some(outgoing) = self.partition.take_outgoing() {
@@ -94,7 +94,7 @@ impl Shard {
         }
     }
 
-    /// Gives a one-way message of the partition to the shard that it is for.
+    /// Sends a one-way message of the partition to its shard.
     fn forward_one_way(&mut self, to: u16, message: Box<Envelope>) {
         debug_assert!(matches!(
             message.work,

@@ -1,7 +1,7 @@
-//! Barriers: one unit over all partitions, and what is done when all have answered it.
+//! Barriers: one unit over all partitions, and the work that follows after all have replied.
 //!
 //! ```text
-//!   post_barrier --credits--> one part to each shard --answers--> all there
+//!   post_barrier --credits--> one part to each shard --replies--> complete
 //!                                   '--mark in the feed, for some--> offset  --> the goal
 //! ```
 
@@ -12,7 +12,7 @@ use crate::shard::state::Shard;
 use bytes::Bytes;
 use std::collections::HashMap;
 
-/// The barriers that a shard has posted.
+/// Barriers that a shard has posted.
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Barriers {
     pub(super) under_way: HashMap<BarrierId, Barrier>,
@@ -22,43 +22,44 @@ pub(in crate::shard) struct Barriers {
 }
 
 impl Barriers {
-    /// Returns whether there are none, so that the clock need not look at them.
+    /// Returns whether there are no barriers.
     pub(in crate::shard) fn is_empty(&self) -> bool {
         self.under_way.is_empty()
     }
 }
 
-/// What is done when all shards have answered and the mark is in the stream.
+/// A barrier in progress. Its goal follows after all shards have replied and its mark, if any, is
+/// in the stream.
 #[derive(Debug)]
 pub(super) struct Barrier {
     pub(super) goal: Goal,
-    /// Answers that are due.
+    /// Number of replies still expected.
     waiting: usize,
     pub(super) bodies: Vec<Bytes>,
-    /// The mark's place in the stream.
+    /// Offset of the mark in the stream.
     pub(super) offset: Option<u64>,
-    /// The stream is kept from here on.
+    /// Offset from which on the stream is kept.
     pub(super) need: u64,
 }
 
 #[derive(Debug)]
 pub(in crate::shard) enum Goal {
-    /// All shards heed the clock; then the snapshot.
+    /// All shards read the clock for the feed. The snapshot follows.
     FeedOn,
     /// The snapshot.
     Snapshot,
-    /// Nobody has read the feed for long: it ends.
+    /// The feed had no readers for too long and is turned off.
     FeedOff,
-    /// The file, by this request.
+    /// Saving or loading the file, by this request.
     Save(Saving, Request),
-    /// CLIENT PAUSE: all shards take note, then what was under way is over.
+    /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.
     Pause { waiter: ReplyAddress, is_settled: bool },
-    /// WAIT, and how many replicas it is for, until when (monotonic milliseconds; none: for ever).
+    /// WAIT: the number of replicas, and the timeout in monotonic milliseconds (none: no timeout).
     Acks { waiter: ReplyAddress, replicas: usize, until_ms: Option<u64> },
 }
 
 impl Shard {
-    /// Asks all shards for their share of a goal.
+    /// Posts a barrier for a goal to all shards.
     pub(in crate::shard) fn post_barrier(&mut self, goal: Goal) {
         self.barriers.next = self.barriers.next.wrapping_add(1);
         let number = BarrierId(self.barriers.next);
@@ -95,7 +96,7 @@ impl Shard {
         self.post_unit();
     }
 
-    /// An answer to a barrier has come.
+    /// Takes a reply to a barrier.
     pub(in crate::shard) fn land_barrier(
         &mut self,
         number: BarrierId,
@@ -109,7 +110,7 @@ impl Shard {
         self.settle_barrier(number);
     }
 
-    /// Marks of this shard's barriers may have been reached.
+    /// Takes the marks of this shard's barriers that the stream has reached.
     pub(super) fn take_marks(&mut self) {
         let me = self.env.me as u64;
         let (marks, merged) =
@@ -124,7 +125,7 @@ impl Shard {
         }
     }
 
-    /// Does what a barrier is for, once all that it needs is there.
+    /// Runs the goal of a barrier once all replies and the mark are there.
     fn settle_barrier(&mut self, number: BarrierId) {
         let Some(barrier) = self.barriers.under_way.get(&number) else { return };
         let has_mark = matches!(barrier.goal, Goal::Snapshot | Goal::Acks { .. });
@@ -137,12 +138,12 @@ impl Shard {
                 self.post_barrier(Goal::Snapshot);
             }
             Goal::FeedOff => {
-                let barrier = self.barriers.under_way.remove(&number).expect("looked at above");
+                let barrier = self.barriers.under_way.remove(&number).expect("checked above");
                 let is_over = barrier.bodies.iter().all(Bytes::is_empty);
                 self.end_feed(is_over);
             }
             Goal::Snapshot => {
-                let barrier = self.barriers.under_way.remove(&number).expect("looked at above");
+                let barrier = self.barriers.under_way.remove(&number).expect("checked above");
                 self.begin_links(barrier);
             }
             Goal::Pause { waiter, is_settled } => {
@@ -151,7 +152,7 @@ impl Shard {
                 self.go_on_pausing(waiter, is_settled);
             }
             Goal::Save(saving, _) => {
-                let barrier = self.barriers.under_way.remove(&number).expect("looked at above");
+                let barrier = self.barriers.under_way.remove(&number).expect("checked above");
                 self.note_needs();
                 self.finish_save(saving, barrier.bodies);
             }

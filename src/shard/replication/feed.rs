@@ -1,4 +1,4 @@
-//! The feed, as a shard sees it: published once per turn, ended when nobody reads it.
+//! The feed as a shard sees it: published once per turn, and turned off when it has no readers.
 
 use crate::exec::BacklogFacts;
 use crate::feed::Merged;
@@ -6,7 +6,7 @@ use crate::shard::replication::barrier::Goal;
 use crate::shard::state::Shard;
 
 impl Shard {
-    /// Once per turn: what the partition propagates goes to the merger.
+    /// Publishes the partition's propagated commands to the merger, once per turn.
     pub(in crate::shard) fn publish_feed(&mut self) {
         if !self.replication.feed.is_on() {
             return;
@@ -17,7 +17,7 @@ impl Shard {
         self.after_merge(merged);
     }
 
-    /// Returns whether the shard may park, as far as the feed goes.
+    /// Returns whether the feed allows the shard to park.
     pub(in crate::shard) fn may_park(&mut self) -> bool {
         let journal = self.partition.journal_mut();
         let (may, merged) = self.replication.feed.park(self.env.me, journal);
@@ -28,7 +28,7 @@ impl Shard {
         may
     }
 
-    /// The stream has grown: its readers get their turn, here and elsewhere.
+    /// Reports that the stream has grown: refreshes the facts and wakes the shards with readers.
     pub(in crate::shard) fn after_merge(&mut self, merged: Merged) {
         self.replication.is_behind = merged.is_behind;
         if !merged.has_grown {
@@ -42,11 +42,11 @@ impl Shard {
         }
     }
 
-    /// Says from where on this shard needs the stream.
+    /// Publishes the offset from which on this shard needs the stream.
     pub(super) fn note_needs(&mut self) {
         let links = self.replication.links.iter().filter_map(|&conn| {
             let connection = self.connections.get(conn)?;
-            // One that waits needs what its barrier needs.
+            // A link that waits for a snapshot needs what its barrier needs.
             connection.link.as_ref()?.held_offset()
         });
         let barriers = self.barriers.under_way.values().map(|it| it.offset.unwrap_or(it.need));
@@ -56,7 +56,7 @@ impl Shard {
         self.replication.feed.set_need(self.env.me, has_any.then(|| need.unwrap_or(end)));
     }
 
-    /// Brings the facts that INFO shows up to date, and lets go of what nobody needs.
+    /// Updates the facts that INFO shows, and trims the backlog to what is needed.
     pub(in crate::shard) fn refresh_facts(&mut self) {
         if !self.replication.feed.is_on() {
             return;
@@ -77,8 +77,9 @@ impl Shard {
         }
     }
 
-    /// No shard writes anything down any more: the stream is let go of, unless somebody has begun
-    /// to read it meanwhile, who takes a snapshot.
+    /// Turns the feed off, because no shard records commands any more. Does nothing if a reader has
+    /// attached meanwhile, which takes a snapshot. If earlier commands are still in progress, posts
+    /// the barrier again.
     pub(super) fn end_feed(&mut self, is_over: bool) {
         self.note_needs();
         if self.replication.feed.readers().next().is_some() {
@@ -93,7 +94,7 @@ impl Shard {
         self.env.process.log.notice("Replication backlog freed: no replica for repl-backlog-ttl.");
     }
 
-    /// Ends a feed that nobody has read for `repl-backlog-ttl`.
+    /// Begins to turn off a feed that had no readers for `repl-backlog-ttl`.
     pub(super) fn end_idle_feed(&mut self) {
         let (now_ms, ttl_ms) =
             (self.env.now.monotonic_ms(), self.env.config.repl_backlog_ttl * 1_000);
@@ -105,7 +106,7 @@ impl Shard {
         } else if now_ms - self.replication.read_ms > ttl_ms {
             self.replication.read_ms = now_ms;
             let mut facts = self.env.process.replication();
-            // From here on nobody can go on where it was.
+            // From here on no replica can resume.
             facts.backlog = None;
             drop(facts);
             self.post_barrier(Goal::FeedOff);

@@ -1,5 +1,4 @@
-//! Replicas: their links, the barriers over all shards that a snapshot or WAIT needs, and what is
-//! done for them by the clock.
+//! Replicas: their links, the barriers for snapshots and WAIT, and the periodic work for replicas.
 //!
 //! ```text
 //!   SYNC, PSYNC --the backlog has it------------------------------------> link streams
@@ -7,9 +6,9 @@
 //!        '--> FeedOn to all --> Snapshot to all, one unit --> bodies
 //!                                    |                           '--> link sends, then streams
 //!                                    '--> mark --merged--> offset --'
-//!   WAIT -------------------> Mark to all, one unit --merged--> offset --> GETACK --> acks or time
+//!   WAIT -------------------> Mark to all, one unit --merged--> offset --> GETACK --> acks, time
 //! ```
-//! A snapshot is a copy of each shard's slice, made where its part comes in the shard's order: the
+//! A snapshot is a copy of each shard's slice, made when its part comes in the shard's order. The
 //! shard does nothing else meanwhile.
 
 use super::OVER_LIMIT;
@@ -27,11 +26,11 @@ impl Shard {
         LinkNow { monotonic_ms: self.env.now.monotonic_ms(), unix_ms: self.env.now.unix_ms() }
     }
 
-    /// The connection becomes a replica.
+    /// Makes the connection a replica.
     pub(in crate::shard) fn attach_replica(&mut self, conn: ConnId, from: SyncFrom) {
         let now = self.link_now();
         self.refresh_facts();
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let protocol = connection.session.protocol;
         if !connection.outbox.is_empty() {
             let error = Error::other("ERR SYNC and PSYNC are invalid with pending output");
@@ -58,7 +57,7 @@ impl Shard {
             return self.pump(conn);
         }
         if facts.backlog.is_none() {
-            // Nobody has read this feed, or it was let go of: it has a history of its own.
+            // The feed was never read, or was turned off since: it begins a new history.
             let replid = (0..5).map(|_| format!("{:08x}", self.rng.below(1 << 32))).collect();
             facts.renew(replid);
             let first_byte = self.replication.feed.end_offset() + 1;
@@ -78,9 +77,9 @@ impl Shard {
         self.take_snapshot();
     }
 
-    /// Once per turn: marks, who waits for replicas, and the links if the stream has grown.
+    /// Serves marks, WAIT, and the links if the stream has grown. Runs once per turn.
     pub(in crate::shard) fn serve_links(&mut self) {
-        // A barrier may be gone before its mark is reached: a WAIT whose time was over.
+        // A barrier may be gone before its mark is reached, if a WAIT has timed out.
         if self.replication.feed.is_on() && self.replication.feed.has_marks() {
             self.take_marks();
         }
@@ -97,14 +96,14 @@ impl Shard {
         }
     }
 
-    /// Whether the stream has grown since the links were looked at: by this shard, or by another,
-    /// which rings after that.
+    /// Returns whether the stream has grown since the links were last served. If another shard
+    /// extended the stream, it rings afterwards.
     pub(in crate::shard) fn has_new_stream(&self) -> bool {
         !self.replication.links.is_empty()
             && self.replication.feed.end_offset() != self.replication.stream_seen
     }
 
-    /// Gives a replica what there is for it, as far as its output has room.
+    /// Gives a replica its next data, as far as its output has room.
     pub(in crate::shard) fn pump(&mut self, conn: ConnId) {
         let now = self.link_now();
         let feed = Arc::clone(&self.replication.feed);
@@ -136,7 +135,7 @@ impl Shard {
         self.replication.is_behind |= is_behind;
         self.note_needs();
         if is_lost {
-            return self.close_for(conn, "its place in the feed is no longer kept");
+            return self.close_for(conn, "the backlog no longer holds its offset");
         }
         if is_over {
             self.env.board.counters.output_limit_disconnections.add(1);
@@ -145,18 +144,19 @@ impl Shard {
         self.make_dirty(conn);
     }
 
-    /// A replica has said how far it is.
+    /// Records an acknowledgement of a replica.
     pub(in crate::shard) fn note_ack(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         if let Some(link) = &connection.link {
             let line = link.line(&connection.session);
             self.env.process.replication().put(line);
-            // Somebody may wait for it; one who misses the bell looks at the next tick.
+            // A WAIT on any shard may need it. A shard that misses the bell checks at its next
+            // tick.
             self.replication.feed.readers().for_each(|shard| self.port.nudge(shard));
         }
     }
 
-    /// What is due for replicas by the clock.
+    /// Runs the periodic work for replicas.
     pub(in crate::shard) fn tick_links(&mut self) {
         if !self.port.has_all_credits() {
             return;
@@ -202,7 +202,7 @@ impl Shard {
         }
     }
 
-    /// A connection ends that may have been a replica.
+    /// Removes the link of a connection that closes, if it is a replica.
     pub(in crate::shard) fn detach_replica(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if connection.link.take().is_none() {

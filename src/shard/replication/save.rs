@@ -1,13 +1,13 @@
-//! The file: all shards' shares of one moment, written by the shard that was asked for it, and
-//! loaded again.
+//! The data file: the shard that was asked writes the shares of all shards at one moment, and loads
+//! them again.
 //!
 //! ```text
 //!   SAVE -----------> Cut to all, one unit --> shares --> file --> OK
-//!   SHUTDOWN, signal  the same; each shard serves nothing after its share
+//!   SHUTDOWN, signal  like SAVE; each shard serves nothing after its share
 //!                        '--> file --> the process stops; if it cannot be written: Stay to all
 //!   DEBUG RELOAD ---> Reload to all: each gives its share and takes its keys from it
 //! ```
-//! A share is a copy of the slice, made where its part comes in the shard's order.
+//! A share is a copy of the slice, made when its part comes in the shard's order.
 
 use super::VALKEY_VERSION;
 use super::barrier::Goal;
@@ -21,28 +21,28 @@ use crate::snapshot::{Share, Snapshot, write_file};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// What becomes of all shards' shares.
+/// What follows after all shards have sent their shares.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::shard) struct Saving {
-    /// Who waits for the reply.
+    /// The client that waits for the reply.
     waiter: Option<ReplyAddress>,
     then: Then,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Then {
-    /// The file was all that was wanted.
+    /// Replies OK: only the file was requested.
     Reply,
-    /// The process stops, for this reason; be it that the file cannot be written.
+    /// Stops the process for this reason. If the flag is set, even if the file cannot be written.
     Stop(Shutdown, bool),
-    /// The keys have been loaded again; the file is written if it was to be.
+    /// Replies after the keys were loaded again. The file is written if requested.
     Reloaded { is_written: bool },
-    /// Nothing: the shards serve again.
+    /// Does nothing: the shards serve again.
     Stay,
 }
 
 impl Shard {
-    /// SAVE.
+    /// Starts SAVE.
     pub(in crate::shard) fn save(&mut self, conn: ConnId) {
         self.env.process.persistence().saves += 1;
         let waiter = Some(self.defer(conn));
@@ -50,14 +50,14 @@ impl Shard {
         self.post_barrier(Goal::Save(saving, Request::Cut { is_last: false }));
     }
 
-    /// DEBUG RELOAD.
+    /// Starts DEBUG RELOAD.
     pub(in crate::shard) fn reload(&mut self, conn: ConnId, reload: Reload) {
         let waiter = Some(self.defer(conn));
         let saving = Saving { waiter, then: Then::Reloaded { is_written: reload.saves } };
         self.post_barrier(Goal::Save(saving, Request::Reload(reload)));
     }
 
-    /// The process is to stop when its keys are saved.
+    /// Starts a shutdown that saves the keys first.
     pub(in crate::shard) fn stop_saved(
         &mut self,
         conn: Option<ConnId>,
@@ -70,14 +70,14 @@ impl Shard {
         self.post_barrier(Goal::Save(saving, Request::Cut { is_last: true }));
     }
 
-    /// A signal asked for a stop that saves first: shard 0 sees to it.
+    /// Starts the shutdown that a signal has requested. Only shard 0 does this.
     pub(in crate::shard) fn heed_signals(&mut self) {
         if self.env.me != 0 {
             return;
         }
         if let Some((why, is_forced)) = self.env.process.take_saving_stop() {
             if self.env.process.is_loading() {
-                // The file has more than this process knows yet.
+                // The file holds more than this process has loaded so far.
                 self.stop_now(why);
             } else {
                 self.stop_saved(None, why, is_forced);
@@ -90,7 +90,7 @@ impl Shard {
         self.port.mesh().ring_all();
     }
 
-    /// All shards have given their shares.
+    /// Finishes a save after all shards have sent their shares.
     pub(in crate::shard) fn finish_save(&mut self, saving: Saving, bodies: Vec<Bytes>) {
         let has_all = bodies.iter().all(|body| !body.is_empty());
         let is_saved = match saving.then {
@@ -126,7 +126,7 @@ impl Shard {
         self.land_answer(answer);
     }
 
-    /// Writes the file; false if that fails, which is logged.
+    /// Writes the file. Returns false and logs the error if that fails.
     fn write_snapshot(&mut self, bodies: Vec<Bytes>) -> bool {
         let shares: Vec<Share> = bodies.into_iter().map(Share::read).collect();
         let kept = self.env.process.persistence().kept.clone();

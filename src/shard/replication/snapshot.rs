@@ -8,7 +8,8 @@ use crate::snapshot::{Share, Snapshot};
 use std::sync::Arc;
 
 impl Shard {
-    /// A snapshot is there: all replicas that wait get it, whenever they came.
+    /// Gives a complete snapshot to all waiting replicas. Replicas that came after its start get it
+    /// too.
     pub(super) fn begin_links(&mut self, barrier: Barrier) {
         let offset = barrier.offset.expect("the mark has been reached");
         let replid = self.env.process.replication().replid.clone();
@@ -44,8 +45,8 @@ impl Shard {
         self.note_needs();
     }
 
-    /// Has a snapshot taken if a replica waits for one. One at a time: it is in memory until the
-    /// last of those that it was taken for has got it.
+    /// Starts a snapshot if a replica waits for one. Only one snapshot exists at a time, because it
+    /// stays in memory until its last replica has received it.
     pub(super) fn take_snapshot(&mut self) {
         let is_for_links =
             |barrier: &Barrier| matches!(barrier.goal, Goal::FeedOn | Goal::Snapshot);

@@ -1,4 +1,4 @@
-//! WAIT: a client waits until replicas have acknowledged what it has written.
+//! WAIT: a client waits until replicas have acknowledged its writes.
 
 use super::barrier::Goal;
 use crate::io::ConnId;
@@ -7,12 +7,13 @@ use crate::resp::Reply;
 use crate::shard::state::Shard;
 
 impl Shard {
-    /// WAIT: how many replicas have what was written before, once they are enough.
+    /// WAIT: replies with the number of replicas that have acknowledged all earlier writes, once
+    /// they are enough.
     pub(in crate::shard) fn wait_for_acks(&mut self, conn: ConnId, replicas: i64, timeout_ms: u64) {
         let offset = self.replication.feed.end_offset();
         let acked = self.env.process.replication().acked(offset);
         let is_enough = usize::try_from(replicas).map_or(true, |wanted| wanted == 0);
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         if is_enough {
             let protocol = connection.session.protocol;
             let mut reply = Reply::new(&mut connection.outbox.output, protocol);
@@ -24,7 +25,7 @@ impl Shard {
         self.post_barrier(goal);
     }
 
-    /// Answers a WAIT whose replicas are enough, or whose time is over.
+    /// Replies to a WAIT if enough replicas have acknowledged, or its timeout has passed.
     fn check_acks(&mut self, number: BarrierId) {
         let Some(barrier) = self.barriers.under_way.get(&number) else { return };
         let Goal::Acks { waiter, replicas, until_ms } = barrier.goal else { return };
@@ -47,8 +48,8 @@ impl Shard {
         waits.into_iter().for_each(|number| self.check_acks(number));
     }
 
-    /// The mark of a WAIT is in the stream: replicas that have everything say so at once, and not
-    /// in their own time.
+    /// Asks replicas for acknowledgements, because the mark of a WAIT is in the stream. Replicas
+    /// then acknowledge at once and not at their own pace.
     pub(super) fn ask_for_acks(&mut self, number: BarrierId) {
         let ask: [&[u8]; 3] = [b"REPLCONF", b"GETACK", b"*"];
         let ((), merged) = self.replication.feed.with_stream(|stream| stream.inject(&ask));

@@ -4,9 +4,9 @@
 //!   home    knows the client, the size of request and reply, the arguments (in the parts)
 //!   owner   knows the duration, which goes home in `Envelope::spent` if it is over a threshold
 //! ```
-//! The entry is made at home, one per command of the client. A command whose parts ran on several
-//! shards took as long as the longest of them, because they ran at the same time. EXEC itself makes
-//! no entry; its commands do.
+//! The entry is made at home, one for each command of the client. If a command has parts on several
+//! shards, they run at the same time. So the command counts with the time of its longest part. EXEC
+//! itself makes no entry, but its commands do.
 
 use crate::client::Flight;
 use crate::commands::shown_args;
@@ -21,7 +21,7 @@ use crate::shard::state::Shard;
 use crate::spec::Flag;
 use crate::txn::Queue;
 
-/// Large replies of a flight while they are merged: places and bytes.
+/// Collects the large replies of a flight while they are merged: command indexes and bytes.
 #[derive(Debug)]
 pub(in crate::shard) struct LargeReplies {
     bytes_min: usize,
@@ -30,12 +30,12 @@ pub(in crate::shard) struct LargeReplies {
 }
 
 impl LargeReplies {
-    /// Looks at what goes behind the first `end` bytes of an output.
+    /// Creates a collector for replies behind the first `end` bytes of an output.
     pub(in crate::shard) fn new(thresholds: &Thresholds, end: usize) -> LargeReplies {
         LargeReplies { bytes_min: thresholds.reply_bytes, end, found: Vec::new() }
     }
 
-    /// The reply of the command at a place ends where the output has `end` bytes.
+    /// Records the reply of the command at index `at`. It ends where the output has `end` bytes.
     #[inline]
     pub(in crate::shard) fn see(&mut self, at: usize, end: usize) {
         let bytes = end - self.end;
@@ -46,7 +46,7 @@ impl LargeReplies {
     }
 }
 
-/// Writes entries of the command log and latency events.
+/// Writes entries of the command log, and latency events.
 pub(in crate::shard) struct Reporter<'a> {
     env: &'a Env,
 }
@@ -56,14 +56,14 @@ impl Reporter<'_> {
         self.env.now.unix_us / 1_000_000
     }
 
-    /// Records a latency event of some nanoseconds if they reach the threshold.
+    /// Records a latency event of `ns` nanoseconds if it reaches the threshold.
     pub(in crate::shard) fn event(&self, event: &'static str, ns: u64) {
         if ns >= self.env.thresholds.event_ns {
             self.env.process.boards.events.add(event, self.unix_s(), ns / 1_000_000);
         }
     }
 
-    /// Records that a command of the session took some nanoseconds.
+    /// Records that a command of the session took `ns` nanoseconds.
     fn ran(&self, session: &Session, entry: &Entry, args: &LoggedArgs, ns: u64) {
         let is_fast = entry.command.card.flags.has(Flag::FAST);
         self.event(if is_fast { "fast-command" } else { "command" }, ns);
@@ -125,17 +125,17 @@ impl Reporter<'_> {
     }
 }
 
-/// Bytes of a command on the wire, as an array of bulk texts.
+/// Returns the bytes of a command on the wire, as an array of bulk strings.
 fn wire_bytes(args: &Args<'_>) -> usize {
     let digits = |number: usize| number.checked_ilog10().unwrap_or(0) as usize + 1;
-    let word = |word: &[u8]| word.len() + digits(word.len()) + 5;
-    args.iter_from(0).map(word).sum::<usize>() + digits(args.len()) + 3
+    let bulk = |arg: &[u8]| arg.len() + digits(arg.len()) + 5;
+    args.iter_from(0).map(bulk).sum::<usize>() + digits(args.len()) + 3
 }
 
-/// A large request: its args as they are remembered, and its bytes.
+/// A large request: its entry, its stored arguments, and its bytes.
 type Large = (&'static Entry, LoggedArgs, u64);
 
-/// The commands of so many bytes or more.
+/// Returns the commands of at least `bytes_min` bytes.
 fn large_among<'i>(
     items: impl Iterator<Item = &'i Item>,
     batch_args: &mut BatchArgs<'_>,
@@ -165,7 +165,7 @@ impl Shard {
     /// Logs the batch that has just run here.
     #[cold]
     pub(in crate::shard) fn log_batch(&mut self, conn: ConnId, timing: &BatchTiming) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (text, large) = connection.input.parts();
         let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         let reporter = Reporter { env: &self.env };
@@ -186,8 +186,8 @@ impl Shard {
         reporter.log_items(&connection.session, timing, items, &mut batch_args);
     }
 
-    /// Logs a command on the session, which has run and has asked what it was to ask: now, or when
-    /// the answer to its request is there.
+    /// Logs a session command that has run and has made its request. If all shards must reply to
+    /// the request, the entry is made when they have replied.
     #[cold]
     pub(in crate::shard) fn log_session(
         &mut self,
@@ -216,7 +216,7 @@ impl Shard {
     /// Logs the large requests at the head of the connection's input.
     #[cold]
     pub(in crate::shard) fn log_requests(&mut self, conn: ConnId, alone: Option<Item>) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (text, large) = connection.input.parts();
         let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         let items = self.batch.items.iter().chain(&alone);
@@ -236,15 +236,15 @@ impl Shard {
 
     fn log_large_requests(&mut self, conn: ConnId, found: &[Large]) {
         let (reporter, connections) = self.reporter_beside();
-        let connection = connections.get_mut(conn).expect("it is being served");
+        let connection = connections.get_mut(conn).expect("connection is open");
         for (entry, args, bytes) in found {
             reporter.log(&connection.session, entry, args, (LogKind::LargeRequest, *bytes));
         }
     }
 
-    /// Logs what the parts of a flight have found out, which has landed. `replies` are large ones
-    /// by place. Arguments are in the parts, unless they were logged before, or in the queue of the
-    /// transaction.
+    /// Logs what the parts of a complete flight have reported. `replies` are large replies by
+    /// command index. The arguments come from the flight if stored earlier, else from the
+    /// transaction's queue, else from the parts.
     #[cold]
     pub(in crate::shard) fn log_flight(
         &mut self,
@@ -294,8 +294,8 @@ impl Shard {
     }
 }
 
-/// Returns the arguments of a command of a flight, put together from its parts. A command that went
-/// to several shards by its keys has these in the order of the shards.
+/// Returns the arguments of a flight's command, collected from its parts. A command that was split
+/// by its keys lists the keys in the order of the shards.
 fn args_in_parts(flight: &Flight, at: usize) -> Option<(&'static Entry, LoggedArgs)> {
     let mut entry = None;
     let mut args: Vec<&[u8]> = Vec::new();

@@ -1,15 +1,15 @@
-//! What a shard has under way right now, to look at between turns.
+//! State of a shard between two turns, for tests.
 
 use crate::shard::state::Shard;
 
-/// The state of a shard between two turns, in numbers.
+/// Counts of a shard's work between two turns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspection {
-    /// Connections that it has, closing ones included.
+    /// Connections, including closing ones.
     pub connections: usize,
-    /// Batches of its connections that are out.
+    /// Batches of its connections that are in flight.
     pub flights: usize,
-    /// Envelopes that it has sent and not got back.
+    /// Envelopes that were sent and have not returned.
     pub envelopes_under_way: u32,
     /// Connections that wait to be served.
     pub ready: usize,
@@ -19,16 +19,16 @@ pub struct Inspection {
     pub stalled: usize,
     /// Connections whose next command waits for the end of a pause.
     pub postponed: usize,
-    /// Connections that may be evicted, while `maxmemory-clients` is set.
+    /// Connections that client eviction may disconnect, while `maxmemory-clients` is set.
     pub evictable: usize,
-    /// Bytes that all connections take, as the shard keeps the sum.
+    /// Bytes of all connections, as the shard keeps the total.
     pub buffered_bytes: usize,
-    /// The same, added up from the connections.
+    /// Bytes of all connections, added up from the connections.
     pub counted_bytes: usize,
 }
 
 impl Shard {
-    /// What it has under way.
+    /// Returns the counts of the present moment.
     pub fn inspect(&self) -> Inspection {
         let all = || self.connections.iter().map(|(_, connection)| connection);
         Inspection {

@@ -1,4 +1,4 @@
-//! What is told of commands: the command log, LATENCY PROFILE, MONITOR, tests.
+//! Records of commands: the command log, LATENCY PROFILE, MONITOR, and counts for tests.
 //!
 //! Must not know: how commands run, where their keys are.
 
@@ -12,11 +12,11 @@ pub use inspect::Inspection;
 use crate::io::ConnId;
 use crate::observe::Monitor;
 
-/// What a shard keeps for it.
+/// Telemetry state of a shard.
 #[derive(Default)]
 pub(super) struct Telemetry {
     /// Which requests are traced.
     pub(super) profile: profile::Profile,
-    /// Connections that are shown every command.
+    /// Connections that are monitors.
     pub(super) monitors: Vec<(ConnId, Monitor)>,
 }

@@ -1,7 +1,9 @@
-//! MONITOR: what this shard's clients run is shown, and this shard's monitors are served.
+//! MONITOR: shows the commands of this shard's clients to all monitors, and serves this shard's
+//! monitors.
 //!
-//! A command is shown by its client's home, once: those on keys before they run, those on the
-//! session behind, those of a transaction when it is run, with EXEC behind them.
+//! The home shard of a client shows each of its commands once. Commands on keys are shown before
+//! they run, and session commands afterwards. Commands of a transaction are shown when EXEC runs
+//! them, followed by EXEC.
 
 use crate::commands::is_secret;
 use crate::config::quote;
@@ -13,11 +15,11 @@ use crate::shard::state::Shard;
 use crate::spec::Flag;
 use crate::txn::Queue;
 
-/// Bytes of unsent output above which a monitor gets no more lines: they wait where their number
-/// is bounded.
+/// Bytes of unsent output above which a monitor gets no more lines. Further lines wait in the
+/// monitor's bounded queue.
 const MONITOR_OUTPUT_MAX: usize = 1 << 20;
 
-/// Writes what a line begins with: when, where and who.
+/// Writes the beginning of a line: time, database and address.
 fn write_head((db, session): (usize, &Session), unix_us: u64, lines: &mut Vec<u8>) {
     let (seconds, us) = (unix_us / 1_000_000, unix_us % 1_000_000);
     let kind = if session.is_unix { "unix:" } else { "" };
@@ -25,7 +27,7 @@ fn write_head((db, session): (usize, &Session), unix_us: u64, lines: &mut Vec<u8
     lines.extend_from_slice(format!("+{seconds}.{us:06} [{db} {kind}{address}]").as_bytes());
 }
 
-/// Writes the line that shows a command, unless it is one that is not shown.
+/// Writes the line that shows a command, unless the command is never shown.
 fn write_line(
     item: &Item,
     args: &Args<'_>,
@@ -38,20 +40,19 @@ fn write_line(
         return;
     }
     write_head((db, session), unix_us, lines);
-    let word = |at: usize| &args[at];
+    let arg = |at: usize| &args[at];
     for at in 0..args.len() {
         lines.push(b' ');
-        let is_hidden = is_secret(item.entry, args.len(), &word, at);
+        let is_hidden = is_secret(item.entry, args.len(), &arg, at);
         quote(if is_hidden { REDACTED } else { &args[at] }, lines);
     }
     lines.extend_from_slice(b"\r\n");
 }
 
 impl Shard {
-    /// A connection monitors from now on. One that does already, or is sent the feed, hears
-    /// nothing.
+    /// Makes the connection a monitor. Replies nothing if it already is one, or is a replica.
     pub(in crate::shard) fn begin_monitor(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         if connection.session.is_monitor || connection.link.is_some() {
             return;
         }
@@ -62,7 +63,7 @@ impl Shard {
         self.env.process.monitors.add(Monitor { home: self.env.me, client });
     }
 
-    /// Gives this shard's monitors what waits for them; forgets those that are none any more.
+    /// Gives this shard's monitors their waiting lines, and removes monitors that have ended.
     pub(in crate::shard) fn serve_monitors(&mut self) {
         for at in (0..self.telemetry.monitors.len()).rev() {
             let (conn, monitor) = self.telemetry.monitors[at];
@@ -87,16 +88,16 @@ impl Shard {
                 }
                 Lines::Lost => {
                     self.env.board.counters.output_limit_disconnections.add(1);
-                    self.close_for(conn, "it monitors and does not read as fast as others run");
+                    self.close_for(conn, "it reads its MONITOR lines too slowly");
                 }
             }
         }
     }
 
-    /// Shows what is at the head of the connection's input to all monitors.
+    /// Shows the commands at the head of the connection's input to all monitors.
     #[cold]
     pub(in crate::shard) fn show_batch(&mut self, conn: ConnId, alone: Option<Item>) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (text, large) = connection.input.parts();
         let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
         let (session, items) = (&connection.session, &self.batch.items);
@@ -110,12 +111,12 @@ impl Shard {
         self.env.process.monitors.show(now_us, write, |home| mesh.ring_bell(home));
     }
 
-    /// Shows the commands of a transaction, if it runs, and EXEC.
+    /// Shows the commands of a transaction, if it runs, and then EXEC.
     pub(in crate::shard) fn show_exec(&mut self, conn: ConnId, queue: Option<&mut Queue>) {
         if !self.env.process.monitors.is_on() {
             return;
         }
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let session = &connection.session;
         let write = |us: u64, lines: &mut Vec<u8>| {
             if let Some(queue) = queue {

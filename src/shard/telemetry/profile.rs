@@ -1,7 +1,8 @@
-//! Follows one request in a few through the stages of its way; `observe::Stage` draws them.
+//! Request tracing: measures a sample of requests in each stage of their way. `observe::Stage`
+//! draws the stages.
 //!
-//! What it costs: a countdown for each batch, two compares for each command; clocks are read for
-//! the traced ones only.
+//! Cost: a countdown for each batch and two comparisons for each command. Clocks are read only for
+//! traced requests.
 
 use crate::base::rng::Rng;
 use crate::client::{Progress, Trace};
@@ -11,12 +12,12 @@ use crate::observe::Stage;
 use crate::shard::local::gather::Gathered;
 use crate::shard::state::Shard;
 
-/// Turns whose beginnings are remembered: bytes that have waited longer count as received then.
+/// Number of turns whose start times are kept. Older bytes count as received at the oldest of them.
 const TURNS_MAX: usize = 256;
 
 /// Which requests are traced, and when turns began.
 pub(in crate::shard) struct Profile {
-    /// Batches until the next one with a trace; 0 never.
+    /// Number of batches until the next traced one. 0 means never.
     left: u64,
     turn: u64,
     begun_ns: Box<[u64; TURNS_MAX]>,
@@ -29,31 +30,32 @@ impl Default for Profile {
 }
 
 impl Profile {
-    /// A turn begins at this moment: what has just been taken from the kernel is its input.
+    /// Records the start of a turn. The turn's input is what the kernel has just delivered.
     pub(in crate::shard) fn begin_turn(&mut self, now_ns: u64) {
         self.turn += 1;
         self.begun_ns[self.turn as usize % TURNS_MAX] = now_ns;
     }
 
-    /// The turn that is about to begin.
+    /// Returns the number of the turn that begins next.
     pub(in crate::shard) fn next_turn(&self) -> u64 {
         self.turn + 1
     }
 
-    /// When a turn began, or the oldest that is known.
+    /// Returns when a turn began, or the oldest known start.
     fn begun_ns(&self, turn: u64) -> u64 {
         let oldest = (self.turn + 1).saturating_sub(TURNS_MAX as u64);
         self.begun_ns[turn.max(oldest) as usize % TURNS_MAX]
     }
 
-    /// Counts a batch; whether it has the next request to trace.
+    /// Counts a batch. Returns whether it has the next request to trace.
     #[inline]
     pub(in crate::shard) fn is_due(&mut self) -> bool {
         self.left = self.left.wrapping_sub(1);
         self.left == 0
     }
 
-    /// Draws how many batches pass until the next one: no rhythm of a client's falls in with it.
+    /// Draws the number of batches until the next trace at random, so that no client's rhythm
+    /// matches it.
     pub(in crate::shard) fn draw(&mut self, interval: u32, rng: &mut Rng) {
         self.left = match interval {
             0 => 0,
@@ -67,8 +69,8 @@ impl Shard {
         self.env.board.stages.record(usize::from(command), stage, ns);
     }
 
-    /// One of the commands that were gathered is traced from here on, unless it may wait for keys:
-    /// that would not be the server's doing.
+    /// Begins to trace one of the gathered commands. A command that may block is not traced,
+    /// because its waiting time is not the server's.
     #[cold]
     pub(in crate::shard) fn trace_begin(&mut self, conn: ConnId, gathered: &Gathered) {
         self.telemetry.profile.draw(self.env.config.latency_profile_interval, &mut self.rng);
@@ -83,7 +85,7 @@ impl Shard {
             _ => return,
         };
         let gathered_ns = self.env.clock_ns();
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let received_ns = self.telemetry.profile.begun_ns(connection.received_turn);
         let flight = connection.flight_number;
         let progress = Progress::Under;
@@ -92,7 +94,7 @@ impl Shard {
         self.record_stay(command, Stage::Parse, gathered_ns.saturating_sub(received_ns));
     }
 
-    /// The traced command has been run here, and took so many nanoseconds.
+    /// Records that the traced command has run here and took `spent_ns` nanoseconds.
     #[cold]
     pub(in crate::shard) fn trace_ran(&mut self, conn: ConnId, spent_ns: u64) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
@@ -105,11 +107,11 @@ impl Shard {
         }
     }
 
-    /// The traced command leaves in one of the parts of the unit.
+    /// Records that the traced command is sent in one of the parts of the unit.
     #[cold]
     pub(in crate::shard) fn trace_posting(&mut self, conn: ConnId) {
         let posted_ns = self.env.clock_ns().max(1);
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let Some(trace) = &mut connection.trace else { return };
         trace.flight = connection.flight_number;
         let at = trace.at;
@@ -119,7 +121,7 @@ impl Shard {
         }
     }
 
-    /// It has come home.
+    /// Records that the traced command's part has come home.
     #[cold]
     pub(in crate::shard) fn trace_return(&mut self, part: &Envelope) {
         let Carried { posted_ns, counted_ns, .. } = part.carried;
@@ -135,7 +137,7 @@ impl Shard {
         }
     }
 
-    /// The connection's next piece of output goes to the driver.
+    /// Records that the connection's next chunk of output goes to the driver.
     #[cold]
     pub(in crate::shard) fn trace_leaving(&mut self, conn: ConnId) {
         let now_ns = self.env.clock_ns();
@@ -149,7 +151,7 @@ impl Shard {
         }
     }
 
-    /// The kernel has it.
+    /// Records that the kernel has taken the chunk.
     #[cold]
     pub(in crate::shard) fn trace_sent(&mut self, conn: ConnId) {
         let now_ns = self.env.clock_ns();

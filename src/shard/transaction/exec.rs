@@ -1,4 +1,4 @@
-//! EXEC: refused, run here in one piece, or begun as a transaction of several shards.
+//! EXEC: refused, run here in one step, or begun as a transaction of several shards.
 
 use super::rounds::Task;
 use crate::client::TransactionAttempt;
@@ -11,11 +11,11 @@ use crate::shard::state::Shard;
 use crate::txn::Queue;
 
 impl Shard {
-    /// Runs what the connection has queued.
+    /// Runs the commands that the connection has queued.
     pub(in crate::shard) fn exec(&mut self, conn: ConnId) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let queue = connection.queue.take().unwrap_or_default();
-        let multi = connection.session.multi.take().expect("EXEC has seen it");
+        let multi = connection.session.multi.take().expect("EXEC needs MULTI");
         let error = if multi.is_doomed {
             Some(Error::ExecAbort)
         } else if multi.may_grow && self.env.facts.has(Facts::OUT_OF_MEMORY) {
@@ -38,10 +38,10 @@ impl Shard {
         self.begin_transaction(conn, queue, watched, true);
     }
 
-    /// Replies to EXEC that nothing was run. What is queued is gone.
+    /// Replies to EXEC with an error. The queued commands are discarded.
     pub(in crate::shard) fn refuse_exec(&mut self, conn: ConnId, error: &Error) {
         self.unwatch(conn);
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let protocol = connection.session.protocol;
         Reply::new(&mut connection.outbox.output, protocol).error(error);
         self.env.board.error_reply(error.bytes());
@@ -49,7 +49,7 @@ impl Shard {
 
     /// Runs one command that gathers keys of several shards.
     pub(in crate::shard) fn run_gathering(&mut self, conn: ConnId, item: Item) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (text, large) = connection.input.parts();
         let mut batch_args = crate::exec::BatchArgs { text, spans: &self.batch.spans, large };
         let mut queue = Box::<Queue>::default();
@@ -72,7 +72,7 @@ impl Shard {
         let is_here = plan.shards.iter().all(|shard| usize::from(*shard) == self.env.me);
         let may_run = is_here && !plan.gathers && !plan.has_session;
         if may_run && !self.has_conflict(conn, &mut queue, is_watching) {
-            assert!(is_exec, "one command whose keys are here is no transaction");
+            assert!(is_exec, "a single command with all keys here is no transaction");
             self.transactions.plan = plan;
             return self.exec_here(conn, queue, is_watching);
         }
@@ -84,20 +84,20 @@ impl Shard {
         self.launch_transaction(to, task, plan, &watched);
     }
 
-    /// Whether a transaction whose keys are all here would have to wait for another.
+    /// Returns whether a transaction whose keys are all here would have to wait for a lock.
     fn has_conflict(&mut self, conn: ConnId, queue: &mut Queue, is_watching: bool) -> bool {
         if self.partition.has_no_locks() {
             return false;
         }
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let watcher = is_watching.then_some(connection.session.id);
         let (items, mut batch_args) = queue.parts();
         self.partition.would_wait(items, &mut batch_args, watcher)
     }
 
-    /// Runs a transaction all of whose keys are here, in one piece.
+    /// Runs a transaction whose keys are all here, in one step.
     fn exec_here(&mut self, conn: ConnId, mut queue: Box<Queue>, is_watching: bool) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let (client, protocol) = (connection.session.id, connection.session.protocol);
         let is_broken = is_watching && self.partition.is_watch_broken(client);
         if is_watching {
@@ -112,13 +112,13 @@ impl Shard {
         self.defer_replies(conn);
         self.send_outgoing();
         queue.clear();
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         connection.queue = Some(queue);
         self.make_dirty(conn);
     }
 
     fn run_queue(&mut self, conn: ConnId, queue: &mut Queue) {
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let protocol = connection.session.protocol;
         let output = &mut connection.outbox.output;
         let (items, mut args) = queue.parts();

@@ -1,4 +1,4 @@
-//! The commands of a transaction that run at its home: those on the session, and those that gather
+//! The commands of a transaction that run at its home: session commands, and commands that gather
 //! keys of several shards and run on a workspace.
 
 use super::offload::{TransactionJob, run_on_workspace};
@@ -13,11 +13,13 @@ use crate::partition::{args_of, note_failure};
 use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
 
-/// Keys among the arguments of commands that discover keys: SORT's own and its destination.
+/// The most keys among the arguments of commands that discover keys: SORT's own key and its
+/// destination.
 const KEYS_OF_ARGS_MAX: usize = 2;
 
 impl Shard {
-    /// Runs a command on the session inside a transaction; its reply is a part of its own.
+    /// Runs a session command inside a transaction. Its reply goes to the transaction's own part,
+    /// or it sends a request to all shards.
     pub(in crate::shard) fn run_own(&mut self, transaction: &mut Transaction, item: Item) {
         match self.run_on_session(transaction, item) {
             None => self.end_own(transaction),
@@ -29,15 +31,16 @@ impl Shard {
         }
     }
 
-    /// Runs a command on the session; its reply goes to the transaction's own part.
+    /// Runs a session command. Its reply goes to the transaction's own part. Returns its request,
+    /// if any.
     fn run_on_session(&mut self, transaction: &mut Transaction, item: Item) -> Option<Request> {
         let (started_ns, client) = (self.env.clock_ns(), transaction.to.client);
         let (_, mut batch_args) = transaction.queue.parts();
         let mut args = batch_args.of(&item);
-        // The client may have left meanwhile; its transaction goes on.
-        let mut nobody = Session::new(0, true, 0);
+        // The client may have left meanwhile. Its transaction still continues.
+        let mut departed = Session::new(0, true, 0);
         let connection = self.connections.get_same(client.conn, client.generation);
-        let session = connection.map_or(&mut nobody, |connection| &mut connection.session);
+        let session = connection.map_or(&mut departed, |connection| &mut connection.session);
         let output = &mut transaction.own.output;
         let before = output.mark();
         let protocol = session.protocol;
@@ -69,13 +72,14 @@ impl Shard {
         request.filter(|_| result.is_ok())
     }
 
-    /// A command inside a transaction asks something of this shard, or of all.
+    /// Carries out a request of a command inside a transaction: on this shard, or on all shards.
     fn ask_inside(&mut self, transaction: &mut Transaction, request: Request) {
         let protocol = transaction.protocol;
         let merge = match self.request_merge(&request) {
             Some(merge) if self.port.has_all_credits() => merge,
             Some(_) => {
-                let error = Error::other("ERR too much is under way to ask all shards, try again");
+                let error =
+                    Error::other("ERR too many requests in progress to ask all shards, retry");
                 Reply::new(&mut transaction.own.output, protocol).error(&error);
                 return self.end_own(transaction);
             }
@@ -109,7 +113,7 @@ impl Shard {
         transaction.flight.order.push(ReplySource::One(transaction.own.part));
     }
 
-    /// Asks the owners for the values of a command's keys.
+    /// Requests the values of a command's keys from their owners.
     pub(in crate::shard) fn request_keys(&mut self, transaction: &mut Transaction, item: &Item) {
         assert!(item.entry.gathers_keys(), "{} does not gather keys", item.entry.name);
         let (_, mut batch_args) = transaction.queue.parts();
@@ -127,27 +131,30 @@ impl Shard {
     }
 
     /// Runs a command on the values that were fetched for it. The next round stores the values that
-    /// it changes. None: the command is offloaded, and the transaction goes on when it is back.
+    /// it changes. Returns none if the command is offloaded; the transaction continues when it
+    /// returns.
     pub(super) fn run_gathered(
         &mut self,
         mut transaction: Box<Transaction>,
         at: usize,
     ) -> Option<Box<Transaction>> {
-        let is_told = self.replication.feed.is_on();
-        let mut workspace =
-            transaction.workspace.take().unwrap_or_else(|| self.partition.open_workspace(is_told));
+        let propagates = self.replication.feed.is_on();
+        let mut workspace = transaction
+            .workspace
+            .take()
+            .unwrap_or_else(|| self.partition.open_workspace(propagates));
         for part in 0..transaction.parts() {
             for remote_key in std::mem::take(&mut transaction.flight.txn_mut(part).fetches) {
                 workspace.add(part, remote_key);
             }
         }
-        transaction.is_recorded = is_told;
+        transaction.is_recorded = propagates;
         let started_ns = self.env.clock_ns();
         let now_ms = self.partition.env().now.unix_ms();
         if self.is_long(&mut transaction, at, &workspace) {
             let config = self.env.config.clone();
             let job = TransactionJob::new(transaction, at, workspace, (config, now_ms), started_ns);
-            let offloads = self.transactions.offloads.as_mut().expect("looked at before");
+            let offloads = self.transactions.offloads.as_mut().expect("checked before");
             offloads.send(job, TransactionJob::run);
             return None;
         }
@@ -168,7 +175,7 @@ impl Shard {
             self.env.board.counters.changes.add(ran.effects.changes);
             self.store_later(&mut transaction.flight, *workspace);
         } else if workspace.reach.is_short() {
-            assert!(ran.effects.changes == 0, "a command discovers its keys before it writes");
+            assert!(ran.effects.changes == 0, "a command discovers all its keys before it writes");
             transaction.own.output.truncate(before);
             transaction.own.ends.pop();
             self.request_more(&mut transaction, &mut workspace, at);
@@ -180,8 +187,8 @@ impl Shard {
         Some(transaction)
     }
 
-    /// Takes back what the pool has run, for parts and for transactions. Returns whether there was
-    /// anything.
+    /// Takes back finished jobs of the pool, for parts and for transactions. Returns whether there
+    /// were any.
     pub(in crate::shard) fn receive_offloaded(&mut self) -> bool {
         let mut found = self.partition.receive_offloaded();
         if found {
@@ -198,7 +205,7 @@ impl Shard {
         found
     }
 
-    /// Returns whether a transaction's command has to be offloaded.
+    /// Returns whether a transaction's command must be offloaded.
     fn is_long(&self, transaction: &mut Transaction, at: usize, workspace: &Workspace) -> bool {
         let item = transaction.queue.items[at];
         let (_, mut batch_args) = transaction.queue.parts();
@@ -221,14 +228,15 @@ impl Shard {
         self.store_later(&mut transaction.flight, workspace);
     }
 
-    /// Has the owners store the values of a workspace in the next round.
+    /// Makes the owners store the values of a workspace in the next round.
     fn store_later(&mut self, flight: &mut Flight, workspace: Workspace) {
         self.partition.close_workspace(workspace, &mut |part, remote_key| {
             flight.txn_mut(part).stores.push(remote_key);
         });
     }
 
-    /// Asks for the values of keys that a command has discovered. All partitions are locked for it.
+    /// Requests the values of keys that a command has discovered. The transaction has locked all
+    /// partitions for it.
     fn request_more(
         &mut self,
         transaction: &mut Transaction,

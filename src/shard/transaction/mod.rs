@@ -5,10 +5,10 @@
 //!
 //! ```text
 //!   plan       where each command runs, which shards take part
-//!   exec       EXEC: refused, run here in one piece, or begun
-//!   rounds     Acquire, Continue, Release: what goes out, what comes back
+//!   exec       EXEC: refused, run here in one step, or begun
+//!   rounds     Acquire, Continue, Release: parts out and back
 //!   home       commands that run at home: on the session, or on fetched values
-//!   offload    long ones of the latter, on other threads
+//!   offload    commands on large fetched values, on other threads
 //! ```
 
 mod exec;
@@ -29,7 +29,7 @@ use std::collections::HashMap;
 pub(super) struct Transactions {
     under_way: HashMap<TransactionId, Box<Transaction>>,
     next: u64,
-    /// Where the commands of a transaction run, kept for reuse.
+    /// Plan of the present transaction, kept for reuse.
     plan: Plan,
     /// Commands of transactions that run on other threads.
     pub(super) offloads: Option<Offloads<TransactionJob>>,

@@ -1,5 +1,5 @@
-//! Commands of transactions that run on other threads, on a workspace, while the owners keep their
-//! keys locked.
+//! Commands of transactions that run on threads of the offload pool, on a workspace, while the
+//! owners keep the keys locked.
 
 use crate::client::Transaction;
 use crate::config::Config;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(in crate::shard) struct TransactionJob {
     transaction: Box<Transaction>,
-    /// The place of the command.
+    /// Index of the command.
     at: usize,
     workspace: Box<Workspace>,
     config: Arc<Config>,
@@ -20,7 +20,7 @@ pub(in crate::shard) struct TransactionJob {
 }
 
 impl TransactionJob {
-    /// Returns a job that has not run.
+    /// Creates a job that has not run.
     pub(super) fn new(
         transaction: Box<Transaction>,
         at: usize,
@@ -36,12 +36,12 @@ impl TransactionJob {
     pub(super) fn run(&mut self) {
         let TransactionJob { transaction, at, workspace, config, now_ms, ran, .. } = self;
         *ran = run_on_workspace(transaction, *at, workspace, (config, *now_ms));
-        // Overwritten values are freed here and not on the shard.
+        // Frees overwritten values here and not on the shard.
         workspace.slice.housekeep(&mut || false);
     }
 
-    /// Returns the transaction, the place of the command, the workspace, and how it ran with the
-    /// monotonic nanoseconds when it began.
+    /// Returns the transaction, the index of the command, the workspace, and the result with the
+    /// monotonic nanoseconds of its start.
     #[allow(clippy::type_complexity)]
     pub(super) fn into_parts(
         self,

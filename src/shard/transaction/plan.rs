@@ -10,16 +10,16 @@ use crate::txn::Queue;
 /// Where the commands of a transaction run. Kept for reuse.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// For each command.
+    /// Place of each command.
     pub(super) places: Vec<Place>,
-    /// The shards that take part.
+    /// Shards that take part.
     pub(super) shards: Vec<u16>,
     /// Whether a command gathers keys of several shards.
     pub(super) gathers: bool,
     /// Whether a command runs on the session.
     pub(super) has_session: bool,
-    /// Whether one of these may ask something of all shards. Then no other unit may see the keys
-    /// before that is answered.
+    /// Whether a session command may send a request to all shards. If so, no other unit may see the
+    /// keys before the replies have come.
     pub(super) has_ask: bool,
 }
 
@@ -40,12 +40,12 @@ impl Plan {
 }
 
 impl Shard {
-    /// Finds out where each command runs, on which database, and which shards take part.
+    /// Determines where each command runs, on which database, and which shards take part.
     pub(super) fn plan(&mut self, conn: ConnId, queue: &mut Queue, watched: &[u16]) -> Plan {
         let mut plan = std::mem::take(&mut self.transactions.plan);
         plan.clear();
         plan.shards.extend_from_slice(watched);
-        let connection = self.connections.get_mut(conn).expect("it is being served");
+        let connection = self.connections.get_mut(conn).expect("connection is open");
         let session = &connection.session;
         let (mut db, is_quiet) = (session.db, session.is_no_touch);
         let sees_due = session.is_import_source;
@@ -66,7 +66,7 @@ impl Shard {
                     reply: Reply::new(&mut unread, session.protocol),
                     request: None,
                 };
-                // A database that cannot be selected is refused when its turn comes.
+                // An invalid database is refused when the command runs.
                 let _ = run(&mut context, &mut args);
                 db = context.session.db;
             } else if entry.on_session().is_none() {

@@ -1,8 +1,9 @@
-//! The rounds of a transaction at its home.
+//! The rounds of a transaction at its home shard.
 //!
-//! A transaction whose commands each find their keys on one shard takes one round, like any batch.
-//! Otherwise its first round, one unit, acquires all locks, which stay until the last. Keys that a
-//! command gathers are fetched; the command runs on a workspace, and what it changed goes back.
+//! If each command of a transaction has its keys on one shard, the transaction takes one round,
+//! like any batch. Otherwise its first round is one unit that acquires all locks, which stay until
+//! the last round. The keys of a gathering command are fetched, the command runs on a workspace,
+//! and changed values return to their owners.
 
 use super::plan::Plan;
 use crate::client::{Flight, Transaction, TransactionAttempt, Woken};
@@ -18,7 +19,7 @@ use crate::shard::state::Shard;
 use crate::shard::telemetry::command_log::LargeReplies;
 use crate::txn::Queue;
 
-/// What a transaction is to do.
+/// Input of a transaction.
 pub(super) struct Task {
     pub(super) queue: Box<Queue>,
     pub(super) is_exec: bool,
@@ -34,7 +35,7 @@ impl Shard {
         attempt: TransactionAttempt,
     ) {
         let plan = self.plan(to.client.conn, &mut queue, &[]);
-        assert!(plan.gathers, "with all keys on one shard its owner serves it");
+        assert!(plan.gathers, "a command with all keys on one shard is not forwarded");
         let task = Task { queue, is_exec: false, attempt: Some(attempt) };
         self.launch_transaction(to, task, plan, &[]);
     }
@@ -49,7 +50,7 @@ impl Shard {
         let Task { queue, is_exec, attempt } = task;
         self.transactions.next += 1;
         let is_watching = !watched.is_empty();
-        let connection = self.connections.get_mut(to.client.conn).expect("it is being served");
+        let connection = self.connections.get_mut(to.client.conn).expect("connection is open");
         let (watcher, protocol) = (connection.session.id, connection.session.protocol);
         let mut transaction = Box::new(Transaction {
             id: TransactionId(self.transactions.next),
@@ -59,7 +60,7 @@ impl Shard {
             queue,
             places: plan.places,
             is_exec,
-            // Commands on the session run at home, and not before the verdict on watched keys.
+            // Session commands run at home, and only after the check of watched keys.
             has_locks: plan.gathers
                 || plan.has_ask
                 || (is_watching && (plan.shards.len() > 1 || plan.has_session)),
@@ -78,7 +79,7 @@ impl Shard {
         transaction.flight.written = logged_if_large(&self.env.thresholds, items, &mut batch_args);
         self.open_parts(&mut transaction, &plan.shards, (watched, watcher));
         if transaction.has_locks && is_watching {
-            // Nothing runs before all shards have said that the watched keys are unchanged.
+            // No command runs before all shards have confirmed that the watched keys are unchanged.
             self.send_round(transaction, true);
         } else {
             self.advance(transaction, true);
@@ -127,7 +128,7 @@ impl Shard {
         }
     }
 
-    /// Works through the commands up to the next that gathers its keys, and sends the round.
+    /// Processes the commands up to the next one that gathers its keys, and sends the round.
     pub(in crate::shard) fn advance(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
         while transaction.next < transaction.places.len() && transaction.gathering.is_none() {
             let item = transaction.queue.items[transaction.next];
@@ -145,7 +146,7 @@ impl Shard {
         self.send_round(transaction, is_first);
     }
 
-    /// Adds the next commands to the parts of their shards, up to one that runs at home.
+    /// Adds the next commands to the parts of their shards, up to a command that runs at home.
     fn add_segment(&mut self, transaction: &mut Transaction) {
         let (shards, count) = (self.env.router.shards(), transaction.parts());
         let (flight, open) = (&mut transaction.flight, &mut self.remote.open);
@@ -163,7 +164,7 @@ impl Shard {
         parts.put_back();
     }
 
-    /// Sends the parts that have something to do; all of them in the first and the last round.
+    /// Sends the parts that have work. The first and the last round send all parts.
     fn send_round(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
         let is_done =
             transaction.next == transaction.places.len() && transaction.gathering.is_none();
@@ -172,7 +173,7 @@ impl Shard {
         let are_replies_due = !transaction.asks.is_empty()
             || transaction.flight.parts().any(|part| !part.items.is_empty());
         if is_last && !is_first && !are_replies_due && !self.may_forward(&transaction) {
-            // The replies are here: the client need not wait until the locks are released.
+            // All replies are here, so the client need not wait until the locks are released.
             return self.conclude(transaction, false);
         }
         for part in 0..transaction.parts() {
@@ -211,7 +212,7 @@ impl Shard {
     }
 
     /// Returns whether the last round may unblock clients whose commands use keys of several
-    /// shards. The reply is sent when they are served.
+    /// shards. If so, the reply waits until they were served.
     fn may_forward(&self, transaction: &Transaction) -> bool {
         let unblocks = |part: &Envelope| {
             part.txn().is_some_and(|txn| !txn.stores.is_empty() || !txn.ready.is_empty())
@@ -220,25 +221,25 @@ impl Shard {
         is_new && self.env.process.has_far_waiters() && transaction.flight.parts().any(unblocks)
     }
 
-    /// An answer for a transaction has come.
+    /// Takes a reply for a transaction.
     pub(in crate::shard) fn land_transaction(
         &mut self,
         id: TransactionId,
         envelope: Box<Envelope>,
     ) {
         let Some(transaction) = self.transactions.under_way.get_mut(&id) else {
-            // It was over when its last parts were sent.
+            // The transaction was concluded when its last parts were sent.
             self.land_forwarded(id);
             return self.port.recycle(envelope);
         };
         transaction.flight.land(envelope);
         if transaction.flight.has_landed() {
-            let transaction = self.transactions.under_way.remove(&id).expect("looked at above");
+            let transaction = self.transactions.under_way.remove(&id).expect("checked above");
             self.proceed(transaction);
         }
     }
 
-    /// All parts of a round are back: does what comes next.
+    /// Continues a transaction after all parts of a round have returned.
     fn proceed(&mut self, mut transaction: Box<Transaction>) {
         let is_broken = |part: &Envelope| part.txn().is_some_and(|txn| txn.is_broken);
         if transaction.flight.parts().any(is_broken) {
@@ -258,8 +259,8 @@ impl Shard {
         self.advance(transaction, false);
     }
 
-    /// Lands the merged replies as the answer to the connection's flight, and releases the locks
-    /// that are still held.
+    /// Lands the merged replies as the reply of the connection's flight, and releases the remaining
+    /// locks.
     fn conclude(&mut self, mut transaction: Box<Transaction>, is_broken: bool) {
         let to = transaction.to;
         let attempt = transaction.attempt.take();
@@ -287,7 +288,7 @@ impl Shard {
         self.land_answer(answer);
     }
 
-    /// Merges the replies of all commands of a transaction into the reply of its connection.
+    /// Merges the replies of all commands of a transaction into the connection's reply.
     fn merge_replies(
         &mut self,
         transaction: &mut Transaction,
@@ -307,8 +308,8 @@ impl Shard {
         }
     }
 
-    /// Has the owners store what was changed and release their locks, as far as they have not. If
-    /// the transaction ran a forwarded command, its owner is told when all that is over.
+    /// Makes the owners store changed values and release their locks, if they have not yet. If the
+    /// transaction ran a forwarded command, its owner is told after the last part has returned.
     fn release_parts(&mut self, transaction: &mut Transaction, woken: Option<Woken>) {
         if let Some(woken) = woken {
             let left = transaction.flight.parts().filter(|part| part.keeps_credit()).count();
