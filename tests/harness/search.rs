@@ -198,11 +198,7 @@ impl<'a> Search<'a> {
         for event in self.candidates(places) {
             let outcomes = self.observed.model.outcomes(state, event.session, &event.action);
             let due: Vec<String> = outcomes.iter().map(|(reply, _)| show(reply)).collect();
-            lines.push(format!(
-                "  {}\n    where {} is due",
-                event.describe(names),
-                due.join(" or ")
-            ));
+            lines.push(format!("  {}\n    instead of {}", event.describe(names), due.join(" or ")));
         }
         lines.push("everything that clients saw:".to_string());
         lines.extend(self.observed.events.iter().map(|event| event.describe(names)));
