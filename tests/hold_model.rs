@@ -223,7 +223,11 @@ impl World {
                 self.bell.wait();
             }
             while !self.hold.hold_or_ask() {
-                self.bell.wait();
+                if ticks > 0 {
+                    ticks -= 1;
+                } else {
+                    self.bell.wait();
+                }
             }
             self.pass(NOBODY, HOME);
             self.hold.unpark();
@@ -305,6 +309,7 @@ fn check(rules: Rules, ticks: u32, posters: &'static [Does]) {
 fn one_borrower_and_its_shard() {
     check(ALL, 0, &[Does::Borrow]);
     check(ALL, 1, &[Does::Borrow]);
+    check(ALL, 2, &[Does::Borrow]);
 }
 
 #[test]
