@@ -1,17 +1,17 @@
-//! Strings as rows of bits: what counting, searching and combining cost per byte, in the cache and
-//! out of memory, and what a field costs.
+//! Bit operations on strings: the cost per byte of counting, searching and combining, in the cache
+//! and in memory, and the cost of a bitfield.
 
 use annulet::value::bits::{Field, Operation, Overflow, combine, count, find};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use std::hint::black_box;
 
-/// A string that stays in the first-level cache, and one that fits into none.
+/// A string that fits into the first-level cache, and one that fits into no cache.
 const SIZES: [(&str, usize); 2] = [("16k", 16 << 10), ("64m", 64 << 20)];
 
 fn rows(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("bits");
     for (size, len) in SIZES {
-        // Written to, for the system has only one page of zeros that nobody wrote.
+        // Written first, because untouched zeros all map to one page of the system.
         let mut zeros = vec![1; len];
         zeros.fill(0);
         let mixed: Vec<u8> = (0..len).map(|at| ((at * 31) >> 3) as u8).collect();

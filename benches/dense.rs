@@ -1,4 +1,4 @@
-//! The table of large sets and hashes: what a lookup, an overwrite and an insert cost.
+//! The table of large sets and hashes: the cost of a lookup, an overwrite and an insert.
 
 use annulet::base::alloc::CountingAllocator;
 use annulet::base::rng::Rng;
@@ -13,10 +13,10 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 const LEN: u64 = 1_000_000;
 const VALUE: [u8; 16] = [b'v'; 16];
 
-/// Names of 15 bytes, as the memory bars have them.
+/// Returns a name of 15 bytes, as in the memory targets.
 fn name_of(number: u64) -> [u8; 15] {
     let mut name = [0; 15];
-    write!(&mut name[..], "member:{number:08}").expect("it fits");
+    write!(&mut name[..], "member:{number:08}").expect("the name fits");
     name
 }
 

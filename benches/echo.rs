@@ -1,12 +1,12 @@
-//! The I/O part alone: a server that answers `+PONG` to every command, over a driver.
+//! The I/O part alone: a server that replies `+PONG` to every command, on a driver.
 //!
 //! ```text
 //! cargo bench --bench echo -- DRIVER PORT [idle polls]
 //! ```
 //!
-//! `DRIVER` is `uring` or `epoll`. It runs until it is killed; a client is pointed at it and the
-//! process's CPU time is divided by the client's requests. Without arguments it runs a short
-//! exchange with itself on both drivers and prints what one took.
+//! `DRIVER` is `uring` or `epoll`. It runs until it is killed: load it with a client, and divide
+//! the process's CPU time by the client's requests. Without arguments it runs a short exchange with
+//! itself on both drivers and prints the time of a request.
 
 use annulet::io::{
     Chunk, Completion, ConnId, Driver, Options, Preference, Socket, Statistics, Wait, open, sockets,
@@ -14,16 +14,16 @@ use annulet::io::{
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-/// How long a wait may take, in nanoseconds.
+/// Longest wait in nanoseconds.
 const WAIT_NS: u64 = 100_000_000;
 const REPLY: &[u8] = b"+PONG\r\n";
 
 /// One client's state.
 #[derive(Default)]
 struct Session {
-    /// Replies not handed to the driver yet.
+    /// Replies that the driver has not got yet.
     out: Vec<u8>,
-    /// The other buffer, when no send is under way.
+    /// The other buffer, while no send is in progress.
     spare: Option<Vec<u8>>,
     touched: bool,
     hangup: bool,
@@ -111,7 +111,8 @@ impl Server {
     }
 }
 
-/// A thousand unpipelined requests of one client, so that the bench runs by itself.
+/// Runs a thousand unpipelined requests of one client, so that the bench works without a load
+/// generator.
 fn rehearse(preference: Preference) {
     const REQUESTS: u64 = 1_000;
     let mut server = Server::new(preference, 17_379);
@@ -136,15 +137,14 @@ fn rehearse(preference: Preference) {
 }
 
 fn main() {
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let [driver, port, rest @ ..] = arguments.as_slice() else {
         rehearse(Preference::Auto);
         rehearse(Preference::Epoll);
         return;
     };
     let preference = if driver == "epoll" { Preference::Epoll } else { Preference::Uring };
-    let idle_polls: u32 = rest.first().map_or(0, |word| word.parse().expect("a number"));
+    let idle_polls: u32 = rest.first().map_or(0, |arg| arg.parse().expect("a number"));
     let mut server = Server::new(preference, port.parse().expect("a port"));
     let mut idle = 0;
     let mut commands = 0;

@@ -1,12 +1,12 @@
-//! Cliffs while the tables grow, seen from outside: fills a server with keys and asks it something
-//! every millisecond meanwhile.
+//! Latency while the tables grow, measured by a client: fills a server with keys and sends a probe
+//! every millisecond.
 //!
 //! ```text
 //!   cargo bench --bench grow -- [--keys MILLIONS] [--shards N] [--driver D] [--one-slot]
 //! ```
-//! A prober sends PING and GET in turn, each on its millisecond. What is late counts from when it
-//! was due, so that a pause of 10 ms is seen by ten probes and not by one. Without arguments it
-//! fills a fifth of a million.
+//! A prober sends PING and GET in turn, one per millisecond. The latency of a late probe counts
+//! from when it was due, so that ten probes see a pause of 10 ms, not only one. Without arguments
+//! it fills 200,000 keys.
 
 #[path = "../tests/process/server.rs"]
 mod server;
@@ -32,7 +32,7 @@ struct Plan {
     is_one_slot: bool,
 }
 
-/// The plan that the arguments ask for. Cargo adds `--bench`.
+/// Parses the arguments. Cargo adds `--bench`.
 fn plan() -> Plan {
     let mut plan =
         Plan { keys: 200_000, setup: Setup { shards: 1, driver: "auto" }, is_one_slot: false };
@@ -49,7 +49,7 @@ fn plan() -> Plan {
                 plan.setup.driver = known.expect("a driver of this machine");
             }
             "--one-slot" => plan.is_one_slot = true,
-            other => panic!("{other} is no argument of this"),
+            other => panic!("unknown argument {other}"),
         }
     }
     plan
@@ -74,7 +74,7 @@ fn fill(port: u16, plan: &Plan) {
     }
 }
 
-/// Latencies of the probes until told to stop, nanoseconds, sorted.
+/// Returns the sorted latencies of the probes until `is_over`, in nanoseconds.
 fn probe(port: u16, is_one_slot: bool, is_over: &AtomicBool) -> Vec<u64> {
     let clock = Clock::System;
     let mut wire = Wire::connect(port);
@@ -84,7 +84,7 @@ fn probe(port: u16, is_one_slot: bool, is_over: &AtomicBool) -> Vec<u64> {
         due_ns += PROBE_NS;
         let now_ns = clock.monotonic_ns();
         thread::sleep(Duration::from_nanos(due_ns.saturating_sub(now_ns)));
-        // Waking late is this thread's own delay, unless the probe before was what was late.
+        // Waking up late is this thread's own delay, unless the probe before was late.
         let start_ns = if now_ns > due_ns { due_ns } else { clock.monotonic_ns() };
         match latencies.len() % 2 {
             0 => assert_eq!(wire.ask(&["PING"]), "+PONG"),
@@ -112,14 +112,14 @@ fn main() {
     });
     let seconds = (clock.monotonic_ns() - start_ns) as f64 / 1e9;
     let keys: u64 = wire.ask(&["DBSIZE"]).trim_start_matches(':').parse().expect("a number");
-    assert!(keys >= plan.keys, "{keys} keys are there");
+    assert!(keys >= plan.keys, "only {keys} keys exist");
     let at = |share: f64| latencies[(latencies.len() as f64 * share) as usize] / 1_000;
     println!("{keys} keys in {seconds:.1} s, {} probes of {:?}", latencies.len(), plan.setup);
     println!("latency us: p50 {}, p99 {}, p99.9 {}, max {}", at(0.5), at(0.99), at(0.999), {
         latencies.last().expect("there were probes") / 1_000
     });
     let info = wire.ask(&["INFO", "everything"]);
-    let used = info_field(&info, "used_memory").expect("INFO tells of memory");
+    let used = info_field(&info, "used_memory").expect("INFO has used_memory");
     println!("used_memory {used}, {:.1} bytes per key", used as f64 / keys as f64);
     for line in info.lines().filter(|line| line.contains("longest_turn_us")) {
         println!("{line}");

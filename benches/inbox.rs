@@ -1,4 +1,4 @@
-//! Guards `mesh/port.rs` and `mesh/sequencer.rs`: what a part costs from its post to its answer.
+//! Guards `mesh/port.rs` and `mesh/sequencer.rs`: the cost of a part from its post to its reply.
 
 use annulet::base::slot::slot_of;
 use annulet::commands::FAMILIES;
@@ -30,7 +30,7 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
     }
 }
 
-/// The owner's side: takes what is there and sends it home.
+/// The owner's side: answers the received envelopes.
 fn answer(port: &mut Port) {
     while let Some(message) = port.receive() {
         if let Message::Part(part) = message
@@ -41,7 +41,7 @@ fn answer(port: &mut Port) {
     }
 }
 
-/// The home's side: takes the answers back.
+/// The home's side: receives the replies.
 fn collect(port: &mut Port) {
     while let Some(message) = port.receive() {
         match message {
@@ -50,10 +50,10 @@ fn collect(port: &mut Port) {
                 port.recycle(black_box(reply));
             }
             Message::Part(part) => {
-                let own = port.answer(part).expect("a part of our own comes back at once");
+                let own = port.answer(part).expect("the reply to an own part is complete");
                 port.recycle(own);
             }
-            Message::Handover(_) => unreachable!("nothing is handed over"),
+            Message::Handover(_) => unreachable!("there are no handovers"),
         }
     }
 }

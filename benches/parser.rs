@@ -1,4 +1,4 @@
-//! Pipelines of small requests: received, cut into commands, forgotten.
+//! Pipelines of small requests: received, split into commands, released.
 
 use annulet::net::Input;
 use annulet::resp::Limits;
@@ -8,8 +8,8 @@ use std::hint::black_box;
 const LIMITS: Limits = Limits { bulk_len_max: 512 << 20, authenticated: true };
 const PIPELINE: u64 = 16;
 
-fn request(words: &[&str]) -> String {
-    words.iter().map(|word| format!("${}\r\n{word}\r\n", word.len())).collect()
+fn request(args: &[&str]) -> String {
+    args.iter().map(|arg| format!("${}\r\n{arg}\r\n", arg.len())).collect()
 }
 
 fn parser(c: &mut Criterion) {
@@ -21,8 +21,8 @@ fn parser(c: &mut Criterion) {
     ];
     let mut group = c.benchmark_group("parser");
     group.throughput(Throughput::Elements(PIPELINE));
-    for (name, words) in cases {
-        let one = format!("*{}\r\n{}", words.len(), request(&words));
+    for (name, args) in cases {
+        let one = format!("*{}\r\n{}", args.len(), request(&args));
         let bytes = one.repeat(PIPELINE as usize).into_bytes();
         let mut input = Input::default();
         let mut spans = Vec::new();

@@ -1,4 +1,4 @@
-//! Replies of the common commands, sixteen at a time into memory that is used again.
+//! Replies of common commands, sixteen at a time into reused memory.
 
 use annulet::resp::{Output, Protocol, Reply};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};

@@ -1,4 +1,4 @@
-//! Sorted sets: what setting, moving, finding and taking a member costs in a large one, and a
+//! Sorted sets: the cost of setting, moving, finding and removing a member of a large one, and of a
 //! range of members.
 
 use annulet::base::rng::Rng;
@@ -8,7 +8,7 @@ use std::hint::black_box;
 
 const LIMITS: Limits = Limits { listpack_entries: 128, listpack_value: 64 };
 
-/// Members of a large one: more than the caches hold.
+/// Members of a large sorted set: more than the caches hold.
 const MEMBERS: u64 = 300_000;
 
 /// Members of a range.

@@ -1,4 +1,4 @@
-//! The tables under src/keyspace: what a lookup, an overwrite and an insert cost.
+//! The tables in src/keyspace: the cost of a lookup, an overwrite and an insert.
 
 use annulet::base::alloc::CountingAllocator;
 use annulet::base::rng::Rng;
@@ -22,7 +22,7 @@ fn slice_of(keys: u64) -> Slice {
     slice
 }
 
-/// Keys of 10 bytes, as the memory bars have them.
+/// Returns a key of 10 bytes, as in the memory targets.
 fn name_of(number: u64) -> [u8; 10] {
     let mut name = *b"0000000000";
     let mut left = number;
@@ -39,7 +39,7 @@ fn insert(slice: &mut Slice, number: u64) {
     slice.set(0, &key, NewStr::Bytes(&VALUE), Expiry::Clear);
 }
 
-/// Names for many batches, drawn beforehand.
+/// Draws the names of many batches beforehand.
 fn random_names(rng: &mut Rng) -> Vec<[[u8; 10]; BATCH]> {
     (0..1 << 16).map(|_| std::array::from_fn(|_| name_of(rng.below(KEYS)))).collect()
 }

@@ -1,4 +1,4 @@
-//! The server's entry point: argv to a running server.
+//! The server's entry point: command-line arguments to a running server.
 
 use annulet::base::alloc::CountingAllocator;
 use std::process::ExitCode;
@@ -8,6 +8,6 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 fn main() -> ExitCode {
     annulet::base::alloc::set_up();
-    let words = std::env::args_os().map(|word| word.to_string_lossy().into_owned());
-    annulet::server::main(words.collect())
+    let args = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned());
+    annulet::server::main(args.collect())
 }

@@ -1,17 +1,17 @@
-//! Every card against Valkey 9.1: COMMAND INFO and COMMAND DOCS say of each command and
-//! subcommand that exists here what the reference server says of it.
+//! Every card against Valkey 9.1: COMMAND INFO and COMMAND DOCS must match the reference server for
+//! each command and subcommand that exists here.
 //!
 //! `reference/valkey-9.1-commands.jsonl` has one line per command and subcommand: the first nine
-//! values of its COMMAND INFO, and the facts of its COMMAND DOCS that a card has.
-//! `reference/valkey-9.1-getkeys.jsonl` has one line per sample of a command: its words, and what
-//! COMMAND GETKEYSANDFLAGS says of them, whose keys are those of COMMAND GETKEYS; or the error of
+//! values of COMMAND INFO, and the facts of COMMAND DOCS that a card has.
+//! `reference/valkey-9.1-getkeys.jsonl` has one line per sample of a command: its arguments, and
+//! the reply of COMMAND GETKEYSANDFLAGS, whose keys equal those of COMMAND GETKEYS; or the error of
 //! both.
 
 use annulet::base::clock::Clock;
 use annulet::commands::FAMILIES;
 use annulet::config::{Config, ConfigCell};
 use annulet::control::ProcessMemory;
-use annulet::exec::{CommandTable, Process, ProcessParts, Run, Session, SessionContext};
+use annulet::exec::{CommandTable, Process, ProcessParts, Session, SessionContext};
 use annulet::observe::{Boards, Level, Log};
 use annulet::resp::{Args, Output, Protocol, Reply, Span, Value};
 use serde_json::{Value as Json, json};
@@ -21,7 +21,7 @@ const REFERENCE: &str = include_str!("reference/valkey-9.1-commands.jsonl");
 
 const SAMPLES: &str = include_str!("reference/valkey-9.1-getkeys.jsonl");
 
-/// What the reference says, by whole name.
+/// Returns the reference's description of each command, by full name.
 fn reference() -> BTreeMap<String, Json> {
     let lines = REFERENCE
         .lines()
@@ -40,20 +40,20 @@ fn process() -> Process {
         clock: Clock::System,
         run_id: "0".repeat(40),
         paths: [String::new(), String::new()],
-        memory: ProcessMemory::open().expect("there is /proc"),
+        memory: ProcessMemory::open().expect("/proc exists"),
     })
 }
 
-/// The reply to a command on the session, in RESP3.
-fn ask(process: &Process, words: &[&str]) -> Value {
+/// Returns the reply to a command on the session, in RESP3.
+fn ask(process: &Process, args: &[&str]) -> Value {
     let (mut text, mut spans) = (Vec::new(), Vec::new());
-    for word in words {
-        spans.push(Span::text(text.len(), word.len()));
-        text.extend_from_slice(word.as_bytes());
+    for arg in args {
+        spans.push(Span::text(text.len(), arg.len()));
+        text.extend_from_slice(arg.as_bytes());
     }
-    let entry = process.commands.find(words[0].as_bytes()).expect("the command exists");
-    let entry = entry.subcommand(words[1].as_bytes()).expect("the subcommand exists");
-    let Run::Session(run) = entry.command.run else { panic!("{words:?} runs on the session") };
+    let entry = process.commands.find(args[0].as_bytes()).expect("the command exists");
+    let entry = entry.subcommand(args[1].as_bytes()).expect("the subcommand exists");
+    let run = entry.on_session().expect("it runs on the session");
     let mut out = Output::default();
     let mut context = SessionContext {
         session: &mut Session::new(1, true, 0),
@@ -69,7 +69,7 @@ fn ask(process: &Process, words: &[&str]) -> Value {
     }
     let bytes = out.to_vec();
     let (value, len) = Value::read(&bytes).expect("a whole reply");
-    assert_eq!(len, bytes.len(), "one reply and no more");
+    assert_eq!(len, bytes.len(), "there is exactly one reply");
     value
 }
 
@@ -84,34 +84,34 @@ fn to_json(value: &Value) -> Json {
         Value::Map(pairs) => {
             let pairs = pairs.iter().map(|(key, value)| match to_json(key) {
                 Json::String(key) => (key, to_json(value)),
-                other => panic!("{other} is no key"),
+                other => panic!("{other} is not a key"),
             });
             Json::Object(pairs.collect())
         }
-        other => panic!("{other:?} is no part of a description"),
+        other => panic!("{other:?} is not part of a description"),
     }
 }
 
-/// Annulet's own subcommands, of which the reference has nothing to say.
+/// Annulet's own subcommands, which the reference does not have.
 const OWN: [&str; 1] = ["latency|profile"];
 
-/// The names of all commands and subcommands that the reference should have.
+/// Returns the names of all commands and subcommands that the reference should have.
 fn names(process: &Process) -> Vec<&'static str> {
     let names = process.commands.walk().map(|entry| entry.name.as_str());
     names.filter(|name| !OWN.contains(name)).collect()
 }
 
 #[test]
-fn own_subcommands_are_not_those_of_the_reference() {
+fn the_reference_lacks_own_subcommands() {
     let (process, reference) = (process(), reference());
     for name in OWN {
         assert!(process.commands.walk().any(|entry| entry.name == name), "{name} exists");
-        assert!(!reference.contains_key(name), "{name} is the reference's too");
+        assert!(!reference.contains_key(name), "the reference has {name} too");
     }
 }
 
 #[test]
-fn command_info_says_what_the_reference_says() {
+fn command_info_matches_the_reference() {
     let (process, reference) = (process(), reference());
     let mut differing = Vec::new();
     for name in names(&process) {
@@ -130,7 +130,7 @@ fn command_info_says_what_the_reference_says() {
 }
 
 #[test]
-fn command_docs_say_what_the_reference_says() {
+fn command_docs_match_the_reference() {
     let (process, reference) = (process(), reference());
     let mut differing = Vec::new();
     for name in names(&process) {
@@ -167,25 +167,25 @@ fn subcommands_are_described_below_their_command() {
 }
 
 #[test]
-fn keys_of_samples_are_those_of_the_reference() {
+fn keys_of_samples_match_the_reference() {
     let process = process();
     let mut shapes = BTreeMap::new();
     let mut differing = Vec::new();
     for line in SAMPLES.lines() {
         let sample: Json = serde_json::from_str(line).expect("a line is an object");
-        let words = sample["words"].as_array().expect("words").iter();
-        let words: Vec<&str> = words.map(|word| word.as_str().expect("a word")).collect();
-        let Some(entry) = process.commands.find(words[0].as_bytes()) else { continue };
+        let args = sample["words"].as_array().expect("the arguments").iter();
+        let args: Vec<&str> = args.map(|arg| arg.as_str().expect("an argument")).collect();
+        let Some(entry) = process.commands.find(args[0].as_bytes()) else { continue };
         let mut called = entry;
         if !entry.subcommands.is_empty() {
-            let Some(word) = words.get(1) else { continue };
-            let Some(sub) = entry.subcommand(word.as_bytes()) else { continue };
+            let Some(arg) = args.get(1) else { continue };
+            let Some(sub) = entry.subcommand(arg.as_bytes()) else { continue };
             called = sub;
         }
         *shapes.entry(called.name.as_str()).or_insert(0) += 1;
-        let asked = [&["COMMAND", "GETKEYS"], &words[..]].concat();
+        let asked = [&["COMMAND", "GETKEYS"], &args[..]].concat();
         let keys = to_json(&ask(&process, &asked));
-        let asked = [&["COMMAND", "GETKEYSANDFLAGS"], &words[..]].concat();
+        let asked = [&["COMMAND", "GETKEYSANDFLAGS"], &args[..]].concat();
         let flagged = to_json(&ask(&process, &asked));
         let error = json!({ "error": sample["error"] });
         let (expected, expected_flagged) = match sample["keys"].as_array() {
@@ -193,7 +193,7 @@ fn keys_of_samples_are_those_of_the_reference() {
             Some(keys) => (keys.iter().map(|key| key[0].clone()).collect(), Json::from(&keys[..])),
         };
         if keys != expected || flagged != expected_flagged {
-            differing.push(format!("{words:?}\n  shown    {flagged}\n  expected {sample}"));
+            differing.push(format!("{args:?}\n  shown    {flagged}\n  expected {sample}"));
         }
     }
     let with_keys = process.commands.walk().filter(|entry| !entry.command.card.keys.is_empty());

@@ -1,15 +1,15 @@
-//! Thousands of connections, some of which do their worst: memory stays bounded, nobody else
-//! notices.
+//! Thousands of connections, some of them hostile: memory stays bounded, and the other clients are
+//! not disturbed.
 //!
 //! ```text
-//!   silent   ask for large replies and never read them
-//!   garbage  send what is no command, are thrown out, come again
-//!   polite   PING and GET, one after the other; every reply is looked at
+//!   silent   request large replies and never read them
+//!   garbage  send invalid commands, are disconnected, and reconnect
+//!   polite   PING and GET in turn; every reply is checked
 //! ```
 //!
-//! `ANNULET_CONNECTIONS` sets how many there are. With `ANNULET_TORTURE_SECONDS` each phase lasts
-//! so long and latencies are judged too, which only a release build on a quiet machine can pass:
-//! `scripts/torture` runs it so.
+//! `ANNULET_CONNECTIONS` sets the number of connections. With `ANNULET_TORTURE_SECONDS` each phase
+//! lasts that long, and latencies are checked too. Only a release build on a quiet machine can pass
+//! that: `scripts/torture` runs it.
 
 #[path = "process/server.rs"]
 mod server;
@@ -30,7 +30,7 @@ use std::thread;
 use std::time::Duration;
 use wire::{Wire, info_field, request};
 
-/// Connections when nothing else is said.
+/// Default number of connections.
 const CONNECTIONS_DEFAULT: usize = 2_000;
 
 /// Descriptors that the test needs besides those of its connections.
@@ -38,30 +38,31 @@ const RESERVED_DESCRIPTORS: usize = 200;
 
 const SHARDS: usize = 2;
 
-/// Bytes of buffers that all connections of a shard may hold together: the limit, and the replies
-/// of the batches that may be under way when it is met, for they count when they have landed.
+/// Largest number of bytes in the buffers of all connections of a shard: the limit, plus the
+/// replies of the batches that may be in flight when it is reached, because replies count when they
+/// arrive.
 const BUFFERS_BYTES_MAX: u64 = (OUTPUT_BYTES_SHARD
     + CREDITS_PER_PAIR as usize * BATCH_COMMANDS_MAX * KEYS * VALUE_BYTES)
     as u64;
 
-/// Bytes that a connection may cost besides, on the average.
+/// Largest average number of further bytes per connection.
 const CONNECTION_BYTES_MAX: u64 = 48 << 10;
 
-/// Bytes of empty buffers that a shard keeps for reuse when all connections have gone.
+/// Bytes of empty buffers that a shard keeps for reuse after all connections have closed.
 const POOLS_BYTES_MAX: u64 = 64 << 20;
 
-/// Keys of [`VALUE_BYTES`] that a silent connection asks for at once, and how often.
+/// Keys of [`VALUE_BYTES`] in one request of a silent connection, and the number of requests.
 const KEYS: usize = 16;
 const VALUE_BYTES: usize = 1_024;
 const ASKED: usize = 512;
 
-/// Threads that the polite connections are spread over.
+/// Threads over which the polite connections are spread.
 const POLITE_THREADS: usize = 4;
 
-/// How many times worse the polite ones' 99th percentile may become.
+/// Largest factor by which the 99th percentile of the polite connections may grow.
 const P99_RATIO_MAX: f64 = 2.0;
 
-/// How long a phase lasts: so many rounds over all connections, or so many seconds.
+/// The length of a phase: a number of rounds over all connections, or of seconds.
 #[derive(Clone, Copy)]
 enum Length {
     Rounds(usize),
@@ -70,7 +71,7 @@ enum Length {
 
 fn setting(name: &str) -> Option<usize> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text}")))
+    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text}")))
 }
 
 fn connection_count() -> usize {
@@ -78,7 +79,9 @@ fn connection_count() -> usize {
     let allowed = raise_descriptor_limit((wanted + RESERVED_DESCRIPTORS) as u64) as usize;
     let count = wanted.min(allowed.saturating_sub(RESERVED_DESCRIPTORS));
     if count < wanted {
-        println!("{count} connections instead of {wanted}: no more descriptors are allowed");
+        println!(
+            "{count} connections instead of {wanted}: the limit of open descriptors is reached"
+        );
     }
     count
 }
@@ -106,7 +109,7 @@ impl Crowd {
     }
 }
 
-/// PING and GET on one connection; nanoseconds of each.
+/// Sends PING and GET on one connection; returns the nanoseconds of each.
 fn be_polite(wire: &mut Wire, expected: &str, n: usize, clock: &Clock) -> [u64; 2] {
     let start_ns = clock.monotonic_ns();
     assert_eq!(wire.ask(&["PING"]), "+PONG");
@@ -115,7 +118,7 @@ fn be_polite(wire: &mut Wire, expected: &str, n: usize, clock: &Clock) -> [u64; 
     [middle_ns - start_ns, clock.monotonic_ns() - middle_ns]
 }
 
-/// All polite connections do their work from a few threads; the sorted latencies.
+/// Runs the polite connections from a few threads; returns the sorted latencies.
 fn polite_phase(polite: &mut [Wire], length: Length) -> Vec<u64> {
     let expected = "v".repeat(VALUE_BYTES);
     let share = polite.len().div_ceil(POLITE_THREADS);
@@ -146,32 +149,33 @@ fn polite_phase(polite: &mut [Wire], length: Length) -> Vec<u64> {
     latencies
 }
 
-/// Asks for more than any socket buffers, as far as the server takes requests, and reads nothing.
+/// Sends requests as long as the server takes them, for more than any socket buffers, and reads
+/// nothing.
 fn be_silent(silent: &mut [Wire]) {
     let keys: Vec<String> = (0..KEYS).map(key).collect();
-    let words: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(|key| &**key)).collect();
-    let bytes = request(&words).repeat(ASKED);
+    let args: Vec<&str> = ["MGET"].into_iter().chain(keys.iter().map(|key| &**key)).collect();
+    let bytes = request(&args).repeat(ASKED);
     for wire in silent {
         let stream = wire.stream.get_mut();
-        stream.set_nonblocking(true).expect("it is a socket");
+        stream.set_nonblocking(true).expect("the stream is a socket");
         let mut at = 0;
         while at < bytes.len() {
             match stream.write(&bytes[at..]) {
                 Ok(written) => at += written,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                // The server may have had enough of it.
+                // The server may have disconnected the client.
                 Err(_) => break,
             }
         }
     }
 }
 
-/// Sends what is no command from one connection after the other until told to stop.
+/// Sends invalid commands from one connection after another until `is_over`.
 fn send_garbage(port: u16, count: usize, is_over: &AtomicBool) {
     let mut rng = Rng::new(7);
     let mut streams: Vec<TcpStream> = Vec::new();
     while !is_over.load(Ordering::Relaxed) {
-        // One that is refused for the moment comes again.
+        // A refused connection is tried again later.
         if let Ok(stream) = TcpStream::connect(("127.0.0.1", port)) {
             streams.push(stream);
         }
@@ -185,13 +189,13 @@ fn send_garbage(port: u16, count: usize, is_over: &AtomicBool) {
             1 => bytes.splice(..0, *b"*2\r\n$4\r\nECHO\r\n$100000\r\n").for_each(drop),
             _ => {}
         }
-        // The server closes in the middle of it more often than not.
+        // The server usually closes the connection in the middle of the write.
         let _ = stream.write(&bytes);
         thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// The largest used and resident memory until told to stop.
+/// Returns the largest used and resident memory until `is_over`.
 fn watch_memory(port: u16, is_over: &AtomicBool) -> (u64, u64) {
     let mut wire = Wire::connect(port);
     let mut most = (0, 0);
@@ -205,11 +209,11 @@ fn watch_memory(port: u16, is_over: &AtomicBool) -> (u64, u64) {
 
 fn memory(wire: &mut Wire) -> (u64, u64) {
     let info = wire.ask(&["INFO", "memory"]);
-    let field = |name| info_field(&info, name).expect("INFO tells of memory");
+    let field = |name| info_field(&info, name).expect("INFO has the memory fields");
     (field("used_memory"), field("used_memory_rss"))
 }
 
-/// Tells the other threads to stop, after a failure too.
+/// Sets the flag of the other threads on drop, even after a failure.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -218,7 +222,7 @@ impl Drop for Over<'_> {
     }
 }
 
-/// The polite phase while the others do their worst: its latencies, and the most memory used.
+/// Runs the polite phase beside hostile connections; returns its latencies and the largest memory.
 fn storm(server: &Server, crowd: &mut Crowd, length: Length) -> (Vec<u64>, (u64, u64)) {
     let (port, garbage_count) = (server.port, crowd.garbage_count);
     let is_over = AtomicBool::new(false);
@@ -282,7 +286,7 @@ fn torture(driver: &'static str, count: usize, seconds: Option<usize>) {
 }
 
 #[test]
-fn bad_clients_harm_nobody() {
+fn hostile_clients_do_not_disturb_others() {
     let count = connection_count();
     for driver in drivers() {
         torture(driver, count, setting("ANNULET_TORTURE_SECONDS"));

@@ -1,11 +1,11 @@
-//! Random input for the parts that read what strangers send. Every run is repeatable:
+//! Random input for the parsers of untrusted data. Every run is reproducible:
 //!
 //! ```text
 //!   ANNULET_FUZZ_TARGET=parser ANNULET_FUZZ_SEED=17 ANNULET_FUZZ_ITERATIONS=1 \
 //!       cargo test --test fuzz
 //! ```
-//! runs one iteration of one target; a failure says the line that repeats it. Without variables
-//! every target runs a few hundred iterations from seed 0.
+//! This runs one iteration of one target; a failure prints the line that repeats it. Without
+//! variables every target runs a few hundred iterations from seed 0.
 
 use annulet::base::extended::Extended;
 use annulet::base::number::{FloatText, parse_f64, parse_i64, parse_memory, parse_u64};
@@ -18,7 +18,7 @@ use annulet::snapshot::{Batch, FileReader, Trust};
 use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// A sequence of random numbers that its seed determines (splitmix64).
+/// A sequence of random numbers determined by its seed (splitmix64).
 struct Random(u64);
 
 impl Random {
@@ -47,7 +47,7 @@ impl Random {
     }
 }
 
-/// Runs one target for all its seeds, unless another one is asked for.
+/// Runs one target for all its seeds, unless another target is requested.
 fn target(name: &str, iterations: u64, run: impl Fn(&mut Random)) {
     let variable = |name: &str| std::env::var(name).ok();
     let number = |name: &str| variable(name).map(|text| text.parse::<u64>().expect("a number"));
@@ -70,17 +70,17 @@ fn target(name: &str, iterations: u64, run: impl Fn(&mut Random)) {
 
 const LIMITS: Limits = Limits { bulk_len_max: 1 << 20, authenticated: true };
 
-fn encode(words: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        bytes.extend_from_slice(word);
+fn encode(args: &[Vec<u8>]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        bytes.extend_from_slice(arg);
         bytes.extend_from_slice(b"\r\n");
     }
     bytes
 }
 
-fn words(random: &mut Random) -> Vec<Vec<u8>> {
+fn args(random: &mut Random) -> Vec<Vec<u8>> {
     (0..1 + random.below(6))
         .map(|_| match random.below(20) {
             0 => vec![b'v'; 30_000 + random.below(10_000)],
@@ -91,7 +91,7 @@ fn words(random: &mut Random) -> Vec<Vec<u8>> {
         .collect()
 }
 
-/// A stream of commands, most of them valid, some damaged.
+/// Returns a stream of commands, most of them valid, some damaged.
 fn stream(random: &mut Random) -> Vec<u8> {
     let mut bytes = Vec::new();
     for _ in 0..random.below(20) {
@@ -99,7 +99,7 @@ fn stream(random: &mut Random) -> Vec<u8> {
         match random.below(8) {
             0 => bytes.extend(random.bytes(40, b"abc \"'\\x4n\t")),
             1 => bytes.extend(random.bytes(30, b"*$-0123\r\n")),
-            _ => bytes.extend(encode(&words(random))),
+            _ => bytes.extend(encode(&args(random))),
         }
         if random.one_in(3) {
             bytes.extend_from_slice(random.of(&[&b"\r\n"[..], b"\n", b"*0\r\n", b"*-1\r\n"]));
@@ -116,7 +116,7 @@ fn stream(random: &mut Random) -> Vec<u8> {
     bytes
 }
 
-/// What a connection makes of a stream: its commands, and how it ended.
+/// How a connection parses a stream: its commands, and how it ended.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     commands: Vec<Vec<Vec<u8>>>,
@@ -185,8 +185,8 @@ fn parser() {
 #[test]
 fn requests() {
     target("requests", 200, |random| {
-        let commands: Vec<_> = (0..random.below(30)).map(|_| words(random)).collect();
-        let bytes: Vec<u8> = commands.iter().flat_map(|words| encode(words)).collect();
+        let commands: Vec<_> = (0..random.below(30)).map(|_| args(random)).collect();
+        let bytes: Vec<u8> = commands.iter().flat_map(|args| encode(args)).collect();
         let mut sizes = Random(random.next());
         let outcome = delivered(&bytes, || 1 + sizes.below(40_000), random);
         assert_eq!(outcome, Outcome { commands, error: None });
@@ -370,13 +370,13 @@ fn numbers() {
         let _ = (parse_f64(&noise), parse_memory(&noise), parse_u64(&noise));
         if let Some(number) = Extended::parse(&noise) {
             let text = number.text();
-            let again = Extended::parse(&text).expect("what is printed can be read");
+            let again = Extended::parse(&text).expect("printed numbers can be parsed");
             assert!(!again.is_finite() || number::parse_f64(&text).is_some() || text.len() > 300);
         }
     });
 }
 
-/// Values in all forms: a type, and the value.
+/// Values in all encodings: a type, and the value.
 const BODIES: [&[u8]; 22] = [
     b"\x00\xc3\x05\x15\x00a\xe0\x0b\x00",
     b"\x01\x02\x01a\xc0\x07",
@@ -408,7 +408,7 @@ const BODIES: [&[u8]; 22] = [
       \xfe\xa1\x01\0\0\xd6\xf4\xd6\xfe\xa1\x01\0\0\x01\0\0\0\0\0\0\0\x05\0\0\0\0\0\0\0\x01",
 ];
 
-/// A value, often damaged.
+/// Returns a value, often damaged.
 fn body(random: &mut Random) -> Vec<u8> {
     let mut body = random.of(&BODIES).to_vec();
     for _ in 0..random.below(4) {
@@ -439,7 +439,8 @@ fn values() {
         if let Ok(rdb::Value::Object(mut object)) = reading.payload(dialect, &body) {
             let mut again = Vec::new();
             rdb::Encoder::new(&mut again, true).object_payload(&object);
-            let (dialect, same) = rdb::open_payload(&again, false, true).expect("it is our own");
+            let (dialect, same) =
+                rdb::open_payload(&again, false, true).expect("the payload is valid");
             assert!(reading.payload(dialect, same).is_ok(), "{body:02x?} {same:02x?}");
             while !object.free_step() {}
         }

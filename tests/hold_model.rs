@@ -29,9 +29,9 @@ mod sync {
 
 use hold::Hold;
 
-/// Preemptions in one order of steps at most: threads change besides wherever one has to wait.
-/// `ANNULET_LOOM_PREEMPTIONS` sets another number.
-const PREEMPTIONS_MAX: usize = 2;
+/// Preemptions in one order of steps at most, with one other shard and with two: threads change
+/// besides wherever one has to wait. `ANNULET_LOOM_PREEMPTIONS` sets another number.
+const PREEMPTIONS_MAX: [usize; 2] = [4, 2];
 
 /// The holder when there is none.
 const NOBODY: u32 = 0;
@@ -287,7 +287,7 @@ fn check(rules: Rules, ticks: u32, posters: &'static [Does]) {
     let mut builder = loom::model::Builder::new();
     let asked = std::env::var("ANNULET_LOOM_PREEMPTIONS").ok();
     let asked = asked.map(|text| text.parse().expect("it is a number"));
-    builder.preemption_bound = Some(asked.unwrap_or(PREEMPTIONS_MAX));
+    builder.preemption_bound = Some(asked.unwrap_or(PREEMPTIONS_MAX[posters.len() - 1]));
     builder.check(move || {
         let world = Arc::new(World::new(rules, posters));
         let others: Vec<_> = (HOME + 1..)

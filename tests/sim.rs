@@ -1,9 +1,9 @@
-//! The whole server on simulated kernels and clocks.
+//! Simulation of the whole server on simulated drivers and clocks.
 mod harness;
 
 use annulet::base::alloc::CountingAllocator;
 
-/// As in the server: `maxmemory` goes by what it counts.
+/// As in the server, because `maxmemory` depends on its count.
 #[global_allocator]
 static ALLOCATOR: CountingAllocator = CountingAllocator;
 

@@ -1,15 +1,15 @@
 //! The rules of the source tree, checked as text: layers, lengths, the fence around `unsafe`,
 //! captions, words, the top level, benches.
 //!
-//! What breaks a rule today is listed beside the rule with its present size, and may only shrink:
-//! a smaller one fails too, until the list says so.
+//! Violations that exist today are listed next to the rule with their size, and may only shrink. A
+//! smaller one fails too, until the list is updated.
 
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folders of `src/` by layer. A folder may use those of lower layers; those of its own layer
-/// it does not see. A folder that is not listed may not exist; one that is listed may be missing.
+/// The folders of `src/` by layer. A folder may use folders of lower layers, but not of its own. A
+/// folder outside the list must not exist; a listed one may be missing.
 const LAYERS: &[&[&str]] = &[
     &["base"],
     &["io", "resp", "value", "spec", "config", "observe", "acl"],
@@ -25,7 +25,7 @@ const LAYERS: &[&[&str]] = &[
     &["server", "sentinel"],
 ];
 
-/// Files that lie in `src/` itself. They stand above all layers.
+/// Files directly in `src/`. They may use all layers.
 const TOP_FILES: &[&str] = &["lib.rs", "main.rs"];
 
 const FUNCTION_LINES_MAX: usize = 70;
@@ -42,10 +42,11 @@ const LONG_FUNCTIONS: &[(&str, &str, usize)] = &[
 /// Files longer than [`FILE_LINES_MAX`] without their tests: file, lines.
 const LONG_FILES: &[(&str, usize)] = &[];
 
-/// Files with lines longer than [`LINE_CHARS_MAX`]: file, how many such lines, the longest.
+/// Files with lines longer than [`LINE_CHARS_MAX`]: file, number of these lines, length of the
+/// longest.
 const LONG_LINES: &[(&str, usize, usize)] = &[];
 
-/// Where `unsafe` may stand, as beginnings of paths.
+/// Where `unsafe` is allowed, as beginnings of paths.
 const UNSAFE_FENCE: &[&str] = &[
     "src/base/",
     "src/io/uring/",
@@ -55,16 +56,16 @@ const UNSAFE_FENCE: &[&str] = &[
     "src/keyspace/table/",
 ];
 
-/// Lines above an unsafe block in which its SAFETY comment begins.
+/// Largest number of lines between an unsafe block and the start of its SAFETY comment.
 const SAFETY_LINES_MAX: usize = 8;
 
 /// Files without a caption.
 const WITHOUT_CAPTION: &[&str] = &[];
 
-/// Folders that may know everything below them, or that hold tests.
+/// Folders that may use all lower layers, or that hold tests.
 const WITHOUT_MUST_NOT: &[&str] = &["src/io/tests/mod.rs", "src/server/mod.rs", "src/shard/mod.rs"];
 
-/// What the top level may hold, besides names that begin with a dot and the build's `target`.
+/// Allowed names at the top level, besides names that begin with a dot and the build's `target`.
 const TOP_LEVEL: &[&str] = &[
     "ARCHITECTURE.md",
     "CHANGELOG.md",
@@ -93,11 +94,11 @@ const BENCHES: &[(&str, &str)] = &[
     ("table", "src/keyspace/table/mod.rs"),
 ];
 
-/// Calls that no finished code makes. Written in halves, so that this file passes.
+/// Calls that finished code does not contain. Split in two, so that this file passes.
 const UNFINISHED: &[&str] =
     &[concat!("todo", "!("), concat!("unimplemented", "!("), concat!("dbg", "!(")];
 
-/// Words that no file of the repository may hold: places of one machine, and notes to somebody.
+/// Words that no file of the repository may contain: paths of one machine, and notes to a reader.
 const FORBIDDEN_WORDS: &[&str] = &[
     concat!("/wo", "rk/"),
     concat!("/ro", "ot/"),
@@ -109,15 +110,86 @@ const FORBIDDEN_WORDS: &[&str] = &[
     concat!("<<<<", "<<<"),
 ];
 
-/// Files that tools write, and that name package hosts.
+/// Beginnings of sentences in comments and Markdown that leave the reader to find the subject
+/// elsewhere.
+const UNCLEAR_BEGINNINGS: &[&str] = &[
+    "The same, ",
+    "The same as ",
+    "The same at ",
+    "The same but ",
+    "The same by ",
+    "The same for ",
+    "The same from ",
+    "The same if ",
+    "The same in ",
+    "The same of ",
+    "The same on ",
+    "The same over ",
+    "The same under ",
+    "The same when ",
+    "The same where ",
+    "The same with ",
+    "The same without ",
+];
+
+/// Phrases that comments and Markdown must not contain: they hide a noun, or were coined here for
+/// something that has a name. Small letters; a phrase consists of whole words.
+const UNCLEAR_PHRASES: &[&str] = &[
+    "baton",
+    "comes upon",
+    "is given to be",
+    "is to be had",
+    "of which",
+    "of whom",
+    "parcel",
+    "parcels",
+    "so many",
+    "so much",
+    "that of",
+    "the house",
+    "those that",
+    "those who",
+    "those whose",
+    "to be had",
+    "to whom",
+    "untold",
+    "what is to be",
+    "whoever",
+    "whom",
+    "workshop",
+];
+
+/// Beginnings of the paths whose comments and Markdown may still have unclear phrases. The list may
+/// only shrink: an entry without unclear phrases fails.
+const UNCLEAR_YET: &[&str] = &[
+    "ARCHITECTURE.md",
+    "README.md",
+    "src/client/",
+    "src/commands/",
+    "src/exec/",
+    "src/feed/",
+    "src/gate/",
+    "src/keyspace/",
+    "src/lib.rs",
+    "src/mesh/",
+    "src/partition/",
+    "src/rdb/",
+    "src/replica/",
+    "src/shard/",
+    "src/snapshot/",
+    "src/spec/",
+    "src/txn/",
+];
+
+/// Files written by tools, which contain package hosts.
 const WRITTEN_BY_TOOLS: &[&str] = &["Cargo.lock"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All files below `folder` of the repository, sorted, as (path from the root, text). Files that
-/// are not text are left out, as are hidden folders, `target` and folders that are not there.
+/// Returns all text files below `folder` of the repository, sorted, as (path from the root, text).
+/// Other files, hidden folders, `target` and missing folders are left out.
 fn files_below(folder: &str) -> Vec<(String, String)> {
     let mut folders = vec![root().join(folder)];
     let mut paths: Vec<PathBuf> = Vec::new();
@@ -156,12 +228,12 @@ fn all_rust_files() -> Vec<(String, String)> {
 fn report(findings: Vec<String>) {
     let mut text = String::new();
     for finding in &findings {
-        writeln!(text, "  {finding}").expect("a string takes all");
+        writeln!(text, "  {finding}").expect("writing to a string does not fail");
     }
     assert!(findings.is_empty(), "\n{text}");
 }
 
-/// Compares what was found beyond a bound with the list of what may be.
+/// Compares the sizes beyond a bound with the listed ones.
 fn compare<K: PartialEq + std::fmt::Debug>(found: &[(K, usize)], listed: &[(K, usize)]) {
     let mut findings = Vec::new();
     for (what, size) in found {
@@ -171,14 +243,14 @@ fn compare<K: PartialEq + std::fmt::Debug>(found: &[(K, usize)], listed: &[(K, u
                 findings.push(format!("{what:?}: {size} has grown, it was {bound}"));
             }
             Some((_, bound)) if size < bound => {
-                findings.push(format!("{what:?}: {size} is shorter than listed: list it so"));
+                findings.push(format!("{what:?}: {size} is shorter than listed: update the list"));
             }
             Some(_) => {}
         }
     }
     for (what, _) in listed {
         if !found.iter().any(|(name, _)| name == what) {
-            findings.push(format!("{what:?} is within the bound now: strike it from the list"));
+            findings.push(format!("{what:?} is within the bound now: remove it from the list"));
         }
     }
     report(findings);
@@ -188,13 +260,13 @@ fn layer_of(folder: &str) -> Option<usize> {
     LAYERS.iter().position(|layer| layer.contains(&folder))
 }
 
-/// The name at the start of `text`.
+/// Returns the identifier at the start of `text`.
 fn identifier(text: &str) -> &str {
     let is_part = |c: char| c.is_alphanumeric() || c == '_';
     text.split(|c| !is_part(c)).next().unwrap_or_default()
 }
 
-/// The first names of a path after `crate::`: one, or those of a group in braces.
+/// Returns the first names of a path after `crate::`: one, or the names of a group in braces.
 fn first_names(rest: &str) -> Vec<&str> {
     let Some(group) = rest.strip_prefix('{') else { return vec![identifier(rest)] };
     let mut names = Vec::new();
@@ -215,14 +287,14 @@ fn first_names(rest: &str) -> Vec<&str> {
     names
 }
 
-/// The text with every line that is only a comment emptied.
+/// Returns the text with all comment lines emptied.
 fn without_comments(text: &str) -> String {
     let keep = |line: &'_ str| !line.trim_start().starts_with("//");
     text.lines().map(|line| if keep(line) { line } else { "" }).collect::<Vec<_>>().join("\n")
 }
 
-/// The folders of `src/` that the text of `path` names, by paths from the crate's root or by
-/// climbing there, each with the line.
+/// Returns the folders of `src/` that the text of `path` names, by `crate::` or `super::` paths,
+/// each with its line.
 fn folders_named<'a>(path: &str, text: &'a str) -> Vec<(usize, &'a str)> {
     let line_of = |at: usize| text[..at].matches('\n').count() + 1;
     let mut named = Vec::new();
@@ -250,7 +322,7 @@ fn paths_point_down() {
         let inside = path.strip_prefix("src/").expect("below src");
         let Some((folder, _)) = inside.split_once('/') else {
             if !TOP_FILES.contains(&inside) {
-                findings.push(format!("{path}: only {TOP_FILES:?} lie in src itself"));
+                findings.push(format!("{path}: only {TOP_FILES:?} may be directly in src"));
             }
             continue;
         };
@@ -265,7 +337,7 @@ fn paths_point_down() {
                 Some(other) => findings.push(format!(
                     "{path}:{line}: {folder} (layer {layer}) uses {name} (layer {other})"
                 )),
-                None => findings.push(format!("{path}:{line}: crate::{name} is no folder")),
+                None => findings.push(format!("{path}:{line}: crate::{name} is not a folder")),
             }
         }
     }
@@ -273,7 +345,7 @@ fn paths_point_down() {
 }
 
 #[test]
-fn the_scan_for_paths_sees_groups_and_climbs() {
+fn the_scan_for_paths_sees_groups_and_super() {
     let names = |text| folders_named("src/gate/route.rs", text);
     assert_eq!(names("use crate::exec::Run;"), [(1, "exec")]);
     assert_eq!(names("\nuse crate::{base::{a, b}, exec};"), [(2, "base"), (2, "exec")]);
@@ -282,7 +354,7 @@ fn the_scan_for_paths_sees_groups_and_climbs() {
     assert_eq!(names("super::Admission; $crate_other::x; my_crate::shard::x"), []);
 }
 
-/// Name, line and number of lines of each function that rustfmt has laid out.
+/// Returns the name and the number of lines of each function, as laid out by rustfmt.
 fn functions(text: &str) -> Vec<(&str, usize)> {
     const MODIFIERS: &[&str] =
         &["pub", "pub(crate)", "pub(super)", "const", "unsafe", "extern", "\"C\"", "async"];
@@ -422,7 +494,7 @@ fn nothing_is_unfinished() {
 }
 
 #[test]
-fn no_file_knows_where_or_by_whom_it_was_made() {
+fn files_contain_no_forbidden_words() {
     let mut findings = Vec::new();
     for (path, text) in files_below("") {
         if WRITTEN_BY_TOOLS.contains(&path.as_str()) {
@@ -437,8 +509,108 @@ fn no_file_knows_where_or_by_whom_it_was_made() {
     report(findings);
 }
 
+/// The text without its quoted parts: `"..."` on one line, and code between backticks.
+fn without_quotes(text: &str) -> String {
+    let mut kept = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(['"', '`']) {
+        let quote = &rest[start..=start];
+        let Some(len) = rest[start + 1..].find(quote) else { break };
+        kept.push_str(&rest[..start]);
+        kept.push_str("QUOTED");
+        rest = &rest[start + 1 + len + 1..];
+    }
+    kept + rest
+}
+
+/// The comment of a line of Rust without its marker; `None` for a line without a comment.
+fn comment_of(line: &str) -> Option<&str> {
+    let (code, comment) = line.split_once("//")?;
+    let is_quoted = code.matches('"').count() % 2 == 1 || code.ends_with(':');
+    (!is_quoted).then(|| comment.trim_start_matches(['/', '!']).trim())
+}
+
+/// The paragraphs of prose in a file, each with the number of its first line: comments of Rust, or
+/// Markdown outside of code blocks.
+fn paragraphs(path: &str, text: &str) -> Vec<(usize, String)> {
+    let is_rust = path.ends_with(".rs");
+    let mut found: Vec<(usize, String)> = Vec::new();
+    let (mut is_open, mut is_code) = (false, false);
+    for (at, line) in text.lines().enumerate() {
+        let prose = if is_rust { comment_of(line) } else { Some(line.trim()) };
+        let prose = prose.unwrap_or_default();
+        let is_fence = prose.starts_with("```");
+        is_code ^= is_fence;
+        if prose.is_empty() || is_fence || is_code {
+            is_open = false;
+            continue;
+        }
+        let is_trailing = is_rust && !line.trim_start().starts_with("//");
+        let is_item = is_trailing || prose.starts_with("- ") || prose.starts_with("| ");
+        match found.last_mut() {
+            Some((_, paragraph)) if is_open && !is_item => *paragraph += &format!(" {prose}"),
+            _ => found.push((at + 1, prose.to_string())),
+        }
+        is_open = !is_trailing;
+    }
+    found
+}
+
+/// The first unclear phrase of a paragraph.
+fn unclear_phrase(paragraph: &str) -> Option<&'static str> {
+    let text = without_quotes(paragraph);
+    let is_start = |at: usize| {
+        let before = text[..at].trim_end_matches([' ', '-', '|']);
+        before.is_empty() || before.ends_with(['.', ':', ';'])
+    };
+    let begins = |start: &&&str| text.match_indices(**start).any(|(at, _)| is_start(at));
+    if let Some(start) = UNCLEAR_BEGINNINGS.iter().find(begins) {
+        return Some(start);
+    }
+    let is_end = |c: char| !c.is_alphanumeric() && c != '_' && c != '\'';
+    let words: Vec<String> = text.to_lowercase().split(is_end).map(str::to_string).collect();
+    let text = format!(" {} ", words.join(" "));
+    UNCLEAR_PHRASES.iter().find(|phrase| text.contains(&format!(" {phrase} "))).copied()
+}
+
 #[test]
-fn the_top_level_is_what_it_should_be() {
+fn prose_has_no_unclear_phrases() {
+    let mut findings = Vec::new();
+    let mut exempt = vec![false; UNCLEAR_YET.len()];
+    let files = files_below("").into_iter();
+    for (path, text) in files.filter(|(path, _)| path.ends_with(".rs") || path.ends_with(".md")) {
+        for (line, paragraph) in paragraphs(&path, &text) {
+            let Some(phrase) = unclear_phrase(&paragraph) else { continue };
+            match UNCLEAR_YET.iter().position(|start| path.starts_with(start)) {
+                Some(at) => exempt[at] = true,
+                None => findings.push(format!("{path}:{line}: \"{phrase}\"")),
+            }
+        }
+    }
+    for (start, is_needed) in UNCLEAR_YET.iter().zip(exempt) {
+        if !is_needed {
+            findings.push(format!("{start} has none: remove it from UNCLEAR_YET"));
+        }
+    }
+    report(findings);
+}
+
+#[test]
+fn the_scan_for_phrases_sees_lines_words_and_quotes() {
+    let first = |text: &str| paragraphs("a.rs", text).iter().find_map(|(_, p)| unclear_phrase(p));
+    assert_eq!(first("/// The same\n/// for sets."), Some("The same for "));
+    assert_eq!(first("/// Adds a member. The same with a score."), Some("The same with "));
+    assert_eq!(first("/// The same members, whoever asks."), Some("whoever"));
+    assert_eq!(first("let a = 1; // so\nlet b = 2; // many"), None);
+    assert_eq!(first("//! Waits for\n//! those\n//! that wait."), Some("those that"));
+    assert_eq!(first("/// Replies \"so many words\" or `whom`."), None);
+    assert_eq!(first("/// Notes that often differ."), None);
+    assert_eq!(first("let url = \"http://whom\";"), None);
+    assert_eq!(first("/// ```text\n/// so many\n/// ```"), None);
+}
+
+#[test]
+fn the_top_level_has_only_listed_names() {
     let mut findings = Vec::new();
     for entry in fs::read_dir(root()).expect("the root can be read") {
         let name = entry.expect("the root can be read").file_name();
@@ -452,7 +624,7 @@ fn the_top_level_is_what_it_should_be() {
 
 #[test]
 fn benches_guard_hot_files() {
-    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("there is a manifest");
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest exists");
     let mut findings = Vec::new();
     let benches = rust_files(&["benches"]);
     let stem = |path: &str| path.trim_start_matches("benches/").trim_end_matches(".rs").to_string();

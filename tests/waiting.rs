@@ -1,5 +1,6 @@
-//! Clients that wait for keys of all shards, clients that vanish meanwhile, and clients that push:
-//! at the end nothing is lost, nothing came twice, and who waited first was served first.
+//! Clients that wait for keys of all shards, clients that disconnect meanwhile, and clients that
+//! push. In the end no item is lost or delivered twice, and the first client to wait was served
+//! first.
 //!
 //! ```text
 //!   producers   LPUSH, RPUSH in and out of MULTI, ZADD, XADD: every item has a number
@@ -7,8 +8,8 @@
 //!   vanishing   BLMOVE and XREADGROUP, and the connection is closed at some moment
 //!   unblocking  CLIENT UNBLOCK of any of the consumers
 //! ```
-//! What a client that vanishes has taken is in the list that it moved to, or is pending in its
-//! group: it counts as served. `ANNULET_TORTURE_SECONDS` says how long it goes on.
+//! An item taken by a vanishing client is in its destination list, or pending in its group, and
+//! counts as delivered. `ANNULET_TORTURE_SECONDS` sets the duration.
 
 #[path = "process/server.rs"]
 #[allow(dead_code)]
@@ -26,7 +27,7 @@ use wire::{Wire, info_field};
 
 const SHARDS: usize = 4;
 
-/// Keys of each type; their names lie in slots of all shards.
+/// Keys of each type, with hash slots on all shards.
 const KEYS: usize = 6;
 
 /// Lists that items are moved to.
@@ -36,15 +37,15 @@ const PRODUCERS: u64 = 3;
 const CONSUMERS: u64 = 10;
 const VANISHING: u64 = 3;
 
-/// Milliseconds of the run if nothing else is said.
+/// Default duration in milliseconds.
 const RUN_MS_DEFAULT: u64 = 1_500;
 
-/// What all clients share.
+/// The state that all clients share.
 struct Floor {
     port: u16,
     is_over: AtomicBool,
     next_item: AtomicU64,
-    /// Items that the server took.
+    /// Items that the server accepted.
     sent: Mutex<Vec<u64>>,
     /// Items that consumers got.
     got: Mutex<Vec<u64>>,
@@ -66,10 +67,10 @@ fn key(kind: &str, rng: &mut Rng) -> String {
     format!("{kind}:{}", rng.below(KEYS as u64))
 }
 
-/// The numbers behind `i` in a reply.
+/// Returns the numbers behind `i` in a reply.
 fn items_in(reply: &str) -> Vec<u64> {
-    let words = reply.split(|letter: char| !letter.is_ascii_alphanumeric());
-    words.filter_map(|word| word.strip_prefix('i')?.parse().ok()).collect()
+    let args = reply.split(|letter: char| !letter.is_ascii_alphanumeric());
+    args.filter_map(|arg| arg.strip_prefix('i')?.parse().ok()).collect()
 }
 
 fn produce(floor: &Floor, seed: u64) {
@@ -99,18 +100,18 @@ fn produce(floor: &Floor, seed: u64) {
                 }
             }
         }
-        floor.sent.lock().expect("nobody panics").extend(numbers);
+        floor.sent.lock().expect("no other thread panics").extend(numbers);
         if rng.below(4) == 0 {
             thread::sleep(Duration::from_millis(rng.below(4)));
         }
     }
 }
 
-/// A command that waits, as words.
+/// Returns the arguments of a command that waits.
 fn waiting(rng: &mut Rng, name: &str, timeout: &str) -> Vec<String> {
     let lists = [key("list", rng), key("list", rng), SHELVES[rng.below(2) as usize].to_string()];
     let [a, b, c] = &lists;
-    let words: Vec<&str> = match rng.below(5) {
+    let args: Vec<&str> = match rng.below(5) {
         0 => vec!["BLPOP", a, b, c, timeout],
         1 => vec!["BRPOP", b, c, timeout],
         2 => vec!["BLMOVE", a, SHELVES[rng.below(2) as usize], "LEFT", "RIGHT", timeout],
@@ -126,41 +127,41 @@ fn waiting(rng: &mut Rng, name: &str, timeout: &str) -> Vec<String> {
             return head.into_iter().chain(tail).map(String::from).collect();
         }
     };
-    words.into_iter().map(String::from).collect()
+    args.into_iter().map(String::from).collect()
 }
 
 fn consume(floor: &Floor, number: u64) {
     let mut rng = Rng::new(1_000 + number);
     let mut wire = Wire::connect(floor.port);
     let id = wire.ask(&["CLIENT", "ID"]).trim_start_matches(':').to_string();
-    floor.clients.lock().expect("nobody panics").push(id);
+    floor.clients.lock().expect("no other thread panics").push(id);
     while !floor.is_over() {
-        let words = waiting(&mut rng, &format!("c{number}"), "0.05");
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let asked = std::panic::AssertUnwindSafe(|| wire.ask(&words));
+        let args = waiting(&mut rng, &format!("c{number}"), "0.05");
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let asked = std::panic::AssertUnwindSafe(|| wire.ask(&args));
         let reply =
-            std::panic::catch_unwind(asked).unwrap_or_else(|_| panic!("no reply: {words:?}"));
+            std::panic::catch_unwind(asked).unwrap_or_else(|_| panic!("no reply: {args:?}"));
         let is_error = reply.starts_with('-') && !reply.starts_with("-UNBLOCKED");
-        assert!(!is_error, "{words:?}: {reply}");
-        if words[0] != "BLMOVE" {
-            floor.got.lock().expect("nobody panics").extend(items_in(&reply));
+        assert!(!is_error, "{args:?}: {reply}");
+        if args[0] != "BLMOVE" {
+            floor.got.lock().expect("no other thread panics").extend(items_in(&reply));
         }
     }
 }
 
-/// Waits and is gone. What it takes stays where others find it.
+/// Waits and disconnects. Other clients can find the items that it has taken.
 fn vanish(floor: &Floor, number: u64) {
     let mut rng = Rng::new(2_000 + number);
     while !floor.is_over() {
         let mut wire = Wire::connect(floor.port);
-        let words = loop {
-            let words = waiting(&mut rng, "vanished", "0");
-            if matches!(words[0].as_str(), "BLMOVE" | "XREADGROUP") {
-                break words;
+        let args = loop {
+            let args = waiting(&mut rng, "vanished", "0");
+            if matches!(args[0].as_str(), "BLMOVE" | "XREADGROUP") {
+                break args;
             }
         };
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        wire.send(&words);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        wire.send(&args);
         thread::sleep(Duration::from_millis(rng.below(8)));
     }
 }
@@ -169,7 +170,7 @@ fn unblock(floor: &Floor) {
     let mut rng = Rng::new(3_000);
     let mut wire = Wire::connect(floor.port);
     while !floor.is_over() {
-        let clients = floor.clients.lock().expect("nobody panics").clone();
+        let clients = floor.clients.lock().expect("no other thread panics").clone();
         if !clients.is_empty() {
             let client = &clients[rng.below(clients.len() as u64) as usize];
             let how = ["TIMEOUT", "ERROR"][rng.below(2) as usize];
@@ -180,7 +181,7 @@ fn unblock(floor: &Floor) {
     }
 }
 
-/// What is left in all keys, and what those that vanished have not acknowledged.
+/// Returns the items left in all keys, and the pending ones of vanished clients.
 fn left(wire: &mut Wire) -> Vec<u64> {
     let mut items = Vec::new();
     let names = |kind: &'static str| (0..KEYS).map(move |number| format!("{kind}:{number}"));
@@ -205,7 +206,7 @@ fn run_ms() -> u64 {
 }
 
 #[test]
-fn nothing_is_lost_and_nothing_comes_twice() {
+fn no_item_is_lost_or_delivered_twice() {
     for driver in drivers() {
         let server = Server::start(Setup { shards: SHARDS, driver }, &[]);
         let mut wire = Wire::connect(server.port);
@@ -231,14 +232,14 @@ fn nothing_is_lost_and_nothing_comes_twice() {
             thread::sleep(Duration::from_millis(run_ms()));
             floor.is_over.store(true, Ordering::Relaxed);
         });
-        // Those that have gone are noticed, and nobody takes anything any more.
+        // Waits until the disconnected clients are removed and no client waits.
         let is_quiet = wait_for(|| {
             let info = wire.ask(&["INFO", "clients"]);
             info_field(&info, "blocked_clients") == Some(0)
         });
-        assert!(is_quiet, "{driver}: clients that are gone still wait");
-        let mut sent = floor.sent.into_inner().expect("nobody panics");
-        let mut found = floor.got.into_inner().expect("nobody panics");
+        assert!(is_quiet, "{driver}: disconnected clients still wait");
+        let mut sent = floor.sent.into_inner().expect("no other thread panics");
+        let mut found = floor.got.into_inner().expect("no other thread panics");
         let taken = found.len();
         found.extend(left(&mut wire));
         sent.sort_unstable();
@@ -248,13 +249,13 @@ fn nothing_is_lost_and_nothing_comes_twice() {
         assert!(twice.is_empty(), "{driver}: came twice: {twice:?}");
         let lost: Vec<_> = sent.iter().filter(|item| found.binary_search(item).is_err()).collect();
         assert!(lost.is_empty(), "{driver}: lost {lost:?}");
-        assert_eq!(found.len(), sent.len(), "{driver}: what nobody sent");
+        assert_eq!(found.len(), sent.len(), "{driver}: items that were never sent");
     }
 }
 
-/// Clients that wait for the same key, one after the other.
+/// Clients that wait for the same key, one after another.
 #[test]
-fn who_waits_first_is_served_first() {
+fn the_first_to_wait_is_served_first() {
     const WAITERS: usize = 12;
     let forms: [(&[&str], &[&str]); 4] = [
         (&["BLPOP", "k", "other", "0"], &["RPUSH", "k"]),
@@ -271,35 +272,35 @@ fn who_waits_first_is_served_first() {
         });
         assert!(reached, "{count} clients wait");
     };
-    for (words, push) in forms {
+    for (args, push) in forms {
         let mut waiters: Vec<Option<Wire>> = Vec::new();
         let mut ids = Vec::new();
         for number in 0..WAITERS {
             let mut waiter = Wire::connect(server.port);
             ids.push(waiter.ask(&["CLIENT", "ID"]).trim_start_matches(':').to_string());
-            waiter.send(words);
+            waiter.send(args);
             waiters.push(Some(waiter));
             is_waiting(&mut wire, number as u64 + 1);
         }
-        // One vanishes and one is told to go on: the others keep their places.
+        // One client disconnects and one is unblocked: the others keep their order.
         waiters[3] = None;
         assert_eq!(wire.ask(&["CLIENT", "UNBLOCK", &ids[7]]), ":1");
-        assert_eq!(waiters[7].take().expect("it is there").reply(), "(nil)");
+        assert_eq!(waiters[7].take().expect("the waiter exists").reply(), "(nil)");
         is_waiting(&mut wire, WAITERS as u64 - 2);
         let items: Vec<String> = (0..WAITERS).map(|number| format!("i{number:02}")).collect();
-        let mut words: Vec<&str> = push.to_vec();
+        let mut args: Vec<&str> = push.to_vec();
         for item in &items[..WAITERS - 2] {
             if push[0] == "ZADD" {
-                words.push("1");
+                args.push("1");
             }
-            words.push(item);
+            args.push(item);
         }
-        wire.ask(&words);
+        wire.ask(&args);
         let mut expected = items.iter();
         for waiter in waiters.iter_mut().flatten() {
             let reply = waiter.reply();
-            let item = expected.next().expect("as many as waiters");
-            assert!(reply.contains(item.as_str()), "{words:?}: {reply} and not {item}");
+            let item = expected.next().expect("one item per waiter");
+            assert!(reply.contains(item.as_str()), "{args:?}: {reply} and not {item}");
         }
         is_waiting(&mut wire, 0);
         assert_eq!(wire.ask(&["EXISTS", "k"]), ":0");

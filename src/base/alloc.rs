@@ -1,7 +1,7 @@
 #![allow(unsafe_code)]
-//! The counting allocator: mimalloc, and how many bytes it has handed out.
+//! The counting allocator: mimalloc with a count of the bytes in use.
 //!
-//! A size counts as what the allocator really takes for it, its size class:
+//! A block counts with its size class, the bytes that the allocator really takes for it:
 //!
 //! ```text
 //!   requested        class                                            waste
@@ -12,8 +12,8 @@
 //!   more             next multiple of the page, 4096
 //! ```
 //!
-//! Counting must not make threads meet: each thread adds to a counter of its own and passes that
-//! on to the common one when it is off by [`FLUSH_BYTES`], or when asked to.
+//! Counting must not make threads contend. Each thread adds to a local counter and moves it to the
+//! global one when it reaches [`FLUSH_BYTES`], or in [`flush_local`].
 
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
@@ -22,39 +22,40 @@ use std::ffi::{c_int, c_long, c_void};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicI64, Ordering};
 
-/// How far, in bytes, a thread's own count may be ahead of the common one.
+/// Largest number of bytes, of either sign, that a thread counts locally before it updates the
+/// global count.
 pub const FLUSH_BYTES: i64 = 64 << 10;
 
-/// The largest size that has a class; what is larger takes whole pages.
+/// The largest size that has a class; larger blocks take whole pages.
 const CLASS_BYTES_MAX: usize = 512 << 10;
 
-/// A page of the system.
+/// Size of a page of the system in bytes.
 const PAGE_BYTES: usize = 4096;
 
-/// The strictest alignment that every block of more than 8 bytes has anyway.
+/// The strictest alignment that every block of more than 8 bytes has without asking.
 const NATURAL_ALIGN: usize = 16;
 
 static GLOBAL_BYTES: AtomicI64 = AtomicI64::new(0);
 
-/// Regions that are mapped.
+/// Number of mapped regions.
 static REGIONS: AtomicI64 = AtomicI64::new(0);
 
 thread_local! {
     static LOCAL_BYTES: Cell<i64> = const { Cell::new(0) };
 }
 
-/// What [`map_region`] maps.
+/// Size in bytes of the mapping that [`map_region`] makes.
 pub const REGION_BYTES: usize = 2 << 20;
 
-/// Maps [`REGION_BYTES`] of zeros, aligned to their size, in small pages. It does not count as
-/// used: the caller counts what it hands out, with [`count_bytes`].
+/// Maps [`REGION_BYTES`] of zeros, aligned to their size, in small pages. The region does not count
+/// as used: the caller counts the parts that it hands out, with [`count_bytes`].
 ///
-/// A huge page would spare lookups some TLB misses (GET at pipeline 64: 0.45 instead of 0.48 of the
-/// reference's time), but the first touch of one clears 2 MiB at a stretch and may have to compact
-/// memory first: turns of 6 to 9 ms were seen while tables grew.
+/// Huge pages would save some TLB misses (GET at pipeline 64: 0.45 instead of 0.48 of the
+/// reference's time). But the first touch of a huge page clears 2 MiB at once and may have to
+/// compact memory first: turns of 6 to 9 ms were seen while tables grew.
 ///
 /// # Panics
-/// When there is no memory, as every allocation here.
+/// If the system has no memory left.
 pub fn map_region() -> NonNull<u8> {
     let (access, kind) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
@@ -63,8 +64,8 @@ pub fn map_region() -> NonNull<u8> {
     assert_ne!(wide, libc::MAP_FAILED, "out of memory");
     REGIONS.fetch_add(1, Ordering::Relaxed);
     let before = wide.align_offset(REGION_BYTES);
-    // SAFETY: twice the size holds one aligned part; what lies before and behind it is unmapped,
-    // and nobody has an address in it.
+    // SAFETY: twice the size contains one aligned part. The memory before and behind it is
+    // unmapped, and no address in it is in use.
     unsafe {
         let base = wide.byte_add(before);
         let after = base.byte_add(REGION_BYTES);
@@ -74,24 +75,25 @@ pub fn map_region() -> NonNull<u8> {
         if before < REGION_BYTES {
             libc::munmap(after, REGION_BYTES - before);
         }
-        // Advice only: where huge pages are not the default it changes nothing.
+        // Advice only: it has no effect where huge pages are not the default.
         libc::madvise(base, REGION_BYTES, libc::MADV_NOHUGEPAGE);
         NonNull::new_unchecked(base.cast())
     }
 }
 
-/// Gives back what [`map_region`] mapped.
+/// Unmaps a region of [`map_region`].
 ///
 /// # Safety
-/// It came from there, and nobody uses it any more.
+/// `base` came from [`map_region`], and the region is no longer in use.
 pub unsafe fn unmap_region(base: NonNull<u8>) {
     // SAFETY: the caller's contract: a whole mapping of that size.
     let status = unsafe { libc::munmap(base.as_ptr().cast(), REGION_BYTES) };
-    assert_eq!(status, 0, "a mapping of ours can be unmapped");
+    assert_eq!(status, 0, "a region can be unmapped");
     REGIONS.fetch_sub(1, Ordering::Relaxed);
 }
 
-// The plain calls: the ones that take an alignment round sizes such as 80 up to the next class.
+// The plain calls, because the calls that take an alignment round sizes such as 80 up to the next
+// class.
 unsafe extern "C" {
     fn mi_malloc(size: usize) -> *mut c_void;
     fn mi_zalloc(size: usize) -> *mut c_void;
@@ -116,25 +118,25 @@ unsafe extern "C" {
 /// The number of mimalloc's option `purge_delay`, which its crate does not name.
 const OPTION_PURGE_DELAY: c_int = 15;
 
-/// Milliseconds that the allocator keeps free pages before the kernel gets them back. Its own
-/// default, a second, let small hashes that grew take 15 % more than they use; without any delay
-/// values of 100 KB cost twice the time.
+/// Milliseconds after which the allocator returns free pages to the kernel. With its default of one
+/// second, growing small hashes held 15 % more memory than they used. Without any delay, values of
+/// 100 KB cost twice the time.
 const PURGE_DELAY_MS: c_long = 10;
 
-/// Sets the allocator up: once, before there are threads.
+/// Sets the allocator's options. Call it once, before there are other threads.
 pub fn set_up() {
     // SAFETY: the option exists, which a test checks, and takes any number.
     unsafe { mi_option_set(OPTION_PURGE_DELAY, PURGE_DELAY_MS) }
 }
 
-/// Gives free pages of this thread back whose delay is over: the allocator itself looks only when
-/// it is asked for more.
+/// Returns this thread's free pages whose delay is over to the system. Otherwise the allocator does
+/// so only when it allocates.
 pub fn collect() {
     // SAFETY: a call without a contract, on the thread's own heap.
     unsafe { mi_collect(false) }
 }
 
-/// The bytes that the allocator takes for a request of `size` bytes.
+/// Returns the bytes that the allocator takes for a request of `size` bytes.
 #[inline]
 pub const fn class_bytes(size: usize) -> usize {
     if size <= 8 {
@@ -150,8 +152,8 @@ pub const fn class_bytes(size: usize) -> usize {
     (size + step - 1) & !(step - 1)
 }
 
-/// Bytes of memory that the allocator and the regions of [`map_region`] have asked the system for,
-/// touched or not.
+/// Returns the bytes that the allocator and [`map_region`] have requested from the system, touched
+/// or not.
 pub fn committed_bytes() -> u64 {
     let mut committed = 0;
     let none = null_mut();
@@ -161,28 +163,28 @@ pub fn committed_bytes() -> u64 {
     committed as u64 + regions * REGION_BYTES as u64
 }
 
-/// Has the allocator give memory that this thread has freed back to the system, which may take
-/// milliseconds.
+/// Returns memory that this thread has freed to the system, which may take milliseconds.
 pub fn purge() {
-    // SAFETY: it takes no memory of ours; any thread may call it at any time.
+    // SAFETY: it takes no arguments that point to memory; any thread may call it at any time.
     unsafe { mi_collect(true) }
 }
 
-/// Bytes handed out and not yet given back, over all threads; what other threads have not yet
-/// passed on (at most [`FLUSH_BYTES`] each, either way) is missing.
+/// Returns the bytes in use, over all threads. It misses the local counts of other threads, at most
+/// [`FLUSH_BYTES`] each, of either sign.
 pub fn used_bytes() -> u64 {
     let local = LOCAL_BYTES.with(Cell::get);
     (GLOBAL_BYTES.load(Ordering::Relaxed) + local).max(0) as u64
 }
 
-/// Passes this thread's count on. To be called at the end of a turn, and before a thread ends.
+/// Adds this thread's local count to the global one. Call it at the end of a turn, and before a
+/// thread ends.
 pub fn flush_local() {
     LOCAL_BYTES.with(|local| {
         GLOBAL_BYTES.fetch_add(local.replace(0), Ordering::Relaxed);
     });
 }
 
-/// Counts bytes that were handed out (or, negative, given back) without the allocator.
+/// Counts bytes that were allocated (or, negative, freed) without the allocator.
 #[inline]
 pub fn count_bytes(bytes: i64) {
     LOCAL_BYTES.with(|local| {
@@ -194,13 +196,13 @@ pub fn count_bytes(bytes: i64) {
     });
 }
 
-/// Whether every block for this layout is aligned well enough without asking for it.
+/// Whether every block for this layout has the wanted alignment without asking for it.
 #[inline]
 const fn is_natural(layout: Layout) -> bool {
     layout.align() <= 8 || (layout.align() <= NATURAL_ALIGN && layout.size() > 8)
 }
 
-/// What a block of this layout counts as.
+/// Returns the number of bytes that a block of this layout counts as.
 #[inline]
 const fn layout_bytes(layout: Layout) -> i64 {
     let size = layout.size();
@@ -211,11 +213,11 @@ const fn layout_bytes(layout: Layout) -> i64 {
     class_bytes(layout.size() + slack) as i64
 }
 
-/// mimalloc with a count of the bytes that are in use.
+/// mimalloc with a count of the bytes in use.
 pub struct CountingAllocator;
 
-// SAFETY: every call is passed to mimalloc under the same contract; counting allocates nothing,
-// for the counter is a constant-initialised thread local without a destructor.
+// SAFETY: every call is passed to mimalloc under the same contract. Counting allocates nothing,
+// because the counter is a constant-initialised thread local without a destructor.
 unsafe impl GlobalAlloc for CountingAllocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
@@ -254,8 +256,8 @@ unsafe impl GlobalAlloc for CountingAllocator {
         if old_bytes == new_bytes {
             return block;
         }
-        // mimalloc leaves a block where it is when it shrinks by less than half, which the count
-        // would not see.
+        // mimalloc keeps the block when it shrinks by less than half, and the count would not see
+        // that.
         if !is_natural(new) || !is_natural(layout) || size < layout.size() {
             // SAFETY: both layouts are valid, the blocks are distinct, and the copy is as long
             // as the shorter of the two.
@@ -287,14 +289,14 @@ mod tests {
     }
 
     #[test]
-    fn the_purge_delay_is_the_option_of_that_number() {
+    fn the_option_number_is_the_purge_delay() {
         // SAFETY: the number is within the options.
         let default = unsafe { mi_option_get(OPTION_PURGE_DELAY) };
         assert_eq!(default, 1_000, "no other option has this default");
     }
 
     #[test]
-    fn classes_are_the_allocators() {
+    fn classes_match_the_allocator() {
         let sizes = (1..10_000).chain((10_000..600_000).step_by(777)).chain([
             CLASS_BYTES_MAX - 1,
             CLASS_BYTES_MAX,
@@ -310,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_as_large_as_they_count() {
+    fn blocks_count_with_their_real_size() {
         for (size, align) in
             [(24, 8), (80, 8), (80, 16), (640, 16), (64, 64), (4096, 4096), (1 << 20, 4096)]
         {
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_freed_is_not_counted() {
+    fn freed_blocks_are_not_counted() {
         flush_local();
         let before = LOCAL_BYTES.with(Cell::get);
         let layout = Layout::from_size_align(1000, 8).unwrap();

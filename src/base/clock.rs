@@ -1,18 +1,18 @@
-//! The one source of time. Everything else is handed a [`Clock`], so that a test can advance it.
+//! The only source of time. Other modules receive a [`Clock`], so that a test can advance it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Where a shard reads the time. Cloning shares the source.
+/// A source of time; clones share it.
 #[derive(Clone, Debug)]
 pub enum Clock {
     /// The machine's clocks.
     System,
-    /// A clock that stands still until a test moves it.
+    /// A clock that stands still until a test advances it.
     Manual(Arc<ManualClock>),
 }
 
-/// A clock under test control; it starts at the given wall time with the monotonic clock at zero.
+/// A clock under test control. It starts at the given wall time, with the monotonic clock at zero.
 #[derive(Debug)]
 pub struct ManualClock {
     monotonic_ns: AtomicU64,
@@ -20,19 +20,19 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// A clock that shows `wall_start_ms` (Unix time, milliseconds) until it is advanced.
+    /// Creates a clock that shows `wall_start_ms` (Unix time, milliseconds) until it is advanced.
     pub fn new(wall_start_ms: u64) -> Arc<ManualClock> {
         Arc::new(ManualClock { monotonic_ns: AtomicU64::new(0), wall_start_ms })
     }
 
-    /// Moves both clocks forward by `ms` milliseconds.
+    /// Advances both clocks by `ms` milliseconds.
     pub fn advance_ms(&self, ms: u64) {
         self.monotonic_ns.fetch_add(ms * 1_000_000, Ordering::Relaxed);
     }
 }
 
 impl Clock {
-    /// Nanoseconds since an arbitrary start; never goes back.
+    /// Returns nanoseconds since an arbitrary start; never decreases.
     #[allow(clippy::disallowed_methods)]
     pub fn monotonic_ns(&self) -> u64 {
         use std::sync::OnceLock;
@@ -44,7 +44,7 @@ impl Clock {
         }
     }
 
-    /// Unix time in microseconds; may step when the machine's clock is set.
+    /// Returns Unix time in microseconds; may jump when the machine's clock is set.
     #[allow(clippy::disallowed_methods)]
     pub fn unix_us(&self) -> u64 {
         use std::time::{SystemTime, UNIX_EPOCH};
@@ -58,12 +58,12 @@ impl Clock {
         }
     }
 
-    /// Unix time in milliseconds.
+    /// Returns Unix time in milliseconds.
     pub fn unix_ms(&self) -> u64 {
         self.unix_us() / 1_000
     }
 
-    /// Blocks the thread for so many microseconds; a manual clock does not wait.
+    /// Blocks the thread for `us` microseconds; a manual clock does not wait.
     pub fn sleep_us(&self, us: u64) {
         if let Clock::System = self {
             std::thread::sleep(std::time::Duration::from_micros(us));

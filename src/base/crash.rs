@@ -1,15 +1,15 @@
-//! A last word before the process dies: what the thread that crashed was doing.
+//! The crash report: what each thread was doing when the process crashed.
 //!
-//! A signal handler may do next to nothing, so it only notes numbers and wakes a thread that is
-//! there for this, and waits for it. That thread makes the report, names the functions, and reads
-//! the stacks of the other threads by another signal.
+//! A signal handler may do very little. So it only records numbers, wakes the reporter thread and
+//! waits for it. The reporter makes the report, finds the functions' names, and reads the stacks of
+//! the other threads by sending them another signal.
 //!
 //! ```text
 //!   a thread: SIGSEGV ... --> note: signal, address, registers, frames --> event --> reporter
 //!                 |  <------------------- done, or WAIT_MS_MAX ------------------------ |
 //!                 '--> the signal's own effect: the process ends, with a core if wanted
-//!   a thread: panic --------> report_panic(): the same, without a signal
-//!   SIGALRM ----------------> the same, and the process goes on
+//!   a thread: panic --------> report_panic(): likewise, without a signal
+//!   SIGALRM ----------------> likewise, and the process continues
 //! ```
 #![allow(unsafe_code)]
 
@@ -21,22 +21,23 @@ use std::ptr;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 
-/// Return addresses that are kept of one stack; the outermost ones are left out.
+/// Return addresses kept of one stack; the outermost ones are dropped.
 const FRAMES_MAX: usize = 96;
 
-/// Milliseconds that a dying thread waits for the report.
+/// Milliseconds that a crashing thread waits for the report.
 const WAIT_MS_MAX: u32 = 10_000;
 
 /// Milliseconds that the reporter waits for another thread's stack.
 const STACK_MS_MAX: u32 = 100;
 
-/// Bytes of the stack on which a thread finds out that its own has run out.
+/// Bytes of a thread's alternate signal stack, on which a stack overflow is handled.
 const STACK_BYTES: usize = 64 << 10;
 
-/// The signals after which nothing goes on.
+/// The signals after which the process cannot continue.
 const FATAL: [c_int; 5] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
 
-/// Has other threads note their stacks. Nobody else uses it, and who does not expect it ignores it.
+/// Makes another thread record its stack. The process uses it for nothing else, and its default
+/// effect is none.
 const STACK_SIGNAL: c_int = libc::SIGURG;
 
 #[cfg(target_arch = "x86_64")]
@@ -67,49 +68,50 @@ const REGISTERS: [(&str, c_int); 0] = [];
 pub enum Cause {
     /// A signal that ends the process.
     Signal {
-        /// Its number.
+        /// The signal's number.
         number: i32,
-        /// Its `si_code`.
+        /// The signal's `si_code`.
         code: i32,
-        /// The address that was accessed, where the signal is about one.
+        /// The address that was accessed, for signals about memory.
         address: usize,
-        /// Who has sent it, if it was sent.
+        /// The sending process, if the signal was sent.
         sender: Option<i32>,
     },
     /// A panic.
     Panic,
-    /// SIGALRM: somebody wants to see what the process does.
+    /// SIGALRM: a user wants to see what the process does.
     Alarm,
-    /// A thread has not come by for too long; the process goes on.
+    /// A thread has not finished its turn for too long; the process continues.
     Stuck,
 }
 
-/// What is known of one thread.
+/// The stack of one thread.
 #[derive(Clone, Debug)]
 pub struct Stack {
     /// The thread's number in the kernel.
     pub thread: i32,
-    /// Its name.
+    /// The thread's name.
     pub name: String,
-    /// Where it was, innermost first: `function (file:line)`.
+    /// The stack frames, innermost first: `function (file:line)`.
     pub frames: Vec<String>,
 }
 
-/// A crash, as it is reported.
+/// A crash report.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Why.
+    /// Why the report is made.
     pub cause: Cause,
-    /// The stacks; that of the thread that it is about comes first, if there is one.
+    /// The stacks; the stack of the thread that caused the report comes first, if there is one.
     pub stacks: Vec<Stack>,
-    /// Registers by name, where a signal has come and the machine is known.
+    /// Registers by name, after a signal on a known architecture.
     pub registers: Vec<(&'static str, usize)>,
 }
 
-/// Looks for threads that have not come by; told the milliseconds that they may take.
+/// Looks for threads whose turn takes longer than the given milliseconds; returns whether there is
+/// one.
 pub type Watch = Box<dyn FnMut(u32) -> bool + Send>;
 
-/// Numbers that a signal handler leaves behind.
+/// The numbers that a signal handler leaves for the reporter.
 struct Note {
     thread: AtomicI32,
     signal: AtomicI32,
@@ -130,11 +132,11 @@ impl Frames {
         Frames { addresses: [const { AtomicUsize::new(0) }; FRAMES_MAX], len: AtomicUsize::new(0) }
     }
 
-    /// Notes the stack of the calling thread.
+    /// Records the stack of the calling thread.
     fn take(&self) {
         let mut len = 0;
-        // SAFETY: it is not synchronized with other users of the symbolizer, and only walks the
-        // stack, which uses none of what they share.
+        // SAFETY: the call is not synchronized with other users of the symbolizer. It only walks
+        // the stack, which uses none of their shared state.
         unsafe {
             backtrace::trace_unsynchronized(|frame| {
                 self.addresses[len].store(frame.ip() as usize, Ordering::Relaxed);
@@ -145,7 +147,7 @@ impl Frames {
         self.len.store(len, Ordering::Release);
     }
 
-    /// Names the functions.
+    /// Returns the recorded frames with their functions' names.
     fn read(&self) -> Vec<String> {
         let len = self.len.load(Ordering::Acquire);
         let addresses = self.addresses[..len].iter().map(|at| at.load(Ordering::Relaxed));
@@ -153,10 +155,10 @@ impl Frames {
     }
 }
 
-/// The functions at an address: several where some were inlined.
+/// Returns the functions at an address: several where some were inlined.
 fn name_frame(address: usize) -> Vec<String> {
     let mut names = Vec::new();
-    // A return address lies behind the call.
+    // A return address lies behind its call.
     let call = ptr::without_provenance_mut::<c_void>(address.saturating_sub(1));
     backtrace::resolve(call, |symbol| {
         let name = symbol.name().map_or("?".to_string(), |name| format!("{name:#}"));
@@ -181,21 +183,21 @@ static NOTE: Note = Note {
     frames: Frames::new(),
 };
 
-/// The stack of a thread that was asked for it, and who it is to be.
+/// The stack of the thread that was asked for it, and that thread's number.
 static OTHER: Frames = Frames::new();
 static OTHER_THREAD: AtomicI32 = AtomicI32::new(0);
 
-/// A report is being made. Fatal ones stay so.
+/// Whether a report is being made; it stays true after a fatal one.
 static IS_BUSY: AtomicBool = AtomicBool::new(false);
 static IS_DONE: AtomicBool = AtomicBool::new(false);
-/// A panic has been reported; the abort that follows it need not be.
+/// Whether a panic has been reported; the abort that follows it is not reported again.
 static HAS_PANICKED: AtomicBool = AtomicBool::new(false);
 static EVENT: AtomicI32 = AtomicI32::new(-1);
 static REPORTER: AtomicI32 = AtomicI32::new(0);
-/// Milliseconds that threads may take; 0: nobody looks.
+/// Milliseconds that a thread's turn may take; 0: not watched.
 static WATCH_MS: AtomicI32 = AtomicI32::new(0);
 
-/// In the place of a signal's number: a panic.
+/// Stands for a panic where a signal's number is expected.
 const PANIC: c_int = 0;
 
 fn thread_number() -> i32 {
@@ -205,8 +207,8 @@ fn thread_number() -> i32 {
 
 fn sleep_ms(ms: u32) {
     let time = libc::timespec { tv_sec: 0, tv_nsec: i64::from(ms) * 1_000_000 };
-    // SAFETY: `time` is valid for reads, and what is left of it is not asked for. A signal handler
-    // may call it.
+    // SAFETY: `time` is valid for reads, and the remaining time is not requested. A signal handler
+    // may make the call.
     unsafe { libc::nanosleep(&time, ptr::null_mut()) };
 }
 
@@ -216,7 +218,7 @@ fn wake_reporter() {
     unsafe { libc::write(EVENT.load(Ordering::Relaxed), (&raw const one).cast(), 8) };
 }
 
-/// Waits until the reporter is done, or for too long.
+/// Waits until the reporter is done, at most `WAIT_MS_MAX` milliseconds.
 fn wait_for_report() {
     for _ in 0..WAIT_MS_MAX / 2 {
         if IS_DONE.load(Ordering::Acquire) {
@@ -226,7 +228,7 @@ fn wait_for_report() {
     }
 }
 
-/// Installs `handler`, or gives a signal its own effect back.
+/// Installs `handler` for a signal, or restores the signal's default effect.
 fn set_handler(
     signal: c_int,
     handler: Option<extern "C" fn(c_int, *mut libc::siginfo_t, *mut c_void)>,
@@ -239,11 +241,11 @@ fn set_handler(
     };
     action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
     if signal == libc::SIGSEGV {
-        // On the thread's other stack: the first may be what has run out.
+        // Run it on the thread's alternate stack: the normal stack may have overflowed.
         action.sa_flags |= libc::SA_ONSTACK;
     }
-    // SAFETY: `action` is valid for reads, its handler has the signature that its flags ask for,
-    // and does only what a handler may.
+    // SAFETY: `action` is valid for reads. Its handler has the signature that its flags require,
+    // and does only what a signal handler may.
     unsafe { libc::sigaction(signal, &action, ptr::null_mut()) };
 }
 
@@ -261,14 +263,14 @@ extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, context: *mut 
         }
     }
     set_handler(signal, None);
-    // It comes when this handler returns, and has its own effect then.
-    // SAFETY: no memory is passed.
+    // The signal is delivered when this handler returns, and then has its default effect. SAFETY:
+    // no memory is passed.
     unsafe { libc::raise(signal) };
 }
 
-/// Does something without a trace in the error number of the interrupted code.
+/// Runs `does` and restores the error number of the interrupted code afterwards.
 fn keep_error_number(does: impl FnOnce()) {
-    // SAFETY: the C library gives the address of the calling thread's own number.
+    // SAFETY: the C library returns the address of the calling thread's error number.
     let number = unsafe { *libc::__errno_location() };
     does();
     // SAFETY: as above.
@@ -297,8 +299,8 @@ fn take_note(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     let kept = Ordering::Relaxed;
     NOTE.thread.store(thread_number(), kept);
     NOTE.signal.store(signal, kept);
-    // SAFETY: the kernel hands a valid record to a handler that was installed with SA_SIGINFO;
-    // which of its fields mean something is for the reader to say.
+    // SAFETY: the kernel passes a valid record to a handler that was installed with SA_SIGINFO. The
+    // reporter decides which of its fields are meaningful.
     unsafe {
         NOTE.code.store((*info).si_code, kept);
         NOTE.address.store((*info).si_addr() as usize, kept);
@@ -306,7 +308,7 @@ fn take_note(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     }
     #[cfg(target_arch = "x86_64")]
     for (place, (_, number)) in NOTE.registers.iter().zip(REGISTERS) {
-        // SAFETY: as above; the context is that of this machine, and has all these registers.
+        // SAFETY: as above; the context belongs to this architecture and has all these registers.
         let value =
             unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[number as usize] };
         place.store(value as usize, kept);
@@ -316,11 +318,11 @@ fn take_note(signal: c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
     NOTE.frames.take();
 }
 
-/// Starts the reporter, which calls `report` for each report, and `watch` while [`watch_for`] says
-/// so: it tells whether a thread is stuck. Handles nothing yet but SIGALRM.
+/// Starts the reporter. It calls `report` for each report. While [`watch_for`] is on it also calls
+/// `watch`, which returns whether a thread is stuck. Only SIGALRM is handled until [`set_enabled`].
 ///
 /// # Errors
-/// No descriptor or no thread is left.
+/// The process is out of descriptors or threads.
 pub fn start(report: Box<dyn Fn(&Report) + Send>, watch: Watch) -> io::Result<()> {
     static STARTED: OnceLock<()> = OnceLock::new();
     if STARTED.set(()).is_err() {
@@ -331,7 +333,7 @@ pub fn start(report: Box<dyn Fn(&Report) + Send>, watch: Watch) -> io::Result<()
     if event < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor is new and nobody else owns it.
+    // SAFETY: the descriptor is new and has no other owner.
     let event = unsafe { OwnedFd::from_raw_fd(event) };
     EVENT.store(event.as_raw_fd(), Ordering::Release);
     let life = move || live(event, &report, watch);
@@ -341,25 +343,26 @@ pub fn start(report: Box<dyn Fn(&Report) + Send>, watch: Watch) -> io::Result<()
     Ok(())
 }
 
-/// Gives the calling thread another stack, to find out on it that its own has run out. That which
-/// the library gives its threads is too small to walk a stack on. To be called once per thread.
+/// Gives the calling thread an alternate stack for signal handlers, so that a stack overflow can be
+/// reported. The standard library's alternate stack is too small to walk a stack on. Call it once
+/// per thread.
 pub fn add_stack() {
     let memory = Box::leak(vec![0u8; STACK_BYTES].into_boxed_slice());
     let stack =
         libc::stack_t { ss_sp: memory.as_mut_ptr().cast(), ss_flags: 0, ss_size: STACK_BYTES };
-    // SAFETY: the memory is this thread's alone, and stays as long as the process lives. Where the
-    // kernel refuses it, the stack that was there before stays.
+    // SAFETY: the memory belongs to this thread and is never freed. If the kernel refuses it, the
+    // earlier alternate stack stays.
     unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
 }
 
-/// Whether the signals that end the process are reported first.
+/// Sets whether the signals that end the process are reported first.
 pub fn set_enabled(is_on: bool) {
     for signal in FATAL {
         set_handler(signal, is_on.then_some(on_fatal));
     }
 }
 
-/// Has threads watched that take longer than so many milliseconds; 0 ends that.
+/// Watches for threads whose turn takes longer than `ms` milliseconds; 0 stops watching.
 pub fn watch_for(ms: u32) {
     WATCH_MS.store(ms.min(i32::MAX as u32) as i32, Ordering::Relaxed);
     if EVENT.load(Ordering::Acquire) >= 0 {
@@ -367,7 +370,7 @@ pub fn watch_for(ms: u32) {
     }
 }
 
-/// Reports the panic of the calling thread, and returns when that is done. Only the first is
+/// Reports the panic of the calling thread, and returns when that is done. Only the first panic is
 /// reported.
 pub fn report_panic() {
     let is_first = !IS_BUSY.swap(true, Ordering::SeqCst);
@@ -403,12 +406,12 @@ fn live(event: OwnedFd, report: &dyn Fn(&Report), mut watch: Watch) {
     }
 }
 
-/// Reports what was noted.
+/// Reports what the handler has recorded.
 fn tell(report: &dyn Fn(&Report)) {
     let number = NOTE.signal.load(Ordering::Relaxed);
     let is_about_memory = [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL];
     let code = NOTE.code.load(Ordering::Relaxed);
-    // Codes of the kernel are positive, those of senders are not.
+    // The kernel's codes are positive, codes of sent signals are not.
     let address = if code > 0 && is_about_memory.contains(&number) {
         NOTE.address.load(Ordering::Relaxed)
     } else {
@@ -441,7 +444,7 @@ fn thread_name(thread: i32) -> String {
     name.trim_end().to_string()
 }
 
-/// The stacks of all threads but one and the reporter's.
+/// Returns the stacks of all threads except one and the reporter.
 fn other_stacks(except: i32) -> Vec<Stack> {
     let Ok(folder) = fs::read_dir("/proc/self/task") else { return Vec::new() };
     let names = folder.flatten().map(|entry| entry.file_name());
@@ -467,12 +470,13 @@ fn stack_of(thread: i32) -> Stack {
     Stack { thread, name: thread_name(thread), frames }
 }
 
-/// Writes where nobody may: for those who want to see a report.
+/// Crashes with SIGSEGV by writing to read-only memory, for tests and for users who want to see a
+/// report.
 pub fn fault() {
     let (bytes, flags) = (4096, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    // SAFETY: a new mapping of its own, wherever there is room.
+    // SAFETY: a new mapping, at an address of the kernel's choice.
     let page = unsafe { libc::mmap(ptr::null_mut(), bytes, libc::PROT_READ, flags, -1, 0) };
-    // SAFETY: the write cannot succeed, which is its purpose: the page is for reading only, so the
-    // kernel sends SIGSEGV and no memory of anybody changes.
+    // SAFETY: the write cannot succeed, which is its purpose. The page is read-only, so the kernel
+    // sends SIGSEGV and no memory changes.
     unsafe { page.cast::<u8>().write_volatile(b'x') };
 }

@@ -1,4 +1,4 @@
-//! Floats with a mantissa of 64 bits, as the x87 has them: INCRBYFLOAT and its like add in these
+//! Floats with a mantissa of 64 bits, like the x87's. INCRBYFLOAT and similar commands add in them
 //! and print 17 decimals, so that 0.1 + 0.2 is 0.3.
 //!
 //! ```text
@@ -14,13 +14,13 @@ use super::number::parse_i64;
 /// Longer texts are not read as numbers.
 pub const TEXT_BYTES_MAX: usize = 5 * 1024 - 1;
 
-/// The exponent of the largest finite value: 2^16384 is out of reach.
+/// The exponent of the largest finite value, which is below 2^16384.
 const EXPONENT_MAX: i32 = 16_384 - 64;
 
-/// The exponent below which a value is nothing at all.
+/// The exponent below which a value is rejected as too small.
 const EXPONENT_MIN: i32 = -16_445 - 63;
 
-/// Decimals printed at most.
+/// Largest number of decimals printed.
 const DECIMALS: usize = 17;
 
 /// A float of 64 significant bits.
@@ -35,8 +35,8 @@ impl Extended {
     /// Zero.
     pub const ZERO: Extended = Extended { negative: false, mantissa: 0, exponent: 0 };
 
-    /// Reads what C's `strtold` reads in full: decimal, hexadecimal or infinite. Not a number,
-    /// blanks around it and what over- or underflows are refused.
+    /// Parses what C's `strtold` accepts in full: decimal, hexadecimal or infinite. Returns `None`
+    /// for NaN, for surrounding blanks, and for a value that over- or underflows.
     pub fn parse(text: &[u8]) -> Option<Extended> {
         if text.len() > TEXT_BYTES_MAX {
             return None;
@@ -57,13 +57,13 @@ impl Extended {
         Some(Extended { negative, ..magnitude })
     }
 
-    /// Exactly this integer.
+    /// Converts an integer without loss.
     pub fn from_i64(value: i64) -> Extended {
         let magnitude = round(u128::from(value.unsigned_abs()), 0, false);
         Extended { negative: value < 0, ..magnitude }
     }
 
-    /// Exactly this double; none for not a number.
+    /// Converts a double without loss; `None` for NaN.
     pub fn from_f64(value: f64) -> Option<Extended> {
         if value.is_nan() {
             return None;
@@ -78,17 +78,17 @@ impl Extended {
         Some(Extended { negative, ..round(u128::from(bits), power, false) })
     }
 
-    /// Whether it is finite.
+    /// Whether the value is finite.
     pub fn is_finite(self) -> bool {
         self.exponent != i32::MAX
     }
 
-    /// The mantissa and the exponent of its lowest bit.
+    /// Returns the mantissa and the exponent of its lowest bit.
     pub fn parts(self) -> (u64, i32) {
         (self.mantissa, self.exponent)
     }
 
-    /// The sum, or none if it is not finite.
+    /// Returns the sum, or `None` if it is not finite.
     pub fn checked_add(self, other: Extended) -> Option<Extended> {
         if !self.is_finite() || !other.is_finite() {
             return None;
@@ -99,8 +99,8 @@ impl Extended {
             _ if self.magnitude() >= other.magnitude() => (self, other),
             _ => (other, self),
         };
-        // Bit 126 is the highest of `high`; bit 127 takes the carry. What is shifted out of `low`
-        // is remembered as one sticky bit below.
+        // Bit 126 is the highest of `high`; bit 127 takes the carry. Bits shifted out of `low` are
+        // kept as one sticky bit below.
         let distance = (high.exponent - low.exponent) as u32;
         let wide = u128::from(high.mantissa) << 63;
         let low_wide = u128::from(low.mantissa) << 63;
@@ -116,7 +116,7 @@ impl Extended {
         magnitude.in_range().map(|value| Extended { negative, ..value })
     }
 
-    /// The text with at most 17 decimals, without trailing zeros: never an exponent.
+    /// Formats with at most 17 decimals, without trailing zeros and without an exponent.
     pub fn text(self) -> Vec<u8> {
         if !self.is_finite() {
             return if self.negative { b"-inf".to_vec() } else { b"inf".to_vec() };
@@ -133,7 +133,7 @@ impl Extended {
         text
     }
 
-    /// The text of a value whose lowest bit is behind the point.
+    /// Writes the text of a value whose lowest bit is behind the decimal point.
     fn write_fraction(self, text: &mut Vec<u8>) {
         let places = self.exponent.unsigned_abs();
         let mut whole = self.mantissa.checked_shr(places).unwrap_or(0);
@@ -156,24 +156,25 @@ impl Extended {
         let mut buffer = itoa::Buffer::new();
         let digits = buffer.format(decimals).as_bytes();
         text.resize(text.len() + DECIMALS - digits.len(), b'0');
-        let last = digits.iter().rposition(|&digit| digit != b'0').expect("it is not zero");
+        let last =
+            digits.iter().rposition(|&digit| digit != b'0').expect("the timeout is not zero");
         text.extend_from_slice(&digits[..=last]);
     }
 
-    /// What the size of finite values other than zero compares by.
+    /// Returns a key that orders finite values other than zero by size.
     fn magnitude(self) -> (i32, u64) {
         (self.exponent, self.mantissa)
     }
 
-    /// Itself, unless it is too large or too small to be a number other than zero.
+    /// Returns the value, or `None` if it is out of the range of exponents.
     fn in_range(self) -> Option<Extended> {
         let inside = (EXPONENT_MIN..=EXPONENT_MAX).contains(&self.exponent);
         (self.mantissa == 0 || inside).then_some(self)
     }
 }
 
-/// `bits * 2^exponent`, rounded to 64 bits. `sticky` says that a little more than nothing lies
-/// below the lowest bit; then there must be more than 64 bits.
+/// Rounds `bits * 2^exponent` to 64 bits. `sticky` says that further bits below the lowest one are
+/// set; then `bits` must have more than 64 bits.
 fn round(bits: u128, exponent: i32, sticky: bool) -> Extended {
     if bits == 0 {
         return Extended::ZERO;
@@ -193,7 +194,7 @@ fn round(bits: u128, exponent: i32, sticky: bool) -> Extended {
     Extended { negative: false, mantissa: if carried { 1 << 63 } else { mantissa }, exponent }
 }
 
-/// A number's text in its parts: `digits * base^-after_point`, then its exponent.
+/// The parts of a number's text: `digits * base^-after_point`, then its exponent.
 struct Digits {
     digits: Vec<u8>,
     after_point: usize,
@@ -201,7 +202,7 @@ struct Digits {
 }
 
 impl Digits {
-    /// Splits `12.5e3`, or in base 16 `1.8p1`; none if it is not of that form.
+    /// Splits `12.5e3`, or in base 16 `1.8p1`; `None` if the text has another form.
     fn split(text: &[u8], base: u32) -> Option<Digits> {
         let marker = if base == 10 { b'e' } else { b'p' };
         let end = text.iter().position(|byte| byte.to_ascii_lowercase() == marker);
@@ -227,7 +228,7 @@ impl Digits {
         any.then_some(parts)
     }
 
-    /// The value in base 16, its exponent being one of two.
+    /// Returns the value in base 16, with an exponent of base 2.
     fn hexadecimal(self) -> Option<Extended> {
         let (mut bits, mut sticky) = (0u128, false);
         let mut power = self.exponent - 4 * self.after_point as i64;
@@ -242,7 +243,7 @@ impl Digits {
         round(bits, power.clamp(-40_000, 40_000) as i32, sticky).in_range()
     }
 
-    /// The value in base 10.
+    /// Returns the value in base 10.
     fn decimal(mut self) -> Option<Extended> {
         while self.digits.last() == Some(&0) {
             self.digits.pop();
@@ -267,12 +268,12 @@ impl Digits {
         value.in_range()
     }
 
-    /// The digits as a number; there are at most 19.
+    /// Returns the digits as a number; there are at most 19.
     fn small(&self) -> u64 {
         self.digits.iter().fold(0, |value, &digit| value * 10 + u64::from(digit))
     }
 
-    /// The value when it does not fit the quick ways.
+    /// Returns the value with integers of any length, where the quick ways do not apply.
     fn decimal_big(&self, power: i32) -> Extended {
         let mut dividend = Big::default();
         for &digit in &self.digits {
@@ -284,7 +285,7 @@ impl Digits {
         }
         let mut divisor = Big::from(1);
         (0..-power).for_each(|_| divisor.multiply_add(10, 0));
-        // The quotient gets 66 or 67 bits: the dividend is shifted until it is so much longer.
+        // The quotient gets 66 or 67 bits: the dividend is shifted until it is that much longer.
         let shift = 66 - (dividend.width() as i32 - divisor.width() as i32);
         let mut rest = dividend.shifted(shift.max(0) as usize);
         let divisor = divisor.shifted((-shift).max(0) as usize + 67);
@@ -301,10 +302,10 @@ impl Digits {
     }
 }
 
-/// `dividend / divisor`, rounded.
+/// Returns `dividend / divisor`, rounded.
 fn divided(dividend: u64, divisor: u64) -> Extended {
-    // With its highest bit at 127 the dividend makes a quotient of at least 64 bits; the rest
-    // becomes two more, of which the lowest is sticky.
+    // With its highest bit at 127 the dividend gives a quotient of at least 64 bits. The remainder
+    // becomes two more bits, and the lower one is sticky.
     let shift = 64 + dividend.leading_zeros();
     let wide = u128::from(dividend) << shift;
     let divisor = u128::from(divisor);
@@ -320,7 +321,7 @@ fn divided(dividend: u64, divisor: u64) -> Extended {
     round(quotient << 2 | tail, -(shift as i32) - 2, false)
 }
 
-/// The number after `e` or `p`. One that is absurdly large counts as large.
+/// Parses the number after `e` or `p`; a huge one is clamped.
 fn exponent_parse(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
@@ -357,7 +358,7 @@ impl Big {
         self.0.is_empty()
     }
 
-    /// Bits up to the highest that is set.
+    /// Returns the number of bits up to the highest bit that is set.
     fn width(&self) -> usize {
         self.0.last().map_or(0, |top| 32 * self.0.len() - top.leading_zeros() as usize)
     }
@@ -407,7 +408,7 @@ impl Big {
         self.trim();
     }
 
-    /// Divides by `divisor` in place and returns the rest.
+    /// Divides by `divisor` in place and returns the remainder.
     fn divide_small(&mut self, divisor: u32) -> u32 {
         let mut rest = 0u64;
         for word in self.0.iter_mut().rev() {
@@ -419,7 +420,7 @@ impl Big {
         rest as u32
     }
 
-    /// Rounded to 64 bits.
+    /// Rounds to 64 bits.
     fn round(&self) -> Extended {
         let drop = self.width().saturating_sub(128);
         let mut bits = 0u128;
@@ -485,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_number() {
+    fn refuses_texts_that_are_no_numbers() {
         for text in ["", "-", ".", "1e", "nan", " 1", "1 ", "1e5000", "1e-5000", "0x", "1.2.3"] {
             assert_eq!(Extended::parse(text.as_bytes()), None, "{text}");
         }

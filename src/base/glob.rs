@@ -4,15 +4,15 @@
 //!   *  any bytes    ?  one byte    [abc] [a-z] [^x]  one byte of (not of) a class    \  literally
 //! ```
 //!
-//! All but `*` take exactly one byte. So only the last star seen ever needs another try, and the
-//! cost is at most pattern times text, whatever the pattern.
+//! Every token except `*` takes exactly one byte. So a match only ever returns to the last star
+//! seen, and its cost is at most the pattern's length times the text's length.
 
-/// Runs of stars before the end that a match may pass: the reference gives up beyond.
+/// Runs of stars, not at the end, that a match may pass. The reference gives up after that number.
 const STARS_MAX: usize = 1_000;
 
 /// Whether `pattern` matches the whole of `text`; `nocase` folds ASCII letters.
 ///
-/// As in the reference, an empty text is matched by the empty pattern only, not even by `*`.
+/// As in the reference, only the empty pattern matches an empty text; not even `*` does.
 pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     if text.is_empty() {
         return pattern.is_empty();
@@ -47,17 +47,17 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     p + stars(&pattern[p..]) == pattern.len()
 }
 
-/// Whether the pattern has no special byte, and so matches one text alone.
+/// Whether the pattern has no special byte, and so matches one text only.
 pub fn is_literal(pattern: &[u8]) -> bool {
     !pattern.iter().any(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'))
 }
 
-/// How many stars `pattern` starts with.
+/// Returns the number of stars at the start of `pattern`.
 fn stars(pattern: &[u8]) -> usize {
     pattern.iter().take_while(|&&byte| byte == b'*').count()
 }
 
-/// Whether the token at `p` matches `byte`, and where the next one begins.
+/// Returns whether the token at `p` matches `byte`, and where the next token begins.
 fn token(pattern: &[u8], p: usize, byte: u8, nocase: bool) -> (bool, usize) {
     match pattern[p] {
         b'?' => (true, p + 1),
@@ -67,7 +67,7 @@ fn token(pattern: &[u8], p: usize, byte: u8, nocase: bool) -> (bool, usize) {
     }
 }
 
-/// The class whose first byte is at `p`. One that is not closed ends with the pattern.
+/// Matches the class whose first byte is at `p`. An unclosed class ends with the pattern.
 fn class(pattern: &[u8], mut p: usize, byte: u8, nocase: bool) -> (bool, usize) {
     let negated = pattern.get(p) == Some(&b'^');
     p += usize::from(negated);
@@ -104,7 +104,7 @@ fn in_range(from: u8, to: u8, byte: u8, nocase: bool) -> bool {
     fold(low) <= byte && byte <= fold(high)
 }
 
-/// Whether two bytes are the same letter.
+/// Whether two bytes are the same, or the same letter if `nocase`.
 fn same(a: u8, b: u8, nocase: bool) -> bool {
     a == b || (nocase && a.eq_ignore_ascii_case(&b))
 }
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_match_passes_a_thousand_stars_and_no_more() {
+    fn a_match_passes_at_most_a_thousand_stars() {
         let text = vec![b'a'; 2_000];
         assert!(matches(&b"*?".repeat(1_000), &text, false));
         assert!(!matches(&b"*?".repeat(1_001), &text, false));

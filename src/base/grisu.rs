@@ -1,7 +1,7 @@
 //! The digits of a double, by Grisu2 (Florian Loitsch, "Printing floating-point numbers quickly and
-//! accurately with integers", 2010). They read back as the same double. In one of some hundred
-//! cases they are not the shortest that do: clients compare replies byte by byte, and the
-//! reference prints with this algorithm.
+//! accurately with integers", 2010). The digits read back as the same double. In about one of a
+//! hundred cases they are not the shortest that do. The algorithm is the reference's, because
+//! clients compare replies byte by byte.
 //!
 //! ```text
 //!   value = fraction * 2^exponent, and its neighbours' midpoints low and high, each of 64 bits
@@ -9,13 +9,13 @@
 //!
 //!            63        -exponent               0
 //!   high     | whole part      | fraction part |       digits are made of high, from the top,
-//!                                                      until what is left is below high - low
+//!                                                      until the rest is below high - low
 //! ```
 
 use super::extended::Extended;
 use std::sync::OnceLock;
 
-/// The most digits that [`digits`] makes.
+/// The largest number of digits that [`digits`] writes.
 pub const DIGITS_MAX: usize = 18;
 
 /// The powers of ten are 10^-348, 10^-340, ... 10^340.
@@ -23,7 +23,7 @@ const POWER_FIRST: i32 = -348;
 const POWER_STEP: i32 = 8;
 const POWERS: usize = 87;
 
-/// The bit of a double's fraction that is not stored.
+/// The implicit highest bit of a double's fraction.
 const HIDDEN: u64 = 1 << 52;
 
 /// The powers of ten below 2^32.
@@ -38,21 +38,21 @@ struct Float {
 }
 
 impl Float {
-    /// The same value with the highest bit set.
+    /// Returns the same value with the highest bit set.
     fn normal(self) -> Float {
         let shift = self.fraction.leading_zeros();
         Float { fraction: self.fraction << shift, exponent: self.exponent - shift as i32 }
     }
 
-    /// The upper half of the product, rounded.
+    /// Returns the upper half of the product, rounded.
     fn times(self, other: Float) -> Float {
         let product = u128::from(self.fraction) * u128::from(other.fraction) + (1 << 63);
         Float { fraction: (product >> 64) as u64, exponent: self.exponent + other.exponent + 64 }
     }
 }
 
-/// Writes the decimal digits of a positive finite value, without leading zeros; says how many
-/// there are, and the power of ten of the last one.
+/// Writes the decimal digits of a positive finite value, without leading zeros. Returns their
+/// number and the power of ten of the last digit.
 pub fn digits(value: f64, out: &mut [u8; DIGITS_MAX]) -> (usize, i32) {
     assert!(value > 0.0 && value.is_finite());
     let bits = value.to_bits();
@@ -80,7 +80,7 @@ pub fn digits(value: f64, out: &mut [u8; DIGITS_MAX]) -> (usize, i32) {
     (count, kappa - decimal)
 }
 
-/// A power of ten that brings a float of this exponent into range, and which one.
+/// Returns a power of ten that brings a float of this exponent into range, and its exponent.
 fn power_for(exponent: i32) -> (Float, i32) {
     static TABLE: OnceLock<Vec<Float>> = OnceLock::new();
     let table = TABLE.get_or_init(|| (0..POWERS).map(power_of_ten).collect());
@@ -95,16 +95,16 @@ fn power_for(exponent: i32) -> (Float, i32) {
     }
 }
 
-/// Entry `index` of the table of powers.
+/// Computes entry `index` of the table of powers.
 fn power_of_ten(index: usize) -> Float {
     let text = format!("1e{}", POWER_FIRST + index as i32 * POWER_STEP);
-    let power = Extended::parse(text.as_bytes()).expect("it is in range");
+    let power = Extended::parse(text.as_bytes()).expect("the power is in range");
     let (fraction, exponent) = power.parts();
     Float { fraction, exponent }
 }
 
-/// Makes digits of `high` until they lie between `low` and it; says how many, and the power of
-/// ten of the last.
+/// Writes digits of `high` until they lie between `low` and `high`. Returns their number and the
+/// power of ten of the last digit.
 fn generate(value: Float, high: Float, low: Float, out: &mut [u8; DIGITS_MAX]) -> (usize, i32) {
     let point = -high.exponent as u32;
     assert!((32..=60).contains(&point));

@@ -1,5 +1,5 @@
-//! The hash of elements inside of values: keyed, one key for the whole process, so that a value
-//! may move between shards.
+//! The hash of elements inside values. All shards use one key, so that a value may move between
+//! shards.
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::OnceLock;
@@ -14,13 +14,14 @@ fn state_of([first, second]: [u64; 2]) -> ahash::RandomState {
     ahash::RandomState::with_seeds(second, first, !second, !first)
 }
 
-/// Sets the key, a secret; at the start, before anything is hashed. A fixed one is used otherwise.
+/// Sets the secret key; call it at the start, before anything is hashed. Otherwise a fixed key is
+/// used.
 pub fn set_seed(seed: [u64; 2]) {
-    // Several servers in one process share the first one's.
+    // Several servers in one process share the first key.
     let _ = STATE.set(state_of(seed));
 }
 
-/// The hash of an element.
+/// Returns the hash of an element.
 #[inline]
 pub fn hash_of(bytes: &[u8]) -> u64 {
     let mut hasher = state().build_hasher();

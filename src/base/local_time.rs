@@ -1,10 +1,10 @@
 #![allow(unsafe_code)]
-//! The wall clock's reading in the machine's time zone.
+//! Wall-clock time in the machine's time zone.
 
 use std::mem::MaybeUninit;
 use std::sync::Once;
 
-/// A moment as calendars and clocks of the local time zone show it.
+/// A date and time in the local time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LocalTime {
     /// For example 2026.
@@ -19,16 +19,16 @@ pub struct LocalTime {
     pub minute: u32,
     /// 0 to 60.
     pub second: u32,
-    /// Seconds that the zone is east of UTC.
+    /// The zone's offset in seconds, positive east of UTC.
     pub offset_s: i32,
 }
 
 unsafe extern "C" {
-    // Of POSIX; the libc crate leaves it out on Linux.
+    // A POSIX function; the libc crate leaves it out on Linux.
     fn tzset();
 }
 
-/// Reads `unix_seconds` in the time zone that the environment had at the first call.
+/// Converts `unix_seconds` to the time zone that the environment had at the first call.
 pub fn local_time(unix_seconds: i64) -> LocalTime {
     static ZONE: Once = Once::new();
     // SAFETY: tzset only reads the environment, which this program never changes, so no other

@@ -1,6 +1,7 @@
-//! What std lacks: clock, random numbers, slots, globs, numbers, threads, the counting allocator.
+//! What std lacks: clock, random numbers, hash slots, globs, numbers, threads, the counting
+//! allocator.
 //!
-//! Must not know: anything of this crate. It is the lowest layer.
+//! Must not know: any other module of this crate. It is the lowest layer.
 
 pub mod alloc;
 pub mod background;

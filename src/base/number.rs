@@ -1,12 +1,12 @@
-//! Numbers as text: integers, floats and memory sizes, in exactly the forms that clients may send
-//! and expect back.
+//! Numbers as text: integers, floats and memory sizes, in exactly the forms that clients send and
+//! expect.
 
 use super::grisu;
 
 /// The longest text of an `i64` or a `u64`.
 pub const INTEGER_TEXT_BYTES_MAX: usize = 20;
 
-/// An `i64` in its one canonical form: no plus sign, no leading zero, no blanks, no `-0`.
+/// Parses an `i64` in canonical form: no plus sign, no leading zero, no blanks, no `-0`.
 #[inline]
 pub fn parse_i64(text: &[u8]) -> Option<i64> {
     let (negative, digits) = match text {
@@ -34,13 +34,13 @@ pub fn parse_i64(text: &[u8]) -> Option<i64> {
     }
 }
 
-/// How many bytes a number takes in decimal.
+/// Returns the number of bytes that a number takes in decimal.
 pub fn i64_text_len(number: i64) -> usize {
     let digits = number.unsigned_abs().checked_ilog10().unwrap_or(0) as usize + 1;
     digits + usize::from(number < 0)
 }
 
-/// A `u64`; leading zeros and a plus sign are let pass.
+/// Parses a `u64`; accepts leading zeros and a plus sign.
 pub fn parse_u64(text: &[u8]) -> Option<u64> {
     let digits = text.strip_prefix(b"+").unwrap_or(text);
     if digits.is_empty() {
@@ -53,8 +53,8 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
     })
 }
 
-/// A cursor of SCAN, as the reference reads it: a `u64` with blanks, zeros and a plus sign before
-/// it. A negative number in canonical form is refused; others wrap around.
+/// Parses a cursor of SCAN as the reference does: a `u64` after optional blanks, zeros and a plus
+/// sign. A negative number in canonical form is refused; other negative numbers wrap around.
 pub fn parse_cursor(text: &[u8]) -> Option<u64> {
     if parse_i64(text).is_some_and(|number| number < 0) {
         return None;
@@ -68,8 +68,8 @@ pub fn parse_cursor(text: &[u8]) -> Option<u64> {
     }
 }
 
-/// A double: decimal, with or without exponent, or an infinity. Not a number, blanks around it and
-/// what over- or underflows are refused.
+/// Parses a double: decimal, with or without exponent, or an infinity. Refuses NaN, surrounding
+/// blanks, and a value that over- or underflows.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     let spelled = text.iter().any(|byte| matches!(byte, b'n' | b'N'));
@@ -78,15 +78,15 @@ pub fn parse_f64(text: &[u8]) -> Option<f64> {
     (!refused).then_some(value)
 }
 
-/// Whether the digits before the exponent are other than zero.
+/// Whether a digit before the exponent is not zero.
 fn has_digit_but_zero(text: &[u8]) -> bool {
     text.iter()
         .take_while(|byte| !matches!(byte, b'e' | b'E'))
         .any(|byte| (b'1'..=b'9').contains(byte))
 }
 
-/// A memory size in bytes: digits and `b`, `k`, `kb`, `m`, `mb`, `g` or `gb` in any case; `k` is
-/// 1,000 and `kb` is 1,024. No digits are 0, as in the reference.
+/// Parses a memory size in bytes: digits, then `b`, `k`, `kb`, `m`, `mb`, `g` or `gb` in any case.
+/// `k` is 1,000 and `kb` is 1,024. Without digits the size is 0, as in the reference.
 pub fn parse_memory(text: &[u8]) -> Option<u64> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let (digits, unit) = text.split_at(digits);
@@ -112,11 +112,12 @@ pub struct FloatText {
 }
 
 impl FloatText {
-    /// The longest text, such as `-0.00000012345678901234567`.
+    /// Length of the longest text, for example `-0.00000012345678901234567`.
     pub const BYTES_MAX: usize = 40;
 
-    /// Digits that read back as `value`, mostly the shortest, as the reference has them: integers
-    /// plainly, `inf`, `-inf`, `nan`, and exponents when the point is far from the digits.
+    /// Formats digits that read back as `value`, mostly the shortest, as the reference does.
+    /// Integers have no exponent; `inf`, `-inf` and `nan` are spelled so; other numbers get an
+    /// exponent when the point is far from the digits.
     pub fn new(value: f64) -> FloatText {
         let mut text = FloatText { bytes: [0; FloatText::BYTES_MAX], len: 0 };
         if value != 0.0 && value.abs() <= (i64::MAX / 2) as f64 && value as i64 as f64 == value {
@@ -126,7 +127,7 @@ impl FloatText {
         FloatText::of_digits(value)
     }
 
-    /// The same, with exponents for integers too.
+    /// Formats like [`FloatText::new`], but integers may get an exponent too.
     pub fn of_digits(value: f64) -> FloatText {
         let mut text = FloatText { bytes: [0; FloatText::BYTES_MAX], len: 0 };
         if value.is_nan() {
@@ -141,7 +142,7 @@ impl FloatText {
         text
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len as usize]
     }
@@ -189,7 +190,7 @@ impl FloatText {
         } else {
             self.push(&digits[..1]);
             if count > 1 {
-                // The reference has room for so many.
+                // The reference has room for this number of digits.
                 let shown = digits.len().min(18 - usize::from(value < 0.0));
                 self.push(b".");
                 self.push(&digits[1..shown]);
@@ -205,7 +206,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_those_of_the_texts() {
+    fn lengths_match_the_texts() {
         for number in [0, 1, -1, 9, 10, -10, 123_456_789, i64::MAX, i64::MIN, i64::MAX - 1] {
             assert_eq!(i64_text_len(number), number.to_string().len());
             assert_eq!(parse_i64(number.to_string().as_bytes()), Some(number));

@@ -1,17 +1,17 @@
-//! Sorting whose outcome is fixed for equal elements too, and that any comparison may be used
-//! with: what clients see of the reference server's sorting.
+//! Sorting as clients of the reference server see it: the order of equal elements is fixed, and any
+//! comparison function is allowed.
 //!
 //! ```text
-//!   sort         merges halves: equal elements stay in their order
-//!   sort_part    quicksort after Bentley and McIlroy, "Engineering a Sort Function", that leaves
-//!                parts alone in which no wanted place lies; equal elements change their order
+//!   sort         merge sort: equal elements keep their order
+//!   sort_part    quicksort after Bentley and McIlroy, "Engineering a Sort Function"; it skips
+//!                parts without a wanted index, and equal elements may change their order
 //! ```
 
 use std::cmp::Ordering;
 use std::ops::Range;
 
-/// Sorts all elements; equal ones stay in their order. A comparison that contradicts itself gives
-/// some order.
+/// Sorts all elements; equal elements keep their order. An inconsistent comparison gives some
+/// order.
 pub fn sort<T: Clone>(items: &mut [T], compare: &impl Fn(&T, &T) -> Ordering) {
     if items.len() < 2 {
         return;
@@ -31,14 +31,13 @@ pub fn sort<T: Clone>(items: &mut [T], compare: &impl Fn(&T, &T) -> Ordering) {
     }
 }
 
-/// Elements that are sorted by insertion.
+/// Largest number of elements that are sorted by insertion.
 const INSERTED_MAX: usize = 6;
 
-/// Elements from which on the pivot is chosen among nine.
+/// Number of elements from which the pivot is chosen among nine.
 const NINE_MIN: usize = 41;
 
-/// Sorts as far as is needed for the elements at the places `wanted` to be those that belong
-/// there.
+/// Sorts only as far as needed for the indices `wanted` to hold their final elements.
 pub fn sort_part<T>(
     mut items: &mut [T],
     mut wanted: Range<usize>,
@@ -72,13 +71,14 @@ fn insert_all<T>(items: &mut [T], compare: &impl Fn(&T, &T) -> Ordering) {
     }
 }
 
-/// Brings the elements below the pivot to the start and those above it to the end; how many of
-/// each there are.
+/// Moves the elements below the pivot to the start and the elements above it to the end. Returns
+/// the number of each.
 fn partition<T>(items: &mut [T], compare: &impl Fn(&T, &T) -> Ordering) -> (usize, usize) {
     let len = items.len();
     let pivot = pivot_of(items, compare);
     items.swap(0, pivot);
-    // Equal ones gather at both ends: ..a and d.. hold them, a..b is below, c..d above.
+    // Equal elements gather at both ends: ..a and d.. hold them, a..b is below the pivot, c..d
+    // above.
     let (mut a, mut b, mut c, mut d) = (1, 1, len - 1, len - 1);
     loop {
         while b <= c {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wanted_places_are_right() {
+    fn the_wanted_indices_are_right() {
         let mut rng = Rng::new(2);
         for round in 0..2_000 {
             let (len, values) = (rng.below(120) as usize + 1, rng.below(200) + 1);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_comparison_without_sense_does_no_harm() {
+    fn an_inconsistent_comparison_does_no_harm() {
         let mut rng = Rng::new(3);
         for len in [5, 7, 8, 39, 41, 200] {
             let mut items: Vec<f64> =

@@ -1,21 +1,21 @@
-//! A small seeded generator of random numbers: fast, repeatable, not for secrets.
+//! A small seeded random number generator: fast, reproducible, not for secrets.
 
-/// One stream of numbers; the same seed gives the same stream.
+/// One stream of numbers; a seed always gives the same stream.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: u64,
 }
 
-/// The odd constant nearest to 2^64 divided by the golden ratio: visits every state once.
+/// The odd constant nearest to 2^64 divided by the golden ratio: it visits every state once.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 impl Rng {
-    /// A stream that is determined by `seed`; every seed is as good as another.
+    /// Creates the stream of `seed`; every seed is equally good.
     pub fn new(seed: u64) -> Rng {
         Rng { state: seed }
     }
 
-    /// The next 64 random bits.
+    /// Returns the next 64 random bits.
     #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(STEP);
@@ -25,7 +25,7 @@ impl Rng {
         mix ^ (mix >> 31)
     }
 
-    /// A number in `0..bound`. `bound` must not be 0. The bias is below `bound` / 2^64.
+    /// Returns a number in `0..bound`. `bound` must not be 0. The bias is below `bound` / 2^64.
     #[inline]
     pub fn below(&mut self, bound: u64) -> u64 {
         assert!(bound > 0, "no number is below 0");

@@ -1,8 +1,8 @@
-//! Hash slots: which of the 16,384 a key belongs to. Hot: runs once per key of every command.
+//! Hash slots: the slot of a key, out of 16,384. Hot: runs once per key of every command.
 
 use crc::{CRC_16_XMODEM, Crc, Table};
 
-/// How many slots there are.
+/// The number of hash slots.
 pub const SLOT_COUNT: u16 = 16384;
 
 const _: () = assert!(SLOT_COUNT.is_power_of_two());
@@ -12,8 +12,8 @@ const ROUND: usize = 16;
 
 static XMODEM: Crc<u16, Table<ROUND>> = Crc::<u16, Table<ROUND>>::new(&CRC_16_XMODEM);
 
-/// The slot of a key: CRC16 of its hash tag (what stands between the first `{` and the next `}`,
-/// if that is not empty) or else of the whole key, modulo [`SLOT_COUNT`].
+/// Returns the slot of a key: the CRC16 of its hash tag, modulo [`SLOT_COUNT`]. The hash tag is the
+/// text between the first `{` and the next `}`, if not empty, or else the whole key.
 #[inline]
 pub fn slot_of(key: &[u8]) -> u16 {
     if key.len() > ROUND {
@@ -24,7 +24,7 @@ pub fn slot_of(key: &[u8]) -> u16 {
     crc & (SLOT_COUNT - 1)
 }
 
-/// The part of a key that decides its slot.
+/// Returns the part of a key that decides its slot.
 #[inline]
 pub fn tag_of(key: &[u8]) -> &[u8] {
     let Some(open) = memchr::memchr(b'{', key) else { return key };
@@ -34,8 +34,8 @@ pub fn tag_of(key: &[u8]) -> &[u8] {
     }
 }
 
-/// A CRC that starts at zero is not changed by zeros in front: so a short text is padded to one
-/// round, whose table look-ups do not wait for each other.
+/// Returns the CRC16 of a text. Leading zeros do not change a CRC that starts at zero. So a short
+/// text is padded to one round, in which the table look-ups do not depend on each other.
 #[inline]
 fn crc16(text: &[u8]) -> u16 {
     if text.len() <= ROUND { crc16_of_padded(pad(text)) } else { XMODEM.checksum(text) }
@@ -46,8 +46,8 @@ fn crc16_of_padded(padded: u128) -> u16 {
     XMODEM.checksum(&padded.to_le_bytes())
 }
 
-/// A text of at most 16 bytes with zeros in front, as 16 bytes in memory order. Made of two
-/// overlapping loads, for a copy of so few bytes would be a call.
+/// Pads a text of at most 16 bytes with leading zeros to 16 bytes in memory order. It makes two
+/// overlapping loads, because a copy of a few bytes would be a function call.
 #[inline]
 fn pad(text: &[u8]) -> u128 {
     let len = text.len();

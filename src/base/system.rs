@@ -1,4 +1,4 @@
-//! What the kernel tells of the machine and of this process.
+//! Information from the kernel about the machine and this process.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
@@ -9,13 +9,13 @@ use std::ptr;
 /// CPU time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTime {
-    /// In the kernel.
+    /// Time spent in the kernel.
     pub system_us: u64,
-    /// Outside of it.
+    /// Time spent in user mode.
     pub user_us: u64,
 }
 
-/// The CPU time of this process, all threads together, and of its children that have ended.
+/// Returns the CPU time of all threads of this process, and of its child processes that have ended.
 pub fn cpu_times() -> (CpuTime, CpuTime) {
     (usage(libc::RUSAGE_SELF), usage(libc::RUSAGE_CHILDREN))
 }
@@ -31,7 +31,7 @@ fn usage(who: libc::c_int) -> CpuTime {
     CpuTime { system_us: us(usage.ru_stime), user_us: us(usage.ru_utime) }
 }
 
-/// Bytes of memory that the machine has; 0 if the kernel does not say.
+/// Returns the machine's memory in bytes; 0 if unknown.
 pub fn memory_bytes() -> u64 {
     // SAFETY: a sysinfo is plain numbers, for which zero is valid.
     let mut info: libc::sysinfo = unsafe { zeroed() };
@@ -42,7 +42,7 @@ pub fn memory_bytes() -> u64 {
     info.totalram * u64::from(info.mem_unit)
 }
 
-/// The system's name, release and hardware: `Linux 6.1.0 x86_64`.
+/// Returns the system's name, release and hardware: `Linux 6.1.0 x86_64`.
 pub fn system_name() -> String {
     // SAFETY: a utsname is arrays of bytes, for which zero is valid.
     let mut name: libc::utsname = unsafe { zeroed() };
@@ -57,20 +57,20 @@ pub fn system_name() -> String {
     format!("{} {} {}", text(&name.sysname), text(&name.release), text(&name.machine))
 }
 
-/// The number of a group of users.
+/// Returns the number of a user group.
 ///
 /// # Errors
-/// There is none of this name, or nobody can tell.
+/// There is no group of this name, or the lookup fails.
 pub fn group_number(name: &str) -> io::Result<u32> {
-    /// Bytes for the names of a group's members; larger groups are not looked up.
+    /// Bytes for the names of a group's members; the lookup of a larger group fails.
     const TEXT_BYTES: usize = 1 << 16;
     let name = CString::new(name)?;
     let mut text: Vec<libc::c_char> = vec![0; TEXT_BYTES];
     // SAFETY: a group is numbers and pointers, for which zero is valid.
     let mut group: libc::group = unsafe { zeroed() };
     let mut found: *mut libc::group = ptr::null_mut();
-    // SAFETY: the name ends with a zero, the others are valid for writes, `text` of its length; all
-    // of them outlive the call.
+    // SAFETY: the name ends with a zero. The others are valid for writes, `text` for its length.
+    // All of them outlive the call.
     let status = unsafe {
         libc::getgrnam_r(name.as_ptr(), &mut group, text.as_mut_ptr(), TEXT_BYTES, &mut found)
     };
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernel_tells() {
+    fn the_kernel_answers() {
         let (own, _) = cpu_times();
         assert!(own.user_us + own.system_us > 0);
         assert!(memory_bytes() > 1 << 20);
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn groups_have_numbers() {
-        assert_eq!(group_number("root").expect("there is one"), 0);
+        assert_eq!(group_number("root").expect("the group root exists"), 0);
         assert!(group_number("no-such-group-here").is_err());
     }
 }

@@ -1,9 +1,9 @@
-//! Threads and cores: which cores the process may use, and keeping a thread to one of them.
+//! Threads and cores: which cores the process may use, and pinning threads to cores.
 #![allow(unsafe_code)]
 
 use std::io;
 
-/// The cores that this thread may run on, ascending.
+/// Returns the cores on which this thread may run, ascending.
 pub fn allowed_cores() -> io::Result<Vec<usize>> {
     // SAFETY: a cpu_set_t is plain bits, for which all zeros is a valid (empty) set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
@@ -18,12 +18,12 @@ pub fn allowed_cores() -> io::Result<Vec<usize>> {
     Ok((0..libc::CPU_SETSIZE as usize).filter(|core| has(*core)).collect())
 }
 
-/// Keeps the calling thread to one core.
+/// Pins the calling thread to one core.
 pub fn pin_to(core: usize) -> io::Result<()> {
     keep_to(&[core])
 }
 
-/// Keeps the calling thread, and those that it starts from now on, to some cores.
+/// Pins the calling thread, and the threads that it starts later, to some cores.
 pub fn keep_to(cores: &[usize]) -> io::Result<()> {
     assert!(!cores.is_empty() && cores.iter().all(|core| *core < libc::CPU_SETSIZE as usize));
     // SAFETY: as above: all zeros is an empty set.
@@ -37,7 +37,8 @@ pub fn keep_to(cores: &[usize]) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The cores that a list names, ascending: `0-7:2,9` is 0, 2, 4, 6 and 9. None if it is no list.
+/// Parses a list of cores, ascending: `0-7:2,9` is 0, 2, 4, 6 and 9. Returns `None` if the list is
+/// invalid.
 pub fn parse_cores(list: &str) -> Option<Vec<usize>> {
     let mut cores = Vec::new();
     for range in list.split(',') {
@@ -55,7 +56,7 @@ pub fn parse_cores(list: &str) -> Option<Vec<usize>> {
     Some(cores)
 }
 
-/// Raises the limit of open descriptors as far as allowed, up to `wanted`; returns the limit.
+/// Raises the limit of open descriptors as far as allowed, at most to `wanted`; returns the limit.
 pub fn raise_descriptor_limit(wanted: u64) -> u64 {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: `limit` is valid for writes for the length of the call.
@@ -91,12 +92,12 @@ mod tests {
 
     #[test]
     fn a_thread_can_be_pinned_to_a_core_that_it_may_use() {
-        let cores = allowed_cores().expect("the kernel tells");
+        let cores = allowed_cores().expect("the kernel answers");
         assert!(!cores.is_empty());
         let last = *cores.last().expect("not empty");
         let pinned = std::thread::spawn(move || {
             pin_to(last).expect("an allowed core");
-            allowed_cores().expect("the kernel tells")
+            allowed_cores().expect("the kernel answers")
         });
         assert_eq!(pinned.join().expect("the thread ends"), [last]);
     }

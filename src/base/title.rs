@@ -1,11 +1,11 @@
-//! The process's title, as `ps` shows it: written over the words that it was started with.
+//! The process's title, as `ps` shows it: written over the process's arguments.
 //!
-//! The kernel shows what lies in memory between the first word and the end of the environment:
+//! The kernel shows the memory between the first argument and the end of the environment:
 //!
 //! ```text
 //!   arguments start            end  environment                  end
 //!   | annulet\0--port\07000\0 |  | PATH=...\0HOME=...\0        |
-//!   | title, then zeros all along                                 |
+//!   | title, then zeros to the end                                |
 //! ```
 #![allow(unsafe_code)]
 
@@ -19,19 +19,19 @@ unsafe extern "C" {
     static mut environ: *mut *mut c_char;
 }
 
-/// The room for the title.
+/// The memory for the title.
 #[derive(Debug)]
 struct Room {
     start: usize,
     bytes: usize,
-    /// The name that the program was started by.
+    /// The name by which the program was started.
     program: String,
 }
 
 static ROOM: OnceLock<Mutex<Room>> = OnceLock::new();
 
-/// Makes room for a title: the environment moves elsewhere. To be called before there is a second
-/// thread, and when the words of the start have been read, of which `program` is the first.
+/// Makes room for a title by moving the environment elsewhere. Call it after the arguments were
+/// read and before there is a second thread. `program` is the first argument.
 pub fn make_room(program: &str) {
     let Some((start, end)) = find_room() else { return };
     let mut variables: Vec<*mut c_char> = Vec::new();
@@ -42,17 +42,17 @@ pub fn make_room(program: &str) {
         }
     }
     variables.push(ptr::null_mut());
-    // SAFETY: there is one thread only, so nobody reads the environment meanwhile. The new one is
-    // an array of texts that ends with a null, and both live as long as the process.
+    // SAFETY: there is only one thread, so no other code reads the environment meanwhile. The new
+    // one is an array of texts that ends with a null, and both live as long as the process.
     unsafe { environ = Vec::leak(variables).as_mut_ptr() };
     let program = program.to_string();
     ROOM.get_or_init(|| Mutex::new(Room { start, bytes: end - start, program }));
 }
 
-/// Where the words of the start begin, and where the environment behind them ends.
+/// Returns where the arguments begin, and where the environment behind them ends.
 fn find_room() -> Option<(usize, usize)> {
     let status = std::fs::read_to_string("/proc/self/stat").ok()?;
-    // The name of the program is in parentheses, and may hold blanks.
+    // The program's name is in parentheses, and may contain blanks.
     let fields: Vec<&str> = status.rsplit_once(')')?.1.split_whitespace().collect();
     let field = |number: usize| fields.get(number - 3)?.parse::<usize>().ok();
     let (start, arguments_end, variables, end) = (field(48)?, field(49)?, field(50)?, field(51)?);
@@ -60,16 +60,16 @@ fn find_room() -> Option<(usize, usize)> {
         .then_some((start, end))
 }
 
-/// Sets the title that is made of the program's name, as far as there is room. Without
-/// [`make_room`] it does nothing.
+/// Sets the title that `make` builds from the program's name, cut to the available room. Does
+/// nothing before [`make_room`].
 pub fn set(make: impl FnOnce(&str) -> String) {
     let Some(room) = ROOM.get() else { return };
     let room = room.lock().unwrap_or_else(PoisonError::into_inner);
     let title = make(&room.program);
     let len = title.len().min(room.bytes - 1);
-    // SAFETY: the kernel has put the words of the start there, in memory that stays writable as
-    // long as the process lives. The environment has left it, and of the words nobody keeps more
-    // than copies. The lock keeps two titles from being written at once.
+    // SAFETY: the kernel has put the arguments there, in memory that stays writable as long as the
+    // process lives. The environment was moved away, and only copies of the arguments are in use.
+    // The lock prevents concurrent writes.
     unsafe {
         let to = ptr::with_exposed_provenance_mut::<u8>(room.start);
         ptr::copy_nonoverlapping(title.as_ptr(), to, len);

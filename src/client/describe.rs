@@ -60,6 +60,6 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
 /// Bytes of the words of the command that is under way, if it is one on the session: keys' commands
 /// have given their words away.
 fn argv_bytes(connection: &Connection, last: Option<&Entry>) -> usize {
-    let is_session = last.is_some_and(|entry| entry.command.run.on_session().is_some());
+    let is_session = last.is_some_and(|entry| entry.is_session());
     if is_session { connection.argv_bytes } else { 0 }
 }

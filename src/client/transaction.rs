@@ -110,6 +110,6 @@ impl Transaction {
 
     /// Returns whether the command at a place gathers keys of several shards.
     pub fn gathers(&self, at: usize) -> bool {
-        self.places[at] == Place::Several && self.queue.items[at].entry.command.run.is_joint()
+        self.places[at] == Place::Several && self.queue.items[at].entry.gathers_keys()
     }
 }

@@ -4,10 +4,10 @@ mod field;
 mod operation;
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::keyspace::{Key, Slice};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::bits;
 use crate::value::string::IntText;
 use std::ops::Range;
@@ -55,26 +55,21 @@ fn string_for_bits<'s>(
         Some(view) => view.string().ok_or(Error::WrongType)?.len(),
     };
     let len = bits.div_ceil(8) as usize;
-    Ok((slice.string_mut_untold(db, key, len), old_len < len))
+    Ok((slice.string_mut_silently(db, key, len), old_len < len))
 }
 
-static SETBIT: Command = Command {
-    card: Card {
-        name: "setbit",
-        summary: "Sets or clears the bit at offset of the string value. Creates the key if it \
-            doesn't exist.",
-        since: "2.2.0",
-        group: Group::Bitmap,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Bitmap],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(setbit),
-    subcommands: &[],
-};
+static SETBIT: Command = Command::single(
+    setbit,
+    Card::new("setbit", Group::Bitmap, "2.2.0")
+        .summary(
+            "Sets or clears the bit at offset of the string value. Creates the key if it doesn't \
+             exist.",
+        )
+        .constant_time()
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn setbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let offset = parse_offset(cx, &args[2], None)?;
@@ -95,22 +90,15 @@ fn setbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static GETBIT: Command = Command {
-    card: Card {
-        name: "getbit",
-        summary: "Returns a bit value by offset.",
-        since: "2.2.0",
-        group: Group::Bitmap,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Bitmap],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(getbit),
-    subcommands: &[],
-};
+static GETBIT: Command = Command::single(
+    getbit,
+    Card::new("getbit", Group::Bitmap, "2.2.0")
+        .summary("Returns a bit value by offset.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn getbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let offset = parse_offset(cx, &args[2], None)?;
@@ -173,22 +161,15 @@ impl Span {
     }
 }
 
-static BITCOUNT: Command = Command {
-    card: Card {
-        name: "bitcount",
-        summary: "Counts the number of set bits (population counting) in a string.",
-        since: "2.6.0",
-        group: Group::Bitmap,
-        complexity: "O(N)",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::Bitmap],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(bitcount),
-    subcommands: &[],
-};
+static BITCOUNT: Command = Command::single(
+    bitcount,
+    Card::new("bitcount", Group::Bitmap, "2.6.0")
+        .summary("Counts the number of set bits (population counting) in a string.")
+        .complexity("O(N)")
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn bitcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let span = Span::parse(args, 2)?;
@@ -206,22 +187,15 @@ fn bitcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static BITPOS: Command = Command {
-    card: Card {
-        name: "bitpos",
-        summary: "Finds the first set (1) or clear (0) bit in a string.",
-        since: "2.8.7",
-        group: Group::Bitmap,
-        complexity: "O(N)",
-        arity: -3,
-        flags: Flag::READONLY,
-        categories: &[Category::Bitmap],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(bitpos),
-    subcommands: &[],
-};
+static BITPOS: Command = Command::single(
+    bitpos,
+    Card::new("bitpos", Group::Bitmap, "2.8.7")
+        .summary("Finds the first set (1) or clear (0) bit in a string.")
+        .complexity("O(N)")
+        .arity(-3)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn bitpos(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let on = match parse_integer(&args[2])? {

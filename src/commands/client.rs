@@ -5,27 +5,18 @@ mod modes;
 mod pause;
 mod unblock;
 
-use super::help::{HELP_CARD, help_command};
-use crate::exec::{ClientFilter, Command, Request, Run, SessionContext};
+use super::help::{help_card, help_command};
+use crate::exec::{ClientFilter, Command, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Card, Flag, Group};
 use filter::read_filter;
 
-pub(super) static CLIENT: Command = Command {
-    card: Card {
-        name: "client",
-        summary: "A container for client connection commands.",
-        since: "2.4.0",
-        group: Group::Connection,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[
+pub(super) static CLIENT: Command = Command::container(
+    Card::new("client", Group::Connection, "2.4.0")
+        .summary("A container for client connection commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[
         &ID,
         &GETNAME,
         &SETNAME,
@@ -45,46 +36,30 @@ pub(super) static CLIENT: Command = Command {
         &modes::IMPORT_SOURCE,
         &HELP,
     ],
-};
+);
 
-static ID: Command = Command {
-    card: Card {
-        name: "id",
-        summary: "Returns the unique client ID of the connection.",
-        since: "5.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(id),
-    subcommands: &[],
-};
+static ID: Command = Command::session(
+    id,
+    Card::new("id", Group::Connection, "5.0.0")
+        .summary("Returns the unique client ID of the connection.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
+);
 
 fn id(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.integer(cx.session.id as i64);
     Ok(())
 }
 
-static GETNAME: Command = Command {
-    card: Card {
-        name: "getname",
-        summary: "Returns the name of the connection.",
-        since: "2.6.9",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(getname),
-    subcommands: &[],
-};
+static GETNAME: Command = Command::session(
+    getname,
+    Card::new("getname", Group::Connection, "2.6.9")
+        .summary("Returns the name of the connection.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
+);
 
 fn getname(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     match &cx.session.name[..] {
@@ -94,22 +69,15 @@ fn getname(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Erro
     Ok(())
 }
 
-static SETNAME: Command = Command {
-    card: Card {
-        name: "setname",
-        summary: "Sets the connection name.",
-        since: "2.6.9",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(setname),
-    subcommands: &[],
-};
+static SETNAME: Command = Command::session(
+    setname,
+    Card::new("setname", Group::Connection, "2.6.9")
+        .summary("Sets the connection name.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+);
 
 fn setname(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     check_name(&args[2])?;
@@ -131,22 +99,15 @@ fn is_plain(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_graphic)
 }
 
-static SETINFO: Command = Command {
-    card: Card {
-        name: "setinfo",
-        summary: "Sets information specific to the client or connection.",
-        since: "7.2.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(setinfo),
-    subcommands: &[],
-};
+static SETINFO: Command = Command::session(
+    setinfo,
+    Card::new("setinfo", Group::Connection, "7.2.0")
+        .summary("Sets information specific to the client or connection.")
+        .constant_time()
+        .arity(4)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+);
 
 fn setinfo(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (option, value) = (&args[2], &args[3]);
@@ -166,44 +127,31 @@ fn setinfo(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error
     Ok(())
 }
 
-static INFO: Command = Command {
-    card: Card {
-        name: "info",
-        summary: "Returns information about the connection.",
-        since: "6.2.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &["nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Session(info),
-    subcommands: &[],
-};
+static INFO: Command = Command::session(
+    info,
+    Card::new("info", Group::Connection, "6.2.0")
+        .summary("Returns information about the connection.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["nondeterministic_output"]),
+);
 
 fn info(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.request = Some(Request::ClientInfo);
     Ok(())
 }
 
-static LIST: Command = Command {
-    card: Card {
-        name: "list",
-        summary: "Lists open connections.",
-        since: "2.4.0",
-        group: Group::Connection,
-        complexity: "O(N) where N is the number of client connections",
-        arity: -2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &["nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Session(list),
-    subcommands: &[],
-};
+static LIST: Command = Command::session(
+    list,
+    Card::new("list", Group::Connection, "2.4.0")
+        .summary("Lists open connections.")
+        .complexity("O(N) where N is the number of client connections")
+        .arity(-2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["nondeterministic_output"]),
+)
+.asks_shards();
 
 fn list(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let filter = match args.len() {
@@ -219,22 +167,15 @@ fn list(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static KILL: Command = Command {
-    card: Card {
-        name: "kill",
-        summary: "Terminates open connections.",
-        since: "2.4.0",
-        group: Group::Connection,
-        complexity: "O(N) where N is the number of client connections",
-        arity: -3,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(kill),
-    subcommands: &[],
-};
+static KILL: Command = Command::session(
+    kill,
+    Card::new("kill", Group::Connection, "2.4.0")
+        .summary("Terminates open connections.")
+        .complexity("O(N) where N is the number of client connections")
+        .arity(-3)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+)
+.asks_shards();
 
 fn kill(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() == 3 {
@@ -249,12 +190,7 @@ fn kill(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static HELP: Command = help_command(Card {
-    since: "5.0.0",
-    group: Group::Connection,
-    categories: &[Category::Connection],
-    ..HELP_CARD
-});
+static HELP: Command = help_command(help_card(Group::Connection, "5.0.0"));
 
 #[cfg(test)]
 mod tests {

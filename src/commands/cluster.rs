@@ -1,50 +1,34 @@
 //! What clients of a cluster say of their connection. There is no cluster mode: READONLY and
 //! READWRITE are kept and shown, ASKING is refused in the words that clients look for.
 
-use crate::exec::{Command, Run, SessionContext};
+use crate::exec::{Command, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
 
 /// The commands of this file.
 pub static FAMILY: &[&Command] = &[&ASKING, &READONLY, &READWRITE];
 
-static ASKING: Command = Command {
-    card: Card {
-        name: "asking",
-        summary: "Signals that a cluster client is following an -ASK redirect.",
-        since: "3.0.0",
-        group: Group::Cluster,
-        complexity: "O(1)",
-        arity: 1,
-        flags: Flag::FAST,
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(refuse),
-    subcommands: &[],
-};
+static ASKING: Command = Command::session(
+    refuse,
+    Card::new("asking", Group::Cluster, "3.0.0")
+        .summary("Signals that a cluster client is following an -ASK redirect.")
+        .constant_time()
+        .flags(Flag::FAST)
+        .categories(&[Category::Connection]),
+);
 
 fn refuse(_cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     Err(Error::other("ERR This instance has cluster support disabled"))
 }
 
-static READONLY: Command = Command {
-    card: Card {
-        name: "readonly",
-        summary: "Enables read-only queries for a connection to a Valkey replica node.",
-        since: "3.0.0",
-        group: Group::Cluster,
-        complexity: "O(1)",
-        arity: 1,
-        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(readonly),
-    subcommands: &[],
-};
+static READONLY: Command = Command::session(
+    readonly,
+    Card::new("readonly", Group::Cluster, "3.0.0")
+        .summary("Enables read-only queries for a connection to a Valkey replica node.")
+        .constant_time()
+        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST))
+        .categories(&[Category::Connection]),
+);
 
 fn readonly(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.session.is_readonly = true;
@@ -52,22 +36,14 @@ fn readonly(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Err
     Ok(())
 }
 
-static READWRITE: Command = Command {
-    card: Card {
-        name: "readwrite",
-        summary: "Enables read-write queries for a connection to a Valkey replica node.",
-        since: "3.0.0",
-        group: Group::Cluster,
-        complexity: "O(1)",
-        arity: 1,
-        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(readwrite),
-    subcommands: &[],
-};
+static READWRITE: Command = Command::session(
+    readwrite,
+    Card::new("readwrite", Group::Cluster, "3.0.0")
+        .summary("Enables read-write queries for a connection to a Valkey replica node.")
+        .constant_time()
+        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST))
+        .categories(&[Category::Connection]),
+);
 
 fn readwrite(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.session.is_readonly = false;

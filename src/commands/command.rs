@@ -2,29 +2,24 @@
 
 mod describe;
 
-use super::help::{HELP_CARD, help_command};
+use super::help::{help_card, help_command};
 use crate::base::glob;
-use crate::exec::{Command, CommandTable, Entry, Run, SessionContext};
+use crate::exec::{Command, CommandTable, Entry, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{CATEGORY_NAMES, Card, Category, Flag, Group, KeySpec};
 use describe::{write_docs, write_info};
 
-pub(super) static COMMAND: Command = Command {
-    card: Card {
-        name: "command",
-        summary: "Returns detailed information about all commands.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(N) where N is the total number of commands",
-        arity: -1,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &["nondeterministic_output_order"],
-        keys: &[],
-    },
-    run: Run::Session(command),
-    subcommands: &[&COUNT, &INFO, &DOCS, &LIST, &GETKEYS, &GETKEYSANDFLAGS, &HELP],
-};
+pub(super) static COMMAND: Command = Command::session(
+    command,
+    Card::new("command", Group::Server, "2.8.13")
+        .summary("Returns detailed information about all commands.")
+        .complexity("O(N) where N is the total number of commands")
+        .arity(-1)
+        .flags(Flag::LOADING.and(Flag::STALE))
+        .categories(&[Category::Connection])
+        .tips(&["nondeterministic_output_order"]),
+)
+.subcommands(&[&COUNT, &INFO, &DOCS, &LIST, &GETKEYS, &GETKEYSANDFLAGS, &HELP]);
 
 fn command(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let entries = cx.process.commands.entries();
@@ -50,44 +45,31 @@ fn find_called<'t>(table: &'t CommandTable, args: &Args<'_>, first: usize) -> Op
     }
 }
 
-static COUNT: Command = Command {
-    card: Card {
-        name: "count",
-        summary: "Returns a count of commands.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(count),
-    subcommands: &[],
-};
+static COUNT: Command = Command::session(
+    count,
+    Card::new("count", Group::Server, "2.8.13")
+        .summary("Returns a count of commands.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::LOADING.and(Flag::STALE))
+        .categories(&[Category::Connection]),
+);
 
 fn count(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.integer(cx.process.commands.entries().len() as i64);
     Ok(())
 }
 
-static INFO: Command = Command {
-    card: Card {
-        name: "info",
-        summary: "Returns information about one, multiple or all commands.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of commands to look up",
-        arity: -2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &["nondeterministic_output_order"],
-        keys: &[],
-    },
-    run: Run::Session(info),
-    subcommands: &[],
-};
+static INFO: Command = Command::session(
+    info,
+    Card::new("info", Group::Server, "2.8.13")
+        .summary("Returns information about one, multiple or all commands.")
+        .complexity("O(N) where N is the number of commands to look up")
+        .arity(-2)
+        .flags(Flag::LOADING.and(Flag::STALE))
+        .categories(&[Category::Connection])
+        .tips(&["nondeterministic_output_order"]),
+);
 
 fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() == 2 {
@@ -103,22 +85,16 @@ fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static DOCS: Command = Command {
-    card: Card {
-        name: "docs",
-        summary: "Returns documentary information about one, multiple or all commands.",
-        since: "7.0.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of commands to look up",
-        arity: -2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &["nondeterministic_output_order"],
-        keys: &[],
-    },
-    run: Run::Session(docs),
-    subcommands: &[],
-};
+static DOCS: Command = Command::session(
+    docs,
+    Card::new("docs", Group::Server, "7.0.0")
+        .summary("Returns documentary information about one, multiple or all commands.")
+        .complexity("O(N) where N is the number of commands to look up")
+        .arity(-2)
+        .flags(Flag::LOADING.and(Flag::STALE))
+        .categories(&[Category::Connection])
+        .tips(&["nondeterministic_output_order"]),
+);
 
 fn docs(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let table = cx.process.commands;
@@ -131,22 +107,16 @@ fn docs(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static LIST: Command = Command {
-    card: Card {
-        name: "list",
-        summary: "Returns a list of command names.",
-        since: "7.0.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the total number of commands",
-        arity: -2,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &["nondeterministic_output_order"],
-        keys: &[],
-    },
-    run: Run::Session(list),
-    subcommands: &[],
-};
+static LIST: Command = Command::session(
+    list,
+    Card::new("list", Group::Server, "7.0.0")
+        .summary("Returns a list of command names.")
+        .complexity("O(N) where N is the total number of commands")
+        .arity(-2)
+        .flags(Flag::LOADING.and(Flag::STALE))
+        .categories(&[Category::Connection])
+        .tips(&["nondeterministic_output_order"]),
+);
 
 fn list(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let keeps = Filter::read(args)?;
@@ -202,22 +172,15 @@ impl<'a> Filter<'a> {
     }
 }
 
-static GETKEYS: Command = Command {
-    card: Card {
-        name: "getkeys",
-        summary: "Extracts the key names from an arbitrary command.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of arguments to the command",
-        arity: -3,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(getkeys),
-    subcommands: &[],
-};
+static GETKEYS: Command = Command::session(
+    getkeys,
+    Card::new("getkeys", Group::Server, "2.8.13")
+        .summary("Extracts the key names from an arbitrary command.")
+        .complexity("O(N) where N is the number of arguments to the command")
+        .arity(-3)
+        .flags(Flag::LOADING.and(Flag::STALE))
+        .categories(&[Category::Connection]),
+);
 
 fn getkeys(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (_, keys) = find_keys(cx, args)?;
@@ -226,22 +189,15 @@ fn getkeys(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error
     Ok(())
 }
 
-static GETKEYSANDFLAGS: Command = Command {
-    card: Card {
-        name: "getkeysandflags",
-        summary: "Extracts the key names and access flags for an arbitrary command.",
-        since: "7.0.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of arguments to the command",
-        arity: -3,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(getkeysandflags),
-    subcommands: &[],
-};
+static GETKEYSANDFLAGS: Command = Command::session(
+    getkeysandflags,
+    Card::new("getkeysandflags", Group::Server, "7.0.0")
+        .summary("Extracts the key names and access flags for an arbitrary command.")
+        .complexity("O(N) where N is the number of arguments to the command")
+        .arity(-3)
+        .flags(Flag::LOADING.and(Flag::STALE))
+        .categories(&[Category::Connection]),
+);
 
 fn getkeysandflags(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (entry, keys) = find_keys(cx, args)?;
@@ -249,10 +205,10 @@ fn getkeysandflags(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(
     for (at, spec) in keys {
         cx.reply.array(2);
         cx.reply.bulk(&args[at]);
-        let names: Vec<&str> = match variable_flags(entry, spec, args) {
-            Some(flags) => flags.split_ascii_whitespace().collect(),
-            None => spec.flag_names().collect(),
-        };
+        let argc = args.len() - CALLED;
+        let key_use = entry.command.key_use.filter(|_| spec.varies);
+        let used = key_use.map_or(*spec, |used| used(argc, &|at| &args[CALLED + at]));
+        let names: Vec<&str> = used.flag_names().collect();
         cx.reply.set(names.len());
         names.into_iter().for_each(|name| cx.reply.simple(name));
     }
@@ -284,42 +240,8 @@ fn find_keys(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<(&'static Entry
 /// The word at which a command stands in COMMAND GETKEYS.
 const CALLED: usize = 2;
 
-/// What the options say that a command does to its key, where its card knows no more than
-/// `variable_flags`.
-fn variable_flags(entry: &Entry, spec: &KeySpec, args: &Args<'_>) -> Option<&'static str> {
-    if !spec.flag_names().any(|name| name == "variable_flags") {
-        return None;
-    }
-    let mut options = args.iter_from(CALLED + 3);
-    match entry.name.as_str() {
-        "set" if options.any(|word| word.eq_ignore_ascii_case(b"get")) => Some("RW access update"),
-        "set" => Some("OW update"),
-        "georadius" | "georadiusbymember" => Some("OW update"),
-        "bitfield" if only_reads(args) => Some("RO access"),
-        "bitfield" => Some("RW access update"),
-        _ => None,
-    }
-}
-
-/// Whether all parts of a BITFIELD are GET or OVERFLOW.
-fn only_reads(args: &Args<'_>) -> bool {
-    let mut at = CALLED + 2;
-    while let Some(word) = args.get(at) {
-        let words = match &word.to_ascii_lowercase()[..] {
-            b"get" => 3,
-            b"overflow" => 2,
-            _ => return false,
-        };
-        at += words;
-        if at > args.len() {
-            return false;
-        }
-    }
-    true
-}
-
 static HELP: Command =
-    help_command(Card { since: "5.0.0", categories: &[Category::Connection], ..HELP_CARD });
+    help_command(help_card(Group::Server, "5.0.0").categories(&[Category::Connection]));
 
 #[cfg(test)]
 mod tests {

@@ -1,47 +1,31 @@
 //! COMMANDLOG: commands that took long, or that had a large request or reply; and SLOWLOG, the
 //! older name of its first part.
 
-use super::help::{HELP_CARD, help_command};
+use super::help::{help_card, help_command};
 use crate::base::number::parse_i64;
 use crate::config::Config;
-use crate::exec::{Command, Run, SessionContext};
+use crate::exec::{Command, SessionContext};
 use crate::observe::LogKind;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 
-pub(super) static COMMANDLOG: Command = Command {
-    card: Card {
-        name: "commandlog",
-        summary: "A container for command log commands.",
-        since: "8.1.0",
-        group: Group::Server,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[&GET, &LEN, &RESET, &HELP],
-};
+pub(super) static COMMANDLOG: Command = Command::container(
+    Card::new("commandlog", Group::Server, "8.1.0")
+        .summary("A container for command log commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[&GET, &LEN, &RESET, &HELP],
+);
 
-static GET: Command = Command {
-    card: Card {
-        name: "get",
-        summary: "Returns the specified command log's entries.",
-        since: "8.1.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of entries returned",
-        arity: 4,
-        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Session(get),
-    subcommands: &[],
-};
+static GET: Command = Command::session(
+    get,
+    Card::new("get", Group::Server, "8.1.0")
+        .summary("Returns the specified command log's entries.")
+        .complexity("O(N) where N is the number of entries returned")
+        .arity(4)
+        .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "nondeterministic_output"]),
+);
 
 fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let count = read_count(&args[2])?;
@@ -92,22 +76,15 @@ fn show(cx: &mut SessionContext<'_>, kind: LogKind, count: Option<u64>) {
     }
 }
 
-static LEN: Command = Command {
-    card: Card {
-        name: "len",
-        summary: "Returns the number of entries in the specified type of command log.",
-        since: "8.1.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Session(len),
-    subcommands: &[],
-};
+static LEN: Command = Command::session(
+    len,
+    Card::new("len", Group::Server, "8.1.0")
+        .summary("Returns the number of entries in the specified type of command log.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"]),
+);
 
 fn len(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     count(cx, read_kind(&args[2])?);
@@ -119,22 +96,15 @@ fn count(cx: &mut SessionContext<'_>, kind: LogKind) {
     cx.reply.integer(cx.process.boards.logged_len(kind, entries_max) as i64);
 }
 
-static RESET: Command = Command {
-    card: Card {
-        name: "reset",
-        summary: "Clears all entries from the specified type of command log.",
-        since: "8.1.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of entries in the commandlog",
-        arity: 3,
-        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(reset),
-    subcommands: &[],
-};
+static RESET: Command = Command::session(
+    reset,
+    Card::new("reset", Group::Server, "8.1.0")
+        .summary("Clears all entries from the specified type of command log.")
+        .complexity("O(N) where N is the number of entries in the commandlog")
+        .arity(3)
+        .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+);
 
 fn reset(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     cx.process.boards.clear_logged(read_kind(&args[2])?);
@@ -142,45 +112,28 @@ fn reset(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-static HELP: Command = help_command(Card {
-    summary: "Shows helpful text about the different subcommands.",
-    since: "8.1.0",
-    ..HELP_CARD
-});
+static HELP: Command = help_command(
+    help_card(Group::Server, "8.1.0")
+        .summary("Shows helpful text about the different subcommands."),
+);
 
-pub(super) static SLOWLOG: Command = Command {
-    card: Card {
-        name: "slowlog",
-        summary: "A container for slow log commands.",
-        since: "2.2.12",
-        group: Group::Server,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[&SLOW_GET, &SLOW_LEN, &SLOW_RESET, &SLOW_HELP],
-};
+pub(super) static SLOWLOG: Command = Command::container(
+    Card::new("slowlog", Group::Server, "2.2.12")
+        .summary("A container for slow log commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[&SLOW_GET, &SLOW_LEN, &SLOW_RESET, &SLOW_HELP],
+);
 
-static SLOW_GET: Command = Command {
-    card: Card {
-        name: "get",
-        summary: "Returns the slow log's entries.",
-        since: "2.2.12",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of entries returned",
-        arity: -2,
-        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Session(slow_get),
-    subcommands: &[],
-};
+static SLOW_GET: Command = Command::session(
+    slow_get,
+    Card::new("get", Group::Server, "2.2.12")
+        .summary("Returns the slow log's entries.")
+        .complexity("O(N) where N is the number of entries returned")
+        .arity(-2)
+        .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "nondeterministic_output"]),
+);
 
 /// Entries that SLOWLOG GET shows unless it says how many.
 const SLOW_COUNT: u64 = 10;
@@ -195,44 +148,30 @@ fn slow_get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
     Ok(())
 }
 
-static SLOW_LEN: Command = Command {
-    card: Card {
-        name: "len",
-        summary: "Returns the number of entries in the slow log.",
-        since: "2.2.12",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Session(slow_len),
-    subcommands: &[],
-};
+static SLOW_LEN: Command = Command::session(
+    slow_len,
+    Card::new("len", Group::Server, "2.2.12")
+        .summary("Returns the number of entries in the slow log.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"]),
+);
 
 fn slow_len(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     count(cx, LogKind::Slow);
     Ok(())
 }
 
-static SLOW_RESET: Command = Command {
-    card: Card {
-        name: "reset",
-        summary: "Clears all entries from the slow log.",
-        since: "2.2.12",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of entries in the slowlog",
-        arity: 2,
-        flags: Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(slow_reset),
-    subcommands: &[],
-};
+static SLOW_RESET: Command = Command::session(
+    slow_reset,
+    Card::new("reset", Group::Server, "2.2.12")
+        .summary("Clears all entries from the slow log.")
+        .complexity("O(N) where N is the number of entries in the slowlog")
+        .arity(2)
+        .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+);
 
 fn slow_reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.process.boards.clear_logged(LogKind::Slow);
@@ -240,11 +179,10 @@ fn slow_reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), E
     Ok(())
 }
 
-static SLOW_HELP: Command = help_command(Card {
-    summary: "Shows helpful text about the different subcommands.",
-    since: "6.2.0",
-    ..HELP_CARD
-});
+static SLOW_HELP: Command = help_command(
+    help_card(Group::Server, "6.2.0")
+        .summary("Shows helpful text about the different subcommands."),
+);
 
 #[cfg(test)]
 mod tests {

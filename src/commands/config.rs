@@ -1,13 +1,15 @@
 //! CONFIG: the settings while the server runs.
 
-use super::help::{HELP_CARD, help_command};
+use super::help::{help_card, help_command};
 use crate::base::crash;
 use crate::base::glob;
 use crate::base::thread::raise_descriptor_limit;
 use crate::base::title;
-use crate::config::{Caller, Changes, Config, ConfigError, rewrite_file};
-use crate::control::ListenError;
-use crate::exec::{Command, Process, Request, Run, SessionContext};
+use crate::config::{
+    Applied, Caller, Changes, Config, ConfigError, OnChange, rewrite_file, settings,
+};
+use crate::control::{Change, ListenError};
+use crate::exec::{ArgAt, Command, Process, Request, SessionContext};
 use crate::observe::{Level, LogForm};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
@@ -16,39 +18,22 @@ use std::sync::{Mutex, PoisonError};
 /// Descriptors that the process needs besides those of its clients.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
-pub(super) static CONFIG: Command = Command {
-    card: Card {
-        name: "config",
-        summary: "A container for server configuration commands.",
-        since: "2.0.0",
-        group: Group::Server,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[&GET, &SET, &RESETSTAT, &REWRITE, &HELP],
-};
+pub(super) static CONFIG: Command = Command::container(
+    Card::new("config", Group::Server, "2.0.0")
+        .summary("A container for server configuration commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[&GET, &SET, &RESETSTAT, &REWRITE, &HELP],
+);
 
-static GET: Command = Command {
-    card: Card {
-        name: "get",
-        summary: "Returns the effective values of configuration parameters.",
-        since: "2.0.0",
-        group: Group::Server,
-        complexity: "O(N) when N is the number of configuration parameters provided",
-        arity: -3,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(get),
-    subcommands: &[],
-};
+static GET: Command = Command::session(
+    get,
+    Card::new("get", Group::Server, "2.0.0")
+        .summary("Returns the effective values of configuration parameters.")
+        .complexity("O(N) when N is the number of configuration parameters provided")
+        .arity(-3)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+);
 
 fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let cell = &cx.process.config;
@@ -76,22 +61,24 @@ fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SET: Command = Command {
-    card: Card {
-        name: "set",
-        summary: "Sets configuration parameters in-flight.",
-        since: "2.0.0",
-        group: Group::Server,
-        complexity: "O(N) when N is the number of configuration parameters provided",
-        arity: -4,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(set),
-    subcommands: &[],
-};
+static SET: Command = Command::session(
+    set,
+    Card::new("set", Group::Server, "2.0.0")
+        .summary("Sets configuration parameters in-flight.")
+        .complexity("O(N) when N is the number of configuration parameters provided")
+        .arity(-4)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+)
+.asks_shards()
+.secrets(is_sensitive);
+
+/// Returns whether an argument of CONFIG SET is the value of a setting that must not be shown.
+fn is_sensitive(_argc: usize, arg: ArgAt<'_>, at: usize) -> bool {
+    let is_value = at >= 3 && at % 2 == 1;
+    let is = |name: &str| !name.is_empty() && arg(at - 1).eq_ignore_ascii_case(name.as_bytes());
+    is_value && settings().any(|card| card.sensitive && (is(card.name) || is(card.alias)))
+}
 
 /// Held while settings change, and while files are rewritten from them.
 static ONE_CHANGE: Mutex<()> = Mutex::new(());
@@ -103,11 +90,11 @@ fn set(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let pairs: Vec<(&[u8], &[u8])> =
         (2..args.len()).step_by(2).map(|at| (&args[at], &args[at + 1])).collect();
     let caller = Caller { local: cx.session.is_local(), loading: cx.process.is_loading() };
-    // What follows from one change is done before the next one is looked at.
+    // One change is carried out before the next one is checked.
     let _one = ONE_CHANGE.lock().unwrap_or_else(PoisonError::into_inner);
     let changes = cx.process.config.set(&pairs, caller).map_err(config_error)?;
     carry_out(cx.process, &changes).map_err(config_error)?;
-    cx.request = Some(Request::SettingsChanged);
+    cx.request = Some(Request::SettingsChanged(changes.follow_up()));
     Ok(())
 }
 
@@ -115,60 +102,26 @@ fn config_error(error: ConfigError) -> Error {
     Error::other(error.to_string())
 }
 
-/// What follows at once from a change of some settings. What concerns shards only is theirs to see.
-struct Effect {
-    /// The settings.
-    names: &'static [&'static str],
-    /// Makes the process as the settings say, or tells why it stays as it was.
-    apply: fn(&Process, &Config) -> Result<(), String>,
-}
-
-const EFFECTS: &[Effect] = &[
-    Effect { names: &["maxclients"], apply: apply_maxclients },
-    Effect { names: &["loglevel", "log-format", "log-timestamp-format"], apply: apply_log },
-    Effect { names: &["oom-score-adj", "oom-score-adj-values"], apply: apply_oom_score },
-    Effect { names: &["proc-title-template"], apply: apply_title },
-    Effect { names: &["dir"], apply: apply_dir },
-    Effect { names: &["crash-log-enabled"], apply: apply_crash_log },
-    Effect { names: &["watchdog-period"], apply: apply_watchdog },
-];
-
-/// Settings that need other sockets, each with what the reference says when it cannot listen.
-const LISTENING: [(&str, &str); 2] = [
-    ("port", "Unable to listen on this port. Check server logs."),
-    ("bind", "Failed to bind to specified addresses."),
-];
-
-/// Does what follows from a change at once, or takes the change back.
+/// Does what the changed settings take at once, in the order given. Takes the change back if
+/// something fails.
 fn carry_out(process: &Process, changes: &Changes) -> Result<(), ConfigError> {
-    let mut done: Vec<&Effect> = Vec::new();
+    let mut done: Vec<Applied> = Vec::new();
     let mut listening = None;
-    for name in &changes.names {
-        let is_listening = LISTENING.iter().find(|(setting, _)| setting == name);
-        let result = match (is_listening, EFFECTS.iter().find(|effect| effect.names.contains(name)))
-        {
-            (Some(_), _) if listening.is_some() => Ok(()),
-            (Some((_, refusal)), _) => match process.listeners.change(&changes.after) {
-                Ok(change) => {
-                    listening = Some((name, change));
-                    Ok(())
-                }
-                Err(ListenError { address, port, error }) => {
-                    process.log.warning(&format!(
-                        "Could not create server TCP listening socket {address}:{port}: {error}"
-                    ));
-                    Err(refusal.to_string())
-                }
-            },
-            (None, Some(effect)) if done.iter().any(|known| std::ptr::eq(*known, effect)) => Ok(()),
-            (None, Some(effect)) => {
-                done.push(effect);
-                (effect.apply)(process, &changes.after)
+    for setting in &changes.changed {
+        let result = match setting.on_change {
+            OnChange::Listen(refusal) if listening.is_none() => {
+                listen(process, &changes.after, refusal)
+                    .map(|change| listening = Some((setting.name, change)))
             }
-            (None, None) => Ok(()),
+            OnChange::Apply(applied) if !done.contains(&applied) => {
+                done.push(applied);
+                apply(applied, process, &changes.after)
+            }
+            OnChange::Listen(_) | OnChange::Apply(_) => Ok(()),
+            OnChange::ReadAtUse | OnChange::ShardsSettle | OnChange::Restart => Ok(()),
         };
         if let Err(reason) = result {
-            return Err(take_back(process, changes, &done, name, &reason));
+            return Err(take_back(process, changes, &done, setting.name, &reason));
         }
     }
     if let Some((name, change)) = listening
@@ -179,10 +132,41 @@ fn carry_out(process: &Process, changes: &Changes) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// Opens the sockets that the settings want. Returns `refusal` if one cannot be opened.
+fn listen<'p>(process: &'p Process, config: &Config, refusal: &str) -> Result<Change<'p>, String> {
+    process.listeners.change(config).map_err(|ListenError { address, port, error }| {
+        process.log.warning(&format!(
+            "Could not create server TCP listening socket {address}:{port}: {error}"
+        ));
+        refusal.to_string()
+    })
+}
+
+/// Makes the process as the settings say. Returns why it stays as it was.
+fn apply(applied: Applied, process: &Process, config: &Config) -> Result<(), String> {
+    match applied {
+        Applied::Descriptors => return apply_maxclients(config),
+        Applied::OomScore => return apply_oom_score(process, config),
+        // Files without a folder in their names are in this one from now on.
+        Applied::Directory => {
+            return std::env::set_current_dir(&config.dir).map_err(|error| error.to_string());
+        }
+        Applied::Log => {
+            process.log.set_level(Level::from_index(config.loglevel as usize));
+            process.log.set_form(log_form(config));
+        }
+        Applied::Title if config.set_proc_title => title::set(|program| config.title(program)),
+        Applied::Title => {}
+        Applied::CrashLog => crash::set_enabled(config.crash_log_enabled),
+        Applied::Watchdog => crash::watch_for(config.watchdog_period),
+    }
+    Ok(())
+}
+
 fn take_back(
     process: &Process,
     changes: &Changes,
-    done: &[&Effect],
+    done: &[Applied],
     name: &str,
     reason: &str,
 ) -> ConfigError {
@@ -191,15 +175,15 @@ fn take_back(
          previous settings."
     ));
     let error = process.config.restore(changes, name, reason);
-    for effect in done {
-        if let Err(why) = (effect.apply)(process, &changes.before) {
+    for applied in done {
+        if let Err(why) = apply(*applied, process, &changes.before) {
             process.log.warning(&format!("Failed restoring a previous setting: {why}"));
         }
     }
     error
 }
 
-fn apply_maxclients(_: &Process, config: &Config) -> Result<(), String> {
+fn apply_maxclients(config: &Config) -> Result<(), String> {
     let wanted = u64::from(config.maxclients);
     let limit = raise_descriptor_limit(wanted + RESERVED_DESCRIPTORS);
     let room = limit.saturating_sub(RESERVED_DESCRIPTORS);
@@ -212,13 +196,7 @@ fn apply_maxclients(_: &Process, config: &Config) -> Result<(), String> {
     ))
 }
 
-fn apply_log(process: &Process, config: &Config) -> Result<(), String> {
-    process.log.set_level(Level::from_index(config.loglevel as usize));
-    process.log.set_form(log_form(config));
-    Ok(())
-}
-
-/// How the settings want lines of the log to look.
+/// Returns how the settings want lines of the log to look.
 pub fn log_form(config: &Config) -> LogForm {
     LogForm { layout: config.log_format as u8, time: config.log_timestamp_format as u8 }
 }
@@ -230,66 +208,30 @@ fn apply_oom_score(process: &Process, config: &Config) -> Result<(), String> {
     })
 }
 
-fn apply_title(_: &Process, config: &Config) -> Result<(), String> {
-    if config.set_proc_title {
-        title::set(|program| config.title(program));
-    }
-    Ok(())
-}
-
-fn apply_crash_log(_: &Process, config: &Config) -> Result<(), String> {
-    crash::set_enabled(config.crash_log_enabled);
-    Ok(())
-}
-
-fn apply_watchdog(_: &Process, config: &Config) -> Result<(), String> {
-    crash::watch_for(config.watchdog_period);
-    Ok(())
-}
-
-/// Names of files without a folder are of this one from now on.
-fn apply_dir(_: &Process, config: &Config) -> Result<(), String> {
-    std::env::set_current_dir(&config.dir).map_err(|error| error.to_string())
-}
-
-static RESETSTAT: Command = Command {
-    card: Card {
-        name: "resetstat",
-        summary: "Resets the server's statistics.",
-        since: "2.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(resetstat),
-    subcommands: &[],
-};
+static RESETSTAT: Command = Command::session(
+    resetstat,
+    Card::new("resetstat", Group::Server, "2.0.0")
+        .summary("Resets the server's statistics.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+);
 
 fn resetstat(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.request = Some(Request::ResetStatistics);
     Ok(())
 }
 
-static REWRITE: Command = Command {
-    card: Card {
-        name: "rewrite",
-        summary: "Persists the effective configuration to file.",
-        since: "2.8.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(rewrite),
-    subcommands: &[],
-};
+static REWRITE: Command = Command::session(
+    rewrite,
+    Card::new("rewrite", Group::Server, "2.8.0")
+        .summary("Persists the effective configuration to file.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+);
 
 fn rewrite(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     rewrite_settings(cx.process, false)?;
@@ -314,12 +256,13 @@ pub(super) fn rewrite_settings(process: &Process, in_full: bool) -> Result<(), E
     Ok(())
 }
 
-static HELP: Command = help_command(Card { ..HELP_CARD });
+static HELP: Command = help_command(help_card(Group::Server, "5.0.0"));
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::commands::session_testing::{SessionBench, show};
+    use crate::config::FollowUp;
 
     #[test]
     fn get_shows_each_setting_once_in_order() {
@@ -342,7 +285,8 @@ mod tests {
         let mut bench = SessionBench::new();
         bench.check_script(
             r#"
-            CONFIG SET maxmemory 1mb hz 20 => ?SettingsChanged
+            CONFIG SET maxmemory 1mb hz 20 => ?SettingsChanged(FollowUp {
+                | shards_settle: true, listeners_change: false })
             CONFIG GET maxmemory => ["maxmemory" "1048576"]
             CONFIG SET maxmemory 2mb hz => -ERR syntax error
             CONFIG SET maxmemory 2mb foo bar => -ERR Unknown option or number of arguments for
@@ -352,13 +296,15 @@ mod tests {
             CONFIG SET databases 3 => -ERR CONFIG SET failed (possibly related to argument
                 | 'databases') - can't set immutable config
             CONFIG GET maxmemory => ["maxmemory" "1048576"]
-            CONFIG SET loglevel warning => ?SettingsChanged
+            CONFIG SET loglevel warning => ?SettingsChanged(FollowUp {
+                | shards_settle: false, listeners_change: false })
             CONFIG RESETSTAT => ?ResetStatistics
             CONFIG SET maxmemory => -ERR wrong number of arguments for 'config|set' command
             "#,
         );
         assert!(bench.process.log.logs(Level::Warning) && !bench.process.log.logs(Level::Notice));
-        bench.check_script("CONFIG SET loglevel nothing => ?SettingsChanged");
+        let follow_up = format!("?SettingsChanged({:?})", FollowUp::default());
+        bench.check_script(&format!("CONFIG SET loglevel nothing => {follow_up}"));
     }
 
     #[test]
@@ -375,7 +321,8 @@ mod tests {
                 | argument 'port') - Unable to listen on this port. Check server logs.
             CONFIG SET bind 192.0.2.1 => -ERR CONFIG SET failed (possibly related to argument
                 | 'bind') - Failed to bind to specified addresses.
-            CONFIG SET port 0 => ?SettingsChanged
+            CONFIG SET port 0 => ?SettingsChanged(FollowUp {{ shards_settle: false,
+                | listeners_change: true }})
             "#,
         );
         bench.check_script(&script);
@@ -392,7 +339,8 @@ mod tests {
         let mut bench = SessionBench::with(|config| config.config_file = Some(path.clone()));
         bench.check_script(
             "
-            CONFIG SET timeout 7 => ?SettingsChanged
+            CONFIG SET timeout 7 => ?SettingsChanged(FollowUp {
+                | shards_settle: false, listeners_change: false })
             CONFIG REWRITE => OK
             ",
         );

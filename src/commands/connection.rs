@@ -4,9 +4,9 @@ use super::client;
 use super::words::database_at;
 use crate::base::number::parse_i64;
 use crate::config::Config;
-use crate::exec::{Command, Request, Run, SessionContext};
+use crate::exec::{ArgAt, Command, InMulti, Request, SessionContext};
 use crate::resp::{Args, Error, Protocol};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Card, Flag, Group};
 use std::hint::black_box;
 
 /// The commands of this file.
@@ -19,22 +19,15 @@ pub(super) const REDIS_VERSION: &str = "7.2.4";
 /// The version of Valkey whose behaviour this server has.
 pub(super) const VALKEY_VERSION: &str = "9.1.2";
 
-static PING: Command = Command {
-    card: Card {
-        name: "ping",
-        summary: "Returns the server's liveliness response.",
-        since: "1.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: -1,
-        flags: Flag::FAST,
-        categories: &[Category::Connection],
-        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(ping),
-    subcommands: &[],
-};
+static PING: Command = Command::session(
+    ping,
+    Card::new("ping", Group::Connection, "1.0.0")
+        .summary("Returns the server's liveliness response.")
+        .constant_time()
+        .arity(-1)
+        .flags(Flag::FAST)
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+);
 
 fn ping(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     match args.get(1) {
@@ -45,44 +38,29 @@ fn ping(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static ECHO: Command = Command {
-    card: Card {
-        name: "echo",
-        summary: "Returns the given string.",
-        since: "1.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(echo),
-    subcommands: &[],
-};
+static ECHO: Command = Command::session(
+    echo,
+    Card::new("echo", Group::Connection, "1.0.0")
+        .summary("Returns the given string.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST)),
+);
 
 fn echo(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.bulk(&args[1]);
     Ok(())
 }
 
-static SELECT: Command = Command {
-    card: Card {
-        name: "select",
-        summary: "Changes the selected database.",
-        since: "1.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST).and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Select(select),
-    subcommands: &[],
-};
+static SELECT: Command = Command::session(
+    select,
+    Card::new("select", Group::Connection, "1.0.0")
+        .summary("Changes the selected database.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST).and(Flag::ALLOW_BUSY)),
+)
+.in_multi(InMulti::SelectsDatabase);
 
 fn select(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let databases = cx.process.config.snapshot().databases as usize;
@@ -91,27 +69,28 @@ fn select(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error>
     Ok(())
 }
 
-static HELLO: Command = Command {
-    card: Card {
-        name: "hello",
-        summary: "Handshakes with the server.",
-        since: "6.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: -1,
-        flags: Flag::NOSCRIPT
-            .and(Flag::LOADING)
-            .and(Flag::STALE)
-            .and(Flag::FAST)
-            .and(Flag::NO_AUTH)
-            .and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(hello),
-    subcommands: &[],
-};
+static HELLO: Command = Command::session(
+    hello,
+    Card::new("hello", Group::Connection, "6.0.0")
+        .summary("Handshakes with the server.")
+        .constant_time()
+        .arity(-1)
+        .flags(
+            Flag::NOSCRIPT
+                .and(Flag::LOADING)
+                .and(Flag::STALE)
+                .and(Flag::FAST)
+                .and(Flag::NO_AUTH)
+                .and(Flag::ALLOW_BUSY),
+        ),
+)
+.secrets(is_login);
+
+/// Returns whether an argument of HELLO is the user or the password of its AUTH option.
+fn is_login(argc: usize, arg: ArgAt<'_>, at: usize) -> bool {
+    let is_auth = |option: usize| arg(option).eq_ignore_ascii_case(b"auth");
+    (2..argc).any(|option| is_auth(option) && (option + 1..=option + 2).contains(&at))
+}
 
 fn hello(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let wishes = Wishes::read(args)?;
@@ -210,27 +189,23 @@ fn introduce(cx: &mut SessionContext<'_>, config: &Config) {
     }
 }
 
-static AUTH: Command = Command {
-    card: Card {
-        name: "auth",
-        summary: "Authenticates the connection.",
-        since: "1.0.0",
-        group: Group::Connection,
-        complexity: "O(N) where N is the number of passwords defined for the user",
-        arity: -2,
-        flags: Flag::NOSCRIPT
-            .and(Flag::LOADING)
-            .and(Flag::STALE)
-            .and(Flag::FAST)
-            .and(Flag::NO_AUTH)
-            .and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(auth),
-    subcommands: &[],
-};
+static AUTH: Command = Command::session(
+    auth,
+    Card::new("auth", Group::Connection, "1.0.0")
+        .summary("Authenticates the connection.")
+        .complexity("O(N) where N is the number of passwords defined for the user")
+        .steady()
+        .arity(-2)
+        .flags(
+            Flag::NOSCRIPT
+                .and(Flag::LOADING)
+                .and(Flag::STALE)
+                .and(Flag::FAST)
+                .and(Flag::NO_AUTH)
+                .and(Flag::ALLOW_BUSY),
+        ),
+)
+.secrets(|_, _, at| at >= 1);
 
 fn auth(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let config = cx.process.config.snapshot();
@@ -271,27 +246,21 @@ pub fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
     black_box(differing) == 0 && secret.len() == given.len()
 }
 
-static RESET: Command = Command {
-    card: Card {
-        name: "reset",
-        summary: "Resets the connection.",
-        since: "6.2.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 1,
-        flags: Flag::NOSCRIPT
-            .and(Flag::LOADING)
-            .and(Flag::STALE)
-            .and(Flag::FAST)
-            .and(Flag::NO_AUTH)
-            .and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Immediate(reset),
-    subcommands: &[],
-};
+static RESET: Command = Command::session(
+    reset,
+    Card::new("reset", Group::Connection, "6.2.0")
+        .summary("Resets the connection.")
+        .constant_time()
+        .flags(
+            Flag::NOSCRIPT
+                .and(Flag::LOADING)
+                .and(Flag::STALE)
+                .and(Flag::FAST)
+                .and(Flag::NO_AUTH)
+                .and(Flag::ALLOW_BUSY),
+        ),
+)
+.in_multi(InMulti::AtOnce);
 
 fn reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let is_open = cx.process.config.snapshot().requirepass.is_empty();
@@ -302,27 +271,22 @@ fn reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error>
     Ok(())
 }
 
-static QUIT: Command = Command {
-    card: Card {
-        name: "quit",
-        summary: "Closes the connection.",
-        since: "1.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: -1,
-        flags: Flag::NOSCRIPT
-            .and(Flag::LOADING)
-            .and(Flag::STALE)
-            .and(Flag::FAST)
-            .and(Flag::NO_AUTH)
-            .and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Immediate(quit),
-    subcommands: &[],
-};
+static QUIT: Command = Command::session(
+    quit,
+    Card::new("quit", Group::Connection, "1.0.0")
+        .summary("Closes the connection.")
+        .constant_time()
+        .arity(-1)
+        .flags(
+            Flag::NOSCRIPT
+                .and(Flag::LOADING)
+                .and(Flag::STALE)
+                .and(Flag::FAST)
+                .and(Flag::NO_AUTH)
+                .and(Flag::ALLOW_BUSY),
+        ),
+)
+.in_multi(InMulti::AtOnce);
 
 fn quit(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.session.close_after_reply = true;

@@ -8,7 +8,7 @@ mod reply_buffer;
 use super::dump::SKIPS_CHECKSUM;
 use super::help::write_help;
 use crate::base::number::{parse_f64, parse_i64, parse_memory};
-use crate::exec::{Command, DebugAsk, Reload, Request, Run, SessionContext};
+use crate::exec::{Command, DebugAsk, Reload, Request, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 use crate::value::list::set_plain_bytes_min;
@@ -97,22 +97,15 @@ const HELP: [&str; 72] = [
 /// The greatest size from which on items of lists may be told to lie apart.
 const PLAIN_BYTES_MAX: u64 = (1 << 32) - (1 << 20);
 
-pub(super) static DEBUG: Command = Command {
-    card: Card {
-        name: "debug",
-        summary: "A container for debugging commands.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(debug),
-    subcommands: &[],
-};
+pub(super) static DEBUG: Command = Command::session(
+    debug,
+    Card::new("debug", Group::Server, "1.0.0")
+        .summary("A container for debugging commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+)
+.asks_shards();
 
 fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let permission = cx.process.config.snapshot().enable_debug_command;

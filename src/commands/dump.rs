@@ -1,7 +1,7 @@
 //! DUMP and RESTORE: values as bytes.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
 use crate::rdb::{Encoder, Fault, Limits, Reading, Value, open_payload};
 use crate::resp::{Args, Error};
@@ -19,25 +19,21 @@ pub(super) static SKIPS_CHECKSUM: AtomicBool = AtomicBool::new(false);
 /// Seconds of idle time up to which the access clock tells them apart.
 const IDLE_S_MAX: i64 = 0xff_ffff;
 
-static DUMP: Command = Command {
-    card: Card {
-        name: "dump",
-        summary: "Returns a serialized representation of the value stored at a key.",
-        since: "2.6.0",
-        group: Group::Generic,
-        complexity: "O(1) to access the key and additional O(N*M) to serialize it, where N is the \
-                     number of objects composing the value and M their average size. For small \
-                     string values the time complexity is thus O(1)+O(1*M) where M is small, so \
-                     simply O(1).",
-        arity: 2,
-        flags: Flag::READONLY,
-        categories: &[Category::Keyspace],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(dump),
-    subcommands: &[],
-};
+static DUMP: Command = Command::single(
+    dump,
+    Card::new("dump", Group::Generic, "2.6.0")
+        .summary("Returns a serialized representation of the value stored at a key.")
+        .complexity(
+            "O(1) to access the key and additional O(N*M) to serialize it, where N is the number \
+             of objects composing the value and M their average size. For small string values the \
+             time complexity is thus O(1)+O(1*M) where M is small, so simply O(1).",
+        )
+        .arity(2)
+        .flags(Flag::READONLY)
+        .categories(&[Category::Keyspace])
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn dump(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -58,37 +54,33 @@ fn dump(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-const RESTORE_CARD: Card = Card {
-    name: "restore",
-    summary: "Creates a key from the serialized representation of a value.",
-    since: "2.6.0",
-    group: Group::Generic,
-    complexity: "O(1) to create the new key and additional O(N*M) to reconstruct the serialized \
-                 value, where N is the number of objects composing the value and M their average \
-                 size. For small string values the time complexity is thus O(1)+O(1*M) where M is \
-                 small, so simply O(1). However for sorted set values the complexity is \
-                 O(N*M*log(N)) because inserting values into sorted sets is O(log(N)).",
-    arity: -4,
-    flags: Flag::WRITE.and(Flag::DENYOOM),
-    categories: &[Category::Keyspace, Category::Dangerous],
-    tips: &[],
-    keys: &[KeySpec::first("OW update")],
-};
+static RESTORE: Command =
+    Command::single(restore, restore_card("restore", Group::Generic, "2.6.0", Flag::NONE));
 
-static RESTORE: Command = Command { card: RESTORE_CARD, run: Run::Keys(restore), subcommands: &[] };
+static RESTORE_ASKING: Command = Command::single(
+    restore,
+    restore_card("restore-asking", Group::Server, "3.0.0", Flag::ASKING)
+        .summary("An internal command for migrating keys in a cluster."),
+);
 
-static RESTORE_ASKING: Command = Command {
-    card: Card {
-        name: "restore-asking",
-        summary: "An internal command for migrating keys in a cluster.",
-        since: "3.0.0",
-        group: Group::Server,
-        flags: RESTORE_CARD.flags.and(Flag::ASKING),
-        ..RESTORE_CARD
-    },
-    run: Run::Keys(restore),
-    subcommands: &[],
-};
+/// The one key that RESTORE makes.
+const KEY: &[KeySpec] = &[KeySpec::overwrites()];
+
+const fn restore_card(name: &'static str, group: Group, since: &'static str, flag: Flag) -> Card {
+    Card::new(name, group, since)
+        .summary("Creates a key from the serialized representation of a value.")
+        .complexity(
+            "O(1) to create the new key and additional O(N*M) to reconstruct the serialized value, \
+             where N is the number of objects composing the value and M their average size. For \
+             small string values the time complexity is thus O(1)+O(1*M) where M is small, so \
+             simply O(1). However for sorted set values the complexity is O(N*M*log(N)) because \
+             inserting values into sorted sets is O(log(N)).",
+        )
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(flag))
+        .categories(&[Category::Keyspace, Category::Dangerous])
+        .keys(KEY)
+}
 
 /// The words of RESTORE behind the payload.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,7 +8,7 @@ mod rename;
 mod scan;
 
 use super::each_key::each_key;
-use crate::exec::{Command, Context, Merge, Over, Run};
+use crate::exec::{Command, Context, Merge};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
@@ -42,25 +42,23 @@ pub static FAMILY: &[&Command] = &[
     &object::OBJECT,
 ];
 
-static DEL: Command = Command {
-    card: Card {
-        name: "del",
-        summary: "Deletes one or more keys.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(N) where N is the number of keys that will be removed. When a key to \
-            remove holds a value other than a string, the individual complexity for this key is \
-            O(M) where M is the number of elements in the list, set, sorted set or hash. Removing \
-            a single key that holds a string value is O(1).",
-        arity: -2,
-        flags: Flag::WRITE,
-        categories: &[Category::Keyspace],
-        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
-        keys: &[KeySpec::all("RM delete", 1)],
-    },
-    run: Run::Spread(del, Over::Keys, Merge::Sum),
-    subcommands: &[],
-};
+static DEL: Command = Command::per_key(
+    del,
+    Merge::Sum,
+    Card::new("del", Group::Generic, "1.0.0")
+        .summary("Deletes one or more keys.")
+        .complexity(
+            "O(N) where N is the number of keys that will be removed. When a key to remove holds \
+             a value other than a string, the individual complexity for this key is O(M) where M \
+             is the number of elements in the list, set, sorted set or hash. Removing a single \
+             key that holds a string value is O(1).",
+        )
+        .arity(-2)
+        .flags(Flag::WRITE)
+        .categories(&[Category::Keyspace])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .keys(&[KeySpec::removes().to_end(1)]),
+);
 
 /// Frees no more than a little at once, whatever the values: UNLINK is the same.
 fn del(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -73,41 +71,37 @@ fn del(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static UNLINK: Command = Command {
-    card: Card {
-        name: "unlink",
-        summary: "Asynchronously deletes one or more keys.",
-        since: "4.0.0",
-        group: Group::Generic,
-        complexity: "O(1) for each key removed regardless of its size. Then the command does O(N) \
-            work in a different thread in order to reclaim memory, where N is the number of \
-            allocations the deleted objects where composed of.",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
-        keys: &[KeySpec::all("RM delete", 1)],
-    },
-    run: Run::Spread(del, Over::Keys, Merge::Sum),
-    subcommands: &[],
-};
+static UNLINK: Command = Command::per_key(
+    del,
+    Merge::Sum,
+    Card::new("unlink", Group::Generic, "4.0.0")
+        .summary("Asynchronously deletes one or more keys.")
+        .complexity(
+            "O(1) for each key removed regardless of its size. Then the command does O(N) work in \
+             a different thread in order to reclaim memory, where N is the number of allocations \
+             the deleted objects where composed of.",
+        )
+        .steady()
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .keys(&[KeySpec::removes().to_end(1)]),
+);
 
-static EXISTS: Command = Command {
-    card: Card {
-        name: "exists",
-        summary: "Determines whether one or more keys exist.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(N) where N is the number of keys to check.",
-        arity: -2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
-        keys: &[KeySpec::all("RO", 1)],
-    },
-    run: Run::Spread(exists, Over::Keys, Merge::Sum),
-    subcommands: &[],
-};
+static EXISTS: Command = Command::per_key(
+    exists,
+    Merge::Sum,
+    Card::new("exists", Group::Generic, "1.0.0")
+        .summary("Determines whether one or more keys exist.")
+        .complexity("O(N) where N is the number of keys to check.")
+        .steady()
+        .arity(-2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .keys(&[KeySpec::inspects().to_end(1)]),
+);
 
 fn exists(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut found = 0;
@@ -118,23 +112,23 @@ fn exists(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static TOUCH: Command = Command {
-    card: Card {
-        name: "touch",
-        summary: "Returns the number of existing keys out of those specified after updating the \
-            time they were last accessed.",
-        since: "3.2.1",
-        group: Group::Generic,
-        complexity: "O(N) where N is the number of keys that will be touched.",
-        arity: -2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &["request_policy:multi_shard", "response_policy:agg_sum"],
-        keys: &[KeySpec::all("RO", 1)],
-    },
-    run: Run::Spread(touch, Over::Keys, Merge::Sum),
-    subcommands: &[],
-};
+static TOUCH: Command = Command::per_key(
+    touch,
+    Merge::Sum,
+    Card::new("touch", Group::Generic, "3.2.1")
+        .summary(
+            "Returns the number of existing keys out of those specified after updating the time \
+             they were last accessed.",
+        )
+        .complexity("O(N) where N is the number of keys that will be touched.")
+        .steady()
+        .arity(-2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
+        .keys(&[KeySpec::inspects().to_end(1)]),
+)
+.always_touches();
 
 fn touch(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut found = 0;
@@ -145,22 +139,16 @@ fn touch(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static TYPE: Command = Command {
-    card: Card {
-        name: "type",
-        summary: "Determines the type of value stored at a key.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(kind),
-    subcommands: &[],
-};
+static TYPE: Command = Command::single(
+    kind,
+    Card::new("type", Group::Generic, "1.0.0")
+        .summary("Determines the type of value stored at a key.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::inspects()]),
+);
 
 fn kind(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

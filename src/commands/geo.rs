@@ -6,9 +6,9 @@ mod search;
 use crate::base::extended::Extended;
 use crate::base::number::parse_f64;
 use crate::commands::sorted_set::limits_of;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::geo::Point;
 use crate::value::sorted_set::{Limits, Put, SortedSet};
 
@@ -65,24 +65,20 @@ fn reply_point(reply: &mut Reply<'_>, point: &Point) {
     }
 }
 
-static GEOADD: Command = Command {
-    card: Card {
-        name: "geoadd",
-        summary: "Adds one or more members to a geospatial index. The key is created if it \
-            doesn't exist.",
-        since: "3.2.0",
-        group: Group::Geo,
-        complexity: "O(log(N)) for each item added, where N is the number of elements in the \
-            sorted set.",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(geoadd),
-    subcommands: &[],
-};
+static GEOADD: Command = Command::single(
+    geoadd,
+    Card::new("geoadd", Group::Geo, "3.2.0")
+        .summary(
+            "Adds one or more members to a geospatial index. The key is created if it doesn't \
+             exist.",
+        )
+        .complexity(
+            "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
+        )
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn geoadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let options = Options::parse(args);
@@ -180,22 +176,15 @@ impl Options {
     }
 }
 
-static GEOPOS: Command = Command {
-    card: Card {
-        name: "geopos",
-        summary: "Returns the longitude and latitude of members from a geospatial index.",
-        since: "3.2.0",
-        group: Group::Geo,
-        complexity: "O(1) for each member requested.",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(geopos),
-    subcommands: &[],
-};
+static GEOPOS: Command = Command::single(
+    geopos,
+    Card::new("geopos", Group::Geo, "3.2.0")
+        .summary("Returns the longitude and latitude of members from a geospatial index.")
+        .complexity("O(1) for each member requested.")
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn geopos(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -210,22 +199,15 @@ fn geopos(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static GEOHASH: Command = Command {
-    card: Card {
-        name: "geohash",
-        summary: "Returns members from a geospatial index as geohash strings.",
-        since: "3.2.0",
-        group: Group::Geo,
-        complexity: "O(1) for each member requested.",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(geohash),
-    subcommands: &[],
-};
+static GEOHASH: Command = Command::single(
+    geohash,
+    Card::new("geohash", Group::Geo, "3.2.0")
+        .summary("Returns members from a geospatial index as geohash strings.")
+        .complexity("O(1) for each member requested.")
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn geohash(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -240,22 +222,15 @@ fn geohash(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static GEODIST: Command = Command {
-    card: Card {
-        name: "geodist",
-        summary: "Returns the distance between two members of a geospatial index.",
-        since: "3.2.0",
-        group: Group::Geo,
-        complexity: "O(1)",
-        arity: -4,
-        flags: Flag::READONLY,
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(geodist),
-    subcommands: &[],
-};
+static GEODIST: Command = Command::single(
+    geodist,
+    Card::new("geodist", Group::Geo, "3.2.0")
+        .summary("Returns the distance between two members of a geospatial index.")
+        .constant_time()
+        .arity(-4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn geodist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() > 5 {

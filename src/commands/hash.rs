@@ -11,9 +11,9 @@ mod random;
 mod scan;
 mod write;
 
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::{Field, Hash, Limits};
 use crate::value::pack::Item;
 
@@ -106,22 +106,15 @@ fn reply_value(reply: &mut Reply<'_>, field: Option<Field<'_>>) {
     }
 }
 
-static HGET: Command = Command {
-    card: Card {
-        name: "hget",
-        summary: "Returns the value of a field in a hash.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(hget),
-    subcommands: &[],
-};
+static HGET: Command = Command::single(
+    hget,
+    Card::new("hget", Group::Hash, "2.0.0")
+        .summary("Returns the value of a field in a hash.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn hget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);
@@ -132,22 +125,16 @@ fn hget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static HMGET: Command = Command {
-    card: Card {
-        name: "hmget",
-        summary: "Returns the values of all fields in a hash.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of fields being requested.",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(hmget),
-    subcommands: &[],
-};
+static HMGET: Command = Command::single(
+    hmget,
+    Card::new("hmget", Group::Hash, "2.0.0")
+        .summary("Returns the values of all fields in a hash.")
+        .complexity("O(N) where N is the number of fields being requested.")
+        .steady()
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn hmget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);
@@ -181,22 +168,17 @@ fn reply_fields(
     Ok(())
 }
 
-static HGETALL: Command = Command {
-    card: Card {
-        name: "hgetall",
-        summary: "Returns all fields and values in a hash.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the size of the hash.",
-        arity: 2,
-        flags: Flag::READONLY,
-        categories: &[Category::Hash],
-        tips: &["nondeterministic_output_order"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Bulky(hgetall, same_database),
-    subcommands: &[],
-};
+static HGETALL: Command = Command::gather(
+    hgetall,
+    Card::new("hgetall", Group::Hash, "2.0.0")
+        .summary("Returns all fields and values in a hash.")
+        .complexity("O(N) where N is the size of the hash.")
+        .arity(2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output_order"])
+        .keys(&[KeySpec::reads()]),
+)
+.offload();
 
 fn hgetall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     reply_fields(
@@ -210,22 +192,17 @@ fn hgetall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     )
 }
 
-static HKEYS: Command = Command {
-    card: Card {
-        name: "hkeys",
-        summary: "Returns all fields in a hash.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the size of the hash.",
-        arity: 2,
-        flags: Flag::READONLY,
-        categories: &[Category::Hash],
-        tips: &["nondeterministic_output_order"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Bulky(hkeys, same_database),
-    subcommands: &[],
-};
+static HKEYS: Command = Command::gather(
+    hkeys,
+    Card::new("hkeys", Group::Hash, "2.0.0")
+        .summary("Returns all fields in a hash.")
+        .complexity("O(N) where N is the size of the hash.")
+        .arity(2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output_order"])
+        .keys(&[KeySpec::reads()]),
+)
+.offload();
 
 fn hkeys(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     reply_fields(
@@ -236,22 +213,17 @@ fn hkeys(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     )
 }
 
-static HVALS: Command = Command {
-    card: Card {
-        name: "hvals",
-        summary: "Returns all values in a hash.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the size of the hash.",
-        arity: 2,
-        flags: Flag::READONLY,
-        categories: &[Category::Hash],
-        tips: &["nondeterministic_output_order"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Bulky(hvals, same_database),
-    subcommands: &[],
-};
+static HVALS: Command = Command::gather(
+    hvals,
+    Card::new("hvals", Group::Hash, "2.0.0")
+        .summary("Returns all values in a hash.")
+        .complexity("O(N) where N is the size of the hash.")
+        .arity(2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output_order"])
+        .keys(&[KeySpec::reads()]),
+)
+.offload();
 
 fn hvals(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     reply_fields(
@@ -262,22 +234,15 @@ fn hvals(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     )
 }
 
-static HLEN: Command = Command {
-    card: Card {
-        name: "hlen",
-        summary: "Returns the number of fields in a hash.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(hlen),
-    subcommands: &[],
-};
+static HLEN: Command = Command::single(
+    hlen,
+    Card::new("hlen", Group::Hash, "2.0.0")
+        .summary("Returns the number of fields in a hash.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::inspects()]),
+);
 
 /// Counts the hidden fields that are still there, as the reference does.
 fn hlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -287,22 +252,15 @@ fn hlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static HSTRLEN: Command = Command {
-    card: Card {
-        name: "hstrlen",
-        summary: "Returns the length of the value of a field.",
-        since: "3.2.0",
-        group: Group::Hash,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(hstrlen),
-    subcommands: &[],
-};
+static HSTRLEN: Command = Command::single(
+    hstrlen,
+    Card::new("hstrlen", Group::Hash, "3.2.0")
+        .summary("Returns the length of the value of a field.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::inspects()]),
+);
 
 fn hstrlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);
@@ -313,22 +271,15 @@ fn hstrlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static HEXISTS: Command = Command {
-    card: Card {
-        name: "hexists",
-        summary: "Determines whether a field exists in a hash.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(hexists),
-    subcommands: &[],
-};
+static HEXISTS: Command = Command::single(
+    hexists,
+    Card::new("hexists", Group::Hash, "2.0.0")
+        .summary("Determines whether a field exists in a hash.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::inspects()]),
+);
 
 fn hexists(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);

@@ -1,26 +1,21 @@
 //! HELP of a container of subcommands, in the reference's lines for those that are here.
 
-use crate::exec::{Command, Run, SessionContext};
+use crate::exec::{Command, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 
-/// What HELP's cards have in common.
-pub(super) const HELP_CARD: Card = Card {
-    name: "help",
-    summary: "Returns helpful text about the different subcommands.",
-    since: "5.0.0",
-    group: Group::Server,
-    complexity: "O(1)",
-    arity: 2,
-    flags: Flag::LOADING.and(Flag::STALE),
-    categories: &[],
-    tips: &[],
-    keys: &[],
-};
+/// The card of a container's HELP.
+pub(super) const fn help_card(group: Group, since: &'static str) -> Card {
+    Card::new("help", group, since)
+        .summary("Returns helpful text about the different subcommands.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::LOADING.and(Flag::STALE))
+}
 
-/// HELP of a container.
+/// A container's HELP.
 pub(super) const fn help_command(card: Card) -> Command {
-    Command { card, run: Run::Session(help), subcommands: &[] }
+    Command::session(help, card)
 }
 
 /// What HELP shows of each container's subcommands, but for HELP itself.

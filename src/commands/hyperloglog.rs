@@ -1,9 +1,9 @@
 //! Commands on strings that count different elements by estimate.
 
-use crate::exec::{Command, Context, Run, SessionContext, same_database};
+use crate::exec::{Command, Context, SessionContext};
 use crate::keyspace::{Expiry, Key, Slice};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hyperloglog::{self, Corrupted, Cursor, Form, REGISTERS, Registers, Stride};
 use crate::value::string::{NewStr, Str};
 use std::borrow::Cow;
@@ -52,35 +52,29 @@ fn write(slice: &mut Slice, db: usize, key: &Key<'_>, value: &[u8]) {
     if value.len() < old_len {
         slice.set(db, key, NewStr::Bytes(value), Expiry::Keep);
     }
-    slice.string_mut_untold(db, key, value.len()).copy_from_slice(value);
+    slice.string_mut_silently(db, key, value.len()).copy_from_slice(value);
 }
 
 fn stride() -> Stride {
     if IS_SINGLE.load(Ordering::Relaxed) { Stride::Single } else { Stride::Wide }
 }
 
-static PFADD: Command = Command {
-    card: Card {
-        name: "pfadd",
-        summary: "Adds elements to a HyperLogLog key. Creates the key if it doesn't exist.",
-        since: "2.8.9",
-        group: Group::HyperLogLog,
-        complexity: "O(1) to add every element.",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::HyperLogLog],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(pfadd),
-    subcommands: &[],
-};
+static PFADD: Command = Command::single(
+    pfadd,
+    Card::new("pfadd", Group::HyperLogLog, "2.8.9")
+        .summary("Adds elements to a HyperLogLog key. Creates the key if it doesn't exist.")
+        .complexity("O(1) to add every element.")
+        .steady()
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::inserts()]),
+);
 
 fn pfadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let (raised, result) = match value_at(cx.slice, cx.db, &key)? {
         Some((_, Form::Dense)) => {
-            let value = cx.slice.string_mut_untold(cx.db, &key, 0);
+            let value = cx.slice.string_mut_silently(cx.db, &key, 0);
             (add_dense(value, args), Ok(()))
         }
         found => {
@@ -136,28 +130,25 @@ fn add_sparse(
     Ok(())
 }
 
-static PFCOUNT: Command = Command {
-    card: Card {
-        name: "pfcount",
-        summary: "Returns the approximated cardinality of the set(s) observed by the HyperLogLog \
-            key(s).",
-        since: "2.8.9",
-        group: Group::HyperLogLog,
-        complexity: "O(1) with a very small average constant time when called with a single key. \
-            O(N) with N being the number of keys, and much bigger constant times, when called \
-            with multiple keys.",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::HyperLogLog],
-        tips: &[],
-        keys: &[KeySpec::all("RW access", 1).note(
+static PFCOUNT: Command = Command::gather(
+    pfcount,
+    Card::new("pfcount", Group::HyperLogLog, "2.8.9")
+        .summary(
+            "Returns the approximated cardinality of the set(s) observed by the HyperLogLog \
+             key(s).",
+        )
+        .complexity(
+            "O(1) with a very small average constant time when called with a single key. O(N) \
+             with N being the number of keys, and much bigger constant times, when called with \
+             multiple keys.",
+        )
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reforms().to_end(1).note(
             "RW because it may change the internal representation of the key, and propagate to \
              replicas",
-        )],
-    },
-    run: Run::Joint(pfcount, same_database),
-    subcommands: &[],
-};
+        )]),
+);
 
 fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() > 2 {
@@ -180,7 +171,7 @@ fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         None => hyperloglog::count(bytes),
     };
     if becomes_raw || (cached.is_none() && count.is_ok()) {
-        let value = cx.slice.string_mut_untold(cx.db, &key, 0);
+        let value = cx.slice.string_mut_silently(cx.db, &key, 0);
         if let (None, Ok(count)) = (cached, count) {
             // Whoever reads the feed is to have the same bytes.
             hyperloglog::put_cached_count(value, count);
@@ -207,30 +198,15 @@ fn merged(cx: &mut Context<'_>, args: &Args<'_>) -> Result<(Registers, bool), Er
     Ok((registers, has_dense))
 }
 
-static PFMERGE: Command = Command {
-    card: Card {
-        name: "pfmerge",
-        summary: "Merges one or more HyperLogLog values into a single key.",
-        since: "2.8.9",
-        group: Group::HyperLogLog,
-        complexity: "O(N) to merge N HyperLogLogs, but with high constant times.",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::HyperLogLog],
-        tips: &[],
-        keys: &[
-            KeySpec::first("RW access insert"),
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: -1, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(pfmerge, same_database),
-    subcommands: &[],
-};
+static PFMERGE: Command = Command::gather(
+    pfmerge,
+    Card::new("pfmerge", Group::HyperLogLog, "2.8.9")
+        .summary("Merges one or more HyperLogLog values into a single key.")
+        .complexity("O(N) to merge N HyperLogLogs, but with high constant times.")
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::inserts().using_data(), KeySpec::reads().at(2).to_end(1)]),
+);
 
 fn pfmerge(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (registers, has_dense) = merged(cx, args)?;
@@ -257,27 +233,15 @@ fn pfmerge(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static PFDEBUG: Command = Command {
-    card: Card {
-        name: "pfdebug",
-        summary: "Internal commands for debugging HyperLogLog values.",
-        since: "2.8.9",
-        group: Group::HyperLogLog,
-        complexity: "N/A",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::ADMIN),
-        categories: &[Category::HyperLogLog],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RW access",
-            notes: "",
-            begin: Begin::Index(2),
-            find: Find::Range { last: 0, step: 1 },
-        }],
-    },
-    run: Run::Keys(pfdebug),
-    subcommands: &[],
-};
+static PFDEBUG: Command = Command::single(
+    pfdebug,
+    Card::new("pfdebug", Group::HyperLogLog, "2.8.9")
+        .summary("Internal commands for debugging HyperLogLog values.")
+        .complexity("N/A")
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::ADMIN))
+        .keys(&[KeySpec::reforms().at(2)]),
+);
 
 fn pfdebug(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let is = |name: &[u8]| args[1].eq_ignore_ascii_case(name);
@@ -300,7 +264,7 @@ fn pfdebug(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         become_dense(cx, &key)?;
     } else if is(b"GETREG") {
         become_dense(cx, &key)?;
-        let value = cx.slice.string_mut_untold(cx.db, &key, 0);
+        let value = cx.slice.string_mut_silently(cx.db, &key, 0);
         cx.reply.array(REGISTERS);
         for index in 0..REGISTERS {
             cx.reply.integer(i64::from(hyperloglog::register(value, index)));
@@ -331,22 +295,13 @@ fn put_stride(cx: &mut Context<'_>, word: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
-static PFSELFTEST: Command = Command {
-    card: Card {
-        name: "pfselftest",
-        summary: "An internal command for testing HyperLogLog values.",
-        since: "2.8.9",
-        group: Group::HyperLogLog,
-        complexity: "N/A",
-        arity: 1,
-        flags: Flag::ADMIN,
-        categories: &[Category::HyperLogLog],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(pfselftest),
-    subcommands: &[],
-};
+static PFSELFTEST: Command = Command::session(
+    pfselftest,
+    Card::new("pfselftest", Group::HyperLogLog, "2.8.9")
+        .summary("An internal command for testing HyperLogLog values.")
+        .complexity("N/A")
+        .flags(Flag::ADMIN),
+);
 
 fn pfselftest(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let bytes_max = cx.process.config.snapshot().hll_sparse_max_bytes as usize;

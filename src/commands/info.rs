@@ -6,27 +6,21 @@ mod shards;
 mod stats;
 mod text;
 
-use crate::exec::{Command, Process, Run, SessionContext};
+use crate::exec::{Command, Process, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
 use text::Text;
 
-pub(super) static INFO: Command = Command {
-    card: Card {
-        name: "info",
-        summary: "Returns information and statistics about the server.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: -1,
-        flags: Flag::LOADING.and(Flag::STALE),
-        categories: &[Category::Dangerous],
-        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Session(info),
-    subcommands: &[],
-};
+pub(super) static INFO: Command = Command::session(
+    info,
+    Card::new("info", Group::Server, "1.0.0")
+        .summary("Returns information and statistics about the server.")
+        .constant_time()
+        .arity(-1)
+        .flags(Flag::LOADING.and(Flag::STALE))
+        .categories(&[Category::Dangerous])
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
+);
 
 fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let view = View { process: cx.process, now_us: cx.now_us };

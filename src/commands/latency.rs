@@ -4,53 +4,28 @@ mod doctor;
 mod graph;
 mod profile;
 
-use super::help::{HELP_CARD, help_command};
-use crate::exec::{Command, Entry, Run, SessionContext};
+use super::help::{help_card, help_command};
+use crate::exec::{Command, Entry, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 
-pub(super) static LATENCY: Command = Command {
-    card: Card {
-        name: "latency",
-        summary: "A container for latency diagnostics commands.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[
-        &DOCTOR,
-        &GRAPH,
-        &HELP,
-        &HISTOGRAM,
-        &HISTORY,
-        &LATEST,
-        &profile::PROFILE,
-        &RESET,
-    ],
-};
+pub(super) static LATENCY: Command = Command::container(
+    Card::new("latency", Group::Server, "2.8.13")
+        .summary("A container for latency diagnostics commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[&DOCTOR, &GRAPH, &HELP, &HISTOGRAM, &HISTORY, &LATEST, &profile::PROFILE, &RESET],
+);
 
-static DOCTOR: Command = Command {
-    card: Card {
-        name: "doctor",
-        summary: "Returns a human-readable latency analysis report.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Session(doctor),
-    subcommands: &[],
-};
+static DOCTOR: Command = Command::session(
+    doctor,
+    Card::new("doctor", Group::Server, "2.8.13")
+        .summary("Returns a human-readable latency analysis report.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
+);
 
 fn doctor(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let events = cx.process.boards.events.all();
@@ -60,22 +35,15 @@ fn doctor(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error
     Ok(())
 }
 
-static GRAPH: Command = Command {
-    card: Card {
-        name: "graph",
-        summary: "Returns a latency graph for an event.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Session(graph),
-    subcommands: &[],
-};
+static GRAPH: Command = Command::session(
+    graph,
+    Card::new("graph", Group::Server, "2.8.13")
+        .summary("Returns a latency graph for an event.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
+);
 
 fn graph(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let name = String::from_utf8_lossy(&args[2]);
@@ -87,25 +55,19 @@ fn graph(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-static HELP: Command = help_command(Card { since: "2.8.13", ..HELP_CARD });
+static HELP: Command = help_command(help_card(Group::Server, "2.8.13"));
 
-static HISTOGRAM: Command = Command {
-    card: Card {
-        name: "histogram",
-        summary: "Returns the cumulative distribution of latencies of a subset or all commands.",
-        since: "7.0.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of commands with latency information being \
-                     retrieved.",
-        arity: -2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Session(histogram),
-    subcommands: &[],
-};
+static HISTOGRAM: Command = Command::session(
+    histogram,
+    Card::new("histogram", Group::Server, "7.0.0")
+        .summary("Returns the cumulative distribution of latencies of a subset or all commands.")
+        .complexity(
+            "O(N) where N is the number of commands with latency information being retrieved.",
+        )
+        .arity(-2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
+);
 
 /// The first bound of a histogram's buckets in nanoseconds; each bound is twice the one before.
 const FIRST_BOUND_NS: u64 = 1024;
@@ -156,22 +118,15 @@ fn histogram(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Err
     Ok(())
 }
 
-static HISTORY: Command = Command {
-    card: Card {
-        name: "history",
-        summary: "Returns timestamp-latency samples for an event.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Session(history),
-    subcommands: &[],
-};
+static HISTORY: Command = Command::session(
+    history,
+    Card::new("history", Group::Server, "2.8.13")
+        .summary("Returns timestamp-latency samples for an event.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
+);
 
 fn history(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let series = cx.process.boards.events.series(&args[2]).unwrap_or_default();
@@ -184,22 +139,15 @@ fn history(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error
     Ok(())
 }
 
-static LATEST: Command = Command {
-    card: Card {
-        name: "latest",
-        summary: "Returns the latest latency samples for all events.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Session(latest),
-    subcommands: &[],
-};
+static LATEST: Command = Command::session(
+    latest,
+    Card::new("latest", Group::Server, "2.8.13")
+        .summary("Returns the latest latency samples for all events.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
+);
 
 fn latest(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let events = cx.process.boards.events.all();
@@ -215,22 +163,15 @@ fn latest(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error
     Ok(())
 }
 
-static RESET: Command = Command {
-    card: Card {
-        name: "reset",
-        summary: "Resets the latency data for one or more events.",
-        since: "2.8.13",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: -2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["request_policy:all_nodes", "response_policy:agg_sum"],
-        keys: &[],
-    },
-    run: Run::Session(reset),
-    subcommands: &[],
-};
+static RESET: Command = Command::session(
+    reset,
+    Card::new("reset", Group::Server, "2.8.13")
+        .summary("Resets the latency data for one or more events.")
+        .constant_time()
+        .arity(-2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum"]),
+);
 
 fn reset(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let events = &cx.process.boards.events;

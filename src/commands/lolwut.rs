@@ -3,26 +3,18 @@
 
 use super::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::base::number::{parse_f64, parse_i64};
-use crate::exec::{Command, Run, SessionContext};
+use crate::exec::{Command, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 
-pub(super) static LOLWUT: Command = Command {
-    card: Card {
-        name: "lolwut",
-        summary: "Displays computer art and the server version.",
-        since: "5.0.0",
-        group: Group::Server,
-        complexity: "",
-        arity: -1,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(lolwut),
-    subcommands: &[],
-};
+pub(super) static LOLWUT: Command = Command::session(
+    lolwut,
+    Card::new("lolwut", Group::Server, "5.0.0")
+        .summary("Displays computer art and the server version.")
+        .steady()
+        .arity(-1)
+        .flags(Flag::READONLY.and(Flag::FAST)),
+);
 
 /// The size of a drawing unless it is asked for, in characters.
 const SIZE: (usize, usize) = (80, 15);

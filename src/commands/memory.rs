@@ -3,50 +3,29 @@
 mod doctor;
 
 use super::footprint::{ALLOCATOR, Footprint, percent};
-use super::help::{HELP_CARD, help_command};
+use super::help::{help_card, help_command};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Request, Run, SessionContext};
+use crate::exec::{Command, Context, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 
-pub(super) static MEMORY: Command = Command {
-    card: Card {
-        name: "memory",
-        summary: "A container for memory diagnostics commands.",
-        since: "4.0.0",
-        group: Group::Server,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[&DOCTOR, &HELP, &MALLOC_STATS, &PURGE, &STATS, &USAGE],
-};
+pub(super) static MEMORY: Command = Command::container(
+    Card::new("memory", Group::Server, "4.0.0")
+        .summary("A container for memory diagnostics commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[&DOCTOR, &HELP, &MALLOC_STATS, &PURGE, &STATS, &USAGE],
+);
 
-static USAGE: Command = Command {
-    card: Card {
-        name: "usage",
-        summary: "Estimates the memory usage of a key.",
-        since: "4.0.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of samples.",
-        arity: -3,
-        flags: Flag::READONLY,
-        categories: &[],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RO",
-            notes: "",
-            begin: Begin::Index(2),
-            find: Find::Range { last: 0, step: 1 },
-        }],
-    },
-    run: Run::Keys(usage),
-    subcommands: &[],
-};
+static USAGE: Command = Command::single(
+    usage,
+    Card::new("usage", Group::Server, "4.0.0")
+        .summary("Estimates the memory usage of a key.")
+        .complexity("O(N) where N is the number of samples.")
+        .arity(-3)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::inspects().at(2)]),
+);
 
 /// Elements that are looked at unless SAMPLES says how many.
 const SAMPLES: usize = 5;
@@ -71,22 +50,14 @@ fn usage(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static DOCTOR: Command = Command {
-    card: Card {
-        name: "doctor",
-        summary: "Outputs a memory problems report.",
-        since: "4.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Session(doctor),
-    subcommands: &[],
-};
+static DOCTOR: Command = Command::session(
+    doctor,
+    Card::new("doctor", Group::Server, "4.0.0")
+        .summary("Outputs a memory problems report.")
+        .constant_time()
+        .arity(2)
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
+);
 
 fn doctor(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let clients = cx.process.boards.gauges().clients.max(1) as u64;
@@ -95,22 +66,15 @@ fn doctor(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error
     Ok(())
 }
 
-static MALLOC_STATS: Command = Command {
-    card: Card {
-        name: "malloc-stats",
-        summary: "Returns the allocator statistics.",
-        since: "4.0.0",
-        group: Group::Server,
-        complexity: "Depends on how much memory is allocated, could be slow",
-        arity: 2,
-        flags: Flag::LOADING,
-        categories: &[],
-        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Session(malloc_stats),
-    subcommands: &[],
-};
+static MALLOC_STATS: Command = Command::session(
+    malloc_stats,
+    Card::new("malloc-stats", Group::Server, "4.0.0")
+        .summary("Returns the allocator statistics.")
+        .complexity("Depends on how much memory is allocated, could be slow")
+        .arity(2)
+        .flags(Flag::LOADING)
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
+);
 
 /// What is known of the allocator: it keeps no statistics of its own in this build.
 fn malloc_stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
@@ -124,22 +88,16 @@ fn malloc_stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(),
     Ok(())
 }
 
-static PURGE: Command = Command {
-    card: Card {
-        name: "purge",
-        summary: "Asks the allocator to release memory.",
-        since: "4.0.0",
-        group: Group::Server,
-        complexity: "Depends on how much memory is allocated, could be slow",
-        arity: 2,
-        flags: Flag::LOADING,
-        categories: &[],
-        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Session(purge),
-    subcommands: &[],
-};
+static PURGE: Command = Command::session(
+    purge,
+    Card::new("purge", Group::Server, "4.0.0")
+        .summary("Asks the allocator to release memory.")
+        .complexity("Depends on how much memory is allocated, could be slow")
+        .arity(2)
+        .flags(Flag::LOADING)
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+)
+.asks_shards();
 
 /// Each thread gives back what it has freed itself.
 fn purge(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
@@ -147,22 +105,14 @@ fn purge(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error>
     Ok(())
 }
 
-static STATS: Command = Command {
-    card: Card {
-        name: "stats",
-        summary: "Returns details about memory usage.",
-        since: "4.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &["nondeterministic_output", "request_policy:all_shards", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Session(stats),
-    subcommands: &[],
-};
+static STATS: Command = Command::session(
+    stats,
+    Card::new("stats", Group::Server, "4.0.0")
+        .summary("Returns details about memory usage.")
+        .constant_time()
+        .arity(2)
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
+);
 
 /// A figure of MEMORY STATS.
 enum Figure {
@@ -226,7 +176,7 @@ fn stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error>
     Ok(())
 }
 
-static HELP: Command = help_command(Card { since: "4.0.0", ..HELP_CARD });
+static HELP: Command = help_command(help_card(Group::Server, "4.0.0"));
 
 #[cfg(test)]
 mod tests {

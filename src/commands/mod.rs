@@ -44,8 +44,7 @@ pub use config::log_form;
 pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
 pub use info::info_text;
-pub use secrets::{ArgAt, is_secret, shown_args};
-pub use transactions::is_exec;
+pub use secrets::{is_secret, shown_args};
 
 use crate::exec::Command;
 

@@ -1,25 +1,15 @@
 //! MONITOR: the session is shown every command that is run, until it ends or says RESET.
 
-use crate::exec::{Command, Request, Run, SessionContext};
+use crate::exec::{Command, Request, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 
-pub(super) static MONITOR: Command = Command {
-    card: Card {
-        name: "monitor",
-        summary: "Listens for all requests received by the server in real-time.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "",
-        arity: 1,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(monitor),
-    subcommands: &[],
-};
+pub(super) static MONITOR: Command = Command::session(
+    monitor,
+    Card::new("monitor", Group::Server, "1.0.0")
+        .summary("Listens for all requests received by the server in real-time.")
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+);
 
 fn monitor(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.request = Some(Request::Monitor);

@@ -1,7 +1,7 @@
 //! Commands by which replicas attach and report, and those that ask about them.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, ReplicaState, Request, Run, SessionContext, SyncFrom};
+use crate::exec::{Command, ReplicaState, Request, SessionContext, SyncFrom};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
 
@@ -11,26 +11,20 @@ pub static FAMILY: &[&Command] = &[&REPLCONF, &SYNC, &PSYNC, &ROLE, &WAIT];
 /// Longer addresses are refused.
 const ADDRESS_BYTES_MAX: usize = 255;
 
-static REPLCONF: Command = Command {
-    card: Card {
-        name: "replconf",
-        summary: "An internal command for configuring the replication stream.",
-        since: "3.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: -1,
-        flags: Flag::ADMIN
-            .and(Flag::NOSCRIPT)
-            .and(Flag::LOADING)
-            .and(Flag::STALE)
-            .and(Flag::ALLOW_BUSY),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(replconf),
-    subcommands: &[],
-};
+static REPLCONF: Command = Command::session(
+    replconf,
+    Card::new("replconf", Group::Server, "3.0.0")
+        .summary("An internal command for configuring the replication stream.")
+        .constant_time()
+        .arity(-1)
+        .flags(
+            Flag::ADMIN
+                .and(Flag::NOSCRIPT)
+                .and(Flag::LOADING)
+                .and(Flag::STALE)
+                .and(Flag::ALLOW_BUSY),
+        ),
+);
 
 /// Takes pairs of an option and its value, in their order. What came before a wrong one stays.
 fn replconf(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -135,39 +129,20 @@ fn parse_version(text: &[u8]) -> Option<u32> {
     parts.next().is_none().then_some(version)
 }
 
-static SYNC: Command = Command {
-    card: Card {
-        name: "sync",
-        summary: "An internal command used in replication.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "",
-        arity: 1,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(sync),
-    subcommands: &[],
-};
+static SYNC: Command = Command::session(
+    sync,
+    Card::new("sync", Group::Server, "1.0.0")
+        .summary("An internal command used in replication.")
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI)),
+);
 
-static PSYNC: Command = Command {
-    card: Card {
-        name: "psync",
-        summary: "An internal command used in replication.",
-        since: "2.8.0",
-        group: Group::Server,
-        complexity: "",
-        arity: -3,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(psync),
-    subcommands: &[],
-};
+static PSYNC: Command = Command::session(
+    psync,
+    Card::new("psync", Group::Server, "2.8.0")
+        .summary("An internal command used in replication.")
+        .arity(-3)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI)),
+);
 
 fn sync(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     if cx.session.replica.is_attached {
@@ -201,22 +176,14 @@ fn check_filter(cx: &SessionContext<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static ROLE: Command = Command {
-    card: Card {
-        name: "role",
-        summary: "Returns the replication role.",
-        since: "2.8.12",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 1,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::FAST),
-        categories: &[Category::Admin, Category::Dangerous],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(role),
-    subcommands: &[],
-};
+static ROLE: Command = Command::session(
+    role,
+    Card::new("role", Group::Server, "2.8.12")
+        .summary("Returns the replication role.")
+        .constant_time()
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::FAST))
+        .categories(&[Category::Admin, Category::Dangerous]),
+);
 
 fn role(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let facts = cx.process.replication();
@@ -234,23 +201,19 @@ fn role(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-static WAIT: Command = Command {
-    card: Card {
-        name: "wait",
-        summary: "Blocks until the asynchronous replication of all preceding write commands sent \
-                  by the connection is completed.",
-        since: "3.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::BLOCKING,
-        categories: &[Category::Connection],
-        tips: &["request_policy:all_shards", "response_policy:agg_min"],
-        keys: &[],
-    },
-    run: Run::Session(wait),
-    subcommands: &[],
-};
+static WAIT: Command = Command::session(
+    wait,
+    Card::new("wait", Group::Generic, "3.0.0")
+        .summary(
+            "Blocks until the asynchronous replication of all preceding write commands sent by \
+             the connection is completed.",
+        )
+        .constant_time()
+        .arity(3)
+        .flags(Flag::BLOCKING)
+        .categories(&[Category::Connection])
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+);
 
 fn wait(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let replicas = parse_i64(&args[1]).ok_or(Error::NotInteger)?;

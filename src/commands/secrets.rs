@@ -1,43 +1,16 @@
-//! Which words of a command are secrets, and stand as `(redacted)` wherever commands are shown:
-//! in the command log and to MONITOR.
+//! Which arguments of a command are secrets: the command log and MONITOR show them as `(redacted)`.
 
-use crate::config::settings;
-use crate::exec::Entry;
+use crate::exec::{ArgAt, Entry};
 use crate::observe::{LoggedArgs, logged_args};
 
-/// A command's words, as they lie wherever they do.
-pub type ArgAt<'a> = &'a dyn Fn(usize) -> &'a [u8];
-
-/// Whether word `at` of a command of `count` words is a secret.
-pub fn is_secret(entry: &Entry, count: usize, word: ArgAt<'_>, at: usize) -> bool {
-    let is = |at: usize, name: &str| word(at).eq_ignore_ascii_case(name.as_bytes());
-    match &entry.name[..] {
-        "auth" => at >= 1,
-        "hello" => {
-            (2..count).any(|option| is(option, "auth") && (option + 1..=option + 2).contains(&at))
-        }
-        "acl|setuser" | "acl|deluser" => at >= 2,
-        "acl|getuser" => at == 2,
-        "config|set" => at >= 3 && at % 2 == 1 && is_sensitive(word(at - 1)),
-        "migrate" => (6..count).any(|option| {
-            (is(option, "auth") && at == option + 1)
-                || (is(option, "auth2") && (option + 1..=option + 2).contains(&at))
-        }),
-        _ => false,
-    }
+/// Returns whether argument `at` of a command of `argc` arguments is a secret.
+pub fn is_secret(entry: &Entry, argc: usize, arg: ArgAt<'_>, at: usize) -> bool {
+    entry.command.secrets.is_some_and(|is_secret| is_secret(argc, arg, at))
 }
 
-/// The words of a command as the command log keeps them.
-pub fn shown_args(entry: &Entry, count: usize, word: ArgAt<'_>) -> LoggedArgs {
-    logged_args(count, word, |at| is_secret(entry, count, word, at))
-}
-
-/// Whether a setting's value must not be shown.
-fn is_sensitive(name: &[u8]) -> bool {
-    settings().any(|setting| {
-        let is = |other: &str| !other.is_empty() && name.eq_ignore_ascii_case(other.as_bytes());
-        setting.sensitive && (is(setting.name) || is(setting.alias))
-    })
+/// Returns the arguments of a command as the command log keeps them.
+pub fn shown_args(entry: &Entry, argc: usize, arg: ArgAt<'_>) -> LoggedArgs {
+    logged_args(argc, arg, |at| is_secret(entry, argc, arg, at))
 }
 
 #[cfg(test)]

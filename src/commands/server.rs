@@ -1,7 +1,7 @@
 //! Commands on the process: its time, and its end.
 
 use super::{command, command_log, config, debug, info, latency, lolwut, memory, monitor};
-use crate::exec::{Command, Request, Run, SessionContext};
+use crate::exec::{Command, Request, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
 
@@ -23,22 +23,14 @@ pub static FAMILY: &[&Command] = &[
     &monitor::MONITOR,
 ];
 
-static TIME: Command = Command {
-    card: Card {
-        name: "time",
-        summary: "Returns the server time.",
-        since: "2.6.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 1,
-        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
-        categories: &[],
-        tips: &["nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Session(time),
-    subcommands: &[],
-};
+static TIME: Command = Command::session(
+    time,
+    Card::new("time", Group::Server, "2.6.0")
+        .summary("Returns the server time.")
+        .constant_time()
+        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST))
+        .tips(&["nondeterministic_output"]),
+);
 
 fn time(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.array(2);
@@ -47,28 +39,24 @@ fn time(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-static SHUTDOWN: Command = Command {
-    card: Card {
-        name: "shutdown",
-        summary: "Synchronously saves the database(s) to disk and shuts down the server.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "O(N) when saving, where N is the total number of keys in all databases when \
-                     saving data, otherwise O(1)",
-        arity: -1,
-        flags: Flag::ADMIN
-            .and(Flag::NOSCRIPT)
-            .and(Flag::LOADING)
-            .and(Flag::STALE)
-            .and(Flag::NO_MULTI)
-            .and(Flag::ALLOW_BUSY),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(shutdown),
-    subcommands: &[],
-};
+static SHUTDOWN: Command = Command::session(
+    shutdown,
+    Card::new("shutdown", Group::Server, "1.0.0")
+        .summary("Synchronously saves the database(s) to disk and shuts down the server.")
+        .complexity(
+            "O(N) when saving, where N is the total number of keys in all databases when saving \
+             data, otherwise O(1)",
+        )
+        .arity(-1)
+        .flags(
+            Flag::ADMIN
+                .and(Flag::NOSCRIPT)
+                .and(Flag::LOADING)
+                .and(Flag::STALE)
+                .and(Flag::NO_MULTI)
+                .and(Flag::ALLOW_BUSY),
+        ),
+);
 
 fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let known: [&[u8]; 7] = [b"nosave", b"save", b"now", b"force", b"safe", b"failover", b"abort"];
@@ -98,44 +86,28 @@ fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
     Ok(())
 }
 
-static SAVE: Command = Command {
-    card: Card {
-        name: "save",
-        summary: "Synchronously saves the database(s) to disk.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the total number of keys in all databases",
-        arity: 1,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI),
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(save),
-    subcommands: &[],
-};
+static SAVE: Command = Command::session(
+    save,
+    Card::new("save", Group::Server, "1.0.0")
+        .summary("Synchronously saves the database(s) to disk.")
+        .complexity("O(N) where N is the total number of keys in all databases")
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI)),
+);
 
 fn save(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.request = Some(Request::Save);
     Ok(())
 }
 
-static LASTSAVE: Command = Command {
-    card: Card {
-        name: "lastsave",
-        summary: "Returns the Unix timestamp of the last successful save to disk.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 1,
-        flags: Flag::LOADING.and(Flag::STALE).and(Flag::FAST),
-        categories: &[Category::Admin, Category::Dangerous],
-        tips: &["nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Session(lastsave),
-    subcommands: &[],
-};
+static LASTSAVE: Command = Command::session(
+    lastsave,
+    Card::new("lastsave", Group::Server, "1.0.0")
+        .summary("Returns the Unix timestamp of the last successful save to disk.")
+        .constant_time()
+        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST))
+        .categories(&[Category::Admin, Category::Dangerous])
+        .tips(&["nondeterministic_output"]),
+);
 
 fn lastsave(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.integer(cx.process.persistence().saved_s as i64);

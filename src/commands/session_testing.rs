@@ -71,11 +71,9 @@ impl SessionBench {
             shard: 0,
             request: None,
         };
-        let result = match entry.command.run {
-            run if entry.command.card.takes(words.len()) => {
-                run.on_session().expect("it runs on the session")(&mut cx, &mut args)
-            }
-            _ => Err(Error::wrong_arity(&entry.name)),
+        let result = match entry.on_session() {
+            _ if !entry.command.card.takes(words.len()) => Err(Error::wrong_arity(&entry.name)),
+            run => run.expect("it runs on the session")(&mut cx, &mut args),
         };
         self.request = cx.request.take();
         if let Err(error) = result {

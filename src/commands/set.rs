@@ -4,9 +4,9 @@ mod algebra;
 mod random;
 mod walk;
 
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Item;
 use crate::value::set::{Limits, Set};
 
@@ -47,23 +47,19 @@ fn reply_item(reply: &mut Reply<'_>, item: &Item<'_>) {
     }
 }
 
-static SADD: Command = Command {
-    card: Card {
-        name: "sadd",
-        summary: "Adds one or more members to a set. Creates the key if it doesn't exist.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(1) for each element added, so O(N) to add N elements when the command is \
-            called with multiple arguments.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(sadd),
-    subcommands: &[],
-};
+static SADD: Command = Command::single(
+    sadd,
+    Card::new("sadd", Group::Set, "1.0.0")
+        .summary("Adds one or more members to a set. Creates the key if it doesn't exist.")
+        .complexity(
+            "O(1) for each element added, so O(N) to add N elements when the command is called \
+             with multiple arguments.",
+        )
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::inserts()]),
+);
 
 fn sadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
@@ -88,23 +84,19 @@ fn sadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SREM: Command = Command {
-    card: Card {
-        name: "srem",
-        summary: "Removes one or more members from a set. Deletes the set if the last member was \
-            removed.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(N) where N is the number of members to be removed.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(srem),
-    subcommands: &[],
-};
+static SREM: Command = Command::single(
+    srem,
+    Card::new("srem", Group::Set, "1.0.0")
+        .summary(
+            "Removes one or more members from a set. Deletes the set if the last member was \
+             removed.",
+        )
+        .complexity("O(N) where N is the number of members to be removed.")
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes()]),
+);
 
 fn srem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -122,30 +114,15 @@ fn srem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SMOVE: Command = Command {
-    card: Card {
-        name: "smove",
-        summary: "Moves a member from one set to another.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[
-            KeySpec::first("RW access delete"),
-            KeySpec {
-                flags: "RW insert",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(smove, same_database),
-    subcommands: &[],
-};
+static SMOVE: Command = Command::gather(
+    smove,
+    Card::new("smove", Group::Set, "1.0.0")
+        .summary("Moves a member from one set to another.")
+        .constant_time()
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+);
 
 fn smove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
@@ -175,22 +152,15 @@ fn smove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SISMEMBER: Command = Command {
-    card: Card {
-        name: "sismember",
-        summary: "Determines whether a member belongs to a set.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(sismember),
-    subcommands: &[],
-};
+static SISMEMBER: Command = Command::single(
+    sismember,
+    Card::new("sismember", Group::Set, "1.0.0")
+        .summary("Determines whether a member belongs to a set.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::inspects()]),
+);
 
 fn sismember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -199,22 +169,16 @@ fn sismember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SMISMEMBER: Command = Command {
-    card: Card {
-        name: "smismember",
-        summary: "Determines whether multiple members belong to a set.",
-        since: "6.2.0",
-        group: Group::Set,
-        complexity: "O(N) where N is the number of elements being checked for membership",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(smismember),
-    subcommands: &[],
-};
+static SMISMEMBER: Command = Command::single(
+    smismember,
+    Card::new("smismember", Group::Set, "6.2.0")
+        .summary("Determines whether multiple members belong to a set.")
+        .complexity("O(N) where N is the number of elements being checked for membership")
+        .steady()
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn smismember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -226,22 +190,15 @@ fn smismember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SCARD: Command = Command {
-    card: Card {
-        name: "scard",
-        summary: "Returns the number of members in a set.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(scard),
-    subcommands: &[],
-};
+static SCARD: Command = Command::single(
+    scard,
+    Card::new("scard", Group::Set, "1.0.0")
+        .summary("Returns the number of members in a set.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::inspects()]),
+);
 
 fn scard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -250,22 +207,17 @@ fn scard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SMEMBERS: Command = Command {
-    card: Card {
-        name: "smembers",
-        summary: "Returns all members of a set.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(N) where N is the set cardinality.",
-        arity: 2,
-        flags: Flag::READONLY,
-        categories: &[Category::Set],
-        tips: &["nondeterministic_output_order"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Bulky(smembers, same_database),
-    subcommands: &[],
-};
+static SMEMBERS: Command = Command::gather(
+    smembers,
+    Card::new("smembers", Group::Set, "1.0.0")
+        .summary("Returns all members of a set.")
+        .complexity("O(N) where N is the set cardinality.")
+        .arity(2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output_order"])
+        .keys(&[KeySpec::reads()]),
+)
+.offload();
 
 fn smembers(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

@@ -3,10 +3,10 @@
 use super::list::limits;
 use crate::base::number::{parse_f64, parse_i64};
 use crate::base::order::sort_part;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::keyspace::{Expiry, View};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 use crate::value::list::{End, List};
 use crate::value::set::Set;
@@ -19,44 +19,38 @@ use std::ops::Range;
 /// The SORT commands.
 pub static FAMILY: &[&Command] = &[&SORT, &SORT_RO];
 
-const BY_AND_GET: KeySpec = KeySpec {
-    flags: "RO access",
-    notes: "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive \
-        from the content of the key we sort",
-    begin: Begin::Unknown,
-    find: Find::Unknown,
-};
+const BY_AND_GET: KeySpec = KeySpec::reads().somewhere().note(
+    "For the optional BY/GET keyword. It is marked 'unknown' because the key names derive from the \
+     content of the key we sort",
+);
 
-const STORE: KeySpec = KeySpec {
-    flags: "OW update",
-    notes: "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear \
-        anywhere in the argument array",
-    begin: Begin::Option { word: "STORE", from: 2, skips: &[("LIMIT", 2), ("GET", 1), ("BY", 1)] },
-    find: Find::Unknown,
-};
+const STORE: KeySpec =
+    KeySpec::overwrites().after_option("STORE", 2, &[("LIMIT", 2), ("GET", 1), ("BY", 1)]).note(
+        "For the optional STORE keyword. It is marked 'unknown' because the keyword can appear \
+         anywhere in the argument array",
+    );
 
-static SORT: Command = Command {
-    card: Card {
-        name: "sort",
-        summary: "Sorts the elements in a list, a set, or a sorted set, optionally storing the \
-            result.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(N+M*log(M)) where N is the number of elements in the list or set to \
-            sort, and M the number of returned elements. When the elements are not sorted, \
-            complexity is O(N).",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
-        categories: &[Category::Set, Category::SortedSet, Category::List, Category::Dangerous],
-        tips: &[],
-        keys: &[KeySpec::first("RO access"), BY_AND_GET, STORE],
-    },
-    run: Run::Roaming(sort, roams),
-    subcommands: &[],
-};
+static SORT: Command = Command::discovers(
+    sort,
+    has_patterns,
+    Card::new("sort", Group::Generic, "1.0.0")
+        .summary(
+            "Sorts the elements in a list, a set, or a sorted set, optionally storing the result.",
+        )
+        .complexity(
+            "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M \
+             the number of returned elements. When the elements are not sorted, complexity is \
+             O(N).",
+        )
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
+        .categories(&[Category::Set, Category::SortedSet, Category::List, Category::Dangerous])
+        .keys(&[KeySpec::reads(), BY_AND_GET, STORE]),
+)
+.offload();
 
-/// Whether a pattern among the words may name other keys.
-fn roams(args: &Args<'_>) -> bool {
+/// Returns whether a pattern among the arguments may name other keys.
+fn has_patterns(args: &Args<'_>) -> bool {
     Wish::parse(args, true).is_ok_and(|wish| {
         let patterns = wish.by.iter().chain(&wish.gets);
         patterns.copied().any(|pattern| pattern.contains(&b'*'))
@@ -67,24 +61,22 @@ fn sort(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, true)
 }
 
-static SORT_RO: Command = Command {
-    card: Card {
-        name: "sort_ro",
-        summary: "Returns the sorted elements of a list, a set, or a sorted set.",
-        since: "7.0.0",
-        group: Group::Generic,
-        complexity: "O(N+M*log(M)) where N is the number of elements in the list or set to \
-            sort, and M the number of returned elements. When the elements are not sorted, \
-            complexity is O(N).",
-        arity: -2,
-        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
-        categories: &[Category::Set, Category::SortedSet, Category::List, Category::Dangerous],
-        tips: &[],
-        keys: &[KeySpec::first("RO access"), BY_AND_GET],
-    },
-    run: Run::Roaming(sort_ro, roams),
-    subcommands: &[],
-};
+static SORT_RO: Command = Command::discovers(
+    sort_ro,
+    has_patterns,
+    Card::new("sort_ro", Group::Generic, "7.0.0")
+        .summary("Returns the sorted elements of a list, a set, or a sorted set.")
+        .complexity(
+            "O(N+M*log(M)) where N is the number of elements in the list or set to sort, and M \
+             the number of returned elements. When the elements are not sorted, complexity is \
+             O(N).",
+        )
+        .arity(-2)
+        .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
+        .categories(&[Category::Set, Category::SortedSet, Category::List, Category::Dangerous])
+        .keys(&[KeySpec::reads(), BY_AND_GET]),
+)
+.offload();
 
 fn sort_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, false)

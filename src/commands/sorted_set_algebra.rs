@@ -4,10 +4,10 @@ mod combine;
 
 use super::sorted_set::{Members, limits_of};
 use crate::base::number::{parse_f64, parse_i64};
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::keyspace::{Expiry, Key};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 use crate::value::string::IntText;
 use crate::value::{Container, Kind};
@@ -191,201 +191,129 @@ fn store(cx: &mut Context<'_>, args: &Args<'_>, set: Box<SortedSet>) {
     cx.reply.integer(len as i64);
 }
 
-static ZUNION: Command = Command {
-    card: Card {
-        name: "zunion",
-        summary: "Returns the union of multiple sorted sets.",
-        since: "6.2.0",
-        group: Group::SortedSet,
-        complexity: "O(N)+O(M*log(M)) with N being the sum of the sizes of the input sorted sets, \
-            and M being the number of elements in the resulting sorted set.",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RO access",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Count { at: 0, first: 1, step: 1 },
-        }],
-    },
-    run: Run::Bulky(zunion, same_database),
-    subcommands: &[],
-};
+static ZUNION: Command = Command::gather(
+    zunion,
+    Card::new("zunion", Group::SortedSet, "6.2.0")
+        .summary("Returns the union of multiple sorted sets.")
+        .complexity(
+            "O(N)+O(M*log(M)) with N being the sum of the sizes of the input sorted sets, and M \
+             being the number of elements in the resulting sorted set.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::reads().counted(1)]),
+)
+.offload();
 
 fn zunion(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, "zunion", Operation::Union, Form::Show)
 }
 
-static ZINTER: Command = Command {
-    card: Card {
-        name: "zinter",
-        summary: "Returns the intersect of multiple sorted sets.",
-        since: "6.2.0",
-        group: Group::SortedSet,
-        complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K \
-            being the number of input sorted sets and M being the number of elements in the \
-            resulting sorted set.",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RO access",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Count { at: 0, first: 1, step: 1 },
-        }],
-    },
-    run: Run::Bulky(zinter, same_database),
-    subcommands: &[],
-};
+static ZINTER: Command = Command::gather(
+    zinter,
+    Card::new("zinter", Group::SortedSet, "6.2.0")
+        .summary("Returns the intersect of multiple sorted sets.")
+        .complexity(
+            "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being \
+             the number of input sorted sets and M being the number of elements in the resulting \
+             sorted set.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::reads().counted(1)]),
+)
+.offload();
 
 fn zinter(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, "zinter", Operation::Inter, Form::Show)
 }
 
-static ZDIFF: Command = Command {
-    card: Card {
-        name: "zdiff",
-        summary: "Returns the difference between multiple sorted sets.",
-        since: "6.2.0",
-        group: Group::SortedSet,
-        complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all \
-            the sets, N is the size of the first set, and K is the size of the result set.",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RO access",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Count { at: 0, first: 1, step: 1 },
-        }],
-    },
-    run: Run::Bulky(zdiff, same_database),
-    subcommands: &[],
-};
+static ZDIFF: Command = Command::gather(
+    zdiff,
+    Card::new("zdiff", Group::SortedSet, "6.2.0")
+        .summary("Returns the difference between multiple sorted sets.")
+        .complexity(
+            "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the \
+             sets, N is the size of the first set, and K is the size of the result set.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::reads().counted(1)]),
+)
+.offload();
 
 fn zdiff(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, "zdiff", Operation::Diff, Form::Show)
 }
 
-static ZUNIONSTORE: Command = Command {
-    card: Card {
-        name: "zunionstore",
-        summary: "Stores the union of multiple sorted sets in a key.",
-        since: "2.0.0",
-        group: Group::SortedSet,
-        complexity: "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted sets, \
-            and M being the number of elements in the resulting sorted set.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[
-            KeySpec::first("OW update"),
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Count { at: 0, first: 1, step: 1 },
-            },
-        ],
-    },
-    run: Run::Bulky(zunionstore, same_database),
-    subcommands: &[],
-};
+static ZUNIONSTORE: Command = Command::gather(
+    zunionstore,
+    Card::new("zunionstore", Group::SortedSet, "2.0.0")
+        .summary("Stores the union of multiple sorted sets in a key.")
+        .complexity(
+            "O(N)+O(M log(M)) with N being the sum of the sizes of the input sorted sets, and M \
+             being the number of elements in the resulting sorted set.",
+        )
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)]),
+)
+.offload();
 
 fn zunionstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, "zunionstore", Operation::Union, Form::Store)
 }
 
-static ZINTERSTORE: Command = Command {
-    card: Card {
-        name: "zinterstore",
-        summary: "Stores the intersect of multiple sorted sets in a key.",
-        since: "2.0.0",
-        group: Group::SortedSet,
-        complexity: "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K \
-            being the number of input sorted sets and M being the number of elements in the \
-            resulting sorted set.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[
-            KeySpec::first("OW update"),
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Count { at: 0, first: 1, step: 1 },
-            },
-        ],
-    },
-    run: Run::Bulky(zinterstore, same_database),
-    subcommands: &[],
-};
+static ZINTERSTORE: Command = Command::gather(
+    zinterstore,
+    Card::new("zinterstore", Group::SortedSet, "2.0.0")
+        .summary("Stores the intersect of multiple sorted sets in a key.")
+        .complexity(
+            "O(N*K)+O(M*log(M)) worst case with N being the smallest input sorted set, K being \
+             the number of input sorted sets and M being the number of elements in the resulting \
+             sorted set.",
+        )
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)]),
+)
+.offload();
 
 fn zinterstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, "zinterstore", Operation::Inter, Form::Store)
 }
 
-static ZDIFFSTORE: Command = Command {
-    card: Card {
-        name: "zdiffstore",
-        summary: "Stores the difference of multiple sorted sets in a key.",
-        since: "6.2.0",
-        group: Group::SortedSet,
-        complexity: "O(L + (N-K)log(N)) worst case where L is the total number of elements in all \
-            the sets, N is the size of the first set, and K is the size of the result set.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[
-            KeySpec::first("OW update"),
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Count { at: 0, first: 1, step: 1 },
-            },
-        ],
-    },
-    run: Run::Bulky(zdiffstore, same_database),
-    subcommands: &[],
-};
+static ZDIFFSTORE: Command = Command::gather(
+    zdiffstore,
+    Card::new("zdiffstore", Group::SortedSet, "6.2.0")
+        .summary("Stores the difference of multiple sorted sets in a key.")
+        .complexity(
+            "O(L + (N-K)log(N)) worst case where L is the total number of elements in all the \
+             sets, N is the size of the first set, and K is the size of the result set.",
+        )
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)]),
+)
+.offload();
 
 fn zdiffstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, "zdiffstore", Operation::Diff, Form::Store)
 }
 
-static ZINTERCARD: Command = Command {
-    card: Card {
-        name: "zintercard",
-        summary: "Returns the number of members of the intersect of multiple sorted sets.",
-        since: "7.0.0",
-        group: Group::SortedSet,
-        complexity: "O(N*K) worst case with N being the smallest input sorted set, K being the \
-            number of input sorted sets.",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RO access",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Count { at: 0, first: 1, step: 1 },
-        }],
-    },
-    run: Run::Bulky(zintercard, same_database),
-    subcommands: &[],
-};
+static ZINTERCARD: Command = Command::gather(
+    zintercard,
+    Card::new("zintercard", Group::SortedSet, "7.0.0")
+        .summary("Returns the number of members of the intersect of multiple sorted sets.")
+        .complexity(
+            "O(N*K) worst case with N being the smallest input sorted set, K being the number of \
+             input sorted sets.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::reads().counted(1)]),
+)
+.offload();
 
 fn zintercard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, "zintercard", Operation::Inter, Form::Count)

@@ -12,7 +12,6 @@ mod reply;
 
 use crate::exec::Command;
 use crate::resp::Error;
-use crate::spec::{Begin, Find, KeySpec};
 
 /// The stream commands.
 pub static FAMILY: &[&Command] = &[
@@ -32,11 +31,6 @@ pub static FAMILY: &[&Command] = &[
     &claim::XAUTOCLAIM,
     &info::XINFO,
 ];
-
-/// The key of a subcommand, at word 2.
-const fn key_at_2(flags: &'static str) -> KeySpec {
-    KeySpec { flags, notes: "", begin: Begin::Index(2), find: Find::Range { last: 0, step: 1 } }
-}
 
 /// The key has no such group.
 fn no_group(key: &[u8], group: &[u8]) -> Error {

@@ -8,10 +8,10 @@ mod number;
 mod options;
 mod part;
 
-use crate::exec::{Command, Context, Run};
+use crate::exec::{ArgAt, Command, Context};
 use crate::keyspace::{Expiry, Key};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, NewStr, Str};
 use bytes::BytesMut;
 use options::{Condition, Options, Unit};
@@ -95,22 +95,15 @@ fn expire_at_once(cx: &mut Context<'_>, key: &Key<'_>) {
     cx.propagate(&[cx.expire_word(), key.bytes]);
 }
 
-static GET: Command = Command {
-    card: Card {
-        name: "get",
-        summary: "Returns the string value of a key.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(get),
-    subcommands: &[],
-};
+static GET: Command = Command::single(
+    get,
+    Card::new("get", Group::String, "1.0.0")
+        .summary("Returns the string value of a key.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn get(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -118,24 +111,28 @@ fn get(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SET: Command = Command {
-    card: Card {
-        name: "set",
-        summary: "Sets the string value of a key, ignoring its type. The key is created if it \
-            doesn't exist.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update variable_flags")
-            .note("RW and ACCESS due to the optional `GET` argument")],
-    },
-    run: Run::Keys(set),
-    subcommands: &[],
-};
+static SET: Command = Command::single(
+    set,
+    Card::new("set", Group::String, "1.0.0")
+        .summary(
+            "Sets the string value of a key, ignoring its type. The key is created if it doesn't \
+             exist.",
+        )
+        .constant_time()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::updates()
+            .using_data()
+            .varying()
+            .note("RW and ACCESS due to the optional `GET` argument")]),
+)
+.key_use(set_use);
+
+/// SET reads the old value if it has to return it.
+fn set_use(argc: usize, arg: ArgAt<'_>) -> KeySpec {
+    let has_get = (3..argc).any(|at| arg(at).eq_ignore_ascii_case(b"get"));
+    if has_get { KeySpec::updates().using_data() } else { KeySpec::overwrites() }
+}
 
 fn set(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() == 3 {
@@ -192,22 +189,15 @@ fn set_if(
     Ok(())
 }
 
-static SETNX: Command = Command {
-    card: Card {
-        name: "setnx",
-        summary: "Sets the string value of a key only when the key doesn't exist.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("OW insert")],
-    },
-    run: Run::Keys(setnx),
-    subcommands: &[],
-};
+static SETNX: Command = Command::single(
+    setnx,
+    Card::new("setnx", Group::String, "1.0.0")
+        .summary("Sets the string value of a key only when the key doesn't exist.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::creates()]),
+);
 
 fn setnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -219,23 +209,18 @@ fn setnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SETEX: Command = Command {
-    card: Card {
-        name: "setex",
-        summary: "Sets the string value and expiration time of a key. Creates the key if it \
-            doesn't exist.",
-        since: "2.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("OW update")],
-    },
-    run: Run::Keys(setex),
-    subcommands: &[],
-};
+static SETEX: Command = Command::single(
+    setex,
+    Card::new("setex", Group::String, "2.0.0")
+        .summary(
+            "Sets the string value and expiration time of a key. Creates the key if it doesn't \
+             exist.",
+        )
+        .constant_time()
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::overwrites()]),
+);
 
 fn setex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let at = Unit::Seconds.deadline(&args[2], cx.now_ms, "setex")?;
@@ -245,23 +230,18 @@ fn setex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static PSETEX: Command = Command {
-    card: Card {
-        name: "psetex",
-        summary: "Sets both string value and expiration time in milliseconds of a key. The key is \
-            created if it doesn't exist.",
-        since: "2.6.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("OW update")],
-    },
-    run: Run::Keys(psetex),
-    subcommands: &[],
-};
+static PSETEX: Command = Command::single(
+    psetex,
+    Card::new("psetex", Group::String, "2.6.0")
+        .summary(
+            "Sets both string value and expiration time in milliseconds of a key. The key is \
+             created if it doesn't exist.",
+        )
+        .constant_time()
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::overwrites()]),
+);
 
 fn psetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let at = Unit::Millis.deadline(&args[2], cx.now_ms, "psetex")?;

@@ -1,8 +1,8 @@
 //! MULTI, EXEC and what goes with them. The shard keeps the queue; these say what becomes of it.
 
-use crate::exec::{Command, Entry, Multi, Request, Run, SessionContext};
+use crate::exec::{Command, InMulti, Multi, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 
 /// The commands of transactions.
 pub static FAMILY: &[&Command] = &[&MULTI, &EXEC, &DISCARD, &WATCH, &UNWATCH];
@@ -11,22 +11,14 @@ pub static FAMILY: &[&Command] = &[&MULTI, &EXEC, &DISCARD, &WATCH, &UNWATCH];
 const FLAGS: Flag =
     Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::FAST).and(Flag::ALLOW_BUSY);
 
-static MULTI: Command = Command {
-    card: Card {
-        name: "multi",
-        summary: "Starts a transaction.",
-        since: "1.2.0",
-        group: Group::Transactions,
-        complexity: "O(1)",
-        arity: 1,
-        flags: FLAGS.and(Flag::NO_MULTI),
-        categories: &[Category::Transaction],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Immediate(multi),
-    subcommands: &[],
-};
+static MULTI: Command = Command::session(
+    multi,
+    Card::new("multi", Group::Transactions, "1.2.0")
+        .summary("Starts a transaction.")
+        .constant_time()
+        .flags(FLAGS.and(Flag::NO_MULTI)),
+)
+.in_multi(InMulti::AtOnce);
 
 fn multi(cx: &mut SessionContext<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     assert!(cx.session.multi.is_none(), "a gate refuses it inside a transaction");
@@ -35,27 +27,14 @@ fn multi(cx: &mut SessionContext<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a command is EXEC: when that is refused, the transaction ends with it.
-pub fn is_exec(entry: &Entry) -> bool {
-    std::ptr::eq(entry.command, &EXEC)
-}
-
-static EXEC: Command = Command {
-    card: Card {
-        name: "exec",
-        summary: "Executes all commands in a transaction.",
-        since: "1.2.0",
-        group: Group::Transactions,
-        complexity: "Depends on commands in the transaction",
-        arity: 1,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::SKIP_COMMANDLOG),
-        categories: &[Category::Transaction],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Immediate(exec),
-    subcommands: &[],
-};
+static EXEC: Command = Command::session(
+    exec,
+    Card::new("exec", Group::Transactions, "1.2.0")
+        .summary("Executes all commands in a transaction.")
+        .complexity("Depends on commands in the transaction")
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::SKIP_COMMANDLOG)),
+)
+.in_multi(InMulti::Executes);
 
 fn exec(cx: &mut SessionContext<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     if cx.session.multi.is_none() {
@@ -65,22 +44,15 @@ fn exec(cx: &mut SessionContext<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static DISCARD: Command = Command {
-    card: Card {
-        name: "discard",
-        summary: "Discards a transaction.",
-        since: "2.0.0",
-        group: Group::Transactions,
-        complexity: "O(N), when N is the number of queued commands",
-        arity: 1,
-        flags: FLAGS,
-        categories: &[Category::Transaction],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Immediate(discard),
-    subcommands: &[],
-};
+static DISCARD: Command = Command::session(
+    discard,
+    Card::new("discard", Group::Transactions, "2.0.0")
+        .summary("Discards a transaction.")
+        .complexity("O(N), when N is the number of queued commands")
+        .steady()
+        .flags(FLAGS),
+)
+.in_multi(InMulti::AtOnce);
 
 fn discard(cx: &mut SessionContext<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     if cx.session.multi.take().is_none() {
@@ -91,22 +63,17 @@ fn discard(cx: &mut SessionContext<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static WATCH: Command = Command {
-    card: Card {
-        name: "watch",
-        summary: "Monitors changes to keys to determine the execution of a transaction.",
-        since: "2.2.0",
-        group: Group::Transactions,
-        complexity: "O(1) for every key.",
-        arity: -2,
-        flags: FLAGS.and(Flag::NO_MULTI),
-        categories: &[Category::Transaction],
-        tips: &[],
-        keys: &[KeySpec::all("RO", 1)],
-    },
-    run: Run::Immediate(watch),
-    subcommands: &[],
-};
+static WATCH: Command = Command::session(
+    watch,
+    Card::new("watch", Group::Transactions, "2.2.0")
+        .summary("Monitors changes to keys to determine the execution of a transaction.")
+        .complexity("O(1) for every key.")
+        .steady()
+        .arity(-2)
+        .flags(FLAGS.and(Flag::NO_MULTI))
+        .keys(&[KeySpec::inspects().to_end(1)]),
+)
+.in_multi(InMulti::AtOnce);
 
 fn watch(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     assert!(cx.session.multi.is_none(), "a gate refuses it inside a transaction");
@@ -114,22 +81,13 @@ fn watch(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-static UNWATCH: Command = Command {
-    card: Card {
-        name: "unwatch",
-        summary: "Forgets about watched keys of a transaction.",
-        since: "2.2.0",
-        group: Group::Transactions,
-        complexity: "O(1)",
-        arity: 1,
-        flags: FLAGS,
-        categories: &[Category::Transaction],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(unwatch),
-    subcommands: &[],
-};
+static UNWATCH: Command = Command::session(
+    unwatch,
+    Card::new("unwatch", Group::Transactions, "2.2.0")
+        .summary("Forgets about watched keys of a transaction.")
+        .constant_time()
+        .flags(FLAGS),
+);
 
 fn unwatch(cx: &mut SessionContext<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     cx.request = Some(Request::Unwatch);

@@ -1,7 +1,7 @@
-//! Settings of Valkey that are accepted, kept and shown, but that nothing acts on.
+//! Settings of Valkey that are accepted, kept and shown, but have no effect.
 //!
-//! Each group says why. Those whose being ignored could do harm refuse all but their default. A
-//! setting leaves this file when something begins to act on it.
+//! Each group gives its reason. A setting that could do harm if it is ignored refuses every value
+//! but its default. A setting leaves this file when it gets an effect.
 
 use super::card::{Kind, Setting, Store, Value, any_text};
 use super::network::read_bind;
@@ -24,20 +24,20 @@ const ACL: &str = "not yet: ACL";
 const EVENTS: &str = "not yet: keyspace events";
 const TRACKING: &str = "not yet: client-side caching";
 const SCRIPTS: &str = "not yet: scripts";
-const THREADS: &str = "shards take the place of I/O threads";
+const THREADS: &str = "shards replace I/O threads";
 const CHILDREN: &str = "there are no child processes";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
 const DEFRAGMENTATION: &str = "not yet: active defragmentation";
-const JEMALLOC: &str = "the allocator is another, and gives memory back by itself";
-const HUGE_PAGES: &str = "no huge pages are asked for";
-const MARKS: &str = "sockets are not marked";
-const MEMORY_TEST: &str = "memory is not tested in a crash";
-const WARNINGS: &str = "no warning of the start stops it";
+const JEMALLOC: &str = "the allocator is mimalloc, which returns free memory itself";
+const HUGE_PAGES: &str = "the server never requests huge pages";
+const MARKS: &str = "sockets get no mark";
+const MEMORY_TEST: &str = "a crash runs no memory test";
+const WARNINGS: &str = "no warning stops the start";
 const COLLATION: &str = "SORT compares bytes";
 const ASSERTIONS: &str = "assertions are always on";
-const CONTEXT: &str = "kept for whoever asks for it";
-const MPTCP: &str = "there is no Multipath TCP";
-const RDMA: &str = "there is no RDMA";
+const CONTEXT: &str = "kept for clients that read it";
+const MPTCP: &str = "Multipath TCP is not supported";
+const RDMA: &str = "RDMA is not supported";
 const NO_TLS: &str = "TLS is not available in this version";
 const NO_DEFRAG: &str = "Active defragmentation cannot be enabled: it requires a server compiled \
     with a modified Jemalloc like the one shipped by default with the source distribution";
@@ -51,7 +51,7 @@ const fn accept(
     Setting::new(name, kind, default, Store::Accepted { because })
 }
 
-/// The cards.
+/// The cards of these settings.
 #[rustfmt::skip]
 pub(super) static SETTINGS: &[Setting] = &[
     accept("rdb-del-sync-files", Kind::Bool, "no", PERSISTENCE),
@@ -260,7 +260,7 @@ fn read_cluster_config_file(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     any_text(name)
 }
 
-/// A name that can be one of a locale; whether there is one nobody asks.
+/// Checks that the text has the form of a locale's name; whether the locale exists is not checked.
 fn read_locale(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     let (language, _) = name.split_at(name.iter().position(|byte| *byte == b'_').unwrap_or(0));
     let is_language = (2..=3).contains(&language.len());
@@ -288,7 +288,7 @@ fn read_ipv6(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     Err("Invalid IPv6 address")
 }
 
-/// Whether a byte may stand in a cluster's file of nodes.
+/// Whether a byte may appear in the cluster's file of nodes.
 fn is_announceable(byte: &u8) -> bool {
     *byte > b',' && *byte != 0x7f && !b";<=>?@[]^{|}~\\".contains(byte)
 }
@@ -322,8 +322,8 @@ fn read_hostname(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     any_text(text)
 }
 
-fn read_replicaof(words: &[&[u8]], _: &Value) -> Result<Value, String> {
-    match words {
+fn read_replicaof(args: &[&[u8]], _: &Value) -> Result<Value, String> {
+    match args {
         [] => Ok(Value::Words(Vec::new())),
         [no, one] if no.eq_ignore_ascii_case(b"no") && one.eq_ignore_ascii_case(b"one") => {
             Ok(Value::Words(Vec::new()))
@@ -339,7 +339,7 @@ fn read_replicaof(words: &[&[u8]], _: &Value) -> Result<Value, String> {
 /// The event classes that `A` stands for.
 const ALL_CLASSES: &[u8] = b"g$lshzxetd";
 
-/// Event classes in the order in which they are shown; `A` stands for [`ALL_CLASSES`].
+/// Normalizes event classes to the order in which they are shown; `A` stands for [`ALL_CLASSES`].
 fn read_event_classes(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     const ALL: &[u8] = ALL_CLASSES;
     const OTHERS: &[u8] = b"nKEm";

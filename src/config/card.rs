@@ -1,7 +1,7 @@
 //! A setting's card: its name, its kind, its default, and where [`Config`] keeps its value.
 //!
-//! From the card derive CONFIG GET, CONFIG SET, the config file and argv. The error texts are
-//! those of Valkey 9.1.
+//! CONFIG GET, CONFIG SET, the config file and the command line derive from the card. The error
+//! texts are Valkey 9.1's.
 
 use super::number::parse_octal;
 use super::{Config, OutputLimits, SavePoint};
@@ -10,18 +10,18 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// The value of one setting, between its text and its typed field.
+/// The value of one setting, independent of its text and of its typed field.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
     /// `yes` or `no`.
     Bool(bool),
-    /// A number; a negative one of a [`Kind::MemoryOrPercent`] is a percentage.
+    /// A number. A negative number of a [`Kind::MemoryOrPercent`] is a percentage.
     Int(i128),
-    /// An index into the words of its [`Kind::Choice`].
+    /// An index into the names of its [`Kind::Choice`].
     Choice(usize),
-    /// Text; empty where there is none.
+    /// Text; empty if not set.
     Text(Vec<u8>),
-    /// Several words.
+    /// Several arguments.
     Words(Vec<Vec<u8>>),
     /// The points of `save`.
     Save(Vec<SavePoint>),
@@ -29,7 +29,7 @@ pub enum Value {
     OutputLimits(OutputLimits),
 }
 
-/// What a setting takes, with its bounds, both inclusive.
+/// The values that a setting takes; bounds are inclusive.
 #[derive(Clone, Copy, Debug)]
 pub enum Kind {
     /// `yes` or `no`.
@@ -40,22 +40,22 @@ pub enum Kind {
     Octal(i128, i128),
     /// Bytes, with or without a unit (`k kb m mb g gb`).
     Memory(i128, i128),
-    /// Bytes, or a small negative number that has a meaning of its own.
+    /// Bytes, or a small negative number with a special meaning.
     SignedMemory(i128, i128),
-    /// Bytes up to the bound, or 0 to 100 `%`.
+    /// Bytes up to the bound, or a percentage from 0 to 100 with `%`.
     MemoryOrPercent(i128),
-    /// One of these words, in any case.
+    /// One of these names, in any case.
     Choice(&'static [&'static str]),
-    /// Any text that the function does not refuse; kept as the function spells it.
+    /// Any text that the function accepts; the value is what the function returns.
     Text(fn(&[u8]) -> Result<Vec<u8>, &'static str>),
-    /// A directory that exists; a relative one starts from the value so far. Kept as its
-    /// absolute path.
+    /// An existing directory, kept as its absolute path. A relative path starts at the present
+    /// value.
     Directory,
-    /// Several words, read as the function says; it sees the value so far.
+    /// Several arguments, parsed by the function; it gets the present value too.
     Words(fn(&[&[u8]], &Value) -> Result<Value, String>),
 }
 
-/// Any text will do.
+/// Accepts any text.
 pub(super) fn any_text(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     Ok(text.to_vec())
 }
@@ -70,47 +70,84 @@ pub enum Store {
         /// Writes the field.
         set: fn(&mut Config, Value),
     },
-    /// Kept and shown, but nothing acts on it.
+    /// Kept and shown, but without effect.
     Accepted {
-        /// Why that does no harm.
+        /// Why ignoring the setting does no harm.
         because: &'static str,
     },
+}
+
+/// What a change at run time takes beyond publishing the new value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnChange {
+    /// Nothing: the value is read whenever it is used.
+    ReadAtUse,
+    /// Each shard derives state from the value, and brings that up to date before CONFIG SET
+    /// replies.
+    ShardsSettle,
+    /// The process applies the value at once. If that fails, the change is taken back.
+    Apply(Applied),
+    /// Other sockets are listened on. If that fails, the change is taken back, and this is the
+    /// error.
+    Listen(&'static str),
+    /// A restart: the value is fixed, and CONFIG SET refuses it.
+    Restart,
+}
+
+/// What a value is applied to, once for the whole process. Settings with the same one are applied
+/// together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The number of descriptors that the process may have.
+    Descriptors,
+    /// The log's level and form.
+    Log,
+    /// How soon the kernel ends the process when memory runs out.
+    OomScore,
+    /// The title of the process.
+    Title,
+    /// The working directory.
+    Directory,
+    /// Reports of crashes.
+    CrashLog,
+    /// The watchdog.
+    Watchdog,
 }
 
 /// The static description of one setting.
 #[derive(Debug)]
 pub struct Setting {
-    /// Lower case, as in the config file.
+    /// The name in lower case, as in the config file.
     pub name: &'static str,
     /// A second name, or empty.
     pub alias: &'static str,
-    /// What it takes.
+    /// The values that it takes.
     pub kind: Kind,
-    /// Its default, as a config file would give it.
+    /// The default, as a config file would give it.
     pub default: &'static str,
-    /// Where its value is kept.
+    /// Where the value is kept.
     pub store: Store,
-    /// CONFIG SET may not change it.
-    pub immutable: bool,
-    /// CONFIG SET may give it the value that it has, although it is immutable: what sets all that
-    /// CONFIG GET shows knows nothing of this server's own settings.
+    /// What a change at run time takes.
+    pub on_change: OnChange,
+    /// CONFIG SET may set it to the value that it has, although it is fixed: clients that set all
+    /// that CONFIG GET shows know nothing of this server's own settings.
     pub may_repeat: bool,
-    /// CONFIG SET may change it only as `enable-protected-configs` allows.
+    /// Whether CONFIG SET may change it only as `enable-protected-configs` allows.
     pub protected: bool,
-    /// Its value must not appear in any log.
+    /// Whether its value must not appear in any log.
     pub sensitive: bool,
-    /// CONFIG GET shows it only by its full name.
+    /// Whether CONFIG GET shows it only by its full name.
     pub hidden: bool,
-    /// It cannot change while a data set is being loaded.
+    /// Whether it cannot change while a data set is being loaded.
     pub not_while_loading: bool,
-    /// Set where no other value than the default can be had, with the words to refuse it.
+    /// The error for any value but the default; empty: other values are allowed.
     pub refusal: &'static str,
-    /// Why nothing acts on a value that has a field; empty: something does.
+    /// Why a value that has a field has no effect; empty: it has an effect.
     pub idle: &'static str,
 }
 
 impl Setting {
-    /// A setting that can change at run time.
+    /// A setting that can change at run time, and is read whenever it is used.
     pub const fn new(
         name: &'static str,
         kind: Kind,
@@ -123,7 +160,7 @@ impl Setting {
             kind,
             default,
             store,
-            immutable: false,
+            on_change: OnChange::ReadAtUse,
             may_repeat: false,
             protected: false,
             sensitive: false,
@@ -134,52 +171,72 @@ impl Setting {
         }
     }
 
-    /// The same with a second name.
+    /// Adds a second name.
     pub const fn alias(self, alias: &'static str) -> Setting {
         Setting { alias, ..self }
     }
 
-    /// The same, fixed at the start.
+    /// States what a change at run time takes.
+    pub const fn on_change(self, on_change: OnChange) -> Setting {
+        Setting { on_change, ..self }
+    }
+
+    /// Each shard derives state from it.
+    pub const fn shards_settle(self) -> Setting {
+        self.on_change(OnChange::ShardsSettle)
+    }
+
+    /// The process applies it at once.
+    pub const fn apply(self, applied: Applied) -> Setting {
+        self.on_change(OnChange::Apply(applied))
+    }
+
+    /// Fixes it at the start.
     pub const fn immutable(self) -> Setting {
-        Setting { immutable: true, ..self }
+        self.on_change(OnChange::Restart)
     }
 
-    /// The same, fixed at the start; it may be set to what it is.
+    /// Fixes it at the start, but CONFIG SET may set it to the value that it has.
     pub const fn own(self) -> Setting {
-        Setting { immutable: true, may_repeat: true, ..self }
+        Setting { may_repeat: true, ..self.immutable() }
     }
 
-    /// The same, guarded by `enable-protected-configs`.
+    /// Guards it by `enable-protected-configs`.
     pub const fn protected(self) -> Setting {
         Setting { protected: true, ..self }
     }
 
-    /// The same, with a secret for a value.
+    /// Keeps its value out of all logs.
     pub const fn sensitive(self) -> Setting {
         Setting { sensitive: true, ..self }
     }
 
-    /// The same, unseen by patterns.
+    /// Hides it from patterns of CONFIG GET.
     pub const fn hidden(self) -> Setting {
         Setting { hidden: true, ..self }
     }
 
-    /// The same, fixed during a load.
+    /// Fixes it while a data set is being loaded.
     pub const fn not_while_loading(self) -> Setting {
         Setting { not_while_loading: true, ..self }
     }
 
-    /// The same, refusing all values but the default.
+    /// Refuses all values but the default, with this error.
     pub const fn refusing(self, refusal: &'static str) -> Setting {
         Setting { refusal, ..self }
     }
 
-    /// The same, with a field that nothing acts on.
+    /// Says why nothing acts on its field.
     pub const fn idle(self, because: &'static str) -> Setting {
         Setting { idle: because, ..self }
     }
 
-    /// Why nothing acts on the value; none where something does.
+    /// Returns whether CONFIG SET refuses to change it.
+    pub fn is_immutable(&self) -> bool {
+        self.on_change == OnChange::Restart
+    }
+
+    /// Returns why nothing acts on the value; none if something does.
     pub fn without_effect(&self) -> Option<&'static str> {
         match self.store {
             Store::Accepted { because } => Some(because),
@@ -187,12 +244,12 @@ impl Setting {
         }
     }
 
-    /// Whether a config file may give several words.
+    /// Returns whether a config file may give several words.
     pub fn takes_words(&self) -> bool {
         matches!(self.kind, Kind::Words(_))
     }
 
-    /// The value in `config`.
+    /// Returns the value in `config`.
     pub fn value(&self, config: &Config) -> Value {
         match self.store {
             Store::Field { get, .. } => get(config),
@@ -200,7 +257,7 @@ impl Setting {
         }
     }
 
-    /// Puts a value into `config`.
+    /// Stores a value in `config`.
     pub fn assign(&self, config: &mut Config, value: Value) {
         match self.store {
             Store::Field { set, .. } => set(config, value),
@@ -210,12 +267,12 @@ impl Setting {
         }
     }
 
-    /// The text that CONFIG GET shows.
+    /// Returns the text that CONFIG GET shows.
     pub fn text(&self, config: &Config) -> Vec<u8> {
         render(self.kind, &self.value(config))
     }
 
-    /// Reads words into `config`, or says what is wrong with them.
+    /// Parses words into `config`. Returns what is wrong with them, in CONFIG SET's words.
     pub fn set(&self, config: &mut Config, words: &[&[u8]]) -> Result<(), String> {
         let value = parse(self.kind, words, &self.value(config))?;
         if !self.refusal.is_empty() && value != self.default_value() {
@@ -225,21 +282,22 @@ impl Setting {
         Ok(())
     }
 
-    /// The default as a value.
+    /// Returns the default as a value.
     pub(super) fn default_value(&self) -> Value {
-        let words = words_of_text(self.kind, self.default.as_bytes());
+        let args = words_of_text(self.kind, self.default.as_bytes());
         let empty = match self.kind {
             Kind::Directory => Value::Text(Vec::new()),
-            // Of the others only output limits look at the value so far.
+            // Of the other kinds only output limits look at the present value.
             _ => Value::OutputLimits(OutputLimits::default()),
         };
-        parse(self.kind, &words, &empty).unwrap_or_else(|error| {
+        parse(self.kind, &args, &empty).unwrap_or_else(|error| {
             panic!("the default of {} is not valid: {error}", self.name);
         })
     }
 }
 
-/// The words of CONFIG SET's one text: split at each space for those that take several.
+/// Returns the arguments in the text of CONFIG SET: split at each space for settings that take
+/// several.
 pub(super) fn words_of_text(kind: Kind, text: &[u8]) -> Vec<&[u8]> {
     match kind {
         Kind::Words(_) if text.is_empty() => Vec::new(),
@@ -248,7 +306,7 @@ pub(super) fn words_of_text(kind: Kind, text: &[u8]) -> Vec<&[u8]> {
     }
 }
 
-/// A value's text in CONFIG GET.
+/// Returns a value's text in CONFIG GET.
 pub(super) fn render(kind: Kind, value: &Value) -> Vec<u8> {
     match (value, kind) {
         (Value::Bool(yes), _) => {
@@ -261,10 +319,10 @@ pub(super) fn render(kind: Kind, value: &Value) -> Vec<u8> {
         (Value::Int(n), Kind::Octal(..)) => format!("{n:o}").into_bytes(),
         (Value::Int(n), Kind::MemoryOrPercent(_)) if *n < 0 => format!("{}%", -n).into_bytes(),
         (Value::Int(n), _) => n.to_string().into_bytes(),
-        (Value::Choice(index), Kind::Choice(words)) => words[*index].as_bytes().to_vec(),
+        (Value::Choice(index), Kind::Choice(names)) => names[*index].as_bytes().to_vec(),
         (Value::Choice(_), _) => unreachable!("only a choice has choices"),
         (Value::Text(text), _) => text.clone(),
-        (Value::Words(words), _) => words.join(&b' '),
+        (Value::Words(args), _) => args.join(&b' '),
         (Value::Save(points), _) => {
             let texts: Vec<String> =
                 points.iter().map(|p| format!("{} {}", p.seconds, p.changes)).collect();
@@ -274,12 +332,12 @@ pub(super) fn render(kind: Kind, value: &Value) -> Vec<u8> {
     }
 }
 
-/// Reads words as `kind` says.
-fn parse(kind: Kind, words: &[&[u8]], now: &Value) -> Result<Value, String> {
+/// Parses arguments as `kind` says; `now` is the present value.
+fn parse(kind: Kind, args: &[&[u8]], now: &Value) -> Result<Value, String> {
     if let Kind::Words(read) = kind {
-        return read(words, now);
+        return read(args, now);
     }
-    let [word] = words else { return Err("wrong number of arguments".to_owned()) };
+    let [word] = args else { return Err("wrong number of arguments".to_owned()) };
     let not_memory = || "argument must be a memory value".to_owned();
     match kind {
         Kind::Bool if word.eq_ignore_ascii_case(b"yes") => Ok(Value::Bool(true)),
@@ -324,14 +382,14 @@ fn directory(word: &[u8], now: &Value) -> Result<Value, String> {
     }
     let path = Path::new(OsStr::from_bytes(now)).join(OsStr::from_bytes(word));
     let path = path.canonicalize().map_err(|error| error_text(&error))?;
-    // Listing is refused where entering is, as far as that can be seen without entering.
+    // A folder that cannot be entered is refused, as far as that shows without entering it.
     if !path.is_dir() {
         return Err("Not a directory".to_owned());
     }
     Ok(Value::Text(path.into_os_string().into_vec()))
 }
 
-/// What the C library says of an error, without the number that std adds.
+/// Returns the C library's text of an error, without the number that std appends.
 pub(super) fn error_text(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
@@ -360,13 +418,13 @@ fn bounded(n: i128, min: i128, max: i128) -> Result<Value, String> {
 
 /// A field of [`Config`] that can hold the value of a setting.
 pub(super) trait Field {
-    /// The field as a value.
+    /// Returns the field as a value.
     fn value(&self) -> Value;
-    /// Takes a value of the variant that [`Field::value`] gives.
+    /// Stores a value of the variant that [`Field::value`] returns.
     fn assign(&mut self, value: Value);
 }
 
-/// The accessors of a field, for a card.
+/// Creates the accessors of a field, for a card.
 macro_rules! field {
     ($name:ident) => {
         $crate::config::card::Store::Field {
@@ -395,7 +453,7 @@ macro_rules! field_type {
 }
 pub(super) use field_type;
 
-/// A number that its card's bounds have made sure to fit.
+/// Converts a number that the card's bounds keep within the field's type.
 fn fit<T: TryFrom<i128>>(n: i128) -> T {
     T::try_from(n).ok().expect("a card's bounds lie inside its field's type")
 }
@@ -433,7 +491,7 @@ impl Field for Vec<String> {
     }
 
     fn assign(&mut self, value: Value) {
-        let Value::Words(words) = value else { panic!("{value:?} are not words") };
-        *self = words.into_iter().map(lossy).collect();
+        let Value::Words(args) = value else { panic!("{value:?} are not arguments") };
+        *self = args.into_iter().map(lossy).collect();
     }
 }

@@ -1,7 +1,7 @@
 //! The published snapshot, and CONFIG GET and SET on it.
 
 use super::card::words_of_text;
-use super::{Config, Named, Setting, find, settings};
+use super::{Config, Named, OnChange, Setting, find, settings};
 use arc_swap::ArcSwap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,32 +15,45 @@ pub struct ConfigCell {
     writer: Mutex<()>,
 }
 
-/// Who asks for a change, as far as it matters here.
+/// The properties of the caller that decide whether it may change a setting.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Caller {
-    /// The connection is from this machine.
+    /// Whether the connection is from this machine.
     pub local: bool,
-    /// A data set is being loaded.
+    /// Whether a data set is being loaded.
     pub loading: bool,
 }
 
-/// What a CONFIG SET has changed; the caller carries out what follows from that, and hands it to
-/// [`ConfigCell::restore`] if it cannot.
+/// What a CONFIG SET has changed. The caller carries out what the changed settings take, and passes
+/// this to [`ConfigCell::restore`] if it cannot.
 #[derive(Clone, Debug)]
 pub struct Changes {
-    /// The settings that have another value than before, by their main names, in the order given.
-    pub names: Vec<&'static str>,
+    /// The settings that have another value than before, in the order given.
+    pub changed: Vec<&'static Setting>,
     /// The settings before.
     pub before: Arc<Config>,
-    /// The settings after.
+    /// The settings after the change.
     pub after: Arc<Config>,
 }
 
 impl Changes {
-    /// Whether the setting `name` has changed.
-    pub fn has(&self, name: &str) -> bool {
-        self.names.contains(&name)
+    /// Returns what the shards must do before CONFIG SET replies.
+    pub fn follow_up(&self) -> FollowUp {
+        let has = |is_it: fn(OnChange) -> bool| self.changed.iter().any(|it| is_it(it.on_change));
+        FollowUp {
+            shards_settle: has(|on_change| on_change == OnChange::ShardsSettle),
+            listeners_change: has(|on_change| matches!(on_change, OnChange::Listen(_))),
+        }
     }
+}
+
+/// What all shards do for a change of settings, besides taking the new snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowUp {
+    /// They bring up to date what they derive from settings.
+    pub shards_settle: bool,
+    /// The shard that accepts connections opens and closes the sockets that it was ordered to.
+    pub listeners_change: bool,
 }
 
 /// Why CONFIG SET has changed nothing. Its text is what follows the `-` of the error reply.
@@ -48,9 +61,9 @@ impl Changes {
 pub enum ConfigError {
     /// No setting has this name.
     Unknown(String),
-    /// The setting does not take the value, or no change at all.
+    /// The setting does not take the value, or cannot change.
     Refused {
-        /// The setting as it was named.
+        /// The setting's name as the client wrote it.
         name: String,
         /// What is wrong, or empty.
         reason: String,
@@ -80,7 +93,8 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// An error reply is one line, and what it quotes ends at its first NUL, as the reference's does.
+/// Makes the text of an error reply one line. As in the reference, quoted text ends at its first
+/// NUL.
 fn one_line(text: &str) -> String {
     text.split('\0').next().unwrap_or_default().replace(['\r', '\n'], " ")
 }
@@ -99,19 +113,19 @@ impl ConfigCell {
         }
     }
 
-    /// The number of the published snapshot; grows with each. A shard that sees it changed takes
-    /// a new [`ConfigCell::snapshot`].
+    /// Returns the version of the published snapshot; it grows with each one. A shard that sees a
+    /// new version takes a new [`ConfigCell::snapshot`].
     #[inline]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
     }
 
-    /// The settings now.
+    /// Returns the current settings.
     pub fn snapshot(&self) -> Arc<Config> {
         self.now.load_full()
     }
 
-    /// CONFIG GET with a pattern: the settings (and aliases) whose lower-case name `matches`,
+    /// CONFIG GET with a pattern: returns the settings and aliases whose lower-case name `matches`,
     /// sorted by name.
     pub fn get(&self, matches: &dyn Fn(&str) -> bool) -> Vec<(&'static str, Vec<u8>)> {
         let config = self.now.load();
@@ -123,39 +137,37 @@ impl ConfigCell {
         found
     }
 
-    /// CONFIG GET with a name that has no `*`, `?` or `[`: in any case, hidden settings too. The
-    /// reply names the setting as the client did.
+    /// CONFIG GET with a name that has no `*`, `?` or `[`. The name matches in any case, and finds
+    /// hidden settings too. The reply repeats the name as the client wrote it.
     pub fn get_exact(&self, name: &[u8]) -> Option<Vec<u8>> {
         find(name).map(|named| named.setting.text(&self.now.load()))
     }
 
-    /// CONFIG SET: all of the pairs, or none and the reason.
+    /// CONFIG SET: sets all pairs, or none and returns the reason.
     pub fn set(&self, pairs: &[(&[u8], &[u8])], caller: Caller) -> Result<Changes, ConfigError> {
         let _writer = self.lock();
         let before = self.snapshot();
         let mut after = Config::clone(&before);
         let named = check_names(pairs, caller, &before)?;
         for (named, (_, text)) in named.iter().zip(pairs) {
-            let words = words_of_text(named.setting.kind, text);
-            let result = named.setting.set(&mut after, &words);
+            let args = words_of_text(named.setting.kind, text);
+            let result = named.setting.set(&mut after, &args);
             result.map_err(|reason| refused(named.name, reason))?;
         }
         after.settle();
         let differs = |setting: &&Setting| setting.value(&before) != setting.value(&after);
-        let changed = named.iter().map(|named| named.setting).filter(differs);
-        let names = changed.map(|setting| setting.name).collect();
+        let changed = named.iter().map(|named| named.setting).filter(differs).collect();
         let after = Arc::new(after);
         self.publish(after.clone());
-        Ok(Changes { names, before, after })
+        Ok(Changes { changed, before, after })
     }
 
-    /// Takes back what a `set` has changed (and no other change since), because what follows from
-    /// it could not be done. `name` and `reason` make the error for the client.
+    /// Reverts the changes of a `set`, and no other change since, because the caller could not
+    /// apply them. `name` and `reason` make the error for the client.
     pub fn restore(&self, changes: &Changes, name: &str, reason: &str) -> ConfigError {
         let _writer = self.lock();
         let mut config = Config::clone(&self.snapshot());
-        for name in &changes.names {
-            let setting = find(name.as_bytes()).expect("the name is of a card").setting;
+        for setting in &changes.changed {
             setting.assign(&mut config, setting.value(&changes.before));
         }
         self.publish(Arc::new(config));
@@ -164,7 +176,7 @@ impl ConfigCell {
 
     fn publish(&self, config: Arc<Config>) {
         self.now.store(config);
-        // After the snapshot, so that whoever sees the new version finds at least that snapshot.
+        // After the snapshot, so that a reader of the new version finds at least that snapshot.
         self.version.fetch_add(1, Ordering::Release);
     }
 
@@ -174,7 +186,7 @@ impl ConfigCell {
     }
 }
 
-/// Finds the settings of the pairs; the first obstacle wins.
+/// Finds the settings of the pairs; returns the first error.
 fn check_names(
     pairs: &[(&[u8], &[u8])],
     caller: Caller,
@@ -186,7 +198,7 @@ fn check_names(
         let named = find(name).ok_or_else(|| ConfigError::Unknown(text.clone().into_owned()))?;
         let setting = named.setting;
         let repeats = || setting.may_repeat && setting.text(now) == *value;
-        if setting.immutable && !repeats() {
+        if setting.is_immutable() && !repeats() {
             return Err(refused(&text, "can't set immutable config"));
         }
         if setting.protected && !now.enable_protected_configs.allows(caller.local) {

@@ -1,8 +1,8 @@
-//! The settings that take one word of a few, as types.
+//! The settings that take one of a few names, as enums.
 
 use super::card::{Field, Value, field_type};
 
-/// An enum whose variants are the words of a [`super::Kind::Choice`], in that order.
+/// Declares an enum whose variants are the names of a [`super::Kind::Choice`], in that order.
 macro_rules! choice {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$doc])*
@@ -12,11 +12,11 @@ macro_rules! choice {
         }
 
         impl $name {
-            /// The words, in the order of the variants.
+            /// The names, in the order of the variants.
             pub const WORDS: &'static [&'static str] = &[$($word),+];
             const ALL: &'static [$name] = &[$($name::$variant),+];
 
-            /// The word of this variant.
+            /// Returns the name of this variant.
             pub fn word(self) -> &'static str {
                 Self::WORDS[self as usize]
             }
@@ -33,11 +33,11 @@ macro_rules! choice {
 }
 
 choice! {
-    /// Which driver moves the bytes.
+    /// The driver of sockets.
     IoDriver {
         /// io_uring where the kernel allows it, epoll elsewhere.
         Auto = "auto",
-        /// io_uring, or no start.
+        /// io_uring; without it the server does not start.
         Uring = "uring",
         /// epoll.
         Epoll = "epoll",
@@ -45,15 +45,15 @@ choice! {
 }
 
 choice! {
-    /// The least level that is logged.
+    /// The lowest level that is logged.
     LogLevel {
-        /// For development.
+        /// For debugging.
         Debug = "debug",
         /// Rarely useful.
         Verbose = "verbose",
-        /// What one wants in production.
+        /// For production.
         Notice = "notice",
-        /// What needs attention.
+        /// Needs attention.
         Warning = "warning",
         /// Log nothing.
         Nothing = "nothing",
@@ -61,40 +61,40 @@ choice! {
 }
 
 choice! {
-    /// What goes when memory runs out.
+    /// Which keys are evicted when memory runs out.
     MaxmemoryPolicy {
-        /// Keys with a time to live, least recently used.
+        /// Least recently used keys with a time to live.
         VolatileLru = "volatile-lru",
-        /// Keys with a time to live, least frequently used.
+        /// Least frequently used keys with a time to live.
         VolatileLfu = "volatile-lfu",
-        /// Keys with a time to live, any.
+        /// Random keys with a time to live.
         VolatileRandom = "volatile-random",
-        /// Keys with a time to live, the shortest first.
+        /// Keys with the shortest time to live.
         VolatileTtl = "volatile-ttl",
-        /// Least recently used.
+        /// Least recently used keys.
         AllkeysLru = "allkeys-lru",
-        /// Least frequently used.
+        /// Least frequently used keys.
         AllkeysLfu = "allkeys-lfu",
-        /// Any.
+        /// Random keys.
         AllkeysRandom = "allkeys-random",
-        /// Nothing: writes are refused.
+        /// None: writes are refused.
         NoEviction = "noeviction",
     }
 }
 
 impl MaxmemoryPolicy {
-    /// Whether it asks how often keys are used, and not when they were last.
+    /// Whether the policy needs the frequency of use, not the time of the last use.
     pub fn counts_uses(self) -> bool {
         matches!(self, MaxmemoryPolicy::VolatileLfu | MaxmemoryPolicy::AllkeysLfu)
     }
 }
 
 choice! {
-    /// Who may use a guarded command.
+    /// Which connections may use a guarded command.
     Permission {
-        /// Nobody.
+        /// None.
         No = "no",
-        /// Everybody.
+        /// All.
         Yes = "yes",
         /// Connections from this machine.
         Local = "local",
@@ -102,7 +102,7 @@ choice! {
 }
 
 impl Permission {
-    /// Whether a connection, from this machine or not, is let through.
+    /// Whether the permission covers a connection, given whether it is from this machine.
     pub fn allows(self, local: bool) -> bool {
         match self {
             Permission::No => false,
@@ -113,23 +113,23 @@ impl Permission {
 }
 
 choice! {
-    /// Which versions of files and payloads are read.
+    /// Which versions of files and payloads are accepted.
     RdbVersionCheck {
-        /// Those that are known.
+        /// Known versions.
         Strict = "strict",
-        /// All, as far as they can be understood.
+        /// All versions, as far as they can be parsed.
         Relaxed = "relaxed",
     }
 }
 
 choice! {
-    /// Which init system watches the process.
+    /// The init system that watches the process.
     Supervised {
         /// Upstart.
         Upstart = "upstart",
         /// systemd.
         Systemd = "systemd",
-        /// Whichever the environment tells of.
+        /// The one that the environment variables name.
         Auto = "auto",
         /// None.
         No = "no",
@@ -137,9 +137,9 @@ choice! {
 }
 
 choice! {
-    /// How lines of the log are laid out.
+    /// The layout of log lines.
     LogFormat {
-        /// As Redis has always done.
+        /// The layout of Redis.
         Legacy = "legacy",
         /// `key=value` pairs.
         Logfmt = "logfmt",
@@ -149,9 +149,9 @@ choice! {
 }
 
 choice! {
-    /// How the log tells the time.
+    /// The form of timestamps in the log.
     LogTimestampFormat {
-        /// Day, month and year in words.
+        /// Day, month name, year and time.
         Legacy = "legacy",
         /// ISO 8601, with the time zone.
         Iso8601 = "iso8601",
@@ -161,9 +161,9 @@ choice! {
 }
 
 choice! {
-    /// Under which name syslog files the lines.
+    /// The syslog facility of the log lines.
     SyslogFacility {
-        /// Of a user.
+        /// User-level messages.
         User = "user",
         /// For local use.
         Local0 = "local0",
@@ -185,15 +185,15 @@ choice! {
 }
 
 choice! {
-    /// Whether the kernel is told how soon to end this process when memory runs out.
+    /// Whether the server sets its score for the kernel's out-of-memory killer.
     OomScoreAdj {
-        /// It is not.
+        /// The score stays unchanged.
         No = "no",
         /// Relative to the score at the start.
         Yes = "yes",
-        /// The same; kept as [`OomScoreAdj::Yes`].
+        /// Like [`OomScoreAdj::Yes`].
         Relative = "relative",
-        /// Whatever it was at the start.
+        /// Values are absolute, whatever the score at the start was.
         Absolute = "absolute",
     }
 }

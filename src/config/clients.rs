@@ -1,17 +1,17 @@
-//! Settings of client connections: how many, how long, how much.
+//! Settings of client connections: number, time and memory.
 
-use super::card::{Kind, Setting, Value, any_text, field};
+use super::card::{Applied, Kind, Setting, Value, any_text, field};
 use super::number::parse_loose;
 use crate::base::number::parse_memory;
 
-/// When a client that does not read is dropped. Zero turns a limit off.
+/// When a client that does not read its replies is disconnected. Zero turns a limit off.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct OutputLimit {
-    /// Dropped at once beyond so many bytes of unsent replies.
+    /// Unsent reply bytes beyond which the client is disconnected at once.
     pub hard_bytes: u64,
-    /// Dropped when beyond so many bytes ...
+    /// Unsent reply bytes beyond which the client is disconnected ...
     pub soft_bytes: u64,
-    /// ... for so many seconds on end.
+    /// ... after this many seconds without interruption.
     pub soft_seconds: u64,
 }
 
@@ -27,7 +27,7 @@ pub struct OutputLimits {
 }
 
 impl OutputLimits {
-    /// The form that CONFIG GET shows.
+    /// Returns the text that CONFIG GET shows.
     pub(super) fn text(&self) -> String {
         let [normal, replica, pubsub] = [self.normal, self.replica, self.pubsub].map(|limit| {
             format!("{} {} {}", limit.hard_bytes, limit.soft_bytes, limit.soft_seconds)
@@ -41,9 +41,10 @@ const BULK_BYTES_MIN: i128 = 1 << 20;
 const LONG_MAX: i128 = i64::MAX as i128;
 const OUTPUT_LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
 
-/// The cards.
+/// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("maxclients", Kind::Int(1, u32::MAX as i128), "10000", field!(maxclients)),
+    Setting::new("maxclients", Kind::Int(1, u32::MAX as i128), "10000", field!(maxclients))
+        .apply(Applied::Descriptors),
     Setting::new("timeout", Kind::Int(0, i32::MAX as i128), "0", field!(timeout)),
     Setting::new(
         "proto-max-bulk-len",
@@ -68,18 +69,19 @@ pub(super) static SETTINGS: &[Setting] = &[
         Kind::MemoryOrPercent(LONG_MAX),
         "0",
         field!(maxmemory_clients),
-    ),
+    )
+    .shards_settle(),
     Setting::new("requirepass", Kind::Text(any_text), "", field!(requirepass)).sensitive(),
 ];
 
-/// Fours of class, hard limit, soft limit, soft seconds. Classes that are not named stay.
-fn read_output_limits(words: &[&[u8]], now: &Value) -> Result<Value, String> {
-    let Value::OutputLimits(mut limits) = *now else { panic!("the value so far is of this kind") };
+/// Parses groups of class, hard limit, soft limit and soft seconds. Other classes stay unchanged.
+fn read_output_limits(args: &[&[u8]], now: &Value) -> Result<Value, String> {
+    let Value::OutputLimits(mut limits) = *now else { panic!("the present value has this kind") };
     let wrong = |what: &str| Err(format!("{what} in buffer limit configuration."));
-    if !words.len().is_multiple_of(4) {
+    if !args.len().is_multiple_of(4) {
         return wrong("Wrong number of arguments");
     }
-    for four in words.chunks_exact(4) {
+    for four in args.chunks_exact(4) {
         let class = match four[0].to_ascii_lowercase().as_slice() {
             b"normal" => &mut limits.normal,
             b"slave" | b"replica" => &mut limits.replica,

@@ -1,4 +1,4 @@
-//! Settings of how values of several elements are kept: up to which size the compact form serves.
+//! Settings of the compact encodings of collections: the sizes up to which they are used.
 
 use super::card::{Kind, Setting, field};
 
@@ -7,7 +7,7 @@ const COUNT: Kind = Kind::Int(0, LONG_MAX);
 const MEMORY: Kind = Kind::Memory(0, LONG_MAX);
 const INT: Kind = Kind::Int(i32::MIN as i128, i32::MAX as i128);
 
-/// The cards.
+/// The cards of these settings.
 #[rustfmt::skip]
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("hash-max-listpack-entries", COUNT, "512", field!(hash_max_listpack_entries))

@@ -1,7 +1,7 @@
-//! argv and config files to a [`Config`].
+//! From the command line and config files to a [`Config`].
 //!
-//! As with redis-server, argv is `[CONFIG_FILE] [-] [--directive value ...]`: the file's text,
-//! then the standard input's, then the directives make up one text, and later lines win.
+//! As with redis-server, the command line is `[CONFIG_FILE] [-] [--directive value ...]`. The file,
+//! the standard input and the directives form one text in that order, and later lines win.
 
 use super::card::{Value, error_text};
 use super::words::{quote, split_words};
@@ -15,66 +15,66 @@ use std::path::{Path, PathBuf};
 /// This server's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Config files that may include one another.
+/// Largest depth of config files that include one another.
 const INCLUDE_DEPTH_MAX: usize = 16;
 
-/// Directives of other versions than Valkey 9.1, which say nothing here and are skipped, each with
-/// the reason.
+/// Directives of versions other than Valkey 9.1. They have no effect here and are skipped, each for
+/// the reason given.
 pub(super) const SKIPPED: &[(&str, &str)] = &[
-    ("cluster-compatibility-sample-ratio", "of Redis 8; nothing is sampled"),
-    ("dynamic-hz", "housekeeping takes as long as there is work"),
-    ("events-per-io-thread", "shards take the place of I/O threads"),
-    ("io-threads-do-reads", "shards take the place of I/O threads"),
-    ("list-max-ziplist-entries", "`list-max-listpack-size` says it since Redis 3.2"),
-    ("list-max-ziplist-value", "`list-max-listpack-size` says it since Redis 3.2"),
-    ("lua-replicate-commands", "scripts have had their effects replicated since Redis 7"),
-    ("replica-full-sync-buffer-limit", "of Redis 8; replicas read from the backlog"),
+    ("cluster-compatibility-sample-ratio", "specific to Redis 8; Annulet takes no samples"),
+    ("dynamic-hz", "housekeeping adapts to the amount of work"),
+    ("events-per-io-thread", "shards replace I/O threads"),
+    ("io-threads-do-reads", "shards replace I/O threads"),
+    ("list-max-ziplist-entries", "replaced by `list-max-listpack-size` in Redis 3.2"),
+    ("list-max-ziplist-value", "replaced by `list-max-listpack-size` in Redis 3.2"),
+    ("lua-replicate-commands", "since Redis 7 only the effects of scripts are replicated"),
+    ("replica-full-sync-buffer-limit", "specific to Redis 8; replicas read from the backlog"),
     ("sanitize-dump-payload", "payloads are always checked in full"),
 ];
 
-/// What `--version` prints.
+/// Returns the line that `--version` prints.
 pub fn version_line() -> String {
     let bits = usize::BITS;
     format!("Annulet server v={VERSION} malloc=mimalloc-0.1.52 bits={bits}")
 }
 
-/// How config files are read; passed in so that a test needs none.
+/// Access to config files, passed in so that tests need no files.
 pub struct Files<'a> {
-    /// The whole text of a file.
+    /// Returns the whole text of a file.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
-    /// The whole text of the standard input.
+    /// Returns the whole text of the standard input.
     pub standard_input: &'a dyn Fn() -> io::Result<Vec<u8>>,
     /// Whether there is a command of this name, in any case.
     pub is_command: &'a dyn Fn(&[u8]) -> bool,
-    /// The existing paths that match a pattern, sorted; for `include` with a wildcard.
+    /// Returns the existing paths that match a pattern, sorted; for `include` with a wildcard.
     pub expand: &'a dyn Fn(&Path) -> Vec<PathBuf>,
 }
 
-/// Why the server cannot start. Its text goes to the standard error, as it is.
+/// Why the server cannot start. The text is printed to the standard error without change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FatalConfigError {
-    /// A line that cannot be obeyed.
+    /// A line that is wrong.
     Line {
-        /// Counted from 1; lines of argv follow those of the file.
+        /// The line's number, from 1; lines of the command line follow the file's.
         number: usize,
-        /// The line, without blanks around it.
+        /// The line, without surrounding blanks.
         line: String,
         /// What is wrong.
         reason: String,
     },
-    /// Something that no single line is to blame for.
+    /// An error that no single line causes.
     General(String),
     /// A file that cannot be read.
     Unreadable {
-        /// Which.
+        /// The file's path.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be read.
         reason: String,
     },
 }
 
 impl FatalConfigError {
-    /// The log file that the settings name cannot be opened.
+    /// Creates the error for a log file that cannot be opened.
     pub fn of_log_file(error: &io::Error) -> FatalConfigError {
         FatalConfigError::General(format!("Can't open the log file: {}", error_text(error)))
     }
@@ -100,13 +100,13 @@ impl fmt::Display for FatalConfigError {
 impl std::error::Error for FatalConfigError {}
 
 impl Config {
-    /// The settings that argv (without the program's name) asks for. `--help` and `--version`
-    /// are main's business and must not come here.
+    /// Returns the settings that the command line (without the program's name) asks for. `--help`
+    /// and `--version` must be handled before.
     pub fn load<W: AsRef<[u8]>>(argv: &[W], files: &Files) -> Result<Config, FatalConfigError> {
         let argv: Vec<&[u8]> = argv.iter().map(AsRef::as_ref).collect();
         let mut config = Config::default();
         let mut text = Vec::new();
-        let words = match argv.split_first() {
+        let args = match argv.split_first() {
             Some((file, rest)) if !file.starts_with(b"-") => {
                 let path = config.dir.join(OsStr::from_bytes(file));
                 text = read(&path, Path::new(OsStr::from_bytes(file)), files)?;
@@ -115,7 +115,7 @@ impl Config {
             }
             _ => &argv[..],
         };
-        let (options, stdin) = lines_of_argv(words, words.len() == argv.len());
+        let (options, stdin) = lines_of_argv(args, args.len() == argv.len());
         if stdin {
             let input = (files.standard_input)().map_err(|error| {
                 let path = PathBuf::from("-");
@@ -139,12 +139,13 @@ fn read(path: &Path, named: &Path, files: &Files) -> Result<Vec<u8>, FatalConfig
     })
 }
 
-/// The words of argv as lines of a config file, and whether the standard input is to be read.
-/// `first` says that the words are the first of argv, where a lone `-` may stand, as at the end.
+/// Converts arguments of the command line to lines of a config file. Also returns whether to read
+/// the standard input. `first` says that `argv` starts at the first argument, where a lone `-` is
+/// allowed, as at the end.
 fn lines_of_argv(argv: &[&[u8]], first: bool) -> (Vec<u8>, bool) {
     let mut text: Vec<u8> = Vec::new();
     let mut stdin = false;
-    // A word with two dashes is a directive only when the one before has got a value.
+    // An argument with two dashes is a directive only if the directive before it has a value.
     let mut directive_due = true;
     for (at, &word) in argv.iter().enumerate() {
         if word == b"-" && ((first && at == 0) || at == argv.len() - 1) {
@@ -155,7 +156,7 @@ fn lines_of_argv(argv: &[&[u8]], first: bool) -> (Vec<u8>, bool) {
             }
             text.extend_from_slice(&word[2..]);
             text.push(b' ');
-            let with_value = split_words(word).is_none_or(|words| words.len() != 1);
+            let with_value = split_words(word).is_none_or(|args| args.len() != 1);
             let no_value_follows = argv.get(at + 1).is_none_or(|next| next.starts_with(b"--"));
             if !with_value && no_value_follows && word.eq_ignore_ascii_case(b"--save") {
                 text.extend_from_slice(b"\"\"");
@@ -174,7 +175,7 @@ fn lines_of_argv(argv: &[&[u8]], first: bool) -> (Vec<u8>, bool) {
 struct Loader<'a> {
     config: Config,
     files: &'a Files<'a>,
-    /// The first `save` replaces the default, further ones add to it.
+    /// Whether a `save` line was seen: the first one replaces the default, further ones add to it.
     save_seen: bool,
 }
 
@@ -198,10 +199,10 @@ impl Loader<'_> {
     }
 
     fn obey(&mut self, line: &[u8], depth: usize) -> Result<(), Failure> {
-        let Some(words) = split_words(line) else {
+        let Some(args) = split_words(line) else {
             return fail("Unbalanced quotes in configuration line");
         };
-        let Some((name, values)) = words.split_first() else { return Ok(()) };
+        let Some((name, values)) = args.split_first() else { return Ok(()) };
         if let Some(named) = find(name) {
             return self.assign(named.setting, values).map_err(Failure::Line);
         }
@@ -226,17 +227,17 @@ impl Loader<'_> {
     }
 
     fn assign(&mut self, setting: &super::Setting, values: &[Vec<u8>]) -> Result<(), String> {
-        // Directives with several words may also have them in one pair of quotes.
+        // A directive's arguments may also be given in one pair of quotes.
         let split = match values {
             [one] if setting.takes_words() && !one.is_empty() => split_words(one),
             _ => None,
         };
         let values = split.as_deref().unwrap_or(values);
-        let words: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        let args: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
         let before = self.config.save.clone();
-        setting.set(&mut self.config, &words)?;
+        setting.set(&mut self.config, &args)?;
         if let Value::Save(points) = setting.value(&self.config) {
-            let adds = self.save_seen && !matches!(words[..], [b""]);
+            let adds = self.save_seen && !matches!(args[..], [b""]);
             if adds {
                 self.config.save = [before, points].concat();
             }
@@ -256,7 +257,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Whether a command can be called so after the renames so far.
+    /// Whether a command has this name after the renames so far.
     fn is_command(&self, name: &[u8]) -> bool {
         let mut is_command = (self.files.is_command)(name);
         for (old, new) in &self.config.renamed_commands {
@@ -286,7 +287,7 @@ impl Loader<'_> {
 
 enum Failure {
     Line(String),
-    /// Of an included file, which has lines of its own.
+    /// An error in an included file, with its own line numbers.
     Inner(FatalConfigError),
 }
 
@@ -294,8 +295,9 @@ fn fail(reason: &str) -> Result<(), Failure> {
     Err(Failure::Line(reason.to_owned()))
 }
 
-/// The existing paths that `pattern` matches, sorted: [`Files::expand`] for the real file system.
-/// `matches(pattern, name)` compares one component; names that start with a dot stay hidden.
+/// Returns the existing paths that `pattern` matches, sorted: [`Files::expand`] for the real file
+/// system. `matches(pattern, name)` compares one component. Names that start with a dot do not
+/// match.
 pub fn expand_pattern(pattern: &Path, matches: &dyn Fn(&[u8], &[u8]) -> bool) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for component in pattern.components() {

@@ -1,21 +1,24 @@
-//! Settings of what is logged and measured.
+//! Settings of the log and of measurements.
 
-use super::card::{Kind, Setting, Value, any_text, field};
+use super::card::{Applied, Kind, Setting, Value, any_text, field};
 use super::{LogFormat, LogLevel, LogTimestampFormat, SyslogFacility};
 
 const LONG_MAX: i128 = i64::MAX as i128;
 
-/// The cards.
+/// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("loglevel", Kind::Choice(LogLevel::WORDS), "notice", field!(loglevel)),
+    Setting::new("loglevel", Kind::Choice(LogLevel::WORDS), "notice", field!(loglevel))
+        .apply(Applied::Log),
     Setting::new("logfile", Kind::Text(any_text), "", field!(logfile)).immutable(),
-    Setting::new("log-format", Kind::Choice(LogFormat::WORDS), "legacy", field!(log_format)),
+    Setting::new("log-format", Kind::Choice(LogFormat::WORDS), "legacy", field!(log_format))
+        .apply(Applied::Log),
     Setting::new(
         "log-timestamp-format",
         Kind::Choice(LogTimestampFormat::WORDS),
         "legacy",
         field!(log_timestamp_format),
-    ),
+    )
+    .apply(Applied::Log),
     Setting::new("hide-user-data-from-log", Kind::Bool, "yes", field!(hide_user_data_from_log)),
     Setting::new("syslog-enabled", Kind::Bool, "no", field!(syslog_enabled)).immutable(),
     Setting::new("syslog-ident", Kind::Text(any_text), "valkey", field!(syslog_ident)).immutable(),
@@ -33,6 +36,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         "10000",
         field!(commandlog_execution_slower_than),
     )
+    .shards_settle()
     .alias("slowlog-log-slower-than"),
     Setting::new(
         "commandlog-slow-execution-max-len",
@@ -40,37 +44,43 @@ pub(super) static SETTINGS: &[Setting] = &[
         "128",
         field!(commandlog_slow_execution_max_len),
     )
+    .shards_settle()
     .alias("slowlog-max-len"),
     Setting::new(
         "latency-profile-interval",
         Kind::Int(0, 1_000_000_000),
         "64",
         field!(latency_profile_interval),
-    ),
+    )
+    .shards_settle(),
     Setting::new(
         "commandlog-request-larger-than",
         Kind::Int(-1, LONG_MAX),
         "1048576",
         field!(commandlog_request_larger_than),
-    ),
+    )
+    .shards_settle(),
     Setting::new(
         "commandlog-large-request-max-len",
         Kind::Int(0, LONG_MAX),
         "128",
         field!(commandlog_large_request_max_len),
-    ),
+    )
+    .shards_settle(),
     Setting::new(
         "commandlog-reply-larger-than",
         Kind::Int(-1, LONG_MAX),
         "1048576",
         field!(commandlog_reply_larger_than),
-    ),
+    )
+    .shards_settle(),
     Setting::new(
         "commandlog-large-reply-max-len",
         Kind::Int(0, LONG_MAX),
         "128",
         field!(commandlog_large_reply_max_len),
-    ),
+    )
+    .shards_settle(),
     Setting::new("latency-tracking", Kind::Bool, "yes", field!(latency_tracking)),
     Setting::new(
         "latency-tracking-info-percentiles",
@@ -83,12 +93,13 @@ pub(super) static SETTINGS: &[Setting] = &[
         Kind::Int(0, LONG_MAX),
         "0",
         field!(latency_monitor_threshold),
-    ),
+    )
+    .shards_settle(),
 ];
 
-/// Numbers from 0 to 100; one empty word means none.
-fn read_percentiles(words: &[&[u8]], _: &Value) -> Result<Value, String> {
-    if let [b""] = words {
+/// Parses numbers from 0 to 100; one empty argument means none.
+fn read_percentiles(args: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if let [b""] = args {
         return Ok(Value::Words(Vec::new()));
     }
     let read = |word: &&[u8]| {
@@ -101,10 +112,10 @@ fn read_percentiles(words: &[&[u8]], _: &Value) -> Result<Value, String> {
                 .to_owned()),
         }
     };
-    Ok(Value::Words(words.iter().map(read).collect::<Result<_, _>>()?))
+    Ok(Value::Words(args.iter().map(read).collect::<Result<_, _>>()?))
 }
 
-/// At most six decimals, none that are zero at the end.
+/// Formats a percentile with at most six decimals, without trailing zeros.
 fn percentile_text(number: f64) -> Vec<u8> {
     let text = format!("{number:.6}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned().into_bytes()

@@ -3,26 +3,30 @@
 use super::MaxmemoryPolicy;
 use super::card::{Kind, Setting, any_text, field};
 
-/// The most bytes that `hash-seed` takes.
+/// Largest length of `hash-seed` in bytes.
 pub const HASH_SEED_BYTES_MAX: usize = 256;
 
 const SLICES: &str = "large values are always freed in slices";
 const GROWTH: &str = "tables grow by a bucket per step at all times";
-const EFFORT: &str = "what is due is looked for as long as there is some, within a bound per turn";
+const EFFORT: &str = "each turn deletes all expired keys that it finds, within a time limit";
 const INT_MAX: i128 = i32::MAX as i128;
 
-/// The cards.
+/// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("maxmemory", Kind::Memory(0, u64::MAX as i128), "0", field!(maxmemory)),
+    Setting::new("maxmemory", Kind::Memory(0, u64::MAX as i128), "0", field!(maxmemory))
+        .shards_settle(),
     Setting::new(
         "maxmemory-policy",
         Kind::Choice(MaxmemoryPolicy::WORDS),
         "noeviction",
         field!(maxmemory_policy),
     )
+    .shards_settle()
     .idle("not yet: eviction"),
-    Setting::new("lfu-log-factor", Kind::Int(0, INT_MAX), "10", field!(lfu_log_factor)),
-    Setting::new("lfu-decay-time", Kind::Int(0, INT_MAX), "1", field!(lfu_decay_time)),
+    Setting::new("lfu-log-factor", Kind::Int(0, INT_MAX), "10", field!(lfu_log_factor))
+        .shards_settle(),
+    Setting::new("lfu-decay-time", Kind::Int(0, INT_MAX), "1", field!(lfu_decay_time))
+        .shards_settle(),
     Setting::new("hash-seed", Kind::Text(read_hash_seed), "", field!(hash_seed)).immutable(),
     Setting::new("active-expire-effort", Kind::Int(1, 10), "1", field!(active_expire_effort))
         .idle(EFFORT),

@@ -1,6 +1,7 @@
-//! The settings: one card each, an immutable snapshot of them all, and the cell that publishes it.
+//! The settings: one card each, an immutable snapshot of all of them, and the cell that publishes
+//! it.
 //!
-//! Must not know: who acts on a setting. Only std's file system is touched, to see whether a
+//! Must not know: the modules that use a setting. It touches only the file system, to check that a
 //! directory exists and to rewrite the config file.
 //!
 //! ```text
@@ -32,8 +33,8 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use card::{Kind, Setting, Store, Value};
-pub use cell::{Caller, Changes, ConfigCell, ConfigError};
+pub use card::{Applied, Kind, OnChange, Setting, Store, Value};
+pub use cell::{Caller, Changes, ConfigCell, ConfigError, FollowUp};
 pub use choice::{
     IoDriver, LogFormat, LogLevel, LogTimestampFormat, MaxmemoryPolicy, OomScoreAdj, Permission,
     RdbVersionCheck, Supervised, SyslogFacility,
@@ -51,11 +52,10 @@ pub use words::quote;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// Declares [`Config`], and a blank one for the cards to fill in.
+/// Declares [`Config`], and a blank value that the cards fill in.
 macro_rules! config {
     ($($(#[$doc:meta])* $visible:vis $field:ident: $type:ty,)+) => {
-        /// All settings at one moment. Fields are named as their settings; units and bounds are
-        /// theirs.
+        /// All settings at one moment. Each field has the name, unit and bounds of its setting.
         #[derive(Clone, Debug)]
         pub struct Config {
             $($(#[$doc])* $visible $field: $type,)+
@@ -70,228 +70,228 @@ macro_rules! config {
 }
 
 config! {
-    /// How many shards; 0 is one per core.
+    /// Number of shards; 0: one per core.
     pub shards: u32,
-    /// Whether each shard keeps to one core.
+    /// Whether each shard is pinned to one core.
     pub pin_shards: bool,
-    /// Which driver moves the bytes.
+    /// The driver of sockets.
     pub io_driver: IoDriver,
 
-    /// The TCP port; 0 is none.
+    /// The TCP port; 0: none.
     pub port: u16,
-    /// Addresses to listen on; `*` is all, a leading `-` lets one fail.
+    /// Addresses to listen on; `*` means all, and an address with a leading `-` may fail.
     pub bind: Vec<String>,
-    /// Where to listen for local connections.
+    /// Path of the Unix domain socket to listen on.
     pub unixsocket: Option<PathBuf>,
-    /// The mode of that socket; 0 leaves it to the umask.
+    /// The mode of the Unix socket; 0: as the umask says.
     pub unixsocketperm: u32,
-    /// The group that it belongs to; empty leaves it to the process's.
+    /// The group of the Unix socket; empty: the process's group.
     pub unixsocketgroup: String,
     /// Connections that may wait to be accepted.
     pub tcp_backlog: u32,
-    /// Seconds of silence until the kernel asks whether the peer lives; 0 never.
+    /// Seconds of silence before the kernel probes a peer; 0: never.
     pub tcp_keepalive: u32,
-    /// Whether a server without a password serves this machine only.
+    /// Whether a server without a password serves only clients of this machine.
     pub protected_mode: bool,
 
-    /// Connections at once.
+    /// Largest number of connections.
     pub maxclients: u32,
-    /// Seconds after which an idle client is dropped; 0 never.
+    /// Seconds after which an idle client is disconnected; 0: never.
     pub timeout: u32,
-    /// Bytes of the longest argument.
+    /// Largest length of an argument in bytes.
     pub proto_max_bulk_len: u64,
-    /// Bytes that a client may have waiting to be run.
+    /// Largest number of input bytes that a client may have queued.
     pub client_query_buffer_limit: u64,
-    /// Bytes that a client may leave unread.
+    /// Largest numbers of unsent reply bytes, by class of client.
     pub client_output_buffer_limit: OutputLimits,
-    /// Bytes that all clients together may take; negative: a percentage of `maxmemory`; 0 is no
-    /// limit.
+    /// Bytes that all clients together may use; negative: a percentage of `maxmemory`; 0: no limit.
     pub maxmemory_clients: i64,
-    /// The password of the default user; empty is none.
+    /// The password of the default user; empty: none.
     pub requirepass: Vec<u8>,
 
-    /// Bytes that data may take; 0 is no limit.
+    /// Bytes that the data may use; 0: no limit.
     pub maxmemory: u64,
-    /// What goes when they are taken.
+    /// Which keys are evicted when `maxmemory` is reached.
     pub maxmemory_policy: MaxmemoryPolicy,
-    /// How much rarer each further step of a key's use counter is.
+    /// Factor by which each further increment of a key's use counter becomes less likely.
     pub lfu_log_factor: u32,
-    /// Minutes after which an unused key's counter loses one; 0 never.
+    /// Minutes after which the counter of an unused key is decremented; 0: never.
     pub lfu_decay_time: u32,
-    /// The seed of all hashes; empty is a random one.
+    /// The seed of all hashes; empty: random.
     pub hash_seed: Vec<u8>,
-    /// How eagerly expired keys are looked for, 1 to 10.
+    /// Effort spent on finding expired keys, 1 to 10.
     pub active_expire_effort: u32,
-    /// Free in slices what is evicted.
+    /// Whether evicted values are freed in slices.
     pub lazyfree_lazy_eviction: bool,
-    /// Free in slices what has expired.
+    /// Whether expired values are freed in slices.
     pub lazyfree_lazy_expire: bool,
-    /// Free in slices what is overwritten.
+    /// Whether overwritten values are freed in slices.
     pub lazyfree_lazy_server_del: bool,
-    /// Free in slices what DEL deletes.
+    /// Whether values that DEL deletes are freed in slices.
     pub lazyfree_lazy_user_del: bool,
-    /// Free in slices what FLUSHALL deletes.
+    /// Whether values that FLUSHALL deletes are freed in slices.
     pub lazyfree_lazy_user_flush: bool,
-    /// Whether idle time goes into table growth.
+    /// Whether idle time is used for table growth.
     pub activerehashing: bool,
 
-    /// Fields of a hash up to which it is kept compact.
+    /// Largest number of fields of a compact hash.
     pub hash_max_listpack_entries: u64,
-    /// Bytes of a field or value up to which its hash is kept compact.
+    /// Largest field or value of a compact hash, in bytes.
     pub hash_max_listpack_value: u64,
-    /// Members of a set of integers up to which it is kept compact.
+    /// Largest number of members of a compact set of integers.
     pub set_max_intset_entries: u64,
-    /// Members of another set up to which it is kept compact.
+    /// Largest number of members of any other compact set.
     pub set_max_listpack_entries: u64,
-    /// Bytes of a member up to which its set is kept compact.
+    /// Largest member of a compact set, in bytes.
     pub set_max_listpack_value: u64,
-    /// Members of a sorted set up to which it is kept compact.
+    /// Largest number of members of a compact sorted set.
     pub zset_max_listpack_entries: u64,
-    /// Bytes of a member up to which its sorted set is kept compact.
+    /// Largest member of a compact sorted set, in bytes.
     pub zset_max_listpack_value: u64,
     /// Items of a node of a list; negative: a class of bytes.
     pub list_max_listpack_size: i32,
     /// Bytes of a node of a stream.
     pub stream_node_max_bytes: u64,
-    /// Entries of a node of a stream; 0 is no limit.
+    /// Entries of a node of a stream; 0: no limit.
     pub stream_node_max_entries: u64,
-    /// Bytes of a HyperLogLog up to which it is kept sparse.
+    /// Largest size of a sparse HyperLogLog, in bytes.
     pub hll_sparse_max_bytes: u64,
 
-    /// The TCP port of the metrics and the page; 0 is none.
+    /// The TCP port of the metrics and the status page; 0: none.
     pub http_port: u16,
-    /// Addresses to serve them on, written as those of `bind`.
+    /// Addresses of the HTTP port, in the form of `bind`.
     pub http_bind: Vec<String>,
 
-    /// The least level that is logged.
+    /// The lowest level that is logged.
     pub loglevel: LogLevel,
-    /// Where to; none is the standard output.
+    /// The log file; none: the standard output.
     pub logfile: Option<PathBuf>,
-    /// How its lines are laid out.
+    /// The layout of log lines.
     pub log_format: LogFormat,
-    /// How they tell the time.
+    /// The form of timestamps in the log.
     pub log_timestamp_format: LogTimestampFormat,
-    /// Whether nothing that clients have sent gets into the log.
+    /// Whether data that clients have sent is kept out of the log.
     pub hide_user_data_from_log: bool,
-    /// Whether lines go to syslog too.
+    /// Whether log lines go to syslog too.
     pub syslog_enabled: bool,
-    /// What they are marked with there.
+    /// The name of this program in syslog.
     pub syslog_ident: String,
-    /// What they are filed under there.
+    /// The facility of log lines in syslog.
     pub syslog_facility: SyslogFacility,
-    /// Show the logo even if nobody looks.
+    /// Whether the logo is logged even without a terminal.
     pub always_show_logo: bool,
-    /// Microseconds from which on a command is slow; negative never.
+    /// Microseconds from which a command is logged as slow; negative: never.
     pub commandlog_execution_slower_than: i64,
-    /// Slow commands that are remembered.
+    /// Number of slow commands kept in the command log.
     pub commandlog_slow_execution_max_len: u64,
-    /// One of so many batches has a request that is traced through its stages, in the mean; 0 none.
+    /// Mean number of batches per batch with a traced request; 0: no tracing.
     pub latency_profile_interval: u32,
-    /// Bytes from which on a request is large; negative never.
+    /// Bytes from which a request is logged as large; negative: never.
     pub commandlog_request_larger_than: i64,
-    /// Large requests that are remembered.
+    /// Number of large requests kept in the command log.
     pub commandlog_large_request_max_len: u64,
-    /// Bytes from which on a reply is large; negative never.
+    /// Bytes from which a reply is logged as large; negative: never.
     pub commandlog_reply_larger_than: i64,
-    /// Large replies that are remembered.
+    /// Number of large replies kept in the command log.
     pub commandlog_large_reply_max_len: u64,
     /// Whether each command has a latency histogram.
     pub latency_tracking: bool,
-    /// The percentiles in INFO latencystats, as they are written there.
+    /// The percentiles in INFO latencystats, as the setting spells them.
     pub latency_tracking_info_percentiles: Vec<String>,
-    /// Milliseconds from which on a latency event is kept; 0 is off.
+    /// Milliseconds from which a latency event is recorded; 0: off.
     pub latency_monitor_threshold: u64,
 
-    /// Numbered databases.
+    /// Number of databases.
     pub databases: u32,
     /// Housekeeping rounds per second, 1 to 500.
     pub hz: u32,
-    /// Run in the background.
+    /// Whether the server detaches from the terminal.
     pub daemonize: bool,
-    /// Where to write the process id.
+    /// The file for the process id.
     pub pidfile: Option<PathBuf>,
-    /// Which init system watches.
+    /// The init system that watches the process.
     pub supervised: Supervised,
-    /// Whether the process shows a title of its own.
+    /// Whether the server sets the process's title.
     pub set_proc_title: bool,
-    /// That title, with [`TITLE_WORDS`] in braces.
+    /// The template of the title, with [`TITLE_WORDS`] in braces.
     pub proc_title_template: String,
-    /// Who may change protected settings.
+    /// Which connections may change protected settings.
     pub enable_protected_configs: Permission,
-    /// Who may use DEBUG.
+    /// Which connections may use DEBUG.
     pub enable_debug_command: Permission,
-    /// Who may use MODULE.
+    /// Which connections may use MODULE.
     pub enable_module_command: Permission,
-    /// Whether replies name Redis where they would name this server.
+    /// Whether replies say Redis instead of this server's name.
     pub extended_redis_compatibility: bool,
 
-    /// Whether the kernel is told how soon to end this process when memory runs out.
+    /// Whether the server sets its score for the kernel's out-of-memory killer.
     pub oom_score_adj: OomScoreAdj,
-    /// How soon, -2000 to 2000 each.
+    /// The scores, from -2000 to 2000 each.
     pub oom_score_adj_values: OomScoreValues,
     /// Whether a crash is reported in the log.
     pub crash_log_enabled: bool,
-    /// Whether a panic ends the process by exit, and not by a signal.
+    /// Whether a panic ends the process by exit instead of a signal.
     pub use_exit_on_panic: bool,
-    /// Milliseconds without a turn after which a shard's stack is logged; 0 never.
+    /// Milliseconds without a turn after which a shard's stack is logged; 0: never.
     pub watchdog_period: u32,
-    /// The flags of SHUTDOWN that SIGINT stands for.
+    /// The flags of SHUTDOWN that SIGINT implies.
     pub shutdown_on_sigint: Vec<String>,
-    /// The same of SIGTERM.
+    /// The flags of SHUTDOWN that SIGTERM implies.
     pub shutdown_on_sigterm: Vec<String>,
-    /// The cores that shards may use, in ranges; empty is all.
+    /// The cores of the shards, in ranges; empty: all.
     pub server_cpulist: String,
-    /// The same for the threads that run long commands.
+    /// The cores of the threads of the offload pool, in ranges; empty: all.
     pub bio_cpulist: String,
 
-    /// When snapshots are due.
+    /// When snapshots are taken automatically.
     pub save: Vec<SavePoint>,
     /// Whether there is an append-only file.
     pub appendonly: bool,
-    /// Where files are, as an absolute path; the process's working directory.
+    /// The folder of data files, as an absolute path; also the process's working directory.
     pub dir: PathBuf,
-    /// The name of the snapshot.
+    /// The file name of the snapshot.
     pub dbfilename: String,
-    /// Whether strings of a snapshot are packed.
+    /// Whether strings in a snapshot are compressed.
     pub rdbcompression: bool,
-    /// Which versions of snapshots and payloads are read.
+    /// Which versions of snapshots and payloads are accepted.
     pub rdb_version_check: RdbVersionCheck,
     /// Whether a snapshot ends with a checksum.
     pub rdbchecksum: bool,
 
-    /// Bytes of the feed that are kept for replicas that come back.
+    /// Bytes of the feed that are kept for replicas that reconnect.
     pub repl_backlog_size: u64,
-    /// Seconds without replicas until those bytes are given up; 0 never.
+    /// Seconds without replicas after which the backlog is freed; 0: never.
     pub repl_backlog_ttl: u64,
     /// Seconds between two PINGs to the replicas.
     pub repl_ping_replica_period: u32,
-    /// Seconds of silence after which a replica is dropped.
+    /// Seconds of silence after which a replica is disconnected.
     pub repl_timeout: u32,
-    /// Whether the kernel may hold small pieces of the feed back.
+    /// Whether the kernel may delay small parts of the feed.
     pub repl_disable_tcp_nodelay: bool,
     /// Seconds that a snapshot waits for more replicas.
     pub repl_diskless_sync_delay: u32,
-    /// So many waiting replicas end that delay; 0 is no such number.
+    /// Number of waiting replicas that ends `repl_diskless_sync_delay`; 0: none does.
     pub repl_diskless_sync_max_replicas: u32,
-    /// Writes are refused with fewer good replicas; 0 never.
+    /// Writes are refused with fewer good replicas than this; 0: never.
     pub min_replicas_to_write: u32,
-    /// Seconds of silence up to which a replica is good; 0 turns that refusal off.
+    /// Largest number of silent seconds of a good replica; 0 disables `min_replicas_to_write`.
     pub min_replicas_max_lag: u32,
-    /// Whether keys that are due wait for the client that imports them to remove them.
+    /// Whether expired keys stay until the importing client deletes them.
     pub import_mode: bool,
 
     /// The config file, as an absolute path.
     pub config_file: Option<PathBuf>,
-    /// The words of each `user` directive, after `user`.
+    /// The arguments of each `user` directive.
     pub users: Vec<Vec<Vec<u8>>>,
-    /// The old and new names of each `rename-command` directive; an empty new name removes it.
+    /// The old and new names of each `rename-command` directive; an empty new name removes the
+    /// command.
     pub renamed_commands: Vec<(Vec<u8>, Vec<u8>)>,
 
-    /// The values of settings that nothing acts on, by name.
+    /// The values of settings without effect, by name.
     accepted: BTreeMap<&'static str, Value>,
 }
 
-/// All cards.
+/// Returns all cards.
 pub fn settings() -> impl Iterator<Item = &'static Setting> {
     let areas = [
         shards::SETTINGS,
@@ -309,7 +309,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
     areas.into_iter().flatten()
 }
 
-/// A setting as somebody named it.
+/// A setting, with the name by which it was found.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Named {
     /// The card.
@@ -338,24 +338,25 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The value of any setting by its exact name, in the form that CONFIG GET shows.
+    /// Returns the value of a setting by its exact name, in the form that CONFIG GET shows.
     pub fn text(&self, name: &str) -> Option<Vec<u8>> {
         find(name.as_bytes()).map(|named| named.setting.text(self))
     }
 
-    /// Whether snapshots and payloads of versions that are not known are read too.
+    /// Whether snapshots and payloads of unknown versions are accepted too.
     pub fn reads_any_rdb_version(&self) -> bool {
         self.rdb_version_check == RdbVersionCheck::Relaxed
     }
 
-    /// Settings that differ from their default although nothing acts on them, with the reason.
+    /// Returns the settings that differ from their default although they have no effect, with the
+    /// reason.
     pub fn without_effect(&self) -> Vec<(&'static str, &'static str)> {
         let differs = |setting: &&Setting| setting.value(self) != setting.default_value();
         let reason = |setting: &Setting| Some((setting.name, setting.without_effect()?));
         settings().filter(differs).filter_map(reason).collect()
     }
 
-    /// Brings values that Valkey takes but does not keep into their bounds.
+    /// Clamps values that Valkey accepts but does not keep.
     fn settle(&mut self) {
         self.hz = self.hz.clamp(process::HZ_MIN, process::HZ_MAX);
         self.repl_backlog_size = self.repl_backlog_size.max(replication::BACKLOG_BYTES_MIN);

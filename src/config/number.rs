@@ -1,6 +1,6 @@
-//! Numbers as settings spell them besides strict decimals and bytes: what C reads loosely.
+//! Numbers that settings accept in C's loose forms, besides strict decimals and bytes.
 
-/// An integer as C's strtol reads it in full: blanks and a sign may lead; empty reads as 0.
+/// Parses an integer as C's strtol does: leading blanks and a sign are allowed, empty text is 0.
 pub(super) fn parse_loose(word: &[u8], radix: u32) -> Option<i64> {
     let text = std::str::from_utf8(word).ok()?.trim_start();
     if text.is_empty() {
@@ -9,7 +9,7 @@ pub(super) fn parse_loose(word: &[u8], radix: u32) -> Option<i64> {
     i64::from_str_radix(text, radix).ok()
 }
 
-/// An octal number.
+/// Parses an octal number.
 pub(super) fn parse_octal(word: &[u8]) -> Option<i128> {
     parse_loose(word, 8).map(i128::from)
 }
@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_knows_its_units() {
+    fn memory_sizes_have_units() {
         assert_eq!(parse_memory(b"100"), Some(100));
         assert_eq!(parse_memory(b"100B"), Some(100));
         assert_eq!(parse_memory(b"2k"), Some(2_000));

@@ -1,10 +1,10 @@
-//! Settings of the files that keep the data.
+//! Settings of the data files.
 
-use super::card::{Kind, Setting, Value, any_text, field};
+use super::card::{Applied, Kind, Setting, Value, any_text, field};
 use super::choice::RdbVersionCheck;
 use super::number::parse_loose;
 
-/// One point of `save`: a snapshot is due after so many seconds with so many changes.
+/// One point of `save`: a snapshot is taken after this many seconds with this many changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SavePoint {
     /// At least 1.
@@ -13,14 +13,17 @@ pub struct SavePoint {
     pub changes: u64,
 }
 
-/// The cards.
+/// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("save", Kind::Words(read_save), "3600 1 300 100 60 10000", field!(save))
-        .idle("not yet: persistence; so far it says whether the end saves"),
+        .idle("not yet: persistence; it only decides whether SHUTDOWN saves"),
     Setting::new("appendonly", Kind::Bool, "no", field!(appendonly))
         .idle("not yet: persistence")
         .not_while_loading(),
-    Setting::new("dir", Kind::Directory, "./", field!(dir)).protected().not_while_loading(),
+    Setting::new("dir", Kind::Directory, "./", field!(dir))
+        .apply(Applied::Directory)
+        .protected()
+        .not_while_loading(),
     Setting::new("dbfilename", Kind::Text(read_dbfilename), "dump.rdb", field!(dbfilename))
         .protected(),
     Setting::new("rdbcompression", Kind::Bool, "yes", field!(rdbcompression)),
@@ -33,9 +36,9 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("rdbchecksum", Kind::Bool, "yes", field!(rdbchecksum)).immutable(),
 ];
 
-/// Pairs of seconds and changes; one empty word means no point at all.
-fn read_save(words: &[&[u8]], _: &Value) -> Result<Value, String> {
-    if let [b""] = words {
+/// Parses pairs of seconds and changes; one empty argument means no points.
+fn read_save(args: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if let [b""] = args {
         return Ok(Value::Save(Vec::new()));
     }
     let read = |pair: &[&[u8]]| {
@@ -44,7 +47,7 @@ fn read_save(words: &[&[u8]], _: &Value) -> Result<Value, String> {
         let (seconds, changes) = (number(seconds)?, number(changes)?);
         (seconds >= 1).then_some(SavePoint { seconds, changes })
     };
-    let points: Option<Vec<SavePoint>> = words.chunks(2).map(read).collect();
+    let points: Option<Vec<SavePoint>> = args.chunks(2).map(read).collect();
     points.map(Value::Save).ok_or_else(|| "Invalid save parameters".to_owned())
 }
 

@@ -1,22 +1,22 @@
-//! Settings of the process: its place in the system, and what it lets administrators do.
+//! Settings of the process: its place in the system, and the rights of administrators.
 
-use super::card::{Field, Kind, Setting, Value, any_text, field};
+use super::card::{Applied, Field, Kind, Setting, Value, any_text, field};
 use super::number::parse_loose;
 use super::{Config, OomScoreAdj, Permission, Supervised};
 use std::path::PathBuf;
 
-/// `hz` is kept within these bounds, whatever it is set to.
+/// Lower bound to which `hz` is clamped.
 pub(super) const HZ_MIN: u32 = 1;
-/// See [`HZ_MIN`].
+/// Upper bound to which `hz` is clamped.
 pub(super) const HZ_MAX: u32 = 500;
 
-/// The names that `proc-title-template` may hold in braces.
+/// The names that `proc-title-template` may have in braces.
 pub const TITLE_WORDS: &[&str] =
     &["title", "listen-addr", "server-mode", "port", "tls-port", "unixsocket", "config-file"];
 
 const PERMISSION: Kind = Kind::Choice(Permission::WORDS);
 
-/// The cards.
+/// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("databases", Kind::Int(1, i32::MAX as i128), "16", field!(databases)).immutable(),
     Setting::new("hz", Kind::Int(0, i32::MAX as i128), "10", field!(hz)),
@@ -30,7 +30,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         Kind::Text(read_title_template),
         "{title} {listen-addr} {server-mode}",
         field!(proc_title_template),
-    ),
+    )
+    .apply(Applied::Title),
     Setting::new("enable-protected-configs", PERMISSION, "no", field!(enable_protected_configs))
         .immutable(),
     Setting::new("enable-debug-command", PERMISSION, "no", field!(enable_debug_command))
@@ -44,16 +45,20 @@ pub(super) static SETTINGS: &[Setting] = &[
         "no",
         field!(extended_redis_compatibility),
     ),
-    Setting::new("oom-score-adj", Kind::Choice(OomScoreAdj::WORDS), "no", field!(oom_score_adj)),
+    Setting::new("oom-score-adj", Kind::Choice(OomScoreAdj::WORDS), "no", field!(oom_score_adj))
+        .apply(Applied::OomScore),
     Setting::new(
         "oom-score-adj-values",
         Kind::Words(read_oom_values),
         "0 200 800",
         field!(oom_score_adj_values),
-    ),
-    Setting::new("crash-log-enabled", Kind::Bool, "yes", field!(crash_log_enabled)),
+    )
+    .apply(Applied::OomScore),
+    Setting::new("crash-log-enabled", Kind::Bool, "yes", field!(crash_log_enabled))
+        .apply(Applied::CrashLog),
     Setting::new("use-exit-on-panic", Kind::Bool, "no", field!(use_exit_on_panic)).hidden(),
     Setting::new("watchdog-period", Kind::Int(0, i32::MAX as i128), "0", field!(watchdog_period))
+        .apply(Applied::Watchdog)
         .hidden(),
     Setting::new(
         "shutdown-on-sigint",
@@ -75,7 +80,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         .immutable(),
 ];
 
-/// The adjustments of `oom-score-adj-values`: of a primary, of a replica, of a child process.
+/// The scores of `oom-score-adj-values`: of a primary, of a replica, of a child process.
 pub type OomScoreValues = [i32; 3];
 
 impl Field for OomScoreValues {
@@ -84,9 +89,9 @@ impl Field for OomScoreValues {
     }
 
     fn assign(&mut self, value: Value) {
-        let Value::Words(words) = value else { panic!("{value:?} are not words") };
-        assert_eq!(words.len(), self.len(), "the card takes so many");
-        for (to, word) in self.iter_mut().zip(&words) {
+        let Value::Words(args) = value else { panic!("{value:?} are not arguments") };
+        assert_eq!(args.len(), self.len(), "the card fixes their number");
+        for (to, word) in self.iter_mut().zip(&args) {
             *to = parse_loose(word, 10).expect("the card takes numbers") as i32;
         }
     }
@@ -95,7 +100,7 @@ impl Field for OomScoreValues {
 fn read_title_template(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     const WRONG: &str = "template format is invalid or contains unknown variables";
     let template = std::str::from_utf8(text).map_err(|_| WRONG)?;
-    // Only the address and the mode say something about a server that has nothing.
+    // Without values, only the address and the mode are not empty.
     let value = |word: &str| match word {
         "title" | "server-mode" | "unixsocket" | "config-file" => String::new(),
         word => word.to_string(),
@@ -106,14 +111,14 @@ fn read_title_template(text: &[u8]) -> Result<Vec<u8>, &'static str> {
     }
 }
 
-/// The template with its words in braces replaced, without blanks around it; none if it has a word
-/// that is not of [`TITLE_WORDS`].
+/// Replaces the names in braces of a template and trims the result. Returns `None` if a name is not
+/// one of [`TITLE_WORDS`].
 fn expand(template: &str, value: &dyn Fn(&str) -> String) -> Option<String> {
     let mut title = String::new();
     let mut rest = template;
     while let Some((before, after)) = rest.split_once('{') {
         title.push_str(before);
-        // Two braces stand for one.
+        // Two braces stand for a literal one.
         if let Some(after) = after.strip_prefix('{') {
             title.push('{');
             rest = after;
@@ -131,7 +136,7 @@ fn expand(template: &str, value: &dyn Fn(&str) -> String) -> Option<String> {
 }
 
 impl Config {
-    /// The process's title, as `proc-title-template` has it.
+    /// Returns the process's title, from `proc-title-template`.
     pub fn title(&self, program: &str) -> String {
         let path = |path: &Option<PathBuf>| {
             path.as_ref().map_or(String::new(), |path| path.display().to_string())
@@ -147,35 +152,35 @@ impl Config {
             "tls-port" => "0".to_string(),
             "unixsocket" => path(&self.unixsocket),
             "config-file" => path(&self.config_file),
-            // There is one mode, which has no name here.
+            // The only mode has no name in the title.
             _ => String::new(),
         };
         expand(&self.proc_title_template, &value).expect("the card has checked it")
     }
 }
 
-fn read_oom_values(words: &[&[u8]], _: &Value) -> Result<Value, String> {
-    if words.len() != 3 {
+fn read_oom_values(args: &[&[u8]], _: &Value) -> Result<Value, String> {
+    if args.len() != 3 {
         return Err("wrong number of arguments".to_owned());
     }
     let read = |word: &&[u8]| {
         let number = parse_loose(word, 10).filter(|number| (-2_000..=2_000).contains(number));
         number.map(|number| number.to_string().into_bytes())
     };
-    let numbers: Option<Vec<Vec<u8>>> = words.iter().map(read).collect();
+    let numbers: Option<Vec<Vec<u8>>> = args.iter().map(read).collect();
     numbers.map(Value::Words).ok_or_else(|| {
         "Invalid oom-score-adj-values, elements must be between -2000 and 2000.".to_owned()
     })
 }
 
-/// Flags in the order in which they are shown.
+/// The flags in the order in which they are shown.
 const SHUTDOWN_FLAGS: &[&str] = &["default", "save", "nosave", "now", "force", "safe", "failover"];
 
-fn read_shutdown_flags(words: &[&[u8]], _: &Value) -> Result<Value, String> {
-    let named = |flag: &&str| words.iter().any(|w| w.eq_ignore_ascii_case(flag.as_bytes()));
+fn read_shutdown_flags(args: &[&[u8]], _: &Value) -> Result<Value, String> {
+    let named = |flag: &&str| args.iter().any(|w| w.eq_ignore_ascii_case(flag.as_bytes()));
     let known =
         |word: &&[u8]| SHUTDOWN_FLAGS.iter().any(|flag| word.eq_ignore_ascii_case(flag.as_bytes()));
-    if words.is_empty() || !words.iter().all(known) {
+    if args.is_empty() || !args.iter().all(known) {
         let flags = SHUTDOWN_FLAGS.join(", ");
         return Err(format!("argument(s) must be one of the following: {flags}"));
     }

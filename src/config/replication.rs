@@ -1,4 +1,4 @@
-//! Settings of a primary: what it keeps for its replicas, and what it expects of them.
+//! Settings of a primary towards its replicas.
 
 use super::card::{Kind, Setting, field};
 
@@ -6,13 +6,13 @@ const SECONDS_MAX: i128 = i32::MAX as i128;
 const COUNT_MAX: i128 = i32::MAX as i128;
 const LONG_MAX: i128 = i64::MAX as i128;
 
-/// `repl-backlog-size` is kept at this at least, whatever it is set to.
+/// Lower bound to which `repl-backlog-size` is clamped.
 pub(super) const BACKLOG_BYTES_MIN: u64 = 16 << 10;
 
-const DELAY: &str = "a snapshot is sent to whoever asks, at once";
-const NODELAY: &str = "what replicas are sent is never held back";
+const DELAY: &str = "a replica that asks gets its snapshot at once";
+const NODELAY: &str = "output to replicas is never delayed";
 
-/// The cards.
+/// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("repl-backlog-size", Kind::Memory(1, LONG_MAX), "10mb", field!(repl_backlog_size)),
     Setting::new("repl-backlog-ttl", Kind::Int(0, LONG_MAX), "3600", field!(repl_backlog_ttl)),
@@ -46,6 +46,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         "0",
         field!(min_replicas_to_write),
     )
+    .shards_settle()
     .alias("min-slaves-to-write"),
     Setting::new(
         "min-replicas-max-lag",
@@ -53,6 +54,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         "10",
         field!(min_replicas_max_lag),
     )
+    .shards_settle()
     .alias("min-slaves-max-lag"),
-    Setting::new("import-mode", Kind::Bool, "no", field!(import_mode)),
+    Setting::new("import-mode", Kind::Bool, "no", field!(import_mode)).shards_settle(),
 ];

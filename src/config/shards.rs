@@ -1,12 +1,12 @@
-//! Settings of the shards: how many, where, on which driver. Annulet's own.
+//! Settings of the shards: number, cores, driver. Specific to Annulet.
 
 use super::IoDriver;
 use super::card::{Kind, Setting, field};
 
-/// The most shards of one process: more cores than any machine that it has been thought for.
+/// Largest number of shards of one process: more than the cores of any supported machine.
 pub const SHARDS_MAX: u32 = 1024;
 
-/// The cards.
+/// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("shards", Kind::Int(0, SHARDS_MAX as i128), "0", field!(shards)).own(),
     Setting::new("pin-shards", Kind::Bool, "yes", field!(pin_shards)).own(),

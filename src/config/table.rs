@@ -1,4 +1,4 @@
-//! `tuning/settings.md`: every directive and what becomes of it, written from the cards.
+//! `tuning/settings.md`: every directive and its effect, generated from the cards.
 
 use super::card::{Kind, Setting, Store};
 use super::load::SKIPPED;
@@ -9,17 +9,17 @@ use std::path::Path;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tuning/settings.md");
 
-/// Set to have the file written.
+/// If this environment variable is set, the test writes the file.
 const WRITE: &str = "ANNULET_WRITE";
 
 const HEAD: &str = "\
 # Settings
 
-A `redis.conf` or `valkey.conf` starts the server as it is. Every directive of Valkey 9.1 and of
-Redis 8.0 is one of these. An effect that is \"not yet\" comes with the part that it names; a value
-that nothing acts on is kept, shown and written back. An unknown directive stops the start.
+A `redis.conf` or `valkey.conf` starts the server unchanged. Every directive of Valkey 9.1 and of
+Redis 8.0 is listed here. \"Not yet\" names the missing part. The value of a setting without
+effect is kept, shown and written back. An unknown directive stops the start.
 
-This page is written from the cards in `src/config`:
+This page is generated from the cards in `src/config`:
 `ANNULET_WRITE=1 cargo test --lib config::table`.
 
 | setting | takes | default | CONFIG SET | effect |
@@ -39,7 +39,7 @@ const OTHERS: &str = "
 
 ## Directives of other versions
 
-They are skipped in a file, and no names to CONFIG.
+The server skips them in a file; CONFIG does not know them.
 
 | directive | why |
 | --- | --- |
@@ -58,7 +58,7 @@ fn text() -> String {
             "" => "none".to_string(),
             default => format!("`{default}`"),
         };
-        let when = match (card.immutable, card.protected) {
+        let when = match (card.is_immutable(), card.protected) {
             (true, _) => "no",
             (_, true) => "protected",
             _ => "yes",
@@ -92,7 +92,7 @@ fn takes(kind: Kind) -> String {
         Kind::Choice(words) => words.join(", "),
         Kind::Text(_) => "text".to_string(),
         Kind::Directory => "a folder".to_string(),
-        Kind::Words(_) => "words".to_string(),
+        Kind::Words(_) => "arguments".to_string(),
     }
 }
 
@@ -100,18 +100,21 @@ fn effect(card: &Setting) -> String {
     let refused = if card.refusal.is_empty() { "" } else { "; other values are refused" };
     match card.without_effect() {
         None if matches!(card.store, Store::Field { .. }) => "works".to_string(),
-        None => unreachable!("what has no field has a reason"),
+        None => unreachable!("a setting without a field has a reason"),
         Some(why) if why.starts_with("not yet") => format!("{why}{refused}"),
         Some(why) => format!("accepted, without effect: {why}{refused}"),
     }
 }
 
 #[test]
-fn the_page_is_that_of_the_cards() {
+fn the_page_matches_the_cards() {
     let text = text();
     if std::env::var_os(WRITE).is_some() {
         fs::write(Path::new(FILE), &text).unwrap();
     }
     let page = fs::read_to_string(FILE).unwrap_or_default();
-    assert!(page == text, "{FILE} is old: {WRITE}=1 cargo test --lib config::table writes it");
+    assert!(
+        page == text,
+        "{FILE} is outdated: {WRITE}=1 cargo test --lib config::table updates it"
+    );
 }

@@ -1,17 +1,18 @@
-//! The cards as a whole: against the reference server, and through files, argv and CONFIG SET.
+//! Tests of all cards: against the reference server, and through files, the command line and CONFIG
+//! SET.
 
 use super::*;
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
 
-/// What CONFIG GET `*` of a Valkey 9.1 server shows, one setting per line, tab-separated.
+/// CONFIG GET `*` of a Valkey 9.1 server, one setting per line, tab-separated.
 const REFERENCE: &str = include_str!("reference.tsv");
 
-/// The same of Redis 8.0.
+/// CONFIG GET `*` of a Redis 8.0 server, in the form of [`REFERENCE`].
 const REDIS: &str = include_str!("../../tests/reference/redis-8.0-config.tsv");
 
-/// What Redis 8.0 shows otherwise than Valkey 9.1: its names, its caution, its backlog.
+/// Settings that Redis 8.0 shows with another value than Valkey 9.1.
 const REDIS_DIFFERS: &[&str] = &[
     "hide-user-data-from-log",
     "lazyfree-lazy-eviction",
@@ -25,13 +26,13 @@ const REDIS_DIFFERS: &[&str] = &[
     "syslog-ident",
 ];
 
-/// The directives of the files that the two come with.
+/// The config files that the two servers ship.
 const STOCK_FILES: [&str; 2] = [
     include_str!("../../tests/reference/redis-stock.conf"),
     include_str!("../../tests/reference/valkey-stock.conf"),
 ];
 
-/// Shown otherwise by the reference, which was itself started with these set, or made up.
+/// Settings with another value in the reference's list, because that server was started with them.
 const STARTED_WITH: &[&str] = &["port", "save", "daemonize", "pidfile", "dir"];
 
 fn load(argv: &[&str], file: &str) -> Result<Config, FatalConfigError> {
@@ -66,7 +67,7 @@ fn shown(cell: &ConfigCell, name: &str) -> String {
 }
 
 #[test]
-fn defaults_and_names_are_those_of_the_reference() {
+fn defaults_and_names_match_the_reference() {
     let cell = cell();
     let ours = cell.get(&|_| true);
     let own =
@@ -82,7 +83,7 @@ fn defaults_and_names_are_those_of_the_reference() {
     expected.sort_unstable();
     let names: Vec<&str> = ours.iter().map(|(name, _)| *name).collect();
     let differing: Vec<_> = names.iter().filter(|name| !expected.contains(name)).collect();
-    assert!(differing.is_empty(), "not the reference's: {differing:?}");
+    assert!(differing.is_empty(), "differ from the reference: {differing:?}");
     assert_eq!(names.len(), expected.len());
 }
 
@@ -117,22 +118,23 @@ fn every_default_survives_being_set() {
     for setting in settings().filter(|s| s.refusal.is_empty()) {
         let text = setting.text(&config);
         let mut other = config.clone();
-        let words = card::words_of_text(setting.kind, &text);
-        assert_eq!(setting.set(&mut other, &words), Ok(()), "{}", setting.name);
+        let args = card::words_of_text(setting.kind, &text);
+        assert_eq!(setting.set(&mut other, &args), Ok(()), "{}", setting.name);
         assert_eq!(setting.text(&other), text, "{}", setting.name);
     }
 }
 
-/// A tool that sets all that CONFIG GET shows must not stumble over what the reference has not.
+/// A tool that sets everything that CONFIG GET shows must not fail on settings that the reference
+/// lacks.
 #[test]
-fn own_settings_may_be_set_to_what_they_are() {
+fn own_settings_may_repeat_their_value() {
     let cell = cell();
     let reference: Vec<&str> =
         REFERENCE.lines().filter_map(|line| line.split('\t').next()).collect();
     for (name, value) in cell.get(&|name| !reference.contains(&name)) {
         let value = String::from_utf8(value).unwrap();
         assert_eq!(
-            set(&cell, &[(name, &value)]).map(|changes| changes.names.len()),
+            set(&cell, &[(name, &value)]).map(|changes| changes.changed.len()),
             Ok(0),
             "{name}"
         );
@@ -169,7 +171,7 @@ fn a_file_and_argv_make_one_text() {
 }
 
 #[test]
-fn argv_forms() {
+fn command_line_forms() {
     let config = load(&["--save", "", "--port 0", "--bind", "1.2.3.4", "5.6.7.8"], "").unwrap();
     assert_eq!((config.port, config.save.len()), (0, 0));
     assert_eq!(config.bind, ["1.2.3.4", "5.6.7.8"]);
@@ -230,6 +232,24 @@ fn a_bad_line_stops_the_start() {
     assert!(error.contains("at line 2\n>>> 'port \"x\"'\nargument couldn't be"), "{error}");
 }
 
+/// The names of the settings that have changed.
+fn names(changes: &Changes) -> Vec<&'static str> {
+    changes.changed.iter().map(|setting| setting.name).collect()
+}
+
+#[test]
+fn shards_follow_up_what_has_changed() {
+    let cell = cell();
+    let follow_up = |pairs: &[(&str, &str)]| {
+        let FollowUp { shards_settle, listeners_change } = set(&cell, pairs).unwrap().follow_up();
+        (shards_settle, listeners_change)
+    };
+    assert_eq!(follow_up(&[("timeout", "5"), ("loglevel", "debug")]), (false, false));
+    assert_eq!(follow_up(&[("timeout", "6"), ("maxmemory", "1mb")]), (true, false));
+    assert_eq!(follow_up(&[("maxmemory", "1mb")]), (false, false), "it has that value");
+    assert_eq!(follow_up(&[("import-mode", "yes"), ("port", "0")]), (true, true));
+}
+
 #[test]
 fn set_is_all_or_nothing() {
     let cell = cell();
@@ -242,14 +262,13 @@ fn set_is_all_or_nothing() {
     );
     assert_eq!((cell.snapshot().timeout, cell.version()), (0, version));
     let changes = set(&cell, &[("TIMEOUT", "5"), ("maxclients", "10000")]).unwrap();
-    assert_eq!(changes.names, ["timeout"]);
-    assert!(changes.has("timeout") && !changes.has("maxclients"));
+    assert_eq!(names(&changes), ["timeout"]);
     assert_eq!((changes.before.timeout, cell.snapshot().timeout), (0, 5));
     assert!(cell.version() > version);
 }
 
 #[test]
-fn set_refuses_in_the_reference_s_words() {
+fn set_refuses_with_the_reference_s_texts() {
     let cell = cell();
     let failed = |name: &str, reason: &str| {
         format!("ERR CONFIG SET failed (possibly related to argument '{name}') - {reason}")
@@ -259,7 +278,7 @@ fn set_refuses_in_the_reference_s_words() {
     assert_eq!(error(&[("Foo\nbar", "x"), ("databases", "1")]), unknown);
     assert_eq!(error(&[("Databases", "1")]), failed("Databases", "can't set immutable config"));
     assert_eq!(error(&[("shards", "7")]), failed("shards", "can't set immutable config"));
-    assert!(set(&cell, &[("shards", "0"), ("io-driver", "auto")]).unwrap().names.is_empty());
+    assert!(set(&cell, &[("shards", "0"), ("io-driver", "auto")]).unwrap().changed.is_empty());
     assert_eq!(error(&[("dir", "/")]), failed("dir", "can't set protected config"));
     let twice = [("timeout", "1"), ("Timeout", "2")];
     assert_eq!(error(&twice), failed("Timeout", "duplicate parameter"));
@@ -324,7 +343,7 @@ fn values_are_shown_in_their_own_form() {
 }
 
 #[test]
-fn get_hides_what_only_a_full_name_shows() {
+fn get_hides_settings_that_need_a_full_name() {
     let cell = cell();
     let asked = Cell::new(0);
     let found = cell.get(&|name| {
@@ -338,7 +357,7 @@ fn get_hides_what_only_a_full_name_shows() {
 }
 
 #[test]
-fn what_cannot_be_done_is_taken_back() {
+fn a_failed_change_is_reverted() {
     let cell = cell();
     let port = set(&cell, &[("port", "1"), ("timeout", "4")]).unwrap();
     set(&cell, &[("maxclients", "9")]).unwrap();
@@ -356,7 +375,8 @@ fn protected_settings_need_permission() {
     let cell = ConfigCell::new(config);
     let pair: [(&[u8], &[u8]); 1] = [(b"dir", b"/")];
     assert!(cell.set(&pair, Caller { local: false, loading: false }).is_err());
-    assert!(cell.set(&pair, Caller { local: true, loading: false }).unwrap().has("dir"));
+    let changes = cell.set(&pair, Caller { local: true, loading: false }).unwrap();
+    assert_eq!(names(&changes), ["dir"]);
     assert_eq!(shown(&cell, "dir"), "/");
 }
 

@@ -1,7 +1,8 @@
-//! A line of a config file to its words, and a word of argv to its quoted form.
+//! Splits a line of a config file into arguments, and quotes arguments.
 
-/// Splits at blanks. Double quotes know `\n \r \t \b \a \xHH` and take any other character after
-/// a backslash as it is; single quotes know only `\'`. None when a quote is left open.
+/// Splits a line at blanks. Double quotes support `\n \r \t \b \a \xHH` and take any other
+/// character after a backslash literally; single quotes support only `\'`. Returns `None` for an
+/// unclosed quote.
 pub(super) fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = line.trim_ascii_start();
@@ -13,7 +14,7 @@ pub(super) fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     Some(words)
 }
 
-/// Moves one word into `word`; what follows it remains.
+/// Moves one argument into `word`; returns the text that follows it.
 fn take_word<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a [u8]> {
     while let Some((&byte, after)) = rest.split_first() {
         rest = match byte {
@@ -77,7 +78,7 @@ fn take_single_quoted<'a>(mut rest: &'a [u8], word: &mut Vec<u8>) -> Option<&'a 
     }
 }
 
-/// Appends `word` in double quotes, so that [`split_words`] gives it back.
+/// Appends `word` in double quotes, in a form that [`split_words`] reverts.
 pub fn quote(word: &[u8], line: &mut Vec<u8>) {
     line.push(b'"');
     for &byte in word {

@@ -1,12 +1,11 @@
-//! The TCP sockets that the process listens on: which there are, and how they change while it
-//! runs.
+//! The TCP sockets that the process listens on, and how they change at run time.
 //!
-//! The shard that accepts owns the sockets. This book keeps a second handle of each, so that
-//! whoever changes settings can open the new ones, beside the old ones if need be, and knows at
-//! once whether that worked.
+//! The accepting shard owns the sockets. This book keeps a second handle of each. So a changed
+//! setting can open its new sockets, even beside old ones on the same port, and knows at once
+//! whether that worked.
 //!
 //! ```text
-//!   change() --opens what is new--> Change --commit()--> orders --take_orders()--> the acceptor
+//!   change() --opens new sockets--> Change --commit()--> orders --take_orders()--> the acceptor
 //!                                     '-- dropped: nothing has happened
 //! ```
 
@@ -38,27 +37,27 @@ struct Listener {
     socket: OwnedFd,
 }
 
-/// What the acceptor is to do: listen on what is new, then close what is old.
+/// Orders to the acceptor: listen on the new sockets, then close the old ones.
 #[derive(Debug, Default)]
 pub struct Orders {
-    /// New sockets. At most `bind` takes, each time it is set.
+    /// New sockets: at most the number of addresses in `bind`, each time it is set.
     pub opened: Vec<(ListenerId, OwnedFd)>,
-    /// Those to be closed.
+    /// Listeners to be closed.
     pub closed: Vec<ListenerId>,
 }
 
 /// An address that cannot be listened on.
 #[derive(Debug)]
 pub struct ListenError {
-    /// Which.
+    /// The address.
     pub address: String,
-    /// Its port.
+    /// The port.
     pub port: u16,
-    /// Why.
+    /// The error of the kernel.
     pub error: io::Error,
 }
 
-/// New sockets, opened and not in use yet.
+/// New sockets that are open but not in use yet.
 #[derive(Debug)]
 pub struct Change<'l> {
     book: MutexGuard<'l, Book>,
@@ -67,12 +66,12 @@ pub struct Change<'l> {
 }
 
 impl Listeners {
-    /// Opens what `bind` and `port` name and is not open yet. What they name no more stays open
-    /// until the change is committed.
+    /// Opens the addresses of `bind` and `port` that are not open yet. Addresses that are no longer
+    /// wanted stay open until the change is committed.
     ///
     /// # Errors
-    /// The first address that is taken or not of this machine; nothing has changed then. One with
-    /// a leading `-` may be missing, and one of a family that the kernel does not have.
+    /// The first address that is in use or does not belong to this machine; nothing has changed
+    /// then. An address with a leading `-` may be absent, or of a family that the kernel lacks.
     pub fn change(&self, config: &Config) -> Result<Change<'_>, ListenError> {
         let book = self.book();
         let wanted: &[String] = if config.port == 0 { &[] } else { &config.bind };
@@ -88,12 +87,12 @@ impl Listeners {
         Ok(change)
     }
 
-    /// Takes what there is to do since the last call.
+    /// Takes the orders since the last call.
     pub fn take_orders(&self) -> Orders {
         std::mem::take(&mut self.book().orders)
     }
 
-    /// How many sockets are listened on.
+    /// Returns the number of listening sockets.
     pub fn len(&self) -> usize {
         self.book().open.len()
     }
@@ -104,7 +103,7 @@ impl Listeners {
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
-        // Each change of the book is whole before anything can panic.
+        // Each change of the book is complete before anything can panic.
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -122,7 +121,7 @@ impl Change<'_> {
         };
         let backlog = config.tcp_backlog as i32;
         let mut socket = listen_tcp(name, port, backlog);
-        // An old socket of this port that is about to go must not be in the way.
+        // An old socket on this port that is about to close must not prevent the new one.
         if matches!(&socket, Err(error) if error.kind() == io::ErrorKind::AddrInUse) {
             let old = self.book.open.iter().filter(|listener| listener.port == port);
             let old: Vec<_> = old.filter(|old| self.closed.contains(&old.id)).collect();
@@ -144,10 +143,10 @@ impl Change<'_> {
         }
     }
 
-    /// Has the acceptor carry it out.
+    /// Orders the acceptor to carry out the change.
     ///
     /// # Errors
-    /// The process has no descriptor left for the second handles; nothing has changed then.
+    /// The process has no descriptors left for the second handles; nothing has changed then.
     pub fn commit(mut self) -> io::Result<()> {
         let handles = self.opened.iter().map(|new| Ok((new.id, new.socket.try_clone()?)));
         let handles = handles.collect::<io::Result<Vec<_>>>()?;
@@ -160,7 +159,7 @@ impl Change<'_> {
     }
 }
 
-/// Whether the address or its family does not exist here, and that may be.
+/// Whether the error is acceptable: the address or its family is absent here, and it may be.
 fn is_absent(error: &io::Error, may_miss: bool) -> bool {
     let absent = [
         libc::EAFNOSUPPORT,
@@ -187,8 +186,8 @@ mod tests {
     }
 
     fn free_port() -> u16 {
-        let socket = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-        socket.local_addr().expect("it is bound").port()
+        let socket = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        socket.local_addr().expect("the socket is bound").port()
     }
 
     #[test]
@@ -196,12 +195,12 @@ mod tests {
         let listeners = Listeners::default();
         let port = free_port();
         let all = config(&["0.0.0.0", "-192.0.2.1"], port);
-        listeners.change(&all).expect("it is free").commit().expect("descriptors");
+        listeners.change(&all).expect("the port is free").commit().expect("descriptors");
         let first = listeners.take_orders();
         assert_eq!((first.opened.len(), first.closed.len(), listeners.len()), (1, 0, 1));
-        // Beside the old socket, which takes the same port on all addresses.
+        // Beside the old socket, which has the same port on all addresses.
         let one = config(&["127.0.0.1"], port);
-        listeners.change(&one).expect("the old one makes way").commit().expect("descriptors");
+        listeners.change(&one).expect("both share the port").commit().expect("descriptors");
         let second = listeners.take_orders();
         assert_eq!((second.opened.len(), second.closed), (1, vec![first.opened[0].0]));
         drop(first);
@@ -216,11 +215,12 @@ mod tests {
     #[test]
     fn a_taken_port_changes_nothing() {
         let listeners = Listeners::default();
-        let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-        let port = taken.local_addr().expect("it is bound").port();
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = taken.local_addr().expect("the socket is bound").port();
         let mine = config(&["127.0.0.1"], free_port());
-        listeners.change(&mine).expect("it is free").commit().expect("descriptors");
-        let error = listeners.change(&config(&["127.0.0.1"], port)).expect_err("it is taken");
+        listeners.change(&mine).expect("the port is free").commit().expect("descriptors");
+        let error =
+            listeners.change(&config(&["127.0.0.1"], port)).expect_err("the port is in use");
         assert_eq!((error.port, error.error.kind()), (port, io::ErrorKind::AddrInUse));
         assert_eq!((listeners.len(), listeners.take_orders().closed.len()), (1, 0));
     }

@@ -1,18 +1,18 @@
-//! What other threads ask of the control thread, and how it is woken for it.
+//! The mailbox of the control thread: jobs from other threads, and the wake-up.
 
 use std::fmt;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Jobs of one control thread.
+/// Largest number of jobs of one control thread.
 pub const JOBS_MAX: usize = 64;
 
-/// Something to be done again and again.
+/// A task that runs repeatedly.
 pub(super) struct Job {
-    /// The rest before the first run.
+    /// The pause before the first run.
     pub rest: Duration,
-    /// What to do; tells the rest before it is done again.
+    /// The task; returns the pause before its next run.
     pub work: Box<dyn FnMut() -> Duration + Send>,
 }
 
@@ -22,12 +22,12 @@ impl fmt::Debug for Job {
     }
 }
 
-/// What the control thread finds when it looks.
+/// The contents of the mailbox.
 #[derive(Debug)]
 pub(super) enum Mail {
-    /// Jobs to begin with, at least one.
+    /// New jobs, at least one.
     Jobs(Vec<Job>),
-    /// The end.
+    /// The request to stop.
     Stop,
 }
 
@@ -39,7 +39,7 @@ struct Inside {
     waker: Option<Waker>,
 }
 
-/// The way to the control thread. A runner waits with [`Mailbox::poll`] or [`Mailbox::wait`].
+/// The queue to the control thread. A runner waits with [`Mailbox::poll`] or [`Mailbox::wait`].
 #[derive(Debug, Default)]
 pub(super) struct Mailbox {
     inside: Mutex<Inside>,
@@ -47,7 +47,7 @@ pub(super) struct Mailbox {
 }
 
 impl Mailbox {
-    /// Hands over a job.
+    /// Posts a job.
     pub fn post(&self, job: Job) {
         let mut inside = self.lock();
         assert!(inside.posted < JOBS_MAX, "too many control jobs");
@@ -56,14 +56,14 @@ impl Mailbox {
         self.wake(inside);
     }
 
-    /// Asks the thread to end.
+    /// Asks the thread to stop.
     pub fn stop(&self) {
         let mut inside = self.lock();
         inside.stopped = true;
         self.wake(inside);
     }
 
-    /// The mail, or the context is woken when there is some.
+    /// Returns the mail; if there is none, the context is woken when there is.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<Mail> {
         let mut inside = self.lock();
         match inside.take() {
@@ -75,7 +75,7 @@ impl Mailbox {
         }
     }
 
-    /// The mail, or none after `timeout`; without a timeout, it waits for mail.
+    /// Returns the mail, or `None` after `timeout`; without a timeout, waits for mail.
     pub fn wait(&self, timeout: Option<Duration>) -> Option<Mail> {
         let mut inside = self.lock();
         let empty = |inside: &mut Inside| inside.fresh.is_empty() && !inside.stopped;
@@ -102,7 +102,7 @@ impl Mailbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
-        // Nothing panics while it holds the lock but `post`, which has changed nothing by then.
+        // Only `post` can panic while it holds the lock, and then it has changed nothing.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

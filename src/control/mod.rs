@@ -1,10 +1,10 @@
-//! The control executor: one thread for what waits rather than computes.
+//! The control executor: one thread for work that waits rather than computes.
 //!
-//! Must not know: shards, commands, clients. Bulk streams are not its work either.
+//! Must not know: shards, commands, clients. Bulk streams do not belong here either.
 //!
-//! The thread runs glommio where it can, and else sleeps by itself; callers see no difference.
-//! It is not pinned: it floats over the cores that the thread that started it may use, so it
-//! should be started before the shards pin themselves.
+//! The thread runs glommio where the kernel allows it, and otherwise sleeps by itself; callers see
+//! no difference. It is not pinned and may run on any core of the thread that started it. So start
+//! it before the shards pin themselves.
 //!
 //! ```text
 //!   every(), stop() ---> Mailbox ---> glommio: one task per job   (mailbox wakes its waker)
@@ -30,7 +30,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The least rest between two runs of a job: no job can make the thread spin.
+/// Minimum pause between two runs of a job, so that no job makes the thread spin.
 pub const REST_MIN: Duration = Duration::from_millis(1);
 
 /// A running control thread. Dropping it stops it.
@@ -42,8 +42,8 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts the thread under a name of at most 15 bytes (longer ones are cut by the kernel).
-    /// Fails only if no thread can be had.
+    /// Starts the thread under a name; the kernel cuts names after 15 bytes. Fails only if no
+    /// thread can be created.
     pub fn start(name: &str) -> io::Result<Control> {
         Control::start_with(name, on_glommio::run)
     }
@@ -55,7 +55,7 @@ impl Control {
         let builder = thread::Builder::new().name(name.to_owned());
         let thread = builder.spawn(move || {
             let report = |fallback| {
-                // The receiver waits for exactly this.
+                // The receiver is waiting for this message.
                 let _ = started.send(fallback);
             };
             if let Err(reason) = glommio(&inside, &|| report(None)) {
@@ -67,16 +67,16 @@ impl Control {
         Ok(Control { mailbox, thread: Some(thread), fallback })
     }
 
-    /// Why glommio does not run, for the log; none if it does.
+    /// Returns why glommio does not run, for the log; `None` if it runs.
     pub fn fallback(&self) -> Option<&str> {
         self.fallback.as_deref()
     }
 
-    /// Runs `work` again and again, first after one `period`, then with a `period` of rest
-    /// between the end of one run and the start of the next. It must not block.
+    /// Runs `work` repeatedly, first after one `period`. Then a pause of one `period` lies between
+    /// the end of a run and the start of the next. `work` must not block.
     ///
     /// # Panics
-    /// Beyond [`JOBS_MAX`] jobs: their number is fixed by the program, not by its users.
+    /// If there are more than [`JOBS_MAX`] jobs: the program fixes their number, not its users.
     pub fn every(&self, period: Duration, mut work: impl FnMut() + Send + 'static) {
         self.again(period, move || {
             work();
@@ -84,15 +84,15 @@ impl Control {
         });
     }
 
-    /// Runs `work` after `rest`, and again after the rest that it returns each time. Otherwise as
-    /// [`Control::every`].
+    /// Runs `work` after `rest`, and again after the pause that it returns each time. It must not
+    /// block, and panics like [`Control::every`].
     pub fn again(&self, rest: Duration, mut work: impl FnMut() -> Duration + Send + 'static) {
         assert!(!rest.is_zero(), "a job without rest is a busy loop");
         let work = Box::new(move || work().max(REST_MIN));
         self.mailbox.post(Job { rest, work });
     }
 
-    /// Ends the thread, after the job that is running if one is, and waits for that.
+    /// Stops the thread and waits for it; a running job finishes first.
     pub fn stop(mut self) {
         self.end();
     }
@@ -100,7 +100,7 @@ impl Control {
     fn end(&mut self) {
         self.mailbox.stop();
         if let Some(thread) = self.thread.take() {
-            // A job that panicked has already been reported by the panic hook.
+            // The panic hook has already reported a job that panicked.
             let _ = thread.join();
         }
     }
@@ -112,8 +112,8 @@ impl Drop for Control {
     }
 }
 
-/// Runs the mailbox's jobs until it is stopped, and calls the function once it is under way. Or
-/// says why it cannot run, having called nothing.
+/// Runs the mailbox's jobs until it is stopped, and calls the function once they can run. Otherwise
+/// returns why it cannot run, without calling the function.
 type Runner = fn(&Arc<Mailbox>, &dyn Fn()) -> Result<(), String>;
 
 #[cfg(test)]
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn on_whatever_this_machine_has() {
+    fn on_the_executor_of_this_machine() {
         jobs_run_and_stop_is_prompt(Control::start("control-test").unwrap());
     }
 
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_may_come_late() {
+    fn a_job_may_be_added_later() {
         for runner in [on_glommio::run as Runner, refuse] {
             let control = Control::start_with("control-test", runner).unwrap();
             thread::sleep(Duration::from_millis(20));

@@ -1,7 +1,7 @@
-//! The jobs as tasks of a glommio executor on this thread.
+//! Runs the jobs as tasks of a glommio executor on this thread.
 //!
-//! glommio panics rather than returns where the kernel gives it no ring, and such a panic would
-//! end the process: so a ring is tried out first.
+//! glommio panics instead of returning an error where the kernel refuses a ring, which would end
+//! the process. So a ring is tried first.
 
 use super::mailbox::{Job, Mail, Mailbox};
 use glommio::timer::sleep;
@@ -13,10 +13,10 @@ use std::sync::Arc;
 /// Entries of each of the executor's three rings.
 const RING_DEPTH: usize = 64;
 
-/// Bytes of registered memory for disk I/O, which is not done here: the least that glommio takes.
+/// Bytes of registered memory for disk I/O, which is not used: the minimum of glommio.
 const IO_MEMORY_BYTES: usize = 64 << 10;
 
-/// Runs the jobs until the mailbox is stopped; calls `started` once the executor is there.
+/// Runs the jobs until the mailbox is stopped; calls `started` once the executor runs.
 pub(super) fn run(mailbox: &Arc<Mailbox>, started: &dyn Fn()) -> Result<(), String> {
     let executor = make_executor()?;
     started();
@@ -53,8 +53,8 @@ fn make_executor() -> Result<LocalExecutor, String> {
         .map_err(|error| format!("glommio cannot run: {error}"))
 }
 
-/// Whether there is an io_uring, young enough for glommio (Linux 5.8; asked for is what came
-/// with 5.19, the oldest that this server's own driver can use anyway).
+/// Checks that there is an io_uring recent enough for glommio (Linux 5.8). The test asks for a
+/// feature of 5.19, because this server's own driver needs at least that version anyway.
 fn try_ring() -> Result<(), String> {
     let failed = |error| format!("io_uring is not available: {error}");
     let ring = IoUring::new(RING_DEPTH as u32).map_err(failed)?;

@@ -1,4 +1,4 @@
-//! The jobs on a plain thread, which sleeps until the next is due.
+//! Runs the jobs on a plain thread, which sleeps until the next job is due.
 
 use super::mailbox::{Job, Mail, Mailbox};
 use crate::base::clock::Clock;

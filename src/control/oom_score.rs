@@ -1,4 +1,4 @@
-//! How soon the kernel ends this process when memory runs out.
+//! This process's score for the kernel's out-of-memory killer.
 
 use crate::config::{Config, OomScoreAdj};
 use std::fs;
@@ -7,21 +7,21 @@ use std::sync::{Mutex, PoisonError};
 
 const FILE: &str = "/proc/self/oom_score_adj";
 
-/// What the kernel takes.
+/// Largest adjustment that the kernel accepts.
 const SCORE_MAX: i32 = 1_000;
 
 /// The adjustment of this process's score.
 #[derive(Debug, Default)]
 pub struct OomScore {
-    /// What it was before it was changed; none: it has not been.
+    /// The score before the first change; `None`: unchanged.
     before: Mutex<Option<i32>>,
 }
 
 impl OomScore {
-    /// Adjusts the score of a primary as the settings say, or puts back what it was.
+    /// Sets the score of a primary as the settings say, or restores the score at the start.
     ///
     /// # Errors
-    /// The kernel does not let this user lower it.
+    /// The kernel does not let this user lower the score.
     pub fn apply(&self, config: &Config) -> io::Result<()> {
         let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let [wanted, ..] = config.oom_score_adj_values;

@@ -1,4 +1,4 @@
-//! The memory of the process as the kernel sees it, and the peak of what the data takes.
+//! The memory of the process as the kernel sees it, and the peak of the allocated bytes.
 
 use super::Control;
 use std::fs::File;
@@ -8,20 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Between two samples while memory is taken and given back.
+/// Time between two samples while memory use changes.
 pub const SAMPLE_PERIOD: Duration = Duration::from_millis(100);
 
-/// Between two samples while nothing changes: a wake-up costs a tenth of a millisecond, which
-/// ten times a second is too much for a server that idles.
+/// Time between two samples while nothing changes. A wake-up costs a tenth of a millisecond, which
+/// is too much ten times a second for an idle server.
 pub const SAMPLE_PERIOD_IDLE: Duration = Duration::from_secs(1);
 
-/// The page size where the kernel does not tell.
+/// The page size if the kernel does not report one.
 const PAGE_BYTES_DEFAULT: u64 = 4096;
 
-/// The latest sample, and peaks since the start.
+/// The latest sample, and the peaks since the start.
 #[derive(Debug)]
 pub struct ProcessMemory {
-    /// Kept open: reading at offset 0 makes the kernel write a fresh text each time.
+    /// Kept open: each read at offset 0 makes the kernel write a fresh text.
     statm: File,
     page_bytes: u64,
     resident_bytes: AtomicU64,
@@ -31,7 +31,7 @@ pub struct ProcessMemory {
 }
 
 impl ProcessMemory {
-    /// A record without a sample. Fails where there is no `/proc`.
+    /// Creates a record without a sample. Fails where there is no `/proc`.
     pub fn open() -> io::Result<Arc<ProcessMemory>> {
         Ok(Arc::new(ProcessMemory {
             statm: File::open("/proc/self/statm")?,
@@ -43,9 +43,9 @@ impl ProcessMemory {
         }))
     }
 
-    /// Samples the process once, and from then on every [`SAMPLE_PERIOD`] on the control thread,
-    /// or [`SAMPLE_PERIOD_IDLE`] after a sample that found `used_bytes` (what is allocated at
-    /// that moment) unchanged.
+    /// Samples the process once, and then every [`SAMPLE_PERIOD`] on the control thread. After a
+    /// sample with unchanged `used_bytes` (the bytes allocated at that moment) it waits
+    /// [`SAMPLE_PERIOD_IDLE`].
     pub fn watch(
         memory: &Arc<ProcessMemory>,
         control: &Control,
@@ -56,7 +56,7 @@ impl ProcessMemory {
         let inside = memory.clone();
         control.again(SAMPLE_PERIOD, move || {
             let used = used_bytes();
-            // A sample that fails leaves the one before.
+            // After a failed sample the earlier one stays.
             let _ = inside.sample(used);
             let idle = used == last;
             last = used;
@@ -65,9 +65,9 @@ impl ProcessMemory {
         Ok(())
     }
 
-    /// Samples now, on the caller's thread: one read of `/proc`, microseconds, never waits. For
-    /// whoever shows the figures and wants them fresh; the peaks are at least `used_bytes` and
-    /// the resident bytes then. When it fails, the last sample stays.
+    /// Samples now, on the caller's thread: one read of `/proc`, which takes microseconds and never
+    /// waits. Callers use it to show fresh figures. Afterwards the peaks are at least `used_bytes`
+    /// and the resident bytes. If it fails, the last sample stays.
     pub fn sample(&self, used_bytes: u64) -> io::Result<()> {
         self.used_peak_bytes.fetch_max(used_bytes, Relaxed);
         let resident_bytes = read_resident_pages(&self.statm)? * self.page_bytes;
@@ -76,33 +76,33 @@ impl ProcessMemory {
         Ok(())
     }
 
-    /// So many bytes were allocated before there was data; of several calls the largest counts.
+    /// Records the bytes allocated before there was data; of several calls the largest counts.
     pub fn note_start(&self, used_bytes: u64) {
         self.start_bytes.fetch_max(used_bytes, Relaxed);
     }
 
-    /// Bytes that were allocated before there was data.
+    /// Returns the bytes allocated before there was data.
     pub fn start_bytes(&self) -> u64 {
         self.start_bytes.load(Relaxed)
     }
 
-    /// Bytes of physical memory at the last sample.
+    /// Returns the bytes of physical memory at the last sample.
     pub fn resident_bytes(&self) -> u64 {
         self.resident_bytes.load(Relaxed)
     }
 
-    /// The largest [`ProcessMemory::resident_bytes`].
+    /// Returns the largest value of [`ProcessMemory::resident_bytes`].
     pub fn resident_peak_bytes(&self) -> u64 {
         self.resident_peak_bytes.load(Relaxed)
     }
 
-    /// The largest number of bytes that were allocated at any sample.
+    /// Returns the largest number of allocated bytes at any sample.
     pub fn used_peak_bytes(&self) -> u64 {
         self.used_peak_bytes.load(Relaxed)
     }
 }
 
-/// The second number of statm, in pages.
+/// Returns the second number of statm, in pages.
 fn read_resident_pages(statm: &File) -> io::Result<u64> {
     let mut text = [0; 128];
     let len = statm.read_at(&mut text, 0)?;
@@ -111,13 +111,14 @@ fn read_resident_pages(statm: &File) -> io::Result<u64> {
     second.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))
 }
 
-/// The page size from the auxiliary vector: pairs of machine words, a key and its value.
+/// Returns the page size from the auxiliary vector: pairs of machine words, a key and its value.
 fn page_bytes() -> u64 {
     const AT_PAGESZ: u64 = 6;
     const WORD: usize = size_of::<usize>();
     let vector = std::fs::read("/proc/self/auxv").unwrap_or_default();
     let word = |bytes: &[u8]| {
-        usize::from_ne_bytes(bytes.try_into().expect("a word is as long as a word")) as u64
+        usize::from_ne_bytes(bytes.try_into().expect("the slice has the size of a machine word"))
+            as u64
     };
     let pairs =
         vector.chunks_exact(2 * WORD).map(|pair| (word(&pair[..WORD]), word(&pair[WORD..])));

@@ -6,7 +6,7 @@
 //!   hash all keys -> prefetch slot roots -> prefetch buckets -> prefetch entries -> run in order
 //! ```
 
-use super::command::{KeysFn, Over, Run};
+use super::command::{Handler, KeyRouting};
 use super::context::{Context, Effects, Reach, expire_word};
 use super::record::{Glue, Records};
 use super::table::Entry;
@@ -140,7 +140,7 @@ impl Runner<'_> {
                 self.slice.set_role(role)
             });
             // TOUCH is there to set them.
-            let is_quiet = item.is_quiet && item.entry.name != "touch";
+            let is_quiet = item.is_quiet && !item.entry.command.always_touches;
             let clocks = if is_quiet { self.clocks(item, batch_args) } else { Vec::new() };
             let result = self.run_one(item, hashes[at], batch_args, out);
             for (key, clock) in clocks {
@@ -224,12 +224,8 @@ impl Runner<'_> {
         batch_args: &mut BatchArgs<'_>,
         out: &mut Output,
     ) -> Result<(), Error> {
-        let run: KeysFn = match item.entry.command.run {
-            Run::Keys(run) | Run::Spread(run, ..) => run,
-            Run::Joint(run, _) | Run::Bulky(run, _) | Run::Roaming(run, _) => run,
-            Run::Session(_) | Run::Select(_) | Run::Immediate(_) | Run::Container => {
-                unreachable!("{} does not run on a slice", item.entry.name)
-            }
+        let Handler::Keys(run) = item.entry.command.handler else {
+            unreachable!("{} does not run on a slice", item.entry.name)
         };
         let before = out.mark();
         let changes = self.effects.changes;
@@ -275,9 +271,9 @@ impl Runner<'_> {
 
 /// How the parts of a command that may run on several shards become one for the feed.
 fn glue_of(item: &Item) -> Glue {
-    match item.entry.command.run {
-        Run::Spread(_, Over::Shards | Over::Cursor, _) => Glue::Once,
-        Run::Spread(_, Over::Keys, _) => Glue::Joined,
+    match item.entry.command.routing {
+        KeyRouting::AllShards(_) | KeyRouting::Cursor(_) => Glue::Once,
+        KeyRouting::PerKey(_) => Glue::Joined,
         _ => Glue::Alone,
     }
 }

@@ -1,9 +1,9 @@
-//! A command: its card, and how it travels.
+//! A command: its card, its handler, and everything that decides how it runs.
 
 use super::context::{Context, SessionContext};
 use super::debug::DebugMerge;
 use crate::resp::{Args, Error};
-use crate::spec::Card;
+use crate::spec::{Card, KeySpec};
 
 /// Runs a command on the slice that owns its keys.
 pub type KeysFn = fn(&mut Context<'_>, &mut Args<'_>) -> Result<(), Error>;
@@ -11,102 +11,100 @@ pub type KeysFn = fn(&mut Context<'_>, &mut Args<'_>) -> Result<(), Error>;
 /// Runs a command on the session that sent it.
 pub type SessionFn = fn(&mut SessionContext<'_>, &mut Args<'_>) -> Result<(), Error>;
 
-impl Run {
-    /// The function of a command that runs on the session, whichever way.
-    pub fn on_session(&self) -> Option<SessionFn> {
-        match self {
-            Run::Session(run) | Run::Select(run) | Run::Immediate(run) => Some(*run),
-            Run::Keys(_) | Run::Joint(..) | Run::Bulky(..) | Run::Roaming(..) => None,
-            Run::Spread(..) | Run::Container => None,
-        }
-    }
+/// Returns the database of the key at an argument, for a session that has selected `db`.
+/// Returns a number that belongs to no database if the arguments are wrong: the handler refuses
+/// those.
+pub type KeyDatabaseFn = fn(args: &Args<'_>, at: usize, db: usize) -> usize;
 
-    /// Whether keys of several shards are brought together for it.
-    pub fn is_joint(&self) -> bool {
-        matches!(self, Run::Joint(..) | Run::Bulky(..) | Run::Roaming(..))
-    }
+/// Returns whether a command with these arguments discovers keys that are not among them.
+pub type DiscoversFn = fn(&Args<'_>) -> bool;
 
-    /// Whether its work grows with the values of its keys.
-    pub fn is_bulky(&self) -> bool {
-        matches!(self, Run::Bulky(..) | Run::Roaming(..))
-    }
+/// The arguments of a command, wherever they lie.
+pub type ArgAt<'a> = &'a dyn Fn(usize) -> &'a [u8];
 
-    /// Whether a command of these words comes upon keys that are none of them.
-    pub fn roams(&self, args: &Args<'_>) -> bool {
-        matches!(self, Run::Roaming(_, roams) if roams(args))
-    }
+/// Returns whether argument `at` of `argc` is a secret, which logs and MONITOR must not show.
+pub type SecretFn = fn(argc: usize, arg: ArgAt<'_>, at: usize) -> bool;
 
-    /// The database of the key at a word of a command that brings keys together.
-    pub fn key_database(&self, args: &Args<'_>, word: usize, db: usize) -> usize {
-        match self {
-            Run::Joint(_, database_of) | Run::Bulky(_, database_of) => database_of(args, word, db),
-            _ => db,
-        }
-    }
-}
-
-/// The database of the key at a word, for a session that has selected `db`; a number that is none
-/// of a database when the words are wrong, which the command's run refuses.
-pub type KeyDatabaseFn = fn(args: &Args<'_>, word: usize, db: usize) -> usize;
-
-/// The key lies in the selected database.
-pub fn same_database(_: &Args<'_>, _: usize, db: usize) -> usize {
-    db
-}
+/// Returns how a command with `argc` arguments uses its key, where its options decide.
+pub type KeyUseFn = fn(argc: usize, arg: ArgAt<'_>) -> KeySpec;
 
 /// A command as the process knows it. Lives in a `static` next to its handler.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Command {
-    /// What it is.
+    /// What clients can ask about it.
     pub card: Card,
-    /// How it runs.
-    pub run: Run,
+    /// What runs it.
+    pub handler: Handler,
+    /// Which shards it runs on.
+    pub routing: KeyRouting,
+    /// Whether its work grows with the values of its keys: with large values it runs on the
+    /// offload pool. Only a command that gathers its keys may set it.
+    pub may_offload: bool,
+    /// Which database each of its keys is in; none: the selected one.
+    pub key_database: Option<KeyDatabaseFn>,
+    /// What becomes of it between MULTI and EXEC.
+    pub in_multi: InMulti,
+    /// Whether it may leave a [`super::Request`] that all shards answer.
+    pub asks_shards: bool,
+    /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
+    pub always_touches: bool,
+    /// Which of its arguments are secrets; none: no argument is.
+    pub secrets: Option<SecretFn>,
+    /// How it uses its key, where a key spec says that the options decide.
+    pub key_use: Option<KeyUseFn>,
     /// The commands under it (`CLIENT LIST`), empty for most.
     pub subcommands: &'static [&'static Command],
 }
 
-/// How a command travels.
+/// What runs a command.
 #[derive(Clone, Copy, Debug)]
-pub enum Run {
-    /// All keys lie on one shard, which runs it.
+pub enum Handler {
+    /// Runs on a slice that holds its keys.
     Keys(KeysFn),
-    /// Keys may lie on several shards. Where all are on one, that shard runs it as any other; else
-    /// copies of their values are brought together, it runs on those, and what it changed goes
-    /// back, while nobody else touches the keys. The function gives the database of the key at a
-    /// word: [`same_database`] for most.
-    Joint(KeysFn, KeyDatabaseFn),
-    /// The same for a command whose work grows with the values of its keys: on large ones it runs
-    /// beside its shard.
-    Bulky(KeysFn, KeyDatabaseFn),
-    /// The same, all in the selected database; and where the function says so of its words, it
-    /// comes upon keys that are none of them, which it asks for by [`Context::reaches`].
-    Roaming(KeysFn, fn(&Args<'_>) -> bool),
-    /// In one round on every shard concerned, each part on its own keys; then the merge.
-    Spread(KeysFn, Over, Merge),
-    /// At the session's home; it may leave a [`super::Request`] for the shard.
+    /// Runs at the session's home; it may leave a [`super::Request`] for the shard.
     Session(SessionFn),
-    /// The same for a command that chooses the database of those behind it: a transaction that is
-    /// planned runs it ahead, on a copy of the session.
-    Select(SessionFn),
-    /// The same for a command that is not queued inside a transaction: it begins or ends one.
-    Immediate(SessionFn),
-    /// Only its subcommands run.
+    /// Nothing: only its subcommands run.
     Container,
 }
 
-/// The shards that a spread command runs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Over {
-    /// Those that own its keys; each part gets only its own.
-    Keys,
-    /// All of them; each part gets all words.
-    Shards,
-    /// The one that owns the slot in the low bits of the cursor that is its first argument; or all
-    /// of them, where one call can walk over all keys.
-    Cursor,
+/// Which shards a command runs on.
+#[derive(Clone, Copy, Debug)]
+pub enum KeyRouting {
+    /// The home of its session.
+    Home,
+    /// The owner of its key. A command with several keys of this kind has them all in one slot.
+    Single,
+    /// The owner of its keys, if one shard owns them all. Otherwise the values of all keys are
+    /// brought to the home under locks, the handler runs there, and changed values go back.
+    Gather,
+    /// Like [`KeyRouting::Gather`]. If the function says so, the command also discovers keys that
+    /// are not among its arguments, which its handler asks for by [`Context::reaches`].
+    Discovers(DiscoversFn),
+    /// The owners of its keys, in one round: each part gets only its own keys.
+    PerKey(Merge),
+    /// All shards, in one round: each part gets all arguments.
+    AllShards(Merge),
+    /// The owner of the slot in the low bits of the cursor that is its first argument; or all
+    /// shards, if one call can walk over all keys.
+    Cursor(Merge),
 }
 
-/// How the replies of a spread command's parts become one.
+/// What becomes of a command between MULTI and EXEC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InMulti {
+    /// It is queued.
+    Queued,
+    /// It is queued, and selects the database of the commands behind it. The planner of the
+    /// transaction runs it ahead of time, on a copy of the session.
+    SelectsDatabase,
+    /// It runs at once.
+    AtOnce,
+    /// It runs at once, and executes what is queued. If a gate refuses it, nothing is executed and
+    /// the transaction is over.
+    Executes,
+}
+
+/// How the replies of a command's parts become one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
     /// Integers are added.
@@ -127,4 +125,111 @@ pub enum Merge {
     Draw,
     /// The answers to a question of DEBUG, bulk texts, become a reply of their own.
     Debug(DebugMerge),
+}
+
+/// Constructors by [`KeyRouting`], and one method for each attribute that most commands lack.
+impl Command {
+    const fn new(handler: Handler, routing: KeyRouting, card: Card) -> Command {
+        Command {
+            card,
+            handler,
+            routing,
+            may_offload: false,
+            key_database: None,
+            in_multi: InMulti::Queued,
+            asks_shards: false,
+            always_touches: false,
+            secrets: None,
+            key_use: None,
+            subcommands: &[],
+        }
+    }
+
+    /// A command that runs on its session.
+    pub const fn session(run: SessionFn, card: Card) -> Command {
+        Command::new(Handler::Session(run), KeyRouting::Home, card)
+    }
+
+    /// A command of which only the subcommands run.
+    pub const fn container(card: Card, subcommands: &'static [&'static Command]) -> Command {
+        let card = card.container();
+        Command::new(Handler::Container, KeyRouting::Home, card).subcommands(subcommands)
+    }
+
+    /// A command that runs on the shard that owns its key.
+    pub const fn single(run: KeysFn, card: Card) -> Command {
+        Command::new(Handler::Keys(run), KeyRouting::Single, card)
+    }
+
+    /// A command whose keys are brought together.
+    pub const fn gather(run: KeysFn, card: Card) -> Command {
+        Command::new(Handler::Keys(run), KeyRouting::Gather, card)
+    }
+
+    /// A command whose keys are brought together, and which may discover more of them.
+    pub const fn discovers(run: KeysFn, discovers: DiscoversFn, card: Card) -> Command {
+        Command::new(Handler::Keys(run), KeyRouting::Discovers(discovers), card)
+    }
+
+    /// A command that runs in parts, on the owners of its keys.
+    pub const fn per_key(run: KeysFn, merge: Merge, card: Card) -> Command {
+        Command::new(Handler::Keys(run), KeyRouting::PerKey(merge), card)
+    }
+
+    /// A command that runs on all shards.
+    pub const fn all_shards(run: KeysFn, merge: Merge, card: Card) -> Command {
+        Command::new(Handler::Keys(run), KeyRouting::AllShards(merge), card)
+    }
+
+    /// A command that walks over all keys by a cursor.
+    pub const fn cursor(run: KeysFn, merge: Merge, card: Card) -> Command {
+        Command::new(Handler::Keys(run), KeyRouting::Cursor(merge), card)
+    }
+
+    /// Lets it run on the offload pool if the values of its keys are large.
+    pub const fn offload(self) -> Command {
+        assert!(
+            matches!(self.routing, KeyRouting::Gather | KeyRouting::Discovers(_)),
+            "the offload pool works on gathered keys"
+        );
+        Command { may_offload: true, ..self }
+    }
+
+    /// States the database of each of its keys.
+    pub const fn key_database(self, database: KeyDatabaseFn) -> Command {
+        assert!(matches!(self.routing, KeyRouting::Gather), "only gathered keys leave a database");
+        Command { key_database: Some(database), ..self }
+    }
+
+    /// States what becomes of it between MULTI and EXEC, if it is not just queued.
+    pub const fn in_multi(self, in_multi: InMulti) -> Command {
+        assert!(matches!(self.handler, Handler::Session(_)), "commands on keys are queued");
+        Command { in_multi, ..self }
+    }
+
+    /// Lets it leave requests that all shards answer.
+    pub const fn asks_shards(self) -> Command {
+        assert!(matches!(self.handler, Handler::Session(_)), "requests come from sessions");
+        Command { asks_shards: true, ..self }
+    }
+
+    /// Lets it update access clocks even under CLIENT NO-TOUCH ON.
+    pub const fn always_touches(self) -> Command {
+        Command { always_touches: true, ..self }
+    }
+
+    /// States which of its arguments are secrets.
+    pub const fn secrets(self, secrets: SecretFn) -> Command {
+        Command { secrets: Some(secrets), ..self }
+    }
+
+    /// States how it uses its key, where its options decide.
+    pub const fn key_use(self, key_use: KeyUseFn) -> Command {
+        Command { key_use: Some(key_use), ..self }
+    }
+
+    /// States the commands under it.
+    pub const fn subcommands(self, subcommands: &'static [&'static Command]) -> Command {
+        Command { subcommands, ..self }
+    }
 }

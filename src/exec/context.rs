@@ -8,7 +8,7 @@ use super::replication::SyncFrom;
 use super::session::Session;
 use super::table::Entry;
 use super::wait::Wait;
-use crate::config::Config;
+use crate::config::{Config, FollowUp};
 use crate::keyspace::{Key, Slice};
 use crate::resp::{Args, Error, Reply};
 use crate::value::WrongKind;
@@ -233,8 +233,8 @@ pub enum Request {
     },
     /// Starts the statistics of all shards from zero.
     ResetStatistics,
-    /// Settings changed: all shards take note before the reply leaves.
-    SettingsChanged,
+    /// Settings changed: all shards take the new snapshot and follow up before the reply leaves.
+    SettingsChanged(FollowUp),
     /// All shards give memory back to the system that they do not use.
     PurgeMemory,
     /// Logs the shape of all shards' tables.

@@ -1,29 +1,29 @@
-//! What a command means to touch, and how: what locks are about.
+//! The locks that a command needs: on what, and whether shared or exclusive.
 
 use super::batch::Item;
-use super::command::{Over, Run};
+use super::command::KeyRouting;
 use super::table::Entry;
 use crate::base::slot::slot_of;
 use crate::keyspace::DetachedValue;
 use crate::resp::Args;
 use crate::spec::KeySpec;
 
-/// Whether others may do the same meanwhile.
+/// Whether other commands may hold a lock of the same scope meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// It reads.
+    /// The command reads.
     Shared,
-    /// It may write.
+    /// The command may write.
     Exclusive,
 }
 
-/// What is touched.
+/// What a lock covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
-    /// One key, by its hash: keys that share one are taken for the same.
+    /// One key, by its hash: keys with the same hash share a lock.
     Key {
-        /// Its database. [`for_each_key_lock`] gives 0 for all: a command such as MOVE touches a key
-        /// of the same name in another one.
+        /// Its database. [`for_each_key_lock`] sets 0 for all keys: a command such as MOVE also
+        /// touches a key of the same name in another database.
         db: u16,
         /// Its hash, the same on every shard.
         hash: u64,
@@ -34,17 +34,17 @@ pub enum Scope {
     All,
 }
 
-/// One thing that a unit means to touch.
+/// One lock that a unit requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyLock {
-    /// What.
+    /// What it covers.
     pub scope: Scope,
-    /// How.
+    /// Whether it is shared or exclusive.
     pub mode: Mode,
 }
 
-/// A key that a command over several shards works on away from its owner: fetched, and put back
-/// if it was changed.
+/// A key that a command works on away from the key's owner: its value is fetched, and put back if
+/// the command changed it.
 #[derive(Debug)]
 pub struct RemoteKey {
     /// Its database.
@@ -55,31 +55,27 @@ pub struct RemoteKey {
     pub mode: Mode,
     /// Its name.
     pub key: Box<[u8]>,
-    /// Its value; none if there is no such key, or if it has not been fetched yet.
+    /// Its value; none if there is no such key, or if the value has not been fetched yet.
     pub value: Option<DetachedValue>,
-    /// Whether the command changed it; a value that is put back unchanged is no change.
+    /// Whether the command changed it. Putting back an unchanged value is no change.
     pub is_changed: bool,
 }
 
-/// What a command does to the keys of a spec. A write all of whose specs read changes what it
-/// reads: the groups of XREADGROUP's streams.
-pub fn mode_of(entry: &Entry, spec: &KeySpec) -> Mode {
-    let reads = |spec: &KeySpec| spec.flags.starts_with("RO");
-    let changes_all = entry.is_write() && entry.command.card.keys.iter().all(reads);
-    if reads(spec) && !changes_all { Mode::Shared } else { Mode::Exclusive }
+/// Returns the mode of the locks on the keys of a spec.
+pub fn mode_of(spec: &KeySpec) -> Mode {
+    if spec.is_exclusive() { Mode::Exclusive } else { Mode::Shared }
 }
 
-/// The keys of a command's words, each once, to be fetched. One in a database that does not exist
-/// is none: the command refuses itself before it looks at it.
+/// Returns the keys among a command's arguments, each once, to be fetched. Leaves out keys in a
+/// database that does not exist: the handler refuses such a command before it looks at them.
 pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<RemoteKey> {
-    let run = item.entry.command.run;
     let mut remote_keys: Vec<RemoteKey> = Vec::new();
-    for (word, spec) in item.entry.key_args(args).unwrap_or_default() {
-        let db = run.key_database(args, word, usize::from(item.db));
+    for (at, spec) in item.entry.key_args(args).unwrap_or_default() {
+        let db = item.entry.key_database(args, at, usize::from(item.db));
         if db >= databases {
             continue;
         }
-        let (key, db, mode) = (&args[word], db as u16, mode_of(item.entry, spec));
+        let (key, db, mode) = (&args[at], db as u16, mode_of(spec));
         match remote_keys
             .iter_mut()
             .find(|remote_key| remote_key.db == db && *remote_key.key == *key)
@@ -95,29 +91,30 @@ pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Rem
     remote_keys
 }
 
-/// Shows what a command of these words means to touch; keys by the word that they are, wide
-/// scopes without one. Words that the command will refuse touch nothing.
+/// Calls `visit` for each lock that a command with these arguments needs, together with the
+/// argument that is the key; a wider scope comes without one. Arguments that the handler will
+/// refuse need no locks.
 pub fn for_each_key_lock(
     entry: &Entry,
     args: &Args<'_>,
     hash: &dyn Fn(&[u8]) -> u64,
-    remote_key: &mut dyn FnMut(Option<usize>, KeyLock),
+    visit: &mut dyn FnMut(Option<usize>, KeyLock),
 ) {
     let write_mode = if entry.is_write() { Mode::Exclusive } else { Mode::Shared };
-    match entry.command.run {
-        Run::Joint(..) | Run::Bulky(..) | Run::Keys(_) | Run::Spread(_, Over::Keys, _) => {}
-        run @ Run::Roaming(..) => {
-            if run.roams(args) {
-                remote_key(None, KeyLock { scope: Scope::All, mode: Mode::Shared });
+    match entry.command.routing {
+        KeyRouting::Single | KeyRouting::Gather | KeyRouting::PerKey(_) => {}
+        KeyRouting::Discovers(discovers) => {
+            if discovers(args) {
+                visit(None, KeyLock { scope: Scope::All, mode: Mode::Shared });
             }
         }
-        Run::Spread(_, Over::Shards | Over::Cursor, _) => {
-            return remote_key(None, KeyLock { scope: Scope::All, mode: write_mode });
+        KeyRouting::AllShards(_) | KeyRouting::Cursor(_) => {
+            return visit(None, KeyLock { scope: Scope::All, mode: write_mode });
         }
-        Run::Session(_) | Run::Select(_) | Run::Immediate(_) | Run::Container => return,
+        KeyRouting::Home => return,
     }
-    for (word, spec) in entry.key_args(args).unwrap_or_default() {
-        let scope = Scope::Key { db: 0, hash: hash(&args[word]) };
-        remote_key(Some(word), KeyLock { scope, mode: mode_of(entry, spec) });
+    for (at, spec) in entry.key_args(args).unwrap_or_default() {
+        let scope = Scope::Key { db: 0, hash: hash(&args[at]) };
+        visit(Some(at), KeyLock { scope, mode: mode_of(spec) });
     }
 }

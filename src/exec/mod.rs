@@ -20,7 +20,10 @@ mod wait;
 mod workspace;
 
 pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
-pub use command::{Command, KeyDatabaseFn, KeysFn, Merge, Over, Run, SessionFn, same_database};
+pub use command::{
+    ArgAt, Command, DiscoversFn, Handler, InMulti, KeyDatabaseFn, KeyRouting, KeyUseFn, KeysFn,
+    Merge, SecretFn, SessionFn,
+};
 pub use context::{
     Context, Effects, OUTPUT_BYTES_FREE, Reach, Reload, Request, SessionContext, expire_word,
 };

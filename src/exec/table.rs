@@ -3,27 +3,27 @@
 //! Hot: one lookup per command. Names are packed, upper-cased by a mask, into two words, so that
 //! a lookup is one probe and one comparison of 16 bytes for all names up to that length.
 
-use super::command::{Command, Over, Run};
+use super::command::{Command, Handler, InMulti, KeyRouting, Merge, SessionFn};
 use crate::resp::Args;
 use crate::spec::{Begin, Find, Flag, KeySpec};
 
 /// Probes start at a multiplicative hash of the packed name; the table is at most half full.
 const BUCKETS: usize = 1 << 10;
 
-/// Where a command's keys are, precomputed from its first key spec: all of them for commands that
-/// run as `Keys` or `Spread`, else the first at least.
+/// Where a command's keys are, precomputed from its first key spec. These are all keys of a command
+/// whose routing is `Single` or `PerKey`; other commands may have more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyRange {
-    /// Word of the first key; 0: it has none.
+    /// The argument that is the first key; 0: there is none.
     pub first: usize,
-    /// Word of the last key; negative: counted from the end (-1 is the last word).
+    /// The argument that is the last key; negative: counted from the end, -1 is the last argument.
     pub last: isize,
-    /// Words from key to key.
+    /// Arguments from key to key.
     pub step: usize,
 }
 
 impl KeyRange {
-    /// Word of the last key in a command of `argc` words.
+    /// Returns the argument that is the last key in a command of `argc` arguments.
     pub fn last_of(&self, argc: usize) -> usize {
         if self.last < 0 { (argc as isize + self.last) as usize } else { self.last as usize }
     }
@@ -40,8 +40,6 @@ pub struct Entry {
     pub name: String,
     /// Where its keys are.
     pub keys: KeyRange,
-    /// Whether its work does not grow with its words or values, as far as its card says.
-    pub is_steady: bool,
     /// Its subcommands.
     pub subcommands: Vec<Entry>,
 }
@@ -59,35 +57,111 @@ impl Entry {
             .iter()
             .map(|sub| Entry::new(sub, Some(&name), next_index))
             .collect();
-        let card = &command.card;
-        let is_steady = card.flags.has(Flag::FAST) || card.complexity == "O(1)";
-        Entry { command, index, keys: key_range(command), is_steady, name, subcommands }
+        let keys = key_range(command);
+        let needs_key = matches!(command.routing, KeyRouting::Single | KeyRouting::PerKey(_));
+        assert!(keys.first != 0 || !needs_key, "{name} is routed by a key that it does not have");
+        Entry { command, index, keys, name, subcommands }
     }
 
-    /// The subcommand with this name, in any case.
+    /// Returns the subcommand with this name, in any case.
     pub fn subcommand(&self, name: &[u8]) -> Option<&Entry> {
         self.subcommands
             .iter()
             .find(|sub| sub.command.card.name.as_bytes().eq_ignore_ascii_case(name))
     }
 
-    /// Whether the command's parts may go to several shards.
-    pub fn is_spread(&self) -> bool {
-        matches!(self.command.run, Run::Spread(..))
+    /// Returns the function that runs it on the session, unless it runs on keys.
+    pub fn on_session(&self) -> Option<SessionFn> {
+        match self.command.handler {
+            Handler::Session(run) => Some(run),
+            Handler::Keys(_) | Handler::Container => None,
+        }
     }
 
-    /// The words that are keys in a command with these words, each with its spec; none when the
-    /// words do not fit the specs: such a command is refused where it runs.
+    /// Returns whether it runs on the session.
+    pub fn is_session(&self) -> bool {
+        matches!(self.command.handler, Handler::Session(_))
+    }
+
+    /// Returns whether it runs on keys.
+    #[inline]
+    pub fn is_on_keys(&self) -> bool {
+        matches!(self.command.handler, Handler::Keys(_))
+    }
+
+    /// Returns whether its keys are brought together if several shards own them.
+    #[inline]
+    pub fn gathers_keys(&self) -> bool {
+        matches!(self.command.routing, KeyRouting::Gather | KeyRouting::Discovers(_))
+    }
+
+    /// Returns whether it may run on the offload pool.
+    #[inline]
+    pub fn may_offload(&self) -> bool {
+        self.command.may_offload
+    }
+
+    /// Returns whether a command with these arguments discovers keys that are not among them.
+    #[inline]
+    pub fn discovers_keys(&self, args: &Args<'_>) -> bool {
+        matches!(self.command.routing, KeyRouting::Discovers(discovers) if discovers(args))
+    }
+
+    /// Returns the database of the key at an argument, for a session that has selected `db`.
+    #[inline]
+    pub fn key_database(&self, args: &Args<'_>, at: usize, db: usize) -> usize {
+        self.command.key_database.map_or(db, |database| database(args, at, db))
+    }
+
+    /// Returns how the replies of its parts become one, if it runs in parts.
+    pub fn merge(&self) -> Option<Merge> {
+        match self.command.routing {
+            KeyRouting::PerKey(merge) => Some(merge),
+            KeyRouting::AllShards(merge) | KeyRouting::Cursor(merge) => Some(merge),
+            KeyRouting::Home | KeyRouting::Single => None,
+            KeyRouting::Gather | KeyRouting::Discovers(_) => None,
+        }
+    }
+
+    /// Returns whether each of its parts gets only the keys that its shard owns.
+    pub fn is_per_key(&self) -> bool {
+        matches!(self.command.routing, KeyRouting::PerKey(_))
+    }
+
+    /// Returns whether it is queued between MULTI and EXEC.
+    #[inline]
+    pub fn is_queued_in_multi(&self) -> bool {
+        matches!(self.command.in_multi, InMulti::Queued | InMulti::SelectsDatabase)
+    }
+
+    /// Returns whether it selects the database of the commands behind it.
+    pub fn selects_database(&self) -> bool {
+        self.command.in_multi == InMulti::SelectsDatabase
+    }
+
+    /// Returns whether it executes the commands that are queued.
+    pub fn executes_queued(&self) -> bool {
+        self.command.in_multi == InMulti::Executes
+    }
+
+    /// Returns whether its cost hardly depends on its arguments and values.
+    #[inline]
+    pub fn is_steady(&self) -> bool {
+        self.command.card.is_steady
+    }
+
+    /// Returns the arguments that are keys in a command with these arguments, each with its spec.
+    /// Returns none if the arguments do not fit the specs: such a command is refused where it runs.
     pub fn key_args(&self, args: &Args<'_>) -> Option<Vec<(usize, &'static KeySpec)>> {
         self.command.card.used_args(args.len(), |at| &args[at])
     }
 
-    /// The words that are keys, where the first key spec tells them all and no other word matters.
+    /// Returns the arguments that are keys, if the first key spec alone tells, by their number.
     #[inline]
     pub fn plain_key_args(&self, argc: usize) -> Option<impl Iterator<Item = usize> + use<>> {
         let keys = self.keys;
         let is_range = matches!(self.command.card.keys, [KeySpec { find: Find::Range { .. }, .. }]);
-        // A last key without all of its words fits no spec.
+        // A last key without all of its arguments fits no spec.
         let is_plain = is_range
             && keys.first != 0
             && keys.first < argc
@@ -95,21 +169,21 @@ impl Entry {
         is_plain.then(|| (keys.first..=keys.last_of(argc)).step_by(keys.step))
     }
 
-    /// Whether it may change keys.
+    /// Returns whether it may change keys.
     #[inline]
     pub fn is_write(&self) -> bool {
         self.command.card.flags.has(Flag::WRITE)
     }
 
-    /// Whether it may wait for keys in place of a reply.
+    /// Returns whether it may block.
     #[inline]
     pub fn may_wait(&self) -> bool {
         self.command.card.flags.has(Flag::BLOCKING)
     }
 
-    /// Whether a part runs on every shard whatever the words are.
+    /// Returns whether a part runs on every shard, whatever the arguments are.
     pub fn is_everywhere(&self) -> bool {
-        matches!(self.command.run, Run::Spread(_, Over::Shards, _))
+        matches!(self.command.routing, KeyRouting::AllShards(_))
     }
 }
 
@@ -144,14 +218,14 @@ pub struct CommandTable {
 }
 
 impl CommandTable {
-    /// A table of these commands. Panics on a name that is there twice: a fault of the list.
+    /// Builds a table of these commands. Panics on a name that is there twice: a fault of the list.
     pub fn new(commands: &[&'static [&'static Command]]) -> CommandTable {
         CommandTable::renamed(commands, &[])
     }
 
-    /// The same, where commands are called by other names: pairs of an old and a new one, in their
-    /// order. One whose new name is empty cannot be called. Panics on an old name that is not
-    /// there, as on a name that is there twice.
+    /// Builds a table where some commands have other names: `renames` are pairs of an old and a new
+    /// name, applied in order. A command whose new name is empty cannot be called. Panics on an old
+    /// name that is not there, and on a name that is there twice.
     pub fn renamed(
         commands: &[&'static [&'static Command]],
         renames: &[(Vec<u8>, Vec<u8>)],
@@ -184,7 +258,7 @@ impl CommandTable {
         CommandTable { entries, buckets, long_names, indices: usize::from(next_index) }
     }
 
-    /// The entry with this name, in any case.
+    /// Returns the entry with this name, in any case.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<&Entry> {
         let Some(packed) = pack(name) else { return self.find_long(name) };
@@ -207,33 +281,38 @@ impl CommandTable {
         found.map(|(_, at)| &self.entries[*at])
     }
 
-    /// All commands, without subcommands.
+    /// Returns all commands, without subcommands.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// How many indices there are: commands and subcommands.
+    /// Returns the number of indices: commands and subcommands.
     pub fn len(&self) -> usize {
         self.indices
     }
 
-    /// Whether there is no command.
+    /// Returns whether there is no command.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Every entry with its subcommands, in the order of their indices.
+    /// Returns every entry with its subcommands, in the order of their indices.
     pub fn walk(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter().flat_map(|e| std::iter::once(e).chain(e.subcommands.iter()))
     }
 
-    /// The entry at an index.
+    /// Returns the command that executes queued commands, whatever it is renamed to.
+    pub fn executor(&self) -> Option<&Entry> {
+        self.entries.iter().find(|entry| entry.executes_queued())
+    }
+
+    /// Returns the entry at an index.
     pub fn at(&self, index: u16) -> Option<&Entry> {
         self.walk().find(|entry| entry.index == index)
     }
 }
 
-/// The name in upper case in two words, or none when it has no bytes or more than 16.
+/// Returns the name in upper case in two words, or none if it has no bytes or more than 16.
 /// Zero bytes at the end pack like nothing, so the length has to be compared as well.
 #[inline]
 fn pack(name: &[u8]) -> Option<[u64; 2]> {

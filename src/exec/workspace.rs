@@ -80,7 +80,7 @@ impl Workspace {
         batch_args: &mut BatchArgs<'_>,
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
-        let discovers = item.entry.command.run.roams(&batch_args.of(&item));
+        let discovers = item.entry.discovers_keys(&batch_args.of(&item));
         let mut runner = Runner {
             slice: &mut self.slice,
             now_ms: with.now_ms,

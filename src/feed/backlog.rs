@@ -1,18 +1,18 @@
-//! The stream's bytes, as far back as they are kept.
+//! The replication backlog: the last bytes of the stream.
 //!
 //! ```text
 //!   first_offset                                    end_offset
 //!   |  64 KiB, sealed  |  64 KiB, sealed  |  open ...  |
 //!   ^ trimmed block by block                           ^ appended
 //! ```
-//! An offset is the number of bytes before it since the stream began. Sealed blocks are read by
-//! reference, the open one is copied.
+//! An offset is the number of stream bytes before it. Readers share sealed blocks by reference;
+//! reads from the open block are copied.
 
 use super::limits::BACKLOG_BLOCK_BYTES;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// The end of the stream, in memory.
+/// The last bytes of the stream, in memory.
 #[derive(Debug)]
 pub struct Backlog {
     sealed: VecDeque<Bytes>,
@@ -22,7 +22,7 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Nothing of a stream that is at `offset`.
+    /// Creates an empty backlog of a stream that is at `offset`.
     pub fn new(offset: u64) -> Backlog {
         Backlog {
             sealed: VecDeque::new(),
@@ -32,7 +32,7 @@ impl Backlog {
         }
     }
 
-    /// Adds to the stream.
+    /// Appends bytes to the stream.
     pub fn append(&mut self, mut bytes: &[u8]) {
         self.end_offset += bytes.len() as u64;
         while !bytes.is_empty() {
@@ -47,33 +47,35 @@ impl Backlog {
         }
     }
 
-    /// Where the oldest byte that is kept lies.
+    /// Returns the offset of the oldest byte in the backlog.
     pub fn first_offset(&self) -> u64 {
         self.first_offset
     }
 
-    /// Where the next byte will lie.
+    /// Returns the offset of the next byte that will be appended.
     pub fn end_offset(&self) -> u64 {
         self.end_offset
     }
 
-    /// Bytes that are kept.
+    /// Returns the number of bytes in the backlog.
     pub fn len(&self) -> u64 {
         self.end_offset - self.first_offset
     }
 
-    /// Whether nothing is kept.
+    /// Returns whether the backlog holds no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Bytes from an offset on: at most `bytes_max`, and not beyond a block. Empty at the end; None
-    /// if they are trimmed away, or not there yet.
+    /// Returns bytes from an offset on: at most `bytes_max`, and not beyond the end of a block.
+    /// Returns no bytes at the end of the stream, and `None` if the offset is trimmed or after the
+    /// end.
     pub fn read(&self, from: u64, bytes_max: usize) -> Option<Bytes> {
         if from < self.first_offset || from > self.end_offset {
             return None;
         }
-        let behind = usize::try_from(from - self.first_offset).expect("it is in memory");
+        let behind =
+            usize::try_from(from - self.first_offset).expect("the backlog fits into memory");
         let (block, start) = (behind / BACKLOG_BLOCK_BYTES, behind % BACKLOG_BLOCK_BYTES);
         let end = |len: usize| start + bytes_max.min(len - start);
         Some(match self.sealed.get(block) {
@@ -82,8 +84,8 @@ impl Backlog {
         })
     }
 
-    /// Lets go of old blocks, as long as `keep_bytes` are left and all that the slowest reader has
-    /// not read yet.
+    /// Drops old blocks. Keeps the last `keep_bytes` bytes, and all bytes from `min_reader_offset`
+    /// on.
     pub fn trim(&mut self, keep_bytes: u64, min_reader_offset: Option<u64>) {
         let until = self.end_offset.saturating_sub(keep_bytes);
         let until = min_reader_offset.map_or(until, |reader| reader.min(until));
@@ -122,7 +124,7 @@ mod tests {
 
     fn read_all(backlog: &Backlog, mut from: u64, bytes_max: usize) -> u64 {
         while from < backlog.end_offset() {
-            let bytes = backlog.read(from, bytes_max).expect("it is kept");
+            let bytes = backlog.read(from, bytes_max).expect("the bytes are in the backlog");
             assert!(!bytes.is_empty() && bytes.len() <= bytes_max);
             for byte in bytes {
                 assert_eq!(byte, byte_at(from));
@@ -133,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_is_read_from_any_offset() {
+    fn appended_bytes_are_read_from_any_offset() {
         let backlog = filled(77, 3 * BLOCK + 500);
         assert_eq!((backlog.first_offset(), backlog.end_offset()), (77, 77 + 3 * BLOCK + 500));
         for from in [77, 78, 76 + BLOCK, 77 + BLOCK, 77 + 3 * BLOCK + 499] {
@@ -155,13 +157,13 @@ mod tests {
     }
 
     #[test]
-    fn trimming_keeps_what_is_wanted() {
+    fn trimming_keeps_the_requested_bytes() {
         let mut backlog = filled(10, 4 * BLOCK + 100);
         backlog.trim(2 * BLOCK, Some(10 + BLOCK));
         assert_eq!(backlog.first_offset(), 10 + BLOCK);
         assert_eq!(backlog.read(10 + BLOCK - 1, 1), None);
         backlog.trim(2 * BLOCK + 101, None);
-        assert_eq!(backlog.first_offset(), 10 + BLOCK, "a block goes as a whole");
+        assert_eq!(backlog.first_offset(), 10 + BLOCK, "only whole blocks are dropped");
         backlog.trim(2 * BLOCK, None);
         assert_eq!(backlog.first_offset(), 10 + 2 * BLOCK);
         assert_eq!(read_all(&backlog, 10 + 2 * BLOCK, usize::MAX), backlog.end_offset());

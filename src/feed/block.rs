@@ -1,47 +1,47 @@
-//! What a shard hands to the merger: slots in the order of the shard, with what their units tell.
+//! What a shard hands over to the merger: units in the order of the shard, with their commands.
 //!
 //! ```text
-//!   slots   | stamp unit 2 | stamp unit 0 | stamp unit 1 |      how many commands each has
-//!   told    | at db glue words lens | .. |   ..          |      one for each command
-//!   bytes   $3 SET $1 k $1 v | $6 UNLINK $1 e | ...              one after the other
+//!   heads     | timestamp, unit, 2 | timestamp, unit, 0 | ..     with the number of commands
+//!   commands  | at db glue args lens | .. |                      one for each command
+//!   bytes     $3 SET $1 k $1 v | $6 UNLINK $1 e | ..             one after the other
 //! ```
 
 use super::limits::POOLED_BYTES_MAX;
 use super::timestamp::Timestamp;
 use crate::exec::{Glue, Records};
 
-/// What a slot stands for.
+/// Kind of a unit in a journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
-    /// A unit with one part, on this shard. If it is no transaction, each command (`at`) of its
-    /// batch is a unit of its own.
+    /// A unit with one part, on this shard. Unless the unit is a transaction, each command (`at`)
+    /// of its batch is a unit by itself.
     Single {
-        /// Whether all of its commands are one.
+        /// Whether all its commands form one transaction.
         is_transaction: bool,
     },
     /// One part of a unit that has parts on several shards.
     Part {
-        /// Its place in the order of such units; the same in all parts.
+        /// The sequence number of the unit in the order of multi-part units; the same in all parts.
         sequence: u64,
-        /// How many shards have a part.
+        /// Number of shards that have a part.
         parts: u16,
-        /// Whether all of its commands are one.
+        /// Whether all its commands form one transaction.
         is_transaction: bool,
     },
-    /// One part of a barrier: the stream's offset between what came before it on every shard and
-    /// what came after is reported.
+    /// One part of a barrier. The merger reports the stream offset that separates all earlier units
+    /// of every shard from all later ones.
     Mark {
-        /// Its place in the order of units with several parts.
+        /// The sequence number of the unit in the order of multi-part units.
         sequence: u64,
-        /// How many shards have a part: all.
+        /// Number of shards that have a part: all shards.
         parts: u16,
-        /// What it is reported under.
+        /// Identifies the barrier in the report.
         id: u64,
     },
 }
 
 impl Unit {
-    /// The sequence and the number of parts of what has several.
+    /// Returns the sequence number and the number of parts of a multi-part unit.
     pub(super) fn several(&self) -> Option<(u64, u16)> {
         match *self {
             Unit::Single { .. } => None,
@@ -59,43 +59,43 @@ impl Unit {
     }
 }
 
-/// A unit's place in its shard's order.
+/// A unit's entry in the order of its shard.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct UnitHead {
-    pub(super) stamp: Timestamp,
+    pub(super) timestamp: Timestamp,
     pub(super) unit: Unit,
-    /// How many commands it tells.
+    /// Number of commands of the unit.
     pub(super) commands: u32,
 }
 
-/// One command; the fields of `exec::Record`, with the length of its bytes.
+/// One command: the fields of `exec::Record`, with the length of its bytes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct Command {
     pub(super) at: u32,
     pub(super) db: u16,
     pub(super) glue: Glue,
-    pub(super) words: u32,
+    pub(super) args: u32,
     pub(super) head_len: u32,
     pub(super) len: usize,
 }
 
-/// Commands with their bytes: those of one slot, or of a block's slots one after the other.
+/// Commands with their bytes: of one unit, or of all units of a block one after the other.
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    pub(super) told: Vec<Told>,
+    pub(super) commands: Vec<Command>,
     pub(super) bytes: Vec<u8>,
 }
 
 impl Content {
-    /// Adds what a unit left, and empties it.
+    /// Adds the commands of a unit, and empties the records.
     pub(super) fn take(&mut self, records: &mut Records) {
-        self.told.reserve(records.list().len());
+        self.commands.reserve(records.list().len());
         for record in records.list() {
-            self.told.push(Told {
+            self.commands.push(Command {
                 at: record.at,
                 db: record.db,
                 glue: record.glue,
-                words: record.words,
+                args: record.words,
                 head_len: record.head_len,
                 len: record.bytes.len(),
             });
@@ -105,87 +105,88 @@ impl Content {
     }
 
     fn append(&mut self, other: &mut Content) {
-        self.told.append(&mut other.told);
+        self.commands.append(&mut other.commands);
         self.bytes.append(&mut other.bytes);
     }
 }
 
-/// Slots in order, with all that they tell.
+/// Units in order, with all their commands.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    pub(super) slots: Vec<UnitHead>,
+    pub(super) heads: Vec<UnitHead>,
     pub(super) content: Content,
 }
 
-/// A place in a block, between two slots.
+/// A position in a block, between two units.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Cursor {
-    slot: usize,
-    told: usize,
+    head: usize,
+    command: usize,
     byte: usize,
 }
 
-/// One slot's share of a block.
+/// The commands and bytes of one unit in a block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Part<'a> {
-    pub(super) told: &'a [Told],
+    pub(super) commands: &'a [Command],
     pub(super) bytes: &'a [u8],
 }
 
 impl Block {
     pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.heads.is_empty()
     }
 
-    /// Adds a slot whose commands are the last `commands` of the content, just added.
-    pub(super) fn push(&mut self, stamp: Timestamp, unit: Unit, commands: usize) {
-        debug_assert!(self.slots.last().is_none_or(|last| last.stamp < stamp));
-        self.slots.push(UnitHead { stamp, unit, commands: commands as u32 });
+    /// Adds a unit whose commands are the last `commands` of the content; the caller has just added
+    /// them.
+    pub(super) fn push(&mut self, timestamp: Timestamp, unit: Unit, commands: usize) {
+        debug_assert!(self.heads.last().is_none_or(|last| last.timestamp < timestamp));
+        self.heads.push(UnitHead { timestamp, unit, commands: commands as u32 });
     }
 
-    /// Adds a slot with its own content.
-    pub(super) fn push_content(&mut self, stamp: Timestamp, unit: Unit, mut content: Content) {
-        let commands = content.told.len();
+    /// Adds a unit with its own content.
+    pub(super) fn push_content(&mut self, timestamp: Timestamp, unit: Unit, mut content: Content) {
+        let commands = content.commands.len();
         self.content.append(&mut content);
-        self.push(stamp, unit, commands);
+        self.push(timestamp, unit, commands);
     }
 
-    /// Adds all of `other`, which is empty afterwards.
+    /// Moves all units of `other` to the end of this block.
     pub(super) fn append(&mut self, other: &mut Block) {
-        self.slots.append(&mut other.slots);
+        self.heads.append(&mut other.heads);
         self.content.append(&mut other.content);
     }
 
-    /// Bytes that its slots take up.
+    /// Returns the bytes that the units take in memory.
     pub(super) fn weight_bytes(&self) -> usize {
-        self.slots.len() * size_of::<UnitHead>()
-            + self.content.told.len() * size_of::<Told>()
+        self.heads.len() * size_of::<UnitHead>()
+            + self.content.commands.len() * size_of::<Command>()
             + self.content.bytes.len()
     }
 
-    /// Forgets everything and keeps a little memory.
+    /// Removes everything, and keeps a limited capacity.
     pub(super) fn clear(&mut self) {
-        self.slots.clear();
-        self.slots.shrink_to(POOLED_BYTES_MAX / size_of::<UnitHead>());
-        self.content.told.clear();
-        self.content.told.shrink_to(POOLED_BYTES_MAX / size_of::<Told>());
+        self.heads.clear();
+        self.heads.shrink_to(POOLED_BYTES_MAX / size_of::<UnitHead>());
+        self.content.commands.clear();
+        self.content.commands.shrink_to(POOLED_BYTES_MAX / size_of::<Command>());
         self.content.bytes.clear();
         self.content.bytes.shrink_to(POOLED_BYTES_MAX);
     }
 
-    /// The slot at a place; none at the end.
+    /// Returns the unit at a position; `None` at the end.
     #[inline]
     pub(super) fn head(&self, at: Cursor) -> Option<&UnitHead> {
-        self.slots.get(at.slot)
+        self.heads.get(at.head)
     }
 
-    /// The share of the slot at a place, and the place behind it.
+    /// Returns the content of the unit at a position, and the position after the unit.
     #[inline]
     pub(super) fn part(&self, at: Cursor) -> (Part<'_>, Cursor) {
-        let told_end = at.told + self.slots[at.slot].commands as usize;
-        let told = &self.content.told[at.told..told_end];
-        let byte_end = at.byte + told.iter().map(|told| told.len).sum::<usize>();
-        let part = Part { told, bytes: &self.content.bytes[at.byte..byte_end] };
-        (part, Cursor { slot: at.slot + 1, told: told_end, byte: byte_end })
+        let command_end = at.command + self.heads[at.head].commands as usize;
+        let commands = &self.content.commands[at.command..command_end];
+        let byte_end = at.byte + commands.iter().map(|command| command.len).sum::<usize>();
+        let part = Part { commands, bytes: &self.content.bytes[at.byte..byte_end] };
+        (part, Cursor { head: at.head + 1, command: command_end, byte: byte_end })
     }
 }

@@ -1,48 +1,50 @@
-//! From units to the stream: the commands of a unit's parts as RESP arrays, in Valkey's form.
+//! The encoder: writes the commands of a unit's parts to the stream, as RESP arrays in Valkey's
+//! form.
 //!
 //! ```text
 //!   unit of one command     *2 $6 SELECT $1 3   *3 $3 SET $1 k $1 v
-//!   of more than one        *1 $5 MULTI   *2 $6 SELECT $1 3   *3 .. *2 ..   *1 $4 EXEC
+//!   of several commands     *1 $5 MULTI   *2 $6 SELECT $1 3   *3 .. *2 ..   *1 $4 EXEC
 //! ```
-//! SELECT comes only where the database differs from the stream's last. The parts of a batch are
-//! put together command by command (`at`); of each:
+//! The encoder writes SELECT only if the database differs from the last one in the stream. It
+//! merges the parts of a batch command by command (`at`). The commands of one `at`:
 //!
 //! ```text
-//!   shard 0   DEL due (Alone)   UNLINK a b (Joined)          FLUSHALL (Once)
+//!   shard 0   DEL old (Alone)   UNLINK a b (Joined)          FLUSHALL (Once)
 //!   shard 1                     UNLINK c   (Joined)          FLUSHALL (Once)
-//!   stream    DEL due           UNLINK a b c                 FLUSHALL
+//!   stream    DEL old           UNLINK a b c                 FLUSHALL
 //! ```
-//! What stands alone in a part and before a record with siblings stays before it: keys that fell
-//! due are gone before the command that found it out. Another shard may tell that command, so keys
-//! that were found due for it at their owners (Apart) go before all else of its place.
+//! An Alone command before a Joined or Once command of the same part stays before it. So the
+//! removal of an expired key precedes the command that detected it. If another shard propagates
+//! that command, the owner marks the removal as Apart. Apart commands precede all other commands of
+//! their `at`.
 
 use super::backlog::Backlog;
 use super::block::Part;
 use crate::exec::Glue;
 use std::ops::Range;
 
-/// One command of the stream to be: pieces of the parts' bytes.
+/// One command of the stream: pieces of the parts' bytes.
 #[derive(Clone, Debug)]
 struct Planned {
     at: u32,
     db: u16,
-    words: u32,
+    args: u32,
     pieces: Range<usize>,
-    /// Whether it is a unit of its own, or belongs with others.
+    /// How the command relates to other commands of its unit.
     glue: Glue,
 }
 
-/// How far a part has been planned.
+/// Position in a part up to which its commands are planned.
 #[derive(Clone, Copy, Debug, Default)]
 struct Place {
-    told: usize,
+    command: usize,
     byte: usize,
 }
 
-/// Puts units into the stream.
+/// Writes units to the stream.
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
-    /// The database that the stream has selected; none after a mark.
+    /// The database that the stream has selected; `None` after a mark.
     db: Option<u16>,
     planned: Vec<Planned>,
     pieces: Vec<(usize, Range<usize>)>,
@@ -50,12 +52,13 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    /// Whoever reads the stream from here on has no database selected.
+    /// Makes the next unit start with SELECT, because a reader may start here with no database
+    /// selected.
     pub(super) fn forget_db(&mut self) {
         self.db = None;
     }
 
-    /// One unit (or a batch of them), from its parts in the order of their shards.
+    /// Writes one unit or one batch; `parts` are in the order of their shards.
     pub(super) fn unit(&mut self, parts: &[Part<'_>], is_transaction: bool, out: &mut Backlog) {
         self.plan(parts);
         let planned = std::mem::take(&mut self.planned);
@@ -75,38 +78,38 @@ impl Encoder {
         self.planned = planned;
     }
 
-    /// A command outside of any unit, which touches no keys.
-    pub(super) fn words(&self, words: &[&[u8]], out: &mut Backlog) {
-        header(words.len(), out);
-        for word in words {
+    /// Writes a command that belongs to no unit and accesses no keys.
+    pub(super) fn command(&self, args: &[&[u8]], out: &mut Backlog) {
+        header(args.len(), out);
+        for arg in args {
             let mut digits = itoa::Buffer::new();
             out.append(b"$");
-            out.append(digits.format(word.len()).as_bytes());
+            out.append(digits.format(arg.len()).as_bytes());
             out.append(b"\r\n");
-            out.append(word);
+            out.append(arg);
             out.append(b"\r\n");
         }
     }
 
-    /// Commands that are one: between MULTI and EXEC if they are several.
+    /// Writes commands that form one transaction: enclosed in MULTI and EXEC if there are several.
     fn group(&mut self, group: &[Planned], parts: &[Part<'_>], out: &mut Backlog) {
         let has_several = group.len() > 1;
         if has_several {
-            self.words(&[b"MULTI"], out);
+            self.command(&[b"MULTI"], out);
         }
         for command in group {
             if self.db != Some(command.db) {
                 let mut digits = itoa::Buffer::new();
-                self.words(&[b"SELECT", digits.format(command.db).as_bytes()], out);
+                self.command(&[b"SELECT", digits.format(command.db).as_bytes()], out);
                 self.db = Some(command.db);
             }
-            header(command.words as usize, out);
+            header(command.args as usize, out);
             for (part, bytes) in &self.pieces[command.pieces.clone()] {
                 out.append(&parts[*part].bytes[bytes.clone()]);
             }
         }
         if has_several {
-            self.words(&[b"EXEC"], out);
+            self.command(&[b"EXEC"], out);
         }
     }
 
@@ -117,7 +120,8 @@ impl Encoder {
         self.places.resize(parts.len(), Place::default());
         loop {
             let heads = parts.iter().zip(&self.places);
-            let next = heads.filter_map(|(part, place)| part.told.get(place.told)).map(|t| t.at);
+            let next =
+                heads.filter_map(|(part, place)| part.commands.get(place.command)).map(|t| t.at);
             let Some(at) = next.min() else { return };
             self.plan_alone(at, parts, &[Glue::Apart]);
             self.plan_alone(at, parts, &[Glue::Alone, Glue::Apart]);
@@ -126,85 +130,89 @@ impl Encoder {
         }
     }
 
-    /// What was woken by the command at `at`, behind it.
+    /// Plans the commands of the clients that the command at `at` unblocked, after that command.
     fn plan_woken(&mut self, at: u32, parts: &[Part<'_>]) {
         for (part, share) in parts.iter().enumerate() {
-            while let Some(told) = share.told.get(self.places[part].told)
-                && told.at == at
-                && let Glue::Woken(number) = told.glue
+            while let Some(command) = share.commands.get(self.places[part].command)
+                && command.at == at
+                && let Glue::Woken(number) = command.glue
             {
-                // Each part counts its own.
+                // Every part numbers its unblocked clients from 0; this makes the numbers unique.
                 let number = number * parts.len() as u32 + part as u32;
-                self.begin(at, told.db, told.words, Glue::Woken(number));
-                self.piece(part, 0, told.len);
+                self.begin(at, command.db, command.args, Glue::Woken(number));
+                self.piece(part, 0, command.len);
             }
         }
     }
 
-    /// What stands alone, in one of these ways, at the heads of the parts, of the command at `at`.
+    /// Plans the next commands of each part, as long as they belong to `at` and their glue is in
+    /// `ways`.
     fn plan_alone(&mut self, at: u32, parts: &[Part<'_>], ways: &[Glue]) {
         for (part, share) in parts.iter().enumerate() {
-            while let Some(told) = share.told.get(self.places[part].told)
-                && told.at == at
-                && ways.contains(&told.glue)
+            while let Some(command) = share.commands.get(self.places[part].command)
+                && command.at == at
+                && ways.contains(&command.glue)
             {
-                self.begin(at, told.db, told.words, told.glue);
-                self.piece(part, 0, told.len);
+                self.begin(at, command.db, command.args, command.glue);
+                self.piece(part, 0, command.len);
             }
         }
     }
 
-    /// The next record with siblings of the command at `at`, with its siblings.
+    /// Plans the next Joined or Once command of `at`, merged from all parts that have it.
     fn plan_glued(&mut self, at: u32, parts: &[Part<'_>]) {
         let mut leader = None;
         for (part, share) in parts.iter().enumerate() {
             let place = self.places[part];
-            let is_its =
-                |told: &&super::block::Told| told.at == at && !matches!(told.glue, Glue::Woken(_));
-            let Some(told) = share.told.get(place.told).filter(is_its) else { continue };
-            let head_len = told.head_len as usize;
+            let is_its = |command: &&super::block::Command| {
+                command.at == at && !matches!(command.glue, Glue::Woken(_))
+            };
+            let Some(command) = share.commands.get(place.command).filter(is_its) else { continue };
+            let head_len = command.head_len as usize;
             let head = &share.bytes[place.byte..place.byte + head_len];
             let Some(leading) = leader else {
-                leader = Some((told.glue, told.db, head));
-                self.begin(at, told.db, told.words, told.glue);
-                self.piece(part, 0, told.len);
+                leader = Some((command.glue, command.db, head));
+                self.begin(at, command.db, command.args, command.glue);
+                self.piece(part, 0, command.len);
                 continue;
             };
-            match told.glue {
-                Glue::Once if leading.0 == Glue::Once => self.skip(part, told.len),
-                Glue::Joined if leading == (told.glue, told.db, head) => {
-                    let command = self.planned.last_mut().expect("it was begun");
-                    command.words += told.words - 1;
-                    self.piece(part, head_len, told.len);
+            match command.glue {
+                Glue::Once if leading.0 == Glue::Once => self.skip(part, command.len),
+                Glue::Joined if leading == (command.glue, command.db, head) => {
+                    let planned = self.planned.last_mut().expect("the first part began it");
+                    planned.args += command.args - 1;
+                    self.piece(part, head_len, command.len);
                 }
-                // Another command of the same place: its turn comes.
+                // Another command of the same `at`: a later round plans it.
                 _ => {}
             }
         }
     }
 
-    fn begin(&mut self, at: u32, db: u16, words: u32, glue: Glue) {
+    fn begin(&mut self, at: u32, db: u16, args: u32, glue: Glue) {
         let first = self.pieces.len();
-        self.planned.push(Planned { at, db, words, pieces: first..first, glue });
+        self.planned.push(Planned { at, db, args, pieces: first..first, glue });
     }
 
-    /// Adds a part's next record to the command begun last, without its first `skip` bytes.
+    /// Adds a part's next command to the planned command begun last, without its first `skip`
+    /// bytes.
     fn piece(&mut self, part: usize, skip: usize, len: usize) {
         let start = self.places[part].byte;
         self.pieces.push((part, start + skip..start + len));
-        self.planned.last_mut().expect("it was begun").pieces.end = self.pieces.len();
+        self.planned.last_mut().expect("a planned command was begun").pieces.end =
+            self.pieces.len();
         self.skip(part, len);
     }
 
     fn skip(&mut self, part: usize, len: usize) {
-        self.places[part].told += 1;
+        self.places[part].command += 1;
         self.places[part].byte += len;
     }
 }
 
-fn header(words: usize, out: &mut Backlog) {
+fn header(args: usize, out: &mut Backlog) {
     let mut digits = itoa::Buffer::new();
     out.append(b"*");
-    out.append(digits.format(words).as_bytes());
+    out.append(digits.format(args).as_bytes());
     out.append(b"\r\n");
 }

@@ -1,20 +1,22 @@
-//! From one shard to the merger: what the shard has handed over, and what it promises.
+//! The lane from one shard to the merger: the units that the shard has handed over, and its
+//! watermark.
 //!
-//! A watermark says that no slot handed over later has a smaller stamp. The shard gives first and
-//! publishes then, the merger looks at the watermark first and takes then: what it finds missing
-//! is not below the watermark that it saw.
+//! The watermark is a lower bound for the timestamps of all units that are handed over later. The
+//! shard hands units over before it publishes the watermark. The merger reads the watermark before
+//! it takes the units. Hence a unit that the merger misses is not below the watermark that it has
+//! read.
 //!
-//! A parked shard publishes nothing. For it, the merger may promise that its later stamps are
-//! greater than the present time, if its inbox is empty:
+//! A parked shard publishes nothing. If its inbox is empty, the merger may promise on its behalf
+//! that its later timestamps are greater than the current time:
 //!
 //! ```text
 //!            park                        promise: compare and swap, while parked
 //!   AWAKE --------> PARKED (promised) ----------------> PARKED (promised, later)
 //!     ^                    |
-//!     '--------------------'  wake: takes what was promised into its clock
+//!     '--------------------'  wake: the clock advances to the promised timestamp
 //! ```
-//! The time is read before the inbox is looked at, so that a part which lies there later was posted
-//! later than promised, and may be stamped so.
+//! The merger reads the time before it checks the inbox. A part that arrives after the check was
+//! posted after the promised time, so its timestamp may be greater.
 
 use super::block::Block;
 use super::limits::{LANE_BYTES_MAX, POOLED_BYTES_MAX};
@@ -22,34 +24,34 @@ use super::timestamp::Timestamp;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// The value of `promised` of a shard that is awake.
+/// The value of `promised` while the shard is awake.
 const AWAKE: Timestamp = 0;
 
-/// What one shard and the merger share.
+/// The state that one shard shares with the merger.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Lane {
     given: Mutex<Block>,
-    /// Bytes handed over and not in the stream yet.
+    /// Bytes that are handed over and not in the stream yet.
     bytes: AtomicUsize,
     watermark: AtomicU64,
-    /// While the shard is parked: its later stamps are greater. [`AWAKE`] otherwise.
+    /// While the shard is parked: its later timestamps are greater than this. Otherwise [`AWAKE`].
     promised: AtomicU64,
 }
 
 impl Lane {
-    /// Whether so much waits for the merger that the shard must not make more.
+    /// Returns whether the merger is so late that the shard must stop serving sockets.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.bytes.load(Ordering::Relaxed) >= LANE_BYTES_MAX
     }
 
-    /// Bytes handed over and not in the stream yet.
+    /// Returns the bytes that are handed over and not in the stream yet.
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// The shard hands its block over, and has an empty one afterwards.
+    /// Shard's side: hands its block over, which is empty afterwards.
     pub(super) fn give(&self, block: &mut Block) {
         self.bytes.fetch_add(block.weight_bytes(), Ordering::Relaxed);
         let mut given = self.given.lock().expect("no holder panics");
@@ -64,35 +66,36 @@ impl Lane {
         }
     }
 
-    /// The shard publishes its watermark, after it has given.
+    /// Shard's side: publishes the watermark; must follow [`Lane::give`].
     pub(super) fn publish(&self, watermark: Timestamp) {
         debug_assert!(watermark >= self.watermark.load(Ordering::Relaxed));
         self.watermark.store(watermark, Ordering::Release);
     }
 
-    /// The merger looks at the watermark, before it takes.
+    /// Merger's side: returns the watermark; must precede [`Lane::take`].
     pub(super) fn watermark(&self) -> Timestamp {
         self.watermark.load(Ordering::Acquire)
     }
 
-    /// The merger takes what was given, for an empty block.
+    /// Merger's side: exchanges an empty block for the units that were handed over.
     pub(super) fn take(&self, block: &mut Block) {
-        assert!(block.is_empty(), "a block is used up before the next is taken");
+        assert!(block.is_empty(), "a block is empty before the next one is taken");
         std::mem::swap(&mut *self.given.lock().expect("no holder panics"), block);
     }
 
-    /// So many of the bytes handed over are in the stream.
+    /// Records that this number of the handed over bytes is in the stream.
     pub(super) fn release(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
-        assert!(before >= bytes, "no more is released than was given");
+        assert!(before >= bytes, "at most the handed over bytes are released");
     }
 
-    /// The shard is about to block, without a gap in its journal; `last` is its clock's.
+    /// Records that the shard is about to park, without a gap in its journal. `last` is the last
+    /// timestamp of its clock.
     pub(super) fn park(&self, last: Timestamp) {
         self.promised.store(last.max(1), Ordering::SeqCst);
     }
 
-    /// The shard is awake again; what was promised for it, if it was parked.
+    /// Records that the shard is awake. Returns the promised timestamp if the shard was parked.
     pub(super) fn wake(&self) -> Option<Timestamp> {
         if self.promised.load(Ordering::Relaxed) == AWAKE {
             return None;
@@ -100,8 +103,9 @@ impl Lane {
         Some(self.promised.swap(AWAKE, Ordering::SeqCst))
     }
 
-    /// Promises for a parked shard that its later stamps are greater than `until`, which was read
-    /// before its inbox was found empty. None: it is awake.
+    /// Promises for a parked shard that its later timestamps are greater than `until`. The caller
+    /// read `until` before it found the shard's inbox empty. Returns the promised timestamp, or
+    /// `None` if the shard is awake.
     pub(super) fn promise(&self, until: Timestamp) -> Option<Timestamp> {
         let raise = |promised: Timestamp| (promised != AWAKE).then(|| promised.max(until));
         let raised = self.promised.fetch_update(Ordering::SeqCst, Ordering::SeqCst, raise);

@@ -1,16 +1,17 @@
-//! The feed's bounds, each with its unit and its reason.
+//! The limits of the feed, each with its unit and its reason.
 
-/// Bytes that a shard may have handed over and that are not in the stream yet. Above it the shard
-/// serves no sockets until the merger has caught up. Parts out of its inbox run all the same, or
-/// the others' units would never be whole: what comes on top is bounded by the mesh's credits.
+/// Bytes that a shard may have handed over and that are not in the stream yet. Above this limit the
+/// shard serves no sockets until the merger has caught up. It still runs parts from its inbox,
+/// because otherwise units of other shards would never be complete. The mesh's credits bound these
+/// parts.
 pub const LANE_BYTES_MAX: usize = 64 << 20;
 
-/// Bytes of a backlog's block. What is freed and what is sent at a stretch is this much.
+/// Bytes of a backlog block: the unit of freeing and of sending.
 pub const BACKLOG_BLOCK_BYTES: usize = 64 << 10;
 
-/// Bytes of stream that one call of the merger makes, about: some hundred microseconds of copying.
-/// The rest is left to the next shard that comes by.
+/// Approximate limit of the stream bytes that one call of the merger writes: some hundred
+/// microseconds of copying. The next shard that calls the merger continues.
 pub const MERGE_BYTES_MAX: u64 = 512 << 10;
 
-/// Bytes that an emptied buffer between shard and merger keeps for reuse.
+/// Capacity in bytes that an emptied buffer between shard and merger keeps.
 pub const POOLED_BYTES_MAX: usize = 256 << 10;

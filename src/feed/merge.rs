@@ -1,9 +1,9 @@
-//! From all shards' queues to one stream: whose head is next.
+//! The merger: builds one stream from the queues of all shards.
 //!
 //! ```text
-//!   queue of shard 0   | S 40 | P7 55 | S 56 |        heads: S 40 may go if 40 is not above any
-//!   queue of shard 1   | P7 48 | S 60 |               empty queue's watermark; P7 is blocked
-//!   queue of shard 2   |  empty, watermark 50         until it is at both heads, and goes as 48
+//!   queue of shard 0   | S 40 | P7 55 | S 56 |    S 40 may go if 40 is not above an empty queue's
+//!   queue of shard 1   | P7 48 | S 60 |           watermark. P7 is blocked until both parts are
+//!   queue of shard 2   |  empty, watermark 50     at heads; then its timestamp is 48.
 //! ```
 
 use super::block::{Block, Cursor, Unit, UnitHead};
@@ -14,20 +14,20 @@ use super::timestamp::Timestamp;
 /// How a run of the merger ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// All that was handed over is in the stream.
+    /// All units that were handed over are in the stream.
     Drained,
-    /// Something waits for a sibling or a watermark.
+    /// A unit waits for a sibling part or for a watermark.
     Waiting,
-    /// There is more, but it was much already.
+    /// The run stopped at its limit; there is more to merge.
     Behind,
 }
 
-/// What one shard has handed over, as far as it is not in the stream.
+/// Units that one shard has handed over and that are not in the stream yet.
 #[derive(Debug, Default)]
 struct Queue {
     block: Block,
     at: Cursor,
-    /// While it is empty: no slot to come has a smaller stamp.
+    /// While the queue is empty: a lower bound for the timestamps of its later units.
     watermark: Timestamp,
     weight_bytes: usize,
 }
@@ -37,8 +37,8 @@ impl Queue {
         self.block.head(self.at)
     }
 
-    /// An empty queue takes what was handed over meanwhile. The watermark is looked at, and the
-    /// promise made, before.
+    /// Refills an empty queue from its lane. Reads the watermark, and the caller makes the promise,
+    /// before the units are taken.
     fn refill(&mut self, lane: &Lane, promised: Option<Timestamp>) {
         debug_assert!(self.head().is_none());
         if self.weight_bytes > 0 {
@@ -52,33 +52,33 @@ impl Queue {
     }
 }
 
-/// A unit with several parts, as far as they are at heads.
+/// A multi-part unit with at least one part at a head.
 #[derive(Clone, Copy, Debug)]
 struct Several {
     sequence: u64,
     missing: u16,
-    stamp: Timestamp,
+    timestamp: Timestamp,
     shard: usize,
 }
 
-/// What may go next.
+/// The heads that may go next.
 #[derive(Clone, Copy, Debug)]
 struct Choice {
-    /// The smallest stamp among the heads that may go, and a shard with that head.
+    /// The smallest timestamp among the heads that may go, and a shard with this head.
     best: Option<(Timestamp, usize)>,
-    /// The smallest stamp of the other heads that may go.
+    /// The smallest timestamp of the other heads that may go.
     second: Timestamp,
     /// The smallest watermark of an empty queue.
     horizon: Timestamp,
 }
 
 impl Choice {
-    fn consider(&mut self, stamp: Timestamp, shard: usize) {
+    fn consider(&mut self, timestamp: Timestamp, shard: usize) {
         match self.best {
-            Some((best, _)) if best <= stamp => self.second = self.second.min(stamp),
+            Some((best, _)) if best <= timestamp => self.second = self.second.min(timestamp),
             before => {
                 self.second = before.map_or(self.second, |(best, _)| best);
-                self.best = Some((stamp, shard));
+                self.best = Some((timestamp, shard));
             }
         }
     }
@@ -89,7 +89,7 @@ impl Choice {
 pub(super) struct Merger {
     queues: Vec<Queue>,
     several: Vec<Several>,
-    /// Broken on purpose, where a test shows that watermarks are needed.
+    /// A deliberate fault: a test shows with it that watermarks are needed.
     #[cfg(test)]
     pub(super) ignores_watermarks: bool,
 }
@@ -104,8 +104,8 @@ impl Merger {
         }
     }
 
-    /// Puts into the stream what may go. `promise` gives a stamp that a parked shard's later ones
-    /// are greater than; it is asked only where the order waits for that shard.
+    /// Writes all units that may go to the stream. `promise` returns a timestamp that is smaller
+    /// than all later ones of a parked shard. It is called only if the order depends on that shard.
     pub(super) fn run(
         &mut self,
         lanes: &[Lane],
@@ -124,20 +124,20 @@ impl Merger {
                 return Progress::Behind;
             }
             let choice = self.choose();
-            let Some((stamp, shard)) = choice.best else {
+            let Some((timestamp, shard)) = choice.best else {
                 let is_drained = self.queues.iter().all(|queue| queue.head().is_none());
                 return if is_drained { Progress::Drained } else { Progress::Waiting };
             };
-            if stamp > choice.horizon {
-                if !self.look_again(stamp, lanes, promise) {
+            if timestamp > choice.horizon {
+                if !self.recheck(timestamp, lanes, promise) {
                     return Progress::Waiting;
                 }
                 continue;
             }
-            match self.queues[shard].head().expect("it was chosen").unit.several() {
+            match self.queues[shard].head().expect("the chosen queue has a head").unit.several() {
                 None => {
-                    let stamp_max = choice.second.min(choice.horizon);
-                    self.emit_singles(shard, stamp_max, out, offset_max);
+                    let timestamp_max = choice.second.min(choice.horizon);
+                    self.emit_singles(shard, timestamp_max, out, offset_max);
                 }
                 Some((sequence, parts)) => self.emit_several(sequence, parts, out),
             }
@@ -158,25 +158,32 @@ impl Merger {
                 continue;
             };
             let Some((sequence, parts)) = head.unit.several() else {
-                choice.consider(head.stamp, shard);
+                choice.consider(head.timestamp, shard);
                 continue;
             };
             match self.several.iter_mut().find(|several| several.sequence == sequence) {
                 Some(several) => {
-                    several.missing =
-                        several.missing.checked_sub(1).expect("no more parts than were said");
-                    if head.stamp < several.stamp {
-                        (several.stamp, several.shard) = (head.stamp, shard);
+                    several.missing = several
+                        .missing
+                        .checked_sub(1)
+                        .expect("a unit has at most its number of parts");
+                    if head.timestamp < several.timestamp {
+                        (several.timestamp, several.shard) = (head.timestamp, shard);
                     }
                 }
                 None => {
-                    let missing = parts.checked_sub(1).expect("a unit has parts");
-                    self.several.push(Several { sequence, missing, stamp: head.stamp, shard });
+                    let missing = parts.checked_sub(1).expect("a unit has at least one part");
+                    self.several.push(Several {
+                        sequence,
+                        missing,
+                        timestamp: head.timestamp,
+                        shard,
+                    });
                 }
             }
         }
         for several in self.several.iter().filter(|several| several.missing == 0) {
-            choice.consider(several.stamp, several.shard);
+            choice.consider(several.timestamp, several.shard);
         }
         #[cfg(test)]
         if self.ignores_watermarks {
@@ -185,37 +192,37 @@ impl Merger {
         choice
     }
 
-    /// Looks at the shards that hold up `stamp` once more; says whether none does any longer.
-    fn look_again(
+    /// Refills the queues that block `timestamp`. Returns whether no queue blocks it any more.
+    fn recheck(
         &mut self,
-        stamp: Timestamp,
+        timestamp: Timestamp,
         lanes: &[Lane],
         promise: &dyn Fn(usize) -> Option<Timestamp>,
     ) -> bool {
         let mut is_free = true;
         for (shard, queue) in self.queues.iter_mut().enumerate() {
-            if queue.head().is_some() || queue.watermark >= stamp {
+            if queue.head().is_some() || queue.watermark >= timestamp {
                 continue;
             }
             queue.refill(&lanes[shard], promise(shard));
-            is_free &= queue.head().is_some() || queue.watermark >= stamp;
+            is_free &= queue.head().is_some() || queue.watermark >= timestamp;
         }
         is_free
     }
 
-    /// Emits units with one part from the head of one queue: the chosen one, and those behind it
-    /// that nothing else can come before.
+    /// Writes single-part units from the head of one queue: the chosen one, and those after it that
+    /// no other unit can precede.
     fn emit_singles(
         &mut self,
         shard: usize,
-        stamp_max: Timestamp,
+        timestamp_max: Timestamp,
         out: &mut Output,
         offset_max: u64,
     ) {
         let queue = &mut self.queues[shard];
-        while let Some(&UnitHead { stamp, unit, .. }) = queue.head()
+        while let Some(&UnitHead { timestamp, unit, .. }) = queue.head()
             && unit.several().is_none()
-            && stamp <= stamp_max
+            && timestamp <= timestamp_max
             && out.backlog.end_offset() <= offset_max
         {
             let (part, next) = queue.block.part(queue.at);
@@ -224,7 +231,7 @@ impl Merger {
         }
     }
 
-    /// Emits the unit whose parts are all at heads.
+    /// Writes a multi-part unit. All its parts must be at heads.
     fn emit_several(&mut self, sequence: u64, parts: u16, out: &mut Output) {
         let is_of = |queue: &&mut Queue| {
             let unit = queue.head().and_then(|head| head.unit.several());
@@ -233,14 +240,14 @@ impl Merger {
         let mut first = None;
         let mut shares = Vec::with_capacity(usize::from(parts));
         for queue in self.queues.iter_mut().filter(is_of) {
-            let unit = queue.head().expect("it has a part").unit;
-            assert!(*first.get_or_insert(unit) == unit, "the parts of a unit agree");
+            let unit = queue.head().expect("the queue has a part").unit;
+            assert!(*first.get_or_insert(unit) == unit, "all parts of a unit are equal");
             let (share, next) = queue.block.part(queue.at);
             shares.push(share);
             queue.at = next;
         }
-        assert!(shares.len() == usize::from(parts), "a unit is emitted whole");
-        match first.expect("a unit has parts") {
+        assert!(shares.len() == usize::from(parts), "all parts of a unit are written");
+        match first.expect("a unit has at least one part") {
             Unit::Mark { id, .. } => out.mark(id),
             unit => out.unit(&shares, unit.is_transaction()),
         }

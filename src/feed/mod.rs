@@ -1,7 +1,7 @@
-//! The feed: one ordered stream of commands out of the journals of all shards. Replicas, the
-//! backlog and the append-only file read only that.
+//! The feed: one ordered stream of commands from the journals of all shards. Replicas, the backlog
+//! and the append-only file read only this stream.
 //!
-//! Must not know: sockets, sessions, who reads the stream, what a command does.
+//! Must not know: sockets, sessions, the readers of the stream, the effect of commands.
 //!
 //! ```text
 //!   shard 0   units -> journal -> lane \
@@ -12,37 +12,46 @@
 //!
 //! # The order
 //!
-//! Every unit gets a stamp when it comes to its shard (see `stamp`), and lies in its shard's
-//! journal in that order. A unit with parts on several shards has a slot in each, under its
-//! sequence number. The merger looks at the heads of all queues:
+//! Every unit gets a timestamp when it arrives at its shard (see `timestamp`), and is in its
+//! shard's journal in this order. A unit with parts on several shards is in the journal of each,
+//! under one sequence number. The merger compares the heads of all queues:
 //!
-//! - A unit with one part may go. One with several may go when all are at heads, as its smallest
-//!   stamp. A part whose siblings are not all at heads is blocked, and holds up only its own queue.
-//! - Of those that may go, the one with the smallest stamp goes, unless the watermark of a shard
-//!   whose queue is empty is below it.
+//! - A single-part unit may go. A multi-part unit may go when all its parts are at heads; its
+//!   timestamp is the smallest among them. A part with a sibling that is not at a head is blocked,
+//!   and blocks only its own queue.
+//! - Of the units that may go, the one with the smallest timestamp goes. It waits if the watermark
+//!   of a shard whose queue is empty is below this timestamp.
 //!
-//! *It goes on.* Units with several parts are posted under one sequencer, so they are in the same
-//! order in all inboxes and all queues. Of those at heads, take the one with the smallest sequence:
-//! before its missing siblings lie units with one part, which may go, or nothing: they are still to
-//! come. A watermark is raised by every turn, and by the merger itself for a parked shard (see
-//! `lane`).
+//! *Progress.* Multi-part units are posted under one sequencer, so they have the same order in all
+//! inboxes and all queues. Among the multi-part units at heads, consider the one with the smallest
+//! sequence number. Before its missing siblings there are only single-part units, which may go, or
+//! nothing: then the siblings have not arrived yet. Every turn raises a shard's watermark. For a
+//! parked shard the merger raises the watermark itself (see `lane`).
 //!
-//! *Each shard's order is kept*, because queues are only taken from at their heads, and a unit with
-//! several parts is taken from all at once.
+//! *The order of each shard is kept.* The merger takes units only from the heads of queues. It
+//! takes a multi-part unit from all its queues at once.
 //!
-//! *Whoever has seen a unit's effect comes after it.* Let X follow from having seen U. X could
-//! overtake U only at a moment when X may go and U may not, or has the greater stamp. It has not:
-//! the stamps of all parts of U are smaller than X's. So U waits, and something is ahead of a part
-//! of U. Follow what is ahead: a queue's earlier slots have smaller stamps than U's part. If such a
-//! slot is a unit with one part, it may go and goes before X. If it is a part of a unit V with
-//! siblings elsewhere, V is before U in the sequence, so that all of its stamps are not after V's
-//! posting, which is before U's, which is before X: again all are smaller than X's. The
-//! sequence numbers fall, so this ends at a head that may go and has a smaller stamp than X, or at
-//! an empty queue that is still to get a slot with a smaller stamp than X: its watermark is below
-//! X. Either way X does not go.
+//! *Causality.* A unit that follows from another unit's effect comes later in the stream. Let unit
+//! X follow from the effect of unit U.
 //!
-//! A unit that waits for locks keeps the place at which it came. What runs meanwhile and lies
-//! behind it in the journal touches other keys, so the two may be told in either order.
+//! 1. The timestamps of all parts of U are smaller than X's. So X can overtake U only while X may
+//!    go and U may not.
+//! 2. If U may not go, a part of U has units ahead of it in its queue. These have smaller
+//!    timestamps than that part of U.
+//! 3. If the unit ahead is a single-part unit, it may go, and it goes before X.
+//! 4. If the unit ahead is a part of a multi-part unit V, then V precedes U in the sequence. The
+//!    timestamps of V are not after V's posting, which is before U's posting, which is before X. So
+//!    all of them are smaller than X's.
+//! 5. Repeat from step 2 with V instead of U. The sequence numbers decrease, so this ends in one of
+//!    two ways. Either a head may go and has a smaller timestamp than X; then it goes before X. Or
+//!    a queue is empty and will receive a unit with a smaller timestamp than X; then its watermark
+//!    is below X, and X waits.
+//!
+//! In all cases X does not overtake U.
+//!
+//! A unit that waits for locks keeps the place at which it arrived. Units that run meanwhile and
+//! are after it in the journal access other keys. Hence the stream may contain them in either
+//! order.
 
 mod backlog;
 mod block;

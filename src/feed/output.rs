@@ -1,20 +1,20 @@
-//! Where the merger's units go: the encoder, the bytes, the marks that were reached.
+//! The output of the merger: the encoder, the backlog, and the marks that were reached.
 
 use super::backlog::Backlog;
 use super::block::Part;
 use super::encode::Encoder;
 
-/// A mark that is in the stream: all that came before it on any shard lies before this offset, all
-/// that came after it behind. No database is selected there.
+/// A mark in the stream. Units that arrived before the mark on any shard are before this offset,
+/// later units are after it. No database is selected at the offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached {
-    /// The mark's.
+    /// Identifies the mark.
     pub id: u64,
-    /// Where.
+    /// Offset of the mark in the stream.
     pub offset: u64,
 }
 
-/// The stream as it is written.
+/// The stream that is being written.
 #[derive(Debug)]
 pub(super) struct Output {
     pub(super) encoder: Encoder,

@@ -1,15 +1,15 @@
-//! The feed as all shards share it: lanes, the stream, and who runs the merger.
+//! The feed as all shards share it: the lanes, the stream, and the rule for merging.
 //!
-//! Any shard's thread merges, one at a time. Whoever finds another at it leaves a flag and goes on;
-//! the one at it looks at the flag again after it has let go. So what is handed over is looked at
-//! by somebody afterwards:
+//! Any shard's thread may merge, one at a time. A thread that finds the lock taken sets a flag and
+//! continues. The thread with the lock checks the flag again after it has released the lock. Hence
+//! a merger always sees what was handed over:
 //!
 //! ```text
-//!   shard:   hand over; stale = true;  fence;  try to lock -> taken: go on
-//!   merger:  stale = false; merge; unlock;  fence;  stale? -> once more
+//!   shard:   hand over; stale = true;  fence;  try to lock -> taken: continue
+//!   merger:  stale = false; merge; unlock;  fence;  stale? -> merge again
 //! ```
-//! In the same way, a shard that only raises its watermark, or parks, looks whether the merger
-//! waits for it; the merger says so before it looks at watermarks.
+//! A shard that only raises its watermark, or parks, checks in the same way whether the merger
+//! waits for a watermark. The merger sets `is_waiting` before it reads watermarks.
 
 use super::backlog::Backlog;
 use super::journal::Journal;
@@ -23,73 +23,72 @@ use crate::mesh::Mesh;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
-/// The need of a shard without readers.
+/// The value of a shard's need while the shard has no readers.
 const NO_READER: u64 = u64::MAX;
 
 /// The one ordered stream of a process.
 pub struct Feed {
     is_on: AtomicBool,
-    /// There is something to merge that the merger may not have seen.
+    /// There may be units or watermarks that the merger has not seen.
     is_stale: AtomicBool,
-    /// The merger has, or may have, units that wait for a watermark.
+    /// The merger may have units that wait for a watermark.
     is_waiting: AtomicBool,
     end_offset: AtomicU64,
     has_marks: AtomicBool,
     lanes: Box<[Lane]>,
-    /// Per shard: what its readers still need. [`NO_READER`] without readers.
+    /// Per shard: the first offset that its readers still need, or [`NO_READER`].
     needs: Box<[AtomicU64]>,
     stream: Mutex<Stream>,
     mesh: Arc<Mesh>,
     clock: Clock,
 }
 
-/// What lies behind the lock: the merger, and the stream as far as it is kept.
+/// The state behind the lock: the merger, and the stream with its backlog.
 #[derive(Debug)]
 pub struct Stream {
     merger: Merger,
     output: Output,
 }
 
-/// What came of a call that may have merged.
+/// The result of a call that may have merged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Merged {
-    /// The stream has grown or a mark was reached: its readers have something to do.
+    /// The stream has grown or a mark was reached, so the readers have work.
     pub has_grown: bool,
-    /// More is there to merge: the shard must come back soon, and must not park.
+    /// There is more to merge: the shard must call again soon, and must not park.
     pub is_behind: bool,
 }
 
 impl Stream {
-    /// The bytes.
+    /// Returns the backlog.
     pub fn backlog(&self) -> &Backlog {
         &self.output.backlog
     }
 
-    /// Lets go of what is older than `keep_bytes` and read by all; see [`Backlog::trim`].
+    /// Drops old blocks of the backlog; see [`Backlog::trim`].
     pub fn trim(&mut self, keep_bytes: u64, min_reader_offset: Option<u64>) {
         self.output.backlog.trim(keep_bytes, min_reader_offset);
     }
 
-    /// The stream is at another offset, and nothing is kept of it.
+    /// Continues the stream at another offset, with an empty backlog.
     pub fn restart(&mut self, offset: u64) {
         self.output.backlog = Backlog::new(offset);
         self.output.encoder.forget_db();
     }
 
-    /// Adds a command that belongs to no unit and touches no keys: PING, REPLCONF GETACK.
-    pub fn inject(&mut self, words: &[&[u8]]) {
-        self.output.encoder.words(words, &mut self.output.backlog);
+    /// Writes a command that belongs to no unit and accesses no keys: PING, REPLCONF GETACK.
+    pub fn inject(&mut self, args: &[&[u8]]) {
+        self.output.encoder.command(args, &mut self.output.backlog);
     }
 
-    /// Takes the marks that were reached since and whose ids are wanted, in the order of the
-    /// stream.
+    /// Takes the reached marks whose ids are wanted, in the order of the stream.
     pub fn take_marks(&mut self, is_wanted: impl Fn(u64) -> bool) -> Vec<Reached> {
         self.output.marks.extract_if(.., |mark| is_wanted(mark.id)).collect()
     }
 }
 
 impl Feed {
-    /// A feed that is off; the stream begins at `offset`.
+    /// Creates a feed that is off; the stream begins at `offset`.
     pub fn new(mesh: Arc<Mesh>, clock: Clock, offset: u64) -> Feed {
         let shards = mesh.shards();
         let stream = Stream { merger: Merger::new(shards), output: Output::new(offset) };
@@ -107,60 +106,61 @@ impl Feed {
         }
     }
 
-    /// Whether shards publish. Goes on before the unit that turns the journals on is posted, and
-    /// off after all journals are off and empty.
+    /// Returns whether shards publish. The feed is switched on before the unit that switches the
+    /// journals on is posted. It is switched off after all journals are off and empty.
     #[inline]
     pub fn is_on(&self) -> bool {
         self.is_on.load(Ordering::Acquire)
     }
 
-    /// Says whether shards publish.
+    /// Switches publishing on or off.
     pub fn set_on(&self, is_on: bool) {
         self.is_on.store(is_on, Ordering::Release);
     }
 
-    /// Says from which offset on the readers of a shard need the stream; none: it has none.
+    /// Sets the first offset that the readers of a shard still need; `None` if it has no readers.
     pub fn set_need(&self, shard: usize, offset: Option<u64>) {
         self.needs[shard].store(offset.unwrap_or(NO_READER), Ordering::Release);
     }
 
-    /// The shards with readers.
+    /// Returns the shards that have readers.
     pub fn readers(&self) -> impl Iterator<Item = usize> {
         let is_reader = |need: &AtomicU64| need.load(Ordering::Acquire) != NO_READER;
         self.needs.iter().enumerate().filter(move |(_, need)| is_reader(need)).map(|(at, _)| at)
     }
 
-    /// The first offset that any reader still needs.
+    /// Returns the first offset that any reader still needs.
     pub fn min_need(&self) -> Option<u64> {
         let min = self.needs.iter().map(|need| need.load(Ordering::Acquire)).min();
         min.filter(|offset| *offset != NO_READER)
     }
 
-    /// What a shard and the merger share.
+    /// Returns the lane of a shard.
     pub fn lane(&self, shard: usize) -> &Lane {
         &self.lanes[shard]
     }
 
-    /// Where the stream ends, as the merger left it last.
+    /// Returns the offset of the stream's end after the last merge.
     #[inline]
     pub fn end_offset(&self) -> u64 {
         self.end_offset.load(Ordering::Acquire)
     }
 
-    /// Whether there are marks to be taken.
+    /// Returns whether there are marks to take.
     #[inline]
     pub fn has_marks(&self) -> bool {
         self.has_marks.load(Ordering::Acquire)
     }
 
-    /// Once per turn, after all of its units: what the journal has is handed over, its watermark
-    /// published, and what can be is merged.
+    /// Hands the journal's filled units over, publishes its watermark, and merges. Every turn must
+    /// do so once, after all its units.
     pub fn publish(&self, shard: usize, journal: &mut Journal) -> Merged {
         let has_any = journal.hand_over(&self.lanes[shard]);
         self.merge_if(has_any)
     }
 
-    /// The shard is about to block and has published. Says whether it may; if not, it is awake.
+    /// Prepares to park; the shard must have published before. Returns whether the shard may park.
+    /// If not, the shard counts as awake.
     pub fn park(&self, shard: usize, journal: &mut Journal) -> (bool, Merged) {
         if !self.is_on() || journal.has_gap() {
             return (true, Merged::default());
@@ -174,7 +174,7 @@ impl Feed {
         (!merged.is_behind, merged)
     }
 
-    /// The shard is awake again: before the turn begins.
+    /// Records that the shard is awake again. Must precede the shard's turn.
     #[inline]
     pub fn wake(&self, shard: usize, journal: &mut Journal) {
         if let Some(promised) = self.lanes[shard].wake() {
@@ -182,13 +182,14 @@ impl Feed {
         }
     }
 
-    /// Looks at the stream, or adds to it. Blocks while another shard merges.
+    /// Calls `look` with the stream, for reading it or adding to it. Blocks while another shard
+    /// merges.
     pub fn with_stream<R>(&self, look: impl FnOnce(&mut Stream) -> R) -> (R, Merged) {
         let mut stream = self.stream.lock().expect("no holder panics");
         let value = look(&mut stream);
         let mut merged = Merged { has_grown: self.note(&stream), is_behind: false };
         drop(stream);
-        // Whoever found the lock taken meanwhile has left the merging to this thread.
+        // Threads that found the lock taken meanwhile have left the merging to this thread.
         let after = self.merge();
         merged.has_grown |= after.has_grown;
         merged.is_behind = after.is_behind;
@@ -223,7 +224,8 @@ impl Feed {
         }
     }
 
-    /// Merges until nothing new is there, or it was much.
+    /// Merges until there is nothing new, or until the limit. Returns whether there is more to
+    /// merge.
     fn merge_locked(&self, mut stream: MutexGuard<'_, Stream>, merged: &mut Merged) -> bool {
         let Stream { merger, output, .. } = &mut *stream;
         let offset_max = output.backlog.end_offset() + MERGE_BYTES_MAX;
@@ -245,8 +247,8 @@ impl Feed {
         is_behind
     }
 
-    /// A stamp that a parked shard's later ones are greater than: the present, if its inbox is
-    /// empty after it was read.
+    /// Returns a timestamp that is smaller than all later ones of a parked shard: the current time,
+    /// if the shard's inbox is empty after the time was read.
     fn promise(&self, shard: usize) -> Option<Timestamp> {
         let now = timestamp_at(self.clock.monotonic_ns());
         fence(Ordering::SeqCst);
@@ -256,7 +258,8 @@ impl Feed {
         self.lanes[shard].promise(now)
     }
 
-    /// Publishes where the stream is; says whether it is elsewhere than before.
+    /// Publishes the end of the stream and whether there are marks. Returns whether readers have
+    /// work.
     fn note(&self, stream: &Stream) -> bool {
         let end = stream.output.backlog.end_offset();
         let has_marks = !stream.output.marks.is_empty();

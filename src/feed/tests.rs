@@ -1,10 +1,10 @@
 //! The feed under random schedules: shards, inboxes, locks and clients that act on what they saw.
 //!
-//! One step of one shard at a time, in the phases of a turn; the merger runs anywhere in between.
-//! A client sends one unit after the other to any shard. It has seen every unit that ran, on any
-//! shard, before one of its own there; what it sends afterwards must come later in the stream.
+//! One shard at a time does one step of a turn; the merger runs anywhere in between. A client sends
+//! one unit after the other, to any shard. It has seen every unit that ran before its own unit on
+//! the same shard. Its next unit must come later in the stream than all of these.
 
-use super::block::{Block, Content, Part, Told, Unit};
+use super::block::{Block, Command, Content, Part, Unit};
 use super::journal::{Journal, Reservation};
 use super::lane::Lane;
 use super::merge::{Merger, Progress};
@@ -17,35 +17,35 @@ use crate::exec::{Glue, Records};
 use crate::mesh::{Mesh, Rules};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// What is done wrong on purpose.
+/// A deliberate fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,
-    /// The merger does not ask whether a smaller stamp may come.
+    /// The merger does not check whether a smaller timestamp may follow.
     WatermarksIgnored,
     /// A part gets the time of the turn that takes it, which is after its posting.
-    PartsStampedLate,
-    /// Envelopes carry nothing, and a part only follows what its shard stamped before.
-    EnvelopesUnstamped,
+    PartTimestampsLate,
+    /// Envelopes carry no timestamp; a part only follows the previous timestamp of its shard.
+    EnvelopesWithoutTimestamp,
     /// The turn's time is read before the completions are taken.
     TimeReadEarly,
-    /// The merger promises for a parked shard without a look at its inbox.
+    /// The merger promises for a parked shard without a check of its inbox.
     PromisedBlindly,
 }
 
 const FAULTS: [Fault; 5] = [
     Fault::WatermarksIgnored,
-    Fault::PartsStampedLate,
-    Fault::EnvelopesUnstamped,
+    Fault::PartTimestampsLate,
+    Fault::EnvelopesWithoutTimestamp,
     Fault::TimeReadEarly,
     Fault::PromisedBlindly,
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Tells nothing.
+    /// Propagates nothing.
     Read,
-    /// All of its parts are one command.
+    /// All its parts are one command.
     Joined,
     /// Its parts are commands of one transaction.
     Transaction,
@@ -57,9 +57,9 @@ struct Work {
     kind: Kind,
     db: u16,
     client: usize,
-    /// The shards that have parts, and whether the part tells something.
+    /// The shards that have parts, and whether the part has a command.
     parts: Vec<(usize, bool)>,
-    /// What its client had seen when it sent it.
+    /// The units that its client had seen when it sent this unit.
     after: BTreeSet<usize>,
     seen: BTreeSet<usize>,
     running: usize,
@@ -68,7 +68,7 @@ struct Work {
 #[derive(Clone, Copy, Debug)]
 struct Message {
     work: usize,
-    stamp: Timestamp,
+    timestamp: Timestamp,
     sequence: u64,
 }
 
@@ -97,10 +97,10 @@ struct Shard {
     sockets: VecDeque<usize>,
     ready: VecDeque<usize>,
     post: Option<Post>,
-    /// Units in the order in which they came, and those that have run.
+    /// Units in the order of their arrival, and whether each has run.
     came: Vec<usize>,
     ran: Vec<bool>,
-    /// Slots of units that wait for locks, with their place in `came`.
+    /// Reservations of units that wait for locks, with their index in `came`.
     locked: Vec<(Reservation, usize)>,
 }
 
@@ -155,7 +155,7 @@ impl Sim {
         self.rng.below(100) < percent
     }
 
-    /// A client that has its reply sends its next unit.
+    /// Sends the next unit of a client that has received its reply.
     fn send(&mut self) {
         let client = self.rng.below(self.clients.len() as u64) as usize;
         if self.clients[client].1 {
@@ -190,7 +190,7 @@ impl Sim {
         self.works.push(work);
     }
 
-    /// What a part of a unit tells.
+    /// Returns the command of a unit's part.
     fn content(&self, work: usize, shard: usize) -> Content {
         let Work { kind, db, parts, .. } = &self.works[work];
         let mut content = Content::default();
@@ -198,16 +198,16 @@ impl Sim {
             let is_joined = *kind == Kind::Joined;
             let glue = if is_joined { Glue::Joined } else { Glue::Alone };
             let name = if is_joined { "$3\r\nDEL\r\n" } else { "$4\r\nINCR\r\n" };
-            let word = format!("u{work}.{shard}");
-            content.bytes = format!("{name}${}\r\n{word}\r\n", word.len()).into_bytes();
+            let arg = format!("u{work}.{shard}");
+            content.bytes = format!("{name}${}\r\n{arg}\r\n", arg.len()).into_bytes();
             let (head_len, len) = (name.len() as u32, content.bytes.len());
-            content.told.push(Told { at: 0, db: *db, glue, words: 2, head_len, len });
+            content.commands.push(Command { at: 0, db: *db, glue, args: 2, head_len, len });
         }
         content
     }
 
-    /// A unit or part comes to a shard: it runs, or waits for locks.
-    fn arrive(&mut self, shard: usize, work: usize, stamp: Timestamp, sequence: u64) {
+    /// Receives a unit or part on a shard: it runs, or waits for locks.
+    fn arrive(&mut self, shard: usize, work: usize, timestamp: Timestamp, sequence: u64) {
         let Work { kind, parts, .. } = &self.works[work];
         let is_transaction = *kind == Kind::Transaction;
         let parts = parts.len() as u16;
@@ -219,20 +219,20 @@ impl Sim {
         let place = self.shards[shard].came.len();
         self.shards[shard].came.push(work);
         self.shards[shard].ran.push(false);
-        let slot = self.shards[shard].journal.reserve(stamp, unit);
-        self.shards[shard].locked.push((slot, place));
+        let reservation = self.shards[shard].journal.reserve(timestamp, unit);
+        self.shards[shard].locked.push((reservation, place));
         if !self.chance(15) {
             self.run(shard, self.shards[shard].locked.len() - 1);
         }
     }
 
-    /// A unit that has its locks runs. What it sees are the effects of those that came before it.
+    /// Runs a unit that has its locks. It sees the effects of the units that have run before it.
     fn run(&mut self, shard: usize, locked: usize) {
-        let (slot, place) = self.shards[shard].locked.swap_remove(locked);
+        let (reservation, place) = self.shards[shard].locked.swap_remove(locked);
         let work = self.shards[shard].came[place];
         let content = self.content(work, shard);
         let at = &mut self.shards[shard];
-        at.journal.fill_content(slot, content);
+        at.journal.fill_content(reservation, content);
         at.ran[place] = true;
         let before = at.came[..place].iter().zip(&at.ran).filter(|(_, ran)| **ran);
         let done = &mut self.works[work];
@@ -263,7 +263,7 @@ impl Sim {
             Phase::Parked => {
                 let is_rung = !at.inbox.is_empty() || !at.sockets.is_empty();
                 if is_rung || self.rng.below(50) == 0 {
-                    let promised = self.lanes[shard].wake().expect("it is parked");
+                    let promised = self.lanes[shard].wake().expect("the shard is parked");
                     at.journal.clock.keep_promise(promised);
                     at.phase = Phase::Wait;
                 }
@@ -293,19 +293,19 @@ impl Sim {
 
     fn drain(&mut self, shard: usize, left: usize) {
         let at = &mut self.shards[shard];
-        let message = *at.inbox.front().expect("the tail was seen");
+        let message = *at.inbox.front().expect("the inbox is not empty up to the tail");
         if message.sequence > self.posted {
             return;
         }
         at.inbox.pop_front();
         at.phase = Phase::Drain(left - 1);
         let clock = &mut at.journal.clock;
-        let stamp = match self.fault {
-            Fault::PartsStampedLate => clock.local(),
-            Fault::EnvelopesUnstamped => clock.arrived(0),
-            _ => clock.arrived(message.stamp),
+        let timestamp = match self.fault {
+            Fault::PartTimestampsLate => clock.local(),
+            Fault::EnvelopesWithoutTimestamp => clock.arrived(0),
+            _ => clock.arrived(message.timestamp),
         };
-        self.arrive(shard, message.work, stamp, message.sequence);
+        self.arrive(shard, message.work, timestamp, message.sequence);
     }
 
     fn serve(&mut self, shard: usize, left: usize) {
@@ -323,13 +323,13 @@ impl Sim {
         };
         at.phase = Phase::Serve(left - 1);
         if self.works[work].parts.len() == 1 && self.works[work].parts[0].0 == shard {
-            let stamp = at.journal.clock.local();
-            return self.arrive(shard, work, stamp, 0);
+            let timestamp = at.journal.clock.local();
+            return self.arrive(shard, work, timestamp, 0);
         }
         at.post = Some(Post { work, sequence: 0, next: 0 });
     }
 
-    /// One step of posting a unit: the sequencer, or one part.
+    /// Does one step of posting a unit: takes the sequencer, or posts one part.
     fn post(&mut self, shard: usize) {
         let Some(Post { work, mut sequence, mut next }) = self.shards[shard].post.take() else {
             return;
@@ -341,9 +341,9 @@ impl Sim {
                 sequence = self.posted + 1;
             }
         } else {
-            let stamp = self.shards[shard].journal.clock.sending();
+            let timestamp = self.shards[shard].journal.clock.sending();
             let owner = parts[next].0;
-            self.shards[owner].inbox.push_back(Message { work, stamp, sequence });
+            self.shards[owner].inbox.push_back(Message { work, timestamp, sequence });
             next += 1;
         }
         if next < parts.len() {
@@ -370,12 +370,12 @@ impl Sim {
         let mut steps = 0;
         while self.works.len() < works || is_busy(self) {
             steps += 1;
-            assert!(steps < 1_000_000, "units end");
+            assert!(steps < 1_000_000, "all units finish");
             if self.works.len() < works && self.chance(30) {
                 self.send();
             }
             let shard = self.rng.below(self.shards.len() as u64) as usize;
-            // Some shards get behind the others.
+            // Several steps in a row make other shards fall behind.
             for _ in 0..1 + self.rng.below(4) {
                 self.step(shard);
             }
@@ -394,41 +394,45 @@ impl Sim {
         self.now_ns += 1;
     }
 
-    /// Where each unit lies in the stream, by the offset of its first command; the unit is whole.
+    /// Returns the offset of each unit's first command in the stream. Checks that each unit is
+    /// complete.
     fn read(&self) -> Result<BTreeMap<usize, u64>, String> {
         let mut found = BTreeMap::new();
         let mut marks = self.output.marks.iter().peekable();
         let (mut db, mut is_open) = (None, false);
         let mut unit: Vec<(u64, Vec<String>)> = Vec::new();
-        for (offset, words) in commands(&self.output) {
+        for (offset, args) in commands(&self.output) {
             if let Some(mark) = marks.next_if(|mark| mark.offset <= offset) {
-                ensure(mark.offset == offset && unit.is_empty(), "a mark lies between units")?;
+                ensure(mark.offset == offset && unit.is_empty(), "a mark is between units")?;
                 db = None;
                 marks.by_ref().take_while(|more| more.offset == offset).for_each(drop);
             }
-            match words[0].as_str() {
-                "SELECT" => db = Some(words[1].parse::<u16>().expect("a number")),
+            match args[0].as_str() {
+                "SELECT" => db = Some(args[1].parse::<u16>().expect("a number")),
                 "MULTI" => is_open = true,
                 "EXEC" => is_open = false,
-                _ => unit.push((offset, words)),
+                _ => unit.push((offset, args)),
             }
             if is_open || unit.is_empty() {
                 continue;
             }
             let mut parts: Vec<(usize, usize)> = Vec::new();
-            for word in unit.iter().flat_map(|(_, words)| &words[1..]) {
-                let (work, shard) = word[1..].split_once('.').expect("a unit and a shard");
+            for arg in unit.iter().flat_map(|(_, args)| &args[1..]) {
+                let (work, shard) = arg[1..].split_once('.').expect("a unit and a shard");
                 parts.push((work.parse().expect("a number"), shard.parse().expect("a number")));
             }
             let work = parts[0].0;
             let wanted = &self.works[work];
-            let told = wanted.parts.iter().filter(|(_, tells)| *tells);
-            let all: Vec<_> = told.map(|(shard, _)| (work, *shard)).collect();
-            ensure(parts == all, "a unit is whole")?;
+            let propagating = wanted.parts.iter().filter(|(_, propagates)| *propagates);
+            let all: Vec<_> = propagating.map(|(shard, _)| (work, *shard)).collect();
+            ensure(parts == all, "a unit is complete")?;
             let is_joined = wanted.kind == Kind::Joined;
-            ensure(unit.len() == if is_joined { 1 } else { all.len() }, "a unit is glued")?;
+            ensure(
+                unit.len() == if is_joined { 1 } else { all.len() },
+                "parts are joined, or form a transaction",
+            )?;
             ensure(db == Some(wanted.db), "the database is selected")?;
-            ensure(found.insert(work, unit[0].0).is_none(), "a unit is told once")?;
+            ensure(found.insert(work, unit[0].0).is_none(), "a unit is in the stream once")?;
             unit.clear();
         }
         Ok(found)
@@ -436,12 +440,12 @@ impl Sim {
 
     fn check(&mut self) -> Result<(), String> {
         let progress = (0..1_000).map(|_| self.merge()).find(|p| *p != Progress::Behind);
-        ensure(progress == Some(Progress::Drained), "everything is told in the end")?;
+        ensure(progress == Some(Progress::Drained), "everything is in the stream in the end")?;
         ensure(self.lanes.iter().all(|lane| lane.bytes() == 0), "nothing is left in a lane")?;
         let found = self.read()?;
-        let tells = |work: &Work| work.parts.iter().any(|(_, tells)| *tells);
-        let told = self.works.iter().filter(|work| tells(work)).count();
-        ensure(found.len() == told, "no unit is lost")?;
+        let propagates = |work: &Work| work.parts.iter().any(|(_, propagates)| *propagates);
+        let propagating = self.works.iter().filter(|work| propagates(work)).count();
+        ensure(found.len() == propagating, "no unit is lost")?;
         for shard in &self.shards {
             let offsets = shard.came.iter().filter_map(|work| found.get(work));
             ensure(offsets.is_sorted(), "a shard's order is kept")?;
@@ -449,7 +453,7 @@ impl Sim {
         for (at, work) in self.works.iter().enumerate() {
             let Some(own) = found.get(&at) else { continue };
             let mut seen = work.after.iter().filter_map(|seen| found.get(seen));
-            ensure(seen.all(|seen| seen < own), "what was seen comes before")?;
+            ensure(seen.all(|seen| seen < own), "units that were seen come before")?;
         }
         self.check_marks(&found)
     }
@@ -461,12 +465,19 @@ impl Sim {
         for mark in &self.output.marks {
             let id = mark.id as usize;
             for shard in &self.shards {
-                let at = shard.came.iter().position(|work| *work == id).expect("it came");
+                let at = shard
+                    .came
+                    .iter()
+                    .position(|work| *work == id)
+                    .expect("a mark arrives at every shard");
                 let (before, after) = shard.came.split_at(at);
                 let mut before = before.iter().filter_map(|work| found.get(work));
-                ensure(before.all(|offset| *offset < mark.offset), "a mark comes after")?;
+                ensure(
+                    before.all(|offset| *offset < mark.offset),
+                    "earlier units are before a mark",
+                )?;
                 let mut after = after.iter().filter_map(|work| found.get(work));
-                ensure(after.all(|offset| *offset >= mark.offset), "a mark comes before")?;
+                ensure(after.all(|offset| *offset >= mark.offset), "later units are after a mark")?;
             }
         }
         Ok(())
@@ -477,7 +488,7 @@ fn ensure(holds: bool, what: &str) -> Result<(), String> {
     if holds { Ok(()) } else { Err(what.to_string()) }
 }
 
-/// The stream's commands, each with the offset at which it begins.
+/// Returns the stream's commands, each with its offset.
 fn commands(output: &Output) -> Vec<(u64, Vec<String>)> {
     let mut from = output.backlog.first_offset();
     let mut text = Vec::new();
@@ -493,17 +504,17 @@ fn commands(output: &Output) -> Vec<(u64, Vec<String>)> {
     while let Some(count) = lines.next().and_then(|line| line.strip_prefix('*')) {
         let start = offset;
         offset += count.len() as u64 + 3;
-        let mut words = Vec::new();
+        let mut args = Vec::new();
         for _ in 0..count.parse::<usize>().expect("a number") {
             let len = lines.next().expect("a length");
-            let word = lines.next().expect("a word").to_string();
-            assert_eq!(len, format!("${}", word.len()));
-            offset += (len.len() + word.len()) as u64 + 4;
-            words.push(word);
+            let arg = lines.next().expect("an argument").to_string();
+            assert_eq!(len, format!("${}", arg.len()));
+            offset += (len.len() + arg.len()) as u64 + 4;
+            args.push(arg);
         }
-        commands.push((start, words));
+        commands.push((start, args));
     }
-    assert_eq!(offset, output.backlog.end_offset(), "the stream is made of whole commands");
+    assert_eq!(offset, output.backlog.end_offset(), "the stream consists of complete commands");
     commands
 }
 
@@ -514,7 +525,7 @@ fn simulate(seed: u64, fault: Fault) -> Result<(), String> {
 }
 
 #[test]
-fn the_stream_is_in_an_order_that_clients_could_have_seen() {
+fn the_stream_order_agrees_with_what_clients_saw() {
     for seed in 0..400 {
         let result = simulate(seed, Fault::None);
         assert_eq!(result, Ok(()), "seed {seed}");
@@ -528,18 +539,18 @@ fn each_rule_is_needed() {
     assert_eq!(harmless, []);
 }
 
-/// Commands of one part, from their fields and words.
+/// Builds the content of one part from fields and texts of its commands.
 fn content(records: &[(u32, u16, Glue, &str)]) -> Content {
     let mut content = Content::default();
     for (at, db, glue, text) in records {
-        let words: Vec<_> = text.split(' ').map(|w| format!("${}\r\n{w}\r\n", w.len())).collect();
-        let bytes = words.concat();
-        content.told.push(Told {
+        let args: Vec<_> = text.split(' ').map(|w| format!("${}\r\n{w}\r\n", w.len())).collect();
+        let bytes = args.concat();
+        content.commands.push(Command {
             at: *at,
             db: *db,
             glue: *glue,
-            words: words.len() as u32,
-            head_len: words[0].len() as u32,
+            args: args.len() as u32,
+            head_len: args[0].len() as u32,
             len: bytes.len(),
         });
         content.bytes.extend_from_slice(bytes.as_bytes());
@@ -548,52 +559,52 @@ fn content(records: &[(u32, u16, Glue, &str)]) -> Content {
 }
 
 fn share(content: &Content) -> Part<'_> {
-    Part { told: &content.told, bytes: &content.bytes }
+    Part { commands: &content.commands, bytes: &content.bytes }
 }
 
-/// The stream's commands after these units, each as one line.
-fn told(units: &[(bool, &[Content])]) -> Vec<String> {
+/// Returns the stream's commands after these units, each as one line.
+fn stream_of(units: &[(bool, &[Content])]) -> Vec<String> {
     let mut output = Output::new(0);
     for (is_transaction, contents) in units {
         let parts: Vec<_> = contents.iter().map(share).collect();
         output.unit(&parts, *is_transaction);
     }
-    commands(&output).iter().map(|(_, words)| words.join(" ")).collect()
+    commands(&output).iter().map(|(_, args)| args.join(" ")).collect()
 }
 
 #[test]
 fn the_bytes_are_as_valkey_writes_them() {
     let one = content(&[(0, 11, Glue::Alone, "set k v")]);
     let mut output = Output::new(0);
-    output.unit(&[Part { told: &one.told, bytes: &one.bytes }], true);
-    output.encoder.words(&[b"PING"], &mut output.backlog);
+    output.unit(&[Part { commands: &one.commands, bytes: &one.bytes }], true);
+    output.encoder.command(&[b"PING"], &mut output.backlog);
     let wanted = "*2\r\n$6\r\nSELECT\r\n$2\r\n11\r\n\
                   *3\r\n$3\r\nset\r\n$1\r\nk\r\n$1\r\nv\r\n*1\r\n$4\r\nPING\r\n";
-    assert_eq!(output.backlog.read(0, 1_000).expect("kept"), wanted);
+    assert_eq!(output.backlog.read(0, 1_000).expect("the bytes are in the backlog"), wanted);
 }
 
 #[test]
-fn select_and_multi_stand_where_they_are_needed() {
+fn select_and_multi_are_written_only_where_needed() {
     use Glue::Alone;
     let batch = content(&[
         (0, 0, Alone, "SET a 1"),
-        (1, 0, Alone, "DEL due"),
+        (1, 0, Alone, "DEL old"),
         (1, 0, Alone, "SET b 1"),
         (2, 3, Alone, "SET c 1"),
     ]);
     let transaction = content(&[(0, 3, Alone, "SET d 1"), (1, 1, Alone, "SET e 1")]);
-    let lines = told(&[(false, &[batch]), (true, &[transaction])]);
-    let wanted = "SELECT 0,SET a 1,MULTI,DEL due,SET b 1,EXEC,SELECT 3,SET c 1,\
+    let lines = stream_of(&[(false, &[batch]), (true, &[transaction])]);
+    let wanted = "SELECT 0,SET a 1,MULTI,DEL old,SET b 1,EXEC,SELECT 3,SET c 1,\
                   MULTI,SET d 1,SELECT 1,SET e 1,EXEC";
     assert_eq!(lines.join(","), wanted);
 }
 
 #[test]
-fn parts_are_put_together_command_by_command() {
+fn parts_are_merged_command_by_command() {
     use Glue::{Alone, Joined, Once};
     let first = content(&[
         (0, 0, Joined, "MSET a 1"),
-        (1, 0, Alone, "DEL due"),
+        (1, 0, Alone, "DEL old"),
         (1, 0, Joined, "UNLINK a b"),
         (3, 0, Once, "FLUSHALL"),
         (5, 0, Joined, "X 1"),
@@ -607,19 +618,19 @@ fn parts_are_put_together_command_by_command() {
         (5, 0, Joined, "Y 2"),
     ]);
     let third = content(&[(3, 0, Once, "FLUSHALL")]);
-    let lines = told(&[(false, &[first, second, Content::default(), third])]);
-    let wanted = "SELECT 0,MSET a 1 c 2 d 3,MULTI,DEL due,UNLINK a b c,EXEC,INCR n,FLUSHALL,\
+    let lines = stream_of(&[(false, &[first, second, Content::default(), third])]);
+    let wanted = "SELECT 0,MSET a 1 c 2 d 3,MULTI,DEL old,UNLINK a b c,EXEC,INCR n,FLUSHALL,\
                   MULTI,X 1,Y 1 2,EXEC";
     assert_eq!(lines.join(","), wanted);
 }
 
 #[test]
-fn those_who_were_woken_come_behind_the_command() {
+fn unblocked_commands_follow_the_command_that_unblocked_them() {
     use Glue::{Alone, Joined, Once, Woken};
     let first = content(&[
         (0, 0, Alone, "RPUSH k a b"),
         (0, 0, Woken(0), "LPOP k"),
-        (0, 0, Woken(1), "DEL due"),
+        (0, 0, Woken(1), "DEL old"),
         (0, 0, Woken(1), "LPOP k"),
         (1, 0, Once, "SWAPDB 0 1"),
         (1, 0, Woken(0), "LPOP l"),
@@ -630,46 +641,46 @@ fn those_who_were_woken_come_behind_the_command() {
         (1, 1, Woken(0), "LPOP m"),
         (2, 0, Joined, "MSET b 1"),
     ]);
-    let lines = told(&[(false, &[first, second])]);
-    let wanted = "SELECT 0,RPUSH k a b,LPOP k,MULTI,DEL due,LPOP k,EXEC,SWAPDB 0 1,LPOP l,\
+    let lines = stream_of(&[(false, &[first, second])]);
+    let wanted = "SELECT 0,RPUSH k a b,LPOP k,MULTI,DEL old,LPOP k,EXEC,SWAPDB 0 1,LPOP l,\
                   SELECT 1,LPOP m,SELECT 0,MSET a 1 b 1";
     assert_eq!(lines.join(","), wanted);
 }
 
 #[test]
-fn keys_found_due_elsewhere_go_before_the_command() {
+fn removals_of_expired_keys_on_other_shards_precede_the_command() {
     use Glue::{Alone, Apart};
     let target = content(&[(0, 0, Alone, "SET k 1"), (1, 0, Alone, "BITOP NOT to from")]);
     let source = content(&[(1, 0, Apart, "UNLINK from"), (2, 0, Alone, "SET from 1")]);
-    let lines = told(&[(true, &[target, source])]);
+    let lines = stream_of(&[(true, &[target, source])]);
     let wanted = "MULTI,SELECT 0,SET k 1,UNLINK from,BITOP NOT to from,SET from 1,EXEC";
     assert_eq!(lines.join(","), wanted);
 }
 
 #[test]
-fn a_gap_holds_what_came_after_it() {
+fn a_gap_holds_back_later_units() {
     let (mut journal, lane) = (Journal::default(), Lane::default());
     let mut records = Records::default();
     let mut block = Block::default();
     journal.clock.begin_turn(1);
     let single = Unit::Single { is_transaction: false };
-    let stamp = journal.clock.local();
-    let gap = journal.reserve(stamp, single);
+    let timestamp = journal.clock.local();
+    let gap = journal.reserve(timestamp, single);
     records.add(0, 0, &[b"DEL", b"k"]);
     let later = journal.clock.local();
     journal.append(later, single, &mut records);
     assert!(records.is_empty() && journal.has_gap());
     assert!(!journal.hand_over(&lane));
-    assert_eq!(lane.watermark(), stamp, "the gap's");
+    assert_eq!(lane.watermark(), timestamp, "the gap's timestamp is the watermark");
     journal.fill(gap, &mut records);
     assert!(journal.hand_over(&lane) && journal.is_empty());
     assert_eq!((lane.watermark(), lane.bytes() > 0), (later, true));
     lane.take(&mut block);
-    assert_eq!(block.slots.len(), 1, "what told nothing is no unit");
+    assert_eq!(block.heads.len(), 1, "a single-part unit without commands is dropped");
     let part = Unit::Part { sequence: 1, parts: 2, is_transaction: false };
-    let stamp = journal.clock.local();
-    journal.append(stamp, part, &mut records);
-    assert!(journal.hand_over(&lane), "an empty part is counted");
+    let timestamp = journal.clock.local();
+    journal.append(timestamp, part, &mut records);
+    assert!(journal.hand_over(&lane), "a part without commands is handed over");
 }
 
 #[test]
@@ -690,15 +701,15 @@ fn threads_share_one_feed() {
                     journal.clock.begin_turn(Clock::System.monotonic_ns());
                     journal.clock.drained();
                     records.add(0, shard, &[b"SET", unit.to_string().as_bytes()]);
-                    let stamp = journal.clock.local();
-                    journal.append(stamp, Unit::Single { is_transaction: true }, &mut records);
+                    let timestamp = journal.clock.local();
+                    journal.append(timestamp, Unit::Single { is_transaction: true }, &mut records);
                     feed.publish(shard, &mut journal);
                     feed.park(shard, &mut journal);
                 }
             });
         }
     });
-    // Whoever parked last has found all others parked, and has merged what they left.
+    // The last shard to park found all others parked, and has merged what they left.
     let (next, _) = feed.with_stream(|stream| {
         let mut output = Output::new(0);
         let backlog = stream.backlog();
@@ -708,12 +719,12 @@ fn threads_share_one_feed() {
             output.backlog.append(&bytes);
         }
         let (mut next, mut db) = ([0; SHARDS], 0);
-        for (_, words) in commands(&output) {
-            let number: u64 = words[1].parse().expect("a number");
-            if words[0] == "SELECT" {
+        for (_, args) in commands(&output) {
+            let number: u64 = args[1].parse().expect("a number");
+            if args[0] == "SELECT" {
                 db = number as usize;
             } else {
-                assert_eq!(number, next[db], "each shard's order is kept");
+                assert_eq!(number, next[db], "the order of each shard is kept");
                 next[db] += 1;
             }
         }

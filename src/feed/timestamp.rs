@@ -1,55 +1,64 @@
-//! Stamps: when a unit came to its shard, comparable over all shards.
+//! Timestamps: when a unit arrived at its shard, comparable across all shards.
 //!
 //! ```text
 //!   63                                             6 5      0
 //!   | nanoseconds since the process started         | units  |     9 years
 //! ```
-//! A shard's stamps ascend. They follow the turn's time, read once, and are raised by one from unit
-//! to unit: no shard takes in 64 units per nanosecond, so that a stamp is never ahead of the time.
+//!
+//! [`HybridClock`] is a hybrid logical clock: Kulkarni, Demirbas, Madappa, Avva and Leone, "Logical
+//! Physical Clocks and Consistent Snapshots in Globally Distributed Databases", 2014. A timestamp
+//! combines physical time (upper bits) and a logical counter (lower bits). Every message carries
+//! the sender's timestamp, and the receiver's clock advances at least to it. Three things differ
+//! from the paper. The physical time is read once per turn. It raises the clock only at `local` and
+//! `drained`, so that the timestamp of a part never exceeds the time of its posting. Sending does
+//! not advance the clock.
+//!
+//! A shard's timestamps ascend. They follow the turn's time, and increase by at least one per unit.
+//! No shard processes 64 units per nanosecond, so a timestamp is never ahead of the time.
 //!
 //! ```text
 //!   completions are taken
 //!   begin_turn    T = now
 //!   the inbox's tail is read
-//!   arrived       one more than the last, and more than the envelope's stamp      each part
-//!   drained       the last is at least T: what was posted before T has been taken in
-//!   local         one more than the last, at least T                   each unit of one's own
-//!   answered      the last is at least the envelope's                  each answer
-//!   sending       the last                               each envelope sent, there or back
+//!   arrived       each part:        max(last, the envelope's timestamp) + 1
+//!   drained       last = at least T: all that was posted before T has been received
+//!   local         each local unit:  last + 1, at least T
+//!   answered      each reply:       last = at least the envelope's timestamp
+//!   sending       each envelope sent, request or reply, carries last
 //! ```
-//! Two properties follow, on which the merger's order rests:
+//! The order of the merger relies on two properties:
 //!
-//! 1. The stamp of a part is not after the moment at which it was posted. An envelope carries at
-//!    most the time of its posting, and what its owner stamped last lay ahead of it in the inbox,
-//!    or is of a turn whose tail was read before the part came.
-//! 2. The stamps of what follows from an effect are greater than those of all parts of the unit
-//!    that made it: these are not after its posting, and the one who saw it came through a socket
-//!    whose completion was taken before T was read.
+//! 1. The timestamp of a part is not after the time of its posting. An envelope carries at most the
+//!    time of its posting. The owner's previous timestamps belong to parts ahead in the inbox,
+//!    or to a turn that read the inbox's tail before the part was posted.
+//! 2. A unit that follows from an effect has a greater timestamp than all parts of the unit that
+//!    made the effect. By property 1, these are not after that unit's posting. The client that saw
+//!    the effect sent its command through a socket, whose completion was taken before T was read.
 
 /// Timestamp of a unit on one shard.
 pub type Timestamp = u64;
 
-/// Bits of a stamp below the nanosecond.
+/// Bits of the logical counter, below the nanoseconds.
 const UNIT_BITS: u32 = 6;
 
-/// The stamp of a moment.
+/// Returns the timestamp of a time, in nanoseconds since the process started.
 pub fn timestamp_at(now_ns: u64) -> Timestamp {
     assert!(now_ns < 1 << (64 - UNIT_BITS), "a process does not run for nine years");
     now_ns << UNIT_BITS
 }
 
-/// What a shard stamps its units with.
+/// A shard's hybrid logical clock, which generates the timestamps of its units.
 #[derive(Clone, Debug, Default)]
 pub struct HybridClock {
-    /// The greatest stamp given, or promised not to be given any more.
+    /// The greatest timestamp that was generated, or was promised not to be generated any more.
     last: Timestamp,
     /// The time of this turn.
     turn: Timestamp,
 }
 
 impl HybridClock {
-    /// A turn begins. `now_ns` is read after the sockets' completions were taken, and before the
-    /// inbox's tail is read.
+    /// Starts a turn. `now_ns` must be read after the sockets' completions were taken and before
+    /// the inbox's tail is read.
     #[inline]
     pub fn begin_turn(&mut self, now_ns: u64) {
         let turn = timestamp_at(now_ns);
@@ -57,48 +66,49 @@ impl HybridClock {
         self.turn = turn;
     }
 
-    /// The stamp of a unit that came from this shard's sockets and runs here, or that the shard
-    /// itself makes (keys that fell due).
+    /// Returns the timestamp of a unit that came from this shard's sockets and runs here, or that
+    /// the shard itself creates (removal of expired keys).
     #[inline]
     pub fn local(&mut self) -> Timestamp {
         self.last = (self.last + 1).max(self.turn);
         self.last
     }
 
-    /// The stamp of a part out of the inbox.
+    /// Returns the timestamp of a part from the inbox, whose envelope carries `envelope`.
     #[inline]
     pub fn arrived(&mut self, envelope: Timestamp) -> Timestamp {
         self.last = self.last.max(envelope) + 1;
         self.last
     }
 
-    /// The stamp of a unit that follows from the one before it.
+    /// Returns the timestamp of a unit that follows from the unit before it.
     #[inline]
     pub fn following(&mut self) -> Timestamp {
         self.last += 1;
         self.last
     }
 
-    /// An answer out of the inbox, with its owner's last stamp: what it shows has happened.
+    /// Advances the clock to the timestamp of a reply from the inbox: its effects have happened.
     #[inline]
     pub fn answered(&mut self, envelope: Timestamp) {
         self.last = self.last.max(envelope);
     }
 
-    /// What an envelope that is posted or answered now carries.
+    /// Returns the timestamp that an envelope carries if it is posted or answered now.
     #[inline]
     pub fn sending(&self) -> Timestamp {
         self.last
     }
 
-    /// The inbox has been drained to the tail that was read after the turn began.
+    /// Advances the clock to the turn's time. The inbox must be drained to the tail that was read
+    /// after the turn began.
     #[inline]
     pub fn drained(&mut self) {
         self.last = self.last.max(self.turn);
     }
 
-    /// While the shard was parked it was promised in its name that it stamps nothing up to
-    /// `promised` any more.
+    /// Advances the clock to `promised`. While the shard was parked, the merger promised that the
+    /// shard's later timestamps are greater.
     pub(super) fn keep_promise(&mut self, promised: Timestamp) {
         self.last = self.last.max(promised);
     }
@@ -109,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_ascend_and_follow_the_turn() {
+    fn timestamps_ascend_and_follow_the_turn() {
         let mut clock = HybridClock::default();
         clock.begin_turn(10);
         assert_eq!(clock.arrived(70), 71);

@@ -5,13 +5,13 @@ use crate::exec::{CommandTable, Entry, Session};
 use crate::resp::{Args, Error};
 use crate::spec::Flag;
 
-/// What a gate looks at.
+/// What a gate decides by.
 pub struct Admission<'a> {
-    /// The command that wants in.
+    /// The command.
     pub entry: &'static Entry,
-    /// How many words it has.
+    /// How many arguments it has, the name included.
     pub argc: usize,
-    /// Who sent it.
+    /// The session that sent it.
     pub session: &'a Session,
     /// What is true of the shard.
     pub facts: Facts,
@@ -23,7 +23,7 @@ type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 /// In order: the first refusal is the reply.
 const GATES: [Gate; 7] = [authentication, arity, nesting, memory, replicas, loading, keyspace];
 
-/// Finds the command that the words name, subcommands included.
+/// Returns the command or subcommand that the arguments name, or the error if there is none.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
     let Some(entry) = table.find(&args[0]) else {
         return Err(Error::unknown_command(&args[0], args.iter_from(1)));
@@ -39,7 +39,7 @@ pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static En
     }
 }
 
-/// Passes the command through all gates.
+/// Passes the command through all gates. Returns the error of the first gate that refuses it.
 #[inline]
 pub fn admit(admission: &Admission<'_>) -> Result<(), Error> {
     let session = admission.session;
@@ -64,7 +64,7 @@ fn authentication(admission: &Admission<'_>) -> Result<(), Error> {
     if admission.session.authenticated || exempt { Ok(()) } else { Err(Error::NoAuth) }
 }
 
-/// Some commands make no sense inside a transaction.
+/// Refuses commands that make no sense inside a transaction.
 fn nesting(admission: &Admission<'_>) -> Result<(), Error> {
     let entry = admission.entry;
     let is_alone = entry.command.card.flags.has(Flag::NO_MULTI);
@@ -86,7 +86,8 @@ fn loading(admission: &Admission<'_>) -> Result<(), Error> {
     if refuse { Err(Error::Loading) } else { Ok(()) }
 }
 
-/// A replica, whose commands no pause holds up, has none that a pause is there for.
+/// Refuses commands on keys from an attached replica: CLIENT PAUSE does not hold up replicas, so
+/// their commands must not reach the keys.
 fn keyspace(admission: &Admission<'_>) -> Result<(), Error> {
     let flags = admission.entry.command.card.flags;
     let is_of_keys =

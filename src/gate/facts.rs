@@ -1,5 +1,5 @@
-//! The facts word: what is true of the shard right now and forbids some commands.
-//! Zero, the usual case, skips every gate that depends on it with one branch.
+//! The facts: one word of bits for the conditions that forbid some commands on a shard right now.
+//! Zero, the usual case, skips all gates that depend on it with one branch.
 
 use crate::spec::Flag;
 
@@ -16,38 +16,38 @@ impl Facts {
     /// There are fewer good replicas than `min-replicas-to-write`.
     pub const FEW_REPLICAS: Facts = Facts(1 << 1);
 
-    /// Keys of a file are still coming.
+    /// A file is still being loaded.
     pub const LOADING: Facts = Facts(1 << 2);
 
-    /// Commands of clients that may write wait.
+    /// CLIENT PAUSE holds up commands that may write.
     pub const PAUSED_WRITES: Facts = Facts(1 << 3);
 
-    /// All commands of clients wait.
+    /// CLIENT PAUSE holds up all commands of clients.
     pub const PAUSED_ALL: Facts = Facts(1 << 4);
 
     /// The client is a replica of this server.
     pub const OF_REPLICA: Facts = Facts(1 << 5);
 
-    /// Whether a client's command with these flags waits for the end of a pause.
+    /// Returns whether a client's command with these flags waits for the end of a pause.
     #[inline]
     pub fn postpones(self, flags: Flag) -> bool {
         let may_write = || flags.has(Flag::WRITE) || flags.has(Flag::MAY_REPLICATE);
         self.has(Facts::PAUSED_WRITES) && (self.has(Facts::PAUSED_ALL) || may_write())
     }
 
-    /// Whether the fact holds.
+    /// Returns whether the fact holds.
     #[inline]
     pub const fn has(self, fact: Facts) -> bool {
         self.0 & fact.0 != 0
     }
 
-    /// Whether no fact holds.
+    /// Returns whether no fact holds.
     #[inline]
     pub const fn is_none(self) -> bool {
         self.0 == 0
     }
 
-    /// States whether the fact holds.
+    /// Sets whether the fact holds.
     pub fn set(&mut self, fact: Facts, holds: bool) {
         if holds {
             self.0 |= fact.0;

@@ -1,4 +1,4 @@
-//! What stands between a command's words and its run: the gates, in their order, and the router.
+//! What a command passes between the parser and its handler: the gates, in order, and the router.
 //!
 //! Must not know: how a command runs, what is in the keyspace.
 

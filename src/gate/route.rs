@@ -2,14 +2,14 @@
 
 use crate::base::number::{parse_cursor, parse_i64};
 use crate::base::slot::{SLOT_COUNT, slot_of};
-use crate::exec::{Entry, Over, Run};
+use crate::exec::{Entry, KeyRouting};
 use crate::resp::Args;
 use std::ops::Range;
 
-/// Keys that a call of a walk looks for, unless it says how many.
+/// Keys that a call of SCAN looks for, unless it says how many.
 const WALK_COUNT_DEFAULT: i64 = 10;
 
-/// Where a command runs.
+/// The shards that a command runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     /// On this one shard.
@@ -25,32 +25,32 @@ pub struct Router {
 }
 
 impl Router {
-    /// A router over so many shards.
+    /// Builds a router over `shards` shards.
     pub fn new(shards: usize) -> Router {
         assert!((1..=usize::from(SLOT_COUNT)).contains(&shards));
         Router { shards: shards as u32 }
     }
 
-    /// How many shards there are.
+    /// Returns the number of shards.
     pub fn shards(&self) -> usize {
         self.shards as usize
     }
 
-    /// The shard that owns a slot.
+    /// Returns the shard that owns a slot.
     #[inline]
     pub fn owner(&self, slot: u16) -> u16 {
         debug_assert!(slot < SLOT_COUNT);
         ((u32::from(slot) * self.shards) >> SLOT_COUNT.trailing_zeros()) as u16
     }
 
-    /// The slots that a shard owns.
+    /// Returns the slots that a shard owns.
     pub fn slots(&self, shard: usize) -> Range<u16> {
         let slots = u32::from(SLOT_COUNT);
         let first = |shard: u32| (shard * slots).div_ceil(self.shards) as u16;
         first(shard as u32)..first(shard as u32 + 1)
     }
 
-    /// Where a command runs, and the slot of its first key (0 without keys).
+    /// Returns where a command runs, and the slot of its first key (0 without keys).
     #[inline]
     pub fn place(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
         let keys = entry.keys;
@@ -62,20 +62,23 @@ impl Router {
         if self.shards == 1 {
             return (Place::Shard(0), slot);
         }
-        match entry.command.run {
-            run if run.roams(args) => (Place::Several, slot),
-            run if run.is_joint() => self.place_joint(entry, args, home),
-            Run::Keys(_) if keys.first != 0 => (Place::Shard(self.owner(slot)), slot),
-            Run::Spread(_, over, _) => (self.place_spread(over, entry, args, slot), slot),
-            _ => (Place::Shard(home), slot),
+        match entry.command.routing {
+            KeyRouting::Single => (Place::Shard(self.owner(slot)), slot),
+            KeyRouting::Gather => self.place_gather(entry, args, home),
+            KeyRouting::PerKey(_) => (self.place_per_key(entry, args, slot), slot),
+            KeyRouting::Home => (Place::Shard(home), slot),
+            KeyRouting::AllShards(_) => (Place::Several, slot),
+            KeyRouting::Cursor(_) => (Place::Shard(self.owner(cursor_slot(args))), slot),
+            KeyRouting::Discovers(discovers) if discovers(args) => (Place::Several, slot),
+            KeyRouting::Discovers(_) => self.place_gather(entry, args, home),
         }
     }
 
-    /// Where all keys are, if on one shard. Words that do not fit the key specs are refused
-    /// wherever they run.
-    fn place_joint(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
-        if let Some(words) = entry.plain_key_args(args.len()) {
-            return self.place_slots(words.map(|at| slot_of(&args[at])), home);
+    /// Returns the shard that owns all keys, if one does. Arguments that do not fit the key specs
+    /// are refused wherever the command runs.
+    fn place_gather(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
+        if let Some(keys) = entry.plain_key_args(args.len()) {
+            return self.place_slots(keys.map(|at| slot_of(&args[at])), home);
         }
         let keys = entry.key_args(args).unwrap_or_default();
         self.place_slots(keys.iter().map(|(at, _)| slot_of(&args[*at])), home)
@@ -90,8 +93,9 @@ impl Router {
         (if is_one { Place::Shard(owner) } else { Place::Several }, slot)
     }
 
-    /// Where a walk over all keys runs that has this place: a call that would come to the end of
-    /// them all, of which there are so many, meets all shards at once.
+    /// Returns where a call of SCAN runs that [`Router::place`] put at `place`: on all shards at
+    /// once, if it starts the walk and would come to its end. `keys` returns how many keys there
+    /// are. Returns `place` for any other command.
     pub fn walk_place(
         &self,
         entry: &Entry,
@@ -99,7 +103,7 @@ impl Router {
         place: Place,
         keys: &dyn Fn() -> u64,
     ) -> Place {
-        if self.shards == 1 || !matches!(entry.command.run, Run::Spread(_, Over::Cursor, _)) {
+        if self.shards == 1 || !matches!(entry.command.routing, KeyRouting::Cursor(_)) {
             return place;
         }
         let is_first = args.get(1).and_then(parse_cursor) == Some(0);
@@ -111,12 +115,13 @@ impl Router {
         if is_whole { Place::Several } else { place }
     }
 
-    /// The shard that owns a key.
+    /// Returns the shard that owns a key.
     pub fn owner_of(&self, key: &[u8]) -> u16 {
         self.owner(slot_of(key))
     }
 
-    /// Shows the shards that a command at a place concerns; one may come several times.
+    /// Calls `visit` for each shard that a command at a place runs on. The same shard may come
+    /// several times.
     pub fn for_each_shard(
         &self,
         entry: &Entry,
@@ -124,12 +129,11 @@ impl Router {
         place: Place,
         visit: &mut dyn FnMut(u16),
     ) {
-        match (place, entry.command.run) {
+        let all = 0..self.shards as u16;
+        match (place, entry.command.routing) {
             (Place::Shard(shard), _) => visit(shard),
-            (_, Run::Spread(_, Over::Shards | Over::Cursor, _)) => {
-                (0..self.shards as u16).for_each(visit)
-            }
-            (_, run) if run.roams(args) => (0..self.shards as u16).for_each(visit),
+            (_, KeyRouting::AllShards(_) | KeyRouting::Cursor(_)) => all.for_each(visit),
+            (_, KeyRouting::Discovers(discovers)) if discovers(args) => all.for_each(visit),
             _ => {
                 let keys = entry.key_args(args).unwrap_or_default();
                 keys.iter().for_each(|(at, _)| visit(self.owner_of(&args[*at])));
@@ -137,30 +141,22 @@ impl Router {
         }
     }
 
-    fn place_spread(&self, over: Over, entry: &Entry, args: &Args<'_>, slot: u16) -> Place {
-        match over {
-            Over::Shards => Place::Several,
-            Over::Cursor => Place::Shard(self.owner(cursor_slot(args))),
-            Over::Keys => {
-                let first = self.owner(slot);
-                if !(args.len() - entry.keys.first).is_multiple_of(entry.keys.step) {
-                    // Words of its last key are missing. It is refused where it runs, and no part
-                    // of it may run when another would be refused.
-                    return Place::Shard(first);
-                }
-                let last = entry.keys.last_of(args.len());
-                let mut others = (entry.keys.first..=last).step_by(entry.keys.step).skip(1);
-                if others.all(|at| self.owner(slot_of(&args[at])) == first) {
-                    Place::Shard(first)
-                } else {
-                    Place::Several
-                }
-            }
+    fn place_per_key(&self, entry: &Entry, args: &Args<'_>, slot: u16) -> Place {
+        let first = self.owner(slot);
+        if !(args.len() - entry.keys.first).is_multiple_of(entry.keys.step) {
+            // Arguments of its last key are missing: the handler refuses it. All of it runs on one
+            // shard, because no part may run when another would be refused.
+            return Place::Shard(first);
         }
+        let last = entry.keys.last_of(args.len());
+        let mut others = (entry.keys.first..=last).step_by(entry.keys.step).skip(1);
+        let is_one = others.all(|at| self.owner(slot_of(&args[at])) == first);
+        if is_one { Place::Shard(first) } else { Place::Several }
     }
 }
 
-/// The slot in the low bits of a SCAN cursor; a malformed one is refused where it runs.
+/// Returns the slot in the low bits of a SCAN cursor. Any slot does for a malformed cursor, which
+/// the handler refuses.
 fn cursor_slot(args: &Args<'_>) -> u16 {
     let cursor = args.get(1).and_then(parse_cursor).unwrap_or(0);
     (cursor % u64::from(SLOT_COUNT)) as u16

@@ -1,10 +1,10 @@
-//! One connection: requests in their order, each within its bounds of bytes and time.
+//! One HTTP connection: requests in order, each within limits of bytes and time.
 //!
 //! ```text
 //!   new  --first byte--> head --its end--> guards, answer --keep-alive--> idle, as new, but
 //!    |  REQUEST_TIME_MAX  |  REQUEST_TIME_MAX, REQUEST_BYTES_MAX    |     for IDLE_TIME_MAX
 //!    v                    v                                        '--else--> closed
-//!   closed             refused: the answer, what is under way thrown away, closed
+//!   closed             refused: answer sent, further input discarded, closed
 //! ```
 
 use super::guard::{Asked, admit};
@@ -19,13 +19,13 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::time::Duration;
 
-/// Bytes that are received at a time.
+/// Bytes of one read.
 const CHUNK_BYTES: usize = 4 << 10;
 
-/// Serves a connection to its end. A peer that fails is nobody's business but its own.
+/// Serves a connection until it ends. Errors of the peer are ignored.
 pub(super) fn serve(stream: TcpStream, process: &Process) {
     let mut peer = Peer { stream, process, input: Vec::new(), is_admitted: false };
-    // Answers are written whole; waiting for more of them would only delay them.
+    // Each answer is one write, so there is nothing to coalesce.
     let _ = peer.stream.set_nodelay(true);
     let _ = peer.converse();
 }
@@ -33,9 +33,9 @@ pub(super) fn serve(stream: TcpStream, process: &Process) {
 struct Peer<'a> {
     stream: TcpStream,
     process: &'a Process,
-    /// What has come and was not read as a request yet.
+    /// Received bytes that were not parsed yet.
     input: Vec<u8>,
-    /// A request of it was answered: only then may it keep its seat for long.
+    /// Whether a request was answered: only then may the connection stay idle for long.
     is_admitted: bool,
 }
 
@@ -66,7 +66,7 @@ impl Peer<'_> {
         }
     }
 
-    /// The next request, none when the peer has nothing more to ask, or why it is refused.
+    /// Returns the next request, `None` at the end of input, or the response that refuses it.
     fn next_request(&mut self) -> Result<Option<Request>, Response> {
         let silence_max = if self.is_admitted { IDLE_TIME_MAX } else { REQUEST_TIME_MAX };
         let mut deadline_ns = self.after(silence_max);
@@ -89,12 +89,12 @@ impl Peer<'_> {
                 }
                 Err(_) => return Ok(None),
             }
-            assert!(self.input.len() < REQUEST_BYTES_MAX + CHUNK_BYTES, "a longer one is refused");
+            assert!(self.input.len() < REQUEST_BYTES_MAX + CHUNK_BYTES, "a longer head is refused");
         }
     }
 
-    /// Answers and closes, so that the peer can still read the answer: a socket that is closed
-    /// with input unread is reset, and with it what was sent.
+    /// Sends a refusal and closes. It reads further input first, because closing a socket with
+    /// unread input sends a reset, which could destroy the answer.
     fn refuse(&mut self, refusal: &Response) -> io::Result<()> {
         self.send(&refusal.bytes(true, false))?;
         self.stream.shutdown(Shutdown::Write)?;
@@ -138,7 +138,7 @@ impl Peer<'_> {
         self.process.clock.monotonic_ns() + time.as_nanos() as u64
     }
 
-    /// The time until then, or the error that it has come.
+    /// Returns the time until the deadline, or an error if it has passed.
     fn left(&self, deadline_ns: u64) -> io::Result<Duration> {
         match deadline_ns.saturating_sub(self.process.clock.monotonic_ns()) {
             0 => Err(ErrorKind::TimedOut.into()),
@@ -147,7 +147,7 @@ impl Peer<'_> {
     }
 }
 
-/// A time-out of the socket (which the deadline then judges), or a signal.
+/// Whether the error is a time-out of the socket (the deadline is checked afterwards) or a signal.
 fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
@@ -161,7 +161,7 @@ mod tests {
     use std::net::TcpListener;
     use std::thread;
 
-    /// What comes back for bytes that are sent at once; the peer then sends no more.
+    /// Returns the server's output for bytes sent at once, after which the peer sends no more.
     fn talk(change: fn(&mut Config), sent: &[u8]) -> String {
         let process = process_on(Clock::System, change);
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();

@@ -1,4 +1,4 @@
-//! Who may ask: the guards in their order. Each is a small pure function; the first that refuses
+//! Access control: the guards in their order. Each is a small pure function, and the first refusal
 //! is the answer.
 
 use super::request::{Method, Request};
@@ -7,41 +7,41 @@ use crate::commands::is_same_secret;
 use crate::config::Config;
 use std::net::IpAddr;
 
-/// A request, and what the guards know of its connection.
+/// A request with the facts about its connection that the guards need.
 pub(super) struct Asked<'a> {
     pub(super) request: &'a Request,
-    /// The peer is on this machine.
+    /// Whether the peer is on this machine.
     pub(super) is_peer_local: bool,
-    /// It came to an address that only this machine reaches.
+    /// Whether the request came to a loopback address.
     pub(super) came_to_loopback: bool,
     pub(super) config: &'a Config,
 }
 
 type Guard = fn(&Asked<'_>) -> Result<(), Response>;
 
-/// All guards, in the order in which they are asked.
+/// All guards, in the order in which they run.
 static GUARDS: &[Guard] = &[protected_mode, host, password, method];
 
-/// The refusal of the first guard that has one.
+/// Returns the first refusal, if any.
 pub(super) fn admit(asked: &Asked<'_>) -> Result<(), Response> {
     GUARDS.iter().try_for_each(|guard| guard(asked))
 }
 
-/// Without a password, a server in protected mode serves its own machine only, as on its other
-/// port.
+/// Refuses peers of other machines if the server is in protected mode without a password, as on the
+/// data port.
 fn protected_mode(asked: &Asked<'_>) -> Result<(), Response> {
     let is_open = !asked.config.protected_mode || !asked.config.requirepass.is_empty();
     if asked.is_peer_local || is_open {
         return Ok(());
     }
-    let words = "This server is in protected mode and has no password: it answers only its own \
+    let text = "This server is in protected mode and has no password: it answers only its own \
                  machine. Set requirepass, or turn protected-mode off.\n";
-    Err(Response::saying(Status::Forbidden, words))
+    Err(Response::saying(Status::Forbidden, text))
 }
 
-/// A page of another site can make a browser ask a loopback address under a name of its own
-/// choice, and would read the answer as its own (DNS rebinding). So only this machine's own names
-/// are answered there.
+/// Refuses other host names on a loopback address (DNS rebinding). A web page can make a browser
+/// send a request to a loopback address under a host name of the page's site, and then read the
+/// answer as the site's own. So on loopback only this machine's own names are accepted.
 fn host(asked: &Asked<'_>) -> Result<(), Response> {
     let Some(host) = asked.request.host.as_deref().filter(|_| asked.came_to_loopback) else {
         return Ok(());
@@ -49,11 +49,11 @@ fn host(asked: &Asked<'_>) -> Result<(), Response> {
     if is_loopback_name(host) {
         return Ok(());
     }
-    let words = "The host of the request is not a name of this machine.\n";
-    Err(Response::saying(Status::Forbidden, words))
+    let text = "The host of the request is not a name of this machine.\n";
+    Err(Response::saying(Status::Forbidden, text))
 }
 
-/// `localhost`, a name below it, or a number of the loopback; with or without a port.
+/// Whether a host is `localhost`, a name below it, or a loopback address, with or without a port.
 fn is_loopback_name(host: &str) -> bool {
     let is_port = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let name = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -71,7 +71,7 @@ fn is_loopback_name(host: &str) -> bool {
     is_number || name == "localhost" || name.ends_with(".localhost")
 }
 
-/// With a password, everything is behind it: user `default`, by HTTP's Basic scheme.
+/// Requires the password, if there is one: user `default`, in HTTP's Basic scheme.
 fn password(asked: &Asked<'_>) -> Result<(), Response> {
     let secret = &asked.config.requirepass;
     if secret.is_empty() {
@@ -88,7 +88,7 @@ fn password(asked: &Asked<'_>) -> Result<(), Response> {
     }
 }
 
-/// Everything here only reads.
+/// Refuses methods other than GET and HEAD: this port is read-only.
 fn method(asked: &Asked<'_>) -> Result<(), Response> {
     match asked.request.method {
         Method::Get | Method::Head => Ok(()),
@@ -96,7 +96,7 @@ fn method(asked: &Asked<'_>) -> Result<(), Response> {
     }
 }
 
-/// Base64 with padding, as RFC 4648 has it.
+/// Encodes in Base64 with padding, as in RFC 4648.
 fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn who_may_ask() {
+    fn access_depends_on_peer_and_settings() {
         assert_eq!(status(true, |_, _| {}), Status::Ok);
         assert_eq!(status(false, |_, _| {}), Status::Forbidden);
         assert_eq!(status(false, |config, _| config.protected_mode = false), Status::Ok);
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn base64_is_that_of_the_rfc() {
+    fn base64_matches_the_rfc() {
         let cases =
             [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg==")];
         for (plain, coded) in cases {

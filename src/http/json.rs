@@ -1,8 +1,8 @@
-//! JSON as it is written here: objects and lists of numbers and texts.
+//! A JSON writer: objects and lists of numbers and texts.
 
 use std::fmt::{Display, Write};
 
-/// The text while it grows. An empty name is for the items of a list, and for the whole.
+/// The text under construction. Items of a list, and the whole value, have an empty name.
 #[derive(Debug, Default)]
 pub(super) struct Json {
     text: String,
@@ -10,36 +10,36 @@ pub(super) struct Json {
 }
 
 impl Json {
-    /// An object, filled by the function.
+    /// Writes an object; `fill` writes its members.
     pub(super) fn object(&mut self, name: &str, fill: impl FnOnce(&mut Json)) {
         self.nest(name, ['{', '}'], fill);
     }
 
-    /// A list, filled by the function.
+    /// Writes a list; `fill` writes its items.
     pub(super) fn list(&mut self, name: &str, fill: impl FnOnce(&mut Json)) {
         self.nest(name, ['[', ']'], fill);
     }
 
-    /// A whole number, which JSON writes as Rust does.
+    /// Writes a whole number, which has the same form in JSON and Rust.
     pub(super) fn number<N: Display + Into<i128>>(&mut self, name: &str, number: N) {
         self.name(name);
-        write!(self.text, "{number}").expect("memory takes all");
+        write!(self.text, "{number}").expect("writing to memory does not fail");
     }
 
-    /// A text.
+    /// Writes a text.
     pub(super) fn text(&mut self, name: &str, text: &str) {
         self.name(name);
         self.quote(text);
     }
 
-    /// A list of whole numbers.
+    /// Writes a list of whole numbers.
     pub(super) fn numbers(&mut self, name: &str, numbers: &[u64]) {
         self.list(name, |list| numbers.iter().for_each(|number| list.number("", *number)));
     }
 
-    /// All of it.
+    /// Returns the whole text.
     pub(super) fn into_string(self) -> String {
-        assert_eq!(self.depth, 0, "all is closed");
+        assert_eq!(self.depth, 0, "all objects and lists are closed");
         self.text
     }
 
@@ -67,7 +67,8 @@ impl Json {
         for c in text.chars() {
             match c {
                 '"' | '\\' => self.text.extend(['\\', c]),
-                c if c < ' ' => write!(self.text, "\\u{:04x}", c as u32).expect("memory takes all"),
+                c if c < ' ' => write!(self.text, "\\u{:04x}", c as u32)
+                    .expect("writing to memory does not fail"),
                 c => self.text.push(c),
             }
         }

@@ -1,4 +1,4 @@
-//! The listening sockets, and a thread for each connection.
+//! The listening sockets, and one thread for each connection.
 
 use super::connection;
 use super::limits::{BACKLOG, CONNECTIONS_MAX, STACK_BYTES};
@@ -14,18 +14,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::Builder;
 use std::time::Duration;
 
-/// A rest after a failure to accept, so that a lack of descriptors is no busy loop.
+/// Pause after a failed accept, so that a lack of descriptors is no busy loop.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Log lines about such failures, per minute.
+/// Log lines about failed accepts in each window of a minute.
 const FAILURE_LINES_MAX: u32 = 1;
 const FAILURE_WINDOW_NS: u64 = 60_000_000_000;
 
-/// Opens the addresses that the settings name and serves them until the process ends, on threads
-/// of its own. Does nothing if `http-port` is 0.
+/// Opens the configured addresses and serves them on separate threads until the process ends. Does
+/// nothing if `http-port` is 0.
 ///
 /// # Errors
-/// An address that has to be there cannot be had.
+/// A required address cannot be opened.
 pub fn start(process: &Arc<Process>, config: &Config) -> Result<(), String> {
     if config.http_port == 0 {
         return Ok(());
@@ -36,13 +36,15 @@ pub fn start(process: &Arc<Process>, config: &Config) -> Result<(), String> {
         let (process, connections) = (Arc::clone(process), Arc::clone(&connections));
         let life = move || accept(&listener, &process, &connections);
         let spawned = Builder::new().name("http".to_owned()).stack_size(STACK_BYTES).spawn(life);
-        spawned.map_err(|error| format!("No thread for HTTP: {error}"))?;
+        spawned.map_err(|error| format!("Cannot start a thread for HTTP: {error}"))?;
     }
-    process.log.notice(&format!("Metrics and page on http port {}", config.http_port));
+    process
+        .log
+        .notice(&format!("Serving metrics and the status page on http port {}", config.http_port));
     Ok(())
 }
 
-/// The sockets. An address with a leading `-` may be missing on this machine.
+/// Opens the sockets. An address with a leading `-` may be absent on this machine.
 fn open(config: &Config) -> Result<Vec<TcpListener>, String> {
     let port = config.http_port;
     let failed = |address: &str, error: &io::Error| {
@@ -55,17 +57,19 @@ fn open(config: &Config) -> Result<Vec<TcpListener>, String> {
             None => (address.as_str(), false),
         };
         let opened = listen_tcp(address, port, BACKLOG).map(TcpListener::from);
-        // Sockets of shards do not block; these may.
+        // Sockets of shards are nonblocking; these block.
         let opened = opened.and_then(|one| one.set_nonblocking(false).map(|()| one));
         match opened {
             Ok(listener) => listeners.push(listener),
-            // A taken port is a mistake of the settings, on whichever address.
+            // A port in use is always an error in the settings.
             Err(error) if may_fail && error.kind() != io::ErrorKind::AddrInUse => {}
             Err(error) => return Err(failed(address, &error)),
         }
     }
     if listeners.is_empty() {
-        return Err(format!("Failed listening on http port {port}, aborting: no address is left"));
+        return Err(format!(
+            "Failed listening on http port {port}, aborting: no address could be opened"
+        ));
     }
     Ok(listeners)
 }
@@ -80,17 +84,17 @@ fn accept(listener: &TcpListener, process: &Arc<Process>, connections: &Arc<Atom
         });
         if let Err(error) = accepted {
             if limit.allow(process.clock.monotonic_ns()).is_some() {
-                process.log.warning(&format!("Accepting on the http port: {error}"));
+                process.log.warning(&format!("Cannot accept on the http port: {error}"));
             }
             std::thread::sleep(PAUSE);
         }
     }
 }
 
-/// Serves one connection on a thread of its own, or tells it to come later.
+/// Serves a connection on a new thread, or answers 503 if there are too many.
 fn converse(mut stream: TcpStream, seat: Option<Seat>, process: &Arc<Process>) -> io::Result<()> {
     let Some(seat) = seat else {
-        // A few bytes into an empty socket: this does not wait. Who is gone already misses nothing.
+        // A few bytes into an empty socket never wait. An error means that the peer has left.
         let _ = stream.write_all(&Response::of(Status::Unavailable).bytes(true, false));
         return Ok(());
     };
@@ -98,7 +102,7 @@ fn converse(mut stream: TcpStream, seat: Option<Seat>, process: &Arc<Process>) -
     let life = move || {
         connection::serve(stream, &process);
         drop(process);
-        // What this thread has allocated and not freed is counted with the rest.
+        // Includes this thread's allocations in the global count.
         crate::base::alloc::flush_local();
         drop(seat);
     };
@@ -106,7 +110,7 @@ fn converse(mut stream: TcpStream, seat: Option<Seat>, process: &Arc<Process>) -
     builder.spawn(life).map(drop)
 }
 
-/// One of the connections that there may be at once.
+/// A place among the open connections, whose number is limited.
 struct Seat(Arc<AtomicUsize>);
 
 impl Seat {
@@ -120,7 +124,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let before = self.0.fetch_sub(1, Ordering::Relaxed);
-        assert!(before > 0, "a seat is given back once");
+        assert!(before > 0, "a seat is released once");
     }
 }
 
@@ -129,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seats_are_bounded_and_come_back() {
+    fn seats_are_bounded_and_reusable() {
         let connections = Arc::new(AtomicUsize::new(0));
         let mut seats: Vec<Seat> =
             (0..CONNECTIONS_MAX).map(|_| Seat::take(&connections).expect("a seat")).collect();

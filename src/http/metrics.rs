@@ -1,8 +1,8 @@
 //! `/metrics`: the text exposition format of Prometheus, version 0.0.4.
 //!
-//! Dashboards made for redis_exporter find the names that it uses. It makes them from INFO, and so
-//! does this: a field that INFO gains has its metric by one line in [`names`]. What only this
-//! server has is read from the boards, under the prefix `annulet_`.
+//! The names are redis_exporter's, so that its dashboards work. Like redis_exporter, this module
+//! derives the metrics from INFO: a new field of INFO gets its metric by one line in [`names`].
+//! Metrics that only this server has are read from the boards and have the prefix `annulet_`.
 
 mod commands;
 mod exposition;
@@ -19,7 +19,8 @@ use exposition::{Exposition, Kind};
 use info::Info;
 use names::{NAMES, Unit};
 
-/// All metrics. Takes the locks that INFO takes, each for microseconds, and asks no shard.
+/// Returns all metrics. It takes the locks that INFO takes, each for microseconds, and sends no
+/// message to the shards.
 pub(super) fn metrics(process: &Process) -> String {
     let text = info_text(process, process.clock.unix_us(), true);
     let info = Info::read(&text);
@@ -37,7 +38,7 @@ pub(super) fn metrics(process: &Process) -> String {
     out.into_string()
 }
 
-/// That there is a server, and which.
+/// Writes the metrics about the server itself.
 fn instance(process: &Process, info: &Info<'_>, out: &mut Exposition) {
     out.one("redis_up", Kind::Gauge, "Whether the server answers.", 1);
     let help = "Unix time of the start, seconds.";
@@ -65,10 +66,10 @@ fn instance(process: &Process, info: &Info<'_>, out: &mut Exposition) {
     let shards = process.shards().to_string();
     let driver = process.driver_name.get().copied().unwrap_or_default();
     let labels = [("version", VERSION), ("io_driver", driver), ("shards", &shards[..])];
-    out.family("annulet_info", Kind::Gauge, "The server in its own words.").sample(&labels, 1);
+    out.family("annulet_info", Kind::Gauge, "Facts about the server.").sample(&labels, 1);
 }
 
-/// The fields of INFO that are one number each.
+/// Writes the fields of INFO that are one number each.
 fn fields(info: &Info<'_>, out: &mut Exposition) {
     for name in NAMES {
         let Some(value) = info.field(name.field).and_then(|text| name.unit.number(text)) else {
@@ -80,7 +81,7 @@ fn fields(info: &Info<'_>, out: &mut Exposition) {
 }
 
 impl Unit {
-    /// A field's value in the unit of its metric; none for what is no number.
+    /// Converts a field's value to the unit of its metric; `None` if it is no number.
     fn number(self, text: &str) -> Option<f64> {
         let number = match text {
             "ok" => 1.0,
@@ -102,7 +103,8 @@ fn settings(process: &Process, out: &mut Exposition) {
     out.one("redis_config_maxmemory", Kind::Gauge, &help("maxmemory"), memory);
 }
 
-/// Keys by database: those that INFO shows, and the first ones even if they are empty.
+/// Writes the keys by database: databases that INFO shows, and the first ones even if they are
+/// empty.
 fn databases(process: &Process, info: &Info<'_>, out: &mut Exposition) {
     let count = (process.config.snapshot().databases as usize).min(DATABASES_EMPTY_MAX);
     let mut rows: Vec<(String, &str)> = (0..count).map(|db| (format!("db{db}"), "")).collect();
@@ -138,8 +140,16 @@ fn replicas(info: &Info<'_>, out: &mut Exposition) {
             family.sample(&labels, value(part).parse::<f64>().unwrap_or(0.0));
         }
     };
-    write("redis_connected_slave_offset_bytes", "What the replica has acknowledged.", "offset");
-    write("redis_connected_slave_lag_seconds", "Since the replica's last word.", "lag");
+    write(
+        "redis_connected_slave_offset_bytes",
+        "The offset that the replica has acknowledged.",
+        "offset",
+    );
+    write(
+        "redis_connected_slave_lag_seconds",
+        "Time since the replica's last acknowledgement.",
+        "lag",
+    );
 }
 
 #[cfg(test)]
@@ -212,8 +222,8 @@ mod tests {
         assert!(text.contains("redis_mode=\"standalone\""));
     }
 
-    /// What a scraper checks: each family is declared once, before its samples, which follow each
-    /// other; names and values have their form.
+    /// Checks what a scraper checks: each family is declared once, before its samples, which are
+    /// adjacent; names and values are well-formed.
     #[test]
     fn the_text_is_an_exposition() {
         let text = metrics(&busy_process());
@@ -234,7 +244,7 @@ mod tests {
             assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{line}");
             assert!(samples.insert(name.to_owned()), "{line} comes twice");
             let bare = name.split('{').next().unwrap();
-            let suffix = bare.strip_prefix(&family[..]).expect("it is of the family above");
+            let suffix = bare.strip_prefix(&family[..]).expect("it belongs to the family above");
             assert!(["", "_bucket", "_sum", "_count"].contains(&suffix), "{line}");
             assert!(bare.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{line}");
         }

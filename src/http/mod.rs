@@ -1,17 +1,17 @@
-//! Metrics, a health check and a page about the server, over HTTP on a port of their own.
+//! Metrics, a health check and a status page over HTTP, on a separate port.
 //!
-//! Must not know: shards, connections of clients. All that is shown is read from the boards and
-//! facts of [`Process`]; no shard is asked for anything, and nothing can be changed from here.
+//! Must not know: shards, connections of clients. All figures are read from the boards and facts of
+//! [`Process`]. It sends no message to a shard and changes nothing.
 //!
 //! ```text
 //!   http thread per address --accept--> one thread per connection, CONNECTIONS_MAX at most
-//!                                         connection: a head within bounds of bytes and time
+//!                                         connection: a head within limits of bytes and time
 //!                                           guard:    protected mode, host, password, method
 //!                                             answer: /  /page.*  /status.json  /metrics  /healthz
 //! ```
 //!
-//! Plain blocking threads, because this port must answer where io_uring is forbidden too, and has
-//! to do with a scraper, a probe and a few open pages.
+//! It uses plain blocking threads. The port must also answer where io_uring is forbidden, and it
+//! serves only a scraper, a probe and a few open pages.
 
 mod connection;
 mod guard;
@@ -28,13 +28,13 @@ pub use listen::start;
 use crate::exec::Process;
 use response::{Media, Response, Status};
 
-/// The page, as it is written: there is no build step. Style and script are files of their own, so
-/// that the browser can be told to run nothing that stands in the page.
+/// The page, which needs no build step. Style and script are separate files, so that the browser
+/// can be told to run no inline code.
 static PAGE: &str = include_str!("page/page.html");
 static STYLE: &str = include_str!("page/page.css");
 static SCRIPT: &str = include_str!("page/page.js");
 
-/// The answer to a request that the guards have let through.
+/// Returns the answer to a request that the guards have admitted.
 fn answer(process: &Process, path: &str) -> Response {
     match path {
         "/" | "/index.html" => Response::new(Media::Page, PAGE),
@@ -51,14 +51,14 @@ fn answer(process: &Process, path: &str) -> Response {
     }
 }
 
-/// What the server is doing, as a load balancer sees it.
+/// The server's state, for load balancers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// Keys are being loaded.
     Loading,
-    /// It takes clients' commands.
+    /// The server runs commands of clients.
     Serving,
-    /// It is about to end.
+    /// The server is shutting down.
     Stopping,
 }
 
@@ -96,7 +96,7 @@ mod testing {
 
     static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
 
-    /// The process, on a clock, with some settings changed.
+    /// Creates the process with a clock and changed settings.
     pub(super) fn process_on(clock: Clock, change: impl FnOnce(&mut Config)) -> Process {
         let mut config = Config::default();
         change(&mut config);
@@ -108,11 +108,11 @@ mod testing {
             clock,
             run_id: "a".repeat(40),
             paths: ["/bin/annulet".to_string(), String::new()],
-            memory: ProcessMemory::open().expect("there is /proc"),
+            memory: ProcessMemory::open().expect("/proc exists"),
         })
     }
 
-    /// The same at a fixed time.
+    /// Creates the process with a clock that stands still.
     pub(super) fn process() -> Process {
         process_on(Clock::Manual(ManualClock::new(1_800_000_000_000)), |_| {})
     }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_needs_nothing_from_elsewhere() {
+    fn the_page_loads_nothing_from_other_servers() {
         assert!(PAGE.contains("<link rel=\"stylesheet\" href=\"page.css\">"));
         assert!(PAGE.contains("<script src=\"page.js\" defer></script>"));
         assert_eq!((PAGE.matches("src=").count(), PAGE.matches("<script").count()), (1, 1));

@@ -1,16 +1,16 @@
-//! A request's head: read by httparse, and reduced to what this port looks at.
+//! A request's head: parsed by httparse, and reduced to the fields that this port uses.
 
 use super::limits::{HEADERS_MAX, REQUEST_BYTES_MAX};
 use super::response::{Response, Status};
 
-/// What is asked for. Everything here only reads, so there are no other methods.
+/// The method. This port is read-only, so there are no other methods.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     /// The whole response.
     Get,
     /// The response without its body.
     Head,
-    /// Anything else: it is refused.
+    /// Any other method: it is refused.
     Other,
 }
 
@@ -18,9 +18,9 @@ pub(super) enum Method {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Request {
     pub(super) method: Method,
-    /// Without the query.
+    /// The path without the query.
     pub(super) path: String,
-    /// The name (and port) under which the peer knows this server; only HTTP/1.0 may say none.
+    /// The host name (and port) of the request; only HTTP/1.0 may omit it.
     pub(super) host: Option<String>,
     /// The value of `Authorization`.
     pub(super) authorization: Option<String>,
@@ -28,8 +28,8 @@ pub(super) struct Request {
     pub(super) keeps_alive: bool,
 }
 
-/// Reads a head from the start of `text`: the request and its length in bytes, or none while the
-/// head has not come to its end. A refusal ends the connection.
+/// Parses a head at the start of `text`. Returns the request and its length in bytes, or `None`
+/// while the head is incomplete. A refusal ends the connection.
 pub(super) fn parse(text: &[u8]) -> Result<Option<(Request, usize)>, Response> {
     let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
     let mut head = httparse::Request::new(&mut headers);
@@ -65,7 +65,7 @@ fn refuse(status: Status) -> Response {
 }
 
 impl Request {
-    /// Takes note of a header, or refuses what cannot be told apart safely.
+    /// Stores a header, or refuses one that is ambiguous.
     fn note(&mut self, name: &str, value: &[u8]) -> Result<(), Response> {
         let is = |known: &str| name.eq_ignore_ascii_case(known);
         let text = || std::str::from_utf8(value).map_err(|_| refuse(Status::BadRequest));
@@ -84,13 +84,13 @@ impl Request {
                 }
             }
         } else if is("transfer-encoding") || (is("content-length") && value != b"0") {
-            // There is nothing that a body could say here, and nobody reads it.
+            // A body has no meaning here and would not be read.
             return Err(refuse(Status::BadRequest));
         }
         Ok(())
     }
 
-    /// Takes the target apart; one with a scheme names the host itself.
+    /// Stores the target's path; a target with a scheme also names the host.
     fn aim(&mut self, target: &str) {
         let mut path = target;
         if let Some(rest) = target.strip_prefix("http://") {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_unclear_is_refused() {
+    fn ambiguous_heads_are_refused() {
         for text in [
             "GET /\r\n\r\n",
             "PRI * HTTP/2.0\r\n\r\n",

@@ -1,9 +1,9 @@
-//! A response, and its bytes.
+//! A response, and its bytes on the wire.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// The outcomes of a request.
+/// The status of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Status {
     Ok,
@@ -18,7 +18,7 @@ pub(super) enum Status {
 }
 
 impl Status {
-    /// The number, and what it is called.
+    /// Returns the code and its reason phrase.
     fn line(self) -> &'static str {
         match self {
             Status::Ok => "200 OK",
@@ -33,7 +33,7 @@ impl Status {
         }
     }
 
-    /// Headers that this outcome asks for.
+    /// Returns the headers that this status requires.
     fn headers(self) -> &'static str {
         match self {
             Status::Unauthorized => {
@@ -46,7 +46,7 @@ impl Status {
     }
 }
 
-/// What a response consists of.
+/// The content type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Media {
     Plain,
@@ -70,8 +70,8 @@ impl Media {
         }
     }
 
-    /// The page takes style, script and figures from its own server alone, and cannot be put into
-    /// a frame; what is not a page may do nothing at all.
+    /// Returns the content security policy. The page may load style, script and figures only from
+    /// its own server, and must not be framed. Other responses may load nothing.
     fn policy(self) -> &'static str {
         match self {
             Media::Page => {
@@ -92,23 +92,23 @@ pub(super) struct Response {
 }
 
 impl Response {
-    /// A body.
+    /// Creates a successful response with a body.
     pub(super) fn new(media: Media, body: impl Into<Cow<'static, str>>) -> Response {
         Response { status: Status::Ok, media, body: body.into() }
     }
 
-    /// A status that says all.
+    /// Creates a response whose body is only the status.
     pub(super) fn of(status: Status) -> Response {
         let body = format!("{}\n", status.line()).into();
         Response { status, media: Media::Plain, body }
     }
 
-    /// A status with words for people.
-    pub(super) fn saying(status: Status, words: &'static str) -> Response {
-        Response { status, media: Media::Plain, body: words.into() }
+    /// Creates a response with a status and a text for people.
+    pub(super) fn saying(status: Status, text: &'static str) -> Response {
+        Response { status, media: Media::Plain, body: text.into() }
     }
 
-    /// The bytes on the wire; for HEAD without the body, whose length is told all the same.
+    /// Returns the bytes on the wire. For HEAD they omit the body, but still give its length.
     pub(super) fn bytes(&self, has_body: bool, keeps_alive: bool) -> Vec<u8> {
         let mut text = String::with_capacity(512 + if has_body { self.body.len() } else { 0 });
         let connection = if keeps_alive { "keep-alive" } else { "close" };

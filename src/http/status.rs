@@ -1,5 +1,5 @@
-//! `/status.json`: what the page shows. Counters are since the start or CONFIG RESETSTAT; the page
-//! makes rates of their differences.
+//! `/status.json`: the figures of the page. Counters start at the start or at CONFIG RESETSTAT; the
+//! page computes rates from their differences.
 
 use super::State;
 use super::json::Json;
@@ -10,7 +10,7 @@ use crate::exec::Process;
 use crate::gate::Router;
 use crate::observe::{LogKind, LoggedArgs, STAGE_CLASSES, Stage, stage_class_bound_ns};
 
-/// The status as JSON. Asks no shard.
+/// Returns the status as JSON. Sends no message to the shards.
 pub(super) fn status(process: &Process) -> String {
     let mut json = Json::default();
     json.object("", |all| {
@@ -37,7 +37,7 @@ fn server(process: &Process, json: &mut Json) {
     json.number("port", config.port);
     json.number("pid", std::process::id());
     json.number("now_ms", now_ms);
-    // Differences are made of this clock, which is never set.
+    // The page divides by differences of this clock, because it is never adjusted.
     json.number("monotonic_us", process.clock.monotonic_ns() / 1_000);
     json.number("uptime_s", (now_ms / 1_000).saturating_sub(process.started_s));
     json.number("generation", process.boards.generation());
@@ -75,7 +75,7 @@ fn people(process: &Process, json: &mut Json) {
 fn bytes(process: &Process, json: &mut Json) {
     let config = process.config.snapshot();
     let used = alloc::used_bytes();
-    // Where that fails, the figures are those of the last sample.
+    // If the sample fails, the figures are from the sample before.
     let _ = process.memory.sample(used);
     json.number("used_bytes", used);
     json.number("used_peak_bytes", process.memory.used_peak_bytes());
@@ -85,7 +85,7 @@ fn bytes(process: &Process, json: &mut Json) {
     json.text("policy", config.maxmemory_policy.word());
 }
 
-/// Databases that are not empty.
+/// Writes the databases that are not empty.
 fn keys(process: &Process, json: &mut Json) {
     for number in 0..process.config.snapshot().databases {
         let [keys, expiring, _] = process.boards.database(number as usize);
@@ -99,7 +99,7 @@ fn keys(process: &Process, json: &mut Json) {
     }
 }
 
-/// The commands with the most runs.
+/// Writes the commands with the most calls.
 fn busiest(process: &Process, json: &mut Json) {
     let entries = process.commands.walk();
     let stats = entries.map(|entry| (entry, process.boards.command(usize::from(entry.index))));
@@ -116,7 +116,7 @@ fn busiest(process: &Process, json: &mut Json) {
     }
 }
 
-/// The newest slow commands, as SLOWLOG GET has them.
+/// Writes the newest slow commands, as SLOWLOG GET shows them.
 fn slowest(process: &Process, json: &mut Json) {
     let kept = process.config.snapshot().commandlog_slow_execution_max_len;
     for entry in process.boards.logged(LogKind::Slow, kept.min(SLOW_ENTRIES_MAX)) {
@@ -130,9 +130,9 @@ fn slowest(process: &Process, json: &mut Json) {
     }
 }
 
-/// The words of a command in one line; bytes that are no text as `\xHH`.
-fn line(words: &LoggedArgs) -> String {
-    let mut line = words.join(&b' ').escape_ascii().to_string();
+/// Formats the arguments of a command in one line; bytes that are no text become `\xHH`.
+fn line(args: &LoggedArgs) -> String {
+    let mut line = args.join(&b' ').escape_ascii().to_string();
     if line.len() > SLOW_COMMAND_BYTES_MAX {
         line.truncate(SLOW_COMMAND_BYTES_MAX);
         line.push_str(" ...");
@@ -167,7 +167,7 @@ fn each_shard(process: &Process, json: &mut Json) {
     }
 }
 
-/// Requests that were followed, by shard, stage and class of time.
+/// Writes the durations of traced requests by shard, stage and class.
 fn each_stage(process: &Process, json: &mut Json) {
     json.number("interval", process.config.snapshot().latency_profile_interval);
     json.list("names", |names| Stage::ALL.iter().for_each(|stage| names.text("", stage.name())));
@@ -188,7 +188,7 @@ mod tests {
     use crate::observe::LogEntry;
 
     #[test]
-    fn the_status_has_what_the_page_shows() {
+    fn the_status_has_all_figures_of_the_page() {
         let process = process();
         let get = usize::from(process.commands.find(b"get").expect("GET").index);
         for board in process.boards.iter() {

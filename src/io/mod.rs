@@ -1,12 +1,14 @@
-//! The data plane's only door to the kernel: one seam, [`Driver`], and three drivers behind it.
+//! The data plane's only access to the kernel: one interface, [`Driver`], with three
+//! implementations.
 //!
 //! Must not know: protocol, commands, keys, shards.
 //!
-//! A shard's turn is: [`Driver::wait`], then [`Driver::next`] until it is empty, then work, then
-//! sends; sends leave with the next wait. A connection has at most one send under way.
+//! A shard's turn is: [`Driver::wait`], then [`Driver::next`] until it returns `None`, then work,
+//! then sends. Sends are submitted with the next wait. A connection has at most one send in
+//! progress.
 //!
-//! [`open`] picks a driver: io_uring where the kernel allows it, epoll elsewhere. It is called on
-//! the thread that uses the driver, for a ring belongs to the thread that made it.
+//! [`open`] picks a driver: io_uring where the kernel allows it, epoll elsewhere. Call it on the
+//! thread that uses the driver, because a ring belongs to the thread that created it.
 
 pub mod epoll;
 pub mod limits;
@@ -24,10 +26,10 @@ use bytes::Bytes;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-/// The shard's own number for a connection, small and reused; chosen by the caller of `open`.
+/// The shard's number for a connection, small and reused; chosen by the caller of `open`.
 pub type ConnId = u32;
 
-/// The caller's own number for a listening socket.
+/// The caller's number for a listening socket.
 pub type ListenerId = u32;
 
 /// A socket before a driver has adopted it.
@@ -39,21 +41,21 @@ pub enum Socket {
     Simulated(simulated::End),
 }
 
-/// Who talks to whom over a socket, for CLIENT LIST and the log.
+/// Both ends of a socket, for CLIENT LIST and the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SocketNames {
-    /// The other side: `127.0.0.1:1234`, `[::1]:1234`, `/path:0`.
+    /// The remote address: `127.0.0.1:1234`, `[::1]:1234`, `/path:0`.
     pub peer: String,
-    /// This side, in the same form.
+    /// The local address, in the same form.
     pub local: String,
-    /// The descriptor's number, or that of the simulated connection.
+    /// The descriptor's number, or the number of the simulated connection.
     pub number: i32,
-    /// A Unix domain socket.
+    /// Whether it is a Unix domain socket.
     pub unix: bool,
 }
 
 impl Socket {
-    /// Both names of the socket; to be asked before a driver adopts it.
+    /// Returns both addresses of the socket; callable only before a driver adopts it.
     pub fn describe(&self) -> SocketNames {
         match self {
             Socket::Kernel(fd) => SocketNames {
@@ -72,17 +74,17 @@ impl Socket {
     }
 }
 
-/// Bytes on their way out.
+/// Bytes to send.
 #[derive(Debug)]
 pub enum Chunk {
-    /// Replies written by this shard; the buffer comes back with [`Completion::Sent`].
+    /// Replies written by this shard; [`Completion::Sent`] returns the buffer.
     Own(Vec<u8>),
     /// A large value, shared with the keyspace: sent without a copy where the kernel can.
     Shared(Bytes),
 }
 
 impl Chunk {
-    /// What is to be sent.
+    /// Returns the bytes to send.
     pub fn as_slice(&self) -> &[u8] {
         match self {
             Chunk::Own(bytes) => bytes,
@@ -91,33 +93,34 @@ impl Chunk {
     }
 }
 
-/// Where received bytes lie until [`Driver::release`]; never kept over a turn.
+/// A receive buffer, valid until [`Driver::release`]; never kept beyond the turn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BufferId(pub u32);
 
-/// Something that the kernel (or the simulation) has done.
+/// An event that the kernel (or the simulation) reports.
 #[derive(Debug)]
 pub enum Completion {
     /// A listener has a new connection.
     Accepted(ListenerId, Socket),
-    /// Accepting failed (descriptors ran out, say). The driver goes on accepting, after a pause.
+    /// Accepting failed, for example for lack of descriptors. The driver tries again after a pause.
     AcceptFailed(ListenerId, io::Error),
-    /// `len` bytes arrived in a buffer; read with [`Driver::bytes`], give back with `release`.
+    /// `len` bytes arrived in a buffer. Read them with [`Driver::bytes`], then call `release`.
     Received {
-        /// Whose bytes.
+        /// The connection that received them.
         conn: ConnId,
-        /// Where they lie.
+        /// The buffer that holds them.
         buffer: BufferId,
-        /// How many, never 0.
+        /// The number of bytes, never 0.
         len: u32,
     },
-    /// The peer has closed its sending side (`None`) or the connection broke. Nothing more will
-    /// be received; the caller still has to `close`.
+    /// The peer has closed its sending side (`None`) or the connection broke. No more bytes will be
+    /// received; the caller must still `close` the connection.
     Hangup(ConnId, Option<io::Error>),
-    /// The whole chunk was handed to the kernel, or the send failed; either way its memory may be
-    /// used again.
+    /// The kernel has taken the whole chunk, or the send failed. In both cases the chunk's memory
+    /// may be used again.
     Sent(ConnId, Chunk, io::Result<()>),
-    /// After `close`: the kernel holds nothing of this connection any more, the id may be reused.
+    /// Follows `close`: the kernel holds nothing of this connection any more, its number may be
+    /// reused.
     Closed(ConnId),
     /// Another thread rang the doorbell.
     Rung,
@@ -126,24 +129,27 @@ pub enum Completion {
 /// How long [`Driver::wait`] may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
-    /// Submit what is due, collect what is done, do not block.
+    /// Submit queued operations and collect completions without blocking.
     Poll,
-    /// Block until something is done, at most so many nanoseconds.
+    /// Block until there is a completion, at most this number of nanoseconds.
     AtMost(u64),
+    /// Like `AtMost`, but completions of sends that are queued now need not end the wait: they may
+    /// be reported later. Saves a lone request's turn for its own send.
+    Input(u64),
 }
 
-/// What a driver has counted since it was made.
+/// Counts since the driver was created.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Calls into the kernel that submit, collect or wait.
     pub waits: u64,
-    /// Completions that the kernel has reported (events, with epoll).
+    /// Completions that the kernel has reported (with epoll: events).
     pub completions: u64,
     /// Times that a connection had bytes to receive and no buffer was free.
     pub buffers_exhausted: u64,
     /// Operations that did not fit into the submission queue at once.
     pub queue_full: u64,
-    /// Sends that were asked to go without a copy.
+    /// Sends submitted without a copy.
     pub zero_copy_sends: u64,
 }
 
@@ -153,50 +159,51 @@ pub trait Ring: Send + Sync {
     fn ring(&self);
 }
 
-/// One shard's door to the kernel.
+/// One shard's access to the kernel.
 pub trait Driver {
-    /// `io_uring`, `epoll` or `simulated`, for the log and INFO.
+    /// Returns `io_uring`, `epoll` or `simulated`, for the log and INFO.
     fn name(&self) -> &'static str;
 
-    /// Accepts on a bound and listening socket from now on.
+    /// Starts to accept on a bound and listening socket.
     fn listen(&mut self, listener: ListenerId, socket: Socket) -> io::Result<()>;
 
-    /// Stops accepting and closes the listening socket; its address is free when this returns.
+    /// Stops accepting and closes the listening socket; its address is free on return.
     fn unlisten(&mut self, listener: ListenerId);
 
-    /// Adopts a socket under `conn`, and starts to receive from it.
+    /// Adopts a socket as connection `conn` and starts to receive from it.
     fn open(&mut self, conn: ConnId, socket: Socket) -> io::Result<()>;
 
-    /// Stops (`false`) or resumes receiving: back-pressure. What is under way may still arrive.
+    /// Stops (`false`) or resumes receiving: back-pressure. Bytes already in progress may still
+    /// arrive.
     fn receive(&mut self, conn: ConnId, on: bool);
 
-    /// Sends the whole chunk. One at a time per connection: the next after [`Completion::Sent`].
+    /// Sends the whole chunk. The next send of a connection must wait for [`Completion::Sent`].
     fn send(&mut self, conn: ConnId, chunk: Chunk);
 
-    /// Ends the connection. No completion of it follows but a `Sent` for a send under way and
-    /// then `Closed`. What was sent before is still delivered by the kernel; a send under way is
-    /// tried once more and then given up.
+    /// Closes the connection. The only completions that follow are `Sent`, if a send is in
+    /// progress, and then `Closed`. The kernel still delivers bytes sent before. A send in progress
+    /// is tried once more and then cancelled.
     fn close(&mut self, conn: ConnId);
 
-    /// Submits everything and waits as told. Errors only when the door itself is broken.
+    /// Submits all operations and waits as `wait` says. An error means that the driver is unusable.
     fn wait(&mut self, wait: Wait) -> io::Result<()>;
 
-    /// The next completion, if any is left of the last wait.
+    /// Returns the next completion of the last wait, if any is left.
     fn next(&mut self) -> Option<Completion>;
 
-    /// The bytes of a [`Completion::Received`].
+    /// Returns the bytes of a [`Completion::Received`].
     fn bytes(&self, buffer: BufferId, len: u32) -> &[u8];
 
-    /// Gives a receive buffer back.
+    /// Returns a receive buffer to the driver.
     fn release(&mut self, buffer: BufferId);
 
-    /// A handle with which other threads wake this driver.
+    /// Returns a handle with which other threads wake this driver.
     fn doorbell(&self) -> std::sync::Arc<dyn Ring>;
 
-    /// Keepalive probes for sockets that are opened from now on: the first after so many seconds
-    /// of silence, 0 for none.
+    /// Sets the keepalive probes of sockets opened later: the first probe after `seconds` of
+    /// silence, none if 0.
     fn set_keepalive(&mut self, seconds: u32);
 
-    /// What was counted so far.
+    /// Returns the counts so far.
     fn statistics(&self) -> Statistics;
 }

@@ -1,4 +1,4 @@
-//! Which driver, with which sizes; and the choice between io_uring and epoll.
+//! The choice between io_uring and epoll, and the sizes of a driver.
 
 use super::{Driver, limits};
 use std::io;
@@ -9,19 +9,19 @@ pub enum Preference {
     /// io_uring, or epoll where io_uring is forbidden or too old.
     #[default]
     Auto,
-    /// io_uring or an error.
+    /// io_uring, or an error.
     Uring,
     /// epoll.
     Epoll,
 }
 
-/// How other threads wake a ring.
+/// How other threads wake a driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum DoorbellKind {
-    /// A counter in the kernel, which the ring polls.
+    /// An event counter in the kernel, which the ring polls.
     #[default]
     EventFd,
-    /// A completion posted straight into the ring (Linux 6.13); an event counter on older ones.
+    /// A completion posted straight into the ring (Linux 6.13); an event counter on older kernels.
     MessageRing,
 }
 
@@ -32,13 +32,13 @@ pub struct Options {
     pub entries: u32,
     /// Receive buffers, a power of two, at most 32,768.
     pub buffers: u16,
-    /// Bytes of a receive buffer.
+    /// Size of a receive buffer in bytes.
     pub buffer_bytes: u32,
     /// Seconds of silence before keepalive probes, 0 for none.
     pub keepalive_s: u32,
-    /// Own chunks of this many bytes and more go without a copy, where possible.
+    /// Minimum size in bytes of own chunks that are sent without a copy, where possible.
     pub zero_copy_own_bytes_min: usize,
-    /// Shared chunks of this many bytes and more go without a copy, where possible.
+    /// Minimum size in bytes of shared chunks that are sent without a copy, where possible.
     pub zero_copy_shared_bytes_min: usize,
     /// How other threads wake the driver.
     pub doorbell: DoorbellKind,
@@ -58,12 +58,12 @@ impl Default for Options {
     }
 }
 
-/// Opens a driver for the calling thread, which alone may use it.
+/// Opens a driver for the calling thread; no other thread may use it.
 ///
-/// With [`Preference::Auto`] the second part says why it is not io_uring, for the log.
+/// With [`Preference::Auto`] the second value says why io_uring is not used, for the log.
 ///
 /// # Errors
-/// The wanted driver cannot be had, or descriptors or memory ran out.
+/// The wanted driver is not available, or the process is out of descriptors or memory.
 pub fn open(
     preference: Preference,
     options: &Options,

@@ -1,17 +1,17 @@
-//! Receive buffers for the drivers that fill them themselves.
+//! Receive buffers of the drivers that fill them in user space.
 
 use super::BufferId;
 
 /// A fixed number of equal buffers, each free or lent.
 pub(super) struct Pool {
     memory: Vec<Box<[u8]>>,
-    /// The buffer released last is on top: it is the one most likely in the cache.
+    /// Free buffers. The last released buffer is on top, because it is most likely in the cache.
     free: Vec<u32>,
     lent: Vec<bool>,
 }
 
 impl Pool {
-    /// `count` buffers of `bytes` bytes.
+    /// Allocates `count` buffers of `bytes` bytes.
     pub(super) fn new(count: u16, bytes: u32) -> Pool {
         assert!(count > 0 && bytes > 0, "a driver without buffers receives nothing");
         let count = u32::from(count);
@@ -22,7 +22,7 @@ impl Pool {
         }
     }
 
-    /// Lends a buffer.
+    /// Lends a buffer, if one is free.
     pub(super) fn take(&mut self) -> Option<BufferId> {
         let index = self.free.pop()?;
         assert!(!self.lent[index as usize], "a free buffer is not lent");
@@ -30,19 +30,19 @@ impl Pool {
         Some(BufferId(index))
     }
 
-    /// The memory of a lent buffer.
+    /// Returns the memory of a lent buffer.
     pub(super) fn bytes_mut(&mut self, buffer: BufferId) -> &mut [u8] {
         assert!(self.lent[buffer.0 as usize], "only a lent buffer is written");
         &mut self.memory[buffer.0 as usize]
     }
 
-    /// The first `len` bytes of a lent buffer.
+    /// Returns the first `len` bytes of a lent buffer.
     pub(super) fn bytes(&self, buffer: BufferId, len: u32) -> &[u8] {
         assert!(self.lent[buffer.0 as usize], "only a lent buffer is read");
         &self.memory[buffer.0 as usize][..len as usize]
     }
 
-    /// Takes a buffer back.
+    /// Returns a lent buffer to the pool.
     pub(super) fn release(&mut self, buffer: BufferId) {
         assert!(self.lent[buffer.0 as usize], "a buffer is released once");
         self.lent[buffer.0 as usize] = false;

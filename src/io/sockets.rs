@@ -1,5 +1,5 @@
-//! What std lacks of sockets: listening with a backlog, names in Redis's form, options, event
-//! counters. Safe on the outside.
+//! Socket functions that std lacks: listening with a backlog, names in Redis's form, options, event
+//! counters. All functions are safe to call.
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_int, c_void};
@@ -13,12 +13,12 @@ use std::path::Path;
 
 use super::limits;
 
-/// The error of the last call if `result` is negative.
+/// Returns the error of the last call if `result` is negative.
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }
 
-/// An IPv4 or IPv6 address as the kernel wants it, with its length.
+/// Converts an IPv4 or IPv6 address to the kernel's form, with its length.
 fn to_kernel(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: sockaddr_storage is plain data for which all zeroes are valid.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
@@ -50,12 +50,12 @@ fn to_kernel(address: SocketAddr) -> (libc::sockaddr_storage, libc::socklen_t) {
     (storage, len as libc::socklen_t)
 }
 
-/// A new nonblocking, close-on-exec stream socket.
+/// Creates a nonblocking, close-on-exec stream socket.
 fn stream_socket(family: c_int) -> io::Result<OwnedFd> {
     let kind = libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no memory is passed.
     let fd = check(unsafe { libc::socket(family, kind, 0) })?;
-    // SAFETY: the descriptor is new and nobody else owns it.
+    // SAFETY: the descriptor is new and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
@@ -67,26 +67,28 @@ fn set_option(fd: RawFd, level: c_int, name: c_int, value: c_int) -> io::Result<
 }
 
 /// Binds and listens on a TCP address: a name or number, `*` for all IPv4 and `::*` for all IPv6
-/// addresses. Nonblocking, close-on-exec, with SO_REUSEADDR; IPv6 does not take IPv4 too.
+/// addresses. The socket is nonblocking and close-on-exec, with SO_REUSEADDR. An IPv6 socket takes
+/// no IPv4 connections.
 ///
 /// # Errors
-/// The address cannot be resolved, is in use, or is not of this machine.
+/// The address cannot be resolved, is in use, or does not belong to this machine.
 pub fn listen_tcp(addr: &str, port: u16, backlog: i32) -> io::Result<OwnedFd> {
     listen_tcp_as(addr, port, backlog, false)
 }
 
-/// The same, beside other sockets of this port that [`share_port`] was called for.
+/// Binds and listens like [`listen_tcp`], on a port that other sockets may use too: sockets for
+/// which [`share_port`] was called.
 ///
 /// # Errors
-/// As [`listen_tcp`]; a socket that does not share its port is in the way.
+/// The errors of [`listen_tcp`]; also if a socket that does not share its port uses it.
 pub fn listen_tcp_beside(addr: &str, port: u16, backlog: i32) -> io::Result<OwnedFd> {
     listen_tcp_as(addr, port, backlog, true)
 }
 
-/// Says whether others may listen on the socket's port too.
+/// Sets whether other sockets may listen on the socket's port too.
 pub fn share_port(socket: BorrowedFd<'_>, shares: bool) {
     let fd = socket.as_raw_fd();
-    // Where the kernel has no such option, nobody listens beside it.
+    // On kernels without this option no other socket can listen on the port.
     let _ = set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEPORT, shares.into());
 }
 
@@ -119,11 +121,11 @@ fn listen_tcp_as(addr: &str, port: u16, backlog: i32, shares: bool) -> io::Resul
     Ok(socket)
 }
 
-/// Binds and listens on a path, which is replaced if it exists. `permissions` are those of the
-/// path, such as 0o700; 0 leaves what the process's mask says.
+/// Binds and listens on a path; an existing file is replaced. `permissions` become the path's mode,
+/// for example 0o700; 0 keeps the mode that the process's umask gives.
 ///
 /// # Errors
-/// The path is too long, or its folder does not allow it.
+/// The path is too long, or its folder does not permit it.
 pub fn listen_unix(path: &Path, permissions: u32, backlog: i32) -> io::Result<OwnedFd> {
     let bytes = path.as_os_str().as_bytes();
     // SAFETY: sockaddr_un is plain data for which all zeroes are valid.
@@ -137,8 +139,7 @@ pub fn listen_unix(path: &Path, permissions: u32, backlog: i32) -> io::Result<Ow
     }
     let socket = stream_socket(libc::AF_UNIX)?;
     let c_path = CString::new(bytes)?;
-    // SAFETY: `c_path` ends with a zero and outlives the call. That there was nothing to remove
-    // is no failure.
+    // SAFETY: `c_path` ends with a zero and outlives the call. A missing file is no failure.
     unsafe { libc::unlink(c_path.as_ptr()) };
     let len = mem::size_of::<libc::sockaddr_un>() as libc::socklen_t;
     // SAFETY: `name` is a socket address of `len` bytes that outlives the call.
@@ -152,7 +153,7 @@ pub fn listen_unix(path: &Path, permissions: u32, backlog: i32) -> io::Result<Ow
     Ok(socket)
 }
 
-/// A socket's own or its peer's address.
+/// The local or remote address of a socket.
 #[derive(Debug, PartialEq, Eq)]
 enum Address {
     Inet(IpAddr, u16),
@@ -160,7 +161,7 @@ enum Address {
     Unknown,
 }
 
-/// Which end a name is asked of.
+/// The end of a socket whose name is wanted.
 #[derive(Clone, Copy)]
 enum End {
     Peer,
@@ -214,13 +215,14 @@ fn name(address: Address) -> String {
     }
 }
 
-/// This side's name: `127.0.0.1:1234`, `[::1]:1234`, `/path:0`; `?:0` when the kernel has none.
+/// Returns the local name: `127.0.0.1:1234`, `[::1]:1234`, `/path:0`; `?:0` when the kernel has
+/// none.
 pub fn local_name(fd: BorrowedFd<'_>) -> String {
     name(address(fd, End::Local))
 }
 
-/// The other side's name in the same form. The client of a Unix socket has no name of its own;
-/// it is known by the server's path.
+/// Returns the remote name, in the form of [`local_name`]. The client of a Unix socket has no name;
+/// it gets the server's path.
 pub fn peer_name(fd: BorrowedFd<'_>) -> String {
     match address(fd, End::Peer) {
         Address::Unix(path) if path.is_empty() => local_name(fd),
@@ -228,12 +230,12 @@ pub fn peer_name(fd: BorrowedFd<'_>) -> String {
     }
 }
 
-/// Whether it is a Unix domain socket.
+/// Whether the socket is a Unix domain socket.
 pub fn is_unix(fd: BorrowedFd<'_>) -> bool {
     matches!(address(fd, End::Local), Address::Unix(_))
 }
 
-/// The IP address of the other side, if it has one; protected mode asks for it.
+/// Returns the remote IP address, if there is one. Protected mode depends on it.
 pub fn peer_ip(fd: BorrowedFd<'_>) -> Option<IpAddr> {
     match address(fd, End::Peer) {
         Address::Inet(ip, _) => Some(ip),
@@ -241,23 +243,23 @@ pub fn peer_ip(fd: BorrowedFd<'_>) -> Option<IpAddr> {
     }
 }
 
-/// Sends small replies at once. False when it is not a TCP socket.
+/// Makes TCP send small replies at once. Returns false if the socket is not TCP.
 pub fn set_nodelay(fd: BorrowedFd<'_>) -> bool {
     set_option(fd.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_NODELAY, 1).is_ok()
 }
 
-/// Probes a silent peer of a TCP socket after `seconds`, and gives up on it after as many again;
-/// 0 turns it off.
+/// Probes a silent peer of a TCP socket after `seconds`, and drops the connection after `seconds`
+/// more; 0 turns the probes off.
 ///
 /// # Errors
-/// Not a TCP socket.
+/// The socket is not TCP.
 pub fn set_keepalive(fd: BorrowedFd<'_>, seconds: u32) -> io::Result<()> {
     let fd = fd.as_raw_fd();
     set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, c_int::from(seconds > 0))?;
     if seconds > 0 {
         /// Probes before the connection counts as dead.
         const PROBES: u32 = 3;
-        /// The kernel takes no longer times, in seconds.
+        /// Longest time that the kernel accepts, in seconds.
         const SECONDS_MAX: u32 = 32_767;
         let seconds = seconds.min(SECONDS_MAX);
         let interval = (seconds / PROBES).max(1);
@@ -268,13 +270,14 @@ pub fn set_keepalive(fd: BorrowedFd<'_>, seconds: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Ends a listening socket at once: its address is free, what waits on it fails.
+/// Ends a listening socket at once: its address is free and pending operations on it fail.
 pub(super) fn stop_listening(fd: BorrowedFd<'_>) {
-    // SAFETY: no memory is passed. It fails only when the socket listens no more, which is the aim.
+    // SAFETY: no memory is passed. The call fails only if the socket no longer listens, which is
+    // the aim.
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RD) };
 }
 
-/// Discards what was received and not read. A TCP socket closed with unread input sends a reset,
+/// Discards received bytes that were not read. A TCP socket closed with unread input sends a reset,
 /// which can destroy replies that the peer has not read yet.
 pub(super) fn discard_input(fd: BorrowedFd<'_>) {
     let mut scratch = [0u8; 4096];
@@ -282,8 +285,8 @@ pub(super) fn discard_input(fd: BorrowedFd<'_>) {
     for _ in 0..limits::DISCARDS_PER_CLOSE {
         /// More than a usual receive window.
         const DISCARD_BYTES: usize = 1 << 20;
-        // SAFETY: with MSG_TRUNC a TCP socket writes nothing at all; other stream sockets write,
-        // so their length is that of `scratch`. Both cases are tried in that order below.
+        // SAFETY: with MSG_TRUNC a TCP socket writes no bytes. Other stream sockets do write, so
+        // they get `scratch` and its length.
         let result = unsafe {
             if is_tcp(fd) {
                 libc::recv(fd.as_raw_fd(), std::ptr::null_mut(), DISCARD_BYTES, flags)
@@ -311,10 +314,10 @@ fn is_tcp(fd: BorrowedFd<'_>) -> bool {
     result == 0 && protocol == libc::IPPROTO_TCP
 }
 
-/// Makes accepting and the like return instead of block.
+/// Makes calls such as accept return instead of block.
 ///
 /// # Errors
-/// Not a descriptor that can.
+/// The descriptor does not support nonblocking calls.
 pub(super) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: no memory is passed.
     let flags = check(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) })?;
@@ -326,14 +329,15 @@ pub(super) fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// A nonblocking event counter: 8-byte writes add to it, 8-byte reads take all.
+/// Creates a nonblocking event counter: an 8-byte write adds to it, an 8-byte read returns and
+/// clears it.
 ///
 /// # Errors
-/// Descriptors ran out.
+/// The process is out of descriptors.
 pub(super) fn event_counter() -> io::Result<File> {
     // SAFETY: no memory is passed.
     let fd = check(unsafe { libc::eventfd(0, libc::EFD_NONBLOCK | libc::EFD_CLOEXEC) })?;
-    // SAFETY: the descriptor is new and nobody else owns it.
+    // SAFETY: the descriptor is new and has no other owner.
     Ok(unsafe { File::from_raw_fd(fd) })
 }
 
@@ -350,7 +354,7 @@ mod tests {
     fn names_are_in_the_form_of_client_list() {
         for (addr, start) in [("127.0.0.1", "127.0.0.1:"), ("::1", "[::1]:")] {
             let Ok(socket) = listen_tcp(addr, 0, 16) else {
-                println!("skipped {addr}: not of this machine");
+                println!("skipped {addr}: not an address of this machine");
                 continue;
             };
             let listener = TcpListener::from(socket);
@@ -369,7 +373,7 @@ mod tests {
         }
     }
 
-    /// Accepts from a nonblocking listener to which a client has connected.
+    /// Accepts a connection from a nonblocking listener.
     fn accept(listener: &TcpListener) -> TcpStream {
         loop {
             match listener.accept() {

@@ -1,34 +1,36 @@
-//! When, or how often, a key is used: 24 bits in its entry. Hot: every use of a key sets them.
+//! The access clock of a key: 24 bits in its entry that say when or how often the key is used. Hot:
+//! every use of a key sets them.
 //!
 //! ```text
 //!   time        24 bits  Unix seconds of the last use, modulo 2^24
 //!   frequency   16 bits  Unix minutes of the last use, modulo 2^16
 //!                8 bits  (low) a counter that grows with the logarithm of the uses
 //! ```
-//! An LFU `maxmemory-policy` asks for the second. Where it is chosen or left at run time, what is
-//! there is read as the other until it is set again, as in the reference.
+//! An LFU `maxmemory-policy` selects the second format, every other policy the first. A change of
+//! the policy at run time does not convert the bits: until the next use of a key, its bits are read
+//! in the wrong format, as in the reference server.
 
 use crate::base::rng::Rng;
 
-/// Bits of the clock.
+/// Mask of the access clock's bits.
 const CLOCK_MASK: u64 = 0xff_ffff;
 
-/// Seconds by which a key's clock may be ahead of the time at which it is looked at.
+/// Seconds by which a key's access clock may be ahead of the current time.
 const CLOCK_AHEAD_S_MAX: u32 = 60;
 
-/// The counter of a new key: enough not to be the first to go.
+/// Counter of a new key: high enough that the key is not evicted first.
 const COUNT_NEW: u8 = 5;
 
-/// How uses are counted.
+/// Parameters of the LFU counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frequency {
-    /// How much rarer each further step of a counter is.
+    /// `lfu-log-factor`: the higher it is, the fewer uses increment a counter.
     pub log_factor: u32,
-    /// Minutes after which an unused key's counter loses one; 0: never.
+    /// `lfu-decay-time`: minutes without a use after which a counter loses one; 0 means never.
     pub decay_minutes: u32,
 }
 
-/// The time as uses are told by it.
+/// The current time and format of the access clocks.
 #[derive(Debug)]
 pub(super) struct Access {
     now_s: u32,
@@ -38,7 +40,7 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// At Unix time 0, counting nothing.
+    /// Returns a clock at Unix time 0 that records the time of the last use.
     pub(super) fn new(seed: u64) -> Access {
         Access { now_s: 0, now_minutes: 0, frequency: None, rng: Rng::new(seed) }
     }
@@ -48,17 +50,17 @@ impl Access {
         self.now_minutes = (unix_ms / 60_000) as u16;
     }
 
-    /// Says how uses are counted; none: the time of the last one is kept.
+    /// Sets the format: LFU counters with these parameters, or the time of the last use if `None`.
     pub(super) fn set_frequency(&mut self, frequency: Option<Frequency>) {
         self.frequency = frequency;
     }
 
-    /// Whether uses are counted.
+    /// Returns whether uses are counted (LFU).
     pub(super) fn counts(&self) -> bool {
         self.frequency.is_some()
     }
 
-    /// The bits of a key that is made now.
+    /// Returns the bits of a key that is created now.
     #[inline]
     pub(super) fn fresh(&self) -> u32 {
         match self.frequency {
@@ -67,7 +69,7 @@ impl Access {
         }
     }
 
-    /// The bits of a key that is used now and had these before.
+    /// Returns the bits of a key that is used now and had the given bits before.
     #[inline]
     pub(super) fn used(&mut self, bits: u32) -> u32 {
         match self.frequency {
@@ -76,24 +78,24 @@ impl Access {
         }
     }
 
-    /// The bits of a key that was used last so many seconds ago.
+    /// Returns the bits of a key that was last used `idle_s` seconds ago.
     pub(super) fn idle(&self, idle_s: u32) -> u32 {
         self.now_s.wrapping_sub(idle_s) & CLOCK_MASK as u32
     }
 
-    /// The bits of a key with this count.
+    /// Returns the bits of a key with this LFU counter.
     pub(super) fn with_count(&self, count: u8) -> u32 {
         u32::from(self.now_minutes) << 8 | u32::from(count)
     }
 
-    /// Seconds since the last use of a key with these bits.
+    /// Returns the seconds since the last use of a key with these bits.
     pub(super) fn idle_s(&self, bits: u32) -> u32 {
         let idle_s = self.now_s.wrapping_sub(bits) & CLOCK_MASK as u32;
-        // A transaction's time may lie a little before the last use.
+        // The time of a transaction is fixed and may be a little before the last use.
         if idle_s > CLOCK_MASK as u32 - CLOCK_AHEAD_S_MAX { 0 } else { idle_s }
     }
 
-    /// The count of a key with these bits, less what it has lost since.
+    /// Returns the LFU counter of a key with these bits, after decay.
     pub(super) fn count(&self, bits: u32) -> u8 {
         let decay_minutes = self.frequency.map_or(0, |frequency| frequency.decay_minutes);
         let elapsed = u32::from(self.now_minutes.wrapping_sub((bits >> 8) as u16));
@@ -104,7 +106,7 @@ impl Access {
     fn counted(&mut self, bits: u32, frequency: Frequency) -> u32 {
         let count = self.count(bits);
         let steps = u64::from(count.saturating_sub(COUNT_NEW)) * u64::from(frequency.log_factor);
-        // One in so many uses counts: the more there were, the rarer.
+        // Increments with a probability of 1 / (steps + 1): the higher the counter, the rarer.
         let is_one = count < u8::MAX && self.rng.below(steps + 1) == 0;
         self.with_count(count + u8::from(is_one))
     }
@@ -117,7 +119,7 @@ mod tests {
     const MINUTE_MS: u64 = 60_000;
 
     #[test]
-    fn uses_count_ever_less_and_are_forgotten() {
+    fn counter_grows_logarithmically_and_decays() {
         let mut access = Access::new(1);
         access.set_frequency(Some(Frequency { log_factor: 10, decay_minutes: 1 }));
         access.set_now(1_000 * MINUTE_MS);
@@ -135,7 +137,7 @@ mod tests {
         access.set_now(1_100 * MINUTE_MS);
         assert_eq!(access.count(bits), 155);
         let bits_then = access.used(bits);
-        assert!((155..=156).contains(&access.count(bits_then)), "one use is little");
+        assert!((155..=156).contains(&access.count(bits_then)), "one use adds at most one");
         access.set_frequency(Some(Frequency { log_factor: 10, decay_minutes: 0 }));
         assert_eq!(access.count(bits), u8::MAX);
         access.set_now(70_000 * MINUTE_MS);
@@ -144,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn without_counting_the_last_use_is_known() {
+    fn without_lfu_the_time_of_the_last_use_is_kept() {
         let mut access = Access::new(1);
         access.set_now(100_000_000_000);
         let bits = access.used(7);

@@ -1,4 +1,5 @@
-//! Values of several elements: read in place, changed in place.
+//! Values of several elements (lists, sets, hashes, sorted sets, streams): reading and editing in
+//! place.
 
 use super::slice::{Expiry, Key, Slice};
 use super::table::{Apart, Payload, Place};
@@ -8,30 +9,30 @@ use std::ops::{Deref, DerefMut};
 
 /// A key's value while it is being changed.
 ///
-/// Whoever changes it says so by [`Edit::mark`]; then watches are told when the edit ends. A key
-/// whose value is void by then is removed.
+/// The editing code calls [`Edit::mark`] after a change. When the `Edit` is dropped, it reports the
+/// change to watches and blocked clients. If the value is empty (void) then, it removes the key.
 pub struct Edit<'s, T: Container> {
     slice: &'s mut Slice,
     db: usize,
     key: Key<'s>,
     place: Place,
     is_changed: bool,
-    /// The first moment at which an element expired when the edit began.
+    /// The earliest expiry of an element when the edit began, Unix milliseconds.
     moment: Option<u64>,
-    /// Changed, and watches are not told.
-    is_changed_untold: bool,
+    /// The value was changed silently: the change does not break watches.
+    is_changed_silently: bool,
     kind: PhantomData<T>,
 }
 
 impl<T: Container> Edit<'_, T> {
-    /// Says that the value was changed.
+    /// Records that the value was changed.
     pub fn mark(&mut self) {
         self.is_changed = true;
     }
 
-    /// The same for a change that watches are not told of.
-    pub fn mark_untold(&mut self) {
-        self.is_changed_untold = true;
+    /// Records that the value was changed, without breaking watches or waking blocked clients.
+    pub fn mark_silently(&mut self) {
+        self.is_changed_silently = true;
     }
 }
 
@@ -40,14 +41,14 @@ impl<T: Container> Deref for Edit<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        self.place.entry().object().expect("looked at when the edit began")
+        self.place.entry().object().expect("the type was checked when the edit began")
     }
 }
 
 impl<T: Container> DerefMut for Edit<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.place.entry().object_mut().expect("looked at when the edit began")
+        self.place.entry().object_mut().expect("the type was checked when the edit began")
     }
 }
 
@@ -66,16 +67,17 @@ impl<T: Container> Drop for Edit<'_, T> {
             }
         } else if self.is_changed {
             self.slice.touch(db, &key, self.place);
-        } else if self.is_changed_untold {
-            let was_untold = self.slice.set_untold(true);
+        } else if self.is_changed_silently {
+            let was_silent = self.slice.set_silent(true);
             self.slice.touch(db, &key, self.place);
-            self.slice.set_untold(was_untold);
+            self.slice.set_silent(was_silent);
         }
     }
 }
 
 impl Slice {
-    /// The key's value, for a command that uses it: counts a hit or a miss, sets the access clock.
+    /// Returns the key's value for a command that uses it. Counts a hit or a miss and sets the
+    /// access clock.
     #[inline]
     pub fn read<T: Container>(
         &mut self,
@@ -88,14 +90,14 @@ impl Slice {
         }
     }
 
-    /// The value of a key that has just been read; counts nothing. Nothing falls due meanwhile, so
-    /// the values of several keys can be looked at together.
+    /// Returns the value of a key that the same command has just read; has no side effects. No key
+    /// expires meanwhile, so a command can borrow the values of several keys at once.
     pub fn held<T: Container>(&self, db: usize, key: &Key<'_>) -> Option<&T> {
         let entry = self.table(db, key)?.find(key.hash, key.bytes)?.entry();
         if self.is_visible(entry) { entry.object() } else { None }
     }
 
-    /// The key's value, to be changed; none if there is no such key.
+    /// Starts to edit the key's value; returns `None` if there is no such key.
     #[inline]
     pub fn edit<'s, T: Container>(
         &'s mut self,
@@ -120,11 +122,11 @@ impl Slice {
         }
         let moment = entry.object::<T>().and_then(T::next_expiry);
         let (key, kind) = (*key, PhantomData);
-        let (is_changed, is_changed_untold) = (false, false);
-        Ok(Edit { slice: self, db, key, place, is_changed, is_changed_untold, moment, kind })
+        let (is_changed, is_changed_silently) = (false, false);
+        Ok(Edit { slice: self, db, key, place, is_changed, is_changed_silently, moment, kind })
     }
 
-    /// The key's value, to be changed; a void one is made if there is no such key.
+    /// Starts to edit the key's value; creates an empty one if there is no such key.
     #[inline]
     pub fn edit_or_new<'s, T: Container>(
         &'s mut self,
@@ -137,8 +139,8 @@ impl Slice {
                 place
             }
             None => {
-                self.put_untold(db, key, Box::<T>::default().into_object());
-                self.find_hidden(db, key).expect("it was just put there")
+                self.put_silently(db, key, Box::<T>::default().into_object());
+                self.find_hidden(db, key).expect("the key was just created")
             }
         };
         self.edit_at(db, key, place)
@@ -150,19 +152,19 @@ impl Slice {
         entry.put_clock(self.access.used(entry.clock()));
     }
 
-    fn put_untold(&mut self, db: usize, key: &Key<'_>, object: Object) {
-        let was_untold = self.set_untold(true);
+    fn put_silently(&mut self, db: usize, key: &Key<'_>, object: Object) {
+        let was_silent = self.set_silent(true);
         let payload = Payload::Apart(Apart::Object(object));
         self.put(db, key, None, payload, Expiry::Clear);
-        self.set_untold(was_untold);
+        self.set_silent(was_silent);
     }
 
-    /// Frees what was taken out of a value, bit by bit if it is much.
+    /// Frees an object that was taken out of a value, in small steps if it is large.
     pub fn bury(&mut self, object: Object) {
         self.graveyard.bury_apart(Apart::Object(object));
     }
 
-    /// Sets a key to a value, whatever it was before. A void value removes the key.
+    /// Sets a key to an object and replaces any old value. An empty (void) object removes the key.
     pub fn set_object(&mut self, db: usize, key: &Key<'_>, object: Object, expiry: Expiry) {
         if object.is_void() {
             self.remove(db, key);

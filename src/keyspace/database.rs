@@ -1,15 +1,17 @@
-//! One numbered database of a slice: a table per slot, and summaries over 64 slots each.
+//! One numbered database of a slice: a table per hash slot, and a summary per 64 tables.
 //!
 //! ```text
-//!   tables   one per slot of the slice; none until the first key comes, in database 0 for good
-//!   groups   for 64 tables each: keys, and a bit per table that has keys, has volatile keys
+//!   tables   one per hash slot of the slice. Empty until the first key is inserted; database 0
+//!            keeps its tables for good
+//!   groups   for 64 tables each: the number of keys, and one bit per table for "has keys" and for
+//!            "has volatile keys"
 //! ```
-//! Volatile is a key that expires, and one with elements that expire.
+//! A key is volatile if it or one of its elements has an expiry.
 
 use super::table::Table;
 use super::tick::Tick;
 
-/// Tables of a group.
+/// Tables per group.
 pub const GROUP_TABLES: usize = 64;
 
 const _: () = assert!(GROUP_TABLES == u64::BITS as usize);
@@ -30,14 +32,14 @@ pub struct Database {
     volatile: usize,
     /// Keys that have elements with an expiry.
     with_moments: usize,
-    /// Those of them that have no expiry of their own.
+    /// The keys counted by `with_moments` that have no expiry themselves.
     moments_only: usize,
-    /// A tick before which no key is due, and no element of one.
+    /// A lower bound: no key and no element has expired before this tick.
     pub earliest: Tick,
 }
 
 impl Database {
-    /// A database without keys; takes no memory of its own.
+    /// A database without keys; it allocates nothing.
     pub const EMPTY: Database = Database {
         tables: Vec::new(),
         groups: Vec::new(),
@@ -48,7 +50,7 @@ impl Database {
         earliest: Tick::NEVER,
     };
 
-    /// Makes the tables, one for each of `slots` slots, if they are not there yet.
+    /// Creates the tables, one for each of `slots` hash slots, if they do not exist yet.
     #[inline]
     pub fn prepare(&mut self, slots: usize) {
         if self.tables.is_empty() {
@@ -57,23 +59,23 @@ impl Database {
         }
     }
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     pub fn len(&self) -> usize {
         self.keys
     }
 
-    /// How many keys have an expiry.
+    /// Returns the number of keys that have an expiry.
     pub fn volatile_len(&self) -> usize {
         self.volatile - self.moments_only
     }
 
-    /// How many keys have elements with an expiry.
+    /// Returns the number of keys that have elements with an expiry.
     pub fn with_moments_len(&self) -> usize {
         self.with_moments
     }
 
-    /// Takes note that a key has elements with an expiry from now on, or no longer;
-    /// `has_expiry` says whether it has one of its own.
+    /// Counts a key in (`on`) or out that has elements with an expiry; `has_expiry` says whether
+    /// the key itself has an expiry.
     pub fn note_moments(&mut self, on: bool, has_expiry: bool) {
         let only = usize::from(!has_expiry);
         if on {
@@ -86,13 +88,13 @@ impl Database {
         }
     }
 
-    /// The table of the slice's slot number `index`, if any was made.
+    /// Returns the table number `index` of the slice; `None` if no tables were created.
     #[inline]
     pub fn table(&self, index: usize) -> Option<&Table> {
         self.tables.get(index)
     }
 
-    /// Changes a table, which must have been made, and keeps the sums.
+    /// Runs `change` on an existing table and updates the sums of the database.
     #[inline]
     pub fn change<T>(&mut self, index: usize, change: impl FnOnce(&mut Table) -> T) -> T {
         let table = &mut self.tables[index];
@@ -111,12 +113,12 @@ impl Database {
         result
     }
 
-    /// The first table from `index` on that has keys.
+    /// Returns the first table from `index` on that has keys.
     pub fn next_occupied(&self, index: usize) -> Option<usize> {
         self.next_table(index, |group| group.occupied)
     }
 
-    /// The first table from `index` on that has keys with an expiry, or elements with one.
+    /// Returns the first table from `index` on that has volatile keys.
     pub fn next_volatile(&self, index: usize) -> Option<usize> {
         self.next_table(index, |group| group.volatile)
     }
@@ -134,7 +136,7 @@ impl Database {
         None
     }
 
-    /// The table that holds the key number `rank` in the order of tables.
+    /// Returns the table that holds the key number `rank`, counted in the order of the tables.
     pub fn table_of_rank(&self, rank: usize) -> usize {
         assert!(rank < self.keys);
         let mut left = rank;
@@ -151,12 +153,12 @@ impl Database {
         index
     }
 
-    /// The tables, to be taken down.
+    /// Returns the tables, for freeing them.
     pub fn into_tables(self) -> Vec<Table> {
         self.tables
     }
 
-    /// Looks at all sums and asserts what must hold. O(slots), for tests.
+    /// Asserts that all sums are right. O(slots), for tests.
     pub fn check(&self) {
         let (mut keys, mut volatile) = (0, 0);
         for (index, table) in self.tables.iter().enumerate() {

@@ -1,12 +1,13 @@
-//! A key's value out of its slice: what a command over several shards is given to work on, and
-//! what RENAME and COPY put elsewhere.
+//! Values outside of their slice: what a command over several shards works on, and what RENAME and
+//! COPY move or copy.
 //!
 //! ```text
-//!   export   a copy: strings by value, long ones shared, other types element by element
-//!   take     the value itself; the key is gone
-//!   fetch    for a command elsewhere, while its key is locked here:
-//!              to write  the value itself, which comes back by import or restore
-//!              to read   the value lent: the slice keeps it, and the other end forgets it
+//!   export   a copy: short strings by value, long strings by reference, other types element by
+//!            element
+//!   take     the value itself; the key is removed
+//!   fetch    for a command on another shard, while the key is locked here:
+//!              to write  the value itself (detached); import or restore brings it back
+//!              to read   the value is lent: the slice keeps it, the other shard must not free it
 //! ```
 
 use super::slice::{Expiry, Key, Slice};
@@ -16,13 +17,13 @@ use crate::value::string::Str;
 use bytes::Bytes;
 use std::mem::ManuallyDrop;
 
-/// A value with what belongs to it, owned: it may travel to another shard.
+/// An owned or lent value with its expiry and access clock, which may travel to another shard.
 #[derive(Debug)]
 pub struct DetachedValue {
     value: Value,
-    /// When the key expires, Unix milliseconds.
+    /// When the key expires, in Unix milliseconds.
     pub expiry: Option<u64>,
-    /// The access clock of its key.
+    /// Access clock of the key.
     clock: u32,
     is_edited: bool,
 }
@@ -30,23 +31,23 @@ pub struct DetachedValue {
 #[derive(Debug)]
 enum Value {
     Int(i64),
-    /// Small, and kept beside its key.
+    /// A short string, stored inside its entry.
     Inline(Box<[u8]>),
-    /// Large; shared, not copied.
+    /// A long string; shared, not copied.
     Large(Bytes),
-    /// Of several elements.
+    /// A value of several elements, owned.
     Object(Object),
-    /// The same, while its owner keeps it. Only read, and never freed from here.
+    /// A value of several elements that its slice still owns. Only read, and never freed from here.
     Lent(ManuallyDrop<Object>),
 }
 
 impl DetachedValue {
-    /// Whether it is the only place where its value is, so that it has to come back.
+    /// Returns whether the value was moved out of its slice, so that it must be brought back.
     pub fn is_moved(&self) -> bool {
         matches!(self.value, Value::Object(_))
     }
 
-    /// Ends what was imported from a parcel that was lent.
+    /// Forgets an object that was imported from a lent value: its slice still owns it.
     pub fn forget(self) {
         if let Value::Object(object) = self.value {
             std::mem::forget(object);
@@ -55,7 +56,7 @@ impl DetachedValue {
 }
 
 impl Slice {
-    /// A copy of a key's value; counts nothing and leaves the access clock alone.
+    /// Returns a copy of a key's value. Counts no hit or miss and leaves the access clock alone.
     pub fn export(&mut self, db: usize, key: &Key<'_>) -> Option<DetachedValue> {
         let entry = self.find(db, key)?.entry();
         let (expiry, clock) = (entry.expiry(), entry.clock());
@@ -63,8 +64,9 @@ impl Slice {
             let value = Value::Object(Object::clone(&object));
             return Some(DetachedValue { value, expiry, clock, is_edited: false });
         }
-        let value = entry.string().expect("what has no elements is a string");
-        // With another key it may fit beside it, and yet stays `raw`, as with the reference.
+        let value = entry.string().expect("a value without elements is a string");
+        // Under another key, the string may fit into the entry; it stays `raw`, as in the reference
+        // server.
         let name = value.encoding_name(entry.is_edited(), key.bytes.len(), expiry.is_some());
         let value = match value {
             Str::Int(number) => Value::Int(number),
@@ -74,21 +76,23 @@ impl Slice {
         Some(DetachedValue { value, expiry, clock, is_edited: name == "raw" })
     }
 
-    /// A key's value, which is no longer there after.
+    /// Removes a key and returns its value.
     pub fn take(&mut self, db: usize, key: &Key<'_>) -> Option<DetachedValue> {
         let detached = self.take_silently(db, key)?;
         self.note_change(db, key);
         Some(detached)
     }
 
-    /// The same, and watches are told nothing.
+    /// Removes a key and returns its value, without breaking watches or waking blocked clients.
     pub fn take_silently(&mut self, db: usize, key: &Key<'_>) -> Option<DetachedValue> {
         let place = self.find(db, key)?;
         let entry = place.entry();
         if entry.is_apart() && !entry.is_large() {
             let entry = self.unlink_place(db, key, place);
             let (expiry, clock) = (entry.expiry(), entry.clock());
-            let Apart::Object(object) = entry.take_apart() else { unreachable!("looked at above") };
+            let Apart::Object(object) = entry.take_apart() else {
+                unreachable!("the entry was checked above")
+            };
             entry.free(&mut self.tools.heap);
             let value = Value::Object(object);
             return Some(DetachedValue { value, expiry, clock, is_edited: false });
@@ -98,12 +102,12 @@ impl Slice {
         Some(detached)
     }
 
-    /// A key's value for a command that runs elsewhere, while nobody else touches the key here (or
-    /// everybody only reads it, unless `to_write`).
+    /// Returns a key's value for a command that runs on another shard. The key must be locked
+    /// meanwhile: exclusively if `to_write`, otherwise at least shared.
     pub fn fetch(&mut self, db: usize, key: &Key<'_>, to_write: bool) -> Option<DetachedValue> {
         let entry = self.find(db, key)?.entry();
         if !to_write {
-            // What is only read does not come back: this is its use.
+            // A lent value does not come back, so the access clock is set now.
             entry.put_clock(self.access.used(entry.clock()));
         }
         match entry.alias() {
@@ -116,7 +120,7 @@ impl Slice {
         }
     }
 
-    /// Gives a key the value of a parcel and its expiry, whatever it had before.
+    /// Sets a key to a detached value with its expiry, and replaces any old value.
     pub fn import(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
         let bytes;
         let payload = match detached.value {
@@ -139,8 +143,8 @@ impl Slice {
         }
     }
 
-    /// The same for a value that has been away, or is for a while: where uses are counted, those of
-    /// its key go with it.
+    /// Sets a key to a detached value that comes back or is lent. Under an LFU policy the access
+    /// clock of the value's key is kept.
     pub fn bring(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
         let clock = detached.clock;
         self.import(db, key, detached);
@@ -151,10 +155,11 @@ impl Slice {
         }
     }
 
-    /// Gives a key the value back that was fetched, unchanged. Watches are told nothing.
+    /// Puts an unchanged detached value back under its key, without breaking watches or waking
+    /// blocked clients.
     pub fn restore(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
-        let was_untold = self.set_untold(true);
+        let was_silent = self.set_silent(true);
         self.bring(db, key, detached);
-        self.set_untold(was_untold);
+        self.set_silent(was_silent);
     }
 }

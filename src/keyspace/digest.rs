@@ -1,10 +1,10 @@
-//! Digests: two servers with the same keys, values and expiries (not when, only whether a key
-//! expires) have the same one. They are those of the reference server.
+//! Digests of keys and databases. Two servers with the same keys, values and expiries have the same
+//! digest; of an expiry only its presence counts. The digests are equal to the reference server's.
 //!
 //! ```text
-//!   mix(d, bytes)      d = SHA1(d ^ SHA1(bytes))          what came before counts
+//!   mix(d, bytes)      d = SHA1(d ^ SHA1(bytes))          the order of the calls matters
 //!   key with value     0, mix key, mix type, mix value, ^ SHA1("!!expire!!") if it expires
-//!   value alone        the same without the key
+//!   value alone        as a key with value, without "mix key"
 //!   database           ^ of SHA1(digest) over its keys    in any order, so on any shard
 //!   everything         0; for each database with keys, in order: mix number, ^ its digest
 //! ```
@@ -16,17 +16,17 @@ use crate::value::string::IntText;
 use crate::value::{Kind, Object};
 use sha1::{Digest as _, Sha1};
 
-/// Bytes of a digest.
+/// Length of a digest in bytes.
 pub const DIGEST_BYTES: usize = 20;
 
-/// SHA1 sums, mixed.
+/// A digest: SHA1 sums, mixed.
 pub type Digest = [u8; DIGEST_BYTES];
 
 fn sum(bytes: &[u8]) -> Digest {
     Sha1::digest(bytes).into()
 }
 
-/// Adds another digest; the order of additions does not matter.
+/// Adds another digest by exclusive or; the order of the additions does not matter.
 fn add(digest: &mut Digest, other: &Digest) {
     for (byte, other) in digest.iter_mut().zip(other) {
         *byte ^= other;
@@ -38,7 +38,7 @@ fn mix(digest: &mut Digest, bytes: &[u8]) {
     *digest = sum(digest);
 }
 
-/// The number of a type, as it enters a digest.
+/// Returns the number of a type in a digest.
 fn kind_number(kind: Kind) -> u32 {
     match kind {
         Kind::String => 0,
@@ -50,7 +50,8 @@ fn kind_number(kind: Kind) -> u32 {
     }
 }
 
-/// Elements that expire before `horizon_ms` are hidden.
+/// Mixes type, value and presence of an expiry in; elements that expire before `horizon_ms` (Unix
+/// milliseconds) are hidden.
 fn mix_value(digest: &mut Digest, view: &View<'_>, horizon_ms: u64) {
     mix(digest, &kind_number(view.kind()).to_be_bytes());
     if let Some(value) = view.string() {
@@ -62,7 +63,7 @@ fn mix_value(digest: &mut Digest, view: &View<'_>, horizon_ms: u64) {
     }
 }
 
-/// Mixes the elements in: in their order, or added where they have none.
+/// Mixes the elements of ordered types in one after the other, and adds those of unordered types.
 fn mix_object(digest: &mut Digest, object: &Object, horizon_ms: u64) {
     let text = &mut IntText::new();
     match object {
@@ -98,12 +99,13 @@ fn mix_object(digest: &mut Digest, object: &Object, horizon_ms: u64) {
 }
 
 impl Slice {
-    /// A key's value, due or not; counts nothing, removes nothing, leaves the access clock alone.
+    /// Returns a key's value, expired or not. Has no side effects: counts nothing, removes nothing,
+    /// leaves the access clock alone.
     pub fn look(&self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
         self.find_hidden(db, key).map(|place| View::new(place.entry()))
     }
 
-    /// The digest of a key's value; zeros if there is no such key.
+    /// Returns the digest of a key's value; zeros if there is no such key.
     pub fn value_digest(&self, db: usize, key: &Key<'_>) -> Digest {
         let mut digest = [0; DIGEST_BYTES];
         if let Some(view) = self.look(db, key) {
@@ -112,15 +114,15 @@ impl Slice {
         digest
     }
 
-    /// This slice's share of a database's digest: the shares of all slices, added by exclusive or,
-    /// make the whole. None without keys. O(keys).
+    /// Returns this slice's part of a database's digest, or `None` if the slice has no keys there.
+    /// The exclusive or of all slices' parts is the digest of the database. O(keys).
     pub fn database_digest(&self, db: usize) -> Option<Digest> {
         let database = &self.databases[db];
         let mut all = [0; DIGEST_BYTES];
         let mut next = database.next_occupied(0);
         next?;
         while let Some(index) = next {
-            let table = database.table(index).expect("it has keys");
+            let table = database.table(index).expect("an occupied table exists");
             for number in 0..table.buckets() {
                 table.for_each_in_bucket(number, &mut |word| {
                     let view = View::new(word.entry());
@@ -136,8 +138,8 @@ impl Slice {
     }
 }
 
-/// The digest of everything, from the shares of slices: pairs of a database's number and a slice's
-/// share of its digest, in any order.
+/// Returns the digest of everything. `shares` yields pairs of a database number and a slice's part
+/// of that database's digest, in any order.
 pub fn database_digests_joined(shares: impl Iterator<Item = (u32, Digest)>) -> Digest {
     let mut databases = std::collections::BTreeMap::<u32, Digest>::new();
     for (db, share) in shares {

@@ -1,59 +1,60 @@
-//! Housekeeping: removing due keys and due fields that nobody asks for, and freeing what was
-//! flushed.
+//! Housekeeping: the sweep removes expired keys and fields that no command accesses; further steps
+//! free flushed tables and large values.
 //!
-//! A sweep goes over the slots that have keys with an expiry, and over the chunks of those slots.
-//! It enters only what may hold due keys by its summary (a tick before which nothing in it is
-//! due), and leaves an exact summary behind:
+//! A sweep visits the hash slots that have volatile keys, and the chunks of their tables. Every
+//! database, table and chunk has a summary: a tick before which nothing in it has expired. The
+//! sweep enters a table or chunk only if its summary has passed, and leaves an exact summary
+//! behind:
 //!
 //! ```text
-//!   Idle --start--> a database is due: its summary is set to never, slot = the first
-//!   Running: enter a slot that is due: its summary is set to never, chunk = 0
+//!   Idle --start--> a database's summary has passed: set it to never, slot = the first
+//!   Running: enter a slot whose summary has passed: set the summary to never, chunk = 0
 //!            sweep a chunk, then lower the summaries of slot and database to the chunk's
 //!            pass over a slot: lower the database's summary to the slot's
 //!   Running --after the last slot--> Idle
 //! ```
 //!
-//! While a sweep runs, the summaries of its database and of its slot tell only of what it has
-//! passed. Whatever takes these tables away from it first sets them to "due now"
-//! ([`Slice::sweep_stop`]). Growing moves keys to the last chunk, which the sweep meets later, and
-//! shrinking lowers the summaries that it moves keys under: so a key cannot slip by.
+//! While a sweep runs, the summaries of its database and of its slot cover only what the sweep has
+//! passed. Code that takes the tables away from a sweep first sets these summaries to "expired now"
+//! ([`Slice::sweep_stop`]). No key escapes the sweep: growing a table moves keys to its last chunk,
+//! which the sweep visits later. Shrinking lowers the summary of the chunk that receives keys.
 //!
-//! A hash with fields that expire has the moment of the first of them in its word and in all
-//! summaries above, so it is met when it has due fields. Only a sweep removes them: until then
-//! they are hidden. A step removes so many fields; if some are left, the next one goes over the
-//! same chunk again.
+//! A hash with field expiries has the earliest of them in its bucket word and in all summaries
+//! above. So the sweep finds the hash when a field has expired. Commands hide expired fields or
+//! replace them, and only a sweep removes them. A step removes a limited number of fields. If some
+//! are left, the next step visits the same chunk again.
 
-use super::due::Expired;
+use super::expired::Expired;
 use super::slice::{ExpiryRole, Slice};
 use super::table::{Place, Word};
 use super::tick::Tick;
 use crate::value::hash::{Field, Hash};
 
-/// Slots that one step passes over.
+/// Hash slots that one step passes over at most.
 const STEP_SLOTS: usize = 64;
 
-/// When so many due fields were removed, a step ends.
+/// A step ends after it has removed this number of expired fields.
 const STEP_FIELDS: usize = 256;
 
-/// What [`Slice::housekeep`] has done.
+/// Result of a call of [`Slice::housekeep`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// It was stopped before everything was done.
+    /// Whether the call was stopped before all work was done.
     pub more: bool,
-    /// Due keys that were removed.
+    /// Number of expired keys that were removed.
     pub expired: usize,
-    /// When the next key may be due, Unix milliseconds; none if no key expires.
-    pub next_due_ms: Option<u64>,
+    /// When the next key or field may expire, in Unix milliseconds; `None` if nothing expires.
+    pub next_expiry_ms: Option<u64>,
 }
 
-/// Where the sweep stands.
+/// State of the sweep.
 #[derive(Debug)]
 pub struct Sweep {
     is_on: bool,
-    /// For a while no key is to be removed.
+    /// Whether the removal of expired keys is suspended for a while.
     is_held: bool,
     running: Option<Position>,
-    /// The database that the next sweep looks at first.
+    /// The database that the next sweep checks first.
     next_db: usize,
 }
 
@@ -61,7 +62,7 @@ pub struct Sweep {
 struct Position {
     db: usize,
     index: usize,
-    /// The chunk within the slot; none before the slot is entered.
+    /// The chunk within the slot's table; `None` before the slot is entered.
     chunk: Option<u32>,
 }
 
@@ -72,8 +73,8 @@ impl Default for Sweep {
 }
 
 impl Slice {
-    /// Removes due keys and frees what was flushed, in steps of at most about 100 us, until all
-    /// is done or `is_over`, which is asked before each step, says so.
+    /// Removes expired keys and frees memory in steps of at most about 100 us, until no work is
+    /// left or `is_over` returns true. Calls `is_over` before each step.
     pub fn housekeep(&mut self, is_over: &mut dyn FnMut() -> bool) -> Work {
         let before = self.stats.expired_active;
         let mut more = false;
@@ -82,7 +83,7 @@ impl Slice {
         loop {
             if is_over() {
                 more = self.sweep.running.is_some() || !self.graveyard.is_empty();
-                more |= self.due_database().is_some() || self.tools.heap.has_spare_region();
+                more |= self.database_to_sweep().is_some() || self.tools.heap.has_spare_region();
                 break;
             }
             if self.sweep.running.is_none() && sweeps_left > 0 && self.sweep_start() {
@@ -98,27 +99,27 @@ impl Slice {
         Work {
             more,
             expired: (self.stats.expired_active - before) as usize,
-            next_due_ms: self.next_due_ms(),
+            next_expiry_ms: self.next_expiry_ms(),
         }
     }
 
-    /// Switches the removal of due keys that nobody asks for; on at first.
+    /// Enables or disables the removal of expired keys that no command accesses; initially enabled.
     pub fn set_active_expiry(&mut self, on: bool) {
         self.sweep.is_on = on;
     }
 
-    /// Keeps due keys that nobody asks for where they are, for a while.
+    /// Suspends or resumes the removal of expired keys that no command accesses.
     pub fn hold_expiry(&mut self, on: bool) {
         self.sweep.is_held = on;
     }
 
-    fn next_due_ms(&self) -> Option<u64> {
+    fn next_expiry_ms(&self) -> Option<u64> {
         let earliest = self.databases.iter().map(|database| database.earliest).min();
         earliest.filter(|&tick| tick != Tick::NEVER).map(Tick::start_ms)
     }
 
-    /// The database that is to be swept next, if any is due.
-    fn due_database(&self) -> Option<usize> {
+    /// Returns the database to sweep next, if the summary of one has passed.
+    fn database_to_sweep(&self) -> Option<usize> {
         if !self.sweep.is_on || self.sweep.is_held || self.role != ExpiryRole::Primary {
             return None;
         }
@@ -130,14 +131,15 @@ impl Slice {
     }
 
     fn sweep_start(&mut self) -> bool {
-        let Some(db) = self.due_database() else { return false };
+        let Some(db) = self.database_to_sweep() else { return false };
         self.databases[db].earliest = Tick::NEVER;
         self.sweep.next_db = (db + 1) % self.databases.len();
         self.sweep.running = Some(Position { db, index: 0, chunk: None });
         true
     }
 
-    /// Ends a sweep that runs in a database whose tables are taken away, or that may not go on.
+    /// Stops a sweep that runs in the database `db`, because the tables are taken away or the sweep
+    /// may not continue.
     pub(super) fn sweep_stop(&mut self, db: usize) {
         let Some(position) = self.sweep.running.take_if(|position| position.db == db) else {
             return;
@@ -148,7 +150,8 @@ impl Slice {
         }
     }
 
-    /// Sweeps one chunk, or passes over some slots that are not due. False if no sweep runs.
+    /// Sweeps one chunk, or passes over hash slots without expired keys. Returns false if no sweep
+    /// runs.
     fn sweep_step(&mut self) -> bool {
         let Some(mut position) = self.sweep.running else { return false };
         if !self.sweep.is_on || self.sweep.is_held || self.role != ExpiryRole::Primary {
@@ -181,10 +184,11 @@ impl Slice {
         true
     }
 
-    /// Removes the due keys of a chunk; gives the number of the next chunk, if there is one.
+    /// Removes the expired keys of a chunk. Returns the number of the next chunk, if there is one.
     fn sweep_chunk(&mut self, position: Position, chunk: u32, now: Tick) -> Option<u32> {
         let Position { db, index, .. } = position;
-        let table = self.databases[db].table(index).expect("a sweep stops with its tables");
+        let table =
+            self.databases[db].table(index).expect("a sweep ends when its tables are taken away");
         if chunk >= table.chunks() {
             return None;
         }
@@ -203,14 +207,14 @@ impl Slice {
             table.put_chunk_earliest(chunk, earliest);
             table.put_earliest(table.earliest().min(earliest));
         });
-        // Only now may keys move to other buckets, for all summaries are true again.
+        // Keys may move to other buckets only now: all summaries are exact again.
         let removed = (self.stats.expired_active - before) as usize;
         self.shrink(db, index, removed * 2);
         Some(if fields_left == 0 { chunk } else { chunk + 1 })
     }
 
-    /// Removes the due keys of a chunk, and so many due fields; gives the earliest tick that the
-    /// others are due in.
+    /// Removes the expired keys of a chunk, and at most `fields_left` expired fields. Returns the
+    /// earliest tick at which one of the other keys or fields expires.
     fn sweep_buckets(
         &mut self,
         at: Position,
@@ -222,26 +226,29 @@ impl Slice {
         let mut earliest = Tick::NEVER;
         let mut offset = 0;
         loop {
-            let table = self.databases[at.db].table(at.index).expect("a sweep stops with it");
+            let table = self.databases[at.db]
+                .table(at.index)
+                .expect("a sweep ends when its tables are taken away");
             let Some(number) = table.chunk_buckets(chunk).nth(offset) else { return earliest };
-            let mut is_due = |word: Word| {
+            let mut is_expired = |word: Word| {
                 let Some(unit) = word.unit() else { return false };
-                // The unit tells apart without a look at the entry, but for the last seconds.
+                // The unit alone decides, without reading the entry, except for the last few
+                // seconds.
                 let coarse = Tick::unit_start(unit, bound);
                 if coarse > now {
                     earliest = earliest.min(coarse);
                     return false;
                 }
                 let moment = word.entry().moment();
-                let is_due = self.is_due(moment);
-                if !is_due && let Some(moment) = moment {
-                    earliest = earliest.min(Tick::due(moment));
+                let is_expired = self.is_expired(moment);
+                if !is_expired && let Some(moment) = moment {
+                    earliest = earliest.min(Tick::of_expiry(moment));
                 }
-                is_due
+                is_expired
             };
-            match table.find_in_bucket(number, &mut is_due) {
+            match table.find_in_bucket(number, &mut is_expired) {
                 None => offset += 1,
-                Some(place) if self.is_due(place.entry().expiry()) => {
+                Some(place) if self.is_expired(place.entry().expiry()) => {
                     self.stats.expired_active += 1;
                     self.expire_at(at.db, at.index, place);
                 }
@@ -255,12 +262,12 @@ impl Slice {
         }
     }
 
-    /// Removes so many due fields of a hash, and the key if no field is left.
+    /// Removes at most `fields_left` expired fields of a hash, and the key if no field is left.
     fn expire_fields(&mut self, db: usize, index: usize, place: Place, fields_left: &mut usize) {
         let entry = place.entry();
         let was_volatile = place.word().is_volatile();
         self.note_moments(db, entry, false);
-        let hash = entry.object_mut::<Hash>().expect("only fields of a hash expire");
+        let hash = entry.object_mut::<Hash>().expect("only hash fields expire");
         let mut removed = 0;
         let mut names = Vec::new();
         let is_told = self.expired.is_some();
@@ -270,7 +277,7 @@ impl Slice {
                 names.push(field.name.to_vec().into_boxed_slice());
             }
         };
-        // What was due may be gone already: the moment in the word is a lower bound.
+        // The expired fields may be gone already: the expiry in the bucket word is a lower bound.
         let is_over = hash.remove_expired(self.now_ms, &mut show);
         *fields_left = if is_over { fields_left.saturating_sub(removed) } else { 0 };
         self.stats.expired_fields += removed as u64;

@@ -1,44 +1,44 @@
-//! What is to be freed, freed bit by bit: flushed tables, long strings, values of many elements.
+//! Freeing in small steps: flushed tables, long strings, values of many elements.
 
 use super::table::{Apart, Entry, Heap, Table, give_back};
 use crate::value::Object;
 use bytes::Bytes;
 use std::collections::VecDeque;
 
-/// Larger values are not freed at once.
+/// Long strings of at least this number of bytes are not freed at once.
 const LARGE_BYTES_MIN: usize = 1 << 20;
 
-/// Bytes of a large value that one step gives back to the system; about 100 us.
+/// Bytes of a long string that one step gives back to the system; about 100 us.
 const STEP_BYTES: usize = 1 << 20;
 
-/// Bytes of large values that may wait. Whoever adds to more than that does a step for them.
+/// Bytes of long strings that may wait. Above this limit, adding one also runs a step.
 const WAITING_BYTES_MAX: usize = 1 << 30;
 
-/// A value of so many pieces is not freed at once.
+/// Values of at least this number of pieces are not freed at once.
 const PIECES_MIN: usize = 64;
 
-/// Tables that one step looks at.
+/// Tables that one step visits at most.
 const STEP_TABLES: usize = 8;
 
-/// Buckets of a table that one step takes down.
+/// Buckets of a table that one step frees at most.
 const STEP_BUCKETS: usize = 32;
 
-/// Large values that one step looks at to find one that is not shared.
+/// Long strings that one step checks to find one that is not shared.
 const STEP_LARGE_MAX: usize = 8;
 
-/// What is to be freed.
+/// The queues of tables and values that wait to be freed.
 #[derive(Debug, Default)]
 pub struct Graveyard {
-    /// The tables of flushed databases; the last one of each is taken down first.
+    /// The tables of flushed databases; the last table of each database is freed first.
     roots: VecDeque<Vec<Table>>,
     large: VecDeque<Grave>,
     large_bytes: usize,
     objects: VecDeque<Object>,
-    /// Values that have been freed since the last look.
+    /// Values that have been freed since the last call of [`Graveyard::take_freed`].
     freed: u64,
 }
 
-/// A long string, of which the bytes from `left` on have been given back.
+/// A long string, whose bytes from `left` on have been given back to the system.
 #[derive(Debug)]
 struct Grave {
     bytes: Bytes,
@@ -46,30 +46,30 @@ struct Grave {
 }
 
 impl Graveyard {
-    /// Whether there is nothing to be freed.
+    /// Returns whether nothing waits to be freed.
     pub fn is_empty(&self) -> bool {
         self.roots.is_empty() && self.large.is_empty() && self.objects.is_empty()
     }
 
-    /// Values and tables that wait.
+    /// Returns the number of values and tables that wait.
     pub fn len(&self) -> usize {
         let tables: usize = self.roots.iter().map(|tables| tables.len()).sum();
         self.large.len() + self.objects.len() + tables
     }
 
-    /// Values that have been freed since the last call.
+    /// Returns the number of values that have been freed since the last call.
     pub fn take_freed(&mut self) -> u64 {
         std::mem::take(&mut self.freed)
     }
 
-    /// Takes the tables of a database.
+    /// Queues the tables of a database.
     pub fn bury_tables(&mut self, tables: Vec<Table>) {
         if !tables.is_empty() {
             self.roots.push_back(tables);
         }
     }
 
-    /// Frees an entry, and its large value unless that is very large.
+    /// Frees an entry at once and its separate value with [`Graveyard::bury_apart`].
     #[inline]
     pub fn bury_entry(&mut self, heap: &mut Heap, entry: Entry) {
         if entry.is_apart() {
@@ -78,7 +78,7 @@ impl Graveyard {
         entry.free(heap);
     }
 
-    /// Frees a value, or takes it if that would be long work.
+    /// Frees a value at once, or queues it if freeing takes long.
     pub fn bury_apart(&mut self, apart: Apart) {
         match apart {
             Apart::Large(bytes) => self.bury_large(*bytes),
@@ -87,9 +87,10 @@ impl Graveyard {
         }
     }
 
-    /// Frees a large value, or takes it if it is very large.
+    /// Releases a long string, or queues it if it is very long.
     fn bury_large(&mut self, bytes: Bytes) {
-        // A reply may hold the value too, and whoever lets go last frees it: so it is kept here.
+        // A reply may share the string, and the last owner frees it. A very long one is therefore
+        // kept here.
         if bytes.len() < LARGE_BYTES_MIN {
             return;
         }
@@ -100,13 +101,13 @@ impl Graveyard {
         }
     }
 
-    /// Frees a little, at most about 100 us of work. False if nothing could be done.
+    /// Frees a little, at most about 100 us of work. Returns false if nothing could be freed.
     pub fn step(&mut self, heap: &mut Heap) -> bool {
         if self.step_large() || self.step_objects() {
             return true;
         }
         let Some(mut tables) = self.roots.front_mut() else { return false };
-        // Empty tables are dropped in runs, and of the others one bucket at a time.
+        // Several empty tables are dropped per step, but other tables are freed bucket by bucket.
         for _ in 0..STEP_TABLES {
             let Some(table) = tables.last_mut() else {
                 self.roots.pop_front();
@@ -138,7 +139,7 @@ impl Graveyard {
         true
     }
 
-    /// Frees some elements of the first value of many.
+    /// Frees some elements of the first value in the queue.
     fn step_objects(&mut self) -> bool {
         let Some(object) = self.objects.front_mut() else { return false };
         if object.free_step() {
@@ -148,7 +149,7 @@ impl Graveyard {
         true
     }
 
-    /// Gives a piece of the first large value back that nobody else holds.
+    /// Gives a part of the first long string that is not shared back to the system.
     fn step_large(&mut self) -> bool {
         for _ in 0..self.large.len().min(STEP_LARGE_MAX) {
             let Some(grave) = self.large.pop_front() else { break };
@@ -172,7 +173,7 @@ impl Graveyard {
         false
     }
 
-    /// Frees everything.
+    /// Frees everything at once.
     pub fn clear(&mut self, heap: &mut Heap) {
         while !self.roots.is_empty() {
             self.step(heap);

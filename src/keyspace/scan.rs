@@ -1,13 +1,13 @@
-//! Walking over the keys: SCAN and KEYS.
+//! Iteration over keys: SCAN and KEYS.
 //!
 //! ```text
-//!   cursor   bits 14..46 position in the order of reversed hashes | 0..14 slot
+//!   cursor   bits 14..46 position in the order of reversed hashes | 0..14 hash slot
 //! ```
 //!
-//! A bucket stands for an interval of positions (see the table), and a key's position never
-//! changes. So a walk that goes from the end of one interval to the next meets every key that is
-//! there all the time, however the table grows and shrinks in between; only shrinking makes it
-//! meet keys again.
+//! A bucket covers an interval of positions (see the table), and a key's position never changes. A
+//! scan goes from the end of one interval to the next. It therefore returns every key that exists
+//! during the whole scan, however the table grows and shrinks. Only shrinking makes the scan return
+//! keys twice.
 
 use super::slice::Slice;
 use super::table::View;
@@ -15,15 +15,15 @@ use crate::base::slot::SLOT_COUNT;
 
 const SLOT_BITS: u32 = SLOT_COUNT.trailing_zeros();
 
-/// Positions of a slot.
+/// Number of positions within a hash slot.
 const POSITIONS: u64 = 1 << 32;
 
 const _: () = assert!(1 << SLOT_BITS == SLOT_COUNT);
 
 impl Slice {
-    /// Shows the keys of one bucket, each with whether it is due (and so not there for clients),
-    /// and gives the cursor for the next call; 0 when this slice has been walked through. A walk
-    /// starts with 0. Any number is a cursor: one that this function never gave starts somewhere.
+    /// Visits the keys of one bucket and returns the next cursor, or 0 at the end of the slice. A
+    /// scan starts with cursor 0. The flag passed to `visit` says that the key has expired and
+    /// clients do not see it. Any number is valid as a cursor: an invented one starts somewhere.
     pub fn scan(
         &mut self,
         db: usize,
@@ -39,7 +39,7 @@ impl Slice {
         };
         let Some(found) = database.next_occupied(index) else { return 0 };
         let position = if found == index { position } else { 0 };
-        let table = database.table(found).expect("it has keys");
+        let table = database.table(found).expect("an occupied table exists");
         let (number, end) = table.bucket_at(position);
         table.for_each_in_bucket(number, &mut |word| {
             let entry = word.entry();
@@ -59,7 +59,7 @@ impl Slice {
         (position << SLOT_BITS) | (u64::from(self.slots.start) + index as u64)
     }
 
-    /// Shows all keys of a database that are not due. O(keys).
+    /// Visits all keys of a database that have not expired. O(keys).
     pub fn for_each_key(&mut self, db: usize, visit: &mut dyn FnMut(&[u8], &View<'_>)) {
         let mut next = self.databases[db].next_occupied(0);
         while let Some(index) = next {
@@ -68,7 +68,7 @@ impl Slice {
         }
     }
 
-    /// Shows all keys of one slot that are not due. O(keys of the slot).
+    /// Visits all keys of one hash slot that have not expired. O(keys of the slot).
     pub fn for_each_key_in_slot(
         &mut self,
         db: usize,

@@ -1,14 +1,14 @@
-//! The slice: every operation on keys, and lazy expiry. Hot.
+//! The slice: all operations on keys, and lazy expiry. Hot.
 //!
-//! Time stands still between two calls of [`Slice::set_now`]. A key is due when now is later than
-//! its expiry. What a due key is to an operation follows from the [`ExpiryRole`]: a primary
-//! removes it and goes on as if it had not been there; a replica sees no key either, but leaves
-//! its removal to the primary; a loader sees it as any other.
+//! Time stands still between two calls of [`Slice::set_now`]. A key has expired when the current
+//! time is later than its expiry. The [`ExpiryRole`] decides how operations treat an expired key. A
+//! primary removes the key, then continues as if it did not exist. A replica hides the key and
+//! leaves its removal to the primary. A loader treats it like any other key.
 
 use super::access::{Access, Frequency};
 use super::database::Database;
-use super::due::Expired;
 use super::expire::Sweep;
+use super::expired::Expired;
 use super::graveyard::Graveyard;
 use super::stats::Stats;
 use super::table::{Apart, Draft, Entry, Heap, Payload, Place, Table, TableInfo, Tools, View};
@@ -21,53 +21,54 @@ use crate::value::string::{INLINE_BYTES_MAX, NewStr, Str};
 use bytes::Bytes;
 use std::ops::Range;
 
-/// A key with what is needed to find it.
+/// A key's name with its hash slot and hash.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'k> {
     /// The key's name.
     pub bytes: &'k [u8],
-    /// Its slot, which the slice owns.
+    /// The key's hash slot, which the slice owns.
     pub slot: u16,
-    /// Its hash under the slice's seed.
+    /// The hash of the name under the slice's seed.
     pub hash: u64,
 }
 
-/// What a slice is made with.
+/// The parameters of [`Slice::new`].
 #[derive(Clone, Debug)]
 pub struct SliceOptions {
-    /// How many numbered databases there are.
+    /// Number of databases.
     pub databases: usize,
-    /// The slots that the slice owns.
+    /// The hash slots that the slice owns.
     pub slots: Range<u16>,
-    /// The secret of the hash.
+    /// The secret seed of the hash function.
     pub hash_seed: [u64; 2],
-    /// What [`Slice::random`] draws from.
+    /// The seed of the slice's random numbers, for example of [`Slice::random`].
     pub seed: u64,
 }
 
-/// What becomes of the expiry when a value is set.
+/// The new expiry of a key when its value is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// The key does not expire.
+    /// The expiry is removed.
     Clear,
-    /// It is as it was; a new key does not expire.
+    /// The expiry is kept; a new key gets none.
     Keep,
-    /// The key expires at this time, in Unix milliseconds.
+    /// The expiry is set to this time, in Unix milliseconds.
     At(u64),
 }
 
-/// Who removes due keys.
+/// How a slice treats expired keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExpiryRole {
-    /// This slice does.
+    /// This slice removes them.
     Primary,
-    /// The primary does; until then they are hidden.
+    /// The primary removes them; until then this slice hides them.
     Replica,
-    /// Nobody, and they are shown: what is loaded may be overwritten by what comes later.
+    /// Expired keys are visible and kept, because the data that is being loaded may overwrite them
+    /// later.
     Loading,
 }
 
-/// One shard's share of the keys of all databases.
+/// One shard's part of the keys of all databases.
 #[derive(Debug)]
 pub struct Slice {
     pub(super) databases: Vec<Database>,
@@ -79,34 +80,34 @@ pub struct Slice {
     pub(super) now_ms: u64,
     pub(super) role: ExpiryRole,
     pub(super) access: Access,
-    /// The table whose keys' times are looked at next.
+    /// The table that the next call of [`Slice::sample_ttl_ms`] starts at.
     ttl_cursor: usize,
-    /// What fell due since it was asked for, while somebody wants to know.
+    /// Records of expired keys and fields that were removed; `None` if records are disabled.
     pub(super) expired: Option<Vec<Expired>>,
     pub(super) watches: Watches,
     pub(super) waits: Waits,
-    /// Watches and waits are not told of changes right now.
-    is_untold: bool,
+    /// Whether changes are silent: watches and blocked clients do not see them.
+    is_silent: bool,
     rng: Rng,
 }
 
-/// Tries of [`Slice::random`] to find a key that is not due.
+/// Attempts of [`Slice::random`] to find a key that has not expired.
 const RANDOM_TRIES_MAX: usize = 100;
 
-/// Buckets that one sample of the times to live looks at.
+/// Buckets that one call of [`Slice::sample_ttl_ms`] reads.
 const TTL_BUCKETS: usize = 16;
 
-/// A value whose elements lie in pages of their own.
+/// A value whose elements are stored in separate memory pages.
 #[derive(Clone, Copy)]
 pub enum Elements<'a> {
-    /// Fields.
+    /// Hash fields.
     Hash(&'a Hash),
-    /// Members.
+    /// Set members.
     Set(&'a Set),
 }
 
 impl Elements<'_> {
-    /// Asks for the page where an element would be.
+    /// Prefetches the memory page where an element would be.
     #[inline]
     pub fn prefetch(self, element: &[u8]) {
         match self {
@@ -117,9 +118,9 @@ impl Elements<'_> {
 }
 
 impl Slice {
-    /// A slice without keys, at Unix time 0.
+    /// Creates a slice without keys, at Unix time 0.
     pub fn new(options: SliceOptions) -> Slice {
-        assert!(options.databases > 0, "there is at least database 0");
+        assert!(options.databases > 0, "a slice has at least database 0");
         assert!(options.slots.end <= crate::base::slot::SLOT_COUNT);
         let [first, second] = options.hash_seed;
         let hasher = ahash::RandomState::with_seeds(first, second, !first, !second);
@@ -137,45 +138,45 @@ impl Slice {
             expired: None,
             watches: Watches::new(),
             waits: Waits::new(),
-            is_untold: false,
+            is_silent: false,
             rng: Rng::new(options.seed),
         }
     }
 
-    /// Says what time it is, in Unix milliseconds; once per turn.
+    /// Sets the current time, in Unix milliseconds. The time must not change within a turn.
     pub fn set_now(&mut self, unix_ms: u64) {
         self.now_ms = unix_ms;
         self.access.set_now(unix_ms);
     }
 
-    /// Says who removes due keys; gives who did before.
+    /// Sets the role and returns the previous one.
     pub fn set_role(&mut self, role: ExpiryRole) -> ExpiryRole {
         std::mem::replace(&mut self.role, role)
     }
 
-    /// How many databases there are.
+    /// Returns the number of databases.
     pub fn databases(&self) -> usize {
         self.databases.len()
     }
 
-    /// The slots that this slice owns.
+    /// Returns the hash slots that this slice owns.
     pub fn slots(&self) -> Range<u16> {
         self.slots.clone()
     }
 
-    /// A key, with its slot computed.
+    /// Returns a key and computes its hash slot.
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
         self.key_in_slot(bytes, crate::base::slot::slot_of(bytes))
     }
 
-    /// A key whose slot is known.
+    /// Returns a key whose hash slot is known.
     #[inline]
     pub fn key_in_slot<'k>(&self, bytes: &'k [u8], slot: u16) -> Key<'k> {
         Key { bytes, slot, hash: self.tools.hash(bytes) }
     }
 
-    /// The number of a slot among this slice's.
+    /// Returns the index of a hash slot within this slice.
     #[inline]
     pub(super) fn index_of(&self, slot: u16) -> usize {
         debug_assert!(self.slots.contains(&slot), "a key is sent to the slice that owns its slot");
@@ -187,7 +188,7 @@ impl Slice {
         self.databases[db].table(self.index_of(key.slot))
     }
 
-    /// First stage of a batch: asks for what leads to the key's bucket.
+    /// Prefetches what leads to the key's bucket: the first stage of a batch.
     #[inline]
     pub fn prefetch_slot(&self, db: usize, key: &Key<'_>) {
         if let Some(table) = self.table(db, key) {
@@ -195,7 +196,7 @@ impl Slice {
         }
     }
 
-    /// Second stage: asks for the key's bucket.
+    /// Prefetches the key's bucket: the second stage of a batch.
     #[inline]
     pub fn prefetch_bucket(&self, db: usize, key: &Key<'_>) {
         if let Some(table) = self.table(db, key) {
@@ -203,7 +204,7 @@ impl Slice {
         }
     }
 
-    /// Third stage: reads the bucket and asks for the key's entry.
+    /// Reads the key's bucket and prefetches the key's entry: the third stage of a batch.
     #[inline]
     pub fn prefetch_entry(&self, db: usize, key: &Key<'_>) {
         if let Some(table) = self.table(db, key) {
@@ -211,7 +212,7 @@ impl Slice {
         }
     }
 
-    /// A large hash or set, to ask for what leads to its elements.
+    /// Returns the value of a key if it is a large hash or a set, for prefetching elements.
     pub fn elements(&self, db: usize, key: &Key<'_>) -> Option<Elements<'_>> {
         let place = self.table(db, key)?.find(key.hash, key.bytes)?;
         let view = View::new(place.entry());
@@ -219,28 +220,30 @@ impl Slice {
         hash().or_else(|| view.object::<Set>().map(Elements::Set))
     }
 
-    /// Whether an expiry has passed.
+    /// Returns whether an expiry has passed.
     #[inline]
-    pub(super) fn is_due(&self, expiry: Option<u64>) -> bool {
+    pub(super) fn is_expired(&self, expiry: Option<u64>) -> bool {
         expiry.is_some_and(|at| self.now_ms > at)
     }
 
-    /// Whether a key that is given this expiry is rather removed at once.
+    /// Returns whether a key that gets this expiry (Unix milliseconds) must be removed at once.
     pub fn is_past(&self, at: u64) -> bool {
         self.past_until_ms().is_some_and(|until| at <= until)
     }
 
-    /// The last moment that is past in that sense; none: whatever expires is kept.
+    /// Returns the latest expiry for which [`Slice::is_past`] holds, in Unix milliseconds; `None`
+    /// if keys are kept whatever their expiry.
     pub fn past_until_ms(&self) -> Option<u64> {
         (self.role == ExpiryRole::Primary).then_some(self.now_ms)
     }
 
-    /// Whether operations may see an entry.
+    /// Returns whether operations may see an entry.
     pub(super) fn is_visible(&self, entry: Entry) -> bool {
-        self.role == ExpiryRole::Loading || !self.is_due(entry.expiry())
+        self.role == ExpiryRole::Loading || !self.is_expired(entry.expiry())
     }
 
-    /// The place of a key that is not due; a due one is removed if that is this slice's task.
+    /// Returns the place of a key that has not expired. Removes an expired key if this slice is a
+    /// primary.
     #[inline]
     pub(super) fn find(&mut self, db: usize, key: &Key<'_>) -> Option<Place> {
         let place = self.table(db, key)?.find(key.hash, key.bytes)?;
@@ -260,50 +263,51 @@ impl Slice {
         self.shrink(db, index, 2);
     }
 
-    /// Gives memory of a table back that has lost keys.
+    /// Shrinks a table that has lost keys, in at most `steps` steps.
     pub(super) fn shrink(&mut self, db: usize, index: usize, steps: usize) {
         let tools = &mut self.tools;
         self.databases[db].change(index, |table| table.shrink(tools, steps));
     }
 
-    /// Takes a due key away. Every removal for that reason passes here. The table is not made
-    /// smaller, for the caller may be walking over it.
+    /// Removes an expired key; every removal because of expiry goes through here. Does not shrink
+    /// the table, because the calling code may be iterating over it.
     pub(super) fn expire_at(&mut self, db: usize, index: usize, place: Place) {
-        assert!(self.role == ExpiryRole::Primary && self.is_due(place.entry().expiry()));
+        assert!(self.role == ExpiryRole::Primary && self.is_expired(place.entry().expiry()));
         let tools = &mut self.tools;
         let entry = self.databases[db].change(index, |table| table.extract(tools, place));
         self.note_moments(db, entry, false);
         self.note_key_gone(db, entry.key());
         if self.is_heard() {
             let hash = self.tools.hash(entry.key());
-            self.watches.note_due_gone(db, hash, entry.key());
+            self.watches.note_expired_removed(db, hash, entry.key());
             self.waits.note_changed(db, hash, entry.key());
         }
         self.dispose(entry);
     }
 
-    /// Whether somebody watches a key or waits for one.
+    /// Returns whether any key is watched or has blocked clients.
     #[inline]
     fn is_heard(&self) -> bool {
         !self.watches.is_empty() || !self.waits.is_empty()
     }
 
-    /// Tells watches and waits that a key is changed. Every change passes here but those of
-    /// [`Slice::expire_at`], [`Slice::flush`] and [`Slice::swap_databases`].
+    /// Reports the change of a key to watches and blocked clients. Every change goes through here,
+    /// except changes by [`Slice::expire_at`], [`Slice::flush`] and [`Slice::swap_databases`].
     #[inline]
     pub fn note_change(&mut self, db: usize, key: &Key<'_>) {
-        if self.is_heard() && !self.is_untold {
+        if self.is_heard() && !self.is_silent {
             self.watches.note_changed(db, key.hash, key.bytes);
             self.waits.note_changed(db, key.hash, key.bytes);
         }
     }
 
-    /// Frees an entry, or has its large value freed bit by bit.
+    /// Frees an entry; frees its value in small steps if the value is large.
     fn dispose(&mut self, entry: Entry) {
         self.graveyard.bury_entry(&mut self.tools.heap, entry);
     }
 
-    /// The key's value, for a command that uses it: counts a hit or a miss, sets the access clock.
+    /// Returns the key's value for a command that uses it. Counts a hit or a miss and sets the
+    /// access clock.
     #[inline]
     pub fn lookup(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
         match self.find(db, key) {
@@ -320,8 +324,8 @@ impl Slice {
         }
     }
 
-    /// The key's value, for a command that asks about it: counts a hit or a miss, and leaves the
-    /// access clock alone.
+    /// Returns the key's value for a command that asks about it. Counts a hit or a miss and leaves
+    /// the access clock alone.
     pub fn inspect(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
         let found = self.find(db, key);
         match found {
@@ -331,49 +335,49 @@ impl Slice {
         found.map(|place| View::new(place.entry()))
     }
 
-    /// The key's value; counts nothing and leaves the access clock alone.
+    /// Returns the key's value. Counts no hit or miss and leaves the access clock alone.
     #[inline]
     pub fn peek(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
         self.find(db, key).map(|place| View::new(place.entry()))
     }
 
-    /// Puts a key's access clock to what it showed before.
+    /// Sets the access clock of a key to the bits that it had before.
     pub fn put_access_clock(&mut self, db: usize, key: &Key<'_>, clock: u32) {
         if let Some(place) = self.find(db, key) {
             place.entry().put_clock(clock);
         }
     }
 
-    /// Says that a key was last used so many seconds ago.
+    /// Sets the access clock of a key as if it was last used `idle_s` seconds ago.
     pub fn set_idle(&mut self, db: usize, key: &Key<'_>, idle_s: u32) {
         if let Some(place) = self.find(db, key) {
             place.entry().put_clock(self.access.idle(idle_s));
         }
     }
 
-    /// Seconds since a key was last used whose access clock shows this, modulo 2^24.
+    /// Returns the seconds since the last use of a key with this access clock, modulo 2^24.
     pub fn idle_s(&self, clock: u32) -> u32 {
         self.access.idle_s(clock)
     }
 
-    /// Says how uses of keys are counted (an LFU policy); none: only the last one's time is kept.
+    /// Sets the parameters of LFU counters; `None` records only the time of the last use.
     pub fn set_frequency(&mut self, frequency: Option<Frequency>) {
         self.access.set_frequency(frequency);
     }
 
-    /// How often a key is used whose access clock shows this: a logarithm, 0 to 255.
+    /// Returns the LFU counter, 0 to 255, of a key with this access clock.
     pub fn use_count(&self, clock: u32) -> u8 {
         self.access.count(clock)
     }
 
-    /// Says how often a key has been used.
+    /// Sets the LFU counter of a key.
     pub fn set_use_count(&mut self, db: usize, key: &Key<'_>, count: u8) {
         if let Some(place) = self.find(db, key) {
             place.entry().put_clock(self.access.with_count(count));
         }
     }
 
-    /// Sets a key to a string, whatever it was before.
+    /// Sets a key to a string, and replaces any old value.
     pub fn set(&mut self, db: usize, key: &Key<'_>, value: NewStr<'_>, expiry: Expiry) {
         let large;
         let payload = match value {
@@ -394,7 +398,7 @@ impl Slice {
         self.put(db, key, place, payload, expiry);
     }
 
-    /// Sets a key that was found at `place`, or not at all.
+    /// Sets a key; `place` is the result of [`Slice::find`] for the key.
     #[inline]
     pub(super) fn put(
         &mut self,
@@ -404,7 +408,7 @@ impl Slice {
         payload: Payload<'_>,
         expiry: Expiry,
     ) {
-        // What a replica hides is replaced, and not doubled.
+        // A replica must replace an expired key that it hides, not insert the key a second time.
         let place = match place {
             None if self.role == ExpiryRole::Replica => self.find_hidden(db, key),
             found => found,
@@ -426,7 +430,7 @@ impl Slice {
         }
     }
 
-    /// The place of a key, be it due.
+    /// Returns the place of a key, expired or not.
     pub(super) fn find_hidden(&self, db: usize, key: &Key<'_>) -> Option<Place> {
         self.table(db, key)?.find(key.hash, key.bytes)
     }
@@ -441,7 +445,7 @@ impl Slice {
         self.note_moments(db, entry, true);
     }
 
-    /// Replaces an entry by a draft that refers to nothing of it.
+    /// Replaces an entry by a draft that does not borrow from the entry.
     fn overwrite(&mut self, db: usize, key: &Key<'_>, place: Place, draft: Draft<'_>) {
         let entry = place.entry();
         let was_volatile = place.word().is_volatile();
@@ -461,7 +465,7 @@ impl Slice {
         }
     }
 
-    /// Replaces an entry by a draft, which may refer to it, in a block of its own.
+    /// Replaces an entry by a draft in a new block; the draft may borrow from the old entry.
     pub(super) fn renew(&mut self, db: usize, key: &Key<'_>, place: Place, draft: Draft<'_>) {
         self.note_change(db, key);
         let index = self.index_of(key.slot);
@@ -472,7 +476,7 @@ impl Slice {
         old.free(&mut self.tools.heap);
     }
 
-    /// Says that the value at a place is changed without its entry being replaced.
+    /// Reports that the value at a place was changed without replacing its entry.
     pub(super) fn touch(&mut self, db: usize, key: &Key<'_>, place: Place) {
         self.note_change(db, key);
         let index = self.index_of(key.slot);
@@ -480,7 +484,7 @@ impl Slice {
         self.databases[db].change(index, |table| table.touch(tools, place));
     }
 
-    /// Removes a key; false if there was none or it was due already.
+    /// Removes a key. Returns false if the key did not exist or had expired.
     pub fn remove(&mut self, db: usize, key: &Key<'_>) -> bool {
         let is_replica = self.role == ExpiryRole::Replica;
         let found = self.find(db, key);
@@ -491,19 +495,19 @@ impl Slice {
             if is_found {
                 self.note_change(db, key);
             } else if !self.watches.is_empty() {
-                self.watches.note_due_gone(db, key.hash, key.bytes);
+                self.watches.note_expired_removed(db, key.hash, key.bytes);
             }
         }
         is_found
     }
 
-    /// Removes a key that was found, and tells nobody.
+    /// Removes a key that was found, without reporting the change.
     pub(super) fn remove_place(&mut self, db: usize, key: &Key<'_>, place: Place) {
         let entry = self.unlink_place(db, key, place);
         self.dispose(entry);
     }
 
-    /// Takes the entry of a key that was found out of its table, and tells nobody.
+    /// Takes the entry of a key that was found out of its table, without reporting the change.
     pub(super) fn unlink_place(&mut self, db: usize, key: &Key<'_>, place: Place) -> Entry {
         let index = self.index_of(key.slot);
         let tools = &mut self.tools;
@@ -512,15 +516,16 @@ impl Slice {
         entry
     }
 
-    /// Removes a key whose time has come, though its expiry may not say so, and counts it as
-    /// expired; false if there was none.
+    /// Removes a key as expired, even if its expiry has not passed, and counts it as expired.
+    /// Returns false if there is no such key.
     pub fn expire(&mut self, db: usize, key: &Key<'_>) -> bool {
         let is_removed = self.remove(db, key);
         self.stats.expired_lazy += u64::from(is_removed);
         is_removed
     }
 
-    /// Sets or clears when a key expires (Unix milliseconds); false if there is no such key.
+    /// Sets or removes the expiry of a key (Unix milliseconds). Returns false if there is no such
+    /// key.
     pub fn set_expiry(&mut self, db: usize, key: &Key<'_>, at: Option<u64>) -> bool {
         let Some(place) = self.find(db, key) else { return false };
         let entry = place.entry();
@@ -539,10 +544,10 @@ impl Slice {
                 let payload = if entry.is_apart() {
                     Payload::Apart(entry.take_apart())
                 } else {
-                    match entry.string().expect("all that lies in an entry is a string") {
+                    match entry.string().expect("a value inside an entry is a string") {
                         Str::Int(number) => Payload::Int(number),
                         Str::Bytes(bytes) => Payload::Inline(bytes, &[]),
-                        Str::Large(_) => unreachable!("it was taken out"),
+                        Str::Large(_) => unreachable!("a boxed value was taken out above"),
                     }
                 };
                 let (clock, is_edited) = (entry.clock(), entry.is_edited());
@@ -553,36 +558,37 @@ impl Slice {
         true
     }
 
-    /// Says whether changes are kept from the watches; gives what was said before.
-    pub(super) fn set_untold(&mut self, on: bool) -> bool {
-        std::mem::replace(&mut self.is_untold, on)
+    /// Sets whether changes are silent and returns the previous setting.
+    pub(super) fn set_silent(&mut self, on: bool) -> bool {
+        std::mem::replace(&mut self.is_silent, on)
     }
 
-    /// How many keys a database holds, due ones that were not yet removed included.
+    /// Returns the number of keys in a database, including expired keys that are not removed yet.
     pub fn len(&self, db: usize) -> usize {
         self.databases[db].len()
     }
 
-    /// Whether a database holds no keys.
+    /// Returns whether a database has no keys.
     pub fn is_empty(&self, db: usize) -> bool {
         self.len(db) == 0
     }
 
-    /// How many keys of a database have an expiry.
+    /// Returns the number of keys in a database that have an expiry.
     pub fn volatile_len(&self, db: usize) -> usize {
         self.databases[db].volatile_len()
     }
 
-    /// How many keys of a database lie in a slot of this slice.
+    /// Returns the number of keys of a database in a hash slot of this slice.
     pub fn slot_len(&self, db: usize, slot: u16) -> usize {
         assert!(self.slots.contains(&slot));
         self.databases[db].table(self.index_of(slot)).map_or(0, Table::len)
     }
 
-    /// A key, every one with about the same chance; none if there is none or if many in a row
-    /// were due. Where nobody removes due keys here and all keys may be due, one that is.
+    /// Returns a random key, each with about the same probability. Returns `None` if the database
+    /// is empty, or after `RANDOM_TRIES_MAX` expired keys in a row. May return an expired key if
+    /// all keys are volatile and this slice does not remove expired keys.
     pub fn random(&mut self, db: usize) -> Option<Vec<u8>> {
-        let mut due = None;
+        let mut expired = None;
         for _ in 0..RANDOM_TRIES_MAX {
             let keys = self.databases[db].len();
             if keys == 0 {
@@ -590,7 +596,7 @@ impl Slice {
             }
             let rank = self.rng.below(keys as u64) as usize;
             let index = self.databases[db].table_of_rank(rank);
-            let table = self.databases[db].table(index).expect("a rank is of a table");
+            let table = self.databases[db].table(index).expect("every rank belongs to a table");
             let place = table.random(&mut self.rng);
             if self.is_visible(place.entry()) {
                 return Some(place.entry().key().to_vec());
@@ -598,19 +604,19 @@ impl Slice {
             if self.role == ExpiryRole::Primary {
                 self.expire_lazily(db, index, place);
             } else if self.volatile_len(db) == keys {
-                due = Some(place);
+                expired = Some(place);
             }
         }
-        due.map(|place| place.entry().key().to_vec())
+        expired.map(|place| place.entry().key().to_vec())
     }
 
-    /// A source of random numbers that goes on from this slice's.
+    /// Returns a new random number generator, seeded by this slice's generator.
     pub fn draw_rng(&mut self) -> Rng {
         Rng::new(self.rng.next_u64())
     }
 
-    /// Removes all keys of a database, or of all of them. The memory is freed by
-    /// [`Slice::housekeep`].
+    /// Removes all keys of one database, or of all databases. [`Slice::housekeep`] frees the
+    /// memory.
     pub fn flush(&mut self, db: Option<usize>) {
         let range = db.map_or(0..self.databases.len(), |db| db..db + 1);
         if self.is_heard() {
@@ -621,7 +627,8 @@ impl Slice {
             self.sweep_stop(db);
             let old = std::mem::replace(&mut self.databases[db], Database::EMPTY).into_tables();
             if db == 0 {
-                // It is used again; what it takes empty shall not look as if keys took it.
+                // Allocates the tables now, so that their memory does not appear to be caused by
+                // the first key.
                 self.databases[db].prepare(old.len());
             }
             self.graveyard.bury_tables(old);
@@ -640,24 +647,25 @@ impl Slice {
         self.databases.swap(first, second);
     }
 
-    /// The counters.
+    /// Returns the counters.
     pub fn stats(&self) -> &Stats {
         &self.stats
     }
 
-    /// Sets the counters to zero.
+    /// Resets the counters to zero.
     pub fn reset_stats(&mut self) {
         self.stats = Stats::default();
     }
 
-    /// Takes note of values that were freed bit by bit, and says how many still wait.
+    /// Adds the values that were freed in small steps to the counters. Returns the number of values
+    /// and tables that still wait to be freed.
     pub fn unfreed_values(&mut self) -> usize {
         self.stats.freed_values += self.graveyard.take_freed();
         self.graveyard.len()
     }
 
-    /// How many milliseconds some keys of a database have left to live, on average; each call looks
-    /// at others. None: it has met none.
+    /// Returns the average time to live of some keys of a database, in milliseconds. Each call
+    /// samples other keys. Returns `None` if the sample has no key with an expiry.
     pub fn sample_ttl_ms(&mut self, db: usize) -> Option<u64> {
         let database = &self.databases[db];
         let next = database.next_volatile(self.ttl_cursor).or_else(|| database.next_volatile(0));
@@ -678,23 +686,24 @@ impl Slice {
         (count > 0).then(|| sum_ms / count)
     }
 
-    /// What the tables of a database take. O(slots).
+    /// Returns the memory use of a database's tables. O(slots).
     pub fn table_info(&self, db: usize) -> TableInfo {
         let mut sum = TableInfo::default();
         let mut next = self.databases[db].next_occupied(0);
         while let Some(index) = next {
-            sum.add(&self.databases[db].table(index).expect("it has keys").info());
+            sum.add(&self.databases[db].table(index).expect("an occupied table exists").info());
             next = self.databases[db].next_occupied(index + 1);
         }
         sum
     }
 
-    /// Bytes of all entries and buckets, large values and the roots of databases not included.
+    /// Returns the bytes of all entries and buckets, without large values and without the arrays of
+    /// tables.
     pub fn heap_bytes(&self) -> usize {
         self.tools.heap.used_bytes()
     }
 
-    /// Looks at everything and asserts what must hold. O(keys), for tests.
+    /// Asserts all invariants of the slice. O(keys), for tests.
     pub fn check(&self) {
         self.watches.check();
         self.waits.check();
@@ -703,7 +712,7 @@ impl Slice {
             let mut next = database.next_occupied(0);
             let (mut volatile, mut with_moments) = (0, 0);
             while let Some(index) = next {
-                let table = database.table(index).expect("it has keys");
+                let table = database.table(index).expect("an occupied table exists");
                 table.check(&self.tools);
                 for number in 0..table.buckets() {
                     table.for_each_in_bucket(number, &mut |word| {

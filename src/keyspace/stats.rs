@@ -1,24 +1,24 @@
-//! What a slice counts.
+//! Counters of a slice.
 
-/// Counters of one slice since its start, or since they were reset.
+/// Counters of one slice since its creation or the last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Lookups that found their key.
     pub hits: u64,
-    /// Lookups that did not.
+    /// Lookups that found no key.
     pub misses: u64,
-    /// Keys removed because somebody asked for them when they were due.
+    /// Expired keys removed when a command accessed them.
     pub expired_lazy: u64,
-    /// Keys removed because they were due, without being asked for.
+    /// Expired keys removed without an access.
     pub expired_active: u64,
-    /// Fields of hashes removed because they were due, or replaced when they were.
+    /// Hash fields that were removed because they had expired, or were replaced after that.
     pub expired_fields: u64,
-    /// Values that were freed bit by bit.
+    /// Values that were freed in small steps.
     pub freed_values: u64,
 }
 
 impl Stats {
-    /// Keys removed because they were due.
+    /// Returns the number of expired keys that were removed.
     pub fn expired(&self) -> u64 {
         self.expired_lazy + self.expired_active
     }

@@ -1,4 +1,4 @@
-//! Tests of a whole slice: against a model, and of what is promised to SCAN and expiry.
+//! Tests of a whole slice: against a model, and of the guarantees of SCAN and expiry.
 
 use super::*;
 use crate::base::number::parse_i64;
@@ -29,12 +29,12 @@ fn housekeep(slice: &mut Slice) -> Work {
     slice.housekeep(&mut || false)
 }
 
-/// Keys seen by a whole walk from `cursor` on.
+/// Returns the live keys that a full scan from `cursor` on visits.
 fn scan_from(slice: &mut Slice, mut cursor: u64) -> Vec<Vec<u8>> {
     let mut seen = Vec::new();
     loop {
-        cursor = slice.scan(0, cursor, &mut |key, _, is_due| {
-            if !is_due {
+        cursor = slice.scan(0, cursor, &mut |key, _, is_expired| {
+            if !is_expired {
                 seen.push(key.to_vec());
             }
         });
@@ -45,7 +45,7 @@ fn scan_from(slice: &mut Slice, mut cursor: u64) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn a_key_comes_and_goes() {
+fn a_key_is_set_and_removed() {
     let mut slice = slice_of(0..16384);
     assert_eq!(get(&mut slice, b"k"), None);
     set(&mut slice, b"k", b"value", Expiry::Clear);
@@ -60,7 +60,7 @@ fn a_key_comes_and_goes() {
     slice.check();
 }
 
-/// What the slice is compared with.
+/// The model that the slice is compared with.
 #[derive(Default)]
 struct Model {
     keys: HashMap<Vec<u8>, (Vec<u8>, Option<u64>)>,
@@ -86,7 +86,7 @@ fn random_value(rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-/// One random operation on both.
+/// Runs one random operation on both the slice and the model.
 fn step(slice: &mut Slice, model: &mut Model, rng: &mut Rng, (prefix, keys): (&str, u64)) {
     let mut name = format!("{prefix}{}", rng.below(keys)).into_bytes();
     if name.ends_with(b"77") {
@@ -171,7 +171,7 @@ fn compare(slice: &mut Slice, model: &mut Model) {
         if let Some(Str::Int(number)) = view.string() {
             assert_eq!(parse_i64(value), Some(number));
         }
-        assert!(seen.insert(key.to_vec()), "every key is shown once");
+        assert!(seen.insert(key.to_vec()), "every key is visited once");
     });
     assert_eq!(seen.len(), model.keys.len());
     let scanned: HashSet<_> = scan_from(slice, 0).into_iter().collect();
@@ -179,12 +179,12 @@ fn compare(slice: &mut Slice, model: &mut Model) {
 }
 
 #[test]
-fn a_slice_does_what_a_map_does() {
+fn a_slice_behaves_like_a_map() {
     for seed in 0..6 {
         let mut rng = Rng::new(seed);
         let mut slice = slice_of(0..16384);
         let mut model = Model { now_ms: START_MS, ..Model::default() };
-        // With odd seeds all keys are in one slot.
+        // With odd seeds all keys are in one hash slot.
         let prefix = ["k", "{t}"][seed as usize % 2];
         for round in 0..6 {
             let keys = [10, 3_000, 200][round % 3];
@@ -197,11 +197,11 @@ fn a_slice_does_what_a_map_does() {
         model.keys.clear();
         compare(&mut slice, &mut model);
         housekeep(&mut slice);
-        assert_eq!(slice.heap_bytes(), 0, "everything is freed");
+        assert_eq!(slice.heap_bytes(), 0, "all memory is freed");
     }
 }
 
-/// All keys of these tests lie in one slot.
+/// Returns a key name; all of them are in one hash slot.
 fn tagged(number: usize) -> Vec<u8> {
     format!("{{t}}{number}").into_bytes()
 }
@@ -242,7 +242,7 @@ fn scan_misses_nothing_while_the_table_grows_and_shrinks() {
 }
 
 #[test]
-fn scan_of_a_table_at_rest_shows_each_key_once() {
+fn scan_of_an_unchanged_table_visits_each_key_once() {
     for keys in [1, 2, 5, 9, 10, 37, 64, 500] {
         let mut slice = slice_of(0..16384);
         (0..keys).for_each(|number| set(&mut slice, &tagged(number), b"v", Expiry::Clear));
@@ -254,7 +254,7 @@ fn scan_of_a_table_at_rest_shows_each_key_once() {
 }
 
 #[test]
-fn one_slot_holds_300_000_keys_and_gives_all_back() {
+fn one_slot_holds_300_000_keys_and_frees_all_memory() {
     let mut slice = slice_of(0..16384);
     let keys = 300_000;
     (0..keys).for_each(|number| set(&mut slice, &tagged(number), b"v", Expiry::Clear));
@@ -275,9 +275,9 @@ fn one_slot_holds_300_000_keys_and_gives_all_back() {
 }
 
 #[test]
-fn due_keys_go_without_being_asked_for() {
+fn expired_keys_are_removed_without_an_access() {
     let mut slice = slice_of(0..16384);
-    // One slot with many chunks, and many slots with one.
+    // One hash slot with many chunks, and many hash slots with one chunk.
     for number in 0..4_000 {
         let at = START_MS + 1_000 * (1 + number as u64 % 100);
         set(&mut slice, &tagged(number), b"v", Expiry::At(at));
@@ -300,7 +300,7 @@ fn due_keys_go_without_being_asked_for() {
             expired += work.expired;
         }
         assert_eq!(expired, 80, "second {second}");
-        assert!(work.next_due_ms.is_none_or(|at| at > now_ms));
+        assert!(work.next_expiry_ms.is_none_or(|at| at > now_ms));
         slice.check();
     }
     assert_eq!((slice.volatile_len(0), slice.len(0)), (0, 4_000));
@@ -308,7 +308,7 @@ fn due_keys_go_without_being_asked_for() {
 }
 
 #[test]
-fn a_sweep_that_is_interrupted_by_everything_misses_nothing() {
+fn an_interrupted_sweep_misses_nothing() {
     for seed in 0..8 {
         let mut rng = Rng::new(seed);
         let mut slice = slice_of(0..16384);
@@ -350,7 +350,7 @@ fn a_sweep_that_is_interrupted_by_everything_misses_nothing() {
 }
 
 #[test]
-fn expiry_far_away_is_neither_missed_nor_early() {
+fn a_distant_expiry_is_neither_missed_nor_early() {
     let mut slice = slice_of(0..16384);
     let hour = 3_600_000;
     for hours in 1..200 {
@@ -366,7 +366,7 @@ fn expiry_far_away_is_neither_missed_nor_early() {
 }
 
 #[test]
-fn who_removes_due_keys_depends_on_the_role() {
+fn the_role_decides_who_removes_expired_keys() {
     let mut slice = slice_of(0..16384);
     set(&mut slice, b"k", b"v", Expiry::At(START_MS + 10));
     slice.set_now(START_MS + 10);
@@ -384,7 +384,7 @@ fn who_removes_due_keys_depends_on_the_role() {
     assert_eq!((slice.len(0), slice.volatile_len(0)), (1, 0));
     set(&mut slice, b"k", b"w", Expiry::At(START_MS));
     let key = slice.key(b"k");
-    assert!(!slice.remove(0, &key), "hidden, but its removal is obeyed");
+    assert!(!slice.remove(0, &key), "the key is hidden, but it is removed");
     assert_eq!(slice.len(0), 0);
     set(&mut slice, b"k", b"w", Expiry::At(START_MS));
     slice.set_role(ExpiryRole::Primary);
@@ -393,7 +393,7 @@ fn who_removes_due_keys_depends_on_the_role() {
 }
 
 #[test]
-fn random_keys_are_about_even() {
+fn random_keys_are_evenly_distributed() {
     let mut slice = slice_of(0..16384);
     let keys = 100;
     for number in 0..keys / 2 {
@@ -431,14 +431,14 @@ fn large_values_are_shared_and_freed_in_steps() {
     let reply_too = shared.clone();
     slice.flush(None);
     housekeep(&mut slice);
-    assert!(!slice.graveyard.is_empty(), "a reply holds it");
+    assert!(!slice.graveyard.is_empty(), "a reply shares the value");
     drop(reply_too);
     housekeep(&mut slice);
     assert!(slice.graveyard.is_empty());
 }
 
 #[test]
-fn a_slice_of_some_slots_walks_only_these() {
+fn scan_visits_only_the_slots_of_the_slice() {
     let mut slice = slice_of(8_000..16_384);
     let mut names = HashSet::new();
     for number in 0..500 {
@@ -454,10 +454,10 @@ fn a_slice_of_some_slots_walks_only_these() {
 }
 
 #[test]
-fn memory_per_key_is_within_the_bars() {
+fn memory_per_key_is_within_the_limits() {
     let root = 16_384 * 32;
     for keys in [750_000 / 16, 1_000_000 / 16, 1_400_000 / 16] {
-        // A sixteenth of the keys in a sixteenth of the slots.
+        // A sixteenth of the keys in a sixteenth of the hash slots.
         for (value, expiry, bar) in [
             (&b"0123456789abcdeX"[..], Expiry::Clear, 56),
             (b"0123456789abcdeX", Expiry::At(START_MS * 2), 64),
@@ -479,7 +479,7 @@ fn memory_per_key_is_within_the_bars() {
 }
 
 #[test]
-fn encodings_are_told() {
+fn encoding_names_are_reported() {
     let mut slice = slice_of(0..16384);
     set(&mut slice, b"k", b"12", Expiry::Clear);
     let key = slice.key(b"k");

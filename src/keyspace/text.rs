@@ -1,4 +1,4 @@
-//! Strings, changed in place: numbers that are counted up, texts that become longer. Hot.
+//! Strings changed in place: integers that are incremented, text that is appended to. Hot.
 
 use super::slice::{Expiry, Key, Slice};
 use super::table::{Apart, Draft, Payload, Place, View};
@@ -6,8 +6,9 @@ use crate::value::string::{INLINE_BYTES_MAX, IntText, NewStr};
 use std::convert::Infallible;
 
 impl Slice {
-    /// Sets a key to the integer that `change` makes of its value (none if there is no such key),
-    /// and keeps its expiry; in place if it is an integer already. A refusal changes nothing.
+    /// Sets a key to the integer that `change` computes from its value (`None` if there is no such
+    /// key) and keeps the expiry. Works in place if the value already is an integer. If `change`
+    /// fails, the key stays unchanged.
     #[inline]
     pub fn change_int<E>(
         &mut self,
@@ -29,12 +30,13 @@ impl Slice {
         Ok(number)
     }
 
-    /// Sets a key to an integer and keeps its expiry; in place if it is one already.
+    /// Sets a key to an integer and keeps the expiry; works in place if the value already is an
+    /// integer.
     pub fn update_int(&mut self, db: usize, key: &Key<'_>, number: i64) {
         let Ok(_) = self.change_int(db, key, |_| Ok::<_, Infallible>(number));
     }
 
-    /// Appends to a string, which is made if there is none, and gives its new length. The key must
+    /// Appends to a string and returns the new length in bytes; creates a missing key. The key must
     /// not hold another type.
     pub fn append(&mut self, db: usize, key: &Key<'_>, tail: &[u8]) -> usize {
         let Some(place) = self.find(db, key) else {
@@ -46,19 +48,20 @@ impl Slice {
         old_len + tail.len()
     }
 
-    /// The bytes of a string of at least `min_len` bytes: made longer by zeros, made if there is
-    /// none. An integer is text after that. The key must not hold another type.
+    /// Returns the bytes of a string, extended with zeros to at least `min_len` bytes; creates a
+    /// missing key. An integer is converted to text. The key must not hold another type.
     pub fn string_mut(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
         self.lengthen(db, key, min_len);
         self.string_bytes(db, key)
     }
 
-    /// The same, but watches are told nothing: whoever then changes something says so by
+    /// Returns the bytes of a string like [`Slice::string_mut`], but changes it silently: watches
+    /// and blocked clients do not see the change. A caller that then changes bytes must call
     /// [`Slice::note_change`].
-    pub fn string_mut_untold(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
-        let was_untold = self.set_untold(true);
+    pub fn string_mut_silently(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
+        let was_silent = self.set_silent(true);
         self.lengthen(db, key, min_len);
-        self.set_untold(was_untold);
+        self.set_silent(was_silent);
         self.string_bytes(db, key)
     }
 
@@ -75,21 +78,21 @@ impl Slice {
                 is_edited: true,
             };
             self.insert(db, key, draft);
-            let place = self.find_hidden(db, key).expect("it was just made");
+            let place = self.find_hidden(db, key).expect("the key was just created");
             self.extend(db, key, place, &[], min_len);
         }
     }
 
     fn string_bytes(&mut self, db: usize, key: &Key<'_>) -> &mut [u8] {
-        let entry = self.find_hidden(db, key).expect("it is there").entry();
+        let entry = self.find_hidden(db, key).expect("the key exists").entry();
         if entry.is_large() {
             let len = entry.string().map_or(0, |value| value.len());
             return entry.large_mut(&[], len);
         }
-        entry.inline_mut().expect("it was made text")
+        entry.inline_mut().expect("the value was converted to text")
     }
 
-    /// Makes the text of a string longer by `tail` and then zeros, to `len` bytes in all.
+    /// Appends `tail` and then zeros to a string, up to `len` bytes in all.
     fn extend(&mut self, db: usize, key: &Key<'_>, place: Place, tail: &[u8], len: usize) {
         let entry = place.entry();
         entry.put_clock(self.access.used(entry.clock()));

@@ -1,12 +1,12 @@
-//! The keys that clients wait for: those that were changed are ready, in the order of their
-//! changes. Who waits, and for what, is known above.
+//! The awaited keys, for which clients are blocked. A changed key becomes ready; ready keys are in
+//! the order of their changes. Which clients wait for which key is recorded above this layer.
 //!
-//! They lie in the slice beside the watches, so that they see every change at the moment it is
-//! made; a slice that nobody listens to pays one branch per change.
+//! The awaited keys are stored in the slice beside the watches, so that they see every change at
+//! once. A slice without watches and awaited keys pays one branch per change.
 //!
 //! ```text
-//!   await_key    the key is waited for           forget_awaited   no more
-//!   a change     waited for -> ready, once       take_ready       ready -> waited for
+//!   await_key    the key becomes awaited        forget_awaited   it is no longer awaited
+//!   a change     awaited -> ready, once         take_ready       ready -> awaited
 //! ```
 
 use super::slice::{Key, Slice};
@@ -14,10 +14,10 @@ use crate::value::Kind;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
-/// The most keys whose room is kept when nothing is waited for.
+/// Capacity, in keys, that is kept while no key is awaited.
 const KEPT_MAX: usize = 256;
 
-/// The keys that are waited for, and which of them are ready.
+/// The awaited keys, and which of them are ready.
 #[derive(Debug)]
 pub struct Waits {
     keys: HashMap<u64, Vec<Awaited>, ahash::RandomState>,
@@ -33,14 +33,14 @@ struct Awaited {
 }
 
 impl Waits {
-    /// Nothing is waited for.
+    /// Creates an empty set of awaited keys.
     pub fn new() -> Waits {
-        // The hashes of keys are secret already: these seeds need not be.
+        // The hashes of keys are secret already, so these seeds need not be.
         let keys = HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4));
         Waits { keys, len: 0, ready: VecDeque::new() }
     }
 
-    /// Whether no key is waited for.
+    /// Returns whether no key is awaited.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
@@ -51,7 +51,7 @@ impl Waits {
         bucket.iter_mut().find(|key| key.db == db && *key.bytes == *bytes)
     }
 
-    /// Takes note that a key was set, changed or removed.
+    /// Makes a key ready that was set, changed or removed, if it is awaited.
     #[cold]
     pub fn note_changed(&mut self, db: usize, hash: u64, bytes: &[u8]) {
         let Some(key) = self.find(db, hash, bytes) else { return };
@@ -60,7 +60,7 @@ impl Waits {
         }
     }
 
-    /// The same for all keys of some databases.
+    /// Makes all awaited keys of some databases ready.
     #[cold]
     pub(super) fn note_all(&mut self, databases: Range<usize>) {
         let mut ready: Vec<(usize, Box<[u8]>)> = Vec::new();
@@ -69,24 +69,24 @@ impl Waits {
                 ready.push((key.db, key.bytes.clone()));
             }
         }
-        // Not in the order of a map.
+        // A map has no stable order.
         ready.sort_unstable();
         self.ready.extend(ready);
     }
 
-    /// Looks at everything and asserts what must hold. O(keys), for tests.
+    /// Asserts all invariants. O(keys), for tests.
     pub fn check(&self) {
         assert_eq!(self.len, self.keys.values().map(Vec::len).sum::<usize>());
         assert!(self.keys.values().all(|bucket| !bucket.is_empty()));
         for key in self.keys.values().flatten().filter(|key| key.is_ready) {
             let is_it = |ready: &(usize, Box<[u8]>)| ready.0 == key.db && ready.1 == key.bytes;
-            assert!(self.ready.iter().any(is_it), "what is ready is listed");
+            assert!(self.ready.iter().any(is_it), "a ready key is listed");
         }
     }
 }
 
 impl Slice {
-    /// Has changes of a key make it ready, from now on until [`Slice::forget_awaited`].
+    /// Marks a key as awaited: until [`Slice::forget_awaited`], every change makes it ready.
     pub fn await_key(&mut self, db: usize, key: &Key<'_>) {
         let waits = &mut self.waits;
         if waits.find(db, key.hash, key.bytes).is_none() {
@@ -96,7 +96,7 @@ impl Slice {
         }
     }
 
-    /// Nobody waits for a key any more.
+    /// Ends the state started by [`Slice::await_key`]: no client is blocked on the key any more.
     pub fn forget_awaited(&mut self, db: usize, key: &Key<'_>) {
         let waits = &mut self.waits;
         let Some(bucket) = waits.keys.get_mut(&key.hash) else { return };
@@ -112,32 +112,33 @@ impl Slice {
         }
     }
 
-    /// Makes a key ready that was not changed, if it is waited for.
+    /// Makes an awaited key ready without a change.
     pub fn make_ready(&mut self, db: usize, key: &Key<'_>) {
         self.waits.note_changed(db, key.hash, key.bytes);
     }
 
-    /// The type of a key's value; one that is due has none, and stays where it is.
+    /// Returns the type of a key's value, or `None` for a missing or expired key. Does not remove
+    /// an expired key.
     pub fn kind_of(&self, db: usize, key: &Key<'_>) -> Option<Kind> {
         let entry = self.find_hidden(db, key)?.entry();
         self.is_visible(entry).then(|| entry.kind())
     }
 
-    /// Whether a key is ready.
+    /// Returns whether a key is ready.
     #[inline]
     pub fn has_ready(&self) -> bool {
         !self.waits.ready.is_empty()
     }
 
-    /// How many keys are ready.
+    /// Returns the number of ready keys.
     pub fn ready_len(&self) -> usize {
         self.waits.ready.len()
     }
 
-    /// Only the first so many keys that are ready stay so.
+    /// Keeps the first `len` ready keys; the later ones are no longer ready.
     pub fn truncate_ready(&mut self, len: usize) {
         while self.waits.ready.len() > len {
-            let (db, bytes) = self.waits.ready.pop_back().expect("just counted");
+            let (db, bytes) = self.waits.ready.pop_back().expect("the queue is not empty");
             let hash = self.key(&bytes).hash;
             if let Some(key) = self.waits.find(db, hash, &bytes) {
                 key.is_ready = false;
@@ -145,8 +146,8 @@ impl Slice {
         }
     }
 
-    /// The key that has been ready for longest, and its database. It may not be waited for any
-    /// more.
+    /// Returns the key that has been ready for longest, with its database. The key may no longer be
+    /// awaited.
     pub fn take_ready(&mut self) -> Option<(usize, Box<[u8]>)> {
         let (db, bytes) = self.waits.ready.pop_front()?;
         let hash = self.key(&bytes).hash;
@@ -156,7 +157,7 @@ impl Slice {
         Some((db, bytes))
     }
 
-    /// How many keys are waited for.
+    /// Returns the number of awaited keys.
     pub fn awaited_keys(&self) -> usize {
         self.waits.len
     }
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_make_ready_once_and_in_order() {
+    fn changes_make_keys_ready_once_and_in_order() {
         let mut slice = slice();
         set(&mut slice, 0, b"a", Expiry::Clear);
         for name in [b"a", b"b", b"c"] {
@@ -217,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn all_ways_to_change_make_ready() {
+    fn every_kind_of_change_makes_keys_ready() {
         let mut slice = slice();
         wait_for(&mut slice, 0, b"k");
         wait_for(&mut slice, 2, b"k");
@@ -232,7 +233,7 @@ mod tests {
         assert_eq!(ready(&mut slice), []);
         slice.swap_databases(0, 1);
         assert_eq!(ready(&mut slice), in_0);
-        let detached = slice.take(0, &key).expect("it was swapped in");
+        let detached = slice.take(0, &key).expect("the swap moved the key here");
         assert_eq!(ready(&mut slice), in_0);
         slice.restore(0, &key, detached);
         assert_eq!(ready(&mut slice), []);

@@ -1,32 +1,33 @@
-//! The watches of WATCH: who is told that a key was changed since it was watched.
+//! Watches of WATCH: which watchers must learn that a key was changed after it was watched.
 //!
-//! They lie in the slice, so that they see every change at the moment it is made. A slice that
-//! nobody watches pays one branch per change.
+//! The watches are stored in the slice, so that they see every change at once. A slice without
+//! watches and awaited keys pays one branch per change.
 //!
 //! ```text
-//!   nobody --watch--> Watching: its keys    --unwatch--> nobody
-//!                        |  one of them is changed
-//!                        v
-//!                     Broken: no keys       --unwatch--> nobody
+//!   no watches --watch--> Watching: its keys    --unwatch--> no watches
+//!                            |  one of them is changed
+//!                            v
+//!                         Broken: no keys       --unwatch--> no watches
 //!
-//!   keys      hash -> name, database, who watches it (ascending), each with `was_due`
+//!   keys      hash -> name, database, its watchers (ascending), each with `was_expired`
 //!   watchers  watcher -> its keys
 //!   broken    watchers that are broken; they watch nothing until they unwatch
 //! ```
 //!
-//! A key that is due is not there for clients, but may still lie in its table. `was_due` says that
-//! it lay there so when it was watched: then its removal changes nothing for the watcher. For one
-//! who saw the key, its falling due is a change, removed or not.
+//! Clients do not see an expired key, but the key may still be in its table. `was_expired` says
+//! that the key was in this state when it was watched. Its removal is then no change for the
+//! watcher. If the watcher saw the key before, its expiry is a change, whether the key has been
+//! removed or not.
 
 use super::slice::{Key, Slice};
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Who watches: a number that is unique in the process.
+/// Identifies a watcher; unique in the process.
 pub type WatcherId = u64;
 
-/// The most keys, and the most watchers, whose room is kept when nothing is watched.
+/// Capacity, in keys and in watchers, that is kept while nothing is watched.
 const KEPT_MAX: usize = 256;
 
 type Map<K, V> = HashMap<K, V, ahash::RandomState>;
@@ -43,7 +44,7 @@ pub struct Watches {
 #[derive(Debug)]
 struct WatchedKey {
     name: Name,
-    /// Each watcher once, in ascending order, with `was_due`. Never empty.
+    /// The watchers, each once, in ascending order, with `was_expired`. Never empty.
     watches: Vec<(WatcherId, bool)>,
 }
 
@@ -56,12 +57,12 @@ struct Name {
     bytes: Arc<[u8]>,
 }
 
-/// What lies in the table under a key.
+/// State of a key in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Presence {
     Absent,
-    /// It is hidden from clients.
-    Due,
+    /// In the table, but hidden from clients.
+    Expired,
     Live,
 }
 
@@ -76,7 +77,7 @@ impl Name {
 }
 
 impl Watches {
-    /// Nobody watches.
+    /// Creates an empty set of watches.
     pub fn new() -> Watches {
         let state = || ahash::RandomState::with_seeds(1, 2, 3, 4);
         Watches {
@@ -87,13 +88,13 @@ impl Watches {
         }
     }
 
-    /// Whether no key is watched.
+    /// Returns whether no key is watched.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.keys_len == 0
     }
 
-    fn watch(&mut self, watcher: WatcherId, db: usize, key: &Key<'_>, was_due: bool) {
+    fn watch(&mut self, watcher: WatcherId, db: usize, key: &Key<'_>, was_expired: bool) {
         if self.broken.contains(&watcher) {
             return;
         }
@@ -107,7 +108,7 @@ impl Watches {
         });
         let WatchedKey { name, watches } = &mut bucket[at];
         if let Err(place) = watches.binary_search_by_key(&watcher, |&(id, _)| id) {
-            watches.insert(place, (watcher, was_due));
+            watches.insert(place, (watcher, was_expired));
             self.watchers.entry(watcher).or_default().push(name.clone());
         }
     }
@@ -143,19 +144,21 @@ impl Watches {
         }
     }
 
-    /// Takes note that a key was set, changed or removed, whether due or not.
+    /// Breaks the watches of a key that was set, changed or removed, whether it had expired or not.
     #[cold]
     pub fn note_changed(&mut self, db: usize, hash: u64, bytes: &[u8]) {
         self.judge(db, hash, bytes, |_| None);
     }
 
-    /// Takes note that a due key was taken out of its table.
+    /// Records that an expired key was removed: breaks the watches of a key that was live when
+    /// watched.
     #[cold]
-    pub fn note_due_gone(&mut self, db: usize, hash: u64, bytes: &[u8]) {
-        self.judge(db, hash, bytes, |was_due| was_due.then_some(false));
+    pub fn note_expired_removed(&mut self, db: usize, hash: u64, bytes: &[u8]) {
+        self.judge(db, hash, bytes, |was_expired| was_expired.then_some(false));
     }
 
-    /// Asks for each watch of a key what becomes of its `was_due`; none breaks the watcher.
+    /// Calls `verdict` with `was_expired` of each watch of a key. `Some` is its new value; `None`
+    /// breaks the watcher.
     fn judge(
         &mut self,
         db: usize,
@@ -167,10 +170,10 @@ impl Watches {
         let found = bucket.iter_mut().find(|watched| watched.name.is(db, bytes));
         let Some(WatchedKey { watches, .. }) = found else { return };
         let mut broken = Vec::new();
-        for (watcher, was_due) in watches {
-            match verdict(*was_due) {
+        for (watcher, was_expired) in watches {
+            match verdict(*was_expired) {
                 None => broken.push(*watcher),
-                Some(is_due) => *was_due = is_due,
+                Some(is_expired) => *was_expired = is_expired,
             }
         }
         self.break_all(broken);
@@ -180,7 +183,7 @@ impl Watches {
         self.keys.values().flatten().map(|watched| watched.name.clone()).collect()
     }
 
-    /// Looks at everything and asserts what must hold. O(watches), for tests.
+    /// Asserts all invariants. O(watches), for tests.
     pub fn check(&self) {
         let watched = || self.keys.values().flatten();
         assert!(self.keys.values().all(|bucket| !bucket.is_empty()));
@@ -191,7 +194,7 @@ impl Watches {
                 let names = &self.watchers[watcher];
                 let same = names.iter().filter(|other| other.is(name.db, &name.bytes));
                 assert_eq!(same.count(), 1, "a key is watched once");
-                assert!(!self.broken.contains(watcher), "who is broken watches nothing");
+                assert!(!self.broken.contains(watcher), "a broken watcher watches nothing");
             }
         }
         let watches = watched().map(|watched| watched.watches.len()).sum::<usize>();
@@ -201,23 +204,23 @@ impl Watches {
 }
 
 impl Slice {
-    /// Has a watcher told of changes of a key, from now on until [`Slice::unwatch`]. One who is
-    /// broken already stays so.
+    /// Starts to watch a key; a change of the key before [`Slice::unwatch`] breaks the watcher. A
+    /// watcher that is already broken stays broken.
     pub fn watch(&mut self, watcher: WatcherId, db: usize, key: &Key<'_>) {
-        let was_due = self.presence(db, key) == Presence::Due;
-        self.watches.watch(watcher, db, key, was_due);
+        let was_expired = self.presence(db, key) == Presence::Expired;
+        self.watches.watch(watcher, db, key, was_expired);
     }
 
-    /// Whether a key of the watcher was changed since it was watched: set, even to the value that
-    /// it had, changed, removed, flushed, swapped away or in; or it was there and is due now.
+    /// Returns whether a key of the watcher was changed after it was watched. Changes are: set
+    /// (even to the same value), edited, removed, flushed, swapped away or in, and expired.
     pub fn is_watch_broken(&mut self, watcher: WatcherId) -> bool {
-        if !self.watches.broken.contains(&watcher) && self.has_fallen_due(watcher) {
+        if !self.watches.broken.contains(&watcher) && self.has_newly_expired(watcher) {
             self.watches.break_all(vec![watcher]);
         }
         self.watches.broken.contains(&watcher)
     }
 
-    /// Ends all watches of a watcher, which is not broken any more.
+    /// Ends all watches of a watcher, which is no longer broken then.
     pub fn unwatch(&mut self, watcher: WatcherId) {
         self.watches.release(watcher);
         self.watches.broken.remove(&watcher);
@@ -226,18 +229,18 @@ impl Slice {
         }
     }
 
-    /// The keys of a watcher that is not broken: their databases and hashes.
+    /// Returns the database and the hash of each key of a watcher; nothing for a broken watcher.
     pub fn watched_by(&self, watcher: WatcherId) -> impl Iterator<Item = (usize, u64)> {
         let names = self.watches.watchers.get(&watcher).into_iter().flatten();
         names.map(|name| (name.db, name.hash))
     }
 
-    /// How many keys are watched, each counted once.
+    /// Returns the number of watched keys, each counted once.
     pub fn watched_keys(&self) -> usize {
         self.watches.keys_len
     }
 
-    /// How many watchers watch keys of this slice; broken ones do not.
+    /// Returns the number of watchers with keys in this slice, without broken ones.
     pub fn watchers(&self) -> usize {
         self.watches.watchers.len()
     }
@@ -246,15 +249,16 @@ impl Slice {
         match self.find_hidden(db, key) {
             None => Presence::Absent,
             Some(place) if self.is_visible(place.entry()) => Presence::Live,
-            Some(_) => Presence::Due,
+            Some(_) => Presence::Expired,
         }
     }
 
-    /// Whether a key of the watcher was not due when it was watched and is now.
-    fn has_fallen_due(&self, watcher: WatcherId) -> bool {
+    /// Returns whether a key of the watcher had not expired when it was watched and has expired
+    /// now.
+    fn has_newly_expired(&self, watcher: WatcherId) -> bool {
         let Some(names) = self.watches.watchers.get(&watcher) else { return false };
         names.iter().any(|name| {
-            if self.presence(name.db, &name.key()) != Presence::Due {
+            if self.presence(name.db, &name.key()) != Presence::Expired {
                 return false;
             }
             let bucket = &self.watches.keys[&name.hash];
@@ -265,19 +269,19 @@ impl Slice {
         })
     }
 
-    /// Takes note that databases are about to be emptied: keys that are not there do not change.
+    /// Records that databases are about to be emptied. A key that does not exist is not changed.
     #[cold]
     pub(super) fn note_flush(&mut self, databases: Range<usize>) {
         for name in self.watches.names() {
             let is_flushed = databases.contains(&name.db);
             if is_flushed && self.presence(name.db, &name.key()) != Presence::Absent {
-                self.watches.note_due_gone(name.db, name.hash, &name.bytes);
+                self.watches.note_expired_removed(name.db, name.hash, &name.bytes);
             }
         }
     }
 
-    /// Takes note that two databases are about to be exchanged. A key that is in neither does not
-    /// change, nor does one that clients see in neither.
+    /// Records that two databases are about to be exchanged. A key is not changed if it exists in
+    /// neither database, or if clients see it in neither.
     #[cold]
     pub(super) fn note_swap(&mut self, first: usize, second: usize) {
         for name in self.watches.names() {
@@ -291,10 +295,10 @@ impl Slice {
             if (before, after) == (Presence::Absent, Presence::Absent) {
                 continue;
             }
-            self.watches.judge(name.db, name.hash, &name.bytes, |was_due| {
-                let was_seen = !was_due && before != Presence::Absent;
+            self.watches.judge(name.db, name.hash, &name.bytes, |was_expired| {
+                let was_seen = !was_expired && before != Presence::Absent;
                 let is_changed = was_seen || after == Presence::Live;
-                (!is_changed).then_some(after == Presence::Due)
+                (!is_changed).then_some(after == Presence::Expired)
             });
         }
     }
@@ -330,8 +334,8 @@ mod tests {
         slice.check();
     }
 
-    /// Whether what `change` does to a slice that holds `k` breaks a watch of it. Asserts that it
-    /// does not break a watch of another key, nor of this one in another database.
+    /// Returns whether `change` to a slice that holds `k` breaks a watch of `k`. Asserts that it
+    /// breaks no watch of another key, nor of `k` in another database.
     fn breaks(prepare: impl Fn(&mut Slice), change: impl Fn(&mut Slice, &Key<'_>)) -> bool {
         let mut slice = slice();
         prepare(&mut slice);
@@ -364,14 +368,14 @@ mod tests {
         slice.set(0, &key, NewStr::from_bytes(&[b'x'; 100_000]), Expiry::Clear);
     }
 
-    /// A key that is due, and not removed by setting the time.
-    fn with_due(slice: &mut Slice) {
+    /// Sets a key that has expired but is not removed yet.
+    fn with_expired(slice: &mut Slice) {
         with_volatile(slice);
         slice.set_now(START_MS + 1_000);
     }
 
     #[test]
-    fn every_way_to_set_breaks() {
+    fn every_way_to_set_breaks_a_watch() {
         for prepare in [|_: &mut Slice| {}, with_key, with_volatile, with_text, with_large] {
             for expiry in [Expiry::Clear, Expiry::Keep, Expiry::At(START_MS + 500)] {
                 assert!(breaks(prepare, |slice, _| set(slice, 0, b"k", expiry)));
@@ -391,14 +395,14 @@ mod tests {
             }));
             assert!(breaks(prepare, |slice, key| {
                 set(slice, 1, b"k", Expiry::Clear);
-                let detached = slice.export(1, key).expect("it was set");
+                let detached = slice.export(1, key).expect("the key was set");
                 slice.import(0, key, detached);
             }));
         }
     }
 
     #[test]
-    fn removal_breaks_if_there_was_something() {
+    fn removal_breaks_a_watch_if_the_key_existed() {
         for (prepare, is_there) in [(with_key as fn(&mut Slice), true), (|_| {}, false)] {
             assert_eq!(breaks(prepare, |slice, key| assert_eq!(slice.remove(0, key), is_there)), {
                 is_there
@@ -410,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_breaks_if_it_is_set_or_cleared() {
+    fn setting_or_clearing_an_expiry_breaks_a_watch() {
         let at = Some(START_MS + 100);
         for (prepare, expiry, is_change) in [
             (with_key as fn(&mut Slice), at, true),
@@ -428,19 +432,19 @@ mod tests {
     }
 
     #[test]
-    fn reading_and_refusing_do_not_break() {
+    fn reads_and_failed_changes_break_no_watch() {
         assert!(!breaks(with_volatile, |slice, key| {
             assert!(slice.lookup(0, key).is_some() && slice.inspect(0, key).is_some());
             assert!(slice.peek(0, key).is_some() && slice.export(0, key).is_some());
             assert!(slice.random(0).is_some());
             slice.scan(0, 0, &mut |_, _, _| {});
-            slice.change_int(0, key, |_| Err(())).expect_err("it is refused");
+            slice.change_int(0, key, |_| Err(())).expect_err("the change fails");
             slice.housekeep(&mut || false);
         }));
     }
 
     #[test]
-    fn falling_due_breaks_however_it_is_noticed() {
+    fn expiry_breaks_a_watch_however_it_is_detected() {
         let later = START_MS + 10_000;
         assert!(breaks(with_volatile, |slice, _| slice.set_now(later)));
         assert!(breaks(with_volatile, |slice, key| {
@@ -456,7 +460,7 @@ mod tests {
         assert!(breaks(with_volatile, |slice, key| {
             slice.set_role(ExpiryRole::Replica);
             slice.set_now(later);
-            assert!(!slice.remove(0, key), "it is hidden");
+            assert!(!slice.remove(0, key), "the key is hidden");
             assert_eq!((slice.len(0), slice.watchers()), (0, 2));
         }));
         assert!(!breaks(with_volatile, |slice, _| {
@@ -466,44 +470,44 @@ mod tests {
     }
 
     #[test]
-    fn what_was_due_when_it_was_watched_may_go() {
-        assert!(!breaks(with_due, |slice, key| {
+    fn removing_a_key_that_was_expired_when_watched_breaks_no_watch() {
+        assert!(!breaks(with_expired, |slice, key| {
             assert!(slice.peek(0, key).is_none());
             assert_eq!(slice.len(0), 0);
         }));
-        assert!(!breaks(with_due, |slice, _| {
+        assert!(!breaks(with_expired, |slice, _| {
             slice.set_now(START_MS + 10_000);
             assert_eq!(slice.housekeep(&mut || false).expired, 1);
         }));
-        assert!(!breaks(with_due, |slice, key| assert!(!slice.remove(0, key))));
-        assert!(!breaks(with_due, |slice, _| slice.flush(None)));
-        assert!(!breaks(with_due, |slice, key| {
+        assert!(!breaks(with_expired, |slice, key| assert!(!slice.remove(0, key))));
+        assert!(!breaks(with_expired, |slice, _| slice.flush(None)));
+        assert!(!breaks(with_expired, |slice, key| {
             slice.set_role(ExpiryRole::Replica);
             assert!(!slice.remove(0, key));
         }));
-        assert!(breaks(with_due, |slice, _| set(slice, 0, b"k", Expiry::Clear)));
-        assert!(breaks(with_due, |slice, key| {
+        assert!(breaks(with_expired, |slice, _| set(slice, 0, b"k", Expiry::Clear)));
+        assert!(breaks(with_expired, |slice, key| {
             assert!(slice.peek(0, key).is_none());
             set(slice, 0, b"k", Expiry::Clear);
         }));
-        assert!(breaks(with_due, |slice, key| {
+        assert!(breaks(with_expired, |slice, key| {
             slice.flush(None);
             set(slice, 0, b"k", Expiry::At(START_MS + 2_000));
             assert!(slice.remove(0, key));
         }));
-        assert!(breaks(with_due, |slice, _| {
+        assert!(breaks(with_expired, |slice, _| {
             slice.set_role(ExpiryRole::Replica);
             set(slice, 0, b"k", Expiry::Clear);
         }));
     }
 
     #[test]
-    fn a_flush_breaks_watches_of_keys_that_are_there() {
+    fn a_flush_breaks_watches_of_existing_keys() {
         assert!(breaks(with_key, |slice, _| slice.flush(None)));
         assert!(breaks(with_key, |slice, _| slice.flush(Some(0))));
         assert!(!breaks(with_key, |slice, _| slice.flush(Some(1))));
         assert!(!breaks(|_| {}, |slice, _| slice.flush(None)));
-        // It fell due after it was watched, and nobody has noticed before the flush.
+        // The key expired after it was watched, and was not accessed before the flush.
         assert!(breaks(with_volatile, |slice, _| {
             slice.set_now(START_MS + 10_000);
             slice.flush(Some(0));
@@ -524,37 +528,38 @@ mod tests {
         assert!(breaks(both, swap));
         assert!(!breaks(both, |slice, _| slice.swap_databases(1, 2)));
         assert!(!breaks(both, |slice, _| slice.swap_databases(0, 0)));
-        // What is due counts as there only for those who have seen it.
-        let due_other = |slice: &mut Slice| {
+        // An expired key in a swapped database counts as existing only for a watcher that saw the
+        // key.
+        let expired_other = |slice: &mut Slice| {
             set(slice, 1, b"k", Expiry::At(START_MS + 100));
             slice.set_now(START_MS + 1_000);
         };
-        assert!(!breaks(due_other, swap));
-        assert!(!breaks(with_due, swap));
-        let both_due = |slice: &mut Slice| {
+        assert!(!breaks(expired_other, swap));
+        assert!(!breaks(with_expired, swap));
+        let both_expired = |slice: &mut Slice| {
             with_volatile(slice);
-            due_other(slice);
+            expired_other(slice);
         };
-        assert!(!breaks(both_due, swap));
-        assert!(!breaks(both_due, |slice, _| {
+        assert!(!breaks(both_expired, swap));
+        assert!(!breaks(both_expired, |slice, _| {
             slice.swap_databases(0, 1);
             slice.flush(None);
         }));
         assert!(breaks(
             |slice| {
-                due_other(slice);
+                expired_other(slice);
                 with_key(slice);
             },
             swap
         ));
         assert!(breaks(
             |slice| {
-                with_due(slice);
+                with_expired(slice);
                 other(slice);
             },
             swap
         ));
-        assert!(!breaks(due_other, |slice, key| {
+        assert!(!breaks(expired_other, |slice, key| {
             slice.swap_databases(0, 1);
             assert!(slice.peek(0, key).is_none());
             assert_eq!(slice.len(0), 0);
@@ -562,7 +567,7 @@ mod tests {
     }
 
     #[test]
-    fn watchers_come_and_go() {
+    fn watchers_watch_and_unwatch() {
         let mut slice = slice();
         watch(&mut slice, 1, 0, b"a");
         watch(&mut slice, 1, 0, b"a");
@@ -578,7 +583,10 @@ mod tests {
         assert!(slice.is_watch_broken(1) && !slice.is_watch_broken(2));
         assert_eq!((slice.watched_keys(), slice.watchers()), (0, 0));
         watch(&mut slice, 1, 0, b"b");
-        assert!(slice.is_watch_broken(1) && slice.watches.is_empty(), "it stays so");
+        assert!(
+            slice.is_watch_broken(1) && slice.watches.is_empty(),
+            "a broken watcher stays broken"
+        );
         slice.unwatch(1);
         assert!(!slice.is_watch_broken(1));
         watch(&mut slice, 1, 0, b"b");
@@ -586,7 +594,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slice_that_nobody_watches_keeps_nothing() {
+    fn a_slice_without_watches_keeps_no_memory() {
         let mut slice = slice();
         let is_bare = |slice: &Slice| {
             let Watches { keys, watchers, broken, .. } = &slice.watches;
@@ -613,7 +621,7 @@ mod tests {
         assert!(slice.watches.is_empty() && keys.capacity() + watchers.capacity() < 8 * KEPT_MAX);
     }
 
-    /// Watches some keys that no other watcher does.
+    /// Watches some keys that no other watcher watches.
     fn watch_all(slice: &mut Slice, watcher: WatcherId) {
         for number in 0..3 {
             let name = format!("{watcher}:{number}");
@@ -626,10 +634,10 @@ mod tests {
     const KEYS: u64 = 4;
     const WATCHERS: u64 = 6;
 
-    /// The expiry of a key if clients see it, and how often it was changed.
+    /// The expiry of a key if clients see it, and the number of its changes.
     type Seen = (Option<Option<u64>>, u64);
 
-    /// What the watches are compared with: what every watcher saw of its keys.
+    /// The model: for each watcher, the state of its keys when they were watched.
     #[derive(Default)]
     struct Model {
         changes: HashMap<(usize, u64), u64>,
@@ -638,7 +646,7 @@ mod tests {
     }
 
     impl Model {
-        /// What is seen of a key now; does not remove it if it is due.
+        /// Returns the current state of a key, without removing an expired one.
         fn seen(&self, slice: &Slice, at: (usize, u64)) -> Seen {
             let name = at.1.to_string();
             let place = slice.find_hidden(at.0, &slice.key(name.as_bytes()));
@@ -650,7 +658,7 @@ mod tests {
             *self.changes.entry(at).or_default() += 1;
         }
 
-        /// Changes the keys that are seen in database 0 or 1, in both.
+        /// Counts a change, in both databases, for each key that is visible in database 0 or 1.
         fn swap(&mut self, slice: &Slice) {
             for number in 0..KEYS {
                 let is_seen = |db| self.seen(slice, (db, number)).0.is_some();
@@ -722,7 +730,7 @@ mod tests {
         }
     }
 
-    /// A watch is broken just if something else is seen of a key, or it was changed.
+    /// A watch is broken if and only if the visible state of a key differs or the key was changed.
     #[test]
     fn random_changes_agree_with_a_model() {
         for seed in 0..20 {

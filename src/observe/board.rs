@@ -1,4 +1,4 @@
-//! One shard's board: what it has done and what it holds.
+//! The board of one shard: its counters, gauges and histograms.
 
 use super::command_log::Ring;
 use super::counter::{Counter, Gauge, Peak};
@@ -6,7 +6,7 @@ use super::errors::Errors;
 use super::latency::Latencies;
 use super::stages::Stages;
 
-/// Declares the counters of a board, and their plain sums over boards.
+/// Declares the counters of a board, and their sums over boards.
 macro_rules! counters {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
         /// Counters of one shard since its start.
@@ -34,31 +34,31 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Commands run, those inside transactions too.
+    /// Commands run, including commands inside transactions.
     commands_processed,
-    /// Connections that the acceptor has seen.
+    /// Connections accepted from the listening sockets.
     connections_received,
     /// Connections that became clients.
     connections_accepted,
-    /// Connections turned away because of `maxclients`.
+    /// Connections refused because of `maxclients`.
     connections_rejected,
-    /// Bytes from clients.
+    /// Bytes received from clients.
     net_input_bytes,
-    /// Bytes to clients.
+    /// Bytes sent to clients.
     net_output_bytes,
     /// Reads that found their key.
     keyspace_hits,
-    /// Reads that did not.
+    /// Reads that did not find their key.
     keyspace_misses,
-    /// Expired keys met by a command.
+    /// Expired keys found by a command.
     expired_lazy,
     /// Expired keys found by housekeeping.
     expired_active,
-    /// Expired fields of hashes.
+    /// Expired fields of hashes, found either way.
     expired_fields,
     /// Error replies.
     error_replies,
-    /// Changes made to the keyspace.
+    /// Changes of the keyspace.
     changes,
     /// Turns of the shard's loop.
     turns,
@@ -68,7 +68,7 @@ counters! {
     doorbells_rung,
     /// Times that the partition of a parked shard was borrowed.
     borrows,
-    /// Batches whose keys were all at home.
+    /// Batches whose keys were all on this shard.
     batches_local,
     /// Batches with a part on another shard.
     batches_remote,
@@ -76,41 +76,41 @@ counters! {
     envelopes_posted,
     /// Times that a connection waited because another shard's inbox was full.
     stalled_on_credits,
-    /// Reads from sockets that brought bytes.
+    /// Socket reads that returned bytes.
     reads,
-    /// Sends that were handed to the kernel.
+    /// Sends handed to the kernel.
     writes,
-    /// Bytes to replicas, which count as bytes to clients too.
+    /// Bytes sent to replicas; `net_output_bytes` includes them.
     replica_output_bytes,
-    /// Turns that did something, if only housekeeping.
+    /// Turns that did some work, even if only housekeeping.
     cycles,
-    /// Nanoseconds of work in these.
+    /// Nanoseconds of work in `cycles`.
     cycle_ns_sum,
-    /// Nanoseconds of housekeeping in them.
+    /// Nanoseconds of housekeeping in `cycles`.
     tick_ns_sum,
-    /// Nanoseconds of removing what is due and freeing what was removed.
+    /// Nanoseconds of deleting expired keys and freeing deleted values.
     expire_ns_sum,
-    /// Values freed bit by bit.
+    /// Values freed in slices.
     freed_values,
-    /// Passwords that were wrong.
+    /// Wrong passwords.
     auth_failures,
-    /// Clients dropped because they did not read their replies.
+    /// Clients disconnected because they did not read their replies.
     output_limit_disconnections,
-    /// Clients dropped because all together took too much memory.
+    /// Clients disconnected because all clients together used too much memory.
     clients_evicted,
-    /// Clients dropped because their query grew too large.
+    /// Clients disconnected because their query grew too large.
     query_limit_disconnections,
 }
 
 macro_rules! gauges {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
-        /// What one shard holds now.
+        /// Gauges of one shard.
         #[derive(Debug, Default)]
         pub struct GaugeBoard {
             $($(#[$doc])+ pub $name: Gauge,)+
         }
 
-        /// What all shards hold now.
+        /// Gauges of all shards.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Gauges {
             $($(#[$doc])+ pub $name: i64,)+
@@ -129,94 +129,94 @@ gauges! {
     clients,
     /// Clients blocked on keys.
     clients_blocked,
-    /// Clients of this shard that watch keys, wherever those are.
+    /// Clients of this shard that watch keys of any shard.
     clients_watching,
     /// Keys of this shard that are watched.
     keys_watched,
-    /// Keys of this shard that are waited for.
+    /// Keys of this shard that clients are blocked on.
     keys_awaited,
-    /// Those of them that somebody waits for who wants to know when they are gone.
+    /// Keys in `keys_awaited` with a client that also waits for the key's removal.
     keys_awaited_gone,
-    /// Bytes that clients take, replicas left out.
+    /// Bytes that clients without replicas use.
     normal_client_bytes,
-    /// Bytes that the connections of replicas take.
+    /// Bytes that the connections of replicas use.
     replica_client_bytes,
-    /// Clients that wait for keys for a limited time.
+    /// Clients blocked on keys with a timeout.
     clients_in_timeout,
-    /// Envelopes waiting in the shard's inbox when it last looked.
+    /// Envelopes in the shard's inbox at its last drain.
     inbox_depth,
-    /// Slots that the shard owns.
+    /// Hash slots that the shard owns.
     slots_owned,
-    /// Values that wait to be freed bit by bit.
+    /// Values that wait to be freed in slices.
     unfreed_values,
 }
 
-/// The gauges of one numbered database on one shard.
+/// The gauges of one database on one shard.
 #[derive(Debug, Default)]
 pub struct DatabaseGauges {
-    /// Keys.
+    /// Number of keys.
     pub keys: Gauge,
-    /// Keys with a time to live.
+    /// Number of keys with a time to live.
     pub volatile: Gauge,
-    /// Keys with fields that have a time to live.
+    /// Number of keys with fields that have a time to live.
     pub with_moments: Gauge,
-    /// Milliseconds that keys with a time to live have left, on average.
+    /// Average time to live in milliseconds, over the keys that have one.
     pub ttl_ms: Gauge,
 }
 
 /// The counters of one command on one shard.
 #[derive(Debug, Default)]
 pub struct CommandCounters {
-    /// Runs.
+    /// Number of runs.
     pub calls: Counter,
-    /// Nanoseconds in them.
+    /// Nanoseconds of all runs.
     pub ns: Counter,
-    /// Refused before they ran.
+    /// Number of calls refused before they ran.
     pub rejected: Counter,
-    /// Ran and ended in an error reply.
+    /// Number of runs that ended in an error reply.
     pub failed: Counter,
 }
 
-/// What one shard records. It alone writes, on its own thread; anybody reads.
+/// The records of one shard. Only the shard writes it, on its own thread; any thread may read it.
 ///
-/// Aligned to two cache lines, since neighbouring lines are fetched in pairs.
+/// Aligned to two cache lines, because the processor fetches neighbouring lines in pairs.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Board {
-    /// What has been done.
+    /// Counters since the start.
     pub counters: Counters,
-    /// What is held now.
+    /// Gauges of the present state.
     pub gauges: GaugeBoard,
     /// The longest turn, in nanoseconds of work.
     pub turn_ns: Peak,
     /// The deepest inbox, in envelopes.
     pub inbox: Peak,
-    /// The most commands of one turn.
+    /// The largest number of commands in one turn.
     pub turn_commands: Peak,
     /// The class of the largest client that may be evicted, from 1; 0: there is none.
     pub evictable_class: Gauge,
-    /// The most bytes of input that one client had lately.
+    /// The largest recent size of one client's input, in bytes.
     pub input_peak_bytes: Gauge,
-    /// The same of output.
+    /// The largest recent size of one client's output, in bytes.
     pub output_peak_bytes: Gauge,
-    /// By database number.
+    /// Gauges by database number.
     pub databases: Box<[DatabaseGauges]>,
-    /// By the command's index.
+    /// Counters by the command's index.
     pub commands: Box<[CommandCounters]>,
     /// Latency histograms by the command's index.
     pub latencies: Latencies,
-    /// How long traced requests stayed where.
+    /// Durations of traced requests by stage.
     pub stages: Stages,
     /// Error replies by their first word.
     pub errors: Errors,
-    /// Commands that are remembered, by [`super::LogKind`].
+    /// Entries of the command log, by [`super::LogKind`].
     pub(super) log: [Ring; 3],
 }
 
 const _: () = assert!(align_of::<Board>() == 128);
 
 impl Board {
-    /// An empty board for so many databases and commands.
+    /// Creates an empty board for this number of databases and commands.
     pub fn new(databases: usize, commands: usize) -> Board {
         assert!(databases > 0, "there is always a database 0");
         Board {
@@ -237,7 +237,7 @@ impl Board {
         }
     }
 
-    /// Counts an error reply; `text` is what follows its `-`.
+    /// Counts an error reply; `text` follows its `-`.
     pub fn error_reply(&self, text: &[u8]) {
         self.counters.error_replies.add(1);
         self.errors.count(text);

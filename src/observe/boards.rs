@@ -1,7 +1,7 @@
-//! All boards together: sums for INFO, and CONFIG RESETSTAT.
+//! The boards of all shards: sums for INFO, and CONFIG RESETSTAT.
 //!
-//! A reset stops nobody: it remembers the sums of that moment, and later sums are shown less
-//! those. Histograms and error counts, which are under a lock anyway, are emptied.
+//! A reset does not stop any shard. It records the sums of that moment, and later sums are shown
+//! minus those. Histograms and error counts, which are under a lock anyway, are cleared.
 
 use super::board::{Board, Gauges, Totals};
 use super::command_log::{LogEntry, LogIds, LogKind};
@@ -18,17 +18,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// The counters of one command over all shards since the last reset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CommandStats {
-    /// Runs.
+    /// Number of runs.
     pub calls: u64,
-    /// Nanoseconds in them.
+    /// Nanoseconds of all runs.
     pub ns: u64,
-    /// Refused before they ran.
+    /// Number of calls refused before they ran.
     pub rejected: u64,
-    /// Ran and ended in an error reply.
+    /// Number of runs that ended in an error reply.
     pub failed: u64,
 }
 
-/// The boards of all shards, the acceptor's too if it has one.
+/// The boards of all shards, including the acceptor's if it has one.
 #[derive(Debug)]
 pub struct Boards {
     boards: Vec<Arc<Board>>,
@@ -36,9 +36,9 @@ pub struct Boards {
     generation: AtomicU64,
     baseline: Mutex<Baseline>,
     log_ids: LogIds,
-    /// What has taken long, by name.
+    /// The latency events, by name.
     pub events: LatencyEvents,
-    /// What happens per second.
+    /// The rates per second.
     pub rates: Rates,
 }
 
@@ -49,7 +49,7 @@ struct Baseline {
 }
 
 impl Boards {
-    /// Boards for so many shards, databases and commands.
+    /// Creates boards for this number of shards, databases and commands.
     pub fn new(shards: usize, databases: usize, commands: usize) -> Boards {
         let boards = (0..shards).map(|_| Arc::new(Board::new(databases, commands))).collect();
         let baseline = Baseline {
@@ -67,23 +67,23 @@ impl Boards {
         }
     }
 
-    /// The board of one shard.
+    /// Returns the board of one shard.
     pub fn board(&self, shard: usize) -> &Arc<Board> {
         &self.boards[shard]
     }
 
-    /// All boards.
+    /// Returns all boards.
     pub fn iter(&self) -> impl Iterator<Item = &Board> {
         self.boards.iter().map(|board| &**board)
     }
 
-    /// How many resets there have been; a [`super::Peak`] is told.
+    /// Returns the number of resets so far, as [`super::Peak`] needs it.
     #[inline]
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Relaxed)
     }
 
-    /// What has been done since the last reset.
+    /// Returns the counts since the last reset.
     pub fn totals(&self) -> Totals {
         let baseline = self.lock().totals;
         let mut totals = self.raw_totals();
@@ -91,15 +91,15 @@ impl Boards {
         totals
     }
 
-    /// What is held now.
+    /// Returns the sums of all gauges.
     pub fn gauges(&self) -> Gauges {
         let mut gauges = Gauges::default();
         self.iter().for_each(|board| gauges.add(&board.gauges));
         gauges
     }
 
-    /// Takes a sample for [`Boards::rates`], if one is due at `now_ns` (monotonic). Called by one
-    /// shard.
+    /// Takes a sample for [`Boards::rates`], if one is due at `now_ns` (monotonic). Only one shard
+    /// may call it.
     pub fn sample_rates(&self, now_ns: u64) {
         if self.rates.is_due(now_ns) {
             let totals = self.raw_totals();
@@ -115,7 +115,7 @@ impl Boards {
         }
     }
 
-    /// Milliseconds that the keys of a database which have a time to live have left, on average.
+    /// Returns the average time to live in milliseconds over the keys of a database that have one.
     pub fn ttl_ms(&self, number: usize) -> u64 {
         let all = || self.iter().map(|board| &board.databases[number]);
         let keys: i64 = all().map(|database| database.volatile.get().max(0)).sum();
@@ -123,35 +123,36 @@ impl Boards {
         if keys == 0 { 0 } else { (sum / keys).max(0) as u64 }
     }
 
-    /// The most commands of one turn since the last reset.
+    /// Returns the largest number of commands in one turn since the last reset.
     pub fn most_commands(&self) -> u64 {
         let generation = self.generation();
         self.iter().map(|board| board.turn_commands.recent(generation)).max().unwrap_or(0)
     }
 
-    /// Nanoseconds in all commands since the last reset.
+    /// Returns the nanoseconds of all commands since the last reset.
     pub fn commands_ns(&self) -> u64 {
         (0..self.commands).map(|index| self.command(index).ns).sum()
     }
 
-    /// Bytes that all clients take, replicas left out.
+    /// Returns the bytes that all clients without replicas use.
     pub fn normal_client_bytes(&self) -> u64 {
         self.iter().map(|board| board.gauges.normal_client_bytes.get()).sum::<i64>().max(0) as u64
     }
 
-    /// The class of the largest client that may be evicted, and its shard.
+    /// Returns the class of the largest client that may be evicted, and its shard.
     pub fn largest_evictable_class(&self) -> (i64, usize) {
         let classes = self.iter().map(|board| board.evictable_class.get());
         classes.zip(0..).max_by_key(|(class, _)| *class).expect("there is a board")
     }
 
-    /// The most bytes of input and of output that one client had lately.
+    /// Returns the largest recent sizes of one client's input and output, in bytes.
     pub fn recent_client_peaks(&self) -> [u64; 2] {
         let max = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).max().unwrap_or(0) as u64;
         [max(&|board| board.input_peak_bytes.get()), max(&|board| board.output_peak_bytes.get())]
     }
 
-    /// Keys of one database, those with a time to live, and those with fields that have one.
+    /// Returns the number of keys of a database, of its keys with a time to live, and of its keys
+    /// with fields that have one.
     pub fn database(&self, number: usize) -> [u64; 3] {
         let sum = |one: &dyn Fn(&Board) -> i64| self.iter().map(one).sum::<i64>().max(0) as u64;
         [
@@ -161,7 +162,8 @@ impl Boards {
         ]
     }
 
-    /// The longest turn of any shard in nanoseconds: since the last reset, and ever.
+    /// Returns the longest turn of any shard in nanoseconds: since the last reset, and since the
+    /// start.
     pub fn longest_turn_ns(&self) -> (u64, u64) {
         let generation = self.generation();
         let recent = self.iter().map(|board| board.turn_ns.recent(generation)).max();
@@ -169,7 +171,8 @@ impl Boards {
         (recent.unwrap_or(0), ever.unwrap_or(0))
     }
 
-    /// The deepest inbox of any shard in envelopes: since the last reset, and ever.
+    /// Returns the deepest inbox of any shard in envelopes: since the last reset, and since the
+    /// start.
     pub fn deepest_inbox(&self) -> (u64, u64) {
         let generation = self.generation();
         let recent = self.iter().map(|board| board.inbox.recent(generation)).max();
@@ -177,7 +180,7 @@ impl Boards {
         (recent.unwrap_or(0), ever.unwrap_or(0))
     }
 
-    /// One command's counters since the last reset.
+    /// Returns one command's counters since the last reset.
     pub fn command(&self, index: usize) -> CommandStats {
         let earlier = self.lock().commands[index];
         let now = self.raw_command(index);
@@ -189,7 +192,8 @@ impl Boards {
         }
     }
 
-    /// One command's latencies in nanoseconds since the last reset; none if it has none.
+    /// Returns one command's latencies in nanoseconds since the last reset; `None` if there are
+    /// none.
     pub fn latencies(&self, index: usize) -> Option<Histogram<u64>> {
         let bounds = (LATENCY_NS_MIN, LATENCY_NS_MAX);
         let mut sum = Histogram::new_with_bounds(bounds.0, bounds.1.max(2), HISTOGRAM_DIGITS)
@@ -198,13 +202,13 @@ impl Boards {
         (!sum.is_empty()).then_some(sum)
     }
 
-    /// Forgets the latencies of one command.
+    /// Clears the latencies of one command.
     pub fn reset_latencies(&self, index: usize) {
         self.iter().for_each(|board| board.latencies.clear(index));
     }
 
-    /// Error replies by first word since the last reset, sorted. What came after
-    /// [`ERROR_WORDS_MAX`] different words is under one word.
+    /// Returns error replies by first word since the last reset, sorted. Beyond [`ERROR_WORDS_MAX`]
+    /// different words the others share one entry.
     pub fn errors(&self) -> BTreeMap<String, u64> {
         let mut sum = BTreeMap::new();
         for board in self.iter() {
@@ -217,8 +221,8 @@ impl Boards {
         sum
     }
 
-    /// How long traced requests of a command stayed in each stage since the last reset, on one
-    /// shard or on all; none if none was traced.
+    /// Returns the durations of a command's traced requests by stage since the last reset, on one
+    /// shard or on all; `None` if none was traced.
     pub fn stages(
         &self,
         index: usize,
@@ -234,13 +238,13 @@ impl Boards {
         is_traced.then_some(sums)
     }
 
-    /// Forgets how long traced requests stayed where.
+    /// Clears the durations of traced requests.
     pub fn reset_stages(&self) {
         self.iter().for_each(|board| board.stages.clear());
     }
 
-    /// Remembers a command of a shard's client, which gets its number, and no more than
-    /// `entries_max`.
+    /// Adds an entry to a shard's command log, with a new number. The shard keeps at most
+    /// `entries_max` entries.
     pub fn log(&self, shard: usize, kind: LogKind, entry: LogEntry, entries_max: u64) {
         if entries_max > 0 {
             let entry = LogEntry { id: self.log_ids.next(kind), ..entry };
@@ -248,13 +252,13 @@ impl Boards {
         }
     }
 
-    /// How many commands are remembered, of which no more than `entries_max` are shown.
+    /// Returns the length of the command log, at most `entries_max`.
     pub fn logged_len(&self, kind: LogKind, entries_max: u64) -> u64 {
         let sum: usize = self.iter().map(|board| board.log[kind as usize].len()).sum();
         (sum as u64).min(entries_max)
     }
 
-    /// The newest of the commands that are remembered, so many at most, the newest first.
+    /// Returns the newest entries of the command log, at most `count`, the newest first.
     pub fn logged(&self, kind: LogKind, count: u64) -> Vec<LogEntry> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         let mut entries: Vec<LogEntry> =
@@ -264,12 +268,12 @@ impl Boards {
         entries
     }
 
-    /// Forgets the commands that are remembered.
+    /// Clears the command log of one kind.
     pub fn clear_logged(&self, kind: LogKind) {
         self.iter().for_each(|board| board.log[kind as usize].clear());
     }
 
-    /// CONFIG RESETSTAT.
+    /// Carries out CONFIG RESETSTAT.
     pub fn reset(&self) {
         let mut baseline = self.lock();
         baseline.totals = self.raw_totals();
@@ -301,7 +305,7 @@ impl Boards {
     }
 
     fn lock(&self) -> MutexGuard<'_, Baseline> {
-        // A baseline half written by a thread that panicked is only a wrong number.
+        // If a thread panicked in the middle of a change, the baseline is only a wrong number.
         self.baseline.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -312,7 +316,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn sums_go_over_shards_and_reset_takes_them_away() {
+    fn sums_cover_all_shards_and_reset_clears_them() {
         let boards = Boards::new(3, 2, 4);
         for (shard, board) in boards.iter().enumerate() {
             board.counters.commands_processed.add(10 + shard as u64);
@@ -376,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn readers_see_no_number_go_back() {
+    fn readers_see_no_counter_decrease() {
         const ROUNDS: u64 = 20_000;
         let boards = Arc::new(Boards::new(2, 1, 1));
         let writers: Vec<_> = (0..2)

@@ -1,30 +1,30 @@
-//! The command log: commands that took long, or that had a large request or a large reply.
+//! The command log: commands that were slow, or that had a large request or a large reply.
 //!
-//! Each shard keeps those of its own clients in rings on its board; what is shown is the newest of
-//! all. Numbers are given by the process, so that they grow over all shards.
+//! Each shard keeps the entries of its own clients in rings on its board; a reader sees the newest
+//! of all shards. The process numbers the entries, so that numbers grow over all shards.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Words of a command that an entry keeps; the last of them then says how many are left out.
-pub const LOGGED_WORDS_MAX: usize = 32;
+/// Arguments of a command that an entry keeps; the last of them then says how many are left out.
+pub const LOGGED_ARGS_MAX: usize = 32;
 
-/// Bytes of a word that an entry keeps.
-pub const LOGGED_WORD_BYTES_MAX: usize = 128;
+/// Bytes of an argument that an entry keeps.
+pub const LOGGED_ARG_BYTES_MAX: usize = 128;
 
-/// What stands in place of a secret.
+/// Text shown instead of a secret.
 pub const REDACTED: &[u8] = b"(redacted)";
 
-/// What a command is remembered for.
+/// Why a command is logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogKind {
-    /// Its run took long; its value is microseconds.
+    /// Its run was slow; the value is in microseconds.
     Slow,
-    /// It was large; its value is bytes.
+    /// Its request was large; the value is in bytes.
     LargeRequest,
-    /// Its reply was; its value is bytes.
+    /// Its reply was large; the value is in bytes.
     LargeReply,
 }
 
@@ -32,25 +32,25 @@ impl LogKind {
     /// All kinds.
     pub const ALL: [LogKind; 3] = [LogKind::Slow, LogKind::LargeRequest, LogKind::LargeReply];
 
-    /// The word for it in COMMANDLOG.
+    /// Returns the kind's name in COMMANDLOG.
     pub fn word(self) -> &'static str {
         ["slow", "large-request", "large-reply"][self as usize]
     }
 }
 
-/// The words of a command as an entry keeps them.
+/// The arguments of a command as an entry keeps them.
 pub type LoggedArgs = Vec<Box<[u8]>>;
 
-/// One command that is remembered.
+/// One entry of the command log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Unique among those of its kind, growing.
+    /// The entry's number: unique within its kind, growing.
     pub id: u64,
-    /// Unix time, seconds.
+    /// Unix time in seconds.
     pub unix_s: u64,
-    /// Microseconds, or bytes.
+    /// The value in microseconds or bytes, as the kind says.
     pub value: u64,
-    /// What was sent.
+    /// The command's arguments, cut to size.
     pub args: LoggedArgs,
     /// The client's address.
     pub address: String,
@@ -58,45 +58,45 @@ pub struct LogEntry {
     pub name: Vec<u8>,
 }
 
-/// A command's words, cut to what an entry keeps of them.
+/// Cuts a command's arguments to the part that an entry keeps.
 pub fn logged_args<'a>(
     count: usize,
-    word: impl Fn(usize) -> &'a [u8],
+    arg: impl Fn(usize) -> &'a [u8],
     is_secret: impl Fn(usize) -> bool,
 ) -> LoggedArgs {
-    let kept = count.min(LOGGED_WORDS_MAX);
+    let kept = count.min(LOGGED_ARGS_MAX);
     let one = |at: usize| {
         if kept < count && at + 1 == kept {
             return format!("... ({} more arguments)", count - kept + 1).into_bytes().into();
         }
-        if is_secret(at) { REDACTED.into() } else { cut(word(at)).into_owned().into() }
+        if is_secret(at) { REDACTED.into() } else { cut(arg(at)).into_owned().into() }
     };
     (0..kept).map(one).collect()
 }
 
-/// A word, or its beginning and how much is left out.
-fn cut(word: &[u8]) -> Cow<'_, [u8]> {
-    if word.len() <= LOGGED_WORD_BYTES_MAX {
-        return Cow::Borrowed(word);
+/// Returns an argument, or its beginning and how many bytes are left out.
+fn cut(arg: &[u8]) -> Cow<'_, [u8]> {
+    if arg.len() <= LOGGED_ARG_BYTES_MAX {
+        return Cow::Borrowed(arg);
     }
-    let mut kept = word[..LOGGED_WORD_BYTES_MAX].to_vec();
-    let more = word.len() - LOGGED_WORD_BYTES_MAX;
+    let mut kept = arg[..LOGGED_ARG_BYTES_MAX].to_vec();
+    let more = arg.len() - LOGGED_ARG_BYTES_MAX;
     kept.extend_from_slice(format!("... ({more} more bytes)").as_bytes());
     Cow::Owned(kept)
 }
 
-/// One shard's entries of one kind, the newest first. A lock is fine: what is remembered is rare,
-/// and who reads it rarer.
+/// One shard's entries of one kind, the newest first. A lock is acceptable, because entries are
+/// rare and readers are rarer.
 #[derive(Debug, Default)]
 pub(super) struct Ring(Mutex<VecDeque<LogEntry>>);
 
 impl Ring {
     fn lock(&self) -> MutexGuard<'_, VecDeque<LogEntry>> {
-        // The list is whole at every point where a thread could panic.
+        // The list is consistent wherever a thread could panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps an entry, and no more than `entries_max`.
+    /// Adds an entry, and keeps at most `entries_max`.
     pub(super) fn push(&self, entry: LogEntry, entries_max: usize) {
         let mut entries = self.lock();
         entries.push_front(entry);
@@ -111,13 +111,13 @@ impl Ring {
         self.lock().clear();
     }
 
-    /// The newest entries, so many at most.
+    /// Returns the newest entries, at most `count`.
     pub(super) fn newest(&self, count: usize) -> Vec<LogEntry> {
         self.lock().iter().take(count).cloned().collect()
     }
 }
 
-/// The numbers of entries, by kind.
+/// The last number given to an entry, by kind.
 #[derive(Debug, Default)]
 pub(super) struct LogIds([AtomicU64; 3]);
 
@@ -131,13 +131,13 @@ impl LogIds {
 mod tests {
     use super::*;
 
-    fn shown(words: &[&[u8]], is_secret: impl Fn(usize) -> bool) -> Vec<String> {
-        let kept = logged_args(words.len(), |at| words[at], is_secret);
-        kept.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect()
+    fn shown(args: &[&[u8]], is_secret: impl Fn(usize) -> bool) -> Vec<String> {
+        let kept = logged_args(args.len(), |at| args[at], is_secret);
+        kept.iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect()
     }
 
     #[test]
-    fn words_are_cut_as_the_reference_cuts_them() {
+    fn arguments_are_cut_as_in_the_reference() {
         let long = vec![b'A'; 129];
         let kept = shown(&[b"set", b"key", &long[..128], &long], |at| at == 1);
         assert_eq!(kept[..2], ["set", "(redacted)"]);

@@ -1,4 +1,4 @@
-//! Numbers with one writer and any readers. Hot: a shard touches several per command.
+//! Numbers with one writer and any number of readers. Hot: a shard touches several per command.
 //!
 //! An increment is a load and a store, without a lock prefix: only the shard that owns the number
 //! may write it, on one thread. A second writer would lose counts, but break nothing else.
@@ -10,38 +10,38 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 pub struct Counter(AtomicU64);
 
 impl Counter {
-    /// Counts `n` more. For the owner only.
+    /// Adds `n`. Only the owner may call it.
     #[inline]
     pub fn add(&self, n: u64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// The count since the start.
+    /// Returns the count since the start.
     #[inline]
     pub fn get(&self) -> u64 {
         self.0.load(Relaxed)
     }
 }
 
-/// A number that goes up and down. One shard's may be negative where what one shard has taken
-/// another gives back; only sums mean something then.
+/// A number that rises and falls. It may be negative on a shard, if that shard releases what
+/// another one took; then only the sum over the shards is meaningful.
 #[derive(Debug, Default)]
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// Moves by `n`. For the owner only.
+    /// Adds `n`. Only the owner may call it.
     #[inline]
     pub fn add(&self, n: i64) {
         self.0.store(self.0.load(Relaxed).wrapping_add(n), Relaxed);
     }
 
-    /// Says how much it is now. For the owner only.
+    /// Sets the number. Only the owner may call it.
     #[inline]
     pub fn set(&self, n: i64) {
         self.0.store(n, Relaxed);
     }
 
-    /// How much it is now.
+    /// Returns the number.
     #[inline]
     pub fn get(&self) -> i64 {
         self.0.load(Relaxed)
@@ -50,8 +50,8 @@ impl Gauge {
 
 /// The largest of all numbers, and the largest since a reset.
 ///
-/// The owner keeps the generation (the number of resets) in which it has seen `recent`. A reader
-/// that knows of a later reset ignores it, so a sleeping shard need not take part in a reset.
+/// The owner records the generation (the number of resets) that `recent` belongs to. A reader that
+/// knows of a later reset ignores `recent`, so a sleeping shard need not take part in a reset.
 #[derive(Debug, Default)]
 pub struct Peak {
     ever: AtomicU64,
@@ -60,7 +60,7 @@ pub struct Peak {
 }
 
 impl Peak {
-    /// Takes `n` into account, in the given generation. For the owner only.
+    /// Takes `n` into account, in the given generation. Only the owner may call it.
     #[inline]
     pub fn see(&self, n: u64, generation: u64) {
         if self.generation.load(Relaxed) != generation {
@@ -75,13 +75,13 @@ impl Peak {
         }
     }
 
-    /// The largest since the start.
+    /// Returns the largest number since the start.
     pub fn ever(&self) -> u64 {
         self.ever.load(Relaxed)
     }
 
-    /// The largest since the reset that began `generation`. In the instant of a reset a number
-    /// from just before it may show.
+    /// Returns the largest number since the reset that began `generation`. A number from just
+    /// before the reset may show in the moment of the reset.
     pub fn recent(&self, generation: u64) -> u64 {
         if self.generation.load(Relaxed) == generation { self.recent.load(Relaxed) } else { 0 }
     }

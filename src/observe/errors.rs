@@ -1,23 +1,23 @@
-//! Error replies by their first word, as INFO errorstats shows them.
+//! Error replies by their first word, for INFO errorstats.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Different words that are counted; scripts can make up any number of them.
+/// Number of different words that are counted; a script could make up any number.
 pub const ERROR_WORDS_MAX: usize = 128;
 
-/// Bytes of a word that are kept.
+/// Number of bytes that are kept of a word.
 const WORD_BYTES_MAX: usize = 64;
 
-/// Counts what came when there was no room for another word.
+/// Name of the entry that counts all further words.
 pub(super) const OVERFLOW_WORD: &str = "ERRORSTATS_OVERFLOW";
 
-/// One shard's error replies. A lock is fine: errors are rare, and readers rarer.
+/// One shard's error replies. A lock is acceptable, because errors are rare and readers are rarer.
 #[derive(Debug, Default)]
 pub struct Errors(Mutex<HashMap<String, u64>>);
 
 impl Errors {
-    /// Counts an error reply; `text` is what follows its `-`.
+    /// Counts an error reply; `text` follows its `-`.
     pub fn count(&self, text: &[u8]) {
         let end = text.iter().position(|byte| *byte == b' ').unwrap_or(text.len());
         let word = String::from_utf8_lossy(&text[..end.min(WORD_BYTES_MAX)]);
@@ -26,27 +26,27 @@ impl Errors {
             *count += 1;
             return;
         }
-        // One more than the maximum: the word that counts the rest.
+        // There is one entry more than the maximum: the entry of all further words.
         let room = counts.len() < ERROR_WORDS_MAX;
         let word = if room { word.into_owned() } else { OVERFLOW_WORD.to_owned() };
         *counts.entry(word).or_insert(0) += 1;
         assert!(counts.len() <= ERROR_WORDS_MAX + 1, "error words are bounded");
     }
 
-    /// The words and their counts.
+    /// Returns the words and their counts.
     pub fn counts(&self) -> Vec<(String, u64)> {
         let mut counts: Vec<_> = self.lock().iter().map(|(w, n)| (w.clone(), *n)).collect();
         counts.sort_unstable();
         counts
     }
 
-    /// Forgets all.
+    /// Clears all counts.
     pub fn clear(&self) {
         self.lock().clear();
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, u64>> {
-        // The map is whole at every point where a thread could panic.
+        // The map is consistent wherever a thread could panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

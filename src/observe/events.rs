@@ -1,31 +1,31 @@
-//! Latency events: what has taken longer than `latency-monitor-threshold`, each a series of
-//! seconds.
+//! Latency events: operations that took longer than `latency-monitor-threshold`, each as a series
+//! of seconds.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Seconds of an event that are kept.
+/// Number of samples, of a second each, that a series keeps.
 pub const EVENT_SAMPLES_MAX: usize = 160;
 
-/// The longest that an event took within one second.
+/// The longest duration of an event within one second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventSample {
-    /// Unix time, seconds.
+    /// Unix time in seconds.
     pub unix_s: u64,
-    /// Milliseconds.
+    /// Duration in milliseconds.
     pub ms: u64,
 }
 
 /// The series of one event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EventSeries {
-    /// In the order of time, the newest last.
+    /// The samples in the order of time, the newest last.
     pub samples: Vec<EventSample>,
-    /// The longest ever, milliseconds.
+    /// The longest duration since the start, in milliseconds.
     pub longest_ms: u64,
-    /// Of all occurrences, milliseconds.
+    /// The sum of all durations, in milliseconds.
     pub sum_ms: u64,
-    /// Occurrences.
+    /// The number of occurrences.
     pub count: u64,
 }
 
@@ -46,28 +46,28 @@ impl EventSeries {
     }
 }
 
-/// The series of all events of the process. A lock is fine: what is kept has taken milliseconds.
+/// The series of all events. A lock is acceptable, because each event has taken milliseconds.
 #[derive(Debug, Default)]
 pub struct LatencyEvents(Mutex<BTreeMap<&'static str, EventSeries>>);
 
 impl LatencyEvents {
-    /// Keeps an occurrence.
+    /// Adds an occurrence.
     pub fn add(&self, event: &'static str, unix_s: u64, ms: u64) {
         self.lock().entry(event).or_default().add(unix_s, ms);
     }
 
-    /// The series of one event; its name's case matters.
+    /// Returns the series of one event; the case of its name matters.
     pub fn series(&self, event: &[u8]) -> Option<EventSeries> {
         let events = self.lock();
         events.iter().find(|(name, _)| name.as_bytes() == event).map(|(_, series)| series.clone())
     }
 
-    /// All events by name.
+    /// Returns all series by name.
     pub fn all(&self) -> BTreeMap<&'static str, EventSeries> {
         self.lock().clone()
     }
 
-    /// Forgets one event, in any case, or all; how many there were.
+    /// Removes one event, in any case, or all; returns the number of removed events.
     pub fn reset(&self, event: Option<&[u8]>) -> usize {
         let mut events = self.lock();
         let before = events.len();
@@ -78,7 +78,7 @@ impl LatencyEvents {
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, EventSeries>> {
-        // A series half written by a thread that panicked is only a wrong number.
+        // If a thread panicked in the middle of a change, the series only has a wrong number.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,4 +1,4 @@
-//! Latency histograms, one per command that has been run, of one shard.
+//! Latency histograms of one shard, one per command that has run.
 
 use hdrhistogram::Histogram;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -14,11 +14,11 @@ pub(super) const HISTOGRAM_DIGITS: u8 = 2;
 
 type Histograms = Vec<Option<Box<Histogram<u64>>>>;
 
-/// One shard's histograms by the command's index, each made when its command is first recorded.
+/// One shard's histograms by the command's index, each created when its command is first recorded.
 ///
-/// There are two sets, whose sum counts. The shard takes a lock once per batch, that of the second
-/// set if a reader has the first: a reader on a core that it shares with others may be halted while
-/// it has a lock, and no shard must wait for that. A reader has one of the locks at a time.
+/// There are two sets, and the sum of both counts. The shard takes a lock once per batch; if a
+/// reader has the first set, the shard takes the second. A reader can lose its core while it holds
+/// a lock, and no shard must wait for that. A reader holds only one of the locks at a time.
 #[derive(Debug)]
 pub struct Latencies([Mutex<Histograms>; 2]);
 
@@ -27,23 +27,23 @@ pub struct Latencies([Mutex<Histograms>; 2]);
 pub struct LatencyBatch<'a>(MutexGuard<'a, Histograms>);
 
 impl Latencies {
-    /// No histograms yet, of so many commands.
+    /// Creates an empty set for this number of commands.
     pub(super) fn new(commands: usize) -> Latencies {
         Latencies([(); 2].map(|()| Mutex::new((0..commands).map(|_| None).collect())))
     }
 
-    /// Opens the histograms for recording. For the owner only, once per batch.
+    /// Locks the histograms for recording. Only the owner may call it, once per batch.
     pub fn batch(&self) -> LatencyBatch<'_> {
         let free = self.0.iter().find_map(|set| match set.try_lock() {
             Ok(set) => Some(set),
             Err(TryLockError::Poisoned(set)) => Some(set.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         });
-        // Two readers at once have both.
+        // Two readers at once hold both locks.
         LatencyBatch(free.unwrap_or_else(|| lock(&self.0[0])))
     }
 
-    /// Records `count` runs of one command. For several commands take a [`Latencies::batch`].
+    /// Records `count` runs of one command. For several commands use a [`Latencies::batch`].
     pub fn record(&self, command: usize, ns: u64, count: u64) {
         self.batch().record(command, ns, count);
     }
@@ -66,7 +66,7 @@ impl Latencies {
 }
 
 fn lock(set: &Mutex<Histograms>) -> MutexGuard<'_, Histograms> {
-    // A histogram half written by a thread that panicked is only a wrong number.
+    // If a thread panicked in the middle of a change, the histogram only has a wrong number.
     set.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -107,10 +107,10 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_holds_up_nobody() {
+    fn a_reader_does_not_block_the_writer() {
         let latencies = Latencies::new(1);
         let reader = lock(&latencies.0[0]);
-        // It would wait for ever.
+        // With a single lock this call would wait for ever.
         latencies.record(0, 100, 2);
         drop(reader);
         latencies.record(0, 100, 3);

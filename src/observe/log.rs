@@ -1,4 +1,4 @@
-//! The server's log, one line per event, in one of Valkey's forms:
+//! The server's log, one line per event, in one of Valkey's formats:
 //!
 //! ```text
 //!   4711:M 20 Nov 2026 11:48:46.123 * Ready to accept connections tcp
@@ -18,51 +18,51 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
-/// Bytes of a message; the rest is cut off.
+/// Bytes of a message that are logged; the rest is cut off.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// How much a line matters.
+/// The importance of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
-    /// For development.
+    /// For debugging.
     Debug,
     /// Rarely useful.
     Verbose,
-    /// What one wants in production.
+    /// For production.
     Notice,
-    /// What needs attention.
+    /// Needs attention.
     Warning,
-    /// As a threshold: log nothing.
+    /// As a threshold: logs nothing.
     Nothing,
 }
 
 impl Level {
-    /// The level with this index: 0 is [`Level::Debug`], 4 and above [`Level::Nothing`].
+    /// Returns the level with this index: 0 is [`Level::Debug`], 4 and above [`Level::Nothing`].
     pub fn from_index(index: usize) -> Level {
         let levels = [Level::Debug, Level::Verbose, Level::Notice, Level::Warning];
         levels.get(index).copied().unwrap_or(Level::Nothing)
     }
 
-    /// The name that machines read.
+    /// Returns the level's name in the structured formats.
     fn word(self) -> &'static str {
         ["debug", "info", "notice", "warning", "nothing"][self as usize]
     }
 }
 
-/// How lines look: indices into the words of `log-format` and of `log-timestamp-format`.
+/// The format of lines: indices into the values of `log-format` and `log-timestamp-format`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogForm {
-    /// 0 as ever, 1 `logfmt`, 2 JSON.
+    /// Layout: 0 legacy, 1 `logfmt`, 2 JSON.
     pub layout: u8,
-    /// 0 in words, 1 ISO 8601, 2 Unix milliseconds.
+    /// Time: 0 legacy, 1 ISO 8601, 2 Unix milliseconds.
     pub time: u8,
 }
 
-/// Writes lines to the standard output or to a file, and to syslog if told so, from any thread.
+/// Writes lines to the standard output or to a file, and optionally to syslog, from any thread.
 #[derive(Debug)]
 pub struct Log {
     file: Option<PathBuf>,
@@ -75,7 +75,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// A log of lines from `least` on, to `file` or else to the standard output.
+    /// Creates a log of lines of level `least` and above, to `file` or else to the standard output.
     pub fn new(file: Option<PathBuf>, least: Level, clock: Clock) -> Log {
         Log {
             file,
@@ -88,7 +88,7 @@ impl Log {
         }
     }
 
-    /// Whether the file can be opened, so that a start can fail early.
+    /// Checks that the file can be opened, so that a start can fail early.
     pub fn check(&self) -> io::Result<()> {
         match &self.file {
             Some(path) => OpenOptions::new().append(true).create(true).open(path).map(drop),
@@ -101,55 +101,55 @@ impl Log {
         self.file.is_some()
     }
 
-    /// Changes the threshold.
+    /// Sets the threshold.
     pub fn set_level(&self, least: Level) {
         self.least.store(least as u8, Ordering::Relaxed);
     }
 
-    /// Changes the role's letter: `M`, `S` or `X`.
+    /// Sets the letter of the role: `M`, `S` or `X`.
     pub fn set_role(&self, role: u8) {
         assert!(role.is_ascii_uppercase(), "roles are capital letters");
         self.role.store(role, Ordering::Relaxed);
     }
 
-    /// Changes how lines look.
+    /// Sets the format of lines.
     pub fn set_form(&self, form: LogForm) {
         self.layout.store(form.layout, Ordering::Relaxed);
         self.time.store(form.time, Ordering::Relaxed);
     }
 
-    /// Sends messages to syslog as well, which has been opened.
+    /// Sends messages to syslog as well; it must be open.
     pub fn add_syslog(&self) {
         self.has_syslog.store(true, Ordering::Relaxed);
     }
 
-    /// Whether lines of this level are logged; saves making up the message of one that is not.
+    /// Whether lines of this level are logged; lets callers skip the formatting of other messages.
     pub fn logs(&self, level: Level) -> bool {
         level as u8 >= self.least.load(Ordering::Relaxed) && level != Level::Nothing
     }
 
-    /// Logs for development.
+    /// Logs a message for debugging.
     pub fn debug(&self, message: &str) {
         self.write(Level::Debug, message);
     }
 
-    /// Logs what is rarely useful.
+    /// Logs a message that is rarely useful.
     pub fn verbose(&self, message: &str) {
         self.write(Level::Verbose, message);
     }
 
-    /// Logs what one wants in production.
+    /// Logs a message for production.
     pub fn notice(&self, message: &str) {
         self.write(Level::Notice, message);
     }
 
-    /// Logs what needs attention.
+    /// Logs a message that needs attention.
     pub fn warning(&self, message: &str) {
         self.write(Level::Warning, message);
     }
 
-    /// Logs at any level. A log that cannot be written is given up silently: there is nobody
-    /// left to tell.
+    /// Logs a message at any level. Write errors are ignored, because there is nowhere to report
+    /// them.
     pub fn write(&self, level: Level, message: &str) {
         if !self.logs(level) {
             return;
@@ -161,7 +161,7 @@ impl Log {
         }
     }
 
-    /// Writes text of several lines as it is, at the level of warnings.
+    /// Writes a text of several lines unchanged, at the level of warnings.
     pub fn raw(&self, text: &str) {
         if self.logs(Level::Warning) {
             self.put(text.as_bytes());
@@ -170,12 +170,12 @@ impl Log {
 
     fn put(&self, bytes: &[u8]) {
         let _ = match &self.file {
-            // Opened anew for each line, so that the file can be moved away at any time.
+            // Opened again for each line, so that the file can be moved at any time.
             Some(path) => {
                 let file = OpenOptions::new().append(true).create(true).open(path);
                 file.and_then(|mut file| file.write_all(bytes))
             }
-            // Line-buffered: a line that ends in a line end goes out as one write.
+            // Standard output is line-buffered: a text with a line end at its end is one write.
             None => io::stdout().lock().write_all(bytes),
         };
     }
@@ -189,7 +189,7 @@ impl Log {
             let _ = write!(line, "{pid}:{} ", role as char);
             self.write_time(&mut line);
             let _ = write!(line, " {} ", [".", "-", "*", "#"][level as usize]);
-            // One event is one line, whatever a client has put into it.
+            // One event is one line, whatever text a client has put into it.
             line.extend(message.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }));
             line.push('\n');
             return line;
@@ -245,7 +245,7 @@ impl Log {
     }
 }
 
-/// Appends a character as it stands in a JSON string.
+/// Appends a character, escaped for a JSON string.
 fn escape_json(c: char, line: &mut String) {
     match c {
         '"' | '\\' => line.extend(['\\', c]),
@@ -261,14 +261,14 @@ fn escape_json(c: char, line: &mut String) {
     }
 }
 
-/// At most [`MESSAGE_BYTES_MAX`] bytes of whole characters.
+/// Cuts a message to [`MESSAGE_BYTES_MAX`] bytes of whole characters.
 fn cut(message: &str) -> &str {
     let ends = message.char_indices().map(|(start, c)| start + c.len_utf8());
     let end = ends.take_while(|end| *end <= MESSAGE_BYTES_MAX).last().unwrap_or(0);
     &message[..end]
 }
 
-/// Keeps one kind of line, such as the reasons of dropped connections, from flooding the log.
+/// Limits one kind of line, for example the reasons of closed connections, per period.
 #[derive(Clone, Debug)]
 pub struct LineLimit {
     lines_max: u32,
@@ -279,13 +279,13 @@ pub struct LineLimit {
 }
 
 impl LineLimit {
-    /// At most `lines_max` lines in each window of `window_ns` nanoseconds.
+    /// Allows at most `lines_max` lines in each window of `window_ns` nanoseconds.
     pub fn new(lines_max: u32, window_ns: u64) -> LineLimit {
         LineLimit { lines_max, window_ns, window_start_ns: 0, lines: 0, withheld: 0 }
     }
 
-    /// Whether a line may be logged at `now_ns` (monotonic), and if so, how many were withheld
-    /// since the last one.
+    /// Returns `None` if no line may be logged at `now_ns` (monotonic). Otherwise returns how many
+    /// lines were withheld since the last one.
     pub fn allow(&mut self, now_ns: u64) -> Option<u64> {
         if now_ns.saturating_sub(self.window_start_ns) >= self.window_ns {
             self.window_start_ns = now_ns;
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn machines_can_read_it_too() {
+    fn structured_formats_are_well_formed() {
         let path = std::env::temp_dir().join(format!("annulet-logfmt-{}", std::process::id()));
         let clock = Clock::Manual(ManualClock::new(1_700_000_000_042));
         let log = Log::new(Some(path.clone()), Level::Notice, clock);
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_withholds_and_tells() {
+    fn a_limit_withholds_lines_and_counts_them() {
         let mut limit = LineLimit::new(2, 1_000);
         assert_eq!(limit.allow(0), Some(0));
         assert_eq!(limit.allow(10), Some(0));

@@ -1,9 +1,9 @@
 //! Recording: counters, gauges and histograms of each shard, and the log.
 //!
-//! Must not know: what is recorded by whom, or how INFO words it. Nothing here decides anything.
+//! Must not know: the modules that record, and the format of INFO. It makes no decisions.
 //!
-//! A shard writes its own [`Board`] with plain loads and stores, anybody reads all of them:
-//! INFO sends no message. [`Boards`] adds them up, less what CONFIG RESETSTAT has put aside.
+//! A shard writes its own [`Board`] with plain loads and stores, and any thread reads all boards:
+//! INFO sends no message. [`Boards`] adds them up, minus the baseline of CONFIG RESETSTAT.
 
 mod board;
 mod boards;
@@ -20,7 +20,7 @@ mod stages;
 pub use board::{Board, CommandCounters, Counters, DatabaseGauges, GaugeBoard, Gauges, Totals};
 pub use boards::{Boards, CommandStats};
 pub use command_log::{
-    LOGGED_WORD_BYTES_MAX, LOGGED_WORDS_MAX, LogEntry, LogKind, LoggedArgs, REDACTED, logged_args,
+    LOGGED_ARG_BYTES_MAX, LOGGED_ARGS_MAX, LogEntry, LogKind, LoggedArgs, REDACTED, logged_args,
 };
 pub use counter::{Counter, Gauge, Peak};
 pub use errors::{ERROR_WORDS_MAX, Errors};

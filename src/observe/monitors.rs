@@ -1,20 +1,20 @@
-//! MONITOR: clients that are shown every command, of all shards, as it is run.
+//! MONITOR: shows every command of all shards to the monitoring clients, as it runs.
 //!
-//! Lines are queued under one lock, so all monitors see them in one order, in which nothing comes
-//! before what led to it. While nobody monitors, that costs one load per batch.
+//! Lines are queued under one lock, so all monitors see them in one order, and no line precedes its
+//! cause. Without monitors this costs one load per batch.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes of lines that a monitor may have waiting; one that falls behind further is ended.
+/// Bytes of lines that a monitor may have queued; a slower monitor is disconnected.
 pub const MONITOR_BYTES_MAX: usize = 32 << 20;
 
 /// A client that monitors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Monitor {
-    /// Its shard.
+    /// The client's shard.
     pub home: usize,
-    /// Its number, unique in the process.
+    /// The client's number, unique in the process.
     pub client: u64,
 }
 
@@ -31,12 +31,12 @@ struct State {
     last_us: u64,
 }
 
-/// What waits for a monitor.
+/// The queue of a monitor.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Lines {
-    /// These lines, perhaps none.
+    /// The queued lines, possibly none.
     Next(Vec<u8>),
-    /// It has fallen behind: some are lost.
+    /// The monitor was too slow, and lines were lost.
     Lost,
 }
 
@@ -48,29 +48,29 @@ pub struct Monitors {
 }
 
 impl Monitors {
-    /// Whether somebody monitors.
+    /// Whether there is a monitor.
     #[inline]
     pub fn is_on(&self) -> bool {
         self.count.load(Relaxed) > 0
     }
 
-    /// One more.
+    /// Adds a monitor.
     pub fn add(&self, whose: Monitor) {
         let mut state = self.lock();
         state.monitors.push(Waiting { whose, lines: Vec::new(), is_over: false });
         self.count.store(state.monitors.len(), Relaxed);
     }
 
-    /// One less.
+    /// Removes a monitor.
     pub fn remove(&self, whose: Monitor) {
         let mut state = self.lock();
         state.monitors.retain(|waiting| waiting.whose != whose);
         self.count.store(state.monitors.len(), Relaxed);
     }
 
-    /// Shows lines to all monitors: `write` appends them, each with the time that it is given, Unix
-    /// microseconds that do not go back. `ring` is told of each shard that has something to take
-    /// and had not before.
+    /// Queues lines for all monitors. `write` appends them, each with the time that it is passed,
+    /// in Unix microseconds that do not decrease. `ring` is called for each shard whose monitors
+    /// had no queued lines before.
     pub fn show(
         &self,
         unix_us: u64,
@@ -95,7 +95,7 @@ impl Monitors {
         }
     }
 
-    /// What waits for one of them.
+    /// Takes the queue of one monitor.
     pub fn take(&self, whose: Monitor) -> Lines {
         let mut state = self.lock();
         match state.monitors.iter_mut().find(|waiting| waiting.whose == whose) {
@@ -106,7 +106,7 @@ impl Monitors {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Each line is whole at every point where a thread could panic.
+        // Each line is complete wherever a thread could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_sees_the_lines_in_one_order() {
+    fn all_monitors_see_the_lines_in_one_order() {
         let monitors = Monitors::default();
         let (near, far) = (Monitor { home: 0, client: 1 }, Monitor { home: 3, client: 2 });
         assert!(!monitors.is_on());

@@ -1,38 +1,38 @@
-//! What happens per second, over the last samples: sixteen, a tenth of a second apart.
+//! Rates per second, averaged over the last sixteen samples, a tenth of a second apart.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Samples that an average is taken of.
+/// Number of samples in an average.
 const SAMPLES: usize = 16;
 
-/// Nanoseconds between two samples, at least.
+/// Minimum time between two samples, in nanoseconds.
 const PERIOD_NS: u64 = 100_000_000;
 
-/// What is counted.
+/// The quantities with a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rate {
     /// Commands.
     Commands,
-    /// Bytes from clients.
+    /// Bytes received from clients.
     InputBytes,
-    /// Bytes to clients.
+    /// Bytes sent to clients.
     OutputBytes,
-    /// Bytes to replicas.
+    /// Bytes sent to replicas.
     ReplicaBytes,
-    /// Turns of the shards that did something.
+    /// Turns of the shards that did some work.
     Cycles,
-    /// Nanoseconds of work in them.
+    /// Nanoseconds of work in these turns.
     CycleNs,
 }
 
-/// How many [`Rate`]s there are.
+/// The number of [`Rate`]s.
 pub(super) const RATES: usize = 6;
 
 #[derive(Debug, Default)]
 struct State {
     last_ns: u64,
     last: [u64; RATES],
-    /// Per second; a ring.
+    /// Values per second; a ring.
     samples: [[f64; RATES]; SAMPLES],
     at: usize,
 }
@@ -62,19 +62,19 @@ impl Rates {
         (state.last_ns, state.last) = (now_ns, counts);
     }
 
-    /// So many per second.
+    /// Returns the average per second.
     pub fn per_second(&self, rate: Rate) -> f64 {
         let state = self.lock();
         state.samples.iter().map(|sample| sample[rate as usize]).sum::<f64>() / SAMPLES as f64
     }
 
-    /// Forgets all samples.
+    /// Clears all samples.
     pub(super) fn clear(&self) {
         self.lock().samples = Default::default();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A sample half written by a thread that panicked is only a wrong number.
+        // If a thread panicked in the middle of a change, the sample is only a wrong number.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

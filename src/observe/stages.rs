@@ -1,42 +1,41 @@
-//! How long traced requests stay in each stage of their way, one set of histograms per command, of
-//! one shard.
+//! Durations of traced requests by stage, on one shard: one set of histograms per command.
 //!
 //! ```text
 //!   received     gathered                       ran               handed over         sent
 //!      |--- parse ---|- - - - - - execute - - - - |- - - - - - - - - - |----- send -----|
 //!                    |--inbox--|         |--inbox--|
-//!                    '------------- batch: all of this that is neither ----'
+//!                    '------------- batch: the rest of this time ------'
 //! ```
-//! Each stage is recorded where it passes: `inbox` and `execute` by the shard whose inbox it was
-//! and that ran the command, the others by the home of the client.
+//! Each stage is recorded where it happens. The shard that owns the inbox and runs the command
+//! records `inbox` and `execute`; the client's home shard records the others.
 
 use super::counter::Counter;
 use hdrhistogram::Histogram;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// A part of a request's way.
+/// A stage of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Stage {
-    /// From the last bytes of its connection to the batch that it is gathered in.
+    /// From the last bytes of its connection to the batch that the request joins.
     Parse,
     /// In the inbox of a shard: once on the way there, once on the way back.
     Inbox,
-    /// Its command runs.
+    /// The command runs.
     Execute,
-    /// Between the two: behind others of its batch, for other parts, for transactions, and until
-    /// the turn's sends.
+    /// The rest between `Parse` and `Send`: behind other commands of its batch, for other parts,
+    /// for transactions, and until the turn's sends.
     Batch,
-    /// From there until the kernel has its reply.
+    /// From the turn's sends until the kernel has the reply.
     Send,
 }
 
 impl Stage {
-    /// All of them, in their order.
+    /// All stages, in their order.
     pub const ALL: [Stage; 5] =
         [Stage::Parse, Stage::Inbox, Stage::Execute, Stage::Batch, Stage::Send];
 
-    /// Its name as clients see it.
+    /// Returns the stage's name as clients see it.
     pub fn name(self) -> &'static str {
         match self {
             Stage::Parse => "parse",
@@ -48,53 +47,54 @@ impl Stage {
     }
 }
 
-/// Longer stays count as this, in nanoseconds.
+/// Longer durations count as this, in nanoseconds.
 pub const STAGE_NS_MAX: u64 = 10_000_000_000;
 
 /// Significant decimal digits: the histograms of one command take about 20 KiB.
 const STAGE_DIGITS: u8 = 1;
 
-/// The classes of [`Stages::classes`]: class `n` holds stays below `256 << n` nanoseconds, the last
-/// one all others.
+/// Number of duration classes: class `n` holds durations below `256 << n` nanoseconds, the last
+/// class all others.
 pub const STAGE_CLASSES: usize = 24;
 
-/// Stays by stage and class.
+/// Number of durations by stage and class.
 pub type StageClasses = [[u64; STAGE_CLASSES]; Stage::ALL.len()];
 
 type Histograms = [Histogram<u32>; Stage::ALL.len()];
 
-/// One shard's histograms by the command's index, made when a request of the command is traced.
+/// One shard's histograms by the command's index, created when a request of the command is traced.
 #[derive(Debug)]
 pub struct Stages {
     by_command: Mutex<Vec<Option<Box<Histograms>>>>,
     classes: [[Counter; STAGE_CLASSES]; Stage::ALL.len()],
 }
 
-/// An empty histogram of a stage.
+/// Creates an empty histogram of a stage.
 pub fn stage_histogram() -> Histogram<u32> {
     Histogram::new_with_bounds(1, STAGE_NS_MAX, STAGE_DIGITS).expect("the bounds are valid")
 }
 
-/// What stays of a class are below, in nanoseconds; the last class has those above too.
+/// Returns the exclusive upper bound of a class, in nanoseconds; the last class also has longer
+/// ones.
 pub fn stage_class_bound_ns(class: usize) -> u64 {
     assert!(class < STAGE_CLASSES);
     256 << class
 }
 
-/// The class of a stay.
+/// Returns the class of a duration.
 fn class_of(ns: u64) -> usize {
     let bits = (u64::BITS - (ns >> 8).leading_zeros()) as usize;
     bits.min(STAGE_CLASSES - 1)
 }
 
 impl Stages {
-    /// Nothing recorded, of so many commands.
+    /// Creates an empty record for this number of commands.
     pub(super) fn new(commands: usize) -> Stages {
         let by_command = Mutex::new((0..commands).map(|_| None).collect());
         Stages { by_command, classes: Default::default() }
     }
 
-    /// Records one stay. For the owner only.
+    /// Records one duration. Only the owner may call it.
     pub fn record(&self, command: usize, stage: Stage, ns: u64) {
         let ns = ns.clamp(1, STAGE_NS_MAX);
         self.classes[stage as usize][class_of(ns)].add(1);
@@ -104,12 +104,12 @@ impl Stages {
         histograms[stage as usize].saturating_record(ns);
     }
 
-    /// Stays by stage and class since the start.
+    /// Returns the number of durations by stage and class since the start.
     pub fn classes(&self) -> StageClasses {
         self.classes.each_ref().map(|stage| stage.each_ref().map(Counter::get))
     }
 
-    /// Adds what one command has to `sums`; false if it has nothing.
+    /// Adds the histograms of one command to `sums`; returns false if it has none.
     pub fn add_to(&self, command: usize, sums: &mut [Histogram<u32>; Stage::ALL.len()]) -> bool {
         let by_command = self.lock();
         let Some(histograms) = &by_command[command] else { return false };
@@ -119,13 +119,13 @@ impl Stages {
         true
     }
 
-    /// Forgets the histograms; the classes only grow.
+    /// Clears the histograms; the classes only grow.
     pub(super) fn clear(&self) {
         self.lock().iter_mut().for_each(|histograms| *histograms = None);
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Option<Box<Histograms>>>> {
-        // A histogram half written by a thread that panicked is only a wrong number.
+        // If a thread panicked in the middle of a change, the histogram only has a wrong number.
         self.by_command.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stays_are_kept_by_command_and_by_class() {
+    fn durations_are_kept_by_command_and_by_class() {
         let stages = Stages::new(2);
         stages.record(1, Stage::Execute, 0);
         stages.record(1, Stage::Execute, 300);

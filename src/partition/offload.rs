@@ -60,9 +60,8 @@ impl PartJob {
 /// Returns the elements of the values that a command reads on a slice.
 fn weight(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> usize {
     let args = batch_args.of(item);
-    let run = item.entry.command.run;
     let elements = |arg: usize| {
-        let db = run.key_database(&args, arg, usize::from(item.db));
+        let db = item.entry.key_database(&args, arg, usize::from(item.db));
         if db >= slice.databases() {
             return 0;
         }
@@ -73,14 +72,13 @@ fn weight(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> usize {
         return args.map(elements).sum();
     }
     let keys = item.entry.key_args(&args).unwrap_or_default();
-    let read = keys.iter().filter(|(_, spec)| !spec.flags.starts_with("OW"));
+    let read = keys.iter().filter(|(_, spec)| spec.weighs());
     read.map(|(arg, _)| elements(*arg)).sum()
 }
 
 fn is_long(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> bool {
-    let run = &item.entry.command.run;
-    run.is_bulky()
-        && !run.roams(&batch_args.of(item))
+    item.entry.may_offload()
+        && !item.entry.discovers_keys(&batch_args.of(item))
         && weight(slice, item, batch_args) >= OFFLOAD_ELEMENTS_MIN
 }
 
@@ -92,7 +90,7 @@ impl Partition {
     }
 
     pub(super) fn is_offloaded(&self, part: &mut Envelope) -> bool {
-        if self.offloads.is_none() || !part.items.iter().any(|it| it.entry.command.run.is_bulky()) {
+        if self.offloads.is_none() || !part.items.iter().any(|it| it.entry.may_offload()) {
             return false;
         }
         let (items, mut batch_args, ..) = part.parts();

@@ -72,7 +72,7 @@ impl Thresholds {
         if items.len() < 2 || self.run_ns == u64::MAX {
             return false;
         }
-        self.run_ns < EACH_NS_BELOW || items.iter().any(|item| !item.entry.is_steady)
+        self.run_ns < EACH_NS_BELOW || items.iter().any(|item| !item.entry.is_steady())
     }
 }
 

@@ -1,33 +1,33 @@
-//! The checksum at the end of a file, taken piece by piece.
+//! The checksum at the end of a file, computed piece by piece.
 
 use crc::{CRC_64_REDIS, Crc, Digest, Table};
 
-/// Sixteen bytes a step: a snapshot is summed as fast as it is copied.
+/// Processes sixteen bytes per step, so that the checksum is about as fast as copying.
 static JONES: Crc<u64, Table<16>> = Crc::<u64, Table<16>>::new(&CRC_64_REDIS);
 
-/// CRC-64 with the Jones polynomial of the bytes so far.
+/// CRC-64 with the Jones polynomial of the bytes added so far.
 #[derive(Clone)]
 pub struct Checksum {
     digest: Digest<'static, u64, Table<16>>,
 }
 
 impl Checksum {
-    /// Of no bytes.
+    /// Creates the checksum of no bytes.
     pub fn new() -> Checksum {
         Checksum { digest: JONES.digest() }
     }
 
-    /// The sum of `bytes` alone.
+    /// Returns the checksum of `bytes`.
     pub fn of(bytes: &[u8]) -> u64 {
         JONES.checksum(bytes)
     }
 
-    /// Takes more bytes.
+    /// Adds bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         self.digest.update(bytes);
     }
 
-    /// The sum of all bytes so far.
+    /// Returns the checksum of all bytes added so far.
     pub fn value(&self) -> u64 {
         self.digest.clone().finalize()
     }
@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_sum_as_one() {
+    fn the_checksum_of_pieces_is_the_checksum_of_the_whole() {
         assert_eq!(Checksum::of(b"123456789"), 0xe9c6_d914_c4b8_d9ca);
         let text: Vec<u8> = (0..1_000u32).map(|at| (at * 7) as u8).collect();
         for cut in [0, 1, 15, 16, 17, 500, 999, 1_000] {

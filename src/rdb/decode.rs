@@ -1,7 +1,7 @@
-//! Reading: one part after the other from bytes that nobody has vouched for.
+//! The decoder: reads one part after the other from untrusted bytes.
 //!
-//! No length is believed before its bytes are there, so that what is reserved stays within a
-//! constant factor of what was read.
+//! A length is trusted only after its bytes are available. Hence the allocated memory stays within
+//! a constant factor of the bytes that were read.
 
 use super::form::{Dialect, Form};
 use super::lzf::unpack;
@@ -12,48 +12,48 @@ use super::{
 use crate::value::string::IntText;
 use std::borrow::Cow;
 
-/// The first version that ends with a checksum.
+/// The first version with a checksum at the end.
 const CHECKSUM_VERSION: u32 = 5;
 
-/// Why reading cannot go on.
+/// The reason why the decoder cannot continue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The bytes end inside of a part. Nothing of that part was taken: with more bytes it can be
-    /// read.
+    /// The bytes end within a part. Nothing of the part was consumed: it can be read again with
+    /// more bytes.
     Ended,
-    /// The bytes are no RDB file.
+    /// The bytes are not an RDB file.
     Magic,
-    /// The file's version is not read here.
+    /// The file's version is not supported.
     Version(u32),
-    /// A byte where a length begins means nothing.
+    /// The first byte of a length is invalid.
     Length(u8),
-    /// Packed bytes that do not give what they should.
+    /// Compressed bytes do not decompress to the given length.
     Packing,
-    /// A type or a mark that is not known.
+    /// Unknown type or opcode.
     Kind(u8),
-    /// Data of a module: its number, which has its name in it, or 0.
+    /// Data of a module, with the module's number, which encodes its name, or 0.
     Module(u64),
     /// A value without elements.
     Empty,
-    /// A value whose elements are all due.
-    Due,
-    /// A value that does not add up: what is wrong.
+    /// A hash whose fields have all expired.
+    Expired,
+    /// An inconsistent value, with a description of the error.
     Corrupt(&'static str),
 }
 
 /// The text of a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Text<'a> {
-    /// The decimal text of a number.
+    /// A number, whose decimal text is the string.
     Int(i64),
     /// Bytes of the file.
     Bytes(&'a [u8]),
-    /// Bytes that were packed.
+    /// Bytes that were compressed in the file.
     Unpacked(Vec<u8>),
 }
 
 impl<'a> Text<'a> {
-    /// The bytes of the text.
+    /// Returns the bytes of the text.
     pub fn into_bytes(self) -> Cow<'a, [u8]> {
         match self {
             Text::Int(number) => Cow::Owned(number.to_string().into_bytes()),
@@ -64,7 +64,7 @@ impl<'a> Text<'a> {
 }
 
 impl Text<'_> {
-    /// The bytes of the text; those of a number are written to `buffer`.
+    /// Returns the bytes of the text; writes the digits of a number to `buffer`.
     pub fn bytes<'b>(&'b self, buffer: &'b mut IntText) -> &'b [u8] {
         match self {
             Text::Int(number) => buffer.format(*number).as_bytes(),
@@ -74,33 +74,33 @@ impl Text<'_> {
     }
 }
 
-/// A key with what belongs to it.
+/// A key with its expiry and its encoded value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// The key.
+    /// Name of the key.
     pub key: Text<'a>,
-    /// When it expires, Unix milliseconds; a negative time of the file is the year 1970.
+    /// When the key expires, in Unix milliseconds; a negative time in the file counts as 0.
     pub expiry: Option<u64>,
-    /// The form of its value.
+    /// Form of the value.
     pub form: Form,
-    /// The bytes of its value, of which only the lengths were looked at.
+    /// The encoded value. Only its lengths were checked.
     pub value: &'a [u8],
 }
 
 /// A part of the format.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part<'a> {
-    /// A fact about the file.
+    /// An auxiliary field of the file: name and value.
     Aux(Text<'a>, Text<'a>),
-    /// The entries that follow are of this database.
+    /// The number of the database of the following entries.
     Database(u64),
-    /// About how many keys come, and how many of them expire.
+    /// Approximate number of keys that follow, and of keys with an expiry among them.
     Sizes(u64, u64),
-    /// The code of a library of functions.
+    /// The code of a function library.
     Function(Text<'a>),
-    /// A key.
+    /// A key with its value.
     Entry(Entry<'a>),
-    /// The end, with the checksum of all bytes before it; 0 is none.
+    /// The end, with the checksum of all bytes before it; 0 means no checksum.
     End(u64),
 }
 
@@ -114,7 +114,7 @@ pub struct Decoder<'a> {
 }
 
 impl<'a> Decoder<'a> {
-    /// Reads from the beginning of a file; its version.
+    /// Reads magic and version of a file. Returns the version and a decoder for the rest.
     pub fn open(file: &'a [u8], accepts_any_version: bool) -> Result<(u32, Decoder<'a>), Fault> {
         let mut decoder = Decoder::new(file, Dialect::Common);
         let magic = decoder.take(MAGIC_BYTES)?;
@@ -138,27 +138,27 @@ impl<'a> Decoder<'a> {
         Ok((version, decoder))
     }
 
-    /// Reads from where a part begins.
+    /// Creates a decoder of bytes at the start of a part.
     pub fn new(rest: &'a [u8], dialect: Dialect) -> Decoder<'a> {
         Decoder { rest, dialect, has_checksum: true }
     }
 
-    /// Reads other bytes of the same file.
+    /// Creates a decoder of other bytes of the same file.
     pub fn at<'b>(&self, rest: &'b [u8]) -> Decoder<'b> {
         Decoder { rest, dialect: self.dialect, has_checksum: self.has_checksum }
     }
 
-    /// Whose numbers the types have.
+    /// Returns the dialect, which decides what the type numbers mean.
     pub fn dialect(&self) -> Dialect {
         self.dialect
     }
 
-    /// The bytes that were not read yet.
+    /// Returns the bytes that were not read yet.
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// The next part. After a fault no part was taken.
+    /// Reads the next part. A fault consumes no bytes.
     pub fn part(&mut self) -> Result<Part<'a>, Fault> {
         let before = self.rest;
         let part = self.part_or_fault();
@@ -172,7 +172,7 @@ impl<'a> Decoder<'a> {
         let mut expiry = None;
         loop {
             match self.byte()? {
-                // What belongs to the entry that follows.
+                // Attributes of the entry that follows.
                 opcode::EXPIRETIME_MS => {
                     let at = i64::from_le_bytes(self.array()?);
                     expiry = Some(u64::try_from(at).unwrap_or(0));
@@ -213,14 +213,14 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// The bytes of a value, of which only the lengths are looked at.
+    /// Returns the bytes of a value; checks only its lengths.
     fn raw(&mut self, form: Form) -> Result<&'a [u8], Fault> {
         let before = self.rest;
         self.skip_value(form)?;
         Ok(&before[..before.len() - self.rest.len()])
     }
 
-    /// A string.
+    /// Reads a string.
     pub fn text(&mut self) -> Result<Text<'a>, Fault> {
         let head = *self.rest.first().ok_or(Fault::Ended)?;
         if head >> 6 != lead::PACKED {
@@ -242,7 +242,7 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// A length.
+    /// Reads a length.
     pub fn length(&mut self) -> Result<u64, Fault> {
         let head = self.byte()?;
         match (head >> 6, head) {

@@ -1,4 +1,4 @@
-//! Writing: each call appends one part of the format.
+//! The encoder: each call appends one part of the format.
 
 use super::lzf::Lzf;
 use super::{MAGIC, VALKEY_MAGIC, VERSION, VERSION_80, kind, lead, opcode, packing};
@@ -6,47 +6,47 @@ use crate::base::number::parse_i64;
 use crate::value::string::{IntText, Str};
 use bytes::Bytes;
 
-/// Longer texts are no number of 32 bits.
+/// A text longer than this is not a 32-bit number.
 const INTEGER_TEXT_BYTES_MAX: usize = 11;
 
-/// Up to so many bytes nothing is won by packing.
+/// A text is compressed only if it is longer than this number of bytes.
 const PACKED_BYTES_MIN: usize = 20;
 
-/// Packing has to save at least so many bytes.
+/// Compression must save at least this number of bytes.
 const PACKING_GAIN_BYTES_MIN: usize = 4;
 
-/// What stands before the first body.
+/// The values of a file before its first body.
 #[derive(Clone, Debug)]
 pub struct Preamble<'a> {
-    /// The version of Valkey that the writer behaves as.
+    /// The version of Valkey that this server behaves like.
     pub valkey_version: &'a str,
-    /// When it is written, Unix seconds.
+    /// When the file is written, in Unix seconds.
     pub written_s: u64,
-    /// Bytes of memory that the writer used.
+    /// Bytes of memory that this server uses.
     pub used_memory_bytes: u64,
-    /// The moment of the feed that the file stands for, if there is a feed.
+    /// The replication ID and offset that the file corresponds to, if there is a feed.
     pub origin: Option<Origin<'a>>,
-    /// What an earlier file left.
+    /// Parts to keep from an earlier file.
     pub kept: &'a Kept,
 }
 
-/// What a file may hold that means nothing here: it is handed back in the next one.
+/// Parts of a loaded file that this server does not use; the next file contains them again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// Facts of other writers.
+    /// Auxiliary fields of other servers.
     pub facts: Vec<(Bytes, Bytes)>,
-    /// The code of libraries of functions.
+    /// The code of function libraries.
     pub functions: Vec<Bytes>,
 }
 
-/// A moment of the feed.
+/// A position in the feed.
 #[derive(Clone, Debug)]
 pub struct Origin<'a> {
-    /// The history that the feed belongs to.
+    /// The replication ID of the feed.
     pub replid: &'a str,
-    /// Bytes of the feed up to that moment.
+    /// The replication offset: bytes of the feed up to the position.
     pub offset: u64,
-    /// The database that the feed had selected then.
+    /// The database that is selected in the feed at the position.
     pub db: u16,
 }
 
@@ -55,19 +55,19 @@ pub struct Origin<'a> {
 pub struct Encoder<'a> {
     pub(super) out: &'a mut Vec<u8>,
     is_packing: bool,
-    /// Made for the first string that is long enough.
+    /// Created for the first string that is long enough.
     lzf: Option<Lzf>,
-    /// The oldest version that has all that was written.
+    /// The oldest version that supports all that was written.
     pub(super) version: u32,
 }
 
 impl<'a> Encoder<'a> {
-    /// Appends to `out`; long strings are packed if `is_packing`.
+    /// Creates an encoder that appends to `out` and compresses long strings if `is_packing`.
     pub fn new(out: &'a mut Vec<u8>, is_packing: bool) -> Encoder<'a> {
         Encoder { out, is_packing, lzf: None, version: VERSION }
     }
 
-    /// The oldest version that has all that was written.
+    /// Returns the oldest version that supports all that was written.
     pub fn version(&self) -> u32 {
         self.version
     }
@@ -76,7 +76,7 @@ impl<'a> Encoder<'a> {
         self.version = self.version.max(version);
     }
 
-    /// Everything before the first body.
+    /// Writes everything before the first body.
     pub fn preamble(&mut self, version: u32, preamble: &Preamble<'_>) {
         if version < VERSION_80 {
             self.out.extend_from_slice(MAGIC);
@@ -100,21 +100,22 @@ impl<'a> Encoder<'a> {
         preamble.kept.functions.iter().for_each(|code| self.function(code));
     }
 
-    /// A fact about the file.
+    /// Writes an auxiliary field.
     pub fn aux(&mut self, name: &[u8], value: &[u8]) {
         self.out.push(opcode::AUX);
         self.string(name);
         self.string(value);
     }
 
-    /// The same with a number.
+    /// Writes an auxiliary field whose value is a number.
     pub fn aux_integer(&mut self, name: &[u8], value: i64) {
         self.out.push(opcode::AUX);
         self.string(name);
         self.integer(value);
     }
 
-    /// The database of the entries that follow, and how many there are about.
+    /// Writes the database number of the following entries, and the approximate number of keys and
+    /// of keys with an expiry.
     pub fn database(&mut self, db: usize, keys: usize, volatile: usize) {
         self.out.push(opcode::SELECTDB);
         self.length(db as u64);
@@ -123,19 +124,19 @@ impl<'a> Encoder<'a> {
         self.length(volatile as u64);
     }
 
-    /// A key with a string, and when it expires (Unix milliseconds).
+    /// Writes a key that holds a string, with its expiry (Unix milliseconds).
     pub fn string_entry(&mut self, key: &[u8], expiry: Option<u64>, value: &Str<'_>) {
         self.entry(key, expiry, kind::STRING);
         self.value(value);
     }
 
-    /// The code of a library of functions.
+    /// Writes the code of a function library.
     pub fn function(&mut self, code: &[u8]) {
         self.out.push(opcode::FUNCTION);
         self.string(code);
     }
 
-    /// A string, without its type.
+    /// Writes a string without its type.
     pub fn value(&mut self, value: &Str<'_>) {
         match *value {
             Str::Int(number) => self.integer(number),
@@ -144,7 +145,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// What stands before every value: expiry, type, key.
+    /// Writes what precedes every value: expiry, type, key.
     pub(super) fn entry(&mut self, key: &[u8], expiry: Option<u64>, kind: u8) {
         if let Some(at) = expiry {
             self.out.push(opcode::EXPIRETIME_MS);
@@ -154,7 +155,7 @@ impl<'a> Encoder<'a> {
         self.string(key);
     }
 
-    /// A length in its shortest form.
+    /// Writes a length in its shortest form.
     pub fn length(&mut self, len: u64) {
         if len < 1 << 6 {
             self.out.push((lead::BITS_6 << 6) | len as u8);
@@ -170,7 +171,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// A string in its shortest form.
+    /// Writes a string in its shortest form.
     pub fn string(&mut self, text: &[u8]) {
         if text.len() <= INTEGER_TEXT_BYTES_MAX
             && let Some(number) = parse_i64(text)
@@ -185,7 +186,7 @@ impl<'a> Encoder<'a> {
         self.out.extend_from_slice(text);
     }
 
-    /// A number as a string.
+    /// Writes a number as a string.
     pub fn integer(&mut self, number: i64) {
         if !self.small_integer(number) {
             let mut buffer = IntText::new();
@@ -195,7 +196,7 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// A number of at most 32 bits; false if it has more.
+    /// Writes a number of at most 32 bits; returns false if the number is larger.
     fn small_integer(&mut self, number: i64) -> bool {
         let head = |packing: u8| (lead::PACKED << 6) | packing;
         if let Ok(number) = i8::try_from(number) {
@@ -213,8 +214,9 @@ impl<'a> Encoder<'a> {
         true
     }
 
-    /// The text packed, if that is wanted and shorter. The packed length stands before the packed
-    /// bytes and has a length of its own, so room for the longest is left and closed again.
+    /// Writes the text compressed; returns false if compression is off or saves too little. The
+    /// length of the compressed bytes precedes them, but is known only afterwards: rotates it to
+    /// the front.
     fn packed(&mut self, text: &[u8]) -> bool {
         if !self.is_packing {
             return false;

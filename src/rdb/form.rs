@@ -1,20 +1,20 @@
-//! The forms in which values are written: the number before a key, and what it means to whom.
+//! The forms of encoded values: the meaning of the type number before a key, by dialect.
 
 use super::kind;
 
-/// Whose numbers they are, from where on they are not the same.
+/// The server whose type numbers a file uses. Redis and Valkey differ in newer versions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// Versions before they parted: both read them.
+    /// Versions that Redis and Valkey share.
     Common,
-    /// Redis from 7.4 on.
+    /// Redis 7.4 and later.
     Redis,
-    /// Valkey from 9.0 on.
+    /// Valkey 9.0 and later.
     Valkey,
 }
 
 impl Dialect {
-    /// The dialect of a version.
+    /// Returns the dialect of an RDB version.
     pub fn of(version: u32) -> Dialect {
         match version {
             0..=11 => Dialect::Common,
@@ -24,65 +24,66 @@ impl Dialect {
     }
 }
 
-/// A form of a value.
+/// The form of an encoded value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// A string.
     String,
-    /// Items.
+    /// A list: items one after the other.
     List,
-    /// Items packed in one ziplist.
+    /// A list in one ziplist.
     ListZiplist,
-    /// Ziplists.
+    /// A list of ziplists.
     ListZiplists,
-    /// Listpacks, and large items between them.
+    /// A list of listpacks and single large items.
     ListListpacks,
-    /// Members.
+    /// A set: members one after the other.
     Set,
-    /// Numbers of one width.
+    /// A set in an intset: numbers of one width.
     SetIntset,
-    /// Members in one listpack.
+    /// A set in one listpack.
     SetListpack,
-    /// Members with scores as text.
+    /// A sorted set: members with scores as text.
     SortedSetText,
-    /// Members with scores of 8 bytes.
+    /// A sorted set: members with binary scores of 8 bytes.
     SortedSet,
-    /// Members and scores in one ziplist.
+    /// A sorted set in one ziplist.
     SortedSetZiplist,
-    /// The same in one listpack.
+    /// A sorted set in one listpack.
     SortedSetListpack,
-    /// Fields and values.
+    /// A hash: names and values of fields one after the other.
     Hash,
-    /// The same in one zipmap.
+    /// A hash in one zipmap.
     HashZipmap,
-    /// The same in one ziplist.
+    /// A hash in one ziplist.
     HashZiplist,
-    /// The same in one listpack.
+    /// A hash in one listpack.
     HashListpack,
-    /// Fields, values and when they expire: Valkey's own.
+    /// A hash with field expiries, as Valkey writes it: name, value and expiry of each field.
     HashExpiry,
-    /// When they expire, fields and values: Redis's; the times count from the earliest one, if
-    /// that stands before them.
+    /// A hash with field expiries, as Redis writes it: expiry, name and value of each field. If the
+    /// earliest expiry precedes the fields, their expiries are relative to it.
     HashExpiryFirst {
-        /// Whether it does.
+        /// Whether the earliest expiry precedes the fields.
         has_base: bool,
     },
-    /// Fields, values and when they expire, in one listpack: Redis's.
+    /// A hash with field expiries in one listpack, as Redis writes it: name, value and expiry.
     HashExpiryListpack {
-        /// Whether the earliest time stands before it.
+        /// Whether the earliest expiry precedes the listpack.
         has_base: bool,
     },
-    /// A stream, in one of three versions: each knows more.
+    /// A stream in version 1, 2 or 3 of its form; each version adds fields.
     Stream(u8),
     /// A value of a module.
     Module {
-        /// Whether it says which module.
+        /// Whether the value contains the module's number.
         is_named: bool,
     },
 }
 
 impl Form {
-    /// What is wrong with packed bytes of this form that do not add up.
+    /// Returns the error text for inconsistent bytes of this form, if the form has a text of its
+    /// own.
     pub(super) fn broken(self) -> Option<&'static str> {
         Some(match self {
             Form::ListZiplist => "List ziplist integrity check failed.",
@@ -101,7 +102,7 @@ impl Form {
         })
     }
 
-    /// The form that a number means.
+    /// Returns the form of a type number.
     pub fn of(number: u8, dialect: Dialect) -> Option<Form> {
         Some(match (number, dialect) {
             (kind::STRING, _) => Form::String,

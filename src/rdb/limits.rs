@@ -1,23 +1,23 @@
-//! The sizes up to which compact forms serve, for all types.
+//! The size limits of the compact encodings, for all types.
 
 use crate::config::Config;
 use crate::value::{hash, list, set, sorted_set};
 
-/// The sizes that the settings ask for.
+/// The limits from the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of lists.
+    /// Limits of lists.
     pub list: list::Limits,
-    /// Of sets.
+    /// Limits of sets.
     pub set: set::Limits,
-    /// Of sorted sets.
+    /// Limits of sorted sets.
     pub sorted_set: sorted_set::Limits,
-    /// Of hashes.
+    /// Limits of hashes.
     pub hash: hash::Limits,
 }
 
 impl Limits {
-    /// What the settings say.
+    /// Returns the limits of a configuration.
     pub fn of(config: &Config) -> Limits {
         let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
         Limits {

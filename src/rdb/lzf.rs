@@ -1,45 +1,46 @@
-//! LZF: the packing of strings. Runs of literal bytes, and references to what came before.
+//! LZF, the compression of strings: runs of literal bytes, and references to earlier bytes.
 //!
 //! ```text
 //!   000lllll  l + 1 bytes                 l + 1 literal bytes, 1 to 32
 //!   lllooooo oooooooo                     l + 2 bytes from o + 1 back, l from 1 to 6
 //!   111ooooo llllllll oooooooo            l + 9 bytes from o + 1 back
 //! ```
-//! A reference may reach into the bytes that it makes: `a` and then 9 bytes from 1 back are ten
-//! times `a`.
+//! A reference may overlap the bytes that it produces: `a`, then 9 bytes from 1 back, is ten times
+//! `a`.
 
-/// Literal bytes of one run.
+/// Maximum of literal bytes in one run.
 const LITERALS_MAX: usize = 32;
 
-/// How far back a reference reaches.
+/// Maximum distance of a reference, in bytes.
 const DISTANCE_MAX: usize = 1 << 13;
 
-/// Bytes of the shortest and the longest reference.
+/// Length of the shortest and the longest reference, in bytes.
 const MATCH_MIN: usize = 3;
 const MATCH_MAX: usize = 264;
 
-/// The bytes that one packed byte stands for at most: three packed bytes make [`MATCH_MAX`].
+/// Maximum of bytes per compressed byte: three compressed bytes produce [`MATCH_MAX`] bytes.
 const RATIO_MAX: usize = MATCH_MAX / 3;
 
 const TABLE_BITS: u32 = 14;
 
-/// Packs strings. Its table is made once and cleared rarely: places of earlier strings in it are
-/// below `base`.
+/// Compresses strings. The table is allocated once and rarely cleared: positions of earlier strings
+/// in it are below `base`.
 #[derive(Debug)]
 pub struct Lzf {
-    /// Where three bytes were seen last, by their hash, counted over all strings.
+    /// By hash of three bytes: their last position, counted across all strings.
     table: Box<[u32]>,
-    /// The place of the string's first byte; at least 1, so that an empty cell is below it.
+    /// Position of the string's first byte; at least 1, so that an empty cell is below it.
     base: u32,
 }
 
 impl Lzf {
-    /// A packer with an empty table.
+    /// Creates a compressor with an empty table.
     pub fn new() -> Lzf {
         Lzf { table: vec![0; 1 << TABLE_BITS].into(), base: 1 }
     }
 
-    /// Appends `text` packed, if that takes at most `len_max` bytes; else appends nothing.
+    /// Appends `text` compressed and returns true if that takes at most `len_max` bytes. Otherwise
+    /// appends nothing.
     pub fn pack(&mut self, text: &[u8], len_max: usize, out: &mut Vec<u8>) -> bool {
         let Ok(len) = u32::try_from(text.len()) else { return false };
         if self.base.checked_add(len).is_none() {
@@ -61,8 +62,8 @@ impl Lzf {
         true
     }
 
-    /// Packs up to the last reference or until `out` is longer than `end`; where in the text that
-    /// is.
+    /// Compresses up to the last reference, or until `out` is longer than `end`. Returns the
+    /// position in the text up to which it is compressed.
     fn pack_matches(&mut self, text: &[u8], end: usize, out: &mut Vec<u8>) -> usize {
         let (mut at, mut literals) = (0, 0);
         while at + MATCH_MIN <= text.len() && out.len() <= end {
@@ -85,8 +86,8 @@ impl Lzf {
         literals
     }
 
-    /// Notes that the three bytes at `at` are there; where they were before, if a reference
-    /// reaches so far.
+    /// Records the position of the three bytes at `at`. Returns their previous position if a
+    /// reference reaches it.
     #[inline]
     fn exchange(&mut self, text: &[u8], at: usize) -> Option<usize> {
         let cell = &mut self.table[hash(text, at)];
@@ -97,7 +98,7 @@ impl Lzf {
     }
 }
 
-/// The cell of the three bytes at `at`.
+/// Returns the cell of the three bytes at `at`.
 #[inline]
 fn hash(text: &[u8], at: usize) -> usize {
     let three = u32::from_le_bytes([text[at], text[at + 1], text[at + 2], 0]);
@@ -122,8 +123,8 @@ fn put_match(distance: usize, len: usize, out: &mut Vec<u8>) {
     out.push(low);
 }
 
-/// The `len` bytes that `packed` stands for; none if it does not stand for exactly so many.
-/// Reserves no more than the packed bytes can make.
+/// Decompresses `packed`; returns `None` if the result is not exactly `len` bytes long. Allocates
+/// no more than the compressed bytes can produce.
 pub fn unpack(packed: &[u8], len: usize) -> Option<Vec<u8>> {
     if len > packed.len().saturating_mul(RATIO_MAX) {
         return None;
@@ -166,14 +167,15 @@ mod tests {
     }
 
     #[test]
-    fn a_known_packing() {
-        let packed = pack(&mut Lzf::new(), b"abcdeabcdeabcdexyz").expect("it is shorter");
+    fn a_known_text_is_compressed_as_expected() {
+        let packed =
+            pack(&mut Lzf::new(), b"abcdeabcdeabcdexyz").expect("the text is compressible");
         assert_eq!(packed, b"\x04abcde\xe0\x01\x04\x02xyz");
         assert_eq!(unpack(&packed, 18).unwrap(), b"abcdeabcdeabcdexyz");
     }
 
     #[test]
-    fn texts_come_back() {
+    fn compressed_texts_are_decompressed() {
         let mut lzf = Lzf::new();
         let mut rng = Rng::new(7);
         let mut packed_texts = 0;
@@ -185,7 +187,10 @@ mod tests {
                 && let Some(packed) = pack(&mut lzf, &text)
             {
                 assert!(packed.len() + 4 <= text.len());
-                assert_eq!(unpack(&packed, text.len()).expect("it is whole"), text);
+                assert_eq!(
+                    unpack(&packed, text.len()).expect("the compressed text is complete"),
+                    text
+                );
                 assert!(unpack(&packed, text.len() + 1).is_none());
                 assert!(unpack(&packed, text.len() - 1).is_none());
                 packed_texts += 1;
@@ -193,25 +198,25 @@ mod tests {
         }
         assert!(packed_texts > 500);
         let same = vec![b'a'; 100_000];
-        let packed = pack(&mut lzf, &same).expect("it is shorter");
+        let packed = pack(&mut lzf, &same).expect("the text is compressible");
         assert!(packed.len() < 1_200);
         assert_eq!(unpack(&packed, same.len()).unwrap(), same);
     }
 
     #[test]
-    fn the_table_outlives_its_numbers() {
+    fn positions_wrap_around() {
         let text = b"abcdeabcdeabcdeabcdeabcde";
         for base in [u32::MAX - 10, u32::MAX - 26, u32::MAX - 25] {
             let mut lzf = Lzf::new();
-            pack(&mut lzf, text).expect("it is shorter");
+            pack(&mut lzf, text).expect("the text is compressible");
             lzf.base = base;
-            let packed = pack(&mut lzf, text).expect("it is shorter");
+            let packed = pack(&mut lzf, text).expect("the text is compressible");
             assert_eq!(unpack(&packed, text.len()).unwrap(), text);
         }
     }
 
     #[test]
-    fn hostile_bytes_are_refused() {
+    fn malformed_bytes_are_rejected() {
         for (packed, len) in [
             (&b""[..], 1),
             (b"\x04abc", 5),

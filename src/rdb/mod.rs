@@ -1,22 +1,22 @@
-//! The RDB format: what a snapshot of the data is as bytes, written and read back.
+//! The RDB format: encodes a snapshot of the data as bytes, and decodes it.
 //!
-//! Must not know: where values are kept, shards, files, sockets. It turns parts into bytes and
-//! bytes into parts.
+//! Must not know: where values are stored, shards, files, sockets. The module turns parts into
+//! bytes and bytes into parts.
 //!
 //! ```text
 //!   file      "REDIS0010" aux* function* body* 255 checksum
-//!   aux       250 string string                       a fact about the file; readers may skip it
-//!   function  245 string                              the code of a library
+//!   aux       250 string string                       an auxiliary field; readers may skip it
+//!   function  245 string                              the code of a function library
 //!   body      ( 254 length  [ 251 length length ]  entry* )*
 //!              |            |                     '- keys of that database
-//!              |            '- how many keys, and how many that expire, come about: a hint
-//!              '- the number of a database; may come again
+//!              |            '- hint: number of keys, and of keys with an expiry
+//!              '- the number of a database; may be repeated
 //!   entry     [ 252 u64 ]  type  string  value
 //!              |           |     |       '- by type: a string for type 0, see `write` for others
 //!              |           |     '- the key
 //!              |           '- one byte, see `kind`
-//!              '- when it expires, Unix milliseconds
-//!   checksum  u64: CRC-64 (Jones) of all bytes before it; 0 is none
+//!              '- the expiry, Unix milliseconds
+//!   checksum  u64: CRC-64 (Jones) of all bytes before it; 0 means none
 //!
 //!   length    00llllll                                up to 63
 //!             01llllll llllllll                       up to 16,383, the high bits first
@@ -26,15 +26,15 @@
 //!             11000000 i8                             the decimal text of a number
 //!             11000001 i16
 //!             11000010 i32
-//!             11000011 length length bytes            LZF: packed length, length, packed bytes
+//!             11000011 length length bytes            LZF: compressed length, length, bytes
 //! ```
-//! Numbers are little-endian where nothing else is said. The entry `SET k 12` that expires at
-//! 1,000 ms:
+//! Numbers are little-endian unless noted otherwise. The entry `SET k 12` with an expiry of 1,000
+//! ms:
 //!
 //! ```text
 //!   fc e803000000000000  00  01 6b  c0 0c
 //! ```
-//! Bodies know nothing of one another, so that those of several shards can stand in one file.
+//! Bodies do not depend on each other, so the bodies of several shards can be in one file.
 
 mod checksum;
 mod decode;
@@ -59,29 +59,29 @@ pub use read::{Reading, Value};
 
 use std::ops::RangeInclusive;
 
-/// The version that is written where nothing newer is needed, so that Redis from 7.0 on and every
-/// Valkey read it.
+/// The version that is written if no newer one is needed: Redis 7.0 and later and every Valkey read
+/// it.
 pub const VERSION: u32 = 10;
 
-/// The version that compact sets, and streams with all that they know, need: Redis 7.2.
+/// The version that is needed for compact sets and for streams with all their fields: Redis 7.2.
 pub const VERSION_11: u32 = 11;
 
-/// The version that hashes with fields that expire need: Valkey 9.0.
+/// The version that is needed for hashes with field expiries: Valkey 9.0.
 pub const VERSION_80: u32 = 80;
 
-/// The versions that are read of those with Redis's magic.
+/// The supported versions with Redis's magic.
 const VERSIONS: RangeInclusive<u32> = 1..=12;
 
-/// The versions that may have Redis's magic: from 12 on they are Redis's alone.
+/// All versions with Redis's magic; from 12 on only Redis writes them.
 const REDIS_VERSIONS: RangeInclusive<u32> = 1..=79;
 
-/// The versions that are read of those that only Valkey writes.
+/// The supported versions with Valkey's magic.
 const VALKEY_VERSIONS: RangeInclusive<u32> = 80..=80;
 
-/// What a file begins with; four digits follow.
+/// The magic of a file; four digits follow.
 const MAGIC: &[u8] = b"REDIS";
 
-/// The same for Valkey's own versions; three digits follow.
+/// The magic of a file in a version of Valkey's own; three digits follow.
 const VALKEY_MAGIC: &[u8] = b"VALKEY";
 
 /// Bytes of the magic and the version.
@@ -90,37 +90,37 @@ pub const MAGIC_BYTES: usize = 9;
 /// The byte after the last entry.
 pub const END: u8 = opcode::EOF;
 
-/// What stands where an entry's type could stand.
+/// Opcodes, which are in the place of an entry's type.
 mod opcode {
-    /// Slots that are being imported: a string, how many ranges, two lengths for each.
+    /// A hash slot that is being imported: a string, the number of ranges, two lengths per range.
     pub const SLOT_IMPORT: u8 = 243;
-    /// How many keys a slot has: three lengths.
+    /// The number of keys in a hash slot: three lengths.
     pub const SLOT_INFO: u8 = 244;
-    /// The code of a library of functions: a string.
+    /// The code of a function library: a string.
     pub const FUNCTION: u8 = 245;
-    /// The same as it was before its release.
+    /// The code of a function library in the format before its release.
     pub const FUNCTION_OLD: u8 = 246;
-    /// Data of a module that is no key's.
+    /// Data of a module that belongs to no key.
     pub const MODULE_AUX: u8 = 247;
-    /// What the reader may use to tell how long ago a key was used: a length, seconds.
+    /// Seconds since the last use of the next entry: a length.
     pub const IDLE: u8 = 248;
-    /// The same for how often: one byte.
+    /// LFU counter of the next entry: one byte.
     pub const FREQUENCY: u8 = 249;
-    /// A fact about the file: two strings.
+    /// An auxiliary field: two strings.
     pub const AUX: u8 = 250;
     /// Hints for the sizes of tables: two lengths.
     pub const RESIZEDB: u8 = 251;
-    /// The next entry expires: Unix milliseconds.
+    /// The expiry of the next entry, in Unix milliseconds: 64 bits.
     pub const EXPIRETIME_MS: u8 = 252;
-    /// The next entry expires: Unix seconds, 32 bits.
+    /// The expiry of the next entry, in Unix seconds: 32 bits.
     pub const EXPIRETIME: u8 = 253;
-    /// The entries that follow are of this database: a length.
+    /// The database of the following entries: a length.
     pub const SELECTDB: u8 = 254;
-    /// No more entries; the checksum follows.
+    /// The end of the entries; the checksum follows.
     pub const EOF: u8 = 255;
 }
 
-/// The types of values, as numbers. From 22 on Redis and Valkey have numbers of their own.
+/// Type numbers of values. From 22 on, Redis and Valkey use them differently.
 mod kind {
     pub const STRING: u8 = 0;
     pub const LIST: u8 = 1;
@@ -143,16 +143,16 @@ mod kind {
     pub const STREAM_2: u8 = 19;
     pub const SET_LISTPACK: u8 = 20;
     pub const STREAM_3: u8 = 21;
-    /// Valkey: fields that expire.
+    /// Valkey: a hash with field expiries.
     pub const VALKEY_HASH_EXPIRY: u8 = 22;
-    /// Redis: the same in two forms, each as it was before its release and after.
+    /// Redis: a hash with field expiries, in two forms, each before and after its release.
     pub const REDIS_HASH_EXPIRY_OLD: u8 = 22;
     pub const REDIS_HASH_EXPIRY_LISTPACK_OLD: u8 = 23;
     pub const REDIS_HASH_EXPIRY: u8 = 24;
     pub const REDIS_HASH_EXPIRY_LISTPACK: u8 = 25;
 }
 
-/// How the text of a string is packed: the low bits of a length byte that begins with 11.
+/// How the text of a string is encoded: the low bits of a length byte whose high bits are 11.
 mod packing {
     pub const INT8: u8 = 0;
     pub const INT16: u8 = 1;
@@ -166,9 +166,9 @@ mod lead {
     pub const BITS_14: u8 = 0b01;
     pub const WIDE: u8 = 0b10;
     pub const PACKED: u8 = 0b11;
-    /// The whole byte before 32 bits.
+    /// The byte before a length of 32 bits.
     pub const BYTE_32: u8 = 0x80;
-    /// The whole byte before 64 bits.
+    /// The byte before a length of 64 bits.
     pub const BYTE_64: u8 = 0x81;
 }
 

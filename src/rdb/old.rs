@@ -1,26 +1,26 @@
-//! What older servers packed small values in: ziplists, zipmaps, intsets. Only read.
+//! Encodings of small values by older servers: ziplists, zipmaps, intsets. Only read.
 //!
 //! ```text
 //!   ziplist   u32 total bytes | u32 offset of the last entry | u16 items, ffff: unknown | entry*
 //!             | ff
-//!   entry     bytes of the one before: u8, or fe u32
+//!   entry     bytes of the previous entry: u8, or fe u32
 //!             00llllll text | 01llllll u8 text, high bits first | 80 u32, big-endian, text
 //!             c0 i16 | d0 i32 | e0 i64 | f0 i24 | fe i8 | f1..fd the number 0..12
 //!   zipmap    u8 pairs, from fe on unknown | pair* | ff
-//!   pair      length text | length u8 text and so many unused bytes
+//!   pair      length text | length u8 text and that number of unused bytes
 //!   length    u8, or fe u32 from 254 on
-//!   intset    u32 bytes of each number: 2, 4 or 8 | u32 how many | numbers in ascending order
+//!   intset    u32 bytes of each number: 2, 4 or 8 | u32 count | numbers in ascending order
 //! ```
-//! Numbers are little-endian where nothing else is said. Nothing is believed: what does not add up
-//! in every byte is refused.
+//! Numbers are little-endian unless noted otherwise. The bytes are untrusted: any inconsistency is
+//! rejected.
 
 use crate::value::Item;
 
-/// The bytes are not what they should be.
+/// The error for inconsistent bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Broken;
 
-/// Bytes that are read from the front.
+/// Bytes that are consumed from the front.
 struct Bytes<'a>(&'a [u8]);
 
 impl<'a> Bytes<'a> {
@@ -49,10 +49,10 @@ impl<'a> Bytes<'a> {
 /// Bytes before the first entry of a ziplist.
 const ZIPLIST_HEAD_BYTES: usize = 10;
 
-/// Stands before four bytes of a length.
+/// The byte before a length of four bytes.
 const WIDE: u8 = 0xfe;
 
-/// Shows the items of a ziplist, one by one.
+/// Visits the items of a ziplist.
 pub fn ziplist<'a, E: From<Broken>>(
     bytes: &'a [u8],
     show: &mut dyn FnMut(Item<'a>) -> Result<(), E>,
@@ -116,7 +116,7 @@ fn ziplist_item<'a>(rest: &mut Bytes<'a>) -> Result<Item<'a>, Broken> {
     Ok(Item::Bytes(rest.take(text_len)?))
 }
 
-/// Shows the pairs of a zipmap, one by one.
+/// Visits the pairs of a zipmap.
 pub fn zipmap<'a, E: From<Broken>>(
     bytes: &'a [u8],
     show: &mut dyn FnMut(&'a [u8], &'a [u8]) -> Result<(), E>,
@@ -143,7 +143,7 @@ pub fn zipmap<'a, E: From<Broken>>(
     Ok(())
 }
 
-/// A length, in its shortest form only.
+/// Reads a length; rejects a form that is not the shortest.
 fn zipmap_len(rest: &mut Bytes<'_>) -> Result<usize, Broken> {
     match rest.byte()? {
         0xff => Err(Broken),
@@ -155,7 +155,7 @@ fn zipmap_len(rest: &mut Bytes<'_>) -> Result<usize, Broken> {
     }
 }
 
-/// The numbers of an intset, in ascending order.
+/// Returns the numbers of an intset, in ascending order.
 pub fn intset(bytes: &[u8]) -> Result<impl Iterator<Item = i64> + '_, Broken> {
     let mut rest = Bytes(bytes);
     let (width, count) = (rest.u32()?, rest.u32()?);

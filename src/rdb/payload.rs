@@ -1,9 +1,9 @@
-//! The payload of DUMP: one value on its own.
+//! The payload of DUMP: one value without its key.
 //!
 //! ```text
 //!   type | value | u16 version | u64 checksum of all before it
 //! ```
-//! The value `12` is `00 c0 0c  0a 00  3c 2a f8 51 5c 04 bc d5`.
+//! The payload of the value `12` is `00 c0 0c  0a 00  3c 2a f8 51 5c 04 bc d5`.
 
 use super::form::Dialect;
 use super::{Checksum, REDIS_VERSIONS, VALKEY_VERSIONS, VERSIONS};
@@ -18,8 +18,8 @@ pub fn seal_payload(out: &mut Vec<u8>, version: u32) {
     out.extend_from_slice(&Checksum::of(out).to_le_bytes());
 }
 
-/// The type and the value of a payload, and whose numbers they are; none if its version is not
-/// read here, or its checksum is wrong.
+/// Returns the dialect of a payload, and its type and value. Returns `None` if the version is not
+/// supported or the checksum is wrong.
 pub fn open_payload(
     payload: &[u8],
     accepts_any_version: bool,

@@ -1,8 +1,8 @@
-//! Values as they are read: made through the same doors as those of commands, so that they are
-//! kept as the settings ask for, whatever form they had.
+//! Decoding of values. They are created by the same functions that commands use. So the
+//! configuration decides their encoding, whatever form they had in the file.
 //!
-//! Everything is looked at: elements that come twice, scores that are no numbers, packed bytes that
-//! do not add up in every byte are refused.
+//! Everything is checked: duplicate elements, scores that are not numbers and inconsistent bytes
+//! are rejected.
 
 use super::decode::{Decoder, Fault, Text};
 use super::form::{Dialect, Form};
@@ -16,7 +16,7 @@ use crate::value::sorted_set::{Put, SortedSet};
 use crate::value::string::IntText;
 use crate::value::{Container, Item, Object, listpack};
 
-/// A key's value.
+/// The value of a key.
 #[derive(Clone, Debug)]
 pub enum Value<'a> {
     /// A string.
@@ -25,51 +25,51 @@ pub enum Value<'a> {
     Object(Object),
 }
 
-/// How values are read.
+/// The rules for decoding values.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading<'c> {
-    /// Up to which size compact forms serve.
+    /// Size limits of the compact encodings.
     pub limits: &'c Limits,
-    /// Fields of hashes that expire before this moment (Unix milliseconds) are left out.
+    /// Hash fields that expire before this time (Unix milliseconds) are dropped. `None` keeps all.
     pub due_before_ms: Option<u64>,
 }
 
-/// The numbers before the nodes of a list: one large item, or many packed ones.
+/// Numbers before the nodes of a list: one large item, or a listpack.
 const NODE_PLAIN: u64 = 1;
 const NODE_PACKED: u64 = 2;
 
 impl From<Broken> for Fault {
     fn from(_: Broken) -> Fault {
-        Fault::Corrupt("packed bytes that do not add up")
+        Fault::Corrupt("inconsistent packed bytes")
     }
 }
 
 const TWICE: Fault = Fault::Corrupt("Duplicate elements detected");
 const NO_SCORE: Fault = Fault::Corrupt("Zset with NAN score detected");
-const ODD: Fault = Fault::Corrupt("an element without its other half");
-const NO_TIME: Fault = Fault::Corrupt("a time that cannot be");
-const NO_NODE: Fault = Fault::Corrupt("a node of no known kind");
+const ODD: Fault = Fault::Corrupt("an element without its pair");
+const NO_TIME: Fault = Fault::Corrupt("an invalid expiry");
+const NO_NODE: Fault = Fault::Corrupt("an unknown kind of list node");
 
-/// The items of bytes that should be a listpack.
+/// Validates a listpack and returns its items.
 pub(super) fn listpack_items(bytes: &[u8]) -> Result<listpack::Iter<'_>, Fault> {
     match listpack::validate(bytes, true) {
         Some(_) => Ok(listpack::iter(bytes)),
-        None => Err(Fault::Corrupt("a listpack that does not add up")),
+        None => Err(Fault::Corrupt("an inconsistent listpack")),
     }
 }
 
 impl<'c> Reading<'c> {
-    /// The value of these bytes, all of them.
+    /// Decodes a value, which must be exactly these bytes.
     pub fn value<'a>(&self, form: Form, bytes: &'a [u8]) -> Result<Value<'a>, Fault> {
         let mut from = Decoder::new(bytes, Dialect::Common);
         let value = self.next(form, &mut from)?;
         if !from.rest.is_empty() {
-            return Err(Fault::Corrupt("bytes behind a value"));
+            return Err(Fault::Corrupt("bytes after a value"));
         }
         Ok(value)
     }
 
-    /// The value of a payload without its footer: a type, the value, and what does not matter.
+    /// Decodes a payload without its footer: a type and a value. Ignores further bytes.
     pub fn payload<'a>(&self, dialect: Dialect, body: &'a [u8]) -> Result<Value<'a>, Fault> {
         let mut from = Decoder::new(body, dialect);
         let number = from.byte()?;
@@ -77,7 +77,7 @@ impl<'c> Reading<'c> {
         self.next(form, &mut from)
     }
 
-    /// The value that comes next.
+    /// Decodes the next value.
     pub(super) fn next<'a>(&self, form: Form, from: &mut Decoder<'a>) -> Result<Value<'a>, Fault> {
         self.made(form, from).map_err(|fault| match (fault, form.broken()) {
             (Fault::Corrupt(_), Some(why)) if fault != NO_SCORE => Fault::Corrupt(why),
@@ -211,14 +211,14 @@ impl<'c> Reading<'c> {
 
     fn hash(&self, form: Form, from: &mut Decoder<'_>) -> Result<Object, Fault> {
         let mut hash = Hash::default();
-        let mut has_due = false;
+        let mut has_expired = false;
         let limits = &self.limits.hash;
         if form == Form::Hash {
             hash.expect(from.count_ahead(), limits);
         }
         let mut set = |name: &[u8], value: &[u8], expiry: Option<u64>| {
-            if expiry.is_some_and(|at| self.due_before_ms.is_some_and(|due| at < due)) {
-                has_due = true;
+            if expiry.is_some_and(|at| self.due_before_ms.is_some_and(|limit_ms| at < limit_ms)) {
+                has_expired = true;
                 return Ok(());
             }
             if hash.set(name, value, expiry, limits) { Ok(()) } else { Err(TWICE) }
@@ -274,17 +274,18 @@ impl<'c> Reading<'c> {
                 })?;
             }
         }
-        if hash.is_empty() && has_due {
-            return Err(Fault::Due);
+        if hash.is_empty() && has_expired {
+            return Err(Fault::Expired);
         }
         filled(hash)
     }
 }
 
-/// The greatest time at which a field may expire with Redis: 48 bits.
+/// The latest time, in Unix milliseconds, at which a field may expire in Redis: 48 bits.
 const EXPIRY_MAX: u64 = (1 << 48) - 2;
 
-/// When a field expires, from what Redis writes: 0 is never; else from `base` on, counted from 1.
+/// Returns when a field expires. In Redis's form, 0 means never; other numbers are relative to
+/// `base`, counted from 1.
 fn expiry_after(base: u64, after: u64, has_base: bool) -> Result<Option<u64>, Fault> {
     if after == 0 {
         return Ok(None);
@@ -293,12 +294,12 @@ fn expiry_after(base: u64, after: u64, has_base: bool) -> Result<Option<u64>, Fa
     if at > EXPIRY_MAX { Err(NO_TIME) } else { Ok(Some(at)) }
 }
 
-/// A value of several elements, if it has any.
+/// Returns a value of several elements as an object; fails if the value is empty.
 fn filled<T: Container>(value: T) -> Result<Object, Fault> {
     if value.is_void() { Err(Fault::Empty) } else { Ok(Box::new(value).into_object()) }
 }
 
-/// Reads as many elements as a length says.
+/// Reads a length, and then this number of elements.
 pub(super) fn each<'a>(
     from: &mut Decoder<'a>,
     read: impl FnMut(&mut Decoder<'a>) -> Result<(), Fault>,
@@ -321,7 +322,7 @@ fn ziplist_list(
     })
 }
 
-/// Shows the items of a listpack three by three.
+/// Visits the items of a listpack three by three.
 fn for_each_third<'a>(
     bytes: &'a [u8],
     mut show: impl FnMut([Item<'a>; 3]) -> Result<(), Fault>,
@@ -334,7 +335,7 @@ fn for_each_third<'a>(
     Ok(())
 }
 
-/// Shows the items of a ziplist or a listpack two by two.
+/// Visits the items of a ziplist or listpack two by two.
 fn pairs<'a>(
     is_ziplist: bool,
     bytes: &'a [u8],
@@ -357,13 +358,13 @@ fn pairs<'a>(
 }
 
 impl Decoder<'_> {
-    /// How many elements the length that comes next says there are; no more than there are bytes.
+    /// Returns the number of elements from the next length, at most the number of bytes left.
     fn count_ahead(&self) -> usize {
         let count = self.clone().length().unwrap_or(0);
         usize::try_from(count).unwrap_or(usize::MAX).min(self.rest.len())
     }
 
-    /// A score as text: its length, or a mark for what has no digits.
+    /// Reads a score as text: its length and digits, or a marker for infinity and NaN.
     pub(super) fn score_text(&mut self) -> Result<f64, Fault> {
         match self.byte()? {
             255 => Ok(f64::NEG_INFINITY),

@@ -1,17 +1,17 @@
-//! Over a value without making it: only lengths are looked at, and nothing is unpacked.
+//! Skips values without decoding them: reads only lengths and decompresses nothing.
 
 use super::decode::{Decoder, Fault};
 use super::form::Form;
 use super::{lead, packing};
 
-/// Bytes of a stream's number.
+/// Bytes of a stream ID.
 const ID_BYTES: usize = 16;
 
-/// Bytes of a moment.
+/// Bytes of a time.
 const TIME_BYTES: usize = 8;
 
 impl<'a> Decoder<'a> {
-    /// Goes over a value.
+    /// Skips a value.
     pub(super) fn skip_value(&mut self, form: Form) -> Result<(), Fault> {
         match form {
             Form::String
@@ -81,7 +81,7 @@ impl<'a> Decoder<'a> {
         })
     }
 
-    /// Goes over as many elements as a length says.
+    /// Reads a length, and skips this number of elements.
     fn skip_each(
         &mut self,
         skip: impl FnMut(&mut Decoder<'a>) -> Result<(), Fault>,
@@ -90,8 +90,8 @@ impl<'a> Decoder<'a> {
         self.repeat(count, skip)
     }
 
-    /// Does something so many times, unless it fails. Each time takes bytes, so that the number
-    /// need not be believed.
+    /// Calls `run` up to `count` times, until it fails. Every call consumes bytes, so an untrusted
+    /// count does no harm.
     pub(super) fn repeat(
         &mut self,
         count: u64,
@@ -104,7 +104,7 @@ impl<'a> Decoder<'a> {
         self.repeat(count, |decoder| decoder.length().map(drop))
     }
 
-    /// Goes over a string.
+    /// Skips a string.
     pub(super) fn skip_text(&mut self) -> Result<(), Fault> {
         let head = *self.rest.first().ok_or(Fault::Ended)?;
         let len = if head >> 6 != lead::PACKED {

@@ -1,4 +1,4 @@
-//! Streams: nodes as they are kept, counters, and groups.
+//! Streams: listpack nodes, counters, and consumer groups.
 //!
 //! ```text
 //!   stream    length ( id16 listpack )*  entries  last  [ first  deleted  added ]
@@ -8,8 +8,8 @@
 //!
 //!   last, first, deleted   two lengths     id16   16 bytes, big-endian
 //! ```
-//! What stands in brackets is not in version 1; `active` not before version 3. Ids of entries that
-//! are not acknowledged stand with the group, and again with the consumer that has each.
+//! The fields in brackets are missing in version 1; `active` is new in version 3. The IDs of
+//! pending entries are stored in the group, and again in the consumer that owns each.
 
 use super::decode::{Decoder, Fault};
 use super::encode::Encoder;
@@ -17,7 +17,7 @@ use super::read::each;
 use crate::value::stream::{Group, Id, Log, Stream};
 use crate::value::string::IntText;
 
-/// Stands for a number of entries read that nobody knows.
+/// The value of `read` if the number of entries read is unknown.
 const READ_UNKNOWN: u64 = u64::MAX;
 
 const NO_NODE: Fault = Fault::Corrupt("Stream listpack integrity check failed.");
@@ -79,7 +79,7 @@ impl Encoder<'_> {
 }
 
 impl Decoder<'_> {
-    /// A stream in one of three versions.
+    /// Reads a stream in version 1, 2 or 3.
     pub(super) fn stream(&mut self, version: u8) -> Result<Stream, Fault> {
         let mut stream = Stream::default();
         let buffer = &mut IntText::new();
@@ -112,7 +112,7 @@ impl Decoder<'_> {
         let last_id = self.id()?;
         let (mut deleted_id, mut added) = (Id::MIN, len);
         if version > 1 {
-            // The first one is looked for.
+            // The first ID is ignored and searched for instead.
             self.id()?;
             deleted_id = self.id()?;
             added = self.length()?;

@@ -1,4 +1,4 @@
-//! What is written is frozen byte for byte, and comes back; hostile bytes are refused.
+//! Written bytes are frozen and can be read again; malformed bytes are rejected.
 
 use super::*;
 use crate::base::rng::Rng;
@@ -15,7 +15,7 @@ fn string(is_packing: bool, text: &[u8]) -> Vec<u8> {
     written(is_packing, |encoder| encoder.string(text))
 }
 
-/// The one string in `bytes`.
+/// Decodes the one string in `bytes`.
 fn text(bytes: &[u8]) -> Vec<u8> {
     let mut decoder = Decoder::new(bytes, Dialect::Common);
     let text = decoder.text().expect("a string").into_bytes().into_owned();
@@ -76,7 +76,7 @@ fn an_entry_is_frozen() {
     assert_eq!(bytes, b"\xfe\x03\xfb\x40\x64\x07");
 }
 
-/// A file with two bodies, as two shards would write it.
+/// Returns a file with two bodies, as two shards would write it.
 fn file() -> Vec<u8> {
     let origin = Origin { replid: &"f".repeat(40), offset: 1 << 40, db: 2 };
     let preamble = Preamble {
@@ -102,10 +102,10 @@ fn file() -> Vec<u8> {
 }
 
 #[test]
-fn a_file_comes_back() {
+fn a_written_file_is_read_again() {
     let file = file();
     assert_eq!(&file[..MAGIC_BYTES], b"REDIS0010");
-    assert!(file.len() < 1_500, "what repeats is packed");
+    assert!(file.len() < 1_500, "repetitions are compressed");
     let (version, mut decoder) = Decoder::open(&file, false).expect("a file");
     assert_eq!(version, VERSION);
     let mut shown = Vec::new();
@@ -150,7 +150,7 @@ fn a_file_comes_back() {
 }
 
 #[test]
-fn a_file_that_ends_early_is_told_at_every_byte() {
+fn a_truncated_file_is_detected_at_every_byte() {
     let file = file();
     for len in 0..file.len() {
         let fault = match Decoder::open(&file[..len], false) {
@@ -158,7 +158,7 @@ fn a_file_that_ends_early_is_told_at_every_byte() {
             Ok((_, mut decoder)) => loop {
                 let before = decoder.rest();
                 if let Err(fault) = decoder.part() {
-                    assert_eq!(decoder.rest(), before, "nothing is taken");
+                    assert_eq!(decoder.rest(), before, "nothing is consumed");
                     break fault;
                 }
             },
@@ -168,7 +168,7 @@ fn a_file_that_ends_early_is_told_at_every_byte() {
 }
 
 #[test]
-fn what_is_no_file_is_refused() {
+fn invalid_files_are_rejected() {
     let open = |bytes: &[u8]| Decoder::open(bytes, false).map(|(version, _)| version);
     assert_eq!(open(b"REDIS0011"), Ok(11));
     assert_eq!(open(b"REDIS0012"), Ok(12));
@@ -196,7 +196,7 @@ fn what_is_no_file_is_refused() {
 }
 
 #[test]
-fn hostile_bytes_end_in_a_fault_or_the_end() {
+fn malformed_bytes_end_in_a_fault_or_the_end() {
     let file = file();
     let mut rng = Rng::new(3);
     for _ in 0..5_000 {

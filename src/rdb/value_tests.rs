@@ -1,4 +1,4 @@
-//! Values of all types come back; those of other servers are read; hostile bytes are refused.
+//! Written values of all types and values of other servers are read; malformed bytes are rejected.
 
 use super::*;
 use crate::base::rng::Rng;
@@ -11,7 +11,7 @@ use crate::value::stream::{Id, Stream};
 use crate::value::string::{IntText, Str};
 use crate::value::{Container, Object, stream};
 
-/// A value's elements, to be compared.
+/// Returns a value's elements as text, for comparing.
 fn shown(object: &Object) -> Vec<String> {
     let text = |bytes: Vec<u8>| bytes.escape_ascii().to_string();
     let mut all: Vec<String> = match object {
@@ -65,7 +65,7 @@ fn payload(object: &Object, is_packing: bool) -> Vec<u8> {
     out
 }
 
-/// Reads a payload as RESTORE does.
+/// Decodes a payload as RESTORE does.
 fn read(payload: &[u8], config: &Config, has_checksum: bool) -> Result<Object, Fault> {
     let limits = Limits::of(config);
     let reading = Reading { limits: &limits, due_before_ms: None };
@@ -84,7 +84,7 @@ fn text(rng: &mut Rng) -> Vec<u8> {
     }
 }
 
-/// A value of random elements; sometimes many.
+/// Creates a value of random elements; sometimes many.
 fn object(rng: &mut Rng, config: &Config) -> Object {
     let limits = Limits::of(config);
     let count = 1 + if rng.below(4) == 0 { rng.below(900) } else { rng.below(20) };
@@ -137,9 +137,10 @@ fn stream(rng: &mut Rng, count: u64) -> Stream {
     }
     let ids: Vec<Id> = log.iter().map(|entry| entry.id).collect();
     log.delete(ids.iter().copied().filter(|_| rng.below(5) == 0));
-    let group = stream.add_group(b"group", Id::new(count / 2, 0), Some(3)).expect("it is new");
+    let group =
+        stream.add_group(b"group", Id::new(count / 2, 0), Some(3)).expect("the group is new");
     let consumers =
-        [b"one", b"two"].map(|name| group.add_consumer(name, 5, -1).expect("it is new"));
+        [b"one", b"two"].map(|name| group.add_consumer(name, 5, -1).expect("the consumer is new"));
     for id in ids.iter().copied().filter(|id| id.ms % 3 == 0) {
         assert!(group.load_pending(id, 70, rng.below(9)));
         assert!(group.load_owner(id, consumers[rng.below(2) as usize]));
@@ -149,7 +150,7 @@ fn stream(rng: &mut Rng, count: u64) -> Stream {
 }
 
 #[test]
-fn values_of_all_types_come_back() {
+fn written_values_of_all_types_are_read_again() {
     let (mut rng, config) = (Rng::new(11), Config::default());
     let mut small = config.clone();
     small.list_max_listpack_size = 3;
@@ -161,7 +162,7 @@ fn values_of_all_types_come_back() {
             let back = read(&payload, config, true).expect("a value");
             assert_eq!(shown(&back), shown(&object), "{}", object.encoding());
         }
-        // Cut short, with a footer that fits.
+        // Truncated, with a valid footer.
         let (body, _) = payload.split_at(payload.len() - 10);
         let cut = rng.below(body.len() as u64) as usize;
         let mut short = body[..cut].to_vec();
@@ -171,7 +172,7 @@ fn values_of_all_types_come_back() {
 }
 
 #[test]
-fn hostile_values_are_refused_or_read() {
+fn malformed_values_are_rejected_or_read() {
     let (mut rng, config) = (Rng::new(12), Config::default());
     for _ in 0..1_500 {
         let mut payload = payload(&object(&mut rng, &config), rng.below(2) == 0);
@@ -192,7 +193,7 @@ fn hostile_values_are_refused_or_read() {
     }
 }
 
-/// Payloads that Valkey 9.1 made, and what is in them.
+/// Payloads that Valkey 9.1 wrote, with their elements.
 const VALKEY: &[(&[u8], &[&str])] = &[
     (
         b"\x0b\x14\x04\x00\x00\x00\x03\x00\x00\x00\xfd\xff\xff\xff\x01\x00\x00\x00p\x11\x01\x00P\
@@ -233,12 +234,13 @@ const VALKEY: &[(&[u8], &[&str])] = &[
 ];
 
 #[test]
-fn payloads_of_the_reference_are_read_and_written() {
+fn payloads_of_the_reference_server_are_read_and_written() {
     let config = Config::default();
     for (payload, expected) in VALKEY {
         let object = read(payload, &config, true).expect("a value");
         assert_eq!(shown(&object), *expected);
-        // Written again in its form, where small values have it: but for version and checksum.
+        // Writes the value again. If the type is the same, all but version and checksum must be
+        // equal.
         let again = self::payload(&object, true);
         if again[0] == payload[0] && !matches!(again[0], kind::HASH | kind::VALKEY_HASH_EXPIRY) {
             assert_eq!(again[..again.len() - 10], payload[..payload.len() - 10]);
@@ -246,13 +248,13 @@ fn payloads_of_the_reference_are_read_and_written() {
     }
 }
 
-/// Bodies of older servers and of Redis, by their dialect.
+/// Payload bodies of older servers and of Redis, by dialect.
 #[test]
 fn older_and_foreign_forms_are_read() {
     let config = Config::default();
     let limits = Limits::of(&config);
-    let read = |dialect: Dialect, body: &[u8], due: Option<u64>| {
-        let reading = Reading { limits: &limits, due_before_ms: due };
+    let read = |dialect: Dialect, body: &[u8], expired_before_ms: Option<u64>| {
+        let reading = Reading { limits: &limits, due_before_ms: expired_before_ms };
         match reading.payload(dialect, body)? {
             Value::Object(object) => Ok(shown(&object)),
             Value::String(text) => Ok(vec![format!("{text:?}")]),
@@ -279,7 +281,7 @@ fn older_and_foreign_forms_are_read() {
     assert_eq!(read(Dialect::Redis, &first, Some(1_006)).as_deref(), Ok(&expected[..1]));
     let old = b"\x16\x01\x40\x64\x01c\x01d";
     assert_eq!(read(Dialect::Redis, old, None), Ok(vec!["c=d Some(100)".to_string()]));
-    assert_eq!(read(Dialect::Redis, old, Some(101)), Err(Fault::Due));
+    assert_eq!(read(Dialect::Redis, old, Some(101)), Err(Fault::Expired));
     let packed = b"\x0f\x0f\0\0\0\x03\0\x81a\x02\x81b\x02\x05\x01\xff";
     let expected = vec!["a=b Some(5)".to_string()];
     let listpack = [&b"\x19"[..], &base, packed].concat();
@@ -290,7 +292,7 @@ fn older_and_foreign_forms_are_read() {
     assert_eq!(read(Dialect::Valkey, &old, None), Err(Fault::Kind(0x17)));
 }
 
-/// Texts as they are shown.
+/// Converts texts for comparing.
 trait MapTo {
     fn map_to(&self) -> Vec<String>;
 }
@@ -302,12 +304,12 @@ impl MapTo for &[&str] {
 }
 
 #[test]
-fn what_does_not_add_up_is_refused() {
+fn inconsistent_values_are_rejected() {
     let config = Config::default();
     let limits = Limits::of(&config);
     let reading = Reading { limits: &limits, due_before_ms: None };
     let fault = |body: &'static [u8]| {
-        reading.payload(Dialect::Valkey, body).map(drop).expect_err("it is refused")
+        reading.payload(Dialect::Valkey, body).map(drop).expect_err("the value is rejected")
     };
     let twice = Fault::Corrupt("Duplicate elements detected");
     assert_eq!(fault(b"\x02\x02\x01a\x01a"), twice);
@@ -324,7 +326,7 @@ fn what_does_not_add_up_is_refused() {
 }
 
 impl Fault {
-    /// The word that tells kinds of what does not add up apart.
+    /// Returns a word that identifies the kind of error.
     fn to_string_short(self) -> &'static str {
         let Fault::Corrupt(what) = self else { return "another" };
         let words = ["NAN", "Hash listpack", "Quicklist"];
@@ -333,7 +335,7 @@ impl Fault {
 }
 
 #[test]
-fn strings_have_payloads_too() {
+fn strings_have_payloads() {
     let mut out = Vec::new();
     Encoder::new(&mut out, true).string_payload(&Str::Int(12));
     let (dialect, body) = open_payload(&out, false, true).expect("a payload");

@@ -1,16 +1,16 @@
-//! Values as they are written: in the form in which the reference server writes a value that it
-//! keeps in the same way.
+//! Encoding of values: in the form in which the reference server writes a value of the same
+//! encoding.
 //!
 //! ```text
 //!   18 list         length ( 1 string: one large item | 2 string: a listpack )*
 //!    2 set          length string*
-//!   11 set          string: u32 bytes of a number, u32 how many, the numbers in ascending order
+//!   11 set          string: u32 bytes of a number, u32 count, the numbers in ascending order
 //!   20 set          string: a listpack
 //!    5 sorted set   length ( string f64 )*            from the greatest score on
 //!   17 sorted set   string: a listpack of members and scores
 //!    4 hash         length ( string string )*
 //!   16 hash         string: a listpack of names and values
-//!   22 hash         length ( string string i64 )*     when each field expires, or -1
+//!   22 hash         length ( string string i64 )*     with the expiry of each field, or -1
 //!   21 stream       see `stream.rs`
 //! ```
 //! The set of 1 and -3 is `0b  0c  02000000 02000000  fdff 0100`.
@@ -26,11 +26,11 @@ use crate::value::sorted_set::SortedSet;
 use crate::value::string::Str;
 use crate::value::{Container, Item, Object};
 
-/// Marks of the nodes of a list.
+/// Numbers before the nodes of a list: one large item, or a listpack.
 const NODE_PLAIN: u64 = 1;
 const NODE_PACKED: u64 = 2;
 
-/// The number that stands before an object's key, and the version that it needs.
+/// Returns the type number of an object, and the version that it needs.
 fn kind_of(object: &Object) -> (u8, u32) {
     match (object, object.encoding()) {
         (Object::List(_), _) => (kind::LIST_QUICKLIST, VERSION),
@@ -49,7 +49,7 @@ fn kind_of(object: &Object) -> (u8, u32) {
 }
 
 impl Encoder<'_> {
-    /// A key with a value of several elements, and when it expires (Unix milliseconds).
+    /// Writes a key with a value of several elements and an expiry (Unix milliseconds).
     pub fn object_entry(&mut self, key: &[u8], expiry: Option<u64>, object: &Object) {
         let (kind, version) = kind_of(object);
         self.need(version);
@@ -57,14 +57,14 @@ impl Encoder<'_> {
         self.object(object, kind);
     }
 
-    /// A string as the payload of DUMP.
+    /// Writes a string as the payload of DUMP.
     pub fn string_payload(&mut self, value: &Str<'_>) {
         self.out.push(kind::STRING);
         self.value(value);
         payload::seal_payload(self.out, self.version);
     }
 
-    /// A value of several elements as the payload of DUMP.
+    /// Writes a value of several elements as the payload of DUMP.
     pub fn object_payload(&mut self, object: &Object) {
         let (kind, version) = kind_of(object);
         self.need(version);
@@ -73,7 +73,7 @@ impl Encoder<'_> {
         payload::seal_payload(self.out, self.version);
     }
 
-    /// A value, without its type.
+    /// Writes a value without its type.
     pub fn object_value(&mut self, object: &Object) {
         self.object(object, kind_of(object).0);
     }
@@ -139,7 +139,8 @@ impl Encoder<'_> {
             return self.string(packed.as_bytes());
         }
         self.length(set.len() as u64);
-        // From the greatest on, so that the reference's reader finds each one's place at once.
+        // The greatest score comes first, so that the reference server inserts each member without
+        // a search.
         for (member, score) in set.iter_back_from(set.len()) {
             self.item(&member);
             self.out.extend_from_slice(&score.to_le_bytes());
@@ -168,7 +169,7 @@ impl Encoder<'_> {
     }
 }
 
-/// Numbers as an intset.
+/// Encodes numbers as an intset.
 fn intset(mut numbers: Vec<i64>) -> Vec<u8> {
     numbers.sort_unstable();
     let fits = |least: i64, most: i64| {

@@ -1,5 +1,5 @@
-//! One attached replica, as its primary sees it: a source of bytes that is asked for some whenever
-//! there is room for them.
+//! One attached replica, as its primary sees it: a source of bytes. The primary asks it for bytes
+//! whenever the replica's output has room.
 //!
 //! ```text
 //!      new                                             resume
@@ -16,14 +16,13 @@
 //!
 //! | state     | holds                                                                    |
 //! | ---       | ---                                                                      |
-//! | Waiting   | from [`Link::hold`] on the feed is kept from an offset on                |
+//! | Waiting   | from [`Link::hold`] on, the feed is kept from an offset on               |
 //! | Sending   | the feed is kept from the snapshot's offset on                           |
 //! | Streaming | the feed is kept from the next byte on, as long as limits allow          |
-//! | Done      | nothing more is to be sent: the connection ends when all has left        |
-//! | Lost      | the next byte is not to be had: the connection ends at once              |
+//! | Done      | no more bytes: the connection closes when all bytes have been sent       |
+//! | Lost      | the next byte is not available: the connection closes at once            |
 //!
-//! Offsets count the bytes of the feed that the replica was given: the next one has that number,
-//! where the first of all is 0.
+//! An offset counts the bytes of the feed before it; the first byte of the feed has offset 0.
 
 use crate::config::OutputLimit;
 use crate::exec::{ReplicaLine, ReplicaState, Session};
@@ -31,26 +30,27 @@ use crate::snapshot::{Snapshot, SnapshotReader};
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// Bytes that one call of [`Link::next`] gives at most: what a sum is taken of at once.
+/// Bytes that one call of [`Link::next`] returns at most. The checksum is computed in such pieces.
 pub const PIECE_BYTES_MAX: usize = 64 << 10;
 
 /// Milliseconds between two newlines to a replica that waits.
 const NEWLINE_MS: u64 = 1_000;
 
-/// A replica's link.
+/// The link to a replica.
 #[derive(Debug)]
 pub struct Link {
     state: State,
-    /// Bytes that go before all others.
+    /// Bytes to send before all others.
     ahead: Vec<u8>,
-    /// It attached with SYNC: it is told no history, and acknowledges nothing.
+    /// Whether the replica attached with SYNC. It gets no replication ID and sends no
+    /// acknowledgements.
     is_old: bool,
     is_snapshot_only: bool,
-    /// Monotonic milliseconds when it last got a newline or a piece of the snapshot.
+    /// When the last newline or piece of the snapshot was taken, in monotonic milliseconds.
     progress_ms: u64,
-    /// Unix milliseconds when it began to follow the feed.
+    /// When the replica began to follow the feed, in Unix milliseconds.
     online_ms: u64,
-    /// Monotonic milliseconds since when more waits for it than the soft limit allows.
+    /// Since when the unsent feed exceeds the soft limit, in monotonic milliseconds.
     over_soft_ms: Option<u64>,
 }
 
@@ -63,7 +63,7 @@ enum State {
     Lost,
 }
 
-/// The time, in both of its forms.
+/// The current time on two clocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     /// Monotonic milliseconds.
@@ -73,7 +73,7 @@ pub struct Now {
 }
 
 impl Link {
-    /// A replica that waits for a snapshot.
+    /// Creates the link of a replica that waits for a snapshot.
     pub fn new(session: &Session, now: Now) -> Link {
         Link {
             state: State::Waiting { held: None },
@@ -86,10 +86,11 @@ impl Link {
         }
     }
 
-    /// A replica that has the first `offset` bytes of the feed of this history and goes on there.
+    /// Creates the link of a replica that has the first `offset` bytes of the feed of `replid` and
+    /// continues from there.
     pub fn resume(session: &Session, replid: &str, offset: u64, now: Now) -> Link {
         let mut link = Link::new(session, now);
-        assert!(!link.is_old, "SYNC goes on nowhere");
+        assert!(!link.is_old, "only PSYNC can continue a feed");
         let line = if session.replica.knows_psync2 {
             format!("+CONTINUE {replid}\r\n")
         } else {
@@ -100,16 +101,17 @@ impl Link {
         link
     }
 
-    /// The snapshot that it waits for is being taken at this offset.
+    /// Keeps the feed from this offset on, because the snapshot for the replica is being made
+    /// there.
     pub fn hold(&mut self, offset: u64) {
         let State::Waiting { held } = &mut self.state else { panic!("{self:?} does not wait") };
         *held = Some(offset);
     }
 
-    /// The snapshot that it waits for is there.
+    /// Starts to send the snapshot that the replica waits for.
     pub fn begin(&mut self, snapshot: Arc<Snapshot>, now: Now) {
         assert!(matches!(self.state, State::Waiting { .. }), "{self:?} does not wait");
-        let (replid, offset) = snapshot.origin().expect("it stands for a moment of the feed");
+        let (replid, offset) = snapshot.origin().expect("a snapshot for a replica has an offset");
         if !self.is_old {
             let line = format!("+FULLRESYNC {replid} {offset}\r\n");
             self.ahead.extend_from_slice(line.as_bytes());
@@ -119,22 +121,23 @@ impl Link {
         self.state = State::Sending(SnapshotReader::new(snapshot));
     }
 
-    /// Now and then a newline tells a replica that waits that the link is alive. For every
-    /// housekeeping round.
+    /// Queues a newline for a replica that waits, to show that the link is alive; at most one per
+    /// second.
     pub fn tick(&mut self, now: Now) {
         let is_waiting = matches!(self.state, State::Waiting { .. });
         if is_waiting && now.monotonic_ms - self.progress_ms >= NEWLINE_MS {
             self.progress_ms = now.monotonic_ms;
-            // One that has not left yet says as much as two.
+            // A newline that is still unsent is enough.
             if self.ahead.is_empty() {
                 self.ahead.push(b'\n');
             }
         }
     }
 
-    /// The next bytes for the replica, at most `room_bytes` and [`PIECE_BYTES_MAX`]; none while
-    /// there are none. `backlog` gives bytes of the feed from an offset on, at most so many: none
-    /// of them when it has none yet, and nothing when it no longer has that offset.
+    /// Returns the next bytes for the replica, at most `room_bytes` and [`PIECE_BYTES_MAX`], or
+    /// `None` if there are none yet. `backlog` takes an offset and a maximum of bytes, and returns
+    /// bytes of the feed. It returns no bytes at the end of the feed, and `None` if the offset is
+    /// no longer available.
     pub fn next(
         &mut self,
         room_bytes: usize,
@@ -155,7 +158,8 @@ impl Link {
                 self.progress_ms = now.monotonic_ms;
                 return piece;
             }
-            let (_, offset) = reader.snapshot().origin().expect("it had one at the start");
+            let (_, offset) =
+                reader.snapshot().origin().expect("a snapshot for a replica has an offset");
             if self.is_snapshot_only {
                 self.state = State::Done;
             } else {
@@ -181,7 +185,7 @@ impl Link {
         self.online_ms = now.unix_ms;
     }
 
-    /// The first byte of the feed that it still needs; none while it needs none.
+    /// Returns the first offset of the feed that the replica still needs, if it needs any.
     pub fn held_offset(&self) -> Option<u64> {
         match &self.state {
             State::Waiting { held } => *held,
@@ -192,28 +196,29 @@ impl Link {
         }
     }
 
-    /// Whether it waits for a snapshot that is not being taken yet.
+    /// Returns whether the replica waits for a snapshot that has not been started.
     pub fn is_waiting(&self) -> bool {
         matches!(self.state, State::Waiting { held: None })
     }
 
-    /// Whether a snapshot is on its way.
+    /// Returns whether a snapshot is being sent.
     pub fn is_sending(&self) -> bool {
         matches!(self.state, State::Sending(_))
     }
 
-    /// Whether the connection is to end once all bytes have left.
+    /// Returns whether the connection must close after all bytes have been sent.
     pub fn is_done(&self) -> bool {
         matches!(self.state, State::Done) && self.ahead.is_empty()
     }
 
-    /// Whether the connection is to end at once: the backlog has gone on without it.
+    /// Returns whether the connection must close at once, because the backlog no longer has the
+    /// next byte.
     pub fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
     }
 
-    /// Whether it has been silent, or has taken nothing, for more than `timeout_s` seconds; what
-    /// it was busy with, for the log.
+    /// Returns what the replica was doing, for the log, if it made no progress for more than
+    /// `timeout_s` seconds. While it follows the feed, only its acknowledgements count as progress.
     pub fn timed_out(&self, session: &Session, now: Now, timeout_s: u32) -> Option<&'static str> {
         let timeout_ms = u64::from(timeout_s) * 1_000;
         let (silent_ms, what) = match self.state {
@@ -226,8 +231,8 @@ impl Link {
         (silent_ms > timeout_ms).then_some(what)
     }
 
-    /// Whether more of the feed waits for it than `limit` allows, which is never less than the
-    /// backlog: of a feed of `feed_offset` bytes what it was not given.
+    /// Returns whether the feed that was not yet passed to the replica exceeds `limit`. The hard
+    /// limit is at least the size of the backlog. `feed_offset` is the end of the feed.
     pub fn is_over(
         &mut self,
         feed_offset: u64,
@@ -246,12 +251,12 @@ impl Link {
         (limit.hard_bytes > 0 && waiting_bytes >= hard_bytes) || is_long
     }
 
-    /// Unix milliseconds when it was last heard of.
+    /// Returns when the replica last sent an acknowledgement or went online, in Unix milliseconds.
     fn heard_ms(&self, session: &Session) -> u64 {
         session.replica.acked_ms.max(self.online_ms)
     }
 
-    /// The line by which INFO and ROLE show it.
+    /// Returns the replica's line in INFO and ROLE.
     pub fn line(&self, session: &Session) -> ReplicaLine {
         let state = match self.state {
             State::Waiting { .. } => ReplicaState::Waiting,
@@ -270,7 +275,7 @@ impl Link {
     }
 }
 
-/// The replica's address without a port: what it calls itself, or where it came from.
+/// Returns the replica's address without a port: the one that it announced, or its connection's.
 fn ip(session: &Session) -> String {
     if let Some(address) = &session.replica.address {
         return String::from_utf8_lossy(address).into_owned();
@@ -279,7 +284,7 @@ fn ip(session: &Session) -> String {
     host.trim_start_matches('[').trim_end_matches(']').to_string()
 }
 
-/// A replica's name for the log.
+/// Returns the replica's name for the log.
 pub fn replica_name(session: &Session) -> String {
     let ip = ip(session);
     match session.replica.listening_port {
@@ -306,8 +311,8 @@ mod tests {
         session
     }
 
-    /// All that the link gives, in pieces of at most `room` bytes, from a feed of which `kept`
-    /// is the first byte that there is.
+    /// Returns all bytes of the link, taken in pieces of at most `room` bytes. The offset of the
+    /// first available byte of the feed is `kept`.
     fn drain(link: &mut Link, room: usize, feed: &[u8], kept: u64) -> Vec<u8> {
         let mut given = Vec::new();
         let mut backlog = |offset: u64, max: usize| {
@@ -321,7 +326,7 @@ mod tests {
         given
     }
 
-    /// The link's bytes up to the feed: the line before the length, if any, and the file.
+    /// Splits the link's bytes: the line before the length, if any, the file, and the feed.
     fn split(given: &[u8]) -> (&[u8], &[u8], &[u8]) {
         let dollar = given.iter().position(|&byte| byte == b'$').expect("a length");
         let end = dollar + given[dollar..].iter().position(|&byte| byte == b'\n').expect("a line");
@@ -331,7 +336,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_and_then_the_feed() {
+    fn a_snapshot_is_sent_before_the_feed() {
         let (mut slices, keys) = slices();
         let replid = "c".repeat(40);
         let snapshot = Arc::new(snapshot(&mut slices, &replid, 5));
@@ -359,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn old_replicas_are_told_no_history() {
+    fn replicas_that_use_sync_get_no_replication_id() {
         let (mut slices, _) = slices();
         let snapshot = Arc::new(snapshot(&mut slices, &"c".repeat(40), 0));
         let mut session = session();
@@ -373,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wants_no_feed_gets_none() {
+    fn a_replica_that_wants_no_feed_gets_none() {
         let (mut slices, keys) = slices();
         let snapshot = Arc::new(snapshot(&mut slices, &"c".repeat(40), 0));
         let mut session = session();
@@ -389,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replica_goes_on_until_the_backlog_has_left_it_behind() {
+    fn a_replica_continues_until_the_backlog_lacks_its_next_byte() {
         let mut session = session();
         let mut link = Link::resume(&session, "id", 4, now(0));
         assert_eq!(drain(&mut link, 5, b"0123feed", 4), b"+CONTINUE\r\nfeed");
@@ -402,7 +407,7 @@ mod tests {
     }
 
     #[test]
-    fn newlines_while_it_waits() {
+    fn a_waiting_replica_gets_newlines() {
         let mut link = Link::new(&session(), now(0));
         let mut given = Vec::new();
         for ms in (0..=3_500).step_by(100) {
@@ -420,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_has_an_end() {
+    fn a_silent_replica_times_out() {
         let mut session = session();
         let mut link = Link::new(&session, now(0));
         assert_eq!(link.timed_out(&session, now(1 << 40), 60), None);
@@ -438,23 +443,29 @@ mod tests {
     }
 
     #[test]
-    fn what_waits_has_limits() {
+    fn the_unsent_feed_has_limits() {
         let mut link = Link::resume(&session(), "id", 100, now(0));
         let limit = OutputLimit { hard_bytes: 50, soft_bytes: 20, soft_seconds: 3 };
         assert!(link.is_over(150, limit, 10, now(0)));
         assert!(!link.is_over(149, limit, 10, now(0)));
-        assert!(!link.is_over(119, limit, 10, now(1_000)), "that starts the soft limit anew");
+        assert!(
+            !link.is_over(119, limit, 10, now(1_000)),
+            "falling below the soft limit restarts its time"
+        );
         assert!(!link.is_over(120, limit, 10, now(2_000)));
         assert!(!link.is_over(120, limit, 10, now(5_000)));
         assert!(link.is_over(120, limit, 10, now(5_001)));
         let limit = OutputLimit { hard_bytes: 50, ..OutputLimit::default() };
-        assert!(!link.is_over(159, limit, 60, now(0)), "it may have what the backlog has");
+        assert!(
+            !link.is_over(159, limit, 60, now(0)),
+            "the hard limit is at least the backlog's size"
+        );
         assert!(link.is_over(160, limit, 60, now(0)));
         assert!(!link.is_over(1 << 40, OutputLimit::default(), 60, now(0)));
     }
 
     #[test]
-    fn names_for_the_log() {
+    fn replicas_have_names_for_the_log() {
         let mut session = session();
         assert_eq!(replica_name(&session), "[::1]:6380");
         session.replica.address = Some(b"10.0.0.9".to_vec());

@@ -1,20 +1,20 @@
-//! Whether a replica that was here before can go on where it was.
+//! Partial resynchronization: decides whether a returning replica can continue where it was.
 
 use crate::exec::ReplicationFacts;
 
-/// The answer to a PSYNC.
+/// The result of a PSYNC.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resumption {
-    /// It goes on: so many bytes of the feed it has.
+    /// The replica continues: it has this number of bytes of the feed.
     From(u64),
-    /// It asked for a snapshot.
+    /// The replica asked for a snapshot.
     Unwanted,
-    /// It has to take a snapshot; why, for the log.
+    /// The replica needs a snapshot, for a reason that is written to the log.
     Refused(String),
 }
 
-/// Judges a PSYNC that names a history and, counted from 1, the first byte that it lacks. `name`
-/// is the replica's, for the log.
+/// Decides about a PSYNC, which contains a replication ID and the first byte that the replica
+/// lacks, counted from 1. `name` is the replica's name for the log.
 pub fn resumption(facts: &ReplicationFacts, replid: &[u8], byte: i64, name: &str) -> Resumption {
     let is_current = replid.eq_ignore_ascii_case(facts.replid.as_bytes());
     let is_previous = replid.eq_ignore_ascii_case(facts.replid2.as_bytes());
@@ -58,7 +58,7 @@ mod tests {
     use crate::exec::BacklogFacts;
 
     #[test]
-    fn the_range_of_the_backlog_is_what_can_be_had() {
+    fn a_replica_continues_within_the_backlog() {
         let mut facts = ReplicationFacts::new("a".repeat(40));
         let own = "A".repeat(40).into_bytes();
         let ask = |facts: &ReplicationFacts, replid: &[u8], byte| {
@@ -82,11 +82,11 @@ mod tests {
         );
         assert_eq!(ask(&facts, b"?", -1), Resumption::Unwanted);
         let zeros = "0".repeat(40).into_bytes();
-        assert!(is_refused(ask(&facts, &zeros, 150)), "there is no history before");
+        assert!(is_refused(ask(&facts, &zeros, 150)), "there is no previous replication ID");
     }
 
     #[test]
-    fn the_history_before_counts_up_to_its_end() {
+    fn the_previous_replication_id_is_valid_up_to_its_end() {
         let mut facts = ReplicationFacts::new("a".repeat(40));
         facts.replid2 = "b".repeat(40);
         facts.second_offset = 150;

@@ -1,4 +1,4 @@
-//! What argv asks for: the server, or words about it.
+//! The command line: start the server, or print information.
 
 use super::check::check_system;
 use super::threads::command_table;
@@ -7,21 +7,21 @@ use crate::config::{Config, FatalConfigError, Files, expand_pattern, version_lin
 use clap::{Arg, ArgAction, Command};
 use std::io::Read;
 
-/// What the process is to do.
+/// What the process does.
 pub(super) enum Errand {
     /// Serve with these settings.
     Serve(Box<Config>),
-    /// Print this and end well.
+    /// Print this text and exit with success.
     Print(String),
-    /// Print this to the standard error and end badly.
+    /// Print this text to the standard error and exit with failure.
     Fail(String),
 }
 
-/// Programs of the reference that the server can be installed as, and is not.
+/// Programs of the reference that are not part of this server.
 const OTHERS: [&str; 5] = ["sentinel", "check-rdb", "check-aof", "benchmark", "-cli"];
 
-/// Reads the name that the program was started by, and the words behind it. It serves by any name
-/// but those of other programs.
+/// Parses the name that the program was started by, and the arguments behind it. Any name starts
+/// the server, except the names of other programs.
 pub(super) fn errand(program: &str, argv: &[String]) -> Errand {
     let name = program.rsplit('/').next().unwrap_or_default();
     if let Some(other) = OTHERS.iter().find(|other| name.contains(*other)) {
@@ -60,8 +60,8 @@ fn files() -> Files<'static> {
     }
 }
 
-/// The directives are not clap's: any setting may follow with one or more values, as redis-server
-/// takes them. Clap lays out the help.
+/// Returns the text of `--help`. Clap only formats it. Clap does not parse directives, because any
+/// setting may follow with one or more values, as in redis-server.
 fn help() -> String {
     let directive = "Any setting, with its values: --port 6380 --save 60 1 --shards 4";
     Command::new("annulet")

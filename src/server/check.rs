@@ -1,19 +1,19 @@
-//! `--check-system`: whether this machine lets the server do its best.
+//! `--check-system`: checks whether this machine's settings suit the server.
 
 use crate::base::thread::allowed_cores;
 use crate::io::{self, Options, Preference};
 use std::fs;
 
-/// A listening socket's backlog of the default settings.
+/// The default backlog of a listening socket.
 const BACKLOG: u64 = 511;
 
-/// What was looked at, and what is wrong with it.
+/// The name of a check, and its warning if it failed.
 struct Check {
     name: &'static str,
     warning: Option<String>,
 }
 
-/// The findings as text, and whether all is well.
+/// Returns the results as text, and whether all checks passed.
 pub(super) fn check_system() -> (String, bool) {
     let checks = [check_ring(), check_backlog(), check_clock(), check_cores()];
     let mut text = String::new();
@@ -29,7 +29,7 @@ pub(super) fn check_system() -> (String, bool) {
 fn check_ring() -> Check {
     let warning = match io::open(Preference::Uring, &Options::default()) {
         Ok(_) => None,
-        Err(error) => Some(format!("io_uring is not to be had, epoll takes its place: {error}")),
+        Err(error) => Some(format!("io_uring is not available, epoll is used instead: {error}")),
     };
     Check { name: "io-uring", warning }
 }
@@ -55,7 +55,8 @@ fn check_clock() -> Check {
 }
 
 fn check_cores() -> Check {
-    let warning = allowed_cores().err().map(|error| format!("The cores are not known: {error}"));
+    let warning =
+        allowed_cores().err().map(|error| format!("Cannot read the allowed cores: {error}"));
     Check { name: "cores", warning }
 }
 

@@ -1,4 +1,4 @@
-//! What the log says when the process dies, or when a shard has not come by for too long.
+//! The log's report of a crash, or of a shard that has not finished a turn for too long.
 
 use crate::base::crash::{self, Cause, Report};
 use crate::base::system::system_name;
@@ -10,19 +10,20 @@ use std::io;
 use std::panic::{self, PanicHookInfo};
 use std::sync::{Arc, OnceLock};
 
-/// Milliseconds that a shard may take at least: one that sleeps wakes up ten times a second.
+/// Lower bound of the watchdog's time in milliseconds: a sleeping shard wakes up ten times a
+/// second.
 const STUCK_MS_MIN: u32 = 200;
 
 static PROCESS: OnceLock<Arc<Process>> = OnceLock::new();
 
-/// Has crashes and panics of this process reported in its log.
+/// Makes crashes and panics of this process appear in its log.
 pub(super) fn report_crashes(process: &Arc<Process>) -> io::Result<()> {
     let told = PROCESS.get_or_init(|| Arc::clone(process));
     let mut pulses = Pulses::default();
     let report = move |report: &Report| {
         told.log.raw(&text(report, told));
         let config = told.config.snapshot();
-        // Who finds the file of a server in the background takes it for a running one.
+        // Otherwise the pid file of a crashed background server would suggest that it still runs.
         if let Some(path) = &config.pidfile
             && config.daemonize
             && !goes_on(&report.cause)
@@ -42,10 +43,10 @@ pub(super) fn report_crashes(process: &Arc<Process>) -> io::Result<()> {
 fn on_panic(info: &PanicHookInfo<'_>) {
     let Some(process) = PROCESS.get() else { return };
     let place = info.location().map_or("?".to_string(), |place| place.to_string());
-    let words = info.payload();
-    let text = words.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| words.downcast_ref::<String>().map(String::as_str));
-    let what = text.unwrap_or("a panic without words").replace('\n', " ");
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let what = text.unwrap_or("a panic without a message").replace('\n', " ");
     process.log.warning("=== ASSERTION FAILED ===");
     process.log.warning(&format!("==> {place} '{what}'"));
     let config = process.config.snapshot();
@@ -57,12 +58,12 @@ fn on_panic(info: &PanicHookInfo<'_>) {
     }
 }
 
-/// Whether the process outlives the report.
+/// Whether the process continues after the report.
 fn goes_on(cause: &Cause) -> bool {
     matches!(cause, Cause::Alarm | Cause::Stuck)
 }
 
-/// The report, as it stands in the log.
+/// Formats the report for the log.
 fn text(report: &Report, process: &Process) -> String {
     let pid = std::process::id();
     let goes_on = goes_on(&report.cause);
@@ -115,7 +116,7 @@ fn text(report: &Report, process: &Process) -> String {
     text
 }
 
-/// When each shard has last been seen to turn.
+/// When the watchdog last saw each shard finish a turn.
 #[derive(Default)]
 struct Pulses {
     shards: Vec<Pulse>,
@@ -129,7 +130,8 @@ struct Pulse {
 }
 
 impl Pulses {
-    /// Whether a shard has not turned for so long, which is told once each time.
+    /// Returns whether a shard has not turned for `ms` milliseconds; each such pause is reported
+    /// once.
     fn is_one_missing(&mut self, process: &Process, ms: u32) -> bool {
         let now_ms = process.clock.monotonic_ns() / 1_000_000;
         self.shards.resize(process.shards(), Pulse { seen_ms: now_ms, ..Pulse::default() });

@@ -1,4 +1,4 @@
-//! The listening sockets.
+//! The listening sockets of the data port.
 
 use crate::base::system::group_number;
 use crate::config::Config;
@@ -11,10 +11,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::chown;
 use std::path::Path;
 
-/// The listener of `unixsocket`; those of TCP count up from 0.
+/// The number of the listener of `unixsocket`; TCP listeners count up from 0.
 const UNIX_LISTENER: ListenerId = ListenerId::MAX;
 
-/// Opens every socket that the settings name. An address with a leading `-` may fail.
+/// Opens every configured socket. An address with a leading `-` may fail.
 pub(super) fn open_all(
     config: &Config,
     process: &Process,
@@ -49,7 +49,7 @@ pub(super) fn open_all(
     Ok(listeners)
 }
 
-/// Gives the path to a group; an empty name leaves it to that of the process.
+/// Changes the group of the path; an empty name leaves it unchanged.
 fn give_to(path: &Path, group: &str) -> io::Result<()> {
     if group.is_empty() {
         return Ok(());

@@ -1,4 +1,5 @@
-//! The file at the start: read by the main thread, and handed to the shards in bounded pieces.
+//! Loading at the start: the main thread reads the file and sends its keys to the shards in bounded
+//! batches.
 
 use crate::base::slot::slot_of;
 use crate::config::Config;
@@ -12,13 +13,13 @@ use std::io::ErrorKind;
 use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
-/// Batches that wait for one shard at most.
+/// Largest number of batches that wait for one shard.
 pub(super) const BATCHES_MAX: usize = 8;
 
-/// How long the main thread sleeps between two looks at shards that are still loading.
+/// Pause of the main thread between two checks of shards that are still loading.
 const PAUSE: Duration = Duration::from_millis(1);
 
-/// The file that is to be loaded, if there is one.
+/// Opens the file to load, if there is one.
 pub(super) fn open_file(config: &Config) -> Result<Option<File>, String> {
     let path = config.dir.join(&config.dbfilename);
     match File::open(&path) {
@@ -31,8 +32,8 @@ pub(super) fn open_file(config: &Config) -> Result<Option<File>, String> {
     }
 }
 
-/// Hands the keys of a file to the shards, and waits until all have theirs. The senders are dropped
-/// when the last key is on its way.
+/// Sends the keys of a file to the shards, and waits until all shards have stored theirs. The
+/// senders are dropped after the last key.
 pub(super) fn load(
     process: &Process,
     config: &Config,
@@ -125,7 +126,7 @@ fn read_all(
     Ok(())
 }
 
-/// Says what the file tells of itself.
+/// Logs a fact that the file states about itself.
 fn note_fact(process: &Process, part: &Part<'_>) {
     let Part::Aux(name, value) = part else { return };
     let text = |text: &[u8]| String::from_utf8_lossy(text).into_owned();

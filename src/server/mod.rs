@@ -1,7 +1,7 @@
-//! The process: from argv to running shards, and down again.
+//! The process: from the command line to running shards, and the shutdown.
 //!
 //! ```text
-//!   settings -> listeners -> one thread per shard (driver, doorbell, slice) -> all are there
+//!   settings -> listeners -> one thread per shard (driver, doorbell, slice) -> all are ready
 //!       -> shard 0 accepts -> ... -> a signal, SHUTDOWN or a failure -> all shards stop -> exit
 //! ```
 

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT stop the process in order.
+//! SIGTERM and SIGINT shut the process down in order.
 
 use crate::config::Config;
 use crate::exec::{Process, Shutdown};
@@ -10,7 +10,8 @@ use std::sync::Arc;
 /// Starts the thread that waits for signals.
 pub(super) fn stop_on_signals(process: Arc<Process>, mesh: Arc<Mesh>) -> Result<(), String> {
     let signals = Signals::new([SIGTERM, SIGINT]);
-    let mut signals = signals.map_err(|error| format!("No signal handler: {error}"))?;
+    let mut signals =
+        signals.map_err(|error| format!("Cannot install a signal handler: {error}"))?;
     let life = move || {
         for signal in signals.forever() {
             heed(signal, &process);
@@ -18,7 +19,7 @@ pub(super) fn stop_on_signals(process: Arc<Process>, mesh: Arc<Mesh>) -> Result<
         }
     };
     let spawned = std::thread::Builder::new().name("signals".to_string()).spawn(life);
-    spawned.map(drop).map_err(|error| format!("No thread for signals: {error}"))
+    spawned.map(drop).map_err(|error| format!("Cannot start a thread for signals: {error}"))
 }
 
 fn heed(signal: i32, process: &Process) {
@@ -27,11 +28,11 @@ fn heed(signal: i32, process: &Process) {
         _ => (Shutdown::Terminate, "SIGTERM"),
     };
     let config = process.config.snapshot();
-    // Who presses Ctrl+C twice does not want to wait.
+    // A second Ctrl+C exits at once.
     if signal == SIGINT && process.is_stop_pending() {
         process.log.warning("You insist... exiting now.");
         let draft = config.dir.join(format!("temp-{}.rdb", std::process::id()));
-        // It is there only while a snapshot is being written.
+        // The file exists only while a snapshot is being written.
         let _ = std::fs::remove_file(draft);
         std::process::exit(1);
     }
@@ -47,7 +48,7 @@ fn heed(signal: i32, process: &Process) {
     }
 }
 
-/// What a signal stands for, in the words of SHUTDOWN.
+/// The flags of SHUTDOWN that a signal implies.
 #[derive(Debug, PartialEq, Eq)]
 struct Flags {
     saves: bool,
@@ -69,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_say_what_a_signal_stands_for() {
+    fn settings_define_the_flags_of_a_signal() {
         let mut config = Config::default();
         let saves = |saves, is_forced| Flags { saves, is_forced };
         assert_eq!(flags_of(SIGTERM, &config), saves(true, false));

@@ -1,4 +1,4 @@
-//! From argv to a running server.
+//! From the command line to a running server.
 
 use super::arguments::{Errand, errand};
 use super::crash::report_crashes;
@@ -31,16 +31,16 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
 
-/// Descriptors that the process needs besides those of its clients.
+/// Descriptors that the process needs besides one per client.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
-/// Runs the errand that argv (with the program's name) asks for.
+/// Runs the errand that the command line (with the program's name) asks for.
 pub fn main(argv: Vec<String>) -> ExitCode {
-    let (program, words) = match argv.split_first() {
-        Some((program, words)) => (program.as_str(), words),
+    let (program, args) = match argv.split_first() {
+        Some((program, args)) => (program.as_str(), args),
         None => ("annulet", &[][..]),
     };
-    let config = match errand(program, words) {
+    let config = match errand(program, args) {
         Errand::Serve(config) => *config,
         Errand::Print(text) => {
             let printed = std::io::stdout().write_all(text.as_bytes());
@@ -57,7 +57,7 @@ pub fn main(argv: Vec<String>) -> ExitCode {
     }
 }
 
-/// Serves until the process is told to stop. The reason of a failure has been logged.
+/// Serves until the process is asked to stop. A failure is logged before it is returned.
 fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     let clock = Clock::System;
     let log = open_log(&config, &clock)?;
@@ -65,9 +65,9 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     let supervisor = Supervisor::find(config.supervised, &log);
     let is_background = config.daemonize && supervisor == Supervisor::None;
     ignore_hangup();
-    // Before there is a second thread, which would not come along.
+    // Before there is a second thread, because fork copies only the calling thread.
     if is_background && let Err(error) = leave_terminal() {
-        let why = format!("No process in the background: {error}");
+        let why = format!("Cannot start a background process: {error}");
         log.warning(&why);
         return Err(why);
     }
@@ -95,7 +95,7 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     let config = process.config.snapshot();
     greet(&process, &config, argv.len() > 1);
     if let Err(error) = report_crashes(&process) {
-        process.log.warning(&format!("Crashes are not reported: {error}"));
+        process.log.warning(&format!("Crash reports are not available: {error}"));
     }
     let pid_file = PidFile::write(&config, is_background, &process);
     if config.set_proc_title {
@@ -105,7 +105,9 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
         process.log.notice(&format!("Control runs without glommio: {why}"));
     }
     if is_short {
-        process.log.warning(&format!("maxclients is {room}: no more descriptors are allowed"));
+        process.log.warning(&format!(
+            "maxclients is reduced to {room}: the limit of open descriptors is reached"
+        ));
     }
     let result = run_shards(&process, &config, &cores, seeds, supervisor);
     control.stop();
@@ -116,9 +118,9 @@ fn serve(mut config: Config, argv: &[String]) -> Result<(), String> {
     result
 }
 
-/// The log, once it is sure that it can be written.
+/// Opens the log, after a check that it can be written.
 fn open_log(config: &Config, clock: &Clock) -> Result<Log, String> {
-    // Names of files without a folder are of this one.
+    // File names without a folder are relative to `dir`.
     let entered = std::env::set_current_dir(&config.dir);
     let least = Level::from_index(config.loglevel as usize);
     let log = Log::new(config.logfile.clone(), least, clock.clone());
@@ -135,7 +137,8 @@ fn open_log(config: &Config, clock: &Clock) -> Result<Log, String> {
     Ok(log)
 }
 
-/// The cores that shards may use: those of the list, if there is one, that the kernel allows.
+/// Returns the cores for the shards: the cores of the list, if there is one, that the kernel
+/// allows.
 fn cores(list: &str, log: &Log) -> Vec<usize> {
     let allowed = allowed_cores().unwrap_or_else(|_| vec![0]);
     if list.is_empty() {
@@ -144,19 +147,19 @@ fn cores(list: &str, log: &Log) -> Vec<usize> {
     let wanted = parse_cores(list).unwrap_or_default();
     let cores: Vec<usize> = allowed.iter().copied().filter(|core| wanted.contains(core)).collect();
     if cores.is_empty() {
-        log.warning(&format!("'{list}' names no core that this process may use: all are used"));
+        log.warning(&format!("'{list}' names no core that this process may use; using all cores"));
         return allowed;
     }
     if let Err(error) = keep_to(&cores) {
-        log.warning(&format!("The process is not kept to the cores {list}: {error}"));
+        log.warning(&format!("Cannot pin the process to the cores {list}: {error}"));
     }
     cores
 }
 
-/// Where the process id of a server without a terminal is written if the settings do not say.
+/// The default pid file of a server in the background.
 const PID_FILE: &str = "/var/run/annulet.pid";
 
-/// The file that holds the process id, as long as the process lives.
+/// The pid file, which exists as long as the process lives.
 struct PidFile(Option<PathBuf>);
 
 impl PidFile {
@@ -174,7 +177,7 @@ impl PidFile {
     fn remove(self, process: &Process) {
         if let PidFile(Some(path)) = self {
             process.log.notice("Removing the pid file.");
-            // It may never have been written.
+            // The file may never have been written.
             let _ = std::fs::remove_file(path);
         }
     }
@@ -204,8 +207,8 @@ fn run_shards(
     let mut threads = Vec::with_capacity(shards);
     let feed = Arc::new(Feed::new(Arc::clone(&mesh), process.clock.clone(), 0));
     let offload_pool = start_offload_pool(process, config);
-    let offload_pool =
-        offload_pool.map_err(|error| format!("No threads for long commands: {error}"))?;
+    let offload_pool = offload_pool
+        .map_err(|error| format!("Cannot start the threads of the offload pool: {error}"))?;
     let common = Common {
         process: Arc::clone(process),
         mesh: Arc::clone(&mesh),
@@ -246,7 +249,7 @@ fn run_shards(
     result
 }
 
-/// The threads for long commands, on cores of their own if the settings say so.
+/// Starts the threads of the offload pool, on separate cores if the settings say so.
 fn start_offload_pool(process: &Process, config: &Config) -> std::io::Result<OffloadPool> {
     let own = parse_cores(&config.bio_cpulist).filter(|_| !config.bio_cpulist.is_empty());
     let before = allowed_cores();
@@ -254,11 +257,11 @@ fn start_offload_pool(process: &Process, config: &Config) -> std::io::Result<Off
         && let Err(error) = keep_to(cores)
     {
         let list = &config.bio_cpulist;
-        process.log.warning(&format!("Long commands are not kept to the cores {list}: {error}"));
+        process.log.warning(&format!("Cannot pin the offload pool to the cores {list}: {error}"));
     }
     let offload_pool = OffloadPool::start();
     if let (Some(_), Ok(cores)) = (own, before) {
-        // They were allowed a moment ago.
+        // It cannot fail: these cores were allowed before.
         let _ = keep_to(&cores);
     }
     offload_pool
@@ -280,7 +283,7 @@ fn spawn(seat: Seat) -> Result<JoinHandle<Result<(), String>>, String> {
     spawned.map_err(|error| format!("A shard's thread could not be started: {error}"))
 }
 
-/// Waits until all shards have ended; the first failure is the result.
+/// Waits until all shards have ended; returns the first failure.
 fn wait_for(
     threads: Vec<JoinHandle<Result<(), String>>>,
     process: &Process,
@@ -319,10 +322,12 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
         log.warning(&format!("Unable to write oom_score_adj: {error}"));
     }
     if config.appendonly {
-        log.warning("Warning: there is no append-only file yet: 'appendonly' has no effect.");
+        log.warning(
+            "Warning: the append-only file is not implemented yet: 'appendonly' has no effect.",
+        );
     }
     if !config.save.is_empty() {
-        log.notice("The keys are saved by SAVE and at the end, and not in between yet.");
+        log.notice("Keys are saved only by SAVE and at shutdown: no periodic snapshots yet.");
     }
     for (name, reason) in config.without_effect() {
         log.verbose(&format!("The setting '{name}' is accepted, without effect: {reason}"));
@@ -341,7 +346,7 @@ fn logo(config: &Config) -> String {
     )
 }
 
-/// Loads the file, and says that clients may come.
+/// Loads the file, and logs that the server accepts connections.
 fn ready(
     process: &Process,
     config: &Config,
@@ -378,7 +383,7 @@ fn farewell(process: &Process, config: &Config, is_clean: bool) {
     if let Some(path) = &config.unixsocket {
         process.log.notice("Removing the unix socket file.");
         if let Err(error) = std::fs::remove_file(path) {
-            process.log.warning(&format!("The unix socket file stays: {error}"));
+            process.log.warning(&format!("Cannot remove the unix socket file: {error}"));
         }
     }
     if is_clean {
@@ -386,7 +391,7 @@ fn farewell(process: &Process, config: &Config, is_clean: bool) {
     }
 }
 
-/// Seeds from the settings where they give one, else from the kernel.
+/// Returns seeds from the settings if they give any, else from the kernel.
 fn seeds(config: &Config) -> Seeds {
     let mut bytes = [0u8; 24];
     let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));

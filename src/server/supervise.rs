@@ -1,4 +1,4 @@
-//! Who watches the process: systemd is told over its socket, upstart by a stop.
+//! Notifies the init system that the server is ready: systemd by its socket, upstart by a stop.
 
 use crate::base::background::stop_self;
 use crate::config::Supervised;
@@ -18,7 +18,8 @@ pub(super) enum Supervisor {
 }
 
 impl Supervisor {
-    /// The one that the setting and the environment name; it learns that the process has begun.
+    /// Finds the init system that the setting and the environment name, and notifies it of the
+    /// start.
     pub(super) fn find(wanted: Supervised, log: &Log) -> Supervisor {
         let has = |name: &str| env::var_os(name).is_some();
         let is_auto = wanted == Supervised::Auto;
@@ -50,7 +51,7 @@ impl Supervisor {
         Supervisor::None
     }
 
-    /// What INFO calls it.
+    /// Returns its name in INFO.
     pub(super) fn word(self) -> &'static str {
         match self {
             Supervisor::None => "no",
@@ -59,7 +60,8 @@ impl Supervisor {
         }
     }
 
-    /// Tells systemd; nobody else listens. False if it could not be told.
+    /// Notifies systemd of a state; does nothing for other init systems. Returns false if that
+    /// failed.
     pub(super) fn tell(self, state: &str, log: &Log) -> bool {
         if self != Supervisor::Systemd {
             return true;

@@ -1,4 +1,4 @@
-//! What the process is made of, and one thread per shard.
+//! The construction of the process, and one thread per shard.
 
 use crate::base::clock::Clock;
 use crate::base::crash::add_stack;
@@ -19,41 +19,41 @@ use std::os::fd::OwnedFd;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Barrier, OnceLock};
 
-/// What a process is built from.
+/// The parts that a process is built from.
 pub struct Parts {
     /// The settings.
     pub config: Config,
-    /// How many shards, at least one.
+    /// The number of shards, at least one.
     pub shards: usize,
-    /// The time.
+    /// The source of time.
     pub clock: Clock,
     /// The log.
     pub log: Log,
-    /// What is known of the process's memory.
+    /// The record of the process's memory.
     pub memory: Arc<ProcessMemory>,
-    /// 40 hexadecimal digits.
+    /// The run id: 40 hexadecimal digits.
     pub run_id: String,
-    /// Path of the executable, and of the config file or empty.
+    /// The paths of the executable and of the config file (or empty).
     pub paths: [String; 2],
 }
 
-/// The table of all commands, built once.
+/// Returns the table of all commands, built once.
 pub(super) fn command_table() -> &'static CommandTable {
     static TABLE: OnceLock<CommandTable> = OnceLock::new();
     TABLE.get_or_init(|| CommandTable::new(commands::FAMILIES))
 }
 
-/// The table with the names that the settings give.
+/// Returns the command table with the settings' renames.
 fn table_of(config: &Config) -> &'static CommandTable {
     let renames = &config.renamed_commands;
     if renames.is_empty() {
         return command_table();
     }
-    // It lives as long as the process, of which there is one.
+    // Leaked: it must live as long as the process, and there is only one.
     Box::leak(Box::new(CommandTable::renamed(commands::FAMILIES, renames)))
 }
 
-/// The process that shards then belong to.
+/// Creates the process that the shards will belong to.
 pub fn build_process(parts: Parts) -> Arc<Process> {
     let commands = table_of(&parts.config);
     let databases = parts.config.databases as usize;
@@ -69,20 +69,20 @@ pub fn build_process(parts: Parts) -> Arc<Process> {
     }))
 }
 
-/// What all shards of a process share.
+/// The parts of a process that all its shards share.
 #[derive(Clone)]
 pub struct Common {
     /// The process.
     pub process: Arc<Process>,
     /// The inboxes.
     pub mesh: Arc<Mesh>,
-    /// What the shards propagate.
+    /// The feed, to which the shards propagate their writes.
     pub feed: Arc<Feed>,
-    /// Where partitions lie while their shards are parked.
+    /// The berths, which hold the partitions of parked shards.
     pub berths: Berths,
 }
 
-/// Returns one shard of the process, on the calling thread.
+/// Creates one shard of the process on the calling thread.
 pub fn build_shard(me: usize, common: &Common, driver: Box<dyn Driver>, seeds: Seeds) -> Shard {
     let Common { process, mesh, feed, berths } = common.clone();
     mesh.set_bell(me, driver.doorbell());
@@ -98,16 +98,16 @@ pub fn build_shard(me: usize, common: &Common, driver: Box<dyn Driver>, seeds: S
     })
 }
 
-/// Where random numbers and hashes start.
+/// The seeds of random numbers and hashes.
 #[derive(Clone, Copy, Debug)]
 pub struct Seeds {
-    /// For random numbers.
+    /// The seed of random numbers.
     pub random: u64,
-    /// For the hash of keys, the same on all shards.
+    /// The seed of the hash of keys, equal on all shards.
     pub hash: [u64; 2],
 }
 
-/// What the thread of a shard is given.
+/// The inputs of a shard's thread.
 pub(super) struct Seat {
     pub(super) me: usize,
     pub(super) common: Common,
@@ -115,17 +115,18 @@ pub(super) struct Seat {
     pub(super) core: Option<usize>,
     /// Whether there are as many cores as shards.
     pub(super) has_core: bool,
-    /// Runs what would hold up the shard.
+    /// The pool that runs offloaded commands.
     pub(super) offload_pool: OffloadPool,
-    /// Listening sockets; only the acceptor has any.
+    /// Listening sockets; only the accepting shard has any.
     pub(super) listeners: Vec<(ListenerId, OwnedFd)>,
-    /// The keys of a file, if one is loaded.
+    /// Receives the keys of the file, if one is loaded.
     pub(super) intake: Option<Receiver<Batch>>,
-    /// All shards are there before one accepts.
+    /// Makes all shards ready before one of them accepts.
     pub(super) gathering: Arc<Barrier>,
 }
 
-/// The life of a shard's thread. An error is the reason why the process cannot go on.
+/// Runs a shard's thread until the shard ends. An error is the reason why the process cannot
+/// continue.
 pub(super) fn run(mut seat: Seat) -> Result<(), String> {
     add_stack();
     let config = seat.common.process.config.snapshot();
@@ -139,7 +140,7 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
         Ok(opened) => opened,
         Err(error) => {
             seat.gathering.wait();
-            return Err(format!("Shard {} has no way to the kernel: {error}", seat.me));
+            return Err(format!("Shard {} cannot open its I/O driver: {error}", seat.me));
         }
     };
     if seat.me == 0 {
@@ -158,7 +159,7 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
         shard.set_intake(intake);
     }
     seat.gathering.wait();
-    shard.run().map_err(|error| format!("Shard {} cannot go on: {error}", seat.me))
+    shard.run().map_err(|error| format!("Shard {} cannot continue: {error}", seat.me))
 }
 
 fn announce(process: &Process, driver: &dyn Driver, fallback: Option<String>) {

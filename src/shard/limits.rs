@@ -77,3 +77,11 @@ pub const LENT_WAIT_NS_MAX: u64 = 10_000_000;
 /// One-way messages that wait for credits, above which the end of watches is not sent: such watches
 /// stay until the process ends, which costs memory and breaks nothing. Client ids are not reused.
 pub const UNWATCH_QUEUED_MAX: usize = 1 << 16;
+
+/// Bytes of a reply up to which the end of its send does not wake the shard: nothing is done then
+/// but to reuse the buffer.
+pub const QUIET_SEND_BYTES_MAX: usize = 16 << 10;
+
+/// Nanoseconds after which the shard looks at its last sends all the same: a socket may have had no
+/// room for all of a reply.
+pub const QUIET_SEND_NS_MAX: u64 = 2_000_000;

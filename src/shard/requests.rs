@@ -59,7 +59,7 @@ impl Shard {
             | Request::PurgeMemory
             | Request::Pause
             | Request::Unpause
-            | Request::SettingsChanged => Some(Merge::Ok),
+            | Request::SettingsChanged(_) => Some(Merge::Ok),
             _ => None,
         }
     }
@@ -140,11 +140,15 @@ impl Shard {
             }
             Request::DebugSleep(us) => self.env.process.clock.sleep_us(*us),
             Request::PurgeMemory => alloc::purge(),
-            Request::SettingsChanged => {
+            Request::SettingsChanged(follow_up) => {
                 self.refresh_settings();
-                self.settle_settings();
-                self.change_listeners();
-                self.check_clients_memory();
+                if follow_up.shards_settle {
+                    self.settle_settings();
+                    self.check_clients_memory();
+                }
+                if follow_up.listeners_change {
+                    self.change_listeners();
+                }
             }
             Request::Pause | Request::Unpause => self.note_pause(),
             Request::FeedOff => {

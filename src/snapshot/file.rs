@@ -1,4 +1,4 @@
-//! A snapshot on disk: written beside the file that it replaces, which stays whole until then.
+//! Writing a snapshot to disk. The old file stays complete until a rename replaces it.
 
 use super::image::{Snapshot, SnapshotReader};
 use std::fs::{self, File};
@@ -6,11 +6,11 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes that are written at once.
+/// Bytes per write.
 const PIECE_BYTES: usize = 1 << 20;
 
-/// Writes a snapshot to a file of a folder: all of it or nothing, whatever happens. The error says
-/// what could not be done.
+/// Writes a snapshot to a file of a directory, completely or not at all. The error tells which step
+/// has failed.
 pub fn write_file(dir: &Path, name: &str, snapshot: Arc<Snapshot>) -> Result<(), String> {
     let draft = dir.join(format!("temp-{}.rdb", std::process::id()));
     let file = File::create(&draft).map_err(|error| {
@@ -30,7 +30,7 @@ pub fn write_file(dir: &Path, name: &str, snapshot: Arc<Snapshot>) -> Result<(),
         })
     });
     if moved.is_err() {
-        // What is left of it is of no use; that it cannot be removed changes nothing.
+        // The partial file is useless. Whether its removal fails does not matter.
         let _ = fs::remove_file(&draft);
         return moved;
     }

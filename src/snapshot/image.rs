@@ -1,16 +1,16 @@
 //! The keys of all slices as one RDB file in memory: a header, one body per slice, a footer.
 //!
 //! ```text
-//!   part 0     magic, facts, functions
+//!   part 0     magic, auxiliary fields, functions
 //!   part 1..   the body of each slice that has keys
 //!   last       the end mark
-//!   footer     the checksum of all that, 8 bytes; made by each reader as it reads
+//!   footer     the checksum of all that, 8 bytes; each reader computes it while it reads
 //!
-//!   share      u8 version that the body needs | u64 the shard's changes so far | body
+//!   share      u8 version that the body needs | u64 the shard's count of changes | body
 //! ```
-//! A share is what one shard gives: its body, with what is known of the moment.
-//! Bodies are shared by all who read them. A reader sums what it gives away, so that nobody has to
-//! go over a whole snapshot at once.
+//! A share is one shard's contribution: its body, with the shard's state at that time. All readers
+//! share the bodies. Each reader computes the checksum of the bytes that it returns. Hence no code
+//! has to process a whole snapshot at once.
 
 use crate::keyspace::Slice;
 use crate::rdb::{Checksum, END, Encoder, Preamble, VERSION};
@@ -23,45 +23,45 @@ const FOOTER_BYTES: u64 = 8;
 /// Bytes of a share before its body.
 const SHARE_HEAD_BYTES: usize = 9;
 
-/// What one shard gives to a snapshot.
+/// One shard's contribution to a snapshot.
 #[derive(Clone, Debug)]
 pub struct Share {
-    /// The oldest version that has all that is in the body.
+    /// The oldest version that supports all that is in the body.
     pub version: u32,
-    /// The changes that the shard had counted.
+    /// The number of changes that the shard has counted so far.
     pub changes: u64,
-    /// Its keys.
+    /// The encoded keys.
     pub body: Bytes,
 }
 
 impl Share {
-    /// A slice's share, as it travels. O(keys).
+    /// Encodes the share of a slice, as it is sent to another shard. O(keys).
     pub fn save(slice: &mut Slice, is_packing: bool, changes: u64) -> Bytes {
         let mut bytes = vec![0; SHARE_HEAD_BYTES];
         let version = save_slice(slice, is_packing, &mut bytes);
-        bytes[0] = u8::try_from(version).expect("versions are small");
+        bytes[0] = u8::try_from(version).expect("a version fits into a byte");
         bytes[1..SHARE_HEAD_BYTES].copy_from_slice(&changes.to_le_bytes());
         bytes.into()
     }
 
-    /// As it travels.
+    /// Encodes the share, as it is sent to another shard.
     pub fn into_bytes(self) -> Bytes {
-        let mut bytes = vec![u8::try_from(self.version).expect("versions are small")];
+        let mut bytes = vec![u8::try_from(self.version).expect("a version fits into a byte")];
         bytes.extend_from_slice(&self.changes.to_le_bytes());
         bytes.extend_from_slice(&self.body);
         bytes.into()
     }
 
-    /// The same as it arrives.
+    /// Decodes a share that was sent by another shard.
     pub fn read(mut bytes: Bytes) -> Share {
         let body = bytes.split_off(SHARE_HEAD_BYTES);
-        let changes = u64::from_le_bytes(bytes[1..].try_into().expect("8 bytes"));
+        let changes = u64::from_le_bytes(bytes[1..].try_into().expect("the count has 8 bytes"));
         Share { version: bytes[0].into(), changes, body }
     }
 }
 
-/// Appends the keys of all databases of a slice that are not due; the oldest version that has all
-/// that was written. O(keys).
+/// Appends the keys of all databases of a slice, without expired keys. Returns the oldest version
+/// that supports all that was written. O(keys).
 pub fn save_slice(slice: &mut Slice, is_packing: bool, out: &mut Vec<u8>) -> u32 {
     let mut encoder = Encoder::new(out, is_packing);
     for db in 0..slice.databases() {
@@ -79,19 +79,19 @@ pub fn save_slice(slice: &mut Slice, is_packing: bool, out: &mut Vec<u8>) -> u32
     encoder.version()
 }
 
-/// A snapshot of all slices at one moment.
+/// A snapshot of all slices at one position of the feed.
 #[derive(Debug)]
 pub struct Snapshot {
     parts: Vec<Bytes>,
     /// Bytes of all parts and of the footer.
     len: u64,
     has_checksum: bool,
-    /// The history and the offset of the moment, if it has any.
+    /// Replication ID and offset of the snapshot, if it has them.
     origin: Option<(String, u64)>,
 }
 
 impl Snapshot {
-    /// A snapshot of these bodies; without a checksum its footer is zeros.
+    /// Creates a snapshot of these shares; without a checksum its footer is zeros.
     pub fn new(preamble: &Preamble<'_>, shares: &[Share], has_checksum: bool) -> Snapshot {
         let version = shares.iter().map(|share| share.version).max().unwrap_or(VERSION);
         let mut header = Vec::new();
@@ -105,13 +105,13 @@ impl Snapshot {
         Snapshot { parts, len, has_checksum, origin }
     }
 
-    /// Bytes of the file.
+    /// Returns the bytes of the file.
     #[allow(clippy::len_without_is_empty)]
     pub fn len(&self) -> u64 {
         self.len
     }
 
-    /// The history that it belongs to, and the bytes of the feed that it stands for.
+    /// Returns the replication ID and offset of the snapshot.
     pub fn origin(&self) -> Option<(&str, u64)> {
         self.origin.as_ref().map(|(replid, offset)| (replid.as_str(), *offset))
     }
@@ -121,27 +121,28 @@ impl Snapshot {
 #[derive(Debug)]
 pub struct SnapshotReader {
     snapshot: Arc<Snapshot>,
-    /// The part that is read; their number once the footer is.
+    /// Index of the current part; equals the number of parts in the footer.
     part: usize,
-    /// What is left of it.
+    /// The unread bytes of the part.
     rest: Bytes,
     sum: Checksum,
     given: u64,
 }
 
 impl SnapshotReader {
-    /// Reads from the beginning.
+    /// Creates a reader at the beginning of the snapshot.
     pub fn new(snapshot: Arc<Snapshot>) -> SnapshotReader {
         let rest = snapshot.parts[0].clone();
         SnapshotReader { snapshot, part: 0, rest, sum: Checksum::new(), given: 0 }
     }
 
-    /// The snapshot.
+    /// Returns the snapshot.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
     }
 
-    /// The next bytes, at least one and at most `bytes_max`; none at the end. O(bytes_max).
+    /// Returns the next bytes, at least one and at most `bytes_max`; `None` at the end.
+    /// O(bytes_max).
     pub fn next_piece(&mut self, bytes_max: usize) -> Option<Bytes> {
         assert!(bytes_max > 0);
         while self.rest.is_empty() {
@@ -159,7 +160,10 @@ impl SnapshotReader {
     fn next_part(&mut self) -> Option<Bytes> {
         let parts = &self.snapshot.parts;
         if self.part == parts.len() {
-            assert_eq!(self.given, self.snapshot.len, "as long as was announced");
+            assert_eq!(
+                self.given, self.snapshot.len,
+                "a reader returns as many bytes as the snapshot has"
+            );
             return None;
         }
         self.part += 1;
@@ -179,10 +183,10 @@ pub(crate) mod tests {
 
     const NOW_MS: u64 = 1_000_000;
 
-    /// Key and database, expiry, value.
+    /// Key with database -> expiry, value.
     type Keys = BTreeMap<(u64, Vec<u8>), (Option<u64>, Vec<u8>)>;
 
-    /// Two slices that share the slots, and what they hold.
+    /// Returns two slices that divide the hash slots, and the keys that they hold.
     pub fn slices() -> ([Slice; 2], Keys) {
         let half = SLOT_COUNT / 2;
         let mut slices = [0..half, half..SLOT_COUNT].map(|slots| {
@@ -213,7 +217,7 @@ pub(crate) mod tests {
         (slices, keys)
     }
 
-    /// A snapshot of the slices.
+    /// Returns a snapshot of the slices.
     pub fn snapshot(slices: &mut [Slice; 2], replid: &str, offset: u64) -> Snapshot {
         let shares = slices.iter_mut().map(|slice| Share::read(Share::save(slice, true, 7)));
         let shares: Vec<Share> = shares.collect();
@@ -228,7 +232,7 @@ pub(crate) mod tests {
         Snapshot::new(&preamble, &shares, true)
     }
 
-    /// The keys in a file.
+    /// Decodes the keys in a file.
     pub fn read(file: &[u8]) -> Keys {
         let (_, mut decoder) = Decoder::open(file, false).expect("a file");
         let (mut keys, mut db) = (Keys::new(), None);
@@ -253,7 +257,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn all_keys_are_in_it() {
+    fn a_snapshot_contains_all_keys() {
         let (mut slices, mut keys) = slices();
         let snapshot = Arc::new(snapshot(&mut slices, &"a".repeat(40), 9));
         for bytes_max in [1, 7, 1_000, usize::MAX] {
@@ -277,7 +281,7 @@ pub(crate) mod tests {
         let sum = Checksum::of(&body);
         body.extend_from_slice(&sum.to_le_bytes());
         keys.retain(|_, (expiry, _)| expiry.is_none_or(|at| at >= NOW_MS + 1_500));
-        assert_eq!(read(&body), keys, "what is due is left out");
+        assert_eq!(read(&body), keys, "expired keys are left out");
     }
 
     #[test]

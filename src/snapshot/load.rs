@@ -1,10 +1,10 @@
-//! A file becomes keys again: one reads and finds where each value ends, and whoever owns a key
-//! makes its value.
+//! Loading a file. One reader finds where each value ends; the shard that owns a key decodes its
+//! value.
 //!
 //! ```text
 //!   file --FileReader--> heads, keys, bytes of values --Batch--> load_batch --> slice
 //!                                                      |
-//!                                                      '-- one for each shard at a time
+//!                                                      '-- one batch per shard at a time
 //! ```
 
 use crate::base::slot::slot_of;
@@ -16,19 +16,19 @@ use crate::value::string::{IntText, NewStr};
 use bytes::Bytes;
 use std::io::{self, Read};
 
-/// Bytes that are read at once at least.
+/// Minimum of bytes per read.
 const READ_BYTES: usize = 1 << 20;
 
-/// Values without elements that are named in the log, of each batch.
+/// Keys without elements that the log names, per batch.
 const EMPTY_NAMED_MAX: u64 = 10;
 
 /// Bytes from which on a batch is handed over.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// Keys for one shard, with values that nobody has looked into.
+/// Keys for one shard, with undecoded values.
 #[derive(Debug, Default)]
 pub struct Batch {
-    /// Keys and values, one behind the other.
+    /// Keys and values, one after the other.
     bytes: Vec<u8>,
     heads: Vec<Head>,
 }
@@ -44,7 +44,7 @@ struct Head {
 }
 
 impl Batch {
-    /// Adds a key of a slot.
+    /// Adds a key of a hash slot.
     pub fn add(&mut self, db: u32, slot: u16, key: &[u8], entry: &Entry<'_>) {
         let Entry { expiry, form, value, .. } = *entry;
         let (key_len, value_len) = (key.len(), value.len());
@@ -53,45 +53,45 @@ impl Batch {
         self.heads.push(Head { db, expiry, form, slot, key_len, value_len });
     }
 
-    /// Whether it is worth being handed over.
+    /// Returns whether the batch is large enough to be handed over.
     pub fn is_full(&self) -> bool {
         self.bytes.len() >= BATCH_BYTES
     }
 
-    /// Whether it holds nothing.
+    /// Returns whether the batch has no keys.
     pub fn is_empty(&self) -> bool {
         self.heads.is_empty()
     }
 }
 
-/// How keys are loaded.
+/// The rules for loading keys.
 #[derive(Clone, Copy)]
 pub struct LoadRules<'c> {
-    /// How values are read.
+    /// How values are decoded.
     pub reading: Reading<'c>,
-    /// Keys that expire before this moment (Unix milliseconds) are left out.
+    /// Keys that expire before this time (Unix milliseconds) are skipped.
     pub due_before_ms: u64,
-    /// Whether a key that is there already is replaced; else that is an error.
+    /// Whether an existing key is replaced; otherwise it is an error.
     pub may_replace: bool,
-    /// What the log is told.
+    /// Writes a line to the log.
     pub note: &'c dyn Fn(&str),
 }
 
-/// What became of keys.
+/// The number of keys by result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// They are there.
+    /// Keys that were loaded.
     pub keys: u64,
-    /// They were due.
+    /// Keys that were skipped because they had expired.
     pub expired: u64,
-    /// They had no elements.
+    /// Keys that were skipped because they had no elements.
     pub empty: u64,
-    /// Hashes of which all fields were due.
+    /// Hashes that were skipped because all their fields had expired.
     pub fields_expired: u64,
 }
 
 impl Loaded {
-    /// Adds others.
+    /// Adds the numbers of another result.
     pub fn add(&mut self, other: Loaded) {
         self.keys += other.keys;
         self.expired += other.expired;
@@ -99,13 +99,13 @@ impl Loaded {
         self.fields_expired += other.fields_expired;
     }
 
-    /// Values without elements, and hashes of which all fields were due.
+    /// Returns the skipped keys: without elements, and hashes whose fields had all expired.
     pub fn skipped(&self) -> [u64; 2] {
         [self.empty, self.fields_expired]
     }
 }
 
-/// Gives a slice the keys of a batch. After an error some of them are there.
+/// Loads the keys of a batch into a slice. After an error some keys have been loaded.
 pub fn load_batch(
     slice: &mut Slice,
     batch: &Batch,
@@ -140,7 +140,7 @@ fn load_key(
             }
             return Ok(());
         }
-        Err(Fault::Due) => {
+        Err(Fault::Expired) => {
             loaded.fields_expired += 1;
             return Ok(());
         }
@@ -176,7 +176,7 @@ fn load_key(
     Ok(())
 }
 
-/// Loads the body that a slice has written itself into that slice.
+/// Loads a body into the slice that has written it.
 pub fn load_body(slice: &mut Slice, body: &[u8], rules: &LoadRules<'_>) -> Result<Loaded, String> {
     let mut decoder = Decoder::new(body, Dialect::Valkey);
     let (mut loaded, mut db) = (Loaded::default(), 0);
@@ -196,7 +196,7 @@ pub fn load_body(slice: &mut Slice, body: &[u8], rules: &LoadRules<'_>) -> Resul
     Ok(loaded)
 }
 
-/// Facts that are of the file itself, or that no writer has a use for.
+/// Auxiliary fields that describe the file itself, or that are useless in another file.
 const OWN_FACTS: [&[u8]; 13] = [
     b"redis-ver",
     b"valkey-ver",
@@ -213,7 +213,7 @@ const OWN_FACTS: [&[u8]; 13] = [
     b"annulet-ver",
 ];
 
-/// Keeps what a file holds beside keys, to hand it back in the next one.
+/// Keeps auxiliary fields and functions of a file, so that the next file contains them again.
 pub fn keep_fact(kept: &mut Kept, part: &Part<'_>) {
     let owned = |text: &Text<'_>| Bytes::copy_from_slice(text.bytes(&mut IntText::new()));
     match part {
@@ -234,27 +234,27 @@ pub fn keep_fact(kept: &mut Kept, part: &Part<'_>) {
 pub struct FileReader<R> {
     from: R,
     buffer: Vec<u8>,
-    /// What of the buffer was used.
+    /// Bytes at the start of the buffer that were consumed.
     used: usize,
     sum: Checksum,
     has_checksum: bool,
     version: u32,
     decoder: Decoder<'static>,
-    /// Bytes of the file that were used.
+    /// Number of bytes of the file that were consumed.
     offset: u64,
 }
 
-/// What reading takes for granted.
+/// How strictly a file is checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Trust {
-    /// Versions that are not known are read too.
+    /// Whether unknown versions are accepted.
     pub any_version: bool,
-    /// The checksum is compared.
+    /// Whether the checksum is compared.
     pub has_checksum: bool,
 }
 
 impl<R: Read> FileReader<R> {
-    /// Reads the beginning of a file.
+    /// Reads magic and version of a file.
     pub fn open(from: R, trust: Trust) -> Result<FileReader<R>, String> {
         let mut reader = FileReader {
             from,
@@ -286,12 +286,13 @@ impl<R: Read> FileReader<R> {
         }
     }
 
-    /// Bytes of the file that were used.
+    /// Returns the number of bytes of the file that were consumed.
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// The next part is shown to `take`; false at the end, whose checksum was compared.
+    /// Passes the next part to `take` and returns its result. Returns `None` at the end, after
+    /// comparing the checksum.
     pub fn next<T>(
         &mut self,
         take: impl FnOnce(&Part<'_>) -> Result<T, String>,
@@ -327,8 +328,8 @@ impl<R: Read> FileReader<R> {
         self.offset += len as u64;
     }
 
-    /// Reads on: at least as much as is there unread, so that a part of any length is looked at a
-    /// few times only. How many bytes came.
+    /// Reads more bytes: at least as many as are unread, so that a long part is parsed only a few
+    /// times. Returns the number of bytes read.
     fn fill(&mut self) -> io::Result<usize> {
         self.buffer.drain(..self.used);
         self.used = 0;
@@ -371,7 +372,7 @@ impl<R: Read> FileReader<R> {
     }
 }
 
-/// What is wrong, in words.
+/// Returns the description of a fault.
 fn reason(fault: Fault) -> String {
     match fault {
         Fault::Ended => "Unexpected EOF reading RDB file".to_string(),
@@ -384,7 +385,7 @@ fn reason(fault: Fault) -> String {
     }
 }
 
-/// The name in a module's number: nine letters of 6 bits above a version of 10.
+/// Returns the name in a module's number: nine characters of 6 bits, above a version of 10 bits.
 fn module_name(number: u64) -> String {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let letter = |at: u32| LETTERS[(number >> (64 - 6 * (at + 1)) & 63) as usize];

@@ -1,7 +1,6 @@
-//! All keys as one file: what each shard gives, how that becomes a file, and how a file becomes
-//! keys again.
+//! Snapshots: combines the keys of all shards in one file, and loads keys from a file.
 //!
-//! Must not know: sockets, other shards. Slices are handed in one by one.
+//! Must not know: sockets, other shards. Slices are passed in one by one.
 
 mod file;
 mod image;

@@ -1,6 +1,6 @@
 //! What follows from a card: the names that COMMAND shows, categories, the range of keys.
 
-use super::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use super::{Access, Begin, Card, Category, Change, Find, Flag, Group, KeySpec};
 use crate::base::number::parse_i64;
 
 /// Flags with their names, in the order of COMMAND INFO.
@@ -53,14 +53,32 @@ pub const CATEGORY_NAMES: [&str; 21] = [
 ];
 
 impl Flag {
-    /// The names of the flags in the set.
+    /// Returns the names of the flags in the set.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         FLAG_NAMES.into_iter().filter(move |(flag, _)| self.has(*flag)).map(|(_, name)| name)
     }
 }
 
 impl Group {
-    /// The name in COMMAND DOCS.
+    /// Returns the ACL category of the commands of this family, if all of them have one.
+    pub fn category(self) -> Option<Category> {
+        match self {
+            Group::String => Some(Category::String),
+            Group::Bitmap => Some(Category::Bitmap),
+            Group::List => Some(Category::List),
+            Group::Set => Some(Category::Set),
+            Group::SortedSet => Some(Category::SortedSet),
+            Group::Hash => Some(Category::Hash),
+            Group::Stream => Some(Category::Stream),
+            Group::HyperLogLog => Some(Category::HyperLogLog),
+            Group::Geo => Some(Category::Geo),
+            Group::Transactions => Some(Category::Transaction),
+            Group::Connection => Some(Category::Connection),
+            Group::Generic | Group::Server | Group::Cluster => None,
+        }
+    }
+
+    /// Returns the name in COMMAND DOCS.
     pub fn name(self) -> &'static str {
         match self {
             Group::String => "string",
@@ -82,7 +100,7 @@ impl Group {
 }
 
 impl Category {
-    /// The name, without `@`.
+    /// Returns the name, without `@`.
     pub fn name(self) -> &'static str {
         match self {
             Category::Keyspace => "keyspace",
@@ -103,21 +121,21 @@ impl Category {
     }
 }
 
-/// The first and the last word that are keys, and the distance of two keys.
+/// The first and the last argument that are keys, and the distance of two keys.
 ///
 /// A negative `last` is counted from the end. All zeros: there is no such range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArgRange {
-    /// Word of the first key.
+    /// The argument that is the first key.
     pub first: i64,
-    /// Word of the last key.
+    /// The argument that is the last key.
     pub last: i64,
-    /// Words from key to key.
+    /// Arguments from key to key.
     pub step: i64,
 }
 
 impl Card {
-    /// Whether the command is in a category, named in lower case and without `@`.
+    /// Returns whether the command is in a category, named in lower case and without `@`.
     pub fn is_in(&self, category: &str) -> bool {
         let implied = match category {
             "read" => self.flags.has(Flag::READONLY),
@@ -129,22 +147,25 @@ impl Card {
             "slow" => !self.flags.has(Flag::FAST),
             _ => false,
         };
-        implied || self.categories.iter().any(|named| named.name() == category)
+        // A container does nothing itself.
+        let of_group = if self.is_container { None } else { self.group.category() };
+        let mut named = self.categories.iter().chain(&of_group);
+        implied || named.any(|named| named.name() == category)
     }
 
-    /// The categories that the command is in, without `@`.
+    /// Returns the categories that the command is in, without `@`.
     pub fn category_names(&self) -> impl Iterator<Item = &'static str> {
         CATEGORY_NAMES.into_iter().filter(|name| self.is_in(name))
     }
 
-    /// The one range that old clients know: the key specs joined as far as they adjoin.
+    /// Returns the one range that old clients know: the key specs joined as far as they adjoin.
     pub fn arg_range(&self) -> ArgRange {
         if let [only] = self.keys {
-            let (first, last, step) = only.words();
+            let (first, last, step) = only.fixed_range();
             return ArgRange { first, last, step };
         }
         let mut range = ArgRange::default();
-        for (first, last, step) in self.keys.iter().map(KeySpec::words) {
+        for (first, last, step) in self.keys.iter().map(KeySpec::fixed_range) {
             let adjoins = range.first == 0 || range.last == first - 1;
             if step == 1 && adjoins {
                 let first = if range.first == 0 { first } else { range.first };
@@ -154,50 +175,51 @@ impl Card {
         range
     }
 
-    /// The words that are keys in a command of `argc` words, each with its spec; none when the
-    /// words do not fit the specs. `word` gives the words.
+    /// Returns the arguments that are keys in a command of `argc` arguments, each with its spec.
+    /// Returns none if the arguments do not fit the specs. `arg` returns the arguments.
     pub fn key_args<'w>(
         &self,
         argc: usize,
-        word: impl Fn(usize) -> &'w [u8],
+        arg: impl Fn(usize) -> &'w [u8],
     ) -> Option<Vec<(usize, &'static KeySpec)>> {
-        let mut words = Vec::new();
+        let mut keys = Vec::new();
         for spec in self.keys.iter().filter(|spec| spec.option().is_none()) {
-            let Some(range) = spec.range(argc, &word)? else { continue };
-            words.extend(range.map(|at| (at, spec)));
+            let Some(range) = spec.range(argc, &arg)? else { continue };
+            keys.extend(range.map(|at| (at, spec)));
         }
-        words.extend(self.last_named(argc, &word));
-        Some(words)
+        keys.extend(self.last_named(argc, &arg));
+        Some(keys)
     }
 
-    /// The same where a run of keys up to the last word may be none at all, which COMMAND GETKEYS
-    /// refuses, and the command does not.
+    /// Returns the keys that a command of these arguments uses. Like [`Card::key_args`], but a run
+    /// of keys up to the last argument may be empty: COMMAND GETKEYS refuses such a command, which
+    /// runs nevertheless.
     pub fn used_args<'w>(
         &self,
         argc: usize,
-        word: impl Fn(usize) -> &'w [u8],
+        arg: impl Fn(usize) -> &'w [u8],
     ) -> Option<Vec<(usize, &'static KeySpec)>> {
         match self.keys {
             [first, last] if self.takes(argc) && last.is_void(argc) => {
-                let range = first.range(argc, &word)?;
+                let range = first.range(argc, &arg)?;
                 Some(range.into_iter().flatten().map(|at| (at, first)).collect())
             }
-            _ => self.key_args(argc, word),
+            _ => self.key_args(argc, arg),
         }
     }
 
-    /// The key behind an option that names one, if several do, or one does again: the last one
-    /// counts.
+    /// Returns the key after an option that names one. If several options name a key, or one does
+    /// so again, the last one counts.
     fn last_named<'w>(
         &self,
         argc: usize,
-        word: &impl Fn(usize) -> &'w [u8],
+        arg: &impl Fn(usize) -> &'w [u8],
     ) -> Option<(usize, &'static KeySpec)> {
         let options = || self.keys.iter().filter_map(|spec| Some((spec, spec.option()?)));
         let mut at = options().map(|(_, (_, from))| from).min()?;
         let mut found = None;
         while at + 1 < argc {
-            let is_it = |name: &str| word(at).eq_ignore_ascii_case(name.as_bytes());
+            let is_it = |name: &str| arg(at).eq_ignore_ascii_case(name.as_bytes());
             if let Some((spec, _)) = options().find(|(_, (name, _))| is_it(name)) {
                 at += 1;
                 found = Some((at, spec));
@@ -209,34 +231,35 @@ impl Card {
 }
 
 impl KeySpec {
-    /// First and last word and step; a negative last word is counted from the end. All zeros if
-    /// the words themselves have to be looked at.
-    fn words(&self) -> (i64, i64, i64) {
+    /// Returns first and last argument and step, where they do not depend on the arguments; a
+    /// negative last argument is counted from the end. Returns zeros where they do.
+    fn fixed_range(&self) -> (i64, i64, i64) {
         let (Begin::Index(first), Find::Range { last, step }) = (self.begin, self.find) else {
             return (0, 0, 0);
         };
-        assert!(first > 0 && step > 0, "word 0 is the command's name, and keys do not coincide");
+        assert!(first > 0 && step > 0, "argument 0 is the name, and keys do not coincide");
         let (first, last) = (i64::from(first), i64::from(last));
         (first, if last < 0 { last } else { first + last }, i64::from(step))
     }
 
-    /// The words that are keys by this spec: `Some(None)` if the spec says nothing of these words
-    /// (its keyword is not there), `None` if they do not fit it.
+    /// Returns the arguments that are keys by this spec: `Some(None)` if its keyword is not among
+    /// the arguments, `None` if the arguments do not fit it.
     #[allow(clippy::option_option)]
     fn range<'w>(
         &self,
         argc: usize,
-        word: &impl Fn(usize) -> &'w [u8],
+        arg: &impl Fn(usize) -> &'w [u8],
     ) -> Option<Option<std::iter::StepBy<std::ops::Range<usize>>>> {
         let begin = match self.begin {
             Begin::Index(at) => usize::from(at),
-            Begin::Keyword { word: keyword, from } => match find_keyword(keyword, from, argc, word)
-            {
-                Some(at) => at + 1,
-                None => return Some(None),
-            },
-            Begin::Option { word: option, from, skips } => {
-                let found = find_option(option, from, skips, argc, word);
+            Begin::Keyword { name, from, skips } => {
+                match find_keyword(name, from, skips, argc, arg) {
+                    Some(at) => at + 1,
+                    None => return Some(None),
+                }
+            }
+            Begin::Option { name, from, skips } => {
+                let found = find_option(name, from, skips, argc, arg);
                 return Some(found.map(|at| (at + 1..at + 2).step_by(1)));
             }
             Begin::Unknown => return Some(None),
@@ -247,12 +270,12 @@ impl KeySpec {
                 (begin, end + i64::from(last), step)
             }
             Find::Part { step, limit } => {
-                let words = argc.saturating_sub(begin) / usize::from(limit);
-                (begin, (begin + words) as i64 - 1, step)
+                let count = argc.saturating_sub(begin) / usize::from(limit);
+                (begin, (begin + count) as i64 - 1, step)
             }
             Find::Count { at, first, step } => {
                 let at = begin + usize::from(at);
-                let count = (at < argc).then(|| parse_i64(word(at))).flatten()?;
+                let count = (at < argc).then(|| parse_i64(arg(at))).flatten()?;
                 let first = begin + usize::from(first);
                 let span = count.checked_sub(1)?.checked_mul(i64::from(step))?;
                 (first, span.checked_add(first as i64)?, step)
@@ -263,36 +286,61 @@ impl KeySpec {
         is_within.then(|| Some((first..last as usize + 1).step_by(usize::from(step))))
     }
 
-    /// The keyword that names one key, and from which word on it is looked for.
+    /// Returns the keyword that names one key, and the first argument that may be the keyword.
     fn option(&self) -> Option<(&'static str, usize)> {
         match (self.begin, self.find) {
-            (Begin::Keyword { word, from }, Find::Range { last: 0, .. }) => {
-                Some((word, usize::try_from(from).ok()?))
+            (Begin::Keyword { name, from, .. }, Find::Range { last: 0, .. }) => {
+                Some((name, usize::try_from(from).ok()?))
             }
             _ => None,
         }
     }
 
-    /// Whether its run of keys begins behind the last of so many words, where it would end.
+    /// Returns whether its run of keys would begin after the last of `argc` arguments.
     fn is_void(&self, argc: usize) -> bool {
-        let begins_behind = matches!(self.begin, Begin::Index(at) if usize::from(at) == argc);
-        begins_behind && matches!(self.find, Find::Range { last: -1, .. })
+        let begins_after = matches!(self.begin, Begin::Index(at) if usize::from(at) == argc);
+        begins_after && matches!(self.find, Find::Range { last: -1, .. })
     }
 
-    /// The words of COMMAND INFO for what the command does to the keys.
-    pub fn flag_names(&self) -> impl Iterator<Item = &'static str> {
-        self.flags.split_ascii_whitespace()
+    /// Returns the flags by which COMMAND INFO tells how the command uses the keys.
+    pub fn flag_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let access = match self.access {
+            Access::Read => "RO",
+            Access::Update => "RW",
+            Access::Overwrite => "OW",
+            Access::Remove => "RM",
+        };
+        let change = match self.change {
+            Change::Nothing => None,
+            Change::Insert => Some("insert"),
+            Change::Update => Some("update"),
+            Change::Delete => Some("delete"),
+        };
+        let uses_data = self.uses_data.then_some("access");
+        let varies = self.varies.then_some("variable_flags");
+        [Some(access), uses_data, change, varies].into_iter().flatten()
+    }
+
+    /// Returns whether no other command may use the keys meanwhile.
+    pub fn is_exclusive(&self) -> bool {
+        self.is_locked || self.access != Access::Read
+    }
+
+    /// Returns whether the command's work grows with the old values of the keys.
+    pub fn weighs(&self) -> bool {
+        self.access != Access::Overwrite
     }
 }
 
-/// Where a keyword stands, looked for from word `from` on, or backwards from the end.
+/// Returns where a keyword stands, searched from argument `from` on, or backwards from the end.
 fn find_keyword<'w>(
     keyword: &str,
     from: i16,
+    skips: &[(&str, u16)],
     argc: usize,
-    word: &impl Fn(usize) -> &'w [u8],
+    arg: &impl Fn(usize) -> &'w [u8],
 ) -> Option<usize> {
-    let is_it = |at: &usize| word(*at).eq_ignore_ascii_case(keyword.as_bytes());
+    let is_it = |at: &usize| arg(*at).eq_ignore_ascii_case(keyword.as_bytes());
     if from >= 0 {
         let from = usize::from(from.unsigned_abs());
         let mut at = 1;
@@ -300,8 +348,7 @@ fn find_keyword<'w>(
             if at >= from && is_it(&at) {
                 return Some(at);
             }
-            // A group and a consumer may have any name.
-            at += if word(at).eq_ignore_ascii_case(b"GROUP") { 3 } else { 1 };
+            at += 1 + values_after(arg(at), skips);
         }
         return None;
     }
@@ -309,24 +356,28 @@ fn find_keyword<'w>(
     (1..=end).rev().find(is_it)
 }
 
-/// Where an option stands for the last time, with a word behind it.
+/// Returns where an option stands for the last time with an argument after it.
 fn find_option<'w>(
     option: &str,
     from: u16,
     skips: &[(&str, u16)],
     argc: usize,
-    word: &impl Fn(usize) -> &'w [u8],
+    arg: &impl Fn(usize) -> &'w [u8],
 ) -> Option<usize> {
     let (mut at, mut found) = (usize::from(from), None);
     while at < argc {
-        let is = |name: &str| word(at).eq_ignore_ascii_case(name.as_bytes());
-        if is(option) && at + 1 < argc {
+        if arg(at).eq_ignore_ascii_case(option.as_bytes()) && at + 1 < argc {
             found = Some(at);
         }
-        let skipped = skips.iter().find(|(name, _)| is(name)).map_or(0, |(_, words)| *words);
-        at += 1 + usize::from(skipped);
+        at += 1 + values_after(arg(at), skips);
     }
     found
+}
+
+/// Returns how many arguments after this one are its values, if it is one of the options to skip.
+fn values_after(arg: &[u8], skips: &[(&str, u16)]) -> usize {
+    let skipped = skips.iter().find(|(name, _)| arg.eq_ignore_ascii_case(name.as_bytes()));
+    skipped.map_or(0, |(_, values)| usize::from(*values))
 }
 
 #[cfg(test)]
@@ -334,18 +385,11 @@ mod tests {
     use super::*;
 
     fn card(flags: Flag, keys: &'static [KeySpec]) -> Card {
-        Card {
-            name: "test",
-            summary: "",
-            since: "1.0.0",
-            group: Group::Generic,
-            complexity: "",
-            arity: -1,
-            flags,
-            categories: &[Category::Keyspace],
-            tips: &[],
-            keys,
-        }
+        Card::new("test", Group::Generic, "1.0.0")
+            .arity(-1)
+            .flags(flags)
+            .categories(&[Category::Keyspace])
+            .keys(keys)
     }
 
     #[test]
@@ -360,17 +404,12 @@ mod tests {
 
     #[test]
     fn the_last_keyword_names_the_key() {
-        const STORE: KeySpec = KeySpec {
-            begin: Begin::Keyword { word: "STORE", from: 2 },
-            ..KeySpec::first("OW update")
-        };
-        const STOREDIST: KeySpec =
-            KeySpec { begin: Begin::Keyword { word: "STOREDIST", from: 2 }, ..STORE };
-        static KEYS: [KeySpec; 3] = [KeySpec::first("RO access"), STORE, STOREDIST];
+        const STORE: KeySpec = KeySpec::overwrites().after("STORE", 2);
+        static KEYS: [KeySpec; 3] = [KeySpec::reads(), STORE, STORE.after("STOREDIST", 2)];
         let card = card(Flag::WRITE, &KEYS);
         let places = |text: &str| {
-            let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
-            let found = card.key_args(words.len(), |at| words[at])?;
+            let args: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
+            let found = card.key_args(args.len(), |at| args[at])?;
             Some(found.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
         };
         assert_eq!(places("geo k 1"), Some(vec![1]));
@@ -383,12 +422,12 @@ mod tests {
 
     #[test]
     fn a_run_of_keys_may_be_none() {
-        const REST: KeySpec = KeySpec { begin: Begin::Index(2), ..KeySpec::all("RO access", 1) };
-        static KEYS: [KeySpec; 2] = [KeySpec::first("RW access insert"), REST];
+        const REST: KeySpec = KeySpec::reads().at(2).to_end(1);
+        static KEYS: [KeySpec; 2] = [KeySpec::inserts().using_data(), REST];
         let card = card(Flag::WRITE, &KEYS);
         let places = |argc| {
-            let words = card.used_args(argc, |_| b"")?;
-            Some(words.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
+            let used = card.used_args(argc, |_| b"")?;
+            Some(used.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
         };
         assert_eq!((places(2), card.key_args(2, |_| b"").is_none()), (Some(vec![1]), true));
         assert_eq!(places(4), Some(vec![1, 2, 3]));
@@ -397,39 +436,56 @@ mod tests {
 
     #[test]
     fn specs_that_adjoin_make_one_range() {
-        const SECOND: KeySpec = KeySpec { begin: Begin::Index(2), ..KeySpec::first("OW update") };
-        const THIRD: KeySpec = KeySpec { begin: Begin::Index(4), ..SECOND };
-        static TWO: [KeySpec; 2] = [KeySpec::first("RO access"), SECOND];
-        static GAP: [KeySpec; 2] = [KeySpec::first("RO access"), THIRD];
-        static PAIRS: [KeySpec; 1] = [KeySpec::all("OW update", 2)];
+        static TWO: [KeySpec; 2] = [KeySpec::reads(), KeySpec::overwrites().at(2)];
+        static GAP: [KeySpec; 2] = [KeySpec::reads(), KeySpec::overwrites().at(4)];
+        static PAIRS: [KeySpec; 1] = [KeySpec::overwrites().to_end(2)];
         let range = |keys| card(Flag::WRITE, keys).arg_range();
         assert_eq!(range(&[]), ArgRange::default());
         assert_eq!(range(&TWO), ArgRange { first: 1, last: 2, step: 1 });
         assert_eq!(range(&GAP), ArgRange { first: 1, last: 1, step: 1 });
         assert_eq!(range(&PAIRS), ArgRange { first: 1, last: -1, step: 2 });
-        let words = |keys, argc| {
+        let places = |keys, argc| {
             let card = card(Flag::WRITE, keys);
-            let words = card.key_args(argc, |_| b"")?;
-            Some(words.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
+            let keys = card.key_args(argc, |_| b"")?;
+            Some(keys.into_iter().map(|(at, _)| at).collect::<Vec<_>>())
         };
-        assert_eq!(words(&TWO, 3), Some(vec![1, 2]));
-        assert_eq!(words(&TWO, 2), None);
-        assert_eq!(words(&PAIRS, 5), Some(vec![1, 3]));
-        assert_eq!(words(&PAIRS, 1), None);
+        assert_eq!(places(&TWO, 3), Some(vec![1, 2]));
+        assert_eq!(places(&TWO, 2), None);
+        assert_eq!(places(&PAIRS, 5), Some(vec![1, 3]));
+        assert_eq!(places(&PAIRS, 1), None);
+    }
+
+    #[test]
+    fn how_keys_are_used() {
+        let said = |spec: KeySpec| {
+            let names: Vec<&str> = spec.flag_names().collect();
+            (names.join(" "), spec.is_exclusive(), spec.weighs())
+        };
+        let expected = |flags: &str, exclusive, weighs| (flags.to_string(), exclusive, weighs);
+        assert_eq!(said(KeySpec::inspects()), expected("RO", false, true));
+        assert_eq!(said(KeySpec::reads()), expected("RO access", false, true));
+        assert_eq!(said(KeySpec::reads().locked()), expected("RO access", true, true));
+        assert_eq!(said(KeySpec::inserts()), expected("RW insert", true, true));
+        assert_eq!(said(KeySpec::removes()), expected("RM delete", true, true));
+        let varying = KeySpec::overwrites().using_data().varying();
+        assert_eq!(said(varying), expected("OW access update variable_flags", true, false));
+    }
+
+    #[test]
+    fn a_family_has_a_category() {
+        let card = Card::new("test", Group::Hash, "1.0.0");
+        assert!(card.is_in("hash") && !card.is_in("keyspace"));
+        assert!(!card.container().is_in("hash"), "a container does nothing itself");
     }
 
     #[test]
     fn the_last_option_of_a_name() {
         const SKIPS: &[(&str, u16)] = &[("LIMIT", 2), ("GET", 1)];
-        static STORE: [KeySpec; 1] = [KeySpec {
-            begin: Begin::Option { word: "STORE", from: 2, skips: SKIPS },
-            find: Find::Unknown,
-            ..KeySpec::first("OW update")
-        }];
+        static STORE: [KeySpec; 1] = [KeySpec::overwrites().after_option("STORE", 2, SKIPS)];
         let card = card(Flag::WRITE, &STORE);
         let place = |text: &str| {
-            let words: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
-            let found = card.key_args(words.len(), |at| words[at]).expect("always fits");
+            let args: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
+            let found = card.key_args(args.len(), |at| args[at]).expect("always fits");
             found.first().map(|(at, _)| *at)
         };
         assert_eq!(place("sort k"), None);

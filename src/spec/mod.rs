@@ -5,5 +5,5 @@
 mod card;
 mod derived;
 
-pub use card::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+pub use card::{Access, Begin, Card, Category, Change, Find, Flag, Group, KeySpec};
 pub use derived::{ArgRange, CATEGORY_NAMES};

@@ -284,27 +284,15 @@ impl Waiter {
 mod tests {
     use super::*;
     use crate::base::rng::Rng;
-    use crate::exec::{Command, CommandTable, Item, Run};
+    use crate::exec::{Command, CommandTable, Item};
     use crate::mesh::{ClientRef, FlightId};
     use crate::spec::{Card, Flag, Group};
     use std::sync::LazyLock;
 
-    static POP: Command = Command {
-        card: Card {
-            name: "pop",
-            summary: "",
-            since: "1.0.0",
-            group: Group::List,
-            complexity: "",
-            arity: -3,
-            flags: Flag::BLOCKING,
-            categories: &[],
-            tips: &[],
-            keys: &[],
-        },
-        run: Run::Keys(|_, _| Ok(())),
-        subcommands: &[],
-    };
+    static POP: Command = Command::gather(
+        |_, _| Ok(()),
+        Card::new("pop", Group::List, "1.0.0").arity(-3).flags(Flag::BLOCKING),
+    );
 
     static FAMILIES: &[&[&Command]] = &[&[&POP]];
     static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));

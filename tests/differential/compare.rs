@@ -1,34 +1,34 @@
-//! When two replies say the same.
+//! Decides whether two replies agree.
 
 use super::wire::children;
 use annulet::base::number::parse_i64;
 
-/// By how much the two servers' clocks and turns may lie apart.
+/// Largest difference between the two servers' clocks and turns.
 const TOLERANCE_MS: i64 = 10_000;
 
-/// How a command's replies are compared. What is an error is always compared byte for byte.
+/// How a command's replies are compared. Errors are always compared byte for byte.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Check {
     /// Byte for byte.
     Exact,
-    /// A number of seconds that follows from the clock, or several.
+    /// One or several numbers of seconds that depend on the clock.
     Seconds,
-    /// A number of milliseconds that follows from the clock, or several.
+    /// One or several numbers of milliseconds that depend on the clock.
     Milliseconds,
-    /// The same elements in any order.
+    /// Equal elements in any order.
     AnyOrder,
-    /// A list of the same length; what else there is has only to be of the same kind.
+    /// Lists of the same length; other replies need only the same type.
     Length,
-    /// A step of a walk: the same elements in any order, if the walk is over with both.
+    /// A step of an iteration: the same elements in any order, if it ends on both servers.
     Walk,
-    /// A number of holders: the peer counts the words of a queued command as one more.
+    /// A reference count: the peer counts the arguments of a queued command as one more.
     Holders,
-    /// The name of an encoding. What the peer once kept `raw` may stay so though it would fit
-    /// beside its key by now: that hangs on what was there before.
+    /// The name of an encoding. A value that the peer once kept `raw` may stay so although it would
+    /// fit next to its key by now, depending on its history.
     Encoding,
-    /// Numbers may lie apart as clocks do, but for those right behind a number.
+    /// Numbers may differ as clocks do, unless they directly follow another number.
     Times,
-    /// The same kind of reply: what it holds is checked elsewhere, or is each server's own.
+    /// Replies of equal type: the contents are checked elsewhere, or are specific to each server.
     Kind,
 }
 
@@ -86,7 +86,7 @@ impl Check {
     }
 }
 
-/// Whether two elements of `EXEC`'s reply and what was queued agree.
+/// Whether two elements of `EXEC`'s reply agree, given the checks of the queued commands.
 pub fn agrees_queued(queued: &[Check], ours: &[u8], theirs: &[u8]) -> bool {
     let (Some(one), Some(other)) = (children(ours), children(theirs)) else {
         return ours == theirs;
@@ -97,7 +97,8 @@ pub fn agrees_queued(queued: &[Check], ours: &[u8], theirs: &[u8]) -> bool {
         && pairs().all(|(check, (ours, theirs))| check.agrees(ours, theirs))
 }
 
-/// Numbers that follow from a clock; those that mean something else are negative.
+/// Compares numbers that depend on a clock; negative numbers have another meaning and must be
+/// equal.
 fn is_near(ours: &[u8], theirs: &[u8], tolerance: i64) -> bool {
     let number = |reply: &[u8]| parse_i64(reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?);
     match (number(ours), number(theirs)) {
@@ -108,7 +109,7 @@ fn is_near(ours: &[u8], theirs: &[u8], tolerance: i64) -> bool {
     }
 }
 
-/// Whether two replies are the same line by line; a number that follows none may be a time.
+/// Whether two replies are equal line by line; a number that follows no number may be a time.
 fn has_near_times(ours: &[u8], theirs: &[u8]) -> bool {
     let lines = |reply| <[u8]>::split_inclusive(reply, |byte| *byte == b'\n');
     let (mut ours, mut theirs) = (lines(ours), lines(theirs));
@@ -136,7 +137,7 @@ fn first_line(reply: &[u8]) -> Option<&[u8]> {
     reply.split(|byte| *byte == b'\n').next()
 }
 
-/// Whether a walk is over, and what it has met in this step.
+/// Returns whether an iteration has ended, and the elements of this step.
 fn step(reply: &[u8]) -> Option<(bool, &[u8])> {
     match children(reply)?.as_slice() {
         &[cursor, elements] => Some((cursor == b"$1\r\n0\r\n", elements)),
@@ -144,7 +145,7 @@ fn step(reply: &[u8]) -> Option<(bool, &[u8])> {
     }
 }
 
-/// The type, and whether there is a value at all.
+/// Returns the type of a reply, and whether it is null.
 fn kind(reply: &[u8]) -> (Option<&u8>, bool) {
     (reply.first(), reply.get(1) == Some(&b'-'))
 }

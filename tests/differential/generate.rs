@@ -1,29 +1,29 @@
-//! Random commands by the grammar: mostly right ones, some with a slip.
+//! Generates random commands by the grammar: mostly valid ones, some with a mistake.
 
 use super::compare::Check;
 use super::grammar::{Command, Part};
 use super::guard;
 use super::vocabulary::{self, Dice};
 
-/// Payloads of `DUMP` that are kept for `RESTORE`.
+/// Largest number of payloads of `DUMP` that are kept for `RESTORE`.
 const PAYLOADS_MAX: usize = 32;
 
-/// One command, made.
+/// One generated command.
 pub struct Made {
     pub command: &'static Command,
-    pub words: Vec<Vec<u8>>,
-    /// The words of the grammar that it has, if it was made without a slip.
+    pub args: Vec<Vec<u8>>,
+    /// The literal arguments of the command; empty if it was made with a mistake.
     pub options: Vec<&'static str>,
 }
 
 impl Made {
-    /// How the replies to it are compared.
+    /// Returns how the replies to this command are compared.
     pub fn check(&self) -> Check {
-        guard::check_of(&self.words).unwrap_or(self.command.check)
+        guard::check_of(&self.args).unwrap_or(self.command.check)
     }
 }
 
-/// Makes commands.
+/// Generates commands.
 pub struct Generator {
     pub dice: Dice,
     commands: Vec<&'static Command>,
@@ -33,14 +33,14 @@ pub struct Generator {
 }
 
 impl Generator {
-    /// Of these commands, for connections that speak this version of the protocol.
+    /// Creates a generator of these commands, for connections with this version of the protocol.
     pub fn new(commands: Vec<&'static Command>, protocol: u8, seed: u64) -> Generator {
         let weight = commands.iter().map(|command| u64::from(command.weight)).sum();
         let payloads = vec![b"no payload".to_vec()];
         Generator { dice: Dice::new(seed), commands, weight, protocol, payloads }
     }
 
-    /// Keeps what a `DUMP` has given.
+    /// Keeps a payload of `DUMP`.
     pub fn keep_payload(&mut self, payload: &[u8]) {
         if self.payloads.len() < PAYLOADS_MAX {
             self.payloads.push(payload.to_vec());
@@ -50,7 +50,7 @@ impl Generator {
         }
     }
 
-    /// One of the commands by their weights.
+    /// Returns one of the commands, by their weights.
     pub fn any(&mut self) -> Made {
         let mut drawn = self.dice.below(self.weight);
         let mut commands = self.commands.iter();
@@ -64,21 +64,21 @@ impl Generator {
         self.made(command)
     }
 
-    /// The command of this name, if it is among those that are made.
+    /// Returns the command of this name, if it is among the generated ones.
     pub fn named(&mut self, name: &str) -> Option<Made> {
         let command = *self.commands.iter().find(|command| command.name == name)?;
         Some(self.made(command))
     }
 
     fn made(&mut self, command: &'static Command) -> Made {
-        let words = command.name.split(' ').map(|word| word.as_bytes().to_vec()).collect();
-        let mut made = Made { command, words, options: Vec::new() };
+        let args = command.name.split(' ').map(|arg| arg.as_bytes().to_vec()).collect();
+        let mut made = Made { command, args, options: Vec::new() };
         self.put_all(command.parts, &mut made);
         if self.dice.one_in(14) {
-            self.slip(&mut made.words);
+            self.slip(&mut made.args);
             made.options.clear();
         }
-        guard::keep_harmless(&mut made.words, self.protocol);
+        guard::keep_harmless(&mut made.args, self.protocol);
         made
     }
 
@@ -88,7 +88,7 @@ impl Generator {
 
     fn put(&mut self, part: &'static Part, made: &mut Made) {
         let dice = &mut self.dice;
-        let word = match part {
+        let arg = match part {
             Part::Maybe(inner) => {
                 if dice.one_in(2) {
                     self.put_all(inner, made);
@@ -106,12 +106,12 @@ impl Generator {
             }
             Part::Counted(from, to, inner) => {
                 let count = dice.between(*from, *to);
-                made.words.push(count.to_string().into_bytes());
+                made.args.push(count.to_string().into_bytes());
                 return (0..count).for_each(|_| self.put_all(inner, made));
             }
-            Part::Word(word) => {
-                made.options.push(word);
-                word.as_bytes().to_vec()
+            Part::Word(arg) => {
+                made.options.push(arg);
+                arg.as_bytes().to_vec()
             }
             Part::Payload => self.payload(),
             Part::Protocol => self.protocol.to_string().into_bytes(),
@@ -144,7 +144,7 @@ impl Generator {
             Part::MinIdle => vocabulary::min_idle(dice),
             Part::TypeName => vocabulary::type_name(dice),
         };
-        made.words.push(word);
+        made.args.push(arg);
     }
 
     fn put_some(&mut self, all: &'static [&'static [Part]], made: &mut Made) {
@@ -167,24 +167,24 @@ impl Generator {
         payload
     }
 
-    /// What people and programs get wrong: a word too few or too many, or at a wrong place.
-    fn slip(&mut self, words: &mut Vec<Vec<u8>>) {
+    /// Makes a typical mistake: an argument too few or too many, or in a wrong place.
+    fn slip(&mut self, args: &mut Vec<Vec<u8>>) {
         let dice = &mut self.dice;
-        let place = dice.below(words.len() as u64) as usize;
+        let place = dice.below(args.len() as u64) as usize;
         match dice.below(6) {
-            0 if words.len() > 1 => drop(words.remove(place.max(1))),
-            1 => words.push(vocabulary::any(dice)),
-            2 if words.len() > 1 => words[place.max(1)] = vocabulary::any(dice),
-            3 if words.len() > 2 => {
-                let other = dice.between(1, words.len() as u64 - 1) as usize;
-                words.swap(place.max(1), other);
+            0 if args.len() > 1 => drop(args.remove(place.max(1))),
+            1 => args.push(vocabulary::any(dice)),
+            2 if args.len() > 1 => args[place.max(1)] = vocabulary::any(dice),
+            3 if args.len() > 2 => {
+                let other = dice.between(1, args.len() as u64 - 1) as usize;
+                args.swap(place.max(1), other);
             }
-            4 if words.len() > 1 => {
-                let twice = words[place.max(1)].clone();
-                words.push(twice);
+            4 if args.len() > 1 => {
+                let twice = args[place.max(1)].clone();
+                args.push(twice);
             }
             _ => {
-                for letter in words.iter_mut().flatten() {
+                for letter in args.iter_mut().flatten() {
                     if dice.one_in(2) {
                         *letter ^= u8::from(letter.is_ascii_uppercase()) << 5;
                     }

@@ -1,60 +1,60 @@
-//! Keeps random commands from what would make a run slow, endless or a matter of luck.
+//! Changes random commands that would make a run slow, endless or random.
 
 use super::compare::Check;
 use annulet::base::extended::Extended;
 use annulet::base::number::parse_i64;
 
-/// Expiries below this are over before a run is: they are moved behind it.
+/// Expiries below this number of seconds would end during a run, so they are moved beyond it.
 const SECONDS_MIN: i64 = 200_000;
 
-/// A string may be made this long by one command, in bits.
+/// Largest length in bits to which one command may extend a string.
 const BITS_MAX: i64 = 1 << 19;
 
 /// The last bit that a string may have.
 const BIT_LAST: i64 = u32::MAX as i64;
 
-/// Changes those words of a command that would do harm.
-pub fn keep_harmless(words: &mut [Vec<u8>], protocol: u8) {
-    let name = words[0].to_ascii_uppercase();
+/// Changes the arguments of a command that would do harm.
+pub fn keep_harmless(args: &mut [Vec<u8>], protocol: u8) {
+    let name = args[0].to_ascii_uppercase();
     match name.as_slice() {
-        b"SET" | b"GETEX" | b"MSETEX" | b"HSETEX" | b"HGETEX" => keep_options_far(words),
-        b"SETEX" | b"EXPIRE" | b"HEXPIRE" => keep_far(words.get_mut(2), SECONDS_MIN),
+        b"SET" | b"GETEX" | b"MSETEX" | b"HSETEX" | b"HGETEX" => keep_options_far(args),
+        b"SETEX" | b"EXPIRE" | b"HEXPIRE" => keep_far(args.get_mut(2), SECONDS_MIN),
         b"PSETEX" | b"PEXPIRE" | b"RESTORE" | b"HPEXPIRE" => {
-            keep_far(words.get_mut(2), SECONDS_MIN * 1_000);
+            keep_far(args.get_mut(2), SECONDS_MIN * 1_000);
         }
-        b"SETRANGE" => keep_small(words.get_mut(2), BITS_MAX / 8, 512 << 20),
-        b"SETBIT" => keep_small(words.get_mut(2), BITS_MAX, BIT_LAST),
-        b"BITFIELD" => keep_fields_small(words),
-        b"SPOP" => keep_pops_whole(words),
-        b"SORT" => keep_stored_order_defined(words),
+        b"SETRANGE" => keep_small(args.get_mut(2), BITS_MAX / 8, 512 << 20),
+        b"SETBIT" => keep_small(args.get_mut(2), BITS_MAX, BIT_LAST),
+        b"BITFIELD" => keep_fields_small(args),
+        b"SPOP" => keep_pops_whole(args),
+        b"SORT" => keep_stored_order_defined(args),
         b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => {
-            keep_timeout_short(words.last_mut());
+            keep_timeout_short(args.last_mut());
         }
-        b"BLMPOP" | b"BZMPOP" => keep_timeout_short(words.get_mut(1)),
-        b"SRANDMEMBER" | b"HRANDFIELD" | b"ZRANDMEMBER" => keep_draws_short(words),
-        b"WAIT" | b"WAITAOF" => keep_waits_short(words),
-        b"XREAD" | b"XREADGROUP" => keep_blocks_short(words),
-        b"XCLAIM" | b"XAUTOCLAIM" | b"XPENDING" => keep_idle_clear(words.get_mut(4)),
+        b"BLMPOP" | b"BZMPOP" => keep_timeout_short(args.get_mut(1)),
+        b"SRANDMEMBER" | b"HRANDFIELD" | b"ZRANDMEMBER" => keep_draws_short(args),
+        b"WAIT" | b"WAITAOF" => keep_waits_short(args),
+        b"XREAD" | b"XREADGROUP" => keep_blocks_short(args),
+        b"XCLAIM" | b"XAUTOCLAIM" | b"XPENDING" => keep_idle_clear(args.get_mut(4)),
         b"MIGRATE" => {
-            // Nobody listens on this port, and no name is looked up.
+            // No server listens on this port, and no name is looked up.
             let place = [b"127.0.0.1".to_vec(), b"1".to_vec()];
-            words.iter_mut().skip(1).zip(place).for_each(|(word, fixed)| *word = fixed);
+            args.iter_mut().skip(1).zip(place).for_each(|(arg, fixed)| *arg = fixed);
         }
         b"HELLO" => {
-            let is_version = |word: &&mut Vec<u8>| matches!(parse_i64(word), Some(2 | 3));
-            if let Some(word) = words.get_mut(1).filter(is_version) {
-                *word = protocol.to_string().into_bytes();
+            let is_version = |arg: &&mut Vec<u8>| matches!(parse_i64(arg), Some(2 | 3));
+            if let Some(arg) = args.get_mut(1).filter(is_version) {
+                *arg = protocol.to_string().into_bytes();
             }
         }
         _ => {}
     }
 }
 
-/// How the replies are compared if not as the command's mostly are: a set has no order of its own,
-/// and by some wishes SORT leaves it at that.
-pub fn check_of(words: &[Vec<u8>]) -> Option<Check> {
-    let has = |name: &str| has_option(words, name);
-    match words[0].to_ascii_uppercase().as_slice() {
+/// Returns how the replies are compared, if not as usual for the command. A set has no order, and
+/// SORT keeps it unordered with some options.
+pub fn check_of(args: &[Vec<u8>]) -> Option<Check> {
+    let has = |name: &str| has_option(args, name);
+    match args[0].to_ascii_uppercase().as_slice() {
         b"SORT" | b"SORT_RO" if !has("BY") && !has("ALPHA") => None,
         b"SORT" | b"SORT_RO" if has("LIMIT") => Some(Check::Length),
         b"SORT" | b"SORT_RO" => Some(Check::AnyOrder),
@@ -62,125 +62,125 @@ pub fn check_of(words: &[Vec<u8>]) -> Option<Check> {
     }
 }
 
-fn has_option(words: &[Vec<u8>], name: &str) -> bool {
-    words.iter().skip(2).any(|word| word.eq_ignore_ascii_case(name.as_bytes()))
+fn has_option(args: &[Vec<u8>], name: &str) -> bool {
+    args.iter().skip(2).any(|arg| arg.eq_ignore_ascii_case(name.as_bytes()))
 }
 
-/// What is stored has to be the same: numbers decide, and then the elements themselves.
-fn keep_stored_order_defined(words: &mut [Vec<u8>]) {
-    if !has_option(words, "STORE") || !has_option(words, "BY") {
+/// Makes the stored order well-defined: by numbers, then by the elements themselves.
+fn keep_stored_order_defined(args: &mut [Vec<u8>]) {
+    if !has_option(args, "STORE") || !has_option(args, "BY") {
         return;
     }
-    for word in words.iter_mut().skip(2) {
-        if word.eq_ignore_ascii_case(b"ALPHA") {
-            *word = b"ASC".to_vec();
+    for arg in args.iter_mut().skip(2) {
+        if arg.eq_ignore_ascii_case(b"ALPHA") {
+            *arg = b"ASC".to_vec();
         }
     }
 }
 
-fn keep_far(word: Option<&mut Vec<u8>>, min: i64) {
-    let Some(word) = word else { return };
-    if let Some(number @ 1..) = parse_i64(word)
+fn keep_far(arg: Option<&mut Vec<u8>>, min: i64) {
+    let Some(arg) = arg else { return };
+    if let Some(number @ 1..) = parse_i64(arg)
         && number < min
     {
-        *word = (number + min).to_string().into_bytes();
+        *arg = (number + min).to_string().into_bytes();
     }
 }
 
-fn keep_options_far(words: &mut [Vec<u8>]) {
-    for at in 1..words.len() - 1 {
-        let min = match words[at].to_ascii_uppercase().as_slice() {
+fn keep_options_far(args: &mut [Vec<u8>]) {
+    for at in 1..args.len() - 1 {
+        let min = match args[at].to_ascii_uppercase().as_slice() {
             b"EX" => SECONDS_MIN,
             b"PX" => SECONDS_MIN * 1_000,
             _ => continue,
         };
-        keep_far(words.get_mut(at + 1), min);
+        keep_far(args.get_mut(at + 1), min);
     }
 }
 
-/// What lies between `max` and the server's own bound `last` is moved behind the latter.
-fn keep_small(word: Option<&mut Vec<u8>>, max: i64, last: i64) {
-    let Some(word) = word else { return };
-    if parse_i64(word).is_some_and(|number| number > max && number <= last) {
-        *word = (last + 1).to_string().into_bytes();
+/// Moves a number between `max` and the server's own bound `last` beyond `last`.
+fn keep_small(arg: Option<&mut Vec<u8>>, max: i64, last: i64) {
+    let Some(arg) = arg else { return };
+    if parse_i64(arg).is_some_and(|number| number > max && number <= last) {
+        *arg = (last + 1).to_string().into_bytes();
     }
 }
 
-fn keep_fields_small(words: &mut [Vec<u8>]) {
-    for word in words.iter_mut().skip(2) {
-        match word.strip_prefix(b"#") {
+fn keep_fields_small(args: &mut [Vec<u8>]) {
+    for arg in args.iter_mut().skip(2) {
+        match arg.strip_prefix(b"#") {
             Some(digits) => {
                 if parse_i64(digits).is_some_and(|n| n > BITS_MAX / 64 && n <= BIT_LAST) {
-                    *word = b"#4294967296".to_vec();
+                    *arg = b"#4294967296".to_vec();
                 }
             }
-            None => keep_small(Some(word), BITS_MAX, BIT_LAST),
+            None => keep_small(Some(arg), BITS_MAX, BIT_LAST),
         }
     }
 }
 
-/// Which members go is each server's own, unless it is all of them or none.
-fn keep_pops_whole(words: &mut [Vec<u8>]) {
-    let is_whole = |word: &Vec<u8>| !parse_i64(word).is_some_and(|n| (1..100_000).contains(&n));
-    if words.len() == 2 {
-        words[1] = b"no key has this name".to_vec();
-    } else if words.len() == 3 && !is_whole(&words[2]) {
-        words[2] = b"100000".to_vec();
+/// Makes SPOP remove all members or none, because each server chooses other members.
+fn keep_pops_whole(args: &mut [Vec<u8>]) {
+    let is_whole = |arg: &Vec<u8>| !parse_i64(arg).is_some_and(|n| (1..100_000).contains(&n));
+    if args.len() == 2 {
+        args[1] = b"no key has this name".to_vec();
+    } else if args.len() == 3 && !is_whole(&args[2]) {
+        args[2] = b"100000".to_vec();
     }
 }
 
-/// A negative count is answered with so many, however few there are.
-fn keep_draws_short(words: &mut [Vec<u8>]) {
+/// Raises a very negative count, because the reply has that many elements even for a small set.
+fn keep_draws_short(args: &mut [Vec<u8>]) {
     let is_long = |n| (-i64::MAX..-1_000).contains(&n);
-    if words.len() >= 3 && parse_i64(&words[2]).is_some_and(is_long) {
-        words[2] = b"-1000".to_vec();
+    if args.len() >= 3 && parse_i64(&args[2]).is_some_and(is_long) {
+        args[2] = b"-1000".to_vec();
     }
 }
 
-/// A timeout of 0 would wait for ever.
-fn keep_waits_short(words: &mut [Vec<u8>]) {
-    let at = if words[0].len() == b"WAIT".len() { 2 } else { 3 };
-    let Some(word) = words.get_mut(at) else { return };
-    if parse_i64(word).is_some_and(|ms| ms == 0 || ms > 5) {
-        *word = b"5".to_vec();
+/// Replaces a timeout of 0, which would wait for ever, and long ones.
+fn keep_waits_short(args: &mut [Vec<u8>]) {
+    let at = if args[0].len() == b"WAIT".len() { 2 } else { 3 };
+    let Some(arg) = args.get_mut(at) else { return };
+    if parse_i64(arg).is_some_and(|ms| ms == 0 || ms > 5) {
+        *arg = b"5".to_vec();
     }
 }
 
-/// Whatever may be a time of seconds, and not one that is refused, becomes a short one.
-fn keep_timeout_short(word: Option<&mut Vec<u8>>) {
-    let Some(word) = word else { return };
-    let is_negative = std::str::from_utf8(word)
+/// Replaces a valid timeout in seconds by a short one.
+fn keep_timeout_short(arg: Option<&mut Vec<u8>>) {
+    let Some(arg) = arg else { return };
+    let is_negative = std::str::from_utf8(arg)
         .is_ok_and(|text| text.parse().is_ok_and(|seconds: f64| seconds <= -1.0));
-    if Extended::parse(word).is_some_and(Extended::is_finite) && !is_negative {
-        *word = b"0.002".to_vec();
+    if Extended::parse(arg).is_some_and(Extended::is_finite) && !is_negative {
+        *arg = b"0.002".to_vec();
     }
 }
 
-/// The same for every word behind BLOCK.
-fn keep_blocks_short(words: &mut [Vec<u8>]) {
-    for at in 1..words.len() {
-        if words[at - 1].eq_ignore_ascii_case(b"BLOCK")
-            && parse_i64(&words[at]).is_some_and(|ms| ms == 0 || ms > 5)
+/// Replaces every valid timeout behind BLOCK by a short one.
+fn keep_blocks_short(args: &mut [Vec<u8>]) {
+    for at in 1..args.len() {
+        if args[at - 1].eq_ignore_ascii_case(b"BLOCK")
+            && parse_i64(&args[at]).is_some_and(|ms| ms == 0 || ms > 5)
         {
-            words[at] = b"5".to_vec();
+            args[at] = b"5".to_vec();
         }
     }
 }
 
-/// Whether a few milliseconds are over is a matter of luck.
-fn keep_idle_clear(word: Option<&mut Vec<u8>>) {
-    let Some(word) = word else { return };
-    if parse_i64(word).is_some_and(|ms| ms > 0 && ms < 100_000_000_000) {
-        *word = b"0".to_vec();
+/// Replaces times of a few milliseconds, because it is random whether they have passed.
+fn keep_idle_clear(arg: Option<&mut Vec<u8>>) {
+    let Some(arg) = arg else { return };
+    if parse_i64(arg).is_some_and(|ms| ms > 0 && ms < 100_000_000_000) {
+        *arg = b"0".to_vec();
     }
 }
 
 #[test]
-fn what_would_do_harm_is_changed() {
+fn harmful_arguments_are_changed() {
     let after = |line: &str| {
-        let mut words: Vec<Vec<u8>> = line.split(' ').map(|word| word.into()).collect();
-        keep_harmless(&mut words, 3);
-        String::from_utf8(words.join(&b' ')).expect("it was text")
+        let mut args: Vec<Vec<u8>> = line.split(' ').map(|arg| arg.into()).collect();
+        keep_harmless(&mut args, 3);
+        String::from_utf8(args.join(&b' ')).expect("the arguments are text")
     };
     assert_eq!(after("set k 5 ex 10 px 7"), "set k 5 ex 200010 px 200000007");
     assert_eq!(after("EXPIRE k -5"), "EXPIRE k -5");

@@ -1,20 +1,20 @@
-//! Random commands, sent to Annulet and to a Valkey 9.1; each reply and then each key is compared.
+//! Sends random commands to Annulet and to a Valkey 9.1; compares each reply, then all keys.
 //!
-//! `ANNULET_PEER` names the Valkey server's program, else it is `valkey-server` on the PATH;
-//! without one nothing is compared. Further settings from the environment, all numbers:
+//! `ANNULET_PEER` names the program of the Valkey server; the default is `valkey-server` on the
+//! PATH. Without one nothing is compared. Further environment variables, all numbers:
 //!
 //! ```text
-//!   ANNULET_DIFF_COMMANDS     commands in all                             20,000
-//!   ANNULET_DIFF_SEED         what the commands follow from               1
-//!   ANNULET_DIFF_SHARDS       shards of Annulet, divided by commas        1,4
-//!   ANNULET_DIFF_PROTOCOLS    versions of RESP, divided by commas         2,3
-//!   ANNULET_DIFF_COMMAND_MIN  the fewest of each command                  one in 2,000 of all
-//!   ANNULET_DIFF_OPTION_MIN   the fewest of each option of a command      one in 20,000
-//!                             (in a short run one in 10,000, and none of the options)
-//!   ANNULET_DIFF_REHEARSAL    1: a second Valkey stands in for Annulet    0
+//!   ANNULET_DIFF_COMMANDS     number of commands                         20,000
+//!   ANNULET_DIFF_SEED         seed of the commands                       1
+//!   ANNULET_DIFF_SHARDS       shards of Annulet, separated by commas     1,4
+//!   ANNULET_DIFF_PROTOCOLS    versions of RESP, separated by commas      2,3
+//!   ANNULET_DIFF_COMMAND_MIN  least number of each command               one in 2,000 of all
+//!   ANNULET_DIFF_OPTION_MIN   least number of each option of a command   one in 20,000
+//!                             (a short run: one in 10,000 of each command, and no options)
+//!   ANNULET_DIFF_REHEARSAL    1: a second Valkey replaces Annulet        0
 //! ```
-//! A run that found something is repeated by its seed, with one number of shards and one protocol
-//! or with the same several: `ANNULET_DIFF_SEED=7 cargo test --test differential -- --nocapture`.
+//! To repeat a run with findings, use its seed and either its number of shards and its protocol
+//! alone, or the same lists: `ANNULET_DIFF_SEED=7 cargo test --test differential -- --nocapture`.
 
 mod compare;
 mod findings;
@@ -35,10 +35,10 @@ use findings::Findings;
 use std::str::FromStr;
 use tally::Tally;
 
-/// Runs of fewer commands are not asked for as many of each.
+/// Runs with fewer commands need fewer of each command.
 const SHORT_MAX: u64 = 100_000;
 
-/// How much is compared, and with what.
+/// The size of the run, and the servers.
 struct Settings {
     commands: u64,
     seed: u64,
@@ -49,10 +49,10 @@ struct Settings {
     is_rehearsal: bool,
 }
 
-/// The numbers in a variable of the environment.
+/// Returns the numbers in an environment variable.
 fn numbers<T: FromStr>(name: &str, default: &str) -> Vec<T> {
     let text = std::env::var(name).unwrap_or_else(|_| default.to_string());
-    let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("{name}: {word:?}"));
+    let number = |arg: &str| arg.parse().unwrap_or_else(|_| panic!("{name}: {arg:?}"));
     text.split(',').map(number).collect()
 }
 
@@ -60,7 +60,7 @@ impl Settings {
     fn from_environment() -> Settings {
         let number = |name: &str, default: u64| numbers(name, &default.to_string())[0];
         let commands = number("ANNULET_DIFF_COMMANDS", 20_000);
-        // A short run may miss what is rare.
+        // A short run may miss rare commands.
         let is_short = commands < SHORT_MAX;
         Settings {
             commands,
@@ -81,7 +81,7 @@ impl Settings {
 }
 
 #[test]
-fn replies_and_keys_are_those_of_the_peer() {
+fn replies_and_keys_equal_the_peer_s() {
     let Some(program) = peer::program() else { return };
     let settings = Settings::from_environment();
     let mut tally = Tally::default();
@@ -98,5 +98,5 @@ fn replies_and_keys_are_those_of_the_peer() {
     print!("{}", tally.table());
     let scarce = tally.scarce(settings.command_min, settings.option_min);
     assert!(findings.is_empty(), "{}", findings.text());
-    assert!(scarce.is_empty(), "too few to say anything:\n{}", scarce.join("\n"));
+    assert!(scarce.is_empty(), "too few to prove anything:\n{}", scarce.join("\n"));
 }

@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-/// The version whose behaviour is the measure.
+/// The version of the reference behaviour.
 const VERSION: &str = "v=9.1";
 
-/// The server's program; none, with a word about it, where there is none of the right version.
+/// Returns the server's program; prints that it skips if there is none of the right version.
 pub fn program() -> Option<String> {
     let program = std::env::var("ANNULET_PEER").unwrap_or_else(|_| "valkey-server".to_string());
     let output = Command::new(&program).arg("--version").output();
@@ -28,10 +28,10 @@ pub fn program() -> Option<String> {
     }
 }
 
-/// The file of its folder that the log goes to.
+/// The log file in the server's folder.
 const LOG: &str = "log";
 
-/// A running server, killed when it is let go.
+/// A running server, killed on drop.
 pub struct Peer {
     child: Child,
     pub port: u16,
@@ -57,24 +57,25 @@ impl Peer {
             .stdin(Stdio::null())
             .stdout(log)
             .spawn()
-            .expect("it has told its version");
+            .expect("the program has printed its version");
         let mut peer = Peer { child, port, folder };
         let answers = || TcpStream::connect(("127.0.0.1", port)).is_ok();
         assert!(wait_for(answers), "the peer does not listen");
-        let state = peer.child.try_wait().expect("it is our child");
-        assert!(state.is_none(), "somebody else listens on port {port}");
+        let state = peer.child.try_wait().expect("the child can be waited for");
+        assert!(state.is_none(), "another process listens on port {port}");
         peer
     }
 
-    /// What it has written to its log so far.
+    /// Returns the log so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.join(LOG)).expect("it is there as long as the folder")
+        std::fs::read_to_string(self.folder.join(LOG))
+            .expect("the log exists as long as the folder")
     }
 }
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Both fail when the process has ended, which is as good.
+        // Both fail if the process has ended, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {

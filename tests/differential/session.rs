@@ -1,4 +1,4 @@
-//! One run: two servers, two connections to each, pipelines to both, and the comparison.
+//! One run: two servers, two connections to each, the same pipelines to both, and the comparison.
 
 use super::compare::{Check, agrees_queued};
 use super::findings::{Findings, shown, shown_args, sort_of};
@@ -12,24 +12,24 @@ use super::vocabulary::KEYS;
 use super::wire::{self, Wire, put_request};
 use std::collections::VecDeque;
 
-/// Connections to each server. Two can come between each other's `WATCH` and `EXEC`.
+/// Connections to each server. Two connections can interfere with each other's `WATCH` and `EXEC`.
 const CONNECTIONS: usize = 2;
 
 /// Commands after which all keys are compared.
 const BLOCK: u64 = 2_000;
 
-/// Bytes of a pipeline that end it: both servers take it in before anybody reads a reply.
+/// Bytes after which a pipeline ends: both servers accept it before the test reads a reply.
 const PIPELINE_BYTES_MAX: usize = 64 << 10;
 
-/// Commands that are remembered, and that are told with a finding.
+/// Number of commands that are kept, and that are shown with a finding.
 const HISTORY_MAX: usize = 4_000;
 const TOLD_MAX: usize = 8;
 
-/// What follows a `RESET`, which goes back to the second protocol.
+/// Sent after a `RESET`, which switches to RESP2.
 static GREETING: Command = Command { name: "HELLO", weight: 0, parts: &[], check: Check::Kind };
 
-/// What precedes a `DBSIZE`: keys that are over count until somebody looks at them, and which those
-/// are is luck once there was a `RANDOMKEY`.
+/// Sent before a `DBSIZE`. Expired keys count until a command touches them, and after a `RANDOMKEY`
+/// it is random which ones are left.
 static LOOK: Command = Command { name: "EXISTS", weight: 0, parts: &[], check: Check::Exact };
 
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +37,11 @@ pub struct Setup {
     pub shards: usize,
     pub protocol: u8,
     pub seed: u64,
-    /// Whether a second peer stands in for Annulet: what disagrees then is luck, not a finding.
+    /// Whether a second peer replaces Annulet: a disagreement is then random, not a finding.
     pub is_rehearsal: bool,
 }
 
-/// The server that is looked at.
+/// The server under test.
 enum Subject {
     Annulet(Server),
     StandIn(Peer),
@@ -71,19 +71,19 @@ impl Subject {
     }
 }
 
-/// A command that was sent, and what the peer said.
+/// A sent command, and the peer's reply.
 struct Sent {
     connection: usize,
-    words: Vec<Vec<u8>>,
+    args: Vec<Vec<u8>>,
     reply: Vec<u8>,
 }
 
-/// What is known of one connection, the same on both servers.
+/// The state of one connection, equal on both servers.
 #[derive(Default)]
 struct Standing {
-    /// Whether a transaction is open, as far as the commands made so far say.
+    /// Whether a transaction is open, according to the commands so far.
     is_multi: bool,
-    /// What the next `EXEC` will run.
+    /// The commands that the next `EXEC` will run.
     queued: Vec<(Check, &'static str)>,
 }
 
@@ -99,7 +99,7 @@ struct Session<'a> {
     findings: &'a mut Findings,
 }
 
-/// Sends so many commands to both servers.
+/// Sends `commands` commands to both servers.
 pub fn run(program: &str, setup: Setup, commands: u64, tally: &mut Tally, findings: &mut Findings) {
     let subject = Subject::start(program, setup);
     let peer = Peer::start(program);
@@ -111,7 +111,7 @@ pub fn run(program: &str, setup: Setup, commands: u64, tally: &mut Tally, findin
         grammar::all().partition(|command| observers.is_known(command.name));
     if !unknown.is_empty() {
         let names: Vec<_> = unknown.iter().map(|command| command.name).collect();
-        println!("left out, unknown to Annulet: {}", names.join(", "));
+        println!("skipped, unknown to Annulet: {}", names.join(", "));
     }
     known.iter().for_each(|command| tally.expect(command));
     let seed = setup.seed ^ (setup.shards as u64) << 32 ^ u64::from(setup.protocol) << 48;
@@ -143,14 +143,14 @@ pub fn run(program: &str, setup: Setup, commands: u64, tally: &mut Tally, findin
     }
 }
 
-/// A Valkey that follows Annulet, and ends with the same keys.
+/// A Valkey that follows Annulet, and must have the same keys at the end.
 struct Follower {
     peer: Peer,
     wire: Wire,
 }
 
 impl Follower {
-    /// One that has its first snapshot.
+    /// Creates a follower that has its first snapshot.
     fn of(program: &str, subject: &Subject, setup: Setup) -> Option<Follower> {
         if setup.is_rehearsal {
             return None;
@@ -159,7 +159,7 @@ impl Follower {
         let peer = Peer::start_with(program, &["--replicaof", "127.0.0.1", &port]);
         let mut follower = Follower { wire: Wire::connect(peer.port, 2), peer };
         let mut primary = Wire::connect(subject.port(), 2);
-        assert!(state::catches_up(&mut follower.wire, &mut primary), "it gets a snapshot");
+        assert!(state::catches_up(&mut follower.wire, &mut primary), "the replica gets a snapshot");
         Some(follower)
     }
 
@@ -169,7 +169,7 @@ impl Follower {
             return;
         }
         let mut observers = Observers::new(self.wire, primary);
-        // How a value is kept hangs on its past, which a replica does not have.
+        // The encoding of a value depends on its history, which a replica does not have.
         let is_past = |kind: &str| kind.contains("OBJECT ENCODING");
         let differences = state::compare(&mut observers, None);
         for difference in differences.into_iter().filter(|found| !is_past(&found.kind)) {
@@ -181,16 +181,17 @@ impl Follower {
 }
 
 impl Session<'_> {
-    /// Makes one pipeline, sends it to both and compares; how many commands it had.
+    /// Generates one pipeline, sends it to both servers and compares; returns its number of
+    /// commands.
     fn pipeline(&mut self) -> std::io::Result<u64> {
         let at = self.generator.dice.below(CONNECTIONS as u64) as usize;
         let mades = self.made(at);
         let mut bytes = Vec::new();
-        mades.iter().for_each(|made| put_request(&mut bytes, &made.words));
+        mades.iter().for_each(|made| put_request(&mut bytes, &made.args));
         let first = self.history.len();
         for made in &mades {
-            let words = made.words.clone();
-            self.history.push_back(Sent { connection: at, words, reply: Vec::new() });
+            let args = made.args.clone();
+            self.history.push_back(Sent { connection: at, args, reply: Vec::new() });
         }
         self.theirs[at].send(&bytes)?;
         self.ours[at].send(&bytes)?;
@@ -221,7 +222,7 @@ impl Session<'_> {
             let ends = self.standings[at].is_multi && self.generator.dice.one_in(8);
             let end = if ends { self.generator.named("EXEC") } else { None };
             let made = end.unwrap_or_else(|| self.generator.any());
-            let is_plain = made.words.len() == 1;
+            let is_plain = made.args.len() == 1;
             match made.command.name {
                 "MULTI" if is_plain => self.standings[at].is_multi = true,
                 "EXEC" | "DISCARD" | "RESET" if is_plain => self.standings[at].is_multi = false,
@@ -229,22 +230,22 @@ impl Session<'_> {
             }
             if made.command.name == "DBSIZE" {
                 let keys = KEYS.iter().copied();
-                let words = [&b"EXISTS"[..]].into_iter().chain(keys).map(<[u8]>::to_vec).collect();
-                mades.push(Made { command: &LOOK, words, options: Vec::new() });
+                let args = [&b"EXISTS"[..]].into_iter().chain(keys).map(<[u8]>::to_vec).collect();
+                mades.push(Made { command: &LOOK, args, options: Vec::new() });
             }
-            bytes += made.words.iter().map(Vec::len).sum::<usize>();
+            bytes += made.args.iter().map(Vec::len).sum::<usize>();
             let is_reset = made.command.name == "RESET";
             mades.push(made);
             if is_reset {
                 let version = self.setup.protocol.to_string().into_bytes();
-                let words = vec![b"HELLO".to_vec(), version];
-                mades.push(Made { command: &GREETING, words, options: Vec::new() });
+                let args = vec![b"HELLO".to_vec(), version];
+                mades.push(Made { command: &GREETING, args, options: Vec::new() });
             }
         }
         mades
     }
 
-    /// Whether two replies agree; notes it if not.
+    /// Returns whether two replies agree; records a finding if not.
     fn compare(
         &mut self,
         at: usize,
@@ -268,8 +269,8 @@ impl Session<'_> {
         };
         if is_queued {
             queued.push((made.check(), name));
-        } else if name == "EXEC" || (made.words.len() == 1 && matches!(name, "DISCARD" | "RESET")) {
-            // A wrong EXEC ends the transaction too.
+        } else if name == "EXEC" || (made.args.len() == 1 && matches!(name, "DISCARD" | "RESET")) {
+            // An invalid EXEC ends the transaction too.
             queued.clear();
         }
         if let Some(payload) = wire::text(theirs).filter(|_| name == "DUMP") {
@@ -278,45 +279,45 @@ impl Session<'_> {
         if kind.is_empty() {
             return true;
         }
-        let line = shown_args(&made.words);
+        let line = shown_args(&made.args);
         let replies = format!("  Annulet: {}\n  Valkey:  {}", shown(ours), shown(theirs));
-        let before = self.told_before(place, &made.words, at);
+        let before = self.told_before(place, &made.args, at);
         let queue = if names.is_empty() { String::new() } else { names.join(", ") + " queued" };
         self.findings.note(kind, format!("  {at}> {line}  {queue}\n{replies}\n{before}"));
         false
     }
 
-    /// The last commands before `place` that had to do with the keys among `words`.
-    fn told_before(&self, place: usize, words: &[Vec<u8>], at: usize) -> String {
-        let is_key = |word: &&Vec<u8>| KEYS.contains(&word.as_slice());
-        let keys: Vec<_> = words[1..].iter().filter(is_key).collect();
+    /// Returns the last commands before `place` that used keys among `args`.
+    fn told_before(&self, place: usize, args: &[Vec<u8>], at: usize) -> String {
+        let is_key = |arg: &&Vec<u8>| KEYS.contains(&arg.as_slice());
+        let keys: Vec<_> = args[1..].iter().filter(is_key).collect();
         let concerns = |sent: &&Sent| {
             let is_near = sent.connection == at && keys.is_empty();
-            let name = sent.words[0].to_ascii_uppercase();
+            let name = sent.args[0].to_ascii_uppercase();
             let is_wide = [&b"MULTI"[..], b"EXEC", b"SELECT", b"SWAPDB", b"FLUSHALL", b"FLUSHDB"];
-            let has_all = sent.words.len() > KEYS.len();
+            let has_all = sent.args.len() > KEYS.len();
             is_near
                 || is_wide.contains(&name.as_slice())
-                || (!has_all && keys.iter().any(|key| sent.words[1..].contains(key)))
+                || (!has_all && keys.iter().any(|key| sent.args[1..].contains(key)))
         };
         let lines = self.history.iter().take(place).rev().filter(concerns).take(TOLD_MAX);
         let line = |sent: &Sent| {
-            let words = shown_args(&sent.words);
-            format!("    {}> {words}  =  {}\n", sent.connection, shown(&sent.reply))
+            let args = shown_args(&sent.args);
+            format!("    {}> {args}  =  {}\n", sent.connection, shown(&sent.reply))
         };
         let mut lines: Vec<String> = lines.map(line).collect();
         lines.reverse();
         format!("  before it:\n{}", lines.concat())
     }
 
-    /// Compares all keys, and sometimes starts from none.
+    /// Compares all keys, and sometimes restarts without any.
     fn state(&mut self) {
-        let walk = self.generator.named("SCAN").map(|made| made.words);
+        let walk = self.generator.named("SCAN").map(|made| made.args);
         let differences = state::compare(&mut self.observers, walk);
         let are_same = differences.is_empty();
         for difference in differences {
-            let words = [Vec::new(), difference.key];
-            let before = self.told_before(self.history.len(), &words, 0);
+            let args = [Vec::new(), difference.key];
+            let before = self.told_before(self.history.len(), &args, 0);
             self.findings.note(difference.kind, format!("{}\n{before}", difference.text));
         }
         if !are_same || self.generator.dice.one_in(2) {
@@ -324,22 +325,22 @@ impl Session<'_> {
         }
     }
 
-    /// Brings both servers and all connections to the same state: empty.
+    /// Resets both servers and all connections: no keys.
     fn start_again(&mut self) {
         let version = self.setup.protocol.to_string();
         for wire in self.ours.iter_mut().chain(&mut self.theirs) {
             let replies =
                 wire.ask_all(&[&["RESET"][..], &["HELLO", &version], &["FLUSHALL"], &["PING"]]);
-            assert_eq!(replies[3], b"+PONG\r\n", "a connection does not come to itself");
+            assert_eq!(replies[3], b"+PONG\r\n", "a connection does not recover");
         }
         self.standings.iter_mut().for_each(|standing| *standing = Standing::default());
         self.history.clear();
     }
 
-    /// A connection has ended, or a server says nothing more.
+    /// Records that a connection has ended or a server does not answer.
     fn broken(&mut self, error: &std::io::Error, log: &str) {
         let from = self.history.len().saturating_sub(TOLD_MAX * 8);
-        let line = |sent: &Sent| format!("    {}> {}\n", sent.connection, shown_args(&sent.words));
+        let line = |sent: &Sent| format!("    {}> {}\n", sent.connection, shown_args(&sent.args));
         let lines: String = self.history.iter().skip(from).map(line).collect();
         self.findings.note(
             format!("a connection broke: {error}"),
@@ -352,7 +353,7 @@ fn checks(queued: &[(Check, &'static str)]) -> Vec<Check> {
     queued.iter().map(|(check, _)| *check).collect()
 }
 
-/// Says which of the commands of a transaction have disagreed.
+/// Returns which commands of a transaction have disagreed.
 fn kind_of_exec(queued: &[(Check, &'static str)], ours: &[u8], theirs: &[u8]) -> String {
     if let (Some(one), Some(other)) = (wire::children(ours), wire::children(theirs))
         && one.len() == other.len()

@@ -1,4 +1,4 @@
-//! All keys of both servers, compared.
+//! Compares all keys of both servers.
 
 use super::compare::Check;
 use super::findings::{shown, shown_args};
@@ -6,16 +6,16 @@ use super::wire::{self, Wire};
 
 const DATABASES: usize = 16;
 
-/// Databases in which most keys are: there the walks and random keys are looked at as well.
+/// Databases with most of the keys: iterations and random keys are compared there too.
 const DATABASES_IN_USE: usize = 4;
 
-/// Steps of a walk over a few keys; one that goes on and on has no end.
+/// Largest number of steps of an iteration over a few keys; a longer one counts as endless.
 const STEPS_MAX: usize = 10_000;
 
-/// Looks at a replica that is to catch up, one every 50 ms.
+/// Number of checks, every 50 ms, whether a replica has caught up.
 const CATCH_UP_TRIES: usize = 600;
 
-/// What is asked about each key.
+/// The questions about each key.
 const ASPECTS: &[(&str, Check)] = &[
     ("GET", Check::Exact),
     ("TYPE", Check::Exact),
@@ -24,13 +24,13 @@ const ASPECTS: &[(&str, Check)] = &[
     ("DEBUG DIGEST-VALUE", Check::Exact),
 ];
 
-/// One connection to each server, for looking only.
+/// One connection to each server, for read-only commands.
 pub struct Observers {
     ours: Wire,
     theirs: Wire,
 }
 
-/// Something that is not the same.
+/// A difference between the servers.
 pub struct Difference {
     pub kind: String,
     pub text: String,
@@ -42,7 +42,8 @@ impl Observers {
         Observers { ours, theirs }
     }
 
-    /// Keys that are over stay until somebody asks for them: that nobody is early or late.
+    /// Stops active expiry on both servers, so that an expired key stays until a command touches
+    /// it.
     pub fn let_nothing_end_by_itself(&mut self) {
         for wire in [&mut self.ours, &mut self.theirs] {
             let reply = wire.ask(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
@@ -50,7 +51,7 @@ impl Observers {
         }
     }
 
-    /// Whether Annulet has the command of this name.
+    /// Whether Annulet has a command of this name.
     pub fn is_known(&mut self, name: &str) -> bool {
         let name = name.to_lowercase().replace(' ', "|");
         let reply = self.ours.ask(&["COMMAND", "INFO", &name]);
@@ -63,7 +64,7 @@ impl Observers {
     }
 }
 
-/// The keys of the selected database, sorted.
+/// Returns the keys of the selected database, sorted.
 fn keys(wire: &mut Wire) -> Vec<Vec<u8>> {
     let reply = wire.ask(&["KEYS", "*"]);
     let texts = wire::children(&reply).expect("KEYS gives a list").into_iter();
@@ -72,31 +73,31 @@ fn keys(wire: &mut Wire) -> Vec<Vec<u8>> {
     keys
 }
 
-/// All that whole walks give with these words, sorted, each once; or the error.
-fn walk(wire: &mut Wire, words: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let mut words = words.to_vec();
-    // What a cursor means that no server has given is each server's own.
-    if let Some(cursor) = words.get_mut(1) {
+/// Returns all elements of whole iterations with these arguments, sorted, each once; or the error.
+fn walk(wire: &mut Wire, args: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let mut args = args.to_vec();
+    // Cursors other than 0 are specific to each server.
+    if let Some(cursor) = args.get_mut(1) {
         *cursor = b"0".to_vec();
     }
     let mut found = Vec::new();
     for _ in 0..STEPS_MAX {
-        let reply = wire.ask(&words);
+        let reply = wire.ask(&args);
         let pair = wire::children(&reply).unwrap_or_default();
         let &[cursor, keys] = pair.as_slice() else { return vec![reply] };
         found.extend(wire::children(keys).expect("a list of keys").into_iter().map(<[u8]>::to_vec));
-        words[1] = wire::text(cursor).expect("a number as text").to_vec();
-        if words[1] == b"0" {
+        args[1] = wire::text(cursor).expect("a number as text").to_vec();
+        if args[1] == b"0" {
             found.sort_unstable();
             found.dedup();
             return found;
         }
     }
-    vec![b"a walk without an end".to_vec()]
+    vec![b"an iteration without an end".to_vec()]
 }
 
-/// Waits until the observed replica has all that its primary has said; false if it does not come to
-/// that.
+/// Waits until the observed replica has applied its primary's whole stream; returns false if it
+/// does not.
 pub fn catches_up(replica: &mut Wire, primary: &mut Wire) -> bool {
     let field = |wire: &mut Wire, name: &str| {
         let reply = String::from_utf8_lossy(&wire.ask(&["INFO", "replication"])).into_owned();
@@ -114,7 +115,7 @@ pub fn catches_up(replica: &mut Wire, primary: &mut Wire) -> bool {
     false
 }
 
-/// Compares all databases; walks over them with the words of a `SCAN`.
+/// Compares all databases, also by iterations with the arguments of a `SCAN`.
 pub fn compare(observers: &mut Observers, scan: Option<Vec<Vec<u8>>>) -> Vec<Difference> {
     let aspects: Vec<_> =
         ASPECTS.iter().filter(|(name, _)| observers.is_known(name)).copied().collect();
@@ -131,16 +132,16 @@ pub fn compare(observers: &mut Observers, scan: Option<Vec<Vec<u8>>>) -> Vec<Dif
             differences.push(Difference { kind, text, key: key.to_vec() });
         };
         ours.iter().filter(|key| !theirs.contains(key)).for_each(|key| {
-            note("a key that should not be there", key, "has it", "has it not");
+            note("a key that should not be there", key, "has it", "lacks it");
         });
         theirs.iter().filter(|key| !ours.contains(key)).for_each(|key| {
-            note("a key is missing", key, "has it not", "has it");
+            note("a key is missing", key, "lacks it", "has it");
         });
         for key in ours.iter().filter(|key| theirs.contains(key)) {
             for &(name, check) in &aspects {
-                let mut words: Vec<&[u8]> = name.split(' ').map(str::as_bytes).collect();
-                words.push(key);
-                let (one, other) = observers.both(|wire| wire.ask(&words));
+                let mut args: Vec<&[u8]> = name.split(' ').map(str::as_bytes).collect();
+                args.push(key);
+                let (one, other) = observers.both(|wire| wire.ask(&args));
                 if !check.agrees(&one, &other) {
                     let (one, other) = (shown(&one), shown(&other));
                     let is_text = name == "OBJECT ENCODING";
@@ -160,12 +161,12 @@ pub fn compare(observers: &mut Observers, scan: Option<Vec<Vec<u8>>>) -> Vec<Dif
         if !is_there {
             note("RANDOMKEY is no key", b"", &shown(&random), "");
         }
-        if let Some(words) = &scan {
-            let (one, other) = observers.both(|wire| walk(wire, words));
+        if let Some(args) = &scan {
+            let (one, other) = observers.both(|wire| walk(wire, args));
             if one != other {
                 let (one, other) = (shown_args(&one), shown_args(&other));
-                let words = shown_args(words);
-                note("a walk", b"", &format!("{words} = {one}"), &other);
+                let args = shown_args(args);
+                note("a walk", b"", &format!("{args} = {one}"), &other);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How often each command and each of its options has been sent.
+//! Counts each sent command and each of its options.
 
 use super::generate::Made;
 use super::grammar::Command;
@@ -17,17 +17,17 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Lists a command that is compared, so that it is missed if it is never sent.
+    /// Adds a compared command, so that it counts as missing if it is never sent.
     pub fn expect(&mut self, command: &Command) {
         let counts = self.by_name.entry(command.name).or_default();
-        // Some words are names or numbers that the families' values have.
-        let is_option = |word: &&str| word.starts_with(|letter: char| letter.is_ascii_uppercase());
+        // Some literals are names or numbers that belong to a family's values.
+        let is_option = |arg: &&str| arg.starts_with(|letter: char| letter.is_ascii_uppercase());
         for option in command.options().into_iter().filter(is_option) {
             counts.options.entry(option).or_default();
         }
     }
 
-    /// Counts one that was sent.
+    /// Counts a sent command.
     pub fn count(&mut self, made: &Made) {
         let counts = self.by_name.entry(made.command.name).or_default();
         counts.commands += 1;
@@ -38,20 +38,21 @@ impl Tally {
         }
     }
 
-    /// All counts, one line for a command.
+    /// Returns all counts, one line per command.
     pub fn table(&self) -> String {
         let mut text = String::new();
         for (name, counts) in &self.by_name {
-            write!(text, "{name:16} {:7}", counts.commands).expect("a string takes all");
+            write!(text, "{name:16} {:7}", counts.commands)
+                .expect("writing to a string does not fail");
             for (option, count) in &counts.options {
-                write!(text, "  {option} {count}").expect("a string takes all");
+                write!(text, "  {option} {count}").expect("writing to a string does not fail");
             }
             text.push('\n');
         }
         text
     }
 
-    /// Commands and options of which there are fewer than these.
+    /// Returns the commands and options with fewer than these numbers.
     pub fn scarce(&self, command_min: u64, option_min: u64) -> Vec<String> {
         let mut scarce = Vec::new();
         for (name, counts) in &self.by_name {

@@ -1,8 +1,8 @@
-//! What stands in the open places of the grammar: few keys, and values that are near an edge.
+//! Values for the open parts of the grammar: few keys, and values near limits.
 
 use annulet::base::rng::Rng;
 
-/// A source of decisions.
+/// A source of random decisions.
 pub struct Dice(Rng);
 
 impl Dice {
@@ -10,12 +10,12 @@ impl Dice {
         Dice(Rng::new(seed))
     }
 
-    /// A number in `0..bound`.
+    /// Returns a number in `0..bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0.below(bound)
     }
 
-    /// A number in `from..=to`.
+    /// Returns a number in `from..=to`.
     pub fn between(&mut self, from: u64, to: u64) -> u64 {
         from + self.below(to - from + 1)
     }
@@ -37,7 +37,7 @@ impl Dice {
     }
 }
 
-/// All keys. They lie in several slots, some together by their tags.
+/// All keys. They are in several hash slots, some in the same one by their hash tags.
 pub const KEYS: &[&[u8]] = &[
     b"a",
     b"b",
@@ -161,7 +161,7 @@ pub fn value(dice: &mut Dice) -> Vec<u8> {
         8 => dice.text(FLOATS),
         9..=14 => dice.text(TEXTS),
         15 => {
-            // Around where a string stops to be embedded.
+            // Near the length at which a string is no longer embedded.
             let len = dice.between(20, 140);
             vec![b'e'; len as usize]
         }
@@ -181,7 +181,7 @@ pub fn value(dice: &mut Dice) -> Vec<u8> {
     }
 }
 
-/// Mostly one of a few; now and then a longer one, or one that no set has yet.
+/// Mostly one of a few members; sometimes a longer one, or one that no set has yet.
 pub fn member(dice: &mut Dice) -> Vec<u8> {
     match dice.below(40) {
         0..=14 => dice.between(0, 12).to_string().into_bytes(),
@@ -189,7 +189,7 @@ pub fn member(dice: &mut Dice) -> Vec<u8> {
         20..=32 => vec![b"abcdefg"[dice.below(7) as usize]],
         33..=35 => dice.text(TEXTS),
         36 => {
-            // Around where a member makes a set be a table.
+            // Near the length at which a member turns a set into a table.
             let len = dice.between(62, 66);
             vec![b'm'; len as usize]
         }
@@ -208,7 +208,7 @@ pub fn integer(dice: &mut Dice) -> Vec<u8> {
     }
 }
 
-/// A small count; so small that what waits for it is soon over.
+/// A small count, so that a command that waits for it ends soon.
 pub fn count(dice: &mut Dice) -> Vec<u8> {
     match dice.below(8) {
         0 => integer(dice),
@@ -232,7 +232,7 @@ pub fn float(dice: &mut Dice) -> Vec<u8> {
     }
 }
 
-/// Mostly near the others, so that there is something to be found.
+/// Mostly near other longitudes, so that searches find something.
 pub fn longitude(dice: &mut Dice) -> Vec<u8> {
     match dice.below(30) {
         0 => dice.text(&[b"180", b"-180", b"0", b"179.9999", b"180.0001", b"-200", b"1e2", b"x"]),
@@ -242,7 +242,7 @@ pub fn longitude(dice: &mut Dice) -> Vec<u8> {
     }
 }
 
-/// The same from south to north.
+/// Mostly near other latitudes, so that searches find something.
 pub fn latitude(dice: &mut Dice) -> Vec<u8> {
     match dice.below(30) {
         0 => dice.text(&[b"85.05112878", b"-85.05112878", b"85.06", b"0", b"-91", b"inf", b""]),
@@ -252,7 +252,7 @@ pub fn latitude(dice: &mut Dice) -> Vec<u8> {
     }
 }
 
-/// Not farther from the middle than so many; some of them are whole.
+/// At most `spread` from the middle; some values are whole numbers.
 fn degrees(dice: &mut Dice, middle: i64, spread: i64) -> Vec<u8> {
     if dice.one_in(5) {
         return (middle - spread + dice.below(2 * spread as u64 + 1) as i64).to_string().into();
@@ -262,7 +262,7 @@ fn degrees(dice: &mut Dice, middle: i64, spread: i64) -> Vec<u8> {
     degrees.to_string().into_bytes()
 }
 
-/// How far a search goes.
+/// The distance of a search.
 pub fn length(dice: &mut Dice) -> Vec<u8> {
     match dice.below(20) {
         0 => float(dice),
@@ -313,7 +313,7 @@ pub fn field_offset(dice: &mut Dice) -> Vec<u8> {
     text
 }
 
-/// Nothing is over while a run lasts: what is not long ago or at once is far away.
+/// Expiries that do not end during a run: they are in the past, now, or far away.
 pub fn seconds(dice: &mut Dice) -> Vec<u8> {
     match dice.below(16) {
         0 => dice.text(BOUNDS),
@@ -372,7 +372,7 @@ pub fn type_name(dice: &mut Dice) -> Vec<u8> {
     if dice.one_in(2) { b"string".to_vec() } else { dice.text(TYPES) }
 }
 
-/// Most go behind all others of a few milliseconds. None follows from the clock.
+/// Most ids follow all others of a few milliseconds. None depends on the clock.
 pub fn new_id(dice: &mut Dice) -> Vec<u8> {
     match dice.below(12) {
         0..=7 => b"3-*".to_vec(),
@@ -416,12 +416,12 @@ pub fn name(dice: &mut Dice) -> Vec<u8> {
     dice.text(&[b"alice", b"bob", b"alice", b"bob", b"", b"GROUP", b"al\0ice"])
 }
 
-/// What is over now and what was set long ago differ by more than clocks do.
+/// Idle times that differ by more than the clocks do: passed at once, or never.
 pub fn min_idle(dice: &mut Dice) -> Vec<u8> {
     dice.text(&[b"0", b"0", b"0", b"-1", b"500000000000", b"x"])
 }
 
-/// A word that belongs nowhere in particular.
+/// A value that fits no part in particular.
 pub fn any(dice: &mut Dice) -> Vec<u8> {
     match dice.below(5) {
         0 => key(dice),

@@ -1,11 +1,11 @@
-//! A connection that sends pipelines and keeps each reply's bytes as they came.
+//! A connection that sends pipelines and keeps the exact bytes of each reply.
 
 use super::server::PATIENCE;
 use annulet::resp::reply_end;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::TcpStream;
 
-/// Bytes asked of the socket at once.
+/// Bytes of one read from the socket.
 const READ_BYTES: usize = 64 << 10;
 
 pub struct Wire {
@@ -13,7 +13,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Connects, and speaks this version of the protocol.
+    /// Connects with this version of the protocol.
     pub fn connect(port: u16, protocol: u8) -> Wire {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server accepts");
         stream.set_nodelay(true).expect("it is a TCP socket");
@@ -27,7 +27,7 @@ impl Wire {
         self.stream.write_all(bytes)
     }
 
-    /// The next `count` replies, of which none may have been begun before.
+    /// Returns the next `count` replies; none of them may have been read in part before.
     pub fn replies(&mut self, count: usize) -> Result<Vec<Vec<u8>>> {
         let mut replies = Vec::with_capacity(count);
         let (mut bytes, mut at) = (Vec::new(), 0);
@@ -48,21 +48,21 @@ impl Wire {
             }
         }
         if at != bytes.len() {
-            return Err(Error::other("the server said more than it was asked"));
+            return Err(Error::other("the server sent more replies than requests"));
         }
         Ok(replies)
     }
 
-    /// One command and its reply. The server must be there.
-    pub fn ask<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Vec<u8> {
-        self.ask_all(&[words]).remove(0)
+    /// Sends one command and returns its reply. The server must be alive.
+    pub fn ask<W: AsRef<[u8]>>(&mut self, args: &[W]) -> Vec<u8> {
+        self.ask_all(&[args]).remove(0)
     }
 
-    /// Several commands and their replies. The server must be there.
+    /// Sends several commands and returns their replies. The server must be alive.
     pub fn ask_all<W: AsRef<[u8]>>(&mut self, commands: &[&[W]]) -> Vec<Vec<u8>> {
         let mut bytes = Vec::new();
-        for words in commands {
-            put_request(&mut bytes, words);
+        for args in commands {
+            put_request(&mut bytes, args);
         }
         self.send(&bytes).expect("the server takes bytes");
         self.replies(commands.len()).expect("the server answers")
@@ -70,17 +70,17 @@ impl Wire {
 }
 
 /// Appends the bytes of one command.
-pub fn put_request<W: AsRef<[u8]>>(bytes: &mut Vec<u8>, words: &[W]) {
-    bytes.extend(format!("*{}\r\n", words.len()).into_bytes());
-    for word in words {
-        let word = word.as_ref();
-        bytes.extend(format!("${}\r\n", word.len()).into_bytes());
-        bytes.extend(word);
+pub fn put_request<W: AsRef<[u8]>>(bytes: &mut Vec<u8>, args: &[W]) {
+    bytes.extend(format!("*{}\r\n", args.len()).into_bytes());
+    for arg in args {
+        let arg = arg.as_ref();
+        bytes.extend(format!("${}\r\n", arg.len()).into_bytes());
+        bytes.extend(arg);
         bytes.extend(b"\r\n");
     }
 }
 
-/// The replies inside an aggregate, none if it is no aggregate.
+/// Returns the replies inside an aggregate, or `None` for other replies.
 pub fn children(reply: &[u8]) -> Option<Vec<&[u8]>> {
     if !matches!(reply.first()?, b'*' | b'~' | b'>' | b'%') || reply.starts_with(b"*-1") {
         return None;
@@ -95,7 +95,7 @@ pub fn children(reply: &[u8]) -> Option<Vec<&[u8]>> {
     Some(children)
 }
 
-/// The bytes of a bulk string, none if it is none.
+/// Returns the bytes of a bulk string, or `None` for other replies.
 pub fn text(reply: &[u8]) -> Option<&[u8]> {
     if !reply.starts_with(b"$") || reply.starts_with(b"$-1") {
         return None;

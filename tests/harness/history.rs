@@ -1,17 +1,17 @@
-//! Whether a history is one that a single Redis could have shown.
+//! Decides whether a single Redis could have produced a history.
 //!
-//! First the touches are replayed key by key on a model: every reply must be what the model says.
-//! Then the operations are the nodes of a graph (an MSET or MGET over shards is one node), with an
-//! edge from whatever must take effect earlier:
+//! First the touches are replayed key by key on a model: every reply must be the model's. Then the
+//! operations become the nodes of a graph (an MSET or MGET over several shards is one node). An
+//! edge leads to each operation that must take effect later:
 //!
 //! ```text
-//!   session      the next operation over the same connection
-//!   real time    an operation that was sent after this one's reply was read
+//!   session      the next operation on the same connection
+//!   real time    an operation sent after this one's reply was read
 //!   write-write  the next write of the same key         (in the order of the touches)
-//!   write-read   a read of what this one wrote
-//!   read-write   the next write after what this one read
+//!   write-read   a read of the value that this one wrote
+//!   read-write   the next write after the value that this one read
 //! ```
-//! The history is strictly serializable, in the order of each session, if there is no cycle.
+//! The history is strictly serializable, in the order of each session, if the graph has no cycle.
 
 use super::observed::Touch;
 use super::workload::{Kind, Op};
@@ -28,13 +28,13 @@ enum Why {
     ReadWrite(String),
 }
 
-/// What the model did for one touch.
+/// The effect of one touch in the model.
 struct Effect {
     writes: bool,
     partial: Value,
 }
 
-/// One key's value in the model.
+/// The value of one key in the model.
 type Cell = Option<Vec<u8>>;
 
 fn bulk(cell: &Cell) -> Value {
@@ -75,7 +75,7 @@ fn apply(id: usize, op: &Op, cell: &mut Cell) -> Effect {
     Effect { writes, partial }
 }
 
-/// The reply that the replies for single keys make together.
+/// Merges the replies for single keys into one reply.
 fn merged(op: &Op, partials: &BTreeMap<String, Value>) -> Value {
     let integer = |value: &Value| if let Value::Integer(n) = value { *n } else { 0 };
     match op.kind {
@@ -91,12 +91,13 @@ fn merged(op: &Op, partials: &BTreeMap<String, Value>) -> Value {
 pub struct History<'a> {
     ops: &'a [Op],
     edges: Vec<Vec<(usize, Why)>>,
-    /// Operations that took effect, or were answered.
+    /// Whether each operation took effect or had a reply.
     is_there: Vec<bool>,
 }
 
 impl<'a> History<'a> {
-    /// Replays the touches and draws the graph. An error is a reply that the model does not give.
+    /// Replays the touches and builds the graph. Returns an error for a reply that differs from the
+    /// model's.
     pub fn new(ops: &'a [Op], touches: &[Touch]) -> Result<History<'a>, String> {
         let mut history =
             History { ops, edges: vec![Vec::new(); ops.len()], is_there: vec![false; ops.len()] };
@@ -141,7 +142,7 @@ impl<'a> History<'a> {
             let expected = merged(op, &partials[&id]);
             if *reply != expected {
                 let name = self.name(id);
-                return Err(format!("{name} got {reply:?}, where {expected:?} was due"));
+                return Err(format!("{name} got {reply:?} instead of {expected:?}"));
             }
         }
         Ok(())
@@ -176,8 +177,8 @@ impl<'a> History<'a> {
         }
     }
 
-    /// The operations that lie on cycles, or behind them: what is left when all those are taken
-    /// away, again and again, that nothing comes before.
+    /// Returns the operations on cycles or behind them. These are left after repeatedly removing
+    /// every operation without a predecessor.
     fn tangled(&self) -> Vec<bool> {
         let mut before = vec![0usize; self.ops.len()];
         for (to, _) in self.edges.iter().flatten() {
@@ -202,7 +203,7 @@ impl<'a> History<'a> {
         self.tangled().contains(&true)
     }
 
-    /// The shortest cycle in words, if there is one.
+    /// Describes the shortest cycle, if there is one.
     pub fn anomaly(&self) -> Option<String> {
         let tangled = self.tangled();
         let starts = (0..self.ops.len()).filter(|id| tangled[*id]);
@@ -224,7 +225,7 @@ impl<'a> History<'a> {
         Some(lines.collect::<Vec<_>>().join("\n  and\n"))
     }
 
-    /// The shortest way from an operation back to itself.
+    /// Returns the shortest path from an operation back to itself.
     fn cycle(&self, start: usize, tangled: &[bool]) -> Option<Vec<(usize, usize, &Why)>> {
         let mut came: Vec<Option<(usize, &Why)>> = vec![None; self.ops.len()];
         let mut queue = VecDeque::from([start]);
@@ -256,12 +257,11 @@ impl<'a> History<'a> {
 
     fn name(&self, id: usize) -> String {
         let op = &self.ops[id];
-        let words: Vec<String> =
-            op.words(id).into_iter().filter(|word| !word.contains('#')).collect();
+        let args: Vec<String> = op.args(id).into_iter().filter(|arg| !arg.contains('#')).collect();
         let reply = match &op.reply {
             Some(reply) => format!("{reply:?}"),
             None => "no reply".to_string(),
         };
-        format!("client {} [{}] -> {reply}", op.client, words.join(" "))
+        format!("client {} [{}] -> {reply}", op.client, args.join(" "))
     }
 }

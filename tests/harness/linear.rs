@@ -1,4 +1,5 @@
-//! One checked run: shards on threads under a lockstep, clients at random, then the history.
+//! One checked run: shards on threads under the lockstep scheduler, random clients, then the
+//! history.
 
 use super::history::History;
 use super::lockstep::{At, Blocking, Lockstep};
@@ -13,34 +14,34 @@ use annulet::mesh::{Preempt, Rules};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-/// Steps without any progress of any client after which a run counts as stuck.
+/// Steps without progress of any client after which a run counts as stuck.
 const STUCK_STEPS: u64 = 60_000;
 
-/// What clients do.
+/// The behaviour of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Focus {
-    /// All sorts of operations, by patient and by impatient clients, over connections that break.
+    /// All kinds of operations, by patient and impatient clients, over connections that break.
     Broad,
-    /// Reads of single keys, and now and then an MSET, by clients that take their time: what lies
-    /// between the parts of one unit is seen best so.
+    /// Reads of single keys, and sometimes an MSET, by slow clients. This best shows states between
+    /// the parts of one unit.
     Narrow,
 }
 
-/// What came of a run.
+/// The outcome of a run.
 pub struct Outcome {
-    /// The cycle in words, or the reply that is wrong.
+    /// The cycle or the wrong reply, as text.
     pub anomaly: Option<String>,
-    /// Steps of the lockstep.
+    /// Steps of the scheduler.
     pub steps: u64,
     /// Operations that the clients sent.
     pub ops: usize,
     /// Partitions that were borrowed.
     pub borrows: u64,
-    /// The same for the same run.
+    /// A hash that is equal for equal runs.
     pub fingerprint: u64,
 }
 
-/// Runs one seed under these rules. Panics when the server hangs or leaks.
+/// Runs one seed under these rules. Panics if the server hangs or leaks.
 pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
     let mut rng = Rng::new(seed);
     let shards = if focus == Focus::Narrow { 3 } else { 2 + rng.below(3) as usize };
@@ -60,7 +61,7 @@ pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
         let workload = workload.insert(Workload::new(&world, shards, clients, focus));
         drive(workload, &world, &lockstep);
     });
-    let workload = workload.expect("the clients were there");
+    let workload = workload.expect("the run has set the clients");
     let touches = recorder.take();
     let mut hasher = DefaultHasher::new();
     for touch in &touches {
@@ -80,8 +81,8 @@ pub fn borrows(world: &World) -> u64 {
     boards.map(|board| board.counters.borrows.get()).sum()
 }
 
-/// Runs one seed of a mix under these rules, and looks for an order of what the clients saw.
-/// Returns that, and how many partitions were borrowed. Panics when the server hangs or leaks.
+/// Runs one seed of a mix under these rules, and searches for an order of what the clients saw.
+/// Returns that, and how many partitions were borrowed. Panics if the server hangs or leaks.
 pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> (Verdict, u64) {
     let shards = 2 + Rng::new(seed).below(3) as usize;
     let lockstep = Lockstep::new(shards + 1, seed);
@@ -92,15 +93,15 @@ pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> (Verdict, u64) {
     run(&world, &lockstep, None, || {
         drive(clients.insert(Mixed::new(&world, shards, mix)), &world, &lockstep);
     });
-    let verdict = match clients.expect("the clients were there").result() {
+    let verdict = match clients.expect("the run has set the clients").result() {
         Ok(observed) => observed.judge(),
         Err(wrong) => Verdict::Impossible(wrong),
     };
     (verdict, borrows(&world))
 }
 
-/// Runs the shards of a world on threads of their own while `clients` runs, then lets them come
-/// to rest. Panics when they do not, or leak.
+/// Runs each shard of a world on its own thread while `clients` runs, then waits until they are
+/// idle. Panics if they do not become idle, or leak.
 pub fn run(
     world: &World,
     lockstep: &Arc<Lockstep>,
@@ -119,7 +120,7 @@ pub fn run(
                 let driver = Blocking::new(driver, Arc::clone(lockstep));
                 let mut shard = world.shard(me, Box::new(driver));
                 while !lockstep.is_over() {
-                    shard.turn().expect("the simulation does not break");
+                    shard.turn().expect("the simulated driver does not fail");
                 }
                 check_rest(me, &shard);
             });
@@ -130,7 +131,7 @@ pub fn run(
     });
 }
 
-/// Lets other threads run until `is_there`. Panics when it takes too long.
+/// Lets other threads run until `is_there` returns true. Panics if it takes too long.
 pub fn wait_until(lockstep: &Lockstep, what: &str, mut is_there: impl FnMut() -> bool) {
     let began = lockstep.steps();
     while !is_there() {
@@ -140,7 +141,7 @@ pub fn wait_until(lockstep: &Lockstep, what: &str, mut is_there: impl FnMut() ->
     }
 }
 
-/// Clients that do their part, step by step.
+/// Clients that act step by step.
 trait Clients {
     fn is_over(&self) -> bool;
     /// Returns whether anything moved.
@@ -180,7 +181,7 @@ impl Clients for Mixed {
     }
 }
 
-/// Lets the clients do their part until they are through.
+/// Steps the clients until they are finished.
 fn drive(workload: &mut impl Clients, world: &World, lockstep: &Lockstep) {
     let mut moved_at = lockstep.steps();
     while !workload.is_over() {
@@ -198,12 +199,12 @@ fn drive(workload: &mut impl Clients, world: &World, lockstep: &Lockstep) {
     }
 }
 
-/// Lets the shards come to rest, and ends them.
+/// Waits until the shards are idle, and stops them.
 fn rest(world: &World, lockstep: &Lockstep) {
     let shards = world.mesh.shards();
     let is_empty = || (0..shards).all(|shard| world.mesh.depth(shard) == 0);
     let mut quiet = 0;
-    wait_until(lockstep, "the shards come to rest", || {
+    wait_until(lockstep, "the shards become idle", || {
         quiet = if world.network.is_idle() && is_empty() { quiet + 1 } else { 0 };
         quiet == 50
     });

@@ -1,8 +1,9 @@
-//! Threads that run one at a time: only the holder of the lockstep runs, and at every point a seeded
-//! choice says who holds it next. So a run over several threads repeats for its seed.
+//! The lockstep scheduler: threads that run one at a time. Only the holder runs, and at every point
+//! a seeded choice selects the next holder. So a run over several threads is reproducible by its
+//! seed.
 //!
-//! One thread at a time is sometimes frozen for long, as if the kernel had preempted it: many
-//! faults of order show only when the others do much while it stands between two of its steps.
+//! Sometimes one thread is frozen for long, as if the kernel had preempted it. Many ordering faults
+//! show only if the others do much between two steps of one thread.
 
 use annulet::base::rng::Rng;
 use annulet::io::simulated::SimulatedDriver;
@@ -16,38 +17,38 @@ use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 thread_local! {
-    /// The number of this thread among those that share a lockstep.
+    /// The number of this thread under its scheduler.
     static ACTOR: Cell<Option<usize>> = const { Cell::new(None) };
 }
 
-/// One in so many looks of a sleeping thread is granted.
+/// A sleeping thread gets one in this number of its turns.
 const SLEEPER_ONCE_IN: u64 = 10;
-/// Where a thread stands when it passes the lockstep.
+/// The place at which a thread calls the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     /// Between two steps of the mesh, or of a turn.
     Mesh,
     /// Before or after a command.
     Command,
-    /// Before it waits for input.
+    /// Before a wait for input.
     Wait,
     /// In a wait that found nothing.
     Sleep,
-    /// With the clients.
+    /// In the thread of the clients.
     Client,
 }
 
 /// How often threads change; drawn once per seed.
 struct Habits {
-    /// A thread keeps the lockstep but once in so many points.
+    /// A thread passes the turn on once in this number of points.
     pass_once_in: u64,
-    /// A thread that passes is frozen once in so many times.
+    /// A thread that passes the turn on is frozen once in this number of times.
     freeze_once_in: u64,
-    /// Only there, if it is said.
+    /// The only place at which threads freeze; `None`: any.
     freeze_at: Option<At>,
-    /// The most steps that a frozen thread stands still.
+    /// The largest number of steps for which a thread is frozen.
     freeze_steps_max: u64,
-    /// Batches are cut to a random length once in so many times.
+    /// A batch is cut to a random length once in this number of times.
     cut_once_in: u64,
     /// In a hundred posts to a free partition, how many borrow it. None: as the limits say.
     borrow_percent: Option<u64>,
@@ -64,26 +65,26 @@ struct State {
     step: u64,
     frozen_until: Vec<u64>,
     asleep: Vec<bool>,
-    /// Whether the thread stands in a wait.
+    /// Whether each thread is in a wait.
     waiting: Vec<bool>,
-    /// The step at which it last began to wait.
+    /// The step at which each thread last began to wait.
     waited_at: Vec<u64>,
     left: Vec<bool>,
     aborted: bool,
     over: bool,
 }
 
-/// Says who runs.
+/// The scheduler.
 pub struct Lockstep {
     state: Mutex<State>,
     turns: Vec<Condvar>,
 }
 
-/// Carried by the unwinding of threads that end because another one has failed.
+/// Unwinds the threads that end because another one has failed.
 struct Aborted;
 
 impl Lockstep {
-    /// A lockstep among so many threads; the last one is the caller's and holds it.
+    /// Creates a scheduler of `threads` threads; the last one is the caller's and holds the turn.
     pub fn new(threads: usize, seed: u64) -> Arc<Lockstep> {
         let mut rng = Rng::new(seed ^ 0xba70);
         let habits = Habits {
@@ -117,7 +118,7 @@ impl Lockstep {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The calling thread is number `me`; returns when it is first given the lockstep.
+    /// Registers the calling thread as number `me`; returns when it first gets the turn.
     pub fn join(&self, me: usize) -> Membership<'_> {
         ACTOR.set(Some(me));
         let membership = Membership { lockstep: self, me };
@@ -125,11 +126,11 @@ impl Lockstep {
         membership
     }
 
-    /// Lets somebody else run, perhaps.
+    /// Passes the turn to another thread, perhaps.
     pub fn pass(&self, at: At) {
         let Some(me) = ACTOR.get() else { return };
         let mut state = self.lock();
-        assert!(state.holder == me || state.aborted, "only the holder of the lockstep runs");
+        assert!(state.holder == me || state.aborted, "only the holder of the turn runs");
         state.step += 1;
         let asleep = at == At::Sleep;
         state.asleep[me] = asleep;
@@ -154,7 +155,7 @@ impl Lockstep {
         self.hand_on(me, state);
     }
 
-    /// Chooses the next holder, and waits until it is this thread's turn again.
+    /// Chooses the next holder, and waits until this thread has the turn again.
     fn hand_on(&self, me: usize, mut state: MutexGuard<'_, State>) {
         state.choose();
         if state.holder != me {
@@ -174,45 +175,45 @@ impl Lockstep {
         }
     }
 
-    /// Thread `me` stands still (`true`) until it is told to go on.
+    /// Freezes thread `me` (`true`) until it is released.
     pub fn freeze(&self, me: usize, on: bool) {
         let mut state = self.lock();
         state.frozen_until[me] = if on { u64::MAX } else { 0 };
     }
 
-    /// The threads are to end when they next look.
+    /// Asks the threads to end.
     pub fn finish(&self) {
         self.lock().over = true;
     }
 
-    /// Whether the threads are to end.
+    /// Whether the threads are asked to end.
     pub fn is_over(&self) -> bool {
         self.lock().over
     }
 
-    /// Steps so far.
+    /// Returns the number of steps so far.
     pub fn steps(&self) -> u64 {
         self.lock().step
     }
 
-    /// Whether thread `me` stands in a wait, after which it reads the clock.
+    /// Whether thread `me` is in a wait, after which it reads the clock.
     pub fn is_waiting(&self, me: usize) -> bool {
         self.lock().waiting[me]
     }
 
-    /// The step at which thread `me` last began to wait.
+    /// Returns the step at which thread `me` last began to wait.
     pub fn waited_at(&self, me: usize) -> u64 {
         self.lock().waited_at[me]
     }
 
-    /// How the threads stand.
+    /// Describes the state of the threads.
     pub fn describe(&self) -> String {
         let state = self.lock();
         let State { step, frozen_until, asleep, .. } = &*state;
         format!("step {step}, frozen until {frozen_until:?}, asleep {asleep:?}")
     }
 
-    /// A number below `bound`, from the lockstep's own stream.
+    /// Returns a number below `bound`, from the scheduler's own random stream.
     pub fn draw(&self, bound: u64) -> u64 {
         self.lock().rng.below(bound)
     }
@@ -240,7 +241,7 @@ impl State {
     }
 }
 
-/// A thread's part in the lockstep; dropping it leaves the others to go on, or, in a panic, to end.
+/// A thread's membership. Dropping it lets the other threads continue, or ends them in a panic.
 pub struct Membership<'a> {
     lockstep: &'a Lockstep,
     me: usize,
@@ -290,8 +291,8 @@ impl Preempt for Lockstep {
     }
 }
 
-/// A driver whose waits do block, until something has happened: so that a shard is parked as long
-/// as it would be, and a doorbell that is not rung is found out.
+/// A driver whose waits block until an event. So a shard stays parked as long as a real one would,
+/// and a missing doorbell shows.
 pub struct Blocking {
     inner: SimulatedDriver,
     lockstep: Arc<Lockstep>,

@@ -1,8 +1,9 @@
-//! What the clients of a judged run do: few operations on few keys, chosen so that the orders in
-//! which they could have taken effect can all be looked at.
+//! The clients of a checked run: few operations on few keys, so that all possible orders can be
+//! searched.
 //!
-//! A client draws a unit (a command, or a transaction with what is watched before it) and sends it
-//! at once, or word by word as the replies come. Connections are sometimes cut at any moment.
+//! A client draws a unit (a command, or a transaction with its WATCH before it). It sends the unit
+//! at once, or command by command as the replies arrive. Connections are sometimes cut at any
+//! moment.
 
 use super::lockstep::Lockstep;
 use super::model::{Action, Model};
@@ -13,20 +14,20 @@ use annulet::base::rng::Rng;
 use annulet::resp::Value;
 use std::collections::VecDeque;
 
-/// Units that all clients together send, at most.
+/// Largest number of units of all clients together.
 const UNITS_MAX: u64 = 36;
-/// The most chances to act that a client lets go by.
+/// Largest number of chances to act that a client skips.
 const PAUSE_MAX: u64 = 40;
-/// Logical time between two steps of the lockstep.
+/// Logical time between two steps of the scheduler.
 const TIME_PER_STEP: u64 = 1_000;
-/// Times that the clock moves, at most.
+/// Largest number of jumps of the clock.
 const JUMPS_MAX: u64 = 10;
 
-/// A reply that has to come.
+/// An expected reply.
 struct Due {
     event: Option<usize>,
     value: Option<Value>,
-    /// What was sent, for people.
+    /// The sent command, for messages.
     sent: String,
 }
 
@@ -43,7 +44,7 @@ struct Actor {
     plan: VecDeque<Step>,
     due: VecDeque<Due>,
     units_left: u64,
-    /// Sends a unit word by word.
+    /// Sends a unit command by command.
     is_slow: bool,
     pause: u64,
     is_finishing: bool,
@@ -59,13 +60,13 @@ pub struct Mixed {
     now: u64,
     now_ms: u64,
     jumps_left: u64,
-    /// Jumps that a shard may not have noticed yet.
+    /// Jumps that a shard may not have seen yet.
     jumps: Vec<Jump>,
     wrong: Option<String>,
 }
 
 impl Mixed {
-    /// So many clients, connected. With clocks, the first connections are those of the clocks.
+    /// Connects the clients. With clocks, the first connections stand for the clocks.
     pub fn new(world: &World, shards: usize, mix: &'static Mix) -> Mixed {
         let mut rng = Rng::new(world.seed ^ 0x317e);
         let clients = 2 + rng.below(3) as usize;
@@ -101,17 +102,17 @@ impl Mixed {
         }
     }
 
-    /// Whether every client has done what it was to do.
+    /// Whether every client has finished.
     pub fn is_over(&self) -> bool {
         self.wrong.is_some() || self.actors.iter().all(|a| a.is_through() && a.due.is_empty())
     }
 
-    /// A reply that is wrong whatever the order, or else all that clients saw.
+    /// Returns a reply that is wrong in any order, or else everything that the clients saw.
     pub fn result(self) -> Result<Observed, String> {
         self.wrong.map_or(Ok(self.observed), Err)
     }
 
-    /// Who waits for what.
+    /// Describes which client waits for which reply.
     pub fn describe(&self) -> String {
         let waits = self.actors.iter().filter_map(|actor| {
             let first = actor.due.front()?;
@@ -120,7 +121,7 @@ impl Mixed {
         waits.collect::<Vec<_>>().join("\n")
     }
 
-    /// Some clients do something. Returns whether anything moved.
+    /// Lets some clients act. Returns whether anything moved.
     pub fn step(&mut self, world: &World, lockstep: &Lockstep) -> bool {
         self.now = (self.now + 1).max(lockstep.steps() * TIME_PER_STEP);
         self.settle_jumps(lockstep);
@@ -142,11 +143,11 @@ impl Mixed {
         self.now
     }
 
-    /// The clock goes forward. With clocks, each part of a command over several shards runs by the
-    /// time of its shard: one in the middle of a turn keeps its time until the next, and one whose
-    /// part has been posted, but waits in the inbox, will run it by the new time. So a jump of one
-    /// shard's clock lies anywhere between the call of the oldest command under way and the
-    /// shard's next turn.
+    /// Moves the clock forward. With clocks, each part of a command over several shards runs at the
+    /// time of its shard. A shard in the middle of a turn keeps its time until the next turn. A
+    /// part that is posted but still in the inbox runs at the new time. So a jump of one shard's
+    /// clock lies anywhere between the call of the oldest pending command and the shard's next
+    /// turn.
     fn jump(&mut self, world: &World) {
         let ms = 1 + self.draw.rng.below(MS_MAX);
         world.clock.advance_ms(ms);
@@ -172,7 +173,7 @@ impl Mixed {
         }
     }
 
-    /// A jump is over for a shard once the shard waits: it reads the clock after each wait.
+    /// Ends a jump for a shard once the shard waits, because it reads the clock after each wait.
     fn settle_jumps(&mut self, lockstep: &Lockstep) {
         let events = &mut self.observed.events;
         self.jumps.retain(|Jump { event, clock, at }| {
@@ -222,7 +223,7 @@ impl Mixed {
             moved = true;
             if due.value.as_ref().is_some_and(|value| *value != reply) {
                 let (sent, value) = (due.sent, due.value);
-                self.wrong = Some(format!("{sent} got {reply:?}, where {value:?} was due"));
+                self.wrong = Some(format!("{sent} got {reply:?} instead of {value:?}"));
                 return true;
             }
             let now = self.tick();
@@ -234,11 +235,11 @@ impl Mixed {
         moved
     }
 
-    /// Sends what is planned: all of it, or the next command.
+    /// Sends the plan: all of it, or the next command.
     fn send(&mut self, at: usize) {
         if self.actors[at].plan.is_empty() {
             self.actors[at].is_slow = self.draw.rng.below(2) == 0;
-            // Now and then several units at once.
+            // Sometimes several units at once.
             let units = if self.draw.rng.below(5) == 0 { 2 } else { 1 };
             for _ in 0..units.min(self.actors[at].units_left) {
                 let plan = self.draw.unit();
@@ -250,20 +251,20 @@ impl Mixed {
         let actor = &mut self.actors[at];
         let count = if actor.is_slow { 1 } else { actor.plan.len() };
         let mut bytes = Vec::new();
-        for Step { words, action, due } in actor.plan.drain(..count) {
-            bytes.extend(encode(&words));
+        for Step { args, action, due } in actor.plan.drain(..count) {
+            bytes.extend(encode(&args));
             let event = action.map(|action| {
                 let session = actor.session;
                 let event = Event { session, action, invoked, done: None, reply: None };
                 self.observed.events.push(event);
                 self.observed.events.len() - 1
             });
-            actor.due.push_back(Due { event, value: due, sent: words.join(" ") });
+            actor.due.push_back(Due { event, value: due, sent: args.join(" ") });
         }
         actor.client.send_bytes(&bytes);
     }
 
-    /// Ends a connection in one of the ways in which that can happen.
+    /// Ends a connection in one of the possible ways.
     fn cut(&mut self, at: usize, world: &World) {
         let actor = &mut self.actors[at];
         match self.draw.rng.below(3) {
@@ -291,7 +292,7 @@ impl Mixed {
 }
 
 impl Actor {
-    /// Whether it will send no more.
+    /// Whether the client will send nothing more.
     fn is_through(&self) -> bool {
         self.plan.is_empty() && self.units_left == 0
     }

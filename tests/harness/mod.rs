@@ -1,8 +1,8 @@
-//! An in-process server of N shards: everything is real but the kernel and the clock.
+//! An in-process server of N shards: everything is real except the kernel and the clock.
 //!
-//! [`Server`] steps the turns of all shards in one thread, in seeded random order, for tests at
-//! the command boundary. [`linear`] runs each shard on a thread of its own under a lockstep, so that
-//! shards interleave inside their turns, and checks the history that clients saw.
+//! [`Server`] runs the turns of all shards in one thread, in seeded random order, for tests at the
+//! command boundary. [`linear`] runs each shard on its own thread under the lockstep scheduler, so
+//! that shards interleave inside their turns. It checks the history that clients saw.
 #![allow(dead_code)]
 
 pub mod history;
@@ -39,42 +39,42 @@ use std::sync::{Arc, OnceLock};
 pub const PORT: u32 = 6379;
 /// Unix milliseconds at which every simulation starts.
 pub const START_MS: u64 = 1_800_000_000_000;
-/// Turns without coming to rest after which a test gives up.
+/// Turns after which a test gives up waiting for the server to become idle.
 const TURNS_MAX: usize = 2_000_000;
 
-/// The server's own commands.
+/// Returns the server's real commands.
 pub fn plain_table() -> &'static CommandTable {
     static TABLE: OnceLock<CommandTable> = OnceLock::new();
     TABLE.get_or_init(|| CommandTable::new(commands::FAMILIES))
 }
 
-/// What a simulated process is made of, before its shards.
+/// The parts of a simulated process without its shards.
 pub struct World {
-    /// The number that everything random follows from.
+    /// The seed of everything random.
     pub seed: u64,
-    /// The network of its drivers and clients.
+    /// The network of the drivers and clients.
     pub network: Network,
-    /// Its clock.
+    /// The clock of the process.
     pub clock: Arc<ManualClock>,
     /// The process.
     pub process: Arc<Process>,
-    /// Its mesh.
+    /// The mesh of the process.
     pub mesh: Arc<Mesh>,
-    /// Its feed.
+    /// The feed of the process.
     pub feed: Arc<Feed>,
     common: Common,
     options: Options,
 }
 
-/// How a world differs from the usual one.
+/// The options of a world.
 pub struct Setup {
-    /// How many shards.
+    /// The number of shards.
     pub shards: usize,
-    /// What everything random follows from.
+    /// The seed of everything random.
     pub seed: u64,
     /// The mesh's rules.
     pub rules: Rules,
-    /// Who is told of points where another shard may run.
+    /// Called at points where another shard may run.
     pub preempt: Option<Arc<dyn Preempt>>,
     /// The commands.
     pub commands: &'static CommandTable,
@@ -83,7 +83,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// The usual world.
+    /// Creates the default options.
     pub fn new(shards: usize, seed: u64) -> Setup {
         let mut config = Config::default();
         (config.protected_mode, config.shards, config.port) = (false, shards as u32, 0);
@@ -93,7 +93,7 @@ impl Setup {
 }
 
 impl World {
-    /// A process without shards yet.
+    /// Creates a process without shards.
     pub fn new(setup: Setup) -> World {
         let Setup { shards, seed, rules, preempt, commands, config } = setup;
         let clock = ManualClock::new(START_MS);
@@ -107,9 +107,9 @@ impl World {
             clock: time,
             run_id: "0".repeat(40),
             paths: Default::default(),
-            memory: ProcessMemory::open().expect("there is a /proc"),
+            memory: ProcessMemory::open().expect("/proc exists"),
         }));
-        // Small and few receive buffers in every other seed: input comes in more pieces.
+        // Every other seed has small and few receive buffers, so that input comes in more pieces.
         let options = match seed % 2 {
             0 => Options::default(),
             _ => Options { buffers: 16, buffer_bytes: 512, ..Options::default() },
@@ -126,44 +126,44 @@ impl World {
         World { seed, network, clock, process, mesh, feed, common, options }
     }
 
-    /// A driver for the next shard; that of shard 0 listens.
+    /// Creates the driver of the next shard; shard 0's driver listens.
     pub fn driver(&self, me: usize) -> SimulatedDriver {
         let time = Clock::Manual(Arc::clone(&self.clock));
         let mut driver = self.network.driver(time, &self.options);
         if me == 0 {
-            driver.listen(0, self.network.bind(PORT)).expect("a simulated port can be had");
+            driver.listen(0, self.network.bind(PORT)).expect("the simulated port is free");
         }
         driver
     }
 
-    /// A shard on the calling thread.
+    /// Creates a shard on the calling thread.
     pub fn shard(&self, me: usize, driver: Box<dyn Driver>) -> Shard {
         let seeds = Seeds { random: self.seed, hash: [self.seed, !self.seed] };
         build_shard(me, &self.common, driver, seeds)
     }
 
-    /// A new connection.
+    /// Opens a new connection.
     pub fn connect(&self) -> Client {
-        let link = self.network.connect(PORT).expect("the port takes connections");
+        let link = self.network.connect(PORT).expect("the port accepts connections");
         Client { link, unsent: Vec::new(), received: Vec::new() }
     }
 }
 
-/// A server whose shards are stepped by the test's own thread.
+/// A server whose shards run on the test's thread.
 pub struct Server {
-    /// What it is made of.
+    /// The parts of the process.
     pub world: World,
     shards: Vec<Shard>,
     rng: Rng,
 }
 
 impl Server {
-    /// A server of so many shards, whose every choice follows from the seed.
+    /// Creates a server with this number of shards; all choices follow from the seed.
     pub fn new(shards: usize, seed: u64) -> Server {
         Server::with(Setup::new(shards, seed))
     }
 
-    /// A server set up otherwise.
+    /// Creates a server with these options.
     pub fn with(setup: Setup) -> Server {
         let (shards, seed) = (setup.shards, setup.seed);
         let world = World::new(setup);
@@ -171,40 +171,40 @@ impl Server {
         Server { world, shards, rng: Rng::new(!seed) }
     }
 
-    /// A connection that its shard has adopted.
+    /// Opens a connection and waits until a shard has adopted it.
     pub fn client(&mut self) -> Client {
         let client = self.world.connect();
         self.settle();
         client
     }
 
-    /// One turn of one shard. Returns which, and whether it found something to do.
+    /// Runs one turn of a random shard. Returns its number, and whether it found work.
     pub fn step(&mut self) -> (usize, bool) {
         let me = self.rng.below(self.shards.len() as u64) as usize;
-        let turn = self.shards[me].turn().expect("the simulation does not break");
+        let turn = self.shards[me].turn().expect("the simulated driver does not fail");
         (me, turn == Turn::Busy)
     }
 
-    /// So many turns of one shard, while the others stand still.
+    /// Runs `count` turns of one shard, while the others stand still.
     pub fn turns_of(&mut self, me: usize, count: usize) {
         for _ in 0..count {
-            self.shards[me].turn().expect("the simulation does not break");
+            self.shards[me].turn().expect("the simulated driver does not fail");
         }
     }
 
-    /// So many turns, wherever that leaves things.
+    /// Runs `count` turns of random shards.
     pub fn steps(&mut self, count: u64) {
         for _ in 0..count {
             self.step();
         }
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub fn draw(&mut self, bound: u64) -> u64 {
         self.rng.below(bound)
     }
 
-    /// Turns until nothing is left to do at this instant.
+    /// Runs turns until no shard has anything to do at this time.
     pub fn settle(&mut self) {
         let mut is_quiet = vec![false; self.shards.len()];
         for _ in 0..TURNS_MAX {
@@ -218,10 +218,10 @@ impl Server {
                 return;
             }
         }
-        panic!("seed {}: the server does not come to rest", self.world.seed);
+        panic!("seed {}: the server does not become idle", self.world.seed);
     }
 
-    /// Turns until every shard has stopped.
+    /// Runs turns until every shard has stopped.
     pub fn run_until_stopped(&mut self) {
         let mut left: Vec<usize> = (0..self.shards.len()).collect();
         for _ in 0..TURNS_MAX {
@@ -229,7 +229,7 @@ impl Server {
                 return;
             }
             let at = self.rng.below(left.len() as u64) as usize;
-            let turn = self.shards[left[at]].turn().expect("the simulation does not break");
+            let turn = self.shards[left[at]].turn().expect("the simulated driver does not fail");
             if turn == Turn::Stopped {
                 left.swap_remove(at);
             }
@@ -237,38 +237,38 @@ impl Server {
         panic!("seed {}: shards {left:?} do not stop", self.world.seed);
     }
 
-    /// Moves the clock, and lets the server do what is due.
+    /// Advances the clock, and runs turns until the server is idle.
     pub fn advance_ms(&mut self, ms: u64) {
         self.world.clock.advance_ms(ms);
         self.settle();
     }
 
-    /// How many shards.
+    /// Returns the number of shards.
     pub fn shards(&self) -> usize {
         self.shards.len()
     }
 
-    /// The shard that owns a key.
+    /// Returns the shard that owns a key.
     pub fn owner(&self, key: &str) -> usize {
         usize::from(Router::new(self.shards.len()).owner(slot_of(key.as_bytes())))
     }
 
-    /// Connections over all shards, as the shards themselves count them.
+    /// Returns the number of connections over all shards, as the shards count them.
     pub fn connections(&self) -> usize {
         self.shards.iter().map(|shard| shard.inspect().connections).sum()
     }
 
-    /// Envelopes under way over all shards.
+    /// Returns the number of envelopes in flight over all shards.
     pub fn under_way(&self) -> u32 {
         self.shards.iter().map(|shard| shard.inspect().envelopes_under_way).sum()
     }
 
-    /// Bytes that the buffers of all connections of a shard hold, the most of all shards.
+    /// Returns the largest number of bytes that the connections of one shard buffer.
     pub fn buffered_bytes_max(&self) -> usize {
         self.shards.iter().map(|shard| shard.inspect().buffered_bytes).max().unwrap_or(0)
     }
 
-    /// Nothing may be left under way, and every sum must agree with its parts.
+    /// Checks that nothing is in flight, and that every sum agrees with its parts.
     pub fn check(&mut self) {
         self.settle();
         for (me, shard) in self.shards.iter().enumerate() {
@@ -280,7 +280,7 @@ impl Server {
     }
 }
 
-/// What holds of a shard that has nothing to do.
+/// Checks a shard that has nothing to do.
 pub fn check_rest(me: usize, shard: &Shard) {
     let seen = shard.inspect();
     assert_eq!(seen.envelopes_under_way, 0, "shard {me} has credits under way: {seen:?}");
@@ -291,21 +291,21 @@ pub fn check_rest(me: usize, shard: &Shard) {
     assert_eq!(seen.buffered_bytes, seen.counted_bytes, "shard {me}: {seen:?}");
 }
 
-/// A client's end of a connection.
+/// The client's end of a connection.
 pub struct Client {
-    /// The connection itself.
+    /// The connection.
     pub link: simulated::Client,
     unsent: Vec<u8>,
     received: Vec<u8>,
 }
 
-/// A command in the form in which clients send it.
-pub fn encode(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        let word = word.as_ref();
-        bytes.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
-        bytes.extend_from_slice(word);
+/// Encodes a command in the form in which clients send it.
+pub fn encode(args: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        let arg = arg.as_ref();
+        bytes.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+        bytes.extend_from_slice(arg);
         bytes.extend_from_slice(b"\r\n");
     }
     bytes
@@ -313,8 +313,8 @@ pub fn encode(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
 
 impl Client {
     /// Sends a command.
-    pub fn send(&mut self, words: &[impl AsRef<[u8]>]) {
-        self.send_bytes(&encode(words));
+    pub fn send(&mut self, args: &[impl AsRef<[u8]>]) {
+        self.send_bytes(&encode(args));
     }
 
     /// Sends any bytes.
@@ -323,14 +323,15 @@ impl Client {
         self.pump();
     }
 
-    /// Sends what the connection did not take earlier, and takes what has arrived.
+    /// Sends bytes that the connection did not take earlier, and receives the bytes that have
+    /// arrived.
     pub fn pump(&mut self) {
         let taken = self.link.write(&self.unsent);
         self.unsent.drain(..taken);
         self.received.extend(self.link.read());
     }
 
-    /// The next reply, if it has arrived whole.
+    /// Returns the next reply, if it has arrived in full.
     pub fn try_read(&mut self) -> Option<Value> {
         self.pump();
         let (value, len) = Value::read(&self.received)?;
@@ -338,12 +339,12 @@ impl Client {
         Some(value)
     }
 
-    /// Whether everything was taken from it.
+    /// Whether the connection has taken all bytes.
     pub fn has_sent(&self) -> bool {
         self.unsent.is_empty()
     }
 
-    /// The next reply.
+    /// Waits for the next reply.
     pub fn read(&mut self, server: &mut Server) -> Value {
         loop {
             let before = (self.unsent.len(), self.received.len());
@@ -360,41 +361,41 @@ impl Client {
     }
 
     /// Sends a command and waits for its reply.
-    pub fn run<const N: usize>(&mut self, server: &mut Server, words: [&str; N]) -> Value {
-        self.send(&words);
+    pub fn run<const N: usize>(&mut self, server: &mut Server, args: [&str; N]) -> Value {
+        self.send(&args);
         self.read(server)
     }
 
-    /// Whether the server has ended the connection and everything was read.
+    /// Whether the server has closed the connection and all bytes were read.
     pub fn is_closed(&mut self) -> bool {
         self.pump();
         self.received.is_empty() && self.link.is_closed()
     }
 }
 
-/// `$`
+/// A bulk string reply.
 pub fn bulk(text: &str) -> Value {
     Value::Bulk(text.as_bytes().to_vec())
 }
 
-/// `+OK`
+/// The reply `+OK`.
 pub fn ok() -> Value {
     Value::Simple(b"OK".to_vec())
 }
 
-/// `:`
+/// An integer reply.
 pub fn int(number: i64) -> Value {
     Value::Integer(number)
 }
 
-/// `*` of strings
-pub fn list(words: &[&str]) -> Value {
-    Value::Array(words.iter().map(|word| bulk(word)).collect())
+/// An array reply of bulk strings.
+pub fn list(args: &[&str]) -> Value {
+    Value::Array(args.iter().map(|arg| bulk(arg)).collect())
 }
 
-/// A key that `shard` of `shards` owns, the `number`th such.
+/// Returns the `number`th key that `shard` of `shards` owns.
 pub fn key_on(shards: usize, shard: usize, number: usize) -> String {
     let router = Router::new(shards);
     let owned = |key: &String| usize::from(router.owner(slot_of(key.as_bytes()))) == shard;
-    (0..).map(|at| format!("k{at}")).filter(owned).nth(number).expect("there is always one")
+    (0..).map(|at| format!("k{at}")).filter(owned).nth(number).expect("every shard owns keys")
 }

@@ -1,18 +1,18 @@
-//! A small Redis that does one thing after the other: two databases of few keys, whose values are
-//! numbers. It says what each action of a client answers, and what it leaves behind.
+//! A small sequential Redis: two databases of few keys, whose values are numbers. It returns the
+//! reply to each action of a client, and the state after it.
 //!
-//! Time is that of the shards that own the keys. A key whose deadline has passed is removed when
-//! the clock of its shard goes past it, and whoever watches it is told so: to a client that is the
-//! same as a key that is removed when it is next asked for.
+//! Each key lives by the clock of its shard. A key whose deadline has passed is removed when its
+//! shard's clock passes the deadline, and its watchers are notified. To a client that looks like a
+//! key that is removed on the next access.
 
 use annulet::resp::Value;
 
 /// Databases in use.
 pub const DATABASES: usize = 2;
-/// The deadline of a key that has none.
+/// The deadline of a key without one.
 const NEVER_MS: u64 = u64::MAX;
 
-/// A command, on keys by number.
+/// A command; keys are given by number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Command {
@@ -40,10 +40,10 @@ pub enum Command {
     DbSize,
 }
 
-/// What takes effect at once.
+/// An action that takes effect at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A command by itself.
+    /// A single command.
     Run(Command),
     /// WATCH.
     Watch(Vec<usize>),
@@ -51,32 +51,32 @@ pub enum Action {
     Unwatch,
     /// The EXEC of a transaction with these commands.
     Exec(Vec<Command>),
-    /// The EXEC of a transaction of which a command was refused.
+    /// The EXEC of a transaction with a refused command.
     ExecRefused,
     /// The DISCARD of a transaction.
     Discard,
-    /// A clock goes forward to this time.
+    /// A jump of a clock to this time.
     Jump {
-        /// Which.
+        /// The number of the clock.
         clock: usize,
-        /// Unix time, milliseconds.
+        /// Unix time in milliseconds.
         to_ms: u64,
     },
 }
 
-fn words(texts: &[&str]) -> Vec<String> {
+fn args(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| text.to_string()).collect()
 }
 
 impl Command {
-    /// Whether it changes nothing but the session, whenever it runs.
+    /// Whether the command changes nothing except the session, at any time.
     fn is_private(&self) -> bool {
         use Command::{DbSize, Exists, Get, Mget, Pttl, Select};
         matches!(self, Get(_) | Mget(_) | Exists(_) | Pttl(_) | DbSize | Select(_))
     }
 
-    /// Its words, for keys of these names.
-    pub fn words(&self, names: &[String]) -> Vec<String> {
+    /// Returns the arguments, for keys with these names.
+    pub fn args(&self, names: &[String]) -> Vec<String> {
         let key = |at: &usize| names[*at].as_str();
         let many = |name: &str, keys: &[usize]| {
             let keys = keys.iter().map(|at| names[*at].clone());
@@ -87,41 +87,41 @@ impl Command {
             std::iter::once(name.to_string()).chain(pairs).collect()
         };
         match self {
-            Command::Get(at) => words(&["GET", key(at)]),
-            Command::Set(at, value) => words(&["SET", key(at), &value.to_string()]),
-            Command::SetNx(at, value) => words(&["SET", key(at), &value.to_string(), "NX"]),
+            Command::Get(at) => args(&["GET", key(at)]),
+            Command::Set(at, value) => args(&["SET", key(at), &value.to_string()]),
+            Command::SetNx(at, value) => args(&["SET", key(at), &value.to_string(), "NX"]),
             Command::SetPx(at, value, ms) => {
-                words(&["SET", key(at), &value.to_string(), "PX", &ms.to_string()])
+                args(&["SET", key(at), &value.to_string(), "PX", &ms.to_string()])
             }
-            Command::Incr(at) => words(&["INCR", key(at)]),
-            Command::GetDel(at) => words(&["GETDEL", key(at)]),
+            Command::Incr(at) => args(&["INCR", key(at)]),
+            Command::GetDel(at) => args(&["GETDEL", key(at)]),
             Command::Mget(keys) => many("MGET", keys),
             Command::Mset(keys, value) => pairs("MSET", keys, value),
             Command::MsetNx(keys, value) => pairs("MSETNX", keys, value),
             Command::Del(keys) => many("DEL", keys),
             Command::Exists(keys) => many("EXISTS", keys),
-            Command::Rename(from, to) => words(&["RENAME", key(from), key(to)]),
-            Command::RenameNx(from, to) => words(&["RENAMENX", key(from), key(to)]),
+            Command::Rename(from, to) => args(&["RENAME", key(from), key(to)]),
+            Command::RenameNx(from, to) => args(&["RENAMENX", key(from), key(to)]),
             Command::Copy { from, to, db, replaces } => {
-                let mut all = words(&["COPY", key(from), key(to)]);
+                let mut all = args(&["COPY", key(from), key(to)]);
                 all.extend(db.iter().flat_map(|db| ["DB".to_string(), db.to_string()]));
                 all.extend(replaces.then(|| "REPLACE".to_string()));
                 all
             }
-            Command::Pexpire(at, ms) => words(&["PEXPIRE", key(at), &ms.to_string()]),
-            Command::Pttl(at) => words(&["PTTL", key(at)]),
-            Command::Persist(at) => words(&["PERSIST", key(at)]),
-            Command::Select(db) => words(&["SELECT", &db.to_string()]),
-            Command::SwapDb(one, other) => words(&["SWAPDB", &one.to_string(), &other.to_string()]),
-            Command::FlushDb => words(&["FLUSHDB"]),
-            Command::FlushAll => words(&["FLUSHALL"]),
-            Command::DbSize => words(&["DBSIZE"]),
+            Command::Pexpire(at, ms) => args(&["PEXPIRE", key(at), &ms.to_string()]),
+            Command::Pttl(at) => args(&["PTTL", key(at)]),
+            Command::Persist(at) => args(&["PERSIST", key(at)]),
+            Command::Select(db) => args(&["SELECT", &db.to_string()]),
+            Command::SwapDb(one, other) => args(&["SWAPDB", &one.to_string(), &other.to_string()]),
+            Command::FlushDb => args(&["FLUSHDB"]),
+            Command::FlushAll => args(&["FLUSHALL"]),
+            Command::DbSize => args(&["DBSIZE"]),
         }
     }
 }
 
 impl Action {
-    /// Whether it changes nothing but the session, and that always in the same way.
+    /// Whether the action changes nothing except the session, and always in the same way.
     pub fn is_private(&self) -> bool {
         match self {
             Action::Run(command) => command.is_private(),
@@ -131,20 +131,20 @@ impl Action {
         }
     }
 
-    /// It in words, for people.
+    /// Describes the action, for messages.
     pub fn describe(&self, names: &[String]) -> String {
         let keys = |keys: &[usize]| keys.iter().map(|at| names[*at].as_str()).collect::<Vec<_>>();
         match self {
-            Action::Run(command) => command.words(names).join(" "),
+            Action::Run(command) => command.args(names).join(" "),
             Action::Watch(watched) => format!("WATCH {}", keys(watched).join(" ")),
             Action::Unwatch => "UNWATCH".to_string(),
             Action::Exec(commands) => {
-                let lines = commands.iter().map(|command| command.words(names).join(" "));
+                let lines = commands.iter().map(|command| command.args(names).join(" "));
                 format!("EXEC ({})", lines.collect::<Vec<_>>().join("; "))
             }
             Action::ExecRefused => "EXEC of a refused command".to_string(),
             Action::Discard => "DISCARD".to_string(),
-            Action::Jump { clock, to_ms } => format!("clock {clock} goes to {to_ms}"),
+            Action::Jump { clock, to_ms } => format!("clock {clock} jumps to {to_ms}"),
         }
     }
 }
@@ -153,26 +153,26 @@ impl Action {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Cell {
     value: i64,
-    /// The last millisecond in which it is seen.
+    /// The last millisecond in which the key is visible.
     due_ms: u64,
 }
 
-/// What the server knows of one connection.
+/// The server's state of one connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Session {
     db: usize,
     /// A bit per cell.
     watched: u64,
-    /// Something watched has changed.
+    /// Whether a watched key has changed.
     is_broken: bool,
 }
 
-/// All that the model remembers.
+/// The whole state of the model.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct State {
-    /// Those of database 0, then those of database 1.
+    /// The keys of database 0, then the keys of database 1.
     cells: Vec<Option<Cell>>,
-    /// Per clock, Unix milliseconds.
+    /// The time of each clock, in Unix milliseconds.
     now_ms: Vec<u64>,
     sessions: Vec<Session>,
 }
@@ -185,20 +185,20 @@ fn error(text: &str) -> Value {
     Value::Error(text.as_bytes().to_vec())
 }
 
-/// Which keys there are, and whose clock they live by.
+/// The keys, and the clocks by which they live.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Their names.
+    /// The names of the keys.
     pub names: Vec<String>,
-    /// The clock of each.
+    /// The clock of each key.
     pub clocks: Vec<usize>,
 }
 
 impl Model {
-    /// An empty server at this time, to so many connections.
+    /// Returns an empty server at this time, with this number of connections.
     pub fn start(&self, sessions: usize, now_ms: u64) -> State {
         let clocks = self.clocks.iter().max().map_or(1, |last| last + 1);
-        assert!(self.names.len() * DATABASES <= 64, "a cell is a bit of a word");
+        assert!(self.names.len() * DATABASES <= 64, "a cell is a bit of a u64");
         State {
             cells: vec![None; self.names.len() * DATABASES],
             now_ms: vec![now_ms; clocks],
@@ -206,8 +206,8 @@ impl Model {
         }
     }
 
-    /// What may come of an action: the reply, and what is left behind. There are several outcomes
-    /// only for a transaction while the clocks differ, for then it runs by any of them.
+    /// Returns the possible outcomes of an action: the reply and the next state. Only a transaction
+    /// while the clocks differ has several, because it runs by any one of them.
     pub fn outcomes(&self, state: &State, session: usize, action: &Action) -> Vec<(Value, State)> {
         let Action::Exec(commands) = action else {
             let mut after = state.clone();
@@ -259,7 +259,7 @@ impl Model {
                 }
                 Value::Null
             }
-            Action::Exec(_) => unreachable!("it has outcomes of its own"),
+            Action::Exec(_) => unreachable!("EXEC is handled in `outcomes`"),
         }
     }
 
@@ -273,7 +273,7 @@ impl Model {
 }
 
 impl State {
-    /// The keys and their values in words.
+    /// Describes the keys and their values.
     pub fn describe(&self, names: &[String]) -> String {
         let cells = self.cells.iter().enumerate().filter_map(|(at, cell)| {
             let cell = (*cell)?;
@@ -294,7 +294,7 @@ impl State {
         (session.watched, session.is_broken) = (0, false);
     }
 
-    /// Whoever watches the cell will not see an EXEC through.
+    /// Makes the next EXEC of the cell's watchers fail.
     fn touch(&mut self, at: usize) {
         for session in &mut self.sessions {
             session.is_broken |= session.watched & 1 << at != 0;
@@ -316,12 +316,12 @@ impl State {
     }
 }
 
-/// A command as it runs.
+/// A command while it runs.
 struct Run<'a> {
     model: &'a Model,
     state: &'a mut State,
     session: usize,
-    /// The time, if it is not that of each key's clock.
+    /// The time, if it does not depend on each key's clock.
     now_ms: Option<u64>,
 }
 
@@ -330,7 +330,7 @@ impl Run<'_> {
         self.model.names.len()
     }
 
-    /// The cell of a key in the selected database.
+    /// Returns the cell of a key in the selected database.
     fn at(&self, key: usize) -> usize {
         self.state.sessions[self.session].db * self.keys() + key
     }
@@ -417,7 +417,7 @@ impl Run<'_> {
         }
     }
 
-    /// The commands that move keys, set deadlines, or go over databases.
+    /// Runs the commands that move keys, set deadlines, or affect whole databases.
     fn wide(&mut self, command: &Command) -> Value {
         match command {
             Command::Rename(from, to) => match self.rename(*from, *to, true) {
@@ -474,8 +474,8 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a key was moved; none if there is none to move. A key that is renamed to itself
-    /// stays as it is, and the free name that RENAMENX asks for is then not free.
+    /// Returns whether a key was moved; `None` if it does not exist. A key renamed to itself stays
+    /// unchanged, and so RENAMENX to its own name moves nothing.
     fn rename(&mut self, from: usize, to: usize, replaces: bool) -> Option<bool> {
         let cell = self.get(from)?;
         if from == to || !replaces && self.get(to).is_some() {

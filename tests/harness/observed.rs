@@ -1,15 +1,14 @@
-//! The server's commands, each behind a handler that first writes down which operation touches
-//! which key, and lets other shards run before and after it.
+//! The server's commands behind a handler that records which operation touches which key, and lets
+//! other shards run before and after.
 //!
-//! Which operation it is stands in the words: commands on one key have one more word, `#17`, which
-//! the real handler does not get to see; MSET writes values that begin with it, `17,`; the other
+//! The arguments identify the operation. Commands on one key have one more argument, `#17`, which
+//! the real handler does not get. MSET writes values that begin with the number, `17,`. The other
 //! spread commands name, for each key `k`, also the key `{k}#17`, which does not exist.
 
 use super::lockstep::{At, Lockstep};
 use super::plain_table;
-use annulet::exec::{Command, CommandTable, Context, Run};
+use annulet::exec::{Command, CommandTable, Context, Handler, KeyRouting};
 use annulet::resp::{Args, Error, Span};
-use annulet::spec::Card;
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -17,7 +16,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 const NAMES: [&str; 9] =
     ["get", "set", "append", "getdel", "incr", "mget", "mset", "del", "exists"];
 
-/// One operation's turn at one key.
+/// The execution of one operation on one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Touch {
     /// The operation.
@@ -26,7 +25,7 @@ pub struct Touch {
     pub key: String,
 }
 
-/// What all shards wrote down, in the order in which it happened.
+/// The record of all shards, in the order of execution.
 pub struct Recorder {
     lockstep: Arc<Lockstep>,
     log: Mutex<Vec<Touch>>,
@@ -37,17 +36,17 @@ thread_local! {
 }
 
 impl Recorder {
-    /// An empty record.
+    /// Creates an empty record.
     pub fn new(lockstep: Arc<Lockstep>) -> Arc<Recorder> {
         Arc::new(Recorder { lockstep, log: Mutex::new(Vec::new()) })
     }
 
-    /// Commands that run on this thread are recorded here from now on.
+    /// Records the commands of this thread here from now on.
     pub fn attend(self: &Arc<Recorder>) {
         RECORDER.set(Some(Arc::clone(self)));
     }
 
-    /// What was recorded.
+    /// Takes the record.
     pub fn take(&self) -> Vec<Touch> {
         std::mem::take(&mut self.log.lock().expect("no writer has failed"))
     }
@@ -64,65 +63,64 @@ pub fn observed_table() -> &'static CommandTable {
 
 fn observe(name: &str) -> &'static Command {
     let command = plain_table().find(name.as_bytes()).expect("the server knows it").command;
-    let (run, more) = match command.run {
-        Run::Keys(_) => (Run::Keys(observed), 1),
-        Run::Spread(_, over, merge) => (Run::Spread(observed, over, merge), 0),
-        _ => panic!("{name} does not run on keys"),
+    let more = match command.routing {
+        KeyRouting::Single => 1,
+        KeyRouting::PerKey(_) => 0,
+        _ => panic!("{name} does not run on its own keys"),
     };
-    let Card { name, summary, since, group, complexity, arity, .. } = command.card;
-    let Card { flags, categories, tips, keys, .. } = command.card;
-    let arity = if arity < 0 { arity - more } else { arity + more };
-    let card =
-        Card { name, summary, since, group, complexity, arity, flags, categories, tips, keys };
-    Box::leak(Box::new(Command { card, run, subcommands: &[] }))
+    let arity = command.card.arity;
+    let card = command.card.arity(if arity < 0 { arity - more } else { arity + more });
+    Box::leak(Box::new(Command { card, handler: Handler::Keys(observed), ..*command }))
 }
 
-fn number(word: &[u8]) -> usize {
-    let text = std::str::from_utf8(word).expect("a number is text");
+fn number(arg: &[u8]) -> usize {
+    let text = std::str::from_utf8(arg).expect("a number is text");
     text.parse().expect("an operation has a number")
 }
 
-fn key(word: &[u8]) -> String {
-    String::from_utf8(word.to_vec()).expect("keys are text")
+fn key(arg: &[u8]) -> String {
+    String::from_utf8(arg.to_vec()).expect("keys are text")
 }
 
-/// The operation and the keys that a command's words name; takes the mark from its words.
-fn touches(name: &str, words: &mut Vec<Vec<u8>>) -> Vec<Touch> {
+/// Returns the operation and the keys that a command's arguments name; removes the mark from the
+/// arguments.
+fn touches(name: &str, args: &mut Vec<Vec<u8>>) -> Vec<Touch> {
     match name {
         "mset" => {
-            let pairs = words[1..].chunks(2);
+            let pairs = args[1..].chunks(2);
             let op = |value: &[u8]| number(value.split(|b| *b == b',').next().expect("a number"));
             pairs.map(|pair| Touch { op: op(&pair[1]), key: key(&pair[0]) }).collect()
         }
         "mget" | "del" | "exists" => {
-            let marked = |word: &Vec<u8>| word.iter().position(|b| *b == b'#');
-            let op = words.iter().find_map(|w| marked(w).map(|at| number(&w[at + 1..])));
+            let marked = |arg: &Vec<u8>| arg.iter().position(|b| *b == b'#');
+            let op = args.iter().find_map(|w| marked(w).map(|at| number(&w[at + 1..])));
             let op = op.expect("every part has a mark");
-            let keys = words[1..].iter().filter(|word| marked(word).is_none());
-            keys.map(|word| Touch { op, key: key(word) }).collect()
+            let keys = args[1..].iter().filter(|arg| marked(arg).is_none());
+            keys.map(|arg| Touch { op, key: key(arg) }).collect()
         }
         _ => {
-            let mark = words.pop().expect("commands on one key end in a mark");
-            vec![Touch { op: number(&mark[1..]), key: key(&words[1]) }]
+            let mark = args.pop().expect("commands on one key end in a mark");
+            vec![Touch { op: number(&mark[1..]), key: key(&args[1]) }]
         }
     }
 }
 
 fn observed(context: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let entry = plain_table().find(&args[0]).expect("it is one of the server's");
-    let (Run::Keys(run) | Run::Spread(run, ..)) = entry.command.run else {
+    let Handler::Keys(run) = entry.command.handler else {
         unreachable!("it runs on keys");
     };
-    let mut words: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
-    let touched = touches(&entry.name, &mut words);
-    let recorder = RECORDER.with_borrow(Clone::clone).expect("the shard's thread attends");
+    let mut args: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
+    let touched = touches(&entry.name, &mut args);
+    let recorder =
+        RECORDER.with_borrow(Clone::clone).expect("the shard's thread has called attend");
     recorder.lockstep.pass(At::Command);
     recorder.log.lock().expect("no writer has failed").extend(touched);
     let mut text = Vec::new();
     let mut spans = Vec::new();
-    for word in &words {
-        spans.push(Span::text(text.len(), word.len()));
-        text.extend_from_slice(word);
+    for arg in &args {
+        spans.push(Span::text(text.len(), arg.len()));
+        text.extend_from_slice(arg);
     }
     let result = run(context, &mut Args::new(&text, &spans, &mut []));
     recorder.lockstep.pass(At::Command);

@@ -1,31 +1,31 @@
-//! Whether there is an order of all actions that a single Redis could have gone through: each
-//! takes effect between its call and its return, those of a connection in their order, and every
-//! reply is what the model says.
+//! Searches for an order of all actions in which a single Redis could have executed them. Each
+//! action takes effect between its call and its return, the actions of a connection keep their
+//! order, and every reply is the model's.
 //!
-//! The search goes over how far each connection has come. It never looks at the same place in the
-//! same state twice, and what changes nothing for others is taken as soon as it fits: a later time
-//! would fit no better. An action that was not answered may take effect at any time after its call
-//! or never; then nothing behind it on its connection does.
+//! A place of the search is how far each connection has come. The search never visits the same
+//! place in the same state twice. An action that changes nothing for others is taken as soon as it
+//! fits, because a later time would fit no better. An action without a reply may take effect at any
+//! time after its call, or never; in that case no later action of its connection does.
 
 use super::model::{Action, Model, State};
 use annulet::resp::Value;
 use std::collections::HashSet;
 
-/// Places after which the search gives up.
+/// Number of places after which the search gives up.
 const PLACES_MAX: usize = 2_000_000;
-/// Actions of the best attempt that are shown.
+/// Number of actions of the best attempt that are shown.
 const SHOWN_MAX: usize = 14;
 
 /// An action as a client saw it.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Over which connection.
+    /// The number of the connection.
     pub session: usize,
-    /// What was to be done.
+    /// The action.
     pub action: Action,
-    /// When it was sent.
+    /// The time at which it was sent.
     pub invoked: u64,
-    /// When its reply was read; never, if there was none.
+    /// The time at which its reply was read; `None` without a reply.
     pub done: Option<u64>,
     /// The reply.
     pub reply: Option<Value>,
@@ -40,7 +40,7 @@ impl Event {
     }
 }
 
-/// A reply for people.
+/// Formats a reply for messages.
 fn show(value: &Value) -> String {
     match value {
         Value::Simple(text) | Value::Error(text) | Value::Bulk(text) => {
@@ -55,22 +55,22 @@ fn show(value: &Value) -> String {
     }
 }
 
-/// What clients saw, in the order of each connection.
+/// What the clients saw, in the order of each connection.
 pub struct Observed {
-    /// The server that they talked to, as it should be.
+    /// The model of the server.
     pub model: Model,
-    /// When the run began, Unix milliseconds.
+    /// The start of the run, in Unix milliseconds.
     pub start_ms: u64,
-    /// What happened.
+    /// The events.
     pub events: Vec<Event>,
 }
 
-/// What the search has found.
+/// The result of the search.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A single Redis could have done this.
     Possible,
-    /// None could; what speaks against it.
+    /// No single Redis could have done this; the text explains why.
     Impossible(String),
     /// There are too many orders to try them all.
     Undecided,
@@ -78,17 +78,17 @@ pub enum Verdict {
 
 struct Search<'a> {
     observed: &'a Observed,
-    /// Per connection, its events.
+    /// The events of each connection.
     sessions: Vec<Vec<&'a Event>>,
     seen: HashSet<(Vec<usize>, State)>,
-    /// The events on the way to where the search stands.
+    /// The events on the path to the present place.
     path: Vec<&'a Event>,
-    /// The longest such way, with where it led.
+    /// The longest path so far, with its end.
     best: Option<(Vec<&'a Event>, Vec<usize>, State)>,
 }
 
 impl Observed {
-    /// Looks for an order.
+    /// Searches for an order.
     pub fn judge(&self) -> Verdict {
         let count = self.events.iter().map(|event| event.session + 1).max().unwrap_or(0);
         let mut sessions = vec![Vec::new(); count];
@@ -108,7 +108,7 @@ impl Observed {
 }
 
 impl<'a> Search<'a> {
-    /// The next event of each connection that nothing else must come before.
+    /// Returns the next event of each connection that no other event must precede.
     fn candidates(&self, places: &[usize]) -> Vec<&'a Event> {
         let next = self.sessions.iter().zip(places).filter_map(|(events, at)| events.get(*at));
         let next: Vec<&'a Event> = next.copied().collect();
@@ -116,7 +116,7 @@ impl<'a> Search<'a> {
         next.into_iter().filter(|event| event.invoked <= first_done).collect()
     }
 
-    /// Whether everything that was answered has its place.
+    /// Whether every event with a reply is on the path.
     fn is_whole(&self, places: &[usize]) -> bool {
         let rest = |(events, at): (&Vec<&Event>, &usize)| {
             events[*at..].iter().all(|event| event.done.is_none())
@@ -124,7 +124,7 @@ impl<'a> Search<'a> {
         self.sessions.iter().zip(places).all(rest)
     }
 
-    /// Whether the rest fits behind this state; none if that takes too long to say.
+    /// Returns whether the rest fits behind this state; `None` if the search takes too long.
     fn descend(&mut self, mut places: Vec<usize>, mut state: State) -> Option<bool> {
         let kept = self.path.len();
         let found = loop {
@@ -144,7 +144,7 @@ impl<'a> Search<'a> {
         found
     }
 
-    /// Every next event that fits, and what it leaves behind.
+    /// Returns every next event that fits, and the state after it.
     fn steps(&self, places: &[usize], state: &State) -> Vec<(&'a Event, State)> {
         let mut steps = Vec::new();
         for event in self.candidates(places) {
@@ -184,14 +184,17 @@ impl<'a> Search<'a> {
         Some(false)
     }
 
-    /// How far the best attempt has come, and why it ended there.
+    /// Describes how far the best attempt came, and why it ended there.
     fn explain(&self) -> String {
         let Some((path, places, state)) = &self.best else { return String::new() };
         let names = &self.observed.model.names;
         let skipped = path.len().saturating_sub(SHOWN_MAX);
         let mut lines = vec![format!("after {skipped} actions, in this order:")];
         lines.extend(path[skipped..].iter().map(|event| format!("  {}", event.describe(names))));
-        lines.push(format!("there is {}, and next could only be", state.describe(names)));
+        lines.push(format!(
+            "the keys are {}, and the next action could only be",
+            state.describe(names)
+        ));
         for event in self.candidates(places) {
             let outcomes = self.observed.model.outcomes(state, event.session, &event.action);
             let due: Vec<String> = outcomes.iter().map(|(reply, _)| show(reply)).collect();
@@ -201,7 +204,7 @@ impl<'a> Search<'a> {
                 due.join(" or ")
             ));
         }
-        lines.push("all that clients saw:".to_string());
+        lines.push("everything that clients saw:".to_string());
         lines.extend(self.observed.events.iter().map(|event| event.describe(names)));
         lines.join("\n")
     }

@@ -1,15 +1,15 @@
-//! What clients are to send: units drawn at random from a mix of commands.
+//! The input of clients: units drawn at random from a mix of commands.
 
 use super::model::{Action, Command, DATABASES};
 use super::ok;
 use annulet::base::rng::Rng;
 use annulet::resp::Value;
 
-/// The longest time to live that is set, in units of the scale; the longest jump of the clock,
+/// The longest time to live, in units of the scale. Also the longest jump of the clock, in
 /// milliseconds.
 pub const MS_MAX: u64 = 20;
 
-/// What a unit is made of.
+/// The kind of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Kind {
@@ -38,34 +38,34 @@ pub enum Kind {
     DbSize,
 }
 
-/// What the clients of a run do.
+/// The behaviour of the clients of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Mix {
-    /// What it is called.
+    /// The name of the mix.
     pub name: &'static str,
-    /// The commands that it needs.
+    /// The commands that the mix needs.
     pub needs: &'static [&'static str],
-    /// What is drawn from.
+    /// The kinds to draw from; repeated ones are more likely.
     pub kinds: &'static [Kind],
-    /// One in so many units is a transaction; 0: none.
+    /// One unit in this number is a transaction; 0: none.
     pub exec_once_in: u64,
-    /// So many in a hundred transactions watch something.
+    /// The percentage of transactions that watch keys.
     pub watch_percent: u64,
-    /// One in so many steps of the clients moves the clock; 0: it stands still.
+    /// One step of the clients in this number moves the clock; 0: the clock stands still.
     pub jump_once_in: u64,
-    /// Whether the clocks of the shards may differ for as long as a turn takes.
+    /// Whether the clocks of the shards may differ for the length of a turn.
     pub has_clocks: bool,
-    /// One in so many moves cuts the connection; 0: none.
+    /// One move in this number cuts the connection; 0: none.
     pub cut_once_in: u64,
 }
 
-/// What is sent next.
+/// The next input of a client.
 pub struct Step {
-    /// Its words.
-    pub words: Vec<String>,
-    /// What takes effect with it.
+    /// The arguments.
+    pub args: Vec<String>,
+    /// The action that takes effect with it.
     pub action: Option<Action>,
-    /// The reply, where it does not depend on the keys.
+    /// The reply, if it does not depend on the keys.
     pub due: Option<Value>,
 }
 
@@ -75,29 +75,29 @@ fn queued() -> Value {
 
 /// Draws units.
 pub struct Draw {
-    /// Where chance comes from.
+    /// The source of randomness.
     pub rng: Rng,
-    /// What is drawn from.
+    /// The mix to draw from.
     pub mix: &'static Mix,
     /// The names of the keys.
     pub names: Vec<String>,
-    /// Milliseconds that times to live are multiples of.
+    /// Times to live are multiples of this number of milliseconds.
     pub ms_scale: u64,
-    /// The last value that was written.
+    /// The last written value.
     values: i64,
 }
 
 impl Draw {
-    /// Draws from a mix, with times to live of few milliseconds.
+    /// Creates a generator for a mix, with times to live of few milliseconds.
     pub fn new(rng: Rng, mix: &'static Mix, names: Vec<String>) -> Draw {
         Draw { rng, mix, names, ms_scale: 1, values: 0 }
     }
 
-    /// The next unit: a command, or a transaction with what is watched before it.
+    /// Draws the next unit: a command, or a transaction with its WATCH before it.
     pub fn unit(&mut self) -> Vec<Step> {
         let names = self.names.clone();
         let run = |command: Command| Step {
-            words: command.words(&names),
+            args: command.args(&names),
             action: Some(Action::Run(command)),
             due: None,
         };
@@ -105,8 +105,8 @@ impl Draw {
         if execs == 0 || self.rng.below(execs) != 0 {
             return vec![run(self.command())];
         }
-        let plain = |word: &str, action: Option<Action>, due: Option<Value>| Step {
-            words: vec![word.to_string()],
+        let plain = |arg: &str, action: Option<Action>, due: Option<Value>| Step {
+            args: vec![arg.to_string()],
             action,
             due,
         };
@@ -114,8 +114,8 @@ impl Draw {
         if self.rng.below(100) < self.mix.watch_percent {
             let watched = self.keys(2);
             let keys = watched.iter().map(|key| names[*key].clone());
-            let words = std::iter::once("WATCH".to_string()).chain(keys).collect();
-            steps.push(Step { words, action: Some(Action::Watch(watched)), due: None });
+            let args = std::iter::once("WATCH".to_string()).chain(keys).collect();
+            steps.push(Step { args, action: Some(Action::Watch(watched)), due: None });
             let more = self.rng.below(3);
             steps.extend((0..more).map(|_| run(self.command())));
             if self.rng.below(12) == 0 {
@@ -126,10 +126,10 @@ impl Draw {
         let count = 1 + self.rng.below(4);
         let commands: Vec<Command> = (0..count).map(|_| self.command()).collect();
         for command in &commands {
-            let words = command.words(&names);
-            steps.push(Step { words, action: None, due: Some(queued()) });
+            let args = command.args(&names);
+            steps.push(Step { args, action: None, due: Some(queued()) });
         }
-        let (word, action) = match self.rng.below(12) {
+        let (arg, action) = match self.rng.below(12) {
             0 => ("DISCARD", Action::Discard),
             1 => {
                 let due = "ERR wrong number of arguments for 'get' command";
@@ -139,11 +139,11 @@ impl Draw {
             }
             _ => ("EXEC", Action::Exec(commands)),
         };
-        steps.push(plain(word, Some(action), None));
+        steps.push(plain(arg, Some(action), None));
         steps
     }
 
-    /// So many different keys, or fewer.
+    /// Draws at most `most` different keys.
     fn keys(&mut self, most: u64) -> Vec<usize> {
         let all = self.names.len() as u64;
         let mut keys = Vec::new();
@@ -156,7 +156,7 @@ impl Draw {
         keys
     }
 
-    /// Two different keys.
+    /// Draws two different keys.
     fn pair(&mut self) -> (usize, usize) {
         let all = self.names.len() as u64;
         let from = self.rng.below(all);
@@ -172,7 +172,7 @@ impl Draw {
         let ms = (1 + self.rng.below(MS_MAX)) * self.ms_scale;
         let is_same = self.rng.below(10) == 0;
         let replaces = self.rng.below(2) == 0;
-        // Far enough apart that INCR does not lead from one to the next.
+        // Far enough apart that INCR does not lead from one value to the next.
         self.values += 1_000;
         let value = self.values;
         match kind {
@@ -187,7 +187,7 @@ impl Draw {
             Kind::MsetNx => Command::MsetNx(self.keys(3), value),
             Kind::Del => Command::Del(self.keys(3)),
             Kind::Exists => Command::Exists(self.keys(4)),
-            // Sometimes to itself.
+            // Sometimes from a key to itself.
             Kind::Rename => Command::Rename(from, if is_same { from } else { to }),
             Kind::RenameNx => Command::RenameNx(from, if is_same { from } else { to }),
             Kind::Copy => Command::Copy { from, to, db: None, replaces },

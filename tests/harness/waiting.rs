@@ -1,10 +1,11 @@
-//! Clients that push to lists and wait for them, at random: what they got is accounted for.
+//! Random clients that push to lists and pop from them with waiting commands; every element is
+//! accounted for.
 //!
 //! ```text
-//!   q0 .. q3   pushed to, popped from      per pusher they come in the order of their pushes
-//!   m0 .. m3   the same, and moved among   nothing is lost, nothing comes twice
+//!   q0 .. q3   pushed to, popped from      each pusher's elements come in the order of its pushes
+//!   m0 .. m3   also moved between          no element is lost or comes twice
 //! ```
-//! An element is named after the key that it was pushed to, its pusher, and a number that grows.
+//! An element's name consists of the key that it was pushed to, its pusher, and a growing number.
 
 use super::linear::wait_until;
 use super::lockstep::{At, Lockstep};
@@ -17,27 +18,27 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 /// Steps after which a run counts as stuck.
 const STUCK_STEPS: u64 = 3_000_000;
 
-/// Looks in a row at which nothing is left to do, so that nothing is.
+/// Consecutive checks without work after which a run counts as finished.
 const QUIET_LOOKS: u32 = 50;
 
-/// One client that is to get something.
+/// A client that pops.
 struct Popper {
     client: Client,
     id: Option<u64>,
-    /// What it has asked for, and at which step.
+    /// The pending request, and the step at which it was sent.
     asked: Option<(Ask, u64)>,
 }
 
 #[derive(Clone, Debug)]
 enum Ask {
     Id,
-    /// These keys; whether it may give up.
+    /// A pop from these keys.
     Pop(Vec<String>),
-    /// From a key to another.
+    /// A move from a key to another.
     Move(String, String),
 }
 
-/// An element that somebody got: when it was asked for, and when it came.
+/// An element that a client got: when it was requested, and when it came.
 struct Got {
     asked: u64,
     came: u64,
@@ -50,19 +51,20 @@ pub struct Waiting {
     pushers: Vec<(Client, u32)>,
     admin: (Client, bool),
     pushes_left: usize,
-    /// Clients that leave or are told to stop; without an end they outrun shards that stand still.
+    /// Remaining times that a client leaves or is unblocked. Without a limit they would outrun
+    /// shards that are frozen.
     disturbances_left: usize,
     next: HashMap<(usize, String), u32>,
     pushed: HashSet<String>,
     got: HashMap<String, Got>,
-    /// Pops whose client left before it had a reply: each may have taken an element along.
+    /// Pops whose client left before the reply: each of them may have taken an element.
     at_risk: usize,
     hasher: DefaultHasher,
-    /// What is wrong.
+    /// The first fault.
     pub wrong: Option<String>,
 }
 
-/// Whether every shard waits for something to happen.
+/// Whether every shard waits for an event.
 fn is_quiet(world: &World, lockstep: &Lockstep) -> bool {
     let shards = 0..world.mesh.shards();
     let is_idle = |shard| world.mesh.depth(shard) == 0 && lockstep.is_waiting(shard);
@@ -77,7 +79,7 @@ fn text(value: &Value) -> String {
 }
 
 impl Waiting {
-    /// Clients of a world.
+    /// Creates the clients of a world.
     pub fn new(world: &World) -> Waiting {
         let mut rng = Rng::new(world.seed ^ 0xb10c);
         let poppers = (0..3 + rng.below(5))
@@ -100,7 +102,7 @@ impl Waiting {
         }
     }
 
-    /// What all replies were, in short.
+    /// Returns a hash of all replies.
     pub fn fingerprint(&self) -> u64 {
         self.hasher.clone().finish()
     }
@@ -116,7 +118,7 @@ impl Waiting {
         format!("{kind}{}", self.rng.below(4))
     }
 
-    /// Runs until all is pushed, and nothing moves any more.
+    /// Runs until everything is pushed, and nothing moves any more.
     pub fn drive(&mut self, world: &World, lockstep: &Lockstep) {
         let mut looks = 0;
         while self.wrong.is_none() && looks < QUIET_LOOKS {
@@ -137,7 +139,7 @@ impl Waiting {
             self.account(world, lockstep);
         }
         let mut looks = 0;
-        wait_until(lockstep, "all has come to rest", || {
+        wait_until(lockstep, "all shards are idle", || {
             looks = if is_quiet(world, lockstep) { looks + 1 } else { 0 };
             looks == QUIET_LOOKS
         });
@@ -182,15 +184,15 @@ impl Waiting {
         for _ in 0..pushes {
             let kind = if self.rng.below(2) == 0 { 'q' } else { 'm' };
             let key = self.key(kind);
-            let mut words = vec!["RPUSH".to_string(), key.clone()];
+            let mut args = vec!["RPUSH".to_string(), key.clone()];
             for _ in 0..1 + self.rng.below(2) {
                 let number = self.next.entry((at, key.clone())).or_default();
                 *number += 1;
                 let element = format!("{key}.{at}.{number}");
                 self.pushed.insert(element.clone());
-                words.push(element);
+                args.push(element);
             }
-            bytes.extend(encode(&words));
+            bytes.extend(encode(&args));
         }
         if is_transaction {
             bytes.extend(encode(&["EXEC"]));
@@ -203,7 +205,7 @@ impl Waiting {
     fn step_popper(&mut self, at: usize, world: &World, lockstep: &Lockstep) -> bool {
         self.poppers[at].client.pump();
         if let Some(reply) = self.poppers[at].client.try_read() {
-            let (ask, asked) = self.poppers[at].asked.take().expect("a reply was asked for");
+            let (ask, asked) = self.poppers[at].asked.take().expect("a request is pending");
             self.take(at, ask, asked, &reply, lockstep.steps());
             return true;
         }
@@ -214,24 +216,24 @@ impl Waiting {
             return false;
         }
         let is_new = self.poppers[at].id.is_none();
-        let (words, ask) = if is_new {
+        let (args, ask) = if is_new {
             (vec!["CLIENT".to_string(), "ID".to_string()], Ask::Id)
         } else {
             self.ask()
         };
-        self.poppers[at].client.send(&words);
+        self.poppers[at].client.send(&args);
         self.poppers[at].asked = Some((ask, lockstep.steps()));
         true
     }
 
-    /// A command that may wait.
+    /// Draws a command that may wait.
     fn ask(&mut self) -> (Vec<String>, Ask) {
         let timeout = ["0", "0", "0.005", "0.03"][self.rng.below(4) as usize];
-        let word = |word: &str| word.to_string();
+        let arg = |arg: &str| arg.to_string();
         if self.rng.below(3) == 0 {
             let (from, to) = (self.key('m'), self.key('m'));
-            let words = ["BLMOVE", &from, &to, "LEFT", "RIGHT", timeout].map(word).to_vec();
-            return (words, Ask::Move(from, to));
+            let args = ["BLMOVE", &from, &to, "LEFT", "RIGHT", timeout].map(arg).to_vec();
+            return (args, Ask::Move(from, to));
         }
         let keys: Vec<String> = (0..1 + self.rng.below(3))
             .map(|_| {
@@ -239,13 +241,13 @@ impl Waiting {
                 self.key(kind)
             })
             .collect();
-        let mut words = vec![word("BLPOP")];
-        words.extend(keys.iter().cloned());
-        words.push(word(timeout));
-        (words, Ask::Pop(keys))
+        let mut args = vec![arg("BLPOP")];
+        args.extend(keys.iter().cloned());
+        args.push(arg(timeout));
+        (args, Ask::Pop(keys))
     }
 
-    /// Somebody who waits leaves, or is told to stop; not often.
+    /// Sometimes disconnects or unblocks a waiting client.
     fn disturb(&mut self, at: usize, world: &World) -> bool {
         let is_over = self.pushes_left == 0 || self.disturbances_left == 0;
         if is_over || self.rng.below(400) != 0 {
@@ -280,8 +282,8 @@ impl Waiting {
         match (ask, reply) {
             (Ask::Id, Value::Integer(id)) => self.poppers[at].id = Some(*id as u64),
             (_, Value::Null | Value::Error(_)) => {}
-            (Ask::Pop(keys), Value::Array(words)) if words.len() == 2 => {
-                let (key, element) = (text(&words[0]), text(&words[1]));
+            (Ask::Pop(keys), Value::Array(args)) if args.len() == 2 => {
+                let (key, element) = (text(&args[0]), text(&args[1]));
                 let is_known = keys.contains(&key) && self.pushed.contains(&element);
                 let before = self.got.insert(element.clone(), Got { asked, came });
                 if !is_known || before.is_some() {
@@ -298,17 +300,17 @@ impl Waiting {
         }
     }
 
-    /// Everything has come to rest: where the elements are.
+    /// Accounts for all elements once the server is idle.
     fn account(&mut self, world: &World, lockstep: &Lockstep) {
         let mut client = world.connect();
-        let mut ask = |words: &[&str]| {
-            client.send(words);
+        let mut ask = |args: &[&str]| {
+            client.send(args);
             let mut reply = None;
             wait_until(lockstep, "a reply", || {
                 reply = client.try_read();
                 reply.is_some()
             });
-            reply.expect("waited for")
+            reply.expect("the reply has arrived")
         };
         let mut left = HashMap::new();
         for key in (0..4).flat_map(|n| [format!("q{n}"), format!("m{n}")]) {
@@ -326,7 +328,7 @@ impl Waiting {
             };
             if let Some(key) = keys.iter().find(|key| !left[*key].is_empty()) {
                 let elements = &left[key];
-                self.wrong = Some(format!("somebody waits for {key}, which holds {elements:?}"));
+                self.wrong = Some(format!("a client waits for {key}, which holds {elements:?}"));
                 return;
             }
         }
@@ -335,13 +337,16 @@ impl Waiting {
         let missing = self.pushed.iter().filter(|element| !all.contains(element)).count();
         if all.len() != lying.len() + self.got.len() || missing > self.at_risk {
             let at_risk = self.at_risk;
-            self.wrong = Some(format!("{missing} are missing, {at_risk} at most may be; or twice"));
+            self.wrong = Some(format!(
+                "{missing} elements are missing, at most {at_risk} may be; or some came twice"
+            ));
         }
         self.check_order();
         self.leave(lockstep, &mut ask);
     }
 
-    /// Of one pusher's elements in one key, none was asked for after a later one had come.
+    /// Checks the order of one pusher's elements in a key: none was requested after a later element
+    /// had come.
     fn check_order(&mut self) {
         let parts = |element: &str| {
             let mut parts = element.rsplitn(2, '.');
@@ -365,7 +370,7 @@ impl Waiting {
         }
     }
 
-    /// All who wait leave: nobody is waited for any more.
+    /// Disconnects all waiting clients, and checks that no key is waited for.
     fn leave(&mut self, lockstep: &Lockstep, ask: &mut dyn FnMut(&[&str]) -> Value) {
         for popper in &self.poppers {
             popper.client.link.reset();
@@ -381,7 +386,7 @@ impl Waiting {
         let began = lockstep.steps();
         while !is_empty(&ask(&["INFO", "clients"])) {
             if lockstep.steps() - began > STUCK_STEPS {
-                self.wrong = Some("somebody who has left still waits".to_string());
+                self.wrong = Some("a client that has left still waits".to_string());
                 return;
             }
         }

@@ -1,20 +1,20 @@
-//! What the clients of a checked run do: random operations on few keys, alone and in pipelines,
-//! over connections that are sometimes cut at any moment.
+//! The clients of a checked run: random operations on few keys, alone and in pipelines, over
+//! connections that are sometimes cut at any moment.
 
 use super::linear::Focus;
 use super::{Client, World, encode, key_on};
 use annulet::base::rng::Rng;
 use annulet::resp::Value;
 
-/// Replies that a client without patience waits for at most.
+/// Largest number of pending replies of an impatient client.
 const OUTSTANDING_MAX: usize = 24;
 
-/// Times that a client sends something.
+/// Number of times that a client sends something.
 const BATCHES: usize = 12;
-/// The most chances to act that a client lets go by.
+/// Largest number of chances to act that a client skips.
 const PAUSE_MAX: u64 = 30;
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Kind {
@@ -30,7 +30,7 @@ pub enum Kind {
     Exists,
 }
 
-/// What is drawn from, one row per run.
+/// The mixes to draw from, one row per run.
 const MIXES: [&[Kind]; 4] = {
     use Kind::*;
     [
@@ -44,28 +44,28 @@ const MIXES: [&[Kind]; 4] = {
     ]
 };
 
-/// One command of one client.
+/// One operation of one client.
 #[derive(Clone, Debug)]
 pub struct Op {
-    /// Which client sent it.
+    /// The number of the client.
     pub client: usize,
-    /// Over which of its connections.
+    /// The number of its connection.
     pub session: usize,
-    /// What it does.
+    /// The kind of the operation.
     pub kind: Kind,
-    /// On which keys.
+    /// The keys.
     pub keys: Vec<String>,
-    /// When it was sent.
+    /// The time at which it was sent.
     pub invoked: u64,
-    /// When its reply was read.
+    /// The time at which its reply was read.
     pub done: Option<u64>,
-    /// That reply.
+    /// The reply.
     pub reply: Option<Value>,
 }
 
 impl Op {
-    /// Its words.
-    pub fn words(&self, id: usize) -> Vec<String> {
+    /// Returns the arguments.
+    pub fn args(&self, id: usize) -> Vec<String> {
         let key = || self.keys[0].clone();
         let mark = format!("#{id}");
         let value = format!("{id},");
@@ -91,19 +91,19 @@ impl Op {
     }
 }
 
-/// A client under way.
+/// A running client.
 struct Actor {
     number: usize,
     client: Client,
     session: usize,
-    /// Operations whose replies are due, in order.
+    /// Operations with pending replies, in order.
     due: std::collections::VecDeque<usize>,
     batches_left: usize,
-    /// Sends before the replies to what it sent are there.
+    /// Sends more before the earlier replies have arrived.
     is_eager: bool,
-    /// How many chances to act it lets go by.
+    /// Number of chances to act that it still skips.
     pause: u64,
-    /// Will send no more over this connection, and waits for its end.
+    /// Sends nothing more on this connection, and waits for its end.
     is_finishing: bool,
 }
 
@@ -123,7 +123,7 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// So many clients, connected.
+    /// Connects the clients.
     pub fn new(world: &World, shards: usize, clients: usize, focus: Focus) -> Workload {
         let mut rng = Rng::new(world.seed ^ 0xc11e);
         let is_narrow = focus == Focus::Narrow;
@@ -158,22 +158,22 @@ impl Workload {
         }
     }
 
-    /// Whether every client has done what it was to do.
+    /// Whether every client has finished.
     pub fn is_over(&self) -> bool {
         self.actors.iter().all(|actor| actor.batches_left == 0 && actor.due.is_empty())
     }
 
-    /// Who waits for what.
+    /// Describes which client waits for which reply.
     pub fn describe(&self) -> String {
         let waits = self.actors.iter().filter_map(|actor| {
             let first = *actor.due.front()?;
-            let words = self.ops[first].words(first).join(" ");
-            Some(format!("client {} waits for the reply to {words}", actor.number))
+            let args = self.ops[first].args(first).join(" ");
+            Some(format!("client {} waits for the reply to {args}", actor.number))
         });
         waits.collect::<Vec<_>>().join("\n")
     }
 
-    /// Some clients do something. Returns whether anything moved.
+    /// Lets some clients act. Returns whether anything moved.
     pub fn step(&mut self, world: &World) -> bool {
         let count = 1 + self.rng.below(self.actors.len() as u64);
         (0..count).fold(false, |moved, _| self.step_one(world) || moved)
@@ -229,7 +229,7 @@ impl Workload {
         for _ in 0..count {
             let op = self.draw_op(at);
             let id = self.ops.len();
-            bytes.extend(encode(&op.words(id)));
+            bytes.extend(encode(&op.args(id)));
             self.ops.push(op);
             self.actors[at].due.push_back(id);
         }
@@ -259,7 +259,7 @@ impl Workload {
         Op { client, session, kind, keys, invoked: self.now, done: None, reply: None }
     }
 
-    /// Ends a connection in one of the ways in which that can happen.
+    /// Ends a connection in one of the possible ways.
     fn cut(&mut self, at: usize, world: &World) {
         let actor = &mut self.actors[at];
         match self.rng.below(3) {

@@ -1,4 +1,4 @@
-//! redis-cli, where it is installed.
+//! redis-cli, if it is installed.
 
 use super::on_each_setup;
 use super::server::Server;
@@ -6,7 +6,7 @@ use super::wire::request;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-/// The program's name on this machine.
+/// Returns the name of the program on this machine.
 fn program() -> Option<&'static str> {
     let answers = |name: &&str| {
         let mut command = Command::new(name);
@@ -14,12 +14,12 @@ fn program() -> Option<&'static str> {
     };
     let found = ["redis-cli", "valkey-cli"].into_iter().find(answers);
     if found.is_none() {
-        println!("skipped: redis-cli, which is not installed");
+        println!("skipped: redis-cli is not installed");
     }
     found
 }
 
-/// What it prints on its standard output, given this standard input.
+/// Returns the standard output of redis-cli for this standard input.
 fn run(name: &str, server: &Server, arguments: &[&str], input: &[u8]) -> String {
     let mut child = Command::new(name)
         .args(["-p", &server.port.to_string()])
@@ -28,14 +28,19 @@ fn run(name: &str, server: &Server, arguments: &[&str], input: &[u8]) -> String 
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()
-        .expect("it has answered before");
-    child.stdin.take().expect("it is piped").write_all(input).expect("it reads its input");
-    let output = child.wait_with_output().expect("it ends");
+        .expect("the program has run before");
+    child
+        .stdin
+        .take()
+        .expect("the stream is piped")
+        .write_all(input)
+        .expect("the program reads its input");
+    let output = child.wait_with_output().expect("the program ends");
     String::from_utf8_lossy(&output.stdout).trim_end().to_string()
 }
 
 #[test]
-fn it_works_as_with_any_server() {
+fn redis_cli_works() {
     let Some(name) = program() else { return };
     on_each_setup(&[], |server| {
         let cli = |arguments: &[&str]| run(name, server, arguments, b"");
@@ -52,7 +57,7 @@ fn it_works_as_with_any_server() {
 }
 
 #[test]
-fn ten_thousand_commands_through_its_pipe() {
+fn redis_cli_pipes_ten_thousand_commands() {
     let Some(name) = program() else { return };
     on_each_setup(&[], |server| {
         let set = |n: usize| request(&["SET", &format!("key:{n}"), &format!("value:{n}")]);

@@ -1,4 +1,4 @@
-//! What the log says of a process that crashes, or that somebody looks into.
+//! The log of a process that crashes, or that gets SIGALRM.
 
 use super::server::{Server, Setup, wait_for};
 use super::wire::Wire;
@@ -9,12 +9,12 @@ const SETUP: Setup = Setup { shards: 2, driver: "epoll" };
 fn ended_by(server: &mut Server) -> Option<i32> {
     use std::os::unix::process::ExitStatusExt;
     assert!(wait_for(|| server.is_over()), "the server has not ended");
-    server.child.wait().expect("it is our child").signal()
+    server.child.wait().expect("the child can be waited for").signal()
 }
 
 fn signal(server: &Server, name: &str) {
     let line = format!("kill -{name} {}", server.child.id());
-    let status = Command::new("sh").args(["-c", &line]).status().expect("there is a shell");
+    let status = Command::new("sh").args(["-c", &line]).status().expect("the shell runs");
     assert!(status.success(), "{line}");
 }
 
@@ -43,7 +43,7 @@ fn a_fault_is_reported_with_all_stacks() {
 }
 
 #[test]
-fn a_signal_from_outside_is_reported_too() {
+fn a_signal_of_another_process_is_reported() {
     let mut server = Server::start(SETUP, &[]);
     signal(&server, "ABRT");
     assert_eq!(ended_by(&mut server), Some(libc_signal("ABRT")));
@@ -62,7 +62,7 @@ fn a_panic_is_reported_once() {
     let mut server = Server::start(SETUP, &arguments);
     Wire::connect(server.port).send(&["DEBUG", "ASSERT"]);
     assert!(wait_for(|| server.is_over()));
-    assert_eq!(server.child.wait().expect("it is our child").code(), Some(1));
+    assert_eq!(server.child.wait().expect("the child can be waited for").code(), Some(1));
     let log = server.log();
     assert!(log.contains("=== ASSERTION FAILED ==="), "{log}");
     assert!(log.contains("DEBUG ASSERT was called"), "{log}");
@@ -70,7 +70,7 @@ fn a_panic_is_reported_once() {
 }
 
 #[test]
-fn an_alarm_shows_the_stacks_and_the_server_goes_on() {
+fn an_alarm_logs_the_stacks_and_the_server_continues() {
     let server = Server::start(SETUP, &["--enable-debug-command", "yes"]);
     let mut wire = Wire::connect(server.port);
     for times in [1, 2] {
@@ -87,7 +87,7 @@ fn an_alarm_shows_the_stacks_and_the_server_goes_on() {
     assert_eq!(wire.ask(&["PING"]), "+PONG");
 }
 
-/// The number of a signal, which is the same on all machines that this runs on.
+/// Returns the number of a signal, which is the same on all supported machines.
 fn libc_signal(name: &str) -> i32 {
     match name {
         "ABRT" => 6,

@@ -1,4 +1,4 @@
-//! The file: saved, loaded at the start, and what happens when it cannot be.
+//! The snapshot file: saved, loaded at the start, and errors of both.
 
 use super::server::{Server, Setup, free_port, wait_for};
 use super::setups;
@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 const DEBUG: [&str; 2] = ["--enable-debug-command", "yes"];
 
-/// Launches a server that finds this file, and waits until it serves or is over.
+/// Launches a server on this file, and waits until it serves or has ended.
 fn launch_on(setup: Setup, file: &[u8]) -> Server {
     let mut server = Server::launch_on(Some(file), setup, free_port(), &DEBUG, Stdio::null());
     let is_up = wait_for(|| server.logged("Ready to accept connections") || server.is_over());
@@ -15,10 +15,10 @@ fn launch_on(setup: Setup, file: &[u8]) -> Server {
     server
 }
 
-/// Fills a server with keys of all types; its digest.
+/// Fills a server with keys of all types; returns its digest.
 fn fill(wire: &mut Wire) -> String {
     assert_eq!(wire.ask(&["DEBUG", "POPULATE", "500", "pre", "20"]), "+OK");
-    for words in [
+    for args in [
         &["RPUSH", "list", "a", "b", "12"][..],
         &["SADD", "set", "1", "2", "x"],
         &["ZADD", "zset", "1.5", "a", "-1", "b"],
@@ -26,8 +26,8 @@ fn fill(wire: &mut Wire) -> String {
         &["XADD", "stream", "5-1", "f", "v"],
         &["SET", "expires", "v", "PX", "100000000"],
     ] {
-        let reply = wire.ask(words);
-        assert!(!reply.starts_with('-'), "{words:?}: {reply}");
+        let reply = wire.ask(args);
+        assert!(!reply.starts_with('-'), "{args:?}: {reply}");
     }
     wire.ask(&["DEBUG", "DIGEST"])
 }
@@ -39,7 +39,7 @@ fn info(wire: &mut Wire, field: &str) -> String {
 }
 
 #[test]
-fn what_is_saved_is_there_after_the_next_start() {
+fn saved_keys_are_loaded_at_the_next_start() {
     let all = setups();
     for (at, setup) in all.iter().copied().enumerate() {
         let first = Server::start(setup, &DEBUG);
@@ -49,12 +49,12 @@ fn what_is_saved_is_there_after_the_next_start() {
         assert_eq!(wire.ask(&["SAVE"]), "+OK");
         assert_eq!(info(&mut wire, "rdb_changes_since_last_save"), "0");
         assert_eq!(info(&mut wire, "rdb_saves"), "1");
-        for words in [&["DEBUG", "RELOAD"][..], &["DEBUG", "RELOAD", "NOSAVE"]] {
-            assert_eq!(wire.ask(words), "+OK");
-            assert_eq!(wire.ask(&["DEBUG", "DIGEST"]), digest, "{words:?}");
+        for args in [&["DEBUG", "RELOAD"][..], &["DEBUG", "RELOAD", "NOSAVE"]] {
+            assert_eq!(wire.ask(args), "+OK");
+            assert_eq!(wire.ask(&["DEBUG", "DIGEST"]), digest, "{args:?}");
         }
-        let file = std::fs::read(first.folder.join("dump.rdb")).expect("it was saved");
-        // Loaded by another number of shards.
+        let file = std::fs::read(first.folder.join("dump.rdb")).expect("the file was saved");
+        // Loaded by a server with another number of shards.
         let mut second = launch_on(all[(at + 1) % all.len()], &file);
         let mut wire = Wire::connect(second.port);
         assert_eq!(wire.ask(&["DEBUG", "DIGEST"]), digest);
@@ -80,26 +80,26 @@ fn a_file_that_cannot_be_loaded_stops_the_start() {
     for (file, why) in cases {
         let mut server = launch_on(setup, file);
         assert!(wait_for(|| server.is_over()), "{why}: {}", server.log());
-        assert_eq!(server.child.wait().expect("it is our child").code(), Some(1));
+        assert_eq!(server.child.wait().expect("the child can be waited for").code(), Some(1));
         assert!(server.logged(why), "{why}: {}", server.log());
         assert!(server.logged("Fatal error loading the DB"), "{}", server.log());
     }
 }
 
 #[test]
-fn a_stop_that_cannot_save_does_not_happen() {
+fn shutdown_fails_if_it_cannot_save() {
     for setup in setups() {
         let mut server = Server::start(setup, &[]);
         let mut wire = Wire::connect(server.port);
         assert_eq!(wire.ask(&["SET", "k", "v"]), "+OK");
-        // A file cannot take the place of a folder.
+        // The save fails because a file cannot replace a folder.
         std::fs::create_dir_all(server.folder.join("dump.rdb")).expect("a folder");
         assert_eq!(wire.ask(&["SAVE"]), "-ERR");
         assert_eq!(info(&mut wire, "rdb_last_bgsave_status"), "err");
         let error = "-ERR Errors trying to SHUTDOWN. Check logs.";
         assert_eq!(wire.ask(&["SHUTDOWN", "SAVE"]), error);
         for wire in &mut super::crowd(&server) {
-            assert_eq!(wire.ask(&["GET", "k"]), "v", "it serves again");
+            assert_eq!(wire.ask(&["GET", "k"]), "v", "the server still serves");
         }
         wire.send(&["SHUTDOWN", "SAVE", "FORCE"]);
         assert!(wait_for(|| server.is_over()));

@@ -1,4 +1,4 @@
-//! The HTTP port of a running server: metrics, health, the page, and who may ask.
+//! The HTTP port of a running server: metrics, health, the page, and access control.
 
 use super::server::{Server, Setup, free_port};
 
@@ -10,18 +10,18 @@ use std::process::Stdio;
 
 const EPOLL: Setup = Setup { shards: 2, driver: "epoll" };
 
-/// Head and body of the answer to a GET.
+/// Returns head and body of the answer to a GET.
 fn get(port: u16, path: &str, headers: &str) -> (String, String) {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is open");
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n")
-        .expect("it takes a request");
+        .expect("the server takes a request");
     let mut text = String::new();
-    stream.read_to_string(&mut text).expect("it answers and closes");
+    stream.read_to_string(&mut text).expect("the server answers and closes");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
     (head.to_owned(), body.to_owned())
 }
 
-/// A server and its HTTP port.
+/// Starts a server with an HTTP port.
 fn start(setup: Setup, arguments: &[&str]) -> (Server, u16) {
     let port = free_port();
     let text = port.to_string();
@@ -29,7 +29,7 @@ fn start(setup: Setup, arguments: &[&str]) -> (Server, u16) {
 }
 
 #[test]
-fn metrics_show_what_clients_do() {
+fn metrics_count_the_work_of_clients() {
     for setup in setups() {
         let (server, port) = start(setup, &[]);
         let mut wire = Wire::connect(server.port);
@@ -59,7 +59,7 @@ fn metrics_show_what_clients_do() {
 }
 
 #[test]
-fn the_password_is_asked_for_here_too() {
+fn the_http_port_requires_the_password() {
     let (server, port) = start(EPOLL, &["--requirepass", "secret"]);
     for path in ["/", "/metrics", "/status.json", "/healthz", "/nothing"] {
         let (head, body) = get(port, path, "");
@@ -76,7 +76,7 @@ fn the_password_is_asked_for_here_too() {
 }
 
 #[test]
-fn it_is_off_unless_asked_for_and_bound_to_the_loopback() {
+fn the_http_port_is_off_by_default_and_bound_to_loopback() {
     let server = Server::start(EPOLL, &[]);
     let mut wire = Wire::connect(server.port);
     assert_eq!(wire.ask(&["CONFIG", "GET", "http-port"]), "[http-port, 0]");
@@ -87,7 +87,7 @@ fn it_is_off_unless_asked_for_and_bound_to_the_loopback() {
 }
 
 #[test]
-fn a_taken_port_is_an_error() {
+fn a_port_in_use_is_an_error() {
     let (first, port) = start(EPOLL, &[]);
     let text = port.to_string();
     let arguments = ["--http-port", &text[..]];
@@ -98,25 +98,27 @@ fn a_taken_port_is_an_error() {
 }
 
 #[test]
-fn more_connections_than_there_may_be_are_told_to_come_later() {
+fn connections_beyond_the_limit_get_503() {
     let (_server, port) = start(EPOLL, &[]);
     let max = annulet::http::limits::CONNECTIONS_MAX;
     let mut idle: Vec<TcpStream> = Vec::new();
     for _ in 0..max {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("it reads");
-        // Its answer says that the connection has its seat.
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is open");
+        stream
+            .write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .expect("the server reads");
+        // The answer shows that the connection counts among the open ones.
         let mut byte = [0];
-        stream.read_exact(&mut byte).expect("it answers");
+        stream.read_exact(&mut byte).expect("the server answers");
         idle.push(stream);
     }
-    let mut late = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+    let mut late = TcpStream::connect(("127.0.0.1", port)).expect("the port is open");
     let mut text = String::new();
-    late.read_to_string(&mut text).expect("it is told and closed");
+    late.read_to_string(&mut text).expect("the refusal is sent and the connection closed");
     assert!(text.starts_with("HTTP/1.1 503 "), "{text}");
     drop(idle);
     assert!(super::server::wait_for(|| {
-        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is open");
         let _ = stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n");
         let mut text = String::new();
         // A connection that is closed at once may end in a reset.

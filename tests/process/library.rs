@@ -43,7 +43,7 @@ fn pipelines_keep_their_order() {
 }
 
 #[test]
-fn errors_are_told_apart_and_leave_the_connection_usable() {
+fn errors_are_distinct_and_leave_the_connection_usable() {
     on_each_setup(&[], |server| {
         let mut client = connect(server, "");
         let unknown: RedisResult<()> = cmd("NOSUCH").arg("x").query(&mut client);
@@ -62,7 +62,7 @@ fn errors_are_told_apart_and_leave_the_connection_usable() {
 }
 
 #[test]
-fn the_third_protocol_has_its_own_shapes() {
+fn resp3_has_its_own_types() {
     on_each_setup(&[], |server| {
         let mut client = connect(server, "?protocol=resp3");
         let _: () = client.set("key", "value").expect("SET");
@@ -74,7 +74,7 @@ fn the_third_protocol_has_its_own_shapes() {
 }
 
 #[test]
-fn a_hundred_megabytes_come_back_as_they_were_sent() {
+fn a_hundred_megabytes_are_returned_unchanged() {
     let value: Vec<u8> = (0..100_000_000_u32).map(|n| (n ^ (n >> 8)) as u8).collect();
     for driver in super::server::drivers() {
         let server = Server::start(Setup { shards: 2, driver }, &[]);

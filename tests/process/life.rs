@@ -1,4 +1,4 @@
-//! How a server starts and ends: settings that are wrong, ports that are taken, signals.
+//! Start and end of a server: wrong settings, ports in use, signals.
 
 use super::server::{PATIENCE, Server, Setup, drivers, free_port, wait_for};
 use super::wire::Wire;
@@ -9,16 +9,16 @@ use std::process::{Command, Stdio};
 
 const EPOLL: Setup = Setup { shards: 2, driver: "epoll" };
 
-/// Waits for the process's end; its exit code.
+/// Waits for the end of the process; returns its exit code.
 fn exit_code(server: &mut Server) -> Option<i32> {
     assert!(wait_for(|| server.is_over()), "the server has not ended in {PATIENCE:?}");
-    server.child.wait().expect("it is our child").code()
+    server.child.wait().expect("the child can be waited for").code()
 }
 
-/// Sends a signal by the shell, whose `kill` is built in.
+/// Sends a signal with the shell's built-in `kill`.
 fn signal(server: &Server, name: &str) {
     let line = format!("kill -{name} {}", server.child.id());
-    let status = Command::new("sh").args(["-c", &line]).status().expect("there is a shell");
+    let status = Command::new("sh").args(["-c", &line]).status().expect("the shell runs");
     assert!(status.success(), "{line}");
 }
 
@@ -46,19 +46,19 @@ fn a_start_and_an_end_by_signal_are_logged() {
 #[test]
 fn shutdown_ends_the_process() {
     for setup in setups() {
-        for words in [&["SHUTDOWN"][..], &["SHUTDOWN", "NOSAVE"], &["SHUTDOWN", "NOW", "FORCE"]] {
+        for args in [&["SHUTDOWN"][..], &["SHUTDOWN", "NOSAVE"], &["SHUTDOWN", "NOW", "FORCE"]] {
             let mut server = Server::start(setup, &[]);
             let mut wire = Wire::connect(server.port);
-            wire.send(words);
-            assert_eq!(wire.rest(), "", "{words:?}");
-            assert_eq!(exit_code(&mut server), Some(0), "{words:?} {setup:?}");
+            wire.send(args);
+            assert_eq!(wire.rest(), "", "{args:?}");
+            assert_eq!(exit_code(&mut server), Some(0), "{args:?} {setup:?}");
             assert!(server.logged("User requested shutdown..."));
         }
     }
 }
 
 #[test]
-fn a_taken_port_is_an_error() {
+fn a_port_in_use_is_an_error() {
     let first = Server::start(EPOLL, &[]);
     for driver in drivers() {
         let setup = Setup { shards: 2, driver };
@@ -70,7 +70,7 @@ fn a_taken_port_is_an_error() {
     assert_eq!(Wire::connect(first.port).ask(&["PING"]), "+PONG");
 }
 
-/// A config file of its own, removed with the value.
+/// A temporary config file, removed on drop.
 struct ConfigFile(String);
 
 impl ConfigFile {
@@ -78,7 +78,7 @@ impl ConfigFile {
         let name = format!("annulet-test-{}-{name}.conf", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, text).expect("the folder for temporary files can be written");
-        ConfigFile(path.to_str().expect("it has a plain name").to_string())
+        ConfigFile(path.to_str().expect("the name is text").to_string())
     }
 }
 
@@ -116,7 +116,7 @@ fn settings_come_from_the_file_then_from_the_arguments() {
 #[test]
 fn a_dash_reads_settings_from_the_standard_input() {
     let mut server = Server::launch(EPOLL, free_port(), &["-"], Stdio::piped());
-    let mut input = server.child.stdin.take().expect("it is piped");
+    let mut input = server.child.stdin.take().expect("the stream is piped");
     input.write_all(b"maxclients 77\n").expect("the server reads");
     drop(input);
     assert!(wait_for(|| server.logged("Ready to accept connections") || server.is_over()));
@@ -125,7 +125,7 @@ fn a_dash_reads_settings_from_the_standard_input() {
 }
 
 #[test]
-fn a_sleep_holds_up_every_shard() {
+fn debug_sleep_stops_every_shard() {
     on_each_setup(&["--enable-debug-command", "yes"], |server| {
         let mut wires = super::crowd(server);
         let clock = Clock::System;

@@ -1,11 +1,11 @@
-//! Who may come in, how many, and for how long.
+//! Limits of clients: password, number and time.
 
 use super::server::wait_for;
 use super::wire::Wire;
 use super::{crowd, on_each_setup};
 
 #[test]
-fn a_password_is_asked_for() {
+fn a_password_is_required() {
     on_each_setup(&["--requirepass", "secret"], |server| {
         for mut wire in crowd(server) {
             assert_eq!(wire.ask(&["GET", "key"]), "-NOAUTH Authentication required.");
@@ -23,7 +23,7 @@ fn a_password_is_asked_for() {
 }
 
 #[test]
-fn no_more_clients_than_allowed_are_let_in() {
+fn clients_beyond_maxclients_are_refused() {
     on_each_setup(&["--maxclients", "20"], |server| {
         let mut wires: Vec<Wire> = (0..20).map(|_| Wire::connect(server.port)).collect();
         for wire in &mut wires {
@@ -33,7 +33,7 @@ fn no_more_clients_than_allowed_are_let_in() {
             let mut refused = Wire::connect(server.port);
             assert_eq!(refused.rest(), "-ERR max number of clients reached\r\n");
         }
-        // One that leaves makes room for exactly one.
+        // A client that leaves makes room for exactly one.
         wires.pop();
         let entered = wait_for(|| {
             let mut wire = Wire::connect(server.port);
@@ -51,12 +51,12 @@ fn no_more_clients_than_allowed_are_let_in() {
 }
 
 #[test]
-fn idle_clients_are_let_go_after_the_timeout() {
+fn idle_clients_are_disconnected_after_the_timeout() {
     on_each_setup(&["--timeout", "1"], |server| {
         let mut idle = crowd(server);
         let mut busy = Wire::connect(server.port);
         let alone = |list: String| list.lines().count() == 1;
-        assert!(wait_for(|| alone(busy.ask(&["CLIENT", "LIST"]))), "the idle ones are gone");
+        assert!(wait_for(|| alone(busy.ask(&["CLIENT", "LIST"]))), "idle clients are disconnected");
         for wire in &mut idle {
             assert_eq!(wire.rest(), "");
         }
@@ -64,7 +64,7 @@ fn idle_clients_are_let_go_after_the_timeout() {
     });
 }
 
-/// The ids in the lines of CLIENT LIST.
+/// Returns the ids in the lines of CLIENT LIST.
 fn ids(list: &str) -> Vec<u64> {
     let id = |line: &str| line.strip_prefix("id=")?.split(' ').next()?.parse().ok();
     let mut ids: Vec<u64> = list.lines().filter_map(id).collect();
@@ -73,7 +73,7 @@ fn ids(list: &str) -> Vec<u64> {
 }
 
 #[test]
-fn clients_of_all_shards_are_listed_and_ended() {
+fn clients_of_all_shards_are_listed_and_killed() {
     on_each_setup(&[], |server| {
         let mut wires = crowd(server);
         let mut own = Vec::new();
@@ -88,11 +88,11 @@ fn clients_of_all_shards_are_listed_and_ended() {
         let id = id.trim_start_matches(':');
         assert_eq!(wires[killer].ask(&["CLIENT", "KILL", "ID", id]), ":1");
         assert_eq!(wires[victim].rest(), "");
-        let address = wires[7].stream.get_ref().local_addr().expect("it is connected");
+        let address = wires[7].stream.get_ref().local_addr().expect("the socket is connected");
         assert_eq!(wires[killer].ask(&["CLIENT", "KILL", &address.to_string()]), "+OK");
         assert_eq!(wires[7].rest(), "");
-        let nobody = wires[killer].ask(&["CLIENT", "KILL", "127.0.0.1:1"]);
-        assert_eq!(nobody, "-ERR No such client");
+        let unknown = wires[killer].ask(&["CLIENT", "KILL", "127.0.0.1:1"]);
+        assert_eq!(unknown, "-ERR No such client");
         assert!(wait_for(|| ids(&wires[killer].ask(&["CLIENT", "LIST"])).len() == 7));
         assert_eq!(wires[killer].ask(&["CLIENT", "KILL", "TYPE", "normal"]), ":6");
         for wire in &mut wires[1..7] {

@@ -1,7 +1,7 @@
-//! The real binary, from outside: clients that the world uses, bare sockets, signals, settings.
+//! Tests of the real binary as a process: common clients, bare sockets, signals, settings.
 //!
-//! Every test starts servers of its own on free ports. What this machine lacks (io_uring,
-//! redis-cli) is skipped with a printed line.
+//! Every test starts its own servers on free ports. If the machine lacks something (io_uring,
+//! redis-cli), the test prints that it skips.
 
 mod background;
 mod cli;
@@ -23,7 +23,7 @@ use std::io::{Read, Write};
 use std::sync::OnceLock;
 use wire::Wire;
 
-/// One and four shards, over each driver of this machine.
+/// Returns the setups: one and four shards, on each driver of this machine.
 fn setups() -> Vec<Setup> {
     static DRIVERS: OnceLock<Vec<&'static str>> = OnceLock::new();
     let drivers = DRIVERS.get_or_init(drivers);
@@ -31,7 +31,7 @@ fn setups() -> Vec<Setup> {
     drivers.iter().copied().flat_map(with).collect()
 }
 
-/// Runs a test against a fresh server of each setup.
+/// Runs a test with a fresh server of each setup.
 fn on_each_setup(arguments: &[&str], test: impl Fn(&Server)) {
     for setup in setups() {
         println!("{setup:?}");
@@ -39,16 +39,17 @@ fn on_each_setup(arguments: &[&str], test: impl Fn(&Server)) {
     }
 }
 
-/// Connects to each shard and some more: one connection goes to the shard with the fewest.
+/// Connects to every shard, to some more than once: a new connection goes to the shard with the
+/// fewest.
 fn crowd(server: &Server) -> Vec<Wire> {
     (0..9).map(|_| Wire::connect(server.port)).collect()
 }
 
 impl<S: Read + Write> Wire<S> {
-    /// All that still comes until the server closes the connection.
+    /// Returns all further output until the server closes the connection.
     pub fn rest(&mut self) -> String {
         let mut rest = Vec::new();
-        // A reset ends the stream as well as an orderly end does.
+        // A reset ends the stream as well as an orderly close.
         let _ = self.stream.read_to_end(&mut rest);
         String::from_utf8_lossy(&rest).into_owned()
     }

@@ -1,26 +1,26 @@
-//! What the server shows of the commands that are run: the command log, MONITOR, latency events.
+//! What the server reports about commands: the command log, MONITOR, latency events.
 
 use super::server::wait_for;
 use super::wire::Wire;
 use super::{crowd, on_each_setup};
 
-/// Keys that four shards share out among themselves.
+/// Keys that spread over four shards.
 const KEYS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
-/// A text of numbers and arrays with the numbers that change from run to run left out: the ids,
-/// times and durations before each entry's words.
+/// Removes the numbers that vary between runs from a reply: the ids, times and durations before the
+/// arguments of each entry.
 fn words_of_entries(reply: &str) -> Vec<String> {
     let entries = reply.split("], [").flat_map(|part| part.split_once('['));
-    let mut words = Vec::new();
+    let mut args = Vec::new();
     for (_, rest) in entries {
         let rest = rest.rsplit('[').next().unwrap_or(rest);
-        words.push(rest.split(']').next().unwrap_or(rest).to_string());
+        args.push(rest.split(']').next().unwrap_or(rest).to_string());
     }
-    words
+    args
 }
 
 #[test]
-fn every_command_is_remembered_once() {
+fn every_command_is_logged_once() {
     let arguments = ["--slowlog-log-slower-than", "0", "--slowlog-max-len", "1000"];
     on_each_setup(&arguments, |server| {
         let mut wires = crowd(server);
@@ -46,17 +46,17 @@ fn every_command_is_remembered_once() {
         wire.ask(&["GET", "b"]);
         wire.ask(&["EXEC"]);
         sent += 3;
-        // RESET is remembered too, behind itself.
+        // RESET itself is also logged, after the reset.
         assert_eq!(wire.ask(&["SLOWLOG", "LEN"]), format!(":{}", sent + 1));
         let shown = wire.ask(&["SLOWLOG", "GET", "-1"]);
         let all = words_of_entries(&shown).join("\n");
-        for words in ["RENAME, a, z", "DBSIZE", "CLIENT, LIST", "GET, z", "GET, b", "MULTI"] {
-            assert!(all.lines().any(|line| line == words), "{words} in {all}");
+        for args in ["RENAME, a, z", "DBSIZE", "CLIENT, LIST", "GET, z", "GET, b", "MULTI"] {
+            assert!(all.lines().any(|line| line == args), "{args} in {all}");
         }
         assert!(!all.lines().any(|line| line == "EXEC"), "{all}");
         let cut = format!("SET, large, {}... (99872 more bytes)", "x".repeat(128));
         assert!(all.lines().any(|line| line == cut), "{all}");
-        let mset = all.lines().find(|line| line.starts_with("MSET")).expect("it is there");
+        let mset = all.lines().find(|line| line.starts_with("MSET")).expect("MSET is logged");
         assert!(KEYS.iter().all(|key| mset.contains(&format!(", {key}, 2"))), "{mset}");
         assert_eq!(all.lines().filter(|line| line.starts_with("MSET")).count(), 1);
         assert_eq!(shown.matches("127.0.0.1:").count(), sent + 2);
@@ -65,7 +65,7 @@ fn every_command_is_remembered_once() {
 }
 
 #[test]
-fn large_requests_and_replies_are_remembered() {
+fn large_requests_and_replies_are_logged() {
     let arguments =
         ["--commandlog-request-larger-than", "1024", "--commandlog-reply-larger-than", "1024"];
     on_each_setup(&arguments, |server| {
@@ -115,14 +115,14 @@ fn a_sleep_is_a_slow_command_and_an_event() {
 }
 
 #[test]
-fn monitors_see_each_command_once_in_an_order_that_can_have_been() {
+fn monitors_see_each_command_once_in_a_possible_order() {
     on_each_setup(&[], |server| {
         let mut wires = crowd(server);
         let mut monitors = [Wire::connect(server.port), Wire::connect(server.port)];
         for monitor in &mut monitors {
             assert_eq!(monitor.ask(&["MONITOR"]), "+OK");
         }
-        // Each is sent when the one before has its reply, over another connection.
+        // Each command is sent after the reply of the one before, on another connection.
         for (number, wire) in wires.iter_mut().enumerate() {
             wire.ask(&["SET", &format!("key{number}"), "1"]);
         }
@@ -163,7 +163,7 @@ fn monitors_see_each_command_once_in_an_order_that_can_have_been() {
 }
 
 #[test]
-fn uses_are_counted_wherever_a_value_goes() {
+fn use_counters_follow_a_value() {
     let arguments = ["--maxmemory-policy", "allkeys-lfu", "--lfu-log-factor", "0"];
     on_each_setup(&arguments, |server| {
         let mut wire = Wire::connect(server.port);

@@ -1,4 +1,4 @@
-//! A server process of the test's own: started on a free port, killed when the test lets go.
+//! A server process for one test: started on a free port, killed on drop.
 
 use annulet::base::clock::Clock;
 use std::io::{BufRead, BufReader, Read};
@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// The longest that anything a test waits for may take.
+/// Longest time that a test waits for anything.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Starts that may fail because another process took the port that was free a moment before.
+/// Number of starts that may fail because another process took the free port first.
 const STARTS_MAX: usize = 5;
 
-/// How a server is run: how many shards, over which driver.
+/// The setup of a server: number of shards, and driver.
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
     pub shards: usize,
@@ -48,12 +48,12 @@ impl Server {
         panic!("no server came up: {setup:?} {arguments:?}");
     }
 
-    /// Starts the server and waits for nothing.
+    /// Starts the server without waiting for it.
     pub fn launch(setup: Setup, port: u16, arguments: &[&str], input: Stdio) -> Server {
         Server::launch_on(None, setup, port, arguments, input)
     }
 
-    /// The same, on a file of keys.
+    /// Starts the server on a snapshot file, without waiting for it.
     pub fn launch_on(
         file: Option<&[u8]>,
         setup: Setup,
@@ -81,8 +81,8 @@ impl Server {
             .spawn()
             .expect("the server's binary runs");
         let log = Arc::new(Mutex::new(String::new()));
-        let output = child.stdout.take().expect("it is piped");
-        let errors = child.stderr.take().expect("it is piped");
+        let output = child.stdout.take().expect("the stream is piped");
+        let errors = child.stderr.take().expect("the stream is piped");
         let both = Arc::clone(&log);
         let reader = thread::spawn(move || {
             let inside = Arc::clone(&both);
@@ -93,19 +93,19 @@ impl Server {
         Server { child, port, folder, log, reader: Some(reader) }
     }
 
-    /// What it has written to its standard output and error so far.
+    /// Returns the standard output and error of the server so far.
     pub fn log(&self) -> String {
         self.log.lock().expect("no reader panics").clone()
     }
 
-    /// Whether the log has this text.
+    /// Whether the log contains this text.
     pub fn logged(&self, text: &str) -> bool {
         self.log.lock().expect("no reader panics").contains(text)
     }
 
     /// Whether the process has ended; then its log is complete.
     pub fn is_over(&mut self) -> bool {
-        let is_over = self.child.try_wait().expect("it is our child").is_some();
+        let is_over = self.child.try_wait().expect("the child can be waited for").is_some();
         if is_over && let Some(reader) = self.reader.take() {
             reader.join().expect("a reader of lines does not panic");
         }
@@ -118,7 +118,7 @@ impl Drop for Server {
         if thread::panicking() {
             eprintln!("the server's end so far: {:?}", self.child.try_wait());
         }
-        // Both fail when the process has ended, which is as good.
+        // Both fail if the process has ended, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
@@ -136,13 +136,13 @@ fn keep(from: impl Read, log: &Mutex<String>) {
     }
 }
 
-/// A port that nobody listens on at this moment.
+/// Returns a port that is free at this moment.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
-    listener.local_addr().expect("it is bound").port()
+    listener.local_addr().expect("the socket is bound").port()
 }
 
-/// Waits until something holds; false when it does not within [`PATIENCE`].
+/// Waits until `holds` returns true; returns false if it does not within [`PATIENCE`].
 pub fn wait_for(mut holds: impl FnMut() -> bool) -> bool {
     let end_ns = Clock::System.monotonic_ns() + PATIENCE.as_nanos() as u64;
     while Clock::System.monotonic_ns() < end_ns {
@@ -154,7 +154,8 @@ pub fn wait_for(mut holds: impl FnMut() -> bool) -> bool {
     false
 }
 
-/// The drivers that this machine allows: epoll always, io_uring where a server can start on it.
+/// Returns the drivers that this machine allows: epoll always, io_uring if a server can start on
+/// it.
 pub fn drivers() -> Vec<&'static str> {
     let setup = Setup { shards: 1, driver: "uring" };
     let mut server = Server::launch(setup, free_port(), &[], Stdio::null());
@@ -162,7 +163,7 @@ pub fn drivers() -> Vec<&'static str> {
     if has_come_up && !server.is_over() {
         return vec!["uring", "epoll"];
     }
-    assert!(server.logged("has no way to the kernel"), "{}", server.log());
-    println!("skipped: io_uring, which this machine does not allow");
+    assert!(server.logged("cannot open its I/O driver"), "{}", server.log());
+    println!("skipped: this machine does not allow io_uring");
     vec!["epoll"]
 }

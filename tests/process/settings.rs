@@ -17,7 +17,7 @@ fn settings_are_read_and_changed_on_all_shards() {
                 assert_eq!(wire.ask(&["CONFIG", "GET", name]), format!("[{name}, {value}]"));
             }
         }
-        // A new password binds whoever comes from now on, on whichever shard.
+        // A new password holds for all later connections, on every shard.
         assert_eq!(wires[0].ask(&["CONFIG", "SET", "requirepass", "secret"]), "+OK");
         for mut wire in crowd(server) {
             assert_eq!(wire.ask(&["GET", "key"]), "-NOAUTH Authentication required.");
@@ -42,7 +42,7 @@ fn wrong_settings_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn protected_mode_is_read_and_spares_local_clients() {
+fn protected_mode_is_shown_and_allows_local_clients() {
     on_each_setup(&["--protected-mode", "yes"], |server| {
         let mut wire = Wire::connect(server.port);
         assert_eq!(wire.ask(&["CONFIG", "GET", "protected-mode"]), "[protected-mode, yes]");
@@ -52,7 +52,7 @@ fn protected_mode_is_read_and_spares_local_clients() {
 }
 
 #[test]
-fn info_counts_what_all_shards_have_done() {
+fn info_sums_over_all_shards() {
     on_each_setup(&[], |server| {
         for (n, wire) in crowd(server).iter_mut().enumerate() {
             for k in 0..20 {
@@ -77,23 +77,23 @@ fn the_server_moves_to_other_addresses() {
         let old = server.port;
         let mut wires = crowd(server);
         let new = free_port();
-        // The change may be asked of any shard; its sockets are those of one.
+        // Any shard may receive the change; one shard owns the sockets.
         for (port, gone) in [(new, old), (old, new)] {
-            let wire = wires.last_mut().expect("there are some");
+            let wire = wires.last_mut().expect("there are connections");
             assert_eq!(wire.ask(&["CONFIG", "SET", "port", &port.to_string()]), "+OK");
             for _ in 0..4 {
                 assert_eq!(Wire::connect(port).ask(&["PING"]), "+PONG");
             }
-            assert!(TcpStream::connect(("127.0.0.1", gone)).is_err(), "nobody listens there");
-            assert_eq!(wires.pop().expect("there are some").ask(&["PING"]), "+PONG");
+            assert!(TcpStream::connect(("127.0.0.1", gone)).is_err(), "the old port is closed");
+            assert_eq!(wires.pop().expect("there are connections").ask(&["PING"]), "+PONG");
         }
         let wire = &mut wires[0];
         assert_eq!(wire.ask(&["CONFIG", "SET", "bind", "* -::*"]), "+OK");
         assert_eq!(Wire::connect(old).ask(&["PING"]), "+PONG");
         assert_eq!(wire.ask(&["CONFIG", "SET", "bind", "127.0.0.1"]), "+OK");
         assert_eq!(Wire::connect(old).ask(&["PING"]), "+PONG");
-        let taken = TcpListener::bind("127.0.0.1:0").expect("there is a port");
-        let port = taken.local_addr().expect("it is bound").port().to_string();
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = taken.local_addr().expect("the socket is bound").port().to_string();
         let refused = wire.ask(&["CONFIG", "SET", "timeout", "5", "port", &port]);
         assert!(refused.contains("Unable to listen on this port. Check server logs."), "{refused}");
         assert_eq!(wire.ask(&["CONFIG", "GET", "timeout"]), "[timeout, 0]");

@@ -1,4 +1,4 @@
-//! Bare sockets: what no well-behaved client library would send, or not in this way.
+//! Bare sockets: input that no well-behaved client library sends.
 
 use super::server::{Server, wait_for};
 use super::wire::{Wire, request};
@@ -16,9 +16,9 @@ fn inline_commands() {
         let mut wire = Wire::connect(server.port);
         wire.write("PING\r\n");
         assert_eq!(wire.line(), "+PONG");
-        wire.write("\r\n\nSET key \"two words\"\nGET key\r\n");
+        wire.write("\r\n\nSET key \"two args\"\nGET key\r\n");
         assert_eq!(wire.line(), "+OK");
-        assert_eq!(wire.reply(), "two words");
+        assert_eq!(wire.reply(), "two args");
         wire.write("SET key \"open\r\n");
         assert_eq!(wire.line(), "-ERR Protocol error: unbalanced quotes in request");
         assert_eq!(wire.rest(), "");
@@ -49,7 +49,7 @@ fn a_command_may_come_in_any_pieces() {
 }
 
 #[test]
-fn protocol_errors_close_the_connection_after_the_replies_due() {
+fn protocol_errors_close_the_connection_after_earlier_replies() {
     let cases = [
         ("*1\r\n+PING\r\n", "-ERR Protocol error: expected '$', got '+'"),
         ("*abc\r\n", "-ERR Protocol error: invalid multibulk length"),
@@ -84,7 +84,7 @@ fn quit_ends_the_connection_and_drops_what_follows() {
 }
 
 #[test]
-fn who_only_stops_sending_still_gets_all_replies() {
+fn a_client_that_stops_sending_still_gets_all_replies() {
     on_each_setup(&[], |server| {
         for mut wire in crowd(server) {
             let mut expected = String::new();
@@ -94,21 +94,21 @@ fn who_only_stops_sending_still_gets_all_replies() {
                 let len = n.to_string().len();
                 expected += &format!("+OK\r\n*2\r\n${len}\r\n{n}\r\n$-1\r\n");
             }
-            wire.stream.get_ref().shutdown(Shutdown::Write).expect("it is connected");
+            wire.stream.get_ref().shutdown(Shutdown::Write).expect("the socket is connected");
             assert_eq!(wire.rest(), expected);
         }
     });
 }
 
 #[test]
-fn a_client_that_leaves_in_the_middle_of_a_command_is_forgotten() {
+fn a_client_that_leaves_in_the_middle_of_a_command_is_removed() {
     on_each_setup(&[], |server| {
         for wire in &mut crowd(server) {
             wire.write("*2\r\n$3\r\nGET\r\n$1000\r\nabc");
         }
         let mut wire = Wire::connect(server.port);
         let one = |list: String| list.lines().count() == 1;
-        assert!(wait_for(|| one(wire.ask(&["CLIENT", "LIST"]))), "the others are gone");
+        assert!(wait_for(|| one(wire.ask(&["CLIENT", "LIST"]))), "the other clients are removed");
         wire.write(request(&["PING"]).repeat(3));
         assert_eq!([wire.line(), wire.line(), wire.line()], ["+PONG"; 3]);
     });
@@ -119,7 +119,7 @@ fn the_unix_socket() {
     let folder = std::env::temp_dir();
     let path = folder.join(format!("annulet-test-{}.sock", std::process::id()));
     let name = path.to_str().expect("the folder for temporary files has a plain name");
-    // Only root may give a file to a group that it is not of.
+    // Only root may give a file to a group that it is not a member of.
     let is_root = std::fs::metadata("/proc/self").expect("it is there").uid() == 0;
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
     let daemon = groups.lines().find_map(|line| line.strip_prefix("daemon:x:")?.split(':').next());
@@ -150,16 +150,16 @@ fn many_keys_over_all_shards_in_one_pipeline() {
     on_each_setup(&[], |server: &Server| {
         let mut wires = crowd(server);
         for (n, wire) in wires.iter_mut().enumerate() {
-            let words: Vec<String> = (0..200).map(|k| format!("key:{n}:{k}")).collect();
+            let args: Vec<String> = (0..200).map(|k| format!("key:{n}:{k}")).collect();
             let mut set = vec!["MSET"];
-            words.iter().for_each(|word| set.extend([word.as_str(), word.as_str()]));
-            let get: Vec<&str> = ["MGET"].into_iter().chain(words.iter().map(|w| &**w)).collect();
+            args.iter().for_each(|arg| set.extend([arg.as_str(), arg.as_str()]));
+            let get: Vec<&str> = ["MGET"].into_iter().chain(args.iter().map(|w| &**w)).collect();
             wire.write([request(&set), request(&get), request(&["PING"])].concat());
         }
         for (n, wire) in wires.iter_mut().enumerate() {
-            let words: Vec<String> = (0..200).map(|k| format!("key:{n}:{k}")).collect();
+            let args: Vec<String> = (0..200).map(|k| format!("key:{n}:{k}")).collect();
             assert_eq!(wire.line(), "+OK");
-            assert_eq!(wire.reply(), format!("[{}]", words.join(", ")));
+            assert_eq!(wire.reply(), format!("[{}]", args.join(", ")));
             assert_eq!(wire.line(), "+PONG");
         }
     });

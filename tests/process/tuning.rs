@@ -1,5 +1,5 @@
-//! What lies in `tuning/`: presets start the server and have an effect, every line has its reason,
-//! and `scripts/tune-check` sees what is off.
+//! The files in `tuning/`: presets start the server and have an effect, every line has its reason,
+//! and `scripts/tune-check` finds unsuitable settings.
 
 use super::server::{Server, Setup, free_port};
 use super::wire::Wire;
@@ -12,7 +12,8 @@ fn root() -> &'static Path {
 
 fn presets() -> Vec<PathBuf> {
     let entries = std::fs::read_dir(root().join("tuning/presets")).expect("there are presets");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("it is read").path()).collect();
+    let mut paths: Vec<PathBuf> =
+        entries.map(|entry| entry.expect("the file is readable").path()).collect();
     paths.sort();
     paths
 }
@@ -27,7 +28,8 @@ fn presets_start_the_server_and_have_an_effect() {
         let log = server.log();
         let is_idle =
             |line: &&str| line.contains("without effect") || line.contains("has no effect");
-        // What `save` has of an effect is what the presets say: whether the end saves.
+        // The presets use `save` only to decide whether the shutdown saves, which does have an
+        // effect.
         let idle = log.lines().filter(is_idle).find(|line| !line.contains("'save'"));
         assert_eq!(idle, None, "{path}");
         let mut wire = Wire::connect(server.port);
@@ -38,16 +40,16 @@ fn presets_start_the_server_and_have_an_effect() {
     }
 }
 
-/// A comment stands above each line, or above the block of lines that it begins.
+/// Checks for a comment above each line, or above the block of lines that it belongs to.
 #[test]
 fn every_line_has_its_reason() {
     let others = ["sysctl.conf", "annulet.service", "Dockerfile", "Dockerfile.dockerignore"];
     let others = others.map(|name| root().join("tuning").join(name));
     for path in presets().into_iter().chain(others) {
-        let text = std::fs::read_to_string(&path).expect("it is read");
+        let text = std::fs::read_to_string(&path).expect("the file is readable");
         let mut has_reason = false;
         for (number, line) in text.lines().enumerate() {
-            // What the unit is called and where it is installed speaks for itself.
+            // Lines that need no reason: the unit's name, user and installation.
             let plain = ["[", "Description=", "User=", "Group=", "WantedBy="];
             let is_blank = line.trim().is_empty();
             if is_blank || line.starts_with('[') {
@@ -59,14 +61,15 @@ fn every_line_has_its_reason() {
             assert!(has_reason || needs_none, "{}:{}: {line}", path.display(), number + 1);
         }
     }
-    let profile = std::fs::read_to_string(root().join("tuning/seccomp.json")).expect("it is read");
-    let profile: serde_json::Value = serde_json::from_str(&profile).expect("it is JSON");
+    let profile =
+        std::fs::read_to_string(root().join("tuning/seccomp.json")).expect("the file is readable");
+    let profile: serde_json::Value = serde_json::from_str(&profile).expect("the file is JSON");
     for rule in profile["syscalls"].as_array().expect("a list") {
-        assert!(rule["comment"].as_str().is_some_and(|words| !words.is_empty()), "{rule}");
+        assert!(rule["comment"].as_str().is_some_and(|args| !args.is_empty()), "{rule}");
     }
 }
 
-/// A machine made of files: those of a good one, with some changed.
+/// Runs tune-check on a machine made of files: a good one with some changes.
 fn tune_check(changes: &[(&str, &str)]) -> Option<(i32, String)> {
     let good = [
         ("proc/sys/kernel/osrelease", "6.18.0"),
@@ -83,22 +86,22 @@ fn tune_check(changes: &[(&str, &str)]) -> Option<(i32, String)> {
     let folder = std::env::temp_dir().join(format!("annulet-machine-{}", std::process::id()));
     for (path, text) in good.iter().chain(changes) {
         let path = folder.join(path);
-        std::fs::create_dir_all(path.parent().expect("it is below")).expect("a folder");
+        std::fs::create_dir_all(path.parent().expect("the path has a folder")).expect("a folder");
         std::fs::write(path, text).expect("a file");
     }
     let script = root().join("scripts/tune-check");
     let output = Command::new("python3").arg(script).arg("--root").arg(&folder).output();
-    std::fs::remove_dir_all(&folder).expect("it was made here");
+    std::fs::remove_dir_all(&folder).expect("the folder exists");
     let Ok(output) = output else {
-        println!("skipped: there is no python3");
+        println!("skipped: python3 is not installed");
         return None;
     };
-    let text = String::from_utf8(output.stdout).expect("it is text");
-    Some((output.status.code().expect("it ends by itself"), text))
+    let text = String::from_utf8(output.stdout).expect("the output is text");
+    Some((output.status.code().expect("the process exits"), text))
 }
 
 #[test]
-fn tune_check_says_what_is_off() {
+fn tune_check_finds_unsuitable_settings() {
     let Some((status, text)) = tune_check(&[]) else { return };
     assert_eq!(status, 0, "{text}");
     for (path, now, said) in [
@@ -106,7 +109,7 @@ fn tune_check_says_what_is_off() {
         ("proc/sys/kernel/io_uring_disabled", "2", "io_uring is forbidden"),
         ("proc/sys/net/core/somaxconn", "128", "net.core.somaxconn is 128"),
         ("proc/self/limits", "Max open files  1024  4096 files", "maxclients would be 4032"),
-        ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never", "always taken"),
+        ("sys/kernel/mm/transparent_hugepage/enabled", "[always] madvise never", "always used"),
         ("sys/fs/cgroup/cpu.max", "150000 100000", "a quota of 1.5 cores"),
     ] {
         let (status, text) = tune_check(&[(path, now)]).expect("python3 was there");

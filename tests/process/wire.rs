@@ -1,10 +1,10 @@
-//! A client that says exactly what a test tells it to, byte for byte.
+//! A client that sends exact bytes.
 
 use super::server::PATIENCE;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
-/// A connection, with what was read of it and not yet looked at.
+/// A connection, with input that was read but not parsed.
 pub struct Wire<S: Read + Write = TcpStream> {
     pub stream: BufReader<S>,
 }
@@ -20,31 +20,31 @@ impl Wire {
 }
 
 impl<S: Read + Write> Wire<S> {
-    /// Writes bytes as they are.
+    /// Writes bytes unchanged.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.get_mut().write_all(bytes.as_ref()).expect("the server takes bytes");
     }
 
     /// Sends one command.
-    pub fn send(&mut self, words: &[&str]) {
-        self.write(request(words));
+    pub fn send(&mut self, args: &[&str]) {
+        self.write(request(args));
     }
 
-    /// Sends one command and gives its reply in short, see [`Wire::reply`].
-    pub fn ask(&mut self, words: &[&str]) -> String {
-        self.send(words);
+    /// Sends one command and returns its reply in short form, see [`Wire::reply`].
+    pub fn ask(&mut self, args: &[&str]) -> String {
+        self.send(args);
         self.reply()
     }
 
-    /// One line without its end, empty at the end of the stream.
+    /// Returns one line without its end; empty at the end of the stream.
     pub fn line(&mut self) -> String {
         let mut line = Vec::new();
         self.stream.read_until(b'\n', &mut line).expect("a line comes in time");
         String::from_utf8_lossy(&line).trim_end_matches("\r\n").to_string()
     }
 
-    /// The next reply: the line of a simple one, a bulk string's text without its head, `(nil)`
-    /// for none, and `[a, b]` for an array.
+    /// Returns the next reply: the line of a simple one, the text of a bulk string, `(nil)` for
+    /// null, and `[a, b]` for an array.
     pub fn reply(&mut self) -> String {
         let line = self.line();
         let Some((head, rest)) = line.split_at_checked(1) else { return line };
@@ -71,16 +71,16 @@ impl<S: Read + Write> Wire<S> {
     }
 }
 
-/// The bytes of one command.
-pub fn request(words: &[&str]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend(format!("${}\r\n{word}\r\n", word.len()).into_bytes());
+/// Returns the bytes of one command.
+pub fn request(args: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        bytes.extend(format!("${}\r\n{arg}\r\n", arg.len()).into_bytes());
     }
     bytes
 }
 
-/// The value of a field of INFO.
+/// Returns the value of a field of INFO.
 pub fn info_field(info: &str, name: &str) -> Option<u64> {
     let lines = info.lines().filter_map(|line| line.split_once(':'));
     lines.filter(|(field, _)| *field == name).find_map(|(_, value)| value.trim().parse().ok())

@@ -1,13 +1,13 @@
-//! Every state of a replica is one that the primary has had: what moves together there is never
-//! seen apart here.
+//! Every state of a replica is a state that the primary has had: keys that change together on the
+//! primary never differ on the replica.
 //!
 //! ```text
-//!   moved by                            always holds                keys (of different shards)
+//!   changed by                          invariant                   keys (of different shards)
 //!   one EXEC over two databases         equal                       exec:* of databases 0 and 1
 //!   one MSET                            equal                       mset:*
 //!   RENAME there and back               exactly one exists          rename:*
 //!   SET of one, its reply seen, then    the second is not ahead     first:*, second:*
-//!   SET of the other by somebody else
+//!   SET of the other by another client
 //! ```
 
 use super::peer;
@@ -22,19 +22,20 @@ use std::time::Duration;
 
 const WATCHING: Duration = Duration::from_secs(3);
 
-/// Snapshots that the replica takes while all moves.
+/// Snapshots that the replica takes while the keys change.
 const SNAPSHOTS: u32 = 6;
 
-/// Shards that the keys are spread over; with 1 or 4 of them they are all alike or all different.
+/// Quarters of the hash slots. With 1 or 4 shards, keys of different quarters are on one shard or
+/// on four.
 const QUARTERS: u16 = 4;
 
-/// A key of a quarter of the slots.
+/// Returns a key in a quarter of the hash slots.
 fn key_in(quarter: u16, name: &str) -> String {
     let is_there = |key: &String| slot_of(key.as_bytes()) / (SLOT_COUNT / QUARTERS) == quarter;
     (0..).map(|number| format!("{name}:{number}")).find(is_there).expect("slots are spread evenly")
 }
 
-/// The keys that move.
+/// The keys that change together.
 pub struct Keys {
     exec: [String; 2],
     mset: [String; 2],
@@ -52,7 +53,7 @@ impl Keys {
         }
     }
 
-    /// Sets what holds before anything moves.
+    /// Sets values that satisfy the invariants at the start.
     pub fn prepare(&self, wire: &mut Wire) {
         let ([mset, other_mset], [first, second]) = (&self.mset, &self.chain);
         demand(wire, &["MSET", mset, "0", other_mset, "0", first, "0", second, "0"]);
@@ -62,7 +63,8 @@ impl Keys {
         demand(wire, &["SELECT", "0"]);
     }
 
-    /// Moves all of them, each way on a thread of its own, until told to stop; how many moves.
+    /// Changes all keys, each way on its own thread, until `is_over`; returns the number of
+    /// changes.
     pub fn move_until(&self, port: u16, is_over: &AtomicBool) -> u64 {
         let goes_on = || !is_over.load(Ordering::Relaxed);
         thread::scope(|scope| {
@@ -132,16 +134,16 @@ impl Keys {
     }
 }
 
-/// What a reader of a replica has seen.
+/// States that a reader of a replica has seen.
 #[derive(Default)]
 pub struct Seen {
     pub states: u64,
-    /// Different states of what moves in one EXEC.
+    /// Different values of the keys of the EXEC.
     pub distinct: HashSet<i64>,
 }
 
-/// Reads the replica until told to stop and checks each state. States that it refuses to show
-/// (while it loads a snapshot) do not count.
+/// Reads the replica until `is_over` and checks each state. Errors of a replica that loads a
+/// snapshot do not count.
 pub fn watch_until(port: u16, keys: &Keys, is_over: &AtomicBool) -> Seen {
     let mut wire = connect(port);
     let mut seen = Seen::default();
@@ -166,7 +168,11 @@ pub fn watch_until(port: u16, keys: &Keys, is_over: &AtomicBool) -> Seen {
         assert_eq!(values[0], number(results[3]), "moved by one EXEC: {}", shown());
         assert_eq!(values[1], values[2], "moved by one MSET: {}", shown());
         assert_eq!(number(results[1]), 1, "moved by RENAME: {}", shown());
-        assert!(values[3] >= values[4], "what follows from an effect is ahead of it: {}", shown());
+        assert!(
+            values[3] >= values[4],
+            "a write is visible before the write that it follows: {}",
+            shown()
+        );
         seen.states += 1;
         seen.distinct.insert(values[0]);
     }
@@ -174,7 +180,7 @@ pub fn watch_until(port: u16, keys: &Keys, is_over: &AtomicBool) -> Seen {
 }
 
 #[test]
-fn states_in_between() {
+fn replicas_show_only_states_of_the_primary() {
     let Some(program) = peer::program() else { return };
     let primary = Primary::start(&program, 4, &[]);
     let keys = Keys::new();
@@ -186,7 +192,7 @@ fn states_in_between() {
     let (moves, seen) = thread::scope(|scope| {
         let movers = scope.spawn(|| keys.move_until(primary.port(), &is_over));
         let reader = scope.spawn(|| watch_until(replica.port, &keys, &is_over));
-        // First it follows, then it takes one snapshot after the other.
+        // The replica first follows, then takes one snapshot after another.
         thread::sleep(WATCHING / 2);
         for _ in 0..SNAPSHOTS {
             demand(&mut theirs, &["REPLICAOF", "NO", "ONE"]);
@@ -200,7 +206,7 @@ fn states_in_between() {
     });
     let distinct = seen.distinct.len();
     println!("{moves} moves, {} states seen, {distinct} distinct", seen.states);
-    assert!(distinct >= 100, "too few states to say anything: {distinct}");
+    assert!(distinct >= 100, "too few states to prove anything: {distinct}");
     assert_eq!(Info::of(&mut wire, "stats").number("sync_full"), 1 + u64::from(SNAPSHOTS));
     assert_equal(&mut wire, &mut theirs, "after all moves");
 }

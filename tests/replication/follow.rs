@@ -1,4 +1,4 @@
-//! A replica that attaches and follows has what its primary has.
+//! A replica that attaches and follows has the same keys as its primary.
 
 use super::load::{Mix, fill, write_until};
 use super::peer;
@@ -29,7 +29,7 @@ fn follow(program: &str, shards: usize) {
     let filled = assert_equal(&mut wire, &mut first, &what);
     assert!(filled > 3_000, "{filled} keys in the snapshot");
 
-    // A second one attaches while there are writes.
+    // A second replica attaches while there are writes.
     let is_over = AtomicBool::new(false);
     let mix = move |writer| Mix::new((seed() << 16) + (shards as u64) * 100 + writer, 0);
     let (sent, (_second, mut second)) = thread::scope(|scope| {

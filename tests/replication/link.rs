@@ -1,4 +1,5 @@
-//! A replica's link by hand: attaches, keeps the snapshot, and then reads command by command.
+//! A replica's link driven by the test: attaches, keeps the snapshot, then reads command by
+//! command.
 
 use super::server::PATIENCE;
 use super::wire::{children, put_request, text};
@@ -7,7 +8,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 /// One command of the stream.
-pub type Words = Vec<Vec<u8>>;
+pub type Args = Vec<Vec<u8>>;
 
 pub struct Link {
     stream: TcpStream,
@@ -16,13 +17,13 @@ pub struct Link {
     /// The line of `+FULLRESYNC` or `+CONTINUE`, empty after SYNC.
     pub greeting: String,
     pub snapshot: Vec<u8>,
-    /// Bytes of the stream up to the end of the command read last.
+    /// Offset in the stream of the end of the last command read.
     pub offset: u64,
 }
 
 impl Link {
-    /// Sends the words that attach it, and takes the snapshot if one comes.
-    pub fn attach(port: u16, words: &[&str]) -> Link {
+    /// Sends the arguments that attach the link, and takes the snapshot if one follows.
+    pub fn attach(port: u16, args: &[&str]) -> Link {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server accepts");
         stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
         let mut link = Link {
@@ -33,14 +34,14 @@ impl Link {
             snapshot: Vec::new(),
             offset: 0,
         };
-        link.say(words);
+        link.say(args);
         let mut line = link.line();
         if line.starts_with('+') {
             link.greeting = line;
             if link.greeting.starts_with("+CONTINUE") {
                 return link;
             }
-            let offset = link.greeting.rsplit(' ').next().and_then(|word| word.parse().ok());
+            let offset = link.greeting.rsplit(' ').next().and_then(|arg| arg.parse().ok());
             link.offset = offset.unwrap_or_else(|| panic!("{:?} has no offset", link.greeting));
             line = link.line();
         }
@@ -55,13 +56,13 @@ impl Link {
     }
 
     /// Sends a command.
-    pub fn say(&mut self, words: &[&str]) {
+    pub fn say(&mut self, args: &[&str]) {
         let mut bytes = Vec::new();
-        put_request(&mut bytes, words);
+        put_request(&mut bytes, args);
         self.stream.write_all(&bytes).expect("the server takes bytes");
     }
 
-    /// Acknowledges all that was read.
+    /// Acknowledges everything read so far.
     pub fn acknowledge(&mut self) {
         self.say(&["REPLCONF", "ACK", &self.offset.to_string()]);
     }
@@ -76,7 +77,7 @@ impl Link {
         self.bytes.truncate(end + taken);
     }
 
-    /// The next line that is not empty, without its end.
+    /// Returns the next line that is not empty, without its end.
     fn line(&mut self) -> String {
         loop {
             match self.bytes[self.at..].iter().position(|&byte| byte == b'\n') {
@@ -93,29 +94,29 @@ impl Link {
         }
     }
 
-    /// The next command of the stream.
-    pub fn command(&mut self) -> Words {
+    /// Returns the next command of the stream.
+    pub fn command(&mut self) -> Args {
         loop {
             if let Some(len) = reply_end(&self.bytes[self.at..]) {
                 let command = &self.bytes[self.at..self.at + len];
-                let words = children(command);
-                let words = words.unwrap_or_else(|| panic!("no command: {}", shown(command)));
-                let word = |word: &&[u8]| text(word).expect("a bulk string").to_vec();
-                let words = words.iter().map(word).collect();
+                let args = children(command);
+                let args = args.unwrap_or_else(|| panic!("no command: {}", shown(command)));
+                let arg = |arg: &&[u8]| text(arg).expect("a bulk string").to_vec();
+                let args = args.iter().map(arg).collect();
                 self.at += len;
                 self.offset += len as u64;
-                return words;
+                return args;
             }
             self.read();
         }
     }
 
-    /// Reads on until a command of this name, in whichever case.
-    pub fn until(&mut self, name: &str) -> Words {
+    /// Reads until a command of this name, in any case.
+    pub fn until(&mut self, name: &str) -> Args {
         loop {
-            let words = self.command();
-            if words[0].eq_ignore_ascii_case(name.as_bytes()) {
-                return words;
+            let args = self.command();
+            if args[0].eq_ignore_ascii_case(name.as_bytes()) {
+                return args;
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What is written: a data set of all kinds of strings, and random commands that change it.
+//! The written data: strings of all kinds, and random commands that change them.
 
 use super::support::{connect, demand};
 use super::wire::{Wire, put_request};
@@ -6,14 +6,14 @@ use annulet::base::clock::Clock;
 use annulet::base::rng::Rng;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Databases that one mix writes to.
+/// Number of databases that one mix writes to.
 pub const MIX_DATABASES: u64 = 4;
 
 const KEYS: u64 = 300;
 const COUNTERS: u64 = 20;
 const LARGE_BYTES: usize = 5 << 20;
 
-/// Commands by their form. A capital letter alone is a word to be made up:
+/// The forms of commands. A single capital letter stands for a random argument:
 ///
 /// ```text
 ///   K key   N counter   V value   I integer   F float   O offset   B bit   D database
@@ -88,13 +88,13 @@ const FORMS: &[&str] = &[
     "SELECT D",
 ];
 
-/// Those that concern whole databases come once in so many commands. The last one concerns all, and
-/// is for those who write to the first.
+/// Forms for whole databases, used once in [`RARE_ONE_IN`] commands. The last one affects all
+/// databases, so only mixes that start at database 0 use it.
 const RARE_FORMS: &[&str] =
     &["SWAPDB D D", "SWAPDB D D", "FLUSHDB", "FLUSHDB ASYNC", "KEYS key:1*", "DBSIZE", "FLUSHALL"];
 const RARE_ONE_IN: u64 = 300;
 
-/// Makes up commands.
+/// Generates random commands.
 pub struct Mix {
     rng: Rng,
     first_db: u64,
@@ -102,14 +102,15 @@ pub struct Mix {
 }
 
 impl Mix {
-    /// Writes to [`MIX_DATABASES`] databases from `first_db` on.
+    /// Creates a mix that writes to [`MIX_DATABASES`] databases from `first_db` on.
     pub fn new(seed: u64, first_db: u64) -> Mix {
         Mix { rng: Rng::new(seed), first_db, forms: FORMS.to_vec() }
     }
 
-    /// Lets nothing fall due: what happens then depends on nothing but the commands.
+    /// Removes forms with a near expiry, whose effects depend on the time and not only on the
+    /// commands.
     pub fn without_ends(mut self) -> Mix {
-        let has_end = |form: &str| form.split(' ').any(|word| matches!(word, "S" | "M"));
+        let has_end = |form: &str| form.split(' ').any(|arg| matches!(arg, "S" | "M"));
         self.forms.retain(|form| !has_end(form));
         self
     }
@@ -130,7 +131,7 @@ impl Mix {
         (0..len).map(|at| (first.rotate_left(at as u32 % 64) >> (at / 64 % 8)) as u8).collect()
     }
 
-    fn word(&mut self, form: &str) -> Vec<u8> {
+    fn arg(&mut self, form: &str) -> Vec<u8> {
         let now_ms = Clock::System.unix_ms() as i64;
         match form {
             "K" => format!("key:{}", self.rng.below(KEYS)).into_bytes(),
@@ -151,19 +152,19 @@ impl Mix {
 
     fn command(&mut self, forms: &[&str]) -> Vec<Vec<u8>> {
         let form = forms[self.rng.below(forms.len() as u64) as usize];
-        form.split(' ').map(|word| self.word(word)).collect()
+        form.split(' ').map(|arg| self.arg(arg)).collect()
     }
 
     fn common(&mut self) -> Vec<Vec<u8>> {
         let form = self.forms[self.rng.below(self.forms.len() as u64) as usize];
-        form.split(' ').map(|word| self.word(word)).collect()
+        form.split(' ').map(|arg| self.arg(arg)).collect()
     }
 
-    /// A pipeline of some commands, now and then in a transaction; how many they are.
+    /// Appends a pipeline of some commands, sometimes in a transaction; returns their number.
     pub fn pipeline(&mut self, bytes: &mut Vec<u8>) -> usize {
         let mut count = 0;
-        let mut put = |words: &[Vec<u8>]| {
-            put_request(bytes, words);
+        let mut put = |args: &[Vec<u8>]| {
+            put_request(bytes, args);
             count += 1;
         };
         let (is_watching, is_transaction) = (self.rng.below(12) == 0, self.rng.below(4) == 0);
@@ -176,8 +177,8 @@ impl Mix {
         for _ in 0..=self.rng.below(16) {
             let is_rare = self.rng.below(RARE_ONE_IN) == 0;
             let rare = &RARE_FORMS[..RARE_FORMS.len() - usize::from(self.first_db > 0)];
-            let words = if is_rare { self.command(rare) } else { self.common() };
-            put(&words);
+            let args = if is_rare { self.command(rare) } else { self.common() };
+            put(&args);
         }
         if is_transaction {
             put(&self.command(&["EXEC", "EXEC", "EXEC", "EXEC", "EXEC", "EXEC", "DISCARD"]));
@@ -186,8 +187,8 @@ impl Mix {
     }
 }
 
-/// Writes pipelines until told to stop; how many commands that were. An error is as good a reply
-/// as another, but for one that says that there is no such command.
+/// Writes pipelines until `is_over`; returns the number of commands. Any reply is acceptable,
+/// except the error for an unknown command.
 pub fn write_until(port: u16, mut mix: Mix, is_over: &AtomicBool) -> u64 {
     let mut wire = connect(port);
     demand(&mut wire, &["SELECT", &mix.first_db.to_string()]);
@@ -209,7 +210,7 @@ pub fn write_until(port: u16, mut mix: Mix, is_over: &AtomicBool) -> u64 {
 /// Fills some databases with strings of all kinds.
 pub fn fill(wire: &mut Wire) {
     let mut commands: Vec<Vec<Vec<u8>>> = Vec::new();
-    let mut set = |words: &[&[u8]]| commands.push(words.iter().map(|word| word.to_vec()).collect());
+    let mut set = |args: &[&[u8]]| commands.push(args.iter().map(|arg| arg.to_vec()).collect());
     for db in 0..6u8 {
         set(&[b"SELECT", db.to_string().as_bytes()]);
         for number in 0..120 {
@@ -239,8 +240,8 @@ pub fn fill(wire: &mut Wire) {
     set(&[b"SET", b"noise", &noise, b"EX", b"5000"]);
     set(&[b"SELECT", b"0"]);
     for commands in commands.chunks(200) {
-        let words: Vec<&[Vec<u8>]> = commands.iter().map(|words| &words[..]).collect();
-        for reply in wire.ask_all(&words) {
+        let args: Vec<&[Vec<u8>]> = commands.iter().map(|args| &args[..]).collect();
+        for reply in wire.ask_all(&args) {
             assert!(!reply.starts_with(b"-"), "{}", String::from_utf8_lossy(&reply));
         }
     }

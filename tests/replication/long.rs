@@ -1,5 +1,6 @@
-//! The long run: multi-shard writes at full speed, a replica, a reader of its states, and in the
-//! end the same keys. Left out by default; `scripts/replication` runs it and shows its figures.
+//! The long run: multi-shard writes at full speed, a replica, a reader of its states, and a
+//! comparison of all keys at the end. It is ignored by default; `scripts/replication` runs it and
+//! shows its figures.
 
 use super::cross_shard::{Keys, watch_until};
 use super::load::{Mix, write_until};
@@ -16,11 +17,12 @@ use std::time::Duration;
 const SHARDS: usize = 4;
 const WRITERS: u64 = 3;
 
-/// Databases below are for what moves together; whole databases of the others are emptied.
+/// First database of the random commands, which may empty whole databases. The databases below are
+/// for keys that change together.
 const FIRST_DB: u64 = 4;
 
-/// How far the replica is behind, asked now and then: the replica first, so that it is not less
-/// than said.
+/// Samples the lag of the replica until `is_over`. It asks the replica first, so the figure is
+/// never below the real lag.
 fn lags_until(primary: &Primary, replica: u16, is_over: &AtomicBool) -> Vec<u64> {
     let (mut ours, mut theirs) = (primary.connect(), connect(replica));
     let mut lags = Vec::new();

@@ -1,13 +1,14 @@
-//! Replication from Annulet: a Valkey 9.1 follows it, and has what it has, in every moment.
+//! Replication from Annulet to a Valkey 9.1 replica: every state of the replica is one of the
+//! primary's.
 //!
-//! `ANNULET_PEER` names the Valkey server's program, else it is `valkey-server` on the PATH;
-//! without one nothing is tested. Further settings from the environment:
+//! `ANNULET_PEER` names the program of the Valkey server; the default is `valkey-server` on the
+//! PATH. Without one nothing is tested. Further environment variables:
 //!
 //! ```text
-//!   ANNULET_REPL_REHEARSAL  1: a second Valkey stands in for Annulet, to test the tests     0
-//!   ANNULET_REPL_SEED       what the random commands follow from                            1
-//!   ANNULET_REPL_SHARDS     shards of Annulet, divided by commas                            1,4
-//!   ANNULET_REPL_SECONDS    how long `a_long_run` writes, which is left out by default      60
+//!   ANNULET_REPL_REHEARSAL  1: a second Valkey replaces Annulet, to test the tests         0
+//!   ANNULET_REPL_SEED       seed of the random commands                                    1
+//!   ANNULET_REPL_SHARDS     shards of Annulet, separated by commas                         1,4
+//!   ANNULET_REPL_SECONDS    duration of `a_long_run`, which is ignored by default          60
 //! ```
 
 mod cross_shard;
@@ -31,10 +32,10 @@ mod tools;
 #[allow(dead_code)]
 mod wire;
 
-/// The numbers in a variable of the environment.
+/// Returns the numbers in an environment variable.
 fn numbers(name: &str, default: &str) -> Vec<u64> {
     let text = std::env::var(name).unwrap_or_else(|_| default.to_string());
-    let number = |word: &str| word.parse().unwrap_or_else(|_| panic!("{name}: {word:?}"));
+    let number = |arg: &str| arg.parse().unwrap_or_else(|_| panic!("{name}: {arg:?}"));
     text.split(',').map(number).collect()
 }
 
@@ -42,7 +43,7 @@ fn seed() -> u64 {
     numbers("ANNULET_REPL_SEED", "1")[0]
 }
 
-/// How many shards Annulet has, in each run of a test.
+/// Returns the number of shards of Annulet in each run of a test.
 fn shards() -> Vec<usize> {
     numbers("ANNULET_REPL_SHARDS", "1,4").iter().map(|&number| number as usize).collect()
 }

@@ -1,20 +1,20 @@
-//! The primary that is looked at, and the replicas that follow it.
+//! The primary under test, and the replicas that follow it.
 
 use super::peer::Peer;
 use super::server::{Server, Setup};
 use super::support::{connect, wait_for_link};
 use super::wire::Wire;
 
-/// What all primaries here are told: a replica is served at once.
+/// Arguments of all primaries here: a replica is served at once.
 const ARGUMENTS: &[&str] = &["--enable-debug-command", "yes", "--repl-diskless-sync-delay", "0"];
 
-/// Annulet, or the Valkey that stands in for it in a rehearsal.
+/// Annulet, or the Valkey that replaces it in a rehearsal.
 pub enum Primary {
     Annulet(Server),
     StandIn(Peer),
 }
 
-/// Whether a Valkey stands in for Annulet: what fails then is the test's fault.
+/// Whether a Valkey replaces Annulet: a failure is then a fault of the test.
 pub fn is_rehearsal() -> bool {
     std::env::var("ANNULET_REPL_REHEARSAL").is_ok_and(|value| value == "1")
 }
@@ -46,7 +46,7 @@ impl Primary {
         connect(self.port())
     }
 
-    /// Starts a Valkey that follows this primary, and waits until it does.
+    /// Starts a Valkey that follows this primary, and waits for its link.
     pub fn follow(&self, program: &str) -> (Peer, Wire) {
         let replica =
             Peer::start_with(program, &["--replicaof", "127.0.0.1", &self.port().to_string()]);

@@ -1,4 +1,5 @@
-//! Links that are cut come back: with what is missing if the backlog has it, else with everything.
+//! Replicas that reconnect resynchronize: partially if the backlog has the missing bytes, else in
+//! full.
 
 use super::load::{Mix, write_until};
 use super::peer;
@@ -14,19 +15,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How often a link is cut under writes.
+/// Number of times that a link is cut under writes.
 const CUTS: u64 = 3;
 
-/// Counters of full, accepted and refused partial resynchronizations.
+/// Returns the counters of full, accepted and refused partial resynchronizations.
 fn syncs(wire: &mut Wire) -> [u64; 3] {
     let stats = Info::of(wire, "stats");
     ["sync_full", "sync_partial_ok", "sync_partial_err"].map(|name| stats.number(name))
 }
 
-/// How long visitors come and go.
+/// Time during which visitors connect and leave.
 const COMING_AND_GOING: Duration = Duration::from_millis(1_500);
 
-/// Runs while several connections write.
+/// Runs `act` while several connections write.
 fn under_writes<T>(primary: &Primary, act: impl FnOnce() -> T) -> T {
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
@@ -41,7 +42,7 @@ fn under_writes<T>(primary: &Primary, act: impl FnOnce() -> T) -> T {
 }
 
 #[test]
-fn links_come_back() {
+fn links_reconnect() {
     let Some(program) = peer::program() else { return };
     for shards in shards() {
         let primary = Primary::start(&program, shards, &["--repl-backlog-size", "256mb"]);
@@ -61,7 +62,7 @@ fn links_come_back() {
 }
 
 #[test]
-fn a_replica_that_was_its_own_takes_everything() {
+fn a_replica_with_its_own_history_resynchronizes_in_full() {
     let Some(program) = peer::program() else { return };
     let primary = Primary::start(&program, 4, &[]);
     let mut wire = primary.connect();
@@ -78,7 +79,7 @@ fn a_replica_that_was_its_own_takes_everything() {
 }
 
 #[test]
-fn a_feed_that_nobody_reads_ends() {
+fn a_feed_without_readers_ends() {
     let Some(program) = peer::program() else { return };
     for shards in shards() {
         let primary = Primary::start(&program, shards, &["--repl-backlog-ttl", "1"]);
@@ -91,7 +92,7 @@ fn a_feed_that_nobody_reads_ends() {
         let (before, is_active) = history(&mut wire);
         assert_eq!(is_active, 1, "{shards} shards");
         drop((first, replica));
-        assert!(wait_for(|| history(&mut wire).1 == 0), "{shards} shards: it goes on");
+        assert!(wait_for(|| history(&mut wire).1 == 0), "{shards} shards: the feed still runs");
         under_writes(&primary, || ());
         let (_second, mut replica) = primary.follow(&program);
         under_writes(&primary, || ());
@@ -101,13 +102,13 @@ fn a_feed_that_nobody_reads_ends() {
 }
 
 #[test]
-fn a_backlog_that_is_too_small_costs_a_snapshot() {
+fn a_small_backlog_requires_a_snapshot() {
     let Some(program) = peer::program() else { return };
     for shards in shards() {
         let primary = Primary::start(&program, shards, &["--repl-backlog-size", "16kb"]);
         let mut wire = primary.connect();
         let (peer, mut replica) = primary.follow(&program);
-        // It sleeps, and so does not come back before the backlog has gone on.
+        // The replica sleeps, so it does not reconnect before the backlog has moved on.
         let port = peer.port;
         let sleeper = thread::spawn(move || {
             demand(&mut super::support::connect(port), &["DEBUG", "SLEEP", "1"]);
@@ -118,19 +119,24 @@ fn a_backlog_that_is_too_small_costs_a_snapshot() {
         for key in 0..100 {
             demand(&mut wire, &["SET", &format!("key:{key}"), &value]);
         }
-        sleeper.join().expect("it sleeps");
+        sleeper.join().expect("the sleeper ends");
         assert!(wait_for(|| syncs(&mut wire) == [2, 0, 1]), "{:?}", syncs(&mut wire));
-        assert_equal(&mut wire, &mut replica, &format!("{shards} shards, after a full one"));
+        assert_equal(
+            &mut wire,
+            &mut replica,
+            &format!("{shards} shards, after a full resynchronization"),
+        );
     }
 }
 
-/// Attaches again and again, reads for some milliseconds, or not at all, and leaves.
+/// Repeatedly attaches, reads for some milliseconds or not at all, and leaves; returns the number
+/// of visits.
 fn come_and_go(port: u16, seed: u64, is_over: &AtomicBool) -> u64 {
     let mut rng = Rng::new(seed);
     let mut visits = 0;
     while !is_over.load(Ordering::Relaxed) {
         let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("the server accepts");
-        stream.set_read_timeout(Some(Duration::from_millis(10))).expect("it is not zero");
+        stream.set_read_timeout(Some(Duration::from_millis(10))).expect("the timeout is not zero");
         let mut bytes = Vec::new();
         match rng.below(4) {
             0 => put_request(&mut bytes, &["SYNC"]),
@@ -140,7 +146,7 @@ fn come_and_go(port: u16, seed: u64, is_over: &AtomicBool) -> u64 {
         stream.write_all(&bytes).expect("the server takes bytes");
         let mut taken = [0; 10_000];
         for _ in 0..rng.below(5) {
-            // It may come to nothing: the point is to be in the way.
+            // The read may fail: the visitor only has to be in the way.
             let _ = stream.read(&mut taken);
             thread::sleep(Duration::from_millis(rng.below(8)));
         }
@@ -150,7 +156,7 @@ fn come_and_go(port: u16, seed: u64, is_over: &AtomicBool) -> u64 {
 }
 
 #[test]
-fn many_come_and_go() {
+fn many_replicas_connect_and_leave() {
     let Some(program) = peer::program() else { return };
     let primary = Primary::start(&program, 4, &[]);
     let mut wire = primary.connect();
@@ -167,10 +173,10 @@ fn many_come_and_go() {
             visitors.into_iter().map(|visitor| visitor.join().expect("a visitor")).sum()
         })
     });
-    assert!(visits > 20, "{visits} visits say nothing");
+    assert!(visits > 20, "{visits} visits prove nothing");
     assert_equal(&mut wire, &mut replica, &format!("beside {visits} visits"));
     let is_alone = wait_for(|| Info::of(&mut wire, "replication").number("connected_slaves") == 1);
-    assert!(is_alone, "those who left are forgotten");
+    assert!(is_alone, "replicas that left are removed");
     let fulls = syncs(&mut wire)[0];
     println!("{visits} visits, {fulls} snapshots");
 }

@@ -1,4 +1,4 @@
-//! A replica that does not read is cut before it costs more memory than it may.
+//! A replica that does not read is disconnected before it uses more memory than allowed.
 
 use super::peer;
 use super::primary::{Primary, is_rehearsal};
@@ -10,24 +10,24 @@ use annulet::base::clock::Clock;
 use std::io::Write;
 use std::net::TcpStream;
 
-/// Far more than the buffers of two sockets.
+/// Far more data than the buffers of two sockets.
 const WRITES: usize = 900;
 const VALUE_BYTES: usize = 100_000;
 
-/// Writes after which the other replica is waited for: less than the limit.
+/// Writes after which the test waits for the other replica: less data than the limit.
 const WRITES_AHEAD: usize = 20;
 
-/// What may wait for a replica is 8 MB; keys, backlog and buffers are some more.
+/// Largest growth of memory: 8 MB of output to a replica, plus keys, backlog and buffers.
 const MEMORY_GROWTH_BYTES_MAX: u64 = 40 << 20;
 
-/// A backlog of 1 MB, some blocks, and commands that are longer than them.
+/// Largest size of the backlog: 1 MB, plus some blocks, plus commands that are longer than a block.
 const BACKLOG_BYTES_MAX: u64 = (1 << 20) + (256 << 10);
 
-/// A PING may take so long while all that goes on.
+/// Longest time of a PING meanwhile.
 const PING_MS_MAX: u64 = 1_000;
 
 #[test]
-fn a_slow_replica_is_cut() {
+fn a_slow_replica_is_disconnected() {
     let Some(program) = peer::program() else { return };
     for shards in shards() {
         let limits = ["--client-output-buffer-limit", "replica 8mb 0 0"];
@@ -35,10 +35,11 @@ fn a_slow_replica_is_cut() {
         let primary = Primary::start(&program, shards, &arguments);
         let (mut wire, mut other) = (primary.connect(), primary.connect());
         let (_replica, mut replica) = primary.follow(&program);
-        let mut slow = TcpStream::connect(("127.0.0.1", primary.port())).expect("it accepts");
-        let mut words = Vec::new();
-        put_request(&mut words, &["PSYNC", "?", "-1"]);
-        slow.write_all(&words).expect("the server takes bytes");
+        let mut slow =
+            TcpStream::connect(("127.0.0.1", primary.port())).expect("the server accepts");
+        let mut args = Vec::new();
+        put_request(&mut args, &["PSYNC", "?", "-1"]);
+        slow.write_all(&args).expect("the server takes bytes");
         let online = |wire: &mut _| {
             let info = Info::of(wire, "replication");
             let is_online = |name| info.text(name).contains("state=online");
@@ -63,11 +64,14 @@ fn a_slow_replica_is_cut() {
             }
         }
         let count = |wire: &mut _| Info::of(wire, "replication").number("connected_slaves");
-        assert!(wait_for(|| count(&mut wire) == 1), "{shards} shards: it is cut");
+        assert!(
+            wait_for(|| count(&mut wire) == 1),
+            "{shards} shards: the slow replica is disconnected"
+        );
         let line = if is_rehearsal() { "output buffer limits" } else { "output-buffer-limit" };
         assert!(primary.log().contains(line), "{}", primary.log());
         assert_equal(&mut wire, &mut replica, &format!("{shards} shards, beside a slow one"));
-        // What was kept for it goes as well.
+        // The backlog kept for the slow replica is freed too.
         let kept = |wire: &mut _| Info::of(wire, "replication").number("repl_backlog_histlen");
         assert!(wait_for(|| kept(&mut wire) <= BACKLOG_BYTES_MAX), "{} are kept", kept(&mut wire));
         let stats = Info::of(&mut wire, "stats");

@@ -1,12 +1,12 @@
-//! The stream itself, byte for byte the peer's: the same commands to both, and what their replicas
-//! are told.
+//! The replication stream, byte for byte: both servers get the same commands, and their streams are
+//! compared.
 //!
-//! Three things may differ. Times that a server works out itself follow its own clock, within
-//! [`CLOCK_MS_MAX`]. On several shards, the keys of one DEL, UNLINK or MSET come shard by shard
-//! instead of in the order of the command: there words (of MSET: pairs) are compared as a set. And
-//! there the keys of a shard on which DEL or UNLINK has found none are left out.
+//! Three differences are allowed. Times computed by a server follow its own clock, within
+//! [`CLOCK_MS_MAX`]. On several shards, the keys of one DEL, UNLINK or MSET are grouped by shard
+//! instead of in the command's order; their arguments (of MSET: pairs) are compared as a set. Also
+//! on several shards, the keys of a shard on which DEL or UNLINK has found none are left out.
 
-use super::link::{Link, Words};
+use super::link::{Args, Link};
 use super::load::Mix;
 use super::peer::{self, Peer};
 use super::primary::Primary;
@@ -17,17 +17,17 @@ use annulet::base::clock::Clock;
 use std::thread;
 use std::time::Duration;
 
-/// Times that both work out are less than so far apart.
+/// Largest difference of times that both servers compute, in milliseconds.
 const CLOCK_MS_MAX: u64 = 5_000;
 
-/// Unix milliseconds begin here, for all who look for them.
+/// Numbers from this one on are taken as Unix milliseconds.
 const TIMES_FROM: u64 = 1_000_000_000_000;
 
 /// Ends a script in the stream.
 const MARKER: &str = "marker";
 
-/// Scripts: commands divided by `;`. `{now+N}` is Unix milliseconds, `{now_s+N}` seconds, `''` is
-/// empty. `PAUSE N` waits so many milliseconds. Keys a b c d lie on different shards of four.
+/// Scripts: commands separated by `;`. `{now+N}` is Unix milliseconds, `{now_s+N}` seconds, `''` is
+/// empty. `PAUSE N` waits N milliseconds. The keys a b c d are on different shards of four.
 const SCRIPTS: &[&str] = &[
     "SET a 1; set a 2; GET a; SET a 1 NX; SET b 1 XX; SET a 3 XX; SET a 4 GET; SET a 5 XX GET",
     "SET a 1 EX 100; SET a 1 PX 100000; SET a 1 EXAT {now_s+100}; SET a 1 pxat {now+100000}",
@@ -73,23 +73,23 @@ const SCRIPTS: &[&str] = &[
     "NOSUCHCOMMAND; SET a; SET a 1 EX; EXPIRE a x; INCRBY a x; SELECT 99; SWAPDB 0 99",
 ];
 
-/// The words of a command.
-fn words(text: &str) -> Vec<Vec<u8>> {
+/// Returns the arguments of a command.
+fn args(text: &str) -> Vec<Vec<u8>> {
     let now_ms = Clock::System.unix_ms();
     let time = |inside: &str| {
         let (unit, plus) = inside.split_once('+').expect("a unit and a distance");
         let plus: u64 = plus.parse().expect("a number");
         if unit == "now" { now_ms + plus } else { now_ms / 1_000 + plus }
     };
-    let word = |word: &str| match word.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+    let arg = |arg: &str| match arg.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
         Some(inside) => time(inside).to_string().into_bytes(),
-        None if word == "''" => Vec::new(),
-        None => word.as_bytes().to_vec(),
+        None if arg == "''" => Vec::new(),
+        None => arg.as_bytes().to_vec(),
     };
-    text.split_whitespace().map(word).collect()
+    text.split_whitespace().map(arg).collect()
 }
 
-/// One server, and the end of its stream.
+/// One server, and a link to its stream.
 struct Side {
     wire: Wire,
     link: Link,
@@ -100,26 +100,26 @@ impl Side {
         Side { wire: connect(port), link: Link::attach(port, &["SYNC"]) }
     }
 
-    /// What the stream has up to the marker's next value.
-    fn told(&mut self, number: usize) -> Vec<Words> {
+    /// Returns the stream's commands up to the next value of the marker.
+    fn told(&mut self, number: usize) -> Vec<Args> {
         self.wire.ask(&["SET", MARKER, &number.to_string()]);
-        let end = ["SET", MARKER, &number.to_string()].map(|word| word.as_bytes().to_vec());
+        let end = ["SET", MARKER, &number.to_string()].map(|arg| arg.as_bytes().to_vec());
         let mut told = Vec::new();
         loop {
-            let words = self.link.command();
-            if words == end {
+            let args = self.link.command();
+            if args == end {
                 return told;
             }
-            if !words[0].eq_ignore_ascii_case(b"PING") {
-                told.push(words);
+            if !args[0].eq_ignore_ascii_case(b"PING") {
+                told.push(args);
             }
         }
     }
 }
 
-/// Whether two words are the same, or two times worked out at nearly the same moment.
+/// Whether two arguments are equal, or two times computed at nearly the same moment.
 fn is_same_word(ours: &[u8], theirs: &[u8]) -> bool {
-    let time = |word: &[u8]| std::str::from_utf8(word).ok()?.parse::<u64>().ok();
+    let time = |arg: &[u8]| std::str::from_utf8(arg).ok()?.parse::<u64>().ok();
     ours == theirs
         || match (time(ours), time(theirs)) {
             (Some(a), Some(b)) => a > TIMES_FROM && a.abs_diff(b) < CLOCK_MS_MAX,
@@ -127,16 +127,16 @@ fn is_same_word(ours: &[u8], theirs: &[u8]) -> bool {
         }
 }
 
-/// Whether the commands say the same, with their keys in whichever order.
-fn is_same_set(ours: &Words, theirs: &Words) -> bool {
+/// Whether two commands are equal, apart from the order of their keys.
+fn is_same_set(ours: &Args, theirs: &Args) -> bool {
     let size = match &theirs[0].to_ascii_lowercase()[..] {
         b"del" | b"unlink" => 1,
         b"mset" => 2,
         _ => return is_same_command(ours, theirs),
     };
-    let items = |words: &Words| {
-        let mut items: Vec<Words> = words[1..].chunks(size).map(<[_]>::to_vec).collect();
-        // Of one key's values the last one counts: they keep their order.
+    let items = |args: &Args| {
+        let mut items: Vec<Args> = args[1..].chunks(size).map(<[_]>::to_vec).collect();
+        // Of several values of a key the last one counts, so they keep their order.
         items.sort_by(|a, b| a[0].cmp(&b[0]));
         items
     };
@@ -145,28 +145,28 @@ fn is_same_set(ours: &Words, theirs: &Words) -> bool {
     ours[0] == theirs[0] && if size == 1 { is_subset } else { our_items == their_items }
 }
 
-fn is_same_command(ours: &Words, theirs: &Words) -> bool {
+fn is_same_command(ours: &Args, theirs: &Args) -> bool {
     let mut pairs = ours.iter().zip(theirs);
     ours.len() == theirs.len() && pairs.all(|(one, other)| is_same_word(one, other))
 }
 
-fn is_same(ours: &[Words], theirs: &[Words], has_order: bool) -> bool {
+fn is_same(ours: &[Args], theirs: &[Args], has_order: bool) -> bool {
     let is_same = if has_order { is_same_command } else { is_same_set };
     let mut pairs = ours.iter().zip(theirs);
     ours.len() == theirs.len() && pairs.all(|(one, other)| is_same(one, other))
 }
 
-fn shown(told: &[Words]) -> String {
-    let word = |word: &Vec<u8>| match String::from_utf8_lossy(word) {
+fn shown(told: &[Args]) -> String {
+    let arg = |arg: &Vec<u8>| match String::from_utf8_lossy(arg) {
         empty if empty.is_empty() => "''".to_string(),
-        word => word.into_owned(),
+        arg => arg.into_owned(),
     };
-    let line = |words: &Words| words.iter().map(word).collect::<Vec<_>>().join(" ");
+    let line = |args: &Args| args.iter().map(arg).collect::<Vec<_>>().join(" ");
     told.iter().map(line).collect::<Vec<_>>().join("; ")
 }
 
 #[test]
-fn the_stream_is_that_of_the_peer() {
+fn the_stream_equals_the_peer_s() {
     let Some(program) = peer::program() else { return };
     let peer = Peer::start_with(&program, &["--repl-diskless-sync-delay", "0"]);
     let ours = [1, 4].map(|shards| (shards, Primary::start(&program, shards, &[])));
@@ -174,7 +174,7 @@ fn the_stream_is_that_of_the_peer() {
     let mut ours = ours.each_ref().map(|(shards, it)| (*shards, Side::new(it.port())));
     let mut findings = String::new();
     for (number, script) in SCRIPTS.iter().enumerate() {
-        for command in script.split(';').map(words) {
+        for command in script.split(';').map(args) {
             if command[0] == b"PAUSE" {
                 let text = std::str::from_utf8(&command[1]).expect("digits");
                 thread::sleep(Duration::from_millis(text.parse().expect("a number")));
@@ -202,11 +202,11 @@ fn the_stream_is_that_of_the_peer() {
     assert!(findings.is_empty(), "\n{findings}");
 }
 
-/// Pipelines whose streams are compared.
+/// Number of pipelines whose streams are compared.
 const PIPELINES: usize = 150;
 
 #[test]
-fn random_commands_are_told_alike() {
+fn random_commands_have_equal_streams() {
     let Some(program) = peer::program() else { return };
     let peer = Peer::start_with(&program, &["--repl-diskless-sync-delay", "0"]);
     let ours = [1, 4].map(|shards| (shards, Primary::start(&program, shards, &[])));

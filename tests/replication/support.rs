@@ -1,29 +1,29 @@
-//! What the tests ask a server, and how they read the answers.
+//! Requests of the tests to a server, and the parsing of the replies.
 
 use super::server::wait_for;
 use super::wire::{Wire, children, text};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// How many keys are asked about at once.
+/// Number of keys in one pipeline.
 const CHUNK: usize = 500;
 
-/// The databases that a server has.
+/// Number of databases of a server.
 pub const DATABASES: usize = 16;
 
-/// Differences that a failure shows.
+/// Largest number of differences that a failure shows.
 const SHOWN_MAX: usize = 12;
 
-/// How often, and how fast one after the other, states are compared before they count as unlike.
+/// Number of comparisons, and the pause between two, before states count as different.
 const COMPARISONS_MAX: usize = 60;
 const COMPARISON_PAUSE: Duration = Duration::from_millis(200);
 
-/// A connection that speaks RESP2.
+/// Opens a connection with RESP2.
 pub fn connect(port: u16) -> Wire {
     Wire::connect(port, 2)
 }
 
-/// The number in a reply that is an integer, or text of one.
+/// Returns the number in a reply that is an integer, or the text of one.
 pub fn number(reply: &[u8]) -> i64 {
     let shown = String::from_utf8_lossy(reply);
     let digits = text(reply).map(String::from_utf8_lossy).unwrap_or(shown.clone());
@@ -31,10 +31,10 @@ pub fn number(reply: &[u8]) -> i64 {
     digits.parse().unwrap_or_else(|_| panic!("a number, not {shown:?}"))
 }
 
-/// Asks for something that must be done.
-pub fn demand(wire: &mut Wire, words: &[&str]) {
-    let reply = wire.ask(words);
-    assert!(!reply.starts_with(b"-"), "{words:?}: {}", String::from_utf8_lossy(&reply));
+/// Sends a command that must succeed.
+pub fn demand(wire: &mut Wire, args: &[&str]) {
+    let reply = wire.ask(args);
+    assert!(!reply.starts_with(b"-"), "{args:?}: {}", String::from_utf8_lossy(&reply));
 }
 
 /// The fields of a section of INFO.
@@ -47,36 +47,36 @@ impl Info {
         Info(String::from_utf8_lossy(body).into_owned())
     }
 
-    /// The value of a field, empty where there is none.
+    /// Returns the value of a field, or an empty text if it is missing.
     pub fn text(&self, name: &str) -> &str {
         let mut lines = self.0.lines().filter_map(|line| line.split_once(':'));
         lines.find(|(field, _)| *field == name).map_or("", |(_, value)| value.trim())
     }
 
-    /// The number in a field that must be there.
+    /// Returns the number in a field that must exist.
     pub fn number(&self, name: &str) -> u64 {
         self.text(name).parse().unwrap_or_else(|_| panic!("no number {name} in {}", self.0))
     }
 }
 
-/// Whether a replica follows its primary.
+/// Whether the link of a replica to its primary is up.
 pub fn is_linked(replica: &mut Wire) -> bool {
     Info::of(replica, "replication").text("master_link_status") == "up"
 }
 
-/// Waits until a replica follows its primary.
+/// Waits until the link of a replica is up.
 pub fn wait_for_link(replica: &mut Wire) {
     assert!(wait_for(|| is_linked(replica)), "the replica's link does not come up");
 }
 
-/// Offsets of the primary's stream and of what the replica has taken of it.
+/// Returns the offsets of the primary's stream and of the part that the replica has applied.
 fn offsets(primary: &mut Wire, replica: &mut Wire) -> (u64, u64) {
     let told = Info::of(primary, "replication").number("master_repl_offset");
     let info = Info::of(replica, "replication");
     (told, info.text("slave_repl_offset").parse().unwrap_or(0))
 }
 
-/// All keys of all databases, each with when it expires (-1: never) and its value.
+/// All keys of all databases, each with its expiry (-1: none) and its value.
 type State = BTreeMap<(usize, Vec<u8>), (i64, Vec<u8>)>;
 
 fn state(wire: &mut Wire) -> State {
@@ -90,11 +90,11 @@ fn state(wire: &mut Wire) -> State {
             let questions =
                 keys.iter().flat_map(|&key| [[&b"PEXPIRETIME"[..], key], [b"GET", key]]);
             let questions: Vec<_> = questions.collect();
-            let questions: Vec<&[&[u8]]> = questions.iter().map(|words| &words[..]).collect();
+            let questions: Vec<&[&[u8]]> = questions.iter().map(|args| &args[..]).collect();
             let replies = wire.ask_all(&questions);
             for (key, pair) in keys.iter().zip(replies.chunks(2)) {
                 let entry = (number(&pair[0]), pair[1].clone());
-                // One that has fallen due meanwhile is there for nobody.
+                // A key that has expired meanwhile does not count.
                 if entry.0 != -2 {
                     state.insert((db, key.to_vec()), entry);
                 }
@@ -104,7 +104,7 @@ fn state(wire: &mut Wire) -> State {
     state
 }
 
-/// The number of keys of each database, and the digest of all.
+/// Returns the number of keys of each database, and the digest of all keys.
 fn summary(wire: &mut Wire) -> (Vec<i64>, Vec<u8>) {
     let size = |db: usize| {
         demand(wire, &["SELECT", &db.to_string()]);
@@ -132,7 +132,7 @@ fn differences(primary: &State, replica: &State) -> String {
     unlike.take(SHOWN_MAX).map(line).collect()
 }
 
-/// Keys of both, compared once; how many they are, or in what they differ.
+/// Compares the keys of both once; returns their number, or the differences.
 pub fn compare(primary: &mut Wire, replica: &mut Wire) -> Result<usize, String> {
     let (ours, theirs) = (state(primary), state(replica));
     let (our_sum, their_sum) = (summary(primary), summary(replica));
@@ -143,8 +143,8 @@ pub fn compare(primary: &mut Wire, replica: &mut Wire) -> Result<usize, String> 
     Err(format!("{lines}  primary {our_sum:?}\n  replica {their_sum:?}"))
 }
 
-/// Waits until a primary that nobody writes to and its replica have the same keys, values and
-/// expiries; how many keys that are. Keys that fall due meanwhile make them differ for a moment.
+/// Waits until an idle primary and its replica have the same keys, values and expiries; returns
+/// their number. Keys that expire meanwhile make them differ for a moment.
 pub fn assert_equal(primary: &mut Wire, replica: &mut Wire, what: &str) -> usize {
     let mut last = Ok(0);
     for _ in 0..COMPARISONS_MAX {

@@ -1,4 +1,4 @@
-//! What else attaches and waits: the command line tools, WAIT, and links that idle.
+//! Other clients of the feed: the command line tools, WAIT, and idle links.
 
 use super::link::Link;
 use super::load::fill;
@@ -16,7 +16,7 @@ use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
-/// A command line tool: the one beside the peer's program, or one on the PATH.
+/// Returns a command line tool: the one next to the peer's program, or one on the PATH.
 fn tool(program: &str) -> Option<String> {
     let beside = Path::new(program).with_file_name("valkey-cli");
     let names = [beside.to_string_lossy().into_owned(), "valkey-cli".into(), "redis-cli".into()];
@@ -29,7 +29,7 @@ fn tool(program: &str) -> Option<String> {
 }
 
 #[test]
-fn a_tool_takes_the_snapshot() {
+fn redis_cli_takes_the_snapshot() {
     let Some(program) = peer::program() else { return };
     let Some(tool) = tool(&program) else { return };
     let primary = Primary::start(&program, 4, &[]);
@@ -41,14 +41,14 @@ fn a_tool_takes_the_snapshot() {
         .args(["-p", &primary.port().to_string(), "--rdb"])
         .arg(folder.join("taken.rdb"))
         .output()
-        .expect("the tool has told its version");
+        .expect("the tool has printed its version");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let place = folder.to_str().expect("its name is text");
     let arguments = ["--dir", place, "--dbfilename", "taken.rdb"];
     let loaded = Peer::start_with(&program, &arguments);
     let mut theirs = connect(loaded.port);
-    assert!(wait_for(|| theirs.ask(&["PING"]) == b"+PONG\r\n"), "it has loaded");
-    // Keys that fall due while it is looked at make a difference for a moment.
+    assert!(wait_for(|| theirs.ask(&["PING"]) == b"+PONG\r\n"), "the peer has loaded the snapshot");
+    // Keys that expire during the comparison make a difference for a moment.
     let mut last = Ok(0);
     let is_equal = wait_for(|| {
         last = compare(&mut wire, &mut theirs);
@@ -56,11 +56,11 @@ fn a_tool_takes_the_snapshot() {
     });
     drop(loaded);
     let _ = std::fs::remove_dir_all(&folder);
-    assert!(is_equal, "{}", last.expect_err("it is unequal"));
+    assert!(is_equal, "{}", last.expect_err("the states differ"));
 }
 
 #[test]
-fn a_tool_shows_the_stream() {
+fn redis_cli_shows_the_stream() {
     let Some(program) = peer::program() else { return };
     let Some(tool) = tool(&program) else { return };
     let primary = Primary::start(&program, 4, &[]);
@@ -71,9 +71,9 @@ fn a_tool_shows_the_stream() {
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .expect("the tool has told its version");
+        .expect("the tool has printed its version");
     let (lines, seen) = channel();
-    let output = child.stdout.take().expect("it is piped");
+    let output = child.stdout.take().expect("the stream is piped");
     let reader = thread::spawn(move || {
         let shown = BufReader::new(output).lines().map_while(Result::ok);
         shown.for_each(|line| lines.send(line).unwrap_or(()));
@@ -90,8 +90,9 @@ fn a_tool_shows_the_stream() {
     assert!(is_shown, "{all:?}");
 }
 
-/// Sends commands from another thread; the number in the last reply, and the milliseconds until
-/// then. Servers count from the start of their turn, so it may be some less than was asked for.
+/// Sends commands from another thread; returns the number in the last reply, and the milliseconds
+/// until then. Servers count from the start of their turn, so the time may be a little less than
+/// requested.
 fn later(
     port: u16,
     commands: &'static [&'static [&'static str]],
@@ -112,19 +113,19 @@ fn waiting_counts_acknowledgements() {
     let port = primary.port();
     let join = |handle: thread::JoinHandle<_>| handle.join().expect("a client");
     let (count, took_ms) = join(later(port, &[&["SET", "a", "1"], &["WAIT", "1", "200"]]));
-    assert!(count == 0 && took_ms >= 190, "nobody is there: {count} after {took_ms} ms");
+    assert!(count == 0 && took_ms >= 190, "no replica: {count} after {took_ms} ms");
     assert_eq!(join(later(port, &[&["SET", "a", "1"], &["WAIT", "0", "0"]])).0, 0);
 
     let mut link = Link::attach(port, &["PSYNC", "?", "-1"]);
     link.acknowledge();
     let waiting = later(port, &[&["MSET", "a", "2", "b", "2"], &["WAIT", "1", "20000"]]);
-    let words = link.until("REPLCONF");
-    assert_eq!(words[1..], [b"GETACK".to_vec(), b"*".to_vec()]);
+    let args = link.until("REPLCONF");
+    assert_eq!(args[1..], [b"GETACK".to_vec(), b"*".to_vec()]);
     link.acknowledge();
     assert_eq!(join(waiting).0, 1);
 
     let (count, took_ms) = join(later(port, &[&["SET", "a", "3"], &["WAIT", "1", "300"]]));
-    assert!(count == 0 && took_ms >= 290, "it says nothing: {count} after {took_ms} ms");
+    assert!(count == 0 && took_ms >= 290, "a silent replica: {count} after {took_ms} ms");
     link.until("SET");
     let waiting = later(port, &[&["SET", "a", "4"], &["WAIT", "2", "300"]]);
     while link.command()[0] != b"SET" {}
@@ -141,7 +142,7 @@ fn waiting_counts_acknowledgements() {
     assert_eq!(join(later(port, &[&["SET", "a", "6"], &["WAIT", "1", "0"]])).0, 1);
 }
 
-/// The offset that the primary tells.
+/// Returns the primary's replication offset.
 fn told_offset(wire: &mut Wire) -> u64 {
     Info::of(wire, "replication").number("master_repl_offset")
 }
@@ -154,8 +155,8 @@ fn idle_links_are_pinged() {
     let mut link = Link::attach(primary.port(), &["PSYNC", "?", "-1"]);
     let start_ms = Clock::System.unix_ms();
     for _ in 0..3 {
-        let words = link.command();
-        assert!(words.len() == 1 && words[0].eq_ignore_ascii_case(b"PING"), "{words:?}");
+        let args = link.command();
+        assert!(args.len() == 1 && args[0].eq_ignore_ascii_case(b"PING"), "{args:?}");
     }
     let took_ms = Clock::System.unix_ms() - start_ms;
     assert!((1_000..10_000).contains(&took_ms), "three PINGs within {took_ms} ms");
@@ -169,11 +170,12 @@ fn idle_links_are_pinged() {
     assert!(is_counted, "{} bytes read, {} told", link.offset, told_offset(&mut wire));
 }
 
-/// Most commands reach an idle link sooner. On a busy machine some may not.
+/// Most commands reach an idle link within this time, in milliseconds. On a busy machine some may
+/// not.
 const DELIVERY_MS_MAX: u64 = 30;
 
 #[test]
-fn idle_links_are_told_at_once() {
+fn idle_links_get_commands_at_once() {
     let Some(program) = peer::program() else { return };
     for shards in shards() {
         let primary = Primary::start(&program, shards, &[]);
@@ -217,7 +219,7 @@ fn waiting_ends_with_the_acknowledgement() {
 }
 
 #[test]
-fn a_link_goes_on_by_its_offset() {
+fn a_link_resumes_at_its_offset() {
     let Some(program) = peer::program() else { return };
     let primary = Primary::start(&program, 4, &[]);
     let mut wire = primary.connect();
@@ -234,7 +236,7 @@ fn a_link_goes_on_by_its_offset() {
     assert_eq!(link.until("SET")[1], b"b");
     assert_eq!(link.until("SET")[1], b"c");
     thread::sleep(Duration::from_millis(50));
-    // A byte that does not exist yet cannot be gone on from.
+    // A link cannot resume at a byte that does not exist yet.
     let beyond = (told_offset(&mut wire) + 100).to_string();
     let link = Link::attach(primary.port(), &["PSYNC", &replid, &beyond]);
     assert!(link.greeting.starts_with("+FULLRESYNC"), "{}", link.greeting);

@@ -1,4 +1,4 @@
-//! Commands that wait for keys: who gets what, and in which order.
+//! Commands that wait for keys: which client gets an element, and in which order.
 
 use super::histories::{Borrowed, Repeat, seeds};
 use crate::harness::linear::{borrows, run};
@@ -12,8 +12,7 @@ use std::sync::Arc;
 
 const SEEDS: u64 = 60;
 
-/// Runs random clients; gives what all replies were, in short, and how many partitions were
-/// borrowed.
+/// Runs random clients; returns a hash of all replies, and how many partitions were borrowed.
 fn wait_at_random(seed: u64) -> (u64, u64) {
     let shards = 1 + Rng::new(seed).below(4) as usize;
     let lockstep = Lockstep::new(shards + 1, seed);
@@ -23,7 +22,7 @@ fn wait_at_random(seed: u64) -> (u64, u64) {
     run(&world, &lockstep, None, || {
         clients.insert(Waiting::new(&world)).drive(&world, &lockstep);
     });
-    let clients = clients.expect("they were there");
+    let clients = clients.expect("the run has set the clients");
     if let Some(wrong) = &clients.wrong {
         panic!("seed {seed}, {shards} shards: {wrong}");
     }
@@ -31,7 +30,7 @@ fn wait_at_random(seed: u64) -> (u64, u64) {
 }
 
 #[test]
-fn nothing_is_lost_and_nobody_waits_in_vain() {
+fn no_element_is_lost_and_no_client_waits_in_vain() {
     let mut borrowed = Borrowed::default();
     for seed in seeds(SEEDS) {
         let _repeat = Repeat(seed, "blocked");
@@ -46,18 +45,18 @@ fn a_seed_of_waits_repeats() {
     assert_ne!(wait_at_random(5), wait_at_random(6));
 }
 
-/// A server, and so many clients on its shards.
+/// Creates a server with `count` clients on its shards.
 fn clients(shards: usize, seed: u64, count: usize) -> (Server, Vec<Client>) {
     let mut server = Server::new(shards, seed);
     let clients = (0..count).map(|_| server.client()).collect();
     (server, clients)
 }
 
-/// Sends a command that is to wait.
-fn block(server: &mut Server, client: &mut Client, words: &[&str]) {
-    client.send(words);
+/// Sends a command that has to wait.
+fn block(server: &mut Server, client: &mut Client, args: &[&str]) {
+    client.send(args);
     server.settle();
-    assert_eq!(client.try_read(), None, "{words:?} waits");
+    assert_eq!(client.try_read(), None, "{args:?} waits");
 }
 
 #[test]
@@ -83,15 +82,15 @@ fn the_first_to_wait_is_served_first() {
 }
 
 #[test]
-fn who_has_left_takes_nothing() {
+fn a_client_that_left_takes_nothing() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
         let (mut server, mut all) = clients(shards, seed, 3);
         let mut pusher = server.client();
         let keys: Vec<String> = (0..shards).map(|shard| key_on(shards, shard, 3)).collect();
-        let mut words = vec!["BRPOP"];
-        words.extend(keys.iter().map(String::as_str));
-        words.push("0");
-        all.iter_mut().for_each(|client| block(&mut server, client, &words));
+        let mut args = vec!["BRPOP"];
+        args.extend(keys.iter().map(String::as_str));
+        args.push("0");
+        all.iter_mut().for_each(|client| block(&mut server, client, &args));
         all[0].link.reset();
         all[1].link.finish();
         all[2].link.close();
@@ -106,7 +105,7 @@ fn who_has_left_takes_nothing() {
 }
 
 #[test]
-fn time_is_over_to_the_millisecond() {
+fn timeouts_are_exact_to_the_millisecond() {
     for (shards, seed) in [(1, 0), (3, 1)] {
         let (mut server, mut all) = clients(shards, seed, 2);
         block(&mut server, &mut all[0], &["BLPOP", "a", "b", "c", "0.05"]);
@@ -132,12 +131,12 @@ fn an_element_passes_through_a_chain() {
         let mut pusher = server.client();
         let keys: Vec<String> = (0..4).map(|at| key_on(shards, at % shards, at)).collect();
         for at in 0..3 {
-            let words = ["BLMOVE", &keys[at], &keys[at + 1], "LEFT", "LEFT", "0"];
-            block(&mut server, &mut all[at], &words);
+            let args = ["BLMOVE", &keys[at], &keys[at + 1], "LEFT", "LEFT", "0"];
+            block(&mut server, &mut all[at], &args);
         }
         block(&mut server, &mut all[3], &["BLPOP", &keys[3], "0"]);
         assert_eq!(pusher.run(&mut server, ["RPUSH", &keys[0], "v"]), int(1));
-        // What was pushed has passed through it all before its reply came.
+        // The element has passed through the chain before the reply of its push.
         assert_eq!(pusher.run(&mut server, ["EXISTS", &keys[0]]), int(0));
         for client in &mut all[..3] {
             assert_eq!(client.read(&mut server), bulk("v"));
@@ -155,8 +154,8 @@ fn a_transaction_wakes_at_its_end() {
         let (first, second) = (key_on(shards, 0, 0), key_on(shards, shards - 1, 1));
         block(&mut server, &mut all[0], &["BLPOP", &first, &second, "0"]);
         pusher.run(&mut server, ["MULTI"]);
-        for words in [["RPUSH", &first, "a"], ["RPUSH", &first, "b"], ["LPUSH", &first, "c"]] {
-            pusher.run(&mut server, words);
+        for args in [["RPUSH", &first, "a"], ["RPUSH", &first, "b"], ["LPUSH", &first, "c"]] {
+            pusher.run(&mut server, args);
         }
         pusher.run(&mut server, ["RENAME", &first, &second]);
         let replies = Value::Array(vec![int(1), int(2), int(3), ok()]);
@@ -174,8 +173,8 @@ fn a_batch_wakes_between_its_commands() {
         let mut pusher = server.client();
         let key = key_on(shards, shards - 1, 2);
         block(&mut server, &mut all[0], &["BRPOP", &key, "0"]);
-        for words in [["RPUSH", &key, "a"], ["RPUSH", &key, "b"], ["LPUSH", &key, "c"]] {
-            pusher.send(&words);
+        for args in [["RPUSH", &key, "a"], ["RPUSH", &key, "b"], ["LPUSH", &key, "c"]] {
+            pusher.send(&args);
         }
         assert_eq!(all[0].read(&mut server), list(&[&key, "a"]));
         for length in [1, 1, 2] {

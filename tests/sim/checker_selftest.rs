@@ -1,8 +1,8 @@
-//! The judge judged: histories written by hand, possible and impossible ones of every kind.
+//! Tests of the checker: histories written by hand, possible and impossible ones of every kind.
 //!
-//! A line is `connection call-return command => reply`; without a return it was not answered, and
-//! then has no reply. Connection 0 is the clock, `JUMP` its command. `[...]` is an array, `:1` an
-//! integer, `-...` an error, `nil` nothing, `OK` itself, all else a string.
+//! A line is `connection call-return command => reply`. A command without a reply has neither
+//! return nor reply. Connection 0 is the clock, with the command `JUMP`. `[...]` is an array, `:1`
+//! an integer, `-...` an error, `nil` null, `OK` itself, everything else a string.
 
 use crate::harness::model::{Action, Command, Model};
 use crate::harness::search::{Event, Observed, Verdict};
@@ -10,34 +10,34 @@ use annulet::resp::Value;
 
 /// The keys of the histories.
 const NAMES: [&str; 4] = ["a", "b", "c", "d"];
-/// When they begin, milliseconds.
+/// The start of the histories, in milliseconds.
 const START_MS: u64 = 1_000;
 
 fn key(name: &str) -> usize {
-    NAMES.iter().position(|known| *known == name).unwrap_or_else(|| panic!("{name} is no key"))
+    NAMES.iter().position(|known| *known == name).unwrap_or_else(|| panic!("{name} is not a key"))
 }
 
 fn number<N: std::str::FromStr>(text: &str) -> N {
-    text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
+    text.parse().unwrap_or_else(|_| panic!("{text} is not a number"))
 }
 
 fn keys(names: &[&str]) -> Vec<usize> {
     names.iter().map(|name| key(name)).collect()
 }
 
-fn pairs(words: &[&str]) -> (Vec<usize>, i64) {
-    (words.iter().step_by(2).map(|name| key(name)).collect(), number(words[1]))
+fn pairs(args: &[&str]) -> (Vec<usize>, i64) {
+    (args.iter().step_by(2).map(|name| key(name)).collect(), number(args[1]))
 }
 
-fn copy(words: &[&str]) -> Command {
-    let db = words.iter().position(|word| *word == "DB").map(|at| number(words[at + 1]));
-    let replaces = words.last() == Some(&"REPLACE");
-    Command::Copy { from: key(words[0]), to: key(words[1]), db, replaces }
+fn copy(args: &[&str]) -> Command {
+    let db = args.iter().position(|arg| *arg == "DB").map(|at| number(args[at + 1]));
+    let replaces = args.last() == Some(&"REPLACE");
+    Command::Copy { from: key(args[0]), to: key(args[1]), db, replaces }
 }
 
 fn command(text: &str) -> Command {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    match (words[0], &words[1..]) {
+    let args: Vec<&str> = text.split_whitespace().collect();
+    match (args[0], &args[1..]) {
         ("GET", [at]) => Command::Get(key(at)),
         ("SET", [at, value]) => Command::Set(key(at), number(value)),
         ("SET", [at, value, "NX"]) => Command::SetNx(key(at), number(value)),
@@ -60,18 +60,16 @@ fn command(text: &str) -> Command {
         ("FLUSHDB", []) => Command::FlushDb,
         ("FLUSHALL", []) => Command::FlushAll,
         ("DBSIZE", []) => Command::DbSize,
-        _ => panic!("{text} is no command of the histories"),
+        _ => panic!("{text} is not a command of the histories"),
     }
 }
 
 fn action(text: &str) -> Action {
     let (name, rest) = text.split_once(' ').unwrap_or((text, ""));
-    let words: Vec<&str> = rest.split_whitespace().collect();
+    let args: Vec<&str> = rest.split_whitespace().collect();
     match name {
-        "JUMP" => {
-            Action::Jump { clock: number(words[0]), to_ms: START_MS + number::<u64>(words[1]) }
-        }
-        "WATCH" => Action::Watch(keys(&words)),
+        "JUMP" => Action::Jump { clock: number(args[0]), to_ms: START_MS + number::<u64>(args[1]) },
+        "WATCH" => Action::Watch(keys(&args)),
         "UNWATCH" => Action::Unwatch,
         "DISCARD" => Action::Discard,
         "EXEC" if rest == "refused" => Action::ExecRefused,
@@ -99,12 +97,15 @@ fn event(line: &str) -> Event {
         Some((line, text)) => (line, Some(reply(text.trim()))),
         None => (line, None),
     };
-    let mut words = line.trim().splitn(3, ' ');
-    let mut next = || words.next().expect("a line has three parts");
+    let mut args = line.trim().splitn(3, ' ');
+    let mut next = || args.next().expect("a line has three parts");
     let (session, when, action) = (number(next()), next(), action(next().trim()));
     let (call, end) = when.split_once('-').expect("a line says when");
     let done = (!end.is_empty()).then(|| number(end));
-    assert!(done.is_some() == reply.is_some() || session == 0, "what was answered has a reply");
+    assert!(
+        done.is_some() == reply.is_some() || session == 0,
+        "a command with a return has a reply"
+    );
     Event { session, action, invoked: number(call), done, reply }
 }
 
@@ -126,13 +127,13 @@ fn impossible(text: &str) {
     assert!(matches!(verdict, Verdict::Impossible(_)), "{verdict:?}");
 }
 
-/// The lines that both histories of a pair begin with.
+/// Joins the first lines of a history, which two histories share, with the other lines.
 fn with<const N: usize>(first: &str, rest: [&str; N]) -> String {
     std::iter::once(first).chain(rest).collect::<Vec<_>>().join("\n")
 }
 
 #[test]
-fn one_after_the_other() {
+fn sequential_commands() {
     possible("1 1-2 SET a 5 => OK\n2 3-4 GET a => 5");
     impossible("1 1-2 SET a 5 => OK\n2 3-4 GET a => nil");
     impossible("1 1-2 SET a 5 => OK\n2 3-4 GET a => 6");
@@ -141,12 +142,12 @@ fn one_after_the_other() {
 }
 
 #[test]
-fn at_the_same_time_either_is_first() {
+fn concurrent_commands_have_either_order() {
     possible("1 1-4 SET a 5 => OK\n2 2-3 GET a => nil");
     possible("1 1-4 SET a 5 => OK\n2 2-3 GET a => 5");
     possible("1 1-9 SET a 5 => OK\n2 2-3 GET a => nil\n2 4-5 GET a => 5");
     impossible("1 1-9 SET a 5 => OK\n2 2-3 GET a => 5\n2 4-5 GET a => nil");
-    // Two who see two writes in different orders.
+    // Two clients see two writes in different orders.
     let writes = "1 1-9 SET a 1 => OK\n2 1-9 SET b 1 => OK";
     possible(&with(writes, ["3 1-2 MGET a b => [1 nil]", "4 3-4 MGET a b => [1 1]"]));
     impossible(&with(writes, ["3 1-2 MGET a b => [1 nil]", "4 1-2 MGET a b => [nil 1]"]));
@@ -162,14 +163,14 @@ fn a_connection_keeps_its_order() {
 }
 
 #[test]
-fn what_was_not_answered_may_have_happened_or_not() {
+fn a_command_without_a_reply_may_take_effect() {
     let lost = "1 1- MSET a 1 b 1";
     possible(&with(lost, ["2 2-3 MGET a b => [nil nil]", "2 9-10 MGET a b => [nil nil]"]));
     possible(&with(lost, ["2 2-3 MGET a b => [nil nil]", "2 9-10 MGET a b => [1 1]"]));
     impossible(&with(lost, ["2 2-3 MGET a b => [1 nil]"]));
     impossible(&with(lost, ["2 2-3 MGET a b => [1 1]", "2 4-5 MGET a b => [nil nil]"]));
     impossible("2 1-2 GET a => 1\n1 3- SET a 1");
-    // What stands behind it happens only after it.
+    // A later command of the connection takes effect only after it.
     possible("1 1- SET a 1\n1 1- SET b 1\n2 2-3 MGET a b => [1 nil]");
     impossible("1 1- SET a 1\n1 1- SET b 1\n2 2-3 MGET a b => [nil 1]");
 }
@@ -188,11 +189,11 @@ fn a_rename_moves_its_key_at_once() {
     impossible(&with(first, ["2 4-5 MGET a b => [7 7]"]));
     impossible(&with(first, ["2 4-5 MGET a b => [nil nil]"]));
     impossible(&with(first, ["2 4-5 MGET a b => [nil 7]", "2 6-7 MGET a b => [7 nil]"]));
-    // Lost: it was answered, and neither name has it.
+    // Lost: the rename had a reply, but neither name exists.
     impossible(&with(first, ["2 10-11 EXISTS a b => :0"]));
-    // Undone: it was answered, and the key still has its old name.
+    // Undone: the rename had a reply, but the key still has its old name.
     impossible(&with(first, ["2 10-11 GET a => 7"]));
-    // Both take the one key.
+    // Both renames take the only key.
     let both = "1 1-2 SET a 7 => OK\n1 3-9 RENAME a b => OK";
     impossible(&with(both, ["2 3-9 RENAME a c => OK"]));
     possible(&with(both, ["2 3-9 RENAME a c => -ERR no such key", "2 10-11 GET b => 7"]));
@@ -208,7 +209,7 @@ fn a_rename_does_not_swallow_a_write() {
 }
 
 #[test]
-fn renamenx_and_copy_heed_what_is_there() {
+fn renamenx_and_copy_respect_existing_keys() {
     let first = "1 1-2 MSET a 7 b 7 => OK";
     possible(&with(first, ["1 3-4 RENAMENX a b => :0", "1 5-6 RENAMENX a c => :1"]));
     impossible(&with(first, ["1 3-4 RENAMENX a b => :1"]));
@@ -242,7 +243,7 @@ fn only_one_msetnx_wins() {
     impossible(&with(one, ["2 1-9 MSETNX b 2 c 2 => :1"]));
     impossible(&with(one, ["2 1-9 MSETNX b 2 c 2 => :0", "3 10-11 MGET a b c => [1 1 2]"]));
     impossible(&with(one, ["2 2-3 MGET a b => [1 nil]"]));
-    // Nobody was in the way of either.
+    // No key prevented either of them.
     impossible("1 1-9 MSETNX a 1 b 1 => :0\n2 1-9 MSETNX b 2 c 2 => :0");
 }
 
@@ -254,7 +255,7 @@ fn a_flush_is_seen_whole() {
     impossible(&with(first, ["2 4-5 DBSIZE => :1"]));
     impossible(&with(first, ["2 4-5 GET a => nil", "2 6-7 GET b => 1"]));
     impossible(&with(first, ["2 10-11 EXISTS a b => :1"]));
-    // Of both databases, or of one.
+    // Both databases, or one of them.
     let both = "1 1-2 SET a 1 => OK\n2 1-2 SELECT 1 => OK\n2 3-4 SET a 2 => OK";
     possible(&with(both, ["1 5-6 FLUSHDB => OK", "1 7-8 GET a => nil", "2 7-8 GET a => 2"]));
     impossible(&with(both, ["1 5-6 FLUSHALL => OK", "2 7-8 GET a => 2"]));
@@ -269,7 +270,7 @@ fn a_swap_of_databases_is_seen_whole() {
     impossible(&with(first, ["2 4-5 GET a => 1", "2 6-7 GET b => nil"]));
     impossible(&with(first, ["2 4-5 GET a => 1", "3 6-7 GET b => 1"]));
     impossible(&with(first, ["2 10-11 DBSIZE => :0"]));
-    // A write that goes on to the database that has left.
+    // A write that still goes to the database that was swapped away.
     impossible(&with(first, ["1 10-11 SET a 5 => OK", "2 12-13 GET a => 5"]));
 }
 
@@ -284,18 +285,18 @@ fn a_transaction_is_seen_whole() {
     impossible(&with(torn, ["2 1-9 SET a 5 => OK"]));
     impossible("1 1-9 EXEC INCR a; INCR a => [:1 :3]\n2 1-9 INCR a => :2");
     possible("1 1-9 EXEC INCR a; INCR a => [:2 :3]\n2 1-9 INCR a => :1");
-    // Two transfers that pass each other.
+    // Two transfers that cross each other.
     impossible("1 1-9 EXEC GET a; SET b 1 => [nil OK]\n2 1-9 EXEC GET b; SET a 1 => [nil OK]");
     possible("1 1-9 EXEC GET a; SET b 1 => [nil OK]\n2 1-9 EXEC GET b; SET a 1 => [1 OK]");
 }
 
 #[test]
-fn a_transaction_renames_selects_and_goes_on() {
+fn a_transaction_continues_after_rename_and_select() {
     let text = "1 1-9 EXEC SET a 1; RENAME a b; SELECT 1; SET a 2 => [OK OK OK OK]";
     possible(&with(text, ["1 10-11 GET a => 2", "2 10-11 MGET a b => [nil 1]"]));
     impossible(&with(text, ["1 10-11 GET b => 1"]));
     impossible(&with(text, ["2 2-3 MGET a b => [1 nil]"]));
-    // A failing command does not stop those behind it.
+    // A failing command does not stop the commands behind it.
     let events = vec![event("1 1-2 EXEC RENAME a b; SET c 1 => nil"), event("2 3-4 GET c => 1")];
     let names: Vec<String> = NAMES.iter().map(|name| name.to_string()).collect();
     let model = Model { names, clocks: vec![0; 4] };
@@ -306,7 +307,7 @@ fn a_transaction_renames_selects_and_goes_on() {
 }
 
 #[test]
-fn what_was_discarded_or_refused_did_not_happen() {
+fn discarded_and_refused_transactions_have_no_effect() {
     possible("1 1-2 WATCH a => OK\n1 3-4 DISCARD => OK\n2 5-6 GET a => nil");
     let refused = "-EXECABORT Transaction discarded because of previous errors.";
     possible(&format!("1 1-2 EXEC refused => {refused}\n2 3-4 GET a => nil"));
@@ -346,12 +347,12 @@ fn a_watch_sees_every_change() {
         possible(&with(first, [&same, "1 5-6 EXEC SET a 1 => [OK]"]));
         impossible(&with(first, [&same, "1 5-6 EXEC SET a 1 => nil"]));
     }
-    // While the change is under way, either.
+    // While the change is in progress, both replies are possible.
     for end in ["nil", "[OK]"] {
         let end = format!("1 5-6 EXEC SET c 1 => {end}");
         possible(&with(first, ["2 3-9 SET b 1 => OK", &end]));
     }
-    // But not: it went through, though it had read what came of the change.
+    // Impossible: EXEC succeeded, although it has read the effect of the change.
     impossible(&with(
         first,
         ["2 3-9 SET b 1 => OK", "1 4-5 GET b => 1", "1 6-7 EXEC SET a 1 => [OK]"],
@@ -359,7 +360,7 @@ fn a_watch_sees_every_change() {
 }
 
 #[test]
-fn a_watch_sees_changes_of_keys_that_are_there() {
+fn a_watch_sees_changes_of_existing_keys() {
     let first = "1 1-2 MSET a 7 b 7 => OK\n1 3-4 WATCH a => OK";
     for change in [
         "SET a 7 => OK",
@@ -380,7 +381,7 @@ fn a_watch_sees_changes_of_keys_that_are_there() {
         possible(&with(first, [&same, "1 7-8 EXEC SET d 1 => [OK]"]));
         impossible(&with(first, [&same, "1 7-8 EXEC SET d 1 => nil"]));
     }
-    // Only in its own database; its own session's changes count; a broken one is over.
+    // A watch holds for its own database, counts the session's own changes, and ends when it fails.
     let other = "2 5-6 SELECT 1 => OK\n2 7-8 SET a 1 => OK";
     possible(&with(first, [other, "1 9-10 EXEC SET d 1 => [OK]"]));
     impossible(&with(first, [other, "1 9-10 EXEC SET d 1 => nil"]));
@@ -393,7 +394,7 @@ fn a_watch_sees_changes_of_keys_that_are_there() {
 }
 
 #[test]
-fn two_that_watch_do_not_both_win() {
+fn two_watching_transactions_do_not_both_succeed() {
     let first = "1 1-2 WATCH a => OK\n2 1-2 WATCH a => OK";
     possible(&with(first, ["1 3-9 EXEC INCR a => [:1]", "2 3-9 EXEC INCR a => nil"]));
     impossible(&with(first, ["1 3-9 EXEC INCR a => [:1]", "2 3-9 EXEC INCR a => [:2]"]));
@@ -403,17 +404,17 @@ fn two_that_watch_do_not_both_win() {
 #[test]
 fn a_key_is_not_seen_after_its_deadline() {
     let first = "1 1-2 SET a 7 PX 5 => OK";
-    // Still at it, no more behind it.
+    // Visible at its deadline, gone after it.
     possible(&with(first, ["0 3-3 JUMP 0 5", "1 4-5 GET a => 7", "1 6-7 PTTL a => :0"]));
     impossible(&with(first, ["0 3-3 JUMP 0 5", "1 4-5 GET a => nil"]));
     possible(&with(first, ["0 3-3 JUMP 0 6", "1 4-5 GET a => nil", "1 6-7 PTTL a => :-2"]));
     impossible(&with(first, ["0 3-3 JUMP 0 6", "1 4-5 GET a => 7"]));
-    // A jump within the call: either.
+    // A jump during the call: both replies are possible.
     for end in ["nil", "7"] {
         let end = format!("1 3-5 GET a => {end}");
         possible(&with(first, ["0 4-4 JUMP 0 6", &end]));
     }
-    // The deadline counts from when the command took effect.
+    // The deadline counts from the moment at which the command took effect.
     let later = "1 1-2 EXISTS a => :0\n0 4-4 JUMP 0 3\n0 7-7 JUMP 0 8";
     possible(&with(later, ["1 3-6 SET a 7 PX 5 => OK", "1 8-9 GET a => 7"]));
     possible(&with(later, ["1 3-6 SET a 7 PX 5 => OK", "1 8-9 GET a => nil"]));
@@ -422,7 +423,7 @@ fn a_key_is_not_seen_after_its_deadline() {
 }
 
 #[test]
-fn deadlines_are_set_moved_and_taken_away() {
+fn deadlines_are_set_moved_and_removed() {
     let first = "1 1-2 SET a 7 PX 5 => OK";
     possible(&with(first, ["1 3-4 PTTL a => :5", "1 5-6 RENAME a b => OK", "1 7-8 PTTL b => :5"]));
     impossible(&with(first, ["1 3-4 RENAME a b => OK", "1 5-6 PTTL b => :-1"]));
@@ -431,7 +432,7 @@ fn deadlines_are_set_moved_and_taken_away() {
     possible(&with(first, ["1 3-4 SET a 8 => OK", "0 5-5 JUMP 0 6", "1 6-7 GET a => 8"]));
     impossible(&with(first, ["1 3-4 INCR a => :8", "0 5-5 JUMP 0 6", "1 6-7 GET a => 8"]));
     possible(&with(first, ["1 3-4 PEXPIRE a 9 => :1", "0 5-5 JUMP 0 6", "1 6-7 PTTL a => :3"]));
-    // A key that is gone is in nobody's way.
+    // An expired key does not prevent a command.
     possible(&with(first, ["0 3-3 JUMP 0 6", "1 4-5 MSETNX a 1 b 1 => :1"]));
     impossible(&with(first, ["0 3-3 JUMP 0 6", "1 4-5 RENAME a b => OK"]));
 }
@@ -441,7 +442,7 @@ fn a_watch_sees_a_deadline_pass() {
     let first = "1 1-2 SET a 7 PX 5 => OK\n2 3-4 WATCH a => OK\n0 5-5 JUMP 0 6";
     possible(&with(first, ["2 6-7 EXEC GET a => nil"]));
     impossible(&with(first, ["2 6-7 EXEC GET a => [nil]"]));
-    // It was gone before it was watched.
+    // The key had expired before it was watched.
     let first = "1 1-2 SET a 7 PX 5 => OK\n0 3-3 JUMP 0 6\n2 4-5 WATCH a => OK";
     possible(&with(first, ["2 6-7 EXEC GET a => [nil]"]));
     impossible(&with(first, ["2 6-7 EXEC GET a => nil"]));
@@ -457,7 +458,7 @@ fn a_transaction_has_one_time() {
 }
 
 #[test]
-fn clocks_may_differ_where_they_are_told_apart() {
+fn clocks_may_differ_if_the_model_has_several() {
     let text = "2 1-2 MSET a 1 b 1 => OK\n2 3-4 PEXPIRE a 5 => :1\n2 5-6 PEXPIRE b 5 => :1
         0 7-12 JUMP 0 6\n1 7-8 JUMP 1 6 => nil\n2 9-10 MGET a b => [1 nil]";
     assert_eq!(judge(text, [0, 1, 0, 1]), Verdict::Possible);
@@ -466,10 +467,11 @@ fn clocks_may_differ_where_they_are_told_apart() {
 }
 
 #[test]
-fn what_speaks_against_a_history_is_told() {
+fn an_impossible_history_is_explained() {
     let verdict = judge("1 1-2 SET a 5 => OK\n2 3-4 GET a => 6", [0; 4]);
     let Verdict::Impossible(why) = verdict else { panic!("{verdict:?}") };
-    for part in ["1..2 by 1: SET a 5 -> OK", "there is [0/a = 5]", "GET a -> 6", "where 5 is due"] {
+    for part in ["1..2 by 1: SET a 5 -> OK", "the keys are [0/a = 5]", "GET a -> 6", "instead of 5"]
+    {
         assert!(why.contains(part), "{part} is not in\n{why}");
     }
 }

@@ -6,7 +6,7 @@ use crate::harness::{Client, Server, Setup, World, bulk, encode, int, key_on, ok
 use annulet::mesh::CREDITS_PER_PAIR;
 use annulet::resp::Value;
 
-/// Some pipeline that touches every shard, and how many replies it gets.
+/// Returns a pipeline that touches every shard, and the number of its replies.
 fn pipeline(shards: usize) -> (Vec<u8>, usize) {
     let mut bytes = Vec::new();
     for at in 0..40 {
@@ -42,7 +42,7 @@ fn a_protocol_error_comes_after_the_replies_before_it() {
 }
 
 #[test]
-fn what_was_sent_before_the_end_is_run_and_answered() {
+fn commands_sent_before_the_end_of_input_run_and_get_replies() {
     for shards in [1, 2, 4, 7] {
         for seed in 0..20 {
             let mut server = Server::new(shards, seed);
@@ -63,7 +63,7 @@ fn what_was_sent_before_the_end_is_run_and_answered() {
 }
 
 #[test]
-fn quit_lets_the_replies_before_it_out_and_nothing_after() {
+fn quit_sends_earlier_replies_and_nothing_later() {
     for shards in [1, 2, 4] {
         let mut server = Server::new(shards, 5);
         let mut client = server.client();
@@ -83,7 +83,7 @@ fn quit_lets_the_replies_before_it_out_and_nothing_after() {
     }
 }
 
-/// Cuts connections after every possible number of turns, with new ones taking their numbers.
+/// Cuts connections after every possible number of turns; new ones reuse their numbers.
 #[test]
 fn cut_at_any_moment() {
     for shards in [1, 2, 3, 7] {
@@ -138,7 +138,7 @@ fn clients_are_listed_and_killed_over_shards() {
         let mut clients: Vec<Client> = (0..15).map(|_| server.client()).collect();
         let ids: Vec<String> =
             clients.iter_mut().map(|client| client_id(&mut server, client)).collect();
-        let (one, rest) = clients.split_first_mut().expect("there are 15");
+        let (one, rest) = clients.split_first_mut().expect("there are 15 clients");
         let lines = listed(&mut server, one);
         assert_eq!(lines.len(), 15);
         for id in &ids {
@@ -191,9 +191,9 @@ fn killed_in_flight() {
     }
 }
 
-/// More connections than credits, all of whose commands go to one other shard.
+/// More connections than credits, whose commands all go to one other shard.
 #[test]
-fn credits_run_out_and_nobody_is_forgotten() {
+fn credits_run_out_and_every_connection_is_served() {
     for (shards, seed) in [(2, 0), (2, 1), (3, 2), (4, 3)] {
         let mut server = Server::new(shards, seed);
         let count = shards * CREDITS_PER_PAIR as usize + 200;
@@ -203,7 +203,7 @@ fn credits_run_out_and_nobody_is_forgotten() {
             client.send_bytes(&encode(&["INCR", &key]).repeat(3));
             client.send(&["MGET", &key_on(shards, 0, 0), &key]);
         }
-        // A client that hangs up while it waits for credit is served all the same.
+        // A client that hangs up while it waits for credit is still served.
         for client in clients.iter().skip(count - 100) {
             client.link.finish();
         }
@@ -229,8 +229,8 @@ fn credits_run_out_and_nobody_is_forgotten() {
     }
 }
 
-/// Stalled connections whose commands are then all at home: no reply of another shard will come
-/// to wake theirs, which must not sleep over them.
+/// Stalled connections whose commands then all have keys of their own shard. No reply of another
+/// shard will wake that shard, so it must not park.
 #[test]
 fn a_shard_does_not_park_over_stalled_connections() {
     let credits = CREDITS_PER_PAIR as usize;
@@ -244,10 +244,11 @@ fn a_shard_does_not_park_over_stalled_connections() {
             let accepted = || counters.connections_received.get() > at as u64;
             wait_until(&lockstep, "a connection is accepted", accepted);
         }
-        // Shard 0 has every other connection; one that is not there yet is frozen with shard 1.
+        // Shard 0 has every other connection. Connections that are not adopted yet are frozen with
+        // shard 1.
         let mut at_home: Vec<Client> = clients.into_iter().step_by(2).collect();
         lockstep.freeze(1, true);
-        // Nobody may work on its partition meanwhile, if it was parked when it was frozen.
+        // No shard may borrow its partition meanwhile, if it was parked when it was frozen.
         let is_held = world.mesh.try_hold(1);
         let (remote, local) = at_home.split_at_mut(credits);
         for client in remote.iter_mut() {
@@ -259,7 +260,7 @@ fn a_shard_does_not_park_over_stalled_connections() {
             client.send(&["INCR", &key_on(2, 0, 0)]);
         }
         let stalled = || counters.stalled_on_credits.get() >= local.len() as u64;
-        wait_until(&lockstep, "the others are stalled", stalled);
+        wait_until(&lockstep, "the other connections are stalled", stalled);
         lockstep.freeze(1, false);
         if is_held {
             world.mesh.let_go(1, true);
@@ -271,7 +272,7 @@ fn a_shard_does_not_park_over_stalled_connections() {
 }
 
 #[test]
-fn who_does_not_read_is_bounded_and_alone() {
+fn a_client_that_does_not_read_is_bounded_and_delays_no_other() {
     const VALUE_BYTES: usize = 1 << 20;
     const GETS: usize = 400;
     for shards in [1, 2] {
@@ -291,7 +292,7 @@ fn who_does_not_read_is_bounded_and_alone() {
         }
         server.settle();
         let held = server.buffered_bytes_max();
-        // A batch is 64 commands, and may begin just below the bound.
+        // A batch has 64 commands, and may begin just below the limit.
         assert!(held <= (256 << 20) + 3 * 64 * VALUE_BYTES, "{held} bytes are held");
         assert!(held > 128 << 20, "{held} bytes are held");
         for shard in 0..shards {
@@ -299,7 +300,7 @@ fn who_does_not_read_is_bounded_and_alone() {
             assert_eq!(good.run(&mut server, ["SET", &key, "1"]), ok());
             assert_eq!(good.run(&mut server, ["GET", &key]), bulk("1"));
         }
-        let mut reader = deaf.pop().expect("there are two");
+        let mut reader = deaf.pop().expect("there are two silent clients");
         reader.link.set_window(8 << 20);
         for _ in 0..GETS {
             assert!(matches!(reader.read(&mut server), Value::Bulk(v) if v.len() == VALUE_BYTES));
@@ -312,7 +313,7 @@ fn who_does_not_read_is_bounded_and_alone() {
 }
 
 #[test]
-fn maxclients_is_exact_and_its_places_come_back() {
+fn maxclients_is_exact_and_its_places_are_reused() {
     for shards in [1, 3] {
         let mut setup = Setup::new(shards, 11);
         setup.config.maxclients = 10;
@@ -332,7 +333,7 @@ fn maxclients_is_exact_and_its_places_come_back() {
 }
 
 #[test]
-fn idle_clients_end_by_the_clock() {
+fn idle_clients_are_disconnected_by_the_clock() {
     let mut setup = Setup::new(2, 12);
     setup.config.timeout = 5;
     let mut server = Server::with(setup);
@@ -347,9 +348,9 @@ fn idle_clients_end_by_the_clock() {
     server.check();
 }
 
-/// More than a connection may have waiting to be run: receiving pauses and goes on.
+/// More input than a connection may have queued: receiving pauses and resumes.
 #[test]
-fn a_long_pipeline_is_taken_in_pieces() {
+fn a_long_pipeline_is_received_in_pieces() {
     for shards in [1, 3] {
         let mut server = Server::new(shards, 6);
         let mut client = server.client();

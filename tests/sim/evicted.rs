@@ -1,21 +1,22 @@
-//! `maxmemory-clients` over all shards: who is ended, in which order, and that nothing of it stays.
+//! `maxmemory-clients` over all shards: which clients are disconnected, in which order, and that no
+//! count is left over.
 
 use crate::harness::{Client, Server, encode, key_on, ok};
 use annulet::resp::Value;
 
-/// Bytes by which clients differ that have sent as much.
+/// Largest difference in bytes between clients that have sent the same amount.
 const ROOM_BYTES: u64 = 60_000;
 
-/// The field of a client's line in CLIENT LIST.
+/// Returns a field of a client's line in CLIENT LIST.
 fn field(server: &mut Server, admin: &mut Client, name: &str, field: &str) -> Option<u64> {
     let Value::Bulk(text) = admin.run(server, ["CLIENT", "LIST"]) else { panic!("a text") };
     let text = String::from_utf8(text).expect("text");
     let line = text.lines().find(|line| line.contains(&format!(" name={name} ")))?;
-    let value = line.split(' ').find_map(|word| word.strip_prefix(&format!("{field}=")))?;
+    let value = line.split(' ').find_map(|arg| arg.strip_prefix(&format!("{field}=")))?;
     Some(value.parse().expect("a number"))
 }
 
-/// A figure of INFO.
+/// Returns a field of INFO.
 fn info(server: &mut Server, admin: &mut Client, field: &str) -> u64 {
     let Value::Bulk(text) = admin.run(server, ["INFO"]) else { panic!("a text") };
     let text = String::from_utf8(text).expect("text");
@@ -33,7 +34,7 @@ fn send_all(server: &mut Server, client: &mut Client, bytes: &[u8]) {
     server.settle();
 }
 
-/// A client of this name with so many bytes of input that waits for more.
+/// Connects a client of this name with `bytes` bytes of incomplete input.
 fn large(server: &mut Server, name: &str, bytes: usize) -> Client {
     let mut client = server.client();
     assert_eq!(client.run(server, ["CLIENT", "SETNAME", name]), ok());
@@ -48,7 +49,7 @@ fn limit(server: &mut Server, admin: &mut Client, bytes: u64) {
 }
 
 #[test]
-fn the_largest_go_first_and_no_more_than_needed() {
+fn the_largest_clients_go_first_and_no_more_than_needed() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2), (4, 3), (7, 4)] {
         let mut server = Server::new(shards, seed);
         let mut admin = server.client();
@@ -60,7 +61,7 @@ fn the_largest_go_first_and_no_more_than_needed() {
                 clients.push(large(&mut server, &format!("c{size}-{number}"), size));
             }
         }
-        let admins = field(&mut server, &mut admin, "", "tot-mem").expect("it is there");
+        let admins = field(&mut server, &mut admin, "", "tot-mem").expect("the client is listed");
         let mut left = 15;
         for size in sizes.iter().rev() {
             let each = |server: &mut Server, admin: &mut Client, number| {
@@ -72,8 +73,8 @@ fn the_largest_go_first_and_no_more_than_needed() {
                 names.filter_map(|name| field(server, admin, &name, "tot-mem")).sum()
             };
             let before = sum(&mut server, &mut admin);
-            let one = each(&mut server, &mut admin, 0).expect("it is there");
-            // Room for two of these.
+            let one = each(&mut server, &mut admin, 0).expect("the client is listed");
+            // Room for two of these clients.
             limit(&mut server, &mut admin, before - 3 * one + ROOM_BYTES);
             left -= 3;
             assert_eq!(server.connections(), left + 1, "shards {shards}, size {size}");
@@ -93,15 +94,15 @@ fn the_largest_go_first_and_no_more_than_needed() {
 }
 
 #[test]
-fn who_grows_past_the_limit_goes() {
+fn a_client_that_grows_past_the_limit_is_disconnected() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
         let mut server = Server::new(shards, seed);
         let mut admin = server.client();
         let mut spared = large(&mut server, "spared", 500_000);
         limit(&mut server, &mut admin, 1_000_000);
         let mut other = large(&mut server, "other", 700_000);
-        assert!(other.is_closed() && !spared.is_closed(), "the larger one goes");
-        // What has been queued, what is not read, and what is watched counts too.
+        assert!(other.is_closed() && !spared.is_closed(), "the larger client is disconnected");
+        // Queued commands, unread replies and watched keys count too.
         let mut queuing = server.client();
         queuing.run(&mut server, ["MULTI"]);
         for _ in 0..3 {
@@ -127,7 +128,7 @@ fn who_grows_past_the_limit_goes() {
 }
 
 #[test]
-fn nobody_is_counted_for_nothing() {
+fn clients_with_no_evict_are_spared() {
     for (shards, seed) in [(1, 0), (3, 1)] {
         let mut server = Server::new(shards, seed);
         let mut admin = server.client();
@@ -140,7 +141,7 @@ fn nobody_is_counted_for_nothing() {
         assert!(!spared.is_closed());
         let mut victim = server.world.connect();
         server.settle();
-        assert!(victim.is_closed(), "the largest that may go");
+        assert!(victim.is_closed(), "the largest client that may be evicted");
         limit(&mut server, &mut admin, 0);
         let mut other = server.client();
         limit(&mut server, &mut admin, 5_000_000);

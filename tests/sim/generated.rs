@@ -1,5 +1,5 @@
-//! The judge judged once more: by histories drawn at random from the model itself, which all have
-//! an order, and from models with one fault each, some of whose histories have none.
+//! More tests of the checker: histories drawn at random from the model, which all have an order,
+//! and from models with one fault each, whose histories sometimes have none.
 
 use super::workloads::{DATABASES, DEADLINES, EVERYTHING, MOVES, TRANSACTIONS, WATCHES};
 use crate::harness::model::{Action, Command, Model, State};
@@ -9,24 +9,24 @@ use annulet::base::rng::Rng;
 use annulet::resp::Value;
 use std::collections::VecDeque;
 
-/// Connections, after that of the clock.
+/// Connections besides the clock's.
 const SESSIONS: usize = 3;
 const ACTIONS: usize = 45;
 const SEEDS: u64 = 100;
 /// Seeds after which a fault counts as never seen.
 const HUNT_SEEDS_MAX: u64 = 300;
 
-/// What a server does wrong.
+/// A fault of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
     None,
-    /// What is to happen at once happens in pieces.
+    /// An atomic action happens in pieces.
     Torn,
-    /// A transaction does not heed what it has watched.
+    /// A transaction ignores its watched keys.
     Deaf,
-    /// Some writes are answered, and nothing else.
+    /// Some writes get a reply but have no effect.
     Lost,
-    /// Deadlines pass some time after they have passed.
+    /// Deadlines take effect too late.
     Late,
 }
 
@@ -53,7 +53,7 @@ struct Generator {
     now_ms: u64,
 }
 
-/// The pieces in which an action happens when it is torn.
+/// Returns the pieces of a torn action.
 fn pieces(action: &Action) -> Vec<Action> {
     let run = |command: &Command| Action::Run(command.clone());
     match action {
@@ -74,7 +74,7 @@ fn pieces(action: &Action) -> Vec<Action> {
     }
 }
 
-/// The reply to an action that happened in pieces.
+/// Merges the replies of the pieces into the reply of the action.
 fn whole(action: &Action, mut replies: Vec<Value>) -> Value {
     match action {
         Action::Exec(_) => Value::Array(replies),
@@ -112,7 +112,7 @@ impl Generator {
 
     fn act(&mut self, session: usize, action: &Action) -> Value {
         let mut outcomes = self.model.outcomes(&self.state, session, action);
-        let (reply, after) = outcomes.pop().expect("everything has an outcome");
+        let (reply, after) = outcomes.pop().expect("every action has an outcome");
         let is_lost = self.fault == Fault::Lost && !action.is_private();
         if !is_lost || self.draw.rng.below(10) != 0 {
             self.state = after;
@@ -120,10 +120,10 @@ impl Generator {
         reply
     }
 
-    /// The reply was never read: from now on there is another connection.
+    /// Replaces the connection, because the reply was never read.
     fn reconnect(&mut self, at: usize) {
         self.plans[at].clear();
-        self.sessions[at] = 1 + *self.sessions.iter().max().expect("there are some");
+        self.sessions[at] = 1 + *self.sessions.iter().max().expect("there are connections");
     }
 
     fn note(&mut self, session: usize, action: Action) -> usize {
@@ -157,7 +157,7 @@ impl Generator {
         self.calls[at] = Some(Call { event, pieces: pieces.into(), replies: Vec::new() });
     }
 
-    /// One piece happens.
+    /// Executes one piece.
     fn proceed(&mut self, at: usize, call: &mut Call) {
         let Some(piece) = call.pieces.pop_front() else { return };
         let session = self.sessions[at];
@@ -194,7 +194,7 @@ impl Generator {
                     let event = &mut self.events[call.event];
                     let reply = match self.fault {
                         Fault::Torn => whole(&event.action, call.replies),
-                        _ => call.replies.into_iter().next().expect("it has happened"),
+                        _ => call.replies.into_iter().next().expect("the action has a reply"),
                     };
                     if self.draw.rng.below(20) != 0 {
                         (event.done, event.reply) = (Some(self.now), Some(reply));
@@ -209,7 +209,7 @@ impl Generator {
 }
 
 #[test]
-fn what_one_redis_did_has_an_order() {
+fn histories_of_one_redis_have_an_order() {
     let mixes = [&MOVES, &DATABASES, &TRANSACTIONS, &WATCHES, &DEADLINES, &EVERYTHING];
     for (seed, mix) in (0..SEEDS).flat_map(|seed| mixes.map(|mix| (seed, mix))) {
         let verdict = Generator::new(seed, mix, Fault::None).run().judge();
@@ -220,7 +220,7 @@ fn what_one_redis_did_has_an_order() {
     }
 }
 
-/// Some seed of each mix shows the fault.
+/// Checks that some seed of each mix shows the fault.
 fn is_seen(fault: Fault, mixes: &[&'static Mix]) {
     for mix in mixes {
         let is_bad = |seed: &u64| {
@@ -235,21 +235,21 @@ fn is_seen(fault: Fault, mixes: &[&'static Mix]) {
 }
 
 #[test]
-fn what_happens_in_pieces_is_seen() {
+fn torn_actions_are_detected() {
     is_seen(Fault::Torn, &[&MOVES, &DATABASES, &TRANSACTIONS, &EVERYTHING]);
 }
 
 #[test]
-fn a_watch_without_effect_is_seen() {
+fn ignored_watches_are_detected() {
     is_seen(Fault::Deaf, &[&WATCHES, &EVERYTHING]);
 }
 
 #[test]
-fn lost_writes_are_seen() {
+fn lost_writes_are_detected() {
     is_seen(Fault::Lost, &[&MOVES, &DATABASES, &TRANSACTIONS, &EVERYTHING]);
 }
 
 #[test]
-fn late_deadlines_are_seen() {
+fn late_deadlines_are_detected() {
     is_seen(Fault::Late, &[&DEADLINES]);
 }

@@ -1,8 +1,8 @@
-//! Histories of random clients, checked: with all rules of the mesh in force none may be
-//! impossible on a single Redis, and with any one of them off some must be.
+//! Checked histories of random clients. With all rules of the mesh, every history must be possible
+//! on a single Redis; without any one of the rules, some must be impossible.
 //!
-//! `ANNULET_SIM_SEED=n` runs that seed alone; `ANNULET_SIM_SEEDS=n` runs the first n, and counts
-//! over all of them how many seeds show an anomaly without each rule.
+//! `ANNULET_SIM_SEED=n` runs only that seed. `ANNULET_SIM_SEEDS=n` runs the first n seeds, and
+//! counts the seeds that show an anomaly without each rule.
 
 use crate::harness::linear::{Focus, simulate};
 use annulet::mesh::Rules;
@@ -18,7 +18,7 @@ fn number(name: &str) -> Option<u64> {
     Some(text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
-/// The seeds that were asked for, or as many as usual.
+/// Returns the requested seeds, or the first `usual` ones.
 pub fn seeds(usual: u64) -> Range<u64> {
     match number("ANNULET_SIM_SEED") {
         Some(seed) => seed..seed + 1,
@@ -26,7 +26,7 @@ pub fn seeds(usual: u64) -> Range<u64> {
     }
 }
 
-/// Says how to repeat a run, when it fails.
+/// Prints how to repeat a run if the run fails.
 pub struct Repeat(pub u64, pub &'static str);
 
 impl Drop for Repeat {
@@ -74,12 +74,12 @@ fn check(seeds: Range<u64>, focus: Focus) {
 }
 
 #[test]
-fn histories_of_all_sorts_are_those_of_one_redis() {
+fn mixed_histories_are_possible_on_one_redis() {
     check(seeds(BROAD_SEEDS), Focus::Broad);
 }
 
 #[test]
-fn histories_of_slow_readers_are_those_of_one_redis() {
+fn histories_of_slow_readers_are_possible_on_one_redis() {
     check(seeds(NARROW_SEEDS), Focus::Narrow);
 }
 
@@ -93,13 +93,13 @@ fn a_seed_repeats() {
     assert_ne!(run(3), run(4));
 }
 
-/// The first seed that shows what a rule is for. Panics if none does.
+/// Finds the first seed that shows why a rule is needed. Panics if there is none.
 pub fn hunted(name: &str, is_seen: impl Fn(u64) -> bool) {
     let seed = (0..HUNT_SEEDS_MAX).find(|seed| is_seen(*seed));
-    println!("without {name}: seed {}", seed.expect("some seed shows what the rule is for"));
+    println!("without {name}: seed {}", seed.expect("some seed shows that the rule is needed"));
 }
 
-/// Looks for an anomaly without a rule; over all seeds, if so many were asked for.
+/// Searches for an anomaly without a rule; over all seeds, if ANNULET_SIM_SEEDS is set.
 fn hunt(name: &str, rules: Rules, focus: Focus) {
     let asked = number("ANNULET_SIM_SEEDS");
     let mut found = Vec::new();
@@ -113,7 +113,7 @@ fn hunt(name: &str, rules: Rules, focus: Focus) {
         }
     }
     println!("without {name}: {} of {asked:?} seeds, {focus:?}: {found:?}", found.len());
-    println!("{}", example.expect("some seed shows what the rule is for"));
+    println!("{}", example.expect("some seed shows that the rule is needed"));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How long a client may be idle, and how much it may leave unread.
+//! Limits on the idle time of a client, and on its unread replies.
 
 use crate::harness::{Client, Server, Setup, encode, key_on, ok};
 use annulet::resp::Value;
@@ -7,7 +7,7 @@ fn config(server: &mut Server, admin: &mut Client, name: &str, value: &str) {
     assert_eq!(admin.run(server, ["CONFIG", "SET", name, value]), ok());
 }
 
-/// Lets time pass, in steps in which the server has its ticks.
+/// Advances the clock in steps of a server tick.
 fn pass(server: &mut Server, seconds: u64) {
     for _ in 0..seconds * 10 {
         server.advance_ms(100);
@@ -15,7 +15,7 @@ fn pass(server: &mut Server, seconds: u64) {
 }
 
 #[test]
-fn the_idle_end_and_those_who_wait_do_not() {
+fn idle_clients_are_disconnected_and_blocked_ones_are_not() {
     for (shards, seed) in [(1, 0), (4, 1)] {
         let mut server = Server::new(shards, seed);
         let mut admin = server.client();
@@ -32,7 +32,7 @@ fn the_idle_end_and_those_who_wait_do_not() {
         server.settle();
         for _ in 0..10 {
             pass(&mut server, 1);
-            // Bytes keep it alive, whether they make a command or not.
+            // Any bytes keep a client alive, even without a complete command.
             sending.send_bytes(b"x");
             admin.run(&mut server, ["PING"]);
         }
@@ -50,7 +50,7 @@ fn the_idle_end_and_those_who_wait_do_not() {
 }
 
 #[test]
-fn soft_limits_hold_when_nothing_is_written() {
+fn soft_limits_apply_while_nothing_is_written() {
     for (shards, seed) in [(1, 0), (4, 1)] {
         let mut server = Server::with(Setup::new(shards, seed));
         let mut admin = server.client();
@@ -74,7 +74,7 @@ fn soft_limits_hold_when_nothing_is_written() {
 }
 
 #[test]
-fn a_hard_limit_ends_a_client_at_once() {
+fn a_hard_limit_disconnects_at_once() {
     for (shards, seed) in [(1, 0), (4, 1)] {
         let mut server = Server::new(shards, seed);
         let mut admin = server.client();
@@ -84,12 +84,13 @@ fn a_hard_limit_ends_a_client_at_once() {
         let mut client = server.client();
         client.send_bytes(&encode(&["GET", &key]).repeat(3));
         server.settle();
-        assert!(client.is_closed(), "nothing of its replies has left");
+        assert!(client.is_closed(), "none of its replies was sent");
         let mut client = server.client();
         for _ in 0..5 {
             client.run(&mut server, ["GET", &key]);
         }
-        // As in the reference, a limit below the buffer that each client has acts beyond that.
+        // As in the reference, a limit below the size of each client's own buffer only acts beyond
+        // that size.
         config(&mut server, &mut admin, "client-output-buffer-limit", "normal 1000 0 0");
         assert!(matches!(client.run(&mut server, ["GET", &key]), Value::Bulk(_)));
         server.check();

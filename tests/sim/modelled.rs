@@ -1,6 +1,6 @@
-//! The model compared with Valkey, command by command, over connections that take turns.
+//! Compares the model with Valkey, command by command, over connections that take turns.
 //!
-//! `ANNULET_PEER` names the program; without it there is nothing to compare with.
+//! `ANNULET_PEER` names the program; without it nothing is compared.
 
 use super::workloads::EVERYTHING;
 use crate::harness::encode;
@@ -17,16 +17,16 @@ use std::time::Duration;
 const SESSIONS: usize = 4;
 const STEPS: usize = 40_000;
 const SEEDS: u64 = 5;
-/// Times to live are multiples of this many milliseconds: no key falls due.
+/// Times to live are multiples of this many milliseconds, so that no key expires.
 const FAR_MS: u64 = 100_000_000;
 
-/// A server that ends with the test.
+/// A server process, killed on drop.
 struct Peer(Child, u16);
 
 impl Peer {
     fn start(program: &str) -> Peer {
-        let free = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-        let port = free.local_addr().expect("it is bound").port();
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+        let port = free.local_addr().expect("the socket is bound").port();
         drop(free);
         let child = Command::new(program)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
@@ -49,14 +49,14 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // Both fail when the process has ended, which is as good.
+        // Both fail if the process has ended, which is fine.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn ask(stream: &mut TcpStream, words: &[String]) -> Value {
-    stream.write_all(&encode(words)).expect("the peer takes it");
+fn ask(stream: &mut TcpStream, args: &[String]) -> Value {
+    stream.write_all(&encode(args)).expect("the peer takes the command");
     let mut received = Vec::new();
     loop {
         if let Some((value, _)) = Value::read(&received) {
@@ -69,7 +69,7 @@ fn ask(stream: &mut TcpStream, words: &[String]) -> Value {
     }
 }
 
-/// Runs random units over all connections in turns; returns how many actions were compared.
+/// Runs random units over all connections in turns; returns the number of compared actions.
 fn compare(peer: &Peer, seed: u64) -> usize {
     let names: Vec<String> = ["a", "b", "c", "d"].map(str::to_string).to_vec();
     let model = Model { names: names.clone(), clocks: vec![0; names.len()] };
@@ -86,31 +86,31 @@ fn compare(peer: &Peer, seed: u64) -> usize {
             plans[at].extend(draw.unit());
         }
         let step = plans[at].pop_front().expect("a unit has steps");
-        let reply = ask(&mut streams[at], &step.words);
+        let reply = ask(&mut streams[at], &step.args);
         let due = match &step.action {
-            None => step.due.expect("what has no effect has a known reply"),
+            None => step.due.expect("a step without an action has a known reply"),
             Some(action) => {
                 compared += 1;
                 act(&model, &mut state, at, action)
             }
         };
-        assert_eq!(reply, due, "seed {seed}: {:?} as {:?}", step.words, step.action);
+        assert_eq!(reply, due, "seed {seed}: {:?} as {:?}", step.args, step.action);
     }
     compared
 }
 
 fn act(model: &Model, state: &mut State, session: usize, action: &Action) -> Value {
     let mut outcomes = model.outcomes(state, session, action);
-    let (reply, after) = outcomes.pop().expect("everything has an outcome");
+    let (reply, after) = outcomes.pop().expect("every action has an outcome");
     assert!(outcomes.is_empty(), "there is one clock");
     *state = after;
     reply
 }
 
 #[test]
-fn the_model_answers_as_valkey_does() {
+fn the_model_replies_like_valkey() {
     let Ok(program) = std::env::var("ANNULET_PEER") else {
-        println!("skipped: ANNULET_PEER names no program");
+        println!("skipped: ANNULET_PEER is not set");
         return;
     };
     let peer = Peer::start(&program);

@@ -1,4 +1,4 @@
-//! CLIENT PAUSE over all shards: what waits, what does not, and that nothing is lost or reordered.
+//! CLIENT PAUSE over all shards: which commands wait, and that none is lost or reordered.
 
 use super::histories::{Repeat, seeds};
 use crate::harness::{Client, Server, bulk, encode, int, key_on, list, ok};
@@ -6,21 +6,21 @@ use annulet::resp::Value;
 
 const SEEDS: u64 = 60;
 
-/// A server, and so many clients on its shards.
+/// Creates a server with `count` clients on its shards.
 fn clients(shards: usize, seed: u64, count: usize) -> (Server, Vec<Client>) {
     let mut server = Server::new(shards, seed);
     let clients = (0..count).map(|_| server.client()).collect();
     (server, clients)
 }
 
-/// Sends a command that is to wait.
-fn postpone(server: &mut Server, client: &mut Client, words: &[&str]) {
-    client.send(words);
+/// Sends a command that has to wait.
+fn postpone(server: &mut Server, client: &mut Client, args: &[&str]) {
+    client.send(args);
     server.settle();
-    assert_eq!(client.try_read(), None, "{words:?} waits");
+    assert_eq!(client.try_read(), None, "{args:?} waits");
 }
 
-/// A field of INFO.
+/// Returns a field of INFO.
 fn info(server: &mut Server, client: &mut Client, field: &str) -> String {
     let Value::Bulk(text) = client.run(server, ["INFO", "clients"]) else { panic!("a text") };
     let text = String::from_utf8(text).expect("text");
@@ -60,14 +60,14 @@ fn writes_wait_and_reads_do_not() {
 }
 
 #[test]
-fn all_wait_for_the_later_end_of_the_stricter_pause() {
+fn the_stricter_pause_and_the_later_end_win() {
     for (shards, seed) in [(1, 0), (3, 1)] {
         let (mut server, mut all) = clients(shards, seed, 3);
         assert_eq!(all[0].run(&mut server, ["CLIENT", "PAUSE", "200"]), ok());
-        for (client, words) in
+        for (client, args) in
             all.iter_mut().zip([&["CLIENT", "UNPAUSE"][..], &["GET", "k"], &["PING"]])
         {
-            postpone(&mut server, client, words);
+            postpone(&mut server, client, args);
         }
         server.advance_ms(201);
         assert_eq!(all[0].read(&mut server), ok());
@@ -78,15 +78,15 @@ fn all_wait_for_the_later_end_of_the_stricter_pause() {
 }
 
 #[test]
-fn a_transaction_that_writes_waits_and_one_that_pauses_ends() {
+fn a_writing_transaction_waits_and_a_pausing_one_completes() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
         let (mut server, mut all) = clients(shards, seed, 3);
         let (first, second) = (key_on(shards, 0, 0), key_on(shards, shards - 1, 1));
         assert_eq!(all[0].run(&mut server, ["MULTI"]), ok());
         all[0].run(&mut server, ["SET", &first, "a"]);
         assert_eq!(all[1].run(&mut server, ["MULTI"]), ok());
-        for words in [&["SET", &first, "b"][..], &["CLIENT", "PAUSE", "1000", "WRITE"]] {
-            all[1].send(words);
+        for args in [&["SET", &first, "b"][..], &["CLIENT", "PAUSE", "1000", "WRITE"]] {
+            all[1].send(args);
             all[1].read(&mut server);
         }
         all[1].run(&mut server, ["SET", &second, "c"]);
@@ -105,7 +105,7 @@ fn a_transaction_that_writes_waits_and_one_that_pauses_ends() {
 }
 
 #[test]
-fn who_waits_for_keys_is_served_behind_the_pause() {
+fn blocked_clients_are_served_after_the_pause() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
         let (mut server, mut all) = clients(shards, seed, 3);
         let key = key_on(shards, shards - 1, 0);
@@ -127,7 +127,7 @@ fn who_waits_for_keys_is_served_behind_the_pause() {
 }
 
 #[test]
-fn due_keys_are_hidden_and_stay() {
+fn expired_keys_are_hidden_but_kept() {
     for (shards, seed) in [(1, 0), (2, 1)] {
         let (mut server, mut all) = clients(shards, seed, 1);
         let client = &mut all[0];
@@ -145,7 +145,7 @@ fn due_keys_are_hidden_and_stay() {
 }
 
 #[test]
-fn who_leaves_during_a_pause_leaves_nothing_behind() {
+fn clients_that_leave_during_a_pause_leave_nothing_behind() {
     for (shards, seed) in [(1, 0), (4, 1)] {
         let (mut server, mut all) = clients(shards, seed, 6);
         let mut admin = server.client();
@@ -168,7 +168,7 @@ fn who_leaves_during_a_pause_leaves_nothing_behind() {
     }
 }
 
-/// Clients that count, each on keys of its own on all shards, while somebody pauses and goes on.
+/// Clients that count on their own keys of all shards, while another client pauses and resumes.
 #[test]
 fn nothing_is_lost_and_nothing_reordered() {
     for seed in seeds(SEEDS) {
@@ -196,7 +196,7 @@ fn nothing_is_lost_and_nothing_reordered() {
             let before = kind == "WRITE";
             assert_eq!(admin.run(&mut server, ["CLIENT", "PAUSE", "1000", kind]), ok());
             if before {
-                // What has its OK holds: nothing that was under way comes after it.
+                // After the OK of the pause, no command in progress changes a key.
                 let count = |server: &mut Server, admin: &mut Client| -> Vec<Value> {
                     let keys = (0..6).map(|at| format!("all:{at}"));
                     keys.map(|key| admin.run(server, ["GET", &key])).collect()

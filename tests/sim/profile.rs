@@ -1,4 +1,4 @@
-//! LATENCY PROFILE: what is traced passes each stage once, wherever its keys are.
+//! LATENCY PROFILE: a traced request passes each stage once, wherever its keys are.
 
 use crate::harness::{Client, Server, bulk, encode, key_on, ok};
 use annulet::resp::Value;
@@ -6,15 +6,15 @@ use annulet::resp::Value;
 fn profile(server: &mut Server, client: &mut Client) -> String {
     match client.run(server, ["LATENCY", "PROFILE"]) {
         Value::Bulk(text) | Value::Verbatim(_, text) => String::from_utf8(text).expect("text"),
-        other => panic!("{other:?} is no text"),
+        other => panic!("{other:?} is not a text"),
     }
 }
 
-/// The samples of a stage of a command.
+/// Returns the number of samples of a stage of a command.
 fn samples(text: &str, command: &str, stage: &str) -> u64 {
     let line = |line: &&str| {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        words.first() == Some(&command) && words.get(2) == Some(&stage)
+        let args: Vec<&str> = line.split_whitespace().collect();
+        args.first() == Some(&command) && args.get(2) == Some(&stage)
     };
     let found = text.lines().find(line);
     found.map_or(0, |line| {
@@ -27,8 +27,8 @@ fn each_stage_is_passed_once() {
     for shards in [1, 2, 4] {
         let mut server = Server::new(shards, 7);
         let mut client = server.client();
-        let words = ["CONFIG", "SET", "latency-profile-interval", "1"];
-        assert_eq!(client.run(&mut server, words), ok());
+        let args = ["CONFIG", "SET", "latency-profile-interval", "1"];
+        assert_eq!(client.run(&mut server, args), ok());
         client.run(&mut server, ["LATENCY", "PROFILE", "RESET"]);
         for number in 0..50 {
             let key = key_on(shards, number % shards, number);

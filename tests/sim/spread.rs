@@ -1,10 +1,10 @@
-//! Commands whose keys lie on several shards, at the command boundary.
+//! Commands whose keys are on several shards, at the command boundary.
 
 use crate::harness::{Client, Server, bulk, encode, int, list, ok};
 use annulet::resp::Value;
 use std::collections::BTreeSet;
 
-/// Runs a test on servers of 1, 2, 4 and 7 shards, with two clients of different homes.
+/// Runs a test on servers of 1, 2, 4 and 7 shards, with two clients on different shards.
 fn on_servers(test: impl Fn(&mut Server, &mut Client, &mut Client)) {
     for shards in [1, 2, 4, 7] {
         for seed in 0..4 {
@@ -20,16 +20,16 @@ fn keys(count: usize) -> Vec<String> {
     (0..count).map(|at| format!("key:{at}")).collect()
 }
 
-/// A command's name and then words.
-fn words<'a>(name: &'a str, rest: &'a [String]) -> Vec<&'a str> {
+/// Joins a command's name with its other arguments.
+fn args<'a>(name: &'a str, rest: &'a [String]) -> Vec<&'a str> {
     std::iter::once(name).chain(rest.iter().map(String::as_str)).collect()
 }
 
 fn texts(value: &Value) -> Vec<String> {
-    let Value::Array(values) = value else { panic!("{value:?} is no array") };
+    let Value::Array(values) = value else { panic!("{value:?} is not an array") };
     let text = |value: &Value| match value {
         Value::Bulk(text) => String::from_utf8_lossy(text).into_owned(),
-        other => panic!("{other:?} is no string"),
+        other => panic!("{other:?} is not a string"),
     };
     values.iter().map(text).collect()
 }
@@ -39,7 +39,7 @@ fn text(value: Value) -> String {
         Value::Bulk(text) | Value::Verbatim(_, text) | Value::Simple(text) => {
             String::from_utf8_lossy(&text).into_owned()
         }
-        other => panic!("{other:?} is no text"),
+        other => panic!("{other:?} is not a text"),
     }
 }
 
@@ -50,7 +50,7 @@ fn is_error(value: &Value, prefix: &str) -> bool {
 fn fill(server: &mut Server, client: &mut Client, count: usize) {
     let pairs: Vec<String> =
         keys(count).into_iter().enumerate().flat_map(|(at, k)| [k, format!("v{at}")]).collect();
-    client.send(&words("MSET", &pairs));
+    client.send(&args("MSET", &pairs));
     assert_eq!(client.read(server), ok());
 }
 
@@ -62,7 +62,7 @@ fn mget_keeps_the_order_of_its_keys() {
         asked.reverse();
         asked.push("key:7".to_string());
         asked.push("key:7".to_string());
-        other.send(&words("MGET", &asked));
+        other.send(&args("MGET", &asked));
         let expected = asked.iter().map(|key| match key.strip_prefix("key:") {
             Some("30" | "31") | None => Value::Null,
             Some(at) => bulk(&format!("v{at}")),
@@ -86,16 +86,16 @@ fn counts_are_added_over_shards() {
         fill(server, one, 40);
         let mut some = keys(41);
         for name in ["EXISTS", "TOUCH"] {
-            other.send(&words(name, &some));
+            other.send(&args(name, &some));
             assert_eq!(other.read(server), int(40), "{name}");
         }
-        other.send(&words("EXISTS", &["key:3".to_string(), "key:3".to_string()]));
+        other.send(&args("EXISTS", &["key:3".to_string(), "key:3".to_string()]));
         assert_eq!(other.read(server), int(2), "a key counts as often as it is named");
         assert_eq!(one.run(server, ["DBSIZE"]), int(40));
         let rest = some.split_off(20);
-        one.send(&words("DEL", &some));
+        one.send(&args("DEL", &some));
         assert_eq!(one.read(server), int(20));
-        one.send(&words("UNLINK", &rest));
+        one.send(&args("UNLINK", &rest));
         assert_eq!(one.read(server), int(20));
         assert_eq!(other.run(server, ["DEL", "key:0", "key:0", "nothing"]), int(0));
         assert_eq!(other.run(server, ["DBSIZE"]), int(0));
@@ -107,13 +107,13 @@ fn deleting_the_same_keys_twice_counts_them_once() {
     on_servers(|server, one, _| {
         fill(server, one, 10);
         let twice: Vec<String> = keys(10).into_iter().chain(keys(10)).collect();
-        one.send(&words("DEL", &twice));
+        one.send(&args("DEL", &twice));
         assert_eq!(one.read(server), int(10));
     });
 }
 
 #[test]
-fn flushing_is_seen_by_all() {
+fn flushes_reach_all_shards() {
     on_servers(|server, one, other| {
         fill(server, one, 25);
         assert_eq!(one.run(server, ["SELECT", "3"]), ok());
@@ -157,7 +157,7 @@ fn keys_and_scan_find_every_key_once() {
 }
 
 #[test]
-fn a_scan_that_asks_for_more_than_there_is_takes_one_call() {
+fn a_scan_with_a_large_count_takes_one_call() {
     on_servers(|server, one, other| {
         fill(server, one, 200);
         let all: BTreeSet<String> = keys(200).into_iter().collect();
@@ -193,8 +193,8 @@ fn replies_of_a_mixed_pipeline_keep_their_order() {
         for at in 0..150 {
             let (key, next) = (format!("k{at}"), format!("k{}", at + 1));
             let value = format!("v{at}");
-            let mut add = |words: &[&str], reply: Value| {
-                bytes.extend(encode(words));
+            let mut add = |args: &[&str], reply: Value| {
+                bytes.extend(encode(args));
                 expected.push(reply);
             };
             add(&["SET", &key, &value], ok());
@@ -215,7 +215,7 @@ fn replies_of_a_mixed_pipeline_keep_their_order() {
 }
 
 #[test]
-fn selecting_inside_a_pipeline_holds_for_what_follows() {
+fn select_in_a_pipeline_affects_later_commands() {
     on_servers(|server, one, other| {
         let mut bytes = Vec::new();
         for db in ["1", "2", "0"] {
@@ -245,7 +245,7 @@ fn selecting_inside_a_pipeline_holds_for_what_follows() {
 }
 
 #[test]
-fn errors_inside_a_pipeline_stand_in_their_place() {
+fn errors_in_a_pipeline_keep_their_place() {
     on_servers(|server, one, _| {
         let mut bytes = Vec::new();
         for key in keys(20) {
@@ -311,16 +311,16 @@ fn keys_expire_by_the_clock() {
         }
         assert_eq!(other.run(server, ["DBSIZE"]), int(60));
         server.advance_ms(499);
-        other.send(&words("EXISTS", &keys(60)));
+        other.send(&args("EXISTS", &keys(60)));
         assert_eq!(other.read(server), int(60));
         assert_eq!(other.run(server, ["PTTL", "key:0"]), int(1));
         server.advance_ms(2);
-        other.send(&words("EXISTS", &keys(60)));
+        other.send(&args("EXISTS", &keys(60)));
         assert_eq!(other.read(server), int(30));
         for _ in 0..100 {
             server.advance_ms(100);
         }
-        assert_eq!(other.run(server, ["DBSIZE"]), int(30), "they are gone without being asked for");
+        assert_eq!(other.run(server, ["DBSIZE"]), int(30), "they expire without being accessed");
     });
 }
 
@@ -347,7 +347,7 @@ fn databases_are_swapped_on_every_shard() {
         assert_eq!(one.run(server, ["DBSIZE"]), int(0));
         assert!(is_error(&one.run(server, ["SWAPDB", "0", "99"]), "ERR DB index"));
         assert_eq!(one.run(server, ["SELECT", "5"]), ok());
-        one.send(&words("EXISTS", &keys(30)));
+        one.send(&args("EXISTS", &keys(30)));
         assert_eq!(one.read(server), int(30));
     });
 }
@@ -369,7 +369,7 @@ fn debug_and_settings_reach_every_shard() {
 }
 
 #[test]
-fn what_a_transaction_asks_all_shards_leaves_its_later_commands_alone() {
+fn a_request_to_all_shards_in_a_transaction_does_not_affect_its_later_commands() {
     on_servers(|server, one, other| {
         fill(server, one, 40);
         let before = other.run(server, ["DBSIZE"]);

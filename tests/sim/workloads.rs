@@ -1,8 +1,8 @@
-//! Mixes of commands that move keys, go over databases, come in transactions or set deadlines:
-//! what clients saw must have an order in which a single Redis could have done it.
+//! Mixes of commands that move keys, affect whole databases, run in transactions or set deadlines.
+//! There must be an order in which a single Redis could have produced what the clients saw.
 //!
-//! A mix runs if the server knows its commands. `ANNULET_SIM_SEED=n` runs that seed alone;
-//! `ANNULET_SIM_SEEDS=n` runs the first n.
+//! A mix runs if the server knows its commands. `ANNULET_SIM_SEED=n` runs only that seed;
+//! `ANNULET_SIM_SEEDS=n` runs the first n seeds.
 
 use super::histories::{Borrowed, Repeat, hunted, seeds};
 use crate::harness::linear::judge;
@@ -20,7 +20,7 @@ const MOVING: &[Kind] = &[
 ];
 const CHANGING: &[Kind] = &[Get, Mget, Mget, Set, Mset, Incr, Del];
 
-/// What the others differ from.
+/// The base of the other mixes.
 const PLAIN: Mix = Mix {
     name: "plain",
     needs: &[],
@@ -41,17 +41,17 @@ static FLUSHES: Mix = Mix {
     ..PLAIN
 };
 
-/// Of one key at a time: exact to the millisecond, whatever the clock does meanwhile.
+/// Deadlines of one key per command: exact to the millisecond, even if the clock jumps.
 pub static DEADLINES: Mix = Mix {
     name: "deadlines",
-    // The parts of a batch run on their shards a moment apart.
+    // The parts of a batch run on their shards at slightly different times.
     has_clocks: true,
     kinds: &[Get, Get, Get, SetPx, SetPx, SetNx, Pexpire, Pttl, Persist, Incr, Set, GetDel],
     jump_once_in: 12,
     ..PLAIN
 };
 
-/// Of several keys: each by the clock of its shard.
+/// Deadlines of several keys per command: each by the clock of its shard.
 static DEADLINES_OF_SEVERAL: Mix = Mix {
     name: "deadlines of several keys",
     kinds: &[Get, Mget, Mget, Mget, Mset, SetPx, SetPx, SetPx, Pexpire, Pttl, Del, Exists],
@@ -60,7 +60,7 @@ static DEADLINES_OF_SEVERAL: Mix = Mix {
     ..PLAIN
 };
 
-/// Keys that change their names, are copied, or are written only if none is there.
+/// Keys that are renamed, copied, or written only if they do not exist.
 pub static MOVES: Mix = Mix {
     name: "moves",
     needs: &["rename", "renamenx", "copy", "msetnx"],
@@ -69,7 +69,7 @@ pub static MOVES: Mix = Mix {
     ..PLAIN
 };
 
-/// Two databases that are swapped, emptied and copied between.
+/// Two databases that are swapped, flushed and copied between.
 pub static DATABASES: Mix = Mix {
     name: "databases",
     needs: &["swapdb", "copy"],
@@ -81,7 +81,7 @@ pub static DATABASES: Mix = Mix {
     ..PLAIN
 };
 
-/// Of several keys.
+/// Transactions on several keys.
 pub static TRANSACTIONS: Mix = Mix {
     name: "transactions",
     needs: &["multi", "exec", "discard"],
@@ -90,7 +90,7 @@ pub static TRANSACTIONS: Mix = Mix {
     ..PLAIN
 };
 
-/// Transactions that mostly watch something.
+/// Transactions, mostly with watched keys.
 pub static WATCHES: Mix = Mix {
     name: "watches",
     needs: &["multi", "exec", "discard", "watch", "unwatch"],
@@ -129,8 +129,8 @@ static CUT_TRANSACTIONS: Mix = Mix {
     ..PLAIN
 };
 
-/// Of all sorts at once; without PTTL, for the model is also compared with a server whose clock
-/// does not stand still.
+/// All kinds of commands. PTTL is left out, because the model is also compared with a server whose
+/// clock does not stand still.
 pub static EVERYTHING: Mix = Mix {
     name: "everything",
     needs: &[
@@ -159,7 +159,7 @@ static DEADLINES_IN_TRANSACTIONS: Mix = Mix {
     ..PLAIN
 };
 
-/// Whether the server knows all that the mix needs; says so if not.
+/// Whether the server knows all commands of the mix; prints which are missing.
 fn is_known(mix: &Mix) -> bool {
     let is_missing = |name: &&&str| plain_table().find(name.as_bytes()).is_none();
     let missing: Vec<&&str> = mix.needs.iter().filter(is_missing).collect();
@@ -254,7 +254,8 @@ fn everything_has_an_order() {
     check(&EVERYTHING);
 }
 
-/// The search sees what the graph of `histories` sees, without being told who touched what.
+/// The search finds the anomaly that the graph of `histories` finds, without a record of the
+/// touches.
 #[test]
 fn without_the_sequencer_some_mix_has_no_order() {
     let rules = Rules { sequencer: false, ..Rules::default() };

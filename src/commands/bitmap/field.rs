@@ -2,47 +2,50 @@
 
 use super::{parse_integer, parse_offset, string_for_bits};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{ArgAt, Command, Context};
 use crate::keyspace::Key;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::bits::{FIELD_BITS_MAX, Field, Overflow};
 use crate::value::string::IntText;
 
-pub(super) static BITFIELD: Command = Command {
-    card: Card {
-        name: "bitfield",
-        summary: "Performs arbitrary bitfield integer operations on strings.",
-        since: "3.2.0",
-        group: Group::Bitmap,
-        complexity: "O(1) for each subcommand specified",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Bitmap],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update variable_flags")
-            .note("This command allows both access and modification of the key")],
-    },
-    run: Run::Keys(bitfield),
-    subcommands: &[],
-};
+pub(super) static BITFIELD: Command = Command::single(
+    bitfield,
+    Card::new("bitfield", Group::Bitmap, "3.2.0")
+        .summary("Performs arbitrary bitfield integer operations on strings.")
+        .complexity("O(1) for each subcommand specified")
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::updates()
+            .using_data()
+            .varying()
+            .note("This command allows both access and modification of the key")]),
+)
+.key_use(bitfield_use);
 
-pub(super) static BITFIELD_RO: Command = Command {
-    card: Card {
-        name: "bitfield_ro",
-        summary: "Performs arbitrary read-only bitfield integer operations on strings.",
-        since: "6.0.0",
-        group: Group::Bitmap,
-        complexity: "O(1) for each subcommand specified",
-        arity: -2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Bitmap],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(bitfield_ro),
-    subcommands: &[],
-};
+/// BITFIELD only reads if all its parts are GET or OVERFLOW.
+fn bitfield_use(argc: usize, arg: ArgAt<'_>) -> KeySpec {
+    let mut at = 2;
+    while at < argc {
+        at += match &arg(at).to_ascii_lowercase()[..] {
+            b"get" => 3,
+            b"overflow" => 2,
+            _ => argc,
+        };
+    }
+    if at == argc { KeySpec::reads() } else { KeySpec::updates().using_data() }
+}
+
+pub(super) static BITFIELD_RO: Command = Command::single(
+    bitfield_ro,
+    Card::new("bitfield_ro", Group::Bitmap, "6.0.0")
+        .summary("Performs arbitrary read-only bitfield integer operations on strings.")
+        .complexity("O(1) for each subcommand specified")
+        .steady()
+        .arity(-2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 /// One step of a BITFIELD.
 struct Step {

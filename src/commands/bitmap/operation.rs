@@ -1,42 +1,22 @@
 //! BITOP: strings combined bit by bit.
 
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::bits::{Operation, combine};
 use crate::value::string::{INLINE_BYTES_MAX, IntText, NewStr, Str};
 use bytes::Bytes;
 
-pub(super) static BITOP: Command = Command {
-    card: Card {
-        name: "bitop",
-        summary: "Performs bitwise operations on multiple strings, and stores the result.",
-        since: "2.6.0",
-        group: Group::Bitmap,
-        complexity: "O(N)",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Bitmap],
-        tips: &[],
-        keys: &[
-            KeySpec {
-                flags: "OW update",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: 0, step: 1 },
-            },
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(3),
-                find: Find::Range { last: -1, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(bitop, same_database),
-    subcommands: &[],
-};
+pub(super) static BITOP: Command = Command::gather(
+    bitop,
+    Card::new("bitop", Group::Bitmap, "2.6.0")
+        .summary("Performs bitwise operations on multiple strings, and stores the result.")
+        .complexity("O(N)")
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::overwrites().at(2), KeySpec::reads().at(3).to_end(1)]),
+);
 
 const NAMES: [(&[u8], Operation); 4] = [
     (b"AND", Operation::And),

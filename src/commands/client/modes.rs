@@ -1,29 +1,23 @@
 //! What a client switches for itself: which replies it gets, what it is spared, what it is.
 
-use crate::exec::{Command, Replies, Run, SessionContext};
+use crate::exec::{Command, Replies, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Card, Flag, Group};
 
-pub(super) static REPLY: Command = Command {
-    card: Card {
-        name: "reply",
-        summary: "Instructs the server whether to reply to commands.",
-        since: "3.2.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::NOSCRIPT
-            .and(Flag::LOADING)
-            .and(Flag::STALE)
-            .and(Flag::NO_MULTI)
-            .and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(reply),
-    subcommands: &[],
-};
+pub(super) static REPLY: Command = Command::session(
+    reply,
+    Card::new("reply", Group::Connection, "3.2.0")
+        .summary("Instructs the server whether to reply to commands.")
+        .constant_time()
+        .arity(3)
+        .flags(
+            Flag::NOSCRIPT
+                .and(Flag::LOADING)
+                .and(Flag::STALE)
+                .and(Flag::NO_MULTI)
+                .and(Flag::ALLOW_BUSY),
+        ),
+);
 
 /// Only ON has a reply.
 fn reply(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -41,22 +35,14 @@ fn reply(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-pub(super) static IMPORT_SOURCE: Command = Command {
-    card: Card {
-        name: "import-source",
-        summary: "Marks this client as an import source when the server is in import mode.",
-        since: "8.1.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(import_source),
-    subcommands: &[],
-};
+pub(super) static IMPORT_SOURCE: Command = Command::session(
+    import_source,
+    Card::new("import-source", Group::Connection, "8.1.0")
+        .summary("Marks this client as an import source when the server is in import mode.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE)),
+);
 
 fn import_source(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let is_off = args[2].eq_ignore_ascii_case(b"off");
@@ -71,26 +57,20 @@ fn import_source(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(),
     Ok(())
 }
 
-pub(super) static NO_EVICT: Command = Command {
-    card: Card {
-        name: "no-evict",
-        summary: "Sets the client eviction mode of the connection.",
-        since: "7.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::ADMIN
-            .and(Flag::NOSCRIPT)
-            .and(Flag::LOADING)
-            .and(Flag::STALE)
-            .and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(no_evict),
-    subcommands: &[],
-};
+pub(super) static NO_EVICT: Command = Command::session(
+    no_evict,
+    Card::new("no-evict", Group::Connection, "7.0.0")
+        .summary("Sets the client eviction mode of the connection.")
+        .constant_time()
+        .arity(3)
+        .flags(
+            Flag::ADMIN
+                .and(Flag::NOSCRIPT)
+                .and(Flag::LOADING)
+                .and(Flag::STALE)
+                .and(Flag::ALLOW_BUSY),
+        ),
+);
 
 fn no_evict(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     cx.session.is_no_evict = read_switch(&args[2])?;
@@ -98,23 +78,16 @@ fn no_evict(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
     Ok(())
 }
 
-pub(super) static NO_TOUCH: Command = Command {
-    card: Card {
-        name: "no-touch",
-        summary: "Controls whether commands sent by the client affect the LRU/LFU of accessed \
-                  keys.",
-        since: "7.2.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(no_touch),
-    subcommands: &[],
-};
+pub(super) static NO_TOUCH: Command = Command::session(
+    no_touch,
+    Card::new("no-touch", Group::Connection, "7.2.0")
+        .summary(
+            "Controls whether commands sent by the client affect the LRU/LFU of accessed keys.",
+        )
+        .constant_time()
+        .arity(3)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
+);
 
 fn no_touch(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     cx.session.is_no_touch = read_switch(&args[2])?;
@@ -130,22 +103,14 @@ fn read_switch(word: &[u8]) -> Result<bool, Error> {
     }
 }
 
-pub(super) static CAPA: Command = Command {
-    card: Card {
-        name: "capa",
-        summary: "A client claims its capability.",
-        since: "8.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: -3,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(capa),
-    subcommands: &[],
-};
+pub(super) static CAPA: Command = Command::session(
+    capa,
+    Card::new("capa", Group::Connection, "8.0.0")
+        .summary("A client claims its capability.")
+        .constant_time()
+        .arity(-3)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
+);
 
 /// Capabilities that nobody knows are passed over.
 fn capa(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -154,23 +119,17 @@ fn capa(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static GETREDIR: Command = Command {
-    card: Card {
-        name: "getredir",
-        summary: "Returns the client ID to which the connection's tracking notifications are \
-                  redirected.",
-        since: "6.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(getredir),
-    subcommands: &[],
-};
+pub(super) static GETREDIR: Command = Command::session(
+    getredir,
+    Card::new("getredir", Group::Connection, "6.0.0")
+        .summary(
+            "Returns the client ID to which the connection's tracking notifications are \
+             redirected.",
+        )
+        .constant_time()
+        .arity(2)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
+);
 
 /// Nothing is tracked.
 fn getredir(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
@@ -178,23 +137,16 @@ fn getredir(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Err
     Ok(())
 }
 
-pub(super) static TRACKINGINFO: Command = Command {
-    card: Card {
-        name: "trackinginfo",
-        summary: "Returns information about server-assisted client-side caching for the \
-                  connection.",
-        since: "6.2.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(trackinginfo),
-    subcommands: &[],
-};
+pub(super) static TRACKINGINFO: Command = Command::session(
+    trackinginfo,
+    Card::new("trackinginfo", Group::Connection, "6.2.0")
+        .summary(
+            "Returns information about server-assisted client-side caching for the connection.",
+        )
+        .constant_time()
+        .arity(2)
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE)),
+);
 
 /// Nothing is tracked.
 fn trackinginfo(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {

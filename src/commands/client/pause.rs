@@ -1,26 +1,19 @@
 //! CLIENT PAUSE and UNPAUSE: commands of clients wait for a while.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Pause, Request, Run, SessionContext};
+use crate::exec::{Command, Pause, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Card, Flag, Group};
 
-pub(super) static PAUSE: Command = Command {
-    card: Card {
-        name: "pause",
-        summary: "Suspends commands processing.",
-        since: "3.0.0",
-        group: Group::Connection,
-        complexity: "O(1)",
-        arity: -3,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(pause),
-    subcommands: &[],
-};
+pub(super) static PAUSE: Command = Command::session(
+    pause,
+    Card::new("pause", Group::Connection, "3.0.0")
+        .summary("Suspends commands processing.")
+        .constant_time()
+        .arity(-3)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+)
+.asks_shards();
 
 fn pause(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     // More words than one are not looked at.
@@ -52,22 +45,15 @@ fn read_end(word: &[u8], now_ms: u64) -> Result<u64, Error> {
     }
 }
 
-pub(super) static UNPAUSE: Command = Command {
-    card: Card {
-        name: "unpause",
-        summary: "Resumes processing commands from paused clients.",
-        since: "6.2.0",
-        group: Group::Connection,
-        complexity: "O(N) Where N is the number of paused clients",
-        arity: 2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(unpause),
-    subcommands: &[],
-};
+pub(super) static UNPAUSE: Command = Command::session(
+    unpause,
+    Card::new("unpause", Group::Connection, "6.2.0")
+        .summary("Resumes processing commands from paused clients.")
+        .complexity("O(N) Where N is the number of paused clients")
+        .arity(2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+)
+.asks_shards();
 
 fn unpause(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.process.unpause();

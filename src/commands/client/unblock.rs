@@ -1,26 +1,19 @@
 //! CLIENT UNBLOCK: ends a command that waits.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Request, Run, SessionContext};
+use crate::exec::{Command, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Card, Flag, Group};
 
-pub(super) static UNBLOCK: Command = Command {
-    card: Card {
-        name: "unblock",
-        summary: "Unblocks a client blocked by a blocking command from a different connection.",
-        since: "5.0.0",
-        group: Group::Connection,
-        complexity: "O(log N) where N is the number of client connections",
-        arity: -3,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[Category::Connection],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Session(unblock),
-    subcommands: &[],
-};
+pub(super) static UNBLOCK: Command = Command::session(
+    unblock,
+    Card::new("unblock", Group::Connection, "5.0.0")
+        .summary("Unblocks a client blocked by a blocking command from a different connection.")
+        .complexity("O(log N) where N is the number of client connections")
+        .arity(-3)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+)
+.asks_shards();
 
 fn unblock(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     // More words than one are not looked at.

@@ -41,10 +41,10 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
         Begin::Index(index) => {
             write_step(reply, "begin_search", "index", &[("index", i64::from(index))]);
         }
-        Begin::Keyword { word, from } => {
+        Begin::Keyword { name, from, .. } => {
             begin_step(reply, "begin_search", "keyword", 2);
             reply.bulk(b"keyword");
-            reply.bulk(word.as_bytes());
+            reply.bulk(name.as_bytes());
             reply.bulk(b"startfrom");
             reply.integer(i64::from(from));
         }

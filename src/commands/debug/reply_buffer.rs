@@ -2,6 +2,7 @@
 
 use super::leading_number;
 use crate::base::number::parse_i64;
+use crate::config::FollowUp;
 use crate::exec::{REPLY_BUFFER_IDLE_MS, Request, SessionContext};
 use crate::resp::Error;
 use std::sync::atomic::Ordering;
@@ -32,7 +33,8 @@ pub(super) fn set_reply_buffer(
 /// Whether limits of output leave nothing out: the reference has a buffer that they do not count.
 pub(super) fn limit_all_replies(cx: &mut SessionContext<'_>, word: &[u8]) {
     cx.process.reply_buffers.are_limited.store(leading_number(word) != 0, Ordering::Relaxed);
-    cx.request = Some(Request::SettingsChanged);
+    let follow_up = FollowUp { shards_settle: true, ..FollowUp::default() };
+    cx.request = Some(Request::SettingsChanged(follow_up));
 }
 
 #[cfg(test)]

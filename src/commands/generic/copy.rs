@@ -1,9 +1,9 @@
 //! COPY and MOVE: a value in another place, or in two.
 
 use crate::commands::words::database_at;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
 /// What COPY is asked for.
 struct Copy {
@@ -34,31 +34,21 @@ impl Copy {
     }
 }
 
-pub(super) static COPY: Command = Command {
-    card: Card {
-        name: "copy",
-        summary: "Copies the value of a key to a new key.",
-        since: "6.2.0",
-        group: Group::Generic,
-        complexity: "O(N) worst case for collections, where N is the number of nested items. O(1) \
-            for string values.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[
-            KeySpec::first("RO access"),
-            KeySpec {
-                flags: "OW update",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Bulky(copy, copy_database),
-    subcommands: &[],
-};
+pub(super) static COPY: Command = Command::gather(
+    copy,
+    Card::new("copy", Group::Generic, "6.2.0")
+        .summary("Copies the value of a key to a new key.")
+        .complexity(
+            "O(N) worst case for collections, where N is the number of nested items. O(1) for \
+             string values.",
+        )
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::reads(), KeySpec::overwrites().at(2)]),
+)
+.offload()
+.key_database(copy_database);
 
 /// The copy lies where DB says, the original in the selected database.
 fn copy_database(args: &Args<'_>, word: usize, db: usize) -> usize {
@@ -87,22 +77,16 @@ fn copy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static MOVE: Command = Command {
-    card: Card {
-        name: "move",
-        summary: "Moves a key to another database.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(move_key),
-    subcommands: &[],
-};
+pub(super) static MOVE: Command = Command::single(
+    move_key,
+    Card::new("move", Group::Generic, "1.0.0")
+        .summary("Moves a key to another database.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn move_key(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let db = database_at(&args[2], cx.slice.databases())?;

@@ -1,26 +1,20 @@
 //! Whole databases.
 
 use crate::commands::words::{database_at, int_at};
-use crate::exec::{Command, Context, Merge, Over, Run};
+use crate::exec::{Command, Context, Merge};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
 
-pub(super) static DBSIZE: Command = Command {
-    card: Card {
-        name: "dbsize",
-        summary: "Returns the number of keys in the database.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "O(1)",
-        arity: 1,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &["request_policy:all_shards", "response_policy:agg_sum"],
-        keys: &[],
-    },
-    run: Run::Spread(dbsize, Over::Shards, Merge::Sum),
-    subcommands: &[],
-};
+pub(super) static DBSIZE: Command = Command::all_shards(
+    dbsize,
+    Merge::Sum,
+    Card::new("dbsize", Group::Server, "1.0.0")
+        .summary("Returns the number of keys in the database.")
+        .constant_time()
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
+);
 
 fn dbsize(cx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.integer(cx.slice.len(cx.db) as i64);
@@ -38,22 +32,17 @@ fn check_mode(args: &Args<'_>) -> Result<(), Error> {
     }
 }
 
-pub(super) static FLUSHDB: Command = Command {
-    card: Card {
-        name: "flushdb",
-        summary: "Removes all keys from the current database.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of keys in the selected database",
-        arity: -1,
-        flags: Flag::WRITE,
-        categories: &[Category::Keyspace, Category::Dangerous],
-        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Spread(flushdb, Over::Shards, Merge::Ok),
-    subcommands: &[],
-};
+pub(super) static FLUSHDB: Command = Command::all_shards(
+    flushdb,
+    Merge::Ok,
+    Card::new("flushdb", Group::Server, "1.0.0")
+        .summary("Removes all keys from the current database.")
+        .complexity("O(N) where N is the number of keys in the selected database")
+        .arity(-1)
+        .flags(Flag::WRITE)
+        .categories(&[Category::Keyspace, Category::Dangerous])
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+);
 
 fn flushdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     check_mode(args)?;
@@ -64,22 +53,17 @@ fn flushdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static FLUSHALL: Command = Command {
-    card: Card {
-        name: "flushall",
-        summary: "Removes all keys from all databases.",
-        since: "1.0.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the total number of keys in all databases",
-        arity: -1,
-        flags: Flag::WRITE,
-        categories: &[Category::Keyspace, Category::Dangerous],
-        tips: &["request_policy:all_shards", "response_policy:all_succeeded"],
-        keys: &[],
-    },
-    run: Run::Spread(flushall, Over::Shards, Merge::Ok),
-    subcommands: &[],
-};
+pub(super) static FLUSHALL: Command = Command::all_shards(
+    flushall,
+    Merge::Ok,
+    Card::new("flushall", Group::Server, "1.0.0")
+        .summary("Removes all keys from all databases.")
+        .complexity("O(N) where N is the total number of keys in all databases")
+        .arity(-1)
+        .flags(Flag::WRITE)
+        .categories(&[Category::Keyspace, Category::Dangerous])
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+);
 
 fn flushall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     check_mode(args)?;
@@ -91,23 +75,20 @@ fn flushall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static SWAPDB: Command = Command {
-    card: Card {
-        name: "swapdb",
-        summary: "Swaps two databases.",
-        since: "4.0.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the count of clients watching or blocking on keys from both \
-            databases.",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Keyspace, Category::Dangerous],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Spread(swapdb, Over::Shards, Merge::Ok),
-    subcommands: &[],
-};
+pub(super) static SWAPDB: Command = Command::all_shards(
+    swapdb,
+    Merge::Ok,
+    Card::new("swapdb", Group::Server, "4.0.0")
+        .summary("Swaps two databases.")
+        .complexity(
+            "O(N) where N is the count of clients watching or blocking on keys from both \
+             databases.",
+        )
+        .steady()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .categories(&[Category::Keyspace, Category::Dangerous]),
+);
 
 /// A change that one of the parts counts, for it is one.
 fn swapdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

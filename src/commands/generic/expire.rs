@@ -2,7 +2,7 @@
 
 use crate::base::number::parse_i64;
 use crate::commands::words::Conditions;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
@@ -49,85 +49,61 @@ fn tell_expiry(cx: &mut Context<'_>, args: &Args<'_>, is_rewritten: bool, at: u6
     cx.propagate(&words);
 }
 
-pub(super) static EXPIRE: Command = Command {
-    card: Card {
-        name: "expire",
-        summary: "Sets the expiration time of a key in seconds.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(expire),
-    subcommands: &[],
-};
+pub(super) static EXPIRE: Command = Command::single(
+    expire,
+    Card::new("expire", Group::Generic, "1.0.0")
+        .summary("Sets the expiration time of a key in seconds.")
+        .constant_time()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::updates()]),
+);
 
 fn expire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_from(cx, args, cx.now_ms, 1_000, "expire")
 }
 
-pub(super) static PEXPIRE: Command = Command {
-    card: Card {
-        name: "pexpire",
-        summary: "Sets the expiration time of a key in milliseconds.",
-        since: "2.6.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(pexpire),
-    subcommands: &[],
-};
+pub(super) static PEXPIRE: Command = Command::single(
+    pexpire,
+    Card::new("pexpire", Group::Generic, "2.6.0")
+        .summary("Sets the expiration time of a key in milliseconds.")
+        .constant_time()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::updates()]),
+);
 
 fn pexpire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_from(cx, args, cx.now_ms, 1, "pexpire")
 }
 
-pub(super) static EXPIREAT: Command = Command {
-    card: Card {
-        name: "expireat",
-        summary: "Sets the expiration time of a key to a Unix timestamp.",
-        since: "1.2.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(expireat),
-    subcommands: &[],
-};
+pub(super) static EXPIREAT: Command = Command::single(
+    expireat,
+    Card::new("expireat", Group::Generic, "1.2.0")
+        .summary("Sets the expiration time of a key to a Unix timestamp.")
+        .constant_time()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::updates()]),
+);
 
 fn expireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_from(cx, args, 0, 1_000, "expireat")
 }
 
-pub(super) static PEXPIREAT: Command = Command {
-    card: Card {
-        name: "pexpireat",
-        summary: "Sets the expiration time of a key to a Unix milliseconds timestamp.",
-        since: "2.6.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(pexpireat),
-    subcommands: &[],
-};
+pub(super) static PEXPIREAT: Command = Command::single(
+    pexpireat,
+    Card::new("pexpireat", Group::Generic, "2.6.0")
+        .summary("Sets the expiration time of a key to a Unix milliseconds timestamp.")
+        .constant_time()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::updates()]),
+);
 
 fn pexpireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_from(cx, args, 0, 1, "pexpireat")
@@ -155,108 +131,80 @@ fn seconds(ms: u64) -> u64 {
     (ms + 500) / 1_000
 }
 
-pub(super) static TTL: Command = Command {
-    card: Card {
-        name: "ttl",
-        summary: "Returns the expiration time in seconds of a key.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(ttl),
-    subcommands: &[],
-};
+pub(super) static TTL: Command = Command::single(
+    ttl,
+    Card::new("ttl", Group::Generic, "1.0.0")
+        .summary("Returns the expiration time in seconds of a key.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn ttl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms;
     reply_expiry(cx, args, |at| seconds(at.saturating_sub(now_ms)))
 }
 
-pub(super) static PTTL: Command = Command {
-    card: Card {
-        name: "pttl",
-        summary: "Returns the expiration time in milliseconds of a key.",
-        since: "2.6.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(pttl),
-    subcommands: &[],
-};
+pub(super) static PTTL: Command = Command::single(
+    pttl,
+    Card::new("pttl", Group::Generic, "2.6.0")
+        .summary("Returns the expiration time in milliseconds of a key.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn pttl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms;
     reply_expiry(cx, args, |at| at.saturating_sub(now_ms))
 }
 
-pub(super) static EXPIRETIME: Command = Command {
-    card: Card {
-        name: "expiretime",
-        summary: "Returns the expiration time of a key as a Unix timestamp.",
-        since: "7.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(expiretime),
-    subcommands: &[],
-};
+pub(super) static EXPIRETIME: Command = Command::single(
+    expiretime,
+    Card::new("expiretime", Group::Generic, "7.0.0")
+        .summary("Returns the expiration time of a key as a Unix timestamp.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn expiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     reply_expiry(cx, args, seconds)
 }
 
-pub(super) static PEXPIRETIME: Command = Command {
-    card: Card {
-        name: "pexpiretime",
-        summary: "Returns the expiration time of a key as a Unix milliseconds timestamp.",
-        since: "7.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(pexpiretime),
-    subcommands: &[],
-};
+pub(super) static PEXPIRETIME: Command = Command::single(
+    pexpiretime,
+    Card::new("pexpiretime", Group::Generic, "7.0.0")
+        .summary("Returns the expiration time of a key as a Unix milliseconds timestamp.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn pexpiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     reply_expiry(cx, args, |at| at)
 }
 
-pub(super) static PERSIST: Command = Command {
-    card: Card {
-        name: "persist",
-        summary: "Removes the expiration time of a key.",
-        since: "2.2.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(persist),
-    subcommands: &[],
-};
+pub(super) static PERSIST: Command = Command::single(
+    persist,
+    Card::new("persist", Group::Generic, "2.2.0")
+        .summary("Removes the expiration time of a key.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::updates()]),
+);
 
 fn persist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

@@ -1,51 +1,32 @@
 //! OBJECT: how a key's value is kept, and when it was last used.
 
-use crate::commands::help::{HELP_CARD, help_command};
-use crate::exec::{Command, Context, Run};
+use crate::commands::help::{help_card, help_command};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
-pub(super) static OBJECT: Command = Command {
-    card: Card {
-        name: "object",
-        summary: "A container for object introspection commands.",
-        since: "2.2.3",
-        group: Group::Generic,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[&ENCODING, &FREQ, &IDLETIME, &REFCOUNT, &HELP],
-};
+pub(super) static OBJECT: Command = Command::container(
+    Card::new("object", Group::Generic, "2.2.3")
+        .summary("A container for object introspection commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[&ENCODING, &FREQ, &IDLETIME, &REFCOUNT, &HELP],
+);
 
 /// The key of all subcommands, at word 2.
-const KEY: KeySpec = KeySpec {
-    flags: "RO",
-    notes: "",
-    begin: Begin::Index(2),
-    find: Find::Range { last: 0, step: 1 },
-};
+const KEY: KeySpec = KeySpec::inspects().at(2);
 
-static ENCODING: Command = Command {
-    card: Card {
-        name: "encoding",
-        summary: "Returns the internal encoding of an object.",
-        since: "2.2.3",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY,
-        categories: &[Category::Keyspace],
-        tips: &["nondeterministic_output"],
-        keys: &[KEY],
-    },
-    run: Run::Keys(encoding),
-    subcommands: &[],
-};
+static ENCODING: Command = Command::single(
+    encoding,
+    Card::new("encoding", Group::Generic, "2.2.3")
+        .summary("Returns the internal encoding of an object.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY)
+        .categories(&[Category::Keyspace])
+        .tips(&["nondeterministic_output"])
+        .keys(&[KEY]),
+);
 
 /// The reference's name for how the value would be kept there. It is told from the key, the value
 /// and the expiry as they are now; there a value stays `raw` that once did not fit.
@@ -58,22 +39,17 @@ fn encoding(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static FREQ: Command = Command {
-    card: Card {
-        name: "freq",
-        summary: "Returns the logarithmic access frequency counter of an object.",
-        since: "4.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY,
-        categories: &[Category::Keyspace],
-        tips: &["nondeterministic_output"],
-        keys: &[KEY],
-    },
-    run: Run::Keys(freq),
-    subcommands: &[],
-};
+static FREQ: Command = Command::single(
+    freq,
+    Card::new("freq", Group::Generic, "4.0.0")
+        .summary("Returns the logarithmic access frequency counter of an object.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY)
+        .categories(&[Category::Keyspace])
+        .tips(&["nondeterministic_output"])
+        .keys(&[KEY]),
+);
 
 fn freq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
@@ -92,22 +68,17 @@ fn freq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static IDLETIME: Command = Command {
-    card: Card {
-        name: "idletime",
-        summary: "Returns the time since the last access to an object.",
-        since: "2.2.3",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY,
-        categories: &[Category::Keyspace],
-        tips: &["nondeterministic_output"],
-        keys: &[KEY],
-    },
-    run: Run::Keys(idletime),
-    subcommands: &[],
-};
+static IDLETIME: Command = Command::single(
+    idletime,
+    Card::new("idletime", Group::Generic, "2.2.3")
+        .summary("Returns the time since the last access to an object.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY)
+        .categories(&[Category::Keyspace])
+        .tips(&["nondeterministic_output"])
+        .keys(&[KEY]),
+);
 
 fn idletime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
@@ -126,22 +97,17 @@ fn idletime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static REFCOUNT: Command = Command {
-    card: Card {
-        name: "refcount",
-        summary: "Returns the reference count of a value of a key.",
-        since: "2.2.3",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY,
-        categories: &[Category::Keyspace],
-        tips: &["nondeterministic_output"],
-        keys: &[KEY],
-    },
-    run: Run::Keys(refcount),
-    subcommands: &[],
-};
+static REFCOUNT: Command = Command::single(
+    refcount,
+    Card::new("refcount", Group::Generic, "2.2.3")
+        .summary("Returns the reference count of a value of a key.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY)
+        .categories(&[Category::Keyspace])
+        .tips(&["nondeterministic_output"])
+        .keys(&[KEY]),
+);
 
 /// A value belongs to one key alone.
 fn refcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -153,12 +119,8 @@ fn refcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static HELP: Command = help_command(Card {
-    since: "6.2.0",
-    group: Group::Generic,
-    categories: &[Category::Keyspace],
-    ..HELP_CARD
-});
+static HELP: Command =
+    help_command(help_card(Group::Generic, "6.2.0").categories(&[Category::Keyspace]));
 
 #[cfg(test)]
 mod tests {

@@ -1,14 +1,8 @@
 //! RENAME and RENAMENX: a value gets another key.
 
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
-
-/// The key at word 2.
-const fn second(flags: &'static str) -> KeySpec {
-    let find = Find::Range { last: 0, step: 1 };
-    KeySpec { flags, notes: "", begin: Begin::Index(2), find }
-}
+use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
 /// Gives the value of the key at word 1, with its expiry, to the key at word 2; false if both are
 /// one, or if the second is there and `only_new`.
@@ -26,22 +20,16 @@ fn rename_key(cx: &mut Context<'_>, args: &Args<'_>, only_new: bool) -> Result<b
     Ok(true)
 }
 
-pub(super) static RENAME: Command = Command {
-    card: Card {
-        name: "rename",
-        summary: "Renames a key and overwrites the destination.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE,
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RW access delete"), second("OW update")],
-    },
-    run: Run::Joint(rename, same_database),
-    subcommands: &[],
-};
+pub(super) static RENAME: Command = Command::gather(
+    rename,
+    Card::new("rename", Group::Generic, "1.0.0")
+        .summary("Renames a key and overwrites the destination.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE)
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::overwrites().at(2)]),
+);
 
 fn rename(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     rename_key(cx, args, false)?;
@@ -49,22 +37,16 @@ fn rename(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static RENAMENX: Command = Command {
-    card: Card {
-        name: "renamenx",
-        summary: "Renames a key only when the target key name doesn't exist.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Keyspace],
-        tips: &[],
-        keys: &[KeySpec::first("RW access delete"), second("OW insert")],
-    },
-    run: Run::Joint(renamenx, same_database),
-    subcommands: &[],
-};
+pub(super) static RENAMENX: Command = Command::gather(
+    renamenx,
+    Card::new("renamenx", Group::Generic, "1.0.0")
+        .summary("Renames a key only when the target key name doesn't exist.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .categories(&[Category::Keyspace])
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::creates().at(2)]),
+);
 
 fn renamenx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let is_renamed = rename_key(cx, args, true)?;

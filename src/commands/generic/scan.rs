@@ -3,7 +3,7 @@
 use crate::base::glob;
 use crate::base::number::{parse_cursor, parse_i64};
 use crate::base::slot::SLOT_COUNT;
-use crate::exec::{Command, Context, Merge, Over, Run};
+use crate::exec::{Command, Context, Merge};
 use crate::resp::{Args, Error, Mark, Output, Reply};
 use crate::spec::{Card, Category, Flag, Group};
 
@@ -47,23 +47,20 @@ fn matches(pattern: Option<&[u8]>, key: &[u8]) -> bool {
     pattern.is_none_or(|pattern| glob::matches(pattern, key, false))
 }
 
-pub(super) static KEYS: Command = Command {
-    card: Card {
-        name: "keys",
-        summary: "Returns all key names that match a pattern.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(N) with N being the number of keys in the database, under the assumption \
-            that the key names in the database and the given pattern have limited length.",
-        arity: 2,
-        flags: Flag::READONLY,
-        categories: &[Category::Keyspace, Category::Dangerous],
-        tips: &["request_policy:all_shards", "nondeterministic_output_order"],
-        keys: &[],
-    },
-    run: Run::Spread(keys, Over::Shards, Merge::Concat),
-    subcommands: &[],
-};
+pub(super) static KEYS: Command = Command::all_shards(
+    keys,
+    Merge::Concat,
+    Card::new("keys", Group::Generic, "1.0.0")
+        .summary("Returns all key names that match a pattern.")
+        .complexity(
+            "O(N) with N being the number of keys in the database, under the assumption that the \
+             key names in the database and the given pattern have limited length.",
+        )
+        .arity(2)
+        .flags(Flag::READONLY)
+        .categories(&[Category::Keyspace, Category::Dangerous])
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
+);
 
 fn keys(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let pattern = pattern_of(&args[1]);
@@ -134,24 +131,21 @@ fn refusal(option: &[u8]) -> Error {
     }
 }
 
-pub(super) static SCAN: Command = Command {
-    card: Card {
-        name: "scan",
-        summary: "Iterates over the key names in the database.",
-        since: "2.8.0",
-        group: Group::Generic,
-        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command \
-            calls for the cursor to return back to 0. N is the number of elements inside the \
-            collection.",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::Keyspace],
-        tips: &["nondeterministic_output", "request_policy:special", "response_policy:special"],
-        keys: &[],
-    },
-    run: Run::Spread(scan, Over::Cursor, Merge::Walk),
-    subcommands: &[],
-};
+pub(super) static SCAN: Command = Command::cursor(
+    scan,
+    Merge::Walk,
+    Card::new("scan", Group::Generic, "2.8.0")
+        .summary("Iterates over the key names in the database.")
+        .complexity(
+            "O(1) for every call. O(N) for a complete iteration, including enough command calls \
+             for the cursor to return back to 0. N is the number of elements inside the \
+             collection.",
+        )
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .categories(&[Category::Keyspace])
+        .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),
+);
 
 /// The cursor says in its low bits at which slot the walk goes on, and so on which shard. A part
 /// of a walk over all shards at once gives all that it has.
@@ -200,22 +194,16 @@ fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static RANDOMKEY: Command = Command {
-    card: Card {
-        name: "randomkey",
-        summary: "Returns a random key name from the database.",
-        since: "1.0.0",
-        group: Group::Generic,
-        complexity: "O(1)",
-        arity: 1,
-        flags: Flag::READONLY,
-        categories: &[Category::Keyspace],
-        tips: &["request_policy:all_shards", "response_policy:special", "nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Spread(randomkey, Over::Shards, Merge::Draw),
-    subcommands: &[],
-};
+pub(super) static RANDOMKEY: Command = Command::all_shards(
+    randomkey,
+    Merge::Draw,
+    Card::new("randomkey", Group::Generic, "1.0.0")
+        .summary("Returns a random key name from the database.")
+        .constant_time()
+        .flags(Flag::READONLY)
+        .categories(&[Category::Keyspace])
+        .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
+);
 
 /// A part gives its key a weight: how many keys it was drawn from.
 fn randomkey(cx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), Error> {

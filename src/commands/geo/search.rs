@@ -4,10 +4,10 @@ use super::ask::{Ask, Form, Order};
 use super::{distance_text, reply_point};
 use crate::base::order;
 use crate::commands::sorted_set::limits_of;
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Container;
 use crate::value::geo::{Point, Search, signed};
 use crate::value::sorted_set::SortedSet;
@@ -142,181 +142,134 @@ fn store(cx: &mut Context<'_>, args: &Args<'_>, word: usize, ask: &Ask, all: &[F
     cx.reply.integer(all.len() as i64);
 }
 
-pub(super) static GEORADIUS: Command = Command {
-    card: Card {
-        name: "georadius",
-        summary: "Queries a geospatial index for members within a distance from a coordinate, \
-            optionally stores the result.",
-        since: "3.2.0",
-        group: Group::Geo,
-        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the \
-            circular area delimited by center and radius and M is the number of items inside the \
-            index.",
-        arity: -6,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[
-            KeySpec::first("RO access"),
-            KeySpec {
-                flags: "OW update variable_flags",
-                notes: "",
-                begin: Begin::Keyword { word: "STORE", from: 6 },
-                find: Find::Range { last: 0, step: 1 },
-            },
-            KeySpec {
-                flags: "OW update variable_flags",
-                notes: "",
-                begin: Begin::Keyword { word: "STOREDIST", from: 6 },
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(georadius, same_database),
-    subcommands: &[],
-};
+pub(super) static GEORADIUS: Command = Command::gather(
+    georadius,
+    Card::new("georadius", Group::Geo, "3.2.0")
+        .summary(
+            "Queries a geospatial index for members within a distance from a coordinate, \
+             optionally stores the result.",
+        )
+        .complexity(
+            "O(N+log(M)) where N is the number of elements inside the bounding box of the \
+             circular area delimited by center and radius and M is the number of items inside the \
+             index.",
+        )
+        .arity(-6)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
+        .keys(&[
+            KeySpec::reads(),
+            KeySpec::overwrites().varying().after("STORE", 6),
+            KeySpec::overwrites().varying().after("STOREDIST", 6),
+        ]),
+)
+.key_use(|_, _| KeySpec::overwrites());
 
 fn georadius(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Radius { by_member: false, is_read_only: false })
 }
 
-pub(super) static GEORADIUS_RO: Command = Command {
-    card: Card {
-        name: "georadius_ro",
-        summary: "Returns members from a geospatial index that are within a distance from a \
-            coordinate.",
-        since: "3.2.10",
-        group: Group::Geo,
-        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the \
-            circular area delimited by center and radius and M is the number of items inside the \
-            index.",
-        arity: -6,
-        flags: Flag::READONLY,
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(georadius_ro),
-    subcommands: &[],
-};
+pub(super) static GEORADIUS_RO: Command = Command::single(
+    georadius_ro,
+    Card::new("georadius_ro", Group::Geo, "3.2.10")
+        .summary(
+            "Returns members from a geospatial index that are within a distance from a coordinate.",
+        )
+        .complexity(
+            "O(N+log(M)) where N is the number of elements inside the bounding box of the \
+             circular area delimited by center and radius and M is the number of items inside the \
+             index.",
+        )
+        .arity(-6)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn georadius_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Radius { by_member: false, is_read_only: true })
 }
 
-pub(super) static GEORADIUSBYMEMBER: Command = Command {
-    card: Card {
-        name: "georadiusbymember",
-        summary: "Queries a geospatial index for members within a distance from a member, \
-            optionally stores the result.",
-        since: "3.2.0",
-        group: Group::Geo,
-        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the \
-            circular area delimited by center and radius and M is the number of items inside the \
-            index.",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[
-            KeySpec::first("RO access"),
-            KeySpec {
-                flags: "OW update variable_flags",
-                notes: "",
-                begin: Begin::Keyword { word: "STORE", from: 5 },
-                find: Find::Range { last: 0, step: 1 },
-            },
-            KeySpec {
-                flags: "OW update variable_flags",
-                notes: "",
-                begin: Begin::Keyword { word: "STOREDIST", from: 5 },
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(georadiusbymember, same_database),
-    subcommands: &[],
-};
+pub(super) static GEORADIUSBYMEMBER: Command = Command::gather(
+    georadiusbymember,
+    Card::new("georadiusbymember", Group::Geo, "3.2.0")
+        .summary(
+            "Queries a geospatial index for members within a distance from a member, optionally \
+             stores the result.",
+        )
+        .complexity(
+            "O(N+log(M)) where N is the number of elements inside the bounding box of the \
+             circular area delimited by center and radius and M is the number of items inside the \
+             index.",
+        )
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
+        .keys(&[
+            KeySpec::reads(),
+            KeySpec::overwrites().varying().after("STORE", 5),
+            KeySpec::overwrites().varying().after("STOREDIST", 5),
+        ]),
+)
+.key_use(|_, _| KeySpec::overwrites());
 
 fn georadiusbymember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Radius { by_member: true, is_read_only: false })
 }
 
-pub(super) static GEORADIUSBYMEMBER_RO: Command = Command {
-    card: Card {
-        name: "georadiusbymember_ro",
-        summary: "Returns members from a geospatial index that are within a distance from a \
-            member.",
-        since: "3.2.10",
-        group: Group::Geo,
-        complexity: "O(N+log(M)) where N is the number of elements inside the bounding box of the \
-            circular area delimited by center and radius and M is the number of items inside the \
-            index.",
-        arity: -5,
-        flags: Flag::READONLY,
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(georadiusbymember_ro),
-    subcommands: &[],
-};
+pub(super) static GEORADIUSBYMEMBER_RO: Command = Command::single(
+    georadiusbymember_ro,
+    Card::new("georadiusbymember_ro", Group::Geo, "3.2.10")
+        .summary(
+            "Returns members from a geospatial index that are within a distance from a member.",
+        )
+        .complexity(
+            "O(N+log(M)) where N is the number of elements inside the bounding box of the \
+             circular area delimited by center and radius and M is the number of items inside the \
+             index.",
+        )
+        .arity(-5)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn georadiusbymember_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Radius { by_member: true, is_read_only: true })
 }
 
-pub(super) static GEOSEARCH: Command = Command {
-    card: Card {
-        name: "geosearch",
-        summary: "Queries a geospatial index for members inside an area of a box, circle, or a \
-            polygon.",
-        since: "6.2.0",
-        group: Group::Geo,
-        complexity: "O(N+log(M)) where N is the number of elements in the grid-aligned bounding \
-            box area around the shape provided as the filter and M is the number of items inside \
-            the shape",
-        arity: -7,
-        flags: Flag::READONLY,
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(geosearch),
-    subcommands: &[],
-};
+pub(super) static GEOSEARCH: Command = Command::single(
+    geosearch,
+    Card::new("geosearch", Group::Geo, "6.2.0")
+        .summary(
+            "Queries a geospatial index for members inside an area of a box, circle, or a polygon.",
+        )
+        .complexity(
+            "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area \
+             around the shape provided as the filter and M is the number of items inside the \
+             shape",
+        )
+        .arity(-7)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn geosearch(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Search)
 }
 
-pub(super) static GEOSEARCHSTORE: Command = Command {
-    card: Card {
-        name: "geosearchstore",
-        summary: "Queries a geospatial index for members inside an area of a box, a circle, or a \
-            polygon, optionally stores the result.",
-        since: "6.2.0",
-        group: Group::Geo,
-        complexity: "O(N+log(M)) where N is the number of elements in the grid-aligned bounding \
-            box area around the shape provided as the filter and M is the number of items inside \
-            the shape",
-        arity: -8,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Geo],
-        tips: &[],
-        keys: &[
-            KeySpec::first("OW update"),
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(geosearchstore, same_database),
-    subcommands: &[],
-};
+pub(super) static GEOSEARCHSTORE: Command = Command::gather(
+    geosearchstore,
+    Card::new("geosearchstore", Group::Geo, "6.2.0")
+        .summary(
+            "Queries a geospatial index for members inside an area of a box, a circle, or a \
+             polygon, optionally stores the result.",
+        )
+        .complexity(
+            "O(N+log(M)) where N is the number of elements in the grid-aligned bounding box area \
+             around the shape provided as the filter and M is the number of items inside the \
+             shape",
+        )
+        .arity(-8)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2)]),
+);
 
 fn geosearchstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::SearchStore)

@@ -3,29 +3,25 @@
 use super::options::{Fields, Lifetime, Options, Presence, mismatch};
 use super::write::{is_past, replaces_due};
 use super::{Seen, limits_of, reply_value};
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::keyspace::Key;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 
-pub(super) static HSETEX: Command = Command {
-    card: Card {
-        name: "hsetex",
-        summary: "Sets the value of one or more fields of a given hash key, and optionally sets \
-            their expiration time.",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -6,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(hsetex),
-    subcommands: &[],
-};
+pub(super) static HSETEX: Command = Command::single(
+    hsetex,
+    Card::new("hsetex", Group::Hash, "9.0.0")
+        .summary(
+            "Sets the value of one or more fields of a given hash key, and optionally sets their \
+             expiration time.",
+        )
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-6)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::inserts()]),
+);
 
 fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::find(args, 0)?;
@@ -154,23 +150,19 @@ enum Effect {
     ExpireAt(u64),
 }
 
-pub(super) static HGETEX: Command = Command {
-    card: Card {
-        name: "hgetex",
-        summary: "Gets the value of one or more fields of a given hash key, and optionally sets \
-            their expiration time or time-to-live (TTL).",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(hgetex),
-    subcommands: &[],
-};
+pub(super) static HGETEX: Command = Command::single(
+    hgetex,
+    Card::new("hgetex", Group::Hash, "9.0.0")
+        .summary(
+            "Gets the value of one or more fields of a given hash key, and optionally sets their \
+             expiration time or time-to-live (TTL).",
+        )
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn hgetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::find(args, 0)?;
@@ -242,22 +234,16 @@ fn tell_effect(cx: &mut Context<'_>, key: &Key<'_>, effect: Effect, names: &[&[u
     cx.propagate(&words);
 }
 
-pub(super) static HGETDEL: Command = Command {
-    card: Card {
-        name: "hgetdel",
-        summary: "Returns the values of one or more fields and deletes them from a hash.",
-        since: "9.1.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of fields to be retrieved and deleted.",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW access delete")],
-    },
-    run: Run::Keys(hgetdel),
-    subcommands: &[],
-};
+pub(super) static HGETDEL: Command = Command::single(
+    hgetdel,
+    Card::new("hgetdel", Group::Hash, "9.1.0")
+        .summary("Returns the values of one or more fields and deletes them from a hash.")
+        .complexity("O(N) where N is the number of fields to be retrieved and deleted.")
+        .steady()
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes().using_data()]),
+);
 
 fn hgetdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::behind_key(args, mismatch)?;

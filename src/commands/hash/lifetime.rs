@@ -4,9 +4,9 @@ use super::Seen;
 use super::exchange::tell_removed;
 use super::options::{Fields, Unit, mismatch};
 use crate::commands::words::Conditions;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 
 /// The reply about a field that is not there.
@@ -71,85 +71,61 @@ fn expire_fields(
     Ok(())
 }
 
-pub(super) static HEXPIRE: Command = Command {
-    card: Card {
-        name: "hexpire",
-        summary: "Sets expiry time on hash fields.",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -6,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(hexpire),
-    subcommands: &[],
-};
+pub(super) static HEXPIRE: Command = Command::single(
+    hexpire,
+    Card::new("hexpire", Group::Hash, "9.0.0")
+        .summary("Sets expiry time on hash fields.")
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-6)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn hexpire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_fields(cx, args, Unit { scale: 1_000, is_relative: true }, "hexpire")
 }
 
-pub(super) static HPEXPIRE: Command = Command {
-    card: Card {
-        name: "hpexpire",
-        summary: "Sets expiry time on hash object.",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -6,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(hpexpire),
-    subcommands: &[],
-};
+pub(super) static HPEXPIRE: Command = Command::single(
+    hpexpire,
+    Card::new("hpexpire", Group::Hash, "9.0.0")
+        .summary("Sets expiry time on hash object.")
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-6)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn hpexpire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_fields(cx, args, Unit { scale: 1, is_relative: true }, "hpexpire")
 }
 
-pub(super) static HEXPIREAT: Command = Command {
-    card: Card {
-        name: "hexpireat",
-        summary: "Sets expiry time on hash fields.",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -6,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(hexpireat),
-    subcommands: &[],
-};
+pub(super) static HEXPIREAT: Command = Command::single(
+    hexpireat,
+    Card::new("hexpireat", Group::Hash, "9.0.0")
+        .summary("Sets expiry time on hash fields.")
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-6)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn hexpireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_fields(cx, args, Unit { scale: 1_000, is_relative: false }, "hexpireat")
 }
 
-pub(super) static HPEXPIREAT: Command = Command {
-    card: Card {
-        name: "hpexpireat",
-        summary: "Sets expiration time on hash field.",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -6,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(hpexpireat),
-    subcommands: &[],
-};
+pub(super) static HPEXPIREAT: Command = Command::single(
+    hpexpireat,
+    Card::new("hpexpireat", Group::Hash, "9.0.0")
+        .summary("Sets expiration time on hash field.")
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-6)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn hpexpireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_fields(cx, args, Unit { scale: 1, is_relative: false }, "hpexpireat")
@@ -182,112 +158,90 @@ fn seconds(ms: u64) -> u64 {
     (ms + 500) / 1_000
 }
 
-pub(super) static HTTL: Command = Command {
-    card: Card {
-        name: "httl",
-        summary: "Returns the remaining time to live (in seconds) of a hash key's field(s) that \
-            have an associated expiration.",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -5,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(httl),
-    subcommands: &[],
-};
+pub(super) static HTTL: Command = Command::single(
+    httl,
+    Card::new("httl", Group::Hash, "9.0.0")
+        .summary(
+            "Returns the remaining time to live (in seconds) of a hash key's field(s) that have \
+             an associated expiration.",
+        )
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-5)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn httl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms;
     reply_expiries(cx, args, |at| seconds(at.saturating_sub(now_ms)))
 }
 
-pub(super) static HPTTL: Command = Command {
-    card: Card {
-        name: "hpttl",
-        summary: "Returns the remaining time to live in milliseconds of a hash key's field(s) \
-            that have an associated expiration.",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -5,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(hpttl),
-    subcommands: &[],
-};
+pub(super) static HPTTL: Command = Command::single(
+    hpttl,
+    Card::new("hpttl", Group::Hash, "9.0.0")
+        .summary(
+            "Returns the remaining time to live in milliseconds of a hash key's field(s) that \
+             have an associated expiration.",
+        )
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-5)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn hpttl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms;
     reply_expiries(cx, args, |at| at.saturating_sub(now_ms))
 }
 
-pub(super) static HEXPIRETIME: Command = Command {
-    card: Card {
-        name: "hexpiretime",
-        summary: "Returns Unix timestamps in seconds since the epoch at which the given key's \
-            field(s) will expire.",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -5,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(hexpiretime),
-    subcommands: &[],
-};
+pub(super) static HEXPIRETIME: Command = Command::single(
+    hexpiretime,
+    Card::new("hexpiretime", Group::Hash, "9.0.0")
+        .summary(
+            "Returns Unix timestamps in seconds since the epoch at which the given key's field(s) \
+             will expire.",
+        )
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-5)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn hexpiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     reply_expiries(cx, args, seconds)
 }
 
-pub(super) static HPEXPIRETIME: Command = Command {
-    card: Card {
-        name: "hpexpiretime",
-        summary: "Returns the Unix timestamp in milliseconds since Unix epoch at which the given \
-            key's field(s) will expire.",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -5,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(hpexpiretime),
-    subcommands: &[],
-};
+pub(super) static HPEXPIRETIME: Command = Command::single(
+    hpexpiretime,
+    Card::new("hpexpiretime", Group::Hash, "9.0.0")
+        .summary(
+            "Returns the Unix timestamp in milliseconds since Unix epoch at which the given key's \
+             field(s) will expire.",
+        )
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-5)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn hpexpiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     reply_expiries(cx, args, |at| at)
 }
 
-pub(super) static HPERSIST: Command = Command {
-    card: Card {
-        name: "hpersist",
-        summary: "Remove the existing expiration on a hash key's field(s).",
-        since: "9.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of specified fields.",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(hpersist),
-    subcommands: &[],
-};
+pub(super) static HPERSIST: Command = Command::single(
+    hpersist,
+    Card::new("hpersist", Group::Hash, "9.0.0")
+        .summary("Remove the existing expiration on a hash key's field(s).")
+        .complexity("O(N) where N is the number of specified fields.")
+        .steady()
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn hpersist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::behind_key(args, mismatch)?;

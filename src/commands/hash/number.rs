@@ -4,9 +4,9 @@ use super::write::{is_past, replaces_due};
 use super::{Seen, limits_of};
 use crate::base::extended::Extended;
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 use crate::value::pack::Item;
 
@@ -56,23 +56,18 @@ fn tell(cx: &mut Context<'_>, args: &Args<'_>, changed: &Changed) {
     }
 }
 
-pub(super) static HINCRBY: Command = Command {
-    card: Card {
-        name: "hincrby",
-        summary: "Increments the integer value of a field in a hash by a number. Uses 0 as \
-            initial value if the field doesn't exist.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(hincrby),
-    subcommands: &[],
-};
+pub(super) static HINCRBY: Command = Command::single(
+    hincrby,
+    Card::new("hincrby", Group::Hash, "2.0.0")
+        .summary(
+            "Increments the integer value of a field in a hash by a number. Uses 0 as initial \
+             value if the field doesn't exist.",
+        )
+        .constant_time()
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn hincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let increment = parse_i64(&args[3]).ok_or(Error::NotInteger)?;
@@ -94,23 +89,18 @@ fn hincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static HINCRBYFLOAT: Command = Command {
-    card: Card {
-        name: "hincrbyfloat",
-        summary: "Increments the floating point value of a field by a number. Uses 0 as initial \
-            value if the field doesn't exist.",
-        since: "2.6.0",
-        group: Group::Hash,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(hincrbyfloat),
-    subcommands: &[],
-};
+pub(super) static HINCRBYFLOAT: Command = Command::single(
+    hincrbyfloat,
+    Card::new("hincrbyfloat", Group::Hash, "2.6.0")
+        .summary(
+            "Increments the floating point value of a field by a number. Uses 0 as initial value \
+             if the field doesn't exist.",
+        )
+        .constant_time()
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn hincrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let increment = Extended::parse(&args[3]).ok_or(Error::NotFloat)?;

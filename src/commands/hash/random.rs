@@ -3,9 +3,9 @@
 use super::{Seen, reply_item};
 use crate::base::number::parse_i64;
 use crate::base::rng::Rng;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Protocol, Reply};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::{Field, Hash};
 use std::collections::HashSet;
 
@@ -59,22 +59,16 @@ impl Drawn {
     }
 }
 
-pub(super) static HRANDFIELD: Command = Command {
-    card: Card {
-        name: "hrandfield",
-        summary: "Returns one or more random fields from a hash.",
-        since: "6.2.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of fields returned",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::Hash],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(hrandfield),
-    subcommands: &[],
-};
+pub(super) static HRANDFIELD: Command = Command::single(
+    hrandfield,
+    Card::new("hrandfield", Group::Hash, "6.2.0")
+        .summary("Returns one or more random fields from a hash.")
+        .complexity("O(N) where N is the number of fields returned")
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn hrandfield(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() > 2 {

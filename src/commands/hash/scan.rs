@@ -3,9 +3,9 @@
 use super::{Seen, reply_item};
 use crate::base::glob;
 use crate::base::number::{parse_cursor, parse_i64};
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Reply};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 use crate::value::string::IntText;
 
@@ -58,24 +58,20 @@ impl<'a> Scan<'a> {
     }
 }
 
-pub(super) static HSCAN: Command = Command {
-    card: Card {
-        name: "hscan",
-        summary: "Iterates over fields and values of a hash.",
-        since: "2.8.0",
-        group: Group::Hash,
-        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command \
-            calls for the cursor to return back to 0. N is the number of elements inside the \
-            collection.",
-        arity: -3,
-        flags: Flag::READONLY,
-        categories: &[Category::Hash],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(hscan),
-    subcommands: &[],
-};
+pub(super) static HSCAN: Command = Command::single(
+    hscan,
+    Card::new("hscan", Group::Hash, "2.8.0")
+        .summary("Iterates over fields and values of a hash.")
+        .complexity(
+            "O(1) for every call. O(N) for a complete iteration, including enough command calls \
+             for the cursor to return back to 0. N is the number of elements inside the \
+             collection.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn hscan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let cursor = parse_cursor(&args[2]);

@@ -1,10 +1,10 @@
 //! Setting and removing fields: HSET, HMSET, HSETNX, HDEL. Hot.
 
 use super::{Seen, limits_of};
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::keyspace::Slice;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 
 /// Whether a field was there that is due: then it counts as removed before it is set again.
@@ -45,23 +45,19 @@ fn set_fields(cx: &mut Context<'_>, args: &Args<'_>, command: &str) -> Result<i6
     Ok(created)
 }
 
-pub(super) static HSET: Command = Command {
-    card: Card {
-        name: "hset",
-        summary: "Creates or modifies the value of a field in a hash.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(1) for each field/value pair added, so O(N) to add N field/value pairs \
-            when the command is called with multiple field/value pairs.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(hset),
-    subcommands: &[],
-};
+pub(super) static HSET: Command = Command::single(
+    hset,
+    Card::new("hset", Group::Hash, "2.0.0")
+        .summary("Creates or modifies the value of a field in a hash.")
+        .complexity(
+            "O(1) for each field/value pair added, so O(N) to add N field/value pairs when the \
+             command is called with multiple field/value pairs.",
+        )
+        .steady()
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn hset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let created = set_fields(cx, args, "hset")?;
@@ -69,22 +65,16 @@ fn hset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static HMSET: Command = Command {
-    card: Card {
-        name: "hmset",
-        summary: "Sets the values of multiple fields.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of fields being set.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(hmset),
-    subcommands: &[],
-};
+pub(super) static HMSET: Command = Command::single(
+    hmset,
+    Card::new("hmset", Group::Hash, "2.0.0")
+        .summary("Sets the values of multiple fields.")
+        .complexity("O(N) where N is the number of fields being set.")
+        .steady()
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn hmset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     set_fields(cx, args, "hmset")?;
@@ -92,22 +82,15 @@ fn hmset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static HSETNX: Command = Command {
-    card: Card {
-        name: "hsetnx",
-        summary: "Sets the value of a field in a hash only when the field doesn't exist.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(hsetnx),
-    subcommands: &[],
-};
+pub(super) static HSETNX: Command = Command::single(
+    hsetnx,
+    Card::new("hsetnx", Group::Hash, "2.0.0")
+        .summary("Sets the value of a field in a hash only when the field doesn't exist.")
+        .constant_time()
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::inserts()]),
+);
 
 fn hsetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (limits, seen) = (limits_of(cx), Seen::of(cx));
@@ -135,23 +118,19 @@ fn hsetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static HDEL: Command = Command {
-    card: Card {
-        name: "hdel",
-        summary: "Deletes one or more fields and their values from a hash. Deletes the hash if no \
-            fields remain.",
-        since: "2.0.0",
-        group: Group::Hash,
-        complexity: "O(N) where N is the number of fields to be removed.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Hash],
-        tips: &[],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(hdel),
-    subcommands: &[],
-};
+pub(super) static HDEL: Command = Command::single(
+    hdel,
+    Card::new("hdel", Group::Hash, "2.0.0")
+        .summary(
+            "Deletes one or more fields and their values from a hash. Deletes the hash if no \
+             fields remain.",
+        )
+        .complexity("O(N) where N is the number of fields to be removed.")
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes()]),
+);
 
 fn hdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);

@@ -1,6 +1,6 @@
 //! LATENCY PROFILE: how long requests stay in each stage of their way. Annulet's own.
 
-use crate::exec::{Command, Entry, Process, Run, SessionContext};
+use crate::exec::{Command, Entry, Process, SessionContext};
 use crate::observe::Stage;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
@@ -10,23 +10,17 @@ use std::fmt::Write;
 /// Commands that are shown unless they are asked for by name: those that took the most time.
 const COMMANDS_MAX: usize = 16;
 
-pub(super) static PROFILE: Command = Command {
-    card: Card {
-        name: "profile",
-        summary: "Returns how long requests stay in each stage of their way through the server.",
-        since: "9.1.0",
-        group: Group::Server,
-        complexity: "O(N) where N is the number of commands with latency information being \
-            retrieved.",
-        arity: -2,
-        flags: Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE),
-        categories: &[],
-        tips: &["nondeterministic_output"],
-        keys: &[],
-    },
-    run: Run::Session(profile),
-    subcommands: &[],
-};
+pub(super) static PROFILE: Command = Command::session(
+    profile,
+    Card::new("profile", Group::Server, "9.1.0")
+        .summary("Returns how long requests stay in each stage of their way through the server.")
+        .complexity(
+            "O(N) where N is the number of commands with latency information being retrieved.",
+        )
+        .arity(-2)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .tips(&["nondeterministic_output"]),
+);
 
 /// `LATENCY PROFILE [command ...] [BY SHARD]`, or `LATENCY PROFILE RESET`.
 fn profile(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {

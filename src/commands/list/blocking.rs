@@ -3,61 +3,41 @@
 use super::ends::{ManyPop, pop_word};
 use super::{limits, reply_item};
 use crate::commands::words::deadline_at;
-use crate::exec::{Command, Context, Null, Run, Wait, same_database};
+use crate::exec::{Command, Context, Null, Wait};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Kind;
 use crate::value::list::{End, List};
 
-pub(super) static BLPOP: Command = Command {
-    card: Card {
-        name: "blpop",
-        summary: "Removes and returns the first element in a list. Blocks until an element is \
-            available otherwise. Deletes the list if the last element was popped.",
-        since: "2.0.0",
-        group: Group::List,
-        complexity: "O(N) where N is the number of provided keys.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::BLOCKING),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RW access delete",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Range { last: -2, step: 1 },
-        }],
-    },
-    run: Run::Joint(blpop, same_database),
-    subcommands: &[],
-};
+pub(super) static BLPOP: Command = Command::gather(
+    blpop,
+    Card::new("blpop", Group::List, "2.0.0")
+        .summary(
+            "Removes and returns the first element in a list. Blocks until an element is \
+             available otherwise. Deletes the list if the last element was popped.",
+        )
+        .complexity("O(N) where N is the number of provided keys.")
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::BLOCKING))
+        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)]),
+);
 
 fn blpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Left)
 }
 
-pub(super) static BRPOP: Command = Command {
-    card: Card {
-        name: "brpop",
-        summary: "Removes and returns the last element in a list. Blocks until an element is \
-            available otherwise. Deletes the list if the last element was popped.",
-        since: "2.0.0",
-        group: Group::List,
-        complexity: "O(N) where N is the number of provided keys.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::BLOCKING),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RW access delete",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Range { last: -2, step: 1 },
-        }],
-    },
-    run: Run::Joint(brpop, same_database),
-    subcommands: &[],
-};
+pub(super) static BRPOP: Command = Command::gather(
+    brpop,
+    Card::new("brpop", Group::List, "2.0.0")
+        .summary(
+            "Removes and returns the last element in a list. Blocks until an element is available \
+             otherwise. Deletes the list if the last element was popped.",
+        )
+        .complexity("O(N) where N is the number of provided keys.")
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::BLOCKING))
+        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)]),
+);
 
 fn brpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Right)
@@ -87,29 +67,21 @@ fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static BLMPOP: Command = Command {
-    card: Card {
-        name: "blmpop",
-        summary: "Pops the first element from one of multiple lists. Blocks until an element is \
-            available otherwise. Deletes the list if the last element was popped.",
-        since: "7.0.0",
-        group: Group::List,
-        complexity: "O(N+M) where N is the number of provided keys and M is the number of \
-            elements returned.",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RW access delete",
-            notes: "",
-            begin: Begin::Index(2),
-            find: Find::Count { at: 0, first: 1, step: 1 },
-        }],
-    },
-    run: Run::Joint(blmpop, same_database),
-    subcommands: &[],
-};
+pub(super) static BLMPOP: Command = Command::gather(
+    blmpop,
+    Card::new("blmpop", Group::List, "7.0.0")
+        .summary(
+            "Pops the first element from one of multiple lists. Blocks until an element is \
+             available otherwise. Deletes the list if the last element was popped.",
+        )
+        .complexity(
+            "O(N+M) where N is the number of provided keys and M is the number of elements \
+             returned.",
+        )
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::deletes().using_data().at(2).counted(1)]),
+);
 
 fn blmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let wish = ManyPop::parse(args, 2)?;

@@ -2,28 +2,23 @@
 
 use super::read::range_of_one;
 use super::{integer_at, limits, range_of, signed_at};
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::list::{End, List};
 
-pub(super) static LSET: Command = Command {
-    card: Card {
-        name: "lset",
-        summary: "Sets the value of an element in a list by its index.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(N) where N is the length of the list. Setting either the first or the \
-            last element of the list is O(1).",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(lset),
-    subcommands: &[],
-};
+pub(super) static LSET: Command = Command::single(
+    lset,
+    Card::new("lset", Group::List, "1.0.0")
+        .summary("Sets the value of an element in a list by its index.")
+        .complexity(
+            "O(N) where N is the length of the list. Setting either the first or the last element \
+             of the list is O(1).",
+        )
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn lset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (key, limits) = (cx.key(args, 1), limits(cx.config));
@@ -39,24 +34,20 @@ fn lset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static LINSERT: Command = Command {
-    card: Card {
-        name: "linsert",
-        summary: "Inserts an element before or after another element in a list.",
-        since: "2.2.0",
-        group: Group::List,
-        complexity: "O(N) where N is the number of elements to traverse before seeing the value \
-            pivot. This means that inserting somewhere on the left end on the list (head) can \
-            be considered O(1) and inserting somewhere on the right end (tail) is O(N).",
-        arity: 5,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Bulky(linsert, same_database),
-    subcommands: &[],
-};
+pub(super) static LINSERT: Command = Command::gather(
+    linsert,
+    Card::new("linsert", Group::List, "2.2.0")
+        .summary("Inserts an element before or after another element in a list.")
+        .complexity(
+            "O(N) where N is the number of elements to traverse before seeing the value pivot. \
+             This means that inserting somewhere on the left end on the list (head) can be \
+             considered O(1) and inserting somewhere on the right end (tail) is O(N).",
+        )
+        .arity(5)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::inserts()]),
+)
+.offload();
 
 fn linsert(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let is_after = match &args[2] {
@@ -81,23 +72,18 @@ fn linsert(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static LREM: Command = Command {
-    card: Card {
-        name: "lrem",
-        summary: "Removes elements from a list. Deletes the list if the last element was removed.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(N+M) where N is the length of the list and M is the number of elements \
-            removed.",
-        arity: 4,
-        flags: Flag::WRITE,
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Bulky(lrem, same_database),
-    subcommands: &[],
-};
+pub(super) static LREM: Command = Command::gather(
+    lrem,
+    Card::new("lrem", Group::List, "1.0.0")
+        .summary("Removes elements from a list. Deletes the list if the last element was removed.")
+        .complexity(
+            "O(N+M) where N is the length of the list and M is the number of elements removed.",
+        )
+        .arity(4)
+        .flags(Flag::WRITE)
+        .keys(&[KeySpec::deletes()]),
+)
+.offload();
 
 fn lrem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let count = signed_at(&args[2])?;
@@ -117,23 +103,18 @@ fn lrem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static LTRIM: Command = Command {
-    card: Card {
-        name: "ltrim",
-        summary: "Removes elements from both ends of a list. Deletes the list if all elements \
-            were trimmed.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(N) where N is the number of elements to be removed by the operation.",
-        arity: 4,
-        flags: Flag::WRITE,
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(ltrim),
-    subcommands: &[],
-};
+pub(super) static LTRIM: Command = Command::single(
+    ltrim,
+    Card::new("ltrim", Group::List, "1.0.0")
+        .summary(
+            "Removes elements from both ends of a list. Deletes the list if all elements were \
+             trimmed.",
+        )
+        .complexity("O(N) where N is the number of elements to be removed by the operation.")
+        .arity(4)
+        .flags(Flag::WRITE)
+        .keys(&[KeySpec::deletes()]),
+);
 
 fn ltrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (start, last) = (integer_at(&args[2])?, integer_at(&args[3])?);

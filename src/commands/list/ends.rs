@@ -1,94 +1,78 @@
 //! What is pushed to the ends of a list, and what is taken from there.
 
 use super::{end_at, limits, number_from, reply_and_remove, reply_item};
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::list::{End, List};
 
-pub(super) static LPUSH: Command = Command {
-    card: Card {
-        name: "lpush",
-        summary: "Prepends one or more elements to a list. Creates the key if it doesn't exist.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(1) for each element added, so O(N) to add N elements when the command is \
-            called with multiple arguments.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(lpush),
-    subcommands: &[],
-};
+pub(super) static LPUSH: Command = Command::single(
+    lpush,
+    Card::new("lpush", Group::List, "1.0.0")
+        .summary("Prepends one or more elements to a list. Creates the key if it doesn't exist.")
+        .complexity(
+            "O(1) for each element added, so O(N) to add N elements when the command is called \
+             with multiple arguments.",
+        )
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::inserts()]),
+);
 
 fn lpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Left, false)
 }
 
-pub(super) static RPUSH: Command = Command {
-    card: Card {
-        name: "rpush",
-        summary: "Appends one or more elements to a list. Creates the key if it doesn't exist.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(1) for each element added, so O(N) to add N elements when the command is \
-            called with multiple arguments.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(rpush),
-    subcommands: &[],
-};
+pub(super) static RPUSH: Command = Command::single(
+    rpush,
+    Card::new("rpush", Group::List, "1.0.0")
+        .summary("Appends one or more elements to a list. Creates the key if it doesn't exist.")
+        .complexity(
+            "O(1) for each element added, so O(N) to add N elements when the command is called \
+             with multiple arguments.",
+        )
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::inserts()]),
+);
 
 fn rpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Right, false)
 }
 
-pub(super) static LPUSHX: Command = Command {
-    card: Card {
-        name: "lpushx",
-        summary: "Prepends one or more elements to a list only when the list exists.",
-        since: "2.2.0",
-        group: Group::List,
-        complexity: "O(1) for each element added, so O(N) to add N elements when the command is \
-            called with multiple arguments.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(lpushx),
-    subcommands: &[],
-};
+pub(super) static LPUSHX: Command = Command::single(
+    lpushx,
+    Card::new("lpushx", Group::List, "2.2.0")
+        .summary("Prepends one or more elements to a list only when the list exists.")
+        .complexity(
+            "O(1) for each element added, so O(N) to add N elements when the command is called \
+             with multiple arguments.",
+        )
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::inserts()]),
+);
 
 fn lpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Left, true)
 }
 
-pub(super) static RPUSHX: Command = Command {
-    card: Card {
-        name: "rpushx",
-        summary: "Appends one or more elements to a list only when the list exists.",
-        since: "2.2.0",
-        group: Group::List,
-        complexity: "O(1) for each element added, so O(N) to add N elements when the command is \
-            called with multiple arguments.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(rpushx),
-    subcommands: &[],
-};
+pub(super) static RPUSHX: Command = Command::single(
+    rpushx,
+    Card::new("rpushx", Group::List, "2.2.0")
+        .summary("Appends one or more elements to a list only when the list exists.")
+        .complexity(
+            "O(1) for each element added, so O(N) to add N elements when the command is called \
+             with multiple arguments.",
+        )
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::inserts()]),
+);
 
 fn rpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Right, true)
@@ -113,45 +97,37 @@ fn push(cx: &mut Context<'_>, args: &Args<'_>, end: End, only_old: bool) -> Resu
     Ok(())
 }
 
-pub(super) static LPOP: Command = Command {
-    card: Card {
-        name: "lpop",
-        summary: "Returns and removes one or more elements from the beginning of a list. \
-            Deletes the list if the last element was popped.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(N) where N is the number of elements returned",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW access delete")],
-    },
-    run: Run::Keys(lpop),
-    subcommands: &[],
-};
+pub(super) static LPOP: Command = Command::single(
+    lpop,
+    Card::new("lpop", Group::List, "1.0.0")
+        .summary(
+            "Returns and removes one or more elements from the beginning of a list. Deletes the \
+             list if the last element was popped.",
+        )
+        .complexity("O(N) where N is the number of elements returned")
+        .steady()
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes().using_data()]),
+);
 
 fn lpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Left)
 }
 
-pub(super) static RPOP: Command = Command {
-    card: Card {
-        name: "rpop",
-        summary: "Returns and removes one or more elements from the end of a list. Deletes the \
-            list if the last element was popped.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(N) where N is the number of elements returned",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RW access delete")],
-    },
-    run: Run::Keys(rpop),
-    subcommands: &[],
-};
+pub(super) static RPOP: Command = Command::single(
+    rpop,
+    Card::new("rpop", Group::List, "1.0.0")
+        .summary(
+            "Returns and removes one or more elements from the end of a list. Deletes the list if \
+             the last element was popped.",
+        )
+        .complexity("O(N) where N is the number of elements returned")
+        .steady()
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes().using_data()]),
+);
 
 fn rpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Right)
@@ -195,29 +171,21 @@ fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static LMPOP: Command = Command {
-    card: Card {
-        name: "lmpop",
-        summary: "Returns multiple elements from a list after removing them. Deletes the list \
-            if the last element was popped.",
-        since: "7.0.0",
-        group: Group::List,
-        complexity: "O(N+M) where N is the number of provided keys and M is the number of \
-            elements returned.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::MOVABLEKEYS),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RW access delete",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Count { at: 0, first: 1, step: 1 },
-        }],
-    },
-    run: Run::Joint(lmpop, same_database),
-    subcommands: &[],
-};
+pub(super) static LMPOP: Command = Command::gather(
+    lmpop,
+    Card::new("lmpop", Group::List, "7.0.0")
+        .summary(
+            "Returns multiple elements from a list after removing them. Deletes the list if the \
+             last element was popped.",
+        )
+        .complexity(
+            "O(N+M) where N is the number of provided keys and M is the number of elements \
+             returned.",
+        )
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::deletes().using_data().counted(1)]),
+);
 
 fn lmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let wish = ManyPop::parse(args, 1)?;

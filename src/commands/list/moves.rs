@@ -3,37 +3,24 @@
 use super::blocking::wait;
 use super::{end_at, limits};
 use crate::commands::words::deadline_at;
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Item;
 use crate::value::list::{End, List};
 
-pub(super) static LMOVE: Command = Command {
-    card: Card {
-        name: "lmove",
-        summary: "Returns an element after popping it from one list and pushing it to another. \
-            Deletes the list if the last element was moved.",
-        since: "6.2.0",
-        group: Group::List,
-        complexity: "O(1)",
-        arity: 5,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[
-            KeySpec::first("RW access delete"),
-            KeySpec {
-                flags: "RW insert",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(lmove, same_database),
-    subcommands: &[],
-};
+pub(super) static LMOVE: Command = Command::gather(
+    lmove,
+    Card::new("lmove", Group::List, "6.2.0")
+        .summary(
+            "Returns an element after popping it from one list and pushing it to another. Deletes \
+             the list if the last element was moved.",
+        )
+        .constant_time()
+        .arity(5)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+);
 
 fn lmove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let ends = [end_at(&args[3])?, end_at(&args[4])?];
@@ -43,31 +30,18 @@ fn lmove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static RPOPLPUSH: Command = Command {
-    card: Card {
-        name: "rpoplpush",
-        summary: "Returns the last element of a list after removing and pushing it to another \
-            list. Deletes the list if the last element was popped.",
-        since: "1.2.0",
-        group: Group::List,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[
-            KeySpec::first("RW access delete"),
-            KeySpec {
-                flags: "RW insert",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(rpoplpush, same_database),
-    subcommands: &[],
-};
+pub(super) static RPOPLPUSH: Command = Command::gather(
+    rpoplpush,
+    Card::new("rpoplpush", Group::List, "1.2.0")
+        .summary(
+            "Returns the last element of a list after removing and pushing it to another list. \
+             Deletes the list if the last element was popped.",
+        )
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+);
 
 fn rpoplpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if !move_item(cx, args, [End::Right, End::Left])? {
@@ -76,32 +50,18 @@ fn rpoplpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static BLMOVE: Command = Command {
-    card: Card {
-        name: "blmove",
-        summary: "Pops an element from a list, pushes it to another list and returns it. Blocks \
-            until an element is available otherwise. Deletes the list if the last element was \
-            moved.",
-        since: "6.2.0",
-        group: Group::List,
-        complexity: "O(1)",
-        arity: 6,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::BLOCKING),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[
-            KeySpec::first("RW access delete"),
-            KeySpec {
-                flags: "RW insert",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(blmove, same_database),
-    subcommands: &[],
-};
+pub(super) static BLMOVE: Command = Command::gather(
+    blmove,
+    Card::new("blmove", Group::List, "6.2.0")
+        .summary(
+            "Pops an element from a list, pushes it to another list and returns it. Blocks until \
+             an element is available otherwise. Deletes the list if the last element was moved.",
+        )
+        .constant_time()
+        .arity(6)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::BLOCKING))
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+);
 
 fn blmove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let ends = [end_at(&args[3])?, end_at(&args[4])?];
@@ -114,32 +74,18 @@ fn blmove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static BRPOPLPUSH: Command = Command {
-    card: Card {
-        name: "brpoplpush",
-        summary: "Pops an element from a list, pushes it to another list and returns it. Blocks \
-            until an element is available otherwise. Deletes the list if the last element was \
-            popped.",
-        since: "2.2.0",
-        group: Group::List,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::BLOCKING),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[
-            KeySpec::first("RW access delete"),
-            KeySpec {
-                flags: "RW insert",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Joint(brpoplpush, same_database),
-    subcommands: &[],
-};
+pub(super) static BRPOPLPUSH: Command = Command::gather(
+    brpoplpush,
+    Card::new("brpoplpush", Group::List, "2.2.0")
+        .summary(
+            "Pops an element from a list, pushes it to another list and returns it. Blocks until \
+             an element is available otherwise. Deletes the list if the last element was popped.",
+        )
+        .constant_time()
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::BLOCKING))
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+);
 
 fn brpoplpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let deadline_ms = deadline_at(&args[3], cx.now_ms)?;

@@ -1,28 +1,21 @@
 //! Commands that look at a list.
 
 use super::{integer_at, number_from, range_of, reply_item, signed_at};
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Item;
 use crate::value::list::List;
 
-pub(super) static LLEN: Command = Command {
-    card: Card {
-        name: "llen",
-        summary: "Returns the length of a list.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(llen),
-    subcommands: &[],
-};
+pub(super) static LLEN: Command = Command::single(
+    llen,
+    Card::new("llen", Group::List, "1.0.0")
+        .summary("Returns the length of a list.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::inspects()]),
+);
 
 fn llen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -31,23 +24,18 @@ fn llen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static LINDEX: Command = Command {
-    card: Card {
-        name: "lindex",
-        summary: "Returns an element from a list by its index.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(N) where N is the number of elements to traverse to get to the element \
-            at index. This makes asking for the first or the last element of the list O(1).",
-        arity: 3,
-        flags: Flag::READONLY,
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(lindex),
-    subcommands: &[],
-};
+pub(super) static LINDEX: Command = Command::single(
+    lindex,
+    Card::new("lindex", Group::List, "1.0.0")
+        .summary("Returns an element from a list by its index.")
+        .complexity(
+            "O(N) where N is the number of elements to traverse to get to the element at index. \
+             This makes asking for the first or the last element of the list O(1).",
+        )
+        .arity(3)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn lindex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -69,24 +57,19 @@ pub(super) fn range_of_one(index: i64, len: usize) -> Option<usize> {
     usize::try_from(index).ok().filter(|index| *index < len)
 }
 
-pub(super) static LRANGE: Command = Command {
-    card: Card {
-        name: "lrange",
-        summary: "Returns a range of elements from a list.",
-        since: "1.0.0",
-        group: Group::List,
-        complexity: "O(S+N) where S is the distance of start offset from HEAD for small lists, \
-            from nearest end (HEAD or TAIL) for large lists; and N is the number of elements in \
-            the specified range.",
-        arity: 4,
-        flags: Flag::READONLY,
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(lrange),
-    subcommands: &[],
-};
+pub(super) static LRANGE: Command = Command::single(
+    lrange,
+    Card::new("lrange", Group::List, "1.0.0")
+        .summary("Returns a range of elements from a list.")
+        .complexity(
+            "O(S+N) where S is the distance of start offset from HEAD for small lists, from \
+             nearest end (HEAD or TAIL) for large lists; and N is the number of elements in the \
+             specified range.",
+        )
+        .arity(4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn lrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (start, last) = (integer_at(&args[2])?, integer_at(&args[3])?);
@@ -103,24 +86,20 @@ fn lrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static LPOS: Command = Command {
-    card: Card {
-        name: "lpos",
-        summary: "Returns the index of matching elements in a list.",
-        since: "6.0.6",
-        group: Group::List,
-        complexity: "O(N) where N is the number of elements in the list, for the average case. \
-            When searching for elements near the head or the tail of the list, or when the \
-            MAXLEN option is provided, the command may run in constant time.",
-        arity: -3,
-        flags: Flag::READONLY,
-        categories: &[Category::List],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Bulky(lpos, same_database),
-    subcommands: &[],
-};
+pub(super) static LPOS: Command = Command::gather(
+    lpos,
+    Card::new("lpos", Group::List, "6.0.6")
+        .summary("Returns the index of matching elements in a list.")
+        .complexity(
+            "O(N) where N is the number of elements in the list, for the average case. When \
+             searching for elements near the head or the tail of the list, or when the MAXLEN \
+             option is provided, the command may run in constant time.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+)
+.offload();
 
 /// What LPOS is asked for.
 struct Search {

@@ -2,10 +2,10 @@
 
 use super::{limits, reply_item};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::keyspace::{Expiry, Key, Slice};
 use crate::resp::{Args, Error, Mark, Output, Reply};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::set::{Limits, Set};
 use crate::value::{Container, Item};
 use std::cmp::Reverse;
@@ -63,23 +63,20 @@ fn intersect(sources: &Sources<'_>, show: &mut dyn FnMut(Item<'_>) -> bool) {
     }
 }
 
-pub(super) static SINTER: Command = Command {
-    card: Card {
-        name: "sinter",
-        summary: "Returns the intersect of multiple sets.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the \
-            number of sets.",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::Set],
-        tips: &["nondeterministic_output_order"],
-        keys: &[KeySpec::all("RO access", 1)],
-    },
-    run: Run::Bulky(sinter, same_database),
-    subcommands: &[],
-};
+pub(super) static SINTER: Command = Command::gather(
+    sinter,
+    Card::new("sinter", Group::Set, "1.0.0")
+        .summary("Returns the intersect of multiple sets.")
+        .complexity(
+            "O(N*M) worst case where N is the cardinality of the smallest set and M is the number \
+             of sets.",
+        )
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output_order"])
+        .keys(&[KeySpec::reads().to_end(1)]),
+)
+.offload();
 
 fn sinter(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let keys = read_all(cx, args, 1..args.len())?;
@@ -96,28 +93,19 @@ fn sinter(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static SINTERCARD: Command = Command {
-    card: Card {
-        name: "sintercard",
-        summary: "Returns the number of members of the intersect of multiple sets.",
-        since: "7.0.0",
-        group: Group::Set,
-        complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the \
-            number of sets.",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::MOVABLEKEYS),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RO access",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Count { at: 0, first: 1, step: 1 },
-        }],
-    },
-    run: Run::Bulky(sintercard, same_database),
-    subcommands: &[],
-};
+pub(super) static SINTERCARD: Command = Command::gather(
+    sintercard,
+    Card::new("sintercard", Group::Set, "7.0.0")
+        .summary("Returns the number of members of the intersect of multiple sets.")
+        .complexity(
+            "O(N*M) worst case where N is the cardinality of the smallest set and M is the number \
+             of sets.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::reads().counted(1)]),
+)
+.offload();
 
 fn sintercard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let count = parse_i64(&args[1]).filter(|count| *count > 0);
@@ -145,31 +133,19 @@ fn sintercard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static SINTERSTORE: Command = Command {
-    card: Card {
-        name: "sinterstore",
-        summary: "Stores the intersect of multiple sets in a key.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(N*M) worst case where N is the cardinality of the smallest set and M is the \
-            number of sets.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[
-            KeySpec::first("OW update"),
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: -1, step: 1 },
-            },
-        ],
-    },
-    run: Run::Bulky(sinterstore, same_database),
-    subcommands: &[],
-};
+pub(super) static SINTERSTORE: Command = Command::gather(
+    sinterstore,
+    Card::new("sinterstore", Group::Set, "1.0.0")
+        .summary("Stores the intersect of multiple sets in a key.")
+        .complexity(
+            "O(N*M) worst case where N is the cardinality of the smallest set and M is the number \
+             of sets.",
+        )
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).to_end(1)]),
+)
+.offload();
 
 fn sinterstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
@@ -206,22 +182,17 @@ fn begun(sources: &Sources<'_>) -> Set {
     if all_ints { Set::of_ints() } else { Set::dense() }
 }
 
-pub(super) static SUNION: Command = Command {
-    card: Card {
-        name: "sunion",
-        summary: "Returns the union of multiple sets.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(N) where N is the total number of elements in all given sets.",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::Set],
-        tips: &["nondeterministic_output_order"],
-        keys: &[KeySpec::all("RO access", 1)],
-    },
-    run: Run::Bulky(sunion, same_database),
-    subcommands: &[],
-};
+pub(super) static SUNION: Command = Command::gather(
+    sunion,
+    Card::new("sunion", Group::Set, "1.0.0")
+        .summary("Returns the union of multiple sets.")
+        .complexity("O(N) where N is the total number of elements in all given sets.")
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output_order"])
+        .keys(&[KeySpec::reads().to_end(1)]),
+)
+.offload();
 
 fn sunion(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
@@ -232,30 +203,16 @@ fn sunion(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static SUNIONSTORE: Command = Command {
-    card: Card {
-        name: "sunionstore",
-        summary: "Stores the union of multiple sets in a key.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(N) where N is the total number of elements in all given sets.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[
-            KeySpec::first("OW update"),
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: -1, step: 1 },
-            },
-        ],
-    },
-    run: Run::Bulky(sunionstore, same_database),
-    subcommands: &[],
-};
+pub(super) static SUNIONSTORE: Command = Command::gather(
+    sunionstore,
+    Card::new("sunionstore", Group::Set, "1.0.0")
+        .summary("Stores the union of multiple sets in a key.")
+        .complexity("O(N) where N is the total number of elements in all given sets.")
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).to_end(1)]),
+)
+.offload();
 
 fn sunionstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
@@ -298,22 +255,17 @@ fn subtract(sources: &Sources<'_>, mut result: Set, limits: &Limits) -> Set {
     result
 }
 
-pub(super) static SDIFF: Command = Command {
-    card: Card {
-        name: "sdiff",
-        summary: "Returns the difference of multiple sets.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(N) where N is the total number of elements in all given sets.",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::Set],
-        tips: &["nondeterministic_output_order"],
-        keys: &[KeySpec::all("RO access", 1)],
-    },
-    run: Run::Bulky(sdiff, same_database),
-    subcommands: &[],
-};
+pub(super) static SDIFF: Command = Command::gather(
+    sdiff,
+    Card::new("sdiff", Group::Set, "1.0.0")
+        .summary("Returns the difference of multiple sets.")
+        .complexity("O(N) where N is the total number of elements in all given sets.")
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output_order"])
+        .keys(&[KeySpec::reads().to_end(1)]),
+)
+.offload();
 
 fn sdiff(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
@@ -324,30 +276,16 @@ fn sdiff(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static SDIFFSTORE: Command = Command {
-    card: Card {
-        name: "sdiffstore",
-        summary: "Stores the difference of multiple sets in a key.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "O(N) where N is the total number of elements in all given sets.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Set],
-        tips: &[],
-        keys: &[
-            KeySpec::first("OW update"),
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: -1, step: 1 },
-            },
-        ],
-    },
-    run: Run::Bulky(sdiffstore, same_database),
-    subcommands: &[],
-};
+pub(super) static SDIFFSTORE: Command = Command::gather(
+    sdiffstore,
+    Card::new("sdiffstore", Group::Set, "1.0.0")
+        .summary("Stores the difference of multiple sets in a key.")
+        .complexity("O(N) where N is the total number of elements in all given sets.")
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).to_end(1)]),
+)
+.offload();
 
 fn sdiffstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);

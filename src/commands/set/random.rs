@@ -2,33 +2,32 @@
 
 use super::{limits, reply_item};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::keyspace::Key;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::set::Set;
 
 /// Members that one SREM of the feed has at most.
 const FEED_MEMBERS_MAX: usize = 1024;
 
-pub(super) static SPOP: Command = Command {
-    card: Card {
-        name: "spop",
-        summary: "Returns one or more random members from a set after removing them. Deletes the \
-            set if the last member was popped.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "Without the count argument O(1), otherwise O(N) where N is the value of the \
-            passed count.",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Set],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RW access delete")],
-    },
-    run: Run::Keys(spop),
-    subcommands: &[],
-};
+pub(super) static SPOP: Command = Command::single(
+    spop,
+    Card::new("spop", Group::Set, "1.0.0")
+        .summary(
+            "Returns one or more random members from a set after removing them. Deletes the set \
+             if the last member was popped.",
+        )
+        .complexity(
+            "Without the count argument O(1), otherwise O(N) where N is the value of the passed \
+             count.",
+        )
+        .steady()
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::deletes().using_data()]),
+);
 
 fn spop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() > 3 {
@@ -90,23 +89,19 @@ fn pop_many(cx: &mut Context<'_>, key: &Key<'_>, count: usize) -> Result<(), Err
     Ok(())
 }
 
-pub(super) static SRANDMEMBER: Command = Command {
-    card: Card {
-        name: "srandmember",
-        summary: "Gets one or multiple random members from a set.",
-        since: "1.0.0",
-        group: Group::Set,
-        complexity: "Without the count argument O(1), otherwise O(N) where N is the absolute value \
-            of the passed count.",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::Set],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(srandmember),
-    subcommands: &[],
-};
+pub(super) static SRANDMEMBER: Command = Command::single(
+    srandmember,
+    Card::new("srandmember", Group::Set, "1.0.0")
+        .summary("Gets one or multiple random members from a set.")
+        .complexity(
+            "Without the count argument O(1), otherwise O(N) where N is the absolute value of the \
+             passed count.",
+        )
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn srandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() > 3 {

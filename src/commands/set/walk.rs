@@ -3,9 +3,9 @@
 use super::reply_item;
 use crate::base::glob;
 use crate::base::number::{parse_cursor, parse_i64};
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Reply};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::set::Set;
 use crate::value::string::IntText;
 
@@ -42,24 +42,20 @@ fn options<'a>(args: &'a Args<'_>) -> Result<(u64, Option<&'a [u8]>), Error> {
     Ok((count, pattern))
 }
 
-pub(super) static SSCAN: Command = Command {
-    card: Card {
-        name: "sscan",
-        summary: "Iterates over members of a set.",
-        since: "2.8.0",
-        group: Group::Set,
-        complexity: "O(1) for every call. O(N) for a complete iteration, including enough command \
-            calls for the cursor to return back to 0. N is the number of elements inside the \
-            collection.",
-        arity: -3,
-        flags: Flag::READONLY,
-        categories: &[Category::Set],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(sscan),
-    subcommands: &[],
-};
+pub(super) static SSCAN: Command = Command::single(
+    sscan,
+    Card::new("sscan", Group::Set, "2.8.0")
+        .summary("Iterates over members of a set.")
+        .complexity(
+            "O(1) for every call. O(N) for a complete iteration, including enough command calls \
+             for the cursor to return back to 0. N is the number of elements inside the \
+             collection.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn sscan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let Some(mut cursor) = parse_cursor(&args[2]) else {

@@ -2,9 +2,9 @@
 
 use super::limits_of;
 use crate::base::number::parse_f64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::{Limits, Put, SortedSet};
 
 /// The options of ZADD.
@@ -84,45 +84,36 @@ struct Outcome {
     score: Option<f64>,
 }
 
-pub(super) static ZADD: Command = Command {
-    card: Card {
-        name: "zadd",
-        summary: "Adds one or more members to a sorted set, or updates their scores. Creates the \
-            key if it doesn't exist.",
-        since: "1.2.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)) for each item added, where N is the number of elements in the \
-            sorted set.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(zadd),
-    subcommands: &[],
-};
+pub(super) static ZADD: Command = Command::single(
+    zadd,
+    Card::new("zadd", Group::SortedSet, "1.2.0")
+        .summary(
+            "Adds one or more members to a sorted set, or updates their scores. Creates the key \
+             if it doesn't exist.",
+        )
+        .complexity(
+            "O(log(N)) for each item added, where N is the number of elements in the sorted set.",
+        )
+        .steady()
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn zadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     add(cx, args, Options::default())
 }
 
-pub(super) static ZINCRBY: Command = Command {
-    card: Card {
-        name: "zincrby",
-        summary: "Increments the score of a member in a sorted set.",
-        since: "1.2.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)) where N is the number of elements in the sorted set.",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(zincrby),
-    subcommands: &[],
-};
+pub(super) static ZINCRBY: Command = Command::single(
+    zincrby,
+    Card::new("zincrby", Group::SortedSet, "1.2.0")
+        .summary("Increments the score of a member in a sorted set.")
+        .complexity("O(log(N)) where N is the number of elements in the sorted set.")
+        .steady()
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn zincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     add(cx, args, Options { is_incr: true, ..Options::default() })

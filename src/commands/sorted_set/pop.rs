@@ -1,10 +1,10 @@
 //! Members are taken from an end: ZPOPMIN, ZPOPMAX, ZMPOP. Hot.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::keyspace::Key;
 use crate::resp::{Args, Error, Protocol};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::{End, SortedSet};
 use crate::value::string::IntText;
 use std::ops::Range;
@@ -74,47 +74,43 @@ pub(super) fn name_of(end: End) -> &'static [u8] {
     }
 }
 
-pub(super) static ZPOPMIN: Command = Command {
-    card: Card {
-        name: "zpopmin",
-        summary: "Returns the lowest-scoring members from a sorted set after removing them. \
-            Deletes the sorted set if the last member was popped.",
-        since: "5.0.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)*M) with N being the number of elements in the sorted set, and M \
-            being the number of elements popped.",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RW access delete")],
-    },
-    run: Run::Keys(zpopmin),
-    subcommands: &[],
-};
+pub(super) static ZPOPMIN: Command = Command::single(
+    zpopmin,
+    Card::new("zpopmin", Group::SortedSet, "5.0.0")
+        .summary(
+            "Returns the lowest-scoring members from a sorted set after removing them. Deletes \
+             the sorted set if the last member was popped.",
+        )
+        .complexity(
+            "O(log(N)*M) with N being the number of elements in the sorted set, and M being the \
+             number of elements popped.",
+        )
+        .steady()
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes().using_data()]),
+);
 
 fn zpopmin(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Min)
 }
 
-pub(super) static ZPOPMAX: Command = Command {
-    card: Card {
-        name: "zpopmax",
-        summary: "Returns the highest-scoring members from a sorted set after removing them. \
-            Deletes the sorted set if the last member was popped.",
-        since: "5.0.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)*M) with N being the number of elements in the sorted set, and M \
-            being the number of elements popped.",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RW access delete")],
-    },
-    run: Run::Keys(zpopmax),
-    subcommands: &[],
-};
+pub(super) static ZPOPMAX: Command = Command::single(
+    zpopmax,
+    Card::new("zpopmax", Group::SortedSet, "5.0.0")
+        .summary(
+            "Returns the highest-scoring members from a sorted set after removing them. Deletes \
+             the sorted set if the last member was popped.",
+        )
+        .complexity(
+            "O(log(N)*M) with N being the number of elements in the sorted set, and M being the \
+             number of elements popped.",
+        )
+        .steady()
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes().using_data()]),
+);
 
 fn zpopmax(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Max)
@@ -175,29 +171,21 @@ impl ManyPop {
     }
 }
 
-pub(super) static ZMPOP: Command = Command {
-    card: Card {
-        name: "zmpop",
-        summary: "Returns the highest- or lowest-scoring members from one or more sorted sets \
-            after removing them. Deletes the sorted set if the last member was popped.",
-        since: "7.0.0",
-        group: Group::SortedSet,
-        complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the \
-            number of elements in the sorted set, and M being the number of elements popped.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::MOVABLEKEYS),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RW access delete",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Count { at: 0, first: 1, step: 1 },
-        }],
-    },
-    run: Run::Joint(zmpop, same_database),
-    subcommands: &[],
-};
+pub(super) static ZMPOP: Command = Command::gather(
+    zmpop,
+    Card::new("zmpop", Group::SortedSet, "7.0.0")
+        .summary(
+            "Returns the highest- or lowest-scoring members from one or more sorted sets after \
+             removing them. Deletes the sorted set if the last member was popped.",
+        )
+        .complexity(
+            "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of \
+             elements in the sorted set, and M being the number of elements popped.",
+        )
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::deletes().using_data().counted(1)]),
+);
 
 fn zmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let many = ManyPop::parse(args, 1)?;

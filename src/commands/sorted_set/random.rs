@@ -3,29 +3,23 @@
 use super::Members;
 use crate::base::glob;
 use crate::base::number::{FloatText, parse_cursor, parse_i64};
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Protocol, Reply};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 use crate::value::string::IntText;
 use std::collections::HashSet;
 
-pub(super) static ZRANDMEMBER: Command = Command {
-    card: Card {
-        name: "zrandmember",
-        summary: "Returns one or more random members from a sorted set.",
-        since: "6.2.0",
-        group: Group::SortedSet,
-        complexity: "O(N) where N is the number of members returned",
-        arity: -2,
-        flags: Flag::READONLY,
-        categories: &[Category::SortedSet],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zrandmember),
-    subcommands: &[],
-};
+pub(super) static ZRANDMEMBER: Command = Command::single(
+    zrandmember,
+    Card::new("zrandmember", Group::SortedSet, "6.2.0")
+        .summary("Returns one or more random members from a sorted set.")
+        .complexity("O(N) where N is the number of members returned")
+        .arity(-2)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zrandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let Some(word) = args.get(2) else {
@@ -149,24 +143,20 @@ impl<'a> Scan<'a> {
     }
 }
 
-pub(super) static ZSCAN: Command = Command {
-    card: Card {
-        name: "zscan",
-        summary: "Iterates over members and scores of a sorted set.",
-        since: "2.8.0",
-        group: Group::SortedSet,
-        complexity: "O(1) for every call. O(N) for a complete iteration, including enough \
-            command calls for the cursor to return back to 0. N is the number of elements inside \
-            the collection.",
-        arity: -3,
-        flags: Flag::READONLY,
-        categories: &[Category::SortedSet],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zscan),
-    subcommands: &[],
-};
+pub(super) static ZSCAN: Command = Command::single(
+    zscan,
+    Card::new("zscan", Group::SortedSet, "2.8.0")
+        .summary("Iterates over members and scores of a sorted set.")
+        .complexity(
+            "O(1) for every call. O(N) for a complete iteration, including enough command calls \
+             for the cursor to return back to 0. N is the number of elements inside the \
+             collection.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zscan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let cursor = parse_cursor(&args[2]).ok_or_else(|| Error::other("ERR invalid cursor"))?;

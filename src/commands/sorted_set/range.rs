@@ -3,9 +3,9 @@
 use super::Members;
 use super::bounds::{Bounds, By};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Item;
 use crate::value::sorted_set::SortedSet;
 use std::ops::Range;
@@ -153,137 +153,107 @@ fn show(
     Ok(())
 }
 
-pub(super) static ZRANGE: Command = Command {
-    card: Card {
-        name: "zrange",
-        summary: "Returns members in a sorted set within a range of indexes.",
-        since: "1.2.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements returned.",
-        arity: -4,
-        flags: Flag::READONLY,
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zrange),
-    subcommands: &[],
-};
+pub(super) static ZRANGE: Command = Command::single(
+    zrange,
+    Card::new("zrange", Group::SortedSet, "1.2.0")
+        .summary("Returns members in a sorted set within a range of indexes.")
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements returned.",
+        )
+        .arity(-4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, None, None)
 }
 
-pub(super) static ZREVRANGE: Command = Command {
-    card: Card {
-        name: "zrevrange",
-        summary: "Returns members in a sorted set within a range of indexes in reverse order.",
-        since: "1.2.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements returned.",
-        arity: -4,
-        flags: Flag::READONLY,
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zrevrange),
-    subcommands: &[],
-};
+pub(super) static ZREVRANGE: Command = Command::single(
+    zrevrange,
+    Card::new("zrevrange", Group::SortedSet, "1.2.0")
+        .summary("Returns members in a sorted set within a range of indexes in reverse order.")
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements returned.",
+        )
+        .arity(-4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zrevrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Rank), Some(true))
 }
 
-pub(super) static ZRANGEBYSCORE: Command = Command {
-    card: Card {
-        name: "zrangebyscore",
-        summary: "Returns members in a sorted set within a range of scores.",
-        since: "1.0.5",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements being returned. If M is constant (e.g. always asking for the \
-            first 10 elements with LIMIT), you can consider it O(log(N)).",
-        arity: -4,
-        flags: Flag::READONLY,
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zrangebyscore),
-    subcommands: &[],
-};
+pub(super) static ZRANGEBYSCORE: Command = Command::single(
+    zrangebyscore,
+    Card::new("zrangebyscore", Group::SortedSet, "1.0.5")
+        .summary("Returns members in a sorted set within a range of scores.")
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements being returned. If M is constant (e.g. always asking for the first 10 \
+             elements with LIMIT), you can consider it O(log(N)).",
+        )
+        .arity(-4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zrangebyscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Score), Some(false))
 }
 
-pub(super) static ZREVRANGEBYSCORE: Command = Command {
-    card: Card {
-        name: "zrevrangebyscore",
-        summary: "Returns members in a sorted set within a range of scores in reverse order.",
-        since: "2.2.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements being returned. If M is constant (e.g. always asking for the \
-            first 10 elements with LIMIT), you can consider it O(log(N)).",
-        arity: -4,
-        flags: Flag::READONLY,
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zrevrangebyscore),
-    subcommands: &[],
-};
+pub(super) static ZREVRANGEBYSCORE: Command = Command::single(
+    zrevrangebyscore,
+    Card::new("zrevrangebyscore", Group::SortedSet, "2.2.0")
+        .summary("Returns members in a sorted set within a range of scores in reverse order.")
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements being returned. If M is constant (e.g. always asking for the first 10 \
+             elements with LIMIT), you can consider it O(log(N)).",
+        )
+        .arity(-4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zrevrangebyscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Score), Some(true))
 }
 
-pub(super) static ZRANGEBYLEX: Command = Command {
-    card: Card {
-        name: "zrangebylex",
-        summary: "Returns members in a sorted set within a lexicographical range.",
-        since: "2.8.9",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements being returned. If M is constant (e.g. always asking for the \
-            first 10 elements with LIMIT), you can consider it O(log(N)).",
-        arity: -4,
-        flags: Flag::READONLY,
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zrangebylex),
-    subcommands: &[],
-};
+pub(super) static ZRANGEBYLEX: Command = Command::single(
+    zrangebylex,
+    Card::new("zrangebylex", Group::SortedSet, "2.8.9")
+        .summary("Returns members in a sorted set within a lexicographical range.")
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements being returned. If M is constant (e.g. always asking for the first 10 \
+             elements with LIMIT), you can consider it O(log(N)).",
+        )
+        .arity(-4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zrangebylex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Lex), Some(false))
 }
 
-pub(super) static ZREVRANGEBYLEX: Command = Command {
-    card: Card {
-        name: "zrevrangebylex",
-        summary: "Returns members in a sorted set within a lexicographical range in reverse order.",
-        since: "2.8.9",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements being returned. If M is constant (e.g. always asking for the \
-            first 10 elements with LIMIT), you can consider it O(log(N)).",
-        arity: -4,
-        flags: Flag::READONLY,
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zrevrangebylex),
-    subcommands: &[],
-};
+pub(super) static ZREVRANGEBYLEX: Command = Command::single(
+    zrevrangebylex,
+    Card::new("zrevrangebylex", Group::SortedSet, "2.8.9")
+        .summary("Returns members in a sorted set within a lexicographical range in reverse order.")
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements being returned. If M is constant (e.g. always asking for the first 10 \
+             elements with LIMIT), you can consider it O(log(N)).",
+        )
+        .arity(-4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zrevrangebylex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Lex), Some(true))

@@ -1,27 +1,20 @@
 //! Single members and numbers of members: ZCARD, ZSCORE, ZRANK, ZCOUNT and their like.
 
 use super::bounds::{Bounds, By};
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 
-pub(super) static ZCARD: Command = Command {
-    card: Card {
-        name: "zcard",
-        summary: "Returns the number of members in a sorted set.",
-        since: "1.2.0",
-        group: Group::SortedSet,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(zcard),
-    subcommands: &[],
-};
+pub(super) static ZCARD: Command = Command::single(
+    zcard,
+    Card::new("zcard", Group::SortedSet, "1.2.0")
+        .summary("Returns the number of members in a sorted set.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::inspects()]),
+);
 
 fn zcard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -30,22 +23,15 @@ fn zcard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static ZSCORE: Command = Command {
-    card: Card {
-        name: "zscore",
-        summary: "Returns the score of a member in a sorted set.",
-        since: "1.2.0",
-        group: Group::SortedSet,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zscore),
-    subcommands: &[],
-};
+pub(super) static ZSCORE: Command = Command::single(
+    zscore,
+    Card::new("zscore", Group::SortedSet, "1.2.0")
+        .summary("Returns the score of a member in a sorted set.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -57,22 +43,16 @@ fn zscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static ZMSCORE: Command = Command {
-    card: Card {
-        name: "zmscore",
-        summary: "Returns the score of one or more members in a sorted set.",
-        since: "6.2.0",
-        group: Group::SortedSet,
-        complexity: "O(N) where N is the number of members being requested.",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zmscore),
-    subcommands: &[],
-};
+pub(super) static ZMSCORE: Command = Command::single(
+    zmscore,
+    Card::new("zmscore", Group::SortedSet, "6.2.0")
+        .summary("Returns the score of one or more members in a sorted set.")
+        .complexity("O(N) where N is the number of members being requested.")
+        .steady()
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zmscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -87,43 +67,31 @@ fn zmscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static ZRANK: Command = Command {
-    card: Card {
-        name: "zrank",
-        summary: "Returns the index of a member in a sorted set ordered by ascending scores.",
-        since: "2.0.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N))",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zrank),
-    subcommands: &[],
-};
+pub(super) static ZRANK: Command = Command::single(
+    zrank,
+    Card::new("zrank", Group::SortedSet, "2.0.0")
+        .summary("Returns the index of a member in a sorted set ordered by ascending scores.")
+        .complexity("O(log(N))")
+        .steady()
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zrank(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     rank(cx, args, "zrank", false)
 }
 
-pub(super) static ZREVRANK: Command = Command {
-    card: Card {
-        name: "zrevrank",
-        summary: "Returns the index of a member in a sorted set ordered by descending scores.",
-        since: "2.0.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N))",
-        arity: -3,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zrevrank),
-    subcommands: &[],
-};
+pub(super) static ZREVRANK: Command = Command::single(
+    zrevrank,
+    Card::new("zrevrank", Group::SortedSet, "2.0.0")
+        .summary("Returns the index of a member in a sorted set ordered by descending scores.")
+        .complexity("O(log(N))")
+        .steady()
+        .arity(-3)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zrevrank(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     rank(cx, args, "zrevrank", true)
@@ -157,43 +125,31 @@ fn rank(cx: &mut Context<'_>, args: &Args<'_>, name: &str, is_reverse: bool) -> 
     Ok(())
 }
 
-pub(super) static ZCOUNT: Command = Command {
-    card: Card {
-        name: "zcount",
-        summary: "Returns the count of members in a sorted set that have scores within a range.",
-        since: "2.0.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-        arity: 4,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zcount),
-    subcommands: &[],
-};
+pub(super) static ZCOUNT: Command = Command::single(
+    zcount,
+    Card::new("zcount", Group::SortedSet, "2.0.0")
+        .summary("Returns the count of members in a sorted set that have scores within a range.")
+        .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+        .steady()
+        .arity(4)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     count(cx, args, By::Score)
 }
 
-pub(super) static ZLEXCOUNT: Command = Command {
-    card: Card {
-        name: "zlexcount",
-        summary: "Returns the number of members in a sorted set within a lexicographical range.",
-        since: "2.8.9",
-        group: Group::SortedSet,
-        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-        arity: 4,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(zlexcount),
-    subcommands: &[],
-};
+pub(super) static ZLEXCOUNT: Command = Command::single(
+    zlexcount,
+    Card::new("zlexcount", Group::SortedSet, "2.8.9")
+        .summary("Returns the number of members in a sorted set within a lexicographical range.")
+        .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+        .steady()
+        .arity(4)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::reads()]),
+);
 
 fn zlexcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     count(cx, args, By::Lex)

@@ -1,29 +1,27 @@
 //! Members are removed: by name, by place, by score, by text.
 
 use super::bounds::{Bounds, By};
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 
-pub(super) static ZREM: Command = Command {
-    card: Card {
-        name: "zrem",
-        summary: "Removes one or more members from a sorted set. Deletes the sorted set if all \
-            members were removed.",
-        since: "1.2.0",
-        group: Group::SortedSet,
-        complexity: "O(M*log(N)) with N being the number of elements in the sorted set and M the \
-            number of elements to be removed.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(zrem),
-    subcommands: &[],
-};
+pub(super) static ZREM: Command = Command::single(
+    zrem,
+    Card::new("zrem", Group::SortedSet, "1.2.0")
+        .summary(
+            "Removes one or more members from a sorted set. Deletes the sorted set if all members \
+             were removed.",
+        )
+        .complexity(
+            "O(M*log(N)) with N being the number of elements in the sorted set and M the number \
+             of elements to be removed.",
+        )
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes()]),
+);
 
 fn zrem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -39,70 +37,61 @@ fn zrem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static ZREMRANGEBYRANK: Command = Command {
-    card: Card {
-        name: "zremrangebyrank",
-        summary: "Removes members in a sorted set within a range of indexes. Deletes the sorted \
-            set if all members were removed.",
-        since: "2.0.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements removed by the operation.",
-        arity: 4,
-        flags: Flag::WRITE,
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(zremrangebyrank),
-    subcommands: &[],
-};
+pub(super) static ZREMRANGEBYRANK: Command = Command::single(
+    zremrangebyrank,
+    Card::new("zremrangebyrank", Group::SortedSet, "2.0.0")
+        .summary(
+            "Removes members in a sorted set within a range of indexes. Deletes the sorted set if \
+             all members were removed.",
+        )
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements removed by the operation.",
+        )
+        .arity(4)
+        .flags(Flag::WRITE)
+        .keys(&[KeySpec::deletes()]),
+);
 
 fn zremrangebyrank(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     remove_range(cx, args, By::Rank)
 }
 
-pub(super) static ZREMRANGEBYSCORE: Command = Command {
-    card: Card {
-        name: "zremrangebyscore",
-        summary: "Removes members in a sorted set within a range of scores. Deletes the sorted \
-            set if all members were removed.",
-        since: "1.2.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements removed by the operation.",
-        arity: 4,
-        flags: Flag::WRITE,
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(zremrangebyscore),
-    subcommands: &[],
-};
+pub(super) static ZREMRANGEBYSCORE: Command = Command::single(
+    zremrangebyscore,
+    Card::new("zremrangebyscore", Group::SortedSet, "1.2.0")
+        .summary(
+            "Removes members in a sorted set within a range of scores. Deletes the sorted set if \
+             all members were removed.",
+        )
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements removed by the operation.",
+        )
+        .arity(4)
+        .flags(Flag::WRITE)
+        .keys(&[KeySpec::deletes()]),
+);
 
 fn zremrangebyscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     remove_range(cx, args, By::Score)
 }
 
-pub(super) static ZREMRANGEBYLEX: Command = Command {
-    card: Card {
-        name: "zremrangebylex",
-        summary: "Removes members in a sorted set within a lexicographical range. Deletes the \
-            sorted set if all members were removed.",
-        since: "2.8.9",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements removed by the operation.",
-        arity: 4,
-        flags: Flag::WRITE,
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(zremrangebylex),
-    subcommands: &[],
-};
+pub(super) static ZREMRANGEBYLEX: Command = Command::single(
+    zremrangebylex,
+    Card::new("zremrangebylex", Group::SortedSet, "2.8.9")
+        .summary(
+            "Removes members in a sorted set within a lexicographical range. Deletes the sorted \
+             set if all members were removed.",
+        )
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements removed by the operation.",
+        )
+        .arity(4)
+        .flags(Flag::WRITE)
+        .keys(&[KeySpec::deletes()]),
+);
 
 fn zremrangebylex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     remove_range(cx, args, By::Lex)

@@ -2,39 +2,27 @@
 
 use super::limits_of;
 use super::range::{Form, Selection};
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 use crate::value::string::IntText;
 use crate::value::{Container, Object};
 
-pub(super) static ZRANGESTORE: Command = Command {
-    card: Card {
-        name: "zrangestore",
-        summary: "Stores a range of members from sorted set in a key.",
-        since: "6.2.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)+M) with N being the number of elements in the sorted set and M the \
-            number of elements stored into the destination key.",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[
-            KeySpec::first("OW update"),
-            KeySpec {
-                flags: "RO access",
-                notes: "",
-                begin: Begin::Index(2),
-                find: Find::Range { last: 0, step: 1 },
-            },
-        ],
-    },
-    run: Run::Bulky(zrangestore, same_database),
-    subcommands: &[],
-};
+pub(super) static ZRANGESTORE: Command = Command::gather(
+    zrangestore,
+    Card::new("zrangestore", Group::SortedSet, "6.2.0")
+        .summary("Stores a range of members from sorted set in a key.")
+        .complexity(
+            "O(log(N)+M) with N being the number of elements in the sorted set and M the number \
+             of elements stored into the destination key.",
+        )
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2)]),
+)
+.offload();
 
 fn zrangestore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let form = Form { key: 2, by: None, is_reverse: None, is_store: true };

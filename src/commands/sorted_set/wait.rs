@@ -2,63 +2,45 @@
 
 use super::pop::{ManyPop, Shape, name_of, take};
 use crate::commands::words::deadline_at;
-use crate::exec::{Command, Context, Null, Run, Wait, same_database};
+use crate::exec::{Command, Context, Null, Wait};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Kind;
 use crate::value::sorted_set::End;
 
-pub(super) static BZPOPMIN: Command = Command {
-    card: Card {
-        name: "bzpopmin",
-        summary: "Removes and returns the member with the lowest score from one or more sorted \
-            sets. Blocks until a member is available otherwise. Deletes the sorted set if the \
-            last element was popped.",
-        since: "5.0.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RW access delete",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Range { last: -2, step: 1 },
-        }],
-    },
-    run: Run::Joint(bzpopmin, same_database),
-    subcommands: &[],
-};
+pub(super) static BZPOPMIN: Command = Command::gather(
+    bzpopmin,
+    Card::new("bzpopmin", Group::SortedSet, "5.0.0")
+        .summary(
+            "Removes and returns the member with the lowest score from one or more sorted sets. \
+             Blocks until a member is available otherwise. Deletes the sorted set if the last \
+             element was popped.",
+        )
+        .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::FAST))
+        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)]),
+);
 
 fn bzpopmin(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     wait_for_one(cx, args, End::Min)
 }
 
-pub(super) static BZPOPMAX: Command = Command {
-    card: Card {
-        name: "bzpopmax",
-        summary: "Removes and returns the member with the highest score from one or more sorted \
-            sets. Blocks until a member is available otherwise. Deletes the sorted set if the \
-            last element was popped.",
-        since: "5.0.0",
-        group: Group::SortedSet,
-        complexity: "O(log(N)) with N being the number of elements in the sorted set.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::FAST),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RW access delete",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Range { last: -2, step: 1 },
-        }],
-    },
-    run: Run::Joint(bzpopmax, same_database),
-    subcommands: &[],
-};
+pub(super) static BZPOPMAX: Command = Command::gather(
+    bzpopmax,
+    Card::new("bzpopmax", Group::SortedSet, "5.0.0")
+        .summary(
+            "Removes and returns the member with the highest score from one or more sorted sets. \
+             Blocks until a member is available otherwise. Deletes the sorted set if the last \
+             element was popped.",
+        )
+        .complexity("O(log(N)) with N being the number of elements in the sorted set.")
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::FAST))
+        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)]),
+);
 
 fn bzpopmax(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     wait_for_one(cx, args, End::Max)
@@ -78,30 +60,22 @@ fn wait_for_one(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), E
     Ok(())
 }
 
-pub(super) static BZMPOP: Command = Command {
-    card: Card {
-        name: "bzmpop",
-        summary: "Removes and returns a member by score from one or more sorted sets. Blocks \
-            until a member is available otherwise. Deletes the sorted set if the last element \
-            was popped.",
-        since: "7.0.0",
-        group: Group::SortedSet,
-        complexity: "O(K) + O(M*log(N)) where K is the number of provided keys, N being the \
-            number of elements in the sorted set, and M being the number of elements popped.",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS),
-        categories: &[Category::SortedSet],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RW access delete",
-            notes: "",
-            begin: Begin::Index(2),
-            find: Find::Count { at: 0, first: 1, step: 1 },
-        }],
-    },
-    run: Run::Joint(bzmpop, same_database),
-    subcommands: &[],
-};
+pub(super) static BZMPOP: Command = Command::gather(
+    bzmpop,
+    Card::new("bzmpop", Group::SortedSet, "7.0.0")
+        .summary(
+            "Removes and returns a member by score from one or more sorted sets. Blocks until a \
+             member is available otherwise. Deletes the sorted set if the last element was \
+             popped.",
+        )
+        .complexity(
+            "O(K) + O(M*log(N)) where K is the number of provided keys, N being the number of \
+             elements in the sorted set, and M being the number of elements popped.",
+        )
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
+        .keys(&[KeySpec::deletes().using_data().at(2).counted(1)]),
+);
 
 fn bzmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let many = ManyPop::parse(args, 2)?;

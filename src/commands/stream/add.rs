@@ -2,9 +2,9 @@
 
 use super::ids::{NewId, parse_id, parse_integer, parse_new_id};
 use super::reply::write_id;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::stream::{Keep, Limits, Log, Stream, Trim};
 
 /// How a stream is to be trimmed, as the words say it.
@@ -119,24 +119,21 @@ fn propagate(cx: &mut Context<'_>, words: &[Vec<u8>]) {
     cx.propagate(&words);
 }
 
-pub(super) static XADD: Command = Command {
-    card: Card {
-        name: "xadd",
-        summary: "Appends a new message to a stream. Creates the key if it doesn't exist.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(1) when adding a new entry, O(N) when trimming where N being the number of \
-            entries evicted.",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::Stream],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RW update")
-            .note("UPDATE instead of INSERT because of the optional trimming feature")],
-    },
-    run: Run::Keys(xadd),
-    subcommands: &[],
-};
+pub(super) static XADD: Command = Command::single(
+    xadd,
+    Card::new("xadd", Group::Stream, "5.0.0")
+        .summary("Appends a new message to a stream. Creates the key if it doesn't exist.")
+        .complexity(
+            "O(1) when adding a new entry, O(N) when trimming where N being the number of entries \
+             evicted.",
+        )
+        .steady()
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::updates()
+            .note("UPDATE instead of INSERT because of the optional trimming feature")]),
+);
 
 /// What XADD's words say.
 struct Add {
@@ -219,24 +216,20 @@ fn xadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static XTRIM: Command = Command {
-    card: Card {
-        name: "xtrim",
-        summary: "Deletes messages from the beginning of a stream.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(N), with N being the number of evicted entries. Constant times are very \
-            small however, since entries are organized in macro nodes containing multiple \
-            entries that can be released with a single deallocation.",
-        arity: -4,
-        flags: Flag::WRITE,
-        categories: &[Category::Stream],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(xtrim),
-    subcommands: &[],
-};
+pub(super) static XTRIM: Command = Command::single(
+    xtrim,
+    Card::new("xtrim", Group::Stream, "5.0.0")
+        .summary("Deletes messages from the beginning of a stream.")
+        .complexity(
+            "O(N), with N being the number of evicted entries. Constant times are very small \
+             however, since entries are organized in macro nodes containing multiple entries that \
+             can be released with a single deallocation.",
+        )
+        .arity(-4)
+        .flags(Flag::WRITE)
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::deletes()]),
+);
 
 fn xtrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut options = Options::default();
@@ -267,22 +260,15 @@ fn xtrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static XSETID: Command = Command {
-    card: Card {
-        name: "xsetid",
-        summary: "An internal command for replicating stream values.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(1)",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(xsetid),
-    subcommands: &[],
-};
+pub(super) static XSETID: Command = Command::single(
+    xsetid,
+    Card::new("xsetid", Group::Stream, "5.0.0")
+        .summary("An internal command for replicating stream values.")
+        .constant_time()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn xsetid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let id = parse_id(&args[2])?;
@@ -328,7 +314,7 @@ fn xsetid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         ));
     }
     log.set_last(id, entries_added, max_deleted_id);
-    stream.mark_untold();
+    stream.mark_silently();
     drop(stream);
     cx.effects.changes += 1;
     cx.reply.ok();

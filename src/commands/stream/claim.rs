@@ -4,9 +4,9 @@ use super::ids::{parse_id, parse_start};
 use super::no_group;
 use super::reply::{write_entry, write_id};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Category, Flag, Group as CardGroup, KeySpec};
+use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
 
 /// What the feed is told of a group: collected while the group is changed.
@@ -133,24 +133,22 @@ impl Claiming<'_> {
     }
 }
 
-pub(super) static XCLAIM: Command = Command {
-    card: Card {
-        name: "xclaim",
-        summary: "Changes, or acquires, ownership of a message in a consumer group, as if the \
-            message was delivered to a consumer group member.",
-        since: "5.0.0",
-        group: CardGroup::Stream,
-        complexity: "O(log N) with N being the number of messages in the PEL of the consumer \
-            group.",
-        arity: -6,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Stream],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(xclaim),
-    subcommands: &[],
-};
+pub(super) static XCLAIM: Command = Command::single(
+    xclaim,
+    Card::new("xclaim", CardGroup::Stream, "5.0.0")
+        .summary(
+            "Changes, or acquires, ownership of a message in a consumer group, as if the message \
+             was delivered to a consumer group member.",
+        )
+        .complexity(
+            "O(log N) with N being the number of messages in the PEL of the consumer group.",
+        )
+        .steady()
+        .arity(-6)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::updates()]),
+);
 
 /// What XCLAIM's words say.
 struct LockRequest {
@@ -253,7 +251,7 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         claiming.changes += 1;
     }
     let (changes, claimed) = (claiming.changes, claiming.claimed);
-    stream.as_mut().expect("it has a group").mark_untold();
+    stream.as_mut().expect("it has a group").mark_silently();
     drop(stream);
     cx.effects.changes += changes;
     cx.reply.array_since(start, claimed);
@@ -261,23 +259,20 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static XAUTOCLAIM: Command = Command {
-    card: Card {
-        name: "xautoclaim",
-        summary: "Changes, or acquires, ownership of messages in a consumer group, as if the \
-            messages were delivered to a consumer group member.",
-        since: "6.2.0",
-        group: CardGroup::Stream,
-        complexity: "O(1) if COUNT is small.",
-        arity: -6,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Stream],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(xautoclaim),
-    subcommands: &[],
-};
+pub(super) static XAUTOCLAIM: Command = Command::single(
+    xautoclaim,
+    Card::new("xautoclaim", CardGroup::Stream, "6.2.0")
+        .summary(
+            "Changes, or acquires, ownership of messages in a consumer group, as if the messages \
+             were delivered to a consumer group member.",
+        )
+        .complexity("O(1) if COUNT is small.")
+        .steady()
+        .arity(-6)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::deletes()]),
+);
 
 /// Entries that are looked at for each that may be claimed.
 const LOOKS_PER_CLAIM: i64 = 10;
@@ -364,7 +359,7 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let next = next.and_then(|next| first_from(claiming.group, next)).map(|(id, _)| id);
     let (changes, claimed) = (claiming.changes, claiming.claimed);
-    stream.as_mut().expect("it has a group").mark_untold();
+    stream.as_mut().expect("it has a group").mark_silently();
     drop(stream);
     cx.effects.changes += changes;
     let reply = &mut cx.reply;

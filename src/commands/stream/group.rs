@@ -1,31 +1,22 @@
 //! XGROUP and XACK: groups that read, and what they have read.
 
 use super::ids::{parse_any_id, parse_id, parse_integer};
-use super::{key_at_2, no_group_of_key};
-use crate::commands::help::{HELP_CARD, help_command};
-use crate::exec::{Command, Context, Run};
+use super::no_group_of_key;
+use crate::commands::help::{help_card, help_command};
+use crate::exec::{Command, Context};
 use crate::keyspace::Edit;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Container;
 use crate::value::stream::{Id, Stream};
 
-pub(super) static XGROUP: Command = Command {
-    card: Card {
-        name: "xgroup",
-        summary: "A container for consumer groups commands.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[&CREATE, &CREATECONSUMER, &DELCONSUMER, &DESTROY, &SETID, &HELP],
-};
+pub(super) static XGROUP: Command = Command::container(
+    Card::new("xgroup", Group::Stream, "5.0.0")
+        .summary("A container for consumer groups commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[&CREATE, &CREATECONSUMER, &DELCONSUMER, &DESTROY, &SETID, &HELP],
+);
 
 const NO_KEY: Error = Error::Other(std::borrow::Cow::Borrowed(
     "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to \
@@ -75,22 +66,15 @@ fn stream_of<'s>(
     Ok(cx.slice.edit::<Stream>(cx.db, &key)?)
 }
 
-static CREATE: Command = Command {
-    card: Card {
-        name: "create",
-        summary: "Creates a consumer group.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(1)",
-        arity: -5,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[key_at_2("RW insert")],
-    },
-    run: Run::Keys(create),
-    subcommands: &[],
-};
+static CREATE: Command = Command::single(
+    create,
+    Card::new("create", Group::Stream, "5.0.0")
+        .summary("Creates a consumer group.")
+        .constant_time()
+        .arity(-5)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::inserts().at(2)]),
+);
 
 fn create(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let options = Options::of(args, true)?;
@@ -115,7 +99,7 @@ fn create(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if is_new {
         stream.mark();
     } else {
-        stream.mark_untold();
+        stream.mark_silently();
     }
     drop(stream);
     cx.effects.changes += 1;
@@ -123,22 +107,15 @@ fn create(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static SETID: Command = Command {
-    card: Card {
-        name: "setid",
-        summary: "Sets the last-delivered ID of a consumer group.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(1)",
-        arity: -5,
-        flags: Flag::WRITE,
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[key_at_2("RW update")],
-    },
-    run: Run::Keys(setid),
-    subcommands: &[],
-};
+static SETID: Command = Command::single(
+    setid,
+    Card::new("setid", Group::Stream, "5.0.0")
+        .summary("Sets the last-delivered ID of a consumer group.")
+        .constant_time()
+        .arity(-5)
+        .flags(Flag::WRITE)
+        .keys(&[KeySpec::updates().at(2)]),
+);
 
 fn setid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let options = Options::of(args, false)?;
@@ -154,30 +131,24 @@ fn setid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     };
     group.last_id = id;
     group.entries_read = options.entries_read;
-    stream.mark_untold();
+    stream.mark_silently();
     drop(stream);
     cx.effects.changes += 1;
     cx.reply.ok();
     Ok(())
 }
 
-static DESTROY: Command = Command {
-    card: Card {
-        name: "destroy",
-        summary: "Destroys a consumer group.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(N) where N is the number of entries in the group's pending entries list \
-            (PEL).",
-        arity: 4,
-        flags: Flag::WRITE,
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[key_at_2("RW delete")],
-    },
-    run: Run::Keys(destroy),
-    subcommands: &[],
-};
+static DESTROY: Command = Command::single(
+    destroy,
+    Card::new("destroy", Group::Stream, "5.0.0")
+        .summary("Destroys a consumer group.")
+        .complexity(
+            "O(N) where N is the number of entries in the group's pending entries list (PEL).",
+        )
+        .arity(4)
+        .flags(Flag::WRITE)
+        .keys(&[KeySpec::deletes().at(2)]),
+);
 
 fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;
@@ -196,22 +167,15 @@ fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static CREATECONSUMER: Command = Command {
-    card: Card {
-        name: "createconsumer",
-        summary: "Creates a consumer in a consumer group.",
-        since: "6.2.0",
-        group: Group::Stream,
-        complexity: "O(1)",
-        arity: 5,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[key_at_2("RW insert")],
-    },
-    run: Run::Keys(createconsumer),
-    subcommands: &[],
-};
+static CREATECONSUMER: Command = Command::single(
+    createconsumer,
+    Card::new("createconsumer", Group::Stream, "6.2.0")
+        .summary("Creates a consumer in a consumer group.")
+        .constant_time()
+        .arity(5)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::inserts().at(2)]),
+);
 
 fn createconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms as i64;
@@ -220,7 +184,7 @@ fn createconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error
         stream.group_mut(&args[3]).ok_or_else(|| no_group_of_key(&args[2], &args[3]))?;
     let is_new = group.add_consumer(&args[4], now_ms, -1).is_some();
     if is_new {
-        stream.mark_untold();
+        stream.mark_silently();
     }
     drop(stream);
     cx.effects.changes += u64::from(is_new);
@@ -228,22 +192,15 @@ fn createconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error
     Ok(())
 }
 
-static DELCONSUMER: Command = Command {
-    card: Card {
-        name: "delconsumer",
-        summary: "Deletes a consumer from a consumer group.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(1)",
-        arity: 5,
-        flags: Flag::WRITE,
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[key_at_2("RW delete")],
-    },
-    run: Run::Keys(delconsumer),
-    subcommands: &[],
-};
+static DELCONSUMER: Command = Command::single(
+    delconsumer,
+    Card::new("delconsumer", Group::Stream, "5.0.0")
+        .summary("Deletes a consumer from a consumer group.")
+        .constant_time()
+        .arity(5)
+        .flags(Flag::WRITE)
+        .keys(&[KeySpec::deletes().at(2)]),
+);
 
 fn delconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;
@@ -252,7 +209,7 @@ fn delconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let found = group.find_consumer(&args[4]);
     let pending = found.map_or(0, |consumer| group.remove_consumer(consumer));
     if found.is_some() {
-        stream.mark_untold();
+        stream.mark_silently();
     }
     drop(stream);
     cx.effects.changes += u64::from(found.is_some());
@@ -260,29 +217,20 @@ fn delconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static HELP: Command = help_command(Card {
-    since: "5.0.0",
-    group: Group::Stream,
-    categories: &[Category::Stream],
-    ..HELP_CARD
-});
-pub(super) static XACK: Command = Command {
-    card: Card {
-        name: "xack",
-        summary: "Returns the number of messages that were successfully acknowledged by the \
-            consumer group member of a stream.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(1) for each message ID processed.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(xack),
-    subcommands: &[],
-};
+static HELP: Command = help_command(help_card(Group::Stream, "5.0.0"));
+pub(super) static XACK: Command = Command::single(
+    xack,
+    Card::new("xack", Group::Stream, "5.0.0")
+        .summary(
+            "Returns the number of messages that were successfully acknowledged by the consumer \
+             group member of a stream.",
+        )
+        .complexity("O(1) for each message ID processed.")
+        .steady()
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn xack(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -295,7 +243,7 @@ fn xack(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let ids: Vec<Id> = args.iter_from(3).map(parse_id).collect::<Result<_, _>>()?;
     let gone = ids.into_iter().filter(|id| group.acknowledge(*id).is_some()).count();
     if let Some(stream) = stream.as_mut().filter(|_| gone > 0) {
-        stream.mark_untold();
+        stream.mark_silently();
     }
     drop(stream);
     cx.effects.changes += gone as u64;

@@ -1,47 +1,32 @@
 //! XINFO: what is known of a stream, its groups and their consumers.
 
 use super::ids::parse_integer;
+use super::no_group_of_key;
 use super::reply::{limit, write_entries, write_entry, write_id};
-use super::{key_at_2, no_group_of_key};
-use crate::commands::help::{HELP_CARD, help_command};
-use crate::exec::{Command, Context, Run};
+use crate::commands::help::{help_card, help_command};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Category, Flag, Group as CardGroup};
+use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{Consumer, Group, Id, Log, Stream};
 
-pub(super) static XINFO: Command = Command {
-    card: Card {
-        name: "xinfo",
-        summary: "A container for stream introspection commands.",
-        since: "5.0.0",
-        group: CardGroup::Stream,
-        complexity: "Depends on subcommand.",
-        arity: -2,
-        flags: Flag::NONE,
-        categories: &[],
-        tips: &[],
-        keys: &[],
-    },
-    run: Run::Container,
-    subcommands: &[&CONSUMERS, &GROUPS, &STREAM, &HELP],
-};
+pub(super) static XINFO: Command = Command::container(
+    Card::new("xinfo", CardGroup::Stream, "5.0.0")
+        .summary("A container for stream introspection commands.")
+        .complexity("Depends on subcommand.")
+        .arity(-2),
+    &[&CONSUMERS, &GROUPS, &STREAM, &HELP],
+);
 
-static CONSUMERS: Command = Command {
-    card: Card {
-        name: "consumers",
-        summary: "Returns a list of the consumers in a consumer group.",
-        since: "5.0.0",
-        group: CardGroup::Stream,
-        complexity: "O(1)",
-        arity: 4,
-        flags: Flag::READONLY,
-        categories: &[Category::Stream],
-        tips: &["nondeterministic_output"],
-        keys: &[key_at_2("RO access")],
-    },
-    run: Run::Keys(consumers),
-    subcommands: &[],
-};
+static CONSUMERS: Command = Command::single(
+    consumers,
+    Card::new("consumers", CardGroup::Stream, "5.0.0")
+        .summary("Returns a list of the consumers in a consumer group.")
+        .constant_time()
+        .arity(4)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads().at(2)]),
+);
 
 fn consumers(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms as i64;
@@ -65,22 +50,15 @@ fn consumers(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static GROUPS: Command = Command {
-    card: Card {
-        name: "groups",
-        summary: "Returns a list of the consumer groups of a stream.",
-        since: "5.0.0",
-        group: CardGroup::Stream,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::READONLY,
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[key_at_2("RO access")],
-    },
-    run: Run::Keys(groups),
-    subcommands: &[],
-};
+static GROUPS: Command = Command::single(
+    groups,
+    Card::new("groups", CardGroup::Stream, "5.0.0")
+        .summary("Returns a list of the consumer groups of a stream.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads().at(2)]),
+);
 
 fn groups(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
@@ -98,22 +76,15 @@ fn groups(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-static STREAM: Command = Command {
-    card: Card {
-        name: "stream",
-        summary: "Returns information about a stream.",
-        since: "5.0.0",
-        group: CardGroup::Stream,
-        complexity: "O(1)",
-        arity: -3,
-        flags: Flag::READONLY,
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[key_at_2("RO access")],
-    },
-    run: Run::Keys(stream),
-    subcommands: &[],
-};
+static STREAM: Command = Command::single(
+    stream,
+    Card::new("stream", CardGroup::Stream, "5.0.0")
+        .summary("Returns information about a stream.")
+        .constant_time()
+        .arity(-3)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads().at(2)]),
+);
 
 fn stream(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
@@ -228,9 +199,4 @@ fn write_consumer(reply: &mut Reply<'_>, group: &Group, consumer: &Consumer, cou
     }
 }
 
-static HELP: Command = help_command(Card {
-    since: "5.0.0",
-    group: CardGroup::Stream,
-    categories: &[Category::Stream],
-    ..HELP_CARD
-});
+static HELP: Command = help_command(help_card(CardGroup::Stream, "5.0.0"));

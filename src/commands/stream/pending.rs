@@ -3,33 +3,30 @@
 use super::ids::{parse_end, parse_integer, parse_start};
 use super::no_group;
 use super::reply::write_id;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Category, Flag, Group as CardGroup, KeySpec};
+use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{ConsumerId, Group, Id, Pending, Stream};
 
-pub(super) static XPENDING: Command = Command {
-    card: Card {
-        name: "xpending",
-        summary: "Returns the information and entries from a stream consumer group's pending \
-            entries list.",
-        since: "5.0.0",
-        group: CardGroup::Stream,
-        complexity: "O(N) with N being the number of elements returned, so asking for a small \
-            fixed \
-            number of entries per call is O(1). O(M), where M is the total number of entries \
-            scanned when used with the IDLE filter. When the command returns just the summary \
-            and the list of consumers is small, it runs in O(1) time; otherwise, an additional \
-            O(N) time for iterating every consumer.",
-        arity: -3,
-        flags: Flag::READONLY,
-        categories: &[Category::Stream],
-        tips: &["nondeterministic_output"],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(xpending),
-    subcommands: &[],
-};
+pub(super) static XPENDING: Command = Command::single(
+    xpending,
+    Card::new("xpending", CardGroup::Stream, "5.0.0")
+        .summary(
+            "Returns the information and entries from a stream consumer group's pending entries \
+             list.",
+        )
+        .complexity(
+            "O(N) with N being the number of elements returned, so asking for a small fixed \
+             number of entries per call is O(1). O(M), where M is the total number of entries \
+             scanned when used with the IDLE filter. When the command returns just the summary \
+             and the list of consumers is small, it runs in O(1) time; otherwise, an additional \
+             O(N) time for iterating every consumer.",
+        )
+        .arity(-3)
+        .flags(Flag::READONLY)
+        .tips(&["nondeterministic_output"])
+        .keys(&[KeySpec::reads()]),
+);
 
 /// Which entries are asked for.
 struct Range<'a> {

@@ -2,27 +2,20 @@
 
 use super::ids::{parse_end, parse_id, parse_integer, parse_start};
 use super::reply::write_entries;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::stream::{Id, Stream};
 
-pub(super) static XLEN: Command = Command {
-    card: Card {
-        name: "xlen",
-        summary: "Returns the number of messages in a stream.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(xlen),
-    subcommands: &[],
-};
+pub(super) static XLEN: Command = Command::single(
+    xlen,
+    Card::new("xlen", Group::Stream, "5.0.0")
+        .summary("Returns the number of messages in a stream.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::inspects()]),
+);
 
 fn xlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -31,45 +24,35 @@ fn xlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static XRANGE: Command = Command {
-    card: Card {
-        name: "xrange",
-        summary: "Returns the messages from a stream within a range of IDs.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(N) with N being the number of elements being returned. If N is constant \
-            (e.g. always asking for the first 10 elements with COUNT), you can consider it O(1).",
-        arity: -4,
-        flags: Flag::READONLY,
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(xrange),
-    subcommands: &[],
-};
+pub(super) static XRANGE: Command = Command::single(
+    xrange,
+    Card::new("xrange", Group::Stream, "5.0.0")
+        .summary("Returns the messages from a stream within a range of IDs.")
+        .complexity(
+            "O(N) with N being the number of elements being returned. If N is constant (e.g. \
+             always asking for the first 10 elements with COUNT), you can consider it O(1).",
+        )
+        .arity(-4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn xrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     range(cx, args, false)
 }
 
-pub(super) static XREVRANGE: Command = Command {
-    card: Card {
-        name: "xrevrange",
-        summary: "Returns the messages from a stream within a range of IDs in reverse order.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(N) with N being the number of elements returned. If N is constant (e.g. \
-            always asking for the first 10 elements with COUNT), you can consider it O(1).",
-        arity: -4,
-        flags: Flag::READONLY,
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(xrevrange),
-    subcommands: &[],
-};
+pub(super) static XREVRANGE: Command = Command::single(
+    xrevrange,
+    Card::new("xrevrange", Group::Stream, "5.0.0")
+        .summary("Returns the messages from a stream within a range of IDs in reverse order.")
+        .complexity(
+            "O(N) with N being the number of elements returned. If N is constant (e.g. always \
+             asking for the first 10 elements with COUNT), you can consider it O(1).",
+        )
+        .arity(-4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 fn xrevrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     range(cx, args, true)
@@ -103,23 +86,18 @@ fn range(cx: &mut Context<'_>, args: &mut Args<'_>, is_back: bool) -> Result<(),
     Ok(())
 }
 
-pub(super) static XDEL: Command = Command {
-    card: Card {
-        name: "xdel",
-        summary: "Returns the number of messages after removing them from a stream.",
-        since: "5.0.0",
-        group: Group::Stream,
-        complexity: "O(1) for each single item to delete in the stream, regardless of the stream \
-            size.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[KeySpec::first("RW delete")],
-    },
-    run: Run::Keys(xdel),
-    subcommands: &[],
-};
+pub(super) static XDEL: Command = Command::single(
+    xdel,
+    Card::new("xdel", Group::Stream, "5.0.0")
+        .summary("Returns the number of messages after removing them from a stream.")
+        .complexity(
+            "O(1) for each single item to delete in the stream, regardless of the stream size.",
+        )
+        .steady()
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes()]),
+);
 
 fn xdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

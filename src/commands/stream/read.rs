@@ -4,55 +4,46 @@ use super::claim::{Told, seen_consumer};
 use super::ids::{parse_id, parse_integer};
 use super::reply::{limit, write_entries, write_entry, write_id};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Null, Run, Wait, same_database};
+use crate::exec::{Command, Context, Null, Wait};
 use crate::resp::{Args, Error, Protocol, Reply};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group as CardGroup, KeySpec};
+use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::Kind;
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
 
-/// The keys behind STREAMS: the first half of the words, for the others are ids.
-const fn streams(flags: &'static str, from: i16) -> KeySpec {
-    let begin = Begin::Keyword { word: "STREAMS", from };
-    KeySpec { flags, notes: "", begin, find: Find::Part { step: 1, limit: 2 } }
+/// Returns the spec of the keys: the first half of the arguments after STREAMS, for the others are
+/// IDs. A group and a consumer may have any name.
+const fn streams(from: i16) -> KeySpec {
+    KeySpec::reads().after("STREAMS", from).skipping(&[("GROUP", 2)]).first_half()
 }
 
-pub(super) static XREAD: Command = Command {
-    card: Card {
-        name: "xread",
-        summary: "Returns messages from multiple streams with IDs greater than the ones \
-            requested. Blocks until a message is available otherwise.",
-        since: "5.0.0",
-        group: CardGroup::Stream,
-        complexity: "",
-        arity: -4,
-        flags: Flag::READONLY.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[streams("RO access", 1)],
-    },
-    run: Run::Joint(xread, same_database),
-    subcommands: &[],
-};
-pub(super) static XREADGROUP: Command = Command {
-    card: Card {
-        name: "xreadgroup",
-        summary: "Returns new or historical messages from a stream for a consumer in a group. \
-            Blocks until a message is available otherwise.",
-        since: "5.0.0",
-        group: CardGroup::Stream,
-        complexity: "For each stream mentioned: O(M) with M being the number of elements returned. \
-            If M is constant (e.g. always asking for the first 10 elements with COUNT), you can \
-            consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) \
-            time in order to serve the N clients blocked on the stream getting new data.",
-        arity: -7,
-        flags: Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS),
-        categories: &[Category::Stream],
-        tips: &[],
-        keys: &[streams("RO access", 4)],
-    },
-    run: Run::Joint(xreadgroup, same_database),
-    subcommands: &[],
-};
+pub(super) static XREAD: Command = Command::gather(
+    xread,
+    Card::new("xread", CardGroup::Stream, "5.0.0")
+        .summary(
+            "Returns messages from multiple streams with IDs greater than the ones requested. \
+             Blocks until a message is available otherwise.",
+        )
+        .arity(-4)
+        .flags(Flag::READONLY.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
+        .keys(&[streams(1)]),
+);
+pub(super) static XREADGROUP: Command = Command::gather(
+    xreadgroup,
+    Card::new("xreadgroup", CardGroup::Stream, "5.0.0")
+        .summary(
+            "Returns new or historical messages from a stream for a consumer in a group. Blocks \
+             until a message is available otherwise.",
+        )
+        .complexity(
+            "For each stream mentioned: O(M) with M being the number of elements returned. If M \
+             is constant (e.g. always asking for the first 10 elements with COUNT), you can \
+             consider it O(1). On the other side when XREADGROUP blocks, XADD will pay the O(N) \
+             time in order to serve the N clients blocked on the stream getting new data.",
+        )
+        .arity(-7)
+        .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
+        .keys(&[streams(4).locked()]),
+);
 
 /// What the words before the keys say.
 struct Options<'a> {
@@ -357,7 +348,7 @@ fn read_stream(
         }
         cx.effects.changes += 1;
     }
-    stream.mark_untold();
+    stream.mark_silently();
     Ok(has_some)
 }
 

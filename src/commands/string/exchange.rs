@@ -2,27 +2,20 @@
 
 use super::options::{Lifetime, Options};
 use super::{expire_at_once, is_text, reply_string, reply_value, set_word};
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 
-pub(super) static GETSET: Command = Command {
-    card: Card {
-        name: "getset",
-        summary: "Returns the previous string value of a key after setting it to a new value.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(getset),
-    subcommands: &[],
-};
+pub(super) static GETSET: Command = Command::single(
+    getset,
+    Card::new("getset", Group::String, "1.0.0")
+        .summary("Returns the previous string value of a key after setting it to a new value.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn getset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -32,22 +25,15 @@ fn getset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static GETDEL: Command = Command {
-    card: Card {
-        name: "getdel",
-        summary: "Returns the string value of a key after deleting the key.",
-        since: "6.2.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access delete")],
-    },
-    run: Run::Keys(getdel),
-    subcommands: &[],
-};
+pub(super) static GETDEL: Command = Command::single(
+    getdel,
+    Card::new("getdel", Group::String, "6.2.0")
+        .summary("Returns the string value of a key after deleting the key.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::deletes().using_data()]),
+);
 
 fn getdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -59,25 +45,15 @@ fn getdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static GETEX: Command = Command {
-    card: Card {
-        name: "getex",
-        summary: "Returns the string value of a key after setting its expiration time.",
-        since: "6.2.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: -2,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update").note(
-            "RW and UPDATE because it \
-                changes the TTL",
-        )],
-    },
-    run: Run::Keys(getex),
-    subcommands: &[],
-};
+pub(super) static GETEX: Command = Command::single(
+    getex,
+    Card::new("getex", Group::String, "6.2.0")
+        .summary("Returns the string value of a key after setting its expiration time.")
+        .constant_time()
+        .arity(-2)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data().note("RW and UPDATE because it changes the TTL")]),
+);
 
 fn getex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let options = Options::of_getex(args)?;
@@ -109,22 +85,15 @@ fn getex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static DELIFEQ: Command = Command {
-    card: Card {
-        name: "delifeq",
-        summary: "Delete key if value matches string.",
-        since: "9.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RM delete")],
-    },
-    run: Run::Keys(delifeq),
-    subcommands: &[],
-};
+pub(super) static DELIFEQ: Command = Command::single(
+    delifeq,
+    Card::new("delifeq", Group::String, "9.0.0")
+        .summary("Delete key if value matches string.")
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::FAST))
+        .keys(&[KeySpec::removes()]),
+);
 
 fn delifeq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

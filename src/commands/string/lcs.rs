@@ -1,36 +1,24 @@
 //! LCS: the longest text that two strings have in common, gaps allowed.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run, same_database};
+use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, Str};
 use bytes::Bytes;
 
 /// Strings of this length and longer are refused.
 const BYTES_END: usize = u32::MAX as usize - 1;
 
-pub(super) static LCS: Command = Command {
-    card: Card {
-        name: "lcs",
-        summary: "Finds the longest common substring.",
-        since: "7.0.0",
-        group: Group::String,
-        complexity: "O(N*M) where N and M are the lengths of s1 and s2, respectively",
-        arity: -3,
-        flags: Flag::READONLY,
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec {
-            flags: "RO access",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Range { last: 1, step: 1 },
-        }],
-    },
-    run: Run::Joint(lcs, same_database),
-    subcommands: &[],
-};
+pub(super) static LCS: Command = Command::gather(
+    lcs,
+    Card::new("lcs", Group::String, "7.0.0")
+        .summary("Finds the longest common substring.")
+        .complexity("O(N*M) where N and M are the lengths of s1 and s2, respectively")
+        .arity(-3)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads().to_last(1, 1)]),
+);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,28 +5,24 @@ use super::options::{Condition, Options};
 use super::{feed, new_value, reply_string};
 use crate::base::number::parse_i64;
 use crate::commands::each_key::each_key;
-use crate::exec::{Command, Context, Merge, Over, Run, same_database};
+use crate::exec::{Command, Context, Merge};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
-use crate::spec::{Begin, Card, Category, Find, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use std::ops::Range;
 
-pub(super) static MGET: Command = Command {
-    card: Card {
-        name: "mget",
-        summary: "Atomically returns the string values of one or more keys.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(N) where N is the number of keys to retrieve.",
-        arity: -2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &["request_policy:multi_shard"],
-        keys: &[KeySpec::all("RO access", 1)],
-    },
-    run: Run::Spread(mget, Over::Keys, Merge::ByKey),
-    subcommands: &[],
-};
+pub(super) static MGET: Command = Command::per_key(
+    mget,
+    Merge::ByKey,
+    Card::new("mget", Group::String, "1.0.0")
+        .summary("Atomically returns the string values of one or more keys.")
+        .complexity("O(N) where N is the number of keys to retrieve.")
+        .steady()
+        .arity(-2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .tips(&["request_policy:multi_shard"])
+        .keys(&[KeySpec::reads().to_end(1)]),
+);
 
 fn mget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.array(args.len() - 1);
@@ -41,22 +37,17 @@ fn mget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static MSET: Command = Command {
-    card: Card {
-        name: "mset",
-        summary: "Atomically creates or modifies the string values of one or more keys.",
-        since: "1.0.1",
-        group: Group::String,
-        complexity: "O(N) where N is the number of keys to set.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::String],
-        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
-        keys: &[KeySpec::all("OW update", 2)],
-    },
-    run: Run::Spread(mset, Over::Keys, Merge::Ok),
-    subcommands: &[],
-};
+pub(super) static MSET: Command = Command::per_key(
+    mset,
+    Merge::Ok,
+    Card::new("mset", Group::String, "1.0.1")
+        .summary("Atomically creates or modifies the string values of one or more keys.")
+        .complexity("O(N) where N is the number of keys to set.")
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
+        .keys(&[KeySpec::overwrites().to_end(2)]),
+);
 
 fn mset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len().is_multiple_of(2) {
@@ -77,23 +68,18 @@ fn set_all(cx: &mut Context<'_>, args: &mut Args<'_>) {
     });
 }
 
-pub(super) static MSETNX: Command = Command {
-    card: Card {
-        name: "msetnx",
-        summary: "Atomically modifies the string values of one or more keys only when all keys \
-            don't exist.",
-        since: "1.0.1",
-        group: Group::String,
-        complexity: "O(N) where N is the number of keys to set.",
-        arity: -3,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::all("OW insert", 2)],
-    },
-    run: Run::Joint(msetnx, same_database),
-    subcommands: &[],
-};
+pub(super) static MSETNX: Command = Command::gather(
+    msetnx,
+    Card::new("msetnx", Group::String, "1.0.1")
+        .summary(
+            "Atomically modifies the string values of one or more keys only when all keys don't \
+             exist.",
+        )
+        .complexity("O(N) where N is the number of keys to set.")
+        .arity(-3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::creates().to_end(2)]),
+);
 
 fn msetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len().is_multiple_of(2) {
@@ -126,28 +112,19 @@ fn are_all(
     })
 }
 
-pub(super) static MSETEX: Command = Command {
-    card: Card {
-        name: "msetex",
-        summary: "Atomically creates or modifies the string values of one or more keys, and \
-            optionally set their expiration.",
-        since: "9.1.0",
-        group: Group::String,
-        complexity: "O(N) where N is the number of keys to set.",
-        arity: -4,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS),
-        categories: &[Category::String],
-        tips: &["request_policy:multi_shard", "response_policy:all_succeeded"],
-        keys: &[KeySpec {
-            flags: "OW update",
-            notes: "",
-            begin: Begin::Index(1),
-            find: Find::Count { at: 0, first: 1, step: 2 },
-        }],
-    },
-    run: Run::Joint(msetex, same_database),
-    subcommands: &[],
-};
+pub(super) static MSETEX: Command = Command::gather(
+    msetex,
+    Card::new("msetex", Group::String, "9.1.0")
+        .summary(
+            "Atomically creates or modifies the string values of one or more keys, and optionally \
+             set their expiration.",
+        )
+        .complexity("O(N) where N is the number of keys to set.")
+        .arity(-4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
+        .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
+        .keys(&[KeySpec::overwrites().counted(2)]),
+);
 
 fn msetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let count = parse_i64(&args[1]).filter(|count| (1..=i64::from(i32::MAX)).contains(count));

@@ -2,10 +2,10 @@
 
 use crate::base::extended::Extended;
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{NewStr, Str};
 
 /// Adds to the key at word 1, and replies with the sum.
@@ -27,90 +27,70 @@ fn add(cx: &mut Context<'_>, args: &Args<'_>, increment: i64) -> Result<(), Erro
     Ok(())
 }
 
-pub(super) static INCR: Command = Command {
-    card: Card {
-        name: "incr",
-        summary: "Increments the integer value of a key by one. Uses 0 as initial value if the \
-            key doesn't exist.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(incr),
-    subcommands: &[],
-};
+pub(super) static INCR: Command = Command::single(
+    incr,
+    Card::new("incr", Group::String, "1.0.0")
+        .summary(
+            "Increments the integer value of a key by one. Uses 0 as initial value if the key \
+             doesn't exist.",
+        )
+        .constant_time()
+        .arity(2)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn incr(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     add(cx, args, 1)
 }
 
-pub(super) static DECR: Command = Command {
-    card: Card {
-        name: "decr",
-        summary: "Decrements the integer value of a key by one. Uses 0 as initial value if the \
-            key doesn't exist.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(decr),
-    subcommands: &[],
-};
+pub(super) static DECR: Command = Command::single(
+    decr,
+    Card::new("decr", Group::String, "1.0.0")
+        .summary(
+            "Decrements the integer value of a key by one. Uses 0 as initial value if the key \
+             doesn't exist.",
+        )
+        .constant_time()
+        .arity(2)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn decr(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     add(cx, args, -1)
 }
 
-pub(super) static INCRBY: Command = Command {
-    card: Card {
-        name: "incrby",
-        summary: "Increments the integer value of a key by a number. Uses 0 as initial value if \
-            the key doesn't exist.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(incrby),
-    subcommands: &[],
-};
+pub(super) static INCRBY: Command = Command::single(
+    incrby,
+    Card::new("incrby", Group::String, "1.0.0")
+        .summary(
+            "Increments the integer value of a key by a number. Uses 0 as initial value if the \
+             key doesn't exist.",
+        )
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn incrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let increment = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
     add(cx, args, increment)
 }
 
-pub(super) static DECRBY: Command = Command {
-    card: Card {
-        name: "decrby",
-        summary: "Decrements the integer value of a key by a number. Uses 0 as initial value if \
-            the key doesn't exist.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(decrby),
-    subcommands: &[],
-};
+pub(super) static DECRBY: Command = Command::single(
+    decrby,
+    Card::new("decrby", Group::String, "1.0.0")
+        .summary(
+            "Decrements the integer value of a key by a number. Uses 0 as initial value if the \
+             key doesn't exist.",
+        )
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn decrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let decrement = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
@@ -118,23 +98,18 @@ fn decrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     add(cx, args, increment)
 }
 
-pub(super) static INCRBYFLOAT: Command = Command {
-    card: Card {
-        name: "incrbyfloat",
-        summary: "Increments the floating point value of a key by a number. Uses 0 as initial \
-            value if the key doesn't exist.",
-        since: "2.6.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW access update")],
-    },
-    run: Run::Keys(incrbyfloat),
-    subcommands: &[],
-};
+pub(super) static INCRBYFLOAT: Command = Command::single(
+    incrbyfloat,
+    Card::new("incrbyfloat", Group::String, "2.6.0")
+        .summary(
+            "Increments the floating point value of a key by a number. Uses 0 as initial value if \
+             the key doesn't exist.",
+        )
+        .constant_time()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::updates().using_data()]),
+);
 
 fn incrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

@@ -2,31 +2,27 @@
 
 use super::set_word;
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Run};
+use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, Str};
 use std::ops::Range;
 
-pub(super) static APPEND: Command = Command {
-    card: Card {
-        name: "append",
-        summary: "Appends a string to the value of a key. Creates the key if it doesn't exist.",
-        since: "2.0.0",
-        group: Group::String,
-        complexity: "O(1). The amortized time complexity is O(1) assuming the appended value is \
-            small and the already present value is of any size, since the dynamic string library \
-            used by the server will double the free space available on every reallocation.",
-        arity: 3,
-        flags: Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW insert")],
-    },
-    run: Run::Keys(append),
-    subcommands: &[],
-};
+pub(super) static APPEND: Command = Command::single(
+    append,
+    Card::new("append", Group::String, "2.0.0")
+        .summary("Appends a string to the value of a key. Creates the key if it doesn't exist.")
+        .complexity(
+            "O(1). The amortized time complexity is O(1) assuming the appended value is small and \
+             the already present value is of any size, since the dynamic string library used by \
+             the server will double the free space available on every reallocation.",
+        )
+        .steady()
+        .arity(3)
+        .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
+        .keys(&[KeySpec::inserts()]),
+);
 
 fn append(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -46,22 +42,15 @@ fn append(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static STRLEN: Command = Command {
-    card: Card {
-        name: "strlen",
-        summary: "Returns the length of a string value.",
-        since: "2.2.0",
-        group: Group::String,
-        complexity: "O(1)",
-        arity: 2,
-        flags: Flag::READONLY.and(Flag::FAST),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RO")],
-    },
-    run: Run::Keys(strlen),
-    subcommands: &[],
-};
+pub(super) static STRLEN: Command = Command::single(
+    strlen,
+    Card::new("strlen", Group::String, "2.2.0")
+        .summary("Returns the length of a string value.")
+        .constant_time()
+        .arity(2)
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .keys(&[KeySpec::inspects()]),
+);
 
 fn strlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -73,43 +62,33 @@ fn strlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static GETRANGE: Command = Command {
-    card: Card {
-        name: "getrange",
-        summary: "Returns a substring of the string stored at a key.",
-        since: "2.4.0",
-        group: Group::String,
-        complexity: "O(N) where N is the length of the returned string. The complexity is \
-            ultimately determined by the returned length, but because creating a substring from \
-            an existing string is very cheap, it can be considered O(1) for small strings.",
-        arity: 4,
-        flags: Flag::READONLY,
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(getrange),
-    subcommands: &[],
-};
+pub(super) static GETRANGE: Command = Command::single(
+    getrange,
+    Card::new("getrange", Group::String, "2.4.0")
+        .summary("Returns a substring of the string stored at a key.")
+        .complexity(
+            "O(N) where N is the length of the returned string. The complexity is ultimately \
+             determined by the returned length, but because creating a substring from an existing \
+             string is very cheap, it can be considered O(1) for small strings.",
+        )
+        .arity(4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
-pub(super) static SUBSTR: Command = Command {
-    card: Card {
-        name: "substr",
-        summary: "Returns a substring from a string value.",
-        since: "1.0.0",
-        group: Group::String,
-        complexity: "O(N) where N is the length of the returned string. The complexity is \
-            ultimately determined by the returned length, but because creating a substring from \
-            an existing string is very cheap, it can be considered O(1) for small strings.",
-        arity: 4,
-        flags: Flag::READONLY,
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RO access")],
-    },
-    run: Run::Keys(getrange),
-    subcommands: &[],
-};
+pub(super) static SUBSTR: Command = Command::single(
+    getrange,
+    Card::new("substr", Group::String, "1.0.0")
+        .summary("Returns a substring from a string value.")
+        .complexity(
+            "O(N) where N is the length of the returned string. The complexity is ultimately \
+             determined by the returned length, but because creating a substring from an existing \
+             string is very cheap, it can be considered O(1) for small strings.",
+        )
+        .arity(4)
+        .flags(Flag::READONLY)
+        .keys(&[KeySpec::reads()]),
+);
 
 /// The bytes from `start` to `end`, both included, of a text of `len` bytes. Negative ones count
 /// from its end.
@@ -141,25 +120,22 @@ fn getrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static SETRANGE: Command = Command {
-    card: Card {
-        name: "setrange",
-        summary: "Overwrites a part of a string value with another by an offset. Creates the key \
-            if it doesn't exist.",
-        since: "2.2.0",
-        group: Group::String,
-        complexity: "O(1), not counting the time taken to copy the new string in place. Usually, \
-            this string is very small so the amortized complexity is O(1). Otherwise, complexity \
-            is O(M) with M being the length of the value argument.",
-        arity: 4,
-        flags: Flag::WRITE.and(Flag::DENYOOM),
-        categories: &[Category::String],
-        tips: &[],
-        keys: &[KeySpec::first("RW update")],
-    },
-    run: Run::Keys(setrange),
-    subcommands: &[],
-};
+pub(super) static SETRANGE: Command = Command::single(
+    setrange,
+    Card::new("setrange", Group::String, "2.2.0")
+        .summary(
+            "Overwrites a part of a string value with another by an offset. Creates the key if it \
+             doesn't exist.",
+        )
+        .complexity(
+            "O(1), not counting the time taken to copy the new string in place. Usually, this \
+             string is very small so the amortized complexity is O(1). Otherwise, complexity is \
+             O(M) with M being the length of the value argument.",
+        )
+        .arity(4)
+        .flags(Flag::WRITE.and(Flag::DENYOOM))
+        .keys(&[KeySpec::updates()]),
+);
 
 fn setrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let offset = parse_i64(&args[2]).ok_or(Error::NotInteger)?;

@@ -7,7 +7,7 @@ use crate::exec::Process;
 /// Upper bounds of the latency histograms: powers of two from a microsecond to a second.
 const BUCKETS: u32 = 21;
 
-/// What INFO has of each command, in the names of redis_exporter.
+/// Writes INFO's figures of each command, with redis_exporter's names.
 pub(super) fn commands(process: &Process, info: &Info<'_>, out: &mut Exposition) {
     let rows = prefixed(info, "Commandstats", "cmdstat_");
     let mut write = |metric, help, name, unit: f64| {
@@ -20,8 +20,13 @@ pub(super) fn commands(process: &Process, info: &Info<'_>, out: &mut Exposition)
     let name = "redis_commands_duration_seconds_total";
     write(name, "Time in the command.", "usec", 1e-6);
     let name = "redis_commands_rejected_calls_total";
-    write(name, "Refused before they ran.", "rejected_calls", 1.0);
-    write("redis_commands_failed_calls_total", "Ended in an error.", "failed_calls", 1.0);
+    write(name, "Calls refused before they ran.", "rejected_calls", 1.0);
+    write(
+        "redis_commands_failed_calls_total",
+        "Calls that ended in an error.",
+        "failed_calls",
+        1.0,
+    );
     percentiles(info, &rows, out);
     histograms(process, &rows, out);
     let mut family = out.family("redis_errors_total", Kind::Counter, "Error replies.");
@@ -30,7 +35,7 @@ pub(super) fn commands(process: &Process, info: &Info<'_>, out: &mut Exposition)
     }
 }
 
-/// The fields of a section that begin so, each with what follows in its name.
+/// Returns the fields of a section whose names begin with `prefix`, without it.
 fn prefixed<'a>(info: &Info<'a>, title: &str, prefix: &str) -> Vec<(&'a str, &'a str)> {
     let fields = info.section(title);
     fields.filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value))).collect()
@@ -40,14 +45,14 @@ fn number(parts: &str, name: &str) -> f64 {
     part(parts, name).and_then(|text| text.parse().ok()).unwrap_or(0.0)
 }
 
-/// The percentiles that `latency-tracking-info-percentiles` names.
+/// Writes the percentiles that `latency-tracking-info-percentiles` names.
 fn percentiles(info: &Info<'_>, rows: &[(&str, &str)], out: &mut Exposition) {
     let name = "redis_latency_percentiles_usec";
     let mut family = out.family(name, Kind::Summary, "Latency, microseconds.");
     for (command, parts) in prefixed(info, "Latencystats", "latency_percentiles_usec_") {
         for (percentile, us) in parts.split(',').filter_map(|part| part.split_once('=')) {
             let percentile: f64 = percentile.trim_start_matches('p').parse().unwrap_or(100.0);
-            // In thousandths, so that 99.9 / 100 is not shown with the error of its division.
+            // Rounded, so that 99.9 / 100 shows no error of the division.
             let quantile = ((percentile * 1e6).round() / 1e8).to_string();
             family.sample(&[("cmd", command), ("quantile", &quantile)], us);
         }
@@ -68,7 +73,7 @@ fn histograms(process: &Process, rows: &[(&str, &str)], out: &mut Exposition) {
         let name = &entry.name[..];
         let mut counts = [0; BUCKETS as usize + 1];
         for step in histogram.iter_recorded() {
-            // The first bound, as a power of two, that is not below the value.
+            // The exponent of the first bound that is not below the value.
             let ns = histogram.lowest_equivalent(step.value_iterated_to());
             let us = ns.div_ceil(1_000);
             let bucket = us.next_power_of_two().trailing_zeros().min(BUCKETS);

@@ -2,12 +2,12 @@
 
 use std::fmt::{Display, Write};
 
-/// What a family's numbers are.
+/// The type of a family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     /// Grows, until a restart or CONFIG RESETSTAT.
     Counter,
-    /// Goes up and down.
+    /// Rises and falls.
     Gauge,
     /// Counts by upper bound.
     Histogram,
@@ -26,43 +26,44 @@ impl Kind {
     }
 }
 
-/// The text while it grows.
+/// The text under construction.
 #[derive(Debug, Default)]
 pub(super) struct Exposition(String);
 
-/// A family that is being written: its samples follow each other.
+/// A family under construction: its samples are adjacent.
 pub(super) struct Family<'a> {
     text: &'a mut String,
     name: &'a str,
 }
 
 impl Exposition {
-    /// Begins a family, which the text has not had before. `help` is one line.
+    /// Begins a family, which must not be in the text yet. `help` is one line.
     pub(super) fn family<'a>(&'a mut self, name: &'a str, kind: Kind, help: &str) -> Family<'a> {
-        debug_assert!(!help.contains(['\n', '\\']), "{help} would have to be escaped");
+        debug_assert!(!help.contains(['\n', '\\']), "{help} needs escaping");
         let word = kind.word();
-        write!(self.0, "# HELP {name} {help}\n# TYPE {name} {word}\n").expect("memory takes all");
+        write!(self.0, "# HELP {name} {help}\n# TYPE {name} {word}\n")
+            .expect("writing to memory does not fail");
         Family { text: &mut self.0, name }
     }
 
-    /// A family of one number without labels.
+    /// Writes a family of one number without labels.
     pub(super) fn one(&mut self, name: &str, kind: Kind, help: &str, value: impl Display) {
         self.family(name, kind, help).sample(&[], value);
     }
 
-    /// All of it.
+    /// Returns the whole text.
     pub(super) fn into_string(self) -> String {
         self.0
     }
 }
 
 impl Family<'_> {
-    /// A number under the family's name.
+    /// Writes a number under the family's name.
     pub(super) fn sample(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.part("", labels, value);
     }
 
-    /// A number under the family's name and a suffix: `_sum`, `_count`, `_bucket`.
+    /// Writes a number under the family's name and a suffix: `_sum`, `_count`, `_bucket`.
     pub(super) fn part(&mut self, suffix: &str, labels: &[(&str, &str)], value: impl Display) {
         self.text.push_str(self.name);
         self.text.push_str(suffix);
@@ -81,7 +82,7 @@ impl Family<'_> {
             self.text.push('"');
         }
         let end = if labels.is_empty() { "" } else { "}" };
-        writeln!(self.text, "{end} {value}").expect("memory takes all");
+        writeln!(self.text, "{end} {value}").expect("writing to memory does not fail");
     }
 }
 

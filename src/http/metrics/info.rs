@@ -1,4 +1,4 @@
-//! INFO's text as sections of fields.
+//! Parses INFO's text into sections of fields.
 
 /// The fields of INFO, in their order.
 #[derive(Debug)]
@@ -12,7 +12,7 @@ struct Field<'a> {
 }
 
 impl<'a> Info<'a> {
-    /// Takes the text apart.
+    /// Parses the text.
     pub(super) fn read(text: &'a str) -> Info<'a> {
         let mut section = "";
         let mut fields = Vec::new();
@@ -26,19 +26,19 @@ impl<'a> Info<'a> {
         Info(fields)
     }
 
-    /// The value of a field.
+    /// Returns the value of a field.
     pub(super) fn field(&self, name: &str) -> Option<&'a str> {
         self.0.iter().find(|field| field.name == name).map(|field| field.value)
     }
 
-    /// The names and values of one section.
+    /// Returns the names and values of one section.
     pub(super) fn section(&self, title: &str) -> impl Iterator<Item = (&'a str, &'a str)> {
         let fields = self.0.iter().filter(move |field| field.section == title);
         fields.map(|field| (field.name, field.value))
     }
 }
 
-/// A part of a value such as `calls=4,usec=6`.
+/// Returns a part of a value such as `calls=4,usec=6`.
 pub(super) fn part<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     let parts = value.split(',').filter_map(|part| part.split_once('='));
     parts.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value)
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn info_is_taken_apart() {
+    fn info_is_parsed() {
         let info = Info::read("# One\r\na:1\r\nb:x:y\r\n\r\n# Two\r\nc:calls=4,usec=6\r\n");
         assert_eq!(info.field("b"), Some("x:y"));
         assert_eq!(info.field("d"), None);

@@ -1,6 +1,6 @@
-//! The fields of INFO that are one number, and the metrics that redis_exporter makes of them.
+//! The fields of INFO that are one number, and redis_exporter's metrics for them.
 //!
-//! A field that INFO does not have now makes no metric, and makes one as soon as it has.
+//! A field that INFO does not have yet makes no metric.
 
 use super::exposition::Kind;
 
@@ -13,10 +13,10 @@ pub(super) struct Name {
     pub(super) unit: Unit,
 }
 
-/// How a field's number becomes the metric's.
+/// The conversion of a field's number to the metric's.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Unit {
-    /// As it is; `ok` is 1 and `err` 0.
+    /// Unchanged; `ok` is 1 and `err` is 0.
     Same,
     /// Microseconds, shown in seconds.
     Microseconds,
@@ -30,7 +30,7 @@ const fn counter(field: &'static str, metric: &'static str) -> Name {
     Name { field, metric, kind: Kind::Counter, unit: Unit::Same }
 }
 
-/// All of them.
+/// All fields with a metric.
 pub(super) static NAMES: &[Name] = &[
     gauge("uptime_in_seconds", "redis_uptime_in_seconds"),
     gauge("process_id", "redis_process_id"),
@@ -189,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_name_comes_twice() {
+    fn names_are_unique() {
         for name in [|name: &Name| name.field, |name: &Name| name.metric] {
             let mut names: Vec<&str> = NAMES.iter().map(name).collect();
             let count = names.len();

@@ -1,18 +1,18 @@
-// The page: asks for status.json once a second and draws what has changed since.
-// Everything from the server is put in as text, never as markup.
+// The page: fetches status.json once a second and draws the differences. All data from the server
+// is inserted as text, never as markup.
 "use strict";
 
 const PERIOD_MS = 1000;
 const PATIENCE_MS = 5000;
-const SPANS_S = [30, 60, 120, 180];   // of the charts: the least that holds what is known
+const SPANS_S = [30, 60, 120, 180];   // of the charts: the shortest that covers the known points
 const HISTORY_S = SPANS_S[SPANS_S.length - 1];
-const WINDOW_S = 10;         // of the heat map
+const WINDOW_S = 10;         // time window of the heat map
 const OCTAVE_FIRST = 8;      // the first column: up to 256 ns
-const OCTAVE_LAST = 31;      // the last: from 1 s on
+const OCTAVE_LAST = 31;      // the last column: 1 s and more
 const ROW_PX = 16, LABEL_PX = 24, P99_PX = 112, AXIS_PX = 16;
 const TICKS_NS = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 const TICK_NAMES = ["1 µs", "10 µs", "100 µs", "1 ms", "10 ms", "100 ms", "1 s"];
-const TICK_PX = 56;          // for two of them side by side
+const TICK_PX = 56;          // least space of two ticks with labels
 const SHARES = [0, 1e-9, 0.001, 0.01, 0.05, 0.15, 0.35];   // lower bounds of the colours
 const SHARE_NAMES = ["none", "> 0", "0.1 %", "1 %", "5 %", "15 %", "35 %"];
 const STAGE_NOTES = {
@@ -26,7 +26,7 @@ const STAGE_NOTES = {
 const byId = (id) => document.getElementById(id);
 const put = (id, text) => { const at = byId(id); if (at.textContent !== text) at.textContent = text; };
 
-// ---- numbers with their units ----
+// ---- numbers with units ----
 
 function count(n) {
   for (const [unit, letter] of [[1e9, " G"], [1e6, " M"], [1e4, " k"]]) {
@@ -67,7 +67,8 @@ function draw(parent, name, attributes, text) {
   return node;
 }
 
-// The least of 1, 2, 5 times a power of ten (or, for bytes, a power of two) that is not below n.
+// Returns the smallest of 1, 2, 5 times a power of ten (for bytes: power of two) that is not below
+// n.
 function roof(n, isBytes) {
   if (isBytes) return 2 ** Math.ceil(Math.log2(Math.max(n, 1024)));
   const power = 10 ** Math.floor(Math.log10(Math.max(n, 10)));
@@ -133,7 +134,7 @@ function tip(event, text) {
   box.style.top = Math.min(event.clientY + 14, innerHeight - height - 8) + "px";
 }
 
-// ---- the heat map: for each stage, shards by latency ----
+// ---- the heat map: shards by latency, for each stage ----
 
 const COLUMNS = OCTAVE_LAST - OCTAVE_FIRST + 1;
 let heat = null;   // { key, stages: [{ rows: [{ cells, p99 }] }] }
@@ -146,7 +147,7 @@ function colour(part) {
   SHARES.forEach((bound, at) => { if (part >= bound && part > 0) step = at; });
   return step;
 }
-// The latency that `part` of the counted stay below, within its place by the logarithm.
+// Returns the latency below which `part` of the counted durations lie, interpolated by logarithm.
 function percentile(counts, bounds, part) {
   const total = counts.reduce((a, b) => a + b, 0);
   let left = total * part;
@@ -253,7 +254,7 @@ function showLegend() {
 
 // ---- tables ----
 
-// Lines of cells; rows are kept, so that a selection stays.
+// Rows of cells. Rows are reused, so that a text selection stays.
 function fill(id, lines) {
   const body = byId(id).tBodies[0];
   while (body.rows.length > lines.length) body.deleteRow(-1);
@@ -362,7 +363,7 @@ let memories = [];
 
 function show(now) {
   const last = past[past.length - 1];
-  // Another process, or CONFIG RESETSTAT: differences would mean nothing.
+  // Another process, or CONFIG RESETSTAT: the differences have no meaning.
   if (last && (last.run_id !== now.run_id || last.generation !== now.generation ||
                last.shards.length !== now.shards.length)) {
     past = [];
@@ -397,7 +398,7 @@ async function ask() {
     if (!response.ok) throw new Error(String(response.status));
     show(await response.json());
   } catch (error) {
-    // The server ends and starts again: nothing to report but that.
+    // The server is restarting; the page shows only that.
     if (!(error instanceof TypeError) && error.name !== "AbortError") console.error(error);
     showState("unreachable");
   } finally {
@@ -407,7 +408,7 @@ async function ask() {
 
 async function live() {
   for (;;) {
-    // Nobody looks at a hidden page.
+    // A hidden page need not be refreshed.
     if (!document.hidden) await ask();
     await new Promise((resolve) => setTimeout(resolve, PERIOD_MS));
   }

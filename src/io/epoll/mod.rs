@@ -1,18 +1,21 @@
-//! The epoll driver: for kernels and containers that forbid io_uring. The same contract.
+//! The epoll driver, for kernels and containers that forbid io_uring. It keeps the contract of
+//! [`Driver`].
 //!
 //! Must not know: what the bytes mean.
 //!
-//! Sockets are watched edge by edge. A connection that has something to read stands in a queue
-//! until a read finds nothing; reads happen in [`Driver::next`], so that a buffer is still warm
-//! when it is worked on, and at most [`limits::READS_PER_WAIT`] for each connection and turn.
+//! Sockets are watched edge-triggered. A connection with readable input stays in a queue until a
+//! read finds nothing. Reads happen in [`Driver::next`], so that a buffer is still in the cache
+//! when its bytes are parsed. One turn makes at most [`limits::READS_PER_WAIT`] reads per
+//! connection.
 //!
 //! ```text
-//!   event: input ---> queued ---> read: bytes ---> queued (a full buffer: there may be more)
-//!                       ^            |  \--- less than the buffer or EAGAIN ---> not readable
-//!     receive(true) ----/            \--- 0 or error ---> over (`Hangup`)
+//!   event: input ---> queued ---> read: bytes ---> queued (the buffer was full: there may be more)
+//!                       ^            |  \--- short read or EAGAIN ---> not readable
+//!     receive(true) ----/            \--- 0 or an error ---> over (`Hangup`)
 //! ```
 //!
-//! Sends are tried at once; what does not fit waits for the event that says there is room.
+//! A send is tried at once. Bytes that do not fit wait for the event that reports room in the
+//! socket.
 
 mod poller;
 
@@ -29,22 +32,24 @@ use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-/// What a connection is always watched for.
+/// Events that every connection is watched for.
 const INPUT: u32 = (libc::EPOLLIN | libc::EPOLLRDHUP | libc::EPOLLET) as u32;
-/// Bits that say that input will end: reads go on until they say so too.
+/// Bits that announce the end of input: after one of them, reads continue until a read reports the
+/// end.
 const ENDING: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
 
-/// The tag of the doorbell.
+/// Tag of the doorbell's descriptor.
 const TAG_DOORBELL: u64 = u64::MAX;
-/// Tags of listeners are this plus their place; those of connections are their numbers.
+/// First tag of the listeners: a listener's tag is this plus its index. A connection's tag is its
+/// number.
 const TAG_LISTENERS: u64 = 1 << 32;
 
-/// What a place in the table is used for.
+/// State of an entry in the connection table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Use {
     Free,
     Open,
-    /// Closed by the caller; free once `Closed` was reported.
+    /// The caller has closed the connection; the entry is free once `Closed` was reported.
     Closing,
 }
 
@@ -53,15 +58,15 @@ struct Conn {
     socket: Option<OwnedFd>,
     /// Whether the caller wants to receive.
     wanted: bool,
-    /// Input may be there.
+    /// Whether the socket may have input.
     readable: bool,
-    /// It stands in the queue of those to read from.
+    /// Whether the connection is in the queue of connections to read from.
     queued: bool,
-    /// The end of input was announced.
+    /// Whether an event has announced the end of input.
     ending: bool,
-    /// `Hangup` was reported.
+    /// Whether `Hangup` was reported.
     over: bool,
-    /// A chunk that did not fit, and how much of it was sent.
+    /// The chunk that did not fit into the socket, and how many of its bytes were sent.
     sending: Option<(Chunk, usize)>,
 }
 
@@ -87,21 +92,21 @@ impl Conn {
 struct Listener {
     id: ListenerId,
     socket: OwnedFd,
-    /// Accepting rests until then, on the monotonic clock in nanoseconds.
+    /// Accepting is paused until this time on the monotonic clock, in nanoseconds.
     paused_until_ns: Option<u64>,
 }
 
-/// The doorbell: a counter that epoll watches.
+/// The doorbell: an event counter that epoll watches.
 struct Counter(File);
 
 impl Ring for Counter {
     fn ring(&self) {
-        // It could fail only when the counter is about to overflow, after 2^64 rings.
+        // A write fails only if the counter would overflow, after 2^64 rings.
         let _ = (&self.0).write(&1u64.to_ne_bytes());
     }
 }
 
-/// The driver.
+/// The epoll driver of one thread.
 pub struct EpollDriver {
     poller: Poller,
     pool: Pool,
@@ -109,12 +114,12 @@ pub struct EpollDriver {
     listeners: Vec<Option<Listener>>,
     /// Connections that may have input, the longest waiting first.
     readable: VecDeque<ConnId>,
-    /// How many of them this turn still visits.
+    /// Connections in `readable` that this turn has still to read from.
     visits: usize,
-    /// Reads from the first of them in this turn.
+    /// Reads made in this turn from the connection at the front of `readable`.
     reads: usize,
     ready: VecDeque<Completion>,
-    /// Completions of calls since the last wait; they are reported after the next.
+    /// Completions of calls made since the last wait; they are reported after the next wait.
     pending: VecDeque<Completion>,
     counter: Arc<Counter>,
     clock: Clock,
@@ -123,10 +128,10 @@ pub struct EpollDriver {
 }
 
 impl EpollDriver {
-    /// A driver for one thread.
+    /// Creates a driver for one thread.
     ///
     /// # Errors
-    /// Descriptors ran out.
+    /// The process is out of descriptors.
     pub fn new(options: &Options) -> io::Result<EpollDriver> {
         let poller = Poller::new()?;
         let counter = Arc::new(Counter(sockets::event_counter()?));
@@ -150,11 +155,11 @@ impl EpollDriver {
 
     fn conn(&mut self, conn: ConnId) -> &mut Conn {
         let place = &mut self.conns[conn as usize];
-        assert_eq!(place.used, Use::Open, "the caller names only connections that it has open");
+        assert_eq!(place.used, Use::Open, "the caller names only open connections");
         place
     }
 
-    /// Puts a connection into the queue of those to read from, once.
+    /// Appends a connection to the queue of connections to read from, unless it is already there.
     fn queue(&mut self, conn: ConnId) {
         let place = &mut self.conns[conn as usize];
         if place.is_to_read() && !place.queued {
@@ -167,7 +172,7 @@ impl EpollDriver {
         self.statistics.completions += 1;
         if event.tag == TAG_DOORBELL {
             let mut count = [0; 8];
-            // Nothing to read means that an earlier read has taken this ring too.
+            // If there is nothing to read, an earlier read has taken this ring too.
             let _ = (&self.counter.0).read(&mut count);
             self.ready.push_back(Completion::Rung);
         } else if event.tag >= TAG_LISTENERS {
@@ -207,7 +212,7 @@ impl EpollDriver {
             }
             let pause_ns = limits::ACCEPT_PAUSE_MS * 1_000_000;
             listener.paused_until_ns = Some(self.clock.monotonic_ns() + pause_ns);
-            // Watching for nothing is always possible; were it not, the pause would only be short.
+            // Clearing the watched bits does not fail; if it did, the pause would only be shorter.
             let tag = TAG_LISTENERS + place as u64;
             let _ = self.poller.rewatch(listener.socket.as_fd(), tag, 0);
             self.ready.push_back(Completion::AcceptFailed(listener.id, error));
@@ -215,7 +220,8 @@ impl EpollDriver {
         }
     }
 
-    /// Resumes accepting where the pause is over; returns the time to the next end of a pause.
+    /// Resumes accepting on listeners whose pause is over. Returns the nanoseconds to the next end
+    /// of a pause.
     fn resume_accepting(&mut self) -> Option<u64> {
         let mut next_ns: Option<u64> = None;
         for (place, listener) in self.listeners.iter_mut().enumerate() {
@@ -234,7 +240,7 @@ impl EpollDriver {
         next_ns
     }
 
-    /// Sends what fits. `None` when some is left.
+    /// Sends the bytes that fit. Returns `None` when some are left.
     fn push_bytes(
         &mut self,
         conn: ConnId,
@@ -260,16 +266,17 @@ impl EpollDriver {
             None => self.conns[conn as usize].sending = Some((chunk, sent)),
             Some(outcome) => {
                 let socket = self.conns[conn as usize].socket.as_ref().expect("an open socket");
-                // If it fails, events of no use come: a cost, not a fault.
+                // If this fails, useless events arrive: that costs time and breaks nothing.
                 let _ = self.poller.rewatch(socket.as_fd(), u64::from(conn), INPUT);
                 self.ready.push_back(Completion::Sent(conn, chunk, outcome));
             }
         }
     }
 
-    /// Takes the first of the queue out, or to its end, and goes on to the next.
+    /// Removes the connection at the front of the queue, or moves it to the back if `again`, and
+    /// goes on to the next.
     fn visited(&mut self, again: bool) {
-        let conn = self.readable.pop_front().expect("somebody was visited");
+        let conn = self.readable.pop_front().expect("the queue has a front");
         self.conns[conn as usize].queued = again;
         if again {
             self.readable.push_back(conn);
@@ -278,7 +285,7 @@ impl EpollDriver {
         self.reads = 0;
     }
 
-    /// Reads once from the first of the queue.
+    /// Reads once from the connection at the front of the queue.
     fn read(&mut self) -> Option<Completion> {
         let conn = self.readable[0];
         let place = &mut self.conns[conn as usize];
@@ -297,7 +304,7 @@ impl EpollDriver {
         let error = match poller::receive(socket.as_fd(), to) {
             Ok(0) => None,
             Ok(len) => {
-                // A short read has emptied the socket: what comes now brings an event of its own.
+                // A short read has emptied the socket: later input raises a new event.
                 place.readable = len == room || place.ending;
                 self.reads += 1;
                 if !place.readable {
@@ -359,7 +366,7 @@ impl Driver for EpollDriver {
     }
 
     fn open(&mut self, conn: ConnId, socket: Socket) -> io::Result<()> {
-        assert!(conn < limits::CONNECTIONS_MAX, "numbers are small");
+        assert!(conn < limits::CONNECTIONS_MAX, "connection numbers are bounded");
         let Socket::Kernel(socket) = socket else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         };
@@ -370,7 +377,11 @@ impl Driver for EpollDriver {
         if tcp && self.keepalive_s > 0 {
             sockets::set_keepalive(socket.as_fd(), self.keepalive_s)?;
         }
-        assert_eq!(self.conns[conn as usize].used, Use::Free, "reused only after `Closed`");
+        assert_eq!(
+            self.conns[conn as usize].used,
+            Use::Free,
+            "a number is reused only after `Closed`"
+        );
         self.poller.watch(socket.as_fd(), u64::from(conn), INPUT)?;
         let queued = self.conns[conn as usize].queued;
         self.conns[conn as usize] =
@@ -420,7 +431,7 @@ impl Driver for EpollDriver {
         let blocks = self.ready.is_empty() && self.readable.is_empty() && self.pending.is_empty();
         let resume_ns = self.resume_accepting().unwrap_or(u64::MAX);
         let at_most_ns = match wait {
-            Wait::AtMost(ns) if blocks => ns.min(resume_ns),
+            Wait::AtMost(ns) | Wait::Input(ns) if blocks => ns.min(resume_ns),
             _ => 0,
         };
         let at_most_ms = at_most_ns.min(limits::WAIT_NS_MAX).div_ceil(1_000_000);

@@ -1,4 +1,4 @@
-//! The system calls of the epoll driver, safe on the outside.
+//! The system calls of the epoll driver, behind safe functions.
 #![allow(unsafe_code)]
 
 use std::ffi::{c_int, c_void};
@@ -6,13 +6,13 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-/// Events taken from the kernel in one wait; more are taken in the next.
+/// Events that one wait takes from the kernel; the next wait takes the others.
 const EVENTS_MAX: usize = 512;
 
-/// Something that happened to a watched descriptor.
+/// An event on a watched descriptor.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Event {
-    /// The tag that the descriptor is watched under.
+    /// The tag under which the descriptor is watched.
     pub(super) tag: u64,
     /// The kernel's EPOLL bits.
     pub(super) bits: u32,
@@ -31,7 +31,7 @@ impl Poller {
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the descriptor is new and nobody else owns it.
+        // SAFETY: the descriptor is new and has no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Ok(Poller { fd, events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_MAX].into() })
     }
@@ -43,17 +43,17 @@ impl Poller {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Watches a descriptor for `bits`; closing it ends that.
+    /// Watches a descriptor for the events `bits`, until it is closed.
     pub(super) fn watch(&self, fd: BorrowedFd<'_>, tag: u64, bits: u32) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_ADD, fd.as_raw_fd(), tag, bits)
     }
 
-    /// Watches a watched descriptor for other bits.
+    /// Changes the events for which a watched descriptor is watched.
     pub(super) fn rewatch(&self, fd: BorrowedFd<'_>, tag: u64, bits: u32) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, fd.as_raw_fd(), tag, bits)
     }
 
-    /// Waits at most `at_most_ms` milliseconds (-1: for ever) and returns how many events came.
+    /// Waits at most `at_most_ms` milliseconds (-1: no limit) and returns the number of events.
     pub(super) fn wait(&mut self, at_most_ms: c_int) -> io::Result<usize> {
         let max = self.events.len() as c_int;
         // SAFETY: the kernel writes at most `max` events, for which there is room.
@@ -69,26 +69,26 @@ impl Poller {
         }
     }
 
-    /// An event of the last wait.
+    /// Returns an event of the last wait.
     pub(super) fn event(&self, index: usize) -> Event {
         let event = self.events[index];
         Event { tag: event.u64, bits: event.events }
     }
 }
 
-/// The result of a call that moves bytes.
+/// Converts the result of a call that transfers bytes.
 fn moved(result: isize) -> io::Result<usize> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result as usize) }
 }
 
-/// Receives what is there, without blocking.
+/// Receives the available bytes, without blocking.
 pub(super) fn receive(fd: BorrowedFd<'_>, to: &mut [u8]) -> io::Result<usize> {
     let start = to.as_mut_ptr().cast::<c_void>();
     // SAFETY: the kernel writes at most `to.len()` bytes at `start`.
     moved(unsafe { libc::recv(fd.as_raw_fd(), start, to.len(), libc::MSG_DONTWAIT) })
 }
 
-/// Sends what there is room for, without blocking and without a signal.
+/// Sends the bytes for which there is room, without blocking and without SIGPIPE.
 pub(super) fn send(fd: BorrowedFd<'_>, from: &[u8]) -> io::Result<usize> {
     let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     let start = from.as_ptr().cast::<c_void>();
@@ -104,6 +104,6 @@ pub(super) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the descriptor is new and nobody else owns it.
+    // SAFETY: the descriptor is new and has no other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(result) })
 }

@@ -1,4 +1,4 @@
-//! A shard's door into a simulated network.
+//! A shard's driver in a simulated network.
 
 use super::network::{Bell, Conn, End, Event, Network, Sending, Side, What, World};
 use crate::base::clock::Clock;
@@ -11,12 +11,12 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-/// One in so many completions comes a wait later than it could.
+/// One completion in this number is delayed to the next wait.
 const DELAYED_ONCE_IN: usize = 4;
-/// One in so many receives, and sends, gets only a random part of what there is.
+/// One receive, or send, in this number moves only a random part of the bytes.
 const SPLIT_ONCE_IN: usize = 3;
 
-/// The driver; it may move to another thread with its shard.
+/// The simulated driver; it may move to another thread with its shard.
 pub struct SimulatedDriver {
     network: Network,
     index: usize,
@@ -27,7 +27,7 @@ pub struct SimulatedDriver {
 }
 
 impl Network {
-    /// A driver in this network; sleeps are noted on `clock`.
+    /// Adds a driver to this network; its sleeps are measured on `clock`.
     pub fn driver(&self, clock: Clock, options: &Options) -> SimulatedDriver {
         let mut world = self.world();
         world.sides.push(Side::default());
@@ -44,16 +44,16 @@ impl Network {
     }
 }
 
-/// The connection `number` of driver `index`, which the caller has opened and not closed.
+/// Returns the connection `number` of driver `index`, which must be open.
 fn conn(world: &mut World, index: usize, number: ConnId) -> &mut Conn {
     let place = world.sides[index].conns[number as usize].as_mut();
-    let conn = place.expect("the caller names only connections that it has opened");
-    assert!(!conn.closing, "the caller names only connections that it has not closed");
+    let conn = place.expect("the caller names only opened connections");
+    assert!(!conn.closing, "the caller names no closed connections");
     conn
 }
 
-/// Moves what fits of a chunk to the client, or only a part of that if it `may_split`; or sets
-/// the outcome.
+/// Moves the bytes of a chunk that fit to the client, or a random part of them if `may_split`; or
+/// sets the outcome.
 fn push_bytes(world: &mut World, index: usize, number: ConnId, may_split: bool) {
     let World { random, links, sides, .. } = world;
     let Some(conn) = sides[index].conns[number as usize].as_mut() else { return };
@@ -78,7 +78,7 @@ fn push_bytes(world: &mut World, index: usize, number: ConnId, may_split: bool) 
 }
 
 impl SimulatedDriver {
-    /// What one event turns into, if it still can.
+    /// Converts an event into a completion, if the event is still possible.
     fn report(&mut self, world: &mut World, event: Event) -> Option<Completion> {
         match event {
             Event::Accept(listener, port) => {
@@ -91,7 +91,7 @@ impl SimulatedDriver {
                 push_bytes(world, self.index, number, true);
                 let conn = world.sides[self.index].conns[number as usize].as_mut()?;
                 let sending = conn.sending.take_if(|sending| sending.outcome.is_some())?;
-                let outcome = sending.outcome.expect("it was just seen");
+                let outcome = sending.outcome.expect("the filter has checked it");
                 Some(Completion::Sent(number, sending.chunk, outcome))
             }
             Event::Closed(number) => {
@@ -131,7 +131,7 @@ impl SimulatedDriver {
     }
 }
 
-/// The link or port of a simulated socket.
+/// Returns the link or port of a simulated socket.
 fn simulated(socket: &Socket) -> io::Result<What> {
     match socket {
         Socket::Simulated(end) => Ok(end.what),
@@ -167,7 +167,7 @@ impl Driver for SimulatedDriver {
     }
 
     fn open(&mut self, number: ConnId, socket: Socket) -> io::Result<()> {
-        assert!(number < limits::CONNECTIONS_MAX, "numbers are small");
+        assert!(number < limits::CONNECTIONS_MAX, "connection numbers are bounded");
         let What::Link(link) = simulated(&socket)? else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         };
@@ -220,7 +220,7 @@ impl Driver for SimulatedDriver {
         let idle = self.ready.is_empty() && events.is_empty();
         let side = &mut world.sides[self.index];
         side.asleep_until_ns = match wait {
-            Wait::AtMost(ns) if idle => {
+            Wait::AtMost(ns) | Wait::Input(ns) if idle => {
                 Some(self.clock.monotonic_ns().saturating_add(ns.min(limits::WAIT_NS_MAX)))
             }
             _ => None,
@@ -269,7 +269,7 @@ impl Driver for SimulatedDriver {
         Arc::new(Bell { network: self.network.clone(), index: self.index })
     }
 
-    /// Simulated peers are never silent without a reason.
+    /// Does nothing: a simulated connection needs no probes.
     fn set_keepalive(&mut self, _seconds: u32) {}
 
     fn statistics(&self) -> Statistics {

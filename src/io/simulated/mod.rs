@@ -1,12 +1,13 @@
-//! The simulated driver: the same contract without a kernel, and the same run for the same seed.
+//! The simulated driver: the contract of [`Driver`](crate::io::Driver) without a kernel. One seed
+//! gives one run.
 //!
-//! Must not know: the kernel, time other than the clock it is handed.
+//! Must not know: the kernel, any time other than its clock.
 //!
-//! A [`Network`] is shared by the drivers of all shards and the test, which holds the [`Client`]
-//! ends. Completions come in seeded random order, some later than they could, and what a client
-//! has written comes in random pieces. A wait never blocks: it notes until when the driver would
-//! sleep, so that a test can tell that nothing is left to do ([`Network::is_idle`]) and move the
-//! clock to the next instant at which something is ([`Network::wakes_at_ns`]).
+//! The drivers of all shards share a [`Network`] with the test, which holds the [`Client`] ends.
+//! Completions come in seeded random order, some delayed by a wait. A client's bytes come in random
+//! pieces. A wait never blocks: it records until when the driver would sleep. So a test sees when
+//! nothing is left to do ([`Network::is_idle`]) and moves the clock to the next wake-up
+//! ([`Network::wakes_at_ns`]).
 
 mod driver;
 mod network;

@@ -1,12 +1,12 @@
-//! What all simulated drivers and clients share: links, listening ports, sleepers, randomness.
+//! The state that all simulated drivers and clients share: links, ports, sleepers, randomness.
 //!
 //! ```text
 //!   client --write--> to_server (bounded) --Received--> driver
 //!   client <--read--- to_client (window)  <---send----- driver
 //! ```
 //!
-//! A link's two directions end on their own: `finish` ends the first, `close` of the driver the
-//! second; a reset breaks both.
+//! The two directions of a link end independently: `finish` ends the first, the driver's `close`
+//! the second. A reset breaks both.
 
 use crate::io::{Chunk, ConnId, ListenerId, Ring, Socket};
 use std::collections::{BTreeMap, VecDeque};
@@ -15,9 +15,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Bytes that a client can write before the driver receives them.
 const TO_SERVER_BYTES_MAX: usize = 256 * 1024;
-/// Bytes that a driver can send before the client reads them, unless the client sets it.
+/// Default number of bytes that a driver can send before the client reads them.
 const WINDOW_BYTES: usize = 256 * 1024;
-/// Connections that wait to be accepted on one port.
+/// Connections that can wait to be accepted on one port.
 const BACKLOG_MAX: usize = 1024;
 
 /// A seeded generator (splitmix64).
@@ -32,25 +32,25 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     pub(super) fn below(&mut self, bound: usize) -> usize {
         assert!(bound > 0);
         (self.next() % bound as u64) as usize
     }
 
-    /// True once in `n` times.
+    /// Returns true once in `n` times on average.
     pub(super) fn once_in(&mut self, n: usize) -> bool {
         self.below(n) == 0
     }
 }
 
-/// How the client's side of a link stands.
+/// State of the client's side of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ClientSide {
     Open,
-    /// It will write no more, but reads.
+    /// The client writes no more, but still reads.
     Finished,
-    /// It neither writes nor reads.
+    /// The client neither writes nor reads.
     Closed,
     /// The link broke.
     Reset,
@@ -62,19 +62,19 @@ pub(super) struct Link {
     pub(super) to_client: VecDeque<u8>,
     window_bytes: usize,
     pub(super) client: ClientSide,
-    /// The driver's side was closed.
+    /// Whether the driver's side was closed.
     pub(super) server_closed: bool,
-    /// A driver has opened it, or a client only connected so far.
+    /// Whether a driver has opened the link; false while only a client has connected.
     pub(super) adopted: bool,
 }
 
 impl Link {
-    /// Bytes that can be sent to the client now.
+    /// Returns the number of bytes that can be sent to the client now.
     pub(super) fn room(&self) -> usize {
         self.window_bytes.saturating_sub(self.to_client.len())
     }
 
-    /// Why sending to the client fails, if it does.
+    /// Returns the error of a send to the client, if it would fail.
     pub(super) fn send_error(&self) -> Option<io::Error> {
         match self.client {
             ClientSide::Open | ClientSide::Finished => None,
@@ -83,13 +83,13 @@ impl Link {
         }
     }
 
-    /// Whether the driver has bytes, or the end of them, to receive.
+    /// Whether the driver can receive bytes or the end of input.
     pub(super) fn has_input(&self) -> bool {
         !self.to_server.is_empty() || self.client != ClientSide::Open
     }
 }
 
-/// A chunk on its way to a client.
+/// A chunk in the course of being sent to a client.
 pub(super) struct Sending {
     pub(super) chunk: Chunk,
     pub(super) sent: usize,
@@ -111,12 +111,12 @@ pub(super) struct Side {
     pub(super) conns: Vec<Option<Conn>>,
     pub(super) listeners: Vec<(ListenerId, u32)>,
     pub(super) rung: bool,
-    /// Until when the driver would sleep, on its clock; `None` when it is at work.
+    /// The time until which the driver would sleep, on its clock; `None` while it works.
     pub(super) asleep_until_ns: Option<u64>,
     pub(super) gone: bool,
 }
 
-/// Something that a driver could report now.
+/// An event that a driver could report now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Accept(ListenerId, u32),
@@ -126,17 +126,17 @@ pub(super) enum Event {
     Ring,
 }
 
-/// All that is shared.
+/// The state shared by all drivers and clients.
 pub(super) struct World {
     pub(super) random: Random,
     pub(super) links: Vec<Link>,
     pub(super) sides: Vec<Side>,
-    /// Listening ports with the links that wait to be accepted.
+    /// Listening ports, each with the links that wait to be accepted.
     pub(super) ports: BTreeMap<u32, VecDeque<u32>>,
 }
 
 impl World {
-    /// What driver `index` could report, in the order of its tables.
+    /// Returns the events that driver `index` could report, in the order of its tables.
     pub(super) fn events(&self, index: usize) -> Vec<Event> {
         let side = &self.sides[index];
         let mut events = Vec::new();
@@ -188,14 +188,14 @@ impl World {
         self.links.len() as u32 - 1
     }
 
-    /// The server's side of a link ends; what was sent can still be read.
+    /// Closes the server's side of a link; the client can still read the bytes sent before.
     pub(super) fn close_server_side(&mut self, link: u32) {
         let link = &mut self.links[link as usize];
         link.server_closed = true;
         link.to_server = VecDeque::new();
     }
 
-    /// A port is free again; who waited on it is turned away.
+    /// Frees a port and closes the links that wait on it.
     pub(super) fn close_port(&mut self, port: u32) {
         for link in self.ports.remove(&port).unwrap_or_default() {
             self.close_server_side(link);
@@ -203,7 +203,7 @@ impl World {
     }
 }
 
-/// A simulated network; cloning shares it. It may be used from several threads, but repeats only
+/// A simulated network; clones share it. Several threads may use it, but a run is reproducible only
 /// if they take turns.
 #[derive(Clone)]
 pub struct Network {
@@ -217,7 +217,7 @@ impl std::fmt::Debug for Network {
 }
 
 impl Network {
-    /// A network without anybody. All that is random in it follows from `seed`.
+    /// Creates a network without drivers and clients. All of its randomness follows from `seed`.
     pub fn new(seed: u64) -> Network {
         let world = World {
             random: Random(seed),
@@ -229,11 +229,11 @@ impl Network {
     }
 
     pub(super) fn world(&self) -> MutexGuard<'_, World> {
-        // A test that failed while it held the lock must not hide its failure behind this one.
+        // A test that panics while it holds the lock must not hide its own failure.
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A socket for `Driver::listen`; clients reach it by `port`.
+    /// Returns a listening socket for `Driver::listen`; clients connect to `port`.
     ///
     /// # Panics
     /// The port is in use.
@@ -243,7 +243,7 @@ impl Network {
         Socket::Simulated(End { network: self.clone(), what: What::Port(port) })
     }
 
-    /// Connects to a port. `None`: nobody listens there, or too many wait.
+    /// Connects to a port. Returns `None` if nothing listens there or the port's backlog is full.
     pub fn connect(&self, port: u32) -> Option<Client> {
         let mut world = self.world();
         if world.ports.get(&port)?.len() >= BACKLOG_MAX {
@@ -255,20 +255,21 @@ impl Network {
         Some(Client { network: self.clone(), link })
     }
 
-    /// A connection that was not accepted from a port: a socket for `Driver::open`, and its peer.
+    /// Returns both ends of a connection without a port: a socket for `Driver::open`, and its
+    /// client.
     pub fn pair(&self) -> (Socket, Client) {
         let link = self.world().new_link();
         let end = End { network: self.clone(), what: What::Link(link) };
         (Socket::Simulated(end), Client { network: self.clone(), link })
     }
 
-    /// Every driver sleeps, and nothing that has happened would wake one.
+    /// Whether every driver sleeps and no event would wake one.
     pub fn is_idle(&self) -> bool {
         let world = self.world();
         (0..world.sides.len()).all(|index| world.is_idle(index))
     }
 
-    /// When the first sleeper wakes by itself, on the drivers' clock; `None` if nobody sleeps.
+    /// Returns when the first sleeping driver wakes by itself, on the drivers' clock.
     pub fn wakes_at_ns(&self) -> Option<u64> {
         self.world().sides.iter().filter_map(|side| side.asleep_until_ns).min()
     }
@@ -290,7 +291,7 @@ pub struct End {
 }
 
 impl End {
-    /// The number of link or port.
+    /// Returns the number of the link or port.
     pub fn number(&self) -> u32 {
         match self.what {
             What::Port(number) | What::Link(number) => number,
@@ -316,7 +317,7 @@ impl Drop for End {
     }
 }
 
-/// The client's end of a link; cloning shares it, dropping it leaves the link as it is.
+/// The client's end of a link; clones share it, dropping it does not change the link.
 #[derive(Clone, Debug)]
 pub struct Client {
     network: Network,
@@ -324,7 +325,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// Writes as much as the link holds and returns how much that was.
+    /// Writes the bytes that the link has room for and returns their number.
     pub fn write(&self, bytes: &[u8]) -> usize {
         let mut world = self.network.world();
         let link = &mut world.links[self.link as usize];
@@ -349,29 +350,29 @@ impl Client {
         self.read_some(usize::MAX)
     }
 
-    /// The server has closed and everything that it sent was read.
+    /// Whether the server has closed the link and the client has read all bytes.
     pub fn is_closed(&self) -> bool {
         let world = self.network.world();
         let link = &world.links[self.link as usize];
         link.to_client.is_empty() && (link.server_closed || link.client == ClientSide::Reset)
     }
 
-    /// Holds at most `bytes` unread bytes; when they are there, the server's sends stall.
+    /// Sets the number of unread bytes that the client holds; when it is reached, sends stall.
     pub fn set_window(&self, bytes: usize) {
         self.network.world().links[self.link as usize].window_bytes = bytes;
     }
 
-    /// Will write no more; the server sees that after what was written.
+    /// Stops writing; the server sees the end of input after the bytes written before.
     pub fn finish(&self) {
         self.end(ClientSide::Finished);
     }
 
-    /// Neither writes nor reads any more.
+    /// Stops writing and reading.
     pub fn close(&self) {
         self.end(ClientSide::Closed);
     }
 
-    /// Breaks the link at once: what was written and not received is lost.
+    /// Breaks the link at once: bytes written but not received are lost.
     pub fn reset(&self) {
         self.end(ClientSide::Reset);
         self.network.world().links[self.link as usize].to_server.clear();
@@ -387,7 +388,7 @@ impl Client {
     }
 }
 
-/// A simulated driver's doorbell.
+/// The doorbell of a simulated driver.
 pub(super) struct Bell {
     pub(super) network: Network,
     pub(super) index: usize,

@@ -1,10 +1,10 @@
-//! The simulated network and its driver, by themselves.
+//! Tests of the simulated network and its driver alone.
 
 use super::*;
 use crate::base::clock::{Clock, ManualClock};
 use crate::io::{Chunk, Completion, Driver, Options, Socket, Wait};
 
-/// What a run of two echoing drivers looks like, as text.
+/// Returns the completions of a run of two echoing drivers, as text.
 fn trace(seed: u64) -> String {
     let network = Network::new(seed);
     let clock = ManualClock::new(0);
@@ -17,14 +17,14 @@ fn trace(seed: u64) -> String {
     let mut rounds = 0;
     while !network.is_idle() {
         rounds += 1;
-        assert!(rounds < 10_000, "it never comes to rest");
+        assert!(rounds < 10_000, "the network never becomes idle");
         for index in 0..2 {
             drivers[index].wait(Wait::AtMost(5_000_000)).unwrap();
             while let Some(completion) = drivers[index].next() {
                 trace.push_str(&format!("{index}{completion:?};"));
                 match completion {
                     Completion::Accepted(_, socket) => {
-                        // Accepted by the first, served by either.
+                        // The first driver accepts; either of them serves.
                         drivers[next % 2].open(next as u32, socket).unwrap();
                         next += 1;
                     }
@@ -50,7 +50,7 @@ fn a_sleeper_says_when_it_wakes() {
     let clock = ManualClock::new(0);
     let mut driver = network.driver(Clock::Manual(clock.clone()), &Options::default());
     clock.advance_ms(3);
-    assert!(!network.is_idle(), "it has not slept yet");
+    assert!(!network.is_idle(), "the driver has not slept yet");
     driver.wait(Wait::Poll).unwrap();
     assert_eq!((network.is_idle(), network.wakes_at_ns()), (false, None));
     driver.wait(Wait::AtMost(2_000_000)).unwrap();

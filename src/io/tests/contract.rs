@@ -60,7 +60,7 @@ fn moves_much_both_ways() {
 }
 
 #[test]
-fn a_hangup_comes_after_the_bytes_and_sending_goes_on() {
+fn a_hangup_comes_after_the_bytes_and_sends_still_work() {
     with_each(Options::default(), |mut server| {
         let (mut peer, conn) = server.accept();
         peer.write(b"last words");
@@ -84,7 +84,7 @@ fn a_hangup_comes_after_the_bytes_and_sending_goes_on() {
 }
 
 #[test]
-fn sending_to_one_who_left_fails_sooner_or_later() {
+fn sending_to_a_closed_peer_fails_eventually() {
     with_each(Options::default(), |mut server| {
         let (peer, conn) = server.accept();
         peer.close();
@@ -107,7 +107,7 @@ fn sending_to_one_who_left_fails_sooner_or_later() {
 }
 
 #[test]
-fn closing_gives_up_a_send_that_is_stuck() {
+fn closing_cancels_a_stalled_send() {
     with_each(Options::default(), |mut server| {
         for shared in [false, true] {
             let (mut peer, conn) = server.accept();
@@ -118,7 +118,7 @@ fn closing_gives_up_a_send_that_is_stuck() {
             server.until_quiet();
             assert!(server.seen(conn).sent.is_empty());
             server.driver.close(conn);
-            // With a zero-copy send the kernel holds memory until the peer has read it or left.
+            // In a zero-copy send the kernel holds the memory until the peer has read it or left.
             server.until("the failure", |server| {
                 peer.read(1 << 20);
                 server.seen(conn).sent.len() == 1
@@ -130,7 +130,7 @@ fn closing_gives_up_a_send_that_is_stuck() {
 }
 
 #[test]
-fn what_was_sent_before_closing_arrives_in_spite_of_unread_input() {
+fn replies_sent_before_closing_arrive_despite_unread_input() {
     with_each(Options::default(), |mut server| {
         let (mut peer, conn) = server.accept();
         server.driver.receive(conn, false);
@@ -152,7 +152,7 @@ fn what_was_sent_before_closing_arrives_in_spite_of_unread_input() {
 }
 
 #[test]
-fn pausing_stops_and_resuming_goes_on() {
+fn pausing_stops_receiving_and_resuming_continues() {
     with_each(Options::default(), |mut server| {
         let (mut peer, conn) = server.accept();
         let bytes = pattern(5, 100_000);
@@ -192,14 +192,14 @@ fn a_connection_can_be_closed_while_paused() {
         server.until_quiet();
         server.driver.close(second);
         server.until("closing", |server| {
-            // The second may have taken the number of the first.
+            // The second connection may have taken the number of the first.
             server.seen.values().all(|seen| seen.closed)
         });
     });
 }
 
 #[test]
-fn a_slow_reader_holds_up_nobody() {
+fn a_slow_reader_does_not_delay_others() {
     const LEN: usize = 6_000_000;
     with_each(Options::default(), |mut server| {
         let (mut slow, slow_conn) = server.accept();
@@ -286,7 +286,7 @@ fn the_doorbell_wakes_from_another_thread() {
 }
 
 #[test]
-fn a_flood_from_many_is_received_with_few_buffers() {
+fn input_of_many_clients_is_received_with_few_buffers() {
     const CLIENTS: usize = 40;
     const LEN: usize = 40_000;
     let patterns: Vec<Vec<u8>> = (0..CLIENTS).map(|number| pattern(number, LEN)).collect();
@@ -335,7 +335,7 @@ fn a_small_submission_queue_loses_nothing() {
 }
 
 #[test]
-fn an_address_is_free_once_unlistened() {
+fn an_address_is_free_after_unlisten() {
     with_each(Options::default(), |mut server| {
         let (mut peer, conn) = server.accept();
         for _ in 0..3 {
@@ -352,7 +352,7 @@ fn an_address_is_free_once_unlistened() {
 }
 
 #[test]
-fn a_wait_does_not_outlast_what_calls_have_done() {
+fn a_wait_returns_at_once_with_completions_of_earlier_calls() {
     /// Far longer than the test may take.
     const LONG: Wait = Wait::AtMost(60_000_000_000);
     with_each(Options::default(), |mut server| {
@@ -370,7 +370,7 @@ fn a_wait_does_not_outlast_what_calls_have_done() {
 }
 
 #[test]
-fn a_dropped_driver_leaves_nobody_hanging() {
+fn a_dropped_driver_closes_its_connections() {
     with_each(Options::default(), |mut server| {
         let (mut idle, _) = server.accept();
         let (mut stuck, stuck_conn) = server.accept();
@@ -416,7 +416,7 @@ fn zero_copy_sends_arrive_whole() {
             assert!(read == bytes);
         }
         if server.name.starts_with("io_uring unix=false") {
-            // Loopback copies, so the driver learns that it does not pay.
+            // Loopback copies the bytes anyway, so the driver stops trying after one send.
             assert_eq!(server.driver.statistics().zero_copy_sends, 1);
         }
     });

@@ -1,4 +1,4 @@
-//! The contract of [`Driver`](super::Driver), run against every driver behind it.
+//! Tests of the contract of [`Driver`](super::Driver), run against every driver.
 
 mod contract;
 mod support;

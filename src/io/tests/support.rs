@@ -1,4 +1,4 @@
-//! A server that records, clients of every kind, and the list of drivers to try.
+//! A recording server, clients of every kind, and the list of drivers to test.
 
 use crate::base::clock::{Clock, ManualClock};
 use crate::io::simulated::{Client, Network};
@@ -10,17 +10,17 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Turns after which a test gives up; a turn takes a millisecond when nothing happens.
+/// Turns after which a test gives up; an idle turn takes a millisecond.
 const TURNS_MAX: usize = 20_000;
 
-/// A client's end.
+/// The client's end of a connection.
 pub enum Peer {
     Tcp { stream: TcpStream, ended: bool, broken: bool },
     Unix { stream: UnixStream, ended: bool },
     Simulated(Client),
 }
 
-/// What a nonblocking call says, with the error if it is a real one.
+/// Converts the result of a nonblocking call: `None` if the call would block.
 fn nonblocking(result: io::Result<usize>) -> Result<Option<usize>, io::Error> {
     match result {
         Ok(count) => Ok(Some(count)),
@@ -73,7 +73,7 @@ impl Peer {
         bytes
     }
 
-    /// The server has closed and all was read.
+    /// Whether the server has closed the connection and the client has read all bytes.
     pub fn is_closed(&mut self) -> bool {
         match self {
             Peer::Tcp { ended, .. } | Peer::Unix { ended, .. } => *ended,
@@ -81,7 +81,7 @@ impl Peer {
         }
     }
 
-    /// The connection ended with an error instead of an end.
+    /// Whether the connection ended with an error instead of an end of input.
     pub fn is_broken(&self) -> bool {
         matches!(self, Peer::Tcp { broken: true, .. })
     }
@@ -108,7 +108,7 @@ enum Way {
     Simulated(Network, u32),
 }
 
-/// What was seen of one connection.
+/// What the server has seen of one connection.
 #[derive(Default)]
 pub struct Seen {
     pub input: Vec<u8>,
@@ -117,15 +117,15 @@ pub struct Seen {
     pub closed: bool,
 }
 
-/// A driver with a listener, and what it has reported.
+/// A driver with a listener, and the completions that it has reported.
 pub struct Server {
     pub name: String,
     pub driver: Box<dyn Driver>,
     pub seen: HashMap<ConnId, Seen>,
-    /// Connections in the order of their acceptance, as far as a test has not taken them.
+    /// Accepted connections that the test has not taken, in the order of acceptance.
     pub accepted: Vec<ConnId>,
     pub rung: usize,
-    /// Whether received bytes are copied and their buffer kept to the end of the turn.
+    /// Whether receive buffers are kept until the end of the turn.
     pub holds_buffers: bool,
     free: Vec<ConnId>,
     fresh: ConnId,
@@ -136,7 +136,7 @@ pub struct Server {
 pub const LISTENER: ListenerId = 7;
 
 impl Server {
-    /// One turn; returns how many completions there were.
+    /// Runs one turn; returns the number of completions.
     pub fn turn(&mut self, wait: Wait) -> usize {
         self.driver.wait(wait).unwrap();
         let mut held = Vec::new();
@@ -191,7 +191,7 @@ impl Server {
         conn
     }
 
-    /// Turns until `done` says so.
+    /// Runs turns until `done` returns true.
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&mut Server) -> bool) {
         for _ in 0..TURNS_MAX {
             if done(self) {
@@ -199,10 +199,10 @@ impl Server {
             }
             self.turn(Wait::AtMost(1_000_000));
         }
-        panic!("{}: {what} did not come to pass", self.name);
+        panic!("{}: {what} did not happen", self.name);
     }
 
-    /// Turns until nothing has happened for a while.
+    /// Runs turns until nothing has happened for 20 of them.
     pub fn until_quiet(&mut self) {
         let mut quiet = 0;
         while quiet < 20 {
@@ -226,7 +226,7 @@ impl Server {
         }
     }
 
-    /// A client and the number under which it was accepted.
+    /// Connects a client; returns it and the number of its accepted connection.
     pub fn accept(&mut self) -> (Peer, ConnId) {
         let peer = self.connect();
         self.until("accepting", |server| !server.accepted.is_empty());
@@ -237,7 +237,7 @@ impl Server {
         self.seen.get_mut(&conn).unwrap()
     }
 
-    /// A fresh listening socket on the same address.
+    /// Returns a new listening socket on the same address.
     pub fn bind(&self) -> Socket {
         match &self.way {
             Way::Tcp(port) => Socket::Kernel(sockets::listen_tcp("127.0.0.1", *port, 511).unwrap()),
@@ -271,7 +271,7 @@ fn server(name: String, driver: Box<dyn Driver>, way: Way, socket: Socket) -> Se
     server
 }
 
-/// A server on the wanted driver of the kernel, by TCP or a Unix socket.
+/// Creates a server on the wanted kernel driver, listening on TCP or on a Unix socket.
 fn kernel_server(preference: Preference, unix: bool, options: &Options) -> Option<Server> {
     static PATHS: AtomicU32 = AtomicU32::new(0);
     let driver = match open(preference, options) {
@@ -295,8 +295,8 @@ fn kernel_server(preference: Preference, unix: bool, options: &Options) -> Optio
     Some(server(name, driver, Way::Tcp(port), Socket::Kernel(socket)))
 }
 
-/// Runs a test on every driver: both of the kernel's, by TCP and by Unix sockets, and the
-/// simulated one with several seeds.
+/// Runs a test on every driver: both kernel drivers, by TCP and by Unix socket, and the simulated
+/// driver with several seeds.
 pub fn with_each(options: Options, mut test: impl FnMut(Server)) {
     for preference in [Preference::Uring, Preference::Epoll] {
         for unix in [false, true] {
@@ -318,7 +318,7 @@ pub fn with_each(options: Options, mut test: impl FnMut(Server)) {
     }
 }
 
-/// Bytes that show a swap, loss or repetition.
+/// Returns bytes in which a swap, loss or repetition shows.
 pub fn pattern(seed: usize, len: usize) -> Vec<u8> {
     (0..len).map(|index| ((index + seed) % 251) as u8 ^ ((index >> 12) as u8)).collect()
 }

@@ -5,8 +5,9 @@
 //!   entry:        | address u64 | bytes u32 | id u16 | reserved u16; in entry 0: the tail |
 //! ```
 //!
-//! The kernel takes buffers at its head; we give them back at the tail. A buffer is the kernel's
-//! (free) or lent to the caller. Example: 256 buffers of 16 KiB: 4 KiB of ring and 4 MiB.
+//! The kernel takes buffers at its head; the driver returns them at the tail. A buffer either
+//! belongs to the kernel (free) or is lent to the caller. Example: 256 buffers of 16 KiB take 4 KiB
+//! of ring and 4 MiB of data.
 //!
 //! Hot file: bench `echo`.
 #![allow(unsafe_code)]
@@ -18,7 +19,7 @@ use std::io;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU16, Ordering};
 
-/// The number under which the buffers are registered; a ring has one group.
+/// The number of the registered buffer group; a ring has one group.
 pub(super) const GROUP: u16 = 0;
 
 /// The granularity of mappings.
@@ -28,16 +29,16 @@ const _: () = assert!(size_of::<BufRingEntry>() == 16);
 
 /// The buffers and their ring.
 pub(super) struct Buffers {
-    /// The mapping: the ring first. Never moves, lives until drop.
+    /// The mapping, with the ring at its start. It never moves and lives until drop.
     base: NonNull<u8>,
     mapped_bytes: usize,
-    /// Where the buffers begin.
+    /// Offset of the first buffer in the mapping.
     data_offset: usize,
     count: u16,
     buffer_bytes: u32,
-    /// Our end of the ring; wraps.
+    /// The driver's end of the ring; wraps.
     tail: u16,
-    /// Which buffers the caller has.
+    /// Which buffers are lent to the caller.
     lent: Vec<bool>,
     lent_count: u16,
 }
@@ -45,13 +46,13 @@ pub(super) struct Buffers {
 impl Buffers {
     /// Maps and registers `count` buffers.
     pub(super) fn new(ring: &Ring, count: u16, buffer_bytes: u32) -> io::Result<Buffers> {
-        assert!(count.is_power_of_two() && count <= 1 << 15, "what the kernel takes");
+        assert!(count.is_power_of_two() && count <= 1 << 15, "the kernel's limits");
         assert!(buffer_bytes > 0, "an empty buffer receives nothing");
         let ring_bytes = usize::from(count) * size_of::<BufRingEntry>();
         let data_offset = ring_bytes.next_multiple_of(PAGE_BYTES);
         let mapped_bytes = data_offset + usize::from(count) * buffer_bytes as usize;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
-        // Touched now, so that no turn pays for the page faults.
+        // Populated now, so that no turn pays for the page faults.
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE;
         // SAFETY: a new anonymous mapping at an address of the kernel's choice.
         let address =
@@ -67,12 +68,12 @@ impl Buffers {
             count,
             buffer_bytes,
             tail: 0,
-            // All are lent until they are given to the kernel below.
+            // All buffers count as lent until they are given to the kernel below.
             lent: vec![true; usize::from(count)],
             lent_count: count,
         };
-        // SAFETY: the ring lies at the start of the mapping, page-aligned, and lives as long as
-        // `self`, which the driver drops after its ring or leaks.
+        // SAFETY: the ring lies at the start of the mapping, page-aligned. It lives as long as
+        // `self`, which the driver drops after its ring, or leaks.
         unsafe {
             let address = base.as_ptr() as u64;
             ring.submitter().register_buf_ring_with_flags(address, count, GROUP, 0)?;
@@ -84,49 +85,50 @@ impl Buffers {
         Ok(buffers)
     }
 
-    /// Buffers that the kernel can still fill, or has filled without our having seen it.
+    /// Returns the number of buffers that the kernel can fill, or has filled in completions not yet
+    /// popped.
     pub(super) fn free(&self) -> usize {
         usize::from(self.count - self.lent_count)
     }
 
-    /// Notes that the kernel has filled a buffer.
+    /// Marks a buffer as lent, after the kernel has filled it.
     pub(super) fn lend(&mut self, index: u16) -> BufferId {
-        assert!(index < self.count, "the kernel picks from our buffers");
+        assert!(index < self.count, "the kernel picks registered buffers");
         assert!(!self.lent[usize::from(index)], "the kernel picks only free buffers");
         self.lent[usize::from(index)] = true;
         self.lent_count += 1;
         BufferId(u32::from(index))
     }
 
-    /// The first `len` bytes of a lent buffer.
+    /// Returns the first `len` bytes of a lent buffer.
     pub(super) fn bytes(&self, buffer: BufferId, len: u32) -> &[u8] {
         assert!(self.lent[buffer.0 as usize], "only a lent buffer is read");
-        assert!(len <= self.buffer_bytes, "no more than fits was received");
+        assert!(len <= self.buffer_bytes, "received bytes fit into a buffer");
         let offset = self.data_offset + buffer.0 as usize * self.buffer_bytes as usize;
-        // SAFETY: the buffer lies inside the mapping (`lent` has checked the index), was mapped as
-        // zeroes, and the kernel does not write to it while it is lent.
+        // SAFETY: the buffer lies inside the mapping (`lent` has checked the index) and was mapped
+        // as zeroes. The kernel does not write to it while it is lent.
         unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(offset), len as usize) }
     }
 
-    /// Gives a lent buffer back to the kernel.
+    /// Returns a lent buffer to the kernel.
     pub(super) fn release(&mut self, buffer: BufferId) {
         let index = buffer.0 as usize;
         assert!(self.lent[index], "a buffer is released once");
         self.lent[index] = false;
         self.lent_count -= 1;
         let offset = self.data_offset + index * self.buffer_bytes as usize;
-        let slot = usize::from(self.tail & (self.count - 1));
-        // SAFETY: the slot lies in the ring. It is ours: at most `count` buffers exist, so the
-        // kernel has taken the one that this slot held. The fields that are set leave the tail,
-        // which lies in entry 0, alone.
+        let entry_index = usize::from(self.tail & (self.count - 1));
+        // SAFETY: the entry lies in the ring. The kernel does not use it: at most `count` buffers
+        // exist, so the kernel has taken the buffer that this entry held. The fields that are set
+        // leave the tail, which lies in entry 0, unchanged.
         unsafe {
-            let entry = &mut *self.base.as_ptr().cast::<BufRingEntry>().add(slot);
+            let entry = &mut *self.base.as_ptr().cast::<BufRingEntry>().add(entry_index);
             entry.set_addr(self.base.as_ptr().add(offset) as u64);
             entry.set_len(self.buffer_bytes);
             entry.set_bid(index as u16);
         }
         self.tail = self.tail.wrapping_add(1);
-        // SAFETY: the tail lies in the ring, aligned; the kernel reads it with acquire.
+        // SAFETY: the tail lies in the ring, aligned; the kernel loads it with acquire ordering.
         unsafe {
             let tail = BufRingEntry::tail(self.base.as_ptr().cast()).cast_mut();
             AtomicU16::from_ptr(tail).store(self.tail, Ordering::Release);
@@ -136,7 +138,7 @@ impl Buffers {
 
 impl Drop for Buffers {
     fn drop(&mut self) {
-        // SAFETY: the mapping is ours and nothing refers to it any more: the driver drops its
+        // SAFETY: `self` owns the mapping and nothing refers to it any more. The driver drops its
         // buffers only when the kernel has no operation left that could fill them.
         unsafe { libc::munmap(self.base.as_ptr().cast(), self.mapped_bytes) };
     }

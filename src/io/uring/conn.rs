@@ -1,25 +1,25 @@
-//! One connection's place in the table, and its two state machines.
+//! One connection's entry in the table, and its state machines.
 //!
 //! ```text
-//!  use:      Free --open--> Open --close--> Closing --nothing under way--> Free (`Closed`)
+//!  use:      Free --open--> Open --close--> Closing --no operation left--> Free (`Closed`)
 //!
 //!  receive:  Idle --arm--> Armed --cancel--> Cancelling --ended--> Idle
 //!             ^              |  \--end of input, error--> Over
 //!             |              \--no buffer--> Starved --next wait--> Armed
-//!             \--ended, and the caller wants no more--/
+//!             \--ended, and the caller has paused receiving--/
 //!
 //!  send:     none --send--> Copy or ZeroCopy --all sent, error--> done --no notice due--> none
 //!                            ^--short, not supported--/                           (`Sent`)
 //! ```
 //!
-//! Armed, Cancelling: exactly one receive is under way. A send operation is under way unless the
-//! send is done; each zero-copy operation may leave a notice due after that.
+//! In Armed and Cancelling exactly one receive operation is in progress. A send operation is in
+//! progress until the send is done. Each zero-copy operation may leave a notice due after that.
 
 use crate::io::Chunk;
 use std::io;
 use std::os::fd::OwnedFd;
 
-/// What a place in the table is used for.
+/// State of an entry in the connection table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Use {
     Free,
@@ -27,18 +27,18 @@ pub(super) enum Use {
     Closing,
 }
 
-/// The receiving side.
+/// State of the receiving side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Receive {
-    /// Nothing is under way.
+    /// No operation is in progress.
     Idle,
-    /// A multishot receive is under way.
+    /// A multishot receive is in progress.
     Armed,
-    /// It was told to end and has not yet.
+    /// The receive was asked to end and has not ended yet.
     Cancelling,
-    /// It ended for want of a buffer; the next wait arms it again.
+    /// The receive ended for lack of a buffer; the next wait arms it again.
     Starved,
-    /// Nothing more will be received.
+    /// No more bytes will be received.
     Over,
 }
 
@@ -47,39 +47,42 @@ pub(super) enum Receive {
 pub(super) enum Way {
     /// By a copy into the socket's buffer.
     Copy,
-    /// From our memory.
+    /// From the chunk's own memory.
     ZeroCopy,
 }
 
-/// A chunk on its way.
+/// A chunk that is being sent.
 pub(super) struct Sending {
     pub(super) chunk: Chunk,
     /// Bytes that the kernel has taken.
     pub(super) sent: usize,
-    /// How the operation under way sends.
+    /// How the operation in progress sends.
     pub(super) way: Way,
+    /// Whether the operation in progress completes while it is submitted: it takes what the socket
+    /// has room for, and waits for nothing.
+    pub(super) is_immediate: bool,
     /// Zero-copy operations whose memory the kernel may still read.
     pub(super) notices: u32,
-    /// Set once no operation is under way any more.
+    /// The result, set once no operation is in progress any more.
     pub(super) outcome: Option<io::Result<()>>,
 }
 
-/// A place in the table.
+/// An entry of the connection table.
 pub(super) struct Conn {
     pub(super) used: Use,
     pub(super) generation: u32,
-    /// The socket; `None` in a free place, and while closing once no operation needs it.
+    /// The socket; `None` in a free entry, and while closing once no operation needs it.
     pub(super) socket: Option<OwnedFd>,
     pub(super) receive: Receive,
     /// Whether the caller wants to receive.
     pub(super) wanted: bool,
-    /// Whether sends without a copy are worth trying.
+    /// Whether zero-copy sends are worth trying.
     pub(super) zero_copy: bool,
     pub(super) sending: Option<Sending>,
 }
 
 impl Conn {
-    /// A place that was never used.
+    /// Creates an entry that was never used.
     pub(super) fn free() -> Conn {
         Conn {
             used: Use::Free,
@@ -92,12 +95,12 @@ impl Conn {
         }
     }
 
-    /// Whether a receive is under way.
+    /// Whether a receive operation is in progress.
     pub(super) fn is_receiving(&self) -> bool {
         matches!(self.receive, Receive::Armed | Receive::Cancelling)
     }
 
-    /// Whether a send operation, rather than only a notice, is under way.
+    /// Whether a send operation, not only a notice, is in progress.
     pub(super) fn is_sending(&self) -> bool {
         self.sending.as_ref().is_some_and(|sending| sending.outcome.is_none())
     }

@@ -1,4 +1,4 @@
-//! What other threads wake a ring with.
+//! The doorbell with which other threads wake a ring.
 #![allow(unsafe_code)]
 
 use super::ring::Ring;
@@ -13,27 +13,27 @@ use std::sync::Arc;
 /// `IORING_REGISTER_SEND_MSG_RING`: posts a completion into a ring from a thread without one.
 const REGISTER_SEND_MSG_RING: libc::c_uint = 31;
 
-/// A ring's doorbell.
+/// The doorbell of a ring.
 pub(super) enum Doorbell {
-    /// An event counter that the ring polls, edge by edge: nobody ever reads it.
+    /// An event counter that the ring polls edge-triggered; it is never read.
     Counter(Arc<Counter>),
-    /// Completions posted by the ringing thread.
+    /// Completions that the ringing thread posts.
     Message(Arc<Message>),
 }
 
-/// An event counter; a write makes the armed poll complete.
+/// An event counter; a write completes the armed poll.
 pub(super) struct Counter {
     file: File,
 }
 
-/// A descriptor of the target ring, of its own, so that it stays the same ring.
+/// A duplicate of the target ring's descriptor, which keeps naming that ring.
 pub(super) struct Message {
     ring: OwnedFd,
 }
 
 impl seam::Ring for Counter {
     fn ring(&self) {
-        // It could fail only when the counter is about to overflow, after 2^64 rings.
+        // A write fails only if the counter would overflow, after 2^64 rings.
         let _ = (&self.file).write(&1u64.to_ne_bytes());
     }
 }
@@ -59,8 +59,8 @@ impl Message {
 
 impl seam::Ring for Message {
     fn ring(&self) {
-        // The kernel keeps a completion that does not fit, so only lack of memory is left, and
-        // there a second try is all that can be done.
+        // The kernel keeps a completion that does not fit, so only lack of memory is left as an
+        // error. A second try is all that can be done about it.
         if self.post().is_err() {
             let _ = self.post();
         }
@@ -68,8 +68,8 @@ impl seam::Ring for Message {
 }
 
 impl Doorbell {
-    /// A doorbell of the wanted kind, or of the other where the kernel lacks it. A message that
-    /// was posted as a trial makes the first wait report a ring.
+    /// Creates a doorbell of the wanted kind, or an event counter where the kernel lacks it. The
+    /// message that tests for the feature makes the first wait report a ring.
     pub(super) fn new(kind: DoorbellKind, ring: &Ring) -> io::Result<Doorbell> {
         if kind == DoorbellKind::MessageRing {
             // SAFETY: the ring's descriptor is open as long as `ring` is borrowed.
@@ -82,7 +82,7 @@ impl Doorbell {
         Ok(Doorbell::Counter(Arc::new(Counter { file: sockets::event_counter()? })))
     }
 
-    /// Waits for the next rings, as far as the kind needs that.
+    /// Waits for the next rings, if the kind needs it.
     pub(super) fn arm(&self, ring: &mut Ring) {
         let Doorbell::Counter(counter) = self else { return };
         let entry = opcode::PollAdd::new(types::Fd(counter.file.as_raw_fd()), libc::POLLIN as u32)
@@ -93,12 +93,12 @@ impl Doorbell {
         unsafe { ring.push(entry) };
     }
 
-    /// Whether a poll must be armed again once it ends.
+    /// Whether the driver must arm the poll again once it ends.
     pub(super) fn is_armed_by_us(&self) -> bool {
         matches!(self, Doorbell::Counter(_))
     }
 
-    /// A handle for another thread.
+    /// Returns a handle for another thread.
     pub(super) fn handle(&self) -> Arc<dyn seam::Ring> {
         match self {
             Doorbell::Counter(counter) => counter.clone(),

@@ -1,10 +1,11 @@
 //! The io_uring driver: one ring per thread, multishot accept and receive, one system call a turn.
 //!
-//! Must not know: what the bytes mean. Needs Linux 6.0; [`Refusal`] says why it cannot be had.
+//! Must not know: what the bytes mean. It needs Linux 6.0; [`Refusal`] says why it is not
+//! available.
 //!
-//! Operations are tagged ([`tag`]) with connection and generation; a connection's number is free
-//! again (`Closed`) only when the kernel holds none of its operations. The table's state machines
-//! are drawn in [`conn`].
+//! Operations are tagged ([`tag`]) with connection and generation. A connection's number is free
+//! again (`Closed`) only when the kernel holds none of its operations. The state machines of the
+//! table are drawn in [`conn`].
 //!
 //! Hot file: bench `echo`.
 #![allow(unsafe_code)]
@@ -33,7 +34,7 @@ use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-/// Why io_uring cannot be had.
+/// Why io_uring is not available.
 #[derive(Debug)]
 pub struct Refusal {
     reason: String,
@@ -74,22 +75,22 @@ impl From<Refusal> for io::Error {
     }
 }
 
-/// A listening socket's place.
+/// A listening socket.
 struct Listener {
     id: ListenerId,
     socket: OwnedFd,
-    /// Told to stop; the place is free once its operation has ended.
+    /// Whether it was asked to stop; the entry is free once its operation has ended.
     closing: bool,
 }
 
-/// How long accepting rests after a failure. The kernel reads it when the operation is submitted.
+/// Pause of accepting after a failure. The kernel reads it when the operation is submitted.
 static ACCEPT_PAUSE: types::Timespec =
     types::Timespec::new().nsec(limits::ACCEPT_PAUSE_MS as u32 * 1_000_000);
 
-/// The driver.
+/// The io_uring driver of one thread.
 pub struct UringDriver {
     ring: Ring,
-    /// Dropped by hand: leaked if the kernel may still write into it.
+    /// Dropped by hand, because it is leaked if the kernel may still write into it.
     buffers: ManuallyDrop<Buffers>,
     conns: Vec<Conn>,
     listeners: Vec<Option<Listener>>,
@@ -97,11 +98,11 @@ pub struct UringDriver {
     starved: VecDeque<(ConnId, u32)>,
     /// Completions to report before the kernel's.
     ready: VecDeque<Completion>,
-    /// Completions of calls since the last wait; they are reported after the next.
+    /// Completions of calls made since the last wait; they are reported after the next wait.
     pending: VecDeque<Completion>,
-    /// The kernel's completions that belong to the last wait and were not reported yet.
+    /// Completions in the queue that belong to the last wait and were not reported yet.
     due: usize,
-    /// Operations with a completion to come, but for the doorbell's.
+    /// Operations that will still complete, without the doorbell's.
     under_way: usize,
     doorbell: Doorbell,
     keepalive_s: u32,
@@ -110,10 +111,10 @@ pub struct UringDriver {
 }
 
 impl UringDriver {
-    /// A driver for the calling thread, which alone may use it.
+    /// Creates a driver for the calling thread; no other thread may use it.
     ///
     /// # Errors
-    /// The kernel forbids io_uring or lacks what is needed.
+    /// The kernel forbids io_uring or lacks a needed feature.
     pub fn new(options: &Options) -> Result<UringDriver, Refusal> {
         let mut ring = Ring::new(options)?;
         let buffers =
@@ -137,7 +138,7 @@ impl UringDriver {
         })
     }
 
-    /// Queues an operation that has completions to come.
+    /// Queues an operation that will complete.
     ///
     /// # Safety
     /// As for [`Ring::push`].
@@ -149,12 +150,12 @@ impl UringDriver {
 
     fn conn(&mut self, conn: ConnId) -> &mut Conn {
         let place = &mut self.conns[conn as usize];
-        assert_ne!(place.used, Use::Free, "the caller names only connections that it has opened");
+        assert_ne!(place.used, Use::Free, "the caller names only opened connections");
         place
     }
 
-    /// The place of a completion's connection. The number cannot have been reused while one of
-    /// its operations was under way.
+    /// Returns the entry of a completion's connection. Its number cannot have been reused while one
+    /// of its operations was in progress.
     fn tagged(&mut self, tag: Tag) -> &mut Conn {
         let place = &mut self.conns[tag.id() as usize];
         assert_eq!(place.generation, tag.generation(), "a number is reused only after `Closed`");
@@ -174,16 +175,17 @@ impl UringDriver {
         let entry = opcode::AcceptMulti::new(types::Fd(listener.socket.as_raw_fd()))
             .flags(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)
             .build();
-        // SAFETY: the socket stays open until the operation has ended, see `accept_ended`.
+        // SAFETY: the socket stays open until the operation has ended, see `on_accept`.
         unsafe { self.push(entry, Tag::new(Kind::Accept, 0, place as u32)) };
     }
 
     fn on_accept(&mut self, done: Done) -> Option<Completion> {
         let place = Tag(done.user_data).id() as usize;
-        let listener = self.listeners[place].as_ref().expect("a place is used until it ends");
+        let listener =
+            self.listeners[place].as_ref().expect("an entry is used until its operation ends");
         let (id, closing) = (listener.id, listener.closing);
         let ended = !cqueue::more(done.flags);
-        // SAFETY: a completed accept hands us a new descriptor that nobody else owns.
+        // SAFETY: a completed accept returns a new descriptor without another owner.
         let socket = (done.result >= 0).then(|| unsafe { OwnedFd::from_raw_fd(done.result) });
         if closing {
             if ended {
@@ -214,7 +216,8 @@ impl UringDriver {
 
     fn on_accept_pause(&mut self, tag: Tag) {
         let place = tag.id() as usize;
-        let listener = self.listeners[place].as_ref().expect("a place is used until it ends");
+        let listener =
+            self.listeners[place].as_ref().expect("an entry is used until its operation ends");
         if listener.closing {
             self.listeners[place] = None;
         } else {
@@ -222,7 +225,7 @@ impl UringDriver {
         }
     }
 
-    /// Turns one of the kernel's completions into at most one of ours; more go to `ready`.
+    /// Converts a completion of the kernel into at most one of ours; further ones go to `ready`.
     fn translate(&mut self, done: Done) -> Option<Completion> {
         let tag = Tag(done.user_data);
         let kind = tag.kind().expect("every operation is tagged");
@@ -233,7 +236,7 @@ impl UringDriver {
             return Some(Completion::Rung);
         }
         if !cqueue::more(done.flags) {
-            assert!(self.under_way > 0, "only what is under way completes");
+            assert!(self.under_way > 0, "only operations in progress complete");
             self.under_way -= 1;
         }
         match kind {
@@ -256,8 +259,8 @@ impl UringDriver {
         }
     }
 
-    /// Lets go of a closing connection as far as its operations allow: the socket once none is
-    /// under way, the number once no notice is due either.
+    /// Releases the parts of a closing connection that no operation needs: the socket once none is
+    /// in progress, the number once no notice is due either.
     fn settle(&mut self, conn: ConnId) -> Option<Completion> {
         let place = &mut self.conns[conn as usize];
         assert_eq!(place.used, Use::Closing);
@@ -274,7 +277,8 @@ impl UringDriver {
         Some(Completion::Closed(conn))
     }
 
-    /// Ends everything and waits, within bounds, until the kernel holds nothing of ours.
+    /// Closes everything and waits, within bounds, until the kernel holds no operation of this
+    /// driver. Returns whether that succeeded.
     fn drain(&mut self) -> bool {
         /// Rounds of at most 10 ms.
         const ROUNDS: usize = 30;
@@ -331,14 +335,14 @@ impl Driver for UringDriver {
         for place in self.listeners.iter_mut().flatten() {
             if place.id == listener && !place.closing {
                 place.closing = true;
-                // The operation under way ends with an error for it.
+                // The accept in progress then ends with an error.
                 sockets::stop_listening(place.socket.as_fd());
             }
         }
     }
 
     fn open(&mut self, conn: ConnId, socket: Socket) -> io::Result<()> {
-        assert!(conn < limits::CONNECTIONS_MAX, "numbers are small");
+        assert!(conn < limits::CONNECTIONS_MAX, "connection numbers are bounded");
         let Socket::Kernel(socket) = socket else {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
         };
@@ -406,6 +410,7 @@ impl Driver for UringDriver {
             _ if !self.ready.is_empty() || self.ring.completions() > 0 => Block::No,
             Wait::Poll => Block::No,
             Wait::AtMost(ns) => Block::UntilOne { at_most_ns: ns },
+            Wait::Input(ns) => Block::UntilOther { at_most_ns: ns },
         };
         self.ring.enter(block)?;
         self.due = self.ring.completions();
@@ -421,7 +426,7 @@ impl Driver for UringDriver {
                 return None;
             }
             self.due -= 1;
-            let done = self.ring.pop().expect("what is due was counted");
+            let done = self.ring.pop().expect("due completions were counted");
             let completion = self.translate(done);
             if completion.is_some() {
                 return completion;
@@ -453,10 +458,10 @@ impl Driver for UringDriver {
 impl Drop for UringDriver {
     fn drop(&mut self) {
         if self.drain() {
-            // SAFETY: dropped here only, and `self.buffers` is not used after this.
+            // SAFETY: dropped only here, and `self.buffers` is not used after this.
             unsafe { ManuallyDrop::drop(&mut self.buffers) };
         } else {
-            // The kernel may still read or write that memory: better lost than reused.
+            // The kernel may still read or write this memory: leak it rather than reuse it.
             std::mem::forget(std::mem::take(&mut self.conns));
         }
     }

@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 
 impl UringDriver {
-    /// Idle or Starved to Armed.
+    /// Arms a receive: Idle or Starved to Armed.
     pub(super) fn arm_receive(&mut self, conn: ConnId) {
         let place = self.conn(conn);
         assert!(matches!(place.receive, Receive::Idle | Receive::Starved));
@@ -23,12 +23,13 @@ impl UringDriver {
         let tag = Tag::new(Kind::Receive, place.generation, conn);
         let socket = place.socket.as_ref().expect("an open connection has its socket");
         let entry = opcode::RecvMulti::new(types::Fd(socket.as_raw_fd()), GROUP).build();
-        // SAFETY: the socket is closed, and the buffers unmapped, only after the operation ended.
+        // SAFETY: the socket is closed, and the buffers unmapped, only after the operation has
+        // ended.
         unsafe { self.push(entry, tag) };
     }
 
-    /// Arms those who lacked a buffer, the longest waiting first, and no more than there are
-    /// buffers: a flood cannot make all of them fail again and again.
+    /// Arms connections that lacked a buffer, the longest waiting first. It arms no more of them
+    /// than there are free buffers, so that a flood does not make all of them fail again.
     pub(super) fn arm_starved(&mut self) {
         for _ in 0..self.starved.len().min(self.buffers.free()) {
             let Some((conn, generation)) = self.starved.pop_front() else { return };
@@ -39,7 +40,7 @@ impl UringDriver {
         }
     }
 
-    /// Armed to Cancelling.
+    /// Cancels a receive: Armed to Cancelling.
     pub(super) fn cancel_receive(&mut self, conn: ConnId) {
         let place = self.conn(conn);
         assert_eq!(place.receive, Receive::Armed);
@@ -49,8 +50,8 @@ impl UringDriver {
         self.cancel(target, Tag::new(Kind::CancelReceive, generation, conn));
     }
 
-    /// A cancellation can miss an operation that is just being run; it is tried again as long as
-    /// the end is still wanted.
+    /// Handles the result of a cancellation. It can miss an operation that is just being run; then
+    /// it is tried again while the caller does not want to receive.
     pub(super) fn on_cancel_receive(&mut self, tag: Tag, result: i32) {
         let conn = tag.id();
         let place = &mut self.conns[conn as usize];
@@ -63,12 +64,12 @@ impl UringDriver {
         }
     }
 
-    /// A completion of the multishot receive.
+    /// Handles a completion of the multishot receive.
     pub(super) fn on_receive(&mut self, done: Done) -> Option<Completion> {
         let tag = Tag(done.user_data);
         let conn = tag.id();
         let place = self.tagged(tag);
-        assert!(place.is_receiving(), "only what is under way completes");
+        assert!(place.is_receiving(), "only operations in progress complete");
         let closing = place.used == Use::Closing;
         let completion = if done.result > 0 {
             let index = buffer_of(done.flags).expect("received bytes lie in a buffer");
@@ -98,7 +99,7 @@ impl UringDriver {
         completion.or(hangup)
     }
 
-    /// Armed or Cancelling to whatever follows the end of the operation.
+    /// Handles the end of the receive operation: Armed or Cancelling to the next state.
     fn receive_ended(&mut self, conn: ConnId, generation: u32, result: i32) -> Option<Completion> {
         let place = self.conn(conn);
         place.receive = Receive::Idle;
@@ -124,7 +125,7 @@ impl UringDriver {
             }
             error if error > 0 => Some(io::Error::from_raw_os_error(error)),
             _ => {
-                // Bytes: the kernel has ended the operation for reasons of its own.
+                // Bytes came: the kernel has ended the operation for reasons of its own.
                 if wanted {
                     self.arm_receive(conn);
                 }
@@ -136,7 +137,7 @@ impl UringDriver {
     }
 }
 
-/// Any state without an operation to Over.
+/// Moves from Idle to Over.
 fn place_over(receive: &mut Receive) {
     assert_eq!(*receive, Receive::Idle);
     *receive = Receive::Over;

@@ -1,9 +1,9 @@
-//! One ring: set-up with the best features the kernel has, a submission queue that loses nothing,
-//! and one system call per turn.
+//! One ring: set-up with the best features that the kernel has, a submission queue that loses
+//! nothing, and one system call per turn.
 //!
 //! ```text
 //!   push ---> submission queue (shared with the kernel) ---> enter ---> completion queue ---> pop
-//!     \-full-> kernel takes what is queued (enter) --still full--> overflow (VecDeque) --enter-/
+//!     \-full-> kernel takes queued entries (enter) --still full--> overflow (VecDeque) --enter-/
 //! ```
 //!
 //! Hot file: bench `echo`.
@@ -16,13 +16,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-/// `IORING_REGISTER_RING_FDS`: the kernel keeps the ring's file at hand for this thread.
+/// `IORING_REGISTER_RING_FDS`: the kernel keeps a reference to the ring's file for this thread.
 const REGISTER_RING_FDS: libc::c_uint = 20;
 
 /// One entry of `IORING_REGISTER_RING_FDS`.
 #[repr(C)]
 struct RingFdUpdate {
-    /// The wanted index, all ones for any; the kernel writes the one it chose.
+    /// The wanted index, all ones for any; the kernel writes the index it chose.
     offset: u32,
     reserved: u32,
     fd: u64,
@@ -54,11 +54,14 @@ const _: () = assert!(size_of::<WaitTime>() == 16);
 pub(super) enum Block {
     /// Not at all.
     No,
-    /// Until there is a completion, at most so many nanoseconds.
+    /// Until there is a completion, at most this number of nanoseconds.
     UntilOne { at_most_ns: u64 },
+    /// Until there is a completion besides those of the immediate sends that are queued, at most so
+    /// many nanoseconds.
+    UntilOther { at_most_ns: u64 },
 }
 
-/// What the kernel said of one operation.
+/// The kernel's result of one operation.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Done {
     pub(super) user_data: u64,
@@ -71,18 +74,20 @@ pub(super) struct Ring {
     inner: IoUring,
     /// The ring's descriptor, or its index if it is registered.
     enter_fd: i32,
-    /// Flags that go with every call.
+    /// Flags of every call.
     enter_flags: u32,
-    /// Operations that the submission queue had no room for, in their order. Bounded by what the
-    /// callers have under way: a few operations for each connection and listener.
+    /// Operations for which the submission queue had no room, in their order. The callers bound it:
+    /// each connection and listener has a few operations in progress.
     overflow: VecDeque<squeue::Entry>,
-    /// Whether SEND_ZC is there.
+    /// Queued operations that complete while they are submitted, at least.
+    immediate: u32,
+    /// Whether the kernel has SEND_ZC.
     zero_copy: bool,
     pub(super) statistics: Statistics,
 }
 
-/// The feature sets to try, the best first. All need a ring that only one thread submits to
-/// (Linux 6.0), which also vouches for multishot receive.
+/// The feature sets to try, the best first. All need a ring that only one thread submits to (Linux
+/// 6.0); such a kernel also has multishot receive.
 const FEATURE_SETS: [fn(&mut io_uring::Builder); 3] = [
     |builder| {
         builder.setup_defer_taskrun().setup_taskrun_flag().setup_no_sqarray();
@@ -96,7 +101,7 @@ const FEATURE_SETS: [fn(&mut io_uring::Builder); 3] = [
 ];
 
 impl Ring {
-    /// A ring for the calling thread.
+    /// Creates a ring for the calling thread.
     pub(super) fn new(options: &Options) -> Result<Ring, Refusal> {
         assert!(options.entries.is_power_of_two(), "the kernel would round it up");
         let inner = build(options)?;
@@ -118,21 +123,22 @@ impl Ring {
             overflow: VecDeque::new(),
             zero_copy,
             statistics: Statistics::default(),
+            immediate: 0,
             inner,
         })
     }
 
-    /// Whether sends without a copy can be asked for.
+    /// Whether zero-copy sends are available.
     pub(super) fn has_zero_copy(&self) -> bool {
         self.zero_copy
     }
 
-    /// The ring's own descriptor.
+    /// Returns the ring's own descriptor.
     pub(super) fn fd(&self) -> RawFd {
         self.inner.as_raw_fd()
     }
 
-    /// For registering buffers.
+    /// Returns the submitter, for registering buffers.
     pub(super) fn submitter(&self) -> io_uring::Submitter<'_> {
         self.inner.submitter()
     }
@@ -140,7 +146,7 @@ impl Ring {
     /// Queues an operation for the next [`Ring::enter`].
     ///
     /// # Safety
-    /// Memory and descriptor that the operation names stay valid until its last completion.
+    /// Memory and descriptor that the operation names must stay valid until its last completion.
     pub(super) unsafe fn push(&mut self, entry: squeue::Entry) {
         if self.overflow.is_empty() {
             // SAFETY: the caller's promise.
@@ -148,7 +154,7 @@ impl Ring {
                 return;
             }
             self.statistics.queue_full += 1;
-            // Failure to submit is met again, and reported, by the next wait.
+            // If the submission fails, the next wait fails too and reports the error.
             let _ = self.call(0, EnterFlags::empty(), 0);
             // SAFETY: the caller's promise.
             if unsafe { self.inner.submission().push(&entry) }.is_ok() {
@@ -162,7 +168,7 @@ impl Ring {
     fn refill(&mut self) {
         let mut queue = self.inner.submission();
         while let Some(entry) = self.overflow.front() {
-            // SAFETY: whoever pushed the entry has promised that it stays valid.
+            // SAFETY: the caller that pushed the entry has promised that it stays valid.
             if unsafe { queue.push(entry) }.is_err() {
                 return;
             }
@@ -170,7 +176,7 @@ impl Ring {
         }
     }
 
-    /// Submits everything, runs what the kernel has deferred, and blocks as told.
+    /// Submits everything, runs the work that the kernel has deferred, and blocks as `block` says.
     pub(super) fn enter(&mut self, block: Block) -> io::Result<()> {
         while !self.overflow.is_empty() {
             self.refill();
@@ -178,7 +184,7 @@ impl Ring {
                 break;
             }
             if self.call(0, EnterFlags::empty(), 0)? == 0 {
-                // The kernel takes no more before completions are collected.
+                // The kernel takes no more entries before completions are collected.
                 return self.call(0, EnterFlags::GETEVENTS, 0).map(drop);
             }
         }
@@ -194,12 +200,22 @@ impl Ring {
             Block::UntilOne { at_most_ns } => {
                 self.call(1, EnterFlags::GETEVENTS, at_most_ns).map(drop)
             }
+            Block::UntilOther { at_most_ns } => {
+                let wait_for = 1 + self.immediate;
+                self.call(wait_for, EnterFlags::GETEVENTS, at_most_ns).map(drop)
+            }
         }
     }
 
-    /// The system call. Returns how many operations the kernel has taken.
+    /// Counts a queued operation that completes while it is submitted.
+    pub(super) fn count_immediate(&mut self) {
+        self.immediate += 1;
+    }
+
+    /// Makes the system call. Returns the number of operations that the kernel has taken.
     fn call(&mut self, wait_for: u32, flags: EnterFlags, at_most_ns: u64) -> io::Result<usize> {
         let to_submit = self.inner.submission().len();
+        self.immediate = 0;
         self.statistics.waits += 1;
         let at_most_ns = at_most_ns.min(limits::WAIT_NS_MAX);
         let time = WaitTime {
@@ -232,18 +248,19 @@ impl Ring {
         }
         let error = io::Error::last_os_error();
         match error.raw_os_error() {
-            // Time is over; a signal came; completions must be collected, or memory freed, first.
+            // The time is over, a signal came, or completions must be collected or memory freed
+            // first.
             Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(0),
             _ => Err(error),
         }
     }
 
-    /// Completions that [`Ring::pop`] would give now.
+    /// Returns the number of completions that [`Ring::pop`] would return now.
     pub(super) fn completions(&mut self) -> usize {
         self.inner.completion().len()
     }
 
-    /// The oldest completion.
+    /// Returns the oldest completion.
     pub(super) fn pop(&mut self) -> Option<Done> {
         let entry = self.inner.completion().next()?;
         self.statistics.completions += 1;
@@ -251,7 +268,7 @@ impl Ring {
     }
 }
 
-/// Makes the ring with the best feature set that the kernel takes.
+/// Creates the ring with the best feature set that the kernel accepts.
 fn build(options: &Options) -> Result<IoUring, Refusal> {
     let mut last = None;
     for features in FEATURE_SETS {
@@ -272,8 +289,8 @@ fn build(options: &Options) -> Result<IoUring, Refusal> {
     Err(Refusal::setup(last.expect("there is at least one feature set")))
 }
 
-/// Checks that every operation that the driver cannot do without is there, and tells whether
-/// sends without a copy are.
+/// Checks that the kernel has every operation that the driver needs. Returns whether it also has
+/// zero-copy sends.
 fn check_operations(ring: &IoUring) -> Result<bool, Refusal> {
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe).map_err(Refusal::setup)?;
@@ -291,7 +308,7 @@ fn check_operations(ring: &IoUring) -> Result<bool, Refusal> {
     }
 }
 
-/// Registers the ring's descriptor for this thread, which saves looking it up in every call. The
+/// Registers the ring's descriptor for this thread, which saves a lookup in every call. Returns the
 /// index, or `None` where the kernel cannot (before 5.18).
 fn register(fd: RawFd) -> Option<i32> {
     let mut update = RingFdUpdate { offset: u32::MAX, reserved: 0, fd: fd as u64 };
@@ -302,7 +319,7 @@ fn register(fd: RawFd) -> Option<i32> {
     (result == 1).then_some(update.offset as i32)
 }
 
-/// The buffer of a receive completion.
+/// Returns the buffer of a receive completion.
 pub(super) fn buffer_of(flags: u32) -> Option<u16> {
     cqueue::buffer_select(flags)
 }

@@ -32,11 +32,13 @@ impl UringDriver {
         assert!(place.sending.is_none(), "one send at a time");
         let way =
             if place.zero_copy && len >= zero_copy_bytes_min { Way::ZeroCopy } else { Way::Copy };
-        place.sending = Some(Sending { chunk, sent: 0, way, notices: 0, outcome: None });
+        let is_immediate = way == Way::Copy;
+        let outcome = None;
+        place.sending = Some(Sending { chunk, sent: 0, way, is_immediate, notices: 0, outcome });
         self.push_send(conn);
     }
 
-    /// Submits what is left of the chunk.
+    /// Submits the rest of the chunk.
     fn push_send(&mut self, conn: ConnId) {
         let place = self.conn(conn);
         let tag = Tag::new(Kind::Send, place.generation, conn);
@@ -47,8 +49,9 @@ impl UringDriver {
         let rest = &sending.chunk.as_slice()[sending.sent..];
         assert!(!rest.is_empty());
         let (start, len) = (rest.as_ptr(), rest.len().min(limits::SEND_BYTES_MAX) as u32);
-        let way = sending.way;
-        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        let (way, is_immediate) = (sending.way, sending.is_immediate);
+        let patience = if is_immediate { libc::MSG_DONTWAIT } else { libc::MSG_WAITALL };
+        let flags = libc::MSG_NOSIGNAL | patience;
         let entry = match way {
             Way::Copy => opcode::Send::new(fd, start, len).flags(flags).build(),
             Way::ZeroCopy => {
@@ -56,19 +59,23 @@ impl UringDriver {
             }
         };
         self.ring.statistics.zero_copy_sends += u64::from(way == Way::ZeroCopy);
-        // SAFETY: chunk and socket stay in the table until the last completion, notices included;
-        // moving the chunk does not move its bytes.
+        if is_immediate {
+            self.ring.count_immediate();
+        }
+        // SAFETY: chunk and socket stay in the table until the last completion, notices included.
+        // Moving the chunk does not move its bytes.
         unsafe { self.push(entry, tag) };
     }
 
-    /// Gives up a send operation under way.
+    /// Cancels a send operation in progress.
     pub(super) fn cancel_send(&mut self, conn: ConnId) {
         let generation = self.conn(conn).generation;
         let target = Tag::new(Kind::Send, generation, conn);
         self.cancel(target, Tag::new(Kind::CancelSend, generation, conn));
     }
 
-    /// A cancellation can miss an operation that is just being run; it is tried again.
+    /// Handles the result of a cancellation. It can miss an operation that is just being run; then
+    /// it is tried again.
     pub(super) fn on_cancel_send(&mut self, tag: Tag, result: i32) {
         let place = &self.conns[tag.id() as usize];
         let current = place.generation == tag.generation() && place.used != Use::Free;
@@ -77,7 +84,7 @@ impl UringDriver {
         }
     }
 
-    /// A completion of a send operation, or a notice.
+    /// Handles a completion of a send operation, or a notice.
     pub(super) fn on_send(&mut self, done: Done) -> Option<Completion> {
         let tag = Tag(done.user_data);
         let place = self.tagged(tag);
@@ -96,7 +103,7 @@ impl UringDriver {
         self.report_sent(tag.id())
     }
 
-    /// Goes on after an operation's result, or sets the outcome.
+    /// Continues after an operation's result, or sets the outcome.
     fn send_result(&mut self, conn: ConnId, result: i32) {
         let place = self.conn(conn);
         let closing = place.used == Use::Closing;
@@ -111,13 +118,15 @@ impl UringDriver {
         }
         let again = match (-result, sending.way) {
             (libc::EAGAIN | libc::EINTR, _) => true,
-            // Sockets of other families, kernels without the report, or no memory to pin.
+            // The socket's family or the kernel lacks zero-copy or its report, or there is no
+            // memory to pin.
             (libc::EOPNOTSUPP | libc::EINVAL | libc::ENOMEM | libc::ENOBUFS, Way::ZeroCopy) => {
                 place.zero_copy = false;
                 true
             }
             (error, _) => error < 0,
         };
+        sending.is_immediate = false;
         if again && !closing {
             if !place.zero_copy {
                 sending.way = Way::Copy;
@@ -129,14 +138,14 @@ impl UringDriver {
         sending.outcome = Some(Err(io::Error::from_raw_os_error(error)));
     }
 
-    /// Hands the chunk back once the kernel is done with it.
+    /// Returns the chunk in `Sent` once the kernel no longer needs it.
     fn report_sent(&mut self, conn: ConnId) -> Option<Completion> {
         let place = self.conn(conn);
         let closing = place.used == Use::Closing;
         let finished =
             place.sending.take_if(|sending| sending.outcome.is_some() && sending.notices == 0);
         let sent = finished.map(|sending| {
-            let outcome = sending.outcome.expect("it was just seen");
+            let outcome = sending.outcome.expect("the filter has checked it");
             Completion::Sent(conn, sending.chunk, outcome)
         });
         if closing {

@@ -1,15 +1,14 @@
-//! What a completion is about: the 64 bits that travel with every operation.
+//! The tag of an operation: the 64 bits that the kernel returns with its completion.
 //!
 //! ```text
 //!   63    56 55         32 31            0
-//!   | kind  | generation  | connection   |     a listener's place stands for its connection
+//!   | kind  | generation  | connection   |     for a listener: its index instead of a connection
 //! ```
 //!
-//! The generation counts the uses of a connection's number, so that a late cancellation cannot
-//! hit the next user. Example: kind 2 (receive), generation 5, connection 7 is
-//! 0x0200_0005_0000_0007.
+//! The generation counts the uses of a connection's number, so that a late cancellation cannot hit
+//! the next user. Example: kind 2 (receive), generation 5, connection 7 is 0x0200_0005_0000_0007.
 
-/// What an operation does.
+/// The kind of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -22,7 +21,7 @@ pub(super) enum Kind {
     Doorbell = 7,
 }
 
-/// Generations are taken modulo this.
+/// Generations are taken modulo this number.
 const GENERATIONS: u32 = 1 << 24;
 
 /// The tag of an operation.
@@ -35,7 +34,7 @@ impl Tag {
         Tag(u64::from(kind as u8) << 56 | u64::from(generation) << 32 | u64::from(id))
     }
 
-    /// The kind; `None` for what we never submitted.
+    /// Returns the kind, or `None` for a tag that the driver never submitted.
     pub(super) fn kind(self) -> Option<Kind> {
         Some(match self.0 >> 56 {
             1 => Kind::Accept,
@@ -58,7 +57,7 @@ impl Tag {
     }
 }
 
-/// The generation after `generation`.
+/// Returns the generation after `generation`.
 pub(super) fn next_generation(generation: u32) -> u32 {
     (generation + 1) % GENERATIONS
 }

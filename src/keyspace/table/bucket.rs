@@ -9,8 +9,8 @@
 //!               expires    unit, see tick    address of the entry
 //! ```
 //!
-//! In a chained bucket word 6 is the address of the next bucket of the chain, and tag 6 is 0, so
-//! that no search takes it for an entry. An overflow bucket holds at least 2 entries.
+//! In a chained bucket, word 6 is the address of the next bucket of the chain. Tag 6 is 0 then, so
+//! a lookup does not take the word for an entry. An overflow bucket holds at least 2 entries.
 
 use super::entry::Entry;
 use crate::keyspace::tick::{Tick, UNIT_BITS};
@@ -21,7 +21,7 @@ pub const WORDS: usize = 7;
 /// Bytes of a bucket.
 pub const BUCKET_BYTES: usize = 64;
 
-/// Bits of an address; user space has 47.
+/// Bits of an address; addresses in user space have 47.
 const ADDRESS_BITS: u32 = 48;
 const ADDRESS_MASK: u64 = (1 << ADDRESS_BITS) - 1;
 const EXPIRES: u64 = 1 << 63;
@@ -44,36 +44,38 @@ const _: () = assert!(WORDS as u32 == LOW_BITS.count_ones());
 pub struct Word(u64);
 
 impl Word {
-    /// The word of an entry.
+    /// Creates the word of an entry.
     #[inline]
     pub fn new(entry: Entry) -> Word {
         let address = entry.address();
         assert!(address & !ADDRESS_MASK == 0, "user space ends below 2^48");
         match entry.moment() {
             None => Word(address),
-            Some(at) => Word(EXPIRES | (u64::from(Tick::due(at).unit()) << ADDRESS_BITS) | address),
+            Some(at) => {
+                Word(EXPIRES | (u64::from(Tick::of_expiry(at).unit()) << ADDRESS_BITS) | address)
+            }
         }
     }
 
-    /// The entry.
+    /// Returns the entry.
     #[inline]
     pub fn entry(self) -> Entry {
         Entry::at(self.0 & ADDRESS_MASK)
     }
 
-    /// Whether the entry has an expiry, or elements that have one.
+    /// Returns whether the entry has an expiry, or elements with an expiry.
     #[inline]
     pub fn is_volatile(self) -> bool {
         self.0 & EXPIRES != 0
     }
 
-    /// The unit in which the entry is due, or its first element.
+    /// Returns the unit of the earliest expiry among the key and its elements.
     pub fn unit(self) -> Option<u16> {
         self.is_volatile().then_some(((self.0 & !EXPIRES) >> ADDRESS_BITS) as u16)
     }
 }
 
-/// Seven tagged words, or six and a pointer to more.
+/// Seven tagged words, or six and the address of an overflow bucket.
 #[repr(C)]
 #[derive(Debug)]
 pub struct Bucket {
@@ -103,39 +105,39 @@ impl Bucket {
     /// A bucket without entries.
     pub const EMPTY: Bucket = Bucket { meta: 0, words: [0; WORDS] };
 
-    /// The places whose tag is `tag`, which is not 0.
+    /// Returns the places with this tag, which must not be 0.
     #[inline]
     pub fn matches(&self, tag: u8) -> Places {
         debug_assert!(tag != 0);
         Places(HIGH_BITS & !nonzero(self.meta ^ (u64::from(tag) * LOW_BITS)))
     }
 
-    /// The places that hold entries.
+    /// Returns the places that hold entries.
     #[inline]
     pub fn places(&self) -> Places {
         Places(HIGH_BITS & nonzero(self.meta))
     }
 
-    /// How many entries the bucket holds.
+    /// Returns the number of entries in the bucket.
     pub fn len(&self) -> usize {
         self.places().0.count_ones() as usize
     }
 
-    /// A free place.
+    /// Returns a free place.
     #[inline]
     pub fn free_place(&self) -> Option<usize> {
         let usable = if self.is_chained() { HIGH_BITS >> 8 } else { HIGH_BITS };
         Places(usable & !nonzero(self.meta)).next()
     }
 
-    /// The word at a place that holds an entry.
+    /// Returns the word at a place that holds an entry.
     #[inline]
     pub fn word(&self, place: usize) -> Word {
         debug_assert!(self.tag(place) != 0);
         Word(self.words[place])
     }
 
-    /// The tag at a place; 0 if it is free.
+    /// Returns the tag at a place; 0 if the place is free.
     #[inline]
     pub fn tag(&self, place: usize) -> u8 {
         assert!(place < WORDS);
@@ -151,10 +153,10 @@ impl Bucket {
         self.words[place] = word.0;
     }
 
-    /// Replaces the word at a place that holds an entry of the same key.
+    /// Replaces the word at a place; the new entry must have the same key.
     #[inline]
     pub fn put_word(&mut self, place: usize, word: Word) {
-        assert!(self.tag(place) != 0, "only an entry's word is replaced");
+        assert!(self.tag(place) != 0, "the place holds an entry");
         self.words[place] = word.0;
     }
 
@@ -165,13 +167,13 @@ impl Bucket {
         self.meta &= !(0xff << (place * 8));
     }
 
-    /// Whether the last word is the address of the next bucket.
+    /// Returns whether the last word is the address of the next bucket.
     #[inline]
     pub fn is_chained(&self) -> bool {
         self.meta & CHAINED != 0
     }
 
-    /// The address of the next bucket of the chain.
+    /// Returns the address of the next bucket of the chain.
     #[inline]
     pub fn next(&self) -> Option<*mut Bucket> {
         self.is_chained()
@@ -185,18 +187,18 @@ impl Bucket {
         self.words[WORDS - 1] = next.expose_provenance() as u64;
     }
 
-    /// Forgets the next bucket.
+    /// Removes the link to the next bucket.
     pub fn unchain(&mut self) {
         assert!(self.is_chained());
         self.meta &= !CHAINED;
     }
 
-    /// The version that the bucket was last written in.
+    /// Returns the version in which the bucket was last changed.
     pub fn version(&self) -> u8 {
         ((self.meta & VERSION_MASK) >> VERSION_SHIFT) as u8
     }
 
-    /// Says in which version (2 bits) the bucket was last written.
+    /// Sets the version, 2 bits, in which the bucket was last changed.
     #[inline]
     pub fn stamp(&mut self, version: u8) {
         debug_assert!(version < 4);
@@ -207,7 +209,7 @@ impl Bucket {
     }
 }
 
-/// The high bit of each tag that is not zero.
+/// Returns the high bit of each tag that is not zero; other bits are undefined.
 #[inline]
 fn nonzero(meta: u64) -> u64 {
     let low_seven = !HIGH_BITS & TAGS_MASK;

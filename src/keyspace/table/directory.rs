@@ -1,5 +1,5 @@
 #![allow(unsafe_code)]
-//! Where the buckets of one table lie: chunks of 32, found through up to two levels. Hot.
+//! The directory of a table: finds its buckets, in chunks of 32, through up to two levels. Hot.
 //!
 //! ```text
 //!   buckets       root points at
@@ -8,13 +8,13 @@
 //!   ..=16,384     a segment: an array of up to 512 Refs, each with a chunk and its summary
 //!   more          an array of addresses of segments of 512 Refs
 //!
-//!   Ref, 16 bytes: address of the chunk | Tick: the earliest that one of its keys is due | 0
+//!   Ref, 16 bytes: address of the chunk | Tick: lower bound of its keys' expiry | 0
 //! ```
 //!
-//! Only the last chunk and the last array may be shorter than full, and how long they are follows
-//! from the number of buckets: a chunk takes the next of [`CHUNK_STEPS`] (each a size class), an
-//! array the next power of two. So no capacity is kept, and the most that one step moves is an
-//! array of addresses: 8 bytes for each 16,384 buckets (for 50M keys in one slot, 6 KiB).
+//! Only the last chunk and the last array may be shorter than full, and their length follows from
+//! the number of buckets. A chunk takes the next of [`CHUNK_STEPS`] (each a size class), an array
+//! the next power of two. No capacity is stored. The most that one step moves is an array of
+//! addresses: 8 bytes per 16,384 buckets, or 6 KiB for 50M keys in one hash slot.
 
 use super::bucket::{BUCKET_BYTES, Bucket};
 use super::heap::Heap;
@@ -27,17 +27,17 @@ pub const CHUNK_BUCKETS: u32 = 32;
 /// Chunks of a full segment.
 const SEGMENT_CHUNKS: u32 = 512;
 
-/// The lengths of a chunk, in buckets.
+/// The possible capacities of a chunk, in buckets.
 const CHUNK_STEPS: [u32; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32];
 
-/// The shortest array.
+/// Items of the shortest array.
 const ARRAY_MIN: u32 = 4;
 
 const _: () = assert!(size_of::<Ref>() == 16);
 const _: () = assert!(CHUNK_STEPS[CHUNK_STEPS.len() - 1] == CHUNK_BUCKETS);
 const _: () = assert!(SEGMENT_CHUNKS.is_power_of_two() && CHUNK_BUCKETS.is_power_of_two());
 
-/// A chunk and the earliest tick in which one of its keys is due (a lower bound).
+/// A chunk and its summary: a tick before which none of its keys or elements has expired.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 struct Ref {
@@ -53,54 +53,54 @@ pub struct Directory {
     buckets: u32,
 }
 
-/// How many buckets the last chunk has room for when it holds `len`.
+/// Returns the capacity of the last chunk when it holds `len` buckets.
 pub fn chunk_room(len: u32) -> u32 {
     assert!(0 < len && len <= CHUNK_BUCKETS);
     CHUNK_STEPS[CHUNK_STEPS.partition_point(|&step| step < len)]
 }
 
-/// How many items an array has room for when it holds `len`.
+/// Returns the capacity of an array when it holds `len` items.
 fn array_room(len: u32) -> u32 {
     len.next_power_of_two().max(ARRAY_MIN)
 }
 
 impl Directory {
-    /// No buckets.
+    /// A directory without buckets.
     pub const EMPTY: Directory = Directory { root: std::ptr::null_mut(), buckets: 0 };
 
-    /// How many buckets there are.
+    /// Returns the number of buckets.
     #[inline]
     pub fn len(&self) -> u32 {
         self.buckets
     }
 
-    /// How many chunks there are.
+    /// Returns the number of chunks.
     #[inline]
     pub fn chunks(&self) -> u32 {
         self.buckets.div_ceil(CHUNK_BUCKETS)
     }
 
-    /// Whether one more bucket fits without an allocation.
+    /// Returns whether one more bucket fits without an allocation.
     #[inline]
     pub fn has_room(&self) -> bool {
         let last = self.buckets % CHUNK_BUCKETS;
         last != 0 && chunk_room(last) > last
     }
 
-    /// Where a bucket lies.
+    /// Returns the address of a bucket.
     #[inline]
     pub fn bucket(&self, number: u32) -> *mut Bucket {
         debug_assert!(number < self.buckets);
         if self.buckets <= CHUNK_BUCKETS {
-            // SAFETY: the root is a chunk of that many buckets.
+            // SAFETY: the root is a chunk with at least this number of buckets.
             return unsafe { self.root.cast::<Bucket>().add(number as usize) };
         }
         let chunk = self.reference(number / CHUNK_BUCKETS);
-        // SAFETY: the chunk has at least as many buckets as are in use of it.
+        // SAFETY: the chunk's capacity covers all buckets that are in use.
         unsafe { (*chunk).chunk.cast::<Bucket>().add((number % CHUNK_BUCKETS) as usize) }
     }
 
-    /// The Ref of a chunk; there are none when there is one chunk only.
+    /// Returns the Ref of a chunk. A directory with only one chunk has no Refs.
     #[inline]
     fn reference(&self, chunk: u32) -> *mut Ref {
         let chunks = self.chunks();
@@ -110,26 +110,26 @@ impl Directory {
             return unsafe { self.root.cast::<Ref>().add(chunk as usize) };
         }
         let (segment, place) = (chunk / SEGMENT_CHUNKS, chunk % SEGMENT_CHUNKS);
-        // SAFETY: the root is an array of segments, all but the last of them full.
+        // SAFETY: the root is an array of segments; all of them but the last are full.
         unsafe { (*self.root.cast::<*mut Ref>().add(segment as usize)).add(place as usize) }
     }
 
-    /// The summary of a chunk; none if there is only one, whose summary the table keeps.
+    /// Returns the summary of a chunk; `None` if there is only one, whose summary is in the table.
     pub fn earliest(&self, chunk: u32) -> Option<Tick> {
-        // SAFETY: the Ref of a chunk that is there.
+        // SAFETY: the Ref of an existing chunk.
         (self.chunks() > 1).then(|| unsafe { (*self.reference(chunk)).earliest })
     }
 
-    /// Sets the summary of a chunk, if there are several.
+    /// Sets the summary of a chunk, if there are several chunks.
     pub fn put_earliest(&mut self, chunk: u32, earliest: Tick) {
         if self.chunks() > 1 {
-            // SAFETY: the Ref of a chunk that is there.
+            // SAFETY: the Ref of an existing chunk.
             unsafe { (*self.reference(chunk)).earliest = earliest };
         }
     }
 
-    /// Adds an empty bucket at the end. `earliest` is the summary of the table, which becomes that
-    /// of the first chunk when a second one comes.
+    /// Adds an empty bucket at the end. `earliest` is the summary of the table; it becomes the
+    /// summary of the first chunk when a second chunk is added.
     pub fn push(&mut self, heap: &mut Heap, earliest: Tick) {
         assert!(self.buckets < u32::MAX / 2, "buckets are counted in 31 bits");
         let used = self.buckets % CHUNK_BUCKETS;
@@ -140,7 +140,7 @@ impl Directory {
             self.resize_last(heap, used, used + 1);
         }
         self.buckets += 1;
-        // SAFETY: the bucket's memory is there, and nothing is in it.
+        // SAFETY: the bucket's memory is allocated and holds no bucket.
         unsafe { self.bucket(self.buckets - 1).write(Bucket::EMPTY) };
     }
 
@@ -156,7 +156,7 @@ impl Directory {
         self.buckets -= 1;
     }
 
-    /// Moves the last chunk, of `old` buckets, to memory for `new`.
+    /// Moves the last chunk from memory for `old` buckets to memory for `new` buckets.
     fn resize_last(&mut self, heap: &mut Heap, old: u32, new: u32) {
         let bytes = |buckets: u32| chunk_room(buckets) as usize * BUCKET_BYTES;
         let to = heap.alloc(bytes(new));
@@ -167,15 +167,15 @@ impl Directory {
             // SAFETY: the Ref of the last chunk.
             unsafe { std::mem::replace(&mut (*reference).chunk, to.as_ptr()) }
         };
-        // SAFETY: both chunks have room for the shorter of the two lengths; the old one was
-        // allocated for `old` buckets and nobody points at it any more.
+        // SAFETY: both chunks have room for the shorter length. The old chunk was allocated for
+        // `old` buckets, and nothing points at it any more.
         unsafe {
             to.as_ptr().copy_from_nonoverlapping(from, old.min(new) as usize * BUCKET_BYTES);
             heap.free(NonNull::new_unchecked(from), bytes(old));
         }
     }
 
-    /// Adds a chunk behind the last one, which is full.
+    /// Adds a chunk after the last chunk, which is full.
     fn push_chunk(&mut self, heap: &mut Heap, chunk: *mut u8, earliest: Tick) {
         let chunks = self.chunks();
         if chunks == 0 {
@@ -186,7 +186,7 @@ impl Directory {
         if chunks == 1 {
             let first = Ref { chunk: self.root, earliest, spare: 0 };
             let segment = heap.alloc(ARRAY_MIN as usize * size_of::<Ref>()).cast::<Ref>();
-            // SAFETY: the segment has room for at least two.
+            // SAFETY: the segment has room for at least two Refs.
             unsafe {
                 segment.write(first);
                 segment.add(1).write(new);
@@ -199,24 +199,24 @@ impl Directory {
         }
     }
 
-    /// The same when there is, or is to be, more than one segment.
+    /// Adds a chunk when there is, or will be, more than one segment.
     fn push_chunk_deep(&mut self, heap: &mut Heap, chunks: u32, new: Ref) {
         let place = chunks % SEGMENT_CHUNKS;
         if chunks == SEGMENT_CHUNKS {
             let array = heap.alloc(ARRAY_MIN as usize * size_of::<*mut Ref>()).cast();
-            // SAFETY: the array has room for at least one.
+            // SAFETY: the array has room for at least one address.
             unsafe { array.write(self.root.cast::<Ref>()) };
             self.root = array.as_ptr().cast();
         }
         if place == 0 {
             let segment = heap.alloc(SEGMENT_CHUNKS as usize * size_of::<Ref>()).cast::<Ref>();
-            // SAFETY: the segment has room for a full one.
+            // SAFETY: the segment has room for the Refs of a full segment.
             unsafe { segment.write(new) };
             let segments = chunks / SEGMENT_CHUNKS;
             let array = self.root.cast::<*mut Ref>();
             self.root = array_push(heap, array, segments, segment.as_ptr()).cast();
         } else {
-            // SAFETY: the last segment is there, and has room for a full one.
+            // SAFETY: the last segment exists, and has room for the Refs of a full segment.
             unsafe {
                 let segment = *self.root.cast::<*mut Ref>().add((chunks / SEGMENT_CHUNKS) as usize);
                 segment.add(place as usize).write(new);
@@ -228,12 +228,12 @@ impl Directory {
     fn pop_chunk(&mut self, heap: &mut Heap) {
         let chunks = self.chunks();
         let chunk = self.bucket(self.buckets - 1).cast::<u8>();
-        // SAFETY: the chunk was allocated for one bucket, and what points at it goes next.
+        // SAFETY: the chunk was allocated for one bucket, and the pointer to it is removed next.
         unsafe { heap.free(NonNull::new_unchecked(chunk), chunk_room(1) as usize * BUCKET_BYTES) };
         if chunks == 1 {
             self.root = std::ptr::null_mut();
         } else if chunks == 2 {
-            // SAFETY: the root is a segment of two; the first chunk takes its place.
+            // SAFETY: the root is a segment of two Refs; the first chunk becomes the root.
             unsafe {
                 let first = (*self.root.cast::<Ref>()).chunk;
                 array_free(heap, self.root.cast::<Ref>(), 2);
@@ -244,8 +244,8 @@ impl Directory {
         } else if chunks % SEGMENT_CHUNKS == 1 {
             let segments = chunks.div_ceil(SEGMENT_CHUNKS);
             let array = self.root.cast::<*mut Ref>();
-            // SAFETY: the last segment holds only the chunk that goes. When one segment is left,
-            // it is full and takes the place of the array.
+            // SAFETY: the last segment holds only the removed chunk. If one segment is left, it is
+            // full and becomes the root.
             unsafe {
                 let last = *array.add(segments as usize - 1);
                 array_free(heap, last, SEGMENT_CHUNKS);
@@ -259,7 +259,7 @@ impl Directory {
         }
     }
 
-    /// Bytes of the arrays that lead to the chunks.
+    /// Returns the bytes of the arrays that lead to the chunks.
     pub fn array_bytes(&self) -> usize {
         let chunks = self.chunks();
         let bytes = |items: u32, item: usize| Heap::class(items as usize * item);
@@ -274,7 +274,7 @@ impl Directory {
         }
     }
 
-    /// Bytes of the chunks.
+    /// Returns the bytes of the chunks.
     pub fn chunk_bytes(&self) -> usize {
         if self.buckets == 0 {
             return 0;
@@ -284,16 +284,16 @@ impl Directory {
     }
 }
 
-/// Appends to an array of `len` items that is as long as [`array_room`] says.
+/// Appends to an array of `len` items, whose capacity is [`array_room`] of `len`.
 fn array_push<T: Copy>(heap: &mut Heap, array: *mut T, len: u32, item: T) -> *mut T {
     let (old, new) = (array_room(len), array_room(len + 1));
     let array = if old == new { array } else { array_move(heap, array, len, new) };
-    // SAFETY: the array has room for one more.
+    // SAFETY: the array has room for one more item.
     unsafe { array.add(len as usize).write(item) };
     array
 }
 
-/// Drops the last of `len` items, of which at least one must be left.
+/// Drops the last of `len` items; at least one must remain.
 fn array_pop<T: Copy>(heap: &mut Heap, array: *mut T, len: u32) -> *mut T {
     let (old, new) = (array_room(len), array_room(len - 1));
     if old == new { array } else { array_move(heap, array, len, new) }
@@ -302,16 +302,16 @@ fn array_pop<T: Copy>(heap: &mut Heap, array: *mut T, len: u32) -> *mut T {
 /// Moves an array to memory for `room` items.
 fn array_move<T: Copy>(heap: &mut Heap, array: *mut T, len: u32, room: u32) -> *mut T {
     let to = heap.alloc(room as usize * size_of::<T>()).cast::<T>();
-    // SAFETY: both arrays have room for what is copied.
+    // SAFETY: both arrays have room for the copied items.
     unsafe { to.as_ptr().copy_from_nonoverlapping(array, len.min(room) as usize) };
     array_free(heap, array, len);
     to.as_ptr()
 }
 
-/// Frees an array of `len` items that is as long as [`array_room`] says.
+/// Frees an array of `len` items, whose capacity is [`array_room`] of `len`.
 fn array_free<T>(heap: &mut Heap, array: *mut T, len: u32) {
     let bytes = array_room(len) as usize * size_of::<T>();
-    let array = NonNull::new(array).expect("an array is there").cast();
-    // SAFETY: it was allocated with that size, and nobody points at it any more.
+    let array = NonNull::new(array).expect("an array has an address").cast();
+    // SAFETY: the array was allocated with that size, and nothing points at it any more.
     unsafe { heap.free(array, bytes) }
 }

@@ -1,5 +1,5 @@
 #![allow(unsafe_code)]
-//! One key with its expiry and, if it is small, its value, in one block. Hot.
+//! An entry: one key with its expiry, and its value if the value is small, in one block. Hot.
 //!
 //! ```text
 //!   byte   0        kind (low 4 bits) and flags
@@ -8,22 +8,22 @@
 //!          + 1 | 4  length of the key                          4 if WIDE_KEY
 //!          + 0|1|4  length of the value                        none unless INLINE; 4 if WIDE_VALUE
 //!          + n      the key
-//!          + n      the value: an i64 | the bytes | a pointer to a boxed `Bytes`
+//!          + n      the value: an i64 | the bytes | a pointer to a boxed value
 //!
 //!   flags  0x10 EXPIRY  0x20 WIDE_KEY  0x40 WIDE_VALUE  0x80 EDITED (changed in place: `raw`)
 //!   kinds  0 INT  1 INLINE  2 LARGE  3 LIST  4 SET  5 ZSET  6 HASH  7 STREAM  8..15 free
 //!          from LARGE on the value is a pointer to a box
 //! ```
 //!
-//! SET key:000042 "sixteen bytes..." PXAT 1704067200256 is, 40 bytes in all:
+//! SET key:000042 "sixteen bytes..." PXAT 1704067200256 creates this entry of 40 bytes:
 //!
 //! ```text
 //!   11  00 00 00  00 f5 51 c2 8c 01 00 00  0a  10  "key:000042"  "sixteen bytes..."
 //! ```
 //!
-//! The fields are not aligned. The block's size is always the class of what it holds, so neither
-//! a size nor a capacity is kept. An [`Entry`] is made by [`Entry::new`], then lies in exactly one
-//! bucket or in one variable, and ends in [`Entry::free`]: so whoever holds one may read it.
+//! The fields are not aligned. The size class of the block follows from the entry's content, so
+//! neither a size nor a capacity is stored. [`Entry::new`] makes an [`Entry`], which then is in
+//! exactly one bucket or in one variable until [`Entry::free`]. Code that has an entry may read it.
 
 use super::heap::Heap;
 use crate::value::hash::Hash;
@@ -54,21 +54,21 @@ const HEADER_BYTES: usize = 4;
 /// Bytes of an expiry, of an integer and of a pointer.
 const FIELD_BYTES: usize = 8;
 
-/// The most that a narrow length can say.
+/// The largest length that a narrow length field can store.
 const NARROW_MAX: usize = 255;
 
 const _: () = assert!(INT < INLINE && INLINE < LARGE && LARGE <= KIND_MASK);
 const _: () = assert!(KIND_MASK & (EXPIRY | WIDE_KEY | WIDE_VALUE | EDITED) == 0);
 const _: () = assert!(KIND_MASK ^ EXPIRY ^ WIDE_KEY ^ WIDE_VALUE ^ EDITED == 0xff);
 const _: () = assert!(size_of::<Entry>() == FIELD_BYTES && size_of::<*mut Bytes>() == FIELD_BYTES);
-// The sizes that the memory bars are made of: a key of 10 bytes with 16 bytes, with an expiry
-// too, with 64 bytes, and with an integer.
+// Sizes that the memory limits of the tests rely on. The key has 10 bytes; the values are 16 bytes,
+// 16 bytes with an expiry, 64 bytes, and an integer.
 const _: () = assert!(size_for(10, Some(16), false) == 32);
 const _: () = assert!(size_for(10, Some(16), true) == 40);
 const _: () = assert!(size_for(10, Some(64), false) == 80);
 const _: () = assert!(size_for(10, None, false) == 23);
 
-/// The kind of an entry with such a value.
+/// Returns the kind of an entry whose boxed value has this type.
 const fn head_of(kind: Kind) -> u8 {
     match kind {
         Kind::String => LARGE,
@@ -80,7 +80,7 @@ const fn head_of(kind: Kind) -> u8 {
     }
 }
 
-/// A value that lies apart from its entry.
+/// A boxed value, stored outside of its entry.
 #[derive(Debug)]
 pub enum Apart {
     /// A long string.
@@ -97,7 +97,7 @@ impl Apart {
         }
     }
 
-    /// The address of the box, which is given away.
+    /// Returns the address of the box, and gives up its ownership.
     fn into_address(self) -> u64 {
         fn expose<T>(value: Box<T>) -> u64 {
             Box::into_raw(value).expose_provenance() as u64
@@ -113,25 +113,25 @@ impl Apart {
     }
 }
 
-/// The value of an entry that is to be made.
+/// The value of a new entry.
 #[derive(Debug)]
 pub enum Payload<'v> {
     /// An integer.
     Int(i64),
-    /// At most [`INLINE_BYTES_MAX`] bytes, given in two parts.
+    /// At most [`INLINE_BYTES_MAX`] bytes, in two parts.
     Inline(&'v [u8], &'v [u8]),
-    /// A value apart.
+    /// A boxed value.
     Apart(Apart),
 }
 
-/// What [`Entry::new`] makes an entry of.
+/// The fields of a new entry.
 #[derive(Debug)]
 pub struct Draft<'v> {
-    /// The key.
+    /// Name of the key.
     pub key: &'v [u8],
     /// The value.
     pub payload: Payload<'v>,
-    /// When it expires, Unix milliseconds.
+    /// When the key expires, in Unix milliseconds.
     pub expiry: Option<u64>,
     /// The access clock.
     pub clock: u32,
@@ -139,7 +139,8 @@ pub struct Draft<'v> {
     pub is_edited: bool,
 }
 
-/// Bytes of an entry; `inline` is the length of an inline value, none for the other kinds.
+/// Returns the bytes of an entry. `inline` is the length of an inline value, or `None` for other
+/// kinds.
 const fn size_for(key_len: usize, inline: Option<usize>, has_expiry: bool) -> usize {
     let expiry = if has_expiry { FIELD_BYTES } else { 0 };
     let value = match inline {
@@ -149,13 +150,13 @@ const fn size_for(key_len: usize, inline: Option<usize>, has_expiry: bool) -> us
     HEADER_BYTES + expiry + len_bytes(key_len) + key_len + value
 }
 
-/// Bytes that a length takes.
+/// Returns the bytes of a length field.
 const fn len_bytes(len: usize) -> usize {
     if len <= NARROW_MAX { 1 } else { 4 }
 }
 
 impl Draft<'_> {
-    /// Bytes of the entry.
+    /// Returns the bytes of the entry.
     #[inline]
     pub fn size(&self) -> usize {
         size_for(self.key.len(), self.inline_len(), self.expiry.is_some())
@@ -196,7 +197,7 @@ impl Draft<'_> {
         }
         pen.len(self.key.len());
         if let Some(len) = inline_len {
-            assert!(len <= INLINE_BYTES_MAX, "a longer value is kept apart");
+            assert!(len <= INLINE_BYTES_MAX, "a longer value is boxed");
             pen.len(len);
         }
         pen.bytes(self.key);
@@ -212,7 +213,7 @@ impl Draft<'_> {
     }
 }
 
-/// Writes fields one behind the other.
+/// Writes fields one after the other.
 struct Pen {
     at: *mut u8,
 }
@@ -220,8 +221,8 @@ struct Pen {
 impl Pen {
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
-        // SAFETY: the block has room for all fields of the draft that it was sized for, and is
-        // not among the draft's sources.
+        // SAFETY: the block has room for all fields of the draft that it was sized for, and does
+        // not overlap the draft's sources.
         unsafe {
             self.at.copy_from_nonoverlapping(bytes.as_ptr(), bytes.len());
             self.at = self.at.add(bytes.len());
@@ -237,7 +238,8 @@ impl Pen {
     }
 }
 
-/// Whether two texts of the same length are equal; those of 8 to 16 bytes without a call.
+/// Returns whether two byte strings are equal; 8 to 16 bytes are compared without a call of
+/// `memcmp`.
 #[inline]
 fn is_same(first: &[u8], second: &[u8]) -> bool {
     if first.len() <= 16
@@ -251,7 +253,7 @@ fn is_same(first: &[u8], second: &[u8]) -> bool {
     first == second
 }
 
-/// Where the fields of an entry lie, in bytes from its start.
+/// Offsets and lengths of an entry's fields, in bytes.
 #[derive(Clone, Copy)]
 struct Shape {
     key_at: usize,
@@ -260,21 +262,21 @@ struct Shape {
     value_len: usize,
 }
 
-/// A pointer to a live entry, see above.
+/// A pointer to a live entry, see the module's documentation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry(NonNull<u8>);
 
 impl Entry {
-    /// Makes an entry.
+    /// Allocates and writes an entry.
     #[inline]
     pub fn new(heap: &mut Heap, draft: Draft<'_>) -> Entry {
         let block = heap.alloc(draft.size());
         draft.write(block)
     }
 
-    /// Makes this entry anew in its own block if the draft's size is of the same class, or else
-    /// gives the draft back. The key and the value must not be this entry's own. A large value
-    /// must have been taken out before.
+    /// Overwrites this entry in its block, if the draft's size has the same size class. Otherwise
+    /// returns the draft. The draft must not borrow from this entry, and a boxed value must have
+    /// been taken out before.
     #[inline]
     pub fn rewrite<'v>(self, draft: Draft<'v>) -> Result<(), Draft<'v>> {
         if Heap::class(draft.size()) != Heap::class(self.size()) {
@@ -284,22 +286,22 @@ impl Entry {
         Ok(())
     }
 
-    /// Frees the entry's block; a large value must have been taken out before.
+    /// Frees the entry's block; a boxed value must have been taken out before.
     #[inline]
     pub fn free(self, heap: &mut Heap) {
         let size = self.size();
-        // SAFETY: the block was allocated for a size of this class, and nobody reads it after.
+        // SAFETY: the block was allocated for a size of this class, and is not read afterwards.
         unsafe { heap.free(self.0, size) }
     }
 
-    /// The entry at an address that [`Entry::address`] gave.
+    /// Returns the entry at an address that [`Entry::address`] returned.
     #[inline]
     pub fn at(address: u64) -> Entry {
         let pointer = std::ptr::with_exposed_provenance_mut::<u8>(address as usize);
         Entry(NonNull::new(pointer).expect("an entry has an address"))
     }
 
-    /// The block's address.
+    /// Returns the address of the block.
     #[inline]
     pub fn address(self) -> u64 {
         self.0.as_ptr().expose_provenance() as u64
@@ -307,25 +309,26 @@ impl Entry {
 
     #[inline]
     fn byte(self, at: usize) -> u8 {
-        // SAFETY: only called with offsets of fields that the head says are there.
+        // SAFETY: only called with offsets of fields that exist according to the header byte.
         unsafe { self.0.as_ptr().add(at).read() }
     }
 
     #[inline]
     fn u32_at(self, at: usize) -> u32 {
-        // SAFETY: only called with offsets of fields that the head says are there.
+        // SAFETY: only called with offsets of fields that exist according to the header byte.
         u32::from_le(unsafe { self.0.as_ptr().add(at).cast::<u32>().read_unaligned() })
     }
 
     #[inline]
     fn u64_at(self, at: usize) -> u64 {
-        // SAFETY: only called with offsets of fields that the head says are there.
+        // SAFETY: only called with offsets of fields that exist according to the header byte.
         u64::from_le(unsafe { self.0.as_ptr().add(at).cast::<u64>().read_unaligned() })
     }
 
     #[inline]
     fn put(self, at: usize, bytes: &[u8]) {
-        // SAFETY: only called for fields that the head says are there, by whoever may write.
+        // SAFETY: only called for fields that exist according to the header byte, by code that may
+        // write.
         unsafe { self.0.as_ptr().add(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
     }
 
@@ -363,34 +366,34 @@ impl Entry {
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(at), len) }
     }
 
-    /// Bytes of the entry, not rounded up.
+    /// Returns the bytes of the entry, not rounded up to its size class.
     #[inline]
     pub fn size(self) -> usize {
         let shape = self.shape();
         shape.value_at + shape.value_len
     }
 
-    /// Whether this is the entry of `key`.
+    /// Returns whether this is the entry of `key`.
     #[inline]
     pub fn is_key(self, key: &[u8]) -> bool {
         let shape = self.shape();
         shape.key_len == key.len() && is_same(self.slice(shape.key_at, shape.key_len), key)
     }
 
-    /// The key; must not be used when the entry is changed or freed.
+    /// Returns the key, which must not be used after the entry is changed or freed.
     #[inline]
     pub fn key<'a>(self) -> &'a [u8] {
         let shape = self.shape();
         self.slice(shape.key_at, shape.key_len)
     }
 
-    /// When the key expires, Unix milliseconds.
+    /// Returns when the key expires, in Unix milliseconds.
     #[inline]
     pub fn expiry(self) -> Option<u64> {
         (self.head() & EXPIRY != 0).then(|| self.u64_at(HEADER_BYTES))
     }
 
-    /// A moment before which neither the key expires nor an element of its value.
+    /// Returns a lower bound, in Unix milliseconds: neither the key nor an element expires earlier.
     #[inline]
     pub fn moment(self) -> Option<u64> {
         let own = self.expiry();
@@ -401,7 +404,7 @@ impl Entry {
         own.into_iter().chain(elements).min()
     }
 
-    /// Whether elements of the value expire.
+    /// Returns whether elements of the value have an expiry.
     #[inline]
     pub fn has_moments(self) -> bool {
         self.head() & KIND_MASK == HASH
@@ -414,13 +417,13 @@ impl Entry {
         self.put(HEADER_BYTES, &at.to_le_bytes());
     }
 
-    /// The access clock, 24 bits.
+    /// Returns the access clock, 24 bits.
     #[inline]
     pub fn clock(self) -> u32 {
         self.u32_at(0) >> 8
     }
 
-    /// Sets the access clock; leaves the memory alone if that is what it shows.
+    /// Sets the access clock; does not write if the clock already has this value.
     #[inline]
     pub fn put_clock(self, clock: u32) {
         if self.clock() != clock {
@@ -428,18 +431,18 @@ impl Entry {
         }
     }
 
-    /// Whether the value was changed in place.
+    /// Returns whether the value was changed in place.
     #[inline]
     pub fn is_edited(self) -> bool {
         self.head() & EDITED != 0
     }
 
-    /// Says that the value was changed in place.
+    /// Records that the value was changed in place.
     pub fn mark_edited(self) {
         self.put(0, &[self.head() | EDITED]);
     }
 
-    /// The type of the value.
+    /// Returns the type of the value.
     pub fn kind(self) -> Kind {
         match self.head() & KIND_MASK {
             INT | INLINE | LARGE => Kind::String,
@@ -452,20 +455,21 @@ impl Entry {
         }
     }
 
-    /// The value, if it is a string; must not be used when the entry is changed or freed.
+    /// Returns the value if it is a string. It must not be used after the entry is changed or
+    /// freed.
     #[inline]
     pub fn string<'a>(self) -> Option<Str<'a>> {
         let shape = self.shape();
         match self.head() & KIND_MASK {
             INT => Some(Str::Int(self.u64_at(shape.value_at) as i64)),
             INLINE => Some(Str::Bytes(self.slice(shape.value_at, shape.value_len))),
-            // SAFETY: the pointer is of a box that this entry owns.
+            // SAFETY: the pointer leads to a box that this entry owns.
             LARGE => Some(Str::Large(unsafe { &*self.large_pointer() })),
             _ => None,
         }
     }
 
-    /// Overwrites the value of an integer; false for the other kinds.
+    /// Overwrites the value if it is an integer; otherwise returns false.
     #[inline]
     pub fn put_int(self, number: i64) -> bool {
         let is_int = self.head() & KIND_MASK == INT;
@@ -475,49 +479,49 @@ impl Entry {
         is_int
     }
 
-    /// Whether the value is a long string, which lies apart.
+    /// Returns whether the value is a long string, which is boxed.
     #[inline]
     pub fn is_large(self) -> bool {
         self.head() & KIND_MASK == LARGE
     }
 
-    /// Whether the value lies apart.
+    /// Returns whether the value is boxed.
     #[inline]
     pub fn is_apart(self) -> bool {
         self.head() & KIND_MASK >= LARGE
     }
 
     fn pointer<T>(self) -> *mut T {
-        assert!(self.is_apart(), "only a value apart is behind a pointer");
+        assert!(self.is_apart(), "only a boxed value has a pointer");
         let address = self.u64_at(self.shape().value_at) as usize;
         std::ptr::with_exposed_provenance_mut(address)
     }
 
     fn large_pointer(self) -> *mut Bytes {
-        assert!(self.is_large(), "a long string is asked for");
+        assert!(self.is_large(), "the value is a long string");
         self.pointer()
     }
 
-    /// The value, if it is of this type; must not be used when it is changed or freed.
+    /// Returns the value if it has type `T`. It must not be used after it is changed or freed.
     #[inline]
     pub fn object<'a, T: Container>(self) -> Option<&'a T> {
         let is_it = self.head() & KIND_MASK == head_of(T::KIND);
-        // SAFETY: the kind says of which type the box is that this entry owns.
+        // SAFETY: the kind tells the type of the box, which this entry owns.
         is_it.then(|| unsafe { &*self.pointer::<T>() })
     }
 
-    /// The value, if it is of this type, to be changed by the caller alone.
+    /// Returns the value for changing it, if it has type `T`. Only the caller may use it meanwhile.
     #[inline]
     pub fn object_mut<'a, T: Container>(self) -> Option<&'a mut T> {
         let is_it = self.head() & KIND_MASK == head_of(T::KIND);
-        // SAFETY: as above; the caller alone may use the entry.
+        // SAFETY: as above; only the caller uses the entry.
         is_it.then(|| unsafe { &mut *self.pointer::<T>() })
     }
 
-    /// A second owner of the value, if it is one of several elements. Whoever asks makes sure
-    /// that one of the two owners is forgotten, and that meanwhile both only read.
+    /// Returns a second owner of a value of several elements. The caller makes sure that one of the
+    /// two owners is forgotten, and that both only read while both exist.
     pub fn alias(self) -> Option<std::mem::ManuallyDrop<Object>> {
-        // SAFETY: the pointer is of a box of that type; it is never dropped by what is given.
+        // SAFETY: the pointer leads to a box of that type, and the result never drops it.
         let object = unsafe {
             match self.head() & KIND_MASK {
                 LIST => Object::List(Box::from_raw(self.pointer())),
@@ -531,12 +535,12 @@ impl Entry {
         Some(std::mem::ManuallyDrop::new(object))
     }
 
-    /// Takes the value out that lies apart. The entry is an integer after, fit to be freed or
+    /// Takes a boxed value out of the entry. The entry is an integer then, and may be freed or
     /// rewritten.
     pub fn take_apart(self) -> Apart {
         let apart = match self.alias() {
             Some(object) => Apart::Object(std::mem::ManuallyDrop::into_inner(object)),
-            // SAFETY: the entry owns the box, and ceases to below.
+            // SAFETY: the entry owns the box until the header byte is overwritten below.
             None => Apart::Large(unsafe { Box::from_raw(self.large_pointer()) }),
         };
         self.put(0, &[self.head() & !KIND_MASK | INT]);
@@ -544,36 +548,36 @@ impl Entry {
         apart
     }
 
-    /// Makes a large value longer by `tail` and then zeros, to `len` bytes in all, and gives its
-    /// bytes, to be changed in place. A value that a reply still holds is copied first.
+    /// Appends `tail` and then zeros to a long string, up to `len` bytes in all. Returns its bytes
+    /// for changing them in place. A string that a reply shares is copied first.
     pub fn large_mut<'a>(self, tail: &[u8], len: usize) -> &'a mut [u8] {
-        // SAFETY: the entry owns the box; nobody else may use it while the entry is changed.
+        // SAFETY: the entry owns the box; nothing else uses it while the entry is changed.
         let large = unsafe { &mut *self.large_pointer() };
         let mut buffer = large_grown(std::mem::take(large), tail, len);
         let start = buffer.as_mut_ptr();
         *large = buffer.freeze();
         assert_eq!(large.as_ptr(), start.cast_const(), "freezing moves nothing");
-        // SAFETY: the buffer is owned by this entry alone, and only read through `large`, which
-        // nobody may use as long as the caller uses these bytes.
+        // SAFETY: only this entry owns the buffer. It is read only through `large`, which is not
+        // used as long as the caller uses these bytes.
         unsafe { std::slice::from_raw_parts_mut(start, len) }
     }
 
-    /// Makes an inline value longer by `tail` and then zeros, to `len` bytes in all, if the block
-    /// has room for it.
+    /// Appends `tail` and then zeros to an inline value, up to `len` bytes in all. Returns false,
+    /// without a change, if the block has no room or the value is not inline.
     pub fn extend(self, tail: &[u8], len: usize) -> bool {
         let (head, shape) = (self.head(), self.shape());
         if head & KIND_MASK != INLINE || len > INLINE_BYTES_MAX {
             return false;
         }
         let old_len = shape.value_len;
-        assert!(old_len + tail.len() <= len, "a value is only made longer here");
+        assert!(old_len + tail.len() <= len, "a value only grows here");
         let same_width = len_bytes(len) == len_bytes(old_len);
         let size = shape.value_at + len;
         if !same_width || Heap::class(size) != Heap::class(shape.value_at + old_len) {
             return false;
         }
         self.put(shape.value_at + old_len, tail);
-        // SAFETY: the block is as large as its class, which is that of the new size too.
+        // SAFETY: the block is as large as its size class, which is also the class of the new size.
         unsafe {
             let end = self.0.as_ptr().add(shape.value_at + old_len + tail.len());
             end.write_bytes(0, len - old_len - tail.len());
@@ -583,11 +587,11 @@ impl Entry {
         true
     }
 
-    /// The bytes of an inline value, to be changed in place.
+    /// Returns the bytes of an inline value for changing them in place.
     pub fn inline_mut<'a>(self) -> Option<&'a mut [u8]> {
         let shape = self.shape();
         (self.head() & KIND_MASK == INLINE).then(|| {
-            // SAFETY: the bounds of the value; the caller alone may use the entry.
+            // SAFETY: the bounds of the value; only the caller uses the entry.
             unsafe {
                 let start = self.0.as_ptr().add(shape.value_at);
                 std::slice::from_raw_parts_mut(start, shape.value_len)
@@ -596,7 +600,7 @@ impl Entry {
     }
 }
 
-/// A live entry that is only looked at.
+/// Read access to a live entry.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
     entry: Entry,
@@ -604,35 +608,35 @@ pub struct View<'a> {
 }
 
 impl<'a> View<'a> {
-    /// A view of an entry, which nobody may change in the meantime.
+    /// Creates a view of an entry, which must not change while the view exists.
     #[inline]
     pub(in crate::keyspace) fn new(entry: Entry) -> View<'a> {
         View { entry, life: PhantomData }
     }
 
-    /// The key.
+    /// Returns the key.
     pub fn key(&self) -> &'a [u8] {
         self.entry.key()
     }
 
-    /// The type of the value.
+    /// Returns the type of the value.
     pub fn kind(&self) -> Kind {
         self.entry.kind()
     }
 
-    /// The value, if it is a string.
+    /// Returns the value if it is a string.
     #[inline]
     pub fn string(&self) -> Option<Str<'a>> {
         self.entry.string()
     }
 
-    /// The value, if it is of this type.
+    /// Returns the value if it has type `T`.
     #[inline]
     pub fn object<T: Container>(&self) -> Option<&'a T> {
         self.entry.object()
     }
 
-    /// What OBJECT ENCODING calls the form in which the value is kept.
+    /// Returns the name of the value's encoding, as OBJECT ENCODING replies it.
     pub fn encoding(&self) -> &'static str {
         match (self.string(), self.entry.alias()) {
             (Some(value), _) => {
@@ -644,39 +648,39 @@ impl<'a> View<'a> {
         }
     }
 
-    /// How many elements the value has; a string has none.
+    /// Returns the number of elements of the value; 0 for a string.
     pub fn elements(&self) -> usize {
         self.with_object(Object::len).unwrap_or(0)
     }
 
-    /// Shows the value, if it is one of several elements, whatever its type.
+    /// Calls `look` with a value of several elements, of any type; returns `None` for a string.
     pub fn with_object<R>(&self, look: impl FnOnce(&Object) -> R) -> Option<R> {
         self.entry.alias().map(|object| look(&object))
     }
 
-    /// When the key expires, Unix milliseconds.
+    /// Returns when the key expires, in Unix milliseconds.
     #[inline]
     pub fn expiry(&self) -> Option<u64> {
         self.entry.expiry()
     }
 
-    /// The access clock: Unix seconds of the last use, modulo 2^24.
+    /// Returns the access clock, 24 bits; their meaning depends on `maxmemory-policy`.
     pub fn access_clock(&self) -> u32 {
         self.entry.clock()
     }
 
-    /// Whether the value was changed in place since it was set.
+    /// Returns whether the value was changed in place since it was set.
     pub fn is_edited(&self) -> bool {
         self.entry.is_edited()
     }
 
-    /// Where the entry lies. It stays there as long as its size is of the same class.
+    /// Returns the address of the entry. It stays the same as long as the entry's size class does.
     pub fn address(&self) -> u64 {
         self.entry.address()
     }
 
-    /// Bytes of the key's entry and of its value, in whole blocks; of a large value they are
-    /// guessed from `samples` elements.
+    /// Returns the bytes of the entry and of its value, in whole blocks. For a large value,
+    /// estimates them from `samples` elements.
     pub fn memory_bytes(&self, samples: usize) -> usize {
         let apart = match self.entry.is_apart().then(|| self.entry.string()) {
             Some(Some(Str::Large(bytes))) => Heap::class(bytes.len()) + size_of::<Bytes>(),
@@ -729,7 +733,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_any_length_are_compared() {
+    fn byte_strings_of_any_length_are_compared() {
         let text: Vec<u8> = (0..40).collect();
         for len in 0..text.len() {
             assert!(is_same(&text[..len], &text.clone()[..len]));

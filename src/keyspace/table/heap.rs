@@ -1,30 +1,30 @@
 #![allow(unsafe_code)]
-//! Memory for entries and buckets: small blocks of the slab, others of the allocator. Hot.
+//! Memory for entries and buckets: small blocks come from the slab, others from the allocator. Hot.
 
 use super::slab::{SLAB_BYTES_MAX, Slab, block_bytes};
 use crate::base::alloc::class_bytes;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
 
-/// A page of the system, or a multiple of one.
+/// Size of a system page, or a multiple of it.
 const PAGE_BYTES: usize = 4096;
 
-/// Where the blocks of one slice come from.
+/// The allocator of one slice's blocks.
 #[derive(Debug, Default)]
 pub struct Heap {
     slab: Slab,
-    /// Bytes in blocks that are in use.
+    /// Bytes of the blocks that are in use.
     used_bytes: usize,
 }
 
 impl Heap {
-    /// The bytes that a block of `size` bytes takes.
+    /// Returns the bytes that a block for `size` bytes takes.
     #[inline]
     pub fn class(size: usize) -> usize {
         if size <= SLAB_BYTES_MAX { block_bytes(size) } else { class_bytes(size) }
     }
 
-    /// A block of at least `size` bytes, of unknown content, aligned to 8.
+    /// Allocates a block of at least `size` bytes with undefined content, aligned to 8.
     #[inline]
     pub fn alloc(&mut self, size: usize) -> NonNull<u8> {
         self.used_bytes += Heap::class(size);
@@ -37,15 +37,16 @@ impl Heap {
         NonNull::new(block).unwrap_or_else(|| handle_alloc_error(layout))
     }
 
-    /// Takes a block back.
+    /// Frees a block.
     ///
     /// # Safety
     ///
-    /// The block came from this heap for a size of the same class and is not used any more.
+    /// The block was allocated from this heap for a size of the same class and is not used any
+    /// more.
     #[inline]
     pub unsafe fn free(&mut self, block: NonNull<u8>, size: usize) {
         self.used_bytes -= Heap::class(size);
-        // SAFETY: the caller's contract; the size tells where the block came from.
+        // SAFETY: the caller's contract; the size tells which allocator the block came from.
         unsafe {
             if size <= SLAB_BYTES_MAX {
                 self.slab.free(block);
@@ -55,17 +56,17 @@ impl Heap {
         }
     }
 
-    /// Whether [`Heap::release_step`] has something to do.
+    /// Returns whether [`Heap::release_step`] may have memory to give back.
     pub fn has_spare_region(&self) -> bool {
         self.slab.has_spare_region()
     }
 
-    /// Gives a piece of memory that has become free back to the system; false if there is none.
+    /// Gives at most one region of free memory back to the system. Returns false if there is none.
     pub fn release_step(&mut self) -> bool {
         self.slab.release_step()
     }
 
-    /// Bytes in blocks that are in use.
+    /// Returns the bytes of the blocks that are in use.
     pub fn used_bytes(&self) -> usize {
         self.used_bytes
     }
@@ -74,22 +75,23 @@ impl Heap {
 // SAFETY: a heap owns what it points at.
 unsafe impl Send for Heap {}
 
-/// Blocks are asked for by class, so that all of a block may be used.
+/// Rounds the size up to its class, so that the whole block may be used.
 #[inline]
 fn layout_of(size: usize) -> Layout {
-    Layout::from_size_align(class_bytes(size), 8).expect("a block is smaller than the memory")
+    Layout::from_size_align(class_bytes(size), 8)
+        .expect("a block is smaller than the address space")
 }
 
-/// Gives the whole pages among `bytes` back to the system, while the block that they are of stays
-/// in use: freeing that is quick then. What the bytes are after that is not known.
+/// Gives the whole pages within `bytes` back to the system, although their block stays in use.
+/// Freeing the block is quick then. The content of `bytes` is undefined afterwards.
 pub fn give_back(bytes: &mut [u8]) {
     let range = bytes.as_mut_ptr_range();
     let start = range.start.addr().next_multiple_of(PAGE_BYTES);
     let end = range.end.addr() & !(PAGE_BYTES - 1);
     if start < end {
         let at = bytes.as_mut_ptr().with_addr(start);
-        // SAFETY: the pages lie in a slice that the caller has to itself, and a byte of it may
-        // have any value. A failure changes nothing.
+        // SAFETY: the caller has exclusive access to the slice that contains the pages, and any
+        // byte value is valid. A failure changes nothing.
         unsafe { libc::madvise(at.cast(), end - start, libc::MADV_DONTNEED) };
     }
 }

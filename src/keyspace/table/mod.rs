@@ -1,5 +1,5 @@
 #![allow(unsafe_code)]
-//! The keys of one slot of one database: a linear-hashing table of 64-byte buckets. Hot.
+//! The keys of one hash slot of one database: a linear-hashing table of 64-byte buckets. Hot.
 //!
 //! Must not know: databases, commands, time other than ticks.
 //!
@@ -12,13 +12,13 @@
 //!
 //!   hash, 64 bits   63..56 tag (0 reads as 1)       31..0 bucket
 //!
-//!   with n buckets, 2^k < n <= 2^(k+1), a hash belongs in bucket h mod 2^(k+1) if that is below
-//!   n, and in h mod 2^k if not. Growing by one splits bucket n - 2^k in two: n - 2^k and n.
+//!   with n buckets, 2^k < n <= 2^(k+1), a hash h belongs to bucket h mod 2^(k+1) if this number is
+//!   below n, otherwise to h mod 2^k. Growing by one splits bucket n - 2^k into n - 2^k and n.
 //! ```
 //!
-//! So a table grows and shrinks by one bucket at a time, with the insert or removal that passes
-//! the load, and no step looks at more than two chains. A bucket stands for all hashes that end
-//! in certain bits; read backwards these bits are an interval, which is what SCAN walks.
+//! A table grows and shrinks by one bucket at a time: the insert or removal that crosses the load
+//! limit does one step, which visits at most two chains. A bucket covers all hashes that end in
+//! certain bits. With the bits reversed, these hashes form an interval, which SCAN iterates over.
 
 mod bucket;
 mod directory;
@@ -37,37 +37,37 @@ use directory::{CHUNK_BUCKETS, Directory};
 use std::hash::{BuildHasher, Hasher};
 use std::ptr::NonNull;
 
-/// A bucket is added when there are more keys per 8 buckets than this, and memory for it is there.
+/// A bucket is added above this number of keys per 8 buckets if the last chunk has room for it.
 const GROW_KEYS_EASY: u64 = 38;
 
-/// A bucket is added when there are more keys per 8 buckets than this, whatever it takes.
+/// A bucket is added above this number of keys per 8 buckets, even if memory must be allocated.
 const GROW_KEYS: u64 = 40;
 
-/// A bucket is removed when there are fewer keys per 8 buckets than this.
+/// A bucket is removed below this number of keys per 8 buckets.
 const SHRINK_KEYS: u64 = 20;
 
-/// Entries of a chain that a random draw chooses from.
+/// Entries of a chain that a random draw can choose.
 const DRAW_MAX: u64 = 14;
 
-/// Draws before the first entry from a random bucket on is taken.
+/// Failed random draws after which the first entry from a random bucket on is taken.
 const DRAW_TRIES_MAX: usize = 256;
 
 const _: () = assert!(size_of::<Table>() == 32);
 const _: () = assert!(SHRINK_KEYS < GROW_KEYS_EASY && GROW_KEYS_EASY <= GROW_KEYS);
 
-/// What the tables of a slice share.
+/// The state that all tables of a slice share.
 #[derive(Debug)]
 pub struct Tools {
-    /// Where entries and buckets come from.
+    /// Allocates entries and buckets.
     pub heap: Heap,
-    /// The keyed hash.
+    /// The keyed hash function.
     pub hasher: ahash::RandomState,
-    /// The version that buckets are stamped with when they are written, 2 bits.
+    /// The version, 2 bits, that is written to every bucket that changes.
     pub version: u8,
 }
 
 impl Tools {
-    /// The hash of a key.
+    /// Returns the hash of a key.
     #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         let mut hasher = self.hasher.build_hasher();
@@ -76,40 +76,40 @@ impl Tools {
     }
 }
 
-/// The tag of a hash.
+/// Returns the tag of a hash.
 #[inline]
 fn tag_of(hash: u64) -> u8 {
     ((hash >> 56) as u8).max(1)
 }
 
-/// Where an entry's word lies. Good until the table is changed.
+/// Position of an entry's word in a table. Valid until the table is changed.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     bucket: NonNull<Bucket>,
     index: u8,
-    /// The number of the bucket that the chain starts at.
+    /// Number of the bucket that starts the chain.
     number: u32,
 }
 
 impl Place {
-    /// The word.
+    /// Returns the word.
     #[inline]
     pub fn word(self) -> Word {
-        // SAFETY: the place is of a bucket that is there, as the table was not changed since.
+        // SAFETY: the bucket still exists, because the table was not changed since.
         unsafe { self.bucket.as_ref() }.word(usize::from(self.index))
     }
 
-    /// The entry.
+    /// Returns the entry.
     #[inline]
     pub fn entry(self) -> Entry {
         self.word().entry()
     }
 }
 
-/// What a table takes.
+/// Size and memory of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableInfo {
-    /// Keys, expired ones that were not yet removed included.
+    /// Keys, including expired keys that are not removed yet.
     pub keys: usize,
     /// Buckets that hashes lead to.
     pub buckets: usize,
@@ -117,12 +117,12 @@ pub struct TableInfo {
     pub overflow_buckets: usize,
     /// Chunks of buckets.
     pub chunks: usize,
-    /// Bytes of all that but the entries.
+    /// Bytes of the buckets and of the directory, without the entries.
     pub bytes: usize,
 }
 
 impl TableInfo {
-    /// Adds what another table takes.
+    /// Adds the numbers of another table.
     pub fn add(&mut self, other: &TableInfo) {
         self.keys += other.keys;
         self.buckets += other.buckets;
@@ -131,13 +131,13 @@ impl TableInfo {
         self.bytes += other.bytes;
     }
 
-    /// Keys that there is a place for in the buckets that hashes lead to.
+    /// Returns how many keys fit into the buckets that hashes lead to.
     pub fn places(&self) -> usize {
         self.buckets * WORDS
     }
 }
 
-/// The keys of one slot.
+/// The keys of one hash slot.
 #[derive(Debug)]
 pub struct Table {
     directory: Directory,
@@ -151,7 +151,7 @@ pub struct Table {
 unsafe impl Send for Table {}
 
 impl Table {
-    /// A table without keys; takes no memory of its own.
+    /// A table without keys; it allocates nothing.
     pub const EMPTY: Table = Table {
         directory: Directory::EMPTY,
         keys: 0,
@@ -160,53 +160,53 @@ impl Table {
         earliest: Tick::NEVER,
     };
 
-    /// How many keys there are.
+    /// Returns the number of keys.
     #[inline]
     pub fn len(&self) -> usize {
         self.keys as usize
     }
 
-    /// How many keys have an expiry, or elements that have one.
+    /// Returns the number of keys that have an expiry, or elements with an expiry.
     #[inline]
     pub fn volatile_len(&self) -> usize {
         self.volatile as usize
     }
 
-    /// A tick before which no key is due.
+    /// Returns a lower bound: no key or element has expired before this tick.
     #[inline]
     pub fn earliest(&self) -> Tick {
         self.earliest
     }
 
-    /// How many buckets hashes lead to.
+    /// Returns the number of buckets that hashes lead to.
     #[inline]
     pub fn buckets(&self) -> u32 {
         self.directory.len()
     }
 
-    /// How many chunks there are.
+    /// Returns the number of chunks.
     pub fn chunks(&self) -> u32 {
         self.directory.chunks()
     }
 
-    /// The number of the bucket that a hash leads to. There must be one.
+    /// Returns the number of the bucket that a hash leads to. The table must have a bucket.
     #[inline]
     fn number_of(&self, hash: u64) -> u32 {
         let buckets = self.directory.len();
         debug_assert!(buckets > 0);
-        // One bucket gives mask 1, and both hashes lead to bucket 0 below.
+        // With one bucket the mask is 1, and the last line maps both results to bucket 0.
         let mask = u32::MAX >> (buckets - 1).leading_zeros().min(31);
         let number = hash as u32 & mask;
         if number < buckets { number } else { number & (mask >> 1) }
     }
 
-    /// Asks the processor for the table itself.
+    /// Prefetches the table itself.
     #[inline]
     pub fn prefetch(&self) {
         prefetch(std::ptr::from_ref(self).cast());
     }
 
-    /// Asks the processor for the bucket that a hash leads to.
+    /// Prefetches the bucket that a hash leads to.
     #[inline]
     pub fn prefetch_bucket(&self, hash: u64) {
         if self.keys > 0 {
@@ -214,23 +214,23 @@ impl Table {
         }
     }
 
-    /// Asks the processor for the entry that a hash leads to; reads the bucket.
+    /// Reads the bucket that a hash leads to, and prefetches the entry with this hash's tag.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
         if self.keys == 0 {
             return;
         }
-        // SAFETY: a bucket that is there.
+        // SAFETY: the bucket exists.
         let bucket = unsafe { &*self.directory.bucket(self.number_of(hash)) };
         if let Some(index) = bucket.matches(tag_of(hash)).next() {
             let address = bucket.word(index).entry().address() as usize;
-            // Two lines: a value of 64 bytes ends on the second.
+            // Two cache lines: a value of 64 bytes ends in the second.
             prefetch(std::ptr::with_exposed_provenance(address));
             prefetch(std::ptr::with_exposed_provenance(address + 64));
         }
     }
 
-    /// The place of a key.
+    /// Returns the place of a key.
     #[inline]
     pub fn find(&self, hash: u64, key: &[u8]) -> Option<Place> {
         if self.keys == 0 {
@@ -240,7 +240,7 @@ impl Table {
         let tag = tag_of(hash);
         let mut at = self.directory.bucket(number);
         loop {
-            // SAFETY: a bucket that is there.
+            // SAFETY: the bucket exists.
             let bucket = unsafe { &*at };
             for index in bucket.matches(tag) {
                 if bucket.word(index).entry().is_key(key) {
@@ -252,7 +252,7 @@ impl Table {
         }
     }
 
-    /// Adds an entry whose key is not there yet.
+    /// Adds an entry, whose key must not be in the table yet.
     pub fn insert(&mut self, tools: &mut Tools, hash: u64, entry: Entry) {
         let word = Word::new(entry);
         if self.directory.len() == 0 {
@@ -261,7 +261,7 @@ impl Table {
         let number = self.number_of(hash);
         self.keys += 1;
         self.volatile += u32::from(word.is_volatile());
-        self.note_due(number, entry);
+        self.note_expiry(number, entry);
         self.add(tools, number, tag_of(hash), word);
         let (keys, buckets) = (u64::from(self.keys) * 8, u64::from(self.buckets()));
         if keys > buckets * GROW_KEYS
@@ -271,13 +271,13 @@ impl Table {
         }
     }
 
-    /// Puts a word into a chain.
+    /// Puts a word into a chain, and adds an overflow bucket if the chain is full.
     fn add(&mut self, tools: &mut Tools, number: u32, tag: u8, word: Word) {
         let mut at = self.directory.bucket(number);
-        // SAFETY: a bucket that is there.
+        // SAFETY: the bucket exists.
         unsafe { (*at).stamp(tools.version) };
         loop {
-            // SAFETY: a bucket of the chain; nobody else refers to it.
+            // SAFETY: the bucket belongs to the chain; nothing else refers to it.
             let bucket = unsafe { &mut *at };
             if let Some(index) = bucket.free_place() {
                 return bucket.put(index, tag, word);
@@ -302,14 +302,15 @@ impl Table {
         }
     }
 
-    /// Takes an entry out of the table; it is the caller's then.
+    /// Takes an entry out of the table and shrinks the table. The caller owns the entry then.
     pub fn remove(&mut self, tools: &mut Tools, place: Place) -> Entry {
         let entry = self.extract(tools, place);
         self.shrink(tools, 2);
         entry
     }
 
-    /// The same, but no other entry leaves its chain.
+    /// Takes an entry out of the table without shrinking it: no other entry moves to another chain.
+    /// The caller owns the entry then.
     pub fn extract(&mut self, tools: &mut Tools, place: Place) -> Entry {
         let word = place.word();
         self.touch(tools, place);
@@ -323,7 +324,7 @@ impl Table {
         word.entry()
     }
 
-    /// Removes buckets that the load does not ask for, at most `steps` of them.
+    /// Removes buckets that the number of keys does not justify, at most `steps` of them.
     pub fn shrink(&mut self, tools: &mut Tools, steps: usize) {
         for _ in 0..steps {
             let buckets = self.buckets();
@@ -343,8 +344,8 @@ impl Table {
         let index = usize::from(place.index);
         let mut parent: *mut Bucket = std::ptr::null_mut();
         let mut tail = self.directory.bucket(place.number);
-        // SAFETY: buckets of one chain, which nobody else refers to; each block below borrows one
-        // of them at a time.
+        // SAFETY: the buckets belong to one chain, and nothing else refers to them. Each block
+        // below borrows one of them at a time.
         unsafe {
             while let Some(next) = (*tail).next() {
                 parent = tail;
@@ -362,7 +363,7 @@ impl Table {
                 (*hole).put(index, moved.0, moved.1);
             }
             if (*tail).len() == 1 {
-                let last = (*tail).places().next().expect("one is left");
+                let last = (*tail).places().next().expect("one entry is left");
                 let moved = ((*tail).tag(last), (*tail).word(last));
                 (*parent).unchain();
                 (*parent).put(WORDS - 1, moved.0, moved.1);
@@ -372,21 +373,22 @@ impl Table {
         }
     }
 
-    /// Says that the entry at a place is written: stamps the bucket.
+    /// Records that the entry at a place is changed: writes the version to the bucket.
     #[inline]
     pub fn touch(&mut self, tools: &Tools, place: Place) {
-        // SAFETY: a bucket that is there; nobody else refers to it.
+        // SAFETY: the bucket exists; nothing else refers to it.
         unsafe { (*self.directory.bucket(place.number)).stamp(tools.version) };
     }
 
-    /// Puts another entry of the same key in the place of one, which is the caller's then.
+    /// Replaces an entry by another one of the same key. The caller owns the old entry then.
     pub fn replace(&mut self, tools: &Tools, place: Place, entry: Entry) -> Entry {
         let old = place.word();
         self.put_word(tools, place, old.is_volatile(), entry);
         old.entry()
     }
 
-    /// Says that an entry was rewritten in place, where `was_volatile` tells of it as it was.
+    /// Updates word and counters after an entry was rewritten in place. `was_volatile` describes
+    /// the old entry.
     #[inline]
     pub fn rewritten(&mut self, tools: &Tools, place: Place, was_volatile: bool) {
         self.put_word(tools, place, was_volatile, place.entry());
@@ -396,20 +398,20 @@ impl Table {
     fn put_word(&mut self, tools: &Tools, mut place: Place, was_volatile: bool, entry: Entry) {
         self.touch(tools, place);
         let word = Word::new(entry);
-        // SAFETY: a bucket that is there; nobody else refers to it.
+        // SAFETY: the bucket exists; nothing else refers to it.
         unsafe { place.bucket.as_mut() }.put_word(usize::from(place.index), word);
         self.volatile = self.volatile + u32::from(word.is_volatile()) - u32::from(was_volatile);
         if self.volatile == 0 {
             self.earliest = Tick::NEVER;
         }
-        self.note_due(place.number, entry);
+        self.note_expiry(place.number, entry);
     }
 
-    /// Keeps the summaries below an entry that is now in bucket `number`.
+    /// Lowers the summaries for an entry that is now in bucket `number`.
     #[inline]
-    fn note_due(&mut self, number: u32, entry: Entry) {
+    fn note_expiry(&mut self, number: u32, entry: Entry) {
         if let Some(at) = entry.moment() {
-            self.note_earliest(number, Tick::due(at));
+            self.note_earliest(number, Tick::of_expiry(at));
         }
     }
 
@@ -421,7 +423,7 @@ impl Table {
         }
     }
 
-    /// Adds a bucket and gives it its share of the one that stood for its hashes.
+    /// Adds a bucket, and moves its entries there from the bucket that covered their hashes.
     fn split(&mut self, tools: &mut Tools) {
         let number = self.buckets();
         let source = number - (1 << number.ilog2());
@@ -429,24 +431,24 @@ impl Table {
         self.redistribute(tools, source, source);
     }
 
-    /// Removes the last bucket and gives its entries to the one that stands for them then.
+    /// Removes the last bucket, and moves its entries to the bucket that covers their hashes then.
     fn merge(&mut self, tools: &mut Tools) {
         let last = self.buckets() - 1;
         let partner = last - (1 << last.ilog2());
         self.redistribute(tools, last, partner);
         if last == CHUNK_BUCKETS {
-            // One chunk is left, whose summary is the table's from here on.
+            // The one chunk that is left uses the table's summary as its own.
             self.earliest = self.earliest.min(self.chunk_earliest(0));
         }
         self.directory.pop(&mut tools.heap);
     }
 
-    /// Puts the entries of one chain where they belong: in bucket `target`, or, when that is
-    /// where they are, by their hashes.
+    /// Moves the entries of one chain to bucket `target`. If `target` equals `source`, moves each
+    /// entry to the bucket of its hash.
     fn redistribute(&mut self, tools: &mut Tools, source: u32, target: u32) {
         let bound = self.directory.earliest(source / CHUNK_BUCKETS).unwrap_or(self.earliest);
         let head = self.directory.bucket(source);
-        // SAFETY: a bucket that is there. Its chain is this function's alone from here on.
+        // SAFETY: the bucket exists. Only this function uses its chain from here on.
         let mut chain = unsafe { head.replace(Bucket::EMPTY) };
         // SAFETY: as above.
         unsafe { (*head).stamp(tools.version) };
@@ -464,7 +466,7 @@ impl Table {
                 self.add(tools, number, tag, word);
             }
             let Some(next) = chain.next() else { return };
-            // SAFETY: an overflow bucket that was allocated for this chain, which nobody points at
+            // SAFETY: an overflow bucket that was allocated for this chain; nothing points at it
             // any more.
             unsafe {
                 chain = next.read();
@@ -474,12 +476,12 @@ impl Table {
         }
     }
 
-    /// Calls `visit` for each entry of a chain, which it must not change.
+    /// Calls `visit` for each entry of a chain; `visit` must not change the entry.
     pub fn for_each_in_bucket(&self, number: u32, visit: &mut dyn FnMut(Word)) {
         assert!(number < self.buckets());
         let mut at = self.directory.bucket(number);
         loop {
-            // SAFETY: a bucket that is there.
+            // SAFETY: the bucket exists.
             let bucket = unsafe { &*at };
             for index in bucket.places() {
                 visit(bucket.word(index));
@@ -491,12 +493,12 @@ impl Table {
         }
     }
 
-    /// The place of the first entry of a chain that `pick` wants.
+    /// Returns the place of the first entry of a chain for which `pick` returns true.
     pub fn find_in_bucket(&self, number: u32, pick: &mut dyn FnMut(Word) -> bool) -> Option<Place> {
         assert!(number < self.buckets());
         let mut at = self.directory.bucket(number);
         loop {
-            // SAFETY: a bucket that is there.
+            // SAFETY: the bucket exists.
             let bucket = unsafe { &*at };
             if let Some(index) = bucket.places().find(|&index| pick(bucket.word(index))) {
                 let bucket = NonNull::from(bucket);
@@ -506,8 +508,9 @@ impl Table {
         }
     }
 
-    /// A random entry: a bucket and a number are drawn until there is an entry of that number in
-    /// the chain, so every entry has the same chance, but for those behind [`DRAW_MAX`].
+    /// Returns a random entry. Draws a bucket and an index until the chain has an entry with this
+    /// index. All entries have the same probability, except those after the first [`DRAW_MAX`] of a
+    /// chain.
     pub fn random(&self, rng: &mut Rng) -> Place {
         assert!(self.keys > 0);
         for _ in 0..DRAW_TRIES_MAX {
@@ -529,42 +532,44 @@ impl Table {
             .expect("a table with keys has an entry")
     }
 
-    /// The bucket that stands for a position in the order of reversed hashes, and where in that
-    /// order the bucket ends (exclusive, at most 2^32).
+    /// Returns the bucket that covers a position in the order of reversed hashes. Also returns the
+    /// end of the bucket's interval in that order (exclusive, at most 2^32).
     pub fn bucket_at(&self, position: u32) -> (u32, u64) {
         let number = self.number_of(u64::from(position.reverse_bits()));
         let buckets = self.buckets();
         let high = if buckets == 1 { 0 } else { (buckets - 1).ilog2() };
-        // The bits that tell this bucket: one fewer for those that are not yet split.
+        // Number of low bits that select this bucket: one fewer for a bucket that is not split yet.
         let is_split = buckets > 1 && (number >= 1 << high || number + (1 << high) < buckets);
         let bits = high + u32::from(is_split);
         let width = 1u64 << (32 - bits);
         (number, (u64::from(position) & !(width - 1)) + width)
     }
 
-    /// The buckets of a chunk.
+    /// Returns the numbers of the buckets of a chunk.
     pub fn chunk_buckets(&self, chunk: u32) -> std::ops::Range<u32> {
         let start = chunk * CHUNK_BUCKETS;
         start..(start + CHUNK_BUCKETS).min(self.buckets())
     }
 
-    /// The summary of a chunk: a tick before which none of its keys is due.
+    /// Returns the summary of a chunk, a lower bound: no key or element has expired before this
+    /// tick.
     pub fn chunk_earliest(&self, chunk: u32) -> Tick {
         self.directory.earliest(chunk).unwrap_or(self.earliest)
     }
 
-    /// Sets the summary of a chunk; the table's own is not raised by it.
+    /// Sets the summary of a chunk, if there are several chunks; does not change the table's
+    /// summary.
     pub fn put_chunk_earliest(&mut self, chunk: u32, earliest: Tick) {
         self.directory.put_earliest(chunk, earliest);
     }
 
-    /// Sets the summary of the table. The caller answers for its being a lower bound.
+    /// Sets the summary of the table. The caller guarantees that the tick is a lower bound.
     pub fn put_earliest(&mut self, earliest: Tick) {
         self.earliest = if self.volatile == 0 { Tick::NEVER } else { earliest };
     }
 
-    /// Removes the last bucket with all that is in it; each entry is handed to `give`. False if
-    /// there is no bucket. Only for a table that is being taken down.
+    /// Removes the last bucket and passes each of its entries to `give`. Returns false if there is
+    /// no bucket. Only for a table that is being freed.
     pub fn demolish(&mut self, heap: &mut Heap, give: &mut dyn FnMut(&mut Heap, Entry)) -> bool {
         let Some(number) = self.buckets().checked_sub(1) else { return false };
         if let Some(before) = number.checked_sub(1) {
@@ -572,7 +577,7 @@ impl Table {
                 prefetch(std::ptr::with_exposed_provenance(word.entry().address() as usize));
             });
         }
-        // SAFETY: a bucket that is there, and is popped next.
+        // SAFETY: the bucket exists, and is popped next.
         let mut chain = unsafe { self.directory.bucket(number).replace(Bucket::EMPTY) };
         loop {
             for index in chain.places() {
@@ -580,7 +585,7 @@ impl Table {
                 give(heap, chain.word(index).entry());
             }
             let Some(next) = chain.next() else { break };
-            // SAFETY: an overflow bucket of this chain, which nobody points at any more.
+            // SAFETY: an overflow bucket of this chain; nothing points at it any more.
             unsafe {
                 chain = next.read();
                 heap.free(NonNull::new_unchecked(next).cast(), BUCKET_BYTES);
@@ -592,7 +597,7 @@ impl Table {
         true
     }
 
-    /// What the table takes.
+    /// Returns size and memory of the table.
     pub fn info(&self) -> TableInfo {
         TableInfo {
             keys: self.len(),
@@ -605,32 +610,32 @@ impl Table {
         }
     }
 
-    /// Looks at everything and asserts what must hold. O(keys), for tests.
+    /// Asserts all invariants. O(keys), for tests.
     pub fn check(&self, tools: &Tools) {
         let (mut keys, mut volatile, mut overflow) = (0, 0, 0);
         for number in 0..self.buckets() {
             let bound = self.chunk_earliest(number / CHUNK_BUCKETS);
             let mut at = self.directory.bucket(number);
             loop {
-                // SAFETY: a bucket that is there.
+                // SAFETY: the bucket exists.
                 let bucket = unsafe { &*at };
                 for index in bucket.places() {
                     let word = bucket.word(index);
                     let hash = tools.hash(word.entry().key());
                     assert_eq!(self.number_of(hash), number, "an entry is in its bucket");
                     assert_eq!(bucket.tag(index), tag_of(hash));
-                    assert_eq!(word, Word::new(word.entry()), "the word tells of the entry");
+                    assert_eq!(word, Word::new(word.entry()), "the word matches the entry");
                     if let Some(moment) = word.entry().moment() {
                         volatile += 1;
-                        assert!(bound <= Tick::due(moment), "a summary is a lower bound");
+                        assert!(bound <= Tick::of_expiry(moment), "a summary is a lower bound");
                     }
                     keys += 1;
                 }
                 let Some(next) = bucket.next() else { break };
-                // SAFETY: a bucket of the chain.
+                // SAFETY: the bucket belongs to the chain.
                 let tail = unsafe { &*next };
-                assert!(tail.len() >= 2, "a short overflow bucket is folded back");
-                assert_eq!(tail.version(), 0, "the first bucket of a chain has its version");
+                assert!(tail.len() >= 2, "an overflow bucket holds at least 2 entries");
+                assert_eq!(tail.version(), 0, "only the first bucket of a chain has a version");
                 overflow += 1;
                 at = next;
             }
@@ -639,11 +644,11 @@ impl Table {
     }
 }
 
-/// Asks the processor for a cache line.
+/// Prefetches a cache line.
 #[inline]
 fn prefetch(address: *const u8) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch reads nothing that the program could see, wherever it points.
+    // SAFETY: a prefetch has no visible effect, wherever the address points.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(address.cast());

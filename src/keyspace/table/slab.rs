@@ -1,39 +1,39 @@
 #![allow(unsafe_code)]
 //! Blocks of up to 1,792 bytes, packed into small pages. Hot.
 //!
-//! Up to 128 bytes there is a class every 8 bytes. The allocator's are multiples of 16, which would
-//! cost a key with an integer or an expiry 8 bytes. Above that the classes are the allocator's; but
-//! chunks of buckets change their class all the time as tables grow, and a few of them that stay
-//! behind would pin the allocator's large pages. What becomes free here serves any class.
+//! Up to 128 bytes there is a size class every 8 bytes. The allocator's classes are multiples of
+//! 16, which would cost a key with an integer or an expiry 8 bytes. Above 128 bytes the classes
+//! equal the allocator's. But chunks of buckets change their class often as tables grow, and a few
+//! that remain would pin large pages of the allocator. Here a free page serves any class.
 //!
 //! ```text
-//!   region, 2 MiB of the kernel's           its Region lies apart, boxed
-//!   |page 0      |page 1      | ...         pages of 16 KiB; each counts as used memory
-//!                                           from the first block that was in it on
+//!   region, 2 MiB mapped from the kernel    its `Region` is boxed elsewhere
+//!   |page 0      |page 1      | ...         pages of 16 KiB; a page counts as used memory
+//!                                           from its first block on
 //!
 //!   page    0..64   header: its region, neighbours in a list, class, free and used blocks
 //!           64..    blocks of one size; a free one starts with the u16 link to the next:
 //!                   its offset in the page divided by 8, 0 = none
 //!
-//!   a page is   fresh     behind its region's mark, never touched
+//!   a page is   fresh     at or after its region's `fresh` pointer, never touched
 //!               free      in the list of free pages; no block in use
 //!               partial   in the list of its class: blocks in use and free ones
 //!               full      in no list
 //! ```
 //!
-//! A region whose pages are all free goes back with the next housekeeping, one per step, unless few
-//! other pages are left.
+//! Housekeeping gives a region whose pages are all free back to the system, one region per step. It
+//! keeps the region if few other pages are free.
 
 use crate::base::alloc::{REGION_BYTES, class_bytes, count_bytes, map_region, unmap_region};
 use std::ptr::{NonNull, null_mut};
 
-/// The largest block.
+/// Bytes of the largest block.
 pub const SLAB_BYTES_MAX: usize = 1792;
 
-/// The largest block of those that differ by [`STEP`].
+/// Bytes of the largest block whose size class is a multiple of [`STEP`].
 const FINE_BYTES_MAX: usize = 128;
 
-/// The smallest block, and by how much the others differ.
+/// Bytes of the smallest block, and the distance of the small size classes.
 const BLOCK_BYTES_MIN: usize = 16;
 const STEP: usize = 8;
 
@@ -41,7 +41,7 @@ const CLASSES: usize = class_of(SLAB_BYTES_MAX) + 1;
 const PAGE_BYTES: usize = 16 << 10;
 const HEADER_BYTES: usize = 64;
 
-/// Free pages that are kept rather than giving a region back.
+/// Free pages that are kept: a region goes back only if more than these are free without it.
 const SPARE_PAGES: usize = 16;
 
 const _: () = assert!(size_of::<Page>() <= HEADER_BYTES);
@@ -49,14 +49,14 @@ const _: () = assert!(PAGE_BYTES / STEP <= u16::MAX as usize + 1);
 
 struct Region {
     base: *mut u8,
-    /// The first fresh page, and the end of the last one.
+    /// The first fresh page, and the end of the last page.
     fresh: *mut u8,
     end: *mut u8,
-    /// Pages that are partial or full.
+    /// Number of pages that are partial or full.
     used_pages: usize,
-    /// Its number among the regions.
+    /// Index in the list of regions.
     number: usize,
-    /// Whether it stands in the list of those that were empty.
+    /// Whether the region is in the list of regions that were empty.
     is_listed: bool,
 }
 
@@ -65,24 +65,24 @@ struct Page {
     region: *mut Region,
     prev: *mut Page,
     next: *mut Page,
-    /// The first block of the list of free ones, and the first that was never used: links.
+    /// Links: the first block of the list of free blocks, and the first block that was never used.
     free: u16,
     fresh: u16,
-    /// Blocks in use.
+    /// Number of blocks in use.
     used: u16,
     /// Bytes of a block, divided by [`STEP`].
     stride: u16,
     class: u8,
 }
 
-/// Pages of small blocks.
+/// An allocator of small blocks in pages.
 #[derive(Debug)]
 pub struct Slab {
     partial: [*mut Page; CLASSES],
     free: *mut Page,
     free_pages: usize,
     regions: Vec<*mut Region>,
-    /// Regions that were empty when they were put here; each at most once.
+    /// Regions that were empty when they were added here; each at most once.
     empty: Vec<*mut Region>,
 }
 
@@ -98,7 +98,7 @@ impl Default for Slab {
     }
 }
 
-/// The bytes of a block for `size` bytes, at most [`SLAB_BYTES_MAX`].
+/// Returns the bytes of a block for `size` bytes, at most [`SLAB_BYTES_MAX`].
 #[inline]
 pub const fn block_bytes(size: usize) -> usize {
     if size <= BLOCK_BYTES_MIN {
@@ -110,7 +110,7 @@ pub const fn block_bytes(size: usize) -> usize {
     }
 }
 
-/// The number of the class of blocks of so many bytes: the steps, then 4 for each power of two.
+/// Returns the index of the size class: the small classes, then 4 classes per power of two.
 #[inline]
 const fn class_of(bytes: usize) -> usize {
     if bytes <= FINE_BYTES_MAX {
@@ -122,7 +122,7 @@ const fn class_of(bytes: usize) -> usize {
 }
 
 impl Page {
-    /// The link just behind the last block that fits.
+    /// Returns the link just after the last block that fits into the page.
     #[inline]
     fn end(&self) -> usize {
         let bytes = usize::from(self.stride) * STEP;
@@ -136,7 +136,7 @@ impl Page {
 }
 
 impl Slab {
-    /// A block for `size` bytes.
+    /// Allocates a block of at least `size` bytes.
     #[inline]
     pub fn alloc(&mut self, size: usize) -> NonNull<u8> {
         debug_assert!(0 < size && size <= SLAB_BYTES_MAX);
@@ -146,8 +146,8 @@ impl Slab {
         if page.is_null() {
             page = self.page_new(class, bytes);
         }
-        // SAFETY: a page in the list of its class is there, and has a free block; links lead to
-        // blocks within the page.
+        // SAFETY: a page in the list of its class exists and has a free block; links lead to blocks
+        // within the page.
         unsafe {
             let link = (*page).free;
             let block;
@@ -166,21 +166,21 @@ impl Slab {
         }
     }
 
-    /// Takes a block back.
+    /// Frees a block.
     ///
     /// # Safety
     ///
-    /// The block is one of this slab's, and is not used any more.
+    /// The block belongs to this slab and is not used any more.
     #[inline]
     pub unsafe fn free(&mut self, block: NonNull<u8>) {
         let block = block.as_ptr();
         let offset = block.addr() & (PAGE_BYTES - 1);
         debug_assert!(offset >= HEADER_BYTES);
-        // SAFETY: the block lies in a page of this slab, which starts at a multiple of its size.
+        // SAFETY: the block is in a page of this slab, and pages start at a multiple of their size.
         unsafe {
             let page = block.sub(offset).cast::<Page>();
             let was_full = (*page).is_full();
-            assert!((*page).used > 0, "a page has as many blocks in use as were handed out");
+            assert!((*page).used > 0, "the block is counted as used in its page");
             block.cast::<u16>().write((*page).free);
             (*page).free = (offset / STEP) as u16;
             (*page).used -= 1;
@@ -196,11 +196,11 @@ impl Slab {
         }
     }
 
-    /// A page without blocks in use, in the list of its class.
+    /// Returns a page without blocks in use and puts it into the list of its class.
     #[cold]
     fn page_new(&mut self, class: usize, bytes: usize) -> *mut Page {
         let page = if self.free.is_null() { self.page_fresh() } else { self.free };
-        // SAFETY: the page is free or fresh, and of a region that is there.
+        // SAFETY: the page is free or fresh, and its region exists.
         unsafe {
             if page == self.free {
                 unlink(&mut self.free, page);
@@ -217,18 +217,19 @@ impl Slab {
         page
     }
 
-    /// A page that was never used, of a new region if need be; only its region is set.
+    /// Returns a fresh page, of a new region if necessary; sets only the region of the page.
     fn page_fresh(&mut self) -> *mut Page {
         let has_fresh = |&region: &*mut Region| {
-            // SAFETY: a region that is there.
+            // SAFETY: the region exists.
             unsafe { (*region).fresh < (*region).end }
         };
-        // Only the newest region can have fresh pages, but for moves when one goes back.
+        // Fresh pages are usually in the newest region. Giving a region back may move that one in
+        // the list.
         let region = match self.regions.last().copied().filter(has_fresh) {
             Some(region) => region,
             None => self.region_new(),
         };
-        // SAFETY: the mark is below the end, so a page lies there.
+        // SAFETY: `fresh` is below `end`, so a page is there.
         unsafe {
             let page = (*region).fresh.cast::<Page>();
             (*region).fresh = (*region).fresh.add(PAGE_BYTES);
@@ -251,10 +252,10 @@ impl Slab {
         region
     }
 
-    /// Takes a page that is in no list and has no block in use.
+    /// Puts a page without blocks in use, which is in no list, into the list of free pages.
     #[cold]
     fn page_free(&mut self, page: *mut Page) {
-        // SAFETY: the page and its region are there.
+        // SAFETY: the page and its region exist.
         unsafe {
             link(&mut self.free, page);
             self.free_pages += 1;
@@ -267,17 +268,18 @@ impl Slab {
         }
     }
 
-    /// Whether there is a region to give back, and enough free pages without it.
+    /// Returns whether a region may be empty while enough other pages are free.
     pub fn has_spare_region(&self) -> bool {
         !self.empty.is_empty() && self.free_pages > SPARE_PAGES + REGION_BYTES / PAGE_BYTES
     }
 
-    /// Gives at most one region back to the system, which takes it some 100 us: when a table is
-    /// flushed, many become empty at nearly the same time. False if there is none to give back.
+    /// Gives at most one region back to the system, which takes about 100 us. When a table is
+    /// flushed, many regions become empty at nearly the same time. Returns false if no region can
+    /// be given back.
     pub fn release_step(&mut self) -> bool {
         while self.has_spare_region() {
-            let region = self.empty.pop().expect("it was looked at");
-            // SAFETY: regions in the list are there: only this function gives them back.
+            let region = self.empty.pop().expect("the list was checked above");
+            // SAFETY: regions in the list exist, because only this function gives them back.
             unsafe {
                 (*region).is_listed = false;
                 if (*region).used_pages == 0 {
@@ -289,10 +291,10 @@ impl Slab {
         false
     }
 
-    /// Gives a region back that has no page in use.
+    /// Gives a region without used pages back to the system.
     fn region_free(&mut self, region: *mut Region) {
-        // SAFETY: all pages below the mark are in the list of free pages; the region and its
-        // memory were made by `region_new`.
+        // SAFETY: all pages below `fresh` are in the list of free pages; `region_new` made the
+        // region and its memory.
         unsafe {
             let mut at = (*region).base;
             while at < (*region).fresh {
@@ -315,7 +317,7 @@ impl Slab {
 impl Drop for Slab {
     fn drop(&mut self) {
         for region in self.regions.drain(..) {
-            // SAFETY: made by `region_new`; whoever had blocks of it has given them back.
+            // SAFETY: made by `region_new`; all its blocks have been freed.
             unsafe {
                 let pages = (*region).fresh.offset_from((*region).base);
                 count_bytes(-(pages as i64));
@@ -330,9 +332,9 @@ impl Drop for Slab {
 ///
 /// # Safety
 ///
-/// The page is there and in no list.
+/// The page exists and is in no list.
 unsafe fn link(head: &mut *mut Page, page: *mut Page) {
-    // SAFETY: the caller's contract; what the head points at is a page of the list.
+    // SAFETY: the caller's contract; the head points at a page of the list.
     unsafe {
         (*page).prev = null_mut();
         (*page).next = *head;
@@ -400,7 +402,7 @@ mod tests {
             } else {
                 let at = rng.below(blocks.len() as u64) as usize;
                 let (block, size, mark) = blocks.swap_remove(at);
-                // SAFETY: the block has that many bytes, and is given back once.
+                // SAFETY: the block has that many bytes, and is freed once.
                 unsafe {
                     let bytes = std::slice::from_raw_parts(block.as_ptr(), size);
                     assert!(bytes.iter().all(|&byte| byte == mark));
@@ -413,7 +415,7 @@ mod tests {
             }
         }
         for (block, ..) in blocks.drain(..) {
-            // SAFETY: the block is given back once.
+            // SAFETY: the block is freed once.
             unsafe { slab.free(block) };
         }
         let before = slab.regions.len();

@@ -2,7 +2,7 @@
 
 use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::{BufferId, Chunk, ConnId};
-use crate::shard::limits::{INPUT_BYTES_PAUSE, OUTPUT_BYTES_EACH};
+use crate::shard::limits::{INPUT_BYTES_PAUSE, OUTPUT_BYTES_EACH, QUIET_SEND_BYTES_MAX};
 use crate::shard::state::Shard;
 use std::io;
 
@@ -28,9 +28,17 @@ impl Shard {
             return;
         }
         if let Some(chunk) = connection.outbox.next_chunk() {
+            let is_small = connection.outbox.under_way_bytes() <= QUIET_SEND_BYTES_MAX;
+            let goes_on = !(connection.outbox.is_last() && is_small)
+                || connection.session.close_after_reply
+                || connection.is_hung_up
+                || connection.is_output_full
+                || connection.link.is_some();
+            self.queues.awaits_send |= goes_on || connection.trace.is_some();
             if connection.trace.is_some() {
                 self.trace_leaving(conn);
             }
+            self.queues.has_sent = true;
             self.driver.send(conn, chunk);
             return;
         }

@@ -16,6 +16,10 @@ pub(in crate::shard) struct Queues {
     pub(in crate::shard) dirty: Vec<ConnId>,
     /// Connections whose batch found no credit, served again when replies come in.
     pub(in crate::shard) stalled: VecDeque<ConnId>,
+    /// Whether something is done as soon as a send of this turn has completed.
+    pub(in crate::shard) awaits_send: bool,
+    /// Whether something was sent since the shard last blocked.
+    pub(in crate::shard) has_sent: bool,
 }
 
 impl Shard {

@@ -5,8 +5,7 @@
 //! one and a protocol error stand alone, because what follows them may depend on them.
 
 use crate::client::Connection;
-use crate::commands::is_exec;
-use crate::exec::{CommandTable, Entry, Item, Run, Session};
+use crate::exec::{CommandTable, Entry, Item, Session};
 use crate::gate::{Admission, Facts, Place, Router, admit, find};
 use crate::net::Request;
 use crate::observe::Boards;
@@ -159,8 +158,7 @@ impl Gatherer {
         if self.facts.has(Facts::PAUSED_WRITES) && self.is_postponed(entry, &connection.session) {
             return Some(Gathered::Postponed(entry));
         }
-        let run = &entry.command.run;
-        if connection.session.multi.is_some() && !matches!(run, Run::Immediate(_)) {
+        if connection.session.multi.is_some() && entry.is_queued_in_multi() {
             enqueue(connection, entry, spans);
             batch.queued += 1;
             return None;
@@ -179,13 +177,13 @@ impl Gatherer {
             is_quiet: connection.session.is_no_touch,
             is_part: false,
         };
-        match run {
-            Run::Keys(_) | Run::Spread(..) => {}
-            run if run.is_joint() && place == Place::Several => return Some(Gathered::Joint(item)),
-            run if run.is_joint() => {}
-            _ => return Some(Gathered::Session(item)),
+        if !entry.is_on_keys() {
+            return Some(Gathered::Session(item));
         }
-        batch.is_bulky |= run.is_bulky();
+        if entry.gathers_keys() && place == Place::Several {
+            return Some(Gathered::Joint(item));
+        }
+        batch.is_bulky |= entry.may_offload();
         if entry.may_wait() {
             if !batch.is_empty() {
                 // What was sent before it has its replies before it waits.
@@ -206,7 +204,7 @@ impl Gatherer {
     #[cold]
     fn is_postponed(&self, entry: &Entry, session: &Session) -> bool {
         let mut flags = entry.command.card.flags;
-        if let Some(multi) = session.multi.filter(|_| is_exec(entry)) {
+        if let Some(multi) = session.multi.filter(|_| entry.executes_queued()) {
             let writes = multi.may_write || multi.may_replicate;
             flags = if writes { flags.and(Flag::WRITE) } else { flags };
         }

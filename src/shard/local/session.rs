@@ -1,7 +1,6 @@
 //! Commands on the session, and everything that needs no keys: queueing, refusing.
 
 use crate::client::describe;
-use crate::commands::is_exec;
 use crate::exec::{BatchArgs, Entry, Item, Replies, Request, SessionContext};
 use crate::io::ConnId;
 use crate::observe::Level;
@@ -98,7 +97,7 @@ impl Shard {
             shard: self.env.me,
             request: None,
         };
-        let result = match item.entry.command.run.on_session() {
+        let result = match item.entry.on_session() {
             Some(run) => run(&mut context, &mut args),
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
@@ -131,7 +130,7 @@ impl Shard {
         }
         self.make_dirty(conn);
         let connection = self.connections.get_mut(conn).expect("looked at above");
-        if entry.is_some_and(is_exec) {
+        if entry.is_some_and(Entry::executes_queued) {
             self.show_exec(conn, None);
             let connection = self.connections.get_mut(conn).expect("looked at above");
             connection.queue = None;

@@ -5,7 +5,7 @@
 
 use crate::base::slot::slot_of;
 use crate::client::{Flight, ReplySource};
-use crate::exec::{BatchArgs, Item, Merge, Over, Request, Run};
+use crate::exec::{BatchArgs, Item, Merge, Request};
 use crate::gate::{Place, Router};
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Envelope, Port, ReplyAddress, ReplyTo, Work};
@@ -124,10 +124,10 @@ impl<'a> Parts<'a> {
         router: Router,
     ) {
         let first = self.flight.members.len();
-        let slot = match (place, item.entry.command.run) {
+        let slot = match (place, item.entry.merge()) {
             (Place::Shard(shard), _) => ReplySource::One(self.add_whole(shard, item, batch_args)),
-            (Place::Several, Run::Spread(_, over, merge)) => {
-                if over == Over::Keys {
+            (Place::Several, Some(merge)) => {
+                if item.entry.is_per_key() {
                     self.add_by_keys(item, batch_args, router);
                 } else {
                     self.add_everywhere(item, batch_args, router);

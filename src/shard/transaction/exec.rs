@@ -28,7 +28,7 @@ impl Shard {
         let mut queue = queue;
         self.show_exec(conn, if error.is_none() { Some(&mut queue) } else { None });
         if let Some(error) = error {
-            if let Some(entry) = self.env.process.commands.find(b"exec") {
+            if let Some(entry) = self.env.process.commands.executor() {
                 self.env.board.commands[usize::from(entry.index)].failed.add(1);
             }
             return self.refuse_exec(conn, &error);

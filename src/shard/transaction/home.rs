@@ -21,7 +21,11 @@ impl Shard {
     pub(in crate::shard) fn run_own(&mut self, transaction: &mut Transaction, item: Item) {
         match self.run_on_session(transaction, item) {
             None => self.end_own(transaction),
-            Some(request) => self.ask_inside(transaction, request),
+            Some(request) => {
+                let is_asked = self.request_merge(&request).is_some();
+                debug_assert!(!is_asked || item.entry.command.asks_shards, "{}", item.entry.name);
+                self.ask_inside(transaction, request);
+            }
         }
     }
 
@@ -46,7 +50,7 @@ impl Shard {
             shard: self.env.me,
             request: None,
         };
-        let result = match item.entry.command.run.on_session() {
+        let result = match item.entry.on_session() {
             Some(run) => run(&mut context, &mut args),
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
@@ -107,8 +111,7 @@ impl Shard {
 
     /// Asks the owners for the values of a command's keys.
     pub(in crate::shard) fn request_keys(&mut self, transaction: &mut Transaction, item: &Item) {
-        let run = item.entry.command.run;
-        assert!(run.is_joint(), "{} does not gather keys", item.entry.name);
+        assert!(item.entry.gathers_keys(), "{} does not gather keys", item.entry.name);
         let (_, mut batch_args) = transaction.queue.parts();
         let args = batch_args.of(item);
         let remote_keys = remote_keys_of(item, &args, self.partition.slice().databases());
@@ -199,10 +202,9 @@ impl Shard {
     fn is_long(&self, transaction: &mut Transaction, at: usize, workspace: &Workspace) -> bool {
         let item = transaction.queue.items[at];
         let (_, mut batch_args) = transaction.queue.parts();
-        let run = &item.entry.command.run;
         self.transactions.offloads.is_some()
-            && run.is_bulky()
-            && !run.roams(&batch_args.of(&item))
+            && item.entry.may_offload()
+            && !item.entry.discovers_keys(&batch_args.of(&item))
             && workspace.elements() >= OFFLOAD_ELEMENTS_MIN
     }
 

@@ -1,11 +1,10 @@
 //! The plan of a transaction: where each command runs, and which shards take part.
 
-use crate::exec::{Run, SessionContext};
+use crate::exec::SessionContext;
 use crate::gate::Place;
 use crate::io::ConnId;
 use crate::resp::{Output, Reply};
 use crate::shard::state::Shard;
-use crate::spec::Flag;
 use crate::txn::Queue;
 
 /// Where the commands of a transaction run. Kept for reuse.
@@ -56,7 +55,7 @@ impl Shard {
             let mut args = batch_args.of(item);
             let entry = item.entry;
             let mut place = Place::Shard(self.env.me as u16);
-            if let Run::Select(run) = entry.command.run {
+            if let Some(run) = entry.on_session().filter(|_| entry.selects_database()) {
                 let mut unread = Output::default();
                 let mut context = SessionContext {
                     session: ahead.get_or_insert_with(|| session.clone()),
@@ -70,7 +69,7 @@ impl Shard {
                 // A database that cannot be selected is refused when its turn comes.
                 let _ = run(&mut context, &mut args);
                 db = context.session.db;
-            } else if entry.command.run.on_session().is_none() {
+            } else if entry.on_session().is_none() {
                 (place, item.slot) = self.env.router.place(entry, &args, self.env.me as u16);
                 let boards = &self.env.process.boards;
                 let keys = &|| boards.database(db)[0];
@@ -78,13 +77,13 @@ impl Shard {
                 item.db = db as u16;
                 item.sees_due = sees_due;
                 item.is_quiet = is_quiet;
-                let is_joint = entry.command.run.is_joint();
+                let is_joint = entry.gathers_keys();
                 plan.gathers |= place == Place::Several && is_joint;
                 self.env.router.for_each_shard(entry, &args, place, &mut |shard| plan.add(shard));
             }
-            let is_session = entry.command.run.on_session().is_some();
+            let is_session = entry.on_session().is_some();
             plan.has_session |= is_session;
-            plan.has_ask |= is_session && entry.command.card.flags.has(Flag::ADMIN);
+            plan.has_ask |= entry.command.asks_shards;
             plan.places.push(place);
         }
         plan.shards.sort_unstable();

@@ -131,7 +131,7 @@ impl Shard {
     pub(in crate::shard) fn advance(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
         while transaction.next < transaction.places.len() && transaction.gathering.is_none() {
             let item = transaction.queue.items[transaction.next];
-            if item.entry.command.run.on_session().is_some() {
+            if item.entry.is_session() {
                 transaction.next += 1;
                 self.run_own(&mut transaction, item);
             } else if transaction.gathers(transaction.next) {
@@ -153,9 +153,8 @@ impl Shard {
         let (items, mut batch_args) = transaction.queue.parts();
         while let Some(item) = items.get(transaction.next) {
             let place = transaction.places[transaction.next];
-            let run = item.entry.command.run;
-            let gathers = place == Place::Several && run.is_joint();
-            if gathers || run.on_session().is_some() {
+            let gathers = place == Place::Several && item.entry.gathers_keys();
+            if gathers || item.entry.is_session() {
                 break;
             }
             parts.add(item, place, &mut batch_args, self.env.router);

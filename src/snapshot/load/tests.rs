@@ -1,5 +1,5 @@
-//! Files come back as keys; files of other servers hold what their owners say; broken ones are
-//! told.
+//! Written files are loaded again; files of other servers contain what their descriptions say;
+//! malformed files are rejected.
 
 use super::super::testing::{slices, snapshot};
 use super::super::{SnapshotReader, write_file};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 const TRUST: Trust = Trust { any_version: false, has_checksum: true };
 
-/// What a file holds.
+/// The result of loading a file.
 struct Loading {
     slice: Slice,
     kept: Kept,
@@ -65,25 +65,25 @@ fn bytes_of(snapshot: Snapshot) -> Vec<u8> {
 use super::super::Snapshot;
 
 #[test]
-fn keys_come_back_and_due_ones_do_not() {
+fn keys_are_loaded_again_except_expired_ones() {
     let (mut slices, keys) = slices();
     let file = bytes_of(snapshot(&mut slices, &"a".repeat(40), 9));
     let all = load(&file, 0).expect("a file");
     assert_eq!(all.loaded.keys, keys.len() as u64);
     for ((db, key), (expiry, value)) in &keys {
         let place = all.slice.key(key);
-        let view = all.slice.look(*db as usize, &place).expect("it is there");
+        let view = all.slice.look(*db as usize, &place).expect("the key exists");
         let text = view.string().expect("a string");
         assert_eq!(text.text(&mut IntText::new()), value);
         assert_eq!(view.expiry(), *expiry);
     }
     let due_before_ms = 1_000_000 + 1_500;
     let some = load(&file, due_before_ms).expect("a file");
-    let is_due = |expiry: &Option<u64>| expiry.is_some_and(|at| at < due_before_ms);
-    let due = keys.values().filter(|(expiry, _)| is_due(expiry)).count() as u64;
-    assert_eq!((some.loaded.expired, some.loaded.keys), (due, keys.len() as u64 - due));
+    let is_expired = |expiry: &Option<u64>| expiry.is_some_and(|at| at < due_before_ms);
+    let expired = keys.values().filter(|(expiry, _)| is_expired(expiry)).count() as u64;
+    assert_eq!((some.loaded.expired, some.loaded.keys), (expired, keys.len() as u64 - expired));
     for at in [0, 5, 9, 100, file.len() / 2, file.len() - 9, file.len() - 1] {
-        let why = load(&file[..at], 0).map(drop).expect_err("it is cut off");
+        let why = load(&file[..at], 0).map(drop).expect_err("the file is truncated");
         assert!(why.contains("Unexpected EOF"), "{why}");
     }
     let mut broken = file.clone();
@@ -96,9 +96,9 @@ fn keys_come_back_and_due_ones_do_not() {
 }
 
 #[test]
-fn what_cannot_be_loaded_is_named() {
+fn errors_name_the_part_that_cannot_be_loaded() {
     let file = |body: &[u8]| [b"REDIS0009", body, b"\xff\0\0\0\0\0\0\0\0"].concat();
-    let why = |body: &[u8]| load(&file(body), 0).map(drop).expect_err("it is refused");
+    let why = |body: &[u8]| load(&file(body), 0).map(drop).expect_err("the file is rejected");
     assert!(why(b"\0\x01k\x01a\0\x01k\x01b").contains("duplicated key 'k' in DB 0"));
     let module = 0x2144_4b03_9a15_e402u64;
     let body = [&b"\x07\x01k\x81"[..], &module.to_be_bytes()].concat();
@@ -113,62 +113,65 @@ fn what_cannot_be_loaded_is_named() {
 }
 
 #[test]
-fn a_file_is_written_whole_or_not_at_all() {
+fn a_file_is_written_completely_or_not_at_all() {
     let dir = std::env::temp_dir().join(format!("annulet-snapshot-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("a folder");
     let (mut slices, _) = slices();
     let snapshot = snapshot(&mut slices, &"a".repeat(40), 9);
     let len = snapshot.len();
     let snapshot = Arc::new(snapshot);
-    write_file(&dir, "dump.rdb", Arc::clone(&snapshot)).expect("it is written");
+    write_file(&dir, "dump.rdb", Arc::clone(&snapshot)).expect("the file is written");
     let names = || std::fs::read_dir(&dir).expect("a folder").count();
     assert_eq!(std::fs::metadata(dir.join("dump.rdb")).expect("a file").len(), len);
     assert_eq!(names(), 1, "nothing else is left");
     let why = write_file(&dir.join("none"), "dump.rdb", snapshot).expect_err("no such folder");
     assert!(why.starts_with("Failed opening the temp RDB file"), "{why}");
-    std::fs::remove_dir_all(&dir).expect("it is ours");
+    std::fs::remove_dir_all(&dir).expect("the folder belongs to this test");
 }
 
-/// The files that other servers wrote, if they are there.
+/// Returns the folder of files that other servers wrote, if it exists.
 fn corpus() -> Option<PathBuf> {
     let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/corpus");
     dir.is_dir().then_some(dir)
 }
 
-/// A text as the files that describe others have it: byte for byte, a long one as its length.
-fn told(text: &[u8]) -> Json {
+/// Returns a text as in the descriptions: byte for byte, or only its length if it is long.
+fn described_text(text: &[u8]) -> Json {
     match text.len() {
         0..=1_000 => text.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
         len => Json::Object([("len".to_string(), len.into())].into_iter().collect()),
     }
 }
 
-fn told_item(item: &Item<'_>) -> Json {
-    told(&item.to_vec())
+fn described_item(item: &Item<'_>) -> Json {
+    described_text(&item.to_vec())
 }
 
-/// A value of several elements in that form; none for those that are looked at otherwise.
-fn told_object(object: &Object) -> Option<Json> {
+/// Returns a value of several elements as in the descriptions; `None` for types that are compared
+/// separately.
+fn described_object(object: &Object) -> Option<Json> {
     Some(match object {
-        Object::List(list) => list.iter_from(0).map(|item| told_item(&item)).collect(),
+        Object::List(list) => list.iter_from(0).map(|item| described_item(&item)).collect(),
         Object::Set(set) => {
             let mut members: Vec<Vec<u8>> = set.iter().map(|item| item.to_vec()).collect();
             members.sort();
-            members.iter().map(|member| told(member)).collect()
+            members.iter().map(|member| described_text(member)).collect()
         }
         Object::Hash(hash) => {
             let field = |name: Vec<u8>| name.iter().map(|byte| char::from(*byte)).collect();
             let fields = hash.iter();
-            Json::Object(fields.map(|it| (field(it.name.to_vec()), told_item(&it.value))).collect())
+            Json::Object(
+                fields.map(|it| (field(it.name.to_vec()), described_item(&it.value))).collect(),
+            )
         }
         Object::SortedSet(_) | Object::Stream(_) => return None,
     })
 }
 
 #[test]
-fn files_of_other_servers_hold_what_they_say() {
+fn files_of_other_servers_match_their_descriptions() {
     let Some(dir) = corpus() else {
-        println!("skipped: the corpus, which is not here");
+        println!("skipped: the corpus does not exist");
         return;
     };
     for name in ["valkey-9.1", "redis-8.0", "redis-7.0"] {
@@ -182,14 +185,18 @@ fn files_of_other_servers_hold_what_they_say() {
             for (key, facts) in described.as_object().expect("keys") {
                 let bytes: Vec<u8> = key.chars().map(|letter| letter as u8).collect();
                 let place = loading.slice.key(&bytes);
-                let view = loading.slice.look(db, &place).expect("it is there");
+                let view = loading.slice.look(db, &place).expect("the key exists");
                 let expiry = view.expiry().map_or(-1, |at| at as i64);
                 assert_eq!(facts["expire_at_ms"], expiry, "{name} {key}");
                 assert_eq!(facts["type"], view.kind().name(), "{name} {key}");
                 if let Some(value) = view.string() {
-                    assert_eq!(facts["value"], told(value.text(&mut IntText::new())), "{key}");
+                    assert_eq!(
+                        facts["value"],
+                        described_text(value.text(&mut IntText::new())),
+                        "{key}"
+                    );
                 }
-                if let Some(value) = view.with_object(told_object).flatten() {
+                if let Some(value) = view.with_object(described_object).flatten() {
                     assert_eq!(facts["value"], value, "{name} {key}");
                 }
                 view.with_object(|object| match object {
@@ -214,7 +221,7 @@ fn check_scores(described: &Json, set: &crate::value::sorted_set::SortedSet) {
     let described = described.as_array().expect("members");
     assert_eq!(described.len(), set.len());
     for (member, (item, score)) in described.iter().zip(set.iter_from(0)) {
-        assert_eq!(member[0], told_item(&item));
+        assert_eq!(member[0], described_item(&item));
         let text = member[1].as_str().expect("a score");
         assert_eq!(text.parse::<f64>().expect("a number"), score);
     }

@@ -1,4 +1,4 @@
-//! What a connection has of its own.
+//! Commands on the state of a connection.
 
 use super::Part::{Database, Key, Maybe, Protocol, Value, Word};
 use super::{Check, Command, exact};

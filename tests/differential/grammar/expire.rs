@@ -1,4 +1,4 @@
-//! When keys end.
+//! Expiry of keys.
 
 use super::Part::{Either, Key, Maybe, Milliseconds, Seconds, UnixMilliseconds, UnixSeconds, Word};
 use super::{Check, Command, Part, exact};
@@ -6,7 +6,7 @@ use super::{Check, Command, Part, exact};
 const CONDITION: Part =
     Maybe(&[Either(&[&[Word("NX")], &[Word("XX")], &[Word("GT")], &[Word("LT")]])]);
 
-/// Also two conditions, of which only some go together.
+/// Also two conditions; some pairs are invalid.
 const CONDITIONS: Part = Maybe(&[CONDITION, CONDITION]);
 
 pub const FAMILY: &[Command] = &[

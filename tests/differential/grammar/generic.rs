@@ -43,7 +43,7 @@ pub const FAMILY: &[Command] = &[
     exact("OBJECT IDLETIME", &[Key]).compared(Check::Seconds),
     exact("OBJECT FREQ", &[Key]),
     exact("OBJECT HELP", &[]).weighs(4),
-    // The peer always writes its newest version; what lies in a payload is compared as keys are.
+    // The peer always writes its newest version; the values inside payloads are compared as keys.
     exact("DUMP", &[Key]).compared(Check::Kind),
     exact(
         "RESTORE",
@@ -62,7 +62,7 @@ pub const FAMILY: &[Command] = &[
     .weighs(15),
     exact("SORT", &[Key, Some(SORTING), Maybe(&[Word("STORE"), Key])]),
     exact("SORT_RO", &[Key, Some(SORTING)]),
-    // How far the replica is that follows Annulet is luck.
+    // The lag of the replica that follows Annulet is random.
     exact("WAIT", &[Count, Count]).compared(Check::Kind).weighs(4),
     exact("WAITAOF", &[Count, Count, Count]).weighs(4),
     exact(

@@ -1,4 +1,4 @@
-//! Places on the earth.
+//! Geographic positions.
 
 use super::Part::{
     Count, Counted, Either, Float, Key, Latitude, Length, Longitude, Maybe, Member, Repeat, Some,
@@ -6,7 +6,7 @@ use super::Part::{
 };
 use super::{Command, Part, exact};
 
-/// Mostly keys that hold nothing else.
+/// Mostly keys that hold only positions.
 const PLACES: Part = Either(&[
     &[Word("places")],
     &[Word("places")],

@@ -1,4 +1,4 @@
-//! Hashes, and the expiries of their fields.
+//! Hashes, and the expiry of their fields.
 
 use super::Part::{
     Count, Counted, Cursor, Either, Float, Integer, Key, Maybe, Member, Milliseconds, Pattern,
@@ -6,7 +6,8 @@ use super::Part::{
 };
 use super::{Check, Command, Part, exact};
 
-/// Few fields mostly; many are around where a hash gets another form, with its settings lowered.
+/// Mostly few fields. Many are near the number at which a hash changes its encoding, with lowered
+/// settings.
 const PAIRS: &[Part] = &[Either(&[
     &[Repeat(1, 3, &[Member, Value])],
     &[Repeat(1, 3, &[Member, Value])],

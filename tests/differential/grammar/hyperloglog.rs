@@ -1,14 +1,14 @@
-//! HyperLogLogs. PFSELFTEST is left out, for the peer is busy with it for seconds; so is PFDEBUG
-//! SIMD, to which it replies twice when it refuses the word.
+//! HyperLogLogs. PFSELFTEST is left out, because it keeps the peer busy for seconds; so is PFDEBUG
+//! SIMD, to which the peer replies twice when it refuses the argument.
 
 use super::Part::{Either, Integer, Key, Member, Repeat, Value, Word};
 use super::{Command, Part, exact};
 
-/// Mostly keys that hold nothing else.
+/// Mostly keys that hold only HyperLogLogs.
 const SKETCH: Part =
     Either(&[&[Word("visitors")], &[Word("{tag}visitors")], &[Word("guests")], &[Key]]);
 
-/// Few elements mostly; many make a value dense.
+/// Mostly few elements; many make a value dense.
 const ELEMENTS: Part = Either(&[
     &[Repeat(0, 3, &[Member])],
     &[Repeat(0, 3, &[Member])],

@@ -5,10 +5,10 @@ use super::{Command, Part, exact};
 
 const END: Part = Either(&[&[Word("LEFT")], &[Word("RIGHT")]]);
 
-/// Seconds, so few that what waits is soon over; or what is no time.
+/// Short timeouts in seconds, or values that are no time.
 const TIMEOUT: Part = Either(&[&[Word("0.001")], &[Word("0.003")], &[Value]]);
 
-/// A place that has no more than 32 bits: the reference looks at no others.
+/// An index of at most 32 bits, because the reference looks at no others.
 const PLACE: Part = Either(&[
     &[Word("0")],
     &[Word("1")],

@@ -1,6 +1,6 @@
-//! The commands that are compared, as data: one file per family.
+//! The compared commands, as data: one file per family.
 //!
-//! Must not know how words are made of it, nor what is done with the replies.
+//! Must not know: how commands are generated from this, and how replies are compared.
 
 mod bitmap;
 mod connection;
@@ -19,29 +19,29 @@ mod transactions;
 
 use super::compare::Check;
 
-/// One command and the forms that it has.
+/// One command and its forms.
 pub struct Command {
-    /// Its words, upper case: one, or a container's and a subcommand's.
+    /// The name in upper case: a command, or a container with its subcommand.
     pub name: &'static str,
-    /// How often it is drawn, against the others.
+    /// The weight of the command in the random choice.
     pub weight: u32,
     pub parts: &'static [Part],
     pub check: Check,
 }
 
-/// A part of a command's words.
+/// A part of a command's arguments.
 pub enum Part {
-    /// A word of the grammar. Those of each command are counted.
+    /// A literal argument. The literals of each command are counted.
     Word(&'static str),
-    /// All of these or nothing.
+    /// All of these parts, or none.
     Maybe(&'static [Part]),
-    /// One of these.
+    /// One of these alternatives.
     Either(&'static [&'static [Part]]),
     /// Some of these, each at most once, in any order.
     Some(&'static [&'static [Part]]),
-    /// All of these again and again, so many times.
+    /// These parts, repeated from the first to the second number of times.
     Repeat(u64, u64, &'static [Part]),
-    /// The same, preceded by the number of times.
+    /// These parts repeated, preceded by the number of repetitions.
     Counted(u64, u64, &'static [Part]),
     /// A key, one of a few.
     Key,
@@ -49,59 +49,59 @@ pub enum Part {
     Value,
     /// An integer, also at the bounds of 64 bits.
     Integer,
-    /// A member of a set, one of few: much of what is in one is in others.
+    /// A member of a set, one of a few, so that sets overlap.
     Member,
-    /// A place in a string, from either end.
+    /// An index in a string, from either end.
     Index,
     /// A floating-point number.
     Float,
-    /// Degrees to the east.
+    /// A longitude in degrees.
     Longitude,
-    /// Degrees to the north.
+    /// A latitude in degrees.
     Latitude,
-    /// How far a search goes.
+    /// The distance of a search.
     Length,
     /// 0, 1, or something else.
     Bit,
-    /// A bit's place.
+    /// The offset of a bit.
     BitOffset,
-    /// A byte's place.
+    /// The offset of a byte.
     ByteOffset,
-    /// An integer's type in `BITFIELD`.
+    /// The type of an integer in `BITFIELD`.
     Encoding,
-    /// A bit's place, or an integer's, in `BITFIELD`.
+    /// The offset of a bit or of an integer in `BITFIELD`.
     FieldOffset,
-    /// Seconds from now: many, or none, or less.
+    /// Seconds from now: many, none, or negative.
     Seconds,
-    /// The same in milliseconds.
+    /// Milliseconds from now: many, none, or negative.
     Milliseconds,
-    /// Seconds since 1970: far from now.
+    /// Unix seconds, far from now.
     UnixSeconds,
-    /// The same in milliseconds.
+    /// Unix milliseconds, far from now.
     UnixMilliseconds,
     /// A database's number.
     Database,
-    /// What `KEYS` and `SCAN` match with.
+    /// A pattern of `KEYS` and `SCAN`.
     Pattern,
-    /// The place of a walk: only its start, the others are each server's own.
+    /// A cursor: only 0, because the others are specific to each server.
     Cursor,
     /// A count, mostly a small one.
     Count,
     /// The name of a type.
     TypeName,
-    /// The id of an entry that is to come to a stream's end.
+    /// The id of an entry to append to a stream.
     NewId,
-    /// The id of an entry of a stream, mostly.
+    /// The id of an entry of a stream, in most cases.
     Id,
-    /// The same as the bound of a range.
+    /// The id of an entry as the bound of a range.
     IdBound,
-    /// The name of a group or of a consumer, one of few.
+    /// The name of a group or of a consumer, one of a few.
     Name,
-    /// Milliseconds that are over at once, or never.
+    /// Milliseconds that have passed at once, or never do.
     MinIdle,
-    /// What `DUMP` has given.
+    /// A payload of `DUMP`.
     Payload,
-    /// The protocol's version that the connection has.
+    /// The protocol version of the connection.
     Protocol,
 }
 
@@ -119,30 +119,30 @@ impl Command {
         Command { check, ..self }
     }
 
-    /// The words of its grammar, each once.
+    /// Returns its literal arguments, each once.
     pub fn options(&self) -> Vec<&'static str> {
-        let mut words = Vec::new();
-        collect(self.parts, &mut words);
-        words
+        let mut args = Vec::new();
+        collect(self.parts, &mut args);
+        args
     }
 }
 
-fn collect(parts: &'static [Part], words: &mut Vec<&'static str>) {
+fn collect(parts: &'static [Part], args: &mut Vec<&'static str>) {
     for part in parts {
         match part {
-            Part::Word(word) if !words.contains(word) => words.push(word),
+            Part::Word(arg) if !args.contains(arg) => args.push(arg),
             Part::Maybe(inner) | Part::Repeat(.., inner) | Part::Counted(.., inner) => {
-                collect(inner, words);
+                collect(inner, args);
             }
             Part::Either(all) | Part::Some(all) => {
-                all.iter().for_each(|inner| collect(inner, words));
+                all.iter().for_each(|inner| collect(inner, args));
             }
             _ => {}
         }
     }
 }
 
-/// All families.
+/// Returns all families.
 pub fn all() -> impl Iterator<Item = &'static Command> {
     const FAMILIES: &[&[Command]] = &[
         string::FAMILY,

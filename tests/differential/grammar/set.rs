@@ -5,7 +5,7 @@ use super::Part::{
 };
 use super::{Check, Command, Part, exact};
 
-/// Few members mostly; many are around where a set gets another form.
+/// Mostly few members. Many are near the number at which a set changes its encoding.
 const MEMBERS: &[Part] = &[Either(&[
     &[Repeat(1, 3, &[Member])],
     &[Repeat(1, 8, &[Member])],

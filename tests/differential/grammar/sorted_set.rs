@@ -6,11 +6,11 @@ use super::Part::{
 };
 use super::{Check, Command, Part, exact};
 
-/// A key that only the commands on ranges of texts have, whose scores are all the same: where they
-/// differ such a range means nothing.
+/// A key that only the commands on ranges of texts use, in which all scores are equal. With
+/// different scores such a range has no meaning.
 const TEXTS: Part = Word("lexicon");
 
-/// Scores that are near each other mostly.
+/// Mostly scores that are close to each other.
 const SCORE: Part = Either(&[
     &[Word("0")],
     &[Word("1")],
@@ -22,7 +22,7 @@ const SCORE: Part = Either(&[
     &[Float],
 ]);
 
-/// Few members mostly; many are around where a sorted set gets another form.
+/// Mostly few members. Many are near the number at which a sorted set changes its encoding.
 const PAIRS: Part = Either(&[
     &[Repeat(1, 3, &[SCORE, Member])],
     &[Repeat(1, 3, &[SCORE, Member])],
@@ -30,7 +30,7 @@ const PAIRS: Part = Either(&[
     &[Repeat(1, 140, &[SCORE, Member])],
 ]);
 
-/// An end of a range of scores.
+/// A bound of a range of scores.
 const SCORE_END: Part = Either(&[
     &[SCORE],
     &[SCORE],
@@ -44,7 +44,7 @@ const SCORE_END: Part = Either(&[
     &[Value],
 ]);
 
-/// An end of a range of texts.
+/// A bound of a range of texts.
 const TEXT_END: Part = Either(&[
     &[Word("-")],
     &[Word("+")],
@@ -62,10 +62,10 @@ const LIMIT: &[Part] = &[Word("LIMIT"), Index, Count];
 
 const END: Part = Either(&[&[Word("MIN")], &[Word("MAX")]]);
 
-/// Seconds, so few that what waits is soon over; or what is no time.
+/// Short timeouts in seconds, or values that are no time.
 const TIMEOUT: Part = Either(&[&[Word("0.001")], &[Word("0.003")], &[Value]]);
 
-/// What may stand behind the ends of a range.
+/// Options that may follow the bounds of a range.
 const RANGE: &[&[Part]] = &[&[Word("REV")], &[Word("WITHSCORES")], LIMIT];
 
 const RANGES: &[&[Part]] = &[

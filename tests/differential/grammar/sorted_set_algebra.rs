@@ -1,4 +1,4 @@
-//! Sorted sets combined.
+//! Unions, intersections and differences of sorted sets.
 
 use super::Part::{Count, Counted, Either, Float, Index, Key, Maybe, Some, Word};
 use super::{Command, Part, exact};
@@ -19,7 +19,7 @@ const AGGREGATE: &[Part] =
 
 const SCORES: &[Part] = &[Word("WITHSCORES")];
 
-/// Keys, as many weights, and what may stand behind them.
+/// Keys, the same number of weights, and the options behind them.
 const SHOWN: Part = Either(&[
     &[Counted(1, 4, &[Key]), Some(&[AGGREGATE, SCORES])],
     &[Counted(1, 1, &[Key]), Some(&[&[Word("WEIGHTS"), WEIGHT], AGGREGATE, SCORES])],

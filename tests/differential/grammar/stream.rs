@@ -1,4 +1,4 @@
-//! Streams. Ids are given, and do not follow from the clock.
+//! Streams. Ids are explicit and do not depend on the clock.
 
 use super::Part::{
     Count, Either, Id, IdBound, Integer, Key, Maybe, Member, MinIdle, Name, NewId, Repeat, Some,

@@ -1,4 +1,4 @@
-//! Transactions. Those that are open are closed sooner than these weights say.
+//! Transactions. An open transaction is closed sooner than these weights suggest.
 
 use super::Part::{Key, Repeat};
 use super::{Command, exact};

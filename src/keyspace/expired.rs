@@ -1,39 +1,40 @@
-//! What falls due: keys, and elements of values at their moments.
+//! Expired keys and elements: their records, and the expiry times of elements.
 //!
-//! A moment is when an element of a value expires by itself, today a field of a hash. The word of a
-//! key and the summaries above it know of the first one, as they know of the key's own expiry.
+//! An element of a value may have an expiry; today only hash fields do. In identifiers such an
+//! expiry is a `moment`. The bucket word of a key and the summaries above it cover the earliest
+//! moment and the expiry of the key.
 
 use super::slice::{ExpiryRole, Key, Slice};
 use super::table::{Entry, Place};
 
-/// What was removed because it was due.
+/// A record of a key or of hash fields that were removed because they had expired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expired {
-    /// The database.
+    /// Number of the database.
     pub db: u16,
-    /// The key.
+    /// Name of the key.
     pub key: Box<[u8]>,
-    /// These fields of its hash; none: the key itself.
+    /// The removed fields of the hash; `None` if the key itself was removed.
     pub fields: Option<Vec<Box<[u8]>>>,
 }
 
 impl Slice {
-    /// Remembers, if somebody wants to know, that a key was removed because it was due.
+    /// Records that an expired key was removed, if [`Slice::note_expired`] has enabled the records.
     pub(super) fn note_key_gone(&mut self, db: usize, key: &[u8]) {
         if let Some(expired) = &mut self.expired {
             expired.push(Expired { db: db as u16, key: key.into(), fields: None });
         }
     }
 
-    /// Counts an entry in or out that has elements with an expiry.
+    /// Counts an entry in (`on`) or out, if it has elements with an expiry.
     pub(super) fn note_moments(&mut self, db: usize, entry: Entry, on: bool) {
         if entry.has_moments() {
             self.databases[db].note_moments(on, entry.expiry().is_some());
         }
     }
 
-    /// Takes note of what has become of the moments at which elements of the value at a place
-    /// expire, the first of which was `old`.
+    /// Updates counters and summaries after the earliest expiry among the elements of a value has
+    /// changed from `old` to `new` (Unix milliseconds).
     pub(super) fn moments_changed(
         &mut self,
         db: usize,
@@ -54,18 +55,19 @@ impl Slice {
         }
     }
 
-    /// Elements that expire before this moment (Unix milliseconds) are hidden.
+    /// Returns the time (Unix milliseconds) before which elements count as expired and are hidden.
     #[inline]
     pub fn horizon_ms(&self) -> u64 {
         if self.role == ExpiryRole::Loading { 0 } else { self.now_ms }
     }
 
-    /// Counts fields of hashes that a command removed because they are due, or replaced.
+    /// Counts hash fields that a command removed because of a past expiry, or replaced after their
+    /// expiry.
     pub fn count_expired_fields(&mut self, fields: u64) {
         self.stats.expired_fields += fields;
     }
 
-    /// Says whether the keys that fall due are to be remembered for [`Slice::drain_expired`].
+    /// Enables or disables the records for [`Slice::drain_expired`].
     pub fn note_expired(&mut self, on: bool) {
         match (on, &self.expired) {
             (true, None) => self.expired = Some(Vec::new()),
@@ -74,18 +76,18 @@ impl Slice {
         }
     }
 
-    /// Whether [`Slice::drain_expired`] has something to give.
+    /// Returns whether [`Slice::drain_expired`] has records.
     #[inline]
     pub fn has_expired(&self) -> bool {
         self.expired.as_ref().is_some_and(|expired| !expired.is_empty())
     }
 
-    /// What fell due and was removed since the last call.
+    /// Returns and forgets the records of the keys and fields removed since the last call.
     pub fn drain_expired(&mut self) -> impl Iterator<Item = Expired> {
         self.expired.iter_mut().flat_map(|expired| expired.drain(..))
     }
 
-    /// How many keys of a database have elements with an expiry.
+    /// Returns the number of keys of a database that have elements with an expiry.
     pub fn with_moments_len(&self, db: usize) -> usize {
         self.databases[db].with_moments_len()
     }
