@@ -27,6 +27,8 @@ mod modelled;
 mod paused;
 #[path = "sim/profile.rs"]
 mod profile;
+#[path = "sim/propagated.rs"]
+mod propagated;
 #[path = "sim/spread.rs"]
 mod spread;
 #[path = "sim/workloads.rs"]

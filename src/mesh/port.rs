@@ -14,6 +14,8 @@ pub struct Posted {
     pub commands: u32,
     /// Whether the shard received something that only its own thread can do.
     pub needs_shard: bool,
+    /// Whether some of that does not lie in the inbox, where the holder of its partition finds it.
+    pub is_nudged: bool,
 }
 
 /// A shard's access to the mesh.
@@ -172,13 +174,16 @@ impl Port {
         posted.append(&mut self.posted);
     }
 
-    /// Wakes a shard if no shard holds its partition. Returns whether it rang a doorbell.
+    /// Wakes a shard if nobody holds its partition: otherwise the holder finds the messages. One
+    /// that was nudged is woken in any case, because the holder does not look elsewhere. Returns
+    /// whether a doorbell was rung.
     pub fn wake(&self, posted: Posted) -> bool {
-        self.mesh.is_free(posted.shard) && self.mesh.wake(posted.shard)
+        let is_looked_after = !posted.is_nudged && !self.mesh.is_free(posted.shard);
+        !is_looked_after && self.mesh.wake(posted.shard)
     }
 
-    /// Wakes all shards that received messages and whose partitions no shard holds. Returns the
-    /// number of doorbells rung.
+    /// Wakes all shards that were posted to, as [`Port::wake`] does. Returns how many doorbells
+    /// were rung.
     pub fn ring(&mut self) -> u64 {
         let mut rung = 0;
         while let Some(posted) = self.posted.pop() {
@@ -220,6 +225,9 @@ impl Port {
     /// Records that another shard has work that is not in its inbox, so that it is woken.
     pub fn nudge(&mut self, shard: usize) {
         note_posted(&mut self.posted, self.me, shard, 0, true);
+        if let Some(posted) = self.posted.iter_mut().find(|posted| posted.shard == shard) {
+            posted.is_nudged = true;
+        }
     }
 }
 
@@ -232,6 +240,6 @@ fn note_posted(all: &mut Vec<Posted>, me: usize, shard: usize, commands: u32, ne
             posted.commands += commands;
             posted.needs_shard |= needs_shard;
         }
-        None => all.push(Posted { shard, commands, needs_shard }),
+        None => all.push(Posted { shard, commands, needs_shard, is_nudged: false }),
     }
 }

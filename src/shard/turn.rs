@@ -89,7 +89,7 @@ impl Shard {
         }
         self.check_clients_memory();
         if self.see_to_posted() {
-            found |= self.drain_inbox();
+            found |= self.take_borrowed_answers();
         }
         found |= self.flush();
         self.finish(found);
@@ -153,7 +153,17 @@ impl Shard {
         }
     }
 
-    /// Rings for the shards that were posted to since the last ring.
+    /// Takes the answers that a borrowed partition has left in the inbox, behind what lay there.
+    fn take_borrowed_answers(&mut self) -> bool {
+        if self.port.mesh().rules().own_inbox_first {
+            self.drain_inbox()
+        } else {
+            // The answers have landed ahead of what lies in the inbox.
+            self.serve_ready()
+        }
+    }
+
+    /// Rings for the shards that were posted to since this was looked at.
     fn ring(&mut self) {
         self.env.board.counters.doorbells_rung.add(self.port.ring());
     }

@@ -35,6 +35,8 @@ pub struct Outcome {
     pub steps: u64,
     /// Operations that the clients sent.
     pub ops: usize,
+    /// Partitions that were borrowed.
+    pub borrows: u64,
     /// A hash that is equal for equal runs.
     pub fingerprint: u64,
 }
@@ -70,12 +72,18 @@ pub fn simulate(seed: u64, rules: Rules, focus: Focus) -> Outcome {
         Ok(history) => history.is_anomalous().then(|| history.anomaly().expect("a cycle")),
     };
     let (steps, fingerprint) = (lockstep.steps(), hasher.finish());
-    Outcome { anomaly, steps, ops: workload.ops.len(), fingerprint }
+    Outcome { anomaly, steps, ops: workload.ops.len(), borrows: borrows(&world), fingerprint }
+}
+
+/// Returns how many times a shard of this world has borrowed a partition.
+pub fn borrows(world: &World) -> u64 {
+    let boards = (0..world.mesh.shards()).map(|shard| world.process.boards.board(shard));
+    boards.map(|board| board.counters.borrows.get()).sum()
 }
 
 /// Runs one seed of a mix under these rules, and searches for an order of what the clients saw.
-/// Panics if the server hangs or leaks.
-pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> Verdict {
+/// Returns that, and how many partitions were borrowed. Panics if the server hangs or leaks.
+pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> (Verdict, u64) {
     let shards = 2 + Rng::new(seed).below(3) as usize;
     let lockstep = Lockstep::new(shards + 1, seed);
     let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
@@ -85,10 +93,11 @@ pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> Verdict {
     run(&world, &lockstep, None, || {
         drive(clients.insert(Mixed::new(&world, shards, mix)), &world, &lockstep);
     });
-    match clients.expect("the run has set the clients").result() {
+    let verdict = match clients.expect("the run has set the clients").result() {
         Ok(observed) => observed.judge(),
         Err(wrong) => Verdict::Impossible(wrong),
-    }
+    };
+    (verdict, borrows(&world))
 }
 
 /// Runs each shard of a world on its own thread while `clients` runs, then waits until they are

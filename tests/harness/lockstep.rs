@@ -50,6 +50,12 @@ struct Habits {
     freeze_steps_max: u64,
     /// A batch is cut to a random length once in this number of times.
     cut_once_in: u64,
+    /// In a hundred posts to a free partition, how many borrow it. None: as the limits say.
+    borrow_percent: Option<u64>,
+    /// A borrower gives the partition back early once in so many messages.
+    stop_once_in: u64,
+    /// Once in so many turns a shard borrows a partition that it has not posted to.
+    stray_once_in: u64,
 }
 
 struct State {
@@ -87,6 +93,9 @@ impl Lockstep {
             freeze_at: [None, None, Some(At::Mesh), Some(At::Wait)][rng.below(4) as usize],
             freeze_steps_max: [100, 500, 2_000][rng.below(3) as usize],
             cut_once_in: [1, 2, 20][rng.below(3) as usize],
+            borrow_percent: [None, Some(30), Some(80), Some(100)][rng.below(4) as usize],
+            stop_once_in: [2, 10, 1_000_000][rng.below(3) as usize],
+            stray_once_in: [3, 20, 1_000_000][rng.below(3) as usize],
         };
         let state = State {
             holder: threads - 1,
@@ -260,6 +269,25 @@ impl Preempt for Lockstep {
         let mut state = self.lock();
         let cuts = state.habits.cut_once_in;
         if state.rng.below(cuts) == 0 { 1 + state.rng.below(3) as usize } else { most }
+    }
+
+    fn borrows(&self, usual: bool) -> bool {
+        let mut state = self.lock();
+        let percent = state.habits.borrow_percent;
+        percent.map_or(usual, |percent| state.rng.below(100) < percent)
+    }
+
+    fn stops_borrowing(&self) -> bool {
+        let mut state = self.lock();
+        let stops = state.habits.stop_once_in;
+        state.rng.below(stops) == 0
+    }
+
+    fn stray(&self, shards: usize) -> Option<usize> {
+        let mut state = self.lock();
+        let strays = state.habits.stray_once_in;
+        let is_chosen = state.rng.below(strays) == 0;
+        is_chosen.then(|| state.rng.below(shards as u64) as usize)
     }
 }
 

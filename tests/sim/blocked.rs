@@ -1,7 +1,7 @@
 //! Commands that wait for keys: which client gets an element, and in which order.
 
-use super::histories::{Repeat, seeds};
-use crate::harness::linear::run;
+use super::histories::{Borrowed, Repeat, seeds};
+use crate::harness::linear::{borrows, run};
 use crate::harness::lockstep::Lockstep;
 use crate::harness::waiting::Waiting;
 use crate::harness::{Client, Server, Setup, World, bulk, int, key_on, list, ok};
@@ -12,8 +12,8 @@ use std::sync::Arc;
 
 const SEEDS: u64 = 60;
 
-/// Runs random clients; returns a hash of all replies.
-fn wait_at_random(seed: u64) -> u64 {
+/// Runs random clients; returns a hash of all replies, and how many partitions were borrowed.
+fn wait_at_random(seed: u64) -> (u64, u64) {
     let shards = 1 + Rng::new(seed).below(4) as usize;
     let lockstep = Lockstep::new(shards + 1, seed);
     let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
@@ -26,15 +26,17 @@ fn wait_at_random(seed: u64) -> u64 {
     if let Some(wrong) = &clients.wrong {
         panic!("seed {seed}, {shards} shards: {wrong}");
     }
-    clients.fingerprint()
+    (clients.fingerprint(), borrows(&world))
 }
 
 #[test]
 fn no_element_is_lost_and_no_client_waits_in_vain() {
+    let mut borrowed = Borrowed::default();
     for seed in seeds(SEEDS) {
         let _repeat = Repeat(seed, "blocked");
-        wait_at_random(seed);
+        borrowed.add(wait_at_random(seed).1);
     }
+    borrowed.check("blocked clients");
 }
 
 #[test]

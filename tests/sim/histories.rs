@@ -38,14 +38,39 @@ impl Drop for Repeat {
     }
 }
 
+/// How often partitions were borrowed in the runs of a test.
+#[derive(Default)]
+pub struct Borrowed {
+    runs: u64,
+    borrows: u64,
+}
+
+impl Borrowed {
+    /// One more run.
+    pub fn add(&mut self, borrows: u64) {
+        self.runs += 1;
+        self.borrows += borrows;
+    }
+
+    /// Panics if the runs were many and yet borrowed next to nothing.
+    pub fn check(&self, what: &str) {
+        let Borrowed { runs, borrows } = self;
+        println!("{what}: {runs} seeds, {borrows} partitions were borrowed");
+        assert!(*runs < 10 || borrows > runs, "{what}: {runs} runs and {borrows} borrows");
+    }
+}
+
 fn check(seeds: Range<u64>, focus: Focus) {
+    let mut borrowed = Borrowed::default();
     for seed in seeds {
         let _repeat = Repeat(seed, "histories");
         let outcome = simulate(seed, Rules::default(), focus);
+        borrowed.add(outcome.borrows);
         if let Some(anomaly) = outcome.anomaly {
             panic!("seed {seed}, {focus:?}: no single Redis could have done this:\n{anomaly}");
         }
     }
+    borrowed.check(&format!("{focus:?}"));
 }
 
 #[test]
@@ -113,4 +138,29 @@ fn without_runnable_when_posted_there_are_anomalies() {
 fn without_drain_first_there_are_anomalies() {
     let rules = Rules { drain_first: false, ..Rules::default() };
     hunt("drain_first", rules, Focus::Narrow);
+}
+
+#[test]
+fn without_whole_inbox_there_are_anomalies() {
+    let rules = Rules { whole_inbox: false, ..Rules::default() };
+    hunt("whole_inbox", rules, Focus::Broad);
+}
+
+#[test]
+fn without_own_inbox_first_there_are_anomalies() {
+    let rules = Rules { own_inbox_first: false, ..Rules::default() };
+    hunt("own_inbox_first", rules, Focus::Broad);
+}
+
+/// Nothing is wrong without that look, but something is stuck.
+#[test]
+fn without_look_again_a_message_is_left_lying() {
+    let rules = Rules { look_again: false, ..Rules::default() };
+    hunted("look_again", |seed| {
+        let run = std::panic::catch_unwind(|| simulate(seed, rules, Focus::Broad));
+        let Err(panic) = run else { return false };
+        let text = panic.downcast_ref::<String>().expect("it says what is wrong");
+        assert!(text.starts_with("stuck"), "{text}");
+        true
+    });
 }

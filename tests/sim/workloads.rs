@@ -4,7 +4,7 @@
 //! A mix runs if the server knows its commands. `ANNULET_SIM_SEED=n` runs only that seed;
 //! `ANNULET_SIM_SEEDS=n` runs the first n seeds.
 
-use super::histories::{Repeat, hunted, seeds};
+use super::histories::{Borrowed, Repeat, hunted, seeds};
 use crate::harness::linear::judge;
 use crate::harness::plain_table;
 use crate::harness::search::Verdict;
@@ -173,9 +173,12 @@ fn check(mix: &'static Mix) {
     if !is_known(mix) {
         return;
     }
+    let mut borrowed = Borrowed::default();
     for seed in seeds(SEEDS) {
-        let _repeat = Repeat(seed, "mixes");
-        match judge(seed, Rules::default(), mix) {
+        let _repeat = Repeat(seed, "workloads");
+        let (verdict, borrows) = judge(seed, Rules::default(), mix);
+        borrowed.add(borrows);
+        match verdict {
             Verdict::Possible => {}
             Verdict::Undecided => panic!("seed {seed}, {}: too many orders to try", mix.name),
             Verdict::Impossible(why) => {
@@ -183,6 +186,7 @@ fn check(mix: &'static Mix) {
             }
         }
     }
+    borrowed.check(mix.name);
 }
 
 #[test]
@@ -255,13 +259,13 @@ fn everything_has_an_order() {
 #[test]
 fn without_the_sequencer_some_mix_has_no_order() {
     let rules = Rules { sequencer: false, ..Rules::default() };
-    let is_seen = |seed| matches!(judge(seed, rules, &FLUSHES), Verdict::Impossible(_));
+    let is_seen = |seed| matches!(judge(seed, rules, &FLUSHES).0, Verdict::Impossible(_));
     hunted("sequencer", is_seen);
 }
 
 #[test]
 fn without_one_in_flight_some_mix_has_no_order() {
     let rules = Rules { one_in_flight: false, ..Rules::default() };
-    let is_seen = |seed| matches!(judge(seed, rules, &FLUSHES), Verdict::Impossible(_));
+    let is_seen = |seed| matches!(judge(seed, rules, &FLUSHES).0, Verdict::Impossible(_));
     hunted("one_in_flight", is_seen);
 }

@@ -8,14 +8,16 @@
 //!                                  |  part for the partition: run; its reply to its home's inbox
 //!                                  '  anything else: set aside, in order, for k's own thread
 //! ```
-//! A wake-up costs some microseconds on both sides, and a few commands cost less. A reply to this
-//! shard's own connection goes through this shard's inbox. So it lands behind the messages there,
-//! which this shard's next local command must see.
+//! A wake-up costs some microseconds on both sides; a few commands cost less. An answer to this
+//! shard's own connection goes through this shard's inbox: it lands behind what lies there, which
+//! this shard's next local command must see. Under a test's scheduler any shard may borrow any free
+//! partition, and give it back at any time.
 
-use crate::mesh::{Message, Posted};
+use crate::mesh::Message;
 use crate::partition::Partition;
 use crate::shard::limits::{BORROW_COMMANDS_MAX, BORROW_NS_MAX};
 use crate::shard::state::Shard;
+use std::collections::VecDeque;
 
 impl Shard {
     /// Handles the shards that were posted to in this turn: borrows their partitions, or wakes
@@ -27,21 +29,28 @@ impl Shard {
         let mut rung = 0;
         for posted in posted.drain(..) {
             let is_little = !posted.needs_shard && posted.commands <= BORROW_COMMANDS_MAX;
-            if is_little && self.port.is_free(posted.shard) && self.borrow(posted) {
+            let borrows = self.port.mesh().borrows(is_little);
+            if borrows && self.port.is_free(posted.shard) && self.borrow(posted.shard) {
                 has_borrowed = true;
-            } else {
-                rung += u64::from(self.port.wake(posted));
+                if !posted.is_nudged {
+                    continue;
+                }
             }
+            rung += u64::from(self.port.wake(posted));
         }
         self.remote.posted = posted;
+        if let Some(shard) = self.port.mesh().stray()
+            && shard != self.env.me
+        {
+            has_borrowed |= self.borrow(shard);
+        }
         self.env.board.counters.doorbells_rung.add(rung + self.port.ring());
         has_borrowed
     }
 
-    /// Runs the messages in the inbox of a parked shard on its partition. Returns false if another
-    /// shard holds the partition.
-    fn borrow(&mut self, posted: Posted) -> bool {
-        let shard = posted.shard;
+    /// Runs what lies in the inbox of a parked shard on its partition. Returns false if somebody
+    /// else holds that.
+    fn borrow(&mut self, shard: usize) -> bool {
         if !self.port.mesh().try_hold(shard) {
             return false;
         }
@@ -49,20 +58,57 @@ impl Shard {
         let feed = &self.replication.feed;
         feed.wake(shard, partition.journal_mut());
         partition.begin_borrowed(self.env.now);
-        let stop_ns = self.env.now.monotonic_ns + BORROW_NS_MAX;
-        while let Some(message) = self.next_borrowed(shard, &mut partition) {
-            self.run_borrowed(message, &mut partition);
-            if self.env.clock_ns() > stop_ns {
-                break;
-            }
+        if self.port.mesh().rules().whole_inbox {
+            self.drain_borrowed(shard, &mut partition);
+        } else {
+            self.drain_own_first(shard, &mut partition);
         }
         self.env.board.counters.borrows.add(1);
         self.give_back(shard, partition);
         true
     }
 
-    /// Returns the next part in a borrowed partition's inbox that this shard can run. Messages for
-    /// the partition's own shard are set aside. Returns none if no such part is left.
+    /// Runs the parts in the inbox of a borrowed partition, in their order and for a bounded time.
+    fn drain_borrowed(&mut self, shard: usize, partition: &mut Partition) {
+        let stop_ns = self.env.now.monotonic_ns + BORROW_NS_MAX;
+        while let Some(message) = self.next_borrowed(shard, partition) {
+            self.run_borrowed(message, partition);
+            if self.env.clock_ns() > stop_ns || self.port.mesh().stops_borrowing() {
+                break;
+            }
+        }
+    }
+
+    /// Runs the parts in the inbox of a borrowed partition, those that this shard has posted before
+    /// the others and out of their order: only without the rule that forbids it.
+    #[cold]
+    fn drain_own_first(&mut self, shard: usize, partition: &mut Partition) {
+        let mesh = self.port.shared_mesh();
+        let mut taken: VecDeque<_> = std::iter::from_fn(|| mesh.receive(shard)).collect();
+        let is_part = |message: &Message| match message {
+            Message::Part(part) => part.is_for_partition(),
+            _ => false,
+        };
+        let is_own = |message: &Message| match message {
+            Message::Part(part) => part.is_for_partition() && usize::from(part.home) == self.env.me,
+            _ => false,
+        };
+        let mut order: Vec<Message> = Vec::new();
+        while let Some(at) = taken.iter().rposition(is_own) {
+            order.extend(taken.remove(at));
+        }
+        order.extend(taken);
+        for message in order {
+            if partition.is_barred() || !is_part(&message) {
+                partition.set_aside(message);
+            } else {
+                self.run_borrowed(message, partition);
+            }
+        }
+    }
+
+    /// Returns the next part of a borrowed partition's inbox that this shard can run; what only
+    /// the partition's own shard can deal with is set aside. None: nothing of that kind is left.
     fn next_borrowed(&mut self, shard: usize, partition: &mut Partition) -> Option<Message> {
         // A request for the shard's own thread must run before later messages.
         while !partition.is_barred() {

@@ -1,0 +1,157 @@
+//! What a replica reads while partitions are borrowed: everything, in the order in which it
+//! happened.
+
+use super::histories::{Borrowed, Repeat, seeds};
+use crate::harness::linear::{borrows, run, wait_until};
+use crate::harness::lockstep::{At, Lockstep};
+use crate::harness::{Client, Setup, World, key_on};
+use annulet::base::rng::Rng;
+use annulet::mesh::Preempt;
+use annulet::resp::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const SEEDS: u64 = 40;
+const CLIENTS: usize = 4;
+const COMMANDS: usize = 40;
+/// Steps after which the stream has come to rest.
+const REST_STEPS: u64 = 3_000;
+
+type Keys = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A connection that has asked for the stream.
+struct Replica {
+    client: Client,
+    received: Vec<u8>,
+    keys: Keys,
+}
+
+impl Replica {
+    fn attach(world: &World, lockstep: &Lockstep) -> Replica {
+        let mut client = world.connect();
+        client.send(&["PSYNC", "?", "-1"]);
+        let mut replica = Replica { client, received: Vec::new(), keys: Keys::new() };
+        wait_until(lockstep, "the snapshot", || {
+            replica.received.extend(replica.client.link.read());
+            let text = &replica.received;
+            let Some(at) = text.windows(3).position(|part| part == b"\r\n$") else { return false };
+            let rest = &text[at + 3..];
+            let Some(end) = rest.windows(2).position(|part| part == b"\r\n") else { return false };
+            let len = std::str::from_utf8(&rest[..end]).expect("text").parse::<usize>();
+            let whole = at + 3 + end + 2 + len.expect("the length of the snapshot");
+            if replica.received.len() < whole {
+                return false;
+            }
+            replica.received.drain(..whole);
+            true
+        });
+        replica
+    }
+
+    /// Applies what has come.
+    fn read(&mut self) {
+        self.received.extend(self.client.link.read());
+        while let Some((Value::Array(args), len)) = Value::read(&self.received) {
+            self.received.drain(..len);
+            let args: Vec<Vec<u8>> = args
+                .into_iter()
+                .map(|arg| match arg {
+                    Value::Bulk(bytes) => bytes,
+                    other => panic!("{other:?} in the stream"),
+                })
+                .collect();
+            self.apply(&args);
+        }
+    }
+
+    fn apply(&mut self, args: &[Vec<u8>]) {
+        let name = String::from_utf8_lossy(&args[0]).to_ascii_uppercase();
+        match name.as_str() {
+            "SET" | "MSET" => {
+                for pair in args[1..].chunks_exact(2) {
+                    self.keys.insert(pair[0].clone(), pair[1].clone());
+                }
+            }
+            "DEL" | "UNLINK" => {
+                for key in &args[1..] {
+                    assert!(self.keys.remove(key).is_some(), "a key that was there is deleted");
+                }
+            }
+            "SELECT" | "MULTI" | "EXEC" | "PING" => {}
+            other => panic!("{other} in the stream"),
+        }
+    }
+}
+
+/// Runs random writers and a replica.
+fn propagate_at_random(seed: u64) -> u64 {
+    let mut rng = Rng::new(seed ^ 0xfeed);
+    let shards = 2 + rng.below(3) as usize;
+    let lockstep = Lockstep::new(shards + 1, seed);
+    let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
+    let world = World::new(Setup { preempt: Some(preempt), ..Setup::new(shards, seed) });
+    let keys: Vec<String> = (0..2 * shards).map(|at| key_on(shards, at % shards, at)).collect();
+    run(&world, &lockstep, None, || {
+        let mut replica = Replica::attach(&world, &lockstep);
+        let mut clients: Vec<_> = (0..CLIENTS).map(|_| (world.connect(), 0)).collect();
+        let mut sent = 0;
+        let mut moved_at = lockstep.steps();
+        while sent < COMMANDS || clients.iter().any(|(_, due)| *due > 0) {
+            let at = rng.below(CLIENTS as u64) as usize;
+            let (client, due) = &mut clients[at];
+            if let Some(reply) = client.try_read() {
+                assert!(!matches!(reply, Value::Error(_)), "{reply:?}");
+                *due -= 1;
+                moved_at = lockstep.steps();
+            } else if *due < 3 && sent < COMMANDS && rng.below(4) == 0 {
+                sent += 1;
+                client.send(&command(&mut rng, &keys, sent));
+                *due += 1;
+            }
+            replica.read();
+            if rng.below(50) == 0 {
+                world.clock.advance_ms(1);
+            }
+            assert!(lockstep.steps() - moved_at < 60_000, "stuck: {}", lockstep.describe());
+            lockstep.pass(At::Client);
+        }
+        let ended_at = lockstep.steps();
+        wait_until(&lockstep, "the stream's end", || {
+            replica.read();
+            lockstep.steps() - ended_at > REST_STEPS
+        });
+        let mut reader = world.connect();
+        for key in &keys {
+            reader.send(&["GET", key]);
+            let mut reply = None;
+            wait_until(&lockstep, "a reply", || {
+                reply = reply.take().or_else(|| reader.try_read());
+                reply.is_some()
+            });
+            let there = replica.keys.get(key.as_bytes()).cloned().map_or(Value::Null, Value::Bulk);
+            assert_eq!(reply, Some(there), "{key} at the replica");
+        }
+    });
+    borrows(&world)
+}
+
+fn command(rng: &mut Rng, keys: &[String], number: usize) -> Vec<String> {
+    let value = format!("v{number}");
+    let mut key = || keys[rng.below(keys.len() as u64) as usize].clone();
+    match number % 5 {
+        0 | 1 => vec!["SET".into(), key(), value],
+        2 => vec!["DEL".into(), key(), key()],
+        3 => vec!["MSET".into(), key(), value.clone(), key(), value.clone(), key(), value],
+        _ => vec!["MSET".into(), key(), value.clone(), key(), value],
+    }
+}
+
+#[test]
+fn a_replica_is_told_what_happens_on_borrowed_partitions() {
+    let mut borrowed = Borrowed::default();
+    for seed in seeds(SEEDS) {
+        let _repeat = Repeat(seed, "propagated");
+        borrowed.add(propagate_at_random(seed));
+    }
+    borrowed.check("a replica");
+}
