@@ -1,7 +1,6 @@
 //! Runs commands on a slice: one at a time, or a batch in stages.
 //!
-//! Hot. A batch is worked in stages, so that the misses of one command hide behind the others: see
-//! `stage.rs`.
+//! Hot. A batch runs in stages, so that the cache misses of its commands overlap: see `stage.rs`.
 
 use super::command::{Handler, KeyRouting};
 use super::context::{Context, Effects, Reach, expire_word};
@@ -60,7 +59,7 @@ impl BatchArgs<'_> {
     }
 }
 
-/// What a batch runs on and leaves behind.
+/// Runs a batch on a slice. Holds the batch's inputs and collects its effects.
 pub struct Runner<'a> {
     /// Slice that owns the batch's keys.
     pub slice: &'a mut Slice,

@@ -1,4 +1,4 @@
-//! The stage before a batch runs: what its first keys lead to is brought closer. Hot.
+//! The stage before a batch runs: prefetches the memory that its first keys lead to. Hot.
 
 use super::batch::{BATCH_COMMANDS_MAX, BatchArgs, Item};
 use crate::keyspace::{Key, SPOTS_MAX, Slice, Spot};
@@ -6,8 +6,8 @@ use crate::spec::Group;
 
 const _: () = assert!(BATCH_COMMANDS_MAX <= SPOTS_MAX);
 
-/// Hashes the first keys of the commands, and asks for what they lead to. One command alone has
-/// nothing to hide behind: its key is only hashed.
+/// Hashes the first keys of the commands and prefetches their entries. For a single command only
+/// hashes the key, because no other command could use the waiting time.
 #[inline]
 pub(super) fn stage(
     slice: &Slice,
@@ -22,11 +22,11 @@ pub(super) fn stage(
     }
 }
 
-/// Where the item's first key leads to, if it has one.
+/// Returns the spot of the item's first key; none if it has no key.
 #[inline]
 fn first_key(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> Option<Spot> {
     let first = item.entry.keys.first;
-    // Without keys it has no slot, and this slice may not own slot 0.
+    // A command without keys has no hash slot, and this slice may not own slot 0.
     (first != 0 && first < item.argc as usize).then(|| {
         let args = batch_args.of(item);
         let key = slice.key_in_slot(&args[first], item.slot);
@@ -57,7 +57,7 @@ fn stage_together(
     }
 }
 
-/// Asks for the elements of one large value that all of the batch is about.
+/// Prefetches the elements of a hash or set if all commands of the batch use the same large value.
 #[inline(never)]
 fn stage_elements(
     slice: &Slice,

@@ -1,8 +1,8 @@
 //! The command table: maps a name to its entry. Built once from the list of commands.
 //!
-//! Hot: one lookup per command. Names are packed into two words, and a bucket knows which of their
-//! bytes are letters: a lookup in any case is one probe and one comparison of 16 bytes for all
-//! names up to that length.
+//! Hot: one lookup per command. Names are packed into two machine words, and a bucket stores which
+//! of their bytes are letters. A lookup of a name of up to 16 bytes, ignoring case, is one probe
+//! and one comparison.
 
 use super::command::{Command, Handler, InMulti, KeyRouting, Merge, SessionFn};
 use crate::base::short::short_words;
@@ -209,24 +209,24 @@ fn key_range(command: &Command) -> KeyRange {
     }
 }
 
-/// A name of at most 16 bytes, or nothing.
+/// A bucket with a name of at most 16 bytes, or an empty bucket.
 #[derive(Clone, Copy, Debug)]
 struct Bucket {
-    /// The name in upper case.
+    /// The packed name in upper case.
     name: [u64; 2],
-    /// [`CASE_BIT`] for each byte that is a letter.
+    /// [`CASE_BIT`] in each byte of the name that is a letter.
     letters: [u64; 2],
-    /// The entry's index + 1; 0: the bucket is empty.
+    /// Index of the entry + 1. 0: the bucket is empty.
     entry: u16,
-    /// Bytes of the name.
+    /// Length of the name in bytes.
     len: u8,
 }
 
 impl Bucket {
     const EMPTY: Bucket = Bucket { name: [0; 2], letters: [0; 2], entry: 0, len: 0 };
 
-    /// Whether a name is this one in any case. Zero bytes in front pack like nothing, so the
-    /// length is compared as well.
+    /// Returns whether a name is the bucket's name, ignoring case. Leading zero bytes change
+    /// nothing in the packed form, so the length is also compared.
     #[inline]
     fn is(&self, packed: [u64; 2], len: usize) -> bool {
         let first = (packed[0] & !self.letters[0]) ^ self.name[0];
@@ -240,7 +240,7 @@ impl Bucket {
 pub struct CommandTable {
     entries: Vec<Entry>,
     buckets: Box<[Bucket; BUCKETS]>,
-    /// Names that do not fit a bucket, with their entries' indices.
+    /// Names that are too long for a bucket, with the indexes of their entries.
     long_names: Vec<(Vec<u8>, usize)>,
     /// Number of entries and subcommands together.
     indices: usize,
@@ -352,14 +352,14 @@ impl CommandTable {
     }
 }
 
-/// What tells a lower-case letter from its upper case.
+/// The bit that distinguishes a lower-case letter from its upper-case form.
 const CASE_BIT: u8 = b'a' ^ b'A';
 
-/// Where the probe for a name begins, in any case.
+/// Returns the bucket where the probe for a name begins, ignoring case.
 #[inline]
 fn bucket_of(packed: [u64; 2]) -> usize {
     const CASE_BITS: u64 = u64::from_le_bytes([CASE_BIT; 8]);
-    // Whole bytes are rotated: what tells the case stays where it was.
+    // Whole bytes are rotated, so the case bits keep their position in each byte.
     let folded = (packed[0].rotate_left(24) ^ packed[1]) & !CASE_BITS;
     (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
 }
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_found_in_any_case_and_nothing_else_is() {
+    fn only_listed_names_are_found_and_case_is_ignored() {
         static FAMILY: &[&Command] = &[&GET, &SORT_RO, &SIXTEEN, &LONGER];
         let table = CommandTable::new(&[FAMILY]);
         for name in ["get", "sort_ro", "sixteen.bytes-16", "seventeen.bytes17"] {
@@ -391,7 +391,7 @@ mod tests {
                 let found = table.find(spelled.as_bytes()).map(|entry| entry.name.as_str());
                 assert_eq!(found, Some(name), "{spelled}");
             }
-            // Every single bit makes it another name, but the one that tells the case of a letter.
+            // Every changed bit makes another name, except the case bit of a letter.
             for (at, bit) in (0..name.len()).flat_map(|at| (0..8).map(move |bit| (at, 1u8 << bit)))
             {
                 let mut other = name.as_bytes().to_vec();

@@ -9,11 +9,11 @@
 //!                                                                         v wakes up
 //!      HELD <--- hold_or_ask: its shard --- GIVEN <------ let_go ------ WANTED
 //! ```
-//! A shard holds its partition from waking up to parking, so its own commands pay nothing for the
-//! word. A shard that wakes up while another holds its partition asks for it and is given it next.
-//! While the partition is free, a shard that has posted to it may hold it, drain its inbox in
-//! order, and let go. Each side writes its own side and then looks at the other's, with a full
-//! fence in between, so that a message is never left lying:
+//! A shard holds its partition from waking up to parking, so its own commands do not touch the hold
+//! word. If a shard wakes up while another shard holds its partition, it asks for the partition and
+//! receives it next. While the partition is free, a shard that has posted to it may hold it, drain
+//! its inbox in order, and let go. Each side writes its own state and then reads the other side's,
+//! with a full fence in between. So no message stays unnoticed:
 //!
 //! ```text
 //!   poster:  push the message;                 fence;  free?  -> hold it, or ring its shard
@@ -21,9 +21,9 @@
 //!   parker:  parked = true;  let go;           fence;  inbox empty?  else hold again, not parked
 //!   nudger:  change something elsewhere;       fence;  parked?  -> ring its shard
 //! ```
-//! A poster that finds the word held goes on: the holder looks at the inbox after it has let go. A
-//! nudger does not: what it has changed is looked at by the parker alone, after its fence.
-//! `tests/hold_model.rs` runs this file through a model checker.
+//! If a poster finds the partition held, it continues: the holder checks the inbox after letting
+//! go. A nudger does not rely on the holder: only the parker checks what the nudger has changed,
+//! after its fence. `tests/hold_model.rs` runs this file in a model checker.
 
 use super::sync::{AtomicBool, AtomicU32, Ordering, fence};
 

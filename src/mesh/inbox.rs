@@ -41,18 +41,19 @@ pub trait Preempt: Send + Sync {
         most
     }
 
-    /// Whether a shard borrows a partition that it has posted to; `usual` is what the limits say.
+    /// Returns whether a shard borrows a partition that it has posted to. `usual` is the result by
+    /// the limits.
     fn borrows(&self, usual: bool) -> bool {
         usual
     }
 
-    /// Whether a shard gives a borrowed partition back now, although messages may be left.
+    /// Returns whether a shard gives a borrowed partition back now, although messages may be left.
     fn stops_borrowing(&self) -> bool {
         false
     }
 
-    /// A shard of `shards` whose partition the calling shard borrows although it has posted nothing
-    /// to it.
+    /// Returns a shard, one of `shards`, whose partition the calling shard borrows without having
+    /// posted to it.
     fn stray(&self, _shards: usize) -> Option<usize> {
         None
     }
@@ -69,11 +70,12 @@ pub struct Rules {
     pub runnable_when_posted: bool,
     /// The inbox is drained before sockets are served.
     pub drain_first: bool,
-    /// Whoever drains the inbox of a borrowed partition takes all messages in their order, and not
-    /// its own first, the last one before the others.
+    /// A borrower of a partition drains the inbox in order. Without the rule it takes its own
+    /// messages first, the last one before the others.
     pub whole_inbox: bool,
-    /// A reply that a borrower makes for its own connection goes through its own inbox. Without it
-    /// the reply lands at once, and the connection's next command runs before the inbox is drained.
+    /// A reply that a borrower makes for its own connection goes through its own inbox. Without the
+    /// rule the reply lands at once, and the connection's next command runs before the inbox is
+    /// drained.
     pub own_inbox_first: bool,
     /// A borrower checks the inbox again after it has let the partition go.
     pub look_again: bool,
@@ -176,25 +178,25 @@ impl Mesh {
         self.preempt.as_ref().map_or(most, |preempt| preempt.batch_commands_max(most))
     }
 
-    /// Whether a shard borrows a partition: `usual`, or what a test's scheduler says.
+    /// Returns whether a shard borrows a partition: `usual`, or the choice of a test's scheduler.
     #[inline]
     pub fn borrows(&self, usual: bool) -> bool {
         self.preempt.as_ref().map_or(usual, |preempt| preempt.borrows(usual))
     }
 
-    /// Whether a test's scheduler has a shard give a borrowed partition back now.
+    /// Returns whether a test's scheduler makes a shard give a borrowed partition back now.
     #[inline]
     pub fn stops_borrowing(&self) -> bool {
         self.preempt.as_ref().is_some_and(|preempt| preempt.stops_borrowing())
     }
 
-    /// A shard whose partition is borrowed without a post, because a test's scheduler says so.
+    /// Returns a shard whose partition is borrowed without a post, by choice of a test's scheduler.
     #[inline]
     pub fn stray(&self) -> Option<usize> {
         self.preempt.as_ref()?.stray(self.shards())
     }
 
-    /// Messages in the inbox of `shard` now.
+    /// Returns the number of messages in the inbox of `shard`.
     #[inline]
     pub fn depth(&self, shard: usize) -> usize {
         self.inboxes[shard].queue.len()

@@ -14,7 +14,8 @@ pub struct Posted {
     pub commands: u32,
     /// Whether the shard received something that only its own thread can do.
     pub needs_shard: bool,
-    /// Whether some of that does not lie in the inbox, where the holder of its partition finds it.
+    /// Whether some of it is not in the inbox, so that the holder of the partition does not find
+    /// it.
     pub is_nudged: bool,
 }
 
@@ -174,16 +175,16 @@ impl Port {
         posted.append(&mut self.posted);
     }
 
-    /// Wakes a shard if nobody holds its partition: otherwise the holder finds the messages. One
-    /// that was nudged is woken in any case, because the holder does not look elsewhere. Returns
-    /// whether a doorbell was rung.
+    /// Wakes a shard if no shard holds its partition, because a holder finds the messages. A nudged
+    /// shard is woken in any case, because the holder checks only the inbox. Returns whether it
+    /// rang a doorbell.
     pub fn wake(&self, posted: Posted) -> bool {
         let is_looked_after = !posted.is_nudged && !self.mesh.is_free(posted.shard);
         !is_looked_after && self.mesh.wake(posted.shard)
     }
 
-    /// Wakes all shards that were posted to, as [`Port::wake`] does. Returns how many doorbells
-    /// were rung.
+    /// Wakes all shards that were posted to, like [`Port::wake`]. Returns the number of doorbells
+    /// rung.
     pub fn ring(&mut self) -> u64 {
         let mut rung = 0;
         while let Some(posted) = self.posted.pop() {

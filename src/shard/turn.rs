@@ -153,17 +153,17 @@ impl Shard {
         }
     }
 
-    /// Takes the answers that a borrowed partition has left in the inbox, behind what lay there.
+    /// Takes the replies that a borrowed partition has left in the inbox, behind earlier messages.
     fn take_borrowed_answers(&mut self) -> bool {
         if self.port.mesh().rules().own_inbox_first {
             self.drain_inbox()
         } else {
-            // The answers have landed ahead of what lies in the inbox.
+            // The replies have landed before the messages in the inbox.
             self.serve_ready()
         }
     }
 
-    /// Rings for the shards that were posted to since this was looked at.
+    /// Rings for the shards that were posted to since the last ring.
     fn ring(&mut self) {
         self.env.board.counters.doorbells_rung.add(self.port.ring());
     }

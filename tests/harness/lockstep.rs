@@ -50,11 +50,11 @@ struct Habits {
     freeze_steps_max: u64,
     /// A batch is cut to a random length once in this number of times.
     cut_once_in: u64,
-    /// In a hundred posts to a free partition, how many borrow it. None: as the limits say.
+    /// Percentage of posts to a free partition that borrow it. None: as the limits say.
     borrow_percent: Option<u64>,
-    /// A borrower gives the partition back early once in so many messages.
+    /// A borrower gives the partition back early once in this number of messages.
     stop_once_in: u64,
-    /// Once in so many turns a shard borrows a partition that it has not posted to.
+    /// A shard borrows a partition that it has not posted to once in this number of turns.
     stray_once_in: u64,
 }
 

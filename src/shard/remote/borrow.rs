@@ -8,10 +8,10 @@
 //!                                  |  part for the partition: run; its reply to its home's inbox
 //!                                  '  anything else: set aside, in order, for k's own thread
 //! ```
-//! A wake-up costs some microseconds on both sides; a few commands cost less. An answer to this
-//! shard's own connection goes through this shard's inbox: it lands behind what lies there, which
-//! this shard's next local command must see. Under a test's scheduler any shard may borrow any free
-//! partition, and give it back at any time.
+//! A wake-up costs some microseconds on both sides, and a few commands cost less. A reply to this
+//! shard's own connection goes through this shard's inbox. So it lands behind the messages there,
+//! which this shard's next local command must see. Under a test's scheduler any shard may borrow
+//! any free partition, and give it back at any time.
 
 use crate::mesh::Message;
 use crate::partition::Partition;
@@ -48,8 +48,8 @@ impl Shard {
         has_borrowed
     }
 
-    /// Runs what lies in the inbox of a parked shard on its partition. Returns false if somebody
-    /// else holds that.
+    /// Runs the messages in the inbox of a parked shard on its partition. Returns false if another
+    /// shard holds the partition.
     fn borrow(&mut self, shard: usize) -> bool {
         if !self.port.mesh().try_hold(shard) {
             return false;
@@ -68,7 +68,7 @@ impl Shard {
         true
     }
 
-    /// Runs the parts in the inbox of a borrowed partition, in their order and for a bounded time.
+    /// Runs the parts in the inbox of a borrowed partition, in order and for a bounded time.
     fn drain_borrowed(&mut self, shard: usize, partition: &mut Partition) {
         let stop_ns = self.env.now.monotonic_ns + BORROW_NS_MAX;
         while let Some(message) = self.next_borrowed(shard, partition) {
@@ -79,8 +79,8 @@ impl Shard {
         }
     }
 
-    /// Runs the parts in the inbox of a borrowed partition, those that this shard has posted before
-    /// the others and out of their order: only without the rule that forbids it.
+    /// Runs the parts in the inbox of a borrowed partition: first the parts that this shard has
+    /// posted, out of order. Used only without the rule `whole_inbox`.
     #[cold]
     fn drain_own_first(&mut self, shard: usize, partition: &mut Partition) {
         let mesh = self.port.shared_mesh();
@@ -107,8 +107,8 @@ impl Shard {
         }
     }
 
-    /// Returns the next part of a borrowed partition's inbox that this shard can run; what only
-    /// the partition's own shard can deal with is set aside. None: nothing of that kind is left.
+    /// Returns the next part in a borrowed partition's inbox that this shard can run. Messages for
+    /// the partition's own shard are set aside. Returns none if no such part is left.
     fn next_borrowed(&mut self, shard: usize, partition: &mut Partition) -> Option<Message> {
         // A request for the shard's own thread must run before later messages.
         while !partition.is_barred() {
