@@ -47,7 +47,7 @@ struct Rules {
     looks_again: bool,
     /// A shard looks at the inbox after it has parked.
     looks_when_parked: bool,
-    /// A holder that gives a partition to its shard rings.
+    /// A borrower that gives a partition to its shard rings.
     rings_when_given: bool,
     /// Something that does not lie in the inbox rings also while the partition is lent.
     nudges_when_lent: bool,

@@ -31,5 +31,7 @@ mod profile;
 mod propagated;
 #[path = "sim/spread.rs"]
 mod spread;
+#[path = "sim/stopped.rs"]
+mod stopped;
 #[path = "sim/workloads.rs"]
 mod workloads;

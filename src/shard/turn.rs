@@ -90,6 +90,8 @@ impl Shard {
         self.check_clients_memory();
         if self.see_to_posted() {
             found |= self.take_borrowed_answers();
+            // Parts lay between the answers. A shard parks only with an empty journal.
+            self.publish_feed();
         }
         found |= self.flush();
         self.finish(found);
@@ -104,8 +106,10 @@ impl Shard {
             return Ok(());
         }
         while !self.port.hold_or_ask() {
-            // The shard that holds the partition rings.
+            // The holder rings. Completions that are there already keep this wait from blocking:
+            // then the holder may need this core.
             self.driver.wait(Wait::AtMost(LENT_WAIT_NS_MAX))?;
+            self.port.mesh().idle();
         }
         self.port.unpark();
         self.partition.take(&self.berths, self.env.me);

@@ -52,9 +52,9 @@ struct Habits {
     cut_once_in: u64,
     /// Percentage of posts to a free partition that borrow it. None: as the limits say.
     borrow_percent: Option<u64>,
-    /// A borrower gives the partition back early once in this number of messages.
+    /// One in this many messages has a borrower give the partition back early.
     stop_once_in: u64,
-    /// A shard borrows a partition that it has not posted to once in this number of turns.
+    /// One in this many turns has a shard borrow a partition that it has not posted to.
     stray_once_in: u64,
 }
 

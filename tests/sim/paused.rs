@@ -1,10 +1,17 @@
 //! CLIENT PAUSE over all shards: which commands wait, and that none is lost or reordered.
 
-use super::histories::{Repeat, seeds};
-use crate::harness::{Client, Server, bulk, encode, int, key_on, list, ok};
+use super::histories::{Borrowed, Repeat, seeds};
+use crate::harness::linear::{borrows, run, wait_until};
+use crate::harness::lockstep::{At, Lockstep};
+use crate::harness::{Client, Server, Setup, World, bulk, encode, int, key_on, list, ok};
+use annulet::base::rng::Rng;
+use annulet::mesh::Preempt;
 use annulet::resp::Value;
+use std::sync::Arc;
 
 const SEEDS: u64 = 60;
+/// Pauses of a run under the lockstep scheduler.
+const PAUSES: usize = 6;
 
 /// Creates a server with `count` clients on its shards.
 fn clients(shards: usize, seed: u64, count: usize) -> (Server, Vec<Client>) {
@@ -222,4 +229,72 @@ fn nothing_is_lost_and_nothing_reordered() {
         }
         server.check();
     }
+}
+
+/// Waits for the next reply of a client.
+fn reply_of(client: &mut Client, lockstep: &Lockstep) -> Value {
+    let mut reply = None;
+    wait_until(lockstep, "a reply", || {
+        reply = client.try_read();
+        reply.is_some()
+    });
+    reply.expect("waited for")
+}
+
+/// Clients increment keys while another pauses writes and looks at the keys twice in each pause.
+/// Returns how many partitions were borrowed.
+fn pause_at_random(seed: u64) -> u64 {
+    let mut rng = Rng::new(seed ^ 0x9a05e);
+    let shards = 2 + rng.below(3) as usize;
+    let lockstep = Lockstep::new(shards + 1, seed);
+    let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
+    let world = World::new(Setup { preempt: Some(preempt), ..Setup::new(shards, seed) });
+    let keys: Vec<String> = (0..2 * shards).map(|at| key_on(shards, at % shards, at)).collect();
+    run(&world, &lockstep, None, || {
+        let mut admin = world.connect();
+        let mut writers: Vec<Client> = (0..4).map(|_| world.connect()).collect();
+        let (mut sent, mut came) = (0, 0);
+        let mget: Vec<&str> = [&["MGET"][..], &Vec::from_iter(keys.iter().map(|k| &**k))].concat();
+        for _ in 0..PAUSES {
+            for _ in 0..rng.below(12) {
+                let at = rng.below(4) as usize;
+                let key = &keys[rng.below(keys.len() as u64) as usize];
+                writers[at].send(&["INCR", key]);
+                sent += 1;
+                (0..rng.below(20)).for_each(|_| lockstep.pass(At::Client));
+            }
+            admin.send(&["CLIENT", "PAUSE", "100000", "WRITE"]);
+            assert_eq!(reply_of(&mut admin, &lockstep), ok());
+            admin.send(&mget);
+            let before = reply_of(&mut admin, &lockstep);
+            (0..rng.below(300)).for_each(|_| lockstep.pass(At::Client));
+            admin.send(&mget);
+            assert_eq!(reply_of(&mut admin, &lockstep), before, "a write ran in a pause");
+            admin.send(&["CLIENT", "UNPAUSE"]);
+            assert_eq!(reply_of(&mut admin, &lockstep), ok());
+        }
+        wait_until(&lockstep, "all replies", || {
+            let replies = writers.iter_mut().filter_map(Client::try_read);
+            came += replies.inspect(|reply| assert!(matches!(reply, Value::Integer(_)))).count();
+            came == sent
+        });
+        admin.send(&mget);
+        let Value::Array(values) = reply_of(&mut admin, &lockstep) else { panic!("a list") };
+        let numbers = values.into_iter().filter_map(|value| match value {
+            Value::Bulk(text) => String::from_utf8(text).ok()?.parse::<usize>().ok(),
+            _ => None,
+        });
+        assert_eq!(numbers.sum::<usize>(), sent, "every write ran once");
+    });
+    borrows(&world)
+}
+
+#[test]
+fn no_write_runs_in_a_pause_on_a_borrowed_partition() {
+    let mut borrowed = Borrowed::default();
+    for seed in seeds(SEEDS) {
+        let _repeat = Repeat(seed, "paused");
+        borrowed.add(pause_at_random(seed));
+    }
+    borrowed.check("pauses");
 }
