@@ -103,9 +103,8 @@ impl Partition {
             self.deferred.begin();
             return self.answer(part);
         }
-        match self.deferred.keep(Outgoing::Answer(part)) {
-            Some(Outgoing::Answer(part)) => self.answer(part),
-            _ => {}
+        if let Some(Outgoing::Answer(part)) = self.deferred.keep(Outgoing::Answer(part)) {
+            self.answer(part);
         }
     }
 

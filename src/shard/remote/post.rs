@@ -53,6 +53,7 @@ impl<'a> Parts<'a> {
     }
 
     /// Moves the parts into a unit.
+    #[allow(clippy::vec_box)]
     fn close(self, unit: &mut Vec<Box<Envelope>>) {
         unit.extend(self.open.iter_mut().filter_map(Option::take));
     }
