@@ -143,7 +143,7 @@ impl Shard {
         // A shard that extends the stream from here on finds this shard parked, and rings.
         let now_ns = self.env.clock_ns();
         let tick_ns = self.cron.next_ns().saturating_sub(now_ns);
-        if self.has_new_stream() {
+        if self.has_new_stream() || self.has_marks() {
             return Wait::AtMost(0);
         }
         let at_most_ns = self.next_deadline_ns().map_or(tick_ns, |ns| ns.min(tick_ns));

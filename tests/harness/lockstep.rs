@@ -338,7 +338,8 @@ impl Driver for Blocking {
     fn wait(&mut self, wait: Wait) -> io::Result<()> {
         self.lockstep.pass(At::Wait);
         self.inner.wait(wait)?;
-        while wait != Wait::Poll && !self.lockstep.is_over() {
+        let blocks = !matches!(wait, Wait::Poll | Wait::AtMost(0));
+        while blocks && !self.lockstep.is_over() {
             self.done.extend(self.inner.next());
             if !self.done.is_empty() {
                 break;

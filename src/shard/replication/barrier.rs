@@ -116,6 +116,9 @@ impl Shard {
         let (marks, merged) =
             self.replication.feed.with_stream(|stream| stream.take_marks(|id| id >> 32 == me));
         self.replication.is_behind |= merged.is_behind;
+        if merged.has_grown {
+            self.nudge_readers();
+        }
         for mark in marks {
             let number = BarrierId(mark.id as u32);
             if let Some(barrier) = self.barriers.under_way.get_mut(&number) {

@@ -35,6 +35,12 @@ impl Shard {
             return;
         }
         self.refresh_facts();
+        self.nudge_readers();
+    }
+
+    /// Has the shards with readers look at the stream. Whenever this shard has merged it calls this:
+    /// a shard that finds another merging leaves its units to that one.
+    pub(super) fn nudge_readers(&mut self) {
         for shard in self.replication.feed.readers() {
             if shard != self.env.me {
                 self.port.nudge(shard);
@@ -70,6 +76,9 @@ impl Shard {
             BacklogFacts { first_byte, len: backlog.len(), memory_bytes: backlog.len() }
         });
         self.replication.is_behind |= merged.is_behind || merged.has_grown;
+        if merged.has_grown {
+            self.nudge_readers();
+        }
         let mut facts = self.env.process.replication();
         facts.offset = self.replication.feed.end_offset();
         if facts.backlog.is_some() {

@@ -103,11 +103,17 @@ impl Shard {
             && self.replication.feed.end_offset() != self.replication.stream_seen
     }
 
-    /// Gives a replica its next data, as far as its output has room.
+    /// Returns whether a mark was reached that may be one of this shard's barriers: the shard itself
+    /// may have merged it when it was about to park.
+    pub(in crate::shard) fn has_marks(&self) -> bool {
+        !self.barriers.is_empty() && self.replication.feed.has_marks()
+    }
+
+    /// Gives a replica what there is for it, as far as its output has room.
     pub(in crate::shard) fn pump(&mut self, conn: ConnId) {
         let now = self.link_now();
         let feed = Arc::clone(&self.replication.feed);
-        let mut is_behind = false;
+        let (mut is_behind, mut has_grown) = (false, false);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(link) = &mut connection.link else { return };
         let before = link.line(&connection.session).state;
@@ -118,6 +124,7 @@ impl Shard {
                     |stream: &mut crate::feed::Stream| stream.backlog().read(offset, bytes_max);
                 let (piece, merged) = feed.with_stream(read);
                 is_behind |= merged.is_behind || merged.has_grown;
+                has_grown |= merged.has_grown;
                 piece
             });
             let Some(piece) = piece else { break };
@@ -134,6 +141,9 @@ impl Shard {
         connection.session.close_after_reply |= is_done;
         self.replication.is_behind |= is_behind;
         self.note_needs();
+        if has_grown {
+            self.nudge_readers();
+        }
         if is_lost {
             return self.close_for(conn, "the backlog no longer holds its offset");
         }
