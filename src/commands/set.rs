@@ -31,7 +31,7 @@ pub static FAMILY: &[&Command] = &[
     &algebra::SDIFFSTORE,
 ];
 
-/// Up to which size the compact forms serve, as it is set.
+/// Returns the maximum sizes of the compact encodings according to the settings.
 fn limits(cx: &Context<'_>) -> Limits {
     Limits {
         intset_entries: cx.config.set_max_intset_entries as usize,
@@ -132,7 +132,7 @@ fn smove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         return Ok(());
     }
     cx.slice.edit::<Set>(cx.db, &to)?;
-    let mut source = cx.slice.edit::<Set>(cx.db, &from)?.expect("it has just been there");
+    let mut source = cx.slice.edit::<Set>(cx.db, &from)?.expect("the same key was found above");
     let is_there = source.contains(member);
     if is_there && from.bytes != to.bytes {
         source.remove(member);

@@ -72,16 +72,16 @@ fn is_text(value: Str<'_>, text: &[u8]) -> bool {
 
 /// A word as a value to keep: `large` is the buffer that was taken from it, if it had one.
 #[inline]
-fn new_value(word: &[u8], large: Option<BytesMut>) -> NewStr<'_> {
+fn new_value(arg: &[u8], large: Option<BytesMut>) -> NewStr<'_> {
     match large {
-        None => NewStr::from_bytes(word),
+        None => NewStr::from_bytes(arg),
         Some(buffer) => NewStr::Large(buffer.freeze()),
     }
 }
 
 /// Sets the key at word 1 to the value at word `index`.
 #[inline]
-fn set_word(cx: &mut Context<'_>, args: &mut Args<'_>, index: usize, expiry: Expiry) {
+fn set_from_arg(cx: &mut Context<'_>, args: &mut Args<'_>, index: usize, expiry: Expiry) {
     let large = args.take_large(index);
     let key = cx.key(args, 1);
     cx.slice.set(cx.db, &key, new_value(&args[index], large), expiry);
@@ -136,7 +136,7 @@ fn set_use(argc: usize, arg: ArgAt<'_>) -> KeySpec {
 
 fn set(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() == 3 {
-        set_word(cx, args, 2, Expiry::Clear);
+        set_from_arg(cx, args, 2, Expiry::Clear);
         cx.reply.ok();
         return Ok(());
     }
@@ -146,8 +146,8 @@ fn set(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if options.get || is_past || options.condition != Condition::Always {
         return set_if(cx, args, options, expiry, is_past);
     }
-    feed::tell_set(cx, args, &options, expiry);
-    set_word(cx, args, 2, expiry);
+    feed::propagate_set(cx, args, &options, expiry);
+    set_from_arg(cx, args, 2, expiry);
     cx.reply.ok();
     Ok(())
 }
@@ -176,8 +176,8 @@ fn set_if(
         }
     };
     if is_wanted && !is_past {
-        feed::tell_set(cx, args, &options, expiry);
-        set_word(cx, args, 2, expiry);
+        feed::propagate_set(cx, args, &options, expiry);
+        set_from_arg(cx, args, 2, expiry);
     } else if is_wanted && is_there {
         expire_at_once(cx, &key);
     }
@@ -203,7 +203,7 @@ fn setnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let is_new = cx.slice.peek(cx.db, &key).is_none();
     if is_new {
-        set_word(cx, args, 2, Expiry::Clear);
+        set_from_arg(cx, args, 2, Expiry::Clear);
     }
     cx.reply.integer(i64::from(is_new));
     Ok(())
@@ -224,8 +224,8 @@ static SETEX: Command = Command::single(
 
 fn setex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let at = Unit::Seconds.deadline(&args[2], cx.now_ms, "setex")?;
-    feed::tell_set_until(cx, b"SET", args, 3, at);
-    set_word(cx, args, 3, Expiry::At(at));
+    feed::propagate_set_until(cx, b"SET", args, 3, at);
+    set_from_arg(cx, args, 3, Expiry::At(at));
     cx.reply.ok();
     Ok(())
 }
@@ -245,8 +245,8 @@ static PSETEX: Command = Command::single(
 
 fn psetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let at = Unit::Millis.deadline(&args[2], cx.now_ms, "psetex")?;
-    feed::tell_set_until(cx, b"SET", args, 3, at);
-    set_word(cx, args, 3, Expiry::At(at));
+    feed::propagate_set_until(cx, b"SET", args, 3, at);
+    set_from_arg(cx, args, 3, Expiry::At(at));
     cx.reply.ok();
     Ok(())
 }

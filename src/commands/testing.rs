@@ -92,54 +92,54 @@ impl Bench {
         let shown = |record: &Record| {
             let array =
                 [format!("*{}\r\n", record.words).as_bytes(), records.bytes(record)].concat();
-            let Some((Value::Array(words), _)) = Value::read(&array) else { panic!("an array") };
-            let words: Vec<String> =
-                words.iter().map(|word| show(word).trim_matches('"').to_string()).collect();
+            let Some((Value::Array(args), _)) = Value::read(&array) else { panic!("an array") };
+            let args: Vec<String> =
+                args.iter().map(|arg| show(arg).trim_matches('"').to_string()).collect();
             match record.db {
-                0 => words.join(" "),
-                db => format!("{db}:{}", words.join(" ")),
+                0 => args.join(" "),
+                db => format!("{db}:{}", args.join(" ")),
             }
         };
         records.list().iter().map(shown).collect()
     }
 
     /// Runs one command.
-    pub fn run<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Value {
-        let bytes = self.run_bytes(words);
+    pub fn run<W: AsRef<[u8]>>(&mut self, args: &[W]) -> Value {
+        let bytes = self.run_bytes(args);
         let (value, len) = Value::read(&bytes).expect("a whole reply");
         assert_eq!(len, bytes.len(), "one reply and no more");
         value
     }
 
     /// Runs one command; the reply as it goes over the wire.
-    pub fn run_bytes<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Vec<u8> {
+    pub fn run_bytes<W: AsRef<[u8]>>(&mut self, args: &[W]) -> Vec<u8> {
         let (mut text, mut spans) = (Vec::new(), Vec::new());
         let mut large: Vec<BytesMut> = Vec::new();
-        for word in words.iter().map(AsRef::as_ref) {
-            if word.len() >= LARGE_WORD_BYTES {
-                spans.push(Span::large(large.len(), word.len()));
-                large.push(BytesMut::from(word));
+        for arg in args.iter().map(AsRef::as_ref) {
+            if arg.len() >= LARGE_WORD_BYTES {
+                spans.push(Span::large(large.len(), arg.len()));
+                large.push(BytesMut::from(arg));
             } else {
-                spans.push(Span::text(text.len(), word.len()));
-                text.extend_from_slice(word);
+                spans.push(Span::text(text.len(), arg.len()));
+                text.extend_from_slice(arg);
             }
         }
-        self.large_addresses = large.iter().map(|word| word.as_ptr() as usize).collect();
+        self.large_addresses = large.iter().map(|arg| arg.as_ptr() as usize).collect();
         let mut out = Output::default();
-        let entry = TABLE.find(words[0].as_ref()).expect("a command");
-        let entry = words.get(1).and_then(|word| entry.subcommand(word.as_ref())).unwrap_or(entry);
-        if !entry.command.card.takes(words.len()) {
+        let entry = TABLE.find(args[0].as_ref()).expect("a command");
+        let entry = args.get(1).and_then(|arg| entry.subcommand(arg.as_ref())).unwrap_or(entry);
+        if !entry.command.card.takes(args.len()) {
             Reply::new(&mut out, self.protocol).error(&Error::wrong_arity(&entry.name));
             return out.to_vec();
         }
         let first = entry.keys.first;
-        let has_key = first > 0 && first < words.len();
-        let slot = if has_key { slot_of(words[first].as_ref()) } else { 0 };
+        let has_key = first > 0 && first < args.len();
+        let slot = if has_key { slot_of(args[first].as_ref()) } else { 0 };
         let db = self.db as u16;
         let item = Item {
             entry,
             first: 0,
-            argc: words.len() as u32,
+            argc: args.len() as u32,
             slot,
             db,
             at: 0,
@@ -150,7 +150,7 @@ impl Bench {
         if let Some(records) = &mut self.records {
             records.clear();
         }
-        let mut words = BatchArgs { text: &text, spans: &spans, large: &mut large };
+        let mut batch_args = BatchArgs { text: &text, spans: &spans, large: &mut large };
         let mut runner = Runner {
             slice: &mut self.slice,
             now_ms: self.now_ms,
@@ -162,7 +162,7 @@ impl Bench {
             attempt: Default::default(),
             effects: self.effects,
         };
-        runner.run(&[item], &mut words, &mut out, |_, _, _| {});
+        runner.run(&[item], &mut batch_args, &mut out, |_, _, _| {});
         self.effects = runner.effects;
         out.to_vec()
     }
@@ -201,10 +201,10 @@ pub fn check_script(script: &str) {
         }
         let line = with_times(line);
         let (command, expected) = line.split_once(" => ").expect("a command and its reply");
-        let words = command.split(' ').map(|word| if word == "''" { "" } else { word });
-        let words: Vec<&str> = words.collect();
+        let args = command.split(' ').map(|arg| if arg == "''" { "" } else { arg });
+        let args: Vec<&str> = args.collect();
         let before = bench.changes();
-        let mut shown = show(&bench.run(&words));
+        let mut shown = show(&bench.run(&args));
         match bench.changes() - before {
             0 => {}
             changes => shown.push_str(&format!(" +{changes}")),
@@ -227,9 +227,9 @@ pub fn check_feed(script: &str) {
         }
         let line = with_times(line);
         let (command, expected) = line.split_once(" =>").expect("a command and the feed");
-        let words: Vec<&str> =
-            command.split(' ').map(|word| if word == "''" { "" } else { word }).collect();
-        bench.run(&words);
+        let args: Vec<&str> =
+            command.split(' ').map(|arg| if arg == "''" { "" } else { arg }).collect();
+        bench.run(&args);
         assert_eq!(bench.recorded().join(" | "), expected.trim(), "{command}");
     }
 }

@@ -10,21 +10,21 @@ use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
 
 /// What the feed is told of a group: collected while the group is changed.
-pub(super) struct Told<'a> {
+pub(super) struct Propagated<'a> {
     key: &'a [u8],
     group: &'a [u8],
     /// None: nobody reads the feed.
     commands: Option<Vec<Vec<Vec<u8>>>>,
 }
 
-impl<'a> Told<'a> {
-    pub(super) fn new(cx: &Context<'_>, key: &'a [u8], group: &'a [u8]) -> Told<'a> {
-        Told { key, group, commands: cx.is_recorded().then(Vec::new) }
+impl<'a> Propagated<'a> {
+    pub(super) fn new(cx: &Context<'_>, key: &'a [u8], group: &'a [u8]) -> Propagated<'a> {
+        Propagated { key, group, commands: cx.is_recorded().then(Vec::new) }
     }
 
-    fn push(&mut self, words: &[&[u8]]) {
+    fn push(&mut self, command: &[&[u8]]) {
         if let Some(commands) = &mut self.commands {
-            commands.push(words.iter().map(|word| word.to_vec()).collect());
+            commands.push(command.iter().map(|arg| arg.to_vec()).collect());
         }
     }
 
@@ -58,11 +58,11 @@ impl<'a> Told<'a> {
     }
 
     /// Tells it, in place of the command that was sent.
-    pub(super) fn tell(self, cx: &mut Context<'_>) {
+    pub(super) fn propagate(self, cx: &mut Context<'_>) {
         cx.propagate_nothing();
-        for words in self.commands.unwrap_or_default() {
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            cx.propagate(&words);
+        for command in self.commands.unwrap_or_default() {
+            let command: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+            cx.propagate(&command);
         }
     }
 }
@@ -78,8 +78,8 @@ pub(super) fn seen_consumer(group: &mut Group, name: &[u8], now_ms: i64) -> (Con
 }
 
 /// An integer, or an error of this text.
-fn integer_or(word: &[u8], text: &'static str) -> Result<i64, Error> {
-    parse_i64(word).ok_or(Error::other(text))
+fn integer_or(arg: &[u8], text: &'static str) -> Result<i64, Error> {
+    parse_i64(arg).ok_or(Error::other(text))
 }
 
 /// A claim as it goes.
@@ -103,9 +103,9 @@ impl Claiming<'_> {
     }
 
     /// An entry that is pending though it is gone is not pending any more.
-    fn drop_gone(&mut self, id: Id, word: &[u8], told: &mut Told<'_>) {
+    fn drop_gone(&mut self, id: Id, id_text: &[u8], propagated: &mut Propagated<'_>) {
         if let Some(pending) = self.group.pending(id).copied() {
-            told.claim(self.group, word, &pending);
+            propagated.claim(self.group, id_text, &pending);
             self.group.acknowledge(id);
             self.changes += 1;
         }
@@ -115,9 +115,9 @@ impl Claiming<'_> {
     fn claim(
         &mut self,
         id: Id,
-        word: &[u8],
+        id_text: &[u8],
         pending: Pending,
-        told: &mut Told<'_>,
+        propagated: &mut Propagated<'_>,
         reply: &mut Reply<'_>,
     ) {
         self.group.set_pending(id, pending);
@@ -127,7 +127,7 @@ impl Claiming<'_> {
             write_entry(reply, self.log.get(id).expect("it has just been found"));
         }
         self.group.consumer_mut(self.consumer).active_ms = self.now_ms;
-        told.claim(self.group, word, &pending);
+        propagated.claim(self.group, id_text, &pending);
         self.changes += 1;
         self.claimed += 1;
     }
@@ -151,7 +151,7 @@ pub(super) static XCLAIM: Command = Command::single(
 );
 
 /// What XCLAIM's words say.
-struct LockRequest {
+struct Claim {
     min_idle_ms: i64,
     ids: Vec<Id>,
     force: bool,
@@ -161,12 +161,12 @@ struct LockRequest {
     last_id: Id,
 }
 
-impl LockRequest {
-    fn of(args: &Args<'_>, now_ms: i64) -> Result<LockRequest, Error> {
+impl Claim {
+    fn of(args: &Args<'_>, now_ms: i64) -> Result<Claim, Error> {
         let idle = "ERR Invalid min-idle-time argument for XCLAIM";
-        let ids: Vec<Id> = args.iter_from(5).map_while(|word| parse_id(word).ok()).collect();
+        let ids: Vec<Id> = args.iter_from(5).map_while(|arg| parse_id(arg).ok()).collect();
         let mut at = 5 + ids.len();
-        let mut claim = LockRequest {
+        let mut claim = Claim {
             min_idle_ms: integer_or(&args[4], idle)?.max(0),
             ids,
             force: false,
@@ -183,14 +183,14 @@ impl LockRequest {
 
     /// Reads the option at a word; the word behind it.
     fn read(&mut self, args: &Args<'_>, at: usize, now_ms: i64) -> Result<usize, Error> {
-        let word = &args[at];
-        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        let arg = &args[at];
+        let is = |name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
         if is("FORCE") || is("JUSTID") {
             self.force |= is("FORCE");
             self.just_id |= is("JUSTID");
             return Ok(at + 1);
         }
-        let unknown = || Error::quoting(&[b"ERR Unrecognized XCLAIM option '", word, b"'"]);
+        let unknown = || Error::quoting(&[b"ERR Unrecognized XCLAIM option '", arg, b"'"]);
         let value = args.get(at + 1).ok_or_else(unknown)?;
         if is("IDLE") {
             let idle_ms = integer_or(value, "ERR Invalid IDLE option argument for XCLAIM")?;
@@ -212,12 +212,12 @@ impl LockRequest {
 
 fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms as i64;
-    let mut told = Told::new(cx, &args[1], &args[2]);
+    let mut propagated = Propagated::new(cx, &args[1], &args[2]);
     let key = cx.key(args, 1);
     let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
     let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
     let (log, group) = found.ok_or_else(|| no_group(&args[1], &args[2]))?;
-    let claim = LockRequest::of(args, now_ms)?;
+    let claim = Claim::of(args, now_ms)?;
     let mut goes_on = claim.last_id > group.last_id;
     group.last_id = group.last_id.max(claim.last_id);
     let in_past = |time_ms: &i64| (0..=now_ms).contains(time_ms);
@@ -228,10 +228,10 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut claiming =
         Claiming { log, group, consumer, now_ms, just_id, min_idle_ms, changes, claimed };
     let start = cx.reply.mark();
-    for (id, word) in claim.ids.iter().zip(args.iter_from(5)) {
+    for (id, id_text) in claim.ids.iter().zip(args.iter_from(5)) {
         let before = claiming.changes;
         if log.get(*id).is_none() {
-            claiming.drop_gone(*id, word, &mut told);
+            claiming.drop_gone(*id, id_text, &mut propagated);
         } else {
             let old = claiming.group.pending(*id).copied();
             if old.is_some_and(|old| !claiming.is_idle(&old)) || (old.is_none() && !claim.force) {
@@ -241,13 +241,13 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             let again = if just_id { counted } else { counted.wrapping_add(1) };
             let deliveries = claim.deliveries.unwrap_or(again);
             let pending = Pending { delivered_ms, deliveries, consumer };
-            claiming.claim(*id, word, pending, &mut told, &mut cx.reply);
+            claiming.claim(*id, id_text, pending, &mut propagated, &mut cx.reply);
         }
         // What is told of an entry tells of the group too.
         goes_on &= claiming.changes == before;
     }
     if goes_on {
-        told.set_id(claiming.group);
+        propagated.set_id(claiming.group);
         claiming.changes += 1;
     }
     let (changes, claimed) = (claiming.changes, claiming.claimed);
@@ -255,7 +255,7 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     drop(stream);
     cx.effects.changes += changes;
     cx.reply.array_since(start, claimed);
-    told.tell(cx);
+    propagated.propagate(cx);
     Ok(())
 }
 
@@ -320,7 +320,7 @@ impl AutoClaim {
 fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms as i64;
     let AutoClaim { min_idle_ms, start: from, count, just_id } = AutoClaim::of(args)?;
-    let mut told = Told::new(cx, &args[1], &args[2]);
+    let mut propagated = Propagated::new(cx, &args[1], &args[2]);
     let key = cx.key(args, 1);
     let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
     let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
@@ -347,14 +347,14 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         };
         looks -= 1;
         next = id.next();
-        let word = id.text();
+        let id_text = id.text();
         if log.get(id).is_none() {
-            claiming.drop_gone(id, word.as_bytes(), &mut told);
+            claiming.drop_gone(id, id_text.as_bytes(), &mut propagated);
             gone.push(id);
         } else if claiming.is_idle(&old) {
             let deliveries = old.deliveries.wrapping_add(u64::from(!just_id));
             let pending = Pending { delivered_ms: now_ms, deliveries, consumer };
-            claiming.claim(id, word.as_bytes(), pending, &mut told, &mut cx.reply);
+            claiming.claim(id, id_text.as_bytes(), pending, &mut propagated, &mut cx.reply);
         }
     }
     let next = next.and_then(|next| first_from(claiming.group, next)).map(|(id, _)| id);
@@ -370,6 +370,6 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     });
     reply.array(gone.len());
     gone.into_iter().for_each(|id| write_id(reply, id));
-    told.tell(cx);
+    propagated.propagate(cx);
     Ok(())
 }

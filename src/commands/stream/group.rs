@@ -87,7 +87,7 @@ fn create(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let id = match &args[4] {
         b"$" => old.as_ref().map_or(Id::MIN, |stream| stream.log().last_id()),
-        word => parse_id(word)?,
+        arg => parse_id(arg)?,
     };
     let is_new = old.is_none();
     drop(old);
@@ -127,7 +127,7 @@ fn setid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let id = match &args[4] {
         b"$" => log.last_id(),
-        word => parse_any_id(word, 0)?,
+        arg => parse_any_id(arg, 0)?,
     };
     group.last_id = id;
     group.entries_read = options.entries_read;

@@ -5,51 +5,51 @@ use crate::resp::Error;
 use crate::value::stream::Id;
 
 /// Bytes of a word that may be an id.
-const ID_WORD_BYTES_MAX: usize = 127;
+const ID_BYTES_MAX: usize = 127;
 
 const INVALID: Error = Error::Other(std::borrow::Cow::Borrowed(
     "ERR Invalid stream ID specified as stream command argument",
 ));
 
 /// The milliseconds and what follows the dash, if there is one. A NUL ends the word.
-fn parts(word: &[u8]) -> Option<(u64, Option<&[u8]>)> {
-    if word.len() > ID_WORD_BYTES_MAX {
+fn parts(arg: &[u8]) -> Option<(u64, Option<&[u8]>)> {
+    if arg.len() > ID_BYTES_MAX {
         return None;
     }
-    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
-    let (ms, seq) = match word.iter().position(|byte| *byte == b'-') {
-        None => (word, None),
-        Some(dash) => (&word[..dash], Some(&word[dash + 1..])),
+    let arg = arg.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (ms, seq) = match arg.iter().position(|byte| *byte == b'-') {
+        None => (arg, None),
+        Some(dash) => (&arg[..dash], Some(&arg[dash + 1..])),
     };
     Some((parse_cursor(ms)?, seq))
 }
 
 /// An id; where the sequence is not given, it is `missing`.
-fn parse(word: &[u8], missing: u64) -> Option<Id> {
-    let (ms, seq) = parts(word)?;
+fn parse(arg: &[u8], missing: u64) -> Option<Id> {
+    let (ms, seq) = parts(arg)?;
     let seq = seq.map_or(Some(missing), parse_cursor)?;
     Some(Id::new(ms, seq))
 }
 
 /// An id; without a sequence that is 0.
-pub(super) fn parse_id(word: &[u8]) -> Result<Id, Error> {
-    parse(word, 0).ok_or(INVALID)
+pub(super) fn parse_id(arg: &[u8]) -> Result<Id, Error> {
+    parse(arg, 0).ok_or(INVALID)
 }
 
 /// The same, with `-` for the smallest and `+` for the largest.
-pub(super) fn parse_any_id(word: &[u8], missing: u64) -> Result<Id, Error> {
-    match word.split(|byte| *byte == 0).next() {
+pub(super) fn parse_any_id(arg: &[u8], missing: u64) -> Result<Id, Error> {
+    match arg.split(|byte| *byte == 0).next() {
         Some(b"-") => Ok(Id::MIN),
         Some(b"+") => Ok(Id::MAX),
-        _ => parse(word, missing).ok_or(INVALID),
+        _ => parse(arg, missing).ok_or(INVALID),
     }
 }
 
 /// The id of an entry to be added: whole, or of milliseconds alone (`5-*`).
-pub(super) fn parse_new_id(word: &[u8]) -> Result<NewId, Error> {
-    match parts(word) {
+pub(super) fn parse_new_id(arg: &[u8]) -> Result<NewId, Error> {
+    match parts(arg) {
         Some((ms, Some(b"*"))) => Ok(NewId::Milliseconds(ms)),
-        _ => parse_id(word).map(NewId::Whole),
+        _ => parse_id(arg).map(NewId::Whole),
     }
 }
 
@@ -81,30 +81,30 @@ impl NewId {
 }
 
 /// The smallest id of a range, whose word may begin with `(` to leave the id itself out.
-pub(super) fn parse_start(word: &[u8]) -> Result<Id, Error> {
-    match word {
+pub(super) fn parse_start(arg: &[u8]) -> Result<Id, Error> {
+    match arg {
         [b'(', id @ ..] if !id.is_empty() => {
             let next = parse_id(id)?.next();
             next.ok_or(Error::other("ERR invalid start ID for the interval"))
         }
-        _ => parse_any_id(word, 0),
+        _ => parse_any_id(arg, 0),
     }
 }
 
 /// The same for the largest.
-pub(super) fn parse_end(word: &[u8]) -> Result<Id, Error> {
-    match word {
+pub(super) fn parse_end(arg: &[u8]) -> Result<Id, Error> {
+    match arg {
         [b'(', id @ ..] if !id.is_empty() => {
             let previous = parse(id, u64::MAX).ok_or(INVALID)?.previous();
             previous.ok_or(Error::other("ERR invalid end ID for the interval"))
         }
-        _ => parse_any_id(word, u64::MAX),
+        _ => parse_any_id(arg, u64::MAX),
     }
 }
 
 /// An integer, with the refusal of most commands.
-pub(super) fn parse_integer(word: &[u8]) -> Result<i64, Error> {
-    parse_i64(word).ok_or(Error::NotInteger)
+pub(super) fn parse_integer(arg: &[u8]) -> Result<i64, Error> {
+    parse_i64(arg).ok_or(Error::NotInteger)
 }
 
 #[cfg(test)]
@@ -122,12 +122,12 @@ mod tests {
             (b"5-3\0x", 5, 3),
             (b"18446744073709551615-18446744073709551615", u64::MAX, u64::MAX),
         ];
-        for (word, ms, seq) in good {
-            assert_eq!(parse_id(word), Ok(Id::new(*ms, *seq)), "{word:?}");
+        for (arg, ms, seq) in good {
+            assert_eq!(parse_id(arg), Ok(Id::new(*ms, *seq)), "{arg:?}");
         }
         let bad: &[&[u8]] = &[b"", b"-", b"+", b"-5", b"5-", b"x", b"5-*", b"5-3-", b"5--3"];
-        for word in bad {
-            assert_eq!(parse_id(word), Err(INVALID), "{word:?}");
+        for arg in bad {
+            assert_eq!(parse_id(arg), Err(INVALID), "{arg:?}");
         }
         assert_eq!(parse_new_id(b"5-*"), Ok(NewId::Milliseconds(5)));
         assert_eq!(parse_end(b"5"), Ok(Id::new(5, u64::MAX)));

@@ -41,17 +41,17 @@ struct Range<'a> {
 impl<'a> Range<'a> {
     /// From the words; none: a summary is asked for.
     fn of(args: &'a Args<'_>) -> Result<Option<Range<'a>>, Error> {
-        let words = args.len();
-        if words == 3 {
+        let argc = args.len();
+        if argc == 3 {
             return Ok(None);
         }
-        if !(6..=9).contains(&words) {
+        if !(6..=9).contains(&argc) {
             return Err(Error::Syntax);
         }
         let (mut at, mut min_idle_ms) = (3, 0);
         if args[3].eq_ignore_ascii_case(b"IDLE") {
             min_idle_ms = parse_integer(&args[4])?;
-            if words < 8 {
+            if argc < 8 {
                 return Err(Error::Syntax);
             }
             at = 5;

@@ -1,6 +1,6 @@
 //! XREAD and XREADGROUP: what came to streams since a reader looked last.
 
-use super::claim::{Told, seen_consumer};
+use super::claim::{Propagated, seen_consumer};
 use super::ids::{parse_id, parse_integer};
 use super::reply::{limit, write_entries, write_entry, write_id};
 use crate::base::number::parse_i64;
@@ -89,8 +89,8 @@ impl<'a> Options<'a> {
         in_group: bool,
         now_ms: u64,
     ) -> Result<usize, Error> {
-        let word = args.get(at).ok_or(Error::Syntax)?;
-        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        let arg = args.get(at).ok_or(Error::Syntax)?;
+        let is = |name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
         if is("NOACK") || (is("GROUP") && at + 2 < args.len()) {
             if !in_group {
                 return Err(Error::other(if is("NOACK") { NOACK_ALONE } else { GROUP_ALONE }));
@@ -108,12 +108,12 @@ impl<'a> Options<'a> {
         } else if is("COUNT") {
             self.count = parse_integer(value)?.max(0) as u64;
         } else if is("STREAMS") {
-            let words = args.len() - at - 1;
-            if !words.is_multiple_of(2) {
+            let rest = args.len() - at - 1;
+            if !rest.is_multiple_of(2) {
                 return Err(Error::other(if in_group { UNBALANCED_IN_GROUP } else { UNBALANCED }));
             }
             self.first = at + 1;
-            self.streams = words / 2;
+            self.streams = rest / 2;
         } else {
             return Err(Error::Syntax);
         }
@@ -137,9 +137,9 @@ const UNBALANCED_IN_GROUP: &str = "ERR Unbalanced 'xreadgroup' list of streams: 
     key an ID or '>' must be specified.";
 
 /// When BLOCK's time is over; 0 is never.
-fn deadline_ms(word: &[u8], now_ms: u64) -> Result<u64, Error> {
+fn deadline_ms(arg: &[u8], now_ms: u64) -> Result<u64, Error> {
     let timeout_ms =
-        parse_i64(word).ok_or(Error::other("ERR timeout is not an integer or out of range"))?;
+        parse_i64(arg).ok_or(Error::other("ERR timeout is not an integer or out of range"))?;
     let timeout_ms =
         u64::try_from(timeout_ms).map_err(|_| Error::other("ERR timeout is negative"))?;
     if timeout_ms > i64::MAX as u64 - now_ms {
@@ -213,8 +213,8 @@ fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 }
 
 /// The last id that a reader of XREAD has.
-fn seen_id(word: &[u8], log: Option<&Log>) -> Result<Id, Error> {
-    match word {
+fn seen_id(arg: &[u8], log: Option<&Log>) -> Result<Id, Error> {
+    match arg {
         b"$" => Ok(log.map_or(Id::MIN, Log::last_id)),
         b"+" => match log.filter(|log| !log.is_empty()) {
             None => Ok(Id::MIN),
@@ -227,7 +227,7 @@ fn seen_id(word: &[u8], log: Option<&Log>) -> Result<Id, Error> {
             "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> \
              <consumer> option.",
         )),
-        word => parse_id(word),
+        arg => parse_id(arg),
     }
 }
 
@@ -236,12 +236,12 @@ fn wait(cx: &mut Context<'_>, args: &Args<'_>, options: &Options<'_>, resolved: 
     let Some(deadline_ms) = options.deadline_ms else {
         return cx.reply.null_array();
     };
-    let words = (!resolved.is_empty()).then(|| {
-        let mut words: Vec<Box<[u8]>> = args.iter_from(0).map(Box::from).collect();
+    let resolved_args = (!resolved.is_empty()).then(|| {
+        let mut resolved_args: Vec<Box<[u8]>> = args.iter_from(0).map(Box::from).collect();
         for (at, id) in resolved {
-            words[*at] = id.text().as_bytes().into();
+            resolved_args[*at] = id.text().as_bytes().into();
         }
-        words
+        resolved_args
     });
     cx.wait(Wait {
         deadline_ms: (deadline_ms > 0).then_some(deadline_ms),
@@ -249,7 +249,7 @@ fn wait(cx: &mut Context<'_>, args: &Args<'_>, options: &Options<'_>, resolved: 
         kind: Kind::Stream,
         wants_gone: options.group.is_some(),
         null: Null::Array,
-        args: words,
+        args: resolved_args,
     });
 }
 
@@ -262,7 +262,7 @@ enum Wanted {
     Own(Id),
 }
 
-fn wanted(word: &[u8]) -> Result<Wanted, Error> {
+fn wanted(arg: &[u8]) -> Result<Wanted, Error> {
     let meaningless = |id: &str| {
         Error::other(format!(
             "ERR The {id} ID is meaningless in the context of XREADGROUP: you want to read the \
@@ -270,11 +270,11 @@ fn wanted(word: &[u8]) -> Result<Wanted, Error> {
              messages. The {id} ID would just return an empty result set.",
         ))
     };
-    match word {
+    match arg {
         b"$" => Err(meaningless("$")),
         b"+" => Err(meaningless("+")),
         b">" => Ok(Wanted::New),
-        word => parse_id(word).map(|id| match id {
+        arg => parse_id(arg).map(|id| match id {
             // The largest id means the same.
             Id::MAX => Wanted::New,
             id => Wanted::Own(id),
@@ -299,18 +299,18 @@ fn xreadgroup(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         }
         wants.push(wanted(&args[*id_at])?);
     }
-    let mut told = Vec::new();
+    let mut propagated = Vec::new();
     let start = cx.reply.mark();
     let mut streams = 0;
     for ((key_at, _), wanted) in looked.iter().zip(&wants) {
-        let mut of_key = Told::new(cx, &args[*key_at], group);
+        let mut of_key = Propagated::new(cx, &args[*key_at], group);
         streams += usize::from(read_stream(cx, args, *key_at, &options, *wanted, &mut of_key)?);
-        told.push(of_key);
+        propagated.push(of_key);
     }
     let answer = Answer { reply: &mut cx.reply, start, streams };
     let has_some = answer.end();
     cx.propagate_nothing();
-    told.into_iter().for_each(|told| told.tell(cx));
+    propagated.into_iter().for_each(|propagated| propagated.propagate(cx));
     if !has_some {
         wait(cx, args, &options, &[]);
     }
@@ -324,7 +324,7 @@ fn read_stream(
     key_at: usize,
     options: &Options<'_>,
     wanted: Wanted,
-    told: &mut Told<'_>,
+    propagated: &mut Propagated<'_>,
 ) -> Result<bool, Error> {
     let now_ms = cx.now_ms as i64;
     let (group, consumer) = options.group.expect("it is asked for");
@@ -335,7 +335,7 @@ fn read_stream(
     let (id, is_new) = seen_consumer(group, consumer, now_ms);
     cx.effects.changes += u64::from(is_new);
     if is_new && options.no_ack {
-        told.create_consumer(consumer);
+        propagated.create_consumer(consumer);
     }
     let has_some = has_new || matches!(wanted, Wanted::Own(_));
     if has_some {
@@ -343,7 +343,7 @@ fn read_stream(
         answer.stream(key.bytes);
         let reader = Reader { log, consumer: id, now_ms, options };
         match wanted {
-            Wanted::New => reader.give_new(group, answer.reply, told),
+            Wanted::New => reader.give_new(group, answer.reply, propagated),
             Wanted::Own(last) => reader.give_own(group, last, answer.reply),
         }
         cx.effects.changes += 1;
@@ -362,7 +362,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Gives the consumer what nobody was given yet.
-    fn give_new(&self, group: &mut Group, reply: &mut Reply<'_>, told: &mut Told<'_>) {
+    fn give_new(&self, group: &mut Group, reply: &mut Reply<'_>, propagated: &mut Propagated<'_>) {
         let start = reply.mark();
         let mut given = 0;
         let from = group.last_id.next().unwrap_or(Id::MIN);
@@ -375,11 +375,11 @@ impl Reader<'_> {
                 let pending = Pending { delivered_ms: self.now_ms, deliveries: 1, consumer };
                 group.set_pending(entry.id, pending);
                 group.consumer_mut(consumer).active_ms = self.now_ms;
-                told.claim(group, entry.id.text().as_bytes(), &pending);
+                propagated.claim(group, entry.id.text().as_bytes(), &pending);
             }
         }
         if given > 0 {
-            told.set_id(group);
+            propagated.set_id(group);
         }
         reply.array_since(start, given);
     }

@@ -207,8 +207,8 @@ fn replies_in_the_third_protocol() {
     let mut bench = Bench::new();
     bench.protocol = Protocol::Three;
     let mut run = |line: &str| {
-        let words: Vec<&str> = line.split(' ').collect();
-        String::from_utf8(bench.run_bytes(&words)).unwrap().replace("\r\n", " ")
+        let args: Vec<&str> = line.split(' ').collect();
+        String::from_utf8(bench.run_bytes(&args)).unwrap().replace("\r\n", " ")
     };
     run("XADD s 1-1 a 1");
     assert_eq!(run("XREAD STREAMS s 0"), "%1 $1 s *1 *2 $3 1-1 *2 $1 a $1 1 ");

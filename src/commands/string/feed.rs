@@ -7,7 +7,12 @@ use crate::keyspace::Expiry;
 use crate::resp::Args;
 
 /// SET sets its key. One with a moment in milliseconds goes as it was sent.
-pub(super) fn tell_set(cx: &mut Context<'_>, args: &Args<'_>, options: &Options, expiry: Expiry) {
+pub(super) fn propagate_set(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    options: &Options,
+    expiry: Expiry,
+) {
     if !cx.is_recorded() || is_given_as_moment(options) {
         return;
     }
@@ -16,15 +21,15 @@ pub(super) fn tell_set(cx: &mut Context<'_>, args: &Args<'_>, options: &Options,
         Expiry::At(at) => {
             let is_plain = args.len() == 5;
             let name = if is_plain { &args[0] } else { b"SET" };
-            tell_set_until(cx, name, args, 2, at);
+            propagate_set_until(cx, name, args, 2, at);
         }
-        Expiry::Clear | Expiry::Keep if options.get => tell_without_get(cx, args, options),
+        Expiry::Clear | Expiry::Keep if options.get => propagate_without_get(cx, args, options),
         Expiry::Clear | Expiry::Keep => {}
     }
 }
 
 /// The key at word 1 is set to the value at word `value_at`, until a moment in Unix milliseconds.
-pub(super) fn tell_set_until(
+pub(super) fn propagate_set_until(
     cx: &mut Context<'_>,
     name: &[u8],
     args: &Args<'_>,
@@ -43,19 +48,20 @@ fn is_given_as_moment(options: &Options) -> bool {
 }
 
 /// SET's words but GET, which may come several times. The word that IFEQ compares with stays.
-fn tell_without_get(cx: &mut Context<'_>, args: &Args<'_>, options: &Options) {
-    let is_told = |at: usize| {
+fn propagate_without_get(cx: &mut Context<'_>, args: &Args<'_>, options: &Options) {
+    let is_propagated = |at: usize| {
         let is_compared = options.condition == Condition::Equal(at);
         at < 3 || is_compared || !args[at].eq_ignore_ascii_case(b"GET")
     };
-    let words: Vec<&[u8]> = (0..args.len()).filter(|at| is_told(*at)).map(|at| &args[at]).collect();
-    cx.propagate(&words);
+    let command: Vec<&[u8]> =
+        (0..args.len()).filter(|at| is_propagated(*at)).map(|at| &args[at]).collect();
+    cx.propagate(&command);
 }
 
 /// MSETEX sets its keys; its options begin at word `first`. An expiry that is given several times
 /// is told as often, each time as the last one: it alone counts, and words of several kinds would
 /// be refused.
-pub(super) fn tell_msetex(
+pub(super) fn propagate_msetex(
     cx: &mut Context<'_>,
     args: &Args<'_>,
     first: usize,
@@ -68,18 +74,18 @@ pub(super) fn tell_msetex(
     }
     let mut digits = itoa::Buffer::new();
     let at = digits.format(at).as_bytes();
-    let mut words: Vec<&[u8]> = args.iter_from(0).take(first).collect();
+    let mut command: Vec<&[u8]> = args.iter_from(0).take(first).collect();
     let mut is_time = false;
-    for word in args.iter_from(first) {
-        let is_unit = !is_time && Unit::named(word).is_some();
-        words.push(match (is_time, is_unit) {
+    for arg in args.iter_from(first) {
+        let is_unit = !is_time && Unit::named(arg).is_some();
+        command.push(match (is_time, is_unit) {
             (true, _) => at,
             (false, true) => b"PXAT",
-            (false, false) => word,
+            (false, false) => arg,
         });
         is_time = is_unit;
     }
-    cx.propagate(&words);
+    cx.propagate(&command);
 }
 
 #[cfg(test)]
@@ -251,9 +257,9 @@ mod tests {
             ("GETRANGE k 0 1", "UNLINK k"),
             ("STRLEN k", "UNLINK k"),
         ];
-        for (command, told) in cases {
+        for (command, expected) in cases {
             let set = "SET k v PX 30 => SET k v PXAT {now+30}";
-            check_feed(&format!("{set}\nADVANCE 60\n{command} => {told}"));
+            check_feed(&format!("{set}\nADVANCE 60\n{command} => {expected}"));
         }
     }
 
@@ -284,11 +290,11 @@ mod tests {
             ("MSETEX 2 k @ l @ PX 7", "MSETEX 2 k @ l @ PXAT 1800000000007"),
             ("DELIFEQ l @", "DEL l"),
         ];
-        for (command, told) in cases {
-            let words: Vec<&str> =
-                command.split(' ').map(|word| if word == "@" { &large } else { word }).collect();
-            bench.run(&words);
-            assert_eq!(bench.recorded(), [told.replace('@', &large)], "{command}");
+        for (command, expected) in cases {
+            let args: Vec<&str> =
+                command.split(' ').map(|arg| if arg == "@" { &large } else { arg }).collect();
+            bench.run(&args);
+            assert_eq!(bench.recorded(), [expected.replace('@', &large)], "{command}");
         }
     }
 }

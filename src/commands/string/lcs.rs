@@ -22,7 +22,7 @@ pub(super) static LCS: Command = Command::gather(
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Wish {
+struct Options {
     /// LEN: the length alone.
     len: bool,
     /// IDX: where the text lies in both strings.
@@ -33,32 +33,32 @@ struct Wish {
     run_lens: bool,
 }
 
-impl Wish {
-    fn of(args: &Args<'_>) -> Result<Wish, Error> {
-        let mut wish = Wish::default();
+impl Options {
+    fn of(args: &Args<'_>) -> Result<Options, Error> {
+        let mut options = Options::default();
         let mut index = 3;
         while index < args.len() {
             let option = &args[index];
             if option.eq_ignore_ascii_case(b"IDX") {
-                wish.places = true;
+                options.places = true;
             } else if option.eq_ignore_ascii_case(b"LEN") {
-                wish.len = true;
+                options.len = true;
             } else if option.eq_ignore_ascii_case(b"WITHMATCHLEN") {
-                wish.run_lens = true;
+                options.run_lens = true;
             } else if option.eq_ignore_ascii_case(b"MINMATCHLEN") && index + 1 < args.len() {
                 index += 1;
                 let len = parse_i64(&args[index]).ok_or(Error::NotInteger)?;
-                wish.run_len_min = len.max(0) as usize;
+                options.run_len_min = len.max(0) as usize;
             } else {
                 return Err(Error::Syntax);
             }
             index += 1;
         }
-        if wish.len && wish.places {
+        if options.len && options.places {
             let text = "ERR If you want both the length and indexes, please just use IDX.";
             return Err(Error::other(text));
         }
-        Ok(wish)
+        Ok(options)
     }
 }
 
@@ -67,15 +67,15 @@ fn lcs(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let [Some(a), Some(b)] = texts else {
         return Err(Error::other("ERR The specified keys must contain string values"));
     };
-    let wish = Wish::of(args)?;
+    let options = Options::of(args)?;
     let table = Table::new(&a, &b, cx.config.proto_max_bulk_len)?;
-    if wish.len {
+    if options.len {
         cx.reply.integer(i64::from(table.len()));
         return Ok(());
     }
     let runs = table.runs(&a, &b);
-    if wish.places {
-        reply_places(cx, &runs, table.len(), wish);
+    if options.places {
+        reply_places(cx, &runs, table.len(), options);
     } else {
         let runs = runs.iter().rev();
         cx.reply
@@ -85,8 +85,8 @@ fn lcs(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 }
 
 /// The text of the key at a word, empty without a key; none if it is no string.
-fn text(cx: &mut Context<'_>, args: &Args<'_>, word: usize) -> Option<Bytes> {
-    let key = cx.key(args, word);
+fn text(cx: &mut Context<'_>, args: &Args<'_>, at: usize) -> Option<Bytes> {
+    let key = cx.key(args, at);
     let Some(view) = cx.slice.lookup(cx.db, &key) else { return Some(Bytes::new()) };
     Some(match view.string()? {
         Str::Large(bytes) => bytes.clone(),
@@ -94,19 +94,19 @@ fn text(cx: &mut Context<'_>, args: &Args<'_>, word: usize) -> Option<Bytes> {
     })
 }
 
-fn reply_places(cx: &mut Context<'_>, runs: &[Match], len: u32, wish: Wish) {
-    let shown = || runs.iter().filter(|run| run.len >= wish.run_len_min);
+fn reply_places(cx: &mut Context<'_>, runs: &[Match], len: u32, options: Options) {
+    let shown = || runs.iter().filter(|run| run.len >= options.run_len_min);
     cx.reply.map(2);
     cx.reply.bulk(b"matches");
     cx.reply.array(shown().count());
     for run in shown() {
-        cx.reply.array(if wish.run_lens { 3 } else { 2 });
+        cx.reply.array(if options.run_lens { 3 } else { 2 });
         for start in [run.a, run.b] {
             cx.reply.array(2);
             cx.reply.integer(start as i64);
             cx.reply.integer((start + run.len - 1) as i64);
         }
-        if wish.run_lens {
+        if options.run_lens {
             cx.reply.integer(run.len as i64);
         }
     }

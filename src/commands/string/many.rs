@@ -26,8 +26,8 @@ pub(super) static MGET: Command = Command::per_key(
 
 fn mget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.array(args.len() - 1);
-    each_key(cx, args, 1, |cx, args, word| {
-        let view = cx.slice.lookup(cx.db, &word.key(args));
+    each_key(cx, args, 1, |cx, args, key_arg| {
+        let view = cx.slice.lookup(cx.db, &key_arg.key(args));
         match view.and_then(|view| view.string()) {
             None => cx.reply.null(),
             Some(value) => reply_string(&mut cx.reply, value),
@@ -60,10 +60,10 @@ fn mset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 
 /// Sets the key at every second word to the value after it.
 fn set_all(cx: &mut Context<'_>, args: &mut Args<'_>) {
-    each_key(cx, args, 2, |cx, args, word| {
-        let large = args.take_large(word.index + 1);
-        let value = new_value(&args[word.index + 1], large);
-        cx.slice.set(cx.db, &word.key(args), value, Expiry::Clear);
+    each_key(cx, args, 2, |cx, args, key_arg| {
+        let large = args.take_large(key_arg.index + 1);
+        let value = new_value(&args[key_arg.index + 1], large);
+        cx.slice.set(cx.db, &key_arg.key(args), value, Expiry::Clear);
         cx.effects.changes += 1;
     });
 }
@@ -98,10 +98,10 @@ fn msetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 fn are_all(
     cx: &mut Context<'_>,
     args: &Args<'_>,
-    words: Range<usize>,
+    range: Range<usize>,
     condition: Condition,
 ) -> bool {
-    words.step_by(2).all(|at| {
+    range.step_by(2).all(|at| {
         let key = cx.key(args, at);
         match condition {
             Condition::Always => true,
@@ -137,7 +137,7 @@ fn msetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let expiry = options.expiry(args, cx.now_ms, "msetex")?;
     let is_wanted = are_all(cx, args, 2..options_at, options.condition);
     if is_wanted {
-        feed::tell_msetex(cx, args, options_at, &options, expiry);
+        feed::propagate_msetex(cx, args, options_at, &options, expiry);
         for at in (2..options_at).step_by(2) {
             let large = args.take_large(at + 1);
             let key = cx.key(args, at);

@@ -21,9 +21,9 @@ pub(super) enum Condition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lifetime {
     /// Nothing.
-    Unsaid,
+    Unspecified,
     /// KEEPTTL, or PERSIST: no number belongs to it.
-    Word,
+    Keyword,
     /// A number of this unit, which is the word at the index.
     Given(Unit, usize),
 }
@@ -58,8 +58,8 @@ impl Unit {
     }
 
     /// The moment that `word` names, in Unix milliseconds: a positive number within 63 bits.
-    pub(super) fn deadline(self, word: &[u8], now_ms: u64, command: &str) -> Result<u64, Error> {
-        let number = parse_i64(word).ok_or(Error::NotInteger)?;
+    pub(super) fn deadline(self, arg: &[u8], now_ms: u64, command: &str) -> Result<u64, Error> {
+        let number = parse_i64(arg).ok_or(Error::NotInteger)?;
         let scale = match self {
             Unit::Seconds | Unit::UnixSeconds => 1_000,
             Unit::Millis | Unit::UnixMillis => 1,
@@ -85,7 +85,7 @@ pub(super) struct Options {
 
 impl Options {
     const NONE: Options =
-        Options { condition: Condition::Always, get: false, lifetime: Lifetime::Unsaid };
+        Options { condition: Condition::Always, get: false, lifetime: Lifetime::Unspecified };
 
     /// The expiry that they say for `command`, which keeps none unless told so.
     pub(super) fn expiry(
@@ -95,8 +95,8 @@ impl Options {
         command: &str,
     ) -> Result<Expiry, Error> {
         Ok(match self.lifetime {
-            Lifetime::Unsaid => Expiry::Clear,
-            Lifetime::Word => Expiry::Keep,
+            Lifetime::Unspecified => Expiry::Clear,
+            Lifetime::Keyword => Expiry::Keep,
             Lifetime::Given(unit, at) => Expiry::At(unit.deadline(&args[at], now_ms, command)?),
         })
     }
@@ -159,16 +159,21 @@ impl Options {
 
     /// Takes an option that speaks of the expiry; gives how many words belong to it. The same
     /// one may come again, and then counts alone.
-    fn take_lifetime(&mut self, args: &Args<'_>, at: usize, word: &[u8]) -> Result<usize, Error> {
+    fn take_lifetime(
+        &mut self,
+        args: &Args<'_>,
+        at: usize,
+        keyword: &[u8],
+    ) -> Result<usize, Error> {
         let option = &args[at];
-        if option.eq_ignore_ascii_case(word) {
-            self.lifetime = either(self.lifetime, Lifetime::Unsaid, Lifetime::Word)?;
+        if option.eq_ignore_ascii_case(keyword) {
+            self.lifetime = either(self.lifetime, Lifetime::Unspecified, Lifetime::Keyword)?;
             return Ok(0);
         }
         let Some(unit) = Unit::named(option) else { return Err(Error::Syntax) };
         let is_first = match self.lifetime {
-            Lifetime::Unsaid => true,
-            Lifetime::Word => false,
+            Lifetime::Unspecified => true,
+            Lifetime::Keyword => false,
             Lifetime::Given(other, _) => other == unit,
         };
         if !is_first || at + 1 >= args.len() {

@@ -1,6 +1,6 @@
 //! Parts of a string, and its length: APPEND, GETRANGE, SETRANGE, STRLEN.
 
-use super::set_word;
+use super::set_from_arg;
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
@@ -28,7 +28,7 @@ fn append(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let Some(view) = cx.slice.peek(cx.db, &key) else {
         let len = args[2].len();
-        set_word(cx, args, 2, Expiry::Clear);
+        set_from_arg(cx, args, 2, Expiry::Clear);
         cx.reply.integer(len as i64);
         return Ok(());
     };

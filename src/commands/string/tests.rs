@@ -492,8 +492,8 @@ fn nulls_of_the_third_protocol() {
     let mut bench = Bench::new();
     bench.protocol = Protocol::Three;
     for command in ["GET k", "SET k v XX", "SET k v XX GET", "GETDEL k", "GETEX k", "SET k v GET"] {
-        let words: Vec<&str> = command.split(' ').collect();
-        assert_eq!(bench.run_bytes(&words), b"_\r\n", "{command}");
+        let args: Vec<&str> = command.split(' ').collect();
+        assert_eq!(bench.run_bytes(&args), b"_\r\n", "{command}");
     }
     assert_eq!(bench.run_bytes(&["MGET", "k", "none"]), b"*2\r\n$1\r\nv\r\n_\r\n");
     assert_eq!(bench.run_bytes(&["GETSET", "none", "v"]), b"_\r\n");
@@ -602,7 +602,7 @@ fn large_values_are_taken_over_and_not_copied() {
     assert_eq!(show(&bench.run(&["STRLEN", "new"])), ":100000");
     assert_eq!(show(&bench.run(&["SET", "k", "v", "IFEQ", "x"])), "nil");
     let equal: [&[u8]; 5] = [b"SET", b"new", &value, b"IFEQ", &value];
-    assert_eq!(show(&bench.run(&equal)), "OK", "both words have buffers of their own");
+    assert_eq!(show(&bench.run(&equal)), "OK", "both arguments have buffers of their own");
     assert_eq!(show(&bench.run(&["INCR", "k"])), "-ERR value is not an integer or out of range");
     assert_eq!(show(&bench.run(&["INCRBYFLOAT", "k", "1"])), "-ERR value is not a valid float");
 }

@@ -6,15 +6,15 @@ use crate::resp::{Args, Error};
 use std::ops::Range;
 
 /// The number in a word, in 32 bits.
-pub(super) fn int_at(word: &[u8]) -> Result<i32, Error> {
-    let number = parse_i64(word).ok_or(Error::NotInteger)?;
+pub(super) fn int_at(arg: &[u8]) -> Result<i32, Error> {
+    let number = parse_i64(arg).ok_or(Error::NotInteger)?;
     let outside = || Error::not_between(i64::from(i32::MIN), i64::from(i32::MAX));
     i32::try_from(number).map_err(|_| outside())
 }
 
 /// The database that a word names, of so many.
-pub(super) fn database_at(word: &[u8], databases: usize) -> Result<usize, Error> {
-    let number = usize::try_from(int_at(word)?).map_err(|_| Error::DbOutOfRange)?;
+pub(super) fn database_at(arg: &[u8], databases: usize) -> Result<usize, Error> {
+    let number = usize::try_from(int_at(arg)?).map_err(|_| Error::DbOutOfRange)?;
     if number < databases { Ok(number) } else { Err(Error::DbOutOfRange) }
 }
 
@@ -33,9 +33,9 @@ pub(super) struct Conditions {
 
 impl Conditions {
     /// From these words.
-    pub(super) fn of(args: &Args<'_>, words: Range<usize>) -> Result<Conditions, Error> {
+    pub(super) fn of(args: &Args<'_>, range: Range<usize>) -> Result<Conditions, Error> {
         let mut all = Conditions::default();
-        for option in words.map(|word| &args[word]) {
+        for option in range.map(|at| &args[at]) {
             if option.eq_ignore_ascii_case(b"NX") {
                 all.absent = true;
             } else if option.eq_ignore_ascii_case(b"XX") {
@@ -83,13 +83,13 @@ fn to_64_bits(number: u128) -> u128 {
 
 /// The moment that lies so many seconds after `now_ms` as a word says, both in Unix milliseconds;
 /// none: never, which is said by 0.
-pub(super) fn deadline_at(word: &[u8], now_ms: u64) -> Result<Option<u64>, Error> {
+pub(super) fn deadline_at(arg: &[u8], now_ms: u64) -> Result<Option<u64>, Error> {
     let not_float = || Error::other("ERR timeout is not a float or out of range");
     let too_long = || Error::other("ERR timeout is out of range");
-    let seconds = Extended::parse(word).ok_or_else(not_float)?;
+    let seconds = Extended::parse(arg).ok_or_else(not_float)?;
     let (mantissa, exponent) = seconds.parts();
     let thousandths = to_64_bits(u128::from(mantissa) * 1_000);
-    let is_negative = word.starts_with(b"-");
+    let is_negative = arg.starts_with(b"-");
     // Rounded up, so that less than a millisecond after zero is one, and before it none.
     let timeout_ms = match exponent {
         _ if mantissa == 0 => 0,
