@@ -1,4 +1,4 @@
-//! Which arguments of a command are secrets: the command log and MONITOR show them as `(redacted)`.
+//! Redaction of secret arguments, which the command log and MONITOR show as `(redacted)`.
 
 use crate::exec::{ArgAt, Entry};
 use crate::observe::{LoggedArgs, logged_args};

@@ -16,9 +16,9 @@ static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILI
 
 /// Test bench that runs the commands on the session.
 pub struct SessionBench {
-    /// The process.
+    /// Process of the session.
     pub process: Process,
-    /// The session.
+    /// Session that runs the commands.
     pub session: Session,
     /// Request that the last command left to the shard.
     pub request: Option<Request>,
@@ -50,8 +50,8 @@ impl SessionBench {
         SessionBench { process, session, request: None }
     }
 
-    /// Runs one command and returns its reply. Returns `None` if the command left a request or wrote
-    /// no reply.
+    /// Runs one command and returns its reply. Returns `None` if the command left a request or
+    /// wrote no reply.
     pub fn run(&mut self, command: &[&str]) -> Option<Value> {
         let (mut text, mut spans) = (Vec::new(), Vec::new());
         for arg in command {

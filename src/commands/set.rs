@@ -133,8 +133,8 @@ fn smove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     cx.slice.edit::<Set>(cx.db, &to)?;
     let mut source = cx.slice.edit::<Set>(cx.db, &from)?.expect("the same key was found above");
-    let is_there = source.contains(member);
-    if is_there && from.bytes != to.bytes {
+    let exists = source.contains(member);
+    if exists && from.bytes != to.bytes {
         source.remove(member);
         source.mark();
         drop(source);
@@ -148,7 +148,7 @@ fn smove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             cx.effects.changes += 1;
         }
     }
-    cx.reply.integer(i64::from(is_there));
+    cx.reply.integer(i64::from(exists));
     Ok(())
 }
 

@@ -109,8 +109,8 @@ fn key_count(args: &Args<'_>, form: Form, name: &str) -> Result<usize, Error> {
     usize::try_from(count).ok().filter(|&count| count <= room).ok_or(Error::Syntax)
 }
 
-/// Looks up the keys from argument `first` on and returns them. Returns an error if a key is neither
-/// missing nor a set nor a sorted set.
+/// Looks up the keys from argument `first` on and returns them. Returns an error if a key holds a
+/// value other than a set or a sorted set.
 fn read_all<'k>(
     cx: &mut Context<'_>,
     args: &'k Args<'_>,

@@ -1,4 +1,4 @@
-//! A bench for tests: one slice, commands in words, and a clock that stands still until moved.
+//! Test bench for commands on keys: one slice, and a clock that moves only on request.
 
 use super::FAMILIES;
 use crate::base::slot::{SLOT_COUNT, slot_of};
@@ -10,40 +10,40 @@ use bytes::BytesMut;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// Unix milliseconds at which a bench's clock starts.
+/// Unix time in milliseconds at which a bench's clock starts.
 pub const START_MS: u64 = 1_800_000_000_000;
 
 static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
 
-/// Runs the commands that work on keys.
+/// Test bench that runs the commands on keys.
 pub struct Bench {
-    /// The keys.
+    /// Slice with the keys.
     pub slice: Slice,
-    /// The dialect of the replies.
+    /// Protocol version of the replies.
     pub protocol: Protocol,
-    /// The selected database.
+    /// Number of the selected database.
     pub db: usize,
     /// The settings.
     pub config: Config,
-    /// What the feed was told by the last command; none: nobody reads it.
+    /// Commands that the last command propagated; `None` if the feed has no readers.
     pub records: Option<Records>,
-    /// Whether what runs over all shards is one of several parts.
+    /// Whether a command on all shards runs as one of several parts.
     pub is_part: bool,
-    /// Whether the client leaves access clocks alone.
+    /// Whether the client does not update access clocks (CLIENT NO-TOUCH).
     pub is_quiet: bool,
-    /// Addresses of the last command's words that had buffers of their own.
+    /// Addresses of the last command's large arguments, which have their own buffers.
     pub large_addresses: Vec<usize>,
     now_ms: u64,
     effects: Effects,
 }
 
 impl Bench {
-    /// One slice that owns all slots, without keys, in RESP2.
+    /// Creates a bench with an empty slice that owns all hash slots, and with RESP2.
     pub fn new() -> Bench {
         Bench::of_slots(0..SLOT_COUNT)
     }
 
-    /// A slice that owns some slots.
+    /// Creates a bench with an empty slice that owns a range of hash slots, and with RESP2.
     pub fn of_slots(slots: Range<u16>) -> Bench {
         let options = SliceOptions { databases: 16, slots, hash_seed: [1, 2], seed: 3 };
         let mut bench = Bench {
@@ -62,33 +62,33 @@ impl Bench {
         bench
     }
 
-    /// Moves the clock on.
+    /// Advances the clock.
     pub fn advance_ms(&mut self, ms: u64) {
         self.now_ms += ms;
         self.slice.set_now(self.now_ms);
     }
 
-    /// Hits, misses and expired keys so far.
+    /// Returns the numbers of hits, misses and expired keys so far.
     pub fn counters(&self) -> [u64; 3] {
         let stats = self.slice.stats();
         [stats.hits, stats.misses, stats.expired()]
     }
 
-    /// Changes of all commands so far.
+    /// Returns the dirty count of all commands so far.
     pub fn changes(&self) -> u64 {
         self.effects.changes
     }
 
-    /// From now on somebody reads the feed.
+    /// Gives the feed a reader: from now on the bench records what commands propagate.
     pub fn record(&mut self) {
         self.records = Some(Records::default());
         self.slice.note_expired(true);
     }
 
-    /// What the feed was told by the last command: commands in words, with `3:` before those that
-    /// run in database 3.
+    /// Returns the commands that the last command propagated. The prefix `3:` marks a command in
+    /// database 3.
     pub fn recorded(&self) -> Vec<String> {
-        let records = self.records.as_ref().expect("somebody reads the feed");
+        let records = self.records.as_ref().expect("the feed has a reader");
         let shown = |record: &Record| {
             let array =
                 [format!("*{}\r\n", record.words).as_bytes(), records.bytes(record)].concat();
@@ -103,15 +103,15 @@ impl Bench {
         records.list().iter().map(shown).collect()
     }
 
-    /// Runs one command.
+    /// Runs one command and returns its reply.
     pub fn run<W: AsRef<[u8]>>(&mut self, args: &[W]) -> Value {
         let bytes = self.run_bytes(args);
         let (value, len) = Value::read(&bytes).expect("a whole reply");
-        assert_eq!(len, bytes.len(), "one reply and no more");
+        assert_eq!(len, bytes.len(), "exactly one reply");
         value
     }
 
-    /// Runs one command; the reply as it goes over the wire.
+    /// Runs one command and returns the bytes of its reply.
     pub fn run_bytes<W: AsRef<[u8]>>(&mut self, args: &[W]) -> Vec<u8> {
         let (mut text, mut spans) = (Vec::new(), Vec::new());
         let mut large: Vec<BytesMut> = Vec::new();
@@ -168,7 +168,7 @@ impl Bench {
     }
 }
 
-/// A reply in one line, for tables of cases: `OK`, `:1`, `"text"`, `nil`, `[1 "a"]`, `-ERR ...`.
+/// Returns a reply as one line: `OK`, `:1`, `"text"`, `nil`, `[1 "a"]`, `-ERR ...`.
 pub fn show(value: &Value) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match value {
@@ -184,11 +184,12 @@ pub fn show(value: &Value) -> String {
     }
 }
 
-/// Runs the lines of a script on a new bench and compares the replies. A line is a command in
-/// words, ` => `, and the reply as [`show`] has it, with ` +n` behind it for `n` changes.
+/// Runs the lines of a script on a new bench and compares the replies. A line has a command, ` => `
+/// and the reply as [`show`] writes it, followed by ` +n` for a dirty count of `n`.
 ///
-/// `''` is an empty word; `{now+5}` the Unix milliseconds 5 ms after the start, and `{now_s-1}`
-/// the seconds a second before it. `ADVANCE ms` moves the clock, `#` starts a comment.
+/// `''` is an empty argument. `{now+5}` is the Unix time in milliseconds 5 ms after the start, and
+/// `{now_s-1}` the Unix time in seconds 1 s before it. `ADVANCE ms` advances the clock, and `#`
+/// starts a comment line.
 pub fn check_script(script: &str) {
     let mut bench = Bench::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -214,9 +215,9 @@ pub fn check_script(script: &str) {
     }
 }
 
-/// Runs the lines of a script on a new bench and compares what the feed is told. A line is a
-/// command in words, ` =>`, and the commands of the feed in words, with ` | ` between them: none
-/// when the feed is told nothing. Otherwise as [`check_script`].
+/// Runs the lines of a script on a new bench and compares the propagated commands. A line has a
+/// command, ` =>` and the propagated commands separated by ` | `; nothing follows if the command
+/// propagates nothing. Times, `''` and `ADVANCE` are as in [`check_script`].
 pub fn check_feed(script: &str) {
     let mut bench = Bench::new();
     bench.record();
@@ -234,7 +235,7 @@ pub fn check_feed(script: &str) {
     }
 }
 
-/// The line with its times in braces as numbers.
+/// Replaces the times in braces by numbers.
 fn with_times(line: &str) -> String {
     let mut parts = line.split('{');
     let mut text = parts.next().unwrap_or_default().to_string();

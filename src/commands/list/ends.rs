@@ -78,9 +78,9 @@ fn rpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Right, true)
 }
 
-fn push(cx: &mut Context<'_>, args: &Args<'_>, end: End, only_old: bool) -> Result<(), Error> {
+fn push(cx: &mut Context<'_>, args: &Args<'_>, end: End, only_existing: bool) -> Result<(), Error> {
     let (key, limits) = (cx.key(args, 1), limits(cx.config));
-    let list = match only_old {
+    let list = match only_existing {
         true => cx.slice.edit::<List>(cx.db, &key)?,
         false => Some(cx.slice.edit_or_new::<List>(cx.db, &key)?),
     };

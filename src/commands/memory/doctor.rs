@@ -32,8 +32,9 @@ pub(super) fn report(at: &Footprint, clients: u64) -> String {
         ),
         (
             is_over(at.resident, at.used, 14),
-            "High resident size: the process takes much more physical memory than its data. This is \
-             harmless after a peak; otherwise values of many different sizes are created and freed.",
+            "High resident size: the process takes much more physical memory than its data. This \
+             is harmless after a peak; otherwise values of many different sizes are created and \
+             freed.",
         ),
         (
             is_over(at.committed, at.used, 11),

@@ -1,4 +1,4 @@
-//! Scripts of the sorted set commands.
+//! Scripts of the sorted set commands, with the replies of the reference server.
 
 use crate::commands::FAMILIES;
 use crate::commands::testing::{Bench, check_feed, check_script};

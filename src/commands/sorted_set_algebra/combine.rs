@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
-/// Members with their scores, in the order of a sorted set. The members borrow from the source sets.
+/// Members with their scores, in the order of a sorted set. They borrow from the source sets.
 pub(super) type Combined<'s> = Vec<(Item<'s>, f64)>;
 
 /// Function that combines the scores of one member.
@@ -146,8 +146,8 @@ fn in_order(mut combined: Combined<'_>) -> Combined<'_> {
     combined
 }
 
-/// Returns the union of the sources. Scores combine from the smallest source to the largest, because
-/// the order of floating-point additions shows in the sum.
+/// Returns the union of the sources. Scores combine from the smallest source to the largest, as in
+/// the reference server: the order of floating-point additions shows in the sum.
 pub(super) fn unite<'s>(mut sources: Vec<Source<'s>>, aggregate: Aggregate) -> Combined<'s> {
     sources.sort_by_key(Source::len);
     let largest = sources.last().map_or(0, Source::len);

@@ -1,4 +1,4 @@
-//! XADD, XTRIM and XSETID: what comes to a stream's end and goes from its front.
+//! XADD, XTRIM and XSETID: append to a stream, trim its front, set its last id.
 
 use super::ids::{NewId, parse_id, parse_integer, parse_new_id};
 use super::reply::write_id;
@@ -7,25 +7,26 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::stream::{Keep, Limits, Log, Stream, Trim};
 
-/// How a stream is to be trimmed, as the words say it.
+/// Parsed trimming options.
 struct TrimArgs {
     trim: Trim,
-    /// The word that says how much is kept.
+    /// Argument index of the threshold.
     at: usize,
 }
 
-/// The words of XADD and of XTRIM up to the id.
+/// Options of XADD, which precede the id, and of XTRIM.
 #[derive(Default)]
 struct Options {
     trim: Option<TrimArgs>,
-    /// LIMIT's number.
+    /// LIMIT.
     limit: Option<u64>,
-    /// Without a key there is to be none.
+    /// NOMKSTREAM: does not create a missing key.
     no_stream: bool,
 }
 
 impl Options {
-    /// Reads the option at a word; the word behind it, or none if it is no option.
+    /// Parses the option at argument `at`. Returns the index after the option, or `None` if the
+    /// argument is not an option.
     fn read(&mut self, args: &Args<'_>, at: usize, adds: bool) -> Result<Option<usize>, Error> {
         let arg = &args[at];
         let has_more = at + 1 < args.len();
@@ -46,6 +47,7 @@ impl Options {
         Ok(None)
     }
 
+    /// Parses MAXLEN or MINID at argument `at`. Returns the index after the threshold.
     fn read_trim(&mut self, args: &Args<'_>, at: usize, by_len: bool) -> Result<usize, Error> {
         if self.trim.is_some() {
             return Err(Error::other(
@@ -68,7 +70,7 @@ impl Options {
         Ok(at + 1)
     }
 
-    /// How to trim, once all words are read.
+    /// Returns how to trim, once all options are parsed.
     fn trim(self, node_entries: u64) -> Result<Option<TrimArgs>, Error> {
         let Some(mut trim) = self.trim else {
             return match self.limit {
@@ -82,7 +84,7 @@ impl Options {
             (Some(_), false) => return Err(Error::other(LIMIT_WITHOUT_ROUGH)),
             (Some(limit), true) => limit,
             (None, false) => 0,
-            // Whole nodes, and not so many that others have to wait.
+            // A trim with `~` removes whole nodes, up to a limit that keeps the command short.
             (None, true) if node_entries == 0 => 10_000,
             (None, true) => node_entries.saturating_mul(100).min(1_000_000),
         };
@@ -93,7 +95,7 @@ impl Options {
 const LIMIT_WITHOUT_ROUGH: &str =
     "ERR syntax error, LIMIT cannot be used without the special ~ option";
 
-/// The settings that say when a node is full.
+/// Returns the limits of a stream node according to the settings.
 fn limits(cx: &Context<'_>) -> Limits {
     Limits {
         node_bytes: cx.config.stream_node_max_bytes,
@@ -101,7 +103,7 @@ fn limits(cx: &Context<'_>) -> Limits {
     }
 }
 
-/// The words of a rough trim, for the feed: what was really left.
+/// Returns the arguments to propagate. A trim with `~` becomes an exact trim to the entries left.
 fn exact_args(args: &Args<'_>, trim: &TrimArgs, log: &Log) -> Vec<Vec<u8>> {
     let mut command: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
     if trim.trim.is_rough {
@@ -135,12 +137,12 @@ pub(super) static XADD: Command = Command::single(
             .note("UPDATE instead of INSERT because of the optional trimming feature")]),
 );
 
-/// What XADD's words say.
+/// Parsed arguments of XADD.
 struct Add {
     trim: Option<TrimArgs>,
     no_stream: bool,
     id: NewId,
-    /// The word that is the id.
+    /// Argument index of the id.
     id_at: usize,
 }
 

@@ -1,4 +1,4 @@
-//! XCLAIM and XAUTOCLAIM: what was given to one consumer goes to another.
+//! XCLAIM and XAUTOCLAIM: move pending entries from one consumer to another.
 
 use super::ids::{parse_id, parse_start};
 use super::no_group;
@@ -9,11 +9,11 @@ use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
 
-/// What the feed is told of a group: collected while the group is changed.
+/// Collects the commands that propagate changes of a consumer group.
 pub(super) struct Propagated<'a> {
     key: &'a [u8],
     group: &'a [u8],
-    /// None: nobody reads the feed.
+    /// `None` if the feed has no readers.
     commands: Option<Vec<Vec<Vec<u8>>>>,
 }
 
@@ -28,7 +28,7 @@ impl<'a> Propagated<'a> {
         }
     }
 
-    /// An entry is pending now.
+    /// Adds the XCLAIM for an entry that is pending now.
     pub(super) fn claim(&mut self, group: &Group, id: &[u8], pending: &Pending) {
         if self.commands.is_none() {
             return;
@@ -43,7 +43,7 @@ impl<'a> Propagated<'a> {
         self.push(&[&head[..], &times, &tail].concat());
     }
 
-    /// The group has gone on.
+    /// Adds the XGROUP SETID for a changed last id of the group.
     pub(super) fn set_id(&mut self, group: &Group) {
         let mut read = itoa::Buffer::new();
         let read = read.format(group.entries_read.unwrap_or(-1)).as_bytes();
@@ -52,12 +52,12 @@ impl<'a> Propagated<'a> {
         self.push(&[b"XGROUP", b"SETID", key, name, id.as_bytes(), b"ENTRIESREAD", read]);
     }
 
-    /// There is a new consumer.
+    /// Adds the XGROUP CREATECONSUMER for a new consumer.
     pub(super) fn create_consumer(&mut self, consumer: &[u8]) {
         self.push(&[b"XGROUP", b"CREATECONSUMER", self.key, self.group, consumer]);
     }
 
-    /// Tells it, in place of the command that was sent.
+    /// Propagates the collected commands instead of the client's command.
     pub(super) fn propagate(self, cx: &mut Context<'_>) {
         cx.propagate_nothing();
         for command in self.commands.unwrap_or_default() {
@@ -67,22 +67,23 @@ impl<'a> Propagated<'a> {
     }
 }
 
-/// The consumer of a name, which is seen now; whether it is new.
+/// Finds or creates the consumer `name` and sets its seen time to now. Returns it and whether it is
+/// new.
 pub(super) fn seen_consumer(group: &mut Group, name: &[u8], now_ms: i64) -> (ConsumerId, bool) {
     let found = group.find_consumer(name);
     let is_new = found.is_none();
-    let new = || group.add_consumer(name, now_ms, -1).expect("there is none of this name");
+    let new = || group.add_consumer(name, now_ms, -1).expect("the consumer does not exist yet");
     let consumer = found.unwrap_or_else(new);
     group.consumer_mut(consumer).seen_ms = now_ms;
     (consumer, is_new)
 }
 
-/// An integer, or an error of this text.
+/// Parses an integer. Anything else is an error with `text`.
 fn integer_or(arg: &[u8], text: &'static str) -> Result<i64, Error> {
     parse_i64(arg).ok_or(Error::other(text))
 }
 
-/// A claim as it goes.
+/// State of a running XCLAIM or XAUTOCLAIM.
 struct Claiming<'a> {
     log: &'a Log,
     group: &'a mut Group,
@@ -90,19 +91,19 @@ struct Claiming<'a> {
     now_ms: i64,
     just_id: bool,
     min_idle_ms: i64,
-    /// Changes, in the reference's counting.
+    /// Dirty count, as the reference server counts it.
     changes: u64,
     claimed: usize,
 }
 
 impl Claiming<'_> {
-    /// Whether an entry was with somebody for long enough.
+    /// Returns whether the entry was delivered at least the minimum idle time ago.
     fn is_idle(&self, pending: &Pending) -> bool {
         let idle_ms = self.now_ms.wrapping_sub(pending.delivered_ms);
         self.min_idle_ms == 0 || idle_ms >= self.min_idle_ms
     }
 
-    /// An entry that is pending though it is gone is not pending any more.
+    /// Removes a deleted entry from the pending entries, if it is pending.
     fn drop_gone(&mut self, id: Id, id_text: &[u8], propagated: &mut Propagated<'_>) {
         if let Some(pending) = self.group.pending(id).copied() {
             propagated.claim(self.group, id_text, &pending);
@@ -111,7 +112,7 @@ impl Claiming<'_> {
         }
     }
 
-    /// The consumer gets an entry.
+    /// Assigns an entry to the consumer and replies with the entry or its id.
     fn claim(
         &mut self,
         id: Id,
@@ -124,7 +125,7 @@ impl Claiming<'_> {
         if self.just_id {
             write_id(reply, id);
         } else {
-            write_entry(reply, self.log.get(id).expect("it has just been found"));
+            write_entry(reply, self.log.get(id).expect("the caller has found the entry"));
         }
         self.group.consumer_mut(self.consumer).active_ms = self.now_ms;
         propagated.claim(self.group, id_text, &pending);
@@ -150,7 +151,7 @@ pub(super) static XCLAIM: Command = Command::single(
         .keys(&[KeySpec::updates()]),
 );
 
-/// What XCLAIM's words say.
+/// Parsed arguments of XCLAIM.
 struct Claim {
     min_idle_ms: i64,
     ids: Vec<Id>,
@@ -181,7 +182,7 @@ impl Claim {
         Ok(claim)
     }
 
-    /// Reads the option at a word; the word behind it.
+    /// Parses the option at argument `at`. Returns the index after the option.
     fn read(&mut self, args: &Args<'_>, at: usize, now_ms: i64) -> Result<usize, Error> {
         let arg = &args[at];
         let is = |name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
@@ -218,7 +219,7 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
     let (log, group) = found.ok_or_else(|| no_group(&args[1], &args[2]))?;
     let claim = Claim::of(args, now_ms)?;
-    let mut goes_on = claim.last_id > group.last_id;
+    let mut sets_last_id = claim.last_id > group.last_id;
     group.last_id = group.last_id.max(claim.last_id);
     let in_past = |time_ms: &i64| (0..=now_ms).contains(time_ms);
     let delivered_ms = claim.delivered_ms.filter(in_past).unwrap_or(now_ms);
@@ -243,15 +244,15 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             let pending = Pending { delivered_ms, deliveries, consumer };
             claiming.claim(*id, id_text, pending, &mut propagated, &mut cx.reply);
         }
-        // What is told of an entry tells of the group too.
-        goes_on &= claiming.changes == before;
+        // The XCLAIM propagated for an entry sets the group's last id too.
+        sets_last_id &= claiming.changes == before;
     }
-    if goes_on {
+    if sets_last_id {
         propagated.set_id(claiming.group);
         claiming.changes += 1;
     }
     let (changes, claimed) = (claiming.changes, claiming.claimed);
-    stream.as_mut().expect("it has a group").mark_silently();
+    stream.as_mut().expect("its group was found above").mark_silently();
     drop(stream);
     cx.effects.changes += changes;
     cx.reply.array_since(start, claimed);
@@ -274,13 +275,13 @@ pub(super) static XAUTOCLAIM: Command = Command::single(
         .keys(&[KeySpec::deletes()]),
 );
 
-/// Entries that are looked at for each that may be claimed.
+/// Number of pending entries to examine per entry of COUNT.
 const LOOKS_PER_CLAIM: i64 = 10;
 
-/// The reference keeps a list of so many ids, and has no memory for a longer one.
+/// Largest COUNT. The reference server allocates a list of COUNT ids and fails for a longer one.
 const COUNT_MAX: i64 = 1 << 43;
 
-/// What XAUTOCLAIM's words say.
+/// Parsed arguments of XAUTOCLAIM.
 struct AutoClaim {
     min_idle_ms: i64,
     start: Id,
@@ -359,7 +360,7 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let next = next.and_then(|next| first_from(claiming.group, next)).map(|(id, _)| id);
     let (changes, claimed) = (claiming.changes, claiming.claimed);
-    stream.as_mut().expect("it has a group").mark_silently();
+    stream.as_mut().expect("its group was found above").mark_silently();
     drop(stream);
     cx.effects.changes += changes;
     let reply = &mut cx.reply;

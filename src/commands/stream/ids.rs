@@ -1,17 +1,17 @@
-//! Ids in words: whole, without a part, or as the bound of a range.
+//! Parses stream ids: whole, without a sequence number, or as the bound of a range.
 
 use crate::base::number::{parse_cursor, parse_i64};
 use crate::resp::Error;
 use crate::value::stream::Id;
 
-/// Bytes of a word that may be an id.
+/// Maximum length of an id in bytes.
 const ID_BYTES_MAX: usize = 127;
 
 const INVALID: Error = Error::Other(std::borrow::Cow::Borrowed(
     "ERR Invalid stream ID specified as stream command argument",
 ));
 
-/// The milliseconds and what follows the dash, if there is one. A NUL ends the word.
+/// Splits an id into its milliseconds and the text after the dash, if any. A NUL ends the id.
 fn parts(arg: &[u8]) -> Option<(u64, Option<&[u8]>)> {
     if arg.len() > ID_BYTES_MAX {
         return None;
@@ -24,19 +24,20 @@ fn parts(arg: &[u8]) -> Option<(u64, Option<&[u8]>)> {
     Some((parse_cursor(ms)?, seq))
 }
 
-/// An id; where the sequence is not given, it is `missing`.
+/// Parses an id. Without a sequence number the sequence is `missing`.
 fn parse(arg: &[u8], missing: u64) -> Option<Id> {
     let (ms, seq) = parts(arg)?;
     let seq = seq.map_or(Some(missing), parse_cursor)?;
     Some(Id::new(ms, seq))
 }
 
-/// An id; without a sequence that is 0.
+/// Parses an id. Without a sequence number the sequence is 0.
 pub(super) fn parse_id(arg: &[u8]) -> Result<Id, Error> {
     parse(arg, 0).ok_or(INVALID)
 }
 
-/// The same, with `-` for the smallest and `+` for the largest.
+/// Parses an id, `-` for the smallest id or `+` for the largest. Without a sequence number the
+/// sequence is `missing`.
 pub(super) fn parse_any_id(arg: &[u8], missing: u64) -> Result<Id, Error> {
     match arg.split(|byte| *byte == 0).next() {
         Some(b"-") => Ok(Id::MIN),
@@ -45,7 +46,7 @@ pub(super) fn parse_any_id(arg: &[u8], missing: u64) -> Result<Id, Error> {
     }
 }
 
-/// The id of an entry to be added: whole, or of milliseconds alone (`5-*`).
+/// Parses the id of a new entry: whole, or with a generated sequence (`5-*`).
 pub(super) fn parse_new_id(arg: &[u8]) -> Result<NewId, Error> {
     match parts(arg) {
         Some((ms, Some(b"*"))) => Ok(NewId::Milliseconds(ms)),
@@ -53,19 +54,20 @@ pub(super) fn parse_new_id(arg: &[u8]) -> Result<NewId, Error> {
     }
 }
 
-/// The id of an entry to be added.
+/// Requested id of a new entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NewId {
-    /// The next one.
+    /// `*`: generated from the time.
     Next,
-    /// The next one of these milliseconds.
+    /// `ms-*`: the next sequence number within these milliseconds.
     Milliseconds(u64),
-    /// This one.
+    /// Exactly this id.
     Whole(Id),
 }
 
 impl NewId {
-    /// The id behind `last`, at a moment; none if there is none.
+    /// Returns the id to use after `last` at time `now_ms`. Returns `None` if no such id is greater
+    /// than `last`.
     pub(super) fn resolve(self, last: Id, now_ms: u64) -> Option<Id> {
         match self {
             NewId::Next if now_ms > last.ms => Some(Id::new(now_ms, 0)),
@@ -80,7 +82,7 @@ impl NewId {
     }
 }
 
-/// The smallest id of a range, whose word may begin with `(` to leave the id itself out.
+/// Parses the smallest id of a range. A leading `(` excludes the id itself.
 pub(super) fn parse_start(arg: &[u8]) -> Result<Id, Error> {
     match arg {
         [b'(', id @ ..] if !id.is_empty() => {
@@ -91,7 +93,7 @@ pub(super) fn parse_start(arg: &[u8]) -> Result<Id, Error> {
     }
 }
 
-/// The same for the largest.
+/// Parses the largest id of a range. A leading `(` excludes the id itself.
 pub(super) fn parse_end(arg: &[u8]) -> Result<Id, Error> {
     match arg {
         [b'(', id @ ..] if !id.is_empty() => {
@@ -102,7 +104,7 @@ pub(super) fn parse_end(arg: &[u8]) -> Result<Id, Error> {
     }
 }
 
-/// An integer, with the refusal of most commands.
+/// Parses an integer. Anything else is the error of most commands.
 pub(super) fn parse_integer(arg: &[u8]) -> Result<i64, Error> {
     parse_i64(arg).ok_or(Error::NotInteger)
 }
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_read_as_the_reference_does() {
+    fn ids_parse_as_in_the_reference() {
         let good: &[(&[u8], u64, u64)] = &[
             (b"5", 5, 0),
             (b"5-3", 5, 3),

@@ -1,4 +1,4 @@
-//! XREAD and XREADGROUP: what came to streams since a reader looked last.
+//! XREAD and XREADGROUP: entries that streams received since the reader's last id.
 
 use super::claim::{Propagated, seen_consumer};
 use super::ids::{parse_id, parse_integer};
@@ -10,8 +10,8 @@ use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::Kind;
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
 
-/// Returns the spec of the keys: the first half of the arguments after STREAMS, for the others are
-/// IDs. A group and a consumer may have any name.
+/// Returns the key spec: the keys are the first half of the arguments after STREAMS, and the ids
+/// are the second half. The search for STREAMS skips the names after GROUP, which may be any text.
 const fn streams(from: i16) -> KeySpec {
     KeySpec::reads().after("STREAMS", from).skipping(&[("GROUP", 2)]).first_half()
 }
@@ -45,19 +45,19 @@ pub(super) static XREADGROUP: Command = Command::gather(
         .keys(&[streams(4).locked()]),
 );
 
-/// What the words before the keys say.
+/// Parsed options before the keys.
 struct Options<'a> {
-    /// When waiting ends: 0 is never. None: nobody waits.
+    /// Deadline of BLOCK in Unix milliseconds; 0 means no timeout. `None` without BLOCK.
     deadline_ms: Option<u64>,
-    /// Entries of each stream at most; 0 means all.
+    /// Maximum number of entries per stream; 0 means all.
     count: u64,
-    /// The group and the consumer.
+    /// GROUP: names of the group and the consumer.
     group: Option<(&'a [u8], &'a [u8])>,
-    /// What is given is acknowledged at once.
+    /// NOACK: delivered entries do not become pending.
     no_ack: bool,
-    /// The word of the first key.
+    /// Argument index of the first key.
     first: usize,
-    /// How many keys there are.
+    /// Number of keys.
     streams: usize,
 }
 
@@ -81,7 +81,7 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    /// Reads the option at a word; the word behind it.
+    /// Parses the option at argument `at`. Returns the index after the option.
     fn read(
         &mut self,
         args: &'a Args<'_>,
@@ -120,7 +120,7 @@ impl<'a> Options<'a> {
         Ok(at + 2)
     }
 
-    /// The words of the keys, each with that of its id.
+    /// Returns the argument indexes of each key and its id.
     fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (first, streams) = (self.first, self.streams);
         (first..first + streams).map(move |at| (at, at + streams))
@@ -136,7 +136,7 @@ const UNBALANCED: &str = "ERR Unbalanced 'xread' list of streams: for each strea
 const UNBALANCED_IN_GROUP: &str = "ERR Unbalanced 'xreadgroup' list of streams: for each stream \
     key an ID or '>' must be specified.";
 
-/// When BLOCK's time is over; 0 is never.
+/// Parses the timeout of BLOCK. Returns the deadline in Unix milliseconds; 0 means no timeout.
 fn deadline_ms(arg: &[u8], now_ms: u64) -> Result<u64, Error> {
     let timeout_ms =
         parse_i64(arg).ok_or(Error::other("ERR timeout is not an integer or out of range"))?;
@@ -148,7 +148,7 @@ fn deadline_ms(arg: &[u8], now_ms: u64) -> Result<u64, Error> {
     Ok(if timeout_ms == 0 { 0 } else { now_ms + timeout_ms })
 }
 
-/// Writes the streams that have something: their names, each with an array of entries.
+/// Writer of a reply with streams: the name of each stream and an array of its entries.
 struct Answer<'a, 'r> {
     reply: &'a mut Reply<'r>,
     start: crate::resp::Mark,
@@ -161,7 +161,7 @@ impl<'a, 'r> Answer<'a, 'r> {
         Answer { reply, start, streams: 0 }
     }
 
-    /// The name of the next stream; its entries are to follow.
+    /// Writes the name of the next stream. The caller writes its entries afterwards.
     fn stream(&mut self, key: &[u8]) {
         if self.reply.protocol() == Protocol::Two {
             self.reply.array(2);
@@ -170,7 +170,7 @@ impl<'a, 'r> Answer<'a, 'r> {
         self.streams += 1;
     }
 
-    /// Whether there was something; then the reply is whole.
+    /// Completes the reply. Returns false, with nothing written, if there was no stream.
     fn end(self) -> bool {
         match (self.streams, self.reply.protocol()) {
             (0, _) => return false,
@@ -185,7 +185,7 @@ fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let args = &*args;
     let options = Options::of(args, false, cx.now_ms)?;
     let looked: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
-    // The last ids that the reader has.
+    // The last id that the reader has seen of each stream.
     let mut seen = Vec::new();
     for (key_at, id_at) in &looked {
         let key = cx.key(args, *key_at);
@@ -196,7 +196,7 @@ fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     for ((key_at, _), seen) in looked.iter().zip(&seen) {
         let key = cx.slice.key(&args[*key_at]);
         let Some(view) = cx.slice.peek(cx.db, &key) else { continue };
-        let log = view.object::<Stream>().expect("it has just been found").log();
+        let log = view.object::<Stream>().expect("the value was read above").log();
         if log.last_entry_id().is_some_and(|last| last > *seen) {
             answer.stream(&args[*key_at]);
             let start = seen.next().unwrap_or(Id::MIN);
@@ -204,7 +204,7 @@ fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         }
     }
     if !answer.end() {
-        // What `$` stands for is settled now.
+        // `$` means the last id at the time of the call, so the retry uses that id.
         let resolved = looked.iter().zip(&seen).filter(|((_, at), _)| &args[*at] == b"$");
         let resolved: Vec<_> = resolved.map(|((_, at), seen)| (*at, *seen)).collect();
         wait(cx, args, &options, &resolved);
@@ -212,7 +212,8 @@ fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The last id that a reader of XREAD has.
+/// Parses an id of XREAD: the last id that the reader has seen. `$` is the last id of the stream,
+/// and `+` the id before it.
 fn seen_id(arg: &[u8], log: Option<&Log>) -> Result<Id, Error> {
     match arg {
         b"$" => Ok(log.map_or(Id::MIN, Log::last_id)),
@@ -231,7 +232,8 @@ fn seen_id(arg: &[u8], log: Option<&Log>) -> Result<Id, Error> {
     }
 }
 
-/// There is nothing: waits, or says so.
+/// Blocks if BLOCK was given; otherwise replies with a null array. `resolved` holds the argument
+/// indexes of `$` and the ids that replace them in the next run.
 fn wait(cx: &mut Context<'_>, args: &Args<'_>, options: &Options<'_>, resolved: &[(usize, Id)]) {
     let Some(deadline_ms) = options.deadline_ms else {
         return cx.reply.null_array();
@@ -253,12 +255,12 @@ fn wait(cx: &mut Context<'_>, args: &Args<'_>, options: &Options<'_>, resolved: 
     });
 }
 
-/// What XREADGROUP is asked for in a stream.
+/// Entries that XREADGROUP reads from a stream.
 #[derive(Clone, Copy)]
 enum Wanted {
-    /// What nobody was given yet.
+    /// Entries that were never delivered to the group.
     New,
-    /// What the consumer was given behind this id, and has not acknowledged.
+    /// Pending entries of the consumer after this id.
     Own(Id),
 }
 
@@ -275,7 +277,7 @@ fn wanted(arg: &[u8]) -> Result<Wanted, Error> {
         b"+" => Err(meaningless("+")),
         b">" => Ok(Wanted::New),
         arg => parse_id(arg).map(|id| match id {
-            // The largest id means the same.
+            // The largest id has the meaning of `>`.
             Id::MAX => Wanted::New,
             id => Wanted::Own(id),
         }),
@@ -285,7 +287,7 @@ fn wanted(arg: &[u8]) -> Result<Wanted, Error> {
 fn xreadgroup(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let args = &*args;
     let options = Options::of(args, true, cx.now_ms)?;
-    let (group, _) = options.group.expect("it is asked for");
+    let (group, _) = options.group.expect("GROUP was parsed");
     let looked: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
     let mut wants = Vec::new();
     for (key_at, id_at) in &looked {
@@ -317,7 +319,7 @@ fn xreadgroup(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Reads one stream for a group; whether it had something.
+/// Reads one stream for a group. Returns whether the reply has an item for the stream.
 fn read_stream(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -327,7 +329,7 @@ fn read_stream(
     propagated: &mut Propagated<'_>,
 ) -> Result<bool, Error> {
     let now_ms = cx.now_ms as i64;
-    let (group, consumer) = options.group.expect("it is asked for");
+    let (group, consumer) = options.group.expect("GROUP was parsed");
     let key = cx.key(args, key_at);
     let Some(mut stream) = cx.slice.edit::<Stream>(cx.db, &key)? else { return Ok(false) };
     let Some((log, group)) = stream.group_mut(group) else { return Ok(false) };
@@ -352,7 +354,7 @@ fn read_stream(
     Ok(has_some)
 }
 
-/// A consumer that reads.
+/// A consumer that reads a stream.
 struct Reader<'a> {
     log: &'a Log,
     consumer: ConsumerId,
@@ -361,7 +363,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Gives the consumer what nobody was given yet.
+    /// Delivers new entries of the group to the consumer.
     fn give_new(&self, group: &mut Group, reply: &mut Reply<'_>, propagated: &mut Propagated<'_>) {
         let start = reply.mark();
         let mut given = 0;
@@ -384,7 +386,7 @@ impl Reader<'_> {
         reply.array_since(start, given);
     }
 
-    /// Gives the consumer again what it has been given.
+    /// Delivers the consumer's pending entries after `last` again.
     fn give_own(&self, group: &mut Group, last: Id, reply: &mut Reply<'_>) {
         let start = reply.mark();
         let mut given = 0;

@@ -1,4 +1,4 @@
-//! One string read and changed in one step: GETSET, GETDEL, GETEX, DELIFEQ.
+//! Commands that read and change a string in one step: GETSET, GETDEL, GETEX, DELIFEQ.
 
 use super::options::{Lifetime, Options};
 use super::{expire_at_once, is_text, reply_string, reply_value, set_from_arg};

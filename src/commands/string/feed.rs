@@ -1,23 +1,24 @@
-//! What the feed is told in place of the commands that set strings: moments for times from now,
-//! and no wish for a reply. Told before the run, which takes large words.
+//! Propagation of commands that set strings. A relative expiry becomes an absolute one, and GET is
+//! dropped. The functions run before the key is set, because setting takes the buffers of large
+//! arguments.
 
 use super::options::{Condition, Lifetime, Options, Unit};
 use crate::exec::Context;
 use crate::keyspace::Expiry;
 use crate::resp::Args;
 
-/// SET sets its key. One with a moment in milliseconds goes as it was sent.
+/// Propagates a SET that sets its key. A SET with PXAT is propagated as it was sent.
 pub(super) fn propagate_set(
     cx: &mut Context<'_>,
     args: &Args<'_>,
     options: &Options,
     expiry: Expiry,
 ) {
-    if !cx.is_recorded() || is_given_as_moment(options) {
+    if !cx.is_recorded() || is_unix_millis(options) {
         return;
     }
     match expiry {
-        // The condition was met, and is not told.
+        // The condition was met, so it is not propagated.
         Expiry::At(at) => {
             let is_plain = args.len() == 5;
             let name = if is_plain { &args[0] } else { b"SET" };
@@ -28,7 +29,8 @@ pub(super) fn propagate_set(
     }
 }
 
-/// The key at word 1 is set to the value at word `value_at`, until a moment in Unix milliseconds.
+/// Propagates that the key at argument 1 is set to the value at argument `value_at` and expires at
+/// `at` in Unix milliseconds. `name` is the command name to propagate.
 pub(super) fn propagate_set_until(
     cx: &mut Context<'_>,
     name: &[u8],
@@ -43,11 +45,13 @@ pub(super) fn propagate_set_until(
     }
 }
 
-fn is_given_as_moment(options: &Options) -> bool {
+/// Returns whether the client gave the expiry in Unix milliseconds.
+fn is_unix_millis(options: &Options) -> bool {
     matches!(options.lifetime, Lifetime::Given(Unit::UnixMillis, _))
 }
 
-/// SET's words but GET, which may come several times. The word that IFEQ compares with stays.
+/// Propagates a SET without its GET options, which may be repeated. An argument `GET` that IFEQ
+/// compares with stays.
 fn propagate_without_get(cx: &mut Context<'_>, args: &Args<'_>, options: &Options) {
     let is_propagated = |at: usize| {
         let is_compared = options.condition == Condition::Equal(at);
@@ -58,9 +62,10 @@ fn propagate_without_get(cx: &mut Context<'_>, args: &Args<'_>, options: &Option
     cx.propagate(&command);
 }
 
-/// MSETEX sets its keys; its options begin at word `first`. An expiry that is given several times
-/// is told as often, each time as the last one: it alone counts, and words of several kinds would
-/// be refused.
+/// Propagates an MSETEX that sets its keys. Its options begin at argument `first`.
+///
+/// Each expiry option becomes PXAT with the last expiry. The last one counts, and different expiry
+/// options together would be an error.
 pub(super) fn propagate_msetex(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -69,7 +74,7 @@ pub(super) fn propagate_msetex(
     expiry: Expiry,
 ) {
     let Expiry::At(at) = expiry else { return };
-    if !cx.is_recorded() || is_given_as_moment(options) {
+    if !cx.is_recorded() || is_unix_millis(options) {
         return;
     }
     let mut digits = itoa::Buffer::new();
@@ -132,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn set_into_the_past() {
+    fn set_with_a_past_expiry() {
         check_feed(
             r#"
             SET k v => SET k v
@@ -150,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_sets() {
+    fn other_commands_that_set() {
         check_feed(
             r#"
             SETNX k v => SETNX k v
@@ -179,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_and_changes() {
+    fn commands_that_read_and_change() {
         check_feed(
             r#"
             SET k v => SET k v
@@ -234,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_fall_due_are_told_before() {
+    fn expired_keys_are_propagated_first() {
         let cases = [
             ("SET k w", "UNLINK k | SET k w"),
             ("SET k w NX", "UNLINK k | SET k w NX"),
@@ -264,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_word_for_what_is_past_follows_the_settings() {
+    fn expiry_in_the_past_propagates_del_or_unlink_by_setting() {
         let mut bench = Bench::new();
         bench.record();
         bench.config.lazyfree_lazy_expire = false;
@@ -276,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn large_values_are_told_whole() {
+    fn large_values_are_propagated_whole() {
         let mut bench = Bench::new();
         bench.record();
         let large = "x".repeat(50_000);

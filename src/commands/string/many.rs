@@ -1,5 +1,5 @@
-//! Many strings at once. MGET and MSET run in parts, each on the keys of its own shard; what
-//! depends on all keys sees all of them.
+//! Commands on many strings. MGET and MSET run in parts, each on the keys of one shard. MSETNX and
+//! MSETEX depend on all keys, so they run on all of them together.
 
 use super::options::{Condition, Options};
 use super::{feed, new_value, reply_string};
@@ -58,7 +58,7 @@ fn mset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sets the key at every second word to the value after it.
+/// Sets the key at every second argument to the value after it.
 fn set_all(cx: &mut Context<'_>, args: &mut Args<'_>) {
     each_key(cx, args, 2, |cx, args, key_arg| {
         let large = args.take_large(key_arg.index + 1);
@@ -93,8 +93,8 @@ fn msetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the condition holds for every second of the words, which are keys. The first key that
-/// it does not hold for is the last that is looked at.
+/// Returns whether the condition holds for the key at every second argument of the range. Stops at
+/// the first key that fails.
 fn are_all(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -107,7 +107,7 @@ fn are_all(
             Condition::Always => true,
             Condition::Absent => cx.slice.peek(cx.db, &key).is_none(),
             Condition::Present => cx.slice.peek(cx.db, &key).is_some(),
-            Condition::Equal(_) => unreachable!("SET alone compares"),
+            Condition::Equal(_) => unreachable!("only SET has IFEQ"),
         }
     })
 }
@@ -141,7 +141,7 @@ fn msetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         for at in (2..options_at).step_by(2) {
             let large = args.take_large(at + 1);
             let key = cx.key(args, at);
-            // An expiry in the past is kept too: the key falls due at once.
+            // An expiry in the past is stored too; the key then expires at once.
             cx.slice.set(cx.db, &key, new_value(&args[at + 1], large), expiry);
             cx.effects.changes += 1;
         }
