@@ -147,12 +147,12 @@ impl Search {
             Some(0) => usize::MAX,
             Some(count) => count as usize,
         };
-        let is_it = |(at, item): (usize, Item<'_>)| (item == wanted).then_some(at);
+        let matching = |(at, item): (usize, Item<'_>)| (item == wanted).then_some(at);
         if self.rank > 0 {
-            let found = list.iter_from(0).take(depth).enumerate().filter_map(is_it);
+            let found = list.iter_from(0).take(depth).enumerate().filter_map(matching);
             return found.skip(skipped).take(matches).collect();
         }
-        let found = list.iter_back_from(len - 1).take(depth).enumerate().filter_map(is_it);
+        let found = list.iter_back_from(len - 1).take(depth).enumerate().filter_map(matching);
         found.skip(skipped).take(matches).map(|at| len - 1 - at).collect()
     }
 }

@@ -179,7 +179,7 @@ fn unite(sources: &Sources<'_>, mut result: Set, limits: &Limits) -> Set {
 
 /// Creates the empty set for a result that is replied and not stored. It uses the integer form if
 /// all sources do, so that the reply is in ascending order.
-fn begun(sources: &Sources<'_>) -> Set {
+fn empty_for_reply(sources: &Sources<'_>) -> Set {
     let all_ints = sources.iter().flatten().all(|set| set.encoding() == "intset");
     if all_ints { Set::of_ints() } else { Set::dense() }
 }
@@ -200,7 +200,7 @@ fn sunion(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
     let keys = read_all(cx, args, 1..args.len())?;
     let sources = sources(cx.slice, cx.db, &keys);
-    let result = unite(&sources, begun(&sources), &limits);
+    let result = unite(&sources, empty_for_reply(&sources), &limits);
     reply_set(&mut cx.reply, &result);
     Ok(())
 }
@@ -275,7 +275,7 @@ fn sdiff(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
     let keys = read_all(cx, args, 1..args.len())?;
     let sources = sources(cx.slice, cx.db, &keys);
-    let result = subtract(&sources, begun(&sources), &limits);
+    let result = subtract(&sources, empty_for_reply(&sources), &limits);
     reply_set(&mut cx.reply, &result);
     Ok(())
 }

@@ -80,8 +80,8 @@ fn some_members(
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(len);
     members.head(reply, count);
     if 3 * count > len {
-        // For more than a third of the members, one pass over all members selects each with the
-        // probability (members still wanted) / (members not yet passed).
+        // For more than a third of the members, one pass over all members is cheaper. It selects
+        // each with the probability (members still wanted) / (members not yet passed).
         let mut wanted = count;
         for (passed, (member, score)) in set.iter_from(0).enumerate() {
             if rng.below((len - passed) as u64) < wanted as u64 {

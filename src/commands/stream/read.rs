@@ -184,16 +184,16 @@ impl<'a, 'r> Answer<'a, 'r> {
 fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let args = &*args;
     let options = Options::of(args, false, cx.now_ms)?;
-    let looked: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
+    let candidates: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
     // The last id that the reader has seen of each stream.
     let mut seen = Vec::new();
-    for (key_at, id_at) in &looked {
+    for (key_at, id_at) in &candidates {
         let key = cx.key(args, *key_at);
         let log = cx.slice.read::<Stream>(cx.db, &key)?.map(Stream::log);
         seen.push(seen_id(&args[*id_at], log)?);
     }
     let mut answer = Answer::new(&mut cx.reply);
-    for ((key_at, _), seen) in looked.iter().zip(&seen) {
+    for ((key_at, _), seen) in candidates.iter().zip(&seen) {
         let key = cx.slice.key(&args[*key_at]);
         let Some(view) = cx.slice.peek(cx.db, &key) else { continue };
         let log = view.object::<Stream>().expect("the value was read above").log();
@@ -205,7 +205,7 @@ fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     if !answer.end() {
         // `$` means the last id at the time of the call, so the retry uses that id.
-        let resolved = looked.iter().zip(&seen).filter(|((_, at), _)| &args[*at] == b"$");
+        let resolved = candidates.iter().zip(&seen).filter(|((_, at), _)| &args[*at] == b"$");
         let resolved: Vec<_> = resolved.map(|((_, at), seen)| (*at, *seen)).collect();
         wait(cx, args, &options, &resolved);
     }
@@ -261,7 +261,7 @@ enum Wanted {
     /// Entries that were never delivered to the group.
     New,
     /// Pending entries of the consumer after this id.
-    Own(Id),
+    Pending(Id),
 }
 
 fn wanted(arg: &[u8]) -> Result<Wanted, Error> {
@@ -279,7 +279,7 @@ fn wanted(arg: &[u8]) -> Result<Wanted, Error> {
         arg => parse_id(arg).map(|id| match id {
             // The largest id has the meaning of `>`.
             Id::MAX => Wanted::New,
-            id => Wanted::Own(id),
+            id => Wanted::Pending(id),
         }),
     }
 }
@@ -288,9 +288,9 @@ fn xreadgroup(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let args = &*args;
     let options = Options::of(args, true, cx.now_ms)?;
     let (group, _) = options.group.expect("GROUP was parsed");
-    let looked: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
+    let candidates: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
     let mut wants = Vec::new();
-    for (key_at, id_at) in &looked {
+    for (key_at, id_at) in &candidates {
         let key = cx.key(args, *key_at);
         let stream = cx.slice.read::<Stream>(cx.db, &key)?;
         if stream.and_then(|stream| stream.group(group)).is_none() {
@@ -304,7 +304,7 @@ fn xreadgroup(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut propagated = Vec::new();
     let start = cx.reply.mark();
     let mut streams = 0;
-    for ((key_at, _), wanted) in looked.iter().zip(&wants) {
+    for ((key_at, _), wanted) in candidates.iter().zip(&wants) {
         let mut of_key = Propagated::new(cx, &args[*key_at], group);
         streams += usize::from(read_stream(cx, args, *key_at, &options, *wanted, &mut of_key)?);
         propagated.push(of_key);
@@ -339,14 +339,14 @@ fn read_stream(
     if is_new && options.no_ack {
         propagated.create_consumer(consumer);
     }
-    let has_some = has_new || matches!(wanted, Wanted::Own(_));
+    let has_some = has_new || matches!(wanted, Wanted::Pending(_));
     if has_some {
         let mut answer = Answer::new(&mut cx.reply);
         answer.stream(key.bytes);
         let reader = Reader { log, consumer: id, now_ms, options };
         match wanted {
-            Wanted::New => reader.give_new(group, answer.reply, propagated),
-            Wanted::Own(last) => reader.give_own(group, last, answer.reply),
+            Wanted::New => reader.deliver_new(group, answer.reply, propagated),
+            Wanted::Pending(last) => reader.deliver_pending(group, last, answer.reply),
         }
         cx.effects.changes += 1;
     }
@@ -364,7 +364,12 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// Delivers new entries of the group to the consumer.
-    fn give_new(&self, group: &mut Group, reply: &mut Reply<'_>, propagated: &mut Propagated<'_>) {
+    fn deliver_new(
+        &self,
+        group: &mut Group,
+        reply: &mut Reply<'_>,
+        propagated: &mut Propagated<'_>,
+    ) {
         let start = reply.mark();
         let mut given = 0;
         let from = group.last_id.next().unwrap_or(Id::MIN);
@@ -387,7 +392,7 @@ impl Reader<'_> {
     }
 
     /// Delivers the consumer's pending entries after `last` again.
-    fn give_own(&self, group: &mut Group, last: Id, reply: &mut Reply<'_>) {
+    fn deliver_pending(&self, group: &mut Group, last: Id, reply: &mut Reply<'_>) {
         let start = reply.mark();
         let mut given = 0;
         let from = last.next().unwrap_or(Id::MIN);
