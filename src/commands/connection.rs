@@ -1,7 +1,7 @@
 //! Commands on the connection: who it is, what it speaks, which database it uses.
 
+use super::args::database_at;
 use super::client;
-use super::words::database_at;
 use crate::base::number::parse_i64;
 use crate::config::Config;
 use crate::exec::{ArgAt, Command, InMulti, Request, SessionContext};

@@ -40,41 +40,42 @@ pub static FAMILY: &[&Command] = &[
     &blocking::BLMPOP,
 ];
 
-/// What a node of a list may hold, by the settings.
+/// Returns the limits of a list node according to the settings.
 pub(super) fn limits(config: &Config) -> Limits {
     Limits { node_size: config.list_max_listpack_size }
 }
 
-fn integer_at(word: &[u8]) -> Result<i64, Error> {
-    parse_i64(word).ok_or(Error::NotInteger)
+/// Parses an argument as an integer.
+fn integer_at(arg: &[u8]) -> Result<i64, Error> {
+    parse_i64(arg).ok_or(Error::NotInteger)
 }
 
-/// A number that may have either sign, and whose sign can be turned.
-fn signed_at(word: &[u8]) -> Result<i64, Error> {
-    match integer_at(word)? {
+/// Parses an argument as an integer that can be negated: `i64::MIN` is an error.
+fn signed_at(arg: &[u8]) -> Result<i64, Error> {
+    match integer_at(arg)? {
         i64::MIN => Err(Error::not_between(-i64::MAX, i64::MAX)),
         number => Ok(number),
     }
 }
 
-/// A number from `min` on; `text` says what is wrong with any other.
-fn number_from(min: i64, word: &[u8], text: &'static str) -> Result<i64, Error> {
-    parse_i64(word).filter(|number| *number >= min).ok_or(Error::other(text))
+/// Parses an argument as an integer of at least `min`. Anything else is an error with `text`.
+fn number_from(min: i64, arg: &[u8], text: &'static str) -> Result<i64, Error> {
+    parse_i64(arg).filter(|number| *number >= min).ok_or(Error::other(text))
 }
 
-/// LEFT or RIGHT.
-fn end_at(word: &[u8]) -> Result<End, Error> {
-    if word.eq_ignore_ascii_case(b"LEFT") {
+/// Parses LEFT or RIGHT.
+fn end_at(arg: &[u8]) -> Result<End, Error> {
+    if arg.eq_ignore_ascii_case(b"LEFT") {
         Ok(End::Left)
-    } else if word.eq_ignore_ascii_case(b"RIGHT") {
+    } else if arg.eq_ignore_ascii_case(b"RIGHT") {
         Ok(End::Right)
     } else {
         Err(Error::Syntax)
     }
 }
 
-/// The items from number `start` up to `last`, as words give them: negative ones are counted from
-/// the end, and what lies outside of the `len` items is left out.
+/// Returns the indexes from `start` to `last`, both included, clamped to a list of `len` items.
+/// Negative indexes count from the end.
 fn range_of(start: i64, last: i64, len: usize) -> Range<usize> {
     let len = len as i64;
     let from_left = |number: i64| if number < 0 { len + number } else { number };
@@ -89,7 +90,7 @@ fn reply_item(reply: &mut Reply<'_>, item: Item<'_>) {
     }
 }
 
-/// Replies so many items of an end as an array, the outermost first, and removes them.
+/// Replies with an array of `count` items from one end, the outermost first, and removes them.
 fn reply_and_remove(
     reply: &mut Reply<'_>,
     list: &mut List,

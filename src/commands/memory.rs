@@ -1,4 +1,4 @@
-//! MEMORY: what keys and values take, and the process as a whole.
+//! MEMORY: memory usage of keys and of the process.
 
 mod doctor;
 
@@ -27,10 +27,10 @@ static USAGE: Command = Command::single(
         .keys(&[KeySpec::inspects().at(2)]),
 );
 
-/// Elements that are looked at unless SAMPLES says how many.
+/// Default number of elements that MEMORY USAGE samples.
 const SAMPLES: usize = 5;
 
-/// The bytes of the entry and of what it refers to.
+/// Replies with the bytes of the key's entry, including its value.
 fn usage(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut samples = SAMPLES;
     for at in (3..args.len()).step_by(2) {
@@ -76,7 +76,7 @@ static MALLOC_STATS: Command = Command::session(
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
 );
 
-/// What is known of the allocator: it keeps no statistics of its own in this build.
+/// Replies with the process's memory figures. The allocator keeps no statistics in this build.
 fn malloc_stats(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let at = Footprint::now(cx.process);
     let text = format!(
@@ -99,7 +99,7 @@ static PURGE: Command = Command::session(
 )
 .asks_shards();
 
-/// Each thread gives back what it has freed itself.
+/// Requests a purge on every shard, because a thread can release only memory that it freed itself.
 fn purge(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.request = Some(Request::PurgeMemory);
     Ok(())
@@ -114,7 +114,7 @@ static STATS: Command = Command::session(
         .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
 );
 
-/// A figure of MEMORY STATS.
+/// Value of one line of MEMORY STATS.
 enum Figure {
     Whole(u64),
     Difference(i64),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn the_process_as_a_whole() {
+    fn subcommands_about_the_process() {
         let mut bench = SessionBench::new();
         let shown = show(&bench.run(&["MEMORY", "STATS"]).expect("a reply"));
         assert!(shown.starts_with("[\"peak.allocated\" :"), "{shown}");
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_takes_at_least_its_bytes_and_little_more() {
+    fn usage_is_little_more_than_the_bytes_of_the_value() {
         let mut bench = Bench::new();
         for len in [1, 100, 33_000, 100_000] {
             bench.run(&["SET", "key", &"A".repeat(len)]);

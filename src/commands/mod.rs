@@ -1,7 +1,8 @@
-//! The commands: one file per family, each with its cards, handlers and tests.
+//! Commands: one file or folder per family, with its cards, handlers and tests.
 //!
 //! Must not know: sockets, shards, the journal. A handler sees its context and nothing else.
 
+mod args;
 mod bitmap;
 mod client;
 mod cluster;
@@ -38,7 +39,6 @@ mod string;
 #[cfg(test)]
 mod testing;
 mod transactions;
-mod words;
 
 pub use config::log_form;
 pub use connection::is_same_secret;
@@ -48,7 +48,7 @@ pub use secrets::{is_secret, shown_args};
 
 use crate::exec::Command;
 
-/// All commands, by family. A command that is not listed in its family's file does not exist.
+/// All commands, by family. The server offers only the commands that their family lists.
 pub static FAMILIES: &[&[&Command]] = &[
     string::FAMILY, //
     bitmap::FAMILY,

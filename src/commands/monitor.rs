@@ -1,4 +1,4 @@
-//! MONITOR: the session is shown every command that is run, until it ends or says RESET.
+//! MONITOR: shows the session every command that the server runs, until it closes or sends RESET.
 
 use crate::exec::{Command, Request, SessionContext};
 use crate::resp::{Args, Error};
@@ -21,7 +21,7 @@ mod tests {
     use crate::commands::session_testing::SessionBench;
 
     #[test]
-    fn a_reset_ends_it() {
+    fn reset_ends_monitor_mode() {
         let mut bench = SessionBench::new();
         bench.check_script("MONITOR => ?Monitor");
         bench.session.is_monitor = true;

@@ -1,14 +1,14 @@
-//! Commands by which replicas attach and report, and those that ask about them.
+//! Replication commands: replicas attach and report with them, clients query and wait for replicas.
 
 use crate::base::number::parse_i64;
 use crate::exec::{Command, ReplicaState, Request, SessionContext, SyncFrom};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
 
-/// The commands of this file.
+/// The replication commands.
 pub static FAMILY: &[&Command] = &[&REPLCONF, &SYNC, &PSYNC, &ROLE, &WAIT];
 
-/// Longer addresses are refused.
+/// Maximum length of a replica's address in bytes. Longer ones are errors.
 const ADDRESS_BYTES_MAX: usize = 255;
 
 static REPLCONF: Command = Command::session(
@@ -26,7 +26,7 @@ static REPLCONF: Command = Command::session(
         ),
 );
 
-/// Takes pairs of an option and its value, in their order. What came before a wrong one stays.
+/// Applies pairs of an option and its value in order. An error keeps the pairs before it applied.
 fn replconf(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len().is_multiple_of(2) {
         return Err(Error::Syntax);
@@ -34,7 +34,7 @@ fn replconf(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
     for at in (1..args.len()).step_by(2) {
         let option = args[at].to_ascii_lowercase();
         match option.as_slice() {
-            // Reports have no reply: the connection carries the feed.
+            // Acknowledgements have no reply, because the connection carries the feed.
             b"ack" => {
                 acknowledge(cx, args, at);
                 return Ok(());
@@ -47,12 +47,12 @@ fn replconf(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
     Ok(())
 }
 
-/// `ACK offset [FACK offset]`: how far the replica has come, in memory and on its disk.
+/// Handles `ACK offset [FACK offset]`: the replica's offsets in memory and on disk.
 fn acknowledge(cx: &mut SessionContext<'_>, args: &Args<'_>, at: usize) {
     let replica = &mut cx.session.replica;
     let Some(offset) = parse_i64(&args[at + 1]).filter(|_| replica.is_attached) else { return };
     replica.ack(offset, cx.now_us / 1_000);
-    let is_disk = args.get(at + 2).is_some_and(|word| word.eq_ignore_ascii_case(b"fack"));
+    let is_disk = args.get(at + 2).is_some_and(|arg| arg.eq_ignore_ascii_case(b"fack"));
     if is_disk && let Some(offset) = args.get(at + 3).and_then(parse_i64) {
         replica.ack_disk(offset);
     }
@@ -61,7 +61,7 @@ fn acknowledge(cx: &mut SessionContext<'_>, args: &Args<'_>, at: usize) {
 fn set_option(
     cx: &mut SessionContext<'_>,
     option: &[u8],
-    word: &[u8],
+    arg: &[u8],
     value: &[u8],
 ) -> Result<(), Error> {
     let replica = &mut cx.session.replica;
@@ -74,7 +74,7 @@ fn set_option(
             )));
         }
         b"ip-address" => replica.address = Some(value.to_vec()),
-        // Those that are not known are for other servers.
+        // Ignores unknown capabilities: they belong to other servers.
         b"capa" => {
             replica.knows_eof |= value.eq_ignore_ascii_case(b"eof");
             replica.knows_psync2 |= value.eq_ignore_ascii_case(b"psync2");
@@ -83,7 +83,7 @@ fn set_option(
         b"rdb-filter-only" => {
             replica.leaves_out_keys = true;
             replica.leaves_out_functions = true;
-            for kept in value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty()) {
+            for kept in value.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()) {
                 if !kept.eq_ignore_ascii_case(b"functions") {
                     let what = b"ERR Unsupported rdb-filter-only option: ";
                     return Err(Error::quoting(&[what, kept]));
@@ -95,7 +95,7 @@ fn set_option(
             let unknown = || Error::quoting(&[b"ERR Unrecognized version format: ", value]);
             replica.version = Some(parse_version(value).ok_or_else(unknown)?);
         }
-        // Nobody loads a snapshot over a connection of its own here.
+        // No id is known: this server never sends a snapshot over a separate connection.
         b"set-rdb-client-id" => {
             let id = parse_i64(value).ok_or(Error::NotInteger)?;
             return Err(Error::other(format!("ERR Unrecognized RDB client id {id}")));
@@ -103,12 +103,12 @@ fn set_option(
         b"set-cluster-node-id" => {
             return Err(Error::other("ERR This instance has cluster support disabled"));
         }
-        _ => return Err(Error::quoting(&[b"ERR Unrecognized REPLCONF option: ", word])),
+        _ => return Err(Error::quoting(&[b"ERR Unrecognized REPLCONF option: ", arg])),
     }
     Ok(())
 }
 
-/// 0 or 1.
+/// Parses 0 as false and 1 as true.
 fn read_switch(value: &[u8]) -> Result<bool, Error> {
     match parse_i64(value).ok_or(Error::NotInteger)? {
         0 => Ok(false),
@@ -117,7 +117,8 @@ fn read_switch(value: &[u8]) -> Result<bool, Error> {
     }
 }
 
-/// `9.1.0` in three bytes. Each part is at most 255; an empty one is 0.
+/// Parses a version such as `9.1.0` into three bytes: 0x090100. Each part is at most 255; an empty
+/// part is 0.
 fn parse_version(text: &[u8]) -> Option<u32> {
     let mut parts = text.split(|&byte| byte == b'.').map(|part| {
         part.iter().try_fold(0u32, |sum, digit| {
@@ -157,7 +158,7 @@ fn psync(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     if cx.session.replica.is_attached {
         return Ok(());
     }
-    if args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"failover")) {
+    if args.get(3).is_some_and(|arg| arg.eq_ignore_ascii_case(b"failover")) {
         return Err(Error::other("ERR PSYNC FAILOVER can't be sent to a master."));
     }
     check_filter(cx)?;
@@ -166,7 +167,7 @@ fn psync(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-/// Parts of a snapshot go only to those who can read one of unknown length.
+/// Returns an error if the replica wants a filtered snapshot but cannot read one of unknown length.
 fn check_filter(cx: &SessionContext<'_>) -> Result<(), Error> {
     let replica = &cx.session.replica;
     let is_filtered = replica.leaves_out_keys || replica.leaves_out_functions;
@@ -235,7 +236,7 @@ mod tests {
     use crate::commands::session_testing::{START_MS, SessionBench};
 
     #[test]
-    fn replicas_introduce_themselves() {
+    fn replconf_sets_options_of_the_replica() {
         let mut bench = SessionBench::new();
         bench.check_script(
             "
@@ -260,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn replconf_refuses_in_the_words_of_the_reference() {
+    fn replconf_errors_are_those_of_the_reference() {
         let mut bench = SessionBench::new();
         bench.check_script(
             "
@@ -279,7 +280,10 @@ mod tests {
             REPLCONF listening-port 7 foo bar => -ERR Unrecognized REPLCONF option: foo
             ",
         );
-        assert_eq!(bench.session.replica.listening_port, 7, "what came before stays");
+        assert_eq!(
+            bench.session.replica.listening_port, 7,
+            "the pair before the error stays applied"
+        );
         let long = "x".repeat(256);
         let error = "ERR REPLCONF ip-address provided by replica instance is too long: 256 bytes";
         bench.check_script(&format!("REPLCONF ip-address {long} => -{error}"));
@@ -307,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn syncs_are_left_to_the_shard() {
+    fn sync_and_psync_leave_requests_to_the_shard() {
         SessionBench::new().check_script(
             "
             SYNC => ?Sync(SyncFrom { psync: None })
@@ -325,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_are_left_to_the_shard() {
+    fn wait_leaves_a_request_to_the_shard() {
         SessionBench::new().check_script(
             "
             WAIT 2 1000 => ?Wait { replicas: 2, timeout_ms: 1000 }

@@ -1,4 +1,4 @@
-//! Which arguments of a command are secrets: the command log and MONITOR show them as `(redacted)`.
+//! Redaction of secret arguments, which the command log and MONITOR show as `(redacted)`.
 
 use crate::exec::{ArgAt, Entry};
 use crate::observe::{LoggedArgs, logged_args};
@@ -20,17 +20,17 @@ mod tests {
     use crate::exec::CommandTable;
 
     fn shown(line: &str) -> String {
-        let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
         let table = CommandTable::new(FAMILIES);
-        let entry = table.find(words[0]).expect("a command");
-        let entry = words.get(1).and_then(|word| entry.subcommand(word)).unwrap_or(entry);
-        let kept = shown_args(entry, words.len(), &|at| words[at]);
-        let kept: Vec<_> = kept.iter().map(|word| String::from_utf8_lossy(word)).collect();
+        let entry = table.find(args[0]).expect("a command");
+        let entry = args.get(1).and_then(|arg| entry.subcommand(arg)).unwrap_or(entry);
+        let kept = shown_args(entry, args.len(), &|at| args[at]);
+        let kept: Vec<_> = kept.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
         kept.join(" ").replace("(redacted)", "*")
     }
 
     #[test]
-    fn secrets_are_not_shown() {
+    fn secrets_are_redacted() {
         for (line, expected) in [
             ("AUTH user password", "AUTH * *"),
             ("HELLO 3 AUTH user password SETNAME x", "HELLO 3 AUTH * * SETNAME x"),

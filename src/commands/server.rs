@@ -1,11 +1,11 @@
-//! Commands on the process: its time, and its end.
+//! Server commands: time, shutdown, saving. Lists the server commands of other files too.
 
 use super::{command, command_log, config, debug, info, latency, lolwut, memory, monitor};
 use crate::exec::{Command, Request, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
 
-/// The commands of this file and of those that have one of their own.
+/// The server commands: of this file, and of the files for one command each.
 pub static FAMILY: &[&Command] = &[
     &TIME,
     &SHUTDOWN,
@@ -61,8 +61,8 @@ static SHUTDOWN: Command = Command::session(
 fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let known: [&[u8]; 7] = [b"nosave", b"save", b"now", b"force", b"safe", b"failover", b"abort"];
     let mut given = [false; 7];
-    for word in args.iter_from(1) {
-        let at = known.iter().position(|known| word.eq_ignore_ascii_case(known));
+    for arg in args.iter_from(1) {
+        let at = known.iter().position(|known| arg.eq_ignore_ascii_case(known));
         given[at.ok_or(Error::Syntax)?] = true;
     }
     let [nosave, save, _, force, _, failover, abort] = given;
@@ -119,12 +119,12 @@ mod tests {
     use crate::commands::session_testing::SessionBench;
 
     #[test]
-    fn time_is_that_of_the_turn() {
+    fn time_is_the_start_of_the_turn() {
         SessionBench::new().check_script(r#"TIME => ["1800000000" "123000"]"#);
     }
 
     #[test]
-    fn a_stop_that_a_signal_asked_for_can_be_taken_back() {
+    fn abort_cancels_a_shutdown_by_signal() {
         let mut bench = SessionBench::new();
         bench.process.stop_saving(crate::exec::Shutdown::Interrupt, true);
         assert!(bench.process.is_stop_pending());
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn shutdown_reads_its_words() {
+    fn shutdown_options() {
         SessionBench::new().check_script(
             "
             SHUTDOWN => ?Shutdown { saves: true, is_forced: false }

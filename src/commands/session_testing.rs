@@ -1,4 +1,4 @@
-//! A bench for tests: one session in a process of two shards that do not run.
+//! Test bench for session commands: one session in a process of two shards that do not run.
 
 use super::FAMILIES;
 use crate::base::clock::{Clock, ManualClock};
@@ -9,28 +9,28 @@ use crate::observe::{Boards, Level, Log};
 use crate::resp::{Args, Error, Output, Reply, Span, Value};
 use std::sync::LazyLock;
 
-/// Unix milliseconds at which a bench's clock stands.
+/// Unix time in milliseconds at which a bench's clock stands still.
 pub const START_MS: u64 = 1_800_000_000_123;
 
 static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
 
-/// Runs the commands that work on the session.
+/// Test bench that runs the commands on the session.
 pub struct SessionBench {
-    /// The process.
+    /// Process of the session.
     pub process: Process,
-    /// The session.
+    /// Session that runs the commands.
     pub session: Session,
-    /// What the last command has asked of the shard.
+    /// Request that the last command left to the shard.
     pub request: Option<Request>,
 }
 
 impl SessionBench {
-    /// A fresh session, with the settings as they are by default.
+    /// Creates a bench with a new session and the default settings.
     pub fn new() -> SessionBench {
         SessionBench::with(|_| {})
     }
 
-    /// A fresh session, with some settings changed.
+    /// Creates a bench with a new session and the settings that `change` adjusts.
     pub fn with(change: impl FnOnce(&mut Config)) -> SessionBench {
         let mut config = Config::default();
         change(&mut config);
@@ -45,22 +45,23 @@ impl SessionBench {
             clock,
             run_id: "a".repeat(40),
             paths: ["/bin/annulet".to_string(), String::new()],
-            memory: ProcessMemory::open().expect("there is /proc"),
+            memory: ProcessMemory::open().expect("/proc can be read"),
         });
         SessionBench { process, session, request: None }
     }
 
-    /// Runs one command; its reply, or none when it has left a request, or nothing at all.
-    pub fn run(&mut self, words: &[&str]) -> Option<Value> {
+    /// Runs one command and returns its reply. Returns `None` if the command left a request or
+    /// wrote no reply.
+    pub fn run(&mut self, command: &[&str]) -> Option<Value> {
         let (mut text, mut spans) = (Vec::new(), Vec::new());
-        for word in words {
-            spans.push(Span::text(text.len(), word.len()));
-            text.extend_from_slice(word.as_bytes());
+        for arg in command {
+            spans.push(Span::text(text.len(), arg.len()));
+            text.extend_from_slice(arg.as_bytes());
         }
         let mut args = Args::new(&text, &spans, &mut []);
         let mut out = Output::default();
-        let entry = TABLE.find(words[0].as_bytes()).expect("a command");
-        let subcommand = words.get(1).and_then(|word| entry.subcommand(word.as_bytes()));
+        let entry = TABLE.find(command[0].as_bytes()).expect("a command");
+        let subcommand = command.get(1).and_then(|arg| entry.subcommand(arg.as_bytes()));
         let entry = subcommand.unwrap_or(entry);
         let mut cx = SessionContext {
             reply: Reply::new(&mut out, self.session.protocol),
@@ -72,23 +73,23 @@ impl SessionBench {
             request: None,
         };
         let result = match entry.on_session() {
-            _ if !entry.command.card.takes(words.len()) => Err(Error::wrong_arity(&entry.name)),
-            run => run.expect("it runs on the session")(&mut cx, &mut args),
+            _ if !entry.command.card.takes(command.len()) => Err(Error::wrong_arity(&entry.name)),
+            run => run.expect("a session command")(&mut cx, &mut args),
         };
         self.request = cx.request.take();
         if let Err(error) = result {
-            assert!(self.request.is_none(), "{words:?} fails and leaves a request");
+            assert!(self.request.is_none(), "{command:?} leaves a request although it fails");
             return Some(Value::Error(error.bytes().to_vec()));
         }
         let bytes = out.to_vec();
         let (value, len) = Value::read(&bytes)?;
-        assert_eq!(len, bytes.len(), "{words:?}: one reply and no more");
+        assert_eq!(len, bytes.len(), "{command:?}: exactly one reply");
         Some(value)
     }
 
-    /// Runs the lines of a script and compares. A line is a command in words, ` => `, and the
-    /// reply as [`show`] has it, `?` and the request, or `nothing`. `''` is an empty word, `~` a
-    /// blank. What follows `| ` belongs to the line before.
+    /// Runs the lines of a script and compares the results. A line has a command, ` => ` and the
+    /// result: the reply as [`show`] writes it, `?` and the request, or `nothing`. `''` is an empty
+    /// argument and `~` a space. A line that starts with `| ` continues the line before.
     pub fn check_script(&mut self, script: &str) {
         let mut lines: Vec<String> = Vec::new();
         for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -99,11 +100,11 @@ impl SessionBench {
         }
         for line in &lines {
             let (command, expected) = line.split_once(" => ").expect("a command and its reply");
-            let words = command.split_whitespace();
-            let words = words.map(|word| if word == "''" { String::new() } else { word.into() });
-            let words: Vec<String> = words.map(|word| word.replace('~', " ")).collect();
-            let words: Vec<&str> = words.iter().map(String::as_str).collect();
-            let shown = match (self.run(&words), &self.request) {
+            let args = command.split_whitespace();
+            let args = args.map(|arg| if arg == "''" { String::new() } else { arg.into() });
+            let args: Vec<String> = args.map(|arg| arg.replace('~', " ")).collect();
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let shown = match (self.run(&args), &self.request) {
                 (Some(value), _) => show(&value),
                 (None, Some(request)) => format!("?{request:?}"),
                 (None, None) => "nothing".to_string(),
@@ -113,8 +114,8 @@ impl SessionBench {
     }
 }
 
-/// A reply in one line: `OK`, `:1`, `"text"`, `nil`, `[1 "a"]`, `<1 2>` a set, `{k v}` a map,
-/// `-ERR ...`.
+/// Returns a reply as one line: `OK`, `:1`, `"text"`, `nil`, `[1 "a"]`, `<1 2>` for a set, `{k v}`
+/// for a map, `-ERR ...`.
 pub fn show(value: &Value) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let all = |values: &[Value]| values.iter().map(show).collect::<Vec<_>>().join(" ");

@@ -31,7 +31,7 @@ pub static FAMILY: &[&Command] = &[
     &algebra::SDIFFSTORE,
 ];
 
-/// Up to which size the compact forms serve, as it is set.
+/// Returns the maximum sizes of the compact encodings according to the settings.
 fn limits(cx: &Context<'_>) -> Limits {
     Limits {
         intset_entries: cx.config.set_max_intset_entries as usize,
@@ -132,9 +132,9 @@ fn smove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         return Ok(());
     }
     cx.slice.edit::<Set>(cx.db, &to)?;
-    let mut source = cx.slice.edit::<Set>(cx.db, &from)?.expect("it has just been there");
-    let is_there = source.contains(member);
-    if is_there && from.bytes != to.bytes {
+    let mut source = cx.slice.edit::<Set>(cx.db, &from)?.expect("the same key was found above");
+    let exists = source.contains(member);
+    if exists && from.bytes != to.bytes {
         source.remove(member);
         source.mark();
         drop(source);
@@ -148,7 +148,7 @@ fn smove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             cx.effects.changes += 1;
         }
     }
-    cx.reply.integer(i64::from(is_there));
+    cx.reply.integer(i64::from(exists));
     Ok(())
 }
 

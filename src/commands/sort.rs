@@ -1,4 +1,4 @@
-//! SORT: the elements of a value in an order.
+//! SORT and SORT_RO: the elements of a list, set or sorted set in sorted order.
 
 use super::list::limits;
 use crate::base::number::{parse_f64, parse_i64};
@@ -51,8 +51,8 @@ static SORT: Command = Command::discovers(
 
 /// Returns whether a pattern among the arguments may name other keys.
 fn has_patterns(args: &Args<'_>) -> bool {
-    Wish::parse(args, true).is_ok_and(|wish| {
-        let patterns = wish.by.iter().chain(&wish.gets);
+    Options::parse(args, true).is_ok_and(|options| {
+        let patterns = options.by.iter().chain(&options.gets);
         patterns.copied().any(|pattern| pattern.contains(&b'*'))
     })
 }
@@ -82,26 +82,26 @@ fn sort_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, false)
 }
 
-/// What is asked for.
-struct Wish<'w> {
-    /// BY: the pattern of the keys whose values say the order.
+/// Parsed options of SORT.
+struct Options<'w> {
+    /// BY: pattern of the keys whose values determine the order.
     by: Option<&'w [u8]>,
-    /// BY with a pattern that names one key only: there is no order.
+    /// Whether a BY pattern has no `*`, so that the elements are not sorted.
     is_unsorted: bool,
-    /// LIMIT: how many are left out, and how many come then; negative: all.
+    /// LIMIT: number of elements to skip, and number to return. A negative number returns all.
     limit: [i64; 2],
-    /// GET: what is given in the place of an element.
+    /// GET: patterns of the values that replace an element in the result.
     gets: Vec<&'w [u8]>,
     is_descending: bool,
-    /// Texts are compared, and not numbers.
+    /// ALPHA: compares texts instead of numbers.
     is_alpha: bool,
-    /// STORE: the word of the key that gets the result.
+    /// STORE: argument index of the key that receives the result.
     store: Option<usize>,
 }
 
-impl<'w> Wish<'w> {
-    fn parse(args: &'w Args<'_>, may_store: bool) -> Result<Wish<'w>, Error> {
-        let mut wish = Wish {
+impl<'w> Options<'w> {
+    fn parse(args: &'w Args<'_>, may_store: bool) -> Result<Options<'w>, Error> {
+        let mut options = Options {
             by: None,
             is_unsorted: false,
             limit: [0, -1],
@@ -116,33 +116,33 @@ impl<'w> Wish<'w> {
             let is = |name: &str| option.eq_ignore_ascii_case(name.as_bytes());
             let left = args.len() - at - 1;
             if is("ASC") || is("DESC") {
-                wish.is_descending = is("DESC");
+                options.is_descending = is("DESC");
             } else if is("ALPHA") {
-                wish.is_alpha = true;
+                options.is_alpha = true;
             } else if is("LIMIT") && left >= 2 {
                 let number = |at: usize| parse_i64(&args[at]).ok_or(Error::NotInteger);
-                wish.limit = [number(at + 1)?, number(at + 2)?];
+                options.limit = [number(at + 1)?, number(at + 2)?];
                 at += 2;
             } else if is("STORE") && may_store && left >= 1 {
-                wish.store = Some(at + 1);
+                options.store = Some(at + 1);
                 at += 1;
             } else if is("BY") && left >= 1 {
                 let pattern = &args[at + 1];
-                wish.by = Some(pattern);
-                wish.is_unsorted |= !pattern.contains(&b'*');
+                options.by = Some(pattern);
+                options.is_unsorted |= !pattern.contains(&b'*');
                 at += 1;
             } else if is("GET") && left >= 1 {
-                wish.gets.push(&args[at + 1]);
+                options.gets.push(&args[at + 1]);
                 at += 1;
             } else {
                 return Err(Error::Syntax);
             }
             at += 1;
         }
-        Ok(wish)
+        Ok(options)
     }
 
-    /// The places of the result among `len` elements.
+    /// Returns the indexes of the result among `len` sorted elements.
     fn range(&self, len: usize) -> Range<usize> {
         let within = |number: i64| usize::try_from(number).map_or(0, |number| number.min(len));
         let start = within(self.limit[0]);
@@ -151,7 +151,7 @@ impl<'w> Wish<'w> {
     }
 }
 
-/// An element, and what it is sorted by.
+/// An element and its sort keys: a number, or the text of a BY pattern.
 struct Element {
     text: Vec<u8>,
     number: f64,
@@ -159,56 +159,57 @@ struct Element {
 }
 
 fn run(cx: &mut Context<'_>, args: &Args<'_>, may_store: bool) -> Result<(), Error> {
-    let mut wish = Wish::parse(args, may_store)?;
+    let mut options = Options::parse(args, may_store)?;
     let key = cx.key(args, 1);
     let view = cx.slice.lookup(cx.db, &key);
     let kind = match &view {
         None => Kind::List,
         Some(view) => view.kind(),
     };
-    // A set has no order of its own: what is stored shall be the same everywhere.
-    if wish.is_unsorted && kind == Kind::Set && wish.store.is_some() {
-        (wish.is_unsorted, wish.is_alpha, wish.by) = (false, true, None);
+    // A set has no order of its own. The stored list must be the same on all servers, so sort it.
+    if options.is_unsorted && kind == Kind::Set && options.store.is_some() {
+        (options.is_unsorted, options.is_alpha, options.by) = (false, true, None);
     }
     let (texts, range) = match view {
         None => (Vec::new(), 0..0),
-        Some(view) => texts_of(&view, &wish)?,
+        Some(view) => texts_of(&view, &options)?,
     };
     let element = |text| Element { text, number: 0.0, by: None };
     let mut elements: Vec<Element> = texts.into_iter().map(element).collect();
-    if !wish.is_unsorted {
-        let is_readable = weigh(cx, &wish, &mut elements);
-        let is_stored = wish.store.is_some();
+    if !options.is_unsorted {
+        let is_readable = weigh(cx, &options, &mut elements);
+        let is_stored = options.store.is_some();
         if !is_readable {
             let text = "ERR One or more scores can't be converted into double";
             return Err(Error::other(text));
         }
         let order = |a: &Element, b: &Element| {
-            let order = compare(a, b, &wish, is_stored);
-            if wish.is_descending { order.reverse() } else { order }
+            let order = compare(a, b, &options, is_stored);
+            if options.is_descending { order.reverse() } else { order }
         };
-        // How equal ones come out is to be seen: the reference sorts only the wanted part by keys.
-        if wish.by.is_some() && range != (0..elements.len()) {
+        // The order of equal elements is visible to clients. With BY, the reference server sorts
+        // only the requested part.
+        if options.by.is_some() && range != (0..elements.len()) {
             sort_part(&mut elements, range.clone(), &order);
         } else {
             elements.sort_by(order);
         }
     }
     let chosen = &elements[range];
-    match wish.store {
-        None => reply(cx, &wish.gets, chosen),
-        Some(word) => store(cx, args, word, &wish.gets, chosen),
+    match options.store {
+        None => reply(cx, &options.gets, chosen),
+        Some(at) => store(cx, args, at, &options.gets, chosen),
     }
     Ok(())
 }
 
-/// The elements, and which of them are wanted once they are in order. Where the value's own order
-/// counts, no others are taken.
-fn texts_of(view: &View<'_>, wish: &Wish<'_>) -> Result<(Vec<Vec<u8>>, Range<usize>), Error> {
-    let all = |len: usize| if wish.is_unsorted { wish.range(len) } else { 0..len };
+/// Returns the elements of a value, and the range of the result among them once they are sorted.
+/// Unsorted lists and sorted sets return only the elements of the result.
+fn texts_of(view: &View<'_>, options: &Options<'_>) -> Result<(Vec<Vec<u8>>, Range<usize>), Error> {
+    let all = |len: usize| if options.is_unsorted { options.range(len) } else { 0..len };
     let texts: Vec<Vec<u8>> = if let Some(list) = view.object::<List>() {
         let (range, len) = (all(list.len()), list.len());
-        if wish.is_unsorted && wish.is_descending && !range.is_empty() {
+        if options.is_unsorted && options.is_descending && !range.is_empty() {
             let items = list.iter_back_from(len - 1 - range.start);
             items.take(range.len()).map(|item| item.to_vec()).collect()
         } else {
@@ -216,7 +217,7 @@ fn texts_of(view: &View<'_>, wish: &Wish<'_>) -> Result<(Vec<Vec<u8>>, Range<usi
         }
     } else if let Some(set) = view.object::<SortedSet>() {
         let (range, len) = (all(set.len()), set.len());
-        if wish.is_unsorted && wish.is_descending && !range.is_empty() {
+        if options.is_unsorted && options.is_descending && !range.is_empty() {
             let items = set.iter_back_from(len - 1 - range.start);
             items.take(range.len()).map(|(item, _)| item.to_vec()).collect()
         } else {
@@ -225,30 +226,30 @@ fn texts_of(view: &View<'_>, wish: &Wish<'_>) -> Result<(Vec<Vec<u8>>, Range<usi
         }
     } else if let Some(set) = view.object::<Set>() {
         let texts: Vec<_> = set.iter().map(|item| item.to_vec()).collect();
-        let range = wish.range(texts.len());
+        let range = options.range(texts.len());
         return Ok((texts, range));
     } else {
         return Err(Error::WrongType);
     };
-    let range = if wish.is_unsorted { 0..texts.len() } else { wish.range(texts.len()) };
+    let range = if options.is_unsorted { 0..texts.len() } else { options.range(texts.len()) };
     Ok((texts, range))
 }
 
-/// Finds out by what each element is sorted; false if something should be a number and is none.
-fn weigh(cx: &mut Context<'_>, wish: &Wish<'_>, elements: &mut [Element]) -> bool {
+/// Looks up what each element is sorted by. Returns false if a text should be a number and is not.
+fn weigh(cx: &mut Context<'_>, options: &Options<'_>, elements: &mut [Element]) -> bool {
     let mut is_readable = true;
     for element in elements {
-        if let Some(pattern) = wish.by {
+        if let Some(pattern) = options.by {
             element.by = lookup(cx, pattern, &element.text);
         }
-        if wish.is_alpha {
+        if options.is_alpha {
             continue;
         }
-        let text = match wish.by {
+        let text = match options.by {
             None => Some(&element.text),
             Some(_) => element.by.as_ref(),
         };
-        // What is not there counts as 0.
+        // A missing value counts as 0.
         let Some(text) = text else { continue };
         match score_of(text) {
             Some(number) => element.number = number,
@@ -258,22 +259,22 @@ fn weigh(cx: &mut Context<'_>, wish: &Wish<'_>, elements: &mut [Element]) -> boo
     is_readable
 }
 
-/// The number of a text, which ends at a NUL.
+/// Parses a text up to its first NUL as a number.
 fn score_of(text: &[u8]) -> Option<f64> {
     parse_f64(until_nul(text))
 }
 
-fn compare(a: &Element, b: &Element, wish: &Wish<'_>, is_stored: bool) -> Ordering {
-    if !wish.is_alpha {
+fn compare(a: &Element, b: &Element, options: &Options<'_>, is_stored: bool) -> Ordering {
+    if !options.is_alpha {
         let by_number = a.number.partial_cmp(&b.number).expect("numbers");
         return by_number.then_with(|| a.text.cmp(&b.text));
     }
-    // What goes to clients is compared as the C locale does, where a NUL ends a text.
+    // Results that are not stored compare as in the C locale, where a NUL ends a text.
     let texts = |a: &[u8], b: &[u8]| match is_stored {
         true => a.cmp(b),
         false => until_nul(a).cmp(until_nul(b)),
     };
-    match (wish.by, &a.by, &b.by) {
+    match (options.by, &a.by, &b.by) {
         (None, _, _) => texts(&a.text, &b.text),
         (Some(_), Some(a), Some(b)) => texts(a, b),
         (Some(_), a, b) => a.is_some().cmp(&b.is_some()),
@@ -285,7 +286,9 @@ fn until_nul(text: &[u8]) -> &[u8] {
     &text[..end]
 }
 
-/// What a pattern means for an element: itself, a string, or a field of a hash.
+/// Returns the value of a pattern for an element. `#` is the element itself. Otherwise the element
+/// replaces the `*` in a key name, and `key->field` names a field of a hash. Returns `None` if the
+/// value is missing.
 fn lookup(cx: &mut Context<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8>> {
     if pattern == b"#" {
         return Some(element.to_vec());
@@ -311,7 +314,7 @@ fn lookup(cx: &mut Context<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
     (!expiry.is_some_and(|at| cx.slice.is_past(at))).then_some(value)
 }
 
-/// The values that stand for an element in the result.
+/// Returns the values that the GET patterns yield for an element.
 fn values(cx: &mut Context<'_>, gets: &[&[u8]], element: &Element) -> Vec<Option<Vec<u8>>> {
     gets.iter().map(|pattern| lookup(cx, pattern, &element.text)).collect()
 }
@@ -331,7 +334,7 @@ fn reply(cx: &mut Context<'_>, gets: &[&[u8]], elements: &[Element]) {
     }
 }
 
-fn store(cx: &mut Context<'_>, args: &Args<'_>, word: usize, gets: &[&[u8]], elements: &[Element]) {
+fn store(cx: &mut Context<'_>, args: &Args<'_>, at: usize, gets: &[&[u8]], elements: &[Element]) {
     let limits = limits(cx.config);
     let mut list = List::large(&limits);
     for element in elements {
@@ -346,7 +349,7 @@ fn store(cx: &mut Context<'_>, args: &Args<'_>, word: usize, gets: &[&[u8]], ele
         return cx.reply.integer(0);
     }
     list.settle_new(&limits);
-    let (key, len) = (cx.key(args, word), list.len());
+    let (key, len) = (cx.key(args, at), list.len());
     if len > 0 {
         cx.slice.set_object(cx.db, &key, Box::new(list).into_object(), Expiry::Clear);
         cx.effects.changes += len as u64;

@@ -49,7 +49,7 @@ pub static FAMILY: &[&Command] = &[
     &random::ZSCAN,
 ];
 
-/// Up to which size the settings want a sorted set compact.
+/// Returns the maximum size of a compact sorted set according to the settings.
 pub(super) fn limits_of(config: &Config) -> Limits {
     Limits {
         listpack_entries: usize::try_from(config.zset_max_listpack_entries).unwrap_or(usize::MAX),
@@ -57,20 +57,19 @@ pub(super) fn limits_of(config: &Config) -> Limits {
     }
 }
 
-/// Replies with members and, if they are asked for, scores: in one row in RESP2, in pairs in
-/// RESP3.
+/// Writer of members, with their scores if requested: as a flat array in RESP2, as pairs in RESP3.
 pub(super) struct Members {
     pub(super) with_scores: bool,
 }
 
 impl Members {
-    /// The head of the array for so many members.
+    /// Writes the array header for `count` members.
     pub(super) fn head(&self, reply: &mut Reply<'_>, count: usize) {
         let is_flat = self.with_scores && reply.protocol() == Protocol::Two;
         reply.array(if is_flat { 2 * count } else { count });
     }
 
-    /// One member.
+    /// Writes one member.
     #[inline]
     pub(super) fn push(&self, reply: &mut Reply<'_>, member: &Item<'_>, score: f64) {
         if self.with_scores && reply.protocol() == Protocol::Three {

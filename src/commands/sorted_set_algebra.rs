@@ -1,4 +1,4 @@
-//! Sorted sets combined: intersection, union, difference, replied or stored.
+//! Sorted set algebra: intersection, union and difference, as a reply or stored in a key.
 
 mod combine;
 
@@ -17,7 +17,7 @@ use combine::{Aggregate, Combined, Source};
 pub static FAMILY: &[&Command] =
     &[&ZUNION, &ZINTER, &ZDIFF, &ZUNIONSTORE, &ZINTERSTORE, &ZDIFFSTORE, &ZINTERCARD];
 
-/// What becomes of the sets.
+/// Operation on the source sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Operation {
     Union,
@@ -25,37 +25,37 @@ enum Operation {
     Diff,
 }
 
-/// What becomes of the result.
+/// Use of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
-    /// It is replied.
+    /// The reply is the result.
     Show,
-    /// It becomes the value of the key at word 1.
+    /// The result becomes the value of the key at argument 1.
     Store,
-    /// Its members are counted.
+    /// The reply is the number of members.
     Count,
 }
 
 impl Form {
-    /// The word that says how many keys there are.
+    /// Returns the index of the argument with the number of keys.
     fn count_at(self) -> usize {
         if self == Form::Store { 2 } else { 1 }
     }
 }
 
-/// What is asked for behind the keys.
+/// Parsed options after the keys.
 #[derive(Clone, Debug)]
 struct Options {
-    /// Of each key's scores.
+    /// Factor of each key's scores.
     weights: Vec<f64>,
     aggregate: Aggregate,
     with_scores: bool,
-    /// How many are counted at most; 0 is all.
+    /// Maximum count; 0 means no limit.
     limit: u64,
 }
 
 impl Options {
-    /// Reads the words from `at` on, behind so many keys.
+    /// Parses the arguments from index `at` on, after the keys. `keys` is the number of keys.
     fn parse(
         args: &Args<'_>,
         mut at: usize,
@@ -74,9 +74,9 @@ impl Options {
             let left = args.len() - at;
             let is = |name: &[u8]| args[at].eq_ignore_ascii_case(name);
             if may_weigh && left > keys && is(b"WEIGHTS") {
-                for (weight, word) in options.weights.iter_mut().zip(args.iter_from(at + 1)) {
+                for (weight, arg) in options.weights.iter_mut().zip(args.iter_from(at + 1)) {
                     *weight =
-                        parse_f64(word).ok_or(Error::other("ERR weight value is not a float"))?;
+                        parse_f64(arg).ok_or(Error::other("ERR weight value is not a float"))?;
                 }
                 at += 1 + keys;
             } else if may_weigh && left >= 2 && is(b"AGGREGATE") {
@@ -97,7 +97,7 @@ impl Options {
     }
 }
 
-/// How many keys follow the word that says so.
+/// Parses the number of keys. Returns an error if fewer arguments follow.
 fn key_count(args: &Args<'_>, form: Form, name: &str) -> Result<usize, Error> {
     let at = form.count_at();
     let count = parse_i64(&args[at]).ok_or(Error::NotInteger)?;
@@ -109,14 +109,15 @@ fn key_count(args: &Args<'_>, form: Form, name: &str) -> Result<usize, Error> {
     usize::try_from(count).ok().filter(|&count| count <= room).ok_or(Error::Syntax)
 }
 
-/// The keys from word `first` on; each of them holds a set, a sorted set or nothing.
+/// Looks up the keys from argument `first` on and returns them. Returns an error if a key holds a
+/// value other than a set or a sorted set.
 fn read_all<'k>(
     cx: &mut Context<'_>,
     args: &'k Args<'_>,
     first: usize,
     count: usize,
 ) -> Result<Vec<Key<'k>>, Error> {
-    let keys: Vec<Key<'k>> = (first..first + count).map(|word| cx.key(args, word)).collect();
+    let keys: Vec<Key<'k>> = (first..first + count).map(|at| cx.key(args, at)).collect();
     for key in &keys {
         match cx.slice.lookup(cx.db, key).map(|view| view.kind()) {
             None | Some(Kind::Set | Kind::SortedSet) => {}
@@ -165,7 +166,7 @@ fn run(
     Ok(())
 }
 
-/// The members as a value.
+/// Builds a sorted set from the combined members.
 fn stored(combined: &Combined<'_>, cx: &Context<'_>) -> Box<SortedSet> {
     let limits = limits_of(cx.config);
     let mut set = Box::<SortedSet>::default();
@@ -178,7 +179,8 @@ fn stored(combined: &Combined<'_>, cx: &Context<'_>) -> Box<SortedSet> {
     set
 }
 
-/// Sets the key at word 1 to a result, or removes it.
+/// Stores a result in the key at argument 1 and replies with its length. An empty result removes
+/// the key.
 fn store(cx: &mut Context<'_>, args: &Args<'_>, set: Box<SortedSet>) {
     let key = cx.key(args, 1);
     let len = set.len();

@@ -32,12 +32,12 @@ pub static FAMILY: &[&Command] = &[
     &info::XINFO,
 ];
 
-/// The key has no such group.
+/// Returns the NOGROUP error of XPENDING, XCLAIM and XAUTOCLAIM, for a missing key or group.
 fn no_group(key: &[u8], group: &[u8]) -> Error {
     Error::quoting(&[b"NOGROUP No such key '", key, b"' or consumer group '", group, b"'"])
 }
 
-/// The same, in the words of commands that have found the key.
+/// Returns the NOGROUP error of XGROUP and XINFO, which have found the key.
 fn no_group_of_key(key: &[u8], group: &[u8]) -> Error {
     let parts: [&[u8]; 5] =
         [b"NOGROUP No such consumer group '", group, b"' for key name '", key, b"'"];

@@ -1,4 +1,5 @@
-//! Commands on one string: GET, SET and what goes with them. Hot.
+//! Commands on strings: GET, SET and their variants; the other string commands are in the folder.
+//! Hot.
 
 mod exchange;
 mod feed;
@@ -54,7 +55,8 @@ fn reply_string(reply: &mut Reply<'_>, value: Str<'_>) {
     }
 }
 
-/// Replies with the key's value, or with null; gives whether there is one.
+/// Replies with the key's value, or with null if there is no such key. Returns whether the key
+/// exists.
 #[inline]
 fn reply_value(cx: &mut Context<'_>, key: &Key<'_>) -> Result<bool, Error> {
     let Some(view) = cx.slice.lookup(cx.db, key) else {
@@ -65,30 +67,30 @@ fn reply_value(cx: &mut Context<'_>, key: &Key<'_>) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Whether a string's text is this one.
+/// Returns whether a string equals `text`.
 fn is_text(value: Str<'_>, text: &[u8]) -> bool {
     value.text(&mut IntText::new()) == text
 }
 
-/// A word as a value to keep: `large` is the buffer that was taken from it, if it had one.
+/// Returns an argument as a new value. `large` is the argument's buffer, if it had its own.
 #[inline]
-fn new_value(word: &[u8], large: Option<BytesMut>) -> NewStr<'_> {
+fn new_value(arg: &[u8], large: Option<BytesMut>) -> NewStr<'_> {
     match large {
-        None => NewStr::from_bytes(word),
+        None => NewStr::from_bytes(arg),
         Some(buffer) => NewStr::Large(buffer.freeze()),
     }
 }
 
-/// Sets the key at word 1 to the value at word `index`.
+/// Sets the key at argument 1 to the value at argument `index`.
 #[inline]
-fn set_word(cx: &mut Context<'_>, args: &mut Args<'_>, index: usize, expiry: Expiry) {
+fn set_from_arg(cx: &mut Context<'_>, args: &mut Args<'_>, index: usize, expiry: Expiry) {
     let large = args.take_large(index);
     let key = cx.key(args, 1);
     cx.slice.set(cx.db, &key, new_value(&args[index], large), expiry);
     cx.effects.changes += 1;
 }
 
-/// Removes a key that is there and was given an expiry in the past; the feed is told of that alone.
+/// Removes an existing key that was given an expiry in the past. Propagates only the removal.
 fn expire_at_once(cx: &mut Context<'_>, key: &Key<'_>) {
     cx.slice.expire(cx.db, key);
     cx.effects.changes += 1;
@@ -128,7 +130,7 @@ static SET: Command = Command::single(
 )
 .key_use(set_use);
 
-/// SET reads the old value if it has to return it.
+/// Returns the key spec of one SET: with GET it also reads the old value.
 fn set_use(argc: usize, arg: ArgAt<'_>) -> KeySpec {
     let has_get = (3..argc).any(|at| arg(at).eq_ignore_ascii_case(b"get"));
     if has_get { KeySpec::updates().using_data() } else { KeySpec::overwrites() }
@@ -136,7 +138,7 @@ fn set_use(argc: usize, arg: ArgAt<'_>) -> KeySpec {
 
 fn set(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() == 3 {
-        set_word(cx, args, 2, Expiry::Clear);
+        set_from_arg(cx, args, 2, Expiry::Clear);
         cx.reply.ok();
         return Ok(());
     }
@@ -146,13 +148,13 @@ fn set(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if options.get || is_past || options.condition != Condition::Always {
         return set_if(cx, args, options, expiry, is_past);
     }
-    feed::tell_set(cx, args, &options, expiry);
-    set_word(cx, args, 2, expiry);
+    feed::propagate_set(cx, args, &options, expiry);
+    set_from_arg(cx, args, 2, expiry);
     cx.reply.ok();
     Ok(())
 }
 
-/// SET that has to look at the key first.
+/// Runs a SET that depends on the old value, or whose expiry is in the past.
 fn set_if(
     cx: &mut Context<'_>,
     args: &mut Args<'_>,
@@ -165,7 +167,7 @@ fn set_if(
         reply_value(cx, &key)?;
     }
     let old = cx.slice.peek(cx.db, &key);
-    let is_there = old.is_some();
+    let exists = old.is_some();
     let is_wanted = match (options.condition, old) {
         (Condition::Always, _) => true,
         (Condition::Absent, old) => old.is_none(),
@@ -176,9 +178,9 @@ fn set_if(
         }
     };
     if is_wanted && !is_past {
-        feed::tell_set(cx, args, &options, expiry);
-        set_word(cx, args, 2, expiry);
-    } else if is_wanted && is_there {
+        feed::propagate_set(cx, args, &options, expiry);
+        set_from_arg(cx, args, 2, expiry);
+    } else if is_wanted && exists {
         expire_at_once(cx, &key);
     }
     match (options.get, is_wanted) {
@@ -203,7 +205,7 @@ fn setnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let is_new = cx.slice.peek(cx.db, &key).is_none();
     if is_new {
-        set_word(cx, args, 2, Expiry::Clear);
+        set_from_arg(cx, args, 2, Expiry::Clear);
     }
     cx.reply.integer(i64::from(is_new));
     Ok(())
@@ -224,8 +226,8 @@ static SETEX: Command = Command::single(
 
 fn setex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let at = Unit::Seconds.deadline(&args[2], cx.now_ms, "setex")?;
-    feed::tell_set_until(cx, b"SET", args, 3, at);
-    set_word(cx, args, 3, Expiry::At(at));
+    feed::propagate_set_until(cx, b"SET", args, 3, at);
+    set_from_arg(cx, args, 3, Expiry::At(at));
     cx.reply.ok();
     Ok(())
 }
@@ -245,8 +247,8 @@ static PSETEX: Command = Command::single(
 
 fn psetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let at = Unit::Millis.deadline(&args[2], cx.now_ms, "psetex")?;
-    feed::tell_set_until(cx, b"SET", args, 3, at);
-    set_word(cx, args, 3, Expiry::At(at));
+    feed::propagate_set_until(cx, b"SET", args, 3, at);
+    set_from_arg(cx, args, 3, Expiry::At(at));
     cx.reply.ok();
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A bench for tests: one slice, commands in words, and a clock that stands still until moved.
+//! Test bench for commands on keys: one slice, and a clock that moves only on request.
 
 use super::FAMILIES;
 use crate::base::slot::{SLOT_COUNT, slot_of};
@@ -10,40 +10,40 @@ use bytes::BytesMut;
 use std::ops::Range;
 use std::sync::LazyLock;
 
-/// Unix milliseconds at which a bench's clock starts.
+/// Unix time in milliseconds at which a bench's clock starts.
 pub const START_MS: u64 = 1_800_000_000_000;
 
 static TABLE: LazyLock<CommandTable> = LazyLock::new(|| CommandTable::new(FAMILIES));
 
-/// Runs the commands that work on keys.
+/// Test bench that runs the commands on keys.
 pub struct Bench {
-    /// The keys.
+    /// Slice with the keys.
     pub slice: Slice,
-    /// The dialect of the replies.
+    /// Protocol version of the replies.
     pub protocol: Protocol,
-    /// The selected database.
+    /// Number of the selected database.
     pub db: usize,
     /// The settings.
     pub config: Config,
-    /// What the feed was told by the last command; none: nobody reads it.
+    /// Commands that the last command propagated; `None` if the feed has no readers.
     pub records: Option<Records>,
-    /// Whether what runs over all shards is one of several parts.
+    /// Whether a command on all shards runs as one of several parts.
     pub is_part: bool,
-    /// Whether the client leaves access clocks alone.
+    /// Whether the client does not update access clocks (CLIENT NO-TOUCH).
     pub is_quiet: bool,
-    /// Addresses of the last command's words that had buffers of their own.
+    /// Addresses of the last command's large arguments, which have their own buffers.
     pub large_addresses: Vec<usize>,
     now_ms: u64,
     effects: Effects,
 }
 
 impl Bench {
-    /// One slice that owns all slots, without keys, in RESP2.
+    /// Creates a bench with an empty slice that owns all hash slots, and with RESP2.
     pub fn new() -> Bench {
         Bench::of_slots(0..SLOT_COUNT)
     }
 
-    /// A slice that owns some slots.
+    /// Creates a bench with an empty slice that owns a range of hash slots, and with RESP2.
     pub fn of_slots(slots: Range<u16>) -> Bench {
         let options = SliceOptions { databases: 16, slots, hash_seed: [1, 2], seed: 3 };
         let mut bench = Bench {
@@ -62,84 +62,84 @@ impl Bench {
         bench
     }
 
-    /// Moves the clock on.
+    /// Advances the clock.
     pub fn advance_ms(&mut self, ms: u64) {
         self.now_ms += ms;
         self.slice.set_now(self.now_ms);
     }
 
-    /// Hits, misses and expired keys so far.
+    /// Returns the numbers of hits, misses and expired keys so far.
     pub fn counters(&self) -> [u64; 3] {
         let stats = self.slice.stats();
         [stats.hits, stats.misses, stats.expired()]
     }
 
-    /// Changes of all commands so far.
+    /// Returns the dirty count of all commands so far.
     pub fn changes(&self) -> u64 {
         self.effects.changes
     }
 
-    /// From now on somebody reads the feed.
+    /// Gives the feed a reader: from now on the bench records what commands propagate.
     pub fn record(&mut self) {
         self.records = Some(Records::default());
         self.slice.note_expired(true);
     }
 
-    /// What the feed was told by the last command: commands in words, with `3:` before those that
-    /// run in database 3.
+    /// Returns the commands that the last command propagated. The prefix `3:` marks a command in
+    /// database 3.
     pub fn recorded(&self) -> Vec<String> {
-        let records = self.records.as_ref().expect("somebody reads the feed");
+        let records = self.records.as_ref().expect("the feed has a reader");
         let shown = |record: &Record| {
             let array =
                 [format!("*{}\r\n", record.words).as_bytes(), records.bytes(record)].concat();
-            let Some((Value::Array(words), _)) = Value::read(&array) else { panic!("an array") };
-            let words: Vec<String> =
-                words.iter().map(|word| show(word).trim_matches('"').to_string()).collect();
+            let Some((Value::Array(args), _)) = Value::read(&array) else { panic!("an array") };
+            let args: Vec<String> =
+                args.iter().map(|arg| show(arg).trim_matches('"').to_string()).collect();
             match record.db {
-                0 => words.join(" "),
-                db => format!("{db}:{}", words.join(" ")),
+                0 => args.join(" "),
+                db => format!("{db}:{}", args.join(" ")),
             }
         };
         records.list().iter().map(shown).collect()
     }
 
-    /// Runs one command.
-    pub fn run<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Value {
-        let bytes = self.run_bytes(words);
+    /// Runs one command and returns its reply.
+    pub fn run<W: AsRef<[u8]>>(&mut self, args: &[W]) -> Value {
+        let bytes = self.run_bytes(args);
         let (value, len) = Value::read(&bytes).expect("a whole reply");
-        assert_eq!(len, bytes.len(), "one reply and no more");
+        assert_eq!(len, bytes.len(), "exactly one reply");
         value
     }
 
-    /// Runs one command; the reply as it goes over the wire.
-    pub fn run_bytes<W: AsRef<[u8]>>(&mut self, words: &[W]) -> Vec<u8> {
+    /// Runs one command and returns the bytes of its reply.
+    pub fn run_bytes<W: AsRef<[u8]>>(&mut self, args: &[W]) -> Vec<u8> {
         let (mut text, mut spans) = (Vec::new(), Vec::new());
         let mut large: Vec<BytesMut> = Vec::new();
-        for word in words.iter().map(AsRef::as_ref) {
-            if word.len() >= LARGE_WORD_BYTES {
-                spans.push(Span::large(large.len(), word.len()));
-                large.push(BytesMut::from(word));
+        for arg in args.iter().map(AsRef::as_ref) {
+            if arg.len() >= LARGE_WORD_BYTES {
+                spans.push(Span::large(large.len(), arg.len()));
+                large.push(BytesMut::from(arg));
             } else {
-                spans.push(Span::text(text.len(), word.len()));
-                text.extend_from_slice(word);
+                spans.push(Span::text(text.len(), arg.len()));
+                text.extend_from_slice(arg);
             }
         }
-        self.large_addresses = large.iter().map(|word| word.as_ptr() as usize).collect();
+        self.large_addresses = large.iter().map(|arg| arg.as_ptr() as usize).collect();
         let mut out = Output::default();
-        let entry = TABLE.find(words[0].as_ref()).expect("a command");
-        let entry = words.get(1).and_then(|word| entry.subcommand(word.as_ref())).unwrap_or(entry);
-        if !entry.command.card.takes(words.len()) {
+        let entry = TABLE.find(args[0].as_ref()).expect("a command");
+        let entry = args.get(1).and_then(|arg| entry.subcommand(arg.as_ref())).unwrap_or(entry);
+        if !entry.command.card.takes(args.len()) {
             Reply::new(&mut out, self.protocol).error(&Error::wrong_arity(&entry.name));
             return out.to_vec();
         }
         let first = entry.keys.first;
-        let has_key = first > 0 && first < words.len();
-        let slot = if has_key { slot_of(words[first].as_ref()) } else { 0 };
+        let has_key = first > 0 && first < args.len();
+        let slot = if has_key { slot_of(args[first].as_ref()) } else { 0 };
         let db = self.db as u16;
         let item = Item {
             entry,
             first: 0,
-            argc: words.len() as u32,
+            argc: args.len() as u32,
             slot,
             db,
             at: 0,
@@ -150,7 +150,7 @@ impl Bench {
         if let Some(records) = &mut self.records {
             records.clear();
         }
-        let mut words = BatchArgs { text: &text, spans: &spans, large: &mut large };
+        let mut batch_args = BatchArgs { text: &text, spans: &spans, large: &mut large };
         let mut runner = Runner {
             slice: &mut self.slice,
             now_ms: self.now_ms,
@@ -162,13 +162,13 @@ impl Bench {
             attempt: Default::default(),
             effects: self.effects,
         };
-        runner.run(&[item], &mut words, &mut out, |_, _, _| {});
+        runner.run(&[item], &mut batch_args, &mut out, |_, _, _| {});
         self.effects = runner.effects;
         out.to_vec()
     }
 }
 
-/// A reply in one line, for tables of cases: `OK`, `:1`, `"text"`, `nil`, `[1 "a"]`, `-ERR ...`.
+/// Returns a reply as one line: `OK`, `:1`, `"text"`, `nil`, `[1 "a"]`, `-ERR ...`.
 pub fn show(value: &Value) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match value {
@@ -184,11 +184,12 @@ pub fn show(value: &Value) -> String {
     }
 }
 
-/// Runs the lines of a script on a new bench and compares the replies. A line is a command in
-/// words, ` => `, and the reply as [`show`] has it, with ` +n` behind it for `n` changes.
+/// Runs the lines of a script on a new bench and compares the replies. A line has a command, ` => `
+/// and the reply as [`show`] writes it, followed by ` +n` for a dirty count of `n`.
 ///
-/// `''` is an empty word; `{now+5}` the Unix milliseconds 5 ms after the start, and `{now_s-1}`
-/// the seconds a second before it. `ADVANCE ms` moves the clock, `#` starts a comment.
+/// `''` is an empty argument. `{now+5}` is the Unix time in milliseconds 5 ms after the start, and
+/// `{now_s-1}` the Unix time in seconds 1 s before it. `ADVANCE ms` advances the clock, and `#`
+/// starts a comment line.
 pub fn check_script(script: &str) {
     let mut bench = Bench::new();
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -201,10 +202,10 @@ pub fn check_script(script: &str) {
         }
         let line = with_times(line);
         let (command, expected) = line.split_once(" => ").expect("a command and its reply");
-        let words = command.split(' ').map(|word| if word == "''" { "" } else { word });
-        let words: Vec<&str> = words.collect();
+        let args = command.split(' ').map(|arg| if arg == "''" { "" } else { arg });
+        let args: Vec<&str> = args.collect();
         let before = bench.changes();
-        let mut shown = show(&bench.run(&words));
+        let mut shown = show(&bench.run(&args));
         match bench.changes() - before {
             0 => {}
             changes => shown.push_str(&format!(" +{changes}")),
@@ -214,9 +215,9 @@ pub fn check_script(script: &str) {
     }
 }
 
-/// Runs the lines of a script on a new bench and compares what the feed is told. A line is a
-/// command in words, ` =>`, and the commands of the feed in words, with ` | ` between them: none
-/// when the feed is told nothing. Otherwise as [`check_script`].
+/// Runs the lines of a script on a new bench and compares the propagated commands. A line has a
+/// command, ` =>` and the propagated commands separated by ` | `; nothing follows if the command
+/// propagates nothing. Times, `''` and `ADVANCE` are as in [`check_script`].
 pub fn check_feed(script: &str) {
     let mut bench = Bench::new();
     bench.record();
@@ -227,14 +228,14 @@ pub fn check_feed(script: &str) {
         }
         let line = with_times(line);
         let (command, expected) = line.split_once(" =>").expect("a command and the feed");
-        let words: Vec<&str> =
-            command.split(' ').map(|word| if word == "''" { "" } else { word }).collect();
-        bench.run(&words);
+        let args: Vec<&str> =
+            command.split(' ').map(|arg| if arg == "''" { "" } else { arg }).collect();
+        bench.run(&args);
         assert_eq!(bench.recorded().join(" | "), expected.trim(), "{command}");
     }
 }
 
-/// The line with its times in braces as numbers.
+/// Replaces the times in braces by numbers.
 fn with_times(line: &str) -> String {
     let mut parts = line.split('{');
     let mut text = parts.next().unwrap_or_default().to_string();

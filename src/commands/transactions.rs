@@ -1,13 +1,14 @@
-//! MULTI, EXEC and what goes with them. The shard keeps the queue; these say what becomes of it.
+//! MULTI, EXEC, DISCARD, WATCH and UNWATCH. The shard holds the queue and carries out their
+//! requests.
 
 use crate::exec::{Command, InMulti, Multi, Request, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 
-/// The commands of transactions.
+/// The transaction commands.
 pub static FAMILY: &[&Command] = &[&MULTI, &EXEC, &DISCARD, &WATCH, &UNWATCH];
 
-/// What all of them but EXEC have in common.
+/// Flags of all transaction commands except EXEC.
 const FLAGS: Flag =
     Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::FAST).and(Flag::ALLOW_BUSY);
 
@@ -21,7 +22,7 @@ static MULTI: Command = Command::session(
 .in_multi(InMulti::AtOnce);
 
 fn multi(cx: &mut SessionContext<'_>, _: &mut Args<'_>) -> Result<(), Error> {
-    assert!(cx.session.multi.is_none(), "a gate refuses it inside a transaction");
+    assert!(cx.session.multi.is_none(), "a gate rejects it inside a transaction");
     cx.session.multi = Some(Multi::default());
     cx.reply.ok();
     Ok(())
@@ -76,7 +77,7 @@ static WATCH: Command = Command::session(
 .in_multi(InMulti::AtOnce);
 
 fn watch(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    assert!(cx.session.multi.is_none(), "a gate refuses it inside a transaction");
+    assert!(cx.session.multi.is_none(), "a gate rejects it inside a transaction");
     cx.request = Some(Request::Watch(args.iter_from(1).map(<[u8]>::to_vec).collect()));
     Ok(())
 }
@@ -100,7 +101,7 @@ mod tests {
     use crate::commands::session_testing::SessionBench;
 
     #[test]
-    fn what_is_asked_of_the_shard() {
+    fn requests_to_the_shard() {
         SessionBench::with(|_| {}).check_script(
             "
             EXEC => -ERR EXEC without MULTI

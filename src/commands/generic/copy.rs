@@ -1,6 +1,6 @@
 //! COPY and MOVE: a value in another place, or in two.
 
-use crate::commands::words::database_at;
+use crate::commands::args::database_at;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};

@@ -1,6 +1,6 @@
 //! Whole databases.
 
-use crate::commands::words::{database_at, int_at};
+use crate::commands::args::{database_at, int_at};
 use crate::exec::{Command, Context, Merge};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};

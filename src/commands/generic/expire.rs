@@ -1,7 +1,7 @@
 //! When keys expire: to set it, to ask for it, to undo it.
 
 use crate::base::number::parse_i64;
-use crate::commands::words::Conditions;
+use crate::commands::args::Conditions;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};

@@ -3,7 +3,7 @@
 use super::Seen;
 use super::exchange::tell_removed;
 use super::options::{Fields, Unit, mismatch};
-use crate::commands::words::Conditions;
+use crate::commands::args::Conditions;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};

@@ -1,8 +1,8 @@
-//! Pops that wait until there is something.
+//! Pops that block until a list has an item: BLPOP, BRPOP, BLMPOP.
 
-use super::ends::{ManyPop, pop_word};
+use super::ends::{ManyPop, pop_command};
 use super::{limits, reply_item};
-use crate::commands::words::deadline_at;
+use crate::commands::args::deadline_at;
 use crate::exec::{Command, Context, Null, Wait};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -47,11 +47,11 @@ fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
     let last = args.len() - 1;
     let deadline_ms = deadline_at(&args[last], cx.now_ms)?;
     let limits = limits(cx.config);
-    for word in 1..last {
-        if !cx.looks_at(word) {
+    for at in 1..last {
+        if !cx.looks_at(at) {
             continue;
         }
-        let key = cx.key(args, word);
+        let key = cx.key(args, at);
         let Some(mut list) = cx.slice.edit::<List>(cx.db, &key)? else { continue };
         cx.reply.array(2);
         cx.reply.bulk(key.bytes);
@@ -60,7 +60,7 @@ fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
         list.mark();
         drop(list);
         cx.effects.changes += 1;
-        cx.propagate(&[pop_word(end), key.bytes]);
+        cx.propagate(&[pop_command(end), key.bytes]);
         return Ok(());
     }
     cx.wait(wait((1..last).collect(), deadline_ms));
@@ -84,15 +84,15 @@ pub(super) static BLMPOP: Command = Command::gather(
 );
 
 fn blmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let wish = ManyPop::parse(args, 2)?;
+    let many = ManyPop::parse(args, 2)?;
     let deadline_ms = deadline_at(&args[1], cx.now_ms)?;
-    if !wish.run(cx, args)? {
-        cx.wait(wait((wish.first..wish.first + wish.keys).collect(), deadline_ms));
+    if !many.run(cx, args)? {
+        cx.wait(wait((many.first..many.first + many.keys).collect(), deadline_ms));
     }
     Ok(())
 }
 
-/// Waits until one of the keys at these words is a list.
+/// Returns a wait until one of the keys is a list. `keys` holds the keys' argument indexes.
 pub(super) fn wait(keys: Vec<usize>, deadline_ms: Option<u64>) -> Wait {
     let (kind, null) = (Kind::List, Null::Array);
     Wait { deadline_ms, keys, kind, wants_gone: false, null, args: None }

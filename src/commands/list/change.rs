@@ -1,4 +1,4 @@
-//! Commands that change a list anywhere.
+//! Commands that change a list at any index: LSET, LINSERT, LREM, LTRIM.
 
 use super::read::range_of_one;
 use super::{integer_at, limits, range_of, signed_at};
@@ -51,8 +51,8 @@ pub(super) static LINSERT: Command = Command::gather(
 
 fn linsert(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let is_after = match &args[2] {
-        word if word.eq_ignore_ascii_case(b"AFTER") => true,
-        word if word.eq_ignore_ascii_case(b"BEFORE") => false,
+        arg if arg.eq_ignore_ascii_case(b"AFTER") => true,
+        arg if arg.eq_ignore_ascii_case(b"BEFORE") => false,
         _ => return Err(Error::Syntax),
     };
     let (key, limits) = (cx.key(args, 1), limits(cx.config));

@@ -1,4 +1,4 @@
-//! What is pushed to the ends of a list, and what is taken from there.
+//! Pushes to the ends of a list and pops from them.
 
 use super::{end_at, limits, number_from, reply_and_remove, reply_item};
 use crate::exec::{Command, Context};
@@ -78,9 +78,9 @@ fn rpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Right, true)
 }
 
-fn push(cx: &mut Context<'_>, args: &Args<'_>, end: End, only_old: bool) -> Result<(), Error> {
+fn push(cx: &mut Context<'_>, args: &Args<'_>, end: End, only_existing: bool) -> Result<(), Error> {
     let (key, limits) = (cx.key(args, 1), limits(cx.config));
-    let list = match only_old {
+    let list = match only_existing {
         true => cx.slice.edit::<List>(cx.db, &key)?,
         false => Some(cx.slice.edit_or_new::<List>(cx.db, &key)?),
     };
@@ -188,40 +188,40 @@ pub(super) static LMPOP: Command = Command::gather(
 );
 
 fn lmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let wish = ManyPop::parse(args, 1)?;
-    if !wish.run(cx, args)? {
+    let many = ManyPop::parse(args, 1)?;
+    if !many.run(cx, args)? {
         cx.reply.null_array();
     }
     Ok(())
 }
 
-/// `count key [key ...] LEFT | RIGHT [COUNT count]`
+/// Arguments of LMPOP and BLMPOP: `numkeys key [key ...] LEFT | RIGHT [COUNT count]`.
 pub(super) struct ManyPop {
-    /// The word of the first key.
+    /// Argument index of the first key.
     pub first: usize,
-    /// How many keys there are.
+    /// Number of keys.
     pub keys: usize,
     end: End,
     count: usize,
 }
 
 impl ManyPop {
-    /// From the words at `at` on.
+    /// Parses the arguments from index `at` on.
     pub fn parse(args: &Args<'_>, at: usize) -> Result<ManyPop, Error> {
         let text = "ERR numkeys should be greater than 0";
         let keys = number_from(1, &args[at], text)? as usize;
         let first = at + 1;
-        let end_word = first.saturating_add(keys);
-        let end = end_at(args.get(end_word).ok_or(Error::Syntax)?)?;
-        let count = match args.len() - end_word - 1 {
+        let end_index = first.saturating_add(keys);
+        let end = end_at(args.get(end_index).ok_or(Error::Syntax)?)?;
+        let count = match args.len() - end_index - 1 {
             0 => 1,
             given => {
-                let option = &args[end_word + 1];
+                let option = &args[end_index + 1];
                 if given == 1 || !option.eq_ignore_ascii_case(b"COUNT") {
                     return Err(Error::Syntax);
                 }
                 let text = "ERR count should be greater than 0";
-                let count = number_from(1, &args[end_word + 2], text)? as usize;
+                let count = number_from(1, &args[end_index + 2], text)? as usize;
                 if given > 2 {
                     return Err(Error::Syntax);
                 }
@@ -231,14 +231,15 @@ impl ManyPop {
         Ok(ManyPop { first, keys, end, count })
     }
 
-    /// Takes from the first of the keys that has something; false if none has.
+    /// Pops from the first key that holds a list and replies. Returns false, without a reply, if
+    /// no key does.
     pub fn run(&self, cx: &mut Context<'_>, args: &Args<'_>) -> Result<bool, Error> {
         let limits = limits(cx.config);
-        for word in self.first..self.first + self.keys {
-            if !cx.looks_at(word) {
+        for at in self.first..self.first + self.keys {
+            if !cx.looks_at(at) {
                 continue;
             }
-            let key = cx.key(args, word);
+            let key = cx.key(args, at);
             let Some(mut list) = cx.slice.edit::<List>(cx.db, &key)? else { continue };
             let count = list.len().min(self.count);
             cx.reply.array(2);
@@ -247,15 +248,15 @@ impl ManyPop {
             list.mark();
             drop(list);
             cx.effects.changes += count as u64;
-            cx.propagate(&[pop_word(self.end), key.bytes, count.to_string().as_bytes()]);
+            cx.propagate(&[pop_command(self.end), key.bytes, count.to_string().as_bytes()]);
             return Ok(true);
         }
         Ok(false)
     }
 }
 
-/// The command that takes from an end.
-pub(super) fn pop_word(end: End) -> &'static [u8] {
+/// Returns the command that pops from an end.
+pub(super) fn pop_command(end: End) -> &'static [u8] {
     match end {
         End::Left => b"LPOP",
         End::Right => b"RPOP",

@@ -1,8 +1,8 @@
-//! An item of one list becomes one of another.
+//! Commands that move an item from one list to another: LMOVE, RPOPLPUSH and their blocking forms.
 
 use super::blocking::wait;
 use super::{end_at, limits};
-use crate::commands::words::deadline_at;
+use crate::commands::args::deadline_at;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -97,8 +97,8 @@ fn brpoplpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Waits for the key at word 1. Where nobody may wait there is no text, and when the time is over
-/// there is no array: so it is in the reference.
+/// Blocks until the key at argument 1 is a list. As in the reference server, a command that may not
+/// block replies with a null bulk string, and a timeout with a null array.
 fn wait_for_source(cx: &mut Context<'_>, deadline_ms: Option<u64>) {
     if cx.may_wait {
         cx.wait(wait(vec![1], deadline_ms));
@@ -107,8 +107,8 @@ fn wait_for_source(cx: &mut Context<'_>, deadline_ms: Option<u64>) {
     }
 }
 
-/// Takes an item from one end of the list at word 1, pushes it to an end of the list at word 2 and
-/// replies it; false if there is no list at word 1.
+/// Moves an item from one end of the list at argument 1 to an end of the list at argument 2 and
+/// replies with it. Returns false, without a reply, if there is no list at argument 1.
 fn move_item(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -129,7 +129,7 @@ fn move_item(
     if cx.slice.peek(cx.db, &to).is_some_and(|view| view.object::<List>().is_none()) {
         return Err(Error::WrongType);
     }
-    let mut source = cx.slice.edit::<List>(cx.db, &from)?.expect("it has just been there");
+    let mut source = cx.slice.edit::<List>(cx.db, &from)?.expect("the same key was found above");
     let text = source.pop(from_end, |item: Item<'_>| item.to_vec()).expect("a list has items");
     source.settle(&limits);
     source.mark();

@@ -1,4 +1,4 @@
-//! Commands that look at a list.
+//! Commands that read a list: LLEN, LINDEX, LRANGE, LPOS.
 
 use super::{integer_at, number_from, range_of, reply_item, signed_at};
 use crate::exec::{Command, Context};
@@ -51,7 +51,8 @@ fn lindex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The item that a number means, counted from the right if it is negative.
+/// Returns the index of an item; a negative number counts from the right. Returns `None` if it lies
+/// outside of the `len` items.
 pub(super) fn range_of_one(index: i64, len: usize) -> Option<usize> {
     let index = if index < 0 { len as i64 + index } else { index };
     usize::try_from(index).ok().filter(|index| *index < len)
@@ -101,13 +102,13 @@ pub(super) static LPOS: Command = Command::gather(
 )
 .offload();
 
-/// What LPOS is asked for.
+/// Options of LPOS.
 struct Search {
-    /// The matches before this one do not count; from the right if negative. Not 0.
+    /// Number of the first match to return, from 1 on. If negative, the search runs from the right.
     rank: i64,
-    /// How many matches are wanted, 0: all. None: one, and not as an array.
+    /// Maximum number of matches; 0 means all. None: one match, not replied as an array.
     count: Option<i64>,
-    /// How many items are looked at, 0: all.
+    /// Maximum number of items to compare; 0 means all.
     len_max: i64,
 }
 
@@ -136,7 +137,7 @@ impl Search {
         Ok(search)
     }
 
-    /// The numbers of the matches that are wanted.
+    /// Returns the indexes of the matches.
     fn run(&self, list: &List, text: &[u8]) -> Vec<usize> {
         let (wanted, len) = (Item::of(text), list.len());
         let depth = if self.len_max == 0 { len } else { len.min(self.len_max as usize) };
@@ -146,12 +147,12 @@ impl Search {
             Some(0) => usize::MAX,
             Some(count) => count as usize,
         };
-        let is_it = |(at, item): (usize, Item<'_>)| (item == wanted).then_some(at);
+        let matching = |(at, item): (usize, Item<'_>)| (item == wanted).then_some(at);
         if self.rank > 0 {
-            let found = list.iter_from(0).take(depth).enumerate().filter_map(is_it);
+            let found = list.iter_from(0).take(depth).enumerate().filter_map(matching);
             return found.skip(skipped).take(matches).collect();
         }
-        let found = list.iter_back_from(len - 1).take(depth).enumerate().filter_map(is_it);
+        let found = list.iter_back_from(len - 1).take(depth).enumerate().filter_map(matching);
         found.skip(skipped).take(matches).map(|at| len - 1 - at).collect()
     }
 }

@@ -1,4 +1,4 @@
-//! The list commands in words, with the replies of the reference.
+//! Scripts of the list commands, with the replies of the reference server.
 
 use crate::commands::testing::{Bench, check_feed, check_script, show};
 
@@ -49,11 +49,11 @@ fn pushing_and_popping() {
 }
 
 #[test]
-fn looking() {
+fn reading() {
     check_script(
         r#"
             SET s v => OK +1
-            # looking
+            # LINDEX, LRANGE
             RPUSH k a b c d e => :5 +5
             LINDEX k 0 => "a"
             LINDEX k -1 => "e"
@@ -185,7 +185,7 @@ fn moving() {
     check_script(
         r#"
             SET s v => OK +1
-            # moves
+            # LMOVE, RPOPLPUSH
             RPUSH f a b c => :3 +3
             LMOVE f g LEFT RIGHT => "a" +1
             LMOVE f g right left => "c" +1
@@ -209,7 +209,7 @@ fn moving() {
             RPUSH one x => :1 +1
             LMOVE one one LEFT RIGHT => "x" +1
             RPOPLPUSH one two => "x" +1
-            # many
+            # LMPOP
             RPUSH m1 a b c => :3 +3
             RPUSH m2 d e f => :3 +3
             LMPOP 1 none LEFT => nil
@@ -237,7 +237,7 @@ fn moving() {
 }
 
 #[test]
-fn waiting_where_nobody_may() {
+fn blocking_commands_that_may_not_block() {
     check_script(
         r#"
             SET s v => OK +1
@@ -285,7 +285,7 @@ fn waiting_where_nobody_may() {
 }
 
 #[test]
-fn what_a_rank_may_be() {
+fn bounds_of_ranks_and_counts() {
     let mut bench = Bench::new();
     bench.run(&["RPUSH", "k", "a", "b"]);
     let mut ask = |rank: &str| show(&bench.run(&["LPOS", "k", "a", "RANK", rank]));
@@ -299,7 +299,7 @@ fn what_a_rank_may_be() {
 }
 
 #[test]
-fn the_feed() {
+fn propagation() {
     check_feed(
         r#"
         RPUSH l a b c d e f g h i j k m n o p => RPUSH l a b c d e f g h i j k m n o p
@@ -335,7 +335,7 @@ fn the_feed() {
 }
 
 #[test]
-fn a_list_that_only_turns_keeps_its_expiry() {
+fn rotating_a_list_keeps_its_expiry() {
     check_script(
         r#"
         RPUSH k a => :1 +1

@@ -1,17 +1,17 @@
-//! MEMORY DOCTOR: what is remarkable about the memory, in sentences.
+//! MEMORY DOCTOR: a text report of memory problems.
 
 use crate::commands::footprint::Footprint;
 
-/// Bytes below which there is nothing to be said.
+/// Minimum bytes in use for a report with findings.
 const USED_MIN: u64 = 5 << 20;
 
-/// Bytes below which a difference does not matter.
+/// Minimum difference in bytes between two figures for a finding.
 const DIFFERENCE_MIN: u64 = 10 << 20;
 
-/// Bytes of buffers per client that are many.
+/// Average buffer bytes per client above which the report warns.
 const CLIENT_BYTES: u64 = 200 << 10;
 
-/// The report.
+/// Returns the report on a process with this footprint and number of clients.
 pub(super) fn report(at: &Footprint, clients: u64) -> String {
     if at.used < USED_MIN {
         return "Hi Sam, this instance is empty or is using very little memory, my issues detector \
@@ -26,24 +26,25 @@ pub(super) fn report(at: &Footprint, clients: u64) -> String {
     let findings = [
         (
             at.used_peak * 2 > at.used * 3,
-            "Peak memory: once more than one and a half times as much was in use as is now. What \
-             was freed since may still be resident; it will be used again, and MEMORY PURGE gives \
-             back what it can.",
+            "Peak memory: the peak was more than 1.5 times the memory in use now. Freed memory may \
+             still be resident; the server will use it again, and MEMORY PURGE returns what it can \
+             to the system.",
         ),
         (
             is_over(at.resident, at.used, 14),
-            "High resident size: the process takes much more physical memory than its data. After \
-             a peak this does no harm; else values of many different sizes come and go.",
+            "High resident size: the process takes much more physical memory than its data. This \
+             is harmless after a peak; otherwise values of many different sizes are created and \
+             freed.",
         ),
         (
             is_over(at.committed, at.used, 11),
-            "High fragmentation: the allocator holds more than it has handed out. After a peak \
-             MEMORY PURGE may help.",
+            "High fragmentation: the allocator holds much more memory than is in use. MEMORY PURGE \
+             may help after a peak.",
         ),
         (
             at.clients / clients.max(1) > CLIENT_BYTES,
-            "Big client buffers: clients send commands faster than they are run, or do not read \
-             their replies. CLIENT LIST shows which (qbuf, omem).",
+            "Big client buffers: clients send commands faster than the server runs them, or do not \
+             read their replies. CLIENT LIST shows the clients (qbuf, omem).",
         ),
     ];
     let found: Vec<&str> =
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_remarkable_is_said() {
+    fn only_problems_are_reported() {
         let mut at = Footprint { used: 1 << 20, ..Footprint::default() };
         assert!(report(&at, 1).starts_with("Hi Sam, this instance is empty"));
         let bytes = 100 << 20;

@@ -1,4 +1,4 @@
-//! Sets combined: intersection, union, difference, replied or stored.
+//! Set algebra: intersection, union and difference, as a reply or stored in a key.
 
 use super::{limits, reply_item};
 use crate::base::number::parse_i64;
@@ -11,27 +11,29 @@ use crate::value::{Container, Item};
 use std::cmp::Reverse;
 use std::ops::Range;
 
-/// The sets at some keys, which are the words of a range; none where there is no key.
+/// Sets of the source keys, in argument order; `None` for a missing key.
 type Sources<'s> = Vec<Option<&'s Set>>;
 
-/// Reads the sets at some words, so that they are there for [`sources`].
+/// Looks up the keys at a range of arguments, so that [`sources`] can borrow their sets together.
+/// Returns the keys.
 fn read_all<'k>(
     cx: &mut Context<'_>,
     args: &'k Args<'_>,
-    words: Range<usize>,
+    range: Range<usize>,
 ) -> Result<Vec<Key<'k>>, Error> {
-    let keys: Vec<Key<'k>> = words.map(|word| cx.key(args, word)).collect();
+    let keys: Vec<Key<'k>> = range.map(|at| cx.key(args, at)).collect();
     for key in &keys {
         cx.slice.read::<Set>(cx.db, key)?;
     }
     Ok(keys)
 }
 
+/// Borrows the sets of keys that [`read_all`] has looked up.
 fn sources<'s>(slice: &'s Slice, db: usize, keys: &[Key<'_>]) -> Sources<'s> {
     keys.iter().map(|key| slice.held::<Set>(db, key)).collect()
 }
 
-/// Sets a key to a result, or removes it, and replies how many members that is.
+/// Stores a result in a key and replies with its length. An empty result removes the key.
 fn store(cx: &mut Context<'_>, key: &Key<'_>, result: Set) {
     let len = result.len();
     if len > 0 {
@@ -48,8 +50,8 @@ fn reply_set(reply: &mut Reply<'_>, result: &Set) {
     result.iter().for_each(|member| reply_item(reply, &member));
 }
 
-/// Shows what is in all sets: the members of the smallest that are in the others. Stops when
-/// `show` says so. Nothing if a set is not there.
+/// Calls `show` for each member of the smallest set that all other sets contain too. Stops when
+/// `show` returns false. Calls nothing if a source is missing.
 fn intersect(sources: &Sources<'_>, show: &mut dyn FnMut(Item<'_>) -> bool) {
     let Some(mut sets) = sources.iter().copied().collect::<Option<Vec<&Set>>>() else { return };
     sets.sort_by_key(|set| set.len());
@@ -167,7 +169,7 @@ fn sinterstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// All members of all sets, in a set that begins as integers if it may.
+/// Adds the members of all sources to `result` and returns it.
 fn unite(sources: &Sources<'_>, mut result: Set, limits: &Limits) -> Set {
     for member in sources.iter().flatten().flat_map(|set| set.iter()) {
         result.insert_item(&member, limits);
@@ -175,9 +177,9 @@ fn unite(sources: &Sources<'_>, mut result: Set, limits: &Limits) -> Set {
     result
 }
 
-/// The form in which a result begins that is only replied: integers if all are, so that they come
-/// in order.
-fn begun(sources: &Sources<'_>) -> Set {
+/// Creates the empty set for a result that is replied and not stored. It uses the integer form if
+/// all sources do, so that the reply is in ascending order.
+fn empty_for_reply(sources: &Sources<'_>) -> Set {
     let all_ints = sources.iter().flatten().all(|set| set.encoding() == "intset");
     if all_ints { Set::of_ints() } else { Set::dense() }
 }
@@ -198,7 +200,7 @@ fn sunion(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
     let keys = read_all(cx, args, 1..args.len())?;
     let sources = sources(cx.slice, cx.db, &keys);
-    let result = unite(&sources, begun(&sources), &limits);
+    let result = unite(&sources, empty_for_reply(&sources), &limits);
     reply_set(&mut cx.reply, &result);
     Ok(())
 }
@@ -223,17 +225,19 @@ fn sunionstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The members of the first set that are in no other. There are two ways, and the one that is
-/// less work is taken as the reference does: in what form the result is can depend on it.
+/// Adds to `result` the members of the first set that no other set contains, and returns it.
+///
+/// There are two algorithms. The choice between them is the reference server's, because the form
+/// of the result can depend on it.
 fn subtract(sources: &Sources<'_>, mut result: Set, limits: &Limits) -> Set {
     let (Some(first), others) = (sources[0], &sources[1..]) else { return result };
     let mut others: Vec<&Set> = others.iter().copied().flatten().collect();
     if others.iter().any(|set| std::ptr::eq(*set, first)) {
         return result;
     }
-    let looking = first.len() * (1 + others.len()) / 2;
-    let removing = first.len() + others.iter().map(|set| set.len()).sum::<usize>();
-    if looking <= removing {
+    let lookups = first.len() * (1 + others.len()) / 2;
+    let removals = first.len() + others.iter().map(|set| set.len()).sum::<usize>();
+    if lookups <= removals {
         others.sort_by_key(|set| Reverse(set.len()));
         let stays = |member: &Item<'_>| !others.iter().any(|set| set.contains_item(member));
         for member in first.iter().filter(stays) {
@@ -271,7 +275,7 @@ fn sdiff(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
     let keys = read_all(cx, args, 1..args.len())?;
     let sources = sources(cx.slice, cx.db, &keys);
-    let result = subtract(&sources, begun(&sources), &limits);
+    let result = subtract(&sources, empty_for_reply(&sources), &limits);
     reply_set(&mut cx.reply, &result);
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Members at random: SPOP and SRANDMEMBER.
+//! Random members: SPOP and SRANDMEMBER.
 
 use super::{limits, reply_item};
 use crate::base::number::parse_i64;
@@ -8,7 +8,7 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::set::Set;
 
-/// Members that one SREM of the feed has at most.
+/// Maximum number of members of one propagated SREM.
 const FEED_MEMBERS_MAX: usize = 1024;
 
 pub(super) static SPOP: Command = Command::single(
@@ -65,8 +65,8 @@ fn pop_many(cx: &mut Context<'_>, key: &Key<'_>, count: usize) -> Result<(), Err
         set.iter().for_each(|member| reply_item(&mut cx.reply, &member));
         drop(set);
         cx.slice.remove(cx.db, key);
-        let word: &[u8] = if cx.config.lazyfree_lazy_server_del { b"UNLINK" } else { b"DEL" };
-        cx.propagate(&[word, key.bytes]);
+        let name: &[u8] = if cx.config.lazyfree_lazy_server_del { b"UNLINK" } else { b"DEL" };
+        cx.propagate(&[name, key.bytes]);
         return Ok(());
     }
     if count == 0 {
@@ -81,9 +81,9 @@ fn pop_many(cx: &mut Context<'_>, key: &Key<'_>, count: usize) -> Result<(), Err
     members.iter().for_each(|member| cx.reply.bulk(member));
     if cx.is_recorded() {
         for some in members.chunks(FEED_MEMBERS_MAX) {
-            let mut words: Vec<&[u8]> = vec![b"SREM", key.bytes];
-            words.extend(some.iter().map(Vec::as_slice));
-            cx.propagate(&words);
+            let mut command: Vec<&[u8]> = vec![b"SREM", key.bytes];
+            command.extend(some.iter().map(Vec::as_slice));
+            cx.propagate(&command);
         }
     }
     Ok(())
@@ -109,7 +109,7 @@ fn srandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let count = match args.get(2) {
         None => None,
-        Some(word) => match parse_i64(word).ok_or(Error::NotInteger)? {
+        Some(arg) => match parse_i64(arg).ok_or(Error::NotInteger)? {
             i64::MIN => return Err(Error::not_between(-i64::MAX, i64::MAX)),
             count => Some(count),
         },

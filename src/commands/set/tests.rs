@@ -1,4 +1,4 @@
-//! The set commands.
+//! Scripts of the set commands, with the replies of the reference server.
 
 use crate::commands::testing::{Bench, check_feed, check_script, show};
 use crate::resp::{Protocol, Value};
@@ -143,7 +143,7 @@ fn algebra() {
 }
 
 #[test]
-fn walking_and_drawing() {
+fn scanning_and_random_members() {
     check_script(
         r#"
         SSCAN none 0 => ["0" []]
@@ -205,7 +205,7 @@ fn texts(value: Value) -> Vec<String> {
 }
 
 #[test]
-fn large_sets_are_walked_popped_and_drawn_from() {
+fn large_sets_scan_random_members_and_pop() {
     let mut bench = Bench::new();
     let mut all = BTreeSet::new();
     for number in 0..1_000 {
@@ -248,7 +248,7 @@ fn large_sets_are_walked_popped_and_drawn_from() {
 }
 
 #[test]
-fn the_feed() {
+fn propagation() {
     check_feed(
         r#"
         SADD s 1 2 1 => SADD s 1 2 1
@@ -275,7 +275,7 @@ fn the_feed() {
 }
 
 #[test]
-fn members_that_are_popped_go_to_the_feed_in_pieces() {
+fn popped_members_are_propagated_in_chunks() {
     let mut bench = Bench::new();
     for number in 0..3_000 {
         bench.run(&["SADD", "s", &format!("m{number}")]);
@@ -286,21 +286,21 @@ fn members_that_are_popped_go_to_the_feed_in_pieces() {
     let lens: Vec<usize> = recorded.iter().map(|line| line.split(' ').count() - 2).collect();
     assert_eq!(lens, [1_024, 1_024, 452]);
     assert!(recorded.iter().all(|line| line.starts_with("SREM s m")));
-    let told: BTreeSet<String> = recorded
+    let propagated: BTreeSet<String> = recorded
         .iter()
         .flat_map(|line| line.split(' ').skip(2))
         .map(|member| format!("\"{member}\""))
         .collect();
-    assert_eq!(told, popped.into_iter().collect());
+    assert_eq!(propagated, popped.into_iter().collect());
 }
 
 #[test]
-fn sets_in_the_newer_protocol() {
+fn sets_in_resp3() {
     let mut bench = Bench::new();
     bench.protocol = Protocol::Three;
     let wire = |bench: &mut Bench, line: &str| {
-        let words: Vec<&str> = line.split(' ').collect();
-        String::from_utf8(bench.run_bytes(&words)).expect("text")
+        let args: Vec<&str> = line.split(' ').collect();
+        String::from_utf8(bench.run_bytes(&args)).expect("text")
     };
     bench.run(&["SADD", "s", "1", "x"]);
     for (line, expected) in [
@@ -324,7 +324,7 @@ fn sets_in_the_newer_protocol() {
 }
 
 #[test]
-fn random_members_end_where_their_client_does() {
+fn random_members_stop_at_the_output_buffer_limit() {
     let mut bench = Bench::new();
     bench.config.client_output_buffer_limit.normal.hard_bytes = 100_000;
     bench.run(&["SADD", "s", "a"]);

@@ -1,4 +1,4 @@
-//! SSCAN: walking over the members of a set.
+//! SSCAN: iterates over the members of a set.
 
 use super::reply_item;
 use crate::base::glob;
@@ -9,13 +9,14 @@ use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::set::Set;
 use crate::value::string::IntText;
 
-/// COUNT where it is not said.
+/// Default of COUNT.
 const COUNT_DEFAULT: u64 = 10;
 
-/// Steps per element that is asked for: a table that is nearly empty gives less.
+/// Maximum scan steps per requested element. A nearly empty table yields few elements per step.
 const STEPS_PER_ELEMENT: u64 = 10;
 
-/// What a walk is asked for: how many elements in about, and the pattern, unless it is `*`.
+/// Parses the options of SSCAN: the approximate number of elements, and the pattern, `None` for
+/// `*`.
 fn options<'a>(args: &'a Args<'_>) -> Result<(u64, Option<&'a [u8]>), Error> {
     let (mut count, mut pattern) = (COUNT_DEFAULT, None);
     let mut index = 3;

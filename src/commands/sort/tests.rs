@@ -1,4 +1,4 @@
-//! SORT in words, with the replies of the reference.
+//! Scripts of SORT, with the replies of the reference server.
 
 use crate::commands::testing::{Bench, START_MS, check_feed, check_script, show};
 use crate::keyspace::Expiry;
@@ -12,12 +12,12 @@ fn put(bench: &mut Bench, key: &str, object: Object) {
     bench.slice.set_object(0, &key, object, Expiry::Clear);
 }
 
-/// Runs the lines of a script without counts of changes.
+/// Runs the lines of a script on a bench and compares the replies, without the dirty counts.
 fn check_on(bench: &mut Bench, script: &str) {
     for line in script.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (command, expected) = line.split_once(" => ").expect("a command and its reply");
-        let words: Vec<&str> = command.split(' ').collect();
-        assert_eq!(show(&bench.run(&words)), expected, "{command}");
+        let args: Vec<&str> = command.split(' ').collect();
+        assert_eq!(show(&bench.run(&args)), expected, "{command}");
     }
 }
 
@@ -206,7 +206,7 @@ fn sets_and_sorted_sets() {
 }
 
 #[test]
-fn a_nul_ends_a_text_unless_it_is_stored() {
+fn a_nul_ends_the_comparison_unless_the_result_is_stored() {
     let mut bench = Bench::new();
     bench.run(&["RPUSH", "l", "a\0b", "a\0a"]);
     assert_eq!(show(&bench.run(&["SORT", "l", "ALPHA"])), "[\"a\0b\" \"a\0a\"]");
@@ -215,7 +215,7 @@ fn a_nul_ends_a_text_unless_it_is_stored() {
 }
 
 #[test]
-fn an_empty_text_is_no_number() {
+fn an_empty_text_is_not_a_number() {
     let mut bench = Bench::new();
     bench.run(&["RPUSH", "l", "", "1"]);
     let refusal = "-ERR One or more scores can't be converted into double";
@@ -225,7 +225,7 @@ fn an_empty_text_is_no_number() {
 }
 
 #[test]
-fn equal_ones_of_a_part_come_as_the_reference_has_them() {
+fn equal_elements_of_a_part_are_in_the_order_of_the_reference() {
     check_script(
         r#"
         RPUSH l 1 2 3 4 5 6 7 8 9 => :9 +9
@@ -237,7 +237,7 @@ fn equal_ones_of_a_part_come_as_the_reference_has_them() {
 }
 
 #[test]
-fn the_feed() {
+fn propagation() {
     check_feed(
         r#"
         RPUSH l 2 1 => RPUSH l 2 1

@@ -1,4 +1,4 @@
-//! Members and their scores are set: ZADD, ZINCRBY. Hot.
+//! ZADD and ZINCRBY: set members and their scores. Hot.
 
 use super::limits_of;
 use crate::base::number::parse_f64;
@@ -7,35 +7,36 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::{Limits, Put, SortedSet};
 
-/// The options of ZADD.
+/// Options of ZADD.
 #[derive(Clone, Copy, Debug, Default)]
 struct Options {
-    /// Only members that are not there yet.
+    /// NX: only adds new members.
     is_nx: bool,
-    /// Only members that are there.
+    /// XX: only updates existing members.
     is_xx: bool,
-    /// Only to a higher score.
+    /// GT: only raises the score of an existing member.
     is_gt: bool,
-    /// Only to a lower score.
+    /// LT: only lowers the score of an existing member.
     is_lt: bool,
-    /// The reply counts changed scores too.
+    /// CH: the reply counts changed scores too.
     is_ch: bool,
-    /// The score is added to the one that is there, and the reply is the sum.
+    /// INCR: adds to the old score and replies with the sum.
     is_incr: bool,
 }
 
 impl Options {
-    /// The options from word 2 on, and the first word behind them.
+    /// Parses the options from argument 2 on. Returns them and the index of the first argument
+    /// after them.
     fn parse(args: &Args<'_>, mut options: Options) -> (Options, usize) {
         let mut index = 2;
-        while let Some(word) = args.get(index) {
-            let flag = match word {
-                word if word.eq_ignore_ascii_case(b"NX") => &mut options.is_nx,
-                word if word.eq_ignore_ascii_case(b"XX") => &mut options.is_xx,
-                word if word.eq_ignore_ascii_case(b"GT") => &mut options.is_gt,
-                word if word.eq_ignore_ascii_case(b"LT") => &mut options.is_lt,
-                word if word.eq_ignore_ascii_case(b"CH") => &mut options.is_ch,
-                word if word.eq_ignore_ascii_case(b"INCR") => &mut options.is_incr,
+        while let Some(arg) = args.get(index) {
+            let flag = match arg {
+                arg if arg.eq_ignore_ascii_case(b"NX") => &mut options.is_nx,
+                arg if arg.eq_ignore_ascii_case(b"XX") => &mut options.is_xx,
+                arg if arg.eq_ignore_ascii_case(b"GT") => &mut options.is_gt,
+                arg if arg.eq_ignore_ascii_case(b"LT") => &mut options.is_lt,
+                arg if arg.eq_ignore_ascii_case(b"CH") => &mut options.is_ch,
+                arg if arg.eq_ignore_ascii_case(b"INCR") => &mut options.is_incr,
                 _ => break,
             };
             *flag = true;
@@ -44,7 +45,7 @@ impl Options {
         (options, index)
     }
 
-    /// Why they do not go together.
+    /// Returns an error if the options exclude each other or do not fit the number of pairs.
     fn check(&self, pairs: usize) -> Result<(), Error> {
         if self.is_nx && self.is_xx {
             return Err(Error::other("ERR XX and NX options at the same time are not compatible"));
@@ -61,8 +62,8 @@ impl Options {
         Ok(())
     }
 
-    /// The score that a member gets which has `old` now; none: it is left alone. Not a number: an
-    /// infinity was added to the opposite one.
+    /// Returns the new score of a member with score `old`, or `None` to leave the member unchanged.
+    /// Returns NaN if an infinity was added to the opposite infinity.
     #[inline]
     fn decide(&self, old: Option<f64>, score: f64) -> Option<f64> {
         let Some(old) = old else { return (!self.is_xx).then_some(score) };
@@ -75,12 +76,12 @@ impl Options {
     }
 }
 
-/// What became of all members.
+/// Result over all members of one command.
 #[derive(Clone, Copy, Debug, Default)]
 struct Outcome {
     added: u64,
     moved: u64,
-    /// The score that the last one has got.
+    /// New score of the last member; `None` if the options left it unchanged.
     score: Option<f64>,
 }
 
@@ -121,12 +122,12 @@ fn zincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 
 fn add(cx: &mut Context<'_>, args: &Args<'_>, options: Options) -> Result<(), Error> {
     let (options, first) = Options::parse(args, options);
-    let words = args.len() - first;
-    if words == 0 || !words.is_multiple_of(2) {
+    let rest = args.len() - first;
+    if rest == 0 || !rest.is_multiple_of(2) {
         return Err(Error::Syntax);
     }
-    options.check(words / 2)?;
-    // All scores are read before the first member is set.
+    options.check(rest / 2)?;
+    // Parses all scores before the first change, so that an error changes nothing.
     let mut pairs = Pairs { args, first, first_score: 0.0 };
     let mut longest = 0;
     for index in (first..args.len()).step_by(2) {
@@ -142,7 +143,7 @@ fn add(cx: &mut Context<'_>, args: &Args<'_>, options: Options) -> Result<(), Er
         match cx.slice.edit::<SortedSet>(cx.db, &key)? {
             None => Outcome::default(),
             Some(mut set) => {
-                set.prepare(words / 2, longest, &limits);
+                set.prepare(rest / 2, longest, &limits);
                 let outcome = put_all(&mut set, &pairs, &options, &limits)?;
                 if outcome.moved > 0 {
                     set.mark();
@@ -152,7 +153,7 @@ fn add(cx: &mut Context<'_>, args: &Args<'_>, options: Options) -> Result<(), Er
         }
     } else {
         let mut set = cx.slice.edit_or_new::<SortedSet>(cx.db, &key)?;
-        set.prepare(words / 2, longest, &limits);
+        set.prepare(rest / 2, longest, &limits);
         let outcome = put_all(&mut set, &pairs, &options, &limits)?;
         if outcome.added + outcome.moved > 0 {
             set.mark();
@@ -171,14 +172,15 @@ fn add(cx: &mut Context<'_>, args: &Args<'_>, options: Options) -> Result<(), Er
     Ok(())
 }
 
-/// Scores with members, from a word on. Most commands have one pair, which is read once.
+/// Pairs of a score and a member, from argument `first` on. Keeps the first score parsed, because
+/// most commands have a single pair.
 struct Pairs<'a> {
     args: &'a Args<'a>,
     first: usize,
     first_score: f64,
 }
 
-/// Sets the members, each with the score before it.
+/// Sets the members to the scores before them. Returns an error if a sum is NaN.
 #[inline]
 fn put_all(
     set: &mut SortedSet,

@@ -1,11 +1,11 @@
-//! The ends of ranges, as their words say them: scores, texts, and places.
+//! Parses the bounds of ranges: ranks, scores and texts.
 
 use crate::base::number::parse_i64;
 use crate::resp::Error;
 use crate::value::sorted_set::{LexEnd, LexRange, ScoreRange, SortedSet};
 use std::ops::Range;
 
-/// What a range is made of.
+/// Kind of the bounds of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
     Rank,
@@ -13,21 +13,21 @@ pub(super) enum By {
     Lex,
 }
 
-/// The words of a range, read.
+/// Parsed bounds of a range.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Bounds<'a> {
-    /// The first place and the last one, counted from the end if they are negative.
+    /// First and last rank, both included. Negative ranks count from the end.
     Rank(i64, i64),
     Score(ScoreRange),
     Lex(LexRange<'a>),
 }
 
 impl<'a> Bounds<'a> {
-    /// From the word with the lower end and the one with the upper end.
+    /// Parses the lower and the upper bound.
     pub(super) fn parse(by: By, min: &'a [u8], max: &'a [u8]) -> Result<Bounds<'a>, Error> {
         match by {
             By::Rank => {
-                let place = |word| parse_i64(word).ok_or(Error::NotInteger);
+                let place = |arg| parse_i64(arg).ok_or(Error::NotInteger);
                 Ok(Bounds::Rank(place(min)?, place(max)?))
             }
             By::Score => {
@@ -45,8 +45,8 @@ impl<'a> Bounds<'a> {
         }
     }
 
-    /// The members that are meant, by their numbers in order. `is_reverse` says that places are
-    /// counted from the last member on.
+    /// Returns the ranks of the members within the bounds, in ascending order. With `is_reverse`,
+    /// ranks in the bounds count from the last member.
     pub(super) fn ranks(&self, set: &SortedSet, is_reverse: bool) -> Range<usize> {
         match self {
             Bounds::Rank(first, last) => {
@@ -59,7 +59,8 @@ impl<'a> Bounds<'a> {
     }
 }
 
-/// The places `first..=last` of `len`; an empty range if there are none.
+/// Returns the ranks from `first` to `last`, both included, clamped to `len` members. Negative
+/// ranks count from the end.
 fn places(first: i64, last: i64, len: usize) -> Range<usize> {
     let len = len as i64;
     let from_start = |place: i64| if place < 0 { len + place } else { place };
@@ -67,12 +68,13 @@ fn places(first: i64, last: i64, len: usize) -> Range<usize> {
     if first > last { 0..0 } else { first as usize..last as usize + 1 }
 }
 
-/// A score and whether it is left out: `1.5`, or `(1.5` for all beyond.
+/// Parses a score bound. Returns the score and whether the bound excludes it: `1.5` includes 1.5,
+/// `(1.5` excludes it.
 ///
-/// The reference reads up to the first NUL, takes nothing at all for zero, and what overflows for
-/// infinite.
-fn score_end(word: &[u8]) -> Option<(f64, bool)> {
-    let (digits, is_open) = match word {
+/// Like the reference server, reads up to the first NUL, takes an empty number as 0 and an overflow
+/// as infinity.
+fn score_end(arg: &[u8]) -> Option<(f64, bool)> {
+    let (digits, is_open) = match arg {
         [b'(', digits @ ..] => (digits, true),
         digits => (digits, false),
     };
@@ -84,9 +86,10 @@ fn score_end(word: &[u8]) -> Option<(f64, bool)> {
     (!score.is_nan()).then_some((score, is_open))
 }
 
-/// `-` before all, `+` behind all, `[text` with this text, `(text` without it.
-fn lex_end(word: &[u8]) -> Option<LexEnd<'_>> {
-    match word {
+/// Parses a text bound: `-` is before all texts and `+` after all, `[text` includes the text and
+/// `(text` excludes it.
+fn lex_end(arg: &[u8]) -> Option<LexEnd<'_>> {
+    match arg {
         [b'-'] | [b'-', 0, ..] => Some(LexEnd::Before),
         [b'+'] | [b'+', 0, ..] => Some(LexEnd::Behind),
         [b'[', text @ ..] => Some(LexEnd::Closed(text)),

@@ -1,4 +1,4 @@
-//! Members are taken from an end: ZPOPMIN, ZPOPMAX, ZMPOP. Hot.
+//! ZPOPMIN, ZPOPMAX and ZMPOP: pop members from one end. Hot.
 
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
@@ -9,21 +9,21 @@ use crate::value::sorted_set::{End, SortedSet};
 use crate::value::string::IntText;
 use std::ops::Range;
 
-/// How the members that were taken are replied with.
+/// Layout of the reply with the popped members.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// Members and scores in one row.
+    /// A flat array of members and scores.
     Flat,
-    /// Pairs of a member and its score.
+    /// An array of pairs, each a member and its score.
     Pairs,
-    /// The key, then members and scores, in one row.
+    /// A flat array of the key, then members and scores.
     KeyFlat,
-    /// The key and the pairs.
+    /// The key, then an array of pairs.
     KeyPairs,
 }
 
-/// Takes members from the key's sorted set and replies with them; how many, none if there is no
-/// such key.
+/// Pops up to `count` members from the key's sorted set and replies with them. Returns their
+/// number, or `None`, without a reply, if there is no such key.
 pub(super) fn take(
     cx: &mut Context<'_>,
     key: &Key<'_>,
@@ -66,7 +66,7 @@ pub(super) fn take(
     Ok(Some(taken))
 }
 
-/// The command that takes from an end, as the feed is told it.
+/// Returns the command that propagates a pop from an end.
 pub(super) fn name_of(end: End) -> &'static [u8] {
     match end {
         End::Min => b"ZPOPMIN",
@@ -120,8 +120,8 @@ fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
     let count = match args.get(2) {
         _ if args.len() > 3 => return Err(Error::Syntax),
         None => None,
-        Some(word) => {
-            let count = parse_i64(word).and_then(|count| usize::try_from(count).ok());
+        Some(arg) => {
+            let count = parse_i64(arg).and_then(|count| usize::try_from(count).ok());
             Some(count.ok_or(Error::NotPositive)?)
         }
     };
@@ -134,34 +134,34 @@ fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
     Ok(())
 }
 
-/// What ZMPOP and BZMPOP are asked for.
+/// Parsed arguments of ZMPOP and BZMPOP.
 #[derive(Clone, Debug)]
 pub(super) struct ManyPop {
-    /// The words that are keys.
+    /// Argument indexes of the keys.
     pub keys: Range<usize>,
     pub end: End,
     pub count: usize,
 }
 
 impl ManyPop {
-    /// From the words from that on which says how many keys there are.
+    /// Parses the arguments from index `first` on, which holds the number of keys.
     pub(super) fn parse(args: &Args<'_>, first: usize) -> Result<ManyPop, Error> {
-        let positive = |word: &[u8]| {
-            let number = parse_i64(word).and_then(|number| usize::try_from(number).ok());
+        let positive = |arg: &[u8]| {
+            let number = parse_i64(arg).and_then(|number| usize::try_from(number).ok());
             number.filter(|number| *number > 0)
         };
         let keys = positive(&args[first])
             .ok_or_else(|| Error::other("ERR numkeys should be greater than 0"))?;
         let at = first.saturating_add(keys).saturating_add(1);
         let end = match args.get(at) {
-            Some(word) if word.eq_ignore_ascii_case(b"MIN") => End::Min,
-            Some(word) if word.eq_ignore_ascii_case(b"MAX") => End::Max,
+            Some(arg) if arg.eq_ignore_ascii_case(b"MIN") => End::Min,
+            Some(arg) if arg.eq_ignore_ascii_case(b"MAX") => End::Max,
             _ => return Err(Error::Syntax),
         };
         let mut count = None;
         let mut index = at + 1;
-        while let Some(word) = args.get(index) {
-            let is_count = count.is_none() && word.eq_ignore_ascii_case(b"COUNT");
+        while let Some(arg) = args.get(index) {
+            let is_count = count.is_none() && arg.eq_ignore_ascii_case(b"COUNT");
             let value = args.get(index + 1).filter(|_| is_count).ok_or(Error::Syntax)?;
             let not_positive = || Error::other("ERR count should be greater than 0");
             count = Some(positive(value).ok_or_else(not_positive)?);
@@ -189,8 +189,8 @@ pub(super) static ZMPOP: Command = Command::gather(
 
 fn zmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let many = ManyPop::parse(args, 1)?;
-    for word in many.keys.clone() {
-        let key = cx.key(args, word);
+    for at in many.keys.clone() {
+        let key = cx.key(args, at);
         if let Some(taken) = take(cx, &key, many.end, many.count, Shape::KeyPairs)? {
             let count = taken.to_string();
             cx.propagate(&[name_of(many.end), key.bytes, count.as_bytes()]);

@@ -1,4 +1,4 @@
-//! Members by chance, and all of them bit by bit: ZRANDMEMBER, ZSCAN.
+//! ZRANDMEMBER and ZSCAN: random members, and iteration over all members.
 
 use super::Members;
 use crate::base::glob;
@@ -22,7 +22,7 @@ pub(super) static ZRANDMEMBER: Command = Command::single(
 );
 
 fn zrandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let Some(word) = args.get(2) else {
+    let Some(arg) = args.get(2) else {
         let mut rng = cx.slice.draw_rng();
         let key = cx.key(args, 1);
         match cx.slice.read::<SortedSet>(cx.db, &key)? {
@@ -35,13 +35,13 @@ fn zrandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         }
         return Ok(());
     };
-    let count = parse_i64(word).ok_or(Error::NotInteger)?;
+    let count = parse_i64(arg).ok_or(Error::NotInteger)?;
     if count == i64::MIN {
         return Err(Error::not_between(-i64::MAX, i64::MAX));
     }
     let with_scores = match args.get(3) {
         None => false,
-        Some(word) if args.len() == 4 && word.eq_ignore_ascii_case(b"WITHSCORES") => true,
+        Some(arg) if args.len() == 4 && arg.eq_ignore_ascii_case(b"WITHSCORES") => true,
         Some(_) => return Err(Error::Syntax),
     };
     if with_scores && count.unsigned_abs() > i64::MAX as u64 / 2 {
@@ -50,8 +50,8 @@ fn zrandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     some_members(cx, args, count, &Members { with_scores })
 }
 
-/// Replies with so many members, each once; or, if `count` is negative, with so many that may
-/// repeat.
+/// Replies with `count` random distinct members. If `count` is negative, replies with `-count`
+/// random members that may repeat.
 fn some_members(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -80,7 +80,8 @@ fn some_members(
     let count = usize::try_from(count).unwrap_or(usize::MAX).min(len);
     members.head(reply, count);
     if 3 * count > len {
-        // Most of them: whoever is passed by is drawn.
+        // For more than a third of the members, one pass over all members is cheaper. It selects
+        // each with the probability (members still wanted) / (members not yet passed).
         let mut wanted = count;
         for (passed, (member, score)) in set.iter_from(0).enumerate() {
             if rng.below((len - passed) as u64) < wanted as u64 {
@@ -101,13 +102,13 @@ fn some_members(
     Ok(())
 }
 
-/// Members of one ZSCAN that does not say it.
+/// Default of COUNT.
 const COUNT_DEFAULT: usize = 10;
 
-/// What ZSCAN is asked for.
+/// Parsed options of ZSCAN.
 struct Scan<'a> {
     count: usize,
-    /// None: every member.
+    /// MATCH; `None` matches every member.
     pattern: Option<&'a [u8]>,
     with_scores: bool,
 }
@@ -168,7 +169,7 @@ fn zscan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         return Ok(());
     };
     let scan = Scan::parse(args)?;
-    // The number of elements has to be known before them.
+    // The reply's header needs the number of elements, so the elements go to a buffer first.
     let mut found = Output::default();
     let mut elements = Reply::new(&mut found, Protocol::Two);
     let mut count = 0;

@@ -1,4 +1,4 @@
-//! Ranges of members: ZRANGE in all its forms, and the older commands for each of them.
+//! Ranges of members: ZRANGE with all its options, and the older command for each option.
 
 use super::Members;
 use super::bounds::{Bounds, By};
@@ -10,49 +10,49 @@ use crate::value::Item;
 use crate::value::sorted_set::SortedSet;
 use std::ops::Range;
 
-/// What the name of a command leaves open.
+/// Properties of a range command that its name determines.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Form {
-    /// The word with the key of the sorted set.
+    /// Argument index of the sorted set's key.
     pub key: usize,
-    /// What the range is made of; none: a word may say it.
+    /// Kind of the bounds; `None` if an option may choose it.
     pub by: Option<By>,
-    /// Whether the order is from the last to the first; none: a word may say it.
+    /// Whether the order is descending; `None` if an option may choose it.
     pub is_reverse: Option<bool>,
-    /// Whether members are stored and not shown.
+    /// Whether the command stores the members instead of replying with them.
     pub is_store: bool,
 }
 
-/// A range of members, as the words ask for it.
+/// Parsed range of members.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Selection<'a> {
     bounds: Bounds<'a>,
     is_reverse: bool,
     with_scores: bool,
-    /// Members that are skipped.
+    /// Number of members to skip.
     offset: i64,
-    /// Members that are taken; negative: all.
+    /// Maximum number of members; negative for all.
     limit: i64,
 }
 
 impl<'a> Selection<'a> {
-    /// From the words behind the key.
+    /// Parses the arguments after the key.
     pub(super) fn parse(args: &'a Args<'_>, form: Form) -> Result<Selection<'a>, Error> {
         let (mut by, mut is_reverse) = (form.by, form.is_reverse);
         let (mut with_scores, mut offset, mut limit) = (false, 0, -1);
         let mut index = form.key + 3;
-        while let Some(word) = args.get(index) {
-            if !form.is_store && word.eq_ignore_ascii_case(b"WITHSCORES") {
+        while let Some(arg) = args.get(index) {
+            if !form.is_store && arg.eq_ignore_ascii_case(b"WITHSCORES") {
                 with_scores = true;
-            } else if word.eq_ignore_ascii_case(b"LIMIT") && index + 2 < args.len() {
+            } else if arg.eq_ignore_ascii_case(b"LIMIT") && index + 2 < args.len() {
                 offset = parse_i64(&args[index + 1]).ok_or(Error::NotInteger)?;
                 limit = parse_i64(&args[index + 2]).ok_or(Error::NotInteger)?;
                 index += 2;
-            } else if is_reverse.is_none() && word.eq_ignore_ascii_case(b"REV") {
+            } else if is_reverse.is_none() && arg.eq_ignore_ascii_case(b"REV") {
                 is_reverse = Some(true);
-            } else if by.is_none() && word.eq_ignore_ascii_case(b"BYLEX") {
+            } else if by.is_none() && arg.eq_ignore_ascii_case(b"BYLEX") {
                 by = Some(By::Lex);
-            } else if by.is_none() && word.eq_ignore_ascii_case(b"BYSCORE") {
+            } else if by.is_none() && arg.eq_ignore_ascii_case(b"BYSCORE") {
                 by = Some(By::Score);
             } else {
                 return Err(Error::Syntax);
@@ -79,19 +79,19 @@ impl<'a> Selection<'a> {
         Ok(Selection { bounds, is_reverse, with_scores, offset, limit })
     }
 
-    /// Whether it goes by places.
+    /// Returns whether the bounds are ranks.
     pub(super) fn is_by_rank(&self) -> bool {
         matches!(self.bounds, Bounds::Rank(..))
     }
 
-    /// The members that are meant, by their numbers in order.
+    /// Returns the ranks of the selected members, in ascending order.
     pub(super) fn ranks(&self, set: &SortedSet) -> Range<usize> {
         let all = self.bounds.ranks(set, self.is_reverse);
         if self.is_by_rank() {
             return all;
         }
-        // Less than no members are skipped from the far end of a large set, and a small one has
-        // nothing there: as in the reference.
+        // As in the reference server, a negative offset on a large set counts from the far end of
+        // the range. On a packed set it selects nothing.
         let len = all.len();
         let skipped = match usize::try_from(self.offset) {
             Ok(offset) => offset.min(len),
@@ -110,7 +110,7 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// Gives these members in the order that is asked for.
+    /// Calls `each` with the members at these ranks, in the selection's order.
     #[inline]
     pub(super) fn for_each(
         &self,

@@ -1,4 +1,5 @@
-//! Single members and numbers of members: ZCARD, ZSCORE, ZRANK, ZCOUNT and their like.
+//! Reads single members and counts members: ZCARD, ZSCORE, ZMSCORE, ZRANK, ZREVRANK, ZCOUNT,
+//! ZLEXCOUNT.
 
 use super::bounds::{Bounds, By};
 use crate::exec::{Command, Context};
@@ -101,7 +102,7 @@ fn rank(cx: &mut Context<'_>, args: &Args<'_>, name: &str, is_reverse: bool) -> 
     let with_score = match args.get(3) {
         _ if args.len() > 4 => return Err(Error::wrong_arity(name)),
         None => false,
-        Some(word) if word.eq_ignore_ascii_case(b"WITHSCORE") => true,
+        Some(arg) if arg.eq_ignore_ascii_case(b"WITHSCORE") => true,
         Some(_) => return Err(Error::Syntax),
     };
     let key = cx.key(args, 1);

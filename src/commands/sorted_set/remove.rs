@@ -1,4 +1,4 @@
-//! Members are removed: by name, by place, by score, by text.
+//! Removes members by name, rank, score or text: ZREM and ZREMRANGEBYRANK, -SCORE, -LEX.
 
 use super::bounds::{Bounds, By};
 use crate::exec::{Command, Context};
@@ -111,7 +111,7 @@ fn remove_range(cx: &mut Context<'_>, args: &Args<'_>, by: By) -> Result<(), Err
         }
     }
     if is_all {
-        // As a whole, so that a large one is freed bit by bit.
+        // Removes the whole key, so that a large set is freed incrementally.
         cx.slice.remove(cx.db, &key);
     }
     cx.effects.changes += removed as u64;

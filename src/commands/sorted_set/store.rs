@@ -1,4 +1,4 @@
-//! ZRANGESTORE: a range of members becomes a sorted set of its own.
+//! ZRANGESTORE: stores a range of members in another sorted set.
 
 use super::limits_of;
 use super::range::{Form, Selection};
@@ -33,7 +33,8 @@ fn zrangestore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if let Some(set) = cx.slice.read::<SortedSet>(cx.db, &source)? {
         let ranks = selection.ranks(set);
         if selection.is_by_rank() {
-            // The reference knows in advance how many these are, and chooses the form by that.
+            // For ranks, the reference server knows the length in advance and chooses the form by
+            // it.
             stored.prepare(ranks.len(), 0, &limits);
         }
         let mut text = IntText::new();

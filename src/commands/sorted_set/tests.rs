@@ -1,4 +1,4 @@
-//! Scripts of the sorted set commands.
+//! Scripts of the sorted set commands, with the replies of the reference server.
 
 use crate::commands::FAMILIES;
 use crate::commands::testing::{Bench, check_feed, check_script};
@@ -146,7 +146,7 @@ fn ranges() {
 }
 
 #[test]
-fn a_range_by_places_is_stored_in_the_form_of_its_length() {
+fn a_range_by_rank_is_stored_in_the_form_for_its_length() {
     let mut bench = Bench::new();
     bench.config.zset_max_listpack_entries = 2;
     bench.run(&["ZADD", "z", "1", "a", "2", "b", "-0", "c"]);
@@ -155,14 +155,14 @@ fn a_range_by_places_is_stored_in_the_form_of_its_length() {
         (&["ZRANGESTORE", "y", "z", "-inf", "+inf", "BYSCORE"], "$1\r\n0\r\n"),
         (&["ZRANGESTORE", "y", "z", "0", "1"], "$1\r\n0\r\n"),
     ];
-    for (words, shown) in cases {
-        bench.run(words);
-        assert_eq!(bench.run_bytes(&["ZSCORE", "y", "c"]), shown.as_bytes(), "{words:?}");
+    for (args, shown) in cases {
+        bench.run(args);
+        assert_eq!(bench.run_bytes(&["ZSCORE", "y", "c"]), shown.as_bytes(), "{args:?}");
     }
 }
 
 #[test]
-fn long_refusals() {
+fn long_error_texts() {
     check_script(
         "ZADD z 1 a => :1 +1
         ZRANGE z 0 -1 LIMIT 0 1 => -ERR syntax error, LIMIT is only supported in combination with \
@@ -241,7 +241,7 @@ fn popping() {
 }
 
 #[test]
-fn by_chance_and_bit_by_bit() {
+fn random_members_and_scans() {
     check_script(
         r#"
         ZRANDMEMBER nosuch => nil
@@ -289,14 +289,14 @@ fn scores_and_pairs_in_resp3() {
         (&["ZPOPMIN", "z"], "*0\r\n"),
         (&["ZMPOP", "1", "z", "MIN"], "_\r\n"),
     ];
-    for (words, expected) in cases {
-        let shown = String::from_utf8_lossy(&bench.run_bytes(words)).into_owned();
-        assert_eq!(shown, *expected, "{words:?}");
+    for (args, expected) in cases {
+        let shown = String::from_utf8_lossy(&bench.run_bytes(args)).into_owned();
+        assert_eq!(shown, *expected, "{args:?}");
     }
 }
 
 #[test]
-fn what_the_feed_is_told() {
+fn propagation() {
     check_feed(
         r#"
         ZADD z 1 a 2 b 3 c 4 d 5 e => ZADD z 1 a 2 b 3 c 4 d 5 e
@@ -321,10 +321,10 @@ fn what_the_feed_is_told() {
 }
 
 #[test]
-fn keys_that_a_word_counts_are_not_taken_for_one() {
+fn counted_keys_are_not_plain_key_arguments() {
     let table = CommandTable::new(FAMILIES);
     let entry = table.find(b"zmpop").expect("a command");
     assert!(entry.plain_key_args(5).is_none());
     let entry = table.find(b"bzpopmin").expect("a command");
-    assert!(entry.plain_key_args(4).is_some_and(|words| words.eq([1, 2])));
+    assert!(entry.plain_key_args(4).is_some_and(|args| args.eq([1, 2])));
 }

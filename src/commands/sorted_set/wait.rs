@@ -1,7 +1,7 @@
-//! Members are taken as soon as there are some: BZPOPMIN, BZPOPMAX, BZMPOP.
+//! Pops that block until a sorted set has a member: BZPOPMIN, BZPOPMAX, BZMPOP.
 
 use super::pop::{ManyPop, Shape, name_of, take};
-use crate::commands::words::deadline_at;
+use crate::commands::args::deadline_at;
 use crate::exec::{Command, Context, Null, Wait};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -49,8 +49,8 @@ fn bzpopmax(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 fn wait_for_one(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
     let last = args.len() - 1;
     let deadline_ms = deadline_at(&args[last], cx.now_ms)?;
-    for word in (1..last).filter(|word| cx.looks_at(*word)).collect::<Vec<_>>() {
-        let key = cx.key(args, word);
+    for at in (1..last).filter(|at| cx.looks_at(*at)).collect::<Vec<_>>() {
+        let key = cx.key(args, at);
         if take(cx, &key, end, 1, Shape::KeyFlat)?.is_some() {
             cx.propagate(&[name_of(end), key.bytes]);
             return Ok(());
@@ -80,11 +80,11 @@ pub(super) static BZMPOP: Command = Command::gather(
 fn bzmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let many = ManyPop::parse(args, 2)?;
     let deadline_ms = deadline_at(&args[1], cx.now_ms)?;
-    for word in many.keys.clone() {
-        if !cx.looks_at(word) {
+    for at in many.keys.clone() {
+        if !cx.looks_at(at) {
             continue;
         }
-        let key = cx.key(args, word);
+        let key = cx.key(args, at);
         if let Some(taken) = take(cx, &key, many.end, many.count, Shape::KeyPairs)? {
             let count = taken.to_string();
             cx.propagate(&[name_of(many.end), key.bytes, count.as_bytes()]);

@@ -1,4 +1,4 @@
-//! The arithmetic: members of several sets and what becomes of their scores.
+//! Combines the members of several sets and aggregates their scores.
 
 use crate::base::hash::hash_of;
 use crate::keyspace::{Key, Slice};
@@ -10,10 +10,10 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
-/// Members with their scores in order. They lie in the sets that they come from.
+/// Members with their scores, in the order of a sorted set. They borrow from the source sets.
 pub(super) type Combined<'s> = Vec<(Item<'s>, f64)>;
 
-/// What becomes of a member's scores.
+/// Function that combines the scores of one member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Aggregate {
     Sum,
@@ -22,18 +22,18 @@ pub(super) enum Aggregate {
 }
 
 impl Aggregate {
-    /// The one that a word names.
-    pub(super) fn of(word: &[u8]) -> Option<Aggregate> {
+    /// Parses SUM, MIN or MAX; returns `None` for anything else.
+    pub(super) fn of(arg: &[u8]) -> Option<Aggregate> {
         let names =
             [(&b"SUM"[..], Aggregate::Sum), (b"MIN", Aggregate::Min), (b"MAX", Aggregate::Max)];
-        let found = names.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+        let found = names.into_iter().find(|(name, _)| arg.eq_ignore_ascii_case(name));
         found.map(|(_, aggregate)| aggregate)
     }
 
     #[inline]
     fn apply(self, score: f64, other: f64) -> f64 {
         match self {
-            // Two infinities that cancel each other out are nothing.
+            // Opposite infinities add up to NaN, which counts as 0.
             Aggregate::Sum => number(score + other),
             Aggregate::Min if other < score => other,
             Aggregate::Max if other > score => other,
@@ -42,12 +42,12 @@ impl Aggregate {
     }
 }
 
-/// What is no number is nothing.
+/// Replaces NaN by 0.
 fn number(score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
-/// One of the sets.
+/// A source set and the weight of its scores.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'s> {
     members: Members<'s>,
@@ -56,15 +56,15 @@ pub(super) struct Source<'s> {
 
 #[derive(Clone, Copy, Debug)]
 enum Members<'s> {
-    /// There is no key.
+    /// The key is missing.
     None,
-    /// Each has the score 1.
+    /// A set; each member has the score 1.
     Plain(&'s Set),
     Sorted(&'s SortedSet),
 }
 
 impl<'s> Source<'s> {
-    /// The value of a key that has just been looked up.
+    /// Borrows the value of a key that the command has just looked up.
     pub(super) fn held(slice: &'s Slice, db: usize, key: &Key<'_>, weight: f64) -> Source<'s> {
         let sorted = slice.held(db, key).map(Members::Sorted);
         let members = sorted.or_else(|| slice.held(db, key).map(Members::Plain));
@@ -79,7 +79,7 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// Whether both are the value of one key.
+    /// Returns whether both are the value of the same key, or both keys are missing.
     fn is_same(&self, other: &Source<'_>) -> bool {
         match (self.members, other.members) {
             (Members::None, Members::None) => true,
@@ -89,7 +89,7 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// The score of a member, not weighed.
+    /// Returns the score of a member, without the weight.
     #[inline]
     fn score(&self, member: &Item<'_>) -> Option<f64> {
         match self.members {
@@ -99,7 +99,8 @@ impl<'s> Source<'s> {
         }
     }
 
-    /// Shows all members with their scores, not weighed; stops when `show` says so.
+    /// Calls `show` with each member and its score, without the weight. Stops when `show` returns
+    /// false.
     fn show_all(&self, mut show: impl FnMut(Item<'s>, f64) -> bool) {
         let _ = match self.members {
             Members::None => true,
@@ -109,7 +110,7 @@ impl<'s> Source<'s> {
     }
 }
 
-/// A member as the key of a table: a number and its text are one.
+/// A member as a hash table key. An integer and its text are the same key.
 #[derive(PartialEq, Eq)]
 struct Name<'s>(Item<'s>);
 
@@ -131,7 +132,7 @@ impl Hash for Name<'_> {
     }
 }
 
-/// By their scores, and by their texts where they are the same.
+/// Compares by score; equal scores compare by text.
 fn compare(one: &(Item<'_>, f64), other: &(Item<'_>, f64)) -> Ordering {
     let scores = one.1.partial_cmp(&other.1).expect("scores are numbers");
     scores.then_with(|| match (&one.0, &other.0) {
@@ -145,11 +146,12 @@ fn in_order(mut combined: Combined<'_>) -> Combined<'_> {
     combined
 }
 
-/// The members of any source. Scores are added up from the smallest source to the largest.
+/// Returns the union of the sources. Scores combine from the smallest source to the largest, as in
+/// the reference server: the order of floating-point additions shows in the sum.
 pub(super) fn unite<'s>(mut sources: Vec<Source<'s>>, aggregate: Aggregate) -> Combined<'s> {
     sources.sort_by_key(Source::len);
     let largest = sources.last().map_or(0, Source::len);
-    // Nobody outside knows the seed of the hash.
+    // Clients cannot know the seed of the hash, so they cannot choose colliding members.
     let hasher = ahash::RandomState::with_seed(hash_of(b"union") as usize);
     let mut scores = HashMap::with_capacity_and_hasher(largest, hasher);
     for source in &sources {
@@ -163,7 +165,8 @@ pub(super) fn unite<'s>(mut sources: Vec<Source<'s>>, aggregate: Aggregate) -> C
     in_order(scores.into_iter().map(|(name, score)| (name.0, score)).collect())
 }
 
-/// Shows the members that are in all sources, with their scores; stops when `show` says so.
+/// Calls `show` with each member that all sources contain, and its combined score. Stops when
+/// `show` returns false.
 fn show_common<'s>(
     mut sources: Vec<Source<'s>>,
     aggregate: Aggregate,
@@ -182,7 +185,7 @@ fn show_common<'s>(
     });
 }
 
-/// The members of all sources.
+/// Returns the intersection of the sources.
 pub(super) fn intersect(sources: Vec<Source<'_>>, aggregate: Aggregate) -> Combined<'_> {
     let mut combined = Vec::new();
     show_common(sources, aggregate, |member, score| {
@@ -192,7 +195,7 @@ pub(super) fn intersect(sources: Vec<Source<'_>>, aggregate: Aggregate) -> Combi
     in_order(combined)
 }
 
-/// How many members are in all sources, as far as `limit`; 0 is no limit.
+/// Counts the members that all sources contain, up to `limit`; 0 means no limit.
 pub(super) fn count(sources: Vec<Source<'_>>, limit: u64) -> u64 {
     let mut count = 0;
     show_common(sources, Aggregate::Sum, |_, _| {
@@ -202,7 +205,7 @@ pub(super) fn count(sources: Vec<Source<'_>>, limit: u64) -> u64 {
     count
 }
 
-/// The members of the first source that are in none of the others.
+/// Returns the members of the first source that no other source contains.
 pub(super) fn subtract<'s>(sources: &[Source<'s>]) -> Combined<'s> {
     let (first, others) = sources.split_first().expect("at least one key is given");
     let mut combined = Vec::new();

@@ -1,18 +1,18 @@
-//! Tests of combined sorted sets.
+//! Tests of sorted set algebra.
 
 use crate::base::rng::Rng;
 use crate::commands::testing::{Bench, check_feed, check_script, show};
 use crate::resp::Protocol;
 use std::collections::BTreeMap;
 
-/// The replies are those of Valkey 9.1.
+/// The replies were taken from Valkey 9.1.
 #[test]
 fn replies() {
     check_script(include_str!("cases.txt"));
 }
 
 #[test]
-fn scores_are_doubles_in_pairs() {
+fn resp3_pairs_with_double_scores() {
     let mut bench = Bench::new();
     bench.protocol = Protocol::Three;
     bench.run(&["ZADD", "a", "1.5", "x", "2", "y"]);
@@ -22,7 +22,7 @@ fn scores_are_doubles_in_pairs() {
 }
 
 #[test]
-fn the_feed() {
+fn propagation() {
     check_feed(
         r#"
         ZADD a 1 x 2 y => ZADD a 1 x 2 y
@@ -52,9 +52,9 @@ fn results_are_compact_up_to_the_limits() {
     assert_eq!(encoding(&["1", "longer"]), "\"skiplist\"");
 }
 
-/// Random sets, against maps.
+/// Compares combinations of random sets with a model of maps.
 #[test]
-fn combinations_are_those_of_maps() {
+fn combinations_match_a_model_of_maps() {
     let mut rng = Rng::new(4);
     for round in 0..60 {
         let mut bench = Bench::new();
@@ -88,12 +88,12 @@ fn combinations_are_those_of_maps() {
                 .map(|(name, (sum, _))| (*sum, *name))
                 .collect();
             all.sort();
-            let words = all.iter().map(|(sum, name)| format!("\"{name}\" \"{sum}\""));
-            format!("[{}]", words.collect::<Vec<_>>().join(" "))
+            let pairs = all.iter().map(|(sum, name)| format!("\"{name}\" \"{sum}\""));
+            format!("[{}]", pairs.collect::<Vec<_>>().join(" "))
         };
-        let words = ["3", "a", "b", "c", "WITHSCORES", "WEIGHTS", "1", "2", "-3"];
+        let args = ["3", "a", "b", "c", "WITHSCORES", "WEIGHTS", "1", "2", "-3"];
         for (name, least) in [("ZUNION", 1), ("ZINTER", 3)] {
-            assert_eq!(show(&bench.run(&[&[name], &words[..]].concat())), shown(least));
+            assert_eq!(show(&bench.run(&[&[name], &args[..]].concat())), shown(least));
         }
         let common = sums.values().filter(|(_, count)| *count == 3).count();
         let counted = show(&bench.run(&["ZINTERCARD", "3", "a", "b", "c"]));

@@ -1,4 +1,4 @@
-//! XADD, XTRIM and XSETID: what comes to a stream's end and goes from its front.
+//! XADD, XTRIM and XSETID: append to a stream, trim its front, set its last id.
 
 use super::ids::{NewId, parse_id, parse_integer, parse_new_id};
 use super::reply::write_id;
@@ -7,45 +7,47 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::stream::{Keep, Limits, Log, Stream, Trim};
 
-/// How a stream is to be trimmed, as the words say it.
-struct TrimWords {
+/// Parsed trimming options.
+struct TrimArgs {
     trim: Trim,
-    /// The word that says how much is kept.
+    /// Argument index of the threshold.
     at: usize,
 }
 
-/// The words of XADD and of XTRIM up to the id.
+/// Options of XADD, which precede the id, and of XTRIM.
 #[derive(Default)]
 struct Options {
-    trim: Option<TrimWords>,
-    /// LIMIT's number.
+    trim: Option<TrimArgs>,
+    /// LIMIT.
     limit: Option<u64>,
-    /// Without a key there is to be none.
+    /// NOMKSTREAM: does not create a missing key.
     no_stream: bool,
 }
 
 impl Options {
-    /// Reads the option at a word; the word behind it, or none if it is no option.
+    /// Parses the option at argument `at`. Returns the index after the option, or `None` if the
+    /// argument is not an option.
     fn read(&mut self, args: &Args<'_>, at: usize, adds: bool) -> Result<Option<usize>, Error> {
-        let word = &args[at];
+        let arg = &args[at];
         let has_more = at + 1 < args.len();
-        let by_len = word.eq_ignore_ascii_case(b"MAXLEN");
-        if has_more && (by_len || word.eq_ignore_ascii_case(b"MINID")) {
+        let by_len = arg.eq_ignore_ascii_case(b"MAXLEN");
+        if has_more && (by_len || arg.eq_ignore_ascii_case(b"MINID")) {
             return self.read_trim(args, at, by_len).map(Some);
         }
-        if has_more && word.eq_ignore_ascii_case(b"LIMIT") {
+        if has_more && arg.eq_ignore_ascii_case(b"LIMIT") {
             let limit = u64::try_from(parse_integer(&args[at + 1])?);
             self.limit =
                 Some(limit.map_err(|_| Error::other("ERR The LIMIT argument must be >= 0."))?);
             return Ok(Some(at + 2));
         }
-        if adds && word.eq_ignore_ascii_case(b"NOMKSTREAM") {
+        if adds && arg.eq_ignore_ascii_case(b"NOMKSTREAM") {
             self.no_stream = true;
             return Ok(Some(at + 1));
         }
         Ok(None)
     }
 
+    /// Parses MAXLEN or MINID at argument `at`. Returns the index after the threshold.
     fn read_trim(&mut self, args: &Args<'_>, at: usize, by_len: bool) -> Result<usize, Error> {
         if self.trim.is_some() {
             return Err(Error::other(
@@ -64,13 +66,13 @@ impl Options {
         } else {
             Keep::From(parse_id(&args[at])?)
         };
-        self.trim = Some(TrimWords { trim: Trim { keep, is_rough, entries_max: 0 }, at });
+        self.trim = Some(TrimArgs { trim: Trim { keep, is_rough, entries_max: 0 }, at });
         Ok(at + 1)
     }
 
-    /// How to trim, once all words are read.
-    fn trim(self, node_entries: u64) -> Result<Option<TrimWords>, Error> {
-        let Some(mut words) = self.trim else {
+    /// Returns how to trim, once all options are parsed.
+    fn trim(self, node_entries: u64) -> Result<Option<TrimArgs>, Error> {
+        let Some(mut trim) = self.trim else {
             return match self.limit {
                 None | Some(0) => Ok(None),
                 Some(_) => Err(Error::other(
@@ -78,22 +80,22 @@ impl Options {
                 )),
             };
         };
-        words.trim.entries_max = match (self.limit, words.trim.is_rough) {
+        trim.trim.entries_max = match (self.limit, trim.trim.is_rough) {
             (Some(_), false) => return Err(Error::other(LIMIT_WITHOUT_ROUGH)),
             (Some(limit), true) => limit,
             (None, false) => 0,
-            // Whole nodes, and not so many that others have to wait.
+            // A trim with `~` removes whole nodes, up to a limit that keeps the command short.
             (None, true) if node_entries == 0 => 10_000,
             (None, true) => node_entries.saturating_mul(100).min(1_000_000),
         };
-        Ok(Some(words))
+        Ok(Some(trim))
     }
 }
 
 const LIMIT_WITHOUT_ROUGH: &str =
     "ERR syntax error, LIMIT cannot be used without the special ~ option";
 
-/// The settings that say when a node is full.
+/// Returns the limits of a stream node according to the settings.
 fn limits(cx: &Context<'_>) -> Limits {
     Limits {
         node_bytes: cx.config.stream_node_max_bytes,
@@ -101,22 +103,22 @@ fn limits(cx: &Context<'_>) -> Limits {
     }
 }
 
-/// The words of a rough trim, for the feed: what was really left.
-fn exact_args(args: &Args<'_>, trim: &TrimWords, log: &Log) -> Vec<Vec<u8>> {
-    let mut words: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
+/// Returns the arguments to propagate. A trim with `~` becomes an exact trim to the entries left.
+fn exact_args(args: &Args<'_>, trim: &TrimArgs, log: &Log) -> Vec<Vec<u8>> {
+    let mut command: Vec<Vec<u8>> = args.iter_from(0).map(<[u8]>::to_vec).collect();
     if trim.trim.is_rough {
-        words[trim.at - 1] = b"=".to_vec();
-        words[trim.at] = match trim.trim.keep {
+        command[trim.at - 1] = b"=".to_vec();
+        command[trim.at] = match trim.trim.keep {
             Keep::Len(_) => log.len().to_string().into_bytes(),
             Keep::From(_) => log.first_id_with_deleted().text().as_bytes().to_vec(),
         };
     }
-    words
+    command
 }
 
-fn propagate(cx: &mut Context<'_>, words: &[Vec<u8>]) {
-    let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-    cx.propagate(&words);
+fn propagate(cx: &mut Context<'_>, command: &[Vec<u8>]) {
+    let command: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+    cx.propagate(&command);
 }
 
 pub(super) static XADD: Command = Command::single(
@@ -135,12 +137,12 @@ pub(super) static XADD: Command = Command::single(
             .note("UPDATE instead of INSERT because of the optional trimming feature")]),
 );
 
-/// What XADD's words say.
+/// Parsed arguments of XADD.
 struct Add {
-    trim: Option<TrimWords>,
+    trim: Option<TrimArgs>,
     no_stream: bool,
     id: NewId,
-    /// The word that is the id.
+    /// Argument index of the id.
     id_at: usize,
 }
 
@@ -197,21 +199,21 @@ fn xadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if !log.append(id, fields, &limits) {
         return Err(Error::other("ERR Elements are too large to be stored"));
     }
-    let mut told = None;
+    let mut exact = None;
     if let Some(trim) = &add.trim {
         log.trim(&trim.trim);
-        told = cx.records.is_some().then(|| exact_args(args, trim, log));
+        exact = cx.records.is_some().then(|| exact_args(args, trim, log));
     }
     stream.mark();
     drop(stream);
     cx.effects.changes += 1;
     write_id(&mut cx.reply, id);
     if cx.is_recorded() {
-        let mut words = told.unwrap_or_else(|| args.iter_from(0).map(<[u8]>::to_vec).collect());
+        let mut command = exact.unwrap_or_else(|| args.iter_from(0).map(<[u8]>::to_vec).collect());
         if !matches!(add.id, NewId::Whole(_)) {
-            words[add.id_at] = id.text().as_bytes().to_vec();
+            command[add.id_at] = id.text().as_bytes().to_vec();
         }
-        propagate(cx, &words);
+        propagate(cx, &command);
     }
     Ok(())
 }
@@ -246,16 +248,16 @@ fn xtrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         return Ok(());
     };
     let trimmed = stream.log_mut().trim(&trim.trim);
-    let mut told = None;
+    let mut exact = None;
     if trimmed > 0 {
         stream.mark();
-        told = cx.records.is_some().then(|| exact_args(args, &trim, stream.log()));
+        exact = cx.records.is_some().then(|| exact_args(args, &trim, stream.log()));
     }
     drop(stream);
     cx.effects.changes += trimmed;
     cx.reply.integer(trimmed as i64);
-    if let Some(words) = told {
-        propagate(cx, &words);
+    if let Some(command) = exact {
+        propagate(cx, &command);
     }
     Ok(())
 }
@@ -275,13 +277,13 @@ fn xsetid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (mut entries_added, mut max_deleted_id) = (None, None);
     let mut at = 3;
     while at < args.len() {
-        let word = &args[at];
+        let arg = &args[at];
         let value = args.get(at + 1).ok_or(Error::Syntax)?;
-        if word.eq_ignore_ascii_case(b"ENTRIESADDED") {
+        if arg.eq_ignore_ascii_case(b"ENTRIESADDED") {
             let added = u64::try_from(parse_integer(value)?);
             entries_added =
                 Some(added.map_err(|_| Error::other("ERR entries_added must be positive"))?);
-        } else if word.eq_ignore_ascii_case(b"MAXDELETEDID") {
+        } else if arg.eq_ignore_ascii_case(b"MAXDELETEDID") {
             let deleted = parse_id(value)?;
             if id < deleted {
                 return Err(Error::other(

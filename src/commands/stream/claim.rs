@@ -1,4 +1,4 @@
-//! XCLAIM and XAUTOCLAIM: what was given to one consumer goes to another.
+//! XCLAIM and XAUTOCLAIM: move pending entries from one consumer to another.
 
 use super::ids::{parse_id, parse_start};
 use super::no_group;
@@ -9,26 +9,26 @@ use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
 
-/// What the feed is told of a group: collected while the group is changed.
-pub(super) struct Told<'a> {
+/// Collects the commands that propagate changes of a consumer group.
+pub(super) struct Propagated<'a> {
     key: &'a [u8],
     group: &'a [u8],
-    /// None: nobody reads the feed.
+    /// `None` if the feed has no readers.
     commands: Option<Vec<Vec<Vec<u8>>>>,
 }
 
-impl<'a> Told<'a> {
-    pub(super) fn new(cx: &Context<'_>, key: &'a [u8], group: &'a [u8]) -> Told<'a> {
-        Told { key, group, commands: cx.is_recorded().then(Vec::new) }
+impl<'a> Propagated<'a> {
+    pub(super) fn new(cx: &Context<'_>, key: &'a [u8], group: &'a [u8]) -> Propagated<'a> {
+        Propagated { key, group, commands: cx.is_recorded().then(Vec::new) }
     }
 
-    fn push(&mut self, words: &[&[u8]]) {
+    fn push(&mut self, command: &[&[u8]]) {
         if let Some(commands) = &mut self.commands {
-            commands.push(words.iter().map(|word| word.to_vec()).collect());
+            commands.push(command.iter().map(|arg| arg.to_vec()).collect());
         }
     }
 
-    /// An entry is pending now.
+    /// Adds the XCLAIM for an entry that is pending now.
     pub(super) fn claim(&mut self, group: &Group, id: &[u8], pending: &Pending) {
         if self.commands.is_none() {
             return;
@@ -43,7 +43,7 @@ impl<'a> Told<'a> {
         self.push(&[&head[..], &times, &tail].concat());
     }
 
-    /// The group has gone on.
+    /// Adds the XGROUP SETID for a changed last id of the group.
     pub(super) fn set_id(&mut self, group: &Group) {
         let mut read = itoa::Buffer::new();
         let read = read.format(group.entries_read.unwrap_or(-1)).as_bytes();
@@ -52,37 +52,38 @@ impl<'a> Told<'a> {
         self.push(&[b"XGROUP", b"SETID", key, name, id.as_bytes(), b"ENTRIESREAD", read]);
     }
 
-    /// There is a new consumer.
+    /// Adds the XGROUP CREATECONSUMER for a new consumer.
     pub(super) fn create_consumer(&mut self, consumer: &[u8]) {
         self.push(&[b"XGROUP", b"CREATECONSUMER", self.key, self.group, consumer]);
     }
 
-    /// Tells it, in place of the command that was sent.
-    pub(super) fn tell(self, cx: &mut Context<'_>) {
+    /// Propagates the collected commands instead of the client's command.
+    pub(super) fn propagate(self, cx: &mut Context<'_>) {
         cx.propagate_nothing();
-        for words in self.commands.unwrap_or_default() {
-            let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-            cx.propagate(&words);
+        for command in self.commands.unwrap_or_default() {
+            let command: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+            cx.propagate(&command);
         }
     }
 }
 
-/// The consumer of a name, which is seen now; whether it is new.
+/// Finds or creates the consumer `name` and sets its seen time to now. Returns it and whether it is
+/// new.
 pub(super) fn seen_consumer(group: &mut Group, name: &[u8], now_ms: i64) -> (ConsumerId, bool) {
     let found = group.find_consumer(name);
     let is_new = found.is_none();
-    let new = || group.add_consumer(name, now_ms, -1).expect("there is none of this name");
+    let new = || group.add_consumer(name, now_ms, -1).expect("the consumer does not exist yet");
     let consumer = found.unwrap_or_else(new);
     group.consumer_mut(consumer).seen_ms = now_ms;
     (consumer, is_new)
 }
 
-/// An integer, or an error of this text.
-fn integer_or(word: &[u8], text: &'static str) -> Result<i64, Error> {
-    parse_i64(word).ok_or(Error::other(text))
+/// Parses an integer. Anything else is an error with `text`.
+fn integer_or(arg: &[u8], text: &'static str) -> Result<i64, Error> {
+    parse_i64(arg).ok_or(Error::other(text))
 }
 
-/// A claim as it goes.
+/// State of a running XCLAIM or XAUTOCLAIM.
 struct Claiming<'a> {
     log: &'a Log,
     group: &'a mut Group,
@@ -90,44 +91,44 @@ struct Claiming<'a> {
     now_ms: i64,
     just_id: bool,
     min_idle_ms: i64,
-    /// Changes, in the reference's counting.
+    /// Dirty count, as the reference server counts it.
     changes: u64,
     claimed: usize,
 }
 
 impl Claiming<'_> {
-    /// Whether an entry was with somebody for long enough.
+    /// Returns whether the entry was delivered at least the minimum idle time ago.
     fn is_idle(&self, pending: &Pending) -> bool {
         let idle_ms = self.now_ms.wrapping_sub(pending.delivered_ms);
         self.min_idle_ms == 0 || idle_ms >= self.min_idle_ms
     }
 
-    /// An entry that is pending though it is gone is not pending any more.
-    fn drop_gone(&mut self, id: Id, word: &[u8], told: &mut Told<'_>) {
+    /// Removes a deleted entry from the pending entries, if it is pending.
+    fn drop_gone(&mut self, id: Id, id_text: &[u8], propagated: &mut Propagated<'_>) {
         if let Some(pending) = self.group.pending(id).copied() {
-            told.claim(self.group, word, &pending);
+            propagated.claim(self.group, id_text, &pending);
             self.group.acknowledge(id);
             self.changes += 1;
         }
     }
 
-    /// The consumer gets an entry.
+    /// Assigns an entry to the consumer and replies with the entry or its id.
     fn claim(
         &mut self,
         id: Id,
-        word: &[u8],
+        id_text: &[u8],
         pending: Pending,
-        told: &mut Told<'_>,
+        propagated: &mut Propagated<'_>,
         reply: &mut Reply<'_>,
     ) {
         self.group.set_pending(id, pending);
         if self.just_id {
             write_id(reply, id);
         } else {
-            write_entry(reply, self.log.get(id).expect("it has just been found"));
+            write_entry(reply, self.log.get(id).expect("the caller has found the entry"));
         }
         self.group.consumer_mut(self.consumer).active_ms = self.now_ms;
-        told.claim(self.group, word, &pending);
+        propagated.claim(self.group, id_text, &pending);
         self.changes += 1;
         self.claimed += 1;
     }
@@ -150,8 +151,8 @@ pub(super) static XCLAIM: Command = Command::single(
         .keys(&[KeySpec::updates()]),
 );
 
-/// What XCLAIM's words say.
-struct LockRequest {
+/// Parsed arguments of XCLAIM.
+struct Claim {
     min_idle_ms: i64,
     ids: Vec<Id>,
     force: bool,
@@ -161,12 +162,12 @@ struct LockRequest {
     last_id: Id,
 }
 
-impl LockRequest {
-    fn of(args: &Args<'_>, now_ms: i64) -> Result<LockRequest, Error> {
+impl Claim {
+    fn of(args: &Args<'_>, now_ms: i64) -> Result<Claim, Error> {
         let idle = "ERR Invalid min-idle-time argument for XCLAIM";
-        let ids: Vec<Id> = args.iter_from(5).map_while(|word| parse_id(word).ok()).collect();
+        let ids: Vec<Id> = args.iter_from(5).map_while(|arg| parse_id(arg).ok()).collect();
         let mut at = 5 + ids.len();
-        let mut claim = LockRequest {
+        let mut claim = Claim {
             min_idle_ms: integer_or(&args[4], idle)?.max(0),
             ids,
             force: false,
@@ -181,16 +182,16 @@ impl LockRequest {
         Ok(claim)
     }
 
-    /// Reads the option at a word; the word behind it.
+    /// Parses the option at argument `at`. Returns the index after the option.
     fn read(&mut self, args: &Args<'_>, at: usize, now_ms: i64) -> Result<usize, Error> {
-        let word = &args[at];
-        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        let arg = &args[at];
+        let is = |name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
         if is("FORCE") || is("JUSTID") {
             self.force |= is("FORCE");
             self.just_id |= is("JUSTID");
             return Ok(at + 1);
         }
-        let unknown = || Error::quoting(&[b"ERR Unrecognized XCLAIM option '", word, b"'"]);
+        let unknown = || Error::quoting(&[b"ERR Unrecognized XCLAIM option '", arg, b"'"]);
         let value = args.get(at + 1).ok_or_else(unknown)?;
         if is("IDLE") {
             let idle_ms = integer_or(value, "ERR Invalid IDLE option argument for XCLAIM")?;
@@ -212,13 +213,13 @@ impl LockRequest {
 
 fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms as i64;
-    let mut told = Told::new(cx, &args[1], &args[2]);
+    let mut propagated = Propagated::new(cx, &args[1], &args[2]);
     let key = cx.key(args, 1);
     let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
     let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
     let (log, group) = found.ok_or_else(|| no_group(&args[1], &args[2]))?;
-    let claim = LockRequest::of(args, now_ms)?;
-    let mut goes_on = claim.last_id > group.last_id;
+    let claim = Claim::of(args, now_ms)?;
+    let mut sets_last_id = claim.last_id > group.last_id;
     group.last_id = group.last_id.max(claim.last_id);
     let in_past = |time_ms: &i64| (0..=now_ms).contains(time_ms);
     let delivered_ms = claim.delivered_ms.filter(in_past).unwrap_or(now_ms);
@@ -228,10 +229,10 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut claiming =
         Claiming { log, group, consumer, now_ms, just_id, min_idle_ms, changes, claimed };
     let start = cx.reply.mark();
-    for (id, word) in claim.ids.iter().zip(args.iter_from(5)) {
+    for (id, id_text) in claim.ids.iter().zip(args.iter_from(5)) {
         let before = claiming.changes;
         if log.get(*id).is_none() {
-            claiming.drop_gone(*id, word, &mut told);
+            claiming.drop_gone(*id, id_text, &mut propagated);
         } else {
             let old = claiming.group.pending(*id).copied();
             if old.is_some_and(|old| !claiming.is_idle(&old)) || (old.is_none() && !claim.force) {
@@ -241,21 +242,21 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             let again = if just_id { counted } else { counted.wrapping_add(1) };
             let deliveries = claim.deliveries.unwrap_or(again);
             let pending = Pending { delivered_ms, deliveries, consumer };
-            claiming.claim(*id, word, pending, &mut told, &mut cx.reply);
+            claiming.claim(*id, id_text, pending, &mut propagated, &mut cx.reply);
         }
-        // What is told of an entry tells of the group too.
-        goes_on &= claiming.changes == before;
+        // The XCLAIM propagated for an entry sets the group's last id too.
+        sets_last_id &= claiming.changes == before;
     }
-    if goes_on {
-        told.set_id(claiming.group);
+    if sets_last_id {
+        propagated.set_id(claiming.group);
         claiming.changes += 1;
     }
     let (changes, claimed) = (claiming.changes, claiming.claimed);
-    stream.as_mut().expect("it has a group").mark_silently();
+    stream.as_mut().expect("its group was found above").mark_silently();
     drop(stream);
     cx.effects.changes += changes;
     cx.reply.array_since(start, claimed);
-    told.tell(cx);
+    propagated.propagate(cx);
     Ok(())
 }
 
@@ -274,13 +275,13 @@ pub(super) static XAUTOCLAIM: Command = Command::single(
         .keys(&[KeySpec::deletes()]),
 );
 
-/// Entries that are looked at for each that may be claimed.
+/// Number of pending entries to examine per entry of COUNT.
 const LOOKS_PER_CLAIM: i64 = 10;
 
-/// The reference keeps a list of so many ids, and has no memory for a longer one.
+/// Largest COUNT. The reference server allocates a list of COUNT ids and fails for a longer one.
 const COUNT_MAX: i64 = 1 << 43;
 
-/// What XAUTOCLAIM's words say.
+/// Parsed arguments of XAUTOCLAIM.
 struct AutoClaim {
     min_idle_ms: i64,
     start: Id,
@@ -320,7 +321,7 @@ impl AutoClaim {
 fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms as i64;
     let AutoClaim { min_idle_ms, start: from, count, just_id } = AutoClaim::of(args)?;
-    let mut told = Told::new(cx, &args[1], &args[2]);
+    let mut propagated = Propagated::new(cx, &args[1], &args[2]);
     let key = cx.key(args, 1);
     let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
     let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
@@ -347,19 +348,19 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         };
         looks -= 1;
         next = id.next();
-        let word = id.text();
+        let id_text = id.text();
         if log.get(id).is_none() {
-            claiming.drop_gone(id, word.as_bytes(), &mut told);
+            claiming.drop_gone(id, id_text.as_bytes(), &mut propagated);
             gone.push(id);
         } else if claiming.is_idle(&old) {
             let deliveries = old.deliveries.wrapping_add(u64::from(!just_id));
             let pending = Pending { delivered_ms: now_ms, deliveries, consumer };
-            claiming.claim(id, word.as_bytes(), pending, &mut told, &mut cx.reply);
+            claiming.claim(id, id_text.as_bytes(), pending, &mut propagated, &mut cx.reply);
         }
     }
     let next = next.and_then(|next| first_from(claiming.group, next)).map(|(id, _)| id);
     let (changes, claimed) = (claiming.changes, claiming.claimed);
-    stream.as_mut().expect("it has a group").mark_silently();
+    stream.as_mut().expect("its group was found above").mark_silently();
     drop(stream);
     cx.effects.changes += changes;
     let reply = &mut cx.reply;
@@ -370,6 +371,6 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     });
     reply.array(gone.len());
     gone.into_iter().for_each(|id| write_id(reply, id));
-    told.tell(cx);
+    propagated.propagate(cx);
     Ok(())
 }

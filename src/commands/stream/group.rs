@@ -1,4 +1,4 @@
-//! XGROUP and XACK: groups that read, and what they have read.
+//! XGROUP and XACK: consumer groups and acknowledgements.
 
 use super::ids::{parse_any_id, parse_id, parse_integer};
 use super::no_group_of_key;
@@ -23,7 +23,7 @@ const NO_KEY: Error = Error::Other(std::borrow::Cow::Borrowed(
      use the MKSTREAM option to create an empty stream automatically.",
 ));
 
-/// What CREATE and SETID take behind the id.
+/// Options of XGROUP CREATE and SETID, which follow the id.
 #[derive(Default)]
 struct Options {
     makes_stream: bool,
@@ -57,7 +57,7 @@ fn syntax(args: &Args<'_>) -> Error {
     Error::subcommand_syntax(b"xgroup", &args[1])
 }
 
-/// The stream at word 2.
+/// Starts to edit the stream at argument 2; returns `None` if there is no such key.
 fn stream_of<'s>(
     cx: &'s mut Context<'_>,
     args: &'s Args<'_>,
@@ -87,7 +87,7 @@ fn create(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let id = match &args[4] {
         b"$" => old.as_ref().map_or(Id::MIN, |stream| stream.log().last_id()),
-        word => parse_id(word)?,
+        arg => parse_id(arg)?,
     };
     let is_new = old.is_none();
     drop(old);
@@ -127,7 +127,7 @@ fn setid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let id = match &args[4] {
         b"$" => log.last_id(),
-        word => parse_any_id(word, 0)?,
+        arg => parse_any_id(arg, 0)?,
     };
     group.last_id = id;
     group.entries_read = options.entries_read;
@@ -153,17 +153,17 @@ static DESTROY: Command = Command::single(
 fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut stream = stream_of(cx, args)?.ok_or(NO_KEY)?;
     let removed = stream.remove_group(&args[3]);
-    let was_there = removed.is_some();
-    if was_there {
-        // Those that wait for the group are to be told.
+    let existed = removed.is_some();
+    if existed {
+        // Wakes the clients that are blocked on the group, so that they reply with the error.
         stream.mark();
     }
     drop(stream);
     if let Some(group) = removed {
         cx.slice.bury(group.into_object());
     }
-    cx.effects.changes += u64::from(was_there);
-    cx.reply.integer(i64::from(was_there));
+    cx.effects.changes += u64::from(existed);
+    cx.reply.integer(i64::from(existed));
     Ok(())
 }
 

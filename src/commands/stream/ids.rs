@@ -1,71 +1,73 @@
-//! Ids in words: whole, without a part, or as the bound of a range.
+//! Parses stream ids: whole, without a sequence number, or as the bound of a range.
 
 use crate::base::number::{parse_cursor, parse_i64};
 use crate::resp::Error;
 use crate::value::stream::Id;
 
-/// Bytes of a word that may be an id.
-const ID_WORD_BYTES_MAX: usize = 127;
+/// Maximum length of an id in bytes.
+const ID_BYTES_MAX: usize = 127;
 
 const INVALID: Error = Error::Other(std::borrow::Cow::Borrowed(
     "ERR Invalid stream ID specified as stream command argument",
 ));
 
-/// The milliseconds and what follows the dash, if there is one. A NUL ends the word.
-fn parts(word: &[u8]) -> Option<(u64, Option<&[u8]>)> {
-    if word.len() > ID_WORD_BYTES_MAX {
+/// Splits an id into its milliseconds and the text after the dash, if any. A NUL ends the id.
+fn parts(arg: &[u8]) -> Option<(u64, Option<&[u8]>)> {
+    if arg.len() > ID_BYTES_MAX {
         return None;
     }
-    let word = word.split(|byte| *byte == 0).next().unwrap_or_default();
-    let (ms, seq) = match word.iter().position(|byte| *byte == b'-') {
-        None => (word, None),
-        Some(dash) => (&word[..dash], Some(&word[dash + 1..])),
+    let arg = arg.split(|byte| *byte == 0).next().unwrap_or_default();
+    let (ms, seq) = match arg.iter().position(|byte| *byte == b'-') {
+        None => (arg, None),
+        Some(dash) => (&arg[..dash], Some(&arg[dash + 1..])),
     };
     Some((parse_cursor(ms)?, seq))
 }
 
-/// An id; where the sequence is not given, it is `missing`.
-fn parse(word: &[u8], missing: u64) -> Option<Id> {
-    let (ms, seq) = parts(word)?;
+/// Parses an id. Without a sequence number the sequence is `missing`.
+fn parse(arg: &[u8], missing: u64) -> Option<Id> {
+    let (ms, seq) = parts(arg)?;
     let seq = seq.map_or(Some(missing), parse_cursor)?;
     Some(Id::new(ms, seq))
 }
 
-/// An id; without a sequence that is 0.
-pub(super) fn parse_id(word: &[u8]) -> Result<Id, Error> {
-    parse(word, 0).ok_or(INVALID)
+/// Parses an id. Without a sequence number the sequence is 0.
+pub(super) fn parse_id(arg: &[u8]) -> Result<Id, Error> {
+    parse(arg, 0).ok_or(INVALID)
 }
 
-/// The same, with `-` for the smallest and `+` for the largest.
-pub(super) fn parse_any_id(word: &[u8], missing: u64) -> Result<Id, Error> {
-    match word.split(|byte| *byte == 0).next() {
+/// Parses an id, `-` for the smallest id or `+` for the largest. Without a sequence number the
+/// sequence is `missing`.
+pub(super) fn parse_any_id(arg: &[u8], missing: u64) -> Result<Id, Error> {
+    match arg.split(|byte| *byte == 0).next() {
         Some(b"-") => Ok(Id::MIN),
         Some(b"+") => Ok(Id::MAX),
-        _ => parse(word, missing).ok_or(INVALID),
+        _ => parse(arg, missing).ok_or(INVALID),
     }
 }
 
-/// The id of an entry to be added: whole, or of milliseconds alone (`5-*`).
-pub(super) fn parse_new_id(word: &[u8]) -> Result<NewId, Error> {
-    match parts(word) {
+/// Parses the id of a new entry: whole, or with a generated sequence (`5-*`).
+pub(super) fn parse_new_id(arg: &[u8]) -> Result<NewId, Error> {
+    match parts(arg) {
         Some((ms, Some(b"*"))) => Ok(NewId::Milliseconds(ms)),
-        _ => parse_id(word).map(NewId::Whole),
+        _ => parse_id(arg).map(NewId::Whole),
     }
 }
 
-/// The id of an entry to be added.
+/// Requested id of a new entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NewId {
-    /// The next one.
+    /// `*`: generated from the time.
     Next,
-    /// The next one of these milliseconds.
+    /// `ms-*`: the next sequence number within these milliseconds.
     Milliseconds(u64),
-    /// This one.
+    /// Exactly this id.
     Whole(Id),
 }
 
 impl NewId {
-    /// The id behind `last`, at a moment; none if there is none.
+    /// Returns the id to use after `last` at time `now_ms`. Returns `None` if no such id is greater
+    /// than `last`.
     pub(super) fn resolve(self, last: Id, now_ms: u64) -> Option<Id> {
         match self {
             NewId::Next if now_ms > last.ms => Some(Id::new(now_ms, 0)),
@@ -80,31 +82,31 @@ impl NewId {
     }
 }
 
-/// The smallest id of a range, whose word may begin with `(` to leave the id itself out.
-pub(super) fn parse_start(word: &[u8]) -> Result<Id, Error> {
-    match word {
+/// Parses the smallest id of a range. A leading `(` excludes the id itself.
+pub(super) fn parse_start(arg: &[u8]) -> Result<Id, Error> {
+    match arg {
         [b'(', id @ ..] if !id.is_empty() => {
             let next = parse_id(id)?.next();
             next.ok_or(Error::other("ERR invalid start ID for the interval"))
         }
-        _ => parse_any_id(word, 0),
+        _ => parse_any_id(arg, 0),
     }
 }
 
-/// The same for the largest.
-pub(super) fn parse_end(word: &[u8]) -> Result<Id, Error> {
-    match word {
+/// Parses the largest id of a range. A leading `(` excludes the id itself.
+pub(super) fn parse_end(arg: &[u8]) -> Result<Id, Error> {
+    match arg {
         [b'(', id @ ..] if !id.is_empty() => {
             let previous = parse(id, u64::MAX).ok_or(INVALID)?.previous();
             previous.ok_or(Error::other("ERR invalid end ID for the interval"))
         }
-        _ => parse_any_id(word, u64::MAX),
+        _ => parse_any_id(arg, u64::MAX),
     }
 }
 
-/// An integer, with the refusal of most commands.
-pub(super) fn parse_integer(word: &[u8]) -> Result<i64, Error> {
-    parse_i64(word).ok_or(Error::NotInteger)
+/// Parses an integer. Anything else is the error of most commands.
+pub(super) fn parse_integer(arg: &[u8]) -> Result<i64, Error> {
+    parse_i64(arg).ok_or(Error::NotInteger)
 }
 
 #[cfg(test)]
@@ -112,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_read_as_the_reference_does() {
+    fn ids_parse_as_in_the_reference() {
         let good: &[(&[u8], u64, u64)] = &[
             (b"5", 5, 0),
             (b"5-3", 5, 3),
@@ -122,12 +124,12 @@ mod tests {
             (b"5-3\0x", 5, 3),
             (b"18446744073709551615-18446744073709551615", u64::MAX, u64::MAX),
         ];
-        for (word, ms, seq) in good {
-            assert_eq!(parse_id(word), Ok(Id::new(*ms, *seq)), "{word:?}");
+        for (arg, ms, seq) in good {
+            assert_eq!(parse_id(arg), Ok(Id::new(*ms, *seq)), "{arg:?}");
         }
         let bad: &[&[u8]] = &[b"", b"-", b"+", b"-5", b"5-", b"x", b"5-*", b"5-3-", b"5--3"];
-        for word in bad {
-            assert_eq!(parse_id(word), Err(INVALID), "{word:?}");
+        for arg in bad {
+            assert_eq!(parse_id(arg), Err(INVALID), "{arg:?}");
         }
         assert_eq!(parse_new_id(b"5-*"), Ok(NewId::Milliseconds(5)));
         assert_eq!(parse_end(b"5"), Ok(Id::new(5, u64::MAX)));

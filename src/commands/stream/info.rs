@@ -1,4 +1,4 @@
-//! XINFO: what is known of a stream, its groups and their consumers.
+//! XINFO: describes a stream, its groups and their consumers.
 
 use super::ids::parse_integer;
 use super::no_group_of_key;
@@ -131,7 +131,7 @@ fn write_named_id(reply: &mut Reply<'_>, name: &str, id: Id) {
     write_id(reply, id);
 }
 
-/// Seven pairs.
+/// Writes the seven pairs about the entries and ids of a stream.
 fn write_log(reply: &mut Reply<'_>, log: &Log) {
     write_integer(reply, "length", log.len() as i64);
     write_integer(reply, "radix-tree-keys", log.nodes_len() as i64);
@@ -142,7 +142,7 @@ fn write_log(reply: &mut Reply<'_>, log: &Log) {
     write_named_id(reply, "recorded-first-entry-id", log.first_id());
 }
 
-/// How far a group is: three pairs.
+/// Writes the three pairs about the progress of a group.
 fn write_progress(reply: &mut Reply<'_>, log: &Log, group: &Group) {
     write_named_id(reply, "last-delivered-id", group.last_id);
     for (name, number) in [("entries-read", group.entries_read), ("lag", group.lag(log))] {
@@ -154,7 +154,8 @@ fn write_progress(reply: &mut Reply<'_>, log: &Log, group: &Group) {
     }
 }
 
-/// Two pairs: entries and groups.
+/// Writes the two pairs of XINFO STREAM FULL: entries and groups, with at most `count` entries per
+/// list; 0 means all.
 fn write_full(reply: &mut Reply<'_>, stream: &Stream, count: u64) {
     reply.bulk(b"entries");
     write_entries(reply, stream.log().iter(), count);
@@ -191,7 +192,7 @@ fn write_consumer(reply: &mut Reply<'_>, group: &Group, consumer: &Consumer, cou
     reply.bulk(b"pending");
     reply.array(consumer.pending().min(limit(count)));
     for id in consumer.ids_from(Id::MIN).take(limit(count)) {
-        let pending = group.pending(id).expect("what a consumer has is pending");
+        let pending = group.pending(id).expect("a consumer's ids are pending");
         reply.array(3);
         write_id(reply, id);
         reply.integer(pending.delivered_ms);

@@ -1,4 +1,4 @@
-//! XPENDING: what was given to consumers and is not acknowledged.
+//! XPENDING: entries that were delivered to consumers and are not acknowledged.
 
 use super::ids::{parse_end, parse_integer, parse_start};
 use super::no_group;
@@ -28,30 +28,30 @@ pub(super) static XPENDING: Command = Command::single(
         .keys(&[KeySpec::reads()]),
 );
 
-/// Which entries are asked for.
+/// Parsed range of pending entries.
 struct Range<'a> {
     min_idle_ms: i64,
     start: Id,
     end: Id,
     count: u64,
-    /// Of this consumer alone.
+    /// Restricts the range to one consumer.
     consumer: Option<&'a [u8]>,
 }
 
 impl<'a> Range<'a> {
-    /// From the words; none: a summary is asked for.
+    /// Parses the arguments. Returns `None` if they ask for the summary.
     fn of(args: &'a Args<'_>) -> Result<Option<Range<'a>>, Error> {
-        let words = args.len();
-        if words == 3 {
+        let argc = args.len();
+        if argc == 3 {
             return Ok(None);
         }
-        if !(6..=9).contains(&words) {
+        if !(6..=9).contains(&argc) {
             return Err(Error::Syntax);
         }
         let (mut at, mut min_idle_ms) = (3, 0);
         if args[3].eq_ignore_ascii_case(b"IDLE") {
             min_idle_ms = parse_integer(&args[4])?;
-            if words < 8 {
+            if argc < 8 {
                 return Err(Error::Syntax);
             }
             at = 5;
@@ -121,7 +121,7 @@ fn write_range(reply: &mut Reply<'_>, group: &Group, range: &Range<'_>, now_ms: 
         }
         Some(None) => {}
         Some(Some(consumer)) => {
-            let pending = |id: Id| group.pending(id).expect("what a consumer has is pending");
+            let pending = |id: Id| group.pending(id).expect("a consumer's ids are pending");
             group.consumer(consumer).ids_from(range.start).all(|id| write(id, pending(id)));
         }
     }

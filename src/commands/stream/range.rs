@@ -1,4 +1,4 @@
-//! XLEN, XRANGE, XREVRANGE and XDEL: entries by their ids.
+//! XLEN, XRANGE, XREVRANGE and XDEL: count, read and delete entries by id.
 
 use super::ids::{parse_end, parse_id, parse_integer, parse_start};
 use super::reply::write_entries;

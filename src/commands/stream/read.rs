@@ -1,6 +1,6 @@
-//! XREAD and XREADGROUP: what came to streams since a reader looked last.
+//! XREAD and XREADGROUP: entries that streams received since the reader's last id.
 
-use super::claim::{Told, seen_consumer};
+use super::claim::{Propagated, seen_consumer};
 use super::ids::{parse_id, parse_integer};
 use super::reply::{limit, write_entries, write_entry, write_id};
 use crate::base::number::parse_i64;
@@ -10,8 +10,8 @@ use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::Kind;
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
 
-/// Returns the spec of the keys: the first half of the arguments after STREAMS, for the others are
-/// IDs. A group and a consumer may have any name.
+/// Returns the key spec: the keys are the first half of the arguments after STREAMS, and the ids
+/// are the second half. The search for STREAMS skips the names after GROUP, which may be any text.
 const fn streams(from: i16) -> KeySpec {
     KeySpec::reads().after("STREAMS", from).skipping(&[("GROUP", 2)]).first_half()
 }
@@ -45,19 +45,19 @@ pub(super) static XREADGROUP: Command = Command::gather(
         .keys(&[streams(4).locked()]),
 );
 
-/// What the words before the keys say.
+/// Parsed options before the keys.
 struct Options<'a> {
-    /// When waiting ends: 0 is never. None: nobody waits.
+    /// Deadline of BLOCK in Unix milliseconds; 0 means no timeout. `None` without BLOCK.
     deadline_ms: Option<u64>,
-    /// Entries of each stream at most; 0 means all.
+    /// Maximum number of entries per stream; 0 means all.
     count: u64,
-    /// The group and the consumer.
+    /// GROUP: names of the group and the consumer.
     group: Option<(&'a [u8], &'a [u8])>,
-    /// What is given is acknowledged at once.
+    /// NOACK: delivered entries do not become pending.
     no_ack: bool,
-    /// The word of the first key.
+    /// Argument index of the first key.
     first: usize,
-    /// How many keys there are.
+    /// Number of keys.
     streams: usize,
 }
 
@@ -81,7 +81,7 @@ impl<'a> Options<'a> {
         Ok(options)
     }
 
-    /// Reads the option at a word; the word behind it.
+    /// Parses the option at argument `at`. Returns the index after the option.
     fn read(
         &mut self,
         args: &'a Args<'_>,
@@ -89,8 +89,8 @@ impl<'a> Options<'a> {
         in_group: bool,
         now_ms: u64,
     ) -> Result<usize, Error> {
-        let word = args.get(at).ok_or(Error::Syntax)?;
-        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+        let arg = args.get(at).ok_or(Error::Syntax)?;
+        let is = |name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
         if is("NOACK") || (is("GROUP") && at + 2 < args.len()) {
             if !in_group {
                 return Err(Error::other(if is("NOACK") { NOACK_ALONE } else { GROUP_ALONE }));
@@ -108,19 +108,19 @@ impl<'a> Options<'a> {
         } else if is("COUNT") {
             self.count = parse_integer(value)?.max(0) as u64;
         } else if is("STREAMS") {
-            let words = args.len() - at - 1;
-            if !words.is_multiple_of(2) {
+            let rest = args.len() - at - 1;
+            if !rest.is_multiple_of(2) {
                 return Err(Error::other(if in_group { UNBALANCED_IN_GROUP } else { UNBALANCED }));
             }
             self.first = at + 1;
-            self.streams = words / 2;
+            self.streams = rest / 2;
         } else {
             return Err(Error::Syntax);
         }
         Ok(at + 2)
     }
 
-    /// The words of the keys, each with that of its id.
+    /// Returns the argument indexes of each key and its id.
     fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (first, streams) = (self.first, self.streams);
         (first..first + streams).map(move |at| (at, at + streams))
@@ -136,10 +136,10 @@ const UNBALANCED: &str = "ERR Unbalanced 'xread' list of streams: for each strea
 const UNBALANCED_IN_GROUP: &str = "ERR Unbalanced 'xreadgroup' list of streams: for each stream \
     key an ID or '>' must be specified.";
 
-/// When BLOCK's time is over; 0 is never.
-fn deadline_ms(word: &[u8], now_ms: u64) -> Result<u64, Error> {
+/// Parses the timeout of BLOCK. Returns the deadline in Unix milliseconds; 0 means no timeout.
+fn deadline_ms(arg: &[u8], now_ms: u64) -> Result<u64, Error> {
     let timeout_ms =
-        parse_i64(word).ok_or(Error::other("ERR timeout is not an integer or out of range"))?;
+        parse_i64(arg).ok_or(Error::other("ERR timeout is not an integer or out of range"))?;
     let timeout_ms =
         u64::try_from(timeout_ms).map_err(|_| Error::other("ERR timeout is negative"))?;
     if timeout_ms > i64::MAX as u64 - now_ms {
@@ -148,7 +148,7 @@ fn deadline_ms(word: &[u8], now_ms: u64) -> Result<u64, Error> {
     Ok(if timeout_ms == 0 { 0 } else { now_ms + timeout_ms })
 }
 
-/// Writes the streams that have something: their names, each with an array of entries.
+/// Writer of a reply with streams: the name of each stream and an array of its entries.
 struct Answer<'a, 'r> {
     reply: &'a mut Reply<'r>,
     start: crate::resp::Mark,
@@ -161,7 +161,7 @@ impl<'a, 'r> Answer<'a, 'r> {
         Answer { reply, start, streams: 0 }
     }
 
-    /// The name of the next stream; its entries are to follow.
+    /// Writes the name of the next stream. The caller writes its entries afterwards.
     fn stream(&mut self, key: &[u8]) {
         if self.reply.protocol() == Protocol::Two {
             self.reply.array(2);
@@ -170,7 +170,7 @@ impl<'a, 'r> Answer<'a, 'r> {
         self.streams += 1;
     }
 
-    /// Whether there was something; then the reply is whole.
+    /// Completes the reply. Returns false, with nothing written, if there was no stream.
     fn end(self) -> bool {
         match (self.streams, self.reply.protocol()) {
             (0, _) => return false,
@@ -184,19 +184,19 @@ impl<'a, 'r> Answer<'a, 'r> {
 fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let args = &*args;
     let options = Options::of(args, false, cx.now_ms)?;
-    let looked: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
-    // The last ids that the reader has.
+    let candidates: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
+    // The last id that the reader has seen of each stream.
     let mut seen = Vec::new();
-    for (key_at, id_at) in &looked {
+    for (key_at, id_at) in &candidates {
         let key = cx.key(args, *key_at);
         let log = cx.slice.read::<Stream>(cx.db, &key)?.map(Stream::log);
         seen.push(seen_id(&args[*id_at], log)?);
     }
     let mut answer = Answer::new(&mut cx.reply);
-    for ((key_at, _), seen) in looked.iter().zip(&seen) {
+    for ((key_at, _), seen) in candidates.iter().zip(&seen) {
         let key = cx.slice.key(&args[*key_at]);
         let Some(view) = cx.slice.peek(cx.db, &key) else { continue };
-        let log = view.object::<Stream>().expect("it has just been found").log();
+        let log = view.object::<Stream>().expect("the value was read above").log();
         if log.last_entry_id().is_some_and(|last| last > *seen) {
             answer.stream(&args[*key_at]);
             let start = seen.next().unwrap_or(Id::MIN);
@@ -204,17 +204,18 @@ fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         }
     }
     if !answer.end() {
-        // What `$` stands for is settled now.
-        let resolved = looked.iter().zip(&seen).filter(|((_, at), _)| &args[*at] == b"$");
+        // `$` means the last id at the time of the call, so the retry uses that id.
+        let resolved = candidates.iter().zip(&seen).filter(|((_, at), _)| &args[*at] == b"$");
         let resolved: Vec<_> = resolved.map(|((_, at), seen)| (*at, *seen)).collect();
         wait(cx, args, &options, &resolved);
     }
     Ok(())
 }
 
-/// The last id that a reader of XREAD has.
-fn seen_id(word: &[u8], log: Option<&Log>) -> Result<Id, Error> {
-    match word {
+/// Parses an id of XREAD: the last id that the reader has seen. `$` is the last id of the stream,
+/// and `+` the id before it.
+fn seen_id(arg: &[u8], log: Option<&Log>) -> Result<Id, Error> {
+    match arg {
         b"$" => Ok(log.map_or(Id::MIN, Log::last_id)),
         b"+" => match log.filter(|log| !log.is_empty()) {
             None => Ok(Id::MIN),
@@ -227,21 +228,22 @@ fn seen_id(word: &[u8], log: Option<&Log>) -> Result<Id, Error> {
             "ERR The > ID can be specified only when calling XREADGROUP using the GROUP <group> \
              <consumer> option.",
         )),
-        word => parse_id(word),
+        arg => parse_id(arg),
     }
 }
 
-/// There is nothing: waits, or says so.
+/// Blocks if BLOCK was given; otherwise replies with a null array. `resolved` holds the argument
+/// indexes of `$` and the ids that replace them in the next run.
 fn wait(cx: &mut Context<'_>, args: &Args<'_>, options: &Options<'_>, resolved: &[(usize, Id)]) {
     let Some(deadline_ms) = options.deadline_ms else {
         return cx.reply.null_array();
     };
-    let words = (!resolved.is_empty()).then(|| {
-        let mut words: Vec<Box<[u8]>> = args.iter_from(0).map(Box::from).collect();
+    let resolved_args = (!resolved.is_empty()).then(|| {
+        let mut resolved_args: Vec<Box<[u8]>> = args.iter_from(0).map(Box::from).collect();
         for (at, id) in resolved {
-            words[*at] = id.text().as_bytes().into();
+            resolved_args[*at] = id.text().as_bytes().into();
         }
-        words
+        resolved_args
     });
     cx.wait(Wait {
         deadline_ms: (deadline_ms > 0).then_some(deadline_ms),
@@ -249,20 +251,20 @@ fn wait(cx: &mut Context<'_>, args: &Args<'_>, options: &Options<'_>, resolved: 
         kind: Kind::Stream,
         wants_gone: options.group.is_some(),
         null: Null::Array,
-        args: words,
+        args: resolved_args,
     });
 }
 
-/// What XREADGROUP is asked for in a stream.
+/// Entries that XREADGROUP reads from a stream.
 #[derive(Clone, Copy)]
 enum Wanted {
-    /// What nobody was given yet.
+    /// Entries that were never delivered to the group.
     New,
-    /// What the consumer was given behind this id, and has not acknowledged.
-    Own(Id),
+    /// Pending entries of the consumer after this id.
+    Pending(Id),
 }
 
-fn wanted(word: &[u8]) -> Result<Wanted, Error> {
+fn wanted(arg: &[u8]) -> Result<Wanted, Error> {
     let meaningless = |id: &str| {
         Error::other(format!(
             "ERR The {id} ID is meaningless in the context of XREADGROUP: you want to read the \
@@ -270,14 +272,14 @@ fn wanted(word: &[u8]) -> Result<Wanted, Error> {
              messages. The {id} ID would just return an empty result set.",
         ))
     };
-    match word {
+    match arg {
         b"$" => Err(meaningless("$")),
         b"+" => Err(meaningless("+")),
         b">" => Ok(Wanted::New),
-        word => parse_id(word).map(|id| match id {
-            // The largest id means the same.
+        arg => parse_id(arg).map(|id| match id {
+            // The largest id has the meaning of `>`.
             Id::MAX => Wanted::New,
-            id => Wanted::Own(id),
+            id => Wanted::Pending(id),
         }),
     }
 }
@@ -285,10 +287,10 @@ fn wanted(word: &[u8]) -> Result<Wanted, Error> {
 fn xreadgroup(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let args = &*args;
     let options = Options::of(args, true, cx.now_ms)?;
-    let (group, _) = options.group.expect("it is asked for");
-    let looked: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
+    let (group, _) = options.group.expect("GROUP was parsed");
+    let candidates: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
     let mut wants = Vec::new();
-    for (key_at, id_at) in &looked {
+    for (key_at, id_at) in &candidates {
         let key = cx.key(args, *key_at);
         let stream = cx.slice.read::<Stream>(cx.db, &key)?;
         if stream.and_then(|stream| stream.group(group)).is_none() {
@@ -299,35 +301,35 @@ fn xreadgroup(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         }
         wants.push(wanted(&args[*id_at])?);
     }
-    let mut told = Vec::new();
+    let mut propagated = Vec::new();
     let start = cx.reply.mark();
     let mut streams = 0;
-    for ((key_at, _), wanted) in looked.iter().zip(&wants) {
-        let mut of_key = Told::new(cx, &args[*key_at], group);
+    for ((key_at, _), wanted) in candidates.iter().zip(&wants) {
+        let mut of_key = Propagated::new(cx, &args[*key_at], group);
         streams += usize::from(read_stream(cx, args, *key_at, &options, *wanted, &mut of_key)?);
-        told.push(of_key);
+        propagated.push(of_key);
     }
     let answer = Answer { reply: &mut cx.reply, start, streams };
     let has_some = answer.end();
     cx.propagate_nothing();
-    told.into_iter().for_each(|told| told.tell(cx));
+    propagated.into_iter().for_each(|propagated| propagated.propagate(cx));
     if !has_some {
         wait(cx, args, &options, &[]);
     }
     Ok(())
 }
 
-/// Reads one stream for a group; whether it had something.
+/// Reads one stream for a group. Returns whether the reply has an item for the stream.
 fn read_stream(
     cx: &mut Context<'_>,
     args: &Args<'_>,
     key_at: usize,
     options: &Options<'_>,
     wanted: Wanted,
-    told: &mut Told<'_>,
+    propagated: &mut Propagated<'_>,
 ) -> Result<bool, Error> {
     let now_ms = cx.now_ms as i64;
-    let (group, consumer) = options.group.expect("it is asked for");
+    let (group, consumer) = options.group.expect("GROUP was parsed");
     let key = cx.key(args, key_at);
     let Some(mut stream) = cx.slice.edit::<Stream>(cx.db, &key)? else { return Ok(false) };
     let Some((log, group)) = stream.group_mut(group) else { return Ok(false) };
@@ -335,16 +337,16 @@ fn read_stream(
     let (id, is_new) = seen_consumer(group, consumer, now_ms);
     cx.effects.changes += u64::from(is_new);
     if is_new && options.no_ack {
-        told.create_consumer(consumer);
+        propagated.create_consumer(consumer);
     }
-    let has_some = has_new || matches!(wanted, Wanted::Own(_));
+    let has_some = has_new || matches!(wanted, Wanted::Pending(_));
     if has_some {
         let mut answer = Answer::new(&mut cx.reply);
         answer.stream(key.bytes);
         let reader = Reader { log, consumer: id, now_ms, options };
         match wanted {
-            Wanted::New => reader.give_new(group, answer.reply, told),
-            Wanted::Own(last) => reader.give_own(group, last, answer.reply),
+            Wanted::New => reader.deliver_new(group, answer.reply, propagated),
+            Wanted::Pending(last) => reader.deliver_pending(group, last, answer.reply),
         }
         cx.effects.changes += 1;
     }
@@ -352,7 +354,7 @@ fn read_stream(
     Ok(has_some)
 }
 
-/// A consumer that reads.
+/// A consumer that reads a stream.
 struct Reader<'a> {
     log: &'a Log,
     consumer: ConsumerId,
@@ -361,8 +363,13 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Gives the consumer what nobody was given yet.
-    fn give_new(&self, group: &mut Group, reply: &mut Reply<'_>, told: &mut Told<'_>) {
+    /// Delivers new entries of the group to the consumer.
+    fn deliver_new(
+        &self,
+        group: &mut Group,
+        reply: &mut Reply<'_>,
+        propagated: &mut Propagated<'_>,
+    ) {
         let start = reply.mark();
         let mut given = 0;
         let from = group.last_id.next().unwrap_or(Id::MIN);
@@ -375,17 +382,17 @@ impl Reader<'_> {
                 let pending = Pending { delivered_ms: self.now_ms, deliveries: 1, consumer };
                 group.set_pending(entry.id, pending);
                 group.consumer_mut(consumer).active_ms = self.now_ms;
-                told.claim(group, entry.id.text().as_bytes(), &pending);
+                propagated.claim(group, entry.id.text().as_bytes(), &pending);
             }
         }
         if given > 0 {
-            told.set_id(group);
+            propagated.set_id(group);
         }
         reply.array_since(start, given);
     }
 
-    /// Gives the consumer again what it has been given.
-    fn give_own(&self, group: &mut Group, last: Id, reply: &mut Reply<'_>) {
+    /// Delivers the consumer's pending entries after `last` again.
+    fn deliver_pending(&self, group: &mut Group, last: Id, reply: &mut Reply<'_>) {
         let start = reply.mark();
         let mut given = 0;
         let from = last.next().unwrap_or(Id::MIN);

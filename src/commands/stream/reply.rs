@@ -1,15 +1,15 @@
-//! Entries and ids in replies.
+//! Writes entries and ids into replies.
 
 use crate::resp::Reply;
 use crate::value::Item;
 use crate::value::stream::{Entry, Id};
 
-/// An id, as a string.
+/// Writes an id as a bulk string.
 pub(super) fn write_id(reply: &mut Reply<'_>, id: Id) {
     reply.bulk(id.text().as_bytes());
 }
 
-/// An entry: its id, and an array of names and values.
+/// Writes an entry: its id, and an array of field names and values.
 pub(super) fn write_entry(reply: &mut Reply<'_>, entry: Entry<'_>) {
     reply.array(2);
     write_id(reply, entry.id);
@@ -27,7 +27,7 @@ fn write_item(reply: &mut Reply<'_>, item: &Item<'_>) {
     }
 }
 
-/// Entries as an array, at most `count` of them where that is not 0.
+/// Writes an array of at most `count` entries; 0 means all.
 pub(super) fn write_entries<'a>(
     reply: &mut Reply<'_>,
     entries: impl Iterator<Item = Entry<'a>>,
@@ -42,7 +42,7 @@ pub(super) fn write_entries<'a>(
     reply.array_since(start, written);
 }
 
-/// How many that is, where 0 means all.
+/// Returns `count` as a limit; 0 means no limit.
 pub(super) fn limit(count: u64) -> usize {
     if count == 0 { usize::MAX } else { count as usize }
 }

@@ -1,9 +1,9 @@
-//! The stream commands on a bench: replies, changes, what the feed is told.
+//! Scripts of the stream commands: replies, dirty counts, propagated commands.
 
 use crate::commands::testing::{self, Bench, show};
 use crate::resp::Protocol;
 
-/// A script whose long lines are broken by a backslash.
+/// Joins the lines of a script that end with a backslash with the next line.
 fn joined(script: &str) -> String {
     let mut text = String::new();
     for line in script.lines().map(str::trim_start) {
@@ -203,12 +203,12 @@ fn groups() {
 }
 
 #[test]
-fn replies_in_the_third_protocol() {
+fn replies_in_resp3() {
     let mut bench = Bench::new();
     bench.protocol = Protocol::Three;
     let mut run = |line: &str| {
-        let words: Vec<&str> = line.split(' ').collect();
-        String::from_utf8(bench.run_bytes(&words)).unwrap().replace("\r\n", " ")
+        let args: Vec<&str> = line.split(' ').collect();
+        String::from_utf8(bench.run_bytes(&args)).unwrap().replace("\r\n", " ")
     };
     run("XADD s 1-1 a 1");
     assert_eq!(run("XREAD STREAMS s 0"), "%1 $1 s *1 *2 $3 1-1 *2 $1 a $1 1 ");
@@ -224,7 +224,7 @@ fn replies_in_the_third_protocol() {
 }
 
 #[test]
-fn what_the_feed_is_told() {
+fn propagation() {
     check_feed(
         r#"
         XADD s * a 1 => XADD s {now}-0 a 1

@@ -1,7 +1,7 @@
-//! One string read and changed in one step: GETSET, GETDEL, GETEX, DELIFEQ.
+//! Commands that read and change a string in one step: GETSET, GETDEL, GETEX, DELIFEQ.
 
 use super::options::{Lifetime, Options};
-use super::{expire_at_once, is_text, reply_string, reply_value, set_word};
+use super::{expire_at_once, is_text, reply_string, reply_value, set_from_arg};
 use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
@@ -21,7 +21,7 @@ fn getset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     reply_value(cx, &key)?;
     cx.propagate(&[b"SET", &args[1], &args[2]]);
-    set_word(cx, args, 2, Expiry::Clear);
+    set_from_arg(cx, args, 2, Expiry::Clear);
     Ok(())
 }
 
@@ -59,7 +59,7 @@ fn getex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let options = Options::of_getex(args)?;
     let at = match options.lifetime {
         Lifetime::Given(unit, at) => Some(unit.deadline(&args[at], cx.now_ms, "getex")?),
-        Lifetime::Unsaid | Lifetime::Word => None,
+        Lifetime::Unspecified | Lifetime::Keyword => None,
     };
     let key = cx.key(args, 1);
     let Some(view) = cx.slice.lookup(cx.db, &key) else {
@@ -75,7 +75,7 @@ fn getex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             cx.effects.changes += 1;
             cx.propagate(&[b"PEXPIREAT", key.bytes, itoa::Buffer::new().format(at).as_bytes()]);
         }
-        (None, Lifetime::Word) if had_expiry => {
+        (None, Lifetime::Keyword) if had_expiry => {
             cx.slice.set_expiry(cx.db, &key, None);
             cx.effects.changes += 1;
             cx.propagate(&[b"PERSIST", key.bytes]);

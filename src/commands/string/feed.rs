@@ -1,30 +1,37 @@
-//! What the feed is told in place of the commands that set strings: moments for times from now,
-//! and no wish for a reply. Told before the run, which takes large words.
+//! Propagation of commands that set strings. A relative expiry becomes an absolute one, and GET is
+//! dropped. The functions run before the key is set, because setting takes the buffers of large
+//! arguments.
 
 use super::options::{Condition, Lifetime, Options, Unit};
 use crate::exec::Context;
 use crate::keyspace::Expiry;
 use crate::resp::Args;
 
-/// SET sets its key. One with a moment in milliseconds goes as it was sent.
-pub(super) fn tell_set(cx: &mut Context<'_>, args: &Args<'_>, options: &Options, expiry: Expiry) {
-    if !cx.is_recorded() || is_given_as_moment(options) {
+/// Propagates a SET that sets its key. A SET with PXAT is propagated as it was sent.
+pub(super) fn propagate_set(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    options: &Options,
+    expiry: Expiry,
+) {
+    if !cx.is_recorded() || is_unix_millis(options) {
         return;
     }
     match expiry {
-        // The condition was met, and is not told.
+        // The condition was met, so it is not propagated.
         Expiry::At(at) => {
             let is_plain = args.len() == 5;
             let name = if is_plain { &args[0] } else { b"SET" };
-            tell_set_until(cx, name, args, 2, at);
+            propagate_set_until(cx, name, args, 2, at);
         }
-        Expiry::Clear | Expiry::Keep if options.get => tell_without_get(cx, args, options),
+        Expiry::Clear | Expiry::Keep if options.get => propagate_without_get(cx, args, options),
         Expiry::Clear | Expiry::Keep => {}
     }
 }
 
-/// The key at word 1 is set to the value at word `value_at`, until a moment in Unix milliseconds.
-pub(super) fn tell_set_until(
+/// Propagates that the key at argument 1 is set to the value at argument `value_at` and expires at
+/// `at` in Unix milliseconds. `name` is the command name to propagate.
+pub(super) fn propagate_set_until(
     cx: &mut Context<'_>,
     name: &[u8],
     args: &Args<'_>,
@@ -38,24 +45,28 @@ pub(super) fn tell_set_until(
     }
 }
 
-fn is_given_as_moment(options: &Options) -> bool {
+/// Returns whether the client gave the expiry in Unix milliseconds.
+fn is_unix_millis(options: &Options) -> bool {
     matches!(options.lifetime, Lifetime::Given(Unit::UnixMillis, _))
 }
 
-/// SET's words but GET, which may come several times. The word that IFEQ compares with stays.
-fn tell_without_get(cx: &mut Context<'_>, args: &Args<'_>, options: &Options) {
-    let is_told = |at: usize| {
+/// Propagates a SET without its GET options, which may be repeated. An argument `GET` that IFEQ
+/// compares with stays.
+fn propagate_without_get(cx: &mut Context<'_>, args: &Args<'_>, options: &Options) {
+    let is_propagated = |at: usize| {
         let is_compared = options.condition == Condition::Equal(at);
         at < 3 || is_compared || !args[at].eq_ignore_ascii_case(b"GET")
     };
-    let words: Vec<&[u8]> = (0..args.len()).filter(|at| is_told(*at)).map(|at| &args[at]).collect();
-    cx.propagate(&words);
+    let command: Vec<&[u8]> =
+        (0..args.len()).filter(|at| is_propagated(*at)).map(|at| &args[at]).collect();
+    cx.propagate(&command);
 }
 
-/// MSETEX sets its keys; its options begin at word `first`. An expiry that is given several times
-/// is told as often, each time as the last one: it alone counts, and words of several kinds would
-/// be refused.
-pub(super) fn tell_msetex(
+/// Propagates an MSETEX that sets its keys. Its options begin at argument `first`.
+///
+/// Each expiry option becomes PXAT with the last expiry. The last one counts, and different expiry
+/// options together would be an error.
+pub(super) fn propagate_msetex(
     cx: &mut Context<'_>,
     args: &Args<'_>,
     first: usize,
@@ -63,23 +74,23 @@ pub(super) fn tell_msetex(
     expiry: Expiry,
 ) {
     let Expiry::At(at) = expiry else { return };
-    if !cx.is_recorded() || is_given_as_moment(options) {
+    if !cx.is_recorded() || is_unix_millis(options) {
         return;
     }
     let mut digits = itoa::Buffer::new();
     let at = digits.format(at).as_bytes();
-    let mut words: Vec<&[u8]> = args.iter_from(0).take(first).collect();
+    let mut command: Vec<&[u8]> = args.iter_from(0).take(first).collect();
     let mut is_time = false;
-    for word in args.iter_from(first) {
-        let is_unit = !is_time && Unit::named(word).is_some();
-        words.push(match (is_time, is_unit) {
+    for arg in args.iter_from(first) {
+        let is_unit = !is_time && Unit::named(arg).is_some();
+        command.push(match (is_time, is_unit) {
             (true, _) => at,
             (false, true) => b"PXAT",
-            (false, false) => word,
+            (false, false) => arg,
         });
         is_time = is_unit;
     }
-    cx.propagate(&words);
+    cx.propagate(&command);
 }
 
 #[cfg(test)]
@@ -126,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn set_into_the_past() {
+    fn set_with_a_past_expiry() {
         check_feed(
             r#"
             SET k v => SET k v
@@ -144,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_sets() {
+    fn other_commands_that_set() {
         check_feed(
             r#"
             SETNX k v => SETNX k v
@@ -173,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_reads_and_changes() {
+    fn commands_that_read_and_change() {
         check_feed(
             r#"
             SET k v => SET k v
@@ -228,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_fall_due_are_told_before() {
+    fn expired_keys_are_propagated_first() {
         let cases = [
             ("SET k w", "UNLINK k | SET k w"),
             ("SET k w NX", "UNLINK k | SET k w NX"),
@@ -251,14 +262,14 @@ mod tests {
             ("GETRANGE k 0 1", "UNLINK k"),
             ("STRLEN k", "UNLINK k"),
         ];
-        for (command, told) in cases {
+        for (command, expected) in cases {
             let set = "SET k v PX 30 => SET k v PXAT {now+30}";
-            check_feed(&format!("{set}\nADVANCE 60\n{command} => {told}"));
+            check_feed(&format!("{set}\nADVANCE 60\n{command} => {expected}"));
         }
     }
 
     #[test]
-    fn the_word_for_what_is_past_follows_the_settings() {
+    fn expiry_in_the_past_propagates_del_or_unlink_by_setting() {
         let mut bench = Bench::new();
         bench.record();
         bench.config.lazyfree_lazy_expire = false;
@@ -270,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn large_values_are_told_whole() {
+    fn large_values_are_propagated_whole() {
         let mut bench = Bench::new();
         bench.record();
         let large = "x".repeat(50_000);
@@ -284,11 +295,11 @@ mod tests {
             ("MSETEX 2 k @ l @ PX 7", "MSETEX 2 k @ l @ PXAT 1800000000007"),
             ("DELIFEQ l @", "DEL l"),
         ];
-        for (command, told) in cases {
-            let words: Vec<&str> =
-                command.split(' ').map(|word| if word == "@" { &large } else { word }).collect();
-            bench.run(&words);
-            assert_eq!(bench.recorded(), [told.replace('@', &large)], "{command}");
+        for (command, expected) in cases {
+            let args: Vec<&str> =
+                command.split(' ').map(|arg| if arg == "@" { &large } else { arg }).collect();
+            bench.run(&args);
+            assert_eq!(bench.recorded(), [expected.replace('@', &large)], "{command}");
         }
     }
 }

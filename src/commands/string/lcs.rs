@@ -1,4 +1,4 @@
-//! LCS: the longest text that two strings have in common, gaps allowed.
+//! LCS: the longest common subsequence of two strings.
 
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
@@ -7,7 +7,7 @@ use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, Str};
 use bytes::Bytes;
 
-/// Strings of this length and longer are refused.
+/// Length in bytes from which a string is an error.
 const BYTES_END: usize = u32::MAX as usize - 1;
 
 pub(super) static LCS: Command = Command::gather(
@@ -20,45 +20,45 @@ pub(super) static LCS: Command = Command::gather(
         .keys(&[KeySpec::reads().to_last(1, 1)]),
 );
 
-/// What is asked for.
+/// Parsed options of LCS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Wish {
-    /// LEN: the length alone.
+struct Options {
+    /// LEN: replies with the length only.
     len: bool,
-    /// IDX: where the text lies in both strings.
+    /// IDX: replies with the positions of the runs in both strings.
     places: bool,
-    /// MINMATCHLEN: shorter runs are left out of the places.
+    /// MINMATCHLEN: minimum length of a run in the reply with positions.
     run_len_min: usize,
-    /// WITHMATCHLEN: the places come with the lengths of their runs.
+    /// WITHMATCHLEN: the reply with positions includes the lengths of the runs.
     run_lens: bool,
 }
 
-impl Wish {
-    fn of(args: &Args<'_>) -> Result<Wish, Error> {
-        let mut wish = Wish::default();
+impl Options {
+    fn of(args: &Args<'_>) -> Result<Options, Error> {
+        let mut options = Options::default();
         let mut index = 3;
         while index < args.len() {
             let option = &args[index];
             if option.eq_ignore_ascii_case(b"IDX") {
-                wish.places = true;
+                options.places = true;
             } else if option.eq_ignore_ascii_case(b"LEN") {
-                wish.len = true;
+                options.len = true;
             } else if option.eq_ignore_ascii_case(b"WITHMATCHLEN") {
-                wish.run_lens = true;
+                options.run_lens = true;
             } else if option.eq_ignore_ascii_case(b"MINMATCHLEN") && index + 1 < args.len() {
                 index += 1;
                 let len = parse_i64(&args[index]).ok_or(Error::NotInteger)?;
-                wish.run_len_min = len.max(0) as usize;
+                options.run_len_min = len.max(0) as usize;
             } else {
                 return Err(Error::Syntax);
             }
             index += 1;
         }
-        if wish.len && wish.places {
+        if options.len && options.places {
             let text = "ERR If you want both the length and indexes, please just use IDX.";
             return Err(Error::other(text));
         }
-        Ok(wish)
+        Ok(options)
     }
 }
 
@@ -67,15 +67,15 @@ fn lcs(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let [Some(a), Some(b)] = texts else {
         return Err(Error::other("ERR The specified keys must contain string values"));
     };
-    let wish = Wish::of(args)?;
+    let options = Options::of(args)?;
     let table = Table::new(&a, &b, cx.config.proto_max_bulk_len)?;
-    if wish.len {
+    if options.len {
         cx.reply.integer(i64::from(table.len()));
         return Ok(());
     }
     let runs = table.runs(&a, &b);
-    if wish.places {
-        reply_places(cx, &runs, table.len(), wish);
+    if options.places {
+        reply_places(cx, &runs, table.len(), options);
     } else {
         let runs = runs.iter().rev();
         cx.reply
@@ -84,9 +84,10 @@ fn lcs(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The text of the key at a word, empty without a key; none if it is no string.
-fn text(cx: &mut Context<'_>, args: &Args<'_>, word: usize) -> Option<Bytes> {
-    let key = cx.key(args, word);
+/// Returns the string of the key at argument `at`, empty if there is no such key. Returns `None` if
+/// the value is not a string.
+fn text(cx: &mut Context<'_>, args: &Args<'_>, at: usize) -> Option<Bytes> {
+    let key = cx.key(args, at);
     let Some(view) = cx.slice.lookup(cx.db, &key) else { return Some(Bytes::new()) };
     Some(match view.string()? {
         Str::Large(bytes) => bytes.clone(),
@@ -94,19 +95,19 @@ fn text(cx: &mut Context<'_>, args: &Args<'_>, word: usize) -> Option<Bytes> {
     })
 }
 
-fn reply_places(cx: &mut Context<'_>, runs: &[Match], len: u32, wish: Wish) {
-    let shown = || runs.iter().filter(|run| run.len >= wish.run_len_min);
+fn reply_places(cx: &mut Context<'_>, runs: &[Match], len: u32, options: Options) {
+    let shown = || runs.iter().filter(|run| run.len >= options.run_len_min);
     cx.reply.map(2);
     cx.reply.bulk(b"matches");
     cx.reply.array(shown().count());
     for run in shown() {
-        cx.reply.array(if wish.run_lens { 3 } else { 2 });
+        cx.reply.array(if options.run_lens { 3 } else { 2 });
         for start in [run.a, run.b] {
             cx.reply.array(2);
             cx.reply.integer(start as i64);
             cx.reply.integer((start + run.len - 1) as i64);
         }
-        if wish.run_lens {
+        if options.run_lens {
             cx.reply.integer(run.len as i64);
         }
     }
@@ -114,23 +115,23 @@ fn reply_places(cx: &mut Context<'_>, runs: &[Match], len: u32, wish: Wish) {
     cx.reply.integer(i64::from(len));
 }
 
-/// Bytes in a row that are the same in both strings.
+/// A run: consecutive bytes that are equal in both strings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Match {
-    /// Where they begin in the first string.
+    /// Start in the first string.
     a: usize,
-    /// Where they begin in the second.
+    /// Start in the second string.
     b: usize,
-    /// How many; at least one.
+    /// Length in bytes, at least 1.
     len: usize,
 }
 
-/// How long the common text is for all pairs of beginnings: that of the first `i` bytes of one
-/// string and the first `j` of the other in row `i`, column `j`.
+/// Lengths of the longest common subsequences of all pairs of prefixes. The cell in row `i`, column
+/// `j` is for the first `i` bytes of one string and the first `j` bytes of the other.
 ///
 /// ```text
-///            ""  c  b       equal bytes:  one more than the cell above and to the left
-///       ""   0   0  0       others:       the larger one of the cells above and to the left
+///            ""  c  b       equal bytes:      1 + the cell diagonally above on the left
+///       ""   0   0  0       different bytes:  max(the cell above, the cell on the left)
 ///       a    0   0  0
 ///       b    0   0  1
 /// ```
@@ -140,7 +141,7 @@ struct Table {
 }
 
 impl Table {
-    /// The table of two strings, if it takes at most `bytes_max`.
+    /// Computes the table of two strings. Returns an error if it would take more than `bytes_max`.
     fn new(a: &[u8], b: &[u8], bytes_max: u64) -> Result<Table, Error> {
         if a.len() >= BYTES_END || b.len() >= BYTES_END {
             return Err(Error::other("ERR String too long for LCS"));
@@ -150,7 +151,7 @@ impl Table {
             Error::other(text)
         };
         let (width, rows) = (b.len() + 1, a.len() + 1);
-        // Below 2^64, for each is below 2^32.
+        // Cannot overflow 64 bits, because both factors are below 2^32.
         let count = width * rows;
         let bytes = (count as u64).checked_mul(size_of::<u32>() as u64).ok_or_else(no_memory)?;
         if bytes > bytes_max {
@@ -175,13 +176,13 @@ impl Table {
         self.cells[i * self.width + j]
     }
 
-    /// Bytes of the common text.
+    /// Returns the length of the common subsequence in bytes.
     fn len(&self) -> u32 {
-        *self.cells.last().expect("there is a cell for two empty strings")
+        *self.cells.last().expect("the table has a cell for two empty prefixes")
     }
 
-    /// The common text in runs, the last one first. Where several texts are as long, the bytes of
-    /// the second string are passed over first.
+    /// Returns the runs of the common subsequence, the last run first. Among several subsequences
+    /// of equal length, the search from the end skips bytes of the second string first.
     fn runs(&self, a: &[u8], b: &[u8]) -> Vec<Match> {
         let (mut i, mut j, mut len) = (a.len(), b.len(), 0);
         let mut runs = Vec::new();
@@ -208,7 +209,7 @@ impl Table {
     }
 }
 
-/// One row from the row above it. The first cell is zero.
+/// Computes a row from the row above it. The first cell stays 0.
 fn fill_row(above: &[u32], row: &mut [u32], byte: u8, b: &[u8]) {
     let mut left = 0;
     for (j, other) in b.iter().enumerate() {
@@ -253,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals() {
+    fn errors() {
         check_script(
             r#"
             LCS a => -ERR wrong number of arguments for 'lcs' command
@@ -268,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn the_map_of_the_third_protocol() {
+    fn positions_are_a_map_in_resp3() {
         let mut bench = Bench::new();
         bench.run(&["MSET", "a", "ohmytext", "b", "mynewtext"]);
         bench.protocol = Protocol::Three;

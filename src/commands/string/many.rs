@@ -1,5 +1,5 @@
-//! Many strings at once. MGET and MSET run in parts, each on the keys of its own shard; what
-//! depends on all keys sees all of them.
+//! Commands on many strings. MGET and MSET run in parts, each on the keys of one shard. MSETNX and
+//! MSETEX depend on all keys, so they run on all of them together.
 
 use super::options::{Condition, Options};
 use super::{feed, new_value, reply_string};
@@ -26,8 +26,8 @@ pub(super) static MGET: Command = Command::per_key(
 
 fn mget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.array(args.len() - 1);
-    each_key(cx, args, 1, |cx, args, word| {
-        let view = cx.slice.lookup(cx.db, &word.key(args));
+    each_key(cx, args, 1, |cx, args, key_arg| {
+        let view = cx.slice.lookup(cx.db, &key_arg.key(args));
         match view.and_then(|view| view.string()) {
             None => cx.reply.null(),
             Some(value) => reply_string(&mut cx.reply, value),
@@ -58,12 +58,12 @@ fn mset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Sets the key at every second word to the value after it.
+/// Sets the key at every second argument to the value after it.
 fn set_all(cx: &mut Context<'_>, args: &mut Args<'_>) {
-    each_key(cx, args, 2, |cx, args, word| {
-        let large = args.take_large(word.index + 1);
-        let value = new_value(&args[word.index + 1], large);
-        cx.slice.set(cx.db, &word.key(args), value, Expiry::Clear);
+    each_key(cx, args, 2, |cx, args, key_arg| {
+        let large = args.take_large(key_arg.index + 1);
+        let value = new_value(&args[key_arg.index + 1], large);
+        cx.slice.set(cx.db, &key_arg.key(args), value, Expiry::Clear);
         cx.effects.changes += 1;
     });
 }
@@ -93,21 +93,21 @@ fn msetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether the condition holds for every second of the words, which are keys. The first key that
-/// it does not hold for is the last that is looked at.
+/// Returns whether the condition holds for the key at every second argument of the range. Stops at
+/// the first key that fails.
 fn are_all(
     cx: &mut Context<'_>,
     args: &Args<'_>,
-    words: Range<usize>,
+    range: Range<usize>,
     condition: Condition,
 ) -> bool {
-    words.step_by(2).all(|at| {
+    range.step_by(2).all(|at| {
         let key = cx.key(args, at);
         match condition {
             Condition::Always => true,
             Condition::Absent => cx.slice.peek(cx.db, &key).is_none(),
             Condition::Present => cx.slice.peek(cx.db, &key).is_some(),
-            Condition::Equal(_) => unreachable!("SET alone compares"),
+            Condition::Equal(_) => unreachable!("only SET has IFEQ"),
         }
     })
 }
@@ -137,11 +137,11 @@ fn msetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let expiry = options.expiry(args, cx.now_ms, "msetex")?;
     let is_wanted = are_all(cx, args, 2..options_at, options.condition);
     if is_wanted {
-        feed::tell_msetex(cx, args, options_at, &options, expiry);
+        feed::propagate_msetex(cx, args, options_at, &options, expiry);
         for at in (2..options_at).step_by(2) {
             let large = args.take_large(at + 1);
             let key = cx.key(args, at);
-            // An expiry in the past is kept too: the key falls due at once.
+            // An expiry in the past is stored too; the key then expires at once.
             cx.slice.set(cx.db, &key, new_value(&args[at + 1], large), expiry);
             cx.effects.changes += 1;
         }

@@ -1,4 +1,4 @@
-//! Strings that are numbers: INCR and its like. Hot.
+//! Numbers in strings: INCR, DECR, INCRBY, DECRBY, INCRBYFLOAT. Hot.
 
 use crate::base::extended::Extended;
 use crate::base::number::parse_i64;
@@ -8,7 +8,7 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{NewStr, Str};
 
-/// Adds to the key at word 1, and replies with the sum.
+/// Adds `increment` to the key at argument 1 and replies with the sum.
 #[inline]
 fn add(cx: &mut Context<'_>, args: &Args<'_>, increment: i64) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -123,10 +123,10 @@ fn incrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     };
     let increment = Extended::parse(&args[2]).ok_or(Error::NotFloat)?;
     let sum = old.checked_add(increment).ok_or(Error::NanOrInfinity)?.text();
-    // Kept as text even if it is an integer's, as the reference does.
+    // Like the reference server, stores the sum as text even if it is an integer.
     cx.slice.set(cx.db, &key, NewStr::Bytes(&sum), Expiry::Keep);
     cx.effects.changes += 1;
-    // Whoever reads the feed need not add floats as this machine does.
+    // Propagates the sum, because other machines may add floats differently.
     cx.propagate(&[b"SET", key.bytes, &sum, b"KEEPTTL"]);
     cx.reply.bulk(&sum);
     Ok(())

@@ -1,34 +1,34 @@
-//! The options that SET, MSETEX and GETEX share, and what an expiry in words means.
+//! Options that SET, MSETEX and GETEX share, including the expiry.
 
 use crate::base::number::parse_i64;
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
 
-/// When SET sets.
+/// Condition under which SET or MSETEX sets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Condition {
-    /// Always.
+    /// Sets unconditionally.
     Always,
-    /// NX: if there is no such key.
+    /// NX: sets only if the key does not exist.
     Absent,
-    /// XX: if there is one.
+    /// XX: sets only if the key exists.
     Present,
-    /// IFEQ: if its value is this word.
+    /// IFEQ: sets only if the old value equals the argument at this index.
     Equal(usize),
 }
 
-/// What is said of the expiry.
+/// Expiry option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Lifetime {
-    /// Nothing.
-    Unsaid,
-    /// KEEPTTL, or PERSIST: no number belongs to it.
-    Word,
-    /// A number of this unit, which is the word at the index.
+    /// None given.
+    Unspecified,
+    /// KEEPTTL or PERSIST, which take no number.
+    Keyword,
+    /// A number in this unit, at this argument index.
     Given(Unit, usize),
 }
 
-/// What an expiry counts.
+/// Unit and start of an expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unit {
     /// EX: seconds from now.
@@ -42,7 +42,7 @@ pub(super) enum Unit {
 }
 
 impl Unit {
-    /// The unit that an option names.
+    /// Returns the unit that an option names, or `None` for another option.
     pub(super) fn named(option: &[u8]) -> Option<Unit> {
         if option.eq_ignore_ascii_case(b"EX") {
             Some(Unit::Seconds)
@@ -57,9 +57,10 @@ impl Unit {
         }
     }
 
-    /// The moment that `word` names, in Unix milliseconds: a positive number within 63 bits.
-    pub(super) fn deadline(self, word: &[u8], now_ms: u64, command: &str) -> Result<u64, Error> {
-        let number = parse_i64(word).ok_or(Error::NotInteger)?;
+    /// Parses an expiry and returns it in Unix milliseconds, below 2^63. Returns an error if the
+    /// number is not positive or the result overflows.
+    pub(super) fn deadline(self, arg: &[u8], now_ms: u64, command: &str) -> Result<u64, Error> {
+        let number = parse_i64(arg).ok_or(Error::NotInteger)?;
         let scale = match self {
             Unit::Seconds | Unit::UnixSeconds => 1_000,
             Unit::Millis | Unit::UnixMillis => 1,
@@ -74,20 +75,21 @@ impl Unit {
     }
 }
 
-/// The options of one command.
+/// Parsed options of one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Options {
     pub condition: Condition,
-    /// GET: the reply is the value before.
+    /// GET: replies with the old value.
     pub get: bool,
     pub lifetime: Lifetime,
 }
 
 impl Options {
     const NONE: Options =
-        Options { condition: Condition::Always, get: false, lifetime: Lifetime::Unsaid };
+        Options { condition: Condition::Always, get: false, lifetime: Lifetime::Unspecified };
 
-    /// The expiry that they say for `command`, which keeps none unless told so.
+    /// Returns the expiry to set. Without an expiry option, setting a key clears its expiry.
+    /// `command` is the name in the error text.
     pub(super) fn expiry(
         &self,
         args: &Args<'_>,
@@ -95,13 +97,13 @@ impl Options {
         command: &str,
     ) -> Result<Expiry, Error> {
         Ok(match self.lifetime {
-            Lifetime::Unsaid => Expiry::Clear,
-            Lifetime::Word => Expiry::Keep,
+            Lifetime::Unspecified => Expiry::Clear,
+            Lifetime::Keyword => Expiry::Keep,
             Lifetime::Given(unit, at) => Expiry::At(unit.deadline(&args[at], now_ms, command)?),
         })
     }
 
-    /// SET's, which begin at word 3.
+    /// Parses the options of SET, which begin at argument 3.
     pub(super) fn of_set(args: &Args<'_>) -> Result<Options, Error> {
         let mut options = Options::NONE;
         let mut index = 3;
@@ -121,7 +123,7 @@ impl Options {
         Ok(options)
     }
 
-    /// MSETEX's, which begin at word `first`.
+    /// Parses the options of MSETEX, which begin at argument `first`.
     pub(super) fn of_msetex(args: &Args<'_>, first: usize) -> Result<Options, Error> {
         let mut options = Options::NONE;
         let mut index = first;
@@ -134,7 +136,7 @@ impl Options {
         Ok(options)
     }
 
-    /// GETEX's, which begin at word 2.
+    /// Parses the options of GETEX, which begin at argument 2.
     pub(super) fn of_getex(args: &Args<'_>) -> Result<Options, Error> {
         let mut options = Options::NONE;
         let mut index = 2;
@@ -144,7 +146,7 @@ impl Options {
         Ok(options)
     }
 
-    /// Takes NX or XX; false if it is neither.
+    /// Applies NX or XX; returns false for another option.
     fn take_presence(&mut self, option: &[u8]) -> Result<bool, Error> {
         let condition = if option.eq_ignore_ascii_case(b"NX") {
             Condition::Absent
@@ -157,18 +159,24 @@ impl Options {
         Ok(true)
     }
 
-    /// Takes an option that speaks of the expiry; gives how many words belong to it. The same
-    /// one may come again, and then counts alone.
-    fn take_lifetime(&mut self, args: &Args<'_>, at: usize, word: &[u8]) -> Result<usize, Error> {
+    /// Applies an expiry option at argument `at`: a unit, or `keyword`, which takes no number.
+    /// Returns the number of arguments that follow the option. An option may be repeated; the last
+    /// one counts.
+    fn take_lifetime(
+        &mut self,
+        args: &Args<'_>,
+        at: usize,
+        keyword: &[u8],
+    ) -> Result<usize, Error> {
         let option = &args[at];
-        if option.eq_ignore_ascii_case(word) {
-            self.lifetime = either(self.lifetime, Lifetime::Unsaid, Lifetime::Word)?;
+        if option.eq_ignore_ascii_case(keyword) {
+            self.lifetime = either(self.lifetime, Lifetime::Unspecified, Lifetime::Keyword)?;
             return Ok(0);
         }
         let Some(unit) = Unit::named(option) else { return Err(Error::Syntax) };
         let is_first = match self.lifetime {
-            Lifetime::Unsaid => true,
-            Lifetime::Word => false,
+            Lifetime::Unspecified => true,
+            Lifetime::Keyword => false,
             Lifetime::Given(other, _) => other == unit,
         };
         if !is_first || at + 1 >= args.len() {
@@ -179,7 +187,7 @@ impl Options {
     }
 }
 
-/// `new`, if what is there already is nothing or the same.
+/// Returns `new` if `old` is `nothing` or equal to `new`. Anything else is a syntax error.
 fn either<T: PartialEq>(old: T, nothing: T, new: T) -> Result<T, Error> {
     if old == nothing || old == new { Ok(new) } else { Err(Error::Syntax) }
 }

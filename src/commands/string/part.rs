@@ -1,6 +1,6 @@
-//! Parts of a string, and its length: APPEND, GETRANGE, SETRANGE, STRLEN.
+//! Parts and length of a string: APPEND, STRLEN, GETRANGE, SUBSTR, SETRANGE.
 
-use super::set_word;
+use super::set_from_arg;
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
@@ -28,7 +28,7 @@ fn append(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let Some(view) = cx.slice.peek(cx.db, &key) else {
         let len = args[2].len();
-        set_word(cx, args, 2, Expiry::Clear);
+        set_from_arg(cx, args, 2, Expiry::Clear);
         cx.reply.integer(len as i64);
         return Ok(());
     };
@@ -90,10 +90,10 @@ pub(super) static SUBSTR: Command = Command::single(
         .keys(&[KeySpec::reads()]),
 );
 
-/// The bytes from `start` to `end`, both included, of a text of `len` bytes. Negative ones count
-/// from its end.
+/// Returns the range from `start` to `end`, both included, of a string of `len` bytes. Negative
+/// indexes count from the end.
 fn range(start: i64, end: i64, len: usize) -> Range<usize> {
-    // Two places before the text are one place otherwise, and would show its first byte.
+    // Two negative indexes before the start would both clamp to 0 and return the first byte.
     if start < 0 && end < 0 && start > end {
         return 0..0;
     }
@@ -150,7 +150,8 @@ fn setrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         cx.reply.integer(old_len as i64);
         return Ok(());
     }
-    // Below 2^63 and 2^32. A value that is too long already may still be changed within the limit.
+    // Cannot overflow: the offset is below 2^63 and the part below 2^32. A value that is already
+    // longer than the limit may still change within the limit.
     let end = offset + part.len() as u64;
     if end > cx.config.proto_max_bulk_len {
         return Err(Error::StringTooLong);

@@ -1,4 +1,4 @@
-//! Cases whose replies are the reference's.
+//! Scripts of the string commands, with the replies of the reference server.
 
 use crate::commands::testing::{Bench, check_script, show};
 use crate::keyspace::Slice;
@@ -64,7 +64,7 @@ fn get_and_set() {
 }
 
 #[test]
-fn set_refuses_what_does_not_go_together() {
+fn set_rejects_contradicting_options() {
     check_script(
         r#"
         SET k x => OK +1
@@ -121,7 +121,7 @@ fn set_refuses_what_does_not_go_together() {
 }
 
 #[test]
-fn set_into_the_past_removes() {
+fn set_with_a_past_expiry_removes_the_key() {
     check_script(
         r#"
         SET k v => OK +1
@@ -456,7 +456,7 @@ fn msetex() {
 }
 
 #[test]
-fn msetex_refusals() {
+fn msetex_errors() {
     check_script(
         r#"
         MSETEX 1 a => -ERR wrong number of arguments for 'msetex' command
@@ -488,19 +488,19 @@ fn msetex_refusals() {
 }
 
 #[test]
-fn nulls_of_the_third_protocol() {
+fn nulls_in_resp3() {
     let mut bench = Bench::new();
     bench.protocol = Protocol::Three;
     for command in ["GET k", "SET k v XX", "SET k v XX GET", "GETDEL k", "GETEX k", "SET k v GET"] {
-        let words: Vec<&str> = command.split(' ').collect();
-        assert_eq!(bench.run_bytes(&words), b"_\r\n", "{command}");
+        let args: Vec<&str> = command.split(' ').collect();
+        assert_eq!(bench.run_bytes(&args), b"_\r\n", "{command}");
     }
     assert_eq!(bench.run_bytes(&["MGET", "k", "none"]), b"*2\r\n$1\r\nv\r\n_\r\n");
     assert_eq!(bench.run_bytes(&["GETSET", "none", "v"]), b"_\r\n");
 }
 
 #[test]
-fn hits_and_misses_are_counted_as_by_the_reference() {
+fn hits_and_misses_count_as_in_the_reference() {
     let mut bench = Bench::new();
     let cases = [
         ("SET k v", [0, 0, 0]),
@@ -565,7 +565,7 @@ fn hits_and_misses_are_counted_as_by_the_reference() {
     assert_eq!([0, 1, 2].map(|at| after[at] - before[at]), [0, 1, 1]);
 }
 
-/// Where the large value of a key lies.
+/// Returns the address of a key's large value.
 fn address(slice: &mut Slice, key: &[u8]) -> usize {
     let key = slice.key(key);
     match slice.peek(0, &key).and_then(|view| view.string()) {
@@ -575,7 +575,7 @@ fn address(slice: &mut Slice, key: &[u8]) -> usize {
 }
 
 #[test]
-fn large_values_are_taken_over_and_not_copied() {
+fn large_values_are_moved_and_not_copied() {
     let mut bench = Bench::new();
     let value = vec![b'x'; 100_000];
     let commands: [&[&[u8]]; 6] = [
@@ -602,7 +602,7 @@ fn large_values_are_taken_over_and_not_copied() {
     assert_eq!(show(&bench.run(&["STRLEN", "new"])), ":100000");
     assert_eq!(show(&bench.run(&["SET", "k", "v", "IFEQ", "x"])), "nil");
     let equal: [&[u8]; 5] = [b"SET", b"new", &value, b"IFEQ", &value];
-    assert_eq!(show(&bench.run(&equal)), "OK", "both words have buffers of their own");
+    assert_eq!(show(&bench.run(&equal)), "OK", "both arguments have buffers of their own");
     assert_eq!(show(&bench.run(&["INCR", "k"])), "-ERR value is not an integer or out of range");
     assert_eq!(show(&bench.run(&["INCRBYFLOAT", "k", "1"])), "-ERR value is not a valid float");
 }

@@ -1,41 +1,41 @@
-//! What commands of several families read from their words, with the same refusals.
+//! Parsers of arguments that commands of several families share, with the same error texts.
 
 use crate::base::extended::Extended;
 use crate::base::number::parse_i64;
 use crate::resp::{Args, Error};
 use std::ops::Range;
 
-/// The number in a word, in 32 bits.
-pub(super) fn int_at(word: &[u8]) -> Result<i32, Error> {
-    let number = parse_i64(word).ok_or(Error::NotInteger)?;
+/// Parses an integer of 32 bits.
+pub(super) fn int_at(arg: &[u8]) -> Result<i32, Error> {
+    let number = parse_i64(arg).ok_or(Error::NotInteger)?;
     let outside = || Error::not_between(i64::from(i32::MIN), i64::from(i32::MAX));
     i32::try_from(number).map_err(|_| outside())
 }
 
-/// The database that a word names, of so many.
-pub(super) fn database_at(word: &[u8], databases: usize) -> Result<usize, Error> {
-    let number = usize::try_from(int_at(word)?).map_err(|_| Error::DbOutOfRange)?;
+/// Parses the number of one of `databases` databases.
+pub(super) fn database_at(arg: &[u8], databases: usize) -> Result<usize, Error> {
+    let number = usize::try_from(int_at(arg)?).map_err(|_| Error::DbOutOfRange)?;
     if number < databases { Ok(number) } else { Err(Error::DbOutOfRange) }
 }
 
-/// Conditions of the EXPIRE commands on keys and on fields; several may hold at once.
+/// Conditions of the EXPIRE commands on keys and fields. Several can apply together.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Conditions {
-    /// NX: it has no expiry.
+    /// NX: there is no old expiry.
     absent: bool,
-    /// XX: it has one.
+    /// XX: there is an old expiry.
     present: bool,
-    /// GT: the new one is later. No expiry is the latest.
+    /// GT: the new expiry is later than the old. No expiry counts as infinitely late.
     greater: bool,
-    /// LT: the new one is earlier.
+    /// LT: the new expiry is earlier than the old. No expiry counts as infinitely late.
     less: bool,
 }
 
 impl Conditions {
-    /// From these words.
-    pub(super) fn of(args: &Args<'_>, words: Range<usize>) -> Result<Conditions, Error> {
+    /// Parses the arguments in a range of indexes.
+    pub(super) fn of(args: &Args<'_>, range: Range<usize>) -> Result<Conditions, Error> {
         let mut all = Conditions::default();
-        for option in words.map(|word| &args[word]) {
+        for option in range.map(|at| &args[at]) {
             if option.eq_ignore_ascii_case(b"NX") {
                 all.absent = true;
             } else if option.eq_ignore_ascii_case(b"XX") {
@@ -59,7 +59,7 @@ impl Conditions {
         Ok(all)
     }
 
-    /// Whether an expiry may be changed from `old` to `new`.
+    /// Returns whether the conditions allow a change from expiry `old` to `new`.
     pub(super) fn allow(self, old: Option<u64>, new: u64) -> bool {
         let is_refused = (self.absent && old.is_some())
             || (self.present && old.is_none())
@@ -69,7 +69,7 @@ impl Conditions {
     }
 }
 
-/// The nearest number of 64 significant bits; of two, the even one.
+/// Rounds to 64 significant bits; a tie goes to the even number.
 fn to_64_bits(number: u128) -> u128 {
     let extra = (u128::BITS - number.leading_zeros()).saturating_sub(64);
     if extra == 0 {
@@ -81,16 +81,17 @@ fn to_64_bits(number: u128) -> u128 {
     (kept + u128::from(is_up)) << extra
 }
 
-/// The moment that lies so many seconds after `now_ms` as a word says, both in Unix milliseconds;
-/// none: never, which is said by 0.
-pub(super) fn deadline_at(word: &[u8], now_ms: u64) -> Result<Option<u64>, Error> {
+/// Parses a blocking timeout in seconds and returns the deadline. The deadline and `now_ms` are in
+/// Unix milliseconds. Returns `None`, no deadline, for 0.
+pub(super) fn deadline_at(arg: &[u8], now_ms: u64) -> Result<Option<u64>, Error> {
     let not_float = || Error::other("ERR timeout is not a float or out of range");
     let too_long = || Error::other("ERR timeout is out of range");
-    let seconds = Extended::parse(word).ok_or_else(not_float)?;
+    let seconds = Extended::parse(arg).ok_or_else(not_float)?;
     let (mantissa, exponent) = seconds.parts();
     let thousandths = to_64_bits(u128::from(mantissa) * 1_000);
-    let is_negative = word.starts_with(b"-");
-    // Rounded up, so that less than a millisecond after zero is one, and before it none.
+    let is_negative = arg.starts_with(b"-");
+    // Rounds towards positive infinity: a fraction of a millisecond above 0 becomes 1, a fraction
+    // below 0 becomes 0.
     let timeout_ms = match exponent {
         _ if mantissa == 0 => 0,
         32.. => u128::MAX,
