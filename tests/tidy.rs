@@ -8,6 +8,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/inner.rs"]
+mod inner;
+
 /// The folders of `src/` by layer. A folder may use folders of lower layers, but not of its own. A
 /// folder outside the list must not exist; a listed one may be missing.
 const LAYERS: &[&[&str]] = &[
