@@ -2,78 +2,111 @@
 //!
 //! # Bird's view
 //!
-//! A process is N **shards**. Each is one thread with its own [`io`] driver (io_uring, or epoll),
-//! its own connections and its own [`keyspace::Slice`]: a contiguous range of the 16,384 hash
-//! slots. Nothing is locked and nothing is shared but the [`mesh`]: one bounded inbox per shard,
-//! through which parts of commands travel to the owners of their keys and come back with replies.
-//! To a client this is one Redis: commands of a connection take effect in order, and multi-key
-//! commands are atomic over all shards. [`mesh`] says why.
+//! A **shard** is a thread. It has an [`io`] driver (io_uring, or epoll), its own connections, and
+//! an inbox in the [`mesh`]. A **partition** is the state that needs one order: a
+//! [`keyspace::Slice`] with a contiguous range of the 16,384 hash slots, its locks, its blocked
+//! clients and its journal. There is one [`partition`] per shard.
 //!
-//! # The house
+//! One thread at a time **holds** a partition. An awake shard holds its own partition, and its
+//! commands do not touch the word that decides who holds it. A shard that parks lets its partition
+//! go. Another shard that has posted work to it may then **borrow** it: the borrower runs the work
+//! itself, in the order of the inbox, and saves the wake-up.
 //!
-//! A room may use only rooms with a lower number; rooms of one number do not see each other.
-//! `tests/tidy.rs` holds this table and fails on any path that points up or sideways.
+//! Parts of commands travel in envelopes to the shards that own their keys, and return with the
+//! replies. To a client this is one Redis: the commands of a connection take effect in order, and
+//! commands on several keys are atomic over all shards. [`mesh`] says why.
+//!
+//! # The layers
+//!
+//! A module may use only modules of lower layers, not of its own. `tests/tidy.rs` has this table
+//! and fails on any path that points up or sideways.
 //!
 //! ```text
-//!  0 base       what std lacks: clock, rng, slots, numbers, globs, the counting allocator
-//!  1 io         the door to the kernel: one seam, three drivers (uring, epoll, simulated)
-//!  1 resp       bytes <-> words and replies
+//!  0 base       what std lacks: clock, random numbers, hash slots, numbers, the counting allocator
+//!  1 io         the only access to the kernel: one interface, three drivers
+//!  1 resp       bytes <-> arguments and replies
 //!  1 value      data types as pure data
 //!  1 spec       what a command is: the card
 //!  1 config     the settings, one card each; an immutable snapshot is published
 //!  1 observe    recording: counters, histograms, the log
-//!  2 net        a connection's input and output
-//!  2 control    the executor for what waits (glommio)
-//!  2 keyspace   one shard's slice: table, entries, expiry, scan
+//!  2 net        input and output of a connection
+//!  2 control    the executor for work that waits (glommio)
+//!  2 keyspace   the keys of one partition: table, entries, expiry, scan
 //!  2 rdb        a snapshot as bytes, written and read
-//!  3 exec       the waist: a command as it runs, on one slice or one session
-//!  4 mesh       inboxes, the sequencer, credits, doorbells
+//!  3 exec       a command as it runs, on one slice or one session
+//!  4 mesh       inboxes, hold words, the sequencer, credits, doorbells
 //!  4 gate       the gates in their order, and the router
-//!  5 txn        units of several rounds: queued commands, the claims on a shard
-//!  5 feed       one ordered stream of commands out of all shards' journals
+//!  5 txn        lock table, queued commands, blocked clients
+//!  5 feed       one ordered stream of commands from the journals of all partitions
 //!  5 snapshot   all slices as one file, written and loaded
-//!  6 replica    what a primary sends its replicas: the snapshot, then the feed
+//!  6 replica    what a primary sends to a replica: the snapshot, then the feed
 //!  8 commands   one file per family: cards, handlers, tests
 //!  9 client     one connection: session, input, output, the batch in flight
-//!  9 http       metrics and a page about the server, reading only
-//! 10 shard      owns one of everything: the turn, the spine, settling, housekeeping
-//! 11 server     the process: argv, listeners, threads, signals
+//!  9 http       metrics and a status page, read-only
+//!  9 partition  the one function that runs commands on keys, and all state that needs one order
+//! 10 shard      the turn: completions, inbox, connections, sends, periodic work
+//! 11 server     the process: command line, listeners, threads, signals
 //! ```
 //!
 //! # The life of `SET key value`
 //!
-//! The spine is `shard/serve.rs`; it calls leaves in order, and a leaf returns before the next.
+//! If the key is here, the command passes twelve files between the turn and its entry, each once:
 //!
 //! ```text
-//!   kernel -> io/uring         a completion: bytes in a receive buffer
-//!          -> shard/turn       matched, copied to the connection's input, connection is ready
-//!          -> shard/serve      its turn: one batch after the other
-//!          -> shard/gather     net/input: words; gate/admit: allowed?; gate/route: whose key?
-//!   here:  -> exec/batch       hash and prefetch all keys of the batch, then run in order
-//!          -> commands/string  options, decision, reply
-//!          -> keyspace/slice   the entry: the only copy of the bytes
-//!          -> shard/drain      settle: what the batch left behind is recorded, once
-//!          -> net/outbox       one send per connection and turn
-//!   there: -> shard/post       one envelope per shard concerned, posted as one unit
-//!          -> mesh             the owner's inbox; a doorbell if it is parked
-//!          -> shard/drain      the owner runs it as above and answers in the same envelope
-//!          -> client/flight    all parts are back: replies are merged in the commands' order
+//!   shard/turn                  completions, then the inbox, then the connections that are ready
+//!   +- shard/local/serve        one connection, batch by batch
+//!      +- shard/local/gather    the commands at the head of its input that may run together
+//!      |  +- net/input          cuts the received bytes into arguments
+//!      |  +- gate/admit         may this command run now?
+//!      |  '- gate/route         which shard owns its keys?
+//!      '- partition/local       journals the batch, once
+//!         '- partition/run      the run function: modes, times, counters, blocked clients
+//!            '- exec/batch      runs the commands in order
+//!               +- exec/stage         prefetches the memory that their first keys lead to
+//!               '- commands/string    options, decision, reply
+//!                  '- keyspace/slice  the entry: the only copy of the bytes
+//! ```
+//!
+//! `shard/connections/output` brings the bytes in before the walk. After it, `output` sends the
+//! replies from `net/outbox`, once per connection and turn.
+//!
+//! If the key is elsewhere, `serve` continues with `shard/remote`:
+//!
+//! ```text
+//!   shard/remote/post      splits the batch: one envelope per shard, posted as one unit
+//!   -> mesh                the owner's inbox
+//!   -> shard/remote/borrow at the end of the turn
+//!        |
+//!        |--owner parked, little work--> borrow its partition -------------.
+//!        '--else--> doorbell if parked --> its turn, shard/remote/receive -+
+//!                                                                          v
+//!      partition/locks     runs the part now, or when its locks are granted
+//!      partition/parts     the part's commands, replies into its envelope
+//!      partition/run       as above
+//!      partition/outgoing  the reply, for the thread that holds the partition
+//!   -> mesh                the inbox of the home, also if the home itself has borrowed
+//!   -> shard/remote/receive, land
+//!   -> client/flight       all parts are back: replies are merged in the order of the commands
 //! ```
 //!
 //! # Several keys at once
 //!
-//! MSET and MGET are cut into parts that are posted as one unit. What needs several keys together
-//! (RENAME, EXEC with WATCH) takes rounds under locks: `shard/program` at home, `shard/hold` at the
-//! owners, [`txn`] in between. ARCHITECTURE.md draws them.
+//! MSET and MGET are split into parts that are posted as one unit. A command that needs keys of
+//! several shards together (RENAME, LMOVE) takes rounds under locks: the coordinator is
+//! `shard/transaction`, the owners' side is `partition/locks` and `partition/parts`, and
+//! [`txn::LockTable`] orders the locks. ARCHITECTURE.md draws the rounds.
 //!
-//! # What leaves the keyspace
+//! # The feed
 //!
-//! Every write leaves the commands by which a replica gets to the same state, in its shard's
-//! journal ([`exec::Records`], `shard/journal`); [`feed`] makes one stream of all journals, and
-//! [`replica`] sends it.
+//! Every write leaves the commands that bring a replica to the same state, in the journal of its
+//! partition ([`exec::Records`], `partition/journal`). [`feed`] merges all journals to one stream,
+//! and [`replica`] sends it.
 //!
-//! Clock, randomness and driver are handed in, so that a whole server of several shards runs in
-//! one test under a seed (`tests/sim.rs`).
+//! # Tests
+//!
+//! Clock, randomness and driver are passed in. So a whole server of several shards runs in one
+//! test under a seed (`tests/sim.rs`). `tests/hold_model.rs` checks the hold word in a model
+//! checker.
 #![deny(missing_docs)]
 
 pub mod base;

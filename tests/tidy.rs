@@ -8,6 +8,9 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+#[path = "tidy/inner.rs"]
+mod inner;
+
 /// The folders of `src/` by layer. A folder may use folders of lower layers, but not of its own. A
 /// folder outside the list must not exist; a listed one may be missing.
 const LAYERS: &[&[&str]] = &[
@@ -161,7 +164,7 @@ const UNCLEAR_PHRASES: &[&str] = &[
 
 /// Beginnings of the paths whose comments and Markdown may still have unclear phrases. The list may
 /// only shrink: an entry without unclear phrases fails.
-const UNCLEAR_YET: &[&str] = &["ARCHITECTURE.md", "README.md", "src/commands/", "src/lib.rs"];
+const UNCLEAR_YET: &[&str] = &["src/commands/"];
 
 /// Files written by tools, which contain package hosts.
 const WRITTEN_BY_TOOLS: &[&str] = &["Cargo.lock"];

@@ -5,7 +5,7 @@
 //!                                   '--mark in the feed, for some--> offset  --> the goal
 //! ```
 
-use super::save::Saving;
+use super::Saving;
 use crate::exec::Request;
 use crate::mesh::{BarrierId, Envelope, ReplyAddress, ReplyTo, Work};
 use crate::shard::state::Shard;

@@ -9,8 +9,10 @@ mod save;
 mod snapshot;
 mod wait;
 
+use crate::exec::Shutdown;
 use crate::feed::Feed;
 use crate::io::ConnId;
+use crate::mesh::ReplyAddress;
 use std::sync::Arc;
 
 /// Log text for a connection that exceeded its output buffer limit.
@@ -41,4 +43,24 @@ impl Replication {
         let links = Vec::new();
         Replication { feed, is_behind: false, stream_seen: 0, links, read_ms: 0, pinged_ms: 0 }
     }
+}
+
+/// What follows after all shards have sent their shares.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::shard) struct Saving {
+    /// The client that waits for the reply.
+    waiter: Option<ReplyAddress>,
+    then: Then,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Then {
+    /// Replies OK: only the file was requested.
+    Reply,
+    /// Stops the process for this reason. If the flag is set, even if the file cannot be written.
+    Stop(Shutdown, bool),
+    /// Replies after the keys were loaded again. The file is written if requested.
+    Reloaded { is_written: bool },
+    /// Does nothing: the shards serve again.
+    Stay,
 }

@@ -9,37 +9,16 @@
 //! ```
 //! A share is a copy of the slice, made when its part comes in the shard's order.
 
-use super::VALKEY_VERSION;
 use super::barrier::Goal;
+use super::{Saving, Then, VALKEY_VERSION};
 use crate::exec::{Reload, Request, Shutdown};
 use crate::io::ConnId;
-use crate::mesh::ReplyAddress;
 use crate::rdb::Preamble;
 use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
 use crate::snapshot::{Share, Snapshot, write_file};
 use bytes::Bytes;
 use std::sync::Arc;
-
-/// What follows after all shards have sent their shares.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::shard) struct Saving {
-    /// The client that waits for the reply.
-    waiter: Option<ReplyAddress>,
-    then: Then,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Then {
-    /// Replies OK: only the file was requested.
-    Reply,
-    /// Stops the process for this reason. If the flag is set, even if the file cannot be written.
-    Stop(Shutdown, bool),
-    /// Replies after the keys were loaded again. The file is written if requested.
-    Reloaded { is_written: bool },
-    /// Does nothing: the shards serve again.
-    Stay,
-}
 
 impl Shard {
     /// Starts SAVE.
