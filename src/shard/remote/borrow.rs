@@ -70,7 +70,7 @@ impl Shard {
 
     /// Runs the parts in the inbox of a borrowed partition, in order and for a bounded time.
     fn drain_borrowed(&mut self, shard: usize, partition: &mut Partition) {
-        let stop_ns = self.env.now.monotonic_ns + BORROW_NS_MAX;
+        let stop_ns = self.env.clock_ns() + BORROW_NS_MAX;
         while let Some(message) = self.next_borrowed(shard, partition) {
             self.run_borrowed(message, partition);
             if self.env.clock_ns() > stop_ns || self.port.mesh().stops_borrowing() {
