@@ -235,8 +235,8 @@ fn authenticate(
     Ok(())
 }
 
-/// Compares two secrets in a time that depends only on the length of `given`. `secret` must not be
-/// empty.
+/// Returns whether two secrets are equal, in a time that depends only on the length of `given`.
+/// `secret` must not be empty.
 pub fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
     assert!(!secret.is_empty());
     let differing = given

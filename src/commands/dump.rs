@@ -296,12 +296,12 @@ mod tests {
         let payload = dumped(&mut bench, "k");
         bench.record();
         let now = crate::commands::testing::START_MS;
-        let told = |bench: &Bench| {
+        let propagated_args = |bench: &Bench| {
             let all = bench.recorded();
             all.iter().map(|line| line.split(' ').map(String::from).collect()).collect()
         };
         restored(&mut bench, "k", "50", &payload, &["REPLACE"]);
-        let lines: Vec<Vec<String>> = told(&bench);
+        let lines: Vec<Vec<String>> = propagated_args(&bench);
         assert_eq!(lines[0][2], (now + 50).to_string());
         assert_eq!(lines[0].last().expect("arguments"), "ABSTTL");
         restored(&mut bench, "k", "5", &payload, &["REPLACE", "ABSTTL"]);

@@ -175,8 +175,8 @@ mod tests {
         ("reply_buffer_", "replies have no buffer of their own that is resized"),
         ("used_cpu_sys_main_thread", "there is no main thread"),
         ("used_cpu_user_main_thread", "there is no main thread"),
-        ("cmdstat_", "commands of the moment"),
-        ("latency_percentiles_", "commands of the moment"),
+        ("cmdstat_", "depends on the commands that have run"),
+        ("latency_percentiles_", "depends on the commands that have run"),
     ];
 
     #[test]

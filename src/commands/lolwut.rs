@@ -1,5 +1,5 @@
 //! LOLWUT: a drawing with the version below it. The drawing shows annulets: linked rings in a row,
-//! one per shard.
+//! one per shard up to [`RINGS_MAX`].
 
 use super::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::base::number::{parse_f64, parse_i64};

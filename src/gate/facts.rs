@@ -8,7 +8,7 @@ use crate::spec::Flag;
 pub struct Facts(u32);
 
 impl Facts {
-    /// No fact holds: no command is refused.
+    /// No fact holds.
     pub const NONE: Facts = Facts(0);
     /// Memory use exceeds `maxmemory`, and no key may be evicted.
     pub const OUT_OF_MEMORY: Facts = Facts(1 << 0);

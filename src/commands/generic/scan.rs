@@ -176,7 +176,7 @@ fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         for key in expired.drain(..) {
             let key = cx.slice.key(&key);
             let is_gone = cx.slice.peek(cx.db, &key).is_none();
-            debug_assert!(is_gone, "a expired key is not seen");
+            debug_assert!(is_gone, "an expired key is invisible");
         }
         if cursor == 0 || seen >= count {
             break;

@@ -484,7 +484,7 @@ fn random_step(bench: &mut Bench, model: &mut Model, rng: &mut Rng, now_ms: u64)
 }
 
 #[test]
-fn random_commands_lose_no_expired_field() {
+fn expired_fields_are_removed_under_random_commands() {
     for seed in 0..6 {
         let (mut bench, mut rng) = (Bench::new(), Rng::new(seed));
         let (mut model, mut now_ms) = (Model::new(), START_MS);
