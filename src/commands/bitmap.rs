@@ -1,4 +1,4 @@
-//! Commands on a string as a row of bits: SETBIT, GETBIT, BITCOUNT, BITPOS and what goes with them.
+//! Commands on the bits of a string: SETBIT, GETBIT, BITCOUNT, BITPOS, BITOP, BITFIELD.
 
 mod field;
 mod operation;
@@ -23,14 +23,15 @@ pub static FAMILY: &[&Command] = &[
     &field::BITFIELD_RO,
 ];
 
-/// The place of a bit; `width` is given where `#n` stands for the n-th field of so many bits.
-fn parse_offset(cx: &Context<'_>, word: &[u8], width: Option<u32>) -> Result<u64, Error> {
-    let (digits, factor) = match (word, width) {
+/// Returns the bit offset that an argument gives. If `width` is given, `#n` means the n-th field of
+/// `width` bits.
+fn parse_offset(cx: &Context<'_>, arg: &[u8], width: Option<u32>) -> Result<u64, Error> {
+    let (digits, factor) = match (arg, width) {
         ([b'#', digits @ ..], Some(width)) => (digits, i64::from(width)),
-        _ => (word, 1),
+        _ => (arg, 1),
     };
     let number = parse_i64(digits).ok_or(Error::BitOffset)?;
-    // What overflows goes round, as in the reference.
+    // The product wraps on overflow, as in the reference.
     let offset = u64::try_from(number.wrapping_mul(factor)).map_err(|_| Error::BitOffset)?;
     if offset / 8 >= cx.config.proto_max_bulk_len {
         return Err(Error::BitOffset);
@@ -38,12 +39,12 @@ fn parse_offset(cx: &Context<'_>, word: &[u8], width: Option<u32>) -> Result<u64
     Ok(offset)
 }
 
-fn parse_integer(word: &[u8]) -> Result<i64, Error> {
-    parse_i64(word).ok_or(Error::NotInteger)
+fn parse_integer(arg: &[u8]) -> Result<i64, Error> {
+    parse_i64(arg).ok_or(Error::NotInteger)
 }
 
-/// The bytes of the string at a key, to be written to: at least so many that they hold `bits`
-/// bits, and whether they became more. Watches are to be told if something changes.
+/// Returns the string at a key for writing, extended to at least `bits` bits, and whether it became
+/// longer. Does not mark the key as changed for WATCH; the caller must do it if a bit changes.
 fn string_for_bits<'s>(
     slice: &'s mut Slice,
     db: usize,
@@ -114,21 +115,23 @@ fn getbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Where a command looks, as its words say it.
+/// The range of a string that BITCOUNT or BITPOS searches, as given in the arguments.
 #[derive(Clone, Copy)]
 struct Span {
-    /// Of the first bit or byte; negative: counted from the end.
+    /// The first bit or byte; negative: counted from the end.
     start: i64,
-    /// Of the last one; the end of the string if it is not given.
+    /// The last bit or byte; `None`: the end of the string.
     end: Option<i64>,
-    /// Whether both count bits, and not bytes.
+    /// Whether both count bits instead of bytes.
     is_bits: bool,
 }
 
 impl Span {
     const WHOLE: Span = Span { start: 0, end: None, is_bits: false };
 
-    /// From the words `[start [end [BIT | BYTE]]]` at `first`.
+    /// Parses the arguments `[start [end [BIT
+    ///
+    /// BYTE]]]` from argument `first` on.
     fn parse(args: &Args<'_>, first: usize) -> Result<Span, Error> {
         let Some(start) = args.get(first) else { return Ok(Span::WHOLE) };
         if args.len() > first + 3 {
@@ -145,12 +148,12 @@ impl Span {
         Ok(Span { start, end, is_bits })
     }
 
-    /// Whether both ends are counted from the end and stand the wrong way round.
+    /// Returns whether both ends are negative and the start is after the end.
     fn is_inverted(&self) -> bool {
         self.end.is_some_and(|end| self.start < 0 && end < 0 && self.start > end)
     }
 
-    /// The bits that are meant in a string of `len` bytes; none if there are none.
+    /// Returns the range in bits for a string of `len` bytes, or `None` if it is empty.
     fn resolve(&self, len: usize) -> Option<Range<u64>> {
         let unit = if self.is_bits { 1 } else { 8 };
         let units = len as i64 * 8 / unit;
@@ -206,7 +209,7 @@ fn bitpos(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let span = Span::parse(args, 3)?;
     let key = cx.key(args, 1);
     let position = match cx.slice.lookup(cx.db, &key) {
-        // A row of zeros without end.
+        // A missing key is an endless sequence of zeros.
         None if on => None,
         None => Some(0),
         Some(view) => {
@@ -215,7 +218,7 @@ fn bitpos(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             span.resolve(bytes.len()).and_then(|range| {
                 let end = range.end;
                 let found = bits::find(bytes, range, on);
-                // Without an end the string goes on with zeros.
+                // Without an end, zeros follow the string.
                 found.or_else(|| (!on && span.end.is_none()).then_some(end))
             })
         }

@@ -1,4 +1,4 @@
-//! CLIENT: names, facts about sessions, and the end of them.
+//! CLIENT: names of sessions, information about them, and ways to end them.
 
 mod filter;
 mod modes;
@@ -86,7 +86,7 @@ fn setname(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error
     Ok(())
 }
 
-/// Refuses a client's name that would tear a line of CLIENT LIST.
+/// Refuses a client name that would break a line of CLIENT LIST.
 pub(super) fn check_name(name: &[u8]) -> Result<(), Error> {
     if is_plain(name) {
         return Ok(());
@@ -94,7 +94,7 @@ pub(super) fn check_name(name: &[u8]) -> Result<(), Error> {
     Err(Error::other("ERR Client names cannot contain spaces, newlines or special characters."))
 }
 
-/// Whether all bytes are visible ASCII.
+/// Returns whether all bytes are visible ASCII.
 fn is_plain(text: &[u8]) -> bool {
     text.iter().all(u8::is_ascii_graphic)
 }
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_refuse_as_the_reference() {
+    fn filters_refuse_like_the_reference() {
         SessionBench::new().check_script(
             "
             CLIENT LIST x => -ERR syntax error
@@ -256,10 +256,10 @@ mod tests {
     }
 
     #[test]
-    fn list_and_kill_leave_the_filter_to_the_shards() {
+    fn list_and_kill_send_the_filter_to_the_shards() {
         let mut bench = SessionBench::new();
-        let mut asked = |words: &[&str]| {
-            assert_eq!(bench.run(words), None);
+        let mut asked = |args: &[&str]| {
+            assert_eq!(bench.run(args), None);
             bench.request.take().expect("a request")
         };
         let mut filter = ClientFilter::default();
@@ -267,23 +267,23 @@ mod tests {
         filter.with.ids = Some(vec![1, 2]);
         filter.without.kind = Some(ClientKind::Pubsub);
         filter.without.ids = Some(vec![]);
-        let words = ["CLIENT", "LIST", "id", "1", "2", "not-type", "pubsub", "NOT-ID"];
-        assert_eq!(asked(&words), Request::ClientList(Box::new(filter)));
+        let args = ["CLIENT", "LIST", "id", "1", "2", "not-type", "pubsub", "NOT-ID"];
+        assert_eq!(asked(&args), Request::ClientList(Box::new(filter)));
         let mut filter =
             ClientFilter { skip_id: Some(7), age_min_s: Some(9), ..Default::default() };
-        let words = ["CLIENT", "LIST", "SKIPME", "YES", "MAXAGE", "9"];
-        assert_eq!(asked(&words), Request::ClientList(Box::new(filter.clone())));
+        let args = ["CLIENT", "LIST", "SKIPME", "YES", "MAXAGE", "9"];
+        assert_eq!(asked(&args), Request::ClientList(Box::new(filter.clone())));
         assert_eq!(
             asked(&["CLIENT", "KILL", "MAXAGE", "9"]),
             Request::ClientKill(Box::new(filter.clone()))
         );
         filter.skip_id = None;
-        let words = ["CLIENT", "KILL", "MAXAGE", "9", "SKIPME", "no"];
-        assert_eq!(asked(&words), Request::ClientKill(Box::new(filter)));
+        let args = ["CLIENT", "KILL", "MAXAGE", "9", "SKIPME", "no"];
+        assert_eq!(asked(&args), Request::ClientKill(Box::new(filter)));
         let mut filter = ClientFilter::default();
         filter.with.address = Some(b"10.0.0.1:1".to_vec());
-        let words = ["CLIENT", "KILL", "10.0.0.1:1"];
-        assert_eq!(asked(&words), Request::ClientKillAddress(Box::new(filter)));
+        let args = ["CLIENT", "KILL", "10.0.0.1:1"];
+        assert_eq!(asked(&args), Request::ClientKillAddress(Box::new(filter)));
     }
 
     #[test]

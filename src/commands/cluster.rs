@@ -1,5 +1,5 @@
-//! What clients of a cluster say of their connection. There is no cluster mode: READONLY and
-//! READWRITE are kept and shown, ASKING is refused in the words that clients look for.
+//! Cluster commands on the connection. There is no cluster mode: READONLY and READWRITE set a flag
+//! that CLIENT LIST shows, ASKING is refused with the reference's error.
 
 use crate::exec::{Command, SessionContext};
 use crate::resp::{Args, Error};
@@ -56,7 +56,7 @@ mod tests {
     use crate::commands::session_testing::SessionBench;
 
     #[test]
-    fn what_is_said_is_kept() {
+    fn the_flag_is_kept() {
         let mut bench = SessionBench::new();
         bench.check_script("READONLY => OK");
         assert_eq!(bench.session.flags(), "r");

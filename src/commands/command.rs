@@ -1,4 +1,4 @@
-//! COMMAND: the commands as clients can ask for them, all of it from their cards.
+//! COMMAND: information about the commands, all of it derived from their cards.
 
 mod describe;
 
@@ -28,7 +28,7 @@ fn command(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Erro
     Ok(())
 }
 
-/// Finds a command by its whole name: `get`, `client|list`.
+/// Finds a command by its full name: `get`, `client|list`.
 fn find_by_name<'t>(table: &'t CommandTable, name: &[u8]) -> Option<&'t Entry> {
     match name.iter().position(|byte| *byte == b'|') {
         None => table.find(name),
@@ -36,11 +36,11 @@ fn find_by_name<'t>(table: &'t CommandTable, name: &[u8]) -> Option<&'t Entry> {
     }
 }
 
-/// Finds the command that the words from `first` on call.
+/// Finds the command that the arguments from `first` on call.
 fn find_called<'t>(table: &'t CommandTable, args: &Args<'_>, first: usize) -> Option<&'t Entry> {
     let entry = table.find(args.get(first)?)?;
     match args.get(first + 1) {
-        Some(word) if !entry.subcommands.is_empty() => entry.subcommand(word),
+        Some(arg) if !entry.subcommands.is_empty() => entry.subcommand(arg),
         _ => Some(entry),
     }
 }
@@ -132,10 +132,10 @@ fn list(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Which commands COMMAND LIST shows.
+/// Selects the commands that COMMAND LIST shows.
 enum Filter<'a> {
     All,
-    /// None are: modules have no commands here, and an unknown category has none.
+    /// No commands: there are no modules, and an unknown category is empty.
     Nothing,
     Category(&'static str),
     Pattern(&'a [u8]),
@@ -215,10 +215,11 @@ fn getkeysandflags(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(
     Ok(())
 }
 
-/// Words that are keys, each with its spec.
+/// Indices of arguments that are keys, each with its key spec.
 type Keys = Vec<(usize, &'static KeySpec)>;
 
-/// The command that the words from the third on call, and which of all words are its keys.
+/// Returns the command that the arguments from the third on call, and which of its arguments are
+/// keys.
 fn find_keys(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<(&'static Entry, Keys), Error> {
     let entry = find_called(cx.process.commands, args, CALLED);
     let entry = entry.ok_or_else(|| Error::other("ERR Invalid command specified"))?;
@@ -237,7 +238,7 @@ fn find_keys(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<(&'static Entry
     Ok((entry, keys))
 }
 
-/// The word at which a command stands in COMMAND GETKEYS.
+/// Index of the argument of COMMAND GETKEYS at which the inspected command begins.
 const CALLED: usize = 2;
 
 static HELP: Command =
@@ -272,14 +273,14 @@ mod tests {
     fn all_commands_are_counted_listed_and_described() {
         let mut bench = SessionBench::new();
         let count = bench.process.commands.entries().len();
-        let mut len = |words: &[&str]| match bench.run(words) {
+        let mut len = |args: &[&str]| match bench.run(args) {
             Some(crate::resp::Value::Array(values)) => values.len(),
-            other => panic!("{words:?}: {other:?}"),
+            other => panic!("{args:?}: {other:?}"),
         };
         assert_eq!(len(&["COMMAND"]), count);
         assert_eq!(len(&["COMMAND", "INFO"]), count);
         assert_eq!(len(&["COMMAND", "DOCS"]), 2 * count);
-        assert!(len(&["COMMAND", "LIST"]) > count, "subcommands too");
+        assert!(len(&["COMMAND", "LIST"]) > count, "the list includes subcommands");
         bench.check_script(&format!("COMMAND COUNT => :{count}"));
     }
 

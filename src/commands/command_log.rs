@@ -1,5 +1,5 @@
-//! COMMANDLOG: commands that took long, or that had a large request or reply; and SLOWLOG, the
-//! older name of its first part.
+//! COMMANDLOG: commands that took long, or that had a large request or reply. SLOWLOG is the older
+//! name of the part about slow commands.
 
 use super::help::{help_card, help_command};
 use crate::base::number::parse_i64;
@@ -34,22 +34,22 @@ fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// How many entries are asked for; none: all.
-fn read_count(word: &[u8]) -> Result<Option<u64>, Error> {
-    match parse_i64(word).filter(|count| *count >= -1) {
+/// Returns the number of entries to show; `None` for all.
+fn read_count(arg: &[u8]) -> Result<Option<u64>, Error> {
+    match parse_i64(arg).filter(|count| *count >= -1) {
         Some(count) => Ok(u64::try_from(count).ok()),
         None => Err(Error::other("ERR count should be greater than or equal to -1")),
     }
 }
 
-fn read_kind(word: &[u8]) -> Result<LogKind, Error> {
-    let is = |kind: &LogKind| word.eq_ignore_ascii_case(kind.word().as_bytes());
+fn read_kind(arg: &[u8]) -> Result<LogKind, Error> {
+    let is = |kind: &LogKind| arg.eq_ignore_ascii_case(kind.word().as_bytes());
     LogKind::ALL.into_iter().find(is).ok_or_else(|| {
         Error::other("ERR type should be one of the following: slow, large-request, large-reply")
     })
 }
 
-/// Entries of this kind that are remembered.
+/// Returns the maximum number of entries of this kind that are kept.
 fn entries_max(config: &Config, kind: LogKind) -> u64 {
     match kind {
         LogKind::Slow => config.commandlog_slow_execution_max_len,
@@ -70,7 +70,7 @@ fn show(cx: &mut SessionContext<'_>, kind: LogKind, count: Option<u64>) {
         reply.integer(entry.unix_s as i64);
         reply.integer(entry.value as i64);
         reply.array(entry.args.len());
-        entry.args.iter().for_each(|word| reply.bulk(word));
+        entry.args.iter().for_each(|arg| reply.bulk(arg));
         reply.bulk(entry.address.as_bytes());
         reply.bulk(&entry.name);
     }
@@ -135,7 +135,7 @@ static SLOW_GET: Command = Command::session(
         .tips(&["request_policy:all_nodes", "nondeterministic_output"]),
 );
 
-/// Entries that SLOWLOG GET shows unless it says how many.
+/// Number of entries that SLOWLOG GET shows without a count.
 const SLOW_COUNT: u64 = 10;
 
 fn slow_get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -191,7 +191,7 @@ mod tests {
     use crate::observe::LogEntry;
 
     #[test]
-    fn entries_are_shown_counted_and_forgotten() {
+    fn entries_are_shown_counted_and_reset() {
         let mut bench = SessionBench::new();
         for value in 0..12 {
             let entry = LogEntry {
@@ -231,15 +231,15 @@ mod tests {
     }
 
     #[test]
-    fn ten_are_shown_unless_said_otherwise() {
+    fn ten_entries_are_shown_by_default() {
         let mut bench = SessionBench::new();
         for value in 0..12 {
-            let (words, address, name) = (Vec::new(), String::new(), Vec::new());
-            let entry = LogEntry { id: 0, unix_s: 0, value, args: words, address, name };
+            let (args, address, name) = (Vec::new(), String::new(), Vec::new());
+            let entry = LogEntry { id: 0, unix_s: 0, value, args, address, name };
             bench.process.boards.log(0, LogKind::Slow, entry, 11);
         }
-        for (words, count) in [(&["SLOWLOG", "GET"][..], 10), (&["SLOWLOG", "GET", "-1"], 11)] {
-            match bench.run(words) {
+        for (args, count) in [(&["SLOWLOG", "GET"][..], 10), (&["SLOWLOG", "GET", "-1"], 11)] {
+            match bench.run(args) {
                 Some(crate::resp::Value::Array(entries)) => assert_eq!(entries.len(), count),
                 other => panic!("{other:?}"),
             }

@@ -1,4 +1,4 @@
-//! CONFIG: the settings while the server runs.
+//! CONFIG: reading and changing the settings of a running server.
 
 use super::help::{help_card, help_command};
 use crate::base::crash;
@@ -15,7 +15,7 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 use std::sync::{Mutex, PoisonError};
 
-/// Descriptors that the process needs besides those of its clients.
+/// Number of file descriptors that the process needs besides the ones of its clients.
 const RESERVED_DESCRIPTORS: u64 = 64;
 
 pub(super) static CONFIG: Command = Command::container(
@@ -38,13 +38,13 @@ static GET: Command = Command::session(
 fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let cell = &cx.process.config;
     let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    for word in args.iter_from(2) {
-        let is_pattern = word.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
+    for arg in args.iter_from(2) {
+        let is_pattern = arg.iter().any(|byte| matches!(byte, b'*' | b'?' | b'['));
         let settings: Vec<(Vec<u8>, Vec<u8>)> = if is_pattern {
-            let settings = cell.get(&|name| glob::matches(word, name.as_bytes(), true));
+            let settings = cell.get(&|name| glob::matches(arg, name.as_bytes(), true));
             settings.into_iter().map(|(name, text)| (name.as_bytes().to_vec(), text)).collect()
         } else {
-            cell.get_exact(word).map(|text| (word.to_vec(), text)).into_iter().collect()
+            cell.get_exact(arg).map(|text| (arg.to_vec(), text)).into_iter().collect()
         };
         for (name, text) in settings {
             if !found.iter().any(|(known, _)| known.eq_ignore_ascii_case(&name)) {
@@ -73,14 +73,15 @@ static SET: Command = Command::session(
 .asks_shards()
 .secrets(is_sensitive);
 
-/// Returns whether an argument of CONFIG SET is the value of a setting that must not be shown.
+/// Returns whether an argument of CONFIG SET is the value of a sensitive setting, which logs must
+/// not show.
 fn is_sensitive(_argc: usize, arg: ArgAt<'_>, at: usize) -> bool {
     let is_value = at >= 3 && at % 2 == 1;
     let is = |name: &str| !name.is_empty() && arg(at - 1).eq_ignore_ascii_case(name.as_bytes());
     is_value && settings().any(|card| card.sensitive && (is(card.name) || is(card.alias)))
 }
 
-/// Held while settings change, and while files are rewritten from them.
+/// Locked while settings change, and while files are rewritten from them.
 static ONE_CHANGE: Mutex<()> = Mutex::new(());
 
 fn set(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -90,7 +91,7 @@ fn set(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let pairs: Vec<(&[u8], &[u8])> =
         (2..args.len()).step_by(2).map(|at| (&args[at], &args[at + 1])).collect();
     let caller = Caller { local: cx.session.is_local(), loading: cx.process.is_loading() };
-    // One change is carried out before the next one is checked.
+    // Finish each change before the next one is checked.
     let _one = ONE_CHANGE.lock().unwrap_or_else(PoisonError::into_inner);
     let changes = cx.process.config.set(&pairs, caller).map_err(config_error)?;
     carry_out(cx.process, &changes).map_err(config_error)?;
@@ -102,8 +103,8 @@ fn config_error(error: ConfigError) -> Error {
     Error::other(error.to_string())
 }
 
-/// Does what the changed settings take at once, in the order given. Takes the change back if
-/// something fails.
+/// Applies the changed settings that take effect at once, in the order of the arguments. Reverts
+/// all changes if one of them fails.
 fn carry_out(process: &Process, changes: &Changes) -> Result<(), ConfigError> {
     let mut done: Vec<Applied> = Vec::new();
     let mut listening = None;
@@ -132,7 +133,7 @@ fn carry_out(process: &Process, changes: &Changes) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// Opens the sockets that the settings want. Returns `refusal` if one cannot be opened.
+/// Opens the sockets that the settings require. Returns `refusal` if one cannot be opened.
 fn listen<'p>(process: &'p Process, config: &Config, refusal: &str) -> Result<Change<'p>, String> {
     process.listeners.change(config).map_err(|ListenError { address, port, error }| {
         process.log.warning(&format!(
@@ -142,12 +143,12 @@ fn listen<'p>(process: &'p Process, config: &Config, refusal: &str) -> Result<Ch
     })
 }
 
-/// Makes the process as the settings say. Returns why it stays as it was.
+/// Applies a setting to the process. Returns the reason if it fails.
 fn apply(applied: Applied, process: &Process, config: &Config) -> Result<(), String> {
     match applied {
         Applied::Descriptors => return apply_maxclients(config),
         Applied::OomScore => return apply_oom_score(process, config),
-        // Files without a folder in their names are in this one from now on.
+        // File names without a directory now refer to this directory.
         Applied::Directory => {
             return std::env::set_current_dir(&config.dir).map_err(|error| error.to_string());
         }
@@ -196,7 +197,7 @@ fn apply_maxclients(config: &Config) -> Result<(), String> {
     ))
 }
 
-/// Returns how the settings want lines of the log to look.
+/// Returns the log's layout and timestamp format from the settings.
 pub fn log_form(config: &Config) -> LogForm {
     LogForm { layout: config.log_format as u8, time: config.log_timestamp_format as u8 }
 }
@@ -239,7 +240,7 @@ fn rewrite(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Erro
     Ok(())
 }
 
-/// Brings the config file up to date; with `in_full` it names all settings.
+/// Rewrites the config file with the current settings; with `in_full` it names all of them.
 pub(super) fn rewrite_settings(process: &Process, in_full: bool) -> Result<(), Error> {
     let _one = ONE_CHANGE.lock().unwrap_or_else(PoisonError::into_inner);
     let config = process.config.snapshot();
@@ -281,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn set_changes_all_or_nothing() {
+    fn set_applies_all_changes_or_none() {
         let mut bench = SessionBench::new();
         bench.check_script(
             r#"
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn more_clients_than_descriptors_are_refused() {
+    fn a_limit_of_clients_beyond_the_descriptors_is_refused() {
         let mut bench = SessionBench::new();
         let shown =
             show(&bench.run(&["CONFIG", "SET", "maxclients", "4000000000"]).expect("a reply"));

@@ -1,4 +1,4 @@
-//! Commands on the connection: who it is, what it speaks, which database it uses.
+//! Commands on the connection: authentication, protocol, selected database.
 
 use super::args::database_at;
 use super::client;
@@ -13,10 +13,10 @@ use std::hint::black_box;
 pub static FAMILY: &[&Command] =
     &[&PING, &ECHO, &SELECT, &HELLO, &AUTH, &RESET, &QUIT, &client::CLIENT];
 
-/// The version of Redis whose behaviour this server has.
+/// The Redis version that this server is compatible with.
 pub(super) const REDIS_VERSION: &str = "7.2.4";
 
-/// The version of Valkey whose behaviour this server has.
+/// The Valkey version that this server is compatible with.
 pub(super) const VALKEY_VERSION: &str = "9.1.2";
 
 static PING: Command = Command::session(
@@ -93,9 +93,9 @@ fn is_login(argc: usize, arg: ArgAt<'_>, at: usize) -> bool {
 }
 
 fn hello(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let wishes = Wishes::read(args)?;
+    let options = HelloOptions::read(args)?;
     let config = cx.process.config.snapshot();
-    if let Some((user, password)) = wishes.login {
+    if let Some((user, password)) = options.login {
         authenticate(cx, &config, user, password)?;
     }
     if !cx.session.authenticated {
@@ -105,10 +105,10 @@ fn hello(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
              select the RESP protocol version at the same time",
         ));
     }
-    if let Some(name) = wishes.name {
+    if let Some(name) = options.name {
         cx.session.name = name.to_vec();
     }
-    if let Some(protocol) = wishes.protocol {
+    if let Some(protocol) = options.protocol {
         cx.session.protocol = protocol;
         cx.reply.set_protocol(protocol);
     }
@@ -116,17 +116,17 @@ fn hello(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-/// What a client wants of HELLO.
-struct Wishes<'a> {
+/// The options of HELLO.
+struct HelloOptions<'a> {
     protocol: Option<Protocol>,
     login: Option<(&'a [u8], &'a [u8])>,
     name: Option<&'a [u8]>,
 }
 
-impl<'a> Wishes<'a> {
-    fn read(args: &'a Args<'_>) -> Result<Wishes<'a>, Error> {
-        let mut wishes = Wishes { protocol: None, login: None, name: None };
-        wishes.protocol = match args.get(1).map(parse_i64) {
+impl<'a> HelloOptions<'a> {
+    fn read(args: &'a Args<'_>) -> Result<HelloOptions<'a>, Error> {
+        let mut options = HelloOptions { protocol: None, login: None, name: None };
+        options.protocol = match args.get(1).map(parse_i64) {
             None => None,
             Some(None) => return Err(Error::ProtocolVersion),
             Some(Some(2)) => Some(Protocol::Two),
@@ -137,12 +137,12 @@ impl<'a> Wishes<'a> {
         while let Some(option) = args.get(at) {
             match (args.get(at + 1), args.get(at + 2)) {
                 (Some(user), Some(password)) if option.eq_ignore_ascii_case(b"auth") => {
-                    wishes.login = Some((user, password));
+                    options.login = Some((user, password));
                     at += 3;
                 }
                 (Some(name), _) if option.eq_ignore_ascii_case(b"setname") => {
                     client::check_name(name)?;
-                    wishes.name = Some(name);
+                    options.name = Some(name);
                     at += 2;
                 }
                 _ => {
@@ -154,11 +154,11 @@ impl<'a> Wishes<'a> {
                 }
             }
         }
-        Ok(wishes)
+        Ok(options)
     }
 }
 
-/// Tells the client whom it talks to.
+/// Replies with the server's properties.
 fn introduce(cx: &mut SessionContext<'_>, config: &Config) {
     let zone = config.text("availability-zone").unwrap_or_default();
     let (server, version) = if config.extended_redis_compatibility {
@@ -219,7 +219,7 @@ fn auth(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Authenticates the session, or leaves it as it is.
+/// Authenticates the session. On an error the session stays as it was.
 fn authenticate(
     cx: &mut SessionContext<'_>,
     config: &Config,
@@ -235,8 +235,8 @@ fn authenticate(
     Ok(())
 }
 
-/// Whether both are equal, in a time that depends on nothing but the length of `given`. There must
-/// be a secret.
+/// Returns whether two secrets are equal, in a time that depends only on the length of `given`.
+/// `secret` must not be empty.
 pub fn is_same_secret(secret: &[u8], given: &[u8]) -> bool {
     assert!(!secret.is_empty());
     let differing = given
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn hello_is_answered_in_the_new_protocol() {
+    fn hello_replies_in_the_new_protocol() {
         let mut bench = SessionBench::new();
         let facts = |proto| {
             format!(
@@ -328,7 +328,7 @@ mod tests {
                  \"id\" :7 \"mode\" \"standalone\" \"role\" \"master\" \"modules\" []"
             )
         };
-        let mut hello = |words: &[&str]| show(&bench.run(words).expect("a reply"));
+        let mut hello = |args: &[&str]| show(&bench.run(args).expect("a reply"));
         assert_eq!(hello(&["HELLO"]), format!("[{}]", facts(2)));
         assert_eq!(hello(&["HELLO", "3"]), format!("{{{}}}", facts(3)));
         assert_eq!(hello(&["HELLO"]), format!("{{{}}}", facts(3)));
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_password_everybody_is_the_default_user() {
+    fn without_a_password_all_clients_are_the_default_user() {
         SessionBench::new().check_script(
             "
             AUTH x => -ERR AUTH <password> called without any password configured for the \
@@ -378,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_is_asked_for_until_it_is_given_and_after_a_reset() {
+    fn a_password_is_required_until_it_is_given_and_after_a_reset() {
         let mut bench = SessionBench::with(|config| config.requirepass = b"secret".to_vec());
         let refused = "-NOAUTH HELLO must be called with the client already authenticated";
         assert!(!bench.session.authenticated);
@@ -399,7 +399,7 @@ mod tests {
             AUTH wrong => -WRONGPASS invalid username-password pair or user is disabled.
             ",
         );
-        assert!(bench.session.authenticated, "a failure takes nothing away");
+        assert!(bench.session.authenticated, "a failed AUTH keeps the authentication");
         bench.check_script("CLIENT SETNAME me => OK\nSELECT 3 => OK\nRESET => RESET");
         assert!(!bench.session.authenticated && bench.session.name.is_empty());
         assert_eq!(bench.session.db, 0);

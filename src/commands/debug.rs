@@ -1,4 +1,4 @@
-//! DEBUG: what tests and people who look for a fault need.
+//! DEBUG: subcommands for tests and for debugging.
 
 mod keys;
 mod process;
@@ -18,7 +18,7 @@ use protocol::reply_sample;
 use reply_buffer::{limit_all_replies, set_reply_buffer};
 use std::sync::atomic::Ordering;
 
-/// What HELP shows: of what the reference has too, its own lines.
+/// The lines of DEBUG HELP: the reference's own lines for the subcommands that exist here.
 const HELP: [&str; 72] = [
     "ASSERT",
     "    Trigger an assertion failed.",
@@ -94,7 +94,8 @@ const HELP: [&str; 72] = [
     "    Enable or disable the main dict and expire dict resizing.",
 ];
 
-/// The greatest size from which on items of lists may be told to lie apart.
+/// Upper bound of the size from which a list stores an element in a node of its own, as DEBUG
+/// QUICKLIST-PACKED-THRESHOLD sets it.
 const PLAIN_BYTES_MAX: u64 = (1 << 32) - (1 << 20);
 
 pub(super) static DEBUG: Command = Command::session(
@@ -119,45 +120,46 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     let name = args[1].to_ascii_lowercase();
     let db = cx.session.db;
     match (&name[..], args.get(2), args.len()) {
-        (b"client-enforce-reply-list", Some(word), 3) => limit_all_replies(cx, word),
+        (b"client-enforce-reply-list", Some(arg), 3) => limit_all_replies(cx, arg),
         (b"dict-resizing", Some(_), 3) => cx.reply.ok(),
         (b"digest", None, _) => ask(cx, DebugAsk::Digest),
         (b"digest-value", _, _) => {
             let keys = args.iter_from(2).map(Box::from).collect();
             ask(cx, DebugAsk::ValueDigests(db, keys));
         }
-        (b"error", Some(word), 3) => cx.reply.error_bytes(word),
-        (b"htstats", Some(word), _) => {
-            let in_full = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"full"));
-            let db = read_database(cx, word)?;
+        (b"error", Some(arg), 3) => cx.reply.error_bytes(arg),
+        (b"htstats", Some(arg), _) => {
+            let in_full = args.get(3).is_some_and(|arg| arg.eq_ignore_ascii_case(b"full"));
+            let db = read_database(cx, arg)?;
             ask(cx, DebugAsk::Tables(db, in_full));
         }
         (b"jmap", None, _) => cx.request = Some(Request::LogTable),
         (b"object", Some(key), 3 | 4) => {
-            let is_fast = args.get(3).is_some_and(|word| word.eq_ignore_ascii_case(b"fast"));
+            let is_fast = args.get(3).is_some_and(|arg| arg.eq_ignore_ascii_case(b"fast"));
             ask(cx, DebugAsk::Object { db, key: key.into(), is_fast });
         }
         (b"reload", _, _) => cx.request = Some(Request::Reload(read_reload(args)?)),
-        (b"quicklist-packed-threshold", Some(word), 3) => {
-            set_plain_bytes_min(read_plain_bytes_min(word)?);
+        (b"quicklist-packed-threshold", Some(arg), 3) => {
+            set_plain_bytes_min(read_plain_bytes_min(arg)?);
             cx.reply.ok();
         }
-        (b"set-skip-checksum-validation", Some(word), 3) => {
-            SKIPS_CHECKSUM.store(leading_number(word) != 0, Ordering::Relaxed);
+        (b"set-skip-checksum-validation", Some(arg), 3) => {
+            SKIPS_CHECKSUM.store(leading_number(arg) != 0, Ordering::Relaxed);
             cx.reply.ok();
         }
         (b"populate", Some(_), 3..=5) => {
             let populate = read_populate(args, db)?;
             ask(cx, populate);
         }
-        (b"protocol", Some(word), 3) => reply_sample(cx, word)?,
+        (b"protocol", Some(arg), 3) => reply_sample(cx, arg)?,
         (b"replybuffer", Some(what), 4) => set_reply_buffer(cx, what, &args[3])?,
-        (b"set-active-expire", Some(word), 3) => {
-            cx.request = Some(Request::ActiveExpire(leading_number(word) != 0));
+        (b"set-active-expire", Some(arg), 3) => {
+            cx.request = Some(Request::ActiveExpire(leading_number(arg) != 0));
         }
-        (b"sleep", Some(word), 3) => {
-            // A float turns to an integer by saturation; what is no number is 0.
-            let seconds = parse_f64(word).unwrap_or(0.0);
+        (b"sleep", Some(arg), 3) => {
+            // The conversion of a float to an integer saturates; an argument that is not a number
+            // counts as 0.
+            let seconds = parse_f64(arg).unwrap_or(0.0);
             cx.request = Some(Request::DebugSleep((seconds * 1e6) as u64));
         }
         (b"help", None, _) => write_help(cx, "debug", &HELP),
@@ -167,8 +169,8 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-fn read_database(cx: &SessionContext<'_>, word: &[u8]) -> Result<usize, Error> {
-    let db = parse_i64(word).ok_or(Error::NotInteger)?;
+fn read_database(cx: &SessionContext<'_>, arg: &[u8]) -> Result<usize, Error> {
+    let db = parse_i64(arg).ok_or(Error::NotInteger)?;
     let databases = i64::from(cx.process.config.snapshot().databases);
     match (0..databases).contains(&db) {
         true => Ok(db as usize),
@@ -176,16 +178,16 @@ fn read_database(cx: &SessionContext<'_>, word: &[u8]) -> Result<usize, Error> {
     }
 }
 
-fn read_plain_bytes_min(word: &[u8]) -> Result<usize, Error> {
-    let bytes = parse_memory(word).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
+fn read_plain_bytes_min(arg: &[u8]) -> Result<usize, Error> {
+    let bytes = parse_memory(arg).filter(|bytes| *bytes <= PLAIN_BYTES_MAX);
     let why = "ERR argument must be a memory value bigger than 1 and smaller than 4gb";
     bytes.map(|bytes| bytes as usize).ok_or_else(|| Error::other(why))
 }
 
 fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {
     let mut reload = Reload { saves: true, flushes: true, may_replace: false };
-    for word in args.iter_from(2) {
-        match &word.to_ascii_lowercase()[..] {
+    for arg in args.iter_from(2) {
+        match &arg.to_ascii_lowercase()[..] {
             b"merge" => reload.may_replace = true,
             b"noflush" => reload.flushes = false,
             b"nosave" => reload.saves = false,
@@ -199,15 +201,15 @@ fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {
     Ok(reload)
 }
 
-/// Leaves a question for all shards.
+/// Requests an answer from all shards.
 fn ask(cx: &mut SessionContext<'_>, ask: DebugAsk) {
     cx.request = Some(Request::Debug(Box::new(ask)));
 }
 
-/// The words of POPULATE: how many keys, their prefix, the length of their values.
+/// Parses the arguments of POPULATE: number of keys, their prefix, length of their values.
 fn read_populate(args: &Args<'_>, db: usize) -> Result<DebugAsk, Error> {
-    let positive = |word: &[u8]| {
-        let number = parse_i64(word).and_then(|number| u64::try_from(number).ok());
+    let positive = |arg: &[u8]| {
+        let number = parse_i64(arg).and_then(|number| u64::try_from(number).ok());
         number.ok_or(Error::NotPositive)
     };
     Ok(DebugAsk::Populate {
@@ -218,10 +220,10 @@ fn read_populate(args: &Args<'_>, db: usize) -> Result<DebugAsk, Error> {
     })
 }
 
-/// The integer that a word starts with; 0 without one.
-fn leading_number(word: &[u8]) -> i64 {
-    let sign = usize::from(matches!(word.first(), Some(b'-' | b'+')));
-    let digits = word[sign..].iter().take_while(|byte| byte.is_ascii_digit());
+/// Returns the integer at the start of an argument, or 0 if there is none.
+fn leading_number(arg: &[u8]) -> i64 {
+    let sign = usize::from(matches!(arg.first(), Some(b'-' | b'+')));
+    let digits = arg[sign..].iter().take_while(|byte| byte.is_ascii_digit());
     digits.fold(0, |number: i64, digit| {
         number.saturating_mul(10).saturating_add(i64::from(digit - b'0'))
     })
@@ -235,7 +237,7 @@ mod tests {
     use crate::resp::Protocol;
 
     #[test]
-    fn debug_asks_all_shards() {
+    fn requests_go_to_all_shards() {
         SessionBench::with(|config| config.enable_debug_command = Permission::Yes).check_script(
             "
             DEBUG SLEEP 0.25 => ?DebugSleep(250000)
@@ -267,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_asks_for_keys() {
+    fn requests_about_keys_go_to_all_shards() {
         SessionBench::with(|config| config.enable_debug_command = Permission::Yes).check_script(
             "
             DEBUG DIGEST => ?Debug(Digest)
@@ -299,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_of_all_types() {
+    fn protocol_replies_with_samples_of_all_types() {
         let mut bench = SessionBench::with(|c| c.enable_debug_command = Permission::Yes);
         bench.check_script(
             "
@@ -324,13 +326,13 @@ mod tests {
     }
 
     #[test]
-    fn debug_is_for_those_who_may() {
+    fn debug_needs_permission() {
         let sleep = ["DEBUG", "SLEEP", "0"];
         let mut bench = SessionBench::new();
         let shown = show(&bench.run(&sleep).expect("a reply"));
         assert!(shown.starts_with("-ERR DEBUG command not allowed. If the enable-debug-command"));
         let mut bench = SessionBench::with(|c| c.enable_debug_command = Permission::Local);
-        assert!(bench.run(&sleep).is_some(), "the session comes from elsewhere");
+        assert!(bench.run(&sleep).is_some(), "the session is not local");
         bench.session.address = "127.0.0.1:1".to_string();
         assert_eq!(bench.run(&sleep), None);
         assert_eq!(bench.request, Some(Request::DebugSleep(0)));

@@ -1,4 +1,4 @@
-//! DUMP and RESTORE: values as bytes.
+//! DUMP and RESTORE: values in serialized form.
 
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The DUMP commands.
 pub static FAMILY: &[&Command] = &[&DUMP, &RESTORE, &RESTORE_ASKING];
 
-/// DEBUG SET-SKIP-CHECKSUM-VALIDATION: payloads are read although their checksum is wrong.
+/// Whether payloads with a wrong checksum are accepted; set by DEBUG SET-SKIP-CHECKSUM-VALIDATION.
 pub(super) static SKIPS_CHECKSUM: AtomicBool = AtomicBool::new(false);
 
-/// Seconds of idle time up to which the access clock tells them apart.
+/// Maximum idle time in seconds that the access clock can represent.
 const IDLE_S_MAX: i64 = 0xff_ffff;
 
 static DUMP: Command = Command::single(
@@ -47,7 +47,7 @@ fn dump(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         Some(value) => encoder.string_payload(&value),
         None => {
             let dumped = view.with_object(|object| encoder.object_payload(object));
-            dumped.expect("what is no string has elements");
+            dumped.expect("an object that is no string has elements");
         }
     }
     cx.reply.bulk(&payload);
@@ -63,7 +63,7 @@ static RESTORE_ASKING: Command = Command::single(
         .summary("An internal command for migrating keys in a cluster."),
 );
 
-/// The one key that RESTORE makes.
+/// The one key that RESTORE creates.
 const KEY: &[KeySpec] = &[KeySpec::overwrites()];
 
 const fn restore_card(name: &'static str, group: Group, since: &'static str, flag: Flag) -> Card {
@@ -82,7 +82,7 @@ const fn restore_card(name: &'static str, group: Group, since: &'static str, fla
         .keys(KEY)
 }
 
-/// The words of RESTORE behind the payload.
+/// The options of RESTORE, which follow the payload.
 #[derive(Clone, Copy, Debug, Default)]
 struct Options {
     replaces: bool,
@@ -96,20 +96,20 @@ impl Options {
         let mut options = Options::default();
         let mut at = 4;
         while at < args.len() {
-            let word = &args[at];
-            let number = || args.get(at + 1).map(|word| parse_i64(word).ok_or(Error::NotInteger));
-            if word.eq_ignore_ascii_case(b"replace") {
+            let arg = &args[at];
+            let number = || args.get(at + 1).map(|arg| parse_i64(arg).ok_or(Error::NotInteger));
+            if arg.eq_ignore_ascii_case(b"replace") {
                 options.replaces = true;
-            } else if word.eq_ignore_ascii_case(b"absttl") {
+            } else if arg.eq_ignore_ascii_case(b"absttl") {
                 options.is_absolute = true;
-            } else if word.eq_ignore_ascii_case(b"idletime") && options.frequency.is_none() {
+            } else if arg.eq_ignore_ascii_case(b"idletime") && options.frequency.is_none() {
                 let idle_s = number().ok_or(Error::Syntax)??;
                 if idle_s < 0 {
                     return Err(Error::other("ERR Invalid IDLETIME value, must be >= 0"));
                 }
                 options.idle_s = Some(idle_s);
                 at += 1;
-            } else if word.eq_ignore_ascii_case(b"freq") && options.idle_s.is_none() {
+            } else if arg.eq_ignore_ascii_case(b"freq") && options.idle_s.is_none() {
                 let frequency = number().ok_or(Error::Syntax)??;
                 if !(0..=255).contains(&frequency) {
                     let text = "ERR Invalid FREQ value, must be >= 0 and <= 255";
@@ -139,7 +139,7 @@ fn restore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let value = read_value(cx, &args[3], &limits)?;
     let was_there = options.replaces && cx.slice.remove(cx.db, &key);
     let start = if options.is_absolute { 0 } else { cx.now_ms };
-    // A sum beyond the range is a moment long ago, as in the reference.
+    // As in the reference, a sum beyond the range of 64-bit integers counts as a time in the past.
     let moment = |ttl: u64| ttl.checked_add(start).filter(|at| i64::try_from(*at).is_ok());
     let expiry = (ttl > 0).then(|| moment(ttl).unwrap_or(0));
     if expiry.is_some_and(|at| cx.slice.is_past(at)) {
@@ -174,17 +174,17 @@ fn restore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         && cx.is_recorded()
     {
         let mut digits = itoa::Buffer::new();
-        let mut words: Vec<&[u8]> = args.iter_from(0).collect();
-        words[2] = digits.format(at).as_bytes();
-        words.push(b"ABSTTL");
-        cx.propagate(&words);
+        let mut propagated: Vec<&[u8]> = args.iter_from(0).collect();
+        propagated[2] = digits.format(at).as_bytes();
+        propagated.push(b"ABSTTL");
+        cx.propagate(&propagated);
     }
     cx.effects.changes += 1;
     cx.reply.ok();
     Ok(())
 }
 
-/// The value in a payload.
+/// Decodes the value in a payload.
 fn read_value<'p>(
     cx: &mut Context<'_>,
     payload: &'p [u8],
@@ -216,17 +216,17 @@ mod tests {
         }
     }
 
-    /// RESTORE of a payload with more words.
+    /// Runs RESTORE of a payload with further arguments. Returns the reply as text.
     fn restored(bench: &mut Bench, key: &str, ttl: &str, payload: &[u8], more: &[&str]) -> String {
-        let mut words: Vec<&[u8]> = vec![b"RESTORE", key.as_bytes(), ttl.as_bytes(), payload];
-        words.extend(more.iter().map(|word| word.as_bytes()));
-        let shown = show(&bench.run(&words));
+        let mut args: Vec<&[u8]> = vec![b"RESTORE", key.as_bytes(), ttl.as_bytes(), payload];
+        args.extend(more.iter().map(|arg| arg.as_bytes()));
+        let shown = show(&bench.run(&args));
         bench.slice.check();
         shown
     }
 
     #[test]
-    fn what_is_dumped_is_restored() {
+    fn a_dumped_value_is_restored() {
         let mut bench = Bench::new();
         let commands = [
             vec!["SET", "int", "12"],
@@ -237,9 +237,9 @@ mod tests {
             vec!["HSET", "hash", "f", "v", "g", "12"],
             vec!["XADD", "stream", "5-1", "f", "v"],
         ];
-        for words in commands {
-            bench.run(&words);
-            let (key, other) = (words[1], format!("{}:2", words[1]));
+        for args in commands {
+            bench.run(&args);
+            let (key, other) = (args[1], format!("{}:2", args[1]));
             let payload = dumped(&mut bench, key);
             assert_eq!(restored(&mut bench, &other, "0", &payload, &[]), "OK", "{key}");
             let digests = [key, &other].map(|key| {
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn restore_reads_its_words() {
+    fn restore_parses_its_options() {
         let mut bench = Bench::new();
         bench.run(&["SET", "k", "old"]);
         let payload = dumped(&mut bench, "k");
@@ -290,22 +290,22 @@ mod tests {
     }
 
     #[test]
-    fn the_feed_is_told_when_a_restored_key_expires() {
+    fn a_relative_expiry_is_propagated_as_absolute() {
         let mut bench = Bench::new();
         bench.run(&["SET", "k", "v"]);
         let payload = dumped(&mut bench, "k");
         bench.record();
         let now = crate::commands::testing::START_MS;
-        let told = |bench: &Bench| {
+        let propagated_args = |bench: &Bench| {
             let all = bench.recorded();
             all.iter().map(|line| line.split(' ').map(String::from).collect()).collect()
         };
         restored(&mut bench, "k", "50", &payload, &["REPLACE"]);
-        let lines: Vec<Vec<String>> = told(&bench);
+        let lines: Vec<Vec<String>> = propagated_args(&bench);
         assert_eq!(lines[0][2], (now + 50).to_string());
-        assert_eq!(lines[0].last().expect("words"), "ABSTTL");
+        assert_eq!(lines[0].last().expect("arguments"), "ABSTTL");
         restored(&mut bench, "k", "5", &payload, &["REPLACE", "ABSTTL"]);
-        assert_eq!(bench.recorded(), ["UNLINK k"], "it was due already");
+        assert_eq!(bench.recorded(), ["UNLINK k"], "it had already expired");
         assert_eq!(restored(&mut bench, "k", "5", &payload, &["ABSTTL"]), "OK");
         assert_eq!(bench.recorded(), [""; 0]);
         assert_eq!(show(&bench.run(&["EXISTS", "k"])), ":0");

@@ -60,11 +60,11 @@ static DEL: Command = Command::per_key(
         .keys(&[KeySpec::removes().to_end(1)]),
 );
 
-/// Frees no more than a little at once, whatever the values: UNLINK is the same.
+/// DEL and UNLINK are the same command here: both free large values step by step.
 fn del(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut removed = 0;
-    each_key(cx, args, 1, |cx, args, word| {
-        removed += u64::from(cx.slice.remove(cx.db, &word.key(args)));
+    each_key(cx, args, 1, |cx, args, arg| {
+        removed += u64::from(cx.slice.remove(cx.db, &arg.key(args)));
     });
     cx.effects.changes += removed;
     cx.reply.integer(removed as i64);
@@ -105,8 +105,8 @@ static EXISTS: Command = Command::per_key(
 
 fn exists(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut found = 0;
-    each_key(cx, args, 1, |cx, args, word| {
-        found += i64::from(cx.slice.inspect(cx.db, &word.key(args)).is_some());
+    each_key(cx, args, 1, |cx, args, arg| {
+        found += i64::from(cx.slice.inspect(cx.db, &arg.key(args)).is_some());
     });
     cx.reply.integer(found);
     Ok(())
@@ -132,8 +132,8 @@ static TOUCH: Command = Command::per_key(
 
 fn touch(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut found = 0;
-    each_key(cx, args, 1, |cx, args, word| {
-        found += i64::from(cx.slice.lookup(cx.db, &word.key(args)).is_some());
+    each_key(cx, args, 1, |cx, args, arg| {
+        found += i64::from(cx.slice.lookup(cx.db, &arg.key(args)).is_some());
     });
     cx.reply.integer(found);
     Ok(())
@@ -163,7 +163,7 @@ mod tests {
     use crate::commands::testing::{check_feed, check_script};
 
     #[test]
-    fn the_feed() {
+    fn propagated_commands() {
         check_feed(
             r#"
             DEL a =>

@@ -1,4 +1,4 @@
-//! Commands on places on the earth, which are kept as the scores of a sorted set.
+//! Commands on geospatial positions, which are stored as the scores of a sorted set.
 
 mod ask;
 mod search;
@@ -26,7 +26,7 @@ pub static FAMILY: &[&Command] = &[
     &search::GEOSEARCHSTORE,
 ];
 
-/// The place in two words.
+/// Parses the point in two arguments: longitude, then latitude.
 fn point_at(args: &Args<'_>, first: usize) -> Result<Point, Error> {
     let longitude = parse_f64(&args[first]).ok_or(Error::NotFloat)?;
     let latitude = parse_f64(&args[first + 1]).ok_or(Error::NotFloat)?;
@@ -39,19 +39,19 @@ fn point_at(args: &Args<'_>, first: usize) -> Result<Point, Error> {
     Ok(point)
 }
 
-/// Metres in the unit that a word names.
-fn unit_m(word: &[u8]) -> Result<f64, Error> {
+/// Returns the length in metres of the unit that an argument names.
+fn unit_m(arg: &[u8]) -> Result<f64, Error> {
     const UNITS: [(&[u8], f64); 4] =
         [(b"M", 1.0), (b"KM", 1000.0), (b"FT", 0.3048), (b"MI", 1609.34)];
-    let found = UNITS.iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+    let found = UNITS.iter().find(|(name, _)| arg.eq_ignore_ascii_case(name));
     found
         .map(|(_, metres)| *metres)
         .ok_or(Error::other("ERR unsupported unit provided. please use M, KM, FT, MI"))
 }
 
-/// The text of a distance, with four digits behind the point.
+/// Returns the text of a distance, with four digits after the decimal point.
 fn distance_text(distance: f64) -> String {
-    // What is no number in 64 bits is the lowest one, as in the reference.
+    // As in the reference, a number that does not fit 64 bits becomes the lowest 64-bit integer.
     let parts = crate::value::geo::signed((distance * 10_000.0).round_ties_even());
     let (sign, parts) = (if parts < 0 { "-" } else { "" }, parts.unsigned_abs());
     format!("{sign}{}.{:04}", parts / 10_000, parts % 10_000)
@@ -60,7 +60,7 @@ fn distance_text(distance: f64) -> String {
 fn reply_point(reply: &mut Reply<'_>, point: &Point) {
     reply.array(2);
     for value in [point.longitude, point.latitude] {
-        let value = Extended::from_f64(value).expect("a place has finite coordinates");
+        let value = Extended::from_f64(value).expect("a point has finite coordinates");
         reply.double_text(&value.text());
     }
 }
@@ -82,8 +82,8 @@ static GEOADD: Command = Command::single(
 
 fn geoadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let options = Options::parse(args);
-    let words = args.len() - options.end;
-    if !words.is_multiple_of(3) || (options.is_nx && options.is_xx) {
+    let triples_len = args.len() - options.end;
+    if !triples_len.is_multiple_of(3) || (options.is_nx && options.is_xx) {
         return Err(Error::Syntax);
     }
     let places = (options.end..args.len()).step_by(3);
@@ -126,37 +126,37 @@ fn geoadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The feed is told of scores.
+/// Propagates the change as a ZADD with the computed scores.
 fn propagate(cx: &mut Context<'_>, args: &Args<'_>, options: &Options, points: &[Point]) {
     let scores: Vec<String> = points.iter().map(|point| point.score().to_string()).collect();
-    let mut words: Vec<&[u8]> = vec![b"ZADD"];
-    words.extend((1..options.end).map(|index| &args[index]));
+    let mut propagated: Vec<&[u8]> = vec![b"ZADD"];
+    propagated.extend((1..options.end).map(|index| &args[index]));
     for (at, score) in scores.iter().enumerate() {
-        words.extend([score.as_bytes(), options.member(args, at)]);
+        propagated.extend([score.as_bytes(), options.member(args, at)]);
     }
-    cx.propagate(&words);
+    cx.propagate(&propagated);
 }
 
 /// The options of GEOADD.
 struct Options {
-    /// Only members that are not there yet.
+    /// Whether only new members are added.
     is_nx: bool,
-    /// Only members that are there.
+    /// Whether only existing members are updated.
     is_xx: bool,
-    /// The reply counts those that moved too.
+    /// Whether the reply also counts updated members.
     is_ch: bool,
-    /// The first word behind them.
+    /// The first argument after the options.
     end: usize,
 }
 
 impl Options {
     fn parse(args: &Args<'_>) -> Options {
         let mut options = Options { is_nx: false, is_xx: false, is_ch: false, end: 2 };
-        for word in args.iter_from(2) {
-            let flag = match word {
-                word if word.eq_ignore_ascii_case(b"NX") => &mut options.is_nx,
-                word if word.eq_ignore_ascii_case(b"XX") => &mut options.is_xx,
-                word if word.eq_ignore_ascii_case(b"CH") => &mut options.is_ch,
+        for arg in args.iter_from(2) {
+            let flag = match arg {
+                arg if arg.eq_ignore_ascii_case(b"NX") => &mut options.is_nx,
+                arg if arg.eq_ignore_ascii_case(b"XX") => &mut options.is_xx,
+                arg if arg.eq_ignore_ascii_case(b"CH") => &mut options.is_ch,
                 _ => break,
             };
             *flag = true;
@@ -165,7 +165,7 @@ impl Options {
         options
     }
 
-    /// The member number `at`.
+    /// Returns the member with the number `at`.
     fn member<'a>(&self, args: &'a Args<'_>, at: usize) -> &'a [u8] {
         &args[self.end + 3 * at + 2]
     }

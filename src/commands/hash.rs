@@ -1,7 +1,6 @@
-//! Hashes: HSET, HGET, HGETALL and what goes with them.
+//! Hash commands: HSET, HGET, HGETALL and others.
 //!
-//! A field whose moment has passed is hidden from all commands ([`Seen`]), but for HLEN, until
-//! housekeeping removes it.
+//! All commands except HLEN hide expired fields ([`Seen`]) until housekeeping removes them.
 
 mod exchange;
 mod lifetime;
@@ -49,10 +48,10 @@ pub static FAMILY: &[&Command] = &[
     &exchange::HGETDEL,
 ];
 
-/// Which fields a command sees.
+/// The fields that are visible to a command: the ones that have not expired.
 #[derive(Clone, Copy, Debug)]
 struct Seen {
-    /// Fields that expire before this moment are hidden, Unix milliseconds.
+    /// Fields that expire before this time are hidden; Unix milliseconds.
     horizon_ms: u64,
 }
 
@@ -65,25 +64,25 @@ impl Seen {
         field.expiry.is_none_or(|at| at >= self.horizon_ms)
     }
 
-    /// A field, if it is seen.
+    /// Returns a field if it is visible.
     #[inline]
     fn get<'h>(self, hash: &'h Hash, name: &[u8]) -> Option<Field<'h>> {
         hash.get(name).filter(|field| self.sees(field))
     }
 
-    /// All fields that are seen.
+    /// Returns all visible fields.
     fn all(self, hash: &Hash) -> impl Iterator<Item = Field<'_>> {
         hash.iter().filter(move |field| self.sees(field))
     }
 
-    /// Removes a field, if it is seen.
+    /// Removes a field if it is visible. Returns whether it did.
     fn remove(self, hash: &mut Hash, name: &[u8]) -> bool {
         let is_seen = hash.volatile_len() == 0 || self.get(hash, name).is_some();
         is_seen && hash.remove(name)
     }
 }
 
-/// Up to which size the compact form serves.
+/// Returns the size limits of the listpack encoding.
 fn limits_of(cx: &Context<'_>) -> Limits {
     Limits {
         listpack_entries: usize::try_from(cx.config.hash_max_listpack_entries)
@@ -148,7 +147,7 @@ fn hmget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Shows the fields that are seen, after their number.
+/// Replies with the visible fields, after their number.
 fn reply_fields(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -244,7 +243,8 @@ static HLEN: Command = Command::single(
         .keys(&[KeySpec::inspects()]),
 );
 
-/// Counts the hidden fields that are still there, as the reference does.
+/// Replies with the number of fields. As in the reference, hidden fields that are not removed yet
+/// count.
 fn hlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let len = cx.slice.read::<Hash>(cx.db, &key)?.map_or(0, Hash::len);

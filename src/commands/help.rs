@@ -1,10 +1,10 @@
-//! HELP of a container of subcommands, in the reference's lines for those that are here.
+//! HELP of the container commands, with the reference's lines for the subcommands that exist here.
 
 use crate::exec::{Command, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group};
 
-/// The card of a container's HELP.
+/// Returns the card of a container's HELP.
 pub(super) const fn help_card(group: Group, since: &'static str) -> Card {
     Card::new("help", group, since)
         .summary("Returns helpful text about the different subcommands.")
@@ -13,12 +13,12 @@ pub(super) const fn help_card(group: Group, since: &'static str) -> Card {
         .flags(Flag::LOADING.and(Flag::STALE))
 }
 
-/// A container's HELP.
+/// Returns the HELP command of a container.
 pub(super) const fn help_command(card: Card) -> Command {
     Command::session(help, card)
 }
 
-/// What HELP shows of each container's subcommands, but for HELP itself.
+/// The lines of HELP for each container, except for HELP itself.
 #[rustfmt::skip]
 static LINES: &[(&str, &[&str])] = &[
     (
@@ -287,16 +287,16 @@ static LINES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Shows the subcommands beside the HELP that was called.
+/// Replies with the lines of the container whose HELP was called.
 pub(super) fn help(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     let container = cx.entry.name.split('|').next().unwrap_or_default();
     let lines = LINES.iter().find(|(name, _)| *name == container);
-    let (_, lines) = lines.expect("a container with HELP has its lines here");
+    let (_, lines) = lines.expect("a container with HELP has lines");
     write_help(cx, container, lines);
     Ok(())
 }
 
-/// Shows these lines between the heading and the end of each container's help.
+/// Replies with these lines between the heading and the last lines that every help has.
 pub(super) fn write_help(cx: &mut SessionContext<'_>, container: &str, lines: &[&str]) {
     let name = container.to_ascii_uppercase();
     cx.reply.array(lines.len() + 3);
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn as_the_reference_shows_it() {
+    fn help_is_equal_to_the_reference() {
         let shown = show(&SessionBench::new().run(&["CONFIG", "HELP"]).expect("a reply"));
         assert_eq!(
             shown,

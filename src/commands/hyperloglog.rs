@@ -1,4 +1,4 @@
-//! Commands on strings that count different elements by estimate.
+//! HyperLogLog commands, which estimate the number of distinct elements. The values are strings.
 
 use crate::exec::{Command, Context, SessionContext};
 use crate::keyspace::{Expiry, Key, Slice};
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The HyperLogLog commands.
 pub static FAMILY: &[&Command] = &[&PFADD, &PFCOUNT, &PFMERGE, &PFDEBUG, &PFSELFTEST];
 
-/// `PFDEBUG SIMD OFF`: all shards work registers one after the other.
+/// Whether `PFDEBUG SIMD OFF` is in effect: all shards then process registers one by one.
 static IS_SINGLE: AtomicBool = AtomicBool::new(false);
 
 const CORRUPTED: Error = Error::Other(Cow::Borrowed("INVALIDOBJ Corrupted HLL object detected"));
@@ -26,8 +26,8 @@ impl From<Corrupted> for Error {
     }
 }
 
-/// The bytes of a value and its form.
-fn looked_at<'v>(value: &Str<'v>) -> Result<(&'v [u8], Form), Error> {
+/// Returns the bytes of a value, and whether it is sparse or dense.
+fn bytes_and_form<'v>(value: &Str<'v>) -> Result<(&'v [u8], Form), Error> {
     let bytes: &[u8] = match *value {
         Str::Int(_) => return Err(NOT_ONE),
         Str::Bytes(bytes) => bytes,
@@ -36,17 +36,17 @@ fn looked_at<'v>(value: &Str<'v>) -> Result<(&'v [u8], Form), Error> {
     hyperloglog::form(bytes).map(|form| (bytes, form)).ok_or(NOT_ONE)
 }
 
-/// The value at a key that is to be changed, and its form.
+/// Returns the bytes and the form of the value at a key, for a command that will change it.
 fn value_at<'s>(
     slice: &'s mut Slice,
     db: usize,
     key: &Key<'_>,
 ) -> Result<Option<(&'s [u8], Form)>, Error> {
     let Some(view) = slice.peek(db, key) else { return Ok(None) };
-    looked_at(&view.string().ok_or(Error::WrongType)?).map(Some)
+    bytes_and_form(&view.string().ok_or(Error::WrongType)?).map(Some)
 }
 
-/// Writes a value; watches are to be told by the caller.
+/// Writes a value. Does not mark the key as changed for WATCH; the caller must do it.
 fn write(slice: &mut Slice, db: usize, key: &Key<'_>, value: &[u8]) {
     let old_len = slice.peek(db, key).and_then(|view| view.string()).map_or(0, |old| old.len());
     if value.len() < old_len {
@@ -89,7 +89,7 @@ fn pfadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             (raised, result)
         }
     };
-    // What was added before the runs were found broken stays, and nobody is told.
+    // After an error, elements that were added before stay. The change is not counted.
     result?;
     if raised > 0 {
         cx.slice.note_change(cx.db, &key);
@@ -99,7 +99,7 @@ fn pfadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Adds the words of PFADD; how many of them raised a register.
+/// Adds the elements of PFADD to a dense value. Returns how many of them raised a register.
 fn add_dense(value: &mut [u8], args: &Args<'_>) -> u64 {
     let raises = |element: &&[u8]| {
         let (index, rank) = hyperloglog::place_of(element);
@@ -112,7 +112,8 @@ fn add_dense(value: &mut [u8], args: &Args<'_>) -> u64 {
     raised as u64
 }
 
-/// The same for a value that is sparse, at first.
+/// Adds the elements of PFADD to a value that is sparse at first and may become dense. Adds to
+/// `raised` the number of elements that raised a register, also before an error.
 fn add_sparse(
     value: &mut Vec<u8>,
     args: &Args<'_>,
@@ -162,8 +163,8 @@ fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         return Ok(());
     };
     let value = view.string().ok_or(Error::WrongType)?;
-    let (bytes, _) = looked_at(&value)?;
-    // The reference keeps what it has looked at as `raw`.
+    let (bytes, _) = bytes_and_form(&value)?;
+    // The reference keeps a value that it has read as `raw`.
     let becomes_raw = matches!(value, Str::Bytes(_)) && !view.is_edited();
     let cached = hyperloglog::cached_count(bytes);
     let count = match cached {
@@ -173,7 +174,7 @@ fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if becomes_raw || (cached.is_none() && count.is_ok()) {
         let value = cx.slice.string_mut_silently(cx.db, &key, 0);
         if let (None, Ok(count)) = (cached, count) {
-            // Whoever reads the feed is to have the same bytes.
+            // Propagated, so that replicas have the same bytes.
             hyperloglog::put_cached_count(value, count);
             cx.slice.note_change(cx.db, &key);
             cx.effects.changes += 1;
@@ -184,14 +185,14 @@ fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The registers of all keys together, and whether one of the values is dense.
+/// Returns the merged registers of all keys, and whether one of the values is dense.
 fn merged(cx: &mut Context<'_>, args: &Args<'_>) -> Result<(Registers, bool), Error> {
     let mut registers = Registers::new(stride());
     let mut has_dense = false;
     for index in 1..args.len() {
         let key = cx.key(args, index);
         let Some(view) = cx.slice.lookup(cx.db, &key) else { continue };
-        let (bytes, form) = looked_at(&view.string().ok_or(Error::WrongType)?)?;
+        let (bytes, form) = bytes_and_form(&view.string().ok_or(Error::WrongType)?)?;
         registers.merge(bytes)?;
         has_dense |= form == Form::Dense;
     }
@@ -275,7 +276,7 @@ fn pfdebug(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Changes the form of a value; watches are not told, for it says the same.
+/// Converts a value to the dense form. Aborts no watch, because the value has the same meaning.
 fn become_dense(cx: &mut Context<'_>, key: &Key<'_>) -> Result<(), Error> {
     if let Some((bytes, Form::Sparse)) = value_at(cx.slice, cx.db, key)? {
         let value = hyperloglog::to_dense(bytes)?;
@@ -285,9 +286,9 @@ fn become_dense(cx: &mut Context<'_>, key: &Key<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-fn put_stride(cx: &mut Context<'_>, word: &[u8]) -> Result<(), Error> {
-    let on = word.eq_ignore_ascii_case(b"ON");
-    if !on && !word.eq_ignore_ascii_case(b"OFF") {
+fn put_stride(cx: &mut Context<'_>, arg: &[u8]) -> Result<(), Error> {
+    let on = arg.eq_ignore_ascii_case(b"ON");
+    if !on && !arg.eq_ignore_ascii_case(b"OFF") {
         return Err(Error::other("ERR Argument must be ON or OFF"));
     }
     IS_SINGLE.store(!on, Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! INFO: what the process is and does, from the boards of all shards, without asking any of them.
+//! INFO: properties and statistics of the process, read from the boards of all shards without
+//! interrupting any shard.
 
 mod replication;
 mod sections;
@@ -35,8 +36,8 @@ fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// INFO with all its sections, or with those that it has by default, for those who show it in other
-/// forms. `now_us` is Unix time in microseconds.
+/// Returns the text of INFO, with all sections or only the default ones, for other presentations of
+/// it. `now_us` is Unix time in microseconds.
 pub fn info_text(process: &Process, now_us: u64, is_whole: bool) -> String {
     let view = View { process, now_us };
     let mut text = Text::default();
@@ -47,32 +48,32 @@ pub fn info_text(process: &Process, now_us: u64, is_whole: bool) -> String {
     text.into_string()
 }
 
-/// What a section is written from.
+/// The data that a section is written from.
 struct View<'a> {
     process: &'a Process,
-    /// Unix time, microseconds.
+    /// Unix time in microseconds.
     now_us: u64,
 }
 
 /// A section of INFO.
 struct Section {
-    /// The heading, and in any case the name to ask for.
+    /// The heading. It is also the section's name as an argument of INFO, in upper or lower case.
     title: &'static str,
-    /// Another name to ask for, or empty.
+    /// Another name of the section, or empty.
     alias: &'static str,
-    /// Whether it is shown when none is asked for.
+    /// Whether INFO without arguments shows the section.
     by_default: bool,
-    /// Whether it is shown only to those who ask for it by its name.
+    /// Whether only its own name selects the section, and `all` and `everything` do not.
     by_name_only: bool,
     write: fn(&View<'_>, &mut Text),
 }
 
-/// A section that is shown by default.
+/// Returns a section that is shown by default.
 const fn usual(title: &'static str, write: fn(&View<'_>, &mut Text)) -> Section {
     Section { title, alias: "", by_default: true, by_name_only: false, write }
 }
 
-/// A section that has to be asked for.
+/// Returns a section that is only shown on request.
 const fn detail(title: &'static str, write: fn(&View<'_>, &mut Text)) -> Section {
     Section { title, alias: "", by_default: false, by_name_only: false, write }
 }
@@ -96,13 +97,13 @@ static SECTIONS: &[Section] = &[
     Section { by_name_only: true, ..detail("Debug", stats::debug) },
 ];
 
-/// Whether the words ask for a section.
+/// Returns whether the arguments select a section.
 fn is_wanted(section: &Section, args: &Args<'_>) -> bool {
     if args.len() == 1 {
         return section.by_default;
     }
-    args.iter_from(1).any(|word| {
-        let is = |name: &str| word.eq_ignore_ascii_case(name.as_bytes());
+    args.iter_from(1).any(|arg| {
+        let is = |name: &str| arg.eq_ignore_ascii_case(name.as_bytes());
         let by_name = is(section.title) || (!section.alias.is_empty() && is(section.alias));
         let by_group = (is("all") || is("everything")) && !section.by_name_only;
         by_name || by_group || (is("default") && section.by_default)
@@ -116,10 +117,10 @@ mod tests {
     use crate::resp::{Protocol, Value};
 
     fn info(bench: &mut SessionBench, sections: &[&str]) -> String {
-        let words = [&["INFO"], sections].concat();
-        match bench.run(&words) {
+        let args = [&["INFO"], sections].concat();
+        match bench.run(&args) {
             Some(Value::Bulk(text)) => String::from_utf8(text).expect("text"),
-            other => panic!("{words:?}: {other:?}"),
+            other => panic!("{args:?}: {other:?}"),
         }
     }
 
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_come_in_their_order_and_once() {
+    fn sections_are_shown_once_and_in_order() {
         let mut bench = SessionBench::new();
         let usual: Vec<&str> =
             SECTIONS.iter().filter(|section| section.by_default).map(|s| s.title).collect();
@@ -147,10 +148,11 @@ mod tests {
         assert_eq!(reply, Some(Value::Verbatim(*b"txt", text)));
     }
 
-    /// Fields of the reference that are not here, by their beginnings, and why.
+    /// Fields of the reference that are left out here, by the beginning of their names, with the
+    /// reason.
     const LEFT_OUT: &[(&str, &str)] = &[
         ("server_mode", "redis_mode, as extended-redis-compatibility says by default"),
-        ("gcc_version", "no C compiler has made this"),
+        ("gcc_version", "this server is not compiled by a C compiler"),
         ("tls_", "there is no TLS yet"),
         ("used_memory_lua", "there are no scripts yet"),
         ("used_memory_vm_", "there are no scripts yet"),
@@ -173,12 +175,12 @@ mod tests {
         ("reply_buffer_", "replies have no buffer of their own that is resized"),
         ("used_cpu_sys_main_thread", "there is no main thread"),
         ("used_cpu_user_main_thread", "there is no main thread"),
-        ("cmdstat_", "commands of the moment"),
-        ("latency_percentiles_", "commands of the moment"),
+        ("cmdstat_", "depends on the commands that have run"),
+        ("latency_percentiles_", "depends on the commands that have run"),
     ];
 
     #[test]
-    fn fields_are_those_of_the_reference_in_its_order() {
+    fn fields_have_the_names_and_the_order_of_the_reference() {
         let reference = include_str!("../../tests/reference/valkey-9.1-info-fields.txt");
         let mut bench = SessionBench::with(|config| config.extended_redis_compatibility = true);
         let text = info(&mut bench, &["everything"]);
@@ -251,7 +253,10 @@ mod tests {
         assert!(text.contains("\r\nshard1:keys=5,expires=1,commands=20,connections=4,"), "{text}");
         bench.process.boards.reset();
         let text = info(&mut bench, &["all"]);
-        assert!(text.contains("\r\nrdb_changes_since_last_save:3\r\n"), "a reset saves nothing");
+        assert!(
+            text.contains("\r\nrdb_changes_since_last_save:3\r\n"),
+            "a reset keeps unsaved changes"
+        );
         assert!(text.contains("\r\ntotal_commands_processed:0\r\n"));
     }
 }

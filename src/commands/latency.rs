@@ -1,4 +1,4 @@
-//! LATENCY: what has taken long, by event and second; and how long each command takes.
+//! LATENCY: slow events by type and second, and the latency of each command.
 
 mod doctor;
 mod graph;
@@ -69,7 +69,8 @@ static HISTOGRAM: Command = Command::session(
         .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
 );
 
-/// The first bound of a histogram's buckets in nanoseconds; each bound is twice the one before.
+/// The first bound of a histogram's buckets in nanoseconds; each further bound is twice the
+/// previous one.
 const FIRST_BOUND_NS: u64 = 1024;
 
 fn histogram(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -188,7 +189,7 @@ mod tests {
     use crate::commands::session_testing::{SessionBench, show};
 
     #[test]
-    fn events_are_shown_and_forgotten() {
+    fn events_are_shown_and_reset() {
         let mut bench = SessionBench::new();
         let events = &bench.process.boards.events;
         for (unix_s, ms) in [(1_799_999_000, 20), (1_799_999_990, 300)] {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn histograms_have_the_bounds_of_the_reference() {
+    fn histogram_bounds_are_equal_to_the_reference() {
         let mut bench = SessionBench::new();
         let get = usize::from(bench.process.commands.find(b"get").expect("GET").index);
         let id = bench.process.commands.find(b"client").expect("CLIENT").subcommand(b"id");

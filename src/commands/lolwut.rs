@@ -1,5 +1,5 @@
-//! LOLWUT: a drawing, and the version below it. Here it is annulets: as many rings, linked in a
-//! row, as there are shards.
+//! LOLWUT: a drawing with the version below it. The drawing shows annulets: linked rings in a row,
+//! one per shard up to [`RINGS_MAX`].
 
 use super::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::base::number::{parse_f64, parse_i64};
@@ -16,25 +16,25 @@ pub(super) static LOLWUT: Command = Command::session(
         .flags(Flag::READONLY.and(Flag::FAST)),
 );
 
-/// The size of a drawing unless it is asked for, in characters.
+/// Default size of a drawing: columns and rows.
 const SIZE: (usize, usize) = (80, 15);
 
-/// The largest.
+/// Maximum size of a drawing: columns and rows.
 const SIZE_MAX: (usize, usize) = (160, 80);
 
-/// Rings that are drawn at most.
+/// Maximum number of rings.
 const RINGS_MAX: usize = 12;
 
-/// How many times as high as wide a character is.
+/// Ratio of a character's height to its width.
 const ASPECT: f64 = 2.0;
 
-/// The versions that have a drawing in the reference.
+/// The versions of the reference that have a drawing.
 const DRAWN: [i64; 3] = [5, 6, 9];
 
 fn lolwut(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let number = |at: usize| match args.get(at) {
         None => Ok(None),
-        Some(word) => parse_i64(word).map(Some).ok_or(Error::NotInteger),
+        Some(arg) => parse_i64(arg).map(Some).ok_or(Error::NotInteger),
     };
     let has_version = args.len() >= 3 && args[1].eq_ignore_ascii_case(b"version");
     let version = if has_version { number(2)?.unwrap_or(0) } else { DRAWN[2] };
@@ -46,7 +46,7 @@ fn lolwut(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error>
         return Ok(());
     }
     if version == 9 {
-        check_words(args, first)?;
+        check_args(args, first)?;
     }
     let bounded = |asked: Option<i64>, default: usize, max: usize| match asked {
         None => default,
@@ -60,21 +60,21 @@ fn lolwut(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error>
     Ok(())
 }
 
-/// The words of the reference's last drawing: none, a size, or a size and a point of a plane, which
-/// does not matter to this one.
-fn check_words(args: &Args<'_>, first: usize) -> Result<(), Error> {
+/// Checks the arguments as the reference's last drawing does: none, a size, or a size and a point.
+/// The point is ignored.
+fn check_args(args: &Args<'_>, first: usize) -> Result<(), Error> {
     match args.len() - first {
         0 | 2 => Ok(()),
-        4 if args.iter_from(first + 2).all(|word| parse_f64(word).is_some()) => Ok(()),
+        4 if args.iter_from(first + 2).all(|arg| parse_f64(arg).is_some()) => Ok(()),
         4 => Err(Error::NotFloat),
         _ => Err(Error::other("ERR Syntax error. Use: LOLWUT [columns rows] [real imaginary]")),
     }
 }
 
-/// Rings in a row, each linked to the next.
+/// Returns a drawing of rings in a row, each linked to the next.
 fn draw(columns: usize, rows: usize, rings: usize) -> String {
     let (width, height) = (columns as f64, rows as f64 * ASPECT);
-    // Neighbours are one and a half radii apart.
+    // The centres of neighbours are one and a half radii apart.
     let span = 1.5 * (rings - 1) as f64 + 2.0;
     let radius = (width / (span + 0.4)).min(height / 2.4);
     let left = (width - radius * 1.5 * (rings - 1) as f64) / 2.0;
@@ -109,8 +109,8 @@ mod tests {
     #[test]
     fn a_drawing_ends_with_the_version() {
         let mut bench = SessionBench::new();
-        for words in [&["LOLWUT"][..], &["lolwut", "version", "5", "40", "20"]] {
-            let shown = show(&bench.run(words).expect("a reply"));
+        for args in [&["LOLWUT"][..], &["lolwut", "version", "5", "40", "20"]] {
+            let shown = show(&bench.run(args).expect("a reply"));
             assert!(shown.contains('@') && shown.ends_with("Valkey ver. 9.1.2\n\""), "{shown}");
         }
         bench.check_script(

@@ -1,29 +1,30 @@
-//! The gates: small pure functions in the order in which Valkey refuses a command.
+//! The gates: small pure functions, in the order in which Valkey checks for reasons to refuse a
+//! command.
 
 use super::facts::Facts;
 use crate::exec::{CommandTable, Entry, Session};
 use crate::resp::{Args, Error};
 use crate::spec::Flag;
 
-/// What a gate decides by.
+/// The facts that a gate decides by.
 pub struct Admission<'a> {
     /// The command.
     pub entry: &'static Entry,
-    /// How many arguments it has, the name included.
+    /// Number of arguments, the command's name included.
     pub argc: usize,
-    /// The session that sent it.
+    /// The session that sent the command.
     pub session: &'a Session,
-    /// What is true of the shard.
+    /// The current conditions of the shard and of the client.
     pub facts: Facts,
 }
 
-/// Refuses a command, or lets it pass.
+/// A check that refuses a command with an error, or lets it pass.
 type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 
-/// In order: the first refusal is the reply.
+/// The gates in the order in which they run. The first error is the reply.
 const GATES: [Gate; 7] = [authentication, arity, nesting, memory, replicas, loading, keyspace];
 
-/// Returns the command or subcommand that the arguments name, or the error if there is none.
+/// Returns the command or subcommand that the arguments name. Returns an error if there is none.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
     let Some(entry) = table.find(&args[0]) else {
         return Err(Error::unknown_command(&args[0], args.iter_from(1)));
@@ -64,7 +65,7 @@ fn authentication(admission: &Admission<'_>) -> Result<(), Error> {
     if admission.session.authenticated || exempt { Ok(()) } else { Err(Error::NoAuth) }
 }
 
-/// Refuses commands that make no sense inside a transaction.
+/// Refuses commands that are not allowed inside a transaction.
 fn nesting(admission: &Admission<'_>) -> Result<(), Error> {
     let entry = admission.entry;
     let is_alone = entry.command.card.flags.has(Flag::NO_MULTI);
@@ -86,8 +87,8 @@ fn loading(admission: &Admission<'_>) -> Result<(), Error> {
     if refuse { Err(Error::Loading) } else { Ok(()) }
 }
 
-/// Refuses commands on keys from an attached replica: CLIENT PAUSE does not hold up replicas, so
-/// their commands must not reach the keys.
+/// Refuses commands on keys from an attached replica: CLIENT PAUSE does not pause replicas, so
+/// their commands must not access keys.
 fn keyspace(admission: &Admission<'_>) -> Result<(), Error> {
     let flags = admission.entry.command.card.flags;
     let is_of_keys =

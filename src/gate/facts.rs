@@ -1,5 +1,5 @@
-//! The facts: one word of bits for the conditions that forbid some commands on a shard right now.
-//! Zero, the usual case, skips all gates that depend on it with one branch.
+//! The facts: a 32-bit set of the conditions that currently forbid some commands on a shard. The
+//! usual value is zero; one branch on it skips all gates that depend on the facts.
 
 use crate::spec::Flag;
 
@@ -8,27 +8,27 @@ use crate::spec::Flag;
 pub struct Facts(u32);
 
 impl Facts {
-    /// Nothing forbids anything.
+    /// No fact holds.
     pub const NONE: Facts = Facts(0);
-    /// More memory is used than `maxmemory`, and nothing may be evicted.
+    /// Memory use exceeds `maxmemory`, and no key may be evicted.
     pub const OUT_OF_MEMORY: Facts = Facts(1 << 0);
 
     /// There are fewer good replicas than `min-replicas-to-write`.
     pub const FEW_REPLICAS: Facts = Facts(1 << 1);
 
-    /// A file is still being loaded.
+    /// The server is still loading a file.
     pub const LOADING: Facts = Facts(1 << 2);
 
-    /// CLIENT PAUSE holds up commands that may write.
+    /// CLIENT PAUSE postpones commands that may write.
     pub const PAUSED_WRITES: Facts = Facts(1 << 3);
 
-    /// CLIENT PAUSE holds up all commands of clients.
+    /// CLIENT PAUSE postpones all commands of clients.
     pub const PAUSED_ALL: Facts = Facts(1 << 4);
 
     /// The client is a replica of this server.
     pub const OF_REPLICA: Facts = Facts(1 << 5);
 
-    /// Returns whether a client's command with these flags waits for the end of a pause.
+    /// Returns whether a client's command with these flags waits until CLIENT PAUSE ends.
     #[inline]
     pub fn postpones(self, flags: Flag) -> bool {
         let may_write = || flags.has(Flag::WRITE) || flags.has(Flag::MAY_REPLICATE);

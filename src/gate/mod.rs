@@ -1,4 +1,4 @@
-//! What a command passes between the parser and its handler: the gates, in order, and the router.
+//! The steps between the parser and a command's handler: the gates, in order, and the router.
 //!
 //! Must not know: how a command runs, what is in the keyspace.
 

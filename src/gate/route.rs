@@ -6,26 +6,27 @@ use crate::exec::{Entry, KeyRouting};
 use crate::resp::Args;
 use std::ops::Range;
 
-/// Keys that a call of SCAN looks for, unless it says how many.
+/// Number of keys that a SCAN without COUNT asks for.
 const WALK_COUNT_DEFAULT: i64 = 10;
 
 /// The shards that a command runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
-    /// On this one shard.
+    /// The command runs on this one shard.
     Shard(u16),
-    /// On several, in parts.
+    /// The command runs in parts on several shards.
     Several,
 }
 
-/// Knows the owner of every slot. Shards own contiguous ranges of nearly equal size.
+/// Maps each hash slot to the shard that owns it. Shards own contiguous ranges of nearly equal
+/// size.
 #[derive(Clone, Copy, Debug)]
 pub struct Router {
     shards: u32,
 }
 
 impl Router {
-    /// Builds a router over `shards` shards.
+    /// Creates a router for `shards` shards.
     pub fn new(shards: usize) -> Router {
         assert!((1..=usize::from(SLOT_COUNT)).contains(&shards));
         Router { shards: shards as u32 }
@@ -36,21 +37,21 @@ impl Router {
         self.shards as usize
     }
 
-    /// Returns the shard that owns a slot.
+    /// Returns the shard that owns a hash slot.
     #[inline]
     pub fn owner(&self, slot: u16) -> u16 {
         debug_assert!(slot < SLOT_COUNT);
         ((u32::from(slot) * self.shards) >> SLOT_COUNT.trailing_zeros()) as u16
     }
 
-    /// Returns the slots that a shard owns.
+    /// Returns the range of hash slots that a shard owns.
     pub fn slots(&self, shard: usize) -> Range<u16> {
         let slots = u32::from(SLOT_COUNT);
         let first = |shard: u32| (shard * slots).div_ceil(self.shards) as u16;
         first(shard as u32)..first(shard as u32 + 1)
     }
 
-    /// Returns where a command runs, and the slot of its first key (0 without keys).
+    /// Returns where a command runs, and the hash slot of its first key (0 without keys).
     #[inline]
     pub fn place(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
         let keys = entry.keys;
@@ -74,8 +75,8 @@ impl Router {
         }
     }
 
-    /// Returns the shard that owns all keys, if one does. Arguments that do not fit the key specs
-    /// are refused wherever the command runs.
+    /// Returns the one shard that owns all keys, or [`Place::Several`]. Returns `home` if there are
+    /// no keys, or if the arguments do not fit the key specs; the handler refuses the latter.
     fn place_gather(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
         if let Some(keys) = entry.plain_key_args(args.len()) {
             return self.place_slots(keys.map(|at| slot_of(&args[at])), home);
@@ -93,9 +94,9 @@ impl Router {
         (if is_one { Place::Shard(owner) } else { Place::Several }, slot)
     }
 
-    /// Returns where a call of SCAN runs that [`Router::place`] put at `place`: on all shards at
-    /// once, if it starts the walk and would come to its end. `keys` returns how many keys there
-    /// are. Returns `place` for any other command.
+    /// Returns where a command runs that [`Router::place`] put at `place`. A SCAN that starts at
+    /// cursor 0, with a COUNT of at least `keys()`, runs on all shards at once. All other commands
+    /// stay at `place`. `keys` returns the number of keys.
     pub fn walk_place(
         &self,
         entry: &Entry,
@@ -120,8 +121,8 @@ impl Router {
         self.owner(slot_of(key))
     }
 
-    /// Calls `visit` for each shard that a command at a place runs on. The same shard may come
-    /// several times.
+    /// Calls `visit` for each shard that a command at `place` runs on, possibly several times for
+    /// one shard.
     pub fn for_each_shard(
         &self,
         entry: &Entry,
@@ -144,8 +145,8 @@ impl Router {
     fn place_per_key(&self, entry: &Entry, args: &Args<'_>, slot: u16) -> Place {
         let first = self.owner(slot);
         if !(args.len() - entry.keys.first).is_multiple_of(entry.keys.step) {
-            // Arguments of its last key are missing: the handler refuses it. All of it runs on one
-            // shard, because no part may run when another would be refused.
+            // The last key lacks arguments, so the handler will refuse the command. The whole
+            // command runs on one shard: no part may run if another part would be refused.
             return Place::Shard(first);
         }
         let last = entry.keys.last_of(args.len());
@@ -155,8 +156,8 @@ impl Router {
     }
 }
 
-/// Returns the slot in the low bits of a SCAN cursor. Any slot does for a malformed cursor, which
-/// the handler refuses.
+/// Returns the hash slot in the low bits of a SCAN cursor. Returns hash slot 0 for a malformed
+/// cursor, which the handler refuses.
 fn cursor_slot(args: &Args<'_>) -> u16 {
     let cursor = args.get(1).and_then(parse_cursor).unwrap_or(0);
     (cursor % u64::from(SLOT_COUNT)) as u16
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_slot_has_the_owner_whose_range_holds_it() {
+    fn every_slot_is_in_the_range_of_its_owner() {
         for shards in [1, 2, 3, 4, 7, 16, 100, 16384] {
             let router = Router::new(shards);
             let mut next = 0;

@@ -1,6 +1,7 @@
-//! The card: one static description per command, from which COMMAND, routing, gates and ACL derive.
+//! The card: one static description per command. COMMAND, routing, the gates and ACL categories are
+//! derived from it.
 
-/// A set of command flags, named as COMMAND INFO names them.
+/// A set of command flags, with the names of COMMAND INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flag(pub u32);
 
@@ -40,12 +41,12 @@ impl Flag {
     }
 }
 
-/// The family of a command, as COMMAND DOCS names it.
+/// The group of a command in COMMAND DOCS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// Strings.
     String,
-    /// Strings as rows of bits.
+    /// Strings as arrays of bits.
     Bitmap,
     /// Lists.
     List,
@@ -59,17 +60,17 @@ pub enum Group {
     Stream,
     /// HyperLogLogs.
     HyperLogLog,
-    /// Places on the earth.
+    /// Geospatial positions.
     Geo,
-    /// MULTI and what goes with it.
+    /// MULTI, EXEC, DISCARD, WATCH and UNWATCH.
     Transactions,
     /// Keys of any type.
     Generic,
-    /// The session.
+    /// The client's connection and session.
     Connection,
-    /// The process.
+    /// The server process.
     Server,
-    /// Several processes as one.
+    /// Redis Cluster.
     Cluster,
 }
 
@@ -106,117 +107,120 @@ pub enum Category {
     Dangerous,
 }
 
-/// Where a command's keys begin.
+/// Where a command's keys begin among its arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Begin {
     /// At this argument; argument 0 is the command's name.
     Index(u16),
     /// At the argument after this keyword.
     Keyword {
-        /// The keyword, in upper case; any case is found.
+        /// The keyword, in upper case; the search ignores case.
         name: &'static str,
-        /// The argument at which the search starts; negative: the search goes backwards, from
-        /// that argument counted from the end.
+        /// The argument at which the search starts. A negative number is counted from the end, and
+        /// the search then goes backwards.
         from: i16,
-        /// Options that a forward search skips, each with the number of arguments after it that
-        /// are its values and may look like the keyword.
+        /// Options that a forward search skips. Each has the number of arguments after it that are
+        /// its values and could be mistaken for the keyword.
         skips: &'static [(&'static str, u16)],
     },
-    /// At the argument after the last option of this name, which COMMAND INFO does not show.
+    /// At the argument after the last option of this name. COMMAND INFO shows such a key spec as
+    /// unknown.
     Option {
-        /// The option, in upper case; any case is found.
+        /// The option, in upper case; the search ignores case.
         name: &'static str,
         /// The first argument that may be an option.
         from: u16,
         /// Other options, each with the number of arguments after it that are its values.
         skips: &'static [(&'static str, u16)],
     },
-    /// The arguments alone do not tell.
+    /// Cannot be determined from the arguments alone.
     Unknown,
 }
 
-/// Which arguments from the beginning on are keys.
+/// Which arguments are keys, counted from the beginning ([`Begin`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Find {
     /// Every `step`th argument up to the last key.
     Range {
-        /// Distance of the last key from the first; negative: counted from the end, -1 is the
-        /// last argument.
+        /// Distance from the first key to the last. A negative number is counted from the end: -1
+        /// is the last argument.
         last: i16,
-        /// Arguments from one key to the next.
+        /// Number of arguments from one key to the next.
         step: u16,
     },
     /// Every `step`th argument in the first of `limit` equal parts of the remaining arguments.
     Part {
-        /// Arguments from one key to the next.
+        /// Number of arguments from one key to the next.
         step: u16,
         /// Number of parts.
         limit: u16,
     },
-    /// As many keys as an argument says.
+    /// An argument gives the number of keys.
     Count {
-        /// The argument with the number, counted from the beginning.
+        /// The argument with the number of keys, counted from the beginning.
         at: u16,
         /// The first key, counted from the beginning.
         first: u16,
-        /// Arguments from one key to the next.
+        /// Number of arguments from one key to the next.
         step: u16,
     },
-    /// The arguments alone do not tell.
+    /// Cannot be determined from the arguments alone.
     Unknown,
 }
 
-/// How a command uses the value of a key. Locks and the weight of a command go by it.
+/// How a command accesses the value of a key. The lock mode and the estimated cost of a command
+/// depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// Reads it; RO in COMMAND INFO.
+    /// Reads the value; `RO` in COMMAND INFO.
     Read,
-    /// Changes it; RW in COMMAND INFO.
+    /// Changes the value; `RW` in COMMAND INFO.
     Update,
-    /// Replaces it without reading the old one; OW in COMMAND INFO.
+    /// Replaces the value without reading the old one; `OW` in COMMAND INFO.
     Overwrite,
-    /// Removes the key, whatever its value is; RM in COMMAND INFO.
+    /// Removes the key, regardless of its value; `RM` in COMMAND INFO.
     Remove,
 }
 
-/// What a command changes in the value of a key, as COMMAND INFO tells it.
+/// How a command changes the value of a key, in the terms of COMMAND INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Nothing that a client can see.
+    /// No change that a client can see.
     Nothing,
-    /// It adds data, and changes or removes none.
+    /// Adds data, but neither changes nor removes any.
     Insert,
-    /// It changes data.
+    /// Changes data.
     Update,
-    /// It removes data.
+    /// Removes data.
     Delete,
 }
 
-/// One run of keys among a command's arguments, and how the command uses them.
+/// One group of keys among a command's arguments, and how the command uses them.
 ///
-/// A constructor says how the keys are used, for the first argument alone; other methods say which
-/// arguments are keys.
+/// The constructors set how the keys are used, and assume that only argument 1 is a key. The other
+/// methods set which arguments are keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeySpec {
-    /// How the command uses the values.
+    /// How the command accesses the values.
     pub access: Access,
-    /// What it changes in them.
+    /// How the command changes the values.
     pub change: Change,
-    /// Whether it returns, copies or otherwise uses the data in them.
+    /// Whether the command returns, copies or otherwise uses the data in the values.
     pub uses_data: bool,
-    /// Whether its options decide about all that.
+    /// Whether the command's options change how it uses the keys.
     pub varies: bool,
-    /// Whether it locks the keys exclusively, though it reads them.
+    /// Whether the command locks the keys exclusively although it only reads them.
     pub is_locked: bool,
-    /// COMMAND INFO's note, or empty.
+    /// The note in COMMAND INFO, or empty.
     pub notes: &'static str,
-    /// Where the run begins.
+    /// Where the group begins.
     pub begin: Begin,
-    /// Which arguments belong to it.
+    /// Which arguments are keys, counted from the beginning.
     pub find: Find,
 }
 
-/// Constructors: how the keys are used. Each names the flags of COMMAND INFO.
+/// Constructors, which set how the keys are used. Each comment begins with the flags of COMMAND
+/// INFO.
 impl KeySpec {
     const fn new(access: Access, change: Change) -> KeySpec {
         KeySpec {
@@ -231,7 +235,7 @@ impl KeySpec {
         }
     }
 
-    /// `RO`: reads facts about the value (its type, its length), not its data.
+    /// `RO`: reads metadata of the value (its type, its length), not its data.
     pub const fn inspects() -> KeySpec {
         KeySpec::new(Access::Read, Change::Nothing)
     }
@@ -241,7 +245,7 @@ impl KeySpec {
         KeySpec::inspects().using_data()
     }
 
-    /// `RW access`: reads the data, and may store it in another form.
+    /// `RW access`: reads the data, and may change its internal encoding.
     pub const fn reforms() -> KeySpec {
         KeySpec::new(Access::Update, Change::Nothing).using_data()
     }
@@ -281,65 +285,67 @@ impl KeySpec {
         KeySpec { uses_data: true, ..self }
     }
 
-    /// `variable_flags`: the command's options decide how it uses the keys.
+    /// `variable_flags`: the command's options change how it uses the keys.
     pub const fn varying(self) -> KeySpec {
         KeySpec { varies: true, ..self }
     }
 
-    /// Locks the keys exclusively, though COMMAND INFO says that the command reads them.
+    /// Locks the keys exclusively, although COMMAND INFO says that the command only reads them.
     pub const fn locked(self) -> KeySpec {
         KeySpec { is_locked: true, ..self }
     }
 
-    /// Adds COMMAND INFO's note.
+    /// Sets the note for COMMAND INFO.
     pub const fn note(self, notes: &'static str) -> KeySpec {
         KeySpec { notes, ..self }
     }
 }
 
-/// Which arguments are keys.
+/// Methods that set which arguments are keys.
 impl KeySpec {
-    /// The first key is this argument.
+    /// Sets the first key to the argument `index`.
     pub const fn at(self, index: u16) -> KeySpec {
         KeySpec { begin: Begin::Index(index), ..self }
     }
 
-    /// Every `step`th argument is a key, up to the last argument.
+    /// Makes every `step`th argument a key, up to the last argument.
     pub const fn to_end(self, step: u16) -> KeySpec {
         self.to_last(-1, step)
     }
 
-    /// Every `step`th argument is a key, up to `last` as in [`Find::Range`].
+    /// Makes every `step`th argument a key, up to `last` as in [`Find::Range`].
     pub const fn to_last(self, last: i16, step: u16) -> KeySpec {
-        assert!(step > 0, "keys do not coincide");
+        assert!(step > 0, "the distance between keys is positive");
         KeySpec { find: Find::Range { last, step }, ..self }
     }
 
-    /// The beginning is the number of keys; they follow, each `step` arguments after the other.
+    /// Declares that the argument at the beginning is the number of keys. The keys follow it,
+    /// `step` arguments apart.
     pub const fn counted(self, step: u16) -> KeySpec {
-        assert!(step > 0, "keys do not coincide");
+        assert!(step > 0, "the distance between keys is positive");
         KeySpec { find: Find::Count { at: 0, first: 1, step }, ..self }
     }
 
-    /// The keys are the first half of the remaining arguments.
+    /// Makes the first half of the remaining arguments keys.
     pub const fn first_half(self) -> KeySpec {
         KeySpec { find: Find::Part { step: 1, limit: 2 }, ..self }
     }
 
-    /// The first key follows this keyword, searched as in [`Begin::Keyword`].
+    /// Places the first key after this keyword, which is searched for as in [`Begin::Keyword`].
     pub const fn after(self, name: &'static str, from: i16) -> KeySpec {
         KeySpec { begin: Begin::Keyword { name, from, skips: &[] }, ..self }
     }
 
-    /// The search for the keyword skips these options and their values.
+    /// Makes the search for the keyword skip these options and their values.
     pub const fn skipping(self, skips: &'static [(&'static str, u16)]) -> KeySpec {
         let Begin::Keyword { name, from, .. } = self.begin else {
-            panic!("only a keyword is searched for")
+            panic!("only a search for a keyword skips options")
         };
         KeySpec { begin: Begin::Keyword { name, from, skips }, ..self }
     }
 
-    /// The key follows the last option of this name, searched as in [`Begin::Option`].
+    /// Places the key after the last option of this name, which is searched for as in
+    /// [`Begin::Option`].
     pub const fn after_option(
         self,
         name: &'static str,
@@ -349,46 +355,46 @@ impl KeySpec {
         KeySpec { begin: Begin::Option { name, from, skips }, find: Find::Unknown, ..self }
     }
 
-    /// The arguments alone do not tell.
+    /// Declares that the keys cannot be determined from the arguments alone.
     pub const fn somewhere(self) -> KeySpec {
         KeySpec { begin: Begin::Unknown, find: Find::Unknown, ..self }
     }
 }
 
-/// What clients can ask about one command or subcommand.
+/// The static description of one command or subcommand.
 #[derive(Clone, Copy, Debug)]
 pub struct Card {
-    /// Lower case; a subcommand's own name only (`setname`).
+    /// The name in lower case; for a subcommand only its own name (`setname`).
     pub name: &'static str,
-    /// One sentence.
+    /// One sentence about what the command does.
     pub summary: &'static str,
-    /// The version of Redis or Valkey that brought it.
+    /// The version of Redis or Valkey that introduced the command.
     pub since: &'static str,
-    /// Its family.
+    /// The group in COMMAND DOCS.
     pub group: Group,
-    /// Its cost, as COMMAND DOCS words it.
+    /// The time complexity in the form of COMMAND DOCS.
     pub complexity: &'static str,
-    /// Whether its cost hardly depends on its arguments and values. Runs of such commands are
-    /// timed together for the command log.
+    /// Whether the command's cost hardly depends on its arguments and values. The command log times
+    /// consecutive commands of this kind together.
     pub is_steady: bool,
-    /// Number of its arguments, its name(s) included; negative: the least number.
+    /// Number of arguments, the name(s) included; if negative, the minimum number.
     pub arity: i16,
-    /// Its flags.
+    /// The command flags.
     pub flags: Flag,
-    /// Categories that are not implied.
+    /// ACL categories that neither flags nor group imply.
     pub categories: &'static [Category],
-    /// COMMAND INFO's tips for clients.
+    /// The tips for clients in COMMAND INFO.
     pub tips: &'static [&'static str],
-    /// Where its keys are.
+    /// Where the keys are among the arguments, and how the command uses them.
     pub keys: &'static [KeySpec],
-    /// Whether only its subcommands run.
+    /// Whether the command is only a container: it cannot run without a subcommand.
     pub is_container: bool,
 }
 
 /// A constructor, and one method for each attribute.
 impl Card {
-    /// A card of a command with this lower-case name, which came with version `since`. It takes no
-    /// arguments.
+    /// Creates the card of a command with this lower-case name, introduced in version `since`. The
+    /// command has no arguments besides its name.
     pub const fn new(name: &'static str, group: Group, since: &'static str) -> Card {
         Card {
             name,
@@ -406,52 +412,52 @@ impl Card {
         }
     }
 
-    /// Says in one sentence what the command does.
+    /// Sets the summary: one sentence about what the command does.
     pub const fn summary(self, summary: &'static str) -> Card {
         Card { summary, ..self }
     }
 
-    /// Says what the command costs.
+    /// Sets the time complexity.
     pub const fn complexity(self, complexity: &'static str) -> Card {
         Card { complexity, ..self }
     }
 
-    /// The command costs the same whatever its arguments and values are.
+    /// Declares that the command takes constant time, whatever its arguments and values are.
     pub const fn constant_time(self) -> Card {
         Card { complexity: "O(1)", is_steady: true, ..self }
     }
 
-    /// The command's cost hardly depends on its arguments and values.
+    /// Declares that the command's cost hardly depends on its arguments and values.
     pub const fn steady(self) -> Card {
         Card { is_steady: true, ..self }
     }
 
-    /// The number of arguments, the name(s) included; negative: the least number.
+    /// Sets the number of arguments, the name(s) included; if negative, the minimum number.
     pub const fn arity(self, arity: i16) -> Card {
         Card { arity, ..self }
     }
 
-    /// The flags.
+    /// Sets the command flags.
     pub const fn flags(self, flags: Flag) -> Card {
         Card { flags, ..self }
     }
 
-    /// The ACL categories that are not implied.
+    /// Sets the ACL categories that neither flags nor group imply.
     pub const fn categories(self, categories: &'static [Category]) -> Card {
         Card { categories, ..self }
     }
 
-    /// The tips for clients.
+    /// Sets the tips for clients.
     pub const fn tips(self, tips: &'static [&'static str]) -> Card {
         Card { tips, ..self }
     }
 
-    /// Where the keys are, and how they are used.
+    /// Sets where the keys are among the arguments, and how the command uses them.
     pub const fn keys(self, keys: &'static [KeySpec]) -> Card {
         Card { keys, ..self }
     }
 
-    /// Only the subcommands run.
+    /// Declares that the command is a container: it cannot run without a subcommand.
     pub const fn container(self) -> Card {
         Card { is_container: true, ..self }
     }

@@ -1,9 +1,9 @@
-//! What follows from a card: the names that COMMAND shows, categories, the range of keys.
+//! Data derived from a card: the names that COMMAND shows, ACL categories, the range of keys.
 
 use super::{Access, Begin, Card, Category, Change, Find, Flag, Group, KeySpec};
 use crate::base::number::parse_i64;
 
-/// Flags with their names, in the order of COMMAND INFO.
+/// The flags with their names, in the order of COMMAND INFO.
 const FLAG_NAMES: [(Flag, &str); 20] = [
     (Flag::WRITE, "write"),
     (Flag::READONLY, "readonly"),
@@ -60,7 +60,7 @@ impl Flag {
 }
 
 impl Group {
-    /// Returns the ACL category of the commands of this family, if all of them have one.
+    /// Returns the ACL category that all commands of this group have, if there is one.
     pub fn category(self) -> Option<Category> {
         match self {
             Group::String => Some(Category::String),
@@ -121,16 +121,16 @@ impl Category {
     }
 }
 
-/// The first and the last argument that are keys, and the distance of two keys.
+/// The first and the last argument that are keys, and the distance between two keys.
 ///
-/// A negative `last` is counted from the end. All zeros: there is no such range.
+/// A negative `last` is counted from the end. All fields are zero if there is no such range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArgRange {
     /// The argument that is the first key.
     pub first: i64,
     /// The argument that is the last key.
     pub last: i64,
-    /// Arguments from key to key.
+    /// Number of arguments from one key to the next.
     pub step: i64,
 }
 
@@ -147,18 +147,19 @@ impl Card {
             "slow" => !self.flags.has(Flag::FAST),
             _ => false,
         };
-        // A container does nothing itself.
+        // A container itself does nothing, so its group implies no category.
         let of_group = if self.is_container { None } else { self.group.category() };
         let mut named = self.categories.iter().chain(&of_group);
         implied || named.any(|named| named.name() == category)
     }
 
-    /// Returns the categories that the command is in, without `@`.
+    /// Returns the names of the command's categories, without `@`.
     pub fn category_names(&self) -> impl Iterator<Item = &'static str> {
         CATEGORY_NAMES.into_iter().filter(|name| self.is_in(name))
     }
 
-    /// Returns the one range that old clients know: the key specs joined as far as they adjoin.
+    /// Returns the single key range that older clients expect: the key specs joined, as long as
+    /// they are adjacent.
     pub fn arg_range(&self) -> ArgRange {
         if let [only] = self.keys {
             let (first, last, step) = only.fixed_range();
@@ -175,8 +176,9 @@ impl Card {
         range
     }
 
-    /// Returns the arguments that are keys in a command of `argc` arguments, each with its spec.
-    /// Returns none if the arguments do not fit the specs. `arg` returns the arguments.
+    /// Returns the indices of the arguments that are keys in a command of `argc` arguments, each
+    /// with its key spec. Returns `None` if the arguments do not fit the key specs. `arg` returns
+    /// an argument by its index.
     pub fn key_args<'w>(
         &self,
         argc: usize,
@@ -191,9 +193,9 @@ impl Card {
         Some(keys)
     }
 
-    /// Returns the keys that a command of these arguments uses. Like [`Card::key_args`], but a run
-    /// of keys up to the last argument may be empty: COMMAND GETKEYS refuses such a command, which
-    /// runs nevertheless.
+    /// Returns the keys that a command uses, like [`Card::key_args`]. In contrast to it, a group of
+    /// keys that extends to the last argument may be empty. COMMAND GETKEYS refuses such a command,
+    /// but the command itself runs.
     pub fn used_args<'w>(
         &self,
         argc: usize,
@@ -208,8 +210,8 @@ impl Card {
         }
     }
 
-    /// Returns the key after an option that names one. If several options name a key, or one does
-    /// so again, the last one counts.
+    /// Returns the key after an option that names a key. If several options name a key, or one of
+    /// them is repeated, the last one counts.
     fn last_named<'w>(
         &self,
         argc: usize,
@@ -231,19 +233,22 @@ impl Card {
 }
 
 impl KeySpec {
-    /// Returns first and last argument and step, where they do not depend on the arguments; a
-    /// negative last argument is counted from the end. Returns zeros where they do.
+    /// Returns the first key, the last key and the step if they do not depend on the arguments,
+    /// otherwise zeros. A negative last key is counted from the end.
     fn fixed_range(&self) -> (i64, i64, i64) {
         let (Begin::Index(first), Find::Range { last, step }) = (self.begin, self.find) else {
             return (0, 0, 0);
         };
-        assert!(first > 0 && step > 0, "argument 0 is the name, and keys do not coincide");
+        assert!(
+            first > 0 && step > 0,
+            "argument 0 is the name, and the distance between keys is positive"
+        );
         let (first, last) = (i64::from(first), i64::from(last));
         (first, if last < 0 { last } else { first + last }, i64::from(step))
     }
 
-    /// Returns the arguments that are keys by this spec: `Some(None)` if its keyword is not among
-    /// the arguments, `None` if the arguments do not fit it.
+    /// Returns the arguments that are keys by this spec. Returns `Some(None)` if its keyword is not
+    /// among the arguments, and `None` if the arguments do not fit the spec.
     #[allow(clippy::option_option)]
     fn range<'w>(
         &self,
@@ -296,13 +301,13 @@ impl KeySpec {
         }
     }
 
-    /// Returns whether its run of keys would begin after the last of `argc` arguments.
+    /// Returns whether this spec's group of keys would begin after the last of `argc` arguments.
     fn is_void(&self, argc: usize) -> bool {
         let begins_after = matches!(self.begin, Begin::Index(at) if usize::from(at) == argc);
         begins_after && matches!(self.find, Find::Range { last: -1, .. })
     }
 
-    /// Returns the flags by which COMMAND INFO tells how the command uses the keys.
+    /// Returns the flags that describe in COMMAND INFO how the command uses the keys.
     pub fn flag_names(&self) -> impl Iterator<Item = &'static str> + use<> {
         let access = match self.access {
             Access::Read => "RO",
@@ -321,18 +326,19 @@ impl KeySpec {
         [Some(access), uses_data, change, varies].into_iter().flatten()
     }
 
-    /// Returns whether no other command may use the keys meanwhile.
+    /// Returns whether the command needs an exclusive lock on the keys.
     pub fn is_exclusive(&self) -> bool {
         self.is_locked || self.access != Access::Read
     }
 
-    /// Returns whether the command's work grows with the old values of the keys.
+    /// Returns whether the command's cost depends on the old values of the keys.
     pub fn weighs(&self) -> bool {
         self.access != Access::Overwrite
     }
 }
 
-/// Returns where a keyword stands, searched from argument `from` on, or backwards from the end.
+/// Returns the index of a keyword. The search starts at argument `from`, or goes backwards from the
+/// end if `from` is negative.
 fn find_keyword<'w>(
     keyword: &str,
     from: i16,
@@ -356,7 +362,7 @@ fn find_keyword<'w>(
     (1..=end).rev().find(is_it)
 }
 
-/// Returns where an option stands for the last time with an argument after it.
+/// Returns the index of the last occurrence of an option that has an argument after it.
 fn find_option<'w>(
     option: &str,
     from: u16,
@@ -374,7 +380,8 @@ fn find_option<'w>(
     found
 }
 
-/// Returns how many arguments after this one are its values, if it is one of the options to skip.
+/// Returns the number of arguments after this one that are its values, or 0 if it is not an option
+/// to skip.
 fn values_after(arg: &[u8], skips: &[(&str, u16)]) -> usize {
     let skipped = skips.iter().find(|(name, _)| arg.eq_ignore_ascii_case(name.as_bytes()));
     skipped.map_or(0, |(_, values)| usize::from(*values))
@@ -421,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_keys_may_be_none() {
+    fn a_group_of_keys_may_be_empty() {
         const REST: KeySpec = KeySpec::reads().at(2).to_end(1);
         static KEYS: [KeySpec; 2] = [KeySpec::inserts().using_data(), REST];
         let card = card(Flag::WRITE, &KEYS);
@@ -435,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn specs_that_adjoin_make_one_range() {
+    fn adjacent_specs_make_one_range() {
         static TWO: [KeySpec; 2] = [KeySpec::reads(), KeySpec::overwrites().at(2)];
         static GAP: [KeySpec; 2] = [KeySpec::reads(), KeySpec::overwrites().at(4)];
         static PAIRS: [KeySpec; 1] = [KeySpec::overwrites().to_end(2)];
@@ -472,20 +479,22 @@ mod tests {
     }
 
     #[test]
-    fn a_family_has_a_category() {
+    fn a_group_implies_a_category() {
         let card = Card::new("test", Group::Hash, "1.0.0");
         assert!(card.is_in("hash") && !card.is_in("keyspace"));
         assert!(!card.container().is_in("hash"), "a container does nothing itself");
     }
 
     #[test]
-    fn the_last_option_of_a_name() {
+    fn the_last_option_names_the_key() {
         const SKIPS: &[(&str, u16)] = &[("LIMIT", 2), ("GET", 1)];
         static STORE: [KeySpec; 1] = [KeySpec::overwrites().after_option("STORE", 2, SKIPS)];
         let card = card(Flag::WRITE, &STORE);
         let place = |text: &str| {
             let args: Vec<&[u8]> = text.split(' ').map(str::as_bytes).collect();
-            let found = card.key_args(args.len(), |at| args[at]).expect("always fits");
+            let found = card
+                .key_args(args.len(), |at| args[at])
+                .expect("the arguments always fit the specs");
             found.first().map(|(at, _)| *at)
         };
         assert_eq!(place("sort k"), None);

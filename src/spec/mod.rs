@@ -1,6 +1,6 @@
-//! What a command is, as a declaration: arity, flags, key specs, ACL categories, docs.
+//! The declaration of a command: arity, flags, key specs, ACL categories, documentation.
 //!
-//! Must not know: how a command runs. It is data, and what can be derived from it is derived.
+//! Must not know: how a command runs. A declaration is data, and other data are derived from it.
 
 mod card;
 mod derived;

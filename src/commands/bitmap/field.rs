@@ -1,4 +1,4 @@
-//! BITFIELD: integers of any width at any place of a string.
+//! BITFIELD: integers of any width at any bit offset of a string.
 
 use super::{parse_integer, parse_offset, string_for_bits};
 use crate::base::number::parse_i64;
@@ -23,7 +23,7 @@ pub(super) static BITFIELD: Command = Command::single(
 )
 .key_use(bitfield_use);
 
-/// BITFIELD only reads if all its parts are GET or OVERFLOW.
+/// Returns how BITFIELD uses its key: it only reads if all its operations are GET or OVERFLOW.
 fn bitfield_use(argc: usize, arg: ArgAt<'_>) -> KeySpec {
     let mut at = 2;
     while at < argc {
@@ -47,25 +47,25 @@ pub(super) static BITFIELD_RO: Command = Command::single(
         .keys(&[KeySpec::reads()]),
 );
 
-/// One step of a BITFIELD.
+/// One operation of a BITFIELD.
 struct Step {
     field: Field,
     action: Action,
 }
 
-/// What is done with a field. All reply with a number.
+/// What an operation does with a field, and its reply.
 enum Action {
-    /// With the one that it holds.
+    /// Reads the field; replies with its number.
     Get,
-    /// It is set to another; with the one before.
+    /// Sets the field to a number; replies with the old number.
     Set(i64, Overflow),
-    /// Another is added; with the sum.
+    /// Adds a number to the field; replies with the sum.
     Add(i64, Overflow),
 }
 
 impl Step {
-    /// What a step that writes replies, and the number before and after it; none if the number
-    /// does not fit and nothing is to be done then.
+    /// Returns the reply, and the number in the field before and after the operation. Returns
+    /// `None` if the number does not fit and the overflow behaviour is FAIL.
     fn compute(&self, bytes: &[u8]) -> Option<(i64, i64, i64)> {
         let old = self.field.read(bytes);
         match self.action {
@@ -83,11 +83,12 @@ impl Step {
     }
 }
 
-/// The number that SET puts into a field, which may be one that does not fit.
+/// Returns the number that SET puts into a field, before it is checked against the field's range.
 fn wide_number(field: &Field, number: i64) -> i128 {
     let (_, max) = field.limits();
-    // The reference takes a negative number as one that is too large: for an unsigned field any,
-    // for a signed one those whose distance to the field's greatest leaves 64 bits.
+    // The reference treats some negative numbers as too large. For an unsigned field these are all
+    // negative numbers. For a signed field narrower than 64 bits it is a number whose distance from
+    // the field's maximum does not fit a signed 64-bit integer.
     let is_far = field.width < FIELD_BITS_MAX && max - i128::from(number) > i128::from(i64::MAX);
     match !field.is_signed || is_far {
         true => i128::from(number as u64),
@@ -95,9 +96,9 @@ fn wide_number(field: &Field, number: i64) -> i128 {
     }
 }
 
-/// `i8`, `u63` and the like.
-fn parse_type(word: &[u8]) -> Result<(bool, u32), Error> {
-    let (is_signed, digits) = match word {
+/// Parses the type of a field, such as `i8` or `u63`, into whether it is signed and its width.
+fn parse_type(arg: &[u8]) -> Result<(bool, u32), Error> {
+    let (is_signed, digits) = match arg {
         [b'i', digits @ ..] => (true, digits),
         [b'u', digits @ ..] => (false, digits),
         _ => (false, &[][..]),
@@ -112,10 +113,10 @@ fn parse_type(word: &[u8]) -> Result<(bool, u32), Error> {
     }
 }
 
-fn parse_overflow(word: &[u8]) -> Result<Overflow, Error> {
+fn parse_overflow(arg: &[u8]) -> Result<Overflow, Error> {
     let names: [(&[u8], Overflow); 3] =
         [(b"WRAP", Overflow::Wrap), (b"SAT", Overflow::Saturate), (b"FAIL", Overflow::Fail)];
-    let found = names.into_iter().find(|(name, _)| word.eq_ignore_ascii_case(name));
+    let found = names.into_iter().find(|(name, _)| arg.eq_ignore_ascii_case(name));
     let (_, overflow) = found.ok_or_else(|| Error::other("ERR Invalid OVERFLOW type specified"))?;
     Ok(overflow)
 }
@@ -125,15 +126,15 @@ fn parse_steps(cx: &Context<'_>, args: &Args<'_>) -> Result<Vec<Step>, Error> {
     let mut overflow = Overflow::Wrap;
     let mut at = 2;
     while at < args.len() {
-        let words = args.len() - at;
+        let left = args.len() - at;
         let is = |name: &[u8]| args[at].eq_ignore_ascii_case(name);
-        if is(b"OVERFLOW") && words >= 2 {
+        if is(b"OVERFLOW") && left >= 2 {
             overflow = parse_overflow(&args[at + 1])?;
             at += 2;
             continue;
         }
-        let (is_get, is_set) = (is(b"GET") && words >= 3, is(b"SET") && words >= 4);
-        if !(is_get || is_set || is(b"INCRBY") && words >= 4) {
+        let (is_get, is_set) = (is(b"GET") && left >= 3, is(b"SET") && left >= 4);
+        if !(is_get || is_set || is(b"INCRBY") && left >= 4) {
             return Err(Error::Syntax);
         }
         let (is_signed, width) = parse_type(&args[at + 1])?;
@@ -170,7 +171,7 @@ fn bitfield_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     read(cx, &key, &steps)
 }
 
-/// Runs steps that only read.
+/// Runs operations that only read.
 fn read(cx: &mut Context<'_>, key: &Key<'_>, steps: &[Step]) -> Result<(), Error> {
     let mut buffer = IntText::new();
     let bytes = match cx.slice.lookup(cx.db, key) {
@@ -184,10 +185,11 @@ fn read(cx: &mut Context<'_>, key: &Key<'_>, steps: &[Step]) -> Result<(), Error
     Ok(())
 }
 
-/// Runs steps of which some write. The string is made long enough for them all beforehand.
+/// Runs operations, at least one of them a write. First extends the string to hold all fields that
+/// are written.
 fn write(cx: &mut Context<'_>, key: &Key<'_>, steps: &[Step]) -> Result<(), Error> {
     let writes = steps.iter().filter(|step| !matches!(step.action, Action::Get));
-    let end = writes.map(|step| step.field.end()).max().expect("there is one that writes");
+    let end = writes.map(|step| step.field.end()).max().expect("at least one operation writes");
     let (bytes, is_longer) = string_for_bits(cx.slice, cx.db, key, end)?;
     cx.reply.array(steps.len());
     let mut changes = 0;
@@ -207,7 +209,7 @@ fn write(cx: &mut Context<'_>, key: &Key<'_>, steps: &[Step]) -> Result<(), Erro
         cx.slice.note_change(cx.db, key);
     }
     if is_longer && changes == 0 {
-        // All steps failed: no change by the reference's counting, yet the string became longer.
+        // All writes failed, so the reference counts no change, but the string became longer.
         cx.propagate_always();
     }
     Ok(())

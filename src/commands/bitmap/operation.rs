@@ -1,4 +1,4 @@
-//! BITOP: strings combined bit by bit.
+//! BITOP: bitwise operations between strings.
 
 use crate::exec::{Command, Context};
 use crate::keyspace::Expiry;
@@ -37,13 +37,13 @@ fn bitop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let len = result.len();
     let key = cx.key(args, 2);
     if len > 0 {
-        // A small one is kept beside its key.
+        // The entry of the key holds a small value itself.
         let is_small = len <= INLINE_BYTES_MAX;
         let value =
             if is_small { NewStr::Bytes(&result) } else { NewStr::Large(Bytes::from(result)) };
         cx.slice.set(cx.db, &key, value, Expiry::Clear);
         if is_small {
-            // The reference keeps what it has computed as `raw`.
+            // The reference keeps a computed value as `raw`.
             cx.slice.string_mut(cx.db, &key, 0);
         }
         cx.effects.changes += 1;
@@ -54,7 +54,7 @@ fn bitop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The strings to be combined: large ones by reference, small ones copied, none as empty.
+/// Returns the source strings: large ones by reference, small ones copied, missing ones as empty.
 fn sources(cx: &mut Context<'_>, args: &Args<'_>) -> Result<Vec<Bytes>, Error> {
     let mut sources = Vec::with_capacity(args.len() - 3);
     for index in 3..args.len() {

@@ -1,4 +1,4 @@
-//! The bitmap commands: replies, changes and what the feed is told.
+//! Tests of the bitmap commands: replies, changes and propagated commands.
 
 use crate::commands::testing::{Bench, check_feed, check_script, show};
 use crate::keyspace::Expiry;
@@ -271,9 +271,9 @@ fn fields() {
     );
 }
 
-/// The greatest number, and not the least, takes the place of one that is far too low.
+/// A number that is far too low saturates to the maximum, not to the minimum.
 #[test]
-fn numbers_that_are_far_too_low() {
+fn numbers_far_too_low_saturate_to_the_maximum() {
     check_script(
         r#"
         BITFIELD k OVERFLOW SAT SET i5 0 -9223372036854775808 GET i5 0 => [:0 :15] +1
@@ -291,7 +291,7 @@ fn numbers_that_are_far_too_low() {
 }
 
 #[test]
-fn fields_with_mistakes() {
+fn malformed_fields_are_refused() {
     check_script(
         r#"
         # Mistakes change nothing.
@@ -349,10 +349,10 @@ fn types_of_fields() {
 #[test]
 fn a_failed_step_is_null_in_both_protocols() {
     let mut bench = Bench::new();
-    let words = ["BITFIELD", "k", "OVERFLOW", "FAIL", "SET", "u1", "0", "2"];
-    assert_eq!(bench.run_bytes(&words), b"*1\r\n$-1\r\n");
+    let args = ["BITFIELD", "k", "OVERFLOW", "FAIL", "SET", "u1", "0", "2"];
+    assert_eq!(bench.run_bytes(&args), b"*1\r\n$-1\r\n");
     bench.protocol = Protocol::Three;
-    assert_eq!(bench.run_bytes(&words), b"*1\r\n_\r\n");
+    assert_eq!(bench.run_bytes(&args), b"*1\r\n_\r\n");
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn offsets_end_at_the_limit() {
     assert_eq!(show(&bench.run(&["BITFIELD", "k", "SET", "u8", "80", "1"])), refusal);
     assert_eq!(show(&bench.run(&["BITFIELD", "k", "GET", "u8", "#10"])), refusal);
     assert_eq!(show(&bench.run(&["SETBIT", "k", "79", "1"])), ":0");
-    // The last field may begin before the limit and end behind it.
+    // The last field may begin before the limit and end after it.
     assert_eq!(
         show(&bench.run(&["BITFIELD", "k", "SET", "i64", "79", "-1"])),
         "[:-9223372036854775808]"
@@ -374,7 +374,7 @@ fn offsets_end_at_the_limit() {
 }
 
 #[test]
-fn a_large_value_is_changed_where_it_lies() {
+fn a_large_value_is_changed_in_place() {
     let mut bench = Bench::new();
     let address = |bench: &mut Bench| {
         let key = bench.slice.key(b"k");
@@ -391,7 +391,7 @@ fn a_large_value_is_changed_where_it_lies() {
     assert_eq!(address(&mut bench), before);
     assert_eq!(show(&bench.run(&["BITCOUNT", "k"])), ":11");
     assert_eq!(show(&bench.run(&["BITPOS", "k", "1", "1000", "-1", "BIT"])), format!(":{bit}"));
-    // The sources are not copied, and the result that replaces one of them is another value.
+    // BITOP does not copy its sources. A result that replaces a source is a new value.
     bench.run(&["BITOP", "NOT", "k", "k"]);
     assert_eq!(show(&bench.run(&["BITPOS", "k", "0"])), ":9");
     bench.run(&["BITOP", "XOR", "k", "k", "k"]);
@@ -399,7 +399,7 @@ fn a_large_value_is_changed_where_it_lies() {
     bench.slice.check();
 }
 
-/// What was computed or written to is `raw`, as with the reference.
+/// A value that was computed or written to has the encoding `raw`, as in the reference.
 #[test]
 fn encodings() {
     let mut bench = Bench::new();
@@ -422,7 +422,7 @@ fn encodings() {
 }
 
 #[test]
-fn a_key_that_is_due_is_none() {
+fn an_expired_key_is_missing() {
     check_script(
         r#"
         SET k abc PX 20 => OK +1
@@ -440,7 +440,7 @@ fn a_key_that_is_due_is_none() {
 }
 
 #[test]
-fn the_feed() {
+fn propagated_commands() {
     check_feed(
         r#"
         SETBIT k 7 1 => SETBIT k 7 1
@@ -484,7 +484,7 @@ fn a_large_source_of_bytes_and_of_text() {
 }
 
 #[test]
-fn bits_that_stay_as_they_are_break_no_watch() {
+fn writes_without_a_change_abort_no_watch() {
     let mut bench = Bench::new();
     bench.run(&["SET", "k", "12"]);
     let watched = |bench: &mut Bench| {

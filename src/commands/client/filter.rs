@@ -1,4 +1,4 @@
-//! The filters of CLIENT LIST and CLIENT KILL from their words.
+//! Parsing of the filters of CLIENT LIST and CLIENT KILL.
 
 use crate::base::number::parse_i64;
 use crate::exec::{
@@ -6,7 +6,7 @@ use crate::exec::{
 };
 use crate::resp::{Args, Error};
 
-/// The filter that the words from the third on make up, and what SKIPME said.
+/// Returns the filter that the arguments from the third on describe, and the value of SKIPME.
 pub(super) fn read_filter(
     cx: &SessionContext<'_>,
     args: &Args<'_>,
@@ -14,30 +14,30 @@ pub(super) fn read_filter(
     let mut filter = ClientFilter::default();
     let mut skip_me = None;
     let mut at = 2;
-    while let Some(word) = args.get(at) {
-        let word = word.to_ascii_lowercase();
-        let (traits, name) = match word.strip_prefix(b"not-") {
+    while let Some(arg) = args.get(at) {
+        let arg = arg.to_ascii_lowercase();
+        let (traits, name) = match arg.strip_prefix(b"not-") {
             Some(name) => (&mut filter.without, name),
-            None => (&mut filter.with, &word[..]),
+            None => (&mut filter.with, &arg[..]),
         };
         if name == b"id" {
             at = read_ids(args, at + 1, traits.ids.get_or_insert_default())?;
             continue;
         }
         let value = args.get(at + 1).ok_or(Error::Syntax)?;
-        match &word[..] {
+        match &arg[..] {
             b"maxage" => filter.age_min_s = Some(read_seconds("maxage", value)?),
             b"idle" => filter.idle_min_s = Some(read_seconds("idle", value)?),
             b"skipme" if value.eq_ignore_ascii_case(b"yes") => skip_me = Some(true),
             b"skipme" if value.eq_ignore_ascii_case(b"no") => skip_me = Some(false),
-            _ => read_trait(cx, traits, &word, name, value)?,
+            _ => read_trait(cx, traits, &arg, name, value)?,
         }
         at += 2;
     }
     Ok((filter, skip_me))
 }
 
-/// Reads ids up to the first word that is no number; returns where that is.
+/// Reads ids up to the first argument that is not a number. Returns the index of that argument.
 fn read_ids(args: &Args<'_>, mut at: usize, ids: &mut Vec<u64>) -> Result<usize, Error> {
     while let Some(id) = args.get(at).and_then(parse_i64) {
         if id < 1 {
@@ -57,11 +57,11 @@ fn read_seconds(name: &str, value: &[u8]) -> Result<u64, Error> {
     }
 }
 
-/// Reads one trait; `word` is its `name`, or that with `not-` before it.
+/// Reads one trait. `arg` is its `name`, possibly with `not-` before it.
 fn read_trait(
     cx: &SessionContext<'_>,
     traits: &mut Traits,
-    word: &[u8],
+    arg: &[u8],
     name: &[u8],
     value: &[u8],
 ) -> Result<(), Error> {
@@ -74,17 +74,17 @@ fn read_trait(
         b"user" if value == b"default" => traits.user = text,
         b"user" => return Err(Error::quoting(&[b"ERR No such user '", value, b"'"])),
         b"flags" => {
-            check_letters(CLIENT_FLAGS, word, name, value)?;
+            check_letters(CLIENT_FLAGS, arg, name, value)?;
             traits.flags = text;
         }
         b"capa" => {
-            check_letters(CLIENT_CAPABILITIES, word, name, value)?;
+            check_letters(CLIENT_CAPABILITIES, arg, name, value)?;
             traits.capabilities = text;
         }
         b"name" => traits.name = text,
         b"lib-name" => traits.lib_name = text,
         b"lib-ver" => traits.lib_version = text,
-        b"db" => traits.db = Some(read_db(cx, word, value)?),
+        b"db" => traits.db = Some(read_db(cx, arg, value)?),
         _ => return Err(Error::Syntax),
     }
     Ok(())
@@ -100,17 +100,17 @@ fn read_kind(value: &[u8]) -> Result<ClientKind, Error> {
     }
 }
 
-/// Refuses a text that has other letters than the known ones.
-fn check_letters(known: &[u8], word: &[u8], name: &[u8], value: &[u8]) -> Result<(), Error> {
+/// Refuses a text with unknown letters.
+fn check_letters(known: &[u8], arg: &[u8], name: &[u8], value: &[u8]) -> Result<(), Error> {
     if value.iter().all(|letter| known.contains(letter)) {
         return Ok(());
     }
-    let place = if word == name { b"provided".to_vec() } else { word.to_ascii_uppercase() };
+    let place = if arg == name { b"provided".to_vec() } else { arg.to_ascii_uppercase() };
     Err(Error::quoting(&[b"ERR Unknown ", name, b" found in the ", &place, b" filter: ", value]))
 }
 
-fn read_db(cx: &SessionContext<'_>, word: &[u8], value: &[u8]) -> Result<usize, Error> {
-    let name = String::from_utf8_lossy(word).to_ascii_uppercase();
+fn read_db(cx: &SessionContext<'_>, arg: &[u8], value: &[u8]) -> Result<usize, Error> {
+    let name = String::from_utf8_lossy(arg).to_ascii_uppercase();
     let number = parse_i64(value).and_then(|number| i32::try_from(number).ok());
     let Some(number) = number else {
         return Err(Error::other(format!("ERR {name} is not an integer or out of range")));

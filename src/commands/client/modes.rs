@@ -1,4 +1,5 @@
-//! What a client switches for itself: which replies it gets, what it is spared, what it is.
+//! The modes that a client sets for itself: which replies it gets, its exemptions, its
+//! capabilities.
 
 use crate::exec::{Command, Replies, SessionContext};
 use crate::resp::{Args, Error};
@@ -19,7 +20,7 @@ pub(super) static REPLY: Command = Command::session(
         ),
 );
 
-/// Only ON has a reply.
+/// CLIENT REPLY. Only ON has a reply.
 fn reply(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let replies = &mut cx.session.replies;
     match &args[2].to_ascii_lowercase()[..] {
@@ -95,8 +96,8 @@ fn no_touch(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
     Ok(())
 }
 
-fn read_switch(word: &[u8]) -> Result<bool, Error> {
-    match &word.to_ascii_lowercase()[..] {
+fn read_switch(arg: &[u8]) -> Result<bool, Error> {
+    match &arg.to_ascii_lowercase()[..] {
         b"on" => Ok(true),
         b"off" => Ok(false),
         _ => Err(Error::Syntax),
@@ -112,9 +113,9 @@ pub(super) static CAPA: Command = Command::session(
         .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
 );
 
-/// Capabilities that nobody knows are passed over.
+/// CLIENT CAPA. Ignores unknown capabilities.
 fn capa(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    cx.session.can_redirect |= args.iter_from(2).any(|word| word.eq_ignore_ascii_case(b"redirect"));
+    cx.session.can_redirect |= args.iter_from(2).any(|arg| arg.eq_ignore_ascii_case(b"redirect"));
     cx.reply.ok();
     Ok(())
 }
@@ -131,7 +132,7 @@ pub(super) static GETREDIR: Command = Command::session(
         .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
 );
 
-/// Nothing is tracked.
+/// Replies that no tracking is redirected: there is no client tracking.
 fn getredir(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.integer(-1);
     Ok(())
@@ -148,7 +149,7 @@ pub(super) static TRACKINGINFO: Command = Command::session(
         .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE)),
 );
 
-/// Nothing is tracked.
+/// Replies that tracking is off: there is no client tracking.
 fn trackinginfo(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.map(3);
     cx.reply.bulk(b"flags");
@@ -168,7 +169,7 @@ mod tests {
     use crate::resp::Protocol;
 
     #[test]
-    fn replies_are_chosen() {
+    fn replies_are_switched_on_and_off() {
         let mut bench = SessionBench::new();
         bench.check_script(
             "

@@ -1,4 +1,4 @@
-//! CLIENT PAUSE and UNPAUSE: commands of clients wait for a while.
+//! CLIENT PAUSE and CLIENT UNPAUSE: commands of clients wait for a limited time.
 
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Pause, Request, SessionContext};
@@ -16,7 +16,7 @@ pub(super) static PAUSE: Command = Command::session(
 .asks_shards();
 
 fn pause(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    // More words than one are not looked at.
+    // As in the reference, further arguments disable the check of the mode.
     let is_all = match args.len() {
         4 if args[3].eq_ignore_ascii_case(b"write") => false,
         4 if !args[3].eq_ignore_ascii_case(b"all") => {
@@ -31,10 +31,11 @@ fn pause(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-/// The moment so many milliseconds from now; 0 is none.
-fn read_end(word: &[u8], now_ms: u64) -> Result<u64, Error> {
+/// Returns the end of the pause, in Unix milliseconds, from an argument that gives its length in
+/// milliseconds. Returns 0 for a pause of 0.
+fn read_end(arg: &[u8], now_ms: u64) -> Result<u64, Error> {
     let not_a_time = Error::other("ERR timeout is not an integer or out of range");
-    match parse_i64(word) {
+    match parse_i64(arg) {
         None => Err(not_a_time),
         Some(ms) if ms < 0 => Err(Error::other("ERR timeout is negative")),
         Some(ms) if ms > i64::MAX - now_ms as i64 => {
@@ -67,7 +68,7 @@ mod tests {
     use crate::exec::Pause;
 
     #[test]
-    fn words_are_refused_as_by_the_reference() {
+    fn arguments_are_refused_like_the_reference() {
         let mut bench = SessionBench::new();
         bench.check_script(
             "
@@ -83,15 +84,15 @@ mod tests {
     }
 
     #[test]
-    fn the_later_end_and_the_stricter_kind_stand() {
+    fn the_later_end_and_the_stricter_mode_win() {
         let mut bench = SessionBench::new();
-        for (words, after_ms, is_all) in [
+        for (args, after_ms, is_all) in [
             (&["CLIENT", "PAUSE", "100", "write"][..], 100, false),
             (&["CLIENT", "PAUSE", "10"], 100, true),
             (&["CLIENT", "PAUSE", "200", "WRITE"], 200, true),
             (&["CLIENT", "PAUSE", "0", "all", "more"], 200, true),
         ] {
-            assert_eq!(bench.run(words), None);
+            assert_eq!(bench.run(args), None);
             let pause = Pause { until_ms: START_MS + after_ms, is_all };
             assert_eq!(bench.process.paused(START_MS), Some(pause));
         }

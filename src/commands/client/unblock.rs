@@ -1,4 +1,4 @@
-//! CLIENT UNBLOCK: ends a command that waits.
+//! CLIENT UNBLOCK: ends the command that a blocked client waits in.
 
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Request, SessionContext};
@@ -16,7 +16,7 @@ pub(super) static UNBLOCK: Command = Command::session(
 .asks_shards();
 
 fn unblock(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    // More words than one are not looked at.
+    // As in the reference, further arguments disable the check of the reason.
     let is_error = match args.len() {
         4 if args[3].eq_ignore_ascii_case(b"error") => true,
         4 if !args[3].eq_ignore_ascii_case(b"timeout") => {
@@ -27,7 +27,7 @@ fn unblock(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error
     let client = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
     match u64::try_from(client) {
         Ok(client) => cx.request = Some(Request::ClientUnblock { client, is_error }),
-        // There is no such client.
+        // No client has this id.
         Err(_) => cx.reply.integer(0),
     }
     Ok(())
@@ -39,7 +39,7 @@ mod tests {
     use crate::commands::session_testing::SessionBench;
 
     #[test]
-    fn what_is_asked_of_the_shards() {
+    fn unblock_is_requested_from_the_shards() {
         let mut bench = SessionBench::new();
         bench.check_script(
             "
@@ -49,12 +49,12 @@ mod tests {
             CLIENT UNBLOCK => -ERR wrong number of arguments for 'client|unblock' command
             ",
         );
-        for (words, is_error) in [
+        for (args, is_error) in [
             (&["CLIENT", "UNBLOCK", "9"][..], false),
             (&["CLIENT", "UNBLOCK", "9", "Timeout"], false),
             (&["CLIENT", "UNBLOCK", "9", "ERROR"], true),
         ] {
-            assert_eq!(bench.run(words), None);
+            assert_eq!(bench.run(args), None);
             let asked = Request::ClientUnblock { client: 9, is_error };
             assert_eq!(bench.request.take(), Some(asked));
         }

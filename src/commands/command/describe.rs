@@ -1,10 +1,11 @@
-//! One command in the form of COMMAND INFO and of COMMAND DOCS.
+//! The descriptions of one command by COMMAND INFO and by COMMAND DOCS.
 
 use crate::exec::Entry;
 use crate::resp::Reply;
 use crate::spec::{Begin, Find, KeySpec};
 
-/// Ten values: name, arity, flags, the range of keys, categories, tips, key specs, subcommands.
+/// Writes the ten values of COMMAND INFO: name, arity, flags, the key range (three values),
+/// categories, tips, key specs, subcommands.
 pub(super) fn write_info(reply: &mut Reply<'_>, entry: &Entry) {
     let card = &entry.command.card;
     let range = card.arg_range();
@@ -69,7 +70,7 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
     }
 }
 
-/// One step of a key spec: its name, its type, and the numbers that type has.
+/// Writes one step of a key spec: its name, its type, and the numbers that belong to the type.
 fn write_step(reply: &mut Reply<'_>, name: &str, kind: &str, numbers: &[(&str, i64)]) {
     begin_step(reply, name, kind, numbers.len());
     for (key, number) in numbers {
@@ -78,7 +79,7 @@ fn write_step(reply: &mut Reply<'_>, name: &str, kind: &str, numbers: &[(&str, i
     }
 }
 
-/// The beginning of one step of a key spec, of which `values` are to follow.
+/// Begins one step of a key spec; the caller writes the `values` that follow.
 fn begin_step(reply: &mut Reply<'_>, name: &str, kind: &str, values: usize) {
     reply.bulk(name.as_bytes());
     reply.map(2);
@@ -88,7 +89,7 @@ fn begin_step(reply: &mut Reply<'_>, name: &str, kind: &str, values: usize) {
     reply.map(values);
 }
 
-/// A name, and a map of what the card says in words.
+/// Writes the name, and a map of the documentation on the card.
 pub(super) fn write_docs(reply: &mut Reply<'_>, entry: &Entry) {
     let card = &entry.command.card;
     let facts = [

@@ -1,4 +1,5 @@
-//! DEBUG on keys: what each shard answers for its own, and how the answers become one reply.
+//! DEBUG on keys: the answer of each shard for its own keys, and the merge of all answers into one
+//! reply.
 
 use crate::base::slot::slot_of;
 use crate::config::Config;
@@ -12,7 +13,8 @@ use crate::value::list::{List, NodeView};
 use crate::value::string::NewStr;
 use std::fmt::Write;
 
-/// Answers for one slice, with a bulk text or an error (or OK, where all that is asked is done).
+/// Answers for one slice. The reply is a bulk string or an error, or OK for a request that asks for
+/// no data.
 pub fn answer_debug(ask: &DebugAsk, slice: &mut Slice, config: &Config, reply: &mut Reply<'_>) {
     match ask {
         DebugAsk::Digest => reply.bulk(&database_digests(slice, config)),
@@ -42,13 +44,14 @@ pub fn answer_debug(ask: &DebugAsk, slice: &mut Slice, config: &Config, reply: &
     }
 }
 
-/// The key, if this slice owns its slot.
+/// Returns the key if this slice owns its hash slot.
 fn own_key<'k>(slice: &Slice, bytes: &'k [u8]) -> Option<Key<'k>> {
     let slot = slot_of(bytes);
     slice.slots().contains(&slot).then(|| slice.key_in_slot(bytes, slot))
 }
 
-/// For each database with keys its number in 4 bytes, then this slice's share of its digest.
+/// Returns this slice's share of the digest of each database that has keys. The number of the
+/// database precedes each share, in 4 bytes.
 fn database_digests(slice: &Slice, config: &Config) -> Vec<u8> {
     let mut text = Vec::new();
     for db in 0..config.databases {
@@ -60,7 +63,7 @@ fn database_digests(slice: &Slice, config: &Config) -> Vec<u8> {
     text
 }
 
-/// The line of DEBUG OBJECT.
+/// Returns the line of DEBUG OBJECT.
 fn describe(slice: &Slice, view: &View<'_>, is_fast: bool, config: &Config) -> String {
     let encoding = view.encoding();
     let mut line = format!("Value at:0x{:x} refcount:1 encoding:{encoding}", view.address());
@@ -77,7 +80,7 @@ fn describe(slice: &Slice, view: &View<'_>, is_fast: bool, config: &Config) -> S
     line
 }
 
-/// What DEBUG OBJECT says of a list of several nodes.
+/// Appends the part of DEBUG OBJECT about a list of several nodes.
 fn describe_nodes(list: &List, is_fast: bool, config: &Config, line: &mut String) {
     let nodes = list.nodes().count();
     let average = list.len() as f64 / nodes as f64;
@@ -96,7 +99,7 @@ fn describe_nodes(list: &List, is_fast: bool, config: &Config, line: &mut String
     }
 }
 
-/// Bytes of a value in an RDB file.
+/// Returns the length in bytes of a value in an RDB file.
 fn serialized_len(view: &View<'_>, config: &Config) -> usize {
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, config.rdbcompression);
@@ -107,14 +110,15 @@ fn serialized_len(view: &View<'_>, config: &Config) -> usize {
     bytes.len()
 }
 
-/// What [`DebugMerge::Tables`] adds.
+/// Returns the numbers that [`DebugMerge::Tables`] adds up.
 fn table_numbers(info: &TableInfo, volatile: usize, in_full: bool) -> String {
     let (size, keys) = (info.places(), info.keys);
     let (buckets, overflow) = (info.buckets, info.overflow_buckets);
     format!("{size} {keys} {buckets} {overflow} {volatile} {}", u8::from(in_full))
 }
 
-/// Makes the keys `prefix:0` and so on that belong here and are not there yet.
+/// Creates the keys `prefix:0`, `prefix:1` and so on that belong to this slice and do not exist
+/// yet.
 fn populate(slice: &mut Slice, db: usize, keys: u64, prefix: &[u8], value_bytes: usize) {
     let mut name = prefix.to_vec();
     name.push(b':');
@@ -134,7 +138,7 @@ fn populate(slice: &mut Slice, db: usize, keys: u64, prefix: &[u8], value_bytes:
     }
 }
 
-/// Makes one reply of all shards' answers.
+/// Merges the answers of all shards into one reply.
 pub fn merge_debug(merge: DebugMerge, texts: &[&[u8]], reply: &mut Reply<'_>) {
     match merge {
         DebugMerge::Digest => {
@@ -156,16 +160,16 @@ pub fn merge_debug(merge: DebugMerge, texts: &[&[u8]], reply: &mut Reply<'_>) {
             digests.for_each(|digest| reply.simple(&hex(&digest_of(digest))));
         }
         DebugMerge::Owner => {
-            let told = texts.iter().find(|text| !text.is_empty());
-            let told = told.expect("one shard owns the key, and describes it or fails");
-            reply.simple(&String::from_utf8_lossy(told));
+            let answer = texts.iter().find(|text| !text.is_empty());
+            let answer = answer.expect("the shard that owns the key describes it or fails");
+            reply.simple(&String::from_utf8_lossy(answer));
         }
         DebugMerge::Tables => reply.verbatim("txt", tables_text(texts).as_bytes()),
     }
 }
 
 fn digest_of(bytes: &[u8]) -> Digest {
-    bytes.try_into().expect("as many bytes as a digest has")
+    bytes.try_into().expect("the length of a digest")
 }
 
 fn hex(digest: &Digest) -> String {
@@ -175,11 +179,12 @@ fn hex(digest: &Digest) -> String {
     })
 }
 
-/// The text of DEBUG HTSTATS, in the reference's form. Keys with an expiry lie in the same tables.
+/// Returns the text of DEBUG HTSTATS, in the reference's form. Keys with an expiry are in the same
+/// tables as other keys.
 fn tables_text(texts: &[&[u8]]) -> String {
     let mut sums = [0u64; 6];
     for text in texts {
-        let text = std::str::from_utf8(text).expect("numbers and blanks");
+        let text = std::str::from_utf8(text).expect("numbers and spaces");
         let numbers = text.split(' ').map(|number| number.parse::<u64>().expect("a number"));
         sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
     }
@@ -203,7 +208,7 @@ mod tests {
     use crate::resp::{Output, Protocol, Value};
     use std::ops::Range;
 
-    /// A server's slices, which own all slots together.
+    /// The slices of a server. Together they own all hash slots.
     struct Slices(Vec<Bench>);
 
     impl Slices {
@@ -211,18 +216,18 @@ mod tests {
             Slices(slots.iter().cloned().map(Bench::of_slots).collect())
         }
 
-        /// Runs a command, in words, on the owner of its first key.
+        /// Runs a command on the slice that owns its first key.
         fn run(&mut self, db: usize, line: &str) {
-            let words: Vec<&str> = line.split(' ').map(|word| word.trim_matches('~')).collect();
-            let slot = slot_of(words[1].as_bytes());
+            let args: Vec<&str> = line.split(' ').map(|arg| arg.trim_matches('~')).collect();
+            let slot = slot_of(args[1].as_bytes());
             let mut owners = self.0.iter_mut();
             let owner = owners.find(|bench| bench.slice.slots().contains(&slot));
             let owner = owner.expect("every slot is owned");
             owner.db = db;
-            owner.run(&words);
+            owner.run(&args);
         }
 
-        /// Asks all and merges, as a shard does.
+        /// Sends the request to all slices and merges the answers, as a shard does.
         fn ask(&mut self, ask: &DebugAsk) -> String {
             let mut texts = Vec::new();
             for bench in &mut self.0 {
@@ -253,7 +258,7 @@ mod tests {
         texts.iter().map(|text| String::from_utf8_lossy(text)).collect::<Vec<_>>().join(" ")
     }
 
-    /// One slice, and the same slots in three.
+    /// Returns two servers: one with a single slice, one with three slices.
     fn setups() -> [Slices; 2] {
         #[allow(clippy::single_range_in_vec_init)]
         let one = Slices::new(&[0..16_384]);
@@ -261,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_are_those_of_the_reference() {
+    fn digests_are_equal_to_the_reference() {
         let large = format!("SET large {}", "x".repeat(20_000));
         let steps = [
             (0, "DEL none", "0000000000000000000000000000000000000000"),
@@ -287,8 +292,8 @@ mod tests {
                 "0000000000000000000000000000000000000000",
                 "787ecafa8d63ecde9243fb21daecc5233c4d5c2e",
             ];
-            let told = slices.ask(&DebugAsk::ValueDigests(0, keys));
-            assert_eq!(told, format!("[{}]", digests.join(" ")));
+            let answer = slices.ask(&DebugAsk::ValueDigests(0, keys));
+            assert_eq!(answer, format!("[{}]", digests.join(" ")));
             assert_eq!(slices.ask(&DebugAsk::ValueDigests(0, Vec::new())), "[]");
         }
     }
@@ -314,13 +319,16 @@ mod tests {
                 bench.advance_ms(2_000);
             }
             let line = slices.object("k", true);
-            assert!(line.ends_with(" lru_seconds_idle:2"), "it is due, and still there: {line}");
+            assert!(
+                line.ends_with(" lru_seconds_idle:2"),
+                "it has expired, but still exists: {line}"
+            );
             assert!(!line.contains("serializedlength"));
         }
     }
 
     #[test]
-    fn keys_by_the_number() {
+    fn populate_creates_keys() {
         for mut slices in setups() {
             slices.run(2, "SET p:1 old");
             let ask =

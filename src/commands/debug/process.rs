@@ -1,4 +1,4 @@
-//! DEBUG of the process: its log, its clockwork, its settings file, and ways to crash it.
+//! DEBUG of the process: its log, its periodic work, its config file, and ways to crash it.
 
 use super::leading_number;
 use crate::base::crash;
@@ -7,7 +7,7 @@ use crate::exec::SessionContext;
 use crate::resp::{Args, Error};
 use std::sync::atomic::Ordering;
 
-/// Runs the subcommand `name`; false if it is none of these.
+/// Runs the subcommand `name`. Returns false if it is not one of the subcommands here.
 pub(super) fn debug_process(
     cx: &mut SessionContext<'_>,
     name: &[u8],
@@ -18,11 +18,11 @@ pub(super) fn debug_process(
         (b"panic", _, _) => panic!("DEBUG PANIC was called"),
         (b"segfault", _, _) => crash::fault(),
         (b"config-rewrite-force-all", None, _) => rewrite_settings(cx.process, true)?,
-        (b"log", Some(word), 3) => {
-            cx.process.log.warning(&format!("DEBUG LOG: {}", String::from_utf8_lossy(word)));
+        (b"log", Some(arg), 3) => {
+            cx.process.log.warning(&format!("DEBUG LOG: {}", String::from_utf8_lossy(arg)));
         }
-        (b"pause-cron", Some(word), 3) => {
-            cx.process.is_cron_paused.store(leading_number(word) != 0, Ordering::Relaxed);
+        (b"pause-cron", Some(arg), 3) => {
+            cx.process.is_cron_paused.store(leading_number(arg) != 0, Ordering::Relaxed);
         }
         _ => return Ok(false),
     }

@@ -1,9 +1,9 @@
-//! DEBUG PROTOCOL: a reply of every type, for those who write clients.
+//! DEBUG PROTOCOL: a reply of every type, for authors of clients.
 
 use crate::exec::SessionContext;
 use crate::resp::{Error, Protocol};
 
-/// Replies with a value of the type that `name` names in any case.
+/// Replies with a value of the type called `name`, in upper or lower case.
 pub(super) fn reply_sample(cx: &mut SessionContext<'_>, name: &[u8]) -> Result<(), Error> {
     let reply = &mut cx.reply;
     match &name.to_ascii_lowercase()[..] {

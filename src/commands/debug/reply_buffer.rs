@@ -1,4 +1,4 @@
-//! DEBUG REPLYBUFFER: when idle connections give their output buffers back.
+//! DEBUG REPLYBUFFER and DEBUG CLIENT-ENFORCE-REPLY-LIST: output buffers of connections.
 
 use super::leading_number;
 use crate::base::number::parse_i64;
@@ -18,7 +18,7 @@ pub(super) fn set_reply_buffer(
             let idle_ms = match &value.to_ascii_lowercase()[..] {
                 b"never" => u64::MAX,
                 b"reset" => REPLY_BUFFER_IDLE_MS,
-                // A negative time never comes.
+                // A negative time becomes a huge one, which never passes.
                 _ => parse_i64(value).ok_or(Error::NotInteger)? as u64,
             };
             buffers.idle_ms.store(idle_ms, Ordering::Relaxed);
@@ -30,9 +30,10 @@ pub(super) fn set_reply_buffer(
     Ok(())
 }
 
-/// Whether limits of output leave nothing out: the reference has a buffer that they do not count.
-pub(super) fn limit_all_replies(cx: &mut SessionContext<'_>, word: &[u8]) {
-    cx.process.reply_buffers.are_limited.store(leading_number(word) != 0, Ordering::Relaxed);
+/// Sets whether output buffer limits count all replies. The reference has a buffer that its limits
+/// do not count.
+pub(super) fn limit_all_replies(cx: &mut SessionContext<'_>, arg: &[u8]) {
+    cx.process.reply_buffers.are_limited.store(leading_number(arg) != 0, Ordering::Relaxed);
     let follow_up = FollowUp { shards_settle: true, ..FollowUp::default() };
     cx.request = Some(Request::SettingsChanged(follow_up));
 }

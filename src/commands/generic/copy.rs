@@ -1,20 +1,20 @@
-//! COPY and MOVE: a value in another place, or in two.
+//! COPY and MOVE: copies a value, or moves it to another database.
 
 use crate::commands::args::database_at;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
-/// What COPY is asked for.
+/// The options of COPY.
 struct Copy {
-    /// Where the copy goes.
+    /// The database of the destination.
     db: usize,
-    /// Whether what is there goes.
+    /// Whether an existing value of the destination is replaced.
     replace: bool,
 }
 
 impl Copy {
-    /// Reads the options of a session that has selected `db`.
+    /// Parses the options for a session that has selected `db`.
     fn of(args: &Args<'_>, db: usize, databases: usize) -> Result<Copy, Error> {
         let mut copy = Copy { db, replace: false };
         let mut index = 3;
@@ -50,9 +50,10 @@ pub(super) static COPY: Command = Command::gather(
 .offload()
 .key_database(copy_database);
 
-/// The copy lies where DB says, the original in the selected database.
-fn copy_database(args: &Args<'_>, word: usize, db: usize) -> usize {
-    if word == 1 {
+/// Returns the database of the key at argument `arg`: the option DB gives the destination's, the
+/// source is in the selected database.
+fn copy_database(args: &Args<'_>, arg: usize, db: usize) -> usize {
+    if arg == 1 {
         return db;
     }
     Copy::of(args, db, usize::MAX).map_or(usize::MAX, |copy| copy.db)
@@ -69,8 +70,8 @@ fn copy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         cx.reply.integer(0);
         return Ok(());
     }
-    let parcel = cx.slice.export(cx.db, &from).expect("it has just been found");
-    cx.slice.import(db, &to, parcel);
+    let detached = cx.slice.export(cx.db, &from).expect("it has just been found");
+    cx.slice.import(db, &to, detached);
     cx.effects.changes += 1;
     cx.effects.other_databases |= db != cx.db;
     cx.reply.integer(1);
@@ -96,8 +97,8 @@ fn move_key(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let is_free = cx.slice.peek(cx.db, &key).is_some() && cx.slice.peek(db, &key).is_none();
     if is_free {
-        let parcel = cx.slice.take(cx.db, &key).expect("it has just been found");
-        cx.slice.import(db, &key, parcel);
+        let detached = cx.slice.take(cx.db, &key).expect("it has just been found");
+        cx.slice.import(db, &key, detached);
         cx.effects.changes += 1;
         cx.effects.other_databases = true;
     }
@@ -148,7 +149,7 @@ mod tests {
         );
     }
 
-    /// What is said of numbers that do not fit 32 bits.
+    /// The error for numbers that do not fit 32 bits.
     const INT_RANGE: &str =
         "ERR value is out of range, value must between -2147483648 and 2147483647";
 
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_keeps_its_expiry() {
+    fn a_moved_value_keeps_its_expiry() {
         let mut bench = Bench::new();
         bench.run(&["SET", "k", "v", "EX", "100"]);
         bench.run(&["MOVE", "k", "3"]);
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_feed() {
+    fn propagated_commands() {
         check_feed(
             r#"
             COPY none x =>
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_due_key_is_no_obstacle() {
+    fn an_expired_destination_does_not_exist() {
         let mut bench = Bench::new();
         bench.record();
         bench.db = 3;
@@ -241,9 +242,9 @@ mod tests {
         for (line, expected) in cases {
             let mut spans = Vec::new();
             let mut at = 0;
-            for word in line.split(' ') {
-                spans.push(Span::text(at, word.len()));
-                at += word.len() + 1;
+            for arg in line.split(' ') {
+                spans.push(Span::text(at, arg.len()));
+                at += arg.len() + 1;
             }
             let args = Args::new(line.as_bytes(), &spans, &mut []);
             assert_eq!(copy_database(&args, 1, 7), 7);

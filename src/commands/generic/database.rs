@@ -1,4 +1,4 @@
-//! Whole databases.
+//! Commands on whole databases.
 
 use crate::commands::args::{database_at, int_at};
 use crate::exec::{Command, Context, Merge};
@@ -21,13 +21,14 @@ fn dbsize(cx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// SYNC or ASYNC or nothing: it is all the same, for what was flushed is freed bit by bit.
+/// Checks the argument SYNC or ASYNC of a flush. The mode makes no difference: flushed values are
+/// always freed step by step.
 fn check_mode(args: &Args<'_>) -> Result<(), Error> {
     let is_mode =
-        |word: &[u8]| word.eq_ignore_ascii_case(b"SYNC") || word.eq_ignore_ascii_case(b"ASYNC");
+        |arg: &[u8]| arg.eq_ignore_ascii_case(b"SYNC") || arg.eq_ignore_ascii_case(b"ASYNC");
     match args.get(1) {
         None => Ok(()),
-        Some(word) if args.len() == 2 && is_mode(word) => Ok(()),
+        Some(arg) if args.len() == 2 && is_mode(arg) => Ok(()),
         Some(_) => Err(Error::Syntax),
     }
 }
@@ -90,7 +91,8 @@ pub(super) static SWAPDB: Command = Command::all_shards(
         .categories(&[Category::Keyspace, Category::Dangerous]),
 );
 
-/// A change that one of the parts counts, for it is one.
+/// Swaps two databases. The reference counts one change, so only the part with hash slot 0 counts
+/// it.
 fn swapdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     int_at(&args[1]).map_err(|_| Error::FirstDbInvalid)?;
     int_at(&args[2]).map_err(|_| Error::SecondDbInvalid)?;
@@ -112,7 +114,7 @@ mod tests {
     use crate::commands::testing::{Bench, check_feed, check_script, show};
 
     #[test]
-    fn the_feed() {
+    fn propagated_commands() {
         check_feed(
             r#"
             FLUSHALL => FLUSHALL
@@ -155,11 +157,11 @@ mod tests {
         );
         let mut bench = Bench::of_slots(5..10);
         bench.run(&["SWAPDB", "0", "1"]);
-        assert_eq!(bench.changes(), 0, "the part with slot 0 counts it");
+        assert_eq!(bench.changes(), 0, "only the part with hash slot 0 counts the change");
     }
 
     #[test]
-    fn a_database_of_its_own() {
+    fn databases_are_separate() {
         let mut bench = Bench::new();
         bench.run(&["SET", "k", "v"]);
         bench.db = 5;

@@ -1,4 +1,4 @@
-//! When keys expire: to set it, to ask for it, to undo it.
+//! The expiry of keys: commands that set it, read it or remove it.
 
 use crate::base::number::parse_i64;
 use crate::commands::args::Conditions;
@@ -6,8 +6,8 @@ use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
-/// Sets when the key at word 1 expires: the number at word 2 times `scale`, from `start` on, both
-/// in milliseconds. A moment before 1970 counts as its beginning.
+/// Sets the expiry of the key at argument 1 to `start` plus `scale` times the number at argument 2,
+/// in Unix milliseconds. A time before 1970 counts as 0.
 fn expire_from(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -25,11 +25,11 @@ fn expire_from(
     if is_allowed {
         if cx.slice.is_past(at) {
             cx.slice.expire(cx.db, &key);
-            let word = cx.expire_word();
-            cx.propagate(&[word, key.bytes]);
+            let name = cx.expire_word();
+            cx.propagate(&[name, key.bytes]);
         } else {
             cx.slice.set_expiry(cx.db, &key, Some(at));
-            tell_expiry(cx, args, start != 0 || scale != 1, at);
+            propagate_expiry(cx, args, start != 0 || scale != 1, at);
         }
         cx.effects.changes += 1;
     }
@@ -37,16 +37,16 @@ fn expire_from(
     Ok(())
 }
 
-/// The feed is told a moment in milliseconds, with the conditions as they were sent; the command
-/// as it is when that is what it says.
-fn tell_expiry(cx: &mut Context<'_>, args: &Args<'_>, is_rewritten: bool, at: u64) {
+/// Propagates an expiry as PEXPIREAT in Unix milliseconds, with the conditions of the command. Does
+/// nothing if the command already has that form, because then the command itself is propagated.
+fn propagate_expiry(cx: &mut Context<'_>, args: &Args<'_>, is_rewritten: bool, at: u64) {
     if !cx.is_recorded() || !is_rewritten {
         return;
     }
     let mut digits = itoa::Buffer::new();
-    let mut words = vec![b"PEXPIREAT", &args[1], digits.format(at).as_bytes()];
-    words.extend(args.iter_from(3));
-    cx.propagate(&words);
+    let mut propagated = vec![b"PEXPIREAT", &args[1], digits.format(at).as_bytes()];
+    propagated.extend(args.iter_from(3));
+    cx.propagate(&propagated);
 }
 
 pub(super) static EXPIRE: Command = Command::single(
@@ -109,8 +109,8 @@ fn pexpireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_from(cx, args, 0, 1, "pexpireat")
 }
 
-/// Replies with what `shown` makes of the expiry of the key at word 1; -1 if it has none, -2 if
-/// there is no such key.
+/// Replies with the result of `shown` for the expiry of the key at argument 1. Replies -1 if the
+/// key has no expiry, -2 if there is no such key.
 fn reply_expiry(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -126,7 +126,7 @@ fn reply_expiry(
     Ok(())
 }
 
-/// Milliseconds in seconds, rounded.
+/// Returns milliseconds as seconds, rounded to the nearest.
 fn seconds(ms: u64) -> u64 {
     (ms + 500) / 1_000
 }
@@ -222,7 +222,7 @@ mod tests {
     use crate::commands::testing::{Bench, check_feed, check_script};
 
     #[test]
-    fn the_feed() {
+    fn propagated_commands() {
         check_feed(
             r#"
             EXPIRE none 100 =>
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn to_set_and_to_ask() {
+    fn expiries_are_set_and_shown() {
         check_script(
             r#"
             TTL k => :-2
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past() {
+    fn an_expiry_in_the_past_removes_the_key() {
         check_script(
             r#"
             SET k v => OK +1

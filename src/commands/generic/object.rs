@@ -1,4 +1,4 @@
-//! OBJECT: how a key's value is kept, and when it was last used.
+//! OBJECT: the encoding of a key's value, and when it was last used.
 
 use crate::commands::help::{help_card, help_command};
 use crate::exec::{Command, Context};
@@ -13,7 +13,7 @@ pub(super) static OBJECT: Command = Command::container(
     &[&ENCODING, &FREQ, &IDLETIME, &REFCOUNT, &HELP],
 );
 
-/// The key of all subcommands, at word 2.
+/// The key of all subcommands is at argument 2.
 const KEY: KeySpec = KeySpec::inspects().at(2);
 
 static ENCODING: Command = Command::single(
@@ -28,8 +28,9 @@ static ENCODING: Command = Command::single(
         .keys(&[KEY]),
 );
 
-/// The reference's name for how the value would be kept there. It is told from the key, the value
-/// and the expiry as they are now; there a value stays `raw` that once did not fit.
+/// Replies with the encoding that the value would have in the reference. It is derived from the
+/// current key, value and expiry. In the reference a value stays `raw` if it once did not fit
+/// another encoding.
 fn encoding(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
     match cx.slice.inspect(cx.db, &key) {
@@ -109,7 +110,7 @@ static REFCOUNT: Command = Command::single(
         .keys(&[KEY]),
 );
 
-/// A value belongs to one key alone.
+/// Replies 1: a value belongs to exactly one key.
 fn refcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
     match cx.slice.inspect(cx.db, &key) {
@@ -129,7 +130,7 @@ mod tests {
     use crate::keyspace::Frequency;
 
     #[test]
-    fn what_is_told_of_a_value() {
+    fn a_value_is_described() {
         check_script(
             r#"
             OBJECT ENCODING none => nil
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn due_keys_go() {
+    fn expired_keys_are_removed() {
         check_feed(
             r#"
             SET e v => SET e v
@@ -173,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_touch_leaves_the_idle_time() {
+    fn a_session_without_touch_keeps_the_idle_time() {
         let mut bench = Bench::new();
         bench.run(&["SET", "k", "v"]);
         bench.run(&["RPUSH", "l", "a"]);
@@ -186,9 +187,9 @@ mod tests {
             &["RPUSH", "l", "b"],
             &["RENAME", "k", "k"],
         ];
-        for words in quiet {
-            bench.run(words);
-            assert_eq!(show(&bench.run(&["OBJECT", "IDLETIME", words[1]])), ":5", "{words:?}");
+        for args in quiet {
+            bench.run(args);
+            assert_eq!(show(&bench.run(&["OBJECT", "IDLETIME", args[1]])), ":5", "{args:?}");
         }
         bench.run(&["TOUCH", "k"]);
         assert_eq!(show(&bench.run(&["OBJECT", "IDLETIME", "k"])), ":0");
@@ -201,15 +202,15 @@ mod tests {
     fn frequency_or_idle_time() {
         let mut bench = Bench::new();
         bench.run(&["SET", "k", "v"]);
-        let mut told = |policy, subcommand| {
+        let mut shown = |policy, subcommand| {
             bench.config.maxmemory_policy = policy;
             show(&bench.run(&["OBJECT", subcommand, "k"]))
         };
         let lru = MaxmemoryPolicy::AllkeysLru;
         let lfu = MaxmemoryPolicy::VolatileLfu;
-        assert!(told(lru, "FREQ").starts_with("-ERR An LFU maxmemory policy is not selected, "));
-        assert!(told(lfu, "IDLETIME").starts_with("-ERR An LFU maxmemory policy is selected, "));
-        assert_eq!(told(lru, "IDLETIME"), ":0");
+        assert!(shown(lru, "FREQ").starts_with("-ERR An LFU maxmemory policy is not selected, "));
+        assert!(shown(lfu, "IDLETIME").starts_with("-ERR An LFU maxmemory policy is selected, "));
+        assert_eq!(shown(lru, "IDLETIME"), ":0");
     }
 
     #[test]
@@ -217,8 +218,8 @@ mod tests {
         let mut bench = Bench::new();
         bench.config.maxmemory_policy = MaxmemoryPolicy::AllkeysLfu;
         bench.slice.set_frequency(Some(Frequency { log_factor: 0, decay_minutes: 1 }));
-        let mut count = |words: &[&str]| {
-            bench.run(words);
+        let mut count = |args: &[&str]| {
+            bench.run(args);
             show(&bench.run(&["OBJECT", "FREQ", "k"]))
         };
         assert_eq!(count(&["SET", "k", "v"]), ":5");

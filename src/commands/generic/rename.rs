@@ -1,11 +1,11 @@
-//! RENAME and RENAMENX: a value gets another key.
+//! RENAME and RENAMENX: moves a value to another key.
 
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
-/// Gives the value of the key at word 1, with its expiry, to the key at word 2; false if both are
-/// one, or if the second is there and `only_new`.
+/// Moves the value and the expiry of the key at argument 1 to the key at argument 2. Returns false
+/// without a change if both keys are equal, or if `only_new` is set and the second key exists.
 fn rename_key(cx: &mut Context<'_>, args: &Args<'_>, only_new: bool) -> Result<bool, Error> {
     let (from, to) = (cx.key(args, 1), cx.key(args, 2));
     if cx.slice.peek(cx.db, &from).is_none() {
@@ -14,8 +14,8 @@ fn rename_key(cx: &mut Context<'_>, args: &Args<'_>, only_new: bool) -> Result<b
     if from.bytes == to.bytes || (only_new && cx.slice.peek(cx.db, &to).is_some()) {
         return Ok(false);
     }
-    let parcel = cx.slice.take(cx.db, &from).expect("it has just been found");
-    cx.slice.import(cx.db, &to, parcel);
+    let detached = cx.slice.take(cx.db, &from).expect("it has just been found");
+    cx.slice.import(cx.db, &to, detached);
     cx.effects.changes += 1;
     Ok(true)
 }
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn due_keys_are_not_there() {
+    fn expired_keys_do_not_exist() {
         check_script(
             r#"
             SET e v PX 20 => OK +1
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_feed() {
+    fn propagated_commands() {
         check_feed(
             r#"
             RENAME none x =>
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_stays_as_it_is() {
+    fn a_renamed_value_keeps_its_encoding() {
         let mut bench = Bench::new();
         let large = "x".repeat(100_000);
         for value in ["12", "text", &large] {

@@ -1,4 +1,4 @@
-//! Walking over the keys of a database: all, some, one.
+//! Commands over the keys of a database: KEYS, SCAN, RANDOMKEY.
 
 use crate::base::glob;
 use crate::base::number::{parse_cursor, parse_i64};
@@ -7,16 +7,17 @@ use crate::exec::{Command, Context, Merge};
 use crate::resp::{Args, Error, Mark, Output, Reply};
 use crate::spec::{Card, Category, Flag, Group};
 
-/// COUNT of a SCAN that does not say it.
+/// Number of keys that a SCAN without COUNT asks for.
 const COUNT_DEFAULT: u64 = 10;
 
-/// Steps of a SCAN per element that is asked for: a table that is nearly empty gives less.
+/// Maximum number of steps of a SCAN per element of its COUNT. In a nearly empty table a step may
+/// find no element.
 const STEPS_PER_ELEMENT: u64 = 10;
 
-/// The types that SCAN knows by name, whether there are such keys or not.
+/// The type names that SCAN accepts. A type need not have any keys.
 const TYPE_NAMES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
 
-/// Keys on their way into an array, whose length has to be known before them.
+/// Keys for an array reply, whose length must be written before them.
 struct Found {
     keys: Output,
     count: usize,
@@ -38,9 +39,9 @@ impl Found {
     }
 }
 
-/// A pattern; none for `*`, which is every key, the empty one included.
-fn pattern_of(word: &[u8]) -> Option<&[u8]> {
-    (word != b"*").then_some(word)
+/// Returns the pattern, or `None` for `*`, which matches every key including the empty one.
+fn pattern_of(arg: &[u8]) -> Option<&[u8]> {
+    (arg != b"*").then_some(arg)
 }
 
 fn matches(pattern: Option<&[u8]>, key: &[u8]) -> bool {
@@ -74,7 +75,7 @@ fn keys(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// What SCAN is asked for.
+/// The options of SCAN.
 struct Scan<'a> {
     count: u64,
     pattern: Option<&'a [u8]>,
@@ -114,13 +115,13 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// The type that a word names in any case.
-fn type_named(word: &[u8]) -> Result<&'static str, Error> {
-    let known = TYPE_NAMES.iter().find(|name| name.as_bytes().eq_ignore_ascii_case(word));
-    known.copied().ok_or_else(|| Error::quoting(&[b"ERR unknown type name '", word, b"'"]))
+/// Returns the type with this name, in upper or lower case.
+fn type_named(arg: &[u8]) -> Result<&'static str, Error> {
+    let known = TYPE_NAMES.iter().find(|name| name.as_bytes().eq_ignore_ascii_case(arg));
+    known.copied().ok_or_else(|| Error::quoting(&[b"ERR unknown type name '", arg, b"'"]))
 }
 
-/// Why SCAN does not take an option.
+/// Returns the error for an option that SCAN does not accept.
 fn refusal(option: &[u8]) -> Error {
     if option.eq_ignore_ascii_case(b"NOVALUES") {
         Error::other("ERR NOVALUES option can only be used in HSCAN")
@@ -147,34 +148,35 @@ pub(super) static SCAN: Command = Command::cursor(
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),
 );
 
-/// The cursor says in its low bits at which slot the walk goes on, and so on which shard. A part
-/// of a walk over all shards at once gives all that it has.
+/// Replies with the next keys of a walk. The low bits of the cursor are the hash slot at which the
+/// walk continues, and so determine the shard. A part of a walk over all shards returns all keys of
+/// its shard.
 fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let Some(mut cursor) = parse_cursor(&args[1]) else {
         return Err(Error::other("ERR invalid cursor"));
     };
     let scan = Scan::of(args)?;
     let mut found = Found::new();
-    let mut due = Vec::new();
+    let mut expired = Vec::new();
     let mut seen = 0;
     let count = if cx.is_part { u64::MAX } else { scan.count };
     for _ in 0..count.saturating_mul(STEPS_PER_ELEMENT) {
-        cursor = cx.slice.scan(cx.db, cursor, &mut |key, view, is_due| {
+        cursor = cx.slice.scan(cx.db, cursor, &mut |key, view, is_expired| {
             seen += 1;
             if !scan.wants(key, view.kind().name()) {
                 return;
             }
-            if is_due {
-                due.push(key.to_vec());
+            if is_expired {
+                expired.push(key.to_vec());
             } else {
                 found.add(&cx.reply, key);
             }
         });
-        // What would be shown and has expired goes now, as in the reference.
-        for key in due.drain(..) {
+        // As in the reference, keys that would be shown but have expired are removed now.
+        for key in expired.drain(..) {
             let key = cx.slice.key(&key);
             let is_gone = cx.slice.peek(cx.db, &key).is_none();
-            debug_assert!(is_gone, "a due key is not seen");
+            debug_assert!(is_gone, "an expired key is invisible");
         }
         if cursor == 0 || seen >= count {
             break;
@@ -205,7 +207,8 @@ pub(super) static RANDOMKEY: Command = Command::all_shards(
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
 );
 
-/// A part gives its key a weight: how many keys it was drawn from.
+/// Replies with a random key. A part adds a weight to its key: the number of keys that it was drawn
+/// from.
 fn randomkey(cx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.slice.random(cx.db);
     if cx.is_part {
@@ -228,10 +231,10 @@ mod tests {
     use std::collections::BTreeSet;
     use std::ops::Range;
 
-    /// Slots of three slices.
+    /// The hash slots of three slices.
     const SLICES: [Range<u16>; 3] = [0..5_000, 5_000..11_000, 11_000..16_384];
 
-    /// Three slices as a server has them, with so many keys in all.
+    /// Returns the three slices of a server, with `keys` keys in all.
     fn three_slices(keys: usize) -> Vec<Bench> {
         let mut benches: Vec<Bench> = SLICES.map(Bench::of_slots).into();
         for number in 0..keys {
@@ -245,7 +248,7 @@ mod tests {
         benches
     }
 
-    /// The elements of an array.
+    /// Returns the elements of an array.
     fn elements(value: Value) -> Vec<Value> {
         match value {
             Value::Array(values) => values,
@@ -253,7 +256,8 @@ mod tests {
         }
     }
 
-    /// Follows the cursor over all slices; the keys in the order in which they came, and the calls.
+    /// Follows the cursor over all slices. Returns the keys in the order of the replies, and the
+    /// number of calls.
     fn walk(benches: &mut [Bench], options: &[&str]) -> (Vec<String>, usize) {
         let (mut keys, mut calls) = (Vec::new(), 0);
         let mut cursor = "0".to_string();
@@ -272,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_scan_would_show_and_is_due_goes() {
+    fn a_scan_removes_expired_keys_that_it_would_show() {
         for (options, left) in [(&[][..], 1), (&["MATCH", "other*"], 2), (&["TYPE", "list"], 2)] {
             let mut bench = Bench::new();
             bench.slice.set_active_expiry(false);
@@ -285,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_walk_over_slices_meets_every_key_once() {
+    fn a_walk_over_slices_shows_every_key_once() {
         let mut benches = three_slices(2_000);
         let all: BTreeSet<String> = (0..2_000).map(|n| format!("\"key:{n}\"")).collect();
         for (count, calls_max) in [("1", 2_003), ("10", 203), ("100", 23), ("100000", 3)] {
@@ -304,11 +308,11 @@ mod tests {
     fn a_walk_over_nothing_ends() {
         let (keys, calls) = walk(&mut three_slices(0), &[]);
         assert!(keys.is_empty());
-        assert_eq!(calls, 3, "one per slice");
+        assert_eq!(calls, 3, "one call per slice");
     }
 
     #[test]
-    fn cursors_that_nobody_gave_start_somewhere() {
+    fn invented_cursors_are_accepted() {
         let mut bench = Bench::new();
         bench.run(&["SET", "k", "v"]);
         for cursor in ["1", "16383", "16384", "123456789012", "18446744073709551615"] {
@@ -325,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_draw_has_its_weight() {
+    fn a_part_of_a_draw_has_a_weight() {
         let mut benches = three_slices(100);
         for bench in &mut benches {
             let size = bench.run(&["DBSIZE"]);
@@ -342,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_are_due_weigh_nothing() {
+    fn expired_keys_have_no_weight() {
         let mut bench = Bench::new();
         bench.is_part = true;
         bench.run(&["SET", "k", "v", "PX", "10"]);

@@ -1,4 +1,4 @@
-//! What a search asks for, read from the words of the commands that search.
+//! Parsing of the arguments of the commands that search for geospatial positions.
 
 use super::{point_at, unit_m};
 use crate::base::number::{parse_f64, parse_i64};
@@ -6,14 +6,14 @@ use crate::resp::{Args, Error};
 use crate::value::geo::{Point, Search, Shape};
 use crate::value::sorted_set::SortedSet;
 
-/// Which command searches.
+/// The command that searches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
-    /// GEORADIUS and GEORADIUSBYMEMBER, which may store where they write.
+    /// GEORADIUS, GEORADIUSBYMEMBER and their read-only variants.
     Radius {
-        /// The centre is a member's place.
+        /// Whether the centre is the position of a member.
         by_member: bool,
-        /// STORE is no option.
+        /// Whether the command is read-only and does not accept STORE.
         is_read_only: bool,
     },
     /// GEOSEARCH.
@@ -23,12 +23,12 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// The word that is the key.
+    /// Returns the index of the argument that is the key.
     pub(super) fn key(self) -> usize {
         if self == Form::SearchStore { 2 } else { 1 }
     }
 
-    /// The word where the options begin.
+    /// Returns the index of the first option.
     fn options(self) -> usize {
         match self {
             Form::Radius { by_member: false, .. } => 6,
@@ -43,44 +43,44 @@ impl Form {
     }
 }
 
-/// The order of what is found.
+/// The order of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// As it is found.
+    /// In the order in which the search finds the members.
     Any,
-    /// The nearest first.
+    /// The nearest member first.
     Asc,
-    /// The farthest first.
+    /// The farthest member first.
     Desc,
 }
 
-/// What is asked for.
+/// The parsed arguments of a search.
 #[derive(Debug)]
 pub(super) struct Ask {
-    /// What is searched. None: there is no key, and so nothing to be found.
+    /// The area to search; `None` if the key does not exist, so that the result is empty.
     pub(super) search: Option<Search>,
     pub(super) with_distance: bool,
     pub(super) with_hash: bool,
     pub(super) with_point: bool,
     pub(super) order: Order,
-    /// How many at most; 0 is all.
+    /// The maximum number of members; 0: no limit.
     pub(super) count: u64,
-    /// Any of them will do.
+    /// Whether any `count` members will do, not only the nearest ones.
     pub(super) is_any: bool,
-    /// The word that names the key to store to.
+    /// The index of the argument that is the destination key.
     pub(super) store: Option<usize>,
-    /// Distances are stored.
+    /// Whether the destination stores distances instead of scores.
     pub(super) stores_distances: bool,
 }
 
-/// Reads the words from front to back.
+/// A parser that reads the arguments from front to back.
 struct Reader<'a> {
     args: &'a Args<'a>,
-    /// The next word.
+    /// The next argument.
     at: usize,
     form: Form,
     set: Option<&'a SortedSet>,
-    /// Where the centre is: a member's place, or coordinates.
+    /// The position of the centre's member, or the coordinates of the centre.
     from_member: Option<Point>,
     from_point: Option<Point>,
     shape: Option<Shape>,
@@ -89,8 +89,8 @@ struct Reader<'a> {
 }
 
 impl Ask {
-    /// Reads the words; `set` is the value of the key. What is wrong with them is found in the
-    /// order in which the reference finds it.
+    /// Parses the arguments; `set` is the value of the key. Detects errors in the same order as the
+    /// reference.
     pub(super) fn parse(
         args: &Args<'_>,
         form: Form,
@@ -126,21 +126,21 @@ impl Ask {
     }
 }
 
-fn is(word: &[u8], name: &[u8]) -> bool {
-    word.eq_ignore_ascii_case(name)
+fn is(arg: &[u8], name: &[u8]) -> bool {
+    arg.eq_ignore_ascii_case(name)
 }
 
 impl Reader<'_> {
-    /// So many words behind the one at `at` are there.
-    fn has(&self, words: usize) -> bool {
-        self.at + words < self.args.len()
+    /// Returns whether at least `count` arguments follow the one at `at`.
+    fn has(&self, count: usize) -> bool {
+        self.at + count < self.args.len()
     }
 
-    /// The words of a fixed place: the centre and the radius of the older commands.
+    /// Parses the arguments with a fixed position: the centre and the radius of the older commands.
     fn fixed(&mut self) -> Result<(), Error> {
         let Form::Radius { by_member, .. } = self.form else { return Ok(()) };
         if by_member {
-            // Without a key nothing is looked at here.
+            // Without a key the member is not checked.
             let Some(set) = self.set else { return Ok(()) };
             self.from_member = Some(place_of(set, &self.args[2])?);
         } else {
@@ -159,23 +159,23 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// One option with the words that belong to it.
+    /// Parses one option with its arguments.
     fn option(&mut self) -> Result<(), Error> {
         let args = self.args;
-        let word = &args[self.at];
-        if is(word, b"WITHDIST") {
+        let arg = &args[self.at];
+        if is(arg, b"WITHDIST") {
             self.ask.with_distance = true;
-        } else if is(word, b"WITHHASH") {
+        } else if is(arg, b"WITHHASH") {
             self.ask.with_hash = true;
-        } else if is(word, b"WITHCOORD") {
+        } else if is(arg, b"WITHCOORD") {
             self.ask.with_point = true;
-        } else if is(word, b"ANY") {
+        } else if is(arg, b"ANY") {
             self.ask.is_any = true;
-        } else if is(word, b"ASC") {
+        } else if is(arg, b"ASC") {
             self.ask.order = Order::Asc;
-        } else if is(word, b"DESC") {
+        } else if is(arg, b"DESC") {
             self.ask.order = Order::Desc;
-        } else if is(word, b"COUNT") && self.has(1) {
+        } else if is(arg, b"COUNT") && self.has(1) {
             let count = parse_i64(&args[self.at + 1]).ok_or(Error::NotInteger)?;
             let refused = || Error::other("ERR COUNT must be > 0");
             self.ask.count = u64::try_from(count).ok().filter(|&n| n > 0).ok_or_else(refused)?;
@@ -189,12 +189,12 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// STORE and STOREDIST of the older commands: the last one counts.
+    /// Parses STORE or STOREDIST of the older commands; the last one counts.
     fn store_option(&mut self) -> Result<(), Error> {
-        let word = &self.args[self.at];
+        let arg = &self.args[self.at];
         let may_store = matches!(self.form, Form::Radius { is_read_only: false, .. });
-        let is_distances = is(word, b"STOREDIST");
-        if !may_store || !self.has(1) || !(is_distances || is(word, b"STORE")) {
+        let is_distances = is(arg, b"STOREDIST");
+        if !may_store || !self.has(1) || !(is_distances || is(arg, b"STORE")) {
             return Err(Error::Syntax);
         }
         self.ask.store = Some(self.at + 1);
@@ -203,36 +203,34 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Options of the newer commands. A centre and a shape are told apart by who came first.
+    /// Parses an option of the newer commands. An option that conflicts with an earlier centre or
+    /// shape is refused.
     fn search_option(&mut self) -> Result<(), Error> {
         let args = self.args;
-        let word = &args[self.at];
+        let arg = &args[self.at];
         let is_polygon = matches!(self.shape, Some(Shape::Polygon(_)));
-        if is(word, b"STOREDIST") && self.form == Form::SearchStore {
+        if is(arg, b"STOREDIST") && self.form == Form::SearchStore {
             self.ask.stores_distances = true;
             self.at += 1;
-        } else if is(word, b"FROMMEMBER") && self.has(1) && self.from_point.is_none() && !is_polygon
+        } else if is(arg, b"FROMMEMBER") && self.has(1) && self.from_point.is_none() && !is_polygon
         {
             let member = &args[self.at + 1];
-            // Without a key the other words are looked at all the same.
+            // Without a key the remaining arguments are still checked.
             let place = self.set.map_or(Ok(Point::default()), |set| place_of(set, member))?;
             self.from_member = Some(place);
             self.at += 2;
-        } else if is(word, b"FROMLONLAT")
-            && self.has(2)
-            && self.from_member.is_none()
-            && !is_polygon
+        } else if is(arg, b"FROMLONLAT") && self.has(2) && self.from_member.is_none() && !is_polygon
         {
             self.from_point = Some(point_at(args, self.at + 1)?);
             self.at += 3;
-        } else if is(word, b"BYRADIUS") && self.has(2) && self.may_be_circle() {
+        } else if is(arg, b"BYRADIUS") && self.has(2) && self.may_be_circle() {
             self.radius(self.at + 1)?;
             self.at += 3;
-        } else if is(word, b"BYBOX") && self.has(3) && self.may_be_box() {
+        } else if is(arg, b"BYBOX") && self.has(3) && self.may_be_box() {
             self.shape = Some(self.box_at(self.at + 1)?);
             self.unit_m = unit_m(&args[self.at + 3])?;
             self.at += 4;
-        } else if is(word, b"BYPOLYGON") && self.has(2) && self.may_be_polygon() {
+        } else if is(arg, b"BYPOLYGON") && self.has(2) && self.may_be_polygon() {
             return self.polygon();
         } else {
             return Err(Error::Syntax);
@@ -280,7 +278,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What has to be there, and what does not go together.
+    /// Checks that the required options are there and that no options conflict.
     fn check(mut self) -> Result<Ask, Error> {
         let ask = &self.ask;
         if ask.store.is_some() && (ask.with_distance || ask.with_hash || ask.with_point) {
@@ -311,7 +309,7 @@ impl Reader<'_> {
         }
         let search = |shape| Search::new(shape, centre.unwrap_or_default(), self.unit_m);
         self.ask.search = self.shape.take().filter(|_| self.set.is_some()).map(search);
-        // The nearest ones are meant, unless any will do.
+        // COUNT without ANY returns the nearest members.
         if self.ask.count > 0 && self.ask.order == Order::Any && !self.ask.is_any {
             self.ask.order = Order::Asc;
         }
@@ -319,8 +317,8 @@ impl Reader<'_> {
     }
 }
 
-fn length(word: &[u8], refused: &'static str) -> Result<f64, Error> {
-    parse_f64(word).ok_or(Error::other(refused))
+fn length(arg: &[u8], refused: &'static str) -> Result<f64, Error> {
+    parse_f64(arg).ok_or(Error::other(refused))
 }
 
 fn place_of(set: &SortedSet, member: &[u8]) -> Result<Point, Error> {

@@ -1,4 +1,4 @@
-//! Searching for places nearby: GEOSEARCH, GEORADIUS and what goes with them.
+//! Searches for positions nearby: GEOSEARCH, GEOSEARCHSTORE, GEORADIUS and its variants.
 
 use super::ask::{Ask, Form, Order};
 use super::{distance_text, reply_point};
@@ -13,17 +13,17 @@ use crate::value::geo::{Point, Search, signed};
 use crate::value::sorted_set::SortedSet;
 use std::cmp::Ordering;
 
-/// A member that was found.
+/// A member in the searched area.
 #[derive(Clone, Debug)]
 struct Found {
     member: Vec<u8>,
     point: Point,
     score: f64,
-    /// From the centre; metres, then the unit of the search.
+    /// Distance from the centre: first in metres, later in the unit of the search.
     distance: f64,
 }
 
-/// The members that a search finds: the first `limit` ones, if it is not 0.
+/// Returns the members in the searched area, at most `limit` unless it is 0.
 fn find(set: &SortedSet, search: &Search, limit: u64) -> Vec<Found> {
     let mut found = Vec::new();
     let is_enough = |found: &Vec<Found>| limit > 0 && found.len() as u64 >= limit;
@@ -46,7 +46,7 @@ fn find(set: &SortedSet, search: &Search, limit: u64) -> Vec<Found> {
     found
 }
 
-/// Distances as the reference compares them: two that are no numbers contradict each other.
+/// Compares distances like the reference: if one of them is a NaN, the first one is less.
 fn compare(one: &Found, other: &Found) -> Ordering {
     match () {
         () if one.distance > other.distance => Ordering::Greater,
@@ -55,7 +55,8 @@ fn compare(one: &Found, other: &Found) -> Ordering {
     }
 }
 
-/// Brings what was found into the order that is asked for, and leaves out what is too much.
+/// Sorts the result as requested, limits it to the requested count, and converts distances to the
+/// requested unit.
 fn arrange(mut found: Vec<Found>, ask: &Ask, unit_m: f64) -> Vec<Found> {
     let all = found.len();
     let count = match ask.count {
@@ -92,7 +93,7 @@ fn search(cx: &mut Context<'_>, args: &Args<'_>, form: Form) -> Result<(), Error
         _ => Vec::new(),
     };
     match ask.store {
-        Some(word) => store(cx, args, word, &ask, &found),
+        Some(arg) => store(cx, args, arg, &ask, &found),
         None => reply(&mut cx.reply, &ask, &found),
     }
     Ok(())
@@ -119,9 +120,9 @@ fn reply(reply: &mut Reply<'_>, ask: &Ask, all: &[Found]) {
     }
 }
 
-/// Sets a key to what was found.
-fn store(cx: &mut Context<'_>, args: &Args<'_>, word: usize, ask: &Ask, all: &[Found]) {
-    let key = cx.key(args, word);
+/// Stores the result in the destination key. An empty result removes the key.
+fn store(cx: &mut Context<'_>, args: &Args<'_>, arg: usize, ask: &Ask, all: &[Found]) {
+    let key = cx.key(args, arg);
     if all.is_empty() {
         if cx.slice.remove(cx.db, &key) {
             cx.effects.changes += 1;
@@ -132,7 +133,7 @@ fn store(cx: &mut Context<'_>, args: &Args<'_>, word: usize, ask: &Ask, all: &[F
         set.prepare(all.len(), all.iter().map(|one| one.member.len()).max().unwrap_or(0), &limits);
         for found in all {
             let score = if ask.stores_distances { found.distance } else { found.score };
-            // Rounding takes opposite places on the earth for farther apart than they can be.
+            // For antipodes, rounding can make the distance NaN; it is stored as infinity.
             let score = if score.is_nan() { f64::INFINITY } else { score };
             set.put(&found.member, score, &limits);
         }

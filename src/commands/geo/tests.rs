@@ -3,7 +3,7 @@
 use crate::commands::testing::{Bench, check_feed, check_script, show};
 use crate::resp::{Protocol, Value};
 
-/// The replies are those of Valkey 9.1.
+/// The expected replies are from Valkey 9.1.
 #[test]
 fn places() {
     check_script(include_str!("places.txt"));
@@ -29,7 +29,7 @@ fn coordinates_are_doubles() {
 }
 
 #[test]
-fn the_feed() {
+fn propagated_commands() {
     check_feed(
         r#"
         GEOADD k 13.361389 38.115556 P => ZADD k 3479099956230698 P
@@ -50,19 +50,19 @@ fn the_feed() {
 }
 
 #[test]
-fn the_nearest_are_found_among_many() {
+fn the_nearest_members_are_found_among_many() {
     let mut bench = Bench::new();
     for number in 0..300 {
         let longitude = format!("{}", f64::from(number) / 10.0);
         bench.run(&["GEOADD", "k", &longitude, "0", &number.to_string()]);
     }
-    let words = ["GEOSEARCH", "k", "FROMLONLAT", "0", "0", "BYRADIUS", "9000", "km", "COUNT", "50"];
-    let Value::Array(found) = bench.run(&words) else { panic!("a list") };
+    let args = ["GEOSEARCH", "k", "FROMLONLAT", "0", "0", "BYRADIUS", "9000", "km", "COUNT", "50"];
+    let Value::Array(found) = bench.run(&args) else { panic!("not an array") };
     let expected: Vec<_> = (0..50).map(|number| format!("\"{number}\"")).collect();
     assert_eq!(found.iter().map(show).collect::<Vec<_>>(), expected);
-    let all = bench.run(&words[..8]);
+    let all = bench.run(&args[..8]);
     assert!(matches!(all, Value::Array(found) if found.len() == 300));
-    let any = bench.run(&[&words[..], &["ANY"]].concat());
+    let any = bench.run(&[&args[..], &["ANY"]].concat());
     assert!(matches!(any, Value::Array(found) if found.len() == 50));
     bench.slice.check();
 }

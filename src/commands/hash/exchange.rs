@@ -1,7 +1,8 @@
-//! Values in or out with something besides: HSETEX, HGETEX, HGETDEL.
+//! Commands that set or read values and change expiries or fields together: HSETEX, HGETEX,
+//! HGETDEL.
 
 use super::options::{Fields, Lifetime, Options, Presence, mismatch};
-use super::write::{is_past, replaces_due};
+use super::write::{is_past, replaces_expired};
 use super::{Seen, limits_of, reply_value};
 use crate::exec::{Command, Context};
 use crate::keyspace::Key;
@@ -25,7 +26,7 @@ pub(super) static HSETEX: Command = Command::single(
 
 fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::find(args, 0)?;
-    let options = Options::of_hsetex(args, fields.word)?;
+    let options = Options::of_hsetex(args, fields.keyword)?;
     let fields = fields.counted(args, 2, mismatch)?;
     let seen = Seen::of(cx);
     let key = cx.key(args, 1);
@@ -47,7 +48,7 @@ fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         is_met(options.fields, hash.is_some_and(|hash| seen.get(hash, name).is_some()))
     });
     let at = match options.lifetime {
-        Lifetime::Given(unit, word) => Some(unit.deadline(&args[word], cx.now_ms, "hsetex")?),
+        Lifetime::Given(unit, index) => Some(unit.deadline(&args[index], cx.now_ms, "hsetex")?),
         _ => None,
     };
     if !are_met {
@@ -59,7 +60,7 @@ fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             let removed = remove_all(cx, &key, names())?;
             cx.slice.count_expired_fields((args.len() - fields.first) as u64 / 2);
             if !removed.is_empty() {
-                tell_removed(cx, &key, &removed);
+                propagate_removed(cx, &key, &removed);
             }
             cx.effects.changes += removed.len() as u64;
         }
@@ -69,7 +70,7 @@ fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes fields, hidden or not; gives those that were there.
+/// Removes fields, hidden or not. Returns the names of the fields that existed.
 fn remove_all<'w>(
     cx: &mut Context<'_>,
     key: &Key<'_>,
@@ -83,12 +84,12 @@ fn remove_all<'w>(
     Ok(removed)
 }
 
-/// Tells the feed that fields were removed, before or in place of the command itself.
-pub(super) fn tell_removed(cx: &mut Context<'_>, key: &Key<'_>, names: &[&[u8]]) {
+/// Propagates the removal of fields as HDEL, before or instead of the command itself.
+pub(super) fn propagate_removed(cx: &mut Context<'_>, key: &Key<'_>, names: &[&[u8]]) {
     if cx.is_recorded() {
-        let words: Vec<&[u8]> =
+        let propagated: Vec<&[u8]> =
             [b"HDEL", key.bytes].into_iter().chain(names.iter().copied()).collect();
-        cx.propagate(&words);
+        cx.propagate(&propagated);
     }
 }
 
@@ -103,45 +104,45 @@ fn set_all(
     let limits = limits_of(cx);
     let key = cx.key(args, 1);
     let is_past = is_past(cx.slice);
-    let keeps = options.lifetime == Lifetime::Word;
-    let mut due = Vec::new();
+    let keeps = options.lifetime == Lifetime::Keyword;
+    let mut expired = Vec::new();
     let mut hash = cx.slice.edit_or_new::<Hash>(cx.db, &key)?;
-    for word in (fields.first..args.len()).step_by(2) {
-        let name = &args[word];
-        let was_due = replaces_due(is_past, &hash, name);
-        let kept = hash.get(name).and_then(|field| field.expiry).filter(|_| keeps && !was_due);
-        hash.set(name, &args[word + 1], at.or(kept), &limits);
-        if was_due {
-            due.push(name);
+    for index in (fields.first..args.len()).step_by(2) {
+        let name = &args[index];
+        let was_expired = replaces_expired(is_past, &hash, name);
+        let kept = hash.get(name).and_then(|field| field.expiry).filter(|_| keeps && !was_expired);
+        hash.set(name, &args[index + 1], at.or(kept), &limits);
+        if was_expired {
+            expired.push(name);
         }
     }
     hash.mark();
     drop(hash);
-    cx.slice.count_expired_fields(due.len() as u64);
+    cx.slice.count_expired_fields(expired.len() as u64);
     cx.effects.changes += (args.len() - fields.first) as u64 / 2;
-    if keeps && !due.is_empty() {
-        // Elsewhere they may still be there, and would keep their expiry.
-        tell_removed(cx, &key, &due);
+    if keeps && !expired.is_empty() {
+        // Elsewhere these expired fields may still exist, and KEEPTTL would keep their expiry.
+        propagate_removed(cx, &key, &expired);
     }
     let is_absolute = |unit: super::options::Unit| unit.scale == 1 && !unit.is_relative;
     let is_plain = options.key == Presence::Any
         && options.fields == Presence::Any
         && !matches!(options.lifetime, Lifetime::Given(unit, _) if !is_absolute(unit));
-    if cx.is_recorded() && (!is_plain || (keeps && !due.is_empty())) {
+    if cx.is_recorded() && (!is_plain || (keeps && !expired.is_empty())) {
         let mut digits = itoa::Buffer::new();
-        let mut words: Vec<&[u8]> = vec![&args[0], key.bytes];
+        let mut propagated: Vec<&[u8]> = vec![&args[0], key.bytes];
         match at {
-            Some(at) => words.extend([b"PXAT", digits.format(at).as_bytes()]),
-            None if keeps => words.push(b"KEEPTTL"),
+            Some(at) => propagated.extend([b"PXAT", digits.format(at).as_bytes()]),
+            None if keeps => propagated.push(b"KEEPTTL"),
             None => {}
         }
-        words.extend(args.iter_from(fields.word));
-        cx.propagate(&words);
+        propagated.extend(args.iter_from(fields.keyword));
+        cx.propagate(&propagated);
     }
     Ok(())
 }
 
-/// What HGETEX does to the fields that it shows.
+/// The effect of HGETEX on the fields that it shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Effect {
     Nothing,
@@ -166,16 +167,16 @@ pub(super) static HGETEX: Command = Command::single(
 
 fn hgetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::find(args, 0)?;
-    let options = Options::of_hgetex(args, fields.word)?;
+    let options = Options::of_hgetex(args, fields.keyword)?;
     let fields = fields.counted(args, 1, mismatch)?;
     let seen = Seen::of(cx);
     let key = cx.key(args, 1);
     cx.slice.read::<Hash>(cx.db, &key)?;
     let effect = match options.lifetime {
-        Lifetime::Unsaid => Effect::Nothing,
-        Lifetime::Word => Effect::Persist,
-        Lifetime::Given(unit, word) => {
-            let at = unit.deadline(&args[word], cx.now_ms, "hgetex")?;
+        Lifetime::Unset => Effect::Nothing,
+        Lifetime::Keyword => Effect::Persist,
+        Lifetime::Given(unit, index) => {
+            let at = unit.deadline(&args[index], cx.now_ms, "hgetex")?;
             if cx.slice.is_past(at) { Effect::Remove } else { Effect::ExpireAt(at) }
         }
     };
@@ -209,29 +210,29 @@ fn hgetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         if effect == Effect::Remove {
             cx.slice.count_expired_fields(changed.len() as u64);
         }
-        tell_effect(cx, &key, effect, &changed);
+        propagate_effect(cx, &key, effect, &changed);
     }
     Ok(())
 }
 
-/// Tells the feed what HGETEX has done.
-fn tell_effect(cx: &mut Context<'_>, key: &Key<'_>, effect: Effect, names: &[&[u8]]) {
+/// Propagates the effect of HGETEX.
+fn propagate_effect(cx: &mut Context<'_>, key: &Key<'_>, effect: Effect, names: &[&[u8]]) {
     if !cx.is_recorded() {
         return;
     }
     let (mut at_digits, mut count_digits) = (itoa::Buffer::new(), itoa::Buffer::new());
     let count = count_digits.format(names.len()).as_bytes();
-    let mut words: Vec<&[u8]> = match effect {
+    let mut propagated: Vec<&[u8]> = match effect {
         Effect::Nothing => return,
-        Effect::Remove => return tell_removed(cx, key, names),
+        Effect::Remove => return propagate_removed(cx, key, names),
         Effect::Persist => vec![b"HPERSIST", key.bytes, b"FIELDS", count],
         Effect::ExpireAt(at) => {
             let at = at_digits.format(at).as_bytes();
             vec![b"HPEXPIREAT", key.bytes, at, b"FIELDS", count]
         }
     };
-    words.extend(names);
-    cx.propagate(&words);
+    propagated.extend(names);
+    cx.propagate(&propagated);
 }
 
 pub(super) static HGETDEL: Command = Command::single(

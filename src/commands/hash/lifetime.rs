@@ -1,7 +1,7 @@
-//! When fields expire: to set it, to ask for it, to undo it.
+//! The expiry of fields: commands that set it, read it or remove it.
 
 use super::Seen;
-use super::exchange::tell_removed;
+use super::exchange::propagate_removed;
 use super::options::{Fields, Unit, mismatch};
 use crate::commands::args::Conditions;
 use crate::exec::{Command, Context};
@@ -9,13 +9,14 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 
-/// The reply about a field that is not there.
+/// The reply for a field that does not exist.
 const NO_FIELD: i64 = -2;
 
-/// The reply about a field that does not expire.
+/// The reply for a field without an expiry.
 const NO_EXPIRY: i64 = -1;
 
-/// Sets when fields expire: the number at word 2, of a unit.
+/// Sets the expiry of fields to the number at argument 2, in `unit`. Fields whose new expiry is in
+/// the past are removed.
 fn expire_fields(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -23,7 +24,7 @@ fn expire_fields(
     command: &str,
 ) -> Result<(), Error> {
     let fields = Fields::find(args, 3)?;
-    let conditions = Conditions::of(args, 3..fields.word)?;
+    let conditions = Conditions::of(args, 3..fields.keyword)?;
     let fields = fields.counted(args, 1, mismatch)?;
     let at = unit.deadline(&args[2], cx.now_ms, command)?;
     let seen = Seen::of(cx);
@@ -61,12 +62,12 @@ fn expire_fields(
     cx.effects.changes += changes;
     if !removed.is_empty() {
         cx.slice.count_expired_fields(removed.len() as u64);
-        tell_removed(cx, &key, &removed);
+        propagate_removed(cx, &key, &removed);
     } else if changes > 0 && (unit.is_relative || unit.scale != 1) && cx.is_recorded() {
         let mut digits = itoa::Buffer::new();
-        let mut words = vec![b"HPEXPIREAT", key.bytes, digits.format(at).as_bytes()];
-        words.extend(args.iter_from(3));
-        cx.propagate(&words);
+        let mut propagated = vec![b"HPEXPIREAT", key.bytes, digits.format(at).as_bytes()];
+        propagated.extend(args.iter_from(3));
+        cx.propagate(&propagated);
     }
     Ok(())
 }
@@ -131,7 +132,7 @@ fn hpexpireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_fields(cx, args, Unit { scale: 1, is_relative: false }, "hpexpireat")
 }
 
-/// Replies of each field what `show` makes of its expiry.
+/// Replies for each field with the result of `show` for its expiry.
 fn reply_expiries(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -153,7 +154,7 @@ fn reply_expiries(
     Ok(())
 }
 
-/// Milliseconds as the nearest second.
+/// Returns milliseconds as seconds, rounded to the nearest.
 fn seconds(ms: u64) -> u64 {
     (ms + 500) / 1_000
 }

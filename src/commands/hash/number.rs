@@ -1,6 +1,6 @@
 //! Fields that are numbers: HINCRBY and HINCRBYFLOAT.
 
-use super::write::{is_past, replaces_due};
+use super::write::{is_past, replaces_expired};
 use super::{Seen, limits_of};
 use crate::base::extended::Extended;
 use crate::base::number::parse_i64;
@@ -10,17 +10,18 @@ use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 use crate::value::pack::Item;
 
-/// What the change of a number leaves for the feed.
+/// The result of a change of a number, as needed for propagation.
 struct Changed {
-    /// The new text.
+    /// The new value as text.
     value: Vec<u8>,
-    /// When the field expires, as before.
+    /// The expiry of the field, which does not change; Unix milliseconds.
     expiry: Option<u64>,
-    /// Whether the hash had fields that expire.
+    /// Whether the hash had fields with an expiry.
     has_volatile: bool,
 }
 
-/// Gives the field at word 2 the text that `change` makes of its value, and keeps its expiry.
+/// Sets the field at argument 2 to the text that `change` makes of its value. The field keeps its
+/// expiry.
 fn change(
     cx: &mut Context<'_>,
     args: &Args<'_>,
@@ -34,17 +35,17 @@ fn change(
     let expiry = field.and_then(|field| field.expiry);
     let value = change(field.map(|field| field.value))?;
     let has_volatile = hash.volatile_len() > 0;
-    let was_due = replaces_due(is_past, &hash, &args[2]);
+    let was_expired = replaces_expired(is_past, &hash, &args[2]);
     hash.set(&args[2], &value, expiry, &limits);
     hash.mark();
     drop(hash);
-    cx.slice.count_expired_fields(u64::from(was_due));
+    cx.slice.count_expired_fields(u64::from(was_expired));
     cx.effects.changes += 1;
     Ok(Changed { value, expiry, has_volatile })
 }
 
-/// Tells the feed the value that the field has now.
-fn tell(cx: &mut Context<'_>, args: &Args<'_>, changed: &Changed) {
+/// Propagates the new value of the field, with its expiry.
+fn propagate_value(cx: &mut Context<'_>, args: &Args<'_>, changed: &Changed) {
     let (key, name, value) = (&args[1], &args[2], &changed.value[..]);
     match changed.expiry {
         None => cx.propagate(&[b"HSET", key, name, value]),
@@ -82,8 +83,9 @@ fn hincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         Ok(itoa::Buffer::new().format(sum).as_bytes().to_vec())
     })?;
     if changed.has_volatile {
-        // Whether the field is there elsewhere nobody can tell.
-        tell(cx, args, &changed);
+        // Elsewhere an expired field may still exist, so the increment could have another result
+        // there.
+        propagate_value(cx, args, &changed);
     }
     cx.reply.integer(sum);
     Ok(())
@@ -117,8 +119,8 @@ fn hincrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         };
         Ok(old.checked_add(increment).ok_or(Error::NanOrInfinity)?.text())
     })?;
-    // Whoever reads the feed need not add floats as this machine does.
-    tell(cx, args, &changed);
+    // Other machines may add floating point numbers with another result.
+    propagate_value(cx, args, &changed);
     cx.reply.bulk(&changed.value);
     Ok(())
 }

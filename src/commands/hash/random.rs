@@ -1,4 +1,4 @@
-//! HRANDFIELD: fields by chance.
+//! HRANDFIELD: random fields.
 
 use super::{Seen, reply_item};
 use crate::base::number::parse_i64;
@@ -9,17 +9,19 @@ use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::{Field, Hash};
 use std::collections::HashSet;
 
-/// Draws of one field before a hash counts as one whose fields are all hidden.
+/// Number of draws for one field. If all of them hit hidden fields, the hash counts as empty.
 const DRAWS_MAX: usize = 100;
 
-/// When more than one in so many fields is wanted, they are chosen from all of them.
+/// If more than one in `CHOOSE_FACTOR` fields is requested, the fields are chosen in one pass over
+/// all of them.
 const CHOOSE_FACTOR: usize = 3;
 
-/// Draws for each field that is wanted.
+/// Maximum number of draws per requested field.
 const DRAWS_PER_FIELD: usize = 10;
 
 impl Seen {
-    /// A field that is seen, every one with the same chance; none if there seems to be none.
+    /// Returns a visible field, each with the same probability. Returns `None` if the hash seems to
+    /// have no visible field.
     fn draw<'h>(self, hash: &'h Hash, rng: &mut Rng) -> Option<Field<'h>> {
         for _ in 0..DRAWS_MAX {
             let field = hash.random(rng)?;
@@ -31,7 +33,7 @@ impl Seen {
     }
 }
 
-/// Fields on their way into an array, whose length is known after them.
+/// Fields for an array reply, whose length is only known after them.
 struct Drawn {
     output: Output,
     protocol: Protocol,
@@ -92,7 +94,7 @@ fn hrandfield_count(cx: &mut Context<'_>, args: &Args<'_>) -> Result<(), Error> 
     }
     let with_values = match args.get(3) {
         None => false,
-        Some(word) if args.len() == 4 && word.eq_ignore_ascii_case(b"WITHVALUES") => true,
+        Some(arg) if args.len() == 4 && arg.eq_ignore_ascii_case(b"WITHVALUES") => true,
         Some(_) => return Err(Error::Syntax),
     };
     if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 {
@@ -118,7 +120,7 @@ fn hrandfield_count(cx: &mut Context<'_>, args: &Args<'_>) -> Result<(), Error> 
     Ok(())
 }
 
-/// Draws so many fields, each at most once.
+/// Draws `count` fields, each at most once.
 fn draw_distinct(seen: Seen, hash: &Hash, rng: &mut Rng, count: usize, drawn: &mut Drawn) {
     if count == 0 {
         return;
@@ -127,7 +129,8 @@ fn draw_distinct(seen: Seen, hash: &Hash, rng: &mut Rng, count: usize, drawn: &m
         return seen.all(hash).for_each(|field| drawn.add(&field));
     }
     if hash.is_packed() || count.saturating_mul(CHOOSE_FACTOR) > hash.len() {
-        // One after the other: each has the chance that as many as are wanted are taken.
+        // Selection sampling: a field is taken with the probability wanted / left, so that every
+        // subset of the wanted size is equally likely.
         let mut left = if hash.volatile_len() == 0 { hash.len() } else { seen.all(hash).count() };
         let mut wanted = count;
         for field in seen.all(hash) {

@@ -1,4 +1,4 @@
-//! HSCAN: a walk over the fields of a hash.
+//! HSCAN: an iteration over the fields of a hash.
 
 use super::{Seen, reply_item};
 use crate::base::glob;
@@ -9,13 +9,14 @@ use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 use crate::value::string::IntText;
 
-/// COUNT of an HSCAN that does not say it.
+/// Number of elements that an HSCAN without COUNT asks for.
 const COUNT_DEFAULT: u64 = 10;
 
-/// Steps per element that is asked for: a table that is nearly empty gives less.
+/// Maximum number of steps per element of the COUNT. In a nearly empty table a step may find no
+/// element.
 const STEPS_PER_ELEMENT: u64 = 10;
 
-/// What HSCAN is asked for.
+/// The options of HSCAN.
 struct Scan<'a> {
     count: u64,
     pattern: Option<&'a [u8]>,

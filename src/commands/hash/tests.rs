@@ -1,4 +1,4 @@
-//! The hash commands, in words.
+//! Tests of the hash commands.
 
 use crate::base::rng::Rng;
 use crate::commands::testing::{Bench, START_MS, check_feed, check_script, show};
@@ -109,7 +109,9 @@ fn walking_and_drawing() {
     );
     let mut bench = Bench::new();
     bench.run(&["HSET", "h", "a", "1", "b", "2", "c", "3"]);
-    let Value::Array(drawn) = bench.run(&["HRANDFIELD", "h", "-20"]) else { panic!("an array") };
+    let Value::Array(drawn) = bench.run(&["HRANDFIELD", "h", "-20"]) else {
+        panic!("not an array")
+    };
     assert_eq!(drawn.len(), 20);
     let Value::Array(drawn) = bench.run(&["HRANDFIELD", "h", "2", "WITHVALUES"]) else { panic!() };
     assert_eq!(drawn.len(), 4);
@@ -131,7 +133,7 @@ fn large_hashes() {
     let mut cursor = "0".to_string();
     loop {
         let reply = bench.run(&["HSCAN", "h", &cursor, "NOVALUES", "COUNT", "100"]);
-        let Value::Array(parts) = reply else { panic!("an array") };
+        let Value::Array(parts) = reply else { panic!("not an array") };
         let (Value::Bulk(next), Value::Array(fields)) = (&parts[0], &parts[1]) else { panic!() };
         seen.extend(fields.iter().map(show));
         cursor = String::from_utf8(next.clone()).unwrap();
@@ -204,7 +206,7 @@ fn fields_expire() {
 }
 
 #[test]
-fn what_is_past_goes_at_once() {
+fn an_expiry_in_the_past_removes_the_field() {
     check_script(
         r#"
         HSET h a 1 b 2 => :2 +2
@@ -315,7 +317,7 @@ fn setting_with_conditions_and_expiries() {
 }
 
 #[test]
-fn the_feed() {
+fn propagated_commands() {
     check_feed(
         r#"
         HSET h a 1 b 2 => HSET h a 1 b 2
@@ -352,7 +354,7 @@ fn the_feed() {
     );
 }
 
-fn due_fields(bench: &mut Bench) -> Vec<(String, usize)> {
+fn expired_fields(bench: &mut Bench) -> Vec<(String, usize)> {
     bench.slice.housekeep(&mut || false);
     let gone: Vec<_> = bench.slice.drain_expired().collect();
     gone.iter()
@@ -364,7 +366,7 @@ fn due_fields(bench: &mut Bench) -> Vec<(String, usize)> {
 }
 
 #[test]
-fn housekeeping_removes_due_fields() {
+fn housekeeping_removes_expired_fields() {
     let mut bench = Bench::new();
     bench.record();
     let fields: Vec<String> = (0..5_000).map(|number| format!("f{number}")).collect();
@@ -376,13 +378,13 @@ fn housekeeping_removes_due_fields() {
     bench.run(&["PEXPIRE", "h", "100000"]);
     bench.slice.check();
     assert_eq!((bench.slice.volatile_len(0), bench.slice.with_moments_len(0)), (1, 2));
-    assert_eq!(due_fields(&mut bench), []);
+    assert_eq!(expired_fields(&mut bench), []);
     bench.advance_ms(1_500);
     assert_eq!(show(&bench.run(&["HLEN", "big"])), ":5000");
     bench.slice.set_active_expiry(false);
-    assert_eq!(due_fields(&mut bench), []);
+    assert_eq!(expired_fields(&mut bench), []);
     bench.slice.set_active_expiry(true);
-    let gone = due_fields(&mut bench);
+    let gone = expired_fields(&mut bench);
     assert_eq!(gone.iter().map(|gone| gone.1).sum::<usize>(), 5_000);
     assert!(gone.iter().all(|gone| gone.0 == "big" && gone.1 <= 1_024));
     assert_eq!(gone.last(), Some(&("big".to_string(), 0)));
@@ -394,7 +396,7 @@ fn housekeeping_removes_due_fields() {
     bench.slice.check();
     assert_eq!((bench.slice.volatile_len(0), bench.slice.with_moments_len(0)), (1, 2));
     bench.advance_ms(5_000);
-    let mut gone = due_fields(&mut bench);
+    let mut gone = expired_fields(&mut bench);
     gone.sort();
     assert_eq!(gone, [("copy".to_string(), 2), ("other".to_string(), 2)]);
     assert_eq!((bench.slice.volatile_len(0), bench.slice.with_moments_len(0)), (1, 0));
@@ -430,10 +432,10 @@ fn hashes_with_volatile_fields_are_counted_through_all_changes() {
     assert_eq!(run(&mut bench, "FLUSHALL"), 0);
 }
 
-/// Fields of keys, and when they expire.
+/// The expiry of each field of each key.
 type Model = BTreeMap<String, BTreeMap<String, Option<u64>>>;
 
-/// One random command, told to the model too.
+/// Runs one random command on the server and on the model.
 fn random_step(bench: &mut Bench, model: &mut Model, rng: &mut Rng, now_ms: u64) {
     let key = format!("k{}", rng.below(120));
     let other = format!("k{}", rng.below(120));
@@ -441,7 +443,7 @@ fn random_step(bench: &mut Bench, model: &mut Model, rng: &mut Rng, now_ms: u64)
     let ms = rng.below(40_000) + 1;
     let at = Some(now_ms + ms);
     let ms = ms.to_string();
-    let mut run = |words: &[&str]| show(&bench.run(words));
+    let mut run = |args: &[&str]| show(&bench.run(args));
     match rng.below(20) {
         0..9 => {
             run(&["HSETEX", &key, "PX", &ms, "FIELDS", "1", &field, "v"]);
@@ -482,7 +484,7 @@ fn random_step(bench: &mut Bench, model: &mut Model, rng: &mut Rng, now_ms: u64)
 }
 
 #[test]
-fn due_fields_go_whatever_else_happens() {
+fn expired_fields_are_removed_under_random_commands() {
     for seed in 0..6 {
         let (mut bench, mut rng) = (Bench::new(), Rng::new(seed));
         let (mut model, mut now_ms) = (Model::new(), START_MS);
@@ -504,8 +506,8 @@ fn due_fields_go_whatever_else_happens() {
                 while bench.slice.housekeep(&mut || false).more {}
                 bench.slice.check();
             }
-            let due = |at: &Option<u64>| at.is_some_and(|at| at < now_ms);
-            model.values_mut().for_each(|fields| fields.retain(|_, at| !due(at)));
+            let is_expired = |at: &Option<u64>| at.is_some_and(|at| at < now_ms);
+            model.values_mut().for_each(|fields| fields.retain(|_, at| !is_expired(at)));
         }
         bench.advance_ms(50_000);
         while bench.slice.housekeep(&mut || false).more {}
@@ -520,7 +522,7 @@ fn due_fields_go_whatever_else_happens() {
 }
 
 #[test]
-fn who_removes_due_fields() {
+fn only_a_primary_removes_expired_fields() {
     let mut bench = Bench::new();
     let run =
         |bench: &mut Bench, line: &str| show(&bench.run(&line.split(' ').collect::<Vec<_>>()));
@@ -533,7 +535,7 @@ fn who_removes_due_fields() {
     bench.slice.housekeep(&mut || false);
     assert_eq!(run(&mut bench, "HMGET h a b c"), "[nil nil \"3\"]");
     assert_eq!(run(&mut bench, "HLEN h"), ":3");
-    // What is in the past is kept for the primary to remove, and was not yet gone.
+    // A replica keeps fields whose expiry is in the past, until the primary removes them.
     assert_eq!(run(&mut bench, "HSETEX h PXAT 5 FIELDS 1 d 4"), ":1");
     assert_eq!(run(&mut bench, "HPEXPIREAT h 5 FIELDS 1 c"), "[:1]");
     assert_eq!(run(&mut bench, "HSET h a 5"), ":0");

@@ -7,20 +7,25 @@ use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 
-/// Whether a field was there that is due: then it counts as removed before it is set again.
-pub(super) fn replaces_due(slice_is_past: impl Fn(u64) -> bool, hash: &Hash, name: &[u8]) -> bool {
+/// Returns whether a write to the field replaces an expired one. The expired field then counts as
+/// removed first.
+pub(super) fn replaces_expired(
+    slice_is_past: impl Fn(u64) -> bool,
+    hash: &Hash,
+    name: &[u8],
+) -> bool {
     hash.volatile_len() > 0
         && hash.get(name).and_then(|field| field.expiry).is_some_and(slice_is_past)
 }
 
-/// A copy of [`Slice::is_past`] that is good while a value is edited.
+/// Returns a copy of [`Slice::is_past`] that can be used while a value is edited.
 pub(super) fn is_past(slice: &Slice) -> impl Fn(u64) -> bool + Copy + use<> {
-    // What is past stays so up to the latest moment that is.
+    // A time in the past stays in the past, so one bound is enough: the latest such time.
     let latest = slice.past_until_ms();
     move |at| latest.is_some_and(|latest| at <= latest)
 }
 
-/// Sets the fields of the words from 2 on; gives how many were not there before.
+/// Sets the fields given from argument 2 on. Returns how many of them are new.
 fn set_fields(cx: &mut Context<'_>, args: &Args<'_>, command: &str) -> Result<i64, Error> {
     if args.len() % 2 == 1 {
         return Err(Error::wrong_arity(command));
@@ -33,10 +38,10 @@ fn set_fields(cx: &mut Context<'_>, args: &Args<'_>, command: &str) -> Result<i6
     hash.expect(pairs, &limits);
     let (mut created, mut expired) = (0, 0);
     for at in (2..args.len()).step_by(2) {
-        let was_due = replaces_due(is_past, &hash, &args[at]);
+        let was_expired = replaces_expired(is_past, &hash, &args[at]);
         let is_new = hash.set(&args[at], &args[at + 1], None, &limits);
-        created += i64::from(is_new || was_due);
-        expired += u64::from(was_due);
+        created += i64::from(is_new || was_expired);
+        expired += u64::from(was_expired);
     }
     hash.mark();
     drop(hash);
@@ -103,15 +108,15 @@ fn hsetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         return Ok(());
     }
     let has_volatile = hash.volatile_len() > 0;
-    let was_due = replaces_due(is_past, &hash, &args[2]);
+    let was_expired = replaces_expired(is_past, &hash, &args[2]);
     hash.expect(1, &limits);
     hash.set(&args[2], &args[3], None, &limits);
     hash.mark();
     drop(hash);
-    cx.slice.count_expired_fields(u64::from(was_due));
+    cx.slice.count_expired_fields(u64::from(was_expired));
     cx.effects.changes += 1;
     if has_volatile {
-        // Elsewhere the field may still be there.
+        // Elsewhere an expired field may still exist, and HSETNX would not set it.
         cx.propagate(&[b"HSET", key.bytes, &args[2], &args[3]]);
     }
     cx.reply.integer(1);

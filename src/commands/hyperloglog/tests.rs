@@ -66,7 +66,7 @@ fn merging() {
 }
 
 #[test]
-fn what_is_no_hyperloglog_is_refused() {
+fn a_value_that_is_no_hyperloglog_is_refused() {
     check_script(
         r#"
         SET s text => OK +1
@@ -96,7 +96,7 @@ fn what_is_no_hyperloglog_is_refused() {
     let mut bench = Bench::new();
     let broken: &[u8] = b"HYLL\x01\0\0\0\0\0\0\0\0\0\0\x80\x43\xe7\x84";
     bench.run(&[&b"SET"[..], b"h", broken]);
-    // The first raises a register of the runs that are there, the second has none.
+    // The first element raises a register in the intact part, the second one has no register.
     let reply = bench.run(&["PFADD", "h", "c", "b", "a"]);
     assert_eq!(show(&reply), "-INVALIDOBJ Corrupted HLL object detected");
     assert_eq!(bench.changes(), 1);
@@ -124,7 +124,9 @@ fn debugging() {
     );
     let mut bench = Bench::new();
     bench.run(&["PFADD", "h", "a", "b"]);
-    let Value::Array(registers) = bench.run(&["PFDEBUG", "GETREG", "h"]) else { panic!("a list") };
+    let Value::Array(registers) = bench.run(&["PFDEBUG", "GETREG", "h"]) else {
+        panic!("not an array")
+    };
     assert_eq!(registers.len(), 16_384);
     let raised: Vec<_> = registers.iter().filter(|rank| **rank != Value::Integer(0)).collect();
     assert_eq!(raised, [&Value::Integer(2), &Value::Integer(1)]);
@@ -132,7 +134,7 @@ fn debugging() {
 }
 
 #[test]
-fn the_setting_says_when_it_becomes_dense() {
+fn a_setting_limits_the_size_of_sparse_values() {
     for (bytes_max, encoding) in [(30, "dense"), (3000, "sparse")] {
         let mut bench = Bench::new();
         bench.config.hll_sparse_max_bytes = bytes_max;
@@ -146,7 +148,7 @@ fn the_setting_says_when_it_becomes_dense() {
 }
 
 #[test]
-fn the_feed() {
+fn propagated_commands() {
     check_feed(
         r#"
         PFADD h a b => PFADD h a b

@@ -1,4 +1,4 @@
-//! The section of INFO about the feed and the replicas.
+//! The section of INFO about replication.
 
 use super::View;
 use super::text::Text;
@@ -6,7 +6,7 @@ use crate::exec::ReplicationFacts;
 
 pub(super) fn replication(view: &View<'_>, text: &mut Text) {
     let config = view.process.config.snapshot();
-    // A copy: formatting is no work for the time in which shards may wait.
+    // A copy, so that the lock is not held while the text is formatted.
     let facts = view.process.replication().clone();
     let now_s = view.now_us / 1_000_000;
     text.field("role", "master");

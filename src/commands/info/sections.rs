@@ -1,7 +1,8 @@
-//! The sections of INFO about the process: what it is, whom it serves, what it takes.
+//! The sections of INFO about the process: its version, its clients, its memory, its persistence,
+//! its use of the CPU.
 //!
-//! Where this server has no such thing at all (replicas, modules, forks), a field that clients look
-//! for says so: 0, none.
+//! Some features do not exist in this server (modules, forks). Fields about them that clients
+//! expect have the value 0 or none.
 
 use super::View;
 use super::text::Text;
@@ -15,7 +16,7 @@ use std::sync::OnceLock;
 /// The bits of a key's access clock.
 const ACCESS_CLOCK_MASK: u64 = 0xff_ffff;
 
-/// Seconds of a day.
+/// Seconds per day.
 const DAY_S: u64 = 86_400;
 
 pub(super) fn server(view: &View<'_>, text: &mut Text) {
@@ -29,7 +30,7 @@ pub(super) fn server(view: &View<'_>, text: &mut Text) {
     text.field("server_name", "valkey");
     text.field("valkey_version", VALKEY_VERSION);
     text.field("valkey_release_stage", "ga");
-    // Those of a build whose sources nobody has named.
+    // The value for a build without a commit id.
     text.field("redis_git_sha1", "00000000");
     text.field("redis_git_dirty", 0);
     text.field("redis_build_id", build_id());
@@ -57,7 +58,7 @@ pub(super) fn server(view: &View<'_>, text: &mut Text) {
     listeners(&config, text);
 }
 
-/// Tells builds apart, as far as their versions differ.
+/// Returns an id derived from the version. Builds of the same version have the same id.
 fn build_id() -> String {
     let hash = VERSION.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -144,7 +145,7 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
 }
 
 pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
-    // Not less those before a reset: they are still unsaved.
+    // Includes changes before a reset of the statistics: they are still unsaved.
     let changes: u64 = view.process.boards.iter().map(|board| board.counters.changes.get()).sum();
     let facts = view.process.persistence();
     text.field("loading", u8::from(view.process.is_loading()));
@@ -202,14 +203,14 @@ pub(super) fn cpu(view: &View<'_>, text: &mut Text) {
     for (name, us) in times {
         text.field(name, format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000));
     }
-    // There is no main thread: of all shards.
+    // There is no main thread; this is the sum over all shards.
     let us = view.process.boards.iter().map(|board| board.counters.cycle_ns_sum.get()).sum::<u64>();
     let us = us / 1_000;
     let text_of_us = format_args!("{}.{:06}", us / 1_000_000, us % 1_000_000);
     text.field("used_active_time_main_thread", text_of_us);
 }
 
-/// There are none.
+/// Writes nothing: there are no modules.
 pub(super) fn modules(_view: &View<'_>, _text: &mut Text) {}
 
 pub(super) fn cluster(_view: &View<'_>, text: &mut Text) {

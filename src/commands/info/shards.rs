@@ -1,4 +1,4 @@
-//! The section of INFO that shows each shard by itself, since the start.
+//! The section of INFO that shows each shard separately, with numbers since the start.
 
 use super::View;
 use super::text::Text;
@@ -36,7 +36,7 @@ pub(super) fn shards(view: &View<'_>, text: &mut Text) {
         let mut line = String::new();
         for (name, value) in values {
             let gap = if line.is_empty() { "" } else { "," };
-            write!(line, "{gap}{name}={value}").expect("writing to memory does not fail");
+            write!(line, "{gap}{name}={value}").expect("writing to a string does not fail");
         }
         text.field(&format!("shard{number}"), line);
     }

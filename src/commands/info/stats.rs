@@ -1,4 +1,4 @@
-//! The sections of INFO that count: the boards of all shards, added up.
+//! The sections of INFO with statistics, summed over the boards of all shards.
 
 use super::View;
 use super::text::Text;
@@ -63,8 +63,8 @@ fn traffic(view: &View<'_>, totals: &Totals, text: &mut Text) {
     text.field("sync_partial_err", refused);
 }
 
-/// Keys that went by themselves. What is due is found by summaries and not by samples: nothing
-/// stale is left behind, and no round is cut short.
+/// Writes the numbers of keys that expired or were evicted. Expired keys are found by summaries and
+/// not by sampling. So none is left over, and no cycle ends early.
 fn expiry(totals: &Totals, text: &mut Text) {
     text.field("expired_keys", totals.expired_lazy + totals.expired_active);
     text.field("expired_fields", totals.expired_fields);
@@ -79,7 +79,7 @@ fn expiry(totals: &Totals, text: &mut Text) {
     text.field("current_eviction_exceeded_time", 0);
 }
 
-/// What is shown to those who ask for it by name.
+/// Writes internal statistics, which are only shown on request.
 pub(super) fn debug(view: &View<'_>, text: &mut Text) {
     let boards = &view.process.boards;
     let totals = boards.totals();
@@ -108,12 +108,13 @@ pub(super) fn commandstats(view: &View<'_>, text: &mut Text) {
 }
 
 pub(super) fn errorstats(view: &View<'_>, text: &mut Text) {
-    for (word, count) in view.process.boards.errors() {
-        text.field(&format!("errorstat_{word}"), format_args!("count={count}"));
+    for (code, count) in view.process.boards.errors() {
+        text.field(&format!("errorstat_{code}"), format_args!("count={count}"));
     }
 }
 
-/// Microseconds with three digits, at the percentiles of `latency-tracking-info-percentiles`.
+/// Writes microseconds with three digits, at the percentiles of
+/// `latency-tracking-info-percentiles`.
 pub(super) fn latencystats(view: &View<'_>, text: &mut Text) {
     let config = view.process.config.snapshot();
     if !config.latency_tracking {

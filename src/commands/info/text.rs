@@ -1,8 +1,8 @@
-//! The text that INFO is: sections of lines, each a name and a value.
+//! The text of INFO: sections of lines, each with a name and a value.
 
 use std::fmt::{Display, Write};
 
-/// INFO's text while it grows.
+/// The text of INFO under construction.
 #[derive(Debug, Default)]
 pub(super) struct Text(String);
 
@@ -13,18 +13,19 @@ impl Text {
         self.line(format_args!("{gap}# {title}"));
     }
 
-    /// One field.
+    /// Appends a field.
     pub(super) fn field(&mut self, name: &str, value: impl Display) {
         self.line(format_args!("{name}:{value}"));
     }
 
-    /// A number of bytes, and the same for people under `name_human`.
+    /// Appends a number of bytes as `name`, and in a readable form as `name_human`.
     pub(super) fn bytes(&mut self, name: &str, bytes: u64) {
         self.field(name, bytes);
         self.line(format_args!("{name}_human:{}", Human(bytes)));
     }
 
-    /// How `more` bytes compare to `less`, as a ratio and as a difference, under two names.
+    /// Appends the ratio of `more` to `less` bytes as `name_ratio`, and their difference as
+    /// `name_bytes`.
     pub(super) fn ratio(&mut self, name: &str, more: u64, less: u64) {
         let ratio = if less == 0 { 0.0 } else { more as f64 / less as f64 };
         self.field(&format!("{name}_ratio"), format_args!("{ratio:.2}"));
@@ -32,15 +33,15 @@ impl Text {
     }
 
     fn line(&mut self, line: impl Display) {
-        write!(self.0, "{line}\r\n").expect("writing to memory does not fail");
+        write!(self.0, "{line}\r\n").expect("writing to a string does not fail");
     }
 
-    /// All of it, to keep.
+    /// Returns the whole text.
     pub(super) fn into_string(self) -> String {
         self.0
     }
 
-    /// All of it.
+    /// Returns the bytes of the whole text.
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn sections_are_set_apart() {
+    fn sections_are_separated() {
         let mut text = Text::default();
         text.section("One");
         text.bytes("used", 2048);

@@ -1,11 +1,11 @@
-//! LATENCY DOCTOR: the events in sentences, and what can be done about them.
+//! LATENCY DOCTOR: a report on the slow events, with advice.
 
 use crate::config::Config;
 use crate::observe::EventSeries;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// The report on these events.
+/// Returns the report on these events.
 pub(super) fn report(
     events: &BTreeMap<&'static str, EventSeries>,
     config: &Config,
@@ -29,7 +29,7 @@ pub(super) fn report(
     }
     text.push_str("\nHere is some advice for you:\n\n");
     for line in advice(events, config) {
-        writeln!(text, "- {line}").expect("writing to memory does not fail");
+        writeln!(text, "- {line}").expect("writing to a string does not fail");
     }
     text
 }
@@ -48,10 +48,10 @@ fn write_event(text: &mut String, number: usize, name: &str, series: &EventSerie
         deviation / count,
         series.longest_ms
     )
-    .expect("writing to memory does not fail");
+    .expect("writing to a string does not fail");
 }
 
-/// What can be done, without saying anything twice.
+/// Returns advice on the events, without repetitions.
 fn advice(events: &BTreeMap<&'static str, EventSeries>, config: &Config) -> Vec<String> {
     let mut lines = Vec::new();
     let threshold_ms = config.latency_monitor_threshold;

@@ -1,18 +1,19 @@
-//! LATENCY GRAPH: a series as rows of characters, with the age of each sample below it.
+//! LATENCY GRAPH: a series drawn as rows of characters, with the age of each sample below it.
 
 use crate::observe::EventSeries;
 use std::fmt::Write;
 
-/// Samples side by side.
+/// Maximum number of samples side by side.
 const COLUMNS: usize = 80;
 
-/// Rows of a graph.
+/// Number of rows.
 const ROWS: usize = 4;
 
-/// What a row shows of a value's third that ends in it, from low to high.
+/// The character for the lowest, middle or highest third of a row, depending on where in the row a
+/// value ends.
 const SIGNS: [char; 3] = ['_', 'o', '#'];
 
-/// The graph of a series.
+/// Returns the graph of a series.
 pub(super) fn draw(name: &str, series: &EventSeries, now_s: u64) -> String {
     let values: Vec<u64> = series.samples.iter().map(|sample| sample.ms).collect();
     let (low, high) = (values.iter().min().unwrap_or(&0), values.iter().max().unwrap_or(&0));
@@ -40,18 +41,18 @@ fn draw_part(text: &mut String, values: &[u64], ages: &[String], (low, high): (u
             None => ' ',
             Some(third) => SIGNS.get(third).copied().unwrap_or('|'),
         });
-        writeln!(text, "{}", signs.collect::<String>()).expect("writing to memory does not fail");
+        writeln!(text, "{}", signs.collect::<String>()).expect("writing to a string does not fail");
     }
     let label = |row: usize| {
         ages.iter().map(move |age| age.chars().nth(row).unwrap_or(' ')).collect::<String>()
     };
-    writeln!(text, "{}", " ".repeat(values.len())).expect("writing to memory does not fail");
+    writeln!(text, "{}", " ".repeat(values.len())).expect("writing to a string does not fail");
     for row in 0..ages.iter().map(String::len).max().unwrap_or(0) {
-        writeln!(text, "{}", label(row)).expect("writing to memory does not fail");
+        writeln!(text, "{}", label(row)).expect("writing to a string does not fail");
     }
 }
 
-/// How long ago, in the largest unit of which it is one at least.
+/// Returns an age in the largest unit that does not exceed it.
 fn age(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -67,7 +68,7 @@ mod tests {
     use crate::observe::LatencyEvents;
 
     #[test]
-    fn a_graph_is_drawn_as_the_reference_draws_it() {
+    fn a_graph_is_equal_to_the_reference() {
         let events = LatencyEvents::default();
         for (age_s, ms) in [(4_000, 300), (61, 500), (5, 401)] {
             events.add("command", 10_000 - age_s, ms);

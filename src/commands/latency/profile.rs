@@ -1,4 +1,5 @@
-//! LATENCY PROFILE: how long requests stay in each stage of their way. Annulet's own.
+//! LATENCY PROFILE: how long requests stay in each stage of their processing. The reference has no
+//! such command.
 
 use crate::exec::{Command, Entry, Process, SessionContext};
 use crate::observe::Stage;
@@ -7,7 +8,7 @@ use crate::spec::{Card, Flag, Group};
 use hdrhistogram::Histogram;
 use std::fmt::Write;
 
-/// Commands that are shown unless they are asked for by name: those that took the most time.
+/// Number of commands that are shown if the arguments name none: the ones that took the most time.
 const COMMANDS_MAX: usize = 16;
 
 pub(super) static PROFILE: Command = Command::session(
@@ -24,7 +25,7 @@ pub(super) static PROFILE: Command = Command::session(
 
 /// `LATENCY PROFILE [command ...] [BY SHARD]`, or `LATENCY PROFILE RESET`.
 fn profile(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let is = |at: usize, word: &str| args[at].eq_ignore_ascii_case(word.as_bytes());
+    let is = |at: usize, name: &str| args[at].eq_ignore_ascii_case(name.as_bytes());
     let mut end = args.len();
     if end == 3 && is(2, "RESET") {
         cx.process.boards.reset_stages();
@@ -53,7 +54,7 @@ struct Row<'a> {
     stages: Box<[Histogram<u32>; Stage::ALL.len()]>,
 }
 
-/// Nanoseconds of all stays in a stage together.
+/// Returns the total time in a stage, in nanoseconds.
 fn total_ns(histogram: &Histogram<u32>) -> f64 {
     histogram.mean() * histogram.len() as f64
 }
@@ -87,7 +88,7 @@ impl Row<'_> {
                 at(0.999),
                 micros(histogram.max()),
             )
-            .expect("a string takes all");
+            .expect("writing to a string does not fail");
         }
     }
 }
@@ -108,7 +109,7 @@ fn text(process: &Process, named: &[&Entry], by_shard: bool) -> String {
         "{:16} {:>5}  {:8} {:>8} {:>7} {:>9} {:>9} {:>9} {:>9} {:>9}",
         "command", "shard", "stage", "samples", "time", "p50", "p90", "p99", "p99.9", "max"
     )
-    .expect("a string takes all");
+    .expect("writing to a string does not fail");
     rows.iter().for_each(|row| row.write(&mut text));
     text.push_str(&verdict(&rows));
     text
@@ -140,7 +141,7 @@ fn rows<'a>(process: &'a Process, named: &[&'a Entry], by_shard: bool) -> Vec<Ro
     all.iter().flat_map(|row| shards.clone().filter_map(|shard| on(row.entry, shard))).collect()
 }
 
-/// Names the stage in which the most time went.
+/// Returns a line that names the stage with the most time.
 fn verdict(rows: &[Row<'_>]) -> String {
     let stages = rows.iter().flat_map(|row| {
         Stage::ALL.iter().zip(row.stages.iter()).map(move |(stage, stays)| (row, stage, stays))
@@ -163,8 +164,8 @@ mod tests {
     use super::*;
     use crate::commands::session_testing::{SessionBench, show};
 
-    fn ask(bench: &mut SessionBench, words: &[&str]) -> String {
-        show(&bench.run(words).expect("a reply"))
+    fn ask(bench: &mut SessionBench, args: &[&str]) -> String {
+        show(&bench.run(args).expect("a reply"))
     }
 
     #[test]
