@@ -3,8 +3,8 @@
 use super::deferred::DeferredReplies;
 use super::env::{Env, Now};
 use super::journal::JournalLane;
+use super::message::Outgoing;
 use super::offload::PartJob;
-use super::outgoing::Outgoing;
 use crate::exec::{Offloads, Process, Workspaces};
 use crate::gate::Facts;
 use crate::keyspace::{Slice, SliceOptions};

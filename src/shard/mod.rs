@@ -38,6 +38,7 @@ mod local;
 mod remote;
 mod replication;
 mod requests;
+mod schedule;
 mod settings;
 mod state;
 mod telemetry;
