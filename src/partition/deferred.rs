@@ -10,9 +10,8 @@
 //!                                             '-- kept while clients that it unblocks are served
 //! ```
 
-use super::outgoing::Outgoing;
-use super::partition::Partition;
-use crate::mesh::{ClientRef, Envelope, ForwardId};
+use super::message::Outgoing;
+use crate::mesh::ForwardId;
 use std::collections::HashMap;
 
 /// The most replies that one partition keeps. Further replies are sent at once, because kept
@@ -67,7 +66,7 @@ impl DeferredReplies {
 
     /// Keeps a reply until the commands forwarded by this unit have finished. Returns it at once if
     /// there are none, or if too many replies are kept.
-    fn keep(&mut self, reply: Outgoing) -> Option<Outgoing> {
+    pub(super) fn keep(&mut self, reply: Outgoing) -> Option<Outgoing> {
         let begun = std::mem::take(&mut self.begun);
         if begun.is_empty() || self.kept.len() >= DEFERRED_MAX {
             return Some(reply);
@@ -80,7 +79,7 @@ impl DeferredReplies {
 
     /// Records that a forwarded command has finished. Returns the reply if it waited for no other
     /// command.
-    fn end(&mut self, id: ForwardId) -> Option<Outgoing> {
+    pub(super) fn end(&mut self, id: ForwardId) -> Option<Outgoing> {
         self.begun.retain(|begun| *begun != id);
         let number = self.kept_for.remove(&id)?;
         let kept = self
@@ -92,34 +91,5 @@ impl DeferredReplies {
             return None;
         }
         self.kept.remove(&number).map(|kept| kept.reply)
-    }
-}
-
-impl Partition {
-    /// Sends the reply of a part: now, or when the commands that it forwarded have finished. A part
-    /// whose locks stay does not wait, because those commands might wait for its locks.
-    pub(super) fn answer_later(&mut self, part: Box<Envelope>) {
-        if part.keeps_credit() {
-            self.deferred.begin();
-            return self.answer(part);
-        }
-        if let Some(Outgoing::Answer(part)) = self.deferred.keep(Outgoing::Answer(part)) {
-            self.answer(part);
-        }
-    }
-
-    /// Returns whether a connection whose commands ran here must keep its replies until
-    /// [`Outgoing::Release`].
-    pub fn defer_connection(&mut self, client: ClientRef) -> bool {
-        self.deferred.keep(Outgoing::Release(client)).is_none()
-    }
-
-    /// Records that a forwarded command has finished, with all commands that it unblocked.
-    pub fn end_forward(&mut self, id: ForwardId) {
-        match self.deferred.end(id) {
-            Some(Outgoing::Answer(part)) => self.answer(part),
-            Some(release) => self.outgoing.push_back(release),
-            None => {}
-        }
     }
 }

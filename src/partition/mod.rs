@@ -15,11 +15,13 @@
 //!   blocking     clients blocked on keys                        --+
 //!   deferred     replies that wait for forwarded commands
 //!   journal      propagated commands, in order
+//!   propagate    when the journal is on, expired keys, marks
 //!   requests     requests of session commands about keys
 //!   persistence  shares of files, loading
 //!   watch        watched keys
 //!   housekeeping expiry, statistics
 //!   outgoing     replies and messages that its holder sends
+//!   message      the forms of these
 //!   berth        where other shards find it while its shard is parked
 //!   timing       durations, thresholds of the command log
 //! ```
@@ -32,12 +34,14 @@ mod housekeeping;
 mod journal;
 mod local;
 mod locks;
+mod message;
 mod offload;
 mod outgoing;
 #[allow(clippy::module_inception)]
 mod partition;
 mod parts;
 mod persistence;
+mod propagate;
 mod requests;
 mod run;
 mod timing;
@@ -45,8 +49,8 @@ mod watch;
 
 pub use berth::{Berths, Holding};
 pub use env::{Env, Now};
+pub use message::Outgoing;
 pub use offload::PartJob;
-pub use outgoing::Outgoing;
 pub use partition::Partition;
 pub use parts::args_of;
 pub use run::{Batch, Ran, RunMode, note_failure};

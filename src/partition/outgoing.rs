@@ -1,24 +1,8 @@
 //! Replies and messages that a partition passes to the thread that holds it.
 
+use super::message::Outgoing;
 use super::partition::Partition;
-use crate::mesh::{ClientRef, Envelope, Message, OneWay, Work};
-
-/// A message to send, or work for the partition's own shard.
-#[derive(Debug)]
-pub enum Outgoing {
-    /// The reply to an envelope. Any holder of the partition can send it: its place in the home's
-    /// inbox was reserved when the envelope was posted.
-    Answer(Box<Envelope>),
-    /// A message to another shard. It needs a credit of the partition's own shard.
-    OneWay {
-        /// Shard that receives the message.
-        to: u16,
-        /// The message, with its command and reply if it has them.
-        message: Box<Envelope>,
-    },
-    /// The replies of a connection of the partition's own shard may be sent now.
-    Release(ClientRef),
-}
+use crate::mesh::{ClientRef, Envelope, ForwardId, Message, OneWay, Work};
 
 impl Partition {
     /// Takes the next reply or message.
@@ -74,5 +58,32 @@ impl Partition {
     pub(super) fn send_one_way(&mut self, to: u16, mut envelope: Box<Envelope>, what: OneWay) {
         envelope.work = Work::OneWay(what);
         self.outgoing.push_back(Outgoing::OneWay { to, message: envelope });
+    }
+
+    /// Sends the reply of a part: now, or when the commands that it forwarded have finished. A part
+    /// whose locks stay does not wait, because those commands might wait for its locks.
+    pub(super) fn answer_later(&mut self, part: Box<Envelope>) {
+        if part.keeps_credit() {
+            self.deferred.begin();
+            return self.answer(part);
+        }
+        if let Some(Outgoing::Answer(part)) = self.deferred.keep(Outgoing::Answer(part)) {
+            self.answer(part);
+        }
+    }
+
+    /// Returns whether a connection whose commands ran here must keep its replies until
+    /// [`Outgoing::Release`].
+    pub fn defer_connection(&mut self, client: ClientRef) -> bool {
+        self.deferred.keep(Outgoing::Release(client)).is_none()
+    }
+
+    /// Records that a forwarded command has finished, with all commands that it unblocked.
+    pub fn end_forward(&mut self, id: ForwardId) {
+        match self.deferred.end(id) {
+            Some(Outgoing::Answer(part)) => self.answer(part),
+            Some(release) => self.outgoing.push_back(release),
+            None => {}
+        }
     }
 }

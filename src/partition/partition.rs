@@ -3,9 +3,8 @@
 use super::deferred::DeferredReplies;
 use super::env::{Env, Now};
 use super::journal::JournalLane;
+use super::message::Outgoing;
 use super::offload::PartJob;
-use super::outgoing::Outgoing;
-use super::run::{RunMode, Waker};
 use crate::exec::{Offloads, Process, Workspaces};
 use crate::gate::Facts;
 use crate::keyspace::{Slice, SliceOptions};
@@ -117,12 +116,6 @@ impl Partition {
     #[inline]
     pub fn has_no_locks(&self) -> bool {
         self.locks.is_empty()
-    }
-
-    /// Runs the commands of a part at once, out of order.
-    #[cold]
-    pub fn run_ahead(&mut self, part: &mut Envelope) {
-        self.run_part(part, RunMode::Batch, &mut Waker::new(None));
     }
 
     /// Sets the time that commands see, in Unix microseconds, and returns the previous time. All

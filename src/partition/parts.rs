@@ -43,6 +43,12 @@ impl Partition {
         ran
     }
 
+    /// Runs the commands of a part at once, out of order.
+    #[cold]
+    pub fn run_ahead(&mut self, part: &mut Envelope) {
+        self.run_part(part, RunMode::Batch, &mut Waker::new(None));
+    }
+
     /// Runs a part of a batch. Returns true if one of its commands was offloaded and the part
     /// continues later.
     pub(super) fn run_batch_part(&mut self, mut part: Box<Envelope>, place: Place) -> bool {

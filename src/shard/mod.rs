@@ -16,16 +16,18 @@
 //!
 //! ```text
 //!   limits         bounds, each with its unit and reason
-//!   state          the struct and its parts
+//!   */mod.rs       the parts of the struct, without access to it
+//!   state          the struct
 //!   connections    opening and closing, output, limits of clients
 //!   telemetry      command log, LATENCY PROFILE, MONITOR
 //!   remote         parts and replies: post, receive, land, borrow
-//!   blocking       clients that wait
 //!   transaction    the coordinator of EXEC and of commands that gather keys
 //!   replication    replicas, barriers, the file
+//!   blocking       clients that wait
 //!   local          the spine: from a connection's input to its replies
 //!   turn           the order of all work
 //! ```
+//! `tests/tidy/inner.rs` has this table as data, and checks the `use` declarations.
 
 mod blocking;
 mod connections;
@@ -36,6 +38,7 @@ mod local;
 mod remote;
 mod replication;
 mod requests;
+mod schedule;
 mod settings;
 mod state;
 mod telemetry;

@@ -1,16 +1,13 @@
 //! The shard: its parts, and how they are created.
 
-use super::blocking::Blocking;
-use super::blocking::pause::Pausing;
-use super::connections::accept::Acceptor;
+use super::blocking::{Blocking, Pausing};
 use super::connections::limits::Clients;
-use super::connections::queues::Queues;
 use super::connections::table::Connections;
-use super::cron::Cron;
+use super::connections::{Acceptor, Queues};
 use super::local::gather::Batch;
 use super::remote::Remote;
-use super::replication::Replication;
-use super::replication::barrier::Barriers;
+use super::replication::{Barriers, Replication};
+use super::schedule::Cron;
 use super::telemetry::Telemetry;
 use super::transaction::Transactions;
 use crate::base::rng::Rng;

@@ -5,31 +5,13 @@
 //!   owner --Forward--> home: rounds of a transaction --last answer--> ForwardDone --> owner
 //! ```
 
+use super::{ForwardDue, Forwarding};
 use crate::client::{Transaction, TransactionAttempt, Woken};
-use crate::exec::{Ticket, TicketState};
-use crate::mesh::{
-    ClientRef, Envelope, Forward, Forwarded, OneWay, Registration, ReplyAddress, TransactionId,
-};
+use crate::exec::TicketState;
+use crate::mesh::{ClientRef, Envelope, Forward, Forwarded, OneWay, Registration, TransactionId};
 use crate::shard::state::Shard;
 use crate::txn::Queue;
 use std::sync::Arc;
-
-/// A forwarded command that waits for credits.
-#[derive(Debug)]
-pub(in crate::shard) struct ForwardDue {
-    to: ReplyAddress,
-    queue: Box<Queue>,
-    ticket: Arc<Ticket>,
-    woken: Woken,
-}
-
-/// A forwarded command whose last round was sent.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Forwarding {
-    woken: Woken,
-    /// Number of replies still expected.
-    left: usize,
-}
 
 impl Shard {
     /// Queues the command of a blocked client of this shard, which an owner has forwarded.

@@ -5,12 +5,15 @@
 
 mod clients;
 mod forward;
-pub(super) mod pause;
+mod pause;
 
+use crate::client::Woken;
+use crate::exec::{Pause, Ticket};
 use crate::io::ConnId;
-use crate::mesh::TransactionId;
-use forward::{ForwardDue, Forwarding};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use crate::mesh::{ReplyAddress, TransactionId};
+use crate::txn::Queue;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 
 /// State of a shard's blocked clients.
 #[derive(Debug, Default)]
@@ -22,4 +25,42 @@ pub(super) struct Blocking {
     pub(super) due: VecDeque<ForwardDue>,
     /// Forwarded commands whose last round was sent.
     forwards: HashMap<TransactionId, Forwarding>,
+}
+
+/// A forwarded command that waits for credits.
+#[derive(Debug)]
+pub(in crate::shard) struct ForwardDue {
+    to: ReplyAddress,
+    queue: Box<Queue>,
+    ticket: Arc<Ticket>,
+    woken: Woken,
+}
+
+/// A forwarded command whose last round was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Forwarding {
+    woken: Woken,
+    /// Number of replies still expected.
+    left: usize,
+}
+
+/// The pause as one shard knows it.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Pausing {
+    now: Option<Pause>,
+    /// Postponed connections, in the order in which they were postponed.
+    postponed: BTreeMap<u64, ConnId>,
+    next: u64,
+}
+
+impl Pausing {
+    /// Returns the Unix time in milliseconds at which the pause ends.
+    pub(in crate::shard) fn until_ms(&self) -> Option<u64> {
+        self.now.map(|pause| pause.until_ms)
+    }
+
+    /// Returns the number of postponed connections.
+    pub(in crate::shard) fn postponed(&self) -> usize {
+        self.postponed.len()
+    }
 }

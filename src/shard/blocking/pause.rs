@@ -13,30 +13,8 @@ use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::mesh::ReplyAddress;
 use crate::resp::{Output, Reply};
-use crate::shard::replication::barrier::Goal;
+use crate::shard::replication::Goal;
 use crate::shard::state::Shard;
-use std::collections::BTreeMap;
-
-/// The pause as one shard knows it.
-#[derive(Debug, Default)]
-pub(in crate::shard) struct Pausing {
-    now: Option<Pause>,
-    /// Postponed connections, in the order in which they were postponed.
-    postponed: BTreeMap<u64, ConnId>,
-    next: u64,
-}
-
-impl Pausing {
-    /// Returns the Unix time in milliseconds at which the pause ends.
-    pub(in crate::shard) fn until_ms(&self) -> Option<u64> {
-        self.now.map(|pause| pause.until_ms)
-    }
-
-    /// Returns the number of postponed connections.
-    pub(in crate::shard) fn postponed(&self) -> usize {
-        self.postponed.len()
-    }
-}
 
 impl Shard {
     /// CLIENT PAUSE: sends the reply after all commands that the pause delays have finished.

@@ -9,17 +9,8 @@ use crate::mesh::Handover;
 use crate::resp::{Error, Reply};
 use crate::shard::limits::ACCEPT_BACKLOG_MAX;
 use crate::shard::state::Shard;
-use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::Ordering;
-
-/// State of the acceptor: sockets that their shard could not take at once.
-#[derive(Default)]
-pub(in crate::shard) struct Acceptor {
-    waiting: VecDeque<(usize, Box<Handover>)>,
-    /// Monotonic seconds of the last logged failure. At most one failure per second is logged.
-    failure_logged_s: u64,
-}
 
 impl Shard {
     /// Assigns a new connection to the shard with the fewest clients.

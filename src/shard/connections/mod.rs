@@ -2,10 +2,37 @@
 //!
 //! Must not know: how commands run.
 
-pub(super) mod accept;
+mod accept;
 mod client_eviction;
 pub(super) mod limits;
 mod output;
-pub(super) mod queues;
+mod queues;
 pub(super) mod table;
 mod watch;
+
+use crate::io::ConnId;
+use crate::mesh::Handover;
+use std::collections::VecDeque;
+
+/// The queues of connections.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Queues {
+    /// Connections whose input may hold commands, in the order in which they are served.
+    pub(in crate::shard) ready: VecDeque<ConnId>,
+    /// Connections that have output to send.
+    pub(in crate::shard) dirty: Vec<ConnId>,
+    /// Connections whose batch found no credit. They are served again when replies free credits.
+    pub(in crate::shard) stalled: VecDeque<ConnId>,
+    /// Whether work must follow at once when a send of this turn completes.
+    pub(in crate::shard) awaits_send: bool,
+    /// Whether a connection has sent output since the shard last blocked.
+    pub(in crate::shard) has_sent: bool,
+}
+
+/// State of the acceptor: sockets that their shard could not take at once.
+#[derive(Default)]
+pub(in crate::shard) struct Acceptor {
+    waiting: VecDeque<(usize, Box<Handover>)>,
+    /// Monotonic seconds of the last logged failure. At most one failure per second is logged.
+    failure_logged_s: u64,
+}

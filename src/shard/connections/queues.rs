@@ -2,25 +2,9 @@
 
 use crate::io::ConnId;
 use crate::shard::state::Shard;
-use std::collections::VecDeque;
 
 /// The most stalled connections that become ready at once.
 const UNSTALLED_MAX: usize = 64;
-
-/// The queues of connections.
-#[derive(Debug, Default)]
-pub(in crate::shard) struct Queues {
-    /// Connections whose input may hold commands, in the order in which they are served.
-    pub(in crate::shard) ready: VecDeque<ConnId>,
-    /// Connections that have output to send.
-    pub(in crate::shard) dirty: Vec<ConnId>,
-    /// Connections whose batch found no credit. They are served again when replies free credits.
-    pub(in crate::shard) stalled: VecDeque<ConnId>,
-    /// Whether work must follow at once when a send of this turn completes.
-    pub(in crate::shard) awaits_send: bool,
-    /// Whether a connection has sent output since the shard last blocked.
-    pub(in crate::shard) has_sent: bool,
-}
 
 impl Shard {
     /// Puts the connection into the list of connections to serve, unless it waits for credits.

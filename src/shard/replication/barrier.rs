@@ -5,58 +5,11 @@
 //!                                   '--mark in the feed, for some--> offset  --> the goal
 //! ```
 
-use super::Saving;
+use super::{Barrier, Goal};
 use crate::exec::Request;
-use crate::mesh::{BarrierId, Envelope, ReplyAddress, ReplyTo, Work};
+use crate::mesh::{BarrierId, Envelope, ReplyTo, Work};
 use crate::shard::state::Shard;
 use bytes::Bytes;
-use std::collections::HashMap;
-
-/// Barriers that a shard has posted.
-#[derive(Debug, Default)]
-pub(in crate::shard) struct Barriers {
-    pub(super) under_way: HashMap<BarrierId, Barrier>,
-    /// Barriers that wait for credits.
-    pub(super) due: Vec<(BarrierId, Request)>,
-    next: u32,
-}
-
-impl Barriers {
-    /// Returns whether there are no barriers.
-    pub(in crate::shard) fn is_empty(&self) -> bool {
-        self.under_way.is_empty()
-    }
-}
-
-/// A barrier in progress. Its goal follows after all shards have replied and its mark, if any, is
-/// in the stream.
-#[derive(Debug)]
-pub(super) struct Barrier {
-    pub(super) goal: Goal,
-    /// Number of replies still expected.
-    waiting: usize,
-    pub(super) bodies: Vec<Bytes>,
-    /// Offset of the mark in the stream.
-    pub(super) offset: Option<u64>,
-    /// Offset from which on the stream is kept.
-    pub(super) need: u64,
-}
-
-#[derive(Debug)]
-pub(in crate::shard) enum Goal {
-    /// All shards read the clock for the feed. The snapshot follows.
-    FeedOn,
-    /// The snapshot.
-    Snapshot,
-    /// The feed had no readers for too long and is turned off.
-    FeedOff,
-    /// Saving or loading the file, by this request.
-    Save(Saving, Request),
-    /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.
-    Pause { waiter: ReplyAddress, is_settled: bool },
-    /// WAIT: the number of replicas, and the timeout in monotonic milliseconds (none: no timeout).
-    Acks { waiter: ReplyAddress, replicas: usize, until_ms: Option<u64> },
-}
 
 impl Shard {
     /// Posts a barrier for a goal to all shards.

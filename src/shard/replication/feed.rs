@@ -2,7 +2,7 @@
 
 use crate::exec::BacklogFacts;
 use crate::feed::Merged;
-use crate::shard::replication::barrier::Goal;
+use crate::shard::replication::Goal;
 use crate::shard::state::Shard;
 
 impl Shard {

@@ -2,17 +2,19 @@
 //!
 //! Must not know: which commands were run.
 
-pub(super) mod barrier;
+mod barrier;
 mod feed;
 mod links;
 mod save;
 mod snapshot;
 mod wait;
 
-use crate::exec::Shutdown;
+use crate::exec::{Request, Shutdown};
 use crate::feed::Feed;
 use crate::io::ConnId;
-use crate::mesh::ReplyAddress;
+use crate::mesh::{BarrierId, ReplyAddress};
+use bytes::Bytes;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Log text for a connection that exceeded its output buffer limit.
@@ -63,4 +65,50 @@ enum Then {
     Reloaded { is_written: bool },
     /// Does nothing: the shards serve again.
     Stay,
+}
+
+/// Barriers that a shard has posted.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct Barriers {
+    pub(super) under_way: HashMap<BarrierId, Barrier>,
+    /// Barriers that wait for credits.
+    pub(super) due: Vec<(BarrierId, Request)>,
+    next: u32,
+}
+
+impl Barriers {
+    /// Returns whether there are no barriers.
+    pub(in crate::shard) fn is_empty(&self) -> bool {
+        self.under_way.is_empty()
+    }
+}
+
+/// A barrier in progress. Its goal follows after all shards have replied and its mark, if any, is
+/// in the stream.
+#[derive(Debug)]
+pub(super) struct Barrier {
+    pub(super) goal: Goal,
+    /// Number of replies still expected.
+    waiting: usize,
+    pub(super) bodies: Vec<Bytes>,
+    /// Offset of the mark in the stream.
+    pub(super) offset: Option<u64>,
+    /// Offset from which on the stream is kept.
+    pub(super) need: u64,
+}
+
+#[derive(Debug)]
+pub(in crate::shard) enum Goal {
+    /// All shards read the clock for the feed. The snapshot follows.
+    FeedOn,
+    /// The snapshot.
+    Snapshot,
+    /// The feed had no readers for too long and is turned off.
+    FeedOff,
+    /// Saving or loading the file, by this request.
+    Save(Saving, Request),
+    /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.
+    Pause { waiter: ReplyAddress, is_settled: bool },
+    /// WAIT: the number of replicas, and the timeout in monotonic milliseconds (none: no timeout).
+    Acks { waiter: ReplyAddress, replicas: usize, until_ms: Option<u64> },
 }

@@ -9,8 +9,7 @@
 //! ```
 //! A share is a copy of the slice, made when its part comes in the shard's order.
 
-use super::barrier::Goal;
-use super::{Saving, Then, VALKEY_VERSION};
+use super::{Goal, Saving, Then, VALKEY_VERSION};
 use crate::exec::{Reload, Request, Shutdown};
 use crate::io::ConnId;
 use crate::rdb::Preamble;

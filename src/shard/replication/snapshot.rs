@@ -1,6 +1,6 @@
 //! Full synchronization: a snapshot over all partitions for the replicas that wait for one.
 
-use super::barrier::{Barrier, Goal};
+use super::{Barrier, Goal};
 use crate::rdb::{Kept, Origin, Preamble};
 use crate::shard::replication::VALKEY_VERSION;
 use crate::shard::state::Shard;

@@ -1,6 +1,6 @@
 //! WAIT: a client waits until replicas have acknowledged its writes.
 
-use super::barrier::Goal;
+use super::Goal;
 use crate::io::ConnId;
 use crate::mesh::BarrierId;
 use crate::resp::Reply;

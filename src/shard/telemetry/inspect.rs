@@ -1,31 +1,7 @@
 //! State of a shard between two turns, for tests.
 
+use super::Inspection;
 use crate::shard::state::Shard;
-
-/// Counts of a shard's work between two turns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Inspection {
-    /// Connections, including closing ones.
-    pub connections: usize,
-    /// Batches of its connections that are in flight.
-    pub flights: usize,
-    /// Envelopes that were sent and have not returned.
-    pub envelopes_under_way: u32,
-    /// Connections that wait to be served.
-    pub ready: usize,
-    /// Connections that wait to be flushed.
-    pub dirty: usize,
-    /// Connections that wait for credits.
-    pub stalled: usize,
-    /// Connections whose next command waits for the end of a pause.
-    pub postponed: usize,
-    /// Connections that client eviction may disconnect, while `maxmemory-clients` is set.
-    pub evictable: usize,
-    /// Bytes of all connections, as the shard keeps the total.
-    pub buffered_bytes: usize,
-    /// Bytes of all connections, added up from the connections.
-    pub counted_bytes: usize,
-}
 
 impl Shard {
     /// Returns the counts of the present moment.

@@ -7,8 +7,6 @@ mod inspect;
 mod monitor;
 pub(super) mod profile;
 
-pub use inspect::Inspection;
-
 use crate::io::ConnId;
 use crate::observe::Monitor;
 
@@ -19,4 +17,29 @@ pub(super) struct Telemetry {
     pub(super) profile: profile::Profile,
     /// Connections that are monitors.
     pub(super) monitors: Vec<(ConnId, Monitor)>,
+}
+
+/// Counts of a shard's work between two turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// Connections, including closing ones.
+    pub connections: usize,
+    /// Batches of its connections that are in flight.
+    pub flights: usize,
+    /// Envelopes that were sent and have not returned.
+    pub envelopes_under_way: u32,
+    /// Connections that wait to be served.
+    pub ready: usize,
+    /// Connections that wait to be flushed.
+    pub dirty: usize,
+    /// Connections that wait for credits.
+    pub stalled: usize,
+    /// Connections whose next command waits for the end of a pause.
+    pub postponed: usize,
+    /// Connections that client eviction may disconnect, while `maxmemory-clients` is set.
+    pub evictable: usize,
+    /// Bytes of all connections, as the shard keeps the total.
+    pub buffered_bytes: usize,
+    /// Bytes of all connections, added up from the connections.
+    pub counted_bytes: usize,
 }

@@ -19,9 +19,9 @@ mod rounds;
 
 use crate::client::Transaction;
 use crate::exec::Offloads;
+use crate::gate::Place;
 use crate::mesh::TransactionId;
 use offload::TransactionJob;
-use plan::Plan;
 use std::collections::HashMap;
 
 /// The transactions of a shard's connections.
@@ -33,4 +33,36 @@ pub(super) struct Transactions {
     plan: Plan,
     /// Commands of transactions that run on other threads.
     pub(super) offloads: Option<Offloads<TransactionJob>>,
+}
+
+/// Where the commands of a transaction run. Kept for reuse.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    /// Place of each command.
+    pub(super) places: Vec<Place>,
+    /// Shards that take part.
+    pub(super) shards: Vec<u16>,
+    /// Whether a command gathers keys of several shards.
+    pub(super) gathers: bool,
+    /// Whether a command runs on the session.
+    pub(super) has_session: bool,
+    /// Whether a session command may send a request to all shards. If so, no other unit may see the
+    /// keys before the replies have come.
+    pub(super) has_ask: bool,
+}
+
+impl Plan {
+    fn clear(&mut self) {
+        self.places.clear();
+        self.shards.clear();
+        self.gathers = false;
+        self.has_session = false;
+        self.has_ask = false;
+    }
+
+    fn add(&mut self, shard: u16) {
+        if !self.shards.contains(&shard) {
+            self.shards.push(shard);
+        }
+    }
 }

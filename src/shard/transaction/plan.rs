@@ -1,43 +1,12 @@
 //! The plan of a transaction: where each command runs, and which shards take part.
 
+use super::Plan;
 use crate::exec::SessionContext;
 use crate::gate::Place;
 use crate::io::ConnId;
 use crate::resp::{Output, Reply};
 use crate::shard::state::Shard;
 use crate::txn::Queue;
-
-/// Where the commands of a transaction run. Kept for reuse.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    /// Place of each command.
-    pub(super) places: Vec<Place>,
-    /// Shards that take part.
-    pub(super) shards: Vec<u16>,
-    /// Whether a command gathers keys of several shards.
-    pub(super) gathers: bool,
-    /// Whether a command runs on the session.
-    pub(super) has_session: bool,
-    /// Whether a session command may send a request to all shards. If so, no other unit may see the
-    /// keys before the replies have come.
-    pub(super) has_ask: bool,
-}
-
-impl Plan {
-    fn clear(&mut self) {
-        self.places.clear();
-        self.shards.clear();
-        self.gathers = false;
-        self.has_session = false;
-        self.has_ask = false;
-    }
-
-    fn add(&mut self, shard: u16) {
-        if !self.shards.contains(&shard) {
-            self.shards.push(shard);
-        }
-    }
-}
 
 impl Shard {
     /// Determines where each command runs, on which database, and which shards take part.

@@ -5,7 +5,7 @@
 //! the last round. The keys of a gathering command are fetched, the command runs on a workspace,
 //! and changed values return to their owners.
 
-use super::plan::Plan;
+use super::Plan;
 use crate::client::{Flight, Transaction, TransactionAttempt, Woken};
 use crate::exec::for_each_key_lock;
 use crate::gate::Place;

@@ -1,0 +1,80 @@
+//! Propagation: when the journal is on, and what is recorded besides commands.
+
+use super::journal::Place;
+use super::partition::Partition;
+use crate::exec::{Records, expire_word};
+use crate::feed::{Journal, Timestamp, Unit};
+use crate::mesh::{Envelope, Moment};
+
+impl Partition {
+    /// Returns the journal, for the feed.
+    pub fn journal_mut(&mut self) -> &mut Journal {
+        &mut self.journal.journal
+    }
+
+    /// Returns whether the partition propagates.
+    pub fn is_journal_on(&self) -> bool {
+        self.journal.journal.is_on()
+    }
+
+    /// Returns the time that an envelope sent now carries.
+    #[inline]
+    pub fn moment(&self) -> Moment {
+        let timestamp = self.journal.journal.clock.sending();
+        Moment { timestamp, unix_us: self.env.now.unix_us }
+    }
+
+    /// Returns a buffer for the records of a part if they are needed.
+    pub(super) fn records_at(&mut self, place: Place) -> Option<Records> {
+        match place {
+            Place::Now(_) => self.journal.records(),
+            Place::Reserved(lock) if self.journal.reservations.contains_key(&lock) => {
+                Some(self.journal.pool.pop().unwrap_or_default())
+            }
+            Place::Reserved(_) => None,
+        }
+    }
+
+    /// Records the keys that expired while they were fetched for the command at index `at`.
+    pub(super) fn record_expired(&mut self, records: &mut Records, at: u32) {
+        let name = expire_word(&self.env.config);
+        for gone in self.slice.drain_expired() {
+            records.add_expired(at, name, &gone);
+        }
+    }
+
+    /// Writes the keys that expired without any command.
+    pub fn write_expired(&mut self) {
+        if !self.slice.has_expired() {
+            return;
+        }
+        let mut records = self.journal.pool.pop().unwrap_or_default();
+        let name = expire_word(&self.env.config);
+        for (at, gone) in self.slice.drain_expired().enumerate() {
+            records.add_expired(at as u32, name, &gone);
+        }
+        self.journal.write_local(Some(records), false);
+    }
+
+    /// Turns the journal on, at the barrier of a snapshot. Later units of this partition are
+    /// propagated.
+    pub(super) fn begin_feed(&mut self, timestamp: Timestamp, part: &Envelope, id: u64) {
+        self.slice.note_expired(true);
+        self.journal.journal.set_on(true);
+        self.write_mark(timestamp, part, id);
+    }
+
+    /// Writes the mark of a barrier.
+    pub(super) fn write_mark(&mut self, timestamp: Timestamp, part: &Envelope, id: u64) {
+        if self.journal.journal.is_on() {
+            let unit = Unit::Mark { sequence: part.sequence, parts: part.parts, id };
+            self.journal.journal.append(timestamp, unit, &mut Records::default());
+        }
+    }
+
+    /// Stops propagation, except for units that began before.
+    pub fn stop_propagating(&mut self) {
+        self.journal.journal.set_on(false);
+        self.slice.note_expired(false);
+    }
+}
