@@ -80,6 +80,7 @@ impl Slice {
         let mut more = false;
         // Each database is swept at most once per call, so that the call ends.
         let mut sweeps_left = self.databases.len();
+        self.graveyard.begin_round();
         loop {
             if is_over() {
                 more = self.sweep.running.is_some() || !self.graveyard.is_empty();

@@ -26,6 +26,11 @@ const STEP_BUCKETS: usize = 32;
 /// Long strings that one step checks to find one that is not shared.
 const STEP_LARGE_MAX: usize = 8;
 
+/// Rounds after which a long string that is still shared is left to its other owners. A reply
+/// usually takes less time. A copy of the key may keep the string for ever, or wait here itself,
+/// also on another shard: then each would wait for the other.
+const SHARED_ROUNDS_MAX: u64 = 16;
+
 /// The queues of tables and values that wait to be freed.
 #[derive(Debug, Default)]
 pub struct Graveyard {
@@ -33,6 +38,8 @@ pub struct Graveyard {
     roots: VecDeque<Vec<Table>>,
     large: VecDeque<Grave>,
     large_bytes: usize,
+    /// Number of the present round of housekeeping.
+    round: u64,
     objects: VecDeque<Object>,
     /// Values that have been freed since the last call of [`Graveyard::take_freed`].
     freed: u64,
@@ -43,6 +50,8 @@ pub struct Graveyard {
 struct Grave {
     bytes: Bytes,
     left: usize,
+    /// Round in which the string was queued.
+    round: u64,
 }
 
 impl Graveyard {
@@ -95,10 +104,15 @@ impl Graveyard {
             return;
         }
         self.large_bytes += bytes.len();
-        self.large.push_back(Grave { left: bytes.len(), bytes });
+        self.large.push_back(Grave { left: bytes.len(), bytes, round: self.round });
         if self.large_bytes > WAITING_BYTES_MAX {
             self.step_large();
         }
+    }
+
+    /// Begins a round of housekeeping.
+    pub fn begin_round(&mut self) {
+        self.round += 1;
     }
 
     /// Frees a little, at most about 100 us of work. Returns false if nothing could be freed.
@@ -149,14 +163,20 @@ impl Graveyard {
         true
     }
 
-    /// Gives a part of the first long string that is not shared back to the system.
+    /// Gives a part of the first long string that is not shared back to the system, or releases a
+    /// string that stays shared.
     fn step_large(&mut self) -> bool {
         for _ in 0..self.large.len().min(STEP_LARGE_MAX) {
             let Some(grave) = self.large.pop_front() else { break };
             let mut buffer = match grave.bytes.try_into_mut() {
                 Ok(buffer) => buffer,
+                Err(_) if self.round - grave.round >= SHARED_ROUNDS_MAX => {
+                    self.large_bytes -= grave.left;
+                    self.freed += 1;
+                    return true;
+                }
                 Err(bytes) => {
-                    self.large.push_back(Grave { bytes, left: grave.left });
+                    self.large.push_back(Grave { bytes, ..grave });
                     continue;
                 }
             };
@@ -164,7 +184,7 @@ impl Graveyard {
             self.large_bytes -= grave.left - left;
             give_back(&mut buffer[left..grave.left]);
             if left > 0 {
-                self.large.push_front(Grave { bytes: buffer.freeze(), left });
+                self.large.push_front(Grave { bytes: buffer.freeze(), left, round: grave.round });
             } else {
                 self.freed += 1;
             }

@@ -438,6 +438,27 @@ fn large_values_are_shared_and_freed_in_steps() {
 }
 
 #[test]
+fn large_values_of_copies_are_freed() {
+    let mut slices = [slice_of(0..8192), slice_of(8192..16384)];
+    let (key, copied) = (slices[0].key(b"b"), slices[1].key(b"a"));
+    assert!(key.slot < 8192 && copied.slot >= 8192, "the copy is on another shard");
+    set(&mut slices[0], b"b", &vec![7u8; 2 << 20], Expiry::Clear);
+    let Some(Str::Large(value)) = slices[0].peek(0, &key).unwrap().string() else { panic!() };
+    let start = value.as_ptr();
+    let parcel = slices[0].export(0, &key).unwrap();
+    slices[1].import(0, &copied, parcel);
+    let Some(Str::Large(value)) = slices[1].peek(0, &copied).unwrap().string() else { panic!() };
+    assert_eq!(value.as_ptr(), start, "the copy shares the memory");
+    assert!(slices[0].remove(0, &key) && slices[1].remove(0, &copied));
+    for _ in 0..20 {
+        for slice in &mut slices {
+            housekeep(slice);
+        }
+    }
+    assert!(slices.iter().all(|slice| slice.graveyard.is_empty()), "no copy waits for the other");
+}
+
+#[test]
 fn scan_visits_only_the_slots_of_the_slice() {
     let mut slice = slice_of(8_000..16_384);
     let mut names = HashSet::new();

@@ -77,6 +77,11 @@ impl Port {
         self.exhausted == 0
     }
 
+    /// Returns whether `count` more envelopes may be sent to every shard.
+    pub fn has_credits(&self, count: usize) -> bool {
+        self.under_way.iter().all(|sent| *sent as usize + count <= CREDITS_PER_PAIR as usize)
+    }
+
     /// Returns the number of envelopes that were sent and have not returned.
     pub fn under_way(&self) -> u32 {
         self.under_way_total

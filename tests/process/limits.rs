@@ -101,3 +101,19 @@ fn clients_of_all_shards_are_listed_and_killed() {
         assert_eq!(wires[killer].ask(&["PING"]), "+PONG");
     });
 }
+
+#[test]
+fn a_transaction_with_many_requests_to_all_shards_does_not_end_the_server() {
+    on_each_setup(&[], |server| {
+        for words in [&["CLIENT", "LIST"][..], &["DBSIZE"], &["SLOWLOG", "GET"]] {
+            let mut wire = Wire::connect(server.port);
+            assert_eq!(wire.ask(&["MULTI"]), "+OK");
+            for _ in 0..600 {
+                assert_eq!(wire.ask(words), "+QUEUED");
+            }
+            wire.send(&["EXEC"]);
+            assert_eq!(wire.line(), "*600");
+            assert_eq!(Wire::connect(server.port).ask(&["PING"]), "+PONG");
+        }
+    });
+}

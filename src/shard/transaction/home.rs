@@ -75,8 +75,10 @@ impl Shard {
     /// Carries out a request of a command inside a transaction: on this shard, or on all shards.
     fn ask_inside(&mut self, transaction: &mut Transaction, request: Request) {
         let protocol = transaction.protocol;
+        // The round also posts the requests before this one, and perhaps a part to each shard.
+        let ahead = transaction.asks.len() / self.env.router.shards() + 1;
         let merge = match self.request_merge(&request) {
-            Some(merge) if self.port.has_all_credits() => merge,
+            Some(merge) if self.port.has_credits(ahead + 1) => merge,
             Some(_) => {
                 let error =
                     Error::other("ERR too many requests in progress to ask all shards, retry");
