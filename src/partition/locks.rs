@@ -66,15 +66,17 @@ impl Partition {
     /// then.
     pub(super) fn work(&mut self, part: Box<Envelope>, place: Place) -> bool {
         self.deferred.begin();
+        let (first, mut goes_on) = (self.outgoing.len(), false);
         match &part.work {
             Work::Transaction(_) => self.run_round(part, place),
-            Work::Batch => return self.run_batch_part(part, place),
+            Work::Batch => goes_on = self.run_batch_part(part, place),
             Work::Attempt(_) => self.run_attempt(part, place),
             Work::Control { .. } => self.answer_in_order(part, place),
             Work::OneWay(OneWay::Recheck(_)) => self.recheck(part, place),
             work => unreachable!("{work:?} does not wait for locks"),
         }
-        false
+        self.put_answer_first(first);
+        goes_on
     }
 
     /// Returns the locks that a part needs.

@@ -54,6 +54,17 @@ impl Partition {
         self.outgoing.push_back(Outgoing::Answer(part));
     }
 
+    /// Moves the first reply of a unit before the messages to the clients that the unit unblocked.
+    /// The unit's messages begin at `first`. A single Redis logs commands in that order.
+    pub(super) fn put_answer_first(&mut self, first: usize) {
+        let is_answer = |outgoing: &Outgoing| matches!(outgoing, Outgoing::Answer(_));
+        let Some(at) = self.outgoing.iter().skip(first).position(is_answer) else { return };
+        if at > 0 {
+            let answer = self.outgoing.remove(first + at).expect("found above");
+            self.outgoing.insert(first, answer);
+        }
+    }
+
     /// Sends a one-way message.
     pub(super) fn send_one_way(&mut self, to: u16, mut envelope: Box<Envelope>, what: OneWay) {
         envelope.work = Work::OneWay(what);

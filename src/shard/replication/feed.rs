@@ -38,8 +38,8 @@ impl Shard {
         self.nudge_readers();
     }
 
-    /// Has the shards with readers look at the stream. Whenever this shard has merged it calls this:
-    /// a shard that finds another merging leaves its units to that one.
+    /// Has the shards with readers look at the stream. This shard calls it whenever it has merged,
+    /// because a shard that finds another merging leaves its units to that one.
     pub(super) fn nudge_readers(&mut self) {
         for shard in self.replication.feed.readers() {
             if shard != self.env.me {

@@ -103,8 +103,8 @@ impl Shard {
             && self.replication.feed.end_offset() != self.replication.stream_seen
     }
 
-    /// Returns whether a mark was reached that may be one of this shard's barriers: the shard itself
-    /// may have merged it when it was about to park.
+    /// Returns whether a mark was reached that may be one of this shard's barriers. The shard may
+    /// have merged it itself when it was about to park.
     pub(in crate::shard) fn has_marks(&self) -> bool {
         !self.barriers.is_empty() && self.replication.feed.has_marks()
     }
