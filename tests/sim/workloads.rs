@@ -14,6 +14,9 @@ use annulet::mesh::Rules;
 
 const SEEDS: u64 = 100;
 
+/// At most one history in this number, and one more, may have too many orders to try.
+const UNDECIDED_ONCE_IN: usize = 50;
+
 const MOVING: &[Kind] = &[
     Get, Get, Set, SetNx, Incr, GetDel, Mget, Mget, Mset, MsetNx, MsetNx, Del, Exists, Rename,
     Rename, Rename, RenameNx, Copy, Copy,
@@ -174,18 +177,27 @@ fn check(mix: &'static Mix) {
         return;
     }
     let mut borrowed = Borrowed::default();
+    let (mut judged, mut undecided) = (0, Vec::new());
     for seed in seeds(SEEDS) {
+        judged += 1;
         let _repeat = Repeat(seed, "workloads");
         let (verdict, borrows) = judge(seed, Rules::default(), mix);
         borrowed.add(borrows);
         match verdict {
             Verdict::Possible => {}
-            Verdict::Undecided => panic!("seed {seed}, {}: too many orders to try", mix.name),
+            Verdict::Undecided => undecided.push(seed),
             Verdict::Impossible(why) => {
                 panic!("seed {seed}, {}: no single Redis could have done this:\n{why}", mix.name)
             }
         }
     }
+    // The search gives up on a few histories. They prove nothing, so there may be only a few.
+    let undecided_max = judged / UNDECIDED_ONCE_IN + 1;
+    assert!(
+        undecided.len() <= undecided_max,
+        "{}: too many orders to try with the seeds {undecided:?}",
+        mix.name
+    );
     borrowed.check(mix.name);
 }
 
