@@ -253,7 +253,7 @@ impl Partition {
         self.write_command(place.number, &mut message);
         let id = self.deferred.forward();
         let forward = Forward { to: to.address, ticket, key_arg: place.arg, kind, id };
-        self.send_one_way(to.home, message, OneWay::Forward(Box::new(forward)));
+        self.send_one_way(message, OneWay::Forward(Box::new(forward)));
     }
 
     /// Sends the reply of a blocked client to its home.
@@ -266,7 +266,7 @@ impl Partition {
         }
         self.unblock(number);
         message.output = output;
-        self.send_one_way(to.home, message, OneWay::Served(to.address));
+        self.send_one_way(message, OneWay::Served(to.address));
     }
 
     /// Returns an empty envelope from this partition to a shard.

@@ -8,13 +8,8 @@ pub enum Outgoing {
     /// The reply to an envelope. Any holder of the partition can send it: its place in the home's
     /// inbox was reserved when the envelope was posted.
     Answer(Box<Envelope>),
-    /// A message to another shard. It needs a credit of the partition's own shard.
-    OneWay {
-        /// Shard that receives the message.
-        to: u16,
-        /// The message, with its command and reply if it has them.
-        message: Box<Envelope>,
-    },
+    /// A one-way message to its envelope's owner. It needs a credit of the partition's own shard.
+    OneWay(Box<Envelope>),
     /// The replies of a connection of the partition's own shard may be sent now.
     Release(ClientRef),
 }

@@ -66,9 +66,9 @@ impl Partition {
     }
 
     /// Sends a one-way message.
-    pub(super) fn send_one_way(&mut self, to: u16, mut envelope: Box<Envelope>, what: OneWay) {
+    pub(super) fn send_one_way(&mut self, mut envelope: Box<Envelope>, what: OneWay) {
         envelope.work = Work::OneWay(what);
-        self.outgoing.push_back(Outgoing::OneWay { to, message: envelope });
+        self.outgoing.push_back(Outgoing::OneWay(envelope));
     }
 
     /// Sends the reply of a part: now, or when the commands that it forwarded have finished. A part

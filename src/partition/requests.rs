@@ -4,7 +4,7 @@ use super::journal::Place;
 use super::partition::Partition;
 use crate::commands::answer_debug;
 use crate::exec::Request;
-use crate::mesh::{Envelope, ReplyTo, Work};
+use crate::mesh::{Envelope, Work};
 use crate::resp::Reply;
 
 impl Partition {
@@ -49,7 +49,7 @@ impl Partition {
             }
         }
         part.ends.push(part.output.mark());
-        if !matches!(part.reply_to, ReplyTo::Barrier(_) | ReplyTo::Nobody) {
+        if part.reply_to.client().is_some() {
             part.spent.push((at, self.env.clock_ns().saturating_sub(started_ns)));
         }
         true

@@ -5,7 +5,7 @@ use crate::base::alloc;
 use crate::client::describe;
 use crate::exec::{ClientFilter, Merge, Request, Shutdown};
 use crate::io::ConnId;
-use crate::mesh::{ClientRef, Envelope, ReplyTo, Work};
+use crate::mesh::{ClientRef, Envelope, Work};
 use crate::resp::{Error, Output, Reply};
 use bytes::Bytes;
 
@@ -114,7 +114,7 @@ impl Shard {
         let started_ns = self.env.clock_ns();
         self.write_answer(&request, &mut part);
         let ns = self.env.clock_ns() - started_ns;
-        if !matches!(part.reply_to, ReplyTo::Barrier(_) | ReplyTo::Nobody) {
+        if part.reply_to.client().is_some() {
             part.spent.push((at, ns));
         }
         self.partition.serve_blocked_behind(None);

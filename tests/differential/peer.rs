@@ -10,7 +10,8 @@ use std::thread;
 /// The version of the reference behaviour.
 const VERSION: &str = "v=9.1";
 
-/// Returns the server's program; prints that it skips if there is none of the right version.
+/// Returns the path of the peer's program. Without a program of the right version it returns
+/// nothing and prints that the test is skipped.
 pub fn program() -> Option<String> {
     let program = std::env::var("ANNULET_PEER").unwrap_or_else(|_| "valkey-server".to_string());
     let output = Command::new(&program).arg("--version").output();

@@ -1,6 +1,6 @@
 //! The inbox: passes parts to the partition and lands replies. Hot.
 
-use crate::mesh::{Envelope, Message, OneWay, Work};
+use crate::mesh::{Envelope, Message, Work};
 use crate::partition::Outgoing;
 use crate::shard::state::Shard;
 
@@ -88,19 +88,9 @@ impl Shard {
                         self.land(own);
                     }
                 }
-                Outgoing::OneWay { to, message } => self.forward_one_way(to, message),
+                Outgoing::OneWay(message) => self.send_one_way(message),
                 Outgoing::Release(client) => self.release_connection(client),
             }
         }
-    }
-
-    /// Sends a one-way message of the partition to its shard.
-    fn forward_one_way(&mut self, to: u16, message: Box<Envelope>) {
-        debug_assert!(matches!(
-            message.work,
-            Work::OneWay(OneWay::Served(_) | OneWay::Forward(_) | OneWay::Recheck(_))
-        ));
-        debug_assert_eq!(message.owner, to);
-        self.send_one_way(message);
     }
 }
