@@ -104,7 +104,10 @@ impl Server {
                 && let Some(spare) = session.spare.take()
             {
                 let out = std::mem::replace(&mut session.out, spare);
-                self.driver.send(conn, Chunk::Own(out));
+                if let Some((Chunk::Own(mut buffer), _)) = self.driver.send(conn, Chunk::Own(out)) {
+                    buffer.clear();
+                    self.sessions[conn as usize].spare = Some(buffer);
+                }
             }
         }
         busy

@@ -28,6 +28,10 @@ pub const LISTENERS_MAX: usize = 64;
 /// of an operation is a signed 32-bit number.
 pub const SEND_BYTES_MAX: usize = 1 << 30;
 
+/// Maximum size in bytes of a chunk that the io_uring driver sends by a system call of its own. The
+/// copy of a larger chunk costs more than an operation of the ring.
+pub const SEND_NOW_BYTES_MAX: usize = 16 * 1024;
+
 /// Pause in milliseconds before accepting again after a failure, for example lack of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 

@@ -116,8 +116,8 @@ pub enum Completion {
     /// The peer has closed its sending side (`None`) or the connection broke. No more bytes will be
     /// received; the caller must still `close` the connection.
     Hangup(ConnId, Option<io::Error>),
-    /// The kernel has taken the whole chunk, or the send failed. In both cases the chunk's memory
-    /// may be used again.
+    /// The kernel has taken the whole chunk of a send that did not finish at once, or the send
+    /// failed. In both cases the chunk's memory may be used again.
     Sent(ConnId, Chunk, io::Result<()>),
     /// Follows `close`: the kernel holds nothing of this connection any more, its number may be
     /// reused.
@@ -133,9 +133,6 @@ pub enum Wait {
     Poll,
     /// Block until there is a completion, at most this number of nanoseconds.
     AtMost(u64),
-    /// Like `AtMost`, but completions of sends that are queued now need not end the wait: they may
-    /// be reported later. Saves a lone request's turn for its own send.
-    Input(u64),
 }
 
 /// Counts since the driver was created.
@@ -177,8 +174,10 @@ pub trait Driver {
     /// arrive.
     fn receive(&mut self, conn: ConnId, on: bool);
 
-    /// Sends the whole chunk. The next send of a connection must wait for [`Completion::Sent`].
-    fn send(&mut self, conn: ConnId, chunk: Chunk);
+    /// Sends the whole chunk. Returns it with the result if the kernel has taken it at once, or
+    /// refused it. Otherwise [`Completion::Sent`] returns it, and the connection's next send must
+    /// wait for that.
+    fn send(&mut self, conn: ConnId, chunk: Chunk) -> Option<(Chunk, io::Result<()>)>;
 
     /// Closes the connection. The only completions that follow are `Sent`, if a send is in
     /// progress, and then `Closed`. The kernel still delivers bytes sent before. A send in progress

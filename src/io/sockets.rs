@@ -13,6 +13,16 @@ use std::path::Path;
 
 use super::limits;
 
+/// Sends the bytes for which the socket has room, without blocking and without SIGPIPE. Returns
+/// their number.
+pub(super) fn send_now(fd: BorrowedFd<'_>, from: &[u8]) -> io::Result<usize> {
+    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    let start = from.as_ptr().cast::<c_void>();
+    // SAFETY: the kernel reads `from.len()` bytes at `start`.
+    let result = unsafe { libc::send(fd.as_raw_fd(), start, from.len(), flags) };
+    usize::try_from(result).map_err(|_| io::Error::last_os_error())
+}
+
 /// Returns the error of the last call if `result` is negative.
 fn check(result: c_int) -> io::Result<c_int> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }

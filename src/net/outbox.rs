@@ -98,11 +98,6 @@ impl Outbox {
         self.queue.len() + usize::from(self.is_sending)
     }
 
-    /// Returns whether nothing waits behind the chunk in progress.
-    pub fn is_last(&self) -> bool {
-        self.queue.is_empty() && self.output.is_empty()
-    }
-
     /// Returns the bytes of the chunk in progress.
     pub fn under_way_bytes(&self) -> usize {
         self.under_way_bytes

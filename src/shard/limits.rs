@@ -82,11 +82,3 @@ pub const LENT_WAIT_NS_MAX: u64 = 10_000_000;
 /// until the process ends, which costs memory but breaks nothing, because client ids are not
 /// reused.
 pub const UNWATCH_QUEUED_MAX: usize = 1 << 16;
-
-/// The most bytes of a reply whose completed send does not wake the shard. Such a completion only
-/// frees the buffer for reuse.
-pub const QUIET_SEND_BYTES_MAX: usize = 16 << 10;
-
-/// Nanoseconds after which the shard checks such sends in any case, because a socket may have had
-/// no room for the whole reply.
-pub const QUIET_SEND_NS_MAX: u64 = 2_000_000;

@@ -1,6 +1,6 @@
 //! The turn: handles everything that can wake a shard, in a fixed order. Hot.
 
-use super::limits::{IDLE_POLLS_MAX, LENT_WAIT_NS_MAX, QUIET_SEND_NS_MAX, SERVE_NS_MAX};
+use super::limits::{IDLE_POLLS_MAX, LENT_WAIT_NS_MAX, SERVE_NS_MAX};
 use super::state::Shard;
 use crate::exec::{Bell, OffloadPool, Offloads, Shutdown};
 use crate::io::{Completion, Wait};
@@ -146,15 +146,7 @@ impl Shard {
         if self.has_new_stream() || self.has_marks() {
             return Wait::AtMost(0);
         }
-        let at_most_ns = self.next_deadline_ns().map_or(tick_ns, |ns| ns.min(tick_ns));
-        match std::mem::take(&mut self.queues.awaits_send) {
-            true => Wait::AtMost(at_most_ns),
-            false if self.queues.has_sent => {
-                self.queues.has_sent = false;
-                Wait::Input(at_most_ns.min(QUIET_SEND_NS_MAX))
-            }
-            false => Wait::AtMost(at_most_ns),
-        }
+        Wait::AtMost(self.next_deadline_ns().map_or(tick_ns, |ns| ns.min(tick_ns)))
     }
 
     /// Takes the replies that a borrowed partition has left in the inbox, behind earlier messages.

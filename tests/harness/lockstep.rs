@@ -327,8 +327,8 @@ impl Driver for Blocking {
         self.inner.receive(conn, on);
     }
 
-    fn send(&mut self, conn: ConnId, chunk: Chunk) {
-        self.inner.send(conn, chunk);
+    fn send(&mut self, conn: ConnId, chunk: Chunk) -> Option<(Chunk, io::Result<()>)> {
+        self.inner.send(conn, chunk)
     }
 
     fn close(&mut self, conn: ConnId) {

@@ -250,7 +250,7 @@ impl EpollDriver {
         let socket = self.conns[conn as usize].socket.as_ref().expect("an open socket");
         let bytes = chunk.as_slice();
         while *sent < bytes.len() {
-            match poller::send(socket.as_fd(), &bytes[*sent..]) {
+            match sockets::send_now(socket.as_fd(), &bytes[*sent..]) {
                 Ok(count) => *sent += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
@@ -394,22 +394,20 @@ impl Driver for EpollDriver {
         self.queue(conn);
     }
 
-    fn send(&mut self, conn: ConnId, chunk: Chunk) {
+    fn send(&mut self, conn: ConnId, chunk: Chunk) -> Option<(Chunk, io::Result<()>)> {
         assert!(self.conn(conn).sending.is_none(), "one send at a time");
         assert!(!chunk.as_slice().is_empty(), "there is something to send");
         let mut sent = 0;
         if let Some(outcome) = self.push_bytes(conn, &chunk, &mut sent) {
-            self.pending.push_back(Completion::Sent(conn, chunk, outcome));
-            return;
+            return Some((chunk, outcome));
         }
         let socket = self.conns[conn as usize].socket.as_ref().expect("an open socket");
         let bits = INPUT | libc::EPOLLOUT as u32;
-        match self.poller.rewatch(socket.as_fd(), u64::from(conn), bits) {
-            Ok(()) => self.conns[conn as usize].sending = Some((chunk, sent)),
-            Err(error) => {
-                self.pending.push_back(Completion::Sent(conn, chunk, Err(error)));
-            }
+        if let Err(error) = self.poller.rewatch(socket.as_fd(), u64::from(conn), bits) {
+            return Some((chunk, Err(error)));
         }
+        self.conns[conn as usize].sending = Some((chunk, sent));
+        None
     }
 
     fn close(&mut self, conn: ConnId) {
@@ -431,7 +429,7 @@ impl Driver for EpollDriver {
         let blocks = self.ready.is_empty() && self.readable.is_empty() && self.pending.is_empty();
         let resume_ns = self.resume_accepting().unwrap_or(u64::MAX);
         let at_most_ns = match wait {
-            Wait::AtMost(ns) | Wait::Input(ns) if blocks => ns.min(resume_ns),
+            Wait::AtMost(ns) if blocks => ns.min(resume_ns),
             _ => 0,
         };
         let at_most_ms = at_most_ns.min(limits::WAIT_NS_MAX).div_ceil(1_000_000);

@@ -88,14 +88,6 @@ pub(super) fn receive(fd: BorrowedFd<'_>, to: &mut [u8]) -> io::Result<usize> {
     moved(unsafe { libc::recv(fd.as_raw_fd(), start, to.len(), libc::MSG_DONTWAIT) })
 }
 
-/// Sends the bytes for which there is room, without blocking and without SIGPIPE.
-pub(super) fn send(fd: BorrowedFd<'_>, from: &[u8]) -> io::Result<usize> {
-    let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
-    let start = from.as_ptr().cast::<c_void>();
-    // SAFETY: the kernel reads `from.len()` bytes at `start`.
-    moved(unsafe { libc::send(fd.as_raw_fd(), start, from.len(), flags) })
-}
-
 /// Accepts one connection, nonblocking and close-on-exec.
 pub(super) fn accept(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;

@@ -15,6 +15,8 @@ use std::sync::Arc;
 const DELAYED_ONCE_IN: usize = 4;
 /// One receive, or send, in this number moves only a random part of the bytes.
 const SPLIT_ONCE_IN: usize = 3;
+/// One send in this number starts with the next wait, not at once.
+const QUEUED_ONCE_IN: usize = 2;
 
 /// The simulated driver; it may move to another thread with its shard.
 pub struct SimulatedDriver {
@@ -188,12 +190,19 @@ impl Driver for SimulatedDriver {
         conn(&mut self.network.world(), self.index, number).wanted = on;
     }
 
-    fn send(&mut self, number: ConnId, chunk: Chunk) {
+    fn send(&mut self, number: ConnId, chunk: Chunk) -> Option<(Chunk, io::Result<()>)> {
         assert!(!chunk.as_slice().is_empty(), "there is something to send");
         let mut world = self.network.world();
-        let conn = conn(&mut world, self.index, number);
-        assert!(conn.sending.is_none(), "one send at a time");
-        conn.sending = Some(Sending { chunk, sent: 0, outcome: None });
+        let place = conn(&mut world, self.index, number);
+        assert!(place.sending.is_none(), "one send at a time");
+        place.sending = Some(Sending { chunk, sent: 0, outcome: None });
+        if !world.random.once_in(QUEUED_ONCE_IN) {
+            push_bytes(&mut world, self.index, number, true);
+        }
+        let place = conn(&mut world, self.index, number);
+        let Sending { chunk, outcome, .. } =
+            place.sending.take_if(|sending| sending.outcome.is_some())?;
+        Some((chunk, outcome.expect("the filter has checked it")))
     }
 
     fn close(&mut self, number: ConnId) {
@@ -220,7 +229,7 @@ impl Driver for SimulatedDriver {
         let idle = self.ready.is_empty() && events.is_empty();
         let side = &mut world.sides[self.index];
         side.asleep_until_ns = match wait {
-            Wait::AtMost(ns) | Wait::Input(ns) if idle => {
+            Wait::AtMost(ns) if idle => {
                 Some(self.clock.monotonic_ns().saturating_add(ns.min(limits::WAIT_NS_MAX)))
             }
             _ => None,

@@ -69,7 +69,7 @@ fn a_stalled_send_sleeps_until_the_client_reads() {
     let (socket, client) = network.pair();
     driver.open(0, socket).unwrap();
     client.set_window(10);
-    driver.send(0, Chunk::Own(vec![1; 15]));
+    assert!(driver.send(0, Chunk::Own(vec![1; 15])).is_none(), "the window is too small");
     while !network.is_idle() {
         driver.wait(Wait::AtMost(1)).unwrap();
         assert!(driver.next().is_none());

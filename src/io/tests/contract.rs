@@ -20,7 +20,7 @@ fn accepts_and_echoes() {
                 let text = format!("hello {number} {round}");
                 server.until("input", |server| server.seen(*conn).input == text.as_bytes());
                 server.seen(*conn).input.clear();
-                server.driver.send(*conn, own(text.as_bytes()));
+                server.send(*conn, own(text.as_bytes()));
                 let mut read = Vec::new();
                 server.until("the echo", |server| {
                     read.extend(peer.read(100));
@@ -41,14 +41,14 @@ fn moves_much_both_ways() {
         let (mut peer, conn) = server.accept();
         let (to_server, to_client) = (pattern(1, LEN), pattern(2, LEN));
         let (mut written, mut read) = (0, Vec::new());
-        server.driver.send(conn, Chunk::Own(to_client.clone()));
+        server.send(conn, Chunk::Own(to_client.clone()));
         let mut shared = false;
         server.until("the transfer", |server| {
             written += peer.write(&to_server[written..]);
             read.extend(peer.read(1 << 20));
             if server.seen(conn).sent.len() == 1 && !shared {
                 shared = true;
-                server.driver.send(conn, Chunk::Shared(to_client.clone().into()));
+                server.send(conn, Chunk::Shared(to_client.clone().into()));
             }
             let seen = server.seen(conn);
             seen.input.len() == LEN && read.len() == 2 * LEN && seen.sent.len() == 2
@@ -68,7 +68,7 @@ fn a_hangup_comes_after_the_bytes_and_sends_still_work() {
         server.until("the hangup", |server| server.seen(conn).hangup.is_some());
         assert_eq!(server.seen(conn).input, b"last words");
         assert!(server.seen(conn).hangup.as_ref().unwrap().is_none());
-        server.driver.send(conn, own(b"farewell"));
+        server.send(conn, own(b"farewell"));
         server.until("the send", |server| server.seen(conn).sent.len() == 1);
         server.driver.receive(conn, false);
         server.driver.receive(conn, true);
@@ -97,7 +97,7 @@ fn sending_to_a_closed_peer_fails_eventually() {
             }
             if sent.len() == asked {
                 asked += 1;
-                server.driver.send(conn, own(b"is anybody there?"));
+                server.send(conn, own(b"is anybody there?"));
             }
             false
         });
@@ -114,7 +114,7 @@ fn closing_cancels_a_stalled_send() {
             peer.write(b"never read");
             let bytes = vec![3; 16 << 20];
             let chunk = if shared { Chunk::Shared(bytes.into()) } else { Chunk::Own(bytes) };
-            server.driver.send(conn, chunk);
+            server.send(conn, chunk);
             server.until_quiet();
             assert!(server.seen(conn).sent.is_empty());
             server.driver.close(conn);
@@ -137,7 +137,7 @@ fn replies_sent_before_closing_arrive_despite_unread_input() {
         server.until_quiet();
         assert_eq!(peer.write(&[b'x'; 50_000]), 50_000);
         server.until_quiet();
-        server.driver.send(conn, own(&pattern(4, 10_000)));
+        server.send(conn, own(&pattern(4, 10_000)));
         server.driver.close(conn);
         server.until("closing", |server| server.seen(conn).closed);
         assert!(server.seen(conn).sent[0].is_ok());
@@ -205,13 +205,13 @@ fn a_slow_reader_does_not_delay_others() {
         let (mut slow, slow_conn) = server.accept();
         let (mut quick, quick_conn) = server.accept();
         let bytes = pattern(6, LEN);
-        server.driver.send(slow_conn, Chunk::Own(bytes.clone()));
+        server.send(slow_conn, Chunk::Own(bytes.clone()));
         let mut read = Vec::new();
         for round in 0..100 {
             quick.write(b"ping");
             server.until("a ping", |server| server.seen(quick_conn).input.len() >= 4);
             server.seen(quick_conn).input.clear();
-            server.driver.send(quick_conn, own(b"pong"));
+            server.send(quick_conn, own(b"pong"));
             let mut pong = Vec::new();
             server.until("a pong", |server| {
                 pong.extend(quick.read(10));
@@ -243,7 +243,7 @@ fn opens_and_closes_thousands() {
                     conns.iter().all(|conn| server.seen[conn].input == b"hello")
                 }),
                 1 => peers.drain(..CLIENTS / 2).for_each(Peer::close),
-                2 => conns.iter().for_each(|conn| server.driver.send(*conn, own(b"goodbye"))),
+                2 => conns.iter().for_each(|conn| server.send(*conn, own(b"goodbye"))),
                 _ => {}
             }
             conns.iter().for_each(|conn| server.driver.close(*conn));
@@ -314,7 +314,7 @@ fn a_small_submission_queue_loses_nothing() {
         let mut clients: Vec<_> = (0..CLIENTS).map(|_| server.accept()).collect();
         for round in 1..=5 {
             for (_, conn) in &clients {
-                server.driver.send(*conn, own(&pattern(round, 500)));
+                server.send(*conn, own(&pattern(round, 500)));
                 server.driver.receive(*conn, false);
                 server.driver.receive(*conn, true);
             }
@@ -358,7 +358,7 @@ fn a_wait_returns_at_once_with_completions_of_earlier_calls() {
     with_each(Options::default(), |mut server| {
         let (_peer, conn) = server.accept();
         server.until_quiet();
-        server.driver.send(conn, own(b"reply"));
+        server.send(conn, own(b"reply"));
         while server.seen(conn).sent.is_empty() {
             server.turn(LONG);
         }
@@ -374,7 +374,7 @@ fn a_dropped_driver_closes_its_connections() {
     with_each(Options::default(), |mut server| {
         let (mut idle, _) = server.accept();
         let (mut stuck, stuck_conn) = server.accept();
-        server.driver.send(stuck_conn, Chunk::Own(vec![8; 16 << 20]));
+        server.send(stuck_conn, Chunk::Own(vec![8; 16 << 20]));
         server.until_quiet();
         let name = server.name.clone();
         drop(server);
@@ -407,7 +407,7 @@ fn zero_copy_sends_arrive_whole() {
             } else {
                 Chunk::Shared(bytes.clone().into())
             };
-            server.driver.send(conn, chunk);
+            server.send(conn, chunk);
             let mut read = Vec::new();
             server.until("the bytes", |server| {
                 read.extend(peer.read(1 << 20));

@@ -58,9 +58,6 @@ pub(super) struct Sending {
     pub(super) sent: usize,
     /// How the operation in progress sends.
     pub(super) way: Way,
-    /// Whether the operation in progress completes while it is submitted: it takes what the socket
-    /// has room for, and waits for nothing.
-    pub(super) is_immediate: bool,
     /// Zero-copy operations whose memory the kernel may still read.
     pub(super) notices: u32,
     /// The result, set once no operation is in progress any more.

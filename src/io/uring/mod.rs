@@ -1,4 +1,5 @@
-//! The io_uring driver: one ring per thread, multishot accept and receive, one system call a turn.
+//! The io_uring driver: one ring per thread, multishot accept and receive. A wait is one system call,
+//! and so is the send of a small reply.
 //!
 //! Must not know: what the bytes mean. It needs Linux 6.0; [`Refusal`] says why it is not
 //! available.
@@ -382,8 +383,8 @@ impl Driver for UringDriver {
         }
     }
 
-    fn send(&mut self, conn: ConnId, chunk: Chunk) {
-        self.start_send(conn, chunk);
+    fn send(&mut self, conn: ConnId, chunk: Chunk) -> Option<(Chunk, io::Result<()>)> {
+        self.start_send(conn, chunk)
     }
 
     fn close(&mut self, conn: ConnId) {
@@ -410,7 +411,6 @@ impl Driver for UringDriver {
             _ if !self.ready.is_empty() || self.ring.completions() > 0 => Block::No,
             Wait::Poll => Block::No,
             Wait::AtMost(ns) => Block::UntilOne { at_most_ns: ns },
-            Wait::Input(ns) => Block::UntilOther { at_most_ns: ns },
         };
         self.ring.enter(block)?;
         self.due = self.ring.completions();

@@ -56,9 +56,6 @@ pub(super) enum Block {
     No,
     /// Until there is a completion, at most this number of nanoseconds.
     UntilOne { at_most_ns: u64 },
-    /// Until there is a completion other than of the queued immediate sends, at most this number of
-    /// nanoseconds.
-    UntilOther { at_most_ns: u64 },
 }
 
 /// The kernel's result of one operation.
@@ -79,8 +76,6 @@ pub(super) struct Ring {
     /// Operations for which the submission queue had no room, in their order. The callers bound it:
     /// each connection and listener has a few operations in progress.
     overflow: VecDeque<squeue::Entry>,
-    /// Queued operations that complete while they are submitted, at least.
-    immediate: u32,
     /// Whether the kernel has SEND_ZC.
     zero_copy: bool,
     pub(super) statistics: Statistics,
@@ -123,7 +118,6 @@ impl Ring {
             overflow: VecDeque::new(),
             zero_copy,
             statistics: Statistics::default(),
-            immediate: 0,
             inner,
         })
     }
@@ -200,22 +194,12 @@ impl Ring {
             Block::UntilOne { at_most_ns } => {
                 self.call(1, EnterFlags::GETEVENTS, at_most_ns).map(drop)
             }
-            Block::UntilOther { at_most_ns } => {
-                let wait_for = 1 + self.immediate;
-                self.call(wait_for, EnterFlags::GETEVENTS, at_most_ns).map(drop)
-            }
         }
-    }
-
-    /// Counts a queued operation that completes while it is submitted.
-    pub(super) fn count_immediate(&mut self) {
-        self.immediate += 1;
     }
 
     /// Makes the system call. Returns the number of operations that the kernel has taken.
     fn call(&mut self, wait_for: u32, flags: EnterFlags, at_most_ns: u64) -> io::Result<usize> {
         let to_submit = self.inner.submission().len();
-        self.immediate = 0;
         self.statistics.waits += 1;
         let at_most_ns = at_most_ns.min(limits::WAIT_NS_MAX);
         let time = WaitTime {

@@ -7,10 +7,10 @@ use super::UringDriver;
 use super::conn::{Sending, Use, Way};
 use super::ring::Done;
 use super::tag::{Kind, Tag};
-use crate::io::{Chunk, Completion, ConnId, limits};
+use crate::io::{Chunk, Completion, ConnId, limits, sockets};
 use io_uring::{cqueue, opcode, types};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 /// `IORING_SEND_ZC_REPORT_USAGE`: the notice says whether the kernel copied after all.
 const REPORT_USAGE: u16 = 1 << 3;
@@ -18,9 +18,19 @@ const REPORT_USAGE: u16 = 1 << 3;
 /// `IORING_NOTIF_USAGE_ZC_COPIED` in a notice's result.
 const COPIED: u32 = 1 << 31;
 
+/// Returns whether a send that failed may be tried again.
+fn is_temporary(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
+}
+
 impl UringDriver {
-    /// Starts to send a chunk.
-    pub(super) fn start_send(&mut self, conn: ConnId, chunk: Chunk) {
+    /// Starts to send a chunk. A small chunk is sent by a system call of its own, which costs less
+    /// than an operation of the ring with its completion. Returns the chunk if that finishes it.
+    pub(super) fn start_send(
+        &mut self,
+        conn: ConnId,
+        chunk: Chunk,
+    ) -> Option<(Chunk, io::Result<()>)> {
         let len = chunk.as_slice().len();
         assert!(len > 0, "there is something to send");
         let zero_copy_bytes_min = match chunk {
@@ -32,10 +42,19 @@ impl UringDriver {
         assert!(place.sending.is_none(), "one send at a time");
         let way =
             if place.zero_copy && len >= zero_copy_bytes_min { Way::ZeroCopy } else { Way::Copy };
-        let is_immediate = way == Way::Copy;
-        let outcome = None;
-        place.sending = Some(Sending { chunk, sent: 0, way, is_immediate, notices: 0, outcome });
+        let mut sent = 0;
+        if way == Way::Copy && len <= limits::SEND_NOW_BYTES_MAX {
+            let socket = place.socket.as_ref().expect("an open connection has its socket");
+            match sockets::send_now(socket.as_fd(), chunk.as_slice()) {
+                Ok(count) if count == len => return Some((chunk, Ok(()))),
+                Ok(count) => sent = count,
+                Err(error) if is_temporary(&error) => {}
+                Err(error) => return Some((chunk, Err(error))),
+            }
+        }
+        place.sending = Some(Sending { chunk, sent, way, notices: 0, outcome: None });
         self.push_send(conn);
+        None
     }
 
     /// Submits the rest of the chunk.
@@ -49,9 +68,8 @@ impl UringDriver {
         let rest = &sending.chunk.as_slice()[sending.sent..];
         assert!(!rest.is_empty());
         let (start, len) = (rest.as_ptr(), rest.len().min(limits::SEND_BYTES_MAX) as u32);
-        let (way, is_immediate) = (sending.way, sending.is_immediate);
-        let patience = if is_immediate { libc::MSG_DONTWAIT } else { libc::MSG_WAITALL };
-        let flags = libc::MSG_NOSIGNAL | patience;
+        let way = sending.way;
+        let flags = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let entry = match way {
             Way::Copy => opcode::Send::new(fd, start, len).flags(flags).build(),
             Way::ZeroCopy => {
@@ -59,9 +77,6 @@ impl UringDriver {
             }
         };
         self.ring.statistics.zero_copy_sends += u64::from(way == Way::ZeroCopy);
-        if is_immediate {
-            self.ring.count_immediate();
-        }
         // SAFETY: chunk and socket stay in the table until the last completion, notices included.
         // Moving the chunk does not move its bytes.
         unsafe { self.push(entry, tag) };
@@ -126,7 +141,6 @@ impl UringDriver {
             }
             (error, _) => error < 0,
         };
-        sending.is_immediate = false;
         if again && !closing {
             if !place.zero_copy {
                 sending.way = Way::Copy;

@@ -23,10 +23,6 @@ pub(in crate::shard) struct Queues {
     pub(in crate::shard) dirty: Vec<ConnId>,
     /// Connections whose batch found no credit. They are served again when replies free credits.
     pub(in crate::shard) stalled: VecDeque<ConnId>,
-    /// Whether work must follow at once when a send of this turn completes.
-    pub(in crate::shard) awaits_send: bool,
-    /// Whether a connection has sent output since the shard last blocked.
-    pub(in crate::shard) has_sent: bool,
 }
 
 /// State of the acceptor: sockets that their shard could not take at once.

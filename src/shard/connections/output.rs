@@ -1,17 +1,19 @@
-//! Output: at most one send per connection and turn, and its completion. Also received bytes.
+//! Output: sends of connections, and their completions. Also received bytes.
 
 use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::{BufferId, Chunk, ConnId};
-use crate::shard::limits::{INPUT_BYTES_PAUSE, OUTPUT_BYTES_EACH, QUIET_SEND_BYTES_MAX};
+use crate::shard::limits::{INPUT_BYTES_PAUSE, OUTPUT_BYTES_EACH};
 use crate::shard::state::Shard;
 use std::io;
 
 impl Shard {
-    /// Hands the output of every dirty connection to the driver, which sends it with the next wait.
+    /// Hands the output of every dirty connection to the driver.
     pub(in crate::shard) fn flush(&mut self) -> bool {
         let found = !self.queues.dirty.is_empty();
-        for at in 0..self.queues.dirty.len() {
-            let conn = self.queues.dirty[at];
+        let mut at = 0;
+        // A send that ends may make connections dirty again, for example with more of the stream.
+        while let Some(&conn) = self.queues.dirty.get(at) {
+            at += 1;
             if let Some(connection) = self.connections.get_mut(conn) {
                 connection.is_dirty = false;
                 self.send_next(conn);
@@ -21,35 +23,35 @@ impl Shard {
         found
     }
 
-    /// Sends the connection's next chunk. Closes the connection if all output was sent and the
-    /// connection is over.
+    /// Sends the connection's chunks until one of them has to wait. Closes the connection if all
+    /// output was sent and the connection is over.
     fn send_next(&mut self, conn: ConnId) {
-        let Some(connection) = self.connections.get_mut(conn) else { return };
-        if connection.is_closing || connection.is_held {
-            return;
-        }
-        if let Some(chunk) = connection.outbox.next_chunk() {
-            let is_small = connection.outbox.under_way_bytes() <= QUIET_SEND_BYTES_MAX;
-            let goes_on = !(connection.outbox.is_last() && is_small)
-                || connection.session.close_after_reply
-                || connection.is_hung_up
-                || connection.is_output_full
-                || connection.link.is_some();
-            self.queues.awaits_send |= goes_on || connection.trace.is_some();
+        while let Some(connection) = self.connections.get_mut(conn)
+            && !connection.is_closing
+            && !connection.is_held
+        {
+            let Some(chunk) = connection.outbox.next_chunk() else {
+                if connection.is_over() {
+                    self.close(conn);
+                }
+                return;
+            };
             if connection.trace.is_some() {
                 self.trace_leaving(conn);
             }
-            self.queues.has_sent = true;
-            self.driver.send(conn, chunk);
-            return;
-        }
-        if connection.is_over() {
-            self.close(conn);
+            let Some((chunk, result)) = self.driver.send(conn, chunk) else { return };
+            self.finish_send(conn, chunk, result);
         }
     }
 
-    /// Records that the kernel has taken a chunk, or that the send failed.
+    /// Handles the end of a send that did not finish at once.
     pub(in crate::shard) fn sent(&mut self, conn: ConnId, chunk: Chunk, result: io::Result<()>) {
+        self.finish_send(conn, chunk, result);
+        self.send_next(conn);
+    }
+
+    /// Records that the kernel has taken a chunk, or that the send failed.
+    fn finish_send(&mut self, conn: ConnId, chunk: Chunk, result: io::Result<()>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let bytes = connection.outbox.under_way_bytes() as u64;
         connection.outbox.sent(chunk);
@@ -79,7 +81,6 @@ impl Shard {
         if is_link {
             self.pump(conn);
         }
-        self.send_next(conn);
     }
 
     /// Moves received bytes into the input buffer, and returns the receive buffer to the driver.
