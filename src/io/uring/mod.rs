@@ -1,5 +1,5 @@
-//! The io_uring driver: one ring per thread, multishot accept and receive. A wait is one system call,
-//! and so is the send of a small reply.
+//! The io_uring driver: one ring per thread, multishot accept and receive. A wait is one system
+//! call, and so is the send of a small reply.
 //!
 //! Must not know: what the bytes mean. It needs Linux 6.0; [`Refusal`] says why it is not
 //! available.
