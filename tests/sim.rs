@@ -15,6 +15,8 @@ mod checker_selftest;
 mod connections;
 #[path = "sim/evicted.rs"]
 mod evicted;
+#[path = "sim/followed.rs"]
+mod followed;
 #[path = "sim/generated.rs"]
 mod generated;
 #[path = "sim/histories.rs"]

@@ -11,12 +11,16 @@
 //! ```
 //! All of this belongs to the command that made the keys ready. It happens before any other
 //! command, and is propagated directly after that command.
+//!
+//! A unit with locks is propagated at the place at which it arrived. Units that arrived later may
+//! have changed other keys since. So such a unit serves only clients whose keys its own locks
+//! cover. The other clients request locks of their own, and follow the unit.
 
 use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
-use crate::exec::{KeyLock, Mode, Scope, TicketState, Wait, mode_of};
+use crate::exec::{KeyLock, Mode, Records, Scope, TicketState, Wait, mode_of};
 use crate::mesh::{Envelope, Forward, OneWay, Registration, ReplyTo, Work};
 use crate::resp::{Output, Protocol};
 use crate::txn::{BlockedOn, LockId, Queue, Removed, Waiter, WaiterReply};
@@ -69,15 +73,30 @@ impl Partition {
 
     /// Serves blocked clients after a unit that is propagated as one. Their commands are propagated
     /// separately.
-    pub fn serve_blocked_behind(&mut self, lock: Option<LockId>) {
+    pub fn serve_blocked_behind(&mut self) {
         if !self.slice.has_ready() {
             return;
         }
         // Keys may have expired since the unit began.
         self.read_clock();
         let mut records = self.journal.records();
-        self.serve_blocked(Waker { at: 0, lock, records: records.as_mut() });
+        self.serve_blocked(Waker::new(records.as_mut()));
         self.journal.write_following(records);
+    }
+
+    /// Ends a part that has run for the last time: serves the clients that it has unblocked, and
+    /// writes its records.
+    pub(super) fn end_part(&mut self, place: Place, part: &Envelope, records: Option<Records>) {
+        let mut records = records;
+        let lock = place.lock();
+        if lock.is_some() && self.slice.has_ready() {
+            self.read_clock();
+            self.serve_blocked(Waker { at: 0, lock, records: records.as_mut() });
+        }
+        self.journal.write_part(place, part, records);
+        if lock.is_none() {
+            self.serve_blocked_behind();
+        }
     }
 
     /// Serves the clients that were already blocked on a key.
@@ -106,8 +125,8 @@ impl Partition {
         }
     }
 
-    /// Returns whether a blocked command conflicts with locks of other units. `own` is the lock
-    /// request of the unit that unblocks it.
+    /// Returns whether a blocked command may not run inside the unit that unblocks it. `own` is the
+    /// lock request of this unit.
     fn is_locked(&mut self, place: BlockedOn, own: Option<LockId>) -> bool {
         if self.locks.is_empty() {
             return false;
@@ -116,7 +135,10 @@ impl Partition {
         waiter.touched(place.arg).any(|(arg, mode)| {
             let hash = self.slice.key(waiter.key(arg)).hash;
             let key_lock = KeyLock { scope: Scope::Key { db: 0, hash }, mode };
-            self.locks.is_in_the_way(key_lock, own)
+            match own {
+                Some(own) => !self.locks.covers(own, key_lock),
+                None => self.locks.conflicts([key_lock]),
+            }
         })
     }
 
@@ -188,7 +210,7 @@ impl Partition {
     /// Removes a blocked client because its home reports that it no longer waits.
     pub fn forget_client(&mut self, number: u64) {
         self.unblock(number);
-        self.serve_blocked_behind(None);
+        self.serve_blocked_behind();
     }
 
     /// Makes the keys ready again whose queues were busy with a client.
@@ -210,7 +232,7 @@ impl Partition {
         for (db, key) in std::mem::take(&mut self.paused_keys) {
             self.make_ready(db, &[key]);
         }
-        self.serve_blocked_behind(None);
+        self.serve_blocked_behind();
     }
 
     /// Requests the locks of a blocked command, so that the key's clients are served when they are
@@ -222,9 +244,22 @@ impl Partition {
         (part.sequence, part.parts) = (0, 1);
         part.sent = self.moment();
         part.work = Work::OneWay(OneWay::Recheck(place.number));
-        let begun = self.deferred.pause();
-        self.arrive(part);
-        self.deferred.resume(begun);
+        let key_locks = self.key_locks_of(&mut part);
+        let (lock, is_granted) = self.locks.request(&key_locks);
+        self.journal.follow(lock);
+        self.waiting.insert(lock, part);
+        if is_granted {
+            self.rechecks.push(lock);
+        }
+    }
+
+    /// Runs the rechecks whose locks were granted while another unit ran.
+    pub(super) fn run_rechecks(&mut self) {
+        for lock in std::mem::take(&mut self.rechecks) {
+            let part = self.waiting.remove(&lock).expect("a recheck waits for the end of a unit");
+            self.work(part, Place::Reserved(lock));
+            self.release(lock);
+        }
     }
 
     /// Serves a key's clients again, after the conflicting lock was released.
@@ -232,11 +267,9 @@ impl Partition {
         let Work::OneWay(OneWay::Recheck(number)) = part.work else {
             unreachable!("only a recheck comes here");
         };
-        let mut records = self.records_at(place);
+        let records = self.records_at(place);
         self.make_idle(number);
-        self.serve_blocked(Waker { at: 0, lock: place.lock(), records: records.as_mut() });
-        self.journal.write_part(place, &part, records);
-        self.serve_blocked_behind(place.lock());
+        self.end_part(place, &part, records);
         // No shard waits for its reply.
         self.deferred.begin();
     }

@@ -155,6 +155,7 @@ impl Partition {
         if self.slice.has_ready() {
             let at = at.checked_sub(1).map_or(0, |before| part.items[before].at);
             self.serve_blocked(Waker { at, lock: Some(lock), records });
+            self.journal.reserve_followers();
         }
     }
 
@@ -227,6 +228,7 @@ impl Partition {
             if !self.run_from(part, at + 1, lock, records) {
                 self.release(lock);
             }
+            self.run_rechecks();
         }
         found
     }

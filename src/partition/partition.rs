@@ -22,6 +22,8 @@ pub struct Partition {
     pub(super) locks: LockTable,
     /// Parts that wait for locks, by their lock requests.
     pub(super) waiting: HashMap<LockId, Box<Envelope>>,
+    /// Granted lock requests of rechecks that run after the present unit.
+    pub(super) rechecks: Vec<LockId>,
     /// Clients that are blocked on keys.
     pub(super) blocked: Blocked,
     /// Keys that are ready for blocked clients whose commands a pause delays. At most as many as
@@ -69,6 +71,7 @@ impl Partition {
             slice,
             locks: LockTable::default(),
             waiting: HashMap::new(),
+            rechecks: Vec::new(),
             blocked: Blocked::default(),
             paused_keys: HashSet::new(),
             deferred: DeferredReplies::default(),

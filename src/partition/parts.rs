@@ -58,8 +58,7 @@ impl Partition {
         let mut records = self.records_at(place);
         let mut waker = Waker { at: 0, lock: place.lock(), records: records.as_mut() };
         self.run_part(&mut part, RunMode::Batch, &mut waker);
-        self.journal.write_part(place, &part, records);
-        self.serve_blocked_behind(place.lock());
+        self.end_part(place, &part, records);
         self.answer_later(part);
         false
     }
@@ -81,8 +80,7 @@ impl Partition {
             self.block(Registration { ticket, item, to, wait }, part.home, part.protocol);
             part.work = Work::Blocked(blocked);
         }
-        self.journal.write_part(place, &part, records);
-        self.serve_blocked_behind(place.lock());
+        self.end_part(place, &part, records);
         self.answer_later(part);
     }
 
@@ -115,8 +113,7 @@ impl Partition {
             }
         } else {
             self.settle_blocking(&mut part);
-            self.journal.write_part(place, &part, records);
-            self.serve_blocked_behind(lock);
+            self.end_part(place, &part, records);
         }
         let released = (stage == Stage::Release).then_some(part.txn_mut().lock);
         self.answer_later(part);

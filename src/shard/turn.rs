@@ -80,7 +80,7 @@ impl Shard {
         self.check_pause();
         self.hand_over_waiting();
         self.tick();
-        self.partition.serve_blocked_behind(None);
+        self.partition.serve_blocked_behind();
         self.send_outgoing();
         self.publish_feed();
         self.serve_links();
