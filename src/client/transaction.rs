@@ -86,8 +86,8 @@ impl TransactionAttempt {
 /// Why a blocked command runs again.
 #[derive(Clone, Copy, Debug)]
 pub struct Woken {
-    /// Argument index of the key that became ready.
-    pub key_arg: usize,
+    /// Argument index of the key that became ready, if the command waits for this key alone.
+    pub key_arg: Option<usize>,
     /// Shard that owns the key.
     pub owner: u16,
     /// Type that its value must have.

@@ -164,6 +164,11 @@ impl Slice {
         self.slots.clone()
     }
 
+    /// Returns whether this slice owns a hash slot.
+    pub fn owns(&self, slot: u16) -> bool {
+        self.slots.contains(&slot)
+    }
+
     /// Returns a key and computes its hash slot.
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {

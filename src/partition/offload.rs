@@ -154,7 +154,7 @@ impl Partition {
     ) {
         if self.slice.has_ready() {
             let at = at.checked_sub(1).map_or(0, |before| part.items[before].at);
-            self.serve_blocked(Waker { at, lock: Some(lock), records });
+            self.serve_blocked(Waker { at, lock: Some(lock), ..Waker::new(records) });
             self.journal.reserve_followers();
         }
     }
@@ -172,7 +172,7 @@ impl Partition {
         let items = &items[at..=at];
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
-        let mut waker = Waker { at: 0, lock: Some(lock), records };
+        let mut waker = Waker { lock: Some(lock), ..Waker::new(records) };
         self.run(&mut batch, RunMode::Transaction, &mut waker, &mut timing);
         if timing.spent_ns >= self.env.thresholds.run_ns {
             part.spent.push((part.items[at].at, timing.spent_ns));

@@ -56,7 +56,7 @@ impl Partition {
             return self.begin_offloading(part, place);
         }
         let mut records = self.records_at(place);
-        let mut waker = Waker { at: 0, lock: place.lock(), records: records.as_mut() };
+        let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
         self.run_part(&mut part, RunMode::Batch, &mut waker);
         self.end_part(place, &part, records);
         self.answer_later(part);
@@ -69,7 +69,7 @@ impl Partition {
             unreachable!("only a blocking attempt runs here");
         };
         let mut records = self.records_at(place);
-        let mut waker = Waker { at: 0, lock: place.lock(), records: records.as_mut() };
+        let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
         let ran = self.run_part(&mut part, RunMode::Attempt, &mut waker);
         if let Some(mut wait) = ran.wait {
             let (items, mut batch_args, ..) = part.parts();
@@ -97,7 +97,7 @@ impl Partition {
         if !part.txn_mut().is_broken {
             self.store(&mut part.txn_mut().stores);
             if !part.items.is_empty() {
-                let mut waker = Waker { at: 0, lock, records: records.as_mut() };
+                let mut waker = Waker { lock, ..Waker::new(records.as_mut()) };
                 self.run_part(&mut part, RunMode::Transaction, &mut waker);
             }
             self.fetch(part.txn_mut(), records.as_mut());
