@@ -25,6 +25,8 @@ mod histories;
 mod limited;
 #[path = "sim/modelled.rs"]
 mod modelled;
+#[path = "sim/one_time.rs"]
+mod one_time;
 #[path = "sim/paused.rs"]
 mod paused;
 #[path = "sim/profile.rs"]

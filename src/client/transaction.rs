@@ -29,8 +29,9 @@ pub struct Transaction {
     pub id: TransactionId,
     /// Reply that its connection waits for.
     pub to: ReplyAddress,
-    /// Unix time in microseconds that all of its commands see.
-    pub now_us: u64,
+    /// Unix time in microseconds that all of its commands see: of the posting of its first round,
+    /// or of an earlier command on the session.
+    pub now_us: Option<u64>,
     /// Protocol of the replies.
     pub protocol: Protocol,
     /// Its commands.

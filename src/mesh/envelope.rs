@@ -15,7 +15,7 @@ pub struct Moment {
     /// Last timestamp of the sender's hybrid logical clock.
     pub timestamp: u64,
     /// The sender's Unix time in microseconds. The receiver advances its time to at least this
-    /// value.
+    /// value. All parts of a unit run at this time.
     pub unix_us: u64,
 }
 

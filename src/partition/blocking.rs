@@ -95,9 +95,10 @@ impl Partition {
             return;
         }
         // Keys may have expired since the unit began.
-        self.read_clock();
+        let turn_us = self.read_clock();
         let mut records = self.journal.records();
         self.serve_blocked(Waker { is_split, ..Waker::new(records.as_mut()) });
+        self.set_time(turn_us);
         self.journal.write_following(records);
     }
 
@@ -109,8 +110,9 @@ impl Partition {
         // A forwarded command that stays blocked has looked at all keys: it is not forwarded again.
         let is_split = part.parts > 1 && part.txn().is_some_and(|txn| txn.forwarded.is_none());
         if lock.is_some() && self.slice.has_ready() {
-            self.read_clock();
+            let turn_us = self.read_clock();
             self.serve_blocked(Waker { lock, is_split, ..Waker::new(records.as_mut()) });
+            self.set_time(turn_us);
         }
         self.journal.write_part(place, part, records);
         if lock.is_none() {

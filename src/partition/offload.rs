@@ -127,6 +127,7 @@ impl Partition {
         lock: LockId,
         mut records: Option<Records>,
     ) -> bool {
+        let turn_us = self.enter_time(&part);
         for at in from..part.items.len() {
             self.serve_between(&part, at, lock, records.as_mut());
             let (items, mut batch_args, ..) = part.parts();
@@ -134,11 +135,13 @@ impl Partition {
             if is_long(&self.slice, &item, &mut batch_args) {
                 let workspace = self.lend(&item, &mut batch_args);
                 self.offload(part, at, (lock, records), workspace);
+                self.set_time(turn_us);
                 return true;
             }
             self.run_step(&mut part, at, lock, records.as_mut());
         }
         self.serve_between(&part, part.items.len(), lock, records.as_mut());
+        self.set_time(turn_us);
         self.journal.write_part(Place::Reserved(lock), &part, records);
         self.answer_later(part);
         false

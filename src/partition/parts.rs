@@ -57,7 +57,9 @@ impl Partition {
         }
         let mut records = self.records_at(place);
         let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
+        let turn_us = self.enter_time(&part);
         self.run_part(&mut part, RunMode::Batch, &mut waker);
+        self.set_time(turn_us);
         self.end_part(place, &part, records);
         self.answer_later(part);
         false
@@ -88,7 +90,8 @@ impl Partition {
     pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) {
         let mut records = self.records_at(place);
         let lock = place.lock();
-        let now_us = part.txn_mut().now_us;
+        let posted_us = if part.parts > 1 { part.sent.unix_us } else { self.env.now.unix_us };
+        let now_us = *part.txn_mut().now_us.get_or_insert(posted_us);
         if let Some(records) = &mut records {
             records.absorb(&mut part.txn_mut().records);
         }

@@ -70,9 +70,10 @@ impl Shard {
         if self.port.mesh().rules().drain_first {
             found |= self.drain_inbox();
             found |= self.receive_offloaded();
-            self.partition.journal_mut().clock.drained();
+            self.partition.begin_local(self.env.now.unix_us);
             found |= self.serve_ready();
         } else {
+            self.partition.heed_time(self.env.now.unix_us);
             found |= self.serve_ready();
             found |= self.drain_inbox();
         }

@@ -44,12 +44,14 @@ impl Shard {
         let output = &mut transaction.own.output;
         let before = output.mark();
         let protocol = session.protocol;
+        let clock = &self.env.process.clock;
+        let now_us = *transaction.now_us.get_or_insert_with(|| clock.unix_us());
         let mut context = SessionContext {
             reply: Reply::new(output, protocol),
             session,
             process: &self.env.process,
             entry: item.entry,
-            now_us: self.env.now.unix_us,
+            now_us,
             shard: self.env.me,
             request: None,
         };
