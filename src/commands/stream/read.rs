@@ -352,6 +352,9 @@ fn read_stream(
         }
         cx.effects.changes += 1;
     }
+    if is_new && propagated.is_empty() {
+        propagated.create_consumer(consumer);
+    }
     stream.mark_silently();
     Ok(has_some)
 }
