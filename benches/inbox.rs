@@ -1,5 +1,6 @@
 //! Guards `mesh/port.rs` and `mesh/sequencer.rs`: the cost of a part from its post to its reply.
 
+use annulet::base::clock::Clock;
 use annulet::base::slot::slot_of;
 use annulet::commands::FAMILIES;
 use annulet::exec::{CommandTable, Entry, Item};
@@ -62,7 +63,8 @@ fn bench(criterion: &mut Criterion) {
     let table: &'static CommandTable = Box::leak(Box::new(CommandTable::new(FAMILIES)));
     let get = table.find(b"get").expect("GET exists");
     let mesh = Mesh::new(2, Rules::default(), None);
-    let (mut home, mut owner) = (Port::new(mesh.clone(), 0), Port::new(mesh, 1));
+    let mut home = Port::new(mesh.clone(), Clock::System, 0);
+    let mut owner = Port::new(mesh, Clock::System, 1);
     let mut unit = Vec::new();
     let mut group = criterion.benchmark_group("inbox");
     group.throughput(Throughput::Elements(COMMANDS as u64));

@@ -15,6 +15,8 @@ mod checker_selftest;
 mod connections;
 #[path = "sim/evicted.rs"]
 mod evicted;
+#[path = "sim/followed.rs"]
+mod followed;
 #[path = "sim/generated.rs"]
 mod generated;
 #[path = "sim/histories.rs"]
@@ -23,6 +25,8 @@ mod histories;
 mod limited;
 #[path = "sim/modelled.rs"]
 mod modelled;
+#[path = "sim/one_time.rs"]
+mod one_time;
 #[path = "sim/paused.rs"]
 mod paused;
 #[path = "sim/profile.rs"]

@@ -375,6 +375,7 @@ fn first_line(bytes: &[u8]) -> (i64, usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock::Clock;
     use crate::mesh::{Mesh, Port, Rules};
 
     fn answered(port: &mut Port, part: u16, replies: &[&dyn Fn(&mut Reply<'_>)]) -> Box<Envelope> {
@@ -390,7 +391,7 @@ mod tests {
 
     #[test]
     fn a_failed_part_moves_on_by_one_reply() {
-        let mut port = Port::new(Mesh::new(2, Rules::default(), None), 0);
+        let mut port = Port::new(Mesh::new(2, Rules::default(), None), Clock::System, 0);
         let failed = |reply: &mut Reply<'_>| reply.error(&Error::OutOfMemory);
         let two = |reply: &mut Reply<'_>| {
             reply.array(2);

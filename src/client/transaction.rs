@@ -29,8 +29,9 @@ pub struct Transaction {
     pub id: TransactionId,
     /// Reply that its connection waits for.
     pub to: ReplyAddress,
-    /// Unix time in microseconds that all of its commands see.
-    pub now_us: u64,
+    /// Unix time in microseconds that all of its commands see: of the posting of its first round,
+    /// or of an earlier command on the session.
+    pub now_us: Option<u64>,
     /// Protocol of the replies.
     pub protocol: Protocol,
     /// Its commands.
@@ -86,8 +87,8 @@ impl TransactionAttempt {
 /// Why a blocked command runs again.
 #[derive(Clone, Copy, Debug)]
 pub struct Woken {
-    /// Argument index of the key that became ready.
-    pub key_arg: usize,
+    /// Argument index of the key that became ready, if the command waits for this key alone.
+    pub key_arg: Option<usize>,
     /// Shard that owns the key.
     pub owner: u16,
     /// Type that its value must have.

@@ -75,6 +75,11 @@ impl Seen {
         hash.iter().filter(move |field| self.sees(field))
     }
 
+    /// Returns whether a field exists and is hidden.
+    fn hides(self, hash: &Hash, name: &[u8]) -> bool {
+        hash.volatile_len() > 0 && hash.get(name).is_some_and(|field| !self.sees(&field))
+    }
+
     /// Removes a field if it is visible. Returns whether it did.
     fn remove(self, hash: &mut Hash, name: &[u8]) -> bool {
         let is_seen = hash.volatile_len() == 0 || self.get(hash, name).is_some();

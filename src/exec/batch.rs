@@ -170,7 +170,7 @@ impl Runner<'_> {
         let changes = self.effects.changes;
         let mut args = batch_args.of(item);
         if let Some(records) = &mut self.records {
-            let is_woken = self.attempt.woken_by.is_some();
+            let is_woken = self.attempt.is_woken;
             let glue = if is_woken { Glue::Woken(self.attempt.number) } else { glue_of(item) };
             let own = item.entry.is_write().then_some(&args);
             records.begin(item.at, usize::from(item.db), glue, own);
@@ -186,7 +186,7 @@ impl Runner<'_> {
             is_part: item.is_part,
             reach: self.reach.as_deref_mut(),
             may_wait: self.attempt.may_wait,
-            woken_by: self.attempt.woken_by,
+            is_woken: self.attempt.is_woken,
             wait: None,
             hint_index: item.entry.keys.first,
             hint_slot: item.slot,

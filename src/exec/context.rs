@@ -57,8 +57,8 @@ pub struct Context<'a> {
     pub reach: Option<&'a mut Reach>,
     /// Whether the command may block instead of replying.
     pub may_wait: bool,
-    /// Argument index of the key whose change unblocked the command.
-    pub woken_by: Option<usize>,
+    /// Whether the change of a key has unblocked the command.
+    pub is_woken: bool,
     /// What the command waits for, if it blocks. A command that blocks writes no reply.
     pub wait: Option<Wait>,
     /// Hash slot and hash of the argument at `hint_index`, computed before the run. Index 0 means

@@ -1,12 +1,13 @@
 //! Commands that block until a key has something for them.
 //!
 //! ```text
-//!   handler finds nothing --wait--> blocked --a key changes--> the handler again, for this key
+//!   handler finds nothing --wait--> blocked --a key changes--> the handler again
 //!                                      |
 //!                                      '--deadline, CLIENT UNBLOCK, client gone--> over
 //! ```
 
 use super::context::Context;
+use crate::base::slot::slot_of;
 use crate::value::Kind;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -42,8 +43,8 @@ pub enum Null {
 pub struct BlockingAttempt {
     /// Whether the command may block instead of replying.
     pub may_wait: bool,
-    /// Argument index of the key that unblocked the command; none on its first run.
-    pub woken_by: Option<usize>,
+    /// Whether a key has unblocked the command: this is not its first run.
+    pub is_woken: bool,
     /// Number of the client among the clients that the previous command unblocked.
     pub number: u32,
     /// What the command waits for, if it blocks.
@@ -129,10 +130,10 @@ fn state_of(number: u8) -> TicketState {
 }
 
 impl Context<'_> {
-    /// Returns whether the command looks at the key of argument `arg`. The first run looks at all
-    /// keys. A run after a wake-up looks only at the changed key.
-    pub fn looks_at(&self, arg: usize) -> bool {
-        self.woken_by.is_none_or(|by| by == arg)
+    /// Returns whether the command looks at a key. It looks at all keys, except that the owner of
+    /// some of a blocked command's keys runs the command on these keys alone.
+    pub fn looks_at(&self, key: &[u8]) -> bool {
+        !self.is_woken || self.slice.owns(slot_of(key))
     }
 
     /// Blocks the command instead of replying. If blocking is not allowed, as inside a transaction,

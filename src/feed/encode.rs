@@ -4,6 +4,7 @@
 //! ```text
 //!   unit of one command     *2 $6 SELECT $1 3   *3 $3 SET $1 k $1 v
 //!   of several commands     *1 $5 MULTI   *2 $6 SELECT $1 3   *3 .. *2 ..   *1 $4 EXEC
+//!   a transaction, and clients that it unblocked: the transaction, then each client's unit
 //! ```
 //! The encoder writes SELECT only if the database differs from the last one in the stream. It
 //! merges the parts of a batch command by command (`at`). The commands of one `at`:
@@ -61,19 +62,23 @@ impl Encoder {
     /// Writes one unit or one batch; `parts` are in the order of their shards.
     pub(super) fn unit(&mut self, parts: &[Part<'_>], is_transaction: bool, out: &mut Backlog) {
         self.plan(parts);
-        let planned = std::mem::take(&mut self.planned);
+        let mut planned = std::mem::take(&mut self.planned);
+        let mut own_len = 0;
         if is_transaction {
-            self.group(&planned, parts, out);
-        } else {
-            let is_one = |a: &Planned, b: &Planned| match (a.glue, b.glue) {
-                (Glue::Apart, _) | (_, Glue::Apart) => false,
-                (Glue::Woken(first), Glue::Woken(second)) => a.at == b.at && first == second,
-                (Glue::Woken(_), _) | (_, Glue::Woken(_)) => false,
-                _ => a.at == b.at,
-            };
-            for group in planned.chunk_by(is_one) {
-                self.group(group, parts, out);
-            }
+            // The clients that it has unblocked were served after its last command.
+            let is_woken = |command: &Planned| matches!(command.glue, Glue::Woken(_));
+            planned.sort_by_key(is_woken);
+            own_len = planned.partition_point(|command| !is_woken(command));
+            self.group(&planned[..own_len], parts, out);
+        }
+        let is_one = |a: &Planned, b: &Planned| match (a.glue, b.glue) {
+            (Glue::Apart, _) | (_, Glue::Apart) => false,
+            (Glue::Woken(first), Glue::Woken(second)) => a.at == b.at && first == second,
+            (Glue::Woken(_), _) | (_, Glue::Woken(_)) => false,
+            _ => a.at == b.at,
+        };
+        for group in planned[own_len..].chunk_by(is_one) {
+            self.group(group, parts, out);
         }
         self.planned = planned;
     }

@@ -118,6 +118,26 @@ impl Feed {
         self.is_on.store(is_on, Ordering::Release);
     }
 
+    /// Switches publishing on for a reader of a shard, which needs the stream from `offset` on.
+    pub fn begin_reading(&self, shard: usize, offset: u64) {
+        // Under the lock, so that `end_unread` either finds this reader or comes before it.
+        let _stream = self.stream.lock().expect("no holder panics");
+        self.needs[shard].fetch_min(offset, Ordering::AcqRel);
+        self.set_on(true);
+    }
+
+    /// Switches publishing off and drops the backlog, unless there is a reader. All journals are
+    /// off and empty. Returns whether publishing is off.
+    pub fn end_unread(&self) -> bool {
+        let mut stream = self.stream.lock().expect("no holder panics");
+        let is_unread = self.readers().next().is_none();
+        if is_unread {
+            self.set_on(false);
+            stream.restart(self.end_offset());
+        }
+        is_unread
+    }
+
     /// Sets the first offset that the readers of a shard still need; `None` if it has no readers.
     pub fn set_need(&self, shard: usize, offset: Option<u64>) {
         self.needs[shard].store(offset.unwrap_or(NO_READER), Ordering::Release);

@@ -13,6 +13,7 @@
 use super::slice::{Expiry, Key, Slice};
 use super::table::{Apart, Payload};
 use crate::value::Object;
+use crate::value::hash::Field;
 use crate::value::string::Str;
 use bytes::Bytes;
 use std::mem::ManuallyDrop;
@@ -45,6 +46,22 @@ impl DetachedValue {
     /// Returns whether the value was moved out of its slice, so that it must be brought back.
     pub fn is_moved(&self) -> bool {
         matches!(self.value, Value::Object(_))
+    }
+
+    /// Returns whether the value has no elements, so that no key may hold it.
+    pub fn is_void(&self) -> bool {
+        matches!(&self.value, Value::Object(object) if object.is_void())
+    }
+
+    /// Removes the elements of an owned value that expire before `horizon_ms` (Unix milliseconds).
+    /// Returns their names.
+    pub fn remove_expired(&mut self, horizon_ms: u64) -> Vec<Vec<u8>> {
+        let mut removed = Vec::new();
+        if let Value::Object(Object::Hash(hash)) = &mut self.value {
+            let mut note = |field: Field<'_>| removed.push(field.name.to_vec());
+            while !hash.remove_expired(horizon_ms, &mut note) {}
+        }
+        removed
     }
 
     /// Forgets an object that was imported from a lent value: its slice still owns it.

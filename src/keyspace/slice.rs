@@ -164,6 +164,11 @@ impl Slice {
         self.slots.clone()
     }
 
+    /// Returns whether this slice owns a hash slot.
+    pub fn owns(&self, slot: u16) -> bool {
+        self.slots.contains(&slot)
+    }
+
     /// Returns a key and computes its hash slot.
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
@@ -408,15 +413,15 @@ impl Slice {
         payload: Payload<'_>,
         expiry: Expiry,
     ) {
-        // A replica must replace an expired key that it hides, not insert the key a second time.
-        let place = match place {
-            None if self.role == ExpiryRole::Replica => self.find_hidden(db, key),
-            found => found,
-        };
         let expiry = match expiry {
             Expiry::Clear => None,
             Expiry::At(at) => Some(at),
             Expiry::Keep => place.and_then(|place| place.entry().expiry()),
+        };
+        // A replica must replace an expired key that it hides, not insert the key a second time.
+        let place = match place {
+            None if self.role == ExpiryRole::Replica => self.find_hidden(db, key),
+            found => found,
         };
         let clock = match place {
             None => self.access.fresh(),
@@ -435,7 +440,7 @@ impl Slice {
         self.table(db, key)?.find(key.hash, key.bytes)
     }
 
-    pub(super) fn insert(&mut self, db: usize, key: &Key<'_>, draft: Draft<'_>) {
+    fn insert(&mut self, db: usize, key: &Key<'_>, draft: Draft<'_>) {
         let index = self.index_of(key.slot);
         let tools = &mut self.tools;
         let database = &mut self.databases[db];

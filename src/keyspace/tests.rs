@@ -3,6 +3,7 @@
 use super::*;
 use crate::base::number::parse_i64;
 use crate::base::rng::Rng;
+use crate::value::set::{Limits, Set};
 use crate::value::string::{IntText, NewStr, Str};
 use std::collections::{HashMap, HashSet};
 
@@ -514,4 +515,34 @@ fn encoding_names_are_reported() {
     assert_eq!(name(&mut slice), "raw");
     slice.set(0, &key, NewStr::from_bytes(b"12x"), Expiry::Clear);
     assert_eq!(name(&mut slice), "embstr");
+}
+
+#[test]
+fn a_write_replaces_an_expired_key_that_is_hidden() {
+    let writes: [fn(&mut Slice, &Key<'_>); 6] = [
+        |slice, key| slice.string_mut(0, key, 3).fill(b'x'),
+        |slice, key| slice.string_mut_silently(0, key, 600).fill(b'x'),
+        |slice, key| assert_eq!(slice.append(0, key, b"tail"), 4),
+        |slice, key| slice.update_int(0, key, 7),
+        |slice, key| slice.set(0, key, NewStr::from_bytes(b"v"), Expiry::Keep),
+        |slice, key| {
+            let mut set = slice.edit_or_new::<Set>(0, key).expect("a new set");
+            let limits = Limits { intset_entries: 4, listpack_entries: 4, listpack_value: 8 };
+            set.insert(b"member", &limits);
+        },
+    ];
+    for old in [&b"12"[..], b"text", &[b'l'; 2_000]] {
+        for (number, write) in writes.iter().enumerate() {
+            let mut slice = slice_of(0..16384);
+            set(&mut slice, b"k", old, Expiry::At(START_MS + 1));
+            slice.set_role(ExpiryRole::Replica);
+            slice.set_now(START_MS + 2);
+            let key = slice.key(b"k");
+            write(&mut slice, &key);
+            assert_eq!(slice.len(0), 1, "write {number}");
+            let expiry = slice.peek(0, &key).map(|view| view.expiry());
+            assert_eq!(expiry, Some(None), "write {number}");
+            slice.check();
+        }
+    }
 }

@@ -15,7 +15,7 @@ pub struct Moment {
     /// Last timestamp of the sender's hybrid logical clock.
     pub timestamp: u64,
     /// The sender's Unix time in microseconds. The receiver advances its time to at least this
-    /// value.
+    /// value. All parts of a unit run at this time.
     pub unix_us: u64,
 }
 
@@ -145,8 +145,8 @@ pub struct Forward {
     pub to: ReplyAddress,
     /// Decides who serves the client.
     pub ticket: Arc<Ticket>,
-    /// Argument index of the key that became ready.
-    pub key_arg: usize,
+    /// Argument index of the key that became ready, if the command waits for this key alone.
+    pub key_arg: Option<usize>,
     /// Type that the key's value must have.
     pub kind: Kind,
     /// The owner's number for the forwarded command.

@@ -3,6 +3,7 @@
 use super::envelope::{Envelope, Moment};
 use super::inbox::{Mesh, Message};
 use super::{CREDITS_PER_PAIR, POOL_ENVELOPES_MAX};
+use crate::base::clock::Clock;
 use std::sync::Arc;
 
 /// What another shard received from this one since the last ring of the doorbells.
@@ -22,6 +23,7 @@ pub struct Posted {
 /// A shard's access to the mesh.
 pub struct Port {
     mesh: Arc<Mesh>,
+    clock: Clock,
     me: usize,
     /// Number of envelopes in progress, per owner.
     under_way: Vec<u32>,
@@ -37,11 +39,12 @@ pub struct Port {
 
 impl Port {
     /// Creates the port of shard `me`.
-    pub fn new(mesh: Arc<Mesh>, me: usize) -> Port {
+    pub fn new(mesh: Arc<Mesh>, clock: Clock, me: usize) -> Port {
         let shards = mesh.shards();
         assert!(me < shards);
         Port {
             mesh,
+            clock,
             me,
             under_way: vec![0; shards],
             under_way_total: 0,
@@ -126,11 +129,16 @@ impl Port {
     }
 
     #[allow(clippy::vec_box)]
-    fn push_unit(&mut self, parts: &mut Vec<Box<Envelope>>, sent: Moment) {
+    fn push_unit(&mut self, parts: &mut Vec<Box<Envelope>>, mut sent: Moment) {
         let is_alone = parts.len() <= 1 || !self.mesh.rules.sequencer;
         let count = parts.len() as u16;
         let mesh = &self.mesh;
         let sequence = if is_alone { 0 } else { mesh.sequencer.begin(|| mesh.point()) };
+        if parts.len() > 1 {
+            // The time of the whole unit. It is read as late as possible: no partition may have
+            // judged an expiry at a later time before its part arrives.
+            sent.unix_us = sent.unix_us.max(self.clock.unix_us());
+        }
         for mut part in parts.drain(..) {
             let owner = usize::from(part.owner);
             part.sequence = sequence;

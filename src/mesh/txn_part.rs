@@ -42,8 +42,9 @@ pub struct TxnPart {
     pub transaction: TransactionId,
     /// Round that the part belongs to.
     pub stage: Stage,
-    /// Unix time in microseconds that all commands of the transaction see.
-    pub now_us: u64,
+    /// Unix time in microseconds that all commands of the transaction see. None: the time at which
+    /// its first round is posted.
+    pub now_us: Option<u64>,
     /// The owner's number of the lock request, from the reply to `Acquire` on.
     pub lock: u64,
     /// Locks that `Acquire` requests on this shard.
@@ -92,11 +93,11 @@ pub struct Forwarded {
 
 impl TxnPart {
     /// Creates a part without work.
-    pub fn new(transaction: TransactionId, stage: Stage, now_us: u64) -> TxnPart {
+    pub fn new(transaction: TransactionId, stage: Stage) -> TxnPart {
         TxnPart {
             transaction,
             stage,
-            now_us,
+            now_us: None,
             lock: 0,
             key_locks: Vec::new(),
             watcher: None,

@@ -6,17 +6,23 @@
 //!     key does not fit         the client is skipped
 //!     no lock conflicts        the ticket is taken, the command runs, the reply goes home
 //!     keys of other shards     the ticket is taken, the home runs it; the queue is busy
+//!     waits for keys of other  the same, if the client is unblocked by a transaction with parts
+//!     shards too               there; otherwise the command runs on the keys that are here
 //!     a lock conflicts         the queue is busy until its own lock request is granted
 //!   until no key is ready
 //! ```
 //! All of this belongs to the command that made the keys ready. It happens before any other
 //! command, and is propagated directly after that command.
+//!
+//! A unit with locks is propagated at the place at which it arrived. Units that arrived later may
+//! have changed other keys since. So such a unit serves only clients whose keys its own locks
+//! cover. The other clients request locks of their own, and follow the unit.
 
 use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
-use crate::exec::{KeyLock, Mode, Scope, TicketState, Wait, mode_of};
+use crate::exec::{KeyLock, Mode, Records, Scope, TicketState, Wait, mode_of};
 use crate::mesh::{Envelope, Forward, OneWay, Registration, ReplyTo, Work};
 use crate::resp::{Output, Protocol};
 use crate::txn::{BlockedOn, LockId, Queue, Removed, Waiter, WaiterReply};
@@ -40,9 +46,20 @@ impl Partition {
         let is_far = !others.iter().all(is_here);
         here.retain(is_here);
         let to = WaiterReply { home, address: to };
-        let waiter =
-            Waiter { ticket, to, protocol, queue, kind, wants_gone, keys: here, others, is_far };
-        if is_far {
+        let is_spread = here.len() < keys.len();
+        let waiter = Waiter {
+            ticket,
+            to,
+            protocol,
+            queue,
+            kind,
+            wants_gone,
+            keys: here,
+            others,
+            is_far,
+            is_spread,
+        };
+        if is_far || is_spread {
             self.env.process.count_far_waiter(true);
         }
         let db = usize::from(item.db);
@@ -69,15 +86,38 @@ impl Partition {
 
     /// Serves blocked clients after a unit that is propagated as one. Their commands are propagated
     /// separately.
-    pub fn serve_blocked_behind(&mut self, lock: Option<LockId>) {
+    pub fn serve_blocked_behind(&mut self) {
+        self.serve_behind(false);
+    }
+
+    fn serve_behind(&mut self, is_split: bool) {
         if !self.slice.has_ready() {
             return;
         }
         // Keys may have expired since the unit began.
-        self.read_clock();
+        let turn_us = self.read_clock();
         let mut records = self.journal.records();
-        self.serve_blocked(Waker { at: 0, lock, records: records.as_mut() });
+        self.serve_blocked(Waker { is_split, ..Waker::new(records.as_mut()) });
+        self.set_time(turn_us);
         self.journal.write_following(records);
+    }
+
+    /// Ends a part that has run for the last time: serves the clients that it has unblocked, and
+    /// writes its records.
+    pub(super) fn end_part(&mut self, place: Place, part: &Envelope, records: Option<Records>) {
+        let mut records = records;
+        let lock = place.lock();
+        // A forwarded command that stays blocked has looked at all keys: it is not forwarded again.
+        let is_split = part.parts > 1 && part.txn().is_some_and(|txn| txn.forwarded.is_none());
+        if lock.is_some() && self.slice.has_ready() {
+            let turn_us = self.read_clock();
+            self.serve_blocked(Waker { lock, is_split, ..Waker::new(records.as_mut()) });
+            self.set_time(turn_us);
+        }
+        self.journal.write_part(place, part, records);
+        if lock.is_none() {
+            self.serve_behind(is_split);
+        }
     }
 
     /// Serves the clients that were already blocked on a key.
@@ -96,7 +136,7 @@ impl Partition {
             let flags = waiter.queue.items[0].entry.command.card.flags;
             if fits && self.env.facts.postpones(flags) {
                 self.paused_keys.insert((db, key.into()));
-            } else if fits && waiter.is_far {
+            } else if fits && (waiter.is_far || waiter.is_spread && waker.is_split) {
                 self.forward(db, key, place);
             } else if fits && self.is_locked(place, waker.lock) {
                 self.recheck_later(db, key, place);
@@ -106,17 +146,20 @@ impl Partition {
         }
     }
 
-    /// Returns whether a blocked command conflicts with locks of other units. `own` is the lock
-    /// request of the unit that unblocks it.
+    /// Returns whether a blocked command may not run inside the unit that unblocks it. `own` is the
+    /// lock request of this unit.
     fn is_locked(&mut self, place: BlockedOn, own: Option<LockId>) -> bool {
         if self.locks.is_empty() {
             return false;
         }
         let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
-        waiter.touched(place.arg).any(|(arg, mode)| {
+        waiter.touched().any(|(arg, mode)| {
             let hash = self.slice.key(waiter.key(arg)).hash;
             let key_lock = KeyLock { scope: Scope::Key { db: 0, hash }, mode };
-            self.locks.is_in_the_way(key_lock, own)
+            match own {
+                Some(own) => !self.locks.covers(own, key_lock),
+                None => self.locks.conflicts([key_lock]),
+            }
         })
     }
 
@@ -136,7 +179,7 @@ impl Partition {
         }
     }
 
-    /// Runs a blocked client's command for the key at its place. Returns whether it has a reply.
+    /// Runs a blocked client's command. Returns whether it has a reply.
     fn serve_waiter(&mut self, place: BlockedOn, waker: &mut Waker<'_>, number: u32) -> bool {
         if !self.take_ticket(place.number, TicketState::Serving) {
             return false;
@@ -150,7 +193,7 @@ impl Partition {
         let ready = self.slice.ready_len();
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output: &mut output, ends: None, protocol };
-        let mode = RunMode::Woken { key_arg: place.arg, number };
+        let mode = RunMode::Woken { number };
         let ran = self.run(&mut batch, mode, &mut waker.again(), &mut timing);
         let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
         waiter.queue = queue;
@@ -174,7 +217,7 @@ impl Partition {
         let mut idle = Vec::new();
         let Some(removed) = self.blocked.remove(number, &mut idle) else { return };
         let Removed { waiter, db, left } = removed;
-        if waiter.is_far {
+        if waiter.is_far || waiter.is_spread {
             self.env.process.count_far_waiter(false);
         }
         for key in left {
@@ -188,7 +231,7 @@ impl Partition {
     /// Removes a blocked client because its home reports that it no longer waits.
     pub fn forget_client(&mut self, number: u64) {
         self.unblock(number);
-        self.serve_blocked_behind(None);
+        self.serve_blocked_behind();
     }
 
     /// Makes the keys ready again whose queues were busy with a client.
@@ -210,7 +253,8 @@ impl Partition {
         for (db, key) in std::mem::take(&mut self.paused_keys) {
             self.make_ready(db, &[key]);
         }
-        self.serve_blocked_behind(None);
+        // A transaction during the pause may have changed several keys of a client.
+        self.serve_behind(true);
     }
 
     /// Requests the locks of a blocked command, so that the key's clients are served when they are
@@ -222,9 +266,22 @@ impl Partition {
         (part.sequence, part.parts) = (0, 1);
         part.sent = self.moment();
         part.work = Work::OneWay(OneWay::Recheck(place.number));
-        let begun = self.deferred.pause();
-        self.arrive(part);
-        self.deferred.resume(begun);
+        let key_locks = self.key_locks_of(&mut part);
+        let (lock, is_granted) = self.locks.request(&key_locks);
+        self.journal.follow(lock);
+        self.waiting.insert(lock, part);
+        if is_granted {
+            self.rechecks.push(lock);
+        }
+    }
+
+    /// Runs the rechecks whose locks were granted while another unit ran.
+    pub(super) fn run_rechecks(&mut self) {
+        for lock in std::mem::take(&mut self.rechecks) {
+            let part = self.waiting.remove(&lock).expect("a recheck waits for the end of a unit");
+            self.work(part, Place::Reserved(lock));
+            self.release(lock);
+        }
     }
 
     /// Serves a key's clients again, after the conflicting lock was released.
@@ -232,11 +289,9 @@ impl Partition {
         let Work::OneWay(OneWay::Recheck(number)) = part.work else {
             unreachable!("only a recheck comes here");
         };
-        let mut records = self.records_at(place);
+        let records = self.records_at(place);
         self.make_idle(number);
-        self.serve_blocked(Waker { at: 0, lock: place.lock(), records: records.as_mut() });
-        self.journal.write_part(place, &part, records);
-        self.serve_blocked_behind(place.lock());
+        self.end_part(place, &part, records);
         // No shard waits for its reply.
         self.deferred.begin();
     }
@@ -248,11 +303,13 @@ impl Partition {
         }
         let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
         let (to, ticket, kind) = (waiter.to, waiter.ticket.clone(), waiter.kind);
+        let is_one = !waiter.is_spread && waiter.keys.len() == 1;
+        let key_arg = is_one.then_some(place.arg);
         self.blocked.make_busy(db, key, place.number);
         let mut message = self.envelope(to.home);
         self.write_command(place.number, &mut message);
         let id = self.deferred.forward();
-        let forward = Forward { to: to.address, ticket, key_arg: place.arg, kind, id };
+        let forward = Forward { to: to.address, ticket, key_arg, kind, id };
         self.send_one_way(message, OneWay::Forward(Box::new(forward)));
     }
 
@@ -290,7 +347,7 @@ impl Partition {
         let (home, protocol) = (part.home, part.protocol);
         let txn = part.txn_mut();
         let (ready, blocks) = (std::mem::take(&mut txn.ready), txn.blocks.take());
-        let forwarded = txn.forwarded.take();
+        let forwarded = txn.forwarded;
         for (db, key) in ready {
             self.make_ready(db, &[key]);
         }

@@ -44,18 +44,6 @@ impl DeferredReplies {
         self.begun.clear();
     }
 
-    /// Suspends the present unit while another runs inside it. [`DeferredReplies::resume`] gets the
-    /// result back.
-    pub(super) fn pause(&mut self) -> Vec<ForwardId> {
-        std::mem::take(&mut self.begun)
-    }
-
-    /// Resumes the outer unit. Commands that the inner unit has forwarded count for the outer unit
-    /// too.
-    pub(super) fn resume(&mut self, before: Vec<ForwardId>) {
-        self.begun.splice(0..0, before);
-    }
-
     /// Returns the number of a command that is forwarded now.
     pub(super) fn forward(&mut self) -> ForwardId {
         self.next_forward += 1;

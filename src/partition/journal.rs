@@ -6,6 +6,8 @@
 //!   part, runs          arrived            append
 //!   part, waits         arrived            reserve .............. fill when it runs
 //!   transaction         arrived            reserve .. rounds .... fill at the last round
+//!   recheck             following          reserve, directly behind the unit that unblocked the
+//!                                          client .............. fill when it runs
 //!   keys have expired   local timestamp    append
 //!   snapshot, mark      arrived            append a mark, which all partitions have
 //! ```
@@ -44,6 +46,9 @@ pub(super) struct JournalLane {
     pub(super) journal: Journal,
     /// Reserved places of parts and transactions in progress, by their lock requests.
     pub(super) reservations: HashMap<LockId, Reservation>,
+    /// Lock requests of blocked commands that the running unit has unblocked. They depend on the
+    /// unit, so their places are reserved after the unit's own place.
+    followers: Vec<LockId>,
     /// Empty buffers for records.
     pub(super) pool: Vec<Records>,
 }
@@ -75,9 +80,25 @@ impl JournalLane {
         }
     }
 
+    /// Makes the command with this lock request follow the unit that runs now.
+    pub(super) fn follow(&mut self, lock: LockId) {
+        if self.journal.is_on() {
+            self.followers.push(lock);
+        }
+    }
+
+    /// Reserves the places of the commands that follow the unit, whose own place is taken.
+    pub(super) fn reserve_followers(&mut self) {
+        for lock in std::mem::take(&mut self.followers) {
+            let timestamp = self.journal.clock.following();
+            let unit = Unit::Single { is_transaction: false };
+            self.reservations.insert(lock, self.journal.reserve(timestamp, unit));
+        }
+    }
+
     /// Writes the records of a part that has run for the last time.
     pub(super) fn write_part(&mut self, place: Place, part: &Envelope, records: Option<Records>) {
-        let Some(mut records) = records else { return };
+        let Some(mut records) = records else { return self.reserve_followers() };
         match place {
             // A snapshot is not a unit: its mark was written when it arrived.
             Place::Now(_) if part.items.is_empty() && part.txn().is_none() => {}
@@ -89,6 +110,7 @@ impl JournalLane {
             }
         }
         self.keep_records(records);
+        self.reserve_followers();
     }
 
     /// Writes the records of a batch or transaction that has run at its home.
@@ -99,6 +121,7 @@ impl JournalLane {
             self.journal.append(timestamp, Unit::Single { is_transaction }, &mut records);
         }
         self.keep_records(records);
+        self.reserve_followers();
     }
 
     /// Writes records that follow from the previous unit, as their own unit.
@@ -110,6 +133,7 @@ impl JournalLane {
             self.journal.append(timestamp, unit, &mut records);
         }
         self.keep_records(records);
+        self.reserve_followers();
     }
 }
 

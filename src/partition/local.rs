@@ -21,7 +21,7 @@ impl Partition {
             self.journal.write_local(records, mode == RunMode::Transaction);
         }
         if mode == RunMode::Transaction {
-            self.serve_blocked_behind(None);
+            self.serve_blocked_behind();
         }
         ran
     }

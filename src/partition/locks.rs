@@ -76,6 +76,7 @@ impl Partition {
             work => unreachable!("{work:?} does not wait for locks"),
         }
         self.put_answer_first(first);
+        self.run_rechecks();
         goes_on
     }
 

@@ -127,6 +127,7 @@ impl Partition {
         lock: LockId,
         mut records: Option<Records>,
     ) -> bool {
+        let turn_us = self.enter_time(&part);
         for at in from..part.items.len() {
             self.serve_between(&part, at, lock, records.as_mut());
             let (items, mut batch_args, ..) = part.parts();
@@ -134,11 +135,13 @@ impl Partition {
             if is_long(&self.slice, &item, &mut batch_args) {
                 let workspace = self.lend(&item, &mut batch_args);
                 self.offload(part, at, (lock, records), workspace);
+                self.set_time(turn_us);
                 return true;
             }
             self.run_step(&mut part, at, lock, records.as_mut());
         }
         self.serve_between(&part, part.items.len(), lock, records.as_mut());
+        self.set_time(turn_us);
         self.journal.write_part(Place::Reserved(lock), &part, records);
         self.answer_later(part);
         false
@@ -154,7 +157,8 @@ impl Partition {
     ) {
         if self.slice.has_ready() {
             let at = at.checked_sub(1).map_or(0, |before| part.items[before].at);
-            self.serve_blocked(Waker { at, lock: Some(lock), records });
+            self.serve_blocked(Waker { at, lock: Some(lock), ..Waker::new(records) });
+            self.journal.reserve_followers();
         }
     }
 
@@ -171,7 +175,7 @@ impl Partition {
         let items = &items[at..=at];
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
-        let mut waker = Waker { at: 0, lock: Some(lock), records };
+        let mut waker = Waker { lock: Some(lock), ..Waker::new(records) };
         self.run(&mut batch, RunMode::Transaction, &mut waker, &mut timing);
         if timing.spent_ns >= self.env.thresholds.run_ns {
             part.spent.push((part.items[at].at, timing.spent_ns));
@@ -227,6 +231,7 @@ impl Partition {
             if !self.run_from(part, at + 1, lock, records) {
                 self.release(lock);
             }
+            self.run_rechecks();
         }
         found
     }

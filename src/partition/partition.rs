@@ -13,6 +13,10 @@ use crate::txn::{Blocked, LockId, LockTable};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
+/// The clock was set back if it is this number of microseconds behind the partition's time. The
+/// partition then follows the clock.
+const SET_BACK_US_MIN: u64 = 1_000_000;
+
 /// All state that needs one order. Its holder may run commands on it.
 pub struct Partition {
     pub(super) env: Env,
@@ -22,6 +26,8 @@ pub struct Partition {
     pub(super) locks: LockTable,
     /// Parts that wait for locks, by their lock requests.
     pub(super) waiting: HashMap<LockId, Box<Envelope>>,
+    /// Granted lock requests of rechecks that run after the present unit.
+    pub(super) rechecks: Vec<LockId>,
     /// Clients that are blocked on keys.
     pub(super) blocked: Blocked,
     /// Keys that are ready for blocked clients whose commands a pause delays. At most as many as
@@ -63,12 +69,14 @@ impl Partition {
     ) -> Partition {
         let env = Env::new(me, process);
         let (databases, slots) = (env.config.databases as usize, env.router.slots(me));
-        let slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
+        let mut slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
+        slice.set_now(env.now.unix_ms());
         Partition {
             env,
             slice,
             locks: LockTable::default(),
             waiting: HashMap::new(),
+            rechecks: Vec::new(),
             blocked: Blocked::default(),
             paused_keys: HashSet::new(),
             deferred: DeferredReplies::default(),
@@ -122,30 +130,56 @@ impl Partition {
     /// commands of a transaction see one time.
     pub fn set_time(&mut self, unix_us: u64) -> u64 {
         let before = std::mem::replace(&mut self.env.now.unix_us, unix_us);
-        self.slice.set_now(self.env.now.unix_ms());
+        if before != unix_us {
+            self.slice.set_now(self.env.now.unix_ms());
+        }
         before
     }
 
-    /// Begins a turn of its own shard at this time.
+    /// Begins a turn of its own shard at this time. Parts in the inbox run at the time of their
+    /// posting, so the partition's Unix time advances only in [`Partition::begin_local`].
     pub fn begin_turn(&mut self, now: Now, facts: Facts) {
-        (self.env.now, self.env.facts) = (now, facts);
-        self.slice.set_now(now.unix_ms());
+        self.env.facts = facts;
+        self.env.now.monotonic_ns = now.monotonic_ns;
+        if now.unix_us.saturating_add(SET_BACK_US_MIN) < self.env.now.unix_us {
+            self.set_time(now.unix_us);
+        }
+    }
+
+    /// Begins the local work of its own shard's turn at this Unix time in microseconds. The inbox
+    /// is drained to the tail that was read after this time.
+    #[inline]
+    pub fn begin_local(&mut self, unix_us: u64) {
+        self.journal.journal.clock.drained();
+        self.heed_time(unix_us);
     }
 
     /// Begins a period in which another shard holds the partition. `now` is the time of that
-    /// shard's turn.
+    /// shard's turn. The partition's Unix time is that of the parts that it runs.
     pub fn begin_borrowed(&mut self, now: Now) {
         self.env.now.monotonic_ns = now.monotonic_ns.max(self.env.now.monotonic_ns);
-        self.heed_time(now.unix_us);
         if self.env.refresh_settings() {
             self.settle_settings();
         }
     }
 
-    /// Reads the clock. Commands that run from here on see this time.
-    pub fn read_clock(&mut self) {
-        self.env.read_clock();
-        self.slice.set_now(self.env.now.unix_ms());
+    /// Reads the clock, for commands that follow a long unit. Returns the time before, which
+    /// [`Partition::set_time`] brings back.
+    pub(super) fn read_clock(&mut self) -> u64 {
+        let before_us = self.env.now.unix_us;
+        self.heed_time(self.env.process.clock.unix_us());
+        before_us
+    }
+
+    /// Sets the time that all parts of a part's unit see, which may be earlier than the
+    /// partition's time: the part may have waited for locks. Returns the time before, which
+    /// [`Partition::set_time`] brings back.
+    pub(super) fn enter_time(&mut self, part: &Envelope) -> u64 {
+        let before_us = self.env.now.unix_us;
+        if part.parts > 1 && part.sent.unix_us != before_us {
+            self.set_time(part.sent.unix_us);
+        }
+        before_us
     }
 
     /// Advances the time to at least this Unix time in microseconds, which the sender of an

@@ -56,10 +56,11 @@ impl Partition {
             return self.begin_offloading(part, place);
         }
         let mut records = self.records_at(place);
-        let mut waker = Waker { at: 0, lock: place.lock(), records: records.as_mut() };
+        let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
+        let turn_us = self.enter_time(&part);
         self.run_part(&mut part, RunMode::Batch, &mut waker);
-        self.journal.write_part(place, &part, records);
-        self.serve_blocked_behind(place.lock());
+        self.set_time(turn_us);
+        self.end_part(place, &part, records);
         self.answer_later(part);
         false
     }
@@ -70,7 +71,7 @@ impl Partition {
             unreachable!("only a blocking attempt runs here");
         };
         let mut records = self.records_at(place);
-        let mut waker = Waker { at: 0, lock: place.lock(), records: records.as_mut() };
+        let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
         let ran = self.run_part(&mut part, RunMode::Attempt, &mut waker);
         if let Some(mut wait) = ran.wait {
             let (items, mut batch_args, ..) = part.parts();
@@ -81,8 +82,7 @@ impl Partition {
             self.block(Registration { ticket, item, to, wait }, part.home, part.protocol);
             part.work = Work::Blocked(blocked);
         }
-        self.journal.write_part(place, &part, records);
-        self.serve_blocked_behind(place.lock());
+        self.end_part(place, &part, records);
         self.answer_later(part);
     }
 
@@ -90,7 +90,8 @@ impl Partition {
     pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) {
         let mut records = self.records_at(place);
         let lock = place.lock();
-        let now_us = part.txn_mut().now_us;
+        let posted_us = if part.parts > 1 { part.sent.unix_us } else { self.env.now.unix_us };
+        let now_us = *part.txn_mut().now_us.get_or_insert(posted_us);
         if let Some(records) = &mut records {
             records.absorb(&mut part.txn_mut().records);
         }
@@ -99,7 +100,7 @@ impl Partition {
         if !part.txn_mut().is_broken {
             self.store(&mut part.txn_mut().stores);
             if !part.items.is_empty() {
-                let mut waker = Waker { at: 0, lock, records: records.as_mut() };
+                let mut waker = Waker { lock, ..Waker::new(records.as_mut()) };
                 self.run_part(&mut part, RunMode::Transaction, &mut waker);
             }
             self.fetch(part.txn_mut(), records.as_mut());
@@ -115,8 +116,7 @@ impl Partition {
             }
         } else {
             self.settle_blocking(&mut part);
-            self.journal.write_part(place, &part, records);
-            self.serve_blocked_behind(lock);
+            self.end_part(place, &part, records);
         }
         let released = (stage == Stage::Release).then_some(part.txn_mut().lock);
         self.answer_later(part);

@@ -14,7 +14,7 @@ impl Partition {
         let records = self.records_at(place);
         self.answer_request(&mut part);
         self.journal.write_part(place, &part, records);
-        self.serve_blocked_behind(place.lock());
+        self.serve_blocked_behind();
         self.answer_later(part);
     }
 
@@ -24,7 +24,7 @@ impl Partition {
         if !self.answer_request(&mut part) {
             return Some(part);
         }
-        self.serve_blocked_behind(None);
+        self.serve_blocked_behind();
         self.answer(part);
         None
     }

@@ -28,10 +28,8 @@ pub enum RunMode {
     Attempt,
     /// Commands of a transaction: one unit, in which no blocked client is served.
     Transaction,
-    /// A blocked client's command, run again because the key at this argument has changed.
+    /// A blocked client's command, run again because one of its keys has changed.
     Woken {
-        /// Argument index of the key.
-        key_arg: usize,
         /// Number of the client among the clients that one command unblocks.
         number: u32,
     },
@@ -46,8 +44,8 @@ impl RunMode {
         match self {
             RunMode::Batch | RunMode::Transaction => BlockingAttempt::default(),
             RunMode::Attempt => BlockingAttempt { may_wait: true, ..Default::default() },
-            RunMode::Woken { key_arg, number } => {
-                BlockingAttempt { may_wait: true, woken_by: Some(key_arg), number, wait: None }
+            RunMode::Woken { number } => {
+                BlockingAttempt { may_wait: true, is_woken: true, number, wait: None }
             }
         }
     }
@@ -73,6 +71,9 @@ pub struct Waker<'a> {
     pub at: u32,
     /// Lock request under which it runs.
     pub lock: Option<LockId>,
+    /// Whether it is a transaction with parts on other shards, which may have keys of the same
+    /// clients.
+    pub is_split: bool,
     /// Receives the propagated commands, while the journal is on.
     pub records: Option<&'a mut Records>,
 }
@@ -80,12 +81,12 @@ pub struct Waker<'a> {
 impl<'a> Waker<'a> {
     /// Creates the waker of a unit without locks.
     pub fn new(records: Option<&'a mut Records>) -> Waker<'a> {
-        Waker { at: 0, lock: None, records }
+        Waker { at: 0, lock: None, is_split: false, records }
     }
 
     /// Returns a copy to pass on.
     pub fn again(&mut self) -> Waker<'_> {
-        Waker { at: self.at, lock: self.lock, records: self.records.as_deref_mut() }
+        Waker { records: self.records.as_deref_mut(), ..*self }
     }
 }
 

@@ -89,7 +89,7 @@ pub fn build_shard(me: usize, common: &Common, driver: Box<dyn Driver>, seeds: S
     Shard::new(ShardParts {
         me,
         driver,
-        port: Port::new(mesh, me),
+        port: Port::new(mesh, process.clock.clone(), me),
         berths,
         process,
         feed,

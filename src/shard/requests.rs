@@ -117,7 +117,7 @@ impl Shard {
         if part.reply_to.client().is_some() {
             part.spent.push((at, ns));
         }
-        self.partition.serve_blocked_behind(None);
+        self.partition.serve_blocked_behind();
         self.send_outgoing();
         part.sent = self.partition.moment();
         if let Some(own) = self.port.answer(part) {

@@ -70,9 +70,10 @@ impl Shard {
         if self.port.mesh().rules().drain_first {
             found |= self.drain_inbox();
             found |= self.receive_offloaded();
-            self.partition.journal_mut().clock.drained();
+            self.partition.begin_local(self.env.now.unix_us);
             found |= self.serve_ready();
         } else {
+            self.partition.heed_time(self.env.now.unix_us);
             found |= self.serve_ready();
             found |= self.drain_inbox();
         }
@@ -80,7 +81,7 @@ impl Shard {
         self.check_pause();
         self.hand_over_waiting();
         self.tick();
-        self.partition.serve_blocked_behind(None);
+        self.partition.serve_blocked_behind();
         self.send_outgoing();
         self.publish_feed();
         self.serve_links();

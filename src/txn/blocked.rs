@@ -51,6 +51,8 @@ pub struct Waiter {
     pub others: Vec<(usize, Mode)>,
     /// Whether one of `others` is on another shard.
     pub is_far: bool,
+    /// Whether the command also waits for keys of other shards.
+    pub is_spread: bool,
 }
 
 /// Place of a waiter in the queue of a key.
@@ -271,11 +273,9 @@ pub struct BlockedOn {
 }
 
 impl Waiter {
-    /// Iterates over the keys that the command uses when the key at argument `woken_by` has
-    /// unblocked it.
-    pub fn touched(&self, woken_by: usize) -> impl Iterator<Item = (usize, Mode)> {
-        let woken = self.keys.iter().filter(move |(arg, _)| *arg == woken_by);
-        self.others.iter().chain(woken).copied()
+    /// Iterates over the keys that the command uses on this shard.
+    pub fn touched(&self) -> impl Iterator<Item = (usize, Mode)> {
+        self.others.iter().chain(&self.keys).copied()
     }
 
     /// Returns an argument of the command.
@@ -334,6 +334,7 @@ mod tests {
             keys: (1..=keys.len()).map(|arg| (arg, Mode::Exclusive)).collect(),
             others: Vec::new(),
             is_far: false,
+            is_spread: false,
         }
     }
 

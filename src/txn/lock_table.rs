@@ -194,23 +194,18 @@ impl LockTable {
         is_held || self.wide.iter().any(|(_, other)| other.conflicts(key_lock))
     }
 
-    /// Returns whether `key_lock` conflicts with another request that must come first. `own` is the
-    /// granted request whose end causes the access: requests that are earlier or granted come
-    /// first. Without `own` the access happens at once, and all requests come first.
-    pub fn is_in_the_way(&self, key_lock: KeyLock, own: Option<LockId>) -> bool {
-        let comes_first = |id: LockId| match own {
-            None => true,
-            Some(own) => id != own && (id < own || self.is_granted(id)),
-        };
+    /// Returns whether a request includes `key_lock`, in the same or a stronger mode.
+    pub fn covers(&self, own: LockId, key_lock: KeyLock) -> bool {
+        let is_strong = |mode| mode == Mode::Exclusive || key_lock.mode == Mode::Shared;
         let in_queue = match key_lock.scope {
             Scope::Key { db, hash } => self.queues.get(&(db, hash)).is_some_and(|queue| {
-                let is_both = |mode| key_lock.mode == Mode::Exclusive || mode == Mode::Exclusive;
-                queue.entries.iter().any(|&(id, mode)| is_both(mode) && comes_first(id))
+                queue.entries.iter().any(|&(id, mode)| id == own && is_strong(mode))
             }),
             _ => unreachable!("only locks on keys are checked"),
         };
-        let is_wide =
-            |&(id, other): &(LockId, KeyLock)| other.conflicts(key_lock) && comes_first(id);
+        let is_wide = |&(id, other): &(LockId, KeyLock)| {
+            id == own && is_strong(other.mode) && other.scope.overlaps(key_lock.scope)
+        };
         in_queue || self.wide.iter().any(is_wide)
     }
 
@@ -504,47 +499,22 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_a_granted_request_comes_before_requests_that_wait_for_it() {
+    fn a_request_covers_its_own_keys() {
         let mut key_locks = LockTable::new();
-        let is_held = |key_locks: &LockTable, hash, own| {
-            let modes = [Exclusive, Shared];
-            modes.map(|mode| key_locks.is_in_the_way(key(hash, mode), own))
+        let modes = [Exclusive, Shared];
+        let covers = |key_locks: &LockTable, own, hash| {
+            modes.map(|mode| key_locks.covers(own, key(hash, mode)))
         };
-        let (earlier, _) = key_locks.request(&[key(1, Shared), key(9, Exclusive)]);
-        let (own, is_granted) = key_locks.request(&[key(2, Exclusive), key(1, Shared)]);
-        assert!(is_granted);
-        let (later, is_granted) = key_locks.request(&[key(2, Exclusive), key(3, Exclusive)]);
+        let (first, _) = key_locks.request(&[key(1, Shared), key(2, Exclusive)]);
+        let (second, is_granted) = key_locks.request(&[key(2, Exclusive), key(3, Shared)]);
         assert!(!is_granted);
-        let (beside, is_granted) = key_locks.request(&[key(4, Exclusive)]);
-        assert!(is_granted);
-        assert_eq!(is_held(&key_locks, 2, Some(own)), [false, false]);
-        assert_eq!(is_held(&key_locks, 1, Some(own)), [true, false]);
-        assert_eq!(is_held(&key_locks, 9, Some(own)), [true, true]);
-        assert_eq!(
-            is_held(&key_locks, 3, Some(own)),
-            [false, false],
-            "the later request waits for `own`"
-        );
-        assert_eq!(
-            is_held(&key_locks, 4, Some(own)),
-            [true, true],
-            "a granted request may have begun"
-        );
-        assert_eq!(is_held(&key_locks, 3, None), [true, true], "all requests came before");
-        assert_eq!(is_held(&key_locks, 5, None), [false, false]);
-        let (all, is_granted) = key_locks.request(&[wide(Scope::All, Exclusive)]);
-        assert!(!is_granted);
-        assert_eq!(is_held(&key_locks, 2, Some(own)), [false, false]);
-        assert_eq!(is_held(&key_locks, 5, None), [true, true]);
-        for (id, granted) in [
-            (earlier, vec![]),
-            (own, vec![later]),
-            (later, vec![]),
-            (beside, vec![all]),
-            (all, vec![]),
-        ] {
-            assert_eq!(release(&mut key_locks, id), granted);
-        }
+        assert_eq!(covers(&key_locks, first, 1), [false, true]);
+        assert_eq!(covers(&key_locks, first, 2), [true, true]);
+        assert_eq!(covers(&key_locks, first, 3), [false, false]);
+        assert_eq!(covers(&key_locks, second, 2), [true, true]);
+        let (all, _) = key_locks.request(&[wide(Scope::All, Shared), key(5, Exclusive)]);
+        assert_eq!(covers(&key_locks, all, 4), [false, true]);
+        assert_eq!(covers(&key_locks, all, 5), [true, true]);
     }
 
     #[test]

@@ -4,6 +4,9 @@ use super::compare::Check;
 use annulet::base::extended::Extended;
 use annulet::base::number::parse_i64;
 
+/// Key of the sorted set for ranges of texts.
+const TEXTS: &[u8] = b"lexicon";
+
 /// Expiries below this number of seconds would end during a run, so they are moved beyond it.
 const SECONDS_MIN: i64 = 200_000;
 
@@ -16,6 +19,7 @@ const BIT_LAST: i64 = u32::MAX as i64;
 /// Changes the arguments of a command that would do harm.
 pub fn keep_harmless(args: &mut [Vec<u8>], protocol: u8) {
     let name = args[0].to_ascii_uppercase();
+    keep_scores_equal(&name, args);
     match name.as_slice() {
         b"SET" | b"GETEX" | b"MSETEX" | b"HSETEX" | b"HGETEX" => keep_options_far(args),
         b"SETEX" | b"EXPIRE" | b"HEXPIRE" => keep_far(args.get_mut(2), SECONDS_MIN),
@@ -59,6 +63,25 @@ pub fn check_of(args: &[Vec<u8>]) -> Option<Check> {
         b"SORT" | b"SORT_RO" if has("LIMIT") => Some(Check::Length),
         b"SORT" | b"SORT_RO" => Some(Check::AnyOrder),
         _ => None,
+    }
+}
+
+/// Keeps all scores of the sorted set for ranges of texts equal, because other ranges have no
+/// meaning. A command made with a mistake may give it other scores, or other members.
+fn keep_scores_equal(name: &[u8], args: &mut [Vec<u8>]) {
+    let place = match name {
+        b"ZADD" | b"ZLEXCOUNT" | b"ZRANGE" | b"ZRANGEBYLEX" | b"ZREVRANGEBYLEX"
+        | b"ZREMRANGEBYLEX" => 1,
+        b"ZRANGESTORE" => 2,
+        _ => 0,
+    };
+    for (at, arg) in args.iter_mut().enumerate() {
+        if *arg == TEXTS && (at != place || at == 0) {
+            arg.extend_from_slice(b"-not");
+        }
+    }
+    if name == b"ZADD" && args.get(1).is_some_and(|key| key == TEXTS) {
+        args.iter_mut().skip(2).step_by(2).for_each(|score| *score = b"0".to_vec());
     }
 }
 
@@ -197,4 +220,22 @@ fn harmful_arguments_are_changed() {
     assert_eq!(after("SORT k ALPHA STORE d"), "SORT k ALPHA STORE d");
     assert_eq!(after("SRANDMEMBER k -9000000"), "SRANDMEMBER k -1000");
     assert_eq!(after("MIGRATE host 6379 k 0 1"), "MIGRATE 127.0.0.1 1 k 0 1");
+}
+
+#[test]
+fn the_scores_of_the_texts_stay_equal() {
+    for (made, kept) in [
+        ("ZADD lexicon 5 a 0 b", "ZADD lexicon 0 a 0 b"),
+        ("ZADD lexicon a 0 b", "ZADD lexicon 0 0 0"),
+        ("ZADD k 1 lexicon", "ZADD k 1 lexicon-not"),
+        ("ZINCRBY lexicon 5 a", "ZINCRBY lexicon-not 5 a"),
+        ("zrangestore lexicon k 0 1", "zrangestore lexicon-not k 0 1"),
+        ("ZRANGESTORE k lexicon - + BYLEX", "ZRANGESTORE k lexicon - + BYLEX"),
+        ("ZLEXCOUNT lexicon - +", "ZLEXCOUNT lexicon - +"),
+    ] {
+        let mut args: Vec<Vec<u8>> = made.split(' ').map(|arg| arg.as_bytes().to_vec()).collect();
+        keep_harmless(&mut args, 2);
+        let args: Vec<_> = args.iter().map(|arg| String::from_utf8_lossy(arg)).collect();
+        assert_eq!(args.join(" "), kept);
+    }
 }

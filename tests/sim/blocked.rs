@@ -166,6 +166,84 @@ fn a_transaction_wakes_at_its_end() {
     }
 }
 
+/// Runs commands as one transaction.
+fn exec(server: &mut Server, client: &mut Client, commands: &[&[&str]]) -> Value {
+    client.send(&["MULTI"]);
+    commands.iter().for_each(|args| client.send(args));
+    client.send(&["EXEC"]);
+    assert_eq!(client.read(server), ok());
+    for _ in commands {
+        client.read(server);
+    }
+    client.read(server)
+}
+
+#[test]
+fn the_first_key_of_the_command_serves_after_a_transaction() {
+    for (shards, seed) in [(1, 0), (2, 1), (2, 2), (4, 3), (4, 4)] {
+        let (mut server, mut all) = clients(shards, seed, 2);
+        let mut pusher = server.client();
+        let keys: Vec<String> = (0..4).map(|at| key_on(shards, at % shards, at)).collect();
+        for (first, second) in [(0, 1), (1, 0), (2, 0), (0, 2), (3, 2), (1, 3)] {
+            let (first, second) = (&keys[first][..], &keys[second][..]);
+            block(&mut server, &mut all[0], &["BLPOP", first, second, "0"]);
+            let pushes: [&[&str]; 2] = [&["RPUSH", second, "1", "2"], &["RPUSH", first, "5", "6"]];
+            let lengths = Value::Array(vec![int(2), int(2)]);
+            assert_eq!(exec(&mut server, &mut pusher, &pushes), lengths);
+            assert_eq!(all[0].try_read(), Some(list(&[first, "5"])));
+            assert_eq!(pusher.run(&mut server, ["LRANGE", first, "0", "-1"]), list(&["6"]));
+            assert_eq!(pusher.run(&mut server, ["DEL", first, second]), int(2));
+            block(&mut server, &mut all[1], &["BZMPOP", "0", "2", first, second, "MIN"]);
+            let adds: [&[&str]; 2] = [&["ZADD", second, "1", "m"], &["ZADD", first, "2", "n"]];
+            exec(&mut server, &mut pusher, &adds);
+            let pairs = Value::Array(vec![list(&["n", "2"])]);
+            assert_eq!(all[1].try_read(), Some(Value::Array(vec![bulk(first), pairs])));
+            assert_eq!(pusher.run(&mut server, ["DEL", first, second]), int(1));
+        }
+        server.check();
+    }
+}
+
+#[test]
+fn a_blocked_read_gets_all_streams_of_a_transaction() {
+    let of = |key: &str, id: &str| {
+        let entry = Value::Array(vec![bulk(id), list(&["f", "v"])]);
+        Value::Array(vec![bulk(key), Value::Array(vec![entry])])
+    };
+    for (shards, seed) in [(1, 0), (2, 1), (2, 2), (4, 3), (4, 4)] {
+        let (mut server, mut all) = clients(shards, seed, 2);
+        let mut pusher = server.client();
+        let keys: Vec<String> = (0..2).map(|at| key_on(shards, at % shards, at)).collect();
+        let [one, two] = [0, 1].map(|at| &keys[at][..]);
+        for key in [one, two] {
+            pusher.run(&mut server, ["XGROUP", "CREATE", key, "g", "$", "MKSTREAM"]);
+        }
+        let group = ["XREADGROUP", "GROUP", "g", "c", "BLOCK", "0", "STREAMS", one, two, ">", ">"];
+        block(&mut server, &mut all[0], &group);
+        block(&mut server, &mut all[1], &["XREAD", "BLOCK", "0", "STREAMS", two, one, "$", "1-5"]);
+        let add = |id| [["XADD", one, id, "f", "v"], ["XADD", two, id, "f", "v"]];
+        let adds = add("1-1");
+        exec(&mut server, &mut pusher, &[&adds[0], &adds[1]]);
+        let both = Value::Array(vec![of(one, "1-1"), of(two, "1-1")]);
+        assert_eq!(all[0].try_read(), Some(both));
+        assert_eq!(all[1].try_read(), Some(Value::Array(vec![of(two, "1-1")])));
+        for key in [one, two] {
+            let pending = pusher.run(&mut server, ["XPENDING", key, "g"]);
+            assert!(matches!(&pending, Value::Array(of) if of[0] == int(1)), "{pending:?}");
+        }
+        // Both ids are larger than the added ones: the client stays blocked.
+        block(&mut server, &mut all[1], &["XREAD", "BLOCK", "0", "STREAMS", two, one, "3", "3"]);
+        let adds = add("2-1");
+        exec(&mut server, &mut pusher, &[&adds[0], &adds[1]]);
+        assert_eq!(all[1].try_read(), None);
+        let adds = add("4-1");
+        exec(&mut server, &mut pusher, &[&adds[0], &adds[1]]);
+        let both = Value::Array(vec![of(two, "4-1"), of(one, "4-1")]);
+        assert_eq!(all[1].try_read(), Some(both));
+        server.check();
+    }
+}
+
 #[test]
 fn a_batch_wakes_between_its_commands() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2), (4, 3)] {

@@ -70,8 +70,21 @@ fn copy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         cx.reply.integer(0);
         return Ok(());
     }
-    let detached = cx.slice.export(cx.db, &from).expect("it has just been found");
-    cx.slice.import(db, &to, detached);
+    let mut detached = cx.slice.export(cx.db, &from).expect("it has just been found");
+    let hidden = detached.remove_expired(cx.slice.horizon_ms());
+    if detached.is_void() {
+        cx.slice.remove(db, &to);
+    } else {
+        cx.slice.import(db, &to, detached);
+    }
+    if !hidden.is_empty() && cx.is_recorded() {
+        // Elsewhere these fields may still be visible, and are copied.
+        let copy: Vec<&[u8]> = args.iter_from(0).collect();
+        cx.propagate(&copy);
+        let head = [&b"HDEL"[..], to.bytes];
+        let removal: Vec<&[u8]> = head.into_iter().chain(hidden.iter().map(|it| &it[..])).collect();
+        cx.propagate_in(db, &removal);
+    }
     cx.effects.changes += 1;
     cx.effects.other_databases |= db != cx.db;
     cx.reply.integer(1);

@@ -142,9 +142,9 @@ fn set_all(
     Ok(())
 }
 
-/// The effect of HGETEX on the fields that it shows.
+/// The effect of HGETEX, or of a command that changes expiries, on fields.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Effect {
+pub(super) enum Effect {
     Nothing,
     Remove,
     Persist,
@@ -215,8 +215,14 @@ fn hgetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Propagates the effect of HGETEX.
-fn propagate_effect(cx: &mut Context<'_>, key: &Key<'_>, effect: Effect, names: &[&[u8]]) {
+/// Propagates an effect on the fields that have changed. Hidden fields of the command are not
+/// named: elsewhere they may still be visible.
+pub(super) fn propagate_effect(
+    cx: &mut Context<'_>,
+    key: &Key<'_>,
+    effect: Effect,
+    names: &[&[u8]],
+) {
     if !cx.is_recorded() {
         return;
     }
@@ -252,18 +258,22 @@ fn hgetdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let mut hash = cx.slice.edit::<Hash>(cx.db, &key)?;
     cx.reply.array(args.len() - fields.first);
-    let mut removed = 0;
+    let (mut removed, mut has_hidden) = (Vec::new(), false);
     for name in args.iter_from(fields.first) {
+        has_hidden |= hash.as_ref().is_some_and(|hash| seen.hides(hash, name));
         let field = hash.as_ref().and_then(|hash| seen.get(hash, name));
         let is_there = field.is_some();
         reply_value(&mut cx.reply, field);
         if is_there && let Some(hash) = &mut hash {
             hash.remove(name);
             hash.mark();
-            removed += 1;
+            removed.push(name);
         }
     }
     drop(hash);
-    cx.effects.changes += removed;
+    cx.effects.changes += removed.len() as u64;
+    if !removed.is_empty() && has_hidden {
+        propagate_removed(cx, &key, &removed);
+    }
     Ok(())
 }

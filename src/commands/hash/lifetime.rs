@@ -1,7 +1,7 @@
 //! The expiry of fields: commands that set it, read it or remove it.
 
 use super::Seen;
-use super::exchange::propagate_removed;
+use super::exchange::{Effect, propagate_effect, propagate_removed};
 use super::options::{Fields, Unit, mismatch};
 use crate::commands::args::Conditions;
 use crate::exec::{Command, Context};
@@ -36,11 +36,13 @@ fn expire_fields(
         return Ok(());
     };
     cx.reply.array(args.len() - fields.first);
-    let mut removed = Vec::new();
-    let mut changes = 0;
+    let (mut removed, mut changed, mut has_hidden) = (Vec::new(), Vec::new(), false);
     for name in args.iter_from(fields.first) {
         let result = match seen.get(&hash, name).map(|field| field.expiry) {
-            None => NO_FIELD,
+            None => {
+                has_hidden |= seen.hides(&hash, name);
+                NO_FIELD
+            }
             Some(old) if !conditions.allow(old, at) => 0,
             Some(_) if is_past => {
                 hash.remove(name);
@@ -49,20 +51,23 @@ fn expire_fields(
             }
             Some(_) => {
                 hash.set_expiry(name, Some(at));
+                changed.push(name);
                 1
             }
         };
-        changes += u64::from(result > 0);
         cx.reply.integer(result);
     }
+    let changes = removed.len() + changed.len();
     if changes > 0 {
         hash.mark();
     }
     drop(hash);
-    cx.effects.changes += changes;
+    cx.effects.changes += changes as u64;
     if !removed.is_empty() {
         cx.slice.count_expired_fields(removed.len() as u64);
         propagate_removed(cx, &key, &removed);
+    } else if changes > 0 && has_hidden {
+        propagate_effect(cx, &key, Effect::ExpireAt(at), &changed);
     } else if changes > 0 && (unit.is_relative || unit.scale != 1) && cx.is_recorded() {
         let mut digits = itoa::Buffer::new();
         let mut propagated = vec![b"HPEXPIREAT", key.bytes, digits.format(at).as_bytes()];
@@ -250,7 +255,9 @@ fn hpersist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let mut hash = cx.slice.edit::<Hash>(cx.db, &key)?;
     cx.reply.array(args.len() - fields.first);
+    let (mut changed, mut has_hidden) = (Vec::new(), false);
     for name in args.iter_from(fields.first) {
+        has_hidden |= hash.as_ref().is_some_and(|hash| seen.hides(hash, name));
         let field = hash.as_ref().and_then(|hash| seen.get(hash, name));
         let result = match field.map(|field| field.expiry) {
             None => NO_FIELD,
@@ -262,9 +269,14 @@ fn hpersist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         {
             hash.set_expiry(name, None);
             hash.mark();
-            cx.effects.changes += 1;
+            changed.push(name);
         }
         cx.reply.integer(result);
+    }
+    drop(hash);
+    cx.effects.changes += changed.len() as u64;
+    if !changed.is_empty() && has_hidden {
+        propagate_effect(cx, &key, Effect::Persist, &changed);
     }
     Ok(())
 }

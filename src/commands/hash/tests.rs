@@ -354,6 +354,44 @@ fn propagated_commands() {
     );
 }
 
+#[test]
+fn hidden_fields_are_not_propagated() {
+    check_feed(
+        r#"
+        HSET h a 1 b 2 c 3 d 4 => HSET h a 1 b 2 c 3 d 4
+        HPEXPIREAT h {now+10} FIELDS 1 a => HPEXPIREAT h {now+10} FIELDS 1 a
+        HPEXPIREAT h {now+9000} FIELDS 1 b => HPEXPIREAT h {now+9000} FIELDS 1 b
+        ADVANCE 11
+        HPERSIST h FIELDS 2 a x =>
+        HPERSIST h FIELDS 2 a b => HPERSIST h FIELDS 1 b
+        HPEXPIREAT h {now+9000} FIELDS 3 a x b => HPEXPIREAT h {now+9000} FIELDS 1 b
+        HEXPIRE h 10 NX FIELDS 3 a b c => HPEXPIREAT h {now+10011} FIELDS 1 c
+        HEXPIRE h 10 FIELDS 1 a =>
+        HGETEX h PERSIST FIELDS 2 a b => HPERSIST h FIELDS 1 b
+        HGETDEL h FIELDS 3 a x c => HDEL h c
+        HDEL h a b x b => HDEL h b
+        COPY h g => COPY h g | HDEL g a
+        HSETEX h KEEPTTL FIELDS 1 a 5 => HDEL h a | HSETEX h KEEPTTL FIELDS 1 a 5
+        "#,
+    );
+}
+
+#[test]
+fn a_copy_leaves_hidden_fields_out() {
+    let mut bench = Bench::new();
+    bench.run(&["HSET", "h", "a", "1", "b", "2"]);
+    bench.run(&["HPEXPIRE", "h", "10", "FIELDS", "1", "a"]);
+    bench.run(&["HSET", "all", "a", "1"]);
+    bench.run(&["HPEXPIRE", "all", "10", "FIELDS", "1", "a"]);
+    bench.run(&["SET", "old", "v"]);
+    bench.advance_ms(11);
+    assert_eq!(show(&bench.run(&["COPY", "h", "g"])), ":1");
+    assert_eq!(show(&bench.run(&["HLEN", "g"])), ":1");
+    assert_eq!(show(&bench.run(&["COPY", "all", "old", "REPLACE"])), ":1");
+    assert_eq!(show(&bench.run(&["EXISTS", "old"])), ":0");
+    bench.slice.check();
+}
+
 fn expired_fields(bench: &mut Bench) -> Vec<(String, usize)> {
     bench.slice.housekeep(&mut || false);
     let gone: Vec<_> = bench.slice.drain_expired().collect();

@@ -1,5 +1,6 @@
 //! Setting and removing fields: HSET, HMSET, HSETNX, HDEL. Hot.
 
+use super::exchange::propagate_removed;
 use super::{Seen, limits_of};
 use crate::exec::{Command, Context};
 use crate::keyspace::Slice;
@@ -140,10 +141,17 @@ pub(super) static HDEL: Command = Command::single(
 fn hdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);
     let key = cx.key(args, 1);
-    let mut removed = 0;
+    let (mut removed, mut has_hidden) = (0, false);
+    let mut gone = Vec::new();
     if let Some(mut hash) = cx.slice.edit::<Hash>(cx.db, &key)? {
+        let has_volatile = hash.volatile_len() > 0;
         for name in args.iter_from(2) {
-            removed += u64::from(seen.remove(&mut hash, name));
+            has_hidden |= has_volatile && seen.hides(&hash, name);
+            let is_removed = seen.remove(&mut hash, name);
+            removed += u64::from(is_removed);
+            if has_volatile && is_removed {
+                gone.push(name);
+            }
         }
         if removed > 0 {
             hash.mark();
@@ -151,5 +159,9 @@ fn hdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     cx.effects.changes += removed;
     cx.reply.integer(removed as i64);
+    if !gone.is_empty() && has_hidden {
+        // A hidden field was not removed, so it stays elsewhere too.
+        propagate_removed(cx, &key, &gone);
+    }
     Ok(())
 }

@@ -48,7 +48,7 @@ fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
     let deadline_ms = deadline_at(&args[last], cx.now_ms)?;
     let limits = limits(cx.config);
     for at in 1..last {
-        if !cx.looks_at(at) {
+        if !cx.looks_at(&args[at]) {
             continue;
         }
         let key = cx.key(args, at);

@@ -236,7 +236,7 @@ impl ManyPop {
     pub fn run(&self, cx: &mut Context<'_>, args: &Args<'_>) -> Result<bool, Error> {
         let limits = limits(cx.config);
         for at in self.first..self.first + self.keys {
-            if !cx.looks_at(at) {
+            if !cx.looks_at(&args[at]) {
                 continue;
             }
             let key = cx.key(args, at);

@@ -90,16 +90,10 @@ impl<'a> Selection<'a> {
         if self.is_by_rank() {
             return all;
         }
-        // As in the reference server, a negative offset on a large set counts from the far end of
-        // the range. On a packed set it selects nothing.
+        // A negative offset selects nothing. In the reference server it does so on small sets, and
+        // on large ones it counts from the far end of the range.
         let len = all.len();
-        let skipped = match usize::try_from(self.offset) {
-            Ok(offset) => offset.min(len),
-            Err(_) if set.is_packed() => len,
-            Err(_) => len.saturating_sub(self.offset.unsigned_abs() as usize),
-        };
-        let is_beyond = self.offset < 0 && self.offset.unsigned_abs() > len as u64;
-        let skipped = if is_beyond { len } else { skipped };
+        let skipped = usize::try_from(self.offset).unwrap_or(len).min(len);
         let taken = usize::try_from(self.limit).unwrap_or(len).min(len - skipped);
         if self.is_reverse {
             let end = all.end - skipped;

@@ -1,7 +1,7 @@
 //! Scripts of the sorted set commands, with the replies of the reference server.
 
 use crate::commands::FAMILIES;
-use crate::commands::testing::{Bench, check_feed, check_script};
+use crate::commands::testing::{Bench, check_feed, check_script, show};
 use crate::exec::CommandTable;
 use crate::resp::Protocol;
 
@@ -318,6 +318,23 @@ fn propagation() {
         ZREMRANGEBYSCORE z 0 9 => ZREMRANGEBYSCORE z 0 9
         "#,
     );
+}
+
+#[test]
+fn a_negative_offset_selects_nothing() {
+    for members in [3, 300] {
+        let mut bench = Bench::new();
+        for member in 0..members {
+            bench.run(&["ZADD", "z", &member.to_string(), &format!("m{member}")]);
+        }
+        for offset in ["-1", "-2", "-9223372036854775808"] {
+            for command in ["ZRANGEBYSCORE", "ZREVRANGEBYSCORE"] {
+                let range = if command == "ZRANGEBYSCORE" { ["0", "2"] } else { ["2", "0"] };
+                let args = [command, "z", range[0], range[1], "LIMIT", offset, "2"];
+                assert_eq!(show(&bench.run(&args)), "[]", "{members} members, {args:?}");
+            }
+        }
+    }
 }
 
 #[test]

@@ -49,7 +49,10 @@ fn bzpopmax(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
 fn wait_for_one(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
     let last = args.len() - 1;
     let deadline_ms = deadline_at(&args[last], cx.now_ms)?;
-    for at in (1..last).filter(|at| cx.looks_at(*at)).collect::<Vec<_>>() {
+    for at in 1..last {
+        if !cx.looks_at(&args[at]) {
+            continue;
+        }
         let key = cx.key(args, at);
         if take(cx, &key, end, 1, Shape::KeyFlat)?.is_some() {
             cx.propagate(&[name_of(end), key.bytes]);
@@ -81,7 +84,7 @@ fn bzmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let many = ManyPop::parse(args, 2)?;
     let deadline_ms = deadline_at(&args[1], cx.now_ms)?;
     for at in many.keys.clone() {
-        if !cx.looks_at(at) {
+        if !cx.looks_at(&args[at]) {
             continue;
         }
         let key = cx.key(args, at);

@@ -52,7 +52,13 @@ impl<'a> Propagated<'a> {
         self.push(&[b"XGROUP", b"SETID", key, name, id.as_bytes(), b"ENTRIESREAD", read]);
     }
 
-    /// Adds the XGROUP CREATECONSUMER for a new consumer.
+    /// Returns whether no command was added.
+    pub(super) fn is_empty(&self) -> bool {
+        self.commands.as_ref().is_none_or(Vec::is_empty)
+    }
+
+    /// Adds the XGROUP CREATECONSUMER for a new consumer without any propagated claim, which would
+    /// create the consumer elsewhere too.
     pub(super) fn create_consumer(&mut self, consumer: &[u8]) {
         self.push(&[b"XGROUP", b"CREATECONSUMER", self.key, self.group, consumer]);
     }
@@ -252,6 +258,9 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         claiming.changes += 1;
     }
     let (changes, claimed) = (claiming.changes, claiming.claimed);
+    if is_new && claimed == 0 {
+        propagated.create_consumer(&args[3]);
+    }
     stream.as_mut().expect("its group was found above").mark_silently();
     drop(stream);
     cx.effects.changes += changes;
@@ -360,6 +369,9 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let next = next.and_then(|next| first_from(claiming.group, next)).map(|(id, _)| id);
     let (changes, claimed) = (claiming.changes, claiming.claimed);
+    if is_new && claimed == 0 {
+        propagated.create_consumer(&args[3]);
+    }
     stream.as_mut().expect("its group was found above").mark_silently();
     drop(stream);
     cx.effects.changes += changes;

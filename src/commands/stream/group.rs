@@ -155,10 +155,14 @@ fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let removed = stream.remove_group(&args[3]);
     let existed = removed.is_some();
     if existed {
-        // Wakes the clients that are blocked on the group, so that they reply with the error.
-        stream.mark();
+        stream.mark_silently();
     }
     drop(stream);
+    if existed {
+        // Wakes the clients that are blocked on the group, so that they reply with the error.
+        let key = cx.key(args, 2);
+        cx.slice.make_ready(cx.db, &key);
+    }
     if let Some(group) = removed {
         cx.slice.bury(group.into_object());
     }

@@ -184,7 +184,8 @@ impl<'a, 'r> Answer<'a, 'r> {
 fn xread(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let args = &*args;
     let options = Options::of(args, false, cx.now_ms)?;
-    let candidates: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
+    let is_seen = |pair: &(usize, usize)| cx.looks_at(&args[pair.0]);
+    let candidates: Vec<_> = options.pairs().filter(is_seen).collect();
     // The last id that the reader has seen of each stream.
     let mut seen = Vec::new();
     for (key_at, id_at) in &candidates {
@@ -288,7 +289,8 @@ fn xreadgroup(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let args = &*args;
     let options = Options::of(args, true, cx.now_ms)?;
     let (group, _) = options.group.expect("GROUP was parsed");
-    let candidates: Vec<_> = options.pairs().filter(|(key, _)| cx.looks_at(*key)).collect();
+    let is_seen = |pair: &(usize, usize)| cx.looks_at(&args[pair.0]);
+    let candidates: Vec<_> = options.pairs().filter(is_seen).collect();
     let mut wants = Vec::new();
     for (key_at, id_at) in &candidates {
         let key = cx.key(args, *key_at);
@@ -349,6 +351,9 @@ fn read_stream(
             Wanted::Pending(last) => reader.deliver_pending(group, last, answer.reply),
         }
         cx.effects.changes += 1;
+    }
+    if is_new && propagated.is_empty() {
+        propagated.create_consumer(consumer);
     }
     stream.mark_silently();
     Ok(has_some)

@@ -243,7 +243,12 @@ fn propagation() {
         XREADGROUP GROUP g c STREAMS s > => XCLAIM s g c 0 {now+9}-0 TIME {now} RETRYCOUNT 1 \
             FORCE JUSTID LASTID {now+9}-0 | XGROUP SETID s g {now+9}-0 ENTRIESREAD 8
         XREADGROUP GROUP g c STREAMS s 0 =>
+        XREADGROUP GROUP g d STREAMS s > => XGROUP CREATECONSUMER s g d
         XREADGROUP GROUP g d STREAMS s > =>
+        XREADGROUP GROUP g h STREAMS s 0 => XGROUP CREATECONSUMER s g h
+        XCLAIM s g i 0 1-1 => XGROUP CREATECONSUMER s g i
+        XCLAIM s g i 0 1-1 =>
+        XAUTOCLAIM s g j 0 {now+99} => XGROUP CREATECONSUMER s g j
         XREADGROUP GROUP g e NOACK STREAMS s > => XGROUP CREATECONSUMER s g e
         XREADGROUP GROUP g e NOACK STREAMS s > =>
         XCLAIM s g d 0 {now+9} => XCLAIM s g d 0 {now+9} TIME {now} RETRYCOUNT 3 FORCE JUSTID \
@@ -275,4 +280,17 @@ fn nodes_follow_the_settings() {
     assert_eq!(show(&bench.run(&["XTRIM", "s", "MAXLEN", "~", "4"])), ":2");
     assert_eq!(show(&bench.run(&["XTRIM", "s", "MAXLEN", "~", "0", "LIMIT", "1"])), ":0");
     assert_eq!(show(&bench.run(&["XTRIM", "s", "MAXLEN", "~", "0", "LIMIT", "0"])), ":5");
+}
+
+#[test]
+fn the_end_of_a_group_breaks_no_watch() {
+    let mut bench = Bench::new();
+    bench.run(&["XADD", "s", "1-1", "a", "1"]);
+    bench.run(&["XGROUP", "CREATE", "s", "g", "0"]);
+    let key = bench.slice.key(b"s");
+    bench.slice.watch(7, 0, &key);
+    bench.slice.await_key(0, &key);
+    assert_eq!(show(&bench.run(&["XGROUP", "DESTROY", "s", "g"])), ":1");
+    assert!(!bench.slice.is_watch_broken(7));
+    assert!(bench.slice.has_ready(), "clients that are blocked on the group reply with an error");
 }

@@ -19,6 +19,10 @@ impl Shard {
 
     /// Returns whether the feed allows the shard to park.
     pub(in crate::shard) fn may_park(&mut self) -> bool {
+        // Closing a client after the turn's publication may have served other clients.
+        if !self.partition.journal_mut().is_empty() {
+            self.publish_feed();
+        }
         let journal = self.partition.journal_mut();
         let (may, merged) = self.replication.feed.park(self.env.me, journal);
         self.after_merge(merged);
@@ -97,10 +101,10 @@ impl Shard {
         if !is_over {
             return self.post_barrier(Goal::FeedOff);
         }
-        self.replication.feed.set_on(false);
-        let end = self.replication.feed.end_offset();
-        self.replication.feed.with_stream(|stream| stream.restart(end));
-        self.env.process.log.notice("Replication backlog freed: no replica for repl-backlog-ttl.");
+        if self.replication.feed.end_unread() {
+            let text = "Replication backlog freed: no replica for repl-backlog-ttl.";
+            self.env.process.log.notice(text);
+        }
     }
 
     /// Begins to turn off a feed that had no readers for `repl-backlog-ttl`.
@@ -115,6 +119,10 @@ impl Shard {
         } else if now_ms - self.replication.read_ms > ttl_ms {
             self.replication.read_ms = now_ms;
             let mut facts = self.env.process.replication();
+            // A replica that resumes is a reader before it releases these facts.
+            if self.replication.feed.readers().next().is_some() {
+                return;
+            }
             // From here on no replica can resume.
             facts.backlog = None;
             drop(facts);

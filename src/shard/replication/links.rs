@@ -12,9 +12,10 @@
 //! shard does nothing else meanwhile.
 
 use super::OVER_LIMIT;
-use crate::exec::{BacklogFacts, SyncFrom};
+use crate::exec::{BacklogFacts, Request, SyncFrom};
 use crate::gate::Facts;
 use crate::io::ConnId;
+use crate::mesh::BarrierId;
 use crate::replica::{Link, Now as LinkNow, Resumption, replica_name, resumption};
 use crate::resp::{Error, Reply};
 use crate::shard::limits::LINK_BYTES_MAX;
@@ -49,6 +50,8 @@ impl Shard {
                 Some(Box::new(Link::resume(&connection.session, &facts.replid, offset, now)));
             let line = connection.link.as_ref().expect("just made").line(&connection.session);
             facts.put(line);
+            // While the facts are locked, so that the feed is not turned off meanwhile.
+            self.replication.feed.begin_reading(self.env.me, offset);
             drop(facts);
             let what = "Partial resynchronization request accepted from replica";
             self.env.process.log.notice(&format!("{what} {name} at offset {offset}."));
@@ -68,6 +71,8 @@ impl Shard {
         let link = Link::new(&connection.session, now);
         facts.put(link.line(&connection.session));
         connection.link = Some(Box::new(link));
+        let feed = &self.replication.feed;
+        feed.begin_reading(self.env.me, feed.end_offset());
         drop(facts);
         if let Some(Resumption::Refused(why)) = verdict {
             self.env.process.log.notice(&why);
@@ -172,7 +177,13 @@ impl Shard {
             return;
         }
         if let Some((number, request)) = self.barriers.due.pop() {
-            self.send_barrier(number, &request);
+            if matches!(request, Request::FeedOff) && self.has_other_readers(number) {
+                // A replica has come meanwhile. It needs what the shards record.
+                self.barriers.under_way.remove(&number);
+                self.note_needs();
+            } else {
+                self.send_barrier(number, &request);
+            }
         }
         self.check_waits();
         if self.env.me == 0 {
@@ -192,6 +203,14 @@ impl Shard {
                 self.pump(conn);
             }
         }
+    }
+
+    /// Returns whether the stream has readers besides a barrier of this shard.
+    fn has_other_readers(&self, number: BarrierId) -> bool {
+        let me = self.env.me;
+        !self.replication.links.is_empty()
+            || self.barriers.under_way.keys().any(|other| *other != number)
+            || self.replication.feed.readers().any(|shard| shard != me)
     }
 
     fn ping_replicas(&mut self) {

@@ -59,7 +59,8 @@ impl Shard {
         let is_due =
             links().any(|link| link.is_waiting()) && !links().any(|link| link.is_sending());
         if is_due && !self.barriers.under_way.values().any(is_for_links) {
-            self.replication.feed.set_on(true);
+            let feed = &self.replication.feed;
+            feed.begin_reading(self.env.me, feed.end_offset());
             self.post_barrier(Goal::FeedOn);
         }
     }

@@ -44,12 +44,14 @@ impl Shard {
         let output = &mut transaction.own.output;
         let before = output.mark();
         let protocol = session.protocol;
+        let clock = &self.env.process.clock;
+        let now_us = *transaction.now_us.get_or_insert_with(|| clock.unix_us());
         let mut context = SessionContext {
             reply: Reply::new(output, protocol),
             session,
             process: &self.env.process,
             entry: item.entry,
-            now_us: self.env.now.unix_us,
+            now_us,
             shard: self.env.me,
             request: None,
         };
@@ -263,12 +265,13 @@ impl Shard {
     }
 }
 
-/// Returns whether the key that unblocked a command still has a value for it. If not, the command
-/// stays blocked.
+/// Returns whether the key that a command waits for still has a value for it. If not, the command
+/// stays blocked. A command that waits for several keys finds out when it runs.
 fn is_fitting(workspace: &mut Workspace, transaction: &mut Transaction) -> bool {
     let Some(attempt) = &mut transaction.attempt else { return true };
     let Some(woken) = attempt.woken else { return true };
-    let key = workspace.slice.key(transaction.queue.arg(0, woken.key_arg));
+    let Some(key_arg) = woken.key_arg else { return true };
+    let key = workspace.slice.key(transaction.queue.arg(0, key_arg));
     let db = usize::from(transaction.queue.items[0].db);
     attempt.stays_blocked = workspace.slice.kind_of(db, &key) != Some(woken.kind);
     !attempt.stays_blocked

@@ -62,7 +62,7 @@ pub(super) fn run_on_workspace(
     let woken = transaction.attempt.as_ref().and_then(|attempt| attempt.woken);
     let attempt = BlockingAttempt {
         may_wait: transaction.attempt.is_some(),
-        woken_by: woken.map(|woken| woken.key_arg),
+        is_woken: woken.is_some(),
         ..BlockingAttempt::default()
     };
     let own = &mut transaction.own;

@@ -55,7 +55,7 @@ impl Shard {
         let mut transaction = Box::new(Transaction {
             id: TransactionId(self.transactions.next),
             to,
-            now_us: self.partition.env().now.unix_us,
+            now_us: None,
             protocol,
             queue,
             places: plan.places,
@@ -100,7 +100,7 @@ impl Shard {
             envelope.part = part as u16;
             envelope.reply_to = ReplyTo::Transaction(transaction.id, transaction.to.client);
             envelope.protocol = transaction.protocol;
-            let mut txn = Box::new(TxnPart::new(transaction.id, stage, transaction.now_us));
+            let mut txn = Box::new(TxnPart::new(transaction.id, stage));
             txn.watcher = watched.contains(&shard).then_some(watcher);
             envelope.work = Work::Transaction(txn);
             transaction.flight.put_back(envelope);
@@ -179,8 +179,10 @@ impl Shard {
         for part in 0..transaction.parts() {
             if is_first || is_last || transaction.flight.has_work(part) {
                 let mut envelope = transaction.flight.take(part);
-                if !is_first {
-                    let txn = envelope.txn_mut();
+                let txn = envelope.txn_mut();
+                if is_first {
+                    txn.now_us = transaction.now_us;
+                } else {
                     txn.stage = if is_last { Stage::Release } else { Stage::Continue };
                     txn.records.absorb(&mut transaction.records);
                 }
@@ -248,9 +250,13 @@ impl Shard {
         if transaction.is_closing {
             return self.conclude(transaction, false);
         }
+        let known_us = |part: &Envelope| part.txn().and_then(|txn| txn.now_us);
+        transaction.now_us =
+            transaction.now_us.or_else(|| transaction.flight.parts().find_map(known_us));
         transaction.flight.next_round();
         if let Some(at) = transaction.gathering.take() {
-            let turn_us = self.partition.set_time(transaction.now_us);
+            let now_us = transaction.now_us.expect("the owners of the keys have set it");
+            let turn_us = self.partition.set_time(now_us);
             let rest = self.run_gathered(transaction, at);
             self.partition.set_time(turn_us);
             let Some(rest) = rest else { return };

@@ -1,0 +1,175 @@
+//! What a replica reads when commands unblock clients whose commands conflict with locks: the
+//! unblocked commands, each after its cause.
+
+use super::histories::{Repeat, seeds};
+use crate::harness::{Client, Server, bulk, key_on};
+use annulet::base::rng::Rng;
+use annulet::resp::Value;
+use std::collections::{BTreeMap, VecDeque};
+
+const SEEDS: u64 = 300;
+const CLIENTS: usize = 7;
+const COMMANDS: usize = 60;
+
+/// Milliseconds after which everything that has happened is in the stream.
+const REST_MS: u64 = 50;
+
+type Lists = BTreeMap<String, VecDeque<String>>;
+
+/// A connection that has asked for the stream, and the lists that it describes.
+struct Replica {
+    client: Client,
+    received: Vec<u8>,
+    lists: Lists,
+    /// The commands in the stream, for a failure's message.
+    stream: Vec<String>,
+}
+
+impl Replica {
+    fn attach(server: &mut Server) -> Replica {
+        let mut client = server.client();
+        client.send(&["PSYNC", "?", "-1"]);
+        let mut received = Vec::new();
+        for _ in 0..REST_MS {
+            server.advance_ms(1);
+            received.extend(client.link.read());
+            if let Some(whole) = snapshot_len(&received) {
+                received.drain(..whole);
+                return Replica { client, received, lists: Lists::new(), stream: Vec::new() };
+            }
+        }
+        panic!("no snapshot comes");
+    }
+
+    /// Applies what has come.
+    fn read(&mut self) {
+        self.received.extend(self.client.link.read());
+        while let Some((Value::Array(args), len)) = Value::read(&self.received) {
+            self.received.drain(..len);
+            let text = |arg| match arg {
+                Value::Bulk(bytes) => String::from_utf8(bytes).expect("text"),
+                other => panic!("{other:?} in the stream"),
+            };
+            let args: Vec<String> = args.into_iter().map(text).collect();
+            self.stream.push(args.join(" "));
+            self.apply(&args);
+        }
+    }
+
+    fn apply(&mut self, args: &[String]) {
+        match args[0].to_ascii_uppercase().as_str() {
+            "RPUSH" => self.lists.entry(args[1].clone()).or_default().extend(args[2..].to_vec()),
+            "LPUSH" => {
+                let list = self.lists.entry(args[1].clone()).or_default();
+                args[2..].iter().for_each(|arg| list.push_front(arg.clone()));
+            }
+            "LPOP" => drop(self.pop(&args[1], true)),
+            "RPOP" => drop(self.pop(&args[1], false)),
+            "LMOVE" => self.pass(&args[1], &args[2], [args[3] == "LEFT", args[4] == "LEFT"]),
+            "RPOPLPUSH" => self.pass(&args[1], &args[2], [false, true]),
+            "RENAME" => {
+                let list = self.lists.remove(&args[1]).expect("a renamed key is there");
+                self.lists.insert(args[2].clone(), list);
+            }
+            "SELECT" | "MULTI" | "EXEC" | "PING" => {}
+            other => panic!("{other} in the stream"),
+        }
+    }
+
+    fn pop(&mut self, key: &str, is_left: bool) -> String {
+        let stream = self.stream.join("\n");
+        let list = self.lists.get_mut(key).unwrap_or_else(|| panic!("{key} is empty:\n{stream}"));
+        let element = if is_left { list.pop_front() } else { list.pop_back() };
+        if list.is_empty() {
+            self.lists.remove(key);
+        }
+        element.expect("a list has elements")
+    }
+
+    fn pass(&mut self, from: &str, to: &str, [from_left, to_left]: [bool; 2]) {
+        let element = self.pop(from, from_left);
+        let list = self.lists.entry(to.to_string()).or_default();
+        if to_left { list.push_front(element) } else { list.push_back(element) }
+    }
+}
+
+/// Returns the length of the reply to PSYNC with its snapshot, once it is here.
+fn snapshot_len(received: &[u8]) -> Option<usize> {
+    let at = received.windows(3).position(|part| part == b"\r\n$")? + 3;
+    let end = at + received[at..].windows(2).position(|part| part == b"\r\n")?;
+    let len = std::str::from_utf8(&received[at..end]).expect("text").parse::<usize>();
+    let whole = end + 2 + len.expect("the length of the snapshot");
+    (received.len() >= whole).then_some(whole)
+}
+
+fn command(rng: &mut Rng, keys: &[String], number: usize) -> Vec<Vec<String>> {
+    let mut key = || keys[rng.below(keys.len() as u64) as usize].clone();
+    let value = format!("v{number}");
+    let one = |args: &[&str]| vec![args.iter().map(|arg| arg.to_string()).collect()];
+    let (a, b) = (key(), key());
+    match rng.below(14) {
+        0..=2 => one(&["RPUSH", &a, &value]),
+        3 => one(&["LPUSH", &a, &value]),
+        4 => one(&["LMOVE", &a, &b, "LEFT", "RIGHT"]),
+        5 => one(&["RENAME", &a, &b]),
+        6 => one(&["RPOP", &a]),
+        7 => one(&["BLPOP", &a, &b, "0"]),
+        8 => one(&["BRPOP", &a, "0"]),
+        9 => one(&["BRPOPLPUSH", &a, &b, "0"]),
+        10 | 11 => one(&["BLMOVE", &a, &b, "LEFT", "RIGHT", "0"]),
+        _ => [
+            one(&["MULTI"]),
+            one(&["RPUSH", &a, &value]),
+            one(&["RPUSH", &b, &value]),
+            one(&["EXEC"]),
+        ]
+        .concat(),
+    }
+}
+
+/// Runs random clients on lists, and compares the replica's lists with the server's.
+fn follow_at_random(seed: u64) {
+    let mut rng = Rng::new(seed ^ 0xf0110);
+    let shards = 1 + rng.below(3) as usize;
+    let mut server = Server::new(shards, seed);
+    let keys: Vec<String> = (0..shards + 2).map(|at| key_on(shards, at % shards, at)).collect();
+    let mut replica = Replica::attach(&mut server);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| (server.client(), 0)).collect();
+    for number in 0..COMMANDS {
+        let at = rng.below(CLIENTS as u64) as usize;
+        let (client, due) = &mut clients[at];
+        while client.try_read().is_some() {
+            *due -= 1;
+        }
+        if *due == 0 {
+            for args in command(&mut rng, &keys, number) {
+                client.send(&args);
+                *due += 1;
+            }
+        }
+        server.steps(rng.below(6));
+        if rng.below(20) == 0 {
+            server.advance_ms(1);
+        }
+        replica.read();
+    }
+    for _ in 0..REST_MS {
+        server.advance_ms(1);
+        replica.read();
+    }
+    let mut reader = server.client();
+    for key in &keys {
+        let theirs = replica.lists.get(key).cloned().unwrap_or_default();
+        let theirs = Value::Array(theirs.iter().map(|element| bulk(element)).collect());
+        let ours = reader.run(&mut server, ["LRANGE", key, "0", "-1"]);
+        assert_eq!(ours, theirs, "{shards} shards: {key} differs:\n{}", replica.stream.join("\n"));
+    }
+}
+
+#[test]
+fn a_replica_is_told_of_unblocked_commands_after_their_causes() {
+    for seed in seeds(SEEDS) {
+        let _repeat = Repeat(seed, "followed");
+        follow_at_random(seed);
+    }
+}
