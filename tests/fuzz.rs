@@ -438,7 +438,7 @@ fn values() {
         let body = body(random);
         if let Ok(rdb::Value::Object(mut object)) = reading.payload(dialect, &body) {
             let mut again = Vec::new();
-            rdb::Encoder::new(&mut again, true).object_payload(&object);
+            rdb::Encoder::new(&mut again, true).object_payload(object.by_ref());
             let (dialect, same) =
                 rdb::open_payload(&again, false, true).expect("the payload is valid");
             assert!(reading.payload(dialect, same).is_ok(), "{body:02x?} {same:02x?}");

@@ -153,11 +153,12 @@ impl Workspaces {
             let key = slice.key_in_slot(&remote_key.key, remote_key.slot);
             let is_changed = slice.is_watch_broken(number as u64);
             slice.unwatch(number as u64);
-            let detached = slice.take_silently(db, &key);
             if remote_key.mode == Mode::Shared {
-                // A value of several elements was lent.
-                detached.into_iter().for_each(DetachedValue::forget);
-            } else if is_changed || detached.as_ref().is_some_and(DetachedValue::is_moved) {
+                slice.discard(db, &key);
+                continue;
+            }
+            let detached = slice.take_silently(db, &key);
+            if is_changed || detached.as_ref().is_some_and(DetachedValue::is_moved) {
                 remote_key.value = detached;
                 remote_key.is_changed = is_changed;
                 store(part, remote_key);

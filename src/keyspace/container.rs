@@ -48,7 +48,7 @@ impl<T: Container> Deref for Edit<'_, T> {
 impl<T: Container> DerefMut for Edit<'_, T> {
     #[inline]
     fn deref_mut(&mut self) -> &mut T {
-        self.place.entry().object_mut().expect("the type was checked when the edit began")
+        self.place.entry().owned_mut().expect("the type was checked when the edit began")
     }
 }
 
@@ -86,7 +86,7 @@ impl Slice {
     ) -> Result<Option<&T>, WrongKind> {
         match self.lookup(db, key) {
             None => Ok(None),
-            Some(view) => view.object().map(Some).ok_or(WrongKind),
+            Some(view) => view.reclaimed().map(Some).ok_or(WrongKind),
         }
     }
 
@@ -116,11 +116,8 @@ impl Slice {
         key: &Key<'s>,
         place: Place,
     ) -> Result<Edit<'s, T>, WrongKind> {
-        let entry = place.entry();
-        if entry.object::<T>().is_none() {
-            return Err(WrongKind);
-        }
-        let moment = entry.object::<T>().and_then(T::next_expiry);
+        let value = place.entry().owned_mut::<T>().ok_or(WrongKind)?;
+        let moment = value.next_expiry();
         let (key, kind) = (*key, PhantomData);
         let (is_changed, is_changed_silently) = (false, false);
         Ok(Edit { slice: self, db, key, place, is_changed, is_changed_silently, moment, kind })

@@ -7,8 +7,9 @@
 //!   take     the value itself; the key is removed
 //!   fetch    for a command on another shard, while the key is locked here:
 //!              to write  the value itself (detached); import or restore brings it back
-//!              to read   the value is lent: the slice keeps it, the other shard must not free it
+//!              to read   the value is lent: the slice and the reader own it together
 //! ```
+//! A lent value may be removed from its slice at any time. Whichever owner lets go last frees it.
 
 use super::slice::{Expiry, Key, Slice};
 use super::table::{Apart, Payload};
@@ -16,7 +17,7 @@ use crate::value::Object;
 use crate::value::hash::Field;
 use crate::value::string::Str;
 use bytes::Bytes;
-use std::mem::ManuallyDrop;
+use std::sync::Arc;
 
 /// An owned or lent value with its expiry and access clock, which may travel to another shard.
 #[derive(Debug)]
@@ -38,8 +39,8 @@ enum Value {
     Large(Bytes),
     /// A value of several elements, owned.
     Object(Object),
-    /// A value of several elements that its slice still owns. Only read, and never freed from here.
-    Lent(ManuallyDrop<Object>),
+    /// A value of several elements that its slice shares. Only read.
+    Lent(Arc<Object>),
 }
 
 impl DetachedValue {
@@ -63,13 +64,6 @@ impl DetachedValue {
         }
         removed
     }
-
-    /// Forgets an object that was imported from a lent value: its slice still owns it.
-    pub fn forget(self) {
-        if let Value::Object(object) = self.value {
-            std::mem::forget(object);
-        }
-    }
 }
 
 impl Slice {
@@ -77,8 +71,8 @@ impl Slice {
     pub fn export(&mut self, db: usize, key: &Key<'_>) -> Option<DetachedValue> {
         let entry = self.find(db, key)?.entry();
         let (expiry, clock) = (entry.expiry(), entry.clock());
-        if let Some(object) = entry.alias() {
-            let value = Value::Object(Object::clone(&object));
+        if let Some(object) = entry.any_object() {
+            let value = Value::Object(object.to_object());
             return Some(DetachedValue { value, expiry, clock, is_edited: false });
         }
         let value = entry.string().expect("a value without elements is a string");
@@ -107,9 +101,7 @@ impl Slice {
         if entry.is_apart() && !entry.is_large() {
             let entry = self.unlink_place(db, key, place);
             let (expiry, clock) = (entry.expiry(), entry.clock());
-            let Apart::Object(object) = entry.take_apart() else {
-                unreachable!("the entry was checked above")
-            };
+            let object = entry.take_apart().into_object().expect("the entry was checked above");
             entry.free(&mut self.tools.heap);
             let value = Value::Object(object);
             return Some(DetachedValue { value, expiry, clock, is_edited: false });
@@ -117,6 +109,13 @@ impl Slice {
         let detached = self.export(db, key)?;
         self.remove_place(db, key, place);
         Some(detached)
+    }
+
+    /// Removes a key, without breaking watches or waking blocked clients.
+    pub fn discard(&mut self, db: usize, key: &Key<'_>) {
+        if let Some(place) = self.find(db, key) {
+            self.remove_place(db, key, place);
+        }
     }
 
     /// Returns a key's value for a command that runs on another shard. The key must be locked
@@ -127,9 +126,11 @@ impl Slice {
             // A lent value does not come back, so the access clock is set now.
             entry.put_clock(self.access.used(entry.clock()));
         }
-        match entry.alias() {
+        if to_write && entry.any_object().is_some() {
+            return self.take_silently(db, key);
+        }
+        match entry.lend() {
             None => self.export(db, key),
-            Some(_) if to_write => self.take_silently(db, key),
             Some(object) => {
                 let (expiry, clock) = (entry.expiry(), entry.clock());
                 Some(DetachedValue { value: Value::Lent(object), expiry, clock, is_edited: false })
@@ -148,7 +149,7 @@ impl Slice {
             }
             Value::Large(bytes) => Payload::Apart(Apart::Large(Box::new(bytes))),
             Value::Object(object) => Payload::Apart(Apart::Object(object)),
-            Value::Lent(object) => Payload::Apart(Apart::Object(ManuallyDrop::into_inner(object))),
+            Value::Lent(object) => Payload::Apart(Apart::Lent(object)),
         };
         let expiry = detached.expiry.map_or(Expiry::Clear, Expiry::At);
         let place = self.find(db, key);
@@ -178,5 +179,196 @@ impl Slice {
         let was_silent = self.set_silent(true);
         self.bring(db, key, detached);
         self.set_silent(was_silent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyspace::{ExpiryRole, SliceOptions};
+    use crate::value::Container;
+    use crate::value::hash::{self, Hash};
+    use crate::value::set::{self, Set};
+    use crate::value::string::NewStr;
+    use std::sync::Weak;
+
+    const MEMBERS: usize = 2_000;
+    const LIMITS: set::Limits =
+        set::Limits { intset_entries: 8, listpack_entries: 8, listpack_value: 8 };
+    const HASH_LIMITS: hash::Limits = hash::Limits { listpack_entries: 8, listpack_value: 8 };
+    const NOW_MS: u64 = 1_800_000_000_000;
+
+    fn slice() -> Slice {
+        let options = SliceOptions { databases: 2, slots: 0..16384, hash_seed: [1, 2], seed: 3 };
+        let mut slice = Slice::new(options);
+        slice.set_now(NOW_MS);
+        slice
+    }
+
+    fn member(number: usize) -> Vec<u8> {
+        format!("member:{number}").into_bytes()
+    }
+
+    /// Creates a set at `k` and lends it.
+    fn lent_set(slice: &mut Slice, expiry: Expiry) -> Arc<Object> {
+        let mut set = Set::default();
+        for number in 0..MEMBERS {
+            set.insert(&member(number), &LIMITS);
+        }
+        let key = slice.key(b"k");
+        slice.set_object(0, &key, Box::new(set).into_object(), expiry);
+        lend(slice)
+    }
+
+    fn lend(slice: &mut Slice) -> Arc<Object> {
+        let key = slice.key(b"k");
+        match slice.fetch(0, &key, false).expect("the key exists").value {
+            Value::Lent(object) => object,
+            other => panic!("{other:?} is not lent"),
+        }
+    }
+
+    fn count(object: &Object) -> usize {
+        let set = Set::of_object(object).expect("a set");
+        (0..MEMBERS).filter(|&number| set.contains(&member(number))).count()
+    }
+
+    /// Runs `vanish` while another thread reads the lent set of key `k`, once with the reader as
+    /// the last owner and once with the slice as the last owner. Nothing may leak.
+    fn survives(expiry: Expiry, vanish: impl Fn(&mut Slice)) {
+        let mut slice = slice();
+        let object = lent_set(&mut slice, expiry);
+        let weak: Weak<Object> = Arc::downgrade(&object);
+        let reader = std::thread::spawn(move || (0..20).map(|_| count(&object)).sum::<usize>());
+        vanish(&mut slice);
+        slice.check();
+        assert_eq!(reader.join().expect("it reads valid memory"), 20 * MEMBERS);
+        while !slice.housekeep(&mut || false).more && weak.strong_count() > 1 {}
+        let key = slice.key(b"k");
+        slice.remove(0, &key);
+        slice.flush(None);
+        slice.housekeep(&mut || false);
+        assert_eq!(weak.strong_count(), 0, "the last owner frees it");
+        slice.check();
+    }
+
+    #[test]
+    fn a_lent_value_may_vanish_at_any_time() {
+        let later = Expiry::At(NOW_MS + 5);
+        survives(later, |slice| {
+            slice.set_now(NOW_MS + 6);
+            let key = slice.key(b"k");
+            assert!(slice.lookup(0, &key).is_none());
+        });
+        survives(later, |slice| {
+            slice.set_now(NOW_MS + 60_000);
+            assert_eq!(slice.housekeep(&mut || false).expired, 1);
+        });
+        survives(Expiry::Clear, |slice| slice.flush(None));
+        survives(Expiry::Clear, |slice| slice.flush(Some(0)));
+        survives(Expiry::Clear, |slice| {
+            slice.swap_databases(0, 1);
+            slice.flush(Some(1));
+        });
+        survives(Expiry::Clear, |slice| slice.swap_databases(0, 1));
+        survives(Expiry::Clear, |slice| {
+            let key = slice.key(b"k");
+            assert!(slice.remove(0, &key));
+        });
+        survives(Expiry::Clear, |slice| {
+            let key = slice.key(b"k");
+            slice.set(0, &key, NewStr::from_bytes(b"short"), Expiry::Clear);
+        });
+        survives(Expiry::Clear, |slice| {
+            let key = slice.key(b"k");
+            assert!(slice.set_expiry(0, &key, Some(NOW_MS + 1)));
+        });
+        survives(Expiry::Clear, |slice| {
+            let (key, other) = (slice.key(b"k"), slice.key(b"other"));
+            let detached = slice.take(0, &key).expect("the key exists");
+            slice.import(0, &other, detached);
+        });
+        survives(Expiry::Clear, |slice| {
+            let key = slice.key(b"k");
+            let detached = slice.fetch(0, &key, true).expect("the key exists");
+            assert!(detached.is_moved());
+            slice.restore(0, &key, detached);
+        });
+    }
+
+    #[test]
+    fn a_lent_value_is_copied_before_it_is_changed() {
+        let mut slice = slice();
+        let object = lent_set(&mut slice, Expiry::Clear);
+        let key = slice.key(b"k");
+        let mut edit = slice.edit::<Set>(0, &key).expect("a set").expect("the key exists");
+        for number in 1..MEMBERS {
+            assert!(edit.remove(&member(number)));
+        }
+        edit.mark();
+        drop(edit);
+        assert_eq!(count(&object), MEMBERS);
+        assert_eq!(slice.read::<Set>(0, &key).expect("a set").expect("the key exists").len(), 1);
+        assert_eq!(Arc::strong_count(&object), 1, "the slice owns its copy alone");
+        assert!(slice.edit::<Hash>(0, &key).is_err());
+        slice.check();
+    }
+
+    #[test]
+    fn a_value_is_taken_back_after_its_last_reader() {
+        let mut slice = slice();
+        let (first, second) = (lent_set(&mut slice, Expiry::Clear), lend(&mut slice));
+        let key = slice.key(b"k");
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(slice.look(0, &key).expect("the key exists").encoding(), "hashtable");
+        assert!(slice.read::<Hash>(0, &key).is_err());
+        let weak = Arc::downgrade(&first);
+        drop((first, second));
+        assert_eq!(slice.read::<Set>(0, &key).expect("a set").expect("a value").len(), MEMBERS);
+        assert_eq!(weak.strong_count(), 0, "the value is in its box again");
+        assert_eq!(slice.look(0, &key).expect("the key exists").elements(), MEMBERS);
+        slice.check();
+    }
+
+    #[test]
+    fn the_fields_of_a_lent_hash_expire_after_its_last_reader() {
+        let mut slice = slice();
+        let key = slice.key(b"k");
+        let mut hash = slice.edit_or_new::<Hash>(0, &key).expect("a new key");
+        for name in [&b"stays"[..], b"goes"] {
+            hash.set(name, b"value", None, &HASH_LIMITS);
+        }
+        hash.set_expiry(b"goes", Some(NOW_MS + 5));
+        hash.mark();
+        drop(hash);
+        let lent = lend(&mut slice);
+        slice.check();
+        slice.set_now(NOW_MS + 60_000);
+        slice.housekeep(&mut || false);
+        assert_eq!((lent.by_ref().len(), slice.stats().expired_fields), (2, 0));
+        slice.check();
+        drop(lent);
+        slice.housekeep(&mut || false);
+        assert_eq!(slice.stats().expired_fields, 1);
+        assert_eq!(slice.read::<Hash>(0, &key).expect("a hash").expect("a value").len(), 1);
+        slice.check();
+    }
+
+    #[test]
+    fn a_workspace_gives_lent_values_back() {
+        let (mut slice, mut workspace) = (slice(), slice());
+        workspace.set_role(ExpiryRole::Loading);
+        let object = lent_set(&mut slice, Expiry::At(NOW_MS + 5));
+        let weak = Arc::downgrade(&object);
+        drop(object);
+        let key = slice.key(b"k");
+        let detached = slice.fetch(0, &key, false).expect("the key exists");
+        workspace.bring(0, &key, detached);
+        slice.set_now(NOW_MS + 6);
+        assert!(slice.peek(0, &key).is_none());
+        assert_eq!(weak.strong_count(), 1);
+        workspace.discard(0, &key);
+        workspace.housekeep(&mut || false);
+        assert_eq!((weak.strong_count(), workspace.len(0)), (0, 0));
     }
 }

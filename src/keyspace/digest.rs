@@ -13,7 +13,7 @@ use super::slice::{Key, Slice};
 use super::table::View;
 use crate::base::number::FloatText;
 use crate::value::string::IntText;
-use crate::value::{Kind, Object};
+use crate::value::{Kind, ObjectRef};
 use sha1::{Digest as _, Sha1};
 
 /// Length of a digest in bytes.
@@ -64,12 +64,12 @@ fn mix_value(digest: &mut Digest, view: &View<'_>, horizon_ms: u64) {
 }
 
 /// Mixes the elements of ordered types in one after the other, and adds those of unordered types.
-fn mix_object(digest: &mut Digest, object: &Object, horizon_ms: u64) {
+fn mix_object(digest: &mut Digest, object: ObjectRef<'_>, horizon_ms: u64) {
     let text = &mut IntText::new();
     match object {
-        Object::List(list) => list.iter_from(0).for_each(|item| mix(digest, item.text(text))),
-        Object::Set(set) => set.iter().for_each(|item| add(digest, &sum(item.text(text)))),
-        Object::SortedSet(set) => {
+        ObjectRef::List(list) => list.iter_from(0).for_each(|item| mix(digest, item.text(text))),
+        ObjectRef::Set(set) => set.iter().for_each(|item| add(digest, &sum(item.text(text)))),
+        ObjectRef::SortedSet(set) => {
             for (member, score) in set.iter_from(0) {
                 let mut element = [0; DIGEST_BYTES];
                 mix(&mut element, member.text(text));
@@ -77,7 +77,7 @@ fn mix_object(digest: &mut Digest, object: &Object, horizon_ms: u64) {
                 add(digest, &sum(&element));
             }
         }
-        Object::Hash(hash) => {
+        ObjectRef::Hash(hash) => {
             let is_seen = |at: Option<u64>| at.is_none_or(|at| at >= horizon_ms);
             for field in hash.iter().filter(|field| is_seen(field.expiry)) {
                 let mut element = [0; DIGEST_BYTES];
@@ -86,7 +86,7 @@ fn mix_object(digest: &mut Digest, object: &Object, horizon_ms: u64) {
                 add(digest, &sum(&element));
             }
         }
-        Object::Stream(stream) => {
+        ObjectRef::Stream(stream) => {
             for entry in stream.log().iter() {
                 mix(digest, format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
                 for (name, value) in entry.fields {

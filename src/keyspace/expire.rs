@@ -22,7 +22,8 @@
 //! A hash with field expiries has the earliest of them in its bucket word and in all summaries
 //! above. So the sweep finds the hash when a field has expired. Commands hide expired fields or
 //! replace them, and only a sweep removes them. A step removes a limited number of fields. If some
-//! are left, the next step visits the same chunk again.
+//! are left, the next step visits the same chunk again. The fields of a lent hash stay until its
+//! readers have returned it, so the summaries remain in the past and the next sweep finds it again.
 
 use super::expired::Expired;
 use super::slice::{ExpiryRole, Slice};
@@ -241,7 +242,10 @@ impl Slice {
                     return false;
                 }
                 let moment = word.entry().moment();
-                let is_expired = self.is_expired(moment);
+                // The fields of a lent hash stay until its readers have returned it. Commands hide
+                // them.
+                let is_expired = self.is_expired(moment)
+                    && (self.is_expired(word.entry().expiry()) || word.entry().reclaim());
                 if !is_expired && let Some(moment) = moment {
                     earliest = earliest.min(Tick::of_expiry(moment));
                 }
@@ -268,7 +272,7 @@ impl Slice {
         let entry = place.entry();
         let was_volatile = place.word().is_volatile();
         self.note_moments(db, entry, false);
-        let hash = entry.object_mut::<Hash>().expect("only hash fields expire");
+        let hash = entry.owned_mut::<Hash>().expect("only hash fields expire");
         let mut removed = 0;
         let mut names = Vec::new();
         let is_told = self.expired.is_some();

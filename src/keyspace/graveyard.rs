@@ -4,6 +4,7 @@ use super::table::{Apart, Entry, Heap, Table, give_back};
 use crate::value::Object;
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Long strings of at least this number of bytes are not freed at once.
 const LARGE_BYTES_MIN: usize = 1 << 20;
@@ -93,6 +94,12 @@ impl Graveyard {
             Apart::Large(bytes) => self.bury_large(*bytes),
             Apart::Object(object) if object.pieces() < PIECES_MIN => drop(object),
             Apart::Object(object) => self.objects.push_back(object),
+            Apart::Lent(object) => {
+                // If somebody still reads it, the last reader frees it.
+                if let Some(object) = Arc::into_inner(object) {
+                    self.bury_apart(Apart::Object(object));
+                }
+            }
         }
     }
 

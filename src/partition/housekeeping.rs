@@ -9,8 +9,7 @@ impl Partition {
     /// Expires keys and frees values until the monotonic time `stop_ns`. Returns whether work is
     /// left.
     pub fn housekeep(&mut self, stop_ns: u64) -> bool {
-        // A key that a transaction has locked must not expire before the transaction is propagated,
-        // nor while its value is lent.
+        // A key that a transaction has locked must not expire before the transaction is propagated.
         let has_holders = !self.journal.reservations.is_empty() || !self.locks.is_empty();
         self.slice.hold_expiry(has_holders);
         let clock = &self.env.process.clock;

@@ -61,7 +61,7 @@ fn shown_stream(stream: &Stream) -> Vec<String> {
 
 fn payload(object: &Object, is_packing: bool) -> Vec<u8> {
     let mut out = Vec::new();
-    Encoder::new(&mut out, is_packing).object_payload(object);
+    Encoder::new(&mut out, is_packing).object_payload(object.by_ref());
     out
 }
 
@@ -160,7 +160,7 @@ fn written_values_of_all_types_are_read_again() {
         let payload = payload(&object, number % 2 == 0);
         for config in [&config, &small] {
             let back = read(&payload, config, true).expect("a value");
-            assert_eq!(shown(&back), shown(&object), "{}", object.encoding());
+            assert_eq!(shown(&back), shown(&object), "{}", object.by_ref().encoding());
         }
         // Truncated, with a valid footer.
         let (body, _) = payload.split_at(payload.len() - 10);

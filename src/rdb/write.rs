@@ -24,33 +24,33 @@ use crate::value::listpack::Listpack;
 use crate::value::set::Set;
 use crate::value::sorted_set::SortedSet;
 use crate::value::string::Str;
-use crate::value::{Container, Item, Object};
+use crate::value::{Container, Item, ObjectRef};
 
 /// Numbers before the nodes of a list: one large item, or a listpack.
 const NODE_PLAIN: u64 = 1;
 const NODE_PACKED: u64 = 2;
 
 /// Returns the type number of an object, and the version that it needs.
-fn kind_of(object: &Object) -> (u8, u32) {
+fn kind_of(object: ObjectRef<'_>) -> (u8, u32) {
     match (object, object.encoding()) {
-        (Object::List(_), _) => (kind::LIST_QUICKLIST, VERSION),
-        (Object::Set(_), "intset") => (kind::SET_INTSET, VERSION),
-        (Object::Set(_), "listpack") => (kind::SET_LISTPACK, VERSION_11),
-        (Object::Set(_), _) => (kind::SET, VERSION),
-        (Object::SortedSet(_), "listpack") => (kind::SORTED_SET_LISTPACK, VERSION),
-        (Object::SortedSet(_), _) => (kind::SORTED_SET, VERSION),
-        (Object::Hash(hash), _) if hash.next_expiry().is_some() => {
+        (ObjectRef::List(_), _) => (kind::LIST_QUICKLIST, VERSION),
+        (ObjectRef::Set(_), "intset") => (kind::SET_INTSET, VERSION),
+        (ObjectRef::Set(_), "listpack") => (kind::SET_LISTPACK, VERSION_11),
+        (ObjectRef::Set(_), _) => (kind::SET, VERSION),
+        (ObjectRef::SortedSet(_), "listpack") => (kind::SORTED_SET_LISTPACK, VERSION),
+        (ObjectRef::SortedSet(_), _) => (kind::SORTED_SET, VERSION),
+        (ObjectRef::Hash(hash), _) if hash.next_expiry().is_some() => {
             (kind::VALKEY_HASH_EXPIRY, VERSION_80)
         }
-        (Object::Hash(_), "listpack") => (kind::HASH_LISTPACK, VERSION),
-        (Object::Hash(_), _) => (kind::HASH, VERSION),
-        (Object::Stream(_), _) => (kind::STREAM_3, VERSION_11),
+        (ObjectRef::Hash(_), "listpack") => (kind::HASH_LISTPACK, VERSION),
+        (ObjectRef::Hash(_), _) => (kind::HASH, VERSION),
+        (ObjectRef::Stream(_), _) => (kind::STREAM_3, VERSION_11),
     }
 }
 
 impl Encoder<'_> {
     /// Writes a key with a value of several elements and an expiry (Unix milliseconds).
-    pub fn object_entry(&mut self, key: &[u8], expiry: Option<u64>, object: &Object) {
+    pub fn object_entry(&mut self, key: &[u8], expiry: Option<u64>, object: ObjectRef<'_>) {
         let (kind, version) = kind_of(object);
         self.need(version);
         self.entry(key, expiry, kind);
@@ -65,7 +65,7 @@ impl Encoder<'_> {
     }
 
     /// Writes a value of several elements as the payload of DUMP.
-    pub fn object_payload(&mut self, object: &Object) {
+    pub fn object_payload(&mut self, object: ObjectRef<'_>) {
         let (kind, version) = kind_of(object);
         self.need(version);
         self.out.push(kind);
@@ -74,17 +74,17 @@ impl Encoder<'_> {
     }
 
     /// Writes a value without its type.
-    pub fn object_value(&mut self, object: &Object) {
+    pub fn object_value(&mut self, object: ObjectRef<'_>) {
         self.object(object, kind_of(object).0);
     }
 
-    fn object(&mut self, object: &Object, kind: u8) {
+    fn object(&mut self, object: ObjectRef<'_>, kind: u8) {
         match object {
-            Object::List(list) => self.list(list),
-            Object::Set(set) => self.set(set, kind),
-            Object::SortedSet(set) => self.sorted_set(set, kind),
-            Object::Hash(hash) => self.hash(hash, kind),
-            Object::Stream(stream) => self.stream(stream),
+            ObjectRef::List(list) => self.list(list),
+            ObjectRef::Set(set) => self.set(set, kind),
+            ObjectRef::SortedSet(set) => self.sorted_set(set, kind),
+            ObjectRef::Hash(hash) => self.hash(hash, kind),
+            ObjectRef::Stream(stream) => self.stream(stream),
         }
     }
 

@@ -16,5 +16,5 @@ pub mod sorted_set;
 pub mod stream;
 pub mod string;
 
-pub use object::{Container, Kind, Object, WrongKind};
+pub use object::{Container, Kind, Object, ObjectRef, WrongKind};
 pub use pack::Item;

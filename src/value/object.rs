@@ -44,9 +44,10 @@ impl Kind {
 pub struct WrongKind;
 
 /// A value of several elements. A key owns the value in a box, so moving the key does not move the
-/// elements.
+/// elements. Several threads may read a value at the same time (`Sync`): reading it changes
+/// nothing, not even a cache.
 #[allow(clippy::len_without_is_empty)]
-pub trait Container: Default + Clone + Debug + Send + Sized + 'static {
+pub trait Container: Default + Clone + Debug + Send + Sync + Sized + 'static {
     /// Type of the value.
     const KIND: Kind;
 
@@ -86,6 +87,9 @@ pub trait Container: Default + Clone + Debug + Send + Sized + 'static {
 
     /// Converts the boxed value into an [`Object`].
     fn into_object(self: Box<Self>) -> Object;
+
+    /// Returns the value inside an [`Object`], if it has this type.
+    fn of_object(object: &Object) -> Option<&Self>;
 }
 
 /// A value of several elements, of any type.
@@ -101,6 +105,21 @@ pub enum Object {
     Hash(Box<Hash>),
     /// A stream.
     Stream(Box<Stream>),
+}
+
+/// A borrowed value of several elements, of any type.
+#[derive(Clone, Copy, Debug)]
+pub enum ObjectRef<'a> {
+    /// A list.
+    List(&'a List),
+    /// A set.
+    Set(&'a Set),
+    /// A sorted set.
+    SortedSet(&'a SortedSet),
+    /// A hash.
+    Hash(&'a Hash),
+    /// A stream.
+    Stream(&'a Stream),
 }
 
 /// Calls a method of [`Container`] on the value inside an [`Object`], whatever its type.
@@ -128,20 +147,20 @@ impl Object {
         }
     }
 
-    /// Returns the number of elements.
-    #[allow(clippy::len_without_is_empty)]
-    pub fn len(&self) -> usize {
-        each!(self, value => value.len())
+    /// Returns the value as a reference.
+    pub fn by_ref(&self) -> ObjectRef<'_> {
+        match self {
+            Object::List(list) => ObjectRef::List(list),
+            Object::Set(set) => ObjectRef::Set(set),
+            Object::SortedSet(set) => ObjectRef::SortedSet(set),
+            Object::Hash(hash) => ObjectRef::Hash(hash),
+            Object::Stream(stream) => ObjectRef::Stream(stream),
+        }
     }
 
     /// Returns whether the keyspace must delete a key with this value. See [`Container::is_void`].
     pub fn is_void(&self) -> bool {
         each!(self, value => value.is_void())
-    }
-
-    /// Returns the name of the current encoding. See [`Container::encoding`].
-    pub fn encoding(&self) -> &'static str {
-        each!(self, value => value.encoding())
     }
 
     /// Returns the approximate number of allocations to free. See [`Container::pieces`].
@@ -154,18 +173,57 @@ impl Object {
     pub fn free_step(&mut self) -> bool {
         each!(self, value => value.free_step())
     }
+}
+
+/// Calls a method of [`Container`] on the value inside an [`ObjectRef`], whatever its type.
+macro_rules! each_ref {
+    ($object:expr, $value:ident => $result:expr) => {
+        match $object {
+            ObjectRef::List($value) => $result,
+            ObjectRef::Set($value) => $result,
+            ObjectRef::SortedSet($value) => $result,
+            ObjectRef::Hash($value) => $result,
+            ObjectRef::Stream($value) => $result,
+        }
+    };
+}
+
+impl ObjectRef<'_> {
+    /// Returns the number of elements.
+    #[allow(clippy::len_without_is_empty)]
+    pub fn len(self) -> usize {
+        each_ref!(self, value => value.len())
+    }
+
+    /// Returns the name of the current encoding. See [`Container::encoding`].
+    pub fn encoding(self) -> &'static str {
+        each_ref!(self, value => value.encoding())
+    }
 
     /// Returns the bytes of memory, including the box. See [`Container::memory_bytes`].
-    pub fn memory_bytes(&self, samples: usize) -> usize {
-        each!(self, value => size_of_val(&**value) + value.memory_bytes(samples))
+    pub fn memory_bytes(self, samples: usize) -> usize {
+        each_ref!(self, value => size_of_val(value) + value.memory_bytes(samples))
+    }
+
+    /// Returns a copy of the value.
+    pub fn to_object(self) -> Object {
+        each_ref!(self, value => Box::new(value.clone()).into_object())
     }
 }
 
-/// Implements [`Container::into_object`] for the type of the given variant.
+/// Implements [`Container::into_object`] and [`Container::of_object`] for the type of the given
+/// variant.
 macro_rules! container_object {
     ($variant:ident) => {
         fn into_object(self: Box<Self>) -> $crate::value::Object {
             $crate::value::Object::$variant(self)
+        }
+
+        fn of_object(object: &$crate::value::Object) -> Option<&Self> {
+            match object {
+                $crate::value::Object::$variant(value) => Some(value),
+                _ => None,
+            }
         }
     };
 }

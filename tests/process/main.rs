@@ -8,6 +8,7 @@ mod cli;
 mod crash;
 mod files;
 mod http;
+mod lent;
 mod library;
 mod life;
 mod limits;

@@ -11,8 +11,8 @@
 //!          + n      the value: an i64 | the bytes | a pointer to a boxed value
 //!
 //!   flags  0x10 EXPIRY  0x20 WIDE_KEY  0x40 WIDE_VALUE  0x80 EDITED (changed in place: `raw`)
-//!   kinds  0 INT  1 INLINE  2 LARGE  3 LIST  4 SET  5 ZSET  6 HASH  7 STREAM  8..15 free
-//!          from LARGE on the value is a pointer to a box
+//!   kinds  0 INT  1 INLINE  2 LARGE  3 LIST  4 SET  5 ZSET  6 HASH  7 STREAM  8 LENT  9..15 free
+//!          from LARGE on the value is a pointer, see apart.rs
 //! ```
 //!
 //! SET key:000042 "sixteen bytes..." PXAT 1704067200256 creates this entry of 40 bytes:
@@ -25,23 +25,25 @@
 //! neither a size nor a capacity is stored. [`Entry::new`] makes an [`Entry`], which then is in
 //! exactly one bucket or in one variable until [`Entry::free`]. Code that has an entry may read it.
 
+use super::apart::Apart;
 use super::heap::{Heap, prefetch};
 use crate::value::hash::Hash;
-use crate::value::string::{INLINE_BYTES_MAX, Str, large_grown};
-use crate::value::{Container, Kind, Object};
+use crate::value::string::{INLINE_BYTES_MAX, Str};
+use crate::value::{Container, Kind, ObjectRef};
 use bytes::Bytes;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 
-const KIND_MASK: u8 = 0x0f;
-const INT: u8 = 0;
+pub(super) const KIND_MASK: u8 = 0x0f;
+pub(super) const INT: u8 = 0;
 const INLINE: u8 = 1;
-const LARGE: u8 = 2;
-const LIST: u8 = 3;
-const SET: u8 = 4;
-const SORTED_SET: u8 = 5;
-const HASH: u8 = 6;
-const STREAM: u8 = 7;
+pub(super) const LARGE: u8 = 2;
+pub(super) const LIST: u8 = 3;
+pub(super) const SET: u8 = 4;
+pub(super) const SORTED_SET: u8 = 5;
+pub(super) const HASH: u8 = 6;
+pub(super) const STREAM: u8 = 7;
+pub(super) const LENT: u8 = 8;
 
 const EXPIRY: u8 = 0x10;
 const WIDE_KEY: u8 = 0x20;
@@ -64,7 +66,7 @@ const TAIL_LINES_MAX: usize = 4;
 /// The most that a narrow length can say.
 const NARROW_MAX: usize = 255;
 
-const _: () = assert!(INT < INLINE && INLINE < LARGE && LARGE <= KIND_MASK);
+const _: () = assert!(INT < INLINE && INLINE < LARGE && LARGE < LIST && LENT <= KIND_MASK);
 const _: () = assert!(KIND_MASK & (EXPIRY | WIDE_KEY | WIDE_VALUE | EDITED) == 0);
 const _: () = assert!(EXPIRY as usize / 2 == FIELD_BYTES);
 const _: () = assert!(KIND_MASK ^ EXPIRY ^ WIDE_KEY ^ WIDE_VALUE ^ EDITED == 0xff);
@@ -75,51 +77,6 @@ const _: () = assert!(size_for(10, Some(16), false) == 32);
 const _: () = assert!(size_for(10, Some(16), true) == 40);
 const _: () = assert!(size_for(10, Some(64), false) == 80);
 const _: () = assert!(size_for(10, None, false) == 23);
-
-/// Returns the kind of an entry whose boxed value has this type.
-const fn head_of(kind: Kind) -> u8 {
-    match kind {
-        Kind::String => LARGE,
-        Kind::List => LIST,
-        Kind::Set => SET,
-        Kind::SortedSet => SORTED_SET,
-        Kind::Hash => HASH,
-        Kind::Stream => STREAM,
-    }
-}
-
-/// A boxed value, stored outside of its entry.
-#[derive(Debug)]
-pub enum Apart {
-    /// A long string.
-    Large(Box<Bytes>),
-    /// A value of several elements.
-    Object(Object),
-}
-
-impl Apart {
-    fn head(&self) -> u8 {
-        match self {
-            Apart::Large(_) => LARGE,
-            Apart::Object(object) => head_of(object.kind()),
-        }
-    }
-
-    /// Returns the address of the box, and gives up its ownership.
-    fn into_address(self) -> u64 {
-        fn expose<T>(value: Box<T>) -> u64 {
-            Box::into_raw(value).expose_provenance() as u64
-        }
-        match self {
-            Apart::Large(bytes) => expose(bytes),
-            Apart::Object(Object::List(list)) => expose(list),
-            Apart::Object(Object::Set(set)) => expose(set),
-            Apart::Object(Object::SortedSet(set)) => expose(set),
-            Apart::Object(Object::Hash(hash)) => expose(hash),
-            Apart::Object(Object::Stream(stream)) => expose(stream),
-        }
-    }
-}
 
 /// The value of a new entry.
 #[derive(Debug)]
@@ -357,14 +314,14 @@ impl Entry {
     }
 
     #[inline]
-    fn put(self, at: usize, bytes: &[u8]) {
+    pub(super) fn put(self, at: usize, bytes: &[u8]) {
         // SAFETY: only called for fields that exist according to the header byte, by code that may
         // write.
         unsafe { self.0.as_ptr().add(at).copy_from_nonoverlapping(bytes.as_ptr(), bytes.len()) }
     }
 
     #[inline]
-    fn head(self) -> u8 {
+    pub(super) fn head(self) -> u8 {
         self.byte(0)
     }
 
@@ -437,7 +394,7 @@ impl Entry {
     pub fn moment(self) -> Option<u64> {
         let own = self.expiry();
         let elements = match self.head() & KIND_MASK {
-            HASH => self.object::<Hash>().and_then(Container::next_expiry),
+            HASH | LENT => self.object::<Hash>().and_then(Container::next_expiry),
             _ => None,
         };
         own.into_iter().chain(elements).min()
@@ -446,7 +403,7 @@ impl Entry {
     /// Returns whether elements of the value have an expiry.
     #[inline]
     pub fn has_moments(self) -> bool {
-        self.head() & KIND_MASK == HASH
+        matches!(self.head() & KIND_MASK, HASH | LENT)
             && self.object::<Hash>().is_some_and(|hash| hash.next_expiry().is_some())
     }
 
@@ -490,6 +447,7 @@ impl Entry {
             SORTED_SET => Kind::SortedSet,
             HASH => Kind::Hash,
             STREAM => Kind::Stream,
+            LENT => self.lent().kind(),
             other => unreachable!("kind {other} of an entry"),
         }
     }
@@ -530,75 +488,20 @@ impl Entry {
         self.head() & KIND_MASK >= LARGE
     }
 
-    fn pointer<T>(self) -> *mut T {
+    /// Returns the offset of the value in the entry.
+    pub(super) fn value_at(self) -> usize {
+        self.shape().value_at
+    }
+
+    pub(super) fn pointer<T>(self) -> *mut T {
         assert!(self.is_apart(), "only a boxed value has a pointer");
         let address = self.u64_at(self.shape().value_at) as usize;
         std::ptr::with_exposed_provenance_mut(address)
     }
 
-    fn large_pointer(self) -> *mut Bytes {
+    pub(super) fn large_pointer(self) -> *mut Bytes {
         assert!(self.is_large(), "the value is a long string");
         self.pointer()
-    }
-
-    /// Returns the value if it has type `T`. It must not be used after it is changed or freed.
-    #[inline]
-    pub fn object<'a, T: Container>(self) -> Option<&'a T> {
-        let is_it = self.head() & KIND_MASK == head_of(T::KIND);
-        // SAFETY: the kind tells the type of the box, which this entry owns.
-        is_it.then(|| unsafe { &*self.pointer::<T>() })
-    }
-
-    /// Returns the value for changing it, if it has type `T`. Only the caller may use it meanwhile.
-    #[inline]
-    pub fn object_mut<'a, T: Container>(self) -> Option<&'a mut T> {
-        let is_it = self.head() & KIND_MASK == head_of(T::KIND);
-        // SAFETY: as above; only the caller uses the entry.
-        is_it.then(|| unsafe { &mut *self.pointer::<T>() })
-    }
-
-    /// Returns a second owner of a value of several elements. The caller makes sure that one of the
-    /// two owners is forgotten, and that both only read while both exist.
-    pub fn alias(self) -> Option<std::mem::ManuallyDrop<Object>> {
-        // SAFETY: the pointer leads to a box of that type, and the result never drops it.
-        let object = unsafe {
-            match self.head() & KIND_MASK {
-                LIST => Object::List(Box::from_raw(self.pointer())),
-                SET => Object::Set(Box::from_raw(self.pointer())),
-                SORTED_SET => Object::SortedSet(Box::from_raw(self.pointer())),
-                HASH => Object::Hash(Box::from_raw(self.pointer())),
-                STREAM => Object::Stream(Box::from_raw(self.pointer())),
-                _ => return None,
-            }
-        };
-        Some(std::mem::ManuallyDrop::new(object))
-    }
-
-    /// Takes a boxed value out of the entry. The entry is an integer then, and may be freed or
-    /// rewritten.
-    pub fn take_apart(self) -> Apart {
-        let apart = match self.alias() {
-            Some(object) => Apart::Object(std::mem::ManuallyDrop::into_inner(object)),
-            // SAFETY: the entry owns the box until the header byte is overwritten below.
-            None => Apart::Large(unsafe { Box::from_raw(self.large_pointer()) }),
-        };
-        self.put(0, &[self.head() & !KIND_MASK | INT]);
-        self.put_int(0);
-        apart
-    }
-
-    /// Appends `tail` and then zeros to a long string, up to `len` bytes in all. Returns its bytes
-    /// for changing them in place. A string that a reply shares is copied first.
-    pub fn large_mut<'a>(self, tail: &[u8], len: usize) -> &'a mut [u8] {
-        // SAFETY: the entry owns the box; nothing else uses it while the entry is changed.
-        let large = unsafe { &mut *self.large_pointer() };
-        let mut buffer = large_grown(std::mem::take(large), tail, len);
-        let start = buffer.as_mut_ptr();
-        *large = buffer.freeze();
-        assert_eq!(large.as_ptr(), start.cast_const(), "freezing moves nothing");
-        // SAFETY: only this entry owns the buffer. It is read only through `large`, which is not
-        // used as long as the caller uses these bytes.
-        unsafe { std::slice::from_raw_parts_mut(start, len) }
     }
 
     /// Appends `tail` and then zeros to an inline value, up to `len` bytes in all. Returns false,
@@ -675,9 +578,16 @@ impl<'a> View<'a> {
         self.entry.object()
     }
 
+    /// Returns the value if it has type `T`, and takes it back if it was lent and no reader is
+    /// left. The caller has no other reference to the value.
+    #[inline]
+    pub(in crate::keyspace) fn reclaimed<T: Container>(&self) -> Option<&'a T> {
+        self.entry.reclaimed()
+    }
+
     /// Returns the name of the value's encoding, as OBJECT ENCODING replies it.
     pub fn encoding(&self) -> &'static str {
-        match (self.string(), self.entry.alias()) {
+        match (self.string(), self.entry.any_object()) {
             (Some(value), _) => {
                 let expires = self.expiry().is_some();
                 value.encoding_name(self.is_edited(), self.key().len(), expires)
@@ -689,12 +599,12 @@ impl<'a> View<'a> {
 
     /// Returns the number of elements of the value; 0 for a string.
     pub fn elements(&self) -> usize {
-        self.with_object(Object::len).unwrap_or(0)
+        self.with_object(|object| object.len()).unwrap_or(0)
     }
 
     /// Calls `look` with a value of several elements, of any type; returns `None` for a string.
-    pub fn with_object<R>(&self, look: impl FnOnce(&Object) -> R) -> Option<R> {
-        self.entry.alias().map(|object| look(&object))
+    pub fn with_object<R>(&self, look: impl FnOnce(ObjectRef<'a>) -> R) -> Option<R> {
+        self.entry.any_object().map(look)
     }
 
     /// Returns when the key expires, in Unix milliseconds.

@@ -20,14 +20,16 @@
 //! limit does one step, which visits at most two chains. A bucket covers all hashes that end in
 //! certain bits. With the bits reversed, these hashes form an interval, which SCAN iterates over.
 
+mod apart;
 mod bucket;
 mod directory;
 mod entry;
 mod heap;
 mod slab;
 
+pub use apart::Apart;
 pub use bucket::Word;
-pub use entry::{Apart, Draft, Entry, Payload, View};
+pub use entry::{Draft, Entry, Payload, View};
 pub use heap::{Heap, give_back};
 
 use crate::base::rng::Rng;

@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Config;
 use crate::keyspace::SliceOptions;
 use crate::rdb::Limits;
-use crate::value::{Item, Object};
+use crate::value::{Item, ObjectRef};
 use serde_json::Value as Json;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -149,22 +149,22 @@ fn described_item(item: &Item<'_>) -> Json {
 
 /// Returns a value of several elements as in the descriptions; `None` for types that are compared
 /// separately.
-fn described_object(object: &Object) -> Option<Json> {
+fn described_object(object: ObjectRef<'_>) -> Option<Json> {
     Some(match object {
-        Object::List(list) => list.iter_from(0).map(|item| described_item(&item)).collect(),
-        Object::Set(set) => {
+        ObjectRef::List(list) => list.iter_from(0).map(|item| described_item(&item)).collect(),
+        ObjectRef::Set(set) => {
             let mut members: Vec<Vec<u8>> = set.iter().map(|item| item.to_vec()).collect();
             members.sort();
             members.iter().map(|member| described_text(member)).collect()
         }
-        Object::Hash(hash) => {
+        ObjectRef::Hash(hash) => {
             let field = |name: Vec<u8>| name.iter().map(|byte| char::from(*byte)).collect();
             let fields = hash.iter();
             Json::Object(
                 fields.map(|it| (field(it.name.to_vec()), described_item(&it.value))).collect(),
             )
         }
-        Object::SortedSet(_) | Object::Stream(_) => return None,
+        ObjectRef::SortedSet(_) | ObjectRef::Stream(_) => return None,
     })
 }
 
@@ -200,8 +200,8 @@ fn files_of_other_servers_match_their_descriptions() {
                     assert_eq!(facts["value"], value, "{name} {key}");
                 }
                 view.with_object(|object| match object {
-                    Object::SortedSet(set) => check_scores(&facts["value"], set),
-                    Object::Stream(stream) => {
+                    ObjectRef::SortedSet(set) => check_scores(&facts["value"], set),
+                    ObjectRef::Stream(stream) => {
                         let len = facts["value"].as_array().expect("entries").len();
                         assert_eq!(stream.log().len(), len as u64);
                         let groups = facts["groups"].as_array().expect("groups");
