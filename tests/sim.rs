@@ -17,6 +17,8 @@ mod connections;
 mod evicted;
 #[path = "sim/generated.rs"]
 mod generated;
+#[path = "sim/handed_over.rs"]
+mod handed_over;
 #[path = "sim/histories.rs"]
 mod histories;
 #[path = "sim/limited.rs"]

@@ -12,6 +12,7 @@
 //! All of this belongs to the command that made the keys ready. It happens before any other
 //! command, and is propagated directly after that command.
 
+use super::absence::Late;
 use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
@@ -187,6 +188,9 @@ impl Partition {
 
     /// Removes a blocked client because its home reports that it no longer waits.
     pub fn forget_client(&mut self, number: u64) {
+        if self.is_away() {
+            return self.do_later(Late::Forget(number));
+        }
         self.unblock(number);
         self.serve_blocked_behind(None);
     }
@@ -207,10 +211,17 @@ impl Partition {
 
     /// Makes the keys ready that a pause has delayed, because the pause has become weaker.
     pub fn resume_paused_keys(&mut self) {
+        if self.is_away() {
+            return self.do_later(Late::Resume);
+        }
+        self.make_paused_keys_ready();
+        self.serve_blocked_behind(None);
+    }
+
+    pub(super) fn make_paused_keys_ready(&mut self) {
         for (db, key) in std::mem::take(&mut self.paused_keys) {
             self.make_ready(db, &[key]);
         }
-        self.serve_blocked_behind(None);
     }
 
     /// Requests the locks of a blocked command, so that the key's clients are served when they are
