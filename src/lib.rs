@@ -94,7 +94,9 @@
 //! MSET and MGET are split into parts that are posted as one unit. A command that needs keys of
 //! several shards together (RENAME, LMOVE) takes rounds under locks: the coordinator is
 //! `shard/transaction`, the owners' side is `partition/locks` and `partition/parts`, and
-//! [`txn::LockTable`] orders the locks. ARCHITECTURE.md draws the rounds.
+//! [`txn::LockTable`] orders the locks. A command that discovers keys (SORT with patterns) locks
+//! everything, and the owners hand their slices over to its home (`partition/handover`).
+//! ARCHITECTURE.md draws the rounds.
 //!
 //! # The feed
 //!

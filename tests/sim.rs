@@ -19,6 +19,8 @@ mod evicted;
 mod followed;
 #[path = "sim/generated.rs"]
 mod generated;
+#[path = "sim/handed_over.rs"]
+mod handed_over;
 #[path = "sim/histories.rs"]
 mod histories;
 #[path = "sim/limited.rs"]

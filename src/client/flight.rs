@@ -101,11 +101,10 @@ impl Flight {
         self.part(part as u16).owner
     }
 
-    /// Returns whether a part that is at home has commands, stores or fetches.
+    /// Returns whether a part that is at home has work for its shard.
     pub fn has_work(&self, part: usize) -> bool {
         let envelope = self.part(part as u16);
-        let has_keys = |txn: &TxnPart| !txn.stores.is_empty() || !txn.fetches.is_empty();
-        !envelope.items.is_empty() || envelope.txn().is_some_and(has_keys)
+        !envelope.items.is_empty() || envelope.txn().is_some_and(TxnPart::has_work)
     }
 
     /// Removes the round's commands from all parts, which are at home.

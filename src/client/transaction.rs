@@ -3,7 +3,7 @@
 //! ```text
 //!   no locks      OneShot    --all parts replied--> over
 //!   locks needed  Acquire    --replied; a watched key was changed--> Release is sent, over
-//!                            --replied--> [run on fetched values] --> next round
+//!                            --replied--> [run on fetched values or slices] --> next round
 //!   next round    Continue   the commands up to the next that gathers its keys
 //!                 Release    the last: if it brings no reply, the transaction is over when it is
 //!                            sent
@@ -12,8 +12,9 @@
 //! because the locks would otherwise stay.
 
 use super::flight::Flight;
-use crate::exec::{Records, Ticket, Wait, Workspace};
+use crate::exec::{Records, Ticket, Wait};
 use crate::gate::Place;
+use crate::keyspace::Slice;
 use crate::mesh::{Envelope, ForwardId, ReplyAddress, TransactionId};
 use crate::resp::Protocol;
 use crate::txn::Queue;
@@ -50,8 +51,6 @@ pub struct Transaction {
     pub gathering: Option<usize>,
     /// Whether its changes are propagated.
     pub is_recorded: bool,
-    /// Values that were fetched for the command.
-    pub workspace: Option<Box<Workspace>>,
     /// Parts and replies.
     pub flight: Flight,
     /// Replies that are made at home, as one more part.
@@ -112,5 +111,29 @@ impl Transaction {
     /// Returns whether the command at an index gathers keys of several shards.
     pub fn gathers(&self, at: usize) -> bool {
         self.places[at] == Place::Several && self.queue.items[at].entry.gathers_keys()
+    }
+
+    /// Returns whether the command at an index discovers keys, so that it needs the slices of all
+    /// shards.
+    pub fn discovers(&mut self, at: usize) -> bool {
+        let item = self.queue.items[at];
+        let (_, mut batch_args) = self.queue.parts();
+        let discovers = item.entry.discovers_keys(&batch_args.of(&item));
+        discovers && self.gathers(at)
+    }
+
+    /// Takes the slices that the owners have handed over, in the order of the shards.
+    pub fn take_slices(&mut self) -> impl Iterator<Item = Box<Slice>> {
+        let parts = 0..self.parts();
+        let taken = |part| self.flight.txn_mut(part).slice.take();
+        let taken: Option<Vec<_>> = parts.map(taken).collect();
+        taken.expect("all owners have handed their slices over").into_iter()
+    }
+
+    /// Puts the slices back, so that the next round returns them to their owners.
+    pub fn put_slices(&mut self, slices: impl Iterator<Item = Box<Slice>>) {
+        for (part, slice) in slices.enumerate() {
+            self.flight.txn_mut(part).slice = Some(slice);
+        }
     }
 }

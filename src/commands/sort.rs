@@ -301,17 +301,15 @@ fn lookup(cx: &mut Context<'_>, pattern: &[u8], element: &[u8]) -> Option<Vec<u8
         Some(at) => (&behind[..at], Some(&behind[at + 2..])),
     };
     let name = [before, element, behind].concat();
-    if !cx.reaches(&name) {
-        return None;
-    }
-    let key = cx.slice.key(&name);
-    let view = cx.slice.lookup(cx.db, &key)?;
+    let (db, key) = (cx.db, cx.slice.key(&name));
+    let slice = cx.slice_of(key.slot);
+    let view = slice.lookup(db, &key)?;
     let Some(field) = field else {
         return view.string().map(|value| value.text(&mut IntText::new()).to_vec());
     };
     let field = view.object::<Hash>()?.get(field)?;
     let (value, expiry) = (field.value.to_vec(), field.expiry);
-    (!expiry.is_some_and(|at| cx.slice.is_past(at))).then_some(value)
+    (!expiry.is_some_and(|at| slice.is_past(at))).then_some(value)
 }
 
 /// Returns the values that the GET patterns yield for an element.
@@ -345,15 +343,13 @@ fn store(cx: &mut Context<'_>, args: &Args<'_>, at: usize, gets: &[&[u8]], eleme
             list.add(End::Right, &value.unwrap_or_default());
         }
     }
-    if cx.is_short() {
-        return cx.reply.integer(0);
-    }
     list.settle_new(&limits);
-    let (key, len) = (cx.key(args, at), list.len());
+    let (db, key, len) = (cx.db, cx.key(args, at), list.len());
+    let slice = cx.slice_of(key.slot);
     if len > 0 {
-        cx.slice.set_object(cx.db, &key, Box::new(list).into_object(), Expiry::Clear);
+        slice.set_object(db, &key, Box::new(list).into_object(), Expiry::Clear);
         cx.effects.changes += len as u64;
-    } else if cx.slice.remove(cx.db, &key) {
+    } else if slice.remove(db, &key) {
         cx.effects.changes += 1;
     }
     cx.reply.integer(len as i64);

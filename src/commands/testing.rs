@@ -157,7 +157,7 @@ impl Bench {
             protocol: self.protocol,
             config: &self.config,
             records: self.records.as_mut(),
-            reach: None,
+            others: None,
             is_whole: true,
             attempt: Default::default(),
             effects: self.effects,

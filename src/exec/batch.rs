@@ -3,8 +3,9 @@
 //! Hot. A batch runs in stages, so that the cache misses of its commands overlap: see `stage.rs`.
 
 use super::command::{Handler, KeyRouting};
-use super::context::{Context, Effects, Reach, expire_word};
+use super::context::{Context, Effects, expire_word, slice_of};
 use super::record::{Glue, Records};
+use super::slices::Slices;
 use super::stage::stage;
 use super::table::Entry;
 use super::wait::BlockingAttempt;
@@ -71,8 +72,8 @@ pub struct Runner<'a> {
     pub config: &'a Config,
     /// Collects the commands for the feed; none while the feed is off.
     pub records: Option<&'a mut Records>,
-    /// Keys on the slice that are not among the arguments; none if the slice owns all keys.
-    pub reach: Option<&'a mut Reach>,
+    /// The slices of all other partitions, while a unit holds them all.
+    pub others: Option<&'a mut Slices>,
     /// Whether the commands are one unit. If so, no blocked client is served between them.
     pub is_whole: bool,
     /// Whether a single command may block, and what it waits for if it does.
@@ -122,7 +123,7 @@ impl Runner<'_> {
         for (at, item) in items.iter().enumerate() {
             let role = self.config.import_mode.then(|| {
                 let role = if item.sees_due { ExpiryRole::Loading } else { ExpiryRole::Replica };
-                self.slice.set_role(role)
+                self.set_role(role);
             });
             // TOUCH exists to set access clocks.
             let is_quiet = item.is_quiet && !item.entry.command.always_touches;
@@ -130,10 +131,11 @@ impl Runner<'_> {
             let result = self.run_one(item, hashes[at], batch_args, out);
             for (key, clock) in clocks {
                 let key = self.slice.key(&key);
-                self.slice.put_access_clock(usize::from(item.db), &key, clock);
+                let slice = slice_of(self.slice, &mut self.others, key.slot);
+                slice.put_access_clock(usize::from(item.db), &key, clock);
             }
             if role.is_some() {
-                self.slice.set_role(ExpiryRole::Replica);
+                self.set_role(ExpiryRole::Replica);
             }
             done(at, result.as_ref().err(), out);
             if self.slice.has_ready() && !self.is_whole {
@@ -149,10 +151,19 @@ impl Runner<'_> {
         let keys = item.entry.key_args(&args).unwrap_or_default();
         let clock = |(arg, _): (usize, _)| {
             let key = self.slice.key(&args[arg]);
-            let view = self.slice.peek(usize::from(item.db), &key)?;
+            let slice = slice_of(self.slice, &mut self.others, key.slot);
+            let view = slice.peek(usize::from(item.db), &key)?;
             Some((Box::from(&args[arg]), view.access_clock()))
         };
         keys.into_iter().filter_map(clock).collect()
+    }
+
+    /// Sets how all slices of the command treat expired keys.
+    fn set_role(&mut self, role: ExpiryRole) {
+        self.slice.set_role(role);
+        if let Some(others) = &mut self.others {
+            others.set_role(role);
+        }
     }
 
     #[inline(always)]
@@ -184,7 +195,7 @@ impl Runner<'_> {
             config: self.config,
             records: self.records.as_deref_mut(),
             is_part: item.is_part,
-            reach: self.reach.as_deref_mut(),
+            others: self.others.as_deref_mut(),
             may_wait: self.attempt.may_wait,
             is_woken: self.attempt.is_woken,
             wait: None,
@@ -202,7 +213,9 @@ impl Runner<'_> {
         debug_assert!((out.mark() != before) != is_waiting, "{} replies or waits", item.entry.name);
         if let Some(records) = &mut self.records {
             let has_changed = self.effects.changes != changes;
-            records.end(has_changed, expire_word(self.config), self.slice.drain_expired());
+            let others = self.others.iter_mut().flat_map(|others| others.drain_expired());
+            let expired = self.slice.drain_expired().chain(others);
+            records.end(has_changed, expire_word(self.config), expired);
         }
         result
     }

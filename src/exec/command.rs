@@ -77,8 +77,9 @@ pub enum KeyRouting {
     /// brought to the home under locks, the handler runs there, and changed values return to the
     /// owners.
     Gather,
-    /// Like [`KeyRouting::Gather`]. If the function returns true, the command also discovers keys
-    /// that are not among its arguments. Its handler asks for these keys with [`Context::reaches`].
+    /// Like [`KeyRouting::Gather`], unless the function returns true. Then the command discovers
+    /// keys that are not among its arguments. It locks all partitions, exclusively, and runs on the
+    /// slices themselves. Its handler asks for each slice with [`Context::slice_of`].
     Discovers(DiscoversFn),
     /// The owners of its keys, in one round. Each part gets only its own keys.
     PerKey(Merge),

@@ -7,13 +7,13 @@ use super::process::Process;
 use super::record::Records;
 use super::replication::SyncFrom;
 use super::session::Session;
+use super::slices::Slices;
 use super::table::Entry;
 use super::wait::Wait;
 use crate::config::{Config, FollowUp};
 use crate::keyspace::{Key, Slice};
 use crate::resp::{Args, Error, Reply};
 use crate::value::WrongKind;
-use std::collections::HashSet;
 
 /// Bytes of unsent output that no limit counts, as in the reference server, where they fit into the
 /// client's static buffer.
@@ -52,9 +52,9 @@ pub struct Context<'a> {
     /// Whether this run is one of several parts on all shards. The replies of the parts are merged.
     /// Otherwise the reply goes to the client.
     pub is_part: bool,
-    /// Keys that are here in addition to the command's arguments, while the command runs on a
-    /// workspace. None: all keys of the slice are here.
-    pub reach: Option<&'a mut Reach>,
+    /// The slices of all other partitions, while a unit holds them all. None: the slice has all
+    /// keys that the command may use.
+    pub others: Option<&'a mut Slices>,
     /// Whether the command may block instead of replying.
     pub may_wait: bool,
     /// Whether the change of a key has unblocked the command.
@@ -114,20 +114,10 @@ impl Context<'_> {
         }
     }
 
-    /// Returns whether the value of a discovered key, which is not among the arguments, is here. If
-    /// not, the command runs again with the key, and its changes and reply of this run are
-    /// discarded. Until then it treats the key as missing and goes on, in order to discover more
-    /// keys.
-    pub fn reaches(&mut self, key: &[u8]) -> bool {
-        match &mut self.reach {
-            None => true,
-            Some(reach) => reach.has(key),
-        }
-    }
-
-    /// Returns whether the command must run again with more keys. It must change nothing now.
-    pub fn is_short(&self) -> bool {
-        self.reach.as_ref().is_some_and(|reach| reach.is_short())
+    /// Returns the slice that owns a hash slot. A command that discovers keys asks for the slice of
+    /// each, also of its destination, because its unit may hold the slices of several partitions.
+    pub fn slice_of(&mut self, slot: u16) -> &mut Slice {
+        slice_of(self.slice, &mut self.others, slot)
     }
 
     /// Returns the command that propagates an expired key: UNLINK or DEL.
@@ -152,32 +142,15 @@ pub fn expire_word(config: &Config) -> &'static [u8] {
     if config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" }
 }
 
-/// The keys that a command discovers while it runs on a workspace.
-#[derive(Debug, Default)]
-pub struct Reach {
-    known: HashSet<Box<[u8]>>,
-    wanted: HashSet<Box<[u8]>>,
-}
-
-impl Reach {
-    fn has(&mut self, key: &[u8]) -> bool {
-        let is_known = self.known.contains(key);
-        if !is_known && !self.wanted.contains(key) {
-            self.wanted.insert(key.into());
-        }
-        is_known
-    }
-
-    /// Returns whether the command has discovered keys that were not here.
-    pub fn is_short(&self) -> bool {
-        !self.wanted.is_empty()
-    }
-
-    /// Returns the discovered keys that were not here. They count as known from now on.
-    pub fn take_wanted(&mut self) -> Vec<Box<[u8]>> {
-        let wanted: Vec<_> = self.wanted.drain().collect();
-        self.known.extend(wanted.iter().cloned());
-        wanted
+/// Returns the slice that owns a hash slot: `slice`, or one of the `others`.
+pub(super) fn slice_of<'s>(
+    slice: &'s mut Slice,
+    others: &'s mut Option<&mut Slices>,
+    slot: u16,
+) -> &'s mut Slice {
+    match others {
+        Some(others) if !slice.slots().contains(&slot) => others.of(slot),
+        _ => slice,
     }
 }
 

@@ -105,7 +105,7 @@ pub fn for_each_key_lock(
         KeyRouting::Single | KeyRouting::Gather | KeyRouting::PerKey(_) => {}
         KeyRouting::Discovers(discovers) => {
             if discovers(args) {
-                visit(None, KeyLock { scope: Scope::All, mode: Mode::Shared });
+                return visit(None, KeyLock { scope: Scope::All, mode: Mode::Exclusive });
             }
         }
         KeyRouting::AllShards(_) | KeyRouting::Cursor(_) => {

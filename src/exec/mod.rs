@@ -15,6 +15,7 @@ mod process;
 mod record;
 mod replication;
 mod session;
+mod slices;
 mod stage;
 mod table;
 mod wait;
@@ -26,7 +27,7 @@ pub use command::{
     Merge, SecretFn, SessionFn,
 };
 pub use context::{
-    Context, Effects, OUTPUT_BYTES_FREE, Reach, Reload, Request, SessionContext, expire_word,
+    Context, Effects, OUTPUT_BYTES_FREE, Reload, Request, SessionContext, expire_word,
 };
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
@@ -40,6 +41,7 @@ pub use replication::{
     BacklogFacts, NO_REPLID, ReplicaFacts, ReplicaLine, ReplicaState, ReplicationFacts, SyncFrom,
 };
 pub use session::{Multi, Replies, Session};
+pub use slices::Slices;
 pub use table::{CommandTable, Entry, KeyRange};
 pub use wait::{BlockingAttempt, Null, Ticket, TicketState, Wait};
 pub use workspace::{OffloadedRun, Workspace, WorkspaceRun, Workspaces};

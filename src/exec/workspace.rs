@@ -1,7 +1,7 @@
 //! Workspaces: slices on which a command runs away from its keys.
 
 use super::batch::{BatchArgs, Item, Runner};
-use super::context::{Effects, Reach};
+use super::context::Effects;
 use super::key_lock::{Mode, RemoteKey};
 use super::record::Records;
 use super::wait::{BlockingAttempt, Wait};
@@ -16,15 +16,12 @@ pub struct Workspace {
     pub slice: Box<Slice>,
     /// The keys. Each has the number of the part that fetched its value and stores it.
     pub remote_keys: Vec<(usize, RemoteKey)>,
-    /// The keys beyond the command's arguments that are here, and the keys that the command
-    /// requests.
-    pub reach: Reach,
 }
 
-/// Result of a command that ran on a workspace.
+/// Result of a command that ran on a workspace, or on the slices of all partitions.
 #[derive(Debug, Default)]
 pub struct OffloadedRun {
-    /// Effects of the command on the workspace.
+    /// Effects of the command.
     pub effects: Effects,
     /// Error reply of the command.
     pub error: Option<Error>,
@@ -32,7 +29,7 @@ pub struct OffloadedRun {
     pub wait: Option<Wait>,
 }
 
-/// Inputs and outputs of a command on a workspace.
+/// Inputs and outputs of a command on a workspace, or on the slices of all partitions.
 pub struct WorkspaceRun<'a> {
     /// The settings.
     pub config: &'a Config,
@@ -81,14 +78,14 @@ impl Workspace {
         batch_args: &mut BatchArgs<'_>,
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
-        let discovers = item.entry.discovers_keys(&batch_args.of(&item));
+        debug_assert!(!item.entry.discovers_keys(&batch_args.of(&item)), "{}", item.entry.name);
         let mut runner = Runner {
             slice: &mut self.slice,
             now_ms: with.now_ms,
             protocol: with.protocol,
             config: with.config,
             records: with.records,
-            reach: discovers.then_some(&mut self.reach),
+            others: None,
             is_whole: true,
             attempt: with.attempt,
             effects: Effects::default(),
@@ -135,7 +132,7 @@ impl Workspaces {
         slice.set_now(now_ms);
         slice.note_expired(records_expired);
         slice.set_frequency(frequency);
-        Box::new(Workspace { slice, remote_keys: Vec::new(), reach: Default::default() })
+        Box::new(Workspace { slice, remote_keys: Vec::new() })
     }
 
     /// Empties a workspace. Calls `store` for each key whose owner must store the value: the

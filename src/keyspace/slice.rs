@@ -124,23 +124,33 @@ impl Slice {
         assert!(options.slots.end <= crate::base::slot::SLOT_COUNT);
         let [first, second] = options.hash_seed;
         let hasher = ahash::RandomState::with_seeds(first, second, !first, !second);
+        Slice::empty(options.databases, options.slots, hasher, options.seed)
+    }
+
+    fn empty(databases: usize, slots: Range<u16>, hasher: ahash::RandomState, seed: u64) -> Slice {
         Slice {
-            databases: (0..options.databases).map(|_| Database::EMPTY).collect(),
+            databases: (0..databases).map(|_| Database::EMPTY).collect(),
             tools: Tools { heap: Heap::default(), hasher, version: 0 },
             graveyard: Graveyard::default(),
             sweep: Sweep::default(),
             stats: Stats::default(),
-            slots: options.slots,
+            slots,
             now_ms: 0,
             role: ExpiryRole::Primary,
-            access: Access::new(options.seed),
+            access: Access::new(seed),
             ttl_cursor: 0,
             expired: None,
             watches: Watches::new(),
             waits: Waits::new(),
             is_silent: false,
-            rng: Rng::new(options.seed),
+            rng: Rng::new(seed),
         }
+    }
+
+    /// Returns a slice without keys that has the same hash slots, databases and hashes of keys.
+    pub fn stand_in(&self) -> Slice {
+        let hasher = self.tools.hasher.clone();
+        Slice::empty(self.databases.len(), self.slots.clone(), hasher, 0)
     }
 
     /// Sets the current time, in Unix milliseconds. The time must not change within a turn.

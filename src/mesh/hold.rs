@@ -21,6 +21,10 @@
 //!   parker:  parked = true;  let go;           fence;  inbox empty?  else hold again, not parked
 //!   nudger:  change something elsewhere;       fence;  parked?  -> ring its shard
 //! ```
+//! The word decides which thread runs the partition. A unit that has locked the whole partition may
+//! have taken its slice (`partition/handover`). That changes nothing here: the partition is then
+//! held, lent and let go without its slice.
+//!
 //! If a poster finds the partition held, it continues: the holder checks the inbox after letting
 //! go. A nudger does not rely on the holder: only the parker checks what the nudger has changed,
 //! after its fence. `tests/hold_model.rs` runs this file in a model checker.

@@ -79,6 +79,9 @@ pub struct Rules {
     pub own_inbox_first: bool,
     /// A borrower checks the inbox again after it has let the partition go.
     pub look_again: bool,
+    /// A unit on a partition whose slice was handed over waits until the slice is back. Without the
+    /// rule it runs at once, on an empty stand-in.
+    pub await_slice: bool,
 }
 
 impl Default for Rules {
@@ -91,6 +94,7 @@ impl Default for Rules {
             whole_inbox: true,
             own_inbox_first: true,
             look_again: true,
+            await_slice: true,
         }
     }
 }

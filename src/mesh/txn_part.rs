@@ -7,12 +7,16 @@
 //!   Release   -- stores, commands ------------->   stores and runs, then releases the locks
 //!   OneShot   -- watcher, commands ------------>   waits until no lock conflicts, runs, keeps none
 //! ```
+//! A home that has locked everything can take the whole slice in place of fetches. It returns the
+//! slice in place of stores.
+//!
 //! One envelope per shard goes back and forth and keeps its credit until the last reply. So a
 //! transaction that holds locks never waits for a credit. The parts of Acquire, OneShot and Release
 //! are posted as one unit under the sequencer.
 
 use super::envelope::{ReplyAddress, TransactionId};
 use crate::exec::{Item, KeyLock, Records, RemoteKey, Ticket, Wait};
+use crate::keyspace::Slice;
 use std::sync::Arc;
 
 /// Round of the transaction that a part belongs to.
@@ -59,6 +63,11 @@ pub struct TxnPart {
     pub fetches: Vec<RemoteKey>,
     /// Index of the command that needs the fetched values.
     pub fetch_at: u32,
+    /// Whether the owner hands its slice over to the home with the reply, after the commands have
+    /// run. The unit must have locked everything on this shard, exclusively.
+    pub takes_slice: bool,
+    /// The owner's slice, from such a reply until the next round brings it back.
+    pub slice: Option<Box<Slice>>,
     /// Commands that this shard's part propagates, collected over the rounds.
     pub records: Records,
     /// Keys with blocked clients that the rounds have made ready, with their databases.
@@ -105,10 +114,24 @@ impl TxnPart {
             stores: Vec::new(),
             fetches: Vec::new(),
             fetch_at: 0,
+            takes_slice: false,
+            slice: None,
             records: Records::default(),
             ready: Vec::new(),
             blocks: None,
             forwarded: None,
         }
+    }
+
+    /// Returns whether the part has work for its shard besides the commands in its envelope.
+    pub fn has_work(&self) -> bool {
+        let has_keys = !self.stores.is_empty() || !self.fetches.is_empty();
+        has_keys || self.takes_slice || self.slice.is_some()
+    }
+
+    /// Returns whether the last round may unblock clients on the part's shard.
+    pub fn may_unblock(&self) -> bool {
+        let has_changed = self.slice.as_ref().is_some_and(|slice| slice.has_ready());
+        has_changed || !self.stores.is_empty() || !self.ready.is_empty()
     }
 }

@@ -18,6 +18,7 @@
 //! have changed other keys since. So such a unit serves only clients whose keys its own locks
 //! cover. The other clients request locks of their own, and follow the unit.
 
+use super::absence::Late;
 use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
@@ -230,6 +231,9 @@ impl Partition {
 
     /// Removes a blocked client because its home reports that it no longer waits.
     pub fn forget_client(&mut self, number: u64) {
+        if self.is_away() {
+            return self.do_later(Late::Forget(number));
+        }
         self.unblock(number);
         self.serve_blocked_behind();
     }
@@ -250,6 +254,14 @@ impl Partition {
 
     /// Makes the keys ready that a pause has delayed, because the pause has become weaker.
     pub fn resume_paused_keys(&mut self) {
+        if self.is_away() {
+            return self.do_later(Late::Resume);
+        }
+        self.make_paused_keys_ready();
+        self.serve_blocked_behind();
+    }
+
+    pub(super) fn make_paused_keys_ready(&mut self) {
         for (db, key) in std::mem::take(&mut self.paused_keys) {
             self.make_ready(db, &[key]);
         }

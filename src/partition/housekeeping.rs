@@ -9,17 +9,26 @@ impl Partition {
     /// Expires keys and frees values until the monotonic time `stop_ns`. Returns whether work is
     /// left.
     pub fn housekeep(&mut self, stop_ns: u64) -> bool {
-        // A key that a transaction has locked must not expire before the transaction is propagated.
+        let more = !self.is_away() && self.housekeep_slice(stop_ns);
+        let clock = &self.env.process.clock;
+        self.workspaces.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        more
+    }
+
+    fn housekeep_slice(&mut self, stop_ns: u64) -> bool {
+        // A key that a transaction has locked must not expire before the transaction is propagated,
+        // nor while its value is lent.
         let has_holders = !self.journal.reservations.is_empty() || !self.locks.is_empty();
         self.slice.hold_expiry(has_holders);
         let clock = &self.env.process.clock;
-        let work = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
-        self.workspaces.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
-        work.more
+        self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns).more
     }
 
     /// Samples the remaining time to live of some keys of each database.
     pub fn sample_ttls(&mut self) {
+        if self.is_away() {
+            return;
+        }
         for (db, gauges) in self.env.board.databases.iter().enumerate() {
             let before_ms = gauges.ttl_ms.get();
             let ttl_ms = match self.slice.sample_ttl_ms(db) {
@@ -52,8 +61,12 @@ impl Partition {
         self.slice.set_frequency(self.frequency());
     }
 
-    /// Updates the board with all databases.
+    /// Updates the board with all databases. While the slice is away, the board keeps the values of
+    /// the moment at which it left.
     pub fn publish(&mut self) {
+        if self.is_away() {
+            return;
+        }
         self.env.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
         self.env.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
         for db in 0..self.env.board.databases.len() {
@@ -63,6 +76,9 @@ impl Partition {
 
     /// Updates the board with one database and the counters.
     pub(super) fn publish_database(&mut self, db: usize) {
+        if self.is_away() {
+            return;
+        }
         publish_stats(&self.env.board, &mut self.slice);
         let gauges = &self.env.board.databases[db];
         gauges.keys.set(self.slice.len(db) as i64);

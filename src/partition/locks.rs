@@ -28,7 +28,7 @@ impl Partition {
             self.begin_feed(timestamp, &part, id);
         }
         match part.txn().map_or(Stage::OneShot, |txn| txn.stage) {
-            Stage::OneShot if self.locks.is_empty() => {
+            Stage::OneShot if self.locks.is_empty() || self.ignores_handover() => {
                 self.work(part, Place::Now(timestamp));
             }
             Stage::OneShot => {
@@ -46,6 +46,7 @@ impl Partition {
                 let txn = part.txn_mut();
                 let mut key_locks = std::mem::take(&mut txn.key_locks);
                 collect_watched(&self.slice, txn.watcher, &mut key_locks);
+                self.wait_for_slice(txn.watcher, &mut key_locks);
                 let (lock, is_granted) = self.locks.request(&key_locks);
                 txn.lock = lock;
                 self.journal.reserve(lock, timestamp, &part);
@@ -56,7 +57,11 @@ impl Partition {
                 }
             }
             Stage::Continue | Stage::Release => {
-                let lock = part.txn_mut().lock;
+                let txn = part.txn_mut();
+                let lock = txn.lock;
+                if let Some(slice) = txn.slice.take() {
+                    self.take_slice_back(*slice);
+                }
                 self.work(part, Place::Reserved(lock));
             }
         }
@@ -92,6 +97,7 @@ impl Partition {
         let (items, mut batch_args, ..) = part.parts();
         collect_key_locks(&self.slice, items, &mut batch_args, &mut key_locks);
         collect_watched(&self.slice, watcher, &mut key_locks);
+        self.wait_for_slice(watcher, &mut key_locks);
         key_locks
     }
 
@@ -105,6 +111,9 @@ impl Partition {
     ) -> bool {
         if self.locks.is_empty() {
             return false;
+        }
+        if self.is_away() {
+            return !self.ignores_handover();
         }
         let mut key_locks = Vec::new();
         collect_watched(&self.slice, watcher, &mut key_locks);

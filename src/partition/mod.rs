@@ -13,6 +13,8 @@
 //!   parts        the work of a part                               +--> run
 //!   offload      commands on large values, on other threads       |
 //!   blocking     clients blocked on keys                        --+
+//!   handover     the slice on its way to a unit that holds every partition, and back
+//!   absence      what waits meanwhile
 //!   deferred     replies that wait for forwarded commands
 //!   journal      propagated commands, in order
 //!   propagate    when the journal is on, expired keys, marks
@@ -26,10 +28,12 @@
 //!   timing       durations, thresholds of the command log
 //! ```
 
+mod absence;
 mod berth;
 mod blocking;
 mod deferred;
 mod env;
+mod handover;
 mod housekeeping;
 mod journal;
 mod local;

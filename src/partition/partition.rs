@@ -1,5 +1,6 @@
 //! The partition: its parts, and how it is created.
 
+use super::absence::Absence;
 use super::deferred::DeferredReplies;
 use super::env::{Env, Now};
 use super::journal::JournalLane;
@@ -20,8 +21,10 @@ const SET_BACK_US_MIN: u64 = 1_000_000;
 /// All state that needs one order. Its holder may run commands on it.
 pub struct Partition {
     pub(super) env: Env,
-    /// The keys.
+    /// The keys; an empty stand-in while the slice is handed over.
     pub(super) slice: Slice,
+    /// Whether the slice is handed over, and what waits until it is back.
+    pub(super) absence: Absence,
     /// Locks that are held or requested, in the order of their requests.
     pub(super) locks: LockTable,
     /// Parts that wait for locks, by their lock requests.
@@ -74,6 +77,7 @@ impl Partition {
         Partition {
             env,
             slice,
+            absence: Absence::default(),
             locks: LockTable::default(),
             waiting: HashMap::new(),
             rechecks: Vec::new(),

@@ -114,6 +114,10 @@ impl Partition {
                 part.txn_mut().records.absorb(&mut records);
                 self.journal.keep_records(records);
             }
+            let txn = part.txn_mut();
+            if std::mem::take(&mut txn.takes_slice) {
+                txn.slice = Some(self.hand_over(txn.lock));
+            }
         } else {
             self.settle_blocking(&mut part);
             self.end_part(place, &part, records);

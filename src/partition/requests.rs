@@ -1,5 +1,6 @@
 //! Requests to the partition: about its keys, watches and journal.
 
+use super::absence::Late;
 use super::journal::Place;
 use super::partition::Partition;
 use crate::commands::answer_debug;
@@ -21,12 +22,23 @@ impl Partition {
     /// Carries out the request of a part at once and sends the reply. Returns the part if the
     /// request is for the shard.
     pub fn take_request(&mut self, mut part: Box<Envelope>) -> Option<Box<Envelope>> {
+        if self.must_wait_for_slice(&part) {
+            self.do_later(Late::Request(part));
+            return None;
+        }
         if !self.answer_request(&mut part) {
             return Some(part);
         }
         self.serve_blocked_behind();
         self.answer(part);
         None
+    }
+
+    /// Carries out a request that has waited for the slice.
+    pub(super) fn answer_late(&mut self, mut part: Box<Envelope>) {
+        let is_answered = self.answer_request(&mut part);
+        assert!(is_answered, "only a request about keys waits for the slice");
+        self.answer(part);
     }
 
     /// Writes the reply to a part's request into its envelope. Returns false if the request is for

@@ -108,6 +108,7 @@ impl Partition {
         waker: &mut Waker<'_>,
         timing: &mut BatchTiming,
     ) -> Ran {
+        assert!(!self.is_away() || self.ignores_handover(), "no command runs without its keys");
         timing.start(self.env.clock_ns());
         let mut effects = Effects::default();
         let (mut done, mut wait) = (0, None);
@@ -119,7 +120,7 @@ impl Partition {
                 protocol: batch.protocol,
                 config: &self.env.config,
                 records: waker.records.as_deref_mut(),
-                reach: None,
+                others: None,
                 is_whole: mode.is_whole(),
                 attempt: mode.attempt(),
                 effects,

@@ -1,5 +1,6 @@
 //! WATCH: the partition that owns a key keeps the watches on it.
 
+use super::absence::Late;
 use super::partition::Partition;
 
 impl Partition {
@@ -14,6 +15,9 @@ impl Partition {
 
     /// Removes the client's watches on this partition.
     pub fn unwatch(&mut self, client: u64) {
+        if self.is_away() {
+            return self.do_later(Late::Unwatch(client));
+        }
         self.slice.unwatch(client);
         self.publish_watched();
     }

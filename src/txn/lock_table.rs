@@ -176,6 +176,12 @@ impl LockTable {
         self.requests[&id].blockers == 0
     }
 
+    /// Returns whether a request is granted and excludes every other unit.
+    pub fn has_everything(&self, id: LockId) -> bool {
+        let everything = KeyLock { scope: Scope::All, mode: Mode::Exclusive };
+        self.is_granted(id) && self.requests[&id].key_locks.contains(&everything)
+    }
+
     /// Returns whether a unit with these key locks would have to wait now.
     pub fn conflicts(&self, key_locks: impl IntoIterator<Item = KeyLock>) -> bool {
         !self.is_empty() && key_locks.into_iter().any(|key_lock| self.conflicts_with(key_lock))

@@ -91,7 +91,11 @@ pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> (Verdict, u64) {
     let world = World::new(setup);
     let mut clients = None;
     run(&world, &lockstep, None, || {
-        drive(clients.insert(Mixed::new(&world, shards, mix)), &world, &lockstep);
+        let clients = clients.insert(Mixed::new(&world, shards, mix));
+        if mix.needs.contains(&"sort") {
+            clients.prepare(&world, &lockstep);
+        }
+        drive(clients, &world, &lockstep);
     });
     let verdict = match clients.expect("the run has set the clients").result() {
         Ok(observed) => observed.judge(),

@@ -5,8 +5,9 @@
 //! at once, or command by command as the replies arrive. Connections are sometimes cut at any
 //! moment.
 
+use super::linear::wait_until;
 use super::lockstep::Lockstep;
-use super::model::{Action, Model};
+use super::model::{Action, Model, ORDER};
 use super::search::{Event, Observed};
 use super::units::{Draw, MS_MAX, Mix, Step};
 use super::{Client, START_MS, World, encode, key_on};
@@ -100,6 +101,16 @@ impl Mixed {
             jumps: Vec::new(),
             wrong: None,
         }
+    }
+
+    /// Writes the list that SORT reads, before the clients act.
+    pub fn prepare(&mut self, world: &World, lockstep: &Lockstep) {
+        let names = self.observed.model.names.iter().map(String::as_str);
+        let args: Vec<&str> = ["RPUSH", ORDER].into_iter().chain(names).collect();
+        let mut client = world.connect();
+        client.send(&args);
+        wait_until(lockstep, "the list of all keys", || client.try_read().is_some());
+        client.link.close();
     }
 
     /// Whether every client has finished.

@@ -9,6 +9,10 @@ use annulet::resp::Value;
 
 /// Databases in use.
 pub const DATABASES: usize = 2;
+/// The list of the names of all keys, which SORT reads. No other command uses it.
+pub const ORDER: &str = "order";
+/// The list that SORT stores.
+const SORTED: &str = "sorted";
 /// The deadline of a key without one.
 const NEVER_MS: u64 = u64::MAX;
 
@@ -29,7 +33,12 @@ pub enum Command {
     Exists(Vec<usize>),
     Rename(usize, usize),
     RenameNx(usize, usize),
-    Copy { from: usize, to: usize, db: Option<usize>, replaces: bool },
+    Copy {
+        from: usize,
+        to: usize,
+        db: Option<usize>,
+        replaces: bool,
+    },
     Pexpire(usize, u64),
     Pttl(usize),
     Persist(usize),
@@ -38,6 +47,12 @@ pub enum Command {
     FlushDb,
     FlushAll,
     DbSize,
+    /// SORT, which discovers all keys.
+    Sort,
+    /// SORT that stores the values of all keys.
+    SortStore,
+    /// Reads what SORT has stored.
+    Sorted,
 }
 
 /// An action that takes effect at once.
@@ -71,8 +86,9 @@ fn args(texts: &[&str]) -> Vec<String> {
 impl Command {
     /// Whether the command changes nothing except the session, at any time.
     fn is_private(&self) -> bool {
-        use Command::{DbSize, Exists, Get, Mget, Pttl, Select};
-        matches!(self, Get(_) | Mget(_) | Exists(_) | Pttl(_) | DbSize | Select(_))
+        use Command::{DbSize, Exists, Get, Mget, Pttl, Select, Sort, Sorted};
+        let is_read = matches!(self, Get(_) | Mget(_) | Exists(_) | Pttl(_) | DbSize);
+        is_read || matches!(self, Select(_) | Sort | Sorted)
     }
 
     /// Returns the arguments, for keys with these names.
@@ -116,6 +132,11 @@ impl Command {
             Command::FlushDb => args(&["FLUSHDB"]),
             Command::FlushAll => args(&["FLUSHALL"]),
             Command::DbSize => args(&["DBSIZE"]),
+            Command::Sort => args(&["SORT", ORDER, "BY", "*", "GET", "*"]),
+            Command::SortStore => {
+                args(&["SORT", ORDER, "BY", "nosort", "GET", "*", "STORE", SORTED])
+            }
+            Command::Sorted => args(&["LRANGE", SORTED, "0", "-1"]),
         }
     }
 }
@@ -175,6 +196,8 @@ pub struct State {
     /// The time of each clock, in Unix milliseconds.
     now_ms: Vec<u64>,
     sessions: Vec<Session>,
+    /// The list that SORT has stored.
+    sorted: Vec<Option<i64>>,
 }
 
 fn ok() -> Value {
@@ -203,6 +226,7 @@ impl Model {
             cells: vec![None; self.names.len() * DATABASES],
             now_ms: vec![now_ms; clocks],
             sessions: vec![Session::default(); sessions],
+            sorted: Vec::new(),
         }
     }
 
@@ -417,9 +441,28 @@ impl Run<'_> {
         }
     }
 
+    /// Returns the values of all keys, sorted by value and name. A missing value counts as 0.
+    fn sort(&self) -> Value {
+        let value = |key: &usize| self.get(*key).map_or(0, |cell| cell.value);
+        let mut keys: Vec<usize> = (0..self.keys()).collect();
+        keys.sort_by_key(|key| (value(key), &self.model.names[*key]));
+        Value::Array(keys.into_iter().map(|key| self.bulk(key)).collect())
+    }
+
     /// Runs the commands that move keys, set deadlines, or affect whole databases.
     fn wide(&mut self, command: &Command) -> Value {
         match command {
+            Command::Sort => self.sort(),
+            Command::SortStore => {
+                let values = (0..self.keys()).map(|key| self.get(key).map(|cell| cell.value));
+                self.state.sorted = values.collect();
+                Value::Integer(self.keys() as i64)
+            }
+            Command::Sorted => {
+                let text = |value: &Option<i64>| value.map_or(String::new(), |it| it.to_string());
+                let texts = self.state.sorted.iter().map(text);
+                Value::Array(texts.map(|text| Value::Bulk(text.into_bytes())).collect())
+            }
             Command::Rename(from, to) => match self.rename(*from, *to, true) {
                 None => error("ERR no such key"),
                 Some(_) => ok(),

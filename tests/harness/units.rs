@@ -36,6 +36,9 @@ pub enum Kind {
     FlushDb,
     FlushAll,
     DbSize,
+    Sort,
+    SortStore,
+    Sorted,
 }
 
 /// The behaviour of the clients of a run.
@@ -200,6 +203,9 @@ impl Draw {
             Kind::FlushDb => Command::FlushDb,
             Kind::FlushAll => Command::FlushAll,
             Kind::DbSize => Command::DbSize,
+            Kind::Sort => Command::Sort,
+            Kind::SortStore => Command::SortStore,
+            Kind::Sorted => Command::Sorted,
         }
     }
 }

@@ -20,6 +20,10 @@ const REST_STEPS_MAX: u64 = 20_000;
 /// Calls between two ticks.
 const TICK_CALLS: u64 = 100;
 
+/// The list of all keys, which SORT reads, and the list that it stores.
+const ORDER: &str = "order";
+const SORTED: &str = "sorted";
+
 type Keys = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// In place of the shards' own ticks: a waiting shard of the simulation sleeps until something
@@ -45,13 +49,25 @@ struct Replica {
     client: Client,
     received: Vec<u8>,
     keys: Keys,
+    /// The elements of the list that SORT reads.
+    order: Vec<Vec<u8>>,
 }
 
 impl Replica {
-    fn attach(world: &World, lockstep: &Lockstep, ticker: &mut Ticker) -> Replica {
+    fn attach(
+        world: &World,
+        lockstep: &Lockstep,
+        ticker: &mut Ticker,
+        order: &[String],
+    ) -> Replica {
+        let mut writer = world.connect();
+        let args = [ORDER].into_iter().chain(order.iter().map(String::as_str));
+        writer.send(&["RPUSH"].into_iter().chain(args).collect::<Vec<_>>());
+        wait_until(lockstep, "the list that SORT reads", || writer.try_read().is_some());
         let mut client = world.connect();
+        let order = order.iter().map(|key| key.clone().into_bytes()).collect();
         client.send(&["PSYNC", "?", "-1"]);
-        let mut replica = Replica { client, received: Vec::new(), keys: Keys::new() };
+        let mut replica = Replica { client, received: Vec::new(), keys: Keys::new(), order };
         wait_until(lockstep, "the snapshot", || {
             ticker.tick(world);
             replica.received.extend(replica.client.link.read());
@@ -107,6 +123,11 @@ impl Replica {
                     self.keys.remove(key);
                 }
             }
+            "SORT" => {
+                let value = |key: &Vec<u8>| self.keys.get(key).cloned().unwrap_or_default();
+                let values: Vec<Vec<u8>> = self.order.iter().map(value).collect();
+                self.keys.insert(SORTED.into(), values.join(&b' '));
+            }
             "SELECT" | "MULTI" | "EXEC" | "PING" => {}
             other => panic!("{other} in the stream"),
         }
@@ -123,7 +144,7 @@ fn propagate_at_random(seed: u64) -> u64 {
     let keys: Vec<String> = (0..2 * shards).map(|at| key_on(shards, at % shards, at)).collect();
     run(&world, &lockstep, None, || {
         let mut ticker = Ticker { client: world.connect(), calls: 0 };
-        let mut replica = Replica::attach(&world, &lockstep, &mut ticker);
+        let mut replica = Replica::attach(&world, &lockstep, &mut ticker, &keys);
         let mut clients: Vec<_> = (0..CLIENTS).map(|_| (world.connect(), 0)).collect();
         let mut sent = 0;
         let mut moved_at = lockstep.steps();
@@ -168,8 +189,11 @@ fn compare(
     keys: &[String],
 ) {
     let mut reader = world.connect();
-    for key in keys {
-        reader.send(&["GET", key]);
+    for key in keys.iter().map(String::as_str).chain([SORTED]) {
+        match key {
+            SORTED => reader.send(&["LRANGE", key, "0", "-1"]),
+            _ => reader.send(&["GET", key]),
+        }
         let mut reply = None;
         wait_until(lockstep, "a reply", || {
             reply = reply.take().or_else(|| reader.try_read());
@@ -177,6 +201,7 @@ fn compare(
         });
         let value = match reply {
             Some(Value::Bulk(value)) => Some(value),
+            Some(Value::Array(values)) if !values.is_empty() => Some(joined(&values)),
             _ => None,
         };
         let began = lockstep.steps();
@@ -191,10 +216,23 @@ fn compare(
     }
 }
 
+/// Joins the strings of an array.
+fn joined(values: &[Value]) -> Vec<u8> {
+    let text = |value: &Value| match value {
+        Value::Bulk(text) => text.clone(),
+        other => panic!("{other:?} is not a string"),
+    };
+    values.iter().map(text).collect::<Vec<_>>().join(&b' ')
+}
+
 fn command(rng: &mut Rng, keys: &[String], number: usize) -> Vec<String> {
     let value = format!("v{number}");
     let mut key = || keys[rng.below(keys.len() as u64) as usize].clone();
-    match number % 10 {
+    match number % 12 {
+        10 | 11 => {
+            let sort = ["SORT", ORDER, "BY", "nosort", "GET", "*", "STORE", SORTED];
+            sort.map(String::from).to_vec()
+        }
         0 => vec!["SET".into(), key(), value],
         8 => vec!["SET".into(), key(), value, "PX".into(), "3".into()],
         9 => vec!["RENAME".into(), key(), key()],

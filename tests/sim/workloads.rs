@@ -132,6 +132,27 @@ static CUT_TRANSACTIONS: Mix = Mix {
     ..PLAIN
 };
 
+/// Commands that discover keys on all shards, beside others on the same keys.
+pub static DISCOVERIES: Mix = Mix {
+    name: "discoveries",
+    needs: &["sort", "lrange"],
+    kinds: &[
+        Get, Mget, Mget, Set, Mset, Mset, Incr, GetDel, Del, Exists, Sort, Sort, SortStore,
+        SortStore, Sorted, Sorted,
+    ],
+    cut_once_in: 100,
+    ..PLAIN
+};
+
+static DISCOVERIES_IN_TRANSACTIONS: Mix = Mix {
+    name: "discoveries in transactions",
+    needs: &["sort", "lrange", "multi", "exec", "discard", "watch", "unwatch", "rename"],
+    kinds: &[Get, Mget, Set, Mset, Incr, Rename, Sort, SortStore, SortStore, Sorted],
+    exec_once_in: 2,
+    watch_percent: 50,
+    ..DISCOVERIES
+};
+
 /// All kinds of commands. PTTL is left out, because the model is also compared with a server whose
 /// clock does not stand still.
 pub static EVERYTHING: Mix = Mix {
@@ -262,6 +283,16 @@ fn deadlines_in_transactions_have_an_order() {
 }
 
 #[test]
+fn discoveries_have_an_order() {
+    check(&DISCOVERIES);
+}
+
+#[test]
+fn discoveries_in_transactions_have_an_order() {
+    check(&DISCOVERIES_IN_TRANSACTIONS);
+}
+
+#[test]
 fn everything_has_an_order() {
     check(&EVERYTHING);
 }
@@ -280,4 +311,11 @@ fn without_one_in_flight_some_mix_has_no_order() {
     let rules = Rules { one_in_flight: false, ..Rules::default() };
     let is_seen = |seed| matches!(judge(seed, rules, &FLUSHES).0, Verdict::Impossible(_));
     hunted("one_in_flight", is_seen);
+}
+
+#[test]
+fn without_await_slice_some_mix_has_no_order() {
+    let rules = Rules { await_slice: false, ..Rules::default() };
+    let is_seen = |seed| matches!(judge(seed, rules, &DISCOVERIES).0, Verdict::Impossible(_));
+    hunted("await_slice", is_seen);
 }

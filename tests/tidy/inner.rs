@@ -43,10 +43,10 @@ const SHARD_LAYERS: &[&[&str]] = &[
 const PARTITION_LAYERS: &[&[&str]] = &[
     &["message", "timing"],
     // The parts of the struct.
-    &["deferred", "env", "journal"],
+    &["absence", "deferred", "env", "journal"],
     // The struct. All other files have methods of it.
     &["partition"],
-    &["berth", "housekeeping", "outgoing", "persistence", "propagate", "run", "watch"],
+    &["berth", "handover", "housekeeping", "outgoing", "persistence", "propagate", "run", "watch"],
     &["blocking", "local", "locks", "offload", "parts", "requests"],
 ];
 

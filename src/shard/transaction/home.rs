@@ -1,21 +1,16 @@
 //! The commands of a transaction that run at its home: session commands, and commands that gather
 //! keys of several shards and run on a workspace.
 
-use super::offload::{TransactionJob, run_on_workspace};
-use crate::base::slot::slot_of;
+use super::offload::{TransactionJob, run_at_home};
 use crate::client::{Flight, ReplySource, Transaction};
 use crate::exec::{
-    Item, Mode, OFFLOAD_ELEMENTS_MIN, OffloadedRun, RemoteKey, Request, Session, SessionContext,
-    Workspace, remote_keys_of,
+    Item, OFFLOAD_ELEMENTS_MIN, OffloadedRun, Request, Session, SessionContext, Workspace,
+    remote_keys_of,
 };
 use crate::mesh::{ReplyTo, Work};
 use crate::partition::{args_of, note_failure};
 use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
-
-/// The most keys among the arguments of commands that discover keys: SORT's own key and its
-/// destination.
-const KEYS_OF_ARGS_MAX: usize = 2;
 
 impl Shard {
     /// Runs a session command inside a transaction. Its reply goes to the transaction's own part,
@@ -143,10 +138,7 @@ impl Shard {
         at: usize,
     ) -> Option<Box<Transaction>> {
         let propagates = self.replication.feed.is_on();
-        let mut workspace = transaction
-            .workspace
-            .take()
-            .unwrap_or_else(|| self.partition.open_workspace(propagates));
+        let mut workspace = self.partition.open_workspace(propagates);
         for part in 0..transaction.parts() {
             for remote_key in std::mem::take(&mut transaction.flight.txn_mut(part).fetches) {
                 workspace.add(part, remote_key);
@@ -155,7 +147,7 @@ impl Shard {
         transaction.is_recorded = propagates;
         let started_ns = self.env.clock_ns();
         let now_ms = self.partition.env().now.unix_ms();
-        if self.is_long(&mut transaction, at, &workspace) {
+        if self.is_long(&transaction, at, &workspace) {
             let config = self.env.config.clone();
             let job = TransactionJob::new(transaction, at, workspace, (config, now_ms), started_ns);
             let offloads = self.transactions.offloads.as_mut().expect("checked before");
@@ -166,9 +158,10 @@ impl Shard {
             self.store_later(&mut transaction.flight, *workspace);
             return Some(transaction);
         }
-        let before = transaction.own.output.mark();
-        let config = &self.env.config;
-        let mut ran = run_on_workspace(&mut transaction, at, &mut workspace, (config, now_ms));
+        let with = (&*self.env.config, now_ms);
+        let mut ran = run_at_home(&mut transaction, at, with, |item, batch_args, with| {
+            workspace.run(item, batch_args, with)
+        });
         if let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) {
             transaction.own.ends.clear();
             let item = transaction.queue.items[at];
@@ -178,13 +171,6 @@ impl Shard {
             attempt.wait = Some(wait);
             self.env.board.counters.changes.add(ran.effects.changes);
             self.store_later(&mut transaction.flight, *workspace);
-        } else if workspace.reach.is_short() {
-            assert!(ran.effects.changes == 0, "a command discovers all its keys before it writes");
-            transaction.own.output.truncate(before);
-            transaction.own.ends.pop();
-            self.request_more(&mut transaction, &mut workspace, at);
-            transaction.workspace = Some(workspace);
-            transaction.gathering = Some(at);
         } else {
             self.end_gathered(&mut transaction, at, *workspace, (ran, started_ns));
         }
@@ -210,12 +196,9 @@ impl Shard {
     }
 
     /// Returns whether a transaction's command must be offloaded.
-    fn is_long(&self, transaction: &mut Transaction, at: usize, workspace: &Workspace) -> bool {
-        let item = transaction.queue.items[at];
-        let (_, mut batch_args) = transaction.queue.parts();
+    fn is_long(&self, transaction: &Transaction, at: usize, workspace: &Workspace) -> bool {
         self.transactions.offloads.is_some()
-            && item.entry.may_offload()
-            && !item.entry.discovers_keys(&batch_args.of(&item))
+            && transaction.queue.items[at].entry.may_offload()
             && workspace.elements() >= OFFLOAD_ELEMENTS_MIN
     }
 
@@ -237,31 +220,6 @@ impl Shard {
         self.partition.close_workspace(workspace, &mut |part, remote_key| {
             flight.txn_mut(part).stores.push(remote_key);
         });
-    }
-
-    /// Requests the values of keys that a command has discovered. The transaction has locked all
-    /// partitions for it.
-    fn request_more(
-        &mut self,
-        transaction: &mut Transaction,
-        workspace: &mut Workspace,
-        at: usize,
-    ) {
-        let item = transaction.queue.items[at];
-        let mut wanted: Vec<_> = workspace.reach.take_wanted().into_iter().collect();
-        let named = &workspace.remote_keys[..workspace.remote_keys.len().min(KEYS_OF_ARGS_MAX)];
-        wanted.retain(|key| !named.iter().any(|(_, remote_key)| remote_key.key == *key));
-        for key in wanted {
-            let slot = slot_of(&key);
-            let owner = self.env.router.owner(slot);
-            let part = (0..transaction.parts())
-                .find(|part| transaction.flight.owner(*part) == owner)
-                .expect("all shards take part");
-            let (mode, db) = (Mode::Shared, item.db);
-            let txn = transaction.flight.txn_mut(part);
-            txn.fetch_at = item.at;
-            txn.fetches.push(RemoteKey { db, slot, mode, key, value: None, is_changed: false });
-        }
     }
 }
 

@@ -8,10 +8,12 @@
 //!   exec       EXEC: refused, run here in one step, or begun
 //!   rounds     Acquire, Continue, Release: parts out and back
 //!   home       commands that run at home: on the session, or on fetched values
+//!   handover   commands that run at home on the slices of all partitions
 //!   offload    commands on large fetched values, on other threads
 //! ```
 
 mod exec;
+mod handover;
 mod home;
 pub(super) mod offload;
 mod plan;

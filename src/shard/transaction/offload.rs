@@ -3,7 +3,7 @@
 
 use crate::client::Transaction;
 use crate::config::Config;
-use crate::exec::{BlockingAttempt, OffloadedRun, Workspace, WorkspaceRun};
+use crate::exec::{BatchArgs, BlockingAttempt, Item, OffloadedRun, Workspace, WorkspaceRun};
 use std::sync::Arc;
 
 /// A command of a transaction on its way to a thread of the pool and back.
@@ -35,7 +35,9 @@ impl TransactionJob {
     /// Runs the command, on a thread of the pool.
     pub(super) fn run(&mut self) {
         let TransactionJob { transaction, at, workspace, config, now_ms, ran, .. } = self;
-        *ran = run_on_workspace(transaction, *at, workspace, (config, *now_ms));
+        *ran = run_at_home(transaction, *at, (config, *now_ms), |item, batch_args, with| {
+            workspace.run(item, batch_args, with)
+        });
         // Frees overwritten values here and not on the shard.
         workspace.slice.housekeep(&mut || false);
     }
@@ -50,12 +52,12 @@ impl TransactionJob {
     }
 }
 
-/// Runs a command of a transaction on a workspace.
-pub(super) fn run_on_workspace(
+/// Runs a command of a transaction with `run`, on a workspace or on the slices of all partitions.
+pub(super) fn run_at_home(
     transaction: &mut Transaction,
     at: usize,
-    workspace: &mut Workspace,
     (config, now_ms): (&Config, u64),
+    run: impl FnOnce(Item, &mut BatchArgs<'_>, WorkspaceRun<'_>) -> OffloadedRun,
 ) -> OffloadedRun {
     let item = transaction.queue.items[at];
     let (_, mut batch_args) = transaction.queue.parts();
@@ -75,5 +77,5 @@ pub(super) fn run_on_workspace(
         records: transaction.is_recorded.then_some(&mut transaction.records),
         attempt,
     };
-    workspace.run(item, &mut batch_args, with)
+    run(item, &mut batch_args, with)
 }

@@ -3,7 +3,8 @@
 //! If each command of a transaction has its keys on one shard, the transaction takes one round,
 //! like any batch. Otherwise its first round is one unit that acquires all locks, which stay until
 //! the last round. The keys of a gathering command are fetched, the command runs on a workspace,
-//! and changed values return to their owners.
+//! and changed values return to their owners. A command that discovers keys runs on the slices of
+//! all partitions.
 
 use super::Plan;
 use crate::client::{Flight, Transaction, TransactionAttempt, Woken};
@@ -67,7 +68,6 @@ impl Shard {
             is_closing: false,
             next: 0,
             gathering: None,
-            workspace: None,
             is_recorded: false,
             flight: Flight::default(),
             own: self.port.envelope(self.env.me),
@@ -135,6 +135,14 @@ impl Shard {
             if item.entry.is_session() {
                 transaction.next += 1;
                 self.run_own(&mut transaction, item);
+            } else if transaction.discovers(transaction.next) {
+                if !transaction.asks.is_empty() {
+                    // Requests to all shards wait for the slices, so their replies come first.
+                    break;
+                }
+                transaction.gathering = Some(transaction.next);
+                transaction.next += 1;
+                self.request_slices(&mut transaction);
             } else if transaction.gathers(transaction.next) {
                 transaction.gathering = Some(transaction.next);
                 transaction.next += 1;
@@ -216,9 +224,7 @@ impl Shard {
     /// Returns whether the last round may unblock clients whose commands use keys of several
     /// shards. If so, the reply waits until they were served.
     fn may_forward(&self, transaction: &Transaction) -> bool {
-        let unblocks = |part: &Envelope| {
-            part.txn().is_some_and(|txn| !txn.stores.is_empty() || !txn.ready.is_empty())
-        };
+        let unblocks = |part: &Envelope| part.txn().is_some_and(TxnPart::may_unblock);
         let is_new = transaction.attempt.is_none();
         is_new && self.env.process.has_far_waiters() && transaction.flight.parts().any(unblocks)
     }
@@ -257,7 +263,12 @@ impl Shard {
         if let Some(at) = transaction.gathering.take() {
             let now_us = transaction.now_us.expect("the owners of the keys have set it");
             let turn_us = self.partition.set_time(now_us);
-            let rest = self.run_gathered(transaction, at);
+            let rest = if transaction.discovers(at) {
+                self.run_on_slices(&mut transaction, at);
+                Some(transaction)
+            } else {
+                self.run_gathered(transaction, at)
+            };
             self.partition.set_time(turn_us);
             let Some(rest) = rest else { return };
             transaction = rest;

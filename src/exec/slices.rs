@@ -1,0 +1,90 @@
+//! The slices of all partitions at one place, for a unit that has locked them all, exclusively.
+
+use super::batch::{BatchArgs, Item, Runner};
+use super::context::Effects;
+use super::workspace::{OffloadedRun, WorkspaceRun};
+use crate::base::slot::SLOT_COUNT;
+use crate::keyspace::{Expired, ExpiryRole, Slice};
+
+/// All slices of the keyspace. A command runs on the slice that owns its first key. If it uses keys
+/// of others, its handler asks for their slices with [`super::Context::slice_of`].
+#[derive(Debug)]
+pub struct Slices {
+    /// In the order of their hash slots. The slice on which a command runs is missing meanwhile.
+    slices: Vec<Option<Box<Slice>>>,
+}
+
+impl Slices {
+    /// Takes the slices of all partitions, in the order of their hash slots. The commands on them
+    /// see this Unix time in milliseconds.
+    pub fn new(slices: impl Iterator<Item = Box<Slice>>, now_ms: u64) -> Slices {
+        let mut slices = Slices { slices: slices.map(Some).collect() };
+        for at in 0..slices.slices.len() {
+            let slice = slices.slices[at].as_mut().expect("no command is running");
+            slice.set_now(now_ms);
+            let slots = slice.slots();
+            assert_eq!(slices.index_of(slots.start), at, "the slices are in order");
+            assert_eq!(slices.index_of(slots.end - 1), at, "the slices have nearly equal shares");
+        }
+        slices
+    }
+
+    /// Returns the slices in the order of their hash slots.
+    pub fn into_slices(self) -> impl Iterator<Item = Box<Slice>> {
+        self.slices.into_iter().map(|slice| slice.expect("no command is running"))
+    }
+
+    /// Runs one command, from the slice that owns its first key.
+    pub fn run(
+        &mut self,
+        item: Item,
+        batch_args: &mut BatchArgs<'_>,
+        with: WorkspaceRun<'_>,
+    ) -> OffloadedRun {
+        let at = self.index_of(item.slot);
+        let mut slice = self.slices[at].take().expect("no other command is running");
+        let mut runner = Runner {
+            slice: &mut slice,
+            now_ms: with.now_ms,
+            protocol: with.protocol,
+            config: with.config,
+            records: with.records,
+            others: Some(self),
+            is_whole: true,
+            attempt: with.attempt,
+            effects: Effects::default(),
+        };
+        let (mut error, ends) = (None, with.ends);
+        runner.run(&[item], batch_args, with.output, |_, failed, output| {
+            ends.push(output.mark());
+            error = failed.cloned();
+        });
+        let (effects, wait) = (runner.effects, runner.attempt.wait);
+        self.slices[at] = Some(slice);
+        OffloadedRun { effects, error, wait }
+    }
+
+    /// Returns the slice that owns a hash slot, which is not the slice on which a command runs.
+    pub(super) fn of(&mut self, slot: u16) -> &mut Slice {
+        let at = self.index_of(slot);
+        self.slices[at].as_mut().expect("the running command knows its own slice")
+    }
+
+    /// Sets how the slices treat expired keys.
+    pub(super) fn set_role(&mut self, role: ExpiryRole) {
+        for slice in self.slices.iter_mut().flatten() {
+            slice.set_role(role);
+        }
+    }
+
+    /// Returns and forgets the keys and fields that have expired.
+    pub(super) fn drain_expired(&mut self) -> impl Iterator<Item = Expired> {
+        self.slices.iter_mut().flatten().flat_map(|slice| slice.drain_expired())
+    }
+
+    /// Returns the index of the slice that owns a hash slot. The slices have contiguous ranges of
+    /// nearly equal size, which [`Slices::new`] has checked.
+    fn index_of(&self, slot: u16) -> usize {
+        (usize::from(slot) * self.slices.len()) / usize::from(SLOT_COUNT)
+    }
+}
