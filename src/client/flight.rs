@@ -103,8 +103,15 @@ impl Flight {
 
     /// Returns whether a part that is at home has work for its shard.
     pub fn has_work(&self, part: usize) -> bool {
+        let hands_over = |txn: &TxnPart| txn.takes_slice || txn.slice.is_some();
+        self.has_commands_or_keys(part) || self.part(part as u16).txn().is_some_and(hands_over)
+    }
+
+    /// Returns whether a part that is at home has commands, stores or fetches.
+    pub fn has_commands_or_keys(&self, part: usize) -> bool {
         let envelope = self.part(part as u16);
-        !envelope.items.is_empty() || envelope.txn().is_some_and(TxnPart::has_work)
+        let has_keys = |txn: &TxnPart| !txn.stores.is_empty() || !txn.fetches.is_empty();
+        !envelope.items.is_empty() || envelope.txn().is_some_and(has_keys)
     }
 
     /// Removes the round's commands from all parts, which are at home.

@@ -122,6 +122,17 @@ impl Transaction {
         discovers && self.gathers(at)
     }
 
+    /// Returns whether the next round has commands for its shards.
+    pub fn has_commands_out(&self) -> bool {
+        self.flight.parts().any(|part| !part.items.is_empty())
+    }
+
+    /// Returns whether the slices of all partitions are here.
+    pub fn has_slices(&self) -> bool {
+        let has_slice = |part: &Envelope| part.txn().is_some_and(|txn| txn.slice.is_some());
+        self.flight.parts().next().is_some_and(has_slice)
+    }
+
     /// Takes the slices that the owners have handed over, in the order of the shards.
     pub fn take_slices(&mut self) -> impl Iterator<Item = Box<Slice>> {
         let parts = 0..self.parts();

@@ -123,12 +123,6 @@ impl TxnPart {
         }
     }
 
-    /// Returns whether the part has work for its shard besides the commands in its envelope.
-    pub fn has_work(&self) -> bool {
-        let has_keys = !self.stores.is_empty() || !self.fetches.is_empty();
-        has_keys || self.takes_slice || self.slice.is_some()
-    }
-
     /// Returns whether the last round may unblock clients on the part's shard.
     pub fn may_unblock(&self) -> bool {
         let has_changed = self.slice.as_ref().is_some_and(|slice| slice.has_ready());

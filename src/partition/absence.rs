@@ -7,6 +7,8 @@ use std::collections::VecDeque;
 #[derive(Debug, Default)]
 pub(super) struct Absence {
     is_away: bool,
+    /// Whether another partition's slice is in the place of the stand-in, for the length of a call.
+    has_guest: bool,
     /// What needs the slice and no lock, in order. At most one entry per credit of the senders, and
     /// few per client that watched keys or was blocked before the slice left. Empty while the slice
     /// is here.
@@ -31,6 +33,17 @@ impl Absence {
     #[inline]
     pub(super) fn is_away(&self) -> bool {
         self.is_away
+    }
+
+    /// Returns whether another partition's slice is here.
+    pub(super) fn has_guest(&self) -> bool {
+        self.has_guest
+    }
+
+    /// Records whether another partition's slice is here.
+    pub(super) fn set_guest(&mut self, on: bool) {
+        assert!(self.is_away && self.has_guest != on, "a guest comes in place of the stand-in");
+        self.has_guest = on;
     }
 
     /// Records that the slice leaves.

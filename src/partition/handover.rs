@@ -12,8 +12,8 @@
 //!
 //! Only the slice leaves. The lock table, the waiting parts, the journal and the blocked clients
 //! stay with the partition, and its holder goes on: parts arrive and wait for locks, replies leave,
-//! timers run. So the absence needs no state of the hold word, and a borrower
-//! may hold a partition whose slice is away.
+//! timers run. So the absence needs no state of the hold word, and a borrower may hold a partition
+//! whose slice is away.
 //!
 //! # Why the order is kept
 //!
@@ -27,7 +27,7 @@
 //! # Why nothing is stuck
 //!
 //! A unit requests the lock in its first round, so `txn::lock_table` says why it is granted. With
-//! the slices, the unit waits for nothing: it runs one command on the home's thread and sends the
+//! the slices, the unit waits for nothing: it runs commands on its home's thread and sends the
 //! slices back with envelopes that have kept their credits. If its client leaves, the unit goes on,
 //! because it belongs to the shard. If the process stops, nobody needs the slices any more. A
 //! shutdown that saves is a unit that waits for the lock.
@@ -50,6 +50,26 @@ impl Partition {
     /// `await_slice`.
     pub(super) fn ignores_handover(&self) -> bool {
         self.is_away() && !self.mesh.rules().await_slice
+    }
+
+    /// Returns whether commands may run although the slice is away: it is replaced by another
+    /// partition's slice, or the rule `await_slice` is off.
+    pub(super) fn has_keys_anyway(&self) -> bool {
+        self.absence.has_guest() || self.ignores_handover()
+    }
+
+    /// Runs a round's work on the slice of another partition, for a unit of this shard that holds
+    /// the slices of all partitions. The part has what the slice's owner would receive.
+    pub fn run_on_guest(&mut self, slice: &mut Slice, part: &mut Envelope, is_recorded: bool) {
+        std::mem::swap(&mut self.slice, slice);
+        self.absence.set_guest(true);
+        let mut records = is_recorded.then(|| std::mem::take(&mut part.txn_mut().records));
+        self.run_work(part, None, records.as_mut());
+        if let Some(records) = records {
+            part.txn_mut().records = records;
+        }
+        self.absence.set_guest(false);
+        std::mem::swap(&mut self.slice, slice);
     }
 
     /// Hands the slice over to the unit with this lock request.

@@ -159,7 +159,7 @@ impl Partition {
     }
 
     /// Begins a period in which another shard holds the partition. `now` is the time of that
-    /// shard's turn. The partition's Unix time is that of the parts that it runs.
+    /// shard's turn. The partition takes its Unix time from the parts that it runs.
     pub fn begin_borrowed(&mut self, now: Now) {
         self.env.now.monotonic_ns = now.monotonic_ns.max(self.env.now.monotonic_ns);
         if self.env.refresh_settings() {

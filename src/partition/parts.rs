@@ -8,6 +8,7 @@ use crate::exec::{BatchArgs, Item, Mode, Records, RemoteKey};
 use crate::keyspace::ExpiryRole;
 use crate::mesh::{Envelope, Registration, Stage, TxnPart, Work};
 use crate::observe::Stage as TraceStage;
+use crate::txn::LockId;
 use std::sync::Arc;
 
 /// Returns the arguments of a command, each in its own memory.
@@ -98,12 +99,7 @@ impl Partition {
         let turn_us = self.set_time(now_us);
         self.check_watched(part.txn_mut());
         if !part.txn_mut().is_broken {
-            self.store(&mut part.txn_mut().stores);
-            if !part.items.is_empty() {
-                let mut waker = Waker { lock, ..Waker::new(records.as_mut()) };
-                self.run_part(&mut part, RunMode::Transaction, &mut waker);
-            }
-            self.fetch(part.txn_mut(), records.as_mut());
+            self.run_work(&mut part, lock, records.as_mut());
         }
         self.set_time(turn_us);
         let stage = part.txn_mut().stage;
@@ -127,6 +123,21 @@ impl Partition {
         if let Some(lock) = released {
             self.release(lock);
         }
+    }
+
+    /// Does the work of a round: stores values, runs commands, fetches values.
+    pub(super) fn run_work(
+        &mut self,
+        part: &mut Envelope,
+        lock: Option<LockId>,
+        mut records: Option<&mut Records>,
+    ) {
+        self.store(&mut part.txn_mut().stores);
+        if !part.items.is_empty() {
+            let mut waker = Waker { lock, ..Waker::new(records.as_deref_mut()) };
+            self.run_part(part, RunMode::Transaction, &mut waker);
+        }
+        self.fetch(part.txn_mut(), records);
     }
 
     fn check_watched(&mut self, txn: &mut TxnPart) {

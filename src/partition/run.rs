@@ -108,7 +108,7 @@ impl Partition {
         waker: &mut Waker<'_>,
         timing: &mut BatchTiming,
     ) -> Ran {
-        assert!(!self.is_away() || self.ignores_handover(), "no command runs without its keys");
+        assert!(!self.is_away() || self.has_keys_anyway(), "no command runs without its keys");
         timing.start(self.env.clock_ns());
         let mut effects = Effects::default();
         let (mut done, mut wait) = (0, None);

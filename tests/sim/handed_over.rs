@@ -297,3 +297,105 @@ fn a_shutdown_needs_no_slice() {
         server.run_until_stopped();
     }
 }
+
+/// Commands of all kinds, behind one that takes the slices.
+const AFTER_SORT: &str = "\
+    SORT ids BY weight:* GET #
+    SET weight:1 a
+    MGET weight:1 weight:2 weight:3 none
+    MSET a 1 b 2 c 3 d 4
+    DBSIZE
+    DEL a b none
+    RENAME c e
+    RENAME none e
+    RPUSH d x
+    INCR d
+    SADD s1 1 2 3
+    SADD s2 2 3 4
+    SINTERSTORE s3 s1 s2
+    SORT s3 GET weight:* STORE t
+    SUNION s1 s2 s3
+    LMOVE t ids LEFT RIGHT
+    SORT ids BY nosort GET weight:*
+    COPY ids copied
+    COPY ids copied DB 3
+    SELECT 3
+    LRANGE copied 0 -1
+    SORT copied BY weight:* GET #
+    SET only3 v PX 100000
+    SWAPDB 3 4
+    EXISTS only3 copied
+    SELECT 4
+    EXISTS only3 copied
+    FLUSHDB
+    DBSIZE
+    SELECT 0
+    KEYS *
+    SCAN 0 COUNT 1000
+    MSETNX f 1 g 2 e 3
+    MSETNX f 1 g 2 h 3
+    CLIENT LIST
+    GET f
+    SORT ids BY nosort GET f GET weight:* LIMIT 0 2
+    DEBUG OBJECT f
+    BLPOP none1 none2 0
+    XREAD COUNT 1 STREAMS none1 none2 0 0
+    UNLINK f g
+    TOUCH f g h e
+    PFMERGE p1 p2 p3
+    GETDEL h";
+
+/// Returns replies in a form that does not depend on the number of shards.
+fn normalized(command: &str, reply: Value) -> String {
+    let name = command.split(' ').next().expect("a command has a name");
+    match (name, reply) {
+        ("CLIENT" | "DEBUG", Value::Error(text)) => format!("{:?}", Value::Error(text)),
+        ("CLIENT" | "DEBUG", _) => "a text".to_string(),
+        ("KEYS" | "SCAN" | "SUNION", Value::Array(values)) => {
+            let mut texts: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
+            if let (Some(Value::Array(keys)), "SCAN") = (values.last(), name) {
+                texts = keys.iter().map(|value| format!("{value:?}")).collect();
+            }
+            texts.sort();
+            texts.concat()
+        }
+        (_, reply) => format!("{reply:?}"),
+    }
+}
+
+/// Runs the commands in one transaction, and reads all keys afterwards.
+fn run_after_sort(server: &mut Server) -> Vec<(String, String)> {
+    let mut client = server.client();
+    fill(server, &mut client);
+    let commands: Vec<&str> = AFTER_SORT.lines().map(str::trim).collect();
+    client.run(server, ["MULTI"]);
+    for command in &commands {
+        client.send(&command.split(' ').collect::<Vec<_>>());
+        assert_eq!(client.read(server), Value::Simple(b"QUEUED".to_vec()), "{command}");
+    }
+    let Value::Array(replies) = client.run(server, ["EXEC"]) else { panic!("EXEC has run") };
+    let told = commands.iter().zip(replies);
+    let mut told: Vec<_> =
+        told.map(|(command, reply)| (command.to_string(), normalized(command, reply))).collect();
+    for key in ["a", "b", "d", "e", "weight:1", "weight:9"] {
+        told.push((key.to_string(), format!("{:?}", client.run(server, ["GET", key]))));
+    }
+    for key in ["ids", "t", "copied"] {
+        let items = client.run(server, ["LRANGE", key, "0", "-1"]);
+        told.push((key.to_string(), format!("{items:?}")));
+    }
+    server.check();
+    told
+}
+
+/// Whatever follows in the transaction of a command that discovers keys runs on the slices, too.
+#[test]
+fn commands_of_all_kinds_run_on_the_slices() {
+    let expected = run_after_sort(&mut server(1, 3));
+    for (shards, seed) in [(2, 4), (3, 5), (4, 6), (7, 7)] {
+        let found = run_after_sort(&mut server(shards, seed));
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "{shards} shards");
+        }
+    }
+}

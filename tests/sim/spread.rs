@@ -1,6 +1,7 @@
 //! Commands whose keys are on several shards, at the command boundary.
 
-use crate::harness::{Client, Server, bulk, encode, int, list, ok};
+use crate::harness::{Client, Server, Setup, bulk, encode, int, list, ok};
+use annulet::config::Permission;
 use annulet::resp::Value;
 use std::collections::BTreeSet;
 
@@ -366,6 +367,30 @@ fn debug_and_settings_reach_every_shard() {
             assert_eq!(one.read(server), ok());
         }
     });
+}
+
+#[test]
+fn a_request_to_all_shards_runs_between_its_neighbours_in_a_transaction() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let mut setup = Setup::new(shards, seed);
+        setup.config.enable_debug_command = Permission::Yes;
+        let mut server = Server::with(setup);
+        let mut client = server.client();
+        for key in keys(4) {
+            client.run(&mut server, ["MULTI"]);
+            client.run(&mut server, ["SET", &key, "v"]);
+            client.run(&mut server, ["DEBUG", "OBJECT", &key]);
+            client.run(&mut server, ["DEL", &key]);
+            client.run(&mut server, ["DEBUG", "OBJECT", &key]);
+            let Value::Array(replies) = client.run(&mut server, ["EXEC"]) else {
+                panic!("EXEC has run")
+            };
+            assert_eq!([&replies[0], &replies[2]], [&ok(), &int(1)]);
+            assert!(matches!(replies[1], Value::Simple(_)), "{replies:?}");
+            assert!(is_error(&replies[3], "ERR no such key"), "{replies:?}");
+        }
+        server.check();
+    }
 }
 
 #[test]

@@ -146,8 +146,14 @@ pub static DISCOVERIES: Mix = Mix {
 
 static DISCOVERIES_IN_TRANSACTIONS: Mix = Mix {
     name: "discoveries in transactions",
-    needs: &["sort", "lrange", "multi", "exec", "discard", "watch", "unwatch", "rename"],
-    kinds: &[Get, Mget, Set, Mset, Incr, Rename, Sort, SortStore, SortStore, Sorted],
+    needs: &[
+        "sort", "lrange", "multi", "exec", "discard", "watch", "unwatch", "rename", "copy",
+        "msetnx",
+    ],
+    kinds: &[
+        Get, Mget, Set, Mset, MsetNx, Incr, Del, Exists, Rename, Copy, Sort, SortStore, SortStore,
+        Sorted,
+    ],
     exec_once_in: 2,
     watch_percent: 50,
     ..DISCOVERIES

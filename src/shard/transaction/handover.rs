@@ -3,7 +3,8 @@
 //! ```text
 //!   Acquire or Continue   each owner hands its slice over with its reply
 //!   all slices are here   the command runs on them, as on one slice with all keys
-//!   Continue or Release   the slices return
+//!                         later commands, of any kind: the rounds run here in place of the owners
+//!   Continue or Release   the slices return, at the end or before a request to all shards
 //! ```
 //! The unit has locked everything, exclusively (`partition/handover`). It runs on this thread and
 //! not on the offload pool: while it holds the keys of all shards, it waits for nothing.
@@ -22,7 +23,7 @@ impl Shard {
         }
     }
 
-    /// Runs a command on the slices of all partitions. The next round returns them.
+    /// Runs a command that discovers keys on the slices of all partitions, which are here.
     pub(super) fn run_on_slices(&mut self, transaction: &mut Transaction, at: usize) {
         let started_ns = self.env.clock_ns();
         transaction.is_recorded = self.replication.feed.is_on();
@@ -36,5 +37,50 @@ impl Shard {
         let item = transaction.queue.items[at];
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
         transaction.flight.order.push(ReplySource::One(transaction.own.part));
+        transaction.flight.txn_mut(0).records.absorb(&mut transaction.records);
+    }
+
+    /// Runs the next commands of a transaction that holds the slices of all partitions: one that
+    /// discovers keys, one that gathers keys, or all others up to the next of these.
+    pub(super) fn advance_on_slices(
+        &mut self,
+        mut transaction: Box<Transaction>,
+    ) -> Box<Transaction> {
+        let at = transaction.next;
+        let now_us = transaction.now_us.expect("the slices have brought the unit's time");
+        let turn_us = self.partition.set_time(now_us);
+        if transaction.discovers(at) {
+            transaction.next += 1;
+            self.run_on_slices(&mut transaction, at);
+        } else if transaction.gathers(at) {
+            transaction.next += 1;
+            let item = transaction.queue.items[at];
+            self.request_keys(&mut transaction, &item);
+            self.run_round_here(&mut transaction);
+            transaction = self.run_gathered(transaction, at).expect("it runs on this thread");
+            transaction.flight.txn_mut(0).records.absorb(&mut transaction.records);
+            self.run_round_here(&mut transaction);
+        } else {
+            self.add_segment(&mut transaction);
+            self.run_round_here(&mut transaction);
+        }
+        self.partition.set_time(turn_us);
+        transaction
+    }
+
+    /// Does the work of a round on the slices, which are here, in place of their owners.
+    fn run_round_here(&mut self, transaction: &mut Transaction) {
+        let is_recorded = self.replication.feed.is_on();
+        for part in 0..transaction.parts() {
+            if !transaction.flight.has_commands_or_keys(part) {
+                continue;
+            }
+            let mut envelope = transaction.flight.take(part);
+            let mut slice = envelope.txn_mut().slice.take().expect("all slices are here");
+            self.partition.run_on_guest(&mut slice, &mut envelope, is_recorded);
+            envelope.txn_mut().slice = Some(slice);
+            transaction.flight.put_back(envelope);
+        }
+        transaction.flight.next_round();
     }
 }

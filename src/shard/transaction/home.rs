@@ -198,6 +198,7 @@ impl Shard {
     /// Returns whether a transaction's command must be offloaded.
     fn is_long(&self, transaction: &Transaction, at: usize, workspace: &Workspace) -> bool {
         self.transactions.offloads.is_some()
+            && !transaction.has_slices()
             && transaction.queue.items[at].entry.may_offload()
             && workspace.elements() >= OFFLOAD_ELEMENTS_MIN
     }

@@ -131,20 +131,28 @@ impl Shard {
     /// Processes the commands up to the next one that gathers its keys, and sends the round.
     pub(in crate::shard) fn advance(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
         while transaction.next < transaction.places.len() && transaction.gathering.is_none() {
-            let item = transaction.queue.items[transaction.next];
+            let at = transaction.next;
+            let item = transaction.queue.items[at];
             if item.entry.is_session() {
-                transaction.next += 1;
-                self.run_own(&mut transaction, item);
-            } else if transaction.discovers(transaction.next) {
-                if !transaction.asks.is_empty() {
-                    // Requests to all shards wait for the slices, so their replies come first.
+                if is_first && item.entry.command.asks_shards {
+                    // A request to all shards does not wait for locks. So it is sent behind the
+                    // round that acquires them, and behind the commands of that round.
                     break;
                 }
-                transaction.gathering = Some(transaction.next);
+                transaction.next += 1;
+                self.run_own(&mut transaction, item);
+            } else if !transaction.asks.is_empty() {
+                // The round's requests run behind its commands, so later commands are not in it.
+                // Neither may the slices leave for them: requests about keys wait for the slices.
+                break;
+            } else if transaction.has_slices() {
+                transaction = self.advance_on_slices(transaction);
+            } else if transaction.discovers(at) {
+                transaction.gathering = Some(at);
                 transaction.next += 1;
                 self.request_slices(&mut transaction);
-            } else if transaction.gathers(transaction.next) {
-                transaction.gathering = Some(transaction.next);
+            } else if transaction.gathers(at) {
+                transaction.gathering = Some(at);
                 transaction.next += 1;
                 self.request_keys(&mut transaction, &item);
             } else {
@@ -155,7 +163,7 @@ impl Shard {
     }
 
     /// Adds the next commands to the parts of their shards, up to a command that runs at home.
-    fn add_segment(&mut self, transaction: &mut Transaction) {
+    pub(super) fn add_segment(&mut self, transaction: &mut Transaction) {
         let (shards, count) = (self.env.router.shards(), transaction.parts());
         let (flight, open) = (&mut transaction.flight, &mut self.remote.open);
         let mut parts = Parts::new(&mut self.port, flight, open, shards).reopen(count);
@@ -178,8 +186,7 @@ impl Shard {
             transaction.next == transaction.places.len() && transaction.gathering.is_none();
         let is_last = is_done && !(is_first && transaction.has_locks);
         transaction.is_closing = is_last;
-        let are_replies_due = !transaction.asks.is_empty()
-            || transaction.flight.parts().any(|part| !part.items.is_empty());
+        let are_replies_due = !transaction.asks.is_empty() || transaction.has_commands_out();
         if is_last && !is_first && !are_replies_due && !self.may_forward(&transaction) {
             // All replies are here, so the client need not wait until the locks are released.
             return self.conclude(transaction, false);
