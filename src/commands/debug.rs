@@ -201,6 +201,9 @@ fn read_reload(args: &Args<'_>) -> Result<Reload, Error> {
     Ok(reload)
 }
 
+/// The longest value that POPULATE makes.
+const POPULATE_BYTES_MAX: u64 = 512 << 20;
+
 /// Requests an answer from all shards.
 fn ask(cx: &mut SessionContext<'_>, ask: DebugAsk) {
     cx.request = Some(Request::Debug(Box::new(ask)));
@@ -212,11 +215,15 @@ fn read_populate(args: &Args<'_>, db: usize) -> Result<DebugAsk, Error> {
         let number = parse_i64(arg).and_then(|number| u64::try_from(number).ok());
         number.ok_or(Error::NotPositive)
     };
+    let value_bytes = args.get(4).map_or(Ok(0), positive)?;
+    if value_bytes > POPULATE_BYTES_MAX {
+        return Err(Error::StringTooLong);
+    }
     Ok(DebugAsk::Populate {
         db,
         keys: positive(&args[2])?,
         prefix: args.get(3).unwrap_or(b"key").into(),
-        value_bytes: args.get(4).map_or(Ok(0), positive)? as usize,
+        value_bytes: value_bytes as usize,
     })
 }
 
@@ -293,6 +300,8 @@ mod tests {
             DEBUG POPULATE -1 => -ERR value is out of range, must be positive
             DEBUG POPULATE x => -ERR value is out of range, must be positive
             DEBUG POPULATE 1 p x => -ERR value is out of range, must be positive
+            DEBUG POPULATE 1 p 536870913 => -ERR string exceeds maximum allowed size
+                | (proto-max-bulk-len)
             DEBUG DICT-RESIZING 0 => OK
             DEBUG LOG hello => OK
             DEBUG ERROR MY~error => -MY error

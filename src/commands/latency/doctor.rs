@@ -61,13 +61,13 @@ fn advice(events: &BTreeMap<&'static str, EventSeries>, config: &Config) -> Vec<
             lines.push(format!(
                 "The slow log is off, so nothing tells which commands took so long. 'CONFIG SET \
                  slowlog-log-slower-than {}' turns it on.",
-                threshold_ms * 1_000
+                threshold_ms.saturating_mul(1_000)
             ));
         } else if slow_us as u64 / 1_000 > threshold_ms {
             lines.push(format!(
                 "The slow log leaves out commands that are counted here. 'CONFIG SET \
                  slowlog-log-slower-than {}' lets it show them.",
-                threshold_ms * 1_000
+                threshold_ms.saturating_mul(1_000)
             ));
         }
         lines.push("Look into the slow log (SLOWLOG GET) for the commands that took long.".into());
@@ -115,5 +115,8 @@ mod tests {
                     45.00 sec). Worst all time event 200ms.\n";
         assert!(text.contains(line), "{text}");
         assert!(text.contains("slowlog-log-slower-than 1000"), "{text}");
+        config.latency_monitor_threshold = i64::MAX as u64;
+        config.commandlog_execution_slower_than = -1;
+        assert!(report(&events.all(), &config, 100).contains("turns it on"));
     }
 }

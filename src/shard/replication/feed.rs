@@ -110,7 +110,7 @@ impl Shard {
     /// Begins to turn off a feed that had no readers for `repl-backlog-ttl`.
     pub(super) fn end_idle_feed(&mut self) {
         let (now_ms, ttl_ms) =
-            (self.env.now.monotonic_ms(), self.env.config.repl_backlog_ttl * 1_000);
+            (self.env.now.monotonic_ms(), self.env.config.repl_backlog_ttl.saturating_mul(1_000));
         if !self.replication.feed.is_on()
             || ttl_ms == 0
             || self.replication.feed.readers().next().is_some()
