@@ -63,7 +63,10 @@ impl Shard {
         if let Some(request) = request {
             self.carry_out(conn, request);
         }
-        self.record_session(conn, item.entry, ns, asks_all);
+        // A command that has blocked counts when it ends.
+        if self.connections.get_mut(conn).is_none_or(|it| it.blocked.is_none()) {
+            self.record_session(conn, item.entry, ns, asks_all);
+        }
         if let Some(args) = written {
             self.log_session(conn, item.entry, args, (ns, reply_bytes));
         }

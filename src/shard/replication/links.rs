@@ -79,13 +79,10 @@ impl Shard {
 
     /// Serves marks, WAIT, and the links if the stream has grown. Runs once per turn.
     pub(in crate::shard) fn serve_links(&mut self) {
-        // A barrier may be gone before its mark is reached, if a WAIT has timed out.
         if self.replication.feed.is_on() && self.replication.feed.has_marks() {
             self.take_marks();
         }
-        if !self.barriers.under_way.is_empty() {
-            self.check_waits();
-        }
+        self.check_acks();
         if self.has_new_stream() {
             self.replication.stream_seen = self.replication.feed.end_offset();
             for at in (0..self.replication.links.len()).rev() {
@@ -162,7 +159,7 @@ impl Shard {
             self.env.process.replication().put(line);
             // A WAIT on any shard may need it. A shard that misses the bell checks at its next
             // tick.
-            self.replication.feed.readers().for_each(|shard| self.port.nudge(shard));
+            self.replication.feed.listeners().for_each(|shard| self.port.nudge(shard));
         }
     }
 
@@ -174,7 +171,6 @@ impl Shard {
         if let Some((number, request)) = self.barriers.due.pop() {
             self.send_barrier(number, &request);
         }
-        self.check_waits();
         if self.env.me == 0 {
             self.ping_replicas();
             self.end_idle_feed();
