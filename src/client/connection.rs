@@ -70,8 +70,8 @@ pub struct Connection {
     pub is_queued: bool,
     /// Whether its replies wait until the clients that its commands unblocked were served.
     pub is_held: bool,
-    /// Whether it waits for credits. Connections that wait for credits are served in order.
-    pub is_stalled: bool,
+    /// Set while its next batch waits for credits to this shard.
+    pub stalled_on: Option<u16>,
     /// Set while its next command waits for the end of a pause: its position among the postponed
     /// connections.
     pub postponed: Option<u64>,
@@ -121,7 +121,7 @@ impl Connection {
             flight_number: FlightId(0),
             is_queued: false,
             is_held: false,
-            is_stalled: false,
+            stalled_on: None,
             postponed: None,
             is_dirty: false,
             is_receiving: true,
@@ -181,7 +181,7 @@ impl Connection {
         let is_done = self.outbox.is_empty() && self.flights.is_empty();
         // While the connection waits to be served, its input may hold commands that were not parsed
         // yet.
-        let is_waiting = self.is_queued || self.is_stalled;
+        let is_waiting = self.is_queued || self.stalled_on.is_some();
         let is_spent = self.is_hung_up && self.is_starved && !is_waiting;
         is_done && (self.session.close_after_reply || is_spent)
     }

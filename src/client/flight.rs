@@ -113,6 +113,11 @@ impl Flight {
         self.parts.iter_mut().flatten().for_each(|part| part.next_round());
     }
 
+    /// Removes and returns the parts from number `first` on, which are at home.
+    pub fn take_from(&mut self, first: usize) -> Vec<Box<Envelope>> {
+        self.parts.drain(first..).flatten().collect()
+    }
+
     /// Adds an empty part and returns its number.
     pub fn add_part(&mut self) -> u16 {
         self.parts.push(None);

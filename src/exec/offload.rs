@@ -8,8 +8,8 @@
 //!     ^                          |
 //!     '-- done, rings the bell --'
 //! ```
-//! The queue is bounded: each job is a part or a transaction without a reply, and credits bound
-//! these.
+//! The queue is bounded by the number of connections: each job is a part or a transaction without a
+//! reply.
 
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -67,6 +67,11 @@ impl<J: Send + 'static> Offloads<J> {
     /// Creates a user of the pool without jobs.
     pub fn new(pool: OffloadPool, bell: Bell) -> Offloads<J> {
         Offloads { pool, bell, done: channel(), under_way: 0 }
+    }
+
+    /// Returns the number of jobs that were sent but not received.
+    pub fn under_way(&self) -> usize {
+        self.under_way
     }
 
     /// Sends a job to the pool. A thread of the pool runs it.

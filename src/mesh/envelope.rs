@@ -176,6 +176,8 @@ pub struct Envelope {
     pub sequence: u64,
     /// Number of parts of its unit.
     pub parts: u16,
+    /// Whether it has a credit of its home to its owner.
+    pub has_credit: bool,
     /// Time at which it was sent.
     pub sent: Moment,
     /// Timing of the traced request in the envelope.
@@ -208,6 +210,7 @@ impl Envelope {
             part: 0,
             sequence: 0,
             parts: 0,
+            has_credit: false,
             sent: Moment::default(),
             carried: Carried::default(),
             body: None,
@@ -289,9 +292,8 @@ impl Envelope {
         matches!(self.work, Work::Batch | Work::Transaction(_))
     }
 
-    /// Returns whether another round of its transaction goes to the same shard. The credit then
-    /// stays taken.
-    pub fn keeps_credit(&self) -> bool {
+    /// Returns whether another round of its transaction goes to the same shard.
+    pub fn has_next_round(&self) -> bool {
         self.txn().is_some_and(|part| part.stage.has_next())
     }
 
@@ -328,6 +330,7 @@ impl Envelope {
         self.ends.clear();
         self.spent.clear();
         self.work = Work::Batch;
+        self.has_credit = false;
         self.carried = Carried::default();
         self.body = None;
         self.sequence = 0;

@@ -10,6 +10,8 @@ pub enum Outgoing {
     Answer(Box<Envelope>),
     /// A one-way message to its envelope's owner. It needs a credit of the partition's own shard.
     OneWay(Box<Envelope>),
+    /// Gives the credit of a waiting part back to this home. Any holder of the partition can send it.
+    Credit(u16),
     /// The replies of a connection of the partition's own shard may be sent now.
     Release(ClientRef),
 }

@@ -13,8 +13,8 @@ use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
 use crate::config::Config;
 use crate::exec::{
-    BatchArgs, BlockingAttempt, Item, Mode, OFFLOAD_ELEMENTS_MIN, OffloadedRun, Records, Workspace,
-    WorkspaceRun, remote_keys_of,
+    BatchArgs, BlockingAttempt, Item, Mode, OFFLOAD_ELEMENTS_MIN, OffloadedRun, Offloads, Records,
+    Workspace, WorkspaceRun, remote_keys_of,
 };
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, Work};
@@ -193,11 +193,13 @@ impl Partition {
 
     fn offload(
         &mut self,
-        part: Box<Envelope>,
+        mut part: Box<Envelope>,
         at: usize,
         (lock, records): (LockId, Option<Records>),
         workspace: Box<Workspace>,
     ) {
+        let waiting = self.offloads.as_ref().map_or(0, Offloads::under_way);
+        self.return_credit(&mut part, waiting);
         let job = PartJob {
             part,
             at,

@@ -78,11 +78,6 @@ pub const BORROW_NS_MAX: u64 = 200_000;
 /// rings; this timeout only guards against a broken doorbell.
 pub const LENT_WAIT_NS_MAX: u64 = 10_000_000;
 
-/// Number of waiting one-way messages above which the end of watches is not sent. Such watches stay
-/// until the process ends, which costs memory but breaks nothing, because client ids are not
-/// reused.
-pub const UNWATCH_QUEUED_MAX: usize = 1 << 16;
-
 /// The most bytes of a reply whose completed send does not wake the shard. Such a completion only
 /// frees the buffer for reuse.
 pub const QUIET_SEND_BYTES_MAX: usize = 16 << 10;

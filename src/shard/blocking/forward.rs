@@ -5,7 +5,7 @@
 //!   owner --Forward--> home: rounds of a transaction --last answer--> ForwardDone --> owner
 //! ```
 
-use super::{ForwardDue, Forwarding};
+use super::Forwarding;
 use crate::client::{Transaction, TransactionAttempt, Woken};
 use crate::exec::TicketState;
 use crate::mesh::{ClientRef, Envelope, Forward, Forwarded, OneWay, Registration, TransactionId};
@@ -14,7 +14,7 @@ use crate::txn::Queue;
 use std::sync::Arc;
 
 impl Shard {
-    /// Queues the command of a blocked client of this shard, which an owner has forwarded.
+    /// Runs the command of a blocked client of this shard, which an owner has forwarded.
     pub(in crate::shard) fn take_forward(&mut self, forward: Forward, part: &mut Envelope) {
         let Forward { to, ticket, key_arg, kind, id } = forward;
         let mut queue = Box::<Queue>::default();
@@ -23,21 +23,6 @@ impl Shard {
         let item = items[0];
         queue.push(item.entry, item.slot, item.db, &mut batch_args.of(&item));
         let woken = Woken { key_arg, owner, kind, id };
-        self.blocking.due.push_back(ForwardDue { to, queue, ticket, woken });
-        self.run_forwards();
-    }
-
-    /// Runs forwarded commands as long as there are credits.
-    pub(in crate::shard) fn run_forwards(&mut self) {
-        while self.port.has_all_credits()
-            && let Some(due) = self.blocking.due.pop_front()
-        {
-            self.run_forward(due);
-        }
-    }
-
-    fn run_forward(&mut self, due: ForwardDue) {
-        let ForwardDue { to, queue, ticket, woken } = due;
         let giving_up = self.blocked_in(to).map(|blocked| blocked.giving_up);
         if giving_up == Some(None) {
             let attempt = TransactionAttempt::new(ticket, Some(woken));

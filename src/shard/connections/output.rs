@@ -105,14 +105,14 @@ impl Shard {
         }
         // The input of a blocked client is received, so that its hang-up is noticed. Its bound is
         // client-query-buffer-limit, and it counts towards maxmemory-clients.
+        if is_blocked {
+            return self.count_bytes(conn);
+        }
         let is_blocked = connection.session.is_blocked;
         let may_pause = !connection.is_starved && !is_blocked;
         if pending > INPUT_BYTES_PAUSE && connection.is_receiving && may_pause {
             connection.is_receiving = false;
             self.driver.receive(conn, false);
-        }
-        if is_blocked {
-            return self.count_bytes(conn);
         }
         self.make_ready(conn);
     }

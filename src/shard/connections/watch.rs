@@ -5,7 +5,6 @@ use crate::exec::{Merge, Request};
 use crate::io::ConnId;
 use crate::mesh::{OneWay, Work};
 use crate::resp::Reply;
-use crate::shard::limits::UNWATCH_QUEUED_MAX;
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -64,7 +63,7 @@ impl Shard {
         for shard in self.take_watched(conn) {
             if usize::from(shard) == self.env.me {
                 self.partition.unwatch(client);
-            } else if self.remote.one_way.len() < UNWATCH_QUEUED_MAX {
+            } else {
                 self.post_one_way(shard, OneWay::Unwatch(client));
             }
         }

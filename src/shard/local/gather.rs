@@ -6,6 +6,7 @@
 use crate::client::Connection;
 use crate::exec::{CommandTable, Entry, Item, Session};
 use crate::gate::{Admission, Facts, Place, Router, admit, find};
+use crate::mesh::Port;
 use crate::net::Request;
 use crate::observe::Boards;
 use crate::resp::{Args, Error, Limits, ProtocolError, Span};
@@ -25,6 +26,8 @@ pub(in crate::shard) struct Batch {
     pub(in crate::shard) may_wait: bool,
     /// Index of the traced command.
     pub(in crate::shard) traced: Option<u32>,
+    /// Its commands in the input, if the batch may have to be taken back.
+    requests: Vec<Request>,
     /// Number of commands that were queued for a transaction instead.
     queued: usize,
 }
@@ -42,7 +45,30 @@ impl Batch {
         self.is_bulky = false;
         self.may_wait = false;
         self.traced = None;
+        self.requests.clear();
         self.queued = 0;
+    }
+
+    /// Returns a shard that the batch needs and to which there is no credit. A batch for its own
+    /// shard alone needs none.
+    #[cold]
+    pub(in crate::shard) fn lacks_credit(&self, port: &Port, router: Router) -> Option<u16> {
+        if self.is_local {
+            return None;
+        }
+        let has_none = |shard: &u16| !port.has_credit(usize::from(*shard));
+        self.places.iter().find_map(|place| match place {
+            Place::Shard(shard) => Some(*shard).filter(has_none),
+            Place::Several => (0..router.shards() as u16).find(has_none),
+        })
+    }
+
+    /// Gives all commands back to the input that they came from.
+    pub(in crate::shard) fn take_back(&mut self, connection: &mut Connection) {
+        for request in self.requests.drain(..).rev() {
+            connection.input.rewind(&request, &mut self.spans);
+        }
+        connection.input.consume();
     }
 }
 
@@ -90,6 +116,8 @@ pub(in crate::shard) struct Gatherer {
     pub(in crate::shard) bulk_len_max: u64,
     /// The most commands of this batch.
     pub(in crate::shard) commands_max: usize,
+    /// Whether the batch may have to be taken back, because a shard has no credits.
+    pub(in crate::shard) may_stall: bool,
 }
 
 impl Gatherer {
@@ -112,7 +140,12 @@ impl Gatherer {
                 Err(error) if batch.is_empty() => return Gathered::Malformed(error),
                 Err(_) => break,
             };
-            let Some(alone) = self.take(connection, &request, batch, boards) else { continue };
+            let Some(alone) = self.take(connection, &request, batch, boards) else {
+                if self.may_stall {
+                    batch.requests.push(request);
+                }
+                continue;
+            };
             if matches!(alone, Gathered::Postponed(_)) || !batch.is_empty() {
                 connection.input.rewind(&request, &mut batch.spans);
             }

@@ -22,9 +22,6 @@ impl Shard {
             if connection.serving(one_in_flight) != Serving::Open {
                 return;
             }
-            if !self.port.has_all_credits() {
-                return self.stall(conn);
-            }
             connection.is_starved = false;
             gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
             let has_all_replies = connection.session.replies == Replies::All;
@@ -32,6 +29,13 @@ impl Shard {
                 gatherer.commands_max = 1;
             }
             let gathered = gatherer.gather(connection, &mut self.batch, &self.env.process.boards);
+            if gatherer.may_stall
+                && matches!(gathered, Gathered::Keys)
+                && let Some(shard) = self.batch.lacks_credit(&self.port, self.env.router)
+            {
+                self.batch.take_back(connection);
+                return self.stall(conn, shard);
+            }
             let has_begun = !matches!(gathered, Gathered::Nothing | Gathered::Postponed(_));
             if !has_all_replies && has_begun {
                 connection.turn_replies();
@@ -83,6 +87,7 @@ impl Shard {
             facts: self.env.facts,
             bulk_len_max: self.env.config.proto_max_bulk_len,
             commands_max: self.commands_max(),
+            may_stall: !self.port.has_all_credits(),
         }
     }
 

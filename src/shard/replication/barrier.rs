@@ -1,7 +1,7 @@
 //! Barriers: one unit over all partitions, and the work that follows after all have replied.
 //!
 //! ```text
-//!   post_barrier --credits--> one part to each shard --replies--> complete
+//!   post_barrier --> one part to each shard --replies--> complete
 //!                                   '--mark in the feed, for some--> offset  --> the goal
 //! ```
 
@@ -32,15 +32,11 @@ impl Shard {
         let barrier = Barrier { goal, waiting: shards, bodies, offset: None, need };
         self.barriers.under_way.insert(number, barrier);
         self.note_needs();
-        if self.port.has_all_credits() {
-            self.send_barrier(number, &request);
-        } else {
-            self.barriers.due.push((number, request));
-        }
+        self.send_barrier(number, &request);
         number
     }
 
-    pub(super) fn send_barrier(&mut self, number: BarrierId, request: &Request) {
+    fn send_barrier(&mut self, number: BarrierId, request: &Request) {
         for shard in 0..self.env.router.shards() {
             let mut envelope = self.port.envelope(shard);
             envelope.part = shard as u16;

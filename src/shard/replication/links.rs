@@ -165,12 +165,6 @@ impl Shard {
 
     /// Runs the periodic work for replicas.
     pub(in crate::shard) fn tick_links(&mut self) {
-        if !self.port.has_all_credits() {
-            return;
-        }
-        if let Some((number, request)) = self.barriers.due.pop() {
-            self.send_barrier(number, &request);
-        }
         if self.env.me == 0 {
             self.ping_replicas();
             self.end_idle_feed();

@@ -116,8 +116,6 @@ enum Then {
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Barriers {
     pub(super) under_way: HashMap<BarrierId, Barrier>,
-    /// Barriers that wait for credits.
-    pub(super) due: Vec<(BarrierId, Request)>,
     next: u32,
 }
 

@@ -72,6 +72,7 @@ impl Shard {
             flight: Flight::default(),
             own: self.port.envelope(self.env.me),
             asks: Vec::new(),
+            asking: None,
             records: Default::default(),
             attempt,
         });
@@ -130,7 +131,10 @@ impl Shard {
 
     /// Processes the commands up to the next one that gathers its keys, and sends the round.
     pub(in crate::shard) fn advance(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
-        while transaction.next < transaction.places.len() && transaction.gathering.is_none() {
+        while transaction.next < transaction.places.len()
+            && transaction.gathering.is_none()
+            && transaction.asking.is_none()
+        {
             let item = transaction.queue.items[transaction.next];
             if item.entry.is_session() {
                 transaction.next += 1;
@@ -205,7 +209,7 @@ impl Shard {
         self.port.post(&mut asks, sent);
     }
 
-    /// Posts the parts of the unit, which have kept their credits.
+    /// Posts the parts of the unit as the next round, which needs no credits.
     fn post_next_round(&mut self) {
         let sent = self.partition.moment();
         self.port.post_next(&mut self.remote.unit, sent);
@@ -245,6 +249,7 @@ impl Shard {
         if transaction.flight.parts().any(is_broken) {
             return self.conclude(transaction, true);
         }
+        self.end_ask(&mut transaction);
         if transaction.is_closing {
             return self.conclude(transaction, false);
         }
@@ -312,11 +317,11 @@ impl Shard {
     /// transaction ran a forwarded command, its owner is told after the last part has returned.
     fn release_parts(&mut self, transaction: &mut Transaction, woken: Option<Woken>) {
         if let Some(woken) = woken {
-            let left = transaction.flight.parts().filter(|part| part.keeps_credit()).count();
+            let left = transaction.flight.parts().filter(|part| part.has_next_round()).count();
             self.await_forwarded(transaction.id, woken, left);
         }
         for mut envelope in transaction.flight.drain() {
-            if envelope.keeps_credit() {
+            if envelope.has_next_round() {
                 let txn = envelope.txn_mut();
                 txn.stage = Stage::Release;
                 txn.records.absorb(&mut transaction.records);
