@@ -200,6 +200,7 @@ impl Partition {
     ) {
         let waiting = self.offloads.as_ref().map_or(0, Offloads::under_way);
         self.return_credit(&mut part, waiting);
+        let elements = workspace.elements();
         let job = PartJob {
             part,
             at,
@@ -211,7 +212,8 @@ impl Partition {
             started_ns: self.env.clock_ns(),
             ran: OffloadedRun::default(),
         };
-        self.offloads.as_mut().expect("checked before").send(job, PartJob::run);
+        let offloads = self.offloads.as_mut().expect("checked before");
+        offloads.send(job, elements, PartJob::run);
     }
 
     /// Takes back the commands that the pool has run. Returns whether there were any.

@@ -158,9 +158,10 @@ impl Shard {
         let now_ms = self.partition.env().now.unix_ms();
         if self.is_long(&mut transaction, at, &workspace) {
             let config = self.env.config.clone();
+            let elements = workspace.elements();
             let job = TransactionJob::new(transaction, at, workspace, (config, now_ms), started_ns);
             let offloads = self.transactions.offloads.as_mut().expect("checked before");
-            offloads.send(job, TransactionJob::run);
+            offloads.send(job, elements, TransactionJob::run);
             return None;
         }
         if !is_fitting(&mut workspace, &mut transaction) {
