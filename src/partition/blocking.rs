@@ -20,6 +20,7 @@ use crate::exec::{KeyLock, Mode, Scope, TicketState, Wait, mode_of};
 use crate::mesh::{Envelope, Forward, OneWay, Registration, ReplyTo, Work};
 use crate::resp::{Output, Protocol};
 use crate::txn::{BlockedOn, LockId, Queue, Removed, Waiter, WaiterReply};
+use std::collections::HashSet;
 
 impl Partition {
     /// Lists a client that is blocked on keys of this partition, unless the client already has its
@@ -32,6 +33,7 @@ impl Partition {
         let Wait { keys, kind, wants_gone, args, .. } = wait;
         let mut queue = Box::<Queue>::default();
         queue.push_args(&item, &args.expect("a blocked command has its arguments"));
+        let keys: HashSet<usize> = keys.into_iter().collect();
         let (mut here, others): (Vec<_>, Vec<_>) =
             key_modes(&mut queue).into_iter().partition(|(arg, _)| keys.contains(arg));
         let is_here = |&(arg, _): &(usize, Mode)| {

@@ -121,7 +121,8 @@ impl Shard {
             let hash = |key: &[u8]| slice.key(key).hash;
             for_each_key_lock(item.entry, &args, &hash, &mut |arg, key_lock| {
                 for (part, shard) in shards.iter().enumerate() {
-                    if arg.is_none_or(|arg| router.owner_of(&args[arg]) == *shard) {
+                let owner = arg.map(|arg| router.owner_of(&args[arg]));
+                    if owner.is_none_or(|owner| owner == *shard) {
                         transaction.flight.txn_mut(part).key_locks.push(key_lock);
                     }
                 }
