@@ -25,8 +25,8 @@ use crate::replica::Link;
 use crate::txn::Queue;
 use std::collections::HashSet;
 
-/// Bytes that a watched key uses, on the client's shard and on its owner.
-pub const WATCH_BYTES: usize = 100;
+/// Bytes that a watched key uses, on the client's shard and on its owner, without its name.
+pub const WATCH_BYTES: usize = 256;
 
 /// Whether commands of a connection may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct Connection {
     pub blocked: Option<Box<Blocked>>,
     /// Replication link, if the client is a replica.
     pub link: Option<Box<Link>>,
+    /// Bytes of the names of watched keys.
+    pub watched_bytes: usize,
     /// Watched keys, by database and hash.
     pub watched: HashSet<(usize, u64)>,
     /// Commands queued since MULTI.
@@ -113,6 +115,7 @@ impl Connection {
             input: Input::default(),
             outbox: Outbox::default(),
             generation,
+            watched_bytes: 0,
             flights: Vec::new(),
             blocked: None,
             link: None,
@@ -213,6 +216,7 @@ impl Connection {
         // kept.
         let input = self.input.memory_bytes().max(IDLE_TEXT_BYTES_MAX);
         let buffers = input + self.outbox.pending_bytes();
-        size_of::<Connection>() + buffers + queued + self.watched.len() * WATCH_BYTES
+        let watched = self.watched.len() * WATCH_BYTES + self.watched_bytes;
+        size_of::<Connection>() + buffers + queued + watched
     }
 }

@@ -52,6 +52,9 @@ pub const CONNECTIONS_PER_TICK: usize = 256;
 /// The most log lines about closed connections per [`CLOSE_LINES_NS`].
 pub const CLOSE_LINES_MAX: u32 = 10;
 
+/// Nanoseconds between two log lines about HTTP requests.
+pub const ATTACK_LINES_NS: u64 = 60_000_000_000;
+
 /// Length in nanoseconds of the window for [`CLOSE_LINES_MAX`].
 pub const CLOSE_LINES_NS: u64 = 1_000_000_000;
 

@@ -6,8 +6,8 @@ use crate::exec::ClientKind;
 use crate::io::ConnId;
 use crate::observe::LineLimit;
 use crate::shard::limits::{
-    CLOSE_LINES_MAX, CLOSE_LINES_NS, CONNECTIONS_PER_TICK, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD,
-    TICKS_PER_ROUND,
+    ATTACK_LINES_NS, CLOSE_LINES_MAX, CLOSE_LINES_NS, CONNECTIONS_PER_TICK, OUTPUT_BYTES_EACH,
+    OUTPUT_BYTES_SHARD, TICKS_PER_ROUND,
 };
 use crate::shard::replication::OVER_LIMIT;
 use crate::shard::state::Shard;
@@ -25,6 +25,8 @@ pub(in crate::shard) struct Clients {
     /// Bytes of all connections and their buffers.
     pub(in crate::shard) buffered_bytes: usize,
     /// Limits the log lines about closed connections.
+    /// Limits the log lines about HTTP requests.
+    pub(in crate::shard) attack_limit: LineLimit,
     pub(in crate::shard) log_limit: LineLimit,
     /// State of `maxmemory-clients`.
     pub(in crate::shard) evicting: Evicting,
@@ -43,6 +45,7 @@ impl Default for Clients {
             buffered_bytes: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
             evicting: Evicting::default(),
+            attack_limit: LineLimit::new(1, ATTACK_LINES_NS),
             peaks: Peaks::default(),
             next: 0,
             passing_bytes: 0,

@@ -5,7 +5,7 @@
 
 use crate::client::Connection;
 use crate::exec::{CommandTable, Entry, Item, Session};
-use crate::gate::{Admission, Facts, Place, Router, admit, find};
+use crate::gate::{Admission, Facts, Place, Router, admit, find, is_http};
 use crate::mesh::Port;
 use crate::net::Request;
 use crate::observe::Boards;
@@ -90,6 +90,8 @@ pub(in crate::shard) enum Gathered {
     Refused(Option<&'static Entry>, Error),
     /// Bytes that are not a command.
     Malformed(ProtocolError),
+    /// A line of an HTTP request.
+    Http,
 }
 
 impl Gathered {
@@ -176,6 +178,7 @@ impl Gatherer {
         let args = Args::new(text, spans, large);
         let entry = match find(self.table, &args) {
             Ok(entry) => entry,
+            Err(_) if is_http(&args[0]) => return Some(Gathered::Http),
             // An unauthenticated client does not learn which commands exist.
             Err(_) if !connection.session.authenticated => {
                 return Some(Gathered::Refused(None, Error::NoAuth));

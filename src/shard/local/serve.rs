@@ -55,6 +55,7 @@ impl Shard {
                 Gathered::Malformed(error) => return self.reject_bytes(conn, error),
             }
             self.check_output(conn);
+                Gathered::Http => return self.reject_http(conn),
         }
         self.make_ready(conn);
     }
