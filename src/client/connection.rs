@@ -19,7 +19,7 @@ use super::blocked::Blocked;
 use super::flight::Flight;
 use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
-use crate::mesh::FlightId;
+use crate::mesh::{FlightId, HoldId};
 use crate::net::{IDLE_TEXT_BYTES_MAX, Input, Outbox};
 use crate::replica::Link;
 use crate::txn::Queue;
@@ -37,8 +37,6 @@ pub enum Serving {
     InFlight,
     /// They wait until a pause allows the next command.
     Postponed,
-    /// They wait until the output has drained.
-    OutputFull,
     /// No command runs any more.
     Closing,
 }
@@ -60,18 +58,18 @@ pub struct Connection {
     pub blocked: Option<Box<Blocked>>,
     /// Replication link, if the client is a replica.
     pub link: Option<Box<Link>>,
-    /// Bytes of the names of watched keys.
-    pub watched_bytes: usize,
     /// Watched keys, by database and hash.
     pub watched: HashSet<(usize, u64)>,
+    /// Bytes of the names of watched keys.
+    pub watched_bytes: usize,
     /// Commands queued since MULTI.
     pub queue: Option<Box<Queue>>,
     /// Number of the next flight.
     pub flight_number: FlightId,
     /// Whether the connection is in the list of connections to serve.
     pub is_queued: bool,
-    /// Whether its replies wait until the clients that its commands unblocked were served.
-    pub is_held: bool,
+    /// Holds on its replies, by owner: clients that its commands unblocked must be served first.
+    pub holds: Vec<(u16, HoldId)>,
     /// Set while its next batch waits for credits to this shard.
     pub stalled_on: Option<u16>,
     /// Set while its next command waits for the end of a pause: its position among the postponed
@@ -89,8 +87,6 @@ pub struct Connection {
     pub is_starved: bool,
     /// Whether it counts towards `maxclients`.
     pub is_counted: bool,
-    /// Whether its output must drain before more commands run.
-    pub is_output_full: bool,
     /// Monotonic milliseconds since its output exceeds the soft limit; none if below.
     pub output_over_ms: Option<u64>,
     /// Number of the turn in which its last bytes arrived.
@@ -115,15 +111,15 @@ impl Connection {
             input: Input::default(),
             outbox: Outbox::default(),
             generation,
-            watched_bytes: 0,
             flights: Vec::new(),
             blocked: None,
             link: None,
             watched: HashSet::new(),
+            watched_bytes: 0,
             queue: None,
             flight_number: FlightId(0),
             is_queued: false,
-            is_held: false,
+            holds: Vec::new(),
             stalled_on: None,
             postponed: None,
             is_dirty: false,
@@ -132,7 +128,6 @@ impl Connection {
             is_hung_up: false,
             is_starved: true,
             is_counted: false,
-            is_output_full: false,
             output_over_ms: None,
             received_turn: 0,
             trace: None,
@@ -154,12 +149,10 @@ impl Connection {
     pub fn serving(&self, one_in_flight: bool) -> Serving {
         if self.is_closing || self.session.close_after_reply {
             Serving::Closing
-        } else if self.is_held || (one_in_flight && !self.flights.is_empty()) {
+        } else if !self.holds.is_empty() || (one_in_flight && !self.flights.is_empty()) {
             Serving::InFlight
         } else if self.postponed.is_some() {
             Serving::Postponed
-        } else if self.is_output_full {
-            Serving::OutputFull
         } else {
             Serving::Open
         }

@@ -14,7 +14,7 @@
 use super::flight::Flight;
 use crate::exec::{Merge, Records, Ticket, Wait, Workspace};
 use crate::gate::Place;
-use crate::mesh::{Envelope, ForwardId, ReplyAddress, TransactionId};
+use crate::mesh::{Envelope, ForwardId, HoldId, ReplyAddress, TransactionId};
 use crate::resp::Protocol;
 use crate::txn::Queue;
 use crate::value::Kind;
@@ -61,6 +61,8 @@ pub struct Transaction {
     pub asking: Option<Merge>,
     /// Propagated commands of the runs at home.
     pub records: Records,
+    /// Holds on the replies of its last round, by owner.
+    pub holds: Vec<(u16, HoldId)>,
     /// Set if its only command may block.
     pub attempt: Option<TransactionAttempt>,
 }

@@ -44,8 +44,8 @@ mod sync;
 mod txn_part;
 
 pub use envelope::{
-    BarrierId, Carried, ClientRef, Envelope, FlightId, Forward, ForwardId, Moment, OneWay,
-    ReplyAddress, ReplyTo, TransactionId, Work,
+    BarrierId, Carried, ClientRef, Envelope, FlightId, Forward, ForwardId, HoldId, Holder, Moment,
+    OneWay, ReplyAddress, ReplyTo, TransactionId, Work,
 };
 pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
 pub use port::{Port, Posted};

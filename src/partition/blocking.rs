@@ -272,7 +272,7 @@ impl Partition {
     }
 
     /// Returns an empty envelope from this partition to a shard.
-    fn envelope(&self, to: u16) -> Box<Envelope> {
+    pub(super) fn envelope(&self, to: u16) -> Box<Envelope> {
         let mut envelope = Envelope::boxed(self.env.me as u16, to);
         envelope.reply_to = ReplyTo::Nobody;
         envelope

@@ -125,6 +125,14 @@ impl Output {
         self.ends.shrink_to(KEPT_OUTPUT_BYTES_MAX / size_of::<usize>());
     }
 
+    /// Releases the memory beyond [`KEPT_OUTPUT_BYTES_MAX`] if the output is empty.
+    #[inline]
+    pub fn trim(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_OUTPUT_BYTES_MAX {
+            self.clear();
+        }
+    }
+
     /// Releases all memory if the output is empty.
     pub fn shrink(&mut self) {
         if self.is_empty() {
@@ -199,6 +207,23 @@ impl Output {
         assert!(sent < bytes.len(), "a line end follows each shared value");
         sink(Piece::Own(bytes[sent..].to_vec()));
         self.reuse(bytes);
+    }
+
+    /// Moves everything after `mark` into another output, in order.
+    pub fn split_off(&mut self, mark: Mark) -> Output {
+        assert!(mark.bytes <= self.bytes.len() && mark.shared <= self.shared.len());
+        let mut shared = self.shared.split_off(mark.shared);
+        shared.iter_mut().for_each(|(offset, _)| *offset -= mark.bytes);
+        let mut ends = self.ends.split_off(mark.ends);
+        ends.iter_mut().for_each(|end| *end -= mark.bytes);
+        let shared_bytes = shared_sum(&shared);
+        self.shared_bytes -= shared_bytes;
+        Output { bytes: self.bytes.split_off(mark.bytes), shared, shared_bytes, ends }
+    }
+
+    /// Reserves memory for `bytes` further bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.reserve(bytes);
     }
 
     /// Reuses the memory of a sent buffer, if the output has none and the buffer is not too large.

@@ -8,7 +8,9 @@
 use super::Forwarding;
 use crate::client::{Transaction, TransactionAttempt, Woken};
 use crate::exec::TicketState;
-use crate::mesh::{ClientRef, Envelope, Forward, Forwarded, OneWay, Registration, TransactionId};
+use crate::mesh::{
+    Envelope, Forward, Forwarded, HoldId, Holder, OneWay, Registration, TransactionId,
+};
 use crate::shard::state::Shard;
 use crate::txn::Queue;
 use std::sync::Arc;
@@ -79,29 +81,47 @@ impl Shard {
         left: usize,
     ) {
         assert!(left > 0, "a forwarded command has keys on several shards");
-        self.blocking.forwards.insert(id, Forwarding { woken, left });
+        self.blocking.forwards.insert(id, Forwarding { woken, left, holds: Vec::new() });
     }
 
     /// Counts a reply of a transaction that has concluded. After the last reply, tells the owner
-    /// that the forwarded command is finished.
-    pub(in crate::shard) fn land_forwarded(&mut self, id: TransactionId) {
+    /// that the forwarded command is finished. A held reply counts when its hold ends.
+    pub(in crate::shard) fn land_forwarded(
+        &mut self,
+        id: TransactionId,
+        (owner, hold): (u16, Option<HoldId>),
+    ) {
         let Some(forwarding) = self.blocking.forwards.get_mut(&id) else { return };
+        if let Some(hold) = hold {
+            return forwarding.holds.push((owner, hold));
+        }
         forwarding.left -= 1;
         if forwarding.left == 0 {
-            let Forwarding { woken, .. } = *forwarding;
+            let woken = forwarding.woken;
             self.blocking.forwards.remove(&id);
             self.post_one_way(woken.owner, OneWay::ForwardDone(woken.id));
         }
     }
 
-    /// Lets the connection send its replies, after all commands that it has forwarded were
-    /// finished.
-    pub(in crate::shard) fn release_connection(&mut self, client: ClientRef) {
-        let Some(connection) = self.connections.get_same(client.conn, client.generation) else {
-            return;
-        };
-        connection.is_held = false;
-        self.make_dirty(client.conn);
-        self.make_ready(client.conn);
+    /// Ends a hold on a reply, which waits in a connection, a transaction or a forwarded command.
+    /// The reply may be gone: its client has left, or had another reply already.
+    pub(in crate::shard) fn release(&mut self, owner: u16, hold: HoldId, holder: Holder) {
+        let ended = (owner, hold);
+        if let Some(id) = holder.transaction {
+            if let Some(transaction) = self.transactions.get_mut(id)
+                && let Some(at) = transaction.holds.iter().position(|hold| *hold == ended)
+            {
+                transaction.holds.swap_remove(at);
+                return;
+            }
+            let forwarding = self.blocking.forwards.get_mut(&id);
+            if let Some(holds) = forwarding.map(|forwarding| &mut forwarding.holds)
+                && let Some(at) = holds.iter().position(|hold| *hold == ended)
+            {
+                holds.swap_remove(at);
+                return self.land_forwarded(id, (owner, None));
+            }
+        }
+        self.release_connection(holder.client, ended);
     }
 }

@@ -10,7 +10,7 @@ mod pause;
 use crate::client::Woken;
 use crate::exec::Pause;
 use crate::io::ConnId;
-use crate::mesh::TransactionId;
+use crate::mesh::{HoldId, TransactionId};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// State of a shard's blocked clients.
@@ -24,11 +24,13 @@ pub(super) struct Blocking {
 }
 
 /// A forwarded command whose last round was sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Forwarding {
     woken: Woken,
     /// Number of replies still expected.
     left: usize,
+    /// Holds on replies that have come, by owner.
+    holds: Vec<(u16, HoldId)>,
 }
 
 /// The pause as one shard knows it.

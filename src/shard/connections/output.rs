@@ -2,7 +2,7 @@
 
 use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::{BufferId, Chunk, ConnId};
-use crate::shard::limits::{INPUT_BYTES_PAUSE, OUTPUT_BYTES_EACH, QUIET_SEND_BYTES_MAX};
+use crate::shard::limits::{INPUT_BYTES_PAUSE, QUIET_SEND_BYTES_MAX};
 use crate::shard::state::Shard;
 use std::io;
 
@@ -25,7 +25,7 @@ impl Shard {
     /// connection is over.
     fn send_next(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        if connection.is_closing || connection.is_held {
+        if connection.is_closing {
             return;
         }
         if let Some(chunk) = connection.outbox.next_chunk() {
@@ -33,7 +33,6 @@ impl Shard {
             let goes_on = !(connection.outbox.is_last() && is_small)
                 || connection.session.close_after_reply
                 || connection.is_hung_up
-                || connection.is_output_full
                 || connection.link.is_some();
             self.queues.awaits_send |= goes_on || connection.trace.is_some();
             if connection.trace.is_some() {
@@ -71,11 +70,6 @@ impl Shard {
         if is_traced {
             self.trace_sent(conn);
         }
-        let connection = self.connections.get_mut(conn).expect("checked above");
-        if connection.is_output_full && connection.outbox.pending_bytes() <= OUTPUT_BYTES_EACH / 2 {
-            connection.is_output_full = false;
-            self.make_ready(conn);
-        }
         if is_link {
             self.pump(conn);
         }
@@ -105,14 +99,14 @@ impl Shard {
         }
         // The input of a blocked client is received, so that its hang-up is noticed. Its bound is
         // client-query-buffer-limit, and it counts towards maxmemory-clients.
-        if is_blocked {
-            return self.count_bytes(conn);
-        }
         let is_blocked = connection.session.is_blocked;
         let may_pause = !connection.is_starved && !is_blocked;
         if pending > INPUT_BYTES_PAUSE && connection.is_receiving && may_pause {
             connection.is_receiving = false;
             self.driver.receive(conn, false);
+        }
+        if is_blocked {
+            return self.count_bytes(conn);
         }
         self.make_ready(conn);
     }

@@ -1,6 +1,7 @@
 //! Connections with work to do: to be served, to be flushed, or waiting for credits.
 
 use crate::io::ConnId;
+use crate::mesh::{ClientRef, HoldId};
 use crate::shard::state::Shard;
 use std::collections::VecDeque;
 
@@ -23,6 +24,35 @@ impl Shard {
         {
             connection.is_dirty = true;
             self.queues.dirty.push(conn);
+        }
+    }
+
+    /// Adds holds to the connection's next replies.
+    pub(in crate::shard) fn hold_connection(
+        &mut self,
+        client: ClientRef,
+        holds: &mut Vec<(u16, HoldId)>,
+    ) {
+        if let Some(connection) = self.connections.get_same(client.conn, client.generation) {
+            connection.holds.append(holds);
+        }
+    }
+
+    /// Ends a hold. After the last one the connection's replies are sent, and it is served again.
+    pub(in crate::shard) fn release_connection(
+        &mut self,
+        client: ClientRef,
+        (owner, hold): (u16, HoldId),
+    ) {
+        let connection = self.connections.get_same(client.conn, client.generation);
+        let Some(connection) = connection.filter(|it| it.holds.contains(&(owner, hold))) else {
+            return;
+        };
+        connection.holds.retain(|it| *it != (owner, hold));
+        if connection.holds.is_empty() {
+            connection.outbox.release();
+            self.make_dirty(client.conn);
+            self.make_ready(client.conn);
         }
     }
 

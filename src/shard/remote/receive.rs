@@ -88,7 +88,6 @@ impl Shard {
                     self.port.take_credit(self.env.me);
                 }
                 Outgoing::Credit(home) => self.port.give_credit(home, self.env.me),
-                Outgoing::Release(client) => self.release_connection(client),
             }
         }
     }

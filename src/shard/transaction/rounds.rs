@@ -73,6 +73,7 @@ impl Shard {
             own: self.port.envelope(self.env.me),
             asks: Vec::new(),
             asking: None,
+            holds: Vec::new(),
             records: Default::default(),
             attempt,
         });
@@ -120,8 +121,8 @@ impl Shard {
             let args = batch_args.of(item);
             let hash = |key: &[u8]| slice.key(key).hash;
             for_each_key_lock(item.entry, &args, &hash, &mut |arg, key_lock| {
-                for (part, shard) in shards.iter().enumerate() {
                 let owner = arg.map(|arg| router.owner_of(&args[arg]));
+                for (part, shard) in shards.iter().enumerate() {
                     if owner.is_none_or(|owner| owner == *shard) {
                         transaction.flight.txn_mut(part).key_locks.push(key_lock);
                     }
@@ -230,13 +231,14 @@ impl Shard {
     pub(in crate::shard) fn land_transaction(
         &mut self,
         id: TransactionId,
-        envelope: Box<Envelope>,
+        mut envelope: Box<Envelope>,
     ) {
         let Some(transaction) = self.transactions.under_way.get_mut(&id) else {
             // The transaction was concluded when its last parts were sent.
-            self.land_forwarded(id);
+            self.land_forwarded(id, (envelope.owner, envelope.hold));
             return self.port.recycle(envelope);
         };
+        transaction.holds.extend(envelope.hold.take().map(|hold| (envelope.owner, hold)));
         transaction.flight.land(envelope);
         if transaction.flight.has_landed() {
             let transaction = self.transactions.under_way.remove(&id).expect("checked above");
@@ -291,6 +293,7 @@ impl Shard {
         }
         self.release_parts(&mut transaction, woken);
         self.port.recycle(transaction.own);
+        self.hold_connection(to.client, &mut transaction.holds);
         self.land_answer(answer);
     }
 
