@@ -46,15 +46,15 @@ fn answer(port: &mut Port) {
 fn collect(port: &mut Port) {
     while let Some(message) = port.receive() {
         match message {
-            Message::Reply(reply) => {
-                port.take_home(&reply);
+            Message::Reply(mut reply) => {
+                port.take_home(&mut reply);
                 port.recycle(black_box(reply));
             }
             Message::Part(part) => {
                 let own = port.answer(part).expect("the reply to an own part is complete");
                 port.recycle(own);
             }
-            Message::Handover(_) => unreachable!("there are no handovers"),
+            other => unreachable!("only parts and replies are sent: {other:?}"),
         }
     }
 }

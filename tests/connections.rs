@@ -21,7 +21,6 @@ use annulet::base::rng::Rng;
 use annulet::base::thread::raise_descriptor_limit;
 use annulet::exec::BATCH_COMMANDS_MAX;
 use annulet::mesh::CREDITS_PER_PAIR;
-use annulet::shard::limits::OUTPUT_BYTES_SHARD;
 use server::{Server, Setup, drivers, wait_for};
 use std::io::{ErrorKind, Write};
 use std::net::TcpStream;
@@ -38,10 +37,13 @@ const RESERVED_DESCRIPTORS: usize = 200;
 
 const SHARDS: usize = 2;
 
+/// `maxmemory-clients`.
+const CLIENTS_BYTES_MAX: usize = 256 << 20;
+
 /// Largest number of bytes in the buffers of all connections of a shard: the limit, plus the
 /// replies of the batches that may be in flight when it is reached, because replies count when they
 /// arrive.
-const BUFFERS_BYTES_MAX: u64 = (OUTPUT_BYTES_SHARD
+const BUFFERS_BYTES_MAX: u64 = (CLIENTS_BYTES_MAX
     + CREDITS_PER_PAIR as usize * BATCH_COMMANDS_MAX * KEYS * VALUE_BYTES)
     as u64;
 
@@ -245,7 +247,9 @@ fn percentile_us(sorted: &[u64], hundredths: usize) -> u64 {
 fn torture(driver: &'static str, count: usize, seconds: Option<usize>) {
     let length = seconds.map_or(Length::Rounds(2), |s| Length::Seconds(s as u64));
     let most = (count + RESERVED_DESCRIPTORS / 2).to_string();
-    let server = Server::start(Setup { shards: SHARDS, driver }, &["--maxclients", &most]);
+    let bytes = CLIENTS_BYTES_MAX.to_string();
+    let arguments = ["--maxclients", &most, "--maxmemory-clients", &bytes];
+    let server = Server::start(Setup { shards: SHARDS, driver }, &arguments);
     let mut wire = Wire::connect(server.port);
     for n in 0..KEYS {
         assert_eq!(wire.ask(&["SET", &key(n), &"v".repeat(VALUE_BYTES)]), "+OK");

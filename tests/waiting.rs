@@ -307,3 +307,60 @@ fn the_first_to_wait_is_served_first() {
         wire.ask(&["DEL", "shelf"]);
     }
 }
+
+fn blocked_clients(wire: &mut Wire) -> u64 {
+    let info = wire.ask(&["INFO", "clients"]);
+    info_field(&info, "blocked_clients").expect("the field exists")
+}
+
+/// Opens a connection that blocks with this command. Returns it with its client id.
+fn blocked(server: &Server, wire: &mut Wire, args: &[&str]) -> (Wire, String) {
+    let mut waiter = Wire::connect(server.port);
+    let id = waiter.ask(&["CLIENT", "ID"]).trim_start_matches(':').to_string();
+    waiter.send(args);
+    assert!(wait_for(|| blocked_clients(wire) == 1), "{args:?} blocks");
+    (waiter, id)
+}
+
+#[test]
+fn wait_is_a_blocked_client() {
+    for shards in [1, 2] {
+        let server = Server::start(Setup { shards, driver: "epoll" }, &[]);
+        let mut wire = Wire::connect(server.port);
+        let (mut waiter, id) = blocked(&server, &mut wire, &["WAIT", "1", "0"]);
+        let line = wire.ask(&["CLIENT", "LIST", "ID", &id]);
+        assert!(line.contains(" flags=b ") && line.contains(" cmd=wait "), "{line}");
+        assert_eq!(wire.ask(&["CLIENT", "UNBLOCK", &id]), ":1");
+        assert_eq!(waiter.reply(), ":0");
+        waiter.send(&["WAIT", "1", "0"]);
+        assert!(wait_for(|| blocked_clients(&mut wire) == 1));
+        assert_eq!(wire.ask(&["CLIENT", "UNBLOCK", &id, "ERROR"]), ":1");
+        assert_eq!(waiter.reply(), "-UNBLOCKED client unblocked via CLIENT UNBLOCK");
+        assert_eq!(waiter.ask(&["WAIT", "1", "20"]), ":0");
+        waiter.send(&["WAIT", "1", "0"]);
+        assert!(wait_for(|| blocked_clients(&mut wire) == 1));
+        drop(waiter);
+        assert!(wait_for(|| blocked_clients(&mut wire) == 0), "the client has left");
+        assert!(wait_for(|| wire.ask(&["CLIENT", "LIST", "ID", &id]).trim().is_empty()));
+    }
+}
+
+/// A blocked client that leaves is noticed behind any amount of pipelined commands, and takes no
+/// item with it.
+#[test]
+fn a_blocked_client_that_leaves_takes_nothing() {
+    for driver in drivers() {
+        let server = Server::start(Setup { shards: 2, driver }, &[]);
+        let mut wire = Wire::connect(server.port);
+        for (number, bytes) in [1_000, 600_000, 3_000_000].into_iter().enumerate() {
+            let key = format!("list:{number}");
+            let (mut waiter, _) = blocked(&server, &mut wire, &["BRPOPLPUSH", &key, "shelf", "0"]);
+            let behind = wire::request(&["SET", "behind", &"x".repeat(1_000)]);
+            (0..bytes / 1_000).for_each(|_| waiter.write(&behind));
+            drop(waiter);
+            assert!(wait_for(|| blocked_clients(&mut wire) == 0), "{driver}: {bytes} bytes");
+            assert_eq!(wire.ask(&["RPUSH", &key, "item"]), ":1");
+            assert_eq!(wire.ask(&["LLEN", &key]), ":1");
+        }
+    }
+}

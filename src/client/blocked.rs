@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   may block, and runs --answered---------------------------------------> none
-//!        |  the owners of its keys list it
+//!        |  the owners of its keys list it; WAIT is in the list of its own shard
 //!        v
 //!     blocked --an owner serves it, or it gives up and tells the owners---> none
 //! ```
@@ -32,15 +32,24 @@ pub struct Waiting {
     /// Unix time in milliseconds at which it gives up; none: never.
     pub deadline_ms: Option<u64>,
     /// Reply when it gives up.
-    pub null: Null,
+    pub on_timeout: TimeoutReply,
     /// Shards that list the blocked command.
     pub shards: Vec<u16>,
+}
+
+/// What a blocked command replies after its timeout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeoutReply {
+    /// A null.
+    Null(Null),
+    /// WAIT: the number of replicas that have acknowledged.
+    Acks,
 }
 
 /// Why a command stops waiting without being served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GivingUp {
-    /// Its timeout has passed, or CLIENT UNBLOCK says so. It replies null.
+    /// Its timeout has passed, or CLIENT UNBLOCK says so.
     Timeout,
     /// CLIENT UNBLOCK ends it with an error.
     Error,

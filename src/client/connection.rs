@@ -19,14 +19,14 @@ use super::blocked::Blocked;
 use super::flight::Flight;
 use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
-use crate::mesh::FlightId;
+use crate::mesh::{FlightId, HoldId};
 use crate::net::{IDLE_TEXT_BYTES_MAX, Input, Outbox};
 use crate::replica::Link;
 use crate::txn::Queue;
 use std::collections::HashSet;
 
-/// Bytes that a watched key uses, on the client's shard and on its owner.
-pub const WATCH_BYTES: usize = 100;
+/// Bytes that a watched key uses, on the client's shard and on its owner, without its name.
+pub const WATCH_BYTES: usize = 256;
 
 /// Whether commands of a connection may run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,8 +37,6 @@ pub enum Serving {
     InFlight,
     /// They wait until a pause allows the next command.
     Postponed,
-    /// They wait until the output has drained.
-    OutputFull,
     /// No command runs any more.
     Closing,
 }
@@ -62,16 +60,18 @@ pub struct Connection {
     pub link: Option<Box<Link>>,
     /// Watched keys, by database and hash.
     pub watched: HashSet<(usize, u64)>,
+    /// Bytes of the names of watched keys.
+    pub watched_bytes: usize,
     /// Commands queued since MULTI.
     pub queue: Option<Box<Queue>>,
     /// Number of the next flight.
     pub flight_number: FlightId,
     /// Whether the connection is in the list of connections to serve.
     pub is_queued: bool,
-    /// Whether its replies wait until the clients that its commands unblocked were served.
-    pub is_held: bool,
-    /// Whether it waits for credits. Connections that wait for credits are served in order.
-    pub is_stalled: bool,
+    /// Holds on its replies, by owner: clients that its commands unblocked must be served first.
+    pub holds: Vec<(u16, HoldId)>,
+    /// Set while its next batch waits for credits to this shard.
+    pub stalled_on: Option<u16>,
     /// Set while its next command waits for the end of a pause: its position among the postponed
     /// connections.
     pub postponed: Option<u64>,
@@ -87,8 +87,6 @@ pub struct Connection {
     pub is_starved: bool,
     /// Whether it counts towards `maxclients`.
     pub is_counted: bool,
-    /// Whether its output must drain before more commands run.
-    pub is_output_full: bool,
     /// Monotonic milliseconds since its output exceeds the soft limit; none if below.
     pub output_over_ms: Option<u64>,
     /// Number of the turn in which its last bytes arrived.
@@ -117,11 +115,12 @@ impl Connection {
             blocked: None,
             link: None,
             watched: HashSet::new(),
+            watched_bytes: 0,
             queue: None,
             flight_number: FlightId(0),
             is_queued: false,
-            is_held: false,
-            is_stalled: false,
+            holds: Vec::new(),
+            stalled_on: None,
             postponed: None,
             is_dirty: false,
             is_receiving: true,
@@ -129,7 +128,6 @@ impl Connection {
             is_hung_up: false,
             is_starved: true,
             is_counted: false,
-            is_output_full: false,
             output_over_ms: None,
             received_turn: 0,
             trace: None,
@@ -151,12 +149,10 @@ impl Connection {
     pub fn serving(&self, one_in_flight: bool) -> Serving {
         if self.is_closing || self.session.close_after_reply {
             Serving::Closing
-        } else if self.is_held || (one_in_flight && !self.flights.is_empty()) {
+        } else if !self.holds.is_empty() || (one_in_flight && !self.flights.is_empty()) {
             Serving::InFlight
         } else if self.postponed.is_some() {
             Serving::Postponed
-        } else if self.is_output_full {
-            Serving::OutputFull
         } else {
             Serving::Open
         }
@@ -181,7 +177,7 @@ impl Connection {
         let is_done = self.outbox.is_empty() && self.flights.is_empty();
         // While the connection waits to be served, its input may hold commands that were not parsed
         // yet.
-        let is_waiting = self.is_queued || self.is_stalled;
+        let is_waiting = self.is_queued || self.stalled_on.is_some();
         let is_spent = self.is_hung_up && self.is_starved && !is_waiting;
         is_done && (self.session.close_after_reply || is_spent)
     }
@@ -213,6 +209,7 @@ impl Connection {
         // kept.
         let input = self.input.memory_bytes().max(IDLE_TEXT_BYTES_MAX);
         let buffers = input + self.outbox.pending_bytes();
-        size_of::<Connection>() + buffers + queued + self.watched.len() * WATCH_BYTES
+        let watched = self.watched.len() * WATCH_BYTES + self.watched_bytes;
+        size_of::<Connection>() + buffers + queued + watched
     }
 }

@@ -7,10 +7,14 @@ use crate::exec::{Entry, Merge};
 use crate::mesh::{Envelope, FlightId, TxnPart};
 use crate::observe::LoggedArgs;
 use crate::resp::{Error, Output, Protocol, Reply};
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// The most members whose memory an empty flight keeps. One command may have a million keys.
 pub const MEMBERS_KEPT_MAX: usize = 1024;
+
+/// Bytes of the first lines of a reply: at most two numbers with their types and line ends.
+const HEAD_BYTES: usize = 64;
 
 /// Source of the reply to one command.
 #[derive(Clone, Debug)]
@@ -117,6 +121,11 @@ impl Flight {
     /// Removes the round's commands from all parts, which are at home.
     pub fn next_round(&mut self) {
         self.parts.iter_mut().flatten().for_each(|part| part.next_round());
+    }
+
+    /// Removes and returns the parts from number `first` on, which are at home.
+    pub fn take_from(&mut self, first: usize) -> Vec<Box<Envelope>> {
+        self.parts.drain(first..).flatten().collect()
     }
 
     /// Adds an empty part and returns its number.
@@ -240,8 +249,14 @@ impl Flight {
     }
 
     /// Returns the bytes of the next reply of `part`, without values that are sent by reference.
-    fn bytes(&self, part: u16, cursors: &[Cursor]) -> &[u8] {
-        &self.part(part).output.own_bytes()[self.range(part, cursors)]
+    fn bytes(&self, part: u16, cursors: &[Cursor]) -> Cow<'_, [u8]> {
+        self.part(part).output.own_bytes(self.range(part, cursors))
+    }
+
+    /// Returns the begin of the next reply of `part`, with its first lines.
+    fn head(&self, part: u16, cursors: &[Cursor]) -> Cow<'_, [u8]> {
+        let Range { start, end } = self.range(part, cursors);
+        self.part(part).output.own_bytes(start..end.min(start + HEAD_BYTES))
     }
 
     fn merge_one(
@@ -252,19 +267,19 @@ impl Flight {
         mut reply: Reply<'_>,
         draw: &mut dyn FnMut(u64) -> u64,
     ) {
-        let failed = members.iter().find(|&&part| self.bytes(part, cursors).starts_with(b"-"));
+        let failed = members.iter().find(|&&part| self.head(part, cursors).starts_with(b"-"));
         if let Some(&part) = failed {
             reply.append_range(&self.part(part).output, self.range(part, cursors));
         } else {
             match merge {
                 Merge::Sum => {
                     reply.integer(
-                        members.iter().map(|&p| first_line(self.bytes(p, cursors)).0).sum(),
+                        members.iter().map(|&p| first_line(&self.head(p, cursors)).0).sum(),
                     );
                 }
                 Merge::Ok => reply.ok(),
                 Merge::Killed => {
-                    let killed = |&p: &u16| first_line(self.bytes(p, cursors)).0 > 0;
+                    let killed = |&p: &u16| first_line(&self.head(p, cursors)).0 > 0;
                     if members.iter().any(killed) {
                         reply.ok();
                     } else {
@@ -281,8 +296,10 @@ impl Flight {
                 Merge::Text => reply.verbatim("txt", &self.text(members, cursors)),
                 Merge::Draw => self.draw_one(members, cursors, &mut reply, draw),
                 Merge::Debug(merge) => {
-                    let texts = members.iter().map(|&p| bulk_text(self.bytes(p, cursors)));
-                    merge_debug(merge, &texts.collect::<Vec<_>>(), &mut reply);
+                    let texts = members.iter().map(|&p| self.bytes(p, cursors));
+                    let texts: Vec<Cow<'_, [u8]>> = texts.collect();
+                    let texts: Vec<&[u8]> = texts.iter().map(|text| bulk_text(text)).collect();
+                    merge_debug(merge, &texts, &mut reply);
                 }
             }
         }
@@ -305,7 +322,7 @@ impl Flight {
             let (begin, _) = envelope.reply(cursor.used);
             let mut range = envelope.output.element(begin, cursor.element as usize);
             if cursor.element == 0 {
-                range.start += first_line(self.bytes(part, cursors)).1;
+                range.start += first_line(&self.head(part, cursors)).1;
             }
             reply.append_range(&envelope.output, range);
             cursors[usize::from(part)].element += 1;
@@ -314,11 +331,11 @@ impl Flight {
 
     /// Writes one array with all elements of all parts.
     fn join(&self, members: &[u16], cursors: &[Cursor], reply: &mut Reply<'_>) {
-        let total: i64 = members.iter().map(|&p| first_line(self.bytes(p, cursors)).0).sum();
+        let total: i64 = members.iter().map(|&p| first_line(&self.head(p, cursors)).0).sum();
         reply.array(total as usize);
         for &part in members {
             let range = self.range(part, cursors);
-            let start = range.start + first_line(self.bytes(part, cursors)).1;
+            let start = range.start + first_line(&self.head(part, cursors)).1;
             reply.append_range(&self.part(part).output, start..range.end);
         }
     }
@@ -327,7 +344,7 @@ impl Flight {
     fn text(&self, members: &[u16], cursors: &[Cursor]) -> Vec<u8> {
         let mut text = Vec::new();
         for &part in members {
-            text.extend_from_slice(bulk_text(self.bytes(part, cursors)));
+            text.extend_from_slice(bulk_text(&self.bytes(part, cursors)));
         }
         text
     }
@@ -341,8 +358,8 @@ impl Flight {
         draw: &mut dyn FnMut(u64) -> u64,
     ) {
         let weight = |part: u16| {
-            let bytes = self.bytes(part, cursors);
-            let skip = first_line(bytes).1;
+            let bytes = self.head(part, cursors);
+            let skip = first_line(&bytes).1;
             let (weight, len) = first_line(&bytes[skip..]);
             (weight as u64, skip + len)
         };
@@ -415,7 +432,7 @@ mod tests {
         flight.land(answered(&mut port, 0, &[&two, &next]));
         let mut out = Output::default();
         flight.merge(Protocol::Two, &mut out, |_| 0, |_, _| {});
-        let text = String::from_utf8_lossy(out.own_bytes()).into_owned();
+        let text = String::from_utf8_lossy(&out.to_vec()).into_owned();
         assert!(text.starts_with("-OOM ") && text.ends_with("\r\n:7\r\n:7\r\n"), "{text:?}");
     }
 }

@@ -9,7 +9,7 @@ mod flight;
 mod trace;
 mod transaction;
 
-pub use blocked::{Blocked, GivingUp, Waiting};
+pub use blocked::{Blocked, GivingUp, TimeoutReply, Waiting};
 pub use connection::{Connection, Serving};
 pub use describe::describe;
 pub use flight::{Flight, ReplySource};

@@ -12,10 +12,10 @@
 //! because the locks would otherwise stay.
 
 use super::flight::Flight;
-use crate::exec::{Records, Ticket, Wait};
+use crate::exec::{Merge, Records, Ticket, Wait};
 use crate::gate::Place;
 use crate::keyspace::Slice;
-use crate::mesh::{Envelope, ForwardId, ReplyAddress, TransactionId};
+use crate::mesh::{Envelope, ForwardId, HoldId, ReplyAddress, TransactionId};
 use crate::resp::Protocol;
 use crate::txn::Queue;
 use crate::value::Kind;
@@ -55,10 +55,14 @@ pub struct Transaction {
     pub flight: Flight,
     /// Replies that are made at home, as one more part.
     pub own: Box<Envelope>,
-    /// Requests of its commands to all shards, which are sent with the next round.
+    /// Request of a command to all shards, which is sent with the next round.
     pub asks: Vec<Box<Envelope>>,
+    /// How the replies to the request are merged, until they have come. It ends its round.
+    pub asking: Option<Merge>,
     /// Propagated commands of the runs at home.
     pub records: Records,
+    /// Holds on the replies of its last round, by owner.
+    pub holds: Vec<(u16, HoldId)>,
     /// Set if its only command may block.
     pub attempt: Option<TransactionAttempt>,
 }

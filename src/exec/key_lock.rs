@@ -7,6 +7,10 @@ use crate::base::slot::slot_of;
 use crate::keyspace::DetachedValue;
 use crate::resp::Args;
 use crate::spec::KeySpec;
+use std::collections::HashMap;
+
+/// The most keys of a command that are compared with each other.
+const SEARCHED_KEYS_MAX: usize = 16;
 
 /// Whether other commands may hold a lock of the same scope at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,19 +74,27 @@ pub fn mode_of(spec: &KeySpec) -> Mode {
 /// the command fails before it reads them.
 pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<RemoteKey> {
     let mut remote_keys: Vec<RemoteKey> = Vec::new();
-    for (at, spec) in item.entry.key_args(args).unwrap_or_default() {
+    let keys = item.entry.key_args(args).unwrap_or_default();
+    // A search is faster than a table for the usual few keys.
+    let is_searched = keys.len() <= SEARCHED_KEYS_MAX;
+    let mut seen: HashMap<(u16, &[u8]), usize> = HashMap::new();
+    for (at, spec) in keys {
         let db = item.entry.key_database(args, at, usize::from(item.db));
         if db >= databases {
             continue;
         }
         let (key, db, mode) = (&args[at], db as u16, mode_of(spec));
-        match remote_keys
-            .iter_mut()
-            .find(|remote_key| remote_key.db == db && *remote_key.key == *key)
-        {
-            Some(remote_key) if mode == Mode::Exclusive => remote_key.mode = mode,
+        let found = match is_searched {
+            true => remote_keys.iter().position(|it| it.db == db && *it.key == *key),
+            false => seen.get(&(db, key)).copied(),
+        };
+        match found {
+            Some(at) if mode == Mode::Exclusive => remote_keys[at].mode = mode,
             Some(_) => {}
             None => {
+                if !is_searched {
+                    seen.insert((db, key), remote_keys.len());
+                }
                 let (key, slot) = (key.into(), slot_of(key));
                 remote_keys.push(RemoteKey { db, slot, mode, key, value: None, is_changed: false });
             }

@@ -8,15 +8,40 @@
 //!     ^                          |
 //!     '-- done, rings the bell --'
 //! ```
-//! The queue is bounded: each job is a part or a transaction without a reply, and credits bound
-//! these.
+//! The queue is bounded by the number of connections: each job is a part or a transaction without a
+//! reply.
 
+//!
+//! # Why a job never waits for a much larger one
+//!
+//! A job has a size class, by the number of elements that it reads. There is one thread per class.
+//! Thread `k` runs jobs of class `k` and smaller ones. So the thread of a job's own class may run a
+//! job of the same class or a smaller one, but never a larger one. Each thread prefers large jobs,
+//! so that small ones do not keep them waiting: small jobs have the threads of small classes.
+//!
+//! ```text
+//!   class 0   jobs of up to some milliseconds     threads 0, 1, 2, 3
+//!   class 1   16 times as many elements           threads    1, 2, 3
+//!   class 2   256 times as many                   threads       2, 3
+//!   class 3   all above                           thread           3
+//! ```
+//! The threads have a low priority: when all are busy, shards on the same cores keep most of their
+//! time. The kernel divides the rest equally among running jobs.
+
+use crate::base::thread::lower_priority;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// Number of threads in the pool.
-const THREADS: usize = 2;
+/// Number of size classes, and of threads in the pool.
+const CLASSES: usize = 4;
+
+/// Logarithm of the factor between the sizes of two classes.
+const CLASS_LOG: u32 = 4;
+
+/// Niceness of the threads: each has a third of the weight of a shard.
+const NICENESS: i32 = 5;
 
 /// A command whose values have at least this number of elements together is offloaded. At some tens
 /// of nanoseconds each, this takes about as long as a shard may be occupied.
@@ -24,30 +49,91 @@ pub const OFFLOAD_ELEMENTS_MIN: usize = 10_000;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Handle of the offload pool. Clones share the threads.
-#[derive(Clone, Debug)]
-pub struct OffloadPool {
-    jobs: Sender<Job>,
+/// Returns the size class of a job.
+fn class_of(elements: usize) -> usize {
+    let times = (elements / OFFLOAD_ELEMENTS_MIN).max(1);
+    (times.ilog2() / CLASS_LOG).min(CLASSES as u32 - 1) as usize
 }
+
+/// The jobs that no thread has taken.
+#[derive(Default)]
+struct Jobs {
+    by_class: [VecDeque<Job>; CLASSES],
+    /// Whether no further job can come.
+    is_over: bool,
+}
+
+impl Jobs {
+    /// Takes the next job for the thread of this class.
+    fn take(&mut self, class: usize) -> Option<Job> {
+        self.by_class[..=class].iter_mut().rev().find_map(VecDeque::pop_front)
+    }
+}
+
+/// What the threads share.
+#[derive(Default)]
+struct Shared {
+    jobs: Mutex<Jobs>,
+    has_job: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        // No job runs under the lock.
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs jobs until no further job can come.
+    fn work(&self, class: usize) {
+        let mut jobs = self.lock();
+        loop {
+            if let Some(job) = jobs.take(class) {
+                drop(jobs);
+                job();
+                jobs = self.lock();
+            } else if jobs.is_over {
+                return;
+            } else {
+                jobs = self.has_job.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+}
+
+/// Ends the threads on drop.
+struct Handle(Arc<Shared>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.has_job.notify_all();
+    }
+}
+
+/// Handle of the offload pool. Clones share the threads.
+#[derive(Clone)]
+pub struct OffloadPool(Arc<Handle>);
 
 impl OffloadPool {
     /// Starts the threads. They end after the last handle is dropped.
     pub fn start() -> io::Result<OffloadPool> {
-        let (jobs, queue) = channel::<Job>();
-        let queue = Arc::new(Mutex::new(queue));
-        for number in 0..THREADS {
-            let queue = Arc::clone(&queue);
+        let shared = Arc::new(Shared::default());
+        for class in 0..CLASSES {
+            let shared = Arc::clone(&shared);
             let work = move || {
                 crate::base::crash::add_stack();
-                loop {
-                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-                    let Ok(job) = next else { return };
-                    job();
-                }
+                lower_priority(NICENESS);
+                shared.work(class);
             };
-            std::thread::Builder::new().name(format!("offload-{number}")).spawn(work)?;
+            std::thread::Builder::new().name(format!("offload-{class}")).spawn(work)?;
         }
-        Ok(OffloadPool { jobs })
+        Ok(OffloadPool(Arc::new(Handle(shared))))
+    }
+
+    fn send(&self, class: usize, job: Job) {
+        let shared = &self.0.0;
+        shared.lock().by_class[class].push_back(job);
+        shared.has_job.notify_all();
     }
 }
 
@@ -69,8 +155,13 @@ impl<J: Send + 'static> Offloads<J> {
         Offloads { pool, bell, done: channel(), under_way: 0 }
     }
 
-    /// Sends a job to the pool. A thread of the pool runs it.
-    pub fn send(&mut self, mut job: J, run: fn(&mut J)) {
+    /// Returns the number of jobs that were sent but not received.
+    pub fn under_way(&self) -> usize {
+        self.under_way
+    }
+
+    /// Sends a job that reads `elements` elements to the pool. A thread of the pool runs it.
+    pub fn send(&mut self, mut job: J, elements: usize, run: fn(&mut J)) {
         self.under_way += 1;
         let (done, bell) = (self.done.0.clone(), Arc::clone(&self.bell));
         let work = move || {
@@ -80,7 +171,7 @@ impl<J: Send + 'static> Offloads<J> {
                 bell();
             }
         };
-        self.pool.jobs.send(Box::new(work)).expect("the threads of the pool end after all shards");
+        self.pool.send(class_of(elements), Box::new(work));
     }
 
     /// Returns a finished job; none if no job has finished.
@@ -91,5 +182,50 @@ impl<J: Send + 'static> Offloads<J> {
         let job = self.done.1.try_recv().ok()?;
         self.under_way -= 1;
         Some(job)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Barrier;
+
+    #[test]
+    fn classes_grow_by_a_factor_of_sixteen() {
+        let classes = [0, 10_000, 159_999, 160_000, 2_560_000, 40_959_999, 40_960_000, usize::MAX];
+        assert_eq!(classes.map(class_of), [0, 0, 0, 1, 2, 2, 3, 3]);
+    }
+
+    /// Any number of large jobs that do not end delays no smaller job.
+    #[test]
+    fn a_job_waits_for_no_larger_one() {
+        let pool = OffloadPool::start().expect("threads start");
+        let mut offloads = Offloads::new(pool, Arc::new(|| {}));
+        let gate = Arc::new(Barrier::new(4));
+        let open = |job: &mut (usize, Arc<Barrier>)| {
+            if job.0 >= 160_000 {
+                job.1.wait();
+            }
+        };
+        // Three large jobs wait for each other and for the end of this test.
+        for elements in [50_000_000, 3_000_000, 200_000] {
+            offloads.send((elements, Arc::clone(&gate)), elements, open);
+        }
+        for _ in 0..100 {
+            offloads.send((10_000, Arc::clone(&gate)), 10_000, open);
+        }
+        let mut done = 0;
+        while done < 100 {
+            let Some((elements, _)) = offloads.receive() else {
+                std::thread::yield_now();
+                continue;
+            };
+            assert_eq!(elements, 10_000);
+            done += 1;
+        }
+        gate.wait();
+        while done < 103 {
+            done += usize::from(offloads.receive().is_some());
+        }
     }
 }

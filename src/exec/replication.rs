@@ -190,6 +190,13 @@ impl ReplicationFacts {
         self.online().filter(|line| line.acked_offset >= offset).count()
     }
 
+    /// Returns the offsets that the online replicas have acknowledged, in descending order.
+    pub fn acked_offsets(&self) -> Vec<u64> {
+        let mut offsets: Vec<u64> = self.online().map(|line| line.acked_offset).collect();
+        offsets.sort_unstable_by(|a, b| b.cmp(a));
+        offsets
+    }
+
     /// Returns the number of online replicas that acknowledged in the last `lag_max_s` seconds.
     pub fn good_replicas(&self, now_s: u64, lag_max_s: u64) -> usize {
         self.online().filter(|line| line.lag_s(now_s) <= lag_max_s).count()

@@ -38,6 +38,8 @@ pub struct Feed {
     lanes: Box<[Lane]>,
     /// Per shard: the first offset that its readers still need, or [`NO_READER`].
     needs: Box<[AtomicU64]>,
+    /// Per shard: whether clients wait for acknowledgements of replicas.
+    awaited: Box<[AtomicBool]>,
     stream: Mutex<Stream>,
     mesh: Arc<Mesh>,
     clock: Clock,
@@ -100,6 +102,7 @@ impl Feed {
             has_marks: AtomicBool::new(false),
             lanes: (0..shards).map(|_| Lane::default()).collect(),
             needs: (0..shards).map(|_| AtomicU64::new(NO_READER)).collect(),
+            awaited: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             stream: Mutex::new(stream),
             mesh,
             clock,
@@ -130,7 +133,7 @@ impl Feed {
     /// off and empty. Returns whether publishing is off.
     pub fn end_unread(&self) -> bool {
         let mut stream = self.stream.lock().expect("no holder panics");
-        let is_unread = self.readers().next().is_none();
+        let is_unread = !self.has_readers();
         if is_unread {
             self.set_on(false);
             stream.restart(self.end_offset());
@@ -143,10 +146,24 @@ impl Feed {
         self.needs[shard].store(offset.unwrap_or(NO_READER), Ordering::Release);
     }
 
-    /// Returns the shards that have readers.
-    pub fn readers(&self) -> impl Iterator<Item = usize> {
-        let is_reader = |need: &AtomicU64| need.load(Ordering::Acquire) != NO_READER;
-        self.needs.iter().enumerate().filter(move |(_, need)| is_reader(need)).map(|(at, _)| at)
+    /// Sets whether clients of a shard wait for acknowledgements of replicas.
+    pub fn set_awaited(&self, shard: usize, is_awaited: bool) {
+        self.awaited[shard].store(is_awaited, Ordering::Release);
+    }
+
+    /// Returns the shards that must learn of marks, acknowledgements and a longer stream: they have
+    /// readers, or clients that wait for acknowledgements.
+    pub fn listeners(&self) -> impl Iterator<Item = usize> {
+        let all = self.needs.iter().zip(&self.awaited).enumerate();
+        let listens = |(need, awaited): &(&AtomicU64, &AtomicBool)| {
+            need.load(Ordering::Acquire) != NO_READER || awaited.load(Ordering::Acquire)
+        };
+        all.filter(move |(_, it)| listens(it)).map(|(shard, _)| shard)
+    }
+
+    /// Returns whether any shard has readers.
+    pub fn has_readers(&self) -> bool {
+        self.min_need().is_some()
     }
 
     /// Returns the first offset that any reader still needs.

@@ -40,6 +40,12 @@ pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static En
     }
 }
 
+/// Returns whether the first argument begins a line that a browser sends. A page in a browser could
+/// otherwise make it send commands to this server.
+pub fn is_http(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(b"post") || name.eq_ignore_ascii_case(b"host:")
+}
+
 /// Passes the command through all gates. Returns the error of the first gate that refuses it.
 #[inline]
 pub fn admit(admission: &Admission<'_>) -> Result<(), Error> {

@@ -6,6 +6,6 @@ mod admit;
 mod facts;
 mod route;
 
-pub use admit::{Admission, admit, find};
+pub use admit::{Admission, admit, find, is_http};
 pub use facts::Facts;
 pub use route::{Place, Router};

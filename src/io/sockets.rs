@@ -287,6 +287,27 @@ pub(super) fn stop_listening(fd: BorrowedFd<'_>) {
     unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RD) };
 }
 
+/// Whether the kernel has bytes that it could not send yet, because the peer does not read.
+pub(super) fn has_unsent(fd: BorrowedFd<'_>) -> bool {
+    /// `SIOCOUTQNSD`: the number of bytes in the send queue that were not sent yet.
+    const UNSENT_BYTES: u16 = 0x894B;
+    let mut bytes: c_int = 0;
+    // SAFETY: the request writes one c_int, which outlives the call.
+    let status = unsafe { libc::ioctl(fd.as_raw_fd(), UNSENT_BYTES.into(), &raw mut bytes) };
+    status == 0 && bytes > 0
+}
+
+/// Makes the close of a TCP socket discard the bytes that the peer has not taken, with a reset.
+pub(super) fn reset_on_close(fd: BorrowedFd<'_>) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let (value, len) = ((&raw const linger).cast::<c_void>(), mem::size_of::<libc::linger>());
+    // SAFETY: the option's value is a linger that outlives the call, and `len` is its size. Without
+    // the option, the kernel closes the socket later.
+    unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, len as u32);
+    }
+}
+
 /// Discards received bytes that were not read. A TCP socket closed with unread input sends a reset,
 /// which can destroy replies that the peer has not read yet.
 pub(super) fn discard_input(fd: BorrowedFd<'_>) {

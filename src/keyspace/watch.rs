@@ -98,11 +98,12 @@ impl Watches {
         if self.broken.contains(&watcher) {
             return;
         }
-        let bucket = self.keys.entry(key.hash).or_default();
+        // Nearly all hashes have one key, and nearly all keys one watcher.
+        let bucket = self.keys.entry(key.hash).or_insert_with(|| Vec::with_capacity(1));
         let at = bucket.iter().position(|watched| watched.name.is(db, key.bytes));
         let at = at.unwrap_or_else(|| {
             let name = Name { db, slot: key.slot, hash: key.hash, bytes: key.bytes.into() };
-            bucket.push(WatchedKey { name, watches: Vec::new() });
+            bucket.push(WatchedKey { name, watches: Vec::with_capacity(1) });
             self.keys_len += 1;
             bucket.len() - 1
         });

@@ -42,6 +42,21 @@ pub struct BarrierId(pub u32);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ForwardId(pub u64);
 
+/// The owner's number for a reply that waits at its home, see [`OneWay::Release`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HoldId(pub u64);
+
+/// Where a held reply waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Home of the connection.
+    pub home: u16,
+    /// The connection whose output waits.
+    pub client: ClientRef,
+    /// The transaction that the reply belongs to, if any.
+    pub transaction: Option<TransactionId>,
+}
+
 /// Number of a batch in flight, unique for its connection while the batch is in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FlightId(pub u32);
@@ -84,6 +99,16 @@ impl ReplyTo {
             ReplyTo::Client(address) => Some(address),
             _ => None,
         }
+    }
+
+    /// Returns where a held reply to an envelope of shard `home` waits; none if no client waits for
+    /// it.
+    pub fn holder(self, home: u16) -> Option<Holder> {
+        let transaction = match self {
+            ReplyTo::Transaction(id, _) => Some(id),
+            _ => None,
+        };
+        self.client().map(|client| Holder { home, client, transaction })
     }
 
     /// Returns the connection that caused the envelope; none for barriers and one-way messages.
@@ -129,6 +154,8 @@ pub enum OneWay {
     /// From the home to an owner: the command of [`OneWay::Forward`] is finished, including all
     /// commands that it unblocked.
     ForwardDone(ForwardId),
+    /// From an owner to the home of a connection: a held reply may be sent now.
+    Release(HoldId, Holder),
     /// From the home to an owner: the client with this ticket no longer waits.
     Forget(u64),
     /// From an owner to itself: serve the keys of this ticket again, now that their locks may be
@@ -176,6 +203,8 @@ pub struct Envelope {
     pub sequence: u64,
     /// Number of parts of its unit.
     pub parts: u16,
+    /// Whether it has a credit of its home to its owner.
+    pub has_credit: bool,
     /// Time at which it was sent.
     pub sent: Moment,
     /// Timing of the traced request in the envelope.
@@ -184,6 +213,8 @@ pub struct Envelope {
     pub protocol: Protocol,
     /// The requested work.
     pub work: Work,
+    /// Set if the reply must wait at its home for [`OneWay::Release`].
+    pub hold: Option<HoldId>,
     /// Content of a barrier's reply.
     pub body: Option<Bytes>,
     /// The commands.
@@ -208,8 +239,10 @@ impl Envelope {
             part: 0,
             sequence: 0,
             parts: 0,
+            has_credit: false,
             sent: Moment::default(),
             carried: Carried::default(),
+            hold: None,
             body: None,
             protocol: Protocol::Two,
             work: Work::Batch,
@@ -289,9 +322,8 @@ impl Envelope {
         matches!(self.work, Work::Batch | Work::Transaction(_))
     }
 
-    /// Returns whether another round of its transaction goes to the same shard. The credit then
-    /// stays taken.
-    pub fn keeps_credit(&self) -> bool {
+    /// Returns whether another round of its transaction goes to the same shard.
+    pub fn has_next_round(&self) -> bool {
         self.txn().is_some_and(|part| part.stage.has_next())
     }
 
@@ -328,7 +360,9 @@ impl Envelope {
         self.ends.clear();
         self.spent.clear();
         self.work = Work::Batch;
+        self.has_credit = false;
         self.carried = Carried::default();
+        self.hold = None;
         self.body = None;
         self.sequence = 0;
         self.reply_to = ReplyTo::Nobody;

@@ -8,8 +8,9 @@ use super::sequencer::Sequencer;
 use super::{CREDITS_PER_PAIR, HANDOVERS_MAX};
 use crate::io::{Ring, Socket};
 use crossbeam_queue::ArrayQueue;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// A message in an inbox.
 #[derive(Debug)]
@@ -20,6 +21,9 @@ pub enum Message {
     Reply(Box<Envelope>),
     /// A new connection for this shard.
     Handover(Box<Handover>),
+    /// This shard gives a credit back: a part that it has received waits, and its reply comes
+    /// later.
+    Credit(u16),
 }
 
 /// A socket on its way from the acceptor to its shard.
@@ -102,10 +106,83 @@ impl Default for Rules {
 /// Inbox of one shard.
 #[repr(align(128))]
 struct Inbox {
-    queue: ArrayQueue<Message>,
+    queue: Queue,
     hold: Hold,
     handovers: AtomicU32,
     bell: OnceLock<Arc<dyn Ring>>,
+}
+
+/// A queue, first in first out, whose usual capacity is an array without locks. Only messages
+/// without a credit can exceed the array. They go behind it, under a lock.
+///
+/// ```text
+///   push: nothing is behind --room--> array       pop: array --empty--> behind, oldest first
+///              |                '-no-> behind
+///              '-no--> behind
+/// ```
+/// # Why the order is kept
+///
+/// Suppose that message A was pushed before the push of B began. If B is in the array, nothing was
+/// behind when its push began, so A is in the array ahead of B or was taken. If B is behind and A
+/// in the array, the taker of B has found the array empty under the lock, and A was there before.
+struct Queue {
+    array: ArrayQueue<Message>,
+    behind: Mutex<VecDeque<Message>>,
+    /// Number of messages behind the array. Changes under the lock.
+    behind_len: AtomicUsize,
+}
+
+impl Queue {
+    fn new(capacity: usize) -> Queue {
+        let array = ArrayQueue::new(capacity);
+        Queue { array, behind: Mutex::default(), behind_len: AtomicUsize::new(0) }
+    }
+
+    fn len(&self) -> usize {
+        self.array.len() + self.behind_len.load(Ordering::Acquire)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.array.is_empty() && self.behind_len.load(Ordering::Acquire) == 0
+    }
+
+    fn push(&self, message: Message) {
+        if self.behind_len.load(Ordering::Acquire) > 0 {
+            return self.push_behind(message);
+        }
+        if let Err(message) = self.array.push(message) {
+            self.push_behind(message);
+        }
+    }
+
+    #[cold]
+    fn push_behind(&self, message: Message) {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        behind.push_back(message);
+        self.behind_len.store(behind.len(), Ordering::Release);
+    }
+
+    fn pop(&self) -> Option<Message> {
+        let message = self.array.pop();
+        if message.is_none() && self.behind_len.load(Ordering::Acquire) > 0 {
+            return self.pop_behind();
+        }
+        message
+    }
+
+    #[cold]
+    fn pop_behind(&self) -> Option<Message> {
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(message) = self.array.pop() {
+            return Some(message);
+        }
+        let message = behind.pop_front();
+        self.behind_len.store(behind.len(), Ordering::Release);
+        if behind.is_empty() {
+            *behind = VecDeque::new();
+        }
+        message
+    }
 }
 
 /// State of the mesh that all shards share.
@@ -122,7 +199,7 @@ impl Mesh {
         assert!((1..=usize::from(crate::base::slot::SLOT_COUNT)).contains(&shards));
         let capacity = 2 * shards * CREDITS_PER_PAIR as usize + HANDOVERS_MAX as usize;
         let inbox = || Inbox {
-            queue: ArrayQueue::new(capacity),
+            queue: Queue::new(capacity),
             hold: Hold::new(),
             handovers: AtomicU32::new(0),
             bell: OnceLock::new(),
@@ -207,8 +284,7 @@ impl Mesh {
     }
 
     pub(super) fn push(&self, shard: usize, message: Message) {
-        let pushed = self.inboxes[shard].queue.push(message);
-        assert!(pushed.is_ok(), "credits bound the messages in an inbox");
+        self.inboxes[shard].queue.push(message);
         self.point();
     }
 
@@ -310,5 +386,64 @@ impl Mesh {
     /// Records that the shard is awake.
     pub(super) fn unpark(&self, shard: usize) {
         self.inboxes[shard].hold.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    /// Takes all messages that are there, and returns their numbers.
+    fn numbers(queue: &Queue) -> Vec<u16> {
+        let number = |message| match message {
+            Message::Credit(number) => number,
+            other => unreachable!("{other:?}"),
+        };
+        std::iter::from_fn(|| queue.pop()).map(number).collect()
+    }
+
+    #[test]
+    fn messages_beyond_the_array_keep_their_order() {
+        let queue = Queue::new(4);
+        (0..10).for_each(|number| queue.push(Message::Credit(number)));
+        assert_eq!((queue.len(), queue.is_empty()), (10, false));
+        assert!(matches!(queue.pop(), Some(Message::Credit(0))));
+        // There is room in the array, but older messages are behind it.
+        queue.push(Message::Credit(10));
+        assert_eq!(numbers(&queue), (1..11).collect::<Vec<u16>>());
+        queue.push(Message::Credit(11));
+        assert_eq!((queue.array.len(), queue.len()), (1, 1));
+        assert_eq!(numbers(&queue), [11]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn each_sender_is_heard_in_its_order() {
+        const SENDERS: u16 = 3;
+        const EACH: u16 = 10_000;
+        let (queue, is_over) = (Queue::new(8), AtomicBool::new(false));
+        let mut next = [0; SENDERS as usize];
+        std::thread::scope(|scope| {
+            let queue = &queue;
+            let send = |sender: u16| {
+                (0..EACH).for_each(|at| queue.push(Message::Credit(at * SENDERS + sender)));
+            };
+            let senders: Vec<_> =
+                (0..SENDERS).map(|sender| scope.spawn(move || send(sender))).collect();
+            let is_over = &is_over;
+            scope.spawn(move || {
+                senders.into_iter().for_each(|sender| sender.join().expect("it does not panic"));
+                is_over.store(true, Ordering::Release);
+            });
+            while !is_over.load(Ordering::Acquire) || !queue.is_empty() {
+                for number in numbers(queue) {
+                    let (at, sender) = (number / SENDERS, usize::from(number % SENDERS));
+                    assert_eq!(at, next[sender], "messages of sender {sender}");
+                    next[sender] += 1;
+                }
+            }
+        });
+        assert_eq!(next, [EACH; SENDERS as usize]);
     }
 }

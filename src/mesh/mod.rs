@@ -19,13 +19,21 @@
 //! 2). Units of one connection do not overlap (3). `tests/sim.rs` checks histories for this
 //! property, and shows what goes wrong without each rule.
 //!
-//! # Why an inbox never overflows
+//! # What bounds an inbox
 //!
-//! A shard may have [`CREDITS_PER_PAIR`] envelopes in progress to each shard, including itself. So
-//! at any time an inbox holds at most `shards * CREDITS_PER_PAIR` requests. It holds at most as
-//! many replies to its own shard's requests, and at most [`HANDOVERS_MAX`] sockets. Its capacity is
-//! the sum of these. So every request has a reserved place for its reply, and a push cannot fail. A
-//! shard without credits leaves commands in the input buffers of its connections.
+//! A connection has one batch in flight, so an inbox holds at most one part, and one reply per
+//! part, for each connection of the process. A blocked client adds a few one-way messages, and at
+//! most [`HANDOVERS_MAX`] sockets are on their way. This is the bound in memory.
+//!
+//! The usual bound is much smaller. A shard has [`CREDITS_PER_PAIR`] credits per owner, and a batch
+//! of a client needs one for each of its parts. A shard without credits to an owner leaves commands
+//! for that owner in the input buffers of their connections. All other commands go on.
+//!
+//! A credit returns with the reply. A part that waits for something slow (locks, the offload pool)
+//! returns it earlier, once more than [`WAITING_WITH_CREDIT_MAX`] parts wait at its owner. The next
+//! rounds of a transaction, requests of session commands, barriers and one-way messages take a
+//! credit if there is one, and go without it otherwise. So nothing that waits for another client
+//! stops commands that do not.
 
 mod envelope;
 mod hold;
@@ -36,8 +44,8 @@ mod sync;
 mod txn_part;
 
 pub use envelope::{
-    BarrierId, Carried, ClientRef, Envelope, FlightId, Forward, ForwardId, Moment, OneWay,
-    ReplyAddress, ReplyTo, TransactionId, Work,
+    BarrierId, Carried, ClientRef, Envelope, FlightId, Forward, ForwardId, HoldId, Holder, Moment,
+    OneWay, ReplyAddress, ReplyTo, TransactionId, Work,
 };
 pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
 pub use port::{Port, Posted};
@@ -45,6 +53,11 @@ pub use txn_part::{Forwarded, Registration, Stage, TxnPart};
 
 /// The most envelopes in progress from one shard to another.
 pub const CREDITS_PER_PAIR: u32 = 256;
+
+/// The most parts that wait at their owner, for locks or for the offload pool, and keep their
+/// credits. Below this number a wait costs no message. Well below [`CREDITS_PER_PAIR`], so that the
+/// other credits serve parts that do not wait.
+pub const WAITING_WITH_CREDIT_MAX: usize = 32;
 
 /// The most sockets that were handed to a shard and not taken yet.
 pub const HANDOVERS_MAX: u32 = 256;

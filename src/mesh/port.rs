@@ -25,9 +25,10 @@ pub struct Port {
     mesh: Arc<Mesh>,
     clock: Clock,
     me: usize,
-    /// Number of envelopes in progress, per owner.
-    under_way: Vec<u32>,
-    under_way_total: u32,
+    /// Number of credits in use, per owner.
+    credits_used: Vec<u32>,
+    /// Number of envelopes in progress, with and without a credit.
+    under_way: u32,
     /// Number of shards without credit.
     exhausted: usize,
     /// Shards that received a message since the last [`Port::take_posted`] or [`Port::ring`].
@@ -46,8 +47,8 @@ impl Port {
             mesh,
             clock,
             me,
-            under_way: vec![0; shards],
-            under_way_total: 0,
+            credits_used: vec![0; shards],
+            under_way: 0,
             exhausted: 0,
             posted: Vec::with_capacity(shards),
             pool: Vec::new(),
@@ -69,25 +70,25 @@ impl Port {
         &self.mesh
     }
 
-    /// Returns whether one more envelope may be sent to `owner`.
-    pub fn has_credit(&self, owner: usize) -> bool {
-        self.under_way[owner] < CREDITS_PER_PAIR
+    /// Returns the number of credits left to `owner`.
+    pub fn credits(&self, owner: usize) -> usize {
+        (CREDITS_PER_PAIR - self.credits_used[owner]) as usize
     }
 
-    /// Returns whether one more envelope may be sent to every shard.
+    /// Returns whether there is a credit to `owner`.
+    pub fn has_credit(&self, owner: usize) -> bool {
+        self.credits_used[owner] < CREDITS_PER_PAIR
+    }
+
+    /// Returns whether there is a credit to every shard.
     #[inline]
     pub fn has_all_credits(&self) -> bool {
         self.exhausted == 0
     }
 
-    /// Returns whether `count` more envelopes may be sent to every shard.
-    pub fn has_credits(&self, count: usize) -> bool {
-        self.under_way.iter().all(|sent| *sent as usize + count <= CREDITS_PER_PAIR as usize)
-    }
-
     /// Returns the number of envelopes that were sent and have not returned.
     pub fn under_way(&self) -> u32 {
-        self.under_way_total
+        self.under_way
     }
 
     /// Returns an empty envelope to `owner`.
@@ -107,21 +108,22 @@ impl Port {
     }
 
     /// Posts all parts of one unit, under the sequencer if there are several. Drains `parts` and
-    /// stores `sent` in them. Panics if a credit is missing.
+    /// stores `sent` in them. Each part takes a credit if there is one.
     // Boxed, because an envelope keeps its address on its way.
     #[allow(clippy::vec_box)]
     pub fn post(&mut self, parts: &mut Vec<Box<Envelope>>, sent: Moment) {
-        for part in parts.iter() {
+        for part in parts.iter_mut() {
             let owner = usize::from(part.owner);
-            assert!(self.has_credit(owner), "credits are checked before a post");
-            self.under_way[owner] += 1;
-            self.under_way_total += 1;
-            self.exhausted += usize::from(!self.has_credit(owner));
+            part.has_credit = self.has_credit(owner);
+            if part.has_credit {
+                self.credits_used[owner] += 1;
+                self.exhausted += usize::from(!self.has_credit(owner));
+            }
         }
         self.push_unit(parts, sent);
     }
 
-    /// Posts the next round of a transaction as one unit. Its envelopes have kept their credits.
+    /// Posts the next round of a transaction as one unit. It needs no credits.
     #[allow(clippy::vec_box)]
     pub fn post_next(&mut self, parts: &mut Vec<Box<Envelope>>, sent: Moment) {
         assert!(parts.iter().all(|part| part.txn().is_some()), "only a transaction has rounds");
@@ -132,6 +134,7 @@ impl Port {
     fn push_unit(&mut self, parts: &mut Vec<Box<Envelope>>, mut sent: Moment) {
         let is_alone = parts.len() <= 1 || !self.mesh.rules.sequencer;
         let count = parts.len() as u16;
+        self.under_way += u32::from(count);
         let mesh = &self.mesh;
         let sequence = if is_alone { 0 } else { mesh.sequencer.begin(|| mesh.point()) };
         if parts.len() > 1 {
@@ -158,18 +161,35 @@ impl Port {
         self.mesh.receive(self.me)
     }
 
-    /// Frees the credit of an envelope that came home, unless its transaction continues.
-    pub fn take_home(&mut self, reply: &Envelope) {
-        if !reply.keeps_credit() {
-            self.settle_credit(usize::from(reply.owner));
+    /// Frees the credit of an envelope that came home.
+    pub fn take_home(&mut self, reply: &mut Envelope) {
+        assert!(self.under_way > 0, "a reply answers an envelope in progress");
+        self.under_way -= 1;
+        if std::mem::take(&mut reply.has_credit) {
+            self.take_credit(usize::from(reply.owner));
         }
     }
 
+    /// Gives the credit of a part that waits at its owner `from` back to its home, through the
+    /// home's inbox.
+    pub fn give_credit(&mut self, home: u16, from: usize) {
+        let home = usize::from(home);
+        self.mesh.push(home, Message::Credit(from as u16));
+        note_posted(&mut self.posted, self.me, home, 0, true);
+    }
+
+    /// Takes a credit to `owner` back.
+    pub fn take_credit(&mut self, owner: usize) {
+        assert!(self.credits_used[owner] > 0, "only a used credit comes back");
+        self.exhausted -= usize::from(!self.has_credit(owner));
+        self.credits_used[owner] -= 1;
+    }
+
     /// Sends an answered envelope home. Returns it at once if its home is this shard.
-    pub fn answer(&mut self, envelope: Box<Envelope>) -> Option<Box<Envelope>> {
+    pub fn answer(&mut self, mut envelope: Box<Envelope>) -> Option<Box<Envelope>> {
         let home = usize::from(envelope.home);
         if home == self.me {
-            self.take_home(&envelope);
+            self.take_home(&mut envelope);
             return Some(envelope);
         }
         self.answer_far(envelope);
@@ -227,13 +247,6 @@ impl Port {
     /// Returns the number of messages in the shard's own inbox.
     pub fn depth(&self) -> usize {
         self.mesh.depth(self.me)
-    }
-
-    fn settle_credit(&mut self, owner: usize) {
-        assert!(self.under_way[owner] > 0, "a reply answers an envelope in progress");
-        self.exhausted -= usize::from(!self.has_credit(owner));
-        self.under_way[owner] -= 1;
-        self.under_way_total -= 1;
     }
 
     /// Records that another shard has work that is not in its inbox, so that it is woken.

@@ -10,9 +10,9 @@
 //! A home that has locked everything can take the whole slice in place of fetches. It returns the
 //! slice in place of stores.
 //!
-//! One envelope per shard goes back and forth and keeps its credit until the last reply. So a
-//! transaction that holds locks never waits for a credit. The parts of Acquire, OneShot and Release
-//! are posted as one unit under the sequencer.
+//! One envelope per shard goes back and forth. Its credit returns with the reply to Acquire, and
+//! later rounds need none. So a transaction that holds locks never waits for a credit. The parts of
+//! Acquire, OneShot and Release are posted as one unit under the sequencer.
 
 use super::envelope::{ReplyAddress, TransactionId};
 use crate::exec::{Item, KeyLock, Records, RemoteKey, Ticket, Wait};

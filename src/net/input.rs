@@ -46,11 +46,6 @@ impl Request {
     pub fn words<'a>(&self, spans: &'a [Span]) -> &'a [Span] {
         &spans[self.first as usize..][..self.argc as usize]
     }
-
-    /// Returns the command's bytes in the text, without large arguments.
-    pub fn text_bytes(&self) -> usize {
-        (self.end - self.begin) as usize
-    }
 }
 
 /// A command that was taken back and will be returned again.
@@ -58,7 +53,7 @@ impl Request {
 struct Rewound {
     /// Arguments, relative to the start and the first large argument of the command.
     spans: Vec<Span>,
-    /// Length in the text, in bytes.
+    /// Length in the text with the empty commands behind it, in bytes.
     len: usize,
     /// Number of large arguments.
     large_args: usize,
@@ -73,7 +68,8 @@ pub struct Input {
     large: Vec<BytesMut>,
     large_returned: usize,
     parser: Parser,
-    rewound: Option<Box<Rewound>>,
+    /// Commands that were taken back, the next one last. Empty in most inputs.
+    rewound: Vec<Rewound>,
     /// Whether bytes arrived since the last `shrink`.
     touched: bool,
 }
@@ -103,7 +99,7 @@ impl Input {
         limits: &Limits,
         spans: &mut Vec<Span>,
     ) -> Result<Option<Request>, ProtocolError> {
-        if self.rewound.is_some() {
+        if !self.rewound.is_empty() {
             return Ok(Some(self.replay(spans)));
         }
         loop {
@@ -119,19 +115,20 @@ impl Input {
     }
 
     /// Takes back the command that `next` returned last, and removes its arguments from `spans`.
-    /// The following `next` returns the command again.
+    /// The following `next` returns the command again. Further calls take back earlier commands, as
+    /// long as `consume` has not discarded them.
     pub fn rewind(&mut self, request: &Request, spans: &mut Vec<Span>) {
         let begin = request.begin as usize;
         let large_first = request.large_first as usize;
-        assert!(self.rewound.is_none(), "only one command is taken back");
-        assert_eq!(self.position, request.end as usize, "it is the last one returned");
+        assert!(begin >= self.consumed, "it was not discarded");
+        assert!(self.position >= request.end as usize, "it is the last one returned");
         assert_eq!(spans.len(), (request.first + request.argc) as usize);
         let words = spans.drain(request.first as usize..);
-        self.rewound = Some(Box::new(Rewound {
+        self.rewound.push(Rewound {
             spans: words.map(|span| span.relative(begin, large_first)).collect(),
-            len: request.text_bytes(),
+            len: self.position - begin,
             large_args: self.large_returned - large_first,
-        }));
+        });
         self.position = begin;
         self.large_returned = large_first;
     }
@@ -207,9 +204,8 @@ impl Input {
     /// Returns the bytes of heap memory.
     pub fn memory_bytes(&self) -> usize {
         let large: usize = self.large.iter().map(BytesMut::capacity).sum();
-        let rewound = self.rewound.as_ref().map_or(0, |rewound| {
-            size_of::<Rewound>() + rewound.spans.capacity() * size_of::<Span>()
-        });
+        let spans: usize = self.rewound.iter().map(|rewound| rewound.spans.capacity()).sum();
+        let rewound = self.rewound.capacity() * size_of::<Rewound>() + spans * size_of::<Span>();
         self.text.capacity()
             + self.large.capacity() * size_of::<BytesMut>()
             + large
@@ -255,7 +251,10 @@ impl Input {
     /// Returns the command that was taken back.
     #[cold]
     fn replay(&mut self, spans: &mut Vec<Span>) -> Request {
-        let rewound = self.rewound.take().expect("a command was taken back");
+        let rewound = self.rewound.pop().expect("a command was taken back");
+        if self.rewound.is_empty() {
+            self.rewound = Vec::new();
+        }
         let (first, begin, large_first) = (spans.len(), self.position, self.large_returned);
         spans.extend(rewound.spans.iter().map(|span| span.moved(begin, large_first)));
         self.position += rewound.len;
@@ -347,6 +346,35 @@ mod tests {
         let (text, large) = input.parts();
         assert_eq!(large.len(), 3);
         assert!(text.len() < 200, "large words are not in the text");
+        input.consume();
+        assert!(input.is_empty() && input.parts().1.is_empty());
+    }
+
+    #[test]
+    fn a_batch_is_taken_back_and_comes_again() {
+        let big = vec![b'v'; 2 * LARGE_WORD_BYTES];
+        let mut input = Input::default();
+        let mut spans = Vec::new();
+        input.receive(b"PING\r\n");
+        input.next(&LIMITS, &mut spans).unwrap().unwrap();
+        input.consume();
+        spans.clear();
+        input.receive(b"get a\r\n\r\n");
+        input.receive(&request(&[b"SET", b"k", &big]));
+        input.receive(b"get b\r\n\r\nget c\r\n");
+        for rounds in 0..3 {
+            let mut batch = Vec::new();
+            while let Some(request) = input.next(&LIMITS, &mut spans).unwrap() {
+                batch.push(request);
+            }
+            assert_eq!(batch.len(), 4);
+            assert_eq!(words(&mut input, &batch[1], &spans), [&b"SET"[..], b"k", &big]);
+            assert_eq!(words(&mut input, &batch[3], &spans), [&b"get"[..], b"c"]);
+            if rounds < 2 {
+                batch.iter().rev().for_each(|request| input.rewind(request, &mut spans));
+                assert!(spans.is_empty());
+            }
+        }
         input.consume();
         assert!(input.is_empty() && input.parts().1.is_empty());
     }

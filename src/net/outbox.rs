@@ -3,10 +3,21 @@
 //! ```text
 //!   replies -> output --drain-> queue -> one chunk in progress -> sent, its memory is reused
 //! ```
+//! The output becomes a chunk when it is to be sent, and when it is long: what is there never moves
+//! again. While replies are held, all that precedes them is in the queue, and the output stays.
 
 use crate::io::Chunk;
 use crate::resp::{Mark, Output, Piece};
 use std::collections::VecDeque;
+
+/// Bytes of output from which on it becomes a chunk before it is sent.
+const CHUNK_BYTES: usize = 256 << 10;
+
+/// Number of chunks from which on the memory of the next one is reserved at once.
+const PILE_CHUNKS_MIN: usize = 4;
+
+/// Bytes of further memory for the last replies of a chunk.
+const CHUNK_ROOM_BYTES: usize = 32 << 10;
 
 /// Replies of a connection that are not sent completely.
 #[derive(Debug, Default)]
@@ -19,6 +30,8 @@ pub struct Outbox {
     queued_bytes: usize,
     under_way_bytes: usize,
     is_sending: bool,
+    /// Whether the output must not be sent yet.
+    is_held: bool,
 }
 
 /// Returns the bytes of a chunk.
@@ -37,23 +50,64 @@ impl Outbox {
             return None;
         }
         self.drop_muted();
-        if self.queue.is_empty() {
-            let (queue, queued_bytes) = (&mut self.queue, &mut self.queued_bytes);
-            self.output.drain(|piece| {
-                let chunk = match piece {
-                    Piece::Own(bytes) => Chunk::Own(bytes),
-                    Piece::Shared(bytes) => Chunk::Shared(bytes),
-                };
-                *queued_bytes += chunk_bytes(&chunk);
-                queue.push_back(chunk);
-            });
-            self.muted_from = self.muted_from.map(|_| self.output.mark());
+        if self.queue.is_empty() && !self.is_held {
+            self.queue_output();
         }
         let chunk = self.queue.pop_front()?;
         self.queued_bytes -= chunk_bytes(&chunk);
         self.under_way_bytes = chunk_bytes(&chunk);
         self.is_sending = true;
         Some(chunk)
+    }
+
+    /// Moves the output into the queue.
+    fn queue_output(&mut self) {
+        let (queue, queued_bytes) = (&mut self.queue, &mut self.queued_bytes);
+        self.output.drain(|piece| {
+            let chunk = match piece {
+                Piece::Own(bytes) => Chunk::Own(bytes),
+                Piece::Shared(bytes) => Chunk::Shared(bytes),
+            };
+            *queued_bytes += chunk_bytes(&chunk);
+            queue.push_back(chunk);
+        });
+        self.muted_from = self.muted_from.map(|_| self.output.mark());
+    }
+
+    /// Makes a chunk of a long output, so that it need not grow in place. Must be called between
+    /// replies.
+    #[inline]
+    pub fn cut(&mut self) {
+        if self.output.len() >= CHUNK_BYTES && !self.is_held {
+            self.cut_long();
+        }
+    }
+
+    #[cold]
+    fn cut_long(&mut self) {
+        self.drop_muted();
+        self.queue_output();
+        if self.queue.len() >= PILE_CHUNKS_MIN {
+            self.output.reserve(CHUNK_BYTES + CHUNK_ROOM_BYTES);
+        }
+    }
+
+    /// Holds everything that is written after `mark` until [`Outbox::release`].
+    pub fn hold(&mut self, mark: Mark) {
+        if self.is_held {
+            return;
+        }
+        // A muted period begins before the held replies, or not at all.
+        let held = self.output.split_off(mark);
+        self.drop_muted();
+        self.queue_output();
+        self.output = held;
+        self.is_held = true;
+    }
+
+    /// Lets held replies be sent.
+    pub fn release(&mut self) {
+        self.is_held = false;
     }
 
     /// Starts to discard everything that is written from now on. Output of an earlier muted period
@@ -83,6 +137,7 @@ impl Outbox {
         if let Chunk::Own(bytes) = chunk {
             self.output.reuse(bytes);
         }
+        self.output.trim();
     }
 
     /// Discards everything that was not passed to the driver.
@@ -91,6 +146,7 @@ impl Outbox {
         self.output = Output::default();
         self.queue = VecDeque::new();
         self.queued_bytes = 0;
+        self.is_held = false;
     }
 
     /// Returns the number of chunks that wait or are in progress.
@@ -167,5 +223,44 @@ mod tests {
         write(&mut outbox, "e");
         outbox.unmute();
         assert_eq!(next(&mut outbox), Some(b"+e\r\n".to_vec()));
+    }
+
+    #[test]
+    fn held_replies_wait_and_earlier_ones_do_not() {
+        let mut outbox = Outbox::default();
+        write(&mut outbox, "a");
+        let mark = outbox.output.mark();
+        Reply::new(&mut outbox.output, Protocol::Two).bulk_shared(vec![b'x'; 20_000].into());
+        outbox.hold(mark);
+        assert_eq!(next(&mut outbox), Some(b"+a\r\n".to_vec()));
+        write(&mut outbox, "b");
+        assert_eq!(next(&mut outbox), None);
+        assert!(!outbox.is_empty());
+        outbox.release();
+        assert_eq!(next(&mut outbox), Some(b"$20000\r\n".to_vec()));
+        let Some(Chunk::Shared(value)) = outbox.next_chunk() else { panic!("the value is shared") };
+        assert_eq!(value.len(), 20_000);
+        outbox.sent(Chunk::Shared(value));
+        assert_eq!(next(&mut outbox), Some(b"\r\n+b\r\n".to_vec()));
+        assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn long_output_becomes_chunks_that_do_not_move() {
+        let mut outbox = Outbox::default();
+        let text = "x".repeat(1_000);
+        for _ in 0..2_000 {
+            write(&mut outbox, &text);
+            outbox.cut();
+        }
+        assert!(outbox.chunks() >= 7, "{}", outbox.chunks());
+        assert!(outbox.output.memory_bytes() <= 2 * CHUNK_BYTES);
+        assert_eq!(outbox.pending_bytes(), 2_000 * 1_003);
+        let mut sent = 0;
+        while let Some(bytes) = next(&mut outbox) {
+            assert!(bytes.len() < CHUNK_BYTES + 2 * text.len());
+            sent += bytes.len();
+        }
+        assert_eq!(sent, 2_000 * 1_003);
     }
 }

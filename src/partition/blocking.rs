@@ -27,6 +27,7 @@ use crate::exec::{KeyLock, Mode, Records, Scope, TicketState, Wait, mode_of};
 use crate::mesh::{Envelope, Forward, OneWay, Registration, ReplyTo, Work};
 use crate::resp::{Output, Protocol};
 use crate::txn::{BlockedOn, LockId, Queue, Removed, Waiter, WaiterReply};
+use std::collections::HashSet;
 
 impl Partition {
     /// Lists a client that is blocked on keys of this partition, unless the client already has its
@@ -39,6 +40,7 @@ impl Partition {
         let Wait { keys, kind, wants_gone, args, .. } = wait;
         let mut queue = Box::<Queue>::default();
         queue.push_args(&item, &args.expect("a blocked command has its arguments"));
+        let keys: HashSet<usize> = keys.into_iter().collect();
         let (mut here, others): (Vec<_>, Vec<_>) =
             key_modes(&mut queue).into_iter().partition(|(arg, _)| keys.contains(arg));
         let is_here = |&(arg, _): &(usize, Mode)| {
@@ -339,7 +341,7 @@ impl Partition {
     }
 
     /// Returns an empty envelope from this partition to a shard.
-    fn envelope(&self, to: u16) -> Box<Envelope> {
+    pub(super) fn envelope(&self, to: u16) -> Box<Envelope> {
         let mut envelope = Envelope::boxed(self.env.me as u16, to);
         envelope.reply_to = ReplyTo::Nobody;
         envelope

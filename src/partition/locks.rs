@@ -6,8 +6,8 @@
 //!      '--a lock conflicts--> waits --granted--> runs --> reply
 //! ```
 //! A waiting part is itself a lock request. Later parts that conflict with it wait behind it, so
-//! the order of arrival is kept. Credits bound the number of waiting parts, because they have no
-//! reply yet.
+//! the order of arrival is kept. The number of waiting parts is bounded by the number of
+//! connections, because each has one batch in flight. If many wait, they return their credits.
 
 use super::journal::Place;
 use super::partition::Partition;
@@ -37,7 +37,7 @@ impl Partition {
                     let (lock, is_granted) = self.locks.request(&key_locks);
                     assert!(!is_granted, "its locks conflict with earlier requests");
                     self.journal.reserve(lock, timestamp, &part);
-                    self.waiting.insert(lock, part);
+                    self.keep_waiting(lock, part);
                 } else {
                     self.work(part, Place::Now(timestamp));
                 }
@@ -53,7 +53,7 @@ impl Partition {
                 if is_granted {
                     self.work(part, Place::Reserved(lock));
                 } else {
-                    self.waiting.insert(lock, part);
+                    self.keep_waiting(lock, part);
                 }
             }
             Stage::Continue | Stage::Release => {
@@ -65,6 +65,11 @@ impl Partition {
                 self.work(part, Place::Reserved(lock));
             }
         }
+    }
+
+    fn keep_waiting(&mut self, lock: LockId, mut part: Box<Envelope>) {
+        self.return_credit(&mut part, self.waiting.len());
+        self.waiting.insert(lock, part);
     }
 
     /// Runs the work of a part. Returns whether the part continues later and keeps its locks until

@@ -1,6 +1,6 @@
 //! What a partition passes to the thread that holds it.
 
-use crate::mesh::{ClientRef, Envelope};
+use crate::mesh::Envelope;
 
 /// A message to send, or work for the partition's own shard.
 #[derive(Debug)]
@@ -8,8 +8,9 @@ pub enum Outgoing {
     /// The reply to an envelope. Any holder of the partition can send it: its place in the home's
     /// inbox was reserved when the envelope was posted.
     Answer(Box<Envelope>),
-    /// A one-way message to its envelope's owner. It needs a credit of the partition's own shard.
+    /// A one-way message to its envelope's owner. The partition's own shard counts it.
     OneWay(Box<Envelope>),
-    /// The replies of a connection of the partition's own shard may be sent now.
-    Release(ClientRef),
+    /// Gives the credit of a waiting part back to this home. Any holder of the partition can send
+    /// it.
+    Credit(u16),
 }

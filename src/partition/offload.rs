@@ -13,8 +13,8 @@ use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
 use crate::config::Config;
 use crate::exec::{
-    BatchArgs, BlockingAttempt, Item, Mode, OFFLOAD_ELEMENTS_MIN, OffloadedRun, Records, Workspace,
-    WorkspaceRun, remote_keys_of,
+    BatchArgs, BlockingAttempt, Item, Mode, OFFLOAD_ELEMENTS_MIN, OffloadedRun, Offloads, Records,
+    Workspace, WorkspaceRun, remote_keys_of,
 };
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, Work};
@@ -197,11 +197,14 @@ impl Partition {
 
     fn offload(
         &mut self,
-        part: Box<Envelope>,
+        mut part: Box<Envelope>,
         at: usize,
         (lock, records): (LockId, Option<Records>),
         workspace: Box<Workspace>,
     ) {
+        let waiting = self.offloads.as_ref().map_or(0, Offloads::under_way);
+        self.return_credit(&mut part, waiting);
+        let elements = workspace.elements();
         let job = PartJob {
             part,
             at,
@@ -213,7 +216,8 @@ impl Partition {
             started_ns: self.env.clock_ns(),
             ran: OffloadedRun::default(),
         };
-        self.offloads.as_mut().expect("checked before").send(job, PartJob::run);
+        let offloads = self.offloads.as_mut().expect("checked before");
+        offloads.send(job, elements, PartJob::run);
     }
 
     /// Takes back the commands that the pool has run. Returns whether there were any.

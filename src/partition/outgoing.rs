@@ -2,7 +2,9 @@
 
 use super::message::Outgoing;
 use super::partition::Partition;
-use crate::mesh::{ClientRef, Envelope, ForwardId, Message, OneWay, Work};
+use crate::mesh::{
+    ClientRef, Envelope, ForwardId, HoldId, Holder, Message, OneWay, WAITING_WITH_CREDIT_MAX, Work,
+};
 
 impl Partition {
     /// Takes the next reply or message.
@@ -10,12 +12,20 @@ impl Partition {
         self.outgoing.pop_front()
     }
 
-    /// Takes the next reply. Messages that need the partition's own shard stay in the queue.
-    pub fn take_answer(&mut self) -> Option<Box<Envelope>> {
-        let at = self.outgoing.iter().position(|it| matches!(it, Outgoing::Answer(_)))?;
-        match self.outgoing.remove(at) {
-            Some(Outgoing::Answer(envelope)) => Some(envelope),
-            _ => unreachable!("found above"),
+    /// Takes the next reply or credit. Messages that need the partition's own shard stay in the
+    /// queue.
+    pub fn take_answer(&mut self) -> Option<Outgoing> {
+        let is_for_any = |it: &Outgoing| matches!(it, Outgoing::Answer(_) | Outgoing::Credit(_));
+        let at = self.outgoing.iter().position(is_for_any)?;
+        self.outgoing.remove(at)
+    }
+
+    /// Gives the credit of a part back, because it waits and `waiting` parts wait already. Few
+    /// waiting parts keep their credits, because each message costs more than it helps.
+    pub(super) fn return_credit(&mut self, part: &mut Envelope, waiting: usize) {
+        if part.has_credit && waiting >= WAITING_WITH_CREDIT_MAX {
+            part.has_credit = false;
+            self.outgoing.push_back(Outgoing::Credit(part.home));
         }
     }
 
@@ -71,30 +81,31 @@ impl Partition {
         self.outgoing.push_back(Outgoing::OneWay(envelope));
     }
 
-    /// Sends the reply of a part: now, or when the commands that it forwarded have finished. A part
-    /// whose locks stay does not wait, because those commands might wait for its locks.
-    pub(super) fn answer_later(&mut self, part: Box<Envelope>) {
-        if part.keeps_credit() {
+    /// Sends the reply of a part. At home it waits until the commands that the part forwarded have
+    /// finished. A part whose locks stay does not wait, because those commands might wait for its
+    /// locks.
+    pub(super) fn answer_later(&mut self, mut part: Box<Envelope>) {
+        if part.has_next_round() {
             self.deferred.begin();
-            return self.answer(part);
+        } else {
+            part.hold = self.deferred.hold(|| part.reply_to.holder(part.home));
         }
-        if let Some(Outgoing::Answer(part)) = self.deferred.keep(Outgoing::Answer(part)) {
-            self.answer(part);
-        }
+        self.answer(part);
     }
 
-    /// Returns whether a connection whose commands ran here must keep its replies until
-    /// [`Outgoing::Release`].
-    pub fn defer_connection(&mut self, client: ClientRef) -> bool {
-        self.deferred.keep(Outgoing::Release(client)).is_none()
+    /// Returns a hold on the replies of a connection whose commands ran here, if they have
+    /// forwarded others. It lasts until [`OneWay::Release`].
+    #[inline]
+    pub fn hold_connection(&mut self, client: ClientRef) -> Option<HoldId> {
+        let home = self.env.me as u16;
+        self.deferred.hold(|| Some(Holder { home, client, transaction: None }))
     }
 
     /// Records that a forwarded command has finished, with all commands that it unblocked.
     pub fn end_forward(&mut self, id: ForwardId) {
-        match self.deferred.end(id) {
-            Some(Outgoing::Answer(part)) => self.answer(part),
-            Some(release) => self.outgoing.push_back(release),
-            None => {}
+        if let Some((hold, holder)) = self.deferred.end(id) {
+            let message = self.envelope(holder.home);
+            self.send_one_way(message, OneWay::Release(hold, holder));
         }
     }
 }

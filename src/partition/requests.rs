@@ -7,6 +7,7 @@ use crate::commands::answer_debug;
 use crate::exec::Request;
 use crate::mesh::{Envelope, Work};
 use crate::resp::Reply;
+use bytes::Bytes;
 
 impl Partition {
     /// Carries out a request that all partitions carry out at one moment, in the order of the units
@@ -78,6 +79,7 @@ impl Partition {
             Request::Mark(id) => {
                 let timestamp = self.journal.arrived(part.sent.timestamp);
                 self.write_mark(timestamp, part, *id);
+                part.body = self.is_journal_on().then(|| Bytes::from_static(b"1"));
             }
             Request::WatchHere { client, db, keys } => self.watch(*client, *db, keys),
             _ => return false,

@@ -9,6 +9,7 @@ mod inline;
 mod parse;
 mod read;
 mod reply;
+mod segments;
 
 pub use args::{Args, LARGE_WORD_BYTES, Span};
 pub use error::Error;

@@ -11,9 +11,11 @@
 //! Therefore the end of a reply never has the offset of a shared value. So a range of own bytes
 //! determines which shared values lie inside.
 
+use super::segments::Segments;
 use super::{Error, Protocol};
 use crate::base::number::FloatText;
 use bytes::Bytes;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// A value of at least this many bytes is sent by reference.
@@ -60,7 +62,7 @@ impl Piece {
 /// Replies that wait to be sent.
 #[derive(Debug, Default)]
 pub struct Output {
-    bytes: Vec<u8>,
+    bytes: Segments,
     /// Large values in ascending order, each with the offset of the own byte that follows it.
     shared: Vec<(usize, Bytes)>,
     shared_bytes: usize,
@@ -89,9 +91,9 @@ impl Output {
             + self.ends.capacity() * size_of::<usize>()
     }
 
-    /// Returns the own bytes, without shared values.
-    pub fn own_bytes(&self) -> &[u8] {
-        &self.bytes
+    /// Returns a range of the own bytes, without shared values. A long reply may have to be copied.
+    pub fn own_bytes(&self, range: Range<usize>) -> Cow<'_, [u8]> {
+        self.bytes.range(range)
     }
 
     /// Returns the current end of the output.
@@ -116,13 +118,20 @@ impl Output {
 
     /// Removes everything, and keeps at most [`KEPT_OUTPUT_BYTES_MAX`] bytes of memory.
     pub fn clear(&mut self) {
-        self.bytes.clear();
+        self.bytes.clear(KEPT_OUTPUT_BYTES_MAX);
         self.shared.clear();
         self.ends.clear();
         self.shared_bytes = 0;
-        self.bytes.shrink_to(KEPT_OUTPUT_BYTES_MAX);
         self.shared.shrink_to(KEPT_OUTPUT_BYTES_MAX / size_of::<(usize, Bytes)>());
         self.ends.shrink_to(KEPT_OUTPUT_BYTES_MAX / size_of::<usize>());
+    }
+
+    /// Releases the memory beyond [`KEPT_OUTPUT_BYTES_MAX`] if the output is empty.
+    #[inline]
+    pub fn trim(&mut self) {
+        if self.bytes.is_empty() && self.bytes.capacity() > KEPT_OUTPUT_BYTES_MAX {
+            self.clear();
+        }
     }
 
     /// Releases all memory if the output is empty.
@@ -167,16 +176,16 @@ impl Output {
                 self.shared.push((at, value.clone()));
             }
         }
-        self.bytes.extend_from_slice(&from.bytes[range]);
+        self.bytes.push_range(&from.bytes, range);
     }
 
     /// Appends bytes that are already encoded replies.
     pub fn append_raw(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        self.bytes.push(bytes);
     }
 
-    /// Moves the output to `sink`, piece by piece in wire order. Without shared values the output
-    /// is one piece, and it is moved without a copy.
+    /// Moves the output to `sink`, piece by piece in wire order. Without shared values nothing is
+    /// copied.
     pub fn drain(&mut self, mut sink: impl FnMut(Piece)) {
         self.ends.clear();
         self.shared_bytes = 0;
@@ -184,28 +193,42 @@ impl Output {
             // The memory stays for the replies to come.
             return;
         }
-        let bytes = std::mem::take(&mut self.bytes);
         if self.shared.is_empty() {
-            return sink(Piece::Own(bytes));
+            return self.bytes.take().for_each(|segment| sink(Piece::Own(segment)));
         }
         let mut sent = 0;
         for (offset, value) in self.shared.drain(..) {
-            if offset > sent {
-                sink(Piece::Own(bytes[sent..offset].to_vec()));
-            }
+            self.bytes.slices(sent..offset).for_each(|slice| sink(Piece::Own(slice.to_vec())));
             sink(Piece::Shared(value));
             sent = offset;
         }
-        assert!(sent < bytes.len(), "a line end follows each shared value");
-        sink(Piece::Own(bytes[sent..].to_vec()));
-        self.reuse(bytes);
+        assert!(sent < self.bytes.len(), "a line end follows each shared value");
+        let rest = self.bytes.slices(sent..self.bytes.len());
+        rest.for_each(|slice| sink(Piece::Own(slice.to_vec())));
+        self.bytes.clear(KEPT_OUTPUT_BYTES_MAX);
+    }
+
+    /// Moves everything after `mark` into another output, in order.
+    pub fn split_off(&mut self, mark: Mark) -> Output {
+        assert!(mark.bytes <= self.bytes.len() && mark.shared <= self.shared.len());
+        let mut shared = self.shared.split_off(mark.shared);
+        shared.iter_mut().for_each(|(offset, _)| *offset -= mark.bytes);
+        let mut ends = self.ends.split_off(mark.ends);
+        ends.iter_mut().for_each(|end| *end -= mark.bytes);
+        let shared_bytes = shared_sum(&shared);
+        self.shared_bytes -= shared_bytes;
+        Output { bytes: self.bytes.split_off(mark.bytes), shared, shared_bytes, ends }
+    }
+
+    /// Reserves memory for `bytes` further bytes.
+    pub fn reserve(&mut self, bytes: usize) {
+        self.bytes.room(bytes);
     }
 
     /// Reuses the memory of a sent buffer, if the output has none and the buffer is not too large.
-    pub fn reuse(&mut self, mut bytes: Vec<u8>) {
-        if self.bytes.capacity() == 0 && bytes.capacity() <= KEPT_OUTPUT_BYTES_MAX {
-            bytes.clear();
-            self.bytes = bytes;
+    pub fn reuse(&mut self, bytes: Vec<u8>) {
+        if bytes.capacity() <= KEPT_OUTPUT_BYTES_MAX {
+            self.bytes.reuse(bytes);
         }
     }
 
@@ -214,11 +237,12 @@ impl Output {
         let mut wire = Vec::with_capacity(self.len());
         let mut copied = 0;
         for (offset, value) in &self.shared {
-            wire.extend_from_slice(&self.bytes[copied..*offset]);
+            self.bytes.slices(copied..*offset).for_each(|slice| wire.extend_from_slice(slice));
             wire.extend_from_slice(value);
             copied = *offset;
         }
-        wire.extend_from_slice(&self.bytes[copied..]);
+        let rest = self.bytes.slices(copied..self.bytes.len());
+        rest.for_each(|slice| wire.extend_from_slice(slice));
         wire
     }
 }
@@ -316,7 +340,8 @@ impl<'a> Reply<'a> {
         let end = text.iter().rposition(|byte| !is_end(byte)).map_or(start, |last| last + 1);
         self.raw(b"-");
         let shown = text[start..end].iter();
-        self.out.bytes.extend(shown.map(|byte| if is_end(byte) { b' ' } else { *byte }));
+        let shown = shown.map(|byte| if is_end(byte) { b' ' } else { *byte });
+        self.out.bytes.push_all(end - start, shown);
         self.raw(b"\r\n");
     }
 
@@ -332,7 +357,7 @@ impl<'a> Reply<'a> {
     /// Writes a bulk string.
     #[inline]
     pub fn bulk(&mut self, value: &[u8]) {
-        self.out.bytes.reserve(value.len() + HEADER_BYTES_MAX + 2);
+        self.out.bytes.room(value.len() + HEADER_BYTES_MAX + 2);
         self.header(b'$', value.len());
         self.raw(value);
         self.raw(b"\r\n");
@@ -397,8 +422,10 @@ impl<'a> Reply<'a> {
         let now = self.mark();
         assert!(now.shared == mark.shared && now.ends == mark.ends, "plain values alone");
         write(self);
-        let head_len = self.out.bytes.len() - now.bytes;
-        self.out.bytes[mark.bytes..].rotate_right(head_len);
+        let bytes = &mut self.out.bytes;
+        let head = bytes.range(now.bytes..bytes.len()).into_owned();
+        bytes.truncate(now.bytes);
+        bytes.insert(mark.bytes, &head);
     }
 
     /// Writes the header of a map. `pairs` keys, each with its value, must follow.
@@ -475,14 +502,14 @@ impl<'a> Reply<'a> {
 
     #[inline]
     fn raw(&mut self, bytes: &[u8]) {
-        self.out.bytes.extend_from_slice(bytes);
+        self.out.bytes.push(bytes);
     }
 
     /// Writes a reply of one line.
     #[inline]
     fn line(&mut self, kind: u8, text: &[u8]) {
-        self.out.bytes.reserve(text.len() + 3);
-        self.out.bytes.push(kind);
+        self.out.bytes.room(text.len() + 3);
+        self.out.bytes.push(&[kind]);
         self.raw(text);
         self.raw(b"\r\n");
     }

@@ -2,7 +2,7 @@
 
 use crate::base::system::group_number;
 use crate::config::Config;
-use crate::control::ListenError;
+use crate::control::{Change, ListenError};
 use crate::exec::Process;
 use crate::io::ListenerId;
 use crate::io::sockets::listen_unix;
@@ -10,6 +10,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::chown;
 use std::path::Path;
+use std::time::Duration;
+
+/// Pause between two tries to listen on a port that is in use.
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Number of tries. A killed server has released its port after some tens of milliseconds.
+const TRIES_MAX: usize = 200;
 
 /// The number of the listener of `unixsocket`; TCP listeners count up from 0.
 const UNIX_LISTENER: ListenerId = ListenerId::MAX;
@@ -27,7 +34,7 @@ pub(super) fn open_all(
         ));
         format!("Failed listening on port {port} (tcp), aborting.")
     };
-    let change = process.listeners.change(config).map_err(failed)?;
+    let change = open_patiently(config, process).map_err(failed)?;
     change.commit().map_err(|error| format!("Failed listening on port {port} (tcp): {error}"))?;
     if process.listeners.is_empty() && port != 0 && !config.bind.is_empty() {
         return Err(format!("Failed listening on port {port} (tcp), aborting."));
@@ -47,6 +54,19 @@ pub(super) fn open_all(
         return Err("Configured to not listen anywhere, exiting.".to_string());
     }
     Ok(listeners)
+}
+
+/// Opens the TCP sockets. A server that was killed holds its port until the kernel has taken its
+/// rings apart, after its process is gone. So a port that is in use is tried again for a moment.
+fn open_patiently<'p>(config: &Config, process: &'p Process) -> Result<Change<'p>, ListenError> {
+    for _ in 0..TRIES_MAX {
+        match process.listeners.change(config) {
+            Err(error) if error.error.kind() == io::ErrorKind::AddrInUse => {}
+            done => return done,
+        }
+        std::thread::sleep(PAUSE);
+    }
+    process.listeners.change(config)
 }
 
 /// Changes the group of the path; an empty name leaves it unchanged.

@@ -11,13 +11,10 @@ pub const SERVE_NS_MAX: u64 = 400_000;
 /// received completely: receiving pauses only while a complete command is there to run.
 pub const INPUT_BYTES_PAUSE: usize = 256 << 10;
 
-/// Bytes of unsent output that every connection may have, whatever the others hold. For 10,000
-/// clients that never read, this is 640 MB.
-pub const OUTPUT_BYTES_EACH: usize = 64 << 10;
-
-/// Bytes of unsent output of all connections of a shard. Above this, connections with more than
-/// [`OUTPUT_BYTES_EACH`] are not served until their output has drained.
-pub const OUTPUT_BYTES_SHARD: usize = 256 << 20;
+/// Bytes of unsent output of a connection above which its batches have one command, if a limit can
+/// disconnect it for its output. The size of replies is known only after the run, and the limit is
+/// checked after each batch.
+pub const OUTPUT_BYTES_BATCHED_MAX: usize = 1 << 20;
 
 /// Nanoseconds between two ticks when the shard has nothing urgent.
 pub const TICK_NS: u64 = 100_000_000;
@@ -55,6 +52,9 @@ pub const CLOSE_LINES_MAX: u32 = 10;
 /// Length in nanoseconds of the window for [`CLOSE_LINES_MAX`].
 pub const CLOSE_LINES_NS: u64 = 1_000_000_000;
 
+/// Nanoseconds between two log lines about HTTP requests.
+pub const ATTACK_LINES_NS: u64 = 60_000_000_000;
+
 /// The most empty flights that are kept for reuse.
 pub const FLIGHTS_POOLED_MAX: usize = 256;
 
@@ -77,8 +77,3 @@ pub const BORROW_NS_MAX: u64 = 200_000;
 /// Nanoseconds for which a woken shard blocks while another shard holds its partition. The holder
 /// rings; this timeout only guards against a broken doorbell.
 pub const LENT_WAIT_NS_MAX: u64 = 10_000_000;
-
-/// Number of waiting one-way messages above which the end of watches is not sent. Such watches stay
-/// until the process ends, which costs memory but breaks nothing, because client ids are not
-/// reused.
-pub const UNWATCH_QUEUED_MAX: usize = 1 << 16;

@@ -122,8 +122,7 @@ impl Shard {
     /// other shards are expected, it polls for a limited number of turns. Otherwise it parks until
     /// the next tick.
     fn wait_plan(&mut self) -> Wait {
-        let can_unstall = !self.queues.stalled.is_empty() && self.port.has_all_credits();
-        let due = !self.queues.ready.is_empty() || can_unstall || self.has_waiting();
+        let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let pending = due || has_messages || self.intake.is_some();
         let expecting =
@@ -207,7 +206,7 @@ impl Shard {
             // A number may be listed twice if it was given to another connection meanwhile.
             if let Some(connection) = self.connections.get_mut(conn)
                 && std::mem::take(&mut connection.is_queued)
-                && !connection.is_stalled
+                && connection.stalled_on.is_none()
             {
                 self.serve(conn);
             }

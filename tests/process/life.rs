@@ -178,3 +178,21 @@ fn version_and_help_are_printed() {
         assert!(String::from_utf8_lossy(&output.stdout).contains(text));
     }
 }
+
+/// A supervisor starts the server again at once. The kernel may hold the port of a killed server
+/// for some milliseconds.
+#[test]
+fn a_killed_server_is_started_again_at_once() {
+    for setup in setups() {
+        let mut server = Server::start(setup, &[]);
+        for _ in 0..5 {
+            assert_eq!(Wire::connect(server.port).ask(&["PING"]), "+PONG");
+            signal(&server, "KILL");
+            server.child.wait().expect("the child can be waited for");
+            let next = Server::launch(setup, server.port, &[], Stdio::null());
+            server = next;
+            let has_come = wait_for(|| server.logged("Ready to accept") || server.is_over());
+            assert!(has_come && !server.is_over(), "{}", server.log());
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! Limits of clients: password, number and time.
 
-use super::server::wait_for;
-use super::wire::Wire;
+use super::server::{Server, Setup, wait_for};
+use super::wire::{Wire, info_field, request};
 use super::{crowd, on_each_setup};
+use annulet::base::clock::Clock;
 
 #[test]
 fn a_password_is_required() {
@@ -116,4 +117,88 @@ fn a_transaction_with_many_requests_to_all_shards_does_not_end_the_server() {
             assert_eq!(Wire::connect(server.port).ask(&["PING"]), "+PONG");
         }
     });
+}
+
+/// A monitor that does not read is closed at the limit of its class.
+#[test]
+fn a_monitor_that_does_not_read_is_disconnected() {
+    on_each_setup(&["--client-output-buffer-limit", "normal 4mb 0 0"], |server| {
+        let mut monitor = Wire::connect(server.port);
+        assert_eq!(monitor.ask(&["MONITOR"]), "+OK");
+        let mut wire = Wire::connect(server.port);
+        let set = request(&["SET", "key", &"v".repeat(5_000)]);
+        for _ in 0..30 {
+            wire.write(set.repeat(200));
+            (0..200).for_each(|_| assert_eq!(wire.reply(), "+OK"));
+        }
+        let is_alone = wait_for(|| {
+            let info = wire.ask(&["INFO", "clients"]);
+            info_field(&info, "connected_clients") == Some(1)
+        });
+        assert!(is_alone, "{}", wire.ask(&["CLIENT", "LIST"]));
+        let info = wire.ask(&["INFO", "stats"]);
+        assert_eq!(info_field(&info, "client_output_buffer_limit_disconnections"), Some(1));
+        assert!(server.logged("its output buffer passed client-output-buffer-limit"));
+    });
+}
+
+/// Watched keys count with about the memory that they use.
+#[test]
+fn watched_keys_count_as_memory_of_their_client() {
+    const KEYS: u64 = 20_000;
+    on_each_setup(&[], |server| {
+        let (mut wire, mut watcher) = (Wire::connect(server.port), Wire::connect(server.port));
+        let id = watcher.ask(&["CLIENT", "ID"]).trim_start_matches(':').to_string();
+        let used = |wire: &mut Wire| info_field(&wire.ask(&["INFO", "memory"]), "used_memory");
+        let told = |wire: &mut Wire| {
+            let line = wire.ask(&["CLIENT", "LIST", "ID", &id]);
+            let (_, rest) = line.split_once("tot-mem=").expect("the line has the field");
+            rest.split(' ').next().and_then(|number| number.parse::<u64>().ok())
+        };
+        let before = (used(&mut wire), told(&mut wire));
+        let keys: Vec<String> = (0..KEYS).map(|number| format!("key:{number:06}")).collect();
+        for keys in keys.chunks(100) {
+            let keys = keys.iter().map(String::as_str);
+            let args: Vec<&str> = ["WATCH"].into_iter().chain(keys).collect();
+            assert_eq!(watcher.ask(&args), "+OK");
+        }
+        let after = (used(&mut wire), told(&mut wire));
+        let grown = |before: Option<u64>, after: Option<u64>| {
+            let both = before.zip(after).expect("both numbers are there");
+            (both.1 - both.0) as f64 / KEYS as f64
+        };
+        let (used, told) = (grown(before.0, after.0), grown(before.1, after.1));
+        assert!((0.6..1.7).contains(&(told / used)), "{told} bytes are told, {used} are used");
+    });
+}
+
+/// The time of a command grows with the number of its keys, not with the square of it.
+#[test]
+fn many_keys_in_one_command() {
+    const FEW: usize = 4_000;
+    const TIMES: usize = 10;
+    for shards in [1, 2] {
+        let server = Server::start(Setup { shards, driver: "epoll" }, &[]);
+        let mut wire = Wire::connect(server.port);
+        let mut took_ns = |name: &str, count: usize| -> u64 {
+            let keys: Vec<String> = (0..count).map(|at| format!("{name}:{at}")).collect();
+            let mut args = vec![name];
+            for key in &keys {
+                args.push(key);
+                args.extend((name == "MSETNX").then_some("v"));
+            }
+            args.extend((name == "BLPOP").then_some("0.001"));
+            let mut once = || {
+                let start_ns = Clock::System.monotonic_ns();
+                wire.ask(&args);
+                Clock::System.monotonic_ns() - start_ns
+            };
+            (0..3).map(|_| once()).min().expect("there are three runs")
+        };
+        for name in ["EXISTS", "MSETNX", "SUNION", "PFCOUNT", "BLPOP", "WATCH"] {
+            let (few_ns, many_ns) = (took_ns(name, FEW), took_ns(name, TIMES * FEW));
+            let most_ns = few_ns * (TIMES * TIMES / 2) as u64;
+            assert!(many_ns < most_ns, "{name}, {shards} shards: {few_ns} ns, {many_ns} ns");
+        }
+    }
 }

@@ -71,6 +71,20 @@ fn protocol_errors_close_the_connection_after_earlier_replies() {
     });
 }
 
+/// A page in a browser must not make the browser send commands.
+#[test]
+fn http_requests_close_the_connection_without_a_reply() {
+    on_each_setup(&[], |server| {
+        for line in ["POST / HTTP/1.1", "Host: here", "host: there"] {
+            let mut wire = Wire::connect(server.port);
+            wire.write(format!("{line}\r\nSET key value\r\n"));
+            assert_eq!(wire.rest(), "", "{line}");
+        }
+        assert!(server.logged("Possible SECURITY ATTACK detected."));
+        assert_eq!(Wire::connect(server.port).ask(&["EXISTS", "key"]), ":0");
+    });
+}
+
 #[test]
 fn quit_ends_the_connection_and_drops_what_follows() {
     on_each_setup(&[], |server| {

@@ -261,3 +261,35 @@ fn a_batch_wakes_between_its_commands() {
         server.check();
     }
 }
+
+/// Any number of replies wait for clients that the commands have unblocked, and each reply only for
+/// its own.
+#[test]
+fn many_replies_wait_for_the_clients_that_they_unblock() {
+    const PAIRS: usize = 150;
+    for (shards, seed) in [(2, 1), (3, 2), (4, 3)] {
+        let (mut server, mut waiters) = clients(shards, seed, PAIRS);
+        let mut pushers: Vec<Client> = (0..PAIRS).map(|_| server.client()).collect();
+        let source = |at: usize| key_on(shards, 0, at);
+        let target = key_on(shards, 1, PAIRS);
+        for (at, waiter) in waiters.iter_mut().enumerate() {
+            block(&mut server, waiter, &["BLMOVE", &source(at), &target, "LEFT", "RIGHT", "0"]);
+        }
+        for (at, pusher) in pushers.iter_mut().enumerate() {
+            // PING ends the batch of RPUSH. Commands of one batch run without a break.
+            pusher.send(&["RPUSH", &source(at), "item"]);
+            pusher.send(&["PING"]);
+            pusher.send(&["EXISTS", &source(at)]);
+        }
+        server.settle();
+        for client in &mut pushers {
+            assert_eq!(client.read(&mut server), int(1));
+            assert_eq!(client.read(&mut server), Value::Simple(b"PONG".to_vec()));
+            assert_eq!(client.read(&mut server), int(0), "the item was moved before the reply");
+        }
+        for client in &mut waiters {
+            assert_eq!(client.read(&mut server), bulk("item"));
+        }
+        server.check();
+    }
+}

@@ -391,6 +391,24 @@ fn a_dropped_driver_closes_its_connections() {
     });
 }
 
+/// A peer that does not read and does not leave keeps no entry of the table.
+#[test]
+fn a_closed_connection_is_gone_while_its_peer_lives() {
+    for zero_copy_own_bytes_min in [1_000, usize::MAX] {
+        let options = Options { zero_copy_own_bytes_min, ..Options::default() };
+        with_each(options, |mut server| {
+            for len in [256 << 10, 1 << 20, 2 << 20, 3 << 20, 16 << 20] {
+                let (peer, conn) = server.accept();
+                server.driver.send(conn, Chunk::Own(vec![8; len]));
+                server.until_quiet();
+                server.driver.close(conn);
+                server.until("the end", |server| server.seen(conn).closed);
+                drop(peer);
+            }
+        });
+    }
+}
+
 #[test]
 fn zero_copy_sends_arrive_whole() {
     let options = Options {

@@ -261,7 +261,9 @@ impl UringDriver {
     }
 
     /// Releases the parts of a closing connection that no operation needs: the socket once none is
-    /// in progress, the number once no notice is due either.
+    /// in progress, the number once no notice is due either. If the peer does not read, the kernel
+    /// would keep the sent bytes, and the notice would stay due, as long as the peer lives. So the
+    /// socket is then closed with a reset.
     fn settle(&mut self, conn: ConnId) -> Option<Completion> {
         let place = &mut self.conns[conn as usize];
         assert_eq!(place.used, Use::Closing);
@@ -269,6 +271,9 @@ impl UringDriver {
             return None;
         }
         if let Some(socket) = place.socket.take() {
+            if place.sending.is_some() && sockets::has_unsent(socket.as_fd()) {
+                sockets::reset_on_close(socket.as_fd());
+            }
             sockets::discard_input(socket.as_fd());
         }
         if place.sending.is_some() {

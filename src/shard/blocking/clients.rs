@@ -1,7 +1,7 @@
 //! Commands that block, at the home shards of their connections: when they begin to block and when
 //! they give up.
 
-use crate::client::{Blocked, Connection, GivingUp, TransactionAttempt, Waiting};
+use crate::client::{Blocked, Connection, GivingUp, TimeoutReply, TransactionAttempt, Waiting};
 use crate::exec::{Entry, Null, Ticket, TicketState, Wait};
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Envelope, FlightId, OneWay, ReplyAddress, Work};
@@ -32,8 +32,7 @@ impl Shard {
         ticket
     }
 
-    /// Records that a command of the connection has blocked. If the client has left, its owners
-    /// remove the command from their lists.
+    /// Records that a command of the connection has blocked on keys of these shards.
     pub(in crate::shard) fn block(
         &mut self,
         to: ReplyAddress,
@@ -42,16 +41,28 @@ impl Shard {
         wait: &Wait,
         shards: Vec<u16>,
     ) {
+        let (deadline_ms, on_timeout) = (wait.deadline_ms, TimeoutReply::Null(wait.null));
+        self.begin_waiting(to, ticket, Waiting { entry, deadline_ms, on_timeout, shards });
+    }
+
+    /// Records that a command of the connection has blocked. If the client has left, its owners
+    /// remove the command from their lists.
+    pub(in crate::shard) fn begin_waiting(
+        &mut self,
+        to: ReplyAddress,
+        ticket: &Ticket,
+        waiting: Waiting,
+    ) {
         let ClientRef { conn, generation } = to.client;
         let connection = self.connections.get_same(conn, generation);
         let is_its = |blocked: &Blocked| blocked.ticket.number() == ticket.number();
         let is_there = |it: &&mut Connection| it.blocked.as_deref().is_some_and(is_its);
         let Some(connection) = connection.filter(is_there) else {
-            return self.forget_at(ticket.number(), &shards, None);
+            return self.forget_at(ticket.number(), &waiting.shards, None);
         };
         let blocked = connection.blocked.as_mut().expect("checked above");
-        let (deadline_ms, null) = (wait.deadline_ms, wait.null);
-        blocked.wait = Some(Waiting { entry, deadline_ms, null, shards });
+        let deadline_ms = waiting.deadline_ms;
+        blocked.wait = Some(waiting);
         connection.session.is_blocked = true;
         // The command counts when it ends.
         connection.session.commands -= 1;
@@ -61,8 +72,10 @@ impl Shard {
             self.blocking.deadlines.insert((deadline_ms, conn));
         }
         if is_hung_up {
-            self.close(conn);
+            return self.close(conn);
         }
+        // A blocked client that hangs up must be noticed behind any amount of pipelined input.
+        self.resume_receiving(conn);
     }
 
     /// Records that the owner of a command's keys has blocked the command.
@@ -90,6 +103,9 @@ impl Shard {
         self.env.board.gauges.clients_blocked.add(-1);
         if let Some(deadline_ms) = wait.deadline_ms {
             self.blocking.deadlines.remove(&(deadline_ms, conn));
+        }
+        if wait.on_timeout == TimeoutReply::Acks {
+            self.forget_acks(conn);
         }
         let shards = std::mem::take(&mut wait.shards);
         self.forget_at(blocked.ticket.number(), &shards, served_by);
@@ -172,6 +188,7 @@ impl Shard {
 
     /// Replies to a command that has given up.
     pub(in crate::shard) fn finish_giving_up(&mut self, conn: ConnId, why: GivingUp) {
+        let acks = self.acks_of(conn);
         let blocked = self.end_block(conn, None).expect("client is blocked");
         let wait = blocked.wait.as_ref().expect("client is blocked");
         let connection = self.connections.get_mut(conn).expect("client is blocked");
@@ -179,9 +196,10 @@ impl Shard {
         let protocol = connection.session.protocol;
         let mut output = Output::default();
         let mut reply = Reply::new(&mut output, protocol);
-        match (why, wait.null) {
-            (GivingUp::Timeout, Null::Bulk) => reply.null(),
-            (GivingUp::Timeout, Null::Array) => reply.null_array(),
+        match (why, wait.on_timeout) {
+            (GivingUp::Timeout, TimeoutReply::Null(Null::Bulk)) => reply.null(),
+            (GivingUp::Timeout, TimeoutReply::Null(Null::Array)) => reply.null_array(),
+            (GivingUp::Timeout, TimeoutReply::Acks) => reply.integer(acks as i64),
             (GivingUp::Error, _) => {
                 let error = Error::other(UNBLOCKED);
                 reply.error(&error);

@@ -5,16 +5,18 @@
 //!   owner --Forward--> home: rounds of a transaction --last answer--> ForwardDone --> owner
 //! ```
 
-use super::{ForwardDue, Forwarding};
+use super::Forwarding;
 use crate::client::{Transaction, TransactionAttempt, Woken};
 use crate::exec::TicketState;
-use crate::mesh::{ClientRef, Envelope, Forward, Forwarded, OneWay, Registration, TransactionId};
+use crate::mesh::{
+    Envelope, Forward, Forwarded, HoldId, Holder, OneWay, Registration, TransactionId,
+};
 use crate::shard::state::Shard;
 use crate::txn::Queue;
 use std::sync::Arc;
 
 impl Shard {
-    /// Queues the command of a blocked client of this shard, which an owner has forwarded.
+    /// Runs the command of a blocked client of this shard, which an owner has forwarded.
     pub(in crate::shard) fn take_forward(&mut self, forward: Forward, part: &mut Envelope) {
         let Forward { to, ticket, key_arg, kind, id } = forward;
         let mut queue = Box::<Queue>::default();
@@ -23,21 +25,6 @@ impl Shard {
         let item = items[0];
         queue.push(item.entry, item.slot, item.db, &mut batch_args.of(&item));
         let woken = Woken { key_arg, owner, kind, id };
-        self.blocking.due.push_back(ForwardDue { to, queue, ticket, woken });
-        self.run_forwards();
-    }
-
-    /// Runs forwarded commands as long as there are credits.
-    pub(in crate::shard) fn run_forwards(&mut self) {
-        while self.port.has_all_credits()
-            && let Some(due) = self.blocking.due.pop_front()
-        {
-            self.run_forward(due);
-        }
-    }
-
-    fn run_forward(&mut self, due: ForwardDue) {
-        let ForwardDue { to, queue, ticket, woken } = due;
         let giving_up = self.blocked_in(to).map(|blocked| blocked.giving_up);
         if giving_up == Some(None) {
             let attempt = TransactionAttempt::new(ticket, Some(woken));
@@ -94,29 +81,47 @@ impl Shard {
         left: usize,
     ) {
         assert!(left > 0, "a forwarded command has keys on several shards");
-        self.blocking.forwards.insert(id, Forwarding { woken, left });
+        self.blocking.forwards.insert(id, Forwarding { woken, left, holds: Vec::new() });
     }
 
     /// Counts a reply of a transaction that has concluded. After the last reply, tells the owner
-    /// that the forwarded command is finished.
-    pub(in crate::shard) fn land_forwarded(&mut self, id: TransactionId) {
+    /// that the forwarded command is finished. A held reply counts when its hold ends.
+    pub(in crate::shard) fn land_forwarded(
+        &mut self,
+        id: TransactionId,
+        (owner, hold): (u16, Option<HoldId>),
+    ) {
         let Some(forwarding) = self.blocking.forwards.get_mut(&id) else { return };
+        if let Some(hold) = hold {
+            return forwarding.holds.push((owner, hold));
+        }
         forwarding.left -= 1;
         if forwarding.left == 0 {
-            let Forwarding { woken, .. } = *forwarding;
+            let woken = forwarding.woken;
             self.blocking.forwards.remove(&id);
             self.post_one_way(woken.owner, OneWay::ForwardDone(woken.id));
         }
     }
 
-    /// Lets the connection send its replies, after all commands that it has forwarded were
-    /// finished.
-    pub(in crate::shard) fn release_connection(&mut self, client: ClientRef) {
-        let Some(connection) = self.connections.get_same(client.conn, client.generation) else {
-            return;
-        };
-        connection.is_held = false;
-        self.make_dirty(client.conn);
-        self.make_ready(client.conn);
+    /// Ends a hold on a reply, which waits in a connection, a transaction or a forwarded command.
+    /// The reply may be gone: its client has left, or had another reply already.
+    pub(in crate::shard) fn release(&mut self, owner: u16, hold: HoldId, holder: Holder) {
+        let ended = (owner, hold);
+        if let Some(id) = holder.transaction {
+            if let Some(transaction) = self.transactions.get_mut(id)
+                && let Some(at) = transaction.holds.iter().position(|hold| *hold == ended)
+            {
+                transaction.holds.swap_remove(at);
+                return;
+            }
+            let forwarding = self.blocking.forwards.get_mut(&id);
+            if let Some(holds) = forwarding.map(|forwarding| &mut forwarding.holds)
+                && let Some(at) = holds.iter().position(|hold| *hold == ended)
+            {
+                holds.swap_remove(at);
+                return self.land_forwarded(id, (owner, None));
+            }
+        }
+        self.release_connection(holder.client, ended);
     }
 }

@@ -8,12 +8,10 @@ mod forward;
 mod pause;
 
 use crate::client::Woken;
-use crate::exec::{Pause, Ticket};
+use crate::exec::Pause;
 use crate::io::ConnId;
-use crate::mesh::{ReplyAddress, TransactionId};
-use crate::txn::Queue;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use crate::mesh::{HoldId, TransactionId};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// State of a shard's blocked clients.
 #[derive(Debug, Default)]
@@ -21,27 +19,18 @@ pub(super) struct Blocking {
     /// When commands give up, in Unix milliseconds.
     pub(super) deadlines: BTreeSet<(u64, ConnId)>,
     next_ticket: u64,
-    /// Forwarded commands that wait for credits.
-    pub(super) due: VecDeque<ForwardDue>,
     /// Forwarded commands whose last round was sent.
     forwards: HashMap<TransactionId, Forwarding>,
 }
 
-/// A forwarded command that waits for credits.
-#[derive(Debug)]
-pub(in crate::shard) struct ForwardDue {
-    to: ReplyAddress,
-    queue: Box<Queue>,
-    ticket: Arc<Ticket>,
-    woken: Woken,
-}
-
 /// A forwarded command whose last round was sent.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Forwarding {
     woken: Woken,
     /// Number of replies still expected.
     left: usize,
+    /// Holds on replies that have come, by owner.
+    holds: Vec<(u16, HoldId)>,
 }
 
 /// The pause as one shard knows it.

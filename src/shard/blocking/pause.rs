@@ -27,7 +27,8 @@ impl Shard {
     /// After the second one their earlier commands are over, and OK is sent.
     pub(in crate::shard) fn go_on_pausing(&mut self, waiter: ReplyAddress, is_settled: bool) {
         if !is_settled {
-            return self.post_barrier(Goal::Pause { waiter, is_settled: true });
+            self.post_barrier(Goal::Pause { waiter, is_settled: true });
+            return;
         }
         let connection = self.connections.get_same(waiter.client.conn, waiter.client.generation);
         let Some(connection) = connection else { return };
@@ -78,8 +79,9 @@ impl Shard {
         self.pausing.postponed.insert(number, conn);
         self.env.board.gauges.clients_blocked.add(1);
         if is_hung_up {
-            self.close(conn);
+            return self.close(conn);
         }
+        self.resume_receiving(conn);
     }
 
     /// Ends the postponed state of the connection.

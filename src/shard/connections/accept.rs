@@ -200,8 +200,8 @@ impl Shard {
     pub(in crate::shard) fn closed(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.remove(conn) else { return };
         assert!(connection.is_closing, "the driver closes only connections that the shard closed");
-        if connection.is_stalled {
-            self.queues.stalled.retain(|stalled| *stalled != conn);
+        if let Some(shard) = connection.stalled_on {
+            self.forget_stalled(conn, shard);
         }
         self.clients.buffered_bytes -= connection.counted_bytes;
         self.clients.passing_bytes -= connection.passing_bytes;

@@ -17,6 +17,7 @@ use crate::client::{Connection, describe};
 use crate::config::Config;
 use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::ConnId;
+use crate::shard::limits::OUTPUT_BYTES_BATCHED_MAX;
 use crate::shard::state::Shard;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -90,6 +91,11 @@ impl Shard {
         self.clients.output_bytes_free = if are_limited { 0 } else { OUTPUT_BYTES_FREE as usize };
         let was_on = self.clients.evicting.is_on();
         self.clients.evicting.bytes_max = bytes_max(&self.env.config);
+        let is_limited = self.env.config.client_output_buffer_limit.normal.hard_bytes > 0;
+        self.clients.output_bytes_batched = match is_limited || self.clients.evicting.is_on() {
+            true => OUTPUT_BYTES_BATCHED_MAX,
+            false => usize::MAX,
+        };
         if was_on == self.clients.evicting.is_on() {
             return;
         }

@@ -6,8 +6,7 @@ use crate::exec::ClientKind;
 use crate::io::ConnId;
 use crate::observe::LineLimit;
 use crate::shard::limits::{
-    CLOSE_LINES_MAX, CLOSE_LINES_NS, CONNECTIONS_PER_TICK, OUTPUT_BYTES_EACH, OUTPUT_BYTES_SHARD,
-    TICKS_PER_ROUND,
+    ATTACK_LINES_NS, CLOSE_LINES_MAX, CLOSE_LINES_NS, CONNECTIONS_PER_TICK, TICKS_PER_ROUND,
 };
 use crate::shard::replication::OVER_LIMIT;
 use crate::shard::state::Shard;
@@ -26,6 +25,8 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) buffered_bytes: usize,
     /// Limits the log lines about closed connections.
     pub(in crate::shard) log_limit: LineLimit,
+    /// Limits the log lines about HTTP requests.
+    pub(in crate::shard) attack_limit: LineLimit,
     /// State of `maxmemory-clients`.
     pub(in crate::shard) evicting: Evicting,
     peaks: Peaks,
@@ -35,6 +36,8 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) passing_bytes: usize,
     /// Exempt amount: bytes of unsent output of a connection that no limit counts.
     pub(in crate::shard) output_bytes_free: usize,
+    /// Bytes of unsent output of a connection above which its batches have one command.
+    pub(in crate::shard) output_bytes_batched: usize,
 }
 
 impl Default for Clients {
@@ -42,11 +45,13 @@ impl Default for Clients {
         Clients {
             buffered_bytes: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
+            attack_limit: LineLimit::new(1, ATTACK_LINES_NS),
             evicting: Evicting::default(),
             peaks: Peaks::default(),
             next: 0,
             passing_bytes: 0,
             output_bytes_free: 0,
+            output_bytes_batched: usize::MAX,
         }
     }
 }
@@ -127,6 +132,7 @@ impl Shard {
     pub(in crate::shard) fn check_output(&mut self, conn: ConnId) {
         let connection = self.connections.get_mut(conn).expect("connection is open");
         connection.outbox.drop_muted();
+        connection.outbox.cut();
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("connection is open");
         if connection.outbox.pending_bytes() > self.clients.output_bytes_free {
@@ -137,8 +143,8 @@ impl Shard {
     }
 
     /// Handles unsent output above the exempt amount. Closes the connection if
-    /// `client-output-buffer-limit` is exceeded. If the shard holds too much output, stops serving
-    /// the connection until its output has drained.
+    /// `client-output-buffer-limit` is exceeded. Other clients do not matter: all clients together
+    /// are bounded by `maxmemory-clients`.
     pub(in crate::shard) fn limit_output(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if connection.is_closing || connection.link.is_some() {
@@ -158,9 +164,6 @@ impl Shard {
         let since_ms = is_soft.then(|| connection.output_over_ms.unwrap_or(now_ms));
         connection.output_over_ms = since_ms;
         let is_long = since_ms.is_some_and(|since| now_ms - since > limit.soft_seconds * 1_000);
-        let is_large =
-            bytes > OUTPUT_BYTES_EACH && self.clients.buffered_bytes > OUTPUT_BYTES_SHARD;
-        connection.is_output_full |= is_large;
         if is_over(limit.hard_bytes) || is_long || connection.session.is_stranger() {
             self.env.board.counters.output_limit_disconnections.add(1);
             self.close_for(conn, OVER_LIMIT);

@@ -21,8 +21,10 @@ pub(in crate::shard) struct Queues {
     pub(in crate::shard) ready: VecDeque<ConnId>,
     /// Connections that have output to send.
     pub(in crate::shard) dirty: Vec<ConnId>,
-    /// Connections whose batch found no credit. They are served again when replies free credits.
-    pub(in crate::shard) stalled: VecDeque<ConnId>,
+    /// Number of connections whose batch found no credit.
+    pub(in crate::shard) stalled: usize,
+    /// These connections by the shard whose credits they wait for, in the order of stalling.
+    stalled_on: Vec<VecDeque<ConnId>>,
 }
 
 /// State of the acceptor: sockets that their shard could not take at once.

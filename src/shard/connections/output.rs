@@ -2,7 +2,7 @@
 
 use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::{BufferId, Chunk, ConnId};
-use crate::shard::limits::{INPUT_BYTES_PAUSE, OUTPUT_BYTES_EACH};
+use crate::shard::limits::INPUT_BYTES_PAUSE;
 use crate::shard::state::Shard;
 use std::io;
 
@@ -28,7 +28,6 @@ impl Shard {
     fn send_next(&mut self, conn: ConnId) {
         while let Some(connection) = self.connections.get_mut(conn)
             && !connection.is_closing
-            && !connection.is_held
         {
             let Some(chunk) = connection.outbox.next_chunk() else {
                 if connection.is_over() {
@@ -73,11 +72,6 @@ impl Shard {
         if is_traced {
             self.trace_sent(conn);
         }
-        let connection = self.connections.get_mut(conn).expect("checked above");
-        if connection.is_output_full && connection.outbox.pending_bytes() <= OUTPUT_BYTES_EACH / 2 {
-            connection.is_output_full = false;
-            self.make_ready(conn);
-        }
         if is_link {
             self.pump(conn);
         }
@@ -104,9 +98,16 @@ impl Shard {
             self.env.board.counters.query_limit_disconnections.add(1);
             return self.close_for(conn, "its input passed client-query-buffer-limit");
         }
-        if pending > INPUT_BYTES_PAUSE && connection.is_receiving && !connection.is_starved {
+        // The input of a blocked client is received, so that its hang-up is noticed. Its bound is
+        // client-query-buffer-limit, and it counts towards maxmemory-clients.
+        let is_blocked = connection.session.is_blocked;
+        let may_pause = !connection.is_starved && !is_blocked;
+        if pending > INPUT_BYTES_PAUSE && connection.is_receiving && may_pause {
             connection.is_receiving = false;
             self.driver.receive(conn, false);
+        }
+        if is_blocked {
+            return self.count_bytes(conn);
         }
         self.make_ready(conn);
     }
@@ -116,14 +117,22 @@ impl Shard {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.is_starved = true;
         connection.input.consume();
-        if !connection.is_receiving {
-            connection.is_receiving = true;
-            self.driver.receive(conn, true);
-        }
         if connection.is_hung_up {
             self.make_dirty(conn);
         }
+        self.resume_receiving(conn);
         self.count_bytes(conn);
+    }
+
+    /// Resumes receiving if it was paused.
+    #[inline]
+    pub(in crate::shard) fn resume_receiving(&mut self, conn: ConnId) {
+        if let Some(connection) = self.connections.get_mut(conn)
+            && !connection.is_receiving
+        {
+            connection.is_receiving = true;
+            self.driver.receive(conn, true);
+        }
     }
 
     /// Updates the shard's total of connection bytes with this connection.

@@ -5,7 +5,6 @@ use crate::exec::{Merge, Request};
 use crate::io::ConnId;
 use crate::mesh::{OneWay, Work};
 use crate::resp::Reply;
-use crate::shard::limits::UNWATCH_QUEUED_MAX;
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -16,7 +15,10 @@ impl Shard {
         let (client, db) = (session.id, session.db);
         self.env.board.gauges.clients_watching.add(i64::from(connection.watched.is_empty()));
         let slice = self.partition.slice();
-        connection.watched.extend(keys.iter().map(|key| (db, slice.key(key).hash)));
+        for key in &keys {
+            let is_new = connection.watched.insert((db, slice.key(key).hash));
+            connection.watched_bytes += if is_new { key.len() } else { 0 };
+        }
         let mut by_shard: Vec<Vec<Vec<u8>>> = vec![Vec::new(); self.env.router.shards()];
         for key in keys {
             let owner = self.env.router.owner_of(&key);
@@ -53,6 +55,7 @@ impl Shard {
     pub(in crate::shard) fn take_watched(&mut self, conn: ConnId) -> Vec<u16> {
         let Some(connection) = self.connections.get_mut(conn) else { return Vec::new() };
         let watched = std::mem::take(&mut connection.watched);
+        connection.watched_bytes = 0;
         self.env.board.gauges.clients_watching.add(-i64::from(!watched.is_empty()));
         std::mem::take(&mut connection.session.watched_shards)
     }
@@ -64,7 +67,7 @@ impl Shard {
         for shard in self.take_watched(conn) {
             if usize::from(shard) == self.env.me {
                 self.partition.unwatch(client);
-            } else if self.remote.one_way.len() < UNWATCH_QUEUED_MAX {
+            } else {
                 self.post_one_way(shard, OneWay::Unwatch(client));
             }
         }

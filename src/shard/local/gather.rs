@@ -5,7 +5,8 @@
 
 use crate::client::Connection;
 use crate::exec::{CommandTable, Entry, Item, Session};
-use crate::gate::{Admission, Facts, Place, Router, admit, find};
+use crate::gate::{Admission, Facts, Place, Router, admit, find, is_http};
+use crate::mesh::Port;
 use crate::net::Request;
 use crate::observe::Boards;
 use crate::resp::{Args, Error, Limits, ProtocolError, Span};
@@ -25,6 +26,8 @@ pub(in crate::shard) struct Batch {
     pub(in crate::shard) may_wait: bool,
     /// Index of the traced command.
     pub(in crate::shard) traced: Option<u32>,
+    /// Its commands in the input, if the batch may have to be taken back.
+    requests: Vec<Request>,
     /// Number of commands that were queued for a transaction instead.
     queued: usize,
 }
@@ -42,7 +45,30 @@ impl Batch {
         self.is_bulky = false;
         self.may_wait = false;
         self.traced = None;
+        self.requests.clear();
         self.queued = 0;
+    }
+
+    /// Returns a shard that the batch needs and to which there is no credit. A batch for its own
+    /// shard alone needs none.
+    #[cold]
+    pub(in crate::shard) fn lacks_credit(&self, port: &Port, router: Router) -> Option<u16> {
+        if self.is_local {
+            return None;
+        }
+        let has_none = |shard: &u16| !port.has_credit(usize::from(*shard));
+        self.places.iter().find_map(|place| match place {
+            Place::Shard(shard) => Some(*shard).filter(has_none),
+            Place::Several => (0..router.shards() as u16).find(has_none),
+        })
+    }
+
+    /// Gives all commands back to the input that they came from.
+    pub(in crate::shard) fn take_back(&mut self, connection: &mut Connection) {
+        for request in self.requests.drain(..).rev() {
+            connection.input.rewind(&request, &mut self.spans);
+        }
+        connection.input.consume();
     }
 }
 
@@ -64,6 +90,8 @@ pub(in crate::shard) enum Gathered {
     Refused(Option<&'static Entry>, Error),
     /// Bytes that are not a command.
     Malformed(ProtocolError),
+    /// A line of an HTTP request.
+    Http,
 }
 
 impl Gathered {
@@ -90,6 +118,8 @@ pub(in crate::shard) struct Gatherer {
     pub(in crate::shard) bulk_len_max: u64,
     /// The most commands of this batch.
     pub(in crate::shard) commands_max: usize,
+    /// Whether the batch may have to be taken back, because a shard has no credits.
+    pub(in crate::shard) may_stall: bool,
 }
 
 impl Gatherer {
@@ -112,7 +142,12 @@ impl Gatherer {
                 Err(error) if batch.is_empty() => return Gathered::Malformed(error),
                 Err(_) => break,
             };
-            let Some(alone) = self.take(connection, &request, batch, boards) else { continue };
+            let Some(alone) = self.take(connection, &request, batch, boards) else {
+                if self.may_stall {
+                    batch.requests.push(request);
+                }
+                continue;
+            };
             if matches!(alone, Gathered::Postponed(_)) || !batch.is_empty() {
                 connection.input.rewind(&request, &mut batch.spans);
             }
@@ -143,6 +178,7 @@ impl Gatherer {
         let args = Args::new(text, spans, large);
         let entry = match find(self.table, &args) {
             Ok(entry) => entry,
+            Err(_) if is_http(&args[0]) => return Some(Gathered::Http),
             // An unauthenticated client does not learn which commands exist.
             Err(_) if !connection.session.authenticated => {
                 return Some(Gathered::Refused(None, Error::NoAuth));

@@ -8,7 +8,8 @@ use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Registration};
 use crate::partition::{Batch, BatchTiming, Probe, RunMode, args_of};
-use crate::shard::limits::{BATCHES_PER_TURN_MAX, OUTPUT_BYTES_SHARD};
+use crate::resp::Mark;
+use crate::shard::limits::BATCHES_PER_TURN_MAX;
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -22,16 +23,21 @@ impl Shard {
             if connection.serving(one_in_flight) != Serving::Open {
                 return;
             }
-            if !self.port.has_all_credits() {
-                return self.stall(conn);
-            }
             connection.is_starved = false;
             gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
             let has_all_replies = connection.session.replies == Replies::All;
-            if !has_all_replies {
+            let unsent_bytes = connection.outbox.pending_bytes();
+            if !has_all_replies || unsent_bytes > self.clients.output_bytes_batched {
                 gatherer.commands_max = 1;
             }
             let gathered = gatherer.gather(connection, &mut self.batch, &self.env.process.boards);
+            if gatherer.may_stall
+                && matches!(gathered, Gathered::Keys)
+                && let Some(shard) = self.batch.lacks_credit(&self.port, self.env.router)
+            {
+                self.batch.take_back(connection);
+                return self.stall(conn, shard);
+            }
             let has_begun = !matches!(gathered, Gathered::Nothing | Gathered::Postponed(_));
             if !has_all_replies && has_begun {
                 connection.turn_replies();
@@ -49,6 +55,7 @@ impl Shard {
                 Gathered::Postponed(entry) => return self.postpone(conn, entry),
                 Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
                 Gathered::Malformed(error) => return self.reject_bytes(conn, error),
+                Gathered::Http => return self.reject_http(conn),
             }
             self.check_output(conn);
         }
@@ -82,16 +89,9 @@ impl Shard {
             home: self.env.me as u16,
             facts: self.env.facts,
             bulk_len_max: self.env.config.proto_max_bulk_len,
-            commands_max: self.commands_max(),
+            commands_max: self.port.mesh().batch_commands_max(BATCH_COMMANDS_MAX),
+            may_stall: !self.port.has_all_credits(),
         }
-    }
-
-    /// Returns the most commands of the next batch. The limit is 1 while the shard holds much
-    /// unsent output, because the size of the replies is known only after the run.
-    fn commands_max(&self) -> usize {
-        let is_crowded = self.clients.buffered_bytes > OUTPUT_BYTES_SHARD;
-        let wanted = if is_crowded { 1 } else { BATCH_COMMANDS_MAX };
-        self.port.mesh().batch_commands_max(wanted)
     }
 
     /// Runs the batch here. If a lock conflicts, or a command must be offloaded, posts the batch
@@ -118,6 +118,7 @@ impl Shard {
         let (text, large) = connection.input.parts();
         let mut args = BatchArgs { text, spans: &self.batch.spans, large };
         let (output, items) = (&mut connection.outbox.output, &self.batch.items);
+        let begin = output.mark();
         let mut timing = BatchTiming::at_home(&self.env.thresholds, items, &mut args, output.len());
         timing.probe = Probe::new(self.batch.traced);
         let protocol = connection.session.protocol;
@@ -135,7 +136,7 @@ impl Shard {
         let last = self.batch.items.last().map(|item| item.entry.index);
         let now_ms = self.env.now.monotonic_ms();
         connection.session.note_commands(self.batch.items.len(), last, now_ms);
-        self.defer_replies(conn);
+        self.hold_replies(conn, begin);
         self.send_outgoing();
         if self.batch.traced.is_some() {
             self.trace_ran(conn, timing.probe.spent_ns());
@@ -144,11 +145,15 @@ impl Shard {
         self.make_dirty(conn);
     }
 
-    /// Makes the connection's replies wait if its commands have forwarded others.
-    pub(in crate::shard) fn defer_replies(&mut self, conn: ConnId) {
+    /// Makes the connection's replies from `begin` on wait if its commands have forwarded others.
+    #[inline]
+    pub(in crate::shard) fn hold_replies(&mut self, conn: ConnId, begin: Mark) {
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let client = ClientRef { conn, generation: connection.generation };
-        connection.is_held |= self.partition.defer_connection(client);
+        if let Some(hold) = self.partition.hold_connection(client) {
+            connection.holds.push((self.env.me as u16, hold));
+            connection.outbox.hold(begin);
+        }
     }
 
     /// Blocks the only command of the batch, whose keys are here.

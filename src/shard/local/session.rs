@@ -63,7 +63,10 @@ impl Shard {
         if let Some(request) = request {
             self.carry_out(conn, request);
         }
-        self.record_session(conn, item.entry, ns, asks_all);
+        // A command that has blocked counts when it ends.
+        if self.connections.get_mut(conn).is_none_or(|it| it.blocked.is_none()) {
+            self.record_session(conn, item.entry, ns, asks_all);
+        }
         if let Some(args) = written {
             self.log_session(conn, item.entry, args, (ns, reply_bytes));
         }
@@ -156,6 +159,21 @@ impl Shard {
             self.log_malformed(conn, &error);
         }
         self.make_dirty(conn);
+    }
+
+    /// Closes a connection that sends an HTTP request, without a reply.
+    pub(in crate::shard) fn reject_http(&mut self, conn: ConnId) {
+        let connection = self.connections.get_mut(conn).expect("connection is open");
+        let address = connection.session.address.clone();
+        if self.clients.attack_limit.allow(self.env.now.monotonic_ns).is_some() {
+            self.env.process.log.warning(&format!(
+                "Possible SECURITY ATTACK detected. It looks like somebody is sending POST or \
+                 Host: commands to Annulet. This is likely due to an attacker attempting to use \
+                 Cross Protocol Scripting to compromise your Annulet instance. Connection from \
+                 {address} aborted."
+            ));
+        }
+        self.close(conn);
     }
 
     fn log_malformed(&mut self, conn: ConnId, error: &ProtocolError) {

@@ -14,7 +14,7 @@
 //! any free partition, and give it back at any time.
 
 use crate::mesh::Message;
-use crate::partition::Partition;
+use crate::partition::{Outgoing, Partition};
 use crate::shard::limits::{BORROW_COMMANDS_MAX, BORROW_NS_MAX};
 use crate::shard::state::Shard;
 use std::collections::VecDeque;
@@ -134,7 +134,15 @@ impl Shard {
 
     /// Sends the replies of a borrowed partition. Messages that need its own shard stay.
     fn send_answers(&mut self, partition: &mut Partition) {
-        while let Some(answer) = partition.take_answer() {
+        while let Some(outgoing) = partition.take_answer() {
+            let answer = match outgoing {
+                Outgoing::Answer(answer) => answer,
+                Outgoing::Credit(home) => {
+                    self.port.give_credit(home, partition.env().me);
+                    continue;
+                }
+                _ => unreachable!("the partition's own shard sends other messages"),
+            };
             if usize::from(answer.home) == partition.env().me {
                 partition.set_aside(Message::Reply(answer));
             } else if usize::from(answer.home) == self.env.me

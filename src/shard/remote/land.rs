@@ -22,12 +22,13 @@ impl Shard {
     }
 
     /// Takes a reply for a connection's flight.
-    fn land_flight(&mut self, to: ReplyAddress, envelope: Box<Envelope>) {
+    fn land_flight(&mut self, to: ReplyAddress, mut envelope: Box<Envelope>) {
         let ClientRef { conn, generation } = to.client;
         let connection = self.connections.get_same(conn, generation);
         let Some(connection) = connection.filter(|connection| !connection.is_closing) else {
             return self.port.recycle(envelope);
         };
+        connection.holds.extend(envelope.hold.take().map(|hold| (envelope.owner, hold)));
         let is_its = |blocked: &mut Box<Blocked>| blocked.flight == to.flight;
         connection.blocked.take_if(is_its);
         let mut flights = connection.flights.iter_mut();
@@ -57,6 +58,10 @@ impl Shard {
             }
             let mut flight = connection.flights.remove(0);
             let (protocol, rng) = (connection.session.protocol, &mut self.rng);
+            if !connection.holds.is_empty() {
+                let end = connection.outbox.output.mark();
+                connection.outbox.hold(end);
+            }
             let output = &mut connection.outbox.output;
             let mut replies = LargeReplies::new(&self.env.thresholds, output.len());
             let draw = |below| rng.below(below);

@@ -10,7 +10,6 @@ pub(in crate::shard) mod receive;
 
 use crate::client::Flight;
 use crate::mesh::{Envelope, Posted};
-use std::collections::VecDeque;
 
 /// Messages to other shards, and buffers kept for them.
 // Boxed, because envelopes and flights keep their address on their way.
@@ -19,8 +18,6 @@ use std::collections::VecDeque;
 pub(in crate::shard) struct Remote {
     /// Empty flights, kept for reuse.
     pub(in crate::shard) flights: Vec<Box<Flight>>,
-    /// One-way messages that wait for credits.
-    pub(in crate::shard) one_way: VecDeque<Box<Envelope>>,
     /// Per shard, its part of the unit that is being filled. Empty between units.
     pub(in crate::shard) open: Vec<Option<Box<Envelope>>>,
     /// Parts of the unit that is being posted. Empty between units.

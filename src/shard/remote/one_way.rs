@@ -1,4 +1,4 @@
-//! One-way messages: sending them when there is a credit, and handling received ones.
+//! One-way messages: sending them, and handling received ones.
 
 use crate::mesh::{Envelope, OneWay, ReplyTo, Work};
 use crate::shard::state::Shard;
@@ -11,27 +11,13 @@ impl Shard {
         self.send_one_way(envelope);
     }
 
-    /// Sends a one-way message when there is a credit for it. Handles a message to this shard at
-    /// once.
+    /// Sends a one-way message. Handles a message to this shard at once.
     pub(in crate::shard) fn send_one_way(&mut self, envelope: Box<Envelope>) {
         if usize::from(envelope.owner) == self.env.me {
             return self.take_one_way(envelope);
         }
-        self.remote.one_way.push_back(envelope);
-        self.send_one_way_queued();
-    }
-
-    /// Sends the one-way messages for which there are credits, in order.
-    pub(in crate::shard) fn send_one_way_queued(&mut self) {
-        for _ in 0..self.remote.one_way.len() {
-            let envelope = self.remote.one_way.pop_front().expect("counted above");
-            if self.port.has_credit(usize::from(envelope.owner)) {
-                self.remote.unit.push(envelope);
-                self.post_unit();
-            } else {
-                self.remote.one_way.push_back(envelope);
-            }
-        }
+        let sent = self.partition.moment();
+        self.port.post(&mut vec![envelope], sent);
     }
 
     /// Handles a one-way message.
@@ -47,6 +33,7 @@ impl Shard {
             }
             OneWay::Forward(forward) => self.take_forward(*forward, &mut part),
             OneWay::ForwardDone(id) => self.partition.end_forward(id),
+            OneWay::Release(hold, holder) => self.release(part.home, hold, holder),
             OneWay::Forget(ticket) => self.partition.forget_client(ticket),
             OneWay::Unwatch(client) => self.partition.unwatch(client),
             OneWay::Recheck(_) => unreachable!("a recheck stays in its partition"),

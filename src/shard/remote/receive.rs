@@ -24,13 +24,7 @@ impl Shard {
             self.dispatch(message);
             self.port.mesh().point();
         }
-        if !self.remote.one_way.is_empty() {
-            self.send_one_way_queued();
-        }
-        if !self.blocking.due.is_empty() {
-            self.run_forwards();
-        }
-        if !self.queues.stalled.is_empty() {
+        if self.queues.stalled > 0 {
             self.unstall();
         }
         kept + tail > 0
@@ -49,6 +43,7 @@ impl Shard {
             }
             Message::Reply(reply) => self.take_reply(reply),
             Message::Handover(handover) => self.adopt(*handover),
+            Message::Credit(owner) => self.port.take_credit(usize::from(owner)),
         }
     }
 
@@ -68,8 +63,8 @@ impl Shard {
     }
 
     /// Takes a reply that has come home.
-    pub(super) fn take_reply(&mut self, reply: Box<Envelope>) {
-        self.port.take_home(&reply);
+    pub(super) fn take_reply(&mut self, mut reply: Box<Envelope>) {
+        self.port.take_home(&mut reply);
         self.partition.journal_mut().clock.answered(reply.sent.timestamp);
         self.partition.heed_time(reply.sent.unix_us);
         if reply.carried.posted_ns > 0 {
@@ -89,7 +84,10 @@ impl Shard {
                     }
                 }
                 Outgoing::OneWay(message) => self.send_one_way(message),
-                Outgoing::Release(client) => self.release_connection(client),
+                Outgoing::Credit(home) if usize::from(home) == self.env.me => {
+                    self.port.take_credit(self.env.me);
+                }
+                Outgoing::Credit(home) => self.port.give_credit(home, self.env.me),
             }
         }
     }

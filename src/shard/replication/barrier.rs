@@ -1,7 +1,7 @@
 //! Barriers: one unit over all partitions, and the work that follows after all have replied.
 //!
 //! ```text
-//!   post_barrier --credits--> one part to each shard --replies--> complete
+//!   post_barrier --> one part to each shard --replies--> complete
 //!                                   '--mark in the feed, for some--> offset  --> the goal
 //! ```
 
@@ -12,8 +12,8 @@ use crate::shard::state::Shard;
 use bytes::Bytes;
 
 impl Shard {
-    /// Posts a barrier for a goal to all shards.
-    pub(in crate::shard) fn post_barrier(&mut self, goal: Goal) {
+    /// Posts a barrier for a goal to all shards. Returns its number.
+    pub(in crate::shard) fn post_barrier(&mut self, goal: Goal) -> BarrierId {
         self.barriers.next = self.barriers.next.wrapping_add(1);
         let number = BarrierId(self.barriers.next);
         let id = ((self.env.me as u64) << 32) | u64::from(number.0);
@@ -23,7 +23,7 @@ impl Shard {
             Goal::FeedOff => Request::FeedOff,
             Goal::Pause { is_settled: false, .. } => Request::Pause,
             Goal::Pause { is_settled: true, .. } => Request::Passed,
-            Goal::Acks { .. } => Request::Mark(id),
+            Goal::Acks => Request::Mark(id),
             Goal::Save(_, request) => request.clone(),
         };
         let shards = self.env.router.shards();
@@ -32,13 +32,11 @@ impl Shard {
         let barrier = Barrier { goal, waiting: shards, bodies, offset: None, need };
         self.barriers.under_way.insert(number, barrier);
         self.note_needs();
-        if !self.port.has_all_credits() {
-            return self.barriers.due.push((number, request));
-        }
         self.send_barrier(number, &request);
+        number
     }
 
-    pub(super) fn send_barrier(&mut self, number: BarrierId, request: &Request) {
+    fn send_barrier(&mut self, number: BarrierId, request: &Request) {
         for shard in 0..self.env.router.shards() {
             let mut envelope = self.port.envelope(shard);
             envelope.part = shard as u16;
@@ -84,7 +82,12 @@ impl Shard {
     /// Runs the goal of a barrier once all replies and the mark are there.
     fn settle_barrier(&mut self, number: BarrierId) {
         let Some(barrier) = self.barriers.under_way.get(&number) else { return };
-        let has_mark = matches!(barrier.goal, Goal::Snapshot | Goal::Acks { .. });
+        let has_mark = match barrier.goal {
+            Goal::Snapshot => true,
+            // While no journal is on, there is no mark, and the next snapshot has all writes.
+            Goal::Acks => barrier.bodies.iter().any(|body| !body.is_empty()),
+            _ => false,
+        };
         if barrier.waiting > 0 || (barrier.offset.is_none() && has_mark) {
             return;
         }
@@ -112,8 +115,11 @@ impl Shard {
                 self.note_needs();
                 self.finish_save(saving, barrier.bodies);
             }
-            Goal::Acks { .. } => {
-                self.ask_for_acks(number);
+            Goal::Acks => {
+                let offset = barrier.offset.unwrap_or(barrier.need);
+                self.barriers.under_way.remove(&number);
+                self.note_needs();
+                self.ask_for_acks(number, offset);
             }
         }
     }

@@ -45,7 +45,7 @@ impl Shard {
     /// Has the shards with readers look at the stream. This shard calls it whenever it has merged,
     /// because a shard that finds another merging leaves its units to that one.
     pub(super) fn nudge_readers(&mut self) {
-        for shard in self.replication.feed.readers() {
+        for shard in self.replication.feed.listeners() {
             if shard != self.env.me {
                 self.port.nudge(shard);
             }
@@ -59,8 +59,11 @@ impl Shard {
             // A link that waits for a snapshot needs what its barrier needs.
             connection.link.as_ref()?.held_offset()
         });
-        let barriers = self.barriers.under_way.values().map(|it| it.offset.unwrap_or(it.need));
-        let has_any = !self.replication.links.is_empty() || !self.barriers.under_way.is_empty();
+        // WAIT needs the offset of its mark and no bytes.
+        let all = self.barriers.under_way.values();
+        let reading = || all.clone().filter(|it| !matches!(it.goal, Goal::Acks));
+        let barriers = reading().map(|it| it.offset.unwrap_or(it.need));
+        let has_any = !self.replication.links.is_empty() || reading().next().is_some();
         let need = links.chain(barriers).min();
         let end = self.replication.feed.end_offset();
         self.replication.feed.set_need(self.env.me, has_any.then(|| need.unwrap_or(end)));
@@ -95,11 +98,12 @@ impl Shard {
     /// the barrier again.
     pub(super) fn end_feed(&mut self, is_over: bool) {
         self.note_needs();
-        if self.replication.feed.readers().next().is_some() {
+        if self.replication.feed.has_readers() {
             return;
         }
         if !is_over {
-            return self.post_barrier(Goal::FeedOff);
+            self.post_barrier(Goal::FeedOff);
+            return;
         }
         if self.replication.feed.end_unread() {
             let text = "Replication backlog freed: no replica for repl-backlog-ttl.";
@@ -111,16 +115,13 @@ impl Shard {
     pub(super) fn end_idle_feed(&mut self) {
         let (now_ms, ttl_ms) =
             (self.env.now.monotonic_ms(), self.env.config.repl_backlog_ttl.saturating_mul(1_000));
-        if !self.replication.feed.is_on()
-            || ttl_ms == 0
-            || self.replication.feed.readers().next().is_some()
-        {
+        if !self.replication.feed.is_on() || ttl_ms == 0 || self.replication.feed.has_readers() {
             self.replication.read_ms = now_ms;
         } else if now_ms - self.replication.read_ms > ttl_ms {
             self.replication.read_ms = now_ms;
             let mut facts = self.env.process.replication();
             // A replica that resumes is a reader before it releases these facts.
-            if self.replication.feed.readers().next().is_some() {
+            if self.replication.feed.has_readers() {
                 return;
             }
             // From here on no replica can resume.

@@ -12,10 +12,9 @@
 //! shard does nothing else meanwhile.
 
 use super::OVER_LIMIT;
-use crate::exec::{BacklogFacts, Request, SyncFrom};
+use crate::exec::{BacklogFacts, SyncFrom};
 use crate::gate::Facts;
 use crate::io::ConnId;
-use crate::mesh::BarrierId;
 use crate::replica::{Link, Now as LinkNow, Resumption, replica_name, resumption};
 use crate::resp::{Error, Reply};
 use crate::shard::limits::LINK_BYTES_MAX;
@@ -84,13 +83,10 @@ impl Shard {
 
     /// Serves marks, WAIT, and the links if the stream has grown. Runs once per turn.
     pub(in crate::shard) fn serve_links(&mut self) {
-        // A barrier may be gone before its mark is reached, if a WAIT has timed out.
         if self.replication.feed.is_on() && self.replication.feed.has_marks() {
             self.take_marks();
         }
-        if !self.barriers.under_way.is_empty() {
-            self.check_waits();
-        }
+        self.check_acks();
         if self.has_new_stream() {
             self.replication.stream_seen = self.replication.feed.end_offset();
             for at in (0..self.replication.links.len()).rev() {
@@ -167,25 +163,12 @@ impl Shard {
             self.env.process.replication().put(line);
             // A WAIT on any shard may need it. A shard that misses the bell checks at its next
             // tick.
-            self.replication.feed.readers().for_each(|shard| self.port.nudge(shard));
+            self.replication.feed.listeners().for_each(|shard| self.port.nudge(shard));
         }
     }
 
     /// Runs the periodic work for replicas.
     pub(in crate::shard) fn tick_links(&mut self) {
-        if !self.port.has_all_credits() {
-            return;
-        }
-        if let Some((number, request)) = self.barriers.due.pop() {
-            if matches!(request, Request::FeedOff) && self.has_other_readers(number) {
-                // A replica has come meanwhile. It needs what the shards record.
-                self.barriers.under_way.remove(&number);
-                self.note_needs();
-            } else {
-                self.send_barrier(number, &request);
-            }
-        }
-        self.check_waits();
         if self.env.me == 0 {
             self.ping_replicas();
             self.end_idle_feed();
@@ -203,14 +186,6 @@ impl Shard {
                 self.pump(conn);
             }
         }
-    }
-
-    /// Returns whether the stream has readers besides a barrier of this shard.
-    fn has_other_readers(&self, number: BarrierId) -> bool {
-        let me = self.env.me;
-        !self.replication.links.is_empty()
-            || self.barriers.under_way.keys().any(|other| *other != number)
-            || self.replication.feed.readers().any(|shard| shard != me)
     }
 
     fn ping_replicas(&mut self) {

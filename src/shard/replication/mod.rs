@@ -33,6 +33,8 @@ pub(super) struct Replication {
     stream_seen: u64,
     /// Connections of replicas.
     pub(super) links: Vec<ConnId>,
+    /// Clients in WAIT.
+    pub(super) acks: AckWaits,
     /// Monotonic milliseconds when the feed last had readers.
     read_ms: u64,
     /// Monotonic milliseconds of the last PING to replicas.
@@ -42,8 +44,51 @@ pub(super) struct Replication {
 impl Replication {
     /// Creates the state of a shard without replicas.
     pub(super) fn new(feed: Arc<Feed>) -> Replication {
-        let links = Vec::new();
-        Replication { feed, is_behind: false, stream_seen: 0, links, read_ms: 0, pinged_ms: 0 }
+        Replication {
+            feed,
+            is_behind: false,
+            stream_seen: 0,
+            links: Vec::new(),
+            acks: AckWaits::default(),
+            read_ms: 0,
+            pinged_ms: 0,
+        }
+    }
+}
+
+/// Clients of one shard that wait for acknowledgements.
+#[derive(Debug, Default)]
+pub(in crate::shard) struct AckWaits {
+    pub(super) waits: HashMap<ConnId, AckWait>,
+    /// Whether an entry has reached a state that the next check must look at.
+    pub(super) is_stale: bool,
+    /// Offsets that the replicas had acknowledged at the last check, in descending order.
+    pub(super) seen: Vec<u64>,
+}
+
+/// What a client in WAIT waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AckWait {
+    /// Number of replicas.
+    pub(super) replicas: usize,
+    pub(super) point: AckPoint,
+}
+
+/// The offset that replicas must acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AckPoint {
+    /// Not determined yet.
+    New,
+    /// The offset of this barrier's mark.
+    Marking(BarrierId),
+    /// This offset.
+    At(u64),
+}
+
+impl AckWaits {
+    /// Returns whether no client waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waits.is_empty()
     }
 }
 
@@ -71,8 +116,6 @@ enum Then {
 #[derive(Debug, Default)]
 pub(in crate::shard) struct Barriers {
     pub(super) under_way: HashMap<BarrierId, Barrier>,
-    /// Barriers that wait for credits.
-    pub(super) due: Vec<(BarrierId, Request)>,
     next: u32,
 }
 
@@ -109,6 +152,6 @@ pub(in crate::shard) enum Goal {
     Save(Saving, Request),
     /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.
     Pause { waiter: ReplyAddress, is_settled: bool },
-    /// WAIT: the number of replicas, and the timeout in monotonic milliseconds (none: no timeout).
-    Acks { waiter: ReplyAddress, replicas: usize, until_ms: Option<u64> },
+    /// The mark of WAITs: their replicas must acknowledge its offset.
+    Acks,
 }

@@ -13,7 +13,7 @@ impl Shard {
             envelopes_under_way: self.port.under_way(),
             ready: self.queues.ready.len(),
             dirty: self.queues.dirty.len(),
-            stalled: self.queues.stalled.len(),
+            stalled: self.queues.stalled,
             postponed: self.pausing.postponed(),
             evictable: self.clients.evicting.evictable(),
             buffered_bytes: self.clients.buffered_bytes,

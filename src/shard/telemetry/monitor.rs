@@ -9,15 +9,11 @@ use crate::commands::is_secret;
 use crate::config::quote;
 use crate::exec::{BatchArgs, Item, Session};
 use crate::io::ConnId;
-use crate::observe::{Lines, Monitor, REDACTED};
+use crate::observe::{Lines, MONITOR_BYTES_MAX, Monitor, REDACTED};
 use crate::resp::{Args, Reply};
 use crate::shard::state::Shard;
 use crate::spec::Flag;
 use crate::txn::Queue;
-
-/// Bytes of unsent output above which a monitor gets no more lines. Further lines wait in the
-/// monitor's bounded queue.
-const MONITOR_OUTPUT_MAX: usize = 1 << 20;
 
 /// Writes the beginning of a line: time, database and address.
 fn write_head((db, session): (usize, &Session), unix_us: u64, lines: &mut Vec<u8>) {
@@ -76,7 +72,9 @@ impl Shard {
                 self.telemetry.monitors.swap_remove(at);
                 continue;
             };
-            if connection.outbox.pending_bytes() > MONITOR_OUTPUT_MAX {
+            // The limits of its class count all its lines. Without limits this one applies.
+            if connection.outbox.pending_bytes() > MONITOR_BYTES_MAX {
+                self.close_slow_monitor(conn);
                 continue;
             }
             match self.env.process.monitors.take(monitor) {
@@ -86,12 +84,14 @@ impl Shard {
                     self.make_dirty(conn);
                     self.check_output(conn);
                 }
-                Lines::Lost => {
-                    self.env.board.counters.output_limit_disconnections.add(1);
-                    self.close_for(conn, "it reads its MONITOR lines too slowly");
-                }
+                Lines::Lost => self.close_slow_monitor(conn),
             }
         }
+    }
+
+    fn close_slow_monitor(&mut self, conn: ConnId) {
+        self.env.board.counters.output_limit_disconnections.add(1);
+        self.close_for(conn, "it reads its MONITOR lines too slowly");
     }
 
     /// Shows the commands at the head of the connection's input to all monitors.

@@ -99,6 +99,7 @@ impl Shard {
     fn exec_here(&mut self, conn: ConnId, mut queue: Box<Queue>, is_watching: bool) {
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let (client, protocol) = (connection.session.id, connection.session.protocol);
+        let begin = connection.outbox.output.mark();
         let is_broken = is_watching && self.partition.is_watch_broken(client);
         if is_watching {
             self.partition.unwatch(client);
@@ -109,7 +110,7 @@ impl Shard {
             self.run_queue(conn, &mut queue);
         }
         self.env.board.counters.batches_local.add(1);
-        self.defer_replies(conn);
+        self.hold_replies(conn, begin);
         self.send_outgoing();
         queue.clear();
         let connection = self.connections.get_mut(conn).expect("connection is open");

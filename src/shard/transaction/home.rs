@@ -72,26 +72,11 @@ impl Shard {
     /// Carries out a request of a command inside a transaction: on this shard, or on all shards.
     fn ask_inside(&mut self, transaction: &mut Transaction, request: Request) {
         let protocol = transaction.protocol;
-        // The round also posts the requests before this one, and perhaps a part to each shard.
-        let ahead = transaction.asks.len() / self.env.router.shards() + 1;
-        let merge = match self.request_merge(&request) {
-            Some(merge) if self.port.has_credits(ahead + 1) => merge,
-            Some(_) => {
-                let error =
-                    Error::other("ERR too many requests in progress to ask all shards, retry");
-                Reply::new(&mut transaction.own.output, protocol).error(&error);
-                return self.end_own(transaction);
-            }
-            None => {
-                self.carry_out_here(
-                    transaction.to.client.conn,
-                    &request,
-                    &mut transaction.own.output,
-                );
-                return self.end_own(transaction);
-            }
+        let Some(merge) = self.request_merge(&request) else {
+            let conn = transaction.to.client.conn;
+            self.carry_out_here(conn, &request, &mut transaction.own.output);
+            return self.end_own(transaction);
         };
-        let first = transaction.flight.members.len() as u32;
         for shard in 0..self.env.router.shards() {
             let mut envelope = self.port.envelope(shard);
             envelope.part = transaction.flight.add_part();
@@ -99,11 +84,29 @@ impl Shard {
             envelope.protocol = protocol;
             let at = transaction.flight.order.len() as u32;
             envelope.work = Work::Control { request: request.clone(), at };
-            transaction.flight.members.push(envelope.part);
             transaction.asks.push(envelope);
         }
-        let end = transaction.flight.members.len() as u32;
-        transaction.flight.order.push(ReplySource::Merged(merge, first..end));
+        transaction.asking = Some(merge);
+    }
+
+    /// Merges the replies of all shards to a command's request into the command's own reply.
+    pub(super) fn end_ask(&mut self, transaction: &mut Transaction) {
+        let Some(merge) = transaction.asking.take() else { return };
+        let answers = transaction.flight.take_from(transaction.parts() + 1);
+        let mut flight = Flight::default();
+        flight.launch(answers.len());
+        flight.members = (0..answers.len() as u16).collect();
+        flight.order.push(ReplySource::Merged(merge, 0..answers.len() as u32));
+        for (part, mut answer) in answers.into_iter().enumerate() {
+            answer.part = part as u16;
+            flight.land(answer);
+        }
+        let rng = &mut self.rng;
+        let own = &mut transaction.own;
+        flight.merge(transaction.protocol, &mut own.output, |below| rng.below(below), |_, _| {});
+        own.spent.extend(flight.spent().iter().map(|(at, ns)| (*at as u32, *ns)));
+        flight.drain().for_each(|answer| self.port.recycle(answer));
+        self.end_own(transaction);
     }
 
     fn end_own(&mut self, transaction: &mut Transaction) {
@@ -149,9 +152,10 @@ impl Shard {
         let now_ms = self.partition.env().now.unix_ms();
         if self.is_long(&transaction, at, &workspace) {
             let config = self.env.config.clone();
+            let elements = workspace.elements();
             let job = TransactionJob::new(transaction, at, workspace, (config, now_ms), started_ns);
             let offloads = self.transactions.offloads.as_mut().expect("checked before");
-            offloads.send(job, TransactionJob::run);
+            offloads.send(job, elements, TransactionJob::run);
             return None;
         }
         if !is_fitting(&mut workspace, &mut transaction) {

@@ -53,6 +53,13 @@ pub(super) struct Plan {
     pub(super) has_ask: bool,
 }
 
+impl Transactions {
+    /// Returns a transaction that is in progress.
+    pub(super) fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
+        self.under_way.get_mut(&id).map(|transaction| &mut **transaction)
+    }
+}
+
 impl Plan {
     fn clear(&mut self) {
         self.places.clear();

@@ -72,6 +72,8 @@ impl Shard {
             flight: Flight::default(),
             own: self.port.envelope(self.env.me),
             asks: Vec::new(),
+            asking: None,
+            holds: Vec::new(),
             records: Default::default(),
             attempt,
         });
@@ -119,8 +121,9 @@ impl Shard {
             let args = batch_args.of(item);
             let hash = |key: &[u8]| slice.key(key).hash;
             for_each_key_lock(item.entry, &args, &hash, &mut |arg, key_lock| {
+                let owner = arg.map(|arg| router.owner_of(&args[arg]));
                 for (part, shard) in shards.iter().enumerate() {
-                    if arg.is_none_or(|arg| router.owner_of(&args[arg]) == *shard) {
+                    if owner.is_none_or(|owner| owner == *shard) {
                         transaction.flight.txn_mut(part).key_locks.push(key_lock);
                     }
                 }
@@ -130,7 +133,10 @@ impl Shard {
 
     /// Processes the commands up to the next one that gathers its keys, and sends the round.
     pub(in crate::shard) fn advance(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
-        while transaction.next < transaction.places.len() && transaction.gathering.is_none() {
+        while transaction.next < transaction.places.len()
+            && transaction.gathering.is_none()
+            && transaction.asking.is_none()
+        {
             let at = transaction.next;
             let item = transaction.queue.items[at];
             if item.entry.is_session() {
@@ -141,10 +147,6 @@ impl Shard {
                 }
                 transaction.next += 1;
                 self.run_own(&mut transaction, item);
-            } else if !transaction.asks.is_empty() {
-                // The round's requests run behind its commands, so later commands are not in it.
-                // Neither may the slices leave for them: requests about keys wait for the slices.
-                break;
             } else if transaction.has_slices() {
                 transaction = self.advance_on_slices(transaction);
             } else if transaction.discovers(at) {
@@ -222,7 +224,7 @@ impl Shard {
         self.port.post(&mut asks, sent);
     }
 
-    /// Posts the parts of the unit, which have kept their credits.
+    /// Posts the parts of the unit as the next round, which needs no credits.
     fn post_next_round(&mut self) {
         let sent = self.partition.moment();
         self.port.post_next(&mut self.remote.unit, sent);
@@ -240,13 +242,14 @@ impl Shard {
     pub(in crate::shard) fn land_transaction(
         &mut self,
         id: TransactionId,
-        envelope: Box<Envelope>,
+        mut envelope: Box<Envelope>,
     ) {
         let Some(transaction) = self.transactions.under_way.get_mut(&id) else {
             // The transaction was concluded when its last parts were sent.
-            self.land_forwarded(id);
+            self.land_forwarded(id, (envelope.owner, envelope.hold));
             return self.port.recycle(envelope);
         };
+        transaction.holds.extend(envelope.hold.take().map(|hold| (envelope.owner, hold)));
         transaction.flight.land(envelope);
         if transaction.flight.has_landed() {
             let transaction = self.transactions.under_way.remove(&id).expect("checked above");
@@ -260,6 +263,7 @@ impl Shard {
         if transaction.flight.parts().any(is_broken) {
             return self.conclude(transaction, true);
         }
+        self.end_ask(&mut transaction);
         if transaction.is_closing {
             return self.conclude(transaction, false);
         }
@@ -309,6 +313,7 @@ impl Shard {
         }
         self.release_parts(&mut transaction, woken);
         self.port.recycle(transaction.own);
+        self.hold_connection(to.client, &mut transaction.holds);
         self.land_answer(answer);
     }
 
@@ -336,11 +341,11 @@ impl Shard {
     /// transaction ran a forwarded command, its owner is told after the last part has returned.
     fn release_parts(&mut self, transaction: &mut Transaction, woken: Option<Woken>) {
         if let Some(woken) = woken {
-            let left = transaction.flight.parts().filter(|part| part.keeps_credit()).count();
+            let left = transaction.flight.parts().filter(|part| part.has_next_round()).count();
             self.await_forwarded(transaction.id, woken, left);
         }
         for mut envelope in transaction.flight.drain() {
-            if envelope.keeps_credit() {
+            if envelope.has_next_round() {
                 let txn = envelope.txn_mut();
                 txn.stage = Stage::Release;
                 txn.records.absorb(&mut transaction.records);
