@@ -24,9 +24,9 @@ pub const CONNECTIONS_MAX: u32 = 1 << 21;
 /// Listening sockets of one driver; `bind` takes 16 addresses, times TCP, TLS and HTTP.
 pub const LISTENERS_MAX: usize = 64;
 
-/// Bytes that one send operation passes to the kernel; longer chunks are sent in steps. The length
-/// of an operation is a signed 32-bit number.
-pub const SEND_BYTES_MAX: usize = 1 << 30;
+/// Bytes that one send operation passes to the kernel; longer chunks are sent in steps. Copying a
+/// step takes about 50 us. The length of an operation is a signed 32-bit number.
+pub const SEND_BYTES_MAX: usize = 256 << 10;
 
 /// Pause in milliseconds before accepting again after a failure, for example lack of descriptors.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
