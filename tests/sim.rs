@@ -23,6 +23,8 @@ mod histories;
 mod limited;
 #[path = "sim/modelled.rs"]
 mod modelled;
+#[path = "sim/offloaded.rs"]
+mod offloaded;
 #[path = "sim/paused.rs"]
 mod paused;
 #[path = "sim/profile.rs"]

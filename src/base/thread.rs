@@ -37,6 +37,13 @@ pub fn keep_to(cores: &[usize]) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Lowers the priority of the calling thread: 0 is the usual priority and 19 the lowest.
+pub fn set_niceness(niceness: i32) -> io::Result<()> {
+    // SAFETY: a plain system call. Linux applies it to the calling thread alone.
+    let status = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, niceness) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Parses a list of cores, ascending: `0-7:2,9` is 0, 2, 4, 6 and 9. Returns `None` if the list is
 /// invalid.
 pub fn parse_cores(list: &str) -> Option<Vec<usize>> {

@@ -6,7 +6,8 @@
 //!            element
 //!   take     the value itself; the key is removed
 //!   fetch    for a command on another shard, while the key is locked here:
-//!              to write  the value itself (detached); import or restore brings it back
+//!              to write  the value itself (detached); import or restore brings it back. A short
+//!                        string is copied, and the slice keeps its own
 //!              to read   the value is lent: the slice keeps it, the other shard must not free it
 //! ```
 
@@ -42,9 +43,8 @@ enum Value {
 }
 
 impl DetachedValue {
-    /// Returns whether the value was moved out of its slice, so that it must be brought back.
-    pub fn is_moved(&self) -> bool {
-        matches!(self.value, Value::Object(_))
+    fn plain(value: Value, expiry: Option<u64>, clock: u32) -> DetachedValue {
+        DetachedValue { value, expiry, clock, is_edited: false }
     }
 
     /// Forgets an object that was imported from a lent value: its slice still owns it.
@@ -62,7 +62,7 @@ impl Slice {
         let (expiry, clock) = (entry.expiry(), entry.clock());
         if let Some(object) = entry.alias() {
             let value = Value::Object(Object::clone(&object));
-            return Some(DetachedValue { value, expiry, clock, is_edited: false });
+            return Some(DetachedValue::plain(value, expiry, clock));
         }
         let value = entry.string().expect("a value without elements is a string");
         // Under another key, the string may fit into the entry; it stays `raw`, as in the reference
@@ -73,7 +73,8 @@ impl Slice {
             Str::Bytes(bytes) => Value::Inline(bytes.into()),
             Str::Large(bytes) => Value::Large(bytes.clone()),
         };
-        Some(DetachedValue { value, expiry, clock, is_edited: name == "raw" })
+        let is_edited = name == "raw";
+        Some(DetachedValue { is_edited, ..DetachedValue::plain(value, expiry, clock) })
     }
 
     /// Removes a key and returns its value.
@@ -95,9 +96,16 @@ impl Slice {
             };
             entry.free(&mut self.tools.heap);
             let value = Value::Object(object);
-            return Some(DetachedValue { value, expiry, clock, is_edited: false });
+            return Some(DetachedValue::plain(value, expiry, clock));
         }
         let detached = self.export(db, key)?;
+        if entry.is_large() {
+            // Freed at once, so that nothing else references the buffer.
+            let entry = self.unlink_place(db, key, place);
+            drop(entry.take_apart());
+            entry.free(&mut self.tools.heap);
+            return Some(detached);
+        }
         self.remove_place(db, key, place);
         Some(detached)
     }
@@ -111,11 +119,12 @@ impl Slice {
             entry.put_clock(self.access.used(entry.clock()));
         }
         match entry.alias() {
+            None if entry.is_large() && to_write => self.take_silently(db, key),
             None => self.export(db, key),
             Some(_) if to_write => self.take_silently(db, key),
             Some(object) => {
                 let (expiry, clock) = (entry.expiry(), entry.clock());
-                Some(DetachedValue { value: Value::Lent(object), expiry, clock, is_edited: false })
+                Some(DetachedValue::plain(Value::Lent(object), expiry, clock))
             }
         }
     }
@@ -129,7 +138,10 @@ impl Slice {
                 bytes = inline;
                 Payload::Inline(&bytes, &[])
             }
-            Value::Large(bytes) => Payload::Apart(Apart::Large(Box::new(bytes))),
+            Value::Large(bytes) => {
+                self.note_string(bytes.len());
+                Payload::Apart(Apart::Large(Box::new(bytes)))
+            }
             Value::Object(object) => Payload::Apart(Apart::Object(object)),
             Value::Lent(object) => Payload::Apart(Apart::Object(ManuallyDrop::into_inner(object))),
         };

@@ -12,6 +12,7 @@
 //!   locks        a part from the inbox: runs, or waits for locks  |
 //!   parts        the work of a part                               +--> run
 //!   offload      commands on large values, on other threads       |
+//!   walks        commands on all keys, in slices                |
 //!   blocking     clients blocked on keys                        --+
 //!   deferred     replies that wait for forwarded commands
 //!   journal      propagated commands, in order
@@ -45,6 +46,7 @@ mod propagate;
 mod requests;
 mod run;
 mod timing;
+mod walks;
 mod watch;
 
 pub use berth::{Berths, Holding};

@@ -1,6 +1,7 @@
 //! Limits of single clients: idle time and unsent output.
 
 use super::client_eviction::Evicting;
+use super::listing::Listing;
 use crate::client::Connection;
 use crate::exec::ClientKind;
 use crate::io::ConnId;
@@ -11,6 +12,7 @@ use crate::shard::limits::{
 };
 use crate::shard::replication::OVER_LIMIT;
 use crate::shard::state::Shard;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 /// Number of seconds over which INFO reports the largest buffers.
@@ -28,6 +30,8 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) log_limit: LineLimit,
     /// State of `maxmemory-clients`.
     pub(in crate::shard) evicting: Evicting,
+    /// Replies to CLIENT LIST that are being written.
+    pub(in crate::shard) listings: VecDeque<Listing>,
     peaks: Peaks,
     /// Next connection of the walk over all connections.
     next: ConnId,
@@ -43,6 +47,7 @@ impl Default for Clients {
             buffered_bytes: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
             evicting: Evicting::default(),
+            listings: VecDeque::new(),
             peaks: Peaks::default(),
             next: 0,
             passing_bytes: 0,

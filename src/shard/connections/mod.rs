@@ -5,6 +5,7 @@
 mod accept;
 mod client_eviction;
 pub(super) mod limits;
+pub(super) mod listing;
 mod output;
 mod queues;
 pub(super) mod table;
@@ -25,6 +26,8 @@ pub(in crate::shard) struct Queues {
     pub(in crate::shard) stalled: VecDeque<ConnId>,
     /// Whether work must follow at once when a send of this turn completes.
     pub(in crate::shard) awaits_send: bool,
+    /// Whether the last turn has left completions to the next.
+    pub(in crate::shard) has_completions: bool,
     /// Whether a connection has sent output since the shard last blocked.
     pub(in crate::shard) has_sent: bool,
 }

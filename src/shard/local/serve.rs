@@ -83,6 +83,7 @@ impl Shard {
             facts: self.env.facts,
             bulk_len_max: self.env.config.proto_max_bulk_len,
             commands_max: self.commands_max(),
+            long_elements_min: self.env.config.offload_elements_min as usize,
         }
     }
 

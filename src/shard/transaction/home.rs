@@ -1,12 +1,12 @@
 //! The commands of a transaction that run at its home: session commands, and commands that gather
 //! keys of several shards and run on a workspace.
 
-use super::offload::{TransactionJob, run_on_workspace};
+use super::offload::{RunFn, TransactionJob, run_on_workspace};
 use crate::base::slot::slot_of;
 use crate::client::{Flight, ReplySource, Transaction};
 use crate::exec::{
-    Item, Mode, OFFLOAD_ELEMENTS_MIN, OffloadedRun, RemoteKey, Request, Session, SessionContext,
-    Workspace, remote_keys_of,
+    Item, Mode, OffloadedRun, RemoteKey, Request, Session, SessionContext, Workspace, is_long,
+    remote_keys_of,
 };
 use crate::mesh::{ReplyTo, Work};
 use crate::partition::{args_of, note_failure};
@@ -166,7 +166,8 @@ impl Shard {
         }
         let before = transaction.own.output.mark();
         let config = &self.env.config;
-        let mut ran = run_on_workspace(&mut transaction, at, &mut workspace, (config, now_ms));
+        let on = (&mut *workspace, Workspace::run as RunFn);
+        let mut ran = run_on_workspace(&mut transaction, at, on, (config, now_ms));
         if let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) {
             transaction.own.ends.clear();
             let item = transaction.queue.items[at];
@@ -207,14 +208,22 @@ impl Shard {
         found
     }
 
+    /// Runs a slice of a command that walks over all keys here. Returns whether there was any.
+    pub(in crate::shard) fn walk_on(&mut self) -> bool {
+        let found = self.partition.walk_on();
+        if found {
+            self.send_outgoing();
+        }
+        found
+    }
+
     /// Returns whether a transaction's command must be offloaded.
     fn is_long(&self, transaction: &mut Transaction, at: usize, workspace: &Workspace) -> bool {
         let item = transaction.queue.items[at];
         let (_, mut batch_args) = transaction.queue.parts();
+        let enough = self.env.config.offload_elements_min as usize;
         self.transactions.offloads.is_some()
-            && item.entry.may_offload()
-            && !item.entry.discovers_keys(&batch_args.of(&item))
-            && workspace.elements() >= OFFLOAD_ELEMENTS_MIN
+            && is_long(&workspace.slice, &item, &mut batch_args, enough)
     }
 
     fn end_gathered(

@@ -3,7 +3,7 @@
 
 use crate::client::Transaction;
 use crate::config::Config;
-use crate::exec::{BlockingAttempt, OffloadedRun, Workspace, WorkspaceRun};
+use crate::exec::{BatchArgs, BlockingAttempt, Item, OffloadedRun, Workspace, WorkspaceRun};
 use std::sync::Arc;
 
 /// A command of a transaction on its way to a thread of the pool and back.
@@ -35,9 +35,8 @@ impl TransactionJob {
     /// Runs the command, on a thread of the pool.
     pub(super) fn run(&mut self) {
         let TransactionJob { transaction, at, workspace, config, now_ms, ran, .. } = self;
-        *ran = run_on_workspace(transaction, *at, workspace, (config, *now_ms));
-        // Frees overwritten values here and not on the shard.
-        workspace.slice.housekeep(&mut || false);
+        let run = Workspace::run_offloaded;
+        *ran = run_on_workspace(transaction, *at, (workspace, run), (config, *now_ms));
     }
 
     /// Returns the transaction, the index of the command, the workspace, and the result with the
@@ -50,11 +49,15 @@ impl TransactionJob {
     }
 }
 
-/// Runs a command of a transaction on a workspace.
+/// Runs a command on a workspace.
+pub(super) type RunFn =
+    fn(&mut Workspace, Item, &mut BatchArgs<'_>, WorkspaceRun<'_>) -> OffloadedRun;
+
+/// Runs a command of a transaction on a workspace, by the given function.
 pub(super) fn run_on_workspace(
     transaction: &mut Transaction,
     at: usize,
-    workspace: &mut Workspace,
+    (workspace, run): (&mut Workspace, RunFn),
     (config, now_ms): (&Config, u64),
 ) -> OffloadedRun {
     let item = transaction.queue.items[at];
@@ -75,5 +78,5 @@ pub(super) fn run_on_workspace(
         records: transaction.is_recorded.then_some(&mut transaction.records),
         attempt,
     };
-    workspace.run(item, &mut batch_args, with)
+    run(workspace, item, &mut batch_args, with)
 }
