@@ -27,6 +27,8 @@ mod histories;
 mod limited;
 #[path = "sim/modelled.rs"]
 mod modelled;
+#[path = "sim/offloaded.rs"]
+mod offloaded;
 #[path = "sim/one_time.rs"]
 mod one_time;
 #[path = "sim/paused.rs"]

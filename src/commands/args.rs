@@ -2,6 +2,7 @@
 
 use crate::base::extended::Extended;
 use crate::base::number::parse_i64;
+use crate::exec::{Weighing, count_at, option_count};
 use crate::resp::{Args, Error};
 use std::ops::Range;
 
@@ -10,6 +11,28 @@ pub(super) fn int_at(arg: &[u8]) -> Result<i32, Error> {
     let number = parse_i64(arg).ok_or(Error::NotInteger)?;
     let outside = || Error::not_between(i64::from(i32::MIN), i64::from(i32::MAX));
     i32::try_from(number).map_err(|_| outside())
+}
+
+/// Elements in whose time a random element is drawn.
+const DRAWN_WEIGHT: usize = 4;
+
+/// Elements of a scan that are not worth a look at the value.
+const SCANNED_LIGHT_MAX: usize = 100;
+
+/// Weighs a command that draws a number of random elements. The count is argument 2; if it is
+/// negative, elements may repeat.
+pub(super) fn weigh_draw(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let Some(count) = count_at(args, 2) else { return 0 };
+    let count = count.saturating_mul(DRAWN_WEIGHT);
+    let repeats = args[2].first() == Some(&b'-');
+    let is_there = weighing.value(args, 1).is_some();
+    if repeats && is_there { count } else { weighing.part(args, 1, count) }
+}
+
+/// Weighs a scan of the elements of a value.
+pub(super) fn weigh_scan(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let count = option_count(args, 3, b"COUNT").unwrap_or(0);
+    if count <= SCANNED_LIGHT_MAX { count } else { weighing.part(args, 1, count) }
 }
 
 /// Parses the number of one of `databases` databases.

@@ -4,7 +4,7 @@ mod field;
 mod operation;
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, READ_BYTES, Weighing};
 use crate::keyspace::{Key, Slice};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -70,7 +70,13 @@ static SETBIT: Command = Command::single(
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
         .keys(&[KeySpec::updates().using_data()]),
-);
+)
+.offload_by(weigh_setbit);
+
+fn weigh_setbit(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let offset = parse_i64(&args[2]).and_then(|offset| usize::try_from(offset).ok());
+    offset.map_or(0, |offset| weighing.string_edit(args, 1, offset / 8 + 1))
+}
 
 fn setbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let offset = parse_offset(cx, &args[2], None)?;
@@ -172,7 +178,12 @@ static BITCOUNT: Command = Command::single(
         .arity(-2)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_search);
+
+fn weigh_search(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weighing.string_bytes(args, 1) / READ_BYTES
+}
 
 fn bitcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let span = Span::parse(args, 2)?;
@@ -198,7 +209,8 @@ static BITPOS: Command = Command::single(
         .arity(-3)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_search);
 
 fn bitpos(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let on = match parse_integer(&args[2])? {

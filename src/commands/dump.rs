@@ -1,7 +1,7 @@
 //! DUMP and RESTORE: values in serialized form.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing};
 use crate::keyspace::Expiry;
 use crate::rdb::{Encoder, Fault, Limits, Reading, Value, open_payload};
 use crate::resp::{Args, Error};
@@ -33,7 +33,8 @@ static DUMP: Command = Command::single(
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload();
 
 fn dump(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -54,14 +55,23 @@ fn dump(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+/// Bytes of a payload that are decoded in the time of one element.
+const DECODED_BYTES: usize = 8;
+
+fn weigh_restore(_: &Weighing<'_>, args: &Args<'_>) -> usize {
+    args[3].len() / DECODED_BYTES
+}
+
 static RESTORE: Command =
-    Command::single(restore, restore_card("restore", Group::Generic, "2.6.0", Flag::NONE));
+    Command::single(restore, restore_card("restore", Group::Generic, "2.6.0", Flag::NONE))
+        .offload_by(weigh_restore);
 
 static RESTORE_ASKING: Command = Command::single(
     restore,
     restore_card("restore-asking", Group::Server, "3.0.0", Flag::ASKING)
         .summary("An internal command for migrating keys in a cluster."),
-);
+)
+.offload_by(weigh_restore);
 
 /// The one key that RESTORE creates.
 const KEY: &[KeySpec] = &[KeySpec::overwrites()];

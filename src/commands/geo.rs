@@ -78,7 +78,8 @@ static GEOADD: Command = Command::single(
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
         .keys(&[KeySpec::updates()]),
-);
+)
+.offload_by_args();
 
 fn geoadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let options = Options::parse(args);

@@ -138,7 +138,8 @@ static HMGET: Command = Command::single(
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::FAST))
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by_args();
 
 fn hmget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);

@@ -1,6 +1,6 @@
 //! HyperLogLog commands, which estimate the number of distinct elements. The values are strings.
 
-use crate::exec::{Command, Context, SessionContext};
+use crate::exec::{Command, Context, SessionContext, Weighing};
 use crate::keyspace::{Expiry, Key, Slice};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -68,7 +68,8 @@ static PFADD: Command = Command::single(
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::inserts()]),
-);
+)
+.offload_by_args();
 
 fn pfadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -149,7 +150,15 @@ static PFCOUNT: Command = Command::gather(
             "RW because it may change the internal representation of the key, and propagate to \
              replicas",
         )]),
-);
+)
+.offload_by(weigh_merge);
+
+/// Elements in whose time the registers of one value are merged.
+const MERGED_WEIGHT: usize = 100;
+
+fn weigh_merge(_: &Weighing<'_>, args: &Args<'_>) -> usize {
+    (args.len() - 1) * MERGED_WEIGHT
+}
 
 fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() > 2 {
@@ -207,7 +216,8 @@ static PFMERGE: Command = Command::gather(
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
         .keys(&[KeySpec::inserts().using_data(), KeySpec::reads().at(2).to_end(1)]),
-);
+)
+.offload_by(weigh_merge);
 
 fn pfmerge(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (registers, has_dense) = merged(cx, args)?;

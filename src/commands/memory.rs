@@ -5,7 +5,7 @@ mod doctor;
 use super::footprint::{ALLOCATOR, Footprint, percent};
 use super::help::{help_card, help_command};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Request, SessionContext};
+use crate::exec::{Command, Context, Request, SessionContext, Weighing, option_count};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 
@@ -25,10 +25,17 @@ static USAGE: Command = Command::single(
         .arity(-3)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::inspects().at(2)]),
-);
+)
+.offload_by(weigh_usage);
 
 /// Default number of elements that MEMORY USAGE samples.
 const SAMPLES: usize = 5;
+
+fn weigh_usage(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let samples = option_count(args, 3, b"SAMPLES").unwrap_or(SAMPLES);
+    let len = weighing.len(args, 2);
+    if samples == 0 { len } else { samples.min(len) }
+}
 
 /// Replies with the bytes of the key's entry, including its value.
 fn usage(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -59,7 +59,8 @@ static SADD: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::inserts()]),
-);
+)
+.offload_by_args();
 
 fn sadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let limits = limits(cx);
@@ -96,7 +97,8 @@ static SREM: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes()]),
-);
+)
+.offload_by_args();
 
 fn srem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -178,7 +180,8 @@ static SMISMEMBER: Command = Command::single(
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::FAST))
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by_args();
 
 fn smismember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

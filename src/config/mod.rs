@@ -74,6 +74,8 @@ config! {
     pub shards: u32,
     /// Whether each shard is pinned to one core.
     pub pin_shards: bool,
+    /// A command that touches at least this number of elements runs on the offload pool.
+    pub offload_elements_min: u32,
     /// The driver of sockets.
     pub io_driver: IoDriver,
 

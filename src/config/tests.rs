@@ -70,8 +70,15 @@ fn shown(cell: &ConfigCell, name: &str) -> String {
 fn defaults_and_names_match_the_reference() {
     let cell = cell();
     let ours = cell.get(&|_| true);
-    let own =
-        ["shards", "pin-shards", "io-driver", "latency-profile-interval", "http-port", "http-bind"];
+    let own = [
+        "shards",
+        "pin-shards",
+        "offload-elements-min",
+        "io-driver",
+        "latency-profile-interval",
+        "http-port",
+        "http-bind",
+    ];
     let mut expected: Vec<&str> = own.to_vec();
     for line in REFERENCE.lines() {
         let (name, value) = line.split_once('\t').unwrap_or((line, ""));

@@ -9,6 +9,7 @@ use super::slices::Slices;
 use super::stage::stage;
 use super::table::Entry;
 use super::wait::BlockingAttempt;
+use super::walk::Walk;
 use crate::config::Config;
 use crate::keyspace::{ExpiryRole, Slice};
 use crate::resp::{Args, Error, Output, Protocol, Reply, Span};
@@ -83,6 +84,49 @@ pub struct Runner<'a> {
 }
 
 impl Runner<'_> {
+    /// Runs one slice of a command that walks over all keys. Returns whether it has replied.
+    pub fn walk(
+        &mut self,
+        item: &Item,
+        batch_args: &mut BatchArgs<'_>,
+        out: &mut Output,
+        walk: &mut Walk,
+    ) -> Result<bool, Error> {
+        let step = item.entry.command.walk.expect("only such a command is sliced");
+        let role = self.config.import_mode.then(|| {
+            let role = if item.sees_due { ExpiryRole::Loading } else { ExpiryRole::Replica };
+            self.slice.set_role(role)
+        });
+        let args = batch_args.of(item);
+        let result = step(walk, &mut self.context(item, 0, out), &args);
+        if let Some(role) = role {
+            self.slice.set_role(role);
+        }
+        result
+    }
+
+    /// Returns the context of a command; `hash` is the hash of its first key.
+    #[inline(always)]
+    fn context<'c>(&'c mut self, item: &Item, hash: u64, out: &'c mut Output) -> Context<'c> {
+        Context {
+            slice: self.slice,
+            db: usize::from(item.db),
+            now_ms: self.now_ms,
+            reply: Reply::new(out, self.protocol),
+            effects: &mut self.effects,
+            config: self.config,
+            records: self.records.as_deref_mut(),
+            is_part: item.is_part,
+            others: self.others.as_deref_mut(),
+            may_wait: self.attempt.may_wait,
+            is_woken: self.attempt.is_woken,
+            wait: None,
+            hint_index: item.entry.keys.first,
+            hint_slot: item.slot,
+            hint_hash: hash,
+        }
+    }
+
     /// Runs the items in order and calls `done` after each with its error. Stops after a command
     /// that made keys ready for blocked clients. Returns the number of commands that ran.
     pub fn run(
@@ -186,23 +230,7 @@ impl Runner<'_> {
             let own = item.entry.is_write().then_some(&args);
             records.begin(item.at, usize::from(item.db), glue, own);
         }
-        let mut context = Context {
-            slice: self.slice,
-            db: usize::from(item.db),
-            now_ms: self.now_ms,
-            reply: Reply::new(out, self.protocol),
-            effects: &mut self.effects,
-            config: self.config,
-            records: self.records.as_deref_mut(),
-            is_part: item.is_part,
-            others: self.others.as_deref_mut(),
-            may_wait: self.attempt.may_wait,
-            is_woken: self.attempt.is_woken,
-            wait: None,
-            hint_index: item.entry.keys.first,
-            hint_slot: item.slot,
-            hint_hash: hash,
-        };
+        let mut context = self.context(item, hash, out);
         let result = run(&mut context, &mut args);
         self.attempt.wait = context.wait.take();
         if let Err(error) = &result {

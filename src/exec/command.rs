@@ -2,6 +2,8 @@
 
 use super::context::{Context, SessionContext};
 use super::debug::DebugMerge;
+use super::walk::WalkFn;
+use super::weight::{Weight, WeightFn};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, KeySpec};
 
@@ -36,9 +38,10 @@ pub struct Command {
     pub handler: Handler,
     /// Shards that the command runs on.
     pub routing: KeyRouting,
-    /// Whether its work grows with the values of its keys. On large values it then runs on the
-    /// offload pool. Only a command that gathers its keys may set it.
-    pub may_offload: bool,
+    /// What determines its work. A command that would take too long runs on the offload pool.
+    pub weight: Weight,
+    /// Walks over all keys, slice by slice; none if the command does not do that.
+    pub walk: Option<WalkFn>,
     /// Database of each of its keys; none: the selected one.
     pub key_database: Option<KeyDatabaseFn>,
     /// Behaviour between MULTI and EXEC.
@@ -135,7 +138,8 @@ impl Command {
             card,
             handler,
             routing,
-            may_offload: false,
+            weight: Weight::Light,
+            walk: None,
             key_database: None,
             in_multi: InMulti::Queued,
             asks_shards: false,
@@ -187,13 +191,39 @@ impl Command {
         Command::new(Handler::Keys(run), KeyRouting::Cursor(merge), card)
     }
 
-    /// Allows the command to run on the offload pool if the values of its keys are large.
+    /// Runs the command on the offload pool if the values of its keys are large.
     pub const fn offload(self) -> Command {
+        self.weighed(Weight::Values)
+    }
+
+    /// Runs the command on the offload pool if this function's result is large.
+    pub const fn offload_by(self, weigh: WeightFn) -> Command {
+        self.weighed(Weight::Of(weigh))
+    }
+
+    /// Runs the command on the offload pool if it has many arguments.
+    pub const fn offload_by_args(self) -> Command {
+        self.weighed(Weight::Args)
+    }
+
+    /// Runs the command in slices if `weigh` returns much.
+    pub const fn slices(self, walk: WalkFn, weigh: WeightFn) -> Command {
         assert!(
-            matches!(self.routing, KeyRouting::Gather | KeyRouting::Discovers(_)),
-            "the offload pool works on gathered keys"
+            matches!(self.routing, KeyRouting::AllShards(_) | KeyRouting::Cursor(_)),
+            "only commands on all keys walk"
         );
-        Command { may_offload: true, ..self }
+        Command { walk: Some(walk), weight: Weight::Of(weigh), ..self }
+    }
+
+    const fn weighed(self, weight: Weight) -> Command {
+        assert!(
+            matches!(
+                self.routing,
+                KeyRouting::Single | KeyRouting::Gather | KeyRouting::Discovers(_)
+            ),
+            "the offload pool works on the keys among the arguments"
+        );
+        Command { weight, ..self }
     }
 
     /// Sets the database of each of its keys.

@@ -19,6 +19,8 @@ mod slices;
 mod stage;
 mod table;
 mod wait;
+mod walk;
+mod weight;
 mod workspace;
 
 pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
@@ -32,7 +34,7 @@ pub use context::{
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
 pub use key_lock::{KeyLock, Mode, RemoteKey, Scope, for_each_key_lock, mode_of, remote_keys_of};
-pub use offload::{Bell, OFFLOAD_ELEMENTS_MIN, OffloadPool, Offloads};
+pub use offload::{Bell, OffloadPool, OffloadQueue, Offloads};
 pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
 pub use process::{Process, ProcessParts, REPLY_BUFFER_IDLE_MS, ReplyBuffers, Shutdown};
@@ -44,4 +46,8 @@ pub use session::{Multi, Replies, Session};
 pub use slices::Slices;
 pub use table::{CommandTable, Entry, KeyRange};
 pub use wait::{BlockingAttempt, Null, Ticket, TicketState, Wait};
+pub use walk::{Walk, WalkFn};
+pub use weight::{
+    COPIED_BYTES, READ_BYTES, Weighing, Weight, WeightFn, count_at, long_weight, option_count,
+};
 pub use workspace::{OffloadedRun, Workspace, WorkspaceRun, Workspaces};

@@ -1,6 +1,6 @@
 //! Threads beside the shards, for commands that would occupy their shard for too long.
 //!
-//! A command on large values runs on a workspace: a slice that holds only these values, while their
+//! A long command runs on a workspace: a slice that holds only the command's values, while their
 //! keys are locked. So any thread can run it.
 //!
 //! ```text
@@ -10,14 +10,13 @@
 //! ```
 //! The queue is bounded by the number of connections: each job is a part or a transaction without a
 //! reply.
-
 //!
 //! # Why a job never waits for a much larger one
 //!
-//! A job has a size class, by the number of elements that it reads. There is one thread per class.
-//! Thread `k` runs jobs of class `k` and smaller ones. So the thread of a job's own class may run a
-//! job of the same class or a smaller one, but never a larger one. Each thread prefers large jobs,
-//! so that small ones do not keep them waiting: small jobs have the threads of small classes.
+//! A job has a size class, by its weight in elements. There is one thread per class. Thread `k` runs
+//! jobs of class `k` and smaller ones. So the thread of a job's own class may run a job of the same
+//! class or a smaller one, but never a larger one. Each thread prefers large jobs, so that small
+//! ones do not keep them waiting: small jobs have the threads of small classes.
 //!
 //! ```text
 //!   class 0   jobs of up to some milliseconds     threads 0, 1, 2, 3
@@ -28,30 +27,38 @@
 //! The threads have a low priority: when all are busy, shards on the same cores keep most of their
 //! time. The kernel divides the rest equally among running jobs.
 
-use crate::base::thread::lower_priority;
+use crate::base::{alloc, crash, thread};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Number of size classes, and of threads in the pool.
 const CLASSES: usize = 4;
 
+/// Elements of the smallest jobs that are usual. The smallest class ends at this number times the
+/// factor between two classes.
+const CLASS_ELEMENTS: usize = 10_000;
+
 /// Logarithm of the factor between the sizes of two classes.
 const CLASS_LOG: u32 = 4;
 
-/// Niceness of the threads: each has a third of the weight of a shard.
-const NICENESS: i32 = 5;
+/// Niceness of the threads: a shard on the same core gets nearly all of it.
+const NICENESS: i32 = 10;
 
-/// A command whose values have at least this number of elements together is offloaded. At some tens
-/// of nanoseconds each, this takes about as long as a shard may be occupied.
-pub const OFFLOAD_ELEMENTS_MIN: usize = 10_000;
+/// Time between two looks of an idle thread at its heap.
+const COLLECT_PAUSE: Duration = Duration::from_secs(1);
+
+/// Number of looks after the last job. Other threads free the pieces of a large reply while it is
+/// being sent, and only this thread can return their memory to the system.
+const COLLECTS_MAX: u32 = 60;
 
 type Job = Box<dyn FnOnce() + Send>;
 
 /// Returns the size class of a job.
 fn class_of(elements: usize) -> usize {
-    let times = (elements / OFFLOAD_ELEMENTS_MIN).max(1);
+    let times = (elements / CLASS_ELEMENTS).max(1);
     (times.ilog2() / CLASS_LOG).min(CLASSES as u32 - 1) as usize
 }
 
@@ -70,40 +77,80 @@ impl Jobs {
     }
 }
 
-/// What the threads share.
+/// What a thread of the pool does next.
+enum Next {
+    Run(Job),
+    /// There was no job for [`COLLECT_PAUSE`].
+    Collect,
+    End,
+}
+
+/// The jobs, and how threads wait for them.
 #[derive(Default)]
-struct Shared {
+struct Queue {
     jobs: Mutex<Jobs>,
     has_job: Condvar,
 }
 
-impl Shared {
+impl Queue {
     fn lock(&self) -> MutexGuard<'_, Jobs> {
         // No job runs under the lock.
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs jobs until no further job can come.
-    fn work(&self, class: usize) {
+    fn push(&self, class: usize, job: Job) {
+        self.lock().by_class[class].push_back(job);
+        self.has_job.notify_all();
+    }
+
+    /// Waits for the next job of the thread of this class, if `collects` for a limited time.
+    fn next(&self, class: usize, collects: bool) -> Next {
         let mut jobs = self.lock();
         loop {
             if let Some(job) = jobs.take(class) {
-                drop(jobs);
-                job();
-                jobs = self.lock();
-            } else if jobs.is_over {
-                return;
-            } else {
+                return Next::Run(job);
+            }
+            if jobs.is_over {
+                return Next::End;
+            }
+            if !collects {
                 jobs = self.has_job.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let waited = self.has_job.wait_timeout(jobs, COLLECT_PAUSE);
+            let (mut woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+            if timeout.timed_out() {
+                return woken.take(class).map_or(Next::Collect, Next::Run);
+            }
+            jobs = woken;
+        }
+    }
+
+    /// Runs jobs until no further job can come, on the thread of this class.
+    fn work(&self, class: usize) {
+        crash::add_stack();
+        thread::lower_priority(NICENESS);
+        let mut collects = 0;
+        loop {
+            match self.next(class, collects > 0) {
+                Next::Run(job) => {
+                    job();
+                    collects = COLLECTS_MAX;
+                }
+                Next::Collect => {
+                    alloc::collect();
+                    collects -= 1;
+                }
+                Next::End => return,
             }
         }
     }
 }
 
-/// Ends the threads on drop.
-struct Handle(Arc<Shared>);
+/// Ends the threads when the last handle of the pool is dropped.
+struct Handles(Arc<Queue>);
 
-impl Drop for Handle {
+impl Drop for Handles {
     fn drop(&mut self) {
         self.0.lock().is_over = true;
         self.0.has_job.notify_all();
@@ -112,28 +159,35 @@ impl Drop for Handle {
 
 /// Handle of the offload pool. Clones share the threads.
 #[derive(Clone)]
-pub struct OffloadPool(Arc<Handle>);
+pub struct OffloadPool(Arc<Handles>);
 
 impl OffloadPool {
     /// Starts the threads. They end after the last handle is dropped.
     pub fn start() -> io::Result<OffloadPool> {
-        let shared = Arc::new(Shared::default());
+        let (pool, queue) = OffloadQueue::new();
         for class in 0..CLASSES {
-            let shared = Arc::clone(&shared);
-            let work = move || {
-                crate::base::crash::add_stack();
-                lower_priority(NICENESS);
-                shared.work(class);
-            };
-            std::thread::Builder::new().name(format!("offload-{class}")).spawn(work)?;
+            let queue = Arc::clone(&queue.0);
+            let name = format!("offload-{class}");
+            std::thread::Builder::new().name(name).spawn(move || queue.work(class))?;
         }
-        Ok(OffloadPool(Arc::new(Handle(shared))))
+        Ok(pool)
+    }
+}
+
+/// The jobs of a pool without threads, which a simulation runs at moments of its choice.
+pub struct OffloadQueue(Arc<Queue>);
+
+impl OffloadQueue {
+    /// Creates a pool whose jobs wait in the returned queue.
+    pub fn new() -> (OffloadPool, OffloadQueue) {
+        let queue = Arc::new(Queue::default());
+        (OffloadPool(Arc::new(Handles(Arc::clone(&queue)))), OffloadQueue(queue))
     }
 
-    fn send(&self, class: usize, job: Job) {
-        let shared = &self.0.0;
-        shared.lock().by_class[class].push_back(job);
-        shared.has_job.notify_all();
+    /// Runs the next job of the largest class. Returns whether there was any.
+    pub fn run_next(&self) -> bool {
+        let job = self.0.lock().take(CLASSES - 1);
+        job.map(|job| job()).is_some()
     }
 }
 
@@ -160,18 +214,18 @@ impl<J: Send + 'static> Offloads<J> {
         self.under_way
     }
 
-    /// Sends a job that reads `elements` elements to the pool. A thread of the pool runs it.
+    /// Sends a job that weighs `elements` elements to the pool. A thread of the pool runs it.
     pub fn send(&mut self, mut job: J, elements: usize, run: fn(&mut J)) {
         self.under_way += 1;
         let (done, bell) = (self.done.0.clone(), Arc::clone(&self.bell));
         let work = move || {
             run(&mut job);
-            crate::base::alloc::flush_local();
+            alloc::flush_local();
             if done.send(job).is_ok() {
                 bell();
             }
         };
-        self.pool.send(class_of(elements), Box::new(work));
+        self.pool.0.0.push(class_of(elements), Box::new(work));
     }
 
     /// Returns a finished job; none if no job has finished.

@@ -98,12 +98,6 @@ impl Entry {
         matches!(self.command.routing, KeyRouting::Gather | KeyRouting::Discovers(_))
     }
 
-    /// Returns whether the command may run on the offload pool.
-    #[inline]
-    pub fn may_offload(&self) -> bool {
-        self.command.may_offload
-    }
-
     /// Returns whether a command with these arguments discovers keys that are not among them.
     #[inline]
     pub fn discovers_keys(&self, args: &Args<'_>) -> bool {

@@ -6,7 +6,7 @@ use super::key_lock::{Mode, RemoteKey};
 use super::record::Records;
 use super::wait::{BlockingAttempt, Wait};
 use crate::config::Config;
-use crate::keyspace::{DetachedValue, ExpiryRole, Frequency, Slice, SliceOptions};
+use crate::keyspace::{ExpiryRole, Frequency, Slice, SliceOptions};
 use crate::resp::{Error, Mark, Output, Protocol};
 
 /// The values that a command uses away from their owners.
@@ -61,14 +61,22 @@ impl Workspace {
         self.remote_keys.push((part, remote_key));
     }
 
-    /// Returns the number of elements of all values on the workspace.
-    pub fn elements(&self) -> usize {
-        let elements = |(_, remote_key): &(usize, RemoteKey)| {
-            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
-            let view = self.slice.look(usize::from(remote_key.db), &key);
-            view.map_or(0, |view| view.elements())
-        };
-        self.remote_keys.iter().map(elements).sum()
+    /// Runs one command like [`Workspace::run`], on a thread of the pool. Also cuts a large reply
+    /// into pieces and frees the values that the command has overwritten.
+    pub fn run_offloaded(
+        &mut self,
+        item: Item,
+        batch_args: &mut BatchArgs<'_>,
+        with: WorkspaceRun<'_>,
+    ) -> OffloadedRun {
+        let (mut reply, mut reply_ends) = (Output::default(), Vec::new());
+        let (output, ends) = (with.output, with.ends);
+        let with = WorkspaceRun { output: &mut reply, ends: &mut reply_ends, ..with };
+        let ran = self.run(item, batch_args, with);
+        output.append_whole(reply);
+        ends.extend(reply_ends.iter().map(|_| output.mark()));
+        self.slice.housekeep(&mut || false);
+        ran
     }
 
     /// Runs one command on the workspace.
@@ -114,10 +122,10 @@ impl Workspaces {
         Workspaces { databases, hash_seed, spare: None }
     }
 
-    /// Returns an empty workspace.
+    /// Returns an empty workspace at a Unix time in milliseconds. `seed` seeds its random numbers.
     pub fn open(
         &mut self,
-        now_ms: u64,
+        (now_ms, seed): (u64, u64),
         records_expired: bool,
         frequency: Option<Frequency>,
     ) -> Box<Workspace> {
@@ -130,13 +138,14 @@ impl Workspaces {
             }))
         });
         slice.set_now(now_ms);
+        slice.seed(seed);
         slice.note_expired(records_expired);
         slice.set_frequency(frequency);
         Box::new(Workspace { slice, remote_keys: Vec::new() })
     }
 
-    /// Empties a workspace. Calls `store` for each key whose owner must store the value: the
-    /// command changed it, or the owner moved the value here.
+    /// Empties a workspace. Calls `store` for each key whose owner must store the value: all that
+    /// the command could have changed.
     pub fn close(
         &mut self,
         workspace: Workspace,
@@ -155,7 +164,9 @@ impl Workspaces {
                 continue;
             }
             let detached = slice.take_silently(db, &key);
-            if is_changed || detached.as_ref().is_some_and(DetachedValue::is_moved) {
+            if is_changed || detached.is_some() {
+                // An unchanged value returns too: its owner no longer has it, or the command has
+                // changed its form alone, which nobody is told.
                 remote_key.value = detached;
                 remote_key.is_changed = is_changed;
                 store(part, remote_key);

@@ -24,9 +24,9 @@ pub const CONNECTIONS_MAX: u32 = 1 << 21;
 /// Listening sockets of one driver; `bind` takes 16 addresses, times TCP, TLS and HTTP.
 pub const LISTENERS_MAX: usize = 64;
 
-/// Bytes that one send operation passes to the kernel; longer chunks are sent in steps. The length
-/// of an operation is a signed 32-bit number.
-pub const SEND_BYTES_MAX: usize = 1 << 30;
+/// Bytes that one send operation passes to the kernel; longer chunks are sent in steps. Copying a
+/// step takes about 50 us. The length of an operation is a signed 32-bit number.
+pub const SEND_BYTES_MAX: usize = 256 << 10;
 
 /// Maximum size in bytes of a chunk that the io_uring driver sends by a system call of its own. The
 /// copy of a larger chunk costs more than an operation of the ring.

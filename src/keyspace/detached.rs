@@ -6,7 +6,8 @@
 //!            element
 //!   take     the value itself; the key is removed
 //!   fetch    for a command on another shard, while the key is locked here:
-//!              to write  the value itself (detached); import or restore brings it back
+//!              to write  the value itself (detached); import or restore brings it back. A short
+//!                        string is copied, and the slice keeps its own
 //!              to read   the value is lent: the slice and the reader own it together
 //! ```
 //! A lent value may be removed from its slice at any time. Whichever owner lets go last frees it.
@@ -44,9 +45,8 @@ enum Value {
 }
 
 impl DetachedValue {
-    /// Returns whether the value was moved out of its slice, so that it must be brought back.
-    pub fn is_moved(&self) -> bool {
-        matches!(self.value, Value::Object(_))
+    fn plain(value: Value, expiry: Option<u64>, clock: u32) -> DetachedValue {
+        DetachedValue { value, expiry, clock, is_edited: false }
     }
 
     /// Returns whether the value has no elements, so that no key may hold it.
@@ -73,7 +73,7 @@ impl Slice {
         let (expiry, clock) = (entry.expiry(), entry.clock());
         if let Some(object) = entry.any_object() {
             let value = Value::Object(object.to_object());
-            return Some(DetachedValue { value, expiry, clock, is_edited: false });
+            return Some(DetachedValue::plain(value, expiry, clock));
         }
         let value = entry.string().expect("a value without elements is a string");
         // Under another key, the string may fit into the entry; it stays `raw`, as in the reference
@@ -84,7 +84,8 @@ impl Slice {
             Str::Bytes(bytes) => Value::Inline(bytes.into()),
             Str::Large(bytes) => Value::Large(bytes.clone()),
         };
-        Some(DetachedValue { value, expiry, clock, is_edited: name == "raw" })
+        let is_edited = name == "raw";
+        Some(DetachedValue { is_edited, ..DetachedValue::plain(value, expiry, clock) })
     }
 
     /// Removes a key and returns its value.
@@ -104,9 +105,16 @@ impl Slice {
             let object = entry.take_apart().into_object().expect("the entry was checked above");
             entry.free(&mut self.tools.heap);
             let value = Value::Object(object);
-            return Some(DetachedValue { value, expiry, clock, is_edited: false });
+            return Some(DetachedValue::plain(value, expiry, clock));
         }
         let detached = self.export(db, key)?;
+        if entry.is_large() {
+            // Freed at once, so that nothing else references the buffer.
+            let entry = self.unlink_place(db, key, place);
+            drop(entry.take_apart());
+            entry.free(&mut self.tools.heap);
+            return Some(detached);
+        }
         self.remove_place(db, key, place);
         Some(detached)
     }
@@ -126,14 +134,14 @@ impl Slice {
             // A lent value does not come back, so the access clock is set now.
             entry.put_clock(self.access.used(entry.clock()));
         }
-        if to_write && entry.any_object().is_some() {
+        if to_write && (entry.any_object().is_some() || entry.is_large()) {
             return self.take_silently(db, key);
         }
         match entry.lend() {
             None => self.export(db, key),
             Some(object) => {
                 let (expiry, clock) = (entry.expiry(), entry.clock());
-                Some(DetachedValue { value: Value::Lent(object), expiry, clock, is_edited: false })
+                Some(DetachedValue::plain(Value::Lent(object), expiry, clock))
             }
         }
     }
@@ -147,7 +155,10 @@ impl Slice {
                 bytes = inline;
                 Payload::Inline(&bytes, &[])
             }
-            Value::Large(bytes) => Payload::Apart(Apart::Large(Box::new(bytes))),
+            Value::Large(bytes) => {
+                self.note_string(bytes.len());
+                Payload::Apart(Apart::Large(Box::new(bytes)))
+            }
             Value::Object(object) => Payload::Apart(Apart::Object(object)),
             Value::Lent(object) => Payload::Apart(Apart::Lent(object)),
         };
@@ -291,7 +302,7 @@ mod tests {
         survives(Expiry::Clear, |slice| {
             let key = slice.key(b"k");
             let detached = slice.fetch(0, &key, true).expect("the key exists");
-            assert!(detached.is_moved());
+            assert!(matches!(detached.value, Value::Object(_)));
             slice.restore(0, &key, detached);
         });
     }

@@ -6,8 +6,8 @@
 //!
 //! A bucket covers an interval of positions (see the table), and a key's position never changes. A
 //! scan goes from the end of one interval to the next. It therefore returns every key that exists
-//! during the whole scan, however the table grows and shrinks. Only shrinking makes the scan return
-//! keys twice.
+//! during the whole scan, however the table grows and shrinks. If the table has shrunk, a bucket
+//! also has keys that the scan has passed: it skips them, so that no key is returned twice.
 
 use super::slice::Slice;
 use super::table::View;
@@ -17,6 +17,11 @@ const SLOT_BITS: u32 = SLOT_COUNT.trailing_zeros();
 
 /// Number of positions within a hash slot.
 const POSITIONS: u64 = 1 << 32;
+
+/// Returns the position of a key with this hash.
+fn position_of(hash: u64) -> u32 {
+    (hash as u32).reverse_bits()
+}
 
 const _: () = assert!(1 << SLOT_BITS == SLOT_COUNT);
 
@@ -40,9 +45,13 @@ impl Slice {
         let Some(found) = database.next_occupied(index) else { return 0 };
         let position = if found == index { position } else { 0 };
         let table = database.table(found).expect("an occupied table exists");
-        let (number, end) = table.bucket_at(position);
+        let (number, interval) = table.bucket_at(position);
+        let (end, is_passed) = (interval.end, interval.start < u64::from(position));
         table.for_each_in_bucket(number, &mut |word| {
             let entry = word.entry();
+            if is_passed && position_of(self.tools.hash(entry.key())) < position {
+                return;
+            }
             visit(entry.key(), &View::new(entry), !self.is_visible(entry));
         });
         if end < POSITIONS {

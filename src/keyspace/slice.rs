@@ -88,6 +88,8 @@ pub struct Slice {
     pub(super) waits: Waits,
     /// Whether changes are silent: watches and blocked clients do not see them.
     is_silent: bool,
+    /// Whether there ever was a string of at least [`LONG_STRING_BYTES`].
+    has_long_strings: bool,
     rng: Rng,
 }
 
@@ -96,6 +98,9 @@ const RANDOM_TRIES_MAX: usize = 100;
 
 /// Buckets that one call of [`Slice::sample_ttl_ms`] reads.
 const TTL_BUCKETS: usize = 16;
+
+/// Bytes from which on copying a string takes too long for one step of a shard.
+const LONG_STRING_BYTES: usize = 512 << 10;
 
 /// A value whose elements are stored in separate memory pages.
 #[derive(Clone, Copy)]
@@ -143,6 +148,7 @@ impl Slice {
             watches: Watches::new(),
             waits: Waits::new(),
             is_silent: false,
+            has_long_strings: false,
             rng: Rng::new(seed),
         }
     }
@@ -399,9 +405,11 @@ impl Slice {
             NewStr::Int(number) => Payload::Int(number),
             NewStr::Bytes(bytes) if bytes.len() <= INLINE_BYTES_MAX => Payload::Inline(bytes, &[]),
             NewStr::Bytes(bytes) => {
+                self.note_string(bytes.len());
                 Payload::Apart(Apart::Large(Box::new(Bytes::copy_from_slice(bytes))))
             }
             NewStr::Large(bytes) if bytes.len() > INLINE_BYTES_MAX => {
+                self.note_string(bytes.len());
                 Payload::Apart(Apart::Large(Box::new(bytes)))
             }
             NewStr::Large(bytes) => {
@@ -411,6 +419,21 @@ impl Slice {
         };
         let place = self.find(db, key);
         self.put(db, key, place, payload, expiry);
+    }
+
+    /// Records that a string of this number of bytes was stored.
+    pub(super) fn note_string(&mut self, bytes: usize) {
+        self.has_long_strings |= bytes >= LONG_STRING_BYTES;
+    }
+
+    /// Returns whether there may be a string that takes long to copy.
+    pub fn has_long_strings(&self) -> bool {
+        self.has_long_strings
+    }
+
+    /// Seeds the random numbers.
+    pub fn seed(&mut self, seed: u64) {
+        self.rng = Rng::new(seed);
     }
 
     /// Sets a key; `place` is the result of [`Slice::find`] for the key.

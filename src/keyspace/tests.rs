@@ -218,7 +218,7 @@ fn scan_misses_nothing_while_the_table_grows_and_shrinks() {
         let mut seen = HashSet::new();
         loop {
             cursor = slice.scan(0, cursor, &mut |key, _, _| {
-                seen.insert(key.to_vec());
+                assert!(seen.insert(key.to_vec()), "a key is visited once");
             });
             calls += 1;
             if cursor == 0 {

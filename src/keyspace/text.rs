@@ -90,6 +90,7 @@ impl Slice {
     fn extend(&mut self, db: usize, key: &Key<'_>, place: Place, tail: &[u8], len: usize) {
         let entry = place.entry();
         entry.put_clock(self.access.used(entry.clock()));
+        self.note_string(len);
         if entry.is_large() {
             entry.large_mut(tail, len);
             return self.touch(db, key, place);

@@ -2,7 +2,7 @@
 
 use super::POOLED_BYTES_MAX;
 use super::txn_part::TxnPart;
-use crate::exec::{BatchArgs, Item, Request, Ticket, Wait};
+use crate::exec::{BatchArgs, Item, Request, Ticket, Wait, Walk};
 use crate::io::ConnId;
 use crate::resp::{Mark, Output, Protocol, Span};
 use crate::value::Kind;
@@ -126,6 +126,8 @@ impl ReplyTo {
 pub enum Work {
     /// Runs the commands: a client's batch, or the part with the owner's keys.
     Batch,
+    /// Runs the next slice of the only command, which walks over all keys. Only at the owner.
+    Walk(Box<Walk>),
     /// Runs the only command, which may block instead of replying.
     Attempt(Arc<Ticket>),
     /// Reply to [`Work::Attempt`] if the command has blocked and the owner lists it.

@@ -80,6 +80,7 @@ impl Partition {
         match &part.work {
             Work::Transaction(_) => self.run_round(part, place),
             Work::Batch => goes_on = self.run_batch_part(part, place),
+            Work::Walk(_) => self.run_slice(part),
             Work::Attempt(_) => self.run_attempt(part, place),
             Work::Control { .. } => self.answer_in_order(part, place),
             Work::OneWay(OneWay::Recheck(_)) => self.recheck(part, place),

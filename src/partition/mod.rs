@@ -12,6 +12,7 @@
 //!   locks        a part from the inbox: runs, or waits for locks  |
 //!   parts        the work of a part                               +--> run
 //!   offload      commands on large values, on other threads       |
+//!   walks        commands on all keys, in slices                |
 //!   blocking     clients blocked on keys                        --+
 //!   handover     the slice on its way to a unit that holds every partition, and back
 //!   absence      what waits meanwhile
@@ -49,6 +50,7 @@ mod propagate;
 mod requests;
 mod run;
 mod timing;
+mod walks;
 mod watch;
 
 pub use berth::{Berths, Holding};

@@ -13,10 +13,9 @@ use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
 use crate::config::Config;
 use crate::exec::{
-    BatchArgs, BlockingAttempt, Item, Mode, OFFLOAD_ELEMENTS_MIN, OffloadedRun, Offloads, Records,
-    Workspace, WorkspaceRun, remote_keys_of,
+    BatchArgs, BlockingAttempt, Item, Mode, OffloadedRun, Offloads, Records, Workspace,
+    WorkspaceRun, long_weight, remote_keys_of,
 };
-use crate::keyspace::Slice;
 use crate::mesh::{Envelope, Work};
 use crate::txn::LockId;
 use std::sync::Arc;
@@ -51,46 +50,27 @@ impl PartJob {
             records: self.records.as_mut(),
             attempt: BlockingAttempt::default(),
         };
-        self.ran = self.workspace.run(item, &mut batch_args, with);
-        // Frees overwritten values here and not on the shard.
-        self.workspace.slice.housekeep(&mut || false);
+        self.ran = self.workspace.run_offloaded(item, &mut batch_args, with);
     }
-}
-
-/// Returns the number of elements of the values that a command reads on a slice.
-fn weight(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> usize {
-    let args = batch_args.of(item);
-    let elements = |arg: usize| {
-        let db = item.entry.key_database(&args, arg, usize::from(item.db));
-        if db >= slice.databases() {
-            return 0;
-        }
-        let key = slice.key(&args[arg]);
-        slice.look(db, &key).map_or(0, |view| view.elements())
-    };
-    if let Some(args) = item.entry.plain_key_args(args.len()) {
-        return args.map(elements).sum();
-    }
-    let keys = item.entry.key_args(&args).unwrap_or_default();
-    let read = keys.iter().filter(|(_, spec)| spec.weighs());
-    read.map(|(arg, _)| elements(*arg)).sum()
-}
-
-fn is_long(slice: &Slice, item: &Item, batch_args: &mut BatchArgs<'_>) -> bool {
-    item.entry.may_offload()
-        && !item.entry.discovers_keys(&batch_args.of(item))
-        && weight(slice, item, batch_args) >= OFFLOAD_ELEMENTS_MIN
 }
 
 impl Partition {
     /// Returns whether one of the commands must be offloaded.
     pub fn has_long(&self, items: &[Item], batch_args: &mut BatchArgs<'_>) -> bool {
-        let slice = &self.slice;
-        self.offloads.is_some() && items.iter().any(|item| is_long(slice, item, batch_args))
+        let enough = self.long_elements_min();
+        self.offloads.is_some()
+            && items.iter().any(|item| long_weight(&self.slice, item, batch_args, enough).is_some())
+    }
+
+    /// Returns the weight from which on a command is long, in elements.
+    pub(super) fn long_elements_min(&self) -> usize {
+        self.env.config.offload_elements_min as usize
     }
 
     pub(super) fn is_offloaded(&self, part: &mut Envelope) -> bool {
-        if self.offloads.is_none() || !part.items.iter().any(|it| it.entry.may_offload()) {
+        let enough = self.long_elements_min();
+        let may_be_long = |item: &Item| item.entry.may_be_long(item.argc as usize, enough);
+        if self.offloads.is_none() || !part.items.iter().any(may_be_long) {
             return false;
         }
         let (items, mut batch_args, ..) = part.parts();
@@ -128,13 +108,17 @@ impl Partition {
         mut records: Option<Records>,
     ) -> bool {
         let turn_us = self.enter_time(&part);
+        let enough = self.long_elements_min();
         for at in from..part.items.len() {
             self.serve_between(&part, at, lock, records.as_mut());
             let (items, mut batch_args, ..) = part.parts();
             let item = items[at];
-            if is_long(&self.slice, &item, &mut batch_args) {
+            let walks = item.entry.command.walk.is_some();
+            if !walks
+                && let Some(elements) = long_weight(&self.slice, &item, &mut batch_args, enough)
+            {
                 let workspace = self.lend(&item, &mut batch_args);
-                self.offload(part, at, (lock, records), workspace);
+                self.offload(part, at, (lock, records), workspace, elements);
                 self.set_time(turn_us);
                 return true;
             }
@@ -189,7 +173,13 @@ impl Partition {
         for mut remote_key in remote_keys_of(item, &args, self.slice.databases()) {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;
-            remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
+            let db = usize::from(remote_key.db);
+            let keeps_clock = item.is_quiet && !to_write;
+            let clock = keeps_clock.then(|| self.slice.look(db, &key).map(|it| it.access_clock()));
+            remote_key.value = self.slice.fetch(db, &key, to_write);
+            if let Some(clock) = clock.flatten() {
+                self.slice.put_access_clock(db, &key, clock);
+            }
             workspace.add(0, remote_key);
         }
         workspace
@@ -201,10 +191,10 @@ impl Partition {
         at: usize,
         (lock, records): (LockId, Option<Records>),
         workspace: Box<Workspace>,
+        elements: usize,
     ) {
         let waiting = self.offloads.as_ref().map_or(0, Offloads::under_way);
         self.return_credit(&mut part, waiting);
-        let elements = workspace.elements();
         let job = PartJob {
             part,
             at,
@@ -242,8 +232,8 @@ impl Partition {
 
     /// Returns an empty workspace. With `propagates`, expiry on the workspace is propagated.
     pub fn open_workspace(&mut self, propagates: bool) -> Box<Workspace> {
-        let frequency = self.frequency();
-        self.workspaces.open(self.env.now.unix_ms(), propagates, frequency)
+        let (frequency, seed) = (self.frequency(), self.slice.draw_rng().next_u64());
+        self.workspaces.open((self.env.now.unix_ms(), seed), propagates, frequency)
     }
 
     /// Empties a workspace. Calls `store` for the keys whose owners must store their values.

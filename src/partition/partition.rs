@@ -44,6 +44,10 @@ pub struct Partition {
     pub(super) workspaces: Workspaces,
     /// Commands of parts that run on other threads.
     pub(super) offloads: Option<Offloads<PartJob>>,
+    /// Parts whose commands walk over all keys, between two slices.
+    // Boxed, because an envelope keeps its address on its way.
+    #[allow(clippy::vec_box)]
+    pub(super) walks: VecDeque<Box<Envelope>>,
     /// Outgoing replies and messages, in order.
     pub(super) outgoing: VecDeque<Outgoing>,
     /// Messages from the inbox that only the partition's own shard can handle, in order.
@@ -87,6 +91,7 @@ impl Partition {
             journal: JournalLane::default(),
             workspaces: Workspaces::new(databases, hash_seed),
             offloads: None,
+            walks: VecDeque::new(),
             outgoing: VecDeque::new(),
             set_aside: VecDeque::new(),
             is_leaving: false,

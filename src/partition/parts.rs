@@ -53,6 +53,10 @@ impl Partition {
     /// Runs a part of a batch. Returns true if one of its commands was offloaded and the part
     /// continues later.
     pub(super) fn run_batch_part(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
+        if self.is_walk(&mut part) {
+            self.begin_walk(part, place);
+            return false;
+        }
         if self.is_offloaded(&mut part) {
             return self.begin_offloading(part, place);
         }

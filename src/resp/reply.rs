@@ -24,6 +24,16 @@ pub const SHARED_BYTES_MIN: usize = 16 * 1024;
 /// The most bytes of memory that an output keeps when it is cleared.
 pub const KEPT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
+/// Bytes of the pieces of a large reply. Freeing one takes some microseconds.
+pub const PIECE_BYTES: usize = 128 << 10;
+
+/// Bytes at the start of a reply in pieces that are copied: more than the first line of any reply,
+/// which merging reads.
+const OWN_HEAD_BYTES: usize = 64;
+
+/// Bytes of a line end.
+const LINE_END_BYTES: usize = 2;
+
 /// A point between two replies in an [`Output`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mark {
@@ -177,6 +187,49 @@ impl Output {
             }
         }
         self.bytes.push_range(&from.bytes, range);
+    }
+
+    /// Appends a whole reply from an output without element ends. A large reply is cut into pieces
+    /// that are sent by reference, so that merging and sending it copies nothing, and each piece is
+    /// freed when it was sent. Takes O(bytes).
+    pub fn append_whole(&mut self, mut from: Output) {
+        debug_assert!(from.ends.is_empty(), "element ends are lost");
+        if from.len() < SHARED_BYTES_MIN {
+            let all = 0..from.bytes.len();
+            return self.append_range(&from, all);
+        }
+        let mut pieces = Vec::new();
+        from.drain(|piece| match piece {
+            Piece::Shared(bytes) => pieces.push(bytes),
+            Piece::Own(bytes) => {
+                pieces.extend(bytes.chunks(PIECE_BYTES).map(Bytes::copy_from_slice))
+            }
+        });
+        self.append_pieces(pieces);
+    }
+
+    /// Appends a whole reply that is given in pieces. Large pieces are sent by reference.
+    pub fn append_pieces(&mut self, pieces: impl IntoIterator<Item = Bytes>) {
+        let start = self.bytes.len();
+        for mut piece in pieces {
+            let own =
+                (OWN_HEAD_BYTES - (self.bytes.len() - start).min(OWN_HEAD_BYTES)).min(piece.len());
+            self.bytes.push(&piece.split_to(own));
+            if piece.len() < SHARED_BYTES_MIN {
+                self.bytes.push(&piece);
+            } else {
+                self.shared_bytes += piece.len();
+                self.shared.push((self.bytes.len(), piece));
+            }
+        }
+        // A line end must follow each shared value.
+        if let Some((offset, last)) = self.shared.last_mut()
+            && *offset == self.bytes.len()
+        {
+            let tail = last.split_off(last.len() - LINE_END_BYTES);
+            self.shared_bytes -= tail.len();
+            self.bytes.push(&tail);
+        }
     }
 
     /// Appends bytes that are already encoded replies.

@@ -126,3 +126,32 @@ fn an_error_replaces_what_was_begun() {
     assert_eq!(out.elements(mark).len(), 0);
     assert_eq!(out.len(), out.to_vec().len());
 }
+
+#[test]
+fn a_large_reply_is_cut_into_pieces_and_stays_the_same() {
+    for (count, len) in [(3, 10), (2, 20_000), (4_000, 100), (9, 40_000), (1, 1_000_000)] {
+        let mut whole = Output::default();
+        let mut reply = Reply::new(&mut whole, Protocol::Two);
+        reply.array(2 * count);
+        for number in 0..count {
+            reply.bulk(&vec![b'a' + number as u8 % 26; len]);
+            reply.bulk_shared(Bytes::from(vec![b'z'; len]));
+        }
+        let mut out = Output::default();
+        Reply::new(&mut out, Protocol::Two).ok();
+        let (mark, expected) = (out.mark(), whole.to_vec());
+        out.append_whole(whole);
+        assert_eq!(out.to_vec()[5..], expected, "{count} of {len}");
+        assert_eq!(out.len(), out.to_vec().len());
+        // Merging reads the first line and takes the elements behind it, by reference.
+        let (range, head) = (out.range_from(mark), format!("*{}\r\n", 2 * count).len());
+        assert!(out.own_bytes(range.clone()).starts_with(&expected[..head]));
+        let mut merged = Output::default();
+        merged.append_range(&out, range.start + head..range.end);
+        assert_eq!(merged.to_vec(), expected[head..], "{count} of {len}");
+        let mut pieces = Vec::new();
+        merged.drain(|piece| pieces.push(piece));
+        let is_small = |piece: &Piece| piece.as_bytes().len() <= PIECE_BYTES.max(len);
+        assert!(pieces.iter().all(is_small), "{count} of {len}");
+    }
+}

@@ -7,6 +7,13 @@ pub const BATCHES_PER_TURN_MAX: usize = 16;
 /// Bounds the time between two looks at completions and the inbox.
 pub const SERVE_NS_MAX: u64 = 400_000;
 
+/// The most completions that a turn takes, if none of them opens or closes a connection; about
+/// 400 us.
+pub const REAP_WEIGHT_MAX: u32 = 1024;
+
+/// Completions in whose time a connection is opened or closed.
+pub const REAP_WEIGHT_OPENING: u32 = 8;
+
 /// Bytes of unread input above which receiving on a connection pauses. A larger command is still
 /// received completely: receiving pauses only while a complete command is there to run.
 pub const INPUT_BYTES_PAUSE: usize = 256 << 10;

@@ -1,5 +1,6 @@
 //! Requests of session commands: to this shard, or to all shards.
 
+use super::connections::listing::list_filter;
 use super::state::Shard;
 use crate::base::alloc;
 use crate::client::describe;
@@ -111,9 +112,18 @@ impl Shard {
         let Work::Control { request, at } = std::mem::replace(&mut part.work, Work::Batch) else {
             unreachable!("checked before");
         };
+        let request = match list_filter(request) {
+            Ok(filter) => return self.begin_list(part, at, filter),
+            Err(other) => other,
+        };
         let started_ns = self.env.clock_ns();
         self.write_answer(&request, &mut part);
         let ns = self.env.clock_ns() - started_ns;
+        self.send_answer(part, at, ns);
+    }
+
+    /// Sends the reply to the request of the command at an index, which took `ns` nanoseconds.
+    pub(super) fn send_answer(&mut self, mut part: Box<Envelope>, at: u32, ns: u64) {
         if part.reply_to.client().is_some() {
             part.spent.push((at, ns));
         }
@@ -128,9 +138,7 @@ impl Shard {
     /// Writes the reply to a request into an envelope.
     fn write_answer(&mut self, request: &Request, part: &mut Envelope) {
         let mut ended = 0;
-        let mut text = Vec::new();
         match request {
-            Request::ClientList(filter) => self.list(filter, &mut text),
             Request::ClientKill(filter) | Request::ClientKillAddress(filter) => {
                 let home = usize::from(part.home);
                 let asker = part.reply_to.client().filter(|_| home == self.env.me);
@@ -164,7 +172,6 @@ impl Shard {
         }
         let mut reply = Reply::new(&mut part.output, part.protocol);
         match request {
-            Request::ClientList(_) => reply.bulk(&text),
             Request::ClientKill(_)
             | Request::ClientKillAddress(_)
             | Request::ClientUnblock { .. } => reply.integer(ended),
@@ -178,16 +185,6 @@ impl Shard {
         self.partition.stop_propagating();
         self.publish_feed();
         !self.partition.journal_mut().is_empty()
-    }
-
-    fn list(&self, filter: &ClientFilter, text: &mut Vec<u8>) {
-        let now_ms = self.env.now.monotonic_ms();
-        for (_, connection) in self.connections.iter() {
-            if !connection.is_closing && filter.passes(&connection.session, now_ms) {
-                describe(connection, self.env.process.commands, now_ms, text);
-                text.push(b'\n');
-            }
-        }
     }
 
     /// Closes the connections that pass the filter and returns their number. The asking connection

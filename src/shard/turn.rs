@@ -1,6 +1,8 @@
 //! The turn: handles everything that can wake a shard, in a fixed order. Hot.
 
-use super::limits::{IDLE_POLLS_MAX, LENT_WAIT_NS_MAX, SERVE_NS_MAX};
+use super::limits::{
+    IDLE_POLLS_MAX, LENT_WAIT_NS_MAX, REAP_WEIGHT_MAX, REAP_WEIGHT_OPENING, SERVE_NS_MAX,
+};
 use super::state::Shard;
 use crate::exec::{Bell, OffloadPool, Offloads, Shutdown};
 use crate::io::{Completion, Wait};
@@ -70,6 +72,8 @@ impl Shard {
         if self.port.mesh().rules().drain_first {
             found |= self.drain_inbox();
             found |= self.receive_offloaded();
+            found |= self.walk_on();
+            found |= self.list_on();
             self.partition.begin_local(self.env.now.unix_us);
             found |= self.serve_ready();
         } else {
@@ -124,7 +128,8 @@ impl Shard {
     fn wait_plan(&mut self) -> Wait {
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
-        let pending = due || has_messages || self.intake.is_some();
+        let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
+        let pending = due || has_messages || is_sliced || self.intake.is_some();
         let expecting =
             self.port.under_way() > 0 && self.cron.idle_turns < self.cron.idle_polls_max;
         if pending || expecting || self.replication.is_behind || self.has_new_stream() {
@@ -170,11 +175,18 @@ impl Shard {
         self.partition.begin_turn(self.env.now, self.env.facts);
     }
 
-    /// Takes the completions of the kernel: the closed set of events of a socket.
+    /// Takes completions of the kernel: the closed set of events of a socket. If there are very
+    /// many, the next turn takes the others, as if they had come later.
     fn reap(&mut self) -> bool {
         let mut found = false;
+        let mut left = REAP_WEIGHT_MAX;
+        self.queues.has_completions = false;
         while let Some(completion) = self.driver.next() {
             found = true;
+            left = left.saturating_sub(match completion {
+                Completion::Received { .. } | Completion::Sent(..) | Completion::Rung => 1,
+                _ => REAP_WEIGHT_OPENING,
+            });
             match completion {
                 Completion::Received { conn, buffer, len } => {
                     self.received(conn, buffer, len);
@@ -185,6 +197,10 @@ impl Shard {
                 Completion::Accepted(_, socket) => self.accepted(socket),
                 Completion::AcceptFailed(_, error) => self.accept_failed(&error),
                 Completion::Rung => {}
+            }
+            if left == 0 {
+                self.queues.has_completions = true;
+                break;
             }
         }
         found

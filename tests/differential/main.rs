@@ -8,6 +8,8 @@
 //!   ANNULET_DIFF_SEED         seed of the commands                       1
 //!   ANNULET_DIFF_SHARDS       shards of Annulet, separated by commas     1,4
 //!   ANNULET_DIFF_PROTOCOLS    versions of RESP, separated by commas      2,3
+//!   ANNULET_DIFF_OFFLOAD      Annulet's offload-elements-min, separated
+//!                             by commas: one after the other            1,10000,10000
 //!   ANNULET_DIFF_COMMAND_MIN  least number of each command               one in 2,000 of all
 //!   ANNULET_DIFF_OPTION_MIN   least number of each option of a command   one in 20,000
 //!                             (a short run: one in 10,000 of each command, and no options)
@@ -44,6 +46,7 @@ struct Settings {
     seed: u64,
     shards: Vec<usize>,
     protocols: Vec<u8>,
+    offload_mins: Vec<u32>,
     command_min: u64,
     option_min: u64,
     is_rehearsal: bool,
@@ -67,6 +70,7 @@ impl Settings {
             seed: number("ANNULET_DIFF_SEED", 1),
             shards: numbers("ANNULET_DIFF_SHARDS", "1,4"),
             protocols: numbers("ANNULET_DIFF_PROTOCOLS", "2,3"),
+            offload_mins: numbers("ANNULET_DIFF_OFFLOAD", "1,10000,10000"),
             command_min: number(
                 "ANNULET_DIFF_COMMAND_MIN",
                 commands / if is_short { 10_000 } else { 2_000 },
@@ -87,11 +91,16 @@ fn replies_and_keys_equal_the_peer_s() {
     let mut tally = Tally::default();
     let mut findings = Findings::default();
     let each = settings.commands / (settings.shards.len() * settings.protocols.len()) as u64;
+    let mut offload_mins = settings.offload_mins.iter().copied().cycle();
     for &shards in &settings.shards {
         for &protocol in &settings.protocols {
-            findings.enter(format!("seed {}, {shards} shards, RESP{protocol}", settings.seed));
-            let Settings { seed, is_rehearsal, .. } = settings;
-            let setup = session::Setup { shards, protocol, seed, is_rehearsal };
+            let offload_min = offload_mins.next().expect("there is at least one");
+            let seed = settings.seed;
+            findings.enter(format!(
+                "seed {seed}, {shards} shards, RESP{protocol}, offloading from {offload_min} on"
+            ));
+            let is_rehearsal = settings.is_rehearsal;
+            let setup = session::Setup { shards, protocol, seed, offload_min, is_rehearsal };
             session::run(&program, setup, each, &mut tally, &mut findings);
         }
     }

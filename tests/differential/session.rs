@@ -37,6 +37,8 @@ pub struct Setup {
     pub shards: usize,
     pub protocol: u8,
     pub seed: u64,
+    /// Weight from which commands of Annulet run on its offload pool.
+    pub offload_min: u32,
     /// Whether a second peer replaces Annulet: a disagreement is then random, not a finding.
     pub is_rehearsal: bool,
 }
@@ -53,7 +55,9 @@ impl Subject {
             return Subject::StandIn(Peer::start(program));
         }
         let form = server::Setup { shards: setup.shards, driver: "auto" };
-        Subject::Annulet(Server::start(form, &["--enable-debug-command", "yes"]))
+        let offload_min = setup.offload_min.to_string();
+        let arguments = ["--enable-debug-command", "yes", "--offload-elements-min", &offload_min];
+        Subject::Annulet(Server::start(form, &arguments))
     }
 
     fn port(&self) -> u16 {

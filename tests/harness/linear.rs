@@ -17,6 +17,12 @@ use std::sync::Arc;
 /// Steps without progress of any client after which a run counts as stuck.
 const STUCK_STEPS: u64 = 60_000;
 
+/// One in this many seeds runs every command on the offload pool that may run there.
+const OFFLOADING_ONCE_IN: u64 = 3;
+
+/// One in this many steps of the clients runs a job of the offload pool.
+const JOB_ONCE_IN: u64 = 5;
+
 /// The behaviour of the clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Focus {
@@ -87,7 +93,8 @@ pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> (Verdict, u64) {
     let shards = 2 + Rng::new(seed).below(3) as usize;
     let lockstep = Lockstep::new(shards + 1, seed);
     let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
-    let setup = Setup { rules, preempt: Some(preempt), ..Setup::new(shards, seed) };
+    let offloads = seed.is_multiple_of(OFFLOADING_ONCE_IN);
+    let setup = Setup { rules, preempt: Some(preempt), offloads, ..Setup::new(shards, seed) };
     let world = World::new(setup);
     let mut clients = None;
     run(&world, &lockstep, None, || {
@@ -192,6 +199,9 @@ fn drive(workload: &mut impl Clients, world: &World, lockstep: &Lockstep) {
         if workload.step(world, lockstep) {
             moved_at = lockstep.steps();
         }
+        if world.offloads() && lockstep.draw(JOB_ONCE_IN) == 0 {
+            world.run_offloaded();
+        }
         let waited = lockstep.steps() - moved_at;
         if waited >= STUCK_STEPS {
             let depths: Vec<_> = (0..world.mesh.shards()).map(|s| world.mesh.depth(s)).collect();
@@ -209,7 +219,9 @@ fn rest(world: &World, lockstep: &Lockstep) {
     let is_empty = || (0..shards).all(|shard| world.mesh.depth(shard) == 0);
     let mut quiet = 0;
     wait_until(lockstep, "the shards become idle", || {
-        quiet = if world.network.is_idle() && is_empty() { quiet + 1 } else { 0 };
+        let has_run = world.run_offloaded();
+        let is_quiet = !has_run && world.network.is_idle() && is_empty();
+        quiet = if is_quiet { quiet + 1 } else { 0 };
         quiet == 50
     });
     lockstep.finish();

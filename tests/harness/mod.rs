@@ -22,7 +22,7 @@ use annulet::base::slot::slot_of;
 use annulet::commands;
 use annulet::config::{Config, ConfigCell};
 use annulet::control::ProcessMemory;
-use annulet::exec::{CommandTable, Process, ProcessParts};
+use annulet::exec::{CommandTable, OffloadPool, OffloadQueue, Process, ProcessParts};
 use annulet::feed::Feed;
 use annulet::gate::Router;
 use annulet::io::simulated::{self, Network, SimulatedDriver};
@@ -64,6 +64,7 @@ pub struct World {
     pub feed: Arc<Feed>,
     common: Common,
     options: Options,
+    pool: Option<(OffloadPool, OffloadQueue)>,
 }
 
 /// The options of a world.
@@ -80,6 +81,8 @@ pub struct Setup {
     pub commands: &'static CommandTable,
     /// The settings.
     pub config: Config,
+    /// Whether there is an offload pool. It then runs every command that may be offloaded.
+    pub offloads: bool,
 }
 
 impl Setup {
@@ -88,14 +91,18 @@ impl Setup {
         let mut config = Config::default();
         (config.protected_mode, config.shards, config.port) = (false, shards as u32, 0);
         let (rules, commands) = (Rules::default(), plain_table());
-        Setup { shards, seed, rules, preempt: None, commands, config }
+        Setup { shards, seed, rules, preempt: None, commands, config, offloads: false }
     }
 }
 
 impl World {
     /// Creates a process without shards.
     pub fn new(setup: Setup) -> World {
-        let Setup { shards, seed, rules, preempt, commands, config } = setup;
+        let Setup { shards, seed, rules, preempt, commands, mut config, offloads } = setup;
+        if offloads {
+            config.offload_elements_min = 1;
+        }
+        let pool = offloads.then(OffloadQueue::new);
         let clock = ManualClock::new(START_MS);
         let time = Clock::Manual(Arc::clone(&clock));
         let databases = config.databases as usize;
@@ -123,7 +130,7 @@ impl World {
             feed: Arc::clone(&feed),
             berths: Berths::new(shards),
         };
-        World { seed, network, clock, process, mesh, feed, common, options }
+        World { seed, network, clock, process, mesh, feed, common, options, pool }
     }
 
     /// Creates the driver of the next shard; shard 0's driver listens.
@@ -139,7 +146,21 @@ impl World {
     /// Creates a shard on the calling thread.
     pub fn shard(&self, me: usize, driver: Box<dyn Driver>) -> Shard {
         let seeds = Seeds { random: self.seed, hash: [self.seed, !self.seed] };
-        build_shard(me, &self.common, driver, seeds)
+        let mut shard = build_shard(me, &self.common, driver, seeds);
+        if let Some((pool, _)) = &self.pool {
+            shard.set_offload_pool(pool);
+        }
+        shard
+    }
+
+    /// Runs the oldest job of the offload pool. Returns whether there was any.
+    pub fn run_offloaded(&self) -> bool {
+        self.pool.as_ref().is_some_and(|(_, queue)| queue.run_next())
+    }
+
+    /// Returns whether there is an offload pool.
+    pub fn offloads(&self) -> bool {
+        self.pool.is_some()
     }
 
     /// Opens a new connection.
@@ -180,9 +201,10 @@ impl Server {
 
     /// Runs one turn of a random shard. Returns its number, and whether it found work.
     pub fn step(&mut self) -> (usize, bool) {
+        let has_run = self.world.offloads() && self.rng.below(4) == 0 && self.world.run_offloaded();
         let me = self.rng.below(self.shards.len() as u64) as usize;
         let turn = self.shards[me].turn().expect("the simulated driver does not fail");
-        (me, turn == Turn::Busy)
+        (me, turn == Turn::Busy || has_run)
     }
 
     /// Runs `count` turns of one shard, while the others stand still.
@@ -214,6 +236,9 @@ impl Server {
             }
             is_quiet[me] = !busy;
             let empty = (0..self.shards.len()).all(|shard| self.world.mesh.depth(shard) == 0);
+            if empty && self.world.run_offloaded() {
+                is_quiet.fill(false);
+            }
             if empty && is_quiet.iter().all(|quiet| *quiet) && self.world.network.is_idle() {
                 return;
             }

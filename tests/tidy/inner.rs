@@ -47,7 +47,7 @@ const PARTITION_LAYERS: &[&[&str]] = &[
     // The struct. All other files have methods of it.
     &["partition"],
     &["berth", "handover", "housekeeping", "outgoing", "persistence", "propagate", "run", "watch"],
-    &["blocking", "local", "locks", "offload", "parts", "requests"],
+    &["blocking", "local", "locks", "offload", "parts", "requests", "walks"],
 ];
 
 /// `use` declarations that point up, and thereby close circles, as (file, used file). The list may

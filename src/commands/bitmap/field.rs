@@ -2,7 +2,7 @@
 
 use super::{parse_integer, parse_offset, string_for_bits};
 use crate::base::number::parse_i64;
-use crate::exec::{ArgAt, Command, Context};
+use crate::exec::{ArgAt, Command, Context, Weighing};
 use crate::keyspace::Key;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -21,7 +21,18 @@ pub(super) static BITFIELD: Command = Command::single(
             .varying()
             .note("This command allows both access and modification of the key")]),
 )
+.offload_by(weigh)
 .key_use(bitfield_use);
+
+fn weigh(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    // Offsets follow the types of operations. An argument that is none only makes it look heavier.
+    let end_of = |arg: &[u8]| match arg {
+        [b'#', digits @ ..] => parse_i64(digits).map(|at| at.saturating_mul(64)),
+        digits => parse_i64(digits),
+    };
+    let bits = (4..args.len()).filter_map(|at| end_of(&args[at])).max().unwrap_or(0);
+    weighing.string_edit(args, 1, (bits / 8).max(0) as usize + 9)
+}
 
 /// Returns how BITFIELD uses its key: it only reads if all its operations are GET or OVERFLOW.
 fn bitfield_use(argc: usize, arg: ArgAt<'_>) -> KeySpec {

@@ -16,7 +16,8 @@ pub(super) static BITOP: Command = Command::gather(
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
         .keys(&[KeySpec::overwrites().at(2), KeySpec::reads().at(3).to_end(1)]),
-);
+)
+.offload();
 
 const NAMES: [(&[u8], Operation); 4] = [
     (b"AND", Operation::And),

@@ -3,8 +3,8 @@
 use crate::base::glob;
 use crate::base::number::{parse_cursor, parse_i64};
 use crate::base::slot::SLOT_COUNT;
-use crate::exec::{Command, Context, Merge};
-use crate::resp::{Args, Error, Mark, Output, Reply};
+use crate::exec::{Command, Context, Merge, Walk, WalkFn, Weighing, option_count};
+use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group};
 
 /// Number of keys that a SCAN without COUNT asks for.
@@ -17,26 +17,14 @@ const STEPS_PER_ELEMENT: u64 = 10;
 /// The type names that SCAN accepts. A type need not have any keys.
 const TYPE_NAMES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
 
-/// Keys for an array reply, whose length must be written before them.
-struct Found {
-    keys: Output,
-    count: usize,
-}
+/// Elements in whose time a walk passes one key.
+const KEY_WEIGHT: usize = 2;
 
-impl Found {
-    fn new() -> Found {
-        Found { keys: Output::default(), count: 0 }
-    }
-
-    fn add(&mut self, reply: &Reply<'_>, key: &[u8]) {
-        Reply::new(&mut self.keys, reply.protocol()).bulk(key);
-        self.count += 1;
-    }
-
-    fn reply(&self, reply: &mut Reply<'_>) {
-        reply.array(self.count);
-        reply.append_range(&self.keys, self.keys.range_from(Mark::default()));
-    }
+/// Runs a walk in one step.
+fn run_whole(walk: WalkFn, cx: &mut Context<'_>, args: &Args<'_>) -> Result<(), Error> {
+    let mut state = Walk::whole();
+    while !walk(&mut state, cx, args)? {}
+    Ok(())
 }
 
 /// Returns the pattern, or `None` for `*`, which matches every key including the empty one.
@@ -61,18 +49,34 @@ pub(super) static KEYS: Command = Command::all_shards(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace, Category::Dangerous])
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
-);
+)
+.slices(walk_keys, weigh_keys);
 
 fn keys(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    run_whole(walk_keys, cx, args)
+}
+
+fn weigh_keys(weighing: &Weighing<'_>, _: &Args<'_>) -> usize {
+    weighing.keys() * KEY_WEIGHT
+}
+
+fn walk_keys(walk: &mut Walk, cx: &mut Context<'_>, args: &Args<'_>) -> Result<bool, Error> {
     let pattern = pattern_of(&args[1]);
-    let mut found = Found::new();
-    cx.slice.for_each_key(cx.db, &mut |key, _| {
-        if matches(pattern, key) {
-            found.add(&cx.reply, key);
+    let mut cursor = walk.begin().unwrap_or(0);
+    while walk.step() {
+        cursor = cx.slice.scan(cx.db, cursor, &mut |key, _, is_expired| {
+            walk.pass();
+            if !is_expired && matches(pattern, key) {
+                walk.add(key);
+            }
+        });
+        if cursor == 0 {
+            walk.reply(&mut cx.reply);
+            return Ok(true);
         }
-    });
-    found.reply(&mut cx.reply);
-    Ok(())
+    }
+    walk.pause(cursor);
+    Ok(false)
 }
 
 /// The options of SCAN.
@@ -146,54 +150,72 @@ pub(super) static SCAN: Command = Command::cursor(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),
-);
+)
+.slices(walk_scan, weigh_scan);
+
+fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    run_whole(walk_scan, cx, args)
+}
+
+fn weigh_scan(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let count = option_count(args, 2, b"COUNT").unwrap_or(COUNT_DEFAULT as usize);
+    let count = if weighing.is_part() { usize::MAX } else { count };
+    weighing.keys().min(count) * KEY_WEIGHT
+}
 
 /// Replies with the next keys of a walk. The low bits of the cursor are the hash slot at which the
 /// walk continues, and so determine the shard. A part of a walk over all shards returns all keys of
 /// its shard.
-fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
-    let Some(mut cursor) = parse_cursor(&args[1]) else {
+fn walk_scan(walk: &mut Walk, cx: &mut Context<'_>, args: &Args<'_>) -> Result<bool, Error> {
+    let Some(first) = parse_cursor(&args[1]) else {
         return Err(Error::other("ERR invalid cursor"));
     };
     let scan = Scan::of(args)?;
-    let mut found = Found::new();
-    let mut expired = Vec::new();
-    let mut seen = 0;
+    let mut cursor = walk.begin().unwrap_or(first);
     let count = if cx.is_part { u64::MAX } else { scan.count };
-    for _ in 0..count.saturating_mul(STEPS_PER_ELEMENT) {
-        cursor = cx.slice.scan(cx.db, cursor, &mut |key, view, is_expired| {
-            seen += 1;
-            if !scan.wants(key, view.kind().name()) {
-                return;
-            }
-            if is_expired {
-                expired.push(key.to_vec());
-            } else {
-                found.add(&cx.reply, key);
-            }
-        });
-        // As in the reference, keys that would be shown but have expired are removed now.
-        for key in expired.drain(..) {
-            let key = cx.slice.key(&key);
-            let is_gone = cx.slice.peek(cx.db, &key).is_none();
-            debug_assert!(is_gone, "an expired key is invisible");
+    let mut is_over = false;
+    while !is_over {
+        if !walk.step() {
+            walk.pause(cursor);
+            return Ok(false);
         }
-        if cursor == 0 || seen >= count {
-            break;
+        cursor = scan_bucket(walk, cx, &scan, cursor);
+        let steps_max = count.saturating_mul(STEPS_PER_ELEMENT);
+        is_over = cursor == 0 || walk.seen() >= count || walk.steps() >= steps_max;
+    }
+    if !cx.is_part {
+        let end = cx.slice.slots().end;
+        if cursor == 0 && end < SLOT_COUNT {
+            cursor = u64::from(end);
         }
+        cx.reply.array(2);
+        cx.reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
     }
-    if cx.is_part {
-        found.reply(&mut cx.reply);
-        return Ok(());
+    walk.reply(&mut cx.reply);
+    Ok(true)
+}
+
+/// Adds the keys of one bucket and returns the next cursor.
+fn scan_bucket(walk: &mut Walk, cx: &mut Context<'_>, scan: &Scan<'_>, cursor: u64) -> u64 {
+    let mut expired = Vec::new();
+    let cursor = cx.slice.scan(cx.db, cursor, &mut |key, view, is_expired| {
+        walk.pass();
+        if !scan.wants(key, view.kind().name()) {
+            return;
+        }
+        if is_expired {
+            expired.push(key.to_vec());
+        } else {
+            walk.add(key);
+        }
+    });
+    // As in the reference, keys that would be shown but have expired are removed now.
+    for key in expired.drain(..) {
+        let key = cx.slice.key(&key);
+        let is_gone = cx.slice.peek(cx.db, &key).is_none();
+        debug_assert!(is_gone, "an expired key is invisible");
     }
-    let end = cx.slice.slots().end;
-    if cursor == 0 && end < SLOT_COUNT {
-        cursor = u64::from(end);
-    }
-    cx.reply.array(2);
-    cx.reply.bulk(itoa::Buffer::new().format(cursor).as_bytes());
-    found.reply(&mut cx.reply);
-    Ok(())
+    cursor
 }
 
 pub(super) static RANDOMKEY: Command = Command::all_shards(

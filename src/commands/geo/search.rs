@@ -4,7 +4,7 @@ use super::ask::{Ask, Form, Order};
 use super::{distance_text, reply_point};
 use crate::base::order;
 use crate::commands::sorted_set::limits_of;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -78,6 +78,23 @@ fn arrange(mut found: Vec<Found>, ask: &Ask, unit_m: f64) -> Vec<Found> {
     found.truncate(count);
     found.iter_mut().for_each(|found| found.distance /= unit_m);
     found
+}
+
+/// Elements in whose time a member of the searched cells is measured.
+const MEASURED_WEIGHT: usize = 4;
+
+fn weigh(weighing: &Weighing<'_>, args: &Args<'_>, form: Form) -> usize {
+    let Some(set) = weighing.object::<SortedSet>(args, form.key()) else { return 0 };
+    if set.len() * MEASURED_WEIGHT < weighing.enough {
+        return set.len();
+    }
+    let Ok(Ask { search: Some(search), .. }) = Ask::parse(args, form, Some(set)) else { return 0 };
+    let rank = |below: f64| set.rank_where(|score, _| score < below);
+    let members = search
+        .scores()
+        .into_iter()
+        .map(|scores| rank(scores.end as f64).saturating_sub(rank(scores.start as f64)));
+    members.sum::<usize>() * MEASURED_WEIGHT
 }
 
 fn search(cx: &mut Context<'_>, args: &Args<'_>, form: Form) -> Result<(), Error> {
@@ -163,7 +180,12 @@ pub(super) static GEORADIUS: Command = Command::gather(
             KeySpec::overwrites().varying().after("STOREDIST", 6),
         ]),
 )
+.offload_by(weigh_radius)
 .key_use(|_, _| KeySpec::overwrites());
+
+fn weigh_radius(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Form::Radius { by_member: false, is_read_only: false })
+}
 
 fn georadius(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Radius { by_member: false, is_read_only: false })
@@ -183,7 +205,12 @@ pub(super) static GEORADIUS_RO: Command = Command::single(
         .arity(-6)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_radius_ro);
+
+fn weigh_radius_ro(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Form::Radius { by_member: false, is_read_only: true })
+}
 
 fn georadius_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Radius { by_member: false, is_read_only: true })
@@ -209,7 +236,12 @@ pub(super) static GEORADIUSBYMEMBER: Command = Command::gather(
             KeySpec::overwrites().varying().after("STOREDIST", 5),
         ]),
 )
+.offload_by(weigh_radiusbymember)
 .key_use(|_, _| KeySpec::overwrites());
+
+fn weigh_radiusbymember(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Form::Radius { by_member: true, is_read_only: false })
+}
 
 fn georadiusbymember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Radius { by_member: true, is_read_only: false })
@@ -229,7 +261,12 @@ pub(super) static GEORADIUSBYMEMBER_RO: Command = Command::single(
         .arity(-5)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_radiusbymember_ro);
+
+fn weigh_radiusbymember_ro(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Form::Radius { by_member: true, is_read_only: true })
+}
 
 fn georadiusbymember_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Radius { by_member: true, is_read_only: true })
@@ -249,7 +286,12 @@ pub(super) static GEOSEARCH: Command = Command::single(
         .arity(-7)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_search);
+
+fn weigh_search(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Form::Search)
+}
 
 fn geosearch(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Search)
@@ -270,7 +312,12 @@ pub(super) static GEOSEARCHSTORE: Command = Command::gather(
         .arity(-8)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
         .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2)]),
-);
+)
+.offload_by(weigh_searchstore);
+
+fn weigh_searchstore(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Form::SearchStore)
+}
 
 fn geosearchstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::SearchStore)

@@ -22,7 +22,8 @@ pub(super) static HSETEX: Command = Command::single(
         .arity(-6)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::inserts()]),
-);
+)
+.offload_by_args();
 
 fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::find(args, 0)?;
@@ -163,7 +164,8 @@ pub(super) static HGETEX: Command = Command::single(
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::updates().using_data()]),
-);
+)
+.offload_by_args();
 
 fn hgetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::find(args, 0)?;
@@ -250,7 +252,8 @@ pub(super) static HGETDEL: Command = Command::single(
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes().using_data()]),
-);
+)
+.offload_by_args();
 
 fn hgetdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let fields = Fields::behind_key(args, mismatch)?;

@@ -3,6 +3,7 @@
 use super::{Seen, reply_item};
 use crate::base::number::parse_i64;
 use crate::base::rng::Rng;
+use crate::commands::args::weigh_draw;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Protocol, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -70,7 +71,8 @@ pub(super) static HRANDFIELD: Command = Command::single(
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_draw);
 
 fn hrandfield(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() > 2 {

@@ -3,6 +3,7 @@
 use super::{Seen, reply_item};
 use crate::base::glob;
 use crate::base::number::{parse_cursor, parse_i64};
+use crate::commands::args::weigh_scan;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -72,7 +73,8 @@ pub(super) static HSCAN: Command = Command::single(
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_scan);
 
 fn hscan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let cursor = parse_cursor(&args[2]);

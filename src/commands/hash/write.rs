@@ -63,7 +63,8 @@ pub(super) static HSET: Command = Command::single(
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::updates()]),
-);
+)
+.offload_by_args();
 
 fn hset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let created = set_fields(cx, args, "hset")?;
@@ -80,7 +81,8 @@ pub(super) static HMSET: Command = Command::single(
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::updates()]),
-);
+)
+.offload_by_args();
 
 fn hmset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     set_fields(cx, args, "hmset")?;
@@ -136,7 +138,8 @@ pub(super) static HDEL: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes()]),
-);
+)
+.offload_by_args();
 
 fn hdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let seen = Seen::of(cx);

@@ -2,7 +2,7 @@
 
 use super::read::range_of_one;
 use super::{integer_at, limits, range_of, signed_at};
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::list::{End, List};
@@ -114,7 +114,17 @@ pub(super) static LTRIM: Command = Command::single(
         .arity(4)
         .flags(Flag::WRITE)
         .keys(&[KeySpec::deletes()]),
-);
+)
+.offload_by(weigh_trim);
+
+/// Items that LTRIM removes in the time of one element: it removes whole nodes.
+const TRIMMED_TOGETHER: usize = 8;
+
+fn weigh_trim(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let (Ok(start), Ok(last)) = (integer_at(&args[2]), integer_at(&args[3])) else { return 0 };
+    let len = weighing.len(args, 1);
+    (len - range_of(start, last, len).len()) / TRIMMED_TOGETHER
+}
 
 fn ltrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (start, last) = (integer_at(&args[2])?, integer_at(&args[3])?);

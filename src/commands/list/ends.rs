@@ -1,7 +1,7 @@
 //! Pushes to the ends of a list and pops from them.
 
 use super::{end_at, limits, number_from, reply_and_remove, reply_item};
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing, count_at};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::list::{End, List};
@@ -18,7 +18,8 @@ pub(super) static LPUSH: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::inserts()]),
-);
+)
+.offload_by_args();
 
 fn lpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Left, false)
@@ -36,7 +37,8 @@ pub(super) static RPUSH: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::inserts()]),
-);
+)
+.offload_by_args();
 
 fn rpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Right, false)
@@ -54,7 +56,8 @@ pub(super) static LPUSHX: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::inserts()]),
-);
+)
+.offload_by_args();
 
 fn lpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Left, true)
@@ -72,7 +75,8 @@ pub(super) static RPUSHX: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::inserts()]),
-);
+)
+.offload_by_args();
 
 fn rpushx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     push(cx, args, End::Right, true)
@@ -109,7 +113,12 @@ pub(super) static LPOP: Command = Command::single(
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes().using_data()]),
-);
+)
+.offload_by(weigh_pop);
+
+fn weigh_pop(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    count_at(args, 2).map_or(0, |count| weighing.part(args, 1, count))
+}
 
 fn lpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Left)
@@ -127,7 +136,8 @@ pub(super) static RPOP: Command = Command::single(
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes().using_data()]),
-);
+)
+.offload_by(weigh_pop);
 
 fn rpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Right)
@@ -185,7 +195,14 @@ pub(super) static LMPOP: Command = Command::gather(
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::MOVABLEKEYS))
         .keys(&[KeySpec::deletes().using_data().counted(1)]),
-);
+)
+.offload_by(weigh_many);
+
+fn weigh_many(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let Ok(many) = ManyPop::parse(args, 1) else { return 0 };
+    let keys = many.first..many.first + many.keys;
+    keys.map(|at| weighing.part(args, at, many.count)).max().unwrap_or(0)
+}
 
 fn lmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let many = ManyPop::parse(args, 1)?;

@@ -1,7 +1,7 @@
 //! Commands that read a list: LLEN, LINDEX, LRANGE, LPOS.
 
 use super::{integer_at, number_from, range_of, reply_item, signed_at};
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Item;
@@ -70,7 +70,14 @@ pub(super) static LRANGE: Command = Command::single(
         .arity(4)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_range);
+
+fn weigh_range(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let (Ok(start), Ok(last)) = (integer_at(&args[2]), integer_at(&args[3])) else { return 0 };
+    let Some(view) = weighing.value(args, 1) else { return 0 };
+    weighing.part_of(&view, range_of(start, last, view.elements()).len())
+}
 
 fn lrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let (start, last) = (integer_at(&args[2])?, integer_at(&args[3])?);

@@ -2,7 +2,8 @@
 
 use super::{limits, reply_item};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context};
+use crate::commands::args::weigh_draw;
+use crate::exec::{Command, Context, Weighing, count_at};
 use crate::keyspace::Key;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -27,7 +28,16 @@ pub(super) static SPOP: Command = Command::single(
         .flags(Flag::WRITE.and(Flag::FAST))
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::deletes().using_data()]),
-);
+)
+.offload_by(weigh_spop);
+
+/// Elements in whose time SPOP draws and removes one member.
+const POPPED_WEIGHT: usize = 8;
+
+fn weigh_spop(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let Some(count) = count_at(args, 2) else { return 0 };
+    weighing.part(args, 1, count.saturating_mul(POPPED_WEIGHT))
+}
 
 fn spop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() > 3 {
@@ -101,7 +111,8 @@ pub(super) static SRANDMEMBER: Command = Command::single(
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_draw);
 
 fn srandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if args.len() > 3 {

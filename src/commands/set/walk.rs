@@ -3,6 +3,7 @@
 use super::reply_item;
 use crate::base::glob;
 use crate::base::number::{parse_cursor, parse_i64};
+use crate::commands::args::weigh_scan;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -56,7 +57,8 @@ pub(super) static SSCAN: Command = Command::single(
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_scan);
 
 fn sscan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let Some(mut cursor) = parse_cursor(&args[2]) else {

@@ -99,7 +99,8 @@ pub(super) static ZADD: Command = Command::single(
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::updates()]),
-);
+)
+.offload_by_args();
 
 fn zadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     add(cx, args, Options::default())

@@ -1,7 +1,7 @@
 //! ZPOPMIN, ZPOPMAX and ZMPOP: pop members from one end. Hot.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing, count_at};
 use crate::keyspace::Key;
 use crate::resp::{Args, Error, Protocol};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -89,7 +89,16 @@ pub(super) static ZPOPMIN: Command = Command::single(
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes().using_data()]),
-);
+)
+.offload_by(weigh_pop);
+
+/// Elements in whose time a member is popped.
+const POPPED_WEIGHT: usize = 4;
+
+fn weigh_pop(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let Some(count) = count_at(args, 2) else { return 0 };
+    weighing.part(args, 1, count.saturating_mul(POPPED_WEIGHT))
+}
 
 fn zpopmin(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Min)
@@ -110,7 +119,8 @@ pub(super) static ZPOPMAX: Command = Command::single(
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes().using_data()]),
-);
+)
+.offload_by(weigh_pop);
 
 fn zpopmax(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     pop(cx, args, End::Max)

@@ -3,6 +3,7 @@
 use super::Members;
 use crate::base::glob;
 use crate::base::number::{FloatText, parse_cursor, parse_i64};
+use crate::commands::args::{weigh_draw, weigh_scan};
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Protocol, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -19,7 +20,8 @@ pub(super) static ZRANDMEMBER: Command = Command::single(
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_draw);
 
 fn zrandmember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let Some(arg) = args.get(2) else {
@@ -157,7 +159,8 @@ pub(super) static ZSCAN: Command = Command::single(
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_scan);
 
 fn zscan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let cursor = parse_cursor(&args[2]).ok_or_else(|| Error::other("ERR invalid cursor"))?;

@@ -3,7 +3,7 @@
 use super::Members;
 use super::bounds::{Bounds, By};
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Item;
@@ -147,6 +147,24 @@ fn show(
     Ok(())
 }
 
+/// Elements in whose time a member is found and written with its score.
+const SHOWN_WEIGHT: usize = 2;
+
+fn weigh(
+    weighing: &Weighing<'_>,
+    args: &Args<'_>,
+    by: Option<By>,
+    is_reverse: Option<bool>,
+) -> usize {
+    let Some(view) = weighing.value(args, 1) else { return 0 };
+    let Some(set) = view.object::<SortedSet>() else { return 0 };
+    let form = Form { key: 1, by, is_reverse, is_store: false };
+    let Ok(selection) = Selection::parse(args, form) else { return 0 };
+    let is_small = set.len() * SHOWN_WEIGHT < weighing.enough && !selection.is_by_rank();
+    let count = if is_small { set.len() } else { selection.ranks(set).len() };
+    weighing.part_of(&view, count).max(count * SHOWN_WEIGHT)
+}
+
 pub(super) static ZRANGE: Command = Command::single(
     zrange,
     Card::new("zrange", Group::SortedSet, "1.2.0")
@@ -158,7 +176,12 @@ pub(super) static ZRANGE: Command = Command::single(
         .arity(-4)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_range);
+
+fn weigh_range(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, None, None)
+}
 
 fn zrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, None, None)
@@ -175,7 +198,12 @@ pub(super) static ZREVRANGE: Command = Command::single(
         .arity(-4)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_rev_range);
+
+fn weigh_rev_range(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Some(By::Rank), Some(true))
+}
 
 fn zrevrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Rank), Some(true))
@@ -193,7 +221,12 @@ pub(super) static ZRANGEBYSCORE: Command = Command::single(
         .arity(-4)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_by_score);
+
+fn weigh_by_score(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Some(By::Score), Some(false))
+}
 
 fn zrangebyscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Score), Some(false))
@@ -211,7 +244,12 @@ pub(super) static ZREVRANGEBYSCORE: Command = Command::single(
         .arity(-4)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_rev_by_score);
+
+fn weigh_rev_by_score(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Some(By::Score), Some(true))
+}
 
 fn zrevrangebyscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Score), Some(true))
@@ -229,7 +267,12 @@ pub(super) static ZRANGEBYLEX: Command = Command::single(
         .arity(-4)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_by_lex);
+
+fn weigh_by_lex(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Some(By::Lex), Some(false))
+}
 
 fn zrangebylex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Lex), Some(false))
@@ -247,7 +290,12 @@ pub(super) static ZREVRANGEBYLEX: Command = Command::single(
         .arity(-4)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_rev_by_lex);
+
+fn weigh_rev_by_lex(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, Some(By::Lex), Some(true))
+}
 
 fn zrevrangebylex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     show(cx, args, Some(By::Lex), Some(true))

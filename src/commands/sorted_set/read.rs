@@ -53,7 +53,8 @@ pub(super) static ZMSCORE: Command = Command::single(
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::FAST))
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by_args();
 
 fn zmscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

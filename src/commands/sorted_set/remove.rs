@@ -1,7 +1,7 @@
 //! Removes members by name, rank, score or text: ZREM and ZREMRANGEBYRANK, -SCORE, -LEX.
 
 use super::bounds::{Bounds, By};
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
@@ -21,7 +21,8 @@ pub(super) static ZREM: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes()]),
-);
+)
+.offload_by_args();
 
 fn zrem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -51,7 +52,12 @@ pub(super) static ZREMRANGEBYRANK: Command = Command::single(
         .arity(4)
         .flags(Flag::WRITE)
         .keys(&[KeySpec::deletes()]),
-);
+)
+.offload_by(weigh_by_rank);
+
+fn weigh_by_rank(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, By::Rank)
+}
 
 fn zremrangebyrank(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     remove_range(cx, args, By::Rank)
@@ -71,7 +77,12 @@ pub(super) static ZREMRANGEBYSCORE: Command = Command::single(
         .arity(4)
         .flags(Flag::WRITE)
         .keys(&[KeySpec::deletes()]),
-);
+)
+.offload_by(weigh_by_score);
+
+fn weigh_by_score(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, By::Score)
+}
 
 fn zremrangebyscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     remove_range(cx, args, By::Score)
@@ -91,10 +102,28 @@ pub(super) static ZREMRANGEBYLEX: Command = Command::single(
         .arity(4)
         .flags(Flag::WRITE)
         .keys(&[KeySpec::deletes()]),
-);
+)
+.offload_by(weigh_by_lex);
+
+fn weigh_by_lex(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, By::Lex)
+}
 
 fn zremrangebylex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     remove_range(cx, args, By::Lex)
+}
+
+/// Elements in whose time a member is found and removed.
+const REMOVED_WEIGHT: usize = 3;
+
+fn weigh(weighing: &Weighing<'_>, args: &Args<'_>, by: By) -> usize {
+    let Some(set) = weighing.object::<SortedSet>(args, 1) else { return 0 };
+    let weight = |count: usize| if count < set.len() { count * REMOVED_WEIGHT } else { 0 };
+    if set.len() * REMOVED_WEIGHT < weighing.enough {
+        return set.len();
+    }
+    // The whole set is removed as one value, and freed in small steps.
+    Bounds::parse(by, &args[2], &args[3]).map_or(0, |bounds| weight(bounds.ranks(set, false).len()))
 }
 
 fn remove_range(cx: &mut Context<'_>, args: &Args<'_>, by: By) -> Result<(), Error> {

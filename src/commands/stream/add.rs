@@ -2,10 +2,10 @@
 
 use super::ids::{NewId, parse_id, parse_integer, parse_new_id};
 use super::reply::write_id;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
-use crate::value::stream::{Keep, Limits, Log, Stream, Trim};
+use crate::value::stream::{Id, Keep, Limits, Log, Stream, Trim};
 
 /// Parsed trimming options.
 struct TrimArgs {
@@ -231,7 +231,31 @@ pub(super) static XTRIM: Command = Command::single(
         .flags(Flag::WRITE)
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::deletes()]),
-);
+)
+.offload_by(weigh_trim);
+
+/// Entries that are removed in the time of one element: whole nodes go at once.
+const TRIMMED_TOGETHER: u64 = 16;
+
+fn weigh_trim(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let Some(stream) = weighing.object::<Stream>(args, 1) else { return 0 };
+    let (len, enough) = (stream.log().len(), weighing.enough as u64 * TRIMMED_TOGETHER);
+    if len < enough {
+        return 0;
+    }
+    let mut options = Options::default();
+    if !matches!(options.read(args, 2, false), Ok(Some(_))) {
+        return 0;
+    }
+    let removed = match options.trim {
+        None => 0,
+        Some(TrimArgs { trim, .. }) => match trim.keep {
+            Keep::Len(keep) => len.saturating_sub(keep),
+            Keep::From(id) => stream.log().count_between(Id::MIN, id, enough),
+        },
+    };
+    (removed / TRIMMED_TOGETHER) as usize
+}
 
 fn xtrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut options = Options::default();

@@ -234,7 +234,8 @@ pub(super) static XACK: Command = Command::single(
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::updates()]),
-);
+)
+.offload_by_args();
 
 fn xack(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

@@ -2,7 +2,7 @@
 
 use super::ids::{parse_end, parse_id, parse_integer, parse_start};
 use super::reply::write_entries;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing, option_count};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::stream::{Id, Stream};
@@ -35,7 +35,12 @@ pub(super) static XRANGE: Command = Command::single(
         .arity(-4)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_forward);
+
+fn weigh_forward(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, (2, 3))
+}
 
 fn xrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     range(cx, args, false)
@@ -52,10 +57,32 @@ pub(super) static XREVRANGE: Command = Command::single(
         .arity(-4)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()]),
-);
+)
+.offload_by(weigh_back);
+
+fn weigh_back(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    weigh(weighing, args, (3, 2))
+}
 
 fn xrevrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     range(cx, args, true)
+}
+
+/// Elements in whose time an entry is read and written.
+const ENTRY_WEIGHT: usize = 4;
+
+fn weigh(weighing: &Weighing<'_>, args: &Args<'_>, (start, end): (usize, usize)) -> usize {
+    let Some(view) = weighing.value(args, 1) else { return 0 };
+    let Some(stream) = view.object::<Stream>() else { return 0 };
+    let (Ok(start), Ok(end)) = (parse_start(&args[start]), parse_end(&args[end])) else {
+        return 0;
+    };
+    let count_max = option_count(args, 4, b"COUNT").filter(|count| *count > 0);
+    let enough = weighing.enough.div_ceil(ENTRY_WEIGHT);
+    let count_max = count_max.unwrap_or(usize::MAX).min(enough);
+    let count = stream.log().count_between(start, end, count_max as u64) as usize;
+    let count = count.min(count_max);
+    weighing.part_of(&view, count).max(count * ENTRY_WEIGHT)
 }
 
 fn range(cx: &mut Context<'_>, args: &mut Args<'_>, is_back: bool) -> Result<(), Error> {
@@ -97,7 +124,8 @@ pub(super) static XDEL: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .keys(&[KeySpec::deletes()]),
-);
+)
+.offload_by_args();
 
 fn xdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);

@@ -1,7 +1,7 @@
 //! LCS: the longest common subsequence of two strings.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, Str};
@@ -18,7 +18,8 @@ pub(super) static LCS: Command = Command::gather(
         .arity(-3)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads().to_last(1, 1)]),
-);
+)
+.offload_by(weigh);
 
 /// Parsed options of LCS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,14 @@ impl Options {
         }
         Ok(options)
     }
+}
+
+/// Cells of the table that are computed in the time of one element.
+const CELLS_TOGETHER: usize = 64;
+
+fn weigh(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let [a, b] = [1, 2].map(|at| weighing.string_bytes(args, at));
+    a.saturating_mul(b) / CELLS_TOGETHER
 }
 
 fn lcs(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use super::set_from_arg;
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Weighing};
 use crate::keyspace::Expiry;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
@@ -22,7 +22,20 @@ pub(super) static APPEND: Command = Command::single(
         .arity(3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .keys(&[KeySpec::inserts()]),
-);
+)
+.offload_by(weigh_append);
+
+fn weigh_append(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let tail = args[2].len();
+    if weighing.is_light_string(tail) {
+        return 0;
+    }
+    match weighing.string_bytes(args, 1) {
+        // The argument becomes the value.
+        0 => 0,
+        len => weighing.string_edit(args, 1, len + tail),
+    }
+}
 
 fn append(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
@@ -135,7 +148,14 @@ pub(super) static SETRANGE: Command = Command::single(
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
         .keys(&[KeySpec::updates()]),
-);
+)
+.offload_by(weigh_setrange);
+
+fn weigh_setrange(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    let offset = parse_i64(&args[2]).and_then(|offset| usize::try_from(offset).ok());
+    let end = offset.map_or(0, |offset| offset.saturating_add(args[3].len()));
+    if args[3].is_empty() { 0 } else { weighing.string_edit(args, 1, end) }
+}
 
 fn setrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let offset = parse_i64(&args[2]).ok_or(Error::NotInteger)?;

@@ -504,6 +504,24 @@ impl Entry {
         self.pointer()
     }
 
+    /// Returns the number of bytes for which the buffer of a long string has room. Returns 0 if
+    /// something else references the buffer, so that a change copies it.
+    fn large_room(self) -> usize {
+        // SAFETY: the entry owns the box; nothing else uses it while this function runs.
+        let large = unsafe { &mut *self.large_pointer() };
+        match std::mem::take(large).try_into_mut() {
+            Ok(buffer) => {
+                let room = buffer.capacity();
+                *large = buffer.freeze();
+                room
+            }
+            Err(shared) => {
+                *large = shared;
+                0
+            }
+        }
+    }
+
     /// Appends `tail` and then zeros to an inline value, up to `len` bytes in all. Returns false,
     /// without a change, if the block has no room or the value is not inline.
     pub fn extend(self, tail: &[u8], len: usize) -> bool {
@@ -605,6 +623,20 @@ impl<'a> View<'a> {
     /// Calls `look` with a value of several elements, of any type; returns `None` for a string.
     pub fn with_object<R>(&self, look: impl FnOnce(ObjectRef<'a>) -> R) -> Option<R> {
         self.entry.any_object().map(look)
+    }
+
+    /// Returns the number of bytes that are copied or cleared if the string is changed in place and
+    /// has at least `len` bytes afterwards.
+    pub fn bytes_to_move(&self, len: usize) -> usize {
+        let old_len = match self.entry.is_large().then(|| self.string()) {
+            Some(Some(value)) => value.len(),
+            _ => return len,
+        };
+        match self.entry.large_room() {
+            0 => len.max(old_len),
+            room if len <= room => len.saturating_sub(old_len),
+            _ => len,
+        }
     }
 
     /// Returns when the key expires, in Unix milliseconds.

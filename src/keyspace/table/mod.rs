@@ -592,8 +592,8 @@ impl Table {
     }
 
     /// Returns the bucket that covers a position in the order of reversed hashes. Also returns the
-    /// end of the bucket's interval in that order (exclusive, at most 2^32).
-    pub fn bucket_at(&self, position: u32) -> (u32, u64) {
+    /// bucket's interval in that order, whose end is at most 2^32.
+    pub fn bucket_at(&self, position: u32) -> (u32, std::ops::Range<u64>) {
         let number = self.number_of(u64::from(position.reverse_bits()));
         let buckets = self.buckets();
         let high = if buckets == 1 { 0 } else { (buckets - 1).ilog2() };
@@ -601,7 +601,8 @@ impl Table {
         let is_split = buckets > 1 && (number >= 1 << high || number + (1 << high) < buckets);
         let bits = high + u32::from(is_split);
         let width = 1u64 << (32 - bits);
-        (number, (u64::from(position) & !(width - 1)) + width)
+        let start = u64::from(position) & !(width - 1);
+        (number, start..start + width)
     }
 
     /// Returns the numbers of the buckets of a chunk.

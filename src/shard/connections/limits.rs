@@ -1,6 +1,7 @@
 //! Limits of single clients: idle time and unsent output.
 
 use super::client_eviction::Evicting;
+use super::listing::Listing;
 use crate::client::Connection;
 use crate::exec::ClientKind;
 use crate::io::ConnId;
@@ -10,6 +11,7 @@ use crate::shard::limits::{
 };
 use crate::shard::replication::OVER_LIMIT;
 use crate::shard::state::Shard;
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
 /// Number of seconds over which INFO reports the largest buffers.
@@ -29,6 +31,8 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) attack_limit: LineLimit,
     /// State of `maxmemory-clients`.
     pub(in crate::shard) evicting: Evicting,
+    /// Replies to CLIENT LIST that are being written.
+    pub(in crate::shard) listings: VecDeque<Listing>,
     peaks: Peaks,
     /// Next connection of the walk over all connections.
     next: ConnId,
@@ -47,6 +51,7 @@ impl Default for Clients {
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
             attack_limit: LineLimit::new(1, ATTACK_LINES_NS),
             evicting: Evicting::default(),
+            listings: VecDeque::new(),
             peaks: Peaks::default(),
             next: 0,
             passing_bytes: 0,

@@ -5,6 +5,7 @@
 mod accept;
 mod client_eviction;
 pub(super) mod limits;
+pub(super) mod listing;
 mod output;
 mod queues;
 pub(super) mod table;
@@ -25,6 +26,8 @@ pub(in crate::shard) struct Queues {
     pub(in crate::shard) stalled: usize,
     /// These connections by the shard whose credits they wait for, in the order of stalling.
     stalled_on: Vec<VecDeque<ConnId>>,
+    /// Whether the last turn has left completions to the next.
+    pub(in crate::shard) has_completions: bool,
 }
 
 /// State of the acceptor: sockets that their shard could not take at once.

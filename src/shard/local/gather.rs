@@ -22,6 +22,8 @@ pub(in crate::shard) struct Batch {
     pub(in crate::shard) is_bulky: bool,
     /// Whether all of its commands run here.
     pub(in crate::shard) is_local: bool,
+    /// Whether it is one command that no other may follow.
+    stands_alone: bool,
     /// Whether it is one command that may block.
     pub(in crate::shard) may_wait: bool,
     /// Index of the traced command.
@@ -43,6 +45,7 @@ impl Batch {
         self.spans.clear();
         self.is_local = true;
         self.is_bulky = false;
+        self.stands_alone = false;
         self.may_wait = false;
         self.traced = None;
         self.requests.clear();
@@ -120,6 +123,8 @@ pub(in crate::shard) struct Gatherer {
     pub(in crate::shard) commands_max: usize,
     /// Whether the batch may have to be taken back, because a shard has no credits.
     pub(in crate::shard) may_stall: bool,
+    /// The weight from which on a command is offloaded, in elements.
+    pub(in crate::shard) long_elements_min: usize,
 }
 
 impl Gatherer {
@@ -135,7 +140,7 @@ impl Gatherer {
             bulk_len_max: self.bulk_len_max,
             authenticated: connection.session.authenticated,
         };
-        while batch.items.len() + batch.queued < self.commands_max && !batch.may_wait {
+        while batch.items.len() + batch.queued < self.commands_max && !batch.stands_alone {
             let request = match connection.input.next(&limits, &mut batch.spans) {
                 Ok(Some(request)) => request,
                 Ok(None) => break,
@@ -218,13 +223,16 @@ impl Gatherer {
         if entry.gathers_keys() && place == Place::Several {
             return Some(Gathered::Joint(item));
         }
-        batch.is_bulky |= entry.may_offload();
-        if entry.may_wait() {
+        let may_be_long = entry.may_be_long(args.len(), self.long_elements_min);
+        batch.is_bulky |= may_be_long;
+        let may_walk = may_be_long && entry.may_walk(&args, self.long_elements_min);
+        if entry.may_wait() || may_walk {
             if !batch.is_empty() {
-                // Earlier commands get their replies before this one may block.
+                // Earlier commands get their replies before this one may block or walk.
                 return Some(Gathered::Nothing);
             }
-            batch.may_wait = true;
+            batch.stands_alone = true;
+            batch.may_wait = entry.may_wait();
         }
         batch.is_local &= place == Place::Shard(self.home);
         batch.items.push(item);

@@ -91,6 +91,7 @@ impl Shard {
             bulk_len_max: self.env.config.proto_max_bulk_len,
             commands_max: self.port.mesh().batch_commands_max(BATCH_COMMANDS_MAX),
             may_stall: !self.port.has_all_credits(),
+            long_elements_min: self.env.config.offload_elements_min as usize,
         }
     }
 

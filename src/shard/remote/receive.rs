@@ -59,6 +59,7 @@ impl Shard {
                 self.partition.arrive(part);
             }
             Work::Blocked(_) => unreachable!("Work::Blocked is a reply"),
+            Work::Walk(_) => unreachable!("Work::Walk stays at the owner"),
         }
     }
 

@@ -4,8 +4,7 @@
 use super::offload::{TransactionJob, run_at_home};
 use crate::client::{Flight, ReplySource, Transaction};
 use crate::exec::{
-    Item, OFFLOAD_ELEMENTS_MIN, OffloadedRun, Request, Session, SessionContext, Workspace,
-    remote_keys_of,
+    Item, OffloadedRun, Request, Session, SessionContext, Workspace, long_weight, remote_keys_of,
 };
 use crate::mesh::{ReplyTo, Work};
 use crate::partition::{args_of, note_failure};
@@ -150,9 +149,8 @@ impl Shard {
         transaction.is_recorded = propagates;
         let started_ns = self.env.clock_ns();
         let now_ms = self.partition.env().now.unix_ms();
-        if self.is_long(&transaction, at, &workspace) {
+        if let Some(elements) = self.long_weight(&mut transaction, at, &workspace) {
             let config = self.env.config.clone();
-            let elements = workspace.elements();
             let job = TransactionJob::new(transaction, at, workspace, (config, now_ms), started_ns);
             let offloads = self.transactions.offloads.as_mut().expect("checked before");
             offloads.send(job, elements, TransactionJob::run);
@@ -199,12 +197,29 @@ impl Shard {
         found
     }
 
-    /// Returns whether a transaction's command must be offloaded.
-    fn is_long(&self, transaction: &Transaction, at: usize, workspace: &Workspace) -> bool {
-        self.transactions.offloads.is_some()
-            && !transaction.has_slices()
-            && transaction.queue.items[at].entry.may_offload()
-            && workspace.elements() >= OFFLOAD_ELEMENTS_MIN
+    /// Runs a slice of a command that walks over all keys here. Returns whether there was any.
+    pub(in crate::shard) fn walk_on(&mut self) -> bool {
+        let found = self.partition.walk_on();
+        if found {
+            self.send_outgoing();
+        }
+        found
+    }
+
+    /// Returns the weight of a transaction's command that must be offloaded.
+    fn long_weight(
+        &self,
+        transaction: &mut Transaction,
+        at: usize,
+        workspace: &Workspace,
+    ) -> Option<usize> {
+        if self.transactions.offloads.is_none() || transaction.has_slices() {
+            return None;
+        }
+        let item = transaction.queue.items[at];
+        let (_, mut batch_args) = transaction.queue.parts();
+        let enough = self.env.config.offload_elements_min as usize;
+        long_weight(&workspace.slice, &item, &mut batch_args, enough)
     }
 
     fn end_gathered(

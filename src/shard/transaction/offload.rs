@@ -36,10 +36,8 @@ impl TransactionJob {
     pub(super) fn run(&mut self) {
         let TransactionJob { transaction, at, workspace, config, now_ms, ran, .. } = self;
         *ran = run_at_home(transaction, *at, (config, *now_ms), |item, batch_args, with| {
-            workspace.run(item, batch_args, with)
+            workspace.run_offloaded(item, batch_args, with)
         });
-        // Frees overwritten values here and not on the shard.
-        workspace.slice.housekeep(&mut || false);
     }
 
     /// Returns the transaction, the index of the command, the workspace, and the result with the

@@ -114,6 +114,27 @@ impl Log {
         EntriesBack::new(&self.nodes, start, end)
     }
 
+    /// Returns an upper bound of the number of entries from `start` to `end`, both inclusive. Stops
+    /// at `enough`. Looks at each node once, not at its entries.
+    pub fn count_between(&self, start: Id, end: Id, enough: u64) -> u64 {
+        if self.len < enough {
+            return self.len;
+        }
+        let mut count = 0;
+        let mut place = self.nodes.seek(start);
+        while let Some(at) = place
+            && count < enough
+        {
+            let node = self.nodes.get(at);
+            if node.parts().0 > end {
+                break;
+            }
+            count += node.head().live;
+            place = self.nodes.next(at);
+        }
+        count
+    }
+
     /// Iterates over all entries in ascending order.
     pub fn iter(&self) -> Entries<'_> {
         self.range(Id::MIN, Id::MAX)

@@ -390,3 +390,19 @@ fn tree_nodes_counts_the_nodes_of_a_radix_tree() {
     // A run of 7 and a branch. A run of 7 to the first three. A run of 8 and a leaf for the last.
     assert_eq!(grown(Id::new(2, 1)), 9);
 }
+
+#[test]
+fn count_between_is_a_bound_that_stops_early() {
+    let mut log = Log::default();
+    let limits = Limits { node_bytes: 4096, node_entries: 10 };
+    let field: [(&[u8], &[u8]); 1] = [(b"a", b"1")];
+    (1..=1_000).for_each(|ms| assert!(log.append(Id::new(ms, 0), field.into_iter(), &limits)));
+    let count = |start, end, enough| log.count_between(Id::new(start, 0), Id::new(end, 0), enough);
+    assert_eq!(count(1, 5, 5_000), 1_000, "a short stream is not looked at");
+    for (start, end) in [(1, 1_000), (300, 305), (995, 2_000), (500, 400), (2_000, 3_000)] {
+        let exact = log.range(Id::new(start, 0), Id::new(end, 0)).count() as u64;
+        let bound = count(start, end, 1_000);
+        assert!((exact..=exact + 20).contains(&bound), "{start} to {end}: {bound} for {exact}");
+        assert!(count(start, end, 50) <= bound.min(60));
+    }
+}

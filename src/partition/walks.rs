@@ -1,0 +1,100 @@
+//! Commands that walk over all keys (KEYS, a SCAN with a large COUNT), slice by slice.
+//!
+//! ```text
+//!   part arrives --> queue --one slice a turn--> queue ... --> reply
+//!                      ^   '--a lock conflicts--> waits --granted, a slice--.
+//!                      '---------------------------------------------------'
+//! ```
+//! A slice waits for locks like a command of its own, because a transaction may have taken keys out
+//! of the slice. Between two slices other commands run, and no lock is held. Credits bound the
+//! number of walks, because their parts have no reply yet.
+
+use super::journal::Place;
+use super::partition::Partition;
+use super::run::note_failure;
+use crate::exec::{BlockingAttempt, Effects, KeyLock, Mode, Runner, Scope, Walk, long_weight};
+use crate::mesh::{Envelope, Work};
+use crate::resp::Reply;
+
+/// The lock under which a slice runs.
+const SLICE_LOCK: KeyLock = KeyLock { scope: Scope::All, mode: Mode::Shared };
+
+impl Partition {
+    /// Returns whether a part is one command that must run in slices.
+    pub(super) fn is_walk(&self, part: &mut Envelope) -> bool {
+        let [item] = part.items[..] else { return false };
+        if item.entry.command.walk.is_none() || self.offloads.is_none() {
+            return false;
+        }
+        let (_, mut batch_args, ..) = part.parts();
+        long_weight(&self.slice, &item, &mut batch_args, self.long_elements_min()).is_some()
+    }
+
+    /// Queues a part whose command runs in slices. Its unit in the journal is empty.
+    pub(super) fn begin_walk(&mut self, mut part: Box<Envelope>, place: Place) {
+        let records = self.records_at(place);
+        self.journal.write_part(place, &part, records);
+        part.work = Work::Walk(Box::new(Walk::sliced(self.long_elements_min())));
+        self.walks.push_back(part);
+    }
+
+    /// Returns whether a walk has another slice to run.
+    pub fn has_walks(&self) -> bool {
+        !self.walks.is_empty()
+    }
+
+    /// Runs one slice of the walk that has waited longest. Returns whether there was any.
+    pub fn walk_on(&mut self) -> bool {
+        let Some(part) = self.walks.pop_front() else { return false };
+        if self.locks.conflicts([SLICE_LOCK]) {
+            let (lock, is_granted) = self.locks.request(&[SLICE_LOCK]);
+            assert!(!is_granted, "the lock conflicts with earlier requests");
+            self.waiting.insert(lock, part);
+        } else {
+            self.deferred.begin();
+            self.run_slice(part);
+        }
+        true
+    }
+
+    /// Runs one slice of a walk, and replies after the last one.
+    pub(super) fn run_slice(&mut self, mut part: Box<Envelope>) {
+        let Work::Walk(mut walk) = std::mem::replace(&mut part.work, Work::Batch) else {
+            unreachable!("only a walk has slices");
+        };
+        let started_ns = self.env.clock_ns();
+        let protocol = part.protocol;
+        let (items, mut batch_args, output, ends) = part.parts();
+        let item = items[0];
+        let mut runner = Runner {
+            slice: &mut self.slice,
+            now_ms: self.env.now.unix_ms(),
+            protocol,
+            config: &self.env.config,
+            records: None,
+            others: None,
+            is_whole: false,
+            attempt: BlockingAttempt::default(),
+            effects: Effects::default(),
+        };
+        let result = runner.walk(&item, &mut batch_args, output, &mut walk);
+        let effects = runner.effects;
+        let spent_ns = walk.spend(self.env.clock_ns().saturating_sub(started_ns));
+        if let Ok(false) = result {
+            part.work = Work::Walk(walk);
+            self.walks.push_back(part);
+            return self.serve_blocked_behind();
+        }
+        if let Err(error) = &result {
+            Reply::new(output, protocol).error(error);
+            note_failure(&self.env.board, item.entry, error);
+        }
+        ends.push(output.mark());
+        if spent_ns >= self.env.thresholds.run_ns {
+            part.spent.push((item.at, spent_ns));
+        }
+        self.settle(effects, spent_ns, &[item]);
+        self.serve_blocked_behind();
+        self.answer_later(part);
+    }
+}
