@@ -57,8 +57,8 @@ pub struct Weighing<'a> {
     pub enough: usize,
 }
 
-/// Returns the weight of a command that weighs `enough` elements or more, so that it must not run in
-/// one step on its shard; none for a shorter command. The slice must have all its keys.
+/// Returns the weight of a command that weighs `enough` elements or more, so that it must not run
+/// in one step on its shard; none for a shorter command. The slice must have all its keys.
 pub fn long_weight(
     slice: &Slice,
     item: &Item,
