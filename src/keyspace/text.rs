@@ -70,14 +70,7 @@ impl Slice {
             let old_len = place.entry().string().expect("the key holds a string").len();
             self.extend(db, key, place, &[], old_len.max(min_len));
         } else {
-            let draft = Draft {
-                key: key.bytes,
-                payload: Payload::Inline(&[], &[]),
-                expiry: None,
-                clock: self.access.fresh(),
-                is_edited: true,
-            };
-            self.insert(db, key, draft);
+            self.put(db, key, None, Payload::Inline(&[], &[]), Expiry::Clear);
             let place = self.find_hidden(db, key).expect("the key was just created");
             self.extend(db, key, place, &[], min_len);
         }
