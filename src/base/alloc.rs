@@ -12,13 +12,21 @@
 //!   more             next multiple of the page, 4096
 //! ```
 //!
+//! With `--cfg system_allocator` the blocks come from the system's allocator instead, which the
+//! sanitizers watch (`scripts/sanitize`). The count stays the one of mimalloc's classes.
+//!
 //! Counting must not make threads contend. Each thread adds to a local counter and moves it to the
 //! global one when it reaches [`FLUSH_BYTES`], or in [`flush_local`].
 
+#[cfg(system_allocator)]
+use super::system_heap::*;
+#[cfg(not(system_allocator))]
 use mimalloc::MiMalloc;
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
-use std::ffi::{c_int, c_long, c_void};
+#[cfg(not(system_allocator))]
+use std::ffi::c_void;
+use std::ffi::{c_int, c_long};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -47,6 +55,12 @@ thread_local! {
 /// Size in bytes of the mapping that [`map_region`] makes.
 pub const REGION_BYTES: usize = 2 << 20;
 
+/// The layout of a region under Miri, which knows no mappings with holes.
+const REGION_LAYOUT: Layout = match Layout::from_size_align(REGION_BYTES, REGION_BYTES) {
+    Ok(layout) => layout,
+    Err(_) => unreachable!(),
+};
+
 /// Maps [`REGION_BYTES`] of zeros, aligned to their size, in small pages. The region does not count
 /// as used: the caller counts the parts that it hands out, with [`count_bytes`].
 ///
@@ -57,6 +71,11 @@ pub const REGION_BYTES: usize = 2 << 20;
 /// # Panics
 /// If the system has no memory left.
 pub fn map_region() -> NonNull<u8> {
+    if cfg!(miri) {
+        // SAFETY: the layout is not empty.
+        let region = unsafe { std::alloc::alloc_zeroed(REGION_LAYOUT) };
+        return NonNull::new(region).expect("out of memory");
+    }
     let (access, kind) =
         (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
     // SAFETY: a new anonymous mapping at an address of the kernel's choice.
@@ -86,6 +105,10 @@ pub fn map_region() -> NonNull<u8> {
 /// # Safety
 /// `base` came from [`map_region`], and the region is no longer in use.
 pub unsafe fn unmap_region(base: NonNull<u8>) {
+    if cfg!(miri) {
+        // SAFETY: the caller's contract: the region was allocated with this layout.
+        return unsafe { std::alloc::dealloc(base.as_ptr(), REGION_LAYOUT) };
+    }
     // SAFETY: the caller's contract: a whole mapping of that size.
     let status = unsafe { libc::munmap(base.as_ptr().cast(), REGION_BYTES) };
     assert_eq!(status, 0, "a region can be unmapped");
@@ -94,6 +117,7 @@ pub unsafe fn unmap_region(base: NonNull<u8>) {
 
 // The plain calls, because the calls that take an alignment round sizes such as 80 up to the next
 // class.
+#[cfg(not(system_allocator))]
 unsafe extern "C" {
     fn mi_malloc(size: usize) -> *mut c_void;
     fn mi_zalloc(size: usize) -> *mut c_void;
@@ -279,7 +303,7 @@ unsafe impl GlobalAlloc for CountingAllocator {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(system_allocator)))]
 mod tests {
     use super::*;
 

@@ -19,5 +19,7 @@ pub mod short;
 pub mod slot;
 pub mod syslog;
 pub mod system;
+#[cfg(system_allocator)]
+mod system_heap;
 pub mod thread;
 pub mod title;

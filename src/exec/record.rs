@@ -16,6 +16,9 @@ use crate::keyspace::Expired;
 use crate::resp::Args;
 use std::ops::Range;
 
+/// Bytes of memory that each list of emptied records keeps for reuse.
+const KEPT_BYTES_MAX: usize = 64 << 10;
+
 /// How the parts that several shards recorded for one command are combined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Glue {
@@ -207,10 +210,27 @@ impl Records {
         self.list.is_empty()
     }
 
-    /// Removes all records and keeps a little memory.
+    /// Removes all records and keeps at most [`KEPT_BYTES_MAX`] bytes of memory in each list.
     pub fn clear(&mut self) {
         self.list.clear();
+        self.list.shrink_to(KEPT_BYTES_MAX / size_of::<Record>());
         self.bytes.clear();
-        self.bytes.shrink_to(64 << 10);
+        self.bytes.shrink_to(KEPT_BYTES_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn emptied_records_keep_bounded_memory() {
+        let mut records = Records::default();
+        for _ in 0..20_000 {
+            records.push(0, 1, [&b"an argument"[..]].into_iter());
+        }
+        records.clear();
+        assert!(records.list.capacity() * size_of::<Record>() <= KEPT_BYTES_MAX);
+        assert!(records.bytes.capacity() <= KEPT_BYTES_MAX);
     }
 }

@@ -19,7 +19,7 @@
 //! posted after the promised time, so its timestamp may be greater.
 
 use super::block::Block;
-use super::limits::{LANE_BYTES_MAX, POOLED_BYTES_MAX};
+use super::limits::LANE_BYTES_MAX;
 use super::timestamp::Timestamp;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -61,9 +61,7 @@ impl Lane {
             given.append(block);
         }
         drop(given);
-        if block.content.bytes.capacity() > POOLED_BYTES_MAX {
-            block.clear();
-        }
+        block.clear();
     }
 
     /// Shard's side: publishes the watermark; must follow [`Lane::give`].

@@ -712,16 +712,17 @@ impl Slice {
         let table = database.table(index)?;
         let buckets = table.buckets();
         let first = (self.now_ms / 100) as u32 % buckets.max(1);
-        let (mut sum_ms, mut count) = (0, 0);
+        // Wider, because a client may set the largest expiry of 64 bits.
+        let (mut sum_ms, mut count) = (0_u128, 0);
         for number in (first..buckets).chain(0..first).take(TTL_BUCKETS) {
             table.for_each_in_bucket(number, &mut |word| {
                 if let Some(expiry_ms) = word.entry().expiry() {
-                    sum_ms += expiry_ms.saturating_sub(self.now_ms);
+                    sum_ms += u128::from(expiry_ms.saturating_sub(self.now_ms));
                     count += 1;
                 }
             });
         }
-        (count > 0).then(|| sum_ms / count)
+        (count > 0).then(|| (sum_ms / count) as u64)
     }
 
     /// Returns the memory use of a database's tables. O(slots).

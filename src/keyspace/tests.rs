@@ -394,6 +394,33 @@ fn the_role_decides_who_removes_expired_keys() {
 }
 
 #[test]
+fn the_longest_times_to_live_are_averaged() {
+    let mut slice = slice_of(0..16384);
+    for number in 0..100 {
+        set(&mut slice, &tagged(number), b"v", Expiry::At(i64::MAX as u64));
+    }
+    slice.set_now(0);
+    assert_eq!(slice.sample_ttl_ms(0), Some(i64::MAX as u64));
+}
+
+#[test]
+fn lengthening_replaces_an_expired_key_that_is_hidden() {
+    for silently in [false, true] {
+        let mut slice = slice_of(0..16384);
+        set(&mut slice, b"k", &[b'v'; 500], Expiry::At(START_MS));
+        slice.set_now(START_MS + 10);
+        slice.set_role(ExpiryRole::Replica);
+        let key = slice.key(b"k");
+        let bytes = match silently {
+            false => slice.string_mut(0, &key, 3),
+            true => slice.string_mut_silently(0, &key, 3),
+        };
+        assert_eq!(bytes, [0; 3]);
+        assert_eq!((slice.len(0), slice.volatile_len(0)), (1, 0));
+    }
+}
+
+#[test]
 fn random_keys_are_evenly_distributed() {
     let mut slice = slice_of(0..16384);
     let keys = 100;

@@ -350,17 +350,28 @@ impl Envelope {
         self.ends.clear();
     }
 
+    /// Returns the bytes of memory that the empty envelope keeps.
+    pub(super) fn kept_bytes(&self) -> usize {
+        size_of::<Envelope>()
+            + self.text.capacity()
+            + self.spans.capacity() * size_of::<Span>()
+            + self.large.capacity() * size_of::<BytesMut>()
+            + self.items.capacity() * size_of::<Item>()
+            + self.ends.capacity() * size_of::<Mark>()
+            + self.spent.capacity() * size_of::<(u32, u64)>()
+            + self.output.memory_bytes()
+    }
+
     /// Empties the envelope for reuse and releases memory beyond the limit of a pooled envelope.
     pub(super) fn recycle(&mut self) {
-        self.items.clear();
-        self.spans.clear();
-        self.large.clear();
-        self.text.clear();
+        self.drop_replies();
+        self.spent.clear();
         self.text.shrink_to(POOLED_BYTES_MAX);
         self.spans.shrink_to(POOLED_BYTES_MAX / size_of::<Span>());
-        self.output.clear();
-        self.ends.clear();
-        self.spent.clear();
+        self.large.shrink_to(POOLED_BYTES_MAX / size_of::<BytesMut>());
+        self.items.shrink_to(POOLED_BYTES_MAX / size_of::<Item>());
+        self.ends.shrink_to(POOLED_BYTES_MAX / size_of::<Mark>());
+        self.spent.shrink_to(POOLED_BYTES_MAX / size_of::<(u32, u64)>());
         self.work = Work::Batch;
         self.has_credit = false;
         self.carried = Carried::default();

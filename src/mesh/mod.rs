@@ -65,5 +65,9 @@ pub const HANDOVERS_MAX: u32 = 256;
 /// The most empty envelopes that a shard keeps for reuse.
 pub const POOL_ENVELOPES_MAX: usize = 512;
 
-/// The most bytes of memory that an envelope keeps in the pool.
+/// The most bytes of memory that all envelopes in a shard's pool keep together: the largest number
+/// of envelopes with 4 KiB each, which batches of short commands and replies do not exceed.
+pub const POOL_BYTES_MAX: usize = 2 << 20;
+
+/// The most bytes of memory that each list of an envelope keeps in the pool.
 pub const POOLED_BYTES_MAX: usize = 16 << 10;

@@ -2,7 +2,7 @@
 
 use super::envelope::{Envelope, Moment};
 use super::inbox::{Mesh, Message};
-use super::{CREDITS_PER_PAIR, POOL_ENVELOPES_MAX};
+use super::{CREDITS_PER_PAIR, POOL_BYTES_MAX, POOL_ENVELOPES_MAX};
 use crate::base::clock::Clock;
 use std::sync::Arc;
 
@@ -36,6 +36,8 @@ pub struct Port {
     // Boxed, because an envelope keeps its address from the pool through the inboxes and back.
     #[allow(clippy::vec_box)]
     pool: Vec<Box<Envelope>>,
+    /// Bytes of memory that the envelopes in the pool keep.
+    pool_bytes: usize,
 }
 
 impl Port {
@@ -52,6 +54,7 @@ impl Port {
             exhausted: 0,
             posted: Vec::with_capacity(shards),
             pool: Vec::new(),
+            pool_bytes: 0,
         }
     }
 
@@ -93,16 +96,27 @@ impl Port {
 
     /// Returns an empty envelope to `owner`.
     pub fn envelope(&mut self, owner: usize) -> Box<Envelope> {
-        let mut envelope = self.pool.pop().unwrap_or_else(Envelope::new);
+        let mut envelope = match self.pool.pop() {
+            Some(envelope) => {
+                self.pool_bytes -= envelope.kept_bytes();
+                envelope
+            }
+            None => Envelope::new(),
+        };
         envelope.home = self.me as u16;
         envelope.owner = owner as u16;
         envelope
     }
 
-    /// Takes back an envelope whose replies have been used.
+    /// Takes back an envelope whose replies have been used. Frees it if the pool is full.
     pub fn recycle(&mut self, mut envelope: Box<Envelope>) {
-        if self.pool.len() < POOL_ENVELOPES_MAX {
-            envelope.recycle();
+        if self.pool.len() == POOL_ENVELOPES_MAX {
+            return;
+        }
+        envelope.recycle();
+        let bytes = envelope.kept_bytes();
+        if self.pool_bytes + bytes <= POOL_BYTES_MAX {
+            self.pool_bytes += bytes;
             self.pool.push(envelope);
         }
     }
@@ -268,5 +282,37 @@ fn note_posted(all: &mut Vec<Posted>, me: usize, shard: usize, commands: u32, ne
             posted.needs_shard |= needs_shard;
         }
         None => all.push(Posted { shard, commands, needs_shard, is_nudged: false }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mesh::{POOLED_BYTES_MAX, Rules};
+
+    #[test]
+    fn the_pool_keeps_bounded_memory() {
+        let mut port = Port::new(Mesh::new(1, Rules::default(), None), 0);
+        let mut huge = port.envelope(0);
+        huge.spent = Vec::with_capacity(1 << 20);
+        huge.ends = Vec::with_capacity(1 << 20);
+        huge.items = Vec::with_capacity(1 << 20);
+        port.recycle(huge);
+        assert_eq!(port.pool.len(), 1, "it is slimmed and kept");
+        assert!(port.pool_bytes < 4 * POOLED_BYTES_MAX, "{}", port.pool_bytes);
+
+        let mut large: Vec<_> = (0..POOL_ENVELOPES_MAX).map(|_| port.envelope(0)).collect();
+        assert_eq!(port.pool_bytes, 0);
+        large.iter_mut().for_each(|envelope| envelope.spent.reserve(1_000));
+        large.into_iter().for_each(|envelope| port.recycle(envelope));
+        assert!(port.pool_bytes <= POOL_BYTES_MAX);
+        assert!(!port.pool.is_empty() && port.pool.len() < POOL_ENVELOPES_MAX);
+
+        let small: Vec<_> = (0..2 * POOL_ENVELOPES_MAX).map(|_| Envelope::new()).collect();
+        let large: Vec<_> = (0..port.pool.len()).map(|_| port.envelope(0)).collect();
+        drop(large);
+        assert_eq!(port.pool_bytes, 0);
+        small.into_iter().for_each(|envelope| port.recycle(envelope));
+        assert_eq!(port.pool.len(), POOL_ENVELOPES_MAX);
     }
 }

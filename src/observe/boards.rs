@@ -3,7 +3,7 @@
 //! A reset does not stop any shard. It records the sums of that moment, and later sums are shown
 //! minus those. Histograms and error counts, which are under a lock anyway, are cleared.
 
-use super::board::{Board, Gauges, Totals};
+use super::board::{Board, DatabaseGauges, Gauges, Totals};
 use super::command_log::{LogEntry, LogIds, LogKind};
 use super::errors::{ERROR_WORDS_MAX, OVERFLOW_WORD};
 use super::events::LatencyEvents;
@@ -119,8 +119,12 @@ impl Boards {
     pub fn ttl_ms(&self, number: usize) -> u64 {
         let all = || self.iter().map(|board| &board.databases[number]);
         let keys: i64 = all().map(|database| database.volatile.get().max(0)).sum();
-        let sum: i64 = all().map(|one| one.volatile.get().max(0) * one.ttl_ms.get()).sum();
-        if keys == 0 { 0 } else { (sum / keys).max(0) as u64 }
+        // Wider, because a client may set the largest expiry of 64 bits for many keys.
+        let product = |one: &DatabaseGauges| {
+            i128::from(one.volatile.get().max(0)) * i128::from(one.ttl_ms.get())
+        };
+        let sum: i128 = all().map(product).sum();
+        if keys == 0 { 0 } else { (sum / i128::from(keys)).max(0) as u64 }
     }
 
     /// Returns the largest number of commands in one turn since the last reset.
@@ -314,6 +318,17 @@ impl Boards {
 mod tests {
     use super::*;
     use std::thread;
+
+    #[test]
+    fn the_average_of_the_longest_times_to_live_is_exact() {
+        let boards = Boards::new(2, 1, 1);
+        assert_eq!(boards.ttl_ms(0), 0);
+        for board in boards.iter() {
+            board.databases[0].volatile.add(1_000);
+            board.databases[0].ttl_ms.set(i64::MAX);
+        }
+        assert_eq!(boards.ttl_ms(0), i64::MAX as u64);
+    }
 
     #[test]
     fn sums_cover_all_shards_and_reset_clears_them() {

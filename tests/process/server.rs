@@ -28,6 +28,8 @@ pub struct Server {
     pub child: Child,
     pub port: u16,
     pub folder: PathBuf,
+    /// Whether a failed test shows the log itself and needs the folder.
+    pub keeps_folder: bool,
     log: Arc<Mutex<String>>,
     reader: Option<JoinHandle<()>>,
 }
@@ -69,7 +71,7 @@ impl Server {
         if let Some(file) = file {
             std::fs::write(folder.join("dump.rdb"), file).expect("a file for the server");
         }
-        let mut child = Command::new(env!("CARGO_BIN_EXE_annulet"))
+        let mut child = Command::new(binary())
             .args(arguments)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--shards", &setup.shards.to_string(), "--io-driver", setup.driver])
@@ -90,7 +92,7 @@ impl Server {
             keep(output, &both);
             other.join().expect("a reader of lines does not panic");
         });
-        Server { child, port, folder, log, reader: Some(reader) }
+        Server { child, port, folder, keeps_folder: false, log, reader: Some(reader) }
     }
 
     /// Returns the standard output and error of the server so far.
@@ -121,11 +123,19 @@ impl Drop for Server {
         // Both fail if the process has ended, which is fine.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if thread::panicking() && self.keeps_folder {
+            return;
+        }
         if thread::panicking() {
             eprintln!("the server's log:\n{}", self.log());
         }
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Returns the path of the server's binary: `ANNULET_BINARY`, or the one of this package.
+fn binary() -> String {
+    std::env::var("ANNULET_BINARY").unwrap_or_else(|_| env!("CARGO_BIN_EXE_annulet").to_string())
 }
 
 fn keep(from: impl Read, log: &Mutex<String>) {

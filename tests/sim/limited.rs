@@ -2,6 +2,7 @@
 
 use crate::harness::{Client, Server, Setup, encode, key_on, ok};
 use annulet::resp::Value;
+use annulet::shard::limits::INPUT_BYTES_PAUSE;
 
 fn config(server: &mut Server, admin: &mut Client, name: &str, value: &str) {
     assert_eq!(admin.run(server, ["CONFIG", "SET", name, value]), ok());
@@ -95,5 +96,46 @@ fn a_hard_limit_disconnects_at_once() {
         config(&mut server, &mut admin, "client-output-buffer-limit", "normal 1000 0 0");
         assert!(matches!(client.run(&mut server, ["GET", &key]), Value::Bulk(_)));
         server.check();
+    }
+}
+
+/// Sends a blocked command, and a batch behind it whose last command makes the input pause, for
+/// some of the values of `less`. The reply to the batch exceeds the limit.
+fn exceed_with_paused_input(shards: usize, less: usize) {
+    let mut server = Server::new(shards, 2);
+    let mut admin = server.client();
+    let key = key_on(shards, shards - 1, 0);
+    assert_eq!(admin.run(&mut server, ["SET", &key, &"v".repeat(300_000)]), ok());
+    config(&mut server, &mut admin, "client-output-buffer-limit", "normal 100000 0 0");
+    let mut clients: Vec<Client> = (0..shards).map(|_| server.client()).collect();
+    for client in &mut clients {
+        client.send(&["BLPOP", "nothing", "0.1"]);
+        let mut left = INPUT_BYTES_PAUSE - less;
+        while left > 0 {
+            let value = "v".repeat(9_000.min(left - 50));
+            let command = encode(&["APPEND", &key, &value]);
+            left = left.saturating_sub(command.len());
+            client.send_bytes(&command);
+            server.settle();
+            left = if left < 100 { 0 } else { left };
+        }
+        client.send(&["GET", &key]);
+        server.settle();
+    }
+    server.advance_ms(200);
+    for mut client in clients {
+        for _ in 0..20 {
+            client.pump();
+            server.settle();
+        }
+        assert!(client.is_closed(), "{shards} shards, {less} bytes less");
+    }
+    server.check();
+}
+
+#[test]
+fn a_reply_over_the_limit_closes_a_client_whose_input_is_paused() {
+    for shards in [1, 2, 4] {
+        (0..200).step_by(10).for_each(|less| exceed_with_paused_input(shards, less));
     }
 }

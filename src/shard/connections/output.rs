@@ -115,6 +115,10 @@ impl Shard {
     /// Records that the input holds no complete command, and resumes receiving if it was paused.
     pub(in crate::shard) fn settle_input(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.is_closing {
+            // Its last replies may have exceeded its output limit.
+            return;
+        }
         connection.is_starved = true;
         connection.input.consume();
         if connection.is_hung_up {
