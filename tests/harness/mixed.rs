@@ -109,7 +109,10 @@ impl Mixed {
         let args: Vec<&str> = ["RPUSH", ORDER].into_iter().chain(names).collect();
         let mut client = world.connect();
         client.send(&args);
-        wait_until(lockstep, "the list of all keys", || client.try_read().is_some());
+        wait_until(lockstep, "the list of all keys", || {
+            world.run_offloaded();
+            client.try_read().is_some()
+        });
         client.link.close();
     }
 
