@@ -453,7 +453,7 @@ impl Slice {
         };
         // A replica must replace an expired key that it hides, not insert the key a second time.
         let place = match place {
-            None if self.role == ExpiryRole::Replica => self.find_hidden(db, key),
+            None if self.role == ExpiryRole::Replica => self.find_replaced(db, key),
             found => found,
         };
         let clock = match place {
@@ -466,6 +466,15 @@ impl Slice {
             None => self.insert(db, key, draft),
             Some(place) => self.overwrite(db, key, place, draft),
         }
+    }
+
+    /// Returns the place of an expired key that is hidden and is about to be replaced. Records that
+    /// the expired key is gone: those who read the records may still have it.
+    #[cold]
+    fn find_replaced(&mut self, db: usize, key: &Key<'_>) -> Option<Place> {
+        let place = self.find_hidden(db, key)?;
+        self.note_key_gone(db, key.bytes);
+        Some(place)
     }
 
     /// Returns the place of a key, expired or not.
@@ -532,8 +541,11 @@ impl Slice {
             self.remove_place(db, key, place);
             if is_found {
                 self.note_change(db, key);
-            } else if !self.watches.is_empty() {
-                self.watches.note_expired_removed(db, key.hash, key.bytes);
+            } else {
+                self.note_key_gone(db, key.bytes);
+                if !self.watches.is_empty() {
+                    self.watches.note_expired_removed(db, key.hash, key.bytes);
+                }
             }
         }
         is_found

@@ -564,12 +564,29 @@ fn a_write_replaces_an_expired_key_that_is_hidden() {
             set(&mut slice, b"k", old, Expiry::At(START_MS + 1));
             slice.set_role(ExpiryRole::Replica);
             slice.set_now(START_MS + 2);
+            slice.note_expired(true);
             let key = slice.key(b"k");
             write(&mut slice, &key);
             assert_eq!(slice.len(0), 1, "write {number}");
             let expiry = slice.peek(0, &key).map(|view| view.expiry());
             assert_eq!(expiry, Some(None), "write {number}");
+            // A replica may still have the old value, of another type.
+            let gone: Vec<_> = slice.drain_expired().map(|expired| expired.key).collect();
+            assert_eq!(gone, [Box::from(&b"k"[..])], "write {number}");
             slice.check();
         }
     }
+}
+
+#[test]
+fn the_removal_of_an_expired_key_that_is_hidden_is_recorded() {
+    let mut slice = slice_of(0..16384);
+    set(&mut slice, b"k", b"v", Expiry::At(START_MS + 1));
+    slice.set_role(ExpiryRole::Replica);
+    slice.set_now(START_MS + 2);
+    slice.note_expired(true);
+    let key = slice.key(b"k");
+    assert!(!slice.remove(0, &key), "clients do not see it");
+    assert_eq!((slice.len(0), slice.drain_expired().count()), (0, 1));
+    slice.check();
 }
