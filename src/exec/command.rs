@@ -39,6 +39,9 @@ pub struct Command {
     /// Whether its work grows with the values of its keys. On large values it then runs on the
     /// offload pool. Only a command that gathers its keys may set it.
     pub may_offload: bool,
+    /// Whether it reads nothing but names, types and expiries of keys, and their number. Then it
+    /// needs no locks: these do not change before a transaction's last round.
+    pub surveys_keys: bool,
     /// Database of each of its keys; none: the selected one.
     pub key_database: Option<KeyDatabaseFn>,
     /// Behaviour between MULTI and EXEC.
@@ -135,6 +138,7 @@ impl Command {
             handler,
             routing,
             may_offload: false,
+            surveys_keys: false,
             key_database: None,
             in_multi: InMulti::Queued,
             asks_shards: false,
@@ -193,6 +197,16 @@ impl Command {
             "the offload pool works on gathered keys"
         );
         Command { may_offload: true, ..self }
+    }
+
+    /// Declares that the command reads nothing but names, types and expiries of keys, and their
+    /// number.
+    pub const fn surveys_keys(self) -> Command {
+        assert!(
+            matches!(self.routing, KeyRouting::AllShards(_) | KeyRouting::Cursor(_)),
+            "a survey is over all keys"
+        );
+        Command { surveys_keys: true, ..self }
     }
 
     /// Sets the database of each of its keys.

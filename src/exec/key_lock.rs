@@ -59,6 +59,15 @@ pub struct RemoteKey {
     pub value: Option<DetachedValue>,
     /// Whether the command changed the key. Storing an unchanged value does not count as a change.
     pub is_changed: bool,
+    /// Whether the owner has only a stub of the key, so that the value must return.
+    pub is_detached: bool,
+}
+
+impl RemoteKey {
+    /// Creates a key whose value was not fetched yet.
+    pub fn new(db: u16, slot: u16, mode: Mode, key: Box<[u8]>) -> RemoteKey {
+        RemoteKey { db, slot, mode, key, value: None, is_changed: false, is_detached: false }
+    }
 }
 
 /// Returns the mode of the locks on the keys of a spec.
@@ -83,8 +92,7 @@ pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Rem
             Some(remote_key) if mode == Mode::Exclusive => remote_key.mode = mode,
             Some(_) => {}
             None => {
-                let (key, slot) = (key.into(), slot_of(key));
-                remote_keys.push(RemoteKey { db, slot, mode, key, value: None, is_changed: false });
+                remote_keys.push(RemoteKey::new(db, slot_of(key), mode, key.into()));
             }
         }
     }

@@ -6,7 +6,7 @@ use super::key_lock::{Mode, RemoteKey};
 use super::record::Records;
 use super::wait::{BlockingAttempt, Wait};
 use crate::config::Config;
-use crate::keyspace::{DetachedValue, ExpiryRole, Frequency, Slice, SliceOptions};
+use crate::keyspace::{ExpiryRole, Frequency, Slice, SliceOptions};
 use crate::resp::{Error, Mark, Output, Protocol};
 
 /// The values that a command uses away from their owners.
@@ -56,6 +56,7 @@ impl Workspace {
         let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
         let db = usize::from(remote_key.db);
         if let Some(detached) = remote_key.value.take() {
+            remote_key.is_detached = detached.is_moved();
             self.slice.bring(db, &key, detached);
         }
         if remote_key.mode == Mode::Exclusive {
@@ -139,7 +140,7 @@ impl Workspaces {
     }
 
     /// Empties a workspace. Calls `store` for each key whose owner must store the value: the
-    /// command changed it, or the owner moved the value here.
+    /// command changed it, or the owner has only a stub.
     pub fn close(
         &mut self,
         workspace: Workspace,
@@ -158,7 +159,7 @@ impl Workspaces {
                 continue;
             }
             let detached = slice.take_silently(db, &key);
-            if is_changed || detached.as_ref().is_some_and(DetachedValue::is_moved) {
+            if is_changed || remote_key.is_detached {
                 remote_key.value = detached;
                 remote_key.is_changed = is_changed;
                 store(part, remote_key);

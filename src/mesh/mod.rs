@@ -37,7 +37,7 @@ mod txn_part;
 
 pub use envelope::{
     BarrierId, Carried, ClientRef, Envelope, FlightId, Forward, ForwardId, Moment, OneWay,
-    ReplyAddress, ReplyTo, TransactionId, Work,
+    ReplyAddress, ReplyTo, Survey, TransactionId, Work,
 };
 pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
 pub use port::{Port, Posted};

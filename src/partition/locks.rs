@@ -32,8 +32,12 @@ impl Partition {
                 self.work(part, Place::Now(timestamp));
             }
             Stage::OneShot => {
-                let key_locks = self.key_locks_of(&mut part);
+                let is_free = self.surveys_freely(&part);
+                let mut key_locks = self.key_locks_of(&mut part, !is_free);
                 if self.locks.conflicts(key_locks.iter().copied()) {
+                    if is_free {
+                        key_locks = self.key_locks_of(&mut part, true);
+                    }
                     let (lock, is_granted) = self.locks.request(&key_locks);
                     assert!(!is_granted, "its locks conflict with earlier requests");
                     self.journal.reserve(lock, timestamp, &part);
@@ -79,8 +83,8 @@ impl Partition {
         goes_on
     }
 
-    /// Returns the locks that a part needs.
-    pub(super) fn key_locks_of(&self, part: &mut Envelope) -> Vec<KeyLock> {
+    /// Returns the locks that a part needs, and that its surveys need if `with_surveys`.
+    pub(super) fn key_locks_of(&self, part: &mut Envelope, with_surveys: bool) -> Vec<KeyLock> {
         if let Work::Control { request, .. } = &part.work {
             let is_write = matches!(request, Request::Reload(_));
             let mode = if is_write { Mode::Exclusive } else { Mode::Shared };
@@ -89,6 +93,8 @@ impl Partition {
         let mut key_locks = Vec::new();
         let watcher = part.txn().and_then(|txn| txn.watcher);
         let (items, mut batch_args, ..) = part.parts();
+        let needs = |item: &&Item| with_surveys || !item.entry.surveys_keys();
+        let items = items.iter().filter(needs);
         collect_key_locks(&self.slice, items, &mut batch_args, &mut key_locks);
         collect_watched(&self.slice, watcher, &mut key_locks);
         key_locks
@@ -107,7 +113,9 @@ impl Partition {
         }
         let mut key_locks = Vec::new();
         collect_watched(&self.slice, watcher, &mut key_locks);
-        collect_key_locks(&self.slice, items, batch_args, &mut key_locks);
+        let with_surveys = self.surveys_torn(items);
+        let needs = |item: &&Item| with_surveys || !item.entry.surveys_keys();
+        collect_key_locks(&self.slice, items.iter().filter(needs), batch_args, &mut key_locks);
         self.locks.conflicts(key_locks)
     }
 
@@ -130,9 +138,9 @@ impl Partition {
 }
 
 /// Adds the locks that commands need on their slice.
-pub(super) fn collect_key_locks(
+fn collect_key_locks<'i>(
     slice: &Slice,
-    items: &[Item],
+    items: impl Iterator<Item = &'i Item>,
     batch_args: &mut BatchArgs<'_>,
     key_locks: &mut Vec<KeyLock>,
 ) {

@@ -5,6 +5,7 @@ use super::env::{Env, Now};
 use super::journal::JournalLane;
 use super::message::Outgoing;
 use super::offload::PartJob;
+use super::unfinished::Unfinished;
 use crate::exec::{Offloads, Process, Workspaces};
 use crate::gate::Facts;
 use crate::keyspace::{Slice, SliceOptions};
@@ -22,6 +23,8 @@ pub struct Partition {
     pub(super) locks: LockTable,
     /// Parts that wait for locks, by their lock requests.
     pub(super) waiting: HashMap<LockId, Box<Envelope>>,
+    /// Units that have taken effect in part.
+    pub(super) unfinished: Unfinished,
     /// Clients that are blocked on keys.
     pub(super) blocked: Blocked,
     /// Keys that are ready for blocked clients whose commands a pause delays. At most as many as
@@ -69,6 +72,7 @@ impl Partition {
             slice,
             locks: LockTable::default(),
             waiting: HashMap::new(),
+            unfinished: Unfinished::default(),
             blocked: Blocked::default(),
             paused_keys: HashSet::new(),
             deferred: DeferredReplies::default(),

@@ -108,6 +108,7 @@ impl Partition {
         timing: &mut BatchTiming,
     ) -> Ran {
         timing.start(self.env.clock_ns());
+        self.slice.keep_unasked(!self.locks.is_empty());
         let mut effects = Effects::default();
         let (mut done, mut wait) = (0, None);
         while done < batch.items.len() && wait.is_none() {

@@ -121,7 +121,8 @@ impl Shard {
     /// other shards are expected, it polls for a limited number of turns. Otherwise it parks until
     /// the next tick.
     fn wait_plan(&mut self) -> Wait {
-        let can_unstall = !self.queues.stalled.is_empty() && self.port.has_all_credits();
+        let waits_for_credit = !self.queues.stalled.is_empty() || !self.remote.torn.is_empty();
+        let can_unstall = waits_for_credit && self.port.has_all_credits();
         let due = !self.queues.ready.is_empty() || can_unstall || self.has_waiting();
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let pending = due || has_messages || self.intake.is_some();

@@ -61,7 +61,8 @@ pub(super) static KEYS: Command = Command::all_shards(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace, Category::Dangerous])
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
-);
+)
+.surveys_keys();
 
 fn keys(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let pattern = pattern_of(&args[1]);
@@ -146,7 +147,8 @@ pub(super) static SCAN: Command = Command::cursor(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),
-);
+)
+.surveys_keys();
 
 /// Replies with the next keys of a walk. The low bits of the cursor are the hash slot at which the
 /// walk continues, and so determine the shard. A part of a walk over all shards returns all keys of
@@ -175,8 +177,7 @@ fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         // As in the reference, keys that would be shown but have expired are removed now.
         for key in expired.drain(..) {
             let key = cx.slice.key(&key);
-            let is_gone = cx.slice.peek(cx.db, &key).is_none();
-            debug_assert!(is_gone, "an expired key is invisible");
+            cx.slice.expire_unasked(cx.db, &key);
         }
         if cursor == 0 || seen >= count {
             break;
@@ -205,7 +206,8 @@ pub(super) static RANDOMKEY: Command = Command::all_shards(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
-);
+)
+.surveys_keys();
 
 /// Replies with a random key. A part adds a weight to its key: the number of keys that it was drawn
 /// from.

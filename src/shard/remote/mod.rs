@@ -9,7 +9,7 @@ pub(in crate::shard) mod post;
 pub(in crate::shard) mod receive;
 
 use crate::client::Flight;
-use crate::mesh::{Envelope, Posted};
+use crate::mesh::{ClientRef, Envelope, Posted};
 use std::collections::VecDeque;
 
 /// Messages to other shards, and buffers kept for them.
@@ -19,6 +19,9 @@ use std::collections::VecDeque;
 pub(in crate::shard) struct Remote {
     /// Empty flights, kept for reuse.
     pub(in crate::shard) flights: Vec<Box<Flight>>,
+    /// Connections whose torn surveys wait for credits, to be sent again. Each connection at most
+    /// once.
+    pub(in crate::shard) torn: VecDeque<ClientRef>,
     /// One-way messages that wait for credits.
     pub(in crate::shard) one_way: VecDeque<Box<Envelope>>,
     /// Per shard, its part of the unit that is being filled. Empty between units.

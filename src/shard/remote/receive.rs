@@ -30,6 +30,9 @@ impl Shard {
         if !self.blocking.due.is_empty() {
             self.run_forwards();
         }
+        if !self.remote.torn.is_empty() {
+            self.repeat_surveys();
+        }
         if !self.queues.stalled.is_empty() {
             self.unstall();
         }

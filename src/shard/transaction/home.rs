@@ -258,7 +258,7 @@ impl Shard {
             let (mode, db) = (Mode::Shared, item.db);
             let txn = transaction.flight.txn_mut(part);
             txn.fetch_at = item.at;
-            txn.fetches.push(RemoteKey { db, slot, mode, key, value: None, is_changed: false });
+            txn.fetches.push(RemoteKey::new(db, slot, mode, key));
         }
     }
 }
