@@ -292,7 +292,8 @@ mod tests {
 
     #[test]
     fn the_pool_keeps_bounded_memory() {
-        let mut port = Port::new(Mesh::new(1, Rules::default(), None), 0);
+        let mut port =
+            Port::new(Mesh::new(1, Rules::default(), None), crate::base::clock::Clock::System, 0);
         let mut huge = port.envelope(0);
         huge.spent = Vec::with_capacity(1 << 20);
         huge.ends = Vec::with_capacity(1 << 20);

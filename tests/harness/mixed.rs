@@ -78,6 +78,7 @@ impl Mixed {
         let model = Model {
             names: keys.iter().map(|(shard, n)| key_on(shards, *shard, *n)).collect(),
             clocks: keys.iter().map(|(shard, _)| shard % clocks).collect(),
+            has_order: mix.needs.contains(&"sort"),
         };
         let actor = |number: usize| Actor {
             client: world.connect(),
@@ -109,7 +110,10 @@ impl Mixed {
         let args: Vec<&str> = ["RPUSH", ORDER].into_iter().chain(names).collect();
         let mut client = world.connect();
         client.send(&args);
-        wait_until(lockstep, "the list of all keys", || client.try_read().is_some());
+        wait_until(lockstep, "the list of all keys", || {
+            world.run_offloaded();
+            client.try_read().is_some()
+        });
         client.link.close();
     }
 

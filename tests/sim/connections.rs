@@ -301,7 +301,7 @@ fn clients_of_a_locked_key_stop_no_others() {
         asker.send(&["MULTI"]);
         asker.send(&["INCR", &hot]);
         for _ in 0..300 {
-            asker.send(&["CLIENT", "LIST"]);
+            asker.send(&["CLIENT", "KILL", "ID", "999999"]);
         }
         asker.send(&["EXEC"]);
         for client in &mut clients {

@@ -128,7 +128,7 @@ fn exceed_with_paused_input(shards: usize, less: usize) {
             client.pump();
             server.settle();
         }
-        assert!(client.is_closed(), "{shards} shards, {less} bytes less");
+        assert!(client.link.is_closed(), "{shards} shards, {less} bytes less");
     }
     server.check();
 }
