@@ -63,10 +63,11 @@ impl Clock {
         self.unix_us() / 1_000
     }
 
-    /// Blocks the thread for `us` microseconds; a manual clock does not wait.
+    /// Blocks the thread for `us` microseconds. A manual clock advances instead, by milliseconds.
     pub fn sleep_us(&self, us: u64) {
-        if let Clock::System = self {
-            std::thread::sleep(std::time::Duration::from_micros(us));
+        match self {
+            Clock::System => std::thread::sleep(std::time::Duration::from_micros(us)),
+            Clock::Manual(clock) => clock.advance_ms(us / 1_000),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::harness::lockstep::Lockstep;
 use crate::harness::waiting::Waiting;
 use crate::harness::{Client, Server, Setup, World, bulk, int, key_on, list, ok};
 use annulet::base::rng::Rng;
+use annulet::config::Permission;
 use annulet::mesh::Preempt;
 use annulet::resp::Value;
 use std::sync::Arc;
@@ -176,6 +177,27 @@ fn exec(server: &mut Server, client: &mut Client, commands: &[&[&str]]) -> Value
         client.read(server);
     }
     client.read(server)
+}
+
+#[test]
+fn a_key_that_expires_within_its_transaction_serves_nobody() {
+    for shards in [1, 4] {
+        let mut setup = Setup::new(shards, 6);
+        setup.config.enable_debug_command = Permission::Yes;
+        let mut server = Server::with(setup);
+        let (mut pusher, mut waiter) = (server.client(), server.client());
+        let key = key_on(shards, shards - 1, 0);
+        block(&mut server, &mut waiter, &["BLPOP", &key, "30"]);
+        let commands: [&[&str]; 3] =
+            [&["RPUSH", &key, "a"], &["PEXPIRE", &key, "100"], &["DEBUG", "SLEEP", "0.2"]];
+        let replies = exec(&mut server, &mut pusher, &commands);
+        assert_eq!(replies, Value::Array(vec![int(1), int(1), ok()]));
+        server.settle();
+        assert!(waiter.try_read().is_none(), "the key had expired");
+        assert_eq!(pusher.run(&mut server, ["RPUSH", &key, "b"]), int(1));
+        assert_eq!(waiter.read(&mut server), list(&[&key, "b"]));
+        server.check();
+    }
 }
 
 #[test]

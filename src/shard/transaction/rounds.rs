@@ -184,8 +184,10 @@ impl Shard {
 
     /// Sends the parts that have work. The first and the last round send all parts.
     fn send_round(&mut self, mut transaction: Box<Transaction>, is_first: bool) {
-        let is_done =
-            transaction.next == transaction.places.len() && transaction.gathering.is_none();
+        // A request takes effect before the locks are released.
+        let is_done = transaction.next == transaction.places.len()
+            && transaction.gathering.is_none()
+            && transaction.asks.is_empty();
         let is_last = is_done && !(is_first && transaction.has_locks);
         transaction.is_closing = is_last;
         let are_replies_due = !transaction.asks.is_empty() || transaction.has_commands_out();
