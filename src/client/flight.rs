@@ -4,7 +4,7 @@
 use crate::base::number::parse_i64;
 use crate::commands::merge_debug;
 use crate::exec::{Entry, Merge};
-use crate::mesh::{Envelope, FlightId, TxnPart};
+use crate::mesh::{Envelope, FlightId, Survey, TxnPart};
 use crate::observe::LoggedArgs;
 use crate::resp::{Error, Output, Protocol, Reply};
 use std::borrow::Cow;
@@ -45,6 +45,8 @@ pub struct Flight {
     pub own_ns: u64,
     /// Whether a part reports a slow command.
     has_spent: bool,
+    /// Whether a part has not run, so that the whole unit must be sent again.
+    is_torn: bool,
 }
 
 /// How far the replies of a part have been used.
@@ -60,6 +62,7 @@ impl Flight {
     /// Records that `parts` parts were sent.
     pub fn launch(&mut self, parts: usize) {
         assert!(parts > 0 && self.waiting == 0);
+        self.is_torn = false;
         self.parts.clear();
         self.parts.resize_with(parts, || None);
         self.waiting = parts;
@@ -145,6 +148,7 @@ impl Flight {
         let part = usize::from(envelope.part);
         assert!(self.parts[part].is_none() && self.waiting > 0, "a part is answered once");
         self.has_spent |= !envelope.spent.is_empty();
+        self.is_torn |= envelope.survey == Survey::Torn;
         self.parts[part] = Some(envelope);
         self.waiting -= 1;
     }
@@ -152,6 +156,11 @@ impl Flight {
     /// Returns whether all parts were answered.
     pub fn has_landed(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// Returns whether all parts were answered, and the whole unit must be sent again.
+    pub fn is_torn(&self) -> bool {
+        self.is_torn && self.has_landed()
     }
 
     /// Writes all replies in the order of their commands. `draw` returns a random number below its

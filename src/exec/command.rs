@@ -42,6 +42,9 @@ pub struct Command {
     pub weight: Weight,
     /// Walks over all keys, slice by slice; none if the command does not do that.
     pub walk: Option<WalkFn>,
+    /// Whether it reads nothing but names, types and expiries of keys, and their number. Then it
+    /// needs no locks: these do not change before a transaction's last round.
+    pub surveys_keys: bool,
     /// Database of each of its keys; none: the selected one.
     pub key_database: Option<KeyDatabaseFn>,
     /// Behaviour between MULTI and EXEC.
@@ -140,6 +143,7 @@ impl Command {
             routing,
             weight: Weight::Light,
             walk: None,
+            surveys_keys: false,
             key_database: None,
             in_multi: InMulti::Queued,
             asks_shards: false,
@@ -224,6 +228,16 @@ impl Command {
             "the offload pool works on the keys among the arguments"
         );
         Command { weight, ..self }
+    }
+
+    /// Declares that the command reads nothing but names, types and expiries of keys, and their
+    /// number.
+    pub const fn surveys_keys(self) -> Command {
+        assert!(
+            matches!(self.routing, KeyRouting::AllShards(_) | KeyRouting::Cursor(_)),
+            "a survey is over all keys"
+        );
+        Command { surveys_keys: true, ..self }
     }
 
     /// Sets the database of each of its keys.

@@ -63,6 +63,15 @@ pub struct RemoteKey {
     pub value: Option<DetachedValue>,
     /// Whether the command changed the key. Storing an unchanged value does not count as a change.
     pub is_changed: bool,
+    /// Whether the owner has only a stub of the key, so that the value must return.
+    pub is_detached: bool,
+}
+
+impl RemoteKey {
+    /// Creates a key whose value was not fetched yet.
+    pub fn new(db: u16, slot: u16, mode: Mode, key: Box<[u8]>) -> RemoteKey {
+        RemoteKey { db, slot, mode, key, value: None, is_changed: false, is_detached: false }
+    }
 }
 
 /// Returns the mode of the locks on the keys of a spec.
@@ -95,8 +104,7 @@ pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Rem
                 if !is_searched {
                     seen.insert((db, key), remote_keys.len());
                 }
-                let (key, slot) = (key.into(), slot_of(key));
-                remote_keys.push(RemoteKey { db, slot, mode, key, value: None, is_changed: false });
+                remote_keys.push(RemoteKey::new(db, slot_of(key), mode, key.into()));
             }
         }
     }

@@ -14,9 +14,9 @@
 //! # Why a job never waits for a much larger one
 //!
 //! A job has a size class, by its weight in elements. There is one thread per class. Thread `k`
-//! runs jobs of class `k` and smaller ones. So the thread of a job's own class may run a job of the same
-//! class or a smaller one, but never a larger one. Each thread prefers large jobs, so that small
-//! ones do not keep them waiting: small jobs have the threads of small classes.
+//! runs jobs of class `k` and smaller ones. So the thread of a job's own class may run a job of the
+//! same class or a smaller one, but never a larger one. Each thread prefers large jobs, so that
+//! small ones do not keep them waiting: small jobs have the threads of small classes.
 //!
 //! ```text
 //!   class 0   jobs of up to some milliseconds     threads 0, 1, 2, 3

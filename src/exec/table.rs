@@ -98,6 +98,13 @@ impl Entry {
         matches!(self.command.routing, KeyRouting::Gather | KeyRouting::Discovers(_))
     }
 
+    /// Returns whether the command reads nothing but names, types and expiries of keys, and their
+    /// number.
+    #[inline]
+    pub fn surveys_keys(&self) -> bool {
+        self.command.surveys_keys
+    }
+
     /// Returns whether a command with these arguments discovers keys that are not among them.
     #[inline]
     pub fn discovers_keys(&self, args: &Args<'_>) -> bool {

@@ -53,6 +53,7 @@ impl Workspace {
         let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
         let db = usize::from(remote_key.db);
         if let Some(detached) = remote_key.value.take() {
+            remote_key.is_detached = remote_key.mode == Mode::Exclusive && detached.is_boxed();
             self.slice.bring(db, &key, detached);
         }
         if remote_key.mode == Mode::Exclusive {
@@ -144,8 +145,9 @@ impl Workspaces {
         Box::new(Workspace { slice, remote_keys: Vec::new() })
     }
 
-    /// Empties a workspace. Calls `store` for each key whose owner must store the value: all that
-    /// the command could have changed.
+    /// Empties a workspace. Calls `store` for each key whose owner must store the value: the
+    /// command changed it, the owner has only a stub, or there is a short string. The owner still
+    /// has its own copy of a short string that is unchanged.
     pub fn close(
         &mut self,
         workspace: Workspace,
@@ -164,9 +166,9 @@ impl Workspaces {
                 continue;
             }
             let detached = slice.take_silently(db, &key);
-            if is_changed || detached.is_some() {
-                // An unchanged value returns too: its owner no longer has it, or the command has
-                // changed its form alone, which nobody is told.
+            if is_changed || remote_key.is_detached || detached.is_some() {
+                // A command may change the form of a string alone, which nobody is told. So an
+                // unchanged string returns too.
                 remote_key.value = detached;
                 remote_key.is_changed = is_changed;
                 store(part, remote_key);

@@ -6,14 +6,19 @@
 //!            element
 //!   take     the value itself; the key is removed
 //!   fetch    for a command on another shard, while the key is locked here:
-//!              to write  the value itself (detached); import or restore brings it back. A short
-//!                        string is copied, and the slice keeps its own
+//!              to write  the value itself (detached); a stub stays in its place, until import or
+//!                        restore brings the value back, or the key is removed. A short string is
+//!                        copied, and the slice keeps its own
 //!              to read   the value is lent: the slice and the reader own it together
 //! ```
 //! A lent value may be removed from its slice at any time. Whichever owner lets go last frees it.
+//!
+//! A stub is a key without a value: it is counted and shown with its type, and nothing can be read
+//! from it. It does not expire: after its expiry it is hidden, and whatever its transaction stores
+//! takes its place.
 
 use super::slice::{Expiry, Key, Slice};
-use super::table::{Apart, Payload};
+use super::table::{Apart, Payload, Place};
 use crate::value::Object;
 use crate::value::hash::Field;
 use crate::value::string::Str;
@@ -47,6 +52,11 @@ enum Value {
 impl DetachedValue {
     fn plain(value: Value, expiry: Option<u64>, clock: u32) -> DetachedValue {
         DetachedValue { value, expiry, clock, is_edited: false }
+    }
+
+    /// Returns whether the value is boxed. Such a value leaves its slice if it is fetched to write.
+    pub fn is_boxed(&self) -> bool {
+        matches!(self.value, Value::Object(_) | Value::Large(_))
     }
 
     /// Returns whether the value has no elements, so that no key may hold it.
@@ -126,16 +136,45 @@ impl Slice {
         }
     }
 
+    /// Removes a key because it has expired away from its slice.
+    pub fn discard_expired(&mut self, db: usize, key: &Key<'_>) {
+        self.discard(db, key);
+        self.watches.note_expired_removed(db, key.hash, key.bytes);
+    }
+
+    /// Takes a boxed value out of its entry. A stub stays. A value that somebody still reads is
+    /// copied, except a string.
+    fn detach(&mut self, db: usize, key: &Key<'_>, place: Place) -> DetachedValue {
+        let entry = place.entry();
+        let was_volatile = place.word().is_volatile();
+        self.note_moments(db, entry, false);
+        let is_raw = |text: Str<'_>| {
+            text.encoding_name(entry.is_edited(), key.bytes.len(), entry.expiry().is_some())
+                == "raw"
+        };
+        let is_edited = entry.string().is_some_and(is_raw);
+        let value = match entry.detach() {
+            Apart::Large(bytes) => Value::Large(*bytes),
+            apart => Value::Object(apart.into_object().expect("it is not a string")),
+        };
+        let index = self.index_of(key.slot);
+        let tools = &self.tools;
+        self.databases[db].change(index, |table| table.rewritten(tools, place, was_volatile));
+        let (expiry, clock) = (entry.expiry(), entry.clock());
+        DetachedValue { is_edited, ..DetachedValue::plain(value, expiry, clock) }
+    }
+
     /// Returns a key's value for a command that runs on another shard. The key must be locked
     /// meanwhile: exclusively if `to_write`, otherwise at least shared.
     pub fn fetch(&mut self, db: usize, key: &Key<'_>, to_write: bool) -> Option<DetachedValue> {
-        let entry = self.find(db, key)?.entry();
+        let place = self.find(db, key)?;
+        let entry = place.entry();
         if !to_write {
             // A lent value does not come back, so the access clock is set now.
             entry.put_clock(self.access.used(entry.clock()));
         }
         if to_write && (entry.any_object().is_some() || entry.is_large()) {
-            return self.take_silently(db, key);
+            return Some(self.detach(db, key, place));
         }
         match entry.lend() {
             None => self.export(db, key),
@@ -381,5 +420,104 @@ mod tests {
         workspace.discard(0, &key);
         workspace.housekeep(&mut || false);
         assert_eq!((weak.strong_count(), workspace.len(0)), (0, 0));
+    }
+
+    /// Creates a hash at `k` with a field that expires, and detaches it.
+    fn detached_hash(slice: &mut Slice, expiry: Expiry) -> DetachedValue {
+        let mut hash = Hash::default();
+        hash.set(b"stays", b"value", None, &HASH_LIMITS);
+        hash.set(b"goes", b"value", Some(NOW_MS + 100_000), &HASH_LIMITS);
+        let key = slice.key(b"k");
+        slice.set_object(0, &key, Box::new(hash).into_object(), expiry);
+        slice.check();
+        let detached = slice.fetch(0, &key, true).expect("the key exists");
+        slice.check();
+        detached
+    }
+
+    /// Returns the keys that a scan shows, with their types.
+    fn shown(slice: &mut Slice) -> Vec<(Vec<u8>, &'static str)> {
+        let (mut seen, mut cursor) = (Vec::new(), 0);
+        loop {
+            cursor = slice.scan(0, cursor, &mut |key, view, is_expired| {
+                if !is_expired {
+                    seen.push((key.to_vec(), view.kind().name()));
+                }
+            });
+            if cursor == 0 {
+                return seen;
+            }
+        }
+    }
+
+    #[test]
+    fn a_stub_is_counted_and_shown_and_the_value_returns() {
+        let mut slice = slice();
+        let detached = detached_hash(&mut slice, Expiry::Clear);
+        let key = slice.key(b"k");
+        assert_eq!((slice.len(0), slice.random(0)), (1, Some(b"k".to_vec())));
+        assert_eq!(shown(&mut slice), [(b"k".to_vec(), "hash")]);
+        assert!(slice.look(0, &key).is_none(), "a stub has no value");
+        assert_eq!(slice.kind_of(0, &key), Some(crate::value::Kind::Hash));
+        assert_eq!(slice.with_moments_len(0), 0);
+        slice.restore(0, &key, detached);
+        assert_eq!(slice.with_moments_len(0), 1);
+        assert_eq!(slice.read::<Hash>(0, &key).expect("a hash").expect("a value").len(), 2);
+        slice.check();
+        assert!(slice.remove(0, &key));
+        slice.check();
+    }
+
+    #[test]
+    fn a_long_string_leaves_a_stub() {
+        let mut slice = slice();
+        let key = slice.key(b"k");
+        let text = vec![b'x'; 100_000];
+        slice.set(0, &key, NewStr::from_bytes(&text), Expiry::At(NOW_MS + 5));
+        let detached = slice.fetch(0, &key, true).expect("the key exists");
+        assert!(detached.is_boxed());
+        assert_eq!(shown(&mut slice), [(b"k".to_vec(), "string")]);
+        assert!(slice.look(0, &key).is_none(), "a stub has no value");
+        slice.check();
+        slice.restore(0, &key, detached);
+        let view = slice.look(0, &key).expect("the key exists");
+        assert_eq!((view.string().map(|it| it.len()), view.encoding()), (Some(100_000), "raw"));
+        assert_eq!((slice.len(0), slice.volatile_len(0)), (1, 1));
+        slice.check();
+    }
+
+    #[test]
+    fn a_stub_hides_after_its_expiry_and_does_not_expire() {
+        let mut slice = slice();
+        let detached = detached_hash(&mut slice, Expiry::At(NOW_MS + 5));
+        let key = slice.key(b"k");
+        slice.set_now(NOW_MS + 60_000);
+        assert_eq!(slice.housekeep(&mut || false).expired, 0);
+        assert!(slice.peek(0, &key).is_none() && slice.random(0).is_none());
+        assert!(shown(&mut slice).is_empty());
+        assert_eq!((slice.len(0), slice.stats().expired()), (1, 0));
+        slice.check();
+        let role = slice.set_role(ExpiryRole::Loading);
+        slice.restore(0, &key, detached);
+        slice.set_role(role);
+        assert_eq!(slice.housekeep(&mut || false).expired, 1, "the value has come back expired");
+        assert_eq!(slice.len(0), 0);
+        slice.check();
+    }
+
+    #[test]
+    fn a_stub_is_replaced_or_removed_by_its_transaction() {
+        let mut slice = slice();
+        let key = slice.key(b"k");
+        drop(detached_hash(&mut slice, Expiry::At(NOW_MS + 5)));
+        slice.set(0, &key, NewStr::from_bytes(b"7"), Expiry::Clear);
+        assert_eq!((slice.len(0), slice.volatile_len(0)), (1, 0));
+        slice.check();
+        drop(detached_hash(&mut slice, Expiry::At(NOW_MS + 5)));
+        slice.set_now(NOW_MS + 6);
+        slice.set_role(ExpiryRole::Loading);
+        slice.discard_expired(0, &key);
+        assert_eq!((slice.len(0), slice.volatile_len(0)), (0, 0));
+        slice.check();
     }
 }

@@ -100,9 +100,10 @@ fn mix_object(digest: &mut Digest, object: ObjectRef<'_>, horizon_ms: u64) {
 
 impl Slice {
     /// Returns a key's value, expired or not. Has no side effects: counts nothing, removes nothing,
-    /// leaves the access clock alone.
+    /// leaves the access clock alone. Returns `None` for a stub.
     pub fn look(&self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
-        self.find_hidden(db, key).map(|place| View::new(place.entry()))
+        let entry = self.find_hidden(db, key)?.entry();
+        (!entry.is_detached()).then(|| View::new(entry))
     }
 
     /// Returns the digest of a key's value; zeros if there is no such key.
@@ -125,6 +126,9 @@ impl Slice {
             let table = database.table(index).expect("an occupied table exists");
             for number in 0..table.buckets() {
                 table.for_each_in_bucket(number, &mut |word| {
+                    if word.entry().is_detached() {
+                        return;
+                    }
                     let view = View::new(word.entry());
                     let mut digest = [0; DIGEST_BYTES];
                     mix(&mut digest, view.key());

@@ -27,7 +27,7 @@
 
 use super::expired::Expired;
 use super::slice::{ExpiryRole, Slice};
-use super::table::{Place, Word};
+use super::table::{Entry, Place, Word};
 use super::tick::Tick;
 use crate::value::hash::{Field, Hash};
 
@@ -242,10 +242,7 @@ impl Slice {
                     return false;
                 }
                 let moment = word.entry().moment();
-                // The fields of a lent hash stay until its readers have returned it. Commands hide
-                // them.
-                let is_expired = self.is_expired(moment)
-                    && (self.is_expired(word.entry().expiry()) || word.entry().reclaim());
+                let is_expired = self.is_expired(moment) && self.may_sweep(word.entry());
                 if !is_expired && let Some(moment) = moment {
                     earliest = earliest.min(Tick::of_expiry(moment));
                 }
@@ -265,6 +262,13 @@ impl Slice {
                 }
             }
         }
+    }
+
+    /// Returns whether a sweep may remove an expired key or its expired fields. A stub stays for
+    /// its transaction. The fields of a lent hash stay until its readers have returned it; commands
+    /// hide them.
+    fn may_sweep(&self, entry: Entry) -> bool {
+        !entry.is_detached() && (self.is_expired(entry.expiry()) || entry.reclaim())
     }
 
     /// Removes at most `fields_left` expired fields of a hash, and the key if no field is left.

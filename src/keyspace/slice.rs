@@ -86,6 +86,8 @@ pub struct Slice {
     pub(super) expired: Option<Vec<Expired>>,
     pub(super) watches: Watches,
     pub(super) waits: Waits,
+    /// Whether commands that did not ask for an expired key leave it there.
+    keeps_unasked: bool,
     /// Whether changes are silent: watches and blocked clients do not see them.
     is_silent: bool,
     /// Whether there ever was a string of at least [`LONG_STRING_BYTES`].
@@ -147,6 +149,7 @@ impl Slice {
             expired: None,
             watches: Watches::new(),
             waits: Waits::new(),
+            keeps_unasked: false,
             is_silent: false,
             has_long_strings: false,
             rng: Rng::new(seed),
@@ -277,8 +280,12 @@ impl Slice {
         None
     }
 
+    /// Removes an expired key. A stub stays for its transaction.
     #[cold]
     fn expire_lazily(&mut self, db: usize, index: usize, place: Place) {
+        if place.entry().is_detached() {
+            return;
+        }
         self.stats.expired_lazy += 1;
         self.expire_at(db, index, place);
         self.shrink(db, index, 2);
@@ -319,6 +326,21 @@ impl Slice {
         if self.is_heard() && !self.is_silent {
             self.watches.note_changed(db, key.hash, key.bytes);
             self.waits.note_changed(db, key.hash, key.bytes);
+        }
+    }
+
+    /// Sets whether RANDOMKEY and SCAN leave expired keys there, because these commands take no
+    /// locks: a transaction may have locked such a key and propagates it later.
+    #[inline]
+    pub fn keep_unasked(&mut self, on: bool) {
+        self.keeps_unasked = on;
+    }
+
+    /// Removes an expired key that a command has come across, unless such keys are kept.
+    pub fn expire_unasked(&mut self, db: usize, key: &Key<'_>) {
+        if !self.keeps_unasked {
+            let is_gone = self.find(db, key).is_none();
+            debug_assert!(is_gone, "an expired key is invisible");
         }
     }
 
@@ -652,7 +674,9 @@ impl Slice {
                 return Some(place.entry().key().to_vec());
             }
             if self.role == ExpiryRole::Primary {
-                self.expire_lazily(db, index, place);
+                if !self.keeps_unasked {
+                    self.expire_lazily(db, index, place);
+                }
             } else if self.volatile_len(db) == keys {
                 expired = Some(place);
             }

@@ -182,6 +182,20 @@ pub struct Forward {
     pub id: ForwardId,
 }
 
+/// How a unit of commands that read nothing but names of keys (DBSIZE, SCAN) treats the locks of
+/// other units. See `partition/survey.rs`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Survey {
+    /// Waits for locks like other units; also every other unit.
+    #[default]
+    Locked,
+    /// Runs on arrival.
+    AtOnce,
+    /// Reply to `AtOnce`: the part has not run, because another unit had taken effect in part. The
+    /// home sends the whole unit again, as `Locked`.
+    Torn,
+}
+
 /// One part of a batch, with room for its replies.
 ///
 /// ```text
@@ -217,6 +231,8 @@ pub struct Envelope {
     pub work: Work,
     /// Set if the reply must wait at its home for [`OneWay::Release`].
     pub hold: Option<HoldId>,
+    /// How its commands treat the locks of other units, if they read nothing but names of keys.
+    pub survey: Survey,
     /// Content of a barrier's reply.
     pub body: Option<Bytes>,
     /// The commands.
@@ -245,6 +261,7 @@ impl Envelope {
             sent: Moment::default(),
             carried: Carried::default(),
             hold: None,
+            survey: Survey::Locked,
             body: None,
             protocol: Protocol::Two,
             work: Work::Batch,
@@ -343,6 +360,13 @@ impl Envelope {
         self.text.clear();
     }
 
+    /// Removes the replies. The commands stay, to be run again.
+    pub fn clear_replies(&mut self) {
+        self.output.clear();
+        self.ends.clear();
+        self.spent.clear();
+    }
+
     /// Removes the commands and replies. The transaction part stays.
     pub fn drop_replies(&mut self) {
         self.next_round();
@@ -376,6 +400,7 @@ impl Envelope {
         self.has_credit = false;
         self.carried = Carried::default();
         self.hold = None;
+        self.survey = Survey::Locked;
         self.body = None;
         self.sequence = 0;
         self.reply_to = ReplyTo::Nobody;

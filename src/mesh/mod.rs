@@ -45,7 +45,7 @@ mod txn_part;
 
 pub use envelope::{
     BarrierId, Carried, ClientRef, Envelope, FlightId, Forward, ForwardId, HoldId, Holder, Moment,
-    OneWay, ReplyAddress, ReplyTo, TransactionId, Work,
+    OneWay, ReplyAddress, ReplyTo, Survey, TransactionId, Work,
 };
 pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
 pub use port::{Port, Posted};

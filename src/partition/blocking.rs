@@ -280,7 +280,7 @@ impl Partition {
         (part.sequence, part.parts) = (0, 1);
         part.sent = self.moment();
         part.work = Work::OneWay(OneWay::Recheck(place.number));
-        let key_locks = self.key_locks_of(&mut part);
+        let key_locks = self.key_locks_of(&mut part, true);
         let (lock, is_granted) = self.locks.request(&key_locks);
         self.journal.follow(lock);
         self.waiting.insert(lock, part);

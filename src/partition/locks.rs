@@ -11,6 +11,7 @@
 
 use super::journal::Place;
 use super::partition::Partition;
+use super::survey::surveys_at_once;
 use crate::exec::{BatchArgs, Item, KeyLock, Mode, Request, Scope, for_each_key_lock};
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, OneWay, Stage, Work};
@@ -28,12 +29,18 @@ impl Partition {
             self.begin_feed(timestamp, &part, id);
         }
         match part.txn().map_or(Stage::OneShot, |txn| txn.stage) {
-            Stage::OneShot if self.locks.is_empty() || self.ignores_handover() => {
+            Stage::OneShot
+                if self.locks.is_empty() || self.ignores_handover() || surveys_at_once(&part) =>
+            {
                 self.work(part, Place::Now(timestamp));
             }
             Stage::OneShot => {
-                let key_locks = self.key_locks_of(&mut part);
+                let is_free = self.surveys_freely(&mut part);
+                let mut key_locks = self.key_locks_of(&mut part, !is_free);
                 if self.locks.conflicts(key_locks.iter().copied()) {
+                    if is_free {
+                        key_locks = self.key_locks_of(&mut part, true);
+                    }
                     let (lock, is_granted) = self.locks.request(&key_locks);
                     assert!(!is_granted, "its locks conflict with earlier requests");
                     self.journal.reserve(lock, timestamp, &part);
@@ -58,9 +65,12 @@ impl Partition {
             }
             Stage::Continue | Stage::Release => {
                 let txn = part.txn_mut();
-                let lock = txn.lock;
+                let (lock, has_next) = (txn.lock, txn.stage.has_next());
                 if let Some(slice) = txn.slice.take() {
                     self.take_slice_back(*slice);
+                    if has_next {
+                        self.unfinished.begin_round(lock);
+                    }
                 }
                 self.work(part, Place::Reserved(lock));
             }
@@ -91,8 +101,8 @@ impl Partition {
         goes_on
     }
 
-    /// Returns the locks that a part needs.
-    pub(super) fn key_locks_of(&self, part: &mut Envelope) -> Vec<KeyLock> {
+    /// Returns the locks that a part needs, and that its surveys need if `with_surveys`.
+    pub(super) fn key_locks_of(&self, part: &mut Envelope, with_surveys: bool) -> Vec<KeyLock> {
         if let Work::Control { request, .. } = &part.work {
             let is_write = matches!(request, Request::Reload(_));
             let mode = if is_write { Mode::Exclusive } else { Mode::Shared };
@@ -101,6 +111,8 @@ impl Partition {
         let mut key_locks = Vec::new();
         let watcher = part.txn().and_then(|txn| txn.watcher);
         let (items, mut batch_args, ..) = part.parts();
+        let needs = |item: &&Item| with_surveys || !item.entry.surveys_keys();
+        let items = items.iter().filter(needs);
         collect_key_locks(&self.slice, items, &mut batch_args, &mut key_locks);
         collect_watched(&self.slice, watcher, &mut key_locks);
         self.wait_for_slice(watcher, &mut key_locks);
@@ -123,7 +135,9 @@ impl Partition {
         }
         let mut key_locks = Vec::new();
         collect_watched(&self.slice, watcher, &mut key_locks);
-        collect_key_locks(&self.slice, items, batch_args, &mut key_locks);
+        let with_surveys = self.surveys_torn(items);
+        let needs = |item: &&Item| with_surveys || !item.entry.surveys_keys();
+        collect_key_locks(&self.slice, items.iter().filter(needs), batch_args, &mut key_locks);
         self.locks.conflicts(key_locks)
     }
 
@@ -146,9 +160,9 @@ impl Partition {
 }
 
 /// Adds the locks that commands need on their slice.
-pub(super) fn collect_key_locks(
+fn collect_key_locks<'i>(
     slice: &Slice,
-    items: &[Item],
+    items: impl Iterator<Item = &'i Item>,
     batch_args: &mut BatchArgs<'_>,
     key_locks: &mut Vec<KeyLock>,
 ) {

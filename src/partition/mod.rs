@@ -10,12 +10,14 @@
 //!   run          the one run function, with its modes
 //!   local        a batch of the shard's own connection          --+
 //!   locks        a part from the inbox: runs, or waits for locks  |
+//!   survey       DBSIZE, SCAN: they take no locks                 |
 //!   parts        the work of a part                               +--> run
 //!   offload      commands on large values, on other threads       |
-//!   walks        commands on all keys, in slices                |
+//!   walks        commands on all keys, in slices                  |
 //!   blocking     clients blocked on keys                        --+
 //!   handover     the slice on its way to a unit that holds every partition, and back
 //!   absence      what waits meanwhile
+//!   unfinished   units that have taken effect in part
 //!   deferred     replies that wait for forwarded commands
 //!   journal      propagated commands, in order
 //!   propagate    when the journal is on, expired keys, marks
@@ -49,7 +51,9 @@ mod persistence;
 mod propagate;
 mod requests;
 mod run;
+mod survey;
 mod timing;
+mod unfinished;
 mod walks;
 mod watch;
 

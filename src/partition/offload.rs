@@ -84,7 +84,7 @@ impl Partition {
         let lock = match place {
             Place::Reserved(lock) => lock,
             Place::Now(timestamp) => {
-                let key_locks = self.key_locks_of(&mut part);
+                let key_locks = self.key_locks_of(&mut part, true);
                 let (lock, is_granted) = self.locks.request(&key_locks);
                 assert!(is_granted, "no lock conflicts with a part that runs");
                 self.journal.reserve(lock, timestamp, &part);
@@ -195,6 +195,7 @@ impl Partition {
     ) {
         let waiting = self.offloads.as_ref().map_or(0, Offloads::under_way);
         self.return_credit(&mut part, waiting);
+        self.unfinished.begin_offload(&part);
         let job = PartJob {
             part,
             at,
@@ -216,6 +217,7 @@ impl Partition {
         while let Some(job) = self.offloads.as_mut().and_then(|offloads| offloads.receive()) {
             found = true;
             let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = job;
+            self.unfinished.end_offload(&part);
             let item = part.items[at];
             self.settle_offloaded(ran, &item, started_ns, &mut part.spent);
             let mut stores = Vec::new();

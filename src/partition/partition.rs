@@ -6,6 +6,7 @@ use super::env::{Env, Now};
 use super::journal::JournalLane;
 use super::message::Outgoing;
 use super::offload::PartJob;
+use super::unfinished::Unfinished;
 use crate::exec::{Offloads, Process, Workspaces};
 use crate::gate::Facts;
 use crate::keyspace::{Slice, SliceOptions};
@@ -31,6 +32,8 @@ pub struct Partition {
     pub(super) waiting: HashMap<LockId, Box<Envelope>>,
     /// Granted lock requests of rechecks that run after the present unit.
     pub(super) rechecks: Vec<LockId>,
+    /// Units that have taken effect in part.
+    pub(super) unfinished: Unfinished,
     /// Clients that are blocked on keys.
     pub(super) blocked: Blocked,
     /// Keys that are ready for blocked clients whose commands a pause delays. At most as many as
@@ -85,6 +88,7 @@ impl Partition {
             locks: LockTable::default(),
             waiting: HashMap::new(),
             rechecks: Vec::new(),
+            unfinished: Unfinished::default(),
             blocked: Blocked::default(),
             paused_keys: HashSet::new(),
             deferred: DeferredReplies::default(),

@@ -6,7 +6,7 @@ use super::run::{Batch, RunMode, Waker};
 use super::timing::{BatchTiming, Probe};
 use crate::exec::{BatchArgs, Item, Mode, Records, RemoteKey};
 use crate::keyspace::ExpiryRole;
-use crate::mesh::{Envelope, Registration, Stage, TxnPart, Work};
+use crate::mesh::{Envelope, Registration, Stage, Survey, TxnPart, Work};
 use crate::observe::Stage as TraceStage;
 use crate::txn::LockId;
 use std::sync::Arc;
@@ -63,7 +63,11 @@ impl Partition {
         let mut records = self.records_at(place);
         let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
         let turn_us = self.enter_time(&part);
-        self.run_part(&mut part, RunMode::Batch, &mut waker);
+        if self.is_survey_torn(&part) {
+            part.survey = Survey::Torn;
+        } else {
+            self.run_part(&mut part, RunMode::Batch, &mut waker);
+        }
         self.set_time(turn_us);
         self.end_part(place, &part, records);
         self.answer_later(part);
@@ -101,6 +105,7 @@ impl Partition {
             records.absorb(&mut part.txn_mut().records);
         }
         let turn_us = self.set_time(now_us);
+        self.note_steps(&mut part, lock);
         self.check_watched(part.txn_mut());
         if !part.txn_mut().is_broken {
             self.run_work(&mut part, lock, records.as_mut());
@@ -144,6 +149,17 @@ impl Partition {
         self.fetch(part.txn_mut(), records);
     }
 
+    /// Records whether a round changes keys before the last one does.
+    fn note_steps(&mut self, part: &mut Envelope, lock: Option<LockId>) {
+        let Some(lock) = lock else { return };
+        let (stage, has_stores) = (part.txn_mut().stage, !part.txn_mut().stores.is_empty());
+        if !stage.has_next() {
+            self.unfinished.end_rounds(lock);
+        } else if has_stores || part.items.iter().any(|item| item.entry.is_write()) {
+            self.unfinished.begin_round(lock);
+        }
+    }
+
     fn check_watched(&mut self, txn: &mut TxnPart) {
         if let Some(watcher) = txn.watcher.take() {
             txn.is_broken = self.slice.is_watch_broken(watcher);
@@ -177,6 +193,7 @@ impl Partition {
             match remote_key.value {
                 Some(detached) if remote_key.is_changed => self.slice.bring(db, &key, detached),
                 Some(detached) => self.slice.restore(db, &key, detached),
+                None if !remote_key.is_changed => self.slice.discard_expired(db, &key),
                 None => {
                     self.slice.remove(db, &key);
                     self.slice.note_change(db, &key);

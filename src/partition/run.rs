@@ -110,6 +110,7 @@ impl Partition {
     ) -> Ran {
         assert!(!self.is_away() || self.has_keys_anyway(), "no command runs without its keys");
         timing.start(self.env.clock_ns());
+        self.slice.keep_unasked(!self.locks.is_empty());
         let mut effects = Effects::default();
         let (mut done, mut wait) = (0, None);
         while done < batch.items.len() && wait.is_none() {

@@ -78,6 +78,7 @@ impl Mixed {
         let model = Model {
             names: keys.iter().map(|(shard, n)| key_on(shards, *shard, *n)).collect(),
             clocks: keys.iter().map(|(shard, _)| shard % clocks).collect(),
+            has_order: mix.needs.contains(&"sort"),
         };
         let actor = |number: usize| Actor {
             client: world.connect(),

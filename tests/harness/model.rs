@@ -215,6 +215,8 @@ pub struct Model {
     pub names: Vec<String>,
     /// The clock of each key.
     pub clocks: Vec<usize>,
+    /// Whether the list that SORT reads exists.
+    pub has_order: bool,
 }
 
 impl Model {
@@ -405,7 +407,9 @@ impl Run<'_> {
             Command::DbSize => {
                 let first = self.at(0);
                 let cells = &self.state.cells[first..first + self.keys()];
-                Value::Integer(cells.iter().flatten().count() as i64)
+                let lists = [self.model.has_order, !self.state.sorted.is_empty()];
+                let lists = lists.iter().filter(|exists| **exists).count();
+                Value::Integer((cells.iter().flatten().count() + lists) as i64)
             }
             Command::Set(key, value) => self.set(*key, *value),
             Command::SetNx(key, _) if self.get(*key).is_some() => Value::Null,

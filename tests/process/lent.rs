@@ -87,3 +87,36 @@ fn a_key_expires_while_its_value_is_read_elsewhere() {
         assert!(second < first + SLACK_BYTES, "{shards} shards: {first} {second}");
     }
 }
+
+/// Stores the union of two large sets until `is_over`.
+fn store_unions(port: u16, is_over: &AtomicBool) {
+    let mut wire = Wire::connect(port);
+    while !is_over.load(Ordering::Relaxed) {
+        assert_eq!(wire.ask(&["SUNIONSTORE", "dst", "big", "big2"]), format!(":{MEMBERS}"));
+    }
+}
+
+#[test]
+fn surveys_see_keys_whose_values_are_with_a_transaction() {
+    let driver = drivers()[0];
+    for shards in [1, 2] {
+        let server = Server::start(Setup { shards, driver }, &[]);
+        let mut wire = Wire::connect(server.port);
+        for key in ["big", "big2", "dst"] {
+            fill(&mut wire, key);
+        }
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| store_unions(server.port, &is_over));
+            for _ in 0..300 {
+                assert_eq!(wire.ask(&["DBSIZE"]), ":3");
+                assert_eq!(wire.ask(&["KEYS", "d*"]), "[dst]");
+                assert_eq!(wire.ask(&["SCAN", "0", "MATCH", "d*", "COUNT", "9"]), "[0, [dst]]");
+                let typed = wire.ask(&["SCAN", "0", "TYPE", "set", "MATCH", "d*", "COUNT", "9"]);
+                assert_eq!(typed, "[0, [dst]]");
+                assert!(["big", "big2", "dst"].contains(&&*wire.ask(&["RANDOMKEY"])));
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+    }
+}

@@ -112,7 +112,7 @@ fn event(line: &str) -> Event {
 fn judge(text: &str, clocks: [usize; NAMES.len()]) -> Verdict {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let names = NAMES.iter().map(|name| name.to_string()).collect();
-    let model = Model { names, clocks: clocks.to_vec() };
+    let model = Model { names, clocks: clocks.to_vec(), has_order: false };
     Observed { model, start_ms: START_MS, events: lines.map(event).collect() }.judge()
 }
 
@@ -299,7 +299,7 @@ fn a_transaction_continues_after_rename_and_select() {
     // A failing command does not stop the commands behind it.
     let events = vec![event("1 1-2 EXEC RENAME a b; SET c 1 => nil"), event("2 3-4 GET c => 1")];
     let names: Vec<String> = NAMES.iter().map(|name| name.to_string()).collect();
-    let model = Model { names, clocks: vec![0; 4] };
+    let model = Model { names, clocks: vec![0; 4], has_order: false };
     let mut observed = Observed { model, start_ms: START_MS, events };
     let replies = vec![reply("-ERR no such key"), reply("OK")];
     observed.events[0].reply = Some(Value::Array(replies));

@@ -90,7 +90,7 @@ fn whole(action: &Action, mut replies: Vec<Value>) -> Value {
 impl Generator {
     fn new(seed: u64, mix: &'static Mix, fault: Fault) -> Generator {
         let names = ["a", "b", "c"].map(str::to_string).to_vec();
-        let model = Model { names: names.clone(), clocks: vec![0; names.len()] };
+        let model = Model { names: names.clone(), clocks: vec![0; names.len()], has_order: false };
         let state = model.start(1 + SESSIONS + ACTIONS, 0);
         let draw = Draw::new(Rng::new(seed), mix, names);
         let plans = (0..SESSIONS).map(|_| VecDeque::new()).collect();

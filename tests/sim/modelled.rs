@@ -72,7 +72,7 @@ fn ask(stream: &mut TcpStream, args: &[String]) -> Value {
 /// Runs random units over all connections in turns; returns the number of compared actions.
 fn compare(peer: &Peer, seed: u64) -> usize {
     let names: Vec<String> = ["a", "b", "c", "d"].map(str::to_string).to_vec();
-    let model = Model { names: names.clone(), clocks: vec![0; names.len()] };
+    let model = Model { names: names.clone(), clocks: vec![0; names.len()], has_order: false };
     let mut draw = Draw::new(Rng::new(seed), &EVERYTHING, names);
     draw.ms_scale = FAR_MS;
     let mut streams: Vec<TcpStream> = (0..SESSIONS).map(|_| peer.connect()).collect();

@@ -72,6 +72,37 @@ pub static MOVES: Mix = Mix {
     ..PLAIN
 };
 
+/// The number of keys while they come, go and move on several shards.
+static SURVEYS: Mix = Mix {
+    name: "surveys",
+    needs: &["rename", "renamenx", "copy", "msetnx"],
+    kinds: &[
+        DbSize, DbSize, DbSize, DbSize, Get, Exists, SetNx, Mset, Mset, MsetNx, Del, Del, GetDel,
+        Rename, Rename, Rename, RenameNx, Copy,
+    ],
+    ..PLAIN
+};
+
+/// The number of keys while transactions change them in several rounds.
+static SURVEYS_OF_TRANSACTIONS: Mix = Mix {
+    name: "surveys of transactions",
+    needs: &["multi", "exec", "discard", "rename", "renamenx", "copy", "msetnx"],
+    exec_once_in: 3,
+    ..SURVEYS
+};
+
+/// The number of keys while slices are handed over to units that discover keys.
+static SURVEYS_OF_DISCOVERIES: Mix = Mix {
+    name: "surveys of discoveries",
+    needs: &["sort", "multi", "exec", "discard"],
+    kinds: &[
+        DbSize, DbSize, DbSize, DbSize, Get, Mget, Set, Mset, Mset, Del, Del, Exists, Sort,
+        SortStore, SortStore, SortStore, Sorted,
+    ],
+    exec_once_in: 3,
+    ..PLAIN
+};
+
 /// Two databases that are swapped, flushed and copied between.
 pub static DATABASES: Mix = Mix {
     name: "databases",
@@ -251,6 +282,21 @@ fn deadlines_of_several_keys_have_an_order() {
 #[test]
 fn moves_have_an_order() {
     check(&MOVES);
+}
+
+#[test]
+fn surveys_have_an_order() {
+    check(&SURVEYS);
+}
+
+#[test]
+fn surveys_of_transactions_have_an_order() {
+    check(&SURVEYS_OF_TRANSACTIONS);
+}
+
+#[test]
+fn surveys_of_discoveries_have_an_order() {
+    check(&SURVEYS_OF_DISCOVERIES);
 }
 
 #[test]

@@ -43,11 +43,11 @@ const SHARD_LAYERS: &[&[&str]] = &[
 const PARTITION_LAYERS: &[&[&str]] = &[
     &["message", "timing"],
     // The parts of the struct.
-    &["absence", "deferred", "env", "journal"],
+    &["absence", "deferred", "env", "journal", "unfinished"],
     // The struct. All other files have methods of it.
     &["partition"],
     &["berth", "handover", "housekeeping", "outgoing", "persistence", "propagate", "run", "watch"],
-    &["blocking", "local", "locks", "offload", "parts", "requests", "walks"],
+    &["blocking", "local", "locks", "offload", "parts", "requests", "survey", "walks"],
 ];
 
 /// `use` declarations that point up, and thereby close circles, as (file, used file). The list may

@@ -14,7 +14,8 @@ pub(super) static DBSIZE: Command = Command::all_shards(
         .flags(Flag::READONLY.and(Flag::FAST))
         .categories(&[Category::Keyspace])
         .tips(&["request_policy:all_shards", "response_policy:agg_sum"]),
-);
+)
+.surveys_keys();
 
 fn dbsize(cx: &mut Context<'_>, _: &mut Args<'_>) -> Result<(), Error> {
     cx.reply.integer(cx.slice.len(cx.db) as i64);

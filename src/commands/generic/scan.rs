@@ -50,7 +50,8 @@ pub(super) static KEYS: Command = Command::all_shards(
         .categories(&[Category::Keyspace, Category::Dangerous])
         .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
 )
-.slices(walk_keys, weigh_keys);
+.slices(walk_keys, weigh_keys)
+.surveys_keys();
 
 fn keys(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run_whole(walk_keys, cx, args)
@@ -151,7 +152,8 @@ pub(super) static SCAN: Command = Command::cursor(
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),
 )
-.slices(walk_scan, weigh_scan);
+.slices(walk_scan, weigh_scan)
+.surveys_keys();
 
 fn scan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run_whole(walk_scan, cx, args)
@@ -212,8 +214,7 @@ fn scan_bucket(walk: &mut Walk, cx: &mut Context<'_>, scan: &Scan<'_>, cursor: u
     // As in the reference, keys that would be shown but have expired are removed now.
     for key in expired.drain(..) {
         let key = cx.slice.key(&key);
-        let is_gone = cx.slice.peek(cx.db, &key).is_none();
-        debug_assert!(is_gone, "an expired key is invisible");
+        cx.slice.expire_unasked(cx.db, &key);
     }
     cursor
 }
@@ -227,7 +228,8 @@ pub(super) static RANDOMKEY: Command = Command::all_shards(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
         .tips(&["request_policy:all_shards", "response_policy:special", "nondeterministic_output"]),
-);
+)
+.surveys_keys();
 
 /// Replies with a random key. A part adds a weight to its key: the number of keys that it was drawn
 /// from.

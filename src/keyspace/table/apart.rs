@@ -5,6 +5,7 @@
 //!            the entry's pointer leads to      owners
 //!   plain    a box of the value's type         the entry
 //!   lent     an Object with a count (Arc)      the entry, and readers on any thread
+//!   detached nothing: only the type is kept    a transaction, which stores a value at its end
 //!
 //!   plain --lend--> lent --reclaim: the last reader has let go--> plain
 //!                        '--owned_mut: somebody still reads--> plain, with a copy
@@ -12,7 +13,9 @@
 //! Nobody changes an object that has more than one owner. Whichever owner lets go last frees it, so
 //! an entry with a lent value may be removed at any time.
 
-use super::entry::{Entry, HASH, INT, KIND_MASK, LARGE, LENT, LIST, SET, SORTED_SET, STREAM};
+use super::entry::{
+    DETACHED, Entry, HASH, INT, KIND_MASK, LARGE, LENT, LIST, SET, SORTED_SET, STREAM,
+};
 use crate::value::string::large_grown;
 use crate::value::{Container, Kind, Object, ObjectRef};
 use bytes::Bytes;
@@ -187,6 +190,23 @@ impl Entry {
         };
         self.put_apart(apart);
         is_alone
+    }
+
+    /// Takes a boxed value out of the entry, which becomes a stub: it keeps its key, its expiry and
+    /// the type of the value.
+    pub fn detach(self) -> Apart {
+        assert!(self.is_apart(), "only a boxed value leaves its entry");
+        let head = head_of(self.kind());
+        let apart = self.take_apart();
+        self.put(0, &[self.head() & !KIND_MASK | DETACHED]);
+        self.put(self.value_at(), &[head]);
+        apart
+    }
+
+    /// Returns whether the entry is a stub, whose value is with a transaction.
+    #[inline]
+    pub fn is_detached(self) -> bool {
+        self.head() & KIND_MASK == DETACHED
     }
 
     /// Takes a boxed value out of the entry. The entry is an integer then, and may be freed or

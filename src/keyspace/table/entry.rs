@@ -11,8 +11,8 @@
 //!          + n      the value: an i64 | the bytes | a pointer to a boxed value
 //!
 //!   flags  0x10 EXPIRY  0x20 WIDE_KEY  0x40 WIDE_VALUE  0x80 EDITED (changed in place: `raw`)
-//!   kinds  0 INT  1 INLINE  2 LARGE  3 LIST  4 SET  5 ZSET  6 HASH  7 STREAM  8 LENT  9..15 free
-//!          from LARGE on the value is a pointer, see apart.rs
+//!   kinds  0 INT  1 INLINE  2 LARGE  3 LIST  4 SET  5 ZSET  6 HASH  7 STREAM  8 LENT  9 DETACHED
+//!          10..15 free; from LARGE to LENT the value is a pointer, see apart.rs
 //! ```
 //!
 //! SET key:000042 "sixteen bytes..." PXAT 1704067200256 creates this entry of 40 bytes:
@@ -44,6 +44,7 @@ pub(super) const SORTED_SET: u8 = 5;
 pub(super) const HASH: u8 = 6;
 pub(super) const STREAM: u8 = 7;
 pub(super) const LENT: u8 = 8;
+pub(super) const DETACHED: u8 = 9;
 
 const EXPIRY: u8 = 0x10;
 const WIDE_KEY: u8 = 0x20;
@@ -66,7 +67,8 @@ const TAIL_LINES_MAX: usize = 4;
 /// The most that a narrow length can say.
 const NARROW_MAX: usize = 255;
 
-const _: () = assert!(INT < INLINE && INLINE < LARGE && LARGE < LIST && LENT <= KIND_MASK);
+const _: () = assert!(INT < INLINE && INLINE < LARGE && LARGE < LIST && STREAM < LENT);
+const _: () = assert!(LENT < DETACHED && DETACHED <= KIND_MASK);
 const _: () = assert!(KIND_MASK & (EXPIRY | WIDE_KEY | WIDE_VALUE | EDITED) == 0);
 const _: () = assert!(EXPIRY as usize / 2 == FIELD_BYTES);
 const _: () = assert!(KIND_MASK ^ EXPIRY ^ WIDE_KEY ^ WIDE_VALUE ^ EDITED == 0xff);
@@ -216,6 +218,19 @@ fn is_same(first: &[u8], second: &[u8]) -> bool {
         return head | tail == 0;
     }
     first == second
+}
+
+/// Returns the type of the value of an entry of this kind.
+fn kind_of(head: u8) -> Kind {
+    match head {
+        INT | INLINE | LARGE => Kind::String,
+        LIST => Kind::List,
+        SET => Kind::Set,
+        SORTED_SET => Kind::SortedSet,
+        HASH => Kind::Hash,
+        STREAM => Kind::Stream,
+        other => unreachable!("kind {other} of an entry"),
+    }
 }
 
 /// Offsets and lengths of an entry's fields, in bytes.
@@ -441,14 +456,9 @@ impl Entry {
     /// Returns the type of the value.
     pub fn kind(self) -> Kind {
         match self.head() & KIND_MASK {
-            INT | INLINE | LARGE => Kind::String,
-            LIST => Kind::List,
-            SET => Kind::Set,
-            SORTED_SET => Kind::SortedSet,
-            HASH => Kind::Hash,
-            STREAM => Kind::Stream,
             LENT => self.lent().kind(),
-            other => unreachable!("kind {other} of an entry"),
+            DETACHED => kind_of(self.byte(self.value_at())),
+            own => kind_of(own),
         }
     }
 
@@ -485,7 +495,7 @@ impl Entry {
     /// Returns whether the value is boxed.
     #[inline]
     pub fn is_apart(self) -> bool {
-        self.head() & KIND_MASK >= LARGE
+        matches!(self.head() & KIND_MASK, LARGE..=LENT)
     }
 
     /// Returns the offset of the value in the entry.

@@ -53,8 +53,13 @@ impl Shard {
     fn merge_landed(&mut self, conn: ConnId) {
         loop {
             let connection = self.connections.get_mut(conn).expect("its reply has come");
-            if !connection.flights.first().is_some_and(|flight| flight.has_landed()) {
+            let Some(flight) = connection.flights.first().filter(|flight| flight.has_landed())
+            else {
                 return;
+            };
+            if flight.is_torn() {
+                let generation = connection.generation;
+                return self.repeat_survey(ClientRef { conn, generation });
             }
             let mut flight = connection.flights.remove(0);
             let (protocol, rng) = (connection.session.protocol, &mut self.rng);

@@ -9,7 +9,8 @@ pub(in crate::shard) mod post;
 pub(in crate::shard) mod receive;
 
 use crate::client::Flight;
-use crate::mesh::{Envelope, Posted};
+use crate::mesh::{ClientRef, Envelope, Posted};
+use std::collections::VecDeque;
 
 /// Messages to other shards, and buffers kept for them.
 // Boxed, because envelopes and flights keep their address on their way.
@@ -18,6 +19,9 @@ use crate::mesh::{Envelope, Posted};
 pub(in crate::shard) struct Remote {
     /// Empty flights, kept for reuse.
     pub(in crate::shard) flights: Vec<Box<Flight>>,
+    /// Connections whose torn surveys wait for credits, to be sent again. Each connection at most
+    /// once.
+    pub(in crate::shard) torn: VecDeque<ClientRef>,
     /// Per shard, its part of the unit that is being filled. Empty between units.
     pub(in crate::shard) open: Vec<Option<Box<Envelope>>>,
     /// Parts of the unit that is being posted. Empty between units.

@@ -8,7 +8,7 @@ use crate::client::{Flight, ReplySource};
 use crate::exec::{BatchArgs, Item, Merge, Request};
 use crate::gate::{Place, Router};
 use crate::io::ConnId;
-use crate::mesh::{ClientRef, Envelope, Port, ReplyAddress, ReplyTo, Work};
+use crate::mesh::{ClientRef, Envelope, Port, ReplyAddress, ReplyTo, Survey, Work};
 use crate::partition::logged_if_large;
 use crate::resp::Args;
 use crate::shard::state::Shard;
@@ -200,6 +200,9 @@ impl Shard {
             parts.add(item, *place, &mut batch_args, self.env.router);
         }
         parts.close(&mut self.remote.unit);
+        if self.batch.items.iter().all(|item| item.entry.surveys_keys()) {
+            self.remote.unit.iter_mut().for_each(|part| part.survey = Survey::AtOnce);
+        }
         connection.input.consume();
         let last = self.batch.items.last().map(|item| item.entry.index);
         let now_ms = self.env.now.monotonic_ms();
@@ -244,6 +247,45 @@ impl Shard {
         self.env.board.counters.batches_remote.add(1);
         self.env.board.counters.envelopes_posted.add(self.remote.unit.len() as u64);
         self.post_unit();
+    }
+
+    /// Sends the unit of a connection's first flight again, or when there are credits: it was a
+    /// survey that was torn. Its parts wait for locks this time.
+    #[cold]
+    pub(super) fn repeat_survey(&mut self, client: ClientRef) {
+        if !self.port.has_all_credits() {
+            return self.remote.torn.push_back(client);
+        }
+        let connection = self.connections.get_same(client.conn, client.generation);
+        let Some(connection) = connection.filter(|connection| !connection.is_closing) else {
+            return;
+        };
+        let Some(flight) = connection.flights.first_mut().filter(|flight| flight.is_torn()) else {
+            return;
+        };
+        let parts = flight.parts().count();
+        for mut part in flight.take_first(parts) {
+            part.clear_replies();
+            part.survey = Survey::Locked;
+            self.remote.unit.push(part);
+        }
+        flight.launch(parts);
+        self.env.board.counters.envelopes_posted.add(parts as u64);
+        self.post_unit();
+    }
+
+    /// Returns whether a torn survey that waits for credits can be sent again.
+    pub(in crate::shard) fn can_repeat_surveys(&self) -> bool {
+        !self.remote.torn.is_empty() && self.port.has_all_credits()
+    }
+
+    /// Sends torn surveys again that waited for credits.
+    pub(super) fn repeat_surveys(&mut self) {
+        while self.port.has_all_credits()
+            && let Some(client) = self.remote.torn.pop_front()
+        {
+            self.repeat_survey(client);
+        }
     }
 
     /// Posts the parts of the unit. The unit is empty afterwards.

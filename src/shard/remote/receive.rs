@@ -24,6 +24,9 @@ impl Shard {
             self.dispatch(message);
             self.port.mesh().point();
         }
+        if !self.remote.torn.is_empty() {
+            self.repeat_surveys();
+        }
         if self.queues.stalled > 0 {
             self.unstall();
         }
