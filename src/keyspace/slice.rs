@@ -15,8 +15,6 @@ use super::table::{Apart, Draft, Entry, Heap, Payload, Place, Table, TableInfo, 
 use super::waits::Waits;
 use super::watch::Watches;
 use crate::base::rng::Rng;
-use crate::value::hash::Hash;
-use crate::value::set::Set;
 use crate::value::string::{INLINE_BYTES_MAX, NewStr, Str};
 use bytes::Bytes;
 use std::ops::Range;
@@ -103,26 +101,6 @@ const TTL_BUCKETS: usize = 16;
 
 /// Bytes from which on copying a string takes too long for one step of a shard.
 const LONG_STRING_BYTES: usize = 512 << 10;
-
-/// A value whose elements are stored in separate memory pages.
-#[derive(Clone, Copy)]
-pub enum Elements<'a> {
-    /// Hash fields.
-    Hash(&'a Hash),
-    /// Set members.
-    Set(&'a Set),
-}
-
-impl Elements<'_> {
-    /// Prefetches the memory page where an element would be.
-    #[inline]
-    pub fn prefetch(self, element: &[u8]) {
-        match self {
-            Elements::Hash(hash) => hash.prefetch(element),
-            Elements::Set(set) => set.prefetch(element),
-        }
-    }
-}
 
 impl Slice {
     /// Creates a slice without keys, at Unix time 0.
@@ -234,14 +212,6 @@ impl Slice {
         if let Some(table) = self.table(db, key) {
             table.prefetch_entry(key.hash);
         }
-    }
-
-    /// Returns the value of a key if it is a large hash or a set, for prefetching elements.
-    pub fn elements(&self, db: usize, key: &Key<'_>) -> Option<Elements<'_>> {
-        let place = self.table(db, key)?.find(key.hash, key.bytes)?;
-        let view = View::new(place.entry());
-        let hash = || view.object::<Hash>().filter(|hash| !hash.is_packed()).map(Elements::Hash);
-        hash().or_else(|| view.object::<Set>().map(Elements::Set))
     }
 
     /// Returns whether an expiry has passed.
@@ -491,7 +461,7 @@ impl Slice {
     }
 
     /// Returns the place of an expired key that is hidden and is about to be replaced. Records that
-    /// the expired key is gone: those who read the records may still have it.
+    /// the expired key is gone, because a replica may still have it.
     #[cold]
     fn find_replaced(&mut self, db: usize, key: &Key<'_>) -> Option<Place> {
         let place = self.find_hidden(db, key)?;

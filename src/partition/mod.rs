@@ -44,6 +44,7 @@ mod locks;
 mod message;
 mod offload;
 mod outgoing;
+mod part_job;
 #[allow(clippy::module_inception)]
 mod partition;
 mod parts;
@@ -60,7 +61,7 @@ mod watch;
 pub use berth::{Berths, Holding};
 pub use env::{Env, Now};
 pub use message::Outgoing;
-pub use offload::PartJob;
+pub use part_job::PartJob;
 pub use partition::Partition;
 pub use parts::args_of;
 pub use run::{Batch, Ran, RunMode, note_failure};

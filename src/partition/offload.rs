@@ -8,51 +8,16 @@
 //! ```
 
 use super::journal::Place;
+use super::part_job::PartJob;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
-use crate::config::Config;
 use crate::exec::{
-    BatchArgs, BlockingAttempt, Item, Mode, OffloadedRun, Offloads, Records, Workspace,
-    WorkspaceRun, long_weight, remote_keys_of,
+    BatchArgs, Item, Mode, OffloadedRun, Offloads, Records, Workspace, long_weight, remote_keys_of,
 };
 use crate::mesh::{Envelope, Work};
 use crate::txn::LockId;
 use std::sync::Arc;
-
-/// A command of a part on its way to a thread of the pool and back.
-#[derive(Debug)]
-pub struct PartJob {
-    part: Box<Envelope>,
-    /// Index of the command in the part.
-    at: usize,
-    lock: LockId,
-    records: Option<Records>,
-    workspace: Box<Workspace>,
-    config: Arc<Config>,
-    now_ms: u64,
-    started_ns: u64,
-    ran: OffloadedRun,
-}
-
-impl PartJob {
-    /// Runs the command, on a thread of the pool.
-    fn run(&mut self) {
-        let protocol = self.part.protocol;
-        let (items, mut batch_args, output, ends) = self.part.parts();
-        let item = items[self.at];
-        let with = WorkspaceRun {
-            config: &self.config,
-            protocol,
-            now_ms: self.now_ms,
-            output,
-            ends,
-            records: self.records.as_mut(),
-            attempt: BlockingAttempt::default(),
-        };
-        self.ran = self.workspace.run_offloaded(item, &mut batch_args, with);
-    }
-}
 
 impl Partition {
     /// Returns whether one of the commands must be offloaded.

@@ -5,7 +5,7 @@ use super::deferred::DeferredReplies;
 use super::env::{Env, Now};
 use super::journal::JournalLane;
 use super::message::Outgoing;
-use super::offload::PartJob;
+use super::part_job::PartJob;
 use super::unfinished::Unfinished;
 use crate::exec::{Offloads, Process, Workspaces};
 use crate::gate::Facts;

@@ -1,7 +1,7 @@
 //! The shard: its parts, and how they are created.
 
 use super::blocking::{Blocking, Pausing};
-use super::connections::limits::Clients;
+use super::connections::clients::Clients;
 use super::connections::table::Connections;
 use super::connections::{Acceptor, Queues};
 use super::local::gather::Batch;

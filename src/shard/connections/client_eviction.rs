@@ -13,55 +13,18 @@
 //! Size classes are powers of two, so that finding the largest client needs no search. They are
 //! kept only while the limit is set.
 
+use super::clients::{CLASS_LOG_MAX, CLASS_LOG_MIN};
 use crate::client::{Connection, describe};
 use crate::config::Config;
 use crate::exec::OUTPUT_BYTES_FREE;
 use crate::io::ConnId;
 use crate::shard::limits::OUTPUT_BYTES_BATCHED_MAX;
 use crate::shard::state::Shard;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Logarithm of the bytes below which all clients are in the smallest class.
-const CLASS_LOG_MIN: u32 = 15;
-
-/// Logarithm of the bytes from which on all clients are in the largest class.
-const CLASS_LOG_MAX: u32 = 33;
-
-const CLASSES: usize = (CLASS_LOG_MAX - CLASS_LOG_MIN + 1) as usize;
-
 /// Lower bound of the limit in bytes. A smaller limit would disconnect every client.
 const CLIENTS_BYTES_MIN: u64 = 128 << 10;
-
-/// State of client eviction on one shard.
-#[derive(Debug, Default)]
-pub(in crate::shard) struct Evicting {
-    /// Limit for the bytes of all clients; none: no limit.
-    bytes_max: Option<u64>,
-    /// Clients that may be evicted, by size class.
-    classes: [BTreeSet<ConnId>; CLASSES],
-}
-
-impl Evicting {
-    /// Returns whether there is a limit.
-    #[inline]
-    pub(in crate::shard) fn is_on(&self) -> bool {
-        self.bytes_max.is_some()
-    }
-
-    /// Returns the number of clients that may be evicted.
-    pub(in crate::shard) fn evictable(&self) -> usize {
-        self.classes.iter().map(BTreeSet::len).sum()
-    }
-
-    /// Returns the largest class with a client, counted from 1, and its first client. Returns 0 and
-    /// none without clients.
-    fn largest(&self) -> (i64, Option<ConnId>) {
-        let found = self.classes.iter().rposition(|class| !class.is_empty());
-        found.map_or((0, None), |class| (class as i64 + 1, self.classes[class].first().copied()))
-    }
-}
 
 /// Returns the size class of a client that uses `bytes` bytes.
 fn class_of(bytes: usize) -> u8 {

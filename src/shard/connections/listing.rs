@@ -1,6 +1,7 @@
 //! CLIENT LIST of many connections, some of them a turn. A connection that is opened or closed
 //! meanwhile may be missing.
 
+use super::clients::Listing;
 use crate::client::describe;
 use crate::exec::{ClientFilter, Request};
 use crate::io::ConnId;
@@ -10,19 +11,6 @@ use crate::shard::state::Shard;
 
 /// Connections that one slice describes; about 300 us.
 const SLICE_CONNECTIONS: ConnId = 64;
-
-/// A list in progress. Credits bound their number: each is a request without a reply.
-#[derive(Debug)]
-pub(in crate::shard) struct Listing {
-    part: Box<Envelope>,
-    /// Index of the requesting command in its transaction.
-    at: u32,
-    filter: Box<ClientFilter>,
-    text: Vec<u8>,
-    /// The connection at which the next slice begins.
-    next: ConnId,
-    spent_ns: u64,
-}
 
 impl Shard {
     /// Begins a list. Its first slice runs at once.

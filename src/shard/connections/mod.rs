@@ -4,7 +4,8 @@
 
 mod accept;
 mod client_eviction;
-pub(super) mod limits;
+pub(super) mod clients;
+mod limits;
 pub(super) mod listing;
 mod output;
 mod queues;
