@@ -11,7 +11,7 @@ const TAKING_MS: u64 = 400;
 
 /// Milliseconds after which a missing reply counts as lost. Commands of other clients may take
 /// long, but not so long.
-const LOST_MS: u64 = 30_000;
+const LOST_MS: u64 = 60_000;
 
 /// Milliseconds that a client waits for its id.
 const ID_MS: u64 = 200;

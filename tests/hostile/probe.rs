@@ -8,7 +8,7 @@ use annulet::base::clock::Clock;
 const DATABASE: &str = "9";
 
 /// Milliseconds after which a missing reply counts as lost, not as late.
-const LOST_MS: u64 = 30_000;
+const LOST_MS: u64 = 60_000;
 
 /// Refusals by settings that other clients change.
 const REFUSALS: &[&[u8]] = &[b"-OOM ", b"-NOREPLICAS ", b"-MISCONF ", b"-LOADING ", b"-BUSY "];
