@@ -1,8 +1,7 @@
 //! The slices of all partitions at one place, for a unit that has locked them all, exclusively.
 
-use super::batch::{BatchArgs, Item, Runner};
-use super::context::Effects;
-use super::workspace::{OffloadedRun, WorkspaceRun};
+use super::batch::{BatchArgs, Item};
+use super::workspace::{OffloadedRun, WorkspaceRun, run_away};
 use crate::base::slot::SLOT_COUNT;
 use crate::keyspace::{Expired, ExpiryRole, Slice};
 
@@ -43,25 +42,9 @@ impl Slices {
     ) -> OffloadedRun {
         let at = self.index_of(item.slot);
         let mut slice = self.slices[at].take().expect("no other command is running");
-        let mut runner = Runner {
-            slice: &mut slice,
-            now_ms: with.now_ms,
-            protocol: with.protocol,
-            config: with.config,
-            records: with.records,
-            others: Some(self),
-            is_whole: true,
-            attempt: with.attempt,
-            effects: Effects::default(),
-        };
-        let (mut error, ends) = (None, with.ends);
-        runner.run(&[item], batch_args, with.output, |_, failed, output| {
-            ends.push(output.mark());
-            error = failed.cloned();
-        });
-        let (effects, wait) = (runner.effects, runner.attempt.wait);
+        let ran = run_away(&mut slice, Some(self), item, batch_args, with);
         self.slices[at] = Some(slice);
-        OffloadedRun { effects, error, wait }
+        ran
     }
 
     /// Returns the slice that owns a hash slot, which is not the slice on which a command runs.

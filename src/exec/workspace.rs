@@ -4,6 +4,7 @@ use super::batch::{BatchArgs, Item, Runner};
 use super::context::Effects;
 use super::key_lock::{Mode, RemoteKey};
 use super::record::Records;
+use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
 use crate::config::Config;
 use crate::keyspace::{ExpiryRole, Frequency, Slice, SliceOptions};
@@ -88,24 +89,36 @@ impl Workspace {
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
         debug_assert!(!item.entry.discovers_keys(&batch_args.of(&item)), "{}", item.entry.name);
-        let mut runner = Runner {
-            slice: &mut self.slice,
-            now_ms: with.now_ms,
-            protocol: with.protocol,
-            config: with.config,
-            records: with.records,
-            others: None,
-            is_whole: true,
-            attempt: with.attempt,
-            effects: Effects::default(),
-        };
-        let (mut error, ends) = (None, with.ends);
-        runner.run(&[item], batch_args, with.output, |_, failed, output| {
-            ends.push(output.mark());
-            error = failed.cloned();
-        });
-        OffloadedRun { effects: runner.effects, error, wait: runner.attempt.wait }
+        run_away(&mut self.slice, None, item, batch_args, with)
     }
+}
+
+/// Runs one command away from its partition: on a workspace's slice, or on a slice that was handed
+/// over together with `others`.
+pub(super) fn run_away(
+    slice: &mut Slice,
+    others: Option<&mut Slices>,
+    item: Item,
+    batch_args: &mut BatchArgs<'_>,
+    with: WorkspaceRun<'_>,
+) -> OffloadedRun {
+    let mut runner = Runner {
+        slice,
+        now_ms: with.now_ms,
+        protocol: with.protocol,
+        config: with.config,
+        records: with.records,
+        others,
+        is_whole: true,
+        attempt: with.attempt,
+        effects: Effects::default(),
+    };
+    let (mut error, ends) = (None, with.ends);
+    runner.run(&[item], batch_args, with.output, |_, failed, output| {
+        ends.push(output.mark());
+        error = failed.cloned();
+    });
+    OffloadedRun { effects: runner.effects, error, wait: runner.attempt.wait }
 }
 
 /// Creates workspaces and takes them back.
