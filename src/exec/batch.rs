@@ -210,6 +210,30 @@ impl Runner<'_> {
         }
     }
 
+    /// Returns the number of changes so far, of all slices that the command may change.
+    #[inline(always)]
+    fn changes(&self) -> u64 {
+        self.slice.changes() + self.others.as_ref().map_or(0, |others| others.changes())
+    }
+
+    /// Begins a command on all its slices.
+    #[inline(always)]
+    fn begin_command(&mut self) {
+        self.slice.begin_command();
+        if let Some(others) = &mut self.others {
+            others.for_each(Slice::begin_command);
+        }
+    }
+
+    /// Ends a command on all its slices.
+    #[inline(always)]
+    fn end_command(&mut self, entry: &Entry) {
+        self.slice.end_command(&entry.name);
+        if let Some(others) = &mut self.others {
+            others.for_each(|slice| slice.end_command(&entry.name));
+        }
+    }
+
     #[inline(always)]
     fn run_one(
         &mut self,
@@ -222,7 +246,7 @@ impl Runner<'_> {
             unreachable!("{} does not run on a slice", item.entry.name)
         };
         let before = out.mark();
-        let changes = self.effects.changes;
+        let changes = self.changes();
         let mut args = batch_args.of(item);
         if let Some(records) = &mut self.records {
             let is_woken = self.attempt.is_woken;
@@ -230,6 +254,7 @@ impl Runner<'_> {
             let own = item.entry.is_write().then_some(&args);
             records.begin(item.at, usize::from(item.db), glue, own);
         }
+        self.begin_command();
         let mut context = self.context(item, hash, out);
         let result = run(&mut context, &mut args);
         self.attempt.wait = context.wait.take();
@@ -239,11 +264,13 @@ impl Runner<'_> {
         }
         let is_waiting = self.attempt.wait.is_some();
         debug_assert!((out.mark() != before) != is_waiting, "{} replies or waits", item.entry.name);
+        self.end_command(item.entry);
+        let changes = self.changes() - changes;
+        self.effects.changes += changes;
         if let Some(records) = &mut self.records {
-            let has_changed = self.effects.changes != changes;
             let others = self.others.iter_mut().flat_map(|others| others.drain_expired());
             let expired = self.slice.drain_expired().chain(others);
-            records.end(has_changed, expire_word(self.config), expired);
+            records.end(changes > 0, expire_word(self.config), expired);
         }
         result
     }

@@ -17,6 +17,7 @@ mod replication;
 mod session;
 mod slices;
 mod stage;
+mod subscription;
 mod table;
 mod wait;
 mod walk;
@@ -44,6 +45,7 @@ pub use replication::{
 };
 pub use session::{Multi, Replies, Session};
 pub use slices::Slices;
+pub use subscription::{EventSubscriber, EventSubscription};
 pub use table::{CommandTable, Entry, KeyRange};
 pub use wait::{BlockingAttempt, Null, Ticket, TicketState, Wait};
 pub use walk::{Walk, WalkFn};

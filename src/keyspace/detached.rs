@@ -6,8 +6,8 @@
 //!            element
 //!   take     the value itself; the key is removed
 //!   fetch    for a command on another shard, while the key is locked here:
-//!              to write  the value itself (detached); a stub stays in its place, until import or
-//!                        restore brings the value back, or the key is removed. A short string is
+//!              to write  the value itself (detached); a stub stays in its place, until `bring`
+//!                        brings the value back, or the key is removed. A short string is
 //!                        copied, and the slice keeps its own
 //!              to read   the value is lent: the slice and the reader own it together
 //! ```
@@ -211,31 +211,26 @@ impl Slice {
         }
     }
 
-    /// Sets a key to a detached value that comes back or is lent. Under an LFU policy the access
-    /// clock of the value's key is kept.
+    /// Sets a key to a detached value that comes back or is lent. The value needs no event: if a
+    /// command has changed it, the command's events were raised where it ran, and the caller calls
+    /// [`Slice::signal`]. Under an LFU policy the access clock of the value's key is kept.
     pub fn bring(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
         let clock = detached.clock;
+        let was_silent = self.set_silent(true);
         self.import(db, key, detached);
+        self.set_silent(was_silent);
         if self.access.counts()
             && let Some(place) = self.find(db, key)
         {
             place.entry().put_clock(clock);
         }
     }
-
-    /// Puts an unchanged detached value back under its key, without breaking watches or waking
-    /// blocked clients.
-    pub fn restore(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
-        let was_silent = self.set_silent(true);
-        self.bring(db, key, detached);
-        self.set_silent(was_silent);
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::{ExpiryRole, SliceOptions};
+    use crate::keyspace::{Event, ExpiryRole, SliceOptions};
     use crate::value::Container;
     use crate::value::hash::{self, Hash};
     use crate::value::set::{self, Set};
@@ -342,7 +337,7 @@ mod tests {
             let key = slice.key(b"k");
             let detached = slice.fetch(0, &key, true).expect("the key exists");
             assert!(matches!(detached.value, Value::Object(_)));
-            slice.restore(0, &key, detached);
+            slice.bring(0, &key, detached);
         });
     }
 
@@ -355,7 +350,7 @@ mod tests {
         for number in 1..MEMBERS {
             assert!(edit.remove(&member(number)));
         }
-        edit.mark();
+        edit.raise(Event::SAdd, 1);
         drop(edit);
         assert_eq!(count(&object), MEMBERS);
         assert_eq!(slice.read::<Set>(0, &key).expect("a set").expect("the key exists").len(), 1);
@@ -389,7 +384,7 @@ mod tests {
             hash.set(name, b"value", None, &HASH_LIMITS);
         }
         hash.set_expiry(b"goes", Some(NOW_MS + 5));
-        hash.mark();
+        hash.raise(Event::HSet, 1);
         drop(hash);
         let lent = lend(&mut slice);
         slice.check();
@@ -460,7 +455,7 @@ mod tests {
         assert!(slice.look(0, &key).is_none(), "a stub has no value");
         assert_eq!(slice.kind_of(0, &key), Some(crate::value::Kind::Hash));
         assert_eq!(slice.with_moments_len(0), 0);
-        slice.restore(0, &key, detached);
+        slice.bring(0, &key, detached);
         assert_eq!(slice.with_moments_len(0), 1);
         assert_eq!(slice.read::<Hash>(0, &key).expect("a hash").expect("a value").len(), 2);
         slice.check();
@@ -479,7 +474,7 @@ mod tests {
         assert_eq!(shown(&mut slice), [(b"k".to_vec(), "string")]);
         assert!(slice.look(0, &key).is_none(), "a stub has no value");
         slice.check();
-        slice.restore(0, &key, detached);
+        slice.bring(0, &key, detached);
         let view = slice.look(0, &key).expect("the key exists");
         assert_eq!((view.string().map(|it| it.len()), view.encoding()), (Some(100_000), "raw"));
         assert_eq!((slice.len(0), slice.volatile_len(0)), (1, 1));
@@ -498,7 +493,7 @@ mod tests {
         assert_eq!((slice.len(0), slice.stats().expired()), (1, 0));
         slice.check();
         let role = slice.set_role(ExpiryRole::Loading);
-        slice.restore(0, &key, detached);
+        slice.bring(0, &key, detached);
         slice.set_role(role);
         assert_eq!(slice.housekeep(&mut || false).expired, 1, "the value has come back expired");
         assert_eq!(slice.len(0), 0);

@@ -25,6 +25,7 @@
 //! are left, the next step visits the same chunk again. The fields of a lent hash stay until its
 //! readers have returned it, so the summaries remain in the past and the next sweep finds it again.
 
+use super::event::Event;
 use super::expired::Expired;
 use super::slice::{ExpiryRole, Slice};
 use super::table::{Entry, Place, Word};
@@ -299,7 +300,10 @@ impl Slice {
         if removed > 0 {
             let slot = self.slots.start + index as u16;
             let key = self.key_in_slot(entry.key(), slot);
-            self.note_change(db, &key);
+            self.raise(db, &key, Event::HExpired, 0);
+            if hash.is_empty() {
+                self.raise(db, &key, Event::Del, 0);
+            }
         }
         let is_void = hash.is_empty();
         let tools = &mut self.tools;

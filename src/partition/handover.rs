@@ -76,6 +76,7 @@ impl Partition {
     pub(super) fn hand_over(&mut self, lock: LockId) -> Box<Slice> {
         assert!(self.locks.has_everything(lock), "the unit excludes every other unit");
         self.publish();
+        self.tell_events();
         let stand_in = self.slice.stand_in();
         self.absence.begin();
         Box::new(std::mem::replace(&mut self.slice, stand_in))

@@ -21,7 +21,9 @@ impl Partition {
         let has_holders = !self.journal.reservations.is_empty() || !self.locks.is_empty();
         self.slice.hold_expiry(has_holders);
         let clock = &self.env.process.clock;
-        self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns).more
+        let more = self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns).more;
+        self.tell_events();
+        more
     }
 
     /// Samples the remaining time to live of some keys of each database.
@@ -59,6 +61,7 @@ impl Partition {
         let role = if keeps { ExpiryRole::Replica } else { ExpiryRole::Primary };
         self.slice.set_role(if self.is_loading { ExpiryRole::Loading } else { role });
         self.slice.set_frequency(self.frequency());
+        self.slice.log_events(self.env.process.events.is_on());
     }
 
     /// Updates the board with all databases. While the slice is away, the board keeps the values of

@@ -24,6 +24,7 @@
 //!   requests     requests of session commands about keys
 //!   persistence  shares of files, loading
 //!   watch        watched keys
+//!   events       what changed which key, for the subscriber
 //!   housekeeping expiry, statistics
 //!   outgoing     replies and messages that its holder sends
 //!   message      the forms of these
@@ -36,6 +37,7 @@ mod berth;
 mod blocking;
 mod deferred;
 mod env;
+mod events;
 mod handover;
 mod housekeeping;
 mod journal;

@@ -147,6 +147,8 @@ impl Partition {
             }
             workspace.add(0, remote_key);
         }
+        // What has expired comes before what the command does.
+        self.tell_events();
         workspace
     }
 
@@ -200,7 +202,8 @@ impl Partition {
     /// Returns an empty workspace. With `propagates`, expiry on the workspace is propagated.
     pub fn open_workspace(&mut self, propagates: bool) -> Box<Workspace> {
         let (frequency, seed) = (self.frequency(), self.slice.draw_rng().next_u64());
-        self.workspaces.open((self.env.now.unix_ms(), seed), propagates, frequency)
+        let collects = (propagates, self.env.process.events.is_on());
+        self.workspaces.open((self.env.now.unix_ms(), seed), collects, frequency)
     }
 
     /// Empties a workspace. Calls `store` for the keys whose owners must store their values.

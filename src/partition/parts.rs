@@ -177,6 +177,7 @@ impl Partition {
         if let Some(records) = records {
             self.record_expired(records, txn.fetch_at);
         }
+        self.tell_events();
     }
 
     /// Stores the values that a command has left on a workspace.
@@ -191,13 +192,13 @@ impl Partition {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let db = usize::from(remote_key.db);
             match remote_key.value {
-                Some(detached) if remote_key.is_changed => self.slice.bring(db, &key, detached),
-                Some(detached) => self.slice.restore(db, &key, detached),
+                Some(detached) => self.slice.bring(db, &key, detached),
                 None if !remote_key.is_changed => self.slice.discard_expired(db, &key),
-                None => {
-                    self.slice.remove(db, &key);
-                    self.slice.note_change(db, &key);
-                }
+                None => drop(self.slice.remove(db, &key)),
+            }
+            // The command has raised its events on the workspace.
+            if remote_key.is_changed {
+                self.slice.signal(db, &key);
             }
         }
         self.slice.set_role(role);

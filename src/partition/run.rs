@@ -149,7 +149,10 @@ impl Partition {
         let changes = effects.changes;
         match wait {
             // The run counts when the command ends, but its changes count now.
-            Some(_) => self.env.board.counters.changes.add(changes),
+            Some(_) => {
+                self.env.board.counters.changes.add(changes);
+                self.tell_events();
+            }
             None => self.settle(effects, timing.spent_ns, batch.items),
         }
         Ran { wait, changes }
@@ -168,6 +171,7 @@ impl Partition {
         }
         self.env.board.counters.commands_processed.add(items.len() as u64);
         self.env.board.counters.changes.add(effects.changes);
+        self.tell_events();
         if let Some(note) = effects.note {
             self.env.process.log.verbose(note);
         }
@@ -205,6 +209,7 @@ impl Partition {
         if spent_ns >= self.env.thresholds.run_ns {
             spent.push((item.at, spent_ns));
         }
+        self.tell(&ran.events);
         self.settle(ran.effects, spent_ns, &[*item]);
     }
 }

@@ -87,6 +87,7 @@ impl Partition {
         if let Ok(false) = result {
             part.work = Work::Walk(walk);
             self.walks.push_back(part);
+            self.tell_events();
             return self.serve_blocked_behind();
         }
         if let Err(error) = &result {

@@ -47,7 +47,17 @@ const PARTITION_LAYERS: &[&[&str]] = &[
     &["absence", "deferred", "env", "journal", "part_job", "unfinished"],
     // The struct. All other files have methods of it.
     &["partition"],
-    &["berth", "handover", "housekeeping", "outgoing", "persistence", "propagate", "run", "watch"],
+    &[
+        "berth",
+        "events",
+        "handover",
+        "housekeeping",
+        "outgoing",
+        "persistence",
+        "propagate",
+        "run",
+        "watch",
+    ],
     &["blocking", "local", "locks", "offload", "parts", "requests", "survey", "walks"],
 ];
 

@@ -172,6 +172,7 @@ impl Shard {
             attempt.stays_blocked = true;
             attempt.wait = Some(wait);
             self.env.board.counters.changes.add(ran.effects.changes);
+            self.partition.tell(&ran.events);
             self.store_later(&mut transaction.flight, *workspace);
         } else {
             self.end_gathered(&mut transaction, at, *workspace, (ran, started_ns));
