@@ -154,6 +154,8 @@ impl Workspaces {
                 seed: 0,
             }))
         });
+        // What a command leaves expired expires at its owner.
+        slice.set_active_expiry(false);
         slice.set_now(now_ms);
         slice.seed(seed);
         slice.note_expired(records_expired);

@@ -83,6 +83,7 @@ impl<T: Container> Drop for Edit<'_, T> {
             self.slice.moments_changed(db, &key, self.place, self.moment, moment);
         }
         if self.is_void() {
+            debug_assert!(self.is_changed || self.is_new, "the last element goes with an event");
             self.slice.remove_place(db, &key, self.place);
             if self.is_changed {
                 self.slice.raise(db, &key, Event::Del, 0);

@@ -1,4 +1,5 @@
-//! The events and the counted changes of every write command, compared with a Valkey 9.1.
+//! The events, the counted changes and the broken watches of every write command, compared with a
+//! Valkey 9.1.
 //!
 //! `ANNULET_PEER` names the program of the Valkey server. Without one nothing is compared. The same
 //! script runs on the peer, whose keyspace notifications a subscriber receives, and on an
@@ -19,6 +20,7 @@ mod theirs;
 use annulet::base::alloc::CountingAllocator;
 use ours::Ours;
 use std::collections::BTreeMap;
+use std::thread;
 use theirs::Theirs;
 
 /// As in the server, because `maxmemory` depends on its count.
@@ -37,6 +39,8 @@ pub struct Caused {
     pub changes: i64,
     /// Whether the reply is an error.
     pub is_error: bool,
+    /// Whether it breaks the watch of a client that watches all keys.
+    pub is_seen: bool,
 }
 
 /// A server that runs the lines of the script.
@@ -62,11 +66,20 @@ fn changes(subject: &mut impl Subject) -> i64 {
     line.and_then(|number| number.parse().ok()).expect("INFO has the number")
 }
 
+/// Ends the watch of the observer. Returns whether it was broken.
+fn is_watch_broken(subject: &mut impl Subject) -> bool {
+    subject.observe(&[b"MULTI".to_vec()]);
+    subject.observe(&[b"PING".to_vec()]);
+    subject.observe(&[b"EXEC".to_vec()]) == annulet::resp::Value::Null
+}
+
 /// Runs the script. Returns what each line has caused.
 fn run(subject: &mut impl Subject) -> Vec<(&'static str, Caused)> {
+    let watch = script::watch();
     let lines = script::LINES.lines().map(str::trim);
     let mut all = Vec::new();
     for line in lines.filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        subject.observe(&watch);
         let before = changes(subject);
         subject.told();
         let mut is_error = false;
@@ -83,7 +96,9 @@ fn run(subject: &mut impl Subject) -> Vec<(&'static str, Caused)> {
         let mut events = subject.told();
         // Where a command of the reference looks a key up twice, it misses the key twice.
         events.dedup_by(|told, before| told == before && told.0 == "keymiss");
-        all.push((line, Caused { events, changes: changes(subject) - before, is_error }));
+        let changes = changes(subject) - before;
+        let is_seen = is_watch_broken(subject);
+        all.push((line, Caused { events, changes, is_error, is_seen }));
     }
     all
 }
@@ -102,14 +117,16 @@ fn agrees(ours: &Caused, theirs: &Caused, is_ordered: bool) -> bool {
         true => ours.events == theirs.events,
         false => by_key(&ours.events) == by_key(&theirs.events),
     };
-    has_equal_events && ours.changes == theirs.changes && ours.is_error == theirs.is_error
+    let rest = |caused: &Caused| (caused.changes, caused.is_error, caused.is_seen);
+    has_equal_events && rest(ours) == rest(theirs)
 }
 
 fn shown(caused: &Caused) -> String {
     let events: Vec<String> =
         caused.events.iter().map(|(name, db, key)| format!("{db}:{name} {key}")).collect();
     let error = if caused.is_error { " (error)" } else { "" };
-    format!("[{}] +{}{error}", events.join(", "), caused.changes)
+    let seen = if caused.is_seen { " (breaks a watch)" } else { "" };
+    format!("[{}] +{}{error}{seen}", events.join(", "), caused.changes)
 }
 
 #[test]
@@ -138,8 +155,18 @@ fn every_event_has_the_peer_s_class() {
     let mut ours = Ours::start(1, false);
     run(&mut ours);
     let mut classes = ours.classes();
-    for letter in "g$lshzxtnm".chars() {
-        let theirs = run(&mut Theirs::start(&program, &format!("E{letter}")));
+    // One peer for each class, which tells nothing else.
+    let program = &program;
+    let ask = |letter: char| run(&mut Theirs::start(program, &format!("E{letter}")));
+    let answers: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> =
+            "g$lshzxtnm".chars().map(|letter| (letter, scope.spawn(move || ask(letter)))).collect();
+        let answer = |(letter, thread): (char, thread::ScopedJoinHandle<'_, Vec<_>>)| {
+            (letter, thread.join().expect("the peer answers"))
+        };
+        threads.into_iter().map(answer).collect()
+    });
+    for (letter, theirs) in answers {
         for (name, ..) in theirs.into_iter().flat_map(|(_, caused)| caused.events) {
             if let Some(class) = classes.remove(&name) {
                 assert_eq!(char::from(class), letter, "{name}");

@@ -5,6 +5,7 @@
 
 use crate::Subject;
 use annulet::resp::Value;
+use std::collections::BTreeSet;
 
 /// Returns the arguments of a line.
 pub fn args(subject: &mut impl Subject, line: &str) -> Vec<Vec<u8>> {
@@ -20,6 +21,14 @@ pub fn args(subject: &mut impl Subject, line: &str) -> Vec<Vec<u8>> {
         }
     };
     line.split(' ').map(arg).collect()
+}
+
+/// Returns a WATCH of all keys of the script: of all its arguments.
+pub fn watch() -> Vec<Vec<u8>> {
+    let commands = LINES.lines().filter(|line| !line.starts_with('#'));
+    let args = commands.flat_map(|line| line.split(' ').skip(1));
+    let keys: BTreeSet<&str> = args.filter(|arg| !arg.is_empty()).collect();
+    ["WATCH"].into_iter().chain(keys).map(|arg| arg.as_bytes().to_vec()).collect()
 }
 
 pub const LINES: &str = "
@@ -205,59 +214,59 @@ MSET a 1 b 2
 FLUSHALL
 FLUSHALL
 # Expiry.
-SET x 1 PX 20
+SET x 1 PX 100
 SET y 1 PX 100000
-PASS 400
+PASS 600
 GET x
 DEBUG SET-ACTIVE-EXPIRE 0
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 GET x
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 SET x 2
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 INCR x
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 DEL x
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 EXISTS x
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 RENAME y x
-SET y 1 PX 20
-PASS 60
+SET y 1 PX 100
+PASS 200
 RENAME y x
-SET y 1 PX 20
-PASS 60
+SET y 1 PX 100
+PASS 200
 LPUSH y 1
-PEXPIRE y 20
-PASS 60
+PEXPIRE y 100
+PASS 200
 LPUSH y 1
-PEXPIRE y 20
-PASS 60
+PEXPIRE y 100
+PASS 200
 EXPIRE y 100
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 COPY x y REPLACE
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 SET y 1
 COPY y x
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 MSET x 1 y 2
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 MGET x y
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 PERSIST x
-SET x 1 PX 20
-PASS 60
+SET x 1 PX 100
+PASS 200
 MULTI
 DEL y
 RPUSH y 1
@@ -455,30 +464,30 @@ HEXPIREAT h 99999999999 FIELDS 1 b
 HPERSIST h FIELDS 1 a
 HPERSIST h FIELDS 1 a
 HPERSIST none FIELDS 1 a
-HPEXPIRE h 10 FIELDS 1 a
-PASS 400
-HPEXPIRE h 10 FIELDS 2 b c
-PASS 400
+HPEXPIRE h 100 FIELDS 1 a
+PASS 600
+HPEXPIRE h 100 FIELDS 2 b c
+PASS 600
 HSET h a 1 b 2 c 3
 DEBUG SET-ACTIVE-EXPIRE 0
-HPEXPIRE h 10 FIELDS 1 a
-PASS 60
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
 HSET h a 5
-HPEXPIRE h 10 FIELDS 1 a
-PASS 60
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
 HDEL h a
 HSETNX h a 5
-HPEXPIRE h 10 FIELDS 1 a
-PASS 60
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
 HSETNX h a 5
-HPEXPIRE h 10 FIELDS 1 a
-PASS 60
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
 HINCRBY h a 5
-HPEXPIRE h 10 FIELDS 1 a
-PASS 60
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
 HSETEX h EX 100 FIELDS 1 a 5
-HSETEX h PX 10 FIELDS 1 a 5
-PASS 60
+HSETEX h PX 100 FIELDS 1 a 5
+PASS 200
 HGET h a
 HPERSIST h FIELDS 1 a
 HEXPIRE h 10 FIELDS 1 a

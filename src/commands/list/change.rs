@@ -135,8 +135,11 @@ fn ltrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let kept = range_of(start, last, len);
     list.remove_range(kept.end..len, &limits);
     list.remove_range(0..kept.start, &limits);
-    // Raised even if nothing was removed, as in the reference.
-    list.raise(Event::LTrim, (len - kept.len()) as u64);
+    match len - kept.len() {
+        // As in the reference, there is an event even if nothing was removed.
+        0 => list.announce(Event::LTrim, 0),
+        removed => list.raise(Event::LTrim, removed as u64),
+    }
     cx.reply.ok();
     Ok(())
 }
