@@ -177,6 +177,6 @@ fn collect_key_locks<'i>(
 /// of them must finish before the check.
 fn collect_watched(slice: &Slice, watcher: Option<u64>, key_locks: &mut Vec<KeyLock>) {
     let Some(watcher) = watcher else { return };
-    let lock = |hash| KeyLock { scope: Scope::Key { db: 0, hash }, mode: Mode::Shared };
+    let lock = |hash| KeyLock { scope: Scope::name(hash), mode: Mode::Shared };
     key_locks.extend(slice.watched_by(watcher).map(|(_, hash)| lock(hash)));
 }
