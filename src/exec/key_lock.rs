@@ -39,6 +39,10 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Scope of a unit that uses a partition and none of its keys. It overlaps only with wide
+    /// scopes. A shared lock of this scope keeps the slice from being handed over to another unit.
+    pub const PRESENCE: Scope = Scope::Key { db: u16::MAX, hash: 0 };
+
     /// Returns the scope of the keys with this hash in all databases.
     pub fn name(hash: u64) -> Scope {
         Scope::Key { db: 0, hash }

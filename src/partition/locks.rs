@@ -54,6 +54,10 @@ impl Partition {
                 let mut key_locks = std::mem::take(&mut txn.key_locks);
                 collect_watched(&self.slice, txn.watcher, &mut key_locks);
                 self.wait_for_slice(txn.watcher, &mut key_locks);
+                if key_locks.is_empty() {
+                    // Its later rounds may have commands without keys: they need the slice.
+                    key_locks.push(KeyLock { scope: Scope::PRESENCE, mode: Mode::Shared });
+                }
                 let (lock, is_granted) = self.locks.request(&key_locks);
                 txn.lock = lock;
                 self.journal.reserve(lock, timestamp, &part);
