@@ -23,6 +23,7 @@
 //!   propagate    when the journal is on, expired keys, marks
 //!   requests     requests of session commands about keys
 //!   persistence  shares of files, loading
+//!   leaving      what waits after the last save
 //!   watch        watched keys
 //!   housekeeping expiry, statistics
 //!   outgoing     replies and messages that its holder sends
@@ -39,6 +40,7 @@ mod env;
 mod handover;
 mod housekeeping;
 mod journal;
+mod leaving;
 mod local;
 mod locks;
 mod message;
