@@ -23,6 +23,7 @@
 //!   propagate    when the journal is on, expired keys, marks
 //!   requests     requests of session commands about keys
 //!   persistence  shares of files, loading
+//!   leaving      what waits after the last save
 //!   watch        watched keys
 //!   events       what changed which key, for the subscriber
 //!   housekeeping expiry, statistics
@@ -41,6 +42,7 @@ mod events;
 mod handover;
 mod housekeeping;
 mod journal;
+mod leaving;
 mod local;
 mod locks;
 mod message;

@@ -215,6 +215,19 @@ impl LockTable {
         in_queue || self.wide.iter().any(is_wide)
     }
 
+    /// Returns whether a request, granted or waiting, has a lock with exactly this scope.
+    pub fn has(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Key { db, hash } => self.queues.contains_key(&(db, hash)),
+            _ => self.wide.iter().any(|(_, key_lock)| key_lock.scope == scope),
+        }
+    }
+
+    /// Returns whether a request, granted or waiting, has a lock on a database or on everything.
+    pub fn has_wide(&self) -> bool {
+        !self.wide.is_empty()
+    }
+
     /// Adds a request behind all others. Returns its id and whether it is granted at once.
     pub fn request(&mut self, key_locks: &[KeyLock]) -> (LockId, bool) {
         let id = self.next_id;

@@ -44,7 +44,7 @@ const SHARD_LAYERS: &[&[&str]] = &[
 const PARTITION_LAYERS: &[&[&str]] = &[
     &["message", "timing"],
     // The parts of the struct.
-    &["absence", "deferred", "env", "journal", "part_job", "unfinished"],
+    &["absence", "deferred", "env", "journal", "leaving", "part_job", "unfinished"],
     // The struct. All other files have methods of it.
     &["partition"],
     &[
