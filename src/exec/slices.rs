@@ -2,7 +2,7 @@
 
 use super::batch::{BatchArgs, Item};
 use super::workspace::{OffloadedRun, WorkspaceRun, run_away};
-use crate::base::slot::SLOT_COUNT;
+use crate::base::slot::share_of;
 use crate::keyspace::{Expired, ExpiryRole, Raised, Slice};
 
 /// All slices of the keyspace. A command runs on the slice that owns its first key. If it uses keys
@@ -87,6 +87,6 @@ impl Slices {
     /// Returns the index of the slice that owns a hash slot. The slices have contiguous ranges of
     /// nearly equal size, which [`Slices::new`] has checked.
     fn index_of(&self, slot: u16) -> usize {
-        (usize::from(slot) * self.slices.len()) / usize::from(SLOT_COUNT)
+        share_of(slot, self.slices.len())
     }
 }

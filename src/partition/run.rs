@@ -145,7 +145,8 @@ impl Partition {
                 self.serve_blocked(waker.again());
             }
         }
-        timing.stop(self.env.clock_ns());
+        self.env.ran_until_ns = self.env.clock_ns();
+        timing.stop(self.env.ran_until_ns);
         let changes = effects.changes;
         match wait {
             // The run counts when the command ends, but its changes count now.

@@ -43,6 +43,13 @@ pub const HOUSEKEEP_NS_MAX: u64 = 400_000;
 /// shards gets 12 % more done, and 50 connections without pipeline cost the same.
 pub const IDLE_POLLS_MAX: u32 = 256;
 
+/// The fewest idle turns of such polls: a reply of a shard that is running comes in about as many.
+pub const IDLE_POLLS_MIN: u32 = 16;
+
+/// One in this number of polls for replies is as long as [`IDLE_POLLS_MAX`] allows, after shorter
+/// polls that found nothing. It finds out whether longer polls pay again.
+pub const IDLE_POLLS_FULL_EVERY: u32 = 16;
+
 /// The most sockets that the acceptor keeps for shards that cannot take them yet. It serves further
 /// sockets itself.
 pub const ACCEPT_BACKLOG_MAX: usize = 1024;
