@@ -83,6 +83,10 @@ impl Partition {
                 && let Some(elements) = long_weight(&self.slice, &item, &mut batch_args, enough)
             {
                 let workspace = self.lend(&item, &mut batch_args);
+                // Keys that expired while they were fetched, ahead of the command's own records.
+                if let Some(records) = &mut records {
+                    self.record_expired(records, item.at);
+                }
                 self.offload(part, at, (lock, records), workspace, elements);
                 self.set_time(turn_us);
                 return true;

@@ -3,6 +3,7 @@
 
 use crate::harness::{Client, Server, Setup, key_on, ok};
 use annulet::base::rng::Rng;
+use annulet::config::Permission;
 use annulet::resp::Value;
 use std::collections::BTreeSet;
 
@@ -273,6 +274,38 @@ fn keys_expire_while_others_are_locked() {
         assert_eq!(keys_on_boards(&server), 3, "{shards} shards: the source has expired");
         assert_eq!(copy.run(&mut server, ["EXISTS", "source"]), Value::Integer(0));
         assert_eq!(copy.run(&mut server, ["HLEN", "fields"]), Value::Integer(1));
+        server.check();
+    }
+}
+
+#[test]
+fn an_expiry_is_propagated_before_the_offloaded_command_that_found_it() {
+    for shards in 1..=3 {
+        let mut setup = Setup { offloads: true, ..Setup::new(shards, shards as u64) };
+        setup.config.enable_debug_command = Permission::Yes;
+        let mut server = Server::with(setup);
+        let (mut client, mut replica) = (server.client(), server.client());
+        client.run(&mut server, ["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        replica.send(&["PSYNC", "?", "-1"]);
+        server.settle();
+        let _snapshot = replica.link.read();
+        for round in 0..4 {
+            let key = format!("key:{round}");
+            client.run(&mut server, ["SADD", &key, "member"]);
+            client.run(&mut server, ["PEXPIRE", &key, "50"]);
+            server.advance_ms(60);
+            let pushed = client.run(&mut server, ["RPUSH", &key, "a", "b", "c"]);
+            assert_eq!(pushed, Value::Integer(3), "the set has expired");
+        }
+        (0..20).for_each(|_| server.advance_ms(10));
+        let stream = replica.link.read();
+        let text = String::from_utf8_lossy(&stream).to_ascii_uppercase();
+        for round in 0..4 {
+            let at = |name: &str| text.find(&format!("{name}\r\n$5\r\nKEY:{round}\r\n"));
+            let (gone, pushed) = (at("DEL").or_else(|| at("UNLINK")), at("RPUSH"));
+            assert!(pushed.is_some() && gone.is_some(), "{shards} shards: {text}");
+            assert!(gone < pushed, "{shards} shards, round {round}: {text}");
+        }
         server.check();
     }
 }
