@@ -7,6 +7,10 @@ pub const BATCHES_PER_TURN_MAX: usize = 16;
 /// Bounds the time between two looks at completions and the inbox.
 pub const SERVE_NS_MAX: u64 = 400_000;
 
+/// The most commands and keys of one step of a unit with very many of them; about 200 us. A turn
+/// runs one step.
+pub const STEP_COMMANDS_MAX: usize = 2048;
+
 /// The most completions that a turn takes, if none of them opens or closes a connection; about
 /// 400 us.
 pub const REAP_WEIGHT_MAX: u32 = 1024;

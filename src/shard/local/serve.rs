@@ -50,6 +50,7 @@ impl Shard {
                 Gathered::Keys if self.batch.is_local && is_alone => self.run_or_wait(conn),
                 Gathered::Keys => self.post_batch(conn),
                 Gathered::Joint(item) => self.run_gathering(conn, item),
+                Gathered::ManyKeys(item) => self.run_many_keys(conn, item),
                 Gathered::Queued(count) => self.reply_queued(conn, count),
                 Gathered::Session(item) => self.run_session(conn, item),
                 Gathered::Postponed(entry) => return self.postpone(conn, entry),
