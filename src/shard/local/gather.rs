@@ -1,7 +1,8 @@
 //! Gathers one batch: the commands at the head of a connection's input that may run together. Hot.
 //!
-//! Commands on keys run together, up to `BATCH_COMMANDS_MAX`. A session command, a refused command
-//! and a protocol error stand alone, because later commands may depend on them.
+//! Commands on keys run together, up to `BATCH_COMMANDS_MAX`, or fewer if they have many arguments.
+//! A session command, a refused command and a protocol error stand alone, because later commands
+//! may depend on them.
 
 use crate::client::Connection;
 use crate::exec::{CommandTable, Entry, Item, Session};
@@ -10,6 +11,7 @@ use crate::mesh::Port;
 use crate::net::Request;
 use crate::observe::Boards;
 use crate::resp::{Args, Error, Limits, ProtocolError, Span};
+use crate::shard::limits::BATCH_ARGS_MAX;
 use crate::spec::Flag;
 
 /// The batch in progress, reused from turn to turn.
@@ -144,7 +146,10 @@ impl Gatherer {
             bulk_len_max: self.bulk_len_max,
             authenticated: connection.session.authenticated,
         };
-        while batch.items.len() + batch.queued < self.commands_max && !batch.stands_alone {
+        while batch.items.len() + batch.queued < self.commands_max
+            && batch.spans.len() < BATCH_ARGS_MAX
+            && !batch.stands_alone
+        {
             let request = match connection.input.next(&limits, &mut batch.spans) {
                 Ok(Some(request)) => request,
                 Ok(None) => break,
