@@ -103,9 +103,9 @@ impl KeySet {
     pub fn conflicts(&self, other: KeyLock) -> bool {
         let is_exclusive = other.mode == Mode::Exclusive;
         match other.scope {
-            // A lock on a key counts for all databases, see `Scope::Key`.
-            Scope::Key { hash, .. } => {
-                self.exclusive.has(hash) || is_exclusive && self.shared.has(hash)
+            // All locks on keys are of database 0, see `Scope::name`.
+            Scope::Key { db, hash } => {
+                db == 0 && (self.exclusive.has(hash) || is_exclusive && self.shared.has(hash))
             }
             Scope::Database(_) | Scope::All => {
                 !self.exclusive.is_empty() || is_exclusive && !self.shared.is_empty()

@@ -30,7 +30,7 @@ pub use container::Edit;
 pub use detached::DetachedValue;
 pub use digest::{DIGEST_BYTES, Digest, database_digests_joined};
 pub use elements::Elements;
-pub use expire::Work;
+pub use expire::{IsKept, Work};
 pub use expired::Expired;
 pub use slice::{Expiry, ExpiryRole, Key, Slice, SliceOptions};
 pub use stats::Stats;

@@ -22,8 +22,9 @@ use std::collections::VecDeque;
 impl Partition {
     /// Takes a part from the inbox. It runs at once or waits for locks.
     pub fn arrive(&mut self, mut part: Box<Envelope>) {
-        if self.is_leaving && matches!(part.work, Work::Batch) {
-            return self.left_over.push(part);
+        if self.leaving.holds_back(&part) {
+            self.return_credit(&mut part, self.leaving.arrived.len());
+            return self.leaving.arrived.push(part);
         }
         let timestamp = self.journal.arrived(part.sent.timestamp);
         if let Work::Control { request: Request::Snapshot(id), .. } = part.work {
@@ -166,13 +167,20 @@ impl Partition {
             self.locks.release(lock, &mut granted);
             for lock in granted.drain(..) {
                 let part = self.waiting.remove(&lock).expect("a waiting request has a part");
-                let keeps = part.txn().is_some_and(|txn| txn.stage == Stage::Acquire);
-                let goes_on = self.work(part, Place::Reserved(lock));
-                if !keeps && !goes_on {
+                if self.leaving.holds_back(&part) {
+                    self.leaving.granted.push((lock, part));
+                } else if self.work_granted(lock, part) {
                     released.push_back(lock);
                 }
             }
         }
+    }
+
+    /// Runs the work of a part whose locks are granted. Returns whether the locks must be released.
+    pub(super) fn work_granted(&mut self, lock: LockId, part: Box<Envelope>) -> bool {
+        let keeps = part.txn().is_some_and(|txn| txn.stage == Stage::Acquire);
+        let goes_on = self.work(part, Place::Reserved(lock));
+        !keeps && !goes_on
     }
 }
 
@@ -194,6 +202,6 @@ fn collect_key_locks<'i>(
 /// of them must finish before the check.
 fn collect_watched(slice: &Slice, watcher: Option<u64>, key_locks: &mut Vec<KeyLock>) {
     let Some(watcher) = watcher else { return };
-    let lock = |hash| KeyLock { scope: Scope::Key { db: 0, hash }, mode: Mode::Shared };
+    let lock = |hash| KeyLock { scope: Scope::name(hash), mode: Mode::Shared };
     key_locks.extend(slice.watched_by(watcher).map(|(_, hash)| lock(hash)));
 }

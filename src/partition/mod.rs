@@ -24,6 +24,7 @@
 //!   propagate    when the journal is on, expired keys, marks
 //!   requests     requests of session commands about keys
 //!   persistence  shares of files, loading
+//!   leaving      what waits after the last save
 //!   watch        watched keys
 //!   housekeeping expiry, statistics
 //!   outgoing     replies and messages that its holder sends
@@ -41,6 +42,7 @@ mod env;
 mod handover;
 mod housekeeping;
 mod journal;
+mod leaving;
 mod local;
 mod locks;
 mod message;

@@ -4,6 +4,7 @@ use super::absence::Absence;
 use super::deferred::DeferredReplies;
 use super::env::{Env, Now};
 use super::journal::JournalLane;
+use super::leaving::Leaving;
 use super::message::Outgoing;
 use super::part_job::PartJob;
 use super::slices::Slices;
@@ -54,13 +55,8 @@ pub struct Partition {
     pub(super) outgoing: VecDeque<Outgoing>,
     /// Messages from the inbox that only the partition's own shard can handle, in order.
     pub(super) set_aside: VecDeque<Message>,
-    /// Whether its last keys were saved. If so, it runs no more commands, because the process
-    /// stops.
-    pub(super) is_leaving: bool,
-    /// Parts that arrived after the last save. They run if the process does not stop.
-    // Boxed, because an envelope keeps its address on its way.
-    #[allow(clippy::vec_box)]
-    pub(super) left_over: Vec<Box<Envelope>>,
+    /// Whether its last keys were saved, and the parts that wait since then.
+    pub(super) leaving: Leaving,
     /// Whether more keys of a file are expected.
     pub(super) is_loading: bool,
     /// Used to wait while another shard runs the command of a client that is also blocked here.
@@ -97,8 +93,7 @@ impl Partition {
             slices: Slices::default(),
             outgoing: VecDeque::new(),
             set_aside: VecDeque::new(),
-            is_leaving: false,
-            left_over: Vec::new(),
+            leaving: Leaving::default(),
             is_loading: false,
             mesh,
         }

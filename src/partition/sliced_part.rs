@@ -35,6 +35,10 @@ impl Partition {
         let (mut key_locks, set) = (std::mem::take(&mut txn.key_locks), txn.key_set.take());
         let watcher = txn.watcher;
         self.add_watched(watcher, &mut key_locks);
+        if key_locks.is_empty() && set.as_ref().is_none_or(|set| set.is_empty()) {
+            // Its commands may have no keys: they need the slice.
+            key_locks.push(KeyLock { scope: Scope::PRESENCE, mode: Mode::Shared });
+        }
         if !self.mesh.rules().lock_sets {
             let key = Scope::Key { db: 0, hash: u64::MAX };
             return self.locks.request(&[KeyLock { scope: key, mode: Mode::Shared }]);

@@ -240,6 +240,23 @@ impl LockTable {
         set.is_some_and(|(_, set)| set.covers(hash, key_lock.mode))
     }
 
+    /// Returns whether a request, granted or waiting, has a lock with exactly this scope, or a set
+    /// with this key.
+    pub fn has(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Key { db, hash } => {
+                let is_in_set = self.sets.iter().any(|(_, set)| set.covers(hash, Mode::Shared));
+                is_in_set || self.queues.contains_key(&(db, hash))
+            }
+            _ => self.wide.iter().any(|(_, key_lock)| key_lock.scope == scope),
+        }
+    }
+
+    /// Returns whether a request, granted or waiting, has a lock on a database or on everything.
+    pub fn has_wide(&self) -> bool {
+        !self.wide.is_empty()
+    }
+
     /// Adds a request behind all others. Returns its id and whether it is granted at once.
     pub fn request(&mut self, key_locks: &[KeyLock]) -> (LockId, bool) {
         self.request_set(key_locks, None)

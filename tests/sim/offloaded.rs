@@ -239,3 +239,48 @@ fn a_large_string_is_changed_on_the_pool_and_comes_back() {
     assert_eq!(client.run(&mut server, ["BITCOUNT", "other"]), Value::Integer(8_000_007));
     server.check();
 }
+
+/// Returns the number of keys in database 0, as the boards of all shards count them.
+fn keys_on_boards(server: &Server) -> u64 {
+    server.world.process.boards.database(0)[0]
+}
+
+/// Runs turns of all shards for `ms` milliseconds, and no job of the pool.
+fn wait_without_pool(server: &mut Server, ms: u64) {
+    for _ in 0..ms {
+        (0..server.shards()).for_each(|me| server.turns_of(me, 2));
+        server.world.clock.advance_ms(1);
+    }
+}
+
+#[test]
+fn keys_expire_while_others_are_locked() {
+    for shards in 1..=3 {
+        let (mut server, mut union) = server(shards, shards as u64, true);
+        let mut copy = server.client();
+        // One source is volatile itself, the other has a volatile field.
+        union.run(&mut server, ["SADD", "source", "a", "b", "c"]);
+        union.run(&mut server, ["PEXPIRE", "source", "50"]);
+        union.run(&mut server, ["HSET", "fields", "f", "v", "g", "w"]);
+        union.run(&mut server, ["HPEXPIRE", "fields", "50", "FIELDS", "1", "f"]);
+        for at in 0..300 {
+            union.run(&mut server, ["SET", &format!("volatile:{at}"), "v", "PX", "50"]);
+        }
+        union.send(&["SUNIONSTORE", "target", "source", "absent"]);
+        copy.send(&["COPY", "fields", "copied"]);
+        wait_without_pool(&mut server, 20);
+        assert_eq!(keys_on_boards(&server), 302, "{shards} shards: nothing is due");
+        wait_without_pool(&mut server, 1_000);
+        assert!(union.try_read().is_none() && copy.try_read().is_none(), "the keys are locked");
+        assert_eq!(keys_on_boards(&server), 2, "{shards} shards: only the locked keys stay");
+
+        assert_eq!(union.read(&mut server), Value::Integer(3), "it began before the expiry");
+        assert_eq!(copy.read(&mut server), Value::Integer(1));
+        server.advance_ms(1_000);
+        server.advance_ms(1_000);
+        assert_eq!(keys_on_boards(&server), 3, "{shards} shards: the source has expired");
+        assert_eq!(copy.run(&mut server, ["EXISTS", "source"]), Value::Integer(0));
+        assert_eq!(copy.run(&mut server, ["HLEN", "fields"]), Value::Integer(1));
+        server.check();
+    }
+}

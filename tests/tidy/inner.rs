@@ -47,7 +47,7 @@ const SHARD_LAYERS: &[&[&str]] = &[
 const PARTITION_LAYERS: &[&[&str]] = &[
     &["message", "timing"],
     // The parts of the struct.
-    &["absence", "deferred", "env", "journal", "part_job", "slices", "unfinished"],
+    &["absence", "deferred", "env", "journal", "leaving", "part_job", "slices", "unfinished"],
     // The struct. All other files have methods of it.
     &["partition"],
     &["berth", "handover", "housekeeping", "outgoing", "persistence", "propagate", "run", "watch"],
