@@ -39,6 +39,8 @@ mod profile;
 mod propagated;
 #[path = "sim/spread.rs"]
 mod spread;
+#[path = "sim/steps.rs"]
+mod steps;
 #[path = "sim/stopped.rs"]
 mod stopped;
 #[path = "sim/workloads.rs"]

@@ -300,12 +300,16 @@ pub struct Reload {
 }
 
 impl Request {
-    /// Returns whether all shards run the request at the same point in the order of changes to
-    /// keys.
+    /// Returns whether the request has a place in the order of changes to keys, so that it waits
+    /// for locks.
     pub fn is_of_a_moment(&self) -> bool {
         matches!(
             self,
-            Request::Snapshot(_) | Request::Cut { .. } | Request::Reload(_) | Request::Passed
+            Request::Snapshot(_)
+                | Request::Cut { .. }
+                | Request::Reload(_)
+                | Request::Passed
+                | Request::WatchHere { .. }
         )
     }
 }

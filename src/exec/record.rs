@@ -205,6 +205,11 @@ impl Records {
         &self.bytes[record.bytes.clone()]
     }
 
+    /// Takes the encoded arguments of all records. The records must then be cleared.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
     /// Returns whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()

@@ -6,7 +6,7 @@
 //!   queue of shard 2   |  empty, watermark 50     at heads; then its timestamp is 48.
 //! ```
 
-use super::block::{Block, Cursor, Unit, UnitHead};
+use super::block::{Block, Cursor, Part, Unit, UnitHead};
 use super::lane::Lane;
 use super::output::Output;
 use super::timestamp::Timestamp;
@@ -89,6 +89,9 @@ impl Choice {
 pub(super) struct Merger {
     queues: Vec<Queue>,
     several: Vec<Several>,
+    /// Shards with the parts of the unit that is partly written, in order. Its parts stay at the
+    /// heads of their queues.
+    partly: Vec<usize>,
     /// A deliberate fault: a test shows with it that watermarks are needed.
     #[cfg(test)]
     pub(super) ignores_watermarks: bool,
@@ -99,6 +102,7 @@ impl Merger {
         Merger {
             queues: (0..shards).map(|_| Queue::default()).collect(),
             several: Vec::new(),
+            partly: Vec::new(),
             #[cfg(test)]
             ignores_watermarks: false,
         }
@@ -120,8 +124,13 @@ impl Merger {
             }
         }
         loop {
-            if out.backlog.end_offset() > offset_max {
+            if out.backlog.end_offset() > offset_max || !self.go_on(out, offset_max) {
                 return Progress::Behind;
+            }
+            for (queue, lane) in self.queues.iter_mut().zip(lanes) {
+                if queue.head().is_none() && queue.weight_bytes > 0 {
+                    queue.refill(lane, None);
+                }
             }
             let choice = self.choose();
             let Some((timestamp, shard)) = choice.best else {
@@ -139,12 +148,7 @@ impl Merger {
                     let timestamp_max = choice.second.min(choice.horizon);
                     self.emit_singles(shard, timestamp_max, out, offset_max);
                 }
-                Some((sequence, parts)) => self.emit_several(sequence, parts, out),
-            }
-            for (queue, lane) in self.queues.iter_mut().zip(lanes) {
-                if queue.head().is_none() && queue.weight_bytes > 0 {
-                    queue.refill(lane, None);
-                }
+                Some((sequence, parts)) => self.emit_several(sequence, parts, out, offset_max),
             }
         }
     }
@@ -226,30 +230,69 @@ impl Merger {
             && out.backlog.end_offset() <= offset_max
         {
             let (part, next) = queue.block.part(queue.at);
-            out.unit(&[part], unit.is_transaction());
+            let left = bytes_left(out, offset_max);
+            if !out.begin_unit(&[part], unit.is_transaction(), left) {
+                self.partly.push(shard);
+                return;
+            }
             queue.at = next;
         }
     }
 
+    /// Continues the unit that is partly written. Returns whether there is none any more.
+    fn go_on(&mut self, out: &mut Output, offset_max: u64) -> bool {
+        let Some(&first) = self.partly.first() else { return true };
+        let is_transaction =
+            self.queues[first].head().expect("its part is at the head").unit.is_transaction();
+        let of_shard = |shard: &usize| self.queues[*shard].block.part(self.queues[*shard].at);
+        let (parts, ends): (Vec<Part<'_>>, Vec<Cursor>) = self.partly.iter().map(of_shard).unzip();
+        if !out.go_on(&parts, is_transaction, bytes_left(out, offset_max)) {
+            return false;
+        }
+        for (shard, end) in self.partly.drain(..).zip(ends) {
+            self.queues[shard].at = end;
+        }
+        true
+    }
+
+    /// Returns whether a unit is partly written.
+    pub(super) fn is_inside_unit(&self) -> bool {
+        !self.partly.is_empty()
+    }
+
     /// Writes a multi-part unit. All its parts must be at heads.
-    fn emit_several(&mut self, sequence: u64, parts: u16, out: &mut Output) {
-        let is_of = |queue: &&mut Queue| {
-            let unit = queue.head().and_then(|head| head.unit.several());
+    fn emit_several(&mut self, sequence: u64, parts: u16, out: &mut Output, offset_max: u64) {
+        let is_of = |shard: &usize| {
+            let unit = self.queues[*shard].head().and_then(|head| head.unit.several());
             unit.is_some_and(|(of, _)| of == sequence)
         };
-        let mut first = None;
-        let mut shares = Vec::with_capacity(usize::from(parts));
-        for queue in self.queues.iter_mut().filter(is_of) {
-            let unit = queue.head().expect("the queue has a part").unit;
-            assert!(*first.get_or_insert(unit) == unit, "all parts of a unit are equal");
-            let (share, next) = queue.block.part(queue.at);
-            shares.push(share);
-            queue.at = next;
-        }
-        assert!(shares.len() == usize::from(parts), "all parts of a unit are written");
-        match first.expect("a unit has at least one part") {
+        let shards: Vec<usize> = (0..self.queues.len()).filter(is_of).collect();
+        assert!(shards.len() == usize::from(parts), "all parts of a unit are written");
+        let unit_of = |shard: usize| self.queues[shard].head().expect("it has a part").unit;
+        let unit = unit_of(shards[0]);
+        assert!(
+            shards.iter().all(|shard| unit_of(*shard) == unit),
+            "all parts of a unit are equal"
+        );
+        let of_shard = |shard: &usize| self.queues[*shard].block.part(self.queues[*shard].at);
+        let (shares, ends): (Vec<Part<'_>>, Vec<Cursor>) = shards.iter().map(of_shard).unzip();
+        match unit {
             Unit::Mark { id, .. } => out.mark(id),
-            unit => out.unit(&shares, unit.is_transaction()),
+            unit => {
+                let left = bytes_left(out, offset_max);
+                if !out.begin_unit(&shares, unit.is_transaction(), left) {
+                    self.partly = shards;
+                    return;
+                }
+            }
+        }
+        for (shard, end) in shards.into_iter().zip(ends) {
+            self.queues[shard].at = end;
         }
     }
+}
+
+/// Returns the number of bytes up to an offset.
+fn bytes_left(out: &Output, offset_max: u64) -> usize {
+    offset_max.saturating_sub(out.backlog.end_offset()) as usize
 }

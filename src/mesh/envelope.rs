@@ -282,6 +282,14 @@ impl Envelope {
         envelope
     }
 
+    /// Reserves memory for commands, arguments, and bytes of arguments.
+    pub fn reserve(&mut self, items: usize, args: usize, bytes: usize) {
+        self.items.reserve(items);
+        self.ends.reserve(items);
+        self.spans.reserve(args);
+        self.text.reserve(bytes);
+    }
+
     /// Begins a command like `item` with its first key in hash slot `slot`. The arguments follow.
     pub fn begin(&mut self, item: &Item, slot: u16) {
         let first = self.spans.len() as u32;

@@ -86,6 +86,9 @@ pub struct Rules {
     /// A unit on a partition whose slice was handed over waits until the slice is back. Without the
     /// rule it runs at once, on an empty stand-in.
     pub await_slice: bool,
+    /// A unit that runs in slices locks its keys. Without the rule it locks none of the keys that
+    /// it states as a set.
+    pub lock_sets: bool,
 }
 
 impl Default for Rules {
@@ -99,6 +102,7 @@ impl Default for Rules {
             own_inbox_first: true,
             look_again: true,
             await_slice: true,
+            lock_sets: true,
         }
     }
 }

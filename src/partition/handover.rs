@@ -110,13 +110,7 @@ impl Partition {
     pub(super) fn must_wait_for_slice(&self, part: &Envelope) -> bool {
         let Work::Control { request, .. } = &part.work else { return false };
         self.is_away()
-            && matches!(
-                request,
-                Request::Debug(_)
-                    | Request::ActiveExpire(_)
-                    | Request::LogTable
-                    | Request::WatchHere { .. }
-            )
+            && matches!(request, Request::Debug(_) | Request::ActiveExpire(_) | Request::LogTable)
     }
 
     /// Makes a unit wait for everything if the slice is away and its own locks might not make it

@@ -13,6 +13,7 @@ use super::journal::Place;
 use super::partition::Partition;
 use super::survey::surveys_at_once;
 use crate::exec::{BatchArgs, Item, KeyLock, Mode, Request, Scope, for_each_key_lock};
+use crate::feed::Timestamp;
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, OneWay, Stage, Work};
 use crate::txn::LockId;
@@ -30,6 +31,11 @@ impl Partition {
             self.begin_feed(timestamp, &part, id);
         }
         match part.txn().map_or(Stage::OneShot, |txn| txn.stage) {
+            Stage::OneShot if part.txn().is_some_and(|txn| txn.is_sliced) => {
+                if let Some(lock) = self.acquire(part, timestamp) {
+                    self.release(lock);
+                }
+            }
             Stage::OneShot
                 if self.locks.is_empty() || self.ignores_handover() || surveys_at_once(&part) =>
             {
@@ -51,22 +57,7 @@ impl Partition {
                 }
             }
             Stage::Acquire => {
-                let txn = part.txn_mut();
-                let mut key_locks = std::mem::take(&mut txn.key_locks);
-                collect_watched(&self.slice, txn.watcher, &mut key_locks);
-                self.wait_for_slice(txn.watcher, &mut key_locks);
-                if key_locks.is_empty() {
-                    // Its later rounds may have commands without keys: they need the slice.
-                    key_locks.push(KeyLock { scope: Scope::PRESENCE, mode: Mode::Shared });
-                }
-                let (lock, is_granted) = self.locks.request(&key_locks);
-                txn.lock = lock;
-                self.journal.reserve(lock, timestamp, &part);
-                if is_granted {
-                    self.work(part, Place::Reserved(lock));
-                } else {
-                    self.keep_waiting(lock, part);
-                }
+                self.acquire(part, timestamp);
             }
             Stage::Continue | Stage::Release => {
                 let txn = part.txn_mut();
@@ -82,6 +73,20 @@ impl Partition {
         }
     }
 
+    /// Requests the locks that a part states, and runs its round if they are granted. Returns the
+    /// lock request if the round is over.
+    fn acquire(&mut self, mut part: Box<Envelope>, timestamp: Timestamp) -> Option<LockId> {
+        let (lock, is_granted) = self.request_locks_of(&mut part);
+        part.txn_mut().lock = lock;
+        self.journal.reserve(lock, timestamp, &part);
+        if !is_granted {
+            self.keep_waiting(lock, part);
+            return None;
+        }
+        let goes_on = self.work(part, Place::Reserved(lock));
+        (!goes_on).then_some(lock)
+    }
+
     fn keep_waiting(&mut self, lock: LockId, mut part: Box<Envelope>) {
         self.return_credit(&mut part, self.waiting.len());
         self.waiting.insert(lock, part);
@@ -93,7 +98,7 @@ impl Partition {
         self.deferred.begin();
         let (first, mut goes_on) = (self.outgoing.len(), false);
         match &part.work {
-            Work::Transaction(_) => self.run_round(part, place),
+            Work::Transaction(_) => goes_on = self.run_round(part, place),
             Work::Batch => goes_on = self.run_batch_part(part, place),
             Work::Walk(_) => self.run_slice(part),
             Work::Attempt(_) => self.run_attempt(part, place),
@@ -109,6 +114,9 @@ impl Partition {
     /// Returns the locks that a part needs, and that its surveys need if `with_surveys`.
     pub(super) fn key_locks_of(&self, part: &mut Envelope, with_surveys: bool) -> Vec<KeyLock> {
         if let Work::Control { request, .. } = &part.work {
+            if let Request::WatchHere { keys, .. } = request {
+                return self.watch_locks(keys);
+            }
             let is_write = matches!(request, Request::Reload(_));
             let mode = if is_write { Mode::Exclusive } else { Mode::Shared };
             return vec![KeyLock { scope: Scope::All, mode }];
@@ -119,9 +127,14 @@ impl Partition {
         let needs = |item: &&Item| with_surveys || !item.entry.surveys_keys();
         let items = items.iter().filter(needs);
         collect_key_locks(&self.slice, items, &mut batch_args, &mut key_locks);
-        collect_watched(&self.slice, watcher, &mut key_locks);
-        self.wait_for_slice(watcher, &mut key_locks);
+        self.add_watched(watcher, &mut key_locks);
         key_locks
+    }
+
+    /// Adds the locks that the check of a client's watched keys needs.
+    pub(super) fn add_watched(&self, watcher: Option<u64>, key_locks: &mut Vec<KeyLock>) {
+        collect_watched(&self.slice, watcher, key_locks);
+        self.wait_for_slice(watcher, key_locks);
     }
 
     /// Returns whether commands, or the check of a client's watched keys, would have to wait for

@@ -14,6 +14,7 @@
 //!   parts        the work of a part                               +--> run
 //!   offload      commands on large values, on other threads       |
 //!   walks        commands on all keys, in slices                  |
+//!   sliced_part  units of very many commands, in slices           |
 //!   blocking     clients blocked on keys                        --+
 //!   handover     the slice on its way to a unit that holds every partition, and back
 //!   absence      what waits meanwhile
@@ -28,6 +29,7 @@
 //!   events       what changed which key, for the subscriber
 //!   housekeeping expiry, statistics
 //!   outgoing     replies and messages that its holder sends
+//!   slices       work that waits for its next slice
 //!   message      the forms of these
 //!   berth        where other shards find it while its shard is parked
 //!   timing       durations, thresholds of the command log
@@ -56,6 +58,8 @@ mod persistence;
 mod propagate;
 mod requests;
 mod run;
+mod sliced_part;
+mod slices;
 mod survey;
 mod timing;
 mod unfinished;

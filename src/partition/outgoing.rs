@@ -31,7 +31,7 @@ impl Partition {
 
     /// Returns whether work waits for the partition's own shard.
     pub fn has_work_for_shard(&self) -> bool {
-        !self.outgoing.is_empty() || !self.set_aside.is_empty() || self.has_walks()
+        !self.outgoing.is_empty() || !self.set_aside.is_empty() || self.has_slices()
     }
 
     /// Sets a message aside for the partition's own shard, behind earlier ones.

@@ -7,6 +7,7 @@ use super::journal::JournalLane;
 use super::leaving::Leaving;
 use super::message::Outgoing;
 use super::part_job::PartJob;
+use super::slices::Slices;
 use super::unfinished::Unfinished;
 use crate::exec::{Offloads, Process, Workspaces};
 use crate::gate::Facts;
@@ -48,10 +49,8 @@ pub struct Partition {
     pub(super) workspaces: Workspaces,
     /// Commands of parts that run on other threads.
     pub(super) offloads: Option<Offloads<PartJob>>,
-    /// Parts whose commands walk over all keys, between two slices.
-    // Boxed, because an envelope keeps its address on its way.
-    #[allow(clippy::vec_box)]
-    pub(super) walks: VecDeque<Box<Envelope>>,
+    /// Work between two slices.
+    pub(super) slices: Slices,
     /// Outgoing replies and messages, in order.
     pub(super) outgoing: VecDeque<Outgoing>,
     /// Messages from the inbox that only the partition's own shard can handle, in order.
@@ -91,7 +90,7 @@ impl Partition {
             journal: JournalLane::default(),
             workspaces: Workspaces::new(databases, hash_seed),
             offloads: None,
-            walks: VecDeque::new(),
+            slices: Slices::default(),
             outgoing: VecDeque::new(),
             set_aside: VecDeque::new(),
             leaving: Leaving::default(),

@@ -95,8 +95,9 @@ impl Partition {
         self.answer_later(part);
     }
 
-    /// Runs one round of a transaction, under its locks if it has any.
-    pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) {
+    /// Runs one round of a transaction, under its locks if it has any. Returns true if the round
+    /// runs in slices and continues later.
+    pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
         let mut records = self.records_at(place);
         let lock = place.lock();
         let posted_us = if part.parts > 1 { part.sent.unix_us } else { self.env.now.unix_us };
@@ -107,10 +108,28 @@ impl Partition {
         let turn_us = self.set_time(now_us);
         self.note_steps(&mut part, lock);
         self.check_watched(part.txn_mut());
-        if !part.txn_mut().is_broken {
+        let (is_broken, is_sliced) = (part.txn_mut().is_broken, part.txn_mut().is_sliced);
+        if is_sliced && !is_broken && !part.items.is_empty() {
+            let lock = lock.expect("a unit in slices has requested locks");
+            self.begin_slices(part, lock, records);
+            self.set_time(turn_us);
+            return true;
+        }
+        if !is_broken {
             self.run_work(&mut part, lock, records.as_mut());
         }
         self.set_time(turn_us);
+        self.end_round(part, place, records);
+        false
+    }
+
+    /// Ends a round whose work is done: replies, and releases the locks after the last round.
+    pub(super) fn end_round(
+        &mut self,
+        mut part: Box<Envelope>,
+        place: Place,
+        records: Option<Records>,
+    ) {
         let stage = part.txn_mut().stage;
         if stage.has_next() {
             let ready = std::iter::from_fn(|| self.slice.take_ready());
@@ -168,7 +187,7 @@ impl Partition {
     }
 
     /// Fetches the values of keys for the transaction's home.
-    fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
+    pub(super) fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
         for remote_key in &mut txn.fetches {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;

@@ -161,6 +161,9 @@ impl Partition {
 
     /// Updates counters and statistics once for a batch, after its commands.
     pub(super) fn settle(&mut self, effects: Effects, spent_ns: u64, items: &[Item]) {
+        if items.first().is_some_and(|item| item.is_more) {
+            return self.settle_more(effects, spent_ns, items);
+        }
         let each_ns = spent_ns / items.len().max(1) as u64;
         let db = items.first().map_or(0, |item| usize::from(item.db));
         let mut is_wide = effects.other_databases;
@@ -181,6 +184,15 @@ impl Partition {
         } else {
             self.publish_database(db);
         }
+    }
+
+    /// Settles further keys of a command that has been counted.
+    #[cold]
+    fn settle_more(&mut self, effects: Effects, spent_ns: u64, items: &[Item]) {
+        let [item] = items else { unreachable!("further keys of a command run alone") };
+        self.env.board.commands[usize::from(item.entry.index)].ns.add(spent_ns);
+        self.env.board.counters.changes.add(effects.changes);
+        self.publish_database(usize::from(item.db));
     }
 
     /// Records runs of a command, of `each_ns` nanoseconds each.

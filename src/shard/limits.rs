@@ -3,9 +3,17 @@
 /// The most batches of one connection in a turn. Then other connections are served.
 pub const BATCHES_PER_TURN_MAX: usize = 16;
 
-/// Nanoseconds of serving after which a turn leaves the remaining connections to the next turn.
-/// Bounds the time between two looks at completions and the inbox.
+/// Number of arguments after which a batch takes no further command; about 500 us if each argument
+/// is a member of a large value.
+pub const BATCH_ARGS_MAX: usize = 2048;
+
+/// Nanoseconds of serving after which a turn leaves the remaining batches and connections to the
+/// next turn. Bounds the time between two looks at completions and the inbox.
 pub const SERVE_NS_MAX: u64 = 400_000;
+
+/// The most commands and keys of one step of a unit with very many of them; about 200 us. A turn
+/// runs one step.
+pub const STEP_COMMANDS_MAX: usize = 2048;
 
 /// The most completions that a turn takes, if none of them opens or closes a connection; about
 /// 400 us.

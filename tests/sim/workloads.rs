@@ -366,6 +366,13 @@ fn without_one_in_flight_some_mix_has_no_order() {
 }
 
 #[test]
+fn without_lock_sets_some_mix_has_no_order() {
+    let rules = Rules { lock_sets: false, ..Rules::default() };
+    let is_seen = |seed| matches!(judge(seed, rules, &TRANSACTIONS).0, Verdict::Impossible(_));
+    hunted("lock_sets", is_seen);
+}
+
+#[test]
 fn without_await_slice_some_mix_has_no_order() {
     let rules = Rules { await_slice: false, ..Rules::default() };
     let is_seen = |seed| matches!(judge(seed, rules, &DISCOVERIES).0, Verdict::Impossible(_));

@@ -198,9 +198,9 @@ impl Shard {
         found
     }
 
-    /// Runs a slice of a command that walks over all keys here. Returns whether there was any.
-    pub(in crate::shard) fn walk_on(&mut self) -> bool {
-        let found = self.partition.walk_on();
+    /// Runs the next slices of long work on the partition. Returns whether there was any.
+    pub(in crate::shard) fn run_slices(&mut self) -> bool {
+        let found = self.partition.run_slices();
         if found {
             self.send_outgoing();
         }
