@@ -211,14 +211,12 @@ impl Slice {
         }
     }
 
-    /// Sets a key to a detached value that comes back or is lent. Under an LFU policy the access
-    /// clock of the value's key is kept.
+    /// Sets a key to a detached value that comes back or is lent. Keeps the access clock of the
+    /// value's key.
     pub fn bring(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
         let clock = detached.clock;
         self.import(db, key, detached);
-        if self.access.counts()
-            && let Some(place) = self.find(db, key)
-        {
+        if let Some(place) = self.find(db, key) {
             place.entry().put_clock(clock);
         }
     }
