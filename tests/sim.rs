@@ -41,5 +41,7 @@ mod propagated;
 mod spread;
 #[path = "sim/stopped.rs"]
 mod stopped;
+#[path = "sim/wide.rs"]
+mod wide;
 #[path = "sim/workloads.rs"]
 mod workloads;

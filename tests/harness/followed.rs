@@ -48,7 +48,7 @@ pub struct Followed {
     /// Marks that were sent while the replica was attached.
     expected: Vec<i64>,
     /// Compared marks.
-    pub compared: usize,
+    pub compared: u64,
     /// The first fault.
     pub wrong: Option<String>,
 }

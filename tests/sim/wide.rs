@@ -2,9 +2,10 @@
 //! that are discovered, offloaded commands, few credits, clients that are killed, paused and slow,
 //! and a replica. Clients must see one Redis, and the replica must have what they saw.
 
-use super::workloads::{PLAIN, check};
+use super::workloads::{PLAIN, check, missed};
 use crate::harness::units::Kind::*;
 use crate::harness::units::Mix;
+use annulet::mesh::Rules;
 
 /// The clock stands still, so that DBSIZE is exact.
 static STANDING: Mix = Mix {
@@ -75,4 +76,19 @@ fn killed_and_paused_clients_see_an_order() {
 #[test]
 fn paused_clients_see_an_order_of_deadlines() {
     check(&PAUSED);
+}
+
+#[test]
+fn without_the_sequencer_all_at_once_has_no_order() {
+    missed("sequencer", Rules { sequencer: false, ..Rules::default() }, &STANDING);
+}
+
+#[test]
+fn without_one_in_flight_all_at_once_has_no_order() {
+    missed("one_in_flight", Rules { one_in_flight: false, ..Rules::default() }, &STANDING);
+}
+
+#[test]
+fn without_await_slice_all_at_once_has_no_order() {
+    missed("await_slice", Rules { await_slice: false, ..Rules::default() }, &STANDING);
 }
