@@ -43,5 +43,7 @@ mod spread;
 mod steps;
 #[path = "sim/stopped.rs"]
 mod stopped;
+#[path = "sim/wide.rs"]
+mod wide;
 #[path = "sim/workloads.rs"]
 mod workloads;

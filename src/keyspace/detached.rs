@@ -213,15 +213,13 @@ impl Slice {
 
     /// Sets a key to a detached value that comes back or is lent. The value needs no event: if a
     /// command has changed it, the command's events were raised where it ran, and the caller calls
-    /// [`Slice::signal`]. Under an LFU policy the access clock of the value's key is kept.
+    /// [`Slice::signal`]. Keeps the access clock of the value's key.
     pub fn bring(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
         let clock = detached.clock;
         let was_silent = self.set_silent(true);
         self.import(db, key, detached);
         self.set_silent(was_silent);
-        if self.access.counts()
-            && let Some(place) = self.find(db, key)
-        {
+        if let Some(place) = self.find(db, key) {
             place.entry().put_clock(clock);
         }
     }

@@ -2,7 +2,7 @@
 
 use super::envelope::{Envelope, Moment};
 use super::inbox::{Mesh, Message};
-use super::{CREDITS_PER_PAIR, POOL_BYTES_MAX, POOL_ENVELOPES_MAX};
+use super::{POOL_BYTES_MAX, POOL_ENVELOPES_MAX};
 use crate::base::clock::Clock;
 use std::sync::Arc;
 
@@ -25,6 +25,8 @@ pub struct Port {
     mesh: Arc<Mesh>,
     clock: Clock,
     me: usize,
+    /// The most credits in use per owner.
+    credits_max: u32,
     /// Number of credits in use, per owner.
     credits_used: Vec<u32>,
     /// Number of envelopes in progress, with and without a credit.
@@ -45,10 +47,12 @@ impl Port {
     pub fn new(mesh: Arc<Mesh>, clock: Clock, me: usize) -> Port {
         let shards = mesh.shards();
         assert!(me < shards);
+        let credits_max = mesh.bounds.credits_per_pair;
         Port {
             mesh,
             clock,
             me,
+            credits_max,
             credits_used: vec![0; shards],
             under_way: 0,
             exhausted: 0,
@@ -75,12 +79,12 @@ impl Port {
 
     /// Returns the number of credits left to `owner`.
     pub fn credits(&self, owner: usize) -> usize {
-        (CREDITS_PER_PAIR - self.credits_used[owner]) as usize
+        (self.credits_max - self.credits_used[owner]) as usize
     }
 
     /// Returns whether there is a credit to `owner`.
     pub fn has_credit(&self, owner: usize) -> bool {
-        self.credits_used[owner] < CREDITS_PER_PAIR
+        self.credits_used[owner] < self.credits_max
     }
 
     /// Returns whether there is a credit to every shard.

@@ -5,12 +5,14 @@
 //! that shards interleave inside their turns. It checks the history that clients saw.
 #![allow(dead_code)]
 
+pub mod followed;
 pub mod history;
 pub mod linear;
 pub mod lockstep;
 pub mod mixed;
 pub mod model;
 pub mod observed;
+pub mod replay;
 pub mod search;
 pub mod units;
 pub mod waiting;

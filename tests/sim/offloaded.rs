@@ -317,3 +317,29 @@ fn an_expiry_is_propagated_before_the_offloaded_command_that_found_it() {
         server.check();
     }
 }
+
+/// The time of a key's last use comes back with its value.
+#[test]
+fn an_offloaded_command_keeps_the_idle_time() {
+    for shards in [1, 2] {
+        let (mut server, mut client) = server(shards, 3, true);
+        let key = key_on(shards, shards - 1, 0);
+        client.run(&mut server, ["SADD", &key, "a", "b", "c"]);
+        let Value::Bulk(payload) = client.run(&mut server, ["DUMP", &key]) else {
+            panic!("a dump")
+        };
+        let args = [b"RESTORE", key.as_bytes(), b"0", &payload, b"IDLETIME", b"17", b"REPLACE"];
+        client.send(&args);
+        assert_eq!(client.read(&mut server), ok());
+        let idle = ["OBJECT", "IDLETIME", &key];
+        assert_eq!(client.run(&mut server, idle), Value::Integer(17));
+        server.advance_ms(20_000);
+        assert_eq!(client.run(&mut server, ["CLIENT", "NO-TOUCH", "ON"]), ok());
+        assert_eq!(client.run(&mut server, ["SREM", &key, "a", "b"]), Value::Integer(2));
+        assert_eq!(client.run(&mut server, idle), Value::Integer(37));
+        assert_eq!(client.run(&mut server, ["CLIENT", "NO-TOUCH", "OFF"]), ok());
+        assert_eq!(client.run(&mut server, ["SREM", &key, "x", "y"]), Value::Integer(0));
+        assert_eq!(client.run(&mut server, idle), Value::Integer(0));
+        server.check();
+    }
+}
