@@ -377,7 +377,8 @@ fn without_one_in_flight_some_mix_has_no_order() {
 #[test]
 fn without_lock_sets_some_mix_has_no_order() {
     let rules = Rules { lock_sets: false, ..Rules::default() };
-    let is_seen = |seed| matches!(judge(seed, rules, &TRANSACTIONS).0, Verdict::Impossible(_));
+    let is_seen =
+        |seed| matches!(judge(seed, rules, &TRANSACTIONS).verdict, Verdict::Impossible(_));
     hunted("lock_sets", is_seen);
 }
 
