@@ -61,6 +61,8 @@ pub struct Sweep {
     /// Whether the removal of expired keys is suspended for a while.
     is_held: bool,
     running: Option<Position>,
+    /// Whether the running sweep had to leave expired keys or fields.
+    has_left: bool,
     /// The database that the next sweep checks first.
     next_db: usize,
 }
@@ -75,7 +77,7 @@ struct Position {
 
 impl Default for Sweep {
     fn default() -> Sweep {
-        Sweep { is_on: true, is_held: false, running: None, next_db: 0 }
+        Sweep { is_on: true, is_held: false, running: None, has_left: false, next_db: 0 }
     }
 }
 
@@ -152,6 +154,7 @@ impl Slice {
         let Some(db) = self.database_to_sweep() else { return false };
         self.databases[db].earliest = Tick::NEVER;
         self.sweep.next_db = (db + 1) % self.databases.len();
+        self.sweep.has_left = false;
         self.sweep.running = Some(Position { db, index: 0, chunk: None });
         true
     }
@@ -184,8 +187,10 @@ impl Slice {
                 Some(chunk) => chunk,
                 None => {
                     let Some(index) = database.next_volatile(position.index) else {
-                        // Keys that the sweep had to leave are not looked at again in this tick.
-                        database.earliest = database.earliest.max(now.next());
+                        if self.sweep.has_left {
+                            // The keys that it had to leave are not looked at again in this tick.
+                            database.earliest = database.earliest.max(now.next());
+                        }
                         return true;
                     };
                     position.index = index;
@@ -251,8 +256,9 @@ impl Slice {
         fields_left: &mut usize,
     ) -> Tick {
         let mut earliest = Tick::NEVER;
-        let mut offset = 0;
+        let (mut offset, mut has_left) = (0, false);
         loop {
+            self.sweep.has_left |= has_left;
             let table = self.databases[at.db]
                 .table(at.index)
                 .expect("a sweep ends when its tables are taken away");
@@ -267,7 +273,9 @@ impl Slice {
                     return false;
                 }
                 let moment = word.entry().moment();
-                let is_expired = self.is_expired(moment) && self.may_sweep(word.entry(), is_kept);
+                let is_past = self.is_expired(moment);
+                let is_expired = is_past && self.may_sweep(word.entry(), is_kept);
+                has_left |= is_past && !is_expired;
                 if !is_expired && let Some(moment) = moment {
                     earliest = earliest.min(Tick::of_expiry(moment));
                 }
