@@ -155,7 +155,8 @@ fn keep_pops_whole(args: &mut [Vec<u8>]) {
 }
 
 /// Makes a negative offset behind LIMIT positive. With a negative one the reference server replies
-/// nothing from a small set, and members from the wrong end of a large one. Annulet replies nothing.
+/// nothing from a small set, and members from the wrong end of a large one. Annulet replies with
+/// nothing in both cases.
 fn keep_offsets_defined(args: &mut [Vec<u8>]) {
     for at in 1..args.len() {
         if args[at - 1].eq_ignore_ascii_case(b"LIMIT")

@@ -21,11 +21,11 @@ const LEAVE_ONCE_IN: u64 = 3_000;
 const PING_ONCE_IN: u64 = 60;
 
 /// Steps after which what has happened must be in the stream.
-const REST_STEPS_MAX: u64 = 40_000;
+const REST_STEPS_MAX: u64 = 400_000;
 
 /// What a mark has read, by database and key.
 struct Mark {
-    keys: Vec<Option<Vec<u8>>>,
+    keys: Vec<Option<String>>,
     /// No clock of the server was later than this, in Unix milliseconds.
     until_ms: u64,
 }
@@ -85,7 +85,7 @@ impl Followed {
         for reply in replies {
             let Value::Array(values) = reply else { continue };
             keys.extend(values.iter().map(|value| match value {
-                Value::Bulk(value) => Some(value.clone()),
+                Value::Bulk(value) => Some(String::from_utf8_lossy(value).into_owned()),
                 _ => None,
             }));
         }
@@ -152,31 +152,20 @@ impl Followed {
             return;
         };
         self.compared += 1;
-        let is_equal = |(read, replayed): (&Option<Vec<u8>>, &Seen)| match (read, replayed) {
-            (Some(read), Some((replayed, _))) => read == replayed,
+        let is_equal = |(key, replayed): (&Option<String>, &Seen)| match (key, replayed) {
+            (Some(key), Some((replayed, _))) => key == replayed,
             // The key has expired and is hidden.
-            (None, Some((_, Some(expiry)))) => *expiry <= read_until(&self.read, mark),
+            (None, Some((_, Some(expiry)))) => *expiry <= read.until_ms,
             (None, None) => true,
             _ => false,
         };
         if read.keys.iter().zip(replayed).all(is_equal) && read.keys.len() == replayed.len() {
             return;
         }
-        let show = |key: &Option<Vec<u8>>| {
-            key.as_ref().map(|key| String::from_utf8_lossy(key).into_owned())
-        };
-        let shown: Vec<_> = read.keys.iter().map(show).collect();
-        let replica: Vec<_> = replayed
-            .iter()
-            .map(|seen| {
-                seen.as_ref()
-                    .map(|(value, due)| (String::from_utf8_lossy(value).into_owned(), *due))
-            })
-            .collect();
         let stream = self.replay.as_ref().map_or(String::new(), Replay::shown);
         self.wrong = Some(format!(
-            "mark {mark} of {:?}, read {shown:?}\nat the replica {replica:?}\nthe stream:\n{stream}",
-            self.names
+            "mark {mark} of {:?}, read {:?}\nat the replica {replayed:?}\nthe stream:\n{stream}",
+            self.names, read.keys
         ));
     }
 
@@ -191,43 +180,26 @@ impl Followed {
         let began = lockstep.steps();
         loop {
             self.tick(world, lockstep);
-            let ours: Vec<Seen> = (0..DATABASES)
-                .flat_map(|db| {
-                    let mut ask = |args: &[&str]| ask(&mut reader, world, lockstep, args);
-                    ask(&["SELECT", &db.to_string()]);
-                    names.iter().map(|name| seen(name, &mut ask)).collect::<Vec<_>>()
-                })
-                .collect();
-            let Some(replay) = &mut self.replay else { return Ok(()) };
-            let theirs: Vec<Seen> = if replay.has_snapshot() {
-                (0..DATABASES).flat_map(|db| replay.keys(db, &names)).collect()
-            } else {
-                Vec::new()
-            };
-            let now_ms = Clock::Manual(world.clock.clone()).unix_ms();
-            let is_gone = |seen: &Seen| {
-                seen.as_ref().is_none_or(|(_, due)| due.is_some_and(|due| due <= now_ms))
-            };
-            let mut pairs = ours.iter().zip(&theirs);
-            let is_equal = pairs.all(|(a, b)| a == b || is_gone(a) && is_gone(b));
-            if is_equal && ours.len() == theirs.len() {
+            let ours = keys_of(&mut reader, &names, world, lockstep);
+            let replay = self.replay.as_mut().expect("it stays attached");
+            let has_snapshot = replay.has_snapshot();
+            let databases = if has_snapshot { 0..DATABASES } else { 0..0 };
+            let theirs: Vec<Seen> = databases.flat_map(|db| replay.keys(db, &names)).collect();
+            if has_snapshot && are_equal(&ours, &theirs, world) {
                 break;
             }
             if lockstep.steps() - began > REST_STEPS_MAX {
-                let stream = replay.shown();
-                return Err(format!(
-                    "the keys {names:?} are {ours:?}\nat the replica {theirs:?}\nthe stream:\n{stream}"
-                ));
+                let keys = format!("the keys {names:?} are {ours:?}\nat the replica {theirs:?}");
+                return Err(format!("{keys}\nthe stream:\n{}", replay.shown()));
             }
         }
         reader.link.close();
         self.ticker.link.close();
-        if let Some(replay) = &self.replay {
-            let missing =
-                |mark: &&i64| self.read.contains_key(mark) && !self.replayed.contains_key(mark);
-            if let Some(mark) = self.expected.iter().find(missing) {
-                return Err(format!("mark {mark} is not in the stream:\n{}", replay.shown()));
-            }
+        let is_missing =
+            |mark: &&i64| self.read.contains_key(mark) && !self.replayed.contains_key(mark);
+        if let Some(mark) = self.expected.iter().find(is_missing) {
+            let stream = self.replay.as_ref().map_or(String::new(), Replay::shown);
+            return Err(format!("mark {mark} is not in the stream:\n{stream}"));
         }
         self.wrong.take().map_or(Ok(()), Err)
     }
@@ -247,8 +219,24 @@ impl Followed {
     }
 }
 
-fn read_until(read: &HashMap<i64, Mark>, mark: i64) -> u64 {
-    read[&mark].until_ms
+/// Returns the keys of all databases.
+fn keys_of(reader: &mut Client, names: &[String], world: &World, lockstep: &Lockstep) -> Vec<Seen> {
+    let mut ask = |args: &[&str]| ask(reader, world, lockstep, args);
+    let mut keys = Vec::new();
+    for db in 0..DATABASES {
+        ask(&["SELECT", &db.to_string()]);
+        keys.extend(names.iter().map(|name| seen(name, &mut ask)));
+    }
+    keys
+}
+
+/// Whether the keys are equal. A key that has expired may be there or not.
+fn are_equal(ours: &[Seen], theirs: &[Seen], world: &World) -> bool {
+    let now_ms = Clock::Manual(world.clock.clone()).unix_ms();
+    let is_gone =
+        |seen: &Seen| seen.as_ref().is_none_or(|(_, due)| due.is_some_and(|due| due <= now_ms));
+    let is_equal = |(one, other): (&Seen, &Seen)| one == other || is_gone(one) && is_gone(other);
+    ours.len() == theirs.len() && ours.iter().zip(theirs).all(is_equal)
 }
 
 fn number(text: &str) -> i64 {

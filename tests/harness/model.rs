@@ -583,27 +583,6 @@ impl Run<'_> {
                 self.put(self.at(*key), Cell { due_ms, ..cell });
                 Value::Integer(1)
             }
-            Command::BitCopy(from, to) => {
-                let Some(cell) = self.get(*from) else {
-                    self.remove(*to);
-                    return Value::Integer(0);
-                };
-                self.set(*to, cell.value);
-                Value::Integer(digits(cell.value).len() as i64)
-            }
-            Command::BitCount(key) => {
-                let text = self.get(*key).map_or(String::new(), |cell| digits(cell.value));
-                Value::Integer(text.bytes().map(|byte| i64::from(byte.count_ones())).sum())
-            }
-            Command::SetRange(key, digit) => {
-                let before = self.get(*key);
-                let mut text = before.map_or(String::from("0"), |cell| digits(cell.value));
-                text.replace_range(..1, &digit.to_string());
-                let value = text.parse().expect("a number");
-                let due_ms = before.map_or(NEVER_MS, |cell| cell.due_ms);
-                self.put(self.at(*key), Cell { value, due_ms });
-                Value::Integer(text.len() as i64)
-            }
             Command::Persist(key) => match self.get(*key) {
                 None | Some(Cell { due_ms: NEVER_MS, .. }) => Value::Integer(0),
                 Some(cell) => {
@@ -626,6 +605,34 @@ impl Run<'_> {
             Command::FlushAll => {
                 (0..DATABASES).for_each(|db| self.state.empty(db));
                 ok()
+            }
+            _ => self.bits(command),
+        }
+    }
+
+    /// Runs the commands on the text of a value, which may be offloaded.
+    fn bits(&mut self, command: &Command) -> Value {
+        match command {
+            Command::BitCopy(from, to) => {
+                let Some(cell) = self.get(*from) else {
+                    self.remove(*to);
+                    return Value::Integer(0);
+                };
+                self.set(*to, cell.value);
+                Value::Integer(digits(cell.value).len() as i64)
+            }
+            Command::BitCount(key) => {
+                let text = self.get(*key).map_or(String::new(), |cell| digits(cell.value));
+                Value::Integer(text.bytes().map(|byte| i64::from(byte.count_ones())).sum())
+            }
+            Command::SetRange(key, digit) => {
+                let before = self.get(*key);
+                let mut text = before.map_or(String::from("0"), |cell| digits(cell.value));
+                text.replace_range(..1, &digit.to_string());
+                let value = text.parse().expect("a number");
+                let due_ms = before.map_or(NEVER_MS, |cell| cell.due_ms);
+                self.put(self.at(*key), Cell { value, due_ms });
+                Value::Integer(text.len() as i64)
             }
             _ => unreachable!("{command:?} is none of these"),
         }

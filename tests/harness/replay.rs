@@ -18,7 +18,7 @@ const SHOWN_MAX: usize = 60;
 const EXPIRETIME_MS: (u8, usize) = (252, 9);
 
 /// The value of a key, and its expiry in Unix milliseconds.
-pub type Seen = Option<(Vec<u8>, Option<u64>)>;
+pub type Seen = Option<(String, Option<u64>)>;
 
 /// The replica.
 pub struct Replay {
@@ -192,8 +192,8 @@ impl Replay {
 pub fn seen(name: &str, mut ask: impl FnMut(&[&str]) -> Value) -> Seen {
     let value = match ask(&["GET", name]) {
         Value::Null => return None,
-        Value::Bulk(value) => value,
-        Value::Error(_) => format!("{:?}", ask(&["LRANGE", name, "0", "-1"])).into_bytes(),
+        Value::Bulk(value) => text(&value),
+        Value::Error(_) => format!("{:?}", ask(&["LRANGE", name, "0", "-1"])),
         other => panic!("{other:?} of {name}"),
     };
     let Value::Integer(expiry) = ask(&["PEXPIRETIME", name]) else { panic!("an expiry of {name}") };

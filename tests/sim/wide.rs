@@ -2,7 +2,10 @@
 //! that are discovered, offloaded commands, few credits, clients that are killed, paused and slow,
 //! and a replica. Clients must see one Redis, and the replica must have what they saw.
 
+use super::histories::hunted;
 use super::workloads::{PLAIN, check, missed};
+use crate::harness::linear::judge;
+use crate::harness::search::Verdict;
 use crate::harness::units::Kind::*;
 use crate::harness::units::Mix;
 use annulet::mesh::Rules;
@@ -37,6 +40,9 @@ static PASSING: Mix = Mix {
     has_clocks: true,
     ..STANDING
 };
+
+/// Without the replica: the feed asserts the order of units.
+static UNFOLLOWED: Mix = Mix { name: "all at once, unfollowed", has_feed: false, ..STANDING };
 
 /// Few kinds of commands, so that most units conflict.
 static CONFLICTING: Mix = Mix {
@@ -78,9 +84,20 @@ fn paused_clients_see_an_order_of_deadlines() {
     check(&PAUSED);
 }
 
+/// Something is stuck, or the clients saw no order.
 #[test]
-fn without_the_sequencer_all_at_once_has_no_order() {
-    missed("sequencer", Rules { sequencer: false, ..Rules::default() }, &STANDING);
+fn without_the_sequencer_all_at_once_goes_wrong() {
+    let rules = Rules { sequencer: false, ..Rules::default() };
+    hunted("sequencer", |seed| {
+        let run = std::panic::catch_unwind(|| judge(seed, rules, &UNFOLLOWED).verdict);
+        let panic = match run {
+            Ok(verdict) => return matches!(verdict, Verdict::Impossible(_)),
+            Err(panic) => panic,
+        };
+        let text = panic.downcast_ref::<String>().expect("it says what is wrong");
+        assert!(text.starts_with("stuck"), "{text}");
+        true
+    });
 }
 
 #[test]
