@@ -141,7 +141,8 @@ impl Runner<'_> {
         assert!(items.len() <= BATCH_COMMANDS_MAX);
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
         stage(self.slice, items, batch_args, &mut hashes);
-        if self.config.import_mode || items.first().is_some_and(|item| item.is_quiet) {
+        let is_quiet = items.first().is_some_and(|item| item.is_quiet);
+        if is_quiet || self.config.import_mode || self.hides_expired() {
             return self.run_apart(items, &hashes, batch_args, out, done);
         }
         for (at, item) in items.iter().enumerate() {
@@ -154,9 +155,11 @@ impl Runner<'_> {
         items.len()
     }
 
-    /// Runs the items like [`Runner::run`] under `import-mode` or for a client with NO-TOUCH. Under
-    /// `import-mode` only the import source sees expired keys, and no command removes them. With
-    /// NO-TOUCH the access clocks keep their values.
+    /// Runs the items like [`Runner::run`] under `import-mode`, during a pause or for a client with
+    /// NO-TOUCH. Under `import-mode` only the import source sees expired keys, and no command
+    /// removes them. A write that runs during a pause began before it, and removes the expired keys
+    /// that it finds: what it does depends on their absence, also at a replica. With NO-TOUCH the
+    /// access clocks keep their values.
     #[cold]
     fn run_apart(
         &mut self,
@@ -166,11 +169,16 @@ impl Runner<'_> {
         out: &mut Output,
         mut done: impl FnMut(usize, Option<&Error>, &mut Output),
     ) -> usize {
+        let hides_expired = self.hides_expired();
         for (at, item) in items.iter().enumerate() {
-            let role = self.config.import_mode.then(|| {
-                let role = if item.sees_due { ExpiryRole::Loading } else { ExpiryRole::Replica };
+            let role = match self.config.import_mode {
+                true if item.sees_due => Some(ExpiryRole::Loading),
+                true => Some(ExpiryRole::Replica),
+                false => (hides_expired && item.entry.is_write()).then_some(ExpiryRole::Primary),
+            };
+            if let Some(role) = role {
                 self.set_role(role);
-            });
+            }
             // TOUCH exists to set access clocks.
             let is_quiet = item.is_quiet && !item.entry.command.always_touches;
             let clocks = if is_quiet { self.clocks(item, batch_args) } else { Vec::new() };
@@ -202,6 +210,12 @@ impl Runner<'_> {
             Some((Box::from(&args[arg]), view.access_clock()))
         };
         keys.into_iter().filter_map(clock).collect()
+    }
+
+    /// Returns whether commands hide expired keys of any slice and leave them there.
+    #[inline(always)]
+    fn hides_expired(&self) -> bool {
+        self.slice.hides_expired() || self.others.as_ref().is_some_and(|it| it.hides_expired())
     }
 
     /// Sets how all slices of the command treat expired keys.

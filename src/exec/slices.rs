@@ -62,6 +62,11 @@ impl Slices {
         self.slices[at].as_mut().expect("the running command knows its own slice")
     }
 
+    /// Returns whether commands hide expired keys of any slice and leave them there.
+    pub(super) fn hides_expired(&self) -> bool {
+        self.slices.iter().flatten().any(|slice| slice.hides_expired())
+    }
+
     /// Sets how the slices treat expired keys.
     pub(super) fn set_role(&mut self, role: ExpiryRole) {
         self.for_each(|slice| {

@@ -150,6 +150,17 @@ impl Slice {
         self.access.set_now(unix_ms);
     }
 
+    /// Returns the role.
+    pub fn role(&self) -> ExpiryRole {
+        self.role
+    }
+
+    /// Returns whether commands hide expired keys and leave them there.
+    #[inline]
+    pub fn hides_expired(&self) -> bool {
+        self.role == ExpiryRole::Replica
+    }
+
     /// Sets the role and returns the previous one.
     pub fn set_role(&mut self, role: ExpiryRole) -> ExpiryRole {
         std::mem::replace(&mut self.role, role)

@@ -35,7 +35,8 @@ impl Partition {
     pub(super) fn is_offloaded(&self, part: &mut Envelope) -> bool {
         let enough = self.long_elements_min();
         let may_be_long = |item: &Item| item.entry.may_be_long(item.argc as usize, enough);
-        if self.offloads.is_none() || !part.items.iter().any(may_be_long) {
+        if self.offloads.is_none() || self.ignores_handover() || !part.items.iter().any(may_be_long)
+        {
             return false;
         }
         let (items, mut batch_args, ..) = part.parts();
@@ -139,6 +140,7 @@ impl Partition {
     fn lend(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>) -> Box<Workspace> {
         let args = batch_args.of(item);
         let mut workspace = self.open_workspace(self.is_journal_on());
+        let role = self.begin_fetch(item.entry.is_write());
         for mut remote_key in remote_keys_of(item, &args, self.slice.databases()) {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;
@@ -151,6 +153,7 @@ impl Partition {
             }
             workspace.add(0, remote_key);
         }
+        self.slice.set_role(role);
         // What has expired comes before what the command does.
         self.tell_events();
         workspace

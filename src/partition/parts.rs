@@ -188,15 +188,25 @@ impl Partition {
 
     /// Fetches the values of keys for the transaction's home.
     pub(super) fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
+        let role = self.begin_fetch(txn.fetch_writes);
         for remote_key in &mut txn.fetches {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;
             remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
         }
+        self.slice.set_role(role);
         if let Some(records) = records {
             self.record_expired(records, txn.fetch_at);
         }
         self.tell_events();
+    }
+
+    /// Prepares the slice for fetching the keys of a command. A write that fetches keys during a
+    /// pause began before it, and removes expired keys. Returns the role to be set afterwards.
+    pub(super) fn begin_fetch(&mut self, is_write: bool) -> ExpiryRole {
+        let removes = is_write && self.slice.hides_expired() && !self.env.config.import_mode;
+        let role = if removes { ExpiryRole::Primary } else { self.slice.role() };
+        self.slice.set_role(role)
     }
 
     /// Stores the values that a command has left on a workspace.

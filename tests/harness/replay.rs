@@ -106,8 +106,12 @@ impl Replay {
             return false;
         }
         let reply = text(&received[..at]);
+        // Line ends keep the link alive while the snapshot is made.
+        let reply = reply.trim_start_matches('\n');
         let offset = reply.strip_prefix("+FULLRESYNC ").and_then(|rest| rest.split(' ').nth(1));
-        self.offset = offset.and_then(|offset| offset.parse().ok()).expect("an offset");
+        self.offset = offset
+            .and_then(|offset| offset.parse().ok())
+            .unwrap_or_else(|| panic!("an offset: {reply:?}"));
         let file = received[start..start + len].to_vec();
         self.received.drain(..start + len);
         self.restore(&file);

@@ -126,7 +126,7 @@ impl Shard {
                 .find(|part| transaction.flight.owner(*part) == owner)
                 .expect("the owners of its keys take part");
             let txn = transaction.flight.txn_mut(part);
-            txn.fetch_at = item.at;
+            (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.is_write());
             txn.fetches.push(remote_key);
         }
     }
