@@ -398,6 +398,8 @@ mod tests {
         assert_eq!((lent.by_ref().len(), slice.stats().expired_fields), (2, 0));
         slice.check();
         drop(lent);
+        // A sweep looks again in the next tick.
+        slice.set_now(NOW_MS + 61_000);
         slice.housekeep(&mut || false);
         assert_eq!(slice.stats().expired_fields, 1);
         assert_eq!(slice.read::<Hash>(0, &key).expect("a hash").expect("a value").len(), 1);
@@ -500,6 +502,7 @@ mod tests {
         let role = slice.set_role(ExpiryRole::Loading);
         slice.restore(0, &key, detached);
         slice.set_role(role);
+        slice.set_now(NOW_MS + 61_000);
         assert_eq!(slice.housekeep(&mut || false).expired, 1, "the value has come back expired");
         assert_eq!(slice.len(0), 0);
         slice.check();
