@@ -60,6 +60,8 @@ pub struct Sweep {
     /// Whether the removal of expired keys is suspended for a while.
     is_held: bool,
     running: Option<Position>,
+    /// Whether the running sweep had to leave expired keys or fields.
+    has_left: bool,
     /// The database that the next sweep checks first.
     next_db: usize,
 }
@@ -74,7 +76,7 @@ struct Position {
 
 impl Default for Sweep {
     fn default() -> Sweep {
-        Sweep { is_on: true, is_held: false, running: None, next_db: 0 }
+        Sweep { is_on: true, is_held: false, running: None, has_left: false, next_db: 0 }
     }
 }
 
@@ -151,6 +153,7 @@ impl Slice {
         let Some(db) = self.database_to_sweep() else { return false };
         self.databases[db].earliest = Tick::NEVER;
         self.sweep.next_db = (db + 1) % self.databases.len();
+        self.sweep.has_left = false;
         self.sweep.running = Some(Position { db, index: 0, chunk: None });
         true
     }
@@ -183,8 +186,10 @@ impl Slice {
                 Some(chunk) => chunk,
                 None => {
                     let Some(index) = database.next_volatile(position.index) else {
-                        // Keys that the sweep had to leave are not looked at again in this tick.
-                        database.earliest = database.earliest.max(now.next());
+                        if self.sweep.has_left {
+                            // They are not looked at again in this tick.
+                            database.earliest = database.earliest.max(now.next());
+                        }
                         return true;
                     };
                     position.index = index;
@@ -250,12 +255,15 @@ impl Slice {
         fields_left: &mut usize,
     ) -> Tick {
         let mut earliest = Tick::NEVER;
-        let mut offset = 0;
+        let (mut offset, mut has_left) = (0, false);
         loop {
             let table = self.databases[at.db]
                 .table(at.index)
                 .expect("a sweep ends when its tables are taken away");
-            let Some(number) = table.chunk_buckets(chunk).nth(offset) else { return earliest };
+            let Some(number) = table.chunk_buckets(chunk).nth(offset) else {
+                self.sweep.has_left |= has_left;
+                return earliest;
+            };
             let mut is_expired = |word: Word| {
                 let Some(unit) = word.unit() else { return false };
                 // The unit alone decides, without reading the entry, except for the last few
@@ -266,7 +274,9 @@ impl Slice {
                     return false;
                 }
                 let moment = word.entry().moment();
-                let is_expired = self.is_expired(moment) && self.may_sweep(word.entry(), is_kept);
+                let is_due = self.is_expired(moment);
+                let is_expired = is_due && self.may_sweep(word.entry(), is_kept);
+                has_left |= is_due && !is_expired;
                 if !is_expired && let Some(moment) = moment {
                     earliest = earliest.min(Tick::of_expiry(moment));
                 }
