@@ -496,6 +496,7 @@ mod tests {
         let role = slice.set_role(ExpiryRole::Loading);
         slice.bring(0, &key, detached);
         slice.set_role(role);
+        slice.set_now(NOW_MS + 61_000);
         assert_eq!(slice.housekeep(&mut || false).expired, 1, "the value has come back expired");
         assert_eq!(slice.len(0), 0);
         slice.check();
