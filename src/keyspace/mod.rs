@@ -12,6 +12,7 @@ mod elements;
 mod event;
 mod expire;
 mod expired;
+mod flush;
 mod funnel;
 mod graveyard;
 mod scan;
