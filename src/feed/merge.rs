@@ -6,10 +6,11 @@
 //!   queue of shard 2   |  empty, watermark 50     at heads; then its timestamp is 48.
 //! ```
 
-use super::block::{Block, Cursor, Unit, UnitHead};
+use super::block::{Block, Cursor, LateUnit, Part, Unit, UnitHead};
 use super::lane::Lane;
 use super::output::Output;
 use super::timestamp::Timestamp;
+use std::collections::BTreeMap;
 
 /// How a run of the merger ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,11 @@ struct Queue {
     /// While the queue is empty: a lower bound for the timestamps of its later units.
     watermark: Timestamp,
     weight_bytes: usize,
+    /// Late units that are not in the stream yet, by their places. Their heads are in the block, or
+    /// in the lane.
+    late: BTreeMap<u64, LateUnit>,
+    /// Bytes of late units that were written and that the lane still counts.
+    written_bytes: usize,
 }
 
 impl Queue {
@@ -37,18 +43,79 @@ impl Queue {
         self.block.head(self.at)
     }
 
+    /// Returns the late unit with the first place, if it may be written before the head: the units
+    /// from the head on have later places.
+    fn early(&self) -> Option<&UnitHead> {
+        let (place, unit) = self.late.first_key_value()?;
+        self.head().is_some_and(|head| *place < head.place).then_some(&unit.head)
+    }
+
+    /// Takes over late units.
+    fn keep_late(&mut self, late: Vec<LateUnit>) {
+        self.late.extend(late.into_iter().map(|unit| (unit.head.place, unit)));
+    }
+
     /// Refills an empty queue from its lane. Reads the watermark, and the caller makes the promise,
     /// before the units are taken.
     fn refill(&mut self, lane: &Lane, promised: Option<Timestamp>) {
         debug_assert!(self.head().is_none());
-        if self.weight_bytes > 0 {
-            self.block.clear();
-            lane.release(self.weight_bytes);
-        }
+        self.clear(lane);
         self.watermark = lane.watermark().max(promised.unwrap_or(0)).max(self.watermark);
         lane.take(&mut self.block);
         self.at = Cursor::default();
         self.weight_bytes = self.block.weight_bytes();
+        let late = std::mem::take(&mut self.block.late);
+        self.keep_late(late);
+        self.skip_written();
+        if self.head().is_none() {
+            self.clear(lane);
+        }
+    }
+
+    /// Drops a block whose units are all written.
+    fn clear(&mut self, lane: &Lane) {
+        if self.weight_bytes > 0 {
+            self.block.clear();
+            lane.release(std::mem::take(&mut self.weight_bytes));
+        }
+    }
+
+    /// Skips the heads of late units that were written before.
+    fn skip_written(&mut self) {
+        while let Some(head) = self.head()
+            && head.is_late
+            && !self.late.contains_key(&head.place)
+        {
+            self.at = self.block.part(self.at).1;
+        }
+    }
+
+    /// Returns the content of the next unit: of the head, or of the early unit.
+    fn part(&self, is_early: bool) -> Part<'_> {
+        let head = if is_early { self.early() } else { self.head() };
+        let head = head.expect("the caller has seen it");
+        if head.is_late { self.late[&head.place].part() } else { self.block.part(self.at).0 }
+    }
+
+    /// Passes the next unit, the head or the early unit, which was written.
+    fn pass(&mut self, is_early: bool) {
+        let head = if is_early { self.early() } else { self.head() };
+        let &UnitHead { place, is_late, .. } = head.expect("the caller has seen it");
+        if is_late {
+            let late = self.late.remove(&place).expect("a late unit is written once");
+            self.written_bytes += late.weight_bytes();
+        }
+        if !is_early {
+            self.at = self.block.part(self.at).1;
+        }
+        self.skip_written();
+    }
+
+    /// Returns whether a part of this multi-part unit is next. If so, also whether it is early.
+    fn part_of(&self, sequence: u64) -> Option<(Unit, bool)> {
+        let is_it = |head: &&UnitHead| head.unit.several().is_some_and(|(of, _)| of == sequence);
+        let head = self.head().filter(is_it).map(|head| (head.unit, false));
+        head.or_else(|| self.early().filter(is_it).map(|head| (head.unit, true)))
     }
 }
 
@@ -59,26 +126,27 @@ struct Several {
     missing: u16,
     timestamp: Timestamp,
     shard: usize,
+    is_early: bool,
 }
 
-/// The heads that may go next.
+/// The units that may go next.
 #[derive(Clone, Copy, Debug)]
 struct Choice {
-    /// The smallest timestamp among the heads that may go, and a shard with this head.
-    best: Option<(Timestamp, usize)>,
-    /// The smallest timestamp of the other heads that may go.
+    /// The smallest timestamp among the units that may go, its shard, and whether it is early there.
+    best: Option<(Timestamp, usize, bool)>,
+    /// The smallest timestamp of the other units that may go.
     second: Timestamp,
     /// The smallest watermark of an empty queue.
     horizon: Timestamp,
 }
 
 impl Choice {
-    fn consider(&mut self, timestamp: Timestamp, shard: usize) {
+    fn consider(&mut self, timestamp: Timestamp, shard: usize, is_early: bool) {
         match self.best {
-            Some((best, _)) if best <= timestamp => self.second = self.second.min(timestamp),
+            Some((best, ..)) if best <= timestamp => self.second = self.second.min(timestamp),
             before => {
-                self.second = before.map_or(self.second, |(best, _)| best);
-                self.best = Some((timestamp, shard));
+                self.second = before.map_or(self.second, |(best, ..)| best);
+                self.best = Some((timestamp, shard, is_early));
             }
         }
     }
@@ -92,6 +160,9 @@ pub(super) struct Merger {
     /// A deliberate fault: a test shows with it that watermarks are needed.
     #[cfg(test)]
     pub(super) ignores_watermarks: bool,
+    /// A deliberate fault: a test shows with it that late units must be written early.
+    #[cfg(test)]
+    pub(super) ignores_early: bool,
 }
 
 impl Merger {
@@ -101,6 +172,8 @@ impl Merger {
             several: Vec::new(),
             #[cfg(test)]
             ignores_watermarks: false,
+            #[cfg(test)]
+            ignores_early: false,
         }
     }
 
@@ -115,6 +188,7 @@ impl Merger {
     ) -> Progress {
         let offset_max = out.backlog.end_offset() + bytes_max;
         for (queue, lane) in self.queues.iter_mut().zip(lanes) {
+            queue.keep_late(lane.take_late());
             if queue.head().is_none() {
                 queue.refill(lane, None);
             }
@@ -124,7 +198,7 @@ impl Merger {
                 return Progress::Behind;
             }
             let choice = self.choose();
-            let Some((timestamp, shard)) = choice.best else {
+            let Some((timestamp, shard, is_early)) = choice.best else {
                 let is_drained = self.queues.iter().all(|queue| queue.head().is_none());
                 return if is_drained { Progress::Drained } else { Progress::Waiting };
             };
@@ -134,7 +208,14 @@ impl Merger {
                 }
                 continue;
             }
-            match self.queues[shard].head().expect("the chosen queue has a head").unit.several() {
+            let queue = &mut self.queues[shard];
+            let head = if is_early { queue.early() } else { queue.head() };
+            let unit = head.expect("the chosen queue has the unit").unit;
+            match unit.several() {
+                None if is_early => {
+                    out.unit(&[queue.part(true)], unit.is_transaction());
+                    queue.pass(true);
+                }
                 None => {
                     let timestamp_max = choice.second.min(choice.horizon);
                     self.emit_singles(shard, timestamp_max, out, offset_max);
@@ -142,6 +223,9 @@ impl Merger {
                 Some((sequence, parts)) => self.emit_several(sequence, parts, out),
             }
             for (queue, lane) in self.queues.iter_mut().zip(lanes) {
+                if queue.written_bytes > 0 {
+                    lane.release(std::mem::take(&mut queue.written_bytes));
+                }
                 if queue.head().is_none() && queue.weight_bytes > 0 {
                     queue.refill(lane, None);
                 }
@@ -157,33 +241,25 @@ impl Merger {
                 choice.horizon = choice.horizon.min(queue.watermark);
                 continue;
             };
-            let Some((sequence, parts)) = head.unit.several() else {
-                choice.consider(head.timestamp, shard);
-                continue;
-            };
-            match self.several.iter_mut().find(|several| several.sequence == sequence) {
-                Some(several) => {
-                    several.missing = several
-                        .missing
-                        .checked_sub(1)
-                        .expect("a unit has at most its number of parts");
-                    if head.timestamp < several.timestamp {
-                        (several.timestamp, several.shard) = (head.timestamp, shard);
+            let early = queue.early().map(|head| (head, true));
+            #[cfg(test)]
+            let early = early.filter(|_| !self.ignores_early);
+            for (head, is_early) in [Some((head, false)), early].into_iter().flatten() {
+                match head.unit.several() {
+                    None => choice.consider(head.timestamp, shard, is_early),
+                    Some((sequence, parts)) => {
+                        see_part(
+                            &mut self.several,
+                            (sequence, parts),
+                            head.timestamp,
+                            (shard, is_early),
+                        );
                     }
-                }
-                None => {
-                    let missing = parts.checked_sub(1).expect("a unit has at least one part");
-                    self.several.push(Several {
-                        sequence,
-                        missing,
-                        timestamp: head.timestamp,
-                        shard,
-                    });
                 }
             }
         }
         for several in self.several.iter().filter(|several| several.missing == 0) {
-            choice.consider(several.timestamp, several.shard);
+            choice.consider(several.timestamp, several.shard, several.is_early);
         }
         #[cfg(test)]
         if self.ignores_watermarks {
@@ -225,31 +301,48 @@ impl Merger {
             && timestamp <= timestamp_max
             && out.backlog.end_offset() <= offset_max
         {
-            let (part, next) = queue.block.part(queue.at);
-            out.unit(&[part], unit.is_transaction());
-            queue.at = next;
+            out.unit(&[queue.part(false)], unit.is_transaction());
+            queue.pass(false);
         }
     }
 
-    /// Writes a multi-part unit. All its parts must be at heads.
+    /// Writes a multi-part unit. All its parts must be next in their queues.
     fn emit_several(&mut self, sequence: u64, parts: u16, out: &mut Output) {
-        let is_of = |queue: &&mut Queue| {
-            let unit = queue.head().and_then(|head| head.unit.several());
-            unit.is_some_and(|(of, _)| of == sequence)
-        };
         let mut first = None;
-        let mut shares = Vec::with_capacity(usize::from(parts));
-        for queue in self.queues.iter_mut().filter(is_of) {
-            let unit = queue.head().expect("the queue has a part").unit;
+        let mut found = Vec::with_capacity(usize::from(parts));
+        for (shard, queue) in self.queues.iter().enumerate() {
+            let Some((unit, is_early)) = queue.part_of(sequence) else { continue };
             assert!(*first.get_or_insert(unit) == unit, "all parts of a unit are equal");
-            let (share, next) = queue.block.part(queue.at);
-            shares.push(share);
-            queue.at = next;
+            found.push((shard, is_early));
         }
-        assert!(shares.len() == usize::from(parts), "all parts of a unit are written");
-        match first.expect("a unit has at least one part") {
-            Unit::Mark { id, .. } => out.mark(id),
-            unit => out.unit(&shares, unit.is_transaction()),
+        assert!(found.len() == usize::from(parts), "all parts of a unit are written");
+        let unit = first.expect("a unit has at least one part");
+        if let Unit::Mark { id, .. } = unit {
+            out.mark(id);
+        } else {
+            let share = |&(shard, is_early): &(usize, bool)| self.queues[shard].part(is_early);
+            let shares: Vec<Part<'_>> = found.iter().map(share).collect();
+            out.unit(&shares, unit.is_transaction());
         }
+        for (shard, is_early) in found {
+            self.queues[shard].pass(is_early);
+        }
+    }
+}
+
+/// Notes a part of a multi-part unit that is next in a queue.
+fn see_part(
+    several: &mut Vec<Several>,
+    (sequence, parts): (u64, u16),
+    timestamp: Timestamp,
+    (shard, is_early): (usize, bool),
+) {
+    let Some(found) = several.iter_mut().find(|several| several.sequence == sequence) else {
+        let missing = parts.checked_sub(1).expect("a unit has at least one part");
+        return several.push(Several { sequence, missing, timestamp, shard, is_early });
+    };
+    found.missing = found.missing.checked_sub(1).expect("a unit has at most its number of parts");
+    if timestamp < found.timestamp {
+        (found.timestamp, found.shard, found.is_early) = (timestamp, shard, is_early);
     }
 }

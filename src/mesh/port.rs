@@ -2,8 +2,10 @@
 
 use super::envelope::{Envelope, Moment};
 use super::inbox::{Mesh, Message};
+use super::txn_part::Stage;
 use super::{CREDITS_PER_PAIR, POOL_BYTES_MAX, POOL_ENVELOPES_MAX};
 use crate::base::clock::Clock;
+use crate::exec::Mode;
 use std::sync::Arc;
 
 /// What another shard received from this one since the last ring of the doorbells.
@@ -156,10 +158,12 @@ impl Port {
             // judged an expiry at a later time before its part arrives.
             sent.unix_us = sent.unix_us.max(self.clock.unix_us());
         }
+        let writers = if parts.len() > 1 { count_writers(parts) } else { 0 };
         for mut part in parts.drain(..) {
             let owner = usize::from(part.owner);
             part.sequence = sequence;
             part.parts = count;
+            part.writers = writers;
             part.sent = sent;
             let needs_shard = !part.is_for_partition();
             note_posted(&mut self.posted, self.me, owner, part.items.len() as u32, needs_shard);
@@ -270,6 +274,22 @@ impl Port {
             posted.is_nudged = true;
         }
     }
+}
+
+/// Returns the number of parts of a unit that may write and get places in the journals. The later
+/// rounds of a transaction get none.
+fn count_writers(parts: &[Box<Envelope>]) -> u16 {
+    let is_exclusive = |part: &Box<Envelope>| {
+        let mut key_locks = part.txn().into_iter().flat_map(|txn| &txn.key_locks);
+        key_locks.any(|key_lock| key_lock.mode == Mode::Exclusive)
+    };
+    let stage = parts[0].txn().map_or(Stage::OneShot, |txn| txn.stage);
+    let count = match stage {
+        Stage::Acquire if parts.iter().any(is_exclusive) => parts.len(),
+        Stage::Acquire | Stage::Continue | Stage::Release => 0,
+        Stage::OneShot => parts.iter().filter(|part| part.may_write()).count(),
+    };
+    count as u16
 }
 
 fn note_posted(all: &mut Vec<Posted>, me: usize, shard: usize, commands: u32, needs_shard: bool) {

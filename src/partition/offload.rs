@@ -83,6 +83,7 @@ impl Partition {
                 && let Some(elements) = long_weight(&self.slice, &item, &mut batch_args, enough)
             {
                 let workspace = self.lend(&item, &mut batch_args);
+                self.journal.firm_up(lock, records.as_ref());
                 self.offload(part, at, (lock, records), workspace, elements);
                 self.set_time(turn_us);
                 return true;
