@@ -6,6 +6,7 @@
 //! leaves its removal to the primary. A loader treats it like any other key.
 
 use super::access::{Access, Frequency};
+use super::cut::Cut;
 use super::database::Database;
 use super::expire::Sweep;
 use super::expired::Expired;
@@ -84,6 +85,8 @@ pub struct Slice {
     pub(super) expired: Option<Vec<Expired>>,
     pub(super) watches: Watches,
     pub(super) waits: Waits,
+    /// The cut that is under way.
+    pub(super) cut: Option<Box<Cut>>,
     /// Whether commands that did not ask for an expired key leave it there.
     keeps_unasked: bool,
     /// Whether changes are silent: watches and blocked clients do not see them.
@@ -127,6 +130,7 @@ impl Slice {
             expired: None,
             watches: Watches::new(),
             waits: Waits::new(),
+            cut: None,
             keeps_unasked: false,
             is_silent: false,
             has_long_strings: false,
@@ -263,14 +267,27 @@ impl Slice {
 
     /// Shrinks a table that has lost keys, in at most `steps` steps.
     pub(super) fn shrink(&mut self, db: usize, index: usize, steps: usize) {
+        if self.cut.is_some() {
+            return self.shrink_in_cut(db, index, steps);
+        }
         let tools = &mut self.tools;
         self.databases[db].change(index, |table| table.shrink(tools, steps));
+    }
+
+    #[cold]
+    fn shrink_in_cut(&mut self, db: usize, index: usize, steps: usize) {
+        for _ in 0..steps {
+            self.save_merging(db, index);
+            let tools = &mut self.tools;
+            self.databases[db].change(index, |table| table.shrink(tools, 1));
+        }
     }
 
     /// Removes an expired key; every removal because of expiry goes through here. Does not shrink
     /// the table, because the calling code may be iterating over it.
     pub(super) fn expire_at(&mut self, db: usize, index: usize, place: Place) {
         assert!(self.role == ExpiryRole::Primary && self.is_expired(place.entry().expiry()));
+        self.before_change_at(db, index, place);
         let tools = &mut self.tools;
         let entry = self.databases[db].change(index, |table| table.extract(tools, place));
         self.note_moments(db, entry, false);
@@ -453,6 +470,7 @@ impl Slice {
             Some(place) => self.access.used(place.entry().clock()),
         };
         let draft = Draft { key: key.bytes, payload, expiry, clock, is_edited: false };
+        self.before_change(db, key);
         self.note_change(db, key);
         match place {
             None => self.insert(db, key, draft),
@@ -552,8 +570,15 @@ impl Slice {
     /// Takes the entry of a key that was found out of its table, without reporting the change.
     pub(super) fn unlink_place(&mut self, db: usize, key: &Key<'_>, place: Place) -> Entry {
         let index = self.index_of(key.slot);
+        self.before_change(db, key);
         let tools = &mut self.tools;
-        let entry = self.databases[db].change(index, |table| table.remove(tools, place));
+        let entry = if self.cut.is_none() {
+            self.databases[db].change(index, |table| table.remove(tools, place))
+        } else {
+            let entry = self.databases[db].change(index, |table| table.extract(tools, place));
+            self.shrink_in_cut(db, index, 2);
+            entry
+        };
         self.note_moments(db, entry, false);
         entry
     }
@@ -570,6 +595,7 @@ impl Slice {
     /// key.
     pub fn set_expiry(&mut self, db: usize, key: &Key<'_>, at: Option<u64>) -> bool {
         let Some(place) = self.find(db, key) else { return false };
+        self.before_change(db, key);
         let entry = place.entry();
         entry.put_clock(self.access.used(entry.clock()));
         match (entry.expiry(), at) {
@@ -669,13 +695,15 @@ impl Slice {
         }
         for db in range {
             self.sweep_stop(db);
-            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY).into_tables();
+            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
             if db == 0 {
                 // Allocates the tables now, so that their memory does not appear to be caused by
                 // the first key.
-                self.databases[db].prepare(old.len());
+                self.databases[db].prepare(old.slots());
             }
-            self.graveyard.bury_tables(old);
+            if let Some(old) = self.set_aside(db, old) {
+                self.graveyard.bury_tables(old.into_tables());
+            }
         }
     }
 
@@ -689,6 +717,7 @@ impl Slice {
         self.sweep_stop(first);
         self.sweep_stop(second);
         self.databases.swap(first, second);
+        self.swap_sources(first, second);
     }
 
     /// Returns the counters.
@@ -775,6 +804,7 @@ impl Slice {
 
 impl Drop for Slice {
     fn drop(&mut self) {
+        self.drop_cut();
         self.flush(None);
         self.graveyard.clear(&mut self.tools.heap);
     }
