@@ -167,8 +167,8 @@ impl Block {
         self.heads.is_empty()
     }
 
-    /// Adds a unit that is not late. Its commands are the last ones of the content, where the caller
-    /// has just added them.
+    /// Adds a unit that is not late. Its commands are the last ones of the content: the caller has
+    /// just added them.
     pub(super) fn push(&mut self, head: UnitHead) {
         debug_assert!(self.heads.last().is_none_or(|last| last.timestamp <= head.timestamp));
         self.heads.push(head);

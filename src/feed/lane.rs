@@ -104,8 +104,8 @@ impl Lane {
         assert!(before >= bytes, "at most the handed over bytes are released");
     }
 
-    /// Records that the shard is about to park, without a firm gap in its journal. `last` is the last
-    /// timestamp of its clock.
+    /// Records that the shard is about to park, without a firm gap in its journal. `last` is the
+    /// last timestamp of its clock.
     pub(super) fn park(&self, last: Timestamp) {
         self.promised.store(last.max(1), Ordering::SeqCst);
     }

@@ -132,7 +132,8 @@ struct Several {
 /// The units that may go next.
 #[derive(Clone, Copy, Debug)]
 struct Choice {
-    /// The smallest timestamp among the units that may go, its shard, and whether it is early there.
+    /// The smallest timestamp among the units that may go, its shard, and whether it is early
+    /// there.
     best: Option<(Timestamp, usize, bool)>,
     /// The smallest timestamp of the other units that may go.
     second: Timestamp,

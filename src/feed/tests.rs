@@ -2,8 +2,8 @@
 //!
 //! One shard at a time does one step of a turn; the merger runs anywhere in between. A client sends
 //! one unit after the other, to any shard. It has seen every unit that arrived before its own unit
-//! on the same shard, and has run. Its unit must come later in the stream than all of these, and its
-//! next unit than all that the unit has seen.
+//! on the same shard, and has run. Its unit must come later in the stream than all of these. Its
+//! next unit must come later than all that the unit has seen.
 //!
 //! A unit waits for some of the unfinished units that arrived before it, as if they used its keys.
 
@@ -61,7 +61,7 @@ enum Kind {
     Joined,
     /// Its parts are commands of one transaction.
     Transaction,
-    /// The same in two rounds: the first requests locks, the last has the commands.
+    /// A transaction of two rounds: the first requests locks, the last has the commands.
     Locked,
     Mark,
     /// A mark that all units precede that arrived before it.
@@ -318,7 +318,7 @@ impl Sim {
     }
 
     /// Runs a unit that waits for nothing. It sees the effects of the units that have arrived before
-    /// it and have run. Those that waited for it follow.
+    /// it and have run. All units follow that waited for it.
     fn run(&mut self, shard: usize, which: usize) {
         let Waiting { reservation, place, blockers } = self.shards[shard].waiting.remove(which);
         assert!(blockers.is_empty());
@@ -404,7 +404,9 @@ impl Sim {
         match at.phase {
             Phase::Parked => {
                 let has_work = !at.sockets.is_empty() || !at.granted.is_empty();
-                if has_work || !at.inbox.is_empty() || self.rng.below(50) == 0 {
+                let is_rung = has_work || !at.inbox.is_empty();
+                // A doorbell takes its time.
+                if (is_rung && self.chance(20)) || self.rng.below(50) == 0 {
                     self.wake(shard);
                 }
             }
@@ -687,7 +689,7 @@ fn the_stream_order_agrees_with_what_clients_saw() {
 
 #[test]
 fn each_rule_is_needed() {
-    let does_no_harm = |fault: &Fault| (0..20_000).all(|seed| simulate(seed, *fault).is_ok());
+    let does_no_harm = |fault: &Fault| (0..3_000).all(|seed| simulate(seed, *fault).is_ok());
     let harmless: Vec<_> = FAULTS.into_iter().filter(does_no_harm).collect();
     assert_eq!(harmless, []);
 }

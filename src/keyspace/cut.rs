@@ -19,8 +19,8 @@
 //!   merge                 both buckets are saved before
 //!   new key               its bucket is saved before, so the key is not part of the cut
 //! ```
-//! No bucket may have the version of the next cut. So a cut always walks to its end: if nobody wants
-//! it any more, it stamps the rest of the buckets without saving them.
+//! No bucket may have the version of the next cut. So a cut always walks to its end: if nobody
+//! wants it any more, it stamps the rest of the buckets without saving them.
 //!
 //! # Databases
 //!
@@ -39,8 +39,8 @@
 //! # Large values
 //!
 //! A value of several elements that takes too long to save is lent to the consumer, which shares it
-//! by a counted reference. Only a change of such a value that the walk has not reached saves it as a
-//! whole, because the change cannot wait. A change of a value that is lent copies it first.
+//! by a counted reference. Only a change of such a value that the walk has not reached saves it as
+//! a whole, because the change cannot wait. A change of a value that is lent copies it first.
 
 use super::database::Database;
 use super::slice::{Key, Slice};
@@ -79,6 +79,9 @@ struct Source {
     is_walked: bool,
 }
 
+/// A key that is held, with its database.
+type Name = (usize, Box<[u8]>);
+
 /// A cut of a slice.
 #[derive(Debug)]
 pub struct Cut {
@@ -90,7 +93,7 @@ pub struct Cut {
     /// Hashes of the held keys, with the number of units that hold each.
     held: HashMap<u64, usize>,
     /// Held keys to save when they are free, by their hashes, with their databases.
-    owed: HashMap<u64, Vec<(usize, Box<[u8]>)>>,
+    owed: HashMap<u64, Vec<Name>>,
     /// Where the walk is: source, table, bucket.
     at: (usize, usize, u32),
 }
@@ -228,8 +231,18 @@ impl Slice {
         databases[db].change(index, |table| table.stamp(tools.version, number));
     }
 
+    /// Shrinks a table while a cut is under way, in at most `steps` steps.
+    #[cold]
+    pub(super) fn shrink_in_cut(&mut self, db: usize, index: usize, steps: usize) {
+        for _ in 0..steps {
+            self.save_merging(db, index);
+            let tools = &mut self.tools;
+            self.databases[db].change(index, |table| table.shrink(tools, 1));
+        }
+    }
+
     /// Saves the two buckets that the next step of shrinking a table merges.
-    pub(super) fn save_merging(&mut self, db: usize, index: usize) {
+    fn save_merging(&mut self, db: usize, index: usize) {
         let pair = self.databases[db].table(index).and_then(Table::merging);
         for number in pair.into_iter().flatten() {
             self.save_bucket(db, (index, number), None);
@@ -442,7 +455,9 @@ mod tests {
 
     fn fill(slice: &mut Slice, db: usize, name: &[u8], members: u64) {
         let mut set = Set::default();
-        (0..members).for_each(|at| drop(set.insert(format!("m{at}").as_bytes(), &LIMITS)));
+        for at in 0..members {
+            set.insert(format!("m{at}").as_bytes(), &LIMITS);
+        }
         let key = slice.key(name);
         slice.set_object(db, &key, Box::new(set).into_object(), Expiry::Clear);
     }

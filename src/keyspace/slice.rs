@@ -274,15 +274,6 @@ impl Slice {
         self.databases[db].change(index, |table| table.shrink(tools, steps));
     }
 
-    #[cold]
-    fn shrink_in_cut(&mut self, db: usize, index: usize, steps: usize) {
-        for _ in 0..steps {
-            self.save_merging(db, index);
-            let tools = &mut self.tools;
-            self.databases[db].change(index, |table| table.shrink(tools, 1));
-        }
-    }
-
     /// Removes an expired key; every removal because of expiry goes through here. Does not shrink
     /// the table, because the calling code may be iterating over it.
     pub(super) fn expire_at(&mut self, db: usize, index: usize, place: Place) {
@@ -572,13 +563,8 @@ impl Slice {
         let index = self.index_of(key.slot);
         self.before_change(db, key);
         let tools = &mut self.tools;
-        let entry = if self.cut.is_none() {
-            self.databases[db].change(index, |table| table.remove(tools, place))
-        } else {
-            let entry = self.databases[db].change(index, |table| table.extract(tools, place));
-            self.shrink_in_cut(db, index, 2);
-            entry
-        };
+        let entry = self.databases[db].change(index, |table| table.extract(tools, place));
+        self.shrink(db, index, 2);
         self.note_moments(db, entry, false);
         entry
     }

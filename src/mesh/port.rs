@@ -279,13 +279,13 @@ impl Port {
 /// Returns the number of parts of a unit that may write and get places in the journals. The later
 /// rounds of a transaction get none.
 fn count_writers(parts: &[Box<Envelope>]) -> u16 {
-    let is_exclusive = |part: &Box<Envelope>| {
+    let is_exclusive = |part: &Envelope| {
         let mut key_locks = part.txn().into_iter().flat_map(|txn| &txn.key_locks);
         key_locks.any(|key_lock| key_lock.mode == Mode::Exclusive)
     };
     let stage = parts[0].txn().map_or(Stage::OneShot, |txn| txn.stage);
     let count = match stage {
-        Stage::Acquire if parts.iter().any(is_exclusive) => parts.len(),
+        Stage::Acquire if parts.iter().any(|part| is_exclusive(part)) => parts.len(),
         Stage::Acquire | Stage::Continue | Stage::Release => 0,
         Stage::OneShot => parts.iter().filter(|part| part.may_write()).count(),
     };

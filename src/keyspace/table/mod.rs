@@ -360,13 +360,6 @@ impl Table {
         }
     }
 
-    /// Takes an entry out of the table and shrinks the table. The caller owns the entry then.
-    pub fn remove(&mut self, tools: &mut Tools, place: Place) -> Entry {
-        let entry = self.extract(tools, place);
-        self.shrink(tools, 2);
-        entry
-    }
-
     /// Takes an entry out of the table without shrinking it: no other entry moves to another chain.
     /// The caller owns the entry then.
     pub fn extract(&mut self, tools: &mut Tools, place: Place) -> Entry {
