@@ -35,8 +35,8 @@
 //! shard's watermark. For a parked shard the merger raises the watermark itself (see `lane`).
 //!
 //! *The order of each shard is kept.* The merger takes units only from the heads of queues, and
-//! late units. Of the late units of a queue it takes the one with the first place. It takes a multi-part
-//! unit from all its queues at once.
+//! late units. Of the late units of a queue it takes the one with the first place. It takes a
+//! multi-part unit from all its queues at once.
 //!
 //! *Causality.* A unit that follows from another unit's effect comes later in the stream. Let unit
 //! X follow from the effect of unit U.
@@ -53,8 +53,9 @@
 //! 5. Otherwise V's place precedes U's, so V was posted before U and has run before X was sent. All
 //!    its timestamps are smaller than X's. Repeat from step 2 with V instead of U. The places
 //!    precede each other in the order of posting, so this ends in one of two ways. Either a unit
-//!    may go and has a smaller timestamp than X; then it goes before X. Or a queue is empty and will
-//!    receive a unit with a smaller timestamp than X; then its watermark is below X, and X waits.
+//!    may go and has a smaller timestamp than X; then it goes before X. Or a queue is empty and
+//!    will receive a unit with a smaller timestamp than X; then its watermark is below X, and X
+//!    waits.
 //!
 //! In all cases X does not overtake U.
 

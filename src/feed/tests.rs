@@ -317,8 +317,8 @@ impl Sim {
         self.run(shard, which);
     }
 
-    /// Runs a unit that waits for nothing. It sees the effects of the units that have arrived before
-    /// it and have run. All units follow that waited for it.
+    /// Runs a unit that waits for nothing. It sees the effects of the units that have arrived
+    /// before it and have run. All units follow that waited for it.
     fn run(&mut self, shard: usize, which: usize) {
         let Waiting { reservation, place, blockers } = self.shards[shard].waiting.remove(which);
         assert!(blockers.is_empty());

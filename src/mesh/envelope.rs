@@ -219,8 +219,8 @@ pub struct Envelope {
     pub sequence: u64,
     /// Number of parts of its unit.
     pub parts: u16,
-    /// Number of parts of its unit that may write, if there are several parts. In a transaction that
-    /// acquires locks, either all parts count or none.
+    /// Number of parts of its unit that may write, if there are several parts. In a transaction
+    /// that acquires locks, either all parts count or none.
     pub writers: u16,
     /// Whether it has a credit of its home to its owner.
     pub has_credit: bool,

@@ -15,8 +15,8 @@
 //! command, and is propagated directly after that command.
 //!
 //! The merger may write a unit that has waited for locks before units that arrived later, and that
-//! have changed other keys since (see `feed`). So such a unit serves only clients whose keys its own
-//! locks cover. The other clients request locks of their own, and follow the unit.
+//! have changed other keys since (see `feed`). So such a unit serves only clients whose keys its
+//! own locks cover. The other clients request locks of their own, and follow the unit.
 
 use super::absence::Late;
 use super::journal::Place;

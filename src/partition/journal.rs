@@ -18,12 +18,12 @@
 //! waiting unit: a transaction is seen after its last round, which is one unit.
 //!
 //! A firm gap holds up the stream of this partition, and of all others that depend on it. Only one
-//! kind of unit needs it: a batch, or a transaction of one round, with several parts that may write.
-//! Suppose that its part here waits for locks. Its other parts may have run already, so other
-//! clients have seen their effects. What these clients do next must follow the whole unit in the
-//! stream. The parts of a MSET must not be torn, and the commands of a pipeline keep their order.
-//! So the stream waits for the part here. A part whose commands only read needs no place: what it
-//! propagates, keys that have expired, is a unit of its own.
+//! kind of unit needs it: a batch, or a transaction of one round, with several parts that may
+//! write. Suppose that its part here waits for locks. Its other parts may have run already, so
+//! other clients have seen their effects. What these clients do next must follow the whole unit in
+//! the stream. The parts of a MSET must not be torn, and the commands of a pipeline keep their
+//! order. So the stream waits for the part here. A part whose commands only read needs no place:
+//! what it propagates, keys that have expired, is a unit of its own.
 //!
 //! A part that goes on, after some of its commands were propagated, has a firm gap too: clients
 //! that these commands have unblocked already have their replies.
