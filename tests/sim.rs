@@ -39,7 +39,11 @@ mod profile;
 mod propagated;
 #[path = "sim/spread.rs"]
 mod spread;
+#[path = "sim/steps.rs"]
+mod steps;
 #[path = "sim/stopped.rs"]
 mod stopped;
+#[path = "sim/wide.rs"]
+mod wide;
 #[path = "sim/workloads.rs"]
 mod workloads;

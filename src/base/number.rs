@@ -54,8 +54,10 @@ pub fn parse_u64(text: &[u8]) -> Option<u64> {
 }
 
 /// Parses a cursor of SCAN as the reference does: a `u64` after optional blanks, zeros and a plus
-/// sign. A negative number in canonical form is refused; other negative numbers wrap around.
+/// sign. A negative number in canonical form is refused; other negative numbers wrap around. A zero
+/// byte ends the text.
 pub fn parse_cursor(text: &[u8]) -> Option<u64> {
+    let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
     if parse_i64(text).is_some_and(|number| number < 0) {
         return None;
     }
@@ -230,6 +232,7 @@ mod tests {
             assert_eq!(parse_cursor(text.as_bytes()), Some(0), "{text:?}");
         }
         assert_eq!(parse_cursor(b"-01"), Some(u64::MAX));
+        assert_eq!((parse_cursor(b"12\0x"), parse_cursor(b"\0")), (Some(12), None));
         for text in ["", " ", "-1", "-", "-+1", "+-1", "0 ", "1x", "18446744073709551616"] {
             assert_eq!(parse_cursor(text.as_bytes()), None, "{text:?}");
         }

@@ -1,6 +1,7 @@
 //! Hash slots: the slot of a key, out of 16,384. Hot: runs once per key of every command.
 
 use super::short::{SHORT_BYTES_MAX, short_words};
+use std::ops::Range;
 
 /// The number of hash slots.
 pub const SLOT_COUNT: u16 = 16384;
@@ -42,6 +43,19 @@ pub fn slot_of(key: &[u8]) -> u16 {
         _ => crc16(tag_of(key)),
     };
     crc & (SLOT_COUNT - 1)
+}
+
+/// Returns the one of `shares` contiguous ranges of nearly equal size that has a slot.
+#[inline]
+pub fn share_of(slot: u16, shares: usize) -> usize {
+    debug_assert!(slot < SLOT_COUNT && (1..=usize::from(SLOT_COUNT)).contains(&shares));
+    (usize::from(slot) * shares) >> SLOT_COUNT.trailing_zeros()
+}
+
+/// Returns the slots of one of `shares` contiguous ranges of nearly equal size, see [`share_of`].
+pub fn slots_of_share(share: usize, shares: usize) -> Range<u16> {
+    let first = |share: usize| (share * usize::from(SLOT_COUNT)).div_ceil(shares) as u16;
+    first(share)..first(share + 1)
 }
 
 /// Returns the part of a key that decides its slot.
@@ -109,6 +123,20 @@ mod tests {
         assert_eq!(slot_of(b"foo{bar}{zap}"), slot_of(b"bar"));
         assert_eq!(tag_of(b"foo{}{bar}"), b"foo{}{bar}");
         assert_eq!(tag_of(b"foo{bar"), b"foo{bar");
+    }
+
+    #[test]
+    fn every_slot_is_in_the_range_of_its_share() {
+        for shares in [1, 2, 3, 4, 7, 16, 100, 16384] {
+            let mut next = 0;
+            for share in 0..shares {
+                let slots = slots_of_share(share, shares);
+                assert_eq!(slots.start, next);
+                assert!(slots.clone().all(|slot| share_of(slot, shares) == share));
+                next = slots.end;
+            }
+            assert_eq!(next, SLOT_COUNT);
+        }
     }
 
     #[test]

@@ -2,11 +2,10 @@
 //! The calls of mimalloc that [`super::alloc`] uses, made with the system's allocator. For builds
 //! with sanitizers, which see only that one.
 
-use std::alloc::System;
 use std::ffi::{c_int, c_long, c_void};
 
 /// Stands in for mimalloc's allocator, for layouts with an alignment.
-pub(super) use System as MiMalloc;
+pub(super) use std::alloc::System as MiMalloc;
 
 /// Allocates a block.
 ///

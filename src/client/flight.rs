@@ -23,6 +23,10 @@ pub enum ReplySource {
     One(u16),
     /// The next reply of each part in this range of the members, merged.
     Merged(Merge, Range<u32>),
+    /// Like `Merged`, for a command whose keys went to each part in several commands. The members
+    /// are the part of each key if the replies are merged by key, and the part of each such command
+    /// otherwise.
+    Spread(Merge, Range<u32>),
 }
 
 /// One batch whose parts are on several shards, or all on one other shard.
@@ -50,12 +54,26 @@ pub struct Flight {
 }
 
 /// How far the replies of a part have been used.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Cursor {
     /// Number of commands whose replies were used.
     used: usize,
     /// Next element of the merged array that is being written.
     element: u32,
+}
+
+/// How far the replies of a flight are merged.
+#[derive(Debug, Default)]
+pub struct Merging {
+    cursors: Vec<Cursor>,
+    /// Index of the next command.
+    at: usize,
+    /// Number of members of this command's reply that are merged, if it is spread.
+    member: usize,
+    /// Sum of these members.
+    sum: i64,
+    /// The part and the number of the first of them that is an error.
+    failed: Option<(u16, usize)>,
 }
 
 impl Flight {
@@ -169,24 +187,120 @@ impl Flight {
         &self,
         protocol: Protocol,
         out: &mut Output,
+        draw: impl FnMut(u64) -> u64,
+        done: impl FnMut(usize, &Output),
+    ) {
+        let (mut merging, mut left) = (Merging::default(), usize::MAX);
+        let is_over = self.merge_some((&mut merging, &mut left), protocol, out, draw, done);
+        assert!(is_over, "all replies are merged in one step");
+    }
+
+    /// Writes further replies, like [`Flight::merge`], and reduces `left` by their number of
+    /// members. Returns false if it has stopped because nothing is left.
+    pub fn merge_some(
+        &self,
+        (merging, left): (&mut Merging, &mut usize),
+        protocol: Protocol,
+        out: &mut Output,
         mut draw: impl FnMut(u64) -> u64,
         mut done: impl FnMut(usize, &Output),
-    ) {
+    ) -> bool {
         assert!(self.has_landed());
-        let mut cursors = vec![Cursor::default(); self.parts.len()];
-        for (at, source) in self.order.iter().enumerate() {
+        merging.cursors.resize(self.parts.len(), Cursor::default());
+        while let Some(source) = self.order.get(merging.at) {
+            if *left == 0 {
+                return false;
+            }
             match source {
                 ReplySource::One(part) => {
-                    out.append_range(&self.part(*part).output, self.range(*part, &cursors));
-                    cursors[usize::from(*part)].used += 1;
+                    *left -= 1;
+                    let range = self.range(*part, &merging.cursors);
+                    out.append_range(&self.part(*part).output, range);
+                    merging.cursors[usize::from(*part)].used += 1;
                 }
                 ReplySource::Merged(merge, range) => {
                     let members = &self.members[range.start as usize..range.end as usize];
                     let reply = Reply::new(out, protocol);
-                    self.merge_one(*merge, members, &mut cursors, reply, &mut draw);
+                    self.merge_one(*merge, members, &mut merging.cursors, reply, &mut draw);
+                    *left = left.saturating_sub(members.len().max(1));
+                }
+                ReplySource::Spread(merge, range) => {
+                    let members = &self.members[range.start as usize..range.end as usize];
+                    let reply = Reply::new(out, protocol);
+                    if !self.merge_spread(*merge, members, merging, reply, left) {
+                        return false;
+                    }
                 }
             }
-            done(at, out);
+            done(merging.at, out);
+            merging.at += 1;
+        }
+        true
+    }
+
+    /// Merges further members of a reply that is spread. Returns whether the reply is complete.
+    fn merge_spread(
+        &self,
+        merge: Merge,
+        members: &[u16],
+        merging: &mut Merging,
+        mut reply: Reply<'_>,
+        left: &mut usize,
+    ) -> bool {
+        if merge == Merge::ByKey && merging.member == 0 {
+            reply.array(members.len());
+        }
+        for &part in &members[merging.member..] {
+            if *left == 0 {
+                return false;
+            }
+            *left -= 1;
+            merging.member += 1;
+            if merge == Merge::ByKey {
+                self.append_element(part, &mut merging.cursors, &mut reply);
+                continue;
+            }
+            let head = self.head(part, &merging.cursors);
+            let used = &mut merging.cursors[usize::from(part)].used;
+            if head.starts_with(b"-") {
+                merging.failed.get_or_insert((part, *used));
+            } else if merge == Merge::Sum {
+                merging.sum += first_line(&head).0;
+            }
+            *used += 1;
+        }
+        match (merging.failed.take(), merge) {
+            (Some((part, number)), _) => {
+                let (begin, end) = self.part(part).reply(number);
+                reply.append_range(&self.part(part).output, begin.offset()..end.offset());
+            }
+            (None, Merge::Sum) => reply.integer(std::mem::take(&mut merging.sum)),
+            (None, Merge::Ok) => reply.ok(),
+            (None, Merge::ByKey) => {}
+            (None, merge) => unreachable!("{merge:?} does not merge the replies of some keys"),
+        }
+        (merging.member, merging.sum) = (0, 0);
+        true
+    }
+
+    /// Appends the next element of a part's replies, which are arrays. An error stands for itself.
+    fn append_element(&self, part: u16, cursors: &mut [Cursor], reply: &mut Reply<'_>) {
+        let envelope = self.part(part);
+        let cursor = cursors[usize::from(part)];
+        let (begin, end) = envelope.reply(cursor.used);
+        let count = end.elements_since(begin);
+        let mut range = begin.offset()..end.offset();
+        if count > 0 {
+            range = envelope.output.element(begin, cursor.element as usize);
+        }
+        if count > 0 && cursor.element == 0 {
+            range.start += first_line(&self.head(part, cursors)).1;
+        }
+        reply.append_range(&envelope.output, range);
+        let cursor = &mut cursors[usize::from(part)];
+        cursor.element += 1;
+        if cursor.element as usize >= count {
+            (cursor.used, cursor.element) = (cursor.used + 1, 0);
         }
     }
 
@@ -197,17 +311,12 @@ impl Flight {
 
     /// Returns the slow commands: their indexes and the nanoseconds of their longest parts.
     pub fn spent(&self) -> Vec<(usize, u64)> {
-        let mut spent: Vec<(usize, u64)> = Vec::new();
         let at_home = (self.own_ns > 0).then_some((0, self.own_ns));
         let of_parts = self.parts().flat_map(|part| part.spent.iter());
         let all = of_parts.map(|&(at, ns)| (at as usize, ns)).chain(at_home);
-        for (at, ns) in all {
-            match spent.iter_mut().find(|(other, _)| *other == at) {
-                Some((_, longest)) => *longest = (*longest).max(ns),
-                None => spent.push((at, ns)),
-            }
-        }
-        spent.sort_unstable();
+        let mut spent: Vec<(usize, u64)> = all.collect();
+        spent.sort_unstable_by_key(|&(at, ns)| (at, std::cmp::Reverse(ns)));
+        spent.dedup_by_key(|(at, _)| *at);
         spent
     }
 
@@ -223,7 +332,7 @@ impl Flight {
         for (number, source) in self.order.iter().enumerate() {
             let mut parts = match source {
                 ReplySource::One(part) => vec![*part],
-                ReplySource::Merged(_, range) => {
+                ReplySource::Merged(_, range) | ReplySource::Spread(_, range) => {
                     self.members[range.start as usize..range.end as usize].to_vec()
                 }
             };

@@ -12,6 +12,6 @@ mod transaction;
 pub use blocked::{Blocked, GivingUp, TimeoutReply, Waiting};
 pub use connection::{Connection, Serving};
 pub use describe::describe;
-pub use flight::{Flight, ReplySource};
+pub use flight::{Flight, Merging, ReplySource};
 pub use trace::{Progress, Trace};
-pub use transaction::{Transaction, TransactionAttempt, Woken};
+pub use transaction::{Spread, Transaction, TransactionAttempt, Woken};

@@ -17,6 +17,7 @@ use crate::gate::Place;
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, ForwardId, HoldId, ReplyAddress, TransactionId};
 use crate::resp::Protocol;
+use crate::spec::Flag;
 use crate::txn::Queue;
 use crate::value::Kind;
 use std::sync::Arc;
@@ -63,8 +64,24 @@ pub struct Transaction {
     pub records: Records,
     /// Holds on the replies of its last round, by owner.
     pub holds: Vec<(u16, HoldId)>,
+    /// Whether it has very many commands or keys, so that all work on it goes in slices.
+    pub is_sliced: bool,
+    /// Flags that decide whether a pause of clients delays its first round, if it is sliced. None:
+    /// no pause does.
+    pub pause_flags: Option<Flag>,
+    /// How far the keys of the next command are in the parts, if they are added in slices.
+    pub spread: Spread,
     /// Set if its only command may block.
     pub attempt: Option<TransactionAttempt>,
+}
+
+/// Progress of a command with very many keys, which are added to the parts in slices.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Spread {
+    /// Argument index of the next key. 0: the command has not begun.
+    pub arg: usize,
+    /// Index of its first member among the members of the flight.
+    pub first: usize,
 }
 
 /// State of a transaction whose command may block.

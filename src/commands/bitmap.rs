@@ -5,7 +5,7 @@ mod operation;
 
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, READ_BYTES, Weighing};
-use crate::keyspace::{Key, Slice};
+use crate::keyspace::{Event, Key, Slice};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::bits;
@@ -44,7 +44,7 @@ fn parse_integer(arg: &[u8]) -> Result<i64, Error> {
 }
 
 /// Returns the string at a key for writing, extended to at least `bits` bits, and whether it became
-/// longer. Does not mark the key as changed for WATCH; the caller must do it if a bit changes.
+/// longer. The caller must raise an event if a bit changes.
 fn string_for_bits<'s>(
     slice: &'s mut Slice,
     db: usize,
@@ -90,8 +90,7 @@ fn setbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let was_on = bits::get(bytes, offset);
     bits::put(bytes, offset, on);
     if is_longer || was_on != on {
-        cx.slice.note_change(cx.db, &key);
-        cx.effects.changes += 1;
+        cx.raise(&key, Event::SetBit, 1);
     }
     cx.reply.integer(i64::from(was_on));
     Ok(())

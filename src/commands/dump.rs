@@ -2,7 +2,7 @@
 
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Weighing};
-use crate::keyspace::Expiry;
+use crate::keyspace::{Event, Expiry};
 use crate::rdb::{Encoder, Fault, Limits, Reading, Value, open_payload};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
@@ -156,7 +156,7 @@ fn restore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         if was_there {
             let is_lazy = cx.config.lazyfree_lazy_server_del;
             cx.propagate(&[if is_lazy { b"UNLINK" } else { b"DEL" }, key.bytes]);
-            cx.effects.changes += 1;
+            cx.raise(&key, Event::Del, 1);
         }
         cx.reply.ok();
         return Ok(());
@@ -189,7 +189,7 @@ fn restore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         propagated.push(b"ABSTTL");
         cx.propagate(&propagated);
     }
-    cx.effects.changes += 1;
+    cx.raise(&key, Event::Restore, 1);
     cx.reply.ok();
     Ok(())
 }

@@ -9,6 +9,7 @@ mod scan;
 
 use super::each_key::each_key;
 use crate::exec::{Command, Context, Merge};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
@@ -64,10 +65,13 @@ static DEL: Command = Command::per_key(
 fn del(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut removed = 0;
     each_key(cx, args, 1, |cx, args, arg| {
-        removed += u64::from(cx.slice.remove(cx.db, &arg.key(args)));
+        let key = arg.key(args);
+        if cx.slice.remove(cx.db, &key) {
+            cx.raise(&key, Event::Del, 1);
+            removed += 1;
+        }
     });
-    cx.effects.changes += removed;
-    cx.reply.integer(removed as i64);
+    cx.reply.integer(removed);
     Ok(())
 }
 

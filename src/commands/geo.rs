@@ -7,6 +7,7 @@ use crate::base::extended::Extended;
 use crate::base::number::parse_f64;
 use crate::commands::sorted_set::limits_of;
 use crate::exec::{Command, Context};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::geo::Point;
@@ -105,21 +106,20 @@ fn geoadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
                 Some(Put::Same) | None => {}
             }
         }
-        added + moved > 0
+        added + moved
     };
     if options.is_xx {
         if let Some(mut set) = cx.slice.edit::<SortedSet>(cx.db, &key)?
-            && put_all(&mut set)
+            && let changes @ 1.. = put_all(&mut set)
         {
-            set.mark();
+            set.raise(Event::ZAdd, changes);
         }
     } else {
         let mut set = cx.slice.edit_or_new::<SortedSet>(cx.db, &key)?;
-        if put_all(&mut set) {
-            set.mark();
+        if let changes @ 1.. = put_all(&mut set) {
+            set.raise(Event::ZAdd, changes);
         }
     }
-    cx.effects.changes += added + moved;
     if added + moved > 0 && cx.is_recorded() {
         propagate(cx, args, &options, &points);
     }

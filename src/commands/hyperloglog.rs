@@ -1,7 +1,7 @@
 //! HyperLogLog commands, which estimate the number of distinct elements. The values are strings.
 
 use crate::exec::{Command, Context, SessionContext, Weighing};
-use crate::keyspace::{Expiry, Key, Slice};
+use crate::keyspace::{Event, Expiry, Key, Slice};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hyperloglog::{self, Corrupted, Cursor, Form, REGISTERS, Registers, Stride};
@@ -46,11 +46,13 @@ fn value_at<'s>(
     bytes_and_form(&view.string().ok_or(Error::WrongType)?).map(Some)
 }
 
-/// Writes a value. Does not mark the key as changed for WATCH; the caller must do it.
+/// Writes a value. The caller must raise an event.
 fn write(slice: &mut Slice, db: usize, key: &Key<'_>, value: &[u8]) {
     let old_len = slice.peek(db, key).and_then(|view| view.string()).map_or(0, |old| old.len());
     if value.len() < old_len {
+        let was_silent = slice.set_silent(true);
         slice.set(db, key, NewStr::Bytes(value), Expiry::Keep);
+        slice.set_silent(was_silent);
     }
     slice.string_mut_silently(db, key, value.len()).copy_from_slice(value);
 }
@@ -93,8 +95,7 @@ fn pfadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     // After an error, elements that were added before stay. The change is not counted.
     result?;
     if raised > 0 {
-        cx.slice.note_change(cx.db, &key);
-        cx.effects.changes += raised;
+        cx.raise(&key, Event::PfAdd, raised);
     }
     cx.reply.integer(i64::from(raised > 0));
     Ok(())
@@ -185,8 +186,9 @@ fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         if let (None, Ok(count)) = (cached, count) {
             // Propagated, so that replicas have the same bytes.
             hyperloglog::put_cached_count(value, count);
-            cx.slice.note_change(cx.db, &key);
-            cx.effects.changes += 1;
+            // As in the reference, it has no event, but clients that watch the key see it.
+            cx.slice.signal(cx.db, &key);
+            cx.slice.count_changes(1);
             cx.propagate(&[&args[0], &args[1]]);
         }
     }
@@ -238,8 +240,7 @@ fn pfmerge(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     hyperloglog::forget_count(&mut value);
     write(cx.slice, cx.db, &key, &value);
-    cx.slice.note_change(cx.db, &key);
-    cx.effects.changes += 1;
+    cx.raise(&key, Event::PfAdd, 1);
     cx.reply.ok();
     Ok(())
 }
@@ -286,12 +287,12 @@ fn pfdebug(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Converts a value to the dense form. Aborts no watch, because the value has the same meaning.
+/// Converts a value to the dense form. The value has the same meaning, so this change has no event.
 fn become_dense(cx: &mut Context<'_>, key: &Key<'_>) -> Result<(), Error> {
     if let Some((bytes, Form::Sparse)) = value_at(cx.slice, cx.db, key)? {
         let value = hyperloglog::to_dense(bytes)?;
         write(cx.slice, cx.db, key, &value);
-        cx.effects.changes += 1;
+        cx.slice.count_changes(1);
     }
     Ok(())
 }

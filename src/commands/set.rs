@@ -5,6 +5,7 @@ mod random;
 mod walk;
 
 use crate::exec::{Command, Context};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Item;
@@ -77,10 +78,8 @@ fn sadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         added += u64::from(set.insert(&args[index], &limits));
     }
     if added > 0 {
-        set.mark();
+        set.raise(Event::SAdd, added);
     }
-    drop(set);
-    cx.effects.changes += added;
     cx.reply.integer(added as i64);
     Ok(())
 }
@@ -108,10 +107,9 @@ fn srem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             removed += u64::from(set.remove(&args[index]));
         }
         if removed > 0 {
-            set.mark();
+            set.raise(Event::SRem, removed);
         }
     }
-    cx.effects.changes += removed;
     cx.reply.integer(removed as i64);
     Ok(())
 }
@@ -138,16 +136,14 @@ fn smove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let exists = source.contains(member);
     if exists && from.bytes != to.bytes {
         source.remove(member);
-        source.mark();
+        source.raise(Event::SRem, 1);
         drop(source);
-        cx.effects.changes += 1;
         let mut target = cx.slice.edit_or_new::<Set>(cx.db, &to)?;
         if target.is_empty() {
             *target = Set::beginning_with(member, 1, &limits);
         }
         if target.insert(member, &limits) {
-            target.mark();
-            cx.effects.changes += 1;
+            target.raise(Event::SAdd, 1);
         }
     }
     cx.reply.integer(i64::from(exists));

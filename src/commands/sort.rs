@@ -4,7 +4,7 @@ use super::list::limits;
 use crate::base::number::{parse_f64, parse_i64};
 use crate::base::order::sort_part;
 use crate::exec::{Command, Context};
-use crate::keyspace::{Expiry, View};
+use crate::keyspace::{Event, Expiry, View};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
@@ -348,9 +348,9 @@ fn store(cx: &mut Context<'_>, args: &Args<'_>, at: usize, gets: &[&[u8]], eleme
     let slice = cx.slice_of(key.slot);
     if len > 0 {
         slice.set_object(db, &key, Box::new(list).into_object(), Expiry::Clear);
-        cx.effects.changes += len as u64;
+        slice.raise(db, &key, Event::SortStore, len as u64);
     } else if slice.remove(db, &key) {
-        cx.effects.changes += 1;
+        slice.raise(db, &key, Event::Del, 1);
     }
     cx.reply.integer(len as i64);
 }

@@ -5,7 +5,7 @@ mod combine;
 use super::sorted_set::{Members, limits_of};
 use crate::base::number::{parse_f64, parse_i64};
 use crate::exec::{Command, Context};
-use crate::keyspace::{Expiry, Key};
+use crate::keyspace::{Event, Expiry, Key};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
@@ -161,7 +161,12 @@ fn run(
         }
     } else {
         let stored = stored(&combined, cx);
-        store(cx, args, stored);
+        let event = match operation {
+            Operation::Union => Event::ZUnionStore,
+            Operation::Inter => Event::ZInterStore,
+            Operation::Diff => Event::ZDiffStore,
+        };
+        store(cx, args, stored, event);
     }
     Ok(())
 }
@@ -181,14 +186,14 @@ fn stored(combined: &Combined<'_>, cx: &Context<'_>) -> Box<SortedSet> {
 
 /// Stores a result in the key at argument 1 and replies with its length. An empty result removes
 /// the key.
-fn store(cx: &mut Context<'_>, args: &Args<'_>, set: Box<SortedSet>) {
+fn store(cx: &mut Context<'_>, args: &Args<'_>, set: Box<SortedSet>, event: Event) {
     let key = cx.key(args, 1);
     let len = set.len();
     if len > 0 {
         cx.slice.set_object(cx.db, &key, set.into_object(), Expiry::Clear);
-        cx.effects.changes += 1;
+        cx.raise(&key, event, 1);
     } else if cx.slice.remove(cx.db, &key) {
-        cx.effects.changes += 1;
+        cx.raise(&key, Event::Del, 1);
     }
     cx.reply.integer(len as i64);
 }

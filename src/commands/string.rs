@@ -10,7 +10,7 @@ mod options;
 mod part;
 
 use crate::exec::{ArgAt, Command, Context};
-use crate::keyspace::{Expiry, Key};
+use crate::keyspace::{Event, Expiry, Key};
 use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, NewStr, Str};
@@ -87,13 +87,16 @@ fn set_from_arg(cx: &mut Context<'_>, args: &mut Args<'_>, index: usize, expiry:
     let large = args.take_large(index);
     let key = cx.key(args, 1);
     cx.slice.set(cx.db, &key, new_value(&args[index], large), expiry);
-    cx.effects.changes += 1;
+    cx.raise(&key, Event::Set, 1);
+    if matches!(expiry, Expiry::At(_)) {
+        cx.raise(&key, Event::Expire, 0);
+    }
 }
 
 /// Removes an existing key that was given an expiry in the past. Propagates only the removal.
 fn expire_at_once(cx: &mut Context<'_>, key: &Key<'_>) {
     cx.slice.expire(cx.db, key);
-    cx.effects.changes += 1;
+    cx.raise(key, Event::Expired, 1);
     cx.propagate(&[cx.expire_word(), key.bytes]);
 }
 

@@ -40,6 +40,8 @@ pub struct Item {
     /// Whether the command is one of several parts on all shards. The replies of the parts are
     /// merged.
     pub is_part: bool,
+    /// Whether it continues the command before it, with further keys of the same command.
+    pub is_more: bool,
 }
 
 /// The arguments of a batch.
@@ -139,7 +141,8 @@ impl Runner<'_> {
         assert!(items.len() <= BATCH_COMMANDS_MAX);
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
         stage(self.slice, items, batch_args, &mut hashes);
-        if self.config.import_mode || items.first().is_some_and(|item| item.is_quiet) {
+        let is_quiet = items.first().is_some_and(|item| item.is_quiet);
+        if is_quiet || self.config.import_mode || self.hides_expired() {
             return self.run_apart(items, &hashes, batch_args, out, done);
         }
         for (at, item) in items.iter().enumerate() {
@@ -152,9 +155,11 @@ impl Runner<'_> {
         items.len()
     }
 
-    /// Runs the items like [`Runner::run`] under `import-mode` or for a client with NO-TOUCH. Under
-    /// `import-mode` only the import source sees expired keys, and no command removes them. With
-    /// NO-TOUCH the access clocks keep their values.
+    /// Runs the items like [`Runner::run`] under `import-mode`, during a pause or for a client with
+    /// NO-TOUCH. Under `import-mode` only the import source sees expired keys, and no command
+    /// removes them. A write that runs during a pause began before it, and removes the expired keys
+    /// that it finds: what it does depends on their absence, also at a replica. With NO-TOUCH the
+    /// access clocks keep their values.
     #[cold]
     fn run_apart(
         &mut self,
@@ -164,11 +169,16 @@ impl Runner<'_> {
         out: &mut Output,
         mut done: impl FnMut(usize, Option<&Error>, &mut Output),
     ) -> usize {
+        let hides_expired = self.hides_expired();
         for (at, item) in items.iter().enumerate() {
-            let role = self.config.import_mode.then(|| {
-                let role = if item.sees_due { ExpiryRole::Loading } else { ExpiryRole::Replica };
+            let role = match self.config.import_mode {
+                true if item.sees_due => Some(ExpiryRole::Loading),
+                true => Some(ExpiryRole::Replica),
+                false => (hides_expired && item.entry.is_write()).then_some(ExpiryRole::Primary),
+            };
+            if let Some(role) = role {
                 self.set_role(role);
-            });
+            }
             // TOUCH exists to set access clocks.
             let is_quiet = item.is_quiet && !item.entry.command.always_touches;
             let clocks = if is_quiet { self.clocks(item, batch_args) } else { Vec::new() };
@@ -202,11 +212,41 @@ impl Runner<'_> {
         keys.into_iter().filter_map(clock).collect()
     }
 
+    /// Returns whether commands hide expired keys of any slice and leave them there.
+    #[inline(always)]
+    fn hides_expired(&self) -> bool {
+        self.slice.hides_expired() || self.others.as_ref().is_some_and(|it| it.hides_expired())
+    }
+
     /// Sets how all slices of the command treat expired keys.
     fn set_role(&mut self, role: ExpiryRole) {
         self.slice.set_role(role);
         if let Some(others) = &mut self.others {
             others.set_role(role);
+        }
+    }
+
+    /// Returns the number of changes so far, of all slices that the command may change.
+    #[inline(always)]
+    fn changes(&self) -> u64 {
+        self.slice.changes() + self.others.as_ref().map_or(0, |others| others.changes())
+    }
+
+    /// Begins a command on all its slices.
+    #[inline(always)]
+    fn begin_command(&mut self) {
+        self.slice.begin_command();
+        if let Some(others) = &mut self.others {
+            others.for_each(Slice::begin_command);
+        }
+    }
+
+    /// Ends a command on all its slices.
+    #[inline(always)]
+    fn end_command(&mut self, entry: &Entry) {
+        self.slice.end_command(&entry.name);
+        if let Some(others) = &mut self.others {
+            others.for_each(|slice| slice.end_command(&entry.name));
         }
     }
 
@@ -222,7 +262,7 @@ impl Runner<'_> {
             unreachable!("{} does not run on a slice", item.entry.name)
         };
         let before = out.mark();
-        let changes = self.effects.changes;
+        let changes = self.changes();
         let mut args = batch_args.of(item);
         if let Some(records) = &mut self.records {
             let is_woken = self.attempt.is_woken;
@@ -230,6 +270,7 @@ impl Runner<'_> {
             let own = item.entry.is_write().then_some(&args);
             records.begin(item.at, usize::from(item.db), glue, own);
         }
+        self.begin_command();
         let mut context = self.context(item, hash, out);
         let result = run(&mut context, &mut args);
         self.attempt.wait = context.wait.take();
@@ -239,11 +280,13 @@ impl Runner<'_> {
         }
         let is_waiting = self.attempt.wait.is_some();
         debug_assert!((out.mark() != before) != is_waiting, "{} replies or waits", item.entry.name);
+        self.end_command(item.entry);
+        let changes = self.changes() - changes;
+        self.effects.changes += changes;
         if let Some(records) = &mut self.records {
-            let has_changed = self.effects.changes != changes;
             let others = self.others.iter_mut().flat_map(|others| others.drain_expired());
             let expired = self.slice.drain_expired().chain(others);
-            records.end(has_changed, expire_word(self.config), expired);
+            records.end(changes > 0, expire_word(self.config), expired);
         }
         result
     }

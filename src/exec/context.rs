@@ -11,7 +11,7 @@ use super::slices::Slices;
 use super::table::Entry;
 use super::wait::Wait;
 use crate::config::{Config, FollowUp};
-use crate::keyspace::{Key, Slice};
+use crate::keyspace::{Event, Key, Slice};
 use crate::resp::{Args, Error, Reply};
 use crate::value::WrongKind;
 
@@ -73,6 +73,13 @@ impl Context<'_> {
     #[inline]
     pub fn is_recorded(&self) -> bool {
         self.records.is_some()
+    }
+
+    /// Reports the change of a key of the selected database, which counts as `changes` changes. See
+    /// [`Slice::raise`].
+    #[inline]
+    pub fn raise(&mut self, key: &Key<'_>, event: Event, changes: u64) {
+        self.slice.raise(self.db, key, event, changes);
     }
 
     /// Propagates this command instead of the client's command. A second call adds another command.
@@ -293,12 +300,16 @@ pub struct Reload {
 }
 
 impl Request {
-    /// Returns whether all shards run the request at the same point in the order of changes to
-    /// keys.
+    /// Returns whether the request has a place in the order of changes to keys, so that it waits
+    /// for locks.
     pub fn is_of_a_moment(&self) -> bool {
         matches!(
             self,
-            Request::Snapshot(_) | Request::Cut { .. } | Request::Reload(_) | Request::Passed
+            Request::Snapshot(_)
+                | Request::Cut { .. }
+                | Request::Reload(_)
+                | Request::Passed
+                | Request::WatchHere { .. }
         )
     }
 }

@@ -26,8 +26,8 @@ pub enum Mode {
 pub enum Scope {
     /// One key, identified by its hash. Two keys with the same hash share a lock.
     Key {
-        /// Database of the key. [`for_each_key_lock`] uses 0 for all keys, because a command such
-        /// as MOVE uses a key with the same name in another database.
+        /// Database of the key. [`Scope::name`] uses 0 for all keys, because a command such as
+        /// MOVE uses a key with the same name in another database.
         db: u16,
         /// Hash of the key, equal on every shard.
         hash: u64,
@@ -36,6 +36,17 @@ pub enum Scope {
     Database(u16),
     /// Everything in all databases.
     All,
+}
+
+impl Scope {
+    /// Scope of a unit that uses a partition and none of its keys. It overlaps only with wide
+    /// scopes. A shared lock of this scope keeps the slice from being handed over to another unit.
+    pub const PRESENCE: Scope = Scope::Key { db: u16::MAX, hash: 0 };
+
+    /// Returns the scope of the keys with this hash in all databases.
+    pub fn name(hash: u64) -> Scope {
+        Scope::Key { db: 0, hash }
+    }
 }
 
 /// One lock that a unit requests.
@@ -134,7 +145,7 @@ pub fn for_each_key_lock(
         KeyRouting::Home => return,
     }
     for (at, spec) in entry.key_args(args).unwrap_or_default() {
-        let scope = Scope::Key { db: 0, hash: hash(&args[at]) };
+        let scope = Scope::name(hash(&args[at]));
         visit(Some(at), KeyLock { scope, mode: mode_of(spec) });
     }
 }

@@ -8,6 +8,7 @@ mod context;
 mod debug;
 mod filter;
 mod key_lock;
+mod key_set;
 mod offload;
 mod pause;
 mod persistence;
@@ -17,6 +18,7 @@ mod replication;
 mod session;
 mod slices;
 mod stage;
+mod subscription;
 mod table;
 mod wait;
 mod walk;
@@ -34,6 +36,7 @@ pub use context::{
 pub use debug::{DebugAsk, DebugMerge};
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
 pub use key_lock::{KeyLock, Mode, RemoteKey, Scope, for_each_key_lock, mode_of, remote_keys_of};
+pub use key_set::KeySet;
 pub use offload::{Bell, OffloadPool, OffloadQueue, Offloads};
 pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
@@ -44,10 +47,12 @@ pub use replication::{
 };
 pub use session::{Multi, Replies, Session};
 pub use slices::Slices;
+pub use subscription::{EventSubscriber, EventSubscription};
 pub use table::{CommandTable, Entry, KeyRange};
 pub use wait::{BlockingAttempt, Null, Ticket, TicketState, Wait};
 pub use walk::{Walk, WalkFn};
 pub use weight::{
     COPIED_BYTES, READ_BYTES, Weighing, Weight, WeightFn, count_at, long_weight, option_count,
+    step_weight,
 };
 pub use workspace::{OffloadedRun, Workspace, WorkspaceRun, Workspaces};

@@ -26,12 +26,24 @@
 //! ```
 //! The threads have a low priority: when all are busy, shards on the same cores keep most of their
 //! time. The kernel divides the rest equally among running jobs.
+//!
+//! # Why a shard never waits for a thread of the pool
+//!
+//! A thread of low priority may lose its core at any instruction, for long if other processes are
+//! busy. So a shard takes no lock that a thread of the pool may hold, and waits for no message that
+//! such a thread has begun to write. It pushes jobs onto a queue without locks, whose push waits
+//! only for other pushes, and wakes threads by `unpark`. It looks at finished jobs only if their
+//! lock is free. A thread that holds it rings the shard's bell afterwards.
 
-use crate::base::{alloc, crash, thread};
+use crate::base::clock::Clock;
+use crate::base::thread::lower_priority;
+use crate::base::{alloc, crash};
+use crossbeam_queue::SegQueue;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 /// Number of size classes, and of threads in the pool.
@@ -62,21 +74,6 @@ fn class_of(elements: usize) -> usize {
     (times.ilog2() / CLASS_LOG).min(CLASSES as u32 - 1) as usize
 }
 
-/// The jobs that no thread has taken.
-#[derive(Default)]
-struct Jobs {
-    by_class: [VecDeque<Job>; CLASSES],
-    /// Whether no further job can come.
-    is_over: bool,
-}
-
-impl Jobs {
-    /// Takes the next job for the thread of this class.
-    fn take(&mut self, class: usize) -> Option<Job> {
-        self.by_class[..=class].iter_mut().rev().find_map(VecDeque::pop_front)
-    }
-}
-
 /// What a thread of the pool does next.
 enum Next {
     Run(Job),
@@ -85,51 +82,60 @@ enum Next {
     End,
 }
 
-/// The jobs, and how threads wait for them.
+/// The jobs that no thread has taken, and the threads that wait for them.
 #[derive(Default)]
 struct Queue {
-    jobs: Mutex<Jobs>,
-    has_job: Condvar,
+    by_class: [SegQueue<Job>; CLASSES],
+    /// Whether no further job can come.
+    is_over: AtomicBool,
+    /// The threads, by class.
+    threads: OnceLock<Vec<Thread>>,
 }
 
 impl Queue {
-    fn lock(&self) -> MutexGuard<'_, Jobs> {
-        // No job runs under the lock.
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    fn push(&self, class: usize, job: Job) {
+        self.by_class[class].push(job);
+        self.wake(class);
     }
 
-    fn push(&self, class: usize, job: Job) {
-        self.lock().by_class[class].push_back(job);
-        self.has_job.notify_all();
+    /// Wakes the threads that run jobs of this class.
+    fn wake(&self, class: usize) {
+        let threads = self.threads.get().map_or(&[][..], Vec::as_slice);
+        threads.iter().skip(class).for_each(Thread::unpark);
+    }
+
+    /// Takes the next job for the thread of this class.
+    fn take(&self, class: usize) -> Option<Job> {
+        self.by_class[..=class].iter().rev().find_map(SegQueue::pop)
     }
 
     /// Waits for the next job of the thread of this class, if `collects` for a limited time.
     fn next(&self, class: usize, collects: bool) -> Next {
-        let mut jobs = self.lock();
+        let began_ns = Clock::System.monotonic_ns();
         loop {
-            if let Some(job) = jobs.take(class) {
+            if let Some(job) = self.take(class) {
                 return Next::Run(job);
             }
-            if jobs.is_over {
+            if self.is_over.load(Ordering::Acquire) {
                 return Next::End;
             }
+            // A wake-up since the look at the queues makes either call return at once.
             if !collects {
-                jobs = self.has_job.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+                thread::park();
                 continue;
             }
-            let waited = self.has_job.wait_timeout(jobs, COLLECT_PAUSE);
-            let (mut woken, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            if timeout.timed_out() {
-                return woken.take(class).map_or(Next::Collect, Next::Run);
+            let waited_ns = Clock::System.monotonic_ns().saturating_sub(began_ns);
+            if waited_ns >= COLLECT_PAUSE.as_nanos() as u64 {
+                return Next::Collect;
             }
-            jobs = woken;
+            thread::park_timeout(COLLECT_PAUSE - Duration::from_nanos(waited_ns));
         }
     }
 
     /// Runs jobs until no further job can come, on the thread of this class.
     fn work(&self, class: usize) {
         crash::add_stack();
-        thread::lower_priority(NICENESS);
+        lower_priority(NICENESS);
         let mut collects = 0;
         loop {
             match self.next(class, collects > 0) {
@@ -152,8 +158,8 @@ struct Handles(Arc<Queue>);
 
 impl Drop for Handles {
     fn drop(&mut self) {
-        self.0.lock().is_over = true;
-        self.0.has_job.notify_all();
+        self.0.is_over.store(true, Ordering::Release);
+        self.0.wake(0);
     }
 }
 
@@ -165,11 +171,14 @@ impl OffloadPool {
     /// Starts the threads. They end after the last handle is dropped.
     pub fn start() -> io::Result<OffloadPool> {
         let (pool, queue) = OffloadQueue::new();
+        let mut threads = Vec::new();
         for class in 0..CLASSES {
             let queue = Arc::clone(&queue.0);
             let name = format!("offload-{class}");
-            std::thread::Builder::new().name(name).spawn(move || queue.work(class))?;
+            let started = thread::Builder::new().name(name).spawn(move || queue.work(class))?;
+            threads.push(started.thread().clone());
         }
+        assert!(queue.0.threads.set(threads).is_ok(), "the threads are started once");
         Ok(pool)
     }
 }
@@ -186,8 +195,7 @@ impl OffloadQueue {
 
     /// Runs the next job of the largest class. Returns whether there was any.
     pub fn run_next(&self) -> bool {
-        let job = self.0.lock().take(CLASSES - 1);
-        job.map(|job| job()).is_some()
+        self.0.take(CLASSES - 1).map(|job| job()).is_some()
     }
 }
 
@@ -198,7 +206,7 @@ pub type Bell = Arc<dyn Fn() + Send + Sync>;
 pub struct Offloads<J> {
     pool: OffloadPool,
     bell: Bell,
-    done: (Sender<J>, Receiver<J>),
+    done: Arc<Mutex<VecDeque<J>>>,
     /// Number of jobs that were sent but not received.
     under_way: usize,
 }
@@ -206,7 +214,7 @@ pub struct Offloads<J> {
 impl<J: Send + 'static> Offloads<J> {
     /// Creates a user of the pool without jobs.
     pub fn new(pool: OffloadPool, bell: Bell) -> Offloads<J> {
-        Offloads { pool, bell, done: channel(), under_way: 0 }
+        Offloads { pool, bell, done: Arc::default(), under_way: 0 }
     }
 
     /// Returns the number of jobs that were sent but not received.
@@ -217,23 +225,28 @@ impl<J: Send + 'static> Offloads<J> {
     /// Sends a job that weighs `elements` elements to the pool. A thread of the pool runs it.
     pub fn send(&mut self, mut job: J, elements: usize, run: fn(&mut J)) {
         self.under_way += 1;
-        let (done, bell) = (self.done.0.clone(), Arc::clone(&self.bell));
+        let (done, bell) = (Arc::clone(&self.done), Arc::clone(&self.bell));
         let work = move || {
             run(&mut job);
             alloc::flush_local();
-            if done.send(job).is_ok() {
-                bell();
-            }
+            // Nothing panics under the lock.
+            done.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
+            bell();
         };
         self.pool.0.0.push(class_of(elements), Box::new(work));
     }
 
-    /// Returns a finished job; none if no job has finished.
+    /// Returns a finished job; none if no job has finished, or if a thread is just handing one in.
+    /// That thread rings the bell afterwards.
     pub fn receive(&mut self) -> Option<J> {
         if self.under_way == 0 {
             return None;
         }
-        let job = self.done.1.try_recv().ok()?;
+        let job = match self.done.try_lock() {
+            Ok(mut done) => done.pop_front(),
+            Err(TryLockError::Poisoned(done)) => done.into_inner().pop_front(),
+            Err(TryLockError::WouldBlock) => None,
+        }?;
         self.under_way -= 1;
         Some(job)
     }
@@ -248,6 +261,20 @@ mod tests {
     fn classes_grow_by_a_factor_of_sixteen() {
         let classes = [0, 10_000, 159_999, 160_000, 2_560_000, 40_959_999, 40_960_000, usize::MAX];
         assert_eq!(classes.map(class_of), [0, 0, 0, 1, 2, 2, 3, 3]);
+    }
+
+    /// A thread that has lost its core while it hands a job in does not stop the shard.
+    #[test]
+    fn a_shard_does_not_wait_for_a_thread_that_hands_a_job_in() {
+        let (pool, queue) = OffloadQueue::new();
+        let mut offloads = Offloads::new(pool, Arc::new(|| {}));
+        offloads.send(7, 0, |_| {});
+        assert!(queue.run_next());
+        let done = Arc::clone(&offloads.done);
+        let held = done.lock().unwrap();
+        assert_eq!((offloads.receive(), offloads.under_way()), (None, 1));
+        drop(held);
+        assert_eq!((offloads.receive(), offloads.under_way()), (Some(7), 0));
     }
 
     /// Any number of large jobs that do not end delays no smaller job.

@@ -4,6 +4,7 @@
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
+use super::subscription::EventSubscription;
 use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
@@ -24,6 +25,8 @@ pub struct Process {
     pub log: Log,
     /// Clients that receive every command (MONITOR).
     pub monitors: Monitors,
+    /// The subscriber of events on keys.
+    pub events: EventSubscription,
     /// Source of the time.
     pub clock: Clock,
     /// Run id: 40 hexadecimal digits, new at every start.
@@ -167,6 +170,7 @@ impl Process {
             commands: parts.commands,
             log: parts.log,
             monitors: Monitors::default(),
+            events: EventSubscription::default(),
             clock: parts.clock,
             run_id: parts.run_id,
             started_s,

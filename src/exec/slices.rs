@@ -2,8 +2,8 @@
 
 use super::batch::{BatchArgs, Item};
 use super::workspace::{OffloadedRun, WorkspaceRun, run_away};
-use crate::base::slot::SLOT_COUNT;
-use crate::keyspace::{Expired, ExpiryRole, Slice};
+use crate::base::slot::share_of;
+use crate::keyspace::{Expired, ExpiryRole, Raised, Slice};
 
 /// All slices of the keyspace. A command runs on the slice that owns its first key. If it uses keys
 /// of others, its handler asks for their slices with [`super::Context::slice_of`].
@@ -42,8 +42,17 @@ impl Slices {
     ) -> OffloadedRun {
         let at = self.index_of(item.slot);
         let mut slice = self.slices[at].take().expect("no other command is running");
-        let ran = run_away(&mut slice, Some(self), item, batch_args, with);
+        let mut ran = run_away(&mut slice, Some(self), item, batch_args, with);
         self.slices[at] = Some(slice);
+        let mut events = Vec::new();
+        self.for_each(|slice| events.append(&mut slice.take_events()));
+        // What expired on other slices comes before what the command changed there, and what
+        // happened on its own slice between the two.
+        let is_found = |raised: &Raised| !raised.event.is_change();
+        let (mut all, changed): (Vec<_>, Vec<_>) = events.into_iter().partition(is_found);
+        all.append(&mut ran.events);
+        all.extend(changed);
+        ran.events = all;
         ran
     }
 
@@ -53,11 +62,26 @@ impl Slices {
         self.slices[at].as_mut().expect("the running command knows its own slice")
     }
 
+    /// Returns whether commands hide expired keys of any slice and leave them there.
+    pub(super) fn hides_expired(&self) -> bool {
+        self.slices.iter().flatten().any(|slice| slice.hides_expired())
+    }
+
     /// Sets how the slices treat expired keys.
     pub(super) fn set_role(&mut self, role: ExpiryRole) {
-        for slice in self.slices.iter_mut().flatten() {
+        self.for_each(|slice| {
             slice.set_role(role);
-        }
+        });
+    }
+
+    /// Calls `visit` with each slice, except the slice on which a command runs.
+    pub(super) fn for_each(&mut self, visit: impl FnMut(&mut Slice)) {
+        self.slices.iter_mut().flatten().map(|slice| &mut **slice).for_each(visit);
+    }
+
+    /// Returns the number of changes so far, without the slice on which a command runs.
+    pub(super) fn changes(&self) -> u64 {
+        self.slices.iter().flatten().map(|slice| slice.changes()).sum()
     }
 
     /// Returns and forgets the keys and fields that have expired.
@@ -68,6 +92,6 @@ impl Slices {
     /// Returns the index of the slice that owns a hash slot. The slices have contiguous ranges of
     /// nearly equal size, which [`Slices::new`] has checked.
     fn index_of(&self, slot: u16) -> usize {
-        (usize::from(slot) * self.slices.len()) / usize::from(SLOT_COUNT)
+        share_of(slot, self.slices.len())
     }
 }

@@ -180,6 +180,11 @@ impl Entry {
         self.command.card.flags.has(Flag::WRITE)
     }
 
+    /// Returns whether the command may leave records for the feed, besides expired keys.
+    pub fn may_propagate(&self) -> bool {
+        self.is_write() || self.command.card.flags.has(Flag::MAY_REPLICATE)
+    }
+
     /// Returns whether the command may block instead of replying.
     #[inline]
     pub fn may_wait(&self) -> bool {
@@ -347,9 +352,15 @@ impl CommandTable {
         self.entries.iter().find(|entry| entry.executes_queued())
     }
 
-    /// Returns the entry at an index.
+    /// Returns the entry or subcommand at an index. The indexes of subcommands follow the index of
+    /// their command.
     pub fn at(&self, index: u16) -> Option<&Entry> {
-        self.walk().find(|entry| entry.index == index)
+        let behind = self.entries.partition_point(|entry| entry.index <= index);
+        let entry = &self.entries[behind.checked_sub(1)?];
+        match usize::from(index - entry.index) {
+            0 => Some(entry),
+            below => entry.subcommands.get(below - 1),
+        }
     }
 }
 
@@ -379,6 +390,19 @@ mod tests {
 
     const fn command(name: &'static str) -> Command {
         Command::container(Card::new(name, Group::Generic, "1.0.0"), &[])
+    }
+
+    #[test]
+    fn an_index_leads_to_its_entry_or_subcommand() {
+        static GROUP: Command =
+            Command::container(Card::new("group", Group::Generic, "1.0.0"), &[&GET, &SORT_RO]);
+        static FAMILY: &[&Command] = &[&SIXTEEN, &GROUP, &LONGER];
+        let table = CommandTable::new(&[FAMILY]);
+        let names = (0..table.len() as u16).map(|at| table.at(at).unwrap().command.card.name);
+        let wanted = ["sixteen.bytes-16", "group", "get", "sort_ro", "seventeen.bytes17"];
+        assert_eq!(names.collect::<Vec<_>>(), wanted);
+        assert!(table.walk().all(|entry| std::ptr::eq(table.at(entry.index).unwrap(), entry)));
+        assert!(table.at(table.len() as u16).is_none());
     }
 
     #[test]

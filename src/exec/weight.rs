@@ -26,6 +26,9 @@ pub const READ_BYTES: usize = 512;
 /// Elements in whose time a command uses one argument.
 const ARG_WEIGHT: usize = 2;
 
+/// Elements in whose time a command begins and ends, if it is one of several.
+const COMMAND_WEIGHT: usize = 6;
+
 /// Nodes of a value from which the size of its elements is estimated.
 const SAMPLES: usize = 4;
 
@@ -186,6 +189,11 @@ impl<'a> Weighing<'a> {
     }
 }
 
+/// Returns the weight of short commands with `args` arguments in total, in elements.
+pub fn step_weight(commands: usize, args: usize) -> usize {
+    COMMAND_WEIGHT * commands + ARG_WEIGHT * args
+}
+
 /// Returns the count at argument `at`, which may be negative; none without a valid number.
 pub fn count_at(args: &Args<'_>, at: usize) -> Option<usize> {
     let count = args.get(at).and_then(parse_i64)?;
@@ -207,6 +215,21 @@ impl Entry {
             Weight::Args => ARG_WEIGHT * argc >= enough,
             Weight::Values | Weight::Of(_) => true,
         }
+    }
+
+    /// Returns whether a command with `argc` arguments has too many keys to run in one step.
+    #[inline]
+    pub fn has_many_keys(&self, argc: usize, enough: usize) -> bool {
+        ARG_WEIGHT * argc >= enough && self.may_be_spread(argc)
+    }
+
+    /// Returns whether a command with `argc` arguments has several keys, and can run on one group
+    /// of them after the other.
+    pub fn may_be_spread(&self, argc: usize) -> bool {
+        let keys = self.keys;
+        self.is_per_key()
+            && argc > keys.first + keys.step
+            && (argc - keys.first).is_multiple_of(keys.step)
     }
 
     /// Returns whether a command with these arguments may run in slices. It then stands alone in

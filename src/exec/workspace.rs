@@ -7,7 +7,7 @@ use super::record::Records;
 use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
 use crate::config::Config;
-use crate::keyspace::{ExpiryRole, Frequency, Slice, SliceOptions};
+use crate::keyspace::{ExpiryRole, Frequency, Raised, Slice, SliceOptions};
 use crate::resp::{Error, Mark, Output, Protocol};
 
 /// The values that a command uses away from their owners.
@@ -28,6 +28,8 @@ pub struct OffloadedRun {
     pub error: Option<Error>,
     /// What the command waits for, if it blocks.
     pub wait: Option<Wait>,
+    /// Events of the command, while there is a subscriber.
+    pub events: Vec<Raised>,
 }
 
 /// Inputs and outputs of a command on a workspace, or on the slices of all partitions.
@@ -118,7 +120,8 @@ pub(super) fn run_away(
         ends.push(output.mark());
         error = failed.cloned();
     });
-    OffloadedRun { effects: runner.effects, error, wait: runner.attempt.wait }
+    let (effects, wait) = (runner.effects, runner.attempt.wait);
+    OffloadedRun { effects, error, wait, events: slice.take_events() }
 }
 
 /// Creates workspaces and takes them back.
@@ -140,7 +143,7 @@ impl Workspaces {
     pub fn open(
         &mut self,
         (now_ms, seed): (u64, u64),
-        records_expired: bool,
+        (records_expired, logs_events): (bool, bool),
         frequency: Option<Frequency>,
     ) -> Box<Workspace> {
         let mut slice = self.spare.take().unwrap_or_else(|| {
@@ -151,9 +154,12 @@ impl Workspaces {
                 seed: 0,
             }))
         });
+        // What a command leaves expired expires at its owner.
+        slice.set_active_expiry(false);
         slice.set_now(now_ms);
         slice.seed(seed);
         slice.note_expired(records_expired);
+        slice.log_events(logs_events);
         slice.set_frequency(frequency);
         Box::new(Workspace { slice, remote_keys: Vec::new() })
     }

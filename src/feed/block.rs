@@ -110,10 +110,15 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// Adds the commands of a unit, and empties the records.
+    /// Adds the commands of a unit, and empties the records. Moves the bytes of a large unit if
+    /// they are in order and there are no others.
     pub(super) fn take(&mut self, records: &mut Records) {
+        let mut end = 0;
+        let mut is_ordered = true;
         self.commands.reserve(records.list().len());
         for record in records.list() {
+            is_ordered &= record.bytes.start == end;
+            end = record.bytes.end;
             self.commands.push(Command {
                 at: record.at,
                 db: record.db,
@@ -122,7 +127,14 @@ impl Content {
                 head_len: record.head_len,
                 len: record.bytes.len(),
             });
-            self.bytes.extend_from_slice(records.bytes(record));
+        }
+        if is_ordered && self.bytes.is_empty() && end > POOLED_BYTES_MAX {
+            self.bytes = records.take_bytes();
+            self.bytes.truncate(end);
+        } else {
+            for record in records.list() {
+                self.bytes.extend_from_slice(records.bytes(record));
+            }
         }
         records.clear();
     }
@@ -132,6 +144,9 @@ impl Content {
     }
 
     fn append(&mut self, other: &mut Content) {
+        if self.commands.is_empty() && self.bytes.is_empty() {
+            return std::mem::swap(self, other);
+        }
         self.commands.append(&mut other.commands);
         self.bytes.append(&mut other.bytes);
     }

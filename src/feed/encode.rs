@@ -18,6 +18,16 @@
 //! removal of an expired key precedes the command that detected it. If another shard propagates
 //! that command, the owner marks the removal as Apart. Apart commands precede all other commands of
 //! their `at`.
+//!
+//! A large unit is written in steps: first all its commands are planned, then they are written.
+//! Readers of the stream may see a part of the unit between two steps. They receive the rest later,
+//! as they would over a slow connection.
+//!
+//! ```text
+//!   begin_unit --> planning --all planned--> writing --all written--> (no unit)
+//!              ^  |                      ^  |
+//!              '--'  step                '--'  step, also within an argument
+//! ```
 
 use super::backlog::Backlog;
 use super::block::Part;
@@ -42,6 +52,26 @@ struct Place {
     byte: usize,
 }
 
+/// Bytes in whose time a command is planned, and in whose time it begins.
+const COMMAND_BYTES: usize = 64;
+
+/// Progress of writing a planned unit.
+#[derive(Clone, Debug, Default)]
+struct Writing {
+    /// Number of the commands that form the transaction, at the begin of the plan.
+    own_len: usize,
+    /// Index of the next planned command.
+    next: usize,
+    /// Planned commands that are written as one transaction. The next one is the last or in it.
+    group: Range<usize>,
+    /// Whether the head of the next command is written.
+    has_head: bool,
+    /// Index of its next piece.
+    piece: usize,
+    /// Number of bytes of this piece that are written.
+    byte: usize,
+}
+
 /// Writes units to the stream.
 #[derive(Debug, Default)]
 pub(super) struct Encoder {
@@ -50,6 +80,15 @@ pub(super) struct Encoder {
     planned: Vec<Planned>,
     pieces: Vec<(usize, Range<usize>)>,
     places: Vec<Place>,
+    /// Set while a planned unit is written.
+    writing: Option<Writing>,
+}
+
+/// Returns the lesser part of `left` that is used, and reduces `left` by it.
+fn spend(left: &mut usize, bytes: usize) -> usize {
+    let used = bytes.min(*left);
+    *left -= used;
+    used
 }
 
 impl Encoder {
@@ -59,17 +98,50 @@ impl Encoder {
         self.db = None;
     }
 
-    /// Writes one unit or one batch; `parts` are in the order of their shards.
-    pub(super) fn unit(&mut self, parts: &[Part<'_>], is_transaction: bool, out: &mut Backlog) {
-        self.plan(parts);
-        let mut planned = std::mem::take(&mut self.planned);
-        let mut own_len = 0;
-        if is_transaction {
-            // The clients that it has unblocked were served after its last command.
-            let is_woken = |command: &Planned| matches!(command.glue, Glue::Woken(_));
-            planned.sort_by_key(is_woken);
-            own_len = planned.partition_point(|command| !is_woken(command));
-            self.group(&planned[..own_len], parts, out);
+    /// Begins a unit or a batch of `parts` parts.
+    pub(super) fn begin_unit(&mut self, parts: usize) {
+        self.planned.clear();
+        self.pieces.clear();
+        self.places.clear();
+        self.places.resize(parts, Place::default());
+        self.writing = None;
+    }
+
+    /// Writes more of the unit that was begun; `parts` are in the order of their shards. Reduces
+    /// `left` by the bytes and the commands, and stops if nothing is left. Returns whether the unit
+    /// is complete.
+    pub(super) fn step(
+        &mut self,
+        parts: &[Part<'_>],
+        is_transaction: bool,
+        left: &mut usize,
+        out: &mut Backlog,
+    ) -> bool {
+        if self.writing.is_none() {
+            if !self.plan(parts, left) {
+                return false;
+            }
+            let mut own_len = 0;
+            if is_transaction {
+                // The clients that it has unblocked were served after its last command.
+                let is_woken = |command: &Planned| matches!(command.glue, Glue::Woken(_));
+                self.planned.sort_by_key(is_woken);
+                own_len = self.planned.partition_point(|command| !is_woken(command));
+            }
+            self.writing = Some(Writing { own_len, ..Writing::default() });
+        }
+        let mut writing = self.writing.take().expect("set above");
+        let is_over = self.write(&mut writing, parts, left, out);
+        if !is_over {
+            self.writing = Some(writing);
+        }
+        is_over
+    }
+
+    /// Returns the end of the transaction that begins at a planned command.
+    fn group_end(&self, first: usize, own_len: usize) -> usize {
+        if first < own_len {
+            return own_len;
         }
         let is_one = |a: &Planned, b: &Planned| match (a.glue, b.glue) {
             (Glue::Apart, _) | (_, Glue::Apart) => false,
@@ -77,10 +149,65 @@ impl Encoder {
             (Glue::Woken(_), _) | (_, Glue::Woken(_)) => false,
             _ => a.at == b.at,
         };
-        for group in planned[own_len..].chunk_by(is_one) {
-            self.group(group, parts, out);
+        let pairs = self.planned[first..].windows(2);
+        first + 1 + pairs.take_while(|pair| is_one(&pair[0], &pair[1])).count()
+    }
+
+    /// Writes planned commands. Commands that form one transaction are enclosed in MULTI and EXEC
+    /// if there are several.
+    fn write(
+        &mut self,
+        at: &mut Writing,
+        parts: &[Part<'_>],
+        left: &mut usize,
+        out: &mut Backlog,
+    ) -> bool {
+        loop {
+            if at.next == at.group.end {
+                if at.group.len() > 1 {
+                    self.command(&[b"EXEC"], out);
+                }
+                if at.next == self.planned.len() {
+                    return true;
+                }
+                at.group = at.next..self.group_end(at.next, at.own_len);
+                if at.group.len() > 1 {
+                    self.command(&[b"MULTI"], out);
+                }
+            }
+            let Planned { db, args, ref pieces, .. } = self.planned[at.next];
+            let pieces = pieces.clone();
+            if !at.has_head {
+                if *left == 0 {
+                    return false;
+                }
+                spend(left, COMMAND_BYTES);
+                self.head(db, args, out);
+                (at.has_head, at.piece) = (true, pieces.start);
+            }
+            while at.piece < pieces.end {
+                let (part, ref bytes) = self.pieces[at.piece];
+                let rest = &parts[part].bytes[bytes.start + at.byte..bytes.end];
+                let used = spend(left, rest.len());
+                out.append(&rest[..used]);
+                at.byte += used;
+                if used < rest.len() {
+                    return false;
+                }
+                (at.piece, at.byte) = (at.piece + 1, 0);
+            }
+            (at.next, at.has_head) = (at.next + 1, false);
         }
-        self.planned = planned;
+    }
+
+    /// Writes SELECT if the database differs from the last one, and the number of arguments.
+    fn head(&mut self, db: u16, args: u32, out: &mut Backlog) {
+        if self.db != Some(db) {
+            let mut digits = itoa::Buffer::new();
+            self.command(&[b"SELECT", digits.format(db).as_bytes()], out);
+            self.db = Some(db);
+        }
+        header(args as usize, out);
     }
 
     /// Writes a command that belongs to no unit and accesses no keys.
@@ -96,42 +223,22 @@ impl Encoder {
         }
     }
 
-    /// Writes commands that form one transaction: enclosed in MULTI and EXEC if there are several.
-    fn group(&mut self, group: &[Planned], parts: &[Part<'_>], out: &mut Backlog) {
-        let has_several = group.len() > 1;
-        if has_several {
-            self.command(&[b"MULTI"], out);
-        }
-        for command in group {
-            if self.db != Some(command.db) {
-                let mut digits = itoa::Buffer::new();
-                self.command(&[b"SELECT", digits.format(command.db).as_bytes()], out);
-                self.db = Some(command.db);
-            }
-            header(command.args as usize, out);
-            for (part, bytes) in &self.pieces[command.pieces.clone()] {
-                out.append(&parts[*part].bytes[bytes.clone()]);
-            }
-        }
-        if has_several {
-            self.command(&[b"EXEC"], out);
-        }
-    }
-
-    fn plan(&mut self, parts: &[Part<'_>]) {
-        self.planned.clear();
-        self.pieces.clear();
-        self.places.clear();
-        self.places.resize(parts.len(), Place::default());
+    /// Plans further commands. Returns whether all are planned.
+    fn plan(&mut self, parts: &[Part<'_>], left: &mut usize) -> bool {
         loop {
             let heads = parts.iter().zip(&self.places);
             let next =
                 heads.filter_map(|(part, place)| part.commands.get(place.command)).map(|t| t.at);
-            let Some(at) = next.min() else { return };
+            let Some(at) = next.min() else { return true };
+            if *left == 0 {
+                return false;
+            }
+            let planned = self.planned.len();
             self.plan_alone(at, parts, &[Glue::Apart]);
             self.plan_alone(at, parts, &[Glue::Alone, Glue::Apart]);
             self.plan_glued(at, parts);
             self.plan_woken(at, parts);
+            spend(left, COMMAND_BYTES * (self.planned.len() - planned));
         }
     }
 

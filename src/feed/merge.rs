@@ -90,33 +90,41 @@ impl Queue {
         }
     }
 
-    /// Returns the content of the next unit: of the head, or of the early unit.
-    fn part(&self, is_early: bool) -> Part<'_> {
-        let head = if is_early { self.early() } else { self.head() };
-        let head = head.expect("the caller has seen it");
-        if head.is_late { self.late[&head.place].part() } else { self.block.part(self.at).0 }
+    /// Returns the content of the unit with a place: of the head, or of a late unit.
+    fn part(&self, place: u64) -> Part<'_> {
+        match self.late.get(&place) {
+            Some(late) => late.part(),
+            None => {
+                debug_assert!(self.head().is_some_and(|head| head.place == place));
+                self.block.part(self.at).0
+            }
+        }
     }
 
-    /// Passes the next unit, the head or the early unit, which was written.
-    fn pass(&mut self, is_early: bool) {
-        let head = if is_early { self.early() } else { self.head() };
-        let &UnitHead { place, is_late, .. } = head.expect("the caller has seen it");
-        if is_late {
-            let late = self.late.remove(&place).expect("a late unit is written once");
+    /// Passes the unit with a place, the head or a late unit, which was written.
+    fn pass(&mut self, place: u64) {
+        if let Some(late) = self.late.remove(&place) {
             self.written_bytes += late.weight_bytes();
         }
-        if !is_early {
+        if self.head().is_some_and(|head| head.place == place) {
             self.at = self.block.part(self.at).1;
         }
         self.skip_written();
     }
 
-    /// Returns whether a part of this multi-part unit is next. If so, also whether it is early.
-    fn part_of(&self, sequence: u64) -> Option<(Unit, bool)> {
+    /// Returns the part of this multi-part unit that is next, if there is one.
+    fn part_of(&self, sequence: u64) -> Option<&UnitHead> {
         let is_it = |head: &&UnitHead| head.unit.several().is_some_and(|(of, _)| of == sequence);
-        let head = self.head().filter(is_it).map(|head| (head.unit, false));
-        head.or_else(|| self.early().filter(is_it).map(|head| (head.unit, true)))
+        self.head().filter(is_it).or_else(|| self.early().filter(is_it))
     }
+}
+
+/// A part of a unit that is being written.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    shard: usize,
+    place: u64,
+    unit: Unit,
 }
 
 /// A multi-part unit with at least one part at a head.
@@ -158,6 +166,9 @@ impl Choice {
 pub(super) struct Merger {
     queues: Vec<Queue>,
     several: Vec<Several>,
+    /// The parts of the unit that is partly written, in the order of their shards. They stay in
+    /// their queues.
+    partly: Vec<Share>,
     /// A deliberate fault: a test shows with it that watermarks are needed.
     #[cfg(test)]
     pub(super) ignores_watermarks: bool,
@@ -171,6 +182,7 @@ impl Merger {
         Merger {
             queues: (0..shards).map(|_| Queue::default()).collect(),
             several: Vec::new(),
+            partly: Vec::new(),
             #[cfg(test)]
             ignores_watermarks: false,
             #[cfg(test)]
@@ -195,8 +207,16 @@ impl Merger {
             }
         }
         loop {
-            if out.backlog.end_offset() > offset_max {
+            if out.backlog.end_offset() > offset_max || !self.go_on(out, offset_max) {
                 return Progress::Behind;
+            }
+            for (queue, lane) in self.queues.iter_mut().zip(lanes) {
+                if queue.written_bytes > 0 {
+                    lane.release(std::mem::take(&mut queue.written_bytes));
+                }
+                if queue.head().is_none() && queue.weight_bytes > 0 {
+                    queue.refill(lane, None);
+                }
             }
             let choice = self.choose();
             let Some((timestamp, shard, is_early)) = choice.best else {
@@ -209,27 +229,18 @@ impl Merger {
                 }
                 continue;
             }
-            let queue = &mut self.queues[shard];
+            let queue = &self.queues[shard];
             let head = if is_early { queue.early() } else { queue.head() };
-            let unit = head.expect("the chosen queue has the unit").unit;
+            let &UnitHead { unit, place, .. } = head.expect("the chosen queue has the unit");
             match unit.several() {
                 None if is_early => {
-                    out.unit(&[queue.part(true)], unit.is_transaction());
-                    queue.pass(true);
+                    self.emit(&[Share { shard, place, unit }], out, offset_max);
                 }
                 None => {
                     let timestamp_max = choice.second.min(choice.horizon);
                     self.emit_singles(shard, timestamp_max, out, offset_max);
                 }
-                Some((sequence, parts)) => self.emit_several(sequence, parts, out),
-            }
-            for (queue, lane) in self.queues.iter_mut().zip(lanes) {
-                if queue.written_bytes > 0 {
-                    lane.release(std::mem::take(&mut queue.written_bytes));
-                }
-                if queue.head().is_none() && queue.weight_bytes > 0 {
-                    queue.refill(lane, None);
-                }
+                Some((sequence, parts)) => self.emit_several(sequence, parts, out, offset_max),
             }
         }
     }
@@ -296,37 +307,72 @@ impl Merger {
         out: &mut Output,
         offset_max: u64,
     ) {
-        let queue = &mut self.queues[shard];
-        while let Some(&UnitHead { timestamp, unit, .. }) = queue.head()
+        while let Some(&UnitHead { timestamp, unit, place, .. }) = self.queues[shard].head()
             && unit.several().is_none()
             && timestamp <= timestamp_max
             && out.backlog.end_offset() <= offset_max
         {
-            out.unit(&[queue.part(false)], unit.is_transaction());
-            queue.pass(false);
+            let share = Share { shard, place, unit };
+            if !self.emit(&[share], out, offset_max) {
+                return;
+            }
         }
     }
 
     /// Writes a multi-part unit. All its parts must be next in their queues.
-    fn emit_several(&mut self, sequence: u64, parts: u16, out: &mut Output) {
-        let mut first = None;
-        let mut found = Vec::with_capacity(usize::from(parts));
-        for (shard, queue) in self.queues.iter().enumerate() {
-            let Some((unit, is_early)) = queue.part_of(sequence) else { continue };
-            assert!(*first.get_or_insert(unit) == unit, "all parts of a unit are equal");
-            found.push((shard, is_early));
-        }
-        assert!(found.len() == usize::from(parts), "all parts of a unit are written");
-        let unit = first.expect("a unit has at least one part");
-        if let Unit::Mark { id, .. } = unit {
+    fn emit_several(&mut self, sequence: u64, parts: u16, out: &mut Output, offset_max: u64) {
+        let found = |(shard, queue): (usize, &Queue)| {
+            let head = queue.part_of(sequence)?;
+            Some(Share { shard, place: head.place, unit: head.unit })
+        };
+        let shares: Vec<Share> = self.queues.iter().enumerate().filter_map(found).collect();
+        assert!(shares.len() == usize::from(parts), "all parts of a unit are written");
+        let is_equal = |share: &Share| share.unit == shares[0].unit;
+        assert!(shares.iter().all(is_equal), "all parts of a unit are equal");
+        if let Unit::Mark { id, .. } = shares[0].unit {
             out.mark(id);
+            self.pass(&shares);
         } else {
-            let share = |&(shard, is_early): &(usize, bool)| self.queues[shard].part(is_early);
-            let shares: Vec<Part<'_>> = found.iter().map(share).collect();
-            out.unit(&shares, unit.is_transaction());
+            self.emit(&shares, out, offset_max);
         }
-        for (shard, is_early) in found {
-            self.queues[shard].pass(is_early);
+    }
+
+    /// Begins to write the unit that consists of these parts. Returns whether it is complete.
+    fn emit(&mut self, shares: &[Share], out: &mut Output, offset_max: u64) -> bool {
+        let parts: Vec<Part<'_>> = shares.iter().map(|share| self.part(share)).collect();
+        let left = bytes_left(out, offset_max);
+        if !out.begin_unit(&parts, shares[0].unit.is_transaction(), left) {
+            self.partly.extend_from_slice(shares);
+            return false;
+        }
+        self.pass(shares);
+        true
+    }
+
+    /// Continues the unit that is partly written. Returns whether there is none any more.
+    fn go_on(&mut self, out: &mut Output, offset_max: u64) -> bool {
+        let Some(first) = self.partly.first() else { return true };
+        let parts: Vec<Part<'_>> = self.partly.iter().map(|share| self.part(share)).collect();
+        if !out.go_on(&parts, first.unit.is_transaction(), bytes_left(out, offset_max)) {
+            return false;
+        }
+        let shares = std::mem::take(&mut self.partly);
+        self.pass(&shares);
+        true
+    }
+
+    /// Returns whether a unit is partly written.
+    pub(super) fn is_inside_unit(&self) -> bool {
+        !self.partly.is_empty()
+    }
+
+    fn part(&self, share: &Share) -> Part<'_> {
+        self.queues[share.shard].part(share.place)
+    }
+
+    fn pass(&mut self, shares: &[Share]) {
+        for share in shares {
+            self.queues[share.shard].pass(share.place);
         }
     }
 }
@@ -346,4 +392,9 @@ fn see_part(
     if timestamp < found.timestamp {
         (found.timestamp, found.shard, found.is_early) = (timestamp, shard, is_early);
     }
+}
+
+/// Returns the number of bytes up to an offset.
+fn bytes_left(out: &Output, offset_max: u64) -> usize {
+    offset_max.saturating_sub(out.backlog.end_offset()) as usize
 }

@@ -27,8 +27,25 @@ impl Output {
         Output { encoder: Encoder::default(), backlog: Backlog::new(offset), marks: Vec::new() }
     }
 
-    pub(super) fn unit(&mut self, parts: &[Part<'_>], is_transaction: bool) {
-        self.encoder.unit(parts, is_transaction, &mut self.backlog);
+    /// Begins a unit and writes at most about `left` bytes of it. Returns whether it is complete.
+    pub(super) fn begin_unit(
+        &mut self,
+        parts: &[Part<'_>],
+        is_transaction: bool,
+        left: usize,
+    ) -> bool {
+        self.encoder.begin_unit(parts.len());
+        self.go_on(parts, is_transaction, left)
+    }
+
+    /// Writes at most about `left` further bytes of a unit. Returns whether it is complete.
+    pub(super) fn go_on(
+        &mut self,
+        parts: &[Part<'_>],
+        is_transaction: bool,
+        mut left: usize,
+    ) -> bool {
+        self.encoder.step(parts, is_transaction, &mut left, &mut self.backlog)
     }
 
     pub(super) fn mark(&mut self, id: u64) {

@@ -50,6 +50,9 @@ pub struct Feed {
 pub struct Stream {
     merger: Merger,
     output: Output,
+    /// Commands of no unit that wait until the merger has written a whole unit: at most a few per
+    /// replica and second.
+    injected: Vec<Vec<Box<[u8]>>>,
 }
 
 /// The result of a call that may have merged.
@@ -74,13 +77,26 @@ impl Stream {
 
     /// Continues the stream at another offset, with an empty backlog.
     pub fn restart(&mut self, offset: u64) {
+        debug_assert!(!self.merger.is_inside_unit(), "all units are written before");
         self.output.backlog = Backlog::new(offset);
         self.output.encoder.forget_db();
     }
 
     /// Writes a command that belongs to no unit and accesses no keys: PING, REPLCONF GETACK.
     pub fn inject(&mut self, args: &[&[u8]]) {
-        self.output.encoder.command(args, &mut self.output.backlog);
+        self.injected.push(args.iter().map(|arg| Box::from(*arg)).collect());
+        self.write_injected();
+    }
+
+    /// Writes the commands of no unit, unless a unit is partly written.
+    fn write_injected(&mut self) {
+        if self.merger.is_inside_unit() {
+            return;
+        }
+        for command in self.injected.drain(..) {
+            let args: Vec<&[u8]> = command.iter().map(|arg| &**arg).collect();
+            self.output.encoder.command(&args, &mut self.output.backlog);
+        }
     }
 
     /// Takes the reached marks whose ids are wanted, in the order of the stream.
@@ -93,7 +109,8 @@ impl Feed {
     /// Creates a feed that is off; the stream begins at `offset`.
     pub fn new(mesh: Arc<Mesh>, clock: Clock, offset: u64) -> Feed {
         let shards = mesh.shards();
-        let stream = Stream { merger: Merger::new(shards), output: Output::new(offset) };
+        let (merger, output) = (Merger::new(shards), Output::new(offset));
+        let stream = Stream { merger, output, injected: Vec::new() };
         Feed {
             is_on: AtomicBool::new(false),
             is_stale: AtomicBool::new(false),
@@ -280,6 +297,7 @@ impl Feed {
                 }
             }
         }
+        stream.write_injected();
         merged.has_grown |= self.note(&stream);
         is_behind
     }

@@ -10,6 +10,7 @@
 use super::block::{Block, Command, Content, Part, Unit};
 use super::journal::{Gap, Journal, Reservation};
 use super::lane::Lane;
+use super::limits::MERGE_BYTES_MAX;
 use super::merge::{Merger, Progress};
 use super::output::Output;
 use super::shared::Feed;
@@ -722,7 +723,7 @@ fn stream_of(units: &[(bool, &[Content])]) -> Vec<String> {
     let mut output = Output::new(0);
     for (is_transaction, contents) in units {
         let parts: Vec<_> = contents.iter().map(share).collect();
-        output.unit(&parts, *is_transaction);
+        assert!(output.begin_unit(&parts, *is_transaction, usize::MAX));
     }
     commands(&output).iter().map(|(_, args)| args.join(" ")).collect()
 }
@@ -731,7 +732,7 @@ fn stream_of(units: &[(bool, &[Content])]) -> Vec<String> {
 fn the_bytes_are_as_valkey_writes_them() {
     let one = content(&[(0, 11, Glue::Alone, "set k v")]);
     let mut output = Output::new(0);
-    output.unit(&[Part { commands: &one.commands, bytes: &one.bytes }], true);
+    assert!(output.begin_unit(&[Part { commands: &one.commands, bytes: &one.bytes }], true, 999));
     output.encoder.command(&[b"PING"], &mut output.backlog);
     let wanted = "*2\r\n$6\r\nSELECT\r\n$2\r\n11\r\n\
                   *3\r\n$3\r\nset\r\n$1\r\nk\r\n$1\r\nv\r\n*1\r\n$4\r\nPING\r\n";
@@ -926,4 +927,36 @@ fn threads_share_one_feed() {
     });
     assert_eq!(next, [UNITS; SHARDS]);
     assert!(feed.end_offset() > 0 && !feed.has_marks());
+}
+
+#[test]
+fn a_large_unit_is_written_in_steps_and_nothing_comes_between() {
+    const COMMANDS: usize = 10_000;
+    let feed = Feed::new(Mesh::new(1, Rules::default(), None), Clock::System, 0);
+    feed.set_on(true);
+    let (mut journal, mut records) = (Journal::default(), Records::default());
+    journal.set_on(true);
+    journal.clock.begin_turn(1);
+    (0..COMMANDS).for_each(|at| records.add(at as u32, 0, &[b"SET", b"k", &[b'x'; 200]]));
+    let timestamp = journal.clock.local();
+    journal.append(timestamp, Unit::Single { is_transaction: true }, &mut records);
+    assert!(feed.publish(0, &mut journal).is_behind, "the unit takes several steps");
+    let (len, _) = feed.with_stream(|stream| {
+        stream.inject(&[b"PING"]);
+        stream.backlog().len()
+    });
+    assert!(len < 2 * MERGE_BYTES_MAX, "a step is bounded: {len}");
+    while feed.publish(0, &mut journal).is_behind {}
+    let (output, _) = feed.with_stream(|stream| {
+        let mut output = Output::new(0);
+        while output.backlog.end_offset() < stream.backlog().end_offset() {
+            let bytes = stream.backlog().read(output.backlog.end_offset(), 1 << 20);
+            output.backlog.append(&bytes.expect("nothing is trimmed"));
+        }
+        output
+    });
+    let lines: Vec<String> = commands(&output).iter().map(|(_, args)| args[0].clone()).collect();
+    assert_eq!(lines.len(), COMMANDS + 4);
+    assert_eq!([&lines[0], &lines[1], &lines[2]], ["MULTI", "SELECT", "SET"]);
+    assert_eq!([&lines[COMMANDS + 2], &lines[COMMANDS + 3]], ["EXEC", "PING"]);
 }

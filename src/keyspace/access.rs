@@ -55,11 +55,6 @@ impl Access {
         self.frequency = frequency;
     }
 
-    /// Returns whether uses are counted (LFU).
-    pub(super) fn counts(&self) -> bool {
-        self.frequency.is_some()
-    }
-
     /// Returns the bits of a key that is created now.
     #[inline]
     pub(super) fn fresh(&self) -> u32 {

@@ -1,6 +1,7 @@
 //! Values of several elements (lists, sets, hashes, sorted sets, streams): reading and editing in
 //! place.
 
+use super::event::Event;
 use super::slice::{Expiry, Key, Slice};
 use super::table::{Apart, Payload, Place};
 use crate::value::{Container, Object, WrongKind};
@@ -9,30 +10,51 @@ use std::ops::{Deref, DerefMut};
 
 /// A key's value while it is being changed.
 ///
-/// The editing code calls [`Edit::mark`] after a change. When the `Edit` is dropped, it reports the
-/// change to watches and blocked clients. If the value is empty (void) then, it removes the key.
+/// The editing code calls [`Edit::raise`] or its siblings after a change. If the value is empty
+/// (void) when the `Edit` is dropped, the `Edit` removes the key and raises [`Event::Del`].
 pub struct Edit<'s, T: Container> {
     slice: &'s mut Slice,
     db: usize,
     key: Key<'s>,
     place: Place,
     is_changed: bool,
+    /// Whether the key was created for the edit and has no event yet.
+    is_new: bool,
     /// The earliest expiry of an element when the edit began, Unix milliseconds.
     moment: Option<u64>,
-    /// The value was changed silently: the change does not break watches.
-    is_changed_silently: bool,
     kind: PhantomData<T>,
 }
 
 impl<T: Container> Edit<'_, T> {
-    /// Records that the value was changed.
-    pub fn mark(&mut self) {
+    /// Reports that the value was changed, like [`Slice::raise`].
+    #[inline]
+    pub fn raise(&mut self, event: Event, changes: u64) {
         self.is_changed = true;
+        self.begin_events();
+        self.slice.raise(self.db, &self.key, event, changes);
     }
 
-    /// Records that the value was changed, without breaking watches or waking blocked clients.
-    pub fn mark_silently(&mut self) {
-        self.is_changed_silently = true;
+    /// Reports an event that breaks no watches and wakes no blocked clients, like
+    /// [`Slice::announce`].
+    pub fn announce(&mut self, event: Event, changes: u64) {
+        self.is_changed = true;
+        self.begin_events();
+        self.slice.announce(self.db, &self.key, event, changes);
+    }
+
+    /// Counts changes of the value that have no event, break no watches and wake no blocked
+    /// clients.
+    pub fn count_changes(&mut self, changes: u64) {
+        self.is_changed = true;
+        self.slice.count_changes(changes);
+    }
+
+    /// Logs that the key is new, before the first event.
+    #[inline]
+    fn begin_events(&mut self) {
+        if std::mem::take(&mut self.is_new) {
+            self.slice.log_new(self.db, &self.key);
+        }
     }
 }
 
@@ -61,16 +83,13 @@ impl<T: Container> Drop for Edit<'_, T> {
             self.slice.moments_changed(db, &key, self.place, self.moment, moment);
         }
         if self.is_void() {
+            debug_assert!(self.is_changed || self.is_new, "the last element goes with an event");
             self.slice.remove_place(db, &key, self.place);
             if self.is_changed {
-                self.slice.note_change(db, &key);
+                self.slice.raise(db, &key, Event::Del, 0);
             }
         } else if self.is_changed {
-            self.slice.touch(db, &key, self.place);
-        } else if self.is_changed_silently {
-            let was_silent = self.slice.set_silent(true);
-            self.slice.touch(db, &key, self.place);
-            self.slice.set_silent(was_silent);
+            self.slice.rewritten(db, &key, self.place);
         }
     }
 }
@@ -120,8 +139,8 @@ impl Slice {
         let value = place.entry().owned_mut::<T>().ok_or(WrongKind)?;
         let moment = value.next_expiry();
         let (key, kind) = (*key, PhantomData);
-        let (is_changed, is_changed_silently) = (false, false);
-        Ok(Edit { slice: self, db, key, place, is_changed, is_changed_silently, moment, kind })
+        let (is_changed, is_new) = (false, false);
+        Ok(Edit { slice: self, db, key, place, is_changed, is_new, moment, kind })
     }
 
     /// Starts to edit the key's value; creates an empty one if there is no such key.
@@ -131,17 +150,15 @@ impl Slice {
         db: usize,
         key: &Key<'s>,
     ) -> Result<Edit<'s, T>, WrongKind> {
-        let place = match self.find(db, key) {
-            Some(place) => {
-                self.mark_used(place);
-                place
-            }
-            None => {
-                self.put_silently(db, key, Box::<T>::default().into_object());
-                self.find_hidden(db, key).expect("the key was just created")
-            }
-        };
-        self.edit_at(db, key, place)
+        if let Some(place) = self.find(db, key) {
+            self.mark_used(place);
+            return self.edit_at(db, key, place);
+        }
+        self.put_silently(db, key, Box::<T>::default().into_object());
+        let place = self.find_hidden(db, key).expect("the key was just created");
+        let mut edit = self.edit_at(db, key, place)?;
+        edit.is_new = true;
+        Ok(edit)
     }
 
     #[inline]

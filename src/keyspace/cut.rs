@@ -479,7 +479,7 @@ mod tests {
                 if let Ok(Some(mut edit)) = slice.edit::<Set>(db, &key) {
                     edit.insert(b"new", &LIMITS);
                     edit.remove(b"m0");
-                    edit.mark();
+                    edit.count_changes(1);
                 }
             }
             _ => drop(slice.remove(db, &key)),
@@ -538,8 +538,7 @@ mod tests {
         if !kept.is_abandoned {
             assert_eq!(*kept.saved.lock().expect("no panic"), wanted);
         }
-        let lent = *kept.lent.lock().expect("no panic");
-        lent
+        *kept.lent.lock().expect("no panic")
     }
 
     #[test]

@@ -34,7 +34,8 @@ pub struct Database {
     with_moments: usize,
     /// The keys counted by `with_moments` that have no expiry themselves.
     moments_only: usize,
-    /// A lower bound: no key and no element has expired before this tick.
+    /// A lower bound: no key and no element has expired before this tick. It ignores the expired
+    /// keys and elements that the last sweep had to leave.
     pub earliest: Tick,
 }
 

@@ -6,8 +6,8 @@
 //!            element
 //!   take     the value itself; the key is removed
 //!   fetch    for a command on another shard, while the key is locked here:
-//!              to write  the value itself (detached); a stub stays in its place, until import or
-//!                        restore brings the value back, or the key is removed. A short string is
+//!              to write  the value itself (detached); a stub stays in its place, until `bring`
+//!                        brings the value back, or the key is removed. A short string is
 //!                        copied, and the slice keeps its own
 //!              to read   the value is lent: the slice and the reader own it together
 //! ```
@@ -212,31 +212,25 @@ impl Slice {
         }
     }
 
-    /// Sets a key to a detached value that comes back or is lent. Under an LFU policy the access
-    /// clock of the value's key is kept.
+    /// Sets a key to a detached value that comes back or is lent. The value needs no event: if a
+    /// command has changed it, the command's events were raised where it ran, and the caller calls
+    /// [`Slice::signal`]. Keeps the access clock of the value's key.
     pub fn bring(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
         let clock = detached.clock;
+        let was_silent = self.set_silent(true);
         self.import(db, key, detached);
-        if self.access.counts()
-            && let Some(place) = self.find(db, key)
-        {
+        self.set_silent(was_silent);
+        if let Some(place) = self.find(db, key) {
             place.entry().put_clock(clock);
         }
-    }
-
-    /// Puts an unchanged detached value back under its key, without breaking watches or waking
-    /// blocked clients.
-    pub fn restore(&mut self, db: usize, key: &Key<'_>, detached: DetachedValue) {
-        let was_silent = self.set_silent(true);
-        self.bring(db, key, detached);
-        self.set_silent(was_silent);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyspace::{ExpiryRole, SliceOptions};
+    use crate::keyspace::tick::TICK_MS;
+    use crate::keyspace::{Event, ExpiryRole, SliceOptions};
     use crate::value::Container;
     use crate::value::hash::{self, Hash};
     use crate::value::set::{self, Set};
@@ -343,7 +337,7 @@ mod tests {
             let key = slice.key(b"k");
             let detached = slice.fetch(0, &key, true).expect("the key exists");
             assert!(matches!(detached.value, Value::Object(_)));
-            slice.restore(0, &key, detached);
+            slice.bring(0, &key, detached);
         });
     }
 
@@ -356,7 +350,7 @@ mod tests {
         for number in 1..MEMBERS {
             assert!(edit.remove(&member(number)));
         }
-        edit.mark();
+        edit.raise(Event::SAdd, 1);
         drop(edit);
         assert_eq!(count(&object), MEMBERS);
         assert_eq!(slice.read::<Set>(0, &key).expect("a set").expect("the key exists").len(), 1);
@@ -390,7 +384,7 @@ mod tests {
             hash.set(name, b"value", None, &HASH_LIMITS);
         }
         hash.set_expiry(b"goes", Some(NOW_MS + 5));
-        hash.mark();
+        hash.raise(Event::HSet, 1);
         drop(hash);
         let lent = lend(&mut slice);
         slice.check();
@@ -399,6 +393,8 @@ mod tests {
         assert_eq!((lent.by_ref().len(), slice.stats().expired_fields), (2, 0));
         slice.check();
         drop(lent);
+        // The sweep has left the fields: it looks at them again in the next tick.
+        slice.set_now(NOW_MS + 60_000 + TICK_MS);
         slice.housekeep(&mut || false);
         assert_eq!(slice.stats().expired_fields, 1);
         assert_eq!(slice.read::<Hash>(0, &key).expect("a hash").expect("a value").len(), 1);
@@ -461,7 +457,7 @@ mod tests {
         assert!(slice.look(0, &key).is_none(), "a stub has no value");
         assert_eq!(slice.kind_of(0, &key), Some(crate::value::Kind::Hash));
         assert_eq!(slice.with_moments_len(0), 0);
-        slice.restore(0, &key, detached);
+        slice.bring(0, &key, detached);
         assert_eq!(slice.with_moments_len(0), 1);
         assert_eq!(slice.read::<Hash>(0, &key).expect("a hash").expect("a value").len(), 2);
         slice.check();
@@ -480,7 +476,7 @@ mod tests {
         assert_eq!(shown(&mut slice), [(b"k".to_vec(), "string")]);
         assert!(slice.look(0, &key).is_none(), "a stub has no value");
         slice.check();
-        slice.restore(0, &key, detached);
+        slice.bring(0, &key, detached);
         let view = slice.look(0, &key).expect("the key exists");
         assert_eq!((view.string().map(|it| it.len()), view.encoding()), (Some(100_000), "raw"));
         assert_eq!((slice.len(0), slice.volatile_len(0)), (1, 1));
@@ -499,8 +495,9 @@ mod tests {
         assert_eq!((slice.len(0), slice.stats().expired()), (1, 0));
         slice.check();
         let role = slice.set_role(ExpiryRole::Loading);
-        slice.restore(0, &key, detached);
+        slice.bring(0, &key, detached);
         slice.set_role(role);
+        slice.set_now(NOW_MS + 61_000);
         assert_eq!(slice.housekeep(&mut || false).expired, 1, "the value has come back expired");
         assert_eq!(slice.len(0), 0);
         slice.check();

@@ -23,8 +23,11 @@
 //! above. So the sweep finds the hash when a field has expired. Commands hide expired fields or
 //! replace them, and only a sweep removes them. A step removes a limited number of fields. If some
 //! are left, the next step visits the same chunk again. The fields of a lent hash stay until its
-//! readers have returned it, so the summaries remain in the past and the next sweep finds it again.
+//! readers have returned it, so the summaries remain in the past and a later sweep finds it again.
+//! The same holds for keys that the caller keeps, because they are locked, and for stubs. A
+//! database whose last sweep left such keys is swept again in the next tick.
 
+use super::event::Event;
 use super::expired::Expired;
 use super::slice::{ExpiryRole, Slice};
 use super::table::{Entry, Place, Word};
@@ -48,6 +51,9 @@ pub struct Work {
     pub next_expiry_ms: Option<u64>,
 }
 
+/// Returns whether a sweep must leave the keys with this hash and their fields alone.
+pub type IsKept<'a> = &'a dyn Fn(u64) -> bool;
+
 /// State of the sweep.
 #[derive(Debug)]
 pub struct Sweep {
@@ -55,6 +61,8 @@ pub struct Sweep {
     /// Whether the removal of expired keys is suspended for a while.
     is_held: bool,
     running: Option<Position>,
+    /// Whether the running sweep had to leave expired keys or fields.
+    has_left: bool,
     /// The database that the next sweep checks first.
     next_db: usize,
 }
@@ -69,7 +77,7 @@ struct Position {
 
 impl Default for Sweep {
     fn default() -> Sweep {
-        Sweep { is_on: true, is_held: false, running: None, next_db: 0 }
+        Sweep { is_on: true, is_held: false, running: None, has_left: false, next_db: 0 }
     }
 }
 
@@ -77,6 +85,16 @@ impl Slice {
     /// Removes expired keys and frees memory in steps of at most about 100 us, until no work is
     /// left or `is_over` returns true. Calls `is_over` before each step.
     pub fn housekeep(&mut self, is_over: &mut dyn FnMut() -> bool) -> Work {
+        self.housekeep_beside(None, is_over)
+    }
+
+    /// Does what [`Slice::housekeep`] does, but removes no expired keys or fields that `is_kept`
+    /// excludes.
+    pub fn housekeep_beside(
+        &mut self,
+        is_kept: Option<IsKept<'_>>,
+        is_over: &mut dyn FnMut() -> bool,
+    ) -> Work {
         let before = self.stats.expired_active;
         let mut more = false;
         // Each database is swept at most once per call, so that the call ends.
@@ -91,7 +109,7 @@ impl Slice {
             if self.sweep.running.is_none() && sweeps_left > 0 && self.sweep_start() {
                 sweeps_left -= 1;
             }
-            let swept = self.sweep_step();
+            let swept = self.sweep_step(is_kept);
             let freed = self.graveyard.step(&mut self.tools.heap);
             let released = self.tools.heap.release_step();
             if !swept && !freed && !released {
@@ -136,6 +154,7 @@ impl Slice {
         let Some(db) = self.database_to_sweep() else { return false };
         self.databases[db].earliest = Tick::NEVER;
         self.sweep.next_db = (db + 1) % self.databases.len();
+        self.sweep.has_left = false;
         self.sweep.running = Some(Position { db, index: 0, chunk: None });
         true
     }
@@ -154,7 +173,7 @@ impl Slice {
 
     /// Sweeps one chunk, or passes over hash slots without expired keys. Returns false if no sweep
     /// runs.
-    fn sweep_step(&mut self) -> bool {
+    fn sweep_step(&mut self, is_kept: Option<IsKept<'_>>) -> bool {
         let Some(mut position) = self.sweep.running else { return false };
         if !self.sweep.is_on || self.sweep.is_held || self.role != ExpiryRole::Primary {
             self.sweep_stop(position.db);
@@ -167,7 +186,13 @@ impl Slice {
             let chunk = match position.chunk {
                 Some(chunk) => chunk,
                 None => {
-                    let Some(index) = database.next_volatile(position.index) else { return true };
+                    let Some(index) = database.next_volatile(position.index) else {
+                        if self.sweep.has_left {
+                            // The keys that it had to leave are not looked at again in this tick.
+                            database.earliest = database.earliest.max(now.next());
+                        }
+                        return true;
+                    };
                     position.index = index;
                     let earliest = database.table(index).map_or(Tick::NEVER, |t| t.earliest());
                     if earliest > now {
@@ -178,7 +203,7 @@ impl Slice {
                     0
                 }
             };
-            position.chunk = self.sweep_chunk(position, chunk, now);
+            position.chunk = self.sweep_chunk(position, chunk, now, is_kept);
             position.index += usize::from(position.chunk.is_none());
             break;
         }
@@ -187,7 +212,13 @@ impl Slice {
     }
 
     /// Removes the expired keys of a chunk. Returns the number of the next chunk, if there is one.
-    fn sweep_chunk(&mut self, position: Position, chunk: u32, now: Tick) -> Option<u32> {
+    fn sweep_chunk(
+        &mut self,
+        position: Position,
+        chunk: u32,
+        now: Tick,
+        is_kept: Option<IsKept<'_>>,
+    ) -> Option<u32> {
         let Position { db, index, .. } = position;
         let table =
             self.databases[db].table(index).expect("a sweep ends when its tables are taken away");
@@ -203,7 +234,7 @@ impl Slice {
         let earliest = if bound > now {
             bound
         } else {
-            self.sweep_buckets(position, chunk, bound, now, &mut fields_left)
+            self.sweep_buckets((position, chunk), (bound, now), is_kept, &mut fields_left)
         };
         self.databases[db].change(index, |table| {
             table.put_chunk_earliest(chunk, earliest);
@@ -219,19 +250,22 @@ impl Slice {
     /// earliest tick at which one of the other keys or fields expires.
     fn sweep_buckets(
         &mut self,
-        at: Position,
-        chunk: u32,
-        bound: Tick,
-        now: Tick,
+        (at, chunk): (Position, u32),
+        (bound, now): (Tick, Tick),
+        is_kept: Option<IsKept<'_>>,
         fields_left: &mut usize,
     ) -> Tick {
         let mut earliest = Tick::NEVER;
-        let mut offset = 0;
+        let (mut offset, mut has_left) = (0, false);
         loop {
+            self.sweep.has_left |= has_left;
             let table = self.databases[at.db]
                 .table(at.index)
                 .expect("a sweep ends when its tables are taken away");
-            let Some(number) = table.chunk_buckets(chunk).nth(offset) else { return earliest };
+            let Some(number) = table.chunk_buckets(chunk).nth(offset) else {
+                self.sweep.has_left |= has_left;
+                return earliest;
+            };
             let mut is_expired = |word: Word| {
                 let Some(unit) = word.unit() else { return false };
                 // The unit alone decides, without reading the entry, except for the last few
@@ -242,7 +276,9 @@ impl Slice {
                     return false;
                 }
                 let moment = word.entry().moment();
-                let is_expired = self.is_expired(moment) && self.may_sweep(word.entry());
+                let is_past = self.is_expired(moment);
+                let is_expired = is_past && self.may_sweep(word.entry(), is_kept);
+                has_left |= is_past && !is_expired;
                 if !is_expired && let Some(moment) = moment {
                     earliest = earliest.min(Tick::of_expiry(moment));
                 }
@@ -267,8 +303,10 @@ impl Slice {
     /// Returns whether a sweep may remove an expired key or its expired fields. A stub stays for
     /// its transaction. The fields of a lent hash stay until its readers have returned it; commands
     /// hide them.
-    fn may_sweep(&self, entry: Entry) -> bool {
-        !entry.is_detached() && (self.is_expired(entry.expiry()) || entry.reclaim())
+    fn may_sweep(&self, entry: Entry, is_kept: Option<IsKept<'_>>) -> bool {
+        let may_change = || !is_kept.is_some_and(|is_kept| is_kept(self.tools.hash(entry.key())));
+        let is_whole = self.is_expired(entry.expiry());
+        !entry.is_detached() && may_change() && (is_whole || entry.reclaim())
     }
 
     /// Removes at most `fields_left` expired fields of a hash, and the key if no field is left.
@@ -300,7 +338,10 @@ impl Slice {
         if removed > 0 {
             let slot = self.slots.start + index as u16;
             let key = self.key_in_slot(entry.key(), slot);
-            self.note_change(db, &key);
+            self.raise(db, &key, Event::HExpired, 0);
+            if hash.is_empty() {
+                self.raise(db, &key, Event::Del, 0);
+            }
         }
         let is_void = hash.is_empty();
         let tools = &mut self.tools;

@@ -8,8 +8,10 @@
 use super::access::{Access, Frequency};
 use super::cut::Cut;
 use super::database::Database;
+use super::event::Event;
 use super::expire::Sweep;
 use super::expired::Expired;
+use super::funnel::Funnel;
 use super::graveyard::Graveyard;
 use super::stats::Stats;
 use super::table::{Apart, Draft, Entry, Heap, Payload, Place, Table, TableInfo, Tools, View};
@@ -89,8 +91,9 @@ pub struct Slice {
     pub(super) cut: Option<Box<Cut>>,
     /// Whether commands that did not ask for an expired key leave it there.
     keeps_unasked: bool,
-    /// Whether changes are silent: watches and blocked clients do not see them.
-    is_silent: bool,
+    pub(super) funnel: Funnel,
+    /// Whether changes are silent: they need no event, and new keys are not logged.
+    pub(super) is_silent: bool,
     /// Whether there ever was a string of at least [`LONG_STRING_BYTES`].
     has_long_strings: bool,
     rng: Rng,
@@ -132,6 +135,7 @@ impl Slice {
             waits: Waits::new(),
             cut: None,
             keeps_unasked: false,
+            funnel: Funnel::default(),
             is_silent: false,
             has_long_strings: false,
             rng: Rng::new(seed),
@@ -148,6 +152,17 @@ impl Slice {
     pub fn set_now(&mut self, unix_ms: u64) {
         self.now_ms = unix_ms;
         self.access.set_now(unix_ms);
+    }
+
+    /// Returns the role.
+    pub fn role(&self) -> ExpiryRole {
+        self.role
+    }
+
+    /// Returns whether commands hide expired keys and leave them there.
+    #[inline]
+    pub fn hides_expired(&self) -> bool {
+        self.role == ExpiryRole::Replica
     }
 
     /// Sets the role and returns the previous one.
@@ -283,28 +298,8 @@ impl Slice {
         let entry = self.databases[db].change(index, |table| table.extract(tools, place));
         self.note_moments(db, entry, false);
         self.note_key_gone(db, entry.key());
-        if self.is_heard() {
-            let hash = self.tools.hash(entry.key());
-            self.watches.note_expired_removed(db, hash, entry.key());
-            self.waits.note_changed(db, hash, entry.key());
-        }
+        self.raise_expired(db, entry.key());
         self.dispose(entry);
-    }
-
-    /// Returns whether any key is watched or has blocked clients.
-    #[inline]
-    fn is_heard(&self) -> bool {
-        !self.watches.is_empty() || !self.waits.is_empty()
-    }
-
-    /// Reports the change of a key to watches and blocked clients. Every change goes through here,
-    /// except changes by [`Slice::expire_at`], [`Slice::flush`] and [`Slice::swap_databases`].
-    #[inline]
-    pub fn note_change(&mut self, db: usize, key: &Key<'_>) {
-        if self.is_heard() && !self.is_silent {
-            self.watches.note_changed(db, key.hash, key.bytes);
-            self.waits.note_changed(db, key.hash, key.bytes);
-        }
     }
 
     /// Sets whether RANDOMKEY and SCAN leave expired keys there, because these commands take no
@@ -333,7 +328,7 @@ impl Slice {
     pub fn lookup(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
         match self.find(db, key) {
             None => {
-                self.stats.misses += 1;
+                self.note_miss(db, key);
                 None
             }
             Some(place) => {
@@ -350,10 +345,25 @@ impl Slice {
     pub fn inspect(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
         let found = self.find(db, key);
         match found {
+            None => self.note_miss(db, key),
+            Some(_) => self.stats.hits += 1,
+        }
+        found.map(|place| View::new(place.entry()))
+    }
+
+    /// Returns the key's value for OBJECT, like [`Slice::inspect`]. A miss has no event.
+    pub fn inspect_quietly(&mut self, db: usize, key: &Key<'_>) -> Option<View<'_>> {
+        let found = self.find(db, key);
+        match found {
             None => self.stats.misses += 1,
             Some(_) => self.stats.hits += 1,
         }
         found.map(|place| View::new(place.entry()))
+    }
+
+    fn note_miss(&mut self, db: usize, key: &Key<'_>) {
+        self.stats.misses += 1;
+        self.funnel.log(db, key.bytes, Event::KeyMiss);
     }
 
     /// Returns the key's value. Counts no hit or miss and leaves the access clock alone.
@@ -491,6 +501,9 @@ impl Slice {
         let entry = Entry::new(&mut tools.heap, draft);
         database.change(index, |table| table.insert(tools, key.hash, entry));
         self.note_moments(db, entry, true);
+        if self.funnel.is_logging() && !self.is_silent {
+            self.log_new(db, key);
+        }
     }
 
     /// Replaces an entry by a draft that does not borrow from the entry.
@@ -524,9 +537,14 @@ impl Slice {
         old.free(&mut self.tools.heap);
     }
 
-    /// Reports that the value at a place was changed without replacing its entry.
+    /// Records that the value at a place was changed without replacing its entry.
     pub(super) fn touch(&mut self, db: usize, key: &Key<'_>, place: Place) {
         self.note_change(db, key);
+        self.rewritten(db, key, place);
+    }
+
+    /// Records a change like [`Slice::touch`], for which an event was raised.
+    pub(super) fn rewritten(&mut self, db: usize, key: &Key<'_>, place: Place) {
         let index = self.index_of(key.slot);
         let tools = &self.tools;
         self.databases[db].change(index, |table| table.touch(tools, place));
@@ -612,8 +630,9 @@ impl Slice {
         true
     }
 
-    /// Sets whether changes are silent and returns the previous setting.
-    pub(super) fn set_silent(&mut self, on: bool) -> bool {
+    /// Sets whether changes are silent and returns the previous setting. Silent changes need no
+    /// event.
+    pub fn set_silent(&mut self, on: bool) -> bool {
         std::mem::replace(&mut self.is_silent, on)
     }
 
@@ -669,41 +688,6 @@ impl Slice {
     /// Returns a new random number generator, seeded by this slice's generator.
     pub fn draw_rng(&mut self) -> Rng {
         Rng::new(self.rng.next_u64())
-    }
-
-    /// Removes all keys of one database, or of all databases. [`Slice::housekeep`] frees the
-    /// memory.
-    pub fn flush(&mut self, db: Option<usize>) {
-        let range = db.map_or(0..self.databases.len(), |db| db..db + 1);
-        if self.is_heard() {
-            self.note_flush(range.clone());
-            self.waits.note_all(range.clone());
-        }
-        for db in range {
-            self.sweep_stop(db);
-            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
-            if db == 0 {
-                // Allocates the tables now, so that their memory does not appear to be caused by
-                // the first key.
-                self.databases[db].prepare(old.slots());
-            }
-            if let Some(old) = self.set_aside(db, old) {
-                self.graveyard.bury_tables(old.into_tables());
-            }
-        }
-    }
-
-    /// Exchanges the keys of two databases.
-    pub fn swap_databases(&mut self, first: usize, second: usize) {
-        if first != second && self.is_heard() {
-            self.note_swap(first, second);
-            self.waits.note_all(first..first + 1);
-            self.waits.note_all(second..second + 1);
-        }
-        self.sweep_stop(first);
-        self.sweep_stop(second);
-        self.databases.swap(first, second);
-        self.swap_sources(first, second);
     }
 
     /// Returns the counters.

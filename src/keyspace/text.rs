@@ -56,9 +56,8 @@ impl Slice {
         self.string_bytes(db, key)
     }
 
-    /// Returns the bytes of a string like [`Slice::string_mut`], but changes it silently: watches
-    /// and blocked clients do not see the change. A caller that then changes bytes must call
-    /// [`Slice::note_change`].
+    /// Returns the bytes of a string like [`Slice::string_mut`], for a caller that may leave the
+    /// value as it was. A caller that changes it must raise an event.
     pub fn string_mut_silently(&mut self, db: usize, key: &Key<'_>, min_len: usize) -> &mut [u8] {
         let was_silent = self.set_silent(true);
         self.lengthen(db, key, min_len);
@@ -72,6 +71,9 @@ impl Slice {
             self.extend(db, key, place, &[], old_len.max(min_len));
         } else {
             self.put(db, key, None, Payload::Inline(&[], &[]), Expiry::Clear);
+            if self.is_silent {
+                self.log_new(db, key);
+            }
             let place = self.find_hidden(db, key).expect("the key was just created");
             place.entry().mark_edited();
             self.extend(db, key, place, &[], min_len);

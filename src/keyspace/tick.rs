@@ -46,6 +46,11 @@ impl Tick {
         Tick(ticks.min(u64::from(u32::MAX) - 1) as u32)
     }
 
+    /// Returns the tick after this one.
+    pub fn next(self) -> Tick {
+        Tick(self.0.saturating_add(1))
+    }
+
     /// Returns the start of the tick, in Unix milliseconds.
     pub fn start_ms(self) -> u64 {
         START_MS + u64::from(self.0) * TICK_MS

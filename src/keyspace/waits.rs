@@ -165,7 +165,7 @@ impl Slice {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Expiry, Slice, SliceOptions};
+    use super::super::{Event, Expiry, Slice, SliceOptions};
     use crate::value::string::NewStr;
 
     const START_MS: u64 = 1_800_000_000_000;
@@ -180,6 +180,7 @@ mod tests {
     fn set(slice: &mut Slice, db: usize, name: &[u8], expiry: Expiry) {
         let key = slice.key(name);
         slice.set(db, &key, NewStr::from_bytes(b"12"), expiry);
+        slice.raise(db, &key, Event::Set, 1);
     }
 
     fn wait_for(slice: &mut Slice, db: usize, name: &[u8]) {
@@ -209,6 +210,7 @@ mod tests {
         assert!(!slice.has_ready());
         let key = slice.key(b"b");
         slice.remove(0, &key);
+        slice.raise(0, &key, Event::Del, 1);
         slice.make_ready(0, &key);
         assert_eq!(ready(&mut slice), [(0, b"b".to_vec())]);
         slice.forget_awaited(0, &key);
@@ -234,8 +236,9 @@ mod tests {
         slice.swap_databases(0, 1);
         assert_eq!(ready(&mut slice), in_0);
         let detached = slice.take(0, &key).expect("the swap moved the key here");
+        slice.raise(0, &key, Event::MoveFrom, 1);
         assert_eq!(ready(&mut slice), in_0);
-        slice.restore(0, &key, detached);
+        slice.bring(0, &key, detached);
         assert_eq!(ready(&mut slice), []);
         slice.flush(None);
         assert_eq!(ready(&mut slice), [(0, b"k".to_vec()), (2, b"k".to_vec())]);

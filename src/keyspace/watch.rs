@@ -307,7 +307,7 @@ impl Slice {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Expiry, ExpiryRole, Slice, SliceOptions};
+    use super::super::{Event, Expiry, ExpiryRole, Slice, SliceOptions};
     use super::*;
     use crate::base::rng::Rng;
     use crate::value::string::NewStr;
@@ -327,6 +327,7 @@ mod tests {
     fn set(slice: &mut Slice, db: usize, name: &[u8], expiry: Expiry) {
         let key = slice.key(name);
         slice.set(db, &key, NewStr::from_bytes(b"12"), expiry);
+        slice.raise(db, &key, Event::Set, 1);
     }
 
     fn watch(slice: &mut Slice, watcher: WatcherId, db: usize, name: &[u8]) {
@@ -345,7 +346,12 @@ mod tests {
         watch(&mut slice, 9, 3, b"k");
         assert!(!slice.is_watch_broken(WATCHER));
         let key = slice.key(b"k");
+        slice.begin_command();
         change(&mut slice, &key);
+        for (db, name) in slice.take_unraised() {
+            let key = slice.key(&name);
+            slice.signal(db, &key);
+        }
         slice.check();
         assert!(!slice.is_watch_broken(8) && !slice.is_watch_broken(9));
         slice.is_watch_broken(WATCHER)
@@ -727,6 +733,7 @@ mod tests {
             }
         };
         if is_change {
+            slice.signal(at.0, &key);
             model.change(at);
         }
     }

@@ -286,6 +286,14 @@ impl Envelope {
         envelope
     }
 
+    /// Reserves memory for commands, arguments, and bytes of arguments.
+    pub fn reserve(&mut self, items: usize, args: usize, bytes: usize) {
+        self.items.reserve(items);
+        self.ends.reserve(items);
+        self.spans.reserve(args);
+        self.text.reserve(bytes);
+    }
+
     /// Begins a command like `item` with its first key in hash slot `slot`. The arguments follow.
     pub fn begin(&mut self, item: &Item, slot: u16) {
         let first = self.spans.len() as u32;
@@ -344,11 +352,12 @@ impl Envelope {
         self.txn().is_some_and(|txn| txn.stage == Stage::Acquire)
     }
 
-    /// Returns whether its commands, or the transaction whose locks it acquires, may write.
+    /// Returns whether its commands, or the transaction whose locks it acquires, may write or
+    /// publish.
     pub fn may_write(&self) -> bool {
         match &self.work {
             Work::Transaction(txn) if txn.stage == Stage::Acquire => self.writers > 0,
-            _ => self.items.iter().any(|item| item.entry.is_write()),
+            _ => self.items.iter().any(|item| item.entry.may_propagate()),
         }
     }
 

@@ -5,7 +5,7 @@
 use super::envelope::Envelope;
 use super::hold::Hold;
 use super::sequencer::Sequencer;
-use super::{CREDITS_PER_PAIR, HANDOVERS_MAX};
+use super::{CREDITS_PER_PAIR, HANDOVERS_MAX, WAITING_WITH_CREDIT_MAX};
 use crate::io::{Ring, Socket};
 use crossbeam_queue::ArrayQueue;
 use std::collections::VecDeque;
@@ -35,6 +35,27 @@ pub struct Handover {
     pub client_id: u64,
 }
 
+/// What bounds the messages of a mesh. A test's scheduler may lower the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The most envelopes in progress from one shard to another that have a credit.
+    pub credits_per_pair: u32,
+    /// The most parts that wait at their owner and keep their credits.
+    pub waiting_with_credit_max: usize,
+    /// Messages in the array of an inbox. Further messages wait behind it.
+    pub inbox_messages: usize,
+}
+
+impl Bounds {
+    fn new(shards: usize) -> Bounds {
+        Bounds {
+            credits_per_pair: CREDITS_PER_PAIR,
+            waiting_with_credit_max: WAITING_WITH_CREDIT_MAX,
+            inbox_messages: 2 * shards * CREDITS_PER_PAIR as usize + HANDOVERS_MAX as usize,
+        }
+    }
+}
+
 /// Scheduler of a test. Called at each point where other shards could observe a preemption.
 pub trait Preempt: Send + Sync {
     /// Lets another shard run.
@@ -61,6 +82,11 @@ pub trait Preempt: Send + Sync {
     fn stray(&self, _shards: usize) -> Option<usize> {
         None
     }
+
+    /// Returns the bounds of the mesh, at most `usual`.
+    fn bounds(&self, usual: Bounds) -> Bounds {
+        usual
+    }
 }
 
 /// Ordering rules of the mesh. All are on, except in the test that shows why each is needed.
@@ -86,6 +112,9 @@ pub struct Rules {
     /// A unit on a partition whose slice was handed over waits until the slice is back. Without the
     /// rule it runs at once, on an empty stand-in.
     pub await_slice: bool,
+    /// A unit that runs in slices locks its keys. Without the rule it locks none of the keys that
+    /// it states as a set.
+    pub lock_sets: bool,
 }
 
 impl Default for Rules {
@@ -99,6 +128,7 @@ impl Default for Rules {
             own_inbox_first: true,
             look_again: true,
             await_slice: true,
+            lock_sets: true,
         }
     }
 }
@@ -190,6 +220,7 @@ pub struct Mesh {
     inboxes: Box<[Inbox]>,
     pub(super) sequencer: Sequencer,
     pub(super) rules: Rules,
+    pub(super) bounds: Bounds,
     preempt: Option<Arc<dyn Preempt>>,
 }
 
@@ -197,15 +228,16 @@ impl Mesh {
     /// Creates inboxes for `shards` shards.
     pub fn new(shards: usize, rules: Rules, preempt: Option<Arc<dyn Preempt>>) -> Arc<Mesh> {
         assert!((1..=usize::from(crate::base::slot::SLOT_COUNT)).contains(&shards));
-        let capacity = 2 * shards * CREDITS_PER_PAIR as usize + HANDOVERS_MAX as usize;
+        let usual = Bounds::new(shards);
+        let bounds = preempt.as_ref().map_or(usual, |preempt| preempt.bounds(usual));
         let inbox = || Inbox {
-            queue: Queue::new(capacity),
+            queue: Queue::new(bounds.inbox_messages),
             hold: Hold::new(),
             handovers: AtomicU32::new(0),
             bell: OnceLock::new(),
         };
         let inboxes = (0..shards).map(|_| inbox()).collect();
-        Arc::new(Mesh { inboxes, sequencer: Sequencer::default(), rules, preempt })
+        Arc::new(Mesh { inboxes, sequencer: Sequencer::default(), rules, bounds, preempt })
     }
 
     /// Returns the number of shards.
@@ -216,6 +248,11 @@ impl Mesh {
     /// Returns the rules in force.
     pub fn rules(&self) -> Rules {
         self.rules
+    }
+
+    /// Returns the most parts that wait at their owner and keep their credits.
+    pub fn waiting_with_credit_max(&self) -> usize {
+        self.bounds.waiting_with_credit_max
     }
 
     /// Sets the doorbell of shard `shard`.

@@ -47,7 +47,7 @@ pub use envelope::{
     BarrierId, Carried, ClientRef, Envelope, FlightId, Forward, ForwardId, HoldId, Holder, Moment,
     OneWay, ReplyAddress, ReplyTo, Survey, TransactionId, Work,
 };
-pub use inbox::{Handover, Mesh, Message, Preempt, Rules};
+pub use inbox::{Bounds, Handover, Mesh, Message, Preempt, Rules};
 pub use port::{Port, Posted};
 pub use txn_part::{Forwarded, Registration, Stage, TxnPart};
 

@@ -3,7 +3,7 @@
 use super::envelope::{Envelope, Moment};
 use super::inbox::{Mesh, Message};
 use super::txn_part::Stage;
-use super::{CREDITS_PER_PAIR, POOL_BYTES_MAX, POOL_ENVELOPES_MAX};
+use super::{POOL_BYTES_MAX, POOL_ENVELOPES_MAX};
 use crate::base::clock::Clock;
 use crate::exec::Mode;
 use std::sync::Arc;
@@ -27,6 +27,8 @@ pub struct Port {
     mesh: Arc<Mesh>,
     clock: Clock,
     me: usize,
+    /// The most credits in use per owner.
+    credits_max: u32,
     /// Number of credits in use, per owner.
     credits_used: Vec<u32>,
     /// Number of envelopes in progress, with and without a credit.
@@ -47,10 +49,12 @@ impl Port {
     pub fn new(mesh: Arc<Mesh>, clock: Clock, me: usize) -> Port {
         let shards = mesh.shards();
         assert!(me < shards);
+        let credits_max = mesh.bounds.credits_per_pair;
         Port {
             mesh,
             clock,
             me,
+            credits_max,
             credits_used: vec![0; shards],
             under_way: 0,
             exhausted: 0,
@@ -77,12 +81,12 @@ impl Port {
 
     /// Returns the number of credits left to `owner`.
     pub fn credits(&self, owner: usize) -> usize {
-        (CREDITS_PER_PAIR - self.credits_used[owner]) as usize
+        (self.credits_max - self.credits_used[owner]) as usize
     }
 
     /// Returns whether there is a credit to `owner`.
     pub fn has_credit(&self, owner: usize) -> bool {
-        self.credits_used[owner] < CREDITS_PER_PAIR
+        self.credits_used[owner] < self.credits_max
     }
 
     /// Returns whether there is a credit to every shard.
@@ -280,8 +284,10 @@ impl Port {
 /// rounds of a transaction get none.
 fn count_writers(parts: &[Box<Envelope>]) -> u16 {
     let is_exclusive = |part: &Envelope| {
-        let mut key_locks = part.txn().into_iter().flat_map(|txn| &txn.key_locks);
-        key_locks.any(|key_lock| key_lock.mode == Mode::Exclusive)
+        part.txn().is_some_and(|txn| {
+            txn.key_locks.iter().any(|key_lock| key_lock.mode == Mode::Exclusive)
+                || txn.key_set.as_ref().is_some_and(|set| set.is_exclusive())
+        })
     };
     let stage = parts[0].txn().map_or(Stage::OneShot, |txn| txn.stage);
     let count = match stage {

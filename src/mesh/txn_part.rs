@@ -15,7 +15,7 @@
 //! Acquire, OneShot and Release are posted as one unit under the sequencer.
 
 use super::envelope::{ReplyAddress, TransactionId};
-use crate::exec::{Item, KeyLock, Records, RemoteKey, Ticket, Wait};
+use crate::exec::{Item, KeyLock, KeySet, Records, RemoteKey, Ticket, Wait};
 use crate::keyspace::Slice;
 use std::sync::Arc;
 
@@ -53,6 +53,12 @@ pub struct TxnPart {
     pub lock: u64,
     /// Locks that `Acquire` requests on this shard.
     pub key_locks: Vec<KeyLock>,
+    /// Keys that the first round locks on this shard, in addition to `key_locks`. Set for a unit
+    /// with very many keys.
+    pub key_set: Option<Box<KeySet>>,
+    /// Whether the commands of each round run in slices, because the unit has very many commands or
+    /// keys.
+    pub is_sliced: bool,
     /// Id of the client whose watched keys must be unchanged. Its watches end here.
     pub watcher: Option<u64>,
     /// Whether a watched key was changed. If so, no command of this part has run.
@@ -63,6 +69,8 @@ pub struct TxnPart {
     pub fetches: Vec<RemoteKey>,
     /// Index of the command that needs the fetched values.
     pub fetch_at: u32,
+    /// Whether that command may write.
+    pub fetch_writes: bool,
     /// Whether the owner hands its slice over to the home with the reply, after the commands have
     /// run. The unit must have locked everything on this shard, exclusively.
     pub takes_slice: bool,
@@ -109,11 +117,14 @@ impl TxnPart {
             now_us: None,
             lock: 0,
             key_locks: Vec::new(),
+            key_set: None,
+            is_sliced: false,
             watcher: None,
             is_broken: false,
             stores: Vec::new(),
             fetches: Vec::new(),
             fetch_at: 0,
+            fetch_writes: false,
             takes_slice: false,
             slice: None,
             records: Records::default(),

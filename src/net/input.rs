@@ -139,6 +139,17 @@ impl Input {
         (&self.text, &mut self.large)
     }
 
+    /// Takes the text and the large arguments of all commands returned so far, whose spans stay
+    /// valid for what is taken. The input then continues as after [`Input::consume`].
+    pub fn take_returned(&mut self) -> (Vec<u8>, Vec<BytesMut>) {
+        let rest = self.text.split_off(self.position);
+        let text = std::mem::replace(&mut self.text, rest);
+        (self.consumed, self.position) = (0, 0);
+        let large = self.large.drain(..self.large_returned).collect();
+        self.large_returned = 0;
+        (text, large)
+    }
+
     /// Discards all commands returned so far, and invalidates their spans.
     #[inline]
     pub fn consume(&mut self) {

@@ -158,7 +158,7 @@ impl Partition {
         let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
         waiter.touched().any(|(arg, mode)| {
             let hash = self.slice.key(waiter.key(arg)).hash;
-            let key_lock = KeyLock { scope: Scope::Key { db: 0, hash }, mode };
+            let key_lock = KeyLock { scope: Scope::name(hash), mode };
             match own {
                 Some(own) => !self.locks.covers(own, key_lock),
                 None => self.locks.conflicts([key_lock]),

@@ -49,6 +49,8 @@ pub struct Env {
     pub facts: Facts,
     /// The time of this turn.
     pub now: Now,
+    /// Monotonic nanoseconds at which the last batch of commands ended.
+    pub(super) ran_until_ns: u64,
 }
 
 impl Env {
@@ -65,6 +67,7 @@ impl Env {
             config,
             facts: Facts::NONE,
             now: Now { monotonic_ns: clock.monotonic_ns(), unix_us: clock.unix_us() },
+            ran_until_ns: 0,
             process: Arc::clone(process),
         }
     }
@@ -79,6 +82,13 @@ impl Env {
     #[inline]
     pub fn clock_ns(&self) -> u64 {
         self.process.clock.monotonic_ns()
+    }
+
+    /// Returns the monotonic time in nanoseconds at which a batch ended after `before_ns`, or the
+    /// present time if none did. The former saves a reading of the clock.
+    #[inline]
+    pub fn ran_until_ns(&self, before_ns: u64) -> u64 {
+        if self.ran_until_ns > before_ns { self.ran_until_ns } else { self.clock_ns() }
     }
 
     /// Takes a new snapshot of the settings if they have changed. Returns whether they have. Costs

@@ -76,6 +76,7 @@ impl Partition {
     pub(super) fn hand_over(&mut self, lock: LockId) -> Box<Slice> {
         assert!(self.locks.has_everything(lock), "the unit excludes every other unit");
         self.publish();
+        self.tell_events();
         let stand_in = self.slice.stand_in();
         self.absence.begin();
         Box::new(std::mem::replace(&mut self.slice, stand_in))
@@ -109,13 +110,7 @@ impl Partition {
     pub(super) fn must_wait_for_slice(&self, part: &Envelope) -> bool {
         let Work::Control { request, .. } = &part.work else { return false };
         self.is_away()
-            && matches!(
-                request,
-                Request::Debug(_)
-                    | Request::ActiveExpire(_)
-                    | Request::LogTable
-                    | Request::WatchHere { .. }
-            )
+            && matches!(request, Request::Debug(_) | Request::ActiveExpire(_) | Request::LogTable)
     }
 
     /// Makes a unit wait for everything if the slice is away and its own locks might not make it

@@ -1,8 +1,9 @@
 //! Periodic work for the partition, and the values on its board.
 
 use super::partition::Partition;
+use crate::exec::Scope;
 use crate::gate::Facts;
-use crate::keyspace::{ExpiryRole, Frequency, Slice};
+use crate::keyspace::{ExpiryRole, Frequency, IsKept, Slice};
 use crate::observe::Board;
 
 impl Partition {
@@ -15,13 +16,19 @@ impl Partition {
         more
     }
 
+    /// Housekeeps the slice. Keys that a unit has locked, or waits to lock, do not expire
+    /// meanwhile: the unit sees one time, and a replica must see its changes before the expiry.
     fn housekeep_slice(&mut self, stop_ns: u64) -> bool {
-        // A key that a transaction has locked must not expire before the transaction is propagated,
-        // nor while its value is lent.
-        let has_holders = !self.journal.reservations.is_empty() || !self.locks.is_empty();
-        self.slice.hold_expiry(has_holders);
+        let locks = &self.locks;
+        // A unit with a wide lock may use any key.
+        self.slice.hold_expiry(locks.has_wide());
+        let is_locked = |hash| locks.has(Scope::name(hash));
+        let is_kept: Option<IsKept<'_>> = if locks.is_empty() { None } else { Some(&is_locked) };
         let clock = &self.env.process.clock;
-        self.slice.housekeep(&mut || clock.monotonic_ns() >= stop_ns).more
+        let is_over = &mut || clock.monotonic_ns() >= stop_ns;
+        let more = self.slice.housekeep_beside(is_kept, is_over).more;
+        self.tell_events();
+        more
     }
 
     /// Samples the remaining time to live of some keys of each database.
@@ -59,6 +66,7 @@ impl Partition {
         let role = if keeps { ExpiryRole::Replica } else { ExpiryRole::Primary };
         self.slice.set_role(if self.is_loading { ExpiryRole::Loading } else { role });
         self.slice.set_frequency(self.frequency());
+        self.slice.log_events(self.env.process.events.is_on());
     }
 
     /// Updates the board with all databases. While the slice is away, the board keeps the values of

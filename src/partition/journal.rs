@@ -26,7 +26,9 @@
 //! what it propagates, keys that have expired, is a unit of its own.
 //!
 //! A part that goes on, after some of its commands were propagated, has a firm gap too: clients
-//! that these commands have unblocked already have their replies.
+//! that these commands have unblocked already have their replies. So has a transaction that goes
+//! on, in rounds or in slices, after keys have expired in it: a unit that shares its lock of such a
+//! key finds the key gone, and a replica must remove the key before.
 
 use crate::exec::Records;
 use crate::feed::{Gap, Journal, Reservation, Timestamp, Unit};
@@ -100,9 +102,16 @@ impl JournalLane {
 
     /// Makes later units follow a part that goes on, because it has left records already.
     pub(super) fn firm_up(&mut self, lock: LockId, records: Option<&Records>) {
-        if records.is_some_and(|records| !records.is_empty())
-            && let Some(reservation) = self.reservations.get(&lock)
-        {
+        self.firm_up_if(lock, records.is_some_and(|records| !records.is_empty()));
+    }
+
+    /// Makes later units follow a transaction that goes on, if keys have expired in it.
+    pub(super) fn firm_up_expired(&mut self, lock: LockId, records: Option<&Records>) {
+        self.firm_up_if(lock, records.is_some_and(Records::has_expired));
+    }
+
+    fn firm_up_if(&mut self, lock: LockId, has_effects: bool) {
+        if has_effects && let Some(reservation) = self.reservations.get(&lock) {
             self.journal.firm_up(*reservation);
         }
     }

@@ -13,6 +13,7 @@ use super::journal::Place;
 use super::partition::Partition;
 use super::survey::surveys_at_once;
 use crate::exec::{BatchArgs, Item, KeyLock, Mode, Request, Scope, for_each_key_lock};
+use crate::feed::Timestamp;
 use crate::keyspace::Slice;
 use crate::mesh::{Envelope, OneWay, Stage, Work};
 use crate::txn::LockId;
@@ -21,14 +22,20 @@ use std::collections::VecDeque;
 impl Partition {
     /// Takes a part from the inbox. It runs at once or waits for locks.
     pub fn arrive(&mut self, mut part: Box<Envelope>) {
-        if self.is_leaving && matches!(part.work, Work::Batch) {
-            return self.left_over.push(part);
+        if self.leaving.holds_back(&part) {
+            self.return_credit(&mut part, self.leaving.arrived.len());
+            return self.leaving.arrived.push(part);
         }
         let timestamp = self.journal.arrived(part.sent.timestamp);
         if let Work::Control { request: Request::Snapshot(id), .. } = part.work {
             self.begin_feed(timestamp, &part, id);
         }
         match part.txn().map_or(Stage::OneShot, |txn| txn.stage) {
+            Stage::OneShot if part.txn().is_some_and(|txn| txn.is_sliced) => {
+                if let Some(lock) = self.acquire(part, timestamp) {
+                    self.release(lock);
+                }
+            }
             Stage::OneShot
                 if self.locks.is_empty() || self.ignores_handover() || surveys_at_once(&part) =>
             {
@@ -50,18 +57,7 @@ impl Partition {
                 }
             }
             Stage::Acquire => {
-                let txn = part.txn_mut();
-                let mut key_locks = std::mem::take(&mut txn.key_locks);
-                collect_watched(&self.slice, txn.watcher, &mut key_locks);
-                self.wait_for_slice(txn.watcher, &mut key_locks);
-                let (lock, is_granted) = self.locks.request(&key_locks);
-                txn.lock = lock;
-                self.journal.reserve(lock, timestamp, &part);
-                if is_granted {
-                    self.work(part, Place::Reserved(lock));
-                } else {
-                    self.keep_waiting(lock, part);
-                }
+                self.acquire(part, timestamp);
             }
             Stage::Continue | Stage::Release => {
                 let txn = part.txn_mut();
@@ -77,6 +73,20 @@ impl Partition {
         }
     }
 
+    /// Requests the locks that a part states, and runs its round if they are granted. Returns the
+    /// lock request if the round is over.
+    fn acquire(&mut self, mut part: Box<Envelope>, timestamp: Timestamp) -> Option<LockId> {
+        let (lock, is_granted) = self.request_locks_of(&mut part);
+        part.txn_mut().lock = lock;
+        self.journal.reserve(lock, timestamp, &part);
+        if !is_granted {
+            self.keep_waiting(lock, part);
+            return None;
+        }
+        let goes_on = self.work(part, Place::Reserved(lock));
+        (!goes_on).then_some(lock)
+    }
+
     fn keep_waiting(&mut self, lock: LockId, mut part: Box<Envelope>) {
         self.return_credit(&mut part, self.waiting.len());
         self.waiting.insert(lock, part);
@@ -88,7 +98,7 @@ impl Partition {
         self.deferred.begin();
         let (first, mut goes_on) = (self.outgoing.len(), false);
         match &part.work {
-            Work::Transaction(_) => self.run_round(part, place),
+            Work::Transaction(_) => goes_on = self.run_round(part, place),
             Work::Batch => goes_on = self.run_batch_part(part, place),
             Work::Walk(_) => self.run_slice(part),
             Work::Attempt(_) => self.run_attempt(part, place),
@@ -104,6 +114,9 @@ impl Partition {
     /// Returns the locks that a part needs, and that its surveys need if `with_surveys`.
     pub(super) fn key_locks_of(&self, part: &mut Envelope, with_surveys: bool) -> Vec<KeyLock> {
         if let Work::Control { request, .. } = &part.work {
+            if let Request::WatchHere { keys, .. } = request {
+                return self.watch_locks(keys);
+            }
             let is_write = matches!(request, Request::Reload(_));
             let mode = if is_write { Mode::Exclusive } else { Mode::Shared };
             return vec![KeyLock { scope: Scope::All, mode }];
@@ -114,9 +127,14 @@ impl Partition {
         let needs = |item: &&Item| with_surveys || !item.entry.surveys_keys();
         let items = items.iter().filter(needs);
         collect_key_locks(&self.slice, items, &mut batch_args, &mut key_locks);
-        collect_watched(&self.slice, watcher, &mut key_locks);
-        self.wait_for_slice(watcher, &mut key_locks);
+        self.add_watched(watcher, &mut key_locks);
         key_locks
+    }
+
+    /// Adds the locks that the check of a client's watched keys needs.
+    pub(super) fn add_watched(&self, watcher: Option<u64>, key_locks: &mut Vec<KeyLock>) {
+        collect_watched(&self.slice, watcher, key_locks);
+        self.wait_for_slice(watcher, key_locks);
     }
 
     /// Returns whether commands, or the check of a client's watched keys, would have to wait for
@@ -149,13 +167,20 @@ impl Partition {
             self.locks.release(lock, &mut granted);
             for lock in granted.drain(..) {
                 let part = self.waiting.remove(&lock).expect("a waiting request has a part");
-                let keeps = part.txn().is_some_and(|txn| txn.stage == Stage::Acquire);
-                let goes_on = self.work(part, Place::Reserved(lock));
-                if !keeps && !goes_on {
+                if self.leaving.holds_back(&part) {
+                    self.leaving.granted.push((lock, part));
+                } else if self.work_granted(lock, part) {
                     released.push_back(lock);
                 }
             }
         }
+    }
+
+    /// Runs the work of a part whose locks are granted. Returns whether the locks must be released.
+    pub(super) fn work_granted(&mut self, lock: LockId, part: Box<Envelope>) -> bool {
+        let keeps = part.txn().is_some_and(|txn| txn.stage == Stage::Acquire);
+        let goes_on = self.work(part, Place::Reserved(lock));
+        !keeps && !goes_on
     }
 }
 
@@ -177,6 +202,6 @@ fn collect_key_locks<'i>(
 /// of them must finish before the check.
 fn collect_watched(slice: &Slice, watcher: Option<u64>, key_locks: &mut Vec<KeyLock>) {
     let Some(watcher) = watcher else { return };
-    let lock = |hash| KeyLock { scope: Scope::Key { db: 0, hash }, mode: Mode::Shared };
+    let lock = |hash| KeyLock { scope: Scope::name(hash), mode: Mode::Shared };
     key_locks.extend(slice.watched_by(watcher).map(|(_, hash)| lock(hash)));
 }

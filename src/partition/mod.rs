@@ -14,6 +14,7 @@
 //!   parts        the work of a part                               +--> run
 //!   offload      commands on large values, on other threads       |
 //!   walks        commands on all keys, in slices                  |
+//!   sliced_part  units of very many commands, in slices           |
 //!   blocking     clients blocked on keys                        --+
 //!   handover     the slice on its way to a unit that holds every partition, and back
 //!   absence      what waits meanwhile
@@ -23,9 +24,12 @@
 //!   propagate    when the journal is on, expired keys, marks
 //!   requests     requests of session commands about keys
 //!   persistence  shares of files, loading
+//!   leaving      what waits after the last save
 //!   watch        watched keys
+//!   events       what changed which key, for the subscriber
 //!   housekeeping expiry, statistics
 //!   outgoing     replies and messages that its holder sends
+//!   slices       work that waits for its next slice
 //!   message      the forms of these
 //!   berth        where other shards find it while its shard is parked
 //!   timing       durations, thresholds of the command log
@@ -36,9 +40,11 @@ mod berth;
 mod blocking;
 mod deferred;
 mod env;
+mod events;
 mod handover;
 mod housekeeping;
 mod journal;
+mod leaving;
 mod local;
 mod locks;
 mod message;
@@ -52,6 +58,8 @@ mod persistence;
 mod propagate;
 mod requests;
 mod run;
+mod sliced_part;
+mod slices;
 mod survey;
 mod timing;
 mod unfinished;

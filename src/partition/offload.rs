@@ -35,7 +35,8 @@ impl Partition {
     pub(super) fn is_offloaded(&self, part: &mut Envelope) -> bool {
         let enough = self.long_elements_min();
         let may_be_long = |item: &Item| item.entry.may_be_long(item.argc as usize, enough);
-        if self.offloads.is_none() || !part.items.iter().any(may_be_long) {
+        if self.offloads.is_none() || self.ignores_handover() || !part.items.iter().any(may_be_long)
+        {
             return false;
         }
         let (items, mut batch_args, ..) = part.parts();
@@ -83,6 +84,10 @@ impl Partition {
                 && let Some(elements) = long_weight(&self.slice, &item, &mut batch_args, enough)
             {
                 let workspace = self.lend(&item, &mut batch_args);
+                // Keys that expired while they were fetched, ahead of the command's own records.
+                if let Some(records) = &mut records {
+                    self.record_expired(records, item.at);
+                }
                 self.journal.firm_up(lock, records.as_ref());
                 self.offload(part, at, (lock, records), workspace, elements);
                 self.set_time(turn_us);
@@ -136,6 +141,7 @@ impl Partition {
     fn lend(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>) -> Box<Workspace> {
         let args = batch_args.of(item);
         let mut workspace = self.open_workspace(self.is_journal_on());
+        let role = self.begin_fetch(item.entry.is_write());
         for mut remote_key in remote_keys_of(item, &args, self.slice.databases()) {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;
@@ -148,6 +154,9 @@ impl Partition {
             }
             workspace.add(0, remote_key);
         }
+        self.slice.set_role(role);
+        // What has expired comes before what the command does.
+        self.tell_events();
         workspace
     }
 
@@ -201,7 +210,8 @@ impl Partition {
     /// Returns an empty workspace. With `propagates`, expiry on the workspace is propagated.
     pub fn open_workspace(&mut self, propagates: bool) -> Box<Workspace> {
         let (frequency, seed) = (self.frequency(), self.slice.draw_rng().next_u64());
-        self.workspaces.open((self.env.now.unix_ms(), seed), propagates, frequency)
+        let collects = (propagates, self.env.process.events.is_on());
+        self.workspaces.open((self.env.now.unix_ms(), seed), collects, frequency)
     }
 
     /// Empties a workspace. Calls `store` for the keys whose owners must store their values.

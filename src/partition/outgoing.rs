@@ -2,9 +2,7 @@
 
 use super::message::Outgoing;
 use super::partition::Partition;
-use crate::mesh::{
-    ClientRef, Envelope, ForwardId, HoldId, Holder, Message, OneWay, WAITING_WITH_CREDIT_MAX, Work,
-};
+use crate::mesh::{ClientRef, Envelope, ForwardId, HoldId, Holder, Message, OneWay, Work};
 
 impl Partition {
     /// Takes the next reply or message.
@@ -23,7 +21,7 @@ impl Partition {
     /// Gives the credit of a part back, because it waits and `waiting` parts wait already. Few
     /// waiting parts keep their credits, because each message costs more than it helps.
     pub(super) fn return_credit(&mut self, part: &mut Envelope, waiting: usize) {
-        if part.has_credit && waiting >= WAITING_WITH_CREDIT_MAX {
+        if part.has_credit && waiting >= self.mesh.waiting_with_credit_max() {
             part.has_credit = false;
             self.outgoing.push_back(Outgoing::Credit(part.home));
         }
@@ -31,7 +29,7 @@ impl Partition {
 
     /// Returns whether work waits for the partition's own shard.
     pub fn has_work_for_shard(&self) -> bool {
-        !self.outgoing.is_empty() || !self.set_aside.is_empty() || self.has_walks()
+        !self.outgoing.is_empty() || !self.set_aside.is_empty() || self.has_slices()
     }
 
     /// Sets a message aside for the partition's own shard, behind earlier ones.

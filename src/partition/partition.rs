@@ -4,8 +4,10 @@ use super::absence::Absence;
 use super::deferred::DeferredReplies;
 use super::env::{Env, Now};
 use super::journal::JournalLane;
+use super::leaving::Leaving;
 use super::message::Outgoing;
 use super::part_job::PartJob;
+use super::slices::Slices;
 use super::unfinished::Unfinished;
 use crate::exec::{Offloads, Process, Workspaces};
 use crate::gate::Facts;
@@ -47,21 +49,14 @@ pub struct Partition {
     pub(super) workspaces: Workspaces,
     /// Commands of parts that run on other threads.
     pub(super) offloads: Option<Offloads<PartJob>>,
-    /// Parts whose commands walk over all keys, between two slices.
-    // Boxed, because an envelope keeps its address on its way.
-    #[allow(clippy::vec_box)]
-    pub(super) walks: VecDeque<Box<Envelope>>,
+    /// Work between two slices.
+    pub(super) slices: Slices,
     /// Outgoing replies and messages, in order.
     pub(super) outgoing: VecDeque<Outgoing>,
     /// Messages from the inbox that only the partition's own shard can handle, in order.
     pub(super) set_aside: VecDeque<Message>,
-    /// Whether its last keys were saved. If so, it runs no more commands, because the process
-    /// stops.
-    pub(super) is_leaving: bool,
-    /// Parts that arrived after the last save. They run if the process does not stop.
-    // Boxed, because an envelope keeps its address on its way.
-    #[allow(clippy::vec_box)]
-    pub(super) left_over: Vec<Box<Envelope>>,
+    /// Whether its last keys were saved, and the parts that wait since then.
+    pub(super) leaving: Leaving,
     /// Whether more keys of a file are expected.
     pub(super) is_loading: bool,
     /// Used to wait while another shard runs the command of a client that is also blocked here.
@@ -95,11 +90,10 @@ impl Partition {
             journal: JournalLane::default(),
             workspaces: Workspaces::new(databases, hash_seed),
             offloads: None,
-            walks: VecDeque::new(),
+            slices: Slices::default(),
             outgoing: VecDeque::new(),
             set_aside: VecDeque::new(),
-            is_leaving: false,
-            left_over: Vec::new(),
+            leaving: Leaving::default(),
             is_loading: false,
             mesh,
         }

@@ -95,8 +95,9 @@ impl Partition {
         self.answer_later(part);
     }
 
-    /// Runs one round of a transaction, under its locks if it has any.
-    pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) {
+    /// Runs one round of a transaction, under its locks if it has any. Returns true if the round
+    /// runs in slices and continues later.
+    pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
         let mut records = self.records_at(place);
         let lock = place.lock();
         let posted_us = if part.parts > 1 { part.sent.unix_us } else { self.env.now.unix_us };
@@ -107,15 +108,34 @@ impl Partition {
         let turn_us = self.set_time(now_us);
         self.note_steps(&mut part, lock);
         self.check_watched(part.txn_mut());
-        if !part.txn_mut().is_broken {
+        let (is_broken, is_sliced) = (part.txn_mut().is_broken, part.txn_mut().is_sliced);
+        if is_sliced && !is_broken && !part.items.is_empty() {
+            let lock = lock.expect("a unit in slices has requested locks");
+            self.begin_slices(part, lock, records);
+            self.set_time(turn_us);
+            return true;
+        }
+        if !is_broken {
             self.run_work(&mut part, lock, records.as_mut());
         }
         self.set_time(turn_us);
+        self.end_round(part, place, records);
+        false
+    }
+
+    /// Ends a round whose work is done: replies, and releases the locks after the last round.
+    pub(super) fn end_round(
+        &mut self,
+        mut part: Box<Envelope>,
+        place: Place,
+        records: Option<Records>,
+    ) {
         let stage = part.txn_mut().stage;
         if stage.has_next() {
             let ready = std::iter::from_fn(|| self.slice.take_ready());
             part.txn_mut().ready.extend(ready);
             if let Some(mut records) = records {
+                self.journal.firm_up_expired(part.txn_mut().lock, Some(&records));
                 part.txn_mut().records.absorb(&mut records);
                 self.journal.keep_records(records);
             }
@@ -168,15 +188,26 @@ impl Partition {
     }
 
     /// Fetches the values of keys for the transaction's home.
-    fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
+    pub(super) fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
+        let role = self.begin_fetch(txn.fetch_writes);
         for remote_key in &mut txn.fetches {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;
             remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
         }
+        self.slice.set_role(role);
         if let Some(records) = records {
             self.record_expired(records, txn.fetch_at);
         }
+        self.tell_events();
+    }
+
+    /// Prepares the slice for fetching the keys of a command. A write that fetches keys during a
+    /// pause began before it, and removes expired keys. Returns the role to be set afterwards.
+    pub(super) fn begin_fetch(&mut self, is_write: bool) -> ExpiryRole {
+        let removes = is_write && self.slice.hides_expired() && !self.env.config.import_mode;
+        let role = if removes { ExpiryRole::Primary } else { self.slice.role() };
+        self.slice.set_role(role)
     }
 
     /// Stores the values that a command has left on a workspace.
@@ -191,13 +222,13 @@ impl Partition {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let db = usize::from(remote_key.db);
             match remote_key.value {
-                Some(detached) if remote_key.is_changed => self.slice.bring(db, &key, detached),
-                Some(detached) => self.slice.restore(db, &key, detached),
+                Some(detached) => self.slice.bring(db, &key, detached),
                 None if !remote_key.is_changed => self.slice.discard_expired(db, &key),
-                None => {
-                    self.slice.remove(db, &key);
-                    self.slice.note_change(db, &key);
-                }
+                None => drop(self.slice.remove(db, &key)),
+            }
+            // The command has raised its events on the workspace.
+            if remote_key.is_changed {
+                self.slice.signal(db, &key);
             }
         }
         self.slice.set_role(role);

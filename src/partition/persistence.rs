@@ -1,5 +1,6 @@
 //! The partition's share of a file, and loading its keys from a file.
 
+use super::leaving::Leaving;
 use super::partition::Partition;
 use crate::base::slot::slot_of;
 use crate::exec::Reload;
@@ -21,22 +22,28 @@ impl Partition {
         let role = self.slice.set_role(ExpiryRole::Loading);
         part.body = Some(self.share());
         self.slice.set_role(role);
-        self.is_leaving = is_last;
+        if is_last {
+            self.leaving.begin();
+        }
     }
 
     /// Returns whether the last keys were saved, so that no command may run before the process
     /// stops.
+    #[inline]
     pub fn is_leaving(&self) -> bool {
-        self.is_leaving
+        self.leaving.is_on()
     }
 
-    /// Resumes work because the process does not stop. Runs the parts that arrived since the last
-    /// share.
+    /// Resumes work because the process does not stop. Runs the parts that have waited since the
+    /// last share.
     pub fn stay(&mut self) {
-        self.is_leaving = false;
-        for part in std::mem::take(&mut self.left_over) {
-            self.arrive(part);
+        let Leaving { granted, arrived, .. } = self.leaving.end();
+        for (lock, part) in granted {
+            if self.work_granted(lock, part) {
+                self.release(lock);
+            }
         }
+        arrived.into_iter().for_each(|part| self.arrive(part));
     }
 
     /// Returns the share of a file, with the number of changes so far.

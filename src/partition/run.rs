@@ -145,11 +145,15 @@ impl Partition {
                 self.serve_blocked(waker.again());
             }
         }
-        timing.stop(self.env.clock_ns());
+        self.env.ran_until_ns = self.env.clock_ns();
+        timing.stop(self.env.ran_until_ns);
         let changes = effects.changes;
         match wait {
             // The run counts when the command ends, but its changes count now.
-            Some(_) => self.env.board.counters.changes.add(changes),
+            Some(_) => {
+                self.env.board.counters.changes.add(changes);
+                self.tell_events();
+            }
             None => self.settle(effects, timing.spent_ns, batch.items),
         }
         Ran { wait, changes }
@@ -157,6 +161,9 @@ impl Partition {
 
     /// Updates counters and statistics once for a batch, after its commands.
     pub(super) fn settle(&mut self, effects: Effects, spent_ns: u64, items: &[Item]) {
+        if items.first().is_some_and(|item| item.is_more) {
+            return self.settle_more(effects, spent_ns, items);
+        }
         let each_ns = spent_ns / items.len().max(1) as u64;
         let db = items.first().map_or(0, |item| usize::from(item.db));
         let mut is_wide = effects.other_databases;
@@ -168,6 +175,7 @@ impl Partition {
         }
         self.env.board.counters.commands_processed.add(items.len() as u64);
         self.env.board.counters.changes.add(effects.changes);
+        self.tell_events();
         if let Some(note) = effects.note {
             self.env.process.log.verbose(note);
         }
@@ -176,6 +184,15 @@ impl Partition {
         } else {
             self.publish_database(db);
         }
+    }
+
+    /// Settles further keys of a command that has been counted.
+    #[cold]
+    fn settle_more(&mut self, effects: Effects, spent_ns: u64, items: &[Item]) {
+        let [item] = items else { unreachable!("further keys of a command run alone") };
+        self.env.board.commands[usize::from(item.entry.index)].ns.add(spent_ns);
+        self.env.board.counters.changes.add(effects.changes);
+        self.publish_database(usize::from(item.db));
     }
 
     /// Records runs of a command, of `each_ns` nanoseconds each.
@@ -205,6 +222,7 @@ impl Partition {
         if spent_ns >= self.env.thresholds.run_ns {
             spent.push((item.at, spent_ns));
         }
+        self.tell(&ran.events);
         self.settle(ran.effects, spent_ns, &[*item]);
     }
 }

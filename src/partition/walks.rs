@@ -37,17 +37,12 @@ impl Partition {
         let records = self.records_at(place);
         self.journal.write_part(place, &part, records);
         part.work = Work::Walk(Box::new(Walk::sliced(self.long_elements_min())));
-        self.walks.push_back(part);
-    }
-
-    /// Returns whether a walk has another slice to run.
-    pub fn has_walks(&self) -> bool {
-        !self.walks.is_empty()
+        self.slices.walks.push_back(part);
     }
 
     /// Runs one slice of the walk that has waited longest. Returns whether there was any.
-    pub fn walk_on(&mut self) -> bool {
-        let Some(part) = self.walks.pop_front() else { return false };
+    pub(super) fn walk_on(&mut self) -> bool {
+        let Some(part) = self.slices.walks.pop_front() else { return false };
         let may_miss_keys = self.is_away() || self.unfinished.has_rounds();
         if may_miss_keys && self.locks.conflicts([SLICE_LOCK]) {
             let (lock, is_granted) = self.locks.request(&[SLICE_LOCK]);
@@ -86,7 +81,8 @@ impl Partition {
         let spent_ns = walk.spend(self.env.clock_ns().saturating_sub(started_ns));
         if let Ok(false) = result {
             part.work = Work::Walk(walk);
-            self.walks.push_back(part);
+            self.slices.walks.push_back(part);
+            self.tell_events();
             return self.serve_blocked_behind();
         }
         if let Err(error) = &result {

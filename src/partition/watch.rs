@@ -2,6 +2,7 @@
 
 use super::absence::Late;
 use super::partition::Partition;
+use crate::exec::{KeyLock, Mode, Scope};
 
 impl Partition {
     /// Watches keys for a client.
@@ -11,6 +12,17 @@ impl Partition {
             self.slice.watch(client, db, &key);
         }
         self.publish_watched();
+    }
+
+    /// Returns the locks under which keys begin to be watched, which are the locks of a reader. So
+    /// the watch comes after every unit whose effects the client has seen, also if the unit is not
+    /// over here.
+    pub(super) fn watch_locks(&self, keys: &[Vec<u8>]) -> Vec<KeyLock> {
+        let lock = |key: &Vec<u8>| {
+            let scope = Scope::Key { db: 0, hash: self.slice.key(key).hash };
+            KeyLock { scope, mode: Mode::Shared }
+        };
+        keys.iter().map(lock).collect()
     }
 
     /// Removes the client's watches on this partition.

@@ -48,6 +48,11 @@ impl Mark {
     pub fn offset(self) -> usize {
         self.bytes
     }
+
+    /// Returns the number of elements written since an earlier mark.
+    pub fn elements_since(self, begin: Mark) -> usize {
+        self.ends - begin.ends
+    }
 }
 
 /// A piece of an output to be sent.
@@ -204,6 +209,21 @@ impl Output {
             Piece::Own(bytes) => {
                 pieces.extend(bytes.chunks(PIECE_BYTES).map(Bytes::copy_from_slice))
             }
+        });
+        self.append_pieces(pieces);
+    }
+
+    /// Appends whole replies from another output, without element ends. Many bytes are moved and
+    /// not copied, and each piece of them is freed when it was sent.
+    pub fn append_moved(&mut self, mut from: Output) {
+        if from.len() < SHARED_BYTES_MIN {
+            let all = 0..from.bytes.len();
+            return self.append_range(&from, all);
+        }
+        let mut pieces = Vec::new();
+        from.drain(|piece| match piece {
+            Piece::Shared(bytes) => pieces.push(bytes),
+            Piece::Own(bytes) => pieces.push(bytes.into()),
         });
         self.append_pieces(pieces);
     }

@@ -3,9 +3,17 @@
 /// The most batches of one connection in a turn. Then other connections are served.
 pub const BATCHES_PER_TURN_MAX: usize = 16;
 
-/// Nanoseconds of serving after which a turn leaves the remaining connections to the next turn.
-/// Bounds the time between two looks at completions and the inbox.
+/// Number of arguments after which a batch takes no further command; about 500 us if each argument
+/// is a member of a large value.
+pub const BATCH_ARGS_MAX: usize = 2048;
+
+/// Nanoseconds of serving after which a turn leaves the remaining batches and connections to the
+/// next turn. Bounds the time between two looks at completions and the inbox.
 pub const SERVE_NS_MAX: u64 = 400_000;
+
+/// The most commands and keys of one step of a unit with very many of them; about 200 us. A turn
+/// runs one step.
+pub const STEP_COMMANDS_MAX: usize = 2048;
 
 /// The most completions that a turn takes, if none of them opens or closes a connection; about
 /// 400 us.
@@ -42,6 +50,13 @@ pub const HOUSEKEEP_NS_MAX: u64 = 400_000;
 /// and a wake-up cost some microseconds. Compared with 64: one connection with pipeline 30 over two
 /// shards gets 12 % more done, and 50 connections without pipeline cost the same.
 pub const IDLE_POLLS_MAX: u32 = 256;
+
+/// The fewest idle turns of such polls: a reply of a shard that is running comes in about as many.
+pub const IDLE_POLLS_MIN: u32 = 16;
+
+/// One in this number of polls for replies is as long as [`IDLE_POLLS_MAX`] allows, after shorter
+/// polls that found nothing. It finds out whether longer polls pay again.
+pub const IDLE_POLLS_FULL_EVERY: u32 = 16;
 
 /// The most sockets that the acceptor keeps for shards that cannot take them yet. It serves further
 /// sockets itself.

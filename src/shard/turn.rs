@@ -1,8 +1,6 @@
 //! The turn: handles everything that can wake a shard, in a fixed order. Hot.
 
-use super::limits::{
-    IDLE_POLLS_MAX, LENT_WAIT_NS_MAX, REAP_WEIGHT_MAX, REAP_WEIGHT_OPENING, SERVE_NS_MAX,
-};
+use super::limits::{LENT_WAIT_NS_MAX, REAP_WEIGHT_MAX, REAP_WEIGHT_OPENING, SERVE_NS_MAX};
 use super::state::Shard;
 use crate::exec::{Bell, OffloadPool, Offloads, Shutdown};
 use crate::io::{Completion, Wait};
@@ -39,7 +37,7 @@ impl Shard {
     /// Sets whether the shard has its own core. If so, it polls for replies of other shards for a
     /// while before it parks. On a shared core, polling would keep those shards from running.
     pub fn set_core_own(&mut self, is_own: bool) {
-        self.cron.idle_polls_max = if is_own { IDLE_POLLS_MAX } else { 0 };
+        self.cron.polling.set_on(is_own);
     }
 
     /// Makes commands on large values run on the threads of an offload pool.
@@ -72,7 +70,8 @@ impl Shard {
         if self.port.mesh().rules().drain_first {
             found |= self.drain_inbox();
             found |= self.receive_offloaded();
-            found |= self.walk_on();
+            found |= self.run_slices();
+            found |= self.step_on();
             found |= self.list_on();
             self.partition.begin_local(self.env.now.unix_us);
             found |= self.serve_ready();
@@ -127,12 +126,12 @@ impl Shard {
     /// the next tick.
     fn wait_plan(&mut self) -> Wait {
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
-        let due = due || self.can_repeat_surveys();
+        let due = due || self.can_repeat_surveys() || self.has_steps();
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
         let pending = due || has_messages || is_sliced || self.intake.is_some();
-        let expecting =
-            self.port.under_way() > 0 && self.cron.idle_turns < self.cron.idle_polls_max;
+        let is_expecting = self.port.under_way() > 0;
+        let expecting = !pending && is_expecting && self.cron.polling.goes_on(self.cron.idle_turns);
         if pending || expecting || self.replication.is_behind || self.has_new_stream() {
             return Wait::Poll;
         }
@@ -147,7 +146,7 @@ impl Shard {
             return Wait::Poll;
         }
         // A shard that extends the stream from here on finds this shard parked, and rings.
-        let now_ns = self.env.clock_ns();
+        let now_ns = self.cron.ended_ns.unwrap_or_else(|| self.env.clock_ns());
         let tick_ns = self.cron.next_ns().saturating_sub(now_ns);
         if self.has_new_stream() || self.has_marks() {
             return Wait::AtMost(0);
@@ -218,6 +217,8 @@ impl Shard {
             return false;
         }
         let found = !self.queues.ready.is_empty();
+        let began_ns = self.env.now.monotonic_ns;
+        let mut until_ns = began_ns;
         for _ in 0..self.queues.ready.len() {
             let Some(conn) = self.queues.ready.pop_front() else { break };
             // A number may be listed twice if it was given to another connection meanwhile.
@@ -227,7 +228,8 @@ impl Shard {
             {
                 self.serve(conn);
             }
-            if self.env.clock_ns() - self.env.now.monotonic_ns > SERVE_NS_MAX {
+            until_ns = self.partition.env().ran_until_ns(until_ns);
+            if until_ns - began_ns > SERVE_NS_MAX {
                 break;
             }
         }
@@ -235,12 +237,18 @@ impl Shard {
     }
 
     fn finish(&mut self, found: bool) {
+        if found {
+            self.cron.polling.found(self.cron.idle_turns);
+        }
         self.cron.idle_turns = if found { 0 } else { self.cron.idle_turns.saturating_add(1) };
         let has_ticked = self.cron.take_ticked();
+        self.cron.ended_ns = None;
         if !found && !has_ticked {
             return;
         }
-        let ns = self.env.clock_ns() - self.env.now.monotonic_ns;
+        let ended_ns = self.env.clock_ns();
+        let ns = ended_ns - self.env.now.monotonic_ns;
+        self.cron.ended_ns = Some(ended_ns);
         let board = &self.env.board;
         board.counters.cycles.add(1);
         board.counters.cycle_ns_sum.add(ns);

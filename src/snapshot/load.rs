@@ -117,7 +117,10 @@ pub fn load_batch(
         let (key, behind) = rest.split_at(head.key_len);
         let (value, behind) = behind.split_at(head.value_len);
         rest = behind;
-        load_key(slice, head, key, value, rules, &mut loaded)?;
+        let was_silent = slice.set_silent(true);
+        let result = load_key(slice, head, key, value, rules, &mut loaded);
+        slice.set_silent(was_silent);
+        result?;
     }
     Ok(loaded)
 }
@@ -172,6 +175,7 @@ fn load_key(
             slice.set(db, &place, NewStr::Large(text), expiry);
         }
     }
+    slice.signal(db, &place);
     loaded.keys += 1;
     Ok(())
 }

@@ -2,7 +2,8 @@
 //! served.
 //!
 //! A unit of several rounds states in its first round all keys that it will use on each shard, as
-//! key locks. All key locks of a unit on a shard form one lock request.
+//! key locks. All key locks of a unit on a shard form one lock request. A unit with very many keys
+//! states them as one set ([`KeySet`]), in addition to its other key locks.
 //!
 //! ```text
 //!            no earlier request conflicts
@@ -35,16 +36,29 @@
 //!   queues   key -> its key locks in the order of requests: [ admitted | not yet ]
 //!            admitted is one exclusive lock, or all shared locks at the front
 //!   wide     locks on a database or on everything, in the order of requests
+//!   sets     sets of keys, in the order of requests
 //!   requests id -> key locks, blockers
 //!   blockers = own locks on keys that are not admitted in their queues
-//!            + conflicting pairs of an own and an earlier lock, at least one of them wide
+//!            + conflicting pairs of an own and an earlier lock, at least one of them wide or a set
 //! ```
+//!
+//! # Why a set may be inexact
+//!
+//! A set may seem to have a key that it does not have. Every question about the set has the same
+//! answer as long as the set exists. So the set locks exactly the keys that it seems to have: the
+//! unit has more locks than it needs. All rules above hold for these locks.
+//!
+//! A set costs its unit some nanoseconds per key, while the keys are placed. Entries in `queues`
+//! would cost ten times as much in one step: 10 ms for 100,000 keys, and as much to release them.
+//! Others pay one comparison per lock and set while the set exists.
+//!
+//! # Cost
 //!
 //! A request without blockers is granted. Without wide locks, the cost of a request is proportional
 //! to its own keys. The cost of a release is proportional to its own keys and the locks that it
-//! admits, plus a search among the requests. With wide locks, each may visit all requests.
+//! admits, plus a search among the requests. With wide locks or sets, each may visit all requests.
 
-use crate::exec::{KeyLock, Mode, Scope};
+use crate::exec::{KeyLock, KeySet, Mode, Scope};
 use std::collections::btree_map::BTreeMap;
 use std::collections::{HashMap, VecDeque};
 
@@ -62,6 +76,8 @@ const KEPT_WIDE_MAX: usize = 64;
 pub struct LockTable {
     queues: HashMap<(u16, u64), Queue, ahash::RandomState>,
     wide: Vec<(LockId, KeyLock)>,
+    /// At most one per unit with very many keys, so at most one per connection.
+    sets: Vec<(LockId, Box<KeySet>)>,
     requests: BTreeMap<LockId, LockRequest>,
     next_id: LockId,
 }
@@ -155,6 +171,7 @@ impl LockTable {
             // The hashes of keys are secret, so these seeds need not be.
             queues: HashMap::with_hasher(ahash::RandomState::with_seeds(1, 2, 3, 4)),
             wide: Vec::new(),
+            sets: Vec::new(),
             requests: BTreeMap::new(),
             next_id: 0,
         }
@@ -194,10 +211,12 @@ impl LockTable {
             }
             _ => {
                 let mut others = self.requests.values().flat_map(|lock| lock.key_locks.iter());
-                return others.any(|other| other.conflicts(key_lock));
+                others.any(|other| other.conflicts(key_lock))
             }
         };
-        is_held || self.wide.iter().any(|(_, other)| other.conflicts(key_lock))
+        is_held
+            || self.wide.iter().any(|(_, other)| other.conflicts(key_lock))
+            || self.sets.iter().any(|(_, set)| set.conflicts(key_lock))
     }
 
     /// Returns whether a request includes `key_lock`, in the same or a stronger mode.
@@ -212,11 +231,43 @@ impl LockTable {
         let is_wide = |&(id, other): &(LockId, KeyLock)| {
             id == own && is_strong(other.mode) && other.scope.overlaps(key_lock.scope)
         };
-        in_queue || self.wide.iter().any(is_wide)
+        in_queue || self.wide.iter().any(is_wide) || self.set_covers(own, key_lock)
+    }
+
+    fn set_covers(&self, own: LockId, key_lock: KeyLock) -> bool {
+        let Scope::Key { hash, .. } = key_lock.scope else { return false };
+        let set = self.sets.iter().find(|(id, _)| *id == own);
+        set.is_some_and(|(_, set)| set.covers(hash, key_lock.mode))
+    }
+
+    /// Returns whether a request, granted or waiting, has a lock with exactly this scope, or a set
+    /// with this key.
+    pub fn has(&self, scope: Scope) -> bool {
+        match scope {
+            Scope::Key { db, hash } => {
+                let is_in_set = self.sets.iter().any(|(_, set)| set.covers(hash, Mode::Shared));
+                is_in_set || self.queues.contains_key(&(db, hash))
+            }
+            _ => self.wide.iter().any(|(_, key_lock)| key_lock.scope == scope),
+        }
+    }
+
+    /// Returns whether a request, granted or waiting, has a lock on a database or on everything.
+    pub fn has_wide(&self) -> bool {
+        !self.wide.is_empty()
     }
 
     /// Adds a request behind all others. Returns its id and whether it is granted at once.
     pub fn request(&mut self, key_locks: &[KeyLock]) -> (LockId, bool) {
+        self.request_set(key_locks, None)
+    }
+
+    /// Adds a request for key locks and for a set of keys, like [`LockTable::request`].
+    pub fn request_set(
+        &mut self,
+        key_locks: &[KeyLock],
+        set: Option<Box<KeySet>>,
+    ) -> (LockId, bool) {
         let id = self.next_id;
         self.next_id += 1;
         let mut lock = LockRequest { key_locks: Box::default(), blockers: 0 };
@@ -233,6 +284,10 @@ impl LockTable {
             }
         }
         lock.key_locks = taken.into_boxed_slice();
+        if let Some(set) = set.filter(|set| !set.is_empty()) {
+            lock.blockers += self.blockers_of_set(&set);
+            self.sets.push((id, set));
+        }
         let is_granted = lock.blockers == 0;
         self.requests.insert(id, lock);
         (id, is_granted)
@@ -257,7 +312,8 @@ impl LockTable {
     fn blockers_of(&self, key_lock: KeyLock) -> usize {
         let earlier = |id: LockId| id + 1 < self.next_id;
         let wide = self.wide.iter().filter(|(id, other)| earlier(*id) && other.conflicts(key_lock));
-        let in_way = wide.count();
+        let sets = self.sets.iter().filter(|(_, set)| set.conflicts(key_lock));
+        let in_way = wide.count() + sets.count();
         match key_lock.scope {
             Scope::Key { db, hash } => {
                 let queue = self.queues.get(&(db, hash));
@@ -269,6 +325,14 @@ impl LockTable {
                 in_way + others.filter(is_narrow).filter(|other| other.conflicts(key_lock)).count()
             }
         }
+    }
+
+    /// Returns the number of earlier locks and sets that conflict with the set of the request being
+    /// added.
+    fn blockers_of_set(&self, set: &KeySet) -> usize {
+        let others = self.requests.values().flat_map(|lock| lock.key_locks.iter());
+        let sets = self.sets.iter().filter(|(_, other)| other.conflicts_with(set));
+        others.filter(|other| set.conflicts(**other)).count() + sets.count()
     }
 
     fn enter(&mut self, id: LockId, key_lock: KeyLock) {
@@ -301,6 +365,15 @@ impl LockTable {
                     discount(&mut self.requests, other_id, granted);
                 }
             }
+            for (other_id, set) in &self.sets {
+                if *other_id > id && set.conflicts(key_lock) {
+                    discount(&mut self.requests, *other_id, granted);
+                }
+            }
+        }
+        if let Some(at) = self.sets.iter().position(|(other, _)| *other == id) {
+            let (_, set) = self.sets.remove(at);
+            self.discount_set(id, &set, granted);
         }
         if was_wide {
             let wide = lock.key_locks.iter().filter(|key_lock| key_lock.scope.is_wide());
@@ -338,11 +411,27 @@ impl LockTable {
         }
     }
 
+    /// Removes a set from the blockers of later requests.
+    fn discount_set(&mut self, id: LockId, set: &KeySet, granted: &mut Vec<LockId>) {
+        for (&later, lock) in self.requests.range_mut(id + 1..) {
+            let keys = lock.key_locks.iter().filter(|key_lock| set.conflicts(**key_lock));
+            let sets = self.sets.iter().filter(|(other, _)| *other == later);
+            let pairs = keys.count() + sets.filter(|(_, other)| other.conflicts_with(set)).count();
+            assert!(pairs <= lock.blockers, "every pair was counted as a blocker");
+            lock.blockers -= pairs;
+            if pairs > 0 && lock.blockers == 0 {
+                granted.push(later);
+            }
+        }
+    }
+
     /// Releases excess memory.
     fn give_back(&mut self) {
-        assert!(self.queues.is_empty() && self.wide.is_empty(), "queued locks belong to requests");
+        let has_none = self.queues.is_empty() && self.wide.is_empty() && self.sets.is_empty();
+        assert!(has_none, "queued locks and sets belong to requests");
         self.queues.shrink_to(KEPT_QUEUES_MAX);
         self.wide.shrink_to(KEPT_WIDE_MAX);
+        self.sets = Vec::new();
     }
 
     /// Asserts all invariants. O(locks^2), for tests.
@@ -378,10 +467,20 @@ impl LockTable {
                 let in_way = || earlier().filter(|other| other.conflicts(*key_lock));
                 let is_pair = |other: &&KeyLock| key_lock.scope.is_wide() || other.scope.is_wide();
                 let pairs = in_way().filter(is_pair).count();
-                pairs + usize::from(in_way().count() > pairs)
+                let sets = self.sets.iter().filter(|(other, _)| *other < id);
+                let sets = sets.filter(|(_, set)| set.conflicts(*key_lock)).count();
+                sets + pairs + usize::from(in_way().count() > pairs)
             });
-            assert_eq!(lock.blockers, blockers.sum::<usize>());
+            let own = self.sets.iter().find(|(other, _)| *other == id);
+            let of_set = own.map_or(0, |(_, set)| {
+                let sets = self.sets.iter().filter(|(other, _)| *other < id);
+                let sets = sets.filter(|(_, other)| other.conflicts_with(set)).count();
+                sets + earlier().filter(|other| set.conflicts(**other)).count()
+            });
+            assert_eq!(lock.blockers, of_set + blockers.sum::<usize>());
         }
+        assert!(self.sets.is_sorted_by_key(|&(id, _)| id));
+        assert!(self.sets.iter().all(|(id, _)| self.requests.contains_key(id)));
     }
 }
 
@@ -524,6 +623,32 @@ mod tests {
     }
 
     #[test]
+    fn a_set_locks_its_keys_and_lets_others_pass() {
+        let mut key_locks = LockTable::new();
+        let mut rng = Rng::new(1);
+        let hashes: Vec<u64> = (0..1_000).map(|_| rng.next_u64()).collect();
+        let mut set = KeySet::new(hashes.len());
+        hashes.iter().for_each(|hash| set.insert(*hash, Exclusive));
+        let (reader, _) = key_locks.request(&[key(hashes[7], Shared)]);
+        let (many, is_granted) = key_locks.request_set(&[key(5, Shared)], Some(Box::new(set)));
+        assert!(!is_granted, "a key of the set is locked");
+        key_locks.check();
+        let (stranger, is_granted) = key_locks.request(&[key(rng.next_u64(), Exclusive)]);
+        assert!(is_granted, "a stranger passes");
+        let (late, is_granted) = key_locks.request(&[key(hashes[8], Shared)]);
+        assert!(!is_granted && key_locks.conflicts([wide(Scope::All, Shared)]));
+        assert!(!key_locks.conflicts([key(5, Shared)]) && key_locks.conflicts([key(5, Exclusive)]));
+        key_locks.check();
+        assert_eq!(release(&mut key_locks, reader), [many]);
+        assert!(key_locks.covers(many, key(hashes[9], Exclusive)));
+        assert!(key_locks.covers(many, key(5, Shared)));
+        assert_eq!(release(&mut key_locks, many), [late]);
+        assert!(release(&mut key_locks, late).is_empty());
+        assert!(release(&mut key_locks, stranger).is_empty());
+        assert!(key_locks.is_empty());
+    }
+
+    #[test]
     fn memory_is_released() {
         let mut key_locks = LockTable::new();
         let many: Vec<KeyLock> = (0..100_000).map(|hash| key(hash, Shared)).collect();
@@ -544,9 +669,11 @@ mod tests {
         assert!(key_locks.wide.capacity() <= KEPT_WIDE_MAX);
     }
 
-    /// A request of the model: its number, all its key locks as requested, and whether it is
-    /// granted.
-    type ModelRequest = (LockId, Vec<KeyLock>, bool);
+    /// Locks as requested: key locks, and a set.
+    type Wanted = (Vec<KeyLock>, Option<Box<KeySet>>);
+
+    /// A request of the model: its number, its locks, and whether it is granted.
+    type ModelRequest = (LockId, Wanted, bool);
 
     /// Grants the requests without an earlier conflicting one. Returns the newly granted requests.
     fn rescan(model: &mut [ModelRequest]) -> Vec<LockId> {
@@ -564,8 +691,26 @@ mod tests {
         granted
     }
 
-    fn conflict(some: &[KeyLock], others: &[KeyLock]) -> bool {
+    fn conflict((some, set): &Wanted, (others, other_set): &Wanted) -> bool {
+        let meets = |set: &Option<Box<KeySet>>, key_lock: &KeyLock| {
+            set.as_ref().is_some_and(|set| set.conflicts(*key_lock))
+        };
         some.iter().any(|key_lock| others.iter().any(|other| key_lock.conflicts(*other)))
+            || some.iter().any(|key_lock| meets(other_set, key_lock))
+            || others.iter().any(|key_lock| meets(set, key_lock))
+            || set.as_ref().zip(other_set.as_ref()).is_some_and(|(a, b)| a.conflicts_with(b))
+    }
+
+    /// Returns random locks, some of them with a set of keys.
+    fn random_locks(rng: &mut Rng, wide_percent: u64) -> Wanted {
+        let key_locks = random_key_locks(rng, wide_percent);
+        let count = if rng.below(3) == 0 { rng.below(8) } else { 0 };
+        let mut set = KeySet::new(count as usize);
+        for _ in 0..count {
+            let mode = if rng.below(2) == 0 { Shared } else { Exclusive };
+            set.insert(rng.below(6), mode);
+        }
+        (key_locks, (count > 0).then_some(Box::new(set)))
     }
 
     fn random_key_locks(rng: &mut Rng, wide_percent: u64) -> Vec<KeyLock> {
@@ -594,10 +739,12 @@ mod tests {
             let is_growing = (step / 60) % 2 == 0;
             let held = model.iter().filter(|(_, _, is_granted)| *is_granted).count();
             if held == 0 || rng.below(10) < if is_growing { 6 } else { 2 } {
-                let own = random_key_locks(&mut rng, wide_percent);
+                let own = random_locks(&mut rng, wide_percent);
                 let is_free = model.iter().all(|(_, others, _)| !conflict(others, &own));
-                assert_eq!(key_locks.conflicts(own.iter().copied()), !is_free);
-                let (id, is_granted) = key_locks.request(&own);
+                if own.1.is_none() {
+                    assert_eq!(key_locks.conflicts(own.0.iter().copied()), !is_free);
+                }
+                let (id, is_granted) = key_locks.request_set(&own.0, own.1.clone());
                 assert_eq!(is_granted, is_free);
                 assert!(model.last().is_none_or(|(last, _, _)| *last < id));
                 model.push((id, own, is_granted));
@@ -641,7 +788,8 @@ mod tests {
                 let mut requests = Vec::new();
                 for (at, shard) in shards.iter_mut().enumerate() {
                     if rng.below(2) == 0 {
-                        requests.push((at, shard.request(&random_key_locks(&mut rng, 3)).0));
+                        let (key_locks, set) = random_locks(&mut rng, 3);
+                        requests.push((at, shard.request_set(&key_locks, set).0));
                     }
                 }
                 units.push(requests);

@@ -40,8 +40,29 @@ impl Queue {
             }
         }
         let (argc, at) = (args.len() as u32, self.items.len() as u32);
-        let (sees_due, is_quiet, is_part) = (false, false, false);
-        self.items.push(Item { entry, first, argc, slot, db, at, sees_due, is_quiet, is_part });
+        self.items.push(Item {
+            entry,
+            first,
+            argc,
+            slot,
+            db,
+            at,
+            sees_due: false,
+            is_quiet: false,
+            is_part: false,
+            is_more: false,
+        });
+    }
+
+    /// Creates a queue of one command. The spans of its arguments refer to `text` and `large`.
+    pub fn with_one(item: Item, text: Vec<u8>, spans: Vec<Span>, large: Vec<BytesMut>) -> Queue {
+        let large_bytes = large.iter().map(BytesMut::len).sum();
+        Queue { items: vec![Item { at: 0, ..item }], text, spans, large, large_bytes }
+    }
+
+    /// Returns the number of arguments of all commands.
+    pub fn args(&self) -> usize {
+        self.spans.len()
     }
 
     /// Adds a command with the arguments `args`. The other fields are copied from `item`.

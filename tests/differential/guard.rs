@@ -31,6 +31,8 @@ pub fn keep_harmless(args: &mut [Vec<u8>], protocol: u8) {
         b"BITFIELD" => keep_fields_small(args),
         b"SPOP" => keep_pops_whole(args),
         b"SORT" => keep_stored_order_defined(args),
+        b"ZRANGE" | b"ZRANGESTORE" | b"ZRANGEBYSCORE" | b"ZREVRANGEBYSCORE" | b"ZRANGEBYLEX"
+        | b"ZREVRANGEBYLEX" => keep_offsets_defined(args),
         b"BLPOP" | b"BRPOP" | b"BLMOVE" | b"BRPOPLPUSH" | b"BZPOPMIN" | b"BZPOPMAX" => {
             keep_timeout_short(args.last_mut());
         }
@@ -152,6 +154,19 @@ fn keep_pops_whole(args: &mut [Vec<u8>]) {
     }
 }
 
+/// Makes a negative offset behind LIMIT positive. With a negative one the reference server replies
+/// nothing from a small set, and members from the wrong end of a large one. Annulet replies with
+/// nothing in both cases.
+fn keep_offsets_defined(args: &mut [Vec<u8>]) {
+    for at in 1..args.len() {
+        if args[at - 1].eq_ignore_ascii_case(b"LIMIT")
+            && let Some(number @ ..0) = parse_i64(&args[at])
+        {
+            args[at] = number.unsigned_abs().to_string().into_bytes();
+        }
+    }
+}
+
 /// Raises a very negative count, because the reply has that many elements even for a small set.
 fn keep_draws_short(args: &mut [Vec<u8>]) {
     let is_long = |n| (-i64::MAX..-1_000).contains(&n);
@@ -218,6 +233,8 @@ fn harmful_arguments_are_changed() {
     assert_eq!(after("SPOP k 0"), "SPOP k 0");
     assert_eq!(after("SORT k BY w* ALPHA STORE d"), "SORT k BY w* ASC STORE d");
     assert_eq!(after("SORT k ALPHA STORE d"), "SORT k ALPHA STORE d");
+    assert_eq!(after("ZRANGE k - + bylex limit -3 -1"), "ZRANGE k - + bylex limit 3 -1");
+    assert_eq!(after("ZRANGEBYSCORE k 0 1 LIMIT -x 1"), "ZRANGEBYSCORE k 0 1 LIMIT -x 1");
     assert_eq!(after("SRANDMEMBER k -9000000"), "SRANDMEMBER k -1000");
     assert_eq!(after("MIGRATE host 6379 k 0 1"), "MIGRATE 127.0.0.1 1 k 0 1");
 }

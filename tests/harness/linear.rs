@@ -87,14 +87,25 @@ pub fn borrows(world: &World) -> u64 {
     boards.map(|board| board.counters.borrows.get()).sum()
 }
 
+/// The outcome of a run of a mix.
+pub struct Judged {
+    /// Whether there is an order of what the clients saw.
+    pub verdict: Verdict,
+    /// Partitions that were borrowed.
+    pub borrows: u64,
+    /// Marks at which a replica was compared.
+    pub marks: u64,
+}
+
 /// Runs one seed of a mix under these rules, and searches for an order of what the clients saw.
-/// Returns that, and how many partitions were borrowed. Panics if the server hangs or leaks.
-pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> (Verdict, u64) {
+/// Panics if the server hangs or leaks.
+pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> Judged {
     let shards = 2 + Rng::new(seed).below(3) as usize;
     let lockstep = Lockstep::new(shards + 1, seed);
     let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
     let offloads = seed.is_multiple_of(OFFLOADING_ONCE_IN);
-    let setup = Setup { rules, preempt: Some(preempt), offloads, ..Setup::new(shards, seed) };
+    let mut setup = Setup { rules, preempt: Some(preempt), offloads, ..Setup::new(shards, seed) };
+    setup.config.repl_diskless_sync_delay = 0;
     let world = World::new(setup);
     let mut clients = None;
     run(&world, &lockstep, None, || {
@@ -103,12 +114,15 @@ pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> (Verdict, u64) {
             clients.prepare(&world, &lockstep);
         }
         drive(clients, &world, &lockstep);
+        clients.finish(&world, &lockstep);
     });
-    let verdict = match clients.expect("the run has set the clients").result() {
+    let clients = clients.expect("the run has set the clients");
+    let marks = clients.marks();
+    let verdict = match clients.result() {
         Ok(observed) => observed.judge(),
         Err(wrong) => Verdict::Impossible(wrong),
     };
-    (verdict, borrows(&world))
+    Judged { verdict, borrows: borrows(&world), marks }
 }
 
 /// Runs each shard of a world on its own thread while `clients` runs, then waits until they are

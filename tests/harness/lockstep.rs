@@ -10,7 +10,7 @@ use annulet::io::simulated::SimulatedDriver;
 use annulet::io::{
     BufferId, Chunk, Completion, ConnId, Driver, ListenerId, Ring, Socket, Statistics, Wait,
 };
-use annulet::mesh::Preempt;
+use annulet::mesh::{Bounds, Preempt};
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
@@ -77,6 +77,8 @@ struct State {
 /// The scheduler.
 pub struct Lockstep {
     state: Mutex<State>,
+    /// Credits of each pair of shards; `None`: as many as in the server.
+    credits: Option<u32>,
     turns: Vec<Condvar>,
 }
 
@@ -111,7 +113,9 @@ impl Lockstep {
             over: false,
         };
         let turns = (0..threads).map(|_| Condvar::new()).collect();
-        Arc::new(Lockstep { state: Mutex::new(state), turns })
+        // Of their own random stream, so that a seed has the same schedule with and without them.
+        let credits = [None, None, Some(1), Some(3)][Rng::new(seed ^ 0xc4ed).below(4) as usize];
+        Arc::new(Lockstep { state: Mutex::new(state), credits, turns })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -281,6 +285,14 @@ impl Preempt for Lockstep {
         let mut state = self.lock();
         let stops = state.habits.stop_once_in;
         state.rng.below(stops) == 0
+    }
+
+    fn bounds(&self, usual: Bounds) -> Bounds {
+        self.credits.map_or(usual, |credits| Bounds {
+            credits_per_pair: credits,
+            waiting_with_credit_max: credits as usize / 2,
+            inbox_messages: 2,
+        })
     }
 
     fn stray(&self, shards: usize) -> Option<usize> {

@@ -5,12 +5,14 @@
 //! that shards interleave inside their turns. It checks the history that clients saw.
 #![allow(dead_code)]
 
+pub mod followed;
 pub mod history;
 pub mod linear;
 pub mod lockstep;
 pub mod mixed;
 pub mod model;
 pub mod observed;
+pub mod replay;
 pub mod search;
 pub mod units;
 pub mod waiting;
@@ -22,7 +24,9 @@ use annulet::base::slot::slot_of;
 use annulet::commands;
 use annulet::config::{Config, ConfigCell};
 use annulet::control::ProcessMemory;
-use annulet::exec::{CommandTable, OffloadPool, OffloadQueue, Process, ProcessParts};
+use annulet::exec::{
+    CommandTable, EventSubscriber, OffloadPool, OffloadQueue, Process, ProcessParts,
+};
 use annulet::feed::Feed;
 use annulet::gate::Router;
 use annulet::io::simulated::{self, Network, SimulatedDriver};
@@ -83,6 +87,8 @@ pub struct Setup {
     pub config: Config,
     /// Whether there is an offload pool. It then runs every command that may be offloaded.
     pub offloads: bool,
+    /// Receives the events of all shards.
+    pub subscriber: Option<Arc<dyn EventSubscriber>>,
 }
 
 impl Setup {
@@ -91,14 +97,16 @@ impl Setup {
         let mut config = Config::default();
         (config.protected_mode, config.shards, config.port) = (false, shards as u32, 0);
         let (rules, commands) = (Rules::default(), plain_table());
-        Setup { shards, seed, rules, preempt: None, commands, config, offloads: false }
+        let (preempt, subscriber) = (None, None);
+        Setup { shards, seed, rules, preempt, commands, config, offloads: false, subscriber }
     }
 }
 
 impl World {
     /// Creates a process without shards.
     pub fn new(setup: Setup) -> World {
-        let Setup { shards, seed, rules, preempt, commands, mut config, offloads } = setup;
+        let Setup { shards, seed, rules, preempt, commands, mut config, offloads, subscriber } =
+            setup;
         if offloads {
             config.offload_elements_min = 1;
         }
@@ -116,6 +124,9 @@ impl World {
             paths: Default::default(),
             memory: ProcessMemory::open().expect("/proc exists"),
         }));
+        if let Some(subscriber) = subscriber {
+            process.events.set(subscriber);
+        }
         // Every other seed has small and few receive buffers, so that input comes in more pieces.
         let options = match seed % 2 {
             0 => Options::default(),

@@ -12,7 +12,7 @@ pub const DATABASES: usize = 2;
 /// The list of the names of all keys, which SORT reads. No other command uses it.
 pub const ORDER: &str = "order";
 /// The list that SORT stores.
-const SORTED: &str = "sorted";
+pub const SORTED: &str = "sorted";
 /// The deadline of a key without one.
 const NEVER_MS: u64 = u64::MAX;
 
@@ -47,6 +47,12 @@ pub enum Command {
     FlushDb,
     FlushAll,
     DbSize,
+    /// BITOP OR of one key: copies the value of the first key, without its deadline, to the second.
+    BitCopy(usize, usize),
+    /// BITCOUNT.
+    BitCount(usize),
+    /// SETRANGE that replaces the first digit.
+    SetRange(usize, u8),
     /// SORT, which discovers all keys.
     Sort,
     /// SORT that stores the values of all keys.
@@ -70,6 +76,15 @@ pub enum Action {
     ExecRefused,
     /// The DISCARD of a transaction.
     Discard,
+    /// CLIENT PAUSE.
+    Pause {
+        /// The length in milliseconds.
+        ms: u64,
+        /// Whether all commands wait, and not only writes.
+        is_all: bool,
+    },
+    /// CLIENT UNPAUSE.
+    Unpause,
     /// A jump of a clock to this time.
     Jump {
         /// The number of the clock.
@@ -86,8 +101,8 @@ fn args(texts: &[&str]) -> Vec<String> {
 impl Command {
     /// Whether the command changes nothing except the session, at any time.
     fn is_private(&self) -> bool {
-        use Command::{DbSize, Exists, Get, Mget, Pttl, Select, Sort, Sorted};
-        let is_read = matches!(self, Get(_) | Mget(_) | Exists(_) | Pttl(_) | DbSize);
+        use Command::{BitCount, DbSize, Exists, Get, Mget, Pttl, Select, Sort, Sorted};
+        let is_read = matches!(self, Get(_) | Mget(_) | Exists(_) | Pttl(_) | DbSize | BitCount(_));
         is_read || matches!(self, Select(_) | Sort | Sorted)
     }
 
@@ -132,6 +147,9 @@ impl Command {
             Command::FlushDb => args(&["FLUSHDB"]),
             Command::FlushAll => args(&["FLUSHALL"]),
             Command::DbSize => args(&["DBSIZE"]),
+            Command::BitCopy(from, to) => args(&["BITOP", "OR", key(to), key(from)]),
+            Command::BitCount(at) => args(&["BITCOUNT", key(at)]),
+            Command::SetRange(at, digit) => args(&["SETRANGE", key(at), "0", &digit.to_string()]),
             Command::Sort => args(&["SORT", ORDER, "BY", "*", "GET", "*"]),
             Command::SortStore => {
                 args(&["SORT", ORDER, "BY", "nosort", "GET", "*", "STORE", SORTED])
@@ -149,6 +167,16 @@ impl Action {
             Action::Exec(commands) => commands.iter().all(Command::is_private),
             Action::Unwatch | Action::Discard | Action::ExecRefused => true,
             Action::Watch(_) | Action::Jump { .. } => false,
+            Action::Pause { .. } | Action::Unpause => false,
+        }
+    }
+
+    /// Whether a pause of writes delays the action.
+    fn is_write(&self) -> bool {
+        match self {
+            Action::Run(command) => !command.is_private(),
+            Action::Exec(commands) => !commands.iter().all(Command::is_private),
+            _ => false,
         }
     }
 
@@ -165,6 +193,10 @@ impl Action {
             }
             Action::ExecRefused => "EXEC of a refused command".to_string(),
             Action::Discard => "DISCARD".to_string(),
+            Action::Pause { ms, is_all } => {
+                format!("CLIENT PAUSE {ms} {}", if *is_all { "ALL" } else { "WRITE" })
+            }
+            Action::Unpause => "CLIENT UNPAUSE".to_string(),
             Action::Jump { clock, to_ms } => format!("clock {clock} jumps to {to_ms}"),
         }
     }
@@ -196,8 +228,18 @@ pub struct State {
     /// The time of each clock, in Unix milliseconds.
     now_ms: Vec<u64>,
     sessions: Vec<Session>,
-    /// The list that SORT has stored.
-    sorted: Vec<Option<i64>>,
+    /// Whether each database has the list that SORT reads.
+    ordered: [bool; DATABASES],
+    /// The list that SORT has stored in each database.
+    sorted: [Vec<Option<i64>>; DATABASES],
+    pause: Option<Pause>,
+}
+
+/// A pause of clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Pause {
+    until_ms: u64,
+    is_all: bool,
 }
 
 fn ok() -> Value {
@@ -208,6 +250,11 @@ fn error(text: &str) -> Value {
     Value::Error(text.as_bytes().to_vec())
 }
 
+/// Returns the text of a value, which is never negative.
+fn digits(value: i64) -> String {
+    value.to_string()
+}
+
 /// The keys, and the clocks by which they live.
 #[derive(Clone, Debug)]
 pub struct Model {
@@ -215,7 +262,7 @@ pub struct Model {
     pub names: Vec<String>,
     /// The clock of each key.
     pub clocks: Vec<usize>,
-    /// Whether the list that SORT reads exists.
+    /// Whether database 0 has the list that SORT reads at the start.
     pub has_order: bool,
 }
 
@@ -228,13 +275,19 @@ impl Model {
             cells: vec![None; self.names.len() * DATABASES],
             now_ms: vec![now_ms; clocks],
             sessions: vec![Session::default(); sessions],
-            sorted: Vec::new(),
+            ordered: [self.has_order, false],
+            sorted: Default::default(),
+            pause: None,
         }
     }
 
     /// Returns the possible outcomes of an action: the reply and the next state. Only a transaction
-    /// while the clocks differ has several, because it runs by any one of them.
+    /// while the clocks differ has several, because it runs by any one of them. An action that a
+    /// pause delays has none.
     pub fn outcomes(&self, state: &State, session: usize, action: &Action) -> Vec<(Value, State)> {
+        if state.delays(action) {
+            return Vec::new();
+        }
         let Action::Exec(commands) = action else {
             let mut after = state.clone();
             let reply = self.act(&mut after, session, action);
@@ -277,6 +330,19 @@ impl Model {
                 state.unwatch(session);
                 error("EXECABORT Transaction discarded because of previous errors.")
             }
+            Action::Pause { ms, is_all } => {
+                let before = state.paused();
+                let until_ms = state.now_ms.iter().min().expect("there is a clock") + ms;
+                state.pause = Some(Pause {
+                    until_ms: before.map_or(until_ms, |pause| pause.until_ms.max(until_ms)),
+                    is_all: *is_all || before.is_some_and(|pause| pause.is_all),
+                });
+                ok()
+            }
+            Action::Unpause => {
+                state.pause = None;
+                ok()
+            }
             Action::Jump { clock, to_ms } => {
                 assert!(state.now_ms[*clock] <= *to_ms, "clocks do not go back");
                 state.now_ms[*clock] = *to_ms;
@@ -315,6 +381,16 @@ impl State {
         format!("[{text}] at {:?}", self.now_ms)
     }
 
+    /// Returns the pause, unless one of the clocks has reached its end.
+    fn paused(&self) -> Option<Pause> {
+        self.pause.filter(|pause| self.now_ms.iter().all(|now_ms| *now_ms < pause.until_ms))
+    }
+
+    fn delays(&self, action: &Action) -> bool {
+        let is_clock = matches!(action, Action::Jump { .. });
+        self.paused().is_some_and(|pause| !is_clock && (pause.is_all || action.is_write()))
+    }
+
     fn unwatch(&mut self, session: usize) {
         let session = &mut self.sessions[session];
         (session.watched, session.is_broken) = (0, false);
@@ -332,13 +408,16 @@ impl State {
         self.touch(at);
     }
 
-    /// Removes all keys of some cells.
-    fn empty(&mut self, cells: std::ops::Range<usize>) {
-        for at in cells {
+    /// Removes all keys of a database.
+    fn empty(&mut self, db: usize) {
+        let keys = self.cells.len() / DATABASES;
+        for at in db * keys..(db + 1) * keys {
             if self.cells[at].is_some() {
                 self.put(at, None);
             }
         }
+        self.ordered[db] = false;
+        self.sorted[db].clear();
     }
 }
 
@@ -358,7 +437,12 @@ impl Run<'_> {
 
     /// Returns the cell of a key in the selected database.
     fn at(&self, key: usize) -> usize {
-        self.state.sessions[self.session].db * self.keys() + key
+        self.db() * self.keys() + key
+    }
+
+    /// Returns the selected database.
+    fn db(&self) -> usize {
+        self.state.sessions[self.session].db
     }
 
     fn get(&self, key: usize) -> Option<Cell> {
@@ -407,7 +491,8 @@ impl Run<'_> {
             Command::DbSize => {
                 let first = self.at(0);
                 let cells = &self.state.cells[first..first + self.keys()];
-                let lists = [self.model.has_order, !self.state.sorted.is_empty()];
+                let db = self.db();
+                let lists = [self.state.ordered[db], !self.state.sorted[db].is_empty()];
                 let lists = lists.iter().filter(|exists| **exists).count();
                 Value::Integer((cells.iter().flatten().count() + lists) as i64)
             }
@@ -447,6 +532,9 @@ impl Run<'_> {
 
     /// Returns the values of all keys, sorted by value and name. A missing value counts as 0.
     fn sort(&self) -> Value {
+        if !self.state.ordered[self.db()] {
+            return Value::Array(Vec::new());
+        }
         let value = |key: &usize| self.get(*key).map_or(0, |cell| cell.value);
         let mut keys: Vec<usize> = (0..self.keys()).collect();
         keys.sort_by_key(|key| (value(key), &self.model.names[*key]));
@@ -458,13 +546,15 @@ impl Run<'_> {
         match command {
             Command::Sort => self.sort(),
             Command::SortStore => {
-                let values = (0..self.keys()).map(|key| self.get(key).map(|cell| cell.value));
-                self.state.sorted = values.collect();
-                Value::Integer(self.keys() as i64)
+                let db = self.db();
+                let keys = if self.state.ordered[db] { self.keys() } else { 0 };
+                let values = (0..keys).map(|key| self.get(key).map(|cell| cell.value));
+                self.state.sorted[db] = values.collect();
+                Value::Integer(keys as i64)
             }
             Command::Sorted => {
                 let text = |value: &Option<i64>| value.map_or(String::new(), |it| it.to_string());
-                let texts = self.state.sorted.iter().map(text);
+                let texts = self.state.sorted[self.db()].iter().map(text);
                 Value::Array(texts.map(|text| Value::Bulk(text.into_bytes())).collect())
             }
             Command::Rename(from, to) => match self.rename(*from, *to, true) {
@@ -509,13 +599,40 @@ impl Run<'_> {
                 ok()
             }
             Command::FlushDb => {
-                let first = self.at(0);
-                self.state.empty(first..first + self.keys());
+                self.state.empty(self.db());
                 ok()
             }
             Command::FlushAll => {
-                self.state.empty(0..DATABASES * self.keys());
+                (0..DATABASES).for_each(|db| self.state.empty(db));
                 ok()
+            }
+            _ => self.bits(command),
+        }
+    }
+
+    /// Runs the commands on the text of a value, which may be offloaded.
+    fn bits(&mut self, command: &Command) -> Value {
+        match command {
+            Command::BitCopy(from, to) => {
+                let Some(cell) = self.get(*from) else {
+                    self.remove(*to);
+                    return Value::Integer(0);
+                };
+                self.set(*to, cell.value);
+                Value::Integer(digits(cell.value).len() as i64)
+            }
+            Command::BitCount(key) => {
+                let text = self.get(*key).map_or(String::new(), |cell| digits(cell.value));
+                Value::Integer(text.bytes().map(|byte| i64::from(byte.count_ones())).sum())
+            }
+            Command::SetRange(key, digit) => {
+                let before = self.get(*key);
+                let mut text = before.map_or(String::from("0"), |cell| digits(cell.value));
+                text.replace_range(..1, &digit.to_string());
+                let value = text.parse().expect("a number");
+                let due_ms = before.map_or(NEVER_MS, |cell| cell.due_ms);
+                self.put(self.at(*key), Cell { value, due_ms });
+                Value::Integer(text.len() as i64)
             }
             _ => unreachable!("{command:?} is none of these"),
         }
@@ -538,6 +655,8 @@ impl Run<'_> {
         if one == other {
             return;
         }
+        self.state.ordered.swap(one, other);
+        self.state.sorted.swap(one, other);
         for key in 0..self.keys() {
             let (one, other) = (one * self.keys() + key, other * self.keys() + key);
             let cells = &mut self.state.cells;

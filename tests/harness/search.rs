@@ -32,7 +32,8 @@ pub struct Event {
 }
 
 impl Event {
-    fn describe(&self, names: &[String]) -> String {
+    /// Describes the event, for keys with these names.
+    pub fn describe(&self, names: &[String]) -> String {
         let seen = self.reply.as_ref().map_or("no reply".to_string(), show);
         let done = self.done.map_or("never".to_string(), |done| done.to_string());
         let action = self.action.describe(names);

@@ -9,6 +9,9 @@ use annulet::resp::Value;
 /// milliseconds.
 pub const MS_MAX: u64 = 20;
 
+/// One unit in this number is a mark, if there are marks.
+const MARK_ONCE_IN: u64 = 6;
+
 /// The kind of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -39,6 +42,9 @@ pub enum Kind {
     Sort,
     SortStore,
     Sorted,
+    BitCopy,
+    BitCount,
+    SetRange,
 }
 
 /// The behaviour of the clients of a run.
@@ -60,6 +66,10 @@ pub struct Mix {
     pub has_clocks: bool,
     /// One move in this number cuts the connection; 0: none.
     pub cut_once_in: u64,
+    /// Whether a client kills others and pauses clients, and others read slowly.
+    pub has_admin: bool,
+    /// Whether a replica attaches, whose keys are compared with what clients saw.
+    pub has_feed: bool,
 }
 
 /// The next input of a client.
@@ -88,12 +98,19 @@ pub struct Draw {
     pub ms_scale: u64,
     /// The last written value.
     values: i64,
+    /// The last of `names` is the mark, which only marks set.
+    has_mark: bool,
 }
 
 impl Draw {
     /// Creates a generator for a mix, with times to live of few milliseconds.
     pub fn new(rng: Rng, mix: &'static Mix, names: Vec<String>) -> Draw {
-        Draw { rng, mix, names, ms_scale: 1, values: 0 }
+        Draw { rng, mix, names, ms_scale: 1, values: 0, has_mark: false }
+    }
+
+    /// Makes one unit in `MARK_ONCE_IN` a mark, which sets the last key.
+    pub fn with_mark(self) -> Draw {
+        Draw { has_mark: true, ..self }
     }
 
     /// Draws the next unit: a command, or a transaction with its WATCH before it.
@@ -104,6 +121,9 @@ impl Draw {
             action: Some(Action::Run(command)),
             due: None,
         };
+        if self.has_mark && self.rng.below(MARK_ONCE_IN) == 0 {
+            return self.mark();
+        }
         let execs = self.mix.exec_once_in;
         if execs == 0 || self.rng.below(execs) != 0 {
             return vec![run(self.command())];
@@ -146,9 +166,30 @@ impl Draw {
         steps
     }
 
+    /// Returns a transaction that sets the mark to a new value and reads all keys.
+    fn mark(&mut self) -> Vec<Step> {
+        self.values += 1_000;
+        let all: Vec<usize> = (0..self.names.len()).collect();
+        let mut commands = vec![Command::Set(all.len() - 1, self.values)];
+        for db in 0..DATABASES {
+            commands.extend([Command::Select(db), Command::Mget(all.clone())]);
+        }
+        let plain = |args: Vec<String>, due| Step { args, action: None, due: Some(due) };
+        let mut steps = vec![plain(vec!["MULTI".to_string()], ok())];
+        steps.extend(commands.iter().map(|command| plain(command.args(&self.names), queued())));
+        let args = vec!["EXEC".to_string()];
+        steps.push(Step { args, action: Some(Action::Exec(commands)), due: None });
+        steps
+    }
+
+    /// Returns the number of keys to draw from.
+    fn count(&self) -> u64 {
+        self.names.len() as u64 - u64::from(self.has_mark)
+    }
+
     /// Draws at most `most` different keys.
     fn keys(&mut self, most: u64) -> Vec<usize> {
-        let all = self.names.len() as u64;
+        let all = self.count();
         let mut keys = Vec::new();
         for _ in 0..1 + self.rng.below(most) {
             let key = self.rng.below(all) as usize;
@@ -161,7 +202,7 @@ impl Draw {
 
     /// Draws two different keys.
     fn pair(&mut self) -> (usize, usize) {
-        let all = self.names.len() as u64;
+        let all = self.count();
         let from = self.rng.below(all);
         let to = (from + 1 + self.rng.below(all - 1)) % all;
         (from as usize, to as usize)
@@ -206,6 +247,9 @@ impl Draw {
             Kind::Sort => Command::Sort,
             Kind::SortStore => Command::SortStore,
             Kind::Sorted => Command::Sorted,
+            Kind::BitCopy => Command::BitCopy(from, if is_same { from } else { to }),
+            Kind::BitCount => Command::BitCount(key),
+            Kind::SetRange => Command::SetRange(key, 1 + (value / 1_000 % 9) as u8),
         }
     }
 }

@@ -5,11 +5,16 @@
 //!   q0 .. q3   pushed to, popped from      each pusher's elements come in the order of its pushes
 //!   m0 .. m3   also moved between          no element is lost or comes twice
 //! ```
+//! Meanwhile an admin kills, unblocks and pauses clients, SORT takes the slices of all shards, and
+//! a replica follows.
+//!
 //! An element's name consists of the key that it was pushed to, its pusher, and a growing number.
 
 use super::linear::wait_until;
 use super::lockstep::{At, Lockstep};
+use super::replay::Replay;
 use super::{Client, World, encode};
+use annulet::base::clock::Clock;
 use annulet::base::rng::Rng;
 use annulet::resp::Value;
 use std::collections::{HashMap, HashSet};
@@ -21,12 +26,20 @@ const STUCK_STEPS: u64 = 3_000_000;
 /// Consecutive checks without work after which a run counts as finished.
 const QUIET_LOOKS: u32 = 50;
 
+/// The longest pause of clients, in milliseconds.
+const PAUSE_MS_MAX: u64 = 20;
+
+/// Steps after which what has happened must be in the stream.
+const STREAM_STEPS_MAX: u64 = 100_000;
+
 /// A client that pops.
 struct Popper {
     client: Client,
     id: Option<u64>,
     /// The pending request, and the step at which it was sent.
     asked: Option<(Ask, u64)>,
+    /// Whether the admin has sent a command that ends the connection.
+    is_doomed: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -59,9 +72,16 @@ pub struct Waiting {
     got: HashMap<String, Got>,
     /// Pops whose client left before the reply: each of them may have taken an element.
     at_risk: usize,
+    /// Every pause ends before this, in Unix milliseconds.
+    paused_until_ms: u64,
+    replay: Option<Replay>,
     hasher: DefaultHasher,
     /// The first fault.
     pub wrong: Option<String>,
+}
+
+fn unix_ms(world: &World) -> u64 {
+    Clock::Manual(world.clock.clone()).unix_ms()
 }
 
 /// Whether every shard waits for an event.
@@ -83,7 +103,7 @@ impl Waiting {
     pub fn new(world: &World) -> Waiting {
         let mut rng = Rng::new(world.seed ^ 0xb10c);
         let poppers = (0..3 + rng.below(5))
-            .map(|_| Popper { client: world.connect(), id: None, asked: None })
+            .map(|_| Popper { client: world.connect(), id: None, asked: None, is_doomed: false })
             .collect();
         let pushers = (0..1 + rng.below(3)).map(|_| (world.connect(), 0)).collect();
         Waiting {
@@ -96,6 +116,8 @@ impl Waiting {
             pushed: HashSet::new(),
             got: HashMap::new(),
             at_risk: 0,
+            paused_until_ms: 0,
+            replay: None,
             hasher: DefaultHasher::new(),
             wrong: None,
             rng,
@@ -130,9 +152,21 @@ impl Waiting {
             );
             let has_moved = self.step(world, lockstep) || self.pushes_left > 0;
             looks = if has_moved || !is_quiet(world, lockstep) { 0 } else { looks + 1 };
-            if self.pushes_left > 0 && self.rng.below(100) == 0 {
+            let is_paused = unix_ms(world) < self.paused_until_ms;
+            if (self.pushes_left > 0 || is_paused) && self.rng.below(100) == 0 {
                 world.clock.advance_ms(self.rng.below(20));
+                if is_paused {
+                    // A waiting shard of the simulation does not see that its deadline passes.
+                    world.mesh.ring_all();
+                }
             }
+            if is_paused {
+                looks = 0;
+            }
+            if world.offloads() && self.rng.below(5) == 0 && world.run_offloaded() {
+                looks = 0;
+            }
+            self.follow(world);
             lockstep.pass(At::Client);
         }
         if self.wrong.is_none() {
@@ -143,6 +177,15 @@ impl Waiting {
             looks = if is_quiet(world, lockstep) { looks + 1 } else { 0 };
             looks == QUIET_LOOKS
         });
+    }
+
+    /// Lets a replica attach at some time, and receives what has come.
+    fn follow(&mut self, world: &World) {
+        match &mut self.replay {
+            None if self.rng.below(300) == 0 => self.replay = Some(Replay::attach(world)),
+            None => {}
+            Some(replay) => while replay.next().is_some() {},
+        }
     }
 
     fn step(&mut self, world: &World, lockstep: &Lockstep) -> bool {
@@ -157,6 +200,8 @@ impl Waiting {
         admin.pump();
         if let Some(reply) = admin.try_read() {
             *is_out = false;
+            // A pause that begins late ends late.
+            self.paused_until_ms = self.paused_until_ms.max(unix_ms(world) + PAUSE_MS_MAX);
             format!("{reply:?}").hash(&mut self.hasher);
             moved = true;
         }
@@ -173,6 +218,14 @@ impl Waiting {
         }
         if self.pushes_left == 0 || self.pushers[at].1 > 0 || self.rng.below(6) != 0 {
             return moved;
+        }
+        if self.rng.below(10) == 0 {
+            let (list, others) = (self.key('q'), "m*");
+            let args = ["SORT", &list, "BY", others, "GET", others, "GET", "#"];
+            let some = [&args[..], &["KEYS", "*"], &["DBSIZE"]][self.rng.below(3) as usize];
+            self.pushers[at].0.send(some);
+            self.pushers[at].1 = 1;
+            return true;
         }
         self.pushes_left -= 1;
         let mut bytes = Vec::new();
@@ -204,6 +257,13 @@ impl Waiting {
 
     fn step_popper(&mut self, at: usize, world: &World, lockstep: &Lockstep) -> bool {
         self.poppers[at].client.pump();
+        if self.poppers[at].is_doomed && self.poppers[at].client.link.is_closed() {
+            let is_pop = matches!(self.poppers[at].asked, Some((Ask::Pop(_), _)));
+            self.at_risk += usize::from(is_pop);
+            let client = world.connect();
+            self.poppers[at] = Popper { client, id: None, asked: None, is_doomed: false };
+            return true;
+        }
         if let Some(reply) = self.poppers[at].client.try_read() {
             let (ask, asked) = self.poppers[at].asked.take().expect("a request is pending");
             self.take(at, ask, asked, &reply, lockstep.steps());
@@ -255,7 +315,7 @@ impl Waiting {
         }
         self.disturbances_left -= 1;
         let popper = &mut self.poppers[at];
-        match self.rng.below(3) {
+        match self.rng.below(4) {
             0 => {
                 let is_pop = matches!(popper.asked, Some((Ask::Pop(_), _)));
                 self.at_risk += usize::from(is_pop);
@@ -264,17 +324,35 @@ impl Waiting {
                 } else {
                     popper.client.link.close();
                 }
-                *popper = Popper { client: world.connect(), id: None, asked: None };
+                let client = world.connect();
+                *popper = Popper { client, id: None, asked: None, is_doomed: false };
             }
+            1 if !self.admin.1 => self.pause(world),
             _ if !self.admin.1 => {
                 let Some(id) = popper.id else { return false };
-                let how = ["TIMEOUT", "ERROR"][self.rng.below(2) as usize];
-                self.admin.0.send(&["CLIENT", "UNBLOCK", &id.to_string(), how]);
+                let id = id.to_string();
+                match self.rng.below(4) {
+                    0 => self.admin.0.send(&["CLIENT", "UNBLOCK", &id, "TIMEOUT"]),
+                    1 => self.admin.0.send(&["CLIENT", "UNBLOCK", &id, "ERROR"]),
+                    _ => {
+                        popper.is_doomed = true;
+                        self.admin.0.send(&["CLIENT", "KILL", "ID", &id]);
+                    }
+                }
                 self.admin.1 = true;
             }
             _ => return false,
         }
         true
+    }
+
+    /// Sends a pause of clients.
+    fn pause(&mut self, world: &World) {
+        let ms = 1 + self.rng.below(PAUSE_MS_MAX);
+        let kind = ["WRITE", "ALL"][self.rng.below(2) as usize];
+        self.admin.0.send(&["CLIENT", "PAUSE", &ms.to_string(), kind]);
+        self.admin.1 = true;
+        self.paused_until_ms = unix_ms(world) + 2 * PAUSE_MS_MAX;
     }
 
     fn take(&mut self, at: usize, ask: Ask, asked: u64, reply: &Value, came: u64) {
@@ -307,6 +385,7 @@ impl Waiting {
             client.send(args);
             let mut reply = None;
             wait_until(lockstep, "a reply", || {
+                world.run_offloaded();
                 reply = client.try_read();
                 reply.is_some()
             });
@@ -320,6 +399,7 @@ impl Waiting {
             let elements: Vec<String> = elements.iter().map(text).collect();
             left.insert(key, elements);
         }
+        self.compare_with_replica(&left, world, lockstep);
         for popper in &self.poppers {
             let keys = match &popper.asked {
                 Some((Ask::Pop(keys), _)) => keys.clone(),
@@ -343,6 +423,44 @@ impl Waiting {
         }
         self.check_order();
         self.leave(lockstep, &mut ask);
+    }
+
+    /// Waits until the replica has the same lists.
+    fn compare_with_replica(
+        &mut self,
+        lists: &HashMap<String, Vec<String>>,
+        world: &World,
+        lockstep: &Lockstep,
+    ) {
+        let Some(replay) = &mut self.replay else { return };
+        let mut ticker = world.connect();
+        let began = lockstep.steps();
+        loop {
+            world.clock.advance_ms(1);
+            ticker.send(&["PING"]);
+            wait_until(lockstep, "a tick", || ticker.try_read().is_some());
+            while replay.next().is_some() {}
+            let stream = replay.shown();
+            let is_there = replay.has_snapshot();
+            let (copy, mut reader) = replay.copy();
+            let mut theirs = |key: &str| match reader.run(copy, ["LRANGE", key, "0", "-1"]) {
+                Value::Array(elements) => elements.iter().map(text).collect(),
+                other => panic!("{other:?}"),
+            };
+            let differs = |(key, ours): &(&String, &Vec<String>)| -> bool {
+                let theirs: Vec<String> = theirs(key);
+                theirs != **ours
+            };
+            let different = lists.iter().find(differs);
+            match different {
+                None if is_there => return,
+                different if lockstep.steps() - began > STREAM_STEPS_MAX => {
+                    self.wrong = Some(format!("{different:?} differs at the replica:\n{stream}"));
+                    return;
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Checks the order of one pusher's elements in a key: none was requested after a later element

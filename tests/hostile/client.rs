@@ -9,9 +9,15 @@ use super::wire::{put_request, text};
 /// Milliseconds that a client waits for the server to take its bytes.
 const TAKING_MS: u64 = 400;
 
-/// Milliseconds after which a missing reply counts as lost. Commands of other clients may take
-/// long, but not so long.
+/// Milliseconds without any reply after which the next counts as lost. Commands of other clients
+/// may take long, but not so long.
 const LOST_MS: u64 = 60_000;
+
+/// Times that a client waits [`LOST_MS`] again because replies have come meanwhile.
+const LOST_ROUNDS_MAX: usize = 5;
+
+/// Milliseconds that a client waits for the list of clients.
+const LIST_MS: u64 = 5_000;
 
 /// Milliseconds that a client waits for its id.
 const ID_MS: u64 = 200;
@@ -194,6 +200,13 @@ impl<'a> Client<'a> {
         }
     }
 
+    /// Returns what the server says about all its clients.
+    fn clients_of_server(&self) -> String {
+        let link = Link::connect(self.shared.port);
+        let reply = link.and_then(|mut link| link.ask(&["CLIENT", "LIST"], LIST_MS).ok());
+        reply.map_or("no reply".to_string(), |reply| String::from_utf8_lossy(&reply).into_owned())
+    }
+
     fn last_reply(&mut self, link: &mut Link) -> End {
         let mark = format!("mark {} {}", self.number, self.draw.dice.below(1 << 40));
         let mut bytes = Vec::new();
@@ -201,16 +214,26 @@ impl<'a> Client<'a> {
         put_request(&mut bytes, &["ECHO", &mark]);
         self.shared.trace(self.number, format!("DISCARD, ECHO {mark}"));
         let expected = format!("${}\r\n{mark}\r\n", mark.len()).into_bytes();
-        let end = match link.push(&bytes, true, LOST_MS) {
-            End::Done => link.read_until(|link| link.last == expected, LOST_MS),
-            other => other,
-        };
+        let mut end = link.push(&bytes, true, LOST_MS);
+        for _ in 0..LOST_ROUNDS_MAX {
+            let progress = link.progress();
+            if end == End::Done {
+                end = link.read_until(|link| link.last == expected, LOST_MS);
+            }
+            if end != End::Late || link.progress() == progress {
+                break;
+            }
+            // Replies are slow and not lost.
+            end = End::Done;
+        }
         if end == End::Late {
             let (client, port) = (self.number, link.port);
             let last = link.last[..link.last.len().min(200)].escape_ascii();
+            let (replies, unread) = link.progress();
             self.shared.fail(format!(
-                "client {client}, port {port}: no reply to {mark}; {} replies, the last {last}",
-                link.replies
+                "client {client}, port {port}: no reply to {mark}; {replies} replies, {unread} \
+                 bytes of the next, the last {last}; the server's clients:\n{}",
+                self.clients_of_server()
             ));
         }
         end

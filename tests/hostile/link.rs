@@ -110,6 +110,11 @@ impl Link {
         }
     }
 
+    /// Returns the number of replies, and of bytes of the next one.
+    pub fn progress(&self) -> (u64, usize) {
+        (self.replies, self.unread.len())
+    }
+
     /// Sends one command and returns its reply.
     pub fn ask(&mut self, args: &[&str], patience_ms: u64) -> Result<Vec<u8>, End> {
         let mut bytes = Vec::new();

@@ -18,7 +18,10 @@ fn wait_at_random(seed: u64) -> (u64, u64) {
     let shards = 1 + Rng::new(seed).below(4) as usize;
     let lockstep = Lockstep::new(shards + 1, seed);
     let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
-    let world = World::new(Setup { preempt: Some(preempt), ..Setup::new(shards, seed) });
+    let offloads = seed.is_multiple_of(3);
+    let mut setup = Setup { preempt: Some(preempt), offloads, ..Setup::new(shards, seed) };
+    setup.config.repl_diskless_sync_delay = 0;
+    let world = World::new(setup);
     let mut clients = None;
     run(&world, &lockstep, None, || {
         clients.insert(Waiting::new(&world)).drive(&world, &lockstep);

@@ -399,3 +399,44 @@ fn commands_of_all_kinds_run_on_the_slices() {
         }
     }
 }
+
+/// A transaction has a command that names no keys, because it will be refused, on a shard where it
+/// locks no key. The slice of that shard is not handed over before the transaction ends.
+#[test]
+fn a_refused_command_runs_under_its_transaction_beside_a_sort() {
+    for seed in 0..60 {
+        let shards = 2 + seed as usize % 3;
+        let mut server = server(shards, seed);
+        let (mut one, mut other) = (server.client(), server.client());
+        fill(&mut server, &mut one);
+        // The home of `one` is shard 0, on which the refused command runs.
+        let pair = [1, shards - 1].map(|shard| key_on(shards, shard, 7));
+        let [from, to] = if shards == 2 { [key_on(2, 0, 7), key_on(2, 1, 7)] } else { pair };
+        for round in 0..6 {
+            assert_eq!(one.run(&mut server, ["SET", &from, "v"]), ok());
+            for args in [
+                &["MULTI"][..],
+                &["RENAME", &from, &to],
+                &["SINTERCARD", "9", "ids"],
+                &["RENAME", &to, &from],
+                &["ZUNION", "9", "ids"],
+                &["EXEC"],
+            ] {
+                one.send(args);
+            }
+            server.steps(round * 3);
+            other.send(&["SORT", "ids", "BY", "weight:*", "GET", "#"]);
+            other.send(&["PING"]);
+            for _ in 0..5 {
+                one.read(&mut server);
+            }
+            let Value::Array(replies) = one.read(&mut server) else { panic!("EXEC has run") };
+            assert_eq!([&replies[0], &replies[2]], [&ok(), &ok()]);
+            let is_refused = |at: usize| matches!(replies[at], Value::Error(_));
+            assert!(is_refused(1) && is_refused(3), "{replies:?}");
+            assert_eq!(other.read(&mut server), list(&["5", "2", "4", "1", "3"]));
+            other.read(&mut server);
+        }
+        server.check();
+    }
+}

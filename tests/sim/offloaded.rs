@@ -3,6 +3,7 @@
 
 use crate::harness::{Client, Server, Setup, key_on, ok};
 use annulet::base::rng::Rng;
+use annulet::config::Permission;
 use annulet::resp::Value;
 use std::collections::BTreeSet;
 
@@ -16,69 +17,77 @@ fn server(shards: usize, seed: u64, offloads: bool) -> (Server, Client) {
     (server, client)
 }
 
-/// Returns a random command from a list of templates. `K` is a key, `N` a number, `M` a member.
-fn draw(rng: &mut Rng) -> Vec<String> {
-    const TEMPLATES: &[&str] = &[
-        "RPUSH l:K M M M M M",
-        "LRANGE l:K N N",
-        "LTRIM l:K N N",
-        "LPOP l:K N",
-        "LPOS l:K M",
-        "LREM l:K N M",
-        "LINSERT l:K BEFORE M M",
-        "LMPOP 2 l:K l:K LEFT COUNT N",
-        "SADD s:K M M M M",
-        "SMEMBERS s:K",
-        "SPOP s:K 99",
-        "SREM s:K M M",
-        "SMISMEMBER s:K M M",
-        "SSCAN s:K 0 COUNT 100",
-        "SUNIONSTORE s:K s:K s:K",
-        "SINTER s:K s:K",
-        "HSET h:K M M M M",
-        "HGETALL h:K",
-        "HMGET h:K M M",
-        "HDEL h:K M",
-        "HKEYS h:K",
-        "HSCAN h:K 0 COUNT 100",
-        "ZADD z:K N M N M",
-        "ZRANGE z:K N N WITHSCORES",
-        "ZRANGEBYSCORE z:K -inf +inf LIMIT N N",
-        "ZREVRANGEBYLEX z:K + -",
-        "ZPOPMIN z:K N",
-        "ZREMRANGEBYRANK z:K N N",
-        "ZREMRANGEBYSCORE z:K N N",
-        "ZUNIONSTORE z:K 2 z:K z:K",
-        "ZSCAN z:K 0 COUNT 100",
-        "XADD x:K * f M",
-        "XRANGE x:K - + COUNT N",
-        "XREVRANGE x:K + -",
-        "XTRIM x:K MAXLEN N",
-        "APPEND b:K M",
-        "SETRANGE b:K N M",
-        "SETBIT b:K N 1",
-        "BITCOUNT b:K",
-        "BITPOS b:K 1",
-        "BITOP NOT b:K b:K",
-        "BITFIELD b:K SET u8 N N",
-        "LCS b:K b:K",
-        "PFADD p:K M M",
-        "PFCOUNT p:K p:K",
-        "PFMERGE p:K p:K",
-        "COPY s:K s:K",
-        "DUMP s:K",
-        "MEMORY USAGE h:K SAMPLES 0",
-        "SORT l:K ALPHA STORE l:K",
-        "RENAME b:K b:K",
-        "GET b:K",
-        "DEL b:K",
-        "DEL l:K",
-        "DBSIZE",
-        "EXPIRE s:K 100",
-        "OBJECT ENCODING b:K",
-        "TYPE s:K",
-        "LLEN l:K",
-    ];
+/// Templates of commands. `K` is a key, `N` a number, `M` a member.
+const TEMPLATES: &[&str] = &[
+    "RPUSH l:K M M M M M",
+    "LRANGE l:K N N",
+    "LTRIM l:K N N",
+    "LPOP l:K N",
+    "LPOS l:K M",
+    "LREM l:K N M",
+    "LINSERT l:K BEFORE M M",
+    "LMPOP 2 l:K l:K LEFT COUNT N",
+    "SADD s:K M M M M",
+    "SMEMBERS s:K",
+    "SPOP s:K 99",
+    "SREM s:K M M",
+    "SMISMEMBER s:K M M",
+    "SSCAN s:K 0 COUNT 100",
+    "SUNIONSTORE s:K s:K s:K",
+    "SINTER s:K s:K",
+    "HSET h:K M M M M",
+    "HGETALL h:K",
+    "HMGET h:K M M",
+    "HDEL h:K M",
+    "HKEYS h:K",
+    "HSCAN h:K 0 COUNT 100",
+    "ZADD z:K N M N M",
+    "ZRANGE z:K N N WITHSCORES",
+    "ZRANGEBYSCORE z:K -inf +inf LIMIT N N",
+    "ZREVRANGEBYLEX z:K + -",
+    "ZPOPMIN z:K N",
+    "ZREMRANGEBYRANK z:K N N",
+    "ZREMRANGEBYSCORE z:K N N",
+    "ZUNIONSTORE z:K 2 z:K z:K",
+    "ZSCAN z:K 0 COUNT 100",
+    "XADD x:K * f M",
+    "XRANGE x:K - + COUNT N",
+    "XREVRANGE x:K + -",
+    "XTRIM x:K MAXLEN N",
+    "APPEND b:K M",
+    "SETRANGE b:K N M",
+    "SETBIT b:K N 1",
+    "BITCOUNT b:K",
+    "BITPOS b:K 1",
+    "BITOP NOT b:K b:K",
+    "BITFIELD b:K SET u8 N N",
+    "LCS b:K b:K",
+    "PFADD p:K M M",
+    "PFCOUNT p:K p:K",
+    "PFMERGE p:K p:K",
+    "COPY s:K s:K",
+    "DUMP s:K",
+    "MEMORY USAGE h:K SAMPLES 0",
+    "SORT l:K ALPHA STORE l:K",
+    "RENAME b:K b:K",
+    "GET b:K",
+    "MGET b:K s:K n:K b:K",
+    "MSET n:K M n:K M",
+    "EXISTS b:K s:K b:K n:K",
+    "TOUCH n:K l:K",
+    "UNLINK n:K n:K",
+    "DEL n:K b:K",
+    "DEL b:K",
+    "DEL l:K",
+    "DBSIZE",
+    "EXPIRE s:K 100",
+    "OBJECT ENCODING b:K",
+    "TYPE s:K",
+    "LLEN l:K",
+];
+
+/// Returns a random command from the templates.
+pub fn draw(rng: &mut Rng) -> Vec<String> {
     let template = TEMPLATES[rng.below(TEMPLATES.len() as u64) as usize];
     let mut arg = |word: &str| match word {
         "N" => (rng.below(30) as i64 - 5).to_string(),
@@ -230,4 +239,107 @@ fn a_large_string_is_changed_on_the_pool_and_comes_back() {
     );
     assert_eq!(client.run(&mut server, ["BITCOUNT", "other"]), Value::Integer(8_000_007));
     server.check();
+}
+
+/// Returns the number of keys in database 0, as the boards of all shards count them.
+fn keys_on_boards(server: &Server) -> u64 {
+    server.world.process.boards.database(0)[0]
+}
+
+/// Runs turns of all shards for `ms` milliseconds, and no job of the pool.
+fn wait_without_pool(server: &mut Server, ms: u64) {
+    for _ in 0..ms {
+        (0..server.shards()).for_each(|me| server.turns_of(me, 2));
+        server.world.clock.advance_ms(1);
+    }
+}
+
+#[test]
+fn keys_expire_while_others_are_locked() {
+    for shards in 1..=3 {
+        let (mut server, mut union) = server(shards, shards as u64, true);
+        let mut copy = server.client();
+        // One source is volatile itself, the other has a volatile field.
+        union.run(&mut server, ["SADD", "source", "a", "b", "c"]);
+        union.run(&mut server, ["PEXPIRE", "source", "50"]);
+        union.run(&mut server, ["HSET", "fields", "f", "v", "g", "w"]);
+        union.run(&mut server, ["HPEXPIRE", "fields", "50", "FIELDS", "1", "f"]);
+        for at in 0..300 {
+            union.run(&mut server, ["SET", &format!("volatile:{at}"), "v", "PX", "50"]);
+        }
+        union.send(&["SUNIONSTORE", "target", "source", "absent"]);
+        copy.send(&["COPY", "fields", "copied"]);
+        wait_without_pool(&mut server, 20);
+        assert_eq!(keys_on_boards(&server), 302, "{shards} shards: nothing is due");
+        wait_without_pool(&mut server, 1_000);
+        assert!(union.try_read().is_none() && copy.try_read().is_none(), "the keys are locked");
+        assert_eq!(keys_on_boards(&server), 2, "{shards} shards: only the locked keys stay");
+
+        assert_eq!(union.read(&mut server), Value::Integer(3), "it began before the expiry");
+        assert_eq!(copy.read(&mut server), Value::Integer(1));
+        server.advance_ms(1_000);
+        server.advance_ms(1_000);
+        assert_eq!(keys_on_boards(&server), 3, "{shards} shards: the source has expired");
+        assert_eq!(copy.run(&mut server, ["EXISTS", "source"]), Value::Integer(0));
+        assert_eq!(copy.run(&mut server, ["HLEN", "fields"]), Value::Integer(1));
+        server.check();
+    }
+}
+
+#[test]
+fn an_expiry_is_propagated_before_the_offloaded_command_that_found_it() {
+    for shards in 1..=3 {
+        let mut setup = Setup { offloads: true, ..Setup::new(shards, shards as u64) };
+        setup.config.enable_debug_command = Permission::Yes;
+        let mut server = Server::with(setup);
+        let (mut client, mut replica) = (server.client(), server.client());
+        client.run(&mut server, ["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        replica.send(&["PSYNC", "?", "-1"]);
+        server.settle();
+        let _snapshot = replica.link.read();
+        for round in 0..4 {
+            let key = format!("key:{round}");
+            client.run(&mut server, ["SADD", &key, "member"]);
+            client.run(&mut server, ["PEXPIRE", &key, "50"]);
+            server.advance_ms(60);
+            let pushed = client.run(&mut server, ["RPUSH", &key, "a", "b", "c"]);
+            assert_eq!(pushed, Value::Integer(3), "the set has expired");
+        }
+        (0..20).for_each(|_| server.advance_ms(10));
+        let stream = replica.link.read();
+        let text = String::from_utf8_lossy(&stream).to_ascii_uppercase();
+        for round in 0..4 {
+            let at = |name: &str| text.find(&format!("{name}\r\n$5\r\nKEY:{round}\r\n"));
+            let (gone, pushed) = (at("DEL").or_else(|| at("UNLINK")), at("RPUSH"));
+            assert!(pushed.is_some() && gone.is_some(), "{shards} shards: {text}");
+            assert!(gone < pushed, "{shards} shards, round {round}: {text}");
+        }
+        server.check();
+    }
+}
+
+/// The time of a key's last use comes back with its value.
+#[test]
+fn an_offloaded_command_keeps_the_idle_time() {
+    for shards in [1, 2] {
+        let (mut server, mut client) = server(shards, 3, true);
+        let key = key_on(shards, shards - 1, 0);
+        client.run(&mut server, ["SADD", &key, "a", "b", "c"]);
+        let Value::Bulk(payload) = client.run(&mut server, ["DUMP", &key]) else {
+            panic!("a dump")
+        };
+        let args = [b"RESTORE", key.as_bytes(), b"0", &payload, b"IDLETIME", b"17", b"REPLACE"];
+        client.send(&args);
+        assert_eq!(client.read(&mut server), ok());
+        let idle = ["OBJECT", "IDLETIME", &key];
+        assert_eq!(client.run(&mut server, idle), Value::Integer(17));
+        server.advance_ms(20_000);
+        assert_eq!(client.run(&mut server, ["CLIENT", "NO-TOUCH", "ON"]), ok());
+        assert_eq!(client.run(&mut server, ["SREM", &key, "a", "b"]), Value::Integer(2));
+        assert_eq!(client.run(&mut server, idle), Value::Integer(37));
+        assert_eq!(client.run(&mut server, ["CLIENT", "NO-TOUCH", "OFF"]), ok());
+        assert_eq!(client.run(&mut server, ["SREM", &key, "x", "y"]), Value::Integer(0));
+        assert_eq!(client.run(&mut server, idle), Value::Integer(0));
+        server.check();
+    }
 }

@@ -24,9 +24,12 @@ const SHARD_LAYERS: &[&[&str]] = &[
         "remote/mod",
         "replication/mod",
         "schedule",
+        "telemetry/large",
         "telemetry/mod",
         "transaction/mod",
         "transaction/offload",
+        "transaction/planned",
+        "transaction/sliced",
     ],
     // The struct. All other files have methods of it.
     &["state"],
@@ -44,11 +47,31 @@ const SHARD_LAYERS: &[&[&str]] = &[
 const PARTITION_LAYERS: &[&[&str]] = &[
     &["message", "timing"],
     // The parts of the struct.
-    &["absence", "deferred", "env", "journal", "part_job", "unfinished"],
+    &["absence", "deferred", "env", "journal", "leaving", "part_job", "slices", "unfinished"],
     // The struct. All other files have methods of it.
     &["partition"],
-    &["berth", "handover", "housekeeping", "outgoing", "persistence", "propagate", "run", "watch"],
-    &["blocking", "local", "locks", "offload", "parts", "requests", "survey", "walks"],
+    &[
+        "berth",
+        "events",
+        "handover",
+        "housekeeping",
+        "outgoing",
+        "persistence",
+        "propagate",
+        "run",
+        "watch",
+    ],
+    &[
+        "blocking",
+        "local",
+        "locks",
+        "offload",
+        "parts",
+        "requests",
+        "sliced_part",
+        "survey",
+        "walks",
+    ],
 ];
 
 /// `use` declarations that point up, and thereby close circles, as (file, used file). The list may

@@ -3,7 +3,7 @@
 use super::{parse_integer, parse_offset, string_for_bits};
 use crate::base::number::parse_i64;
 use crate::exec::{ArgAt, Command, Context, Weighing};
-use crate::keyspace::Key;
+use crate::keyspace::{Event, Key};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::bits::{FIELD_BITS_MAX, Field, Overflow};
@@ -215,9 +215,8 @@ fn write(cx: &mut Context<'_>, key: &Key<'_>, steps: &[Step]) -> Result<(), Erro
             changes += u64::from(is_longer || old != new);
         }
     }
-    cx.effects.changes += changes;
     if changes > 0 {
-        cx.slice.note_change(cx.db, key);
+        cx.raise(key, Event::SetBit, changes);
     }
     if is_longer && changes == 0 {
         // All writes failed, so the reference counts no change, but the string became longer.

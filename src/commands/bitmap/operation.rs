@@ -1,7 +1,7 @@
 //! BITOP: bitwise operations between strings.
 
 use crate::exec::{Command, Context};
-use crate::keyspace::Expiry;
+use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::bits::{Operation, combine};
@@ -47,9 +47,9 @@ fn bitop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             // The reference keeps a computed value as `raw`.
             cx.slice.string_mut(cx.db, &key, 0);
         }
-        cx.effects.changes += 1;
+        cx.raise(&key, Event::Set, 1);
     } else if cx.slice.remove(cx.db, &key) {
-        cx.effects.changes += 1;
+        cx.raise(&key, Event::Del, 1);
     }
     cx.reply.integer(len as i64);
     Ok(())

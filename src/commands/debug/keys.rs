@@ -135,6 +135,7 @@ fn populate(slice: &mut Slice, db: usize, keys: u64, prefix: &[u8], value_bytes:
             value.resize(value_bytes, 0);
         }
         slice.set(db, &key, NewStr::Bytes(&value), Expiry::Clear);
+        slice.signal(db, &key);
     }
 }
 

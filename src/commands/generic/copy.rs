@@ -2,6 +2,7 @@
 
 use crate::commands::args::database_at;
 use crate::exec::{Command, Context};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
@@ -72,11 +73,12 @@ fn copy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     let mut detached = cx.slice.export(cx.db, &from).expect("it has just been found");
     let hidden = detached.remove_expired(cx.slice.horizon_ms());
-    if detached.is_void() {
-        cx.slice.remove(db, &to);
-    } else {
+    // Removed first, because the events of the copy are those of a new key.
+    cx.slice.remove(db, &to);
+    if !detached.is_void() {
         cx.slice.import(db, &to, detached);
     }
+    cx.slice.raise(db, &to, Event::CopyTo, 1);
     if !hidden.is_empty() && cx.is_recorded() {
         // Elsewhere these fields may still be visible, and are copied.
         let copy: Vec<&[u8]> = args.iter_from(0).collect();
@@ -85,7 +87,6 @@ fn copy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         let removal: Vec<&[u8]> = head.into_iter().chain(hidden.iter().map(|it| &it[..])).collect();
         cx.propagate_in(db, &removal);
     }
-    cx.effects.changes += 1;
     cx.effects.other_databases |= db != cx.db;
     cx.reply.integer(1);
     Ok(())
@@ -112,7 +113,8 @@ fn move_key(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if is_free {
         let detached = cx.slice.take(cx.db, &key).expect("it has just been found");
         cx.slice.import(db, &key, detached);
-        cx.effects.changes += 1;
+        cx.raise(&key, Event::MoveFrom, 0);
+        cx.slice.raise(db, &key, Event::MoveTo, 1);
         cx.effects.other_databases = true;
     }
     cx.reply.integer(i64::from(is_free));

@@ -48,7 +48,8 @@ pub(super) static FLUSHDB: Command = Command::all_shards(
 
 fn flushdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     check_mode(args)?;
-    cx.effects.changes += cx.slice.len(cx.db) as u64;
+    // A flush has no event, as in the reference: only its keys are counted.
+    cx.slice.count_changes(cx.slice.len(cx.db) as u64);
     cx.slice.flush(Some(cx.db));
     cx.propagate_always();
     cx.reply.ok();
@@ -70,7 +71,7 @@ pub(super) static FLUSHALL: Command = Command::all_shards(
 fn flushall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     check_mode(args)?;
     let keys: usize = (0..cx.slice.databases()).map(|db| cx.slice.len(db)).sum();
-    cx.effects.changes += keys as u64;
+    cx.slice.count_changes(keys as u64);
     cx.slice.flush(None);
     cx.propagate_always();
     cx.reply.ok();
@@ -103,7 +104,7 @@ fn swapdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if first != second {
         cx.slice.swap_databases(first, second);
     }
-    cx.effects.changes += u64::from(cx.slice.slots().contains(&0));
+    cx.slice.count_changes(u64::from(cx.slice.slots().contains(&0)));
     cx.effects.other_databases = true;
     cx.propagate_always();
     cx.reply.ok();

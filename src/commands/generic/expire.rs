@@ -3,6 +3,7 @@
 use crate::base::number::parse_i64;
 use crate::commands::args::Conditions;
 use crate::exec::{Command, Context};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
@@ -25,13 +26,14 @@ fn expire_from(
     if is_allowed {
         if cx.slice.is_past(at) {
             cx.slice.expire(cx.db, &key);
+            cx.raise(&key, Event::Expired, 1);
             let name = cx.expire_word();
             cx.propagate(&[name, key.bytes]);
         } else {
             cx.slice.set_expiry(cx.db, &key, Some(at));
+            cx.raise(&key, Event::Expire, 1);
             propagate_expiry(cx, args, start != 0 || scale != 1, at);
         }
-        cx.effects.changes += 1;
     }
     cx.reply.integer(i64::from(is_allowed));
     Ok(())
@@ -211,7 +213,7 @@ fn persist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let old = cx.slice.peek(cx.db, &key).and_then(|view| view.expiry());
     if old.is_some() {
         cx.slice.set_expiry(cx.db, &key, None);
-        cx.effects.changes += 1;
+        cx.raise(&key, Event::Persist, 1);
     }
     cx.reply.integer(i64::from(old.is_some()));
     Ok(())

@@ -33,7 +33,7 @@ static ENCODING: Command = Command::single(
 /// another encoding.
 fn encoding(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
-    match cx.slice.inspect(cx.db, &key) {
+    match cx.slice.inspect_quietly(cx.db, &key) {
         None => cx.reply.null(),
         Some(view) => cx.reply.bulk(view.encoding().as_bytes()),
     }
@@ -54,7 +54,7 @@ static FREQ: Command = Command::single(
 
 fn freq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
-    let Some(clock) = cx.slice.inspect(cx.db, &key).map(|view| view.access_clock()) else {
+    let Some(clock) = cx.slice.inspect_quietly(cx.db, &key).map(|view| view.access_clock()) else {
         cx.reply.null();
         return Ok(());
     };
@@ -83,7 +83,7 @@ static IDLETIME: Command = Command::single(
 
 fn idletime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
-    let Some(clock) = cx.slice.inspect(cx.db, &key).map(|view| view.access_clock()) else {
+    let Some(clock) = cx.slice.inspect_quietly(cx.db, &key).map(|view| view.access_clock()) else {
         cx.reply.null();
         return Ok(());
     };
@@ -113,7 +113,7 @@ static REFCOUNT: Command = Command::single(
 /// Replies 1: a value belongs to exactly one key.
 fn refcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 2);
-    match cx.slice.inspect(cx.db, &key) {
+    match cx.slice.inspect_quietly(cx.db, &key) {
         None => cx.reply.null(),
         Some(_) => cx.reply.integer(1),
     }

@@ -1,6 +1,7 @@
 //! RENAME and RENAMENX: moves a value to another key.
 
 use crate::exec::{Command, Context};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
 
@@ -15,8 +16,11 @@ fn rename_key(cx: &mut Context<'_>, args: &Args<'_>, only_new: bool) -> Result<b
         return Ok(false);
     }
     let detached = cx.slice.take(cx.db, &from).expect("it has just been found");
+    // Removed first, because the events of the renamed key are those of a new key.
+    cx.slice.remove(cx.db, &to);
     cx.slice.import(cx.db, &to, detached);
-    cx.effects.changes += 1;
+    cx.raise(&from, Event::RenameFrom, 0);
+    cx.raise(&to, Event::RenameTo, 1);
     Ok(true)
 }
 

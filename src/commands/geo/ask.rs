@@ -2,6 +2,7 @@
 
 use super::{point_at, unit_m};
 use crate::base::number::{parse_f64, parse_i64};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::value::geo::{Point, Search, Shape};
 use crate::value::sorted_set::SortedSet;
@@ -23,6 +24,14 @@ pub(super) enum Form {
 }
 
 impl Form {
+    /// Returns the event of a command that stores its result.
+    pub(super) fn event(self) -> Event {
+        match self {
+            Form::Radius { .. } => Event::GeoRadiusStore,
+            Form::Search | Form::SearchStore => Event::GeoSearchStore,
+        }
+    }
+
     /// Returns the index of the argument that is the key.
     pub(super) fn key(self) -> usize {
         if self == Form::SearchStore { 2 } else { 1 }

@@ -5,7 +5,7 @@ use super::{distance_text, reply_point};
 use crate::base::order;
 use crate::commands::sorted_set::limits_of;
 use crate::exec::{Command, Context, Weighing};
-use crate::keyspace::Expiry;
+use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Container;
@@ -110,7 +110,7 @@ fn search(cx: &mut Context<'_>, args: &Args<'_>, form: Form) -> Result<(), Error
         _ => Vec::new(),
     };
     match ask.store {
-        Some(arg) => store(cx, args, arg, &ask, &found),
+        Some(arg) => store(cx, args, (arg, form.event()), &ask, &found),
         None => reply(&mut cx.reply, &ask, &found),
     }
     Ok(())
@@ -138,11 +138,17 @@ fn reply(reply: &mut Reply<'_>, ask: &Ask, all: &[Found]) {
 }
 
 /// Stores the result in the destination key. An empty result removes the key.
-fn store(cx: &mut Context<'_>, args: &Args<'_>, arg: usize, ask: &Ask, all: &[Found]) {
+fn store(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    (arg, event): (usize, Event),
+    ask: &Ask,
+    all: &[Found],
+) {
     let key = cx.key(args, arg);
     if all.is_empty() {
         if cx.slice.remove(cx.db, &key) {
-            cx.effects.changes += 1;
+            cx.raise(&key, Event::Del, 1);
         }
     } else {
         let limits = limits_of(cx.config);
@@ -155,7 +161,7 @@ fn store(cx: &mut Context<'_>, args: &Args<'_>, arg: usize, ask: &Ask, all: &[Fo
             set.put(&found.member, score, &limits);
         }
         cx.slice.set_object(cx.db, &key, set.into_object(), Expiry::Clear);
-        cx.effects.changes += all.len() as u64;
+        cx.raise(&key, event, all.len() as u64);
     }
     cx.reply.integer(all.len() as i64);
 }

@@ -5,7 +5,7 @@ use super::options::{Fields, Lifetime, Options, Presence, mismatch};
 use super::write::{is_past, replaces_expired};
 use super::{Seen, limits_of, reply_value};
 use crate::exec::{Command, Context};
-use crate::keyspace::Key;
+use crate::keyspace::{Event, Key};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
@@ -58,12 +58,11 @@ fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     }
     match at {
         Some(at) if cx.slice.is_past(at) => {
-            let removed = remove_all(cx, &key, names())?;
+            let removed = set_expired(cx, &key, names())?;
             cx.slice.count_expired_fields((args.len() - fields.first) as u64 / 2);
             if !removed.is_empty() {
                 propagate_removed(cx, &key, &removed);
             }
-            cx.effects.changes += removed.len() as u64;
         }
         _ => set_all(cx, args, fields, &options, at)?,
     }
@@ -71,16 +70,30 @@ fn hsetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Removes fields, hidden or not. Returns the names of the fields that existed.
-fn remove_all<'w>(
+/// Sets fields that expire at once: removes them, hidden or not. Returns the names of the fields
+/// that existed. The reference raises the events of a set and of its expiry for new fields too, and
+/// those of a new key.
+fn set_expired<'w>(
     cx: &mut Context<'_>,
     key: &Key<'_>,
     names: impl Iterator<Item = &'w [u8]>,
 ) -> Result<Vec<&'w [u8]>, Error> {
-    let Some(mut hash) = cx.slice.edit::<Hash>(cx.db, key)? else { return Ok(Vec::new()) };
+    const EVENTS: [Event; 3] = [Event::HSet, Event::HExpire, Event::HExpired];
+    let (db, hash) = (cx.db, cx.slice.edit::<Hash>(cx.db, key)?);
+    let Some(mut hash) = hash else {
+        drop(hash);
+        for event in [Event::New].into_iter().chain(EVENTS).chain([Event::Del]) {
+            cx.slice.announce(db, key, event, 0);
+        }
+        return Ok(Vec::new());
+    };
     let removed: Vec<_> = names.filter(|name| hash.remove(name)).collect();
-    if !removed.is_empty() {
-        hash.mark();
+    hash.count_changes(removed.len() as u64);
+    for event in EVENTS {
+        match removed.is_empty() {
+            true => hash.announce(event, 0),
+            false => hash.raise(event, 0),
+        }
     }
     Ok(removed)
 }
@@ -117,10 +130,15 @@ fn set_all(
             expired.push(name);
         }
     }
-    hash.mark();
+    if !expired.is_empty() {
+        hash.raise(Event::HExpired, 0);
+    }
+    hash.raise(Event::HSet, (args.len() - fields.first) as u64 / 2);
+    if at.is_some() {
+        hash.raise(Event::HExpire, 0);
+    }
     drop(hash);
     cx.slice.count_expired_fields(expired.len() as u64);
-    cx.effects.changes += (args.len() - fields.first) as u64 / 2;
     if keeps && !expired.is_empty() {
         // Elsewhere these expired fields may still exist, and KEEPTTL would keep their expiry.
         propagate_removed(cx, &key, &expired);
@@ -150,6 +168,17 @@ pub(super) enum Effect {
     Remove,
     Persist,
     ExpireAt(u64),
+}
+
+impl Effect {
+    fn event(self) -> Option<Event> {
+        match self {
+            Effect::Nothing => None,
+            Effect::Remove => Some(Event::HExpired),
+            Effect::Persist => Some(Event::HPersist),
+            Effect::ExpireAt(_) => Some(Event::HExpire),
+        }
+    }
 }
 
 pub(super) static HGETEX: Command = Command::single(
@@ -203,12 +232,11 @@ fn hgetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             changed.push(name);
         }
     }
-    if !changed.is_empty() {
-        hash.mark();
+    if let Some(event) = effect.event().filter(|_| !changed.is_empty()) {
+        hash.raise(event, changed.len() as u64);
     }
     drop(hash);
     if !changed.is_empty() {
-        cx.effects.changes += changed.len() as u64;
         if effect == Effect::Remove {
             cx.slice.count_expired_fields(changed.len() as u64);
         }
@@ -269,12 +297,13 @@ fn hgetdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         reply_value(&mut cx.reply, field);
         if is_there && let Some(hash) = &mut hash {
             hash.remove(name);
-            hash.mark();
             removed.push(name);
         }
     }
+    if let Some(hash) = hash.as_mut().filter(|_| !removed.is_empty()) {
+        hash.raise(Event::HDel, removed.len() as u64);
+    }
     drop(hash);
-    cx.effects.changes += removed.len() as u64;
     if !removed.is_empty() && has_hidden {
         propagate_removed(cx, &key, &removed);
     }

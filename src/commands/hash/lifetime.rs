@@ -5,6 +5,7 @@ use super::exchange::{Effect, propagate_effect, propagate_removed};
 use super::options::{Fields, Unit, mismatch};
 use crate::commands::args::Conditions;
 use crate::exec::{Command, Context};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
@@ -59,10 +60,10 @@ fn expire_fields(
     }
     let changes = removed.len() + changed.len();
     if changes > 0 {
-        hash.mark();
+        let event = if is_past { Event::HExpired } else { Event::HExpire };
+        hash.raise(event, changes as u64);
     }
     drop(hash);
-    cx.effects.changes += changes as u64;
     if !removed.is_empty() {
         cx.slice.count_expired_fields(removed.len() as u64);
         propagate_removed(cx, &key, &removed);
@@ -268,13 +269,14 @@ fn hpersist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             && let Some(hash) = &mut hash
         {
             hash.set_expiry(name, None);
-            hash.mark();
             changed.push(name);
         }
         cx.reply.integer(result);
     }
+    if let Some(hash) = hash.as_mut().filter(|_| !changed.is_empty()) {
+        hash.raise(Event::HPersist, changed.len() as u64);
+    }
     drop(hash);
-    cx.effects.changes += changed.len() as u64;
     if !changed.is_empty() && has_hidden {
         propagate_effect(cx, &key, Effect::Persist, &changed);
     }

@@ -5,6 +5,7 @@ use super::{Seen, limits_of};
 use crate::base::extended::Extended;
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
@@ -25,6 +26,7 @@ struct Changed {
 fn change(
     cx: &mut Context<'_>,
     args: &Args<'_>,
+    event: Event,
     change: impl FnOnce(Option<Item<'_>>) -> Result<Vec<u8>, Error>,
 ) -> Result<Changed, Error> {
     let (limits, seen) = (limits_of(cx), Seen::of(cx));
@@ -37,10 +39,12 @@ fn change(
     let has_volatile = hash.volatile_len() > 0;
     let was_expired = replaces_expired(is_past, &hash, &args[2]);
     hash.set(&args[2], &value, expiry, &limits);
-    hash.mark();
+    if was_expired {
+        hash.raise(Event::HExpired, 0);
+    }
+    hash.raise(event, 1);
     drop(hash);
     cx.slice.count_expired_fields(u64::from(was_expired));
-    cx.effects.changes += 1;
     Ok(Changed { value, expiry, has_volatile })
 }
 
@@ -73,7 +77,7 @@ pub(super) static HINCRBY: Command = Command::single(
 fn hincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let increment = parse_i64(&args[3]).ok_or(Error::NotInteger)?;
     let mut sum = 0;
-    let changed = change(cx, args, |old| {
+    let changed = change(cx, args, Event::HIncrBy, |old| {
         let old = match old {
             None => 0,
             Some(Item::Int(number)) => number,
@@ -109,7 +113,7 @@ fn hincrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> 
     if !increment.is_finite() {
         return Err(Error::other("ERR value is NaN or Infinity"));
     }
-    let changed = change(cx, args, |old| {
+    let changed = change(cx, args, Event::HIncrByFloat, |old| {
         let old = match old {
             None => Extended::ZERO,
             Some(Item::Int(number)) => Extended::from_i64(number),

@@ -3,7 +3,7 @@
 use super::exchange::propagate_removed;
 use super::{Seen, limits_of};
 use crate::exec::{Command, Context};
-use crate::keyspace::Slice;
+use crate::keyspace::{Event, Slice};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
@@ -44,10 +44,12 @@ fn set_fields(cx: &mut Context<'_>, args: &Args<'_>, command: &str) -> Result<i6
         created += i64::from(is_new || was_expired);
         expired += u64::from(was_expired);
     }
-    hash.mark();
+    if expired > 0 {
+        hash.raise(Event::HExpired, 0);
+    }
+    hash.raise(Event::HSet, pairs as u64);
     drop(hash);
     cx.slice.count_expired_fields(expired);
-    cx.effects.changes += pairs as u64;
     Ok(created)
 }
 
@@ -114,10 +116,12 @@ fn hsetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let was_expired = replaces_expired(is_past, &hash, &args[2]);
     hash.expect(1, &limits);
     hash.set(&args[2], &args[3], None, &limits);
-    hash.mark();
+    if was_expired {
+        hash.raise(Event::HExpired, 0);
+    }
+    hash.raise(Event::HSet, 1);
     drop(hash);
     cx.slice.count_expired_fields(u64::from(was_expired));
-    cx.effects.changes += 1;
     if has_volatile {
         // Elsewhere an expired field may still exist, and HSETNX would not set it.
         cx.propagate(&[b"HSET", key.bytes, &args[2], &args[3]]);
@@ -157,10 +161,9 @@ fn hdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             }
         }
         if removed > 0 {
-            hash.mark();
+            hash.raise(Event::HDel, removed);
         }
     }
-    cx.effects.changes += removed;
     cx.reply.integer(removed as i64);
     if !gone.is_empty() && has_hidden {
         // A hidden field was not removed, so it stays elsewhere too.

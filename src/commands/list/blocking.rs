@@ -1,6 +1,6 @@
 //! Pops that block until a list has an item: BLPOP, BRPOP, BLMPOP.
 
-use super::ends::{ManyPop, pop_command};
+use super::ends::{ManyPop, pop_command, popped};
 use super::{limits, reply_item};
 use crate::commands::args::deadline_at;
 use crate::exec::{Command, Context, Null, Wait};
@@ -57,9 +57,8 @@ fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
         cx.reply.bulk(key.bytes);
         list.pop(end, |item| reply_item(&mut cx.reply, item));
         list.settle(&limits);
-        list.mark();
+        list.raise(popped(end), 1);
         drop(list);
-        cx.effects.changes += 1;
         cx.propagate(&[pop_command(end), key.bytes]);
         return Ok(());
     }

@@ -3,6 +3,7 @@
 use super::read::range_of_one;
 use super::{integer_at, limits, range_of, signed_at};
 use crate::exec::{Command, Context, Weighing};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::list::{End, List};
@@ -28,8 +29,7 @@ fn lset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let index = range_of_one(index, list.len()).ok_or(Error::IndexOutOfRange)?;
     list.set(index, text);
     list.settle(&limits);
-    list.mark();
-    cx.effects.changes += 1;
+    list.raise(Event::LSet, 1);
     cx.reply.ok();
     Ok(())
 }
@@ -66,9 +66,8 @@ fn linsert(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         cx.reply.integer(-1);
         return Ok(());
     }
-    list.mark();
+    list.raise(Event::LInsert, 1);
     cx.reply.integer(list.len() as i64);
-    cx.effects.changes += 1;
     Ok(())
 }
 
@@ -96,9 +95,8 @@ fn lrem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     };
     let removed = list.remove_equal(end, count_max, &args[3], &limits);
     if removed > 0 {
-        list.mark();
+        list.raise(Event::LRem, removed as u64);
     }
-    cx.effects.changes += removed as u64;
     cx.reply.integer(removed as i64);
     Ok(())
 }
@@ -137,11 +135,11 @@ fn ltrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let kept = range_of(start, last, len);
     list.remove_range(kept.end..len, &limits);
     list.remove_range(0..kept.start, &limits);
-    let removed = len - kept.len();
-    if removed > 0 {
-        list.mark();
+    match len - kept.len() {
+        // As in the reference, there is an event even if nothing was removed.
+        0 => list.announce(Event::LTrim, 0),
+        removed => list.raise(Event::LTrim, removed as u64),
     }
-    cx.effects.changes += removed as u64;
     cx.reply.ok();
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use super::{end_at, limits, number_from, reply_and_remove, reply_item};
 use crate::exec::{Command, Context, Weighing, count_at};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::list::{End, List};
@@ -95,9 +96,8 @@ fn push(cx: &mut Context<'_>, args: &Args<'_>, end: End, only_existing: bool) ->
     let items = args.len() - 2;
     list.expect(items, args.iter_from(2).map(<[u8]>::len).sum(), &limits);
     args.iter_from(2).for_each(|text| list.add(end, text));
-    list.mark();
+    list.raise(pushed(end), items as u64);
     cx.reply.integer(list.len() as i64);
-    cx.effects.changes += items as u64;
     Ok(())
 }
 
@@ -176,8 +176,7 @@ fn pop(cx: &mut Context<'_>, args: &Args<'_>, end: End) -> Result<(), Error> {
             count
         }
     };
-    list.mark();
-    cx.effects.changes += taken as u64;
+    list.raise(popped(end), taken as u64);
     Ok(())
 }
 
@@ -262,14 +261,23 @@ impl ManyPop {
             cx.reply.array(2);
             cx.reply.bulk(key.bytes);
             reply_and_remove(&mut cx.reply, &mut list, self.end, count, &limits);
-            list.mark();
+            list.raise(popped(self.end), count as u64);
             drop(list);
-            cx.effects.changes += count as u64;
             cx.propagate(&[pop_command(self.end), key.bytes, count.to_string().as_bytes()]);
             return Ok(true);
         }
         Ok(false)
     }
+}
+
+/// Returns the event of a push to an end.
+pub(super) fn pushed(end: End) -> Event {
+    if end == End::Left { Event::LPush } else { Event::RPush }
+}
+
+/// Returns the event of a pop from an end.
+pub(super) fn popped(end: End) -> Event {
+    if end == End::Left { Event::LPop } else { Event::RPop }
 }
 
 /// Returns the command that pops from an end.

@@ -1,12 +1,12 @@
 //! Commands that move an item from one list to another: LMOVE, RPOPLPUSH and their blocking forms.
 
 use super::blocking::wait;
+use super::ends::{popped, pushed};
 use super::{end_at, limits};
 use crate::commands::args::deadline_at;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
-use crate::value::Item;
 use crate::value::list::{End, List};
 
 pub(super) static LMOVE: Command = Command::gather(
@@ -120,24 +120,29 @@ fn move_item(
         let text = source.pop(from_end, |item| item.to_vec()).expect("a list has items");
         source.push(to_end, &text, &limits);
         source.settle(&limits);
-        source.mark();
+        source.raise(pushed(to_end), 0);
+        source.raise(popped(from_end), 1);
         cx.reply.bulk(&text);
-        cx.effects.changes += 1;
         return Ok(true);
     }
     drop(source);
     if cx.slice.peek(cx.db, &to).is_some_and(|view| view.object::<List>().is_none()) {
         return Err(Error::WrongType);
     }
-    let mut source = cx.slice.edit::<List>(cx.db, &from)?.expect("the same key was found above");
-    let text = source.pop(from_end, |item: Item<'_>| item.to_vec()).expect("a list has items");
-    source.settle(&limits);
-    source.mark();
+    let source = cx.slice.edit::<List>(cx.db, &from)?.expect("the same key was found above");
+    let last = source.len() - 1;
+    let at = if from_end == End::Left { 0 } else { last };
+    let text = source.get(at).expect("a list has items").to_vec();
     drop(source);
+    // Pushes first, because the reference raises the events in this order.
     let mut target = cx.slice.edit_or_new::<List>(cx.db, &to)?;
     target.push(to_end, &text, &limits);
-    target.mark();
+    target.raise(pushed(to_end), 0);
+    drop(target);
+    let mut source = cx.slice.edit::<List>(cx.db, &from)?.expect("the same key was found above");
+    source.pop(from_end, |_| ());
+    source.settle(&limits);
+    source.raise(popped(from_end), 1);
     cx.reply.bulk(&text);
-    cx.effects.changes += 1;
     Ok(true)
 }

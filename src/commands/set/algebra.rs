@@ -3,7 +3,7 @@
 use super::{limits, reply_item};
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
-use crate::keyspace::{Expiry, Key, Slice};
+use crate::keyspace::{Event, Expiry, Key, Slice};
 use crate::resp::{Args, Error, Mark, Output, Reply};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::set::{Limits, Set};
@@ -34,13 +34,13 @@ fn sources<'s>(slice: &'s Slice, db: usize, keys: &[Key<'_>]) -> Sources<'s> {
 }
 
 /// Stores a result in a key and replies with its length. An empty result removes the key.
-fn store(cx: &mut Context<'_>, key: &Key<'_>, result: Set) {
+fn store(cx: &mut Context<'_>, key: &Key<'_>, result: Set, event: Event) {
     let len = result.len();
     if len > 0 {
         cx.slice.set_object(cx.db, key, Box::new(result).into_object(), Expiry::Clear);
-        cx.effects.changes += 1;
+        cx.raise(key, event, 1);
     } else if cx.slice.remove(cx.db, key) {
-        cx.effects.changes += 1;
+        cx.raise(key, Event::Del, 1);
     }
     cx.reply.integer(len as i64);
 }
@@ -165,7 +165,7 @@ fn sinterstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         result.make_ints(&limits);
     }
     let key = cx.key(args, 1);
-    store(cx, &key, result);
+    store(cx, &key, result, Event::SInterStore);
     Ok(())
 }
 
@@ -221,7 +221,7 @@ fn sunionstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let keys = read_all(cx, args, 2..args.len())?;
     let result = unite(&sources(cx.slice, cx.db, &keys), Set::of_ints(), &limits);
     let key = cx.key(args, 1);
-    store(cx, &key, result);
+    store(cx, &key, result, Event::SUnionStore);
     Ok(())
 }
 
@@ -296,6 +296,6 @@ fn sdiffstore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let keys = read_all(cx, args, 2..args.len())?;
     let result = subtract(&sources(cx.slice, cx.db, &keys), Set::of_ints(), &limits);
     let key = cx.key(args, 1);
-    store(cx, &key, result);
+    store(cx, &key, result, Event::SDiffStore);
     Ok(())
 }

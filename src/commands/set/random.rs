@@ -4,7 +4,7 @@ use super::{limits, reply_item};
 use crate::base::number::parse_i64;
 use crate::commands::args::weigh_draw;
 use crate::exec::{Command, Context, Weighing, count_at};
-use crate::keyspace::Key;
+use crate::keyspace::{Event, Key};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::set::Set;
@@ -54,9 +54,8 @@ fn spop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         return Ok(());
     };
     let member = set.pop_random(&mut rng).expect("no set is empty");
-    set.mark();
+    set.raise(Event::SPop, 1);
     drop(set);
-    cx.effects.changes += 1;
     cx.propagate(&[b"SREM", key.bytes, &member]);
     cx.reply.bulk(&member);
     Ok(())
@@ -70,11 +69,13 @@ fn pop_many(cx: &mut Context<'_>, key: &Key<'_>, count: usize) -> Result<(), Err
         return Ok(());
     };
     if count >= set.len() {
-        cx.effects.changes += set.len() as u64;
-        cx.reply.set(set.len());
+        let len = set.len();
+        cx.reply.set(len);
         set.iter().for_each(|member| reply_item(&mut cx.reply, &member));
         drop(set);
         cx.slice.remove(cx.db, key);
+        cx.raise(key, Event::SPop, len as u64);
+        cx.raise(key, Event::Del, 0);
         let name: &[u8] = if cx.config.lazyfree_lazy_server_del { b"UNLINK" } else { b"DEL" };
         cx.propagate(&[name, key.bytes]);
         return Ok(());
@@ -84,9 +85,8 @@ fn pop_many(cx: &mut Context<'_>, key: &Key<'_>, count: usize) -> Result<(), Err
         return Ok(());
     }
     let members = set.pop_many(count, &mut rng, &limits);
-    set.mark();
+    set.raise(Event::SPop, count as u64);
     drop(set);
-    cx.effects.changes += count as u64;
     cx.reply.set(count);
     members.iter().for_each(|member| cx.reply.bulk(member));
     if cx.is_recorded() {

@@ -3,6 +3,7 @@
 use super::limits_of;
 use crate::base::number::parse_f64;
 use crate::exec::{Command, Context};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::{Limits, Put, SortedSet};
@@ -60,6 +61,10 @@ impl Options {
             return Err(Error::other("ERR INCR option supports a single increment-element pair"));
         }
         Ok(())
+    }
+
+    fn event(&self) -> Event {
+        if self.is_incr { Event::ZIncr } else { Event::ZAdd }
     }
 
     /// Returns the new score of a member with score `old`, or `None` to leave the member unchanged.
@@ -147,7 +152,7 @@ fn add(cx: &mut Context<'_>, args: &Args<'_>, options: Options) -> Result<(), Er
                 set.prepare(rest / 2, longest, &limits);
                 let outcome = put_all(&mut set, &pairs, &options, &limits)?;
                 if outcome.moved > 0 {
-                    set.mark();
+                    set.raise(options.event(), outcome.moved);
                 }
                 outcome
             }
@@ -157,11 +162,10 @@ fn add(cx: &mut Context<'_>, args: &Args<'_>, options: Options) -> Result<(), Er
         set.prepare(rest / 2, longest, &limits);
         let outcome = put_all(&mut set, &pairs, &options, &limits)?;
         if outcome.added + outcome.moved > 0 {
-            set.mark();
+            set.raise(options.event(), outcome.added + outcome.moved);
         }
         outcome
     };
-    cx.effects.changes += outcome.added + outcome.moved;
     match outcome.score {
         Some(score) if options.is_incr => cx.reply.double(score),
         None if options.is_incr => cx.reply.null(),

@@ -2,7 +2,7 @@
 
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Weighing, count_at};
-use crate::keyspace::Key;
+use crate::keyspace::{Event, Key};
 use crate::resp::{Args, Error, Protocol};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::{End, SortedSet};
@@ -60,10 +60,16 @@ pub(super) fn take(
         reply.bulk(member.text(&mut text));
         reply.double(score);
     });
-    set.mark();
+    set.raise(popped(end), taken as u64);
     drop(set);
-    cx.effects.changes += taken as u64;
     Ok(Some(taken))
+}
+
+fn popped(end: End) -> Event {
+    match end {
+        End::Min => Event::ZPopMin,
+        End::Max => Event::ZPopMax,
+    }
 }
 
 /// Returns the command that propagates a pop from an end.

@@ -2,6 +2,7 @@
 
 use super::bounds::{Bounds, By};
 use crate::exec::{Command, Context, Weighing};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
@@ -30,10 +31,9 @@ fn zrem(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if let Some(mut set) = cx.slice.edit::<SortedSet>(cx.db, &key)? {
         removed = args.iter_from(2).filter(|member| set.remove(member).is_some()).count();
         if removed > 0 {
-            set.mark();
+            set.raise(Event::ZRem, removed as u64);
         }
     }
-    cx.effects.changes += removed as u64;
     cx.reply.integer(removed as i64);
     Ok(())
 }
@@ -129,6 +129,11 @@ fn weigh(weighing: &Weighing<'_>, args: &Args<'_>, by: By) -> usize {
 fn remove_range(cx: &mut Context<'_>, args: &Args<'_>, by: By) -> Result<(), Error> {
     let bounds = Bounds::parse(by, &args[2], &args[3])?;
     let key = cx.key(args, 1);
+    let event = match by {
+        By::Rank => Event::ZRemRangeByRank,
+        By::Score => Event::ZRemRangeByScore,
+        By::Lex => Event::ZRemRangeByLex,
+    };
     let (mut removed, mut is_all) = (0, false);
     if let Some(mut set) = cx.slice.edit::<SortedSet>(cx.db, &key)? {
         let ranks = bounds.ranks(&set, false);
@@ -136,14 +141,15 @@ fn remove_range(cx: &mut Context<'_>, args: &Args<'_>, by: By) -> Result<(), Err
         is_all = removed == set.len();
         if removed > 0 && !is_all {
             set.remove_ranks(ranks);
-            set.mark();
+            set.raise(event, removed as u64);
         }
     }
     if is_all {
         // Removes the whole key, so that a large set is freed incrementally.
         cx.slice.remove(cx.db, &key);
+        cx.raise(&key, event, removed as u64);
+        cx.raise(&key, Event::Del, 0);
     }
-    cx.effects.changes += removed as u64;
     cx.reply.integer(removed as i64);
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::limits_of;
 use super::range::{Form, Selection};
 use crate::exec::{Command, Context};
-use crate::keyspace::Expiry;
+use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
@@ -45,12 +45,12 @@ fn zrangestore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let len = stored.len();
     if len == 0 {
         if cx.slice.remove(cx.db, &destination) {
-            cx.effects.changes += 1;
+            cx.raise(&destination, Event::Del, 1);
         }
     } else {
         let object: Object = stored.into_object();
         cx.slice.set_object(cx.db, &destination, object, Expiry::Clear);
-        cx.effects.changes += 1;
+        cx.raise(&destination, Event::ZRangeStore, 1);
     }
     cx.reply.integer(len as i64);
     Ok(())

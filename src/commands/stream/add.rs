@@ -3,6 +3,7 @@
 use super::ids::{NewId, parse_id, parse_integer, parse_new_id};
 use super::reply::write_id;
 use crate::exec::{Command, Context, Weighing};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::stream::{Id, Keep, Limits, Log, Stream, Trim};
@@ -199,14 +200,16 @@ fn xadd(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if !log.append(id, fields, &limits) {
         return Err(Error::other("ERR Elements are too large to be stored"));
     }
-    let mut exact = None;
+    let (mut exact, mut trimmed) = (None, 0);
     if let Some(trim) = &add.trim {
-        log.trim(&trim.trim);
+        trimmed = log.trim(&trim.trim);
         exact = cx.records.is_some().then(|| exact_args(args, trim, log));
     }
-    stream.mark();
+    stream.raise(Event::XAdd, 1);
+    if trimmed > 0 {
+        stream.raise(Event::XTrim, 0);
+    }
     drop(stream);
-    cx.effects.changes += 1;
     write_id(&mut cx.reply, id);
     if cx.is_recorded() {
         let mut command = exact.unwrap_or_else(|| args.iter_from(0).map(<[u8]>::to_vec).collect());
@@ -274,11 +277,10 @@ fn xtrim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let trimmed = stream.log_mut().trim(&trim.trim);
     let mut exact = None;
     if trimmed > 0 {
-        stream.mark();
+        stream.raise(Event::XTrim, trimmed);
         exact = cx.records.is_some().then(|| exact_args(args, &trim, stream.log()));
     }
     drop(stream);
-    cx.effects.changes += trimmed;
     cx.reply.integer(trimmed as i64);
     if let Some(command) = exact {
         propagate(cx, &command);
@@ -340,9 +342,8 @@ fn xsetid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         ));
     }
     log.set_last(id, entries_added, max_deleted_id);
-    stream.mark_silently();
+    stream.announce(Event::XSetId, 1);
     drop(stream);
-    cx.effects.changes += 1;
     cx.reply.ok();
     Ok(())
 }

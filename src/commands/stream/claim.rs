@@ -5,6 +5,7 @@ use super::no_group;
 use super::reply::{write_entry, write_id};
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
+use crate::keyspace::{Edit, Event};
 use crate::resp::{Args, Error, Reply};
 use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
@@ -140,6 +141,16 @@ impl Claiming<'_> {
     }
 }
 
+/// Reports what claims have changed in a stream: the new consumer, and `changes` changes that have
+/// no event.
+fn claimed_from(stream: &mut Option<Edit<'_, Stream>>, is_new: bool, changes: u64) {
+    let stream = stream.as_mut().expect("its group was found");
+    if is_new {
+        stream.announce(Event::XGroupCreateConsumer, 1);
+    }
+    stream.count_changes(changes);
+}
+
 pub(super) static XCLAIM: Command = Command::single(
     xclaim,
     Card::new("xclaim", CardGroup::Stream, "5.0.0")
@@ -221,6 +232,7 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let now_ms = cx.now_ms as i64;
     let mut propagated = Propagated::new(cx, &args[1], &args[2]);
     let key = cx.key(args, 1);
+    cx.slice.read::<Stream>(cx.db, &key)?;
     let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
     let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
     let (log, group) = found.ok_or_else(|| no_group(&args[1], &args[2]))?;
@@ -231,7 +243,7 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let delivered_ms = claim.delivered_ms.filter(in_past).unwrap_or(now_ms);
     let (consumer, is_new) = seen_consumer(group, &args[3], now_ms);
     let (just_id, min_idle_ms) = (claim.just_id, claim.min_idle_ms);
-    let (changes, claimed) = (u64::from(is_new), 0);
+    let (changes, claimed) = (0, 0);
     let mut claiming =
         Claiming { log, group, consumer, now_ms, just_id, min_idle_ms, changes, claimed };
     let start = cx.reply.mark();
@@ -261,9 +273,8 @@ fn xclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if is_new && claimed == 0 {
         propagated.create_consumer(&args[3]);
     }
-    stream.as_mut().expect("its group was found above").mark_silently();
+    claimed_from(&mut stream, is_new, changes);
     drop(stream);
-    cx.effects.changes += changes;
     cx.reply.array_since(start, claimed);
     propagated.propagate(cx);
     Ok(())
@@ -332,6 +343,7 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let AutoClaim { min_idle_ms, start: from, count, just_id } = AutoClaim::of(args)?;
     let mut propagated = Propagated::new(cx, &args[1], &args[2]);
     let key = cx.key(args, 1);
+    cx.slice.read::<Stream>(cx.db, &key)?;
     let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
     let found = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
     let (log, group) = found.ok_or_else(|| no_group(&args[1], &args[2]))?;
@@ -341,7 +353,7 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         ));
     }
     let (consumer, is_new) = seen_consumer(group, &args[3], now_ms);
-    let (changes, claimed) = (u64::from(is_new), 0);
+    let (changes, claimed) = (0, 0);
     let mut claiming =
         Claiming { log, group, consumer, now_ms, just_id, min_idle_ms, changes, claimed };
     let start = cx.reply.mark();
@@ -372,9 +384,8 @@ fn xautoclaim(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if is_new && claimed == 0 {
         propagated.create_consumer(&args[3]);
     }
-    stream.as_mut().expect("its group was found above").mark_silently();
+    claimed_from(&mut stream, is_new, changes);
     drop(stream);
-    cx.effects.changes += changes;
     let reply = &mut cx.reply;
     reply.array_since(start, claimed);
     reply.head_since(start, |reply| {

@@ -4,7 +4,7 @@ use super::ids::{parse_any_id, parse_id, parse_integer};
 use super::no_group_of_key;
 use crate::commands::help::{help_card, help_command};
 use crate::exec::{Command, Context};
-use crate::keyspace::Edit;
+use crate::keyspace::{Edit, Event};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::Container;
@@ -96,13 +96,11 @@ fn create(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if stream.add_group(&args[3], id, options.entries_read).is_none() {
         return Err(Error::other("BUSYGROUP Consumer Group name already exists"));
     }
-    if is_new {
-        stream.mark();
-    } else {
-        stream.mark_silently();
+    match is_new {
+        true => stream.raise(Event::XGroupCreate, 1),
+        false => stream.announce(Event::XGroupCreate, 1),
     }
     drop(stream);
-    cx.effects.changes += 1;
     cx.reply.ok();
     Ok(())
 }
@@ -131,9 +129,8 @@ fn setid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     };
     group.last_id = id;
     group.entries_read = options.entries_read;
-    stream.mark_silently();
+    stream.announce(Event::XGroupSetId, 1);
     drop(stream);
-    cx.effects.changes += 1;
     cx.reply.ok();
     Ok(())
 }
@@ -155,7 +152,7 @@ fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let removed = stream.remove_group(&args[3]);
     let existed = removed.is_some();
     if existed {
-        stream.mark_silently();
+        stream.announce(Event::XGroupDestroy, 1);
     }
     drop(stream);
     if existed {
@@ -166,7 +163,6 @@ fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     if let Some(group) = removed {
         cx.slice.bury(group.into_object());
     }
-    cx.effects.changes += u64::from(existed);
     cx.reply.integer(i64::from(existed));
     Ok(())
 }
@@ -188,10 +184,9 @@ fn createconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error
         stream.group_mut(&args[3]).ok_or_else(|| no_group_of_key(&args[2], &args[3]))?;
     let is_new = group.add_consumer(&args[4], now_ms, -1).is_some();
     if is_new {
-        stream.mark_silently();
+        stream.announce(Event::XGroupCreateConsumer, 1);
     }
     drop(stream);
-    cx.effects.changes += u64::from(is_new);
     cx.reply.integer(i64::from(is_new));
     Ok(())
 }
@@ -213,10 +208,9 @@ fn delconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let found = group.find_consumer(&args[4]);
     let pending = found.map_or(0, |consumer| group.remove_consumer(consumer));
     if found.is_some() {
-        stream.mark_silently();
+        stream.announce(Event::XGroupDelConsumer, 1);
     }
     drop(stream);
-    cx.effects.changes += u64::from(found.is_some());
     cx.reply.integer(pending as i64);
     Ok(())
 }
@@ -239,6 +233,7 @@ pub(super) static XACK: Command = Command::single(
 
 fn xack(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
+    cx.slice.read::<Stream>(cx.db, &key)?;
     let mut stream = cx.slice.edit::<Stream>(cx.db, &key)?;
     let group = stream.as_mut().and_then(|stream| stream.group_mut(&args[2]));
     let Some((_, group)) = group else {
@@ -248,10 +243,9 @@ fn xack(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let ids: Vec<Id> = args.iter_from(3).map(parse_id).collect::<Result<_, _>>()?;
     let gone = ids.into_iter().filter(|id| group.acknowledge(*id).is_some()).count();
     if let Some(stream) = stream.as_mut().filter(|_| gone > 0) {
-        stream.mark_silently();
+        stream.count_changes(gone as u64);
     }
     drop(stream);
-    cx.effects.changes += gone as u64;
     cx.reply.integer(gone as i64);
     Ok(())
 }

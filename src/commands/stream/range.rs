@@ -3,6 +3,7 @@
 use super::ids::{parse_end, parse_id, parse_integer, parse_start};
 use super::reply::write_entries;
 use crate::exec::{Command, Context, Weighing, option_count};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::stream::{Id, Stream};
@@ -136,10 +137,9 @@ fn xdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let ids: Vec<Id> = args.iter_from(2).map(parse_id).collect::<Result<_, _>>()?;
     let deleted = stream.log_mut().delete(ids.into_iter());
     if deleted > 0 {
-        stream.mark();
+        stream.raise(Event::XDel, deleted);
     }
     drop(stream);
-    cx.effects.changes += deleted;
     cx.reply.integer(deleted as i64);
     Ok(())
 }

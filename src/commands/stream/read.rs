@@ -5,6 +5,7 @@ use super::ids::{parse_id, parse_integer};
 use super::reply::{limit, write_entries, write_entry, write_id};
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Null, Wait};
+use crate::keyspace::Event;
 use crate::resp::{Args, Error, Protocol, Reply};
 use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::Kind;
@@ -337,7 +338,6 @@ fn read_stream(
     let Some((log, group)) = stream.group_mut(group) else { return Ok(false) };
     let has_new = log.last_entry_id().is_some_and(|last| last > group.last_id);
     let (id, is_new) = seen_consumer(group, consumer, now_ms);
-    cx.effects.changes += u64::from(is_new);
     if is_new && options.no_ack {
         propagated.create_consumer(consumer);
     }
@@ -350,12 +350,14 @@ fn read_stream(
             Wanted::New => reader.deliver_new(group, answer.reply, propagated),
             Wanted::Pending(last) => reader.deliver_pending(group, last, answer.reply),
         }
-        cx.effects.changes += 1;
     }
     if is_new && propagated.is_empty() {
         propagated.create_consumer(consumer);
     }
-    stream.mark_silently();
+    if is_new {
+        stream.announce(Event::XGroupCreateConsumer, 1);
+    }
+    stream.count_changes(u64::from(has_some));
     Ok(has_some)
 }
 

@@ -3,7 +3,7 @@
 use super::options::{Lifetime, Options};
 use super::{expire_at_once, is_text, reply_string, reply_value, set_from_arg};
 use crate::exec::{Command, Context};
-use crate::keyspace::Expiry;
+use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 
@@ -39,7 +39,7 @@ fn getdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     if reply_value(cx, &key)? {
         cx.slice.remove(cx.db, &key);
-        cx.effects.changes += 1;
+        cx.raise(&key, Event::Del, 1);
         cx.propagate(&[b"DEL", key.bytes]);
     }
     Ok(())
@@ -72,12 +72,12 @@ fn getex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         (Some(at), _) if cx.slice.is_past(at) => expire_at_once(cx, &key),
         (Some(at), _) => {
             cx.slice.set_expiry(cx.db, &key, Some(at));
-            cx.effects.changes += 1;
+            cx.raise(&key, Event::Expire, 1);
             cx.propagate(&[b"PEXPIREAT", key.bytes, itoa::Buffer::new().format(at).as_bytes()]);
         }
         (None, Lifetime::Keyword) if had_expiry => {
             cx.slice.set_expiry(cx.db, &key, None);
-            cx.effects.changes += 1;
+            cx.raise(&key, Event::Persist, 1);
             cx.propagate(&[b"PERSIST", key.bytes]);
         }
         (None, _) => {}
@@ -103,7 +103,7 @@ fn delifeq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     };
     if is_equal {
         cx.slice.remove(cx.db, &key);
-        cx.effects.changes += 1;
+        cx.raise(&key, Event::Del, 1);
         cx.propagate(&[b"DEL", key.bytes]);
     }
     cx.reply.integer(i64::from(is_equal));

@@ -6,7 +6,7 @@ use super::{feed, new_value, reply_string};
 use crate::base::number::parse_i64;
 use crate::commands::each_key::each_key;
 use crate::exec::{Command, Context, Merge};
-use crate::keyspace::Expiry;
+use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use std::ops::Range;
@@ -63,8 +63,9 @@ fn set_all(cx: &mut Context<'_>, args: &mut Args<'_>) {
     each_key(cx, args, 2, |cx, args, key_arg| {
         let large = args.take_large(key_arg.index + 1);
         let value = new_value(&args[key_arg.index + 1], large);
-        cx.slice.set(cx.db, &key_arg.key(args), value, Expiry::Clear);
-        cx.effects.changes += 1;
+        let key = key_arg.key(args);
+        cx.slice.set(cx.db, &key, value, Expiry::Clear);
+        cx.raise(&key, Event::Set, 1);
     });
 }
 
@@ -143,7 +144,10 @@ fn msetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
             let key = cx.key(args, at);
             // An expiry in the past is stored too; the key then expires at once.
             cx.slice.set(cx.db, &key, new_value(&args[at + 1], large), expiry);
-            cx.effects.changes += 1;
+            cx.raise(&key, Event::Set, 1);
+            if matches!(expiry, Expiry::At(_)) {
+                cx.raise(&key, Event::Expire, 0);
+            }
         }
     }
     cx.reply.integer(i64::from(is_wanted));

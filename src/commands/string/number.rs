@@ -3,7 +3,7 @@
 use crate::base::extended::Extended;
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
-use crate::keyspace::Expiry;
+use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{NewStr, Str};
@@ -22,7 +22,7 @@ fn add(cx: &mut Context<'_>, args: &Args<'_>, increment: i64) -> Result<(), Erro
         };
         old.checked_add(increment).ok_or(Error::IncrementOverflow)
     })?;
-    cx.effects.changes += 1;
+    cx.raise(&key, Event::IncrBy, 1);
     cx.reply.integer(sum);
     Ok(())
 }
@@ -125,7 +125,7 @@ fn incrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let sum = old.checked_add(increment).ok_or(Error::NanOrInfinity)?.text();
     // Like the reference server, stores the sum as text even if it is an integer.
     cx.slice.set(cx.db, &key, NewStr::Bytes(&sum), Expiry::Keep);
-    cx.effects.changes += 1;
+    cx.raise(&key, Event::IncrByFloat, 1);
     // Propagates the sum, because other machines may add floats differently.
     cx.propagate(&[b"SET", key.bytes, &sum, b"KEEPTTL"]);
     cx.reply.bulk(&sum);

@@ -1,9 +1,9 @@
 //! Parts and length of a string: APPEND, STRLEN, GETRANGE, SUBSTR, SETRANGE.
 
-use super::set_from_arg;
+use super::new_value;
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Weighing};
-use crate::keyspace::Expiry;
+use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, Str};
@@ -40,8 +40,10 @@ fn weigh_append(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
 fn append(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let key = cx.key(args, 1);
     let Some(view) = cx.slice.peek(cx.db, &key) else {
-        let len = args[2].len();
-        set_from_arg(cx, args, 2, Expiry::Clear);
+        let (len, large) = (args[2].len(), args.take_large(2));
+        let key = cx.key(args, 1);
+        cx.slice.set(cx.db, &key, new_value(&args[2], large), Expiry::Clear);
+        cx.raise(&key, Event::Append, 1);
         cx.reply.integer(len as i64);
         return Ok(());
     };
@@ -50,7 +52,7 @@ fn append(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         return Err(Error::StringTooLong);
     }
     let len = cx.slice.append(cx.db, &key, &args[2]);
-    cx.effects.changes += 1;
+    cx.raise(&key, Event::Append, 1);
     cx.reply.integer(len as i64);
     Ok(())
 }
@@ -180,7 +182,7 @@ fn setrange(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let value = cx.slice.string_mut(cx.db, &key, end);
     value[offset..end].copy_from_slice(part);
     let len = value.len();
-    cx.effects.changes += 1;
+    cx.raise(&key, Event::SetRange, 1);
     cx.reply.integer(len as i64);
     Ok(())
 }

@@ -23,8 +23,8 @@ impl Shard {
         found
     }
 
-    /// Sends the connection's chunks until one of them has to wait. Closes the connection if all
-    /// output was sent and the connection is over.
+    /// Sends the connection's chunks until one of them has to wait, and counts its bytes then.
+    /// Closes the connection if all output was sent and the connection is over.
     fn send_next(&mut self, conn: ConnId) {
         while let Some(connection) = self.connections.get_mut(conn)
             && !connection.is_closing
@@ -33,14 +33,15 @@ impl Shard {
                 if connection.is_over() {
                     self.close(conn);
                 }
-                return;
+                break;
             };
             if connection.trace.is_some() {
                 self.trace_leaving(conn);
             }
-            let Some((chunk, result)) = self.driver.send(conn, chunk) else { return };
+            let Some((chunk, result)) = self.driver.send(conn, chunk) else { break };
             self.finish_send(conn, chunk, result);
         }
+        self.count_bytes(conn);
     }
 
     /// Handles the end of a send that did not finish at once.
@@ -49,7 +50,8 @@ impl Shard {
         self.send_next(conn);
     }
 
-    /// Records that the kernel has taken a chunk, or that the send failed.
+    /// Records that the kernel has taken a chunk, or that the send failed. The caller counts the
+    /// connection's bytes.
     fn finish_send(&mut self, conn: ConnId, chunk: Chunk, result: io::Result<()>) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let bytes = connection.outbox.under_way_bytes() as u64;
@@ -68,7 +70,6 @@ impl Shard {
         if is_link {
             self.env.board.counters.replica_output_bytes.add(bytes);
         }
-        self.count_bytes(conn);
         if is_traced {
             self.trace_sent(conn);
         }
@@ -125,7 +126,10 @@ impl Shard {
             self.make_dirty(conn);
         }
         self.resume_receiving(conn);
-        self.count_bytes(conn);
+        // The bytes of a connection with output are counted when it is sent, at the turn's end.
+        if self.connections.get_mut(conn).is_some_and(|connection| !connection.is_dirty) {
+            self.count_bytes(conn);
+        }
     }
 
     /// Resumes receiving if it was paused.

@@ -1,7 +1,8 @@
 //! Gathers one batch: the commands at the head of a connection's input that may run together. Hot.
 //!
-//! Commands on keys run together, up to `BATCH_COMMANDS_MAX`. A session command, a refused command
-//! and a protocol error stand alone, because later commands may depend on them.
+//! Commands on keys run together, up to `BATCH_COMMANDS_MAX`, or fewer if they have many arguments.
+//! A session command, a refused command and a protocol error stand alone, because later commands
+//! may depend on them.
 
 use crate::client::Connection;
 use crate::exec::{CommandTable, Entry, Item, Session};
@@ -10,6 +11,7 @@ use crate::mesh::Port;
 use crate::net::Request;
 use crate::observe::Boards;
 use crate::resp::{Args, Error, Limits, ProtocolError, Span};
+use crate::shard::limits::BATCH_ARGS_MAX;
 use crate::spec::Flag;
 
 /// The batch in progress, reused from turn to turn.
@@ -85,6 +87,8 @@ pub(in crate::shard) enum Gathered {
     Session(Item),
     /// One command on keys of several shards, which must be gathered.
     Joint(Item),
+    /// One command on very many keys.
+    ManyKeys(Item),
     /// This number of commands, which were queued until EXEC.
     Queued(usize),
     /// One command that must not run before a pause is over. It stays in the input.
@@ -100,13 +104,15 @@ pub(in crate::shard) enum Gathered {
 impl Gathered {
     /// Returns whether commands on keys run now.
     pub(in crate::shard) fn runs_keys(&self) -> bool {
-        matches!(self, Gathered::Keys | Gathered::Joint(_))
+        matches!(self, Gathered::Keys | Gathered::Joint(_) | Gathered::ManyKeys(_))
     }
 
     /// Returns the command that runs, if it stands alone.
     pub(in crate::shard) fn alone(&self) -> Option<Item> {
         match self {
-            Gathered::Session(item) | Gathered::Joint(item) => Some(*item),
+            Gathered::Session(item) | Gathered::Joint(item) | Gathered::ManyKeys(item) => {
+                Some(*item)
+            }
             _ => None,
         }
     }
@@ -140,7 +146,10 @@ impl Gatherer {
             bulk_len_max: self.bulk_len_max,
             authenticated: connection.session.authenticated,
         };
-        while batch.items.len() + batch.queued < self.commands_max && !batch.stands_alone {
+        while batch.items.len() + batch.queued < self.commands_max
+            && batch.spans.len() < BATCH_ARGS_MAX
+            && !batch.stands_alone
+        {
             let request = match connection.input.next(&limits, &mut batch.spans) {
                 Ok(Some(request)) => request,
                 Ok(None) => break,
@@ -203,9 +212,11 @@ impl Gatherer {
             batch.queued += 1;
             return None;
         }
-        let (place, slot) = self.router.place(entry, &args, self.home);
-        let db = connection.session.db;
-        let place = self.router.walk_place(entry, &args, place, &|| boards.database(db)[0]);
+        let has_many_keys = entry.has_many_keys(args.len(), self.long_elements_min);
+        let (place, slot) = match has_many_keys {
+            true => (Place::Several, 0),
+            false => self.place(entry, &args, connection.session.db, boards),
+        };
         let item = Item {
             entry,
             first: request.first,
@@ -216,12 +227,11 @@ impl Gatherer {
             sees_due: connection.session.is_import_source,
             is_quiet: connection.session.is_no_touch,
             is_part: false,
+            is_more: false,
         };
-        if !entry.is_on_keys() {
-            return Some(Gathered::Session(item));
-        }
-        if entry.gathers_keys() && place == Place::Several {
-            return Some(Gathered::Joint(item));
+        if !entry.is_on_keys() || place == Place::Several && (has_many_keys || entry.gathers_keys())
+        {
+            return Some(stands_alone(item, has_many_keys));
         }
         let may_be_long = entry.may_be_long(args.len(), self.long_elements_min);
         batch.is_bulky |= may_be_long;
@@ -242,6 +252,13 @@ impl Gatherer {
 }
 
 impl Gatherer {
+    /// Returns where a command runs, and the hash slot of its first key.
+    #[inline]
+    fn place(&self, entry: &Entry, args: &Args<'_>, db: usize, boards: &Boards) -> (Place, u16) {
+        let (place, slot) = self.router.place(entry, args, self.home);
+        (self.router.walk_place(entry, args, place, &|| boards.database(db)[0]), slot)
+    }
+
     /// Returns whether a command waits for the end of a pause. Replicas are exempt. EXEC is treated
     /// like the commands that it runs.
     #[cold]
@@ -252,6 +269,15 @@ impl Gatherer {
             flags = if writes { flags.and(Flag::WRITE) } else { flags };
         }
         !session.replica.is_attached && self.facts.postpones(flags)
+    }
+}
+
+/// Returns a command that does not run in a batch: on the session, or on many keys together.
+fn stands_alone(item: Item, has_many_keys: bool) -> Gathered {
+    match has_many_keys {
+        _ if !item.entry.is_on_keys() => Gathered::Session(item),
+        true => Gathered::ManyKeys(item),
+        false => Gathered::Joint(item),
     }
 }
 

@@ -9,13 +9,16 @@ use crate::io::ConnId;
 use crate::mesh::{ClientRef, Registration};
 use crate::partition::{Batch, BatchTiming, Probe, RunMode, args_of};
 use crate::resp::Mark;
-use crate::shard::limits::BATCHES_PER_TURN_MAX;
+use crate::shard::limits::{BATCHES_PER_TURN_MAX, SERVE_NS_MAX};
 use crate::shard::state::Shard;
 
 impl Shard {
     /// Runs the commands at the head of the connection's input, batch by batch.
     pub(in crate::shard) fn serve(&mut self, conn: ConnId) {
-        for _ in 0..BATCHES_PER_TURN_MAX {
+        for batch in 0..BATCHES_PER_TURN_MAX {
+            if batch > 0 && self.env.clock_ns() - self.env.now.monotonic_ns > SERVE_NS_MAX {
+                break;
+            }
             self.port.mesh().point();
             let one_in_flight = self.port.mesh().rules().one_in_flight;
             let mut gatherer = self.gatherer();
@@ -50,6 +53,7 @@ impl Shard {
                 Gathered::Keys if self.batch.is_local && is_alone => self.run_or_wait(conn),
                 Gathered::Keys => self.post_batch(conn),
                 Gathered::Joint(item) => self.run_gathering(conn, item),
+                Gathered::ManyKeys(item) => self.run_many_keys(conn, item),
                 Gathered::Queued(count) => self.reply_queued(conn, count),
                 Gathered::Session(item) => self.run_session(conn, item),
                 Gathered::Postponed(entry) => return self.postpone(conn, entry),

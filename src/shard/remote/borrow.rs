@@ -70,10 +70,14 @@ impl Shard {
 
     /// Runs the parts in the inbox of a borrowed partition, in order and for a bounded time.
     fn drain_borrowed(&mut self, shard: usize, partition: &mut Partition) {
-        let stop_ns = self.env.clock_ns() + BORROW_NS_MAX;
+        let mut until_ns = self.env.now.monotonic_ns;
+        let mut stop_ns = None;
         while let Some(message) = self.next_borrowed(shard, partition) {
             self.run_borrowed(message, partition);
-            if self.env.clock_ns() > stop_ns || self.port.mesh().stops_borrowing() {
+            until_ns = partition.env().ran_until_ns(until_ns);
+            // The time counts from the end of the first part, which runs in any case.
+            let stop_ns = *stop_ns.get_or_insert(until_ns + BORROW_NS_MAX);
+            if until_ns > stop_ns || self.port.mesh().stops_borrowing() {
                 break;
             }
         }

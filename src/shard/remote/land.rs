@@ -5,7 +5,7 @@ use crate::io::ConnId;
 use crate::mesh::{ClientRef, Envelope, ReplyAddress, ReplyTo, Work};
 use crate::shard::limits::FLIGHTS_POOLED_MAX;
 use crate::shard::state::Shard;
-use crate::shard::telemetry::command_log::LargeReplies;
+use crate::shard::telemetry::large::LargeReplies;
 
 impl Shard {
     /// Takes an answered envelope.

@@ -4,7 +4,7 @@
 //! stores for each command the part whose next reply belongs to the command.
 
 use crate::base::slot::slot_of;
-use crate::client::{Flight, ReplySource};
+use crate::client::{Flight, ReplySource, Spread};
 use crate::exec::{BatchArgs, Item, Merge, Request};
 use crate::gate::{Place, Router};
 use crate::io::ConnId;
@@ -12,6 +12,10 @@ use crate::mesh::{ClientRef, Envelope, Port, ReplyAddress, ReplyTo, Survey, Work
 use crate::partition::logged_if_large;
 use crate::resp::Args;
 use crate::shard::state::Shard;
+
+/// The most keys of one command in a part, if the keys of a client's command are spread over
+/// several commands. They take about 25 us.
+const KEYS_TOGETHER_MAX: usize = 256;
 
 /// The parts of one unit while they are being filled.
 pub(in crate::shard) struct Parts<'a> {
@@ -141,6 +145,54 @@ impl<'a> Parts<'a> {
             _ => unreachable!("only a spread command has several places"),
         };
         self.flight.order.push(source);
+    }
+}
+
+impl Parts<'_> {
+    /// Adds the next keys of a command to the parts of their owners, in commands of at most
+    /// [`KEYS_TOGETHER_MAX`] keys. Reduces `left` by the number of keys, and stops if nothing is
+    /// left. Returns whether all keys are added.
+    pub(in crate::shard) fn add_some_keys(
+        &mut self,
+        item: &Item,
+        batch_args: &mut BatchArgs<'_>,
+        router: Router,
+        spread: &mut Spread,
+        left: &mut usize,
+    ) -> bool {
+        let (keys, merge) = (item.entry.keys, item.entry.merge().expect("it runs in parts"));
+        let mut args = batch_args.of(item);
+        if spread.arg == 0 {
+            *spread = Spread { arg: keys.first, first: self.flight.members.len() };
+        }
+        while spread.arg <= keys.last_of(args.len()) {
+            if *left == 0 {
+                return false;
+            }
+            *left -= 1;
+            let slot = slot_of(&args[spread.arg]);
+            let envelope = self.envelope(router.owner(slot));
+            let part = envelope.part;
+            let begun = envelope.items.last().filter(|last| last.at == item.at);
+            let is_more = begun.is_some();
+            let is_full =
+                begun.is_none_or(|last| last.argc as usize > KEYS_TOGETHER_MAX * keys.step);
+            if is_full {
+                envelope.begin(&Item { is_more, ..*item }, slot);
+                envelope.push_arg(&args[0]);
+            }
+            for arg in spread.arg..spread.arg + keys.step {
+                push(envelope, &mut args, arg);
+            }
+            if is_full || merge == Merge::ByKey {
+                self.flight.members.push(part);
+            }
+            spread.arg += keys.step;
+        }
+        let members = spread.first as u32..self.flight.members.len() as u32;
+        self.flight.order.push(ReplySource::Spread(merge, members));
+        *spread = Spread::default();
+        true
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub(super) mod command_log;
 mod inspect;
+pub(super) mod large;
 mod monitor;
 pub(super) mod profile;
 

@@ -67,6 +67,9 @@ impl Shard {
         watched: Vec<u16>,
         is_exec: bool,
     ) {
+        if is_exec && self.is_long(&queue) {
+            return self.begin_steps(conn, queue, watched, is_exec);
+        }
         let plan = self.plan(conn, &mut queue, &watched);
         let is_watching = !watched.is_empty();
         let is_here = plan.shards.iter().all(|shard| usize::from(*shard) == self.env.me);

@@ -126,7 +126,7 @@ impl Shard {
                 .find(|part| transaction.flight.owner(*part) == owner)
                 .expect("the owners of its keys take part");
             let txn = transaction.flight.txn_mut(part);
-            txn.fetch_at = item.at;
+            (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.is_write());
             txn.fetches.push(remote_key);
         }
     }
@@ -172,6 +172,7 @@ impl Shard {
             attempt.stays_blocked = true;
             attempt.wait = Some(wait);
             self.env.board.counters.changes.add(ran.effects.changes);
+            self.partition.tell(&ran.events);
             self.store_later(&mut transaction.flight, *workspace);
         } else {
             self.end_gathered(&mut transaction, at, *workspace, (ran, started_ns));
@@ -197,9 +198,9 @@ impl Shard {
         found
     }
 
-    /// Runs a slice of a command that walks over all keys here. Returns whether there was any.
-    pub(in crate::shard) fn walk_on(&mut self) -> bool {
-        let found = self.partition.walk_on();
+    /// Runs the next slices of long work on the partition. Returns whether there was any.
+    pub(in crate::shard) fn run_slices(&mut self) -> bool {
+        let found = self.partition.run_slices();
         if found {
             self.send_outgoing();
         }

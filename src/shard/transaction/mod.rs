@@ -4,12 +4,15 @@
 //! Must not know: sockets; how the owners keep locks.
 //!
 //! ```text
+//!   planned    the plan of a transaction
 //!   plan       where each command runs, which shards take part
 //!   exec       EXEC: refused, run here in one step, or begun
 //!   rounds     Acquire, Continue, Release: parts out and back
 //!   home       commands that run at home: on the session, or on fetched values
 //!   handover   commands that run at home on the slices of all partitions
 //!   offload    commands on large fetched values, on other threads
+//!   sliced     a unit of very many commands or keys, between two steps
+//!   steps      the work at home on such units
 //! ```
 
 mod exec;
@@ -17,14 +20,18 @@ mod handover;
 mod home;
 pub(super) mod offload;
 mod plan;
+pub(super) mod planned;
 mod rounds;
+pub(super) mod sliced;
+mod steps;
 
 use crate::client::Transaction;
 use crate::exec::Offloads;
-use crate::gate::Place;
 use crate::mesh::TransactionId;
 use offload::TransactionJob;
-use std::collections::HashMap;
+use planned::Plan;
+use sliced::Step;
+use std::collections::{HashMap, VecDeque};
 
 /// The transactions of a shard's connections.
 #[derive(Default)]
@@ -33,45 +40,17 @@ pub(super) struct Transactions {
     next: u64,
     /// Plan of the present transaction, kept for reuse.
     plan: Plan,
+    /// Units whose work at home goes in steps. At most one per connection.
+    steps: VecDeque<Step>,
+    /// Number of commands and keys that are left of the present step.
+    step_left: usize,
     /// Commands of transactions that run on other threads.
     pub(super) offloads: Option<Offloads<TransactionJob>>,
-}
-
-/// Where the commands of a transaction run. Kept for reuse.
-#[derive(Debug, Default)]
-pub(super) struct Plan {
-    /// Place of each command.
-    pub(super) places: Vec<Place>,
-    /// Shards that take part.
-    pub(super) shards: Vec<u16>,
-    /// Whether a command gathers keys of several shards.
-    pub(super) gathers: bool,
-    /// Whether a command runs on the session.
-    pub(super) has_session: bool,
-    /// Whether a session command may send a request to all shards. If so, no other unit may see the
-    /// keys before the replies have come.
-    pub(super) has_ask: bool,
 }
 
 impl Transactions {
     /// Returns a transaction that is in progress.
     pub(super) fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
         self.under_way.get_mut(&id).map(|transaction| &mut **transaction)
-    }
-}
-
-impl Plan {
-    fn clear(&mut self) {
-        self.places.clear();
-        self.shards.clear();
-        self.gathers = false;
-        self.has_session = false;
-        self.has_ask = false;
-    }
-
-    fn add(&mut self, shard: u16) {
-        if !self.shards.contains(&shard) {
-            self.shards.push(shard);
-        }
     }
 }

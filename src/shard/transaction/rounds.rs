@@ -6,18 +6,20 @@
 //! and changed values return to their owners. A command that discovers keys runs on the slices of
 //! all partitions.
 
-use super::Plan;
-use crate::client::{Flight, Transaction, TransactionAttempt, Woken};
+use super::planned::Plan;
+use super::sliced::Needs;
+use crate::client::{Flight, Spread, Transaction, TransactionAttempt, Woken};
 use crate::exec::for_each_key_lock;
 use crate::gate::Place;
 use crate::mesh::{
     ClientRef, Envelope, ReplyAddress, ReplyTo, Stage, TransactionId, TxnPart, Work,
 };
 use crate::partition::logged_if_large;
-use crate::resp::{Output, Reply};
+use crate::resp::{Output, Protocol, Reply};
 use crate::shard::remote::post::Parts;
 use crate::shard::state::Shard;
-use crate::shard::telemetry::command_log::LargeReplies;
+use crate::shard::telemetry::large::LargeReplies;
+use crate::spec::Flag;
 use crate::txn::Queue;
 
 /// Input of a transaction.
@@ -25,6 +27,28 @@ pub(super) struct Task {
     pub(super) queue: Box<Queue>,
     pub(super) is_exec: bool,
     pub(super) attempt: Option<TransactionAttempt>,
+}
+
+/// Inputs for launching a transaction.
+pub(super) struct Launch<'a> {
+    pub(super) to: ReplyAddress,
+    pub(super) task: Task,
+    pub(super) plan: Plan,
+    /// Shards that keep watched keys of the client.
+    pub(super) watched: &'a [u16],
+    /// Id of the client.
+    pub(super) watcher: u64,
+    /// Protocol of the replies.
+    pub(super) protocol: Protocol,
+    /// Set if the work on it goes in steps.
+    pub(super) steps: Option<StepsOf>,
+}
+
+/// What is known of a transaction whose work goes in steps.
+pub(super) struct StepsOf {
+    pub(super) needs: Needs,
+    /// Flags that decide whether a pause delays it. None: no pause does.
+    pub(super) flags: Option<Flag>,
 }
 
 impl Shard {
@@ -48,11 +72,17 @@ impl Shard {
         plan: Plan,
         watched: &[u16],
     ) {
+        let connection = self.connections.get_mut(to.client.conn).expect("connection is open");
+        let (watcher, protocol) = (connection.session.id, connection.session.protocol);
+        self.begin_rounds(Launch { to, task, plan, watched, watcher, protocol, steps: None });
+    }
+
+    /// Creates a transaction and sends its first round.
+    pub(super) fn begin_rounds(&mut self, launch: Launch<'_>) {
+        let Launch { to, task, plan, watched, watcher, protocol, steps } = launch;
         let Task { queue, is_exec, attempt } = task;
         self.transactions.next += 1;
         let is_watching = !watched.is_empty();
-        let connection = self.connections.get_mut(to.client.conn).expect("connection is open");
-        let (watcher, protocol) = (connection.session.id, connection.session.protocol);
         let mut transaction = Box::new(Transaction {
             id: TransactionId(self.transactions.next),
             to,
@@ -75,11 +105,17 @@ impl Shard {
             asking: None,
             holds: Vec::new(),
             records: Default::default(),
+            is_sliced: steps.is_some(),
+            pause_flags: steps.as_ref().and_then(|steps| steps.flags),
+            spread: Spread::default(),
             attempt,
         });
         let (items, mut batch_args) = transaction.queue.parts();
         transaction.flight.written = logged_if_large(&self.env.thresholds, items, &mut batch_args);
         self.open_parts(&mut transaction, &plan.shards, (watched, watcher));
+        if let Some(StepsOf { needs, .. }) = steps {
+            state_needs(&mut transaction, needs);
+        }
         if transaction.has_locks && is_watching {
             // No command runs before all shards have confirmed that the watched keys are unchanged.
             self.send_round(transaction, true);
@@ -108,7 +144,7 @@ impl Shard {
             transaction.flight.put_back(envelope);
         }
         transaction.own.part = shards.len() as u16;
-        if transaction.has_locks {
+        if transaction.has_locks && !transaction.is_sliced {
             self.collect_key_locks(transaction, shards);
         }
     }
@@ -137,6 +173,9 @@ impl Shard {
             && transaction.gathering.is_none()
             && transaction.asking.is_none()
         {
+            if transaction.is_sliced && self.transactions.step_left == 0 {
+                return self.split_later(transaction, is_first);
+            }
             let at = transaction.next;
             let item = transaction.queue.items[at];
             if item.entry.is_session() {
@@ -146,6 +185,7 @@ impl Shard {
                     break;
                 }
                 transaction.next += 1;
+                self.count_step(&transaction, 1);
                 self.run_own(&mut transaction, item);
             } else if transaction.has_slices() {
                 transaction = self.advance_on_slices(transaction);
@@ -164,19 +204,39 @@ impl Shard {
         self.send_round(transaction, is_first);
     }
 
+    /// Reduces what is left of the present step of a transaction.
+    fn count_step(&mut self, transaction: &Transaction, commands: usize) {
+        if transaction.is_sliced {
+            let left = &mut self.transactions.step_left;
+            *left = left.saturating_sub(commands);
+        }
+    }
+
     /// Adds the next commands to the parts of their shards, up to a command that runs at home.
     pub(super) fn add_segment(&mut self, transaction: &mut Transaction) {
         let (shards, count) = (self.env.router.shards(), transaction.parts());
         let (flight, open) = (&mut transaction.flight, &mut self.remote.open);
         let mut parts = Parts::new(&mut self.port, flight, open, shards).reopen(count);
         let (items, mut batch_args) = transaction.queue.parts();
-        while let Some(item) = items.get(transaction.next) {
+        let enough = self.env.config.offload_elements_min as usize;
+        let (is_sliced, left) = (transaction.is_sliced, &mut self.transactions.step_left);
+        while let Some(item) = items.get(transaction.next)
+            && !(is_sliced && *left == 0)
+        {
             let place = transaction.places[transaction.next];
             let gathers = place == Place::Several && item.entry.gathers_keys();
             if gathers || item.entry.is_session() {
                 break;
             }
-            parts.add(item, place, &mut batch_args, self.env.router);
+            let (router, args) = (self.env.router, &mut batch_args);
+            if is_sliced && item.entry.has_many_keys(item.argc as usize, enough) {
+                if !parts.add_some_keys(item, args, router, &mut transaction.spread, left) {
+                    break;
+                }
+            } else {
+                parts.add(item, place, args, router);
+                *left = left.saturating_sub(1);
+            }
             transaction.next += 1;
         }
         parts.put_back();
@@ -191,7 +251,9 @@ impl Shard {
         let is_last = is_done && !(is_first && transaction.has_locks);
         transaction.is_closing = is_last;
         let are_replies_due = !transaction.asks.is_empty() || transaction.has_commands_out();
-        if is_last && !is_first && !are_replies_due && !self.may_forward(&transaction) {
+        // The locks of a unit in steps are released before its replies are merged.
+        let may_conclude = !transaction.is_sliced && !self.may_forward(&transaction);
+        if is_last && !is_first && !are_replies_due && may_conclude {
             // All replies are here, so the client need not wait until the locks are released.
             return self.conclude(transaction, false);
         }
@@ -303,6 +365,9 @@ impl Shard {
             self.port.recycle(transaction.own);
             return self.block_at_owners(to, attempt, &transaction.queue);
         }
+        if transaction.is_sliced && !is_broken {
+            return self.merge_later(transaction);
+        }
         let mut answer = self.answer_to(to);
         let mut reply = Reply::new(&mut answer.output, transaction.protocol);
         if is_broken {
@@ -314,8 +379,15 @@ impl Shard {
             self.merge_replies(&mut transaction, &mut answer.output, to.client);
         }
         self.release_parts(&mut transaction, woken);
-        self.port.recycle(transaction.own);
-        self.hold_connection(to.client, &mut transaction.holds);
+        self.end_transaction(transaction, answer);
+    }
+
+    /// Sends the reply of a transaction whose locks are released.
+    pub(super) fn end_transaction(&mut self, transaction: Box<Transaction>, answer: Box<Envelope>) {
+        let Transaction { to, mut flight, own, mut holds, .. } = *transaction;
+        flight.drain().for_each(|part| self.port.recycle(part));
+        self.port.recycle(own);
+        self.hold_connection(to.client, &mut holds);
         self.land_answer(answer);
     }
 
@@ -358,5 +430,20 @@ impl Shard {
             }
         }
         self.post_next_round();
+    }
+}
+
+/// Writes the needs of a transaction whose work goes in steps into its parts.
+fn state_needs(transaction: &mut Transaction, needs: Needs) {
+    let Needs { wide, mut shards } = needs;
+    for part in 0..transaction.parts() {
+        let mut envelope = transaction.flight.take(part);
+        let of_shard = &mut shards[usize::from(envelope.owner)];
+        envelope.reserve(of_shard.items, of_shard.args, of_shard.bytes);
+        let txn = envelope.txn_mut();
+        txn.is_sliced = true;
+        txn.key_locks.extend_from_slice(&wide);
+        txn.key_set = Some(Box::new(std::mem::take(&mut of_shard.keys)));
+        transaction.flight.put_back(envelope);
     }
 }

@@ -1,0 +1,41 @@
+//! Changes of whole databases: they are emptied or exchanged.
+
+use super::database::Database;
+use super::slice::Slice;
+
+impl Slice {
+    /// Removes all keys of one database, or of all databases. [`Slice::housekeep`] frees the
+    /// memory.
+    pub fn flush(&mut self, db: Option<usize>) {
+        let range = db.map_or(0..self.databases.len(), |db| db..db + 1);
+        if self.is_heard() {
+            self.note_flush(range.clone());
+            self.waits.note_all(range.clone());
+        }
+        for db in range {
+            self.sweep_stop(db);
+            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
+            if db == 0 {
+                // Allocates the tables now, so that their memory does not appear to be caused by
+                // the first key.
+                self.databases[db].prepare(old.slots());
+            }
+            if let Some(old) = self.set_aside(db, old) {
+                self.graveyard.bury_tables(old.into_tables());
+            }
+        }
+    }
+
+    /// Exchanges the keys of two databases.
+    pub fn swap_databases(&mut self, first: usize, second: usize) {
+        if first != second && self.is_heard() {
+            self.note_swap(first, second);
+            self.waits.note_all(first..first + 1);
+            self.waits.note_all(second..second + 1);
+        }
+        self.sweep_stop(first);
+        self.sweep_stop(second);
+        self.databases.swap(first, second);
+        self.swap_sources(first, second);
+    }
+}

@@ -1,0 +1,174 @@
+//! Parts of units with very many commands or keys (EXEC, MGET, DEL): they run in slices, under
+//! locks.
+//!
+//! ```text
+//!   round arrives --its locks are granted--> queue --one slice a turn--> queue ... --> ends
+//!                 '--a lock conflicts------> waits --granted--> queue
+//!   ends:  fetches values, serves blocked clients, replies; OneShot and Release free the locks
+//! ```
+//! Between two slices other units run, as far as the part's locks allow. So the unit is atomic: no
+//! other unit sees or changes its keys before it is over. All of its commands see one time. Blocked
+//! clients are served after the last slice, and the commands are propagated as one unit.
+//!
+//! A command on very many keys arrives as several commands on some of the keys each (`is_more`).
+
+use super::journal::Place;
+use super::partition::Partition;
+use super::run::{Batch, RunMode, Waker};
+use super::slices::SlicedPart;
+use super::timing::BatchTiming;
+use crate::exec::{BATCH_COMMANDS_MAX, Item, KeyLock, Mode, Records, Scope, step_weight};
+use crate::mesh::{Envelope, Stage};
+use crate::txn::LockId;
+use std::ops::Range;
+
+/// Elements in whose time a part may run in one slice: about 250 us.
+const SLICE_ELEMENTS_MAX: usize = 5_000;
+
+/// The most nanoseconds of a slice, whatever its commands are. The clock is read after each batch.
+const SLICE_NS_MAX: u64 = 250_000;
+
+impl Partition {
+    /// Requests the locks of a part: its key locks, and its set of keys.
+    pub(super) fn request_locks_of(&mut self, part: &mut Envelope) -> (LockId, bool) {
+        let txn = part.txn_mut();
+        let (mut key_locks, set) = (std::mem::take(&mut txn.key_locks), txn.key_set.take());
+        let watcher = txn.watcher;
+        self.add_watched(watcher, &mut key_locks);
+        if key_locks.is_empty() && set.as_ref().is_none_or(|set| set.is_empty()) {
+            // Its commands may have no keys: they need the slice.
+            key_locks.push(KeyLock { scope: Scope::PRESENCE, mode: Mode::Shared });
+        }
+        if !self.mesh.rules().lock_sets {
+            let key = Scope::Key { db: 0, hash: u64::MAX };
+            return self.locks.request(&[KeyLock { scope: key, mode: Mode::Shared }]);
+        }
+        self.locks.request_set(&key_locks, set)
+    }
+
+    /// Makes the commands of a part run in slices, from the next [`Partition::run_slices`] on.
+    pub(super) fn begin_slices(
+        &mut self,
+        mut part: Box<Envelope>,
+        lock: LockId,
+        records: Option<Records>,
+    ) {
+        // Surveys must not see the part before it is over.
+        self.unfinished.begin_round(lock);
+        self.store(&mut part.txn_mut().stores);
+        let at = part.items[0].at;
+        self.slices.parts.push_back(SlicedPart { part, next: 0, lock, records, spent: (at, 0) });
+    }
+
+    /// Returns whether work waits for its next slice.
+    pub(super) fn has_slices(&self) -> bool {
+        !self.slices.is_empty()
+    }
+
+    /// Runs the next slices: of a walk, and of a part. Returns whether there was any.
+    pub fn run_slices(&mut self) -> bool {
+        let walked = self.walk_on();
+        self.slice_on() || walked
+    }
+
+    /// Runs one slice of the part that has waited longest. Returns whether there was any.
+    fn slice_on(&mut self) -> bool {
+        let Some(mut sliced) = self.slices.parts.pop_front() else { return false };
+        let now_us = sliced.part.txn_mut().now_us.expect("the part's first round has set it");
+        let turn_us = self.set_time(now_us);
+        self.run_slice_of(&mut sliced);
+        let ready = std::iter::from_fn(|| self.slice.take_ready());
+        sliced.part.txn_mut().ready.extend(ready);
+        if sliced.next < sliced.part.items.len() {
+            self.journal.firm_up_expired(sliced.lock, sliced.records.as_ref());
+            self.slices.parts.push_back(sliced);
+            self.set_time(turn_us);
+            return true;
+        }
+        let SlicedPart { mut part, lock, mut records, spent, .. } = sliced;
+        self.note_spent(&mut part, spent);
+        self.fetch(part.txn_mut(), records.as_mut());
+        self.set_time(turn_us);
+        self.end_slices(part, lock, records);
+        true
+    }
+
+    /// Runs the next commands of a part, for a limited time.
+    fn run_slice_of(&mut self, sliced: &mut SlicedPart) {
+        let stop_ns = self.env.clock_ns() + SLICE_NS_MAX;
+        let mut left = self.long_elements_min().min(SLICE_ELEMENTS_MAX);
+        while left > 0 && sliced.next < sliced.part.items.len() {
+            let range = next_batch(&sliced.part.items, sliced.next, &mut left);
+            sliced.next = range.end;
+            self.run_some(sliced, range);
+            if self.env.clock_ns() >= stop_ns {
+                return;
+            }
+        }
+    }
+
+    /// Runs some commands of a part. Further keys of a command run alone, and their time is added
+    /// to the command's time.
+    fn run_some(&mut self, sliced: &mut SlicedPart, range: Range<usize>) {
+        let SlicedPart { part, lock, records, spent, .. } = sliced;
+        let protocol = part.protocol;
+        let (items, args, output, ends) = part.parts();
+        let items = &items[range.clone()];
+        let (is_more, last_at) = (items[0].is_more, items[items.len() - 1].at);
+        let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
+        let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
+        let mut waker = Waker { lock: Some(*lock), ..Waker::new(records.as_mut()) };
+        self.run(&mut batch, RunMode::Transaction, &mut waker, &mut timing);
+        if is_more {
+            spent.1 += timing.spent_ns;
+            return;
+        }
+        let is_one = range.len() == 1;
+        let own_ns = if is_one { timing.spent_ns } else { 0 };
+        let before = std::mem::replace(spent, (last_at, own_ns));
+        self.note_spent(part, before);
+        if !is_one && timing.has_news(&self.env.thresholds) {
+            let slow = timing.slow(&self.env.thresholds, range.len());
+            part.spent.extend(slow.map(|(at, ns)| (part.items[range.start + at].at, ns)));
+        }
+    }
+
+    /// Reports the time of a command, if it reaches the threshold.
+    fn note_spent(&self, part: &mut Envelope, (at, ns): (u32, u64)) {
+        if ns > 0 && ns >= self.env.thresholds.run_ns {
+            part.spent.push((at, ns));
+        }
+    }
+
+    /// Ends a part whose commands have run.
+    fn end_slices(&mut self, part: Box<Envelope>, lock: LockId, records: Option<Records>) {
+        self.deferred.begin();
+        let first = self.outgoing.len();
+        let stage = part.txn().map_or(Stage::OneShot, |txn| txn.stage);
+        if !stage.has_next() {
+            self.unfinished.end_rounds(lock);
+        }
+        self.end_round(part, Place::Reserved(lock), records);
+        if stage == Stage::OneShot {
+            self.release(lock);
+        }
+        self.put_answer_first(first);
+        self.run_rechecks();
+    }
+}
+
+/// Returns the indexes of the commands that run together from index `next` on, and reduces what is
+/// left of the slice by their weight.
+fn next_batch(items: &[Item], next: usize, left: &mut usize) -> Range<usize> {
+    let is_more = items[next].is_more;
+    let mut end = next;
+    while end < items.len() && end - next < BATCH_COMMANDS_MAX && *left > 0 {
+        // Further keys of a command stand alone.
+        if end > next && (is_more || items[end].is_more) {
+            break;
+        }
+        *left = left.saturating_sub(step_weight(1, items[end].argc as usize));
+        end += 1;
+    }
+    next..end
+}

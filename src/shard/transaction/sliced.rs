@@ -1,0 +1,110 @@
+//! Units with very many commands or keys, while their home works on them step by step.
+
+use super::planned::Plan;
+use crate::client::{Merging, Transaction};
+use crate::exec::{KeyLock, KeySet, Scope, Session};
+use crate::mesh::ReplyAddress;
+use crate::resp::Output;
+use crate::shard::telemetry::large::LargeReplies;
+use crate::spec::Flag;
+use crate::txn::Queue;
+
+/// The next step of such a unit.
+pub(in crate::shard) enum Step {
+    /// Finds the places and the locks of further commands.
+    Plan(Box<Planning>),
+    /// Adds further commands to the parts of the next round.
+    Split {
+        transaction: Box<Transaction>,
+        /// Whether it is the first round.
+        is_first: bool,
+        /// Flags that decide whether a pause delays the unit. None: no pause does.
+        flags: Option<Flag>,
+    },
+    /// Merges further replies.
+    Merge(Box<MergeStep>),
+}
+
+/// A unit that is being planned.
+pub(in crate::shard) struct Planning {
+    pub(super) to: ReplyAddress,
+    pub(super) queue: Box<Queue>,
+    /// Shards that keep watched keys of the client.
+    pub(super) watched: Vec<u16>,
+    pub(super) is_exec: bool,
+    /// The client's session when the unit began.
+    pub(super) session: Session,
+    /// Flags that decide whether a pause delays the unit. None: no pause does.
+    pub(super) flags: Option<Flag>,
+    pub(super) plan: Plan,
+    pub(super) ahead: Ahead,
+    /// Index of the next command.
+    pub(super) next: usize,
+    /// Argument index of the next key of this command. 0: the command has not begun.
+    pub(super) arg: usize,
+    pub(super) needs: Needs,
+}
+
+/// The session ahead of the next command of a plan.
+#[derive(Default)]
+pub(in crate::shard) struct Ahead {
+    pub(super) db: usize,
+    /// Set once a command has changed the session.
+    pub(super) session: Option<Session>,
+}
+
+/// What a unit needs of the shards.
+#[derive(Default)]
+pub(in crate::shard) struct Needs {
+    /// Locks wider than a key, each once. All shards that take part need them.
+    pub(super) wide: Vec<KeyLock>,
+    /// The needs of each shard.
+    pub(super) shards: Vec<ShardNeeds>,
+}
+
+/// What a unit needs of one shard.
+pub(in crate::shard) struct ShardNeeds {
+    pub(super) keys: KeySet,
+    /// Number of commands.
+    pub(super) items: usize,
+    /// Number of arguments.
+    pub(super) args: usize,
+    /// Bytes of arguments.
+    pub(super) bytes: usize,
+}
+
+/// A unit whose replies are being merged.
+pub(in crate::shard) struct MergeStep {
+    pub(super) transaction: Box<Transaction>,
+    pub(super) merging: Merging,
+    pub(super) output: Output,
+    pub(super) large: LargeReplies,
+}
+
+impl Needs {
+    /// Creates the needs of a unit with about `keys` keys.
+    pub(super) fn new(shards: usize, keys: usize) -> Needs {
+        let of_shard = |_| ShardNeeds {
+            keys: KeySet::new(keys.div_ceil(shards)),
+            items: 0,
+            args: 0,
+            bytes: 0,
+        };
+        Needs { wide: Vec::new(), shards: (0..shards).map(of_shard).collect() }
+    }
+
+    /// Adds a lock that is wider than a key.
+    pub(super) fn add_wide(&mut self, lock: KeyLock) {
+        if !self.wide.contains(&lock) {
+            self.wide.push(lock);
+        }
+    }
+}
+
+impl ShardNeeds {
+    /// Adds the lock of a key.
+    pub(super) fn add(&mut self, lock: KeyLock) {
+        let Scope::Key { hash, .. } = lock.scope else { unreachable!("it is a lock on a key") };
+        self.keys.insert(hash, lock.mode);
+    }
+}

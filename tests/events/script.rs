@@ -1,0 +1,722 @@
+//! The script: every write command, its forms that change nothing, and what expires.
+//!
+//! A line is a command. `''` is an empty argument, `<dump:k>` the payload of DUMP k. `PASS ms` lets
+//! time pass, and `BLOCKED command` sends a command from a client of its own that blocks.
+
+use crate::Subject;
+use annulet::resp::Value;
+use std::collections::BTreeSet;
+
+/// Returns the arguments of a line.
+pub fn args(subject: &mut impl Subject, line: &str) -> Vec<Vec<u8>> {
+    let arg = |arg: &str| {
+        let key = arg.strip_prefix("<dump:").and_then(|rest| rest.strip_suffix('>'));
+        match key {
+            _ if arg == "''" => Vec::new(),
+            None => arg.as_bytes().to_vec(),
+            Some(key) => match subject.observe(&[b"DUMP".to_vec(), key.as_bytes().to_vec()]) {
+                Value::Bulk(payload) => payload,
+                other => panic!("{other:?}"),
+            },
+        }
+    };
+    line.split(' ').map(arg).collect()
+}
+
+/// Returns a WATCH of all keys of the script: of all its arguments.
+pub fn watch() -> Vec<Vec<u8>> {
+    let commands = LINES.lines().filter(|line| !line.starts_with('#'));
+    let args = commands.flat_map(|line| line.split(' ').skip(1));
+    let keys: BTreeSet<&str> = args.filter(|arg| !arg.is_empty()).collect();
+    ["WATCH"].into_iter().chain(keys).map(|arg| arg.as_bytes().to_vec()).collect()
+}
+
+pub const LINES: &str = "
+# Strings.
+SET s 1
+SET s 2
+SET s 2 NX
+SET none 2 XX
+SET s 3 XX
+SET s 3 GET
+SET s 4 IFEQ 3
+SET s 4 IFEQ 3
+SET s 1 EX 100
+SET s 1 PX 100000 KEEPTTL
+SET s 1 KEEPTTL
+SET s2 1 PXAT 1
+SET s 1 PXAT 1
+SET s 1 PXAT 1 GET
+SETNX s 1
+SETNX s 1
+SETEX s 100 v
+PSETEX s 100000 v
+SETEX s 0 v
+GETSET s v
+GETSET gs v
+GETDEL gs
+GETDEL gs
+GETEX s
+GETEX s EX 100
+GETEX s PERSIST
+GETEX s PERSIST
+GETEX s PXAT 1
+GETEX s EX 100
+SET d v
+DELIFEQ d w
+DELIFEQ d v
+DELIFEQ d v
+APPEND ap x
+APPEND ap y
+APPEND ap ''
+APPEND ap2 ''
+SETRANGE sr 2 x
+SETRANGE sr 0 y
+SETRANGE sr 0 ''
+SETRANGE sr2 0 ''
+INCR n
+INCR n
+DECR n
+INCRBY n 5
+DECRBY n 5
+DECR m
+INCRBYFLOAT n 1.5
+INCRBYFLOAT f 1.5
+INCR f
+MSET a 1 b 2 a 3
+MSETNX a 1 c 2
+MSETNX c 1 e 2
+MSETEX 2 a 1 b 2
+MSETEX 2 a 1 b 2 EX 100
+MSETEX 2 a 1 b 2 KEEPTTL
+MSETEX 2 a 1 b 2 NX
+MSETEX 1 g 1 NX PX 100000
+MSETEX 1 h 1 XX
+GET none
+MGET a none
+STRLEN none
+GETRANGE none 0 1
+LCS a none
+LCS a b
+GETBIT none 1
+BITCOUNT none
+BITPOS none 1
+SETBIT bit 5 0
+SETBIT bit 5 0
+SETBIT bit 5 1
+SETBIT bit 50 0
+BITFIELD bf SET u8 0 1
+BITFIELD bf SET u8 0 1
+BITFIELD bf SET u8 0 1 SET u8 8 2
+BITFIELD bf INCRBY u8 0 1 GET u8 0
+BITFIELD bf GET u8 0
+BITFIELD bfnone GET u8 0
+BITFIELD bf2 OVERFLOW FAIL INCRBY u8 0 300
+BITFIELD bf2 SET u8 0 0
+BITFIELD_RO bf GET u8 0
+BITOP AND dest bit bf
+BITOP OR dest bit none
+BITOP AND dest none none2
+BITOP AND dest none none2
+BITOP NOT dest bit
+PFADD pf a b
+PFADD pf a
+PFADD pf c
+PFADD pfe
+PFADD pfe
+PFCOUNT pf
+PFCOUNT pf
+PFCOUNT pf pfe
+PFCOUNT none
+PFMERGE pfm pf pfe
+PFMERGE pfm
+PFMERGE pfn
+PFDEBUG TODENSE pf
+FLUSHALL
+# Keys of any type.
+MSET a 1 b 2 c 3
+DEL a none
+DEL none
+DEL b b
+UNLINK c
+UNLINK c
+MSET a 1 b 2 c 3
+RENAME none x
+RENAME a a
+RENAME a d
+RENAME b d
+RENAMENX c d
+RENAMENX c e
+RENAMENX e e
+EXPIRE e 100
+RENAME e g
+RENAME d g
+SET a 1
+COPY a b
+COPY a b
+COPY a b REPLACE
+COPY none b
+COPY none b REPLACE
+COPY a a DB 2
+COPY a a DB 2 REPLACE
+MOVE a 2
+MOVE a 3
+MOVE a 3
+MOVE b 99
+EXPIRE b 100
+EXPIRE b 200 NX
+EXPIRE b 200 XX
+EXPIRE b 100 GT
+EXPIRE b 100 LT
+EXPIRE none 100
+PEXPIRE b 100000
+EXPIREAT b 99999999999
+PEXPIREAT b 99999999999999
+PERSIST b
+PERSIST b
+PERSIST none
+EXPIRE b 0
+SET b 1
+EXPIRE b -1
+SET b 1
+PEXPIREAT b 1
+EXPIREAT b 1
+TTL none
+PTTL none
+EXPIRETIME none
+PEXPIRETIME none
+EXISTS none
+TOUCH none
+TYPE none
+OBJECT ENCODING none
+OBJECT IDLETIME none
+OBJECT REFCOUNT none
+DUMP none
+SET a 1
+RPUSH l a b
+RESTORE r 0 <dump:a>
+RESTORE r 0 <dump:a>
+RESTORE r 0 <dump:a> REPLACE
+RESTORE r 100000 <dump:l> REPLACE
+RESTORE r 1 <dump:l> REPLACE ABSTTL
+RESTORE r 1 <dump:l> REPLACE ABSTTL
+RESTORE r 1 <dump:l> ABSTTL
+RANDOMKEY
+SCAN 0
+KEYS *
+DBSIZE
+SWAPDB 0 1
+SWAPDB 1 0
+SWAPDB 0 0
+FLUSHDB
+FLUSHDB
+MSET a 1 b 2
+FLUSHALL
+FLUSHALL
+# Expiry.
+SET x 1 PX 100
+SET y 1 PX 100000
+PASS 600
+GET x
+DEBUG SET-ACTIVE-EXPIRE 0
+SET x 1 PX 100
+PASS 200
+GET x
+SET x 1 PX 100
+PASS 200
+SET x 2
+SET x 1 PX 100
+PASS 200
+INCR x
+SET x 1 PX 100
+PASS 200
+DEL x
+SET x 1 PX 100
+PASS 200
+EXISTS x
+SET x 1 PX 100
+PASS 200
+RENAME y x
+SET y 1 PX 100
+PASS 200
+RENAME y x
+SET y 1 PX 100
+PASS 200
+LPUSH y 1
+PEXPIRE y 100
+PASS 200
+LPUSH y 1
+PEXPIRE y 100
+PASS 200
+EXPIRE y 100
+SET x 1 PX 100
+PASS 200
+COPY x y REPLACE
+SET x 1 PX 100
+PASS 200
+SET y 1
+COPY y x
+SET x 1 PX 100
+PASS 200
+MSET x 1 y 2
+SET x 1 PX 100
+PASS 200
+MGET x y
+SET x 1 PX 100
+PASS 200
+PERSIST x
+SET x 1 PX 100
+PASS 200
+MULTI
+DEL y
+RPUSH y 1
+SORT y STORE x
+EXEC
+DEBUG SET-ACTIVE-EXPIRE 1
+FLUSHALL
+# Lists.
+LPUSH l a
+LPUSH l b c
+RPUSH l d
+LPUSHX l e
+RPUSHX l f g
+LPUSHX none e
+RPUSHX none e
+LINSERT l BEFORE a x
+LINSERT l AFTER a x
+LINSERT l AFTER zz x
+LINSERT none AFTER a x
+LSET l 0 y
+LSET l 0 y
+LSET l 99 y
+LSET none 0 y
+LREM l 0 x
+LREM l 0 x
+LREM none 0 x
+LTRIM l 0 -1
+LTRIM l 1 -2
+LTRIM none 0 1
+LPOP l
+RPOP l
+LPOP l 0
+LPOP none
+LPOP none 2
+RPOP l 99
+RPUSH l a a a
+LREM l 0 a
+RPUSH l a b c
+LTRIM l 5 1
+RPUSH l a b c d
+LMPOP 2 none l LEFT
+LMPOP 1 l RIGHT COUNT 2
+LMPOP 1 none LEFT
+LMPOP 1 l LEFT COUNT 9
+RPUSH l a b c
+LMOVE l k LEFT RIGHT
+LMOVE l k RIGHT LEFT
+LMOVE l k LEFT LEFT
+LMOVE l k LEFT LEFT
+RPOPLPUSH k k
+LMOVE k k LEFT RIGHT
+LMOVE k k LEFT LEFT
+RPOPLPUSH k l
+BLPOP l 1
+RPUSH l a
+BRPOP none l 1
+RPUSH l a b
+BLMPOP 1 2 none l LEFT COUNT 5
+RPUSH l a b
+BLMOVE l k LEFT LEFT 1
+BRPOPLPUSH l k 1
+LLEN none
+LINDEX none 0
+LRANGE none 0 1
+LPOS none a
+BLOCKED BLPOP bl 0
+RPUSH bl a
+BLOCKED BLPOP bl 0
+RPUSH bl a b
+BLOCKED BRPOP bl2 0
+LPUSH bl2 a
+BLOCKED BLMOVE bl3 bl4 LEFT RIGHT 0
+RPUSH bl3 a
+BLOCKED BLMOVE bl3 bl3 LEFT RIGHT 0
+RPUSH bl3 a
+BLOCKED BLMPOP 0 1 bl5 LEFT COUNT 10
+RPUSH bl5 a b c
+BLOCKED BLPOP bl6 0
+SET bl6 x
+DEL bl6
+RPUSH bl6 x
+BLOCKED BZPOPMIN bz 0
+ZADD bz 1 a
+BLOCKED BZMPOP 0 1 bz MAX COUNT 5
+ZADD bz 1 a 2 b
+BLOCKED XREAD BLOCK 0 STREAMS bx $
+XADD bx 1-1 a b
+XGROUP CREATE bx g $
+BLOCKED XREADGROUP GROUP g c BLOCK 0 STREAMS bx >
+XADD bx 2-1 a b
+BLOCKED XREADGROUP GROUP g c BLOCK 0 STREAMS bx >
+XGROUP DESTROY bx g
+FLUSHALL
+# Sets.
+SADD s a
+SADD s a
+SADD s a b c
+SREM s zz
+SREM s a
+SREM none a
+SMOVE s t zz
+SMOVE s t b
+SMOVE s s c
+SMOVE none t b
+SADD s b
+SMOVE s t b
+SADD s c x
+SMOVE s t c
+SMOVE s t x
+SADD s 1 2 3 4 5
+SPOP s 2
+SPOP s 0
+SPOP s
+SPOP s 99
+SPOP s
+SPOP s 3
+SADD s a
+SPOP s
+SADD s a b
+SREM s a b
+SADD s a b
+SADD t b
+SINTERSTORE d s t
+SINTERSTORE d s none
+SINTERSTORE d s none
+SUNIONSTORE d s t
+SUNIONSTORE d none
+SDIFFSTORE d s t
+SDIFFSTORE d t s
+SDIFFSTORE d none s
+SDIFFSTORE d s s
+SMEMBERS none
+SCARD none
+SISMEMBER none a
+SMISMEMBER none a
+SRANDMEMBER none
+SRANDMEMBER none 2
+SINTER s none
+SUNION s none
+SDIFF none s
+SINTERCARD 2 s none
+SSCAN none 0
+FLUSHALL
+# Hashes.
+HSET h a 1
+HSET h a 1
+HSET h a 1 b 2 c 3
+HMSET h a 1
+HSETNX h a 1
+HSETNX h e 1
+HSETNX h2 e 1
+HINCRBY h a 1
+HINCRBY h3 a 1
+HINCRBYFLOAT h a 1.5
+HINCRBYFLOAT h4 a 1.5
+HINCRBY h a 1
+HDEL h zz
+HDEL h a
+HDEL none a
+HDEL h b c e
+HSET h a 1 b 2 c 3
+HSETEX h EX 100 FIELDS 1 a 5
+HSETEX h FIELDS 1 a 5
+HSETEX h5 EX 100 FIELDS 1 a 5
+HSETEX h KEEPTTL FIELDS 1 a 5
+HSETEX h FNX FIELDS 1 a 5
+HSETEX h FXX FIELDS 1 a 5
+HSETEX h PXAT 1 FIELDS 1 a 5
+HSETEX h PXAT 1 FIELDS 1 zz 5
+HSETEX h6 PXAT 1 FIELDS 1 zz 5
+HSETEX h5 PXAT 1 FIELDS 1 a 5
+HGETEX h EX 100 FIELDS 2 b c
+HGETEX h PERSIST FIELDS 2 b c
+HGETEX h PERSIST FIELDS 2 b c
+HGETEX h FIELDS 2 b zz
+HGETEX none EX 100 FIELDS 1 b
+HGETEX h PXAT 1 FIELDS 1 b
+HGETEX h PXAT 1 FIELDS 1 c
+HSET h a 1 b 2 c 3
+HGETDEL h FIELDS 1 a
+HGETDEL h FIELDS 1 a
+HGETDEL none FIELDS 1 a
+HGETDEL h FIELDS 2 b c
+HSET h a 1 b 2 c 3
+HEXPIRE h 100 FIELDS 1 a
+HEXPIRE h 100 NX FIELDS 1 a
+HEXPIRE h 100 FIELDS 1 zz
+HEXPIRE none 100 FIELDS 1 a
+HEXPIRE h 0 FIELDS 1 a
+HPEXPIREAT h 1 FIELDS 3 a b c
+HSET h a 1 b 2 c 3
+HEXPIRE h 100 FIELDS 2 a x
+HPEXPIRE h 100000 FIELDS 1 b
+HEXPIREAT h 99999999999 FIELDS 1 b
+HPERSIST h FIELDS 1 a
+HPERSIST h FIELDS 1 a
+HPERSIST none FIELDS 1 a
+HPEXPIRE h 100 FIELDS 1 a
+PASS 600
+HPEXPIRE h 100 FIELDS 2 b c
+PASS 600
+HSET h a 1 b 2 c 3
+DEBUG SET-ACTIVE-EXPIRE 0
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
+HSET h a 5
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
+HDEL h a
+HSETNX h a 5
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
+HSETNX h a 5
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
+HINCRBY h a 5
+HPEXPIRE h 100 FIELDS 1 a
+PASS 200
+HSETEX h EX 100 FIELDS 1 a 5
+HSETEX h PX 100 FIELDS 1 a 5
+PASS 200
+HGET h a
+HPERSIST h FIELDS 1 a
+HEXPIRE h 10 FIELDS 1 a
+HEXPIRE h 0 FIELDS 1 a
+HGETDEL h FIELDS 1 a
+HGETEX h PXAT 1 FIELDS 1 a
+COPY h hc
+DEBUG SET-ACTIVE-EXPIRE 1
+DEL h hc
+HGET none a
+HMGET none a
+HGETALL none
+HKEYS none
+HVALS none
+HLEN none
+HEXISTS none a
+HSTRLEN none a
+HRANDFIELD none
+HRANDFIELD none 2
+HSCAN none 0
+HTTL none FIELDS 1 a
+HPTTL none FIELDS 1 a
+HEXPIRETIME none FIELDS 1 a
+HPEXPIRETIME none FIELDS 1 a
+FLUSHALL
+# Sorted sets.
+ZADD z 1 a
+ZADD z 1 a
+ZADD z 2 a 3 b
+ZADD z NX 5 a
+ZADD z XX 5 zz
+ZADD none XX 5 zz
+ZADD z XX 5 a
+ZADD z GT 1 a
+ZADD z INCR 1 a
+ZADD z NX INCR 1 a
+ZADD z INCR 0 a
+ZINCRBY z 1 a
+ZINCRBY z2 1 a
+ZADD z inf inf
+ZINCRBY z -inf inf
+ZREM z zz
+ZREM z a inf
+ZREM none a
+ZREM z b
+ZADD z 1 a 2 b 3 c 4 d
+ZREMRANGEBYSCORE z 9 10
+ZREMRANGEBYSCORE z 1 1
+ZREMRANGEBYRANK z 9 10
+ZREMRANGEBYRANK z 0 0
+ZREMRANGEBYLEX z [x [y
+ZREMRANGEBYLEX z [c [c
+ZREMRANGEBYRANK z 0 -1
+ZREMRANGEBYRANK none 0 -1
+ZADD z 1 a
+ZREMRANGEBYSCORE z -inf +inf
+ZADD z 1 a
+ZREMRANGEBYLEX z - +
+ZADD z 1 a 2 b 3 c 4 d 5 e 6 f
+ZPOPMIN z
+ZPOPMAX z
+ZPOPMIN z 0
+ZPOPMIN none
+ZMPOP 2 none z MIN
+ZMPOP 1 none MIN
+BZPOPMIN none z 1
+BZPOPMAX z 1
+ZPOPMAX z 9
+ZADD z 1 a 2 b
+BZMPOP 1 1 z MIN COUNT 9
+ZADD z 1 a 2 b
+ZADD y 1 b
+ZUNIONSTORE d 2 z y
+ZUNIONSTORE d 1 none
+ZUNIONSTORE d 1 none
+ZINTERSTORE d 2 z y
+ZINTERSTORE d 2 z none
+ZDIFFSTORE d 2 z y
+ZDIFFSTORE d 2 y z
+ZRANGESTORE d z 0 -1
+ZRANGESTORE d z 5 9
+ZRANGESTORE d z 5 9
+ZRANGESTORE d none 0 -1
+ZSCORE none a
+ZMSCORE none a
+ZRANK none a
+ZREVRANK none a
+ZCARD none
+ZCOUNT none 0 1
+ZLEXCOUNT none - +
+ZRANGE none 0 1
+ZRANGEBYSCORE none 0 1
+ZRANGEBYLEX none - +
+ZREVRANGE none 0 1
+ZRANDMEMBER none
+ZRANDMEMBER none 2
+ZINTER 2 z none
+ZUNION 2 z none
+ZDIFF 2 none z
+ZINTERCARD 2 z none
+ZSCAN none 0
+GEOADD g 13 38 p
+GEOADD g 13 38 p
+GEOADD g NX 14 38 p
+GEOADD g XX CH 14 38 p
+GEOADD gnone XX 14 38 p
+GEOADD g 14 38 p 15 38 q
+GEOSEARCHSTORE gd g FROMMEMBER p BYRADIUS 500 km ASC
+GEOSEARCHSTORE gd g FROMLONLAT 0 0 BYRADIUS 1 km ASC
+GEOSEARCHSTORE gd g FROMLONLAT 0 0 BYRADIUS 1 km ASC
+GEORADIUS g 14 38 500 km STORE gd
+GEORADIUS none 14 38 500 km STORE gd
+GEORADIUS none 14 38 500 km STORE gd
+GEORADIUSBYMEMBER g p 500 km STOREDIST gd
+GEOPOS none p
+GEODIST none p q
+GEOHASH none p
+GEOSEARCH none FROMLONLAT 0 0 BYRADIUS 1 km ASC
+RPUSH l 3 1 2
+SORT l STORE sl
+SORT none STORE sl
+SORT none STORE sl
+SORT l
+SORT none
+SORT_RO none
+SET w_1 5
+SORT l BY w_* STORE sl
+SORT l GET w_* STORE sl
+FLUSHALL
+# Streams.
+XADD x 1-1 a b
+XADD x 1-1 a b
+XADD none NOMKSTREAM 1-1 a b
+XADD x NOMKSTREAM 2-1 a b
+XADD x MAXLEN 1 3-1 a b
+XADD x MAXLEN 5 4-1 a b
+XADD x MAXLEN ~ 5 5-1 a b
+XTRIM x MAXLEN 2
+XTRIM x MAXLEN 2
+XTRIM none MAXLEN 2
+XTRIM x MINID 5
+XDEL x 99-1
+XDEL x 5-1
+XDEL none 1-1
+XSETID x 9-1
+XSETID x 1-1
+XSETID none 1-1
+XGROUP CREATE x g 0
+XGROUP CREATE x g 0
+XGROUP CREATE none g 0
+XGROUP CREATE mk g 0 MKSTREAM
+XGROUP SETID x g 0
+XGROUP SETID x gnone 0
+XGROUP CREATECONSUMER x g c
+XGROUP CREATECONSUMER x g c
+XGROUP DELCONSUMER x g c
+XGROUP DELCONSUMER x g c
+XADD x 10-1 a b
+XADD x 10-2 a b
+XADD x 10-3 a b
+XREADGROUP GROUP g c COUNT 1 STREAMS x >
+XREADGROUP GROUP g c STREAMS x 0
+XREADGROUP GROUP g c2 NOACK COUNT 1 STREAMS x >
+XREADGROUP GROUP g c COUNT 1 STREAMS x >
+XREADGROUP GROUP g c3 STREAMS x >
+XREADGROUP GROUP g c STREAMS x >
+XREADGROUP GROUP gnone c STREAMS x >
+XREADGROUP GROUP g c STREAMS none >
+XREAD STREAMS none 0
+XREAD STREAMS x 0
+XCLAIM x g c4 0 10-1
+XCLAIM x g c4 0 99-1
+XCLAIM x g c5 0 99-1
+XCLAIM x g c4 999999 10-1
+XCLAIM x g c4 0 10-1 LASTID 50-1
+XCLAIM x g c4 0 99-1 LASTID 60-1
+XCLAIM x g c6 0 10-2 FORCE JUSTID
+XAUTOCLAIM x g c7 0 0
+XAUTOCLAIM x g c7 999999 0
+XDEL x 10-1
+XAUTOCLAIM x g c7 0 0
+XAUTOCLAIM none g c7 0 0
+XACK x g 10-3
+XACK x g 10-3
+XACK none g 10-3
+XCLAIM none g c7 0 10-3
+XGROUP DELCONSUMER x g c7
+XGROUP DESTROY x g
+XGROUP DESTROY x g
+XGROUP DESTROY none g
+XLEN none
+XRANGE none - +
+XREVRANGE none + -
+XPENDING none g
+XINFO STREAM none
+XINFO GROUPS none
+FLUSHALL
+# Wrong types.
+SET s v
+LPUSH l v
+INCR s
+LPUSH s v
+SADD l v
+HSET l a b
+ZADD l 1 v
+XADD l 1-1 a b
+APPEND l v
+SETRANGE l 0 v
+SETBIT l 0 1
+GETDEL l
+GETEX l
+PFADD l a
+SINTERSTORE d l
+ZUNIONSTORE d 1 s
+LMOVE l s LEFT LEFT
+SMOVE s l v
+RENAMENX s l
+# Transactions.
+MULTI
+SET a 1
+LPUSH s v
+RPUSH l2 a b
+LPOP l2 2
+RENAME a b
+EXEC
+MULTI
+MSET a 1 b 2 c 3
+DEL a b c
+SORT l BY none_* STORE sl
+EXEC
+FLUSHALL
+";
