@@ -142,7 +142,7 @@ impl Runner<'_> {
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
         stage(self.slice, items, batch_args, &mut hashes);
         let is_quiet = items.first().is_some_and(|item| item.is_quiet);
-        if is_quiet || self.config.import_mode || self.hides_expired() {
+        if is_quiet || self.config.import_mode || self.is_paused() {
             return self.run_apart(items, &hashes, batch_args, out, done);
         }
         for (at, item) in items.iter().enumerate() {
@@ -169,12 +169,12 @@ impl Runner<'_> {
         out: &mut Output,
         mut done: impl FnMut(usize, Option<&Error>, &mut Output),
     ) -> usize {
-        let hides_expired = self.hides_expired();
+        let is_paused = self.is_paused();
         for (at, item) in items.iter().enumerate() {
             let role = match self.config.import_mode {
                 true if item.sees_due => Some(ExpiryRole::Loading),
                 true => Some(ExpiryRole::Replica),
-                false => (hides_expired && item.entry.is_write()).then_some(ExpiryRole::Primary),
+                false => (is_paused && item.entry.is_write()).then_some(ExpiryRole::Primary),
             };
             if let Some(role) = role {
                 self.set_role(role);
@@ -189,7 +189,9 @@ impl Runner<'_> {
                 slice.put_access_clock(usize::from(item.db), &key, clock);
             }
             if role.is_some() {
-                self.set_role(ExpiryRole::Replica);
+                let keeps =
+                    if self.config.import_mode { ExpiryRole::Replica } else { ExpiryRole::Paused };
+                self.set_role(keeps);
             }
             done(at, result.as_ref().err(), out);
             if self.slice.has_ready() && !self.is_whole {
@@ -212,10 +214,10 @@ impl Runner<'_> {
         keys.into_iter().filter_map(clock).collect()
     }
 
-    /// Returns whether commands hide expired keys of any slice and leave them there.
+    /// Returns whether a pause keeps the expired keys of any slice.
     #[inline(always)]
-    fn hides_expired(&self) -> bool {
-        self.slice.hides_expired() || self.others.as_ref().is_some_and(|it| it.hides_expired())
+    fn is_paused(&self) -> bool {
+        self.slice.is_paused() || self.others.as_ref().is_some_and(|it| it.is_paused())
     }
 
     /// Sets how all slices of the command treat expired keys.

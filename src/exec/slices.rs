@@ -62,9 +62,9 @@ impl Slices {
         self.slices[at].as_mut().expect("the running command knows its own slice")
     }
 
-    /// Returns whether commands hide expired keys of any slice and leave them there.
-    pub(super) fn hides_expired(&self) -> bool {
-        self.slices.iter().flatten().any(|slice| slice.hides_expired())
+    /// Returns whether a pause keeps the expired keys of any slice.
+    pub(super) fn is_paused(&self) -> bool {
+        self.slices.iter().flatten().any(|slice| slice.is_paused())
     }
 
     /// Sets how the slices treat expired keys.

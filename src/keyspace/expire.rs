@@ -262,10 +262,7 @@ impl Slice {
             let table = self.databases[at.db]
                 .table(at.index)
                 .expect("a sweep ends when its tables are taken away");
-            let Some(number) = table.chunk_buckets(chunk).nth(offset) else {
-                self.sweep.has_left |= has_left;
-                return earliest;
-            };
+            let Some(number) = table.chunk_buckets(chunk).nth(offset) else { return earliest };
             let mut is_expired = |word: Word| {
                 let Some(unit) = word.unit() else { return false };
                 // The unit alone decides, without reading the entry, except for the last few

@@ -64,6 +64,8 @@ pub enum ExpiryRole {
     Primary,
     /// The primary removes them; until then this slice hides them.
     Replica,
+    /// This slice hides them during a pause. A write that still runs is run as on a primary.
+    Paused,
     /// Expired keys are visible and kept, because the data that is being loaded may overwrite them
     /// later.
     Loading,
@@ -159,10 +161,16 @@ impl Slice {
         self.role
     }
 
-    /// Returns whether commands hide expired keys and leave them there.
+    /// Returns whether expired keys are hidden and stay.
     #[inline]
-    pub fn hides_expired(&self) -> bool {
-        self.role == ExpiryRole::Replica
+    fn hides_expired(&self) -> bool {
+        matches!(self.role, ExpiryRole::Replica | ExpiryRole::Paused)
+    }
+
+    /// Returns whether a pause keeps expired keys.
+    #[inline]
+    pub fn is_paused(&self) -> bool {
+        self.role == ExpiryRole::Paused
     }
 
     /// Sets the role and returns the previous one.
@@ -461,9 +469,9 @@ impl Slice {
             Expiry::At(at) => Some(at),
             Expiry::Keep => place.and_then(|place| place.entry().expiry()),
         };
-        // A replica must replace an expired key that it hides, not insert the key a second time.
+        // An expired key that is hidden must be replaced, not inserted a second time.
         let place = match place {
-            None if self.role == ExpiryRole::Replica => self.find_replaced(db, key),
+            None if self.hides_expired() => self.find_replaced(db, key),
             found => found,
         };
         let clock = match place {
@@ -552,10 +560,10 @@ impl Slice {
 
     /// Removes a key. Returns false if the key did not exist or had expired.
     pub fn remove(&mut self, db: usize, key: &Key<'_>) -> bool {
-        let is_replica = self.role == ExpiryRole::Replica;
         let found = self.find(db, key);
         let is_found = found.is_some();
-        let place = if is_replica { found.or_else(|| self.find_hidden(db, key)) } else { found };
+        let place =
+            if self.hides_expired() { found.or_else(|| self.find_hidden(db, key)) } else { found };
         if let Some(place) = place {
             self.remove_place(db, key, place);
             if is_found {

@@ -58,13 +58,22 @@ impl Partition {
         self.env.config.maxmemory_policy.counts_uses().then_some(frequency)
     }
 
+    fn expiry_role(&self) -> ExpiryRole {
+        if self.is_loading {
+            ExpiryRole::Loading
+        } else if self.env.config.import_mode {
+            // Only the source removes expired keys.
+            ExpiryRole::Replica
+        } else if self.env.facts.has(Facts::PAUSED_WRITES) {
+            ExpiryRole::Paused
+        } else {
+            ExpiryRole::Primary
+        }
+    }
+
     /// Applies settings and facts to the slice.
     pub fn settle_settings(&mut self) {
-        // With `import-mode` only the source removes expired keys. In a pause no expired key is
-        // removed.
-        let keeps = self.env.config.import_mode || self.env.facts.has(Facts::PAUSED_WRITES);
-        let role = if keeps { ExpiryRole::Replica } else { ExpiryRole::Primary };
-        self.slice.set_role(if self.is_loading { ExpiryRole::Loading } else { role });
+        self.slice.set_role(self.expiry_role());
         self.slice.set_frequency(self.frequency());
         self.slice.log_events(self.env.process.events.is_on());
     }

@@ -205,7 +205,7 @@ impl Partition {
     /// Prepares the slice for fetching the keys of a command. A write that fetches keys during a
     /// pause began before it, and removes expired keys. Returns the role to be set afterwards.
     pub(super) fn begin_fetch(&mut self, is_write: bool) -> ExpiryRole {
-        let removes = is_write && self.slice.hides_expired() && !self.env.config.import_mode;
+        let removes = is_write && self.slice.is_paused();
         let role = if removes { ExpiryRole::Primary } else { self.slice.role() };
         self.slice.set_role(role)
     }
