@@ -219,9 +219,9 @@ pub struct Envelope {
     pub sequence: u64,
     /// Number of parts of its unit.
     pub parts: u16,
-    /// Number of parts of its unit that may write, if there are several parts. In a transaction
-    /// that acquires locks, either all parts count or none.
-    pub writers: u16,
+    /// Number of parts of its unit that have one common place in the stream: all of several parts
+    /// if any of them may write, or else none.
+    pub places: u16,
     /// Whether it has a credit of its home to its owner.
     pub has_credit: bool,
     /// Time at which it was sent.
@@ -260,7 +260,7 @@ impl Envelope {
             part: 0,
             sequence: 0,
             parts: 0,
-            writers: 0,
+            places: 0,
             has_credit: false,
             sent: Moment::default(),
             carried: Carried::default(),
@@ -352,13 +352,9 @@ impl Envelope {
         self.txn().is_some_and(|txn| txn.stage == Stage::Acquire)
     }
 
-    /// Returns whether its commands, or the transaction whose locks it acquires, may write or
-    /// publish.
+    /// Returns whether its commands may write or publish.
     pub fn may_write(&self) -> bool {
-        match &self.work {
-            Work::Transaction(txn) if txn.stage == Stage::Acquire => self.writers > 0,
-            _ => self.items.iter().any(|item| item.entry.may_propagate()),
-        }
+        self.items.iter().any(|item| item.entry.may_propagate())
     }
 
     /// Returns whether the work needs only the owner's partition, so that any holder of the

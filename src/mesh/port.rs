@@ -162,12 +162,12 @@ impl Port {
             // judged an expiry at a later time before its part arrives.
             sent.unix_us = sent.unix_us.max(self.clock.unix_us());
         }
-        let writers = if parts.len() > 1 { count_writers(parts) } else { 0 };
+        let places = if parts.len() > 1 { count_places(parts) } else { 0 };
         for mut part in parts.drain(..) {
             let owner = usize::from(part.owner);
             part.sequence = sequence;
             part.parts = count;
-            part.writers = writers;
+            part.places = places;
             part.sent = sent;
             let needs_shard = !part.is_for_partition();
             note_posted(&mut self.posted, self.me, owner, part.items.len() as u32, needs_shard);
@@ -280,9 +280,10 @@ impl Port {
     }
 }
 
-/// Returns the number of parts of a unit that may write and get places in the journals. The later
-/// rounds of a transaction get none.
-fn count_writers(parts: &[Box<Envelope>]) -> u16 {
+/// Returns the number of parts of a unit that get places in the journals: all, if any of them may
+/// write. The parts that only read show which units the writes must follow. The later rounds of a
+/// transaction get none.
+fn count_places(parts: &[Box<Envelope>]) -> u16 {
     let is_exclusive = |part: &Envelope| {
         part.txn().is_some_and(|txn| {
             txn.key_locks.iter().any(|key_lock| key_lock.mode == Mode::Exclusive)
@@ -293,7 +294,8 @@ fn count_writers(parts: &[Box<Envelope>]) -> u16 {
     let count = match stage {
         Stage::Acquire if parts.iter().any(|part| is_exclusive(part)) => parts.len(),
         Stage::Acquire | Stage::Continue | Stage::Release => 0,
-        Stage::OneShot => parts.iter().filter(|part| part.may_write()).count(),
+        Stage::OneShot if parts.iter().any(|part| part.may_write()) => parts.len(),
+        Stage::OneShot => 0,
     };
     count as u16
 }

@@ -7,7 +7,7 @@
 //!   part, waits         arrived            open gap ............. filled when it runs
 //!   transaction         arrived            open gap .. rounds ... filled at the last round
 //!   recheck             following          open gap ............. filled when it runs
-//!   part of several that may write, waits
+//!   part of several of which one may write, waits
 //!                       arrived            firm gap ............. filled when it runs
 //!   keys have expired   local timestamp    append
 //!   mark of WAIT        arrived            append a mark, which all partitions have
@@ -18,12 +18,13 @@
 //! waiting unit: a transaction is seen after its last round, which is one unit.
 //!
 //! A firm gap holds up the stream of this partition, and of all others that depend on it. Only one
-//! kind of unit needs it: a batch, or a transaction of one round, with several parts that may
-//! write. Suppose that its part here waits for locks. Its other parts may have run already, so
+//! kind of unit needs it: a batch, or a transaction of one round, with several parts of which one
+//! may write. Suppose that its part here waits for locks. Its other parts may have run already, so
 //! other clients have seen their effects. What these clients do next must follow the whole unit in
 //! the stream. The parts of a MSET must not be torn, and the commands of a pipeline keep their
-//! order. So the stream waits for the part here. A part whose commands only read needs no place:
-//! what it propagates, keys that have expired, is a unit of its own.
+//! order. So the stream waits for the part here, even if this part only reads: the writes of the
+//! other parts follow what it sees. A unit that only reads needs no place: what it propagates, keys
+//! that have expired, are units of their own.
 //!
 //! A part that goes on, after some of its commands were propagated, has a firm gap too: clients
 //! that these commands have unblocked already have their replies. So has a transaction that goes
@@ -177,8 +178,8 @@ impl JournalLane {
 fn unit_of(part: &Envelope) -> Unit {
     let is_transaction = part.txn().is_some();
     debug_assert!(part.txn().is_none_or(|txn| txn.stage != Stage::Continue));
-    if part.writers > 1 && part.may_write() {
-        Unit::Part { sequence: part.sequence, parts: part.writers, is_transaction }
+    if part.places > 1 {
+        Unit::Part { sequence: part.sequence, parts: part.places, is_transaction }
     } else {
         Unit::Single { is_transaction }
     }
