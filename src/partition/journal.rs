@@ -7,7 +7,7 @@
 //!   part, waits         arrived            open gap ............. filled when it runs
 //!   transaction         arrived            open gap .. rounds ... filled at the last round
 //!   recheck             following          open gap ............. filled when it runs
-//!   part of several of which one may write, waits
+//!   part of a unit with several parts that may write, waits
 //!                       arrived            firm gap ............. filled when it runs
 //!   keys have expired   local timestamp    append
 //!   mark of WAIT        arrived            append a mark, which all partitions have
@@ -18,7 +18,7 @@
 //! waiting unit: a transaction is seen after its last round, which is one unit.
 //!
 //! A firm gap holds up the stream of this partition, and of all others that depend on it. Only one
-//! kind of unit needs it: a batch, or a transaction of one round, with several parts of which one
+//! kind of unit needs it: a batch, or a transaction of one round, with several parts, if any part
 //! may write. Suppose that its part here waits for locks. Its other parts may have run already, so
 //! other clients have seen their effects. What these clients do next must follow the whole unit in
 //! the stream. The parts of a MSET must not be torn, and the commands of a pipeline keep their
