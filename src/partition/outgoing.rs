@@ -10,12 +10,23 @@ impl Partition {
         self.outgoing.pop_front()
     }
 
-    /// Takes the next reply or credit. Messages that need the partition's own shard stay in the
-    /// queue.
-    pub fn take_answer(&mut self) -> Option<Outgoing> {
-        let is_for_any = |it: &Outgoing| matches!(it, Outgoing::Answer(_) | Outgoing::Credit(_));
-        let at = self.outgoing.iter().position(is_for_any)?;
-        self.outgoing.remove(at)
+    /// Returns the number of replies and messages that wait to be taken.
+    pub fn outgoing_len(&self) -> usize {
+        self.outgoing.len()
+    }
+
+    /// Takes the next reply or credit to another shard, from place `first` on. What needs the
+    /// partition's own shard stays in the queue, in its order: a reply that waits for a forwarded
+    /// command must land there before that command is handled.
+    pub fn take_answer(&mut self, first: usize) -> Option<Outgoing> {
+        let me = self.env.me as u16;
+        let is_for_any = |outgoing: &Outgoing| match outgoing {
+            Outgoing::Answer(answer) => answer.home != me,
+            Outgoing::Credit(_) => true,
+            Outgoing::OneWay(_) => false,
+        };
+        let at = self.outgoing.iter().skip(first).position(is_for_any)?;
+        self.outgoing.remove(first + at)
     }
 
     /// Gives the credit of a part back, because it waits and `waiting` parts wait already. Few

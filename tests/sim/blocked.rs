@@ -1,8 +1,8 @@
 //! Commands that wait for keys: which client gets an element, and in which order.
 
 use super::histories::{Borrowed, Repeat, seeds};
-use crate::harness::linear::{borrows, run};
-use crate::harness::lockstep::Lockstep;
+use crate::harness::linear::{borrows, run, wait_until};
+use crate::harness::lockstep::{At, Lockstep};
 use crate::harness::waiting::Waiting;
 use crate::harness::{Client, Server, Setup, World, bulk, int, key_on, list, ok};
 use annulet::base::rng::Rng;
@@ -317,4 +317,61 @@ fn many_replies_wait_for_the_clients_that_they_unblock() {
         }
         server.check();
     }
+}
+
+/// Movers wait for a list that transactions lock. A push that waited for the lock may run while
+/// another shard has borrowed the partition. Its reply then waits for a mover of the same shard,
+/// which leaves before that shard runs again.
+fn push_to_leaving_movers(seed: u64) -> u64 {
+    const ROUNDS: usize = 40;
+    let lockstep = Lockstep::new(3, seed);
+    let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
+    let world = World::new(Setup { preempt: Some(preempt), ..Setup::new(2, seed) });
+    let [source, target, other] = [(0, 0), (1, 1), (1, 2)].map(|(on, at)| key_on(2, on, at));
+    let mut rng = Rng::new(seed);
+    let mut pass = |most: u64| (0..rng.below(most)).for_each(|_| lockstep.pass(At::Client));
+    run(&world, &lockstep, None, || {
+        let mut clients: Vec<Client> = (0..8).map(|_| world.connect()).collect();
+        for _ in 0..ROUNDS {
+            clients[0].send(&["DEL", &source, &target]);
+            wait_until(&lockstep, "the reply has come", || {
+                clients[0].pump();
+                clients[0].try_read().is_some()
+            });
+            let mut movers: Vec<Client> = (0..3).map(|_| world.connect()).collect();
+            for mover in &mut movers {
+                mover.send(&["BLMOVE", &source, &target, "LEFT", "LEFT", "0"]);
+            }
+            (0..400).for_each(|_| lockstep.pass(At::Client));
+            let (pushers, lockers) = clients.split_at_mut(4);
+            for locker in &mut *lockers {
+                locker.send(&["SUNIONSTORE", &other, &source, "no-set"]);
+            }
+            pass(100);
+            pushers.iter_mut().for_each(|pusher| pusher.send(&["RPUSH", &source, "item"]));
+            pass(100);
+            lockstep.freeze(0, true);
+            movers.iter_mut().for_each(|mover| mover.link.reset());
+            pass(400);
+            lockstep.freeze(0, false);
+            for client in &mut clients {
+                wait_until(&lockstep, "the reply has come", || {
+                    client.pump();
+                    client.try_read().is_some()
+                });
+            }
+        }
+        (0..2_000).for_each(|_| lockstep.pass(At::Client));
+    });
+    borrows(&world)
+}
+
+#[test]
+fn no_reply_waits_for_a_client_that_left() {
+    let mut borrowed = Borrowed::default();
+    for seed in seeds(12) {
+        let _repeat = Repeat(seed, "no_reply_waits_for_a_client_that_left");
+        borrowed.add(push_to_leaving_movers(seed));
+    }
+    borrowed.check("pushes to movers that leave");
 }

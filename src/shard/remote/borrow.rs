@@ -131,14 +131,16 @@ impl Shard {
         if part.carried.posted_ns > 0 {
             partition.trace_arrival(&mut part);
         }
+        let first = partition.outgoing_len();
         partition.arrive(part);
-        self.send_answers(partition);
+        self.send_answers(partition, first);
         self.port.mesh().point();
     }
 
-    /// Sends the replies of a borrowed partition. Messages that need its own shard stay.
-    fn send_answers(&mut self, partition: &mut Partition) {
-        while let Some(outgoing) = partition.take_answer() {
+    /// Sends the replies of a borrowed partition from place `first` of its queue on. What needs its
+    /// own shard stays.
+    fn send_answers(&mut self, partition: &mut Partition, first: usize) {
+        while let Some(outgoing) = partition.take_answer(first) {
             let answer = match outgoing {
                 Outgoing::Answer(answer) => answer,
                 Outgoing::Credit(home) => {
@@ -147,10 +149,7 @@ impl Shard {
                 }
                 _ => unreachable!("the partition's own shard sends other messages"),
             };
-            if usize::from(answer.home) == partition.env().me {
-                partition.set_aside(Message::Reply(answer));
-            } else if usize::from(answer.home) == self.env.me
-                && !self.port.mesh().rules().own_inbox_first
+            if usize::from(answer.home) == self.env.me && !self.port.mesh().rules().own_inbox_first
             {
                 self.take_reply(answer);
             } else {
