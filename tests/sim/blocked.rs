@@ -375,3 +375,36 @@ fn no_reply_waits_for_a_client_that_left() {
     }
     borrowed.check("pushes to movers that leave");
 }
+
+/// The replies of a large transaction are merged in steps. Meanwhile the clients that it has
+/// unblocked, and those that they unblock, are served.
+#[test]
+fn a_large_transaction_waits_for_the_clients_that_it_unblocks() {
+    const HOPS: usize = 6;
+    for seed in seeds(20) {
+        let _repeat = Repeat(seed, "a_large_transaction_waits");
+        let mut server = Server::with(Setup { offloads: true, ..Setup::new(3, seed) });
+        let mut pusher = server.client();
+        let mut movers: Vec<Client> = (0..HOPS).map(|_| server.client()).collect();
+        let keys: Vec<String> = (0..=HOPS).map(|at| key_on(3, at % 3, at)).collect();
+        for _ in 0..6 {
+            for (at, mover) in movers.iter_mut().enumerate() {
+                block(
+                    &mut server,
+                    mover,
+                    &["BLMOVE", &keys[at], &keys[at + 1], "LEFT", "LEFT", "0"],
+                );
+            }
+            let set: &[&str] = &["SET", "x", "y"];
+            let push: &[&str] = &["RPUSH", &keys[0], "item"];
+            let commands: Vec<&[&str]> = std::iter::repeat_n(set, 40).chain([push]).collect();
+            let Value::Array(replies) = exec(&mut server, &mut pusher, &commands) else {
+                panic!("EXEC replies with an array");
+            };
+            assert_eq!(replies.len(), commands.len());
+            assert_eq!(pusher.run(&mut server, ["LPOP", &keys[HOPS]]), bulk("item"));
+            movers.iter_mut().for_each(|mover| assert_eq!(mover.read(&mut server), bulk("item")));
+        }
+        server.check();
+    }
+}

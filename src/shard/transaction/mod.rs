@@ -49,8 +49,12 @@ pub(super) struct Transactions {
 }
 
 impl Transactions {
-    /// Returns a transaction that is in progress.
+    /// Returns a transaction that is in progress, or whose replies are being merged.
     pub(super) fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
-        self.under_way.get_mut(&id).map(|transaction| &mut **transaction)
+        if let Some(transaction) = self.under_way.get_mut(&id) {
+            return Some(transaction);
+        }
+        let mut merging = self.steps.iter_mut().filter_map(Step::merging);
+        merging.find(|transaction| transaction.id == id)
     }
 }

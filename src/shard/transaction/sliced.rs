@@ -25,6 +25,16 @@ pub(in crate::shard) enum Step {
     Merge(Box<MergeStep>),
 }
 
+impl Step {
+    /// Returns the transaction if its replies are being merged. Only then can they be held.
+    pub(super) fn merging(&mut self) -> Option<&mut Transaction> {
+        match self {
+            Step::Merge(step) => Some(&mut step.transaction),
+            Step::Plan(_) | Step::Split { .. } => None,
+        }
+    }
+}
+
 /// A unit that is being planned.
 pub(in crate::shard) struct Planning {
     pub(super) to: ReplyAddress,
