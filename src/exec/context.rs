@@ -270,7 +270,7 @@ pub enum Request {
     /// Saves all keys of one moment to the file and replies OK.
     Save,
     /// Requests one shard's part of a save.
-    Cut {
+    Share {
         /// Whether the process stops after the save. If so, the shard serves no command afterwards.
         is_last: bool,
     },
@@ -306,7 +306,7 @@ impl Request {
         matches!(
             self,
             Request::Snapshot(_)
-                | Request::Cut { .. }
+                | Request::Share { .. }
                 | Request::Reload(_)
                 | Request::Passed
                 | Request::WatchHere { .. }

@@ -35,6 +35,10 @@ pub struct Feed {
     is_waiting: AtomicBool,
     end_offset: AtomicU64,
     has_marks: AtomicBool,
+    /// Whether a shard makes a snapshot of all partitions.
+    is_cutting: AtomicBool,
+    /// Per shard: whether it waits until it may make a snapshot.
+    wants_cut: Box<[AtomicBool]>,
     lanes: Box<[Lane]>,
     /// Per shard: the first offset that its readers still need, or [`NO_READER`].
     needs: Box<[AtomicU64]>,
@@ -117,6 +121,8 @@ impl Feed {
             is_waiting: AtomicBool::new(false),
             end_offset: AtomicU64::new(offset),
             has_marks: AtomicBool::new(false),
+            is_cutting: AtomicBool::new(false),
+            wants_cut: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             lanes: (0..shards).map(|_| Lane::default()).collect(),
             needs: (0..shards).map(|_| AtomicU64::new(NO_READER)).collect(),
             awaited: (0..shards).map(|_| AtomicBool::new(false)).collect(),
@@ -204,6 +210,35 @@ impl Feed {
     #[inline]
     pub fn has_marks(&self) -> bool {
         self.has_marks.load(Ordering::Acquire)
+    }
+
+    /// Begins a snapshot of all partitions, because each partition makes one cut at a time. Returns
+    /// false if another shard makes one. That shard sees afterwards that this one waits.
+    pub fn begin_cut(&self, shard: usize) -> bool {
+        self.wants_cut[shard].store(true, Ordering::SeqCst);
+        let is_free = !self.is_cutting.swap(true, Ordering::SeqCst);
+        if is_free {
+            self.wants_cut[shard].store(false, Ordering::SeqCst);
+        }
+        is_free
+    }
+
+    /// Records that a shard no longer waits to make a snapshot.
+    pub fn forgo_cut(&self, shard: usize) {
+        self.wants_cut[shard].store(false, Ordering::SeqCst);
+    }
+
+    /// Returns whether a shard waits until it may make a snapshot.
+    #[inline]
+    pub fn wants_cut(&self, shard: usize) -> bool {
+        self.wants_cut[shard].load(Ordering::Relaxed)
+    }
+
+    /// Records that the snapshot is complete. Returns the shards that wait to make one.
+    pub fn end_cut(&self) -> impl Iterator<Item = usize> + '_ {
+        self.is_cutting.store(false, Ordering::SeqCst);
+        let all = self.wants_cut.iter().enumerate();
+        all.filter(|(_, wants)| wants.load(Ordering::SeqCst)).map(|(shard, _)| shard)
     }
 
     /// Hands the journal's filled units over, publishes its watermark, and merges. Every turn must

@@ -135,6 +135,7 @@ impl Slice {
         key: &Key<'s>,
         place: Place,
     ) -> Result<Edit<'s, T>, WrongKind> {
+        self.before_change(db, key);
         let value = place.entry().owned_mut::<T>().ok_or(WrongKind)?;
         let moment = value.next_expiry();
         let (key, kind) = (*key, PhantomData);

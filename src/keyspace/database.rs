@@ -154,6 +154,11 @@ impl Database {
         index
     }
 
+    /// Returns the number of tables.
+    pub fn slots(&self) -> usize {
+        self.tables.len()
+    }
+
     /// Returns the tables, for freeing them.
     pub fn into_tables(self) -> Vec<Table> {
         self.tables

@@ -145,6 +145,7 @@ impl Slice {
     /// Takes a boxed value out of its entry. A stub stays. A value that somebody still reads is
     /// copied, except a string.
     fn detach(&mut self, db: usize, key: &Key<'_>, place: Place) -> DetachedValue {
+        self.before_change(db, key);
         let entry = place.entry();
         let was_volatile = place.word().is_volatile();
         self.note_moments(db, entry, false);

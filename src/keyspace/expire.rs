@@ -308,6 +308,7 @@ impl Slice {
 
     /// Removes at most `fields_left` expired fields of a hash, and the key if no field is left.
     fn expire_fields(&mut self, db: usize, index: usize, place: Place, fields_left: &mut usize) {
+        self.before_change_at(db, index, place);
         let entry = place.entry();
         let was_volatile = place.word().is_volatile();
         self.note_moments(db, entry, false);

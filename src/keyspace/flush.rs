@@ -1,4 +1,4 @@
-//! Changes of whole databases: FLUSHDB, FLUSHALL and SWAPDB.
+//! Changes of whole databases: they are emptied or exchanged.
 
 use super::database::Database;
 use super::slice::Slice;
@@ -14,13 +14,15 @@ impl Slice {
         }
         for db in range {
             self.sweep_stop(db);
-            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY).into_tables();
+            let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);
             if db == 0 {
                 // Allocates the tables now, so that their memory does not appear to be caused by
                 // the first key.
-                self.databases[db].prepare(old.len());
+                self.databases[db].prepare(old.slots());
             }
-            self.graveyard.bury_tables(old);
+            if let Some(old) = self.set_aside(db, old) {
+                self.graveyard.bury_tables(old.into_tables());
+            }
         }
     }
 
@@ -34,5 +36,6 @@ impl Slice {
         self.sweep_stop(first);
         self.sweep_stop(second);
         self.databases.swap(first, second);
+        self.swap_sources(first, second);
     }
 }

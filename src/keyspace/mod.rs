@@ -5,6 +5,7 @@
 mod access;
 mod ahead;
 mod container;
+mod cut;
 mod database;
 mod detached;
 mod digest;
@@ -30,6 +31,7 @@ mod tests;
 pub use access::Frequency;
 pub use ahead::{SPOTS_MAX, Spot};
 pub use container::Edit;
+pub use cut::Consumer;
 pub use detached::DetachedValue;
 pub use digest::{DIGEST_BYTES, Digest, database_digests_joined};
 pub use elements::Elements;

@@ -6,6 +6,7 @@
 //! leaves its removal to the primary. A loader treats it like any other key.
 
 use super::access::{Access, Frequency};
+use super::cut::Cut;
 use super::database::Database;
 use super::event::Event;
 use super::expire::Sweep;
@@ -88,6 +89,8 @@ pub struct Slice {
     pub(super) expired: Option<Vec<Expired>>,
     pub(super) watches: Watches,
     pub(super) waits: Waits,
+    /// The cut that is under way.
+    pub(super) cut: Option<Box<Cut>>,
     /// Whether commands that did not ask for an expired key leave it there.
     keeps_unasked: bool,
     pub(super) funnel: Funnel,
@@ -132,6 +135,7 @@ impl Slice {
             expired: None,
             watches: Watches::new(),
             waits: Waits::new(),
+            cut: None,
             keeps_unasked: false,
             funnel: Funnel::default(),
             is_silent: false,
@@ -286,6 +290,9 @@ impl Slice {
 
     /// Shrinks a table that has lost keys, in at most `steps` steps.
     pub(super) fn shrink(&mut self, db: usize, index: usize, steps: usize) {
+        if self.cut.is_some() {
+            return self.shrink_in_cut(db, index, steps);
+        }
         let tools = &mut self.tools;
         self.databases[db].change(index, |table| table.shrink(tools, steps));
     }
@@ -294,6 +301,7 @@ impl Slice {
     /// the table, because the calling code may be iterating over it.
     pub(super) fn expire_at(&mut self, db: usize, index: usize, place: Place) {
         assert!(self.role == ExpiryRole::Primary && self.is_expired(place.entry().expiry()));
+        self.before_change_at(db, index, place);
         let tools = &mut self.tools;
         let entry = self.databases[db].change(index, |table| table.extract(tools, place));
         self.note_moments(db, entry, false);
@@ -471,6 +479,7 @@ impl Slice {
             Some(place) => self.access.used(place.entry().clock()),
         };
         let draft = Draft { key: key.bytes, payload, expiry, clock, is_edited: false };
+        self.before_change(db, key);
         self.note_change(db, key);
         match place {
             None => self.insert(db, key, draft),
@@ -578,8 +587,10 @@ impl Slice {
     /// Takes the entry of a key that was found out of its table, without reporting the change.
     pub(super) fn unlink_place(&mut self, db: usize, key: &Key<'_>, place: Place) -> Entry {
         let index = self.index_of(key.slot);
+        self.before_change(db, key);
         let tools = &mut self.tools;
-        let entry = self.databases[db].change(index, |table| table.remove(tools, place));
+        let entry = self.databases[db].change(index, |table| table.extract(tools, place));
+        self.shrink(db, index, 2);
         self.note_moments(db, entry, false);
         entry
     }
@@ -596,6 +607,7 @@ impl Slice {
     /// key.
     pub fn set_expiry(&mut self, db: usize, key: &Key<'_>, at: Option<u64>) -> bool {
         let Some(place) = self.find(db, key) else { return false };
+        self.before_change(db, key);
         let entry = place.entry();
         entry.put_clock(self.access.used(entry.clock()));
         match (entry.expiry(), at) {
@@ -770,6 +782,7 @@ impl Slice {
 
 impl Drop for Slice {
     fn drop(&mut self) {
+        self.drop_cut();
         self.flush(None);
         self.graveyard.clear(&mut self.tools.heap);
     }

@@ -18,6 +18,7 @@ impl Slice {
     ) -> Result<i64, E> {
         let found = self.find(db, key);
         let number = change(found.map(|place| View::new(place.entry())))?;
+        self.before_change(db, key);
         if let Some(place) = found
             && place.entry().put_int(number)
         {
@@ -90,6 +91,7 @@ impl Slice {
 
     /// Appends `tail` and then zeros to a string, up to `len` bytes in all.
     fn extend(&mut self, db: usize, key: &Key<'_>, place: Place, tail: &[u8], len: usize) {
+        self.before_change(db, key);
         let entry = place.entry();
         entry.put_clock(self.access.used(entry.clock()));
         self.note_string(len);

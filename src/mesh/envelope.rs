@@ -233,8 +233,8 @@ pub struct Envelope {
     pub hold: Option<HoldId>,
     /// How its commands treat the locks of other units, if they read nothing but names of keys.
     pub survey: Survey,
-    /// Content of a barrier's reply.
-    pub body: Option<Bytes>,
+    /// Content of a barrier's reply, in pieces.
+    pub body: Vec<Bytes>,
     /// The commands.
     pub items: Vec<Item>,
     text: Vec<u8>,
@@ -262,7 +262,7 @@ impl Envelope {
             carried: Carried::default(),
             hold: None,
             survey: Survey::Locked,
-            body: None,
+            body: Vec::new(),
             protocol: Protocol::Two,
             work: Work::Batch,
             items: Vec::new(),
@@ -409,7 +409,7 @@ impl Envelope {
         self.carried = Carried::default();
         self.hold = None;
         self.survey = Survey::Locked;
-        self.body = None;
+        self.body = Vec::new();
         self.sequence = 0;
         self.reply_to = ReplyTo::Nobody;
     }

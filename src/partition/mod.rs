@@ -24,6 +24,7 @@
 //!   propagate    when the journal is on, expired keys, marks
 //!   requests     requests of session commands about keys
 //!   persistence  shares of files, loading
+//!   cut          the keys of one moment for a snapshot, in slices
 //!   leaving      what waits after the last save
 //!   watch        watched keys
 //!   events       what changed which key, for the subscriber
@@ -38,6 +39,7 @@
 mod absence;
 mod berth;
 mod blocking;
+mod cut;
 mod deferred;
 mod env;
 mod events;
@@ -69,7 +71,7 @@ mod watch;
 pub use berth::{Berths, Holding};
 pub use env::{Env, Now};
 pub use message::Outgoing;
-pub use part_job::PartJob;
+pub use part_job::PoolJob;
 pub use partition::Partition;
 pub use parts::args_of;
 pub use run::{Batch, Ran, RunMode, note_failure};

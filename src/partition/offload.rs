@@ -8,7 +8,7 @@
 //! ```
 
 use super::journal::Place;
-use super::part_job::PartJob;
+use super::part_job::{PartJob, PoolJob};
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
@@ -182,28 +182,36 @@ impl Partition {
             ran: OffloadedRun::default(),
         };
         let offloads = self.offloads.as_mut().expect("checked before");
-        offloads.send(job, elements, PartJob::run);
+        offloads.send(PoolJob::Command(job), elements, PoolJob::run);
     }
 
-    /// Takes back the commands that the pool has run. Returns whether there were any.
+    /// Takes back what the pool has done. Returns whether there was anything.
     pub fn receive_offloaded(&mut self) -> bool {
         let mut found = false;
         while let Some(job) = self.offloads.as_mut().and_then(|offloads| offloads.receive()) {
             found = true;
-            let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = job;
-            self.unfinished.end_offload(&part);
-            let item = part.items[at];
-            self.settle_offloaded(ran, &item, started_ns, &mut part.spent);
-            let mut stores = Vec::new();
-            self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
-            self.store(&mut stores);
-            self.deferred.begin();
-            if !self.run_from(part, at + 1, lock, records) {
-                self.release(lock);
+            match job {
+                PoolJob::Command(job) => self.receive_command(job),
+                PoolJob::Lent(lent) => self.receive_lent(lent),
             }
-            self.run_rechecks();
         }
         found
+    }
+
+    /// Takes back a command that the pool has run, and runs the next commands of its part.
+    fn receive_command(&mut self, job: PartJob) {
+        let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = job;
+        self.unfinished.end_offload(&part);
+        let item = part.items[at];
+        self.settle_offloaded(ran, &item, started_ns, &mut part.spent);
+        let mut stores = Vec::new();
+        self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
+        self.store(&mut stores);
+        self.deferred.begin();
+        if !self.run_from(part, at + 1, lock, records) {
+            self.release(lock);
+        }
+        self.run_rechecks();
     }
 
     /// Returns an empty workspace. With `propagates`, expiry on the workspace is propagated.

@@ -1,10 +1,30 @@
-//! A command of a part on the offload pool.
+//! What the offload pool does for a partition: a command of a part, a value of a cut.
 
 use crate::config::Config;
 use crate::exec::{BlockingAttempt, OffloadedRun, Records, Workspace, WorkspaceRun};
 use crate::mesh::Envelope;
+use crate::snapshot::Lent;
 use crate::txn::LockId;
 use std::sync::Arc;
+
+/// Work on its way to a thread of the pool and back.
+#[derive(Debug)]
+pub enum PoolJob {
+    /// A command.
+    Command(PartJob),
+    /// A value to encode.
+    Lent(Lent),
+}
+
+impl PoolJob {
+    /// Does the work, on a thread of the pool.
+    pub(super) fn run(&mut self) {
+        match self {
+            PoolJob::Command(job) => job.run(),
+            PoolJob::Lent(lent) => lent.encode(),
+        }
+    }
+}
 
 /// A command of a part on its way to a thread of the pool and back.
 #[derive(Debug)]
@@ -23,7 +43,7 @@ pub struct PartJob {
 
 impl PartJob {
     /// Runs the command, on a thread of the pool.
-    pub(super) fn run(&mut self) {
+    fn run(&mut self) {
         let protocol = self.part.protocol;
         let (items, mut batch_args, output, ends) = self.part.parts();
         let item = items[self.at];

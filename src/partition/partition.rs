@@ -6,7 +6,7 @@ use super::env::{Env, Now};
 use super::journal::JournalLane;
 use super::leaving::Leaving;
 use super::message::Outgoing;
-use super::part_job::PartJob;
+use super::part_job::PoolJob;
 use super::slices::Slices;
 use super::unfinished::Unfinished;
 use crate::exec::{Offloads, Process, Workspaces};
@@ -48,7 +48,7 @@ pub struct Partition {
     /// Slices for commands that run away from their keys.
     pub(super) workspaces: Workspaces,
     /// Commands of parts that run on other threads.
-    pub(super) offloads: Option<Offloads<PartJob>>,
+    pub(super) offloads: Option<Offloads<PoolJob>>,
     /// Work between two slices.
     pub(super) slices: Slices,
     /// Outgoing replies and messages, in order.
@@ -118,7 +118,7 @@ impl Partition {
     }
 
     /// Makes commands of parts on large values run on the threads of a pool.
-    pub fn set_offloads(&mut self, offloads: Offloads<PartJob>) {
+    pub fn set_offloads(&mut self, offloads: Offloads<PoolJob>) {
         self.offloads = Some(offloads);
     }
 

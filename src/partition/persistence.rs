@@ -16,11 +16,12 @@ use std::fs::File;
 use std::sync::Arc;
 
 impl Partition {
-    /// Writes the share of a file into a part. After the last share the partition runs no command.
-    pub(super) fn cut(&mut self, part: &mut Envelope, is_last: bool) {
+    /// Writes the share of a file, made at once, into a part. After the last share the partition
+    /// runs no command.
+    pub(super) fn give_share(&mut self, part: &mut Envelope, is_last: bool) {
         // Includes expired keys that are still here.
         let role = self.slice.set_role(ExpiryRole::Loading);
-        part.body = Some(self.share());
+        part.body = self.share().into_pieces();
         self.slice.set_role(role);
         if is_last {
             self.leaving.begin();
@@ -47,7 +48,7 @@ impl Partition {
     }
 
     /// Returns the share of a file, with the number of changes so far.
-    pub(super) fn share(&mut self) -> Bytes {
+    fn share(&mut self) -> Share {
         let changes = self.env.board.counters.changes.get();
         Share::save(&mut self.slice, self.env.config.rdbcompression, changes)
     }
@@ -58,14 +59,14 @@ impl Partition {
         let changes = self.env.board.counters.changes.get();
         let share = match reload.saves {
             true => self.share(),
-            false => Share { version: 0, changes, body: Bytes::new() }.into_bytes(),
+            false => Share { version: 0, changes, body: vec![Bytes::new()] },
         };
         if reload.flushes {
             self.slice.flush(None);
         }
         let role = self.slice.set_role(ExpiryRole::Loading);
         let loaded = match reload.saves {
-            true => self.load_share(&Share::read(share.clone()).body, reload),
+            true => self.load_share(&share.body[0], reload),
             false => self.load_from_file(reload),
         };
         self.slice.set_role(role);
@@ -74,7 +75,7 @@ impl Partition {
             Ok(loaded) => {
                 let (keys, expired) = (loaded.keys, loaded.expired);
                 self.env.process.persistence().add_loaded(keys, expired, loaded.skipped());
-                part.body = Some(share);
+                part.body = share.into_pieces();
             }
             Err(why) => self.env.process.log.warning(&why),
         }

@@ -14,6 +14,10 @@ impl Partition {
     /// that change keys.
     pub(super) fn answer_in_order(&mut self, mut part: Box<Envelope>, place: Place) {
         let records = self.records_at(place);
+        if let Work::Control { request: Request::Snapshot(_), .. } = part.work {
+            self.journal.write_part(place, &part, records);
+            return self.begin_cut(part);
+        }
         self.answer_request(&mut part);
         self.journal.write_part(place, &part, records);
         self.serve_blocked_behind();
@@ -73,13 +77,13 @@ impl Partition {
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
             Request::LogTable => self.log_table(),
             Request::FeedOn | Request::Passed => {}
-            Request::Snapshot(_) => part.body = Some(self.share()),
-            Request::Cut { is_last } => self.cut(part, *is_last),
+            Request::Share { is_last } => self.give_share(part, *is_last),
             Request::Reload(reload) => self.reload(part, *reload),
             Request::Mark(id) => {
                 let timestamp = self.journal.arrived(part.sent.timestamp);
                 self.write_mark(timestamp, part, *id);
-                part.body = self.is_journal_on().then(|| Bytes::from_static(b"1"));
+                let is_on = self.is_journal_on().then(|| Bytes::from_static(b"1"));
+                part.body = is_on.into_iter().collect();
             }
             Request::WatchHere { client, db, keys } => self.watch(*client, *db, keys),
             _ => return false,

@@ -15,18 +15,12 @@
 use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
-use super::slices::SlicedPart;
+use super::slices::{SLICE_ELEMENTS_MAX, SLICE_NS_MAX, SlicedPart};
 use super::timing::BatchTiming;
 use crate::exec::{BATCH_COMMANDS_MAX, Item, KeyLock, Mode, Records, Scope, step_weight};
 use crate::mesh::{Envelope, Stage};
 use crate::txn::LockId;
 use std::ops::Range;
-
-/// Elements in whose time a part may run in one slice: about 250 us.
-const SLICE_ELEMENTS_MAX: usize = 5_000;
-
-/// The most nanoseconds of a slice, whatever its commands are. The clock is read after each batch.
-const SLICE_NS_MAX: u64 = 250_000;
 
 impl Partition {
     /// Requests the locks of a part: its key locks, and its set of keys.
@@ -62,13 +56,14 @@ impl Partition {
 
     /// Returns whether work waits for its next slice.
     pub(super) fn has_slices(&self) -> bool {
-        !self.slices.is_empty()
+        !self.slices.is_empty() || self.can_cut_on()
     }
 
-    /// Runs the next slices: of a walk, and of a part. Returns whether there was any.
+    /// Runs the next slices: of a walk, of a part and of a cut. Returns whether there was any.
     pub fn run_slices(&mut self) -> bool {
         let walked = self.walk_on();
-        self.slice_on() || walked
+        let has_cut = self.cut_on();
+        self.slice_on() || walked || has_cut
     }
 
     /// Runs one slice of the part that has waited longest. Returns whether there was any.

@@ -1,10 +1,17 @@
-//! Work in slices, between which other units run: walks over all keys, and parts of units with very
-//! many commands or keys.
+//! Work in slices, between which other units run: walks over all keys, parts of units with very
+//! many commands or keys, and the cut for a snapshot.
 
 use crate::exec::Records;
 use crate::mesh::Envelope;
+use crate::snapshot::Lent;
 use crate::txn::LockId;
 use std::collections::VecDeque;
+
+/// Elements in whose time a part may run in one slice: about 250 us.
+pub(super) const SLICE_ELEMENTS_MAX: usize = 5_000;
+
+/// The most nanoseconds of a slice, whatever its commands are. The clock is read after each batch.
+pub(super) const SLICE_NS_MAX: u64 = 250_000;
 
 /// Work that waits for its next slice. Each entry is a part without a reply, so their number is
 /// bounded by the number of connections.
@@ -16,6 +23,8 @@ pub(super) struct Slices {
     pub(super) walks: VecDeque<Box<Envelope>>,
     /// Parts with very many commands or keys.
     pub(super) parts: VecDeque<SlicedPart>,
+    /// The cut that is under way.
+    pub(super) cut: Option<Cut>,
 }
 
 /// A part whose commands run in slices. It keeps its locks meanwhile.
@@ -30,8 +39,19 @@ pub(super) struct SlicedPart {
     pub(super) spent: (u32, u64),
 }
 
+/// A cut of the partition's keys.
+#[derive(Debug)]
+pub(super) struct Cut {
+    /// The part that is answered with the share.
+    pub(super) part: Box<Envelope>,
+    /// Values that the pool has encoded since the last slice.
+    pub(super) encoded: Vec<Lent>,
+    /// Whether nothing can be done before the pool has encoded a value.
+    pub(super) is_waiting: bool,
+}
+
 impl Slices {
-    /// Returns whether there is no work.
+    /// Returns whether there is no walk and no part.
     pub(super) fn is_empty(&self) -> bool {
         self.walks.is_empty() && self.parts.is_empty()
     }

@@ -64,7 +64,18 @@ pub struct Encoder<'a> {
 impl<'a> Encoder<'a> {
     /// Creates an encoder that appends to `out` and compresses long strings if `is_packing`.
     pub fn new(out: &'a mut Vec<u8>, is_packing: bool) -> Encoder<'a> {
-        Encoder { out, is_packing, lzf: None, version: VERSION }
+        Encoder::resume(out, is_packing, None)
+    }
+
+    /// Creates an encoder that appends to `out`, and compresses with the tables of an earlier
+    /// encoder, if there is one.
+    pub fn resume(out: &'a mut Vec<u8>, is_packing: bool, lzf: Option<Lzf>) -> Encoder<'a> {
+        Encoder { out, is_packing, lzf, version: VERSION }
+    }
+
+    /// Returns the tables for [`Encoder::resume`].
+    pub fn into_lzf(self) -> Option<Lzf> {
+        self.lzf
     }
 
     /// Returns the oldest version that supports all that was written.
@@ -117,11 +128,23 @@ impl<'a> Encoder<'a> {
     /// Writes the database number of the following entries, and the approximate number of keys and
     /// of keys with an expiry.
     pub fn database(&mut self, db: usize, keys: usize, volatile: usize) {
-        self.out.push(opcode::SELECTDB);
-        self.length(db as u64);
+        self.select(db);
         self.out.push(opcode::RESIZEDB);
         self.length(keys as u64);
         self.length(volatile as u64);
+    }
+
+    /// Writes the database number of the following entries.
+    pub fn select(&mut self, db: usize) {
+        self.out.push(opcode::SELECTDB);
+        self.length(db as u64);
+    }
+
+    /// Writes a key with its expiry (Unix milliseconds), and the length of its string, whose bytes
+    /// follow as they are.
+    pub fn string_ahead(&mut self, key: &[u8], expiry: Option<u64>, len: usize) {
+        self.entry(key, expiry, kind::STRING);
+        self.length(len as u64);
     }
 
     /// Writes a key that holds a string, with its expiry (Unix milliseconds).
@@ -221,7 +244,7 @@ impl<'a> Encoder<'a> {
         if !self.is_packing {
             return false;
         }
-        let mut lzf = self.lzf.take().unwrap_or_else(Lzf::new);
+        let mut lzf = self.lzf.take().unwrap_or_default();
         let start = self.out.len();
         let mut packed = std::mem::take(self.out);
         let is_packed = lzf.pack(text, text.len() - PACKING_GAIN_BYTES_MIN, &mut packed);

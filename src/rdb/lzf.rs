@@ -33,12 +33,14 @@ pub struct Lzf {
     base: u32,
 }
 
-impl Lzf {
+impl Default for Lzf {
     /// Creates a compressor with an empty table.
-    pub fn new() -> Lzf {
+    fn default() -> Lzf {
         Lzf { table: vec![0; 1 << TABLE_BITS].into(), base: 1 }
     }
+}
 
+impl Lzf {
     /// Appends `text` compressed and returns true if that takes at most `len_max` bytes. Otherwise
     /// appends nothing.
     pub fn pack(&mut self, text: &[u8], len_max: usize, out: &mut Vec<u8>) -> bool {
@@ -169,14 +171,14 @@ mod tests {
     #[test]
     fn a_known_text_is_compressed_as_expected() {
         let packed =
-            pack(&mut Lzf::new(), b"abcdeabcdeabcdexyz").expect("the text is compressible");
+            pack(&mut Lzf::default(), b"abcdeabcdeabcdexyz").expect("the text is compressible");
         assert_eq!(packed, b"\x04abcde\xe0\x01\x04\x02xyz");
         assert_eq!(unpack(&packed, 18).unwrap(), b"abcdeabcdeabcdexyz");
     }
 
     #[test]
     fn compressed_texts_are_decompressed() {
-        let mut lzf = Lzf::new();
+        let mut lzf = Lzf::default();
         let mut rng = Rng::new(7);
         let mut packed_texts = 0;
         for round in 0..2_000 {
@@ -207,7 +209,7 @@ mod tests {
     fn positions_wrap_around() {
         let text = b"abcdeabcdeabcdeabcdeabcde";
         for base in [u32::MAX - 10, u32::MAX - 26, u32::MAX - 25] {
-            let mut lzf = Lzf::new();
+            let mut lzf = Lzf::default();
             pack(&mut lzf, text).expect("the text is compressible");
             lzf.base = base;
             let packed = pack(&mut lzf, text).expect("the text is compressible");

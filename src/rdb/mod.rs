@@ -54,6 +54,7 @@ pub use decode::{Decoder, Entry, Fault, Part, Text};
 pub use encode::{Encoder, Kept, Origin, Preamble};
 pub use form::{Dialect, Form};
 pub use limits::Limits;
+pub use lzf::Lzf;
 pub use payload::{open_payload, seal_payload};
 pub use read::{Reading, Value};
 

@@ -162,7 +162,7 @@ impl Shard {
             Request::Pause | Request::Unpause => self.note_pause(),
             Request::FeedOff => {
                 let is_left = self.end_propagation();
-                part.body = is_left.then(|| Bytes::from_static(b"1"));
+                part.body = is_left.then(|| Bytes::from_static(b"1")).into_iter().collect();
             }
             Request::Stay => {
                 self.partition.stay();

@@ -2,82 +2,20 @@
 //!
 //! ```text
 //!   part 0     magic, auxiliary fields, functions
-//!   part 1..   the body of each slice that has keys
+//!   part 1..   the pieces of each slice's body
 //!   last       the end mark
 //!   footer     the checksum of all that, 8 bytes; each reader computes it while it reads
-//!
-//!   share      u8 version that the body needs | u64 the shard's count of changes | body
 //! ```
-//! A share is one shard's contribution: its body, with the shard's state at that time. All readers
-//! share the bodies. Each reader computes the checksum of the bytes that it returns. Hence no code
-//! has to process a whole snapshot at once.
+//! A body consists of pieces. All readers share them. Each reader computes the checksum of the
+//! bytes that it returns. Hence no code has to process a whole snapshot at once.
 
-use crate::keyspace::Slice;
+use super::share::Share;
 use crate::rdb::{Checksum, END, Encoder, Preamble, VERSION};
 use bytes::Bytes;
 use std::sync::Arc;
 
 /// Bytes of the checksum.
 const FOOTER_BYTES: u64 = 8;
-
-/// Bytes of a share before its body.
-const SHARE_HEAD_BYTES: usize = 9;
-
-/// One shard's contribution to a snapshot.
-#[derive(Clone, Debug)]
-pub struct Share {
-    /// The oldest version that supports all that is in the body.
-    pub version: u32,
-    /// The number of changes that the shard has counted so far.
-    pub changes: u64,
-    /// The encoded keys.
-    pub body: Bytes,
-}
-
-impl Share {
-    /// Encodes the share of a slice, as it is sent to another shard. O(keys).
-    pub fn save(slice: &mut Slice, is_packing: bool, changes: u64) -> Bytes {
-        let mut bytes = vec![0; SHARE_HEAD_BYTES];
-        let version = save_slice(slice, is_packing, &mut bytes);
-        bytes[0] = u8::try_from(version).expect("a version fits into a byte");
-        bytes[1..SHARE_HEAD_BYTES].copy_from_slice(&changes.to_le_bytes());
-        bytes.into()
-    }
-
-    /// Encodes the share, as it is sent to another shard.
-    pub fn into_bytes(self) -> Bytes {
-        let mut bytes = vec![u8::try_from(self.version).expect("a version fits into a byte")];
-        bytes.extend_from_slice(&self.changes.to_le_bytes());
-        bytes.extend_from_slice(&self.body);
-        bytes.into()
-    }
-
-    /// Decodes a share that was sent by another shard.
-    pub fn read(mut bytes: Bytes) -> Share {
-        let body = bytes.split_off(SHARE_HEAD_BYTES);
-        let changes = u64::from_le_bytes(bytes[1..].try_into().expect("the count has 8 bytes"));
-        Share { version: bytes[0].into(), changes, body }
-    }
-}
-
-/// Appends the keys of all databases of a slice, without expired keys. Returns the oldest version
-/// that supports all that was written. O(keys).
-pub fn save_slice(slice: &mut Slice, is_packing: bool, out: &mut Vec<u8>) -> u32 {
-    let mut encoder = Encoder::new(out, is_packing);
-    for db in 0..slice.databases() {
-        if slice.is_empty(db) {
-            continue;
-        }
-        encoder.database(db, slice.len(db), slice.volatile_len(db));
-        slice.for_each_key(db, &mut |key, view| {
-            if let Some(value) = view.string() {
-                encoder.string_entry(key, view.expiry(), &value);
-            }
-            view.with_object(|object| encoder.object_entry(key, view.expiry(), object));
-        });
-    }
-    encoder.version()
-}
 
 /// A snapshot of all slices at one position of the feed.
 #[derive(Debug)]
@@ -97,8 +35,8 @@ impl Snapshot {
         let mut header = Vec::new();
         Encoder::new(&mut header, false).preamble(version, preamble);
         let mut parts = vec![Bytes::from(header)];
-        let bodies = shares.iter().map(|share| share.body.clone());
-        parts.extend(bodies.filter(|body| !body.is_empty()));
+        let pieces = shares.iter().flat_map(|share| share.body.iter().cloned());
+        parts.extend(pieces.filter(|piece| !piece.is_empty()));
         parts.push(Bytes::from_static(&[END]));
         let len = parts.iter().map(|part| part.len() as u64).sum::<u64>() + FOOTER_BYTES;
         let origin = preamble.origin.as_ref().map(|it| (it.replid.to_string(), it.offset));
@@ -176,8 +114,9 @@ impl SnapshotReader {
 pub(crate) mod tests {
     use super::*;
     use crate::base::slot::{SLOT_COUNT, slot_of};
-    use crate::keyspace::{Expiry, SliceOptions};
+    use crate::keyspace::{Expiry, Slice, SliceOptions};
     use crate::rdb::{Decoder, Dialect, Form, Kept, Origin, Part};
+    use crate::snapshot::save_slice;
     use crate::value::string::NewStr;
     use std::collections::BTreeMap;
 
@@ -219,8 +158,8 @@ pub(crate) mod tests {
 
     /// Returns a snapshot of the slices.
     pub fn snapshot(slices: &mut [Slice; 2], replid: &str, offset: u64) -> Snapshot {
-        let shares = slices.iter_mut().map(|slice| Share::read(Share::save(slice, true, 7)));
-        let shares: Vec<Share> = shares.collect();
+        let save = |slice| Share::read(Share::save(slice, true, 7).into_pieces());
+        let shares: Vec<Share> = slices.iter_mut().map(save).collect();
         assert!(shares.iter().all(|share| share.changes == 7));
         let preamble = Preamble {
             valkey_version: "9.1.0",

@@ -5,9 +5,11 @@
 mod file;
 mod image;
 mod load;
+mod share;
 
 pub use file::write_file;
 #[cfg(test)]
 pub(crate) use image::tests as testing;
-pub use image::{Share, Snapshot, SnapshotReader, save_slice};
+pub use image::{Snapshot, SnapshotReader};
 pub use load::{Batch, FileReader, LoadRules, Loaded, Trust, keep_fact, load_batch, load_body};
+pub use share::{Lent, Share, ShareWriter, save_slice};

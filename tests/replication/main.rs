@@ -13,6 +13,7 @@
 
 mod cross_shard;
 mod follow;
+mod large;
 mod link;
 mod load;
 mod long;

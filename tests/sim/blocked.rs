@@ -377,7 +377,7 @@ fn no_reply_waits_for_a_client_that_left() {
 }
 
 /// The replies of a large transaction are merged in steps. Meanwhile the clients that it has
-/// unblocked, and those that they unblock, are served.
+/// unblocked are served, and they unblock further ones.
 #[test]
 fn a_large_transaction_waits_for_the_clients_that_it_unblocks() {
     const HOPS: usize = 6;

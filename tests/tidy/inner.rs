@@ -63,6 +63,7 @@ const PARTITION_LAYERS: &[&[&str]] = &[
     ],
     &[
         "blocking",
+        "cut",
         "local",
         "locks",
         "offload",

@@ -321,7 +321,8 @@ impl Table {
         self.keys += 1;
         self.volatile += u32::from(word.is_volatile());
         self.note_expiry(number, entry);
-        self.add(tools, number, tag_of(hash), word);
+        self.stamp(tools.version, number);
+        self.add(&mut tools.heap, number, tag_of(hash), word);
         let (keys, buckets) = (u64::from(self.keys) * 8, u64::from(self.buckets()));
         if keys > buckets * GROW_KEYS
             || (keys > buckets * GROW_KEYS_EASY && self.directory.has_room())
@@ -331,10 +332,8 @@ impl Table {
     }
 
     /// Puts a word into a chain, and adds an overflow bucket if the chain is full.
-    fn add(&mut self, tools: &mut Tools, number: u32, tag: u8, word: Word) {
+    fn add(&mut self, heap: &mut Heap, number: u32, tag: u8, word: Word) {
         let mut at = self.directory.bucket(number);
-        // SAFETY: the bucket exists.
-        unsafe { (*at).stamp(tools.version) };
         loop {
             // SAFETY: the bucket belongs to the chain; nothing else refers to it.
             let bucket = unsafe { &mut *at };
@@ -346,7 +345,7 @@ impl Table {
                 continue;
             }
             let last = (bucket.tag(WORDS - 1), bucket.word(WORDS - 1));
-            let mut next = tools.heap.alloc(BUCKET_BYTES).cast::<Bucket>();
+            let mut next = heap.alloc(BUCKET_BYTES).cast::<Bucket>();
             // SAFETY: the memory was just allocated for a bucket.
             let overflow = unsafe {
                 next.write(Bucket::EMPTY);
@@ -359,13 +358,6 @@ impl Table {
             self.overflow += 1;
             return;
         }
-    }
-
-    /// Takes an entry out of the table and shrinks the table. The caller owns the entry then.
-    pub fn remove(&mut self, tools: &mut Tools, place: Place) -> Entry {
-        let entry = self.extract(tools, place);
-        self.shrink(tools, 2);
-        entry
     }
 
     /// Takes an entry out of the table without shrinking it: no other entry moves to another chain.
@@ -435,8 +427,35 @@ impl Table {
     /// Records that the entry at a place is changed: writes the version to the bucket.
     #[inline]
     pub fn touch(&mut self, tools: &Tools, place: Place) {
+        self.stamp(tools.version, place.number);
+    }
+
+    /// Writes a version to a bucket.
+    #[inline]
+    pub fn stamp(&mut self, version: u8, number: u32) {
         // SAFETY: the bucket exists; nothing else refers to it.
-        unsafe { (*self.directory.bucket(place.number)).stamp(tools.version) };
+        unsafe { (*self.directory.bucket(number)).stamp(version) };
+    }
+
+    /// Returns the version of a bucket.
+    pub fn version_of(&self, number: u32) -> u8 {
+        // SAFETY: the bucket exists.
+        unsafe { (*self.directory.bucket(number)).version() }
+    }
+
+    /// Returns the number of the bucket that a hash leads to, if there is one.
+    pub fn bucket_of(&self, hash: u64) -> Option<u32> {
+        (self.buckets() > 0).then(|| self.number_of(hash))
+    }
+
+    /// Returns the buckets that the next step of shrinking merges, if it merges any.
+    pub fn merging(&self) -> Option<[u32; 2]> {
+        let is_due = u64::from(self.keys) * 8 < u64::from(self.buckets()) * SHRINK_KEYS;
+        if self.keys == 0 || self.buckets() <= 1 || !is_due {
+            return None;
+        }
+        let last = self.buckets() - 1;
+        Some([last, last - (1 << last.ilog2())])
     }
 
     /// Replaces an entry by another one of the same key. The caller owns the old entry then.
@@ -487,14 +506,16 @@ impl Table {
         let number = self.buckets();
         let source = number - (1 << number.ilog2());
         self.directory.push(&mut tools.heap, self.earliest);
-        self.redistribute(tools, source, source);
+        // Both keep the version: a cut that has not saved the bucket saves both.
+        let version = self.version_of(source);
+        self.redistribute(tools, source, source, version);
     }
 
     /// Removes the last bucket, and moves its entries to the bucket that covers their hashes then.
     fn merge(&mut self, tools: &mut Tools) {
         let last = self.buckets() - 1;
         let partner = last - (1 << last.ilog2());
-        self.redistribute(tools, last, partner);
+        self.redistribute(tools, last, partner, tools.version);
         if last == CHUNK_BUCKETS {
             // The one chunk that is left uses the table's summary as its own.
             self.earliest = self.earliest.min(self.chunk_earliest(0));
@@ -504,13 +525,13 @@ impl Table {
 
     /// Moves the entries of one chain to bucket `target`. If `target` equals `source`, moves each
     /// entry to the bucket of its hash.
-    fn redistribute(&mut self, tools: &mut Tools, source: u32, target: u32) {
+    fn redistribute(&mut self, tools: &mut Tools, source: u32, target: u32, version: u8) {
         let bound = self.directory.earliest(source / CHUNK_BUCKETS).unwrap_or(self.earliest);
         let head = self.directory.bucket(source);
         // SAFETY: the bucket exists. Only this function uses its chain from here on.
         let mut chain = unsafe { head.replace(Bucket::EMPTY) };
         // SAFETY: as above.
-        unsafe { (*head).stamp(tools.version) };
+        unsafe { (*head).stamp(version) };
         loop {
             for index in chain.places() {
                 let (tag, word) = (chain.tag(index), chain.word(index));
@@ -522,7 +543,8 @@ impl Table {
                 if word.is_volatile() && number != source {
                     self.note_earliest(number, bound);
                 }
-                self.add(tools, number, tag, word);
+                self.add(&mut tools.heap, number, tag, word);
+                self.stamp(version, number);
             }
             let Some(next) = chain.next() else { return };
             // SAFETY: an overflow bucket that was allocated for this chain; nothing points at it

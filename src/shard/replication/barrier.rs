@@ -9,7 +9,6 @@ use super::{Barrier, Goal};
 use crate::exec::Request;
 use crate::mesh::{BarrierId, Envelope, ReplyTo, Work};
 use crate::shard::state::Shard;
-use bytes::Bytes;
 
 impl Shard {
     /// Posts a barrier for a goal to all shards. Returns its number.
@@ -28,7 +27,7 @@ impl Shard {
         };
         let shards = self.env.router.shards();
         let need = self.replication.feed.end_offset();
-        let bodies = vec![Bytes::new(); shards];
+        let bodies = vec![Vec::new(); shards];
         let barrier = Barrier { goal, waiting: shards, bodies, offset: None, need };
         self.barriers.under_way.insert(number, barrier);
         self.note_needs();
@@ -55,7 +54,7 @@ impl Shard {
     ) {
         if let Some(barrier) = self.barriers.under_way.get_mut(&number) {
             barrier.waiting -= 1;
-            barrier.bodies[usize::from(envelope.owner)] = envelope.body.take().unwrap_or_default();
+            barrier.bodies[usize::from(envelope.owner)] = std::mem::take(&mut envelope.body);
         }
         self.port.recycle(envelope);
         self.settle_barrier(number);
@@ -98,7 +97,7 @@ impl Shard {
             }
             Goal::FeedOff => {
                 let barrier = self.barriers.under_way.remove(&number).expect("checked above");
-                let is_over = barrier.bodies.iter().all(Bytes::is_empty);
+                let is_over = barrier.bodies.iter().all(Vec::is_empty);
                 self.end_feed(is_over);
             }
             Goal::Snapshot => {

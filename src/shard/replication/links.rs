@@ -8,8 +8,9 @@
 //!                                    '--> mark --merged--> offset --'
 //!   WAIT -------------------> Mark to all, one unit --merged--> offset --> GETACK --> acks, time
 //! ```
-//! A snapshot is a copy of each shard's slice, made when its part comes in the shard's order. The
-//! shard does nothing else meanwhile.
+//! Each partition begins a cut of its keys when the snapshot's part comes in its order, and encodes
+//! them in slices. The process makes one snapshot at a time, because a partition makes one cut at a
+//! time: another shard's replicas wait.
 
 use super::OVER_LIMIT;
 use crate::exec::{BacklogFacts, SyncFrom};
@@ -85,6 +86,9 @@ impl Shard {
     pub(in crate::shard) fn serve_links(&mut self) {
         if self.replication.feed.is_on() && self.replication.feed.has_marks() {
             self.take_marks();
+        }
+        if self.replication.feed.wants_cut(self.env.me) {
+            self.take_snapshot();
         }
         self.check_acks();
         if self.has_new_stream() {

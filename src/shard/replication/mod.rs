@@ -133,7 +133,7 @@ pub(super) struct Barrier {
     pub(super) goal: Goal,
     /// Number of replies still expected.
     waiting: usize,
-    pub(super) bodies: Vec<Bytes>,
+    pub(super) bodies: Vec<Vec<Bytes>>,
     /// Offset of the mark in the stream.
     pub(super) offset: Option<u64>,
     /// Offset from which on the stream is kept.

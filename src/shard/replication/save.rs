@@ -2,7 +2,7 @@
 //! them again.
 //!
 //! ```text
-//!   SAVE -----------> Cut to all, one unit --> shares --> file --> OK
+//!   SAVE -----------> Share to all, one unit --> shares --> file --> OK
 //!   SHUTDOWN, signal  like SAVE; each shard serves nothing after its share
 //!                        '--> file --> the process stops; if it cannot be written: Stay to all
 //!   DEBUG RELOAD ---> Reload to all: each gives its share and takes its keys from it
@@ -25,7 +25,7 @@ impl Shard {
         self.env.process.persistence().saves += 1;
         let waiter = Some(self.defer(conn));
         let saving = Saving { waiter, then: Then::Reply };
-        self.post_barrier(Goal::Save(saving, Request::Cut { is_last: false }));
+        self.post_barrier(Goal::Save(saving, Request::Share { is_last: false }));
     }
 
     /// Starts DEBUG RELOAD.
@@ -45,7 +45,7 @@ impl Shard {
         let waiter = conn.map(|conn| self.defer(conn));
         self.env.process.log.notice("Saving the final RDB snapshot before exiting.");
         let saving = Saving { waiter, then: Then::Stop(why, is_forced) };
-        self.post_barrier(Goal::Save(saving, Request::Cut { is_last: true }));
+        self.post_barrier(Goal::Save(saving, Request::Share { is_last: true }));
     }
 
     /// Starts the shutdown that a signal has requested. Only shard 0 does this.
@@ -69,7 +69,7 @@ impl Shard {
     }
 
     /// Finishes a save after all shards have sent their shares.
-    pub(in crate::shard) fn finish_save(&mut self, saving: Saving, bodies: Vec<Bytes>) {
+    pub(in crate::shard) fn finish_save(&mut self, saving: Saving, bodies: Vec<Vec<Bytes>>) {
         let has_all = bodies.iter().all(|body| !body.is_empty());
         let is_saved = match saving.then {
             Then::Stay => return,
@@ -105,7 +105,7 @@ impl Shard {
     }
 
     /// Writes the file. Returns false and logs the error if that fails.
-    fn write_snapshot(&mut self, bodies: Vec<Bytes>) -> bool {
+    fn write_snapshot(&mut self, bodies: Vec<Vec<Bytes>>) -> bool {
         let shares: Vec<Share> = bodies.into_iter().map(Share::read).collect();
         let kept = self.env.process.persistence().kept.clone();
         let now_s = self.env.now.unix_ms() / 1_000;

@@ -43,6 +43,7 @@ impl Shard {
             }
         }
         self.note_needs();
+        self.replication.feed.end_cut().for_each(|shard| self.port.nudge(shard));
     }
 
     /// Starts a snapshot if a replica waits for one. Only one snapshot exists at a time, because it
@@ -58,7 +59,11 @@ impl Shard {
         };
         let is_due =
             links().any(|link| link.is_waiting()) && !links().any(|link| link.is_sending());
-        if is_due && !self.barriers.under_way.values().any(is_for_links) {
+        if !is_due {
+            return self.replication.feed.forgo_cut(self.env.me);
+        }
+        let is_free = !self.barriers.under_way.values().any(is_for_links);
+        if is_free && self.replication.feed.begin_cut(self.env.me) {
             let feed = &self.replication.feed;
             feed.begin_reading(self.env.me, feed.end_offset());
             self.post_barrier(Goal::FeedOn);

@@ -1,0 +1,93 @@
+//! The cut for a snapshot: the keys of the partition at the snapshot's place in the order of units,
+//! encoded in slices while other units run.
+//!
+//! ```text
+//!   part arrives: mark --lock on all keys granted--> begin, unlock
+//!     run_slices --> walk for a limited time --complete--> share --> reply
+//!                      '-lent value--> pool: encode --> receive_offloaded -'
+//! ```
+//! A process makes one cut at a time, see [`Feed::begin_cut`](crate::feed::Feed::begin_cut).
+
+use super::part_job::PoolJob;
+use super::partition::Partition;
+use super::slices::{Cut, SLICE_ELEMENTS_MAX, SLICE_NS_MAX};
+use crate::mesh::Envelope;
+use crate::snapshot::{Lent, ShareWriter};
+use std::any::Any;
+
+impl Partition {
+    /// Begins the cut that a part requests. All keys are locked.
+    pub(super) fn begin_cut(&mut self, part: Box<Envelope>) {
+        assert!(self.slices.cut.is_none(), "a process makes one cut at a time");
+        let changes = self.env.board.counters.changes.get();
+        let (is_packing, now_ms) = (self.env.config.rdbcompression, self.env.now.unix_ms());
+        let writer = ShareWriter::new(&self.slice, is_packing, changes, now_ms);
+        self.slice.begin_cut(Box::new(writer));
+        self.slices.cut = Some(Cut { part, encoded: Vec::new(), is_waiting: false });
+    }
+
+    /// Returns whether a cut can go on.
+    pub(super) fn can_cut_on(&self) -> bool {
+        self.slices.cut.as_ref().is_some_and(|cut| !cut.is_waiting) && !self.is_away()
+    }
+
+    /// Takes back a value that the pool has encoded.
+    pub(super) fn receive_lent(&mut self, lent: Lent) {
+        let cut = self.slices.cut.as_mut().expect("a cut waits for its values");
+        cut.encoded.push(lent);
+        cut.is_waiting = false;
+    }
+
+    /// Goes on with the cut for a limited time. Replies when it is complete. Returns whether there
+    /// was anything to do.
+    pub(super) fn cut_on(&mut self) -> bool {
+        if !self.can_cut_on() {
+            return false;
+        }
+        let encoded = self.slices.cut.as_mut().map(|cut| std::mem::take(&mut cut.encoded));
+        for lent in encoded.into_iter().flatten() {
+            self.share_writer().put_encoded(lent);
+        }
+        let env = &self.env;
+        let stop_ns = env.clock_ns() + SLICE_NS_MAX;
+        let mut left = (env.config.offload_elements_min as usize).min(SLICE_ELEMENTS_MAX);
+        let is_walked = self.slice.walk_cut(&mut || {
+            let is_over = left == 0 || env.clock_ns() >= stop_ns;
+            left = left.saturating_sub(1);
+            is_over
+        });
+        self.encode_lent();
+        let is_done = self.share_writer().is_done();
+        if is_walked && is_done {
+            self.end_cut();
+        } else if let Some(cut) = &mut self.slices.cut {
+            cut.is_waiting = !is_done && (is_walked || self.slice.is_cut_full());
+        }
+        true
+    }
+
+    fn share_writer(&mut self) -> &mut ShareWriter {
+        self.slice.cut_consumer().expect("a cut has begun with a writer")
+    }
+
+    /// Passes lent values to the pool. Without a pool, encodes them here.
+    fn encode_lent(&mut self) {
+        while let Some(mut lent) = self.share_writer().take_lent() {
+            let elements = lent.elements();
+            if let Some(offloads) = &mut self.offloads {
+                offloads.send(PoolJob::Lent(lent), elements, PoolJob::run);
+            } else {
+                lent.encode();
+                self.share_writer().put_encoded(lent);
+            }
+        }
+    }
+
+    fn end_cut(&mut self) {
+        let writer: Box<dyn Any> = self.slice.end_cut().expect("the walk is at its end");
+        let writer: Box<ShareWriter> = writer.downcast().expect("a cut has begun with a writer");
+        let Cut { mut part, .. } = self.slices.cut.take().expect("a cut is under way");
+        part.body = writer.into_share().into_pieces();
+        self.answer(part);
+    }
+}
