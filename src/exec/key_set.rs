@@ -99,6 +99,11 @@ impl KeySet {
         self.shared.is_empty() && self.exclusive.is_empty()
     }
 
+    /// Returns whether any of the set's locks is exclusive.
+    pub fn is_exclusive(&self) -> bool {
+        !self.exclusive.is_empty()
+    }
+
     /// Returns whether one of the set's locks conflicts with another unit's lock.
     pub fn conflicts(&self, other: KeyLock) -> bool {
         let is_exclusive = other.mode == Mode::Exclusive;

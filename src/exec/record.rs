@@ -65,6 +65,8 @@ pub struct Records {
     own_first: usize,
     at: u32,
     glue: Option<Glue>,
+    /// Whether keys or fields have expired.
+    has_expired: bool,
 }
 
 /// State of the running command's own record.
@@ -132,6 +134,7 @@ impl Records {
     /// Adds an expired key or expired fields. `expire_word` is the command that propagates a key.
     fn push_expired(&mut self, expire_word: &[u8], gone: &Expired) {
         let db = usize::from(gone.db);
+        self.has_expired = true;
         match &gone.fields {
             None => self.push(db, 2, [expire_word, &gone.key].into_iter()),
             Some(fields) => {
@@ -188,6 +191,7 @@ impl Records {
     /// Moves the records of another collection behind its own.
     pub fn absorb(&mut self, other: &mut Records) {
         let start = self.bytes.len();
+        self.has_expired |= std::mem::take(&mut other.has_expired);
         self.bytes.append(&mut other.bytes);
         self.list.extend(other.list.drain(..).map(|mut record| {
             record.bytes = record.bytes.start + start..record.bytes.end + start;
@@ -210,6 +214,11 @@ impl Records {
         std::mem::take(&mut self.bytes)
     }
 
+    /// Returns whether there are records of keys or fields that have expired.
+    pub fn has_expired(&self) -> bool {
+        self.has_expired
+    }
+
     /// Returns whether there is no record.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
@@ -217,6 +226,7 @@ impl Records {
 
     /// Removes all records and keeps at most [`KEPT_BYTES_MAX`] bytes of memory in each list.
     pub fn clear(&mut self) {
+        self.has_expired = false;
         self.list.clear();
         self.list.shrink_to(KEPT_BYTES_MAX / size_of::<Record>());
         self.bytes.clear();

@@ -180,6 +180,11 @@ impl Entry {
         self.command.card.flags.has(Flag::WRITE)
     }
 
+    /// Returns whether the command may leave records for the feed, besides expired keys.
+    pub fn may_propagate(&self) -> bool {
+        self.is_write() || self.command.card.flags.has(Flag::MAY_REPLICATE)
+    }
+
     /// Returns whether the command may block instead of replying.
     #[inline]
     pub fn may_wait(&self) -> bool {

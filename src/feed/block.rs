@@ -66,6 +66,29 @@ pub(super) struct UnitHead {
     pub(super) unit: Unit,
     /// Number of commands of the unit.
     pub(super) commands: u32,
+    /// The unit's place in the order of arrival on its shard.
+    pub(super) place: u64,
+    /// Whether units with later places are ahead of it. Its content is then in [`Block::late`].
+    pub(super) is_late: bool,
+}
+
+/// A unit that follows units with later places.
+#[derive(Debug)]
+pub(super) struct LateUnit {
+    pub(super) head: UnitHead,
+    pub(super) content: Content,
+}
+
+impl LateUnit {
+    /// Returns the bytes that the unit takes in memory.
+    pub(super) fn weight_bytes(&self) -> usize {
+        size_of::<LateUnit>() + self.content.weight_bytes()
+    }
+
+    /// Returns the commands of the unit.
+    pub(super) fn part(&self) -> Part<'_> {
+        Part { commands: &self.content.commands, bytes: &self.content.bytes }
+    }
 }
 
 /// One command: the fields of `exec::Record`, with the length of its bytes.
@@ -116,6 +139,10 @@ impl Content {
         records.clear();
     }
 
+    fn weight_bytes(&self) -> usize {
+        self.commands.len() * size_of::<Command>() + self.bytes.len()
+    }
+
     fn append(&mut self, other: &mut Content) {
         if self.commands.is_empty() && self.bytes.is_empty() {
             return std::mem::swap(self, other);
@@ -129,7 +156,10 @@ impl Content {
 #[derive(Debug, Default)]
 pub(super) struct Block {
     pub(super) heads: Vec<UnitHead>,
+    /// The content of all units that are not late.
     pub(super) content: Content,
+    /// The late units, in the order of their heads.
+    pub(super) late: Vec<LateUnit>,
 }
 
 /// A position in a block, between two units.
@@ -152,31 +182,33 @@ impl Block {
         self.heads.is_empty()
     }
 
-    /// Adds a unit whose commands are the last `commands` of the content; the caller has just added
-    /// them.
-    pub(super) fn push(&mut self, timestamp: Timestamp, unit: Unit, commands: usize) {
-        debug_assert!(self.heads.last().is_none_or(|last| last.timestamp < timestamp));
-        self.heads.push(UnitHead { timestamp, unit, commands: commands as u32 });
+    /// Adds a unit that is not late. Its commands are the last ones of the content: the caller has
+    /// just added them.
+    pub(super) fn push(&mut self, head: UnitHead) {
+        debug_assert!(self.heads.last().is_none_or(|last| last.timestamp <= head.timestamp));
+        self.heads.push(head);
     }
 
     /// Adds a unit with its own content.
-    pub(super) fn push_content(&mut self, timestamp: Timestamp, unit: Unit, mut content: Content) {
-        let commands = content.commands.len();
-        self.content.append(&mut content);
-        self.push(timestamp, unit, commands);
+    pub(super) fn push_content(&mut self, head: UnitHead, mut content: Content) {
+        if head.is_late {
+            self.late.push(LateUnit { head, content });
+        } else {
+            self.content.append(&mut content);
+        }
+        self.push(head);
     }
 
     /// Moves all units of `other` to the end of this block.
     pub(super) fn append(&mut self, other: &mut Block) {
         self.heads.append(&mut other.heads);
         self.content.append(&mut other.content);
+        self.late.append(&mut other.late);
     }
 
-    /// Returns the bytes that the units take in memory.
+    /// Returns the bytes that the units take in memory, without the content of late units.
     pub(super) fn weight_bytes(&self) -> usize {
-        self.heads.len() * size_of::<UnitHead>()
-            + self.content.commands.len() * size_of::<Command>()
-            + self.content.bytes.len()
+        self.heads.len() * size_of::<UnitHead>() + self.content.weight_bytes()
     }
 
     /// Removes everything, and keeps a limited capacity.
@@ -187,6 +219,8 @@ impl Block {
         self.content.commands.shrink_to(POOLED_BYTES_MAX / size_of::<Command>());
         self.content.bytes.clear();
         self.content.bytes.shrink_to(POOLED_BYTES_MAX);
+        self.late.clear();
+        self.late.shrink_to(POOLED_BYTES_MAX / size_of::<LateUnit>());
     }
 
     /// Returns the unit at a position; `None` at the end.
@@ -195,10 +229,12 @@ impl Block {
         self.heads.get(at.head)
     }
 
-    /// Returns the content of the unit at a position, and the position after the unit.
+    /// Returns the content of the unit at a position, which is empty for a late unit, and the
+    /// position after the unit.
     #[inline]
     pub(super) fn part(&self, at: Cursor) -> (Part<'_>, Cursor) {
-        let command_end = at.command + self.heads[at.head].commands as usize;
+        let head = &self.heads[at.head];
+        let command_end = at.command + if head.is_late { 0 } else { head.commands as usize };
         let commands = &self.content.commands[at.command..command_end];
         let byte_end = at.byte + commands.iter().map(|command| command.len).sum::<usize>();
         let part = Part { commands, bytes: &self.content.bytes[at.byte..byte_end] };

@@ -18,11 +18,11 @@
 //! The merger reads the time before it checks the inbox. A part that arrives after the check was
 //! posted after the promised time, so its timestamp may be greater.
 
-use super::block::Block;
+use super::block::{Block, LateUnit};
 use super::limits::LANE_BYTES_MAX;
 use super::timestamp::Timestamp;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 /// The value of `promised` while the shard is awake.
 const AWAKE: Timestamp = 0;
@@ -32,6 +32,8 @@ const AWAKE: Timestamp = 0;
 #[repr(align(128))]
 pub struct Lane {
     given: Mutex<Block>,
+    /// Whether `given` has late units.
+    has_late: AtomicBool,
     /// Bytes that are handed over and not in the stream yet.
     bytes: AtomicUsize,
     watermark: AtomicU64,
@@ -53,12 +55,17 @@ impl Lane {
 
     /// Shard's side: hands its block over, which is empty afterwards.
     pub(super) fn give(&self, block: &mut Block) {
-        self.bytes.fetch_add(block.weight_bytes(), Ordering::Relaxed);
+        let late: usize = block.late.iter().map(LateUnit::weight_bytes).sum();
+        self.bytes.fetch_add(block.weight_bytes() + late, Ordering::Relaxed);
+        let has_late = !block.late.is_empty();
         let mut given = self.given.lock().expect("no holder panics");
         if given.is_empty() {
             std::mem::swap(&mut *given, block);
         } else {
             given.append(block);
+        }
+        if has_late {
+            self.has_late.store(true, Ordering::Release);
         }
         drop(given);
         block.clear();
@@ -81,14 +88,24 @@ impl Lane {
         std::mem::swap(&mut *self.given.lock().expect("no holder panics"), block);
     }
 
+    /// Merger's side: takes only the late units that were handed over. Their heads stay.
+    pub(super) fn take_late(&self) -> Vec<LateUnit> {
+        if !self.has_late.load(Ordering::Acquire) {
+            return Vec::new();
+        }
+        let mut given = self.given.lock().expect("no holder panics");
+        self.has_late.store(false, Ordering::Relaxed);
+        std::mem::take(&mut given.late)
+    }
+
     /// Records that this number of the handed over bytes is in the stream.
     pub(super) fn release(&self, bytes: usize) {
         let before = self.bytes.fetch_sub(bytes, Ordering::Relaxed);
         assert!(before >= bytes, "at most the handed over bytes are released");
     }
 
-    /// Records that the shard is about to park, without a gap in its journal. `last` is the last
-    /// timestamp of its clock.
+    /// Records that the shard is about to park, without a firm gap in its journal. `last` is the
+    /// last timestamp of its clock.
     pub(super) fn park(&self, last: Timestamp) {
         self.promised.store(last.max(1), Ordering::SeqCst);
     }

@@ -6,10 +6,11 @@
 //!   queue of shard 2   |  empty, watermark 50     at heads; then its timestamp is 48.
 //! ```
 
-use super::block::{Block, Cursor, Part, Unit, UnitHead};
+use super::block::{Block, Cursor, LateUnit, Part, Unit, UnitHead};
 use super::lane::Lane;
 use super::output::Output;
 use super::timestamp::Timestamp;
+use std::collections::BTreeMap;
 
 /// How a run of the merger ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,11 @@ struct Queue {
     /// While the queue is empty: a lower bound for the timestamps of its later units.
     watermark: Timestamp,
     weight_bytes: usize,
+    /// Late units that are not in the stream yet, by their places. Their heads are in the block, or
+    /// in the lane.
+    late: BTreeMap<u64, LateUnit>,
+    /// Bytes of late units that were written and that the lane still counts.
+    written_bytes: usize,
 }
 
 impl Queue {
@@ -37,19 +43,88 @@ impl Queue {
         self.block.head(self.at)
     }
 
+    /// Returns the late unit with the first place, if it may be written before the head: the units
+    /// from the head on have later places.
+    fn early(&self) -> Option<&UnitHead> {
+        let (place, unit) = self.late.first_key_value()?;
+        self.head().is_some_and(|head| *place < head.place).then_some(&unit.head)
+    }
+
+    /// Takes over late units.
+    fn keep_late(&mut self, late: Vec<LateUnit>) {
+        self.late.extend(late.into_iter().map(|unit| (unit.head.place, unit)));
+    }
+
     /// Refills an empty queue from its lane. Reads the watermark, and the caller makes the promise,
     /// before the units are taken.
     fn refill(&mut self, lane: &Lane, promised: Option<Timestamp>) {
         debug_assert!(self.head().is_none());
-        if self.weight_bytes > 0 {
-            self.block.clear();
-            lane.release(self.weight_bytes);
-        }
+        self.clear(lane);
         self.watermark = lane.watermark().max(promised.unwrap_or(0)).max(self.watermark);
         lane.take(&mut self.block);
         self.at = Cursor::default();
         self.weight_bytes = self.block.weight_bytes();
+        let late = std::mem::take(&mut self.block.late);
+        self.keep_late(late);
+        self.skip_written();
+        if self.head().is_none() {
+            self.clear(lane);
+        }
     }
+
+    /// Drops a block whose units are all written.
+    fn clear(&mut self, lane: &Lane) {
+        if self.weight_bytes > 0 {
+            self.block.clear();
+            lane.release(std::mem::take(&mut self.weight_bytes));
+        }
+    }
+
+    /// Skips the heads of late units that were written before.
+    fn skip_written(&mut self) {
+        while let Some(head) = self.head()
+            && head.is_late
+            && !self.late.contains_key(&head.place)
+        {
+            self.at = self.block.part(self.at).1;
+        }
+    }
+
+    /// Returns the content of the unit with a place: of the head, or of a late unit.
+    fn part(&self, place: u64) -> Part<'_> {
+        match self.late.get(&place) {
+            Some(late) => late.part(),
+            None => {
+                debug_assert!(self.head().is_some_and(|head| head.place == place));
+                self.block.part(self.at).0
+            }
+        }
+    }
+
+    /// Passes the unit with a place, the head or a late unit, which was written.
+    fn pass(&mut self, place: u64) {
+        if let Some(late) = self.late.remove(&place) {
+            self.written_bytes += late.weight_bytes();
+        }
+        if self.head().is_some_and(|head| head.place == place) {
+            self.at = self.block.part(self.at).1;
+        }
+        self.skip_written();
+    }
+
+    /// Returns the part of this multi-part unit that is next, if there is one.
+    fn part_of(&self, sequence: u64) -> Option<&UnitHead> {
+        let is_it = |head: &&UnitHead| head.unit.several().is_some_and(|(of, _)| of == sequence);
+        self.head().filter(is_it).or_else(|| self.early().filter(is_it))
+    }
+}
+
+/// A part of a unit that is being written.
+#[derive(Clone, Copy, Debug)]
+struct Share {
+    shard: usize,
+    place: u64,
+    unit: Unit,
 }
 
 /// A multi-part unit with at least one part at a head.
@@ -59,26 +134,28 @@ struct Several {
     missing: u16,
     timestamp: Timestamp,
     shard: usize,
+    is_early: bool,
 }
 
-/// The heads that may go next.
+/// The units that may go next.
 #[derive(Clone, Copy, Debug)]
 struct Choice {
-    /// The smallest timestamp among the heads that may go, and a shard with this head.
-    best: Option<(Timestamp, usize)>,
-    /// The smallest timestamp of the other heads that may go.
+    /// The smallest timestamp among the units that may go, its shard, and whether it is early
+    /// there.
+    best: Option<(Timestamp, usize, bool)>,
+    /// The smallest timestamp of the other units that may go.
     second: Timestamp,
     /// The smallest watermark of an empty queue.
     horizon: Timestamp,
 }
 
 impl Choice {
-    fn consider(&mut self, timestamp: Timestamp, shard: usize) {
+    fn consider(&mut self, timestamp: Timestamp, shard: usize, is_early: bool) {
         match self.best {
-            Some((best, _)) if best <= timestamp => self.second = self.second.min(timestamp),
+            Some((best, ..)) if best <= timestamp => self.second = self.second.min(timestamp),
             before => {
-                self.second = before.map_or(self.second, |(best, _)| best);
-                self.best = Some((timestamp, shard));
+                self.second = before.map_or(self.second, |(best, ..)| best);
+                self.best = Some((timestamp, shard, is_early));
             }
         }
     }
@@ -89,12 +166,15 @@ impl Choice {
 pub(super) struct Merger {
     queues: Vec<Queue>,
     several: Vec<Several>,
-    /// Shards with the parts of the unit that is partly written, in order. Its parts stay at the
-    /// heads of their queues.
-    partly: Vec<usize>,
+    /// The parts of the unit that is partly written, in the order of their shards. They stay in
+    /// their queues.
+    partly: Vec<Share>,
     /// A deliberate fault: a test shows with it that watermarks are needed.
     #[cfg(test)]
     pub(super) ignores_watermarks: bool,
+    /// A deliberate fault: a test shows with it that late units must be written early.
+    #[cfg(test)]
+    pub(super) ignores_early: bool,
 }
 
 impl Merger {
@@ -105,6 +185,8 @@ impl Merger {
             partly: Vec::new(),
             #[cfg(test)]
             ignores_watermarks: false,
+            #[cfg(test)]
+            ignores_early: false,
         }
     }
 
@@ -119,6 +201,7 @@ impl Merger {
     ) -> Progress {
         let offset_max = out.backlog.end_offset() + bytes_max;
         for (queue, lane) in self.queues.iter_mut().zip(lanes) {
+            queue.keep_late(lane.take_late());
             if queue.head().is_none() {
                 queue.refill(lane, None);
             }
@@ -128,12 +211,15 @@ impl Merger {
                 return Progress::Behind;
             }
             for (queue, lane) in self.queues.iter_mut().zip(lanes) {
+                if queue.written_bytes > 0 {
+                    lane.release(std::mem::take(&mut queue.written_bytes));
+                }
                 if queue.head().is_none() && queue.weight_bytes > 0 {
                     queue.refill(lane, None);
                 }
             }
             let choice = self.choose();
-            let Some((timestamp, shard)) = choice.best else {
+            let Some((timestamp, shard, is_early)) = choice.best else {
                 let is_drained = self.queues.iter().all(|queue| queue.head().is_none());
                 return if is_drained { Progress::Drained } else { Progress::Waiting };
             };
@@ -143,7 +229,13 @@ impl Merger {
                 }
                 continue;
             }
-            match self.queues[shard].head().expect("the chosen queue has a head").unit.several() {
+            let queue = &self.queues[shard];
+            let head = if is_early { queue.early() } else { queue.head() };
+            let &UnitHead { unit, place, .. } = head.expect("the chosen queue has the unit");
+            match unit.several() {
+                None if is_early => {
+                    self.emit(&[Share { shard, place, unit }], out, offset_max);
+                }
                 None => {
                     let timestamp_max = choice.second.min(choice.horizon);
                     self.emit_singles(shard, timestamp_max, out, offset_max);
@@ -161,33 +253,25 @@ impl Merger {
                 choice.horizon = choice.horizon.min(queue.watermark);
                 continue;
             };
-            let Some((sequence, parts)) = head.unit.several() else {
-                choice.consider(head.timestamp, shard);
-                continue;
-            };
-            match self.several.iter_mut().find(|several| several.sequence == sequence) {
-                Some(several) => {
-                    several.missing = several
-                        .missing
-                        .checked_sub(1)
-                        .expect("a unit has at most its number of parts");
-                    if head.timestamp < several.timestamp {
-                        (several.timestamp, several.shard) = (head.timestamp, shard);
+            let early = queue.early().map(|head| (head, true));
+            #[cfg(test)]
+            let early = early.filter(|_| !self.ignores_early);
+            for (head, is_early) in [Some((head, false)), early].into_iter().flatten() {
+                match head.unit.several() {
+                    None => choice.consider(head.timestamp, shard, is_early),
+                    Some((sequence, parts)) => {
+                        see_part(
+                            &mut self.several,
+                            (sequence, parts),
+                            head.timestamp,
+                            (shard, is_early),
+                        );
                     }
-                }
-                None => {
-                    let missing = parts.checked_sub(1).expect("a unit has at least one part");
-                    self.several.push(Several {
-                        sequence,
-                        missing,
-                        timestamp: head.timestamp,
-                        shard,
-                    });
                 }
             }
         }
         for several in self.several.iter().filter(|several| several.missing == 0) {
-            choice.consider(several.timestamp, several.shard);
+            choice.consider(several.timestamp, several.shard, several.is_early);
         }
         #[cfg(test)]
         if self.ignores_watermarks {
@@ -223,35 +307,57 @@ impl Merger {
         out: &mut Output,
         offset_max: u64,
     ) {
-        let queue = &mut self.queues[shard];
-        while let Some(&UnitHead { timestamp, unit, .. }) = queue.head()
+        while let Some(&UnitHead { timestamp, unit, place, .. }) = self.queues[shard].head()
             && unit.several().is_none()
             && timestamp <= timestamp_max
             && out.backlog.end_offset() <= offset_max
         {
-            let (part, next) = queue.block.part(queue.at);
-            let left = bytes_left(out, offset_max);
-            if !out.begin_unit(&[part], unit.is_transaction(), left) {
-                self.partly.push(shard);
+            let share = Share { shard, place, unit };
+            if !self.emit(&[share], out, offset_max) {
                 return;
             }
-            queue.at = next;
         }
+    }
+
+    /// Writes a multi-part unit. All its parts must be next in their queues.
+    fn emit_several(&mut self, sequence: u64, parts: u16, out: &mut Output, offset_max: u64) {
+        let found = |(shard, queue): (usize, &Queue)| {
+            let head = queue.part_of(sequence)?;
+            Some(Share { shard, place: head.place, unit: head.unit })
+        };
+        let shares: Vec<Share> = self.queues.iter().enumerate().filter_map(found).collect();
+        assert!(shares.len() == usize::from(parts), "all parts of a unit are written");
+        let is_equal = |share: &Share| share.unit == shares[0].unit;
+        assert!(shares.iter().all(is_equal), "all parts of a unit are equal");
+        if let Unit::Mark { id, .. } = shares[0].unit {
+            out.mark(id);
+            self.pass(&shares);
+        } else {
+            self.emit(&shares, out, offset_max);
+        }
+    }
+
+    /// Begins to write the unit that consists of these parts. Returns whether it is complete.
+    fn emit(&mut self, shares: &[Share], out: &mut Output, offset_max: u64) -> bool {
+        let parts: Vec<Part<'_>> = shares.iter().map(|share| self.part(share)).collect();
+        let left = bytes_left(out, offset_max);
+        if !out.begin_unit(&parts, shares[0].unit.is_transaction(), left) {
+            self.partly.extend_from_slice(shares);
+            return false;
+        }
+        self.pass(shares);
+        true
     }
 
     /// Continues the unit that is partly written. Returns whether there is none any more.
     fn go_on(&mut self, out: &mut Output, offset_max: u64) -> bool {
-        let Some(&first) = self.partly.first() else { return true };
-        let is_transaction =
-            self.queues[first].head().expect("its part is at the head").unit.is_transaction();
-        let of_shard = |shard: &usize| self.queues[*shard].block.part(self.queues[*shard].at);
-        let (parts, ends): (Vec<Part<'_>>, Vec<Cursor>) = self.partly.iter().map(of_shard).unzip();
-        if !out.go_on(&parts, is_transaction, bytes_left(out, offset_max)) {
+        let Some(first) = self.partly.first() else { return true };
+        let parts: Vec<Part<'_>> = self.partly.iter().map(|share| self.part(share)).collect();
+        if !out.go_on(&parts, first.unit.is_transaction(), bytes_left(out, offset_max)) {
             return false;
         }
-        for (shard, end) in self.partly.drain(..).zip(ends) {
-            self.queues[shard].at = end;
-        }
+        let shares = std::mem::take(&mut self.partly);
+        self.pass(&shares);
         true
     }
 
@@ -260,35 +366,31 @@ impl Merger {
         !self.partly.is_empty()
     }
 
-    /// Writes a multi-part unit. All its parts must be at heads.
-    fn emit_several(&mut self, sequence: u64, parts: u16, out: &mut Output, offset_max: u64) {
-        let is_of = |shard: &usize| {
-            let unit = self.queues[*shard].head().and_then(|head| head.unit.several());
-            unit.is_some_and(|(of, _)| of == sequence)
-        };
-        let shards: Vec<usize> = (0..self.queues.len()).filter(is_of).collect();
-        assert!(shards.len() == usize::from(parts), "all parts of a unit are written");
-        let unit_of = |shard: usize| self.queues[shard].head().expect("it has a part").unit;
-        let unit = unit_of(shards[0]);
-        assert!(
-            shards.iter().all(|shard| unit_of(*shard) == unit),
-            "all parts of a unit are equal"
-        );
-        let of_shard = |shard: &usize| self.queues[*shard].block.part(self.queues[*shard].at);
-        let (shares, ends): (Vec<Part<'_>>, Vec<Cursor>) = shards.iter().map(of_shard).unzip();
-        match unit {
-            Unit::Mark { id, .. } => out.mark(id),
-            unit => {
-                let left = bytes_left(out, offset_max);
-                if !out.begin_unit(&shares, unit.is_transaction(), left) {
-                    self.partly = shards;
-                    return;
-                }
-            }
+    fn part(&self, share: &Share) -> Part<'_> {
+        self.queues[share.shard].part(share.place)
+    }
+
+    fn pass(&mut self, shares: &[Share]) {
+        for share in shares {
+            self.queues[share.shard].pass(share.place);
         }
-        for (shard, end) in shards.into_iter().zip(ends) {
-            self.queues[shard].at = end;
-        }
+    }
+}
+
+/// Notes a part of a multi-part unit that is next in a queue.
+fn see_part(
+    several: &mut Vec<Several>,
+    (sequence, parts): (u64, u16),
+    timestamp: Timestamp,
+    (shard, is_early): (usize, bool),
+) {
+    let Some(found) = several.iter_mut().find(|several| several.sequence == sequence) else {
+        let missing = parts.checked_sub(1).expect("a unit has at least one part");
+        return several.push(Several { sequence, missing, timestamp, shard, is_early });
+    };
+    found.missing = found.missing.checked_sub(1).expect("a unit has at most its number of parts");
+    if timestamp < found.timestamp {
+        (found.timestamp, found.shard, found.is_early) = (timestamp, shard, is_early);
     }
 }
 

@@ -3,10 +3,11 @@
 //!
 //! ```text
 //!   begin_cut     the moment
-//!   walk_cut      saves bucket after bucket --.
+//!   walk_cut      saves bucket after bucket --------.
 //!   a change of   saves the key's bucket before it --+--> consumer     each bucket once
-//!   any key       changes
-//!   end_cut       when all buckets are saved
+//!   any key       changes                            |
+//!   cut_free      saves keys of earlier units -------'
+//!   end_cut       when all keys are saved
 //! ```
 //! A bucket has a version of two bits. Everything that writes to a bucket stamps it with the
 //! version of the slice. A cut begins with a new version, so a bucket with this version is saved,
@@ -32,16 +33,20 @@
 //! A value of many elements takes long to save, so the consumer shares it by a counted reference,
 //! and saves it when it wants. A change copies the value while the consumer has not let go of it.
 //!
-//! # Values that are away
+//! # Held keys
 //!
-//! A cut begins under a lock on all keys, so no value is with a transaction or on another thread.
-//! Later units take values away only after the keys' buckets were saved.
+//! The units that have requested locks before the cut are part of it, also if they change keys
+//! later. Their keys are held: their values may be away, and nobody else may change them. When the
+//! last unit that holds a key is over, the key is saved as it is then. Until then `owed` has the
+//! names of the held keys whose buckets were saved without them, and of the changed ones. Both are
+//! bounded by the keys of the units.
 
 use super::database::Database;
 use super::slice::{Key, Slice};
 use super::table::{Entry, Place, Table, View};
 use crate::value::Object;
 use std::any::Any;
+use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -74,6 +79,9 @@ struct Source {
     is_walked: bool,
 }
 
+/// A key that is held, with its database.
+type Name = (usize, Box<[u8]>);
+
 /// A cut of a slice.
 #[derive(Debug)]
 pub struct Cut {
@@ -82,29 +90,43 @@ pub struct Cut {
     sources: Vec<Source>,
     /// For each database, the source that is under its number now.
     current: Vec<Option<usize>>,
+    /// Hashes of the held keys, with the number of units that hold each.
+    held: HashMap<u64, usize>,
+    /// Held keys to save when they are free, by their hashes.
+    owed: HashMap<u64, Vec<Name>>,
     /// Where the walk is: source, table, bucket.
     at: (usize, usize, u32),
 }
 
 impl Cut {
-    fn new(databases: usize, consumer: Box<dyn Consumer>) -> Cut {
+    fn new(databases: usize, held: HashMap<u64, usize>, consumer: Box<dyn Consumer>) -> Cut {
         let source = |_| Source { aside: None, is_walked: false };
         Cut {
             consumer,
             sources: (0..databases).map(source).collect(),
             current: (0..databases).map(Some).collect(),
+            held,
+            owed: HashMap::new(),
             at: (0, 0, 0),
         }
     }
 
     /// Returns whether all keys are saved.
     fn is_complete(&self) -> bool {
-        self.at.0 == self.sources.len()
+        self.at.0 == self.sources.len() && self.held.is_empty()
+    }
+
+    /// Saves a key later, when no unit holds it any more.
+    fn owe(&mut self, db: usize, hash: u64, key: &[u8]) {
+        let owed = self.owed.entry(hash).or_default();
+        if !owed.iter().any(|(other_db, other)| *other_db == db && **other == *key) {
+            owed.push((db, key.into()));
+        }
     }
 
     /// Passes a key to the consumer.
     fn save(&mut self, source: usize, entry: Entry) {
-        debug_assert!(!entry.is_detached(), "no value is away from an unsaved bucket");
+        debug_assert!(!entry.is_detached(), "a value that is away is held");
         if self.consumer.is_abandoned() {
             return;
         }
@@ -115,24 +137,37 @@ impl Cut {
         }
     }
 
-    /// Saves the keys of a bucket.
-    fn save_bucket(&mut self, source: usize, table: &Table, number: u32) {
-        table.for_each_in_bucket(number, &mut |word| self.save(source, word.entry()));
+    /// Saves the keys of a bucket. `db` is the present number of the source.
+    fn save_bucket(
+        &mut self,
+        (source, db): (usize, usize),
+        (table, number): (&Table, u32),
+        hash_of: &dyn Fn(&[u8]) -> u64,
+    ) {
+        table.for_each_in_bucket(number, &mut |word| {
+            let entry = word.entry();
+            let hash = (!self.held.is_empty()).then(|| hash_of(entry.key()));
+            match hash.filter(|hash| self.held.contains_key(hash)) {
+                Some(hash) => self.owe(db, hash, entry.key()),
+                None => self.save(source, entry),
+            }
+        });
     }
 }
 
 impl Slice {
-    /// Begins a cut of the present keys. No value may be away.
-    pub fn begin_cut(&mut self, consumer: Box<dyn Consumer>) {
+    /// Begins a cut of the present keys. `held` has the hashes of the keys whose exclusive locks
+    /// were requested before, each with the number of its units.
+    pub fn begin_cut(&mut self, held: HashMap<u64, usize>, consumer: Box<dyn Consumer>) {
         assert!(self.cut.is_none(), "a cut ends before the next one begins");
         self.tools.version = (self.tools.version + 1) % 4;
-        self.cut = Some(Box::new(Cut::new(self.databases.len(), consumer)));
+        self.cut = Some(Box::new(Cut::new(self.databases.len(), held, consumer)));
     }
 
     /// Ends the cut if all its keys are saved. Returns its consumer.
     pub fn end_cut(&mut self) -> Option<Box<dyn Consumer>> {
         let cut = self.cut.take_if(|cut| cut.is_complete())?;
-        debug_assert!(cut.sources.iter().all(|source| source.aside.is_none()));
+        debug_assert!(cut.owed.is_empty() && cut.sources.iter().all(|it| it.aside.is_none()));
         Some(cut.consumer)
     }
 
@@ -140,6 +175,11 @@ impl Slice {
     pub fn cut_consumer<C: Consumer>(&mut self) -> Option<&mut C> {
         let consumer: &mut dyn Any = &mut *self.cut.as_mut()?.consumer;
         consumer.downcast_mut()
+    }
+
+    /// Returns whether the cut must wait for units that hold keys.
+    pub fn has_held(&self) -> bool {
+        self.cut.as_ref().is_some_and(|cut| !cut.held.is_empty())
     }
 
     /// Returns whether the walk of the cut must pause.
@@ -173,6 +213,11 @@ impl Slice {
         if let Some(number) = table.and_then(|table| table.bucket_of(key.hash)) {
             self.save_bucket(db, (index, number));
         }
+        if let Some(cut) = &mut self.cut
+            && cut.held.contains_key(&key.hash)
+        {
+            cut.owe(db, key.hash, key.bytes);
+        }
     }
 
     /// Saves a bucket of a present table and stamps it, if it is not saved.
@@ -184,7 +229,8 @@ impl Slice {
         if table.version_of(number) == tools.version {
             return;
         }
-        cut.save_bucket(source, table, number);
+        let hash_of = |key: &[u8]| tools.hash(key);
+        cut.save_bucket((source, db), (table, number), &hash_of);
         databases[db].change(index, |table| table.stamp(tools.version, number));
     }
 
@@ -255,7 +301,8 @@ impl Slice {
         }
         let aside = cut.sources[source].aside.take().expect("it is aside");
         let table = aside.table(occupied).expect("an occupied table exists");
-        cut.save_bucket(source, table, number);
+        let hash_of = |key: &[u8]| self.tools.hash(key);
+        cut.save_bucket((source, source), (table, number), &hash_of);
         cut.sources[source].aside = Some(aside);
     }
 
@@ -266,6 +313,26 @@ impl Slice {
         cut.sources[source].is_walked = true;
         if let Some(aside) = cut.sources[source].aside.take() {
             self.graveyard.bury_tables(aside.into_tables());
+        }
+    }
+
+    /// Frees a held key, because a unit that holds it is over. Saves the key if the unit was the
+    /// last one.
+    pub fn cut_free(&mut self, hash: u64) {
+        let Some(cut) = &mut self.cut else { return };
+        let Some(units) = cut.held.get_mut(&hash) else { return };
+        *units -= 1;
+        if *units > 0 {
+            return;
+        }
+        cut.held.remove(&hash);
+        for (db, name) in cut.owed.remove(&hash).unwrap_or_default() {
+            let key = self.key(&name);
+            let found = self.find_hidden(db, &key);
+            let Some(cut) = &mut self.cut else { return };
+            if let (Some(place), Some(source)) = (found, cut.current[db]) {
+                cut.save(source, place.entry());
+            }
         }
     }
 
@@ -424,18 +491,36 @@ mod tests {
 
     /// Runs one cut while keys change at random. Returns the number of values that were lent.
     fn cut_at_random(slice: &mut Slice, rng: &mut Rng, now_ms: &mut u64) -> usize {
-        let wanted = state(slice);
+        let mut wanted = state(slice);
+        let mut left: Vec<Vec<u8>> = (0..rng.below(4)).map(|_| name(rng.below(900))).collect();
+        let mut units: HashMap<u64, usize> = HashMap::new();
+        left.iter().for_each(|name| *units.entry(slice.key(name).hash).or_default() += 1);
         let kept = Kept { is_abandoned: rng.below(4) == 0, ..Kept::default() };
-        slice.begin_cut(Box::new(kept.clone()));
+        slice.begin_cut(units, Box::new(kept.clone()));
         while slice.end_cut().is_none() {
             for _ in 0..rng.below(30) {
                 let (db, number) = (rng.below(3) as usize, rng.below(901));
                 match number {
                     900 => change(slice, rng, db, b"large"),
+                    _ if left.contains(&name(number)) => {}
                     _ => change(slice, rng, db, &name(number)),
                 }
             }
-            match rng.below(120) {
+            if !left.is_empty() && rng.below(8) == 0 {
+                let unit = left.swap_remove(rng.below(left.len() as u64) as usize);
+                (0..DATABASES).for_each(|db| change(slice, rng, db, &unit));
+                let present = state(slice);
+                for db in 0..DATABASES {
+                    let key = (db, unit.clone());
+                    match present.get(&key) {
+                        Some(entry) => drop(wanted.insert(key, entry.clone())),
+                        None => drop(wanted.remove(&key)),
+                    }
+                }
+                let hash = slice.key(&unit).hash;
+                slice.cut_free(hash);
+            }
+            match if left.is_empty() { rng.below(120) } else { 120 } {
                 0 => slice.flush(Some(rng.below(3) as usize)),
                 1 => slice.flush(None),
                 2 | 3 => slice.swap_databases(rng.below(3) as usize, rng.below(3) as usize),

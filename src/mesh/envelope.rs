@@ -1,7 +1,7 @@
 //! Envelopes: the part of one batch that belongs to one shard, on its way there and back.
 
 use super::POOLED_BYTES_MAX;
-use super::txn_part::TxnPart;
+use super::txn_part::{Stage, TxnPart};
 use crate::exec::{BatchArgs, Item, Request, Ticket, Wait, Walk};
 use crate::io::ConnId;
 use crate::resp::{Mark, Output, Protocol, Span};
@@ -219,6 +219,9 @@ pub struct Envelope {
     pub sequence: u64,
     /// Number of parts of its unit.
     pub parts: u16,
+    /// Number of parts of its unit that have one common place in the stream: all of several parts
+    /// if any of them may write, or else none.
+    pub places: u16,
     /// Whether it has a credit of its home to its owner.
     pub has_credit: bool,
     /// Time at which it was sent.
@@ -257,6 +260,7 @@ impl Envelope {
             part: 0,
             sequence: 0,
             parts: 0,
+            places: 0,
             has_credit: false,
             sent: Moment::default(),
             carried: Carried::default(),
@@ -341,6 +345,16 @@ impl Envelope {
             Work::Transaction(part) => part,
             work => unreachable!("{work:?} is not a part of a transaction"),
         }
+    }
+
+    /// Returns whether it is the first round of a transaction that keeps locks.
+    pub fn is_acquiring(&self) -> bool {
+        self.txn().is_some_and(|txn| txn.stage == Stage::Acquire)
+    }
+
+    /// Returns whether its commands may write or publish.
+    pub fn may_write(&self) -> bool {
+        self.items.iter().any(|item| item.entry.may_propagate())
     }
 
     /// Returns whether the work needs only the owner's partition, so that any holder of the

@@ -2,8 +2,10 @@
 
 use super::envelope::{Envelope, Moment};
 use super::inbox::{Mesh, Message};
+use super::txn_part::Stage;
 use super::{POOL_BYTES_MAX, POOL_ENVELOPES_MAX};
 use crate::base::clock::Clock;
+use crate::exec::Mode;
 use std::sync::Arc;
 
 /// What another shard received from this one since the last ring of the doorbells.
@@ -160,10 +162,12 @@ impl Port {
             // judged an expiry at a later time before its part arrives.
             sent.unix_us = sent.unix_us.max(self.clock.unix_us());
         }
+        let places = if parts.len() > 1 { count_places(parts) } else { 0 };
         for mut part in parts.drain(..) {
             let owner = usize::from(part.owner);
             part.sequence = sequence;
             part.parts = count;
+            part.places = places;
             part.sent = sent;
             let needs_shard = !part.is_for_partition();
             note_posted(&mut self.posted, self.me, owner, part.items.len() as u32, needs_shard);
@@ -274,6 +278,26 @@ impl Port {
             posted.is_nudged = true;
         }
     }
+}
+
+/// Returns the number of parts of a unit that get places in the journals: all, if any of them may
+/// write. The parts that only read show which units the writes must follow. The later rounds of a
+/// transaction get none.
+fn count_places(parts: &[Box<Envelope>]) -> u16 {
+    let is_exclusive = |part: &Envelope| {
+        part.txn().is_some_and(|txn| {
+            txn.key_locks.iter().any(|key_lock| key_lock.mode == Mode::Exclusive)
+                || txn.key_set.as_ref().is_some_and(|set| set.is_exclusive())
+        })
+    };
+    let stage = parts[0].txn().map_or(Stage::OneShot, |txn| txn.stage);
+    let count = match stage {
+        Stage::Acquire if parts.iter().any(|part| is_exclusive(part)) => parts.len(),
+        Stage::Acquire | Stage::Continue | Stage::Release => 0,
+        Stage::OneShot if parts.iter().any(|part| part.may_write()) => parts.len(),
+        Stage::OneShot => 0,
+    };
+    count as u16
 }
 
 fn note_posted(all: &mut Vec<Posted>, me: usize, shard: usize, commands: u32, needs_shard: bool) {

@@ -14,9 +14,9 @@
 //! All of this belongs to the command that made the keys ready. It happens before any other
 //! command, and is propagated directly after that command.
 //!
-//! A unit with locks is propagated at the place at which it arrived. Units that arrived later may
-//! have changed other keys since. So such a unit serves only clients whose keys its own locks
-//! cover. The other clients request locks of their own, and follow the unit.
+//! The merger may write a unit that has waited for locks before units that arrived later, and that
+//! have changed other keys since (see `feed`). So such a unit serves only clients whose keys its
+//! own locks cover. The other clients request locks of their own, and follow the unit.
 
 use super::absence::Late;
 use super::journal::Place;

@@ -2,10 +2,15 @@
 //! encoded in slices while other units run.
 //!
 //! ```text
-//!   part arrives: mark --lock on all keys granted--> begin, unlock
+//!   part arrives: mark, begin
 //!     run_slices --> walk for a limited time --complete--> share --> reply
 //!                      '-lent value--> pool: encode --> receive_offloaded -'
 //! ```
+//! The cut takes no lock. The units that have requested locks before are part of it: their places
+//! in the stream precede the mark. It is complete only when they are over. If one of them locks
+//! exclusively more than single keys, the part waits for it before the cut begins, as a lock
+//! request on all keys.
+//!
 //! A process makes one cut at a time, see [`Feed::begin_cut`](crate::feed::Feed::begin_cut).
 
 use super::part_job::PoolJob;
@@ -13,22 +18,40 @@ use super::partition::Partition;
 use super::slices::{Cut, SLICE_ELEMENTS_MAX, SLICE_NS_MAX};
 use crate::mesh::Envelope;
 use crate::snapshot::{Lent, ShareWriter};
+use crate::txn::LockId;
 use std::any::Any;
+use std::collections::HashMap;
 
 impl Partition {
-    /// Begins the cut that a part requests. All keys are locked.
-    pub(super) fn begin_cut(&mut self, part: Box<Envelope>) {
+    /// Returns the keys that earlier units hold, if a cut can begin beside these units.
+    pub(super) fn held_by_units(&self) -> Option<HashMap<u64, usize>> {
+        if self.is_away() { None } else { self.locks.exclusive_keys() }
+    }
+
+    /// Begins the cut that a part requests. `held` has the hashes of the keys that earlier units
+    /// hold, each with the number of its units.
+    pub(super) fn begin_cut(&mut self, part: Box<Envelope>, held: HashMap<u64, usize>) {
         assert!(self.slices.cut.is_none(), "a process makes one cut at a time");
         let changes = self.env.board.counters.changes.get();
         let (is_packing, now_ms) = (self.env.config.rdbcompression, self.env.now.unix_ms());
         let writer = ShareWriter::new(&self.slice, is_packing, changes, now_ms);
-        self.slice.begin_cut(Box::new(writer));
-        self.slices.cut = Some(Cut { part, encoded: Vec::new(), is_waiting: false });
+        self.slice.begin_cut(held, Box::new(writer));
+        let until = self.locks.next_id();
+        self.slices.cut = Some(Cut { part, encoded: Vec::new(), until, is_waiting: false });
     }
 
     /// Returns whether a cut can go on.
     pub(super) fn can_cut_on(&self) -> bool {
         self.slices.cut.as_ref().is_some_and(|cut| !cut.is_waiting) && !self.is_away()
+    }
+
+    /// Saves the keys of a unit that is over, if a cut has waited for them.
+    pub(super) fn free_held(&mut self, lock: LockId) {
+        let Some(cut) = self.slices.cut.as_mut().filter(|cut| lock < cut.until) else { return };
+        cut.is_waiting = false;
+        for hash in self.locks.exclusive_of(lock) {
+            self.slice.cut_free(hash);
+        }
     }
 
     /// Takes back a value that the pool has encoded.
@@ -57,11 +80,12 @@ impl Partition {
             is_over
         });
         self.encode_lent();
-        let is_done = self.share_writer().is_done();
-        if is_walked && is_done {
+        let is_encoded = self.share_writer().is_done();
+        let has_all = is_encoded && !self.slice.has_held();
+        if is_walked && has_all {
             self.end_cut();
         } else if let Some(cut) = &mut self.slices.cut {
-            cut.is_waiting = !is_done && (is_walked || self.slice.is_cut_full());
+            cut.is_waiting = is_walked || (!is_encoded && self.slice.is_cut_full());
         }
         true
     }

@@ -1,19 +1,38 @@
-//! Commands that the partition propagates: once per unit, at the place in the order at which the
-//! unit arrived.
+//! Commands that the partition propagates: once per unit, in the order in which the units take
+//! effect.
 //!
 //! ```text
 //!   batch run at home   local timestamp    append
 //!   part, runs          arrived            append
-//!   part, waits         arrived            reserve .............. fill when it runs
-//!   transaction         arrived            reserve .. rounds .... fill at the last round
-//!   recheck             following          reserve, directly behind the unit that unblocked the
-//!                                          client .............. fill when it runs
+//!   part, waits         arrived            open gap ............. filled when it runs
+//!   transaction         arrived            open gap .. rounds ... filled at the last round
+//!   recheck             following          open gap ............. filled when it runs
+//!   part of a unit with several parts that may write, waits
+//!                       arrived            firm gap ............. filled when it runs
 //!   keys have expired   local timestamp    append
-//!   snapshot, mark      arrived            append a mark, which all partitions have
+//!   mark of WAIT        arrived            append a mark, which all partitions have
+//!   snapshot            arrived            the same, behind gaps that become firm
 //! ```
+//! Units that run meanwhile pass an open gap, so a transaction or a part that waits for locks holds
+//! nothing up. This is right because they access other keys, and nobody sees an effect of the
+//! waiting unit: a transaction is seen after its last round, which is one unit.
+//!
+//! A firm gap holds up the stream of this partition, and of all others that depend on it. Only one
+//! kind of unit needs it: a batch, or a transaction of one round, with several parts, if any part
+//! may write. Suppose that its part here waits for locks. Its other parts may have run already, so
+//! other clients have seen their effects. What these clients do next must follow the whole unit in
+//! the stream. The parts of a MSET must not be torn, and the commands of a pipeline keep their
+//! order. So the stream waits for the part here, even if this part only reads: the writes of the
+//! other parts follow what it sees. A unit that only reads needs no place: what it propagates, keys
+//! that have expired, are units of their own.
+//!
+//! A part that goes on, after some of its commands were propagated, has a firm gap too: clients
+//! that these commands have unblocked already have their replies. So has a transaction that goes
+//! on, in rounds or in slices, after keys have expired in it: a unit that shares its lock of such a
+//! key finds the key gone, and a replica must remove the key before.
 
 use crate::exec::Records;
-use crate::feed::{Journal, Reservation, Timestamp, Unit};
+use crate::feed::{Gap, Journal, Reservation, Timestamp, Unit};
 use crate::mesh::{Envelope, Stage, Work};
 use crate::txn::LockId;
 use std::collections::HashMap;
@@ -75,8 +94,26 @@ impl JournalLane {
     /// Reserves the place of a part that runs later.
     pub(super) fn reserve(&mut self, lock: LockId, timestamp: Timestamp, part: &Envelope) {
         if self.journal.is_on() && !matches!(part.work, Work::Control { .. }) {
-            let reservation = self.journal.reserve(timestamp, unit_of(part));
-            self.reservations.insert(lock, reservation);
+            let unit = unit_of(part);
+            let is_joint = matches!(unit, Unit::Part { .. }) && !part.is_acquiring();
+            let gap = if is_joint { Gap::Firm } else { Gap::Open };
+            self.reservations.insert(lock, self.journal.reserve(timestamp, unit, gap));
+        }
+    }
+
+    /// Makes later units follow a part that goes on, because it has left records already.
+    pub(super) fn firm_up(&mut self, lock: LockId, records: Option<&Records>) {
+        self.firm_up_if(lock, records.is_some_and(|records| !records.is_empty()));
+    }
+
+    /// Makes later units follow a transaction that goes on, if keys have expired in it.
+    pub(super) fn firm_up_expired(&mut self, lock: LockId, records: Option<&Records>) {
+        self.firm_up_if(lock, records.is_some_and(Records::has_expired));
+    }
+
+    fn firm_up_if(&mut self, lock: LockId, has_effects: bool) {
+        if has_effects && let Some(reservation) = self.reservations.get(&lock) {
+            self.journal.firm_up(*reservation);
         }
     }
 
@@ -92,7 +129,7 @@ impl JournalLane {
         for lock in std::mem::take(&mut self.followers) {
             let timestamp = self.journal.clock.following();
             let unit = Unit::Single { is_transaction: false };
-            self.reservations.insert(lock, self.journal.reserve(timestamp, unit));
+            self.reservations.insert(lock, self.journal.reserve(timestamp, unit, Gap::Open));
         }
     }
 
@@ -141,8 +178,8 @@ impl JournalLane {
 fn unit_of(part: &Envelope) -> Unit {
     let is_transaction = part.txn().is_some();
     debug_assert!(part.txn().is_none_or(|txn| txn.stage != Stage::Continue));
-    if part.parts > 1 {
-        Unit::Part { sequence: part.sequence, parts: part.parts, is_transaction }
+    if part.places > 1 {
+        Unit::Part { sequence: part.sequence, parts: part.places, is_transaction }
     } else {
         Unit::Single { is_transaction }
     }

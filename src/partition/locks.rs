@@ -29,6 +29,9 @@ impl Partition {
         let timestamp = self.journal.arrived(part.sent.timestamp);
         if let Work::Control { request: Request::Snapshot(id), .. } = part.work {
             self.begin_feed(timestamp, &part, id);
+            if let Some(held) = self.held_by_units() {
+                return self.begin_cut(part, held);
+            }
         }
         match part.txn().map_or(Stage::OneShot, |txn| txn.stage) {
             Stage::OneShot if part.txn().is_some_and(|txn| txn.is_sliced) => {
@@ -164,6 +167,7 @@ impl Partition {
         let mut released = VecDeque::from([lock]);
         let mut granted = Vec::new();
         while let Some(lock) = released.pop_front() {
+            self.free_held(lock);
             self.locks.release(lock, &mut granted);
             for lock in granted.drain(..) {
                 let part = self.waiting.remove(&lock).expect("a waiting request has a part");

@@ -88,6 +88,7 @@ impl Partition {
                 if let Some(records) = &mut records {
                     self.record_expired(records, item.at);
                 }
+                self.journal.firm_up(lock, records.as_ref());
                 self.offload(part, at, (lock, records), workspace, elements);
                 self.set_time(turn_us);
                 return true;

@@ -135,6 +135,7 @@ impl Partition {
             let ready = std::iter::from_fn(|| self.slice.take_ready());
             part.txn_mut().ready.extend(ready);
             if let Some(mut records) = records {
+                self.journal.firm_up_expired(part.txn_mut().lock, Some(&records));
                 part.txn_mut().records.absorb(&mut records);
                 self.journal.keep_records(records);
             }

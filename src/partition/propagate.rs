@@ -61,6 +61,8 @@ impl Partition {
     pub(super) fn begin_feed(&mut self, timestamp: Timestamp, part: &Envelope, id: u64) {
         self.slice.note_expired(true);
         self.journal.journal.set_on(true);
+        // The units that wait for locks run before the snapshot is made, so they precede its mark.
+        self.journal.journal.firm_up_all();
         self.write_mark(timestamp, part, id);
     }
 

@@ -8,6 +8,7 @@ use crate::exec::Request;
 use crate::mesh::{Envelope, Work};
 use crate::resp::Reply;
 use bytes::Bytes;
+use std::collections::HashMap;
 
 impl Partition {
     /// Carries out a request that all partitions carry out at one moment, in the order of the units
@@ -16,7 +17,8 @@ impl Partition {
         let records = self.records_at(place);
         if let Work::Control { request: Request::Snapshot(_), .. } = part.work {
             self.journal.write_part(place, &part, records);
-            return self.begin_cut(part);
+            // Its lock on all keys is granted.
+            return self.begin_cut(part, HashMap::new());
         }
         self.answer_request(&mut part);
         self.journal.write_part(place, &part, records);

@@ -75,6 +75,7 @@ impl Partition {
         let ready = std::iter::from_fn(|| self.slice.take_ready());
         sliced.part.txn_mut().ready.extend(ready);
         if sliced.next < sliced.part.items.len() {
+            self.journal.firm_up_expired(sliced.lock, sliced.records.as_ref());
             self.slices.parts.push_back(sliced);
             self.set_time(turn_us);
             return true;

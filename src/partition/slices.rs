@@ -46,7 +46,9 @@ pub(super) struct Cut {
     pub(super) part: Box<Envelope>,
     /// Values that the pool has encoded since the last slice.
     pub(super) encoded: Vec<Lent>,
-    /// Whether nothing can be done before the pool has encoded a value.
+    /// The lock requests before this one are part of the cut.
+    pub(super) until: LockId,
+    /// Whether nothing can be done before the pool has encoded a value, or a unit is over.
     pub(super) is_waiting: bool,
 }
 

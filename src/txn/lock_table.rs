@@ -257,6 +257,36 @@ impl LockTable {
         !self.wide.is_empty()
     }
 
+    /// Returns the hashes of all keys that requests, granted or waiting, lock exclusively, each
+    /// with the number of its requests. Returns none if a request locks exclusively more than
+    /// single keys: a database, everything or a set.
+    pub fn exclusive_keys(&self) -> Option<HashMap<u64, usize>> {
+        let is_exclusive = |(_, key_lock): &(LockId, KeyLock)| key_lock.mode == Mode::Exclusive;
+        let has_set = self.sets.iter().any(|(_, set)| set.is_exclusive());
+        if has_set || self.wide.iter().any(is_exclusive) {
+            return None;
+        }
+        let mut keys = HashMap::new();
+        for id in self.requests.keys() {
+            self.exclusive_of(*id).for_each(|hash| *keys.entry(hash).or_default() += 1);
+        }
+        Some(keys)
+    }
+
+    /// Returns the hashes of the keys that a request locks exclusively one by one.
+    pub fn exclusive_of(&self, id: LockId) -> impl Iterator<Item = u64> + '_ {
+        let key_locks = self.requests.get(&id).map_or(&[][..], |lock| &lock.key_locks);
+        key_locks.iter().filter_map(|key_lock| match (key_lock.scope, key_lock.mode) {
+            (Scope::Key { hash, .. }, Mode::Exclusive) => Some(hash),
+            _ => None,
+        })
+    }
+
+    /// Returns the id of the next request. Earlier requests have smaller ids.
+    pub fn next_id(&self) -> LockId {
+        self.next_id
+    }
+
     /// Adds a request behind all others. Returns its id and whether it is granted at once.
     pub fn request(&mut self, key_locks: &[KeyLock]) -> (LockId, bool) {
         self.request_set(key_locks, None)

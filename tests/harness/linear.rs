@@ -15,7 +15,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// Steps without progress of any client after which a run counts as stuck.
-const STUCK_STEPS: u64 = 60_000;
+const STUCK_STEPS: u64 = 200_000;
 
 /// One in this many seeds runs every command on the offload pool that may run there.
 const OFFLOADING_ONCE_IN: u64 = 3;

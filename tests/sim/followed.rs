@@ -2,7 +2,7 @@
 //! unblocked commands, each after its cause.
 
 use super::histories::{Repeat, seeds};
-use crate::harness::{Client, Server, bulk, key_on};
+use crate::harness::{Client, Server, Setup, bulk, int, key_on, ok};
 use annulet::base::rng::Rng;
 use annulet::resp::Value;
 use std::collections::{BTreeMap, VecDeque};
@@ -171,5 +171,48 @@ fn a_replica_is_told_of_unblocked_commands_after_their_causes() {
     for seed in seeds(SEEDS) {
         let _repeat = Repeat(seed, "followed");
         follow_at_random(seed);
+    }
+}
+
+/// A snapshot waits for a unit that holds a key, and no other client waits for the snapshot.
+#[test]
+fn an_attaching_replica_stops_nobody() {
+    for shards in [1, 3] {
+        let mut setup = Setup { offloads: true, ..Setup::new(shards, 1) };
+        setup.config.repl_diskless_sync_delay = 0;
+        let mut server = Server::with(setup);
+        let (mut holder, mut writer) = (server.client(), server.client());
+        let (mut replica, mut waiter) = (server.client(), server.client());
+        let [one, two, union] = [0, 1, 2].map(|at| key_on(shards, 0, at));
+        for set in [&one, &two] {
+            assert_eq!(writer.run(&mut server, ["SADD", set, "a", "b"]), int(2));
+        }
+        assert_eq!(writer.run(&mut server, ["SET", "before", "1"]), ok());
+        let turns = |server: &mut Server| {
+            (0..40).for_each(|turn| server.turns_of(turn % shards, 1));
+        };
+        // No thread of the pool runs the command during these turns.
+        holder.send(&["SUNIONSTORE", &union, &one, &two]);
+        turns(&mut server);
+        replica.send(&["PSYNC", "?", "-1"]);
+        turns(&mut server);
+        for args in [["SET", "before", "2"], ["SET", "later", "2"]] {
+            writer.send(&args);
+        }
+        waiter.send(&["SADD", &one, "c"]);
+        turns(&mut server);
+        assert_eq!(writer.try_read(), Some(ok()));
+        assert_eq!(writer.try_read(), Some(ok()));
+        assert!(waiter.try_read().is_none() && holder.try_read().is_none(), "the key is locked");
+        server.advance_ms(10);
+        assert_eq!(holder.read(&mut server), int(2));
+        assert_eq!(waiter.read(&mut server), int(1));
+        let received = replica.link.read();
+        let whole = snapshot_len(&received).expect("the snapshot has come");
+        let (snapshot, stream) = received.split_at(whole);
+        let has =
+            |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|it| it == text.as_bytes());
+        assert!(has(snapshot, &union) && has(snapshot, "before") && !has(snapshot, "later"));
+        assert!(has(stream, "later") && !has(stream, &union), "the union is in the snapshot");
     }
 }

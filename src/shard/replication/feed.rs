@@ -20,7 +20,7 @@ impl Shard {
     /// Returns whether the feed allows the shard to park.
     pub(in crate::shard) fn may_park(&mut self) -> bool {
         // Closing a client after the turn's publication may have served other clients.
-        if !self.partition.journal_mut().is_empty() {
+        if self.partition.journal_mut().has_ready() {
             self.publish_feed();
         }
         let journal = self.partition.journal_mut();
