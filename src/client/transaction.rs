@@ -15,7 +15,7 @@ use super::flight::Flight;
 use crate::exec::{Merge, Records, Ticket, Wait};
 use crate::gate::Place;
 use crate::keyspace::Slice;
-use crate::mesh::{Envelope, ForwardId, HoldId, ReplyAddress, TransactionId};
+use crate::mesh::{Envelope, ForwardId, ReplyAddress, TransactionId};
 use crate::resp::Protocol;
 use crate::spec::Flag;
 use crate::txn::Queue;
@@ -62,8 +62,6 @@ pub struct Transaction {
     pub asking: Option<Merge>,
     /// Propagated commands of the runs at home.
     pub records: Records,
-    /// Holds on the replies of its last round, by owner.
-    pub holds: Vec<(u16, HoldId)>,
     /// Whether it has very many commands or keys, so that all work on it goes in slices.
     pub is_sliced: bool,
     /// Flags that decide whether a pause of clients delays its first round, if it is sliced. None:

@@ -108,10 +108,7 @@ impl Shard {
     pub(in crate::shard) fn release(&mut self, owner: u16, hold: HoldId, holder: Holder) {
         let ended = (owner, hold);
         if let Some(id) = holder.transaction {
-            if let Some(transaction) = self.transactions.get_mut(id)
-                && let Some(at) = transaction.holds.iter().position(|hold| *hold == ended)
-            {
-                transaction.holds.swap_remove(at);
+            if self.transactions.end_hold(id, ended) {
                 return;
             }
             let forwarding = self.blocking.forwards.get_mut(&id);

@@ -27,7 +27,7 @@ mod steps;
 
 use crate::client::Transaction;
 use crate::exec::Offloads;
-use crate::mesh::TransactionId;
+use crate::mesh::{HoldId, TransactionId};
 use offload::TransactionJob;
 use planned::Plan;
 use sliced::Step;
@@ -37,6 +37,9 @@ use std::collections::{HashMap, VecDeque};
 #[derive(Default)]
 pub(super) struct Transactions {
     under_way: HashMap<TransactionId, Box<Transaction>>,
+    /// Holds on the replies of transactions that have not ended, by owner. They are not in the
+    /// transaction, because they may end while it is between two steps.
+    holds: HashMap<TransactionId, Vec<(u16, HoldId)>>,
     next: u64,
     /// Plan of the present transaction, kept for reuse.
     plan: Plan,
@@ -49,8 +52,11 @@ pub(super) struct Transactions {
 }
 
 impl Transactions {
-    /// Returns a transaction that is in progress.
-    pub(super) fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
-        self.under_way.get_mut(&id).map(|transaction| &mut **transaction)
+    /// Ends a hold on a reply of a transaction. Returns whether the transaction had it.
+    pub(super) fn end_hold(&mut self, id: TransactionId, ended: (u16, HoldId)) -> bool {
+        let Some(holds) = self.holds.get_mut(&id) else { return false };
+        let Some(at) = holds.iter().position(|hold| *hold == ended) else { return false };
+        holds.swap_remove(at);
+        true
     }
 }

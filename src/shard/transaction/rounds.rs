@@ -103,7 +103,6 @@ impl Shard {
             own: self.port.envelope(self.env.me),
             asks: Vec::new(),
             asking: None,
-            holds: Vec::new(),
             records: Default::default(),
             is_sliced: steps.is_some(),
             pause_flags: steps.as_ref().and_then(|steps| steps.flags),
@@ -313,7 +312,9 @@ impl Shard {
             self.land_forwarded(id, (envelope.owner, envelope.hold));
             return self.port.recycle(envelope);
         };
-        transaction.holds.extend(envelope.hold.take().map(|hold| (envelope.owner, hold)));
+        if let Some(hold) = envelope.hold.take() {
+            self.transactions.holds.entry(id).or_default().push((envelope.owner, hold));
+        }
         transaction.flight.land(envelope);
         if transaction.flight.has_landed() {
             let transaction = self.transactions.under_way.remove(&id).expect("checked above");
@@ -384,10 +385,12 @@ impl Shard {
 
     /// Sends the reply of a transaction whose locks are released.
     pub(super) fn end_transaction(&mut self, transaction: Box<Transaction>, answer: Box<Envelope>) {
-        let Transaction { to, mut flight, own, mut holds, .. } = *transaction;
+        let Transaction { id, to, mut flight, own, .. } = *transaction;
         flight.drain().for_each(|part| self.port.recycle(part));
         self.port.recycle(own);
-        self.hold_connection(to.client, &mut holds);
+        if let Some(mut holds) = self.transactions.holds.remove(&id) {
+            self.hold_connection(to.client, &mut holds);
+        }
         self.land_answer(answer);
     }
 
