@@ -2,6 +2,7 @@
 //! expect.
 
 use super::grisu;
+use std::io::Write;
 
 /// The longest text of an `i64` or a `u64`.
 pub const INTEGER_TEXT_BYTES_MAX: usize = 20;
@@ -144,6 +145,64 @@ impl FloatText {
         text
     }
 
+    /// Formats like `%.17g` of C: 17 significant digits without the zeros at their end.
+    pub fn with_17_digits(value: f64) -> FloatText {
+        const DIGITS: i32 = 17;
+        if value == 0.0 || !value.is_finite() {
+            return FloatText::of_digits(value);
+        }
+        let mut text = FloatText { bytes: [0; FloatText::BYTES_MAX], len: 0 };
+        if value.abs() < 1e17 && value.trunc() == value {
+            text.push(itoa::Buffer::new().format(value as i64).as_bytes());
+            return text;
+        }
+        // A digit, the point, 16 digits, and the exponent.
+        let mut buffer = [0; FloatText::BYTES_MAX];
+        let mut rest = &mut buffer[..];
+        write!(rest, "{:.16e}", value.abs()).expect("the buffer is long enough");
+        let (digits, exponent) = buffer[2..].split_at(DIGITS as usize - 1);
+        let exponent: i32 = std::str::from_utf8(&exponent[1..])
+            .ok()
+            .and_then(|exponent| exponent.trim_end_matches('\0').parse().ok())
+            .expect("a number in scientific form has an exponent");
+        let count = 1 + digits.iter().rposition(|digit| *digit != b'0').map_or(0, |at| at + 1);
+        let mut all = [buffer[0]; DIGITS as usize];
+        all[1..].copy_from_slice(digits);
+        text.general(value < 0.0, &all[..count], exponent);
+        text
+    }
+
+    /// Writes digits as `%.17g` does. The first digit is worth 10^`exponent`.
+    fn general(&mut self, is_negative: bool, digits: &[u8], exponent: i32) {
+        if is_negative {
+            self.push(b"-");
+        }
+        let before = (exponent + 1).max(0) as usize;
+        if !(-4..17).contains(&exponent) {
+            self.push(&digits[..1]);
+            if digits.len() > 1 {
+                self.push(b".");
+                self.push(&digits[1..]);
+            }
+            self.push(if exponent < 0 { b"e-" } else { b"e+" });
+            if exponent.abs() < 10 {
+                self.push(b"0");
+            }
+            self.push(itoa::Buffer::new().format(exponent.abs()).as_bytes());
+        } else if before == 0 {
+            self.push(b"0.");
+            self.push_zeros(-(exponent + 1) as usize);
+            self.push(digits);
+        } else if before >= digits.len() {
+            self.push(digits);
+            self.push_zeros(before - digits.len());
+        } else {
+            self.push(&digits[..before]);
+            self.push(b".");
+            self.push(&digits[before..]);
+        }
+    }
+
     /// Returns the text.
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..self.len as usize]
@@ -206,6 +265,29 @@ impl FloatText {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn seventeen_digits_are_those_of_c() {
+        for (value, expected) in [
+            (4.5233, "4.5232999999999999"),
+            (-0.1, "-0.10000000000000001"),
+            (0.5, "0.5"),
+            (-0.0, "-0"),
+            (0.0, "0"),
+            (100.0, "100"),
+            (1e16, "10000000000000000"),
+            (1e17, "1e+17"),
+            (-1.5e300, "-1.5000000000000001e+300"),
+            (123_456.75, "123456.75"),
+            (0.0001, "0.0001"),
+            (0.00001, "1.0000000000000001e-05"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::NEG_INFINITY, "-inf"),
+        ] {
+            let text = FloatText::with_17_digits(value);
+            assert_eq!(std::str::from_utf8(text.as_bytes()), Ok(expected));
+        }
+    }
 
     #[test]
     fn lengths_match_the_texts() {

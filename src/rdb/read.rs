@@ -178,9 +178,13 @@ impl<'c> Reading<'c> {
         let mut set = SortedSet::default();
         let limits = &self.limits.sorted_set;
         let buffer = &mut IntText::new();
+        let mut negative_zeros: Vec<Box<[u8]>> = Vec::new();
         let mut put = |member: &[u8], score: f64| {
             if score.is_nan() {
                 return Err(NO_SCORE);
+            }
+            if score == 0.0 && score.is_sign_negative() && set.is_packed() {
+                negative_zeros.push(member.into());
             }
             if set.put(member, score, limits) == Put::New { Ok(()) } else { Err(TWICE) }
         };
@@ -204,6 +208,13 @@ impl<'c> Reading<'c> {
                     };
                     put(member.text(&mut digits), score)
                 })?;
+            }
+        }
+        // Only the large form keeps the sign of a zero, and these came before the set was large.
+        if !set.is_packed() {
+            for member in negative_zeros {
+                set.remove(&member);
+                set.put(&member, -0.0, limits);
             }
         }
         Ok(set)

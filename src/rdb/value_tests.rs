@@ -172,6 +172,31 @@ fn written_values_of_all_types_are_read_again() {
 }
 
 #[test]
+fn a_large_sorted_set_keeps_the_sign_of_zero() {
+    let config = Config::default();
+    let limits = &Limits::of(&config).sorted_set;
+    let mut set = SortedSet::default();
+    let long = [b'x'; 65];
+    // It is written last, because its score is the lowest.
+    set.put(&long, -1.0, limits);
+    set.put(b"a", -0.0, limits);
+    set.put(b"b", 0.0, limits);
+    for with_long in [true, false] {
+        if !with_long {
+            set.remove(&long);
+        }
+        let object = Box::new(std::mem::take(&mut set)).into_object();
+        let back = read(&payload(&object, false), &config, true).expect("a value");
+        let Object::SortedSet(read) = back else { panic!("a sorted set") };
+        let is_negative = |member: &[u8]| read.score(member).is_some_and(f64::is_sign_negative);
+        assert_eq!((is_negative(b"a"), is_negative(b"b")), (with_long, false));
+        assert_eq!(read.is_packed(), !with_long);
+        let Object::SortedSet(back) = object else { panic!("a sorted set") };
+        set = *back;
+    }
+}
+
+#[test]
 fn malformed_values_are_rejected_or_read() {
     let (mut rng, config) = (Rng::new(12), Config::default());
     for _ in 0..1_500 {

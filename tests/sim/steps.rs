@@ -166,6 +166,26 @@ fn blocked_clients_are_served_after_the_unit() {
 }
 
 #[test]
+fn a_reply_in_steps_is_sent_after_the_clients_that_its_unit_unblocked() {
+    for (shards, seed) in [(2, 0), (2, 1), (3, 2), (4, 3)] {
+        let mut server = server(shards, seed, true);
+        let (mut client, mut mover) = (server.client(), server.client());
+        let [from, to] = [0, 1].map(|shard| key_on(shards, shard, 0));
+        mover.send(&["BLMOVE", &from, &to, "LEFT", "LEFT", "0"]);
+        server.settle();
+        // The mover is served by its home while the replies of the unit are merged, one a turn.
+        let mut commands = vec![vec!["GET", "none"]; 200];
+        commands[0] = vec!["RPUSH", &from, "v"];
+        begin(&mut server, &mut client, &commands, 1);
+        let mut expected = vec![Value::Null; 200];
+        expected[0] = int(1);
+        assert_eq!(client.read(&mut server), Value::Array(expected), "seed {seed}");
+        assert_eq!(mover.read(&mut server), bulk("v"));
+        server.check();
+    }
+}
+
+#[test]
 fn a_changed_watched_key_breaks_the_whole_unit() {
     for (shards, seed) in [(1, 0), (2, 1), (3, 2), (4, 3)] {
         let mut server = server(shards, seed, true);

@@ -177,6 +177,8 @@ fn zscan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let mut elements = Reply::new(&mut found, Protocol::Two);
     let mut count = 0;
     let mut buffer = IntText::new();
+    // The reference shows the scores of its large form as `%.17g` does.
+    let score_text = if set.is_packed() { FloatText::new } else { FloatText::with_17_digits };
     let cursor = set.scan(cursor, scan.count, |member, score| {
         let text = member.text(&mut buffer);
         if scan.pattern.is_some_and(|pattern| !glob::matches(pattern, text, false)) {
@@ -185,7 +187,7 @@ fn zscan(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         elements.bulk(text);
         count += 1;
         if scan.with_scores {
-            elements.bulk(FloatText::new(score).as_bytes());
+            elements.bulk(score_text(score).as_bytes());
             count += 1;
         }
     });

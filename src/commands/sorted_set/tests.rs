@@ -268,6 +268,17 @@ fn random_members_and_scans() {
 }
 
 #[test]
+fn a_scan_shows_17_digits_of_the_large_form() {
+    for (entries, shown) in [(128, "$6\r\n4.5233\r\n"), (0, "$18\r\n4.5232999999999999\r\n")] {
+        let mut bench = Bench::new();
+        bench.config.zset_max_listpack_entries = entries;
+        bench.run(&["ZADD", "z", "4.5233", "a"]);
+        let expected = format!("*2\r\n$1\r\n0\r\n*2\r\n$1\r\na\r\n{shown}");
+        assert_eq!(bench.run_bytes(&["ZSCAN", "z", "0"]), expected.as_bytes());
+    }
+}
+
+#[test]
 fn scores_and_pairs_in_resp3() {
     let mut bench = Bench::new();
     bench.protocol = Protocol::Three;
