@@ -315,7 +315,7 @@ mod tests {
             sees_due: false,
             is_quiet: false,
             is_part: false,
-            is_more: false,
+            is_counted: false,
         };
         let mut queue = Box::<Queue>::default();
         queue.push_args(&item, &args);

@@ -227,7 +227,7 @@ impl Gatherer {
             sees_due: connection.session.is_import_source,
             is_quiet: connection.session.is_no_touch,
             is_part: false,
-            is_more: false,
+            is_counted: false,
         };
         if !entry.is_on_keys() || place == Place::Several && (has_many_keys || entry.gathers_keys())
         {
