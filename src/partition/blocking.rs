@@ -62,9 +62,7 @@ impl Partition {
             is_far,
             is_spread,
         };
-        if is_far || is_spread {
-            self.env.process.count_far_waiter(true);
-        }
+        self.env.process.awaited.add(waiter.awaited(), is_far || is_spread);
         let db = usize::from(item.db);
         for key in self.blocked.add(db, waiter) {
             let key = self.slice.key(&key);
@@ -220,9 +218,7 @@ impl Partition {
         let mut idle = Vec::new();
         let Some(removed) = self.blocked.remove(number, &mut idle) else { return };
         let Removed { waiter, db, left } = removed;
-        if waiter.is_far || waiter.is_spread {
-            self.env.process.count_far_waiter(false);
-        }
+        self.env.process.awaited.remove(waiter.awaited(), waiter.is_far || waiter.is_spread);
         for key in left {
             let key = self.slice.key(&key);
             self.slice.forget_awaited(db, &key);
