@@ -49,8 +49,12 @@ pub(super) struct Transactions {
 }
 
 impl Transactions {
-    /// Returns a transaction that is in progress.
+    /// Returns a transaction whose parts are in progress, or whose replies are being merged.
     pub(super) fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
-        self.under_way.get_mut(&id).map(|transaction| &mut **transaction)
+        let merging = self.steps.iter_mut().find_map(|step| match step {
+            Step::Merge(merging) => Some(&mut merging.transaction).filter(|it| it.id == id),
+            _ => None,
+        });
+        merging.or_else(|| self.under_way.get_mut(&id)).map(|transaction| &mut **transaction)
     }
 }
