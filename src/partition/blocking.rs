@@ -24,7 +24,7 @@ use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
 use crate::exec::{KeyLock, Mode, Records, Scope, TicketState, Wait, mode_of};
-use crate::mesh::{Envelope, Forward, OneWay, Registration, ReplyTo, Work};
+use crate::mesh::{Envelope, Forward, ForwardId, OneWay, Registration, ReplyTo, Work};
 use crate::resp::{Output, Protocol};
 use crate::txn::{BlockedOn, LockId, Queue, Removed, Waiter, WaiterReply};
 use std::collections::HashSet;
@@ -237,10 +237,21 @@ impl Partition {
     }
 
     /// Makes the keys ready again whose queues were busy with a client.
-    fn make_idle(&mut self, number: u64) {
+    pub(super) fn make_idle(&mut self, number: u64) {
         if let Some((db, keys)) = self.blocked.make_idle(number) {
             self.make_ready(db, &keys);
         }
+    }
+
+    /// Records that a client's forwarded command has not run, because a pause delays it. The
+    /// client's keys are ready again, until the pause ends.
+    pub fn delay_forwarded(&mut self, id: ForwardId, number: u64) {
+        self.end_forward(id);
+        if self.is_away() {
+            return self.do_later(Late::Idle(number));
+        }
+        self.make_idle(number);
+        self.serve_blocked_behind();
     }
 
     fn make_ready(&mut self, db: usize, keys: &[Box<[u8]>]) {
