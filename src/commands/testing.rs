@@ -146,7 +146,7 @@ impl Bench {
             sees_due: false,
             is_quiet: self.is_quiet,
             is_part: self.is_part && entry.is_everywhere(),
-            is_more: false,
+            is_counted: false,
         };
         if let Some(records) = &mut self.records {
             records.clear();

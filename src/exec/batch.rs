@@ -40,8 +40,8 @@ pub struct Item {
     /// Whether the command is one of several parts on all shards. The replies of the parts are
     /// merged.
     pub is_part: bool,
-    /// Whether it continues the command before it, with further keys of the same command.
-    pub is_more: bool,
+    /// Whether another item counts the command: another part, or earlier keys in the same part.
+    pub is_counted: bool,
 }
 
 /// The arguments of a batch.

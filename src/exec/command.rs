@@ -20,6 +20,9 @@ pub type KeyDatabaseFn = fn(args: &Args<'_>, at: usize, db: usize) -> usize;
 /// Returns whether a command with these arguments discovers keys that are not among them.
 pub type DiscoversFn = fn(&Args<'_>) -> bool;
 
+/// Returns whether a command with these arguments may block instead of replying.
+pub type BlocksFn = fn(&Args<'_>) -> bool;
+
 /// Returns the argument at an index, wherever it is stored.
 pub type ArgAt<'a> = &'a dyn Fn(usize) -> &'a [u8];
 
@@ -47,6 +50,8 @@ pub struct Command {
     pub surveys_keys: bool,
     /// Database of each of its keys; none: the selected one.
     pub key_database: Option<KeyDatabaseFn>,
+    /// Whether it may block, if its card has [`crate::spec::Flag::BLOCKING`]; none: always.
+    pub blocks: Option<BlocksFn>,
     /// Behaviour between MULTI and EXEC.
     pub in_multi: InMulti,
     /// Whether it may leave a [`super::Request`] that all shards answer.
@@ -145,6 +150,7 @@ impl Command {
             walk: None,
             surveys_keys: false,
             key_database: None,
+            blocks: None,
             in_multi: InMulti::Queued,
             asks_shards: false,
             always_touches: false,
@@ -244,6 +250,11 @@ impl Command {
     pub const fn key_database(self, database: KeyDatabaseFn) -> Command {
         assert!(matches!(self.routing, KeyRouting::Gather), "only gathered keys leave a database");
         Command { key_database: Some(database), ..self }
+    }
+
+    /// Sets which arguments make the command block.
+    pub const fn blocks_if(self, blocks: BlocksFn) -> Command {
+        Command { blocks: Some(blocks), ..self }
     }
 
     /// Sets its behaviour between MULTI and EXEC, if it is not just queued.

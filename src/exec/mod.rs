@@ -2,6 +2,7 @@
 //!
 //! Must not know: which commands exist (the list is handed in), sockets, other shards.
 
+mod awaited;
 mod batch;
 mod command;
 mod context;
@@ -25,10 +26,11 @@ mod walk;
 mod weight;
 mod workspace;
 
+pub use awaited::Awaited;
 pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
 pub use command::{
-    ArgAt, Command, DiscoversFn, Handler, InMulti, KeyDatabaseFn, KeyRouting, KeyUseFn, KeysFn,
-    Merge, SecretFn, SessionFn,
+    ArgAt, BlocksFn, Command, DiscoversFn, Handler, InMulti, KeyDatabaseFn, KeyRouting, KeyUseFn,
+    KeysFn, Merge, SecretFn, SessionFn,
 };
 pub use context::{
     Context, Effects, OUTPUT_BYTES_FREE, Reload, Request, SessionContext, expire_word,

@@ -1,6 +1,7 @@
 //! State that all shards of a process share and any thread may read: settings, boards, the command
 //! table.
 
+use super::awaited::Awaited;
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
@@ -61,8 +62,8 @@ pub struct Process {
     saving_stop: AtomicU8,
     /// Whether a shutdown that saves first was requested and has not failed yet.
     is_stop_pending: AtomicBool,
-    /// Number of blocked clients that also use keys of other shards.
-    far_waiters: AtomicUsize,
+    /// The keys for which clients of any shard are blocked.
+    pub awaited: Awaited,
     next_client_id: AtomicU64,
     stopping: AtomicBool,
     shutdown: AtomicU8,
@@ -164,7 +165,7 @@ impl Process {
             shards_loading: AtomicUsize::new(0),
             saving_stop: AtomicU8::new(0),
             is_stop_pending: AtomicBool::new(false),
-            far_waiters: AtomicUsize::new(0),
+            awaited: Awaited::default(),
             config: parts.config,
             boards: parts.boards,
             commands: parts.commands,
@@ -225,20 +226,6 @@ impl Process {
     pub fn paused(&self, now_ms: u64) -> Option<Pause> {
         let now = *self.pause.lock().unwrap_or_else(PoisonError::into_inner);
         now.filter(|pause| !pause.is_over(now_ms))
-    }
-
-    /// Counts a blocked client that also uses keys of other shards: plus one if `waits`, else minus
-    /// one.
-    pub fn count_far_waiter(&self, waits: bool) {
-        match waits {
-            true => self.far_waiters.fetch_add(1, Ordering::SeqCst),
-            false => self.far_waiters.fetch_sub(1, Ordering::SeqCst),
-        };
-    }
-
-    /// Returns whether a blocked client also uses keys of other shards.
-    pub fn has_far_waiters(&self) -> bool {
-        self.far_waiters.load(Ordering::SeqCst) > 0
     }
 
     /// Records that all shards begin to load a file.

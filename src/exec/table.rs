@@ -185,10 +185,11 @@ impl Entry {
         self.is_write() || self.command.card.flags.has(Flag::MAY_REPLICATE)
     }
 
-    /// Returns whether the command may block instead of replying.
+    /// Returns whether the command with these arguments may block instead of replying.
     #[inline]
-    pub fn may_wait(&self) -> bool {
+    pub fn may_wait(&self, args: &Args<'_>) -> bool {
         self.command.card.flags.has(Flag::BLOCKING)
+            && self.command.blocks.is_none_or(|blocks| blocks(args))
     }
 
     /// Returns whether a part runs on every shard for any arguments.

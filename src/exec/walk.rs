@@ -8,8 +8,7 @@
 //! that are created or deleted meanwhile may be missing.
 
 use super::context::Context;
-use crate::resp::{Args, Error, Output, PIECE_BYTES, Piece, Protocol, Reply};
-use bytes::Bytes;
+use crate::resp::{Args, Error, Output, Protocol, Reply};
 
 /// The most keys of one slice: about 200 us.
 const SLICE_KEYS_MAX: usize = 2048;
@@ -34,7 +33,6 @@ pub struct Walk {
     spent_ns: u64,
     /// Number of keys that it has found.
     count: usize,
-    pieces: Vec<Bytes>,
     found: Output,
 }
 
@@ -49,7 +47,6 @@ impl Walk {
             steps: 0,
             spent_ns: 0,
             count: 0,
-            pieces: Vec::new(),
             found: Output::default(),
         }
     }
@@ -105,19 +102,11 @@ impl Walk {
     pub fn add(&mut self, key: &[u8]) {
         Reply::new(&mut self.found, Protocol::Two).bulk(key);
         self.count += 1;
-        if self.found.len() >= PIECE_BYTES {
-            self.found.drain(|piece| match piece {
-                Piece::Own(bytes) => self.pieces.push(bytes.into()),
-                Piece::Shared(bytes) => self.pieces.push(bytes),
-            });
-        }
     }
 
     /// Writes an array of the keys.
     pub fn reply(&mut self, reply: &mut Reply<'_>) {
         reply.array(self.count);
-        reply.output().append_pieces(self.pieces.drain(..));
-        reply.append_range(&self.found, self.found.range_from(Default::default()));
-        self.found.clear();
+        reply.output().append_moved(std::mem::take(&mut self.found));
     }
 }

@@ -77,7 +77,7 @@ impl Workspace {
         let (output, ends) = (with.output, with.ends);
         let with = WorkspaceRun { output: &mut reply, ends: &mut reply_ends, ..with };
         let ran = self.run(item, batch_args, with);
-        output.append_whole(reply);
+        output.append_moved(reply);
         ends.extend(reply_ends.iter().map(|_| output.mark()));
         self.slice.housekeep(&mut || false);
         ran

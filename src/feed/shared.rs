@@ -42,6 +42,8 @@ pub struct Feed {
     lanes: Box<[Lane]>,
     /// Per shard: the first offset that its readers still need, or [`NO_READER`].
     needs: Box<[AtomicU64]>,
+    /// Number of readers that have attached so far. Changes under the lock of the stream.
+    readers: AtomicU64,
     /// Per shard: whether clients wait for acknowledgements of replicas.
     awaited: Box<[AtomicBool]>,
     stream: Mutex<Stream>,
@@ -125,6 +127,7 @@ impl Feed {
             wants_cut: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             lanes: (0..shards).map(|_| Lane::default()).collect(),
             needs: (0..shards).map(|_| AtomicU64::new(NO_READER)).collect(),
+            readers: AtomicU64::new(0),
             awaited: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             stream: Mutex::new(stream),
             mesh,
@@ -149,14 +152,21 @@ impl Feed {
         // Under the lock, so that `end_unread` either finds this reader or comes before it.
         let _stream = self.stream.lock().expect("no holder panics");
         self.needs[shard].fetch_min(offset, Ordering::AcqRel);
+        self.readers.fetch_add(1, Ordering::AcqRel);
         self.set_on(true);
     }
 
-    /// Switches publishing off and drops the backlog, unless there is a reader. All journals are
-    /// off and empty. Returns whether publishing is off.
-    pub fn end_unread(&self) -> bool {
+    /// Returns the number of readers that have attached so far.
+    pub fn readers(&self) -> u64 {
+        self.readers.load(Ordering::Acquire)
+    }
+
+    /// Switches publishing off and drops the backlog, unless there is a reader, or one has attached
+    /// since there were `readers` in total. If none has, all journals are off and empty. Returns
+    /// whether publishing is off.
+    pub fn end_unread(&self, readers: u64) -> bool {
         let mut stream = self.stream.lock().expect("no holder panics");
-        let is_unread = !self.has_readers();
+        let is_unread = !self.has_readers() && self.readers() == readers;
         if is_unread {
             self.set_on(false);
             stream.restart(self.end_offset());

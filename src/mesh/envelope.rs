@@ -156,6 +156,9 @@ pub enum OneWay {
     /// From the home to an owner: the command of [`OneWay::Forward`] is finished, including all
     /// commands that it unblocked.
     ForwardDone(ForwardId),
+    /// From the home to an owner: the command of [`OneWay::Forward`] has not run, because a pause
+    /// delays it. The client with this ticket still waits.
+    ForwardDelayed(ForwardId, u64),
     /// From an owner to the home of a connection: a held reply may be sent now.
     Release(HoldId, Holder),
     /// From the home to an owner: the client with this ticket no longer waits.

@@ -24,6 +24,8 @@ pub(super) enum Late {
     Unwatch(u64),
     /// Removes the blocked client with this ticket.
     Forget(u64),
+    /// Makes the keys ready whose queues are busy with the client with this ticket.
+    Idle(u64),
     /// Makes the keys ready that a pause has delayed.
     Resume,
 }

@@ -24,7 +24,7 @@ use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
 use crate::exec::{KeyLock, Mode, Records, Scope, TicketState, Wait, mode_of};
-use crate::mesh::{Envelope, Forward, OneWay, Registration, ReplyTo, Work};
+use crate::mesh::{Envelope, Forward, ForwardId, OneWay, Registration, ReplyTo, Work};
 use crate::resp::{Output, Protocol};
 use crate::txn::{BlockedOn, LockId, Queue, Removed, Waiter, WaiterReply};
 use std::collections::HashSet;
@@ -62,9 +62,7 @@ impl Partition {
             is_far,
             is_spread,
         };
-        if is_far || is_spread {
-            self.env.process.count_far_waiter(true);
-        }
+        self.env.process.awaited.add(waiter.awaited(), is_far || is_spread);
         let db = usize::from(item.db);
         for key in self.blocked.add(db, waiter) {
             let key = self.slice.key(&key);
@@ -220,9 +218,7 @@ impl Partition {
         let mut idle = Vec::new();
         let Some(removed) = self.blocked.remove(number, &mut idle) else { return };
         let Removed { waiter, db, left } = removed;
-        if waiter.is_far || waiter.is_spread {
-            self.env.process.count_far_waiter(false);
-        }
+        self.env.process.awaited.remove(waiter.awaited(), waiter.is_far || waiter.is_spread);
         for key in left {
             let key = self.slice.key(&key);
             self.slice.forget_awaited(db, &key);
@@ -241,10 +237,21 @@ impl Partition {
     }
 
     /// Makes the keys ready again whose queues were busy with a client.
-    fn make_idle(&mut self, number: u64) {
+    pub(super) fn make_idle(&mut self, number: u64) {
         if let Some((db, keys)) = self.blocked.make_idle(number) {
             self.make_ready(db, &keys);
         }
+    }
+
+    /// Records that a client's forwarded command has not run, because a pause delays it. The
+    /// client's keys are ready again, until the pause ends.
+    pub fn delay_forwarded(&mut self, id: ForwardId, number: u64) {
+        self.end_forward(id);
+        if self.is_away() {
+            return self.do_later(Late::Idle(number));
+        }
+        self.make_idle(number);
+        self.serve_blocked_behind();
     }
 
     fn make_ready(&mut self, db: usize, keys: &[Box<[u8]>]) {

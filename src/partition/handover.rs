@@ -95,6 +95,7 @@ impl Partition {
                 Late::Request(part) => self.answer_late(part),
                 Late::Unwatch(client) => self.unwatch(client),
                 Late::Forget(ticket) => self.unblock(ticket),
+                Late::Idle(ticket) => self.make_idle(ticket),
                 Late::Resume => self.make_paused_keys_ready(),
             }
         }

@@ -209,7 +209,10 @@ impl Partition {
         self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
         self.store(&mut stores);
         self.deferred.begin();
-        if !self.run_from(part, at + 1, lock, records) {
+        let first = self.outgoing.len();
+        let goes_on = self.run_from(part, at + 1, lock, records);
+        self.put_answer_first(first);
+        if !goes_on {
             self.release(lock);
         }
         self.run_rechecks();

@@ -133,7 +133,9 @@ impl Partition {
                 if let Some(ends) = ends {
                     ends.push(output.mark());
                 }
-                if let Some(error) = failed {
+                if let Some(error) = failed
+                    && !items[at].is_counted
+                {
                     note_failure(board, items[at].entry, error);
                 }
             });
@@ -161,19 +163,25 @@ impl Partition {
 
     /// Updates counters and statistics once for a batch, after its commands.
     pub(super) fn settle(&mut self, effects: Effects, spent_ns: u64, items: &[Item]) {
-        if items.first().is_some_and(|item| item.is_more) {
-            return self.settle_more(effects, spent_ns, items);
-        }
         let each_ns = spent_ns / items.len().max(1) as u64;
         let db = items.first().map_or(0, |item| usize::from(item.db));
         let mut is_wide = effects.other_databases;
+        let is_same = |a: &Item, b: &Item| {
+            std::ptr::eq(a.entry, b.entry) && a.db == b.db && a.is_counted == b.is_counted
+        };
+        let mut counted = 0;
         // Adjacent runs of one command are recorded together.
-        for run in items.chunk_by(|a, b| std::ptr::eq(a.entry, b.entry) && a.db == b.db) {
-            self.record_runs(run[0].entry, run.len() as u64, each_ns);
+        for run in items.chunk_by(is_same) {
+            if run[0].is_counted {
+                counted += run.len();
+                self.record_more(run[0].entry, each_ns * run.len() as u64);
+            } else {
+                self.record_runs(run[0].entry, run.len() as u64, each_ns);
+            }
             is_wide |= run[0].entry.is_everywhere();
             is_wide |= usize::from(run[0].db) != db;
         }
-        self.env.board.counters.commands_processed.add(items.len() as u64);
+        self.env.board.counters.commands_processed.add((items.len() - counted) as u64);
         self.env.board.counters.changes.add(effects.changes);
         self.tell_events();
         if let Some(note) = effects.note {
@@ -186,13 +194,11 @@ impl Partition {
         }
     }
 
-    /// Settles further keys of a command that has been counted.
+    /// Records the time of another part of a command, or of its further keys. The command itself is
+    /// counted elsewhere.
     #[cold]
-    fn settle_more(&mut self, effects: Effects, spent_ns: u64, items: &[Item]) {
-        let [item] = items else { unreachable!("further keys of a command run alone") };
-        self.env.board.commands[usize::from(item.entry.index)].ns.add(spent_ns);
-        self.env.board.counters.changes.add(effects.changes);
-        self.publish_database(usize::from(item.db));
+    fn record_more(&mut self, entry: &Entry, spent_ns: u64) {
+        self.env.board.commands[usize::from(entry.index)].ns.add(spent_ns);
     }
 
     /// Records runs of a command, of `each_ns` nanoseconds each.

@@ -10,7 +10,7 @@
 //! other unit sees or changes its keys before it is over. All of its commands see one time. Blocked
 //! clients are served after the last slice, and the commands are propagated as one unit.
 //!
-//! A command on very many keys arrives as several commands on some of the keys each (`is_more`).
+//! A command on very many keys arrives as several commands on some of the keys each.
 
 use super::journal::Place;
 use super::partition::Partition;
@@ -108,8 +108,9 @@ impl Partition {
         let SlicedPart { part, lock, records, spent, .. } = sliced;
         let protocol = part.protocol;
         let (items, args, output, ends) = part.parts();
+        let is_more = is_more(items, range.start);
         let items = &items[range.clone()];
-        let (is_more, last_at) = (items[0].is_more, items[items.len() - 1].at);
+        let last_at = items[items.len() - 1].at;
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let mut waker = Waker { lock: Some(*lock), ..Waker::new(records.as_mut()) };
@@ -152,14 +153,18 @@ impl Partition {
     }
 }
 
+/// Returns whether the item at an index continues the command before it, with further keys.
+fn is_more(items: &[Item], at: usize) -> bool {
+    at > 0 && items[at].at == items[at - 1].at
+}
+
 /// Returns the indexes of the commands that run together from index `next` on, and reduces what is
 /// left of the slice by their weight.
 fn next_batch(items: &[Item], next: usize, left: &mut usize) -> Range<usize> {
-    let is_more = items[next].is_more;
     let mut end = next;
     while end < items.len() && end - next < BATCH_COMMANDS_MAX && *left > 0 {
         // Further keys of a command stand alone.
-        if end > next && (is_more || items[end].is_more) {
+        if end > next && (is_more(items, next) || is_more(items, end)) {
             break;
         }
         *left = left.saturating_sub(step_weight(1, items[end].argc as usize));

@@ -87,7 +87,9 @@ impl Partition {
         }
         if let Err(error) = &result {
             Reply::new(output, protocol).error(error);
-            note_failure(&self.env.board, item.entry, error);
+            if !item.is_counted {
+                note_failure(&self.env.board, item.entry, error);
+            }
         }
         ends.push(output.mark());
         if spent_ns >= self.env.thresholds.run_ns {

@@ -16,7 +16,7 @@ pub use error::Error;
 pub use parse::{LINE_BYTES_MAX, Limits, Parsed, Parser, ProtocolError};
 pub use parse::{RESERVE_BYTES_MAX, TEXT_BYTES_MAX};
 pub use read::{Value, reply_end};
-pub use reply::{Mark, Output, PIECE_BYTES, Piece, Reply};
+pub use reply::{Mark, Output, Piece, Reply};
 
 /// The protocol version of a client, which HELLO selects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

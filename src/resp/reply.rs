@@ -11,7 +11,7 @@
 //! Therefore the end of a reply never has the offset of a shared value. So a range of own bytes
 //! determines which shared values lie inside.
 
-use super::segments::Segments;
+use super::segments::{SEGMENT_BYTES, Segments};
 use super::{Error, Protocol};
 use crate::base::number::FloatText;
 use bytes::Bytes;
@@ -24,8 +24,9 @@ pub const SHARED_BYTES_MIN: usize = 16 * 1024;
 /// The most bytes of memory that an output keeps when it is cleared.
 pub const KEPT_OUTPUT_BYTES_MAX: usize = 64 * 1024;
 
-/// Bytes of the pieces of a large reply. Freeing one takes some microseconds.
-pub const PIECE_BYTES: usize = 128 << 10;
+/// The most bytes of a piece of a large reply, except shared values. A segment has fewer, unless it
+/// contains a single element of very many bytes.
+const PIECE_BYTES_MAX: usize = 2 * SEGMENT_BYTES;
 
 /// Bytes at the start of a reply in pieces that are copied: more than the first line of any reply,
 /// which merging reads.
@@ -194,10 +195,10 @@ impl Output {
         self.bytes.push_range(&from.bytes, range);
     }
 
-    /// Appends a whole reply from an output without element ends. A large reply is cut into pieces
-    /// that are sent by reference, so that merging and sending it copies nothing, and each piece is
-    /// freed when it was sent. Takes O(bytes).
-    pub fn append_whole(&mut self, mut from: Output) {
+    /// Appends whole replies from an output without element ends. Many bytes are moved in pieces
+    /// that are sent by reference, and each piece is freed when it was sent. A single element of
+    /// more than [`PIECE_BYTES_MAX`] bytes is copied, to be cut.
+    pub fn append_moved(&mut self, mut from: Output) {
         debug_assert!(from.ends.is_empty(), "element ends are lost");
         if from.len() < SHARED_BYTES_MIN {
             let all = 0..from.bytes.len();
@@ -206,30 +207,16 @@ impl Output {
         let mut pieces = Vec::new();
         from.drain(|piece| match piece {
             Piece::Shared(bytes) => pieces.push(bytes),
+            Piece::Own(bytes) if bytes.len() <= PIECE_BYTES_MAX => pieces.push(bytes.into()),
             Piece::Own(bytes) => {
-                pieces.extend(bytes.chunks(PIECE_BYTES).map(Bytes::copy_from_slice))
+                pieces.extend(bytes.chunks(PIECE_BYTES_MAX).map(Bytes::copy_from_slice))
             }
         });
         self.append_pieces(pieces);
     }
 
-    /// Appends whole replies from another output, without element ends. Many bytes are moved and
-    /// not copied, and each piece of them is freed when it was sent.
-    pub fn append_moved(&mut self, mut from: Output) {
-        if from.len() < SHARED_BYTES_MIN {
-            let all = 0..from.bytes.len();
-            return self.append_range(&from, all);
-        }
-        let mut pieces = Vec::new();
-        from.drain(|piece| match piece {
-            Piece::Shared(bytes) => pieces.push(bytes),
-            Piece::Own(bytes) => pieces.push(bytes.into()),
-        });
-        self.append_pieces(pieces);
-    }
-
-    /// Appends a whole reply that is given in pieces. Large pieces are sent by reference.
-    pub fn append_pieces(&mut self, pieces: impl IntoIterator<Item = Bytes>) {
+    /// Appends replies that are given in pieces. Large pieces are sent by reference.
+    fn append_pieces(&mut self, pieces: impl IntoIterator<Item = Bytes>) {
         let start = self.bytes.len();
         for mut piece in pieces {
             let own =

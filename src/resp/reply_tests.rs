@@ -140,7 +140,7 @@ fn a_large_reply_is_cut_into_pieces_and_stays_the_same() {
         let mut out = Output::default();
         Reply::new(&mut out, Protocol::Two).ok();
         let (mark, expected) = (out.mark(), whole.to_vec());
-        out.append_whole(whole);
+        out.append_moved(whole);
         assert_eq!(out.to_vec()[5..], expected, "{count} of {len}");
         assert_eq!(out.len(), out.to_vec().len());
         // Merging reads the first line and takes the elements behind it, by reference.
@@ -151,7 +151,7 @@ fn a_large_reply_is_cut_into_pieces_and_stays_the_same() {
         assert_eq!(merged.to_vec(), expected[head..], "{count} of {len}");
         let mut pieces = Vec::new();
         merged.drain(|piece| pieces.push(piece));
-        let is_small = |piece: &Piece| piece.as_bytes().len() <= PIECE_BYTES.max(len);
+        let is_small = |piece: &Piece| piece.as_bytes().len() <= PIECE_BYTES_MAX.max(len);
         assert!(pieces.iter().all(is_small), "{count} of {len}");
     }
 }

@@ -8,7 +8,6 @@ use crate::exec::{ClientFilter, Merge, Request, Shutdown};
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Envelope, Work};
 use crate::resp::{Error, Output, Reply};
-use bytes::Bytes;
 
 impl Shard {
     /// Carries out a request of a connection's command, and writes the reply unless the request has
@@ -114,6 +113,7 @@ impl Shard {
         };
         let request = match list_filter(request) {
             Ok(filter) => return self.begin_list(part, at, filter),
+            Err(Request::FeedOff) => return self.end_propagation(part),
             Err(other) => other,
         };
         let started_ns = self.env.clock_ns();
@@ -160,10 +160,6 @@ impl Shard {
                 }
             }
             Request::Pause | Request::Unpause => self.note_pause(),
-            Request::FeedOff => {
-                let is_left = self.end_propagation();
-                part.body = is_left.then(|| Bytes::from_static(b"1")).into_iter().collect();
-            }
             Request::Stay => {
                 self.partition.stay();
                 self.send_outgoing();
@@ -178,13 +174,6 @@ impl Shard {
             _ => reply.ok(),
         }
         part.ends.push(part.output.mark());
-    }
-
-    /// Stops propagation on the partition. Returns whether an earlier command is still in progress.
-    fn end_propagation(&mut self) -> bool {
-        self.partition.stop_propagating();
-        self.publish_feed();
-        !self.partition.journal_mut().is_empty()
     }
 
     /// Closes the connections that pass the filter and returns their number. The asking connection

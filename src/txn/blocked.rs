@@ -278,6 +278,11 @@ impl Waiter {
         self.others.iter().chain(&self.keys).copied()
     }
 
+    /// Iterates over the keys on this shard that the client waits for.
+    pub fn awaited(&self) -> impl Iterator<Item = &[u8]> {
+        self.keys.iter().map(|(arg, _)| self.key(*arg))
+    }
+
     /// Returns an argument of the command.
     pub fn key(&self, arg: usize) -> &[u8] {
         self.queue.arg(0, arg)
@@ -315,7 +320,7 @@ mod tests {
             sees_due: false,
             is_quiet: false,
             is_part: false,
-            is_more: false,
+            is_counted: false,
         };
         let mut queue = Box::<Queue>::default();
         queue.push_args(&item, &args);

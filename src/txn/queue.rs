@@ -50,7 +50,7 @@ impl Queue {
             sees_due: false,
             is_quiet: false,
             is_part: false,
-            is_more: false,
+            is_counted: false,
         });
     }
 

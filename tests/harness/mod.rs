@@ -220,9 +220,14 @@ impl Server {
 
     /// Runs `count` turns of one shard, while the others stand still.
     pub fn turns_of(&mut self, me: usize, count: usize) {
-        for _ in 0..count {
-            self.shards[me].turn().expect("the simulated driver does not fail");
-        }
+        self.busy_turns_of(me, count);
+    }
+
+    /// Runs `count` turns of one shard, like [`Server::turns_of`]. Returns how many of them found
+    /// work.
+    pub fn busy_turns_of(&mut self, me: usize, count: usize) -> usize {
+        let turn = |shard: &mut Shard| shard.turn().expect("the simulated driver does not fail");
+        (0..count).filter(|_| turn(&mut self.shards[me]) == Turn::Busy).count()
     }
 
     /// Runs `count` turns of random shards.

@@ -4,7 +4,7 @@ use super::histories::{Borrowed, Repeat, seeds};
 use crate::harness::linear::{borrows, run, wait_until};
 use crate::harness::lockstep::{At, Lockstep};
 use crate::harness::waiting::Waiting;
-use crate::harness::{Client, Server, Setup, World, bulk, int, key_on, list, ok};
+use crate::harness::{Client, Server, Setup, World, bulk, encode, int, key_on, list, ok};
 use annulet::base::rng::Rng;
 use annulet::config::Permission;
 use annulet::mesh::Preempt;
@@ -404,6 +404,81 @@ fn a_large_transaction_waits_for_the_clients_that_it_unblocks() {
             assert_eq!(replies.len(), commands.len());
             assert_eq!(pusher.run(&mut server, ["LPOP", &keys[HOPS]]), bulk("item"));
             movers.iter_mut().for_each(|mover| assert_eq!(mover.read(&mut server), bulk("item")));
+        }
+        server.check();
+    }
+}
+
+#[test]
+fn a_read_without_block_is_one_of_a_batch() {
+    let read = ["XREAD", "COUNT", "1", "STREAMS", "x", "0"];
+    let in_group = ["XREADGROUP", "GROUP", "BLOCK", "me", "STREAMS", "x", ">"];
+    for (block, batches) in [(None, 1), (Some("0"), 4)] {
+        let mut server = Server::new(1, 4);
+        let mut client = server.client();
+        let first = ["XADD", "x", "1-1", "field", "value"];
+        assert_eq!(client.run(&mut server, first), bulk("1-1"));
+        assert_eq!(client.run(&mut server, ["XGROUP", "CREATE", "x", "BLOCK", "0"]), ok());
+        let counters = &server.world.process.boards.board(0).counters;
+        let before = counters.batches_local.get();
+        let with_block = |args: &[&str], at: usize| {
+            let mut args: Vec<String> = args.iter().map(|arg| arg.to_string()).collect();
+            if let Some(block) = block {
+                args.splice(at..at, ["BLOCK".to_string(), block.to_string()]);
+            }
+            encode(&args)
+        };
+        let set = encode(&["SET", "a", "1"]);
+        let reads = [with_block(&read, 1), with_block(&in_group, 4)];
+        client.send_bytes(&[set.clone(), reads.concat(), set].concat());
+        server.settle();
+        let after = server.world.process.boards.board(0).counters.batches_local.get();
+        assert_eq!(client.read(&mut server), ok());
+        let found = client.read(&mut server);
+        assert_eq!(client.read(&mut server), found);
+        assert!(matches!(found, Value::Array(_)), "{found:?}");
+        assert_eq!(client.read(&mut server), ok());
+        assert_eq!(after - before, batches, "BLOCK {block:?}");
+    }
+}
+
+/// A client sees the state after the commands that it has unblocked, also in one pipeline.
+#[test]
+fn a_pipeline_sees_what_its_push_has_unblocked() {
+    for (shards, seed) in [(1, 0), (2, 1), (2, 2), (3, 3), (4, 4), (4, 5)] {
+        let mut server = Server::new(shards, seed);
+        let (mut mover, mut other) = (server.client(), server.client());
+        let mut pushers: Vec<Client> = (0..shards).map(|_| server.client()).collect();
+        let (from, to) = (key_on(shards, 0, 0), key_on(shards, shards - 1, 1));
+        for (number, pusher) in pushers.iter_mut().enumerate() {
+            // One client moves it there, or a second one moves it on.
+            let hop = key_on(shards, 0, 1 + number);
+            let next = if seed.is_multiple_of(2) { &to } else { &hop };
+            block(&mut server, &mut mover, &["BLMOVE", &from, next, "LEFT", "RIGHT", "0"]);
+            if *next == hop {
+                block(&mut server, &mut other, &["BRPOPLPUSH", &hop, &to, "0"]);
+            }
+            let [item, len] = [format!("item {number}"), (number + 1).to_string()];
+            let commands: [&[&str]; 6] = [
+                &["SET", "before", &item],
+                &["RPUSH", &from, &item],
+                &["EXISTS", &from],
+                &["LLEN", &to],
+                &["SETRANGE", "before", "0", &len],
+                &["LREM", &to, "0", &item],
+            ];
+            pusher.send_bytes(&commands.map(encode).concat());
+            let told = format!("{shards} shards, pusher {number}");
+            assert_eq!(pusher.read(&mut server), ok(), "{told}");
+            assert_eq!(pusher.read(&mut server), int(1), "{told}");
+            assert_eq!(pusher.read(&mut server), int(0), "{told}: it was moved");
+            assert_eq!(pusher.read(&mut server), int(1), "{told}");
+            assert_eq!(pusher.read(&mut server), int(item.len() as i64), "{told}");
+            assert_eq!(pusher.read(&mut server), int(1), "{told}");
+            if *next == hop {
+                assert_eq!(other.read(&mut server), bulk(&item), "{told}");
+            }
+            assert_eq!(mover.read(&mut server), bulk(&item), "{told}");
         }
         server.check();
     }

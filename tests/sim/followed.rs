@@ -216,3 +216,62 @@ fn an_attaching_replica_stops_nobody() {
         assert!(has(stream, "later") && !has(stream, &union), "the union is in the snapshot");
     }
 }
+
+/// Runs turns of all shards, without the offload pool. Returns how many of them found work.
+fn busy_turns(server: &mut Server) -> usize {
+    let all = (0..50).flat_map(|_| 0..server.shards()).collect::<Vec<_>>();
+    all.into_iter().map(|me| server.busy_turns_of(me, 1)).sum()
+}
+
+/// Returns a server whose feed is due to end while a command on another thread still has its place
+/// in the journal, and the client of that command.
+fn ending_feed(shards: usize, seed: u64) -> (Server, Client) {
+    let mut setup = Setup { offloads: true, ..Setup::new(shards, seed) };
+    setup.config.repl_backlog_ttl = 1;
+    setup.config.repl_diskless_sync_delay = 0;
+    let mut server = Server::with(setup);
+    let mut client = server.client();
+    let key = key_on(shards, shards - 1, 0);
+    client.run(&mut server, ["RPUSH", &key, "a", "b", "a"]);
+    let replica = Replica::attach(&mut server);
+    replica.client.link.reset();
+    server.settle();
+    client.send(&["LREM", &key, "0", "a"]);
+    busy_turns(&mut server);
+    server.world.clock.advance_ms(2_000);
+    busy_turns(&mut server);
+    assert!(server.world.feed.is_on());
+    (server, client)
+}
+
+#[test]
+fn a_feed_without_readers_ends_after_a_long_command() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let (mut server, mut client) = ending_feed(shards, seed);
+        assert_eq!(busy_turns(&mut server), 0, "{shards} shards: all wait");
+        assert_eq!(client.try_read(), None);
+        assert_eq!(client.read(&mut server), int(2));
+        server.advance_ms(1_000);
+        assert!(!server.world.feed.is_on(), "{shards} shards: the feed ends");
+        server.check();
+    }
+}
+
+#[test]
+fn a_feed_that_is_about_to_end_stays_for_a_new_reader() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let (mut server, mut client) = ending_feed(shards, seed);
+        let mut replica = Replica::attach(&mut server);
+        assert_eq!(client.read(&mut server), int(2));
+        let key = key_on(shards, 0, 1);
+        assert_eq!(client.run(&mut server, ["RPUSH", &key, "a"]), int(1));
+        server.advance_ms(REST_MS);
+        replica.read();
+        assert_eq!(replica.stream.last(), Some(&format!("RPUSH {key} a")));
+        replica.client.link.reset();
+        server.settle();
+        (0..3).for_each(|_| server.advance_ms(1_000));
+        assert!(!server.world.feed.is_on(), "{shards} shards: the feed ends later");
+        server.check();
+    }
+}

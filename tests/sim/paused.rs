@@ -298,3 +298,78 @@ fn no_write_runs_in_a_pause_on_a_borrowed_partition() {
     }
     borrowed.check("pauses");
 }
+
+/// Clients push to lists from which others move the items to another shard. Another client pauses
+/// writes and looks at the target twice in each pause. Returns how many partitions were borrowed.
+fn pause_movers(seed: u64) -> u64 {
+    let mut rng = Rng::new(seed ^ 0x30fe);
+    let lockstep = Lockstep::new(4, seed);
+    let preempt: Arc<dyn Preempt> = Arc::<Lockstep>::clone(&lockstep);
+    let world = World::new(Setup { preempt: Some(preempt), ..Setup::new(3, seed) });
+    let (from, to) = (key_on(3, 0, 0), key_on(3, 2, 0));
+    run(&world, &lockstep, None, || {
+        let mut admin = world.connect();
+        let mut pusher = world.connect();
+        let mut movers: Vec<Client> = (0..3).map(|_| world.connect()).collect();
+        let mut moved = 0;
+        for _ in 0..PAUSES {
+            for mover in &mut movers {
+                mover.send(&["BLMOVE", &from, &to, "LEFT", "LEFT", "0"]);
+            }
+            (0..300).for_each(|_| lockstep.pass(At::Client));
+            pusher.send(&["RPUSH", &from, "a", "b", "c"]);
+            (0..rng.below(40)).for_each(|_| lockstep.pass(At::Client));
+            admin.send(&["CLIENT", "PAUSE", "100000", "WRITE"]);
+            assert_eq!(reply_of(&mut admin, &lockstep), ok());
+            admin.send(&["LLEN", &to]);
+            let before = reply_of(&mut admin, &lockstep);
+            (0..rng.below(300)).for_each(|_| lockstep.pass(At::Client));
+            admin.send(&["LLEN", &to]);
+            assert_eq!(reply_of(&mut admin, &lockstep), before, "an item moved in a pause");
+            admin.send(&["CLIENT", "UNPAUSE"]);
+            assert_eq!(reply_of(&mut admin, &lockstep), ok());
+            assert_eq!(reply_of(&mut pusher, &lockstep), int(3));
+            for mover in &mut movers {
+                assert!(matches!(reply_of(mover, &lockstep), Value::Bulk(_)));
+            }
+            moved += 3;
+            admin.send(&["LLEN", &to]);
+            assert_eq!(reply_of(&mut admin, &lockstep), int(moved));
+        }
+    });
+    borrows(&world)
+}
+
+#[test]
+fn no_forwarded_command_runs_in_a_pause() {
+    let mut borrowed = Borrowed::default();
+    for seed in seeds(SEEDS) {
+        let _repeat = Repeat(seed, "no_forwarded_command_runs_in_a_pause");
+        borrowed.add(pause_movers(seed));
+    }
+    borrowed.check("pauses of movers");
+}
+
+/// A borrower runs a push, which forwards a waiting command. The command reaches its home only
+/// when the owner runs again. By then the home knows of a pause, and the owner does not.
+#[test]
+fn a_forwarded_command_that_comes_in_a_pause_waits_for_its_end() {
+    let (mut server, mut all) = clients(3, 1, 6);
+    let [from, to] = [key_on(3, 0, 0), key_on(3, 2, 0)];
+    all[1].send(&["BLMOVE", &from, &to, "LEFT", "LEFT", "0"]);
+    server.settle();
+    all[2].send(&["RPUSH", &from, "item"]);
+    server.turns_of(2, 2);
+    all[5].send(&["CLIENT", "PAUSE", "100000", "WRITE"]);
+    for shard in [2, 1, 0, 2, 0, 1, 2] {
+        server.turns_of(shard, 2);
+    }
+    assert_eq!(all[5].read(&mut server), ok());
+    server.settle();
+    assert_eq!(all[5].run(&mut server, ["LLEN", &to]), int(0), "an item moved in a pause");
+    assert_eq!(all[2].read(&mut server), int(1), "the push was over before");
+    assert_eq!(all[5].run(&mut server, ["CLIENT", "UNPAUSE"]), ok());
+    assert_eq!(all[1].read(&mut server), bulk("item"));
+    assert_eq!(all[5].run(&mut server, ["LLEN", &to]), int(1));
+    server.check();
+}

@@ -415,3 +415,53 @@ fn a_request_to_all_shards_in_a_transaction_does_not_affect_its_later_commands()
         assert_eq!(other.run(server, ["DBSIZE"]), before);
     });
 }
+
+/// Returns a line's number behind `name` and its sign.
+fn number_after(text: &str, name: &str) -> u64 {
+    let at = text.find(name).unwrap_or_else(|| panic!("{name} in {text}")) + name.len();
+    let digits = text[at..].split(|it: char| !it.is_ascii_digit()).next();
+    digits.expect("a split has parts").parse().expect("a number")
+}
+
+#[test]
+fn a_command_counts_once_over_any_number_of_shards() {
+    let commands: &[&[&str]] = &[
+        &["MSET", "a", "1", "b", "2", "c", "3", "d", "4", "e", "5", "f", "6"],
+        &["MGET", "a", "b", "c", "d", "e", "f"],
+        &["EXISTS", "f", "e", "d", "c", "b", "a"],
+        &["TOUCH", "a", "b", "c", "d", "e", "f"],
+        &["UNLINK", "a", "b"],
+        &["DEL", "c", "d", "e"],
+        &["DBSIZE"],
+        &["KEYS", "*"],
+        &["RANDOMKEY"],
+        &["SCAN", "0", "COUNT", "1000"],
+        &["SCAN", "none"],
+        &["FLUSHDB"],
+        &["FLUSHALL"],
+    ];
+    for (shards, offloads) in [(1, false), (4, false), (1, true), (4, true), (3, true)] {
+        let mut server = Server::with(Setup { offloads, ..Setup::new(shards, 7) });
+        let mut client = server.client();
+        let ask = |server: &mut Server, client: &mut Client, section: &str| {
+            text(client.run(server, ["INFO", section]))
+        };
+        let before = number_after(&ask(&mut server, &mut client, "stats"), "commands_processed:");
+        for command in commands {
+            client.send(command);
+            client.read(&mut server);
+        }
+        let after = number_after(&ask(&mut server, &mut client, "stats"), "commands_processed:");
+        let told = format!("{shards} shards, offloads: {offloads}");
+        assert_eq!(after - before, commands.len() as u64 + 1, "{told}: and INFO");
+        let stats = ask(&mut server, &mut client, "commandstats");
+        for command in commands {
+            let name = command[0].to_ascii_lowercase();
+            let runs = commands.iter().filter(|other| other[0] == command[0]).count() as u64;
+            let calls = number_after(&stats, &format!("cmdstat_{name}:calls="));
+            assert_eq!(calls, runs, "{told}: {name} in {stats}");
+        }
+        let scan = &stats[stats.find("cmdstat_scan").expect("counted above")..];
+        assert_eq!(number_after(scan, "failed_calls="), 1, "{told}: {scan}");
+    }
+}

@@ -210,3 +210,31 @@ fn a_changed_watched_key_breaks_the_whole_unit() {
         server.check();
     }
 }
+
+/// A transaction in steps unblocks a client whose command uses keys of several shards. The command
+/// may be over before the transaction's replies are merged, or after.
+#[test]
+fn a_unit_in_steps_waits_for_what_it_has_unblocked() {
+    for seed in 0..40 {
+        let shards = 2 + seed as usize % 2;
+        let mut server = server(shards, seed, true);
+        let (mut mover, mut client) = (server.client(), server.client());
+        let (from, to) = (key_on(shards, 0, 0), key_on(shards, 1, 0));
+        mover.send(&["BLMOVE", &from, &to, "LEFT", "RIGHT", "0"]);
+        server.settle();
+        let others = [key_on(shards, 0, 1), key_on(shards, 1, 1)];
+        // The part with more commands is over last.
+        let (first, last) = if seed < 20 { (20, 1) } else { (1, 20) };
+        let commands = [
+            vec![vec!["RPUSH", &from, "item"]],
+            vec![vec!["SET", &others[0], "v"]; first],
+            vec![vec!["SET", &others[1], "v"]; last],
+        ];
+        begin(&mut server, &mut client, &commands.concat(), 0);
+        let Value::Array(replies) = client.read(&mut server) else { panic!("EXEC replies") };
+        assert_eq!(replies[..2], [int(1), ok()], "seed {seed}");
+        assert_eq!(client.run(&mut server, ["LLEN", &to]), int(1), "seed {seed}");
+        assert_eq!(mover.read(&mut server), bulk("item"), "seed {seed}");
+        server.check();
+    }
+}

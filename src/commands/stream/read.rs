@@ -27,7 +27,8 @@ pub(super) static XREAD: Command = Command::gather(
         .arity(-4)
         .flags(Flag::READONLY.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
         .keys(&[streams(1)]),
-);
+)
+.blocks_if(has_block);
 pub(super) static XREADGROUP: Command = Command::gather(
     xreadgroup,
     Card::new("xreadgroup", CardGroup::Stream, "5.0.0")
@@ -44,7 +45,21 @@ pub(super) static XREADGROUP: Command = Command::gather(
         .arity(-7)
         .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
         .keys(&[streams(4).locked()]),
-);
+)
+.blocks_if(has_block);
+
+/// Returns whether the options before STREAMS contain BLOCK.
+fn has_block(args: &Args<'_>) -> bool {
+    let mut at = 1;
+    while at < args.len() {
+        let is = |name: &str| args[at].eq_ignore_ascii_case(name.as_bytes());
+        if is("BLOCK") || is("STREAMS") {
+            return is("BLOCK");
+        }
+        at += if is("GROUP") { 3 } else { 1 };
+    }
+    false
+}
 
 /// Parsed options before the keys.
 struct Options<'a> {

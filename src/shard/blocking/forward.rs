@@ -3,6 +3,7 @@
 //!
 //! ```text
 //!   owner --Forward--> home: rounds of a transaction --last answer--> ForwardDone --> owner
+//!                        '--a pause delays the command--> ForwardDelayed ------------> owner
 //! ```
 
 use super::Forwarding;
@@ -26,6 +27,11 @@ impl Shard {
         queue.push(item.entry, item.slot, item.db, &mut batch_args.of(&item));
         let woken = Woken { key_arg, owner, kind, id };
         let giving_up = self.blocked_in(to).map(|blocked| blocked.giving_up);
+        if giving_up == Some(None) && self.env.facts.postpones(item.entry.command.card.flags) {
+            // The owner did not know of the pause yet.
+            ticket.settle(TicketState::Waiting);
+            return self.post_one_way(owner, OneWay::ForwardDelayed(id, ticket.number()));
+        }
         if giving_up == Some(None) {
             let attempt = TransactionAttempt::new(ticket, Some(woken));
             return self.begin_forwarded(to, queue, attempt);

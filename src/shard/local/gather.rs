@@ -5,7 +5,7 @@
 //! may depend on them.
 
 use crate::client::Connection;
-use crate::exec::{CommandTable, Entry, Item, Session};
+use crate::exec::{Awaited, CommandTable, Entry, Item, Process, Session};
 use crate::gate::{Admission, Facts, Place, Router, admit, find, is_http};
 use crate::mesh::Port;
 use crate::net::Request;
@@ -24,8 +24,8 @@ pub(in crate::shard) struct Batch {
     pub(in crate::shard) is_bulky: bool,
     /// Whether all of its commands run here.
     pub(in crate::shard) is_local: bool,
-    /// Whether it is one command that no other may follow.
-    stands_alone: bool,
+    /// Whether no other command may follow.
+    is_complete: bool,
     /// Whether it is one command that may block.
     pub(in crate::shard) may_wait: bool,
     /// Index of the traced command.
@@ -47,11 +47,34 @@ impl Batch {
         self.spans.clear();
         self.is_local = true;
         self.is_bulky = false;
-        self.stands_alone = false;
+        self.is_complete = false;
         self.may_wait = false;
         self.traced = None;
         self.requests.clear();
         self.queued = 0;
+    }
+
+    /// Adds a command on keys. Returns why it is not added, if it may not run behind the others.
+    #[inline]
+    fn add(
+        &mut self,
+        item: Item,
+        expected: Expected,
+        is_local: bool,
+        place: Place,
+    ) -> Option<Gathered> {
+        let Expected { may_be_long, may_walk, may_wait, may_forward } = expected;
+        if (may_wait || may_walk) && !self.is_empty() {
+            // Earlier commands get their replies before this one may block or walk.
+            return Some(Gathered::Nothing);
+        }
+        self.is_bulky |= may_be_long;
+        self.is_complete |= may_wait || may_walk || may_forward;
+        self.may_wait = may_wait;
+        self.is_local &= is_local;
+        self.items.push(item);
+        self.places.push(place);
+        None
     }
 
     /// Returns a shard that the batch needs and to which there is no credit. A batch for its own
@@ -75,6 +98,18 @@ impl Batch {
         }
         connection.input.consume();
     }
+}
+
+/// What a command on keys may do.
+struct Expected {
+    /// Its work grows with its values, and may be much.
+    may_be_long: bool,
+    /// It runs in slices.
+    may_walk: bool,
+    /// It blocks.
+    may_wait: bool,
+    /// It unblocks a client whose command is forwarded.
+    may_forward: bool,
 }
 
 /// What the head of the input holds.
@@ -134,12 +169,12 @@ pub(in crate::shard) struct Gatherer {
 }
 
 impl Gatherer {
-    /// Fills the batch from the connection's input. The boards provide the number of keys.
+    /// Fills the batch from the connection's input.
     pub(in crate::shard) fn gather(
         &self,
         connection: &mut Connection,
         batch: &mut Batch,
-        boards: &Boards,
+        process: &Process,
     ) -> Gathered {
         batch.clear();
         let limits = Limits {
@@ -148,7 +183,7 @@ impl Gatherer {
         };
         while batch.items.len() + batch.queued < self.commands_max
             && batch.spans.len() < BATCH_ARGS_MAX
-            && !batch.stands_alone
+            && !batch.is_complete
         {
             let request = match connection.input.next(&limits, &mut batch.spans) {
                 Ok(Some(request)) => request,
@@ -156,7 +191,7 @@ impl Gatherer {
                 Err(error) if batch.is_empty() => return Gathered::Malformed(error),
                 Err(_) => break,
             };
-            let Some(alone) = self.take(connection, &request, batch, boards) else {
+            let Some(alone) = self.take(connection, &request, batch, process) else {
                 if self.may_stall {
                     batch.requests.push(request);
                 }
@@ -184,7 +219,7 @@ impl Gatherer {
         connection: &mut Connection,
         request: &Request,
         batch: &mut Batch,
-        boards: &Boards,
+        process: &Process,
     ) -> Option<Gathered> {
         let (text, large) = connection.input.parts();
         let first = request.first as usize;
@@ -215,7 +250,7 @@ impl Gatherer {
         let has_many_keys = entry.has_many_keys(args.len(), self.long_elements_min);
         let (place, slot) = match has_many_keys {
             true => (Place::Several, 0),
-            false => self.place(entry, &args, connection.session.db, boards),
+            false => self.place(entry, &args, connection.session.db, &process.boards),
         };
         let item = Item {
             entry,
@@ -227,28 +262,39 @@ impl Gatherer {
             sees_due: connection.session.is_import_source,
             is_quiet: connection.session.is_no_touch,
             is_part: false,
-            is_more: false,
+            is_counted: false,
         };
         if !entry.is_on_keys() || place == Place::Several && (has_many_keys || entry.gathers_keys())
         {
             return Some(stands_alone(item, has_many_keys));
         }
-        let may_be_long = entry.may_be_long(args.len(), self.long_elements_min);
-        batch.is_bulky |= may_be_long;
-        let may_walk = may_be_long && entry.may_walk(&args, self.long_elements_min);
-        if entry.may_wait() || may_walk {
-            if !batch.is_empty() {
-                // Earlier commands get their replies before this one may block or walk.
-                return Some(Gathered::Nothing);
-            }
-            batch.stands_alone = true;
-            batch.may_wait = entry.may_wait();
-        }
-        batch.is_local &= place == Place::Shard(self.home);
-        batch.items.push(item);
-        batch.places.push(place);
-        None
+        let expected = self.expect(entry, &args, process);
+        batch.add(item, expected, place == Place::Shard(self.home), place)
     }
+
+    /// Returns what a command on keys may do, before it runs.
+    #[inline]
+    fn expect(&self, entry: &Entry, args: &Args<'_>, process: &Process) -> Expected {
+        let may_be_long = entry.may_be_long(args.len(), self.long_elements_min);
+        Expected {
+            may_be_long,
+            may_walk: may_be_long && entry.may_walk(args, self.long_elements_min),
+            may_wait: entry.may_wait(args),
+            may_forward: process.awaited.has_far() && may_forward(entry, args, &process.awaited),
+        }
+    }
+}
+
+/// Returns whether a command may unblock a client whose command is then forwarded to its home. The
+/// commands behind it in the pipeline must see what the forwarded command has done.
+#[cold]
+fn may_forward(entry: &Entry, args: &Args<'_>, awaited: &Awaited) -> bool {
+    if !entry.is_write() {
+        return false;
+    }
+    let keys = entry.key_args(args).unwrap_or_default();
+    // A command without keys may change any key.
+    keys.is_empty() || keys.iter().any(|(at, _)| awaited.may_await(&args[*at]))
 }
 
 impl Gatherer {

@@ -33,7 +33,7 @@ impl Shard {
             if !has_all_replies || unsent_bytes > self.clients.output_bytes_batched {
                 gatherer.commands_max = 1;
             }
-            let gathered = gatherer.gather(connection, &mut self.batch, &self.env.process.boards);
+            let gathered = gatherer.gather(connection, &mut self.batch, &self.env.process);
             if gatherer.may_stall
                 && matches!(gathered, Gathered::Keys)
                 && let Some(shard) = self.batch.lacks_credit(&self.port, self.env.router)

@@ -33,6 +33,7 @@ impl Shard {
             }
             OneWay::Forward(forward) => self.take_forward(*forward, &mut part),
             OneWay::ForwardDone(id) => self.partition.end_forward(id),
+            OneWay::ForwardDelayed(id, ticket) => self.partition.delay_forwarded(id, ticket),
             OneWay::Release(hold, holder) => self.release(part.home, hold, holder),
             OneWay::Forget(ticket) => self.partition.forget_client(ticket),
             OneWay::Unwatch(client) => self.partition.unwatch(client),

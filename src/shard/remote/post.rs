@@ -89,7 +89,8 @@ impl<'a> Parts<'a> {
     fn add_everywhere(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>, router: Router) {
         for shard in 0..router.shards() as u16 {
             let envelope = self.envelope(shard);
-            envelope.begin(&Item { is_part: true, ..*item }, item.slot);
+            let is_counted = shard > 0;
+            envelope.begin(&Item { is_part: true, is_counted, ..*item }, item.slot);
             for arg in batch_args.of(item).iter_from(0) {
                 envelope.push_arg(arg);
             }
@@ -109,7 +110,7 @@ impl<'a> Parts<'a> {
             let envelope = self.envelope(shard);
             let has_begun = envelope.items.last().is_some_and(|last| last.at == item.at);
             if !has_begun {
-                envelope.begin(item, slot);
+                envelope.begin(&Item { is_counted: at > keys.first, ..*item }, slot);
                 push(envelope, &mut args, 0);
             }
             for arg in at..(at + keys.step).min(args.len()) {
@@ -174,11 +175,11 @@ impl Parts<'_> {
             let envelope = self.envelope(router.owner(slot));
             let part = envelope.part;
             let begun = envelope.items.last().filter(|last| last.at == item.at);
-            let is_more = begun.is_some();
             let is_full =
                 begun.is_none_or(|last| last.argc as usize > KEYS_TOGETHER_MAX * keys.step);
             if is_full {
-                envelope.begin(&Item { is_more, ..*item }, slot);
+                let is_counted = spread.arg > keys.first;
+                envelope.begin(&Item { is_counted, ..*item }, slot);
                 envelope.push_arg(&args[0]);
             }
             for arg in spread.arg..spread.arg + keys.step {
@@ -317,6 +318,9 @@ impl Shard {
         };
         let parts = flight.parts().count();
         for mut part in flight.take_first(parts) {
+            if part.survey != Survey::Torn {
+                part.items.iter_mut().for_each(|item| item.is_counted = true);
+            }
             part.clear_replies();
             part.survey = Survey::Locked;
             self.remote.unit.push(part);

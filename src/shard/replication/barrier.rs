@@ -19,7 +19,7 @@ impl Shard {
         let request = match &goal {
             Goal::FeedOn => Request::FeedOn,
             Goal::Snapshot => Request::Snapshot(id),
-            Goal::FeedOff => Request::FeedOff,
+            Goal::FeedOff { .. } => Request::FeedOff,
             Goal::Pause { is_settled: false, .. } => Request::Pause,
             Goal::Pause { is_settled: true, .. } => Request::Passed,
             Goal::Acks => Request::Mark(id),
@@ -95,10 +95,9 @@ impl Shard {
                 self.barriers.under_way.remove(&number);
                 self.post_barrier(Goal::Snapshot);
             }
-            Goal::FeedOff => {
-                let barrier = self.barriers.under_way.remove(&number).expect("checked above");
-                let is_over = barrier.bodies.iter().all(Vec::is_empty);
-                self.end_feed(is_over);
+            Goal::FeedOff { readers } => {
+                self.barriers.under_way.remove(&number);
+                self.end_feed(readers);
             }
             Goal::Snapshot => {
                 let barrier = self.barriers.under_way.remove(&number).expect("checked above");

@@ -2,6 +2,7 @@
 
 use crate::exec::BacklogFacts;
 use crate::feed::Merged;
+use crate::mesh::Envelope;
 use crate::shard::replication::Goal;
 use crate::shard::state::Shard;
 
@@ -15,6 +16,32 @@ impl Shard {
         let journal = self.partition.journal_mut();
         let merged = self.replication.feed.publish(self.env.me, journal);
         self.after_merge(merged);
+        if self.replication.ending.is_some() {
+            self.answer_ending();
+        }
+    }
+
+    /// Stops propagation on the partition, for a barrier that turns the feed off. The reply waits
+    /// until the journal is empty: units that began before may have reserved places in it.
+    pub(in crate::shard) fn end_propagation(&mut self, part: Box<Envelope>) {
+        assert!(self.replication.ending.is_none(), "one barrier at a time turns the feed off");
+        self.partition.stop_propagating();
+        self.replication.ending = Some(part);
+        self.publish_feed();
+    }
+
+    /// Replies to the barrier that turns the feed off, if the journal is empty. Also replies if the
+    /// snapshot of a new reader has turned the journal on again: the feed then stays on.
+    fn answer_ending(&mut self) {
+        let journal = self.partition.journal_mut();
+        if !journal.is_on() && !journal.is_empty() {
+            return;
+        }
+        let Some(mut part) = self.replication.ending.take() else { return };
+        part.sent = self.partition.moment();
+        if let Some(own) = self.port.answer(part) {
+            self.land(own);
+        }
     }
 
     /// Returns whether the feed allows the shard to park.
@@ -94,18 +121,10 @@ impl Shard {
     }
 
     /// Turns the feed off, because no shard records commands any more. Does nothing if a reader has
-    /// attached meanwhile, which takes a snapshot. If earlier commands are still in progress, posts
-    /// the barrier again.
-    pub(super) fn end_feed(&mut self, is_over: bool) {
+    /// attached since there were `readers` in total, because its snapshot starts the records again.
+    pub(super) fn end_feed(&mut self, readers: u64) {
         self.note_needs();
-        if self.replication.feed.has_readers() {
-            return;
-        }
-        if !is_over {
-            self.post_barrier(Goal::FeedOff);
-            return;
-        }
-        if self.replication.feed.end_unread() {
+        if self.replication.feed.end_unread(readers) {
             let text = "Replication backlog freed: no replica for repl-backlog-ttl.";
             self.env.process.log.notice(text);
         }
@@ -126,8 +145,9 @@ impl Shard {
             }
             // From here on no replica can resume.
             facts.backlog = None;
+            let readers = self.replication.feed.readers();
             drop(facts);
-            self.post_barrier(Goal::FeedOff);
+            self.post_barrier(Goal::FeedOff { readers });
         }
     }
 }

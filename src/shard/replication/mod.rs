@@ -12,7 +12,7 @@ mod wait;
 use crate::exec::{Request, Shutdown};
 use crate::feed::Feed;
 use crate::io::ConnId;
-use crate::mesh::{BarrierId, ReplyAddress};
+use crate::mesh::{BarrierId, Envelope, ReplyAddress};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -35,6 +35,8 @@ pub(super) struct Replication {
     pub(super) links: Vec<ConnId>,
     /// Clients in WAIT.
     pub(super) acks: AckWaits,
+    /// Request of the barrier that turns the feed off, until the journal is empty.
+    ending: Option<Box<Envelope>>,
     /// Monotonic milliseconds when the feed last had readers.
     read_ms: u64,
     /// Monotonic milliseconds of the last PING to replicas.
@@ -50,6 +52,7 @@ impl Replication {
             stream_seen: 0,
             links: Vec::new(),
             acks: AckWaits::default(),
+            ending: None,
             read_ms: 0,
             pinged_ms: 0,
         }
@@ -146,8 +149,8 @@ pub(in crate::shard) enum Goal {
     FeedOn,
     /// The snapshot.
     Snapshot,
-    /// The feed had no readers for too long and is turned off.
-    FeedOff,
+    /// The feed had no readers for too long and is turned off. `readers` had attached until then.
+    FeedOff { readers: u64 },
     /// Saving or loading the file, by this request.
     Save(Saving, Request),
     /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.

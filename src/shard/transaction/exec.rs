@@ -80,7 +80,8 @@ impl Shard {
             return self.exec_here(conn, queue, is_watching);
         }
         let to = self.defer(conn);
-        let may_block = !is_exec && queue.items[0].entry.may_wait();
+        let (items, mut batch_args) = queue.parts();
+        let may_block = !is_exec && items[0].entry.may_wait(&batch_args.of(&items[0]));
         let attempt =
             may_block.then(|| TransactionAttempt::new(self.begin_attempt(conn, to.flight), None));
         let task = Task { queue, is_exec, attempt };

@@ -299,7 +299,7 @@ impl Shard {
     fn may_forward(&self, transaction: &Transaction) -> bool {
         let unblocks = |part: &Envelope| part.txn().is_some_and(TxnPart::may_unblock);
         let is_new = transaction.attempt.is_none();
-        is_new && self.env.process.has_far_waiters() && transaction.flight.parts().any(unblocks)
+        is_new && self.env.process.awaited.has_far() && transaction.flight.parts().any(unblocks)
     }
 
     /// Takes a reply for a transaction.
