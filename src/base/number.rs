@@ -177,8 +177,9 @@ impl FloatText {
         if is_negative {
             self.push(b"-");
         }
-        let before = (exponent + 1).max(0) as usize;
-        if !(-4..17).contains(&exponent) {
+        if (-4..17).contains(&exponent) {
+            self.plain(digits, exponent + 1);
+        } else {
             self.push(&digits[..1]);
             if digits.len() > 1 {
                 self.push(b".");
@@ -189,17 +190,24 @@ impl FloatText {
                 self.push(b"0");
             }
             self.push(itoa::Buffer::new().format(exponent.abs()).as_bytes());
-        } else if before == 0 {
+        }
+    }
+
+    /// Writes digits without an exponent. `before` is the number of places before the point; below
+    /// 0, the number of zeros behind it.
+    fn plain(&mut self, digits: &[u8], before: i32) {
+        let places = before.unsigned_abs() as usize;
+        if before <= 0 {
             self.push(b"0.");
-            self.push_zeros(-(exponent + 1) as usize);
+            self.push_zeros(places);
             self.push(digits);
-        } else if before >= digits.len() {
+        } else if places >= digits.len() {
             self.push(digits);
-            self.push_zeros(before - digits.len());
+            self.push_zeros(places - digits.len());
         } else {
-            self.push(&digits[..before]);
+            self.push(&digits[..places]);
             self.push(b".");
-            self.push(&digits[before..]);
+            self.push(&digits[places..]);
         }
     }
 
@@ -234,20 +242,9 @@ impl FloatText {
         if value < 0.0 {
             self.push(b"-");
         }
-        if scale >= 0 && exponent.abs() < count + 7 {
-            self.push(digits);
-            self.push_zeros(scale as usize);
-        } else if scale < 0 && (scale > -7 || exponent.abs() < 4) {
-            let before = count + scale;
-            if before <= 0 {
-                self.push(b"0.");
-                self.push_zeros(-before as usize);
-                self.push(digits);
-            } else {
-                self.push(&digits[..before as usize]);
-                self.push(b".");
-                self.push(&digits[before as usize..]);
-            }
+        let has_few_zeros = scale >= 0 && exponent.abs() < count + 7;
+        if has_few_zeros || scale < 0 && (scale > -7 || exponent.abs() < 4) {
+            self.plain(digits, count + scale);
         } else {
             self.push(&digits[..1]);
             if count > 1 {
