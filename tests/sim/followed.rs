@@ -257,6 +257,23 @@ fn a_feed_without_readers_ends_after_a_long_command() {
     }
 }
 
+/// A command may outlast `repl-backlog-ttl` any number of times.
+#[test]
+fn a_feed_that_is_about_to_end_is_ended_once() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let (mut server, mut client) = ending_feed(shards, seed);
+        for _ in 0..3 {
+            server.world.clock.advance_ms(2_000);
+            busy_turns(&mut server);
+        }
+        assert_eq!(client.try_read(), None);
+        assert_eq!(client.read(&mut server), int(2));
+        server.advance_ms(1_000);
+        assert!(!server.world.feed.is_on(), "{shards} shards: the feed ends");
+        server.check();
+    }
+}
+
 #[test]
 fn a_feed_that_is_about_to_end_stays_for_a_new_reader() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
