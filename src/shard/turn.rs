@@ -64,6 +64,7 @@ impl Shard {
         }
         // After the completions were taken, and before the inbox's tail is read.
         self.read_clock();
+        self.prefetch_buckets();
         let now_ns = self.env.now.monotonic_ns;
         self.telemetry.profile.begin_turn(now_ns);
         self.partition.journal_mut().clock.begin_turn(now_ns);
@@ -74,9 +75,11 @@ impl Shard {
             found |= self.step_on();
             found |= self.list_on();
             self.partition.begin_local(self.env.now.unix_us);
+            self.prefetch_entries();
             found |= self.serve_ready();
         } else {
             self.partition.heed_time(self.env.now.unix_us);
+            self.prefetch_entries();
             found |= self.serve_ready();
             found |= self.drain_inbox();
         }
