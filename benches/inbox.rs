@@ -24,6 +24,7 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             sees_due: false,
             is_quiet: false,
             is_part: false,
+            discovers: false,
             is_counted: false,
         };
         envelope.begin(&item, slot);

@@ -129,6 +129,7 @@ pub mod partition;
 pub mod rdb;
 pub mod replica;
 pub mod resp;
+pub mod script;
 pub mod server;
 pub mod shard;
 pub mod snapshot;

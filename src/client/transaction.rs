@@ -136,11 +136,8 @@ impl Transaction {
 
     /// Returns whether the command at an index discovers keys, so that it needs the slices of all
     /// shards.
-    pub fn discovers(&mut self, at: usize) -> bool {
-        let item = self.queue.items[at];
-        let (_, mut batch_args) = self.queue.parts();
-        let discovers = item.entry.discovers_keys(&batch_args.of(&item));
-        discovers && self.gathers(at)
+    pub fn discovers(&self, at: usize) -> bool {
+        self.queue.items[at].discovers && self.gathers(at)
     }
 
     /// Returns whether the next round has commands for its shards.

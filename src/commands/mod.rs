@@ -26,6 +26,7 @@ mod lolwut;
 mod memory;
 mod monitor;
 mod replication;
+mod scripting;
 mod secrets;
 mod server;
 #[cfg(test)]
@@ -66,6 +67,7 @@ pub static FAMILIES: &[&[&Command]] = &[
     connection::FAMILY,
     cluster::FAMILY,
     server::FAMILY,
+    scripting::FAMILY,
     transactions::FAMILY,
     replication::FAMILY,
 ];

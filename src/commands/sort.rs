@@ -3,7 +3,7 @@
 use super::list::limits;
 use crate::base::number::{parse_f64, parse_i64};
 use crate::base::order::sort_part;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Process};
 use crate::keyspace::{Event, Expiry, View};
 use crate::resp::{Args, Error};
 use crate::spec::{Card, Category, Flag, Group, KeySpec};
@@ -50,7 +50,7 @@ static SORT: Command = Command::discovers(
 .offload();
 
 /// Returns whether a pattern among the arguments may name other keys.
-fn has_patterns(args: &Args<'_>) -> bool {
+fn has_patterns(args: &Args<'_>, _: &Process) -> bool {
     Options::parse(args, true).is_ok_and(|options| {
         let patterns = options.by.iter().chain(&options.gets);
         patterns.copied().any(|pattern| pattern.contains(&b'*'))

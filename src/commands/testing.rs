@@ -146,6 +146,7 @@ impl Bench {
             sees_due: false,
             is_quiet: self.is_quiet,
             is_part: self.is_part && entry.is_everywhere(),
+            discovers: false,
             is_counted: false,
         };
         if let Some(records) = &mut self.records {
@@ -162,6 +163,7 @@ impl Bench {
             is_whole: true,
             attempt: Default::default(),
             effects: self.effects,
+            scripting: None,
         };
         runner.run(&[item], &mut batch_args, &mut out, |_, _, _| {});
         self.effects = runner.effects;

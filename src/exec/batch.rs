@@ -5,6 +5,7 @@
 use super::command::{Handler, KeyRouting};
 use super::context::{Context, Effects, expire_word, slice_of};
 use super::record::{Glue, Records};
+use super::scripting::Scripting;
 use super::slices::Slices;
 use super::stage::stage;
 use super::table::Entry;
@@ -40,6 +41,9 @@ pub struct Item {
     /// Whether the command is one of several parts on all shards. The replies of the parts are
     /// merged.
     pub is_part: bool,
+    /// Whether the command discovers keys that are not among its arguments, so that it needs all
+    /// slices.
+    pub discovers: bool,
     /// Whether another item counts the command: another part, or earlier keys in the same part.
     pub is_counted: bool,
 }
@@ -83,6 +87,8 @@ pub struct Runner<'a> {
     pub attempt: BlockingAttempt,
     /// Effects of the commands.
     pub effects: Effects,
+    /// What scripts run with; none where no script can run.
+    pub scripting: Option<Scripting<'a>>,
 }
 
 impl Runner<'_> {
@@ -109,8 +115,14 @@ impl Runner<'_> {
 
     /// Returns the context of a command; `hash` is the hash of its first key.
     #[inline(always)]
-    fn context<'c>(&'c mut self, item: &Item, hash: u64, out: &'c mut Output) -> Context<'c> {
+    fn context<'c>(&'c mut self, item: &'c Item, hash: u64, out: &'c mut Output) -> Context<'c> {
+        let runs_commands = item.entry.command.runs_commands;
         Context {
+            scripting: match &mut self.scripting {
+                Some(scripting) if runs_commands => Some(scripting.again()),
+                _ => None,
+            },
+            item,
             slice: self.slice,
             db: usize::from(item.db),
             now_ms: self.now_ms,
@@ -123,8 +135,6 @@ impl Runner<'_> {
             may_wait: self.attempt.may_wait,
             is_woken: self.attempt.is_woken,
             wait: None,
-            hint_index: item.entry.keys.first,
-            hint_slot: item.slot,
             hint_hash: hash,
         }
     }
@@ -174,7 +184,7 @@ impl Runner<'_> {
             let role = match self.config.import_mode {
                 true if item.sees_due => Some(ExpiryRole::Loading),
                 true => Some(ExpiryRole::Replica),
-                false => (is_paused && item.entry.is_write()).then_some(ExpiryRole::Primary),
+                false => (is_paused && item.entry.may_change_keys()).then_some(ExpiryRole::Primary),
             };
             if let Some(role) = role {
                 self.set_role(role);
@@ -260,21 +270,32 @@ impl Runner<'_> {
         batch_args: &mut BatchArgs<'_>,
         out: &mut Output,
     ) -> Result<(), Error> {
+        self.run_args(item, hash, &mut batch_args.of(item), out)
+    }
+
+    /// Runs one command with these arguments. `hash` is the hash of its first key.
+    #[inline(always)]
+    pub(super) fn run_args(
+        &mut self,
+        item: &Item,
+        hash: u64,
+        args: &mut Args<'_>,
+        out: &mut Output,
+    ) -> Result<(), Error> {
         let Handler::Keys(run) = item.entry.command.handler else {
             unreachable!("{} does not run on a slice", item.entry.name)
         };
         let before = out.mark();
         let changes = self.changes();
-        let mut args = batch_args.of(item);
         if let Some(records) = &mut self.records {
             let is_woken = self.attempt.is_woken;
             let glue = if is_woken { Glue::Woken(self.attempt.number) } else { glue_of(item) };
-            let own = item.entry.is_write().then_some(&args);
+            let own = item.entry.is_write().then_some(&*args);
             records.begin(item.at, usize::from(item.db), glue, own);
         }
         self.begin_command();
         let mut context = self.context(item, hash, out);
-        let result = run(&mut context, &mut args);
+        let result = run(&mut context, args);
         self.attempt.wait = context.wait.take();
         if let Err(error) = &result {
             out.truncate(before);

@@ -2,6 +2,7 @@
 
 use super::context::{Context, SessionContext};
 use super::debug::DebugMerge;
+use super::process::Process;
 use super::walk::WalkFn;
 use super::weight::{Weight, WeightFn};
 use crate::resp::{Args, Error};
@@ -18,7 +19,7 @@ pub type SessionFn = fn(&mut SessionContext<'_>, &mut Args<'_>) -> Result<(), Er
 pub type KeyDatabaseFn = fn(args: &Args<'_>, at: usize, db: usize) -> usize;
 
 /// Returns whether a command with these arguments discovers keys that are not among them.
-pub type DiscoversFn = fn(&Args<'_>) -> bool;
+pub type DiscoversFn = fn(&Args<'_>, &Process) -> bool;
 
 /// Returns whether a command with these arguments may block instead of replying.
 pub type BlocksFn = fn(&Args<'_>) -> bool;
@@ -58,6 +59,8 @@ pub struct Command {
     pub asks_shards: bool,
     /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
     pub always_touches: bool,
+    /// Whether it runs a script, whose commands may change keys.
+    pub runs_commands: bool,
     /// Which of its arguments are secrets; none: no argument is.
     pub secrets: Option<SecretFn>,
     /// How it uses its key, if a key spec says that the options determine that.
@@ -154,6 +157,7 @@ impl Command {
             in_multi: InMulti::Queued,
             asks_shards: false,
             always_touches: false,
+            runs_commands: false,
             secrets: None,
             key_use: None,
             subcommands: &[],
@@ -272,6 +276,12 @@ impl Command {
     /// Makes the command update access clocks even under CLIENT NO-TOUCH ON.
     pub const fn always_touches(self) -> Command {
         Command { always_touches: true, ..self }
+    }
+
+    /// Declares that the command runs a script.
+    pub const fn runs_commands(self) -> Command {
+        assert!(matches!(self.routing, KeyRouting::Discovers(_)), "a script may use any keys");
+        Command { runs_commands: true, ..self }
     }
 
     /// Sets which of its arguments are secrets.

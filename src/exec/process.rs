@@ -5,12 +5,14 @@ use super::awaited::Awaited;
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
+use super::running::RunningScripts;
 use super::subscription::EventSubscription;
 use super::table::CommandTable;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
 use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log, Monitors};
+use crate::script::{Scripts, VmOptions};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -40,6 +42,10 @@ pub struct Process {
     pub paths: [String; 2],
     /// Memory of the process as the kernel reports it, with peaks.
     pub memory: Arc<ProcessMemory>,
+    /// Scripts that EVAL and SCRIPT LOAD have brought.
+    pub scripts: Scripts,
+    /// Scripts that run for long.
+    pub running: RunningScripts,
     /// Connections per shard, including connections that are being handed to it.
     pub clients: Vec<AtomicU64>,
     /// Sockets that the process listens on.
@@ -178,6 +184,8 @@ impl Process {
             driver_name: std::sync::OnceLock::new(),
             paths: parts.paths,
             memory: parts.memory,
+            scripts: Scripts::new(VmOptions::default()),
+            running: RunningScripts::default(),
             next_client_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             shutdown: AtomicU8::new(0),

@@ -28,6 +28,41 @@ impl Slices {
         slices
     }
 
+    /// Returns the number of slices.
+    pub(super) fn len(&self) -> usize {
+        self.slices.len()
+    }
+
+    /// Returns the first hash slot of each slice.
+    pub(super) fn first_slots(&self) -> Vec<u16> {
+        self.slices.iter().flatten().map(|slice| slice.slots().start).collect()
+    }
+
+    /// Takes the slice that owns a hash slot, to run a command on it.
+    pub(super) fn take(&mut self, slot: u16) -> Box<Slice> {
+        let at = self.index_of(slot);
+        self.slices[at].take().expect("no other command is running")
+    }
+
+    /// Puts a slice back that was taken.
+    pub(super) fn put(&mut self, slice: Box<Slice>) {
+        let at = self.index_of(slice.slots().start);
+        assert!(self.slices[at].is_none(), "only a taken slice returns");
+        self.slices[at] = Some(slice);
+    }
+
+    /// Runs a script. `slice` is an empty workspace: the script's commands run on the slices that
+    /// own their keys.
+    pub fn run_script(
+        &mut self,
+        slice: &mut Slice,
+        item: Item,
+        batch_args: &mut BatchArgs<'_>,
+        with: WorkspaceRun<'_>,
+    ) -> OffloadedRun {
+        run_away(slice, Some(self), item, batch_args, with)
+    }
+
     /// Returns the slices in the order of their hash slots.
     pub fn into_slices(self) -> impl Iterator<Item = Box<Slice>> {
         self.slices.into_iter().map(|slice| slice.expect("no command is running"))
@@ -40,10 +75,9 @@ impl Slices {
         batch_args: &mut BatchArgs<'_>,
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
-        let at = self.index_of(item.slot);
-        let mut slice = self.slices[at].take().expect("no other command is running");
+        let mut slice = self.take(item.slot);
         let mut ran = run_away(&mut slice, Some(self), item, batch_args, with);
-        self.slices[at] = Some(slice);
+        self.put(slice);
         let mut events = Vec::new();
         self.for_each(|slice| events.append(&mut slice.take_events()));
         // What expired on other slices comes before what the command changed there, and what
@@ -91,7 +125,7 @@ impl Slices {
 
     /// Returns the index of the slice that owns a hash slot. The slices have contiguous ranges of
     /// nearly equal size, which [`Slices::new`] has checked.
-    fn index_of(&self, slot: u16) -> usize {
+    pub(super) fn index_of(&self, slot: u16) -> usize {
         share_of(slot, self.slices.len())
     }
 }

@@ -5,6 +5,7 @@
 //! and one comparison.
 
 use super::command::{Command, Handler, InMulti, KeyRouting, Merge, SessionFn};
+use super::process::Process;
 use crate::base::short::short_words;
 use crate::resp::Args;
 use crate::spec::{Begin, Find, Flag, KeySpec};
@@ -107,8 +108,8 @@ impl Entry {
 
     /// Returns whether a command with these arguments discovers keys that are not among them.
     #[inline]
-    pub fn discovers_keys(&self, args: &Args<'_>) -> bool {
-        matches!(self.command.routing, KeyRouting::Discovers(discovers) if discovers(args))
+    pub fn discovers_keys(&self, args: &Args<'_>, process: &Process) -> bool {
+        matches!(self.command.routing, KeyRouting::Discovers(discovers) if discovers(args, process))
     }
 
     /// Returns the database of the key at argument `at` if the session has selected `db`.
@@ -178,6 +179,12 @@ impl Entry {
     #[inline]
     pub fn is_write(&self) -> bool {
         self.command.card.flags.has(Flag::WRITE)
+    }
+
+    /// Returns whether the command, or a command that it runs, may change keys.
+    #[inline]
+    pub fn may_change_keys(&self) -> bool {
+        self.is_write() || self.command.runs_commands
     }
 
     /// Returns whether the command may leave records for the feed, besides expired keys.

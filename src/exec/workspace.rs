@@ -2,8 +2,9 @@
 
 use super::batch::{BatchArgs, Item, Runner};
 use super::context::Effects;
-use super::key_lock::{Mode, RemoteKey};
+use super::key_lock::RemoteKey;
 use super::record::Records;
+use super::scripting::Scripting;
 use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
 use crate::config::Config;
@@ -48,20 +49,14 @@ pub struct WorkspaceRun<'a> {
     pub records: Option<&'a mut Records>,
     /// Whether the command may block, and what unblocked it.
     pub attempt: BlockingAttempt,
+    /// What scripts run with; none on a thread of the offload pool.
+    pub scripting: Option<Scripting<'a>>,
 }
 
 impl Workspace {
     /// Adds a key with its fetched value, if it has one.
     pub fn add(&mut self, part: usize, mut remote_key: RemoteKey) {
-        let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
-        let db = usize::from(remote_key.db);
-        if let Some(detached) = remote_key.value.take() {
-            remote_key.is_detached = remote_key.mode == Mode::Exclusive && detached.is_boxed();
-            self.slice.bring(db, &key, detached);
-        }
-        if remote_key.mode == Mode::Exclusive {
-            self.slice.watch(self.remote_keys.len() as u64, db, &key);
-        }
+        remote_key.bring_to(&mut self.slice, self.remote_keys.len() as u64);
         self.remote_keys.push((part, remote_key));
     }
 
@@ -90,7 +85,7 @@ impl Workspace {
         batch_args: &mut BatchArgs<'_>,
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
-        debug_assert!(!item.entry.discovers_keys(&batch_args.of(&item)), "{}", item.entry.name);
+        debug_assert!(!item.discovers, "{}", item.entry.name);
         run_away(&mut self.slice, None, item, batch_args, with)
     }
 }
@@ -114,6 +109,7 @@ pub(super) fn run_away(
         is_whole: true,
         attempt: with.attempt,
         effects: Effects::default(),
+        scripting: with.scripting,
     };
     let (mut error, ends) = (None, with.ends);
     runner.run(&[item], batch_args, with.output, |_, failed, output| {
@@ -175,21 +171,8 @@ impl Workspaces {
         let Workspace { mut slice, remote_keys, .. } = workspace;
         // Keys that the command left expired expire at their owner, which propagates the expiry.
         slice.set_role(ExpiryRole::Loading);
-        for (number, (part, mut remote_key)) in remote_keys.into_iter().enumerate() {
-            let db = usize::from(remote_key.db);
-            let key = slice.key_in_slot(&remote_key.key, remote_key.slot);
-            let is_changed = slice.is_watch_broken(number as u64);
-            slice.unwatch(number as u64);
-            if remote_key.mode == Mode::Shared {
-                slice.discard(db, &key);
-                continue;
-            }
-            let detached = slice.take_silently(db, &key);
-            if is_changed || remote_key.is_detached || detached.is_some() {
-                // A command may change the form of a string alone, which nobody is told. So an
-                // unchanged string returns too.
-                remote_key.value = detached;
-                remote_key.is_changed = is_changed;
+        for (number, (part, remote_key)) in remote_keys.into_iter().enumerate() {
+            if let Some(remote_key) = remote_key.take_from(&mut slice, number as u64) {
                 store(part, remote_key);
             }
         }

@@ -1,8 +1,8 @@
 //! Periodic work for the partition, and the values on its board.
 
 use super::partition::Partition;
+use crate::exec::Facts;
 use crate::exec::Scope;
-use crate::gate::Facts;
 use crate::keyspace::{ExpiryRole, Frequency, IsKept, Slice};
 use crate::observe::Board;
 
@@ -12,7 +12,7 @@ impl Partition {
     pub fn housekeep(&mut self, stop_ns: u64) -> bool {
         let more = !self.is_away() && self.housekeep_slice(stop_ns);
         let clock = &self.env.process.clock;
-        self.workspaces.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        self.tools.workspaces.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         more
     }
 

@@ -33,6 +33,7 @@
 //!   slices       work that waits for its next slice
 //!   message      the forms of these
 //!   berth        where other shards find it while its shard is parked
+//!   tools        slices for commands that run away from their keys, and the Lua state
 //!   timing       durations, thresholds of the command log
 //! ```
 
@@ -64,6 +65,7 @@ mod sliced_part;
 mod slices;
 mod survey;
 mod timing;
+mod tools;
 mod unfinished;
 mod walks;
 mod watch;

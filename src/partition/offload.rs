@@ -222,7 +222,7 @@ impl Partition {
     pub fn open_workspace(&mut self, propagates: bool) -> Box<Workspace> {
         let (frequency, seed) = (self.frequency(), self.slice.draw_rng().next_u64());
         let collects = (propagates, self.env.process.events.is_on());
-        self.workspaces.open((self.env.now.unix_ms(), seed), collects, frequency)
+        self.tools.workspaces.open((self.env.now.unix_ms(), seed), collects, frequency)
     }
 
     /// Empties a workspace. Calls `store` for the keys whose owners must store their values.
@@ -231,7 +231,7 @@ impl Partition {
         workspace: Workspace,
         store: &mut dyn FnMut(usize, crate::exec::RemoteKey),
     ) {
-        let slice = self.workspaces.close(workspace, store);
+        let slice = self.tools.workspaces.close(workspace, store);
         super::housekeeping::publish_stats(&self.env.board, slice);
     }
 }

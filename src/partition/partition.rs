@@ -8,9 +8,10 @@ use super::leaving::Leaving;
 use super::message::Outgoing;
 use super::part_job::PoolJob;
 use super::slices::Slices;
+use super::tools::Tools;
 use super::unfinished::Unfinished;
+use crate::exec::Facts;
 use crate::exec::{Offloads, Process, Workspaces};
-use crate::gate::Facts;
 use crate::keyspace::{Slice, SliceOptions};
 use crate::mesh::{Envelope, Mesh, Message};
 use crate::txn::{Blocked, LockId, LockTable};
@@ -45,8 +46,8 @@ pub struct Partition {
     pub(super) deferred: DeferredReplies,
     /// Commands that the partition propagates.
     pub(super) journal: JournalLane,
-    /// Slices for commands that run away from their keys.
-    pub(super) workspaces: Workspaces,
+    /// What commands use in addition to the slice.
+    pub(super) tools: Tools,
     /// Commands of parts that run on other threads.
     pub(super) offloads: Option<Offloads<PoolJob>>,
     /// Work between two slices.
@@ -88,7 +89,7 @@ impl Partition {
             paused_keys: HashSet::new(),
             deferred: DeferredReplies::default(),
             journal: JournalLane::default(),
-            workspaces: Workspaces::new(databases, hash_seed),
+            tools: Tools::new(process, Workspaces::new(databases, hash_seed)),
             offloads: None,
             slices: Slices::default(),
             outgoing: VecDeque::new(),

@@ -4,7 +4,7 @@ use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::{BatchTiming, Probe};
-use crate::exec::{BatchArgs, Item, Mode, Records, RemoteKey};
+use crate::exec::{BatchArgs, Item, Records, RemoteKey};
 use crate::keyspace::ExpiryRole;
 use crate::mesh::{Envelope, Registration, Stage, Survey, TxnPart, Work};
 use crate::observe::Stage as TraceStage;
@@ -175,7 +175,7 @@ impl Partition {
         let (stage, has_stores) = (part.txn_mut().stage, !part.txn_mut().stores.is_empty());
         if !stage.has_next() {
             self.unfinished.end_rounds(lock);
-        } else if has_stores || part.items.iter().any(|item| item.entry.is_write()) {
+        } else if has_stores || part.items.iter().any(|item| item.entry.may_change_keys()) {
             self.unfinished.begin_round(lock);
         }
     }
@@ -190,11 +190,7 @@ impl Partition {
     /// Fetches the values of keys for the transaction's home.
     pub(super) fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
         let role = self.begin_fetch(txn.fetch_writes);
-        for remote_key in &mut txn.fetches {
-            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
-            let to_write = remote_key.mode == Mode::Exclusive;
-            remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
-        }
+        txn.fetches.iter_mut().for_each(|remote_key| remote_key.fetch_from(&mut self.slice));
         self.slice.set_role(role);
         if let Some(records) = records {
             self.record_expired(records, txn.fetch_at);
@@ -215,22 +211,8 @@ impl Partition {
         if stores.is_empty() {
             return;
         }
-        // An expired value is replaced and does not expire here, because its expiry would be
-        // propagated too late.
         let role = self.slice.set_role(ExpiryRole::Loading);
-        for remote_key in stores.drain(..) {
-            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
-            let db = usize::from(remote_key.db);
-            match remote_key.value {
-                Some(detached) => self.slice.bring(db, &key, detached),
-                None if !remote_key.is_changed => self.slice.discard_expired(db, &key),
-                None => drop(self.slice.remove(db, &key)),
-            }
-            // The command has raised its events on the workspace.
-            if remote_key.is_changed {
-                self.slice.signal(db, &key);
-            }
-        }
+        stores.drain(..).for_each(|remote_key| remote_key.store_in(&mut self.slice));
         self.slice.set_role(role);
         self.publish();
     }

@@ -13,7 +13,8 @@
 use super::partition::Partition;
 use super::timing::BatchTiming;
 use crate::exec::{
-    BATCH_COMMANDS_MAX, BatchArgs, BlockingAttempt, Effects, Entry, Item, Records, Runner, Wait,
+    BATCH_COMMANDS_MAX, BatchArgs, BlockingAttempt, Effects, Entry, Item, Records, Runner,
+    Scripting, Wait,
 };
 use crate::observe::Board;
 use crate::resp::{Error, Mark, Output, Protocol};
@@ -125,6 +126,13 @@ impl Partition {
                 is_whole: mode.is_whole(),
                 attempt: mode.attempt(),
                 effects,
+                scripting: Some(Scripting {
+                    vm: &mut self.tools.vm,
+                    process: &self.env.process,
+                    board: &self.env.board,
+                    facts: self.env.facts,
+                    shard: self.env.me,
+                }),
             };
             let (board, clock) = (&self.env.board, &self.env.process.clock);
             let ends = &mut batch.ends;

@@ -75,6 +75,7 @@ impl Partition {
             is_whole: false,
             attempt: BlockingAttempt::default(),
             effects: Effects::default(),
+            scripting: None,
         };
         let result = runner.walk(&item, &mut batch_args, output, &mut walk);
         let effects = runner.effects;

@@ -3,7 +3,7 @@
 use super::limits::*;
 use super::state::Shard;
 use crate::base::alloc;
-use crate::gate::Facts;
+use crate::exec::Facts;
 use crate::io::{Completion, ConnId, Wait};
 use std::sync::atomic::Ordering;
 

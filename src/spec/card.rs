@@ -66,6 +66,8 @@ pub enum Group {
     Transactions,
     /// Keys of any type.
     Generic,
+    /// Scripts and functions.
+    Scripting,
     /// The client's connection and session.
     Connection,
     /// The server process.
@@ -101,6 +103,8 @@ pub enum Category {
     Transaction,
     /// `@connection`
     Connection,
+    /// `@scripting`
+    Scripting,
     /// `@admin`
     Admin,
     /// `@dangerous`

@@ -3,8 +3,8 @@
 use super::{Access, Begin, Card, Category, Change, Find, Flag, Group, KeySpec};
 use crate::base::number::parse_i64;
 
-/// The flags with their names, in the order of COMMAND INFO.
-const FLAG_NAMES: [(Flag, &str); 20] = [
+/// The flags with their names, in the order of COMMAND INFO, which does not show all flags.
+const FLAG_NAMES: [(Flag, &str); 19] = [
     (Flag::WRITE, "write"),
     (Flag::READONLY, "readonly"),
     (Flag::DENYOOM, "denyoom"),
@@ -19,7 +19,6 @@ const FLAG_NAMES: [(Flag, &str); 20] = [
     (Flag::ASKING, "asking"),
     (Flag::FAST, "fast"),
     (Flag::NO_AUTH, "no_auth"),
-    (Flag::MAY_REPLICATE, "may_replicate"),
     (Flag::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (Flag::NO_ASYNC_LOADING, "no_async_loading"),
     (Flag::NO_MULTI, "no_multi"),
@@ -74,6 +73,7 @@ impl Group {
             Group::Geo => Some(Category::Geo),
             Group::Transactions => Some(Category::Transaction),
             Group::Connection => Some(Category::Connection),
+            Group::Scripting => Some(Category::Scripting),
             Group::Generic | Group::Server | Group::Cluster => None,
         }
     }
@@ -92,6 +92,7 @@ impl Group {
             Group::Geo => "geo",
             Group::Transactions => "transactions",
             Group::Generic => "generic",
+            Group::Scripting => "scripting",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
@@ -115,6 +116,7 @@ impl Category {
             Category::Geo => "geo",
             Category::Transaction => "transaction",
             Category::Connection => "connection",
+            Category::Scripting => "scripting",
             Category::Admin => "admin",
             Category::Dangerous => "dangerous",
         }

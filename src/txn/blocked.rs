@@ -320,6 +320,7 @@ mod tests {
             sees_due: false,
             is_quiet: false,
             is_part: false,
+            discovers: false,
             is_counted: false,
         };
         let mut queue = Box::<Queue>::default();

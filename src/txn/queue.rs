@@ -50,6 +50,7 @@ impl Queue {
             sees_due: false,
             is_quiet: false,
             is_part: false,
+            discovers: false,
             is_counted: false,
         });
     }

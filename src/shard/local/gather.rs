@@ -5,8 +5,8 @@
 //! may depend on them.
 
 use crate::client::Connection;
-use crate::exec::{Awaited, CommandTable, Entry, Item, Process, Session};
-use crate::gate::{Admission, Facts, Place, Router, admit, find, is_http};
+use crate::exec::{Awaited, CommandTable, Entry, Facts, Item, Process, Session};
+use crate::gate::{Admission, Place, Router, admit, find, is_http};
 use crate::mesh::Port;
 use crate::net::Request;
 use crate::observe::Boards;
@@ -234,8 +234,13 @@ impl Gatherer {
             }
             Err(error) => return Some(Gathered::Refused(None, error)),
         };
-        let admission =
-            Admission { entry, argc: args.len(), session: &connection.session, facts: self.facts };
+        let admission = Admission {
+            entry,
+            argc: args.len(),
+            session: &connection.session,
+            facts: self.facts,
+            process,
+        };
         if let Err(error) = admit(&admission) {
             return Some(Gathered::Refused(Some(entry), error));
         }
@@ -248,9 +253,13 @@ impl Gatherer {
             return None;
         }
         let has_many_keys = entry.has_many_keys(args.len(), self.long_elements_min);
+        let discovers = entry.discovers_keys(&args, process);
         let (place, slot) = match has_many_keys {
             true => (Place::Several, 0),
-            false => self.place(entry, &args, connection.session.db, &process.boards),
+            false => {
+                let db = connection.session.db;
+                self.place((entry, discovers), &args, db, &process.boards)
+            }
         };
         let item = Item {
             entry,
@@ -262,6 +271,7 @@ impl Gatherer {
             sees_due: connection.session.is_import_source,
             is_quiet: connection.session.is_no_touch,
             is_part: false,
+            discovers,
             is_counted: false,
         };
         if !entry.is_on_keys() || place == Place::Several && (has_many_keys || entry.gathers_keys())
@@ -289,19 +299,27 @@ impl Gatherer {
 /// commands behind it in the pipeline must see what the forwarded command has done.
 #[cold]
 fn may_forward(entry: &Entry, args: &Args<'_>, awaited: &Awaited) -> bool {
-    if !entry.is_write() {
+    if !entry.may_change_keys() {
         return false;
     }
     let keys = entry.key_args(args).unwrap_or_default();
-    // A command without keys may change any key.
-    keys.is_empty() || keys.iter().any(|(at, _)| awaited.may_await(&args[*at]))
+    // A command without keys, or a script, may change any key.
+    keys.is_empty()
+        || entry.command.runs_commands
+        || keys.iter().any(|(at, _)| awaited.may_await(&args[*at]))
 }
 
 impl Gatherer {
     /// Returns where a command runs, and the hash slot of its first key.
     #[inline]
-    fn place(&self, entry: &Entry, args: &Args<'_>, db: usize, boards: &Boards) -> (Place, u16) {
-        let (place, slot) = self.router.place(entry, args, self.home);
+    fn place(
+        &self,
+        (entry, discovers): (&Entry, bool),
+        args: &Args<'_>,
+        db: usize,
+        boards: &Boards,
+    ) -> (Place, u16) {
+        let (place, slot) = self.router.place((entry, discovers), args, self.home);
         (self.router.walk_place(entry, args, place, &|| boards.database(db)[0]), slot)
     }
 

@@ -3,8 +3,8 @@
 
 use super::gather::{Gathered, Gatherer};
 use crate::client::Serving;
+use crate::exec::Facts;
 use crate::exec::{BATCH_COMMANDS_MAX, BatchArgs, Replies, Wait};
-use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Registration};
 use crate::partition::{Batch, BatchTiming, Probe, RunMode, args_of};

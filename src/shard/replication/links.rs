@@ -13,8 +13,8 @@
 //! time: another shard's replicas wait.
 
 use super::OVER_LIMIT;
+use crate::exec::Facts;
 use crate::exec::{BacklogFacts, SyncFrom};
-use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::replica::{Link, Now as LinkNow, Resumption, replica_name, resumption};
 use crate::resp::{Error, Reply};

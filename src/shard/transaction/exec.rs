@@ -2,8 +2,8 @@
 
 use super::rounds::Task;
 use crate::client::TransactionAttempt;
+use crate::exec::Facts;
 use crate::exec::Item;
-use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::partition::{Batch, BatchTiming, RunMode};
 use crate::resp::{Error, Reply};

@@ -29,10 +29,20 @@ impl Shard {
         transaction.is_recorded = self.replication.feed.is_on();
         let now_ms = self.partition.env().now.unix_ms();
         let mut slices = Slices::new(transaction.take_slices(), now_ms);
-        let with = (&*self.env.config, now_ms);
-        let ran = run_at_home(transaction, at, with, |item, batch_args, with| {
-            slices.run(item, batch_args, with)
+        let runs_commands = transaction.queue.items[at].entry.command.runs_commands;
+        let mut workspace = runs_commands.then(|| {
+            let is_recorded = transaction.is_recorded;
+            self.partition.open_workspace(is_recorded)
         });
+        let with = (&*self.env.config, now_ms, Some(self.partition.scripting()));
+        let ran =
+            run_at_home(transaction, at, with, |item, batch_args, with| match &mut workspace {
+                Some(workspace) => slices.run_script(&mut workspace.slice, item, batch_args, with),
+                None => slices.run(item, batch_args, with),
+            });
+        if let Some(workspace) = workspace {
+            self.partition.close_workspace(*workspace, &mut |_, _| {});
+        }
         transaction.put_slices(slices.into_slices());
         let item = transaction.queue.items[at];
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);

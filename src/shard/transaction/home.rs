@@ -126,7 +126,7 @@ impl Shard {
                 .find(|part| transaction.flight.owner(*part) == owner)
                 .expect("the owners of its keys take part");
             let txn = transaction.flight.txn_mut(part);
-            (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.is_write());
+            (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.may_change_keys());
             txn.fetches.push(remote_key);
         }
     }
@@ -160,7 +160,7 @@ impl Shard {
             self.store_later(&mut transaction.flight, *workspace);
             return Some(transaction);
         }
-        let with = (&*self.env.config, now_ms);
+        let with = (&*self.env.config, now_ms, Some(self.partition.scripting()));
         let mut ran = run_at_home(&mut transaction, at, with, |item, batch_args, with| {
             workspace.run(item, batch_args, with)
         });

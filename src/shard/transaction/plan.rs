@@ -53,14 +53,16 @@ impl Shard {
             let _ = run(&mut context, &mut args);
             ahead.db = context.session.db;
         } else if entry.on_session().is_none() {
-            (place, item.slot) = env.router.place(entry, &args, env.me as u16);
+            item.discovers = entry.discovers_keys(&args, &env.process);
+            let with = (entry, item.discovers);
+            (place, item.slot) = env.router.place(with, &args, env.me as u16);
             let keys = &|| env.process.boards.database(ahead.db)[0];
             place = env.router.walk_place(entry, &args, place, keys);
             item.db = ahead.db as u16;
             item.sees_due = session.is_import_source;
             item.is_quiet = session.is_no_touch;
             plan.gathers |= place == Place::Several && entry.gathers_keys();
-            env.router.for_each_shard(entry, &args, place, &mut |shard| plan.add(shard));
+            env.router.for_each_shard(item, &args, place, &mut |shard| plan.add(shard));
         }
         plan.has_session |= entry.on_session().is_some();
         plan.has_ask |= entry.command.asks_shards;

@@ -156,7 +156,7 @@ impl Shard {
         for item in items {
             let args = batch_args.of(item);
             let hash = |key: &[u8]| slice.key(key).hash;
-            for_each_key_lock(item.entry, &args, &hash, &mut |arg, key_lock| {
+            for_each_key_lock(item, &args, &hash, &mut |arg, key_lock| {
                 let owner = arg.map(|arg| router.owner_of(&args[arg]));
                 for (part, shard) in shards.iter().enumerate() {
                     if owner.is_none_or(|owner| owner == *shard) {

@@ -159,7 +159,7 @@ impl Shard {
         let (slice, router) = (self.partition.slice(), self.env.router);
         let hash = |key: &[u8]| slice.key(key).hash;
         let mut keys = 0;
-        for_each_key_lock(item.entry, &args, &hash, &mut |arg, key_lock| match arg {
+        for_each_key_lock(item, &args, &hash, &mut |arg, key_lock| match arg {
             None => needs.add_wide(key_lock),
             Some(arg) => {
                 let owner = router.owner_of(&args[arg]);

@@ -1,0 +1,168 @@
+//! EVAL and its kin, and SCRIPT.
+//!
+//! # Where a script runs
+//!
+//! A script is **confined** if its text proves that it uses only the keys among its arguments
+//! ([`crate::script::is_confined`]).
+//!
+//! ```text
+//!   one shard                          on its partition, at a stretch
+//!   confined, keys of one partition    there, at a stretch
+//!   confined, keys of several          at home, on the values, which are gathered under locks
+//!   not confined                       at home, on the slices of all partitions, which are locked
+//! ```
+//! A script never learns where it runs, and gives the same result everywhere. It is never stopped
+//! because it touches a key, so no script is torn. To its shard a script is one command, so its
+//! writes are one unit for other clients, for blocked clients and for the feed.
+
+mod confined;
+mod host;
+mod lex;
+mod manage;
+
+use crate::base::number::parse_i64;
+use crate::exec::{Command, Context, Process};
+use crate::resp::{Args, Error};
+use crate::script::{Invocation, Origin, Script};
+use crate::spec::{Card, Flag, Group, KeySpec};
+use host::{Limits, ScriptHost};
+use std::sync::Arc;
+
+/// The commands of this file.
+pub static FAMILY: &[&Command] = &[&EVAL, &EVALSHA, &EVAL_RO, &EVALSHA_RO, &manage::SCRIPT];
+
+/// Flags of all commands that run scripts.
+const FLAGS: Flag = Flag::NOSCRIPT
+    .and(Flag::STALE)
+    .and(Flag::SKIP_MONITOR)
+    .and(Flag::NO_MANDATORY_KEYS)
+    .and(Flag::MOVABLEKEYS);
+
+/// Keys of a script that may write.
+const WRITTEN: &[KeySpec] = &[KeySpec::updates()
+    .using_data()
+    .at(2)
+    .counted(1)
+    .note("We cannot tell how the keys will be used so we assume the worst, RW and UPDATE")];
+
+/// Keys of a script that only reads.
+const READ: &[KeySpec] = &[KeySpec::reads()
+    .at(2)
+    .counted(1)
+    .note("We cannot tell how the keys will be used so we assume the worst, RO and ACCESS")];
+
+static EVAL: Command = Command::discovers(
+    eval,
+    may_stray,
+    Card::new("eval", Group::Scripting, "2.6.0")
+        .summary("Executes a server-side Lua script.")
+        .complexity("Depends on the script that is executed.")
+        .arity(-3)
+        .flags(FLAGS.and(Flag::MAY_REPLICATE))
+        .keys(WRITTEN),
+)
+.runs_commands();
+
+static EVALSHA: Command = Command::discovers(
+    eval_sha,
+    may_stray_by_sha,
+    Card::new("evalsha", Group::Scripting, "2.6.0")
+        .summary("Executes a server-side Lua script by SHA1 digest.")
+        .complexity("Depends on the script that is executed.")
+        .arity(-3)
+        .flags(FLAGS.and(Flag::MAY_REPLICATE))
+        .keys(&[KeySpec::updates().using_data().at(2).counted(1)]),
+)
+.runs_commands();
+
+static EVAL_RO: Command = Command::discovers(
+    eval,
+    may_stray,
+    Card::new("eval_ro", Group::Scripting, "7.0.0")
+        .summary("Executes a read-only server-side Lua script.")
+        .complexity("Depends on the script that is executed.")
+        .arity(-3)
+        .flags(FLAGS.and(Flag::READONLY))
+        .keys(READ),
+)
+.runs_commands();
+
+static EVALSHA_RO: Command = Command::discovers(
+    eval_sha,
+    may_stray_by_sha,
+    Card::new("evalsha_ro", Group::Scripting, "7.0.0")
+        .summary("Executes a read-only server-side Lua script by SHA1 digest.")
+        .complexity("Depends on the script that is executed.")
+        .arity(-3)
+        .flags(FLAGS.and(Flag::READONLY))
+        .keys(&[KeySpec::reads().at(2).counted(1)]),
+)
+.runs_commands();
+
+/// Returns whether the script may use keys that are not among its arguments. The text of an unknown
+/// script has not been looked at.
+fn may_stray(args: &Args<'_>, process: &Process) -> bool {
+    !process.scripts.by_body(&args[1]).is_some_and(|script| script.is_confined())
+}
+
+/// Like [`may_stray`]. No keys are used if the script is unknown.
+fn may_stray_by_sha(args: &Args<'_>, process: &Process) -> bool {
+    process.scripts.by_sha(&args[1]).is_some_and(|script| !script.is_confined())
+}
+
+fn eval(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let keys = key_count(args)?;
+    let process = process_of(cx);
+    let script = match process.scripts.by_body(&args[1]) {
+        Some(script) => script,
+        None => confined::add(process, &args[1], Origin::Eval)?,
+    };
+    run(cx, args, &script, keys)
+}
+
+fn eval_sha(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let keys = key_count(args)?;
+    let script = process_of(cx).scripts.by_sha(&args[1]).ok_or(Error::NoScript)?;
+    if !script.is_confined() && !cx.has_all_keys() {
+        // It was loaded after this command had been sent to the owner of its keys, and then it is
+        // as if it was loaded after the command.
+        return Err(Error::NoScript);
+    }
+    run(cx, args, &script, keys)
+}
+
+fn process_of<'a>(cx: &Context<'a>) -> &'a Process {
+    cx.scripting.as_ref().expect("the card says that it runs commands").process
+}
+
+/// Returns the number of keys among the arguments.
+fn key_count(args: &Args<'_>) -> Result<usize, Error> {
+    let keys = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    match usize::try_from(keys) {
+        Err(_) => Err(Error::other("ERR Number of keys can't be negative")),
+        Ok(keys) if keys > args.len() - 3 => {
+            Err(Error::other("ERR Number of keys can't be greater than number of args"))
+        }
+        Ok(keys) => Ok(keys),
+    }
+}
+
+/// Runs a script with the arguments of EVAL or a similar command.
+fn run(
+    cx: &mut Context<'_>,
+    args: &Args<'_>,
+    script: &Arc<Script>,
+    keys: usize,
+) -> Result<(), Error> {
+    let only_reads = cx.entry().command.card.flags.has(Flag::READONLY);
+    let parts = cx.script_parts();
+    let scripting = parts.scripting;
+    let limits = Limits::of(script.flags(), only_reads, scripting.facts)?;
+    let mut host = ScriptHost::new(parts.nested, &scripting, limits);
+    let invocation = Invocation { args, keys };
+    let has_failed = scripting.vm.run_script(script, &invocation, &mut host, parts.reply);
+    if has_failed {
+        host.count_failure();
+    }
+    Ok(())
+}

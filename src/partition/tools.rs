@@ -1,0 +1,33 @@
+//! What commands use in addition to the slice: slices for commands that run away from their keys,
+//! and the Lua state.
+
+use super::partition::Partition;
+use crate::exec::{Process, Scripting, Workspaces};
+use crate::script::Vm;
+
+/// What commands use in addition to the slice.
+pub(super) struct Tools {
+    /// Slices for commands that run away from their keys.
+    pub(super) workspaces: Workspaces,
+    /// Runs scripts.
+    pub(super) vm: Vm,
+}
+
+impl Tools {
+    pub(super) fn new(process: &Process, workspaces: Workspaces) -> Tools {
+        Tools { workspaces, vm: Vm::new(process.scripts.options()) }
+    }
+}
+
+impl Partition {
+    /// Returns what scripts run with.
+    pub fn scripting(&mut self) -> Scripting<'_> {
+        Scripting {
+            vm: &mut self.tools.vm,
+            process: &self.env.process,
+            board: &self.env.board,
+            facts: self.env.facts,
+            shard: self.env.me,
+        }
+    }
+}
