@@ -21,11 +21,11 @@ mod lex;
 mod manage;
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, Context, Process};
+use crate::exec::{Command, Context, Process, SuspendedScript};
 use crate::resp::{Args, Error};
 use crate::script::{Invocation, Origin, Script};
 use crate::spec::{Card, Flag, Group, KeySpec};
-use host::{Limits, ScriptHost};
+use host::ScriptHost;
 use std::sync::Arc;
 
 /// The commands of this file.
@@ -37,6 +37,9 @@ const FLAGS: Flag = Flag::NOSCRIPT
     .and(Flag::SKIP_MONITOR)
     .and(Flag::NO_MANDATORY_KEYS)
     .and(Flag::MOVABLEKEYS);
+
+/// Index of a script's first key among the arguments.
+const FIRST_KEY: usize = 3;
 
 /// Keys of a script that may write.
 const WRITTEN: &[KeySpec] = &[KeySpec::updates()
@@ -61,7 +64,7 @@ static EVAL: Command = Command::discovers(
         .flags(FLAGS.and(Flag::MAY_REPLICATE))
         .keys(WRITTEN),
 )
-.runs_commands();
+.runs_commands(resume);
 
 static EVALSHA: Command = Command::discovers(
     eval_sha,
@@ -73,7 +76,7 @@ static EVALSHA: Command = Command::discovers(
         .flags(FLAGS.and(Flag::MAY_REPLICATE))
         .keys(&[KeySpec::updates().using_data().at(2).counted(1)]),
 )
-.runs_commands();
+.runs_commands(resume);
 
 static EVAL_RO: Command = Command::discovers(
     eval,
@@ -85,7 +88,7 @@ static EVAL_RO: Command = Command::discovers(
         .flags(FLAGS.and(Flag::READONLY))
         .keys(READ),
 )
-.runs_commands();
+.runs_commands(resume);
 
 static EVALSHA_RO: Command = Command::discovers(
     eval_sha,
@@ -97,7 +100,7 @@ static EVALSHA_RO: Command = Command::discovers(
         .flags(FLAGS.and(Flag::READONLY))
         .keys(&[KeySpec::reads().at(2).counted(1)]),
 )
-.runs_commands();
+.runs_commands(resume);
 
 /// Returns whether the script may use keys that are not among its arguments. The text of an unknown
 /// script has not been looked at.
@@ -155,14 +158,34 @@ fn run(
     keys: usize,
 ) -> Result<(), Error> {
     let only_reads = cx.entry().command.card.flags.has(Flag::READONLY);
+    let (db, now_ms) = (cx.db, cx.now_ms);
     let parts = cx.script_parts();
     let scripting = parts.scripting;
-    let limits = Limits::of(script.flags(), only_reads, scripting.facts)?;
-    let mut host = ScriptHost::new(parts.nested, &scripting, limits);
-    let invocation = Invocation { args, keys };
-    let has_failed = scripting.vm.run_script(script, &invocation, &mut host, parts.reply);
-    if has_failed {
-        host.count_failure();
-    }
+    let process = scripting.process;
+    let mut progress = host::may_run(script.flags(), only_reads, scripting.facts)?;
+    progress.db = db;
+    progress.started_ns = process.clock.monotonic_ns();
+    let mut host = ScriptHost::new(parts.nested, &scripting, progress, None);
+    let invocation = Invocation { args, first_key: FIRST_KEY, keys };
+    let ran = scripting.vm.run_script(script, &invocation, &mut host, parts.reply);
+    let ended = host.end(ran, now_ms);
+    process.scripts.note_use(script);
+    cx.suspended = ended;
+    Ok(())
+}
+
+/// Continues the suspended script of a command.
+fn resume(
+    cx: &mut Context<'_>,
+    _: &mut Args<'_>,
+    script: Box<SuspendedScript>,
+) -> Result<(), Error> {
+    let SuspendedScript { run, running, progress, now_ms, .. } = *script;
+    let parts = cx.script_parts();
+    let scripting = parts.scripting;
+    let mut host = ScriptHost::new(parts.nested, &scripting, progress, Some(running));
+    let ran = scripting.vm.resume(run, &mut host, parts.reply);
+    let ended = host.end(ran, now_ms);
+    cx.suspended = ended;
     Ok(())
 }

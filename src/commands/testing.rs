@@ -164,6 +164,7 @@ impl Bench {
             attempt: Default::default(),
             effects: self.effects,
             scripting: None,
+            suspended: None,
         };
         runner.run(&[item], &mut batch_args, &mut out, |_, _, _| {});
         self.effects = runner.effects;

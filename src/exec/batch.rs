@@ -5,7 +5,7 @@
 use super::command::{Handler, KeyRouting};
 use super::context::{Context, Effects, expire_word, slice_of};
 use super::record::{Glue, Records};
-use super::scripting::Scripting;
+use super::scripting::{Scripting, SuspendedScript};
 use super::slices::Slices;
 use super::stage::stage;
 use super::table::Entry;
@@ -89,6 +89,8 @@ pub struct Runner<'a> {
     pub effects: Effects,
     /// What scripts run with; none where no script can run.
     pub scripting: Option<Scripting<'a>>,
+    /// The last command's script, if it is suspended.
+    pub suspended: Option<Box<SuspendedScript>>,
 }
 
 impl Runner<'_> {
@@ -135,12 +137,14 @@ impl Runner<'_> {
             may_wait: self.attempt.may_wait,
             is_woken: self.attempt.is_woken,
             wait: None,
+            suspended: None,
             hint_hash: hash,
         }
     }
 
     /// Runs the items in order and calls `done` after each with its error. Stops after a command
-    /// that made keys ready for blocked clients. Returns the number of commands that ran.
+    /// that made keys ready for blocked clients, and before a command whose script is suspended.
+    /// Returns the number of commands that ran.
     pub fn run(
         &mut self,
         items: &[Item],
@@ -157,6 +161,9 @@ impl Runner<'_> {
         }
         for (at, item) in items.iter().enumerate() {
             let result = self.run_one(item, hashes[at], batch_args, out);
+            if self.suspended.is_some() {
+                return at;
+            }
             done(at, result.as_ref().err(), out);
             if self.slice.has_ready() && !self.is_whole {
                 return at + 1;
@@ -202,6 +209,9 @@ impl Runner<'_> {
                 let keeps =
                     if self.config.import_mode { ExpiryRole::Replica } else { ExpiryRole::Paused };
                 self.set_role(keeps);
+            }
+            if self.suspended.is_some() {
+                return at;
             }
             done(at, result.as_ref().err(), out);
             if self.slice.has_ready() && !self.is_whole {
@@ -273,6 +283,24 @@ impl Runner<'_> {
         self.run_args(item, hash, &mut batch_args.of(item), out)
     }
 
+    /// Continues the suspended script of a command. It may be suspended again.
+    pub fn resume(
+        &mut self,
+        item: &Item,
+        script: Box<SuspendedScript>,
+        args: &mut Args<'_>,
+        out: &mut Output,
+    ) -> Result<(), Error> {
+        let resume = item.entry.command.resume.expect("only scripts are suspended");
+        let is_paused = self.is_paused();
+        let role = is_paused.then(|| self.slice.set_role(ExpiryRole::Primary));
+        let result = self.run_with(item, 0, args, out, |cx, args| resume(cx, args, script));
+        if let Some(role) = role {
+            self.slice.set_role(role);
+        }
+        result
+    }
+
     /// Runs one command with these arguments. `hash` is the hash of its first key.
     #[inline(always)]
     pub(super) fn run_args(
@@ -285,6 +313,18 @@ impl Runner<'_> {
         let Handler::Keys(run) = item.entry.command.handler else {
             unreachable!("{} does not run on a slice", item.entry.name)
         };
+        self.run_with(item, hash, args, out, run)
+    }
+
+    #[inline(always)]
+    fn run_with(
+        &mut self,
+        item: &Item,
+        hash: u64,
+        args: &mut Args<'_>,
+        out: &mut Output,
+        run: impl FnOnce(&mut Context<'_>, &mut Args<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let before = out.mark();
         let changes = self.changes();
         if let Some(records) = &mut self.records {
@@ -296,12 +336,13 @@ impl Runner<'_> {
         self.begin_command();
         let mut context = self.context(item, hash, out);
         let result = run(&mut context, args);
-        self.attempt.wait = context.wait.take();
+        let (wait, suspended) = (context.wait.take(), context.suspended.take());
+        (self.attempt.wait, self.suspended) = (wait, suspended);
         if let Err(error) = &result {
             out.truncate(before);
             Reply::new(out, self.protocol).error(error);
         }
-        let is_waiting = self.attempt.wait.is_some();
+        let is_waiting = self.attempt.wait.is_some() || self.suspended.is_some();
         debug_assert!((out.mark() != before) != is_waiting, "{} replies or waits", item.entry.name);
         self.end_command(item.entry);
         let changes = self.changes() - changes;

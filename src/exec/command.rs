@@ -3,6 +3,7 @@
 use super::context::{Context, SessionContext};
 use super::debug::DebugMerge;
 use super::process::Process;
+use super::scripting::SuspendedScript;
 use super::walk::WalkFn;
 use super::weight::{Weight, WeightFn};
 use crate::resp::{Args, Error};
@@ -10,6 +11,9 @@ use crate::spec::{Card, KeySpec};
 
 /// Runs a command on the slice that owns its keys.
 pub type KeysFn = fn(&mut Context<'_>, &mut Args<'_>) -> Result<(), Error>;
+
+/// Continues the suspended script of a command.
+pub type ResumeFn = fn(&mut Context<'_>, &mut Args<'_>, Box<SuspendedScript>) -> Result<(), Error>;
 
 /// Runs a command on the session that sent it.
 pub type SessionFn = fn(&mut SessionContext<'_>, &mut Args<'_>) -> Result<(), Error>;
@@ -61,6 +65,8 @@ pub struct Command {
     pub always_touches: bool,
     /// Whether it runs a script, whose commands may change keys.
     pub runs_commands: bool,
+    /// Continues its suspended script; none if it runs no script.
+    pub resume: Option<ResumeFn>,
     /// Which of its arguments are secrets; none: no argument is.
     pub secrets: Option<SecretFn>,
     /// How it uses its key, if a key spec says that the options determine that.
@@ -158,6 +164,7 @@ impl Command {
             asks_shards: false,
             always_touches: false,
             runs_commands: false,
+            resume: None,
             secrets: None,
             key_use: None,
             subcommands: &[],
@@ -278,10 +285,10 @@ impl Command {
         Command { always_touches: true, ..self }
     }
 
-    /// Declares that the command runs a script.
-    pub const fn runs_commands(self) -> Command {
+    /// Declares that the command runs a script, which `resume` continues.
+    pub const fn runs_commands(self, resume: ResumeFn) -> Command {
         assert!(matches!(self.routing, KeyRouting::Discovers(_)), "a script may use any keys");
-        Command { runs_commands: true, ..self }
+        Command { runs_commands: true, resume: Some(resume), ..self }
     }
 
     /// Sets which of its arguments are secrets.

@@ -7,7 +7,7 @@ use super::filter::ClientFilter;
 use super::process::Process;
 use super::record::Records;
 use super::replication::SyncFrom;
-use super::scripting::Scripting;
+use super::scripting::{Scripting, SuspendedScript};
 use super::session::Session;
 use super::slices::Slices;
 use super::table::Entry;
@@ -65,6 +65,9 @@ pub struct Context<'a> {
     pub wait: Option<Wait>,
     /// What scripts run with, if the command runs a script.
     pub scripting: Option<Scripting<'a>>,
+    /// The command's script, if it is suspended. A command whose script is suspended writes no
+    /// reply.
+    pub suspended: Option<Box<SuspendedScript>>,
     /// The command.
     pub(super) item: &'a Item,
     /// Hash of the command's first key, computed before the run.

@@ -55,7 +55,7 @@ pub use replication::{
     BacklogFacts, NO_REPLID, ReplicaFacts, ReplicaLine, ReplicaState, ReplicationFacts, SyncFrom,
 };
 pub use running::{RunningScript, RunningScripts};
-pub use scripting::Scripting;
+pub use scripting::{ScriptProgress, Scripting, SuspendedScript};
 pub use session::{Multi, Replies, Session};
 pub use slices::Slices;
 pub use subscription::{EventSubscriber, EventSubscription};

@@ -175,6 +175,7 @@ impl Nested<'_> {
             attempt: Default::default(),
             effects: Effects::default(),
             scripting: None,
+            suspended: None,
         };
         let result = run_one(&mut runner, item, args, out);
         self.effects.note = self.effects.note.or(runner.effects.note);
@@ -203,6 +204,7 @@ impl Nested<'_> {
             attempt: Default::default(),
             effects: Effects::default(),
             scripting: None,
+            suspended: None,
         };
         let result = run_one(&mut runner, item, args, out);
         self.effects.note = self.effects.note.or(runner.effects.note);

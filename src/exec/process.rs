@@ -12,7 +12,7 @@ use crate::base::clock::Clock;
 use crate::config::ConfigCell;
 use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log, Monitors};
-use crate::script::{Scripts, VmOptions};
+use crate::script::Scripts;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -184,7 +184,7 @@ impl Process {
             driver_name: std::sync::OnceLock::new(),
             paths: parts.paths,
             memory: parts.memory,
-            scripts: Scripts::new(VmOptions::default()),
+            scripts: Scripts::default(),
             running: RunningScripts::default(),
             next_client_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),

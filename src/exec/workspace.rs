@@ -110,6 +110,7 @@ pub(super) fn run_away(
         attempt: with.attempt,
         effects: Effects::default(),
         scripting: with.scripting,
+        suspended: None,
     };
     let (mut error, ends) = (None, with.ends);
     runner.run(&[item], batch_args, with.output, |_, failed, output| {

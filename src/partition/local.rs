@@ -16,7 +16,11 @@ impl Partition {
     ) -> Ran {
         self.deferred.begin();
         let mut records = self.journal.records();
-        let ran = self.run(batch, mode, &mut Waker::new(records.as_mut()), timing);
+        let mut ran = self.run(batch, mode, &mut Waker::new(records.as_mut()), timing);
+        if let Some((_, script)) = &mut ran.suspended {
+            script.records = records;
+            return ran;
+        }
         if records.is_some() {
             self.journal.write_local(records, mode == RunMode::Transaction);
         }

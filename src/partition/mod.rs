@@ -15,6 +15,7 @@
 //!   offload      commands on large values, on other threads       |
 //!   walks        commands on all keys, in slices                  |
 //!   sliced_part  units of very many commands, in slices           |
+//!   scripts      scripts that run for long, in slices             |
 //!   blocking     clients blocked on keys                        --+
 //!   handover     the slice on its way to a unit that holds every partition, and back
 //!   absence      what waits meanwhile
@@ -61,6 +62,7 @@ mod persistence;
 mod propagate;
 mod requests;
 mod run;
+mod scripts;
 mod sliced_part;
 mod slices;
 mod survey;

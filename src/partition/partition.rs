@@ -89,7 +89,7 @@ impl Partition {
             paused_keys: HashSet::new(),
             deferred: DeferredReplies::default(),
             journal: JournalLane::default(),
-            tools: Tools::new(process, Workspaces::new(databases, hash_seed)),
+            tools: Tools::new(Workspaces::new(databases, hash_seed)),
             offloads: None,
             slices: Slices::default(),
             outgoing: VecDeque::new(),

@@ -63,12 +63,18 @@ impl Partition {
         let mut records = self.records_at(place);
         let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
         let turn_us = self.enter_time(&part);
+        let mut suspended = None;
         if self.is_survey_torn(&part) {
             part.survey = Survey::Torn;
         } else {
-            self.run_part(&mut part, RunMode::Batch, &mut waker);
+            suspended = self.run_part(&mut part, RunMode::Batch, &mut waker).suspended;
         }
         self.set_time(turn_us);
+        if let Some((at, script)) = suspended {
+            let lock = self.lock_running(&mut part, place);
+            self.suspend(part, at, (lock, records), script);
+            return true;
+        }
         self.end_part(place, &part, records);
         self.answer_later(part);
         false

@@ -59,11 +59,12 @@ impl Partition {
         !self.slices.is_empty() || self.can_cut_on()
     }
 
-    /// Runs the next slices: of a walk, of a part and of a cut. Returns whether there was any.
+    /// Runs the next slices: of a walk, of a part, of a script and of a cut. Returns whether there was any.
     pub fn run_slices(&mut self) -> bool {
         let walked = self.walk_on();
         let has_cut = self.cut_on();
-        self.slice_on() || walked || has_cut
+        let has_script = self.script_on();
+        self.slice_on() || walked || has_cut || has_script
     }
 
     /// Runs one slice of the part that has waited longest. Returns whether there was any.

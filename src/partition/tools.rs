@@ -2,8 +2,8 @@
 //! and the Lua state.
 
 use super::partition::Partition;
-use crate::exec::{Process, Scripting, Workspaces};
-use crate::script::Vm;
+use crate::exec::{Scripting, Workspaces};
+use crate::script::{Vm, VmOptions};
 
 /// What commands use in addition to the slice.
 pub(super) struct Tools {
@@ -14,8 +14,8 @@ pub(super) struct Tools {
 }
 
 impl Tools {
-    pub(super) fn new(process: &Process, workspaces: Workspaces) -> Tools {
-        Tools { workspaces, vm: Vm::new(process.scripts.options()) }
+    pub(super) fn new(workspaces: Workspaces) -> Tools {
+        Tools { workspaces, vm: Vm::new(VmOptions::default()) }
     }
 }
 
@@ -28,6 +28,7 @@ impl Partition {
             board: &self.env.board,
             facts: self.env.facts,
             shard: self.env.me,
+            may_suspend: false,
         }
     }
 }

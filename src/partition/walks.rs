@@ -76,6 +76,7 @@ impl Partition {
             attempt: BlockingAttempt::default(),
             effects: Effects::default(),
             scripting: None,
+            suspended: None,
         };
         let result = runner.walk(&item, &mut batch_args, output, &mut walk);
         let effects = runner.effects;

@@ -1,52 +1,55 @@
 //! What a running script asks of the server: commands, log lines, the time to end.
 
 use crate::exec::{
-    CommandTable, Entry, Facts, Nested, Process, Scripting, Session, SessionContext,
+    CommandTable, Entry, Facts, Nested, Process, RunningScript, ScriptProgress, Scripting, Session,
+    SessionContext, SuspendedScript,
 };
 use crate::observe::Board;
 use crate::resp::{Args, Error, Output, Protocol, Reply};
-use crate::script::{AclAnswer, Host, LogLevel, Propagation, ScriptFlags, Verdict};
+use crate::script::{AclAnswer, Host, LogLevel, Propagation, Ran, ScriptFlags, Verdict};
 use crate::spec::Flag;
+use std::sync::Arc;
 
 /// The reply to a command that scripts must not run.
 const FORBIDDEN: &str = "ERR This Valkey command is not allowed from script";
 
-/// What a script may do.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    /// Whether it must not write.
-    only_reads: bool,
-    /// Whether it may use more memory although `maxmemory` is reached.
-    allows_oom: bool,
-}
+/// Nanoseconds of a script's slice. Then other work has its turn.
+const SLICE_NS_MAX: u64 = 500_000;
 
-impl Limits {
-    /// Returns what a script with these flags may do, or why it must not run now. `only_reads`
-    /// tells whether a command runs it that allows no writes.
-    pub(super) fn of(flags: ScriptFlags, only_reads: bool, facts: Facts) -> Result<Limits, Error> {
-        if flags.is_compat() {
-            return Ok(Limits { only_reads, allows_oom: false });
-        }
-        if !flags.no_writes() {
-            if only_reads {
-                return Err(Error::other(
-                    "ERR Can not execute a script with write flag using *_ro command.",
-                ));
-            }
-            if facts.has(Facts::FEW_REPLICAS) {
-                return Err(Error::NoReplicas);
-            }
-        }
-        let allows_oom = flags.allow_oom() || flags.no_writes();
-        if facts.has(Facts::OUT_OF_MEMORY) && !allows_oom {
+/// Returns what a script with these flags may do, or why it must not run now. `only_reads` tells
+/// whether a command runs it that allows no writes.
+pub(super) fn may_run(
+    flags: ScriptFlags,
+    only_reads: bool,
+    facts: Facts,
+) -> Result<ScriptProgress, Error> {
+    if flags.has(ScriptFlags::COMPAT) {
+        return Ok(ScriptProgress { only_reads, ..Default::default() });
+    }
+    if !flags.has(ScriptFlags::NO_WRITES) {
+        if only_reads {
             return Err(Error::other(
-                "OOM allow-oom flag is not set on the script, can not run it when used memory > \
-                 'maxmemory'",
+                "ERR Can not execute a script with write flag using *_ro command.",
             ));
         }
-        let only_reads = only_reads || flags.no_writes();
-        Ok(Limits { only_reads, allows_oom: flags.allow_oom() })
+        if facts.has(Facts::FEW_REPLICAS) {
+            return Err(Error::NoReplicas);
+        }
     }
+    if facts.has(Facts::OUT_OF_MEMORY)
+        && !flags.has(ScriptFlags::ALLOW_OOM)
+        && !flags.has(ScriptFlags::NO_WRITES)
+    {
+        return Err(Error::other(
+            "OOM allow-oom flag is not set on the script, can not run it when used memory > \
+             'maxmemory'",
+        ));
+    }
+    Ok(ScriptProgress {
+        only_reads: only_reads || flags.has(ScriptFlags::NO_WRITES),
+        allows_oom: flags.has(ScriptFlags::ALLOW_OOM),
+        ..Default::default()
+    })
 }
 
 /// Runs the commands of one script.
@@ -56,40 +59,77 @@ pub(super) struct ScriptHost<'a> {
     board: &'a Board,
     facts: Facts,
     shard: usize,
-    limits: Limits,
+    may_suspend: bool,
+    progress: ScriptProgress,
+    /// The script's entry in the list of long runs, once it is there.
+    running: Option<Arc<RunningScript>>,
     /// What the script's commands on the session see and change.
     session: Session,
-    /// Whether the script has run a command that may write. Then nothing stops it any more.
-    has_written: bool,
+    /// Monotonic nanoseconds of the start of this slice.
+    began_ns: u64,
     /// Monotonic nanoseconds at the end of the last command.
     ended_ns: u64,
 }
 
 impl<'a> ScriptHost<'a> {
-    /// Creates the host of a script.
+    /// Creates the host of a script that begins, or of a long run that continues.
     pub(super) fn new(
-        nested: Nested<'a>,
+        mut nested: Nested<'a>,
         scripting: &Scripting<'a>,
-        limits: Limits,
+        progress: ScriptProgress,
+        running: Option<Arc<RunningScript>>,
     ) -> ScriptHost<'a> {
         let mut session = Session::new(0, true, 0);
-        session.db = usize::from(nested.item().db);
+        session.db = progress.db;
+        nested.set_propagates(!progress.is_muted);
+        let began_ns = match running {
+            None => progress.started_ns,
+            Some(_) => scripting.process.clock.monotonic_ns(),
+        };
         ScriptHost {
             nested,
             process: scripting.process,
             board: scripting.board,
             facts: scripting.facts,
             shard: scripting.shard,
-            limits,
+            may_suspend: scripting.may_suspend,
+            progress,
+            running,
             session,
-            has_written: false,
-            ended_ns: scripting.process.clock.monotonic_ns(),
+            began_ns,
+            ended_ns: began_ns,
         }
     }
 
-    /// Counts a run of the script that has failed.
-    pub(super) fn count_failure(&self) {
-        self.board.commands[usize::from(self.nested.item().entry.index)].failed.add(1);
+    /// Ends the script's slice. Returns the script if it is suspended. `now_ms` is the Unix time
+    /// that the script sees.
+    pub(super) fn end(mut self, ran: Ran, now_ms: u64) -> Option<Box<SuspendedScript>> {
+        self.progress.db = self.session.db;
+        if let Ran::Suspended(run) = ran {
+            let running = self.running.take().expect("a pause has listed the script");
+            let progress = self.progress;
+            let records = None;
+            return Some(Box::new(SuspendedScript { run, running, progress, now_ms, records }));
+        }
+        if let Some(running) = &self.running {
+            self.process.running.remove(running);
+        }
+        if ran == Ran::Failed {
+            self.board.commands[usize::from(self.nested.item().entry.index)].failed.add(1);
+        }
+        None
+    }
+
+    /// Lists the script among the long runs.
+    #[cold]
+    fn list(&mut self) -> Arc<RunningScript> {
+        let started_ms = self.progress.started_ns / 1_000_000;
+        let running = Arc::new(RunningScript::new(started_ms, None, Vec::new()));
+        if self.progress.has_written {
+            running.note_write();
+        }
+        self.process.running.add(&running);
+        running
     }
 
     /// Returns the command that the arguments name, unless the script must not run it now.
@@ -109,19 +149,22 @@ impl<'a> ScriptHost<'a> {
         if flags.has(Flag::NOSCRIPT) {
             return Err(Error::other(FORBIDDEN));
         }
-        let may_grow = self.has_written || self.limits.allows_oom;
+        let may_grow = self.progress.has_written || self.progress.allows_oom;
         if flags.has(Flag::DENYOOM) && self.facts.has(Facts::OUT_OF_MEMORY) && !may_grow {
             return Err(Error::OutOfMemory);
         }
         let writes = flags.has(Flag::WRITE);
-        if self.limits.only_reads && (writes || flags.has(Flag::MAY_REPLICATE)) {
+        if self.progress.only_reads && (writes || flags.has(Flag::MAY_REPLICATE)) {
             return Err(Error::other("ERR Write commands are not allowed from read-only scripts."));
         }
-        if writes && !self.has_written {
+        if writes && !self.progress.has_written {
             if self.facts.has(Facts::FEW_REPLICAS) {
                 return Err(Error::NoReplicas);
             }
-            self.has_written = true;
+            self.progress.has_written = true;
+            if let Some(running) = &self.running {
+                running.note_write();
+            }
         }
         Ok(())
     }
@@ -207,7 +250,19 @@ impl Host for ScriptHost<'_> {
     }
 
     fn pause(&mut self) -> Verdict {
-        if self.process.is_stopping() { Verdict::Kill } else { Verdict::Continue }
+        let now_ns = self.process.clock.monotonic_ns();
+        if now_ns - self.began_ns < SLICE_NS_MAX {
+            return Verdict::Continue;
+        }
+        if self.running.is_none() {
+            self.running = Some(self.list());
+        }
+        let is_killed = self.running.as_ref().is_some_and(|running| running.is_killed());
+        match self.may_suspend {
+            _ if is_killed || self.process.is_stopping() => Verdict::Kill,
+            true => Verdict::Suspend,
+            false => Verdict::Continue,
+        }
     }
 
     fn log(&mut self, level: LogLevel, line: &[u8]) {
@@ -228,6 +283,7 @@ impl Host for ScriptHost<'_> {
     }
 
     fn set_propagation(&mut self, to: Propagation) {
+        self.progress.is_muted = !to.to_replicas;
         self.nested.set_propagates(to.to_replicas);
     }
 

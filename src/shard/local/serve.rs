@@ -133,6 +133,9 @@ impl Shard {
         if let Some(wait) = ran.wait {
             return self.block_here(conn, wait);
         }
+        if let Some((at, script)) = ran.suspended {
+            return self.suspend_here(conn, (at, begin), script);
+        }
         if timing.has_news(&self.env.thresholds) {
             self.log_batch(conn, &timing);
         }
