@@ -39,6 +39,7 @@
 //!  5 txn        lock table, queued commands, blocked clients
 //!  5 feed       one ordered stream of commands from the journals of all partitions
 //!  5 snapshot   all slices as one file, written and loaded
+//!  5 script     the Lua engine: EVAL scripts and function libraries
 //!  6 replica    what a primary sends to a replica: the snapshot, then the feed
 //!  8 commands   one file per family: cards, handlers, tests
 //!  9 client     one connection: session, input, output, the batch in flight
@@ -129,6 +130,7 @@ pub mod partition;
 pub mod rdb;
 pub mod replica;
 pub mod resp;
+pub mod script;
 pub mod server;
 pub mod shard;
 pub mod snapshot;
