@@ -33,13 +33,13 @@
 //!  2 control    the executor for work that waits (glommio)
 //!  2 keyspace   the keys of one partition: table, entries, expiry, scan
 //!  2 rdb        a snapshot as bytes, written and read
+//!  2 script     the Lua engine: EVAL scripts and function libraries
 //!  3 exec       a command as it runs, on one slice or one session
 //!  4 mesh       inboxes, hold words, the sequencer, credits, doorbells
 //!  4 gate       the gates in their order, and the router
 //!  5 txn        lock table, queued commands, blocked clients
 //!  5 feed       one ordered stream of commands from the journals of all partitions
 //!  5 snapshot   all slices as one file, written and loaded
-//!  5 script     the Lua engine: EVAL scripts and function libraries
 //!  6 replica    what a primary sends to a replica: the snapshot, then the feed
 //!  8 commands   one file per family: cards, handlers, tests
 //!  9 client     one connection: session, input, output, the batch in flight

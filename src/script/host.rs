@@ -1,7 +1,6 @@
 //! What a running script asks of the server that runs it.
 
-use crate::exec::BatchArgs;
-use crate::resp::{Output, Protocol};
+use crate::resp::{Args, Output, Protocol};
 
 /// Whether a script goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,11 +48,11 @@ pub struct Propagation {
 
 /// What a running script asks of the server that runs it.
 pub trait Host {
-    /// Runs one command. `args` has exactly one command, whose first argument is span 0. Appends
-    /// exactly one reply to `reply`, which is empty, in `protocol`. An error reply has the text
-    /// that the script sees: for the refusals that only scripts get, without a command's name
+    /// Runs one command. `args` begins with the command's name. Appends exactly one reply to
+    /// `reply`, which is empty, in `protocol`. An error reply has the text that the script sees:
+    /// for the refusals that only scripts get, without a command's name
     /// (`ERR This Valkey command is not allowed from script`).
-    fn call(&mut self, args: BatchArgs<'_>, protocol: Protocol, reply: &mut Output);
+    fn call(&mut self, args: Args<'_>, protocol: Protocol, reply: &mut Output);
 
     /// Decides whether the script goes on. Called every [`super::limits::PAUSE_INSTRUCTIONS`]
     /// instructions.
@@ -63,7 +62,7 @@ pub trait Host {
     fn log(&mut self, level: LogLevel, line: &[u8]);
 
     /// Decides whether the client's user may run a command. `args` is as in [`Host::call`].
-    fn acl_check(&mut self, args: BatchArgs<'_>) -> AclAnswer;
+    fn acl_check(&mut self, args: Args<'_>) -> AclAnswer;
 
     /// Sets where the writes that follow are propagated to. At the start, to both.
     fn set_propagation(&mut self, to: Propagation);

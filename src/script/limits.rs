@@ -14,3 +14,7 @@ pub const LUA_BYTES_MAX: usize = 1 << 30;
 
 /// How long FUNCTION LOAD may run the code of a library. The reference has the same time.
 pub const LIBRARY_LOAD_MS_MAX: u64 = 500;
+
+/// The most bytes of a script's reply. A table that contains others many times can have more
+/// elements than any memory. The reference has no bound but the machine's memory.
+pub const RESULT_BYTES_MAX: usize = 1 << 30;
