@@ -47,7 +47,7 @@ pub use persistence::SavePoint;
 pub use process::{OomScoreValues, TITLE_WORDS};
 pub use rewrite::rewrite_file;
 pub use shards::SHARDS_MAX;
-pub use words::quote;
+pub use words::{quote, split_words};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

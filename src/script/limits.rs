@@ -1,0 +1,20 @@
+//! Bounds of the Lua engine, each with its reason.
+
+/// Instructions of the Lua machine between two calls of [`super::Host::pause`]. The reference has
+/// the same number. A loop needs about a millisecond for them.
+pub const PAUSE_INSTRUCTIONS: i32 = 100_000;
+
+/// The most scripts that EVAL leaves in the cache. The one that ran least recently is evicted.
+/// SCRIPT LOAD keeps scripts beyond this number. The number is the reference's.
+pub const EVAL_SCRIPTS_MAX: usize = 500;
+
+/// The most bytes that the Lua state of one partition may have. A script that needs more ends with
+/// `not enough memory`. The reference has no bound but the machine's memory.
+pub const LUA_BYTES_MAX: usize = 1 << 30;
+
+/// How long FUNCTION LOAD may run the code of a library. The reference has the same time.
+pub const LIBRARY_LOAD_MS_MAX: u64 = 500;
+
+/// The most bytes of a script's reply. A table that contains others many times can have more
+/// elements than any memory. The reference has no bound but the machine's memory.
+pub const RESULT_BYTES_MAX: usize = 1 << 30;
