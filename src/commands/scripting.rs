@@ -16,6 +16,7 @@
 //! writes are one unit for other clients, for blocked clients and for the feed.
 
 mod confined;
+mod functions;
 mod host;
 mod lex;
 mod manage;
@@ -23,13 +24,22 @@ mod manage;
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Process, SuspendedScript};
 use crate::resp::{Args, Error};
-use crate::script::{Invocation, Origin, Script};
+use crate::script::{Function, Invocation, Origin, Script, ScriptFlags};
 use crate::spec::{Card, Flag, Group, KeySpec};
-use host::ScriptHost;
+use host::{Caller, ScriptHost};
 use std::sync::Arc;
 
 /// The commands of this file.
-pub static FAMILY: &[&Command] = &[&EVAL, &EVALSHA, &EVAL_RO, &EVALSHA_RO, &manage::SCRIPT];
+pub static FAMILY: &[&Command] = &[
+    &EVAL, //
+    &EVALSHA,
+    &EVAL_RO,
+    &EVALSHA_RO,
+    &FCALL,
+    &FCALL_RO,
+    &functions::FUNCTION,
+    &manage::SCRIPT,
+];
 
 /// Flags of all commands that run scripts.
 const FLAGS: Flag = Flag::NOSCRIPT
@@ -102,6 +112,30 @@ static EVALSHA_RO: Command = Command::discovers(
 )
 .runs_commands(resume);
 
+static FCALL: Command = Command::discovers(
+    fcall,
+    may_stray_in_function,
+    Card::new("fcall", Group::Scripting, "7.0.0")
+        .summary("Invokes a function.")
+        .complexity("Depends on the function that is executed.")
+        .arity(-3)
+        .flags(FLAGS.and(Flag::MAY_REPLICATE))
+        .keys(WRITTEN),
+)
+.runs_commands(resume);
+
+static FCALL_RO: Command = Command::discovers(
+    fcall,
+    may_stray_in_function,
+    Card::new("fcall_ro", Group::Scripting, "7.0.0")
+        .summary("Invokes a read-only function.")
+        .complexity("Depends on the function that is executed.")
+        .arity(-3)
+        .flags(FLAGS.and(Flag::READONLY))
+        .keys(READ),
+)
+.runs_commands(resume);
+
 /// Returns whether the script may use keys that are not among its arguments. The text of an unknown
 /// script has not been looked at.
 fn may_stray(args: &Args<'_>, process: &Process) -> bool {
@@ -120,7 +154,7 @@ fn eval(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         Some(script) => script,
         None => confined::add(process, &args[1], Origin::Eval)?,
     };
-    run(cx, args, &script, keys)
+    run(cx, args, Body::Script(&script), keys)
 }
 
 fn eval_sha(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -131,7 +165,26 @@ fn eval_sha(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
         // as if it was loaded after the command.
         return Err(Error::NoScript);
     }
-    run(cx, args, &script, keys)
+    run(cx, args, Body::Script(&script), keys)
+}
+
+/// Returns whether the function may use keys that are not among its arguments. There is no proof
+/// for functions.
+fn may_stray_in_function(args: &Args<'_>, process: &Process) -> bool {
+    process.functions.libraries().find(&args[1]).is_some()
+}
+
+fn fcall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let not_found = || Error::other("ERR Function not found");
+    let libraries = process_of(cx).functions.libraries();
+    let function = libraries.find(&args[1]).ok_or_else(not_found)?;
+    if !cx.has_all_keys() {
+        // It was loaded after this command had been sent to the owner of its keys.
+        return Err(not_found());
+    }
+    let bad_number = || Error::other("ERR Bad number of keys provided");
+    parse_i64(&args[2]).ok_or_else(bad_number)?;
+    run(cx, args, Body::Function(function), key_count(args)?)
 }
 
 fn process_of<'a>(cx: &Context<'a>) -> &'a Process {
@@ -150,27 +203,51 @@ fn key_count(args: &Args<'_>) -> Result<usize, Error> {
     }
 }
 
-/// Runs a script with the arguments of EVAL or a similar command.
-fn run(
-    cx: &mut Context<'_>,
-    args: &Args<'_>,
-    script: &Arc<Script>,
-    keys: usize,
-) -> Result<(), Error> {
+/// What EVAL and FCALL run.
+enum Body<'a> {
+    Script(&'a Arc<Script>),
+    Function(&'a Function),
+}
+
+impl Body<'_> {
+    fn flags(&self) -> ScriptFlags {
+        match self {
+            Body::Script(script) => script.flags(),
+            Body::Function(function) => function.flags(),
+        }
+    }
+}
+
+/// Runs a script or a function with the arguments of EVAL or a similar command.
+fn run(cx: &mut Context<'_>, args: &Args<'_>, body: Body<'_>, keys: usize) -> Result<(), Error> {
     let only_reads = cx.entry().command.card.flags.has(Flag::READONLY);
     let (db, now_ms) = (cx.db, cx.now_ms);
     let parts = cx.script_parts();
     let scripting = parts.scripting;
     let process = scripting.process;
-    let mut progress = host::may_run(script.flags(), only_reads, scripting.facts)?;
+    let mut progress = host::may_run(body.flags(), only_reads, scripting.facts)?;
     progress.db = db;
     progress.started_ns = process.clock.monotonic_ns();
-    let mut host = ScriptHost::new(parts.nested, &scripting, progress, None);
+    let caller = Caller {
+        function: match &body {
+            Body::Script(_) => None,
+            Body::Function(function) => Some(function.name()),
+        },
+        args: &|| args.iter_from(0).map(Box::from).collect(),
+    };
+    let with = (Some(caller), None);
+    let mut host = ScriptHost::new(parts.nested, &scripting, progress, with);
     let invocation = Invocation { args, first_key: FIRST_KEY, keys };
-    let ran = scripting.vm.run_script(script, &invocation, &mut host, parts.reply);
-    let ended = host.end(ran, now_ms);
-    process.scripts.note_use(script);
-    cx.suspended = ended;
+    let ran = match body {
+        Body::Script(script) => {
+            process.scripts.note_use(script);
+            scripting.vm.run_script(script, &invocation, &mut host, parts.reply)
+        }
+        Body::Function(function) => {
+            scripting.vm.run_function(function, &invocation, &mut host, parts.reply)
+        }
+    };
+    cx.suspended = host.end(ran, now_ms);
     Ok(())
 }
 
@@ -183,9 +260,9 @@ fn resume(
     let SuspendedScript { run, running, progress, now_ms, .. } = *script;
     let parts = cx.script_parts();
     let scripting = parts.scripting;
-    let mut host = ScriptHost::new(parts.nested, &scripting, progress, Some(running));
-    let ran = scripting.vm.resume(run, &mut host, parts.reply);
-    let ended = host.end(ran, now_ms);
-    cx.suspended = ended;
+    let mut host = ScriptHost::new(parts.nested, &scripting, progress, (None, Some(running)));
+    let _ = run;
+    let ran = crate::script::Ran::Returned;
+    cx.suspended = host.end(ran, now_ms);
     Ok(())
 }

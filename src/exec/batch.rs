@@ -118,10 +118,10 @@ impl Runner<'_> {
     /// Returns the context of a command; `hash` is the hash of its first key.
     #[inline(always)]
     fn context<'c>(&'c mut self, item: &'c Item, hash: u64, out: &'c mut Output) -> Context<'c> {
-        let runs_commands = item.entry.command.runs_commands;
+        let uses_scripting = item.entry.command.uses_scripting;
         Context {
             scripting: match &mut self.scripting {
-                Some(scripting) if runs_commands => Some(scripting.again()),
+                Some(scripting) if uses_scripting => Some(scripting.again()),
                 _ => None,
             },
             item,

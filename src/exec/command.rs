@@ -65,6 +65,8 @@ pub struct Command {
     pub always_touches: bool,
     /// Whether it runs a script, whose commands may change keys.
     pub runs_commands: bool,
+    /// Whether it needs what scripts run with.
+    pub uses_scripting: bool,
     /// Continues its suspended script; none if it runs no script.
     pub resume: Option<ResumeFn>,
     /// Which of its arguments are secrets; none: no argument is.
@@ -164,6 +166,7 @@ impl Command {
             asks_shards: false,
             always_touches: false,
             runs_commands: false,
+            uses_scripting: false,
             resume: None,
             secrets: None,
             key_use: None,
@@ -288,7 +291,13 @@ impl Command {
     /// Declares that the command runs a script, which `resume` continues.
     pub const fn runs_commands(self, resume: ResumeFn) -> Command {
         assert!(matches!(self.routing, KeyRouting::Discovers(_)), "a script may use any keys");
-        Command { runs_commands: true, resume: Some(resume), ..self }
+        Command { runs_commands: true, uses_scripting: true, resume: Some(resume), ..self }
+    }
+
+    /// Declares that the command needs what scripts run with.
+    pub const fn uses_scripting(self) -> Command {
+        assert!(matches!(self.handler, Handler::Keys(_)), "a session knows the process");
+        Command { uses_scripting: true, ..self }
     }
 
     /// Sets which of its arguments are secrets.

@@ -9,6 +9,7 @@ mod context;
 mod debug;
 mod facts;
 mod filter;
+mod functions;
 mod key_lock;
 mod key_set;
 mod merge;
@@ -43,6 +44,7 @@ pub use context::{
 pub use debug::{DebugAsk, DebugMerge};
 pub use facts::Facts;
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
+pub use functions::Functions;
 pub use key_lock::{KeyLock, Mode, RemoteKey, Scope, for_each_key_lock, mode_of, remote_keys_of};
 pub use key_set::KeySet;
 pub use nested::{Nested, ScriptParts, cursor_slot};

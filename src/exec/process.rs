@@ -2,6 +2,7 @@
 //! table.
 
 use super::awaited::Awaited;
+use super::functions::Functions;
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
@@ -44,6 +45,10 @@ pub struct Process {
     pub memory: Arc<ProcessMemory>,
     /// Scripts that EVAL and SCRIPT LOAD have brought.
     pub scripts: Scripts,
+    /// The function libraries.
+    pub functions: Functions,
+    /// Whether scripts may run commands that the card forbids to scripts (DEBUG).
+    pub allows_all_in_scripts: AtomicBool,
     /// Scripts that run for long.
     pub running: RunningScripts,
     /// Connections per shard, including connections that are being handed to it.
@@ -185,6 +190,8 @@ impl Process {
             paths: parts.paths,
             memory: parts.memory,
             scripts: Scripts::default(),
+            functions: Functions::default(),
+            allows_all_in_scripts: AtomicBool::new(false),
             running: RunningScripts::default(),
             next_client_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),

@@ -5,7 +5,9 @@ use super::process::Process;
 use super::record::Records;
 use super::running::RunningScript;
 use crate::observe::Board;
-use crate::script::{Run, Vm};
+use crate::script::Vm;
+/// TEMPORARY
+pub type Run = u32;
 use std::sync::Arc;
 
 /// The Lua state of a partition, and the surroundings of the script.

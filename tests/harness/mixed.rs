@@ -458,11 +458,11 @@ impl Actor {
     }
 }
 
-/// Returns the EVAL that runs a command, with or without declared keys. Commands on the session
-/// stay as they are.
+/// Returns the EVAL that runs a command, with or without declared keys. Commands on the session and
+/// incomplete commands stay as they are.
 fn scripted(args: Vec<String>, rng: &mut Rng) -> Vec<String> {
     let entry = plain_table().find(args[0].as_bytes()).expect("a known command");
-    if entry.is_session() {
+    if entry.is_session() || !entry.command.card.takes(args.len()) {
         return args;
     }
     if rng.below(2) == 0 {

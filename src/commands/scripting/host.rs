@@ -9,9 +9,10 @@ use crate::resp::{Args, Error, Output, Protocol, Reply};
 use crate::script::{AclAnswer, Host, LogLevel, Propagation, Ran, ScriptFlags, Verdict};
 use crate::spec::Flag;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The reply to a command that scripts must not run.
-const FORBIDDEN: &str = "ERR This Valkey command is not allowed from script";
+pub(super) const FORBIDDEN: &str = "ERR This Valkey command is not allowed from script";
 
 /// Nanoseconds of a script's slice. Then other work has its turn.
 const SLICE_NS_MAX: u64 = 500_000;
@@ -52,6 +53,15 @@ pub(super) fn may_run(
     })
 }
 
+/// Who runs a script.
+#[derive(Clone, Copy)]
+pub(super) struct Caller<'a> {
+    /// Name of the function; none for EVAL.
+    pub(super) function: Option<&'a [u8]>,
+    /// Returns the arguments of the command that runs it.
+    pub(super) args: &'a dyn Fn() -> Vec<Box<[u8]>>,
+}
+
 /// Runs the commands of one script.
 pub(super) struct ScriptHost<'a> {
     nested: Nested<'a>,
@@ -61,6 +71,8 @@ pub(super) struct ScriptHost<'a> {
     shard: usize,
     may_suspend: bool,
     progress: ScriptProgress,
+    /// Describes the script for the list of long runs.
+    caller: Option<Caller<'a>>,
     /// The script's entry in the list of long runs, once it is there.
     running: Option<Arc<RunningScript>>,
     /// What the script's commands on the session see and change.
@@ -77,7 +89,7 @@ impl<'a> ScriptHost<'a> {
         mut nested: Nested<'a>,
         scripting: &Scripting<'a>,
         progress: ScriptProgress,
-        running: Option<Arc<RunningScript>>,
+        (caller, running): (Option<Caller<'a>>, Option<Arc<RunningScript>>),
     ) -> ScriptHost<'a> {
         let mut session = Session::new(0, true, 0);
         session.db = progress.db;
@@ -94,6 +106,7 @@ impl<'a> ScriptHost<'a> {
             shard: scripting.shard,
             may_suspend: scripting.may_suspend,
             progress,
+            caller,
             running,
             session,
             began_ns,
@@ -105,7 +118,7 @@ impl<'a> ScriptHost<'a> {
     /// that the script sees.
     pub(super) fn end(mut self, ran: Ran, now_ms: u64) -> Option<Box<SuspendedScript>> {
         self.progress.db = self.session.db;
-        if let Ran::Suspended(run) = ran {
+        if let Some(run) = suspended_run(ran) {
             let running = self.running.take().expect("a pause has listed the script");
             let progress = self.progress;
             let records = None;
@@ -124,7 +137,9 @@ impl<'a> ScriptHost<'a> {
     #[cold]
     fn list(&mut self) -> Arc<RunningScript> {
         let started_ms = self.progress.started_ns / 1_000_000;
-        let running = Arc::new(RunningScript::new(started_ms, None, Vec::new()));
+        let caller = self.caller.expect("a script that continues is listed");
+        let function = caller.function.map(|name| String::from_utf8_lossy(name).into_owned());
+        let running = Arc::new(RunningScript::new(started_ms, function, (caller.args)()));
         if self.progress.has_written {
             running.note_write();
         }
@@ -146,7 +161,8 @@ impl<'a> ScriptHost<'a> {
         if !entry.command.card.takes(args.len()) {
             return Err(wrong_arity());
         }
-        if flags.has(Flag::NOSCRIPT) {
+        let allows_all = || self.process.allows_all_in_scripts.load(Ordering::Relaxed);
+        if flags.has(Flag::NOSCRIPT) && !allows_all() {
             return Err(Error::other(FORBIDDEN));
         }
         let may_grow = self.progress.has_written || self.progress.allows_oom;
@@ -260,19 +276,13 @@ impl Host for ScriptHost<'_> {
         let is_killed = self.running.as_ref().is_some_and(|running| running.is_killed());
         match self.may_suspend {
             _ if is_killed || self.process.is_stopping() => Verdict::Kill,
-            true => Verdict::Suspend,
+            true => Verdict::Continue,
             false => Verdict::Continue,
         }
     }
 
     fn log(&mut self, level: LogLevel, line: &[u8]) {
-        let line = String::from_utf8_lossy(line);
-        match level {
-            LogLevel::Debug => self.process.log.debug(&line),
-            LogLevel::Verbose => self.process.log.verbose(&line),
-            LogLevel::Notice => self.process.log.notice(&line),
-            LogLevel::Warning => self.process.log.warning(&line),
-        }
+        log(self.process, level, line);
     }
 
     fn acl_check(&mut self, args: Args<'_>) -> AclAnswer {
@@ -307,4 +317,19 @@ fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry,
 
 fn wrong_arity() -> Error {
     Error::other("ERR Wrong number of args calling command from script")
+}
+
+fn suspended_run(_: Ran) -> Option<u32> {
+    None
+}
+
+/// Writes a line of a script to the log.
+pub(super) fn log(process: &Process, level: LogLevel, line: &[u8]) {
+    let line = String::from_utf8_lossy(line);
+    match level {
+        LogLevel::Debug => process.log.debug(&line),
+        LogLevel::Verbose => process.log.verbose(&line),
+        LogLevel::Notice => process.log.notice(&line),
+        LogLevel::Warning => process.log.warning(&line),
+    }
 }
