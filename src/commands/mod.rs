@@ -45,6 +45,7 @@ pub use config::log_form;
 pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
 pub use info::info_text;
+pub use scripting::restore_functions;
 pub use secrets::{is_secret, shown_args};
 
 use crate::exec::Command;

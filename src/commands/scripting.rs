@@ -26,6 +26,7 @@ use crate::exec::{Command, Context, Process, SuspendedScript};
 use crate::resp::{Args, Error};
 use crate::script::{Function, Invocation, Origin, Script, ScriptFlags};
 use crate::spec::{Card, Flag, Group, KeySpec};
+pub use functions::restore_functions;
 use host::{Caller, ScriptHost};
 use std::sync::Arc;
 

@@ -3,6 +3,7 @@
 use crate::resp::Error;
 use crate::script::{Libraries, Loader};
 use arc_swap::{ArcSwap, Guard};
+use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// The function libraries of the process.
@@ -18,6 +19,11 @@ impl Functions {
     #[inline]
     pub fn libraries(&self) -> Guard<Arc<Libraries>> {
         self.libraries.load()
+    }
+
+    /// Returns the texts of the libraries.
+    pub fn texts(&self) -> Vec<Bytes> {
+        self.libraries().iter().map(|library| Bytes::copy_from_slice(library.text())).collect()
     }
 
     /// Replaces the set by what `change` returns. All shards see the new set from then on.

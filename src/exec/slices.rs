@@ -1,7 +1,8 @@
 //! The slices of all partitions at one place, for a unit that has locked them all, exclusively.
 
 use super::batch::{BatchArgs, Item};
-use super::workspace::{OffloadedRun, WorkspaceRun, run_away};
+use super::scripting::SuspendedScript;
+use super::workspace::{OffloadedRun, WorkspaceRun, resume_away, run_away};
 use crate::base::slot::share_of;
 use crate::keyspace::{Expired, ExpiryRole, Raised, Slice};
 
@@ -61,6 +62,18 @@ impl Slices {
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
         run_away(slice, Some(self), item, batch_args, with)
+    }
+
+    /// Continues the suspended script of a command, which [`Slices::run_script`] has begun.
+    pub fn resume_script(
+        &mut self,
+        slice: &mut Slice,
+        item: Item,
+        batch_args: &mut BatchArgs<'_>,
+        with: WorkspaceRun<'_>,
+        script: Box<SuspendedScript>,
+    ) -> OffloadedRun {
+        resume_away(slice, Some(self), item, batch_args, (with, script))
     }
 
     /// Returns the slices in the order of their hash slots.

@@ -4,7 +4,7 @@ use super::batch::{BatchArgs, Item, Runner};
 use super::context::Effects;
 use super::key_lock::RemoteKey;
 use super::record::Records;
-use super::scripting::Scripting;
+use super::scripting::{Scripting, SuspendedScript};
 use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
 use crate::config::Config;
@@ -31,6 +31,8 @@ pub struct OffloadedRun {
     pub wait: Option<Wait>,
     /// Events of the command, while there is a subscriber.
     pub events: Vec<Raised>,
+    /// The command's script, if it is suspended.
+    pub suspended: Option<Box<SuspendedScript>>,
 }
 
 /// Inputs and outputs of a command on a workspace, or on the slices of all partitions.
@@ -88,6 +90,48 @@ impl Workspace {
         debug_assert!(!item.discovers, "{}", item.entry.name);
         run_away(&mut self.slice, None, item, batch_args, with)
     }
+
+    /// Continues the suspended script of a command on the workspace.
+    pub fn resume(
+        &mut self,
+        item: Item,
+        batch_args: &mut BatchArgs<'_>,
+        with: WorkspaceRun<'_>,
+        script: Box<SuspendedScript>,
+    ) -> OffloadedRun {
+        resume_away(&mut self.slice, None, item, batch_args, (with, script))
+    }
+}
+
+/// Continues the suspended script of a command away from its partition. See [`run_away`].
+pub(super) fn resume_away(
+    slice: &mut Slice,
+    others: Option<&mut Slices>,
+    item: Item,
+    batch_args: &mut BatchArgs<'_>,
+    (with, script): (WorkspaceRun<'_>, Box<SuspendedScript>),
+) -> OffloadedRun {
+    let (ends, output) = (with.ends, with.output);
+    let mut runner = Runner {
+        slice,
+        now_ms: with.now_ms,
+        protocol: with.protocol,
+        config: with.config,
+        records: with.records,
+        others,
+        is_whole: true,
+        attempt: with.attempt,
+        effects: Effects::default(),
+        scripting: with.scripting,
+        suspended: None,
+    };
+    let result = runner.resume(&item, script, &mut batch_args.of(&item), output);
+    let (effects, suspended) = (runner.effects, runner.suspended.take());
+    if suspended.is_none() {
+        ends.push(output.mark());
+    }
+    let events = slice.take_events();
+    OffloadedRun { effects, error: result.err(), wait: None, events, suspended }
 }
 
 /// Runs one command away from its partition: on a workspace's slice, or on a slice that was handed
@@ -117,8 +161,8 @@ pub(super) fn run_away(
         ends.push(output.mark());
         error = failed.cloned();
     });
-    let (effects, wait) = (runner.effects, runner.attempt.wait);
-    OffloadedRun { effects, error, wait, events: slice.take_events() }
+    let (effects, wait, suspended) = (runner.effects, runner.attempt.wait, runner.suspended);
+    OffloadedRun { effects, error, wait, events: slice.take_events(), suspended }
 }
 
 /// Creates workspaces and takes them back.

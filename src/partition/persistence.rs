@@ -3,10 +3,12 @@
 use super::leaving::Leaving;
 use super::partition::Partition;
 use crate::base::slot::slot_of;
+use crate::commands::restore_functions;
 use crate::exec::Reload;
 use crate::keyspace::ExpiryRole;
 use crate::mesh::Envelope;
 use crate::rdb::{Kept, Limits, Part, Reading};
+use crate::script::RestorePolicy;
 use crate::snapshot::{
     Batch, FileReader, LoadRules, Loaded, Share, Trust, keep_fact, load_batch, load_body,
 };
@@ -143,6 +145,14 @@ impl Partition {
         };
         while reader.next(&mut take)?.is_some() {}
         if self.env.me == 0 {
+            let policy = match reload {
+                Reload { flushes: true, .. } => RestorePolicy::Flush,
+                Reload { may_replace: true, .. } => RestorePolicy::Replace,
+                _ => RestorePolicy::Append,
+            };
+            let functions = std::mem::take(&mut kept.functions);
+            let restored = restore_functions(&self.env.process, &functions, policy);
+            restored.map_err(|error| error.text().into_owned())?;
             self.env.process.persistence().kept = kept;
         }
         Ok(loaded)

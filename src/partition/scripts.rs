@@ -13,8 +13,9 @@
 
 use super::journal::Place;
 use super::partition::Partition;
+use super::run::note_failure;
 use super::slices::SuspendedPart;
-use crate::exec::{Effects, Records, Runner, Scripting, SuspendedScript};
+use crate::exec::{Effects, Item, OffloadedRun, Records, Runner, Scripting, SuspendedScript};
 use crate::mesh::Envelope;
 use crate::resp::Error;
 use crate::txn::LockId;
@@ -67,38 +68,41 @@ impl Partition {
         let script = suspended.script.take().expect("a script that waits is suspended");
         let turn_us = self.set_time(script.now_ms * 1_000);
         let started_ns = self.env.clock_ns();
-        let (script, error, effects) = self.run_script_slice(&mut suspended, script);
+        let SuspendedPart { part, at, records, .. } = &mut suspended;
+        let ran = self.resume_script(part, *at, records.as_mut(), script);
         self.set_time(turn_us);
         suspended.spent_ns += self.env.clock_ns().saturating_sub(started_ns);
         suspended.ready.extend(std::iter::from_fn(|| self.slice.take_ready()));
-        self.env.board.counters.changes.add(effects.changes);
-        if script.is_some() {
-            suspended.script = script;
+        self.env.board.counters.changes.add(ran.effects.changes);
+        if ran.suspended.is_some() {
+            suspended.script = ran.suspended;
             self.journal.firm_up(suspended.lock, suspended.records.as_ref());
             self.tell_events();
             self.slices.scripts.push_back(suspended);
         } else {
-            self.end_script(suspended, error);
+            self.end_script(suspended, ran.error.as_ref());
         }
         true
     }
 
-    fn run_script_slice(
+    /// Continues the script of a part's command.
+    pub(super) fn resume_script(
         &mut self,
-        suspended: &mut SuspendedPart,
+        part: &mut Envelope,
+        at: usize,
+        records: Option<&mut Records>,
         script: Box<SuspendedScript>,
-    ) -> (Option<Box<SuspendedScript>>, Option<Error>, Effects) {
-        let SuspendedPart { part, at, records, .. } = suspended;
+    ) -> OffloadedRun {
         let protocol = part.protocol;
         let (items, mut batch_args, output, ends) = part.parts();
-        let item = items[*at];
+        let item = items[at];
         self.slice.keep_unasked(true);
         let mut runner = Runner {
             slice: &mut self.slice,
             now_ms: script.now_ms,
             protocol,
             config: &self.env.config,
-            records: records.as_mut(),
+            records,
             others: None,
             is_whole: true,
             attempt: Default::default(),
@@ -114,25 +118,32 @@ impl Partition {
             suspended: None,
         };
         let result = runner.resume(&item, script, &mut batch_args.of(&item), output);
-        let (script, effects) = (runner.suspended.take(), runner.effects);
-        if script.is_none() {
+        let (suspended, effects) = (runner.suspended.take(), runner.effects);
+        if suspended.is_none() {
             ends.push(output.mark());
         }
-        (script, result.err(), effects)
+        OffloadedRun { effects, error: result.err(), suspended, ..Default::default() }
+    }
+
+    /// Counts a command whose script is over. Its changes and its time are counted apart.
+    pub(super) fn end_script_of(&mut self, item: &Item, error: Option<&Error>) {
+        if let Some(error) = error {
+            note_failure(&self.env.board, item.entry, error);
+        }
+        let effects = Effects { other_databases: true, ..Effects::default() };
+        self.settle(effects, 0, std::slice::from_ref(item));
     }
 
     /// Ends a script, and runs the next commands of its part.
-    fn end_script(&mut self, suspended: SuspendedPart, error: Option<Error>) {
+    fn end_script(&mut self, suspended: SuspendedPart, error: Option<&Error>) {
         let SuspendedPart { mut part, at, lock, records, ready, spent_ns, .. } = suspended;
         self.unfinished.end_rounds(lock);
         let item = part.items[at];
-        if let Some(error) = &error {
-            super::run::note_failure(&self.env.board, item.entry, error);
-        }
         if spent_ns >= self.env.thresholds.run_ns {
             part.spent.push((item.at, spent_ns));
         }
-        self.settle(Effects { other_databases: true, ..Effects::default() }, spent_ns, &[item]);
+        self.env.board.commands[usize::from(item.entry.index)].ns.add(spent_ns);
+        self.end_script_of(&item, error);
         for (db, key) in ready {
             self.make_ready(db, &[key]);
         }

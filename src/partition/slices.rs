@@ -39,6 +39,8 @@ pub(super) struct SlicedPart {
     pub(super) records: Option<Records>,
     /// Index of the command that ran last, and the nanoseconds of its slices.
     pub(super) spent: (u32, u64),
+    /// The script of the next command, if it is suspended.
+    pub(super) script: Option<Box<SuspendedScript>>,
 }
 
 /// A part with a script that is suspended. It keeps its locks meanwhile.

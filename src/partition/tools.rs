@@ -20,15 +20,15 @@ impl Tools {
 }
 
 impl Partition {
-    /// Returns what scripts run with.
-    pub fn scripting(&mut self) -> Scripting<'_> {
+    /// Returns what scripts run with that run at the home of their unit.
+    pub fn home_scripting(&mut self) -> Scripting<'_> {
         Scripting {
             vm: &mut self.tools.vm,
             process: &self.env.process,
             board: &self.env.board,
             facts: self.env.facts,
             shard: self.env.me,
-            may_suspend: false,
+            may_suspend: true,
         }
     }
 }

@@ -72,6 +72,7 @@ impl Shard {
             found |= self.drain_inbox();
             found |= self.receive_offloaded();
             found |= self.run_slices();
+            found |= self.script_on();
             found |= self.step_on();
             found |= self.list_on();
             self.partition.begin_local(self.env.now.unix_us);
@@ -129,7 +130,7 @@ impl Shard {
     /// the next tick.
     fn wait_plan(&mut self) -> Wait {
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
-        let due = due || self.can_repeat_surveys() || self.has_steps();
+        let due = due || self.can_repeat_surveys() || self.has_steps() || self.has_scripts();
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
         let pending = due || has_messages || is_sliced || self.intake.is_some();

@@ -10,6 +10,7 @@ use crate::rdb::{dump_functions, read_functions};
 use crate::resp::{Args, Error, Output, Protocol};
 use crate::script::{AclAnswer, Host, Libraries, LogLevel, Propagation, RestorePolicy, Verdict};
 use crate::spec::{Card, Flag, Group};
+use bytes::Bytes;
 
 /// Milliseconds that the code of a library may run when it is loaded.
 const LOAD_MS_MAX: u64 = 500;
@@ -212,6 +213,18 @@ fn restore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     cx.slice.count_changes(1);
     cx.reply.ok();
     Ok(())
+}
+
+/// Restores the libraries of a loaded file.
+pub fn restore_functions(
+    process: &Process,
+    texts: &[Bytes],
+    policy: RestorePolicy,
+) -> Result<(), Error> {
+    let mut host = LoadHost::new(process);
+    process
+        .functions
+        .change(|libraries, loader| Ok((libraries.restore(texts, policy, loader, &mut host)?, ())))
 }
 
 static STATS: Command = Command::session(

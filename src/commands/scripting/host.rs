@@ -1,8 +1,8 @@
 //! What a running script asks of the server: commands, log lines, the time to end.
 
 use crate::exec::{
-    CommandTable, Entry, Facts, Nested, Process, RunningScript, ScriptProgress, Scripting, Session,
-    SessionContext, SuspendedScript,
+    CommandTable, Entry, Facts, Nested, Process, Request, RunningScript, ScriptProgress, Scripting,
+    Session, SessionContext, SuspendedScript,
 };
 use crate::observe::Board;
 use crate::resp::{Args, Error, Output, Protocol, Reply};
@@ -223,6 +223,11 @@ impl<'a> ScriptHost<'a> {
         let result = run(&mut context, args);
         // No script may wait for other shards.
         let result = match context.request {
+            Some(Request::Wait { .. }) if result.is_ok() => {
+                let replicas = self.process.replication().replicas.len();
+                Reply::new(out, protocol).integer(replicas as i64);
+                Ok(())
+            }
             Some(_) => result.and(Err(Error::other(FORBIDDEN))),
             None => result,
         };

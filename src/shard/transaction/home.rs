@@ -2,6 +2,7 @@
 //! keys of several shards and run on a workspace.
 
 use super::offload::{TransactionJob, run_at_home};
+use super::scripts::HomeScript;
 use crate::client::{Flight, ReplySource, Transaction};
 use crate::exec::{
     Item, OffloadedRun, Request, Session, SessionContext, Workspace, long_weight, remote_keys_of,
@@ -132,8 +133,8 @@ impl Shard {
     }
 
     /// Runs a command on the values that were fetched for it. The next round stores the values that
-    /// it changes. Returns none if the command is offloaded; the transaction continues when it
-    /// returns.
+    /// it changes. Returns none if the command is offloaded, or its script is suspended; the
+    /// transaction continues when that is over.
     pub(super) fn run_gathered(
         &mut self,
         mut transaction: Box<Transaction>,
@@ -160,10 +161,16 @@ impl Shard {
             self.store_later(&mut transaction.flight, *workspace);
             return Some(transaction);
         }
-        let with = (&*self.env.config, now_ms, Some(self.partition.scripting()));
+        let with = (&*self.env.config, now_ms, Some(self.partition.home_scripting()));
         let mut ran = run_at_home(&mut transaction, at, with, |item, batch_args, with| {
             workspace.run(item, batch_args, with)
         });
+        if let Some(script) = ran.suspended.take() {
+            self.partition.tell(&ran.events);
+            let waiting = HomeScript { transaction, at, workspace, script, started_ns };
+            self.transactions.scripts.push_back(waiting);
+            return None;
+        }
         if let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) {
             transaction.own.ends.clear();
             let item = transaction.queue.items[at];
@@ -223,7 +230,7 @@ impl Shard {
         long_weight(&workspace.slice, &item, &mut batch_args, enough)
     }
 
-    fn end_gathered(
+    pub(super) fn end_gathered(
         &mut self,
         transaction: &mut Transaction,
         at: usize,

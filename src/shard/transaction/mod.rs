@@ -11,6 +11,7 @@
 //!   home       commands that run at home: on the session, or on fetched values
 //!   handover   commands that run at home on the slices of all partitions
 //!   offload    commands on large fetched values, on other threads
+//!   scripts    scripts that run at home for long, in slices
 //!   sliced     a unit of very many commands or keys, between two steps
 //!   steps      the work at home on such units
 //! ```
@@ -22,6 +23,7 @@ pub(super) mod offload;
 mod plan;
 pub(super) mod planned;
 mod rounds;
+mod scripts;
 pub(super) mod sliced;
 mod steps;
 
@@ -30,6 +32,7 @@ use crate::exec::Offloads;
 use crate::mesh::TransactionId;
 use offload::TransactionJob;
 use planned::Plan;
+use scripts::HomeScript;
 use sliced::Step;
 use std::collections::{HashMap, VecDeque};
 
@@ -44,6 +47,8 @@ pub(super) struct Transactions {
     steps: VecDeque<Step>,
     /// Number of commands and keys that are left of the present step.
     step_left: usize,
+    /// Commands whose scripts are suspended. At most one per connection.
+    scripts: VecDeque<HomeScript>,
     /// Commands of transactions that run on other threads.
     pub(super) offloads: Option<Offloads<TransactionJob>>,
 }
@@ -52,6 +57,11 @@ impl Transactions {
     /// Returns a transaction that is in progress, or whose replies are being merged.
     pub(super) fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
         if let Some(transaction) = self.under_way.get_mut(&id) {
+            return Some(transaction);
+        }
+        let waiting = self.scripts.iter_mut().map(|waiting| &mut *waiting.transaction);
+        let mut waiting = waiting.filter(|transaction| transaction.id == id);
+        if let Some(transaction) = waiting.next() {
             return Some(transaction);
         }
         let mut merging = self.steps.iter_mut().filter_map(Step::merging);

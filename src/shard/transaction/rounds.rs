@@ -188,7 +188,8 @@ impl Shard {
                 self.count_step(&transaction, 1);
                 self.run_own(&mut transaction, item);
             } else if transaction.has_slices() {
-                transaction = self.advance_on_slices(transaction);
+                let Some(rest) = self.advance_on_slices(transaction) else { return };
+                transaction = rest;
             } else if transaction.discovers(at) {
                 transaction.gathering = Some(at);
                 transaction.next += 1;
@@ -339,8 +340,7 @@ impl Shard {
             let now_us = transaction.now_us.expect("the owners of the keys have set it");
             let turn_us = self.partition.set_time(now_us);
             let rest = if transaction.discovers(at) {
-                self.run_on_slices(&mut transaction, at);
-                Some(transaction)
+                self.run_on_slices(transaction, at)
             } else {
                 self.run_gathered(transaction, at)
             };

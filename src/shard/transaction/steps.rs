@@ -34,9 +34,10 @@ use crate::spec::Flag;
 use crate::txn::Queue;
 
 impl Shard {
-    /// Returns whether queued commands are too many for one step.
+    /// Returns whether queued commands are too many for one step, or may run for too long.
     pub(super) fn is_long(&self, queue: &Queue) -> bool {
         step_weight(queue.items.len(), queue.args()) >= self.long_elements_min()
+            || queue.items.iter().any(|item| item.entry.command.runs_commands)
     }
 
     fn long_elements_min(&self) -> usize {
