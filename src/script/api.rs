@@ -158,6 +158,9 @@ fn push_number_text(text: &mut Vec<u8>, number: f64) {
     if (-EXACT..=EXACT).contains(&number) && number == number.trunc() {
         text.extend_from_slice(itoa::Buffer::new().format(number as i64).as_bytes());
     } else {
+        if number.is_nan() && number.is_sign_negative() {
+            text.push(b'-');
+        }
         text.extend_from_slice(FloatText::of_digits(number).as_bytes());
     }
 }
@@ -237,7 +240,8 @@ pub fn until_zero(bytes: &[u8]) -> &[u8] {
 
 /// `redis.error_reply`
 fn error_reply(stack: &mut Stack<'_>) -> Result<i32, Raise> {
-    let Some(text) = stack.bytes(-1).filter(|_| stack.top() == 1) else {
+    let Some(text) = stack.bytes(1).filter(|_| stack.top() == 1) else {
+        stack.set_top(0);
         push_error(stack, b"ERR wrong number or type of arguments", false);
         return Ok(1);
     };

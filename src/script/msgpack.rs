@@ -370,7 +370,7 @@ fn unpack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
 
 fn unpack_one(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     let offset = stack.integer_option(2, 0)?;
-    stack.set_top(1);
+    stack.set_top(stack.top().min(1));
     unpack_from(stack, 1, offset)
 }
 

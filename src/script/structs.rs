@@ -137,6 +137,9 @@ fn to_bits(number: f64) -> u64 {
 
 fn pack(stack: &mut Stack<'_>) -> Result<i32, Raise> {
     let mut format = Format::new(stack)?;
+    // The reference puts a nil there, which its error messages show.
+    stack.reserve(2);
+    stack.push_nil();
     let mut out = Vec::new();
     let mut argument = 2;
     while let Some(item) = format.next(stack)? {

@@ -1,8 +1,9 @@
 //! Tests at the boundary of the engine, with a server that knows a few commands.
 
 use super::*;
-use crate::resp::{Output, Span};
+use crate::resp::Span;
 use crate::script::host::{AclAnswer, LogLevel, Propagation, Verdict};
+use crate::script::libraries::Libraries;
 use crate::script::scripts::{Origin, Scripts};
 use std::collections::BTreeMap;
 
@@ -123,9 +124,31 @@ impl Host for Fake {
     }
 }
 
+/// Keys and arguments.
+#[derive(Default)]
+struct Words {
+    keys: Vec<String>,
+    argv: Vec<String>,
+}
+
+impl Words {
+    fn with(&self, run: impl FnOnce(&Invocation<'_>)) {
+        let mut text = Vec::new();
+        let mut spans = vec![Span::text(0, 0); 3];
+        for word in self.keys.iter().chain(&self.argv) {
+            spans.push(Span::text(text.len(), word.len()));
+            text.extend_from_slice(word.as_bytes());
+        }
+        let args = Args::new(&text, &spans, &mut []);
+        run(&Invocation { args: &args, first_key: 3, keys: self.keys.len() });
+    }
+}
+
 /// One engine with its server.
 struct Bench {
     scripts: Scripts,
+    libraries: Libraries,
+    loader: Loader,
     vm: Vm,
     fake: Fake,
 }
@@ -134,34 +157,56 @@ impl Bench {
     fn new() -> Bench {
         Bench {
             scripts: Scripts::default(),
+            libraries: Libraries::default(),
+            loader: Loader::default(),
             vm: Vm::new(VmOptions::default()),
             fake: Fake::default(),
         }
     }
 
-    /// Runs EVAL and returns the reply.
-    fn eval(&mut self, protocol: Protocol, body: &[u8], keys: &[&str], argv: &[&str]) -> Vec<u8> {
+    /// Loads a library and returns the reply of FUNCTION LOAD.
+    fn load(&mut self, text: &[u8]) -> Vec<u8> {
         let mut out = Output::default();
-        let mut reply = Reply::new(&mut out, protocol);
-        match self.scripts.add(body, Origin::Eval, &|_| false) {
+        let mut reply = Reply::new(&mut out, Protocol::Two);
+        match self.libraries.load(text, true, &self.loader, &mut self.fake) {
             Err(error) => reply.error(&error),
-            Ok(script) => {
-                let mut text = Vec::new();
-                let mut spans = vec![Span::text(0, 0); 3];
-                for word in keys.iter().chain(argv) {
-                    spans.push(Span::text(text.len(), word.len()));
-                    text.extend_from_slice(word.as_bytes());
-                }
-                let args = Args::new(&text, &spans, &mut []);
-                let invocation = Invocation { args: &args, first_key: 3, keys: keys.len() };
-                self.vm.run_script(&script, &invocation, &mut self.fake, &mut reply);
+            Ok((libraries, name)) => {
+                self.libraries = libraries;
+                reply.bulk(&name);
             }
         }
         out.to_vec()
     }
 
+    /// Runs FCALL and returns the reply.
+    fn fcall(&mut self, protocol: Protocol, name: &str, words: &Words) -> Vec<u8> {
+        let mut out = Output::default();
+        let mut reply = Reply::new(&mut out, protocol);
+        match self.libraries.find(name.as_bytes()).cloned() {
+            None => reply.error(&Error::other("ERR Function not found")),
+            Some(function) => words.with(|invocation| {
+                self.vm.run_function(&function, invocation, &mut self.fake, &mut reply);
+            }),
+        }
+        out.to_vec()
+    }
+
+    /// Runs EVAL and returns the reply.
+    fn eval(&mut self, protocol: Protocol, body: &[u8], words: &Words) -> Vec<u8> {
+        let mut out = Output::default();
+        let mut reply = Reply::new(&mut out, protocol);
+        match self.scripts.add(body, Origin::Eval, &|_| false) {
+            Err(error) => reply.error(&error),
+            Ok(script) => words.with(|invocation| {
+                self.vm.run_script(&script, invocation, &mut self.fake, &mut reply);
+            }),
+        }
+        out.to_vec()
+    }
+
     fn text(&mut self, body: &str) -> String {
-        String::from_utf8_lossy(&self.eval(Protocol::Two, body.as_bytes(), &[], &[])).into_owned()
+        let reply = self.eval(Protocol::Two, body.as_bytes(), &Words::default());
+        String::from_utf8_lossy(&reply).into_owned()
     }
 }
 
@@ -175,4 +220,56 @@ fn scripts_reply() {
         bench.text("return redis.call('nosuch')"),
         "-ERR Unknown command called from script script: on @user_script:1.\r\n"
     );
+}
+
+/// Returns bytes in the form of the table.
+fn shown(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    for &byte in bytes {
+        match byte {
+            b'\r' => text.push_str("\\r"),
+            b'\n' => text.push_str("\\n"),
+            b'\\' => text.push_str("\\\\"),
+            32..127 => text.push(byte as char),
+            _ => text.push_str(&format!("\\x{byte:02x}")),
+        }
+    }
+    text
+}
+
+/// Runs a case of the table: a paragraph whose lines begin with a letter.
+fn run_case(bench: &mut Bench, case: &str) -> String {
+    let all = |letter: char| -> Vec<String> {
+        let lines = case.lines().filter(|line| line.starts_with(letter));
+        lines.map(|line| line.get(2..).unwrap_or_default().to_string()).collect()
+    };
+    bench.fake = Fake::default();
+    let words = Words { keys: all('k'), argv: all('a') };
+    let protocol = if all('p').is_empty() { Protocol::Two } else { Protocol::Three };
+    if all('l').is_empty() {
+        return shown(&bench.eval(protocol, all('>').join("\n").as_bytes(), &words));
+    }
+    let loaded = bench.load(all('l').join("\n").as_bytes());
+    match all('c').first() {
+        Some(name) => shown(&bench.fcall(protocol, name, &words)),
+        None => shown(&loaded),
+    }
+}
+
+/// `scripts/script-cases` runs the table against a real server.
+#[test]
+fn replies_are_those_of_the_reference() {
+    let table = include_str!("../../tests/scripts/cases.txt");
+    let mut bench = Bench::new();
+    let (mut cases, mut differing) = (0, Vec::new());
+    for case in table.split("\n\n").filter(|case| !case.starts_with('#')) {
+        let (script, expected) = case.trim_end().rsplit_once("\n= ").expect("a case has a reply");
+        let found = run_case(&mut bench, script);
+        cases += 1;
+        if found != expected {
+            differing.push(format!("{script}\n= {expected}\n! {found}\n"));
+        }
+    }
+    assert!(cases > 1_500);
+    assert!(differing.is_empty(), "{}\n{} differ", differing.join("\n"), differing.len());
 }

@@ -319,11 +319,10 @@ impl Stack<'_> {
             self.raw_set_name(-2, name);
         }
         for &(name, shim) in SHIMMED {
-            let upvalues = i32::from(matches!(shim, Shim::Pairs));
-            self.push_shim(shim, upvalues);
+            self.push_shim(shim, 0);
             self.raw_set_name(-2, name);
         }
-        self.raw_get_name(-1, "next");
+        self.push_shim(Shim::Next, 0);
         self.push_shim(Shim::Pairs, 1);
         self.raw_set_name(-2, "pairs");
         self.add_lua_libraries(sandbox);
