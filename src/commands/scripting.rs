@@ -253,6 +253,7 @@ fn run(cx: &mut Context<'_>, args: &Args<'_>, body: Body<'_>, keys: usize) -> Re
 }
 
 /// Continues the suspended script of a command.
+#[allow(clippy::boxed_local)] // As the cards need it.
 fn resume(
     cx: &mut Context<'_>,
     _: &mut Args<'_>,
@@ -261,7 +262,7 @@ fn resume(
     let SuspendedScript { run, running, progress, now_ms, .. } = *script;
     let parts = cx.script_parts();
     let scripting = parts.scripting;
-    let mut host = ScriptHost::new(parts.nested, &scripting, progress, (None, Some(running)));
+    let host = ScriptHost::new(parts.nested, &scripting, progress, (None, Some(running)));
     let _ = run;
     let ran = crate::script::Ran::Returned;
     cx.suspended = host.end(ran, now_ms);

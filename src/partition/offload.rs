@@ -180,7 +180,7 @@ impl Partition {
             ran: OffloadedRun::default(),
         };
         let offloads = self.offloads.as_mut().expect("checked before");
-        offloads.send(PoolJob::Command(job), elements, PoolJob::run);
+        offloads.send(PoolJob::Command(Box::new(job)), elements, PoolJob::run);
     }
 
     /// Takes back what the pool has done. Returns whether there was anything.
@@ -189,7 +189,7 @@ impl Partition {
         while let Some(job) = self.offloads.as_mut().and_then(|offloads| offloads.receive()) {
             found = true;
             match job {
-                PoolJob::Command(job) => self.receive_command(job),
+                PoolJob::Command(job) => self.receive_command(*job),
                 PoolJob::Lent(lent) => self.receive_lent(lent),
             }
         }

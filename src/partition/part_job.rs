@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum PoolJob {
     /// A command.
-    Command(PartJob),
+    Command(Box<PartJob>),
     /// A value to encode.
     Lent(Lent),
 }

@@ -14,7 +14,7 @@ use super::partition::Partition;
 use super::timing::BatchTiming;
 use crate::exec::{
     BATCH_COMMANDS_MAX, BatchArgs, BlockingAttempt, Effects, Entry, Item, Records, Runner,
-    Scripting, SuspendedScript, Wait,
+    SuspendedScript, Wait,
 };
 use crate::observe::Board;
 use crate::resp::{Error, Mark, Output, Protocol};
@@ -136,14 +136,7 @@ impl Partition {
                 is_whole: mode.is_whole(),
                 attempt: mode.attempt(),
                 effects,
-                scripting: Some(Scripting {
-                    vm: &mut self.tools.vm,
-                    process: &self.env.process,
-                    board: &self.env.board,
-                    facts: self.env.facts,
-                    shard: self.env.me,
-                    may_suspend: mode.may_suspend(),
-                }),
+                scripting: Some(self.tools.scripting(&self.env, mode.may_suspend())),
                 suspended: None,
             };
             let (board, clock) = (&self.env.board, &self.env.process.clock);

@@ -21,6 +21,11 @@ use crate::resp::Error;
 use crate::txn::LockId;
 
 impl Partition {
+    /// Returns what scripts run with that run at the home of their unit.
+    pub fn home_scripting(&mut self) -> Scripting<'_> {
+        self.tools.scripting(&self.env, true)
+    }
+
     /// Requests the locks of a part that has begun to run, unless it has them.
     pub(super) fn lock_running(&mut self, part: &mut Envelope, place: Place) -> LockId {
         match place {
@@ -107,14 +112,7 @@ impl Partition {
             is_whole: true,
             attempt: Default::default(),
             effects: Effects::default(),
-            scripting: Some(Scripting {
-                vm: &mut self.tools.vm,
-                process: &self.env.process,
-                board: &self.env.board,
-                facts: self.env.facts,
-                shard: self.env.me,
-                may_suspend: true,
-            }),
+            scripting: Some(self.tools.scripting(&self.env, true)),
             suspended: None,
         };
         let result = runner.resume(&item, script, &mut batch_args.of(&item), output);

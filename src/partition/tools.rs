@@ -1,7 +1,7 @@
 //! What commands use in addition to the slice: slices for commands that run away from their keys,
 //! and the Lua state.
 
-use super::partition::Partition;
+use super::env::Env;
 use crate::exec::{Scripting, Workspaces};
 use crate::script::{Vm, VmOptions};
 
@@ -17,18 +17,17 @@ impl Tools {
     pub(super) fn new(workspaces: Workspaces) -> Tools {
         Tools { workspaces, vm: Vm::new(VmOptions::default()) }
     }
-}
 
-impl Partition {
-    /// Returns what scripts run with that run at the home of their unit.
-    pub fn home_scripting(&mut self) -> Scripting<'_> {
+    /// Returns what scripts run with.
+    #[inline]
+    pub(super) fn scripting<'a>(&'a mut self, env: &'a Env, may_suspend: bool) -> Scripting<'a> {
         Scripting {
-            vm: &mut self.tools.vm,
-            process: &self.env.process,
-            board: &self.env.board,
-            facts: self.env.facts,
-            shard: self.env.me,
-            may_suspend: true,
+            vm: &mut self.vm,
+            process: &env.process,
+            board: &env.board,
+            facts: env.facts,
+            shard: env.me,
+            may_suspend,
         }
     }
 }

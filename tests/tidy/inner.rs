@@ -47,7 +47,17 @@ const SHARD_LAYERS: &[&[&str]] = &[
 const PARTITION_LAYERS: &[&[&str]] = &[
     &["message", "timing"],
     // The parts of the struct.
-    &["absence", "deferred", "env", "journal", "leaving", "part_job", "slices", "unfinished"],
+    &[
+        "absence",
+        "deferred",
+        "env",
+        "journal",
+        "leaving",
+        "part_job",
+        "slices",
+        "tools",
+        "unfinished",
+    ],
     // The struct. All other files have methods of it.
     &["partition"],
     &[
@@ -69,6 +79,7 @@ const PARTITION_LAYERS: &[&[&str]] = &[
         "offload",
         "parts",
         "requests",
+        "scripts",
         "sliced_part",
         "survey",
         "walks",

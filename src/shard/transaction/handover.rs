@@ -9,8 +9,7 @@
 //! The unit has locked everything, exclusively (`partition/handover`). It runs on this thread and
 //! not on the offload pool: while it holds the keys of all shards, it waits for nothing.
 
-use super::offload::run_at_home;
-use super::scripts::HomeScript;
+use super::offload::{HomeScript, run_at_home};
 use crate::client::{ReplySource, Transaction};
 use crate::exec::{OffloadedRun, Slices};
 use crate::shard::state::Shard;

@@ -1,8 +1,7 @@
 //! The commands of a transaction that run at its home: session commands, and commands that gather
 //! keys of several shards and run on a workspace.
 
-use super::offload::{TransactionJob, run_at_home};
-use super::scripts::HomeScript;
+use super::offload::{HomeScript, TransactionJob, run_at_home};
 use crate::client::{Flight, ReplySource, Transaction};
 use crate::exec::{
     Item, OffloadedRun, Request, Session, SessionContext, Workspace, long_weight, remote_keys_of,

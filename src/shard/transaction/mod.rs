@@ -30,9 +30,8 @@ mod steps;
 use crate::client::Transaction;
 use crate::exec::Offloads;
 use crate::mesh::TransactionId;
-use offload::TransactionJob;
+use offload::{HomeScript, TransactionJob};
 use planned::Plan;
-use scripts::HomeScript;
 use sliced::Step;
 use std::collections::{HashMap, VecDeque};
 

@@ -4,7 +4,8 @@
 use crate::client::Transaction;
 use crate::config::Config;
 use crate::exec::{
-    BatchArgs, BlockingAttempt, Item, OffloadedRun, Scripting, Workspace, WorkspaceRun,
+    BatchArgs, BlockingAttempt, Item, OffloadedRun, Scripting, SuspendedScript, Workspace,
+    WorkspaceRun,
 };
 use std::sync::Arc;
 
@@ -50,6 +51,17 @@ impl TransactionJob {
     ) -> (Box<Transaction>, usize, Box<Workspace>, (OffloadedRun, u64)) {
         (self.transaction, self.at, self.workspace, (self.ran, self.started_ns))
     }
+}
+
+/// A command of a transaction whose script is suspended.
+pub(super) struct HomeScript {
+    pub(super) transaction: Box<Transaction>,
+    /// Index of the command.
+    pub(super) at: usize,
+    pub(super) workspace: Box<Workspace>,
+    pub(super) script: Box<SuspendedScript>,
+    /// Monotonic nanoseconds of its start.
+    pub(super) started_ns: u64,
 }
 
 /// Runs a command of a transaction with `run`, on a workspace or on the slices of all partitions.

@@ -7,21 +7,10 @@
 //! The unit keeps its locks, and the slices, until the script is over. Other shards go on as far as
 //! these allow.
 
-use super::offload::run_at_home;
+use super::offload::{HomeScript, run_at_home};
 use crate::client::Transaction;
 use crate::exec::{OffloadedRun, Slices, SuspendedScript, Workspace};
 use crate::shard::state::Shard;
-
-/// A command of a transaction whose script is suspended.
-pub(super) struct HomeScript {
-    pub(super) transaction: Box<Transaction>,
-    /// Index of the command.
-    pub(super) at: usize,
-    pub(super) workspace: Box<Workspace>,
-    pub(super) script: Box<SuspendedScript>,
-    /// Monotonic nanoseconds of its start.
-    pub(super) started_ns: u64,
-}
 
 impl Shard {
     /// Returns whether a script waits for its next slice.
@@ -51,7 +40,7 @@ impl Shard {
                 let waiting = HomeScript { transaction, at, workspace, script, started_ns };
                 self.transactions.scripts.push_back(waiting);
             }
-            None => self.end_script(transaction, at, workspace, (ran, started_ns)),
+            None => self.end_script(transaction, at, *workspace, (ran, started_ns)),
         }
         self.partition.set_time(turn_us);
         true
@@ -79,14 +68,14 @@ impl Shard {
         &mut self,
         mut transaction: Box<Transaction>,
         at: usize,
-        workspace: Box<Workspace>,
+        workspace: Workspace,
         (ran, started_ns): (OffloadedRun, u64),
     ) {
         if transaction.discovers(at) {
-            self.partition.close_workspace(*workspace, &mut |_, _| {});
+            self.partition.close_workspace(workspace, &mut |_, _| {});
             self.end_on_slices(&mut transaction, at, (ran, started_ns));
         } else {
-            self.end_gathered(&mut transaction, at, *workspace, (ran, started_ns));
+            self.end_gathered(&mut transaction, at, workspace, (ran, started_ns));
             if transaction.has_slices() {
                 self.store_here(&mut transaction);
             }
