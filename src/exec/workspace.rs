@@ -105,15 +105,11 @@ pub(super) fn run_away(
     with: WorkspaceRun<'_>,
 ) -> OffloadedRun {
     let mut runner = Runner {
-        slice,
-        now_ms: with.now_ms,
-        protocol: with.protocol,
-        config: with.config,
         records: with.records,
         others,
         is_whole: true,
         attempt: with.attempt,
-        effects: Effects::default(),
+        ..Runner::new(slice, with.config, with.now_ms, with.protocol)
     };
     let (mut error, ends) = (None, with.ends);
     runner.run(&[item], batch_args, with.output, |_, failed, output| {

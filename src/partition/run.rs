@@ -115,16 +115,13 @@ impl Partition {
         let (mut done, mut wait) = (0, None);
         while done < batch.items.len() && wait.is_none() {
             let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
+            let now_ms = self.env.now.unix_ms();
             let mut runner = Runner {
-                slice: &mut self.slice,
-                now_ms: self.env.now.unix_ms(),
-                protocol: batch.protocol,
-                config: &self.env.config,
                 records: waker.records.as_deref_mut(),
-                others: None,
                 is_whole: mode.is_whole(),
                 attempt: mode.attempt(),
                 effects,
+                ..Runner::new(&mut self.slice, &self.env.config, now_ms, batch.protocol)
             };
             let (board, clock) = (&self.env.board, &self.env.process.clock);
             let ends = &mut batch.ends;
