@@ -1,11 +1,11 @@
 //! The one function that runs commands on the partition, for all sources of commands. Hot.
 //!
 //! ```text
-//!   local batch ----.
-//!   part of one ----|                                              .-> blocked clients that the
-//!   EXEC, txn part -+-> run: stage, run, time, count, settle once -+   command unblocks, by run
-//!   blocked client -|                                              '-> next command
-//!   between offloads'
+//!   batch at home ---.
+//!   part of a batch -|                                              .-> blocked clients that the
+//!   EXEC, txn part --+-> run: stage, run, time, count, settle once -+   command unblocks, by run
+//!   blocked client --|                                              '-> next command
+//!   between offloads '   commands of a part beside its offloaded ones
 //! ```
 //! [`RunMode`] states the differences. A command that runs on a workspace, on another thread or at
 //! the coordinator of a transaction, is also settled here.
