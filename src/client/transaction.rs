@@ -31,8 +31,8 @@ pub struct Transaction {
     pub id: TransactionId,
     /// Reply that its connection waits for.
     pub to: ReplyAddress,
-    /// Unix time in microseconds that all of its commands see: of the posting of its first round,
-    /// or of an earlier command on the session.
+    /// Unix time in microseconds that its commands see: of the posting of its first round. Until
+    /// then, of its first command on the session.
     pub now_us: Option<u64>,
     /// Protocol of the replies.
     pub protocol: Protocol,

@@ -154,17 +154,10 @@ impl Bench {
         }
         let mut batch_args = BatchArgs { text: &text, spans: &spans, large: &mut large };
         let mut runner = Runner {
-            slice: &mut self.slice,
-            now_ms: self.now_ms,
-            protocol: self.protocol,
-            config: &self.config,
             records: self.records.as_mut(),
-            others: None,
             is_whole: true,
-            attempt: Default::default(),
             effects: self.effects,
-            scripting: None,
-            suspended: None,
+            ..Runner::new(&mut self.slice, &self.config, self.now_ms, self.protocol)
         };
         runner.run(&[item], &mut batch_args, &mut out, |_, _, _| {});
         self.effects = runner.effects;

@@ -93,7 +93,31 @@ pub struct Runner<'a> {
     pub suspended: Option<Box<SuspendedScript>>,
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    /// Creates the runner of a batch that is not one unit, whose commands may not block, and whose
+    /// commands are not collected for the feed.
+    #[inline]
+    pub fn new(
+        slice: &'a mut Slice,
+        config: &'a Config,
+        now_ms: u64,
+        protocol: Protocol,
+    ) -> Runner<'a> {
+        Runner {
+            slice,
+            now_ms,
+            protocol,
+            config,
+            records: None,
+            others: None,
+            is_whole: false,
+            attempt: BlockingAttempt::default(),
+            effects: Effects::default(),
+            scripting: None,
+            suspended: None,
+        }
+    }
+
     /// Runs one slice of a command that walks over all keys. Returns whether it has replied.
     pub fn walk(
         &mut self,

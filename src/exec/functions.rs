@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[derive(Debug, Default)]
 pub struct Functions {
     libraries: ArcSwap<Libraries>,
-    /// Whoever replaces the set holds the lock. Loads libraries in a state of its own.
+    /// Loads libraries in a state of its own. Its lock is held while the set is replaced.
     loader: Mutex<Loader>,
 }
 

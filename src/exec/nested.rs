@@ -97,8 +97,8 @@ impl Nested<'_> {
         self.slice.databases()
     }
 
-    /// Runs a command on keys, on database `db`. Appends its reply to `out`. Returns its error, which
-    /// is the reply then.
+    /// Runs a command on keys, on database `db`. Appends its reply to `out`. Returns its error, if
+    /// the reply is one.
     pub fn run(
         &mut self,
         (entry, db): (&'static Entry, usize),
@@ -165,17 +165,9 @@ impl Nested<'_> {
         out: &mut Output,
     ) -> Result<(), Error> {
         let mut runner = Runner {
-            slice: self.slice,
-            now_ms: self.now_ms,
-            protocol,
-            config: self.config,
             records: self.records.as_deref_mut().filter(|_| !self.is_muted),
-            others: None,
             is_whole: true,
-            attempt: Default::default(),
-            effects: Effects::default(),
-            scripting: None,
-            suspended: None,
+            ..Runner::new(self.slice, self.config, self.now_ms, protocol)
         };
         let result = run_one(&mut runner, item, args, out);
         self.effects.note = self.effects.note.or(runner.effects.note);
@@ -194,17 +186,10 @@ impl Nested<'_> {
         let others = self.others.as_deref_mut().expect("the unit holds all slices");
         let mut slice = others.take(slot);
         let mut runner = Runner {
-            slice: &mut slice,
-            now_ms: self.now_ms,
-            protocol,
-            config: self.config,
             records: self.records.as_deref_mut().filter(|_| !self.is_muted),
             others: Some(others),
             is_whole: true,
-            attempt: Default::default(),
-            effects: Effects::default(),
-            scripting: None,
-            suspended: None,
+            ..Runner::new(&mut slice, self.config, self.now_ms, protocol)
         };
         let result = run_one(&mut runner, item, args, out);
         self.effects.note = self.effects.note.or(runner.effects.note);

@@ -113,17 +113,12 @@ pub(super) fn resume_away(
 ) -> OffloadedRun {
     let (ends, output) = (with.ends, with.output);
     let mut runner = Runner {
-        slice,
-        now_ms: with.now_ms,
-        protocol: with.protocol,
-        config: with.config,
         records: with.records,
         others,
         is_whole: true,
         attempt: with.attempt,
-        effects: Effects::default(),
         scripting: with.scripting,
-        suspended: None,
+        ..Runner::new(slice, with.config, with.now_ms, with.protocol)
     };
     let result = runner.resume(&item, script, &mut batch_args.of(&item), output);
     let (effects, suspended) = (runner.effects, runner.suspended.take());
@@ -144,17 +139,12 @@ pub(super) fn run_away(
     with: WorkspaceRun<'_>,
 ) -> OffloadedRun {
     let mut runner = Runner {
-        slice,
-        now_ms: with.now_ms,
-        protocol: with.protocol,
-        config: with.config,
         records: with.records,
         others,
         is_whole: true,
         attempt: with.attempt,
-        effects: Effects::default(),
         scripting: with.scripting,
-        suspended: None,
+        ..Runner::new(slice, with.config, with.now_ms, with.protocol)
     };
     let (mut error, ends) = (None, with.ends);
     runner.run(&[item], batch_args, with.output, |_, failed, output| {

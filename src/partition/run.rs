@@ -1,11 +1,11 @@
 //! The one function that runs commands on the partition, for all sources of commands. Hot.
 //!
 //! ```text
-//!   local batch ----.
-//!   part of one ----|                                              .-> blocked clients that the
-//!   EXEC, txn part -+-> run: stage, run, time, count, settle once -+   command unblocks, by run
-//!   blocked client -|                                              '-> next command
-//!   between offloads'
+//!   batch at home ---.
+//!   part of a batch -|                                              .-> blocked clients that the
+//!   EXEC, txn part --+-> run: stage, run, time, count, settle once -+   command unblocks, by run
+//!   blocked client --|                                              '-> next command
+//!   between offloads '   commands of a part beside its offloaded ones
 //! ```
 //! [`RunMode`] states the differences. A command that runs on a workspace, on another thread or at
 //! the coordinator of a transaction, is also settled here.
@@ -126,18 +126,14 @@ impl Partition {
         let (mut done, mut wait, mut suspended) = (0, None, None);
         while done < batch.items.len() && wait.is_none() && suspended.is_none() {
             let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
+            let now_ms = self.env.now.unix_ms();
             let mut runner = Runner {
-                slice: &mut self.slice,
-                now_ms: self.env.now.unix_ms(),
-                protocol: batch.protocol,
-                config: &self.env.config,
                 records: waker.records.as_deref_mut(),
-                others: None,
                 is_whole: mode.is_whole(),
                 attempt: mode.attempt(),
                 effects,
                 scripting: Some(self.tools.scripting(&self.env, mode.may_suspend())),
-                suspended: None,
+                ..Runner::new(&mut self.slice, &self.env.config, now_ms, batch.protocol)
             };
             let (board, clock) = (&self.env.board, &self.env.process.clock);
             let ends = &mut batch.ends;

@@ -103,17 +103,10 @@ impl Partition {
         let item = items[at];
         self.slice.keep_unasked(true);
         let mut runner = Runner {
-            slice: &mut self.slice,
-            now_ms: script.now_ms,
-            protocol,
-            config: &self.env.config,
             records,
-            others: None,
             is_whole: true,
-            attempt: Default::default(),
-            effects: Effects::default(),
             scripting: Some(self.tools.scripting(&self.env, true)),
-            suspended: None,
+            ..Runner::new(&mut self.slice, &self.env.config, script.now_ms, protocol)
         };
         let result = runner.resume(&item, script, &mut batch_args.of(&item), output);
         let (suspended, effects) = (runner.suspended.take(), runner.effects);

@@ -68,7 +68,8 @@ impl Partition {
         !self.slices.is_empty() || self.can_cut_on()
     }
 
-    /// Runs the next slices: of a walk, of a part, of a script and of a cut. Returns whether there was any.
+    /// Runs the next slices: of a walk, of a part, of a script and of a cut. Returns whether there
+    /// was any.
     pub fn run_slices(&mut self) -> bool {
         let walked = self.walk_on();
         let has_cut = self.cut_on();

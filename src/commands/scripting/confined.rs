@@ -248,10 +248,14 @@ impl<'s> Proof<'s> {
             Some(end) if self.is_mark(end, b'(') => self.is_proper_call(end),
             // The value of a name that is looked at wherever it is used.
             Some(end) => {
+                let is_known = |token| match token {
+                    Some(Token::Name(name)) => self.calls.contains(&name),
+                    _ => false,
+                };
                 let is_named = at > 2
                     && self.is_name(at - 3, b"local")
                     && self.is_mark(at - 1, b'=')
-                    && matches!(self.at(at - 2), Some(Token::Name(name)) if self.calls.contains(&name));
+                    && is_known(self.at(at - 2));
                 is_named && self.ends_expression(end)
             }
         }

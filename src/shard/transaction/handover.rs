@@ -79,8 +79,8 @@ impl Shard {
     }
 
     /// Runs the next commands of a transaction that holds the slices of all partitions: one that
-    /// discovers keys, one that gathers keys, or all others up to the next of these. Returns none if
-    /// a script is suspended.
+    /// discovers keys, one that gathers keys, or all others up to the next of these. Returns none
+    /// if a script is suspended.
     pub(super) fn advance_on_slices(
         &mut self,
         mut transaction: Box<Transaction>,

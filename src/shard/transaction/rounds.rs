@@ -262,9 +262,7 @@ impl Shard {
             if is_first || is_last || transaction.flight.has_work(part) {
                 let mut envelope = transaction.flight.take(part);
                 let txn = envelope.txn_mut();
-                if is_first {
-                    txn.now_us = transaction.now_us;
-                } else {
+                if !is_first {
                     txn.stage = if is_last { Stage::Release } else { Stage::Continue };
                     txn.records.absorb(&mut transaction.records);
                 }
@@ -333,8 +331,8 @@ impl Shard {
             return self.conclude(transaction, false);
         }
         let known_us = |part: &Envelope| part.txn().and_then(|txn| txn.now_us);
-        transaction.now_us =
-            transaction.now_us.or_else(|| transaction.flight.parts().find_map(known_us));
+        // Commands on the session that ran before the first round have seen an earlier time.
+        transaction.now_us = transaction.flight.parts().find_map(known_us).or(transaction.now_us);
         transaction.flight.next_round();
         if let Some(at) = transaction.gathering.take() {
             let now_us = transaction.now_us.expect("the owners of the keys have set it");
