@@ -2,6 +2,7 @@
 //!
 //! Must not know: sockets, shards, the journal. A handler sees its context and nothing else.
 
+mod arg_groups;
 mod args;
 mod bitmap;
 mod client;

@@ -1,6 +1,8 @@
 //! The card: one static description per command. COMMAND, routing, the gates and ACL categories are
 //! derived from it.
 
+use super::Arg;
+
 /// A set of command flags, with the names of COMMAND INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flag(pub u32);
@@ -374,6 +376,14 @@ pub struct Card {
     pub group: Group,
     /// The time complexity in the form of COMMAND DOCS.
     pub complexity: &'static str,
+    /// What later versions changed for clients: each version, and one sentence. May have Markdown.
+    pub history: &'static [(&'static str, &'static str)],
+    /// The version that deprecated the command, and what replaces it.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    /// Whether clients have no use for the command, only the server's own tools and tests.
+    pub is_internal: bool,
+    /// The arguments after the name, in the terms of COMMAND DOCS.
+    pub args: &'static [Arg],
     /// Whether the command's cost hardly depends on its arguments and values. The command log times
     /// consecutive commands of this kind together.
     pub is_steady: bool,
@@ -402,6 +412,10 @@ impl Card {
             since,
             group,
             complexity: "",
+            history: &[],
+            deprecated: None,
+            is_internal: false,
+            args: &[],
             is_steady: false,
             arity: 1,
             flags: Flag::NONE,
@@ -420,6 +434,26 @@ impl Card {
     /// Sets the time complexity.
     pub const fn complexity(self, complexity: &'static str) -> Card {
         Card { complexity, ..self }
+    }
+
+    /// Sets what later versions changed: each version, and one sentence.
+    pub const fn history(self, history: &'static [(&'static str, &'static str)]) -> Card {
+        Card { history, ..self }
+    }
+
+    /// Declares that a version deprecated the command, and what replaces it.
+    pub const fn deprecated(self, version: &'static str, by: &'static str) -> Card {
+        Card { deprecated: Some((version, by)), ..self }
+    }
+
+    /// Declares that clients have no use for the command.
+    pub const fn internal(self) -> Card {
+        Card { is_internal: true, ..self }
+    }
+
+    /// Sets the arguments after the name.
+    pub const fn args(self, args: &'static [Arg]) -> Card {
+        Card { args, ..self }
     }
 
     /// Declares that the command takes constant time, whatever its arguments and values are.
