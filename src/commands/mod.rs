@@ -25,6 +25,7 @@ mod list;
 mod lolwut;
 mod memory;
 mod monitor;
+mod pubsub;
 mod replication;
 mod secrets;
 mod server;
@@ -64,6 +65,7 @@ pub static FAMILIES: &[&[&Command]] = &[
     dump::FAMILY,
     generic::FAMILY,
     connection::FAMILY,
+    pubsub::FAMILY,
     cluster::FAMILY,
     server::FAMILY,
     transactions::FAMILY,
