@@ -16,10 +16,10 @@ mod inner;
 const LAYERS: &[&[&str]] = &[
     &["base"],
     &["io", "resp", "value", "spec", "config", "observe", "acl"],
-    &["net", "control", "keyspace", "rdb"],
+    &["net", "control", "keyspace", "rdb", "pubsub"],
     &["exec"],
     &["mesh", "gate"],
-    &["txn", "pubsub", "script", "feed", "snapshot"],
+    &["txn", "script", "feed", "snapshot"],
     &["replica"],
     &["cluster"],
     &["commands"],

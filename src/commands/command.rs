@@ -241,7 +241,7 @@ fn find_keys(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<(&'static Entry
     let entry = find_called(cx.process.commands, args, CALLED);
     let entry = entry.ok_or_else(|| Error::other("ERR Invalid command specified"))?;
     let card = &entry.command.card;
-    if card.keys.is_empty() {
+    if !card.has_keys() {
         return Err(Error::other("ERR The command has no key arguments"));
     }
     let argc = args.len() - CALLED;

@@ -28,11 +28,18 @@ static PING: Command = Command::session(
         .flags(Flag::FAST)
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .args(&[Arg::string("message").optional()]),
-);
+)
+.for_subscribers();
 
 fn ping(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     match args.get(1) {
         _ if args.len() > 2 => return Err(Error::wrong_arity(&cx.entry.name)),
+        text if cx.session.is_restricted() => {
+            // The form of a message, which such a client expects.
+            cx.reply.array(2);
+            cx.reply.bulk(b"pong");
+            cx.reply.bulk(text.unwrap_or_default());
+        }
         None => cx.reply.simple("PONG"),
         Some(text) => cx.reply.bulk(text),
     }
@@ -288,9 +295,14 @@ static RESET: Command = Command::session(
                 .and(Flag::ALLOW_BUSY),
         ),
 )
-.in_multi(InMulti::AtOnce);
+.in_multi(InMulti::AtOnce)
+.for_subscribers();
 
 fn reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    if cx.session.has_subscriptions() {
+        cx.request = Some(Request::Reset);
+        return Ok(());
+    }
     let is_open = cx.process.config.snapshot().requirepass.is_empty();
     cx.session.reset(is_open);
     cx.request = Some(Request::Discard);
@@ -314,7 +326,8 @@ static QUIT: Command = Command::session(
                 .and(Flag::ALLOW_BUSY),
         ),
 )
-.in_multi(InMulti::AtOnce);
+.in_multi(InMulti::AtOnce)
+.for_subscribers();
 
 fn quit(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.session.close_after_reply = true;

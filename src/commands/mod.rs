@@ -26,6 +26,7 @@ mod list;
 mod lolwut;
 mod memory;
 mod monitor;
+mod pubsub;
 mod replication;
 mod secrets;
 mod server;
@@ -65,6 +66,7 @@ pub static FAMILIES: &[&[&Command]] = &[
     dump::FAMILY,
     generic::FAMILY,
     connection::FAMILY,
+    pubsub::FAMILY,
     cluster::FAMILY,
     server::FAMILY,
     transactions::FAMILY,

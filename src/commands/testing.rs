@@ -161,6 +161,7 @@ impl Bench {
             others: None,
             is_whole: true,
             attempt: Default::default(),
+            publisher: None,
             effects: self.effects,
         };
         runner.run(&[item], &mut batch_args, &mut out, |_, _, _| {});

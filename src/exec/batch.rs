@@ -4,6 +4,7 @@
 
 use super::command::{Handler, KeyRouting};
 use super::context::{Context, Effects, expire_word, slice_of};
+use super::publisher::Publisher;
 use super::record::{Glue, Records};
 use super::slices::Slices;
 use super::stage::stage;
@@ -81,6 +82,8 @@ pub struct Runner<'a> {
     pub is_whole: bool,
     /// Whether a single command may block, and what it waits for if it does.
     pub attempt: BlockingAttempt,
+    /// Publishes messages; none if no command can publish.
+    pub publisher: Option<&'a Publisher>,
     /// Effects of the commands.
     pub effects: Effects,
 }
@@ -120,6 +123,7 @@ impl Runner<'_> {
             records: self.records.as_deref_mut(),
             is_part: item.is_part,
             others: self.others.as_deref_mut(),
+            publisher: self.publisher,
             may_wait: self.attempt.may_wait,
             is_woken: self.attempt.is_woken,
             wait: None,

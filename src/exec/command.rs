@@ -56,6 +56,8 @@ pub struct Command {
     pub in_multi: InMulti,
     /// Whether it may leave a [`super::Request`] that all shards answer.
     pub asks_shards: bool,
+    /// Whether a client with subscriptions may send it in RESP2.
+    pub is_for_subscribers: bool,
     /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
     pub always_touches: bool,
     /// Which of its arguments are secrets; none: no argument is.
@@ -153,6 +155,7 @@ impl Command {
             blocks: None,
             in_multi: InMulti::Queued,
             asks_shards: false,
+            is_for_subscribers: false,
             always_touches: false,
             secrets: None,
             key_use: None,
@@ -267,6 +270,11 @@ impl Command {
     pub const fn asks_shards(self) -> Command {
         assert!(matches!(self.handler, Handler::Session(_)), "requests come from sessions");
         Command { asks_shards: true, ..self }
+    }
+
+    /// Allows the command to clients with subscriptions that use RESP2.
+    pub const fn for_subscribers(self) -> Command {
+        Command { is_for_subscribers: true, ..self }
     }
 
     /// Makes the command update access clocks even under CLIENT NO-TOUCH ON.

@@ -3,10 +3,11 @@
 use super::batch::{BatchArgs, Item, Runner};
 use super::context::Effects;
 use super::key_lock::{Mode, RemoteKey};
+use super::publisher::Publisher;
 use super::record::Records;
 use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
-use crate::config::Config;
+use crate::config::{Config, EventClasses};
 use crate::keyspace::{ExpiryRole, Frequency, Raised, Slice, SliceOptions};
 use crate::resp::{Error, Mark, Output, Protocol};
 
@@ -48,6 +49,8 @@ pub struct WorkspaceRun<'a> {
     pub records: Option<&'a mut Records>,
     /// Whether the command may block, and what unblocked it.
     pub attempt: BlockingAttempt,
+    /// Publishes messages; none on a thread of the pool.
+    pub publisher: Option<&'a Publisher>,
 }
 
 impl Workspace {
@@ -113,6 +116,7 @@ pub(super) fn run_away(
         others,
         is_whole: true,
         attempt: with.attempt,
+        publisher: with.publisher,
         effects: Effects::default(),
     };
     let (mut error, ends) = (None, with.ends);
@@ -143,7 +147,7 @@ impl Workspaces {
     pub fn open(
         &mut self,
         (now_ms, seed): (u64, u64),
-        (records_expired, logs_events): (bool, bool),
+        (records_expired, logged): (bool, EventClasses),
         frequency: Option<Frequency>,
     ) -> Box<Workspace> {
         let mut slice = self.spare.take().unwrap_or_else(|| {
@@ -159,7 +163,7 @@ impl Workspaces {
         slice.set_now(now_ms);
         slice.seed(seed);
         slice.note_expired(records_expired);
-        slice.log_events(logs_events);
+        slice.log_events(logged);
         slice.set_frequency(frequency);
         Box::new(Workspace { slice, remote_keys: Vec::new() })
     }

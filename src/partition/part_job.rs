@@ -55,6 +55,7 @@ impl PartJob {
             ends,
             records: self.records.as_mut(),
             attempt: BlockingAttempt::default(),
+            publisher: None,
         };
         self.ran = self.workspace.run_offloaded(item, &mut batch_args, with);
     }

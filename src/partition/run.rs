@@ -124,6 +124,7 @@ impl Partition {
                 others: None,
                 is_whole: mode.is_whole(),
                 attempt: mode.attempt(),
+                publisher: Some(&self.publisher),
                 effects,
             };
             let (board, clock) = (&self.env.board, &self.env.process.clock);

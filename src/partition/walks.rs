@@ -74,6 +74,7 @@ impl Partition {
             others: None,
             is_whole: false,
             attempt: BlockingAttempt::default(),
+            publisher: None,
             effects: Effects::default(),
         };
         let result = runner.walk(&item, &mut batch_args, output, &mut walk);

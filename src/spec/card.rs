@@ -74,6 +74,8 @@ pub enum Group {
     Server,
     /// Redis Cluster.
     Cluster,
+    /// Channels and patterns.
+    PubSub,
 }
 
 /// An ACL category that neither flags nor group imply.
@@ -213,6 +215,9 @@ pub struct KeySpec {
     pub varies: bool,
     /// Whether the command locks the keys exclusively although it only reads them.
     pub is_locked: bool,
+    /// Whether the arguments are no keys, but channels whose hash slots decide where a cluster runs
+    /// the command.
+    pub is_channel: bool,
     /// The note in COMMAND INFO, or empty.
     pub notes: &'static str,
     /// Where the group begins.
@@ -231,10 +236,16 @@ impl KeySpec {
             uses_data: false,
             varies: false,
             is_locked: false,
+            is_channel: false,
             notes: "",
             begin: Begin::Index(1),
             find: Find::Range { last: 0, step: 1 },
         }
+    }
+
+    /// `not_key`: channels of a cluster's shards.
+    pub const fn channels() -> KeySpec {
+        KeySpec { is_channel: true, ..KeySpec::inspects() }
     }
 
     /// `RO`: reads metadata of the value (its type, its length), not its data.

@@ -3,8 +3,9 @@
 use super::{Access, Begin, Card, Category, Change, Find, Flag, Group, KeySpec};
 use crate::base::number::parse_i64;
 
-/// The flags with their names, in the order of COMMAND INFO.
-const FLAG_NAMES: [(Flag, &str); 20] = [
+/// The flags with their names, in the order of COMMAND INFO. [`Flag::MAY_REPLICATE`] has none: the
+/// reference hides it.
+const FLAG_NAMES: [(Flag, &str); 19] = [
     (Flag::WRITE, "write"),
     (Flag::READONLY, "readonly"),
     (Flag::DENYOOM, "denyoom"),
@@ -19,7 +20,6 @@ const FLAG_NAMES: [(Flag, &str); 20] = [
     (Flag::ASKING, "asking"),
     (Flag::FAST, "fast"),
     (Flag::NO_AUTH, "no_auth"),
-    (Flag::MAY_REPLICATE, "may_replicate"),
     (Flag::NO_MANDATORY_KEYS, "no_mandatory_keys"),
     (Flag::NO_ASYNC_LOADING, "no_async_loading"),
     (Flag::NO_MULTI, "no_multi"),
@@ -74,7 +74,8 @@ impl Group {
             Group::Geo => Some(Category::Geo),
             Group::Transactions => Some(Category::Transaction),
             Group::Connection => Some(Category::Connection),
-            Group::Generic | Group::Server | Group::Cluster => None,
+            // The flag implies the category of pub/sub.
+            Group::Generic | Group::Server | Group::Cluster | Group::PubSub => None,
         }
     }
 
@@ -95,6 +96,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
+            Group::PubSub => "pubsub",
         }
     }
 }
@@ -158,6 +160,11 @@ impl Card {
         CATEGORY_NAMES.into_iter().filter(|name| self.is_in(name))
     }
 
+    /// Returns whether any arguments can be keys.
+    pub fn has_keys(&self) -> bool {
+        self.keys.iter().any(|spec| !spec.is_channel)
+    }
+
     /// Returns the single key range that older clients expect: the key specs joined, as long as
     /// they are adjacent.
     pub fn arg_range(&self) -> ArgRange {
@@ -185,7 +192,8 @@ impl Card {
         arg: impl Fn(usize) -> &'w [u8],
     ) -> Option<Vec<(usize, &'static KeySpec)>> {
         let mut keys = Vec::new();
-        for spec in self.keys.iter().filter(|spec| spec.option().is_none()) {
+        let of_keys = self.keys.iter().filter(|spec| !spec.is_channel);
+        for spec in of_keys.filter(|spec| spec.option().is_none()) {
             let Some(range) = spec.range(argc, &arg)? else { continue };
             keys.extend(range.map(|at| (at, spec)));
         }
@@ -323,7 +331,12 @@ impl KeySpec {
         };
         let uses_data = self.uses_data.then_some("access");
         let varies = self.varies.then_some("variable_flags");
-        [Some(access), uses_data, change, varies].into_iter().flatten()
+        match self.is_channel {
+            true => [Some("not_key"), None, None, None],
+            false => [Some(access), uses_data, change, varies],
+        }
+        .into_iter()
+        .flatten()
     }
 
     /// Returns whether the command needs an exclusive lock on the keys.
@@ -406,7 +419,9 @@ mod tests {
         let names: Vec<_> = card.category_names().collect();
         assert_eq!(names, ["keyspace", "write", "admin", "fast", "dangerous"]);
         assert!(!card.is_in("slow") && !card.is_in("nothing"));
-        assert_eq!(FLAG_NAMES.iter().fold(0, |all, (flag, _)| all | flag.0), (1 << 20) - 1);
+        let named = FLAG_NAMES.iter().fold(Flag::NONE, |all, (flag, _)| all.and(*flag));
+        assert!(!named.has(Flag::MAY_REPLICATE), "the reference hides it");
+        assert_eq!(named.and(Flag::MAY_REPLICATE), Flag((1 << 20) - 1));
     }
 
     #[test]

@@ -29,7 +29,7 @@ impl Shard {
         transaction.is_recorded = self.replication.feed.is_on();
         let now_ms = self.partition.env().now.unix_ms();
         let mut slices = Slices::new(transaction.take_slices(), now_ms);
-        let with = (&*self.env.config, now_ms);
+        let with = (&*self.env.config, now_ms, Some(self.partition.publisher()));
         let ran = run_at_home(transaction, at, with, |item, batch_args, with| {
             slices.run(item, batch_args, with)
         });

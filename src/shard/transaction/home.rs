@@ -160,10 +160,14 @@ impl Shard {
             self.store_later(&mut transaction.flight, *workspace);
             return Some(transaction);
         }
-        let with = (&*self.env.config, now_ms);
+        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        let me = self.env.me as u16;
+        self.partition.begin_cause(me, to);
+        let with = (&*self.env.config, now_ms, Some(self.partition.publisher()));
         let mut ran = run_at_home(&mut transaction, at, with, |item, batch_args, with| {
             workspace.run(item, batch_args, with)
         });
+        self.partition.end_cause();
         if let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) {
             transaction.own.ends.clear();
             let item = transaction.queue.items[at];
@@ -231,7 +235,10 @@ impl Shard {
         (ran, started_ns): (OffloadedRun, u64),
     ) {
         let item = transaction.queue.items[at];
+        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        self.partition.begin_cause(self.env.me as u16, to);
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
+        self.partition.end_cause();
         transaction.flight.order.push(ReplySource::One(transaction.own.part));
         self.store_later(&mut transaction.flight, workspace);
     }

@@ -3,7 +3,9 @@
 
 use crate::client::Transaction;
 use crate::config::Config;
-use crate::exec::{BatchArgs, BlockingAttempt, Item, OffloadedRun, Workspace, WorkspaceRun};
+use crate::exec::{
+    BatchArgs, BlockingAttempt, Item, OffloadedRun, Publisher, Workspace, WorkspaceRun,
+};
 use std::sync::Arc;
 
 /// A command of a transaction on its way to a thread of the pool and back.
@@ -35,7 +37,7 @@ impl TransactionJob {
     /// Runs the command, on a thread of the pool.
     pub(super) fn run(&mut self) {
         let TransactionJob { transaction, at, workspace, config, now_ms, ran, .. } = self;
-        *ran = run_at_home(transaction, *at, (config, *now_ms), |item, batch_args, with| {
+        *ran = run_at_home(transaction, *at, (config, *now_ms, None), |item, batch_args, with| {
             workspace.run_offloaded(item, batch_args, with)
         });
     }
@@ -54,7 +56,7 @@ impl TransactionJob {
 pub(super) fn run_at_home(
     transaction: &mut Transaction,
     at: usize,
-    (config, now_ms): (&Config, u64),
+    (config, now_ms, publisher): (&Config, u64, Option<&Publisher>),
     run: impl FnOnce(Item, &mut BatchArgs<'_>, WorkspaceRun<'_>) -> OffloadedRun,
 ) -> OffloadedRun {
     let item = transaction.queue.items[at];
@@ -74,6 +76,7 @@ pub(super) fn run_at_home(
         ends: &mut own.ends,
         records: transaction.is_recorded.then_some(&mut transaction.records),
         attempt,
+        publisher,
     };
     run(item, &mut batch_args, with)
 }
