@@ -33,6 +33,7 @@
 //!  2 control    the executor for work that waits (glommio)
 //!  2 keyspace   the keys of one partition: table, entries, expiry, scan
 //!  2 rdb        a snapshot as bytes, written and read
+//!  2 pubsub     who has subscribed to what; messages
 //!  2 script     the Lua engine: EVAL scripts and function libraries
 //!  3 exec       a command as it runs, on one slice or one session
 //!  4 mesh       inboxes, hold words, the sequencer, credits, doorbells
@@ -127,6 +128,7 @@ pub mod mesh;
 pub mod net;
 pub mod observe;
 pub mod partition;
+pub mod pubsub;
 pub mod rdb;
 pub mod replica;
 pub mod resp;

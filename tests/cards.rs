@@ -2,7 +2,7 @@
 //! each command and subcommand that exists here.
 //!
 //! `reference/valkey-9.1-commands.jsonl` has one line per command and subcommand: the first nine
-//! values of COMMAND INFO, and the facts of COMMAND DOCS that a card has.
+//! values of COMMAND INFO, and COMMAND DOCS without subcommands.
 //! `reference/valkey-9.1-getkeys.jsonl` has one line per sample of a command: its arguments, and
 //! the reply of COMMAND GETKEYSANDFLAGS, whose keys equal those of COMMAND GETKEYS; or the error of
 //! both.

@@ -16,10 +16,10 @@ mod inner;
 const LAYERS: &[&[&str]] = &[
     &["base"],
     &["io", "resp", "value", "spec", "config", "observe", "acl"],
-    &["net", "control", "keyspace", "rdb", "script"],
+    &["net", "control", "keyspace", "rdb", "pubsub", "script"],
     &["exec"],
     &["mesh", "gate"],
-    &["txn", "pubsub", "feed", "snapshot"],
+    &["txn", "feed", "snapshot"],
     &["replica"],
     &["cluster"],
     &["commands"],

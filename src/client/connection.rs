@@ -17,11 +17,13 @@
 
 use super::blocked::Blocked;
 use super::flight::Flight;
+use super::subscriptions::Subscriptions;
 use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
 use crate::mesh::{FlightId, HoldId};
 use crate::net::{IDLE_TEXT_BYTES_MAX, Input, Outbox};
 use crate::replica::Link;
+use crate::resp::Output;
 use crate::txn::Queue;
 use std::collections::HashSet;
 
@@ -62,6 +64,10 @@ pub struct Connection {
     pub watched: HashSet<(usize, u64)>,
     /// Bytes of the names of watched keys.
     pub watched_bytes: usize,
+    /// Channels and patterns that the client has subscribed to; none without subscriptions.
+    pub subscriptions: Option<Box<Subscriptions>>,
+    /// Pushes that go behind the replies of the present flight.
+    pushes: Option<Box<Output>>,
     /// Commands queued since MULTI.
     pub queue: Option<Box<Queue>>,
     /// Number of the next flight.
@@ -116,6 +122,8 @@ impl Connection {
             link: None,
             watched: HashSet::new(),
             watched_bytes: 0,
+            subscriptions: None,
+            pushes: None,
             queue: None,
             flight_number: FlightId(0),
             is_queued: false,
@@ -172,6 +180,34 @@ impl Connection {
         }
     }
 
+    /// Adds a push behind earlier replies. `is_own` says that the command in flight is the cause.
+    ///
+    /// A push goes behind all replies of the flight if the flight is its cause, or if a part of the
+    /// flight was answered before. Otherwise it goes before them. `pubsub` argues why.
+    pub fn push(&mut self, push: &Output, is_own: bool) {
+        let all = 0..push.mark().offset();
+        let comes_later = !self.session.is_blocked
+            && self.flights.first().is_some_and(|flight| is_own || flight.has_begun());
+        if comes_later {
+            self.pushes.get_or_insert_default().append_range(push, all);
+        } else {
+            self.outbox.push(push);
+        }
+    }
+
+    /// Adds the pushes that have waited for replies.
+    #[inline]
+    pub fn release_pushes(&mut self) {
+        if let Some(pushes) = self.pushes.take() {
+            self.outbox.push(&pushes);
+        }
+    }
+
+    /// Discards the pushes that have waited for replies.
+    pub fn drop_pushes(&mut self) {
+        self.pushes = None;
+    }
+
     /// Returns whether the connection has nothing left to do and may close.
     pub fn is_over(&self) -> bool {
         let is_done = self.outbox.is_empty() && self.flights.is_empty();
@@ -208,8 +244,10 @@ impl Connection {
         // Small buffers grow and shrink with each command. Each counts as the smallest size that is
         // kept.
         let input = self.input.memory_bytes().max(IDLE_TEXT_BYTES_MAX);
-        let buffers = input + self.outbox.pending_bytes();
+        let pushes = self.pushes.as_ref().map_or(0, |pushes| pushes.len());
+        let buffers = input + self.outbox.pending_bytes() + pushes;
         let watched = self.watched.len() * WATCH_BYTES + self.watched_bytes;
-        size_of::<Connection>() + buffers + queued + watched
+        let subscribed = self.subscriptions.as_ref().map_or(0, |it| it.memory_bytes());
+        size_of::<Connection>() + buffers + queued + watched + subscribed
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Connection;
 use crate::exec::{CommandTable, Entry};
+use crate::pubsub::Sort;
 use crate::resp::Protocol;
 use std::io::Write;
 
@@ -19,11 +20,11 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
     let written = write!(
         out,
         "id={id} addr={addr} laddr={laddr} fd={fd} name={name} age={age} idle={idle} flags={flags} \
-         capa={capa} db={db} sub=0 psub=0 ssub=0 multi={multi} watch={watch} qbuf={qbuf} \
-         qbuf-free={free} argv-mem={argv} multi-mem={queued} rbs={rbs} rbp={rbs} obl={obl} \
-         oll={oll} omem={omem} tot-mem={total} events={events} cmd={cmd} user=default redir=-1 \
-         resp={resp} lib-name={lib} \
-         lib-ver={version} tot-net-in={net_in} tot-net-out={net_out} tot-cmds={cmds}",
+         capa={capa} db={db} sub={sub} psub={psub} ssub={ssub} multi={multi} watch={watch} \
+         qbuf={qbuf} qbuf-free={free} argv-mem={argv} multi-mem={queued} rbs={rbs} rbp={rbs} \
+         obl={obl} oll={oll} omem={omem} tot-mem={total} events={events} cmd={cmd} \
+         user=default redir=-1 resp={resp} lib-name={lib} lib-ver={version} \
+         tot-net-in={net_in} tot-net-out={net_out} tot-cmds={cmds}",
         id = session.id,
         addr = session.address,
         laddr = session.local_address,
@@ -34,6 +35,9 @@ pub fn describe(connection: &Connection, table: &CommandTable, now_ms: u64, out:
         flags = session.flags(),
         capa = session.capabilities(),
         db = session.db,
+        sub = session.subscriptions[Sort::Channel as usize],
+        psub = session.subscriptions[Sort::Pattern as usize],
+        ssub = session.subscriptions[Sort::ShardChannel as usize],
         watch = connection.watched.len(),
         qbuf = connection.input.pending_bytes() - args_bytes,
         free = connection.input.memory_bytes() - connection.input.pending_bytes(),

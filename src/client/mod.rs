@@ -6,6 +6,7 @@ mod blocked;
 mod connection;
 mod describe;
 mod flight;
+mod subscriptions;
 mod trace;
 mod transaction;
 
@@ -13,5 +14,6 @@ pub use blocked::{Blocked, GivingUp, TimeoutReply, Waiting};
 pub use connection::{Connection, Serving};
 pub use describe::describe;
 pub use flight::{Flight, Merging, ReplySource};
+pub use subscriptions::Subscriptions;
 pub use trace::{Progress, Trace};
 pub use transaction::{Spread, Transaction, TransactionAttempt, Woken};

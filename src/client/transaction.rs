@@ -145,6 +145,11 @@ impl Transaction {
         self.flight.parts().any(|part| !part.items.is_empty())
     }
 
+    /// Returns whether the next round has work for its shards.
+    pub fn has_work_for_parts(&self) -> bool {
+        (0..self.parts()).any(|part| self.flight.has_commands_or_keys(part))
+    }
+
     /// Returns whether the slices of all partitions are here.
     pub fn has_slices(&self) -> bool {
         let has_slice = |part: &Envelope| part.txn().is_some_and(|txn| txn.slice.is_some());

@@ -7,7 +7,7 @@ use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, READ_BYTES, Weighing};
 use crate::keyspace::{Event, Key, Slice};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::bits;
 use crate::value::string::IntText;
 use std::ops::Range;
@@ -69,7 +69,8 @@ static SETBIT: Command = Command::single(
         .constant_time()
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), Arg::integer("offset"), Arg::integer("value")]),
 )
 .offload_by(weigh_setbit);
 
@@ -103,7 +104,8 @@ static GETBIT: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::integer("offset")]),
 );
 
 fn getbit(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -169,6 +171,19 @@ impl Span {
     }
 }
 
+/// A range of bytes or bits.
+const BIT_RANGE: Arg = Arg::block(
+    "range",
+    &[
+        Arg::integer("start"),
+        Arg::block(
+            "end-unit-block",
+            &[Arg::integer("end"), Arg::choice("unit", &["BYTE", "BIT"]).since("7.0.0").optional()],
+        )
+        .optional(),
+    ],
+);
+
 static BITCOUNT: Command = Command::single(
     bitcount,
     Card::new("bitcount", Group::Bitmap, "2.6.0")
@@ -176,7 +191,16 @@ static BITCOUNT: Command = Command::single(
         .complexity("O(N)")
         .arity(-2)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[
+            ("7.0.0", "Added the `BYTE|BIT` option."),
+            (
+                "8.0.0",
+                "`end` made optional; when called without argument the command reports the last \
+                 BYTE.",
+            ),
+        ])
+        .args(&[Arg::key("key"), BIT_RANGE.optional()]),
 )
 .offload_by(weigh_search);
 
@@ -207,7 +231,9 @@ static BITPOS: Command = Command::single(
         .complexity("O(N)")
         .arity(-3)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("7.0.0", "Added the `BYTE|BIT` option.")])
+        .args(&[Arg::key("key"), Arg::integer("bit"), BIT_RANGE.optional()]),
 )
 .offload_by(weigh_search);
 

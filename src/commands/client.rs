@@ -1,6 +1,7 @@
 //! CLIENT: names of sessions, information about them, and ways to end them.
 
 mod filter;
+mod filter_card;
 mod modes;
 mod pause;
 mod unblock;
@@ -8,7 +9,7 @@ mod unblock;
 use super::help::{help_card, help_command};
 use crate::exec::{ClientFilter, Command, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 use filter::read_filter;
 
 pub(super) static CLIENT: Command = Command::container(
@@ -76,7 +77,8 @@ static SETNAME: Command = Command::session(
         .constant_time()
         .arity(3)
         .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY))
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .args(&[Arg::string("connection-name")]),
 );
 
 fn setname(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -106,7 +108,11 @@ static SETINFO: Command = Command::session(
         .constant_time()
         .arity(4)
         .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY))
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .args(&[Arg::one_of(
+            "attr",
+            &[Arg::string("libname").after("LIB-NAME"), Arg::string("libver").after("LIB-VER")],
+        )]),
 );
 
 fn setinfo(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -149,7 +155,9 @@ static LIST: Command = Command::session(
         .complexity("O(N) where N is the number of client connections")
         .arity(-2)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["nondeterministic_output"]),
+        .tips(&["nondeterministic_output"])
+        .history(filter_card::LIST_HISTORY)
+        .args(filter_card::LIST_ARGS),
 )
 .asks_shards();
 
@@ -173,7 +181,9 @@ static KILL: Command = Command::session(
         .summary("Terminates open connections.")
         .complexity("O(N) where N is the number of client connections")
         .arity(-3)
-        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .history(filter_card::KILL_HISTORY)
+        .args(filter_card::KILL_ARGS),
 )
 .asks_shards();
 

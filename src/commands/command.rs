@@ -1,13 +1,15 @@
 //! COMMAND: information about the commands, all of it derived from their cards.
 
 mod describe;
+mod docs;
 
 use super::help::{help_card, help_command};
 use crate::base::glob;
 use crate::exec::{Command, CommandTable, Entry, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{CATEGORY_NAMES, Card, Category, Flag, Group, KeySpec};
-use describe::{write_docs, write_info};
+use crate::spec::{Arg, CATEGORY_NAMES, Card, Category, Flag, Group, KeySpec};
+use describe::write_info;
+use docs::write_docs;
 
 pub(super) static COMMAND: Command = Command::session(
     command,
@@ -68,7 +70,9 @@ static INFO: Command = Command::session(
         .arity(-2)
         .flags(Flag::LOADING.and(Flag::STALE))
         .categories(&[Category::Connection])
-        .tips(&["nondeterministic_output_order"]),
+        .tips(&["nondeterministic_output_order"])
+        .history(&[("7.0.0", "Allowed to be called with no argument to get info on all commands.")])
+        .args(&[Arg::string("command-name").optional().repeated()]),
 );
 
 fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -93,7 +97,8 @@ static DOCS: Command = Command::session(
         .arity(-2)
         .flags(Flag::LOADING.and(Flag::STALE))
         .categories(&[Category::Connection])
-        .tips(&["nondeterministic_output_order"]),
+        .tips(&["nondeterministic_output_order"])
+        .args(&[Arg::string("command-name").optional().repeated()]),
 );
 
 fn docs(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -115,7 +120,17 @@ static LIST: Command = Command::session(
         .arity(-2)
         .flags(Flag::LOADING.and(Flag::STALE))
         .categories(&[Category::Connection])
-        .tips(&["nondeterministic_output_order"]),
+        .tips(&["nondeterministic_output_order"])
+        .args(&[Arg::one_of(
+            "filterby",
+            &[
+                Arg::string("module-name").after("MODULE"),
+                Arg::string("category").after("ACLCAT"),
+                Arg::pattern("pattern").after("PATTERN"),
+            ],
+        )
+        .after("FILTERBY")
+        .optional()]),
 );
 
 fn list(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -179,7 +194,8 @@ static GETKEYS: Command = Command::session(
         .complexity("O(N) where N is the number of arguments to the command")
         .arity(-3)
         .flags(Flag::LOADING.and(Flag::STALE))
-        .categories(&[Category::Connection]),
+        .categories(&[Category::Connection])
+        .args(&[Arg::string("command"), Arg::string("arg").optional().repeated()]),
 );
 
 fn getkeys(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -196,7 +212,8 @@ static GETKEYSANDFLAGS: Command = Command::session(
         .complexity("O(N) where N is the number of arguments to the command")
         .arity(-3)
         .flags(Flag::LOADING.and(Flag::STALE))
-        .categories(&[Category::Connection]),
+        .categories(&[Category::Connection])
+        .args(&[Arg::string("command"), Arg::string("arg").optional().repeated()]),
 );
 
 fn getkeysandflags(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -224,7 +241,7 @@ fn find_keys(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<(&'static Entry
     let entry = find_called(cx.process.commands, args, CALLED);
     let entry = entry.ok_or_else(|| Error::other("ERR Invalid command specified"))?;
     let card = &entry.command.card;
-    if card.keys.is_empty() {
+    if !card.has_keys() {
         return Err(Error::other("ERR The command has no key arguments"));
     }
     let argc = args.len() - CALLED;
@@ -262,11 +279,42 @@ mod tests {
             COMMAND INFO client|id client| client|id| => [["client|id" :2 <noscript loading stale
                 | allow_busy> :0 :0 :0 <@slow @connection> <> <> []] nil nil]
             COMMAND DOCS nothing ping => {"ping" {"summary" "Returns the server's liveliness
-                | response." "since" "1.0.0" "group" "connection" "complexity" "O(1)"}}
+                | response." "since" "1.0.0" "group" "connection" "complexity" "O(1)" "arguments"
+                | [{"name" "message" "type" "string" "display_text" "message" "flags" <optional>}]}}
             "#,
         );
         let shown = show(&bench.run(&["COMMAND", "DOCS", "config"]).expect("a reply"));
         assert!(shown.contains(r#""subcommands" {"config|get" {"summary""#), "{shown}");
+    }
+
+    #[test]
+    fn histories_and_groups_of_arguments_are_described() {
+        let mut bench = SessionBench::new();
+        bench.check_script(
+            r#"
+            COMMAND DOCS client|pause => ["client|pause" ["summary" "Suspends commands processing."
+                | "since" "3.0.0" "group" "connection" "complexity" "O(1)" "history" [["6.2.0"
+                | "`CLIENT PAUSE WRITE` mode added along with the `mode` option."]] "arguments"
+                | [["name" "timeout" "type" "integer" "display_text" "timeout"]
+                | ["name" "mode" "type" "oneof" "since" "6.2.0" "flags" [optional] "arguments"
+                | [["name" "write" "type" "pure-token" "display_text" "write" "token" "WRITE"]
+                | ["name" "all" "type" "pure-token" "display_text" "all" "token" "ALL"]]]]]]
+            "#,
+        );
+        bench.session.protocol = Protocol::Three;
+        bench.check_script(
+            r#"
+            COMMAND DOCS replconf hdel => {"replconf" {"summary" "An internal command for
+                | configuring the replication stream." "since" "3.0.0" "group" "server"
+                | "complexity" "O(1)" "doc_flags" <syscmd>}
+                | "hdel" {"summary" "Deletes one or more fields and their values from a hash.
+                | Deletes the hash if no fields remain." "since" "2.0.0" "group" "hash"
+                | "complexity" "O(N) where N is the number of fields to be removed." "history"
+                | <["2.4.0" "Accepts multiple `field` arguments."]> "arguments"
+                | [{"name" "key" "type" "key" "display_text" "key" "key_spec_index" :0}
+                | {"name" "field" "type" "string" "display_text" "field" "flags" <multiple>}]}}
+            "#,
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::exec::{Command, SessionContext};
 use crate::observe::LogKind;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 
 pub(super) static COMMANDLOG: Command = Command::container(
     Card::new("commandlog", Group::Server, "8.1.0")
@@ -24,7 +24,11 @@ static GET: Command = Command::session(
         .complexity("O(N) where N is the number of entries returned")
         .arity(4)
         .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["request_policy:all_nodes", "nondeterministic_output"]),
+        .tips(&["request_policy:all_nodes", "nondeterministic_output"])
+        .args(&[
+            Arg::integer("count"),
+            Arg::choice("type", &["SLOW", "LARGE-REQUEST", "LARGE-REPLY"]),
+        ]),
 );
 
 fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -83,7 +87,8 @@ static LEN: Command = Command::session(
         .constant_time()
         .arity(3)
         .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"]),
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum", "nondeterministic_output"])
+        .args(&[Arg::choice("type", &["SLOW", "LARGE-REQUEST", "LARGE-REPLY"])]),
 );
 
 fn len(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -103,7 +108,8 @@ static RESET: Command = Command::session(
         .complexity("O(N) where N is the number of entries in the commandlog")
         .arity(3)
         .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .args(&[Arg::choice("type", &["SLOW", "LARGE-REQUEST", "LARGE-REPLY"])]),
 );
 
 fn reset(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -132,7 +138,9 @@ static SLOW_GET: Command = Command::session(
         .complexity("O(N) where N is the number of entries returned")
         .arity(-2)
         .flags(Flag::ADMIN.and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["request_policy:all_nodes", "nondeterministic_output"]),
+        .tips(&["request_policy:all_nodes", "nondeterministic_output"])
+        .history(&[("4.0.0", "Added client IP address, port and name to the reply.")])
+        .args(&[Arg::integer("count").optional()]),
 );
 
 /// Number of entries that SLOWLOG GET shows without a count.

@@ -12,7 +12,7 @@ use crate::control::{Change, ListenError};
 use crate::exec::{ArgAt, Command, Process, Request, SessionContext};
 use crate::observe::{Level, LogForm};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 use std::sync::{Mutex, PoisonError};
 
 /// Number of file descriptors that the process needs besides the ones of its clients.
@@ -32,7 +32,9 @@ static GET: Command = Command::session(
         .summary("Returns the effective values of configuration parameters.")
         .complexity("O(N) when N is the number of configuration parameters provided")
         .arity(-3)
-        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .history(&[("7.0.0", "Added the ability to pass multiple pattern parameters in one call")])
+        .args(&[Arg::string("parameter").repeated()]),
 );
 
 fn get(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -68,7 +70,9 @@ static SET: Command = Command::session(
         .complexity("O(N) when N is the number of configuration parameters provided")
         .arity(-4)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
+        .history(&[("7.0.0", "Added the ability to set multiple parameters in one call.")])
+        .args(&[Arg::block("data", &[Arg::string("parameter"), Arg::string("value")]).repeated()]),
 )
 .asks_shards()
 .secrets(is_sensitive);

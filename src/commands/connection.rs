@@ -6,7 +6,7 @@ use crate::base::number::parse_i64;
 use crate::config::Config;
 use crate::exec::{ArgAt, Command, InMulti, Request, SessionContext};
 use crate::resp::{Args, Error, Protocol};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 use std::hint::black_box;
 
 /// The commands of this file.
@@ -26,12 +26,20 @@ static PING: Command = Command::session(
         .constant_time()
         .arity(-1)
         .flags(Flag::FAST)
-        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
-);
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .args(&[Arg::string("message").optional()]),
+)
+.for_subscribers();
 
 fn ping(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     match args.get(1) {
         _ if args.len() > 2 => return Err(Error::wrong_arity(&cx.entry.name)),
+        text if cx.session.is_restricted() => {
+            // The form of a message, which such a client expects.
+            cx.reply.array(2);
+            cx.reply.bulk(b"pong");
+            cx.reply.bulk(text.unwrap_or_default());
+        }
         None => cx.reply.simple("PONG"),
         Some(text) => cx.reply.bulk(text),
     }
@@ -44,7 +52,8 @@ static ECHO: Command = Command::session(
         .summary("Returns the given string.")
         .constant_time()
         .arity(2)
-        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST)),
+        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST))
+        .args(&[Arg::string("message")]),
 );
 
 fn echo(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -58,7 +67,8 @@ static SELECT: Command = Command::session(
         .summary("Changes the selected database.")
         .constant_time()
         .arity(2)
-        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST).and(Flag::ALLOW_BUSY)),
+        .flags(Flag::LOADING.and(Flag::STALE).and(Flag::FAST).and(Flag::ALLOW_BUSY))
+        .args(&[Arg::integer("index")]),
 )
 .in_multi(InMulti::SelectsDatabase);
 
@@ -82,7 +92,30 @@ static HELLO: Command = Command::session(
                 .and(Flag::FAST)
                 .and(Flag::NO_AUTH)
                 .and(Flag::ALLOW_BUSY),
-        ),
+        )
+        .history(&[
+            (
+                "8.1.0",
+                "A new `availability_zone` field is added to the response if the \
+                 `availability-zone` config is set.",
+            ),
+            (
+                "6.2.0",
+                "`protover` made optional; when called without arguments the command reports the \
+                 current connection's context.",
+            ),
+        ])
+        .args(&[Arg::block(
+            "arguments",
+            &[
+                Arg::integer("protover"),
+                Arg::block("auth", &[Arg::string("username"), Arg::string("password")])
+                    .after("AUTH")
+                    .optional(),
+                Arg::string("clientname").after("SETNAME").optional(),
+            ],
+        )
+        .optional()]),
 )
 .secrets(is_login);
 
@@ -203,7 +236,9 @@ static AUTH: Command = Command::session(
                 .and(Flag::FAST)
                 .and(Flag::NO_AUTH)
                 .and(Flag::ALLOW_BUSY),
-        ),
+        )
+        .history(&[("6.0.0", "Added ACL style (username and password).")])
+        .args(&[Arg::string("username").since("6.0.0").optional(), Arg::string("password")]),
 )
 .secrets(|_, _, at| at >= 1);
 
@@ -260,9 +295,14 @@ static RESET: Command = Command::session(
                 .and(Flag::ALLOW_BUSY),
         ),
 )
-.in_multi(InMulti::AtOnce);
+.in_multi(InMulti::AtOnce)
+.for_subscribers();
 
 fn reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    if cx.session.has_subscriptions() {
+        cx.request = Some(Request::Reset);
+        return Ok(());
+    }
     let is_open = cx.process.config.snapshot().requirepass.is_empty();
     cx.session.reset(is_open);
     cx.request = Some(Request::Discard);
@@ -286,7 +326,8 @@ static QUIT: Command = Command::session(
                 .and(Flag::ALLOW_BUSY),
         ),
 )
-.in_multi(InMulti::AtOnce);
+.in_multi(InMulti::AtOnce)
+.for_subscribers();
 
 fn quit(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.session.close_after_reply = true;

@@ -104,7 +104,8 @@ pub(super) static DEBUG: Command = Command::session(
         .summary("A container for debugging commands.")
         .complexity("Depends on subcommand.")
         .arity(-2)
-        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .internal(),
 )
 .asks_shards();
 

@@ -5,7 +5,7 @@ use crate::exec::{Command, Context, Weighing};
 use crate::keyspace::{Event, Expiry};
 use crate::rdb::{Encoder, Fault, Limits, Reading, Value, open_payload};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
 use crate::value::string::{IntText, NewStr};
 use bytes::Bytes;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -32,7 +32,8 @@ static DUMP: Command = Command::single(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key")]),
 )
 .offload();
 
@@ -69,9 +70,21 @@ static RESTORE: Command =
 static RESTORE_ASKING: Command = Command::single(
     restore,
     restore_card("restore-asking", Group::Server, "3.0.0", Flag::ASKING)
-        .summary("An internal command for migrating keys in a cluster."),
+        .summary("An internal command for migrating keys in a cluster.")
+        .internal(),
 )
 .offload_by(weigh_restore);
+
+/// The arguments of RESTORE.
+const ARGS: &[Arg] = &[
+    Arg::key("key"),
+    Arg::integer("ttl"),
+    Arg::string("serialized-value"),
+    Arg::keyword("REPLACE").since("3.0.0").optional(),
+    Arg::keyword("ABSTTL").since("5.0.0").optional(),
+    Arg::integer("seconds").after("IDLETIME").since("5.0.0").optional(),
+    Arg::integer("frequency").after("FREQ").since("5.0.0").optional(),
+];
 
 /// The one key that RESTORE creates.
 const KEY: &[KeySpec] = &[KeySpec::overwrites()];
@@ -90,6 +103,12 @@ const fn restore_card(name: &'static str, group: Group, since: &'static str, fla
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(flag))
         .categories(&[Category::Keyspace, Category::Dangerous])
         .keys(KEY)
+        .history(&[
+            ("3.0.0", "Added the `REPLACE` modifier."),
+            ("5.0.0", "Added the `ABSTTL` modifier."),
+            ("5.0.0", "Added the `IDLETIME` and `FREQ` options."),
+        ])
+        .args(ARGS)
 }
 
 /// The options of RESTORE, which follow the payload.

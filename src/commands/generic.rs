@@ -11,7 +11,7 @@ use super::each_key::each_key;
 use crate::exec::{Command, Context, Merge};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
 
 /// The generic commands.
 pub static FAMILY: &[&Command] = &[
@@ -58,7 +58,8 @@ static DEL: Command = Command::per_key(
         .flags(Flag::WRITE)
         .categories(&[Category::Keyspace])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .keys(&[KeySpec::removes().to_end(1)]),
+        .keys(&[KeySpec::removes().to_end(1)])
+        .args(&[Arg::key("key").repeated()]),
 );
 
 /// DEL and UNLINK are the same command here: both free large values step by step.
@@ -90,7 +91,8 @@ static UNLINK: Command = Command::per_key(
         .flags(Flag::WRITE.and(Flag::FAST))
         .categories(&[Category::Keyspace])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .keys(&[KeySpec::removes().to_end(1)]),
+        .keys(&[KeySpec::removes().to_end(1)])
+        .args(&[Arg::key("key").repeated()]),
 );
 
 static EXISTS: Command = Command::per_key(
@@ -104,7 +106,9 @@ static EXISTS: Command = Command::per_key(
         .flags(Flag::READONLY.and(Flag::FAST))
         .categories(&[Category::Keyspace])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .keys(&[KeySpec::inspects().to_end(1)]),
+        .keys(&[KeySpec::inspects().to_end(1)])
+        .history(&[("3.0.3", "Accepts multiple `key` arguments.")])
+        .args(&[Arg::key("key").repeated()]),
 );
 
 fn exists(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -130,7 +134,8 @@ static TOUCH: Command = Command::per_key(
         .flags(Flag::READONLY.and(Flag::FAST))
         .categories(&[Category::Keyspace])
         .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])
-        .keys(&[KeySpec::inspects().to_end(1)]),
+        .keys(&[KeySpec::inspects().to_end(1)])
+        .args(&[Arg::key("key").repeated()]),
 )
 .always_touches();
 
@@ -151,7 +156,8 @@ static TYPE: Command = Command::single(
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key")]),
 );
 
 fn kind(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

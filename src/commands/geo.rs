@@ -9,7 +9,7 @@ use crate::commands::sorted_set::limits_of;
 use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::geo::Point;
 use crate::value::sorted_set::{Limits, Put, SortedSet};
 
@@ -78,7 +78,18 @@ static GEOADD: Command = Command::single(
         )
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .history(&[("6.2.0", "Added the `CH`, `NX` and `XX` options.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::choice("condition", &["NX", "XX"]).since("6.2.0").optional(),
+            Arg::keyword("CH").named("change").since("6.2.0").optional(),
+            Arg::block(
+                "data",
+                &[Arg::double("longitude"), Arg::double("latitude"), Arg::string("member")],
+            )
+            .repeated(),
+        ]),
 )
 .offload_by_args();
 
@@ -184,7 +195,8 @@ static GEOPOS: Command = Command::single(
         .complexity("O(1) for each member requested.")
         .arity(-2)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("member").optional().repeated()]),
 );
 
 fn geopos(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -207,7 +219,8 @@ static GEOHASH: Command = Command::single(
         .complexity("O(1) for each member requested.")
         .arity(-2)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("member").optional().repeated()]),
 );
 
 fn geohash(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -230,7 +243,13 @@ static GEODIST: Command = Command::single(
         .constant_time()
         .arity(-4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("member1"),
+            Arg::string("member2"),
+            Arg::choice("unit", &["M", "KM", "FT", "MI"]).optional(),
+        ]),
 );
 
 fn geodist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -12,9 +12,14 @@ mod write;
 
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::hash::{Field, Hash, Limits};
 use crate::value::pack::Item;
+
+/// `FIELDS number field...`
+const FIELDS: Arg =
+    Arg::block("fields", &[Arg::integer("numfields").key_spec(0), Arg::string("field").repeated()])
+        .after("FIELDS");
 
 /// The hash commands.
 pub static FAMILY: &[&Command] = &[
@@ -117,7 +122,8 @@ static HGET: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("field")]),
 );
 
 fn hget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -137,7 +143,8 @@ static HMGET: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("field").repeated()]),
 )
 .offload_by_args();
 
@@ -181,7 +188,8 @@ static HGETALL: Command = Command::gather(
         .arity(2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output_order"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key")]),
 )
 .offload();
 
@@ -205,7 +213,8 @@ static HKEYS: Command = Command::gather(
         .arity(2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output_order"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key")]),
 )
 .offload();
 
@@ -226,7 +235,8 @@ static HVALS: Command = Command::gather(
         .arity(2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output_order"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key")]),
 )
 .offload();
 
@@ -246,7 +256,8 @@ static HLEN: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key")]),
 );
 
 /// Replies with the number of fields. As in the reference, hidden fields that are not removed yet
@@ -265,7 +276,8 @@ static HSTRLEN: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key"), Arg::string("field")]),
 );
 
 fn hstrlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -284,7 +296,8 @@ static HEXISTS: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key"), Arg::string("field")]),
 );
 
 fn hexists(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use crate::exec::{Command, Context, SessionContext, Weighing};
 use crate::keyspace::{Event, Expiry, Key, Slice};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::hyperloglog::{self, Corrupted, Cursor, Form, REGISTERS, Registers, Stride};
 use crate::value::string::{NewStr, Str};
 use std::borrow::Cow;
@@ -69,7 +69,8 @@ static PFADD: Command = Command::single(
         .steady()
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .args(&[Arg::key("key"), Arg::string("element").optional().repeated()]),
 )
 .offload_by_args();
 
@@ -150,7 +151,8 @@ static PFCOUNT: Command = Command::gather(
         .keys(&[KeySpec::reforms().to_end(1).note(
             "RW because it may change the internal representation of the key, and propagate to \
              replicas",
-        )]),
+        )])
+        .args(&[Arg::key("key").repeated()]),
 )
 .offload_by(weigh_merge);
 
@@ -217,7 +219,8 @@ static PFMERGE: Command = Command::gather(
         .complexity("O(N) to merge N HyperLogLogs, but with high constant times.")
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::inserts().using_data(), KeySpec::reads().at(2).to_end(1)]),
+        .keys(&[KeySpec::inserts().using_data(), KeySpec::reads().at(2).to_end(1)])
+        .args(&[Arg::key("destkey"), Arg::key("sourcekey").key_spec(1).optional().repeated()]),
 )
 .offload_by(weigh_merge);
 
@@ -252,7 +255,9 @@ static PFDEBUG: Command = Command::single(
         .complexity("N/A")
         .arity(3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::ADMIN))
-        .keys(&[KeySpec::reforms().at(2)]),
+        .keys(&[KeySpec::reforms().at(2)])
+        .internal()
+        .args(&[Arg::string("subcommand"), Arg::key("key")]),
 );
 
 fn pfdebug(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -312,7 +317,8 @@ static PFSELFTEST: Command = Command::session(
     Card::new("pfselftest", Group::HyperLogLog, "2.8.9")
         .summary("An internal command for testing HyperLogLog values.")
         .complexity("N/A")
-        .flags(Flag::ADMIN),
+        .flags(Flag::ADMIN)
+        .internal(),
 );
 
 fn pfselftest(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {

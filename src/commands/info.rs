@@ -9,7 +9,7 @@ mod text;
 
 use crate::exec::{Command, Process, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Arg, Card, Category, Flag, Group};
 use text::Text;
 
 pub(super) static INFO: Command = Command::session(
@@ -20,7 +20,9 @@ pub(super) static INFO: Command = Command::session(
         .arity(-1)
         .flags(Flag::LOADING.and(Flag::STALE))
         .categories(&[Category::Dangerous])
-        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"]),
+        .tips(&["nondeterministic_output", "request_policy:all_shards", "response_policy:special"])
+        .history(&[("7.0.0", "Added support for taking multiple section arguments.")])
+        .args(&[Arg::string("section").optional().repeated()]),
 );
 
 fn info(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -7,7 +7,7 @@ mod profile;
 use super::help::{help_card, help_command};
 use crate::exec::{Command, Entry, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 
 pub(super) static LATENCY: Command = Command::container(
     Card::new("latency", Group::Server, "2.8.13")
@@ -42,7 +42,8 @@ static GRAPH: Command = Command::session(
         .constant_time()
         .arity(3)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
+        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
+        .args(&[Arg::string("event")]),
 );
 
 fn graph(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -66,7 +67,8 @@ static HISTOGRAM: Command = Command::session(
         )
         .arity(-2)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
+        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
+        .args(&[Arg::string("command").optional().repeated()]),
 );
 
 /// The first bound of a histogram's buckets in nanoseconds; each further bound is twice the
@@ -126,7 +128,8 @@ static HISTORY: Command = Command::session(
         .constant_time()
         .arity(3)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"]),
+        .tips(&["nondeterministic_output", "request_policy:all_nodes", "response_policy:special"])
+        .args(&[Arg::string("event")]),
 );
 
 fn history(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -171,7 +174,8 @@ static RESET: Command = Command::session(
         .constant_time()
         .arity(-2)
         .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
-        .tips(&["request_policy:all_nodes", "response_policy:agg_sum"]),
+        .tips(&["request_policy:all_nodes", "response_policy:agg_sum"])
+        .args(&[Arg::string("event").optional().repeated()]),
 );
 
 fn reset(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {

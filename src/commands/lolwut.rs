@@ -5,7 +5,7 @@ use super::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::base::number::{parse_f64, parse_i64};
 use crate::exec::{Command, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 
 pub(super) static LOLWUT: Command = Command::session(
     lolwut,
@@ -13,7 +13,8 @@ pub(super) static LOLWUT: Command = Command::session(
         .summary("Displays computer art and the server version.")
         .steady()
         .arity(-1)
-        .flags(Flag::READONLY.and(Flag::FAST)),
+        .flags(Flag::READONLY.and(Flag::FAST))
+        .args(&[Arg::integer("version").after("VERSION").optional()]),
 );
 
 /// Default size of a drawing: columns and rows.

@@ -7,7 +7,7 @@ use super::help::{help_card, help_command};
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Request, SessionContext, Weighing, option_count};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 
 pub(super) static MEMORY: Command = Command::container(
     Card::new("memory", Group::Server, "4.0.0")
@@ -24,7 +24,8 @@ static USAGE: Command = Command::single(
         .complexity("O(N) where N is the number of samples.")
         .arity(-3)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::inspects().at(2)]),
+        .keys(&[KeySpec::inspects().at(2)])
+        .args(&[Arg::key("key"), Arg::integer("count").after("SAMPLES").optional()]),
 )
 .offload_by(weigh_usage);
 

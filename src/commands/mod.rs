@@ -2,6 +2,7 @@
 //!
 //! Must not know: sockets, shards, the journal. A handler sees its context and nothing else.
 
+mod arg_groups;
 mod args;
 mod bitmap;
 mod client;
@@ -25,6 +26,7 @@ mod list;
 mod lolwut;
 mod memory;
 mod monitor;
+mod pubsub;
 mod replication;
 mod scripting;
 mod secrets;
@@ -66,6 +68,7 @@ pub static FAMILIES: &[&[&Command]] = &[
     dump::FAMILY,
     generic::FAMILY,
     connection::FAMILY,
+    pubsub::FAMILY,
     cluster::FAMILY,
     server::FAMILY,
     scripting::FAMILY,

@@ -3,7 +3,7 @@
 use crate::base::number::parse_i64;
 use crate::exec::{Command, ReplicaState, Request, SessionContext, SyncFrom};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Arg, Card, Category, Flag, Group};
 
 /// The replication commands.
 pub static FAMILY: &[&Command] = &[&REPLCONF, &SYNC, &PSYNC, &ROLE, &WAIT];
@@ -23,7 +23,8 @@ static REPLCONF: Command = Command::session(
                 .and(Flag::LOADING)
                 .and(Flag::STALE)
                 .and(Flag::ALLOW_BUSY),
-        ),
+        )
+        .internal(),
 );
 
 /// Applies pairs of an option and its value in order. An error keeps the pairs before it applied.
@@ -142,7 +143,8 @@ static PSYNC: Command = Command::session(
     Card::new("psync", Group::Server, "2.8.0")
         .summary("An internal command used in replication.")
         .arity(-3)
-        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI)),
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING).and(Flag::NO_MULTI))
+        .args(&[Arg::string("replicationid"), Arg::integer("offset")]),
 );
 
 fn sync(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
@@ -213,7 +215,8 @@ static WAIT: Command = Command::session(
         .arity(3)
         .flags(Flag::BLOCKING)
         .categories(&[Category::Connection])
-        .tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .args(&[Arg::integer("numreplicas"), Arg::integer("timeout")]),
 );
 
 fn wait(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {

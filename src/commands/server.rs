@@ -3,7 +3,7 @@
 use super::{command, command_log, config, debug, info, latency, lolwut, memory, monitor};
 use crate::exec::{Command, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Arg, Card, Category, Flag, Group};
 
 /// The server commands: of this file, and of the files for one command each.
 pub static FAMILY: &[&Command] = &[
@@ -55,7 +55,28 @@ static SHUTDOWN: Command = Command::session(
                 .and(Flag::STALE)
                 .and(Flag::NO_MULTI)
                 .and(Flag::ALLOW_BUSY),
-        ),
+        )
+        .history(&[
+            ("7.0.0", "Added the `NOW`, `FORCE` and `ABORT` modifiers."),
+            ("9.0.0", "Added the `SAFE` and `FAILOVER` modifiers."),
+        ])
+        .args(&[Arg::one_of(
+            "abort-selector",
+            &[
+                Arg::block(
+                    "save-selector-block",
+                    &[
+                        Arg::choice("save-selector", &["NOSAVE", "SAVE"]).optional(),
+                        Arg::keyword("NOW").since("7.0.0").optional(),
+                        Arg::keyword("FORCE").since("7.0.0").optional(),
+                        Arg::keyword("SAFE").since("9.0.0").optional(),
+                        Arg::keyword("FAILOVER").since("9.0.0").optional(),
+                    ],
+                ),
+                Arg::keyword("ABORT").since("7.0.0"),
+            ],
+        )
+        .optional()]),
 );
 
 fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -7,7 +7,7 @@ mod walk;
 use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::Item;
 use crate::value::set::{Limits, Set};
 
@@ -59,7 +59,9 @@ static SADD: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .history(&[("2.4.0", "Accepts multiple `member` arguments.")])
+        .args(&[Arg::key("key"), Arg::string("member").repeated()]),
 )
 .offload_by_args();
 
@@ -95,7 +97,9 @@ static SREM: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .history(&[("2.4.0", "Accepts multiple `member` arguments.")])
+        .args(&[Arg::key("key"), Arg::string("member").repeated()]),
 )
 .offload_by_args();
 
@@ -121,7 +125,8 @@ static SMOVE: Command = Command::gather(
         .constant_time()
         .arity(4)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)])
+        .args(&[Arg::key("source"), Arg::key("destination").key_spec(1), Arg::string("member")]),
 );
 
 fn smove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -157,7 +162,8 @@ static SISMEMBER: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key"), Arg::string("member")]),
 );
 
 fn sismember(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -175,7 +181,8 @@ static SMISMEMBER: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("member").repeated()]),
 )
 .offload_by_args();
 
@@ -196,7 +203,8 @@ static SCARD: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key")]),
 );
 
 fn scard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -214,7 +222,8 @@ static SMEMBERS: Command = Command::gather(
         .arity(2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output_order"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key")]),
 )
 .offload();
 

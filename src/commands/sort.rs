@@ -3,10 +3,11 @@
 use super::list::limits;
 use crate::base::number::{parse_f64, parse_i64};
 use crate::base::order::sort_part;
+use crate::commands::arg_groups::LIMIT;
 use crate::exec::{Command, Context, Process};
 use crate::keyspace::{Event, Expiry, View};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 use crate::value::list::{End, List};
 use crate::value::set::Set;
@@ -45,7 +46,21 @@ static SORT: Command = Command::discovers(
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
         .categories(&[Category::Set, Category::SortedSet, Category::List, Category::Dangerous])
-        .keys(&[KeySpec::reads(), BY_AND_GET, STORE]),
+        .keys(&[KeySpec::reads(), BY_AND_GET, STORE])
+        .args(&[
+            Arg::key("key"),
+            Arg::pattern("by-pattern").after("BY").key_spec(1).shown_as("pattern").optional(),
+            LIMIT.optional(),
+            Arg::pattern("get-pattern")
+                .after("GET")
+                .key_spec(1)
+                .shown_as("pattern")
+                .optional()
+                .repeated_with_keyword(),
+            Arg::choice("order", &["ASC", "DESC"]).optional(),
+            Arg::keyword("ALPHA").named("sorting").optional(),
+            Arg::key("destination").after("STORE").key_spec(2).optional(),
+        ]),
 )
 .offload();
 
@@ -74,7 +89,20 @@ static SORT_RO: Command = Command::discovers(
         .arity(-2)
         .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
         .categories(&[Category::Set, Category::SortedSet, Category::List, Category::Dangerous])
-        .keys(&[KeySpec::reads(), BY_AND_GET]),
+        .keys(&[KeySpec::reads(), BY_AND_GET])
+        .args(&[
+            Arg::key("key"),
+            Arg::pattern("by-pattern").after("BY").key_spec(1).shown_as("pattern").optional(),
+            LIMIT.optional(),
+            Arg::pattern("get-pattern")
+                .after("GET")
+                .key_spec(1)
+                .shown_as("pattern")
+                .optional()
+                .repeated_with_keyword(),
+            Arg::choice("order", &["ASC", "DESC"]).optional(),
+            Arg::keyword("ALPHA").named("sorting").optional(),
+        ]),
 )
 .offload();
 

@@ -7,7 +7,7 @@ use crate::base::number::{parse_f64, parse_i64};
 use crate::exec::{Command, Context};
 use crate::keyspace::{Event, Expiry, Key};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 use crate::value::string::IntText;
 use crate::value::{Container, Kind};
@@ -208,7 +208,14 @@ static ZUNION: Command = Command::gather(
         )
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::reads().counted(1)]),
+        .keys(&[KeySpec::reads().counted(1)])
+        .args(&[
+            Arg::integer("numkeys"),
+            Arg::key("key").repeated(),
+            Arg::integer("weight").after("WEIGHTS").optional().repeated(),
+            Arg::choice("aggregate", &["SUM", "MIN", "MAX"]).after("AGGREGATE").optional(),
+            Arg::keyword("WITHSCORES").optional(),
+        ]),
 )
 .offload();
 
@@ -227,7 +234,14 @@ static ZINTER: Command = Command::gather(
         )
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::reads().counted(1)]),
+        .keys(&[KeySpec::reads().counted(1)])
+        .args(&[
+            Arg::integer("numkeys"),
+            Arg::key("key").repeated(),
+            Arg::integer("weight").after("WEIGHTS").optional().repeated(),
+            Arg::choice("aggregate", &["SUM", "MIN", "MAX"]).after("AGGREGATE").optional(),
+            Arg::keyword("WITHSCORES").optional(),
+        ]),
 )
 .offload();
 
@@ -245,7 +259,12 @@ static ZDIFF: Command = Command::gather(
         )
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::reads().counted(1)]),
+        .keys(&[KeySpec::reads().counted(1)])
+        .args(&[
+            Arg::integer("numkeys"),
+            Arg::key("key").repeated(),
+            Arg::keyword("WITHSCORES").optional(),
+        ]),
 )
 .offload();
 
@@ -263,7 +282,14 @@ static ZUNIONSTORE: Command = Command::gather(
         )
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)]),
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)])
+        .args(&[
+            Arg::key("destination"),
+            Arg::integer("numkeys"),
+            Arg::key("key").key_spec(1).repeated(),
+            Arg::integer("weight").after("WEIGHTS").optional().repeated(),
+            Arg::choice("aggregate", &["SUM", "MIN", "MAX"]).after("AGGREGATE").optional(),
+        ]),
 )
 .offload();
 
@@ -282,7 +308,14 @@ static ZINTERSTORE: Command = Command::gather(
         )
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)]),
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)])
+        .args(&[
+            Arg::key("destination"),
+            Arg::integer("numkeys"),
+            Arg::key("key").key_spec(1).repeated(),
+            Arg::integer("weight").after("WEIGHTS").optional().repeated(),
+            Arg::choice("aggregate", &["SUM", "MIN", "MAX"]).after("AGGREGATE").optional(),
+        ]),
 )
 .offload();
 
@@ -300,7 +333,12 @@ static ZDIFFSTORE: Command = Command::gather(
         )
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)]),
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)])
+        .args(&[
+            Arg::key("destination"),
+            Arg::integer("numkeys"),
+            Arg::key("key").key_spec(1).repeated(),
+        ]),
 )
 .offload();
 
@@ -318,7 +356,12 @@ static ZINTERCARD: Command = Command::gather(
         )
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::reads().counted(1)]),
+        .keys(&[KeySpec::reads().counted(1)])
+        .args(&[
+            Arg::integer("numkeys"),
+            Arg::key("key").repeated(),
+            Arg::integer("limit").after("LIMIT").optional(),
+        ]),
 )
 .offload();
 

@@ -12,7 +12,7 @@ mod part;
 use crate::exec::{ArgAt, Command, Context};
 use crate::keyspace::{Event, Expiry, Key};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, NewStr, Str};
 use bytes::BytesMut;
 use options::{Condition, Options, Unit};
@@ -107,7 +107,8 @@ static GET: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key")]),
 );
 
 fn get(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -129,7 +130,45 @@ static SET: Command = Command::single(
         .keys(&[KeySpec::updates()
             .using_data()
             .varying()
-            .note("RW and ACCESS due to the optional `GET` argument")]),
+            .note("RW and ACCESS due to the optional `GET` argument")])
+        .history(&[
+            ("2.6.12", "Added the `EX`, `PX`, `NX` and `XX` options."),
+            ("6.0.0", "Added the `KEEPTTL` option."),
+            ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
+            ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
+            ("8.1.0", "Added the `IFEQ` option."),
+        ])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("value"),
+            Arg::one_of(
+                "condition",
+                &[
+                    Arg::keyword("NX").since("2.6.12"),
+                    Arg::keyword("XX").since("2.6.12"),
+                    Arg::string("comparison-value")
+                        .after("IFEQ")
+                        .summary(
+                            "Sets the key's value only if the current value matches the specified \
+                             comparison value.",
+                        )
+                        .since("8.1.0"),
+                ],
+            )
+            .optional(),
+            Arg::keyword("GET").since("6.2.0").optional(),
+            Arg::one_of(
+                "expiration",
+                &[
+                    Arg::integer("seconds").after("EX").since("2.6.12"),
+                    Arg::integer("milliseconds").after("PX").since("2.6.12"),
+                    Arg::unix_time("unix-time-seconds").after("EXAT").since("6.2.0"),
+                    Arg::unix_time("unix-time-milliseconds").after("PXAT").since("6.2.0"),
+                    Arg::keyword("KEEPTTL").since("6.0.0"),
+                ],
+            )
+            .optional(),
+        ]),
 )
 .key_use(set_use);
 
@@ -201,7 +240,8 @@ static SETNX: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::creates()]),
+        .keys(&[KeySpec::creates()])
+        .args(&[Arg::key("key"), Arg::string("value")]),
 );
 
 fn setnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -224,7 +264,8 @@ static SETEX: Command = Command::single(
         .constant_time()
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::overwrites()]),
+        .keys(&[KeySpec::overwrites()])
+        .args(&[Arg::key("key"), Arg::integer("seconds"), Arg::string("value")]),
 );
 
 fn setex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -245,7 +286,8 @@ static PSETEX: Command = Command::single(
         .constant_time()
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::overwrites()]),
+        .keys(&[KeySpec::overwrites()])
+        .args(&[Arg::key("key"), Arg::integer("milliseconds"), Arg::string("value")]),
 );
 
 fn psetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 
 use crate::exec::{Command, InMulti, Multi, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 
 /// The transaction commands.
 pub static FAMILY: &[&Command] = &[&MULTI, &EXEC, &DISCARD, &WATCH, &UNWATCH];
@@ -72,7 +72,8 @@ static WATCH: Command = Command::session(
         .steady()
         .arity(-2)
         .flags(FLAGS.and(Flag::NO_MULTI))
-        .keys(&[KeySpec::inspects().to_end(1)]),
+        .keys(&[KeySpec::inspects().to_end(1)])
+        .args(&[Arg::key("key").repeated()]),
 )
 .in_multi(InMulti::AtOnce);
 

@@ -21,7 +21,6 @@ const CLUSTER: &str = "not yet: cluster";
 const TLS: &str = "not yet: TLS";
 const EVICTION: &str = "not yet: eviction";
 const ACL: &str = "not yet: ACL";
-const EVENTS: &str = "not yet: keyspace events";
 const TRACKING: &str = "not yet: client-side caching";
 const SCRIPTS: &str = "not yet: scripts";
 const THREADS: &str = "shards replace I/O threads";
@@ -198,7 +197,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("enable-debug-assert", Kind::Bool, "no", ASSERTIONS).immutable().hidden(),
     accept("debug-context", TEXT, "", CONTEXT).hidden(),
     accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", REPLICATION),
-    accept("notify-keyspace-events", Kind::Text(read_event_classes), "", EVENTS),
     accept("tracking-table-max-keys", Kind::Int(0, LONG_MAX), "1000000", TRACKING),
     accept("acllog-max-len", Kind::Int(0, LONG_MAX), "128", ACL),
     accept(
@@ -332,25 +330,4 @@ fn read_replicaof(args: &[&[u8]], _: &Value) -> Result<Value, String> {
         },
         _ => Err("wrong number of arguments".to_owned()),
     }
-}
-
-/// The event classes that `A` stands for.
-const ALL_CLASSES: &[u8] = b"g$lshzxetd";
-
-/// Normalizes event classes to the order in which they are shown; `A` stands for [`ALL_CLASSES`].
-fn read_event_classes(text: &[u8]) -> Result<Vec<u8>, &'static str> {
-    const ALL: &[u8] = ALL_CLASSES;
-    const OTHERS: &[u8] = b"nKEm";
-    let known = |class: &u8| *class == b'A' || ALL.contains(class) || OTHERS.contains(class);
-    if !text.iter().all(known) {
-        return Err("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.");
-    }
-    let all = text.contains(&b'A') || ALL.iter().all(|class| text.contains(class));
-    let mut shown = if all { vec![b'A'] } else { Vec::new() };
-    if !all {
-        shown.extend(ALL.iter().filter(|class| text.contains(class)));
-    }
-    let others = OTHERS.iter().filter(|class| text.contains(class));
-    shown.extend(others.filter(|class| !all || **class != b'n'));
-    Ok(shown)
 }

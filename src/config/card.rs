@@ -4,7 +4,7 @@
 //! texts are Valkey 9.1's.
 
 use super::number::parse_octal;
-use super::{Config, OutputLimits, SavePoint};
+use super::{Config, EventClasses, OutputLimits, SavePoint};
 use crate::base::number::{parse_i64, parse_memory};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -477,6 +477,9 @@ field_type!(u64, Int, |n: &u64| (*n).into(), fit);
 field_type!(i32, Int, |n: &i32| (*n).into(), fit);
 field_type!(i64, Int, |n: &i64| (*n).into(), fit);
 field_type!(Vec<u8>, Text, Vec::clone, |text| text);
+field_type!(EventClasses, Text, |set: &EventClasses| set.text(), |text: Vec<u8>| {
+    EventClasses::named(&text)
+});
 field_type!(String, Text, |s: &String| s.clone().into_bytes(), lossy);
 field_type!(Option<PathBuf>, Text, path_bytes, bytes_path);
 field_type!(PathBuf, Text, |p: &PathBuf| p.as_os_str().as_bytes().to_vec(), |b| PathBuf::from(

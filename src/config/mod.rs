@@ -15,6 +15,7 @@ mod cell;
 mod choice;
 mod clients;
 mod encodings;
+mod events;
 mod http;
 mod load;
 mod log;
@@ -40,6 +41,7 @@ pub use choice::{
     RdbVersionCheck, Supervised, SyslogFacility,
 };
 pub use clients::{OutputLimit, OutputLimits};
+pub use events::EventClasses;
 pub use load::{FatalConfigError, Files, VERSION, expand_pattern, version_line};
 pub use memory::HASH_SEED_BYTES_MAX;
 pub use network::BIND_ADDRESSES_MAX;
@@ -196,6 +198,8 @@ config! {
     pub commandlog_reply_larger_than: i64,
     /// Number of large replies kept in the command log.
     pub commandlog_large_reply_max_len: u64,
+    /// The events on keys that are published.
+    pub notify_keyspace_events: EventClasses,
     /// Whether each command has a latency histogram.
     pub latency_tracking: bool,
     /// The percentiles in INFO latencystats, as the setting spells them.
@@ -303,6 +307,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         clients::SETTINGS,
         memory::SETTINGS,
         encodings::SETTINGS,
+        events::SETTINGS,
         http::SETTINGS,
         log::SETTINGS,
         process::SETTINGS,

@@ -4,6 +4,7 @@
 
 use super::command::{Handler, KeyRouting};
 use super::context::{Context, Effects, expire_word, slice_of};
+use super::publisher::Publisher;
 use super::record::{Glue, Records};
 use super::scripting::{Scripting, SuspendedScript};
 use super::slices::Slices;
@@ -85,6 +86,8 @@ pub struct Runner<'a> {
     pub is_whole: bool,
     /// Whether a single command may block, and what it waits for if it does.
     pub attempt: BlockingAttempt,
+    /// Publishes messages; none if no command can publish.
+    pub publisher: Option<&'a Publisher>,
     /// Effects of the commands.
     pub effects: Effects,
     /// What scripts run with; none where no script can run.
@@ -113,6 +116,7 @@ impl<'a> Runner<'a> {
             is_whole: false,
             attempt: BlockingAttempt::default(),
             effects: Effects::default(),
+            publisher: None,
             scripting: None,
             suspended: None,
         }
@@ -158,6 +162,7 @@ impl<'a> Runner<'a> {
             records: self.records.as_deref_mut(),
             is_part: item.is_part,
             others: self.others.as_deref_mut(),
+            publisher: self.publisher,
             may_wait: self.attempt.may_wait,
             is_woken: self.attempt.is_woken,
             wait: None,

@@ -61,6 +61,8 @@ pub struct Command {
     pub in_multi: InMulti,
     /// Whether it may leave a [`super::Request`] that all shards answer.
     pub asks_shards: bool,
+    /// Whether a client with subscriptions may send it in RESP2.
+    pub is_for_subscribers: bool,
     /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
     pub always_touches: bool,
     /// Whether it runs a script, whose commands may change keys.
@@ -164,6 +166,7 @@ impl Command {
             blocks: None,
             in_multi: InMulti::Queued,
             asks_shards: false,
+            is_for_subscribers: false,
             always_touches: false,
             runs_commands: false,
             uses_scripting: false,
@@ -281,6 +284,11 @@ impl Command {
     pub const fn asks_shards(self) -> Command {
         assert!(matches!(self.handler, Handler::Session(_)), "requests come from sessions");
         Command { asks_shards: true, ..self }
+    }
+
+    /// Allows the command to clients with subscriptions that use RESP2.
+    pub const fn for_subscribers(self) -> Command {
+        Command { is_for_subscribers: true, ..self }
     }
 
     /// Makes the command update access clocks even under CLIENT NO-TOUCH ON.

@@ -5,6 +5,7 @@ use super::batch::Item;
 use super::debug::DebugAsk;
 use super::filter::ClientFilter;
 use super::process::Process;
+use super::publisher::Publisher;
 use super::record::Records;
 use super::replication::SyncFrom;
 use super::scripting::{Scripting, SuspendedScript};
@@ -14,8 +15,10 @@ use super::table::Entry;
 use super::wait::Wait;
 use crate::config::{Config, FollowUp};
 use crate::keyspace::{Event, Key, Slice};
+use crate::pubsub::Sort;
 use crate::resp::{Args, Error, Reply};
 use crate::value::WrongKind;
+use bytes::Bytes;
 
 /// Bytes of unsent output that no limit counts, as in the reference server, where they fit into the
 /// client's static buffer.
@@ -57,6 +60,8 @@ pub struct Context<'a> {
     /// The slices of all other partitions, while a unit holds them all. None: the slice has all
     /// keys that the command may use.
     pub others: Option<&'a mut Slices>,
+    /// Publishes messages; none where no command publishes.
+    pub publisher: Option<&'a Publisher>,
     /// Whether the command may block instead of replying.
     pub may_wait: bool,
     /// Whether the change of a key has unblocked the command.
@@ -116,6 +121,21 @@ impl Context<'_> {
         if let Some(records) = &mut self.records {
             records.keep_own();
         }
+    }
+
+    /// Publishes a message now, behind the events of this unit so far. Returns the number of
+    /// subscriptions that get it. `payload` is called only if there are any.
+    pub fn publish(
+        &mut self,
+        sort: Sort,
+        channel: &[u8],
+        payload: impl FnOnce() -> Bytes,
+    ) -> usize {
+        let Some(publisher) = self.publisher else { return 0 };
+        if self.slice.has_events() {
+            publisher.tell(self.config, &self.slice.take_events());
+        }
+        publisher.publish(sort, channel, payload)
     }
 
     /// Returns the most elements that a reply needs to hold. The bytes of a longer reply exceed the
@@ -256,6 +276,12 @@ pub enum Request {
     Unwatch,
     /// Replies OK and shows the session every command from now on.
     Monitor,
+    /// Subscribes the session to these names.
+    Subscribe(Sort, Vec<Bytes>),
+    /// Ends the session's subscriptions to these names; none: to all names of the sort.
+    Unsubscribe(Sort, Option<Vec<Bytes>>),
+    /// Ends all subscriptions of the session, and resets it.
+    Reset,
     /// Runs the queued commands.
     Exec,
     /// Discards the queued commands and removes all watches. The command has already written its

@@ -18,6 +18,7 @@ mod offload;
 mod pause;
 mod persistence;
 mod process;
+mod publisher;
 mod record;
 mod replication;
 mod running;
@@ -52,6 +53,7 @@ pub use offload::{Bell, OffloadPool, OffloadQueue, Offloads};
 pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
 pub use process::{Process, ProcessParts, REPLY_BUFFER_IDLE_MS, ReplyBuffers, Shutdown};
+pub use publisher::Publisher;
 pub use record::{Glue, Record, Records};
 pub use replication::{
     BacklogFacts, NO_REPLID, ReplicaFacts, ReplicaLine, ReplicaState, ReplicationFacts, SyncFrom,

@@ -16,6 +16,7 @@ use super::context::{Context, Effects};
 use super::key_lock::remote_keys_of;
 use super::merge::merge_replies;
 use super::process::Process;
+use super::publisher::Publisher;
 use super::record::Records;
 use super::scripting::Scripting;
 use super::slices::Slices;
@@ -38,6 +39,7 @@ pub struct Nested<'a> {
     item: &'a Item,
     /// Whether its commands are not propagated.
     is_muted: bool,
+    publisher: &'a Publisher,
 }
 
 /// The parts of a context that a script needs at the same time.
@@ -64,6 +66,7 @@ impl<'a> Context<'a> {
                 now_ms: self.now_ms,
                 item: self.item,
                 is_muted: false,
+                publisher: scripting.publisher,
             },
             scripting: scripting.again(),
             reply: &mut self.reply,
@@ -120,9 +123,13 @@ impl Nested<'_> {
             ..*self.item
         };
         self.effects.other_databases |= item.db != self.item.db || entry.is_everywhere();
-        let Some(shards) = self.others.as_ref().map(|others| others.len()) else {
+        if self.others.is_none() {
             return self.run_here(&item, args, protocol, out);
-        };
+        }
+        if entry.publishes() && self.slice.has_events() {
+            // The message follows the events of the script's earlier commands.
+            self.publisher.tell(self.config, &self.slice.take_events());
+        }
         let result = match entry.command.routing {
             KeyRouting::AllShards(merge) => {
                 self.run_everywhere(&item, args, (protocol, out), merge);
@@ -143,7 +150,6 @@ impl Nested<'_> {
             }
             _ => self.run_at(item.slot, &item, args, protocol, out),
         };
-        debug_assert!(shards > 0);
         self.collect_events();
         result
     }
@@ -167,6 +173,7 @@ impl Nested<'_> {
         let mut runner = Runner {
             records: self.records.as_deref_mut().filter(|_| !self.is_muted),
             is_whole: true,
+            publisher: Some(self.publisher),
             ..Runner::new(self.slice, self.config, self.now_ms, protocol)
         };
         let result = run_one(&mut runner, item, args, out);
@@ -189,6 +196,7 @@ impl Nested<'_> {
             records: self.records.as_deref_mut().filter(|_| !self.is_muted),
             others: Some(others),
             is_whole: true,
+            publisher: Some(self.publisher),
             ..Runner::new(&mut slice, self.config, self.now_ms, protocol)
         };
         let result = run_one(&mut runner, item, args, out);

@@ -13,6 +13,7 @@ use crate::base::clock::Clock;
 use crate::config::ConfigCell;
 use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log, Monitors};
+use crate::pubsub::PubSub;
 use crate::script::Scripts;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,8 @@ pub struct Process {
     pub monitors: Monitors,
     /// The subscriber of events on keys.
     pub events: EventSubscription,
+    /// Channels and patterns that clients have subscribed to.
+    pub pubsub: PubSub,
     /// Source of the time.
     pub clock: Clock,
     /// Run id: 40 hexadecimal digits, new at every start.
@@ -160,6 +163,7 @@ impl Process {
         let started_s = parts.clock.unix_ms() / 1_000;
         let clients = parts.boards.iter().map(|_| AtomicU64::new(0)).collect();
         Process {
+            pubsub: PubSub::new(parts.boards.iter().count(), &parts.run_id),
             clients,
             listeners: Listeners::default(),
             oom_score: OomScore::default(),

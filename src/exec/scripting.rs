@@ -2,6 +2,7 @@
 
 use super::facts::Facts;
 use super::process::Process;
+use super::publisher::Publisher;
 use super::record::Records;
 use super::running::RunningScript;
 use crate::observe::Board;
@@ -16,6 +17,8 @@ pub struct Scripting<'a> {
     pub vm: &'a mut Vm,
     /// State that all shards of the process share.
     pub process: &'a Process,
+    /// Publishes messages.
+    pub publisher: &'a Publisher,
     /// Counts the commands of the script.
     pub board: &'a Board,
     /// Facts that forbid some commands.

@@ -2,6 +2,7 @@
 
 use super::filter::ClientKind;
 use super::replication::ReplicaFacts;
+use crate::pubsub::Sort;
 use crate::resp::Protocol;
 
 /// A transaction between MULTI and EXEC, as far as the session's commands see it.
@@ -77,6 +78,8 @@ pub struct Session {
     pub is_readonly: bool,
     /// Whether the client receives every command (MONITOR).
     pub is_monitor: bool,
+    /// Number of the client's subscriptions by [`Sort`].
+    pub subscriptions: [u32; Sort::COUNT],
     /// Whether a command of the client is blocked.
     pub is_blocked: bool,
     /// Shards that watch keys for the client.
@@ -125,6 +128,7 @@ impl Session {
             multi: None,
             is_readonly: false,
             is_monitor: false,
+            subscriptions: [0; Sort::COUNT],
             is_blocked: false,
             watched_shards: Vec::new(),
             replies: Replies::All,
@@ -150,6 +154,7 @@ impl Session {
         let all = [
             (self.is_monitor, 'O'),
             (self.replica.is_attached, 'S'),
+            (self.has_subscriptions(), 'P'),
             (self.multi.is_some(), 'x'),
             (self.is_blocked, 'b'),
             (self.close_after_reply, 'c'),
@@ -164,6 +169,28 @@ impl Session {
         if flags.is_empty() { "N".to_string() } else { flags }
     }
 
+    /// Returns whether the client has any subscription.
+    #[inline]
+    pub fn has_subscriptions(&self) -> bool {
+        self.subscriptions != [0; Sort::COUNT]
+    }
+
+    /// Returns whether the client may run few commands: in RESP2 it cannot tell messages and
+    /// replies apart.
+    #[inline]
+    pub fn is_restricted(&self) -> bool {
+        self.has_subscriptions() && self.protocol == Protocol::Two
+    }
+
+    /// Returns the number of subscriptions that replies about names of a sort show.
+    pub fn shown_subscriptions(&self, sort: Sort) -> u32 {
+        let count = |sort: Sort| self.subscriptions[sort as usize];
+        match sort {
+            Sort::ShardChannel => count(Sort::ShardChannel),
+            Sort::Channel | Sort::Pattern => count(Sort::Channel) + count(Sort::Pattern),
+        }
+    }
+
     /// Returns the letters of the capabilities, as CLIENT LIST shows them.
     pub fn capabilities(&self) -> &'static str {
         if self.can_redirect { "r" } else { "" }
@@ -176,7 +203,11 @@ impl Session {
 
     /// Returns the kind of the session.
     pub fn kind(&self) -> ClientKind {
-        if self.replica.is_attached { ClientKind::Replica } else { ClientKind::Normal }
+        match self.replica.is_attached {
+            true => ClientKind::Replica,
+            false if self.has_subscriptions() => ClientKind::Pubsub,
+            false => ClientKind::Normal,
+        }
     }
 
     /// Returns whether the session has the flag.

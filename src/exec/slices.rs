@@ -29,11 +29,6 @@ impl Slices {
         slices
     }
 
-    /// Returns the number of slices.
-    pub(super) fn len(&self) -> usize {
-        self.slices.len()
-    }
-
     /// Returns the first hash slot of each slice.
     pub(super) fn first_slots(&self) -> Vec<u16> {
         self.slices.iter().flatten().map(|slice| slice.slots().start).collect()

@@ -187,6 +187,12 @@ impl Entry {
         self.is_write() || self.command.runs_commands
     }
 
+    /// Returns whether the command publishes messages.
+    #[inline]
+    pub fn publishes(&self) -> bool {
+        self.is_on_keys() && self.command.card.flags.has(Flag::PUBSUB)
+    }
+
     /// Returns whether the command may leave records for the feed, besides expired keys.
     pub fn may_propagate(&self) -> bool {
         self.is_write() || self.command.card.flags.has(Flag::MAY_REPLICATE)
@@ -206,7 +212,7 @@ impl Entry {
 }
 
 fn key_range(command: &Command) -> KeyRange {
-    let Some(spec) = command.card.keys.first() else {
+    let Some(spec) = command.card.keys.first().filter(|spec| !spec.is_channel) else {
         return KeyRange { first: 0, last: 0, step: 0 };
     };
     match (spec.begin, spec.find) {

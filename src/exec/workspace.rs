@@ -7,7 +7,7 @@ use super::record::Records;
 use super::scripting::{Scripting, SuspendedScript};
 use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
-use crate::config::Config;
+use crate::config::{Config, EventClasses};
 use crate::keyspace::{ExpiryRole, Frequency, Raised, Slice, SliceOptions};
 use crate::resp::{Error, Mark, Output, Protocol};
 
@@ -116,7 +116,7 @@ pub(super) fn resume_away(
         records: with.records,
         others,
         is_whole: true,
-        attempt: with.attempt,
+        publisher: with.scripting.as_ref().map(|scripting| scripting.publisher),
         scripting: with.scripting,
         ..Runner::new(slice, with.config, with.now_ms, with.protocol)
     };
@@ -143,6 +143,7 @@ pub(super) fn run_away(
         others,
         is_whole: true,
         attempt: with.attempt,
+        publisher: with.scripting.as_ref().map(|scripting| scripting.publisher),
         scripting: with.scripting,
         ..Runner::new(slice, with.config, with.now_ms, with.protocol)
     };
@@ -174,7 +175,7 @@ impl Workspaces {
     pub fn open(
         &mut self,
         (now_ms, seed): (u64, u64),
-        (records_expired, logs_events): (bool, bool),
+        (records_expired, logged): (bool, EventClasses),
         frequency: Option<Frequency>,
     ) -> Box<Workspace> {
         let mut slice = self.spare.take().unwrap_or_else(|| {
@@ -190,7 +191,7 @@ impl Workspaces {
         slice.set_now(now_ms);
         slice.seed(seed);
         slice.note_expired(records_expired);
-        slice.log_events(logs_events);
+        slice.log_events(logged);
         slice.set_frequency(frequency);
         Box::new(Workspace { slice, remote_keys: Vec::new() })
     }

@@ -23,8 +23,8 @@ pub struct Admission<'a> {
 type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 
 /// The gates in the order in which they run. The first error is the reply.
-const GATES: [Gate; 8] =
-    [authentication, arity, nesting, memory, replicas, loading, busy, keyspace];
+const GATES: [Gate; 9] =
+    [authentication, arity, nesting, memory, replicas, subscribed, loading, busy, keyspace];
 
 /// Returns the command or subcommand that the arguments name. Returns an error if there is none.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
@@ -52,7 +52,10 @@ pub fn is_http(name: &[u8]) -> bool {
 #[inline]
 pub fn admit(admission: &Admission<'_>) -> Result<(), Error> {
     let session = admission.session;
-    let open = admission.facts.is_none() && session.authenticated && session.multi.is_none();
+    let open = admission.facts.is_none()
+        && session.authenticated
+        && session.multi.is_none()
+        && !session.is_restricted();
     if open {
         return arity(admission);
     }
@@ -87,6 +90,15 @@ fn memory(admission: &Admission<'_>) -> Result<(), Error> {
     let grows = admission.entry.command.card.flags.has(Flag::DENYOOM);
     let refuse = grows && admission.facts.has(Facts::OUT_OF_MEMORY);
     if refuse { Err(Error::OutOfMemory) } else { Ok(()) }
+}
+
+/// Refuses most commands of a subscriber that uses RESP2.
+fn subscribed(admission: &Admission<'_>) -> Result<(), Error> {
+    let entry = admission.entry;
+    if !admission.session.is_restricted() || entry.command.is_for_subscribers {
+        return Ok(());
+    }
+    Err(Error::not_for_subscribers(&entry.name))
 }
 
 fn loading(admission: &Admission<'_>) -> Result<(), Error> {

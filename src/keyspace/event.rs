@@ -1,5 +1,7 @@
 //! Events: what changed a key, by the names and classes of the reference's keyspace notifications.
 
+use crate::config::EventClasses;
+
 /// The class of an event. A setting enables notifications class by class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -43,6 +45,11 @@ impl Class {
             Class::New => b'n',
             Class::KeyMiss => b'm',
         }
+    }
+
+    /// Returns the class as a set of the setting.
+    pub const fn set(self) -> EventClasses {
+        EventClasses::of(self.letter())
     }
 
     /// Returns whether the letter `A` of the setting includes the class.

@@ -24,14 +24,17 @@
 
 use super::event::{Event, Raised};
 use super::slice::{Key, Slice};
+use crate::config::EventClasses;
 
 /// The state of a slice's funnel.
 #[derive(Debug, Default)]
 pub(super) struct Funnel {
     /// Number of changes so far, counted like Valkey.
     changes: u64,
-    /// The events since the last call of [`Slice::take_events`]; none without a subscriber.
+    /// The events since the last call of [`Slice::take_events`]; none if no class is logged.
     log: Option<Vec<Raised>>,
+    /// The classes of events that are logged.
+    logged: EventClasses,
     /// The keys that the running command has changed without an event; none between commands.
     #[cfg(any(test, debug_assertions))]
     unraised: Option<Vec<(usize, Box<[u8]>)>>,
@@ -45,7 +48,9 @@ impl Funnel {
     }
 
     pub fn log(&mut self, db: usize, key: &[u8], event: Event) {
-        if let Some(log) = &mut self.log {
+        if let Some(log) = &mut self.log
+            && self.logged.has(event.class().set())
+        {
             log.push(Raised { event, db: db as u16, key: key.into() });
         }
     }
@@ -167,9 +172,11 @@ impl Slice {
         self.funnel.unraised.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
-    /// Starts or stops logging events for a subscriber.
-    pub fn log_events(&mut self, on: bool) {
-        match (on, &self.funnel.log) {
+    /// Logs the events of these classes from now on. Events that are logged already stay, unless no
+    /// class is logged any more.
+    pub fn log_events(&mut self, classes: EventClasses) {
+        self.funnel.logged = classes;
+        match (classes != EventClasses::NONE, &self.funnel.log) {
             (true, None) => self.funnel.log = Some(Vec::new()),
             (false, Some(_)) => self.funnel.log = None,
             _ => {}

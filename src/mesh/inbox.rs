@@ -7,6 +7,7 @@ use super::hold::Hold;
 use super::sequencer::Sequencer;
 use super::{CREDITS_PER_PAIR, HANDOVERS_MAX, WAITING_WITH_CREDIT_MAX};
 use crate::io::{Ring, Socket};
+use crate::pubsub::Published;
 use crossbeam_queue::ArrayQueue;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
@@ -24,6 +25,8 @@ pub enum Message {
     /// This shard gives a credit back: a part that it has received waits, and its reply comes
     /// later.
     Credit(u16),
+    /// A message for subscribers among this shard's connections.
+    Published(Arc<Published>),
 }
 
 /// A socket on its way from the acceptor to its shard.
@@ -338,11 +341,13 @@ impl Mesh {
     /// shard's partition may call it. Returns a part only after all parts of its unit were posted.
     pub fn receive(&self, shard: usize) -> Option<Message> {
         let message = self.pop(shard)?;
-        if let Message::Part(part) = &message
-            && part.sequence != 0
-            && self.rules.runnable_when_posted
-        {
-            self.sequencer.wait_posted(part.sequence, || self.point());
+        let sequence = match &message {
+            Message::Part(part) => part.sequence,
+            Message::Published(message) => message.sequence,
+            Message::Reply(_) | Message::Handover(_) | Message::Credit(_) => 0,
+        };
+        if sequence != 0 && self.rules.runnable_when_posted {
+            self.sequencer.wait_posted(sequence, || self.point());
         }
         Some(message)
     }

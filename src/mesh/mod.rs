@@ -39,6 +39,7 @@ mod envelope;
 mod hold;
 mod inbox;
 mod port;
+mod poster;
 mod sequencer;
 mod sync;
 mod txn_part;

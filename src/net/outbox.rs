@@ -122,6 +122,13 @@ impl Outbox {
         self.muted_from = None;
     }
 
+    /// Appends a push, which is sent even while replies are muted. Must be called between replies.
+    pub fn push(&mut self, push: &Output) {
+        self.drop_muted();
+        self.output.append_range(push, 0..push.mark().offset());
+        self.muted_from = self.muted_from.map(|_| self.output.mark());
+    }
+
     /// Discards the output that was written while muted.
     pub fn drop_muted(&mut self) {
         if let Some(mark) = self.muted_from {
@@ -223,6 +230,21 @@ mod tests {
         write(&mut outbox, "e");
         outbox.unmute();
         assert_eq!(next(&mut outbox), Some(b"+e\r\n".to_vec()));
+    }
+
+    #[test]
+    fn a_push_leaves_although_replies_are_muted() {
+        let mut outbox = Outbox::default();
+        let mut push = Output::default();
+        Reply::new(&mut push, Protocol::Two).simple("push");
+        outbox.mute();
+        write(&mut outbox, "a");
+        outbox.push(&push);
+        write(&mut outbox, "b");
+        assert_eq!(next(&mut outbox), Some(b"+push\r\n".to_vec()));
+        outbox.unmute();
+        outbox.push(&push);
+        assert_eq!(next(&mut outbox), Some(b"+push\r\n".to_vec()));
     }
 
     #[test]

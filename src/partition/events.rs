@@ -1,11 +1,14 @@
-//! Events on their way from the slice to the process's subscriber: the one place that calls it.
+//! Events on their way from the slice to subscribers: the one place that publishes them.
 
 use super::partition::Partition;
+use crate::exec::Publisher;
 use crate::keyspace::Raised;
+use crate::mesh::{ClientRef, ReplyTo};
+use crate::pubsub::Cause;
 
 impl Partition {
-    /// Passes the events of the slice on to the subscriber. Call it after every batch, and after
-    /// everything else that may change keys or find expired ones.
+    /// Publishes the events of the slice. Call it after every batch, and after everything else that
+    /// may change keys or find expired ones.
     #[inline]
     pub(super) fn tell_events(&mut self) {
         if self.slice.has_events() {
@@ -14,10 +17,28 @@ impl Partition {
         }
     }
 
-    /// Passes the events of a command on that has run away from its slice.
+    /// Publishes the events of a command that has run away from its slice.
     pub fn tell(&self, events: &[Raised]) {
         if !events.is_empty() {
-            self.env.process.events.tell(self.env.me, events);
+            self.publisher.tell(&self.env.config, events);
         }
+    }
+
+    /// Returns what publishes in the name of the partition.
+    pub fn publisher(&self) -> &Publisher {
+        &self.publisher
+    }
+
+    /// Sets the connection whose command runs: its own messages go behind the command's reply.
+    /// `home` is the shard of the connection.
+    pub fn begin_cause(&mut self, home: u16, to: ReplyTo) {
+        let cause =
+            |client: ClientRef| Cause { home, conn: client.conn, generation: client.generation };
+        self.publisher.cause = to.client().map(cause);
+    }
+
+    /// Records that the command has run.
+    pub fn end_cause(&mut self) {
+        self.publisher.cause = None;
     }
 }

@@ -75,7 +75,7 @@ impl Partition {
     pub fn settle_settings(&mut self) {
         self.slice.set_role(self.expiry_role());
         self.slice.set_frequency(self.frequency());
-        self.slice.log_events(self.env.process.events.is_on());
+        self.slice.log_events(self.publisher.logged(&self.env.config));
     }
 
     /// Updates the board with all databases. While the slice is away, the board keeps the values of

@@ -229,7 +229,7 @@ impl Partition {
     /// Returns an empty workspace. With `propagates`, expiry on the workspace is propagated.
     pub fn open_workspace(&mut self, propagates: bool) -> Box<Workspace> {
         let (frequency, seed) = (self.frequency(), self.slice.draw_rng().next_u64());
-        let collects = (propagates, self.env.process.events.is_on());
+        let collects = (propagates, self.publisher.logged(&self.env.config));
         self.tools.workspaces.open((self.env.now.unix_ms(), seed), collects, frequency)
     }
 

@@ -10,10 +10,10 @@ use super::part_job::PoolJob;
 use super::slices::Slices;
 use super::tools::Tools;
 use super::unfinished::Unfinished;
-use crate::exec::Facts;
-use crate::exec::{Offloads, Process, Workspaces};
+use crate::exec::{Facts, Offloads, Process, Publisher, Workspaces};
 use crate::keyspace::{Slice, SliceOptions};
 use crate::mesh::{Envelope, Mesh, Message};
+use crate::pubsub::Poster;
 use crate::txn::{Blocked, LockId, LockTable};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -60,6 +60,8 @@ pub struct Partition {
     pub(super) leaving: Leaving,
     /// Whether more keys of a file are expected.
     pub(super) is_loading: bool,
+    /// Publishes messages and events.
+    pub(super) publisher: Publisher,
     /// Used to wait while another shard runs the command of a client that is also blocked here.
     pub(super) mesh: Arc<Mesh>,
 }
@@ -73,6 +75,7 @@ impl Partition {
         mesh: Arc<Mesh>,
         (seed, hash_seed): (u64, [u64; 2]),
     ) -> Partition {
+        process.pubsub.connect(Arc::clone(&mesh) as Arc<dyn Poster>);
         let env = Env::new(me, process);
         let (databases, slots) = (env.config.databases as usize, env.router.slots(me));
         let mut slice = Slice::new(SliceOptions { databases, slots, hash_seed, seed });
@@ -96,6 +99,7 @@ impl Partition {
             set_aside: VecDeque::new(),
             leaving: Leaving::default(),
             is_loading: false,
+            publisher: Publisher::new(process, me),
             mesh,
         }
     }

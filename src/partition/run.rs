@@ -131,8 +131,13 @@ impl Partition {
                 records: waker.records.as_deref_mut(),
                 is_whole: mode.is_whole(),
                 attempt: mode.attempt(),
+                publisher: Some(&self.publisher),
                 effects,
-                scripting: Some(self.tools.scripting(&self.env, mode.may_suspend())),
+                scripting: Some(self.tools.scripting(
+                    &self.env,
+                    &self.publisher,
+                    mode.may_suspend(),
+                )),
                 ..Runner::new(&mut self.slice, &self.env.config, now_ms, batch.protocol)
             };
             let (board, clock) = (&self.env.board, &self.env.process.clock);

@@ -23,7 +23,7 @@ use crate::txn::LockId;
 impl Partition {
     /// Returns what scripts run with that run at the home of their unit.
     pub fn home_scripting(&mut self) -> Scripting<'_> {
-        self.tools.scripting(&self.env, true)
+        self.tools.scripting(&self.env, &self.publisher, true)
     }
 
     /// Requests the locks of a part that has begun to run, unless it has them.
@@ -99,13 +99,15 @@ impl Partition {
         script: Box<SuspendedScript>,
     ) -> OffloadedRun {
         let protocol = part.protocol;
+        self.begin_cause(part.home, part.reply_to);
         let (items, mut batch_args, output, ends) = part.parts();
         let item = items[at];
         self.slice.keep_unasked(true);
         let mut runner = Runner {
             records,
             is_whole: true,
-            scripting: Some(self.tools.scripting(&self.env, true)),
+            publisher: Some(&self.publisher),
+            scripting: Some(self.tools.scripting(&self.env, &self.publisher, true)),
             ..Runner::new(&mut self.slice, &self.env.config, script.now_ms, protocol)
         };
         let result = runner.resume(&item, script, &mut batch_args.of(&item), output);
@@ -113,6 +115,7 @@ impl Partition {
         if suspended.is_none() {
             ends.push(output.mark());
         }
+        self.end_cause();
         OffloadedRun { effects, error: result.err(), suspended, ..Default::default() }
     }
 

@@ -2,7 +2,7 @@
 //! and the Lua state.
 
 use super::env::Env;
-use crate::exec::{Scripting, Workspaces};
+use crate::exec::{Publisher, Scripting, Workspaces};
 use crate::script::{Vm, VmOptions};
 
 /// What commands use in addition to the slice.
@@ -20,10 +20,16 @@ impl Tools {
 
     /// Returns what scripts run with.
     #[inline]
-    pub(super) fn scripting<'a>(&'a mut self, env: &'a Env, may_suspend: bool) -> Scripting<'a> {
+    pub(super) fn scripting<'a>(
+        &'a mut self,
+        env: &'a Env,
+        publisher: &'a Publisher,
+        may_suspend: bool,
+    ) -> Scripting<'a> {
         Scripting {
             vm: &mut self.vm,
             process: &env.process,
+            publisher,
             board: &env.board,
             facts: env.facts,
             shard: env.me,

@@ -249,6 +249,17 @@ impl Error {
         Error::Other(format!("ERR Command '{full_name}' not allowed inside a transaction").into())
     }
 
+    /// Creates the error for a command that a client with subscriptions may not send in RESP2.
+    pub fn not_for_subscribers(full_name: &str) -> Error {
+        Error::Other(
+            format!(
+                "ERR Can't execute '{full_name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / \
+                 QUIT / RESET are allowed in this context"
+            )
+            .into(),
+        )
+    }
+
     /// Creates the error for an EXEC that was refused for `reason`. The transaction is discarded.
     pub fn exec_abort(reason: &Error) -> Error {
         let reason = reason.bytes();

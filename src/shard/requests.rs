@@ -7,6 +7,7 @@ use crate::client::describe;
 use crate::exec::{ClientFilter, Merge, Request, Shutdown};
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Envelope, Work};
+use crate::pubsub::Sort;
 use crate::resp::{Error, Output, Reply};
 
 impl Shard {
@@ -23,6 +24,15 @@ impl Shard {
                 self.unwatch(conn);
             }
             Request::Unwatch => self.unwatch(conn),
+            Request::Subscribe(sort, names) => {
+                let replies = self.subscribe(conn, sort, &names);
+                self.confirm(conn, &replies);
+            }
+            Request::Unsubscribe(sort, names) => {
+                let replies = self.unsubscribe(conn, sort, names, false);
+                self.confirm(conn, &replies);
+            }
+            Request::Reset => self.reset(conn),
             Request::Sync(from) => self.attach_replica(conn, from),
             Request::Wait { replicas, timeout_ms } => {
                 self.wait_for_acks(conn, replicas, timeout_ms);
@@ -102,6 +112,18 @@ impl Shard {
             }
             // EXEC has already removed the watches.
             Request::Unwatch => {}
+            Request::Subscribe(Sort::ShardChannel, _) => {
+                let why = "ERR SSUBSCRIBE isn't allowed for a DENY BLOCKING client";
+                Reply::new(output, protocol).error(&Error::other(why));
+            }
+            Request::Subscribe(sort, names) => {
+                let replies = self.subscribe(conn, *sort, names);
+                output.append_range(&replies, 0..replies.mark().offset());
+            }
+            Request::Unsubscribe(sort, names) => {
+                let replies = self.unsubscribe(conn, *sort, names.clone(), true);
+                output.append_range(&replies, 0..replies.mark().offset());
+            }
             _ => unreachable!("{request:?} is not for this shard alone"),
         }
     }

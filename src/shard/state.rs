@@ -103,7 +103,7 @@ impl Shard {
             barriers: Barriers::default(),
             replication: Replication::new(feed),
             intake: None,
-            clients: Clients::default(),
+            clients: Clients::new(process.pubsub.hasher()),
             cron: Cron::default(),
             accept: Acceptor::default(),
             telemetry: Telemetry::default(),

@@ -70,6 +70,9 @@ impl Shard {
         self.partition.journal_mut().clock.begin_turn(now_ns);
         if self.port.mesh().rules().drain_first {
             found |= self.drain_inbox();
+            if self.awaits_own_messages() {
+                self.drain_inbox();
+            }
             found |= self.receive_offloaded();
             found |= self.run_slices();
             found |= self.script_on();
@@ -217,7 +220,7 @@ impl Shard {
             // The merger must catch up first.
             return false;
         }
-        if self.partition.is_leaving() {
+        if self.partition.is_leaving() || self.env.process.pubsub.is_full() {
             return false;
         }
         let found = !self.queues.ready.is_empty();

@@ -1,6 +1,8 @@
 //! The card: one static description per command. COMMAND, routing, the gates and ACL categories are
 //! derived from it.
 
+use super::Arg;
+
 /// A set of command flags, with the names of COMMAND INFO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flag(pub u32);
@@ -74,6 +76,8 @@ pub enum Group {
     Server,
     /// Redis Cluster.
     Cluster,
+    /// Channels and patterns.
+    PubSub,
 }
 
 /// An ACL category that neither flags nor group imply.
@@ -215,6 +219,9 @@ pub struct KeySpec {
     pub varies: bool,
     /// Whether the command locks the keys exclusively although it only reads them.
     pub is_locked: bool,
+    /// Whether the arguments are no keys, but channels whose hash slots decide where a cluster runs
+    /// the command.
+    pub is_channel: bool,
     /// The note in COMMAND INFO, or empty.
     pub notes: &'static str,
     /// Where the group begins.
@@ -233,10 +240,16 @@ impl KeySpec {
             uses_data: false,
             varies: false,
             is_locked: false,
+            is_channel: false,
             notes: "",
             begin: Begin::Index(1),
             find: Find::Range { last: 0, step: 1 },
         }
+    }
+
+    /// `not_key`: channels of a cluster's shards.
+    pub const fn channels() -> KeySpec {
+        KeySpec { is_channel: true, ..KeySpec::inspects() }
     }
 
     /// `RO`: reads metadata of the value (its type, its length), not its data.
@@ -378,6 +391,14 @@ pub struct Card {
     pub group: Group,
     /// The time complexity in the form of COMMAND DOCS.
     pub complexity: &'static str,
+    /// What later versions changed for clients: each version, and one sentence. May have Markdown.
+    pub history: &'static [(&'static str, &'static str)],
+    /// The version that deprecated the command, and what replaces it.
+    pub deprecated: Option<(&'static str, &'static str)>,
+    /// Whether clients have no use for the command, only the server's own tools and tests.
+    pub is_internal: bool,
+    /// The arguments after the name, in the terms of COMMAND DOCS.
+    pub args: &'static [Arg],
     /// Whether the command's cost hardly depends on its arguments and values. The command log times
     /// consecutive commands of this kind together.
     pub is_steady: bool,
@@ -406,6 +427,10 @@ impl Card {
             since,
             group,
             complexity: "",
+            history: &[],
+            deprecated: None,
+            is_internal: false,
+            args: &[],
             is_steady: false,
             arity: 1,
             flags: Flag::NONE,
@@ -424,6 +449,26 @@ impl Card {
     /// Sets the time complexity.
     pub const fn complexity(self, complexity: &'static str) -> Card {
         Card { complexity, ..self }
+    }
+
+    /// Sets what later versions changed: each version, and one sentence.
+    pub const fn history(self, history: &'static [(&'static str, &'static str)]) -> Card {
+        Card { history, ..self }
+    }
+
+    /// Declares that a version deprecated the command, and what replaces it.
+    pub const fn deprecated(self, version: &'static str, by: &'static str) -> Card {
+        Card { deprecated: Some((version, by)), ..self }
+    }
+
+    /// Declares that clients have no use for the command.
+    pub const fn internal(self) -> Card {
+        Card { is_internal: true, ..self }
+    }
+
+    /// Sets the arguments after the name.
+    pub const fn args(self, args: &'static [Arg]) -> Card {
+        Card { args, ..self }
     }
 
     /// Declares that the command takes constant time, whatever its arguments and values are.

@@ -3,7 +3,8 @@
 use super::{Access, Begin, Card, Category, Change, Find, Flag, Group, KeySpec};
 use crate::base::number::parse_i64;
 
-/// The flags with their names, in the order of COMMAND INFO, which does not show all flags.
+/// The flags with their names, in the order of COMMAND INFO. [`Flag::MAY_REPLICATE`] has none: the
+/// reference hides it.
 const FLAG_NAMES: [(Flag, &str); 19] = [
     (Flag::WRITE, "write"),
     (Flag::READONLY, "readonly"),
@@ -74,7 +75,8 @@ impl Group {
             Group::Transactions => Some(Category::Transaction),
             Group::Connection => Some(Category::Connection),
             Group::Scripting => Some(Category::Scripting),
-            Group::Generic | Group::Server | Group::Cluster => None,
+            // The flag implies the category of pub/sub.
+            Group::Generic | Group::Server | Group::Cluster | Group::PubSub => None,
         }
     }
 
@@ -96,6 +98,7 @@ impl Group {
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
+            Group::PubSub => "pubsub",
         }
     }
 }
@@ -160,6 +163,11 @@ impl Card {
         CATEGORY_NAMES.into_iter().filter(|name| self.is_in(name))
     }
 
+    /// Returns whether any arguments can be keys.
+    pub fn has_keys(&self) -> bool {
+        self.keys.iter().any(|spec| !spec.is_channel)
+    }
+
     /// Returns the single key range that older clients expect: the key specs joined, as long as
     /// they are adjacent.
     pub fn arg_range(&self) -> ArgRange {
@@ -187,7 +195,8 @@ impl Card {
         arg: impl Fn(usize) -> &'w [u8],
     ) -> Option<Vec<(usize, &'static KeySpec)>> {
         let mut keys = Vec::new();
-        for spec in self.keys.iter().filter(|spec| spec.option().is_none()) {
+        let of_keys = self.keys.iter().filter(|spec| !spec.is_channel);
+        for spec in of_keys.filter(|spec| spec.option().is_none()) {
             let Some(range) = spec.range(argc, &arg)? else { continue };
             keys.extend(range.map(|at| (at, spec)));
         }
@@ -325,7 +334,12 @@ impl KeySpec {
         };
         let uses_data = self.uses_data.then_some("access");
         let varies = self.varies.then_some("variable_flags");
-        [Some(access), uses_data, change, varies].into_iter().flatten()
+        match self.is_channel {
+            true => [Some("not_key"), None, None, None],
+            false => [Some(access), uses_data, change, varies],
+        }
+        .into_iter()
+        .flatten()
     }
 
     /// Returns whether the command needs an exclusive lock on the keys.
@@ -408,7 +422,9 @@ mod tests {
         let names: Vec<_> = card.category_names().collect();
         assert_eq!(names, ["keyspace", "write", "admin", "fast", "dangerous"]);
         assert!(!card.is_in("slow") && !card.is_in("nothing"));
-        assert_eq!(FLAG_NAMES.iter().fold(0, |all, (flag, _)| all | flag.0), (1 << 20) - 1);
+        let named = FLAG_NAMES.iter().fold(Flag::NONE, |all, (flag, _)| all.and(*flag));
+        assert!(!named.has(Flag::MAY_REPLICATE), "the reference hides it");
+        assert_eq!(named.and(Flag::MAY_REPLICATE), Flag((1 << 20) - 1));
     }
 
     #[test]

@@ -2,8 +2,10 @@
 //!
 //! Must not know: how a command runs. A declaration is data, and other data are derived from it.
 
+mod arg;
 mod card;
 mod derived;
 
+pub use arg::{Arg, ArgKind};
 pub use card::{Access, Begin, Card, Category, Change, Find, Flag, Group, KeySpec};
 pub use derived::{ArgRange, CATEGORY_NAMES};

@@ -19,6 +19,7 @@ const SHARD_LAYERS: &[&[&str]] = &[
         "blocking/mod",
         "connections/clients",
         "connections/mod",
+        "connections/subscribers",
         "connections/table",
         "local/gather",
         "remote/mod",

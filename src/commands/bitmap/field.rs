@@ -5,7 +5,7 @@ use crate::base::number::parse_i64;
 use crate::exec::{ArgAt, Command, Context, Weighing};
 use crate::keyspace::{Event, Key};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::bits::{FIELD_BITS_MAX, Field, Overflow};
 use crate::value::string::IntText;
 
@@ -19,7 +19,50 @@ pub(super) static BITFIELD: Command = Command::single(
         .keys(&[KeySpec::updates()
             .using_data()
             .varying()
-            .note("This command allows both access and modification of the key")]),
+            .note("This command allows both access and modification of the key")])
+        .args(&[
+            Arg::key("key"),
+            Arg::one_of(
+                "operation",
+                &[
+                    Arg::block("get-block", &[Arg::string("encoding"), Arg::integer("offset")])
+                        .after("GET"),
+                    Arg::block(
+                        "write",
+                        &[
+                            Arg::choice("overflow-block", &["WRAP", "SAT", "FAIL"])
+                                .after("OVERFLOW")
+                                .optional(),
+                            Arg::one_of(
+                                "write-operation",
+                                &[
+                                    Arg::block(
+                                        "set-block",
+                                        &[
+                                            Arg::string("encoding"),
+                                            Arg::integer("offset"),
+                                            Arg::integer("value"),
+                                        ],
+                                    )
+                                    .after("SET"),
+                                    Arg::block(
+                                        "incrby-block",
+                                        &[
+                                            Arg::string("encoding"),
+                                            Arg::integer("offset"),
+                                            Arg::integer("increment"),
+                                        ],
+                                    )
+                                    .after("INCRBY"),
+                                ],
+                            ),
+                        ],
+                    ),
+                ],
+            )
+            .optional()
+            .repeated(),
+        ]),
 )
 .offload_by(weigh)
 .key_use(bitfield_use);
@@ -55,7 +98,14 @@ pub(super) static BITFIELD_RO: Command = Command::single(
         .steady()
         .arity(-2)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[
+            Arg::key("key"),
+            Arg::block("get-block", &[Arg::string("encoding"), Arg::integer("offset")])
+                .after("GET")
+                .optional()
+                .repeated_with_keyword(),
+        ]),
 );
 
 /// One operation of a BITFIELD.

@@ -3,7 +3,7 @@
 use crate::exec::{Command, Context};
 use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::bits::{Operation, combine};
 use crate::value::string::{INLINE_BYTES_MAX, IntText, NewStr, Str};
 use bytes::Bytes;
@@ -15,7 +15,12 @@ pub(super) static BITOP: Command = Command::gather(
         .complexity("O(N)")
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::overwrites().at(2), KeySpec::reads().at(3).to_end(1)]),
+        .keys(&[KeySpec::overwrites().at(2), KeySpec::reads().at(3).to_end(1)])
+        .args(&[
+            Arg::choice("operation", &["AND", "OR", "XOR", "NOT"]),
+            Arg::key("destkey"),
+            Arg::key("key").key_spec(1).repeated(),
+        ]),
 )
 .offload();
 

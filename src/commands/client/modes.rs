@@ -3,7 +3,7 @@
 
 use crate::exec::{Command, Replies, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 
 pub(super) static REPLY: Command = Command::session(
     reply,
@@ -17,7 +17,8 @@ pub(super) static REPLY: Command = Command::session(
                 .and(Flag::STALE)
                 .and(Flag::NO_MULTI)
                 .and(Flag::ALLOW_BUSY),
-        ),
+        )
+        .args(&[Arg::choice("action", &["ON", "OFF", "SKIP"])]),
 );
 
 /// CLIENT REPLY. Only ON has a reply.
@@ -42,7 +43,8 @@ pub(super) static IMPORT_SOURCE: Command = Command::session(
         .summary("Marks this client as an import source when the server is in import mode.")
         .constant_time()
         .arity(3)
-        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE)),
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE))
+        .args(&[Arg::choice("enabled", &["ON", "OFF"])]),
 );
 
 fn import_source(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -70,7 +72,8 @@ pub(super) static NO_EVICT: Command = Command::session(
                 .and(Flag::LOADING)
                 .and(Flag::STALE)
                 .and(Flag::ALLOW_BUSY),
-        ),
+        )
+        .args(&[Arg::choice("enabled", &["ON", "OFF"])]),
 );
 
 fn no_evict(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -87,7 +90,8 @@ pub(super) static NO_TOUCH: Command = Command::session(
         )
         .constant_time()
         .arity(3)
-        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY))
+        .args(&[Arg::choice("enabled", &["ON", "OFF"])]),
 );
 
 fn no_touch(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -110,7 +114,8 @@ pub(super) static CAPA: Command = Command::session(
         .summary("A client claims its capability.")
         .constant_time()
         .arity(-3)
-        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
+        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY))
+        .args(&[Arg::string("capability").repeated()]),
 );
 
 /// CLIENT CAPA. Ignores unknown capabilities.

@@ -3,7 +3,7 @@
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Pause, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 
 pub(super) static PAUSE: Command = Command::session(
     pause,
@@ -11,7 +11,12 @@ pub(super) static PAUSE: Command = Command::session(
         .summary("Suspends commands processing.")
         .constant_time()
         .arity(-3)
-        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .history(&[("6.2.0", "`CLIENT PAUSE WRITE` mode added along with the `mode` option.")])
+        .args(&[
+            Arg::integer("timeout"),
+            Arg::choice("mode", &["WRITE", "ALL"]).since("6.2.0").optional(),
+        ]),
 )
 .asks_shards();
 

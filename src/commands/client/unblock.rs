@@ -3,7 +3,7 @@
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Request, SessionContext};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 
 pub(super) static UNBLOCK: Command = Command::session(
     unblock,
@@ -11,7 +11,11 @@ pub(super) static UNBLOCK: Command = Command::session(
         .summary("Unblocks a client blocked by a blocking command from a different connection.")
         .complexity("O(log N) where N is the number of client connections")
         .arity(-3)
-        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE)),
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::LOADING).and(Flag::STALE))
+        .args(&[
+            Arg::integer("client-id"),
+            Arg::choice("unblock-type", &["TIMEOUT", "ERROR"]).optional(),
+        ]),
 )
 .asks_shards();
 

@@ -1,4 +1,4 @@
-//! The descriptions of one command by COMMAND INFO and by COMMAND DOCS.
+//! The description of one command by COMMAND INFO.
 
 use crate::exec::Entry;
 use crate::resp::Reply;
@@ -12,11 +12,14 @@ pub(super) fn write_info(reply: &mut Reply<'_>, entry: &Entry) {
     reply.array(10);
     reply.bulk(entry.name.as_bytes());
     reply.integer(i64::from(card.arity));
-    write_names(reply, card.flags.names().map(str::to_string).collect());
+    write_names(reply, card.flags.names().collect::<Vec<&str>>());
     reply.integer(range.first);
     reply.integer(range.last);
     reply.integer(range.step);
-    write_names(reply, card.category_names().map(|name| format!("@{name}")).collect());
+    write_names(
+        reply,
+        card.category_names().map(|name| format!("@{name}")).collect::<Vec<String>>(),
+    );
     reply.set(card.tips.len());
     card.tips.iter().for_each(|tip| reply.bulk(tip.as_bytes()));
     reply.set(card.keys.len());
@@ -25,9 +28,10 @@ pub(super) fn write_info(reply: &mut Reply<'_>, entry: &Entry) {
     entry.subcommands.iter().for_each(|subcommand| write_info(reply, subcommand));
 }
 
-fn write_names(reply: &mut Reply<'_>, names: Vec<String>) {
+/// Writes a set of names.
+pub(super) fn write_names<S: AsRef<str>>(reply: &mut Reply<'_>, names: Vec<S>) {
     reply.set(names.len());
-    names.iter().for_each(|name| reply.simple(name));
+    names.iter().for_each(|name| reply.simple(name.as_ref()));
 }
 
 fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
@@ -37,7 +41,7 @@ fn write_spec(reply: &mut Reply<'_>, spec: &KeySpec) {
         reply.bulk(spec.notes.as_bytes());
     }
     reply.bulk(b"flags");
-    write_names(reply, spec.flag_names().map(str::to_string).collect());
+    write_names(reply, spec.flag_names().collect::<Vec<&str>>());
     match spec.begin {
         Begin::Index(index) => {
             write_step(reply, "begin_search", "index", &[("index", i64::from(index))]);
@@ -87,28 +91,4 @@ fn begin_step(reply: &mut Reply<'_>, name: &str, kind: &str, values: usize) {
     reply.bulk(kind.as_bytes());
     reply.bulk(b"spec");
     reply.map(values);
-}
-
-/// Writes the name, and a map of the documentation on the card.
-pub(super) fn write_docs(reply: &mut Reply<'_>, entry: &Entry) {
-    let card = &entry.command.card;
-    let facts = [
-        ("summary", card.summary),
-        ("since", card.since),
-        ("group", card.group.name()),
-        ("complexity", card.complexity),
-    ];
-    let is_said = |fact: &&(&str, &str)| !fact.1.is_empty();
-    let said = facts.iter().filter(is_said).count();
-    reply.bulk(entry.name.as_bytes());
-    reply.map(said + usize::from(!entry.subcommands.is_empty()));
-    for (key, text) in facts.iter().filter(is_said) {
-        reply.bulk(key.as_bytes());
-        reply.bulk(text.as_bytes());
-    }
-    if !entry.subcommands.is_empty() {
-        reply.bulk(b"subcommands");
-        reply.map(entry.subcommands.len());
-        entry.subcommands.iter().for_each(|subcommand| write_docs(reply, subcommand));
-    }
 }

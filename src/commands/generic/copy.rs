@@ -4,7 +4,7 @@ use crate::commands::args::database_at;
 use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
 
 /// The options of COPY.
 struct Copy {
@@ -46,7 +46,13 @@ pub(super) static COPY: Command = Command::gather(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::reads(), KeySpec::overwrites().at(2)]),
+        .keys(&[KeySpec::reads(), KeySpec::overwrites().at(2)])
+        .args(&[
+            Arg::key("source"),
+            Arg::key("destination").key_spec(1),
+            Arg::integer("destination-db").after("DB").optional(),
+            Arg::keyword("REPLACE").optional(),
+        ]),
 )
 .offload()
 .key_database(copy_database);
@@ -100,7 +106,8 @@ pub(super) static MOVE: Command = Command::single(
         .arity(3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), Arg::integer("db")]),
 );
 
 fn move_key(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

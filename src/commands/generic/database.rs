@@ -3,7 +3,7 @@
 use crate::commands::args::{database_at, int_at};
 use crate::exec::{Command, Context, Merge};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Arg, Card, Category, Flag, Group};
 
 pub(super) static DBSIZE: Command = Command::all_shards(
     dbsize,
@@ -34,6 +34,12 @@ fn check_mode(args: &Args<'_>) -> Result<(), Error> {
     }
 }
 
+/// Whether the values are freed in the background.
+const FLUSH_TYPE: Arg = Arg::one_of(
+    "flush-type",
+    &[Arg::keyword("ASYNC").since("4.0.0"), Arg::keyword("SYNC").since("6.2.0")],
+);
+
 pub(super) static FLUSHDB: Command = Command::all_shards(
     flushdb,
     Merge::Ok,
@@ -43,7 +49,12 @@ pub(super) static FLUSHDB: Command = Command::all_shards(
         .arity(-1)
         .flags(Flag::WRITE)
         .categories(&[Category::Keyspace, Category::Dangerous])
-        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .history(&[
+            ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+            ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+        ])
+        .args(&[FLUSH_TYPE.optional()]),
 );
 
 fn flushdb(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -65,7 +76,12 @@ pub(super) static FLUSHALL: Command = Command::all_shards(
         .arity(-1)
         .flags(Flag::WRITE)
         .categories(&[Category::Keyspace, Category::Dangerous])
-        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"]),
+        .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
+        .history(&[
+            ("4.0.0", "Added the `ASYNC` flushing mode modifier."),
+            ("6.2.0", "Added the `SYNC` flushing mode modifier."),
+        ])
+        .args(&[FLUSH_TYPE.optional()]),
 );
 
 fn flushall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -90,7 +106,8 @@ pub(super) static SWAPDB: Command = Command::all_shards(
         .steady()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .categories(&[Category::Keyspace, Category::Dangerous]),
+        .categories(&[Category::Keyspace, Category::Dangerous])
+        .args(&[Arg::integer("index1"), Arg::integer("index2")]),
 );
 
 /// Swaps two databases. The reference counts one change, so only the part with hash slot 0 counts

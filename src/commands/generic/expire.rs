@@ -5,7 +5,7 @@ use crate::commands::args::Conditions;
 use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
 
 /// Sets the expiry of the key at argument 1 to `start` plus `scale` times the number at argument 2,
 /// in Unix milliseconds. A time before 1970 counts as 0.
@@ -51,6 +51,9 @@ fn propagate_expiry(cx: &mut Context<'_>, args: &Args<'_>, is_rewritten: bool, a
     cx.propagate(&propagated);
 }
 
+/// The condition on the expiry that a key has.
+const CONDITION: Arg = Arg::choice("condition", &["NX", "XX", "GT", "LT"]).since("7.0.0");
+
 pub(super) static EXPIRE: Command = Command::single(
     expire,
     Card::new("expire", Group::Generic, "1.0.0")
@@ -59,7 +62,9 @@ pub(super) static EXPIRE: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")])
+        .args(&[Arg::key("key"), Arg::integer("seconds"), CONDITION.optional()]),
 );
 
 fn expire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -74,7 +79,9 @@ pub(super) static PEXPIRE: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")])
+        .args(&[Arg::key("key"), Arg::integer("milliseconds"), CONDITION.optional()]),
 );
 
 fn pexpire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -89,7 +96,9 @@ pub(super) static EXPIREAT: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")])
+        .args(&[Arg::key("key"), Arg::unix_time("unix-time-seconds"), CONDITION.optional()]),
 );
 
 fn expireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -104,7 +113,9 @@ pub(super) static PEXPIREAT: Command = Command::single(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .history(&[("7.0.0", "Added options: `NX`, `XX`, `GT` and `LT`.")])
+        .args(&[Arg::key("key"), Arg::unix_time("unix-time-milliseconds"), CONDITION.optional()]),
 );
 
 fn pexpireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -142,7 +153,9 @@ pub(super) static TTL: Command = Command::single(
         .flags(Flag::READONLY.and(Flag::FAST))
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("2.8.0", "Added the -2 reply.")])
+        .args(&[Arg::key("key")]),
 );
 
 fn ttl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -159,7 +172,9 @@ pub(super) static PTTL: Command = Command::single(
         .flags(Flag::READONLY.and(Flag::FAST))
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("2.8.0", "Added the -2 reply.")])
+        .args(&[Arg::key("key")]),
 );
 
 fn pttl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -175,7 +190,8 @@ pub(super) static EXPIRETIME: Command = Command::single(
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key")]),
 );
 
 fn expiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -190,7 +206,8 @@ pub(super) static PEXPIRETIME: Command = Command::single(
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key")]),
 );
 
 fn pexpiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -205,7 +222,8 @@ pub(super) static PERSIST: Command = Command::single(
         .arity(2)
         .flags(Flag::WRITE.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[Arg::key("key")]),
 );
 
 fn persist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use crate::commands::help::{help_card, help_command};
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
 
 pub(super) static OBJECT: Command = Command::container(
     Card::new("object", Group::Generic, "2.2.3")
@@ -25,7 +25,8 @@ static ENCODING: Command = Command::single(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
-        .keys(&[KEY]),
+        .keys(&[KEY])
+        .args(&[Arg::key("key")]),
 );
 
 /// Replies with the encoding that the value would have in the reference. It is derived from the
@@ -49,7 +50,8 @@ static FREQ: Command = Command::single(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
-        .keys(&[KEY]),
+        .keys(&[KEY])
+        .args(&[Arg::key("key")]),
 );
 
 fn freq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -78,7 +80,8 @@ static IDLETIME: Command = Command::single(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
-        .keys(&[KEY]),
+        .keys(&[KEY])
+        .args(&[Arg::key("key")]),
 );
 
 fn idletime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -107,7 +110,8 @@ static REFCOUNT: Command = Command::single(
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
         .tips(&["nondeterministic_output"])
-        .keys(&[KEY]),
+        .keys(&[KEY])
+        .args(&[Arg::key("key")]),
 );
 
 /// Replies 1: a value belongs to exactly one key.

@@ -3,7 +3,7 @@
 use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
 
 /// Moves the value and the expiry of the key at argument 1 to the key at argument 2. Returns false
 /// without a change if both keys are equal, or if `only_new` is set and the second key exists.
@@ -32,7 +32,8 @@ pub(super) static RENAME: Command = Command::gather(
         .arity(3)
         .flags(Flag::WRITE)
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::deletes().using_data(), KeySpec::overwrites().at(2)]),
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::overwrites().at(2)])
+        .args(&[Arg::key("key"), Arg::key("newkey").key_spec(1)]),
 );
 
 fn rename(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -49,7 +50,13 @@ pub(super) static RENAMENX: Command = Command::gather(
         .arity(3)
         .flags(Flag::WRITE.and(Flag::FAST))
         .categories(&[Category::Keyspace])
-        .keys(&[KeySpec::deletes().using_data(), KeySpec::creates().at(2)]),
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::creates().at(2)])
+        .history(&[(
+            "3.2.0",
+            "The command no longer returns an error when source and destination names are the \
+             same.",
+        )])
+        .args(&[Arg::key("key"), Arg::key("newkey").key_spec(1)]),
 );
 
 fn renamenx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

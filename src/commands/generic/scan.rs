@@ -5,7 +5,7 @@ use crate::base::number::{parse_cursor, parse_i64};
 use crate::base::slot::SLOT_COUNT;
 use crate::exec::{Command, Context, Merge, Walk, WalkFn, Weighing, option_count};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Category, Flag, Group};
+use crate::spec::{Arg, Card, Category, Flag, Group};
 
 /// Number of keys that a SCAN without COUNT asks for.
 const COUNT_DEFAULT: u64 = 10;
@@ -48,7 +48,8 @@ pub(super) static KEYS: Command = Command::all_shards(
         .arity(2)
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace, Category::Dangerous])
-        .tips(&["request_policy:all_shards", "nondeterministic_output_order"]),
+        .tips(&["request_policy:all_shards", "nondeterministic_output_order"])
+        .args(&[Arg::pattern("pattern")]),
 )
 .slices(walk_keys, weigh_keys)
 .surveys_keys();
@@ -150,7 +151,14 @@ pub(super) static SCAN: Command = Command::cursor(
         .arity(-2)
         .flags(Flag::READONLY)
         .categories(&[Category::Keyspace])
-        .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"]),
+        .tips(&["nondeterministic_output", "request_policy:special", "response_policy:special"])
+        .history(&[("6.0.0", "Added the `TYPE` subcommand.")])
+        .args(&[
+            Arg::integer("cursor"),
+            Arg::pattern("pattern").after("MATCH").optional(),
+            Arg::integer("count").after("COUNT").optional(),
+            Arg::string("type").after("TYPE").since("6.0.0").optional(),
+        ]),
 )
 .slices(walk_scan, weigh_scan)
 .surveys_keys();

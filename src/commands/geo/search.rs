@@ -7,7 +7,7 @@ use crate::commands::sorted_set::limits_of;
 use crate::exec::{Command, Context, Weighing};
 use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::Container;
 use crate::value::geo::{Point, Search, signed};
 use crate::value::sorted_set::SortedSet;
@@ -166,6 +166,15 @@ fn store(
     cx.reply.integer(all.len() as i64);
 }
 
+/// The key for the result.
+const STORED: Arg = Arg::one_of(
+    "store",
+    &[
+        Arg::key("storekey").after("STORE").key_spec(1).shown_as("key"),
+        Arg::key("storedistkey").after("STOREDIST").key_spec(2).shown_as("key"),
+    ],
+);
+
 pub(super) static GEORADIUS: Command = Command::gather(
     georadius,
     Card::new("georadius", Group::Geo, "3.2.0")
@@ -184,6 +193,30 @@ pub(super) static GEORADIUS: Command = Command::gather(
             KeySpec::reads(),
             KeySpec::overwrites().varying().after("STORE", 6),
             KeySpec::overwrites().varying().after("STOREDIST", 6),
+        ])
+        .history(&[
+            ("6.2.0", "Added the `ANY` option for `COUNT`."),
+            ("7.0.0", "Added support for uppercase unit names."),
+        ])
+        .args(&[
+            Arg::key("key"),
+            Arg::double("longitude"),
+            Arg::double("latitude"),
+            Arg::double("radius"),
+            Arg::choice("unit", &["M", "KM", "FT", "MI"]),
+            Arg::keyword("WITHCOORD").optional(),
+            Arg::keyword("WITHDIST").optional(),
+            Arg::keyword("WITHHASH").optional(),
+            Arg::block(
+                "count-block",
+                &[
+                    Arg::integer("count").after("COUNT"),
+                    Arg::keyword("ANY").since("6.2.0").optional(),
+                ],
+            )
+            .optional(),
+            Arg::choice("order", &["ASC", "DESC"]).optional(),
+            STORED.optional(),
         ]),
 )
 .offload_by(weigh_radius)
@@ -210,7 +243,30 @@ pub(super) static GEORADIUS_RO: Command = Command::single(
         )
         .arity(-6)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[
+            ("6.2.0", "Added the `ANY` option for `COUNT`."),
+            ("7.0.0", "Added support for uppercase unit names."),
+        ])
+        .args(&[
+            Arg::key("key"),
+            Arg::double("longitude"),
+            Arg::double("latitude"),
+            Arg::double("radius"),
+            Arg::choice("unit", &["M", "KM", "FT", "MI"]),
+            Arg::keyword("WITHCOORD").optional(),
+            Arg::keyword("WITHDIST").optional(),
+            Arg::keyword("WITHHASH").optional(),
+            Arg::block(
+                "count-block",
+                &[
+                    Arg::integer("count").after("COUNT"),
+                    Arg::keyword("ANY").since("6.2.0").optional(),
+                ],
+            )
+            .optional(),
+            Arg::choice("order", &["ASC", "DESC"]).optional(),
+        ]),
 )
 .offload_by(weigh_radius_ro);
 
@@ -240,6 +296,26 @@ pub(super) static GEORADIUSBYMEMBER: Command = Command::gather(
             KeySpec::reads(),
             KeySpec::overwrites().varying().after("STORE", 5),
             KeySpec::overwrites().varying().after("STOREDIST", 5),
+        ])
+        .history(&[
+            ("6.2.0", "Added the `ANY` option for `COUNT`."),
+            ("7.0.0", "Added support for uppercase unit names."),
+        ])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("member"),
+            Arg::double("radius"),
+            Arg::choice("unit", &["M", "KM", "FT", "MI"]),
+            Arg::keyword("WITHCOORD").optional(),
+            Arg::keyword("WITHDIST").optional(),
+            Arg::keyword("WITHHASH").optional(),
+            Arg::block(
+                "count-block",
+                &[Arg::integer("count").after("COUNT"), Arg::keyword("ANY").optional()],
+            )
+            .optional(),
+            Arg::choice("order", &["ASC", "DESC"]).optional(),
+            STORED.optional(),
         ]),
 )
 .offload_by(weigh_radiusbymember)
@@ -266,7 +342,26 @@ pub(super) static GEORADIUSBYMEMBER_RO: Command = Command::single(
         )
         .arity(-5)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[
+            ("6.2.0", "Added the `ANY` option for `COUNT`."),
+            ("7.0.0", "Added support for uppercase unit names."),
+        ])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("member"),
+            Arg::double("radius"),
+            Arg::choice("unit", &["M", "KM", "FT", "MI"]),
+            Arg::keyword("WITHCOORD").optional(),
+            Arg::keyword("WITHDIST").optional(),
+            Arg::keyword("WITHHASH").optional(),
+            Arg::block(
+                "count-block",
+                &[Arg::integer("count").after("COUNT"), Arg::keyword("ANY").optional()],
+            )
+            .optional(),
+            Arg::choice("order", &["ASC", "DESC"]).optional(),
+        ]),
 )
 .offload_by(weigh_radiusbymember_ro);
 
@@ -277,6 +372,47 @@ fn weigh_radiusbymember_ro(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
 fn georadiusbymember_ro(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     search(cx, args, Form::Radius { by_member: true, is_read_only: true })
 }
+
+/// The centre of the area.
+const FROM: Arg = Arg::one_of(
+    "from",
+    &[
+        Arg::string("member").after("FROMMEMBER"),
+        Arg::block("fromlonlat", &[Arg::double("longitude"), Arg::double("latitude")])
+            .after("FROMLONLAT"),
+    ],
+);
+
+/// The shape of the area.
+const BY: Arg = Arg::one_of(
+    "by",
+    &[
+        Arg::block(
+            "circle",
+            &[
+                Arg::double("radius").after("BYRADIUS"),
+                Arg::choice("unit", &["M", "KM", "FT", "MI"]),
+            ],
+        ),
+        Arg::block(
+            "box",
+            &[
+                Arg::double("width").after("BYBOX"),
+                Arg::double("height"),
+                Arg::choice("unit", &["M", "KM", "FT", "MI"]),
+            ],
+        ),
+        Arg::block(
+            "polygon",
+            &[
+                Arg::integer("num-vertices").after("BYPOLYGON"),
+                Arg::block("vertices", &[Arg::double("longitude"), Arg::double("latitude")])
+                    .repeated(),
+            ],
+        )
+        .since("9.0.0"),
+    ],
+);
 
 pub(super) static GEOSEARCH: Command = Command::single(
     geosearch,
@@ -291,7 +427,25 @@ pub(super) static GEOSEARCH: Command = Command::single(
         )
         .arity(-7)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[
+            ("7.0.0", "Added support for uppercase unit names."),
+            ("9.0.0", "Added support for the BYPOLYGON option."),
+        ])
+        .args(&[
+            Arg::key("key"),
+            FROM.optional(),
+            BY,
+            Arg::choice("order", &["ASC", "DESC"]).optional(),
+            Arg::block(
+                "count-block",
+                &[Arg::integer("count").after("COUNT"), Arg::keyword("ANY").optional()],
+            )
+            .optional(),
+            Arg::keyword("WITHCOORD").optional(),
+            Arg::keyword("WITHDIST").optional(),
+            Arg::keyword("WITHHASH").optional(),
+        ]),
 )
 .offload_by(weigh_search);
 
@@ -317,7 +471,24 @@ pub(super) static GEOSEARCHSTORE: Command = Command::gather(
         )
         .arity(-8)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2)]),
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2)])
+        .history(&[
+            ("7.0.0", "Added support for uppercase unit names."),
+            ("9.0.0", "Added support for the BYPOLYGON option."),
+        ])
+        .args(&[
+            Arg::key("destination"),
+            Arg::key("source").key_spec(1),
+            FROM.optional(),
+            BY,
+            Arg::choice("order", &["ASC", "DESC"]).optional(),
+            Arg::block(
+                "count-block",
+                &[Arg::integer("count").after("COUNT"), Arg::keyword("ANY").optional()],
+            )
+            .optional(),
+            Arg::keyword("STOREDIST").optional(),
+        ]),
 )
 .offload_by(weigh_searchstore);
 

@@ -1,13 +1,15 @@
 //! Commands that set or read values and change expiries or fields together: HSETEX, HGETEX,
 //! HGETDEL.
 
+use super::FIELDS;
 use super::options::{Fields, Lifetime, Options, Presence, mismatch};
 use super::write::{is_past, replaces_expired};
 use super::{Seen, limits_of, reply_value};
+use crate::commands::arg_groups::{EXPIRATION_OR_KEEPTTL, EXPIRATION_OR_PERSIST};
 use crate::exec::{Command, Context};
 use crate::keyspace::{Event, Key};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 
 pub(super) static HSETEX: Command = Command::single(
@@ -21,7 +23,21 @@ pub(super) static HSETEX: Command = Command::single(
         .steady()
         .arity(-6)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .args(&[
+            Arg::key("key"),
+            Arg::choice("key-condition", &["NX", "XX"]).optional(),
+            Arg::choice("fields-condition", &["FNX", "FXX"]).optional(),
+            EXPIRATION_OR_KEEPTTL.optional(),
+            Arg::block(
+                "fields",
+                &[
+                    Arg::integer("numfields").key_spec(0),
+                    Arg::block("data", &[Arg::string("field"), Arg::string("value")]).repeated(),
+                ],
+            )
+            .after("FIELDS"),
+        ]),
 )
 .offload_by_args();
 
@@ -192,7 +208,8 @@ pub(super) static HGETEX: Command = Command::single(
         .steady()
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), EXPIRATION_OR_PERSIST.optional(), FIELDS]),
 )
 .offload_by_args();
 
@@ -279,7 +296,8 @@ pub(super) static HGETDEL: Command = Command::single(
         .steady()
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes().using_data()]),
+        .keys(&[KeySpec::deletes().using_data()])
+        .args(&[Arg::key("key"), FIELDS]),
 )
 .offload_by_args();
 

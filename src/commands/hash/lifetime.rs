@@ -1,5 +1,6 @@
 //! The expiry of fields: commands that set it, read it or remove it.
 
+use super::FIELDS;
 use super::Seen;
 use super::exchange::{Effect, propagate_effect, propagate_removed};
 use super::options::{Fields, Unit, mismatch};
@@ -7,7 +8,7 @@ use crate::commands::args::Conditions;
 use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 
 /// The reply for a field that does not exist.
@@ -86,12 +87,22 @@ pub(super) static HEXPIRE: Command = Command::single(
         .steady()
         .arity(-6)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[
+            Arg::key("key"),
+            Arg::integer("seconds"),
+            Arg::choice("condition", &["NX", "XX", "GT", "LT"]).optional(),
+            Arg::block("fields", &[Arg::integer("numfields"), Arg::string("field").repeated()])
+                .after("FIELDS"),
+        ]),
 );
 
 fn hexpire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     expire_fields(cx, args, Unit { scale: 1_000, is_relative: true }, "hexpire")
 }
+
+/// The condition on the expiry that a field has.
+const CONDITION: Arg = Arg::choice("condition", &["NX", "XX", "GT", "LT"]).since("9.0.0");
 
 pub(super) static HPEXPIRE: Command = Command::single(
     hpexpire,
@@ -101,7 +112,8 @@ pub(super) static HPEXPIRE: Command = Command::single(
         .steady()
         .arity(-6)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[Arg::key("key"), Arg::integer("milliseconds"), CONDITION.optional(), FIELDS]),
 );
 
 fn hpexpire(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -116,7 +128,8 @@ pub(super) static HEXPIREAT: Command = Command::single(
         .steady()
         .arity(-6)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[Arg::key("key"), Arg::integer("unix-time-seconds"), CONDITION.optional(), FIELDS]),
 );
 
 fn hexpireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -131,7 +144,13 @@ pub(super) static HPEXPIREAT: Command = Command::single(
         .steady()
         .arity(-6)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[
+            Arg::key("key"),
+            Arg::integer("unix-time-milliseconds"),
+            CONDITION.optional(),
+            FIELDS,
+        ]),
 );
 
 fn hpexpireat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -176,7 +195,8 @@ pub(super) static HTTL: Command = Command::single(
         .steady()
         .arity(-5)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), FIELDS]),
 );
 
 fn httl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -195,7 +215,8 @@ pub(super) static HPTTL: Command = Command::single(
         .steady()
         .arity(-5)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), FIELDS]),
 );
 
 fn hpttl(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -214,7 +235,8 @@ pub(super) static HEXPIRETIME: Command = Command::single(
         .steady()
         .arity(-5)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), FIELDS]),
 );
 
 fn hexpiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -232,7 +254,8 @@ pub(super) static HPEXPIRETIME: Command = Command::single(
         .steady()
         .arity(-5)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), FIELDS]),
 );
 
 fn hpexpiretime(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -247,7 +270,8 @@ pub(super) static HPERSIST: Command = Command::single(
         .steady()
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[Arg::key("key"), FIELDS]),
 );
 
 fn hpersist(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -7,7 +7,7 @@ use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 use crate::value::pack::Item;
 
@@ -71,7 +71,8 @@ pub(super) static HINCRBY: Command = Command::single(
         .constant_time()
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), Arg::string("field"), Arg::integer("increment")]),
 );
 
 fn hincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -105,7 +106,8 @@ pub(super) static HINCRBYFLOAT: Command = Command::single(
         .constant_time()
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), Arg::string("field"), Arg::double("increment")]),
 );
 
 fn hincrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

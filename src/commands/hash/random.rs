@@ -6,7 +6,7 @@ use crate::base::rng::Rng;
 use crate::commands::args::weigh_draw;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Protocol, Reply};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::hash::{Field, Hash};
 use std::collections::HashSet;
 
@@ -70,7 +70,12 @@ pub(super) static HRANDFIELD: Command = Command::single(
         .arity(-2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[
+            Arg::key("key"),
+            Arg::block("options", &[Arg::integer("count"), Arg::keyword("WITHVALUES").optional()])
+                .optional(),
+        ]),
 )
 .offload_by(weigh_draw);
 

@@ -6,7 +6,7 @@ use crate::base::number::{parse_cursor, parse_i64};
 use crate::commands::args::weigh_scan;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Reply};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 use crate::value::string::IntText;
 
@@ -72,7 +72,14 @@ pub(super) static HSCAN: Command = Command::single(
         .arity(-3)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[
+            Arg::key("key"),
+            Arg::integer("cursor"),
+            Arg::pattern("pattern").after("MATCH").optional(),
+            Arg::integer("count").after("COUNT").optional(),
+            Arg::keyword("NOVALUES").optional(),
+        ]),
 )
 .offload_by(weigh_scan);
 

@@ -5,7 +5,7 @@ use super::{Seen, limits_of};
 use crate::exec::{Command, Context};
 use crate::keyspace::{Event, Slice};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::hash::Hash;
 
 /// Returns whether a write to the field replaces an expired one. The expired field then counts as
@@ -64,7 +64,12 @@ pub(super) static HSET: Command = Command::single(
         .steady()
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .history(&[("4.0.0", "Accepts multiple `field` and `value` arguments.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::block("data", &[Arg::string("field"), Arg::string("value")]).repeated(),
+        ]),
 )
 .offload_by_args();
 
@@ -82,7 +87,11 @@ pub(super) static HMSET: Command = Command::single(
         .steady()
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[
+            Arg::key("key"),
+            Arg::block("data", &[Arg::string("field"), Arg::string("value")]).repeated(),
+        ]),
 )
 .offload_by_args();
 
@@ -99,7 +108,8 @@ pub(super) static HSETNX: Command = Command::single(
         .constant_time()
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .args(&[Arg::key("key"), Arg::string("field"), Arg::string("value")]),
 );
 
 fn hsetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -141,7 +151,9 @@ pub(super) static HDEL: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .history(&[("2.4.0", "Accepts multiple `field` arguments.")])
+        .args(&[Arg::key("key"), Arg::string("field").repeated()]),
 )
 .offload_by_args();
 

@@ -11,6 +11,7 @@ use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::commands::footprint::{ALLOCATOR, Footprint, percent};
 use crate::config::{Config, VERSION};
 use crate::exec::Pause;
+use crate::pubsub::Count;
 use std::sync::OnceLock;
 
 /// The bits of a key's access clock.
@@ -90,7 +91,7 @@ pub(super) fn clients(view: &View<'_>, text: &mut Text) {
     text.field("client_recent_max_output_buffer", output_bytes);
     text.field("blocked_clients", gauges.clients_blocked);
     text.field("tracking_clients", 0);
-    text.field("pubsub_clients", 0);
+    text.field("pubsub_clients", view.process.pubsub.count(Count::Clients));
     text.field("watching_clients", gauges.clients_watching);
     text.field("clients_in_timeout_table", gauges.clients_in_timeout);
     text.field("total_watched_keys", gauges.keys_watched);

@@ -3,6 +3,7 @@
 use super::View;
 use super::text::Text;
 use crate::observe::{Rate, Totals};
+use crate::pubsub::{Count, Sort};
 
 pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     let boards = &view.process.boards;
@@ -11,8 +12,12 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     expiry(&totals, text);
     text.field("keyspace_hits", totals.keyspace_hits);
     text.field("keyspace_misses", totals.keyspace_misses);
-    for name in ["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"] {
-        text.field(name, 0);
+    for (name, sort) in [
+        ("pubsub_channels", Sort::Channel),
+        ("pubsub_patterns", Sort::Pattern),
+        ("pubsubshard_channels", Sort::ShardChannel),
+    ] {
+        text.field(name, view.process.pubsub.count(Count::Names(sort)));
     }
     text.field("latest_fork_usec", 0);
     text.field("total_forks", 0);

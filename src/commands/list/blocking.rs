@@ -5,7 +5,7 @@ use super::{limits, reply_item};
 use crate::commands::args::deadline_at;
 use crate::exec::{Command, Context, Null, Wait};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::Kind;
 use crate::value::list::{End, List};
 
@@ -19,7 +19,9 @@ pub(super) static BLPOP: Command = Command::gather(
         .complexity("O(N) where N is the number of provided keys.")
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::BLOCKING))
-        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)]),
+        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)])
+        .history(&[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")])
+        .args(&[Arg::key("key").repeated(), Arg::double("timeout")]),
 );
 
 fn blpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -36,7 +38,9 @@ pub(super) static BRPOP: Command = Command::gather(
         .complexity("O(N) where N is the number of provided keys.")
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::BLOCKING))
-        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)]),
+        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)])
+        .history(&[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")])
+        .args(&[Arg::key("key").repeated(), Arg::double("timeout")]),
 );
 
 fn brpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -79,7 +83,14 @@ pub(super) static BLMPOP: Command = Command::gather(
         )
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::deletes().using_data().at(2).counted(1)]),
+        .keys(&[KeySpec::deletes().using_data().at(2).counted(1)])
+        .args(&[
+            Arg::double("timeout"),
+            Arg::integer("numkeys"),
+            Arg::key("key").repeated(),
+            Arg::choice("where", &["LEFT", "RIGHT"]),
+            Arg::integer("count").after("COUNT").optional(),
+        ]),
 );
 
 fn blmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use super::{integer_at, limits, range_of, signed_at};
 use crate::exec::{Command, Context, Weighing};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::list::{End, List};
 
 pub(super) static LSET: Command = Command::single(
@@ -18,7 +18,8 @@ pub(super) static LSET: Command = Command::single(
         )
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[Arg::key("key"), Arg::integer("index"), Arg::string("element")]),
 );
 
 fn lset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -45,7 +46,13 @@ pub(super) static LINSERT: Command = Command::gather(
         )
         .arity(5)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .args(&[
+            Arg::key("key"),
+            Arg::choice("where", &["BEFORE", "AFTER"]),
+            Arg::string("pivot"),
+            Arg::string("element"),
+        ]),
 )
 .offload();
 
@@ -80,7 +87,8 @@ pub(super) static LREM: Command = Command::gather(
         )
         .arity(4)
         .flags(Flag::WRITE)
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .args(&[Arg::key("key"), Arg::integer("count"), Arg::string("element")]),
 )
 .offload();
 
@@ -111,7 +119,8 @@ pub(super) static LTRIM: Command = Command::single(
         .complexity("O(N) where N is the number of elements to be removed by the operation.")
         .arity(4)
         .flags(Flag::WRITE)
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("stop")]),
 )
 .offload_by(weigh_trim);
 

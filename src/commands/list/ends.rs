@@ -4,7 +4,7 @@ use super::{end_at, limits, number_from, reply_and_remove, reply_item};
 use crate::exec::{Command, Context, Weighing, count_at};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::list::{End, List};
 
 pub(super) static LPUSH: Command = Command::single(
@@ -18,7 +18,9 @@ pub(super) static LPUSH: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .history(&[("2.4.0", "Accepts multiple `element` arguments.")])
+        .args(&[Arg::key("key"), Arg::string("element").repeated()]),
 )
 .offload_by_args();
 
@@ -37,7 +39,9 @@ pub(super) static RPUSH: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .history(&[("2.4.0", "Accepts multiple `element` arguments.")])
+        .args(&[Arg::key("key"), Arg::string("element").repeated()]),
 )
 .offload_by_args();
 
@@ -56,7 +60,9 @@ pub(super) static LPUSHX: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .history(&[("4.0.0", "Accepts multiple `element` arguments.")])
+        .args(&[Arg::key("key"), Arg::string("element").repeated()]),
 )
 .offload_by_args();
 
@@ -75,7 +81,9 @@ pub(super) static RPUSHX: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .history(&[("4.0.0", "Accepts multiple `element` arguments.")])
+        .args(&[Arg::key("key"), Arg::string("element").repeated()]),
 )
 .offload_by_args();
 
@@ -112,7 +120,9 @@ pub(super) static LPOP: Command = Command::single(
         .steady()
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes().using_data()]),
+        .keys(&[KeySpec::deletes().using_data()])
+        .history(&[("6.2.0", "Added the `count` argument.")])
+        .args(&[Arg::key("key"), Arg::integer("count").since("6.2.0").optional()]),
 )
 .offload_by(weigh_pop);
 
@@ -135,7 +145,9 @@ pub(super) static RPOP: Command = Command::single(
         .steady()
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes().using_data()]),
+        .keys(&[KeySpec::deletes().using_data()])
+        .history(&[("6.2.0", "Added the `count` argument.")])
+        .args(&[Arg::key("key"), Arg::integer("count").since("6.2.0").optional()]),
 )
 .offload_by(weigh_pop);
 
@@ -193,7 +205,13 @@ pub(super) static LMPOP: Command = Command::gather(
         )
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::deletes().using_data().counted(1)]),
+        .keys(&[KeySpec::deletes().using_data().counted(1)])
+        .args(&[
+            Arg::integer("numkeys"),
+            Arg::key("key").repeated(),
+            Arg::choice("where", &["LEFT", "RIGHT"]),
+            Arg::integer("count").after("COUNT").optional(),
+        ]),
 )
 .offload_by(weigh_many);
 

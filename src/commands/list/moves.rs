@@ -6,7 +6,7 @@ use super::{end_at, limits};
 use crate::commands::args::deadline_at;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::list::{End, List};
 
 pub(super) static LMOVE: Command = Command::gather(
@@ -19,7 +19,13 @@ pub(super) static LMOVE: Command = Command::gather(
         .constant_time()
         .arity(5)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)])
+        .args(&[
+            Arg::key("source"),
+            Arg::key("destination").key_spec(1),
+            Arg::choice("wherefrom", &["LEFT", "RIGHT"]),
+            Arg::choice("whereto", &["LEFT", "RIGHT"]),
+        ]),
 );
 
 fn lmove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -40,7 +46,8 @@ pub(super) static RPOPLPUSH: Command = Command::gather(
         .constant_time()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)])
+        .args(&[Arg::key("source"), Arg::key("destination").key_spec(1)]),
 );
 
 fn rpoplpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -60,7 +67,14 @@ pub(super) static BLMOVE: Command = Command::gather(
         .constant_time()
         .arity(6)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::BLOCKING))
-        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)])
+        .args(&[
+            Arg::key("source"),
+            Arg::key("destination").key_spec(1),
+            Arg::choice("wherefrom", &["LEFT", "RIGHT"]),
+            Arg::choice("whereto", &["LEFT", "RIGHT"]),
+            Arg::double("timeout"),
+        ]),
 );
 
 fn blmove(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -84,7 +98,9 @@ pub(super) static BRPOPLPUSH: Command = Command::gather(
         .constant_time()
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::BLOCKING))
-        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)]),
+        .keys(&[KeySpec::deletes().using_data(), KeySpec::inserts().at(2)])
+        .history(&[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")])
+        .args(&[Arg::key("source"), Arg::key("destination").key_spec(1), Arg::double("timeout")]),
 );
 
 fn brpoplpush(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use super::{integer_at, number_from, range_of, reply_item, signed_at};
 use crate::exec::{Command, Context, Weighing};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::Item;
 use crate::value::list::List;
 
@@ -14,7 +14,8 @@ pub(super) static LLEN: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key")]),
 );
 
 fn llen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -34,7 +35,8 @@ pub(super) static LINDEX: Command = Command::single(
         )
         .arity(3)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::integer("index")]),
 );
 
 fn lindex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -69,7 +71,8 @@ pub(super) static LRANGE: Command = Command::single(
         )
         .arity(4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("stop")]),
 )
 .offload_by(weigh_range);
 
@@ -105,7 +108,14 @@ pub(super) static LPOS: Command = Command::gather(
         )
         .arity(-3)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("element"),
+            Arg::integer("rank").after("RANK").optional(),
+            Arg::integer("num-matches").after("COUNT").optional(),
+            Arg::integer("len").after("MAXLEN").optional(),
+        ]),
 )
 .offload();
 

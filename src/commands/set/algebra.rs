@@ -5,7 +5,7 @@ use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
 use crate::keyspace::{Event, Expiry, Key, Slice};
 use crate::resp::{Args, Error, Mark, Output, Reply};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::set::{Limits, Set};
 use crate::value::{Container, Item};
 use std::cmp::Reverse;
@@ -76,7 +76,8 @@ pub(super) static SINTER: Command = Command::gather(
         .arity(-2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output_order"])
-        .keys(&[KeySpec::reads().to_end(1)]),
+        .keys(&[KeySpec::reads().to_end(1)])
+        .args(&[Arg::key("key").repeated()]),
 )
 .offload();
 
@@ -105,7 +106,12 @@ pub(super) static SINTERCARD: Command = Command::gather(
         )
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::reads().counted(1)]),
+        .keys(&[KeySpec::reads().counted(1)])
+        .args(&[
+            Arg::integer("numkeys"),
+            Arg::key("key").repeated(),
+            Arg::integer("limit").after("LIMIT").optional(),
+        ]),
 )
 .offload();
 
@@ -145,7 +151,8 @@ pub(super) static SINTERSTORE: Command = Command::gather(
         )
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).to_end(1)]),
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).to_end(1)])
+        .args(&[Arg::key("destination"), Arg::key("key").key_spec(1).repeated()]),
 )
 .offload();
 
@@ -192,7 +199,8 @@ pub(super) static SUNION: Command = Command::gather(
         .arity(-2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output_order"])
-        .keys(&[KeySpec::reads().to_end(1)]),
+        .keys(&[KeySpec::reads().to_end(1)])
+        .args(&[Arg::key("key").repeated()]),
 )
 .offload();
 
@@ -212,7 +220,8 @@ pub(super) static SUNIONSTORE: Command = Command::gather(
         .complexity("O(N) where N is the total number of elements in all given sets.")
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).to_end(1)]),
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).to_end(1)])
+        .args(&[Arg::key("destination"), Arg::key("key").key_spec(1).repeated()]),
 )
 .offload();
 
@@ -267,7 +276,8 @@ pub(super) static SDIFF: Command = Command::gather(
         .arity(-2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output_order"])
-        .keys(&[KeySpec::reads().to_end(1)]),
+        .keys(&[KeySpec::reads().to_end(1)])
+        .args(&[Arg::key("key").repeated()]),
 )
 .offload();
 
@@ -287,7 +297,8 @@ pub(super) static SDIFFSTORE: Command = Command::gather(
         .complexity("O(N) where N is the total number of elements in all given sets.")
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).to_end(1)]),
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).to_end(1)])
+        .args(&[Arg::key("destination"), Arg::key("key").key_spec(1).repeated()]),
 )
 .offload();
 

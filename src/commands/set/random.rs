@@ -6,7 +6,7 @@ use crate::commands::args::weigh_draw;
 use crate::exec::{Command, Context, Weighing, count_at};
 use crate::keyspace::{Event, Key};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::set::Set;
 
 /// Maximum number of members of one propagated SREM.
@@ -27,7 +27,9 @@ pub(super) static SPOP: Command = Command::single(
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::deletes().using_data()]),
+        .keys(&[KeySpec::deletes().using_data()])
+        .history(&[("3.2.0", "Added the `count` argument.")])
+        .args(&[Arg::key("key"), Arg::integer("count").since("3.2.0").optional()]),
 )
 .offload_by(weigh_spop);
 
@@ -110,7 +112,9 @@ pub(super) static SRANDMEMBER: Command = Command::single(
         .arity(-2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("2.6.0", "Added the optional `count` argument.")])
+        .args(&[Arg::key("key"), Arg::integer("count").since("2.6.0").optional()]),
 )
 .offload_by(weigh_draw);
 

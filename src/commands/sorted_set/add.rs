@@ -5,7 +5,7 @@ use crate::base::number::parse_f64;
 use crate::exec::{Command, Context};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::{Limits, Put, SortedSet};
 
 /// Options of ZADD.
@@ -103,7 +103,20 @@ pub(super) static ZADD: Command = Command::single(
         .steady()
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .history(&[
+            ("2.4.0", "Accepts multiple elements."),
+            ("3.0.2", "Added the `XX`, `NX`, `CH` and `INCR` options."),
+            ("6.2.0", "Added the `GT` and `LT` options."),
+        ])
+        .args(&[
+            Arg::key("key"),
+            Arg::choice("condition", &["NX", "XX"]).since("3.0.2").optional(),
+            Arg::choice("comparison", &["GT", "LT"]).since("6.2.0").optional(),
+            Arg::keyword("CH").named("change").since("3.0.2").optional(),
+            Arg::keyword("INCR").named("increment").since("3.0.2").optional(),
+            Arg::block("data", &[Arg::double("score"), Arg::string("member")]).repeated(),
+        ]),
 )
 .offload_by_args();
 
@@ -119,7 +132,8 @@ pub(super) static ZINCRBY: Command = Command::single(
         .steady()
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), Arg::integer("increment"), Arg::string("member")]),
 );
 
 fn zincrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Weighing, count_at};
 use crate::keyspace::{Event, Key};
 use crate::resp::{Args, Error, Protocol};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::{End, SortedSet};
 use crate::value::string::IntText;
 use std::ops::Range;
@@ -94,7 +94,8 @@ pub(super) static ZPOPMIN: Command = Command::single(
         .steady()
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes().using_data()]),
+        .keys(&[KeySpec::deletes().using_data()])
+        .args(&[Arg::key("key"), Arg::integer("count").optional()]),
 )
 .offload_by(weigh_pop);
 
@@ -124,7 +125,8 @@ pub(super) static ZPOPMAX: Command = Command::single(
         .steady()
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes().using_data()]),
+        .keys(&[KeySpec::deletes().using_data()])
+        .args(&[Arg::key("key"), Arg::integer("count").optional()]),
 )
 .offload_by(weigh_pop);
 
@@ -200,7 +202,13 @@ pub(super) static ZMPOP: Command = Command::gather(
         )
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::deletes().using_data().counted(1)]),
+        .keys(&[KeySpec::deletes().using_data().counted(1)])
+        .args(&[
+            Arg::integer("numkeys"),
+            Arg::key("key").repeated(),
+            Arg::choice("where", &["MIN", "MAX"]),
+            Arg::integer("count").after("COUNT").optional(),
+        ]),
 );
 
 fn zmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -6,7 +6,7 @@ use crate::base::number::{FloatText, parse_cursor, parse_i64};
 use crate::commands::args::{weigh_draw, weigh_scan};
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Mark, Output, Protocol, Reply};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 use crate::value::string::IntText;
 use std::collections::HashSet;
@@ -19,7 +19,12 @@ pub(super) static ZRANDMEMBER: Command = Command::single(
         .arity(-2)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[
+            Arg::key("key"),
+            Arg::block("options", &[Arg::integer("count"), Arg::keyword("WITHSCORES").optional()])
+                .optional(),
+        ]),
 )
 .offload_by(weigh_draw);
 
@@ -158,7 +163,15 @@ pub(super) static ZSCAN: Command = Command::single(
         .arity(-3)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("8.0.0", "Added noscores option.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::integer("cursor"),
+            Arg::pattern("pattern").after("MATCH").optional(),
+            Arg::integer("count").after("COUNT").optional(),
+            Arg::keyword("NOSCORES").optional(),
+        ]),
 )
 .offload_by(weigh_scan);
 

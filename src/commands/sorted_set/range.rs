@@ -3,9 +3,10 @@
 use super::Members;
 use super::bounds::{Bounds, By};
 use crate::base::number::parse_i64;
+use crate::commands::arg_groups::LIMIT;
 use crate::exec::{Command, Context, Weighing};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::Item;
 use crate::value::sorted_set::SortedSet;
 use std::ops::Range;
@@ -175,7 +176,17 @@ pub(super) static ZRANGE: Command = Command::single(
         )
         .arity(-4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("6.2.0", "Added the `REV`, `BYSCORE`, `BYLEX` and `LIMIT` options.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("start"),
+            Arg::string("stop"),
+            Arg::choice("sortby", &["BYSCORE", "BYLEX"]).since("6.2.0").optional(),
+            Arg::keyword("REV").since("6.2.0").optional(),
+            LIMIT.since("6.2.0").optional(),
+            Arg::keyword("WITHSCORES").optional(),
+        ]),
 )
 .offload_by(weigh_range);
 
@@ -197,7 +208,13 @@ pub(super) static ZREVRANGE: Command = Command::single(
         )
         .arity(-4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[
+            Arg::key("key"),
+            Arg::integer("start"),
+            Arg::integer("stop"),
+            Arg::keyword("WITHSCORES").optional(),
+        ]),
 )
 .offload_by(weigh_rev_range);
 
@@ -220,7 +237,15 @@ pub(super) static ZRANGEBYSCORE: Command = Command::single(
         )
         .arity(-4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("2.0.0", "Added the `WITHSCORES` modifier.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::double("min"),
+            Arg::double("max"),
+            Arg::keyword("WITHSCORES").since("2.0.0").optional(),
+            LIMIT.optional(),
+        ]),
 )
 .offload_by(weigh_by_score);
 
@@ -243,7 +268,15 @@ pub(super) static ZREVRANGEBYSCORE: Command = Command::single(
         )
         .arity(-4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("2.1.6", "`min` and `max` can be exclusive.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::double("max"),
+            Arg::double("min"),
+            Arg::keyword("WITHSCORES").optional(),
+            LIMIT.optional(),
+        ]),
 )
 .offload_by(weigh_rev_by_score);
 
@@ -266,7 +299,8 @@ pub(super) static ZRANGEBYLEX: Command = Command::single(
         )
         .arity(-4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("min"), Arg::string("max"), LIMIT.optional()]),
 )
 .offload_by(weigh_by_lex);
 
@@ -289,7 +323,8 @@ pub(super) static ZREVRANGEBYLEX: Command = Command::single(
         )
         .arity(-4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("max"), Arg::string("min"), LIMIT.optional()]),
 )
 .offload_by(weigh_rev_by_lex);
 

@@ -4,7 +4,7 @@
 use super::bounds::{Bounds, By};
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 
 pub(super) static ZCARD: Command = Command::single(
@@ -14,7 +14,8 @@ pub(super) static ZCARD: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key")]),
 );
 
 fn zcard(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -31,7 +32,8 @@ pub(super) static ZSCORE: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("member")]),
 );
 
 fn zscore(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -52,7 +54,8 @@ pub(super) static ZMSCORE: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("member").repeated()]),
 )
 .offload_by_args();
 
@@ -77,7 +80,9 @@ pub(super) static ZRANK: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("7.2.0", "Added the optional `WITHSCORE` argument.")])
+        .args(&[Arg::key("key"), Arg::string("member"), Arg::keyword("WITHSCORE").optional()]),
 );
 
 fn zrank(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -92,7 +97,9 @@ pub(super) static ZREVRANK: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("7.2.0", "Added the optional `WITHSCORE` argument.")])
+        .args(&[Arg::key("key"), Arg::string("member"), Arg::keyword("WITHSCORE").optional()]),
 );
 
 fn zrevrank(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -135,7 +142,8 @@ pub(super) static ZCOUNT: Command = Command::single(
         .steady()
         .arity(4)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::double("min"), Arg::double("max")]),
 );
 
 fn zcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -150,7 +158,8 @@ pub(super) static ZLEXCOUNT: Command = Command::single(
         .steady()
         .arity(4)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::string("min"), Arg::string("max")]),
 );
 
 fn zlexcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -4,7 +4,7 @@ use super::bounds::{Bounds, By};
 use crate::exec::{Command, Context, Weighing};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 
 pub(super) static ZREM: Command = Command::single(
@@ -21,7 +21,9 @@ pub(super) static ZREM: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .history(&[("2.4.0", "Accepts multiple elements.")])
+        .args(&[Arg::key("key"), Arg::string("member").repeated()]),
 )
 .offload_by_args();
 
@@ -51,7 +53,8 @@ pub(super) static ZREMRANGEBYRANK: Command = Command::single(
         )
         .arity(4)
         .flags(Flag::WRITE)
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("stop")]),
 )
 .offload_by(weigh_by_rank);
 
@@ -76,7 +79,8 @@ pub(super) static ZREMRANGEBYSCORE: Command = Command::single(
         )
         .arity(4)
         .flags(Flag::WRITE)
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .args(&[Arg::key("key"), Arg::double("min"), Arg::double("max")]),
 )
 .offload_by(weigh_by_score);
 
@@ -101,7 +105,8 @@ pub(super) static ZREMRANGEBYLEX: Command = Command::single(
         )
         .arity(4)
         .flags(Flag::WRITE)
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .args(&[Arg::key("key"), Arg::string("min"), Arg::string("max")]),
 )
 .offload_by(weigh_by_lex);
 

@@ -2,10 +2,11 @@
 
 use super::limits_of;
 use super::range::{Form, Selection};
+use crate::commands::arg_groups::LIMIT;
 use crate::exec::{Command, Context};
 use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::sorted_set::SortedSet;
 use crate::value::string::IntText;
 use crate::value::{Container, Object};
@@ -20,7 +21,16 @@ pub(super) static ZRANGESTORE: Command = Command::gather(
         )
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2)]),
+        .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2)])
+        .args(&[
+            Arg::key("dst"),
+            Arg::key("src").key_spec(1),
+            Arg::string("min"),
+            Arg::string("max"),
+            Arg::choice("sortby", &["BYSCORE", "BYLEX"]).optional(),
+            Arg::keyword("REV").optional(),
+            LIMIT.optional(),
+        ]),
 )
 .offload();
 

@@ -4,7 +4,7 @@ use super::pop::{ManyPop, Shape, name_of, take};
 use crate::commands::args::deadline_at;
 use crate::exec::{Command, Context, Null, Wait};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::Kind;
 use crate::value::sorted_set::End;
 
@@ -20,7 +20,9 @@ pub(super) static BZPOPMIN: Command = Command::gather(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::FAST))
-        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)]),
+        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)])
+        .history(&[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")])
+        .args(&[Arg::key("key").repeated(), Arg::double("timeout")]),
 );
 
 fn bzpopmin(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -39,7 +41,9 @@ pub(super) static BZPOPMAX: Command = Command::gather(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::FAST))
-        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)]),
+        .keys(&[KeySpec::deletes().using_data().to_last(-2, 1)])
+        .history(&[("6.0.0", "`timeout` is interpreted as a double instead of an integer.")])
+        .args(&[Arg::key("key").repeated(), Arg::double("timeout")]),
 );
 
 fn bzpopmax(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -77,7 +81,14 @@ pub(super) static BZMPOP: Command = Command::gather(
         )
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
-        .keys(&[KeySpec::deletes().using_data().at(2).counted(1)]),
+        .keys(&[KeySpec::deletes().using_data().at(2).counted(1)])
+        .args(&[
+            Arg::double("timeout"),
+            Arg::integer("numkeys"),
+            Arg::key("key").repeated(),
+            Arg::choice("where", &["MIN", "MAX"]),
+            Arg::integer("count").after("COUNT").optional(),
+        ]),
 );
 
 fn bzmpop(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

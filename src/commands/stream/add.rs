@@ -5,7 +5,7 @@ use super::reply::write_id;
 use crate::exec::{Command, Context, Weighing};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::stream::{Id, Keep, Limits, Log, Stream, Trim};
 
 /// Parsed trimming options.
@@ -122,6 +122,21 @@ fn propagate(cx: &mut Context<'_>, command: &[Vec<u8>]) {
     cx.propagate(&command);
 }
 
+/// How a stream is trimmed.
+const TRIM: Arg = Arg::block(
+    "trim",
+    &[
+        Arg::one_of("strategy", &[Arg::keyword("MAXLEN"), Arg::keyword("MINID").since("6.2.0")]),
+        Arg::one_of(
+            "operator",
+            &[Arg::keyword("=").named("equal"), Arg::keyword("~").named("approximately")],
+        )
+        .optional(),
+        Arg::string("threshold"),
+        Arg::integer("count").after("LIMIT").since("6.2.0").optional(),
+    ],
+);
+
 pub(super) static XADD: Command = Command::single(
     xadd,
     Card::new("xadd", Group::Stream, "5.0.0")
@@ -135,7 +150,21 @@ pub(super) static XADD: Command = Command::single(
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
         .tips(&["nondeterministic_output"])
         .keys(&[KeySpec::updates()
-            .note("UPDATE instead of INSERT because of the optional trimming feature")]),
+            .note("UPDATE instead of INSERT because of the optional trimming feature")])
+        .history(&[
+            (
+                "6.2.0",
+                "Added the `NOMKSTREAM` option, `MINID` trimming strategy and the `LIMIT` option.",
+            ),
+            ("7.0.0", "Added support for the `<ms>-*` explicit ID form."),
+        ])
+        .args(&[
+            Arg::key("key"),
+            Arg::keyword("NOMKSTREAM").since("6.2.0").optional(),
+            TRIM.optional(),
+            Arg::one_of("id-selector", &[Arg::keyword("*").named("auto-id"), Arg::string("id")]),
+            Arg::block("data", &[Arg::string("field"), Arg::string("value")]).repeated(),
+        ]),
 );
 
 /// Parsed arguments of XADD.
@@ -233,7 +262,9 @@ pub(super) static XTRIM: Command = Command::single(
         .arity(-4)
         .flags(Flag::WRITE)
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .history(&[("6.2.0", "Added the `MINID` trimming strategy and the `LIMIT` option.")])
+        .args(&[Arg::key("key"), TRIM]),
 )
 .offload_by(weigh_trim);
 
@@ -295,7 +326,14 @@ pub(super) static XSETID: Command = Command::single(
         .constant_time()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .history(&[("7.0.0", "Added the `entries_added` and `max_deleted_entry_id` arguments.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("last-id"),
+            Arg::integer("entries-added").after("ENTRIESADDED").since("7.0.0").optional(),
+            Arg::string("max-deleted-id").after("MAXDELETEDID").since("7.0.0").optional(),
+        ]),
 );
 
 fn xsetid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

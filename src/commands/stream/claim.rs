@@ -7,7 +7,7 @@ use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
 use crate::keyspace::{Edit, Event};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
 
 /// Collects the commands that propagate changes of a consumer group.
@@ -165,7 +165,20 @@ pub(super) static XCLAIM: Command = Command::single(
         .arity(-6)
         .flags(Flag::WRITE.and(Flag::FAST))
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("group"),
+            Arg::string("consumer"),
+            Arg::string("min-idle-time"),
+            Arg::string("id").repeated(),
+            Arg::integer("ms").after("IDLE").optional(),
+            Arg::unix_time("unix-time-milliseconds").after("TIME").optional(),
+            Arg::integer("count").after("RETRYCOUNT").optional(),
+            Arg::keyword("FORCE").optional(),
+            Arg::keyword("JUSTID").optional(),
+            Arg::string("lastid").after("LASTID").optional(),
+        ]),
 );
 
 /// Parsed arguments of XCLAIM.
@@ -292,7 +305,21 @@ pub(super) static XAUTOCLAIM: Command = Command::single(
         .arity(-6)
         .flags(Flag::WRITE.and(Flag::FAST))
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .history(&[(
+            "7.0.0",
+            "Added an element to the reply array, containing deleted entries the command cleared \
+             from the PEL",
+        )])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("group"),
+            Arg::string("consumer"),
+            Arg::string("min-idle-time"),
+            Arg::string("start"),
+            Arg::integer("count").after("COUNT").optional(),
+            Arg::keyword("JUSTID").optional(),
+        ]),
 );
 
 /// Number of pending entries to examine per entry of COUNT.

@@ -6,7 +6,7 @@ use crate::commands::help::{help_card, help_command};
 use crate::exec::{Command, Context};
 use crate::keyspace::{Edit, Event};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::Container;
 use crate::value::stream::{Id, Stream};
 
@@ -73,7 +73,15 @@ static CREATE: Command = Command::single(
         .constant_time()
         .arity(-5)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::inserts().at(2)]),
+        .keys(&[KeySpec::inserts().at(2)])
+        .history(&[("7.0.0", "Added the `entries_read` named argument.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("group"),
+            Arg::one_of("id-selector", &[Arg::string("id"), Arg::keyword("$").named("new-id")]),
+            Arg::keyword("MKSTREAM").optional(),
+            Arg::integer("entriesread").after("ENTRIESREAD").shown_as("entries-read").optional(),
+        ]),
 );
 
 fn create(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -112,7 +120,14 @@ static SETID: Command = Command::single(
         .constant_time()
         .arity(-5)
         .flags(Flag::WRITE)
-        .keys(&[KeySpec::updates().at(2)]),
+        .keys(&[KeySpec::updates().at(2)])
+        .history(&[("7.0.0", "Added the optional `entries_read` argument.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("group"),
+            Arg::one_of("id-selector", &[Arg::string("id"), Arg::keyword("$").named("new-id")]),
+            Arg::integer("entriesread").after("ENTRIESREAD").shown_as("entries-read").optional(),
+        ]),
 );
 
 fn setid(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -144,7 +159,8 @@ static DESTROY: Command = Command::single(
         )
         .arity(4)
         .flags(Flag::WRITE)
-        .keys(&[KeySpec::deletes().at(2)]),
+        .keys(&[KeySpec::deletes().at(2)])
+        .args(&[Arg::key("key"), Arg::string("group")]),
 );
 
 fn destroy(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -174,7 +190,8 @@ static CREATECONSUMER: Command = Command::single(
         .constant_time()
         .arity(5)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::inserts().at(2)]),
+        .keys(&[KeySpec::inserts().at(2)])
+        .args(&[Arg::key("key"), Arg::string("group"), Arg::string("consumer")]),
 );
 
 fn createconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -198,7 +215,8 @@ static DELCONSUMER: Command = Command::single(
         .constant_time()
         .arity(5)
         .flags(Flag::WRITE)
-        .keys(&[KeySpec::deletes().at(2)]),
+        .keys(&[KeySpec::deletes().at(2)])
+        .args(&[Arg::key("key"), Arg::string("group"), Arg::string("consumer")]),
 );
 
 fn delconsumer(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -227,7 +245,8 @@ pub(super) static XACK: Command = Command::single(
         .steady()
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[Arg::key("key"), Arg::string("group"), Arg::string("id").repeated()]),
 )
 .offload_by_args();
 

@@ -6,7 +6,7 @@ use super::reply::{limit, write_entries, write_entry, write_id};
 use crate::commands::help::{help_card, help_command};
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{Consumer, Group, Id, Log, Stream};
 
 pub(super) static XINFO: Command = Command::container(
@@ -25,7 +25,9 @@ static CONSUMERS: Command = Command::single(
         .arity(4)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads().at(2)]),
+        .keys(&[KeySpec::reads().at(2)])
+        .history(&[("7.2.0", "Added the `inactive` field, and changed the meaning of `idle`.")])
+        .args(&[Arg::key("key"), Arg::string("group")]),
 );
 
 fn consumers(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -57,7 +59,9 @@ static GROUPS: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads().at(2)]),
+        .keys(&[KeySpec::reads().at(2)])
+        .history(&[("7.0.0", "Added the `entries-read` and `lag` fields")])
+        .args(&[Arg::key("key")]),
 );
 
 fn groups(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -83,7 +87,24 @@ static STREAM: Command = Command::single(
         .constant_time()
         .arity(-3)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads().at(2)]),
+        .keys(&[KeySpec::reads().at(2)])
+        .history(&[
+            ("6.0.0", "Added the `FULL` modifier."),
+            (
+                "7.0.0",
+                "Added the `max-deleted-entry-id`, `entries-added`, `recorded-first-entry-id`, \
+                 `entries-read` and `lag` fields",
+            ),
+            ("7.2.0", "Added the `active-time` field, and changed the meaning of `seen-time`."),
+        ])
+        .args(&[
+            Arg::key("key"),
+            Arg::block(
+                "full-block",
+                &[Arg::keyword("FULL"), Arg::integer("count").after("COUNT").optional()],
+            )
+            .optional(),
+        ]),
 );
 
 fn stream(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

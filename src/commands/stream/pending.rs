@@ -5,7 +5,7 @@ use super::no_group;
 use super::reply::write_id;
 use crate::exec::{Command, Context};
 use crate::resp::{Args, Error, Reply};
-use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::stream::{ConsumerId, Group, Id, Pending, Stream};
 
 pub(super) static XPENDING: Command = Command::single(
@@ -25,7 +25,23 @@ pub(super) static XPENDING: Command = Command::single(
         .arity(-3)
         .flags(Flag::READONLY)
         .tips(&["nondeterministic_output"])
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("6.2.0", "Added the `IDLE` option and exclusive range intervals.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("group"),
+            Arg::block(
+                "filters",
+                &[
+                    Arg::integer("min-idle-time").after("IDLE").since("6.2.0").optional(),
+                    Arg::string("start"),
+                    Arg::string("end"),
+                    Arg::integer("count"),
+                    Arg::string("consumer").optional(),
+                ],
+            )
+            .optional(),
+        ]),
 );
 
 /// Parsed range of pending entries.

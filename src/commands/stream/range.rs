@@ -5,7 +5,7 @@ use super::reply::write_entries;
 use crate::exec::{Command, Context, Weighing, option_count};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::stream::{Id, Stream};
 
 pub(super) static XLEN: Command = Command::single(
@@ -15,7 +15,8 @@ pub(super) static XLEN: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key")]),
 );
 
 fn xlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -35,7 +36,14 @@ pub(super) static XRANGE: Command = Command::single(
         )
         .arity(-4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("6.2.0", "Added exclusive ranges.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("start"),
+            Arg::string("end"),
+            Arg::integer("count").after("COUNT").optional(),
+        ]),
 )
 .offload_by(weigh_forward);
 
@@ -57,7 +65,14 @@ pub(super) static XREVRANGE: Command = Command::single(
         )
         .arity(-4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .history(&[("6.2.0", "Added exclusive ranges.")])
+        .args(&[
+            Arg::key("key"),
+            Arg::string("end"),
+            Arg::string("start"),
+            Arg::integer("count").after("COUNT").optional(),
+        ]),
 )
 .offload_by(weigh_back);
 
@@ -124,7 +139,8 @@ pub(super) static XDEL: Command = Command::single(
         .steady()
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes()]),
+        .keys(&[KeySpec::deletes()])
+        .args(&[Arg::key("key"), Arg::string("id").repeated()]),
 )
 .offload_by_args();
 

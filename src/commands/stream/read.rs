@@ -7,9 +7,14 @@ use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Null, Wait};
 use crate::keyspace::Event;
 use crate::resp::{Args, Error, Protocol, Reply};
-use crate::spec::{Card, Flag, Group as CardGroup, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group as CardGroup, KeySpec};
 use crate::value::Kind;
 use crate::value::stream::{ConsumerId, Group, Id, Log, Pending, Stream};
+
+/// The keys, followed by an ID for each.
+const STREAMS: Arg =
+    Arg::block("streams", &[Arg::key("key").repeated(), Arg::string("id").repeated()])
+        .after("STREAMS");
 
 /// Returns the key spec: the keys are the first half of the arguments after STREAMS, and the ids
 /// are the second half. The search for STREAMS skips the names after GROUP, which may be any text.
@@ -26,7 +31,12 @@ pub(super) static XREAD: Command = Command::gather(
         )
         .arity(-4)
         .flags(Flag::READONLY.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
-        .keys(&[streams(1)]),
+        .keys(&[streams(1)])
+        .args(&[
+            Arg::integer("count").after("COUNT").optional(),
+            Arg::integer("milliseconds").after("BLOCK").optional(),
+            STREAMS,
+        ]),
 )
 .blocks_if(has_block);
 pub(super) static XREADGROUP: Command = Command::gather(
@@ -44,7 +54,15 @@ pub(super) static XREADGROUP: Command = Command::gather(
         )
         .arity(-7)
         .flags(Flag::WRITE.and(Flag::BLOCKING).and(Flag::MOVABLEKEYS))
-        .keys(&[streams(4).locked()]),
+        .keys(&[streams(4).locked()])
+        .args(&[
+            Arg::block("group-block", &[Arg::string("group"), Arg::string("consumer")])
+                .after("GROUP"),
+            Arg::integer("count").after("COUNT").optional(),
+            Arg::integer("milliseconds").after("BLOCK").optional(),
+            Arg::keyword("NOACK").optional(),
+            STREAMS,
+        ]),
 )
 .blocks_if(has_block);
 

@@ -2,10 +2,11 @@
 
 use super::options::{Lifetime, Options};
 use super::{expire_at_once, is_text, reply_string, reply_value, set_from_arg};
+use crate::commands::arg_groups::EXPIRATION_OR_PERSIST;
 use crate::exec::{Command, Context};
 use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 
 pub(super) static GETSET: Command = Command::single(
     getset,
@@ -14,7 +15,8 @@ pub(super) static GETSET: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), Arg::string("value")]),
 );
 
 fn getset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -32,7 +34,8 @@ pub(super) static GETDEL: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::deletes().using_data()]),
+        .keys(&[KeySpec::deletes().using_data()])
+        .args(&[Arg::key("key")]),
 );
 
 fn getdel(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -52,7 +55,8 @@ pub(super) static GETEX: Command = Command::single(
         .constant_time()
         .arity(-2)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data().note("RW and UPDATE because it changes the TTL")]),
+        .keys(&[KeySpec::updates().using_data().note("RW and UPDATE because it changes the TTL")])
+        .args(&[Arg::key("key"), EXPIRATION_OR_PERSIST.optional()]),
 );
 
 fn getex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -92,7 +96,8 @@ pub(super) static DELIFEQ: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::FAST))
-        .keys(&[KeySpec::removes()]),
+        .keys(&[KeySpec::removes()])
+        .args(&[Arg::key("key"), Arg::string("value")]),
 );
 
 fn delifeq(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Weighing};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, Str};
 use bytes::Bytes;
 
@@ -17,7 +17,15 @@ pub(super) static LCS: Command = Command::gather(
         .complexity("O(N*M) where N and M are the lengths of s1 and s2, respectively")
         .arity(-3)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads().to_last(1, 1)]),
+        .keys(&[KeySpec::reads().to_last(1, 1)])
+        .args(&[
+            Arg::key("key1"),
+            Arg::key("key2"),
+            Arg::keyword("LEN").optional(),
+            Arg::keyword("IDX").optional(),
+            Arg::integer("min-match-len").after("MINMATCHLEN").optional(),
+            Arg::keyword("WITHMATCHLEN").optional(),
+        ]),
 )
 .offload_by(weigh);
 

@@ -4,11 +4,12 @@
 use super::options::{Condition, Options};
 use super::{feed, new_value, reply_string};
 use crate::base::number::parse_i64;
+use crate::commands::arg_groups::EXPIRATION_OR_KEEPTTL;
 use crate::commands::each_key::each_key;
 use crate::exec::{Command, Context, Merge};
 use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use std::ops::Range;
 
 pub(super) static MGET: Command = Command::per_key(
@@ -21,7 +22,8 @@ pub(super) static MGET: Command = Command::per_key(
         .arity(-2)
         .flags(Flag::READONLY.and(Flag::FAST))
         .tips(&["request_policy:multi_shard"])
-        .keys(&[KeySpec::reads().to_end(1)]),
+        .keys(&[KeySpec::reads().to_end(1)])
+        .args(&[Arg::key("key").repeated()]),
 );
 
 fn mget(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -46,7 +48,8 @@ pub(super) static MSET: Command = Command::per_key(
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
-        .keys(&[KeySpec::overwrites().to_end(2)]),
+        .keys(&[KeySpec::overwrites().to_end(2)])
+        .args(&[Arg::block("data", &[Arg::key("key"), Arg::string("value")]).repeated()]),
 );
 
 fn mset(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -79,7 +82,8 @@ pub(super) static MSETNX: Command = Command::gather(
         .complexity("O(N) where N is the number of keys to set.")
         .arity(-3)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::creates().to_end(2)]),
+        .keys(&[KeySpec::creates().to_end(2)])
+        .args(&[Arg::block("data", &[Arg::key("key"), Arg::string("value")]).repeated()]),
 );
 
 fn msetnx(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -124,7 +128,13 @@ pub(super) static MSETEX: Command = Command::gather(
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
         .tips(&["request_policy:multi_shard", "response_policy:all_succeeded"])
-        .keys(&[KeySpec::overwrites().counted(2)]),
+        .keys(&[KeySpec::overwrites().counted(2)])
+        .args(&[
+            Arg::integer("numkeys"),
+            Arg::block("data", &[Arg::key("key"), Arg::string("value")]).repeated(),
+            Arg::choice("condition", &["NX", "XX"]).optional(),
+            EXPIRATION_OR_KEEPTTL.optional(),
+        ]),
 );
 
 fn msetex(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use crate::base::number::parse_i64;
 use crate::exec::{Command, Context};
 use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::string::{NewStr, Str};
 
 /// Adds `increment` to the key at argument 1 and replies with the sum.
@@ -37,7 +37,8 @@ pub(super) static INCR: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key")]),
 );
 
 fn incr(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -54,7 +55,8 @@ pub(super) static DECR: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key")]),
 );
 
 fn decr(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -71,7 +73,8 @@ pub(super) static INCRBY: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), Arg::integer("increment")]),
 );
 
 fn incrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -89,7 +92,8 @@ pub(super) static DECRBY: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), Arg::integer("decrement")]),
 );
 
 fn decrby(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -108,7 +112,8 @@ pub(super) static INCRBYFLOAT: Command = Command::single(
         .constant_time()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::updates().using_data()]),
+        .keys(&[KeySpec::updates().using_data()])
+        .args(&[Arg::key("key"), Arg::double("increment")]),
 );
 
 fn incrbyfloat(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -5,7 +5,7 @@ use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Weighing};
 use crate::keyspace::{Event, Expiry};
 use crate::resp::{Args, Error};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 use crate::value::string::{IntText, Str};
 use std::ops::Range;
 
@@ -21,7 +21,8 @@ pub(super) static APPEND: Command = Command::single(
         .steady()
         .arity(3)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::FAST))
-        .keys(&[KeySpec::inserts()]),
+        .keys(&[KeySpec::inserts()])
+        .args(&[Arg::key("key"), Arg::string("value")]),
 )
 .offload_by(weigh_append);
 
@@ -64,7 +65,8 @@ pub(super) static STRLEN: Command = Command::single(
         .constant_time()
         .arity(2)
         .flags(Flag::READONLY.and(Flag::FAST))
-        .keys(&[KeySpec::inspects()]),
+        .keys(&[KeySpec::inspects()])
+        .args(&[Arg::key("key")]),
 );
 
 fn strlen(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
@@ -88,7 +90,8 @@ pub(super) static GETRANGE: Command = Command::single(
         )
         .arity(4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("end")]),
 );
 
 pub(super) static SUBSTR: Command = Command::single(
@@ -102,7 +105,8 @@ pub(super) static SUBSTR: Command = Command::single(
         )
         .arity(4)
         .flags(Flag::READONLY)
-        .keys(&[KeySpec::reads()]),
+        .keys(&[KeySpec::reads()])
+        .args(&[Arg::key("key"), Arg::integer("start"), Arg::integer("end")]),
 );
 
 /// Returns the range from `start` to `end`, both included, of a string of `len` bytes. Negative
@@ -149,7 +153,8 @@ pub(super) static SETRANGE: Command = Command::single(
         )
         .arity(4)
         .flags(Flag::WRITE.and(Flag::DENYOOM))
-        .keys(&[KeySpec::updates()]),
+        .keys(&[KeySpec::updates()])
+        .args(&[Arg::key("key"), Arg::integer("offset"), Arg::string("value")]),
 )
 .offload_by(weigh_setrange);
 

@@ -64,6 +64,7 @@ impl Shard {
         let deadline_ms = waiting.deadline_ms;
         blocked.wait = Some(waiting);
         connection.session.is_blocked = true;
+        connection.release_pushes();
         // The command counts when it ends.
         connection.session.commands -= 1;
         let is_hung_up = connection.is_hung_up;

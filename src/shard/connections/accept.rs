@@ -160,7 +160,9 @@ impl Shard {
         connection.input = Default::default();
         connection.outbox.abandon();
         connection.queue = None;
+        connection.drop_pushes();
         self.count_bytes(conn);
+        self.end_all_subscriptions(conn);
         self.leave_block(conn);
         self.end_postponed(conn);
         let connection = self.connections.get_mut(conn).expect("checked above");

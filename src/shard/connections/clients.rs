@@ -1,11 +1,13 @@
 //! State of the clients of a shard: their bytes, limits and lists in progress.
 
+use super::subscribers::Subscribers;
 use crate::client::Connection;
 use crate::exec::ClientFilter;
 use crate::io::ConnId;
 use crate::mesh::Envelope;
 use crate::observe::LineLimit;
 use crate::shard::limits::{ATTACK_LINES_NS, CLOSE_LINES_MAX, CLOSE_LINES_NS};
+use ahash::RandomState;
 use std::collections::{BTreeSet, VecDeque};
 
 /// Number of seconds over which INFO reports the largest buffers.
@@ -39,12 +41,15 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) passing_bytes: usize,
     /// Exempt amount: bytes of unsent output of a connection that no limit counts.
     pub(in crate::shard) output_bytes_free: usize,
+    /// Connections with subscriptions.
+    pub(in crate::shard) subscribers: Subscribers,
     /// Bytes of unsent output of a connection above which its batches have one command.
     pub(in crate::shard) output_bytes_batched: usize,
 }
 
-impl Default for Clients {
-    fn default() -> Clients {
+impl Clients {
+    /// Creates the state of a shard without clients. `hasher` hashes the names of channels.
+    pub(in crate::shard) fn new(hasher: &RandomState) -> Clients {
         Clients {
             buffered_bytes: 0,
             log_limit: LineLimit::new(CLOSE_LINES_MAX, CLOSE_LINES_NS),
@@ -55,6 +60,7 @@ impl Default for Clients {
             next: 0,
             passing_bytes: 0,
             output_bytes_free: 0,
+            subscribers: Subscribers::new(hasher),
             output_bytes_batched: usize::MAX,
         }
     }

@@ -9,7 +9,10 @@ pub(super) mod clients;
 mod limits;
 pub(super) mod listing;
 mod output;
+mod push;
 mod queues;
+mod subscribe;
+pub(super) mod subscribers;
 pub(super) mod table;
 mod watch;
 

@@ -26,6 +26,8 @@ pub(in crate::shard) struct Batch {
     pub(in crate::shard) is_local: bool,
     /// Whether no other command may follow.
     is_complete: bool,
+    /// Whether a command of it publishes a message.
+    publishes: bool,
     /// Whether it is one command that may block.
     pub(in crate::shard) may_wait: bool,
     /// Index of the traced command.
@@ -49,6 +51,7 @@ impl Batch {
         self.is_bulky = false;
         self.is_complete = false;
         self.may_wait = false;
+        self.publishes = false;
         self.traced = None;
         self.requests.clear();
         self.queued = 0;
@@ -63,7 +66,14 @@ impl Batch {
         is_local: bool,
         place: Place,
     ) -> Option<Gathered> {
-        let Expected { may_be_long, may_walk, may_wait, may_forward } = expected;
+        let Expected { may_be_long, may_walk, may_wait, may_forward, publishes } = expected;
+        let is_torn = (publishes && !self.is_local) || (self.publishes && !is_local);
+        if is_torn && !self.is_empty() {
+            // A message takes effect when its command runs, so it must not be part of a unit over
+            // several shards, whose other parts run at other times.
+            return Some(Gathered::Nothing);
+        }
+        self.publishes |= publishes;
         if (may_wait || may_walk) && !self.is_empty() {
             // Earlier commands get their replies before this one may block or walk.
             return Some(Gathered::Nothing);
@@ -110,6 +120,8 @@ struct Expected {
     may_wait: bool,
     /// It unblocks a client whose command is forwarded.
     may_forward: bool,
+    /// It publishes a message.
+    publishes: bool,
 }
 
 /// What the head of the input holds.
@@ -290,6 +302,7 @@ impl Gatherer {
             may_be_long,
             may_walk: may_be_long && entry.may_walk(args, self.long_elements_min),
             may_wait: entry.may_wait(args),
+            publishes: entry.publishes(),
             may_forward: process.awaited.has_far() && may_forward(entry, args, &process.awaited),
         }
     }

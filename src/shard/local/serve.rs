@@ -26,11 +26,19 @@ impl Shard {
             if connection.serving(one_in_flight) != Serving::Open {
                 return;
             }
+            let has_subscriptions = connection.session.has_subscriptions();
+            if has_subscriptions && self.env.process.pubsub.awaits_own(self.env.me) {
+                break;
+            }
             connection.is_starved = false;
             gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
             let has_all_replies = connection.session.replies == Replies::All;
             let unsent_bytes = connection.outbox.pending_bytes();
-            if !has_all_replies || unsent_bytes > self.clients.output_bytes_batched {
+            // Messages come between the replies of a subscriber's commands.
+            if !has_all_replies
+                || has_subscriptions
+                || unsent_bytes > self.clients.output_bytes_batched
+            {
                 gatherer.commands_max = 1;
             }
             let gathered = gatherer.gather(connection, &mut self.batch, &self.env.process);

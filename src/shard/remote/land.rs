@@ -85,6 +85,10 @@ impl Shard {
             for envelope in flight.drain() {
                 self.port.recycle(envelope);
             }
+            let connection = self.connections.get_mut(conn).expect("its reply has come");
+            if connection.flights.is_empty() {
+                connection.release_pushes();
+            }
             if self.remote.flights.len() < FLIGHTS_POOLED_MAX {
                 self.remote.flights.push(flight);
             }

@@ -33,6 +33,12 @@ impl Shard {
         kept + tail > 0
     }
 
+    /// Returns whether messages that this shard has published are in its inbox.
+    #[inline]
+    pub(in crate::shard) fn awaits_own_messages(&self) -> bool {
+        self.env.process.pubsub.awaits_own(self.env.me)
+    }
+
     /// Handles one message.
     fn dispatch(&mut self, message: Message) {
         match message {
@@ -47,6 +53,7 @@ impl Shard {
             Message::Reply(reply) => self.take_reply(reply),
             Message::Handover(handover) => self.adopt(*handover),
             Message::Credit(owner) => self.port.take_credit(usize::from(owner)),
+            Message::Published(message) => self.deliver(&message),
         }
     }
 
@@ -82,6 +89,10 @@ impl Shard {
     pub(in crate::shard) fn send_outgoing(&mut self) {
         while let Some(outgoing) = self.partition.take_outgoing() {
             match outgoing {
+                // Behind the messages that the answered commands have published.
+                Outgoing::Answer(answer) if self.awaits_own_messages() => {
+                    self.port.answer_far(answer);
+                }
                 Outgoing::Answer(answer) => {
                     if let Some(own) = self.port.answer(answer) {
                         self.land(own);

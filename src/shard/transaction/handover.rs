@@ -12,6 +12,7 @@
 use super::offload::{HomeScript, run_at_home};
 use crate::client::{ReplySource, Transaction};
 use crate::exec::{OffloadedRun, Slices};
+use crate::mesh::ReplyTo;
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -34,6 +35,8 @@ impl Shard {
         transaction.is_recorded = self.replication.feed.is_on();
         let now_ms = self.partition.env().now.unix_ms();
         let mut slices = Slices::new(transaction.take_slices(), now_ms);
+        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        self.partition.begin_cause(self.env.me as u16, to);
         let runs_commands = transaction.queue.items[at].entry.command.runs_commands;
         let mut workspace =
             runs_commands.then(|| self.partition.open_workspace(transaction.is_recorded));
@@ -54,6 +57,7 @@ impl Shard {
         if let Some(script) = ran.suspended.take() {
             let workspace = workspace.expect("a script runs on a workspace");
             self.partition.tell(&ran.events);
+            self.partition.end_cause();
             let waiting = HomeScript { transaction, at, workspace, script, started_ns };
             self.transactions.scripts.push_back(waiting);
             return None;
@@ -62,6 +66,7 @@ impl Shard {
             self.partition.close_workspace(*workspace, &mut |_, _| {});
         }
         self.end_on_slices(&mut transaction, at, (ran, started_ns));
+        self.partition.end_cause();
         Some(transaction)
     }
 

@@ -160,16 +160,21 @@ impl Shard {
             self.store_later(&mut transaction.flight, *workspace);
             return Some(transaction);
         }
+        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        let me = self.env.me as u16;
+        self.partition.begin_cause(me, to);
         let with = (&*self.env.config, now_ms, Some(self.partition.home_scripting()));
         let mut ran = run_at_home(&mut transaction, at, with, |item, batch_args, with| {
             workspace.run(item, batch_args, with)
         });
         if let Some(script) = ran.suspended.take() {
             self.partition.tell(&ran.events);
+            self.partition.end_cause();
             let waiting = HomeScript { transaction, at, workspace, script, started_ns };
             self.transactions.scripts.push_back(waiting);
             return None;
         }
+        self.partition.end_cause();
         if let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) {
             transaction.own.ends.clear();
             let item = transaction.queue.items[at];
@@ -237,7 +242,10 @@ impl Shard {
         (ran, started_ns): (OffloadedRun, u64),
     ) {
         let item = transaction.queue.items[at];
+        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        self.partition.begin_cause(self.env.me as u16, to);
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
+        self.partition.end_cause();
         transaction.flight.order.push(ReplySource::One(transaction.own.part));
         self.store_later(&mut transaction.flight, workspace);
     }

@@ -20,9 +20,10 @@ impl Shard {
         let session = &connection.session;
         let mut ahead = Ahead { db: session.db, session: None };
         let (items, mut batch_args) = queue.parts();
-        for item in items {
+        for item in items.iter_mut() {
             Shard::plan_item(&self.env, &mut plan, (session, &mut ahead), item, &mut batch_args);
         }
+        plan.place_publications(self.env.me as u16, items);
         plan.shards.sort_unstable();
         plan
     }
@@ -52,6 +53,9 @@ impl Shard {
             // An invalid database is refused when the command runs.
             let _ = run(&mut context, &mut args);
             ahead.db = context.session.db;
+        } else if entry.publishes() {
+            plan.publishes = true;
+            item.db = ahead.db as u16;
         } else if entry.on_session().is_none() {
             item.discovers = entry.discovers_keys(&args, &env.process);
             let with = (entry, item.discovers);

@@ -16,6 +16,7 @@ use crate::mesh::{
 };
 use crate::partition::logged_if_large;
 use crate::resp::{Output, Protocol, Reply};
+use crate::shard::connections::table::Connections;
 use crate::shard::remote::post::Parts;
 use crate::shard::state::Shard;
 use crate::shard::telemetry::large::LargeReplies;
@@ -194,6 +195,14 @@ impl Shard {
                 transaction.gathering = Some(at);
                 transaction.next += 1;
                 self.request_slices(&mut transaction);
+            } else if transaction.gathers(at) && item.entry.publishes() {
+                if is_first || transaction.has_work_for_parts() {
+                    // The commands before have to run first.
+                    break;
+                }
+                transaction.next += 1;
+                self.count_step(&transaction, 1);
+                transaction = self.run_gathered(transaction, at).expect("it has no large keys");
             } else if transaction.gathers(at) {
                 transaction.gathering = Some(at);
                 transaction.next += 1;
@@ -314,6 +323,9 @@ impl Shard {
         };
         transaction.holds.extend(envelope.hold.take().map(|hold| (envelope.owner, hold)));
         transaction.flight.land(envelope);
+        let to = transaction.to;
+        begin_flight(&mut self.connections, to);
+        let transaction = self.transactions.under_way.get_mut(&id).expect("seen above");
         if transaction.flight.has_landed() {
             let transaction = self.transactions.under_way.remove(&id).expect("checked above");
             self.proceed(transaction);
@@ -428,6 +440,15 @@ impl Shard {
             }
         }
         self.post_next_round();
+    }
+}
+
+/// Makes pushes that arrive from now on come behind the replies of a flight.
+pub(super) fn begin_flight(connections: &mut Connections, to: ReplyAddress) {
+    let connection = connections.get_same(to.client.conn, to.client.generation);
+    let mut flights = connection.into_iter().flat_map(|connection| connection.flights.iter_mut());
+    if let Some(flight) = flights.find(|flight| flight.number == to.flight) {
+        flight.begin();
     }
 }
 

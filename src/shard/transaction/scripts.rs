@@ -10,6 +10,7 @@
 use super::offload::{HomeScript, run_at_home};
 use crate::client::Transaction;
 use crate::exec::{OffloadedRun, Slices, SuspendedScript, Workspace};
+use crate::mesh::ReplyTo;
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -24,6 +25,8 @@ impl Shard {
         let HomeScript { mut transaction, at, mut workspace, script, started_ns } = waiting;
         let turn_us = self.partition.set_time(script.now_ms * 1_000);
         let is_on_slices = transaction.discovers(at);
+        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        self.partition.begin_cause(self.env.me as u16, to);
         let mut ran = if is_on_slices {
             self.resume_on_slices(&mut transaction, at, &mut workspace, script)
         } else {
@@ -37,6 +40,7 @@ impl Shard {
             Some(script) => {
                 self.env.board.counters.changes.add(ran.effects.changes);
                 self.partition.tell(&ran.events);
+                self.partition.end_cause();
                 let waiting = HomeScript { transaction, at, workspace, script, started_ns };
                 self.transactions.scripts.push_back(waiting);
             }
@@ -80,6 +84,7 @@ impl Shard {
                 self.store_here(&mut transaction);
             }
         }
+        self.partition.end_cause();
         self.advance(transaction, false);
     }
 }
