@@ -15,7 +15,7 @@ use super::flight::Flight;
 use crate::exec::{Merge, Records, Ticket, Wait};
 use crate::gate::Place;
 use crate::keyspace::Slice;
-use crate::mesh::{Envelope, ForwardId, HoldId, ReplyAddress, TransactionId};
+use crate::mesh::{Envelope, ForwardId, HoldId, ReplyAddress, TransactionId, TxnPart};
 use crate::resp::Protocol;
 use crate::spec::Flag;
 use crate::txn::Queue;
@@ -162,6 +162,12 @@ impl Transaction {
         let taken = |part| self.flight.txn_mut(part).slice.take();
         let taken: Option<Vec<_>> = parts.map(taken).collect();
         taken.expect("all owners have handed their slices over").into_iter()
+    }
+
+    /// Returns whether a key on one of the slices, which are here, is ready for blocked clients.
+    pub fn has_ready(&self) -> bool {
+        let is_ready = |txn: &TxnPart| txn.slice.as_ref().is_some_and(|slice| slice.has_ready());
+        self.flight.parts().any(|part| part.txn().is_some_and(is_ready))
     }
 
     /// Puts the slices back, so that the next round returns them to their owners.

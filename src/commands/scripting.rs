@@ -25,7 +25,7 @@ use crate::base::number::parse_i64;
 use crate::exec::{Command, Context, Process, SuspendedScript};
 use crate::resp::{Args, Error};
 use crate::script::{Function, Invocation, Origin, Script, ScriptFlags};
-use crate::spec::{Card, Flag, Group, KeySpec};
+use crate::spec::{Arg, Card, Flag, Group, KeySpec};
 pub use functions::restore_functions;
 use host::{Caller, ScriptHost};
 use std::sync::Arc;
@@ -52,6 +52,20 @@ const FLAGS: Flag = Flag::NOSCRIPT
 /// Index of a script's first key among the arguments.
 const FIRST_KEY: usize = 3;
 
+/// Arguments of the commands that run a script or a function, which the first one names.
+const fn args_of(first: &'static str) -> [Arg; 4] {
+    [
+        Arg::string(first),
+        Arg::integer("numkeys"),
+        Arg::key("key").optional().repeated(),
+        Arg::string("arg").optional().repeated(),
+    ]
+}
+
+const SCRIPT_ARGS: &[Arg] = &args_of("script");
+const SHA_ARGS: &[Arg] = &args_of("sha1");
+const FUNCTION_ARGS: &[Arg] = &args_of("function");
+
 /// Keys of a script that may write.
 const WRITTEN: &[KeySpec] = &[KeySpec::updates()
     .using_data()
@@ -72,6 +86,7 @@ static EVAL: Command = Command::discovers(
         .summary("Executes a server-side Lua script.")
         .complexity("Depends on the script that is executed.")
         .arity(-3)
+        .args(SCRIPT_ARGS)
         .flags(FLAGS.and(Flag::MAY_REPLICATE))
         .keys(WRITTEN),
 )
@@ -84,6 +99,7 @@ static EVALSHA: Command = Command::discovers(
         .summary("Executes a server-side Lua script by SHA1 digest.")
         .complexity("Depends on the script that is executed.")
         .arity(-3)
+        .args(SHA_ARGS)
         .flags(FLAGS.and(Flag::MAY_REPLICATE))
         .keys(&[KeySpec::updates().using_data().at(2).counted(1)]),
 )
@@ -96,6 +112,7 @@ static EVAL_RO: Command = Command::discovers(
         .summary("Executes a read-only server-side Lua script.")
         .complexity("Depends on the script that is executed.")
         .arity(-3)
+        .args(SCRIPT_ARGS)
         .flags(FLAGS.and(Flag::READONLY))
         .keys(READ),
 )
@@ -108,6 +125,7 @@ static EVALSHA_RO: Command = Command::discovers(
         .summary("Executes a read-only server-side Lua script by SHA1 digest.")
         .complexity("Depends on the script that is executed.")
         .arity(-3)
+        .args(SHA_ARGS)
         .flags(FLAGS.and(Flag::READONLY))
         .keys(&[KeySpec::reads().at(2).counted(1)]),
 )
@@ -120,6 +138,7 @@ static FCALL: Command = Command::discovers(
         .summary("Invokes a function.")
         .complexity("Depends on the function that is executed.")
         .arity(-3)
+        .args(FUNCTION_ARGS)
         .flags(FLAGS.and(Flag::MAY_REPLICATE))
         .keys(WRITTEN),
 )
@@ -132,6 +151,7 @@ static FCALL_RO: Command = Command::discovers(
         .summary("Invokes a read-only function.")
         .complexity("Depends on the function that is executed.")
         .arity(-3)
+        .args(FUNCTION_ARGS)
         .flags(FLAGS.and(Flag::READONLY))
         .keys(READ),
 )

@@ -143,7 +143,8 @@ impl Card {
     /// Returns whether the command is in a category, named in lower case and without `@`.
     pub fn is_in(&self, category: &str) -> bool {
         let implied = match category {
-            "read" => self.flags.has(Flag::READONLY),
+            // A script that only reads may read anything.
+            "read" => self.flags.has(Flag::READONLY) && self.group != Group::Scripting,
             "write" => self.flags.has(Flag::WRITE),
             "pubsub" => self.flags.has(Flag::PUBSUB),
             "blocking" => self.flags.has(Flag::BLOCKING),

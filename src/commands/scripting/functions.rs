@@ -3,13 +3,14 @@
 //! A command that changes the libraries runs on the partition of its home shard, because it is
 //! propagated. The set of libraries is one for the process, and is replaced at once.
 
+use super::manage::FLUSH_TYPE;
 use super::process_of;
 use crate::commands::help::{help_card, help_command};
 use crate::exec::{Command, Context, Process, SessionContext};
 use crate::rdb::{dump_functions, read_functions};
 use crate::resp::{Args, Error, Output, Protocol};
 use crate::script::{AclAnswer, Host, Libraries, LogLevel, Propagation, RestorePolicy, Verdict};
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 use bytes::Bytes;
 
 /// Milliseconds that the code of a library may run when it is loaded.
@@ -33,6 +34,7 @@ static DELETE: Command = Command::gather(
         .summary("Deletes a library and its functions.")
         .constant_time()
         .arity(3)
+        .args(&[Arg::string("library-name")])
         .flags(Flag::WRITE.and(Flag::NOSCRIPT))
         .tips(CHANGE_TIPS),
 )
@@ -77,6 +79,7 @@ static FLUSH: Command = Command::gather(
         .summary("Deletes all libraries and functions.")
         .complexity("O(N) where N is the number of functions deleted")
         .arity(-2)
+        .args(&[FLUSH_TYPE])
         .flags(Flag::WRITE.and(Flag::NOSCRIPT))
         .tips(CHANGE_TIPS),
 )
@@ -120,6 +123,10 @@ static LIST: Command = Command::session(
         .summary("Returns information about all libraries.")
         .complexity("O(N) where N is the number of functions")
         .arity(-2)
+        .args(&[
+            Arg::string("library-name-pattern").after("LIBRARYNAME").optional(),
+            Arg::keyword("WITHCODE").optional(),
+        ])
         .flags(Flag::NOSCRIPT)
         .tips(&["nondeterministic_output_order"]),
 );
@@ -148,6 +155,7 @@ static LOAD: Command = Command::gather(
         .summary("Creates a library.")
         .complexity("O(1) (considering compilation time is redundant)")
         .arity(-3)
+        .args(&[Arg::keyword("REPLACE").optional(), Arg::string("function-code")])
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::NOSCRIPT))
         .tips(CHANGE_TIPS),
 )
@@ -177,6 +185,10 @@ static RESTORE: Command = Command::gather(
         .summary("Restores all libraries from a payload.")
         .complexity("O(N) where N is the number of functions on the payload")
         .arity(-3)
+        .args(&[
+            Arg::string("serialized-value"),
+            Arg::choice("policy", &["FLUSH", "APPEND", "REPLACE"]).optional(),
+        ])
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::NOSCRIPT))
         .tips(CHANGE_TIPS),
 )

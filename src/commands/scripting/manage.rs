@@ -5,7 +5,7 @@ use crate::commands::help::{help_card, help_command};
 use crate::exec::{Command, SessionContext};
 use crate::resp::{Args, Error};
 use crate::script::Origin;
-use crate::spec::{Card, Flag, Group};
+use crate::spec::{Arg, Card, Flag, Group};
 
 /// SCRIPT and its subcommands.
 pub(super) static SCRIPT: Command = Command::container(
@@ -15,6 +15,9 @@ pub(super) static SCRIPT: Command = Command::container(
         .arity(-2),
     &[&EXISTS, &FLUSH, &HELP, &KILL, &LOAD, &SHOW],
 );
+
+/// Whether values are freed in the background.
+pub(super) const FLUSH_TYPE: Arg = Arg::choice("flush-type", &["ASYNC", "SYNC"]).optional();
 
 const FLAGS: Flag = Flag::NOSCRIPT.and(Flag::STALE);
 
@@ -27,6 +30,7 @@ static EXISTS: Command = Command::session(
              O(1) operation).",
         )
         .arity(-3)
+        .args(&[Arg::string("sha1").repeated()])
         .tips(&["request_policy:all_shards", "response_policy:agg_logical_and"])
         .flags(FLAGS),
 );
@@ -45,6 +49,8 @@ static FLUSH: Command = Command::session(
         .summary("Removes all server-side Lua scripts from the script cache.")
         .complexity("O(N) with N being the number of scripts in cache")
         .arity(-2)
+        .args(&[FLUSH_TYPE.since("6.2.0")])
+        .history(&[("6.2.0", "Added the `ASYNC` and `SYNC` flushing mode modifiers.")])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .flags(FLAGS),
 );
@@ -84,6 +90,7 @@ static LOAD: Command = Command::session(
         .summary("Loads a server-side Lua script to the script cache.")
         .complexity("O(N) with N being the length in bytes of the script body.")
         .arity(3)
+        .args(&[Arg::string("script")])
         .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"])
         .flags(FLAGS),
 );
@@ -100,6 +107,7 @@ static SHOW: Command = Command::session(
         .summary("Show server-side Lua script in the script cache.")
         .complexity("O(1).")
         .arity(3)
+        .args(&[Arg::string("sha1")])
         .flags(FLAGS),
 );
 

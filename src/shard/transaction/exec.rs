@@ -71,6 +71,13 @@ impl Shard {
             return self.begin_steps(conn, queue, watched, is_exec);
         }
         let plan = self.plan(conn, &mut queue, &watched);
+        if !is_exec && plan.gathers {
+            let Some(own) = self.wait_for_carrier(conn, queue) else {
+                self.transactions.plan = plan;
+                return;
+            };
+            queue = own;
+        }
         let is_watching = !watched.is_empty();
         let is_here = plan.shards.iter().all(|shard| usize::from(*shard) == self.env.me);
         let may_run = is_here && !plan.gathers && !plan.has_session;

@@ -10,6 +10,7 @@
 //!   rounds     Acquire, Continue, Release: parts out and back
 //!   home       commands that run at home: on the session, or on fetched values
 //!   handover   commands that run at home on the slices of all partitions
+//!   pass_on    scripts that share one fetch of all slices
 //!   offload    commands on large fetched values, on other threads
 //!   scripts    scripts that run at home for long, in slices
 //!   sliced     a unit of very many commands or keys, between two steps
@@ -20,6 +21,7 @@ mod exec;
 mod handover;
 mod home;
 pub(super) mod offload;
+mod pass_on;
 mod plan;
 pub(super) mod planned;
 mod rounds;
@@ -30,7 +32,7 @@ mod steps;
 use crate::client::Transaction;
 use crate::exec::Offloads;
 use crate::mesh::TransactionId;
-use offload::{HomeScript, TransactionJob};
+use offload::{HomeScript, TransactionJob, Waiting};
 use planned::Plan;
 use sliced::Step;
 use std::collections::{HashMap, VecDeque};
@@ -48,6 +50,10 @@ pub(super) struct Transactions {
     step_left: usize,
     /// Commands whose scripts are suspended. At most one per connection.
     scripts: VecDeque<HomeScript>,
+    /// Whether a unit of this shard fetches the slices of all partitions for a script.
+    has_carrier: bool,
+    /// Scripts that wait for the slices of this unit. At most one per connection.
+    carried: VecDeque<Waiting>,
     /// Commands of transactions that run on other threads.
     pub(super) offloads: Option<Offloads<TransactionJob>>,
 }

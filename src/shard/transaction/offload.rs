@@ -7,6 +7,9 @@ use crate::exec::{
     BatchArgs, BlockingAttempt, Item, OffloadedRun, Scripting, SuspendedScript, Workspace,
     WorkspaceRun,
 };
+use crate::mesh::ReplyAddress;
+use crate::resp::Protocol;
+use crate::txn::Queue;
 use std::sync::Arc;
 
 /// A command of a transaction on its way to a thread of the pool and back.
@@ -62,6 +65,13 @@ pub(super) struct HomeScript {
     pub(super) script: Box<SuspendedScript>,
     /// Monotonic nanoseconds of its start.
     pub(super) started_ns: u64,
+}
+
+/// A script that waits for the slices of another one's unit.
+pub(super) struct Waiting {
+    pub(super) to: ReplyAddress,
+    pub(super) queue: Box<Queue>,
+    pub(super) protocol: Protocol,
 }
 
 /// Runs a command of a transaction with `run`, on a workspace or on the slices of all partitions.

@@ -194,6 +194,7 @@ impl Shard {
             } else if transaction.discovers(at) {
                 transaction.gathering = Some(at);
                 transaction.next += 1;
+                self.note_carrier(&transaction);
                 self.request_slices(&mut transaction);
             } else if transaction.gathers(at) && item.entry.publishes() {
                 if is_first || transaction.has_work_for_parts() {
@@ -355,7 +356,7 @@ impl Shard {
                 self.run_gathered(transaction, at)
             };
             self.partition.set_time(turn_us);
-            let Some(rest) = rest else { return };
+            let Some(rest) = rest.and_then(|rest| self.carry_on(rest)) else { return };
             transaction = rest;
         }
         self.advance(transaction, false);

@@ -85,6 +85,8 @@ impl Shard {
             }
         }
         self.partition.end_cause();
-        self.advance(transaction, false);
+        if let Some(transaction) = self.carry_on(transaction) {
+            self.advance(transaction, false);
+        }
     }
 }
