@@ -97,9 +97,14 @@ pub const REPLACED: &[(&str, &str, Native)] =
 /// Decides whether the running script goes on.
 pub fn pause(stack: &mut Stack<'_>) -> Result<(), Raise> {
     let core = stack.core();
-    let verdict = core.with_host(|host| host.pause()).unwrap_or(Verdict::Continue);
+    let verdict = loop {
+        let verdict = core.with_host(|host| host.pause()).unwrap_or(Verdict::Continue);
+        if verdict != Verdict::Suspend || !core.suspend() {
+            break verdict;
+        }
+    };
     let text: &[u8] = match verdict {
-        Verdict::Continue => return Ok(()),
+        Verdict::Continue | Verdict::Suspend => return Ok(()),
         Verdict::Kill if core.state.is_for_functions => {
             b"ERR Script killed by user with FUNCTION KILL."
         }

@@ -11,6 +11,8 @@ pub enum Verdict {
     Kill,
     /// It ends because FUNCTION LOAD took too long.
     Timeout,
+    /// It is suspended until [`super::Vm::resume`], and asks again then.
+    Suspend,
 }
 
 /// Answer to `redis.acl_check_cmd`.

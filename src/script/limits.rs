@@ -18,3 +18,11 @@ pub const LIBRARY_LOAD_MS_MAX: u64 = 500;
 /// The most bytes of a script's reply. A table that contains others many times can have more
 /// elements than any memory. The reference has no bound but the machine's memory.
 pub const RESULT_BYTES_MAX: usize = 1 << 30;
+
+/// Bytes of the stack that a script runs on, with the commands that it calls. Pages that are not
+/// used take no memory. As much as a thread has by default.
+pub const SCRIPT_STACK_BYTES: usize = 2 << 20;
+
+/// The most scripts of one partition that are suspended at a time; as many functions too. A script
+/// above this number runs to its end.
+pub const SUSPENDED_MAX: usize = 8;

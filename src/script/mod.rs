@@ -28,4 +28,4 @@ pub use header::{ScriptFlags, script_header};
 pub use host::{AclAnswer, Host, LogLevel, Propagation, Verdict};
 pub use libraries::{Function, FunctionFacts, Libraries, Library, RestorePolicy};
 pub use scripts::{Origin, SHA1_DIGITS, Script, Scripts};
-pub use vm::{Invocation, Loader, Ran, Vm, VmOptions};
+pub use vm::{Invocation, Loader, Ran, RunId, Vm, VmOptions};

@@ -16,6 +16,8 @@ struct Fake {
     log: Vec<String>,
     errors: Vec<String>,
     pauses_left: Option<u32>,
+    /// The answers to the next pauses, the last one first.
+    verdicts: Vec<Verdict>,
 }
 
 impl Fake {
@@ -93,6 +95,9 @@ impl Host for Fake {
     }
 
     fn pause(&mut self) -> Verdict {
+        if let Some(verdict) = self.verdicts.pop() {
+            return verdict;
+        }
         match &mut self.pauses_left {
             Some(0) => Verdict::Kill,
             Some(left) => {
@@ -272,4 +277,96 @@ fn replies_are_those_of_the_reference() {
     }
     assert!(cases > 1_500);
     assert!(differing.is_empty(), "{}\n{} differ", differing.join("\n"), differing.len());
+}
+
+/// Starts a script that is suspended at its first pause.
+fn suspended(bench: &mut Bench, body: &str) -> RunId {
+    bench.fake.verdicts = vec![Verdict::Suspend];
+    let mut out = Output::default();
+    let mut reply = Reply::new(&mut out, Protocol::Two);
+    let script = bench.scripts.add(body.as_bytes(), Origin::Eval, &|_| false).unwrap();
+    let mut ran = Ran::Returned;
+    Words::default().with(|invocation| {
+        ran = bench.vm.run_script(&script, invocation, &mut bench.fake, &mut reply);
+    });
+    assert!(out.is_empty(), "a suspended script has not replied");
+    let Ran::Suspended(id) = ran else { panic!("it is {ran:?}") };
+    id
+}
+
+fn resumed(bench: &mut Bench, id: RunId) -> (Ran, String) {
+    let mut out = Output::default();
+    let ran = bench.vm.resume(id, &mut bench.fake, &mut Reply::new(&mut out, Protocol::Two));
+    (ran, String::from_utf8_lossy(&out.to_vec()).into_owned())
+}
+
+const LONG: &str = "local n = 0 for i = 1, 1e6 do n = n + 1 end return n";
+
+#[test]
+fn a_suspended_script_goes_on() {
+    let mut bench = Bench::new();
+    let id = suspended(&mut bench, LONG);
+    assert_eq!(resumed(&mut bench, id), (Ran::Returned, ":1000000\r\n".to_string()));
+    // Inside of pcall, of a callback of gsub and of a metamethod.
+    let body = "local function long() for i = 1, 1e6 do end return 'x' end \
+                local t = setmetatable({}, {__index = function() return long() end}) \
+                local ok, s = pcall(string.gsub, 'abc', 'b', function() return t.y end) return s";
+    let id = suspended(&mut bench, body);
+    assert_eq!(resumed(&mut bench, id), (Ran::Returned, "$3\r\naxc\r\n".to_string()));
+}
+
+#[test]
+fn scripts_run_while_others_are_suspended() {
+    let mut bench = Bench::new();
+    let body = "redis.call('incr', 'n') for i = 1, 1e6 do end return redis.call('incr', 'n')";
+    let ids: Vec<RunId> = (0..3).map(|_| suspended(&mut bench, body)).collect();
+    assert_eq!(bench.text("return redis.call('get', 'n')"), "$1\r\n3\r\n");
+    assert_eq!(resumed(&mut bench, ids[1]).1, ":4\r\n");
+    bench.fake.verdicts = vec![Verdict::Kill];
+    let (ran, text) = resumed(&mut bench, ids[0]);
+    assert_eq!(ran, Ran::Failed);
+    assert!(text.starts_with("-ERR Script killed by user with SCRIPT KILL."), "{text}");
+    bench.vm.abandon(ids[2]);
+    assert_eq!(bench.text("return redis.call('get', 'n')"), "$1\r\n4\r\n");
+    bench.vm.tidy();
+    assert_eq!(bench.vm.eval.engines.len(), 1);
+}
+
+#[test]
+fn a_suspended_script_is_dropped_with_its_vm() {
+    let mut bench = Bench::new();
+    suspended(&mut bench, LONG);
+}
+
+#[test]
+fn above_the_limit_scripts_run_to_their_end() {
+    let mut bench = Bench::new();
+    let ids: Vec<RunId> = (0..SUSPENDED_MAX).map(|_| suspended(&mut bench, LONG)).collect();
+    bench.fake.verdicts = vec![Verdict::Suspend];
+    assert_eq!(bench.text(LONG), ":1000000\r\n");
+    for id in ids {
+        assert_eq!(resumed(&mut bench, id).0, Ran::Returned);
+    }
+}
+
+#[test]
+fn a_suspended_script_moves_to_another_thread() {
+    let mut bench = Bench::new();
+    let id = suspended(&mut bench, LONG);
+    let Bench { vm, .. } = bench;
+    let ran = std::thread::spawn(move || {
+        let (mut vm, mut out) = (vm, Output::default());
+        let ran = vm.resume(id, &mut Fake::default(), &mut Reply::new(&mut out, Protocol::Two));
+        (ran, out.to_vec())
+    });
+    assert_eq!(ran.join().unwrap(), (Ran::Returned, b":1000000\r\n".to_vec()));
+}
+
+#[test]
+fn a_kill_ends_scripts_that_catch_errors() {
+    let mut bench = Bench::new();
+    bench.fake.pauses_left = Some(3);
+    let text = bench.text("while true do pcall(function() while true do end end) end");
+    assert_eq!(text, "-ERR Script killed by user with SCRIPT KILL. script: on @user_script:1.\r\n");
+    assert_eq!(bench.fake.log[0], "Notice Script killed by user with SCRIPT KILL.");
 }

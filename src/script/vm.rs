@@ -7,7 +7,7 @@ use super::host::{AclAnswer, Host, LogLevel, Propagation, Verdict};
 use super::json;
 use super::libraries::Library as FunctionLibrary;
 use super::libraries::{Function, FunctionFacts};
-use super::limits::PAUSE_INSTRUCTIONS;
+use super::limits::{PAUSE_INSTRUCTIONS, SUSPENDED_MAX};
 use super::machine::{
     ARGV, BOTTOM, Called, GLOBALS, HANDLER, KEYS, Kind, LOADING, Library, Machine, PROTECTED,
     Sandbox, Stack,
@@ -61,7 +61,13 @@ pub enum Ran {
     Returned,
     /// It ended with an error, which was the reply.
     Failed,
+    /// It was suspended and has not replied yet. [`Vm::resume`] continues it.
+    Suspended(RunId),
 }
+
+/// A suspended run of a [`Vm`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunId(u64);
 
 /// A library that was loaded into a state.
 #[derive(Debug)]
@@ -81,6 +87,8 @@ struct Engine {
     /// Number of scripts after the last removal of stale ones.
     fresh: usize,
     runs: u32,
+    /// The run that is suspended in this state.
+    suspended: Option<RunId>,
 }
 
 impl Engine {
@@ -93,7 +101,14 @@ impl Engine {
             is_insecure,
         };
         let machine = Machine::new(&sandbox, api::pause, State::new(is_for_functions));
-        Engine { machine, compiled: HashMap::new(), loaded: HashMap::new(), fresh: 0, runs: 0 }
+        Engine {
+            machine,
+            compiled: HashMap::new(),
+            loaded: HashMap::new(),
+            fresh: 0,
+            runs: 0,
+            suspended: None,
+        }
     }
 
     /// Returns the number of the script's kept Lua function.
@@ -146,7 +161,7 @@ impl Engine {
             .map_err(|message| Error::quoting(&[b"ERR Error compiling function: ", &message]))?;
         self.machine.with_stack(|stack| stack.set_library_globals(LOADING));
         *self.machine.state().registration.borrow_mut() = Some(Registration::default());
-        let called = self.machine.call(Some(host), (0, 0, 0), PAUSE_INSTRUCTIONS);
+        let called = self.machine.call(Some(host), (0, 0, 0), PAUSE_INSTRUCTIONS, false);
         let registration = self.machine.state().registration.take().unwrap_or_default();
         self.machine.with_stack(|stack| {
             stack.set_library_globals(PROTECTED);
@@ -175,38 +190,100 @@ impl Engine {
         found.map(|found| found.callback).ok_or_else(|| Error::other("ERR Function not found"))
     }
 
-    /// Calls the function that was pushed with `args` arguments above it, and writes its result.
-    fn call(
-        &mut self,
-        args: i32,
-        random: &mut Random,
-        host: &mut dyn Host,
-        reply: &mut Reply<'_>,
-    ) -> Ran {
+    /// Calls the function that was pushed with `args` arguments above it, and writes its result. If
+    /// it is suspended, its run is `id`.
+    fn call(&mut self, args: i32, id: Option<RunId>, run: &mut Run<'_, '_>) -> Ran {
         let state = self.machine.state();
         state.protocol.set(Protocol::Two);
-        state.random.set(*random);
-        let called = self.machine.call(Some(host), (args, 1, HANDLER), PAUSE_INSTRUCTIONS);
-        *random = self.machine.state().random.get();
+        state.random.set(*run.random);
+        let shape = (args, 1, HANDLER);
+        let may_suspend = id.is_some();
+        let called = self.machine.call(Some(run.host), shape, PAUSE_INSTRUCTIONS, may_suspend);
+        self.suspended = id.filter(|_| called == Called::Suspended);
+        self.end(called, run)
+    }
+
+    /// Continues the suspended call.
+    fn resume(&mut self, run: &mut Run<'_, '_>) -> Ran {
+        self.machine.state().random.set(*run.random);
+        let called = self.machine.resume(run.host);
+        if called != Called::Suspended {
+            self.suspended = None;
+        }
+        self.end(called, run)
+    }
+
+    /// Writes the result of a call, unless it is suspended.
+    fn end(&mut self, called: Called, run: &mut Run<'_, '_>) -> Ran {
+        *run.random = self.machine.state().random.get();
+        if let (Called::Suspended, Some(id)) = (called, self.suspended) {
+            return Ran::Suspended(id);
+        }
         self.runs += 1;
         if self.runs.is_multiple_of(COLLECT_PERIOD) {
             self.machine.collect_step(COLLECT_PERIOD as i32);
         }
         let answers = self.machine.state().protocol.get();
         self.machine.with_stack(|stack| {
-            let ran = match called {
-                Called::Returned => {
-                    write_result(stack, reply, answers, host);
-                    Ran::Returned
-                }
-                Called::Failed => {
-                    write_failure(stack, reply, host);
-                    Ran::Failed
-                }
+            let ran = if called == Called::Returned {
+                write_result(stack, run.reply, answers, run.host);
+                Ran::Returned
+            } else {
+                write_failure(stack, run.reply, run.host);
+                Ran::Failed
             };
             stack.set_top(BOTTOM);
             ran
         })
+    }
+}
+
+/// What a run needs besides its Lua state.
+struct Run<'a, 'r> {
+    random: &'a mut Random,
+    host: &'a mut dyn Host,
+    reply: &'a mut Reply<'r>,
+}
+
+/// The Lua states for EVAL, or for functions. All but one are there because a run is suspended in
+/// another one.
+#[derive(Debug, Default)]
+struct Pool {
+    engines: Vec<Engine>,
+}
+
+impl Pool {
+    /// Returns a state without suspended run, and whether a run in it may be suspended.
+    #[inline]
+    fn free(&mut self, new: impl FnOnce() -> Engine) -> (&mut Engine, bool) {
+        let at = self.engines.iter().position(|engine| engine.suspended.is_none());
+        let at = at.unwrap_or_else(|| {
+            self.engines.push(new());
+            self.engines.len() - 1
+        });
+        (&mut self.engines[at], at < SUSPENDED_MAX)
+    }
+
+    fn suspended(&mut self, id: RunId) -> Option<&mut Engine> {
+        self.engines.iter_mut().find(|engine| engine.suspended == Some(id))
+    }
+
+    /// Drops what is not needed any more: scripts, libraries, and all but the first of the states
+    /// without suspended run. A first state without scripts and libraries is dropped too.
+    fn tidy(&mut self) {
+        let mut has_free = false;
+        self.engines.retain_mut(|engine| {
+            if engine.suspended.is_some() {
+                return true;
+            }
+            engine.drop_stale();
+            let is_used = !engine.compiled.is_empty() || !engine.loaded.is_empty();
+            is_used && !std::mem::replace(&mut has_free, true)
+        });
+    }
+
+    fn used_bytes(&self) -> usize {
+        self.engines.iter().map(|engine| engine.machine.used_bytes()).sum()
     }
 }
 
@@ -279,8 +356,9 @@ fn push_args(stack: &mut Stack<'_>, args: &Args<'_>, range: std::ops::Range<usiz
 pub struct Vm {
     options: VmOptions,
     random: Random,
-    eval: Option<Engine>,
-    functions: Option<Engine>,
+    next_id: u64,
+    eval: Pool,
+    functions: Pool,
 }
 
 impl Vm {
@@ -288,17 +366,22 @@ impl Vm {
     pub fn new(options: VmOptions) -> Vm {
         let random =
             if options.seed == 0 { Random::default() } else { Random::seeded(options.seed) };
-        Vm { options, random, eval: None, functions: None }
+        Vm { options, random, next_id: 0, eval: Pool::default(), functions: Pool::default() }
     }
 
-    /// Changes the options. The Lua states are created anew.
+    /// Changes the options. States without suspended run are created anew.
     pub fn set_options(&mut self, options: VmOptions) {
         self.options = options;
-        self.eval = None;
-        self.functions = None;
+        self.eval.engines.retain(|engine| engine.suspended.is_some());
+        self.functions.engines.retain(|engine| engine.suspended.is_some());
     }
 
-    /// Runs an EVAL script and writes exactly one reply.
+    fn new_id(&mut self) -> RunId {
+        self.next_id += 1;
+        RunId(self.next_id)
+    }
+
+    /// Runs an EVAL script. Writes exactly one reply, or none if the run is suspended.
     pub fn run_script(
         &mut self,
         script: &Arc<Script>,
@@ -306,15 +389,11 @@ impl Vm {
         host: &mut dyn Host,
         reply: &mut Reply<'_>,
     ) -> Ran {
-        let is_insecure = self.options.is_insecure;
-        let engine = self.eval.get_or_insert_with(|| Engine::new(false, is_insecure));
+        let (id, is_insecure) = (self.new_id(), self.options.is_insecure);
+        let (engine, may_suspend) = self.eval.free(|| Engine::new(false, is_insecure));
         let kept = match engine.compile(script) {
             Ok(kept) => kept,
-            Err(error) => {
-                reply.error(&error);
-                host.count_error(error.bytes());
-                return Ran::Failed;
-            }
+            Err(error) => return fail(&error, host, reply),
         };
         let &Invocation { args, first_key, keys } = invocation;
         engine.machine.with_stack(|stack| {
@@ -326,10 +405,11 @@ impl Vm {
             push_args(stack, args, first_key + keys..args.len());
             stack.raw_set(GLOBALS);
         });
-        engine.call(0, &mut self.random, host, reply)
+        let mut run = Run { random: &mut self.random, host, reply };
+        engine.call(0, may_suspend.then_some(id), &mut run)
     }
 
-    /// Runs a function and writes exactly one reply.
+    /// Runs a function. Writes exactly one reply, or none if the run is suspended.
     pub fn run_function(
         &mut self,
         function: &Function,
@@ -337,15 +417,11 @@ impl Vm {
         host: &mut dyn Host,
         reply: &mut Reply<'_>,
     ) -> Ran {
-        let is_insecure = self.options.is_insecure;
-        let engine = self.functions.get_or_insert_with(|| Engine::new(true, is_insecure));
+        let (id, is_insecure) = (self.new_id(), self.options.is_insecure);
+        let (engine, may_suspend) = self.functions.free(|| Engine::new(true, is_insecure));
         let kept = match engine.compile_function(function, host) {
             Ok(kept) => kept,
-            Err(error) => {
-                reply.error(&error);
-                host.count_error(error.bytes());
-                return Ran::Failed;
-            }
+            Err(error) => return fail(&error, host, reply),
         };
         let &Invocation { args, first_key, keys } = invocation;
         engine.machine.with_stack(|stack| {
@@ -353,32 +429,42 @@ impl Vm {
             push_args(stack, args, first_key..first_key + keys);
             push_args(stack, args, first_key + keys..args.len());
         });
-        engine.call(2, &mut self.random, host, reply)
+        let mut run = Run { random: &mut self.random, host, reply };
+        engine.call(2, may_suspend.then_some(id), &mut run)
+    }
+
+    /// Continues a suspended run. Writes exactly one reply, or none if the run is suspended again.
+    /// The script asks [`Host::pause`] at once whether it goes on.
+    pub fn resume(&mut self, id: RunId, host: &mut dyn Host, reply: &mut Reply<'_>) -> Ran {
+        let engine = self.eval.suspended(id).or_else(|| self.functions.suspended(id));
+        let engine = engine.expect("a run is resumed once for each time that it is suspended");
+        engine.resume(&mut Run { random: &mut self.random, host, reply })
+    }
+
+    /// Drops a suspended run with its state, at whatever instruction it is.
+    pub fn abandon(&mut self, id: RunId) {
+        self.eval.engines.retain(|engine| engine.suspended != Some(id));
+        self.functions.engines.retain(|engine| engine.suspended != Some(id));
     }
 
     /// Returns the bytes of the Lua states: for EVAL, for functions.
     pub fn bytes(&self) -> (usize, usize) {
-        let bytes = |engine: &Option<Engine>| {
-            engine.as_ref().map_or(0, |engine| engine.machine.used_bytes())
-        };
-        (bytes(&self.eval), bytes(&self.functions))
+        (self.eval.used_bytes(), self.functions.used_bytes())
     }
 
-    /// Drops the scripts that were flushed or evicted. A state without scripts is dropped too.
+    /// Drops what was flushed, evicted or deleted, and states that are not needed any more.
     pub fn tidy(&mut self) {
-        if let Some(engine) = &mut self.eval {
-            engine.drop_stale();
-            if engine.compiled.is_empty() {
-                self.eval = None;
-            }
-        }
-        if let Some(engine) = &mut self.functions {
-            engine.drop_stale();
-            if engine.loaded.is_empty() {
-                self.functions = None;
-            }
-        }
+        self.eval.tidy();
+        self.functions.tidy();
     }
+}
+
+/// Replies an error of the engine.
+#[cold]
+fn fail(error: &Error, host: &mut dyn Host, reply: &mut Reply<'_>) -> Ran {
+    reply.error(error);
+    host.count_error(error.bytes());
+    Ran::Failed
 }
 
 /// The server of a library that is loaded again, in one more state: what the library logs was

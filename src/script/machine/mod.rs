@@ -11,6 +11,7 @@
 //! Must not know: commands, replies, scripts; what the native functions do.
 #![allow(unsafe_code)]
 
+mod fiber;
 mod heap;
 mod sandbox;
 mod stack;
@@ -20,6 +21,7 @@ pub use stack::{Kind, Native, Raise, Stack, to_integer};
 
 use super::host::Host;
 use super::state::State;
+use fiber::{Fiber, Switch};
 use heap::Heap;
 use mlua_sys as ffi;
 use std::cell::Cell;
@@ -46,6 +48,7 @@ pub struct Core {
     heap: Heap,
     /// The server during a call; none while it is in use or between calls.
     host: Cell<Option<NonNull<dyn Host>>>,
+    switch: Switch,
     /// Decides whether to go on, at each pause.
     pause: fn(&mut Stack<'_>) -> Result<(), Raise>,
     /// The state of the native functions.
@@ -69,6 +72,14 @@ impl Core {
         self.host.set(Some(host));
         Some(answer)
     }
+
+    /// Suspends the running call until it is resumed, by then with another server. Returns false at
+    /// once if the call cannot be suspended.
+    pub fn suspend(&self) -> bool {
+        let is_resumed = self.switch.suspend();
+        self.heap.set_in_rust(true);
+        is_resumed
+    }
 }
 
 /// How a call into Lua ended.
@@ -78,12 +89,15 @@ pub enum Called {
     Returned,
     /// It raised the error that is on the top of the stack.
     Failed,
+    /// It suspended itself. Until it is resumed, nothing else may be done with the state.
+    Suspended,
 }
 
 /// A Lua state.
 #[derive(Debug)]
 pub struct Machine {
     lua: NonNull<ffi::lua_State>,
+    fiber: Fiber,
     core: Box<Core>,
 }
 
@@ -101,12 +115,19 @@ impl Machine {
     /// Creates a state with nothing in it. `pause` decides at each pause of a call whether it goes
     /// on.
     fn empty(pause: fn(&mut Stack<'_>) -> Result<(), Raise>, state: State) -> Machine {
-        let core = Box::new(Core { heap: Heap::default(), host: Cell::new(None), pause, state });
+        let core = Box::new(Core {
+            heap: Heap::default(),
+            host: Cell::new(None),
+            switch: Switch::default(),
+            pause,
+            state,
+        });
         core.heap.set_in_rust(true);
         let shared = std::ptr::from_ref::<Core>(&core).cast_mut().cast();
         // SAFETY: the allocator gets its Core, whose address does not change.
         let lua = unsafe { ffi::lua_newstate(heap::allocate, shared) };
-        Machine { lua: NonNull::new(lua).expect("memory is not refused"), core }
+        let lua = NonNull::new(lua).expect("memory is not refused");
+        Machine { lua, fiber: Fiber::default(), core }
     }
 
     /// Returns the state of the native functions.
@@ -148,14 +169,44 @@ impl Machine {
 
     /// Calls the function below the topmost `args` values. Afterwards either the `results` or an
     /// error replace them. `handler` is the index of the function that completes an error; 0: none.
-    /// `instructions` is their number between two pauses.
+    /// `instructions` is their number between two pauses. Only a call that `may_suspend` can be
+    /// suspended.
     pub fn call(
         &mut self,
         host: Option<&mut dyn Host>,
         (args, results, handler): (i32, i32, i32),
         instructions: i32,
+        may_suspend: bool,
     ) -> Called {
-        let lua = self.lua.as_ptr();
+        let lua = self.lua;
+        let call = move || {
+            let lua = lua.as_ptr();
+            // SAFETY: the function and its arguments are on the stack; lua_pcall catches all
+            // errors.
+            unsafe {
+                ffi::lua_sethook(lua, Some(annulet_lua_hook), ffi::LUA_MASKCOUNT, instructions);
+                let status = ffi::lua_pcall(lua, args, results, handler);
+                ffi::lua_sethook(lua, None, 0, 0);
+                status
+            }
+        };
+        self.with_server(host, |fiber, core| {
+            if may_suspend { fiber.start(&core.switch, call) } else { Some(call()) }
+        })
+    }
+
+    /// Continues a suspended call.
+    pub fn resume(&mut self, host: &mut dyn Host) -> Called {
+        self.with_server(Some(host), |fiber, core| fiber.resume(&core.switch))
+    }
+
+    /// Runs Lua code with a server. `run` returns Lua's status, or none if the call is suspended.
+    #[inline]
+    fn with_server(
+        &mut self,
+        host: Option<&mut dyn Host>,
+        run: impl FnOnce(&mut Fiber, &Core) -> Option<i32>,
+    ) -> Called {
         let host = host.map(|host| {
             let host = NonNull::from(host);
             // SAFETY: only the lifetime changes. The field is emptied below, before it ends.
@@ -163,16 +214,14 @@ impl Machine {
         });
         self.core.host.set(host);
         self.core.heap.set_in_rust(false);
-        // SAFETY: the function and its arguments are on the stack; lua_pcall catches all errors.
-        let status = unsafe {
-            ffi::lua_sethook(lua, Some(annulet_lua_hook), ffi::LUA_MASKCOUNT, instructions);
-            let status = ffi::lua_pcall(lua, args, results, handler);
-            ffi::lua_sethook(lua, None, 0, 0);
-            status
-        };
+        let status = run(&mut self.fiber, &self.core);
         self.core.heap.set_in_rust(true);
         self.core.host.set(None);
-        if status == ffi::LUA_OK { Called::Returned } else { Called::Failed }
+        match status {
+            None => Called::Suspended,
+            Some(ffi::LUA_OK) => Called::Returned,
+            Some(_) => Called::Failed,
+        }
     }
 
     /// Continues the collection of garbage. `size` is a measure of how long.
@@ -190,7 +239,9 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // SAFETY: nobody uses the state any more. Its Core is dropped later.
+        self.fiber = Fiber::default();
+        // SAFETY: nobody uses the state any more, not even a suspended call. Its Core is dropped
+        // later.
         unsafe { ffi::lua_close(self.lua.as_ptr()) }
     }
 }

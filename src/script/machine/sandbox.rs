@@ -187,7 +187,7 @@ impl Machine {
                 unsafe { ffi::lua_pushcclosure(stack.raw(), open, 0) }
                 stack.push_bytes(name.as_bytes());
             });
-            let called = self.call(None, (1, 0, 0), 0);
+            let called = self.call(None, (1, 0, 0), 0, false);
             assert_eq!(called, Called::Returned, "opening a library needs only memory");
         }
     }
@@ -204,7 +204,7 @@ impl Machine {
             stack.raw_get_name(-3, "tostring");
             stack.remove(-4);
         });
-        let called = self.call(None, (3, 1, 0), 0);
+        let called = self.call(None, (3, 1, 0), 0, false);
         assert_eq!(called, Called::Returned, "the error handler is made");
     }
 }
