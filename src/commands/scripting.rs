@@ -282,9 +282,9 @@ fn resume(
     let SuspendedScript { run, running, progress, now_ms, .. } = *script;
     let parts = cx.script_parts();
     let scripting = parts.scripting;
-    let host = ScriptHost::new(parts.nested, &scripting, progress, (None, Some(running)));
-    let _ = run;
-    let ran = crate::script::Ran::Returned;
+    let with = (None, Some(running));
+    let mut host = ScriptHost::new(parts.nested, &scripting, progress, with);
+    let ran = scripting.vm.resume(run, &mut host, parts.reply);
     cx.suspended = host.end(ran, now_ms);
     Ok(())
 }

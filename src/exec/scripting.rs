@@ -6,9 +6,7 @@ use super::publisher::Publisher;
 use super::record::Records;
 use super::running::RunningScript;
 use crate::observe::Board;
-use crate::script::Vm;
-/// TEMPORARY
-pub type Run = u32;
+use crate::script::{RunId, Vm};
 use std::sync::Arc;
 
 /// The Lua state of a partition, and the surroundings of the script.
@@ -40,7 +38,7 @@ impl Scripting<'_> {
 #[derive(Debug)]
 pub struct SuspendedScript {
     /// The run, which the Lua state knows.
-    pub run: Run,
+    pub run: RunId,
     /// The script's entry in the list of long runs.
     pub running: Arc<RunningScript>,
     /// What its commands have changed and what they may do.

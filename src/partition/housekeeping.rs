@@ -84,6 +84,9 @@ impl Partition {
         if self.is_away() {
             return;
         }
+        let (eval, functions) = self.tools.vm.bytes();
+        self.env.board.gauges.eval_vm_bytes.set(eval as i64);
+        self.env.board.gauges.functions_vm_bytes.set(functions as i64);
         self.env.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
         self.env.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
         for db in 0..self.env.board.databases.len() {

@@ -1,8 +1,8 @@
 //! Bounds of the Lua engine, each with its reason.
 
-/// Instructions of the Lua machine between two calls of [`super::Host::pause`]. The reference has
-/// the same number. A loop needs about a millisecond for them.
-pub const PAUSE_INSTRUCTIONS: i32 = 100_000;
+/// Instructions of the Lua machine between two calls of [`super::Host::pause`]. A loop needs about
+/// 200 us for them.
+pub const PAUSE_INSTRUCTIONS: i32 = 20_000;
 
 /// The most scripts that EVAL leaves in the cache. The one that ran least recently is evicted.
 /// SCRIPT LOAD keeps scripts beyond this number. The number is the reference's.

@@ -466,8 +466,8 @@ fn scripted(args: Vec<String>, rng: &mut Rng) -> Vec<String> {
         return args;
     }
     if rng.below(2) == 0 {
-        let script = "return redis.pcall(unpack(ARGV))";
-        return ["EVAL", script, "0"].map(str::to_string).into_iter().chain(args).collect();
+        let script = format!("{}return redis.pcall(unpack(ARGV))", pause(rng));
+        return ["EVAL", &script, "0"].map(str::to_string).into_iter().chain(args).collect();
     }
     let keys = entry.command.card.used_args(args.len(), |at| args[at].as_bytes());
     let keys: Vec<usize> = keys.unwrap_or_default().into_iter().map(|(at, _)| at).collect();
@@ -480,9 +480,14 @@ fn scripted(args: Vec<String>, rng: &mut Rng) -> Vec<String> {
         call.push_str(&format!(", {name}[{}]", list.len()));
     }
     let count = declared.len().to_string();
-    ["EVAL".to_string(), format!("return {call})"), count]
+    ["EVAL".to_string(), format!("{}return {call})", pause(rng)), count]
         .into_iter()
         .chain(declared)
         .chain(others)
         .collect()
+}
+
+/// Returns the beginning of a script: sometimes a loop that is suspended if all scripts are long.
+fn pause(rng: &mut Rng) -> &'static str {
+    if rng.below(3) == 0 { "for i = 1, 50000 do end " } else { "" }
 }

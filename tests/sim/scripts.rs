@@ -173,3 +173,131 @@ fn scripts_are_known_by_their_digest_on_all_shards() {
         assert_eq!(text, "NOSCRIPT No matching script.");
     });
 }
+
+/// Creates servers on which scripts are suspended at each pause.
+fn on_sliced_servers(test: impl Fn(&mut Server, &mut Client, &mut Client)) {
+    for shards in SHARD_COUNTS {
+        for seed in 0..3 {
+            let mut setup = Setup::new(shards, seed);
+            setup.config.offload_elements_min = 1;
+            let mut server = Server::with(setup);
+            let (mut one, mut other) = (server.client(), server.client());
+            test(&mut server, &mut one, &mut other);
+            server.check();
+        }
+    }
+}
+
+/// A loop that is suspended several times.
+const LONG: &str = "for i = 1, 9000000 do end ";
+
+/// Sends a command and reads its reply while scripts may run for ever.
+fn ask(server: &mut Server, client: &mut Client, args: &[&str]) -> Value {
+    client.send(args);
+    soon(server, client)
+}
+
+/// Reads a reply while scripts may run for ever.
+fn soon(server: &mut Server, client: &mut Client) -> Value {
+    for _ in 0..2_000 {
+        server.steps(5);
+        if let Some(reply) = client.try_read() {
+            return reply;
+        }
+    }
+    panic!("no reply");
+}
+
+#[test]
+fn a_long_script_stops_only_clients_of_its_keys() {
+    on_sliced_servers(|server, one, other| {
+        let [a, b, _] = keys(server);
+        let script =
+            format!("redis.call('set', KEYS[1], 1) {LONG} return redis.call('incr', KEYS[1])");
+        one.send(&["EVAL", &script, "1", &a]);
+        server.steps(10);
+        assert_eq!(ask(server, other, &["SET", &b, "x"]), ok());
+        assert!(one.try_read().is_none(), "the script still runs");
+        assert_eq!(ask(server, other, &["GET", &a]), bulk("2"), "nobody sees a part of the script");
+        assert_eq!(one.read(server), int(2));
+    });
+}
+
+#[test]
+fn a_long_script_over_several_shards_is_atomic() {
+    on_sliced_servers(|server, one, other| {
+        let [a, b, c] = keys(server);
+        for script in [
+            format!("redis.call('set', KEYS[1], 1) {LONG} redis.call('set', KEYS[2], 1) return 7"),
+            format!("redis.call('set', ARGV[1], 2) {LONG} redis.call('set', ARGV[2], 2) return 7"),
+        ] {
+            let keys = if script.contains("KEYS") { "3" } else { "0" };
+            one.send(&["EVAL", &script, keys, &a, &b, &c]);
+            server.steps(100);
+            let Value::Array(values) = other.run(server, ["MGET", &a, &b]) else {
+                panic!("MGET replies an array")
+            };
+            assert_eq!(values[0], values[1], "nobody sees a part of the script");
+            assert_eq!(one.read(server), int(7));
+        }
+    });
+}
+
+#[test]
+fn scripts_are_killed_unless_they_have_written() {
+    on_sliced_servers(|server, one, other| {
+        let [a, _, _] = keys(server);
+        for (script, keys) in [
+            ("while true do redis.call('get', KEYS[1]) end", "1"),
+            ("while true do redis.call('get', ARGV[1]) end", "0"),
+            ("pcall(function() while true do end end) while true do end", "0"),
+        ] {
+            one.send(&["EVAL", script, keys, &a]);
+            server.steps(100);
+            assert!(one.try_read().is_none(), "the script runs");
+            assert_eq!(ask(server, other, &["SCRIPT", "KILL"]), ok());
+            let text = error(&soon(server, one));
+            assert!(text.contains("Script killed by user with SCRIPT KILL"), "{text}");
+        }
+        let text = error(&ask(server, other, &["SCRIPT", "KILL"]));
+        assert_eq!(text, "NOTBUSY No scripts in execution right now.");
+        let writes = format!("redis.call('set', KEYS[1], 1) {LONG} return 5");
+        one.send(&["EVAL", &writes, "1", &a]);
+        server.steps(30);
+        let text = error(&ask(server, other, &["SCRIPT", "KILL"]));
+        assert!(text.starts_with("UNKILLABLE"), "{text}");
+        assert_eq!(one.read(server), int(5));
+    });
+}
+
+#[test]
+fn a_busy_server_refuses_commands_until_the_script_is_killed() {
+    on_sliced_servers(|server, one, other| {
+        let [a, _, _] = keys(server);
+        for is_exec in [false, true] {
+            if is_exec {
+                assert_eq!(one.run(server, ["MULTI"]), ok());
+                let queued = Value::Simple(b"QUEUED".to_vec());
+                assert_eq!(one.run(server, ["EVAL", "while true do end", "1", &a]), queued);
+                assert_eq!(one.run(server, ["INCR", &a]), queued);
+                one.send(&["EXEC"]);
+            } else {
+                one.send(&["EVAL", "while true do end", "1", &a]);
+            }
+            server.steps(100);
+            assert_eq!(ask(server, other, &["PING"]), Value::Simple(b"PONG".to_vec()));
+            server.world.clock.advance_ms(6_000);
+            server.steps(20);
+            let text = error(&ask(server, other, &["PING"]));
+            assert!(text.starts_with("BUSY "), "{text}");
+            assert_eq!(ask(server, other, &["SCRIPT", "KILL"]), ok());
+            let reply = soon(server, one);
+            match is_exec {
+                true => assert!(matches!(reply, Value::Array(_)), "{reply:?}"),
+                false => assert!(matches!(reply, Value::Error(_)), "{reply:?}"),
+            }
+            server.steps(20);
+            assert_eq!(ask(server, other, &["PING"]), Value::Simple(b"PONG".to_vec()));
+        }
+    });
+}

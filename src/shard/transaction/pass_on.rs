@@ -93,15 +93,16 @@ impl Shard {
     /// own.
     fn end_carrier(&mut self) {
         self.transactions.has_carrier = false;
-        let Some(Waiting { to, mut queue, .. }) = self.transactions.carried.pop_front() else {
-            return;
-        };
-        if self.connections.get_same(to.client.conn, to.client.generation).is_none() {
-            return self.end_carrier();
+        while let Some(Waiting { to, mut queue, .. }) = self.transactions.carried.pop_front() {
+            let client = to.client;
+            if self.connections.get_same(client.conn, client.generation).is_none() {
+                // As if its command had not been read before it left.
+                continue;
+            }
+            let plan = self.plan(client.conn, &mut queue, &[]);
+            let task = Task { queue, is_exec: false, attempt: None };
+            return self.launch_transaction(to, task, plan, &[]);
         }
-        let plan = self.plan(to.client.conn, &mut queue, &[]);
-        let task = Task { queue, is_exec: false, attempt: None };
-        self.launch_transaction(to, task, plan, &[]);
     }
 }
 
