@@ -157,10 +157,18 @@ static FCALL_RO: Command = Command::discovers(
 )
 .runs_commands(resume);
 
-/// Returns whether the script may use keys that are not among its arguments. The text of an unknown
-/// script has not been looked at.
+/// Returns whether the script may use keys that are not among its arguments. A script that does not
+/// compile uses none.
 fn may_stray(args: &Args<'_>, process: &Process) -> bool {
-    !process.scripts.by_body(&args[1]).is_some_and(|script| script.is_confined())
+    known(process, &args[1]).is_ok_and(|script| !script.is_confined())
+}
+
+/// Returns the script with this text, which is known from now on.
+fn known(process: &Process, body: &[u8]) -> Result<Arc<Script>, Error> {
+    match process.scripts.by_body(body) {
+        Some(script) => Ok(script),
+        None => confined::add(process, body, Origin::Eval),
+    }
 }
 
 /// Like [`may_stray`]. No keys are used if the script is unknown.
@@ -170,11 +178,11 @@ fn may_stray_by_sha(args: &Args<'_>, process: &Process) -> bool {
 
 fn eval(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let keys = key_count(args)?;
-    let process = process_of(cx);
-    let script = match process.scripts.by_body(&args[1]) {
-        Some(script) => script,
-        None => confined::add(process, &args[1], Origin::Eval)?,
-    };
+    let script = known(process_of(cx), &args[1])?;
+    if !script.is_confined() && !cx.has_all_keys() {
+        // It did not compile when its way was chosen, as its Lua state had no memory left.
+        return Err(Error::other("ERR Error compiling script (new function): not enough memory"));
+    }
     run(cx, args, Body::Script(&script), keys)
 }
 
