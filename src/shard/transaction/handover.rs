@@ -29,6 +29,7 @@ impl Shard {
         transaction.is_recorded = self.replication.feed.is_on();
         let now_ms = self.partition.env().now.unix_ms();
         let mut slices = Slices::new(transaction.take_slices(), now_ms);
+        self.begin_cause(transaction);
         let with = (&*self.env.config, now_ms, Some(self.partition.publisher()));
         let ran = run_at_home(transaction, at, with, |item, batch_args, with| {
             slices.run(item, batch_args, with)
@@ -36,6 +37,7 @@ impl Shard {
         transaction.put_slices(slices.into_slices());
         let item = transaction.queue.items[at];
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
+        self.partition.end_cause();
         transaction.flight.order.push(ReplySource::One(transaction.own.part));
         transaction.flight.txn_mut(0).records.absorb(&mut transaction.records);
     }
