@@ -37,6 +37,8 @@ mod paused;
 mod profile;
 #[path = "sim/propagated.rs"]
 mod propagated;
+#[path = "sim/published.rs"]
+mod published;
 #[path = "sim/scripts.rs"]
 mod scripts;
 #[path = "sim/spread.rs"]

@@ -180,15 +180,13 @@ impl Connection {
         }
     }
 
-    /// Adds a push behind earlier replies. `is_own` says that the command in flight is the cause.
-    ///
-    /// A push goes behind all replies of the flight if the flight is its cause, or if a part of the
-    /// flight was answered before. Otherwise it goes before them. `pubsub` argues why.
+    /// Adds a push: behind the replies of the command in flight, or before them. `is_own` says that
+    /// this command is the cause. `pubsub` argues for the order.
     pub fn push(&mut self, push: &Output, is_own: bool) {
-        let all = 0..push.mark().offset();
-        let comes_later = !self.session.is_blocked
-            && self.flights.first().is_some_and(|flight| is_own || flight.has_begun());
-        if comes_later {
+        let flight = self.flights.first().filter(|_| !self.session.is_blocked);
+        let is_later = flight.is_some_and(|flight| is_own || flight.is_settled());
+        if self.pushes.is_some() || is_later {
+            let all = 0..push.mark().offset();
             self.pushes.get_or_insert_default().append_range(push, all);
         } else {
             self.outbox.push(push);

@@ -3,7 +3,7 @@
 use super::partition::Partition;
 use crate::exec::Publisher;
 use crate::keyspace::Raised;
-use crate::mesh::{ClientRef, ReplyTo};
+use crate::mesh::{ClientRef, Envelope, ReplyTo};
 use crate::pubsub::Cause;
 
 impl Partition {
@@ -35,6 +35,11 @@ impl Partition {
         let cause =
             |client: ClientRef| Cause { home, conn: client.conn, generation: client.generation };
         self.publisher.cause = to.client().map(cause);
+    }
+
+    /// Sets the connection whose part runs.
+    pub(super) fn begin_part(&mut self, part: &Envelope) {
+        self.begin_cause(part.home, part.reply_to);
     }
 
     /// Records that the command has run.

@@ -122,12 +122,14 @@ impl Partition {
         records: Option<&mut Records>,
     ) -> Option<Box<SuspendedScript>> {
         let protocol = part.protocol;
+        self.begin_part(part);
         let (items, args, output, ends) = part.parts();
         let items = &items[at..=at];
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let mut waker = Waker { lock: Some(lock), ..Waker::new(records) };
         let ran = self.run(&mut batch, RunMode::Step, &mut waker, &mut timing);
+        self.end_cause();
         if timing.spent_ns >= self.env.thresholds.run_ns {
             part.spent.push((part.items[at].at, timing.spent_ns));
         }
@@ -201,7 +203,9 @@ impl Partition {
         let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = job;
         self.unfinished.end_offload(&part);
         let item = part.items[at];
+        self.begin_part(&part);
         self.settle_offloaded(ran, &item, started_ns, &mut part.spent);
+        self.end_cause();
         let mut stores = Vec::new();
         self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
         self.store(&mut stores);

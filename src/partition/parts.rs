@@ -27,7 +27,7 @@ impl Partition {
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, &part.items);
         timing.probe = Probe::of_part(part);
         let protocol = part.protocol;
-        self.begin_cause(part.home, part.reply_to);
+        self.begin_part(part);
         let (items, args, output, ends) = part.parts();
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let ran = self.run(&mut batch, mode, waker, &mut timing);

@@ -124,6 +124,7 @@ impl Partition {
     fn run_some(&mut self, sliced: &mut SlicedPart, range: Range<usize>) {
         let SlicedPart { part, lock, records, spent, .. } = sliced;
         let protocol = part.protocol;
+        self.begin_part(part);
         let (items, args, output, ends) = part.parts();
         let is_more = is_more(items, range.start);
         let items = &items[range.clone()];
@@ -132,6 +133,7 @@ impl Partition {
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let mut waker = Waker { lock: Some(*lock), ..Waker::new(records.as_mut()) };
         let ran = self.run(&mut batch, RunMode::Step, &mut waker, &mut timing);
+        self.end_cause();
         if let Some((at, script)) = ran.suspended {
             sliced.next = range.start + at;
             sliced.script = Some(script);

@@ -286,8 +286,8 @@ impl Gatherer {
             discovers,
             is_counted: false,
         };
-        if !entry.is_on_keys() || place == Place::Several && (has_many_keys || entry.gathers_keys())
-        {
+        let is_joint = has_many_keys || needs_locks(entry, &connection.session);
+        if !entry.is_on_keys() || place == Place::Several && is_joint {
             return Some(stands_alone(item, has_many_keys));
         }
         let expected = self.expect(entry, &args, process);
@@ -347,6 +347,12 @@ impl Gatherer {
         }
         !session.replica.is_attached && self.facts.postpones(flags)
     }
+}
+
+/// Returns whether a command on several shards has to lock its keys: it gathers them, or its client
+/// has subscriptions and sees when messages come.
+fn needs_locks(entry: &Entry, session: &Session) -> bool {
+    entry.gathers_keys() || session.has_subscriptions() && !entry.surveys_keys()
 }
 
 /// Returns a command that does not run in a batch: on the session, or on many keys together.

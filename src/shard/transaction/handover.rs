@@ -12,7 +12,6 @@
 use super::offload::{HomeScript, run_at_home};
 use crate::client::{ReplySource, Transaction};
 use crate::exec::{OffloadedRun, Slices};
-use crate::mesh::ReplyTo;
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -35,8 +34,7 @@ impl Shard {
         transaction.is_recorded = self.replication.feed.is_on();
         let now_ms = self.partition.env().now.unix_ms();
         let mut slices = Slices::new(transaction.take_slices(), now_ms);
-        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
-        self.partition.begin_cause(self.env.me as u16, to);
+        self.begin_cause(&transaction);
         let runs_commands = transaction.queue.items[at].entry.command.runs_commands;
         let mut workspace =
             runs_commands.then(|| self.partition.open_workspace(transaction.is_recorded));
@@ -79,6 +77,7 @@ impl Shard {
     ) {
         let item = transaction.queue.items[at];
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
+        self.partition.end_cause();
         transaction.flight.order.push(ReplySource::One(transaction.own.part));
         transaction.flight.txn_mut(0).records.absorb(&mut transaction.records);
     }

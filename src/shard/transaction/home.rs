@@ -160,9 +160,7 @@ impl Shard {
             self.store_later(&mut transaction.flight, *workspace);
             return Some(transaction);
         }
-        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
-        let me = self.env.me as u16;
-        self.partition.begin_cause(me, to);
+        self.begin_cause(&transaction);
         let with = (&*self.env.config, now_ms, Some(self.partition.home_scripting()));
         let mut ran = run_at_home(&mut transaction, at, with, |item, batch_args, with| {
             workspace.run(item, batch_args, with)
@@ -189,6 +187,12 @@ impl Shard {
             self.end_gathered(&mut transaction, at, *workspace, (ran, started_ns));
         }
         Some(transaction)
+    }
+
+    /// Sets the connection whose command runs at home.
+    pub(super) fn begin_cause(&mut self, transaction: &Transaction) {
+        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        self.partition.begin_cause(self.env.me as u16, to);
     }
 
     /// Takes back finished jobs of the pool, for parts and for transactions. Returns whether there
@@ -242,8 +246,7 @@ impl Shard {
         (ran, started_ns): (OffloadedRun, u64),
     ) {
         let item = transaction.queue.items[at];
-        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
-        self.partition.begin_cause(self.env.me as u16, to);
+        self.begin_cause(transaction);
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
         self.partition.end_cause();
         transaction.flight.order.push(ReplySource::One(transaction.own.part));

@@ -18,7 +18,7 @@
 //! carrier takes no script along if a key is ready for a blocked client, which comes first.
 
 use super::offload::Waiting;
-use super::rounds::{Task, begin_flight};
+use super::rounds::Task;
 use crate::client::Transaction;
 use crate::exec::Item;
 use crate::io::ConnId;
@@ -83,7 +83,7 @@ impl Shard {
         self.land_answer(answer);
         let Waiting { to, queue, protocol } = next;
         (unit.to, unit.queue, unit.protocol) = (to, queue, protocol);
-        begin_flight(&mut self.connections, to);
+        self.settle_flight(to);
         let now_us = self.env.process.clock.unix_us();
         self.partition.heed_time(now_us);
         unit.now_us = unit.now_us.max(Some(now_us));

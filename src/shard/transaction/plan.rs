@@ -23,8 +23,7 @@ impl Shard {
         for item in items.iter_mut() {
             Shard::plan_item(&self.env, &mut plan, (session, &mut ahead), item, &mut batch_args);
         }
-        plan.place_publications(self.env.me as u16, items);
-        plan.shards.sort_unstable();
+        plan.complete(self.env.me as u16, items, session);
         plan
     }
 

@@ -16,7 +16,6 @@ use crate::mesh::{
 };
 use crate::partition::logged_if_large;
 use crate::resp::{Output, Protocol, Reply};
-use crate::shard::connections::table::Connections;
 use crate::shard::remote::post::Parts;
 use crate::shard::state::Shard;
 use crate::shard::telemetry::large::LargeReplies;
@@ -324,12 +323,20 @@ impl Shard {
         };
         transaction.holds.extend(envelope.hold.take().map(|hold| (envelope.owner, hold)));
         transaction.flight.land(envelope);
-        let to = transaction.to;
-        begin_flight(&mut self.connections, to);
-        let transaction = self.transactions.under_way.get_mut(&id).expect("seen above");
         if transaction.flight.has_landed() {
             let transaction = self.transactions.under_way.remove(&id).expect("checked above");
+            self.settle_flight(transaction.to);
             self.proceed(transaction);
+        }
+    }
+
+    /// Records that a round of a transaction is over. If it has locks, it has them all now.
+    pub(super) fn settle_flight(&mut self, to: ReplyAddress) {
+        let ClientRef { conn, generation } = to.client;
+        let Some(connection) = self.connections.get_same(conn, generation) else { return };
+        let mut flights = connection.flights.iter_mut();
+        if let Some(flight) = flights.find(|flight| flight.number == to.flight) {
+            flight.set_settled();
         }
     }
 
@@ -441,15 +448,6 @@ impl Shard {
             }
         }
         self.post_next_round();
-    }
-}
-
-/// Makes pushes that arrive from now on come behind the replies of a flight.
-pub(super) fn begin_flight(connections: &mut Connections, to: ReplyAddress) {
-    let connection = connections.get_same(to.client.conn, to.client.generation);
-    let mut flights = connection.into_iter().flat_map(|connection| connection.flights.iter_mut());
-    if let Some(flight) = flights.find(|flight| flight.number == to.flight) {
-        flight.begin();
     }
 }
 

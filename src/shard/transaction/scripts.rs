@@ -10,7 +10,6 @@
 use super::offload::{HomeScript, run_at_home};
 use crate::client::Transaction;
 use crate::exec::{OffloadedRun, Slices, SuspendedScript, Workspace};
-use crate::mesh::ReplyTo;
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -25,8 +24,7 @@ impl Shard {
         let HomeScript { mut transaction, at, mut workspace, script, started_ns } = waiting;
         let turn_us = self.partition.set_time(script.now_ms * 1_000);
         let is_on_slices = transaction.discovers(at);
-        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
-        self.partition.begin_cause(self.env.me as u16, to);
+        self.begin_cause(&transaction);
         let mut ran = if is_on_slices {
             self.resume_on_slices(&mut transaction, at, &mut workspace, script)
         } else {

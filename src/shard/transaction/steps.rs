@@ -143,8 +143,7 @@ impl Shard {
         }
         let Planning { to, queue, watched, is_exec, session, flags, mut plan, needs, .. } =
             *planning;
-        plan.place_publications(self.env.me as u16, &queue.items);
-        plan.shards.sort_unstable();
+        plan.complete(self.env.me as u16, &queue.items, &session);
         let task = Task { queue, is_exec, attempt: None };
         let (watcher, protocol) = (session.id, session.protocol);
         let steps = Some(StepsOf { needs, flags });
