@@ -194,8 +194,9 @@ fn run(cx: &mut Context<'_>, args: &Args<'_>, may_store: bool) -> Result<(), Err
         None => Kind::List,
         Some(view) => view.kind(),
     };
-    // A set has no order of its own. The stored list must be the same on all servers, so sort it.
-    if options.is_unsorted && kind == Kind::Set && options.store.is_some() {
+    // A set has no order of its own. A stored list, and what a script sees, must be the same on all
+    // servers, so sort it.
+    if options.is_unsorted && kind == Kind::Set && (options.store.is_some() || cx.is_scripted) {
         (options.is_unsorted, options.is_alpha, options.by) = (false, true, None);
     }
     let (texts, range) = match view {

@@ -84,6 +84,8 @@ pub struct Runner<'a> {
     pub others: Option<&'a mut Slices>,
     /// Whether the commands are one unit. If so, no blocked client is served between them.
     pub is_whole: bool,
+    /// Whether a script runs the commands.
+    pub is_scripted: bool,
     /// Whether a single command may block, and what it waits for if it does.
     pub attempt: BlockingAttempt,
     /// Publishes messages; none if no command can publish.
@@ -114,6 +116,7 @@ impl<'a> Runner<'a> {
             records: None,
             others: None,
             is_whole: false,
+            is_scripted: false,
             attempt: BlockingAttempt::default(),
             effects: Effects::default(),
             publisher: None,
@@ -163,6 +166,7 @@ impl<'a> Runner<'a> {
             is_part: item.is_part,
             others: self.others.as_deref_mut(),
             publisher: self.publisher,
+            is_scripted: self.is_scripted,
             may_wait: self.attempt.may_wait,
             is_woken: self.attempt.is_woken,
             wait: None,

@@ -62,6 +62,8 @@ pub struct Context<'a> {
     pub others: Option<&'a mut Slices>,
     /// Publishes messages; none where no command publishes.
     pub publisher: Option<&'a Publisher>,
+    /// Whether a script runs the command.
+    pub is_scripted: bool,
     /// Whether the command may block instead of replying.
     pub may_wait: bool,
     /// Whether the change of a key has unblocked the command.

@@ -173,6 +173,7 @@ impl Nested<'_> {
         let mut runner = Runner {
             records: self.records.as_deref_mut().filter(|_| !self.is_muted),
             is_whole: true,
+            is_scripted: true,
             publisher: Some(self.publisher),
             ..Runner::new(self.slice, self.config, self.now_ms, protocol)
         };
@@ -196,6 +197,7 @@ impl Nested<'_> {
             records: self.records.as_deref_mut().filter(|_| !self.is_muted),
             others: Some(others),
             is_whole: true,
+            is_scripted: true,
             publisher: Some(self.publisher),
             ..Runner::new(&mut slice, self.config, self.now_ms, protocol)
         };

@@ -110,7 +110,9 @@ fn loading(admission: &Admission<'_>) -> Result<(), Error> {
 /// Refuses most commands while a script makes the server busy.
 fn busy(admission: &Admission<'_>) -> Result<(), Error> {
     let is_allowed = admission.entry.command.card.flags.has(Flag::ALLOW_BUSY);
-    let refuse = admission.facts.has(Facts::BUSY) && !is_allowed;
+    // The script may have ended since the turn began.
+    let is_busy = || admission.process.running.oldest().is_some();
+    let refuse = admission.facts.has(Facts::BUSY) && !is_allowed && is_busy();
     if refuse { Err(admission.process.running.busy_error()) } else { Ok(()) }
 }
 

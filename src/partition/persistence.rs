@@ -84,6 +84,10 @@ impl Partition {
     }
 
     fn load_share(&mut self, body: &[u8], reload: Reload) -> Result<Loaded, String> {
+        if self.env.me == 0 {
+            // The saved file would have the libraries of this moment.
+            self.load_functions(&self.env.process.functions.texts(), reload)?;
+        }
         let limits = Limits::of(&self.env.config);
         let note = self.noter();
         let rules = self.load_rules(&limits, reload.may_replace, &note);
@@ -145,17 +149,21 @@ impl Partition {
         };
         while reader.next(&mut take)?.is_some() {}
         if self.env.me == 0 {
-            let policy = match reload {
-                Reload { flushes: true, .. } => RestorePolicy::Flush,
-                Reload { may_replace: true, .. } => RestorePolicy::Replace,
-                _ => RestorePolicy::Append,
-            };
-            let functions = std::mem::take(&mut kept.functions);
-            let restored = restore_functions(&self.env.process, &functions, policy);
-            restored.map_err(|error| error.text().into_owned())?;
+            self.load_functions(&std::mem::take(&mut kept.functions), reload)?;
             self.env.process.persistence().kept = kept;
         }
         Ok(loaded)
+    }
+
+    /// Restores the function libraries of a file.
+    fn load_functions(&self, texts: &[Bytes], reload: Reload) -> Result<(), String> {
+        let policy = match reload {
+            Reload { flushes: true, .. } => RestorePolicy::Flush,
+            Reload { may_replace: true, .. } => RestorePolicy::Replace,
+            _ => RestorePolicy::Append,
+        };
+        let restored = restore_functions(&self.env.process, texts, policy);
+        restored.map_err(|error| error.text().into_owned())
     }
 
     /// Sets whether more keys of a file are expected.

@@ -231,6 +231,11 @@ impl<'a> ScriptHost<'a> {
                 Reply::new(out, protocol).integer(replicas as i64);
                 Ok(())
             }
+            Some(Request::DebugSleep(us)) if result.is_ok() => {
+                self.process.clock.sleep_us(us);
+                Reply::new(out, protocol).ok();
+                Ok(())
+            }
             Some(_) => result.and(Err(Error::other(FORBIDDEN))),
             None => result,
         };
