@@ -216,6 +216,7 @@ impl Nested<'_> {
         merge: Merge,
     ) {
         let all = self.others.as_ref().expect("the unit holds all slices").first_slots();
+        let (is_muted, before) = (self.is_muted, self.recorded());
         let mut parts = Vec::with_capacity(all.len());
         for slot in all {
             let part = Item { is_part: true, ..*item };
@@ -223,11 +224,19 @@ impl Nested<'_> {
             // An error is the part's reply.
             let _ = self.run_at(slot, &part, args, protocol, &mut reply);
             parts.push(reply.to_vec());
+            // The record of one part stands for all.
+            self.is_muted |= self.recorded() > before;
         }
+        self.is_muted = is_muted;
         let mut rng = self.slice.draw_rng();
         let order: Vec<usize> = (0..parts.len()).collect();
         let reply = Reply::new(out, protocol);
         merge_replies(merge, &parts, &order, reply, &mut |below| rng.below(below));
+    }
+
+    /// Returns the number of commands that were recorded for the feed.
+    fn recorded(&self) -> usize {
+        self.records.as_ref().map_or(0, |records| records.list().len())
     }
 
     /// Runs a command on each slice that has some of its keys, with these keys, and merges the

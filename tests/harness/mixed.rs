@@ -462,7 +462,7 @@ impl Actor {
 /// incomplete commands stay as they are.
 fn scripted(args: Vec<String>, rng: &mut Rng) -> Vec<String> {
     let entry = plain_table().find(args[0].as_bytes()).expect("a known command");
-    if entry.is_session() || !entry.command.card.takes(args.len()) {
+    if !entry.is_on_keys() || !entry.command.card.takes(args.len()) {
         return args;
     }
     if rng.below(2) == 0 {

@@ -225,6 +225,17 @@ pub static SCRIPTS: Mix = Mix {
     ..PLAIN
 };
 
+/// Nothing but scripts, with a replica that sees each as a unit.
+static SCRIPTS_FOLLOWED: Mix = Mix {
+    name: "scripts with a feed",
+    needs: &["eval", "rename", "copy", "msetnx", "multi", "exec"],
+    exec_once_in: 4,
+    has_feed: true,
+    cut_once_in: 0,
+    script_percent: 100,
+    ..SCRIPTS
+};
+
 static SCRIPTS_IN_TRANSACTIONS: Mix = Mix {
     name: "scripts in transactions",
     needs: &["eval", "multi", "exec", "discard", "watch", "unwatch", "rename", "copy", "msetnx"],
@@ -380,6 +391,11 @@ fn discoveries_in_transactions_have_an_order() {
 #[test]
 fn scripts_have_an_order() {
     check(&SCRIPTS);
+}
+
+#[test]
+fn scripts_with_a_feed_have_an_order() {
+    check(&SCRIPTS_FOLLOWED);
 }
 
 #[test]
