@@ -97,7 +97,8 @@
 //! several shards together (RENAME, LMOVE) takes rounds under locks: the coordinator is
 //! `shard/transaction`, the owners' side is `partition/locks` and `partition/parts`, and
 //! [`txn::LockTable`] orders the locks. A command that discovers keys (SORT with patterns) locks
-//! everything, and the owners hand their slices over to its home (`partition/handover`).
+//! everything, and the owners hand their slices over to its home (`partition/handover`). So does a
+//! script, unless its text proves which keys it uses (`commands/scripting`).
 //! ARCHITECTURE.md draws the rounds.
 //!
 //! # The feed

@@ -1,10 +1,12 @@
 //! What a running script asks of the server: commands, log lines, the time to end.
 
+use crate::commands::is_secret;
+use crate::config::quote;
 use crate::exec::{
     CommandTable, Entry, Facts, Nested, Process, Request, RunningScript, ScriptProgress, Scripting,
     Session, SessionContext, SuspendedScript,
 };
-use crate::observe::Board;
+use crate::observe::{Board, REDACTED};
 use crate::resp::{Args, Error, Output, Protocol, Reply};
 use crate::script::{AclAnswer, Host, LogLevel, Propagation, Ran, ScriptFlags, Verdict};
 use crate::spec::Flag;
@@ -205,6 +207,27 @@ impl<'a> ScriptHost<'a> {
         }
     }
 
+    /// Shows a command to all monitors. They see it in their next turn.
+    #[cold]
+    fn show(&self, entry: &Entry, args: &Args<'_>) {
+        let flags = entry.command.card.flags;
+        if flags.has(Flag::ADMIN) || flags.has(Flag::SKIP_MONITOR) {
+            return;
+        }
+        let db = self.session.db;
+        let write = |us: u64, lines: &mut Vec<u8>| {
+            let (seconds, us) = (us / 1_000_000, us % 1_000_000);
+            lines.extend_from_slice(format!("+{seconds}.{us:06} [{db} lua]").as_bytes());
+            for at in 0..args.len() {
+                lines.push(b' ');
+                let is_hidden = is_secret(entry, args.len(), &|at| &args[at], at);
+                quote(if is_hidden { REDACTED } else { &args[at] }, lines);
+            }
+            lines.extend_from_slice(b"\r\n");
+        };
+        self.process.monitors.show(self.process.clock.unix_us(), write, |_| {});
+    }
+
     fn run_on_session(
         &mut self,
         entry: &'static Entry,
@@ -268,6 +291,9 @@ impl Host for ScriptHost<'_> {
     fn call(&mut self, mut args: Args<'_>, protocol: Protocol, reply: &mut Output) {
         match self.admit(&args) {
             Ok(entry) => {
+                if self.process.monitors.is_on() {
+                    self.show(entry, &args);
+                }
                 let result = self.run(entry, &mut args, protocol, reply);
                 self.count(entry, &result);
             }
