@@ -1,6 +1,7 @@
 //! Tests at the boundary of the engine, with a server that knows a few commands.
 
 use super::*;
+use crate::base::rng::Rng;
 use crate::resp::Span;
 use crate::script::host::{AclAnswer, LogLevel, Propagation, Verdict};
 use crate::script::libraries::{Libraries, RestorePolicy};
@@ -132,8 +133,8 @@ impl Host for Fake {
 /// Keys and arguments.
 #[derive(Default)]
 struct Words {
-    keys: Vec<String>,
-    argv: Vec<String>,
+    keys: Vec<Vec<u8>>,
+    argv: Vec<Vec<u8>>,
 }
 
 impl Words {
@@ -142,7 +143,7 @@ impl Words {
         let mut spans = vec![Span::text(0, 0); 3];
         for word in self.keys.iter().chain(&self.argv) {
             spans.push(Span::text(text.len(), word.len()));
-            text.extend_from_slice(word.as_bytes());
+            text.extend_from_slice(word);
         }
         let args = Args::new(&text, &spans, &mut []);
         run(&Invocation { args: &args, first_key: 3, keys: self.keys.len() });
@@ -249,7 +250,8 @@ fn run_case(bench: &mut Bench, case: &str) -> String {
         lines.map(|line| line.get(2..).unwrap_or_default().to_string()).collect()
     };
     bench.fake = Fake::default();
-    let words = Words { keys: all('k'), argv: all('a') };
+    let bytes = |letter| all(letter).into_iter().map(String::into_bytes).collect();
+    let words = Words { keys: bytes('k'), argv: bytes('a') };
     let protocol = if all('p').is_empty() { Protocol::Two } else { Protocol::Three };
     if all('l').is_empty() {
         return shown(&bench.eval(protocol, all('>').join("\n").as_bytes(), &words));
@@ -470,4 +472,42 @@ fn errors_of_scripts_are_counted_once() {
     bench.text("return {{err = 'MY own'}, redis.error_reply('B c')}");
     let counted = ["ERR user_script:1: x script: on @user_script:1.", "MY own", "MY own", "B c"];
     assert_eq!(bench.fake.errors, counted);
+}
+
+/// Bytes that decoders and formats know, mixed with any others.
+fn random_bytes(rng: &mut Rng, alphabet: &[u8]) -> Vec<u8> {
+    let len = rng.below(24) as usize;
+    let mut byte = || match rng.below(4) {
+        0 => rng.below(256) as u8,
+        _ => alphabet[rng.below(alphabet.len() as u64) as usize],
+    };
+    (0..len).map(|_| byte()).collect()
+}
+
+#[test]
+fn decoders_survive_any_bytes() {
+    let body = "local t = {} \
+        for i, f in ipairs({cjson.decode, cmsgpack.unpack, struct.unpack, struct.size, struct.pack, \
+                            loadstring, cmsgpack.unpack_one}) do \
+            local ok, a = pcall(f, ARGV[1], ARGV[2], 3, 4, 'five') \
+            if ok and i < 3 then pcall(cjson.encode, a) cmsgpack.pack(a) t[i] = a end \
+        end \
+        return t";
+    let mut bench = Bench::new();
+    for seed in 0..3_000 {
+        let mut rng = Rng::new(seed);
+        let alphabet: &[u8] = match seed % 3 {
+            0 => b"{}[]:,\"\\\\u12ed+-.eaInfltrue ",
+            1 => {
+                b"\x80\x81\x82\x90\x91\x92\xa0\xa1\xc0\xc4\xca\xcb\xcc\xd3\xd9\xda\xdc\xdd\xde\xdf"
+            }
+            _ => b"<>!bBhHlLTiIfdsxc0123456789 ",
+        };
+        let argv = vec![random_bytes(&mut rng, alphabet), random_bytes(&mut rng, alphabet)];
+        let protocol = if seed % 2 == 0 { Protocol::Two } else { Protocol::Three };
+        let words = Words { keys: Vec::new(), argv };
+        let reply = bench.eval(protocol, body.as_bytes(), &words);
+        let end = crate::resp::reply_end(&reply);
+        assert_eq!(end, Some(reply.len()), "seed {seed}: {}", shown(&reply));
+    }
 }
