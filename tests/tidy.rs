@@ -94,6 +94,7 @@ const BENCHES: &[(&str, &str)] = &[
     ("inbox", "src/mesh/inbox.rs"),
     ("parser", "src/resp/parse.rs"),
     ("reply", "src/resp/reply.rs"),
+    ("script", "src/script/vm.rs"),
     ("sorted_set", "src/value/sorted_set/leaf.rs"),
     ("table", "src/keyspace/table/mod.rs"),
 ];

@@ -126,9 +126,15 @@ fn fail(stack: &mut Stack<'_>, text: &[u8]) -> Raise {
     stack.raise_top()
 }
 
+/// The most bytes of memory that are kept for the arguments of the next command.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
 /// Collects the arguments of a command from the stack, which is empty afterwards.
 fn take_args(stack: &mut Stack<'_>, args: &mut Arguments) -> Result<(), &'static [u8]> {
     let count = stack.top();
+    if args.text.capacity() > KEPT_BYTES_MAX {
+        args.text = Vec::new();
+    }
     args.text.clear();
     args.spans.clear();
     args.large.clear();

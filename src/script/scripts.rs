@@ -155,12 +155,9 @@ impl Scripts {
     /// Returns the script with this body.
     pub fn by_body(&self, body: &[u8]) -> Option<Arc<Script>> {
         let hash = hash_of(body);
-        let found = self.body_bucket(hash).load().get(&hash).cloned();
+        let found = self.body_bucket(hash).load().get(&hash).cloned()?;
         // Two bodies may have one hash. The cache has the later one by its hash.
-        found.filter(|script| *script.body == *body).or_else(|| {
-            let is_empty = self.body_bucket(hash).load().get(&hash).is_none();
-            if is_empty { None } else { self.by_sha(sha1_digits(body).as_bytes()) }
-        })
+        if *found.body == *body { Some(found) } else { self.by_sha(sha1_digits(body).as_bytes()) }
     }
 
     /// Adds a script, or returns it if the cache has it. SCRIPT LOAD keeps it from then on. Returns
@@ -282,5 +279,60 @@ impl Scripts {
     /// Returns the number of scripts that were evicted.
     pub fn evicted(&self) -> u64 {
         self.evicted.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn add(scripts: &Scripts, body: &str, origin: Origin) -> Arc<Script> {
+        scripts.add(body.as_bytes(), origin, &|_| false).unwrap()
+    }
+
+    fn has(scripts: &Scripts, body: &str) -> bool {
+        let by_sha = scripts.by_sha(sha1_digits(body.as_bytes()).to_uppercase().as_bytes());
+        assert_eq!(by_sha.is_some(), scripts.by_body(body.as_bytes()).is_some());
+        by_sha.is_some()
+    }
+
+    #[test]
+    fn scripts_are_found_by_digest_and_body() {
+        let scripts = Scripts::default();
+        assert!(!has(&scripts, "return 1"));
+        let script = add(&scripts, "return 1", Origin::Eval);
+        assert_eq!(script.sha(), "e0e1f9fabfc9d4800c877a703b823ac0578ff8db");
+        assert!(has(&scripts, "return 1") && !has(&scripts, "return 2"));
+        assert!(scripts.by_sha(b"e0e1").is_none());
+        assert_eq!((scripts.len(), scripts.bytes()), (1, 48));
+        assert!(scripts.add(b"x y", Origin::Load, &|_| false).is_err());
+        scripts.flush();
+        assert!(!has(&scripts, "return 1") && !script.is_cached() && scripts.is_empty());
+    }
+
+    #[test]
+    fn eval_scripts_are_evicted_least_recently_used_first() {
+        let scripts = Scripts::default();
+        let body = |number: usize| format!("return {number}");
+        for number in 0..EVAL_SCRIPTS_MAX {
+            add(&scripts, &body(number), Origin::Eval);
+        }
+        scripts.note_use(&scripts.by_body(b"return 0").unwrap());
+        add(&scripts, "return 'one more'", Origin::Eval);
+        assert!(has(&scripts, "return 0") && !has(&scripts, "return 1"));
+        assert_eq!((scripts.len(), scripts.evicted()), (EVAL_SCRIPTS_MAX, 1));
+    }
+
+    #[test]
+    fn loaded_scripts_are_not_evicted() {
+        let scripts = Scripts::default();
+        add(&scripts, "return 'promoted'", Origin::Eval);
+        add(&scripts, "return 'promoted'", Origin::Load);
+        add(&scripts, "return 'loaded'", Origin::Load);
+        for number in 0..=EVAL_SCRIPTS_MAX {
+            add(&scripts, &format!("return {number}"), Origin::Eval);
+        }
+        assert!(has(&scripts, "return 'promoted'") && has(&scripts, "return 'loaded'"));
+        assert_eq!((scripts.len(), scripts.evicted()), (EVAL_SCRIPTS_MAX + 2, 1));
     }
 }

@@ -1,9 +1,10 @@
 //! Tests at the boundary of the engine, with a server that knows a few commands.
 
 use super::*;
+use crate::base::rng::Rng;
 use crate::resp::Span;
 use crate::script::host::{AclAnswer, LogLevel, Propagation, Verdict};
-use crate::script::libraries::Libraries;
+use crate::script::libraries::{Libraries, RestorePolicy};
 use crate::script::scripts::{Origin, Scripts};
 use std::collections::BTreeMap;
 
@@ -132,8 +133,8 @@ impl Host for Fake {
 /// Keys and arguments.
 #[derive(Default)]
 struct Words {
-    keys: Vec<String>,
-    argv: Vec<String>,
+    keys: Vec<Vec<u8>>,
+    argv: Vec<Vec<u8>>,
 }
 
 impl Words {
@@ -142,7 +143,7 @@ impl Words {
         let mut spans = vec![Span::text(0, 0); 3];
         for word in self.keys.iter().chain(&self.argv) {
             spans.push(Span::text(text.len(), word.len()));
-            text.extend_from_slice(word.as_bytes());
+            text.extend_from_slice(word);
         }
         let args = Args::new(&text, &spans, &mut []);
         run(&Invocation { args: &args, first_key: 3, keys: self.keys.len() });
@@ -249,7 +250,8 @@ fn run_case(bench: &mut Bench, case: &str) -> String {
         lines.map(|line| line.get(2..).unwrap_or_default().to_string()).collect()
     };
     bench.fake = Fake::default();
-    let words = Words { keys: all('k'), argv: all('a') };
+    let bytes = |letter| all(letter).into_iter().map(String::into_bytes).collect();
+    let words = Words { keys: bytes('k'), argv: bytes('a') };
     let protocol = if all('p').is_empty() { Protocol::Two } else { Protocol::Three };
     if all('l').is_empty() {
         return shown(&bench.eval(protocol, all('>').join("\n").as_bytes(), &words));
@@ -369,4 +371,143 @@ fn a_kill_ends_scripts_that_catch_errors() {
     let text = bench.text("while true do pcall(function() while true do end end) end");
     assert_eq!(text, "-ERR Script killed by user with SCRIPT KILL. script: on @user_script:1.\r\n");
     assert_eq!(bench.fake.log[0], "Notice Script killed by user with SCRIPT KILL.");
+}
+
+#[test]
+fn hostile_scripts_end() {
+    let memory = "not enough memory";
+    let cases = [
+        ("local s = 'x' while true do s = s .. s end", memory),
+        ("return #string.rep('x', 2147483647)", memory),
+        ("local t = {} for i = 1, 1e9 do t[i] = i end", memory),
+        ("local t = {} for i = 1, 1e9 do t['k' .. i] = i end", memory),
+        ("collectgarbage('stop') for i = 1, 1e9 do local s = 'k' .. i end", memory),
+        ("return cjson.decode('[' .. string.rep('[],', 1e6) .. '[]]')", memory),
+        ("return cmsgpack.unpack('\\221\\0\\255\\255\\255' .. string.rep('\\144', 1e6))", memory),
+        ("local t = {} for i = 1, 1e5 do t[i] = 'x' end return {unpack(t)}", "too many results"),
+        ("local function f() return pcall(f) end return tostring(f())", ""),
+        ("local function f() return coroutine.wrap(f)() end return f()", "C stack overflow"),
+        ("local function f(s) return (s:gsub('.', f)) end return f('a')", "C stack overflow"),
+        ("local f = loadstring(string.rep('(', 1e5)) return f()", "nil value"),
+        ("return ('a'):find(string.rep('a?', 1e5))", "pattern too complex"),
+        ("return ('a'):find(string.rep('a', 1e5))", "$-1"),
+        ("return xpcall(error, function() error('again') end)", ""),
+        ("local t = {} t[1] = t return t", "reached lua stack limit"),
+        ("local t = {} for i = 1, 60 do t = {t, t} end return t", "too large"),
+        ("return cjson.encode(string.rep('x', 1e6)):len()", ":1000002"),
+        (
+            "local t = setmetatable({}, {}) getmetatable(t).__index = t return t.x",
+            "loop in gettable",
+        ),
+        (
+            "local t = {} for i = 1, 100 do t[i] = i end table.sort(t, function() return true end)",
+            "in",
+        ),
+    ];
+    let mut bench = Bench::new();
+    for (script, expected) in cases {
+        let text = bench.text(script);
+        assert!(text.contains(expected), "{script}: {}", &text[text.len().saturating_sub(200)..]);
+        bench.vm.tidy();
+    }
+    assert_eq!(bench.text("return 1"), ":1\r\n");
+    bench.scripts.flush();
+    bench.vm.tidy();
+    assert_eq!(bench.vm.bytes(), (0, 0));
+}
+
+#[test]
+fn libraries_are_replaced_restored_and_listed() {
+    let mut bench = Bench::new();
+    let library = |name: &str, function: &str, value: &str| {
+        format!(
+            "#!lua name={name}\nredis.register_function('{function}', \
+                 function() return '{value}' end)"
+        )
+    };
+    let list = |libraries: &Libraries| {
+        let mut out = Output::default();
+        libraries.list(Some(b"A*"), false, &mut Reply::new(&mut out, Protocol::Two));
+        String::from_utf8(out.to_vec()).unwrap()
+    };
+    bench.load(library("a", "f", "one").as_bytes());
+    bench.load(library("b", "g", "two").as_bytes());
+    assert_eq!(bench.fcall(Protocol::Two, "F", &Words::default()), b"$3\r\none\r\n");
+    let old = bench.libraries.clone();
+    bench.load(library("a", "f", "new").as_bytes());
+    assert_eq!(bench.fcall(Protocol::Two, "f", &Words::default()), b"$3\r\nnew\r\n");
+    assert_eq!(bench.libraries.counts(), (2, 2));
+    assert_eq!(
+        list(&bench.libraries),
+        "*1\r\n*6\r\n$12\r\nlibrary_name\r\n$1\r\na\r\n$6\r\nengine\r\n$3\r\nLUA\r\n\
+         $9\r\nfunctions\r\n*1\r\n*6\r\n$4\r\nname\r\n$1\r\nf\r\n\
+         $11\r\ndescription\r\n$-1\r\n$5\r\nflags\r\n*0\r\n"
+    );
+    let texts: Vec<Vec<u8>> = old.iter().map(|library| library.text().to_vec()).collect();
+    let mut restore =
+        |policy| bench.libraries.restore(&texts, policy, &bench.loader, &mut bench.fake);
+    let refused = restore(RestorePolicy::Append).unwrap_err();
+    assert_eq!(refused.text(), "ERR Library a already exists");
+    assert_eq!(restore(RestorePolicy::Flush).unwrap().counts(), (2, 2));
+    bench.libraries = restore(RestorePolicy::Replace).unwrap();
+    assert_eq!(bench.fcall(Protocol::Two, "f", &Words::default()), b"$3\r\none\r\n");
+    bench.libraries = bench.libraries.delete(b"a").unwrap();
+    assert!(bench.libraries.delete(b"a").is_err() && bench.libraries.find(b"f").is_none());
+    let collides = bench.load(library("c", "G", "x").as_bytes());
+    assert_eq!(collides, b"-ERR Function G already exists\r\n");
+    drop(old);
+    bench.libraries = Libraries::default();
+    bench.vm.tidy();
+    assert_eq!(bench.vm.bytes().1, 0);
+}
+
+#[test]
+fn errors_of_scripts_are_counted_once() {
+    let mut bench = Bench::new();
+    bench.text("return redis.call('nosuch')");
+    bench.text("return redis.pcall('nosuch')");
+    assert_eq!(bench.fake.errors, Vec::<String>::new(), "the command has counted them");
+    bench.text("error('x')");
+    bench.text("return {err = 'MY own'}");
+    bench.text("return {{err = 'MY own'}, redis.error_reply('B c')}");
+    let counted = ["ERR user_script:1: x script: on @user_script:1.", "MY own", "MY own", "B c"];
+    assert_eq!(bench.fake.errors, counted);
+}
+
+/// Bytes that decoders and formats know, mixed with any others.
+fn random_bytes(rng: &mut Rng, alphabet: &[u8]) -> Vec<u8> {
+    let len = rng.below(24) as usize;
+    let mut byte = || match rng.below(4) {
+        0 => rng.below(256) as u8,
+        _ => alphabet[rng.below(alphabet.len() as u64) as usize],
+    };
+    (0..len).map(|_| byte()).collect()
+}
+
+#[test]
+fn decoders_survive_any_bytes() {
+    let body = "local t = {} \
+        for i, f in ipairs({cjson.decode, cmsgpack.unpack, struct.unpack, struct.size, struct.pack, \
+                            loadstring, cmsgpack.unpack_one}) do \
+            local ok, a = pcall(f, ARGV[1], ARGV[2], 3, 4, 'five') \
+            if ok and i < 3 then pcall(cjson.encode, a) cmsgpack.pack(a) t[i] = a end \
+        end \
+        return t";
+    let mut bench = Bench::new();
+    for seed in 0..3_000 {
+        let mut rng = Rng::new(seed);
+        let alphabet: &[u8] = match seed % 3 {
+            0 => b"{}[]:,\"\\\\u12ed+-.eaInfltrue ",
+            1 => {
+                b"\x80\x81\x82\x90\x91\x92\xa0\xa1\xc0\xc4\xca\xcb\xcc\xd3\xd9\xda\xdc\xdd\xde\xdf"
+            }
+            _ => b"<>!bBhHlLTiIfdsxc0123456789 ",
+        };
+        let argv = vec![random_bytes(&mut rng, alphabet), random_bytes(&mut rng, alphabet)];
+        let protocol = if seed % 2 == 0 { Protocol::Two } else { Protocol::Three };
+        let words = Words { keys: Vec::new(), argv };
+        let reply = bench.eval(protocol, body.as_bytes(), &words);
+        let end = crate::resp::reply_end(&reply);
+        assert_eq!(end, Some(reply.len()), "seed {seed}: {}", shown(&reply));
+    }
 }

@@ -1,4 +1,4 @@
-//! Runs scripts and functions: one [`Vm`] per partition.
+//! Runs scripts and functions: one [`Vm`] per partition. Hot, see bench `script`.
 
 use super::api;
 use super::bits;
@@ -7,7 +7,7 @@ use super::host::{AclAnswer, Host, LogLevel, Propagation, Verdict};
 use super::json;
 use super::libraries::Library as FunctionLibrary;
 use super::libraries::{Function, FunctionFacts};
-use super::limits::{PAUSE_INSTRUCTIONS, SUSPENDED_MAX};
+use super::limits::{LUA_BYTES_MAX, PAUSE_INSTRUCTIONS, SUSPENDED_MAX};
 use super::machine::{
     ARGV, BOTTOM, Called, GLOBALS, HANDLER, KEYS, Kind, LOADING, Library, Machine, PROTECTED,
     Sandbox, Stack,
@@ -220,7 +220,10 @@ impl Engine {
             return Ran::Suspended(id);
         }
         self.runs += 1;
-        if self.runs.is_multiple_of(COLLECT_PERIOD) {
+        if self.machine.used_bytes() > LUA_BYTES_MAX / 2 {
+            // A script may have stopped the collection.
+            self.machine.collect();
+        } else if self.runs.is_multiple_of(COLLECT_PERIOD) {
             self.machine.collect_step(COLLECT_PERIOD as i32);
         }
         let answers = self.machine.state().protocol.get();
