@@ -331,7 +331,7 @@ impl Shard {
     }
 
     /// Records that a round of a transaction is over. If it has locks, it has them all now.
-    fn settle_flight(&mut self, to: ReplyAddress) {
+    pub(super) fn settle_flight(&mut self, to: ReplyAddress) {
         let ClientRef { conn, generation } = to.client;
         let Some(connection) = self.connections.get_same(conn, generation) else { return };
         let mut flights = connection.flights.iter_mut();
