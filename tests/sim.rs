@@ -47,6 +47,8 @@ mod spread;
 mod steps;
 #[path = "sim/stopped.rs"]
 mod stopped;
+#[path = "sim/subscribers.rs"]
+mod subscribers;
 #[path = "sim/wide.rs"]
 mod wide;
 #[path = "sim/workloads.rs"]

@@ -201,6 +201,13 @@ impl Connection {
         }
     }
 
+    /// Returns the bytes of output that were not sent yet. Pushes that wait for replies count.
+    #[inline]
+    pub fn unsent_bytes(&self) -> usize {
+        let pushes = self.pushes.as_ref().map_or(0, |pushes| pushes.len());
+        self.outbox.pending_bytes() + pushes
+    }
+
     /// Discards the pushes that have waited for replies.
     pub fn drop_pushes(&mut self) {
         self.pushes = None;
@@ -242,8 +249,7 @@ impl Connection {
         // Small buffers grow and shrink with each command. Each counts as the smallest size that is
         // kept.
         let input = self.input.memory_bytes().max(IDLE_TEXT_BYTES_MAX);
-        let pushes = self.pushes.as_ref().map_or(0, |pushes| pushes.len());
-        let buffers = input + self.outbox.pending_bytes() + pushes;
+        let buffers = input + self.unsent_bytes();
         let watched = self.watched.len() * WATCH_BYTES + self.watched_bytes;
         let subscribed = self.subscriptions.as_ref().map_or(0, |it| it.memory_bytes());
         size_of::<Connection>() + buffers + queued + watched + subscribed

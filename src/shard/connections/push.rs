@@ -3,7 +3,6 @@
 //! A push goes into the output of a connection at once, unless its replies have to come first (see
 //! [`crate::client::Connection::push`]). It is sent with the turn's other output.
 
-use crate::exec::OUTPUT_BYTES_FREE;
 use crate::mesh::ClientRef;
 use crate::pubsub::{Cause, Published, Sort};
 use crate::resp::{Output, Protocol};
@@ -76,7 +75,7 @@ impl Shard {
             return;
         };
         connection.push(push.form(connection.session.protocol), is_own);
-        let is_long = connection.outbox.pending_bytes() > OUTPUT_BYTES_FREE as usize;
+        let is_long = connection.unsent_bytes() > self.clients.output_bytes_free;
         self.make_dirty(client.conn);
         if is_long {
             self.check_output(client.conn);

@@ -172,6 +172,8 @@ pub(in crate::shard) struct Gatherer {
     pub(in crate::shard) home: u16,
     pub(in crate::shard) facts: Facts,
     pub(in crate::shard) bulk_len_max: u64,
+    /// Whether commands of a batch have to take effect in their order, on all shards.
+    pub(in crate::shard) keeps_order: bool,
     /// The most commands of this batch.
     pub(in crate::shard) commands_max: usize,
     /// Whether the batch may have to be taken back, because a shard has no credits.
@@ -289,6 +291,11 @@ impl Gatherer {
         let is_joint = has_many_keys || needs_locks(entry, &connection.session);
         if !entry.is_on_keys() || place == Place::Several && is_joint {
             return Some(stands_alone(item, has_many_keys));
+        }
+        let is_elsewhere = |last: &Place| *last != place || place == Place::Several;
+        if self.keeps_order && batch.places.last().is_some_and(is_elsewhere) {
+            // The notifications of a pipeline have the order of its commands.
+            return Some(Gathered::Nothing);
         }
         let expected = self.expect(entry, &args, process);
         batch.add(item, expected, place == Place::Shard(self.home), place)

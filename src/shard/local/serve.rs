@@ -8,6 +8,7 @@ use crate::exec::{BATCH_COMMANDS_MAX, BatchArgs, Replies, Wait};
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Registration};
 use crate::partition::{Batch, BatchTiming, Probe, RunMode, args_of};
+use crate::pubsub::Sort;
 use crate::resp::Mark;
 use crate::shard::limits::{BATCHES_PER_TURN_MAX, SERVE_NS_MAX};
 use crate::shard::state::Shard;
@@ -101,6 +102,8 @@ impl Shard {
             home: self.env.me as u16,
             facts: self.env.facts,
             bulk_len_max: self.env.config.proto_max_bulk_len,
+            keeps_order: self.env.config.notify_keyspace_events.publishes()
+                && self.env.process.pubsub.is_used(Sort::Channel),
             commands_max: self.port.mesh().batch_commands_max(BATCH_COMMANDS_MAX),
             may_stall: !self.port.has_all_credits(),
             long_elements_min: self.env.config.offload_elements_min as usize,

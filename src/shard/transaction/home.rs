@@ -6,7 +6,7 @@ use crate::client::{Flight, ReplySource, Transaction};
 use crate::exec::{
     Item, OffloadedRun, Request, Session, SessionContext, Workspace, long_weight, remote_keys_of,
 };
-use crate::mesh::{ReplyTo, Work};
+use crate::mesh::{ReplyAddress, ReplyTo, Work};
 use crate::partition::{args_of, note_failure};
 use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
@@ -71,6 +71,10 @@ impl Shard {
     /// Carries out a request of a command inside a transaction: on this shard, or on all shards.
     fn ask_inside(&mut self, transaction: &mut Transaction, request: Request) {
         let protocol = transaction.protocol;
+        if matches!(request, Request::Subscribe(..) | Request::Unsubscribe(..)) {
+            self.subscribe_inside(transaction, &request);
+            return self.end_own(transaction);
+        }
         let Some(merge) = self.request_merge(&request) else {
             let conn = transaction.to.client.conn;
             self.carry_out_here(conn, &request, &mut transaction.own.output);
@@ -86,6 +90,19 @@ impl Shard {
             transaction.asks.push(envelope);
         }
         transaction.asking = Some(merge);
+    }
+
+    /// Carries out a request about subscriptions. Messages that arrive from now on come behind the
+    /// reply of the transaction.
+    fn subscribe_inside(&mut self, transaction: &mut Transaction, request: &Request) {
+        let (protocol, ReplyAddress { client, .. }) = (transaction.protocol, transaction.to);
+        let connection = self.connections.get_same(client.conn, client.generation);
+        let output = &mut transaction.own.output;
+        if connection.is_none_or(|connection| connection.is_closing) {
+            return Reply::new(output, protocol).null();
+        }
+        self.settle_flight(transaction.to);
+        self.carry_out_here(client.conn, request, output);
     }
 
     /// Merges the replies of all shards to a command's request into the command's own reply.
