@@ -341,14 +341,14 @@ fn a_suspended_script_is_dropped_with_its_vm() {
 }
 
 #[test]
-fn above_the_limit_scripts_run_to_their_end() {
+fn above_the_limit_scripts_are_refused() {
     let mut bench = Bench::new();
     let ids: Vec<RunId> = (0..SUSPENDED_MAX).map(|_| suspended(&mut bench, LONG)).collect();
-    bench.fake.verdicts = vec![Verdict::Suspend];
-    assert_eq!(bench.text(LONG), ":1000000\r\n");
+    assert!(bench.text("return 1").starts_with("-BUSY "));
     for id in ids {
         assert_eq!(resumed(&mut bench, id).0, Ran::Returned);
     }
+    assert_eq!(bench.text("return 1"), ":1\r\n");
 }
 
 #[test]

@@ -192,14 +192,13 @@ impl Engine {
 
     /// Calls the function that was pushed with `args` arguments above it, and writes its result. If
     /// it is suspended, its run is `id`.
-    fn call(&mut self, args: i32, id: Option<RunId>, run: &mut Run<'_, '_>) -> Ran {
+    fn call(&mut self, args: i32, id: RunId, run: &mut Run<'_, '_>) -> Ran {
         let state = self.machine.state();
         state.protocol.set(Protocol::Two);
         state.random.set(*run.random);
         let shape = (args, 1, HANDLER);
-        let may_suspend = id.is_some();
-        let called = self.machine.call(Some(run.host), shape, PAUSE_INSTRUCTIONS, may_suspend);
-        self.suspended = id.filter(|_| called == Called::Suspended);
+        let called = self.machine.call(Some(run.host), shape, PAUSE_INSTRUCTIONS, true);
+        self.suspended = (called == Called::Suspended).then_some(id);
         self.end(called, run)
     }
 
@@ -256,15 +255,19 @@ struct Pool {
 }
 
 impl Pool {
-    /// Returns a state without suspended run, and whether a run in it may be suspended.
+    /// Returns a state without suspended run, or `None` if [`SUSPENDED_MAX`] runs are suspended.
     #[inline]
-    fn free(&mut self, new: impl FnOnce() -> Engine) -> (&mut Engine, bool) {
+    fn free(&mut self, new: impl FnOnce() -> Engine) -> Option<&mut Engine> {
         let at = self.engines.iter().position(|engine| engine.suspended.is_none());
-        let at = at.unwrap_or_else(|| {
-            self.engines.push(new());
-            self.engines.len() - 1
-        });
-        (&mut self.engines[at], at < SUSPENDED_MAX)
+        let at = match at {
+            Some(at) => at,
+            None if self.engines.len() >= SUSPENDED_MAX => return None,
+            None => {
+                self.engines.push(new());
+                self.engines.len() - 1
+            }
+        };
+        Some(&mut self.engines[at])
     }
 
     fn suspended(&mut self, id: RunId) -> Option<&mut Engine> {
@@ -393,7 +396,9 @@ impl Vm {
         reply: &mut Reply<'_>,
     ) -> Ran {
         let (id, is_insecure) = (self.new_id(), self.options.is_insecure);
-        let (engine, may_suspend) = self.eval.free(|| Engine::new(false, is_insecure));
+        let Some(engine) = self.eval.free(|| Engine::new(false, is_insecure)) else {
+            return fail(&Error::BusyScript, host, reply);
+        };
         let kept = match engine.compile(script) {
             Ok(kept) => kept,
             Err(error) => return fail(&error, host, reply),
@@ -409,7 +414,7 @@ impl Vm {
             stack.raw_set(GLOBALS);
         });
         let mut run = Run { random: &mut self.random, host, reply };
-        engine.call(0, may_suspend.then_some(id), &mut run)
+        engine.call(0, id, &mut run)
     }
 
     /// Runs a function. Writes exactly one reply, or none if the run is suspended.
@@ -421,7 +426,9 @@ impl Vm {
         reply: &mut Reply<'_>,
     ) -> Ran {
         let (id, is_insecure) = (self.new_id(), self.options.is_insecure);
-        let (engine, may_suspend) = self.functions.free(|| Engine::new(true, is_insecure));
+        let Some(engine) = self.functions.free(|| Engine::new(true, is_insecure)) else {
+            return fail(&Error::BusyFunction, host, reply);
+        };
         let kept = match engine.compile_function(function, host) {
             Ok(kept) => kept,
             Err(error) => return fail(&error, host, reply),
@@ -433,7 +440,7 @@ impl Vm {
             push_args(stack, args, first_key + keys..args.len());
         });
         let mut run = Run { random: &mut self.random, host, reply };
-        engine.call(2, may_suspend.then_some(id), &mut run)
+        engine.call(2, id, &mut run)
     }
 
     /// Continues a suspended run. Writes exactly one reply, or none if the run is suspended again.
