@@ -57,6 +57,11 @@ impl Batch {
         self.queued = 0;
     }
 
+    /// Returns whether the last command runs on other shards than a command at `place`.
+    fn is_elsewhere(&self, place: Place) -> bool {
+        self.places.last().is_some_and(|last| *last != place || place == Place::Several)
+    }
+
     /// Adds a command on keys. Returns why it is not added, if it may not run behind the others.
     #[inline]
     fn add(
@@ -266,21 +271,19 @@ impl Gatherer {
             batch.queued += 1;
             return None;
         }
+        let db = connection.session.db;
         let has_many_keys = entry.has_many_keys(args.len(), self.long_elements_min);
         let discovers = entry.discovers_keys(&args, process);
         let (place, slot) = match has_many_keys {
             true => (Place::Several, 0),
-            false => {
-                let db = connection.session.db;
-                self.place((entry, discovers), &args, db, &process.boards)
-            }
+            false => self.place((entry, discovers), &args, db, &process.boards),
         };
         let item = Item {
             entry,
             first: request.first,
             argc: request.argc,
             slot,
-            db: connection.session.db as u16,
+            db: db as u16,
             at: batch.items.len() as u32,
             sees_due: connection.session.is_import_source,
             is_quiet: connection.session.is_no_touch,
@@ -292,8 +295,7 @@ impl Gatherer {
         if !entry.is_on_keys() || place == Place::Several && is_joint {
             return Some(stands_alone(item, has_many_keys));
         }
-        let is_elsewhere = |last: &Place| *last != place || place == Place::Several;
-        if self.keeps_order && batch.places.last().is_some_and(is_elsewhere) {
+        if self.keeps_order && batch.is_elsewhere(place) {
             // The notifications of a pipeline have the order of its commands.
             return Some(Gathered::Nothing);
         }
