@@ -147,7 +147,7 @@ static PFCOUNT: Command = Command::gather(
              multiple keys.",
         )
         .arity(-2)
-        .flags(Flag::READONLY)
+        .flags(Flag::READONLY.and(Flag::MAY_REPLICATE))
         .keys(&[KeySpec::reforms().to_end(1).note(
             "RW because it may change the internal representation of the key, and propagate to \
              replicas",

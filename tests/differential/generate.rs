@@ -3,10 +3,14 @@
 use super::compare::Check;
 use super::grammar::{Command, Part};
 use super::guard;
+use super::script::{Scripts, Wrapped};
 use super::vocabulary::{self, Dice};
 
 /// Largest number of payloads of `DUMP` that are kept for `RESTORE`.
 const PAYLOADS_MAX: usize = 32;
+
+/// One of this number of commands runs in a script.
+const SCRIPT_PERIOD: u64 = 8;
 
 /// One generated command.
 pub struct Made {
@@ -14,12 +18,27 @@ pub struct Made {
     pub args: Vec<Vec<u8>>,
     /// The literal arguments of the command; empty if it was made with a mistake.
     pub options: Vec<&'static str>,
+    /// The script that runs the command, if one does.
+    pub wrapped: Option<Wrapped>,
 }
 
 impl Made {
     /// Returns how the replies to this command are compared.
     pub fn check(&self) -> Check {
-        guard::check_of(&self.args).unwrap_or(self.command.check)
+        match &self.wrapped {
+            Some(wrapped) => wrapped.check,
+            None => guard::check_of(&self.args).unwrap_or(self.command.check),
+        }
+    }
+
+    /// Returns a command that is not drawn.
+    pub fn fixed(command: &'static Command, args: Vec<Vec<u8>>) -> Made {
+        Made { command, args, options: Vec::new(), wrapped: None }
+    }
+
+    /// Returns the place of the command's name among the arguments.
+    pub fn name_at(&self) -> usize {
+        self.wrapped.as_ref().map_or(0, |wrapped| wrapped.at)
     }
 }
 
@@ -30,14 +49,20 @@ pub struct Generator {
     weight: u64,
     protocol: u8,
     payloads: Vec<Vec<u8>>,
+    scripts: Scripts,
 }
 
 impl Generator {
     /// Creates a generator of these commands, for connections with this version of the protocol.
-    pub fn new(commands: Vec<&'static Command>, protocol: u8, seed: u64) -> Generator {
+    pub fn new(
+        commands: Vec<&'static Command>,
+        scripts: Scripts,
+        protocol: u8,
+        seed: u64,
+    ) -> Generator {
         let weight = commands.iter().map(|command| u64::from(command.weight)).sum();
         let payloads = vec![b"no payload".to_vec()];
-        Generator { dice: Dice::new(seed), commands, weight, protocol, payloads }
+        Generator { dice: Dice::new(seed), commands, weight, protocol, payloads, scripts }
     }
 
     /// Keeps a payload of `DUMP`.
@@ -72,13 +97,16 @@ impl Generator {
 
     fn made(&mut self, command: &'static Command) -> Made {
         let args = command.name.split(' ').map(|arg| arg.as_bytes().to_vec()).collect();
-        let mut made = Made { command, args, options: Vec::new() };
+        let mut made = Made::fixed(command, args);
         self.put_all(command.parts, &mut made);
         if self.dice.one_in(14) {
             self.slip(&mut made.args);
             made.options.clear();
         }
         guard::keep_harmless(&mut made.args, self.protocol);
+        if self.dice.one_in(SCRIPT_PERIOD) {
+            self.scripts.wrap(&mut made, &mut self.dice);
+        }
         made
     }
 

@@ -24,6 +24,7 @@ mod generate;
 mod grammar;
 mod guard;
 mod peer;
+mod script;
 #[path = "../process/server.rs"]
 #[allow(dead_code)]
 mod server;

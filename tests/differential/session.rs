@@ -1,10 +1,11 @@
 //! One run: two servers, two connections to each, the same pipelines to both, and the comparison.
 
-use super::compare::{Check, agrees_queued, with_plain_scores};
+use super::compare::{Check, agrees_queued, with_plain_scores, with_sorted_maps};
 use super::findings::{Findings, shown, shown_args, sort_of};
 use super::generate::{Generator, Made};
 use super::grammar::{self, Command};
 use super::peer::Peer;
+use super::script::Scripts;
 use super::server::{self, Server};
 use super::state::{self, Observers};
 use super::tally::Tally;
@@ -90,7 +91,15 @@ impl Subject {
 struct Sent {
     connection: usize,
     args: Vec<Vec<u8>>,
+    /// The place of the command's name, behind the arguments of a script that runs it.
+    name_at: usize,
     reply: Vec<u8>,
+}
+
+impl Sent {
+    fn name(&self) -> Vec<u8> {
+        self.args[self.name_at].to_ascii_uppercase()
+    }
 }
 
 /// The state of one connection, equal on both servers.
@@ -129,14 +138,17 @@ pub fn run(program: &str, setup: Setup, commands: u64, tally: &mut Tally, findin
         println!("skipped, unknown to Annulet: {}", names.join(", "));
     }
     known.iter().for_each(|command| tally.expect(command));
+    Scripts::names(setup.protocol).for_each(|form| tally.expect_form(form));
     let seed = setup.seed ^ (setup.shards as u64) << 32 ^ u64::from(setup.protocol) << 48;
+    let (mut ours, mut theirs) = (wires(subject.port()), wires(peer.port));
+    let scripts = Scripts::load(&mut ours[0], &mut theirs[0], setup.protocol);
     let mut session = Session {
         setup,
-        ours: wires(subject.port()),
-        theirs: wires(peer.port),
+        ours,
+        theirs,
         observers,
         standings: (0..CONNECTIONS).map(|_| Standing::default()).collect(),
-        generator: Generator::new(known, setup.protocol, seed),
+        generator: Generator::new(known, scripts, setup.protocol, seed),
         history: VecDeque::new(),
         tally,
         findings,
@@ -206,7 +218,8 @@ impl Session<'_> {
         let first = self.history.len();
         for made in &mades {
             let args = made.args.clone();
-            self.history.push_back(Sent { connection: at, args, reply: Vec::new() });
+            let name_at = made.name_at();
+            self.history.push_back(Sent { connection: at, args, name_at, reply: Vec::new() });
         }
         self.theirs[at].send(&bytes)?;
         self.ours[at].send(&bytes)?;
@@ -246,7 +259,7 @@ impl Session<'_> {
             if made.command.name == "DBSIZE" {
                 let keys = KEYS.iter().copied();
                 let args = [&b"EXISTS"[..]].into_iter().chain(keys).map(<[u8]>::to_vec).collect();
-                mades.push(Made { command: &LOOK, args, options: Vec::new() });
+                mades.push(Made::fixed(&LOOK, args));
             }
             bytes += made.args.iter().map(Vec::len).sum::<usize>();
             let is_reset = made.command.name == "RESET";
@@ -254,7 +267,7 @@ impl Session<'_> {
             if is_reset {
                 let version = self.setup.protocol.to_string().into_bytes();
                 let args = vec![b"HELLO".to_vec(), version];
-                mades.push(Made { command: &GREETING, args, options: Vec::new() });
+                mades.push(Made::fixed(&GREETING, args));
             }
         }
         mades
@@ -291,14 +304,13 @@ impl Session<'_> {
     /// from such a key.
     fn follows_sort<'a>(&'a self, place: usize, mut keys: HashSet<&'a [u8]>) -> bool {
         for sent in self.history.iter().take(place).rev() {
-            let name = sent.args[0].to_ascii_uppercase();
+            let name = sent.name();
             let is_failed = sent.reply.starts_with(b"-");
             if is_failed || !keys_of(sent).any(|key| keys.contains(key)) {
                 continue;
             }
-            if name.starts_with(b"SORT")
-                && sent.args.get(1).is_some_and(|key| keys.contains(&**key))
-            {
+            let is_first = || sent.args.get(1).is_some_and(|key| keys.contains(&**key));
+            if name.starts_with(b"SORT") && (sent.name_at > 0 || is_first()) {
                 return true;
             }
             if MOVING.contains(&name.as_slice()) {
@@ -321,9 +333,13 @@ impl Session<'_> {
         let is_queued = theirs == b"+QUEUED\r\n";
         let names: Vec<_> = self.standings[at].queued.iter().map(|(_, name)| *name).collect();
         let mut kind = self.kind_of(at, made, ours, theirs);
+        let mut plain = [ours, theirs].map(with_sorted_maps);
+        if !kind.is_empty() {
+            kind = self.kind_of(at, made, &plain[0], &plain[1]);
+        }
         if !kind.is_empty() && self.follows_sort_of(at, place) {
-            let [ours, theirs] = [ours, theirs].map(with_plain_scores);
-            kind = self.kind_of(at, made, &ours, &theirs);
+            plain = plain.map(|reply| with_plain_scores(&reply));
+            kind = self.kind_of(at, made, &plain[0], &plain[1]);
         }
         let queued = &mut self.standings[at].queued;
         if is_queued {
@@ -352,7 +368,7 @@ impl Session<'_> {
         let keys: Vec<_> = args[1..].iter().filter(is_key).collect();
         let concerns = |sent: &&Sent| {
             let is_near = sent.connection == at && keys.is_empty();
-            let name = sent.args[0].to_ascii_uppercase();
+            let name = sent.name();
             let is_wide = [&b"MULTI"[..], b"EXEC", b"SELECT", b"SWAPDB", b"FLUSHALL", b"FLUSHDB"];
             let has_all = sent.args.len() > KEYS.len();
             is_near

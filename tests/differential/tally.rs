@@ -27,8 +27,16 @@ impl Tally {
         }
     }
 
+    /// Adds a form of scripts, so that it counts as missing if it is never sent.
+    pub fn expect_form(&mut self, name: &'static str) {
+        self.by_name.entry(name).or_default();
+    }
+
     /// Counts a sent command.
     pub fn count(&mut self, made: &Made) {
+        if let Some(wrapped) = &made.wrapped {
+            self.by_name.entry(wrapped.form).or_default().commands += 1;
+        }
         let counts = self.by_name.entry(made.command.name).or_default();
         counts.commands += 1;
         for option in &made.options {
