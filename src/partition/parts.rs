@@ -193,8 +193,11 @@ impl Partition {
         for remote_key in &mut txn.fetches {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;
+            let is_shared = !to_write && self.locks.shares(Some(txn.lock), key.hash);
+            self.slice.keep_expired(is_shared.then_some(key.hash));
             remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
         }
+        self.slice.keep_expired([]);
         self.slice.set_role(role);
         if let Some(records) = records {
             self.record_expired(records, txn.fetch_at);

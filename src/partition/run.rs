@@ -115,6 +115,9 @@ impl Partition {
         let (mut done, mut wait) = (0, None);
         while done < batch.items.len() && wait.is_none() {
             let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
+            if !self.locks.is_empty() {
+                self.keep_expired(items, &mut batch.args, waker.lock);
+            }
             let now_ms = self.env.now.unix_ms();
             let mut runner = Runner {
                 records: waker.records.as_deref_mut(),
@@ -144,6 +147,7 @@ impl Partition {
                 self.serve_blocked(waker.again());
             }
         }
+        self.slice.keep_expired([]);
         self.env.ran_until_ns = self.env.clock_ns();
         timing.stop(self.env.ran_until_ns);
         let changes = effects.changes;
