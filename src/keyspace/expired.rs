@@ -125,6 +125,14 @@ impl Slice {
         self.expired.iter_mut().flat_map(|expired| expired.drain(..))
     }
 
+    /// Forgets the records of keys for whose hashes `is_own` holds.
+    pub fn forget_expired(&mut self, is_own: &dyn Fn(u64) -> bool) {
+        let tools = &self.tools;
+        if let Some(expired) = &mut self.expired {
+            expired.retain(|gone| !is_own(tools.hash(&gone.key)));
+        }
+    }
+
     /// Returns the number of keys of a database that have elements with an expiry.
     pub fn with_moments_len(&self, db: usize) -> usize {
         self.databases[db].with_moments_len()

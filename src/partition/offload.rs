@@ -85,8 +85,9 @@ impl Partition {
             {
                 let workspace = self.lend(&item, &mut batch_args, lock);
                 // Keys that expired while they were fetched, ahead of the command's own records.
-                if let Some(records) = &mut records {
-                    self.record_expired(records, item.at);
+                match &mut records {
+                    Some(records) => self.record_expired(records, item.at),
+                    None => self.forget_expired(lock),
                 }
                 self.journal.firm_up(lock, records.as_ref());
                 self.offload(part, at, (lock, records), workspace, elements);

@@ -199,8 +199,9 @@ impl Partition {
         }
         self.slice.keep_expired([]);
         self.slice.set_role(role);
-        if let Some(records) = records {
-            self.record_expired(records, txn.fetch_at);
+        match records {
+            Some(records) => self.record_expired(records, txn.fetch_at),
+            None => self.forget_expired(txn.lock),
         }
         self.tell_events();
     }

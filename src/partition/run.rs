@@ -148,6 +148,12 @@ impl Partition {
             }
         }
         self.slice.keep_expired([]);
+        if waker.records.is_none()
+            && self.slice.has_expired()
+            && let Some(lock) = waker.lock
+        {
+            self.forget_expired(lock);
+        }
         self.env.ran_until_ns = self.env.clock_ns();
         timing.stop(self.env.ran_until_ns);
         let changes = effects.changes;
