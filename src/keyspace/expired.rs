@@ -18,7 +18,45 @@ pub struct Expired {
     pub fields: Option<Vec<Box<[u8]>>>,
 }
 
+/// Expired keys that commands leave where they are. They are hidden.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    /// Whether commands leave all of them that they did not ask for.
+    pub unasked: bool,
+    /// Hashes of keys that other units use.
+    keys: Vec<u64>,
+}
+
 impl Slice {
+    /// Sets whether RANDOMKEY and SCAN leave expired keys there, because these commands take no
+    /// locks: a transaction may have locked such a key and propagates it later.
+    #[inline]
+    pub fn keep_unasked(&mut self, on: bool) {
+        self.kept.unasked = on;
+    }
+
+    /// Sets the hashes of the keys that reads leave there if they have expired, because other units
+    /// use these keys and may see an earlier time. No command may write to them meanwhile.
+    #[inline]
+    pub fn keep_expired(&mut self, hashes: impl IntoIterator<Item = u64>) {
+        self.kept.keys.clear();
+        self.kept.keys.extend(hashes);
+    }
+
+    /// Returns whether the key at a place stays although it has expired.
+    pub(super) fn keeps_expired(&self, place: Place) -> bool {
+        let keys = &self.kept.keys;
+        !keys.is_empty() && keys.contains(&self.tools.hash(place.entry().key()))
+    }
+
+    /// Removes an expired key that a command has come across, unless such keys are kept.
+    pub fn expire_unasked(&mut self, db: usize, key: &Key<'_>) {
+        if !self.kept.unasked {
+            let is_gone = self.find(db, key).is_none();
+            debug_assert!(is_gone, "an expired key is invisible");
+        }
+    }
+
     /// Records that an expired key was removed, if [`Slice::note_expired`] has enabled the records.
     pub(super) fn note_key_gone(&mut self, db: usize, key: &[u8]) {
         if let Some(expired) = &mut self.expired {
@@ -85,6 +123,14 @@ impl Slice {
     /// Returns and forgets the records of the keys and fields removed since the last call.
     pub fn drain_expired(&mut self) -> impl Iterator<Item = Expired> {
         self.expired.iter_mut().flat_map(|expired| expired.drain(..))
+    }
+
+    /// Forgets the records of keys for whose hashes `is_own` holds.
+    pub fn forget_expired(&mut self, is_own: &dyn Fn(u64) -> bool) {
+        let tools = &self.tools;
+        if let Some(expired) = &mut self.expired {
+            expired.retain(|gone| !is_own(tools.hash(&gone.key)));
+        }
     }
 
     /// Returns the number of keys of a database that have elements with an expiry.

@@ -10,7 +10,7 @@ use super::cut::Cut;
 use super::database::Database;
 use super::event::Event;
 use super::expire::Sweep;
-use super::expired::Expired;
+use super::expired::{Expired, Kept};
 use super::funnel::Funnel;
 use super::graveyard::Graveyard;
 use super::stats::Stats;
@@ -91,8 +91,8 @@ pub struct Slice {
     pub(super) waits: Waits,
     /// The cut that is under way.
     pub(super) cut: Option<Box<Cut>>,
-    /// Whether commands that did not ask for an expired key leave it there.
-    keeps_unasked: bool,
+    /// Expired keys that stay.
+    pub(super) kept: Kept,
     pub(super) funnel: Funnel,
     /// Whether changes are silent: they need no event, and new keys are not logged.
     pub(super) is_silent: bool,
@@ -136,7 +136,7 @@ impl Slice {
             watches: Watches::new(),
             waits: Waits::new(),
             cut: None,
-            keeps_unasked: false,
+            kept: Kept::default(),
             funnel: Funnel::default(),
             is_silent: false,
             has_long_strings: false,
@@ -277,10 +277,10 @@ impl Slice {
         None
     }
 
-    /// Removes an expired key. A stub stays for its transaction.
+    /// Removes an expired key. A stub stays for its transaction, and a key that other units use.
     #[cold]
     fn expire_lazily(&mut self, db: usize, index: usize, place: Place) {
-        if place.entry().is_detached() {
+        if place.entry().is_detached() || self.keeps_expired(place) {
             return;
         }
         self.stats.expired_lazy += 1;
@@ -308,21 +308,6 @@ impl Slice {
         self.note_key_gone(db, entry.key());
         self.raise_expired(db, entry.key());
         self.dispose(entry);
-    }
-
-    /// Sets whether RANDOMKEY and SCAN leave expired keys there, because these commands take no
-    /// locks: a transaction may have locked such a key and propagates it later.
-    #[inline]
-    pub fn keep_unasked(&mut self, on: bool) {
-        self.keeps_unasked = on;
-    }
-
-    /// Removes an expired key that a command has come across, unless such keys are kept.
-    pub fn expire_unasked(&mut self, db: usize, key: &Key<'_>) {
-        if !self.keeps_unasked {
-            let is_gone = self.find(db, key).is_none();
-            debug_assert!(is_gone, "an expired key is invisible");
-        }
     }
 
     /// Frees an entry; frees its value in small steps if the value is large.
@@ -683,7 +668,7 @@ impl Slice {
                 return Some(place.entry().key().to_vec());
             }
             if self.role == ExpiryRole::Primary {
-                if !self.keeps_unasked {
+                if !self.kept.unasked {
                     self.expire_lazily(db, index, place);
                 }
             } else if self.volatile_len(db) == keys {

@@ -162,6 +162,33 @@ impl Partition {
         self.locks.conflicts(key_locks)
     }
 
+    /// Makes the slice keep the expired keys that commands read and that units other than `own`
+    /// use. These units have locked the keys, or wait to, and may see an earlier time. When they
+    /// are over, the next command removes the keys, or housekeeping does.
+    #[cold]
+    pub(super) fn keep_expired(
+        &mut self,
+        items: &[Item],
+        batch_args: &mut BatchArgs<'_>,
+        own: Option<LockId>,
+    ) {
+        let mut kept = Vec::new();
+        let (slice, locks) = (&self.slice, &self.locks);
+        let hash = |key: &[u8]| slice.key(key).hash;
+        for item in items.iter().filter(|_| !self.is_away()) {
+            let args = batch_args.of(item);
+            for_each_key_lock(item.entry, &args, &hash, &mut |_, key_lock| match key_lock {
+                KeyLock { scope: Scope::Key { hash, .. }, mode: Mode::Shared }
+                    if locks.shares(own, hash) =>
+                {
+                    kept.push(hash);
+                }
+                _ => {}
+            });
+        }
+        self.slice.keep_expired(kept);
+    }
+
     /// Releases locks, and runs the parts that waited for them.
     pub(super) fn release(&mut self, lock: LockId) {
         let mut released = VecDeque::from([lock]);

@@ -75,10 +75,11 @@ impl Partition {
             if !walks
                 && let Some(elements) = long_weight(&self.slice, &item, &mut batch_args, enough)
             {
-                let workspace = self.lend(&item, &mut batch_args);
+                let workspace = self.lend(&item, &mut batch_args, lock);
                 // Keys that expired while they were fetched, ahead of the command's own records.
-                if let Some(records) = &mut records {
-                    self.record_expired(records, item.at);
+                match &mut records {
+                    Some(records) => self.record_expired(records, item.at),
+                    None => self.forget_expired(lock),
                 }
                 self.journal.firm_up(lock, records.as_ref());
                 self.offload(part, at, (lock, records), workspace, elements);
@@ -137,7 +138,12 @@ impl Partition {
     }
 
     /// Returns a workspace with the values of a command whose keys are all here.
-    fn lend(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>) -> Box<Workspace> {
+    fn lend(
+        &mut self,
+        item: &Item,
+        batch_args: &mut BatchArgs<'_>,
+        lock: LockId,
+    ) -> Box<Workspace> {
         let args = batch_args.of(item);
         let mut workspace = self.open_workspace(self.is_journal_on());
         let role = self.begin_fetch(item.entry.is_write());
@@ -146,6 +152,8 @@ impl Partition {
             let to_write = remote_key.mode == Mode::Exclusive;
             let db = usize::from(remote_key.db);
             let keeps_clock = item.is_quiet && !to_write;
+            let is_shared = !to_write && self.locks.shares(Some(lock), key.hash);
+            self.slice.keep_expired(is_shared.then_some(key.hash));
             let clock = keeps_clock.then(|| self.slice.look(db, &key).map(|it| it.access_clock()));
             remote_key.value = self.slice.fetch(db, &key, to_write);
             if let Some(clock) = clock.flatten() {
@@ -153,6 +161,7 @@ impl Partition {
             }
             workspace.add(0, remote_key);
         }
+        self.slice.keep_expired([]);
         self.slice.set_role(role);
         // What has expired comes before what the command does.
         self.tell_events();

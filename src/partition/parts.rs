@@ -198,10 +198,18 @@ impl Partition {
     /// Fetches the values of keys for the transaction's home.
     pub(super) fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
         let role = self.begin_fetch(txn.fetch_writes);
-        txn.fetches.iter_mut().for_each(|remote_key| remote_key.fetch_from(&mut self.slice));
+        for remote_key in &mut txn.fetches {
+            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
+            let to_write = remote_key.mode == Mode::Exclusive;
+            let is_shared = !to_write && self.locks.shares(Some(txn.lock), key.hash);
+            self.slice.keep_expired(is_shared.then_some(key.hash));
+            remote_key.fetch_from(&mut self.slice);
+        }
+        self.slice.keep_expired([]);
         self.slice.set_role(role);
-        if let Some(records) = records {
-            self.record_expired(records, txn.fetch_at);
+        match records {
+            Some(records) => self.record_expired(records, txn.fetch_at),
+            None => self.forget_expired(txn.lock),
         }
         self.tell_events();
     }

@@ -2,9 +2,10 @@
 
 use super::journal::Place;
 use super::partition::Partition;
-use crate::exec::{Records, expire_word};
+use crate::exec::{KeyLock, Mode, Records, Scope, expire_word};
 use crate::feed::{Journal, Timestamp, Unit};
 use crate::mesh::{Envelope, Moment};
+use crate::txn::LockId;
 
 impl Partition {
     /// Returns the journal, for the feed.
@@ -41,6 +42,19 @@ impl Partition {
         for gone in self.slice.drain_expired() {
             records.add_expired(at, name, &gone);
         }
+    }
+
+    /// Forgets which keys have expired in a unit that is not propagated although the journal is on.
+    /// The unit began before a snapshot, which has what the unit leaves in the keys that it has
+    /// locked exclusively. Of other keys the snapshot has what was there before.
+    #[cold]
+    pub(super) fn forget_expired(&mut self, lock: LockId) {
+        let locks = &self.locks;
+        let is_own = |hash| {
+            let key_lock = KeyLock { scope: Scope::name(hash), mode: Mode::Exclusive };
+            locks.covers(lock, key_lock)
+        };
+        self.slice.forget_expired(&is_own);
     }
 
     /// Writes the keys that expired without any command.

@@ -126,6 +126,9 @@ impl Partition {
         let (mut done, mut wait, mut suspended) = (0, None, None);
         while done < batch.items.len() && wait.is_none() && suspended.is_none() {
             let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
+            if !self.locks.is_empty() {
+                self.keep_expired(items, &mut batch.args, waker.lock);
+            }
             let now_ms = self.env.now.unix_ms();
             let mut runner = Runner {
                 records: waker.records.as_deref_mut(),
@@ -164,6 +167,13 @@ impl Partition {
             if self.slice.has_ready() && !mode.is_whole() && wait.is_none() {
                 self.serve_blocked(waker.again());
             }
+        }
+        self.slice.keep_expired([]);
+        if waker.records.is_none()
+            && self.slice.has_expired()
+            && let Some(lock) = waker.lock
+        {
+            self.forget_expired(lock);
         }
         self.env.ran_until_ns = self.env.clock_ns();
         timing.stop(self.env.ran_until_ns);

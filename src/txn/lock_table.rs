@@ -234,6 +234,20 @@ impl LockTable {
         in_queue || self.wide.iter().any(is_wide) || self.set_covers(own, key_lock)
     }
 
+    /// Returns whether a request other than `own`, granted or waiting, has a key with this hash,
+    /// and `own` does not exclude it.
+    pub fn shares(&self, own: Option<LockId>, hash: u64) -> bool {
+        let key_lock = KeyLock { scope: Scope::name(hash), mode: Mode::Exclusive };
+        if own.is_some_and(|own| self.covers(own, key_lock)) {
+            return false;
+        }
+        let is_other = |id: LockId| Some(id) != own;
+        let in_queue = |queue: &Queue| queue.entries.iter().any(|&(id, _)| is_other(id));
+        self.queues.get(&(0, hash)).is_some_and(in_queue)
+            || self.wide.iter().any(|&(id, wide)| is_other(id) && wide.conflicts(key_lock))
+            || self.sets.iter().any(|(id, set)| is_other(*id) && set.conflicts(key_lock))
+    }
+
     fn set_covers(&self, own: LockId, key_lock: KeyLock) -> bool {
         let Scope::Key { hash, .. } = key_lock.scope else { return false };
         let set = self.sets.iter().find(|(id, _)| *id == own);
@@ -544,6 +558,25 @@ mod tests {
         key_locks.release(id, &mut granted);
         key_locks.check();
         granted
+    }
+
+    #[test]
+    fn a_key_is_shared_with_all_that_it_does_not_exclude() {
+        let mut table = LockTable::new();
+        let (reader, _) = table.request(&[key(1, Shared), key(2, Shared)]);
+        assert!(table.shares(None, 1) && !table.shares(Some(reader), 1));
+        assert!(!table.shares(None, 3));
+        let (other, _) = table.request(&[key(1, Shared)]);
+        assert!(table.shares(Some(reader), 1) && !table.shares(Some(reader), 2));
+        let (writer, is_granted) = table.request(&[key(2, Exclusive)]);
+        assert!(!is_granted && table.shares(Some(reader), 2), "it waits");
+        release(&mut table, reader);
+        release(&mut table, other);
+        let (waiting, _) = table.request(&[key(2, Shared)]);
+        assert!(!table.shares(Some(writer), 2), "nobody uses it beside its writer");
+        assert!(table.shares(Some(waiting), 2));
+        let (_, is_granted) = table.request(&[wide(Scope::All, Shared)]);
+        assert!(!is_granted && table.shares(None, 3) && table.shares(Some(waiting), 3));
     }
 
     #[test]

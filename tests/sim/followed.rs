@@ -2,6 +2,7 @@
 //! unblocked commands, each after its cause.
 
 use super::histories::{Repeat, seeds};
+use crate::harness::replay::Replay;
 use crate::harness::{Client, Server, Setup, bulk, int, key_on, ok};
 use annulet::base::rng::Rng;
 use annulet::resp::Value;
@@ -214,6 +215,42 @@ fn an_attaching_replica_stops_nobody() {
             |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|it| it == text.as_bytes());
         assert!(has(snapshot, &union) && has(snapshot, "before") && !has(snapshot, "later"));
         assert!(has(stream, "later") && !has(stream, &union), "the union is in the snapshot");
+    }
+}
+
+/// A snapshot has what a unit before it leaves in its keys. So the stream has nothing of the unit,
+/// not even that a key had expired that the unit then set.
+#[test]
+fn a_unit_that_a_snapshot_waits_for_is_not_in_the_stream() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let mut setup = Setup { offloads: true, ..Setup::new(shards, seed) };
+        setup.config.repl_diskless_sync_delay = 0;
+        let mut server = Server::with(setup);
+        let mut client = server.client();
+        let key = key_on(shards, shards - 1, 0);
+        client.run(&mut server, ["SET", &key, "old", "PX", "10"]);
+        client.run(&mut server, ["MULTI"]);
+        for _ in 0..60 {
+            client.run(&mut server, ["GET", "x"]);
+        }
+        client.run(&mut server, ["SET", &key, "new"]);
+        server.world.clock.advance_ms(20);
+        client.send(&["EXEC"]);
+        let turns = |server: &mut Server, count: usize| {
+            (0..count * shards).for_each(|turn| server.turns_of(turn % shards, 1));
+        };
+        // Some of its commands have run.
+        turns(&mut server, 150);
+        let mut replay = Replay::attach(&server.world);
+        turns(&mut server, 15);
+        assert!(server.world.feed.is_on() && client.try_read().is_none(), "it is not over");
+        assert!(matches!(client.read(&mut server), Value::Array(_)));
+        while !replay.has_snapshot() || server.draw(100) > 0 {
+            server.advance_ms(1);
+            while replay.next().is_some() {}
+        }
+        let seen = replay.keys(0, &[key]);
+        assert_eq!(seen, [Some(("new".to_string(), None))], "{}", replay.shown());
     }
 }
 

@@ -142,6 +142,31 @@ fn a_unit_sees_the_time_at_which_it_takes_effect() {
     }
 }
 
+/// A reader that finds a key expired does not remove it from a unit that sees an earlier time.
+#[test]
+fn a_key_of_a_unit_in_slices_stays_until_the_unit_is_over() {
+    for (shards, seed) in [(1, 0), (2, 1), (3, 2)] {
+        let mut server = server(shards, seed, true);
+        let (mut client, mut other) = (server.client(), server.client());
+        assert_eq!(other.run(&mut server, ["SET", "volatile", "v", "PX", "10"]), ok());
+        let get = ["GET", "volatile"].to_vec();
+        let mut commands = vec![get.clone()];
+        commands.extend(vec![vec!["GET", "key"]; 60]);
+        commands.push(get);
+        // Its first commands have run.
+        begin(&mut server, &mut client, &commands, 150);
+        server.world.clock.advance_ms(20);
+        other.send(&["GET", "volatile"]);
+        (0..4).for_each(|_| (0..shards).for_each(|shard| server.turns_of(shard, 1)));
+        assert_eq!(other.try_read(), Some(Value::Null));
+        let Value::Array(replies) = client.read(&mut server) else { panic!("an array") };
+        assert_eq!([&replies[0], &replies[61]], [&bulk("v"); 2], "{shards} shards: one time");
+        assert_eq!(other.run(&mut server, ["GET", "volatile"]), Value::Null);
+        assert_eq!(other.run(&mut server, ["DBSIZE"]), int(0));
+        server.check();
+    }
+}
+
 #[test]
 fn a_unit_whose_client_leaves_is_finished() {
     for (shards, seed, turns) in [(1, 0, 1), (2, 1, 20), (3, 2, 60), (2, 3, 100), (1, 4, 130)] {
