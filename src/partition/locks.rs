@@ -177,7 +177,7 @@ impl Partition {
         let hash = |key: &[u8]| slice.key(key).hash;
         for item in items.iter().filter(|_| !self.is_away()) {
             let args = batch_args.of(item);
-            for_each_key_lock(item.entry, &args, &hash, &mut |_, key_lock| match key_lock {
+            for_each_key_lock(item, &args, &hash, &mut |_, key_lock| match key_lock {
                 KeyLock { scope: Scope::Key { hash, .. }, mode: Mode::Shared }
                     if locks.shares(own, hash) =>
                 {

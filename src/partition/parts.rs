@@ -4,7 +4,7 @@ use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::{BatchTiming, Probe};
-use crate::exec::{BatchArgs, Item, Records, RemoteKey};
+use crate::exec::{BatchArgs, Item, Mode, Records, RemoteKey};
 use crate::keyspace::ExpiryRole;
 use crate::mesh::{Envelope, Registration, Stage, Survey, TxnPart, Work};
 use crate::observe::Stage as TraceStage;

@@ -44,6 +44,19 @@ impl Partition {
         }
     }
 
+    /// Ends what a run's commands do with expired keys: reads remove them again. A unit that is not
+    /// propagated forgets them.
+    #[inline]
+    pub(super) fn end_expired(&mut self, lock: Option<LockId>, is_propagated: bool) {
+        self.slice.keep_expired([]);
+        if !is_propagated
+            && self.slice.has_expired()
+            && let Some(lock) = lock
+        {
+            self.forget_expired(lock);
+        }
+    }
+
     /// Forgets which keys have expired in a unit that is not propagated although the journal is on.
     /// The unit began before a snapshot, which has what the unit leaves in the keys that it has
     /// locked exclusively. Of other keys the snapshot has what was there before.

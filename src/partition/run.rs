@@ -122,7 +122,7 @@ impl Partition {
         assert!(!self.is_away() || self.has_keys_anyway(), "no command runs without its keys");
         timing.start(self.env.clock_ns());
         self.slice.keep_unasked(!self.locks.is_empty());
-        let mut effects = Effects::default();
+        let (mut effects, may_suspend) = (Effects::default(), mode.may_suspend());
         let (mut done, mut wait, mut suspended) = (0, None, None);
         while done < batch.items.len() && wait.is_none() && suspended.is_none() {
             let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
@@ -136,11 +136,7 @@ impl Partition {
                 attempt: mode.attempt(),
                 publisher: Some(&self.publisher),
                 effects,
-                scripting: Some(self.tools.scripting(
-                    &self.env,
-                    &self.publisher,
-                    mode.may_suspend(),
-                )),
+                scripting: Some(self.tools.scripting(&self.env, &self.publisher, may_suspend)),
                 ..Runner::new(&mut self.slice, &self.env.config, now_ms, batch.protocol)
             };
             let (board, clock) = (&self.env.board, &self.env.process.clock);
@@ -168,13 +164,7 @@ impl Partition {
                 self.serve_blocked(waker.again());
             }
         }
-        self.slice.keep_expired([]);
-        if waker.records.is_none()
-            && self.slice.has_expired()
-            && let Some(lock) = waker.lock
-        {
-            self.forget_expired(lock);
-        }
+        self.end_expired(waker.lock, waker.records.is_some());
         self.env.ran_until_ns = self.env.clock_ns();
         timing.stop(self.env.ran_until_ns);
         let changes = effects.changes;

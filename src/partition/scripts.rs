@@ -73,8 +73,8 @@ impl Partition {
         let script = suspended.script.take().expect("a script that waits is suspended");
         let turn_us = self.set_time(script.now_ms * 1_000);
         let started_ns = self.env.clock_ns();
-        let SuspendedPart { part, at, records, .. } = &mut suspended;
-        let ran = self.resume_script(part, *at, records.as_mut(), script);
+        let SuspendedPart { part, at, lock, records, .. } = &mut suspended;
+        let ran = self.resume_script(part, *at, (*lock, records.as_mut()), script);
         self.set_time(turn_us);
         suspended.spent_ns += self.env.clock_ns().saturating_sub(started_ns);
         suspended.ready.extend(std::iter::from_fn(|| self.slice.take_ready()));
@@ -95,7 +95,7 @@ impl Partition {
         &mut self,
         part: &mut Envelope,
         at: usize,
-        records: Option<&mut Records>,
+        (lock, records): (LockId, Option<&mut Records>),
         script: Box<SuspendedScript>,
     ) -> OffloadedRun {
         let protocol = part.protocol;
@@ -103,6 +103,8 @@ impl Partition {
         let (items, mut batch_args, output, ends) = part.parts();
         let item = items[at];
         self.slice.keep_unasked(true);
+        self.keep_expired(&[item], &mut batch_args, Some(lock));
+        let is_propagated = records.is_some();
         let mut runner = Runner {
             records,
             is_whole: true,
@@ -115,6 +117,7 @@ impl Partition {
         if suspended.is_none() {
             ends.push(output.mark());
         }
+        self.end_expired(Some(lock), is_propagated);
         self.end_cause();
         OffloadedRun { effects, error: result.err(), suspended, ..Default::default() }
     }

@@ -155,9 +155,9 @@ impl Partition {
 
     /// Continues the script of the next command.
     fn resume_in_slices(&mut self, sliced: &mut SlicedPart, script: Box<SuspendedScript>) {
-        let SlicedPart { part, next, records, .. } = sliced;
+        let SlicedPart { part, next, lock, records, .. } = sliced;
         let item = part.items[*next];
-        let ran = self.resume_script(part, *next, records.as_mut(), script);
+        let ran = self.resume_script(part, *next, (*lock, records.as_mut()), script);
         self.env.board.counters.changes.add(ran.effects.changes);
         if let Some(script) = ran.suspended {
             sliced.script = Some(script);

@@ -46,7 +46,8 @@ const FORMS: &[Form] = &[
     form(
         "script that shows errors",
         Call::Eval,
-        "local r = redis.pcall(unpack(ARGV)) if type(r) == 'table' and r.err then return {r.err} end \
+        "local r = redis.pcall(unpack(ARGV)) \
+         if type(r) == 'table' and r.err then return {r.err} end \
          return r",
     ),
     form(
@@ -78,8 +79,10 @@ const FORMS: &[Form] = &[
     form("function to read", Call::FunctionReadOnly, "look"),
 ];
 
-const LIBRARY: &str = "#!lua name=differential\n\
-    redis.register_function('run', function(keys, args) return redis.call(unpack(args)) end)\n\
+/// The library with the functions of the forms.
+pub const LIBRARY: &str = "#!lua name=differential\n\
+    redis.register_function('run', function(keys, args) \
+    return redis.call(unpack(args)) end)\n\
     redis.register_function{function_name='look', flags={'no-writes'}, \
     callback=function(keys, args) return redis.pcall(unpack(args)) end}";
 
@@ -109,6 +112,12 @@ impl Scripts {
         assert_eq!(sha, other);
         let sha = wire::text(&sha).expect("a digest is a text").to_vec();
         Scripts { sha, forms: forms(protocol).collect() }
+    }
+
+    /// Returns scripts for servers that have loaded nothing.
+    #[allow(dead_code)]
+    pub fn unloaded(protocol: u8) -> Scripts {
+        Scripts { sha: vec![b'0'; 40], forms: forms(protocol).collect() }
     }
 
     /// Returns the names of the forms for connections with this version of the protocol.

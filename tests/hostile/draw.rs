@@ -3,6 +3,7 @@
 use super::forms;
 use super::generate::Generator;
 use super::grammar;
+use super::script::{LIBRARY, Scripts};
 use super::shared::Shared;
 use super::vocabulary::{self, Dice};
 use annulet::base::clock::Clock;
@@ -61,7 +62,8 @@ pub fn is_odd(args: &Args) -> bool {
 impl<'a> Draw<'a> {
     /// Creates the draws of one client.
     pub fn new(shared: &'a Shared, seed: u64) -> Draw<'a> {
-        let generator = Generator::new(grammar::all().collect(), 2, !seed);
+        let scripts = Scripts::unloaded(2);
+        let generator = Generator::new(grammar::all().collect(), scripts, 2, !seed);
         Draw { dice: Dice::new(seed), generator, shared }
     }
 
@@ -78,6 +80,7 @@ impl<'a> Draw<'a> {
             15 | 16 => self.form(forms::VOLATILE),
             17 => self.form(forms::FEEDING),
             18 => self.form(forms::MESSAGES),
+            19 if self.dice.one_in(4) => self.script(),
             _ => self.form(forms::HEAVY),
         }
     }
@@ -89,6 +92,24 @@ impl<'a> Draw<'a> {
             3 if self.shared.may_pause() => self.form(forms::PAUSES),
             _ => self.form(forms::ADMIN),
         }
+    }
+
+    /// Draws a script that runs for long, or a change of what scripts there are.
+    fn script(&mut self) -> Args {
+        let key = vocabulary::key(&mut self.dice);
+        let words: &[&[u8]] = match self.dice.below(6) {
+            0 => &[b"FUNCTION", b"FLUSH"],
+            1 => &[b"SCRIPT", b"FLUSH"],
+            2 => &[b"SCRIPT", b"KILL"],
+            _ => {
+                let code = *self.dice.pick(forms::SCRIPTS);
+                let count = [b"0", b"1"][self.dice.below(2) as usize];
+                &[b"EVAL", code.as_bytes(), count, &key]
+            }
+        };
+        let library = [b"FUNCTION", &b"LOAD"[..], b"REPLACE", LIBRARY.as_bytes()];
+        let words = if self.dice.one_in(3) { &library } else { words };
+        words.iter().map(|word| word.to_vec()).collect()
     }
 
     fn setting(&mut self) -> Args {

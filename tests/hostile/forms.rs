@@ -160,6 +160,21 @@ pub const MESSAGES: &[&str] = &[
     "PUBSUB CHANNELS",
 ];
 
+/// Scripts on their first key or argument: long ones, large ones, and ones that fail half-way.
+pub const SCRIPTS: &[&str] = &[
+    "for i = 1, 1000000 do end return KEYS[1] or ARGV[1]",
+    "for i = 1, 2000 do redis.pcall('APPEND', KEYS[1] or ARGV[1], i) end \
+     return redis.call('DBSIZE')",
+    "for i = 1, 3000000 do end redis.call('SET', 'counter', 1) for i = 1, 1000000 do end",
+    "for i = 1, 500 do redis.pcall('RPUSH', 'l' .. i, i) redis.pcall('PEXPIRE', 'l' .. i, 9) end",
+    "local t = {} for i = 1, 20000 do t[i] = {i, 'x', {ok = 'y'}} end return t",
+    "redis.call('SET', 'text', 'half') error({err = 'ERR half-way'})",
+    "while true do local ok = pcall(redis.call, 'GET', KEYS[1]) if not ok then error('no') end \
+     if redis.call('INCR', 'turns') % 1000 == 0 then return 1 end end",
+    "return redis.call('PUBLISH', 'h1', string.rep('m', 100000))",
+    "return {redis.call('KEYS', '*'), redis.call('SCAN', 0), redis.call('FLUSHDB')}",
+];
+
 /// Disturbs other clients and the server.
 pub const ADMIN: &[&str] = &[
     "CLIENT KILL ID $id",

@@ -44,6 +44,9 @@ mod link;
 mod peer;
 mod probe;
 mod rest;
+#[path = "../differential/script.rs"]
+#[allow(dead_code)]
+mod script;
 #[path = "../process/server.rs"]
 #[allow(dead_code)]
 mod server;
