@@ -20,6 +20,8 @@ use super::flight::Flight;
 use super::subscriptions::Subscriptions;
 use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
+use crate::io::ConnId;
+use crate::keyspace::Caller;
 use crate::mesh::{FlightId, HoldId};
 use crate::net::{IDLE_TEXT_BYTES_MAX, Input, Outbox};
 use crate::replica::Link;
@@ -186,8 +188,9 @@ impl Connection {
     /// flight was answered before. Otherwise it goes before them. `pubsub` argues why.
     pub fn push(&mut self, push: &Output, is_own: bool) {
         let all = 0..push.mark().offset();
-        let comes_later = !self.session.is_blocked
-            && self.flights.first().is_some_and(|flight| is_own || flight.has_begun());
+        let is_running = !self.session.is_blocked;
+        let comes_later =
+            self.flights.first().is_some_and(|flight| is_own || is_running && flight.has_begun());
         if comes_later {
             self.pushes.get_or_insert_default().append_range(push, all);
         } else {
@@ -206,6 +209,13 @@ impl Connection {
     /// Discards the pushes that have waited for replies.
     pub fn drop_pushes(&mut self) {
         self.pushes = None;
+    }
+
+    /// Returns the client as partitions identify it. Its next batch is in progress.
+    #[inline]
+    pub fn caller(&self, conn: ConnId, home: usize) -> Caller {
+        let flight = self.flight_number.0;
+        Caller { home: home as u16, conn, generation: self.generation, flight }
     }
 
     /// Returns whether the connection has nothing left to do and may close.
@@ -248,6 +258,7 @@ impl Connection {
         let buffers = input + self.outbox.pending_bytes() + pushes;
         let watched = self.watched.len() * WATCH_BYTES + self.watched_bytes;
         let subscribed = self.subscriptions.as_ref().map_or(0, |it| it.memory_bytes());
-        size_of::<Connection>() + buffers + queued + watched + subscribed
+        let tracking = self.session.tracking.as_ref().map_or(0, |it| it.memory_bytes());
+        size_of::<Connection>() + buffers + queued + watched + subscribed + tracking
     }
 }

@@ -4,6 +4,7 @@
 
 mod awaited;
 mod batch;
+mod client_homes;
 mod command;
 mod context;
 mod debug;
@@ -22,6 +23,7 @@ mod slices;
 mod stage;
 mod subscription;
 mod table;
+mod tracking;
 mod wait;
 mod walk;
 mod weight;
@@ -29,6 +31,7 @@ mod workspace;
 
 pub use awaited::Awaited;
 pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
+pub use client_homes::{ClientHome, ClientHomes};
 pub use command::{
     ArgAt, BlocksFn, Command, DiscoversFn, Handler, InMulti, KeyDatabaseFn, KeyRouting, KeyUseFn,
     KeysFn, Merge, SecretFn, SessionFn,
@@ -53,6 +56,7 @@ pub use session::{Multi, Replies, Session};
 pub use slices::Slices;
 pub use subscription::{EventSubscriber, EventSubscription};
 pub use table::{CommandTable, Entry, KeyRange};
+pub use tracking::{PrefixSet, Trackers, Tracking, TrackingMode};
 pub use wait::{BlockingAttempt, Null, Ticket, TicketState, Wait};
 pub use walk::{Walk, WalkFn};
 pub use weight::{

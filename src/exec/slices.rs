@@ -42,8 +42,15 @@ impl Slices {
     ) -> OffloadedRun {
         let at = self.index_of(item.slot);
         let mut slice = self.slices[at].take().expect("no other command is running");
+        let caller = with.caller;
+        slice.enter_caller(caller);
+        self.for_each(|slice| _ = slice.enter_caller(caller));
         let mut ran = run_away(&mut slice, Some(self), item, batch_args, with);
         self.slices[at] = Some(slice);
+        self.for_each(|slice| {
+            slice.enter_caller(None);
+            ran.invalidations.append(&mut slice.take_invalidations());
+        });
         let mut events = Vec::new();
         self.for_each(|slice| events.append(&mut slice.take_events()));
         // What expired on other slices comes before what the command changed there, and what

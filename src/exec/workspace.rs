@@ -8,7 +8,7 @@ use super::record::Records;
 use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
 use crate::config::{Config, EventClasses};
-use crate::keyspace::{ExpiryRole, Frequency, Raised, Slice, SliceOptions};
+use crate::keyspace::{Caller, ExpiryRole, Frequency, Invalidation, Raised, Slice, SliceOptions};
 use crate::resp::{Error, Mark, Output, Protocol};
 
 /// The values that a command uses away from their owners.
@@ -31,6 +31,8 @@ pub struct OffloadedRun {
     pub wait: Option<Wait>,
     /// Events of the command, while there is a subscriber.
     pub events: Vec<Raised>,
+    /// What tracking clients must be told.
+    pub invalidations: Vec<Invalidation>,
 }
 
 /// Inputs and outputs of a command on a workspace, or on the slices of all partitions.
@@ -47,6 +49,8 @@ pub struct WorkspaceRun<'a> {
     pub ends: &'a mut Vec<Mark>,
     /// Receives the commands to propagate, while the journal is on.
     pub records: Option<&'a mut Records>,
+    /// The client, on the slices of all partitions.
+    pub caller: Option<Caller>,
     /// Whether the command may block, and what unblocked it.
     pub attempt: BlockingAttempt,
     /// Publishes messages; none on a thread of the pool.
@@ -125,7 +129,7 @@ pub(super) fn run_away(
         error = failed.cloned();
     });
     let (effects, wait) = (runner.effects, runner.attempt.wait);
-    OffloadedRun { effects, error, wait, events: slice.take_events() }
+    OffloadedRun { effects, error, wait, events: slice.take_events(), invalidations: Vec::new() }
 }
 
 /// Creates workspaces and takes them back.

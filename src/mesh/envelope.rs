@@ -4,6 +4,7 @@ use super::POOLED_BYTES_MAX;
 use super::txn_part::{Stage, TxnPart};
 use crate::exec::{BatchArgs, Item, Request, Ticket, Wait, Walk};
 use crate::io::ConnId;
+use crate::keyspace::Caller;
 use crate::resp::{Mark, Output, Protocol, Span};
 use crate::value::Kind;
 use bytes::{Bytes, BytesMut};
@@ -79,6 +80,14 @@ pub struct ReplyAddress {
     pub flight: FlightId,
 }
 
+impl ReplyAddress {
+    /// Returns the client as its home shard identifies it, for client tracking.
+    pub fn caller(self, home: u16) -> Caller {
+        let ClientRef { conn, generation } = self.client;
+        Caller { home, conn, generation, flight: self.flight.0 }
+    }
+}
+
 /// Destination of an envelope's reply, at the shard that sent the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyTo {
@@ -87,7 +96,7 @@ pub enum ReplyTo {
     /// A flight of a connection.
     Client(ReplyAddress),
     /// A transaction, which may outlive its connection.
-    Transaction(TransactionId, ClientRef),
+    Transaction(TransactionId, ReplyAddress),
     /// A barrier over all shards.
     Barrier(BarrierId),
 }
@@ -111,11 +120,21 @@ impl ReplyTo {
         self.client().map(|client| Holder { home, client, transaction })
     }
 
+    /// Returns the client whose commands are in an envelope of shard `home`, for client tracking.
+    pub fn caller(self, home: u16) -> Option<Caller> {
+        match self {
+            ReplyTo::Client(address) | ReplyTo::Transaction(_, address) => {
+                Some(address.caller(home))
+            }
+            ReplyTo::Barrier(_) | ReplyTo::Nobody => None,
+        }
+    }
+
     /// Returns the connection that caused the envelope; none for barriers and one-way messages.
     pub fn client(self) -> Option<ClientRef> {
         match self {
             ReplyTo::Client(address) => Some(address.client),
-            ReplyTo::Transaction(_, client) => Some(client),
+            ReplyTo::Transaction(_, address) => Some(address.client),
             ReplyTo::Barrier(_) | ReplyTo::Nobody => None,
         }
     }

@@ -5,6 +5,7 @@
 use super::envelope::Envelope;
 use super::hold::Hold;
 use super::sequencer::Sequencer;
+use super::told::Told;
 use super::{CREDITS_PER_PAIR, HANDOVERS_MAX, WAITING_WITH_CREDIT_MAX};
 use crate::io::{Ring, Socket};
 use crate::pubsub::Published;
@@ -27,6 +28,8 @@ pub enum Message {
     Credit(u16),
     /// A message for subscribers among this shard's connections.
     Published(Arc<Published>),
+    /// What this shard must tell its tracking clients.
+    Told(Box<Told>),
 }
 
 /// A socket on its way from the acceptor to its shard.
@@ -344,6 +347,7 @@ impl Mesh {
         let sequence = match &message {
             Message::Part(part) => part.sequence,
             Message::Published(message) => message.sequence,
+            Message::Told(told) => told.sequence(),
             Message::Reply(_) | Message::Handover(_) | Message::Credit(_) => 0,
         };
         if sequence != 0 && self.rules.runnable_when_posted {

@@ -42,6 +42,7 @@ mod port;
 mod poster;
 mod sequencer;
 mod sync;
+mod told;
 mod txn_part;
 
 pub use envelope::{
@@ -50,6 +51,7 @@ pub use envelope::{
 };
 pub use inbox::{Bounds, Handover, Mesh, Message, Preempt, Rules};
 pub use port::{Port, Posted};
+pub use told::{Redirected, Told};
 pub use txn_part::{Forwarded, Registration, Stage, TxnPart};
 
 /// The most envelopes in progress from one shard to another.

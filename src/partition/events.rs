@@ -7,10 +7,11 @@ use crate::mesh::{ClientRef, ReplyTo};
 use crate::pubsub::Cause;
 
 impl Partition {
-    /// Publishes the events of the slice. Call it after every batch, and after everything else that
-    /// may change keys or find expired ones.
+    /// Publishes the events of the slice, and tells tracking clients what has changed. Call it
+    /// after every batch, and after everything else that may change keys or find expired ones.
     #[inline]
     pub(super) fn tell_events(&mut self) {
+        self.tell_trackers();
         if self.slice.has_events() {
             let events = self.slice.take_events();
             self.tell(&events);

@@ -28,6 +28,7 @@
 //!   leaving      what waits after the last save
 //!   watch        watched keys
 //!   events       what changed which key, for the subscriber
+//!   tracking     what tracking clients must be told
 //!   housekeeping expiry, statistics
 //!   outgoing     replies and messages that its holder sends
 //!   slices       work that waits for its next slice
@@ -64,6 +65,7 @@ mod sliced_part;
 mod slices;
 mod survey;
 mod timing;
+mod tracking;
 mod unfinished;
 mod walks;
 mod watch;

@@ -77,13 +77,16 @@ impl Partition {
         let enough = self.long_elements_min();
         for at in from..part.items.len() {
             self.serve_between(&part, at, lock, records.as_mut());
+            let caller = part.reply_to.caller(part.home);
             let (items, mut batch_args, ..) = part.parts();
             let item = items[at];
             let walks = item.entry.command.walk.is_some();
             if !walks
                 && let Some(elements) = long_weight(&self.slice, &item, &mut batch_args, enough)
             {
+                let before = self.slice.enter_caller(caller);
                 let workspace = self.lend(&item, &mut batch_args);
+                self.enter_caller(before);
                 // Keys that expired while they were fetched, ahead of the command's own records.
                 if let Some(records) = &mut records {
                     self.record_expired(records, item.at);
@@ -125,13 +128,15 @@ impl Partition {
         lock: LockId,
         records: Option<&mut Records>,
     ) {
-        let protocol = part.protocol;
+        let (protocol, caller) = (part.protocol, part.reply_to.caller(part.home));
         let (items, args, output, ends) = part.parts();
         let items = &items[at..=at];
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let mut waker = Waker { lock: Some(lock), ..Waker::new(records) };
+        let before = self.enter_caller(caller);
         self.run(&mut batch, RunMode::Transaction, &mut waker, &mut timing);
+        self.enter_caller(before);
         if timing.spent_ns >= self.env.thresholds.run_ns {
             part.spent.push((part.items[at].at, timing.spent_ns));
         }
@@ -152,6 +157,9 @@ impl Partition {
             if let Some(clock) = clock.flatten() {
                 self.slice.put_access_clock(db, &key, clock);
             }
+            if item.is_tracked && item.entry.reads_tracked() {
+                self.slice.track(&remote_key.key);
+            }
             workspace.add(0, remote_key);
         }
         self.slice.set_role(role);
@@ -171,7 +179,7 @@ impl Partition {
         let waiting = self.offloads.as_ref().map_or(0, Offloads::under_way);
         self.return_credit(&mut part, waiting);
         self.unfinished.begin_offload(&part);
-        let job = PartJob {
+        let job = Box::new(PartJob {
             part,
             at,
             lock,
@@ -181,7 +189,7 @@ impl Partition {
             now_ms: self.env.now.unix_ms(),
             started_ns: self.env.clock_ns(),
             ran: OffloadedRun::default(),
-        };
+        });
         let offloads = self.offloads.as_mut().expect("checked before");
         offloads.send(PoolJob::Command(job), elements, PoolJob::run);
     }
@@ -200,14 +208,16 @@ impl Partition {
     }
 
     /// Takes back a command that the pool has run, and runs the next commands of its part.
-    fn receive_command(&mut self, job: PartJob) {
-        let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = job;
+    fn receive_command(&mut self, job: Box<PartJob>) {
+        let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = *job;
         self.unfinished.end_offload(&part);
         let item = part.items[at];
         self.settle_offloaded(ran, &item, started_ns, &mut part.spent);
         let mut stores = Vec::new();
         self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
+        let before = self.enter_caller(part.reply_to.caller(part.home));
         self.store(&mut stores);
+        self.enter_caller(before);
         self.deferred.begin();
         let first = self.outgoing.len();
         let goes_on = self.run_from(part, at + 1, lock, records);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub enum PoolJob {
     /// A command.
-    Command(PartJob),
+    Command(Box<PartJob>),
     /// A value to encode.
     Lent(Lent),
 }
@@ -54,6 +54,7 @@ impl PartJob {
             output,
             ends,
             records: self.records.as_mut(),
+            caller: None,
             attempt: BlockingAttempt::default(),
             publisher: None,
         };

@@ -26,12 +26,14 @@ impl Partition {
     ) -> super::run::Ran {
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, &part.items);
         timing.probe = Probe::of_part(part);
-        let protocol = part.protocol;
         self.begin_cause(part.home, part.reply_to);
+        let (protocol, caller) = (part.protocol, part.reply_to.caller(part.home));
         let (items, args, output, ends) = part.parts();
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
+        let before = self.enter_caller(caller);
         let ran = self.run(&mut batch, mode, waker, &mut timing);
         self.end_cause();
+        self.enter_caller(before);
         if ran.wait.is_some() {
             part.ends.clear();
             return ran;
@@ -163,12 +165,14 @@ impl Partition {
         lock: Option<LockId>,
         mut records: Option<&mut Records>,
     ) {
+        let before = self.enter_caller(part.reply_to.caller(part.home));
         self.store(&mut part.txn_mut().stores);
         if !part.items.is_empty() {
             let mut waker = Waker { lock, ..Waker::new(records.as_deref_mut()) };
             self.run_part(part, RunMode::Transaction, &mut waker);
         }
         self.fetch(part.txn_mut(), records);
+        self.enter_caller(before);
     }
 
     /// Records whether a round changes keys before the last one does.
@@ -196,6 +200,9 @@ impl Partition {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;
             remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
+            if txn.is_tracked {
+                self.slice.track(&remote_key.key);
+            }
         }
         self.slice.set_role(role);
         if let Some(records) = records {
@@ -234,6 +241,7 @@ impl Partition {
             }
         }
         self.slice.set_role(role);
+        self.tell_events();
         self.publish();
     }
 

@@ -106,7 +106,7 @@ impl Partition {
     /// to the command's time.
     fn run_some(&mut self, sliced: &mut SlicedPart, range: Range<usize>) {
         let SlicedPart { part, lock, records, spent, .. } = sliced;
-        let protocol = part.protocol;
+        let (protocol, caller) = (part.protocol, part.reply_to.caller(part.home));
         let (items, args, output, ends) = part.parts();
         let is_more = is_more(items, range.start);
         let items = &items[range.clone()];
@@ -114,7 +114,9 @@ impl Partition {
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let mut waker = Waker { lock: Some(*lock), ..Waker::new(records.as_mut()) };
+        let before = self.enter_caller(caller);
         self.run(&mut batch, RunMode::Transaction, &mut waker, &mut timing);
+        self.enter_caller(before);
         if is_more {
             spent.1 += timing.spent_ns;
             return;

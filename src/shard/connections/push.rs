@@ -74,7 +74,6 @@ impl Shard {
 
     /// Pushes to one connection, if it is still there. `is_own` says that the connection's own
     /// command in flight is the cause, so that the push goes behind the reply of this command.
-    #[allow(dead_code)]
     pub(in crate::shard) fn push_to<W: Fn(Protocol, &mut Output)>(
         &mut self,
         client: ClientRef,

@@ -34,9 +34,11 @@ impl Shard {
             gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
             let has_all_replies = connection.session.replies == Replies::All;
             let unsent_bytes = connection.outbox.pending_bytes();
+            let is_caching = connection.session.is_caching();
             // Messages come between the replies of a subscriber's commands.
             if !has_all_replies
                 || has_subscriptions
+                || is_caching
                 || unsent_bytes > self.clients.output_bytes_batched
             {
                 gatherer.commands_max = 1;
@@ -56,6 +58,8 @@ impl Shard {
             let is_alone = connection.flights.is_empty();
             let may_be_large = connection.input.may_hold(self.env.thresholds.request_bytes);
             self.observe(conn, &gathered, may_be_large, has_all_replies);
+            let is_cached =
+                is_caching && !gathered.alone().is_some_and(|item| item.entry.keeps_caching);
             match gathered {
                 Gathered::Nothing => return self.settle_input(conn),
                 Gathered::Keys if self.batch.is_local && is_alone => self.run_or_wait(conn),
@@ -68,6 +72,9 @@ impl Shard {
                 Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
                 Gathered::Malformed(error) => return self.reject_bytes(conn, error),
                 Gathered::Http => return self.reject_http(conn),
+            }
+            if is_cached && let Some(connection) = self.connections.get_mut(conn) {
+                connection.session.end_caching();
             }
             self.check_output(conn);
         }
@@ -128,6 +135,7 @@ impl Shard {
     /// Runs the batch on this shard's own partition.
     fn run_here(&mut self, conn: ConnId) {
         let connection = self.connections.get_mut(conn).expect("connection is open");
+        let caller = connection.caller(conn, self.env.me);
         let (text, large) = connection.input.parts();
         let mut args = BatchArgs { text, spans: &self.batch.spans, large };
         let (output, items) = (&mut connection.outbox.output, &self.batch.items);
@@ -137,7 +145,7 @@ impl Shard {
         let protocol = connection.session.protocol;
         let mode = if self.batch.may_wait { RunMode::Attempt } else { RunMode::Batch };
         let mut batch = Batch { items, args, output, ends: None, protocol };
-        let ran = self.partition.run_local(&mut batch, mode, &mut timing);
+        let ran = self.partition.run_local(&mut batch, mode, caller, &mut timing);
         if let Some(wait) = ran.wait {
             return self.block_here(conn, wait);
         }

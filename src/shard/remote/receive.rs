@@ -54,6 +54,7 @@ impl Shard {
             Message::Handover(handover) => self.adopt(*handover),
             Message::Credit(owner) => self.port.take_credit(usize::from(owner)),
             Message::Published(message) => self.deliver(&message),
+            Message::Told(told) => self.take_told(*told),
         }
     }
 
@@ -99,6 +100,7 @@ impl Shard {
                     }
                 }
                 Outgoing::OneWay(message) => self.send_one_way(message),
+                Outgoing::Told(invalidations) => self.tell_own(&invalidations),
                 Outgoing::Credit(home) if usize::from(home) == self.env.me => {
                     self.port.take_credit(self.env.me);
                 }

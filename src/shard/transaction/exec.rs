@@ -125,13 +125,14 @@ impl Shard {
     fn run_queue(&mut self, conn: ConnId, queue: &mut Queue) {
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let protocol = connection.session.protocol;
+        let caller = connection.caller(conn, self.env.me);
         let output = &mut connection.outbox.output;
         let (items, mut args) = queue.parts();
         let items: &[Item] = items;
         Reply::new(output, protocol).array(items.len());
         let mut timing = BatchTiming::at_home(&self.env.thresholds, items, &mut args, output.len());
         let mut batch = Batch { items, args, output, ends: None, protocol };
-        self.partition.run_local(&mut batch, RunMode::Transaction, &mut timing);
+        self.partition.run_local(&mut batch, RunMode::Transaction, caller, &mut timing);
         if timing.has_news(&self.env.thresholds) {
             self.log_queue(conn, queue, &timing);
         }

@@ -79,7 +79,7 @@ impl Shard {
         for shard in 0..self.env.router.shards() {
             let mut envelope = self.port.envelope(shard);
             envelope.part = transaction.flight.add_part();
-            envelope.reply_to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+            envelope.reply_to = ReplyTo::Transaction(transaction.id, transaction.to);
             envelope.protocol = protocol;
             let at = transaction.flight.order.len() as u32;
             envelope.work = Work::Control { request: request.clone(), at };
@@ -127,6 +127,7 @@ impl Shard {
                 .expect("the owners of its keys take part");
             let txn = transaction.flight.txn_mut(part);
             (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.is_write());
+            txn.is_tracked = item.is_tracked && item.entry.reads_tracked();
             txn.fetches.push(remote_key);
         }
     }
@@ -160,7 +161,7 @@ impl Shard {
             self.store_later(&mut transaction.flight, *workspace);
             return Some(transaction);
         }
-        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        let to = ReplyTo::Transaction(transaction.id, transaction.to);
         let me = self.env.me as u16;
         self.partition.begin_cause(me, to);
         let with = (&*self.env.config, now_ms, Some(self.partition.publisher()));
@@ -235,7 +236,7 @@ impl Shard {
         (ran, started_ns): (OffloadedRun, u64),
     ) {
         let item = transaction.queue.items[at];
-        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        let to = ReplyTo::Transaction(transaction.id, transaction.to);
         self.partition.begin_cause(self.env.me as u16, to);
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
         self.partition.end_cause();

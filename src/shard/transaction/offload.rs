@@ -68,6 +68,7 @@ pub(super) fn run_at_home(
         ..BlockingAttempt::default()
     };
     let own = &mut transaction.own;
+    let caller = transaction.to.caller(own.home);
     let with = WorkspaceRun {
         config,
         protocol: transaction.protocol,
@@ -75,6 +76,7 @@ pub(super) fn run_at_home(
         output: &mut own.output,
         ends: &mut own.ends,
         records: transaction.is_recorded.then_some(&mut transaction.records),
+        caller: Some(caller),
         attempt,
         publisher,
     };
