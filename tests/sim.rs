@@ -43,6 +43,8 @@ mod spread;
 mod steps;
 #[path = "sim/stopped.rs"]
 mod stopped;
+#[path = "sim/tracked.rs"]
+mod tracked;
 #[path = "sim/wide.rs"]
 mod wide;
 #[path = "sim/workloads.rs"]

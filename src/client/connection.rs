@@ -78,6 +78,8 @@ pub struct Connection {
     pub is_queued: bool,
     /// Holds on its replies, by owner: clients that its commands unblocked must be served first.
     pub holds: Vec<(u16, HoldId)>,
+    /// The batch whose replies are held.
+    pub held_flight: Option<FlightId>,
     /// Set while its next batch waits for credits to this shard.
     pub stalled_on: Option<u16>,
     /// Set while its next command waits for the end of a pause: its position among the postponed
@@ -130,6 +132,7 @@ impl Connection {
             flight_number: FlightId(0),
             is_queued: false,
             holds: Vec::new(),
+            held_flight: None,
             stalled_on: None,
             postponed: None,
             is_dirty: false,
@@ -198,6 +201,19 @@ impl Connection {
         }
     }
 
+    /// Returns whether the replies of a batch of the connection are not in its output yet, or held
+    /// there.
+    pub fn is_replying(&self, batch: Option<FlightId>) -> bool {
+        let mut numbers = self.flights.iter().map(|flight| Some(flight.number));
+        batch.is_some() && (self.held_flight == batch || numbers.any(|number| number == batch))
+    }
+
+    /// Returns whether any replies of the connection are not in its output yet, or held there. A
+    /// blocked command has not seen anything yet.
+    pub fn is_replying_at_all(&self) -> bool {
+        self.held_flight.is_some() || !self.flights.is_empty() && !self.session.is_blocked
+    }
+
     /// Adds the pushes that have waited for replies.
     #[inline]
     pub fn release_pushes(&mut self) {
@@ -211,10 +227,10 @@ impl Connection {
         self.pushes = None;
     }
 
-    /// Returns the client as partitions identify it. Its next batch is in progress.
+    /// Begins a batch that runs at home. Returns the client as partitions identify it.
     #[inline]
-    pub fn caller(&self, conn: ConnId, home: usize) -> Caller {
-        let flight = self.flight_number.0;
+    pub fn begin_here(&mut self, conn: ConnId, home: usize) -> Caller {
+        let flight = self.next_flight().0;
         Caller { home: home as u16, conn, generation: self.generation, flight }
     }
 

@@ -244,6 +244,8 @@ pub struct Envelope {
     /// Number of parts of its unit that have one common place in the stream: all of several parts
     /// if any of them may write, or else none.
     pub places: u16,
+    /// Whether [`super::PartialUnits`] notes its unit.
+    pub is_noted: bool,
     /// Whether it has a credit of its home to its owner.
     pub has_credit: bool,
     /// Time at which it was sent.
@@ -283,6 +285,7 @@ impl Envelope {
             sequence: 0,
             parts: 0,
             places: 0,
+            is_noted: false,
             has_credit: false,
             sent: Moment::default(),
             carried: Carried::default(),
@@ -374,6 +377,12 @@ impl Envelope {
         self.txn().is_some_and(|txn| txn.stage == Stage::Acquire)
     }
 
+    /// Returns whether it may change keys: by its commands, or by values that it brings.
+    pub fn may_change(&self) -> bool {
+        let brings = |txn: &TxnPart| !txn.stores.is_empty() || txn.slice.is_some();
+        self.may_write() || self.txn().is_some_and(brings)
+    }
+
     /// Returns whether its commands may write or publish.
     pub fn may_write(&self) -> bool {
         self.items.iter().any(|item| item.entry.may_propagate())
@@ -442,6 +451,7 @@ impl Envelope {
         self.spent.shrink_to(POOLED_BYTES_MAX / size_of::<(u32, u64)>());
         self.work = Work::Batch;
         self.has_credit = false;
+        self.is_noted = false;
         self.carried = Carried::default();
         self.hold = None;
         self.survey = Survey::Locked;

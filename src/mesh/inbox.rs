@@ -4,6 +4,7 @@
 
 use super::envelope::Envelope;
 use super::hold::Hold;
+use super::partial::PartialUnits;
 use super::sequencer::Sequencer;
 use super::told::Told;
 use super::{CREDITS_PER_PAIR, HANDOVERS_MAX, WAITING_WITH_CREDIT_MAX};
@@ -121,6 +122,9 @@ pub struct Rules {
     /// A unit that runs in slices locks its keys. Without the rule it locks none of the keys that
     /// it states as a set.
     pub lock_sets: bool,
+    /// A reply to a tracking client waits until the units that had begun have run on all of their
+    /// shards. Without the rule it is sent at once.
+    pub await_units: bool,
 }
 
 impl Default for Rules {
@@ -135,6 +139,7 @@ impl Default for Rules {
             look_again: true,
             await_slice: true,
             lock_sets: true,
+            await_units: true,
         }
     }
 }
@@ -225,6 +230,7 @@ impl Queue {
 pub struct Mesh {
     inboxes: Box<[Inbox]>,
     pub(super) sequencer: Sequencer,
+    pub(super) partial: PartialUnits,
     pub(super) rules: Rules,
     pub(super) bounds: Bounds,
     preempt: Option<Arc<dyn Preempt>>,
@@ -243,7 +249,20 @@ impl Mesh {
             bell: OnceLock::new(),
         };
         let inboxes = (0..shards).map(|_| inbox()).collect();
-        Arc::new(Mesh { inboxes, sequencer: Sequencer::default(), rules, bounds, preempt })
+        Arc::new(Mesh {
+            inboxes,
+            sequencer: Sequencer::default(),
+            partial: PartialUnits::default(),
+            rules,
+            bounds,
+            preempt,
+        })
+    }
+
+    /// Returns the units that have run on some of their shards only.
+    #[inline]
+    pub fn partial(&self) -> &PartialUnits {
+        &self.partial
     }
 
     /// Returns the number of shards.

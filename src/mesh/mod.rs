@@ -38,6 +38,7 @@
 mod envelope;
 mod hold;
 mod inbox;
+mod partial;
 mod port;
 mod poster;
 mod sequencer;
@@ -50,6 +51,7 @@ pub use envelope::{
     OneWay, ReplyAddress, ReplyTo, Survey, TransactionId, Work,
 };
 pub use inbox::{Bounds, Handover, Mesh, Message, Preempt, Rules};
+pub use partial::PartialUnits;
 pub use port::{Port, Posted};
 pub use told::{Redirected, Told};
 pub use txn_part::{Forwarded, Registration, Stage, TxnPart};

@@ -15,6 +15,8 @@ pub enum Told {
     Redirected(Redirected),
     /// The client to which this client's invalidations go is gone.
     Broken(ClientRef),
+    /// A unit has ended that had run on some of its shards only.
+    Settled,
 }
 
 /// An invalidation on its way to the client that gets it in place of the tracking client.
@@ -35,7 +37,7 @@ impl Told {
     pub(super) fn sequence(&self) -> u64 {
         match self {
             Told::Invalid(sequence, _) => *sequence,
-            Told::Redirected(_) | Told::Broken(_) => 0,
+            Told::Redirected(_) | Told::Broken(_) | Told::Settled => 0,
         }
     }
 }

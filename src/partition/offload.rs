@@ -47,6 +47,7 @@ impl Partition {
     /// offloaded. In that case the part keeps its locks until the command returns.
     pub(super) fn begin_offloading(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
         debug_assert!(matches!(part.work, Work::Batch));
+        self.mesh.partial().begin(&part);
         let lock = match place {
             Place::Reserved(lock) => lock,
             Place::Now(timestamp) => {

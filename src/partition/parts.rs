@@ -64,6 +64,7 @@ impl Partition {
         if self.is_offloaded(&mut part) {
             return self.begin_offloading(part, place);
         }
+        self.mesh.partial().begin(&part);
         let mut records = self.records_at(place);
         let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
         let turn_us = self.enter_time(&part);
@@ -102,6 +103,7 @@ impl Partition {
     /// Runs one round of a transaction, under its locks if it has any. Returns true if the round
     /// runs in slices and continues later.
     pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
+        self.mesh.partial().begin(&part);
         let mut records = self.records_at(place);
         let lock = place.lock();
         let posted_us = if part.parts > 1 { part.sent.unix_us } else { self.env.now.unix_us };

@@ -20,9 +20,17 @@
 //!    and waits behind the replies of this batch.
 //! 4. A client's own change is told behind the reply of the command, as the reference does.
 //!
-//! This holds for each partition. A unit that changes keys of several partitions is told by each of
-//! them when its part there has run. Until all parts have run, a client may see the change of one
-//! part in a reply and use a cached value that another part is about to change.
+//! A unit that changes keys of several partitions is told by each of them when its part there has
+//! run. A client may see the change of one part while another part waits in an inbox. Commands are
+//! not affected: they find the other part ahead of their own. A cached value would be stale.
+//!
+//! 5. So the reply of a tracking client waits in its output until all units that had begun when its
+//!    command ran have run on all of their shards (`mesh::PartialUnits`), and until the home has
+//!    then drained its inbox. What the client is told meanwhile goes ahead of the reply, unless it
+//!    names the batch of the reply. While no such unit is under way, this costs a comparison.
+//! 6. An invalidation that names no batch (broadcasting, FLUSHALL) goes ahead of the replies that
+//!    are on their way, and also behind them: the client may have the old value from before, or get
+//!    it with these replies.
 
 use super::message::Outgoing;
 use super::partition::Partition;

@@ -51,6 +51,7 @@ impl Shard {
         connection.holds.retain(|it| *it != (owner, hold));
         if connection.holds.is_empty() {
             connection.outbox.release();
+            connection.held_flight = None;
             self.make_dirty(client.conn);
             self.make_ready(client.conn);
         }

@@ -2,6 +2,7 @@
 
 use crate::exec::PrefixSet;
 use crate::io::ConnId;
+use crate::mesh::ClientRef;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -10,6 +11,10 @@ use std::sync::Arc;
 pub(in crate::shard) struct TrackingClients {
     /// The prefixes of each tracking client; none outside of broadcasting mode.
     clients: HashMap<ConnId, PrefixSet>,
+    /// Connections whose replies wait until units have ended, with the last ticket of these units.
+    pub(super) unsettled: Vec<(ClientRef, u64)>,
+    /// A ticket below which all units had ended when the inbox was last drained.
+    pub(super) settled_below: u64,
     /// The clients with each prefix.
     by_prefix: HashMap<Arc<[u8]>, BTreeSet<ConnId>>,
 }

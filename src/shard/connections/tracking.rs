@@ -6,10 +6,13 @@ use super::push::Push;
 use crate::exec::{ClientHome, TrackingMode};
 use crate::io::ConnId;
 use crate::keyspace::{Caller, Invalidation};
-use crate::mesh::{ClientRef, FlightId, Redirected, Told};
+use crate::mesh::{ClientRef, FlightId, HoldId, Redirected, Told};
 use crate::resp::{Output, Protocol, Reply};
 use crate::shard::state::Shard;
 use std::sync::Arc;
+
+/// Stands for the owner of a hold that lasts until units have ended. No shard has this number.
+const UNITS: u16 = u16::MAX;
 
 /// The channel in whose name a client gets the invalidations of other clients in RESP2.
 const CHANNEL: &[u8] = b"__redis__:invalidate";
@@ -28,8 +31,53 @@ impl Shard {
         let old = noted.noted(conn);
         if old != new {
             self.env.process.trackers.replace(self.env.me, old, new);
+            if old.is_some() != new.is_some() {
+                self.port.mesh().partial().count_tracker(new.is_some());
+            }
             noted.note(conn, new);
         }
+    }
+
+    /// Makes the next replies of a connection wait if it is tracking, and if a unit has run on some
+    /// of its shards only: a reply that shows the change of one part goes behind what the client
+    /// must be told of the others. `partition/tracking` says why this suffices.
+    #[inline]
+    pub(in crate::shard) fn await_units(&mut self, conn: ConnId) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.session.tracking.is_none() || !self.port.mesh().rules().await_units {
+            return;
+        }
+        let client = ClientRef { conn, generation: connection.generation };
+        let ticket = self.port.mesh().partial().begun();
+        if ticket >= self.clients.trackers.settled_below {
+            connection.holds.push((UNITS, HoldId(ticket)));
+            self.clients.trackers.unsettled.push((client, ticket));
+        }
+    }
+
+    /// Releases the replies whose units had ended before this drain of the inbox began. `clear` is
+    /// the ticket below which all units had ended then.
+    pub(in crate::shard) fn settle_units(&mut self, clear: u64) {
+        let trackers = &mut self.clients.trackers;
+        trackers.settled_below = clear;
+        if trackers.unsettled.is_empty() {
+            return;
+        }
+        let all = std::mem::take(&mut trackers.unsettled);
+        let (settled, left): (Vec<_>, _) = all.into_iter().partition(|(_, it)| *it < clear);
+        trackers.unsettled = left;
+        for (client, ticket) in settled {
+            self.release_connection(client, (UNITS, HoldId(ticket)));
+        }
+    }
+
+    /// Returns whether replies wait for units that have ended, so that the next drain of the inbox
+    /// releases them. If none have ended, the shard is woken when one ends.
+    pub(in crate::shard) fn can_settle_units(&self) -> bool {
+        let trackers = &self.clients.trackers;
+        let partial = self.port.mesh().partial();
+        let first = trackers.unsettled.iter().map(|(_, ticket)| *ticket).min();
+        first.is_some_and(|ticket| !partial.wake_after(ticket, self.env.me))
     }
 
     /// Takes a message about tracked keys from the inbox.
@@ -38,6 +86,8 @@ impl Shard {
             Told::Invalid(_, invalidations) => self.tell_own(&invalidations),
             Told::Redirected(redirected) => self.take_redirected(redirected),
             Told::Broken(client) => self.break_redirect(client),
+            // The end of the drain looks at the units that have ended.
+            Told::Settled => {}
         }
     }
 
@@ -97,9 +147,10 @@ impl Shard {
         }
     }
 
-    /// Tells a client that keys are invalid: after the replies of its batch `behind`, if this batch
-    /// is in flight.
+    /// Tells a client that keys are invalid: behind the replies of its batch `behind`, if these are
+    /// not in the output yet or held there.
     fn tell_client(&mut self, conn: ConnId, behind: Option<u32>, names: &Names) {
+        let behind = behind.map(FlightId);
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let Some(tracking) = connection.session.tracking.as_ref() else { return };
         if tracking.redirect != 0 {
@@ -109,14 +160,21 @@ impl Shard {
             // RESP2 has no form for it.
             return;
         }
-        let behind = behind.map(FlightId);
-        let waits = connection.flights.iter().any(|flight| Some(flight.number) == behind);
+        let waits = connection.is_replying(behind);
+        // A message that names no batch goes on both sides of replies that are on their way: the
+        // client may have the old value from before, or get it with these replies.
+        let is_of_any = behind.is_none() && connection.is_replying_at_all();
         let client = ClientRef { conn, generation: connection.generation };
-        self.push_told(client, waits, |reply| {
-            reply.push(2);
-            reply.bulk(b"invalidate");
-            write_names(reply, names);
-        });
+        if !waits {
+            let mut push = Output::default();
+            write_invalid(&mut Reply::new(&mut push, Protocol::Three), names);
+            connection.outbox.push_ahead(&push);
+            self.make_dirty(conn);
+            self.check_output(conn);
+        }
+        if waits || is_of_any {
+            self.push_told(client, true, |reply| write_invalid(reply, names));
+        }
     }
 
     fn push_told(&mut self, client: ClientRef, waits: bool, write: impl Fn(&mut Reply<'_>)) {
@@ -198,6 +256,13 @@ impl Shard {
             });
         }
     }
+}
+
+/// Writes an invalidation.
+fn write_invalid(reply: &mut Reply<'_>, names: &Names) {
+    reply.push(2);
+    reply.bulk(b"invalidate");
+    write_names(reply, names);
 }
 
 /// Writes the names of invalid keys.

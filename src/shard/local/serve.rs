@@ -6,7 +6,7 @@ use crate::client::Serving;
 use crate::exec::{BATCH_COMMANDS_MAX, BatchArgs, Replies, Wait};
 use crate::gate::Facts;
 use crate::io::ConnId;
-use crate::mesh::{ClientRef, Registration};
+use crate::mesh::{ClientRef, FlightId, Registration};
 use crate::partition::{Batch, BatchTiming, Probe, RunMode, args_of};
 use crate::resp::Mark;
 use crate::shard::limits::{BATCHES_PER_TURN_MAX, SERVE_NS_MAX};
@@ -135,7 +135,7 @@ impl Shard {
     /// Runs the batch on this shard's own partition.
     fn run_here(&mut self, conn: ConnId) {
         let connection = self.connections.get_mut(conn).expect("connection is open");
-        let caller = connection.caller(conn, self.env.me);
+        let caller = connection.begin_here(conn, self.env.me);
         let (text, large) = connection.input.parts();
         let mut args = BatchArgs { text, spans: &self.batch.spans, large };
         let (output, items) = (&mut connection.outbox.output, &self.batch.items);
@@ -157,7 +157,7 @@ impl Shard {
         let last = self.batch.items.last().map(|item| item.entry.index);
         let now_ms = self.env.now.monotonic_ms();
         connection.session.note_commands(self.batch.items.len(), last, now_ms);
-        self.hold_replies(conn, begin);
+        self.hold_replies(conn, begin, FlightId(caller.flight));
         self.send_outgoing();
         if self.batch.traced.is_some() {
             self.trace_ran(conn, timing.probe.spent_ns());
@@ -166,14 +166,19 @@ impl Shard {
         self.make_dirty(conn);
     }
 
-    /// Makes the connection's replies from `begin` on wait if its commands have forwarded others.
+    /// Makes the connection's replies from `begin` on wait if its commands have forwarded others,
+    /// or if it must be told first what other units change.
     #[inline]
-    pub(in crate::shard) fn hold_replies(&mut self, conn: ConnId, begin: Mark) {
+    pub(in crate::shard) fn hold_replies(&mut self, conn: ConnId, begin: Mark, batch: FlightId) {
+        self.await_units(conn);
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let client = ClientRef { conn, generation: connection.generation };
         if let Some(hold) = self.partition.hold_connection(client) {
             connection.holds.push((self.env.me as u16, hold));
+        }
+        if !connection.holds.is_empty() {
             connection.outbox.hold(begin);
+            connection.held_flight = Some(batch);
         }
     }
 

@@ -8,6 +8,7 @@ impl Shard {
     /// Takes every message that was in the inbox at its start, and messages that a borrower has set
     /// aside for this shard. Returns whether there was any.
     pub(in crate::shard) fn drain_inbox(&mut self) -> bool {
+        let clear = self.port.mesh().partial().clear();
         let kept = self.partition.set_aside_len();
         let tail = self.port.depth();
         if kept + tail > 0 {
@@ -24,6 +25,7 @@ impl Shard {
             self.dispatch(message);
             self.port.mesh().point();
         }
+        self.settle_units(clear);
         if !self.remote.torn.is_empty() {
             self.repeat_surveys();
         }

@@ -5,6 +5,8 @@ use crate::client::TransactionAttempt;
 use crate::exec::Item;
 use crate::gate::Facts;
 use crate::io::ConnId;
+use crate::keyspace::Caller;
+use crate::mesh::FlightId;
 use crate::partition::{Batch, BatchTiming, RunMode};
 use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
@@ -104,6 +106,7 @@ impl Shard {
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let (client, protocol) = (connection.session.id, connection.session.protocol);
         let begin = connection.outbox.output.mark();
+        let caller = connection.begin_here(conn, self.env.me);
         let is_broken = is_watching && self.partition.is_watch_broken(client);
         if is_watching {
             self.partition.unwatch(client);
@@ -111,10 +114,10 @@ impl Shard {
         if is_broken {
             Reply::new(&mut connection.outbox.output, protocol).null_array();
         } else {
-            self.run_queue(conn, &mut queue);
+            self.run_queue(conn, &mut queue, caller);
         }
         self.env.board.counters.batches_local.add(1);
-        self.hold_replies(conn, begin);
+        self.hold_replies(conn, begin, FlightId(caller.flight));
         self.send_outgoing();
         queue.clear();
         let connection = self.connections.get_mut(conn).expect("connection is open");
@@ -122,10 +125,9 @@ impl Shard {
         self.make_dirty(conn);
     }
 
-    fn run_queue(&mut self, conn: ConnId, queue: &mut Queue) {
+    fn run_queue(&mut self, conn: ConnId, queue: &mut Queue, caller: Caller) {
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let protocol = connection.session.protocol;
-        let caller = connection.caller(conn, self.env.me);
         let output = &mut connection.outbox.output;
         let (items, mut args) = queue.parts();
         let items: &[Item] = items;
