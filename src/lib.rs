@@ -34,6 +34,7 @@
 //!  2 keyspace   the keys of one partition: table, entries, expiry, scan
 //!  2 rdb        a snapshot as bytes, written and read
 //!  2 pubsub     who has subscribed to what; messages
+//!  2 script     the Lua engine: EVAL scripts and function libraries
 //!  3 exec       a command as it runs, on one slice or one session
 //!  4 mesh       inboxes, hold words, the sequencer, credits, doorbells
 //!  4 gate       the gates in their order, and the router
@@ -96,7 +97,8 @@
 //! several shards together (RENAME, LMOVE) takes rounds under locks: the coordinator is
 //! `shard/transaction`, the owners' side is `partition/locks` and `partition/parts`, and
 //! [`txn::LockTable`] orders the locks. A command that discovers keys (SORT with patterns) locks
-//! everything, and the owners hand their slices over to its home (`partition/handover`).
+//! everything, and the owners hand their slices over to its home (`partition/handover`). So does a
+//! script, unless its text proves which keys it uses (`commands/scripting`).
 //! ARCHITECTURE.md draws the rounds.
 //!
 //! # The feed
@@ -131,6 +133,7 @@ pub mod pubsub;
 pub mod rdb;
 pub mod replica;
 pub mod resp;
+pub mod script;
 pub mod server;
 pub mod shard;
 pub mod snapshot;

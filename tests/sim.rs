@@ -37,12 +37,18 @@ mod paused;
 mod profile;
 #[path = "sim/propagated.rs"]
 mod propagated;
+#[path = "sim/published.rs"]
+mod published;
+#[path = "sim/scripts.rs"]
+mod scripts;
 #[path = "sim/spread.rs"]
 mod spread;
 #[path = "sim/steps.rs"]
 mod steps;
 #[path = "sim/stopped.rs"]
 mod stopped;
+#[path = "sim/subscribers.rs"]
+mod subscribers;
 #[path = "sim/tracked.rs"]
 mod tracked;
 #[path = "sim/wide.rs"]

@@ -16,10 +16,10 @@ mod inner;
 const LAYERS: &[&[&str]] = &[
     &["base"],
     &["io", "resp", "value", "spec", "config", "observe", "acl"],
-    &["net", "control", "keyspace", "rdb", "pubsub"],
+    &["net", "control", "keyspace", "rdb", "pubsub", "script"],
     &["exec"],
     &["mesh", "gate"],
-    &["txn", "script", "feed", "snapshot"],
+    &["txn", "feed", "snapshot"],
     &["replica"],
     &["cluster"],
     &["commands"],
@@ -57,6 +57,7 @@ const UNSAFE_FENCE: &[&str] = &[
     "src/io/sockets.rs",
     "src/value/",
     "src/keyspace/table/",
+    "src/script/machine/",
 ];
 
 /// Largest number of lines between an unsafe block and the start of its SAFETY comment.
@@ -93,6 +94,7 @@ const BENCHES: &[(&str, &str)] = &[
     ("inbox", "src/mesh/inbox.rs"),
     ("parser", "src/resp/parse.rs"),
     ("reply", "src/resp/reply.rs"),
+    ("script", "src/script/vm.rs"),
     ("sorted_set", "src/value/sorted_set/leaf.rs"),
     ("table", "src/keyspace/table/mod.rs"),
 ];

@@ -185,16 +185,14 @@ impl Connection {
         }
     }
 
-    /// Adds a push behind earlier replies. `is_own` says that the command in flight is the cause.
-    ///
-    /// A push goes behind all replies of the flight if the flight is its cause, or if a part of the
-    /// flight was answered before. Otherwise it goes before them. `pubsub` argues why.
+    /// Adds a push: behind the replies of the command in flight, or before them. `is_own` says that
+    /// this command is the cause. `pubsub` argues for the order.
     pub fn push(&mut self, push: &Output, is_own: bool) {
-        let all = 0..push.mark().offset();
         let is_running = !self.session.is_blocked;
-        let comes_later =
-            self.flights.first().is_some_and(|flight| is_own || is_running && flight.has_begun());
-        if comes_later {
+        let is_later =
+            self.flights.first().is_some_and(|it| is_own || is_running && it.is_settled());
+        if self.pushes.is_some() || is_later {
+            let all = 0..push.mark().offset();
             self.pushes.get_or_insert_default().append_range(push, all);
         } else {
             self.outbox.push(push);
@@ -220,6 +218,13 @@ impl Connection {
         if let Some(pushes) = self.pushes.take() {
             self.outbox.push(&pushes);
         }
+    }
+
+    /// Returns the bytes of output that were not sent yet. Pushes that wait for replies count.
+    #[inline]
+    pub fn unsent_bytes(&self) -> usize {
+        let pushes = self.pushes.as_ref().map_or(0, |pushes| pushes.len());
+        self.outbox.pending_bytes() + pushes
     }
 
     /// Discards the pushes that have waited for replies.
@@ -270,8 +275,7 @@ impl Connection {
         // Small buffers grow and shrink with each command. Each counts as the smallest size that is
         // kept.
         let input = self.input.memory_bytes().max(IDLE_TEXT_BYTES_MAX);
-        let pushes = self.pushes.as_ref().map_or(0, |pushes| pushes.len());
-        let buffers = input + self.outbox.pending_bytes() + pushes;
+        let buffers = input + self.unsent_bytes();
         let watched = self.watched.len() * WATCH_BYTES + self.watched_bytes;
         let subscribed = self.subscriptions.as_ref().map_or(0, |it| it.memory_bytes());
         let tracking = self.session.tracking.as_ref().map_or(0, |it| it.memory_bytes());

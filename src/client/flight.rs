@@ -49,8 +49,8 @@ pub struct Flight {
     pub own_ns: u64,
     /// Whether a part reports a slow command.
     has_spent: bool,
-    /// Whether a part was answered, or else pushes have to come behind its replies.
-    has_begun: bool,
+    /// Whether its transaction has all its locks, so that pushes come behind its replies.
+    is_settled: bool,
     /// Whether a part has not run, so that the whole unit must be sent again.
     is_torn: bool,
 }
@@ -83,7 +83,7 @@ impl Flight {
     pub fn launch(&mut self, parts: usize) {
         assert!(parts > 0 && self.waiting == 0);
         self.is_torn = false;
-        self.has_begun = false;
+        self.is_settled = false;
         self.parts.clear();
         self.parts.resize_with(parts, || None);
         self.waiting = parts;
@@ -169,20 +169,19 @@ impl Flight {
         let part = usize::from(envelope.part);
         assert!(self.parts[part].is_none() && self.waiting > 0, "a part is answered once");
         self.has_spent |= !envelope.spent.is_empty();
-        self.has_begun = true;
         self.is_torn |= envelope.survey == Survey::Torn;
         self.parts[part] = Some(envelope);
         self.waiting -= 1;
     }
 
     /// Makes pushes that arrive from now on come behind its replies.
-    pub fn begin(&mut self) {
-        self.has_begun = true;
+    pub fn set_settled(&mut self) {
+        self.is_settled = true;
     }
 
     /// Returns whether pushes that arrive now come behind its replies.
-    pub fn has_begun(&self) -> bool {
-        self.has_begun
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
     }
 
     /// Returns whether all parts were answered.

@@ -15,7 +15,7 @@ use super::flight::Flight;
 use crate::exec::{Merge, Records, Ticket, Wait};
 use crate::gate::Place;
 use crate::keyspace::Slice;
-use crate::mesh::{Envelope, ForwardId, HoldId, ReplyAddress, TransactionId};
+use crate::mesh::{Envelope, ForwardId, HoldId, ReplyAddress, TransactionId, TxnPart};
 use crate::resp::Protocol;
 use crate::spec::Flag;
 use crate::txn::Queue;
@@ -31,8 +31,8 @@ pub struct Transaction {
     pub id: TransactionId,
     /// Reply that its connection waits for.
     pub to: ReplyAddress,
-    /// Unix time in microseconds that all of its commands see: of the posting of its first round,
-    /// or of an earlier command on the session.
+    /// Unix time in microseconds that its commands see: of the posting of its first round. Until
+    /// then, of its first command on the session.
     pub now_us: Option<u64>,
     /// Protocol of the replies.
     pub protocol: Protocol,
@@ -136,11 +136,8 @@ impl Transaction {
 
     /// Returns whether the command at an index discovers keys, so that it needs the slices of all
     /// shards.
-    pub fn discovers(&mut self, at: usize) -> bool {
-        let item = self.queue.items[at];
-        let (_, mut batch_args) = self.queue.parts();
-        let discovers = item.entry.discovers_keys(&batch_args.of(&item));
-        discovers && self.gathers(at)
+    pub fn discovers(&self, at: usize) -> bool {
+        self.queue.items[at].discovers && self.gathers(at)
     }
 
     /// Returns whether the next round has commands for its shards.
@@ -165,6 +162,12 @@ impl Transaction {
         let taken = |part| self.flight.txn_mut(part).slice.take();
         let taken: Option<Vec<_>> = parts.map(taken).collect();
         taken.expect("all owners have handed their slices over").into_iter()
+    }
+
+    /// Returns whether a key on one of the slices, which are here, is ready for blocked clients.
+    pub fn has_ready(&self) -> bool {
+        let is_ready = |txn: &TxnPart| txn.slice.as_ref().is_some_and(|slice| slice.has_ready());
+        self.flight.parts().any(|part| part.txn().is_some_and(is_ready))
     }
 
     /// Puts the slices back, so that the next round returns them to their owners.

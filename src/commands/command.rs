@@ -248,7 +248,9 @@ fn find_keys(cx: &SessionContext<'_>, args: &Args<'_>) -> Result<(&'static Entry
     if !card.takes(argc) {
         return Err(Error::other("ERR Invalid number of arguments specified for command"));
     }
-    let Some(mut keys) = card.key_args(argc, |at| &args[CALLED + at]) else {
+    let found = card.key_args(argc, |at| &args[CALLED + at]);
+    let is_optional = card.flags.has(Flag::NO_MANDATORY_KEYS);
+    let Some(mut keys) = found.or(is_optional.then(Keys::new)) else {
         return Err(Error::other("ERR Invalid arguments specified for command"));
     };
     keys.iter_mut().for_each(|(at, _)| *at += CALLED);

@@ -157,6 +157,11 @@ fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> 
         (b"set-active-expire", Some(arg), 3) => {
             cx.request = Some(Request::ActiveExpire(leading_number(arg) != 0));
         }
+        (b"set-disable-deny-scripts", Some(arg), 3) => {
+            let allows = leading_number(arg) != 0;
+            cx.process.allows_all_in_scripts.store(allows, Ordering::Relaxed);
+            cx.reply.ok();
+        }
         (b"sleep", Some(arg), 3) => {
             // The conversion of a float to an integer saturates; an argument that is not a number
             // counts as 0.

@@ -28,6 +28,7 @@ mod memory;
 mod monitor;
 mod pubsub;
 mod replication;
+mod scripting;
 mod secrets;
 mod server;
 #[cfg(test)]
@@ -46,6 +47,7 @@ pub use config::log_form;
 pub use connection::is_same_secret;
 pub use debug::{answer_debug, merge_debug};
 pub use info::info_text;
+pub use scripting::restore_functions;
 pub use secrets::{is_secret, shown_args};
 
 use crate::exec::Command;
@@ -69,6 +71,7 @@ pub static FAMILIES: &[&[&Command]] = &[
     pubsub::FAMILY,
     cluster::FAMILY,
     server::FAMILY,
+    scripting::FAMILY,
     transactions::FAMILY,
     replication::FAMILY,
 ];

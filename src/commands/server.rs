@@ -102,7 +102,12 @@ fn shutdown(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Erro
         cx.reply.ok();
         return Ok(());
     }
-    let saves = !nosave && (save || !cx.process.config.snapshot().save.is_empty());
+    let snapshot = cx.process.config.snapshot();
+    let now_ms = cx.process.clock.monotonic_ns() / 1_000_000;
+    if !nosave && cx.process.running.are_busy(now_ms, snapshot.busy_reply_threshold) {
+        return Err(cx.process.running.busy_error());
+    }
+    let saves = !nosave && (save || !snapshot.save.is_empty());
     cx.request = Some(Request::Shutdown { saves, is_forced: force });
     Ok(())
 }

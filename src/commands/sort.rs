@@ -4,7 +4,7 @@ use super::list::limits;
 use crate::base::number::{parse_f64, parse_i64};
 use crate::base::order::sort_part;
 use crate::commands::arg_groups::LIMIT;
-use crate::exec::{Command, Context};
+use crate::exec::{Command, Context, Process};
 use crate::keyspace::{Event, Expiry, View};
 use crate::resp::{Args, Error};
 use crate::spec::{Arg, Card, Category, Flag, Group, KeySpec};
@@ -65,7 +65,7 @@ static SORT: Command = Command::discovers(
 .offload();
 
 /// Returns whether a pattern among the arguments may name other keys.
-fn has_patterns(args: &Args<'_>) -> bool {
+fn has_patterns(args: &Args<'_>, _: &Process) -> bool {
     Options::parse(args, true).is_ok_and(|options| {
         let patterns = options.by.iter().chain(&options.gets);
         patterns.copied().any(|pattern| pattern.contains(&b'*'))
@@ -194,8 +194,9 @@ fn run(cx: &mut Context<'_>, args: &Args<'_>, may_store: bool) -> Result<(), Err
         None => Kind::List,
         Some(view) => view.kind(),
     };
-    // A set has no order of its own. The stored list must be the same on all servers, so sort it.
-    if options.is_unsorted && kind == Kind::Set && options.store.is_some() {
+    // A set has no order of its own. A stored list, and what a script sees, must be the same on all
+    // servers, so sort it.
+    if options.is_unsorted && kind == Kind::Set && (options.store.is_some() || cx.is_scripted) {
         (options.is_unsorted, options.is_alpha, options.by) = (false, true, None);
     }
     let (texts, range) = match view {

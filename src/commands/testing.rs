@@ -147,6 +147,7 @@ impl Bench {
             is_quiet: self.is_quiet,
             is_tracked: false,
             is_part: self.is_part && entry.is_everywhere(),
+            discovers: false,
             is_counted: false,
         };
         if let Some(records) = &mut self.records {
@@ -154,16 +155,10 @@ impl Bench {
         }
         let mut batch_args = BatchArgs { text: &text, spans: &spans, large: &mut large };
         let mut runner = Runner {
-            slice: &mut self.slice,
-            now_ms: self.now_ms,
-            protocol: self.protocol,
-            config: &self.config,
             records: self.records.as_mut(),
-            others: None,
             is_whole: true,
-            attempt: Default::default(),
-            publisher: None,
             effects: self.effects,
+            ..Runner::new(&mut self.slice, &self.config, self.now_ms, self.protocol)
         };
         runner.run(&[item], &mut batch_args, &mut out, |_, _, _| {});
         self.effects = runner.effects;

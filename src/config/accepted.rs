@@ -203,8 +203,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         "resetchannels",
         ACL,
     ),
-    accept("busy-reply-threshold", Kind::Int(0, LONG_MAX), "5000", SCRIPTS)
-        .alias("lua-time-limit"),
     accept("lua-enable-insecure-api", Kind::Bool, "no", SCRIPTS)
         .alias("lua-enable-deprecated-api").protected().hidden(),
     accept("cluster-enabled", Kind::Bool, "no", CLUSTER)

@@ -81,6 +81,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         field!(commandlog_large_reply_max_len),
     )
     .shards_settle(),
+    Setting::new(
+        "busy-reply-threshold",
+        Kind::Int(0, LONG_MAX),
+        "5000",
+        field!(busy_reply_threshold),
+    )
+    .shards_settle()
+    .alias("lua-time-limit"),
     Setting::new("latency-tracking", Kind::Bool, "yes", field!(latency_tracking)),
     Setting::new(
         "latency-tracking-info-percentiles",

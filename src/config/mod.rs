@@ -49,7 +49,7 @@ pub use persistence::SavePoint;
 pub use process::{OomScoreValues, TITLE_WORDS};
 pub use rewrite::rewrite_file;
 pub use shards::SHARDS_MAX;
-pub use words::quote;
+pub use words::{quote, split_words};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -206,6 +206,8 @@ config! {
     pub latency_tracking: bool,
     /// The percentiles in INFO latencystats, as the setting spells them.
     pub latency_tracking_info_percentiles: Vec<String>,
+    /// Milliseconds from which on a running script makes the server busy; 0: never.
+    pub busy_reply_threshold: u64,
     /// Milliseconds from which a latency event is recorded; 0: off.
     pub latency_monitor_threshold: u64,
 

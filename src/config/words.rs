@@ -3,7 +3,7 @@
 /// Splits a line at blanks. Double quotes support `\n \r \t \b \a \xHH` and take any other
 /// character after a backslash literally; single quotes support only `\'`. Returns `None` for an
 /// unclosed quote.
-pub(super) fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
+pub fn split_words(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let mut words = Vec::new();
     let mut rest = line.trim_ascii_start();
     while !rest.is_empty() {

@@ -92,6 +92,11 @@ impl Listeners {
         std::mem::take(&mut self.book().orders)
     }
 
+    /// Returns the numbers of the sockets in use.
+    pub fn numbers(&self) -> Vec<ListenerId> {
+        self.book().open.iter().map(|listener| listener.id).collect()
+    }
+
     /// Returns the number of listening sockets.
     pub fn len(&self) -> usize {
         self.book().open.len()

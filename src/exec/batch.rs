@@ -6,6 +6,7 @@ use super::command::{Handler, KeyRouting};
 use super::context::{Context, Effects, expire_word, slice_of};
 use super::publisher::Publisher;
 use super::record::{Glue, Records};
+use super::scripting::{Scripting, SuspendedScript};
 use super::slices::Slices;
 use super::stage::stage;
 use super::table::Entry;
@@ -43,6 +44,9 @@ pub struct Item {
     /// Whether the command is one of several parts on all shards. The replies of the parts are
     /// merged.
     pub is_part: bool,
+    /// Whether the command discovers keys that are not among its arguments, so that it needs all
+    /// slices.
+    pub discovers: bool,
     /// Whether another item counts the command: another part, or earlier keys in the same part.
     pub is_counted: bool,
 }
@@ -82,15 +86,47 @@ pub struct Runner<'a> {
     pub others: Option<&'a mut Slices>,
     /// Whether the commands are one unit. If so, no blocked client is served between them.
     pub is_whole: bool,
+    /// Whether a script runs the commands.
+    pub is_scripted: bool,
     /// Whether a single command may block, and what it waits for if it does.
     pub attempt: BlockingAttempt,
     /// Publishes messages; none if no command can publish.
     pub publisher: Option<&'a Publisher>,
     /// Effects of the commands.
     pub effects: Effects,
+    /// What scripts run with; none where no script can run.
+    pub scripting: Option<Scripting<'a>>,
+    /// The last command's script, if it is suspended.
+    pub suspended: Option<Box<SuspendedScript>>,
 }
 
-impl Runner<'_> {
+impl<'a> Runner<'a> {
+    /// Creates the runner of a batch that is not one unit, whose commands may not block, and whose
+    /// commands are not collected for the feed.
+    #[inline]
+    pub fn new(
+        slice: &'a mut Slice,
+        config: &'a Config,
+        now_ms: u64,
+        protocol: Protocol,
+    ) -> Runner<'a> {
+        Runner {
+            slice,
+            now_ms,
+            protocol,
+            config,
+            records: None,
+            others: None,
+            is_whole: false,
+            is_scripted: false,
+            attempt: BlockingAttempt::default(),
+            effects: Effects::default(),
+            publisher: None,
+            scripting: None,
+            suspended: None,
+        }
+    }
+
     /// Runs one slice of a command that walks over all keys. Returns whether it has replied.
     pub fn walk(
         &mut self,
@@ -114,8 +150,14 @@ impl Runner<'_> {
 
     /// Returns the context of a command; `hash` is the hash of its first key.
     #[inline(always)]
-    fn context<'c>(&'c mut self, item: &Item, hash: u64, out: &'c mut Output) -> Context<'c> {
+    fn context<'c>(&'c mut self, item: &'c Item, hash: u64, out: &'c mut Output) -> Context<'c> {
+        let uses_scripting = item.entry.command.uses_scripting;
         Context {
+            scripting: match &mut self.scripting {
+                Some(scripting) if uses_scripting => Some(scripting.again()),
+                _ => None,
+            },
+            item,
             slice: self.slice,
             db: usize::from(item.db),
             now_ms: self.now_ms,
@@ -126,17 +168,18 @@ impl Runner<'_> {
             is_part: item.is_part,
             others: self.others.as_deref_mut(),
             publisher: self.publisher,
+            is_scripted: self.is_scripted,
             may_wait: self.attempt.may_wait,
             is_woken: self.attempt.is_woken,
             wait: None,
-            hint_index: item.entry.keys.first,
-            hint_slot: item.slot,
+            suspended: None,
             hint_hash: hash,
         }
     }
 
     /// Runs the items in order and calls `done` after each with its error. Stops after a command
-    /// that made keys ready for blocked clients. Returns the number of commands that ran.
+    /// that made keys ready for blocked clients, and before a command whose script is suspended.
+    /// Returns the number of commands that ran.
     pub fn run(
         &mut self,
         items: &[Item],
@@ -153,6 +196,9 @@ impl Runner<'_> {
         }
         for (at, item) in items.iter().enumerate() {
             let result = self.run_one(item, hashes[at], batch_args, out);
+            if self.suspended.is_some() {
+                return at;
+            }
             done(at, result.as_ref().err(), out);
             if self.slice.has_ready() && !self.is_whole {
                 return at + 1;
@@ -180,7 +226,7 @@ impl Runner<'_> {
             let role = match self.config.import_mode {
                 true if item.sees_due => Some(ExpiryRole::Loading),
                 true => Some(ExpiryRole::Replica),
-                false => (is_paused && item.entry.is_write()).then_some(ExpiryRole::Primary),
+                false => (is_paused && item.entry.may_change_keys()).then_some(ExpiryRole::Primary),
             };
             if let Some(role) = role {
                 self.set_role(role);
@@ -190,7 +236,7 @@ impl Runner<'_> {
             let clocks = if is_quiet { self.clocks(item, batch_args) } else { Vec::new() };
             let result = self.run_one(item, hashes[at], batch_args, out);
             if item.is_tracked && item.entry.reads_tracked() {
-                self.track(item, batch_args);
+                self.track(item, &batch_args.of(item));
             }
             for (key, clock) in clocks {
                 let key = self.slice.key(&key);
@@ -201,6 +247,9 @@ impl Runner<'_> {
                 let keeps =
                     if self.config.import_mode { ExpiryRole::Replica } else { ExpiryRole::Paused };
                 self.set_role(keeps);
+            }
+            if self.suspended.is_some() {
+                return at;
             }
             done(at, result.as_ref().err(), out);
             if self.slice.has_ready() && !self.is_whole {
@@ -224,9 +273,8 @@ impl Runner<'_> {
     }
 
     /// Records that the client has read the command's keys.
-    fn track(&mut self, item: &Item, batch_args: &mut BatchArgs<'_>) {
-        let args = batch_args.of(item);
-        for (arg, _) in item.entry.key_args(&args).unwrap_or_default() {
+    pub(super) fn track(&mut self, item: &Item, args: &Args<'_>) {
+        for (arg, _) in item.entry.key_args(args).unwrap_or_default() {
             let slot = self.slice.key(&args[arg]).slot;
             slice_of(self.slice, &mut self.others, slot).track(&args[arg]);
         }
@@ -278,27 +326,69 @@ impl Runner<'_> {
         batch_args: &mut BatchArgs<'_>,
         out: &mut Output,
     ) -> Result<(), Error> {
+        self.run_args(item, hash, &mut batch_args.of(item), out)
+    }
+
+    /// Continues the suspended script of a command. It may be suspended again.
+    pub fn resume(
+        &mut self,
+        item: &Item,
+        script: Box<SuspendedScript>,
+        args: &mut Args<'_>,
+        out: &mut Output,
+    ) -> Result<(), Error> {
+        let resume = item.entry.command.resume.expect("only scripts are suspended");
+        let is_paused = self.is_paused();
+        let role = is_paused.then(|| self.slice.set_role(ExpiryRole::Primary));
+        let result = self.run_with(item, 0, args, out, |cx, args| resume(cx, args, script));
+        if let Some(role) = role {
+            self.slice.set_role(role);
+        }
+        result
+    }
+
+    /// Runs one command with these arguments. `hash` is the hash of its first key.
+    #[inline(always)]
+    pub(super) fn run_args(
+        &mut self,
+        item: &Item,
+        hash: u64,
+        args: &mut Args<'_>,
+        out: &mut Output,
+    ) -> Result<(), Error> {
         let Handler::Keys(run) = item.entry.command.handler else {
             unreachable!("{} does not run on a slice", item.entry.name)
         };
+        self.run_with(item, hash, args, out, run)
+    }
+
+    #[inline(always)]
+    fn run_with(
+        &mut self,
+        item: &Item,
+        hash: u64,
+        args: &mut Args<'_>,
+        out: &mut Output,
+        run: impl FnOnce(&mut Context<'_>, &mut Args<'_>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let before = out.mark();
         let changes = self.changes();
-        let mut args = batch_args.of(item);
         if let Some(records) = &mut self.records {
             let is_woken = self.attempt.is_woken;
             let glue = if is_woken { Glue::Woken(self.attempt.number) } else { glue_of(item) };
-            let own = item.entry.is_write().then_some(&args);
+            let own = item.entry.is_write().then_some(&*args);
             records.begin(item.at, usize::from(item.db), glue, own);
         }
         self.begin_command();
         let mut context = self.context(item, hash, out);
-        let result = run(&mut context, &mut args);
-        self.attempt.wait = context.wait.take();
+        let result = run(&mut context, args);
+        let (wait, suspended) = (context.wait.take(), context.suspended.take());
+        (self.attempt.wait, self.suspended) = (wait, suspended);
         if let Err(error) = &result {
             out.truncate(before);
             Reply::new(out, self.protocol).error(error);
         }
-        let is_waiting = self.attempt.wait.is_some();
+        let is_waiting = self.attempt.wait.is_some() || self.suspended.is_some();
         debug_assert!((out.mark() != before) != is_waiting, "{} replies or waits", item.entry.name);
         self.end_command(item.entry);
         let changes = self.changes() - changes;

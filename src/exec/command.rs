@@ -2,6 +2,8 @@
 
 use super::context::{Context, SessionContext};
 use super::debug::DebugMerge;
+use super::process::Process;
+use super::scripting::SuspendedScript;
 use super::walk::WalkFn;
 use super::weight::{Weight, WeightFn};
 use crate::resp::{Args, Error};
@@ -9,6 +11,9 @@ use crate::spec::{Card, KeySpec};
 
 /// Runs a command on the slice that owns its keys.
 pub type KeysFn = fn(&mut Context<'_>, &mut Args<'_>) -> Result<(), Error>;
+
+/// Continues the suspended script of a command.
+pub type ResumeFn = fn(&mut Context<'_>, &mut Args<'_>, Box<SuspendedScript>) -> Result<(), Error>;
 
 /// Runs a command on the session that sent it.
 pub type SessionFn = fn(&mut SessionContext<'_>, &mut Args<'_>) -> Result<(), Error>;
@@ -18,7 +23,7 @@ pub type SessionFn = fn(&mut SessionContext<'_>, &mut Args<'_>) -> Result<(), Er
 pub type KeyDatabaseFn = fn(args: &Args<'_>, at: usize, db: usize) -> usize;
 
 /// Returns whether a command with these arguments discovers keys that are not among them.
-pub type DiscoversFn = fn(&Args<'_>) -> bool;
+pub type DiscoversFn = fn(&Args<'_>, &Process) -> bool;
 
 /// Returns whether a command with these arguments may block instead of replying.
 pub type BlocksFn = fn(&Args<'_>) -> bool;
@@ -62,6 +67,12 @@ pub struct Command {
     pub keeps_caching: bool,
     /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
     pub always_touches: bool,
+    /// Whether it runs a script, whose commands may change keys.
+    pub runs_commands: bool,
+    /// Whether it needs what scripts run with.
+    pub uses_scripting: bool,
+    /// Continues its suspended script; none if it runs no script.
+    pub resume: Option<ResumeFn>,
     /// Which of its arguments are secrets; none: no argument is.
     pub secrets: Option<SecretFn>,
     /// How it uses its key, if a key spec says that the options determine that.
@@ -160,6 +171,9 @@ impl Command {
             is_for_subscribers: false,
             keeps_caching: false,
             always_touches: false,
+            runs_commands: false,
+            uses_scripting: false,
+            resume: None,
             secrets: None,
             key_use: None,
             subcommands: &[],
@@ -288,6 +302,18 @@ impl Command {
     /// Makes the command update access clocks even under CLIENT NO-TOUCH ON.
     pub const fn always_touches(self) -> Command {
         Command { always_touches: true, ..self }
+    }
+
+    /// Declares that the command runs a script, which `resume` continues.
+    pub const fn runs_commands(self, resume: ResumeFn) -> Command {
+        assert!(matches!(self.routing, KeyRouting::Discovers(_)), "a script may use any keys");
+        Command { runs_commands: true, uses_scripting: true, resume: Some(resume), ..self }
+    }
+
+    /// Declares that the command needs what scripts run with.
+    pub const fn uses_scripting(self) -> Command {
+        assert!(matches!(self.handler, Handler::Keys(_)), "a session knows the process");
+        Command { uses_scripting: true, ..self }
     }
 
     /// Sets which of its arguments are secrets.

@@ -1,12 +1,14 @@
 //! The context of a handler. Handlers decide and the shard acts: no sockets and no other shards
 //! here.
 
+use super::batch::Item;
 use super::debug::DebugAsk;
 use super::filter::ClientFilter;
 use super::process::Process;
 use super::publisher::Publisher;
 use super::record::Records;
 use super::replication::SyncFrom;
+use super::scripting::{Scripting, SuspendedScript};
 use super::session::Session;
 use super::slices::Slices;
 use super::table::Entry;
@@ -60,16 +62,22 @@ pub struct Context<'a> {
     pub others: Option<&'a mut Slices>,
     /// Publishes messages; none where no command publishes.
     pub publisher: Option<&'a Publisher>,
+    /// Whether a script runs the command.
+    pub is_scripted: bool,
     /// Whether the command may block instead of replying.
     pub may_wait: bool,
     /// Whether the change of a key has unblocked the command.
     pub is_woken: bool,
     /// What the command waits for, if it blocks. A command that blocks writes no reply.
     pub wait: Option<Wait>,
-    /// Hash slot and hash of the argument at `hint_index`, computed before the run. Index 0 means
-    /// none.
-    pub(super) hint_index: usize,
-    pub(super) hint_slot: u16,
+    /// What scripts run with, if the command runs a script.
+    pub scripting: Option<Scripting<'a>>,
+    /// The command's script, if it is suspended. A command whose script is suspended writes no
+    /// reply.
+    pub suspended: Option<Box<SuspendedScript>>,
+    /// The command.
+    pub(super) item: &'a Item,
+    /// Hash of the command's first key, computed before the run.
     pub(super) hint_hash: u64,
 }
 
@@ -141,6 +149,16 @@ impl Context<'_> {
         }
     }
 
+    /// Returns the command.
+    pub fn entry(&self) -> &'static Entry {
+        self.item.entry
+    }
+
+    /// Returns whether the command may use any key, and not just the keys among its arguments.
+    pub fn has_all_keys(&self) -> bool {
+        self.item.discovers
+    }
+
     /// Returns the slice that owns a hash slot. A command that discovers keys asks for the slice of
     /// each, also of its destination, because its unit may hold the slices of several partitions.
     pub fn slice_of(&mut self, slot: u16) -> &mut Slice {
@@ -155,8 +173,8 @@ impl Context<'_> {
     /// Returns the key at argument `index`. The batch has already hashed the first key.
     #[inline]
     pub fn key<'k>(&self, args: &'k Args<'_>, index: usize) -> Key<'k> {
-        if index == self.hint_index {
-            let key = Key { bytes: &args[index], slot: self.hint_slot, hash: self.hint_hash };
+        if index == self.item.entry.keys.first {
+            let key = Key { bytes: &args[index], slot: self.item.slot, hash: self.hint_hash };
             debug_assert_eq!(key.hash, self.slice.key(key.bytes).hash);
             return key;
         }

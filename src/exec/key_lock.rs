@@ -2,9 +2,8 @@
 
 use super::batch::Item;
 use super::command::KeyRouting;
-use super::table::Entry;
 use crate::base::slot::slot_of;
-use crate::keyspace::DetachedValue;
+use crate::keyspace::{DetachedValue, ExpiryRole, Slice};
 use crate::resp::Args;
 use crate::spec::KeySpec;
 use std::collections::HashMap;
@@ -83,6 +82,65 @@ impl RemoteKey {
     pub fn new(db: u16, slot: u16, mode: Mode, key: Box<[u8]>) -> RemoteKey {
         RemoteKey { db, slot, mode, key, value: None, is_changed: false, is_detached: false }
     }
+
+    /// Fetches its value from the slice that owns it.
+    pub fn fetch_from(&mut self, slice: &mut Slice) {
+        let key = slice.key_in_slot(&self.key, self.slot);
+        self.value = slice.fetch(usize::from(self.db), &key, self.mode == Mode::Exclusive);
+    }
+
+    /// Brings its fetched value to a workspace, where it has this number.
+    pub(super) fn bring_to(&mut self, slice: &mut Slice, number: u64) {
+        let key = slice.key_in_slot(&self.key, self.slot);
+        let db = usize::from(self.db);
+        if let Some(detached) = self.value.take() {
+            self.is_detached = self.mode == Mode::Exclusive && detached.is_boxed();
+            slice.bring(db, &key, detached);
+        }
+        if self.mode == Mode::Exclusive {
+            slice.watch(number, db, &key);
+        }
+    }
+
+    /// Takes its value from the workspace where it has this number. Returns none if its owner need
+    /// not store it.
+    pub(super) fn take_from(mut self, slice: &mut Slice, number: u64) -> Option<RemoteKey> {
+        let db = usize::from(self.db);
+        let key = slice.key_in_slot(&self.key, self.slot);
+        let is_changed = slice.is_watch_broken(number);
+        slice.unwatch(number);
+        if self.mode == Mode::Shared {
+            slice.discard(db, &key);
+            return None;
+        }
+        let detached = slice.take_silently(db, &key);
+        if !is_changed && !self.is_detached && detached.is_none() {
+            return None;
+        }
+        // A command may change the form of a string alone, which nobody is told. So an unchanged
+        // string returns too.
+        self.value = detached;
+        self.is_changed = is_changed;
+        Some(self)
+    }
+
+    /// Stores its value on the slice that owns it, whose role is [`ExpiryRole::Loading`]: an
+    /// expired value is replaced and does not expire here, because its expiry would be propagated
+    /// too late.
+    pub fn store_in(self, slice: &mut Slice) {
+        assert!(slice.role() == ExpiryRole::Loading);
+        let key = slice.key_in_slot(&self.key, self.slot);
+        let db = usize::from(self.db);
+        match self.value {
+            Some(detached) => slice.bring(db, &key, detached),
+            None if !self.is_changed => slice.discard_expired(db, &key),
+            None => drop(slice.remove(db, &key)),
+        }
+        // The command has raised its events on the workspace.
+        if self.is_changed {
+            slice.signal(db, &key);
+        }
+    }
 }
 
 /// Returns the mode of the locks on the keys of a spec.
@@ -126,19 +184,21 @@ pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Rem
 /// argument that is the key; a wider scope comes without one. Arguments that the handler will
 /// refuse need no locks.
 pub fn for_each_key_lock(
-    entry: &Entry,
+    item: &Item,
     args: &Args<'_>,
     hash: &dyn Fn(&[u8]) -> u64,
     visit: &mut dyn FnMut(Option<usize>, KeyLock),
 ) {
+    let entry = item.entry;
     let write_mode = if entry.is_write() { Mode::Exclusive } else { Mode::Shared };
     match entry.command.routing {
-        KeyRouting::Single | KeyRouting::Gather | KeyRouting::PerKey(_) => {}
-        KeyRouting::Discovers(discovers) => {
-            if discovers(args) {
-                return visit(None, KeyLock { scope: Scope::All, mode: Mode::Exclusive });
-            }
+        KeyRouting::Discovers(_) if item.discovers => {
+            return visit(None, KeyLock { scope: Scope::All, mode: Mode::Exclusive });
         }
+        KeyRouting::Single
+        | KeyRouting::Gather
+        | KeyRouting::PerKey(_)
+        | KeyRouting::Discovers(_) => {}
         KeyRouting::AllShards(_) | KeyRouting::Cursor(_) => {
             return visit(None, KeyLock { scope: Scope::All, mode: write_mode });
         }

@@ -8,9 +8,13 @@ mod client_homes;
 mod command;
 mod context;
 mod debug;
+mod facts;
 mod filter;
+mod functions;
 mod key_lock;
 mod key_set;
+mod merge;
+mod nested;
 mod offload;
 mod pause;
 mod persistence;
@@ -18,6 +22,8 @@ mod process;
 mod publisher;
 mod record;
 mod replication;
+mod running;
+mod scripting;
 mod session;
 mod slices;
 mod stage;
@@ -40,9 +46,12 @@ pub use context::{
     Context, Effects, OUTPUT_BYTES_FREE, Reload, Request, SessionContext, expire_word,
 };
 pub use debug::{DebugAsk, DebugMerge};
+pub use facts::Facts;
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
+pub use functions::Functions;
 pub use key_lock::{KeyLock, Mode, RemoteKey, Scope, for_each_key_lock, mode_of, remote_keys_of};
 pub use key_set::KeySet;
+pub use nested::{Nested, ScriptParts, cursor_slot};
 pub use offload::{Bell, OffloadPool, OffloadQueue, Offloads};
 pub use pause::Pause;
 pub use persistence::{Loading, PersistenceFacts};
@@ -52,6 +61,8 @@ pub use record::{Glue, Record, Records};
 pub use replication::{
     BacklogFacts, NO_REPLID, ReplicaFacts, ReplicaLine, ReplicaState, ReplicationFacts, SyncFrom,
 };
+pub use running::{RunningScript, RunningScripts};
+pub use scripting::{ScriptProgress, Scripting, SuspendedScript};
 pub use session::{Multi, Replies, Session};
 pub use slices::Slices;
 pub use subscription::{EventSubscriber, EventSubscription};

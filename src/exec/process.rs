@@ -3,9 +3,11 @@
 
 use super::awaited::Awaited;
 use super::client_homes::ClientHomes;
+use super::functions::Functions;
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
+use super::running::RunningScripts;
 use super::subscription::EventSubscription;
 use super::table::CommandTable;
 use super::tracking::Trackers;
@@ -14,6 +16,7 @@ use crate::config::ConfigCell;
 use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log, Monitors};
 use crate::pubsub::PubSub;
+use crate::script::Scripts;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -49,6 +52,14 @@ pub struct Process {
     pub paths: [String; 2],
     /// Memory of the process as the kernel reports it, with peaks.
     pub memory: Arc<ProcessMemory>,
+    /// Scripts that EVAL and SCRIPT LOAD have brought.
+    pub scripts: Scripts,
+    /// The function libraries.
+    pub functions: Functions,
+    /// Whether scripts may run commands that the card forbids to scripts (DEBUG).
+    pub allows_all_in_scripts: AtomicBool,
+    /// Scripts that run for long.
+    pub running: RunningScripts,
     /// Connections per shard, including connections that are being handed to it.
     pub clients: Vec<AtomicU64>,
     /// Sockets that the process listens on.
@@ -190,6 +201,10 @@ impl Process {
             driver_name: std::sync::OnceLock::new(),
             paths: parts.paths,
             memory: parts.memory,
+            scripts: Scripts::default(),
+            functions: Functions::default(),
+            allows_all_in_scripts: AtomicBool::new(false),
+            running: RunningScripts::default(),
             next_client_id: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             shutdown: AtomicU8::new(0),

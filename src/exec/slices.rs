@@ -1,9 +1,10 @@
 //! The slices of all partitions at one place, for a unit that has locked them all, exclusively.
 
 use super::batch::{BatchArgs, Item};
-use super::workspace::{OffloadedRun, WorkspaceRun, run_away};
+use super::scripting::SuspendedScript;
+use super::workspace::{OffloadedRun, WorkspaceRun, resume_away, run_away};
 use crate::base::slot::share_of;
-use crate::keyspace::{Expired, ExpiryRole, Raised, Slice};
+use crate::keyspace::{Caller, Expired, ExpiryRole, Invalidation, Raised, Slice};
 
 /// All slices of the keyspace. A command runs on the slice that owns its first key. If it uses keys
 /// of others, its handler asks for their slices with [`super::Context::slice_of`].
@@ -28,6 +29,67 @@ impl Slices {
         slices
     }
 
+    /// Returns the first hash slot of each slice.
+    pub(super) fn first_slots(&self) -> Vec<u16> {
+        self.slices.iter().flatten().map(|slice| slice.slots().start).collect()
+    }
+
+    /// Takes the slice that owns a hash slot, to run a command on it.
+    pub(super) fn take(&mut self, slot: u16) -> Box<Slice> {
+        let at = self.index_of(slot);
+        self.slices[at].take().expect("no other command is running")
+    }
+
+    /// Puts a slice back that was taken.
+    pub(super) fn put(&mut self, slice: Box<Slice>) {
+        let at = self.index_of(slice.slots().start);
+        assert!(self.slices[at].is_none(), "only a taken slice returns");
+        self.slices[at] = Some(slice);
+    }
+
+    /// Runs a script. `slice` is an empty workspace: the script's commands run on the slices that
+    /// own their keys.
+    pub fn run_script(
+        &mut self,
+        slice: &mut Slice,
+        item: Item,
+        batch_args: &mut BatchArgs<'_>,
+        with: WorkspaceRun<'_>,
+    ) -> OffloadedRun {
+        self.enter_caller(with.caller);
+        let ran = run_away(slice, Some(self), item, batch_args, with);
+        OffloadedRun { invalidations: self.leave_caller(), ..ran }
+    }
+
+    /// Continues the suspended script of a command, which [`Slices::run_script`] has begun.
+    pub fn resume_script(
+        &mut self,
+        slice: &mut Slice,
+        item: Item,
+        batch_args: &mut BatchArgs<'_>,
+        with: WorkspaceRun<'_>,
+        script: Box<SuspendedScript>,
+    ) -> OffloadedRun {
+        self.enter_caller(with.caller);
+        let ran = resume_away(slice, Some(self), item, batch_args, (with, script));
+        OffloadedRun { invalidations: self.leave_caller(), ..ran }
+    }
+
+    /// Sets the client whose command runs, on all slices.
+    fn enter_caller(&mut self, caller: Option<Caller>) {
+        self.for_each(|slice| _ = slice.enter_caller(caller));
+    }
+
+    /// Ends the command of a client on all slices. Returns what tracking clients must be told.
+    fn leave_caller(&mut self) -> Vec<Invalidation> {
+        let mut all = Vec::new();
+        self.for_each(|slice| {
+            slice.enter_caller(None);
+            all.append(&mut slice.take_invalidations());
+        });
+        all
+    }
+
     /// Returns the slices in the order of their hash slots.
     pub fn into_slices(self) -> impl Iterator<Item = Box<Slice>> {
         self.slices.into_iter().map(|slice| slice.expect("no command is running"))
@@ -40,17 +102,11 @@ impl Slices {
         batch_args: &mut BatchArgs<'_>,
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
-        let at = self.index_of(item.slot);
-        let mut slice = self.slices[at].take().expect("no other command is running");
-        let caller = with.caller;
-        slice.enter_caller(caller);
-        self.for_each(|slice| _ = slice.enter_caller(caller));
+        self.enter_caller(with.caller);
+        let mut slice = self.take(item.slot);
         let mut ran = run_away(&mut slice, Some(self), item, batch_args, with);
-        self.slices[at] = Some(slice);
-        self.for_each(|slice| {
-            slice.enter_caller(None);
-            ran.invalidations.append(&mut slice.take_invalidations());
-        });
+        self.put(slice);
+        ran.invalidations = self.leave_caller();
         let mut events = Vec::new();
         self.for_each(|slice| events.append(&mut slice.take_events()));
         // What expired on other slices comes before what the command changed there, and what
@@ -98,7 +154,7 @@ impl Slices {
 
     /// Returns the index of the slice that owns a hash slot. The slices have contiguous ranges of
     /// nearly equal size, which [`Slices::new`] has checked.
-    fn index_of(&self, slot: u16) -> usize {
+    pub(super) fn index_of(&self, slot: u16) -> usize {
         share_of(slot, self.slices.len())
     }
 }

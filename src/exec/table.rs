@@ -5,6 +5,7 @@
 //! and one comparison.
 
 use super::command::{Command, Handler, InMulti, KeyRouting, Merge, SessionFn};
+use super::process::Process;
 use crate::base::short::short_words;
 use crate::resp::Args;
 use crate::spec::{Begin, Find, Flag, KeySpec};
@@ -110,8 +111,8 @@ impl Entry {
 
     /// Returns whether a command with these arguments discovers keys that are not among them.
     #[inline]
-    pub fn discovers_keys(&self, args: &Args<'_>) -> bool {
-        matches!(self.command.routing, KeyRouting::Discovers(discovers) if discovers(args))
+    pub fn discovers_keys(&self, args: &Args<'_>, process: &Process) -> bool {
+        matches!(self.command.routing, KeyRouting::Discovers(discovers) if discovers(args, process))
     }
 
     /// Returns the database of the key at argument `at` if the session has selected `db`.
@@ -183,6 +184,12 @@ impl Entry {
         self.command.card.flags.has(Flag::WRITE)
     }
 
+    /// Returns whether the command, or a command that it runs, may change keys.
+    #[inline]
+    pub fn may_change_keys(&self) -> bool {
+        self.is_write() || self.command.runs_commands
+    }
+
     /// Returns whether the command publishes messages.
     #[inline]
     pub fn publishes(&self) -> bool {
@@ -192,7 +199,13 @@ impl Entry {
     /// Returns whether a tracking client must be told when a key of the command changes.
     pub fn reads_tracked(&self) -> bool {
         let flags = self.command.card.flags;
-        flags.has(Flag::READONLY) && !flags.has(Flag::PUBSUB)
+        flags.has(Flag::READONLY) && !flags.has(Flag::PUBSUB) && !self.command.runs_commands
+    }
+
+    /// Returns whether a key that is gathered for the command may have to be tracked: the command
+    /// reads it, or may run commands that read it.
+    pub fn may_read_tracked(&self) -> bool {
+        self.reads_tracked() || self.command.runs_commands
     }
 
     /// Returns whether the command may leave records for the feed, besides expired keys.

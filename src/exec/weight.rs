@@ -81,7 +81,7 @@ pub fn long_weight(
         Weight::Of(weigh) => weigh(&weighing, &args),
     };
     // A limit of 1 makes every command long that has a weight, for tests.
-    let is_long = elements.max(1) >= enough && !item.entry.discovers_keys(&args);
+    let is_long = elements.max(1) >= enough && !item.discovers;
     is_long.then_some(elements)
 }
 

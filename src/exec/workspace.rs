@@ -2,9 +2,9 @@
 
 use super::batch::{BatchArgs, Item, Runner};
 use super::context::Effects;
-use super::key_lock::{Mode, RemoteKey};
-use super::publisher::Publisher;
+use super::key_lock::RemoteKey;
 use super::record::Records;
+use super::scripting::{Scripting, SuspendedScript};
 use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
 use crate::config::{Config, EventClasses};
@@ -33,6 +33,8 @@ pub struct OffloadedRun {
     pub events: Vec<Raised>,
     /// What tracking clients must be told.
     pub invalidations: Vec<Invalidation>,
+    /// The command's script, if it is suspended.
+    pub suspended: Option<Box<SuspendedScript>>,
 }
 
 /// Inputs and outputs of a command on a workspace, or on the slices of all partitions.
@@ -53,22 +55,14 @@ pub struct WorkspaceRun<'a> {
     pub caller: Option<Caller>,
     /// Whether the command may block, and what unblocked it.
     pub attempt: BlockingAttempt,
-    /// Publishes messages; none on a thread of the pool.
-    pub publisher: Option<&'a Publisher>,
+    /// What scripts run with; none on a thread of the offload pool.
+    pub scripting: Option<Scripting<'a>>,
 }
 
 impl Workspace {
     /// Adds a key with its fetched value, if it has one.
     pub fn add(&mut self, part: usize, mut remote_key: RemoteKey) {
-        let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
-        let db = usize::from(remote_key.db);
-        if let Some(detached) = remote_key.value.take() {
-            remote_key.is_detached = remote_key.mode == Mode::Exclusive && detached.is_boxed();
-            self.slice.bring(db, &key, detached);
-        }
-        if remote_key.mode == Mode::Exclusive {
-            self.slice.watch(self.remote_keys.len() as u64, db, &key);
-        }
+        remote_key.bring_to(&mut self.slice, self.remote_keys.len() as u64);
         self.remote_keys.push((part, remote_key));
     }
 
@@ -97,9 +91,46 @@ impl Workspace {
         batch_args: &mut BatchArgs<'_>,
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
-        debug_assert!(!item.entry.discovers_keys(&batch_args.of(&item)), "{}", item.entry.name);
+        debug_assert!(!item.discovers, "{}", item.entry.name);
         run_away(&mut self.slice, None, item, batch_args, with)
     }
+
+    /// Continues the suspended script of a command on the workspace.
+    pub fn resume(
+        &mut self,
+        item: Item,
+        batch_args: &mut BatchArgs<'_>,
+        with: WorkspaceRun<'_>,
+        script: Box<SuspendedScript>,
+    ) -> OffloadedRun {
+        resume_away(&mut self.slice, None, item, batch_args, (with, script))
+    }
+}
+
+/// Continues the suspended script of a command away from its partition. See [`run_away`].
+pub(super) fn resume_away(
+    slice: &mut Slice,
+    others: Option<&mut Slices>,
+    item: Item,
+    batch_args: &mut BatchArgs<'_>,
+    (with, script): (WorkspaceRun<'_>, Box<SuspendedScript>),
+) -> OffloadedRun {
+    let (ends, output) = (with.ends, with.output);
+    let mut runner = Runner {
+        records: with.records,
+        others,
+        is_whole: true,
+        publisher: with.scripting.as_ref().map(|scripting| scripting.publisher),
+        scripting: with.scripting,
+        ..Runner::new(slice, with.config, with.now_ms, with.protocol)
+    };
+    let result = runner.resume(&item, script, &mut batch_args.of(&item), output);
+    let (effects, suspended) = (runner.effects, runner.suspended.take());
+    if suspended.is_none() {
+        ends.push(output.mark());
+    }
+    let events = slice.take_events();
+    OffloadedRun { effects, error: result.err(), events, suspended, ..Default::default() }
 }
 
 /// Runs one command away from its partition: on a workspace's slice, or on a slice that was handed
@@ -112,24 +143,22 @@ pub(super) fn run_away(
     with: WorkspaceRun<'_>,
 ) -> OffloadedRun {
     let mut runner = Runner {
-        slice,
-        now_ms: with.now_ms,
-        protocol: with.protocol,
-        config: with.config,
         records: with.records,
         others,
         is_whole: true,
         attempt: with.attempt,
-        publisher: with.publisher,
-        effects: Effects::default(),
+        publisher: with.scripting.as_ref().map(|scripting| scripting.publisher),
+        scripting: with.scripting,
+        ..Runner::new(slice, with.config, with.now_ms, with.protocol)
     };
     let (mut error, ends) = (None, with.ends);
     runner.run(&[item], batch_args, with.output, |_, failed, output| {
         ends.push(output.mark());
         error = failed.cloned();
     });
-    let (effects, wait) = (runner.effects, runner.attempt.wait);
-    OffloadedRun { effects, error, wait, events: slice.take_events(), invalidations: Vec::new() }
+    let (effects, wait, suspended) = (runner.effects, runner.attempt.wait, runner.suspended);
+    let events = slice.take_events();
+    OffloadedRun { effects, error, wait, events, suspended, ..Default::default() }
 }
 
 /// Creates workspaces and takes them back.
@@ -183,21 +212,8 @@ impl Workspaces {
         let Workspace { mut slice, remote_keys, .. } = workspace;
         // Keys that the command left expired expire at their owner, which propagates the expiry.
         slice.set_role(ExpiryRole::Loading);
-        for (number, (part, mut remote_key)) in remote_keys.into_iter().enumerate() {
-            let db = usize::from(remote_key.db);
-            let key = slice.key_in_slot(&remote_key.key, remote_key.slot);
-            let is_changed = slice.is_watch_broken(number as u64);
-            slice.unwatch(number as u64);
-            if remote_key.mode == Mode::Shared {
-                slice.discard(db, &key);
-                continue;
-            }
-            let detached = slice.take_silently(db, &key);
-            if is_changed || remote_key.is_detached || detached.is_some() {
-                // A command may change the form of a string alone, which nobody is told. So an
-                // unchanged string returns too.
-                remote_key.value = detached;
-                remote_key.is_changed = is_changed;
+        for (number, (part, remote_key)) in remote_keys.into_iter().enumerate() {
+            if let Some(remote_key) = remote_key.take_from(&mut slice, number as u64) {
                 store(part, remote_key);
             }
         }

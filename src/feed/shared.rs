@@ -161,13 +161,19 @@ impl Feed {
         self.readers.load(Ordering::Acquire)
     }
 
+    /// Returns whether all units that were handed over are in the stream.
+    pub fn is_drained(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.bytes() == 0)
+    }
+
     /// Switches publishing off and drops the backlog, unless there is a reader, or one has attached
-    /// since there were `readers` in total. If none has, all journals are off and empty. Returns
-    /// whether publishing is off.
+    /// since there were `readers` in total. If none has, all journals are off and empty, and what
+    /// they handed over must be in the stream. Returns whether publishing is off.
     pub fn end_unread(&self, readers: u64) -> bool {
         let mut stream = self.stream.lock().expect("no holder panics");
         let is_unread = !self.has_readers() && self.readers() == readers;
         if is_unread {
+            assert!(self.is_drained(), "all units are written before the stream ends");
             self.set_on(false);
             stream.restart(self.end_offset());
         }

@@ -1,8 +1,7 @@
 //! The gates: small pure functions, in the order in which Valkey checks for reasons to refuse a
 //! command.
 
-use super::facts::Facts;
-use crate::exec::{CommandTable, Entry, Session};
+use crate::exec::{CommandTable, Entry, Facts, Process, Session};
 use crate::resp::{Args, Error};
 use crate::spec::Flag;
 
@@ -16,14 +15,16 @@ pub struct Admission<'a> {
     pub session: &'a Session,
     /// The current conditions of the shard and of the client.
     pub facts: Facts,
+    /// The process, which knows more about some facts.
+    pub process: &'a Process,
 }
 
 /// A check that refuses a command with an error, or lets it pass.
 type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 
 /// The gates in the order in which they run. The first error is the reply.
-const GATES: [Gate; 8] =
-    [authentication, arity, nesting, memory, replicas, subscribed, loading, keyspace];
+const GATES: [Gate; 9] =
+    [authentication, arity, nesting, memory, replicas, subscribed, loading, busy, keyspace];
 
 /// Returns the command or subcommand that the arguments name. Returns an error if there is none.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
@@ -104,6 +105,15 @@ fn loading(admission: &Admission<'_>) -> Result<(), Error> {
     let is_allowed = admission.entry.command.card.flags.has(Flag::LOADING);
     let refuse = admission.facts.has(Facts::LOADING) && !is_allowed;
     if refuse { Err(Error::Loading) } else { Ok(()) }
+}
+
+/// Refuses most commands while a script makes the server busy.
+fn busy(admission: &Admission<'_>) -> Result<(), Error> {
+    let is_allowed = admission.entry.command.card.flags.has(Flag::ALLOW_BUSY);
+    // The script may have ended since the turn began.
+    let is_busy = || admission.process.running.oldest().is_some();
+    let refuse = admission.facts.has(Facts::BUSY) && !is_allowed && is_busy();
+    if refuse { Err(admission.process.running.busy_error()) } else { Ok(()) }
 }
 
 /// Refuses commands on keys from an attached replica: CLIENT PAUSE does not pause replicas, so

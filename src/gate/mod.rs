@@ -3,9 +3,7 @@
 //! Must not know: how a command runs, what is in the keyspace.
 
 mod admit;
-mod facts;
 mod route;
 
 pub use admit::{Admission, admit, find, is_http};
-pub use facts::Facts;
 pub use route::{Place, Router};

@@ -2,7 +2,7 @@
 
 use crate::base::number::{parse_cursor, parse_i64};
 use crate::base::slot::{SLOT_COUNT, share_of, slot_of, slots_of_share};
-use crate::exec::{Entry, KeyRouting};
+use crate::exec::{Entry, Item, KeyRouting, cursor_slot};
 use crate::resp::Args;
 use std::ops::Range;
 
@@ -49,8 +49,14 @@ impl Router {
     }
 
     /// Returns where a command runs, and the hash slot of its first key (0 without keys).
+    /// `discovers` tells whether it discovers keys that are not among its arguments.
     #[inline]
-    pub fn place(&self, entry: &Entry, args: &Args<'_>, home: u16) -> (Place, u16) {
+    pub fn place(
+        &self,
+        (entry, discovers): (&Entry, bool),
+        args: &Args<'_>,
+        home: u16,
+    ) -> (Place, u16) {
         let keys = entry.keys;
         let slot = if keys.first == 0 || keys.first >= args.len() {
             0
@@ -67,7 +73,7 @@ impl Router {
             KeyRouting::Home => (Place::Shard(home), slot),
             KeyRouting::AllShards(_) => (Place::Several, slot),
             KeyRouting::Cursor(_) => (Place::Shard(self.owner(cursor_slot(args))), slot),
-            KeyRouting::Discovers(discovers) if discovers(args) => (Place::Several, slot),
+            KeyRouting::Discovers(_) if discovers => (Place::Several, slot),
             KeyRouting::Discovers(_) => self.place_gather(entry, args, home),
         }
     }
@@ -122,16 +128,17 @@ impl Router {
     /// one shard.
     pub fn for_each_shard(
         &self,
-        entry: &Entry,
+        item: &Item,
         args: &Args<'_>,
         place: Place,
         visit: &mut dyn FnMut(u16),
     ) {
         let all = 0..self.shards as u16;
+        let entry = item.entry;
         match (place, entry.command.routing) {
             (Place::Shard(shard), _) => visit(shard),
             (_, KeyRouting::AllShards(_) | KeyRouting::Cursor(_)) => all.for_each(visit),
-            (_, KeyRouting::Discovers(discovers)) if discovers(args) => all.for_each(visit),
+            (_, KeyRouting::Discovers(_)) if item.discovers => all.for_each(visit),
             _ => {
                 let keys = entry.key_args(args).unwrap_or_default();
                 keys.iter().for_each(|(at, _)| visit(self.owner_of(&args[*at])));
@@ -151,11 +158,4 @@ impl Router {
         let is_one = others.all(|at| self.owner(slot_of(&args[at])) == first);
         if is_one { Place::Shard(first) } else { Place::Several }
     }
-}
-
-/// Returns the hash slot in the low bits of a SCAN cursor. Returns hash slot 0 for a malformed
-/// cursor, which the handler refuses.
-fn cursor_slot(args: &Args<'_>) -> u16 {
-    let cursor = args.get(1).and_then(parse_cursor).unwrap_or(0);
-    (cursor % u64::from(SLOT_COUNT)) as u16
 }

@@ -34,6 +34,26 @@ impl Slice {
         }
     }
 
+    /// Asks for the buckets that these keys lead to, after the roots have arrived.
+    pub fn prefetch_buckets(&self, spots: &[Spot]) {
+        for spot in spots {
+            let index = self.index_of(spot.slot);
+            if let Some(table) = self.databases[usize::from(spot.db)].table(index) {
+                table.prefetch_bucket(spot.hash);
+            }
+        }
+    }
+
+    /// Asks for the first lines of these keys' entries, after the buckets have arrived.
+    pub fn prefetch_entries(&self, spots: &[Spot]) {
+        for spot in spots {
+            let index = self.index_of(spot.slot);
+            if let Some(table) = self.databases[usize::from(spot.db)].table(index) {
+                table.prefetch_entry(spot.hash);
+            }
+        }
+    }
+
     /// Asks for all that look-ups of these keys will read, except the roots of their slots:
     /// [`Slice::prefetch_root`] has asked for those.
     pub fn prefetch(&self, spots: &[Spot]) {

@@ -198,6 +198,13 @@ impl Slice {
         self.funnel.log.as_ref().is_some_and(|log| !log.is_empty())
     }
 
+    /// Adds events that were raised on another slice.
+    pub fn append_events(&mut self, mut events: Vec<Raised>) {
+        if let Some(log) = &mut self.funnel.log {
+            log.append(&mut events);
+        }
+    }
+
     /// Returns and forgets the events in the order in which they were raised.
     pub fn take_events(&mut self) -> Vec<Raised> {
         self.funnel.log.as_mut().map(std::mem::take).unwrap_or_default()

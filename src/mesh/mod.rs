@@ -30,10 +30,10 @@
 //! for that owner in the input buffers of their connections. All other commands go on.
 //!
 //! A credit returns with the reply. A part that waits for something slow (locks, the offload pool)
-//! returns it earlier, once more than [`WAITING_WITH_CREDIT_MAX`] parts wait at its owner. The next
-//! rounds of a transaction, requests of session commands, barriers and one-way messages take a
-//! credit if there is one, and go without it otherwise. So nothing that waits for another client
-//! stops commands that do not.
+//! returns it earlier, once more than [`WAITING_WITH_CREDIT_MAX`] parts wait at its owner. Requests
+//! of session commands, barriers and one-way messages take a credit if there is one, and go without
+//! it otherwise. The next rounds of a transaction take none. So nothing that waits for another
+//! client stops commands that do not.
 
 mod envelope;
 mod hold;

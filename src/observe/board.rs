@@ -153,6 +153,10 @@ gauges! {
     slots_owned,
     /// Values that wait to be freed in slices.
     unfreed_values,
+    /// Bytes of the Lua state for scripts.
+    eval_vm_bytes,
+    /// Bytes of the Lua state for functions.
+    functions_vm_bytes,
 }
 
 /// The gauges of one database on one shard.

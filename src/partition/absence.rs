@@ -9,9 +9,9 @@ pub(super) struct Absence {
     is_away: bool,
     /// Whether another partition's slice is in the place of the stand-in, for the length of a call.
     has_guest: bool,
-    /// What needs the slice and no lock, in order. At most one entry per credit of the senders, and
-    /// few per client that watched keys or was blocked before the slice left. Empty while the slice
-    /// is here.
+    /// What needs the slice and no lock, in order. At most one request per connection of the
+    /// process, and few entries per client that watched keys or was blocked before the slice left.
+    /// Empty while the slice is here.
     late: VecDeque<Late>,
 }
 

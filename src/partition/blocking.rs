@@ -256,7 +256,7 @@ impl Partition {
         self.serve_blocked_behind();
     }
 
-    fn make_ready(&mut self, db: usize, keys: &[Box<[u8]>]) {
+    pub(super) fn make_ready(&mut self, db: usize, keys: &[Box<[u8]>]) {
         for key in keys {
             let key = self.slice.key(key);
             self.slice.make_ready(db, &key);

@@ -2,8 +2,8 @@
 
 use super::timing::Thresholds;
 use crate::config::Config;
-use crate::exec::Process;
-use crate::gate::{Facts, Router};
+use crate::exec::{Facts, Process};
+use crate::gate::Router;
 use crate::observe::Board;
 use std::sync::Arc;
 

@@ -3,7 +3,7 @@
 use super::partition::Partition;
 use crate::exec::Publisher;
 use crate::keyspace::Raised;
-use crate::mesh::{ClientRef, ReplyTo};
+use crate::mesh::{ClientRef, Envelope, ReplyTo};
 use crate::pubsub::Cause;
 
 impl Partition {
@@ -30,16 +30,24 @@ impl Partition {
         &self.publisher
     }
 
-    /// Sets the connection whose command runs: its own messages go behind the command's reply.
+    /// Sets the connection whose command runs: its own messages go behind the command's reply, and
+    /// keys are tracked for it.
     /// `home` is the shard of the connection.
     pub fn begin_cause(&mut self, home: u16, to: ReplyTo) {
         let cause =
             |client: ClientRef| Cause { home, conn: client.conn, generation: client.generation };
         self.publisher.cause = to.client().map(cause);
+        self.enter_caller(to.caller(home));
+    }
+
+    /// Sets the connection whose part runs.
+    pub(super) fn begin_part(&mut self, part: &Envelope) {
+        self.begin_cause(part.home, part.reply_to);
     }
 
     /// Records that the command has run.
     pub fn end_cause(&mut self) {
         self.publisher.cause = None;
+        self.enter_caller(None);
     }
 }

@@ -28,7 +28,7 @@
 //!
 //! A unit requests the lock in its first round, so `txn::lock_table` says why it is granted. With
 //! the slices, the unit waits for nothing: it runs commands on its home's thread and sends the
-//! slices back with envelopes that have kept their credits. If its client leaves, the unit goes on,
+//! slices back with its next round, which needs no credits. If its client leaves, the unit goes on,
 //! because it belongs to the shard. If the process stops, nobody needs the slices any more. A
 //! shutdown that saves is a unit that waits for the lock.
 

@@ -1,8 +1,8 @@
 //! Periodic work for the partition, and the values on its board.
 
 use super::partition::Partition;
+use crate::exec::Facts;
 use crate::exec::Scope;
-use crate::gate::Facts;
 use crate::keyspace::{ExpiryRole, Frequency, IsKept, Slice};
 use crate::observe::Board;
 
@@ -12,7 +12,7 @@ impl Partition {
     pub fn housekeep(&mut self, stop_ns: u64) -> bool {
         let more = !self.is_away() && self.housekeep_slice(stop_ns);
         let clock = &self.env.process.clock;
-        self.workspaces.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
+        self.tools.workspaces.housekeep(&mut || clock.monotonic_ns() >= stop_ns);
         more
     }
 
@@ -85,6 +85,9 @@ impl Partition {
         if self.is_away() {
             return;
         }
+        let (eval, functions) = self.tools.vm.bytes();
+        self.env.board.gauges.eval_vm_bytes.set(eval as i64);
+        self.env.board.gauges.functions_vm_bytes.set(functions as i64);
         self.env.board.gauges.keys_watched.set(self.slice.watched_keys() as i64);
         self.env.board.gauges.unfreed_values.set(self.slice.unfreed_values() as i64);
         for db in 0..self.env.board.databases.len() {

@@ -20,8 +20,12 @@ impl Partition {
         self.heed_trackers();
         let mut records = self.journal.records();
         let before = self.enter_caller(Some(caller));
-        let ran = self.run(batch, mode, &mut Waker::new(records.as_mut()), timing);
+        let mut ran = self.run(batch, mode, &mut Waker::new(records.as_mut()), timing);
         self.enter_caller(before);
+        if let Some((_, script)) = &mut ran.suspended {
+            script.records = records;
+            return ran;
+        }
         if records.is_some() {
             self.journal.write_local(records, mode == RunMode::Transaction);
         }

@@ -198,7 +198,7 @@ fn collect_key_locks<'i>(
     for item in items {
         let args = batch_args.of(item);
         let hash = |key: &[u8]| slice.key(key).hash;
-        for_each_key_lock(item.entry, &args, &hash, &mut |_, key_lock| key_locks.push(key_lock));
+        for_each_key_lock(item, &args, &hash, &mut |_, key_lock| key_locks.push(key_lock));
     }
 }
 

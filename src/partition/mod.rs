@@ -4,37 +4,46 @@
 //! Must not know: sockets, connections, threads, other partitions. It passes replies and messages
 //! to the thread that holds it.
 //!
+//! The files, from the lowest layer to the highest (`tests/tidy/inner.rs`):
+//!
 //! ```text
-//!   partition    the struct and its parts
-//!   env          settings, facts, time, board, as the shard also has them
-//!   run          the one run function, with its modes
-//!   local        a batch of the shard's own connection          --+
-//!   locks        a part from the inbox: runs, or waits for locks  |
-//!   survey       DBSIZE, SCAN: they take no locks                 |
-//!   parts        the work of a part                               +--> run
-//!   offload      commands on large values, on other threads       |
-//!   walks        commands on all keys, in slices                  |
-//!   sliced_part  units of very many commands, in slices           |
-//!   blocking     clients blocked on keys                        --+
-//!   handover     the slice on its way to a unit that holds every partition, and back
-//!   absence      what waits meanwhile
-//!   unfinished   units that have taken effect in part
-//!   deferred     replies that wait for forwarded commands
-//!   journal      propagated commands, in order
-//!   propagate    when the journal is on, expired keys, marks
-//!   requests     requests of session commands about keys
-//!   persistence  shares of files, loading
-//!   cut          the keys of one moment for a snapshot, in slices
-//!   leaving      what waits after the last save
-//!   watch        watched keys
-//!   events       what changed which key, for the subscriber
-//!   tracking     what tracking clients must be told
-//!   housekeeping expiry, statistics
-//!   outgoing     replies and messages that its holder sends
-//!   slices       work that waits for its next slice
-//!   message      the forms of these
-//!   berth        where other shards find it while its shard is parked
+//!   message      forms of the replies and messages that its holder sends
 //!   timing       durations, thresholds of the command log
+//!
+//!   absence      whether the slice is handed over, and what waits meanwhile
+//!   deferred     replies that wait for forwarded commands
+//!   env          settings, facts, time, board, as the shard also has them
+//!   journal      propagated commands, in order
+//!   leaving      what waits after the last save
+//!   part_job     what the offload pool does for the partition
+//!   slices       work that waits for its next slice
+//!   tools        slices for commands that run away from their keys, and the Lua state
+//!   unfinished   units that have taken effect in part
+//!
+//!   partition    the struct of these parts
+//!
+//!   berth        where other shards find it while its shard is parked
+//!   events       what changed which key, for the subscriber
+//!   handover     the slice on its way to a unit that holds every partition, and back
+//!   housekeeping expiry, statistics
+//!   outgoing     replies and messages for its holder to send
+//!   persistence  shares of files, loading
+//!   propagate    when the journal is on, expired keys, marks
+//!   run          the one run function, with its modes
+//!   tracking     what tracking clients must be told
+//!   watch        watched keys
+//!
+//!   blocking     clients blocked on keys                        --+
+//!   local        a batch of the shard's own connection            |
+//!   locks        a part from the inbox: runs, or waits for locks  |
+//!   offload      commands on large values, on other threads       +--> run
+//!   parts        the work of a part                               |
+//!   scripts      scripts that run for long, in slices             |
+//!   sliced_part  units of very many commands, in slices           |
+//!   survey       DBSIZE, SCAN: they take no locks                 |
+//!   walks        commands on all keys, in slices                --+
+//!   cut          the keys of one moment for a snapshot, in slices
+//!   requests     requests of session commands about keys
 //! ```
 
 mod absence;
@@ -61,10 +70,12 @@ mod persistence;
 mod propagate;
 mod requests;
 mod run;
+mod scripts;
 mod sliced_part;
 mod slices;
 mod survey;
 mod timing;
+mod tools;
 mod tracking;
 mod unfinished;
 mod walks;

@@ -13,7 +13,8 @@ use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::BatchTiming;
 use crate::exec::{
-    BatchArgs, Item, Mode, OffloadedRun, Offloads, Records, Workspace, long_weight, remote_keys_of,
+    BatchArgs, Item, Mode, OffloadedRun, Offloads, Records, SuspendedScript, Workspace,
+    long_weight, remote_keys_of,
 };
 use crate::mesh::{Envelope, Work};
 use crate::txn::LockId;
@@ -48,16 +49,7 @@ impl Partition {
     pub(super) fn begin_offloading(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
         debug_assert!(matches!(part.work, Work::Batch));
         self.mesh.partial().begin(&part);
-        let lock = match place {
-            Place::Reserved(lock) => lock,
-            Place::Now(timestamp) => {
-                let key_locks = self.key_locks_of(&mut part, true);
-                let (lock, is_granted) = self.locks.request(&key_locks);
-                assert!(is_granted, "no lock conflicts with a part that runs");
-                self.journal.reserve(lock, timestamp, &part);
-                lock
-            }
-        };
+        let lock = self.lock_running(&mut part, place);
         let records = self.records_at(Place::Reserved(lock));
         let goes_on = self.run_from(part, 0, lock, records);
         if !goes_on && matches!(place, Place::Now(_)) {
@@ -97,7 +89,11 @@ impl Partition {
                 self.set_time(turn_us);
                 return true;
             }
-            self.run_step(&mut part, at, lock, records.as_mut());
+            if let Some(script) = self.run_step(&mut part, at, lock, records.as_mut()) {
+                self.suspend(part, at, (lock, records), script);
+                self.set_time(turn_us);
+                return true;
+            }
         }
         self.serve_between(&part, part.items.len(), lock, records.as_mut());
         self.set_time(turn_us);
@@ -121,26 +117,27 @@ impl Partition {
         }
     }
 
-    /// Runs one command of a part.
+    /// Runs one command of a part. Returns its script if it is suspended.
     fn run_step(
         &mut self,
         part: &mut Envelope,
         at: usize,
         lock: LockId,
         records: Option<&mut Records>,
-    ) {
-        let (protocol, caller) = (part.protocol, part.reply_to.caller(part.home));
+    ) -> Option<Box<SuspendedScript>> {
+        let protocol = part.protocol;
+        self.begin_part(part);
         let (items, args, output, ends) = part.parts();
         let items = &items[at..=at];
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let mut waker = Waker { lock: Some(lock), ..Waker::new(records) };
-        let before = self.enter_caller(caller);
-        self.run(&mut batch, RunMode::Transaction, &mut waker, &mut timing);
-        self.enter_caller(before);
+        let ran = self.run(&mut batch, RunMode::Step, &mut waker, &mut timing);
+        self.end_cause();
         if timing.spent_ns >= self.env.thresholds.run_ns {
             part.spent.push((part.items[at].at, timing.spent_ns));
         }
+        ran.suspended.map(|(_, script)| script)
     }
 
     /// Returns a workspace with the values of a command whose keys are all here.
@@ -213,15 +210,28 @@ impl Partition {
         let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = *job;
         self.unfinished.end_offload(&part);
         let item = part.items[at];
+        self.begin_part(&part);
         self.settle_offloaded(ran, &item, started_ns, &mut part.spent);
+        self.end_cause();
         let mut stores = Vec::new();
         self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
         let before = self.enter_caller(part.reply_to.caller(part.home));
         self.store(&mut stores);
         self.enter_caller(before);
+        self.run_on(part, at + 1, lock, records);
+    }
+
+    /// Runs the commands of a part from index `from` on, after a command that has taken long.
+    pub(super) fn run_on(
+        &mut self,
+        part: Box<Envelope>,
+        from: usize,
+        lock: LockId,
+        records: Option<Records>,
+    ) {
         self.deferred.begin();
         let first = self.outgoing.len();
-        let goes_on = self.run_from(part, at + 1, lock, records);
+        let goes_on = self.run_from(part, from, lock, records);
         self.put_answer_first(first);
         if !goes_on {
             self.release(lock);
@@ -233,7 +243,7 @@ impl Partition {
     pub fn open_workspace(&mut self, propagates: bool) -> Box<Workspace> {
         let (frequency, seed) = (self.frequency(), self.slice.draw_rng().next_u64());
         let collects = (propagates, self.publisher.logged(&self.env.config));
-        self.workspaces.open((self.env.now.unix_ms(), seed), collects, frequency)
+        self.tools.workspaces.open((self.env.now.unix_ms(), seed), collects, frequency)
     }
 
     /// Empties a workspace. Calls `store` for the keys whose owners must store their values.
@@ -242,7 +252,7 @@ impl Partition {
         workspace: Workspace,
         store: &mut dyn FnMut(usize, crate::exec::RemoteKey),
     ) {
-        let slice = self.workspaces.close(workspace, store);
+        let slice = self.tools.workspaces.close(workspace, store);
         super::housekeeping::publish_stats(&self.env.board, slice);
     }
 }

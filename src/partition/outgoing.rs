@@ -17,16 +17,23 @@ impl Partition {
 
     /// Takes the next reply or credit to another shard, from place `first` on. What needs the
     /// partition's own shard stays in the queue, in its order: a reply that waits for a forwarded
-    /// command must land there before that command is handled.
+    /// command must land there before that command is handled. A reply to the own shard that
+    /// follows messages in its inbox is taken too.
     pub fn take_answer(&mut self, first: usize) -> Option<Outgoing> {
         let me = self.env.me as u16;
         let is_for_any = |outgoing: &Outgoing| match outgoing {
-            Outgoing::Answer(answer) => answer.home != me,
+            Outgoing::Answer(answer) => answer.home != me || self.follows_messages(answer),
             Outgoing::Credit(_) => true,
             Outgoing::OneWay(_) | Outgoing::Told(_) => false,
         };
         let at = self.outgoing.iter().skip(first).position(is_for_any)?;
         self.outgoing.remove(first + at)
+    }
+
+    /// Returns whether a reply to the partition's own shard has to come behind messages of pub/sub
+    /// that the partition has published, and that are in the inbox.
+    pub fn follows_messages(&self, answer: &Envelope) -> bool {
+        answer.hold.is_none() && self.env.process.pubsub.awaits_own(self.env.me)
     }
 
     /// Gives the credit of a part back, because it waits and `waiting` parts wait already. Few
@@ -43,9 +50,32 @@ impl Partition {
         !self.outgoing.is_empty() || !self.set_aside.is_empty() || self.has_slices()
     }
 
-    /// Sets a message aside for the partition's own shard, behind earlier ones.
+    /// Sets a message aside for the partition's own shard, behind earlier ones. A message of
+    /// pub/sub has its place among the replies to the shard's connections. So earlier replies are
+    /// set aside too, and later ones stay behind, see [`Partition::has_published_aside`].
     pub fn set_aside(&mut self, message: Message) {
+        if matches!(message, Message::Published(_)) {
+            self.set_own_answers_aside();
+        }
         self.set_aside.push_back(message);
+    }
+
+    #[cold]
+    fn set_own_answers_aside(&mut self) {
+        for outgoing in std::mem::take(&mut self.outgoing) {
+            match outgoing {
+                Outgoing::Answer(answer) if usize::from(answer.home) == self.env.me => {
+                    self.set_aside.push_back(Message::Reply(answer));
+                }
+                other => self.outgoing.push_back(other),
+            }
+        }
+    }
+
+    /// Returns whether messages of pub/sub were set aside. If so, all that was set aside comes
+    /// before the replies that wait to be sent.
+    pub fn has_published_aside(&self) -> bool {
+        self.set_aside.iter().any(|message| matches!(message, Message::Published(_)))
     }
 
     /// Returns whether a part was set aside. Later messages must then not run before the

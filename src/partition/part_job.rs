@@ -56,7 +56,7 @@ impl PartJob {
             records: self.records.as_mut(),
             caller: None,
             attempt: BlockingAttempt::default(),
-            publisher: None,
+            scripting: None,
         };
         self.ran = self.workspace.run_offloaded(item, &mut batch_args, with);
     }

@@ -8,9 +8,9 @@ use super::leaving::Leaving;
 use super::message::Outgoing;
 use super::part_job::PoolJob;
 use super::slices::Slices;
+use super::tools::Tools;
 use super::unfinished::Unfinished;
-use crate::exec::{Offloads, Process, Publisher, Workspaces};
-use crate::gate::Facts;
+use crate::exec::{Facts, Offloads, Process, Publisher, Workspaces};
 use crate::keyspace::{Slice, SliceOptions};
 use crate::mesh::{Envelope, Mesh, Message};
 use crate::pubsub::Poster;
@@ -46,8 +46,8 @@ pub struct Partition {
     pub(super) deferred: DeferredReplies,
     /// Commands that the partition propagates.
     pub(super) journal: JournalLane,
-    /// Slices for commands that run away from their keys.
-    pub(super) workspaces: Workspaces,
+    /// What commands use in addition to the slice.
+    pub(super) tools: Tools,
     /// Commands of parts that run on other threads.
     pub(super) offloads: Option<Offloads<PoolJob>>,
     /// Work between two slices.
@@ -92,7 +92,7 @@ impl Partition {
             paused_keys: HashSet::new(),
             deferred: DeferredReplies::default(),
             journal: JournalLane::default(),
-            workspaces: Workspaces::new(databases, hash_seed),
+            tools: Tools::new(Workspaces::new(databases, hash_seed)),
             offloads: None,
             slices: Slices::default(),
             outgoing: VecDeque::new(),

@@ -4,7 +4,7 @@ use super::journal::Place;
 use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::timing::{BatchTiming, Probe};
-use crate::exec::{BatchArgs, Item, Mode, Records, RemoteKey};
+use crate::exec::{BatchArgs, Item, Records, RemoteKey};
 use crate::keyspace::ExpiryRole;
 use crate::mesh::{Envelope, Registration, Stage, Survey, TxnPart, Work};
 use crate::observe::Stage as TraceStage;
@@ -26,14 +26,12 @@ impl Partition {
     ) -> super::run::Ran {
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, &part.items);
         timing.probe = Probe::of_part(part);
-        self.begin_cause(part.home, part.reply_to);
-        let (protocol, caller) = (part.protocol, part.reply_to.caller(part.home));
+        let protocol = part.protocol;
+        self.begin_part(part);
         let (items, args, output, ends) = part.parts();
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
-        let before = self.enter_caller(caller);
         let ran = self.run(&mut batch, mode, waker, &mut timing);
         self.end_cause();
-        self.enter_caller(before);
         if ran.wait.is_some() {
             part.ends.clear();
             return ran;
@@ -68,12 +66,18 @@ impl Partition {
         let mut records = self.records_at(place);
         let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
         let turn_us = self.enter_time(&part);
+        let mut suspended = None;
         if self.is_survey_torn(&part) {
             part.survey = Survey::Torn;
         } else {
-            self.run_part(&mut part, RunMode::Batch, &mut waker);
+            suspended = self.run_part(&mut part, RunMode::Batch, &mut waker).suspended;
         }
         self.set_time(turn_us);
+        if let Some((at, script)) = suspended {
+            let lock = self.lock_running(&mut part, place);
+            self.suspend(part, at, (lock, records), script);
+            return true;
+        }
         self.end_part(place, &part, records);
         self.answer_later(part);
         false
@@ -167,12 +171,14 @@ impl Partition {
         lock: Option<LockId>,
         mut records: Option<&mut Records>,
     ) {
-        let before = self.enter_caller(part.reply_to.caller(part.home));
+        let caller = part.reply_to.caller(part.home);
+        let before = self.enter_caller(caller);
         self.store(&mut part.txn_mut().stores);
         if !part.items.is_empty() {
             let mut waker = Waker { lock, ..Waker::new(records.as_deref_mut()) };
             self.run_part(part, RunMode::Transaction, &mut waker);
         }
+        self.enter_caller(caller);
         self.fetch(part.txn_mut(), records);
         self.enter_caller(before);
     }
@@ -183,7 +189,7 @@ impl Partition {
         let (stage, has_stores) = (part.txn_mut().stage, !part.txn_mut().stores.is_empty());
         if !stage.has_next() {
             self.unfinished.end_rounds(lock);
-        } else if has_stores || part.items.iter().any(|item| item.entry.is_write()) {
+        } else if has_stores || part.items.iter().any(|item| item.entry.may_change_keys()) {
             self.unfinished.begin_round(lock);
         }
     }
@@ -199,9 +205,7 @@ impl Partition {
     pub(super) fn fetch(&mut self, txn: &mut TxnPart, records: Option<&mut Records>) {
         let role = self.begin_fetch(txn.fetch_writes);
         for remote_key in &mut txn.fetches {
-            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
-            let to_write = remote_key.mode == Mode::Exclusive;
-            remote_key.value = self.slice.fetch(usize::from(remote_key.db), &key, to_write);
+            remote_key.fetch_from(&mut self.slice);
             if txn.is_tracked {
                 self.slice.track(&remote_key.key);
             }
@@ -226,22 +230,8 @@ impl Partition {
         if stores.is_empty() {
             return;
         }
-        // An expired value is replaced and does not expire here, because its expiry would be
-        // propagated too late.
         let role = self.slice.set_role(ExpiryRole::Loading);
-        for remote_key in stores.drain(..) {
-            let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
-            let db = usize::from(remote_key.db);
-            match remote_key.value {
-                Some(detached) => self.slice.bring(db, &key, detached),
-                None if !remote_key.is_changed => self.slice.discard_expired(db, &key),
-                None => drop(self.slice.remove(db, &key)),
-            }
-            // The command has raised its events on the workspace.
-            if remote_key.is_changed {
-                self.slice.signal(db, &key);
-            }
-        }
+        stores.drain(..).for_each(|remote_key| remote_key.store_in(&mut self.slice));
         self.slice.set_role(role);
         self.tell_events();
         self.publish();

@@ -3,10 +3,12 @@
 use super::leaving::Leaving;
 use super::partition::Partition;
 use crate::base::slot::slot_of;
+use crate::commands::restore_functions;
 use crate::exec::Reload;
 use crate::keyspace::ExpiryRole;
 use crate::mesh::Envelope;
 use crate::rdb::{Kept, Limits, Part, Reading};
+use crate::script::RestorePolicy;
 use crate::snapshot::{
     Batch, FileReader, LoadRules, Loaded, Share, Trust, keep_fact, load_batch, load_body,
 };
@@ -82,6 +84,10 @@ impl Partition {
     }
 
     fn load_share(&mut self, body: &[u8], reload: Reload) -> Result<Loaded, String> {
+        if self.env.me == 0 {
+            // The saved file would have the libraries of this moment.
+            self.load_functions(&self.env.process.functions.texts(), reload)?;
+        }
         let limits = Limits::of(&self.env.config);
         let note = self.noter();
         let rules = self.load_rules(&limits, reload.may_replace, &note);
@@ -143,9 +149,21 @@ impl Partition {
         };
         while reader.next(&mut take)?.is_some() {}
         if self.env.me == 0 {
+            self.load_functions(&std::mem::take(&mut kept.functions), reload)?;
             self.env.process.persistence().kept = kept;
         }
         Ok(loaded)
+    }
+
+    /// Restores the function libraries of a file.
+    fn load_functions(&self, texts: &[Bytes], reload: Reload) -> Result<(), String> {
+        let policy = match reload {
+            Reload { flushes: true, .. } => RestorePolicy::Flush,
+            Reload { may_replace: true, .. } => RestorePolicy::Replace,
+            _ => RestorePolicy::Append,
+        };
+        let restored = restore_functions(&self.env.process, texts, policy);
+        restored.map_err(|error| error.text().into_owned())
     }
 
     /// Sets whether more keys of a file are expected.

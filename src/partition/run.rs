@@ -1,11 +1,11 @@
 //! The one function that runs commands on the partition, for all sources of commands. Hot.
 //!
 //! ```text
-//!   local batch ----.
-//!   part of one ----|                                              .-> blocked clients that the
-//!   EXEC, txn part -+-> run: stage, run, time, count, settle once -+   command unblocks, by run
-//!   blocked client -|                                              '-> next command
-//!   between offloads'
+//!   batch at home ---.
+//!   part of a batch -|                                              .-> blocked clients that the
+//!   EXEC, txn part --+-> run: stage, run, time, count, settle once -+   command unblocks, by run
+//!   blocked client --|                                              '-> next command
+//!   between offloads '   commands of a part beside its offloaded ones
 //! ```
 //! [`RunMode`] states the differences. A command that runs on a workspace, on another thread or at
 //! the coordinator of a transaction, is also settled here.
@@ -13,7 +13,8 @@
 use super::partition::Partition;
 use super::timing::BatchTiming;
 use crate::exec::{
-    BATCH_COMMANDS_MAX, BatchArgs, BlockingAttempt, Effects, Entry, Item, Records, Runner, Wait,
+    BATCH_COMMANDS_MAX, BatchArgs, BlockingAttempt, Effects, Entry, Item, Records, Runner,
+    SuspendedScript, Wait,
 };
 use crate::observe::Board;
 use crate::resp::{Error, Mark, Output, Protocol};
@@ -26,6 +27,8 @@ pub enum RunMode {
     Batch,
     /// A client's only command, which may block instead of replying.
     Attempt,
+    /// A command between others of its part that run on other threads, or are suspended.
+    Step,
     /// Commands of a transaction: one unit, in which no blocked client is served.
     Transaction,
     /// A blocked client's command, run again because one of its keys has changed.
@@ -37,12 +40,17 @@ pub enum RunMode {
 
 impl RunMode {
     fn is_whole(self) -> bool {
-        matches!(self, RunMode::Transaction | RunMode::Woken { .. })
+        matches!(self, RunMode::Step | RunMode::Transaction | RunMode::Woken { .. })
+    }
+
+    /// Returns whether a script that runs for long may be suspended.
+    fn may_suspend(self) -> bool {
+        matches!(self, RunMode::Batch | RunMode::Step)
     }
 
     fn attempt(self) -> BlockingAttempt {
         match self {
-            RunMode::Batch | RunMode::Transaction => BlockingAttempt::default(),
+            RunMode::Batch | RunMode::Step | RunMode::Transaction => BlockingAttempt::default(),
             RunMode::Attempt => BlockingAttempt { may_wait: true, ..Default::default() },
             RunMode::Woken { number } => {
                 BlockingAttempt { may_wait: true, is_woken: true, number, wait: None }
@@ -95,6 +103,9 @@ impl<'a> Waker<'a> {
 pub struct Ran {
     /// What the only command waits for, if it has blocked instead of replying.
     pub wait: Option<Wait>,
+    /// The command whose script is suspended: its index, and the script. The commands before it
+    /// have run.
+    pub suspended: Option<(usize, Box<SuspendedScript>)>,
     /// Number of changes that the commands made.
     pub changes: u64,
 }
@@ -112,20 +123,22 @@ impl Partition {
         timing.start(self.env.clock_ns());
         self.slice.keep_unasked(!self.locks.is_empty());
         let mut effects = Effects::default();
-        let (mut done, mut wait) = (0, None);
-        while done < batch.items.len() && wait.is_none() {
+        let (mut done, mut wait, mut suspended) = (0, None, None);
+        while done < batch.items.len() && wait.is_none() && suspended.is_none() {
             let items = &batch.items[done..batch.items.len().min(done + BATCH_COMMANDS_MAX)];
+            let now_ms = self.env.now.unix_ms();
             let mut runner = Runner {
-                slice: &mut self.slice,
-                now_ms: self.env.now.unix_ms(),
-                protocol: batch.protocol,
-                config: &self.env.config,
                 records: waker.records.as_deref_mut(),
-                others: None,
                 is_whole: mode.is_whole(),
                 attempt: mode.attempt(),
                 publisher: Some(&self.publisher),
                 effects,
+                scripting: Some(self.tools.scripting(
+                    &self.env,
+                    &self.publisher,
+                    mode.may_suspend(),
+                )),
+                ..Runner::new(&mut self.slice, &self.env.config, now_ms, batch.protocol)
             };
             let (board, clock) = (&self.env.board, &self.env.process.clock);
             let ends = &mut batch.ends;
@@ -142,8 +155,12 @@ impl Partition {
             });
             effects = runner.effects;
             wait = runner.attempt.wait.take();
-            waker.at = items[count - 1].at;
+            suspended = runner.suspended.take();
             done += count;
+            if suspended.is_some() {
+                break;
+            }
+            waker.at = items[count - 1].at;
             if self.slice.has_ready() && !mode.is_whole() && wait.is_none() {
                 self.serve_blocked(waker.again());
             }
@@ -157,9 +174,9 @@ impl Partition {
                 self.env.board.counters.changes.add(changes);
                 self.tell_events();
             }
-            None => self.settle(effects, timing.spent_ns, batch.items),
+            None => self.settle(effects, timing.spent_ns, &batch.items[..done]),
         }
-        Ran { wait, changes }
+        Ran { wait, suspended: suspended.map(|script| (done, script)), changes }
     }
 
     /// Updates counters and statistics once for a batch, after its commands.

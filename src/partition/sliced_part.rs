@@ -17,7 +17,9 @@ use super::partition::Partition;
 use super::run::{Batch, RunMode, Waker};
 use super::slices::{SLICE_ELEMENTS_MAX, SLICE_NS_MAX, SlicedPart};
 use super::timing::BatchTiming;
-use crate::exec::{BATCH_COMMANDS_MAX, Item, KeyLock, Mode, Records, Scope, step_weight};
+use crate::exec::{
+    BATCH_COMMANDS_MAX, Item, KeyLock, Mode, Records, Scope, SuspendedScript, step_weight,
+};
 use crate::mesh::{Envelope, Stage};
 use crate::txn::LockId;
 use std::ops::Range;
@@ -51,7 +53,14 @@ impl Partition {
         self.unfinished.begin_round(lock);
         self.store(&mut part.txn_mut().stores);
         let at = part.items[0].at;
-        self.slices.parts.push_back(SlicedPart { part, next: 0, lock, records, spent: (at, 0) });
+        self.slices.parts.push_back(SlicedPart {
+            part,
+            next: 0,
+            lock,
+            records,
+            spent: (at, 0),
+            script: None,
+        });
     }
 
     /// Returns whether work waits for its next slice.
@@ -59,11 +68,13 @@ impl Partition {
         !self.slices.is_empty() || self.can_cut_on()
     }
 
-    /// Runs the next slices: of a walk, of a part and of a cut. Returns whether there was any.
+    /// Runs the next slices: of a walk, of a part, of a script and of a cut. Returns whether there
+    /// was any.
     pub fn run_slices(&mut self) -> bool {
         let walked = self.walk_on();
         let has_cut = self.cut_on();
-        self.slice_on() || walked || has_cut
+        let has_script = self.script_on();
+        self.slice_on() || walked || has_cut || has_script
     }
 
     /// Runs one slice of the part that has waited longest. Returns whether there was any.
@@ -91,12 +102,18 @@ impl Partition {
     /// Runs the next commands of a part, for a limited time.
     fn run_slice_of(&mut self, sliced: &mut SlicedPart) {
         let stop_ns = self.env.clock_ns() + SLICE_NS_MAX;
+        if let Some(script) = sliced.script.take() {
+            self.resume_in_slices(sliced, script);
+            if sliced.script.is_some() {
+                return;
+            }
+        }
         let mut left = self.long_elements_min().min(SLICE_ELEMENTS_MAX);
         while left > 0 && sliced.next < sliced.part.items.len() {
             let range = next_batch(&sliced.part.items, sliced.next, &mut left);
             sliced.next = range.end;
             self.run_some(sliced, range);
-            if self.env.clock_ns() >= stop_ns {
+            if sliced.script.is_some() || self.env.clock_ns() >= stop_ns {
                 return;
             }
         }
@@ -106,7 +123,8 @@ impl Partition {
     /// to the command's time.
     fn run_some(&mut self, sliced: &mut SlicedPart, range: Range<usize>) {
         let SlicedPart { part, lock, records, spent, .. } = sliced;
-        let (protocol, caller) = (part.protocol, part.reply_to.caller(part.home));
+        let protocol = part.protocol;
+        self.begin_part(part);
         let (items, args, output, ends) = part.parts();
         let is_more = is_more(items, range.start);
         let items = &items[range.clone()];
@@ -114,9 +132,13 @@ impl Partition {
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output, ends: Some(ends), protocol };
         let mut waker = Waker { lock: Some(*lock), ..Waker::new(records.as_mut()) };
-        let before = self.enter_caller(caller);
-        self.run(&mut batch, RunMode::Transaction, &mut waker, &mut timing);
-        self.enter_caller(before);
+        let ran = self.run(&mut batch, RunMode::Step, &mut waker, &mut timing);
+        self.end_cause();
+        if let Some((at, script)) = ran.suspended {
+            sliced.next = range.start + at;
+            sliced.script = Some(script);
+            return;
+        }
         if is_more {
             spent.1 += timing.spent_ns;
             return;
@@ -129,6 +151,20 @@ impl Partition {
             let slow = timing.slow(&self.env.thresholds, range.len());
             part.spent.extend(slow.map(|(at, ns)| (part.items[range.start + at].at, ns)));
         }
+    }
+
+    /// Continues the script of the next command.
+    fn resume_in_slices(&mut self, sliced: &mut SlicedPart, script: Box<SuspendedScript>) {
+        let SlicedPart { part, next, records, .. } = sliced;
+        let item = part.items[*next];
+        let ran = self.resume_script(part, *next, records.as_mut(), script);
+        self.env.board.counters.changes.add(ran.effects.changes);
+        if let Some(script) = ran.suspended {
+            sliced.script = Some(script);
+            return;
+        }
+        self.end_script_of(&item, ran.error.as_ref());
+        sliced.next += 1;
     }
 
     /// Reports the time of a command, if it reaches the threshold.

@@ -1,7 +1,7 @@
 //! Work in slices, between which other units run: walks over all keys, parts of units with very
 //! many commands or keys, and the cut for a snapshot.
 
-use crate::exec::Records;
+use crate::exec::{Records, SuspendedScript};
 use crate::mesh::Envelope;
 use crate::snapshot::Lent;
 use crate::txn::LockId;
@@ -23,6 +23,8 @@ pub(super) struct Slices {
     pub(super) walks: VecDeque<Box<Envelope>>,
     /// Parts with very many commands or keys.
     pub(super) parts: VecDeque<SlicedPart>,
+    /// Parts whose scripts are suspended.
+    pub(super) scripts: VecDeque<SuspendedPart>,
     /// The cut that is under way.
     pub(super) cut: Option<Cut>,
 }
@@ -37,6 +39,24 @@ pub(super) struct SlicedPart {
     pub(super) records: Option<Records>,
     /// Index of the command that ran last, and the nanoseconds of its slices.
     pub(super) spent: (u32, u64),
+    /// The script of the next command, if it is suspended.
+    pub(super) script: Option<Box<SuspendedScript>>,
+}
+
+/// A part with a script that is suspended. It keeps its locks meanwhile.
+#[derive(Debug)]
+pub(super) struct SuspendedPart {
+    pub(super) part: Box<Envelope>,
+    /// Index of the command that runs the script.
+    pub(super) at: usize,
+    pub(super) lock: LockId,
+    pub(super) records: Option<Records>,
+    /// The script; none while it runs.
+    pub(super) script: Option<Box<SuspendedScript>>,
+    /// Keys that became ready for blocked clients, and their databases.
+    pub(super) ready: Vec<(usize, Box<[u8]>)>,
+    /// Nanoseconds of its slices.
+    pub(super) spent_ns: u64,
 }
 
 /// A cut of the partition's keys.
@@ -53,8 +73,8 @@ pub(super) struct Cut {
 }
 
 impl Slices {
-    /// Returns whether there is no walk and no part.
+    /// Returns whether there is no walk, no part and no script.
     pub(super) fn is_empty(&self) -> bool {
-        self.walks.is_empty() && self.parts.is_empty()
+        self.walks.is_empty() && self.parts.is_empty() && self.scripts.is_empty()
     }
 }

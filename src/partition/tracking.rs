@@ -78,7 +78,7 @@ impl Partition {
     }
 
     /// Posts invalidations to the homes of their clients.
-    pub(super) fn post_invalidations(&mut self, invalidations: Vec<Invalidation>) {
+    pub fn post_invalidations(&mut self, invalidations: Vec<Invalidation>) {
         if invalidations.is_empty() {
             return;
         }

@@ -8,13 +8,13 @@
 //! A walk needs no locks: keys whose values are with a transaction have stubs. Two kinds of units
 //! make keys disappear that exist before and after. A transaction may delete a key in an early
 //! round and create it in a later one, and a slice that is handed over has no keys here. Only then
-//! a slice waits for all locks. Between two slices other commands run, and no lock is held. Credits
-//! bound the number of walks, because their parts have no reply yet.
+//! a slice waits for all locks. Between two slices other commands run, and no lock is held. Each
+//! connection of the process has at most one walk.
 
 use super::journal::Place;
 use super::partition::Partition;
 use super::run::note_failure;
-use crate::exec::{BlockingAttempt, Effects, KeyLock, Mode, Runner, Scope, Walk, long_weight};
+use crate::exec::{KeyLock, Mode, Runner, Scope, Walk, long_weight};
 use crate::mesh::{Envelope, Work};
 use crate::resp::Reply;
 
@@ -65,18 +65,8 @@ impl Partition {
         let protocol = part.protocol;
         let (items, mut batch_args, output, ends) = part.parts();
         let item = items[0];
-        let mut runner = Runner {
-            slice: &mut self.slice,
-            now_ms: self.env.now.unix_ms(),
-            protocol,
-            config: &self.env.config,
-            records: None,
-            others: None,
-            is_whole: false,
-            attempt: BlockingAttempt::default(),
-            publisher: None,
-            effects: Effects::default(),
-        };
+        let now_ms = self.env.now.unix_ms();
+        let mut runner = Runner::new(&mut self.slice, &self.env.config, now_ms, protocol);
         let result = runner.walk(&item, &mut batch_args, output, &mut walk);
         let effects = runner.effects;
         let spent_ns = walk.spend(self.env.clock_ns().saturating_sub(started_ns));

@@ -12,8 +12,8 @@ use std::sync::{
 
 /// Posts messages to shards.
 pub trait Poster: Send + Sync {
-    /// Posts a message to shards, as one unit, and wakes them. Sets the message's sequence.
-    fn post(&self, homes: &[u16], message: Published);
+    /// Posts a message to its homes, as one unit, and wakes them. Sets the message's sequence.
+    fn post(&self, message: Published);
 
     /// Waits a little while another shard finishes something short.
     fn idle(&self);
@@ -80,7 +80,7 @@ impl PubSub {
     ///
     /// A client learns of a subscription from the reply to it, which follows the store.
     #[inline]
-    fn is_used(&self, sort: Sort) -> bool {
+    pub fn is_used(&self, sort: Sort) -> bool {
         let has = |sort: Sort| self.names[sort as usize].load(Ordering::Acquire) > 0;
         has(sort) || sort == Sort::Channel && has(Sort::Pattern)
     }
@@ -107,13 +107,14 @@ impl PubSub {
                 found.add(homes);
             });
         }
-        let Found { homes, count, patterns } = found;
+        let Found { mut homes, count, patterns } = found;
         if count == 0 {
             return 0;
         }
         let payload = payload();
-        let weight = count + (payload.len() + channel.len()) / BYTES_PER_WEIGHT;
-        for &home in &homes {
+        let bytes_weight = (payload.len() + channel.len()) / BYTES_PER_WEIGHT;
+        homes.iter_mut().for_each(|(_, weight)| *weight += bytes_weight);
+        for &(home, weight) in &homes {
             let waiting = &self.waiting[usize::from(home)];
             waiting.messages.fetch_add(1, Ordering::AcqRel);
             waiting.weight.fetch_add(weight, Ordering::Relaxed);
@@ -130,9 +131,9 @@ impl PubSub {
             cause,
             from,
             sequence: 0,
-            weight,
+            homes,
         };
-        self.poster().post(&homes, message);
+        self.poster().post(message);
         count
     }
 
@@ -141,7 +142,9 @@ impl PubSub {
         let waiting = &self.waiting[home];
         let before = waiting.messages.fetch_sub(1, Ordering::AcqRel);
         assert!(before > 0, "a message is taken once");
-        waiting.weight.fetch_sub(message.weight, Ordering::Relaxed);
+        let weight = message.homes.iter().find(|it| usize::from(it.0) == home);
+        let (_, weight) = weight.expect("the message was posted to this shard");
+        waiting.weight.fetch_sub(*weight, Ordering::Relaxed);
         if usize::from(message.from) == home {
             waiting.own_messages.fetch_sub(1, Ordering::Relaxed);
         }
@@ -243,7 +246,8 @@ impl PubSub {
 /// The subscriptions that a message is for.
 #[derive(Default)]
 struct Found {
-    homes: Vec<u16>,
+    /// The shards, each with its number of subscriptions.
+    homes: Vec<(u16, usize)>,
     count: usize,
     patterns: Vec<Bytes>,
 }
@@ -252,8 +256,9 @@ impl Found {
     fn add(&mut self, homes: &[(u16, u32)]) {
         for &(home, count) in homes {
             self.count += count as usize;
-            if !self.homes.contains(&home) {
-                self.homes.push(home);
+            match self.homes.iter_mut().find(|(other, _)| *other == home) {
+                Some((_, sum)) => *sum += count as usize,
+                None => self.homes.push((home, count as usize)),
             }
         }
     }

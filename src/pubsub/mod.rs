@@ -16,26 +16,38 @@
 //! # Why clients see one Redis
 //!
 //! A change of subscriptions holds the hub's lock exclusively. A publication holds it shared, from
-//! the count until the message is in the inboxes of all shards with subscribers. If these are
-//! several, it pushes under the sequencer of the mesh. So a publication is a unit of the mesh that
-//! is posted at the moment of its count:
+//! the count until the message is in the inboxes of all shards with subscribers. If there are
+//! several such shards, it pushes under the sequencer of the mesh. So a publication is a unit of
+//! the mesh that is posted at the moment of its count.
 //!
-//! 1. The count is exact: no subscription begins or ends between the count and the posting.
-//!    Subscriptions have a version, and a shard delivers a message to the subscriptions that are
-//!    older than the message. A subscription that ends first takes the messages that are in the
-//!    inbox already.
-//! 2. All subscribers see messages in one order, by rules 1 and 4 of the mesh.
-//! 3. A client that has seen a message sees everything that precedes it: a command that it sends
-//!    then is posted later than what its publisher had done, and finds that ahead, by rules 1 to 4.
-//! 4. A command that has seen what follows a message gets its reply behind the message. The reply
-//!    comes through the inbox of its connection's shard, and was pushed there after the message. If
-//!    the command runs at home, the home has taken the message before: a connection with
-//!    subscriptions is served only if no message that its own shard has published is in the inbox.
-//! 5. A command that has not seen what precedes a message gets its reply before the message. The
-//!    reply of its part was pushed before the message. So a message that arrives while a connection
-//!    waits for replies goes before them if no part was answered yet, and behind all of them
-//!    otherwise.
-//! 6. Messages that a client's own command publishes go behind the reply of that command.
+//! - **The count is exact.** No subscription begins or ends between count and posting. A
+//!   subscription has a version, and older messages in the inbox do not reach it. When it ends,
+//!   its shard first takes the messages in its inbox, which were counted for it.
+//! - **All subscribers see messages in one order**, by rules 1 and 4 of the mesh.
+//! - **Who has seen a message sees what precedes it.** A command that is sent then is posted after
+//!   everything that its publisher had done before, and finds that ahead.
+//!
+//! A connection also sees when messages come between its own replies. Let U be its command in
+//! flight and M a message that arrives meanwhile. There is at most one such command: batches of
+//! a connection with subscriptions have one command.
+//!
+//! - **U runs in one part.** Its reply goes through the inbox of the connection's shard, like M.
+//!   What precedes M cannot be missing in a reply that was pushed after M. What follows M cannot be
+//!   in a reply that was pushed before M. So the order of arrival is right.
+//! - **U has parts on several shards.** Then it locks its keys (a connection without subscriptions
+//!   needs no locks for that), and takes effect when its home has all answers of the first round.
+//!   If U has seen what follows M, then M was pushed before U got the last lock, and arrives before
+//!   the answer to it. If U has missed what precedes M, that change has waited for U's locks, so M
+//!   arrives after all answers. So M goes before the reply of U until then, and behind it from then
+//!   on.
+//! - **U has published M itself.** Then M goes behind the reply, and so does every later message.
+//! - **U runs at home, without a flight.** The shard takes its inbox before it serves a connection
+//!   with subscriptions again, if it has published anything itself meanwhile. For the same reason a
+//!   reply to the shard's own connection goes through the inbox while such a message is there.
+//!
+//! A command that publishes is part of no batch over several shards, because it takes effect when
+//! it runs. In a transaction over several shards, the home publishes under the locks, so others
+//! see the changes after the message.
 //!
 //! # What is bounded
 //!

@@ -79,8 +79,8 @@ pub struct Published {
     pub from: u16,
     /// Number in the order of units with several parts. 0 if it goes to one shard.
     pub sequence: u64,
-    /// Its share of the bound of an inbox.
-    pub weight: usize,
+    /// The shards with subscribers, each with the weight of the message there.
+    pub homes: Vec<(u16, usize)>,
 }
 
 impl Published {

@@ -30,10 +30,10 @@ pub struct Preamble<'a> {
     pub kept: &'a Kept,
 }
 
-/// Parts of a loaded file that this server does not use; the next file contains them again.
+/// Parts of a file besides keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kept {
-    /// Auxiliary fields of other servers.
+    /// Auxiliary fields of other servers, which the next file contains again.
     pub facts: Vec<(Bytes, Bytes)>,
     /// The code of function libraries.
     pub functions: Vec<Bytes>,

@@ -124,6 +124,16 @@ impl<'a> Args<'a> {
         (first..self.len()).map(|i| &self[i])
     }
 
+    /// Calls `run` with the arguments at these indexes.
+    pub fn with_selected<R>(
+        &mut self,
+        indexes: impl Iterator<Item = usize>,
+        run: impl FnOnce(&mut Args<'_>) -> R,
+    ) -> R {
+        let spans: Vec<Span> = indexes.map(|index| self.spans[index]).collect();
+        run(&mut Args::new(self.text, &spans, self.large))
+    }
+
     /// Takes the buffer of the argument at `index`; none if it has no own buffer. The argument is
     /// empty afterwards.
     #[inline]

@@ -3,6 +3,7 @@
 //!
 //! Must not know: sockets, commands, keys.
 
+mod ahead;
 mod args;
 mod error;
 mod inline;
@@ -11,6 +12,7 @@ mod read;
 mod reply;
 mod segments;
 
+pub use ahead::second_arg;
 pub use args::{Args, LARGE_WORD_BYTES, Span};
 pub use error::Error;
 pub use parse::{LINE_BYTES_MAX, Limits, Parsed, Parser, ProtocolError};

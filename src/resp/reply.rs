@@ -387,6 +387,12 @@ impl<'a> Reply<'a> {
         self.raw(b"\r\n");
     }
 
+    /// Writes a simple string that is given as bytes, which must not contain line ends.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        debug_assert!(!text.iter().any(|byte| matches!(byte, b'\r' | b'\n')));
+        self.line(b'+', text);
+    }
+
     /// Writes an error.
     pub fn error(&mut self, error: &Error) {
         self.error_bytes(error.bytes());

@@ -2,10 +2,12 @@
 //! batches.
 
 use crate::base::slot::slot_of;
+use crate::commands::restore_functions;
 use crate::config::Config;
 use crate::exec::{Loading, Process, Shutdown};
 use crate::gate::Router;
 use crate::rdb::{Kept, Part};
+use crate::script::RestorePolicy;
 use crate::snapshot::{Batch, FileReader, Trust, keep_fact};
 use crate::value::string::IntText;
 use std::fs::File;
@@ -122,6 +124,9 @@ fn read_all(
     for (shard, batch) in shards.iter().zip(batches) {
         shard.send(batch).map_err(is_gone)?;
     }
+    let functions = std::mem::take(&mut kept.functions);
+    restore_functions(process, &functions, RestorePolicy::Append)
+        .map_err(|error| format!("Failed to load function libraries: {}", error.text()))?;
     process.persistence().kept = kept;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::limits::*;
 use super::state::Shard;
 use crate::base::alloc;
-use crate::gate::Facts;
+use crate::exec::Facts;
 use crate::io::{Completion, ConnId, Wait};
 use std::sync::atomic::Ordering;
 
@@ -68,6 +68,11 @@ impl Shard {
 
     /// Closes all connections. Replies are still sent, for a bounded time.
     pub(super) fn stop(&mut self) {
+        if self.env.me == 0 {
+            // A client that sees its connection end finds nobody who accepts another.
+            let numbers = self.env.process.listeners.numbers();
+            numbers.into_iter().for_each(|number| self.driver.unlisten(number));
+        }
         self.flush();
         let stop_ms = self.env.process.clock.unix_ms() + STOP_FLUSH_MS_MAX;
         let all: Vec<ConnId> = self.connections.iter().map(|(conn, _)| conn).collect();

@@ -11,6 +11,9 @@ pub const BATCH_ARGS_MAX: usize = 2048;
 /// next turn. Bounds the time between two looks at completions and the inbox.
 pub const SERVE_NS_MAX: u64 = 400_000;
 
+/// Nanoseconds for which a unit that has all slices runs further scripts of its shard's clients.
+pub const CARRY_NS_MAX: u64 = 400_000;
+
 /// The most commands and keys of one step of a unit with very many of them; about 200 us. A turn
 /// runs one step.
 pub const STEP_COMMANDS_MAX: usize = 2048;

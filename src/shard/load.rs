@@ -3,7 +3,7 @@
 
 use super::limits::SERVE_NS_MAX;
 use super::state::Shard;
-use crate::gate::Facts;
+use crate::exec::Facts;
 use crate::snapshot::Batch;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};

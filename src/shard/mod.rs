@@ -25,6 +25,7 @@
 //!   replication    replicas, barriers, the file
 //!   blocking       clients that wait
 //!   local          the spine: from a connection's input to its replies
+//!   cron, load, requests, settings   periodic work, loading, session commands' requests, settings
 //!   turn           the order of all work
 //! ```
 //! `tests/tidy/inner.rs` has this table as data, and checks the `use` declarations.

@@ -1,7 +1,7 @@
 //! Applies changed settings.
 
 use super::state::Shard;
-use crate::gate::Facts;
+use crate::exec::Facts;
 
 impl Shard {
     /// Reads changed settings. Costs one comparison if nothing has changed.
@@ -13,6 +13,10 @@ impl Shard {
             self.telemetry.profile.draw(interval, &mut self.rng);
             self.check_memory();
         }
+        let threshold_ms = self.env.config.busy_reply_threshold;
+        let now_ms = self.env.now.monotonic_ms();
+        let are_busy = self.env.process.running.are_busy(now_ms, threshold_ms);
+        self.env.facts.set(Facts::BUSY, are_busy);
     }
 
     /// Applies the settings to the partition, the gates and the limits.

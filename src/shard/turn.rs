@@ -64,6 +64,7 @@ impl Shard {
         }
         // After the completions were taken, and before the inbox's tail is read.
         self.read_clock();
+        self.prefetch_buckets();
         let now_ns = self.env.now.monotonic_ns;
         self.telemetry.profile.begin_turn(now_ns);
         self.partition.journal_mut().clock.begin_turn(now_ns);
@@ -74,12 +75,15 @@ impl Shard {
             }
             found |= self.receive_offloaded();
             found |= self.run_slices();
+            found |= self.script_on();
             found |= self.step_on();
             found |= self.list_on();
             self.partition.begin_local(self.env.now.unix_us);
+            self.prefetch_entries();
             found |= self.serve_ready();
         } else {
             self.partition.heed_time(self.env.now.unix_us);
+            self.prefetch_entries();
             found |= self.serve_ready();
             found |= self.drain_inbox();
         }
@@ -129,7 +133,8 @@ impl Shard {
     /// the next tick.
     fn wait_plan(&mut self) -> Wait {
         let due = !self.queues.ready.is_empty() || self.can_unstall() || self.has_waiting();
-        let due = due || self.can_repeat_surveys() || self.has_steps() || self.can_settle_units();
+        let due = due || self.can_repeat_surveys() || self.has_steps() || self.has_scripts();
+        let due = due || self.can_settle_units();
         let has_messages = self.port.depth() > 0 || self.partition.has_work_for_shard();
         let is_sliced = self.queues.has_completions || !self.clients.listings.is_empty();
         let pending = due || has_messages || is_sliced || self.intake.is_some();

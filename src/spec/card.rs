@@ -68,6 +68,8 @@ pub enum Group {
     Transactions,
     /// Keys of any type.
     Generic,
+    /// Scripts and functions.
+    Scripting,
     /// The client's connection and session.
     Connection,
     /// The server process.
@@ -105,6 +107,8 @@ pub enum Category {
     Transaction,
     /// `@connection`
     Connection,
+    /// `@scripting`
+    Scripting,
     /// `@admin`
     Admin,
     /// `@dangerous`

@@ -74,6 +74,7 @@ impl Group {
             Group::Geo => Some(Category::Geo),
             Group::Transactions => Some(Category::Transaction),
             Group::Connection => Some(Category::Connection),
+            Group::Scripting => Some(Category::Scripting),
             // The flag implies the category of pub/sub.
             Group::Generic | Group::Server | Group::Cluster | Group::PubSub => None,
         }
@@ -93,6 +94,7 @@ impl Group {
             Group::Geo => "geo",
             Group::Transactions => "transactions",
             Group::Generic => "generic",
+            Group::Scripting => "scripting",
             Group::Connection => "connection",
             Group::Server => "server",
             Group::Cluster => "cluster",
@@ -117,6 +119,7 @@ impl Category {
             Category::Geo => "geo",
             Category::Transaction => "transaction",
             Category::Connection => "connection",
+            Category::Scripting => "scripting",
             Category::Admin => "admin",
             Category::Dangerous => "dangerous",
         }
@@ -140,7 +143,8 @@ impl Card {
     /// Returns whether the command is in a category, named in lower case and without `@`.
     pub fn is_in(&self, category: &str) -> bool {
         let implied = match category {
-            "read" => self.flags.has(Flag::READONLY),
+            // A script that only reads may read anything.
+            "read" => self.flags.has(Flag::READONLY) && self.group != Group::Scripting,
             "write" => self.flags.has(Flag::WRITE),
             "pubsub" => self.flags.has(Flag::PUBSUB),
             "blocking" => self.flags.has(Flag::BLOCKING),

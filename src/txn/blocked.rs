@@ -321,6 +321,7 @@ mod tests {
             is_quiet: false,
             is_tracked: false,
             is_part: false,
+            discovers: false,
             is_counted: false,
         };
         let mut queue = Box::<Queue>::default();

@@ -51,6 +51,7 @@ impl Queue {
             is_quiet: false,
             is_tracked: false,
             is_part: false,
+            discovers: false,
             is_counted: false,
         });
     }

@@ -1,6 +1,6 @@
 //! Decides whether two replies agree.
 
-use super::wire::children;
+use super::wire::{children, text};
 use annulet::base::number::parse_i64;
 
 /// Largest difference between the two servers' clocks and turns.
@@ -97,6 +97,29 @@ pub fn agrees_queued(queued: &[Check], ours: &[u8], theirs: &[u8]) -> bool {
         && pairs().all(|(check, (ours, theirs))| check.agrees(ours, theirs))
 }
 
+/// Returns a reply with its texts of numbers in one form: the shortest digits, no negative zero.
+///
+/// The peer's SORT leaves a sorted set in its large form, even if it is small. Such a set keeps the
+/// sign of a zero, and ZSCAN shows 17 digits of its scores.
+pub fn with_plain_scores(reply: &[u8]) -> Vec<u8> {
+    if let Some(children) = children(reply) {
+        let children = children.into_iter().map(with_plain_scores);
+        let head = reply.iter().position(|&byte| byte == b'\n').map_or(reply.len(), |at| at + 1);
+        return [reply[..head].to_vec(), children.flatten().collect()].concat();
+    }
+    let double = || reply.strip_prefix(b",")?.strip_suffix(b"\r\n");
+    let digits = text(reply).or_else(double).and_then(|text| std::str::from_utf8(text).ok());
+    let Some(score) = digits.and_then(|digits| digits.parse::<f64>().ok()) else {
+        return reply.to_vec();
+    };
+    // Adding zero makes a negative zero positive.
+    let digits = (score + 0.0).to_string();
+    match reply[0] {
+        b'$' => format!("${}\r\n{digits}\r\n", digits.len()).into_bytes(),
+        _ => format!(",{digits}\r\n").into_bytes(),
+    }
+}
+
 /// Compares numbers that depend on a clock; negative numbers have another meaning and must be
 /// equal.
 fn is_near(ours: &[u8], theirs: &[u8], tolerance: i64) -> bool {
@@ -174,6 +197,13 @@ fn replies_agree_or_not() {
     assert!(Check::Times.agrees(b"*2\r\n:5\r\n:1\r\n", b"*2\r\n:7\r\n:1\r\n"));
     assert!(!Check::Times.agrees(b"*2\r\n:5\r\n:1\r\n", b"*2\r\n:5\r\n:2\r\n"));
     assert!(!Check::Times.agrees(b"*2\r\n:5\r\n:1\r\n", b"*1\r\n:5\r\n"));
+    let plain = |reply: &str| with_plain_scores(reply.as_bytes());
+    let scores = ["$2\r\n-0\r\n,-0\r\n", "$18\r\n4.5232999999999999\r\n+-0\r\n"];
+    let [zeros, digits] = scores.map(|scores| format!("*3\r\n*2\r\n{scores}$2\r\nx5\r\n:1\r\n"));
+    assert_eq!(plain(&zeros), plain("*3\r\n*2\r\n$1\r\n0\r\n,0\r\n$2\r\nx5\r\n:1\r\n"));
+    assert_eq!(plain(&digits), plain("*3\r\n*2\r\n$6\r\n4.5233\r\n+-0\r\n$2\r\nx5\r\n:1\r\n"));
+    assert_ne!(plain("$3\r\n4.5\r\n"), plain("$3\r\n4.6\r\n"));
+    assert_ne!(plain("$2\r\n-1\r\n"), plain("$1\r\n1\r\n"));
     let queued = [Check::Exact, Check::Seconds];
     assert!(agrees_queued(&queued, b"*2\r\n+a\r\n:7\r\n", b"*2\r\n+a\r\n:8\r\n"));
     assert!(!agrees_queued(&queued, b"*2\r\n+a\r\n:7\r\n", b"*1\r\n+a\r\n"));

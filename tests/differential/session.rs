@@ -1,6 +1,6 @@
 //! One run: two servers, two connections to each, the same pipelines to both, and the comparison.
 
-use super::compare::{Check, agrees_queued};
+use super::compare::{Check, agrees_queued, with_plain_scores};
 use super::findings::{Findings, shown, shown_args, sort_of};
 use super::generate::{Generator, Made};
 use super::grammar::{self, Command};
@@ -10,7 +10,7 @@ use super::state::{self, Observers};
 use super::tally::Tally;
 use super::vocabulary::KEYS;
 use super::wire::{self, Wire, put_request};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// Connections to each server. Two connections can interfere with each other's `WATCH` and `EXEC`.
 const CONNECTIONS: usize = 2;
@@ -42,6 +42,17 @@ pub struct Setup {
     /// Whether a second peer replaces Annulet: a disagreement is then random, not a finding.
     pub is_rehearsal: bool,
 }
+
+/// Commands that give a sorted set, or its scores, to another key.
+const MOVING: &[&[u8]] = &[
+    b"COPY",
+    b"RENAME",
+    b"RENAMENX",
+    b"ZDIFFSTORE",
+    b"ZINTERSTORE",
+    b"ZRANGESTORE",
+    b"ZUNIONSTORE",
+];
 
 /// The server under test.
 enum Subject {
@@ -249,6 +260,54 @@ impl Session<'_> {
         mades
     }
 
+    /// Returns the kind of a disagreement of two replies; nothing if they agree.
+    fn kind_of(&self, at: usize, made: &Made, ours: &[u8], theirs: &[u8]) -> String {
+        let is_queued = theirs == b"+QUEUED\r\n";
+        let (name, queued) = (made.command.name, &self.standings[at].queued);
+        match name {
+            "EXEC" if !is_queued && !agrees_queued(&checks(queued), ours, theirs) => {
+                kind_of_exec(queued, ours, theirs)
+            }
+            "EXEC" => String::new(),
+            _ if is_queued && ours == theirs => String::new(),
+            _ if made.check().agrees(ours, theirs) => String::new(),
+            _ => format!("{name}: {} against {}", sort_of(ours), sort_of(theirs)),
+        }
+    }
+
+    /// Returns whether a key of the command at `place`, or of the transaction that it executes, has
+    /// been sorted by SORT.
+    fn follows_sort_of(&self, at: usize, place: usize) -> bool {
+        let mut keys: HashSet<&[u8]> = keys_of(&self.history[place]).collect();
+        if self.history[place].args[0].eq_ignore_ascii_case(b"EXEC") {
+            let own = self.history.iter().take(place).rev().filter(|sent| sent.connection == at);
+            let queued = own.take_while(|sent| sent.reply == b"+QUEUED\r\n");
+            keys.extend(queued.flat_map(keys_of));
+        }
+        self.follows_sort(place, keys)
+    }
+
+    /// Returns whether one of these keys was sorted by SORT before the command at `place`, or comes
+    /// from such a key.
+    fn follows_sort<'a>(&'a self, place: usize, mut keys: HashSet<&'a [u8]>) -> bool {
+        for sent in self.history.iter().take(place).rev() {
+            let name = sent.args[0].to_ascii_uppercase();
+            let is_failed = sent.reply.starts_with(b"-");
+            if is_failed || !keys_of(sent).any(|key| keys.contains(key)) {
+                continue;
+            }
+            if name.starts_with(b"SORT")
+                && sent.args.get(1).is_some_and(|key| keys.contains(&**key))
+            {
+                return true;
+            }
+            if MOVING.contains(&name.as_slice()) {
+                keys.extend(keys_of(sent));
+            }
+        }
+        false
+    }
+
     /// Returns whether two replies agree; records a finding if not.
     fn compare(
         &mut self,
@@ -261,16 +320,12 @@ impl Session<'_> {
         let name = made.command.name;
         let is_queued = theirs == b"+QUEUED\r\n";
         let names: Vec<_> = self.standings[at].queued.iter().map(|(_, name)| *name).collect();
+        let mut kind = self.kind_of(at, made, ours, theirs);
+        if !kind.is_empty() && self.follows_sort_of(at, place) {
+            let [ours, theirs] = [ours, theirs].map(with_plain_scores);
+            kind = self.kind_of(at, made, &ours, &theirs);
+        }
         let queued = &mut self.standings[at].queued;
-        let kind = match name {
-            "EXEC" if !is_queued && !agrees_queued(&checks(queued), ours, theirs) => {
-                kind_of_exec(queued, ours, theirs)
-            }
-            "EXEC" => String::new(),
-            _ if is_queued && ours == theirs => String::new(),
-            _ if made.check().agrees(ours, theirs) => String::new(),
-            _ => format!("{name}: {} against {}", sort_of(ours), sort_of(theirs)),
-        };
         if is_queued {
             queued.push((made.check(), name));
         } else if name == "EXEC" || (made.args.len() == 1 && matches!(name, "DISCARD" | "RESET")) {
@@ -317,7 +372,12 @@ impl Session<'_> {
     /// Compares all keys, and sometimes restarts without any.
     fn state(&mut self) {
         let walk = self.generator.named("SCAN").map(|made| made.args);
-        let differences = state::compare(&mut self.observers, walk);
+        let mut differences = state::compare(&mut self.observers, walk);
+        differences.retain(|found| {
+            let keys = HashSet::from([found.key.as_slice()]);
+            let is_sorted = self.follows_sort(self.history.len(), keys);
+            !(is_sorted && self.observers.have_equal_scores(found))
+        });
         let are_same = differences.is_empty();
         for difference in differences {
             let args = [Vec::new(), difference.key];
@@ -351,6 +411,11 @@ impl Session<'_> {
             format!("  the last commands:\n{lines}\n  Annulet's log:\n{log}"),
         );
     }
+}
+
+/// Returns the keys among the arguments of a command.
+fn keys_of(sent: &Sent) -> impl Iterator<Item = &[u8]> {
+    sent.args[1..].iter().map(Vec::as_slice).filter(|arg| KEYS.contains(arg))
 }
 
 fn checks(queued: &[(Check, &'static str)]) -> Vec<Check> {

@@ -1,6 +1,6 @@
 //! Compares all keys of both servers.
 
-use super::compare::Check;
+use super::compare::{Check, with_plain_scores};
 use super::findings::{shown, shown_args};
 use super::wire::{self, Wire};
 
@@ -15,13 +15,16 @@ const STEPS_MAX: usize = 10_000;
 /// Number of checks, every 50 ms, whether a replica has caught up.
 const CATCH_UP_TRIES: usize = 600;
 
+/// The question about a key that is answered with the digest of its value.
+const DIGEST: &str = "DEBUG DIGEST-VALUE";
+
 /// The questions about each key.
 const ASPECTS: &[(&str, Check)] = &[
     ("GET", Check::Exact),
     ("TYPE", Check::Exact),
     ("OBJECT ENCODING", Check::Encoding),
     ("PEXPIRETIME", Check::Milliseconds),
-    ("DEBUG DIGEST-VALUE", Check::Exact),
+    (DIGEST, Check::Exact),
 ];
 
 /// One connection to each server, for read-only commands.
@@ -34,6 +37,7 @@ pub struct Observers {
 pub struct Difference {
     pub kind: String,
     pub text: String,
+    pub database: usize,
     pub key: Vec<u8>,
 }
 
@@ -57,6 +61,19 @@ impl Observers {
         let reply = self.ours.ask(&["COMMAND", "INFO", &name]);
         let children = wire::children(&reply).unwrap_or_default();
         children.first().is_some_and(|card| wire::children(card).is_some_and(|c| c.len() > 1))
+    }
+
+    /// Returns whether only the digests of a key differ, and both servers have the same sorted set
+    /// there.
+    pub fn have_equal_scores(&mut self, found: &Difference) -> bool {
+        let select = ["SELECT", &found.database.to_string()];
+        let scores = |wire: &mut Wire| {
+            wire.ask(&select);
+            let args: [&[u8]; 5] = [b"ZRANGE", &found.key, b"0", b"-1", b"WITHSCORES"];
+            with_plain_scores(&wire.ask(&args))
+        };
+        let (one, other) = self.both(scores);
+        found.kind.ends_with(DIGEST) && one == other && one.starts_with(b"*")
     }
 
     fn both<T>(&mut self, mut look: impl FnMut(&mut Wire) -> T) -> (T, T) {
@@ -129,7 +146,7 @@ pub fn compare(observers: &mut Observers, scan: Option<Vec<Vec<u8>>>) -> Vec<Dif
             let kind = format!("state: {what}");
             let at = format!("  database {database}, key {}", shown(key));
             let text = format!("{at}\n  Annulet: {one}\n  Valkey:  {other}");
-            differences.push(Difference { kind, text, key: key.to_vec() });
+            differences.push(Difference { kind, text, database, key: key.to_vec() });
         };
         ours.iter().filter(|key| !theirs.contains(key)).for_each(|key| {
             note("a key that should not be there", key, "has it", "lacks it");

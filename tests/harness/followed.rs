@@ -4,7 +4,7 @@
 //! A mark is a transaction of a client that sets the key `mark` to a new value and reads all keys.
 //! When the stream sets the key to this value, the replica must have what the transaction has read.
 
-use super::linear::wait_until;
+use super::linear::{ask, wait_until};
 use super::lockstep::Lockstep;
 use super::model::{DATABASES, ORDER, SORTED};
 use super::replay::{Replay, Seen, seen};
@@ -241,15 +241,4 @@ fn are_equal(ours: &[Seen], theirs: &[Seen], world: &World) -> bool {
 
 fn number(text: &str) -> i64 {
     text.parse().expect("a mark is a number")
-}
-
-fn ask(client: &mut Client, world: &World, lockstep: &Lockstep, args: &[&str]) -> Value {
-    client.send(args);
-    let mut reply = None;
-    wait_until(lockstep, "a reply", || {
-        world.run_offloaded();
-        reply = client.try_read();
-        reply.is_some()
-    });
-    reply.expect("waited for")
 }

@@ -8,9 +8,10 @@ use super::observed::{Recorder, observed_table};
 use super::search::Verdict;
 use super::units::Mix;
 use super::workload::Workload;
-use super::{Setup, World, check_rest};
+use super::{Client, Setup, World, check_rest};
 use annulet::base::rng::Rng;
 use annulet::mesh::{Preempt, Rules};
+use annulet::resp::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -164,6 +165,18 @@ pub fn wait_until(lockstep: &Lockstep, what: &str, mut is_there: impl FnMut() ->
         assert!(waited < STUCK_STEPS, "stuck before {what}: {}", lockstep.describe());
         lockstep.pass(At::Client);
     }
+}
+
+/// Sends a command, and lets other threads run until its reply has arrived.
+pub fn ask(client: &mut Client, world: &World, lockstep: &Lockstep, args: &[&str]) -> Value {
+    client.send(args);
+    let mut reply = None;
+    wait_until(lockstep, "a reply", || {
+        world.run_offloaded();
+        reply = client.try_read();
+        reply.is_some()
+    });
+    reply.expect("waited for")
 }
 
 /// Clients that act step by step.

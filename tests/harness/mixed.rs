@@ -13,7 +13,7 @@ use super::model::{Action, Command, Model, ORDER};
 use super::ok;
 use super::search::{Event, Observed};
 use super::units::{Draw, MS_MAX, Mix, Step};
-use super::{Client, START_MS, World, encode, key_on};
+use super::{Client, START_MS, World, encode, key_on, plain_table};
 use annulet::base::rng::Rng;
 use annulet::resp::Value;
 use std::collections::VecDeque;
@@ -359,6 +359,9 @@ impl Mixed {
         let count = if actor.is_slow { 1 } else { actor.plan.len() };
         let mut bytes = Vec::new();
         for Step { args, action, due } in actor.plan.drain(..count) {
+            let percent = self.draw.mix.script_percent;
+            let is_scripted = percent > 0 && self.draw.rng.below(100) < percent;
+            let args = if is_scripted { scripted(args, &mut self.draw.rng) } else { args };
             bytes.extend(encode(&args));
             let event = action.map(|action| {
                 let session = actor.session;
@@ -453,4 +456,38 @@ impl Actor {
     fn is_through(&self) -> bool {
         self.plan.is_empty() && self.units_left == 0
     }
+}
+
+/// Returns the EVAL that runs a command, with or without declared keys. Commands on the session and
+/// incomplete commands stay as they are.
+fn scripted(args: Vec<String>, rng: &mut Rng) -> Vec<String> {
+    let entry = plain_table().find(args[0].as_bytes()).expect("a known command");
+    if !entry.is_on_keys() || !entry.command.card.takes(args.len()) {
+        return args;
+    }
+    if rng.below(2) == 0 {
+        let script = format!("{}return redis.pcall(unpack(ARGV))", pause(rng));
+        return ["EVAL", &script, "0"].map(str::to_string).into_iter().chain(args).collect();
+    }
+    let keys = entry.command.card.used_args(args.len(), |at| args[at].as_bytes());
+    let keys: Vec<usize> = keys.unwrap_or_default().into_iter().map(|(at, _)| at).collect();
+    let (mut declared, mut others) = (Vec::new(), Vec::new());
+    let mut call = format!("redis.pcall('{}'", args[0]);
+    for (at, arg) in args.iter().enumerate().skip(1) {
+        let (list, name) =
+            if keys.contains(&at) { (&mut declared, "KEYS") } else { (&mut others, "ARGV") };
+        list.push(arg.clone());
+        call.push_str(&format!(", {name}[{}]", list.len()));
+    }
+    let count = declared.len().to_string();
+    ["EVAL".to_string(), format!("{}return {call})", pause(rng)), count]
+        .into_iter()
+        .chain(declared)
+        .chain(others)
+        .collect()
+}
+
+/// Returns the beginning of a script: sometimes a loop that is suspended if all scripts are long.
+fn pause(rng: &mut Rng) -> &'static str {
+    if rng.below(3) == 0 { "for i = 1, 50000 do end " } else { "" }
 }

@@ -327,6 +327,7 @@ pub fn check_rest(me: usize, shard: &Shard) {
     assert_eq!(seen.envelopes_under_way, 0, "shard {me} has credits under way: {seen:?}");
     assert_eq!(seen.flights, 0, "shard {me} has flights: {seen:?}");
     assert_eq!(seen.postponed, 0, "shard {me} has postponed connections: {seen:?}");
+    assert_eq!(seen.barriers, 0, "shard {me} has barriers: {seen:?}");
     assert_eq!(seen.stalled, 0, "shard {me} has stalled connections: {seen:?}");
     assert_eq!(seen.ready + seen.dirty, 0, "shard {me} has work: {seen:?}");
     assert_eq!(seen.buffered_bytes, seen.counted_bytes, "shard {me}: {seen:?}");

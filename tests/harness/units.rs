@@ -70,6 +70,8 @@ pub struct Mix {
     pub has_admin: bool,
     /// Whether a replica attaches, whose keys are compared with what clients saw.
     pub has_feed: bool,
+    /// The percentage of commands that a script runs.
+    pub script_percent: u64,
 }
 
 /// The next input of a client.

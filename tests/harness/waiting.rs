@@ -10,7 +10,7 @@
 //!
 //! An element's name consists of the key that it was pushed to, its pusher, and a growing number.
 
-use super::linear::wait_until;
+use super::linear::{ask, wait_until};
 use super::lockstep::{At, Lockstep};
 use super::replay::Replay;
 use super::{Client, World, encode};
@@ -381,16 +381,7 @@ impl Waiting {
     /// Accounts for all elements once the server is idle.
     fn account(&mut self, world: &World, lockstep: &Lockstep) {
         let mut client = world.connect();
-        let mut ask = |args: &[&str]| {
-            client.send(args);
-            let mut reply = None;
-            wait_until(lockstep, "a reply", || {
-                world.run_offloaded();
-                reply = client.try_read();
-                reply.is_some()
-            });
-            reply.expect("the reply has arrived")
-        };
+        let mut ask = |args: &[&str]| ask(&mut client, world, lockstep, args);
         let mut left = HashMap::new();
         for key in (0..4).flat_map(|n| [format!("q{n}"), format!("m{n}")]) {
             let Value::Array(elements) = ask(&["LRANGE", &key, "0", "-1"]) else {

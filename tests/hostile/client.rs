@@ -211,8 +211,12 @@ impl<'a> Client<'a> {
         let mark = format!("mark {} {}", self.number, self.draw.dice.below(1 << 40));
         let mut bytes = Vec::new();
         put_request(&mut bytes, &["DISCARD"]);
+        // A subscriber with RESP2 may not send ECHO.
+        for unsubscribe in ["UNSUBSCRIBE", "PUNSUBSCRIBE", "SUNSUBSCRIBE"] {
+            put_request(&mut bytes, &[unsubscribe]);
+        }
         put_request(&mut bytes, &["ECHO", &mark]);
-        self.shared.trace(self.number, format!("DISCARD, ECHO {mark}"));
+        self.shared.trace(self.number, format!("DISCARD, UNSUBSCRIBE, ECHO {mark}"));
         let expected = format!("${}\r\n{mark}\r\n", mark.len()).into_bytes();
         let mut end = link.push(&bytes, true, LOST_MS);
         for _ in 0..LOST_ROUNDS_MAX {

@@ -77,6 +77,7 @@ impl<'a> Draw<'a> {
             12..=14 => self.of_card(),
             15 | 16 => self.form(forms::VOLATILE),
             17 => self.form(forms::FEEDING),
+            18 => self.form(forms::MESSAGES),
             _ => self.form(forms::HEAVY),
         }
     }

@@ -140,6 +140,26 @@ pub const FEEDING: &[&str] = &[
     "CLIENT UNBLOCK $id ERROR",
 ];
 
+/// Subscriptions, and messages on few channels and patterns.
+pub const MESSAGES: &[&str] = &[
+    "HELLO 3",
+    "SUBSCRIBE h$n h$n",
+    "PSUBSCRIBE h* __key*",
+    "PSUBSCRIBE __keyspace@?__:*",
+    "SSUBSCRIBE h$n",
+    "UNSUBSCRIBE",
+    "UNSUBSCRIBE h$n",
+    "PUNSUBSCRIBE",
+    "SUNSUBSCRIBE h$n",
+    "RESET",
+    "PUBLISH h$n $val",
+    "PUBLISH h$n $val",
+    "PUBLISH h$n $big",
+    "SPUBLISH h$n $val",
+    "PUBSUB NUMSUB h$n h$n",
+    "PUBSUB CHANNELS",
+];
+
 /// Disturbs other clients and the server.
 pub const ADMIN: &[&str] = &[
     "CLIENT KILL ID $id",
@@ -238,6 +258,7 @@ pub const SETTINGS: &[(&str, &[&str])] = &[
     ("commandlog-reply-larger-than", &["100", "1048576"]),
     ("latency-monitor-threshold", &["0", "1"]),
     ("latency-tracking", &["yes", "no"]),
+    ("client-output-buffer-limit", &["pubsub 1mb 0 0", "pubsub 32mb 8mb 60"]),
     ("client-output-buffer-limit", &["normal 0 0 0", "normal 2mb 1mb 1", "normal 32mb 0 0"]),
     ("client-query-buffer-limit", &["1gb", "1mb", "16mb"]),
     ("proto-max-bulk-len", &["512mb", "1mb"]),

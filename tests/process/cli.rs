@@ -1,9 +1,9 @@
 //! redis-cli, if it is installed.
 
 use super::on_each_setup;
-use super::server::Server;
-use super::wire::request;
-use std::io::Write;
+use super::server::{Server, wait_for};
+use super::wire::{Wire, request};
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
 /// Returns the name of the program on this machine.
@@ -53,6 +53,31 @@ fn redis_cli_works() {
         let unknown = cli(&["NOSUCH", "a", "b"]);
         assert_eq!(unknown, "ERR unknown command 'NOSUCH', with args beginning with: 'a' 'b'");
         assert_eq!(run(name, server, &[], b"PING\nGET key\n"), "PONG\ntwo words");
+    });
+}
+
+#[test]
+fn redis_cli_shows_messages() {
+    let Some(name) = program() else { return };
+    on_each_setup(&[], |server| {
+        let mut child = Command::new(name)
+            .args(["-p", &server.port.to_string(), "SUBSCRIBE", "news"])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program has run before");
+        let mut publisher = Wire::connect(server.port);
+        assert!(
+            wait_for(|| publisher.ask(&["PUBLISH", "news", "hello"]) == ":1"),
+            "redis-cli subscribes"
+        );
+        let mut output = BufReader::new(child.stdout.take().expect("the stream is piped"));
+        let mut shown = String::new();
+        while !shown.contains("hello") {
+            assert!(output.read_line(&mut shown).expect("it is text") > 0, "{shown}");
+        }
+        child.kill().expect("it runs");
+        child.wait().expect("it ends");
+        assert!(wait_for(|| publisher.ask(&["PUBLISH", "news", "hello"]) == ":0"), "it has left");
     });
 }
 

@@ -13,6 +13,7 @@ mod library;
 mod life;
 mod limits;
 mod observing;
+mod pubsub;
 mod server;
 mod settings;
 mod sockets;

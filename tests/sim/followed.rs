@@ -244,6 +244,87 @@ fn ending_feed(shards: usize, seed: u64) -> (Server, Client) {
     (server, client)
 }
 
+/// A shard may find the mark of its WAIT only after another shard has ended the feed.
+#[test]
+fn a_wait_ends_its_barrier_beside_the_feed() {
+    const SHARDS: usize = 4;
+    for late in 1..SHARDS - 1 {
+        let mut setup = Setup { offloads: true, ..Setup::new(SHARDS, late as u64) };
+        setup.config.repl_backlog_ttl = 1;
+        setup.config.repl_diskless_sync_delay = 0;
+        let mut server = Server::with(setup);
+        let (mut client, mut writer) = (server.client(), server.client());
+        // One on each shard.
+        let mut waiters: Vec<Client> = (0..SHARDS).map(|_| server.client()).collect();
+        let (here, there) = (key_on(SHARDS, SHARDS - 1, 0), key_on(SHARDS, 0, 0));
+        client.run(&mut server, ["RPUSH", &here, "a", "b", "a"]);
+        let replica = Replica::attach(&mut server);
+        replica.client.link.reset();
+        server.settle();
+        client.send(&["LREM", &here, "0", "a"]);
+        busy_turns(&mut server);
+        // Its part behind LREM holds the stream up, and the marks.
+        writer.send(&["MSET", &there, "v", &here, "v"]);
+        busy_turns(&mut server);
+        waiters.iter_mut().for_each(|waiter| waiter.send(&["WAIT", "1", "4000"]));
+        busy_turns(&mut server);
+        server.world.clock.advance_ms(2_000);
+        busy_turns(&mut server);
+        assert!(server.world.feed.is_on() && client.try_read().is_none());
+        assert!(server.world.run_offloaded());
+        for turn in 0..50 * SHARDS {
+            if turn % SHARDS != late {
+                server.turns_of(turn % SHARDS, 1);
+            }
+        }
+        assert!(!server.world.feed.is_on(), "the feed has ended");
+        server.advance_ms(4_000);
+        assert_eq!((client.try_read(), writer.try_read()), (Some(int(2)), Some(ok())));
+        for waiter in &mut waiters {
+            assert_eq!(waiter.read(&mut server), int(0));
+        }
+        server.check();
+    }
+}
+
+/// The merger writes a large unit in steps.
+#[test]
+fn a_feed_without_readers_ends_after_a_large_unit() {
+    for (shards, seed) in [(1, 0), (2, 1)] {
+        let mut setup = Setup { offloads: true, ..Setup::new(shards, seed) };
+        setup.config.repl_backlog_ttl = 1;
+        setup.config.repl_diskless_sync_delay = 0;
+        let mut server = Server::with(setup);
+        let (mut client, mut writer) = (server.client(), server.client());
+        let key = key_on(shards, shards - 1, 0);
+        client.run(&mut server, ["RPUSH", &key, "a", "b", "a"]);
+        let replica = Replica::attach(&mut server);
+        replica.client.link.reset();
+        server.settle();
+        client.send(&["LREM", &key, "0", "a"]);
+        busy_turns(&mut server);
+        writer.send(&["MULTI"]);
+        let value = "v".repeat(100_000);
+        (0..40).for_each(|_| writer.send(&["SET", &key, &value]));
+        writer.send(&["EXEC"]);
+        while !writer.has_sent() {
+            busy_turns(&mut server);
+            writer.pump();
+        }
+        while busy_turns(&mut server) > 0 {}
+        server.world.clock.advance_ms(2_000);
+        busy_turns(&mut server);
+        assert!(server.world.feed.is_on() && client.try_read().is_none());
+        let before = server.world.feed.end_offset();
+        assert_eq!(client.read(&mut server), int(2));
+        server.advance_ms(1_000);
+        assert!(!server.world.feed.is_on(), "{shards} shards: the feed ends");
+        let written = server.world.feed.end_offset() - before;
+        assert!(written > 4_000_000, "{written} bytes");
+        server.check();
+    }
+}
+
 #[test]
 fn a_feed_without_readers_ends_after_a_long_command() {
     for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {

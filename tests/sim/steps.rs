@@ -116,6 +116,32 @@ fn strangers_go_on_and_others_wait() {
     }
 }
 
+/// A unit takes effect when its first round is posted. A command on the session, which its home has
+/// run some steps earlier, does not make it see an earlier time.
+#[test]
+fn a_unit_sees_the_time_at_which_it_takes_effect() {
+    for (shards, seed) in [(1, 0), (2, 1), (3, 2)] {
+        let mut server = server(shards, seed, true);
+        let (mut client, mut other) = (server.client(), server.client());
+        for key in ["volatile", "another"] {
+            assert_eq!(other.run(&mut server, ["SET", key, "v", "PX", "10"]), ok());
+        }
+        let mut commands = vec![vec!["SELECT", "0"], vec!["MGET", "mark", "volatile"]];
+        commands.extend(vec![vec!["SET", "key", "v"]; 60]);
+        // All of it is planned and some of it is split, but the unit is not posted.
+        begin(&mut server, &mut client, &commands, 80);
+        server.world.clock.advance_ms(20);
+        other.send(&["PTTL", "another"]);
+        other.send(&["SET", "mark", "v"]);
+        (0..4).for_each(|_| (0..shards).for_each(|shard| server.turns_of(shard, 1)));
+        assert_eq!((other.try_read(), other.try_read()), (Some(int(-2)), Some(ok())));
+        let Value::Array(replies) = client.read(&mut server) else { panic!("an array") };
+        let seen = Value::Array(vec![bulk("v"), Value::Null]);
+        assert_eq!(replies[1], seen, "{shards} shards: it follows the other client's commands");
+        server.check();
+    }
+}
+
 #[test]
 fn a_unit_whose_client_leaves_is_finished() {
     for (shards, seed, turns) in [(1, 0, 1), (2, 1, 20), (3, 2, 60), (2, 3, 100), (1, 4, 130)] {

@@ -44,6 +44,13 @@ static PASSING: Mix = Mix {
 /// Without the replica: the feed asserts the order of units.
 static UNFOLLOWED: Mix = Mix { name: "all at once, unfollowed", has_feed: false, ..STANDING };
 
+/// Scripts among the commands.
+static SCRIPTED: Mix = Mix { name: "all at once, in scripts too", script_percent: 40, ..STANDING };
+
+/// Scripts among the commands, while deadlines pass.
+static SCRIPTED_PASSING: Mix =
+    Mix { name: "all at once, with deadlines, in scripts too", script_percent: 40, ..PASSING };
+
 /// Few kinds of commands, so that most units conflict.
 static CONFLICTING: Mix = Mix {
     name: "killed and paused",
@@ -72,6 +79,16 @@ fn all_at_once_has_an_order() {
 #[test]
 fn all_at_once_with_deadlines_has_an_order() {
     check(&PASSING);
+}
+
+#[test]
+fn all_at_once_with_scripts_has_an_order() {
+    check(&SCRIPTED);
+}
+
+#[test]
+fn all_at_once_with_scripts_and_deadlines_has_an_order() {
+    check(&SCRIPTED_PASSING);
 }
 
 #[test]

@@ -35,6 +35,7 @@ pub const PLAIN: Mix = Mix {
     cut_once_in: 0,
     has_admin: false,
     has_feed: false,
+    script_percent: 0,
 };
 
 static OVER_BROKEN_CONNECTIONS: Mix = Mix { name: "plain, cut", cut_once_in: 40, ..PLAIN };
@@ -211,6 +212,38 @@ pub static EVERYTHING: Mix = Mix {
     ..PLAIN
 };
 
+/// Commands that scripts run, with and without declared keys, beside plain ones.
+pub static SCRIPTS: Mix = Mix {
+    name: "scripts",
+    needs: &["eval", "rename", "copy", "msetnx"],
+    kinds: &[
+        Get, Mget, Mget, Set, Mset, MsetNx, Incr, GetDel, Del, Exists, Rename, Copy, DbSize,
+        FlushDb,
+    ],
+    cut_once_in: 100,
+    script_percent: 50,
+    ..PLAIN
+};
+
+/// Nothing but scripts, with a replica that sees each as a unit.
+static SCRIPTS_FOLLOWED: Mix = Mix {
+    name: "scripts with a feed",
+    needs: &["eval", "rename", "copy", "msetnx", "multi", "exec"],
+    exec_once_in: 4,
+    has_feed: true,
+    cut_once_in: 0,
+    script_percent: 100,
+    ..SCRIPTS
+};
+
+static SCRIPTS_IN_TRANSACTIONS: Mix = Mix {
+    name: "scripts in transactions",
+    needs: &["eval", "multi", "exec", "discard", "watch", "unwatch", "rename", "copy", "msetnx"],
+    exec_once_in: 2,
+    watch_percent: 50,
+    ..SCRIPTS
+};
+
 static DEADLINES_IN_TRANSACTIONS: Mix = Mix {
     name: "deadlines in transactions",
     needs: &["multi", "exec", "discard", "watch", "unwatch", "rename", "copy"],
@@ -353,6 +386,21 @@ fn discoveries_have_an_order() {
 #[test]
 fn discoveries_in_transactions_have_an_order() {
     check(&DISCOVERIES_IN_TRANSACTIONS);
+}
+
+#[test]
+fn scripts_have_an_order() {
+    check(&SCRIPTS);
+}
+
+#[test]
+fn scripts_with_a_feed_have_an_order() {
+    check(&SCRIPTS_FOLLOWED);
+}
+
+#[test]
+fn scripts_in_transactions_have_an_order() {
+    check(&SCRIPTS_IN_TRANSACTIONS);
 }
 
 #[test]

@@ -49,7 +49,17 @@ const SHARD_LAYERS: &[&[&str]] = &[
 const PARTITION_LAYERS: &[&[&str]] = &[
     &["message", "timing"],
     // The parts of the struct.
-    &["absence", "deferred", "env", "journal", "leaving", "part_job", "slices", "unfinished"],
+    &[
+        "absence",
+        "deferred",
+        "env",
+        "journal",
+        "leaving",
+        "part_job",
+        "slices",
+        "tools",
+        "unfinished",
+    ],
     // The struct. All other files have methods of it.
     &["partition"],
     &[
@@ -72,6 +82,7 @@ const PARTITION_LAYERS: &[&[&str]] = &[
         "offload",
         "parts",
         "requests",
+        "scripts",
         "sliced_part",
         "survey",
         "walks",

@@ -5,7 +5,7 @@
 //! expect have the value 0 or none.
 
 use super::View;
-use super::text::Text;
+use super::text::{Human, Text};
 use crate::base::system;
 use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::commands::footprint::{ALLOCATOR, Footprint, percent};
@@ -124,6 +124,7 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.field("allocator_resident", resident);
     text.field("allocator_muzzy", 0);
     text.bytes("total_system_memory", system::memory_bytes());
+    scripting(view, text);
     text.bytes("maxmemory", config.maxmemory);
     text.field("maxmemory_policy", config.maxmemory_policy.word());
     text.ratio("allocator_frag", at.committed, used);
@@ -213,6 +214,58 @@ pub(super) fn cpu(view: &View<'_>, text: &mut Text) {
 
 /// Writes nothing: there are no modules.
 pub(super) fn modules(_view: &View<'_>, _text: &mut Text) {}
+
+/// Memory of the Lua states, and of the texts of scripts and functions.
+struct ScriptBytes {
+    eval_vm: u64,
+    functions_vm: u64,
+    scripts: u64,
+    functions: u64,
+}
+
+impl ScriptBytes {
+    fn of(view: &View<'_>) -> ScriptBytes {
+        let gauges = view.process.boards.gauges();
+        ScriptBytes {
+            eval_vm: gauges.eval_vm_bytes as u64,
+            functions_vm: gauges.functions_vm_bytes as u64,
+            scripts: view.process.scripts.bytes() as u64,
+            functions: view.process.functions.libraries().bytes() as u64,
+        }
+    }
+
+    fn vm(&self) -> u64 {
+        self.eval_vm + self.functions_vm
+    }
+}
+
+fn scripting(view: &View<'_>, text: &mut Text) {
+    let at = ScriptBytes::of(view);
+    let (libraries, functions) = view.process.functions.libraries().counts();
+    text.field("used_memory_lua", at.eval_vm);
+    text.field("used_memory_vm_eval", at.eval_vm);
+    text.field("used_memory_lua_human", Human(at.eval_vm));
+    text.field("used_memory_scripts_eval", at.scripts);
+    text.field("number_of_cached_scripts", view.process.scripts.len());
+    text.field("number_of_functions", functions);
+    text.field("number_of_libraries", libraries);
+    text.field("used_memory_vm_functions", at.functions_vm);
+    text.bytes("used_memory_vm_total", at.vm());
+    text.field("used_memory_functions", at.functions);
+    text.bytes("used_memory_scripts", at.scripts + at.functions);
+}
+
+/// Writes the engines that run scripts.
+pub(super) fn engines(view: &View<'_>, text: &mut Text) {
+    let at = ScriptBytes::of(view);
+    text.field("engines_count", 1);
+    text.field("engines_total_used_memory", at.vm());
+    text.field("engines_total_memory_overhead", 0);
+    let used = at.vm();
+    text.line(format_args!(
+        "engine_0:name=LUA,module=lua,abi_version=4,used_memory={used},memory_overhead=0"
+    ));
+}
 
 pub(super) fn cluster(_view: &View<'_>, text: &mut Text) {
     text.field("cluster_enabled", 0);

@@ -4,12 +4,13 @@ use super::View;
 use super::text::Text;
 use crate::observe::{Rate, Totals};
 use crate::pubsub::{Count, Sort};
+use crate::script::Scripts;
 
 pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     let boards = &view.process.boards;
     let totals = boards.totals();
     traffic(view, &totals, text);
-    expiry(&totals, text);
+    expiry(&totals, &view.process.scripts, text);
     text.field("keyspace_hits", totals.keyspace_hits);
     text.field("keyspace_misses", totals.keyspace_misses);
     for (name, sort) in [
@@ -74,7 +75,7 @@ fn traffic(view: &View<'_>, totals: &Totals, text: &mut Text) {
 
 /// Writes the numbers of keys that expired or were evicted. Expired keys are found by summaries and
 /// not by sampling. So none is left over, and no cycle ends early.
-fn expiry(totals: &Totals, text: &mut Text) {
+fn expiry(totals: &Totals, scripts: &Scripts, text: &mut Text) {
     text.field("expired_keys", totals.expired_lazy + totals.expired_active);
     text.field("expired_fields", totals.expired_fields);
     text.field("expired_stale_perc", "0.00");
@@ -83,7 +84,7 @@ fn expiry(totals: &Totals, text: &mut Text) {
     text.field("expire_cycle_cpu_milliseconds", totals.expire_ns_sum / 1_000_000);
     text.field("evicted_keys", 0);
     text.field("evicted_clients", totals.clients_evicted);
-    text.field("evicted_scripts", 0);
+    text.field("evicted_scripts", scripts.evicted());
     text.field("total_eviction_exceeded_time", 0);
     text.field("current_eviction_exceeded_time", 0);
 }

@@ -32,7 +32,7 @@ impl Text {
         self.field(&format!("{name}_bytes"), more as i64 - less as i64);
     }
 
-    fn line(&mut self, line: impl Display) {
+    pub(super) fn line(&mut self, line: impl Display) {
         write!(self.0, "{line}\r\n").expect("writing to a string does not fail");
     }
 

@@ -110,7 +110,8 @@ impl Shard {
     }
 
     /// Ends a hold on a reply, which waits in a connection, a transaction or a forwarded command.
-    /// The reply may be gone: its client has left, or had another reply already.
+    /// The reply may be gone: its client has left, or the reply belonged to the last round of a
+    /// transaction that did not wait for it.
     pub(in crate::shard) fn release(&mut self, owner: u16, hold: HoldId, holder: Holder) {
         let ended = (owner, hold);
         if let Some(id) = holder.transaction {
@@ -128,6 +129,7 @@ impl Shard {
                 return self.land_forwarded(id, (owner, None));
             }
         }
-        self.release_connection(holder.client, ended);
+        let is_found = self.release_connection(holder.client, ended);
+        assert!(is_found || holder.transaction.is_some(), "a hold lasts until its release");
     }
 }

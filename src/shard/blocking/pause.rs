@@ -8,8 +8,8 @@
 //! ```
 //! The end of the pause is one of the shard's deadlines, so the shard parks until then.
 
+use crate::exec::Facts;
 use crate::exec::{Entry, Pause};
-use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::mesh::ReplyAddress;
 use crate::resp::{Output, Reply};

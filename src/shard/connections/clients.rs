@@ -132,7 +132,7 @@ impl Evicting {
     }
 }
 
-/// A list in progress. Credits bound their number: each is a request without a reply.
+/// A list in progress. At most one per connection of the process.
 #[derive(Debug)]
 pub(in crate::shard) struct Listing {
     pub(super) part: Box<Envelope>,

@@ -56,7 +56,7 @@ impl Shard {
         connection.outbox.cut();
         self.count_bytes(conn);
         let connection = self.connections.get_mut(conn).expect("connection is open");
-        if connection.outbox.pending_bytes() > self.clients.output_bytes_free {
+        if connection.unsent_bytes() > self.clients.output_bytes_free {
             self.limit_output(conn);
         } else {
             connection.output_over_ms = None;
@@ -72,7 +72,7 @@ impl Shard {
             // The lag of a replica is checked when it is sent more.
             return;
         }
-        let bytes = connection.outbox.pending_bytes();
+        let bytes = connection.unsent_bytes();
         let limits = &self.env.config.client_output_buffer_limit;
         let limit = match connection.session.kind() {
             ClientKind::Normal | ClientKind::Primary => limits.normal,

@@ -3,6 +3,7 @@
 //! Must not know: how commands run.
 
 mod accept;
+mod ahead;
 mod client_eviction;
 pub(super) mod clients;
 mod limits;
@@ -18,6 +19,7 @@ mod tracking;
 mod watch;
 
 use crate::io::ConnId;
+use crate::keyspace::Spot;
 use crate::mesh::Handover;
 use std::collections::VecDeque;
 
@@ -34,6 +36,8 @@ pub(in crate::shard) struct Queues {
     stalled_on: Vec<VecDeque<ConnId>>,
     /// Whether the last turn has left completions to the next.
     pub(in crate::shard) has_completions: bool,
+    /// Keys that commands received in this turn will look up.
+    ahead: Vec<Spot>,
 }
 
 /// State of the acceptor: sockets that their shard could not take at once.

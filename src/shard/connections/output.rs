@@ -110,6 +110,7 @@ impl Shard {
         if is_blocked {
             return self.count_bytes(conn);
         }
+        self.look_ahead(conn);
         self.make_ready(conn);
     }
 

@@ -1,11 +1,8 @@
 //! Pushes: what a connection gets between its replies. Hot.
 //!
 //! A push goes into the output of a connection at once, unless its replies have to come first (see
-//! [`Connection::push`]). It is sent with the turn's other output.
+//! [`crate::client::Connection::push`]). It is sent with the turn's other output.
 
-use super::subscribers::Subscriber;
-use crate::client::Connection;
-use crate::exec::OUTPUT_BYTES_FREE;
 use crate::mesh::ClientRef;
 use crate::pubsub::{Cause, Published, Sort};
 use crate::resp::{Output, Protocol};
@@ -55,25 +52,18 @@ impl Shard {
         push: &mut Push<W>,
     ) {
         let mut reached = std::mem::take(&mut self.clients.subscribers.reached);
-        let subscribers = self.clients.subscribers.of(sort, name);
-        let getting = |subscriber: &&Subscriber| subscriber.gets(message.version);
-        for Subscriber { client, .. } in subscribers.iter().filter(getting) {
-            let connection = self.connections.get_same(client.conn, client.generation);
-            let Some(connection) = connection.filter(|connection| !connection.is_closing) else {
-                continue;
-            };
-            let is_own = message.cause.is_some_and(|cause| is_of(cause, self.env.me, *client));
-            connection.push(push.form(connection.session.protocol), is_own);
-            reached.push(client.conn);
-        }
-        for conn in reached.drain(..) {
-            self.end_push(conn);
+        let subscribers = self.clients.subscribers.of(sort, name).iter();
+        reached.extend(subscribers.filter(|it| it.gets(message.version)).map(|it| it.client));
+        for client in reached.drain(..) {
+            let is_own = message.cause.is_some_and(|cause| is_of(cause, self.env.me, client));
+            self.push_to(client, push, is_own);
         }
         self.clients.subscribers.reached = reached;
     }
 
     /// Pushes to one connection, if it is still there. `is_own` says that the connection's own
     /// command in flight is the cause, so that the push goes behind the reply of this command.
+    #[inline]
     pub(in crate::shard) fn push_to<W: Fn(Protocol, &mut Output)>(
         &mut self,
         client: ClientRef,
@@ -85,16 +75,10 @@ impl Shard {
             return;
         };
         connection.push(push.form(connection.session.protocol), is_own);
-        self.end_push(client.conn);
-    }
-
-    /// Makes a connection send what was pushed, and checks its limit.
-    #[inline]
-    fn end_push(&mut self, conn: u32) {
-        self.make_dirty(conn);
-        let connection: &mut Connection = self.connections.get_mut(conn).expect("just pushed to");
-        if connection.outbox.pending_bytes() > OUTPUT_BYTES_FREE as usize {
-            self.check_output(conn);
+        let is_long = connection.unsent_bytes() > self.clients.output_bytes_free;
+        self.make_dirty(client.conn);
+        if is_long {
+            self.check_output(client.conn);
         }
     }
 }

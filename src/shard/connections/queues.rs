@@ -39,22 +39,25 @@ impl Shard {
     }
 
     /// Ends a hold. After the last one the connection's replies are sent, and it is served again.
+    /// Returns false if an open connection has no such hold.
     pub(in crate::shard) fn release_connection(
         &mut self,
         client: ClientRef,
-        (owner, hold): (u16, HoldId),
-    ) {
+        ended: (u16, HoldId),
+    ) -> bool {
         let connection = self.connections.get_same(client.conn, client.generation);
-        let Some(connection) = connection.filter(|it| it.holds.contains(&(owner, hold))) else {
-            return;
+        let Some(connection) = connection else { return true };
+        let Some(at) = connection.holds.iter().position(|hold| *hold == ended) else {
+            return connection.is_closing;
         };
-        connection.holds.retain(|it| *it != (owner, hold));
+        connection.holds.swap_remove(at);
         if connection.holds.is_empty() {
             connection.outbox.release();
             connection.held_flight = None;
             self.make_dirty(client.conn);
             self.make_ready(client.conn);
         }
+        true
     }
 
     /// Stalls the connection: it waits for a credit to `shard`, behind earlier connections.

@@ -35,8 +35,8 @@ type Names = HashMap<Bytes, Vec<Subscriber>, RandomState>;
 #[derive(Debug)]
 pub(in crate::shard) struct Subscribers {
     names: [Names; Sort::COUNT],
-    /// Connections that the present message has reached; empty between messages.
-    pub(super) reached: Vec<ConnId>,
+    /// Connections that the present message is for; empty between messages.
+    pub(super) reached: Vec<ClientRef>,
 }
 
 fn place(list: &[Subscriber], conn: ConnId) -> Result<usize, usize> {

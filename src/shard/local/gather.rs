@@ -5,8 +5,8 @@
 //! may depend on them.
 
 use crate::client::Connection;
-use crate::exec::{Awaited, CommandTable, Entry, Item, Process, Session};
-use crate::gate::{Admission, Facts, Place, Router, admit, find, is_http};
+use crate::exec::{Awaited, CommandTable, Entry, Facts, Item, Process, Session};
+use crate::gate::{Admission, Place, Router, admit, find, is_http};
 use crate::mesh::Port;
 use crate::net::Request;
 use crate::observe::Boards;
@@ -55,6 +55,11 @@ impl Batch {
         self.traced = None;
         self.requests.clear();
         self.queued = 0;
+    }
+
+    /// Returns whether the last command runs on other shards than a command at `place`.
+    fn is_elsewhere(&self, place: Place) -> bool {
+        self.places.last().is_some_and(|last| *last != place || place == Place::Several)
     }
 
     /// Adds a command on keys. Returns why it is not added, if it may not run behind the others.
@@ -175,6 +180,8 @@ pub(in crate::shard) struct Gatherer {
     pub(in crate::shard) home: u16,
     pub(in crate::shard) facts: Facts,
     pub(in crate::shard) bulk_len_max: u64,
+    /// Whether commands of a batch have to take effect in their order, on all shards.
+    pub(in crate::shard) keeps_order: bool,
     /// The most commands of this batch.
     pub(in crate::shard) commands_max: usize,
     /// Whether the batch may have to be taken back, because a shard has no credits.
@@ -249,8 +256,13 @@ impl Gatherer {
             }
             Err(error) => return Some(Gathered::Refused(None, error)),
         };
-        let admission =
-            Admission { entry, argc: args.len(), session: &connection.session, facts: self.facts };
+        let admission = Admission {
+            entry,
+            argc: args.len(),
+            session: &connection.session,
+            facts: self.facts,
+            process,
+        };
         if let Err(error) = admit(&admission) {
             return Some(Gathered::Refused(Some(entry), error));
         }
@@ -262,27 +274,34 @@ impl Gatherer {
             batch.queued += 1;
             return None;
         }
+        let db = connection.session.db;
         let has_many_keys = entry.has_many_keys(args.len(), self.long_elements_min);
+        let discovers = entry.discovers_keys(&args, process);
         let (place, slot) = match has_many_keys {
             true => (Place::Several, 0),
-            false => self.place(entry, &args, connection.session.db, &process.boards),
+            false => self.place((entry, discovers), &args, db, &process.boards),
         };
         let item = Item {
             entry,
             first: request.first,
             argc: request.argc,
             slot,
-            db: connection.session.db as u16,
+            db: db as u16,
             at: batch.items.len() as u32,
             sees_due: connection.session.is_import_source,
             is_quiet: connection.session.is_no_touch,
             is_tracked: connection.session.tracks_reads(),
             is_part: false,
+            discovers,
             is_counted: false,
         };
-        if !entry.is_on_keys() || place == Place::Several && (has_many_keys || entry.gathers_keys())
-        {
+        let is_joint = has_many_keys || needs_locks(entry, &connection.session);
+        if !entry.is_on_keys() || place == Place::Several && is_joint {
             return Some(stands_alone(item, has_many_keys));
+        }
+        if self.keeps_order && batch.is_elsewhere(place) {
+            // The notifications of a pipeline have the order of its commands.
+            return Some(Gathered::Nothing);
         }
         let expected = self.expect(entry, &args, &connection.session, process);
         batch.add(item, expected, place == Place::Shard(self.home), place)
@@ -313,19 +332,27 @@ impl Gatherer {
 /// commands behind it in the pipeline must see what the forwarded command has done.
 #[cold]
 fn may_forward(entry: &Entry, args: &Args<'_>, awaited: &Awaited) -> bool {
-    if !entry.is_write() {
+    if !entry.may_change_keys() {
         return false;
     }
     let keys = entry.key_args(args).unwrap_or_default();
-    // A command without keys may change any key.
-    keys.is_empty() || keys.iter().any(|(at, _)| awaited.may_await(&args[*at]))
+    // A command without keys, or a script, may change any key.
+    keys.is_empty()
+        || entry.command.runs_commands
+        || keys.iter().any(|(at, _)| awaited.may_await(&args[*at]))
 }
 
 impl Gatherer {
     /// Returns where a command runs, and the hash slot of its first key.
     #[inline]
-    fn place(&self, entry: &Entry, args: &Args<'_>, db: usize, boards: &Boards) -> (Place, u16) {
-        let (place, slot) = self.router.place(entry, args, self.home);
+    fn place(
+        &self,
+        (entry, discovers): (&Entry, bool),
+        args: &Args<'_>,
+        db: usize,
+        boards: &Boards,
+    ) -> (Place, u16) {
+        let (place, slot) = self.router.place((entry, discovers), args, self.home);
         (self.router.walk_place(entry, args, place, &|| boards.database(db)[0]), slot)
     }
 
@@ -340,6 +367,12 @@ impl Gatherer {
         }
         !session.replica.is_attached && self.facts.postpones(flags)
     }
+}
+
+/// Returns whether a command on several shards has to lock its keys: it gathers them, or its client
+/// has subscriptions and sees when messages come.
+fn needs_locks(entry: &Entry, session: &Session) -> bool {
+    entry.gathers_keys() || session.has_subscriptions() && !entry.surveys_keys()
 }
 
 /// Returns a command that does not run in a batch: on the session, or on many keys together.

@@ -3,11 +3,12 @@
 
 use super::gather::{Gathered, Gatherer};
 use crate::client::Serving;
+use crate::exec::Facts;
 use crate::exec::{BATCH_COMMANDS_MAX, BatchArgs, Replies, Wait};
-use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, FlightId, Registration};
 use crate::partition::{Batch, BatchTiming, Probe, RunMode, args_of};
+use crate::pubsub::Sort;
 use crate::resp::Mark;
 use crate::shard::limits::{BATCHES_PER_TURN_MAX, SERVE_NS_MAX};
 use crate::shard::state::Shard;
@@ -108,6 +109,8 @@ impl Shard {
             home: self.env.me as u16,
             facts: self.env.facts,
             bulk_len_max: self.env.config.proto_max_bulk_len,
+            keeps_order: self.env.config.notify_keyspace_events.publishes()
+                && self.env.process.pubsub.is_used(Sort::Channel),
             commands_max: self.port.mesh().batch_commands_max(BATCH_COMMANDS_MAX),
             may_stall: !self.port.has_all_credits(),
             long_elements_min: self.env.config.offload_elements_min as usize,
@@ -148,6 +151,9 @@ impl Shard {
         let ran = self.partition.run_local(&mut batch, mode, caller, &mut timing);
         if let Some(wait) = ran.wait {
             return self.block_here(conn, wait);
+        }
+        if let Some((at, script)) = ran.suspended {
+            return self.suspend_here(conn, (at, begin), script);
         }
         if timing.has_news(&self.env.thresholds) {
             self.log_batch(conn, &timing);

@@ -5,12 +5,12 @@
 
 use crate::base::slot::slot_of;
 use crate::client::{Flight, ReplySource, Spread};
-use crate::exec::{BatchArgs, Item, Merge, Request};
+use crate::exec::{BatchArgs, Item, Merge, Request, SuspendedScript};
 use crate::gate::{Place, Router};
 use crate::io::ConnId;
-use crate::mesh::{ClientRef, Envelope, Port, ReplyAddress, ReplyTo, Survey, Work};
+use crate::mesh::{ClientRef, Envelope, FlightId, Port, ReplyAddress, ReplyTo, Survey, Work};
 use crate::partition::logged_if_large;
-use crate::resp::Args;
+use crate::resp::{Args, Mark};
 use crate::shard::state::Shard;
 
 /// The most keys of one command in a part, if the keys of a client's command are spread over
@@ -272,6 +272,43 @@ impl Shard {
             self.trace_posting(conn);
         }
         self.launch(conn, flight);
+    }
+
+    /// Keeps the gathered batch from index `at` on: the script of this command is suspended. The
+    /// replies before it begin at `begin`.
+    #[cold]
+    pub(in crate::shard) fn suspend_here(
+        &mut self,
+        conn: ConnId,
+        (at, begin): (usize, Mark),
+        script: Box<SuspendedScript>,
+    ) {
+        let mut flight = self.remote.flights.pop().unwrap_or_default();
+        let connection = self.connections.get_mut(conn).expect("connection is open");
+        let (text, large) = connection.input.parts();
+        let mut batch_args = BatchArgs { text, spans: &self.batch.spans, large };
+        let (open, shards) = (&mut self.remote.open, self.env.router.shards());
+        let mut parts = Parts::new(&mut self.port, &mut flight, open, shards);
+        let here = Place::Shard(self.env.me as u16);
+        for item in &self.batch.items[at..] {
+            parts.add(item, here, &mut batch_args, self.env.router);
+        }
+        parts.close(&mut self.remote.unit);
+        let mut part = self.remote.unit.pop().expect("the batch has one part");
+        connection.input.consume();
+        let last = self.batch.items.last().map(|item| item.entry.index);
+        let now_ms = self.env.now.monotonic_ms();
+        connection.session.note_commands(self.batch.items.len(), last, now_ms);
+        (part.protocol, part.work) = (connection.session.protocol, Work::Batch);
+        // The batch that has begun here has the last number.
+        let batch = FlightId(connection.flight_number.0.wrapping_sub(1));
+        self.hold_replies(conn, begin, batch);
+        part.reply_to = ReplyTo::Client(self.enlist(conn, flight, 1));
+        let sent = self.partition.moment();
+        self.port.begin_here(&mut part, sent);
+        self.partition.suspend_local(part, script);
+        self.send_outgoing();
+        self.make_dirty(conn);
     }
 
     /// Sends a request to all shards. Their replies are merged into the client's reply.

@@ -15,10 +15,16 @@ impl Shard {
             self.env.board.gauges.inbox_depth.set(tail as i64);
             self.env.board.inbox.see(tail as u64, self.env.process.boards.generation());
         }
-        self.send_outgoing();
+        let is_published = kept > 0 && self.partition.has_published_aside();
+        if !is_published {
+            self.send_outgoing();
+        }
         for _ in 0..kept {
             let Some(message) = self.partition.take_set_aside() else { break };
             self.dispatch(message);
+        }
+        if is_published {
+            self.send_outgoing();
         }
         for _ in 0..tail {
             let Some(message) = self.port.receive() else { break };
@@ -92,8 +98,7 @@ impl Shard {
     pub(in crate::shard) fn send_outgoing(&mut self) {
         while let Some(outgoing) = self.partition.take_outgoing() {
             match outgoing {
-                // Behind the messages that the answered commands have published.
-                Outgoing::Answer(answer) if self.awaits_own_messages() => {
+                Outgoing::Answer(answer) if self.partition.follows_messages(&answer) => {
                     self.port.answer_far(answer);
                 }
                 Outgoing::Answer(answer) => {

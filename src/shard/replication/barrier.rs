@@ -78,6 +78,15 @@ impl Shard {
         }
     }
 
+    /// Ends the feed if all shards have replied to that and the merger has caught up since.
+    pub(super) fn settle_ending(&mut self) {
+        let mut all = self.barriers.under_way.iter();
+        let ending = all.find(|(_, barrier)| matches!(barrier.goal, Goal::FeedOff { .. }));
+        if let Some((&number, _)) = ending {
+            self.settle_barrier(number);
+        }
+    }
+
     /// Runs the goal of a barrier once all replies and the mark are there.
     fn settle_barrier(&mut self, number: BarrierId) {
         let Some(barrier) = self.barriers.under_way.get(&number) else { return };
@@ -95,6 +104,8 @@ impl Shard {
                 self.barriers.under_way.remove(&number);
                 self.post_barrier(Goal::Snapshot);
             }
+            // The next tick looks again.
+            Goal::FeedOff { .. } if !self.replication.feed.is_drained() => {}
             Goal::FeedOff { readers } => {
                 self.barriers.under_way.remove(&number);
                 self.end_feed(readers);

@@ -10,6 +10,8 @@ impl Shard {
     /// Publishes the partition's propagated commands to the merger, once per turn.
     pub(in crate::shard) fn publish_feed(&mut self) {
         if !self.replication.feed.is_on() {
+            // Another shard has ended it since this one merged.
+            self.replication.is_behind = false;
             return;
         }
         self.partition.write_expired();

@@ -13,8 +13,8 @@
 //! time: another shard's replicas wait.
 
 use super::OVER_LIMIT;
+use crate::exec::Facts;
 use crate::exec::{BacklogFacts, SyncFrom};
-use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::replica::{Link, Now as LinkNow, Resumption, replica_name, resumption};
 use crate::resp::{Error, Reply};
@@ -84,7 +84,8 @@ impl Shard {
 
     /// Serves marks, WAIT, and the links if the stream has grown. Runs once per turn.
     pub(in crate::shard) fn serve_links(&mut self) {
-        if self.replication.feed.is_on() && self.replication.feed.has_marks() {
+        // Also marks of a feed that has ended since.
+        if self.has_marks() {
             self.take_marks();
         }
         if self.replication.feed.wants_cut(self.env.me) {
@@ -176,6 +177,7 @@ impl Shard {
         if self.env.me == 0 {
             self.ping_replicas();
             self.end_idle_feed();
+            self.settle_ending();
         }
         self.take_snapshot();
         let (now, timeout_s) = (self.link_now(), self.env.config.repl_timeout);

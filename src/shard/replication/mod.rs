@@ -123,6 +123,11 @@ pub(in crate::shard) struct Barriers {
 }
 
 impl Barriers {
+    /// Returns the number of barriers whose goals are not reached.
+    pub(in crate::shard) fn len(&self) -> usize {
+        self.under_way.len()
+    }
+
     /// Returns whether there are no barriers.
     pub(in crate::shard) fn is_empty(&self) -> bool {
         self.under_way.is_empty()

@@ -107,7 +107,8 @@ impl Shard {
     /// Writes the file. Returns false and logs the error if that fails.
     fn write_snapshot(&mut self, bodies: Vec<Vec<Bytes>>) -> bool {
         let shares: Vec<Share> = bodies.into_iter().map(Share::read).collect();
-        let kept = self.env.process.persistence().kept.clone();
+        let mut kept = self.env.process.persistence().kept.clone();
+        kept.functions = self.env.process.functions.texts();
         let now_s = self.env.now.unix_ms() / 1_000;
         let preamble = Preamble {
             valkey_version: VALKEY_VERSION,

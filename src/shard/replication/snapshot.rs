@@ -13,7 +13,8 @@ impl Shard {
     pub(super) fn begin_links(&mut self, barrier: Barrier) {
         let offset = barrier.offset.expect("the mark has been reached");
         let replid = self.env.process.replication().replid.clone();
-        let kept = self.env.process.persistence().kept.clone();
+        let mut kept = self.env.process.persistence().kept.clone();
+        kept.functions = self.env.process.functions.texts();
         let kept = [kept, Kept::default()];
         let preamble = |leaves_out_functions: bool| Preamble {
             valkey_version: VALKEY_VERSION,

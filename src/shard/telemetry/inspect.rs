@@ -15,6 +15,7 @@ impl Shard {
             dirty: self.queues.dirty.len(),
             stalled: self.queues.stalled,
             postponed: self.pausing.postponed(),
+            barriers: self.barriers.len(),
             evictable: self.clients.evicting.evictable(),
             buffered_bytes: self.clients.buffered_bytes,
             counted_bytes: all().map(|connection| connection.counted_bytes).sum(),

@@ -37,6 +37,8 @@ pub struct Inspection {
     pub stalled: usize,
     /// Connections whose next command waits for the end of a pause.
     pub postponed: usize,
+    /// Barriers that it has posted and whose goals are not reached.
+    pub barriers: usize,
     /// Connections that client eviction may disconnect, while `maxmemory-clients` is set.
     pub evictable: usize,
     /// Bytes of all connections, as the shard keeps the total.

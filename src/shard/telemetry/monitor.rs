@@ -32,7 +32,9 @@ fn write_line(
     lines: &mut Vec<u8>,
 ) {
     let flags = item.entry.command.card.flags;
-    if flags.has(Flag::ADMIN) || flags.has(Flag::SKIP_MONITOR) {
+    // A script is shown before its commands.
+    let is_skipped = flags.has(Flag::SKIP_MONITOR) && !item.entry.command.runs_commands;
+    if flags.has(Flag::ADMIN) || is_skipped {
         return;
     }
     write_head((db, session), unix_us, lines);

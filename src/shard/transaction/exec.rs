@@ -2,8 +2,8 @@
 
 use super::rounds::Task;
 use crate::client::TransactionAttempt;
+use crate::exec::Facts;
 use crate::exec::Item;
-use crate::gate::Facts;
 use crate::io::ConnId;
 use crate::keyspace::Caller;
 use crate::mesh::FlightId;
@@ -73,6 +73,13 @@ impl Shard {
             return self.begin_steps(conn, queue, watched, is_exec);
         }
         let plan = self.plan(conn, &mut queue, &watched);
+        if !is_exec && plan.gathers {
+            let Some(own) = self.wait_for_carrier(conn, queue) else {
+                self.transactions.plan = plan;
+                return;
+            };
+            queue = own;
+        }
         let is_watching = !watched.is_empty();
         let is_here = plan.shards.iter().all(|shard| usize::from(*shard) == self.env.me);
         let may_run = is_here && !plan.gathers && !plan.has_session;

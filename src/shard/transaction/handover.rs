@@ -9,9 +9,9 @@
 //! The unit has locked everything, exclusively (`partition/handover`). It runs on this thread and
 //! not on the offload pool: while it holds the keys of all shards, it waits for nothing.
 
-use super::offload::run_at_home;
+use super::offload::{HomeScript, run_at_home};
 use crate::client::{ReplySource, Transaction};
-use crate::exec::Slices;
+use crate::exec::{OffloadedRun, Slices};
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -23,49 +23,104 @@ impl Shard {
         }
     }
 
-    /// Runs a command that discovers keys on the slices of all partitions, which are here.
-    pub(super) fn run_on_slices(&mut self, transaction: &mut Transaction, at: usize) {
+    /// Runs a command that discovers keys on the slices of all partitions, which are here. Returns
+    /// none if its script is suspended; the transaction continues when it is over.
+    pub(super) fn run_on_slices(
+        &mut self,
+        mut transaction: Box<Transaction>,
+        at: usize,
+    ) -> Option<Box<Transaction>> {
         let started_ns = self.env.clock_ns();
         transaction.is_recorded = self.replication.feed.is_on();
         let now_ms = self.partition.env().now.unix_ms();
         let mut slices = Slices::new(transaction.take_slices(), now_ms);
-        let with = (&*self.env.config, now_ms, Some(self.partition.publisher()));
-        let ran = run_at_home(transaction, at, with, |item, batch_args, with| {
-            slices.run(item, batch_args, with)
-        });
+        self.begin_cause(&transaction);
+        let runs_commands = transaction.queue.items[at].entry.command.runs_commands;
+        let mut workspace =
+            runs_commands.then(|| self.partition.open_workspace(transaction.is_recorded));
+        let with = (&*self.env.config, now_ms, Some(self.partition.home_scripting()));
+        let mut ran =
+            run_at_home(
+                &mut transaction,
+                at,
+                with,
+                |item, batch_args, with| match &mut workspace {
+                    Some(workspace) => {
+                        slices.run_script(&mut workspace.slice, item, batch_args, with)
+                    }
+                    None => slices.run(item, batch_args, with),
+                },
+            );
         transaction.put_slices(slices.into_slices());
+        if let Some(script) = ran.suspended.take() {
+            let workspace = workspace.expect("a script runs on a workspace");
+            self.partition.tell(&ran.events);
+            self.partition.post_invalidations(std::mem::take(&mut ran.invalidations));
+            self.partition.end_cause();
+            let waiting = HomeScript { transaction, at, workspace, script, started_ns };
+            self.transactions.scripts.push_back(waiting);
+            return None;
+        }
+        if let Some(workspace) = workspace {
+            self.partition.close_workspace(*workspace, &mut |_, _| {});
+        }
+        self.end_on_slices(&mut transaction, at, (ran, started_ns));
+        self.partition.end_cause();
+        Some(transaction)
+    }
+
+    /// Ends a command that has run on the slices of all partitions.
+    pub(super) fn end_on_slices(
+        &mut self,
+        transaction: &mut Transaction,
+        at: usize,
+        (ran, started_ns): (OffloadedRun, u64),
+    ) {
         let item = transaction.queue.items[at];
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
+        self.partition.end_cause();
         transaction.flight.order.push(ReplySource::One(transaction.own.part));
         transaction.flight.txn_mut(0).records.absorb(&mut transaction.records);
     }
 
     /// Runs the next commands of a transaction that holds the slices of all partitions: one that
-    /// discovers keys, one that gathers keys, or all others up to the next of these.
+    /// discovers keys, one that gathers keys, or all others up to the next of these. Returns none
+    /// if a script is suspended.
     pub(super) fn advance_on_slices(
         &mut self,
         mut transaction: Box<Transaction>,
-    ) -> Box<Transaction> {
+    ) -> Option<Box<Transaction>> {
         let at = transaction.next;
         let now_us = transaction.now_us.expect("the slices have brought the unit's time");
         let turn_us = self.partition.set_time(now_us);
         if transaction.discovers(at) {
             transaction.next += 1;
-            self.run_on_slices(&mut transaction, at);
+            let ran = self.run_on_slices(transaction, at);
+            self.partition.set_time(turn_us);
+            return ran;
         } else if transaction.gathers(at) {
             transaction.next += 1;
             let item = transaction.queue.items[at];
             self.request_keys(&mut transaction, &item);
             self.run_round_here(&mut transaction);
-            transaction = self.run_gathered(transaction, at).expect("it runs on this thread");
-            transaction.flight.txn_mut(0).records.absorb(&mut transaction.records);
-            self.run_round_here(&mut transaction);
+            let Some(gathered) = self.run_gathered(transaction, at) else {
+                self.partition.set_time(turn_us);
+                return None;
+            };
+            transaction = gathered;
+            self.store_here(&mut transaction);
         } else {
             self.add_segment(&mut transaction);
             self.run_round_here(&mut transaction);
         }
         self.partition.set_time(turn_us);
-        transaction
+        Some(transaction)
+    }
+
+    /// Stores what a command has changed on gathered values in the slices, which are here.
+    pub(super) fn store_here(&mut self, transaction: &mut Transaction) {
+        transaction.flight.txn_mut(0).records.absorb(&mut transaction.records);
+        self.run_round_here(transaction);
     }
 
     /// Does the work of a round on the slices, which are here, in place of their owners.

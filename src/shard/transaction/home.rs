@@ -1,12 +1,12 @@
 //! The commands of a transaction that run at its home: session commands, and commands that gather
 //! keys of several shards and run on a workspace.
 
-use super::offload::{TransactionJob, run_at_home};
+use super::offload::{HomeScript, TransactionJob, run_at_home};
 use crate::client::{Flight, ReplySource, Transaction};
 use crate::exec::{
     Item, OffloadedRun, Request, Session, SessionContext, Workspace, long_weight, remote_keys_of,
 };
-use crate::mesh::{ReplyTo, Work};
+use crate::mesh::{ReplyAddress, ReplyTo, Work};
 use crate::partition::{args_of, note_failure};
 use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
@@ -71,6 +71,10 @@ impl Shard {
     /// Carries out a request of a command inside a transaction: on this shard, or on all shards.
     fn ask_inside(&mut self, transaction: &mut Transaction, request: Request) {
         let protocol = transaction.protocol;
+        if matches!(request, Request::Subscribe(..) | Request::Unsubscribe(..)) {
+            self.subscribe_inside(transaction, &request);
+            return self.end_own(transaction);
+        }
         let Some(merge) = self.request_merge(&request) else {
             let conn = transaction.to.client.conn;
             self.carry_out_here(conn, &request, &mut transaction.own.output);
@@ -86,6 +90,19 @@ impl Shard {
             transaction.asks.push(envelope);
         }
         transaction.asking = Some(merge);
+    }
+
+    /// Carries out a request about subscriptions. Messages that arrive from now on come behind the
+    /// reply of the transaction.
+    fn subscribe_inside(&mut self, transaction: &mut Transaction, request: &Request) {
+        let (protocol, ReplyAddress { client, .. }) = (transaction.protocol, transaction.to);
+        let connection = self.connections.get_same(client.conn, client.generation);
+        let output = &mut transaction.own.output;
+        if connection.is_none_or(|connection| connection.is_closing) {
+            return Reply::new(output, protocol).null();
+        }
+        self.settle_flight(transaction.to);
+        self.carry_out_here(client.conn, request, output);
     }
 
     /// Merges the replies of all shards to a command's request into the command's own reply.
@@ -126,15 +143,15 @@ impl Shard {
                 .find(|part| transaction.flight.owner(*part) == owner)
                 .expect("the owners of its keys take part");
             let txn = transaction.flight.txn_mut(part);
-            (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.is_write());
-            txn.is_tracked = item.is_tracked && item.entry.reads_tracked();
+            (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.may_change_keys());
+            txn.is_tracked = item.is_tracked && item.entry.may_read_tracked();
             txn.fetches.push(remote_key);
         }
     }
 
     /// Runs a command on the values that were fetched for it. The next round stores the values that
-    /// it changes. Returns none if the command is offloaded; the transaction continues when it
-    /// returns.
+    /// it changes. Returns none if the command is offloaded, or its script is suspended; the
+    /// transaction continues when that is over.
     pub(super) fn run_gathered(
         &mut self,
         mut transaction: Box<Transaction>,
@@ -161,13 +178,18 @@ impl Shard {
             self.store_later(&mut transaction.flight, *workspace);
             return Some(transaction);
         }
-        let to = ReplyTo::Transaction(transaction.id, transaction.to);
-        let me = self.env.me as u16;
-        self.partition.begin_cause(me, to);
-        let with = (&*self.env.config, now_ms, Some(self.partition.publisher()));
+        self.begin_cause(&transaction);
+        let with = (&*self.env.config, now_ms, Some(self.partition.home_scripting()));
         let mut ran = run_at_home(&mut transaction, at, with, |item, batch_args, with| {
             workspace.run(item, batch_args, with)
         });
+        if let Some(script) = ran.suspended.take() {
+            self.partition.tell(&ran.events);
+            self.partition.end_cause();
+            let waiting = HomeScript { transaction, at, workspace, script, started_ns };
+            self.transactions.scripts.push_back(waiting);
+            return None;
+        }
         self.partition.end_cause();
         if let (Some(mut wait), Some(attempt)) = (ran.wait.take(), &mut transaction.attempt) {
             transaction.own.ends.clear();
@@ -183,6 +205,12 @@ impl Shard {
             self.end_gathered(&mut transaction, at, *workspace, (ran, started_ns));
         }
         Some(transaction)
+    }
+
+    /// Sets the connection whose command runs at home.
+    pub(super) fn begin_cause(&mut self, transaction: &Transaction) {
+        let to = ReplyTo::Transaction(transaction.id, transaction.to);
+        self.partition.begin_cause(self.env.me as u16, to);
     }
 
     /// Takes back finished jobs of the pool, for parts and for transactions. Returns whether there
@@ -228,7 +256,7 @@ impl Shard {
         long_weight(&workspace.slice, &item, &mut batch_args, enough)
     }
 
-    fn end_gathered(
+    pub(super) fn end_gathered(
         &mut self,
         transaction: &mut Transaction,
         at: usize,
@@ -236,8 +264,7 @@ impl Shard {
         (ran, started_ns): (OffloadedRun, u64),
     ) {
         let item = transaction.queue.items[at];
-        let to = ReplyTo::Transaction(transaction.id, transaction.to);
-        self.partition.begin_cause(self.env.me as u16, to);
+        self.begin_cause(transaction);
         self.partition.settle_offloaded(ran, &item, started_ns, &mut transaction.own.spent);
         self.partition.end_cause();
         transaction.flight.order.push(ReplySource::One(transaction.own.part));

@@ -10,7 +10,9 @@
 //!   rounds     Acquire, Continue, Release: parts out and back
 //!   home       commands that run at home: on the session, or on fetched values
 //!   handover   commands that run at home on the slices of all partitions
+//!   pass_on    scripts that share one fetch of all slices
 //!   offload    commands on large fetched values, on other threads
+//!   scripts    scripts that run at home for long, in slices
 //!   sliced     a unit of very many commands or keys, between two steps
 //!   steps      the work at home on such units
 //! ```
@@ -19,16 +21,18 @@ mod exec;
 mod handover;
 mod home;
 pub(super) mod offload;
+mod pass_on;
 mod plan;
 pub(super) mod planned;
 mod rounds;
+mod scripts;
 pub(super) mod sliced;
 mod steps;
 
 use crate::client::Transaction;
 use crate::exec::Offloads;
 use crate::mesh::TransactionId;
-use offload::TransactionJob;
+use offload::{HomeScript, TransactionJob, Waiting};
 use planned::Plan;
 use sliced::Step;
 use std::collections::{HashMap, VecDeque};
@@ -44,6 +48,12 @@ pub(super) struct Transactions {
     steps: VecDeque<Step>,
     /// Number of commands and keys that are left of the present step.
     step_left: usize,
+    /// Commands whose scripts are suspended. At most one per connection.
+    scripts: VecDeque<HomeScript>,
+    /// Whether a unit of this shard fetches the slices of all partitions for a script.
+    has_carrier: bool,
+    /// Scripts that wait for the slices of this unit. At most one per connection.
+    carried: VecDeque<Waiting>,
     /// Commands of transactions that run on other threads.
     pub(super) offloads: Option<Offloads<TransactionJob>>,
 }
@@ -52,6 +62,11 @@ impl Transactions {
     /// Returns a transaction that is in progress, or whose replies are being merged.
     pub(super) fn get_mut(&mut self, id: TransactionId) -> Option<&mut Transaction> {
         if let Some(transaction) = self.under_way.get_mut(&id) {
+            return Some(transaction);
+        }
+        let waiting = self.scripts.iter_mut().map(|waiting| &mut *waiting.transaction);
+        let mut waiting = waiting.filter(|transaction| transaction.id == id);
+        if let Some(transaction) = waiting.next() {
             return Some(transaction);
         }
         let mut merging = self.steps.iter_mut().filter_map(Step::merging);

@@ -4,8 +4,12 @@
 use crate::client::Transaction;
 use crate::config::Config;
 use crate::exec::{
-    BatchArgs, BlockingAttempt, Item, OffloadedRun, Publisher, Workspace, WorkspaceRun,
+    BatchArgs, BlockingAttempt, Item, OffloadedRun, Scripting, SuspendedScript, Workspace,
+    WorkspaceRun,
 };
+use crate::mesh::ReplyAddress;
+use crate::resp::Protocol;
+use crate::txn::Queue;
 use std::sync::Arc;
 
 /// A command of a transaction on its way to a thread of the pool and back.
@@ -52,11 +56,29 @@ impl TransactionJob {
     }
 }
 
+/// A command of a transaction whose script is suspended.
+pub(super) struct HomeScript {
+    pub(super) transaction: Box<Transaction>,
+    /// Index of the command.
+    pub(super) at: usize,
+    pub(super) workspace: Box<Workspace>,
+    pub(super) script: Box<SuspendedScript>,
+    /// Monotonic nanoseconds of its start.
+    pub(super) started_ns: u64,
+}
+
+/// A script that waits for the slices of another one's unit.
+pub(super) struct Waiting {
+    pub(super) to: ReplyAddress,
+    pub(super) queue: Box<Queue>,
+    pub(super) protocol: Protocol,
+}
+
 /// Runs a command of a transaction with `run`, on a workspace or on the slices of all partitions.
 pub(super) fn run_at_home(
     transaction: &mut Transaction,
     at: usize,
-    (config, now_ms, publisher): (&Config, u64, Option<&Publisher>),
+    (config, now_ms, scripting): (&Config, u64, Option<Scripting<'_>>),
     run: impl FnOnce(Item, &mut BatchArgs<'_>, WorkspaceRun<'_>) -> OffloadedRun,
 ) -> OffloadedRun {
     let item = transaction.queue.items[at];
@@ -78,7 +100,7 @@ pub(super) fn run_at_home(
         records: transaction.is_recorded.then_some(&mut transaction.records),
         caller: Some(caller),
         attempt,
-        publisher,
+        scripting,
     };
     run(item, &mut batch_args, with)
 }

@@ -23,8 +23,7 @@ impl Shard {
         for item in items.iter_mut() {
             Shard::plan_item(&self.env, &mut plan, (session, &mut ahead), item, &mut batch_args);
         }
-        plan.place_publications(self.env.me as u16, items);
-        plan.shards.sort_unstable();
+        plan.complete(self.env.me as u16, items, session);
         plan
     }
 
@@ -57,7 +56,9 @@ impl Shard {
             plan.publishes = true;
             item.db = ahead.db as u16;
         } else if entry.on_session().is_none() {
-            (place, item.slot) = env.router.place(entry, &args, env.me as u16);
+            item.discovers = entry.discovers_keys(&args, &env.process);
+            let with = (entry, item.discovers);
+            (place, item.slot) = env.router.place(with, &args, env.me as u16);
             let keys = &|| env.process.boards.database(ahead.db)[0];
             place = env.router.walk_place(entry, &args, place, keys);
             item.db = ahead.db as u16;
@@ -65,7 +66,7 @@ impl Shard {
             item.is_quiet = session.is_no_touch;
             item.is_tracked = session.tracks_reads();
             plan.gathers |= place == Place::Several && entry.gathers_keys();
-            env.router.for_each_shard(entry, &args, place, &mut |shard| plan.add(shard));
+            env.router.for_each_shard(item, &args, place, &mut |shard| plan.add(shard));
         }
         plan.has_session |= entry.on_session().is_some();
         plan.has_ask |= entry.command.asks_shards;

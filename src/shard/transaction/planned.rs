@@ -1,6 +1,6 @@
 //! The plan of a transaction: where its commands run, and which shards take part.
 
-use crate::exec::Item;
+use crate::exec::{Item, Session};
 use crate::gate::Place;
 
 /// Where the commands of a transaction run. Kept for reuse.
@@ -10,7 +10,8 @@ pub(in crate::shard) struct Plan {
     pub(in crate::shard) places: Vec<Place>,
     /// Shards that take part.
     pub(in crate::shard) shards: Vec<u16>,
-    /// Whether a command gathers keys of several shards.
+    /// Whether it needs locks: a command gathers keys of several shards, or what
+    /// [`Plan::complete`] says.
     pub(in crate::shard) gathers: bool,
     /// Whether a command runs on the session.
     pub(in crate::shard) has_session: bool,
@@ -32,13 +33,21 @@ impl Plan {
         self.has_ask = false;
     }
 
-    /// Decides where messages are published, after all commands were planned. If the other commands
-    /// run in one step on one shard, so do these. Otherwise the home publishes, after the commands
-    /// before: the locks keep everything that has changed from being seen until then.
-    pub(super) fn place_publications(&mut self, home: u16, items: &[Item]) {
-        if !self.publishes {
-            return;
+    /// Completes the plan after all commands were planned.
+    ///
+    /// If the client has subscriptions, a transaction on several shards locks its keys, and so has
+    /// one moment among the messages that the client gets. Messages of a transaction that runs in
+    /// one step on one shard are published there. Otherwise the home publishes them, after the
+    /// commands before: the locks hide until then what these have changed.
+    pub(super) fn complete(&mut self, home: u16, items: &[Item], session: &Session) {
+        self.gathers |= session.has_subscriptions() && self.shards.len() > 1;
+        if self.publishes {
+            self.place_publications(home, items);
         }
+        self.shards.sort_unstable();
+    }
+
+    fn place_publications(&mut self, home: u16, items: &[Item]) {
         let is_one = self.shards.len() <= 1 && !self.has_session && !self.gathers;
         let place = match is_one {
             true => Place::Shard(self.shards.first().copied().unwrap_or(home)),

@@ -16,7 +16,6 @@ use crate::mesh::{
 };
 use crate::partition::logged_if_large;
 use crate::resp::{Output, Protocol, Reply};
-use crate::shard::connections::table::Connections;
 use crate::shard::remote::post::Parts;
 use crate::shard::state::Shard;
 use crate::shard::telemetry::large::LargeReplies;
@@ -157,7 +156,7 @@ impl Shard {
         for item in items {
             let args = batch_args.of(item);
             let hash = |key: &[u8]| slice.key(key).hash;
-            for_each_key_lock(item.entry, &args, &hash, &mut |arg, key_lock| {
+            for_each_key_lock(item, &args, &hash, &mut |arg, key_lock| {
                 let owner = arg.map(|arg| router.owner_of(&args[arg]));
                 for (part, shard) in shards.iter().enumerate() {
                     if owner.is_none_or(|owner| owner == *shard) {
@@ -189,10 +188,12 @@ impl Shard {
                 self.count_step(&transaction, 1);
                 self.run_own(&mut transaction, item);
             } else if transaction.has_slices() {
-                transaction = self.advance_on_slices(transaction);
+                let Some(rest) = self.advance_on_slices(transaction) else { return };
+                transaction = rest;
             } else if transaction.discovers(at) {
                 transaction.gathering = Some(at);
                 transaction.next += 1;
+                self.note_carrier(&transaction);
                 self.request_slices(&mut transaction);
             } else if transaction.gathers(at) && item.entry.publishes() {
                 if is_first || transaction.has_work_for_parts() {
@@ -270,9 +271,7 @@ impl Shard {
             if is_first || is_last || transaction.flight.has_work(part) {
                 let mut envelope = transaction.flight.take(part);
                 let txn = envelope.txn_mut();
-                if is_first {
-                    txn.now_us = transaction.now_us;
-                } else {
+                if !is_first {
                     txn.stage = if is_last { Stage::Release } else { Stage::Continue };
                     txn.records.absorb(&mut transaction.records);
                 }
@@ -324,12 +323,20 @@ impl Shard {
         };
         transaction.holds.extend(envelope.hold.take().map(|hold| (envelope.owner, hold)));
         transaction.flight.land(envelope);
-        let to = transaction.to;
-        begin_flight(&mut self.connections, to);
-        let transaction = self.transactions.under_way.get_mut(&id).expect("seen above");
         if transaction.flight.has_landed() {
             let transaction = self.transactions.under_way.remove(&id).expect("checked above");
+            self.settle_flight(transaction.to);
             self.proceed(transaction);
+        }
+    }
+
+    /// Records that a round of a transaction is over. If it has locks, it has them all now.
+    pub(super) fn settle_flight(&mut self, to: ReplyAddress) {
+        let ClientRef { conn, generation } = to.client;
+        let Some(connection) = self.connections.get_same(conn, generation) else { return };
+        let mut flights = connection.flights.iter_mut();
+        if let Some(flight) = flights.find(|flight| flight.number == to.flight) {
+            flight.set_settled();
         }
     }
 
@@ -344,20 +351,19 @@ impl Shard {
             return self.conclude(transaction, false);
         }
         let known_us = |part: &Envelope| part.txn().and_then(|txn| txn.now_us);
-        transaction.now_us =
-            transaction.now_us.or_else(|| transaction.flight.parts().find_map(known_us));
+        // Commands on the session that ran before the first round have seen an earlier time.
+        transaction.now_us = transaction.flight.parts().find_map(known_us).or(transaction.now_us);
         transaction.flight.next_round();
         if let Some(at) = transaction.gathering.take() {
             let now_us = transaction.now_us.expect("the owners of the keys have set it");
             let turn_us = self.partition.set_time(now_us);
             let rest = if transaction.discovers(at) {
-                self.run_on_slices(&mut transaction, at);
-                Some(transaction)
+                self.run_on_slices(transaction, at)
             } else {
                 self.run_gathered(transaction, at)
             };
             self.partition.set_time(turn_us);
-            let Some(rest) = rest else { return };
+            let Some(rest) = rest.and_then(|rest| self.carry_on(rest)) else { return };
             transaction = rest;
         }
         self.advance(transaction, false);
@@ -442,15 +448,6 @@ impl Shard {
             }
         }
         self.post_next_round();
-    }
-}
-
-/// Makes pushes that arrive from now on come behind the replies of a flight.
-pub(super) fn begin_flight(connections: &mut Connections, to: ReplyAddress) {
-    let connection = connections.get_same(to.client.conn, to.client.generation);
-    let mut flights = connection.into_iter().flat_map(|connection| connection.flights.iter_mut());
-    if let Some(flight) = flights.find(|flight| flight.number == to.flight) {
-        flight.begin();
     }
 }
 

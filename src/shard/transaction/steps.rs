@@ -34,9 +34,10 @@ use crate::spec::Flag;
 use crate::txn::Queue;
 
 impl Shard {
-    /// Returns whether queued commands are too many for one step.
+    /// Returns whether queued commands are too many for one step, or may run for too long.
     pub(super) fn is_long(&self, queue: &Queue) -> bool {
         step_weight(queue.items.len(), queue.args()) >= self.long_elements_min()
+            || queue.items.iter().any(|item| item.entry.command.runs_commands)
     }
 
     fn long_elements_min(&self) -> usize {
@@ -142,8 +143,7 @@ impl Shard {
         }
         let Planning { to, queue, watched, is_exec, session, flags, mut plan, needs, .. } =
             *planning;
-        plan.place_publications(self.env.me as u16, &queue.items);
-        plan.shards.sort_unstable();
+        plan.complete(self.env.me as u16, &queue.items, &session);
         let task = Task { queue, is_exec, attempt: None };
         let (watcher, protocol) = (session.id, session.protocol);
         let steps = Some(StepsOf { needs, flags });
@@ -160,7 +160,7 @@ impl Shard {
         let (slice, router) = (self.partition.slice(), self.env.router);
         let hash = |key: &[u8]| slice.key(key).hash;
         let mut keys = 0;
-        for_each_key_lock(item.entry, &args, &hash, &mut |arg, key_lock| match arg {
+        for_each_key_lock(item, &args, &hash, &mut |arg, key_lock| match arg {
             None => needs.add_wide(key_lock),
             Some(arg) => {
                 let owner = router.owner_of(&args[arg]);

@@ -28,6 +28,9 @@ impl Facts {
     /// The client is a replica of this server.
     pub const OF_REPLICA: Facts = Facts(1 << 5);
 
+    /// A script has run longer than `busy-reply-threshold`.
+    pub const BUSY: Facts = Facts(1 << 6);
+
     /// Returns whether a client's command with these flags waits until CLIENT PAUSE ends.
     #[inline]
     pub fn postpones(self, flags: Flag) -> bool {

@@ -1,0 +1,273 @@
+//! Function libraries: an immutable set. Every change makes a new one.
+//!
+//! The server publishes a new set when the change takes effect. Each partition compiles a library
+//! when it first calls one of its functions.
+
+use super::header::{ScriptFlags, is_name, library_header};
+use super::host::Host;
+use super::vm::Loader;
+use crate::base::glob;
+use crate::resp::{Error, Reply};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What a library has registered, without the Lua function itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionFacts {
+    /// Its name.
+    pub name: Vec<u8>,
+    /// Its description.
+    pub description: Option<Vec<u8>>,
+    /// Its flags.
+    pub flags: ScriptFlags,
+}
+
+/// A function library.
+#[derive(Debug)]
+pub struct Library {
+    /// Distinguishes the library from all others that the process has had.
+    id: u64,
+    name: Vec<u8>,
+    text: Vec<u8>,
+    functions: Vec<FunctionFacts>,
+}
+
+impl Library {
+    /// Returns the name.
+    pub fn name(&self) -> &[u8] {
+        &self.name
+    }
+
+    /// Returns the text with its header.
+    pub fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    pub(super) fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+/// A function of a library.
+#[derive(Clone, Debug)]
+pub struct Function {
+    library: Arc<Library>,
+    index: usize,
+}
+
+impl Function {
+    fn facts(&self) -> &FunctionFacts {
+        &self.library.functions[self.index]
+    }
+
+    /// Returns the name with which it was registered.
+    pub fn name(&self) -> &[u8] {
+        &self.facts().name
+    }
+
+    /// Returns its flags.
+    pub fn flags(&self) -> ScriptFlags {
+        self.facts().flags
+    }
+
+    pub(super) fn library(&self) -> &Arc<Library> {
+        &self.library
+    }
+}
+
+/// What FUNCTION RESTORE does with the libraries that exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RestorePolicy {
+    /// It removes them.
+    Flush,
+    /// It fails if one has the name of a restored one.
+    Append,
+    /// It replaces the ones that have the name of a restored one.
+    Replace,
+}
+
+/// A set of libraries.
+#[derive(Clone, Debug, Default)]
+pub struct Libraries {
+    by_name: BTreeMap<Vec<u8>, Arc<Library>>,
+    /// Functions by their names in small letters.
+    functions: BTreeMap<Vec<u8>, Function>,
+}
+
+/// The next [`Library::id`].
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Libraries {
+    /// Returns the function with this name in any case.
+    pub fn find(&self, name: &[u8]) -> Option<&Function> {
+        self.functions.get(&name.to_ascii_lowercase())
+    }
+
+    /// Returns the library with this name.
+    pub fn library(&self, name: &[u8]) -> Option<&Arc<Library>> {
+        self.by_name.get(name)
+    }
+
+    /// Iterates over the libraries by name.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Library>> {
+        self.by_name.values()
+    }
+
+    /// Returns the numbers of libraries and functions.
+    pub fn counts(&self) -> (usize, usize) {
+        (self.by_name.len(), self.functions.len())
+    }
+
+    /// Returns the bytes of memory of the libraries' texts and names.
+    pub fn bytes(&self) -> usize {
+        let facts = |function: &FunctionFacts| {
+            function.name.len() + function.description.as_ref().map_or(0, Vec::len)
+        };
+        let library = |library: &Arc<Library>| {
+            let functions: usize = library.functions.iter().map(facts).sum();
+            library.name.len() + library.text.len() + functions
+        };
+        self.iter().map(library).sum()
+    }
+
+    /// Returns the set with a further library, and the library's name. `host` decides at each pause
+    /// whether the library's code goes on.
+    pub fn load(
+        &self,
+        text: &[u8],
+        replaces: bool,
+        loader: &Loader,
+        host: &mut dyn Host,
+    ) -> Result<(Libraries, Vec<u8>), Error> {
+        let (name, code) = library_header(text)?;
+        if !replaces && self.by_name.contains_key(&name) {
+            return Err(Error::quoting(&[b"ERR Library '", &name, b"' already exists"]));
+        }
+        let functions = loader.load(code, host)?;
+        check_functions(&functions)?;
+        let mut libraries = self.clone();
+        libraries.remove(&name);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let library = Arc::new(Library { id, name: name.clone(), text: text.to_vec(), functions });
+        libraries.add(&library)?;
+        Ok((libraries, name))
+    }
+
+    fn remove(&mut self, name: &[u8]) -> bool {
+        let Some(library) = self.by_name.remove(name) else { return false };
+        self.functions.retain(|_, function| function.library.id != library.id);
+        true
+    }
+
+    /// Adds a library with a name that no other has.
+    fn add(&mut self, library: &Arc<Library>) -> Result<(), Error> {
+        for (index, facts) in library.functions.iter().enumerate() {
+            let function = Function { library: Arc::clone(library), index };
+            let earlier = self.functions.insert(facts.name.to_ascii_lowercase(), function);
+            // Names that differ in their case alone are one name outside of the library.
+            if earlier.is_some_and(|earlier| earlier.library.id != library.id) {
+                return Err(Error::quoting(&[b"ERR Function ", &facts.name, b" already exists"]));
+            }
+        }
+        self.by_name.insert(library.name.clone(), Arc::clone(library));
+        Ok(())
+    }
+
+    /// Returns the set without a library.
+    pub fn delete(&self, name: &[u8]) -> Result<Libraries, Error> {
+        let mut libraries = self.clone();
+        match libraries.remove(name) {
+            true => Ok(libraries),
+            false => Err(Error::other("ERR Library not found")),
+        }
+    }
+
+    /// Returns the set with the libraries of FUNCTION RESTORE, which are given by their texts.
+    /// `host` is as in [`Libraries::load`].
+    pub fn restore<T: AsRef<[u8]>>(
+        &self,
+        texts: impl IntoIterator<Item = T>,
+        policy: RestorePolicy,
+        loader: &Loader,
+        host: &mut dyn Host,
+    ) -> Result<Libraries, Error> {
+        let mut restored = Libraries::default();
+        for text in texts {
+            (restored, _) = restored.load(text.as_ref(), false, loader, host)?;
+        }
+        self.join(restored, policy)
+    }
+
+    /// Returns this set with those of another one.
+    fn join(&self, others: Libraries, policy: RestorePolicy) -> Result<Libraries, Error> {
+        if policy == RestorePolicy::Flush {
+            return Ok(others);
+        }
+        let mut libraries = self.clone();
+        for name in others.by_name.keys() {
+            if libraries.remove(name) && policy == RestorePolicy::Append {
+                return Err(Error::quoting(&[b"ERR Library ", name, b" already exists"]));
+            }
+        }
+        for library in others.iter() {
+            libraries.add(library)?;
+        }
+        Ok(libraries)
+    }
+
+    /// Writes the reply of FUNCTION LIST: the libraries whose names match, with their texts if
+    /// `with_text`.
+    pub fn list(&self, pattern: Option<&[u8]>, with_text: bool, reply: &mut Reply<'_>) {
+        let is_shown = |library: &&Arc<Library>| {
+            pattern.is_none_or(|pattern| glob::matches(pattern, &library.name, true))
+        };
+        reply.array(self.iter().filter(is_shown).count());
+        for library in self.iter().filter(is_shown) {
+            reply.map(if with_text { 4 } else { 3 });
+            reply.bulk(b"library_name");
+            reply.bulk(&library.name);
+            reply.bulk(b"engine");
+            reply.bulk(b"LUA");
+            reply.bulk(b"functions");
+            reply.array(library.functions.len());
+            library.functions.iter().for_each(|function| list_function(function, reply));
+            if with_text {
+                reply.bulk(b"library_code");
+                reply.bulk(&library.text);
+            }
+        }
+    }
+}
+
+fn list_function(function: &FunctionFacts, reply: &mut Reply<'_>) {
+    reply.map(3);
+    reply.bulk(b"name");
+    reply.bulk(&function.name);
+    reply.bulk(b"description");
+    match &function.description {
+        Some(description) => reply.bulk(description),
+        None => reply.null(),
+    }
+    reply.bulk(b"flags");
+    reply.set(function.flags.names().count());
+    function.flags.names().for_each(|flag| reply.simple(flag));
+}
+
+/// Returns an error if a library's functions have wrong names.
+fn check_functions(functions: &[FunctionFacts]) -> Result<(), Error> {
+    for (at, function) in functions.iter().enumerate() {
+        if !is_name(&function.name) {
+            let text = "ERR Function names can only contain letters, numbers, or underscores(_) \
+                        and must be at least one character long";
+            return Err(Error::other(text));
+        }
+        if functions[..at].iter().any(|earlier| earlier.name == function.name) {
+            return Err(Error::other("ERR Function already exists in the library"));
+        }
+    }
+    if functions.is_empty() {
+        return Err(Error::other("ERR No functions registered"));
+    }
+    Ok(())
+}
