@@ -23,6 +23,7 @@ fn fill(envelope: &mut Envelope, get: &'static Entry) {
             at: 0,
             sees_due: false,
             is_quiet: false,
+            is_tracked: false,
             is_part: false,
             discovers: false,
             is_counted: false,

@@ -49,6 +49,8 @@ mod steps;
 mod stopped;
 #[path = "sim/subscribers.rs"]
 mod subscribers;
+#[path = "sim/tracked.rs"]
+mod tracked;
 #[path = "sim/wide.rs"]
 mod wide;
 #[path = "sim/workloads.rs"]

@@ -20,6 +20,8 @@ use super::flight::Flight;
 use super::subscriptions::Subscriptions;
 use super::trace::Trace;
 use crate::exec::{ClientKind, Replies, Session};
+use crate::io::ConnId;
+use crate::keyspace::Caller;
 use crate::mesh::{FlightId, HoldId};
 use crate::net::{IDLE_TEXT_BYTES_MAX, Input, Outbox};
 use crate::replica::Link;
@@ -76,6 +78,8 @@ pub struct Connection {
     pub is_queued: bool,
     /// Holds on its replies, by owner: clients that its commands unblocked must be served first.
     pub holds: Vec<(u16, HoldId)>,
+    /// The batch whose replies are held.
+    pub held_flight: Option<FlightId>,
     /// Set while its next batch waits for credits to this shard.
     pub stalled_on: Option<u16>,
     /// Set while its next command waits for the end of a pause: its position among the postponed
@@ -128,6 +132,7 @@ impl Connection {
             flight_number: FlightId(0),
             is_queued: false,
             holds: Vec::new(),
+            held_flight: None,
             stalled_on: None,
             postponed: None,
             is_dirty: false,
@@ -183,14 +188,28 @@ impl Connection {
     /// Adds a push: behind the replies of the command in flight, or before them. `is_own` says that
     /// this command is the cause. `pubsub` argues for the order.
     pub fn push(&mut self, push: &Output, is_own: bool) {
-        let flight = self.flights.first().filter(|_| !self.session.is_blocked);
-        let is_later = flight.is_some_and(|flight| is_own || flight.is_settled());
+        let is_running = !self.session.is_blocked;
+        let is_later =
+            self.flights.first().is_some_and(|it| is_own || is_running && it.is_settled());
         if self.pushes.is_some() || is_later {
             let all = 0..push.mark().offset();
             self.pushes.get_or_insert_default().append_range(push, all);
         } else {
             self.outbox.push(push);
         }
+    }
+
+    /// Returns whether the replies of a batch of the connection are not in its output yet, or held
+    /// there.
+    pub fn is_replying(&self, batch: Option<FlightId>) -> bool {
+        let mut numbers = self.flights.iter().map(|flight| Some(flight.number));
+        batch.is_some() && (self.held_flight == batch || numbers.any(|number| number == batch))
+    }
+
+    /// Returns whether any replies of the connection are not in its output yet, or held there. A
+    /// blocked command has not seen anything yet.
+    pub fn is_replying_at_all(&self) -> bool {
+        self.held_flight.is_some() || !self.flights.is_empty() && !self.session.is_blocked
     }
 
     /// Adds the pushes that have waited for replies.
@@ -211,6 +230,13 @@ impl Connection {
     /// Discards the pushes that have waited for replies.
     pub fn drop_pushes(&mut self) {
         self.pushes = None;
+    }
+
+    /// Begins a batch that runs at home. Returns the client as partitions identify it.
+    #[inline]
+    pub fn begin_here(&mut self, conn: ConnId, home: usize) -> Caller {
+        let flight = self.next_flight().0;
+        Caller { home: home as u16, conn, generation: self.generation, flight }
     }
 
     /// Returns whether the connection has nothing left to do and may close.
@@ -252,6 +278,7 @@ impl Connection {
         let buffers = input + self.unsent_bytes();
         let watched = self.watched.len() * WATCH_BYTES + self.watched_bytes;
         let subscribed = self.subscriptions.as_ref().map_or(0, |it| it.memory_bytes());
-        size_of::<Connection>() + buffers + queued + watched + subscribed
+        let tracking = self.session.tracking.as_ref().map_or(0, |it| it.memory_bytes());
+        size_of::<Connection>() + buffers + queued + watched + subscribed + tracking
     }
 }

@@ -4,6 +4,7 @@ mod filter;
 mod filter_card;
 mod modes;
 mod pause;
+mod tracking;
 mod unblock;
 
 use super::help::{help_card, help_command};
@@ -32,12 +33,15 @@ pub(super) static CLIENT: Command = Command::container(
         &modes::NO_EVICT,
         &modes::NO_TOUCH,
         &modes::CAPA,
-        &modes::GETREDIR,
-        &modes::TRACKINGINFO,
+        &tracking::TRACKING,
+        &tracking::CACHING,
+        &tracking::GETREDIR,
+        &tracking::TRACKINGINFO,
         &modes::IMPORT_SOURCE,
         &HELP,
     ],
-);
+)
+.keeps_caching();
 
 static ID: Command = Command::session(
     id,

@@ -299,7 +299,7 @@ static RESET: Command = Command::session(
 .for_subscribers();
 
 fn reset(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
-    if cx.session.has_subscriptions() {
+    if cx.session.has_subscriptions() || cx.session.tracking.is_some() {
         cx.request = Some(Request::Reset);
         return Ok(());
     }

@@ -90,6 +90,8 @@ static LINES: &[(&str, &[&str])] = &[
     (
         "client",
         &[
+            "CACHING (YES|NO)",
+            "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
             "CAPA <option> [options...]",
             "    The client claims its some capability options. Options are:",
             "    * REDIRECT",
@@ -183,6 +185,9 @@ static LINES: &[(&str, &[&str])] = &[
             "    * LIB-VER: the client lib version.",
             "UNBLOCK <clientid> [TIMEOUT|ERROR]",
             "    Unblock the specified blocked client.",
+            "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+            "         [OPTIN] [OPTOUT] [NOLOOP]",
+            "    Control server assisted client side caching.",
             "TRACKINGINFO",
             "    Report tracking status for the current connection.",
             "NO-EVICT (ON|OFF)",

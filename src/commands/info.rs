@@ -166,7 +166,6 @@ mod tests {
         ("active_defrag_", "nothing is moved to save memory"),
         ("total_active_defrag_time", "nothing is moved to save memory"),
         ("current_active_defrag_time", "nothing is moved to save memory"),
-        ("tracking_total_", "there is no CLIENT TRACKING yet"),
         ("dump_payload_sanitizations", "every payload is checked as it is read"),
         ("io_threaded_", "shards take the place of I/O threads"),
         ("reply_buffer_", "replies have no buffer of their own that is resized"),

@@ -145,6 +145,7 @@ impl Bench {
             at: 0,
             sees_due: false,
             is_quiet: self.is_quiet,
+            is_tracked: false,
             is_part: self.is_part && entry.is_everywhere(),
             discovers: false,
             is_counted: false,

@@ -21,7 +21,6 @@ const CLUSTER: &str = "not yet: cluster";
 const TLS: &str = "not yet: TLS";
 const EVICTION: &str = "not yet: eviction";
 const ACL: &str = "not yet: ACL";
-const TRACKING: &str = "not yet: client-side caching";
 const SCRIPTS: &str = "not yet: scripts";
 const THREADS: &str = "shards replace I/O threads";
 const CHILDREN: &str = "there are no child processes";
@@ -197,7 +196,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("enable-debug-assert", Kind::Bool, "no", ASSERTIONS).immutable().hidden(),
     accept("debug-context", TEXT, "", CONTEXT).hidden(),
     accept("shutdown-timeout", Kind::Int(0, INT_MAX), "10", REPLICATION),
-    accept("tracking-table-max-keys", Kind::Int(0, LONG_MAX), "1000000", TRACKING),
     accept("acllog-max-len", Kind::Int(0, LONG_MAX), "128", ACL),
     accept(
         "acl-pubsub-default",

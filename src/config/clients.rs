@@ -45,6 +45,13 @@ const OUTPUT_LIMITS: &str = "normal 0 0 0 slave 268435456 67108864 60 pubsub 335
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("maxclients", Kind::Int(1, u32::MAX as i128), "10000", field!(maxclients))
         .apply(Applied::Descriptors),
+    Setting::new(
+        "tracking-table-max-keys",
+        Kind::Int(0, LONG_MAX),
+        "1000000",
+        field!(tracking_table_max_keys),
+    )
+    .shards_settle(),
     Setting::new("timeout", Kind::Int(0, i32::MAX as i128), "0", field!(timeout)),
     Setting::new(
         "proto-max-bulk-len",

@@ -110,6 +110,8 @@ config! {
     pub client_output_buffer_limit: OutputLimits,
     /// Bytes that all clients together may use; negative: a percentage of `maxmemory`; 0: no limit.
     pub maxmemory_clients: i64,
+    /// Keys that may be tracked for clients; 0 means no limit.
+    pub tracking_table_max_keys: u64,
     /// The password of the default user; empty: none.
     pub requirepass: Vec<u8>,
 

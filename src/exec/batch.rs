@@ -39,6 +39,8 @@ pub struct Item {
     pub sees_due: bool,
     /// Whether the client does not update the access clocks of keys (CLIENT NO-TOUCH).
     pub is_quiet: bool,
+    /// Whether the keys are tracked if the command reads them (CLIENT TRACKING).
+    pub is_tracked: bool,
     /// Whether the command is one of several parts on all shards. The replies of the parts are
     /// merged.
     pub is_part: bool,
@@ -188,8 +190,8 @@ impl<'a> Runner<'a> {
         assert!(items.len() <= BATCH_COMMANDS_MAX);
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
         stage(self.slice, items, batch_args, &mut hashes);
-        let is_quiet = items.first().is_some_and(|item| item.is_quiet);
-        if is_quiet || self.config.import_mode || self.is_paused() {
+        let is_apart = items.first().is_some_and(|item| item.is_quiet || item.is_tracked);
+        if is_apart || self.config.import_mode || self.is_paused() {
             return self.run_apart(items, &hashes, batch_args, out, done);
         }
         for (at, item) in items.iter().enumerate() {
@@ -205,11 +207,11 @@ impl<'a> Runner<'a> {
         items.len()
     }
 
-    /// Runs the items like [`Runner::run`] under `import-mode`, during a pause or for a client with
-    /// NO-TOUCH. Under `import-mode` only the import source sees expired keys, and no command
-    /// removes them. A write that runs during a pause began before it, and removes the expired keys
-    /// that it finds: what it does depends on their absence, also at a replica. With NO-TOUCH the
-    /// access clocks keep their values.
+    /// Runs the items like [`Runner::run`] under `import-mode`, during a pause, for a client with
+    /// NO-TOUCH, or for a client that is tracking. Under `import-mode` only the import source sees
+    /// expired keys, and no command removes them. A write that runs during a pause began before it,
+    /// and removes the expired keys that it finds: what it does depends on their absence, also at a
+    /// replica. With NO-TOUCH the access clocks keep their values.
     #[cold]
     fn run_apart(
         &mut self,
@@ -233,6 +235,9 @@ impl<'a> Runner<'a> {
             let is_quiet = item.is_quiet && !item.entry.command.always_touches;
             let clocks = if is_quiet { self.clocks(item, batch_args) } else { Vec::new() };
             let result = self.run_one(item, hashes[at], batch_args, out);
+            if item.is_tracked && item.entry.reads_tracked() {
+                self.track(item, &batch_args.of(item));
+            }
             for (key, clock) in clocks {
                 let key = self.slice.key(&key);
                 let slice = slice_of(self.slice, &mut self.others, key.slot);
@@ -265,6 +270,14 @@ impl<'a> Runner<'a> {
             Some((Box::from(&args[arg]), view.access_clock()))
         };
         keys.into_iter().filter_map(clock).collect()
+    }
+
+    /// Records that the client has read the command's keys.
+    pub(super) fn track(&mut self, item: &Item, args: &Args<'_>) {
+        for (arg, _) in item.entry.key_args(args).unwrap_or_default() {
+            let slot = self.slice.key(&args[arg]).slot;
+            slice_of(self.slice, &mut self.others, slot).track(&args[arg]);
+        }
     }
 
     /// Returns whether a pause keeps the expired keys of any slice.

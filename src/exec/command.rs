@@ -63,6 +63,8 @@ pub struct Command {
     pub asks_shards: bool,
     /// Whether a client with subscriptions may send it in RESP2.
     pub is_for_subscribers: bool,
+    /// Whether CLIENT CACHING stays in effect behind it and its subcommands.
+    pub keeps_caching: bool,
     /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
     pub always_touches: bool,
     /// Whether it runs a script, whose commands may change keys.
@@ -167,6 +169,7 @@ impl Command {
             in_multi: InMulti::Queued,
             asks_shards: false,
             is_for_subscribers: false,
+            keeps_caching: false,
             always_touches: false,
             runs_commands: false,
             uses_scripting: false,
@@ -289,6 +292,11 @@ impl Command {
     /// Allows the command to clients with subscriptions that use RESP2.
     pub const fn for_subscribers(self) -> Command {
         Command { is_for_subscribers: true, ..self }
+    }
+
+    /// Keeps CLIENT CACHING in effect behind the command and its subcommands.
+    pub const fn keeps_caching(self) -> Command {
+        Command { keeps_caching: true, ..self }
     }
 
     /// Makes the command update access clocks even under CLIENT NO-TOUCH ON.

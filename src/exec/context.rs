@@ -286,6 +286,9 @@ pub enum Request {
     Reset,
     /// Runs the queued commands.
     Exec,
+    /// Notes that the session has begun, changed or ended tracking. The command has already written
+    /// its reply.
+    Tracking,
     /// Discards the queued commands and removes all watches. The command has already written its
     /// reply.
     Discard,

@@ -4,6 +4,7 @@
 
 mod awaited;
 mod batch;
+mod client_homes;
 mod command;
 mod context;
 mod debug;
@@ -28,6 +29,7 @@ mod slices;
 mod stage;
 mod subscription;
 mod table;
+mod tracking;
 mod wait;
 mod walk;
 mod weight;
@@ -35,6 +37,7 @@ mod workspace;
 
 pub use awaited::Awaited;
 pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
+pub use client_homes::{ClientHome, ClientHomes};
 pub use command::{
     ArgAt, BlocksFn, Command, DiscoversFn, Handler, InMulti, KeyDatabaseFn, KeyRouting, KeyUseFn,
     KeysFn, Merge, SecretFn, SessionFn,
@@ -64,6 +67,7 @@ pub use session::{Multi, Replies, Session};
 pub use slices::Slices;
 pub use subscription::{EventSubscriber, EventSubscription};
 pub use table::{CommandTable, Entry, KeyRange};
+pub use tracking::{PrefixSet, Trackers, Tracking, TrackingMode};
 pub use wait::{BlockingAttempt, Null, Ticket, TicketState, Wait};
 pub use walk::{Walk, WalkFn};
 pub use weight::{

@@ -156,6 +156,9 @@ impl Nested<'_> {
 
     /// Returns whether several slices have keys of the command.
     fn is_spread(&self, item: &Item, args: &Args<'_>) -> bool {
+        if item.entry.is_per_key() && !item.entry.has_whole_keys(args.len()) {
+            return false;
+        }
         let others = self.others.as_ref().expect("the unit holds all slices");
         let at = others.index_of(item.slot);
         let keys = item.entry.key_args(args).unwrap_or_default();
@@ -297,7 +300,11 @@ impl Nested<'_> {
         let result = self.run_here(item, args, protocol, out);
         let role = self.slice.set_role(ExpiryRole::Loading);
         let others = self.others.as_deref_mut().expect("the unit holds all slices");
+        let is_tracked = item.is_tracked && item.entry.reads_tracked();
         for (number, remote_key) in remote_keys.into_iter().enumerate() {
+            if is_tracked {
+                others.of(remote_key.slot).track(&remote_key.key);
+            }
             if let Some(remote_key) = remote_key.take_from(self.slice, number as u64) {
                 let owner = others.of(remote_key.slot);
                 let owner_role = owner.set_role(ExpiryRole::Loading);
@@ -330,7 +337,11 @@ fn run_one(
     let first = item.entry.keys.first;
     let has_key = first > 0 && first < args.len();
     let hash = if has_key { runner.slice.key_in_slot(&args[first], item.slot).hash } else { 0 };
-    runner.run_args(item, hash, args, out)
+    let result = runner.run_args(item, hash, args, out);
+    if item.is_tracked && item.entry.reads_tracked() {
+        runner.track(item, args);
+    }
+    result
 }
 
 /// Returns the hash slot in the low bits of a SCAN cursor. Returns hash slot 0 for a malformed

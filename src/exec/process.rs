@@ -2,6 +2,7 @@
 //! table.
 
 use super::awaited::Awaited;
+use super::client_homes::ClientHomes;
 use super::functions::Functions;
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
@@ -9,6 +10,7 @@ use super::replication::ReplicationFacts;
 use super::running::RunningScripts;
 use super::subscription::EventSubscription;
 use super::table::CommandTable;
+use super::tracking::Trackers;
 use crate::base::clock::Clock;
 use crate::config::ConfigCell;
 use crate::control::{Listeners, OomScore, ProcessMemory};
@@ -34,6 +36,10 @@ pub struct Process {
     pub events: EventSubscription,
     /// Channels and patterns that clients have subscribed to.
     pub pubsub: PubSub,
+    /// Clients that are tracking.
+    pub trackers: Trackers,
+    /// Where the connections of all clients are.
+    pub client_homes: ClientHomes,
     /// Source of the time.
     pub clock: Clock,
     /// Run id: 40 hexadecimal digits, new at every start.
@@ -187,6 +193,8 @@ impl Process {
             log: parts.log,
             monitors: Monitors::default(),
             events: EventSubscription::default(),
+            trackers: Trackers::default(),
+            client_homes: ClientHomes::default(),
             clock: parts.clock,
             run_id: parts.run_id,
             started_s,

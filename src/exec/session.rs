@@ -2,6 +2,7 @@
 
 use super::filter::ClientKind;
 use super::replication::ReplicaFacts;
+use super::tracking::{Tracking, TrackingMode};
 use crate::pubsub::Sort;
 use crate::resp::Protocol;
 
@@ -102,6 +103,8 @@ pub struct Session {
     pub received_bytes: u64,
     /// Bytes sent to the client.
     pub sent_bytes: u64,
+    /// CLIENT TRACKING; none if it is off.
+    pub tracking: Option<Box<Tracking>>,
     /// What the client has reported about itself as a replica.
     pub replica: ReplicaFacts,
 }
@@ -140,6 +143,7 @@ impl Session {
             commands: 0,
             received_bytes: 0,
             sent_bytes: 0,
+            tracking: None,
             replica: ReplicaFacts::default(),
         }
     }
@@ -151,12 +155,16 @@ impl Session {
 
     /// Returns the flags that CLIENT LIST shows.
     pub fn flags(&self) -> String {
+        let tracking = self.tracking.as_deref();
         let all = [
             (self.is_monitor, 'O'),
             (self.replica.is_attached, 'S'),
             (self.has_subscriptions(), 'P'),
             (self.multi.is_some(), 'x'),
             (self.is_blocked, 'b'),
+            (self.tracking.is_some(), 't'),
+            (tracking.is_some_and(|it| it.is_redirect_broken), 'R'),
+            (tracking.is_some_and(|it| it.mode == TrackingMode::Broadcast), 'B'),
             (self.close_after_reply, 'c'),
             (self.is_unix, 'U'),
             (self.is_readonly, 'r'),
@@ -189,6 +197,31 @@ impl Session {
             Sort::ShardChannel => count(Sort::ShardChannel),
             Sort::Channel | Sort::Pattern => count(Sort::Channel) + count(Sort::Pattern),
         }
+    }
+
+    /// Returns whether CLIENT CACHING was given for the next command.
+    #[inline]
+    pub fn is_caching(&self) -> bool {
+        self.tracking.as_ref().is_some_and(|tracking| tracking.is_caching)
+    }
+
+    /// Ends the effect of CLIENT CACHING behind a command. In a transaction it lasts until EXEC.
+    pub fn end_caching(&mut self) {
+        if let Some(tracking) = self.tracking.as_mut().filter(|_| self.multi.is_none()) {
+            tracking.is_caching = false;
+        }
+    }
+
+    /// Returns whether the keys that the next command reads are tracked.
+    #[inline]
+    pub fn tracks_reads(&self) -> bool {
+        self.tracking.as_ref().is_some_and(|tracking| tracking.tracks_reads())
+    }
+
+    /// Returns the client that gets the invalidations of CLIENT TRACKING: 0 for this client, -1
+    /// without tracking.
+    pub fn redirect(&self) -> i64 {
+        self.tracking.as_ref().map_or(-1, |tracking| tracking.redirect as i64)
     }
 
     /// Returns the letters of the capabilities, as CLIENT LIST shows them.
@@ -234,6 +267,7 @@ impl Session {
         if self.replies != Replies::AllButThis {
             self.replies = Replies::All;
         }
+        self.tracking = None;
         self.is_import_source = false;
         self.is_readonly = false;
         self.is_monitor = false;

@@ -4,7 +4,7 @@ use super::batch::{BatchArgs, Item};
 use super::scripting::SuspendedScript;
 use super::workspace::{OffloadedRun, WorkspaceRun, resume_away, run_away};
 use crate::base::slot::share_of;
-use crate::keyspace::{Expired, ExpiryRole, Raised, Slice};
+use crate::keyspace::{Caller, Expired, ExpiryRole, Invalidation, Raised, Slice};
 
 /// All slices of the keyspace. A command runs on the slice that owns its first key. If it uses keys
 /// of others, its handler asks for their slices with [`super::Context::slice_of`].
@@ -56,7 +56,9 @@ impl Slices {
         batch_args: &mut BatchArgs<'_>,
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
-        run_away(slice, Some(self), item, batch_args, with)
+        self.enter_caller(with.caller);
+        let ran = run_away(slice, Some(self), item, batch_args, with);
+        OffloadedRun { invalidations: self.leave_caller(), ..ran }
     }
 
     /// Continues the suspended script of a command, which [`Slices::run_script`] has begun.
@@ -68,7 +70,24 @@ impl Slices {
         with: WorkspaceRun<'_>,
         script: Box<SuspendedScript>,
     ) -> OffloadedRun {
-        resume_away(slice, Some(self), item, batch_args, (with, script))
+        self.enter_caller(with.caller);
+        let ran = resume_away(slice, Some(self), item, batch_args, (with, script));
+        OffloadedRun { invalidations: self.leave_caller(), ..ran }
+    }
+
+    /// Sets the client whose command runs, on all slices.
+    fn enter_caller(&mut self, caller: Option<Caller>) {
+        self.for_each(|slice| _ = slice.enter_caller(caller));
+    }
+
+    /// Ends the command of a client on all slices. Returns what tracking clients must be told.
+    fn leave_caller(&mut self) -> Vec<Invalidation> {
+        let mut all = Vec::new();
+        self.for_each(|slice| {
+            slice.enter_caller(None);
+            all.append(&mut slice.take_invalidations());
+        });
+        all
     }
 
     /// Returns the slices in the order of their hash slots.
@@ -83,9 +102,11 @@ impl Slices {
         batch_args: &mut BatchArgs<'_>,
         with: WorkspaceRun<'_>,
     ) -> OffloadedRun {
+        self.enter_caller(with.caller);
         let mut slice = self.take(item.slot);
         let mut ran = run_away(&mut slice, Some(self), item, batch_args, with);
         self.put(slice);
+        ran.invalidations = self.leave_caller();
         let mut events = Vec::new();
         self.for_each(|slice| events.append(&mut slice.take_events()));
         // What expired on other slices comes before what the command changed there, and what

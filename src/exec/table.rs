@@ -44,6 +44,8 @@ pub struct Entry {
     pub name: String,
     /// Position of its keys.
     pub keys: KeyRange,
+    /// Whether CLIENT CACHING stays in effect behind it.
+    pub keeps_caching: bool,
     /// Subcommands.
     pub subcommands: Vec<Entry>,
 }
@@ -56,15 +58,16 @@ impl Entry {
         };
         let index = *next_index;
         *next_index += 1;
-        let subcommands = command
-            .subcommands
-            .iter()
-            .map(|sub| Entry::new(sub, Some(&name), next_index))
-            .collect();
+        let keeps_caching = command.keeps_caching;
+        let subcommands = command.subcommands.iter().map(|sub| {
+            let entry = Entry::new(sub, Some(&name), next_index);
+            Entry { keeps_caching, ..entry }
+        });
+        let subcommands = subcommands.collect();
         let keys = key_range(command);
         let needs_key = matches!(command.routing, KeyRouting::Single | KeyRouting::PerKey(_));
         assert!(keys.first != 0 || !needs_key, "{name} is routed by a key that it does not have");
-        Entry { command, index, keys, name, subcommands }
+        Entry { command, index, keys, name, keeps_caching, subcommands }
     }
 
     /// Returns the subcommand with this name, ignoring case.
@@ -133,6 +136,12 @@ impl Entry {
         matches!(self.command.routing, KeyRouting::PerKey(_))
     }
 
+    /// Returns whether every key of the command has the arguments that belong to it. Otherwise the
+    /// handler refuses the command, and no part of it may run elsewhere.
+    pub fn has_whole_keys(&self, argc: usize) -> bool {
+        (argc - self.keys.first).is_multiple_of(self.keys.step)
+    }
+
     /// Returns whether the command is queued between MULTI and EXEC.
     #[inline]
     pub fn is_queued_in_multi(&self) -> bool {
@@ -191,6 +200,18 @@ impl Entry {
     #[inline]
     pub fn publishes(&self) -> bool {
         self.is_on_keys() && self.command.card.flags.has(Flag::PUBSUB)
+    }
+
+    /// Returns whether a tracking client must be told when a key of the command changes.
+    pub fn reads_tracked(&self) -> bool {
+        let flags = self.command.card.flags;
+        flags.has(Flag::READONLY) && !flags.has(Flag::PUBSUB) && !self.command.runs_commands
+    }
+
+    /// Returns whether a key that is gathered for the command may have to be tracked: the command
+    /// reads it, or may run commands that read it.
+    pub fn may_read_tracked(&self) -> bool {
+        self.reads_tracked() || self.command.runs_commands
     }
 
     /// Returns whether the command may leave records for the feed, besides expired keys.

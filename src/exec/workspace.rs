@@ -8,7 +8,7 @@ use super::scripting::{Scripting, SuspendedScript};
 use super::slices::Slices;
 use super::wait::{BlockingAttempt, Wait};
 use crate::config::{Config, EventClasses};
-use crate::keyspace::{ExpiryRole, Frequency, Raised, Slice, SliceOptions};
+use crate::keyspace::{Caller, ExpiryRole, Frequency, Invalidation, Raised, Slice, SliceOptions};
 use crate::resp::{Error, Mark, Output, Protocol};
 
 /// The values that a command uses away from their owners.
@@ -31,6 +31,8 @@ pub struct OffloadedRun {
     pub wait: Option<Wait>,
     /// Events of the command, while there is a subscriber.
     pub events: Vec<Raised>,
+    /// What tracking clients must be told.
+    pub invalidations: Vec<Invalidation>,
     /// The command's script, if it is suspended.
     pub suspended: Option<Box<SuspendedScript>>,
 }
@@ -49,6 +51,8 @@ pub struct WorkspaceRun<'a> {
     pub ends: &'a mut Vec<Mark>,
     /// Receives the commands to propagate, while the journal is on.
     pub records: Option<&'a mut Records>,
+    /// The client, on the slices of all partitions.
+    pub caller: Option<Caller>,
     /// Whether the command may block, and what unblocked it.
     pub attempt: BlockingAttempt,
     /// What scripts run with; none on a thread of the offload pool.
@@ -126,7 +130,7 @@ pub(super) fn resume_away(
         ends.push(output.mark());
     }
     let events = slice.take_events();
-    OffloadedRun { effects, error: result.err(), wait: None, events, suspended }
+    OffloadedRun { effects, error: result.err(), events, suspended, ..Default::default() }
 }
 
 /// Runs one command away from its partition: on a workspace's slice, or on a slice that was handed
@@ -153,7 +157,8 @@ pub(super) fn run_away(
         error = failed.cloned();
     });
     let (effects, wait, suspended) = (runner.effects, runner.attempt.wait, runner.suspended);
-    OffloadedRun { effects, error, wait, events: slice.take_events(), suspended }
+    let events = slice.take_events();
+    OffloadedRun { effects, error, wait, events, suspended, ..Default::default() }
 }
 
 /// Creates workspaces and takes them back.

@@ -148,9 +148,7 @@ impl Router {
 
     fn place_per_key(&self, entry: &Entry, args: &Args<'_>, slot: u16) -> Place {
         let first = self.owner(slot);
-        if !(args.len() - entry.keys.first).is_multiple_of(entry.keys.step) {
-            // The last key lacks arguments, so the handler will refuse the command. The whole
-            // command runs on one shard: no part may run if another part would be refused.
+        if !entry.has_whole_keys(args.len()) {
             return Place::Shard(first);
         }
         let last = entry.keys.last_of(args.len());

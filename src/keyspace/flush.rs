@@ -12,6 +12,7 @@ impl Slice {
             self.note_flush(range.clone());
             self.waits.note_all(range.clone());
         }
+        self.note_tracked_flush();
         for db in range {
             self.sweep_stop(db);
             let old = std::mem::replace(&mut self.databases[db], Database::EMPTY);

@@ -7,17 +7,19 @@
 //!                         |                       the feed, `rdb_changes_since_last_save`
 //!                         |--> watches            WATCH
 //!                         |--> awaited keys       blocked clients
+//!                         |--> tracked keys       CLIENT TRACKING
 //!                         '--> log of events      a subscriber, while there is one
 //! ```
 //!
-//! | function | counted | watches, blocked clients | logged | for |
+//! | function | counted | watched, awaited, tracked | logged | for |
 //! | --- | --- | --- | --- | --- |
 //! | [`Slice::raise`] | yes | yes | yes | nearly every change |
 //! | [`Slice::announce`] | yes | no | yes | changes that the reference hides from WATCH |
 //! | [`Slice::count_changes`] | yes | no | no | changes without an event or without a key |
 //! | [`Slice::signal`] | no | yes | no | values that return to their slice or are loaded |
 //!
-//! A slice without watches, awaited keys and subscriber pays an addition and a branch per change.
+//! A slice without watches, awaited keys, tracking clients and subscriber pays an addition and a
+//! branch per change.
 //!
 //! While a command runs in a build with debug assertions, the slice remembers the keys that it has
 //! changed and that have no event yet. [`Slice::end_command`] fails if any is left.
@@ -80,6 +82,7 @@ impl Slice {
     fn tell(&mut self, db: usize, key: &Key<'_>, event: Event) {
         self.watches.note_changed(db, key.hash, key.bytes);
         self.waits.note_changed(db, key.hash, key.bytes);
+        self.note_tracked(key.bytes, false);
         self.funnel.log(db, key.bytes, event);
     }
 
@@ -103,9 +106,10 @@ impl Slice {
     pub fn signal(&mut self, db: usize, key: &Key<'_>) {
         #[cfg(any(test, debug_assertions))]
         self.funnel.settle(db, key.bytes);
-        if !self.watches.is_empty() || !self.waits.is_empty() {
+        if self.is_heard() {
             self.watches.note_changed(db, key.hash, key.bytes);
             self.waits.note_changed(db, key.hash, key.bytes);
+            self.note_tracked(key.bytes, false);
         }
     }
 
@@ -115,14 +119,19 @@ impl Slice {
             let hash = self.tools.hash(name);
             self.watches.note_expired_removed(db, hash, name);
             self.waits.note_changed(db, hash, name);
+            self.note_tracked(name, true);
             self.funnel.log(db, name, Event::Expired);
         }
     }
 
-    /// Returns whether any key is watched or has blocked clients, or events are logged.
+    /// Returns whether any key is watched or has blocked clients, clients are tracking, or events
+    /// are logged.
     #[inline]
     pub(super) fn is_heard(&self) -> bool {
-        !self.watches.is_empty() || !self.waits.is_empty() || self.funnel.is_logging()
+        !self.watches.is_empty()
+            || !self.waits.is_empty()
+            || self.tracking.is_on()
+            || self.funnel.is_logging()
     }
 
     /// Records that an operation changes a key. The caller of the operation must raise an event.

@@ -22,6 +22,7 @@ mod stats;
 mod table;
 mod text;
 mod tick;
+mod tracking;
 mod waits;
 mod watch;
 
@@ -41,4 +42,5 @@ pub use expired::Expired;
 pub use slice::{Expiry, ExpiryRole, Key, Slice, SliceOptions};
 pub use stats::Stats;
 pub use table::{TableInfo, View};
+pub use tracking::{Caller, ChangedKeys, Invalidation, Prefixes, TrackersView};
 pub use watch::WatcherId;

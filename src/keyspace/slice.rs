@@ -15,6 +15,7 @@ use super::funnel::Funnel;
 use super::graveyard::Graveyard;
 use super::stats::Stats;
 use super::table::{Apart, Draft, Entry, Heap, Payload, Place, Table, TableInfo, Tools, View};
+use super::tracking::Tracking;
 use super::waits::Waits;
 use super::watch::Watches;
 use crate::base::rng::Rng;
@@ -89,6 +90,7 @@ pub struct Slice {
     pub(super) expired: Option<Vec<Expired>>,
     pub(super) watches: Watches,
     pub(super) waits: Waits,
+    pub(super) tracking: Tracking,
     /// The cut that is under way.
     pub(super) cut: Option<Box<Cut>>,
     /// Expired keys that stay.
@@ -135,6 +137,7 @@ impl Slice {
             expired: None,
             watches: Watches::new(),
             waits: Waits::new(),
+            tracking: Tracking::new(),
             cut: None,
             kept: Kept::default(),
             funnel: Funnel::default(),

@@ -4,6 +4,7 @@ use super::POOLED_BYTES_MAX;
 use super::txn_part::{Stage, TxnPart};
 use crate::exec::{BatchArgs, Item, Request, Ticket, Wait, Walk};
 use crate::io::ConnId;
+use crate::keyspace::Caller;
 use crate::resp::{Mark, Output, Protocol, Span};
 use crate::value::Kind;
 use bytes::{Bytes, BytesMut};
@@ -79,6 +80,14 @@ pub struct ReplyAddress {
     pub flight: FlightId,
 }
 
+impl ReplyAddress {
+    /// Returns the client as its home shard identifies it, for client tracking.
+    pub fn caller(self, home: u16) -> Caller {
+        let ClientRef { conn, generation } = self.client;
+        Caller { home, conn, generation, flight: self.flight.0 }
+    }
+}
+
 /// Destination of an envelope's reply, at the shard that sent the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyTo {
@@ -87,7 +96,7 @@ pub enum ReplyTo {
     /// A flight of a connection.
     Client(ReplyAddress),
     /// A transaction, which may outlive its connection.
-    Transaction(TransactionId, ClientRef),
+    Transaction(TransactionId, ReplyAddress),
     /// A barrier over all shards.
     Barrier(BarrierId),
 }
@@ -111,11 +120,21 @@ impl ReplyTo {
         self.client().map(|client| Holder { home, client, transaction })
     }
 
+    /// Returns the client whose commands are in an envelope of shard `home`, for client tracking.
+    pub fn caller(self, home: u16) -> Option<Caller> {
+        match self {
+            ReplyTo::Client(address) | ReplyTo::Transaction(_, address) => {
+                Some(address.caller(home))
+            }
+            ReplyTo::Barrier(_) | ReplyTo::Nobody => None,
+        }
+    }
+
     /// Returns the connection that caused the envelope; none for barriers and one-way messages.
     pub fn client(self) -> Option<ClientRef> {
         match self {
             ReplyTo::Client(address) => Some(address.client),
-            ReplyTo::Transaction(_, client) => Some(client),
+            ReplyTo::Transaction(_, address) => Some(address.client),
             ReplyTo::Barrier(_) | ReplyTo::Nobody => None,
         }
     }
@@ -225,6 +244,8 @@ pub struct Envelope {
     /// Number of parts of its unit that have one common place in the stream: all of several parts
     /// if any of them may write, or else none.
     pub places: u16,
+    /// Whether [`super::PartialUnits`] notes its unit.
+    pub is_noted: bool,
     /// Whether it has a credit of its home to its owner.
     pub has_credit: bool,
     /// Time at which it was sent.
@@ -264,6 +285,7 @@ impl Envelope {
             sequence: 0,
             parts: 0,
             places: 0,
+            is_noted: false,
             has_credit: false,
             sent: Moment::default(),
             carried: Carried::default(),
@@ -355,6 +377,12 @@ impl Envelope {
         self.txn().is_some_and(|txn| txn.stage == Stage::Acquire)
     }
 
+    /// Returns whether it may change keys: by its commands, or by values that it brings.
+    pub fn may_change(&self) -> bool {
+        let brings = |txn: &TxnPart| !txn.stores.is_empty() || txn.slice.is_some();
+        self.may_write() || self.txn().is_some_and(brings)
+    }
+
     /// Returns whether its commands may write or publish.
     pub fn may_write(&self) -> bool {
         self.items.iter().any(|item| item.entry.may_propagate())
@@ -423,6 +451,7 @@ impl Envelope {
         self.spent.shrink_to(POOLED_BYTES_MAX / size_of::<(u32, u64)>());
         self.work = Work::Batch;
         self.has_credit = false;
+        self.is_noted = false;
         self.carried = Carried::default();
         self.hold = None;
         self.survey = Survey::Locked;

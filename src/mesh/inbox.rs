@@ -4,7 +4,9 @@
 
 use super::envelope::Envelope;
 use super::hold::Hold;
+use super::partial::PartialUnits;
 use super::sequencer::Sequencer;
+use super::told::Told;
 use super::{CREDITS_PER_PAIR, HANDOVERS_MAX, WAITING_WITH_CREDIT_MAX};
 use crate::io::{Ring, Socket};
 use crate::pubsub::Published;
@@ -27,6 +29,8 @@ pub enum Message {
     Credit(u16),
     /// A message for subscribers among this shard's connections.
     Published(Arc<Published>),
+    /// What this shard must tell its tracking clients.
+    Told(Box<Told>),
 }
 
 /// A socket on its way from the acceptor to its shard.
@@ -118,6 +122,9 @@ pub struct Rules {
     /// A unit that runs in slices locks its keys. Without the rule it locks none of the keys that
     /// it states as a set.
     pub lock_sets: bool,
+    /// A reply to a tracking client waits until the units that had begun have run on all of their
+    /// shards. Without the rule it is sent at once.
+    pub await_units: bool,
 }
 
 impl Default for Rules {
@@ -132,6 +139,7 @@ impl Default for Rules {
             look_again: true,
             await_slice: true,
             lock_sets: true,
+            await_units: true,
         }
     }
 }
@@ -222,6 +230,7 @@ impl Queue {
 pub struct Mesh {
     inboxes: Box<[Inbox]>,
     pub(super) sequencer: Sequencer,
+    pub(super) partial: PartialUnits,
     pub(super) rules: Rules,
     pub(super) bounds: Bounds,
     preempt: Option<Arc<dyn Preempt>>,
@@ -240,7 +249,20 @@ impl Mesh {
             bell: OnceLock::new(),
         };
         let inboxes = (0..shards).map(|_| inbox()).collect();
-        Arc::new(Mesh { inboxes, sequencer: Sequencer::default(), rules, bounds, preempt })
+        Arc::new(Mesh {
+            inboxes,
+            sequencer: Sequencer::default(),
+            partial: PartialUnits::default(),
+            rules,
+            bounds,
+            preempt,
+        })
+    }
+
+    /// Returns the units that have run on some of their shards only.
+    #[inline]
+    pub fn partial(&self) -> &PartialUnits {
+        &self.partial
     }
 
     /// Returns the number of shards.
@@ -344,6 +366,7 @@ impl Mesh {
         let sequence = match &message {
             Message::Part(part) => part.sequence,
             Message::Published(message) => message.sequence,
+            Message::Told(told) => told.sequence(),
             Message::Reply(_) | Message::Handover(_) | Message::Credit(_) => 0,
         };
         if sequence != 0 && self.rules.runnable_when_posted {

@@ -38,10 +38,12 @@
 mod envelope;
 mod hold;
 mod inbox;
+mod partial;
 mod port;
 mod poster;
 mod sequencer;
 mod sync;
+mod told;
 mod txn_part;
 
 pub use envelope::{
@@ -49,7 +51,9 @@ pub use envelope::{
     OneWay, ReplyAddress, ReplyTo, Survey, TransactionId, Work,
 };
 pub use inbox::{Bounds, Handover, Mesh, Message, Preempt, Rules};
+pub use partial::PartialUnits;
 pub use port::{Port, Posted};
+pub use told::{Redirected, Told};
 pub use txn_part::{Forwarded, Registration, Stage, TxnPart};
 
 /// The most envelopes in progress from one shard to another.

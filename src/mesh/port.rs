@@ -2,6 +2,7 @@
 
 use super::envelope::{Envelope, Moment};
 use super::inbox::{Mesh, Message};
+use super::told::Told;
 use super::txn_part::Stage;
 use super::{POOL_BYTES_MAX, POOL_ENVELOPES_MAX};
 use crate::base::clock::Clock;
@@ -162,12 +163,15 @@ impl Port {
             // judged an expiry at a later time before its part arrives.
             sent.unix_us = sent.unix_us.max(self.clock.unix_us());
         }
+        let is_noted =
+            sequence > 0 && mesh.partial.are_noted() && parts.iter().any(|part| part.may_change());
         let places = if parts.len() > 1 { count_places(parts) } else { 0 };
         for mut part in parts.drain(..) {
             let owner = usize::from(part.owner);
             part.sequence = sequence;
             part.parts = count;
             part.places = places;
+            part.is_noted = is_noted;
             part.sent = sent;
             let needs_shard = !part.is_for_partition();
             note_posted(&mut self.posted, self.me, owner, part.items.len() as u32, needs_shard);
@@ -216,6 +220,7 @@ impl Port {
 
     /// Sends an answered envelope home. Returns it at once if its home is this shard.
     pub fn answer(&mut self, mut envelope: Box<Envelope>) -> Option<Box<Envelope>> {
+        self.end_part(&mut envelope);
         let home = usize::from(envelope.home);
         if home == self.me {
             self.take_home(&mut envelope);
@@ -225,8 +230,17 @@ impl Port {
         None
     }
 
+    /// Notes that a part has run, and tells the shards that wait for this.
+    #[inline]
+    fn end_part(&self, part: &mut Envelope) {
+        for shard in self.mesh.partial.end(part) {
+            self.mesh.send_told(shard, Told::Settled);
+        }
+    }
+
     /// Sends an answered envelope through its home's inbox, even if the home is this shard.
-    pub fn answer_far(&mut self, envelope: Box<Envelope>) {
+    pub fn answer_far(&mut self, mut envelope: Box<Envelope>) {
+        self.end_part(&mut envelope);
         let home = usize::from(envelope.home);
         self.mesh.push(home, Message::Reply(envelope));
         note_posted(&mut self.posted, self.me, home, 0, true);

@@ -69,6 +69,8 @@ pub struct TxnPart {
     pub fetches: Vec<RemoteKey>,
     /// Index of the command that needs the fetched values.
     pub fetch_at: u32,
+    /// Whether that command's keys are tracked for its client.
+    pub is_tracked: bool,
     /// Whether that command may write.
     pub fetch_writes: bool,
     /// Whether the owner hands its slice over to the home with the reply, after the commands have
@@ -124,6 +126,7 @@ impl TxnPart {
             stores: Vec::new(),
             fetches: Vec::new(),
             fetch_at: 0,
+            is_tracked: false,
             fetch_writes: false,
             takes_slice: false,
             slice: None,

@@ -129,6 +129,16 @@ impl Outbox {
         self.muted_from = self.muted_from.map(|_| self.output.mark());
     }
 
+    /// Adds a push like [`Outbox::push`], but ahead of replies that are held.
+    pub fn push_ahead(&mut self, push: &Output) {
+        if !self.is_held {
+            return self.push(push);
+        }
+        let bytes = push.to_vec();
+        self.queued_bytes += bytes.len();
+        self.queue.push_back(Chunk::Own(bytes));
+    }
+
     /// Discards the output that was written while muted.
     pub fn drop_muted(&mut self) {
         if let Some(mark) = self.muted_from {
@@ -258,6 +268,10 @@ mod tests {
         write(&mut outbox, "b");
         assert_eq!(next(&mut outbox), None);
         assert!(!outbox.is_empty());
+        let mut push = Output::default();
+        Reply::new(&mut push, Protocol::Two).simple("push");
+        outbox.push_ahead(&push);
+        assert_eq!(next(&mut outbox), Some(b"+push\r\n".to_vec()));
         outbox.release();
         assert_eq!(next(&mut outbox), Some(b"$20000\r\n".to_vec()));
         let Some(Chunk::Shared(value)) = outbox.next_chunk() else { panic!("the value is shared") };

@@ -137,6 +137,10 @@ gauges! {
     keys_awaited,
     /// Keys in `keys_awaited` with a client that also waits for the key's removal.
     keys_awaited_gone,
+    /// Keys of this shard that are tracked for clients.
+    tracked_keys,
+    /// Clients of all tracked keys, each counted once a key.
+    tracked_readers,
     /// Bytes that clients without replicas use.
     normal_client_bytes,
     /// Bytes that the connections of replicas use.

@@ -187,7 +187,7 @@ impl Partition {
         }
         let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
         let mut queue = std::mem::take(&mut waiter.queue);
-        let protocol = waiter.protocol;
+        let (protocol, caller) = (waiter.protocol, waiter.to.address.caller(waiter.to.home));
         let mut output = Output::default();
         let (items, args) = queue.parts();
         items[0].at = waker.at;
@@ -195,7 +195,9 @@ impl Partition {
         let mut timing = BatchTiming::at_owner(&self.env.thresholds, items);
         let mut batch = Batch { items, args, output: &mut output, ends: None, protocol };
         let mode = RunMode::Woken { number };
+        let before = self.slice.enter_caller(Some(caller));
         let ran = self.run(&mut batch, mode, &mut waker.again(), &mut timing);
+        self.enter_caller(before);
         let waiter = self.blocked.get_mut(place.number).expect("waiter has a place");
         waiter.queue = queue;
         let state = if ran.wait.is_some() { TicketState::Waiting } else { TicketState::Served };

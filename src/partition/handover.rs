@@ -89,6 +89,7 @@ impl Partition {
         self.absence.end();
         self.slice.set_now(self.env.now.unix_ms());
         self.slice.note_expired(self.is_journal_on());
+        self.heed_trackers();
         self.settle_settings();
         while let Some(late) = self.absence.take_late() {
             match late {

@@ -76,6 +76,7 @@ impl Partition {
         self.slice.set_role(self.expiry_role());
         self.slice.set_frequency(self.frequency());
         self.slice.log_events(self.publisher.logged(&self.env.config));
+        self.tell_trackers();
     }
 
     /// Updates the board with all databases. While the slice is away, the board keeps the values of

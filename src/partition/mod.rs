@@ -30,6 +30,7 @@
 //!   persistence  shares of files, loading
 //!   propagate    when the journal is on, expired keys, marks
 //!   run          the one run function, with its modes
+//!   tracking     what tracking clients must be told
 //!   watch        watched keys
 //!
 //!   blocking     clients blocked on keys                        --+
@@ -75,6 +76,7 @@ mod slices;
 mod survey;
 mod timing;
 mod tools;
+mod tracking;
 mod unfinished;
 mod walks;
 mod watch;

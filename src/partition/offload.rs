@@ -48,6 +48,7 @@ impl Partition {
     /// offloaded. In that case the part keeps its locks until the command returns.
     pub(super) fn begin_offloading(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
         debug_assert!(matches!(part.work, Work::Batch));
+        self.mesh.partial().begin(&part);
         let lock = self.lock_running(&mut part, place);
         let records = self.records_at(Place::Reserved(lock));
         let goes_on = self.run_from(part, 0, lock, records);
@@ -69,13 +70,16 @@ impl Partition {
         let enough = self.long_elements_min();
         for at in from..part.items.len() {
             self.serve_between(&part, at, lock, records.as_mut());
+            let caller = part.reply_to.caller(part.home);
             let (items, mut batch_args, ..) = part.parts();
             let item = items[at];
             let walks = item.entry.command.walk.is_some();
             if !walks
                 && let Some(elements) = long_weight(&self.slice, &item, &mut batch_args, enough)
             {
+                let before = self.slice.enter_caller(caller);
                 let workspace = self.lend(&item, &mut batch_args, lock);
+                self.enter_caller(before);
                 // Keys that expired while they were fetched, ahead of the command's own records.
                 match &mut records {
                     Some(records) => self.record_expired(records, item.at),
@@ -159,6 +163,9 @@ impl Partition {
             if let Some(clock) = clock.flatten() {
                 self.slice.put_access_clock(db, &key, clock);
             }
+            if item.is_tracked && item.entry.reads_tracked() {
+                self.slice.track(&remote_key.key);
+            }
             workspace.add(0, remote_key);
         }
         self.slice.keep_expired([]);
@@ -179,7 +186,7 @@ impl Partition {
         let waiting = self.offloads.as_ref().map_or(0, Offloads::under_way);
         self.return_credit(&mut part, waiting);
         self.unfinished.begin_offload(&part);
-        let job = PartJob {
+        let job = Box::new(PartJob {
             part,
             at,
             lock,
@@ -189,9 +196,9 @@ impl Partition {
             now_ms: self.env.now.unix_ms(),
             started_ns: self.env.clock_ns(),
             ran: OffloadedRun::default(),
-        };
+        });
         let offloads = self.offloads.as_mut().expect("checked before");
-        offloads.send(PoolJob::Command(Box::new(job)), elements, PoolJob::run);
+        offloads.send(PoolJob::Command(job), elements, PoolJob::run);
     }
 
     /// Takes back what the pool has done. Returns whether there was anything.
@@ -200,7 +207,7 @@ impl Partition {
         while let Some(job) = self.offloads.as_mut().and_then(|offloads| offloads.receive()) {
             found = true;
             match job {
-                PoolJob::Command(job) => self.receive_command(*job),
+                PoolJob::Command(job) => self.receive_command(job),
                 PoolJob::Lent(lent) => self.receive_lent(lent),
             }
         }
@@ -208,8 +215,8 @@ impl Partition {
     }
 
     /// Takes back a command that the pool has run, and runs the next commands of its part.
-    fn receive_command(&mut self, job: PartJob) {
-        let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = job;
+    fn receive_command(&mut self, job: Box<PartJob>) {
+        let PartJob { mut part, at, lock, records, workspace, started_ns, ran, .. } = *job;
         self.unfinished.end_offload(&part);
         let item = part.items[at];
         self.begin_part(&part);
@@ -217,7 +224,9 @@ impl Partition {
         self.end_cause();
         let mut stores = Vec::new();
         self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
+        let before = self.enter_caller(part.reply_to.caller(part.home));
         self.store(&mut stores);
+        self.enter_caller(before);
         self.run_on(part, at + 1, lock, records);
     }
 

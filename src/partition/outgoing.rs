@@ -24,7 +24,7 @@ impl Partition {
         let is_for_any = |outgoing: &Outgoing| match outgoing {
             Outgoing::Answer(answer) => answer.home != me || self.follows_messages(answer),
             Outgoing::Credit(_) => true,
-            Outgoing::OneWay(_) => false,
+            Outgoing::OneWay(_) | Outgoing::Told(_) => false,
         };
         let at = self.outgoing.iter().skip(first).position(is_for_any)?;
         self.outgoing.remove(first + at)

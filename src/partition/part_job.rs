@@ -54,6 +54,7 @@ impl PartJob {
             output,
             ends,
             records: self.records.as_mut(),
+            caller: None,
             attempt: BlockingAttempt::default(),
             scripting: None,
         };

@@ -151,6 +151,7 @@ impl Partition {
     /// Begins a turn of its own shard at this time. Parts in the inbox run at the time of their
     /// posting, so the partition's Unix time advances only in [`Partition::begin_local`].
     pub fn begin_turn(&mut self, now: Now, facts: Facts) {
+        self.heed_trackers();
         self.env.facts = facts;
         self.env.now.monotonic_ns = now.monotonic_ns;
         if now.unix_us.saturating_add(SET_BACK_US_MIN) < self.env.now.unix_us {
@@ -170,6 +171,7 @@ impl Partition {
     /// shard's turn. The partition takes its Unix time from the parts that it runs.
     pub fn begin_borrowed(&mut self, now: Now) {
         self.env.now.monotonic_ns = now.monotonic_ns.max(self.env.now.monotonic_ns);
+        self.heed_trackers();
         if self.env.refresh_settings() {
             self.settle_settings();
         }

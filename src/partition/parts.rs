@@ -62,6 +62,7 @@ impl Partition {
         if self.is_offloaded(&mut part) {
             return self.begin_offloading(part, place);
         }
+        self.mesh.partial().begin(&part);
         let mut records = self.records_at(place);
         let mut waker = Waker { lock: place.lock(), ..Waker::new(records.as_mut()) };
         let turn_us = self.enter_time(&part);
@@ -106,6 +107,7 @@ impl Partition {
     /// Runs one round of a transaction, under its locks if it has any. Returns true if the round
     /// runs in slices and continues later.
     pub(super) fn run_round(&mut self, mut part: Box<Envelope>, place: Place) -> bool {
+        self.mesh.partial().begin(&part);
         let mut records = self.records_at(place);
         let lock = place.lock();
         let posted_us = if part.parts > 1 { part.sent.unix_us } else { self.env.now.unix_us };
@@ -169,12 +171,16 @@ impl Partition {
         lock: Option<LockId>,
         mut records: Option<&mut Records>,
     ) {
+        let caller = part.reply_to.caller(part.home);
+        let before = self.enter_caller(caller);
         self.store(&mut part.txn_mut().stores);
         if !part.items.is_empty() {
             let mut waker = Waker { lock, ..Waker::new(records.as_deref_mut()) };
             self.run_part(part, RunMode::Transaction, &mut waker);
         }
+        self.enter_caller(caller);
         self.fetch(part.txn_mut(), records);
+        self.enter_caller(before);
     }
 
     /// Records whether a round changes keys before the last one does.
@@ -204,6 +210,9 @@ impl Partition {
             let is_shared = !to_write && self.locks.shares(Some(txn.lock), key.hash);
             self.slice.keep_expired(is_shared.then_some(key.hash));
             remote_key.fetch_from(&mut self.slice);
+            if txn.is_tracked {
+                self.slice.track(&remote_key.key);
+            }
         }
         self.slice.keep_expired([]);
         self.slice.set_role(role);
@@ -230,6 +239,7 @@ impl Partition {
         let role = self.slice.set_role(ExpiryRole::Loading);
         stores.drain(..).for_each(|remote_key| remote_key.store_in(&mut self.slice));
         self.slice.set_role(role);
+        self.tell_events();
         self.publish();
     }
 

@@ -247,6 +247,7 @@ impl Partition {
             spent.push((item.at, spent_ns));
         }
         self.tell(&ran.events);
+        self.post_invalidations(ran.invalidations);
         self.settle(ran.effects, spent_ns, &[*item]);
     }
 }

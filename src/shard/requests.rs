@@ -33,6 +33,7 @@ impl Shard {
                 self.confirm(conn, &replies);
             }
             Request::Reset => self.reset(conn),
+            Request::Tracking => self.note_tracking(conn),
             Request::Sync(from) => self.attach_replica(conn, from),
             Request::Wait { replicas, timeout_ms } => {
                 self.wait_for_acks(conn, replicas, timeout_ms);
@@ -124,6 +125,7 @@ impl Shard {
                 let replies = self.unsubscribe(conn, *sort, names.clone(), true);
                 output.append_range(&replies, 0..replies.mark().offset());
             }
+            Request::Tracking => self.note_tracking(conn),
             _ => unreachable!("{request:?} is not for this shard alone"),
         }
     }

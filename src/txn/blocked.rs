@@ -319,6 +319,7 @@ mod tests {
             at: 0,
             sees_due: false,
             is_quiet: false,
+            is_tracked: false,
             is_part: false,
             discovers: false,
             is_counted: false,

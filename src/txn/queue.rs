@@ -49,6 +49,7 @@ impl Queue {
             at,
             sees_due: false,
             is_quiet: false,
+            is_tracked: false,
             is_part: false,
             discovers: false,
             is_counted: false,

@@ -71,6 +71,21 @@ fn undeclared_keys() {
 }
 
 #[test]
+fn a_pair_without_value_is_refused_whole() {
+    on_servers(|server, one, _| {
+        let [a, b, c] = keys(server);
+        for name in ["MSET", "MSETNX"] {
+            let script = "return redis.pcall(unpack(ARGV))";
+            let reply = one.run(server, ["EVAL", script, "0", name, &a, "1", &b, "2", &c]);
+            let text =
+                format!("ERR wrong number of arguments for '{}' command", name.to_lowercase());
+            assert_eq!(error(&reply), text);
+            assert_eq!(one.run(server, ["EXISTS", &a, &b, &c]), int(0));
+        }
+    });
+}
+
+#[test]
 fn commands_that_combine_undeclared_keys() {
     on_servers(|server, one, other| {
         let [a, b, c] = keys(server);

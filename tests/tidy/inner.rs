@@ -21,6 +21,7 @@ const SHARD_LAYERS: &[&[&str]] = &[
         "connections/mod",
         "connections/subscribers",
         "connections/table",
+        "connections/trackers",
         "local/gather",
         "remote/mod",
         "replication/mod",
@@ -70,6 +71,7 @@ const PARTITION_LAYERS: &[&[&str]] = &[
         "persistence",
         "propagate",
         "run",
+        "tracking",
         "watch",
     ],
     &[

@@ -125,53 +125,10 @@ fn capa(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) static GETREDIR: Command = Command::session(
-    getredir,
-    Card::new("getredir", Group::Connection, "6.0.0")
-        .summary(
-            "Returns the client ID to which the connection's tracking notifications are \
-             redirected.",
-        )
-        .constant_time()
-        .arity(2)
-        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE).and(Flag::ALLOW_BUSY)),
-);
-
-/// Replies that no tracking is redirected: there is no client tracking.
-fn getredir(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
-    cx.reply.integer(-1);
-    Ok(())
-}
-
-pub(super) static TRACKINGINFO: Command = Command::session(
-    trackinginfo,
-    Card::new("trackinginfo", Group::Connection, "6.2.0")
-        .summary(
-            "Returns information about server-assisted client-side caching for the connection.",
-        )
-        .constant_time()
-        .arity(2)
-        .flags(Flag::NOSCRIPT.and(Flag::LOADING).and(Flag::STALE)),
-);
-
-/// Replies that tracking is off: there is no client tracking.
-fn trackinginfo(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
-    cx.reply.map(3);
-    cx.reply.bulk(b"flags");
-    cx.reply.set(1);
-    cx.reply.bulk(b"off");
-    cx.reply.bulk(b"redirect");
-    cx.reply.integer(-1);
-    cx.reply.bulk(b"prefixes");
-    cx.reply.array(0);
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::commands::session_testing::SessionBench;
-    use crate::resp::Protocol;
 
     #[test]
     fn replies_are_switched_on_and_off() {
@@ -231,20 +188,5 @@ mod tests {
         assert_eq!((bench.session.flags(), bench.session.can_redirect), ("N".to_string(), true));
         bench.check_script("CLIENT NO-EVICT on => OK\nCLIENT NO-EVICT off => OK");
         assert_eq!(bench.session.flags(), "N");
-    }
-
-    #[test]
-    fn nothing_is_tracked() {
-        let mut bench = SessionBench::new();
-        bench.check_script(
-            r#"
-            CLIENT GETREDIR => :-1
-            CLIENT TRACKINGINFO => ["flags" ["off"] "redirect" :-1 "prefixes" []]
-            "#,
-        );
-        bench.session.protocol = Protocol::Three;
-        bench.check_script(
-            r#"CLIENT TRACKINGINFO => {"flags" <"off"> "redirect" :-1 "prefixes" []}"#,
-        );
     }
 }

@@ -90,7 +90,7 @@ pub(super) fn clients(view: &View<'_>, text: &mut Text) {
     text.field("client_recent_max_input_buffer", input_bytes);
     text.field("client_recent_max_output_buffer", output_bytes);
     text.field("blocked_clients", gauges.clients_blocked);
-    text.field("tracking_clients", 0);
+    text.field("tracking_clients", view.process.trackers.clients());
     text.field("pubsub_clients", view.process.pubsub.count(Count::Clients));
     text.field("watching_clients", gauges.clients_watching);
     text.field("clients_in_timeout_table", gauges.clients_in_timeout);

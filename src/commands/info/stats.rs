@@ -22,6 +22,10 @@ pub(super) fn stats(view: &View<'_>, text: &mut Text) {
     }
     text.field("latest_fork_usec", 0);
     text.field("total_forks", 0);
+    let gauges = view.process.boards.gauges();
+    text.field("tracking_total_keys", gauges.tracked_keys);
+    text.field("tracking_total_items", gauges.tracked_readers);
+    text.field("tracking_total_prefixes", view.process.trackers.prefixes());
     text.field("unexpected_error_replies", 0);
     text.field("total_error_replies", totals.error_replies);
     text.field("total_reads_processed", totals.reads);

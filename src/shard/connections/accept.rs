@@ -3,7 +3,7 @@
 
 use crate::base::alloc;
 use crate::client::Connection;
-use crate::exec::Session;
+use crate::exec::{ClientHome, Session};
 use crate::io::{ConnId, Socket};
 use crate::mesh::Handover;
 use crate::resp::{Error, Reply};
@@ -132,6 +132,8 @@ impl Shard {
             self.env.process.log.warning(&format!("A connection could not be opened: {error}"));
             return None;
         }
+        let home = ClientHome { shard: self.env.me as u16, conn, generation };
+        self.env.process.client_homes.add(client_id, home);
         self.connections.insert(conn, Connection::new(session, generation));
         self.count_bytes(conn);
         self.env.board.gauges.clients.set(self.connections.len() as i64);
@@ -161,7 +163,9 @@ impl Shard {
         connection.outbox.abandon();
         connection.queue = None;
         connection.drop_pushes();
+        self.env.process.client_homes.remove(connection.session.id);
         self.count_bytes(conn);
+        self.note_tracking(conn);
         self.end_all_subscriptions(conn);
         self.leave_block(conn);
         self.end_postponed(conn);

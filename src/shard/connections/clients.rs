@@ -1,6 +1,7 @@
 //! State of the clients of a shard: their bytes, limits and lists in progress.
 
 use super::subscribers::Subscribers;
+use super::trackers::TrackingClients;
 use crate::client::Connection;
 use crate::exec::ClientFilter;
 use crate::io::ConnId;
@@ -43,6 +44,8 @@ pub(in crate::shard) struct Clients {
     pub(in crate::shard) output_bytes_free: usize,
     /// Connections with subscriptions.
     pub(in crate::shard) subscribers: Subscribers,
+    /// Its tracking clients.
+    pub(in crate::shard) trackers: TrackingClients,
     /// Bytes of unsent output of a connection above which its batches have one command.
     pub(in crate::shard) output_bytes_batched: usize,
 }
@@ -61,6 +64,7 @@ impl Clients {
             passing_bytes: 0,
             output_bytes_free: 0,
             subscribers: Subscribers::new(hasher),
+            trackers: TrackingClients::default(),
             output_bytes_batched: usize::MAX,
         }
     }

@@ -14,6 +14,8 @@ mod queues;
 mod subscribe;
 pub(super) mod subscribers;
 pub(super) mod table;
+pub(super) mod trackers;
+mod tracking;
 mod watch;
 
 use crate::io::ConnId;

@@ -53,6 +53,7 @@ impl Shard {
         connection.holds.swap_remove(at);
         if connection.holds.is_empty() {
             connection.outbox.release();
+            connection.held_flight = None;
             self.make_dirty(client.conn);
             self.make_ready(client.conn);
         }

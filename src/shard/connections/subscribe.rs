@@ -142,6 +142,7 @@ impl Shard {
         connection.queue = None;
         Reply::new(&mut connection.outbox.output, Protocol::Two).simple("RESET");
         self.unwatch(conn);
+        self.note_tracking(conn);
     }
 }
 

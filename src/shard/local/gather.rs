@@ -71,7 +71,8 @@ impl Batch {
         is_local: bool,
         place: Place,
     ) -> Option<Gathered> {
-        let Expected { may_be_long, may_walk, may_wait, may_forward, publishes } = expected;
+        let Expected { may_be_long, may_walk, may_wait, may_forward, publishes, is_told } =
+            expected;
         let is_torn = (publishes && !self.is_local) || (self.publishes && !is_local);
         if is_torn && !self.is_empty() {
             // A message takes effect when its command runs, so it must not be part of a unit over
@@ -79,12 +80,12 @@ impl Batch {
             return Some(Gathered::Nothing);
         }
         self.publishes |= publishes;
-        if (may_wait || may_walk) && !self.is_empty() {
+        if (may_wait || may_walk || is_told) && !self.is_empty() {
             // Earlier commands get their replies before this one may block or walk.
             return Some(Gathered::Nothing);
         }
         self.is_bulky |= may_be_long;
-        self.is_complete |= may_wait || may_walk || may_forward;
+        self.is_complete |= may_wait || may_walk || may_forward || is_told;
         self.may_wait = may_wait;
         self.is_local &= is_local;
         self.items.push(item);
@@ -127,6 +128,8 @@ struct Expected {
     may_forward: bool,
     /// It publishes a message.
     publishes: bool,
+    /// Its client is tracking, and is told directly behind the reply what it has changed.
+    is_told: bool,
 }
 
 /// What the head of the input holds.
@@ -287,6 +290,7 @@ impl Gatherer {
             at: batch.items.len() as u32,
             sees_due: connection.session.is_import_source,
             is_quiet: connection.session.is_no_touch,
+            is_tracked: connection.session.tracks_reads(),
             is_part: false,
             discovers,
             is_counted: false,
@@ -299,19 +303,26 @@ impl Gatherer {
             // The notifications of a pipeline have the order of its commands.
             return Some(Gathered::Nothing);
         }
-        let expected = self.expect(entry, &args, process);
+        let expected = self.expect(entry, &args, &connection.session, process);
         batch.add(item, expected, place == Place::Shard(self.home), place)
     }
 
     /// Returns what a command on keys may do, before it runs.
     #[inline]
-    fn expect(&self, entry: &Entry, args: &Args<'_>, process: &Process) -> Expected {
+    fn expect(
+        &self,
+        entry: &Entry,
+        args: &Args<'_>,
+        session: &Session,
+        process: &Process,
+    ) -> Expected {
         let may_be_long = entry.may_be_long(args.len(), self.long_elements_min);
         Expected {
             may_be_long,
             may_walk: may_be_long && entry.may_walk(args, self.long_elements_min),
             may_wait: entry.may_wait(args),
             publishes: entry.publishes(),
+            is_told: session.tracking.is_some() && !entry.reads_tracked(),
             may_forward: process.awaited.has_far() && may_forward(entry, args, &process.awaited),
         }
     }

@@ -6,7 +6,7 @@ use crate::client::Serving;
 use crate::exec::Facts;
 use crate::exec::{BATCH_COMMANDS_MAX, BatchArgs, Replies, Wait};
 use crate::io::ConnId;
-use crate::mesh::{ClientRef, Registration};
+use crate::mesh::{ClientRef, FlightId, Registration};
 use crate::partition::{Batch, BatchTiming, Probe, RunMode, args_of};
 use crate::pubsub::Sort;
 use crate::resp::Mark;
@@ -35,9 +35,11 @@ impl Shard {
             gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
             let has_all_replies = connection.session.replies == Replies::All;
             let unsent_bytes = connection.outbox.pending_bytes();
+            let is_caching = connection.session.is_caching();
             // Messages come between the replies of a subscriber's commands.
             if !has_all_replies
                 || has_subscriptions
+                || is_caching
                 || unsent_bytes > self.clients.output_bytes_batched
             {
                 gatherer.commands_max = 1;
@@ -57,6 +59,8 @@ impl Shard {
             let is_alone = connection.flights.is_empty();
             let may_be_large = connection.input.may_hold(self.env.thresholds.request_bytes);
             self.observe(conn, &gathered, may_be_large, has_all_replies);
+            let is_cached =
+                is_caching && !gathered.alone().is_some_and(|item| item.entry.keeps_caching);
             match gathered {
                 Gathered::Nothing => return self.settle_input(conn),
                 Gathered::Keys if self.batch.is_local && is_alone => self.run_or_wait(conn),
@@ -69,6 +73,9 @@ impl Shard {
                 Gathered::Refused(entry, error) => self.refuse(conn, entry, &error),
                 Gathered::Malformed(error) => return self.reject_bytes(conn, error),
                 Gathered::Http => return self.reject_http(conn),
+            }
+            if is_cached && let Some(connection) = self.connections.get_mut(conn) {
+                connection.session.end_caching();
             }
             self.check_output(conn);
         }
@@ -131,6 +138,7 @@ impl Shard {
     /// Runs the batch on this shard's own partition.
     fn run_here(&mut self, conn: ConnId) {
         let connection = self.connections.get_mut(conn).expect("connection is open");
+        let caller = connection.begin_here(conn, self.env.me);
         let (text, large) = connection.input.parts();
         let mut args = BatchArgs { text, spans: &self.batch.spans, large };
         let (output, items) = (&mut connection.outbox.output, &self.batch.items);
@@ -140,7 +148,7 @@ impl Shard {
         let protocol = connection.session.protocol;
         let mode = if self.batch.may_wait { RunMode::Attempt } else { RunMode::Batch };
         let mut batch = Batch { items, args, output, ends: None, protocol };
-        let ran = self.partition.run_local(&mut batch, mode, &mut timing);
+        let ran = self.partition.run_local(&mut batch, mode, caller, &mut timing);
         if let Some(wait) = ran.wait {
             return self.block_here(conn, wait);
         }
@@ -155,7 +163,7 @@ impl Shard {
         let last = self.batch.items.last().map(|item| item.entry.index);
         let now_ms = self.env.now.monotonic_ms();
         connection.session.note_commands(self.batch.items.len(), last, now_ms);
-        self.hold_replies(conn, begin);
+        self.hold_replies(conn, begin, FlightId(caller.flight));
         self.send_outgoing();
         if self.batch.traced.is_some() {
             self.trace_ran(conn, timing.probe.spent_ns());
@@ -164,14 +172,19 @@ impl Shard {
         self.make_dirty(conn);
     }
 
-    /// Makes the connection's replies from `begin` on wait if its commands have forwarded others.
+    /// Makes the connection's replies from `begin` on wait if its commands have forwarded others,
+    /// or if it must be told first what other units change.
     #[inline]
-    pub(in crate::shard) fn hold_replies(&mut self, conn: ConnId, begin: Mark) {
+    pub(in crate::shard) fn hold_replies(&mut self, conn: ConnId, begin: Mark, batch: FlightId) {
+        self.await_units(conn);
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let client = ClientRef { conn, generation: connection.generation };
         if let Some(hold) = self.partition.hold_connection(client) {
             connection.holds.push((self.env.me as u16, hold));
+        }
+        if !connection.holds.is_empty() {
             connection.outbox.hold(begin);
+            connection.held_flight = Some(batch);
         }
     }
 

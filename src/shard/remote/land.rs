@@ -62,10 +62,13 @@ impl Shard {
                 return self.repeat_survey(ClientRef { conn, generation });
             }
             let mut flight = connection.flights.remove(0);
+            self.await_units(conn);
+            let connection = self.connections.get_mut(conn).expect("checked above");
             let (protocol, rng) = (connection.session.protocol, &mut self.rng);
             if !connection.holds.is_empty() {
                 let end = connection.outbox.output.mark();
                 connection.outbox.hold(end);
+                connection.held_flight = Some(flight.number);
             }
             let output = &mut connection.outbox.output;
             let mut replies = LargeReplies::new(&self.env.thresholds, output.len());

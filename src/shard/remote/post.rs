@@ -8,7 +8,7 @@ use crate::client::{Flight, ReplySource, Spread};
 use crate::exec::{BatchArgs, Item, Merge, Request, SuspendedScript};
 use crate::gate::{Place, Router};
 use crate::io::ConnId;
-use crate::mesh::{ClientRef, Envelope, Port, ReplyAddress, ReplyTo, Survey, Work};
+use crate::mesh::{ClientRef, Envelope, FlightId, Port, ReplyAddress, ReplyTo, Survey, Work};
 use crate::partition::logged_if_large;
 use crate::resp::{Args, Mark};
 use crate::shard::state::Shard;
@@ -300,7 +300,9 @@ impl Shard {
         let now_ms = self.env.now.monotonic_ms();
         connection.session.note_commands(self.batch.items.len(), last, now_ms);
         (part.protocol, part.work) = (connection.session.protocol, Work::Batch);
-        self.hold_replies(conn, begin);
+        // The batch that has begun here has the last number.
+        let batch = FlightId(connection.flight_number.0.wrapping_sub(1));
+        self.hold_replies(conn, begin, batch);
         part.reply_to = ReplyTo::Client(self.enlist(conn, flight, 1));
         let sent = self.partition.moment();
         self.port.begin_here(&mut part, sent);

@@ -8,6 +8,7 @@ impl Shard {
     /// Takes every message that was in the inbox at its start, and messages that a borrower has set
     /// aside for this shard. Returns whether there was any.
     pub(in crate::shard) fn drain_inbox(&mut self) -> bool {
+        let clear = self.port.mesh().partial().clear();
         let kept = self.partition.set_aside_len();
         let tail = self.port.depth();
         if kept + tail > 0 {
@@ -30,6 +31,7 @@ impl Shard {
             self.dispatch(message);
             self.port.mesh().point();
         }
+        self.settle_units(clear);
         if !self.remote.torn.is_empty() {
             self.repeat_surveys();
         }
@@ -60,6 +62,7 @@ impl Shard {
             Message::Handover(handover) => self.adopt(*handover),
             Message::Credit(owner) => self.port.take_credit(usize::from(owner)),
             Message::Published(message) => self.deliver(&message),
+            Message::Told(told) => self.take_told(*told),
         }
     }
 
@@ -104,6 +107,7 @@ impl Shard {
                     }
                 }
                 Outgoing::OneWay(message) => self.send_one_way(message),
+                Outgoing::Told(invalidations) => self.tell_own(&invalidations),
                 Outgoing::Credit(home) if usize::from(home) == self.env.me => {
                     self.port.take_credit(self.env.me);
                 }

@@ -5,6 +5,8 @@ use crate::client::TransactionAttempt;
 use crate::exec::Facts;
 use crate::exec::Item;
 use crate::io::ConnId;
+use crate::keyspace::Caller;
+use crate::mesh::FlightId;
 use crate::partition::{Batch, BatchTiming, RunMode};
 use crate::resp::{Error, Reply};
 use crate::shard::state::Shard;
@@ -111,6 +113,7 @@ impl Shard {
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let (client, protocol) = (connection.session.id, connection.session.protocol);
         let begin = connection.outbox.output.mark();
+        let caller = connection.begin_here(conn, self.env.me);
         let is_broken = is_watching && self.partition.is_watch_broken(client);
         if is_watching {
             self.partition.unwatch(client);
@@ -118,10 +121,10 @@ impl Shard {
         if is_broken {
             Reply::new(&mut connection.outbox.output, protocol).null_array();
         } else {
-            self.run_queue(conn, &mut queue);
+            self.run_queue(conn, &mut queue, caller);
         }
         self.env.board.counters.batches_local.add(1);
-        self.hold_replies(conn, begin);
+        self.hold_replies(conn, begin, FlightId(caller.flight));
         self.send_outgoing();
         queue.clear();
         let connection = self.connections.get_mut(conn).expect("connection is open");
@@ -129,7 +132,7 @@ impl Shard {
         self.make_dirty(conn);
     }
 
-    fn run_queue(&mut self, conn: ConnId, queue: &mut Queue) {
+    fn run_queue(&mut self, conn: ConnId, queue: &mut Queue, caller: Caller) {
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let protocol = connection.session.protocol;
         let output = &mut connection.outbox.output;
@@ -138,7 +141,7 @@ impl Shard {
         Reply::new(output, protocol).array(items.len());
         let mut timing = BatchTiming::at_home(&self.env.thresholds, items, &mut args, output.len());
         let mut batch = Batch { items, args, output, ends: None, protocol };
-        self.partition.run_local(&mut batch, RunMode::Transaction, &mut timing);
+        self.partition.run_local(&mut batch, RunMode::Transaction, caller, &mut timing);
         if timing.has_news(&self.env.thresholds) {
             self.log_queue(conn, queue, &timing);
         }

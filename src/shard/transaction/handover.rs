@@ -55,6 +55,7 @@ impl Shard {
         if let Some(script) = ran.suspended.take() {
             let workspace = workspace.expect("a script runs on a workspace");
             self.partition.tell(&ran.events);
+            self.partition.post_invalidations(std::mem::take(&mut ran.invalidations));
             self.partition.end_cause();
             let waiting = HomeScript { transaction, at, workspace, script, started_ns };
             self.transactions.scripts.push_back(waiting);

@@ -83,7 +83,7 @@ impl Shard {
         for shard in 0..self.env.router.shards() {
             let mut envelope = self.port.envelope(shard);
             envelope.part = transaction.flight.add_part();
-            envelope.reply_to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+            envelope.reply_to = ReplyTo::Transaction(transaction.id, transaction.to);
             envelope.protocol = protocol;
             let at = transaction.flight.order.len() as u32;
             envelope.work = Work::Control { request: request.clone(), at };
@@ -144,6 +144,7 @@ impl Shard {
                 .expect("the owners of its keys take part");
             let txn = transaction.flight.txn_mut(part);
             (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.may_change_keys());
+            txn.is_tracked = item.is_tracked && item.entry.may_read_tracked();
             txn.fetches.push(remote_key);
         }
     }
@@ -208,7 +209,7 @@ impl Shard {
 
     /// Sets the connection whose command runs at home.
     pub(super) fn begin_cause(&mut self, transaction: &Transaction) {
-        let to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+        let to = ReplyTo::Transaction(transaction.id, transaction.to);
         self.partition.begin_cause(self.env.me as u16, to);
     }
 

@@ -90,6 +90,7 @@ pub(super) fn run_at_home(
         ..BlockingAttempt::default()
     };
     let own = &mut transaction.own;
+    let caller = transaction.to.caller(own.home);
     let with = WorkspaceRun {
         config,
         protocol: transaction.protocol,
@@ -97,6 +98,7 @@ pub(super) fn run_at_home(
         output: &mut own.output,
         ends: &mut own.ends,
         records: transaction.is_recorded.then_some(&mut transaction.records),
+        caller: Some(caller),
         attempt,
         scripting,
     };

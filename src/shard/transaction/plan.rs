@@ -64,6 +64,7 @@ impl Shard {
             item.db = ahead.db as u16;
             item.sees_due = session.is_import_source;
             item.is_quiet = session.is_no_touch;
+            item.is_tracked = session.tracks_reads();
             plan.gathers |= place == Place::Several && entry.gathers_keys();
             env.router.for_each_shard(item, &args, place, &mut |shard| plan.add(shard));
         }

@@ -136,7 +136,7 @@ impl Shard {
         for (part, &shard) in shards.iter().enumerate() {
             let mut envelope = self.port.envelope(usize::from(shard));
             envelope.part = part as u16;
-            envelope.reply_to = ReplyTo::Transaction(transaction.id, transaction.to.client);
+            envelope.reply_to = ReplyTo::Transaction(transaction.id, transaction.to);
             envelope.protocol = transaction.protocol;
             let mut txn = Box::new(TxnPart::new(transaction.id, stage));
             txn.watcher = watched.contains(&shard).then_some(watcher);

@@ -38,6 +38,7 @@ impl Shard {
             Some(script) => {
                 self.env.board.counters.changes.add(ran.effects.changes);
                 self.partition.tell(&ran.events);
+                self.partition.post_invalidations(std::mem::take(&mut ran.invalidations));
                 self.partition.end_cause();
                 let waiting = HomeScript { transaction, at, workspace, script, started_ns };
                 self.transactions.scripts.push_back(waiting);

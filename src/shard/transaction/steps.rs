@@ -190,6 +190,7 @@ impl Shard {
             item.db = ahead.db as u16;
             item.sees_due = session.is_import_source;
             item.is_quiet = session.is_no_touch;
+            item.is_tracked = session.tracks_reads();
             *arg = keys.first;
         }
         let mode = mode_of(&item.entry.command.card.keys[0]);

@@ -1,0 +1,75 @@
+//! Messages of client tracking to the homes of the clients.
+
+use super::envelope::ClientRef;
+use super::inbox::{Mesh, Message};
+use crate::keyspace::Invalidation;
+use std::sync::Arc;
+
+/// A message about tracked keys.
+#[derive(Debug)]
+pub enum Told {
+    /// What clients of the shard must be told, in the order of the changes. The number is the place
+    /// in the order of units with several parts; 0 if it goes to one shard.
+    Invalid(u64, Vec<Arc<Invalidation>>),
+    /// What one client of the shard must be told in place of another client.
+    Redirected(Redirected),
+    /// The client to which this client's invalidations go is gone.
+    Broken(ClientRef),
+    /// A unit has ended that had run on some of its shards only.
+    Settled,
+}
+
+/// An invalidation on its way to the client that gets it in place of the tracking client.
+#[derive(Debug)]
+pub struct Redirected {
+    /// The client that gets it.
+    pub to: ClientRef,
+    /// The home of the tracking client.
+    pub from_shard: u16,
+    /// The tracking client.
+    pub from: ClientRef,
+    /// The names of the keys, as they are sent.
+    pub names: Vec<u8>,
+}
+
+impl Told {
+    /// Returns its place in the order of units with several parts; 0 if it goes to one shard.
+    pub(super) fn sequence(&self) -> u64 {
+        match self {
+            Told::Invalid(sequence, _) => *sequence,
+            Told::Redirected(_) | Told::Broken(_) | Told::Settled => 0,
+        }
+    }
+}
+
+impl Mesh {
+    /// Posts invalidations to shards by rules 4 and 5 of the mesh, and wakes the shards. The holder
+    /// of the partition whose keys have changed calls it before it sends the reply of the change.
+    pub fn tell(&self, homes: Vec<(u16, Vec<Arc<Invalidation>>)>) {
+        let is_alone = homes.len() <= 1 || !self.rules.sequencer;
+        let sequence = if is_alone { 0 } else { self.sequencer.begin(|| self.point()) };
+        let shards: Vec<usize> = homes.iter().map(|(home, _)| usize::from(*home)).collect();
+        for (home, invalidations) in homes {
+            let told = Box::new(Told::Invalid(sequence, invalidations));
+            self.push(usize::from(home), Message::Told(told));
+        }
+        if !is_alone {
+            self.sequencer.end(sequence);
+        }
+        shards.into_iter().for_each(|shard| self.wake_free(shard));
+    }
+
+    /// Sends a message to one shard, and wakes the shard.
+    pub fn send_told(&self, shard: usize, told: Told) {
+        self.push(shard, Message::Told(Box::new(told)));
+        self.wake_free(shard);
+    }
+
+    /// Wakes a shard, unless another shard holds its partition: the holder finds the message and
+    /// rings for it.
+    fn wake_free(&self, shard: usize) {
+        if self.is_free(shard) {
+            self.wake(shard);
+        }
+    }
+}
