@@ -3,7 +3,7 @@
 use super::api::until_zero;
 use super::host::Host;
 use super::limits::RESULT_BYTES_MAX;
-use super::machine::{Kind, Stack, to_integer};
+use super::machine::{Kind, REPLY_FIELDS, REPLY_FIELDS_AT, Stack, to_integer};
 use crate::resp::{Protocol, Reply};
 
 /// A table that is being written. Its last key is above it on the stack, and for a map and a set
@@ -123,16 +123,10 @@ impl Writer<'_, '_> {
     /// Writes the topmost table and pops it, or opens a level, if one of its fields says what it
     /// is.
     fn tagged(&mut self, stack: &mut Stack<'_>) -> bool {
-        stack.raw_get_name(-1, "err");
-        if stack.kind(-1) == Kind::String {
-            self.error_object(stack);
-            stack.pop(2);
-            return true;
-        }
-        stack.pop(1);
-        for name in ["ok", "double", "big_number", "verbatim_string", "map", "set"] {
-            stack.raw_get_name(-1, name);
-            if self.field(stack, name) {
+        for (at, name) in (REPLY_FIELDS_AT..).zip(REPLY_FIELDS) {
+            stack.push_copy(at);
+            stack.raw_get(-2);
+            if stack.kind(-1) != Kind::Nil && self.field(stack, name) {
                 return true;
             }
             stack.pop(1);
@@ -144,6 +138,7 @@ impl Writer<'_, '_> {
     /// the field has the wrong type.
     fn field(&mut self, stack: &mut Stack<'_>, name: &str) -> bool {
         match (name, stack.kind(-1)) {
+            ("err", Kind::String) => self.error_object(stack),
             ("ok", Kind::String) => {
                 let text = line(stack.bytes(-1).unwrap_or_default());
                 self.reply.simple_bytes(&text);

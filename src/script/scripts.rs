@@ -9,8 +9,10 @@ use super::limits::EVAL_SCRIPTS_MAX;
 use super::vm::Checker;
 use crate::base::hash::hash_of;
 use crate::resp::Error;
+use ahash::AHasher;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -90,8 +92,8 @@ impl Script {
 /// The scripts of one bucket by their digest.
 type ByDigest = HashMap<[u8; SHA1_DIGITS], Arc<Script>>;
 
-/// The scripts of one bucket by the hash of their body.
-type ByBody = HashMap<u64, Arc<Script>>;
+/// The scripts of one bucket by the hash of their body, which is seeded.
+type ByBody = HashMap<u64, Arc<Script>, BuildHasherDefault<AHasher>>;
 
 /// The cache of EVAL scripts.
 pub struct Scripts {

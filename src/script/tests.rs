@@ -487,8 +487,9 @@ fn random_bytes(rng: &mut Rng, alphabet: &[u8]) -> Vec<u8> {
 #[test]
 fn decoders_survive_any_bytes() {
     let body = "local t = {} \
-        for i, f in ipairs({cjson.decode, cmsgpack.unpack, struct.unpack, struct.size, struct.pack, \
-                            loadstring, cmsgpack.unpack_one}) do \
+        local all = {cjson.decode, cmsgpack.unpack, struct.unpack, struct.size, struct.pack, \
+                     loadstring, cmsgpack.unpack_one} \
+        for i, f in ipairs(all) do \
             local ok, a = pcall(f, ARGV[1], ARGV[2], 3, 4, 'five') \
             if ok and i < 3 then pcall(cjson.encode, a) cmsgpack.pack(a) t[i] = a end \
         end \

@@ -20,7 +20,9 @@ use super::scripts::Script;
 use super::state::State;
 use super::structs;
 use crate::resp::{Args, Error, Output, Protocol, Reply};
+use ahash::AHasher;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::sync::{Arc, Mutex, Weak};
 
 /// Scripts and functions that ran between two steps of the garbage collection, and the size of a
@@ -81,7 +83,7 @@ struct Loaded {
 struct Engine {
     machine: Machine,
     /// The kept Lua function of each script, by the script's number.
-    compiled: HashMap<u64, (Arc<Script>, i32)>,
+    compiled: HashMap<u64, (Arc<Script>, i32), BuildHasherDefault<AHasher>>,
     /// The functions of each library that has run here, by the library's number.
     loaded: HashMap<u64, Loaded>,
     /// Number of scripts after the last removal of stale ones.
@@ -103,7 +105,7 @@ impl Engine {
         let machine = Machine::new(&sandbox, api::pause, State::new(is_for_functions));
         Engine {
             machine,
-            compiled: HashMap::new(),
+            compiled: HashMap::default(),
             loaded: HashMap::new(),
             fresh: 0,
             runs: 0,
@@ -347,11 +349,7 @@ fn registration_error(stack: &mut Stack<'_>) -> Vec<u8> {
 
 /// Pushes some arguments as a table.
 fn push_args(stack: &mut Stack<'_>, args: &Args<'_>, range: std::ops::Range<usize>) {
-    stack.push_table(range.len(), 0);
-    for (at, index) in (1..).zip(range) {
-        stack.push_bytes(&args[index]);
-        stack.raw_set_at(-2, at);
-    }
+    stack.push_strings(range.map(|index| &args[index]));
 }
 
 /// Runs the scripts and functions of one partition. A Lua state is created when it is first needed.

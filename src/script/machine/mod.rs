@@ -16,7 +16,10 @@ mod heap;
 mod sandbox;
 mod stack;
 
-pub use sandbox::{ARGV, BOTTOM, GLOBALS, HANDLER, KEYS, LOADING, Library, PROTECTED, Sandbox};
+pub use sandbox::{
+    ARGV, BOTTOM, GLOBALS, HANDLER, KEYS, LOADING, Library, PROTECTED, REPLY_FIELDS,
+    REPLY_FIELDS_AT, Sandbox,
+};
 pub use stack::{Kind, Native, Raise, Stack, to_integer};
 
 use super::host::Host;

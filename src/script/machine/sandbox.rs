@@ -61,8 +61,13 @@ pub const PROTECTED: i32 = 6;
 pub const LOADING: i32 = 7;
 /// The name of the chunk that the state compiles. Lua 5.1.5 does not protect it from the collector.
 const CHUNK_NAMES: [&str; 2] = ["@user_script", "@user_function"];
+/// Where the strings of [`REPLY_FIELDS`] are, one after the other.
+pub const REPLY_FIELDS_AT: i32 = LOADING + CHUNK_NAMES.len() as i32 + 1;
+/// The fields that say what reply a table stands for, in the order in which they count.
+pub const REPLY_FIELDS: [&str; 7] =
+    ["err", "ok", "double", "big_number", "verbatim_string", "map", "set"];
 /// Values that stay at the bottom.
-pub const BOTTOM: i32 = LOADING + CHUNK_NAMES.len() as i32;
+pub const BOTTOM: i32 = REPLY_FIELDS_AT + REPLY_FIELDS.len() as i32 - 1;
 
 /// Functions in `shim.c`, by their number there.
 #[derive(Clone, Copy)]
@@ -164,7 +169,9 @@ impl Machine {
             stack.push_bytes(b"KEYS");
             stack.push_bytes(b"ARGV");
             stack.set_globals(sandbox);
-            CHUNK_NAMES.iter().for_each(|name| stack.push_bytes(name.as_bytes()));
+            let names = CHUNK_NAMES.iter().chain(&REPLY_FIELDS);
+            stack.reserve(BOTTOM);
+            names.for_each(|name| stack.push_bytes(name.as_bytes()));
             assert_eq!(stack.top(), BOTTOM);
         });
         machine.collect();

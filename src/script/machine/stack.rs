@@ -255,6 +255,20 @@ impl<'a> Stack<'a> {
         unsafe { ffi::lua_createtable(self.raw(), hint(array), hint(fields)) }
     }
 
+    /// Pushes a table of strings.
+    pub fn push_strings<'s>(&mut self, strings: impl ExactSizeIterator<Item = &'s [u8]>) {
+        self.push_table(strings.len(), 0);
+        self.take(1);
+        for (at, string) in (1..).zip(strings) {
+            // SAFETY: a slot is taken, and the table was just pushed. Memory is not refused.
+            unsafe {
+                ffi::lua_pushlstring_(self.raw(), string.as_ptr().cast(), string.len());
+                ffi::lua_rawseti_(self.raw(), -2, at);
+            }
+        }
+        self.room += 1;
+    }
+
     /// Pushes `cjson.null`.
     pub fn push_null_pointer(&mut self) {
         self.take(1);
