@@ -7,7 +7,7 @@
 //!   -ERR no            {err = "ERR no"}      ,1.5       {double = 1.5}
 //!   *2 ...             {..., ...}            (12        {big_number = "12"}
 //!   %1 ...             {map = {...}}         =txt:a     {verbatim_string = {format = "txt", ...}}
-//!   ~1 ...             {set = {... = true}}
+//!   ~1 ...             {set = {... = true}}         |1 ... attribute: skipped
 //! ```
 
 use super::machine::{Raise, Stack};
@@ -109,9 +109,24 @@ fn push_value(stack: &mut Stack<'_>, reader: &mut Reader<'_>, depth: usize) -> R
         }),
         b'(' => push_field(stack, "big_number", |stack| stack.push_bytes(text)),
         b'=' => push_verbatim(stack, reader.string(text).unwrap_or_default()),
+        b'|' => return push_attributed(stack, reader, text, depth),
         _ => stack.push_nil(),
     }
     Ok(())
+}
+
+/// Pushes the value behind an attribute, which scripts do not see.
+fn push_attributed(
+    stack: &mut Stack<'_>,
+    reader: &mut Reader<'_>,
+    len: &[u8],
+    depth: usize,
+) -> Result<(), Raise> {
+    for _ in 0..2 * i64::from(len_of(len)) {
+        push_value(stack, reader, depth + 1)?;
+        stack.pop(1);
+    }
+    push_value(stack, reader, depth + 1)
 }
 
 fn push_verbatim(stack: &mut Stack<'_>, text: &[u8]) {

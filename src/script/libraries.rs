@@ -7,6 +7,7 @@ use super::header::{ScriptFlags, is_name, library_header};
 use super::host::Host;
 use super::vm::Loader;
 use crate::base::glob;
+use crate::base::hash::hash_of;
 use crate::resp::{Error, Reply};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,12 +88,56 @@ pub enum RestorePolicy {
     Replace,
 }
 
+/// Parts of a [`Parts`]. A change copies one of them, and the pointers to all.
+const PARTS: usize = 256;
+
+/// A map in parts, so that a changed copy shares most of its memory with the original.
+#[derive(Clone, Debug)]
+struct Parts<V> {
+    parts: Vec<Arc<BTreeMap<Vec<u8>, V>>>,
+    len: usize,
+}
+
+impl<V> Default for Parts<V> {
+    fn default() -> Parts<V> {
+        let empty = Arc::new(BTreeMap::new());
+        Parts { parts: vec![empty; PARTS], len: 0 }
+    }
+}
+
+impl<V: Clone> Parts<V> {
+    fn part(name: &[u8]) -> usize {
+        hash_of(name) as usize % PARTS
+    }
+
+    fn get(&self, name: &[u8]) -> Option<&V> {
+        self.parts[Self::part(name)].get(name)
+    }
+
+    fn insert(&mut self, name: Vec<u8>, value: V) -> Option<V> {
+        let part = Arc::make_mut(&mut self.parts[Self::part(&name)]);
+        let earlier = part.insert(name, value);
+        self.len += usize::from(earlier.is_none());
+        earlier
+    }
+
+    fn remove(&mut self, name: &[u8]) -> Option<V> {
+        self.get(name)?;
+        self.len -= 1;
+        Arc::make_mut(&mut self.parts[Self::part(name)]).remove(name)
+    }
+
+    fn values(&self) -> impl Iterator<Item = &V> {
+        self.parts.iter().flat_map(|part| part.values())
+    }
+}
+
 /// A set of libraries.
 #[derive(Clone, Debug, Default)]
 pub struct Libraries {
-    by_name: BTreeMap<Vec<u8>, Arc<Library>>,
+    by_name: Parts<Arc<Library>>,
     /// Functions by their names in small letters.
-    functions: BTreeMap<Vec<u8>, Function>,
+    functions: Parts<Function>,
 }
 
 /// The next [`Library::id`].
@@ -109,14 +154,16 @@ impl Libraries {
         self.by_name.get(name)
     }
 
-    /// Iterates over the libraries by name.
+    /// Iterates over the libraries in the order of their names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Arc<Library>> {
-        self.by_name.values()
+        let mut all: Vec<&Arc<Library>> = self.by_name.values().collect();
+        all.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        all.into_iter()
     }
 
     /// Returns the numbers of libraries and functions.
     pub fn counts(&self) -> (usize, usize) {
-        (self.by_name.len(), self.functions.len())
+        (self.by_name.len, self.functions.len)
     }
 
     /// Returns the bytes of memory of the libraries' texts and names.
@@ -141,7 +188,7 @@ impl Libraries {
         host: &mut dyn Host,
     ) -> Result<(Libraries, Vec<u8>), Error> {
         let (name, code) = library_header(text)?;
-        if !replaces && self.by_name.contains_key(&name) {
+        if !replaces && self.by_name.get(&name).is_some() {
             return Err(Error::quoting(&[b"ERR Library '", &name, b"' already exists"]));
         }
         let functions = loader.load(code, host)?;
@@ -154,9 +201,18 @@ impl Libraries {
         Ok((libraries, name))
     }
 
+    /// Returns whether most of the memory is also another set's.
+    #[cfg(test)]
+    pub(super) fn shares_most_with(&self, other: &Libraries) -> bool {
+        let pairs = self.functions.parts.iter().zip(&other.functions.parts);
+        pairs.filter(|(own, other)| Arc::ptr_eq(own, other)).count() > PARTS / 2
+    }
+
     fn remove(&mut self, name: &[u8]) -> bool {
         let Some(library) = self.by_name.remove(name) else { return false };
-        self.functions.retain(|_, function| function.library.id != library.id);
+        for facts in &library.functions {
+            self.functions.remove(&facts.name.to_ascii_lowercase());
+        }
         true
     }
 
@@ -205,7 +261,8 @@ impl Libraries {
             return Ok(others);
         }
         let mut libraries = self.clone();
-        for name in others.by_name.keys() {
+        for library in others.iter() {
+            let name = &library.name;
             if libraries.remove(name) && policy == RestorePolicy::Append {
                 return Err(Error::quoting(&[b"ERR Library ", name, b" already exists"]));
             }

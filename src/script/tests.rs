@@ -28,6 +28,7 @@ impl Fake {
         match (name.as_slice(), &args[1..]) {
             (b"ping", []) => reply.simple("PONG"),
             (b"echo", [text]) => reply.bulk(text),
+            (b"attribute", []) => reply.output().append_raw(b"|1\r\n+k\r\n*1\r\n:1\r\n$1\r\nv\r\n"),
             (b"set", [key, value]) => {
                 self.strings.insert(key.to_vec(), value.to_vec());
                 reply.ok();
@@ -487,8 +488,9 @@ fn random_bytes(rng: &mut Rng, alphabet: &[u8]) -> Vec<u8> {
 #[test]
 fn decoders_survive_any_bytes() {
     let body = "local t = {} \
-        for i, f in ipairs({cjson.decode, cmsgpack.unpack, struct.unpack, struct.size, \
-              struct.pack, loadstring, cmsgpack.unpack_one}) do \
+        local all = {cjson.decode, cmsgpack.unpack, struct.unpack, struct.size, struct.pack, \
+                     loadstring, cmsgpack.unpack_one} \
+        for i, f in ipairs(all) do \
             local ok, a = pcall(f, ARGV[1], ARGV[2], 3, 4, 'five') \
             if ok and i < 3 then pcall(cjson.encode, a) cmsgpack.pack(a) t[i] = a end \
         end \
@@ -510,4 +512,26 @@ fn decoders_survive_any_bytes() {
         let end = crate::resp::reply_end(&reply);
         assert_eq!(end, Some(reply.len()), "seed {seed}: {}", shown(&reply));
     }
+}
+
+#[test]
+fn attributes_of_replies_are_skipped() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.text("redis.setresp(3) return redis.call('attribute')"), "$1\r\nv\r\n");
+}
+
+#[test]
+fn many_libraries_load_fast() {
+    let mut bench = Bench::new();
+    for number in 0..2_000 {
+        let text =
+            format!("#!lua name=lib{number}\nredis.register_function('f{number}', function() end)");
+        assert!(!bench.load(text.as_bytes()).starts_with(b"-"));
+    }
+    let before = bench.libraries.clone();
+    bench.load(b"#!lua name=one_more\nredis.register_function('f', function() end)");
+    assert_eq!((before.counts(), bench.libraries.counts()), ((2_000, 2_000), (2_001, 2_001)));
+    assert!(bench.libraries.shares_most_with(&before), "a load copies a small part of the set");
+    let names: Vec<&[u8]> = bench.libraries.iter().map(|library| library.name()).collect();
+    assert!(names.is_sorted() && names.len() == 2_001);
 }
