@@ -33,8 +33,9 @@ impl Partition {
     pub(super) fn begin_cut(&mut self, part: Box<Envelope>, held: HashMap<u64, usize>) {
         assert!(self.slices.cut.is_none(), "a process makes one cut at a time");
         let changes = self.env.board.counters.changes.get();
-        let (is_packing, now_ms) = (self.env.config.rdbcompression, self.env.now.unix_ms());
-        let writer = ShareWriter::new(&self.slice, is_packing, changes, now_ms);
+        // Units that follow the snapshot may see its time, also if the part has waited since.
+        let (is_packing, posted_ms) = (self.env.config.rdbcompression, part.sent.unix_us / 1_000);
+        let writer = ShareWriter::new(&self.slice, is_packing, changes, posted_ms);
         self.slice.begin_cut(held, Box::new(writer));
         let until = self.locks.next_id();
         self.slices.cut = Some(Cut { part, encoded: Vec::new(), until, is_waiting: false });

@@ -146,13 +146,13 @@ pub struct ShareWriter {
 
 impl ShareWriter {
     /// Creates the writer for a cut of this slice, which begins now. Later it leaves out the keys
-    /// that have expired by now.
-    pub fn new(slice: &Slice, is_packing: bool, changes: u64, now_ms: u64) -> ShareWriter {
+    /// that expire before `due_before_ms`, in Unix milliseconds.
+    pub fn new(slice: &Slice, is_packing: bool, changes: u64, due_before_ms: u64) -> ShareWriter {
         let sizes = (0..slice.databases()).map(|db| Some((slice.len(db), slice.volatile_len(db))));
         ShareWriter {
             is_packing,
             changes,
-            due_before_ms: now_ms,
+            due_before_ms,
             sizes: sizes.collect(),
             db: None,
             version: VERSION,

@@ -254,6 +254,43 @@ fn a_unit_that_a_snapshot_waits_for_is_not_in_the_stream() {
     }
 }
 
+/// A snapshot that waits for a unit has the keys of its own moment, and keys that expire while it
+/// waits: a later unit that waits behind it may still see them.
+#[test]
+fn a_snapshot_that_waits_has_the_keys_of_its_moment() {
+    for (shards, seed) in [(2, 1), (3, 2), (4, 3)] {
+        let mut setup = Setup { offloads: true, ..Setup::new(shards, seed) };
+        setup.config.repl_diskless_sync_delay = 0;
+        let mut server = Server::with(setup);
+        let (mut client, mut other) = (server.client(), server.client());
+        let (from, to) = (key_on(shards, 0, 0), key_on(shards, 1, 0));
+        client.run(&mut server, ["SET", &from, "v", "PX", "10"]);
+        client.run(&mut server, ["MULTI"]);
+        for at in 1..=150 {
+            client.run(&mut server, ["SET", &key_on(shards, 0, at), "v"]);
+        }
+        client.send(&["EXEC"]);
+        let turns = |server: &mut Server, count: usize| {
+            (0..count * shards).for_each(|turn| server.turns_of(turn % shards, 1));
+        };
+        turns(&mut server, 310);
+        let mut replay = Replay::attach(&server.world);
+        turns(&mut server, 40);
+        other.send(&["RENAME", &from, &to]);
+        turns(&mut server, 20);
+        assert_eq!((client.try_read(), other.try_read()), (None, None), "they are not over");
+        server.world.clock.advance_ms(20);
+        assert!(matches!(client.read(&mut server), Value::Array(_)));
+        assert_eq!(other.read(&mut server), ok());
+        // It fails if a command of the stream fails.
+        while !replay.has_snapshot() || server.draw(100) > 0 {
+            server.advance_ms(1);
+            while replay.next().is_some() {}
+        }
+        assert!(replay.shown().contains(&format!("RENAME {from} {to}")), "{}", replay.shown());
+    }
+}
+
 /// Runs turns of all shards, without the offload pool. Returns how many of them found work.
 fn busy_turns(server: &mut Server) -> usize {
     let all = (0..50).flat_map(|_| 0..server.shards()).collect::<Vec<_>>();
