@@ -26,6 +26,11 @@ impl Partition {
         self.tools.scripting(&self.env, &self.publisher, true)
     }
 
+    /// Drops compiled scripts that are not cached any more, and Lua states that are not needed.
+    pub fn tidy_scripts(&mut self) {
+        self.tools.vm.tidy();
+    }
+
     /// Requests the locks of a part that has begun to run, unless it has them.
     pub(super) fn lock_running(&mut self, part: &mut Envelope, place: Place) -> LockId {
         match place {

@@ -373,13 +373,6 @@ impl Vm {
         Vm { options, random, next_id: 0, eval: Pool::default(), functions: Pool::default() }
     }
 
-    /// Changes the options. States without suspended run are created anew.
-    pub fn set_options(&mut self, options: VmOptions) {
-        self.options = options;
-        self.eval.engines.retain(|engine| engine.suspended.is_some());
-        self.functions.engines.retain(|engine| engine.suspended.is_some());
-    }
-
     fn new_id(&mut self) -> RunId {
         self.next_id += 1;
         RunId(self.next_id)

@@ -31,6 +31,7 @@ impl Shard {
         if self.cron.begin_round(self.env.now.monotonic_ns) {
             alloc::collect();
             self.partition.sample_ttls();
+            self.partition.tidy_scripts();
         }
         self.check_memory();
         self.publish();

@@ -190,6 +190,30 @@ fn scripts_are_known_by_their_digest_on_all_shards() {
 }
 
 /// Creates servers on which scripts are suspended at each pause.
+#[test]
+fn flushed_scripts_leave_no_memory() {
+    on_servers(|server, one, _| {
+        let mut vm_bytes = |server: &mut Server| -> u64 {
+            server.advance_ms(2_000);
+            server.settle();
+            let Value::Bulk(text) = one.run(server, ["INFO", "memory"]) else {
+                panic!("INFO replies a text");
+            };
+            let text = String::from_utf8(text).expect("INFO is text");
+            let field = text.lines().find_map(|line| line.strip_prefix("used_memory_vm_eval:"));
+            field.expect("the field is there").parse().expect("it is a number")
+        };
+        assert_eq!(vm_bytes(server), 0);
+        let mut other = server.client();
+        for key in keys(server) {
+            other.run(server, ["EVAL", "return redis.call('incr', KEYS[1])", "1", &key]);
+        }
+        assert!(vm_bytes(server) > 0);
+        assert_eq!(other.run(server, ["SCRIPT", "FLUSH"]), ok());
+        assert_eq!(vm_bytes(server), 0);
+    });
+}
+
 fn on_sliced_servers(test: impl Fn(&mut Server, &mut Client, &mut Client)) {
     for shards in SHARD_COUNTS {
         for seed in 0..3 {
