@@ -31,6 +31,15 @@ const STORE: KeySpec =
          anywhere in the argument array",
     );
 
+const BY: Arg = Arg::pattern("by-pattern").after("BY").key_spec(1).shown_as("pattern").optional();
+
+const GET: Arg = Arg::pattern("get-pattern")
+    .after("GET")
+    .key_spec(1)
+    .shown_as("pattern")
+    .optional()
+    .repeated_with_keyword();
+
 static SORT: Command = Command::discovers(
     sort,
     has_patterns,
@@ -49,14 +58,9 @@ static SORT: Command = Command::discovers(
         .keys(&[KeySpec::reads(), BY_AND_GET, STORE])
         .args(&[
             Arg::key("key"),
-            Arg::pattern("by-pattern").after("BY").key_spec(1).shown_as("pattern").optional(),
+            BY,
             LIMIT.optional(),
-            Arg::pattern("get-pattern")
-                .after("GET")
-                .key_spec(1)
-                .shown_as("pattern")
-                .optional()
-                .repeated_with_keyword(),
+            GET,
             Arg::choice("order", &["ASC", "DESC"]).optional(),
             Arg::keyword("ALPHA").named("sorting").optional(),
             Arg::key("destination").after("STORE").key_spec(2).optional(),
@@ -92,14 +96,9 @@ static SORT_RO: Command = Command::discovers(
         .keys(&[KeySpec::reads(), BY_AND_GET])
         .args(&[
             Arg::key("key"),
-            Arg::pattern("by-pattern").after("BY").key_spec(1).shown_as("pattern").optional(),
+            BY,
             LIMIT.optional(),
-            Arg::pattern("get-pattern")
-                .after("GET")
-                .key_spec(1)
-                .shown_as("pattern")
-                .optional()
-                .repeated_with_keyword(),
+            GET,
             Arg::choice("order", &["ASC", "DESC"]).optional(),
             Arg::keyword("ALPHA").named("sorting").optional(),
         ]),

@@ -198,6 +198,29 @@ fn store(cx: &mut Context<'_>, args: &Args<'_>, set: Box<SortedSet>, event: Even
     cx.reply.integer(len as i64);
 }
 
+const WEIGHTS: Arg = Arg::integer("weight").after("WEIGHTS").optional().repeated();
+
+const AGGREGATE: Arg =
+    Arg::choice("aggregate", &["SUM", "MIN", "MAX"]).after("AGGREGATE").optional();
+
+/// The arguments of ZUNION and ZINTER.
+const SHOWN_ARGS: &[Arg] = &[
+    Arg::integer("numkeys"),
+    Arg::key("key").repeated(),
+    WEIGHTS,
+    AGGREGATE,
+    Arg::keyword("WITHSCORES").optional(),
+];
+
+/// The arguments of ZUNIONSTORE and ZINTERSTORE.
+const STORED_ARGS: &[Arg] = &[
+    Arg::key("destination"),
+    Arg::integer("numkeys"),
+    Arg::key("key").key_spec(1).repeated(),
+    WEIGHTS,
+    AGGREGATE,
+];
+
 static ZUNION: Command = Command::gather(
     zunion,
     Card::new("zunion", Group::SortedSet, "6.2.0")
@@ -209,13 +232,7 @@ static ZUNION: Command = Command::gather(
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
         .keys(&[KeySpec::reads().counted(1)])
-        .args(&[
-            Arg::integer("numkeys"),
-            Arg::key("key").repeated(),
-            Arg::integer("weight").after("WEIGHTS").optional().repeated(),
-            Arg::choice("aggregate", &["SUM", "MIN", "MAX"]).after("AGGREGATE").optional(),
-            Arg::keyword("WITHSCORES").optional(),
-        ]),
+        .args(SHOWN_ARGS),
 )
 .offload();
 
@@ -235,13 +252,7 @@ static ZINTER: Command = Command::gather(
         .arity(-3)
         .flags(Flag::READONLY.and(Flag::MOVABLEKEYS))
         .keys(&[KeySpec::reads().counted(1)])
-        .args(&[
-            Arg::integer("numkeys"),
-            Arg::key("key").repeated(),
-            Arg::integer("weight").after("WEIGHTS").optional().repeated(),
-            Arg::choice("aggregate", &["SUM", "MIN", "MAX"]).after("AGGREGATE").optional(),
-            Arg::keyword("WITHSCORES").optional(),
-        ]),
+        .args(SHOWN_ARGS),
 )
 .offload();
 
@@ -283,13 +294,7 @@ static ZUNIONSTORE: Command = Command::gather(
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
         .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)])
-        .args(&[
-            Arg::key("destination"),
-            Arg::integer("numkeys"),
-            Arg::key("key").key_spec(1).repeated(),
-            Arg::integer("weight").after("WEIGHTS").optional().repeated(),
-            Arg::choice("aggregate", &["SUM", "MIN", "MAX"]).after("AGGREGATE").optional(),
-        ]),
+        .args(STORED_ARGS),
 )
 .offload();
 
@@ -309,13 +314,7 @@ static ZINTERSTORE: Command = Command::gather(
         .arity(-4)
         .flags(Flag::WRITE.and(Flag::DENYOOM).and(Flag::MOVABLEKEYS))
         .keys(&[KeySpec::overwrites(), KeySpec::reads().at(2).counted(1)])
-        .args(&[
-            Arg::key("destination"),
-            Arg::integer("numkeys"),
-            Arg::key("key").key_spec(1).repeated(),
-            Arg::integer("weight").after("WEIGHTS").optional().repeated(),
-            Arg::choice("aggregate", &["SUM", "MIN", "MAX"]).after("AGGREGATE").optional(),
-        ]),
+        .args(STORED_ARGS),
 )
 .offload();
 

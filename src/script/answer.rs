@@ -99,8 +99,8 @@ fn push_value(stack: &mut Stack<'_>, reader: &mut Reader<'_>, depth: usize) -> R
         },
         b'*' if text.starts_with(b"-") => stack.push_boolean(false),
         b'*' | b'>' => push_array(stack, reader, text, depth)?,
-        b'%' => push_map(stack, reader, text, depth)?,
-        b'~' => push_set(stack, reader, text, depth)?,
+        b'%' => push_entries(stack, reader, (text, "map"), depth)?,
+        b'~' => push_entries(stack, reader, (text, "set"), depth)?,
         b'+' => push_field(stack, "ok", |stack| stack.push_bytes(text)),
         b'-' => push_error(stack, &error_text(text), true),
         b'#' => stack.push_boolean(text == b"t"),
@@ -160,10 +160,11 @@ fn push_array(
     Ok(())
 }
 
-fn push_map(
+/// Pushes a map, or a set as a map whose values are true, in a table with this field.
+fn push_entries(
     stack: &mut Stack<'_>,
     reader: &mut Reader<'_>,
-    len: &[u8],
+    (len, name): (&[u8], &str),
     depth: usize,
 ) -> Result<(), Raise> {
     let len = len_of(len);
@@ -171,29 +172,13 @@ fn push_map(
     stack.push_table(0, len.max(0) as usize);
     for _ in 0..len {
         push_value(stack, reader, depth + 1)?;
-        push_value(stack, reader, depth + 1)?;
+        match name {
+            "set" => stack.push_boolean(true),
+            _ => push_value(stack, reader, depth + 1)?,
+        }
         stack.raw_set(-3);
         stack.check_memory()?;
     }
-    stack.raw_set_name(-2, "map");
-    Ok(())
-}
-
-fn push_set(
-    stack: &mut Stack<'_>,
-    reader: &mut Reader<'_>,
-    len: &[u8],
-    depth: usize,
-) -> Result<(), Raise> {
-    let len = len_of(len);
-    stack.push_table(0, 1);
-    stack.push_table(0, len.max(0) as usize);
-    for _ in 0..len {
-        push_value(stack, reader, depth + 1)?;
-        stack.push_boolean(true);
-        stack.raw_set(-3);
-        stack.check_memory()?;
-    }
-    stack.raw_set_name(-2, "set");
+    stack.raw_set_name(-2, name);
     Ok(())
 }

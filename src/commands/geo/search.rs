@@ -166,6 +166,18 @@ fn store(
     cx.reply.integer(all.len() as i64);
 }
 
+/// COUNT of GEORADIUS and GEORADIUS_RO.
+const COUNT: Arg = Arg::block(
+    "count-block",
+    &[Arg::integer("count").after("COUNT"), Arg::keyword("ANY").since("6.2.0").optional()],
+);
+
+/// The history of GEORADIUS and its variants.
+const RADIUS_HISTORY: &[(&str, &str)] = &[
+    ("6.2.0", "Added the `ANY` option for `COUNT`."),
+    ("7.0.0", "Added support for uppercase unit names."),
+];
+
 /// The key for the result.
 const STORED: Arg = Arg::one_of(
     "store",
@@ -194,10 +206,7 @@ pub(super) static GEORADIUS: Command = Command::gather(
             KeySpec::overwrites().varying().after("STORE", 6),
             KeySpec::overwrites().varying().after("STOREDIST", 6),
         ])
-        .history(&[
-            ("6.2.0", "Added the `ANY` option for `COUNT`."),
-            ("7.0.0", "Added support for uppercase unit names."),
-        ])
+        .history(RADIUS_HISTORY)
         .args(&[
             Arg::key("key"),
             Arg::double("longitude"),
@@ -207,14 +216,7 @@ pub(super) static GEORADIUS: Command = Command::gather(
             Arg::keyword("WITHCOORD").optional(),
             Arg::keyword("WITHDIST").optional(),
             Arg::keyword("WITHHASH").optional(),
-            Arg::block(
-                "count-block",
-                &[
-                    Arg::integer("count").after("COUNT"),
-                    Arg::keyword("ANY").since("6.2.0").optional(),
-                ],
-            )
-            .optional(),
+            COUNT.optional(),
             Arg::choice("order", &["ASC", "DESC"]).optional(),
             STORED.optional(),
         ]),
@@ -244,10 +246,7 @@ pub(super) static GEORADIUS_RO: Command = Command::single(
         .arity(-6)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()])
-        .history(&[
-            ("6.2.0", "Added the `ANY` option for `COUNT`."),
-            ("7.0.0", "Added support for uppercase unit names."),
-        ])
+        .history(RADIUS_HISTORY)
         .args(&[
             Arg::key("key"),
             Arg::double("longitude"),
@@ -257,14 +256,7 @@ pub(super) static GEORADIUS_RO: Command = Command::single(
             Arg::keyword("WITHCOORD").optional(),
             Arg::keyword("WITHDIST").optional(),
             Arg::keyword("WITHHASH").optional(),
-            Arg::block(
-                "count-block",
-                &[
-                    Arg::integer("count").after("COUNT"),
-                    Arg::keyword("ANY").since("6.2.0").optional(),
-                ],
-            )
-            .optional(),
+            COUNT.optional(),
             Arg::choice("order", &["ASC", "DESC"]).optional(),
         ]),
 )
@@ -297,10 +289,7 @@ pub(super) static GEORADIUSBYMEMBER: Command = Command::gather(
             KeySpec::overwrites().varying().after("STORE", 5),
             KeySpec::overwrites().varying().after("STOREDIST", 5),
         ])
-        .history(&[
-            ("6.2.0", "Added the `ANY` option for `COUNT`."),
-            ("7.0.0", "Added support for uppercase unit names."),
-        ])
+        .history(RADIUS_HISTORY)
         .args(&[
             Arg::key("key"),
             Arg::string("member"),
@@ -343,10 +332,7 @@ pub(super) static GEORADIUSBYMEMBER_RO: Command = Command::single(
         .arity(-5)
         .flags(Flag::READONLY)
         .keys(&[KeySpec::reads()])
-        .history(&[
-            ("6.2.0", "Added the `ANY` option for `COUNT`."),
-            ("7.0.0", "Added support for uppercase unit names."),
-        ])
+        .history(RADIUS_HISTORY)
         .args(&[
             Arg::key("key"),
             Arg::string("member"),
