@@ -54,8 +54,6 @@ const fn accept(
 pub(super) static SETTINGS: &[Setting] = &[
     accept("rdb-del-sync-files", Kind::Bool, "no", PERSISTENCE),
     accept("stop-writes-on-bgsave-error", Kind::Bool, "yes", PERSISTENCE),
-    accept("rdb-save-incremental-fsync", Kind::Bool, "yes", PERSISTENCE),
-    accept("rdb-key-save-delay", Kind::Int(INT_MIN, INT_MAX), "0", PERSISTENCE).hidden(),
     accept("key-load-delay", Kind::Int(INT_MIN, INT_MAX), "0", PERSISTENCE).hidden(),
     accept(
         "loading-process-events-interval-bytes",

@@ -326,9 +326,6 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
             "Warning: the append-only file is not implemented yet: 'appendonly' has no effect.",
         );
     }
-    if !config.save.is_empty() {
-        log.notice("Keys are saved only by SAVE and at shutdown: no periodic snapshots yet.");
-    }
     for (name, reason) in config.without_effect() {
         log.verbose(&format!("The setting '{name}' is accepted, without effect: {reason}"));
     }
