@@ -35,6 +35,12 @@ pub(super) static SETTINGS: &[Setting] = &[
         field!(rdb_version_check),
     ),
     Setting::new(
+        "stop-writes-on-bgsave-error",
+        Kind::Bool,
+        "yes",
+        field!(stop_writes_on_bgsave_error),
+    ),
+    Setting::new(
         "rdb-save-incremental-fsync",
         Kind::Bool,
         "yes",

@@ -72,6 +72,8 @@ impl SnapshotProgress {
 pub struct SnapshotUnderWay {
     /// Its kind.
     pub kind: SnapshotKind,
+    /// Whether no client waits for it, so that it is given up when a later file replaces it.
+    pub is_replaceable: bool,
     /// Start, Unix seconds.
     pub started_s: u64,
     /// Number of keys at the start.
@@ -97,10 +99,17 @@ pub struct PersistenceFacts {
     pub save_took_s: Option<u64>,
     /// Most bytes of memory that the keys on their way to the last file took.
     pub save_peak_bytes: u64,
+    /// Number of commands that have removed all keys, as far as the data file heeds them.
+    pub flushes_seen: u64,
+    /// Whether a command has removed all keys, and the data file still has them.
+    pub is_flush_unsaved: bool,
     /// Whether a snapshot begins as soon as possible.
     pub is_save_scheduled: bool,
     /// The file that is being written from a cut of all partitions.
     pub under_way: Option<SnapshotUnderWay>,
+    /// The save in the background, from its request to its end. It may wait until another file is
+    /// written.
+    pub background: Option<SnapshotUnderWay>,
     /// Changes of all shards up to the last snapshot.
     pub saved_changes: u64,
     /// Progress of the load; none if no file is being loaded.
@@ -115,9 +124,9 @@ pub struct PersistenceFacts {
 }
 
 impl PersistenceFacts {
-    /// Returns whether the data file is being written.
-    pub fn is_saving(&self) -> bool {
-        self.under_way.as_ref().is_some_and(|it| it.kind == SnapshotKind::Save)
+    /// Returns whether the base of the append-only file is being written.
+    pub fn is_rewriting(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|it| it.kind == SnapshotKind::AofBase)
     }
 
     /// Adds to the counts of loaded, expired and skipped keys.

@@ -372,11 +372,6 @@ fn ready(
 }
 
 fn farewell(process: &Process, config: &Config, is_clean: bool) {
-    match process.stop_reason() {
-        Some(Shutdown::Command) => process.log.warning("User requested shutdown..."),
-        Some(Shutdown::Failure) | None => {}
-        Some(_) => process.log.warning("Received shutdown signal during operation"),
-    }
     if let Some(path) = &config.unixsocket {
         process.log.notice("Removing the unix socket file.");
         if let Err(error) = std::fs::remove_file(path) {

@@ -14,6 +14,9 @@ impl Shard {
     /// Carries out a request of a connection's command, and writes the reply unless the request has
     /// written it.
     pub(super) fn carry_out(&mut self, conn: ConnId, request: Request) {
+        if matches!(request, Request::Shutdown { .. }) {
+            self.log_shutdown(conn);
+        }
         match request {
             Request::Exec => self.exec(conn),
             Request::Monitor => self.begin_monitor(conn),
@@ -102,6 +105,7 @@ impl Shard {
             Request::ResetStatistics => {
                 // A reset stores a baseline that readers subtract, so no other shard takes part.
                 self.env.process.boards.reset();
+                self.env.process.persistence().saves = 0;
                 Reply::new(output, protocol).ok();
             }
             Request::BackgroundSave(wish) => {

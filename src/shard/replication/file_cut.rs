@@ -10,8 +10,8 @@
 //! # How to have a file written
 //!
 //! Add a [`FileGoal`], and call [`Shard::want_file`] with a [`FileJob`] on any shard. It waits for
-//! its turn. Any thread may abandon the file, with `abandon` of the [`SnapshotProgress`] in
-//! `PersistenceFacts::under_way`. In the end `end_file` is called with the job's goal and its
+//! its turn. Any thread may abandon the file, with `abandon` of its progress, which is in
+//! `PersistenceFacts::under_way` too. In the end `end_file` is called with the job's goal and its
 //! [`FileEnd`], on the same shard.
 //!
 //! With `has_mark`, the file has exactly the changes of the stream before an offset. The feed is
@@ -23,7 +23,7 @@
 //! the cut, until a barrier has them go on ([`Request::Stay`]).
 
 use super::{Barrier, CutGoal, FileEnd, FileGoal, FileJob, FilePhase, Goal};
-use crate::exec::{CutOrder, CutSink, SnapshotKind, SnapshotProgress, SnapshotUnderWay};
+use crate::exec::{CutOrder, CutSink, SnapshotUnderWay};
 use crate::rdb::VERSION;
 use crate::shard::state::Shard;
 use crate::snapshot::{FileOrder, FileWriter, Share, Written};
@@ -32,12 +32,7 @@ use std::sync::Arc;
 impl Shard {
     /// Queues a file to be written, and begins it if none is being written.
     pub(super) fn want_file(&mut self, job: FileJob) {
-        let files = &mut self.replication.files;
-        match job.phase {
-            // A job with the claim must not wait for one that waits for the claim.
-            FilePhase::Claimed(_) => files.push_front(job),
-            _ => files.push_back(job),
-        }
+        self.replication.files.push_back(job);
         self.advance_files();
     }
 
@@ -55,33 +50,39 @@ impl Shard {
         }
     }
 
-    /// Records that this shard has a file written. Returns `None` if the process writes one
-    /// already.
-    pub(super) fn claim_file(&mut self, kind: SnapshotKind) -> Option<Arc<SnapshotProgress>> {
+    /// Returns what INFO shows of a file that begins now.
+    pub(super) fn under_way(&self, job: &FileJob) -> SnapshotUnderWay {
         let keys = self.env.process.boards.iter().flat_map(|board| board.databases.iter());
         let keys: i64 = keys.map(|gauges| gauges.keys.get()).sum();
-        let mut facts = self.env.process.persistence();
-        if facts.under_way.is_some() {
-            return None;
-        }
-        let progress = Arc::new(SnapshotProgress::default());
-        facts.under_way = Some(SnapshotUnderWay {
-            kind,
+        SnapshotUnderWay {
+            kind: job.goal.kind(),
+            is_replaceable: matches!(job.goal, FileGoal::Background | FileGoal::Flushed),
             started_s: self.env.now.unix_ms() / 1_000,
             keys: u64::try_from(keys).unwrap_or(0),
-            progress: Arc::clone(&progress),
-        });
-        Some(progress)
+            progress: Arc::clone(&job.progress),
+        }
     }
 
-    /// Has the file that is being written given up. Returns false if there is none.
-    pub(super) fn abandon_file(&mut self) -> bool {
-        let under_way = self.env.process.persistence().under_way.clone();
-        if let Some(under_way) = &under_way {
-            under_way.progress.abandon();
-            self.port.mesh().ring_all();
+    /// Records that this shard has its first file written. Returns false if the process writes a
+    /// file already.
+    fn claim_file(&mut self) -> bool {
+        let job = self.replication.files.front().expect("the caller has seen it");
+        let under_way = self.under_way(job);
+        let mut facts = self.env.process.persistence();
+        let is_free = facts.under_way.is_none();
+        if is_free {
+            facts.under_way = Some(under_way);
         }
-        under_way.is_some()
+        is_free
+    }
+
+    /// Has the save in the background given up, also while it waits, and the save after FLUSHALL.
+    pub(super) fn abandon_saves(&mut self) {
+        let facts = self.env.process.persistence();
+        let under_way = facts.under_way.iter().filter(|it| it.is_replaceable);
+        under_way.chain(&facts.background).for_each(|it| it.progress.abandon());
+        drop(facts);
+        self.port.mesh().ring_all();
     }
 
     /// Removes the draft of a file, because the process stops.
@@ -102,16 +103,19 @@ impl Shard {
     fn advance_file(&mut self) -> bool {
         let Some(job) = self.replication.files.front() else { return false };
         match &job.phase {
-            FilePhase::Queued => {
-                let Some(progress) = self.claim_file(job.goal.kind()) else { return false };
-                let job = self.replication.files.front_mut().expect("seen above");
-                job.phase = FilePhase::Claimed(progress);
+            FilePhase::Queued if job.progress.is_abandoned() => {
+                self.finish_file(Written::Abandoned);
                 true
             }
-            FilePhase::Claimed(progress) => {
-                let progress = Arc::clone(progress);
-                self.begin_file(progress)
+            FilePhase::Queued => {
+                let is_claimed = self.claim_file();
+                if is_claimed {
+                    let job = self.replication.files.front_mut().expect("seen above");
+                    job.phase = FilePhase::Claimed;
+                }
+                is_claimed
             }
+            FilePhase::Claimed => self.begin_file(),
             FilePhase::Cutting(_) => false,
             FilePhase::Writing(writer, _) => {
                 let Some(written) = writer.outcome().cloned() else { return false };
@@ -122,13 +126,14 @@ impl Shard {
     }
 
     /// Begins the cut for the first file. Returns false if another cut is under way.
-    fn begin_file(&mut self, progress: Arc<SnapshotProgress>) -> bool {
+    fn begin_file(&mut self) -> bool {
+        let job = self.replication.files.front_mut().expect("the caller has seen it");
+        let progress = Arc::clone(&job.progress);
         if progress.is_abandoned() {
             self.replication.feed.forgo_cut(self.env.me);
             self.finish_file(Written::Abandoned);
             return true;
         }
-        let job = self.replication.files.front_mut().expect("the caller has seen it");
         let bodies = std::mem::take(&mut job.bodies);
         let (is_cut, has_mark) = (bodies.is_empty(), job.has_mark);
         if is_cut && !self.replication.feed.begin_cut(self.env.me) {
@@ -210,14 +215,17 @@ impl Shard {
     /// Ends the first file.
     fn finish_file(&mut self, written: Written) {
         let job = self.replication.files.pop_front().expect("the caller has seen it");
-        let mut end = match job.phase {
-            FilePhase::Writing(_, end) => end,
+        let mut end = match &job.phase {
+            FilePhase::Writing(_, end) => end.clone(),
             _ => FileEnd::default(),
         };
         end.written = written;
-        let under_way = self.env.process.persistence().under_way.take();
-        let under_way = under_way.expect("a file that ends was claimed");
-        self.end_file(job.goal, end, &under_way);
+        if !matches!(job.phase, FilePhase::Queued) {
+            let claim = self.env.process.persistence().under_way.take();
+            let is_own = claim.is_some_and(|it| Arc::ptr_eq(&it.progress, &job.progress));
+            assert!(is_own, "a file that has begun was claimed");
+        }
+        self.end_file(job.goal, end, &job.progress);
         // Another shard may wait to have a file written.
         self.port.mesh().ring_all();
     }
@@ -227,6 +235,7 @@ impl Shard {
         let Some(job) = self.replication.files.front() else { return };
         match job.goal {
             FileGoal::Background
+            | FileGoal::Flushed
             | FileGoal::Save(_)
             | FileGoal::Stop { .. }
             | FileGoal::Reload(_) => {}

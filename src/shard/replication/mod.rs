@@ -106,6 +106,8 @@ impl AckWaits {
 pub(in crate::shard) enum FileGoal {
     /// A save in the background.
     Background,
+    /// A save because all keys were removed.
+    Flushed,
     /// Replies to the client of SAVE.
     Save(ReplyAddress),
     /// Stops the process for this reason; if `is_forced`, even if the file cannot be written.
@@ -119,6 +121,7 @@ impl FileGoal {
     fn kind(self) -> SnapshotKind {
         match self {
             FileGoal::Background
+            | FileGoal::Flushed
             | FileGoal::Save(_)
             | FileGoal::Stop { .. }
             | FileGoal::Reload(_) => SnapshotKind::Save,
@@ -137,14 +140,17 @@ pub(in crate::shard) struct FileJob {
     is_last: bool,
     /// The keys, if they exist already; none: of a cut.
     bodies: Vec<Vec<Bytes>>,
+    /// Its progress. Any thread may abandon it.
+    progress: Arc<SnapshotProgress>,
     phase: FilePhase,
 }
 
 impl FileJob {
     /// Creates a job whose file has the keys of a cut without a mark.
     fn new(goal: FileGoal, order: FileOrder) -> FileJob {
+        let progress = Arc::new(SnapshotProgress::default());
         let (bodies, phase) = (Vec::new(), FilePhase::Queued);
-        FileJob { goal, order, has_mark: false, is_last: false, bodies, phase }
+        FileJob { goal, order, has_mark: false, is_last: false, bodies, progress, phase }
     }
 }
 
@@ -154,7 +160,7 @@ enum FilePhase {
     /// Waits until the process writes no other file.
     Queued,
     /// Waits until no other cut is under way.
-    Claimed(Arc<SnapshotProgress>),
+    Claimed,
     /// The partitions push their keys.
     Cutting(Arc<FileWriter>),
     /// All keys were pushed. The file ends like this, except for how it was written.

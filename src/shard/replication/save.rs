@@ -10,8 +10,8 @@
 //! ```
 //! `file_cut.rs` has the cut and the file.
 
-use super::{FileEnd, FileGoal, FileJob, FilePhase, Goal};
-use crate::exec::{BackgroundSave, Reload, Shutdown, SnapshotKind, SnapshotUnderWay};
+use super::{FileEnd, FileGoal, FileJob, Goal};
+use crate::exec::{BackgroundSave, Reload, Shutdown, SnapshotProgress};
 use crate::io::ConnId;
 use crate::mesh::ReplyAddress;
 use crate::resp::{Error, Output, Protocol, Reply};
@@ -19,6 +19,7 @@ use crate::shard::limits::SAVE_RETRY_S;
 use crate::shard::state::Shard;
 use crate::snapshot::Written;
 use bytes::Bytes;
+use std::sync::atomic::Ordering;
 
 const UNDER_WAY: &str = "ERR Background save already in progress";
 const AOF_UNDER_WAY: &str = "ERR Another child process is active (AOF?): can't BGSAVE right now. \
@@ -29,7 +30,7 @@ impl Shard {
     /// Starts SAVE.
     pub(in crate::shard) fn save(&mut self, conn: ConnId) {
         let mut facts = self.env.process.persistence();
-        if facts.is_saving() {
+        if facts.background.is_some() {
             drop(facts);
             let connection = self.connections.get_mut(conn).expect("connection is open");
             let protocol = connection.session.protocol;
@@ -58,11 +59,8 @@ impl Shard {
             };
         }
         let mut facts = self.env.process.persistence();
-        if facts.is_saving() {
-            return reply.error(&Error::other(UNDER_WAY));
-        }
         let is_planned = wish == BackgroundSave::Scheduled;
-        if facts.under_way.is_none() && !is_in_exec {
+        if facts.background.is_some() || (!facts.is_rewriting() && !is_in_exec) {
             drop(facts);
             return match self.begin_background_save() {
                 true => reply.simple("Background saving started"),
@@ -86,10 +84,11 @@ impl Shard {
     fn cancel_save(&mut self) -> Option<&'static str> {
         let mut facts = self.env.process.persistence();
         let log = &self.env.process.log;
-        if facts.is_saving() {
+        if let Some(save) = &facts.background {
+            save.progress.abandon();
             drop(facts);
             log.notice("Background saving will be aborted due to user request");
-            self.abandon_file();
+            self.port.mesh().ring_all();
             return Some("Background saving cancelled");
         }
         if std::mem::take(&mut facts.is_save_scheduled) {
@@ -100,17 +99,21 @@ impl Shard {
         None
     }
 
-    /// Starts a save in the background. Returns false if the process writes a file already.
+    /// Starts a save in the background. Returns false if there is one already.
     fn begin_background_save(&mut self) -> bool {
-        let Some(progress) = self.claim_file(SnapshotKind::Save) else { return false };
+        let job = FileJob::new(FileGoal::Background, self.data_file());
+        let under_way = self.under_way(&job);
         let mut facts = self.env.process.persistence();
+        if facts.background.is_some() {
+            return false;
+        }
+        facts.background = Some(under_way);
         facts.saves += 1;
         facts.save_tried_s = self.env.now.unix_ms() / 1_000;
         drop(facts);
         let pid = std::process::id();
         self.env.process.log.notice(&format!("Background saving started by pid {pid}"));
-        let job = FileJob::new(FileGoal::Background, self.data_file());
-        self.want_file(FileJob { phase: FilePhase::Claimed(progress), ..job });
+        self.want_file(job);
         true
     }
 
@@ -121,10 +124,12 @@ impl Shard {
         if self.env.me != 0 || process.is_loading() || self.partition.is_leaving() {
             return;
         }
+        self.heed_flushes();
+        let process = &self.env.process;
         let now_s = self.env.now.unix_ms() / 1_000;
         let changes = process.boards.iter().map(|board| board.counters.changes.get()).sum::<u64>();
         let mut facts = process.persistence();
-        if facts.under_way.is_some() {
+        if facts.under_way.is_some() || facts.background.is_some() {
             return;
         }
         let changes = changes.saturating_sub(facts.saved_changes);
@@ -146,6 +151,23 @@ impl Shard {
             facts.is_save_scheduled = false;
             drop(facts);
             self.begin_background_save();
+        }
+    }
+
+    /// After FLUSHALL, gives up the file that is being written, which has keys that are gone. With
+    /// save points, writes another file.
+    fn heed_flushes(&mut self) {
+        let flushes = self.env.process.boards.flushes();
+        let mut facts = self.env.process.persistence();
+        if facts.flushes_seen != flushes {
+            facts.flushes_seen = flushes;
+            facts.is_flush_unsaved = !self.env.config.save.is_empty();
+            let is_unsaved = facts.is_flush_unsaved;
+            drop(facts);
+            self.abandon_saves();
+            if is_unsaved {
+                self.want_file(FileJob::new(FileGoal::Flushed, self.data_file()));
+            }
         }
     }
 
@@ -186,12 +208,11 @@ impl Shard {
         is_forced: bool,
     ) {
         let waiter = conn.map(|conn| self.defer(conn));
-        let is_saving = self.env.process.persistence().is_saving();
-        let log = &self.env.process.log;
+        let is_saving = self.env.process.persistence().background.is_some();
         if is_saving {
-            log.warning("There is a child saving an .rdb. Killing it!");
-            self.abandon_file();
+            self.env.process.log.warning("There is a child saving an .rdb. Killing it!");
         }
+        self.abandon_saves();
         self.env.process.log.notice("Saving the final RDB snapshot before exiting.");
         let job = FileJob::new(FileGoal::Stop { waiter, why, is_forced }, self.data_file());
         self.want_file(FileJob { is_last: true, ..job });
@@ -218,7 +239,7 @@ impl Shard {
     }
 
     /// Takes the end of a file that this shard had written.
-    pub(super) fn end_file(&mut self, goal: FileGoal, end: FileEnd, it: &SnapshotUnderWay) {
+    pub(super) fn end_file(&mut self, goal: FileGoal, end: FileEnd, it: &SnapshotProgress) {
         let is_saved = end.written == Written::Complete;
         self.note_saved(&goal, &end, it);
         let log = &self.env.process.log;
@@ -233,6 +254,7 @@ impl Shard {
                 Written::Failed(_) => log.warning("Background saving error"),
                 Written::Abandoned => log.warning("Background saving cancelled"),
             },
+            FileGoal::Flushed => {}
             FileGoal::Save(waiter) => {
                 self.answer_saver(waiter, if is_saved { Ok(()) } else { Err("ERR") });
             }
@@ -247,19 +269,25 @@ impl Shard {
     }
 
     /// Updates the facts about the data file.
-    fn note_saved(&mut self, goal: &FileGoal, end: &FileEnd, it: &SnapshotUnderWay) {
+    fn note_saved(&mut self, goal: &FileGoal, end: &FileEnd, it: &SnapshotProgress) {
         let now_s = self.env.process.clock.unix_ms() / 1_000;
         let mut facts = self.env.process.persistence();
-        if matches!(goal, FileGoal::Background) {
-            facts.save_took_s = Some(now_s.saturating_sub(it.started_s));
+        if matches!(goal, FileGoal::Background)
+            && let Some(save) = facts.background.take()
+        {
+            facts.save_took_s = Some(now_s.saturating_sub(save.started_s));
             facts.has_save_failed |= matches!(end.written, Written::Failed(_));
         }
-        facts.save_peak_bytes = it.progress.peak_bytes();
+        // A second FLUSHALL has the file of the first given up.
+        let is_abandoned = end.written == Written::Abandoned;
+        facts.is_flush_unsaved &= is_abandoned || !matches!(goal, FileGoal::Flushed);
+        facts.save_peak_bytes = it.peak_bytes();
         if end.written == Written::Complete {
             facts.has_save_failed = false;
             facts.saved_s = now_s;
             facts.saved_changes = end.changes;
         }
+        self.env.process.has_save_failed.store(facts.has_save_failed, Ordering::Relaxed);
     }
 
     /// Goes on serving, because the last save has failed.

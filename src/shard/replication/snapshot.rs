@@ -62,7 +62,7 @@ impl Shard {
             links().any(|link| link.is_waiting()) && !links().any(|link| link.is_sending());
         if !is_due {
             let file = self.replication.files.front();
-            if !file.is_some_and(|job| matches!(job.phase, FilePhase::Claimed(_))) {
+            if !file.is_some_and(|job| matches!(job.phase, FilePhase::Claimed)) {
                 self.replication.feed.forgo_cut(self.env.me);
             }
             return;
