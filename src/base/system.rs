@@ -6,6 +6,12 @@ use std::io;
 use std::mem::zeroed;
 use std::ptr;
 
+/// Returns the C library's text of an error, without the number that std appends.
+pub fn error_text(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// CPU time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTime {

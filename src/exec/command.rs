@@ -63,6 +63,9 @@ pub struct Command {
     pub asks_shards: bool,
     /// Whether a client with subscriptions may send it in RESP2.
     pub is_for_subscribers: bool,
+    /// Whether it is refused like a write while the data cannot be written to disk, so that its
+    /// reply shows the fault.
+    pub shows_disk_errors: bool,
     /// Whether CLIENT CACHING stays in effect behind it and its subcommands.
     pub keeps_caching: bool,
     /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
@@ -169,6 +172,7 @@ impl Command {
             in_multi: InMulti::Queued,
             asks_shards: false,
             is_for_subscribers: false,
+            shows_disk_errors: false,
             keeps_caching: false,
             always_touches: false,
             runs_commands: false,
@@ -292,6 +296,11 @@ impl Command {
     /// Allows the command to clients with subscriptions that use RESP2.
     pub const fn for_subscribers(self) -> Command {
         Command { is_for_subscribers: true, ..self }
+    }
+
+    /// Refuses the command like a write while the data cannot be written to disk.
+    pub const fn shows_disk_errors(self) -> Command {
+        Command { shows_disk_errors: true, ..self }
     }
 
     /// Keeps CLIENT CACHING in effect behind the command and its subcommands.

@@ -12,10 +12,11 @@ use super::subscription::EventSubscription;
 use super::table::CommandTable;
 use super::tracking::Trackers;
 use crate::base::clock::Clock;
-use crate::config::ConfigCell;
+use crate::config::{Config, ConfigCell};
 use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log, Monitors};
 use crate::pubsub::PubSub;
+use crate::resp::Error;
 use crate::script::Scripts;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -76,6 +77,8 @@ pub struct Process {
     pub reply_buffers: ReplyBuffers,
     replication: Mutex<ReplicationFacts>,
     persistence: Mutex<PersistenceFacts>,
+    /// Whether the last snapshot in the background failed.
+    pub has_save_failed: AtomicBool,
     /// Number of shards that have not received the whole file that is being loaded.
     shards_loading: AtomicUsize,
     /// Requested shutdown that saves the data first: the reason and [`FORCED`]. 0 for none.
@@ -183,6 +186,7 @@ impl Process {
                 saved_s: started_s,
                 ..PersistenceFacts::default()
             }),
+            has_save_failed: AtomicBool::new(false),
             shards_loading: AtomicUsize::new(0),
             saving_stop: AtomicU8::new(0),
             is_stop_pending: AtomicBool::new(false),
@@ -226,6 +230,32 @@ impl Process {
     /// Locks the persistence facts. Hold the lock for a few instructions.
     pub fn persistence(&self) -> MutexGuard<'_, PersistenceFacts> {
         self.persistence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether writes are refused with these settings, because the data cannot be written
+    /// to disk.
+    pub fn has_disk_error(&self, config: &Config) -> bool {
+        self.has_save_failed.load(Ordering::Relaxed)
+            && config.stop_writes_on_bgsave_error
+            && !config.save.is_empty()
+    }
+
+    /// Returns the error of writes while the data cannot be written to disk.
+    pub fn disk_error(&self) -> Error {
+        let name = self.server_name();
+        Error::other(format!(
+            "MISCONF {name} is configured to save RDB snapshots, but it's currently unable to \
+             persist to disk. Commands that may modify the data set are disabled, because this \
+             instance is configured to report errors during writes if RDB snapshotting fails \
+             (stop-writes-on-bgsave-error option). Please check the {name} logs for details about \
+             the RDB error."
+        ))
+    }
+
+    /// Returns the name of the server in errors.
+    fn server_name(&self) -> &'static str {
+        let is_redis = self.config.snapshot().extended_redis_compatibility;
+        if is_redis { "Redis" } else { "Valkey" }
     }
 
     /// Locks client eviction: one shard at a time disconnects clients that use too much memory.

@@ -23,8 +23,8 @@ pub struct Admission<'a> {
 type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 
 /// The gates in the order in which they run. The first error is the reply.
-const GATES: [Gate; 9] =
-    [authentication, arity, nesting, memory, replicas, subscribed, loading, busy, keyspace];
+const GATES: [Gate; 10] =
+    [authentication, arity, nesting, memory, disk, replicas, subscribed, loading, busy, keyspace];
 
 /// Returns the command or subcommand that the arguments name. Returns an error if there is none.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
@@ -90,6 +90,14 @@ fn memory(admission: &Admission<'_>) -> Result<(), Error> {
     let grows = admission.entry.command.card.flags.has(Flag::DENYOOM);
     let refuse = grows && admission.facts.has(Facts::OUT_OF_MEMORY);
     if refuse { Err(Error::OutOfMemory) } else { Ok(()) }
+}
+
+/// Refuses writes while the data cannot be written to disk.
+fn disk(admission: &Admission<'_>) -> Result<(), Error> {
+    let command = admission.entry.command;
+    let is_shown = command.card.flags.has(Flag::WRITE) || command.shows_disk_errors;
+    let refuse = is_shown && admission.facts.has(Facts::DISK_ERROR);
+    if refuse { Err(admission.process.disk_error()) } else { Ok(()) }
 }
 
 /// Refuses most commands of a subscriber that uses RESP2.

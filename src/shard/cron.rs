@@ -26,6 +26,7 @@ impl Shard {
         self.check_connections();
         self.tick_links();
         self.heed_signals();
+        self.heed_save_points();
         self.settle_settings();
         alloc::flush_local();
         if self.cron.begin_round(self.env.now.monotonic_ns) {
@@ -74,6 +75,7 @@ impl Shard {
             let numbers = self.env.process.listeners.numbers();
             numbers.into_iter().for_each(|number| self.driver.unlisten(number));
         }
+        self.drop_files();
         self.flush();
         let stop_ms = self.env.process.clock.unix_ms() + STOP_FLUSH_MS_MAX;
         let all: Vec<ConnId> = self.connections.iter().map(|(conn, _)| conn).collect();

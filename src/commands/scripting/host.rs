@@ -24,12 +24,15 @@ const SLICE_NS_MAX: u64 = 500_000;
 pub(super) fn may_run(
     flags: ScriptFlags,
     only_reads: bool,
-    facts: Facts,
+    (facts, process): (Facts, &Process),
 ) -> Result<ScriptProgress, Error> {
     if flags.has(ScriptFlags::COMPAT) {
         return Ok(ScriptProgress { only_reads, ..Default::default() });
     }
     if !flags.has(ScriptFlags::NO_WRITES) {
+        if facts.has(Facts::DISK_ERROR) {
+            return Err(process.disk_error());
+        }
         if only_reads {
             return Err(Error::other(
                 "ERR Can not execute a script with write flag using *_ro command.",
@@ -181,6 +184,9 @@ impl<'a> ScriptHost<'a> {
         if writes && !self.progress.has_written {
             if self.facts.has(Facts::FEW_REPLICAS) {
                 return Err(Error::NoReplicas);
+            }
+            if self.facts.has(Facts::DISK_ERROR) {
+                return Err(self.process.disk_error());
             }
             self.progress.has_written = true;
             if let Some(running) = &self.running {

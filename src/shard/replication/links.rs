@@ -88,6 +88,9 @@ impl Shard {
         if self.has_marks() {
             self.take_marks();
         }
+        if !self.replication.files.is_empty() {
+            self.advance_files();
+        }
         if self.replication.feed.wants_cut(self.env.me) {
             self.take_snapshot();
         }

@@ -22,6 +22,8 @@ impl Shard {
             Some(Error::ExecAbort)
         } else if multi.may_grow && self.env.facts.has(Facts::OUT_OF_MEMORY) {
             Some(Error::exec_abort(&Error::OutOfMemory))
+        } else if multi.may_write && self.env.facts.has(Facts::DISK_ERROR) {
+            Some(Error::exec_abort(&self.env.process.disk_error()))
         } else if multi.may_write && self.env.facts.has(Facts::FEW_REPLICAS) {
             Some(Error::exec_abort(&Error::NoReplicas))
         } else {

@@ -83,7 +83,7 @@ impl Shard {
         }
         let Some(merge) = self.request_merge(&request) else {
             let conn = transaction.to.client.conn;
-            self.carry_out_here(conn, &request, &mut transaction.own.output);
+            self.carry_out_here(conn, &request, &mut transaction.own.output, true);
             return self.end_own(transaction);
         };
         for shard in 0..self.env.router.shards() {
@@ -108,7 +108,7 @@ impl Shard {
             return Reply::new(output, protocol).null();
         }
         self.settle_flight(transaction.to);
-        self.carry_out_here(client.conn, request, output);
+        self.carry_out_here(client.conn, request, output, true);
     }
 
     /// Merges the replies of all shards to a command's request into the command's own reply.
