@@ -31,6 +31,12 @@ fn usage(who: libc::c_int) -> CpuTime {
     CpuTime { system_us: us(usage.ru_stime), user_us: us(usage.ru_utime) }
 }
 
+/// Returns the C library's text of an error, without the number that std appends.
+pub fn error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
 /// Returns the machine's memory in bytes; 0 if unknown.
 pub fn memory_bytes() -> u64 {
     // SAFETY: a sysinfo is plain numbers, for which zero is valid.

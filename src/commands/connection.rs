@@ -29,7 +29,8 @@ static PING: Command = Command::session(
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .args(&[Arg::string("message").optional()]),
 )
-.for_subscribers();
+.for_subscribers()
+.reporting_disk_errors();
 
 fn ping(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     match args.get(1) {

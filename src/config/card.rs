@@ -6,6 +6,7 @@
 use super::number::parse_octal;
 use super::{Config, EventClasses, OutputLimits, SavePoint};
 use crate::base::number::{parse_i64, parse_memory};
+use crate::base::system::error_text;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -387,12 +388,6 @@ fn directory(word: &[u8], now: &Value) -> Result<Value, String> {
         return Err("Not a directory".to_owned());
     }
     Ok(Value::Text(path.into_os_string().into_vec()))
-}
-
-/// Returns the C library's text of an error, without the number that std appends.
-pub(super) fn error_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 fn parse_memory_or_percent(word: &[u8], max: i128) -> Result<Value, String> {

@@ -3,9 +3,10 @@
 //! As with redis-server, the command line is `[CONFIG_FILE] [-] [--directive value ...]`. The file,
 //! the standard input and the directives form one text in that order, and later lines win.
 
-use super::card::{Value, error_text};
+use super::card::Value;
 use super::words::{quote, split_words};
 use super::{Config, find};
+use crate::base::system::error_text;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;

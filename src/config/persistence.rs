@@ -17,9 +17,6 @@ pub struct SavePoint {
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("save", Kind::Words(read_save), "3600 1 300 100 60 10000", field!(save))
         .idle("not yet: persistence; it only decides whether SHUTDOWN saves"),
-    Setting::new("appendonly", Kind::Bool, "no", field!(appendonly))
-        .idle("not yet: persistence")
-        .not_while_loading(),
     Setting::new("dir", Kind::Directory, "./", field!(dir))
         .apply(Applied::Directory)
         .protected()

@@ -14,10 +14,11 @@
 //!                      timeout 5          appended
 //! ```
 
-use super::card::{Kind, Setting, Value, error_text, render};
+use super::card::{Kind, Setting, Value, render};
 use super::clients::{OutputLimit, OutputLimits};
 use super::words::{quote, split_words};
 use super::{Config, find, settings};
+use crate::base::system::error_text;
 use std::collections::{HashMap, VecDeque};
 use std::fs::{File, OpenOptions, remove_file, rename};
 use std::io::{self, Write};

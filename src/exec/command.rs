@@ -69,6 +69,8 @@ pub struct Command {
     pub always_touches: bool,
     /// Whether it runs a script, whose commands may change keys.
     pub runs_commands: bool,
+    /// Whether it is refused, like a write, while a data file cannot be written.
+    pub reports_disk_errors: bool,
     /// Whether it needs what scripts run with.
     pub uses_scripting: bool,
     /// Continues its suspended script; none if it runs no script.
@@ -172,6 +174,7 @@ impl Command {
             keeps_caching: false,
             always_touches: false,
             runs_commands: false,
+            reports_disk_errors: false,
             uses_scripting: false,
             resume: None,
             secrets: None,
@@ -308,6 +311,11 @@ impl Command {
     pub const fn runs_commands(self, resume: ResumeFn) -> Command {
         assert!(matches!(self.routing, KeyRouting::Discovers(_)), "a script may use any keys");
         Command { runs_commands: true, uses_scripting: true, resume: Some(resume), ..self }
+    }
+
+    /// Declares that the command is refused while a data file cannot be written.
+    pub const fn reporting_disk_errors(self) -> Command {
+        Command { reports_disk_errors: true, ..self }
     }
 
     /// Declares that the command needs what scripts run with.

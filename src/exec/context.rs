@@ -321,6 +321,8 @@ pub enum Request {
         /// Whether the process stops after the save. If so, the shard serves no command afterwards.
         is_last: bool,
     },
+    /// Ends service on a shard, because the process stops without a save.
+    Leave,
     /// Resumes service on a shard, because the process does not stop.
     Stay,
     /// Loads all keys from the file, after a save if requested. On one shard: loads the shard's own
@@ -354,6 +356,7 @@ impl Request {
             self,
             Request::Snapshot(_)
                 | Request::Share { .. }
+                | Request::Leave
                 | Request::Reload(_)
                 | Request::Passed
                 | Request::WatchHere { .. }

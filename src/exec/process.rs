@@ -1,9 +1,11 @@
 //! State that all shards of a process share and any thread may read: settings, boards, the command
 //! table.
 
+use super::aof::AofState;
 use super::awaited::Awaited;
 use super::client_homes::ClientHomes;
 use super::functions::Functions;
+use super::loading::{LoadProgress, LoadStage};
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
@@ -17,7 +19,7 @@ use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log, Monitors};
 use crate::pubsub::PubSub;
 use crate::script::Scripts;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The process as its shards see it.
@@ -76,8 +78,10 @@ pub struct Process {
     pub reply_buffers: ReplyBuffers,
     replication: Mutex<ReplicationFacts>,
     persistence: Mutex<PersistenceFacts>,
-    /// Number of shards that have not received the whole file that is being loaded.
-    shards_loading: AtomicUsize,
+    /// The append-only file.
+    pub aof: AofState,
+    /// The stage of loading.
+    pub loading: LoadProgress,
     /// Requested shutdown that saves the data first: the reason and [`FORCED`]. 0 for none.
     saving_stop: AtomicU8,
     /// Whether a shutdown that saves first was requested and has not failed yet.
@@ -143,6 +147,9 @@ impl Shutdown {
 /// Marks a shutdown that happens even if the data cannot be saved.
 const FORCED: u8 = 0x80;
 
+/// Marks a shutdown that does not save the data.
+const UNSAVED: u8 = 0x40;
+
 /// Arguments of [`Process::new`].
 pub struct ProcessParts {
     /// The settings.
@@ -183,7 +190,8 @@ impl Process {
                 saved_s: started_s,
                 ..PersistenceFacts::default()
             }),
-            shards_loading: AtomicUsize::new(0),
+            aof: AofState::default(),
+            loading: LoadProgress::default(),
             saving_stop: AtomicU8::new(0),
             is_stop_pending: AtomicBool::new(false),
             awaited: Awaited::default(),
@@ -255,20 +263,9 @@ impl Process {
         now.filter(|pause| !pause.is_over(now_ms))
     }
 
-    /// Records that all shards begin to load a file.
-    pub fn begin_loading(&self) {
-        self.shards_loading.store(self.shards(), Ordering::SeqCst);
-    }
-
-    /// Records that one shard has received the whole file.
-    pub fn shard_loaded(&self) {
-        let before = self.shards_loading.fetch_sub(1, Ordering::SeqCst);
-        assert!(before > 0, "each shard finishes loading once");
-    }
-
-    /// Returns whether a shard has not received the whole file yet.
+    /// Returns whether data is being loaded.
     pub fn is_loading(&self) -> bool {
-        self.shards_loading.load(Ordering::SeqCst) > 0
+        self.loading.stage() != LoadStage::None
     }
 
     /// Requests a shutdown that saves the data first. If the save fails, the process stops only if
@@ -289,13 +286,22 @@ impl Process {
         self.is_stop_pending.store(false, Ordering::SeqCst);
     }
 
-    /// Takes the requested shutdown that saves first: its reason, and whether it is forced.
-    pub fn take_saving_stop(&self) -> Option<(Shutdown, bool)> {
+    /// Requests a shutdown that does not save the data, and writes the append-only file. The first
+    /// reason counts.
+    pub fn stop_unsaved(&self, why: Shutdown) {
+        self.is_stop_pending.store(true, Ordering::SeqCst);
+        let wish = why as u8 | UNSAVED;
+        let _ = self.saving_stop.compare_exchange(0, wish, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Takes the requested shutdown: its reason, whether it is forced, and whether it saves first.
+    pub fn take_saving_stop(&self) -> Option<(Shutdown, bool, bool)> {
         if self.saving_stop.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let wish = self.saving_stop.swap(0, Ordering::SeqCst);
-        Shutdown::from_number(wish & !FORCED).map(|why| (why, wish & FORCED != 0))
+        let why = Shutdown::from_number(wish & !(FORCED | UNSAVED));
+        why.map(|why| (why, wish & FORCED != 0, wish & UNSAVED == 0))
     }
 
     /// Returns the next client id. Ids start at 1 and are never reused.

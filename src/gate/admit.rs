@@ -23,8 +23,18 @@ pub struct Admission<'a> {
 type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 
 /// The gates in the order in which they run. The first error is the reply.
-const GATES: [Gate; 9] =
-    [authentication, arity, nesting, memory, replicas, subscribed, loading, busy, keyspace];
+const GATES: [Gate; 10] = [
+    authentication,
+    arity,
+    nesting,
+    memory,
+    append_only,
+    replicas,
+    subscribed,
+    loading,
+    busy,
+    keyspace,
+];
 
 /// Returns the command or subcommand that the arguments name. Returns an error if there is none.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
@@ -126,6 +136,20 @@ fn keyspace(admission: &Admission<'_>) -> Result<(), Error> {
         return Err(Error::other("ERR Replica can't interact with the keyspace"));
     }
     Ok(())
+}
+
+/// Refuses writes, and PING, while the append-only file cannot be written.
+fn append_only(admission: &Admission<'_>) -> Result<(), Error> {
+    if !admission.facts.has(Facts::AOF_FAILED) {
+        return Ok(());
+    }
+    let entry = admission.entry;
+    let writes = entry.command.card.flags.has(Flag::WRITE);
+    let reports = writes || entry.command.reports_disk_errors;
+    match admission.process.aof.error().filter(|_| reports) {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
 }
 
 fn replicas(admission: &Admission<'_>) -> Result<(), Error> {

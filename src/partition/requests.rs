@@ -80,6 +80,7 @@ impl Partition {
             Request::LogTable => self.log_table(),
             Request::FeedOn | Request::Passed => {}
             Request::Share { is_last } => self.give_share(part, *is_last),
+            Request::Leave => self.leave(),
             Request::Reload(reload) => self.reload(part, *reload),
             Request::Mark(id) => {
                 let timestamp = self.journal.arrived(part.sent.timestamp);

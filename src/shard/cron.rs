@@ -57,6 +57,7 @@ impl Shard {
         let used = alloc::used_bytes();
         let max = self.env.config.maxmemory;
         self.env.facts.set(Facts::OUT_OF_MEMORY, max > 0 && used > max);
+        self.env.facts.set(Facts::AOF_FAILED, self.env.process.aof.failure().is_some());
     }
 
     /// Updates the board from the partition and the connections.

@@ -179,6 +179,11 @@ impl<'a> ScriptHost<'a> {
             return Err(Error::other("ERR Write commands are not allowed from read-only scripts."));
         }
         if writes && !self.progress.has_written {
+            if self.facts.has(Facts::AOF_FAILED)
+                && let Some(error) = self.process.aof.error()
+            {
+                return Err(error);
+            }
             if self.facts.has(Facts::FEW_REPLICAS) {
                 return Err(Error::NoReplicas);
             }

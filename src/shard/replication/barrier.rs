@@ -6,7 +6,7 @@
 //! ```
 
 use super::{Barrier, Goal};
-use crate::exec::Request;
+use crate::exec::{AofOrder, Request};
 use crate::mesh::{BarrierId, Envelope, ReplyTo, Work};
 use crate::shard::state::Shard;
 
@@ -22,7 +22,8 @@ impl Shard {
             Goal::FeedOff { .. } => Request::FeedOff,
             Goal::Pause { is_settled: false, .. } => Request::Pause,
             Goal::Pause { is_settled: true, .. } => Request::Passed,
-            Goal::Acks => Request::Mark(id),
+            Goal::Acks | Goal::LastMark(_) => Request::Mark(id),
+            Goal::Leave(_) => Request::Leave,
             Goal::Save(_, request) => request.clone(),
         };
         let shards = self.env.router.shards();
@@ -91,7 +92,7 @@ impl Shard {
     fn settle_barrier(&mut self, number: BarrierId) {
         let Some(barrier) = self.barriers.under_way.get(&number) else { return };
         let has_mark = match barrier.goal {
-            Goal::Snapshot => true,
+            Goal::Snapshot | Goal::LastMark(_) => true,
             // While no journal is on, there is no mark, and the next snapshot has all writes.
             Goal::Acks => barrier.bodies.iter().any(|body| !body.is_empty()),
             _ => false,
@@ -123,6 +124,17 @@ impl Shard {
                 let barrier = self.barriers.under_way.remove(&number).expect("checked above");
                 self.note_needs();
                 self.finish_save(saving, barrier.bodies);
+            }
+            Goal::Leave(why) => {
+                self.barriers.under_way.remove(&number);
+                self.note_needs();
+                self.stop_now(why);
+            }
+            Goal::LastMark(why) => {
+                let barrier = self.barriers.under_way.remove(&number).expect("checked above");
+                let offset = barrier.offset.expect("checked above");
+                self.env.process.aof.order(AofOrder::Stop { offset, why });
+                self.replication.feed.disk().wake();
             }
             Goal::Acks => {
                 let offset = barrier.offset.unwrap_or(barrier.need);

@@ -88,6 +88,7 @@ impl Shard {
         if self.has_marks() {
             self.take_marks();
         }
+        self.release_durable();
         if self.replication.feed.wants_cut(self.env.me) {
             self.take_snapshot();
         }

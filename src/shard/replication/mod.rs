@@ -3,6 +3,7 @@
 //! Must not know: which commands were run.
 
 mod barrier;
+mod durable;
 mod feed;
 mod links;
 mod save;
@@ -35,6 +36,10 @@ pub(super) struct Replication {
     pub(super) links: Vec<ConnId>,
     /// Clients in WAIT.
     pub(super) acks: AckWaits,
+    /// Connections whose output waits until its effects are durable.
+    unsent: Vec<ConnId>,
+    /// Timestamp before which effects were durable when `unsent` was last served.
+    durable_seen: u64,
     /// Request of the barrier that turns the feed off, until the journal is empty.
     ending: Option<Box<Envelope>>,
     /// Monotonic milliseconds when the feed last had readers.
@@ -52,6 +57,8 @@ impl Replication {
             stream_seen: 0,
             links: Vec::new(),
             acks: AckWaits::default(),
+            unsent: Vec::new(),
+            durable_seen: 0,
             ending: None,
             read_ms: 0,
             pinged_ms: 0,
@@ -156,6 +163,10 @@ pub(in crate::shard) enum Goal {
     Snapshot,
     /// The feed had no readers for too long and is turned off. `readers` had attached until then.
     FeedOff { readers: u64 },
+    /// The process stops without a save: all shards end their service.
+    Leave(Shutdown),
+    /// The process stops once the append-only file has all that is before the mark.
+    LastMark(Shutdown),
     /// Saving or loading the file, by this request.
     Save(Saving, Request),
     /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.

@@ -448,6 +448,7 @@ impl Shard {
             }
         }
         self.post_next_round();
+        self.expect_effects();
     }
 }
 
