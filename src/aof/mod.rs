@@ -9,6 +9,7 @@
 //!     appendonly.aof.5.incr.aof    the commands since then
 //! ```
 
+mod check;
 mod folder;
 mod incr;
 pub mod limits;
@@ -18,6 +19,7 @@ mod start;
 mod sync;
 mod writer;
 
+pub use check::{CheckOptions, check_aof};
 pub use folder::{Folder, ManifestError, read_manifest_at};
 pub use manifest::{FileEntry, Manifest, ManifestFault, Role};
 pub use reader::{AofReader, Found, ReadFault};

@@ -8,7 +8,7 @@ use super::load_aof::AofLoad;
 use super::signals::stop_on_signals;
 use super::supervise::Supervisor;
 use super::threads::{Common, Parts, Seat, Seeds, build_process, run};
-use crate::aof::{Folder, Writer};
+use crate::aof::{Folder, Writer, check_aof};
 use crate::base::alloc::used_bytes;
 use crate::base::background::{ignore_hangup, leave_terminal};
 use crate::base::clock::Clock;
@@ -47,6 +47,11 @@ pub fn main(argv: Vec<String>) -> ExitCode {
     };
     let config = match errand(program, args) {
         Errand::Serve(config) => *config,
+        Errand::CheckAof(path, options) => {
+            let (mut out, mut answers) = (std::io::stdout().lock(), std::io::stdin().lock());
+            let is_valid = check_aof(&path, options, &mut out, &mut answers);
+            return if is_valid { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
         Errand::Print(text) => {
             let printed = std::io::stdout().write_all(text.as_bytes());
             return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
