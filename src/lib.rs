@@ -42,6 +42,7 @@
 //!  5 feed       one ordered stream of commands from the journals of all partitions
 //!  5 snapshot   all slices as one file, written and loaded
 //!  6 replica    what a primary sends to a replica: the snapshot, then the feed
+//!  6 aof        the files of the append-only file
 //!  8 commands   one file per family: cards, handlers, tests
 //!  9 client     one connection: session, input, output, the batch in flight
 //!  9 http       metrics and a status page, read-only
@@ -114,6 +115,7 @@
 //! checker.
 #![deny(missing_docs)]
 
+pub mod aof;
 pub mod base;
 pub mod client;
 pub mod commands;

@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["exec"],
     &["mesh", "gate"],
     &["txn", "feed", "snapshot"],
-    &["replica"],
+    &["replica", "aof"],
     &["cluster"],
     &["commands"],
     &["client", "http", "partition"],

@@ -193,7 +193,7 @@ mod tests {
         assert!(!bench.process.is_stop_pending());
         bench.process.stop_saving(crate::exec::Shutdown::Interrupt, true);
         let asked = bench.process.take_saving_stop();
-        assert_eq!(asked, Some((crate::exec::Shutdown::Interrupt, true)));
+        assert_eq!(asked, Some((crate::exec::Shutdown::Interrupt, true, true)));
     }
 
     #[test]

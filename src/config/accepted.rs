@@ -61,19 +61,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         "2097152",
         PERSISTENCE,
     ).hidden(),
-    accept("appendfilename", Kind::Text(read_appendfilename), "appendonly.aof", PERSISTENCE)
-        .immutable(),
-    accept("appenddirname", Kind::Text(read_appenddirname), "appendonlydir", PERSISTENCE)
-        .immutable(),
-    accept("appendfsync", Kind::Choice(&["everysec", "always", "no"]), "everysec", PERSISTENCE),
-    accept("no-appendfsync-on-rewrite", Kind::Bool, "no", PERSISTENCE),
-    accept("aof-rewrite-incremental-fsync", Kind::Bool, "yes", PERSISTENCE),
-    accept("aof-load-truncated", Kind::Bool, "yes", PERSISTENCE),
-    accept("aof-use-rdb-preamble", Kind::Bool, "yes", PERSISTENCE),
-    accept("aof-timestamp-enabled", Kind::Bool, "no", PERSISTENCE),
-    accept("aof-disable-auto-gc", Kind::Bool, "no", PERSISTENCE).hidden(),
-    accept("auto-aof-rewrite-percentage", Kind::Int(0, INT_MAX), "100", PERSISTENCE),
-    accept("auto-aof-rewrite-min-size", Kind::Memory(0, LONG_MAX), "64mb", PERSISTENCE),
     accept("repl-diskless-sync", Kind::Bool, "yes", REPLICATION),
     accept("dual-channel-replication-enabled", Kind::Bool, "no", REPLICATION),
     accept(
@@ -220,30 +207,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("rdma-rx-size", Kind::Int(65536, 16777216), "1048576", RDMA).immutable(),
     accept("rdma-completion-vector", Kind::Int(-1, 1024), "-1", RDMA).immutable(),
 ];
-
-fn base_name(
-    name: &[u8],
-    empty: &'static str,
-    path: &'static str,
-) -> Result<Vec<u8>, &'static str> {
-    if name.is_empty() {
-        return Err(empty);
-    }
-    if name.contains(&b'/') || name.contains(&b'\\') {
-        return Err(path);
-    }
-    any_text(name)
-}
-
-fn read_appendfilename(name: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let path = "appendfilename can't be a path, just a filename";
-    base_name(name, "appendfilename can't be empty", path)
-}
-
-fn read_appenddirname(name: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let path = "appenddirname can't be a path, just a dirname";
-    base_name(name, "appenddirname can't be empty", path)
-}
 
 fn read_cluster_config_file(name: &[u8]) -> Result<Vec<u8>, &'static str> {
     if name.is_empty() {

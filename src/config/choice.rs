@@ -197,3 +197,15 @@ choice! {
         Absolute = "absolute",
     }
 }
+
+choice! {
+    /// When writes to the append-only file become durable.
+    AppendFsync {
+        /// Every second.
+        Everysec = "everysec",
+        /// Before the replies are sent.
+        Always = "always",
+        /// When the kernel decides.
+        No = "no",
+    }
+}

@@ -10,6 +10,7 @@
 //! ```
 
 mod accepted;
+mod aof;
 mod card;
 mod cell;
 mod choice;
@@ -37,8 +38,8 @@ mod tests;
 pub use card::{Applied, Kind, OnChange, Setting, Store, Value};
 pub use cell::{Caller, Changes, ConfigCell, ConfigError, FollowUp};
 pub use choice::{
-    IoDriver, LogFormat, LogLevel, LogTimestampFormat, MaxmemoryPolicy, OomScoreAdj, Permission,
-    RdbVersionCheck, Supervised, SyslogFacility,
+    AppendFsync, IoDriver, LogFormat, LogLevel, LogTimestampFormat, MaxmemoryPolicy, OomScoreAdj,
+    Permission, RdbVersionCheck, Supervised, SyslogFacility,
 };
 pub use clients::{OutputLimit, OutputLimits};
 pub use events::EventClasses;
@@ -257,6 +258,28 @@ config! {
     pub save: Vec<SavePoint>,
     /// Whether there is an append-only file.
     pub appendonly: bool,
+    /// Prefix of the names of the append-only files.
+    pub appendfilename: String,
+    /// Folder of the append-only files, in `dir`.
+    pub appenddirname: String,
+    /// When writes to the append-only file become durable.
+    pub appendfsync: AppendFsync,
+    /// Whether the append-only file is not synced while a snapshot is written.
+    pub no_appendfsync_on_rewrite: bool,
+    /// Whether a base is synced while it is written.
+    pub aof_rewrite_incremental_fsync: bool,
+    /// Whether an append-only file that ends within a command is loaded up to there.
+    pub aof_load_truncated: bool,
+    /// Whether a base has the form of a snapshot; otherwise it has commands.
+    pub aof_use_rdb_preamble: bool,
+    /// Whether the append-only file has annotations of the time.
+    pub aof_timestamp_enabled: bool,
+    /// Whether replaced files stay.
+    pub aof_disable_auto_gc: bool,
+    /// Growth of the append-only file in percent that starts a rewrite; 0: never.
+    pub auto_aof_rewrite_percentage: u32,
+    /// Bytes below which the append-only file is not rewritten.
+    pub auto_aof_rewrite_min_size: u64,
     /// The folder of data files, as an absolute path; also the process's working directory.
     pub dir: PathBuf,
     /// The file name of the snapshot.
@@ -321,6 +344,7 @@ pub fn settings() -> impl Iterator<Item = &'static Setting> {
         log::SETTINGS,
         process::SETTINGS,
         persistence::SETTINGS,
+        aof::SETTINGS,
         replication::SETTINGS,
         accepted::SETTINGS,
     ];

@@ -18,9 +18,6 @@ const DELAY: Kind = Kind::Int(i32::MIN as i128, i32::MAX as i128);
 /// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("save", Kind::Words(read_save), "3600 1 300 100 60 10000", field!(save)),
-    Setting::new("appendonly", Kind::Bool, "no", field!(appendonly))
-        .idle("not yet: persistence")
-        .not_while_loading(),
     Setting::new("dir", Kind::Directory, "./", field!(dir))
         .apply(Applied::Directory)
         .protected()

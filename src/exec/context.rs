@@ -318,6 +318,8 @@ pub enum Request {
     Save,
     /// BGSAVE: saves the keys of one moment to the file while the server goes on, or cancels that.
     BackgroundSave(BackgroundSave),
+    /// Ends service on a shard, because the process stops without a save.
+    Leave,
     /// Resumes service on a shard, because the process does not stop.
     Stay,
     /// Loads all keys from the file, after a save if requested. On one shard: loads the shard's own
@@ -360,7 +362,11 @@ impl Request {
     pub fn is_of_a_moment(&self) -> bool {
         matches!(
             self,
-            Request::Cut(_) | Request::Reload(_) | Request::Passed | Request::WatchHere { .. }
+            Request::Cut(_)
+                | Request::Leave
+                | Request::Reload(_)
+                | Request::Passed
+                | Request::WatchHere { .. }
         )
     }
 }

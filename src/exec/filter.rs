@@ -107,7 +107,8 @@ impl ClientFilter {
         let since = |then_ms: u64, least_s: Option<u64>| {
             least_s.is_none_or(|s| now_ms.saturating_sub(then_ms) / 1_000 >= s)
         };
-        self.with.on(session).all(|has| has)
+        !session.is_loader()
+            && self.with.on(session).all(|has| has)
             && !self.without.on(session).any(|has| has)
             && since(session.connected_ms, self.age_min_s)
             && since(session.active_ms, self.idle_min_s)

@@ -2,6 +2,7 @@
 //!
 //! Must not know: which commands exist (the list is handed in), sockets, other shards.
 
+mod aof;
 mod awaited;
 mod batch;
 mod client_homes;
@@ -14,6 +15,7 @@ mod filter;
 mod functions;
 mod key_lock;
 mod key_set;
+mod loading;
 mod merge;
 mod nested;
 mod offload;
@@ -36,6 +38,7 @@ mod walk;
 mod weight;
 mod workspace;
 
+pub use aof::{AofFacts, AofOrder, AofState};
 pub use awaited::Awaited;
 pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
 pub use client_homes::{ClientHome, ClientHomes};
@@ -54,6 +57,7 @@ pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Tr
 pub use functions::Functions;
 pub use key_lock::{KeyLock, Mode, RemoteKey, Scope, for_each_key_lock, mode_of, remote_keys_of};
 pub use key_set::KeySet;
+pub use loading::{LoadProgress, LoadStage};
 pub use nested::{Nested, ScriptParts, cursor_slot};
 pub use offload::{Bell, OffloadPool, OffloadQueue, Offloads};
 pub use pause::Pause;
@@ -68,7 +72,7 @@ pub use replication::{
 };
 pub use running::{RunningScript, RunningScripts};
 pub use scripting::{ScriptProgress, Scripting, SuspendedScript};
-pub use session::{Multi, Replies, Session};
+pub use session::{LOADER_ID, Multi, Replies, Session};
 pub use slices::Slices;
 pub use subscription::{EventSubscriber, EventSubscription};
 pub use table::{CommandTable, Entry, KeyRange};

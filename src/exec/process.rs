@@ -1,9 +1,11 @@
 //! State that all shards of a process share and any thread may read: settings, boards, the command
 //! table.
 
+use super::aof::AofState;
 use super::awaited::Awaited;
 use super::client_homes::ClientHomes;
 use super::functions::Functions;
+use super::loading::{LoadProgress, LoadStage};
 use super::pause::Pause;
 use super::persistence::PersistenceFacts;
 use super::replication::ReplicationFacts;
@@ -18,7 +20,7 @@ use crate::observe::{Boards, Log, Monitors};
 use crate::pubsub::PubSub;
 use crate::resp::Error;
 use crate::script::Scripts;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The process as its shards see it.
@@ -79,8 +81,10 @@ pub struct Process {
     persistence: Mutex<PersistenceFacts>,
     /// Whether the last snapshot in the background failed.
     pub has_save_failed: AtomicBool,
-    /// Number of shards that have not received the whole file that is being loaded.
-    shards_loading: AtomicUsize,
+    /// The append-only file.
+    pub aof: AofState,
+    /// The stage of loading.
+    pub loading: LoadProgress,
     /// Requested shutdown that saves the data first: the reason and [`FORCED`]. 0 for none.
     saving_stop: AtomicU8,
     /// Whether a shutdown that saves first was requested and has not failed yet.
@@ -146,6 +150,9 @@ impl Shutdown {
 /// Marks a shutdown that happens even if the data cannot be saved.
 const FORCED: u8 = 0x80;
 
+/// Marks a shutdown that does not save the data.
+const UNSAVED: u8 = 0x40;
+
 /// Arguments of [`Process::new`].
 pub struct ProcessParts {
     /// The settings.
@@ -187,7 +194,8 @@ impl Process {
                 ..PersistenceFacts::default()
             }),
             has_save_failed: AtomicBool::new(false),
-            shards_loading: AtomicUsize::new(0),
+            aof: AofState::default(),
+            loading: LoadProgress::default(),
             saving_stop: AtomicU8::new(0),
             is_stop_pending: AtomicBool::new(false),
             awaited: Awaited::default(),
@@ -235,6 +243,12 @@ impl Process {
     /// Returns whether writes are refused with these settings, because the data cannot be written
     /// to disk.
     pub fn has_disk_error(&self, config: &Config) -> bool {
+        self.is_save_missing(config) || self.aof.failure().is_some()
+    }
+
+    /// Returns whether the last snapshot in the background failed and the settings refuse writes
+    /// then.
+    fn is_save_missing(&self, config: &Config) -> bool {
         self.has_save_failed.load(Ordering::Relaxed)
             && config.stop_writes_on_bgsave_error
             && !config.save.is_empty()
@@ -242,6 +256,11 @@ impl Process {
 
     /// Returns the error of writes while the data cannot be written to disk.
     pub fn disk_error(&self) -> Error {
+        if !self.is_save_missing(&self.config.snapshot())
+            && let Some(error) = self.aof.error()
+        {
+            return error;
+        }
         let name = self.server_name();
         Error::other(format!(
             "MISCONF {name} is configured to save RDB snapshots, but it's currently unable to \
@@ -285,20 +304,9 @@ impl Process {
         now.filter(|pause| !pause.is_over(now_ms))
     }
 
-    /// Records that all shards begin to load a file.
-    pub fn begin_loading(&self) {
-        self.shards_loading.store(self.shards(), Ordering::SeqCst);
-    }
-
-    /// Records that one shard has received the whole file.
-    pub fn shard_loaded(&self) {
-        let before = self.shards_loading.fetch_sub(1, Ordering::SeqCst);
-        assert!(before > 0, "each shard finishes loading once");
-    }
-
-    /// Returns whether a shard has not received the whole file yet.
+    /// Returns whether data is being loaded.
     pub fn is_loading(&self) -> bool {
-        self.shards_loading.load(Ordering::SeqCst) > 0
+        self.loading.stage() != LoadStage::None
     }
 
     /// Requests a shutdown that saves the data first. If the save fails, the process stops only if
@@ -319,13 +327,22 @@ impl Process {
         self.is_stop_pending.store(false, Ordering::SeqCst);
     }
 
-    /// Takes the requested shutdown that saves first: its reason, and whether it is forced.
-    pub fn take_saving_stop(&self) -> Option<(Shutdown, bool)> {
+    /// Requests a shutdown that does not save the data, and writes the append-only file. The first
+    /// reason counts.
+    pub fn stop_unsaved(&self, why: Shutdown) {
+        self.is_stop_pending.store(true, Ordering::SeqCst);
+        let wish = why as u8 | UNSAVED;
+        let _ = self.saving_stop.compare_exchange(0, wish, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    /// Takes the requested shutdown: its reason, whether it is forced, and whether it saves first.
+    pub fn take_saving_stop(&self) -> Option<(Shutdown, bool, bool)> {
         if self.saving_stop.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let wish = self.saving_stop.swap(0, Ordering::SeqCst);
-        Shutdown::from_number(wish & !FORCED).map(|why| (why, wish & FORCED != 0))
+        let why = Shutdown::from_number(wish & !(FORCED | UNSAVED));
+        why.map(|why| (why, wish & FORCED != 0, wish & UNSAVED == 0))
     }
 
     /// Returns the next client id. Ids start at 1 and are never reused.

@@ -40,6 +40,9 @@ pub enum Replies {
     None,
 }
 
+/// Id of the session that sends the commands of the append-only file.
+pub const LOADER_ID: u64 = u64::MAX;
+
 /// State that a client's commands read and change.
 #[derive(Clone, Debug)]
 pub struct Session {
@@ -146,6 +149,13 @@ impl Session {
             tracking: None,
             replica: ReplicaFacts::default(),
         }
+    }
+
+    /// Returns whether the session sends the commands of the append-only file. No gate refuses
+    /// them, and no limit of clients counts for them.
+    #[inline]
+    pub fn is_loader(&self) -> bool {
+        self.id == LOADER_ID
     }
 
     /// Returns whether the peer is on this machine.

@@ -60,6 +60,11 @@ pub struct WorkspaceRun<'a> {
 }
 
 impl Workspace {
+    /// Keeps expired keys while the workspace is open, because commands of a file are being loaded.
+    pub fn keep_expired(&mut self) {
+        self.slice.set_role(ExpiryRole::Loading);
+    }
+
     /// Adds a key with its fetched value, if it has one.
     pub fn add(&mut self, part: usize, mut remote_key: RemoteKey) {
         remote_key.bring_to(&mut self.slice, self.remote_keys.len() as u64);

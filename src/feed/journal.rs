@@ -114,6 +114,7 @@ impl Journal {
     /// Makes a reserved place firm, because the unit is about to have effects that others see
     /// before it has run to its end.
     pub fn firm_up(&mut self, reservation: Reservation) {
+        self.clock.note_written();
         let sent = self.clock.sending();
         self.firm.entry(reservation.0).or_insert(sent);
     }
@@ -139,6 +140,9 @@ impl Journal {
     pub fn append(&mut self, timestamp: Timestamp, unit: Unit, records: &mut Records) {
         let commands = records.list().len();
         check_content(unit, commands);
+        if commands > 0 {
+            self.clock.note_written();
+        }
         if !self.firm.is_empty() {
             let mut content = Content::default();
             content.take(records);
@@ -166,6 +170,9 @@ impl Journal {
             self.held.get_mut(&place).expect("a place is filled once, after its reservation");
         assert!(held.content.is_none(), "a place is filled once");
         check_content(held.unit, content.commands.len());
+        if !content.commands.is_empty() {
+            self.clock.note_written();
+        }
         held.content = Some(content);
         let was_firm = self.firm.remove(&place).is_some();
         let end = self.firm.first_key_value().map_or(self.next, |(place, _)| *place);
@@ -228,6 +235,8 @@ impl Journal {
         let has_any = !self.ready.is_empty();
         if has_any {
             lane.give(&mut self.ready);
+            // The watermark below exceeds the times at which these units have run.
+            self.clock.following();
         }
         lane.publish(self.watermark());
         has_any

@@ -192,12 +192,14 @@ impl Merger {
 
     /// Writes all units that may go to the stream. `promise` returns a timestamp that is smaller
     /// than all later ones of a parked shard. It is called only if the order depends on that shard.
+    /// With a `target`, the run ends only when the frontier exceeds it, or cannot yet.
     pub(super) fn run(
         &mut self,
         lanes: &[Lane],
         promise: &dyn Fn(usize) -> Option<Timestamp>,
         out: &mut Output,
         bytes_max: u64,
+        target: Option<Timestamp>,
     ) -> Progress {
         let offset_max = out.backlog.end_offset() + bytes_max;
         for (queue, lane) in self.queues.iter_mut().zip(lanes) {
@@ -220,8 +222,16 @@ impl Merger {
             }
             let choice = self.choose();
             let Some((timestamp, shard, is_early)) = choice.best else {
-                let is_drained = self.queues.iter().all(|queue| queue.head().is_none());
-                return if is_drained { Progress::Drained } else { Progress::Waiting };
+                if !self.queues.iter().all(|queue| queue.head().is_none()) {
+                    return Progress::Waiting;
+                }
+                let Some(target) = target.filter(|target| self.frontier() <= *target) else {
+                    return Progress::Drained;
+                };
+                if !self.recheck(target + 1, lanes, promise) {
+                    return Progress::Waiting;
+                }
+                continue;
             };
             if timestamp > choice.horizon {
                 if !self.recheck(timestamp, lanes, promise) {
@@ -243,6 +253,12 @@ impl Merger {
                 Some((sequence, parts)) => self.emit_several(sequence, parts, out, offset_max),
             }
         }
+    }
+
+    /// Returns the timestamp before which all effects are in the stream (see `disk`).
+    pub(super) fn frontier(&self) -> Timestamp {
+        let bound = |queue: &Queue| queue.head().map_or(queue.watermark, |head| head.timestamp);
+        self.queues.iter().map(bound).min().expect("there is at least one shard")
     }
 
     fn choose(&mut self) -> Choice {

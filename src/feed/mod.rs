@@ -61,6 +61,7 @@
 
 mod backlog;
 mod block;
+mod disk;
 mod encode;
 mod journal;
 mod lane;
@@ -74,6 +75,7 @@ mod timestamp;
 
 pub use backlog::Backlog;
 pub use block::Unit;
+pub use disk::{Disk, Pulled};
 pub use journal::{Gap, Journal, Reservation};
 pub use lane::Lane;
 pub use output::Reached;

@@ -12,6 +12,7 @@
 //! waits for a watermark. The merger sets `is_waiting` before it reads watermarks.
 
 use super::backlog::Backlog;
+use super::disk::{Disk, Pulled};
 use super::journal::Journal;
 use super::lane::Lane;
 use super::limits::MERGE_BYTES_MAX;
@@ -20,6 +21,7 @@ use super::output::{Output, Reached};
 use super::timestamp::{Timestamp, timestamp_at};
 use crate::base::clock::Clock;
 use crate::mesh::Mesh;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 
@@ -42,6 +44,8 @@ pub struct Feed {
     lanes: Box<[Lane]>,
     /// Per shard: the first offset that its readers still need, or [`NO_READER`].
     needs: Box<[AtomicU64]>,
+    /// The append-only file.
+    disk: Disk,
     /// Number of readers that have attached so far. Changes under the lock of the stream.
     readers: AtomicU64,
     /// Per shard: whether clients wait for acknowledgements of replicas.
@@ -59,6 +63,10 @@ pub struct Stream {
     /// Commands of no unit that wait until the merger has written a whole unit: at most a few per
     /// replica and second.
     injected: Vec<Vec<Box<[u8]>>>,
+    /// Whether there is an append-only file.
+    is_on_disk: bool,
+    /// Offsets of commands of no unit, which the append-only file skips. It takes them away.
+    skipped: Vec<Range<u64>>,
 }
 
 /// The result of a call that may have merged.
@@ -99,9 +107,14 @@ impl Stream {
         if self.merger.is_inside_unit() {
             return;
         }
+        let start = self.output.backlog.end_offset();
         for command in self.injected.drain(..) {
             let args: Vec<&[u8]> = command.iter().map(|arg| &**arg).collect();
             self.output.encoder.command(&args, &mut self.output.backlog);
+        }
+        let end = self.output.backlog.end_offset();
+        if start < end && self.is_on_disk {
+            self.skipped.push(start..end);
         }
     }
 
@@ -116,7 +129,8 @@ impl Feed {
     pub fn new(mesh: Arc<Mesh>, clock: Clock, offset: u64) -> Feed {
         let shards = mesh.shards();
         let (merger, output) = (Merger::new(shards), Output::new(offset));
-        let stream = Stream { merger, output, injected: Vec::new() };
+        let stream =
+            Stream { merger, output, injected: Vec::new(), skipped: Vec::new(), is_on_disk: false };
         Feed {
             is_on: AtomicBool::new(false),
             is_stale: AtomicBool::new(false),
@@ -127,6 +141,7 @@ impl Feed {
             wants_cut: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             lanes: (0..shards).map(|_| Lane::default()).collect(),
             needs: (0..shards).map(|_| AtomicU64::new(NO_READER)).collect(),
+            disk: Disk::new(shards),
             readers: AtomicU64::new(0),
             awaited: (0..shards).map(|_| AtomicBool::new(false)).collect(),
             stream: Mutex::new(stream),
@@ -207,8 +222,56 @@ impl Feed {
 
     /// Returns the first offset that any reader still needs.
     pub fn min_need(&self) -> Option<u64> {
-        let min = self.needs.iter().map(|need| need.load(Ordering::Acquire)).min();
-        min.filter(|offset| *offset != NO_READER)
+        let needs = self.needs.iter().map(|need| need.load(Ordering::Acquire));
+        needs.chain(self.disk.need()).min().filter(|offset| *offset != NO_READER)
+    }
+
+    /// Returns the state of the append-only file.
+    #[inline]
+    pub fn disk(&self) -> &Disk {
+        &self.disk
+    }
+
+    /// Makes the append-only file a reader of the stream from its present end on, and switches
+    /// publishing on. Returns the offset.
+    pub fn begin_disk(&self) -> u64 {
+        let mut stream = self.stream.lock().expect("no holder panics");
+        let offset = stream.output.backlog.end_offset();
+        stream.is_on_disk = true;
+        self.disk.set_need(Some(offset));
+        self.readers.fetch_add(1, Ordering::AcqRel);
+        self.set_on(true);
+        offset
+    }
+
+    /// Merges what was handed over, and returns bytes for the append-only file.
+    pub fn pull(&self, from: u64, bytes_max: usize) -> (Pulled, Merged) {
+        self.is_stale.store(true, Ordering::Relaxed);
+        let merged = self.merge();
+        let take = |stream: &mut Stream| {
+            let (mut pulled, mut at) = (Pulled::default(), from);
+            while let Some(left) = bytes_max.checked_sub((at - from) as usize).filter(|n| *n > 0) {
+                let piece = stream.backlog().read(at, left).expect("the file's bytes are kept");
+                if piece.is_empty() {
+                    break;
+                }
+                at += piece.len() as u64;
+                pulled.pieces.push(piece);
+            }
+            pulled.has_more = at < stream.backlog().end_offset();
+            if !pulled.has_more {
+                pulled.frontier = stream.merger.frontier();
+                pulled.is_whole = !stream.merger.is_inside_unit();
+            }
+            pulled.skipped = stream.skipped.extract_if(.., |range| range.end <= at).collect();
+            pulled
+        };
+        let (pulled, after) = self.with_stream(take);
+        let merged = Merged {
+            has_grown: merged.has_grown || after.has_grown,
+            is_behind: merged.is_behind || after.is_behind,
+        };
+        (pulled, merged)
     }
 
     /// Returns the lane of a shard.
@@ -339,7 +402,9 @@ impl Feed {
             self.is_waiting.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
             let bytes_max = offset_max.saturating_sub(output.backlog.end_offset());
-            match merger.run(&self.lanes, &|shard| self.promise(shard), output, bytes_max) {
+            let target = self.disk.target();
+            let promise = |shard| self.promise(shard);
+            match merger.run(&self.lanes, &promise, output, bytes_max, target) {
                 Progress::Drained => self.is_waiting.store(false, Ordering::Relaxed),
                 Progress::Waiting => {}
                 Progress::Behind => {
@@ -370,6 +435,9 @@ impl Feed {
         let end = stream.output.backlog.end_offset();
         let has_marks = !stream.output.marks.is_empty();
         self.has_marks.store(has_marks, Ordering::Release);
+        if self.disk.is_always() {
+            self.disk.note_frontier(stream.merger.frontier());
+        }
         self.end_offset.swap(end, Ordering::AcqRel) != end || has_marks
     }
 }

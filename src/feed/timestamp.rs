@@ -54,6 +54,8 @@ pub struct HybridClock {
     last: Timestamp,
     /// The time of this turn.
     turn: Timestamp,
+    /// The shard knows no effect of a propagated unit after this timestamp.
+    written: Timestamp,
 }
 
 impl HybridClock {
@@ -98,6 +100,24 @@ impl HybridClock {
     #[inline]
     pub fn sending(&self) -> Timestamp {
         self.last
+    }
+
+    /// Records that a unit that is propagated has taken effect.
+    #[inline]
+    pub(super) fn note_written(&mut self) {
+        self.written = self.last;
+    }
+
+    /// Records that the shard learns of effects up to this timestamp.
+    #[inline]
+    pub fn learn_written(&mut self, written: Timestamp) {
+        self.written = self.written.max(written);
+    }
+
+    /// Returns the timestamp up to which the shard knows effects of propagated units.
+    #[inline]
+    pub fn written(&self) -> Timestamp {
+        self.written
     }
 
     /// Advances the clock to the turn's time. The inbox must be drained to the tail that was read

@@ -146,11 +146,11 @@ mod tests {
     fn health_is_bad_while_loading_and_stopping() {
         let process = testing::process();
         assert_eq!(answer(&process, "/healthz").body, "ok\n");
-        process.begin_loading();
+        process.loading.begin(process.shards(), false);
         assert_eq!(answer(&process, "/healthz").status, Status::Unavailable);
-        process.shard_loaded();
+        process.loading.shard_done();
         assert_eq!(answer(&process, "/healthz").body, "loading\n");
-        process.shard_loaded();
+        process.loading.shard_done();
         assert_eq!(answer(&process, "/healthz").status, Status::Ok);
         process.stop(Shutdown::Terminate);
         assert_eq!(answer(&process, "/healthz").body, "stopping\n");

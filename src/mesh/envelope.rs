@@ -15,6 +15,8 @@ use std::sync::Arc;
 pub struct Moment {
     /// Last timestamp of the sender's hybrid logical clock.
     pub timestamp: u64,
+    /// The sender knows effects of propagated units up to this timestamp.
+    pub written: u64,
     /// The sender's Unix time in microseconds. The receiver advances its time to at least this
     /// value. All parts of a unit run at this time.
     pub unix_us: u64,

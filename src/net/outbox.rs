@@ -32,6 +32,13 @@ pub struct Outbox {
     is_sending: bool,
     /// Whether the output must not be sent yet.
     is_held: bool,
+    /// Groups of chunks that wait for positions: their numbers, and the positions. In the queue
+    /// they are behind the first `free` chunks.
+    gates: VecDeque<(usize, u64)>,
+    /// Number of chunks that wait for positions.
+    gated: usize,
+    /// Number of chunks that have waited and may be sent.
+    free: usize,
 }
 
 /// Returns the bytes of a chunk.
@@ -53,7 +60,11 @@ impl Outbox {
         if self.queue.is_empty() && !self.is_held {
             self.queue_output();
         }
+        if self.gated > 0 && self.free == 0 {
+            return None;
+        }
         let chunk = self.queue.pop_front()?;
+        self.free = self.free.saturating_sub(1);
         self.queued_bytes -= chunk_bytes(&chunk);
         self.under_way_bytes = chunk_bytes(&chunk);
         self.is_sending = true;
@@ -72,6 +83,38 @@ impl Outbox {
             queue.push_back(chunk);
         });
         self.muted_from = self.muted_from.map(|_| self.output.mark());
+    }
+
+    /// Makes the output that waits for no position yet wait until [`Outbox::open`] passes
+    /// `position`. Held replies stay. Returns whether anything waits.
+    pub fn gate(&mut self, position: u64) -> bool {
+        self.drop_muted();
+        if !self.is_held {
+            self.queue_output();
+        }
+        let new = self.queue.len() - self.gated - self.free;
+        if new > 0 {
+            self.gates.push_back((new, position));
+            self.gated += new;
+        }
+        self.gated > 0
+    }
+
+    /// Lets chunks be sent whose positions are below `reached`. Must be called after
+    /// [`Outbox::gate`].
+    pub fn open(&mut self, reached: u64) {
+        while let Some(&(chunks, position)) = self.gates.front()
+            && position < reached
+        {
+            self.gates.pop_front();
+            self.gated -= chunks;
+            self.free += chunks;
+        }
+    }
+
+    /// Returns the first position that chunks wait for.
+    pub fn waits_for(&self) -> Option<u64> {
+        self.gates.front().map(|(_, position)| *position)
     }
 
     /// Makes a chunk of a long output, so that it need not grow in place. Must be called between
@@ -164,6 +207,8 @@ impl Outbox {
         self.queue = VecDeque::new();
         self.queued_bytes = 0;
         self.is_held = false;
+        self.gates.clear();
+        (self.gated, self.free) = (0, 0);
     }
 
     /// Returns the number of chunks that wait or are in progress.
@@ -279,6 +324,29 @@ mod tests {
         outbox.sent(Chunk::Shared(value));
         assert_eq!(next(&mut outbox), Some(b"\r\n+b\r\n".to_vec()));
         assert!(outbox.is_empty());
+    }
+
+    #[test]
+    fn output_waits_for_its_position() {
+        let mut outbox = Outbox::default();
+        write(&mut outbox, "a");
+        assert!(outbox.gate(5));
+        assert_eq!(next(&mut outbox), None);
+        write(&mut outbox, "b");
+        outbox.gate(7);
+        outbox.open(5);
+        assert_eq!(next(&mut outbox), None, "the position must be passed");
+        outbox.open(6);
+        write(&mut outbox, "c");
+        outbox.gate(9);
+        assert_eq!(next(&mut outbox), Some(b"+a\r\n".to_vec()));
+        assert_eq!((next(&mut outbox), outbox.waits_for()), (None, Some(7)));
+        outbox.open(u64::MAX);
+        assert_eq!(next(&mut outbox), Some(b"+b\r\n".to_vec()));
+        assert_eq!(next(&mut outbox), Some(b"+c\r\n".to_vec()));
+        assert!(outbox.is_empty() && !outbox.gate(10));
+        write(&mut outbox, "d");
+        assert_eq!(next(&mut outbox), Some(b"+d\r\n".to_vec()));
     }
 
     #[test]

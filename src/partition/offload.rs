@@ -257,7 +257,12 @@ impl Partition {
     pub fn open_workspace(&mut self, propagates: bool) -> Box<Workspace> {
         let (frequency, seed) = (self.frequency(), self.slice.draw_rng().next_u64());
         let collects = (propagates, self.publisher.logged(&self.env.config));
-        self.tools.workspaces.open((self.env.now.unix_ms(), seed), collects, frequency)
+        let now_ms = self.env.now.unix_ms();
+        let mut workspace = self.tools.workspaces.open((now_ms, seed), collects, frequency);
+        if self.is_loading {
+            workspace.keep_expired();
+        }
+        workspace
     }
 
     /// Empties a workspace. Calls `store` for the keys whose owners must store their values.

@@ -37,6 +37,11 @@ impl Partition {
         head
     }
 
+    /// Ends service, because the process stops without a save.
+    pub(super) fn leave(&mut self) {
+        self.leaving.begin();
+    }
+
     /// Returns whether the last keys were saved, so that no command may run before the process
     /// stops.
     #[inline]
@@ -185,7 +190,11 @@ impl Partition {
     pub fn load(&mut self, batch: &Batch) -> Result<(), String> {
         let limits = Limits::of(&self.env.config);
         let note = self.noter();
-        let rules = self.load_rules(&limits, false, &note);
+        let mut rules = self.load_rules(&limits, false, &note);
+        if self.env.process.loading.has_commands() {
+            // The commands that follow were run before these keys expired.
+            (rules.due_before_ms, rules.reading.due_before_ms) = (0, None);
+        }
         let loaded = load_batch(&mut self.slice, batch, &rules)?;
         self.env.process.persistence().add_loaded(loaded.keys, loaded.expired, loaded.skipped());
         Ok(())

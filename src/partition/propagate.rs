@@ -21,8 +21,9 @@ impl Partition {
     /// Returns the time that an envelope sent now carries.
     #[inline]
     pub fn moment(&self) -> Moment {
-        let timestamp = self.journal.journal.clock.sending();
-        Moment { timestamp, unix_us: self.env.now.unix_us }
+        let clock = &self.journal.journal.clock;
+        let (timestamp, written) = (clock.sending(), clock.written());
+        Moment { timestamp, written, unix_us: self.env.now.unix_us }
     }
 
     /// Returns a buffer for the records of a part if they are needed.
@@ -91,6 +92,13 @@ impl Partition {
         // The units that wait for locks run before the snapshot is made, so they precede its mark.
         self.journal.journal.firm_up_all();
         self.write_mark(timestamp, part, id);
+    }
+
+    /// Turns the journal on, because the append-only file is loaded and all units from now on are
+    /// appended to it. No unit that may write has begun.
+    pub fn start_propagating(&mut self) {
+        self.slice.note_expired(true);
+        self.journal.journal.set_on(true);
     }
 
     /// Writes the mark of a barrier.

@@ -79,6 +79,7 @@ impl Partition {
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
             Request::LogTable => self.log_table(),
             Request::FeedOn | Request::Passed => {}
+            Request::Leave => self.leave(),
             Request::Reload(reload) => self.reload(part, *reload),
             Request::Mark(id) => {
                 let timestamp = self.journal.arrived(part.sent.timestamp);

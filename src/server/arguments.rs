@@ -2,6 +2,7 @@
 
 use super::check::check_system;
 use super::threads::command_table;
+use crate::aof::CheckOptions;
 use crate::base::glob;
 use crate::config::{Config, FatalConfigError, Files, expand_pattern, version_line};
 use clap::{Arg, ArgAction, Command};
@@ -11,6 +12,8 @@ use std::io::Read;
 pub(super) enum Errand {
     /// Serve with these settings.
     Serve(Box<Config>),
+    /// Check the append-only file at this path.
+    CheckAof(String, CheckOptions),
     /// Print this text and exit with success.
     Print(String),
     /// Print this text to the standard error and exit with failure.
@@ -18,7 +21,10 @@ pub(super) enum Errand {
 }
 
 /// Programs of the reference that are not part of this server.
-const OTHERS: [&str; 5] = ["sentinel", "check-rdb", "check-aof", "benchmark", "-cli"];
+const OTHERS: [&str; 4] = ["sentinel", "check-rdb", "benchmark", "-cli"];
+
+/// The name of the tool that checks append-only files.
+const CHECK_AOF: &str = "check-aof";
 
 /// Parses the name that the program was started by, and the arguments behind it. Any name starts
 /// the server, except the names of other programs.
@@ -27,7 +33,13 @@ pub(super) fn errand(program: &str, argv: &[String]) -> Errand {
     if let Some(other) = OTHERS.iter().find(|other| name.contains(*other)) {
         return Errand::Fail(format!("{name}: this program is a server, and no {other}\n"));
     }
+    if name.contains(CHECK_AOF) {
+        return check_aof_errand(program, argv);
+    }
     match argv {
+        [first, rest @ ..] if first == CHECK_AOF => {
+            check_aof_errand(&format!("{program} {CHECK_AOF}"), rest)
+        }
         [first, ..] if first == "-v" || first == "--version" => {
             Errand::Print(version_line() + "\n")
         }
@@ -41,6 +53,26 @@ pub(super) fn errand(program: &str, argv: &[String]) -> Errand {
             Err(error) => Errand::Fail(fatal(&error)),
         },
     }
+}
+
+/// Parses the arguments of the tool that checks append-only files.
+fn check_aof_errand(program: &str, argv: &[String]) -> Errand {
+    let usage = "[--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>";
+    let usage = || Errand::Fail(format!("Usage: {program} {usage}\n"));
+    let args: Vec<&str> = argv.iter().map(String::as_str).collect();
+    let (options, path) = match args[..] {
+        ["-v" | "--version"] => {
+            return Errand::Print(format!("valkey-check-aof {}\n", version_line()));
+        }
+        [path] => (CheckOptions::default(), path),
+        ["--fix", path] => (CheckOptions { fixes: true, until_s: None }, path),
+        ["--truncate-to-timestamp", time, path] => match time.parse() {
+            Ok(time) => (CheckOptions { fixes: false, until_s: Some(time) }, path),
+            Err(_) => return Errand::Fail("Invalid timestamp, aborting...\n".to_owned()),
+        },
+        _ => return usage(),
+    };
+    Errand::CheckAof(path.to_owned(), options)
 }
 
 fn fatal(error: &FatalConfigError) -> String {

@@ -34,28 +34,59 @@ pub(super) fn open_file(config: &Config) -> Result<Option<File>, String> {
     }
 }
 
-/// Sends the keys of a file to the shards, and waits until all shards have stored theirs. The
-/// senders are dropped after the last key.
+/// Channels through which the shards receive the keys of a file. The shards have all keys once it
+/// is dropped.
+pub(super) type KeySink = Vec<SyncSender<Batch>>;
+
+/// Why the data cannot be loaded, as lines for the log.
+#[derive(Debug)]
+pub(super) struct LoadFault {
+    pub(super) lines: Vec<String>,
+}
+
+impl LoadFault {
+    /// Creates a fault with one line.
+    pub(super) fn of(line: String) -> LoadFault {
+        LoadFault { lines: vec![line] }
+    }
+
+    /// Creates the fault of a snapshot that is loaded alone.
+    fn of_snapshot(why: String) -> LoadFault {
+        let ends = [
+            "Terminating server after rdb file reading failure.",
+            "Fatal error loading the DB, check server logs. Exiting.",
+        ];
+        LoadFault { lines: [why].into_iter().chain(ends.map(str::to_owned)).collect() }
+    }
+}
+
+/// Sends the keys of a file to the shards, and waits until all shards have stored theirs.
 pub(super) fn load(
     process: &Process,
     config: &Config,
     file: File,
-    shards: Vec<SyncSender<Batch>>,
+    shards: KeySink,
+) -> Result<(), LoadFault> {
+    load_snapshot(process, config, file, shards).map_err(LoadFault::of_snapshot)
+}
+
+fn load_snapshot(
+    process: &Process,
+    config: &Config,
+    file: File,
+    shards: KeySink,
 ) -> Result<(), String> {
     let started_ns = process.clock.monotonic_ns();
     let total_bytes = file.metadata().map_or(0, |facts| facts.len());
     let started_s = process.clock.unix_ms() / 1_000;
     let loading = Loading { started_s, total_bytes, ..Loading::default() };
     process.persistence().loading = Some(loading);
-    let read = read_all(process, config, file, shards);
+    let read = send_keys(process, config, file, &shards);
+    drop(shards);
     while read.is_ok() && process.is_loading() && !process.is_stopping() {
         std::thread::sleep(PAUSE);
     }
-    let mut facts = process.persistence();
-    facts.loading = None;
-    let (keys, expired) = (facts.loaded_keys, facts.expired_keys);
-    let [empty, fields] = facts.skipped_keys;
-    drop(facts);
+    process.persistence().loading = None;
     read?;
     if process.stop_reason() == Some(Shutdown::Failure) {
         return Err("A shard could not load its keys".to_string());
@@ -63,22 +94,35 @@ pub(super) fn load(
     if process.is_stopping() {
         return Ok(());
     }
-    let skipped = if empty > 0 { format!(", empty keys skipped: {empty}") } else { String::new() };
-    process.log.notice(&format!(
-        "Done loading RDB, keys loaded: {keys}, keys expired: {expired}{skipped}, \
-         all fields expired hashes: {fields}."
-    ));
+    log_loaded(process);
     let seconds = (process.clock.monotonic_ns() - started_ns) as f64 / 1e9;
     process.log.notice(&format!("DB loaded from disk: {seconds:.3} seconds"));
     Ok(())
 }
 
-fn read_all(
+/// Logs how many keys of a snapshot were loaded.
+pub(super) fn log_loaded(process: &Process) {
+    let facts = process.persistence();
+    let (keys, expired) = (facts.loaded_keys, facts.expired_keys);
+    let [empty, fields] = facts.skipped_keys;
+    drop(facts);
+    let skipped = if empty > 0 { format!(", empty keys skipped: {empty}") } else { String::new() };
+    process.log.notice(&format!(
+        "Done loading RDB, keys loaded: {keys}, keys expired: {expired}{skipped}, \
+         all fields expired hashes: {fields}."
+    ));
+}
+
+/// Bytes behind the last part of a snapshot: its checksum.
+const FOOTER_BYTES: u64 = 8;
+
+/// Sends the keys of a file to the shards. Returns the offset of the snapshot's end in the file.
+pub(super) fn send_keys(
     process: &Process,
     config: &Config,
     file: File,
-    shards: Vec<SyncSender<Batch>>,
-) -> Result<(), String> {
+    shards: &KeySink,
+) -> Result<u64, String> {
     let trust =
         Trust { any_version: config.reads_any_rdb_version(), has_checksum: config.rdbchecksum };
     let mut reader = FileReader::open(file, trust)?;
@@ -124,11 +168,12 @@ fn read_all(
     for (shard, batch) in shards.iter().zip(batches) {
         shard.send(batch).map_err(is_gone)?;
     }
+    let end = reader.offset() + FOOTER_BYTES;
     let functions = std::mem::take(&mut kept.functions);
     restore_functions(process, &functions, RestorePolicy::Append)
         .map_err(|error| format!("Failed to load function libraries: {}", error.text()))?;
     process.persistence().kept = kept;
-    Ok(())
+    Ok(end)
 }
 
 /// Logs a fact that the file states about itself.

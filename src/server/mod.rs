@@ -10,6 +10,7 @@ mod check;
 mod crash;
 mod listen;
 mod load;
+mod load_aof;
 mod signals;
 mod start;
 mod supervise;

@@ -44,6 +44,8 @@ fn heed(signal: i32, process: &Process) {
     let flags = flags_of(signal, &config);
     if flags.saves {
         process.stop_saving(why, flags.is_forced);
+    } else if process.aof.facts().is_on {
+        process.stop_unsaved(why);
     } else {
         process.stop(why);
     }

@@ -3,10 +3,12 @@
 use super::arguments::{Errand, errand};
 use super::crash::report_crashes;
 use super::listen::open_all;
-use super::load::{BATCHES_MAX, load, open_file};
+use super::load::{BATCHES_MAX, KeySink, LoadFault, load, open_file};
+use super::load_aof::AofLoad;
 use super::signals::stop_on_signals;
 use super::supervise::Supervisor;
 use super::threads::{Common, Parts, Seat, Seeds, build_process, run};
+use crate::aof::{Folder, Writer, check_aof};
 use crate::base::alloc::used_bytes;
 use crate::base::background::{ignore_hangup, leave_terminal};
 use crate::base::clock::Clock;
@@ -22,14 +24,17 @@ use crate::feed::Feed;
 use crate::mesh::{Mesh, Rules};
 use crate::observe::{Level, Log};
 use crate::partition::Berths;
-use crate::snapshot::Batch;
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier};
 use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Pause between two looks at shards that begin to propagate.
+const LOAD_PAUSE: Duration = Duration::from_millis(1);
 
 /// Descriptors that the process needs besides one per client.
 const RESERVED_DESCRIPTORS: u64 = 64;
@@ -42,6 +47,11 @@ pub fn main(argv: Vec<String>) -> ExitCode {
     };
     let config = match errand(program, args) {
         Errand::Serve(config) => *config,
+        Errand::CheckAof(path, options) => {
+            let (mut out, mut answers) = (std::io::stdout().lock(), std::io::stdin().lock());
+            let is_valid = check_aof(&path, options, &mut out, &mut answers);
+            return if is_valid { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
         Errand::Print(text) => {
             let printed = std::io::stdout().write_all(text.as_bytes());
             return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
@@ -195,11 +205,13 @@ fn run_shards(
     let mesh = Mesh::new(shards, Rules::default(), None);
     stop_on_signals(Arc::clone(process), Arc::clone(&mesh))?;
     let gathering = Arc::new(Barrier::new(shards + 1));
-    let file = open_file(config)?;
+    // With an append-only file, the snapshot is not loaded.
+    let file = if config.appendonly { None } else { open_file(config)? };
+    let loads = config.appendonly || file.is_some();
     let (senders, mut intakes): (Vec<_>, Vec<_>) =
         (0..shards).map(|_| sync_channel(BATCHES_MAX)).unzip();
-    if file.is_some() {
-        process.begin_loading();
+    if loads {
+        process.loading.begin(shards, config.appendonly);
     }
     crate::http::start(process, config)?;
     intakes.reverse();
@@ -226,25 +238,24 @@ fn run_shards(
             has_core,
             offload_pool: offload_pool.clone(),
             listeners: listeners.take_if(|_| me == 0).unwrap_or_default(),
-            intake: intakes.pop().filter(|_| file.is_some()),
+            intake: intakes.pop().filter(|_| loads),
             gathering: Arc::clone(&gathering),
         })?);
     }
     gathering.wait();
-    let loaded = ready(process, config, file, senders);
+    let loaded = ready(&common, config, file, senders);
     if loaded.is_ok() {
         supervisor.tell("STATUS=Ready to accept connections\n", &process.log);
         supervisor.tell("READY=1\n", &process.log);
     }
-    if let Err(why) = &loaded {
-        process.log.warning(why);
-        process.log.warning("Terminating server after rdb file reading failure.");
-        process.log.warning("Fatal error loading the DB, check server logs. Exiting.");
+    if let Err(fault) = &loaded {
+        fault.lines.iter().for_each(|line| process.log.warning(line));
         process.stop(Shutdown::Failure);
         mesh.ring_all();
     }
     let result = wait_for(threads, process, &mesh);
-    let result = result.and(loaded);
+    let failed = |_| "The data could not be loaded".to_owned();
+    let result = result.and(loaded.map_err(failed).map(end_writer));
     farewell(process, config, result.is_ok());
     result
 }
@@ -321,11 +332,6 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
     if let Err(error) = process.oom_score.apply(config) {
         log.warning(&format!("Unable to write oom_score_adj: {error}"));
     }
-    if config.appendonly {
-        log.warning(
-            "Warning: the append-only file is not implemented yet: 'appendonly' has no effect.",
-        );
-    }
     for (name, reason) in config.without_effect() {
         log.verbose(&format!("The setting '{name}' is accepted, without effect: {reason}"));
     }
@@ -343,24 +349,29 @@ fn logo(config: &Config) -> String {
     )
 }
 
-/// Loads the file, and logs that the server accepts connections.
+/// Loads the file, or the append-only file, and logs that the server accepts connections. Returns
+/// the writer of the append-only file, if there is one.
 fn ready(
-    process: &Process,
+    common: &Common,
     config: &Config,
     file: Option<File>,
-    senders: Vec<SyncSender<Batch>>,
-) -> Result<(), String> {
+    keys: KeySink,
+) -> Result<Option<Writer>, LoadFault> {
+    let process = &common.process;
     if process.is_stopping() {
-        return Ok(());
+        return Ok(None);
     }
     let shards = process.shards();
     process.log.notice(&format!("Shards: {shards}"));
     process.log.notice("Server initialized");
+    let mut writer = None;
     if let Some(file) = file {
-        load(process, config, file, senders)?;
+        load(process, config, file, keys)?;
+    } else if config.appendonly {
+        writer = load_commands(common, config, keys)?;
     }
     if process.is_stopping() {
-        return Ok(());
+        return Ok(writer);
     }
     if config.port != 0 {
         process.log.notice("Ready to accept connections tcp");
@@ -368,7 +379,42 @@ fn ready(
     if config.unixsocket.is_some() {
         process.log.notice("Ready to accept connections unix");
     }
-    Ok(())
+    Ok(writer)
+}
+
+/// Loads the append-only file, and starts the thread that continues it.
+fn load_commands(
+    common: &Common,
+    config: &Config,
+    keys: KeySink,
+) -> Result<Option<Writer>, LoadFault> {
+    let Common { process, mesh, feed, .. } = common;
+    let folder = Folder::new(&config.dir, &config.appenddirname, &config.appendfilename);
+    let manifest = folder.read_manifest();
+    let mut manifest = manifest.map_err(|error| LoadFault { lines: error.log_lines() })?;
+    let upgraded = folder.upgrade(&config.dir, &mut manifest).map_err(LoadFault::of)?;
+    if let Some(line) = upgraded {
+        process.log.notice(&line);
+    }
+    let sizes = AofLoad::new(process, config, mesh, &folder, keys).run(&manifest)?;
+    if process.is_stopping() {
+        return Ok(None);
+    }
+    let writer = Writer::start((process, mesh, feed), folder, manifest, sizes);
+    let writer = writer.map_err(LoadFault::of)?;
+    process.loading.end_commands(process.shards());
+    mesh.ring_all();
+    while process.is_loading() && !process.is_stopping() {
+        std::thread::sleep(LOAD_PAUSE);
+    }
+    Ok(Some(writer))
+}
+
+/// Waits until the append-only file has all commands.
+fn end_writer(writer: Option<Writer>) {
+    if let Some(writer) = writer {
+        writer.finish();
+    }
 }
 
 fn farewell(process: &Process, config: &Config, is_clean: bool) {

@@ -3,7 +3,7 @@
 
 use super::limits::SERVE_NS_MAX;
 use super::state::Shard;
-use crate::exec::Facts;
+use crate::exec::{Facts, LoadStage};
 use crate::snapshot::Batch;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -24,10 +24,7 @@ impl Shard {
     /// Takes received keys, for as long as a turn may take.
     pub(super) fn load(&mut self) -> io::Result<bool> {
         let Some(intake) = self.intake.take() else {
-            if !self.env.process.is_loading() {
-                self.env.facts.set(Facts::LOADING, false);
-            }
-            return Ok(true);
+            return Ok(self.end_loading());
         };
         let until_ns = self.env.clock_ns() + SERVE_NS_MAX;
         while self.env.clock_ns() < until_ns {
@@ -35,10 +32,8 @@ impl Shard {
                 Ok(batch) => self.partition.load(&batch).map_err(io::Error::other)?,
                 Err(RecvTimeoutError::Timeout) => break,
                 Err(RecvTimeoutError::Disconnected) => {
-                    self.partition.set_loading(false);
-                    self.settle_settings();
                     self.publish();
-                    self.env.process.shard_loaded();
+                    self.env.process.loading.shard_done();
                     self.port.mesh().ring_all();
                     return Ok(true);
                 }
@@ -46,6 +41,26 @@ impl Shard {
         }
         self.intake = Some(intake);
         Ok(true)
+    }
+
+    /// Begins to propagate, or to serve all commands, if all data is loaded. Returns whether the
+    /// shard has changed.
+    fn end_loading(&mut self) -> bool {
+        match self.env.process.loading.stage() {
+            LoadStage::Ending if !self.partition.is_journal_on() => {
+                self.partition.start_propagating();
+                self.env.process.loading.shard_done();
+                self.port.mesh().ring_all();
+            }
+            LoadStage::None => {
+                self.env.facts.set(Facts::LOADING, false);
+                self.partition.set_loading(false);
+                self.settle_settings();
+                self.publish();
+            }
+            _ => return false,
+        }
+        true
     }
 
     /// Returns whether keys are still expected, by this shard or by another.

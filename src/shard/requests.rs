@@ -47,6 +47,7 @@ impl Shard {
             Request::Shutdown { saves: true, is_forced } => {
                 self.stop_saved(Some(conn), Shutdown::Command, is_forced);
             }
+            Request::Shutdown { saves: false, .. } => self.leave(Shutdown::Command),
             _ => match self.request_merge(&request) {
                 Some(merge) => self.post_request(conn, &request, merge),
                 None => {

@@ -178,7 +178,8 @@ pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     text.field("rdb_last_cow_size", facts.save_peak_bytes);
     text.field("rdb_last_load_keys_expired", facts.expired_keys);
     text.field("rdb_last_load_keys_loaded", facts.loaded_keys);
-    text.field("aof_enabled", 0);
+    let aof = *view.process.aof.facts();
+    text.field("aof_enabled", u8::from(aof.is_on));
     text.field("aof_rewrite_in_progress", 0);
     text.field("aof_rewrite_scheduled", 0);
     text.field("aof_last_rewrite_time_sec", -1);
@@ -186,8 +187,17 @@ pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     text.field("aof_last_bgrewrite_status", "ok");
     text.field("aof_rewrites", 0);
     text.field("aof_rewrites_consecutive_failures", 0);
-    text.field("aof_last_write_status", "ok");
+    let has_failed = view.process.aof.failure().is_some();
+    text.field("aof_last_write_status", if has_failed { "err" } else { "ok" });
     text.field("aof_last_cow_size", 0);
+    if aof.is_on {
+        text.field("aof_current_size", aof.current_size);
+        text.field("aof_base_size", aof.base_size);
+        text.field("aof_pending_rewrite", 0);
+        text.field("aof_buffer_length", aof.unwritten);
+        text.field("aof_pending_bio_fsync", aof.syncs);
+        text.field("aof_delayed_fsync", aof.delayed);
+    }
     if let Some(loading) = facts.loading {
         let (total, read) = (loading.total_bytes, loading.read_bytes);
         let elapsed_s = (view.now_us / 1_000_000).saturating_sub(loading.started_s);

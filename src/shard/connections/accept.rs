@@ -121,6 +121,10 @@ impl Shard {
     fn open(&mut self, socket: Socket, client_id: u64) -> Option<ConnId> {
         let authenticated = self.env.config.requirepass.is_empty();
         let mut session = Session::new(client_id, authenticated, self.env.now.monotonic_ms());
+        if session.is_loader() {
+            session.authenticated = true;
+            session.is_no_evict = true;
+        }
         let names = socket.describe();
         session.address = names.peer;
         session.local_address = names.local;

@@ -28,7 +28,8 @@ impl Shard {
             self.clients.peaks.see(connection);
             let idle_ms = now_ms.saturating_sub(connection.session.active_ms);
             let timeout_ms = u64::from(self.env.config.timeout) * 1_000;
-            if timeout_ms > 0 && idle_ms > timeout_ms && connection.may_time_out() {
+            let may_time_out = connection.may_time_out() && !connection.session.is_loader();
+            if timeout_ms > 0 && idle_ms > timeout_ms && may_time_out {
                 self.close_for(conn, "idle for longer than the timeout");
                 continue;
             }
@@ -68,7 +69,7 @@ impl Shard {
     /// are bounded by `maxmemory-clients`.
     pub(in crate::shard) fn limit_output(&mut self, conn: ConnId) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        if connection.is_closing || connection.link.is_some() {
+        if connection.is_closing || connection.link.is_some() || connection.session.is_loader() {
             // The lag of a replica is checked when it is sent more.
             return;
         }

@@ -26,6 +26,9 @@ impl Shard {
     /// Sends the connection's chunks until one of them has to wait, and counts its bytes then.
     /// Closes the connection if all output was sent and the connection is over.
     fn send_next(&mut self, conn: ConnId) {
+        if self.replication.feed.disk().is_always() {
+            self.gate_output(conn);
+        }
         while let Some(connection) = self.connections.get_mut(conn)
             && !connection.is_closing
         {
@@ -95,7 +98,8 @@ impl Shard {
             return;
         }
         let pending = connection.input.pending_bytes();
-        if pending as u64 > self.env.config.client_query_buffer_limit {
+        let is_limited = !connection.session.is_loader();
+        if is_limited && pending as u64 > self.env.config.client_query_buffer_limit {
             self.env.board.counters.query_limit_disconnections.add(1);
             return self.close_for(conn, "its input passed client-query-buffer-limit");
         }

@@ -191,6 +191,13 @@ pub(in crate::shard) struct Gatherer {
 }
 
 impl Gatherer {
+    /// Lets all commands pass, because they are part of the data that is loaded.
+    #[cold]
+    pub(in crate::shard) fn obey(&mut self) {
+        self.facts = Facts::NONE;
+        self.bulk_len_max = u64::MAX;
+    }
+
     /// Fills the batch from the connection's input.
     pub(in crate::shard) fn gather(
         &self,

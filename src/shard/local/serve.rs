@@ -33,6 +33,9 @@ impl Shard {
             }
             connection.is_starved = false;
             gatherer.facts.set(Facts::OF_REPLICA, connection.link.is_some());
+            if connection.session.is_loader() {
+                gatherer.obey();
+            }
             let has_all_replies = connection.session.replies == Replies::All;
             let unsent_bytes = connection.outbox.pending_bytes();
             let is_caching = connection.session.is_caching();

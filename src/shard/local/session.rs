@@ -19,8 +19,9 @@ impl Shard {
         let last = connection.session.last_command;
         connection.session.note_commands(count, last, self.env.now.monotonic_ms());
         let bytes = connection.queue.as_ref().map_or(0, |queue| queue.memory_bytes());
+        let is_limited = !connection.session.is_loader();
         self.make_dirty(conn);
-        if bytes as u64 > self.env.config.client_query_buffer_limit {
+        if is_limited && bytes as u64 > self.env.config.client_query_buffer_limit {
             self.env.board.counters.query_limit_disconnections.add(1);
             self.close_for(conn, "its queued commands passed client-query-buffer-limit");
         }

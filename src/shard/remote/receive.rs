@@ -85,7 +85,9 @@ impl Shard {
     /// Takes a reply that has come home.
     pub(super) fn take_reply(&mut self, mut reply: Box<Envelope>) {
         self.port.take_home(&mut reply);
-        self.partition.journal_mut().clock.answered(reply.sent.timestamp);
+        let clock = &mut self.partition.journal_mut().clock;
+        clock.answered(reply.sent.timestamp);
+        clock.learn_written(reply.sent.written);
         self.partition.heed_time(reply.sent.unix_us);
         if reply.carried.posted_ns > 0 {
             self.trace_return(&reply);

@@ -6,7 +6,7 @@
 //! ```
 
 use super::{Barrier, CutGoal, Goal};
-use crate::exec::{CutOrder, Request};
+use crate::exec::{AofOrder, CutOrder, Request};
 use crate::mesh::{BarrierId, Envelope, ReplyTo, Work};
 use crate::shard::state::Shard;
 
@@ -25,7 +25,8 @@ impl Shard {
             Goal::FeedOff { .. } => Request::FeedOff,
             Goal::Pause { is_settled: false, .. } => Request::Pause,
             Goal::Pause { is_settled: true, .. } => Request::Passed,
-            Goal::Acks => Request::Mark(id),
+            Goal::Acks | Goal::LastMark(_) => Request::Mark(id),
+            Goal::Leave(_) => Request::Leave,
             Goal::Reload { reload, .. } => Request::Reload(*reload),
             Goal::Stay => Request::Stay,
         };
@@ -98,7 +99,7 @@ impl Shard {
     fn settle_barrier(&mut self, number: BarrierId) {
         let Some(barrier) = self.barriers.under_way.get(&number) else { return };
         let has_mark = match barrier.goal {
-            Goal::Cut(CutGoal::Links) => true,
+            Goal::Cut(CutGoal::Links) | Goal::LastMark(_) => true,
             Goal::Cut(CutGoal::File) => self.has_marked_file(),
             // While no journal is on, there is no mark, and the next snapshot has all writes.
             Goal::Acks => barrier.bodies.iter().any(|body| !body.is_empty()),
@@ -138,6 +139,17 @@ impl Shard {
             Goal::Stay => {
                 self.barriers.under_way.remove(&number);
                 self.note_needs();
+            }
+            Goal::Leave(why) => {
+                self.barriers.under_way.remove(&number);
+                self.note_needs();
+                self.stop_now(why);
+            }
+            Goal::LastMark(why) => {
+                let barrier = self.barriers.under_way.remove(&number).expect("checked above");
+                let offset = barrier.offset.expect("checked above");
+                self.env.process.aof.order(AofOrder::Stop { offset, why });
+                self.replication.feed.disk().wake();
             }
             Goal::Acks => {
                 let offset = barrier.offset.unwrap_or(barrier.need);

@@ -74,6 +74,7 @@ impl Shard {
     /// Has the shards with readers look at the stream. This shard calls it whenever it has merged,
     /// because a shard that finds another merging leaves its units to that one.
     pub(super) fn nudge_readers(&mut self) {
+        self.replication.feed.disk().wake();
         for shard in self.replication.feed.listeners() {
             if shard != self.env.me {
                 self.port.nudge(shard);
@@ -110,7 +111,9 @@ impl Shard {
         if !self.replication.feed.is_on() {
             return;
         }
-        let keep_bytes = self.env.config.repl_backlog_size;
+        // Without replicas the stream is only for the append-only file.
+        let has_backlog = self.env.process.replication().backlog.is_some();
+        let keep_bytes = if has_backlog { self.env.config.repl_backlog_size } else { 0 };
         let min_need = self.replication.feed.min_need();
         let (backlog, merged) = self.replication.feed.with_stream(|stream| {
             stream.trim(keep_bytes, min_need);

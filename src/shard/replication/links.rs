@@ -91,6 +91,7 @@ impl Shard {
         if !self.replication.files.is_empty() {
             self.advance_files();
         }
+        self.release_durable();
         if self.replication.feed.wants_cut(self.env.me) {
             self.take_snapshot();
         }

@@ -3,6 +3,7 @@
 //! Must not know: which commands were run.
 
 mod barrier;
+mod durable;
 mod feed;
 mod file_cut;
 mod links;
@@ -39,6 +40,10 @@ pub(super) struct Replication {
     files: VecDeque<FileJob>,
     /// Whether files are written by threads; otherwise by the shard, in tests.
     pub(super) has_threads: bool,
+    /// Connections whose output waits until its effects are durable.
+    unsent: Vec<ConnId>,
+    /// Timestamp before which effects were durable when `unsent` was last served.
+    durable_seen: u64,
     /// Request of the barrier that turns the feed off, until the journal is empty.
     ending: Option<Box<Envelope>>,
     /// Monotonic milliseconds when the feed last had readers.
@@ -58,6 +63,8 @@ impl Replication {
             acks: AckWaits::default(),
             files: VecDeque::new(),
             has_threads: false,
+            unsent: Vec::new(),
+            durable_seen: 0,
             ending: None,
             read_ms: 0,
             pinged_ms: 0,
@@ -229,6 +236,10 @@ pub(in crate::shard) enum Goal {
     Reload { waiter: ReplyAddress, reload: Reload },
     /// The process does not stop: all shards serve again.
     Stay,
+    /// The process stops without a save: all shards end their service.
+    Leave(Shutdown),
+    /// The process stops once the append-only file has all that is before the mark.
+    LastMark(Shutdown),
     /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.
     Pause { waiter: ReplyAddress, is_settled: bool },
     /// The mark of WAITs: their replicas must acknowledge its offset.

@@ -223,17 +223,35 @@ impl Shard {
         if self.env.me != 0 {
             return;
         }
-        if let Some((why, is_forced)) = self.env.process.take_saving_stop() {
+        if let Some((why, is_forced, saves)) = self.env.process.take_saving_stop() {
             if self.env.process.is_loading() {
                 // The file holds more than this process has loaded so far.
-                self.stop_now(why);
+                self.env.process.stop(why);
+                self.port.mesh().ring_all();
+            } else if !saves {
+                self.leave(why);
             } else {
                 self.stop_saved(None, why, is_forced);
             }
         }
     }
 
-    fn stop_now(&mut self, why: Shutdown) {
+    /// Starts a shutdown without a save. With an append-only file the process stops after the file
+    /// has all commands that were run.
+    pub(in crate::shard) fn leave(&mut self, why: Shutdown) {
+        if self.replication.feed.disk().need().is_some() {
+            self.post_barrier(Goal::Leave(why));
+        } else {
+            self.stop_now(why);
+        }
+    }
+
+    /// Stops the process after all shards have ended their service. Waits for the append-only file.
+    pub(super) fn stop_now(&mut self, why: Shutdown) {
+        if self.replication.feed.disk().need().is_some() {
+            self.post_barrier(Goal::LastMark(why));
+            return;
+        }
         self.env.process.stop(why);
         self.port.mesh().ring_all();
     }

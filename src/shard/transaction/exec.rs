@@ -18,13 +18,15 @@ impl Shard {
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let queue = connection.queue.take().unwrap_or_default();
         let multi = connection.session.multi.take().expect("EXEC needs MULTI");
+        let is_loader = connection.session.is_loader();
+        let facts = if is_loader { Facts::NONE } else { self.env.facts };
         let error = if multi.is_doomed {
             Some(Error::ExecAbort)
-        } else if multi.may_grow && self.env.facts.has(Facts::OUT_OF_MEMORY) {
+        } else if multi.may_grow && facts.has(Facts::OUT_OF_MEMORY) {
             Some(Error::exec_abort(&Error::OutOfMemory))
-        } else if multi.may_write && self.env.facts.has(Facts::DISK_ERROR) {
+        } else if multi.may_write && facts.has(Facts::DISK_ERROR) {
             Some(Error::exec_abort(&self.env.process.disk_error()))
-        } else if multi.may_write && self.env.facts.has(Facts::FEW_REPLICAS) {
+        } else if multi.may_write && facts.has(Facts::FEW_REPLICAS) {
             Some(Error::exec_abort(&Error::NoReplicas))
         } else {
             None

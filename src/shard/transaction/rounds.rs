@@ -460,6 +460,7 @@ impl Shard {
             }
         }
         self.post_next_round();
+        self.expect_effects();
     }
 }
 
