@@ -32,8 +32,6 @@ impl Ours {
         let subscriber = Some(Arc::clone(&collector) as Arc<dyn EventSubscriber>);
         let mut setup = Setup { offloads, subscriber, ..Setup::new(shards, 1) };
         setup.config.enable_debug_command = annulet::config::Permission::Yes;
-        // The peer has no save points either: with some, FLUSHALL would write the file.
-        setup.config.save.clear();
         let mut server = Server::with(setup);
         let (client, observer) = (server.client(), server.client());
         let (blocked, classes) = (Vec::new(), BTreeMap::new());
