@@ -1,6 +1,7 @@
 //! The command line: start the server, or print information.
 
 use super::check::check_system;
+use super::check_rdb::usage;
 use super::threads::command_table;
 use crate::base::glob;
 use crate::config::{Config, FatalConfigError, Files, expand_pattern, version_line};
@@ -15,10 +16,16 @@ pub(super) enum Errand {
     Print(String),
     /// Print this text to the standard error and exit with failure.
     Fail(String),
+    /// Check this data file.
+    CheckRdb(String),
 }
 
 /// Programs of the reference that are not part of this server.
-const OTHERS: [&str; 5] = ["sentinel", "check-rdb", "check-aof", "benchmark", "-cli"];
+const OTHERS: [&str; 4] = ["sentinel", "check-aof", "benchmark", "-cli"];
+
+/// The name of the errand that checks a data file: a part of the program's name, or the first
+/// argument.
+const CHECK_RDB: &str = "check-rdb";
 
 /// Parses the name that the program was started by, and the arguments behind it. Any name starts
 /// the server, except the names of other programs.
@@ -27,7 +34,11 @@ pub(super) fn errand(program: &str, argv: &[String]) -> Errand {
     if let Some(other) = OTHERS.iter().find(|other| name.contains(*other)) {
         return Errand::Fail(format!("{name}: this program is a server, and no {other}\n"));
     }
+    if name.contains(CHECK_RDB) {
+        return check_rdb_errand(program, argv);
+    }
     match argv {
+        [first, rest @ ..] if first == CHECK_RDB => check_rdb_errand(program, rest),
         [first, ..] if first == "-v" || first == "--version" => {
             Errand::Print(version_line() + "\n")
         }
@@ -40,6 +51,15 @@ pub(super) fn errand(program: &str, argv: &[String]) -> Errand {
             Ok(config) => Errand::Serve(Box::new(config)),
             Err(error) => Errand::Fail(fatal(&error)),
         },
+    }
+}
+
+/// Parses the arguments of the errand that checks a data file.
+fn check_rdb_errand(program: &str, args: &[String]) -> Errand {
+    match args {
+        [only] if only == "-v" || only == "--version" => Errand::Print(version_line() + "\n"),
+        [path] => Errand::CheckRdb(path.clone()),
+        _ => Errand::Fail(usage(program)),
     }
 }
 
