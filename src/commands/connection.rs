@@ -29,8 +29,8 @@ static PING: Command = Command::session(
         .tips(&["request_policy:all_shards", "response_policy:all_succeeded"])
         .args(&[Arg::string("message").optional()]),
 )
-.for_subscribers()
-.reporting_disk_errors();
+.shows_disk_errors()
+.for_subscribers();
 
 fn ping(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     match args.get(1) {

@@ -254,7 +254,8 @@ fn run(cx: &mut Context<'_>, args: &Args<'_>, body: Body<'_>, keys: usize) -> Re
     let parts = cx.script_parts();
     let scripting = parts.scripting;
     let process = scripting.process;
-    let mut progress = host::may_run(body.flags(), only_reads, scripting.facts)?;
+    let mut progress =
+        host::may_run(body.flags(), only_reads, (scripting.facts, scripting.process))?;
     progress.db = db;
     progress.started_ns = process.clock.monotonic_ns();
     let caller = Caller {

@@ -1,7 +1,7 @@
 //! Server commands: time, shutdown, saving. Lists the server commands of other files too.
 
 use super::{command, command_log, config, debug, info, latency, lolwut, memory, monitor};
-use crate::exec::{Command, Request, SessionContext};
+use crate::exec::{BackgroundSave, Command, Request, SessionContext};
 use crate::resp::{Args, Error};
 use crate::spec::{Arg, Card, Category, Flag, Group};
 
@@ -10,6 +10,7 @@ pub static FAMILY: &[&Command] = &[
     &TIME,
     &SHUTDOWN,
     &SAVE,
+    &BGSAVE,
     &LASTSAVE,
     &command::COMMAND,
     &command_log::COMMANDLOG,
@@ -122,6 +123,35 @@ static SAVE: Command = Command::session(
 
 fn save(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
     cx.request = Some(Request::Save);
+    Ok(())
+}
+
+static BGSAVE: Command = Command::session(
+    bgsave,
+    Card::new("bgsave", Group::Server, "1.0.0")
+        .summary("Asynchronously saves the database(s) to disk.")
+        .constant_time()
+        .arity(-1)
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING))
+        .history(&[
+            ("3.2.2", "Added the `SCHEDULE` option."),
+            ("8.1.0", "Added the `CANCEL` option."),
+        ])
+        .args(&[Arg::one_of(
+            "operation",
+            &[Arg::keyword("SCHEDULE").since("3.2.2"), Arg::keyword("CANCEL").since("8.1.0")],
+        )
+        .optional()]),
+);
+
+fn bgsave(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let wish = match args.len() {
+        1 => BackgroundSave::Now,
+        2 if args[1].eq_ignore_ascii_case(b"schedule") => BackgroundSave::Scheduled,
+        2 if args[1].eq_ignore_ascii_case(b"cancel") => BackgroundSave::Cancel,
+        _ => return Err(Error::Syntax),
+    };
+    cx.request = Some(Request::BackgroundSave(wish));
     Ok(())
 }
 

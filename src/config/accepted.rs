@@ -16,6 +16,7 @@ const ULONG_MAX: i128 = u64::MAX as i128;
 const PORT: Kind = Kind::Int(0, 65_535);
 const TEXT: Kind = Kind::Text(any_text);
 const PERSISTENCE: &str = "not yet: persistence";
+const SYNC_FILES: &str = "replicas get their snapshot from memory, so no file is left";
 const REPLICATION: &str = "not yet: being a replica";
 const CLUSTER: &str = "not yet: cluster";
 const TLS: &str = "not yet: TLS";
@@ -52,10 +53,7 @@ const fn accept(
 /// The cards of these settings.
 #[rustfmt::skip]
 pub(super) static SETTINGS: &[Setting] = &[
-    accept("rdb-del-sync-files", Kind::Bool, "no", PERSISTENCE),
-    accept("stop-writes-on-bgsave-error", Kind::Bool, "yes", PERSISTENCE),
-    accept("rdb-save-incremental-fsync", Kind::Bool, "yes", PERSISTENCE),
-    accept("rdb-key-save-delay", Kind::Int(INT_MIN, INT_MAX), "0", PERSISTENCE).hidden(),
+    accept("rdb-del-sync-files", Kind::Bool, "no", SYNC_FILES),
     accept("key-load-delay", Kind::Int(INT_MIN, INT_MAX), "0", PERSISTENCE).hidden(),
     accept(
         "loading-process-events-interval-bytes",

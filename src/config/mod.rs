@@ -290,6 +290,13 @@ config! {
     pub rdb_version_check: RdbVersionCheck,
     /// Whether a snapshot ends with a checksum.
     pub rdbchecksum: bool,
+    /// Whether writes are refused after a snapshot in the background has failed.
+    pub stop_writes_on_bgsave_error: bool,
+    /// Whether files are synced piece by piece while they are written.
+    pub rdb_save_incremental_fsync: bool,
+    /// Microseconds that the writer of a file sleeps for each key, for tests. If negative, the
+    /// number of keys per microsecond.
+    pub rdb_key_save_delay: i64,
 
     /// Bytes of the feed that are kept for replicas that reconnect.
     pub repl_backlog_size: u64,

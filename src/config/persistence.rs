@@ -13,10 +13,11 @@ pub struct SavePoint {
     pub changes: u64,
 }
 
+const DELAY: Kind = Kind::Int(i32::MIN as i128, i32::MAX as i128);
+
 /// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("save", Kind::Words(read_save), "3600 1 300 100 60 10000", field!(save))
-        .idle("not yet: persistence; it only decides whether SHUTDOWN saves"),
+    Setting::new("save", Kind::Words(read_save), "3600 1 300 100 60 10000", field!(save)),
     Setting::new("dir", Kind::Directory, "./", field!(dir))
         .apply(Applied::Directory)
         .protected()
@@ -30,6 +31,19 @@ pub(super) static SETTINGS: &[Setting] = &[
         "strict",
         field!(rdb_version_check),
     ),
+    Setting::new(
+        "stop-writes-on-bgsave-error",
+        Kind::Bool,
+        "yes",
+        field!(stop_writes_on_bgsave_error),
+    ),
+    Setting::new(
+        "rdb-save-incremental-fsync",
+        Kind::Bool,
+        "yes",
+        field!(rdb_save_incremental_fsync),
+    ),
+    Setting::new("rdb-key-save-delay", DELAY, "0", field!(rdb_key_save_delay)).hidden(),
     Setting::new("rdbchecksum", Kind::Bool, "yes", field!(rdbchecksum)).immutable(),
 ];
 

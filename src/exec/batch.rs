@@ -190,7 +190,9 @@ impl<'a> Runner<'a> {
         assert!(items.len() <= BATCH_COMMANDS_MAX);
         let mut hashes = [0u64; BATCH_COMMANDS_MAX];
         stage(self.slice, items, batch_args, &mut hashes);
-        let is_apart = items.first().is_some_and(|item| item.is_quiet || item.is_tracked);
+        // A transaction may begin to track reads on its way, and seldom ends it.
+        let ends = [items.first(), items.last()];
+        let is_apart = ends.into_iter().flatten().any(|item| item.is_quiet || item.is_tracked);
         if is_apart || self.config.import_mode || self.is_paused() {
             return self.run_apart(items, &hashes, batch_args, out, done);
         }
@@ -274,7 +276,7 @@ impl<'a> Runner<'a> {
 
     /// Records that the client has read the command's keys.
     pub(super) fn track(&mut self, item: &Item, args: &Args<'_>) {
-        for (arg, _) in item.entry.key_args(args).unwrap_or_default() {
+        for (arg, _) in item.entry.tracked_args(args) {
             let slot = self.slice.key(&args[arg]).slot;
             slice_of(self.slice, &mut self.others, slot).track(&args[arg]);
         }

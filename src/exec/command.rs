@@ -63,14 +63,15 @@ pub struct Command {
     pub asks_shards: bool,
     /// Whether a client with subscriptions may send it in RESP2.
     pub is_for_subscribers: bool,
+    /// Whether it is refused like a write while the data cannot be written to disk, so that its
+    /// reply shows the fault.
+    pub shows_disk_errors: bool,
     /// Whether CLIENT CACHING stays in effect behind it and its subcommands.
     pub keeps_caching: bool,
     /// Whether it updates the access clocks of its keys even under CLIENT NO-TOUCH ON.
     pub always_touches: bool,
     /// Whether it runs a script, whose commands may change keys.
     pub runs_commands: bool,
-    /// Whether it is refused, like a write, while a data file cannot be written.
-    pub reports_disk_errors: bool,
     /// Whether it needs what scripts run with.
     pub uses_scripting: bool,
     /// Continues its suspended script; none if it runs no script.
@@ -171,10 +172,10 @@ impl Command {
             in_multi: InMulti::Queued,
             asks_shards: false,
             is_for_subscribers: false,
+            shows_disk_errors: false,
             keeps_caching: false,
             always_touches: false,
             runs_commands: false,
-            reports_disk_errors: false,
             uses_scripting: false,
             resume: None,
             secrets: None,
@@ -297,6 +298,11 @@ impl Command {
         Command { is_for_subscribers: true, ..self }
     }
 
+    /// Refuses the command like a write while the data cannot be written to disk.
+    pub const fn shows_disk_errors(self) -> Command {
+        Command { shows_disk_errors: true, ..self }
+    }
+
     /// Keeps CLIENT CACHING in effect behind the command and its subcommands.
     pub const fn keeps_caching(self) -> Command {
         Command { keeps_caching: true, ..self }
@@ -311,11 +317,6 @@ impl Command {
     pub const fn runs_commands(self, resume: ResumeFn) -> Command {
         assert!(matches!(self.routing, KeyRouting::Discovers(_)), "a script may use any keys");
         Command { runs_commands: true, uses_scripting: true, resume: Some(resume), ..self }
-    }
-
-    /// Declares that the command is refused while a data file cannot be written.
-    pub const fn reporting_disk_errors(self) -> Command {
-        Command { reports_disk_errors: true, ..self }
     }
 
     /// Declares that the command needs what scripts run with.

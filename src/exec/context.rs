@@ -2,6 +2,7 @@
 //! here.
 
 use super::batch::Item;
+use super::cut::CutOrder;
 use super::debug::DebugAsk;
 use super::filter::ClientFilter;
 use super::process::Process;
@@ -299,9 +300,8 @@ pub enum Request {
     /// Turns the feed off: commands are not recorded any more. The reply has a body if a recorded
     /// command is still in progress.
     FeedOff,
-    /// Requests one shard's part of a snapshot. The feed begins at this point. Holds the barrier's
-    /// number.
-    Snapshot(u64),
+    /// Requests one shard's part of a cut. With a mark, the feed begins at this point.
+    Cut(CutOrder),
     /// Requests the feed's current offset over all shards. Holds the barrier's number.
     Mark(u64),
     /// Turns the session into a replica of this server.
@@ -316,13 +316,10 @@ pub enum Request {
     },
     /// Saves all keys of one moment to the file and replies OK.
     Save,
-    /// Requests one shard's part of a save.
-    Share {
-        /// Whether the process stops after the save. If so, the shard serves no command afterwards.
-        is_last: bool,
-    },
     /// Ends service on a shard, because the process stops without a save.
     Leave,
+    /// BGSAVE: saves the keys of one moment to the file while the server goes on, or cancels that.
+    BackgroundSave(BackgroundSave),
     /// Resumes service on a shard, because the process does not stop.
     Stay,
     /// Loads all keys from the file, after a save if requested. On one shard: loads the shard's own
@@ -335,6 +332,17 @@ pub enum Request {
         /// Whether to stop even if the save fails.
         is_forced: bool,
     },
+}
+
+/// What BGSAVE wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BackgroundSave {
+    /// A save that begins now.
+    Now,
+    /// A save that begins when the append-only file is not being rewritten.
+    Scheduled,
+    /// The end of the save, or of the plan for one.
+    Cancel,
 }
 
 /// Options of a reload from the file.
@@ -354,8 +362,7 @@ impl Request {
     pub fn is_of_a_moment(&self) -> bool {
         matches!(
             self,
-            Request::Snapshot(_)
-                | Request::Share { .. }
+            Request::Cut(_)
                 | Request::Leave
                 | Request::Reload(_)
                 | Request::Passed

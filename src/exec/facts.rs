@@ -31,8 +31,8 @@ impl Facts {
     /// A script has run longer than `busy-reply-threshold`.
     pub const BUSY: Facts = Facts(1 << 6);
 
-    /// The append-only file cannot be written.
-    pub const AOF_FAILED: Facts = Facts(1 << 12);
+    /// The data cannot be written to disk.
+    pub const DISK_ERROR: Facts = Facts(1 << 7);
 
     /// Returns whether a client's command with these flags waits until CLIENT PAUSE ends.
     #[inline]

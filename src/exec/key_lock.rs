@@ -204,6 +204,10 @@ pub fn for_each_key_lock(
         }
         KeyRouting::Home => return,
     }
+    if entry.command.runs_commands {
+        // A script may be suspended, and needs the slice until it is over, also without keys.
+        visit(None, KeyLock { scope: Scope::PRESENCE, mode: Mode::Shared });
+    }
     for (at, spec) in entry.key_args(args).unwrap_or_default() {
         let scope = Scope::name(hash(&args[at]));
         visit(Some(at), KeyLock { scope, mode: mode_of(spec) });

@@ -8,6 +8,7 @@ mod batch;
 mod client_homes;
 mod command;
 mod context;
+mod cut;
 mod debug;
 mod facts;
 mod filter;
@@ -46,8 +47,10 @@ pub use command::{
     KeysFn, Merge, SecretFn, SessionFn,
 };
 pub use context::{
-    Context, Effects, OUTPUT_BYTES_FREE, Reload, Request, SessionContext, expire_word,
+    BackgroundSave, Context, Effects, OUTPUT_BYTES_FREE, Reload, Request, SessionContext,
+    expire_word,
 };
+pub use cut::{CutOrder, CutPiece, CutSink, LaterValue};
 pub use debug::{DebugAsk, DebugMerge};
 pub use facts::Facts;
 pub use filter::{CLIENT_CAPABILITIES, CLIENT_FLAGS, ClientFilter, ClientKind, Traits};
@@ -58,7 +61,9 @@ pub use loading::{LoadProgress, LoadStage};
 pub use nested::{Nested, ScriptParts, cursor_slot};
 pub use offload::{Bell, OffloadPool, OffloadQueue, Offloads};
 pub use pause::Pause;
-pub use persistence::{Loading, PersistenceFacts};
+pub use persistence::{
+    Loading, PersistenceFacts, SnapshotKind, SnapshotProgress, SnapshotUnderWay,
+};
 pub use process::{Process, ProcessParts, REPLY_BUFFER_IDLE_MS, ReplyBuffers, Shutdown};
 pub use publisher::Publisher;
 pub use record::{Glue, Record, Records};

@@ -300,7 +300,9 @@ impl Nested<'_> {
         let result = self.run_here(item, args, protocol, out);
         let role = self.slice.set_role(ExpiryRole::Loading);
         let others = self.others.as_deref_mut().expect("the unit holds all slices");
-        let is_tracked = item.is_tracked && item.entry.reads_tracked();
+        let is_tracked = item.is_tracked
+            && item.entry.reads_tracked()
+            && !item.entry.tracked_args(args).is_empty();
         for (number, remote_key) in remote_keys.into_iter().enumerate() {
             if is_tracked {
                 others.of(remote_key.slot).track(&remote_key.key);

@@ -2,6 +2,8 @@
 //! without using it. Plain data, which the shards update.
 
 use crate::rdb::Kept;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Progress of a file that is being loaded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,6 +18,70 @@ pub struct Loading {
     pub used_memory_bytes: u64,
 }
 
+/// The kind of a file that is being written from a cut of all partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SnapshotKind {
+    /// The data file: BGSAVE, SAVE, SHUTDOWN, a save point.
+    Save,
+    /// The base of the append-only file.
+    AofBase,
+}
+
+/// What any thread may read and ask of a file that is being written.
+#[derive(Debug, Default)]
+pub struct SnapshotProgress {
+    is_unwanted: AtomicBool,
+    keys: AtomicU64,
+    peak_bytes: AtomicU64,
+}
+
+impl SnapshotProgress {
+    /// Asks the writer to give the file up. The caller rings the doorbells of all shards.
+    pub fn abandon(&self) {
+        self.is_unwanted.store(true, Ordering::SeqCst);
+    }
+
+    /// Returns whether nobody wants the file any more.
+    pub fn is_abandoned(&self) -> bool {
+        self.is_unwanted.load(Ordering::SeqCst)
+    }
+
+    /// Counts keys that were written.
+    pub fn add_keys(&self, keys: u64) {
+        self.keys.fetch_add(keys, Ordering::Relaxed);
+    }
+
+    /// Returns the number of keys that were written.
+    pub fn keys(&self) -> u64 {
+        self.keys.load(Ordering::Relaxed)
+    }
+
+    /// Records the bytes of memory that keys on their way to the file take.
+    pub fn note_bytes(&self, bytes: u64) {
+        self.peak_bytes.fetch_max(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns the most bytes of memory that keys on their way to the file have taken.
+    pub fn peak_bytes(&self) -> u64 {
+        self.peak_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// The file that is being written from a cut of all partitions. The process writes one at a time.
+#[derive(Clone, Debug)]
+pub struct SnapshotUnderWay {
+    /// Its kind.
+    pub kind: SnapshotKind,
+    /// Whether no client waits for it, so that it is given up when a later file replaces it.
+    pub is_replaceable: bool,
+    /// Start, Unix seconds.
+    pub started_s: u64,
+    /// Number of keys at the start.
+    pub keys: u64,
+    /// Its progress.
+    pub progress: Arc<SnapshotProgress>,
+}
+
 /// Facts about saved and loaded files.
 #[derive(Clone, Debug, Default)]
 pub struct PersistenceFacts {
@@ -25,8 +91,25 @@ pub struct PersistenceFacts {
     pub saved_s: u64,
     /// Number of requested snapshots.
     pub saves: u64,
-    /// Whether the last snapshot failed.
+    /// Whether the last snapshot in the background failed, and no other has succeeded since.
     pub has_save_failed: bool,
+    /// Unix seconds of the last attempt to make a snapshot in the background.
+    pub save_tried_s: u64,
+    /// Seconds that the last snapshot in the background took.
+    pub save_took_s: Option<u64>,
+    /// Most bytes of memory that the keys on their way to the last file took.
+    pub save_peak_bytes: u64,
+    /// Number of commands that have removed all keys, as far as the data file heeds them.
+    pub flushes_seen: u64,
+    /// Whether a command has removed all keys, and the data file still has them.
+    pub is_flush_unsaved: bool,
+    /// Whether a snapshot begins as soon as possible.
+    pub is_save_scheduled: bool,
+    /// The file that is being written from a cut of all partitions.
+    pub under_way: Option<SnapshotUnderWay>,
+    /// The save in the background, from its request to its end. It may wait until another file is
+    /// written.
+    pub background: Option<SnapshotUnderWay>,
     /// Changes of all shards up to the last snapshot.
     pub saved_changes: u64,
     /// Progress of the load; none if no file is being loaded.
@@ -41,6 +124,11 @@ pub struct PersistenceFacts {
 }
 
 impl PersistenceFacts {
+    /// Returns whether the base of the append-only file is being written.
+    pub fn is_rewriting(&self) -> bool {
+        self.under_way.as_ref().is_some_and(|it| it.kind == SnapshotKind::AofBase)
+    }
+
     /// Adds to the counts of loaded, expired and skipped keys.
     pub fn add_loaded(&mut self, keys: u64, expired: u64, skipped: [u64; 2]) {
         self.loaded_keys += keys;

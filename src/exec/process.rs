@@ -14,10 +14,11 @@ use super::subscription::EventSubscription;
 use super::table::CommandTable;
 use super::tracking::Trackers;
 use crate::base::clock::Clock;
-use crate::config::ConfigCell;
+use crate::config::{Config, ConfigCell};
 use crate::control::{Listeners, OomScore, ProcessMemory};
 use crate::observe::{Boards, Log, Monitors};
 use crate::pubsub::PubSub;
+use crate::resp::Error;
 use crate::script::Scripts;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -82,6 +83,8 @@ pub struct Process {
     pub aof: AofState,
     /// The stage of loading.
     pub loading: LoadProgress,
+    /// Whether the last snapshot in the background failed.
+    pub has_save_failed: AtomicBool,
     /// Requested shutdown that saves the data first: the reason and [`FORCED`]. 0 for none.
     saving_stop: AtomicU8,
     /// Whether a shutdown that saves first was requested and has not failed yet.
@@ -192,6 +195,7 @@ impl Process {
             }),
             aof: AofState::default(),
             loading: LoadProgress::default(),
+            has_save_failed: AtomicBool::new(false),
             saving_stop: AtomicU8::new(0),
             is_stop_pending: AtomicBool::new(false),
             awaited: Awaited::default(),
@@ -234,6 +238,40 @@ impl Process {
     /// Locks the persistence facts. Hold the lock for a few instructions.
     pub fn persistence(&self) -> MutexGuard<'_, PersistenceFacts> {
         self.persistence.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns whether writes are refused with these settings, because the data cannot be written
+    /// to disk.
+    pub fn has_disk_error(&self, config: &Config) -> bool {
+        self.refuses_after_save(config) || self.aof.failure().is_some()
+    }
+
+    fn refuses_after_save(&self, config: &Config) -> bool {
+        self.has_save_failed.load(Ordering::Relaxed)
+            && config.stop_writes_on_bgsave_error
+            && !config.save.is_empty()
+    }
+
+    /// Returns the error of writes while the data cannot be written to disk.
+    pub fn disk_error(&self) -> Error {
+        let is_of_save = self.refuses_after_save(&self.config.snapshot());
+        if let Some(error) = self.aof.error().filter(|_| !is_of_save) {
+            return error;
+        }
+        let name = self.server_name();
+        Error::other(format!(
+            "MISCONF {name} is configured to save RDB snapshots, but it's currently unable to \
+             persist to disk. Commands that may modify the data set are disabled, because this \
+             instance is configured to report errors during writes if RDB snapshotting fails \
+             (stop-writes-on-bgsave-error option). Please check the {name} logs for details about \
+             the RDB error."
+        ))
+    }
+
+    /// Returns the name of the server in errors.
+    fn server_name(&self) -> &'static str {
+        let is_redis = self.config.snapshot().extended_redis_compatibility;
+        if is_redis { "Redis" } else { "Valkey" }
     }
 
     /// Locks client eviction: one shard at a time disconnects clients that use too much memory.

@@ -170,6 +170,19 @@ impl Entry {
         self.command.card.used_args(args.len(), |at| &args[at])
     }
 
+    /// Returns the arguments that are keys for client tracking. The reference tracks no key of a
+    /// command whose keys and further arguments do not match in number, as in XREAD.
+    pub fn tracked_args(&self, args: &Args<'_>) -> Vec<(usize, &'static KeySpec)> {
+        let keys = self.key_args(args).unwrap_or_default();
+        let is_uneven = match (self.command.card.keys, keys.first()) {
+            ([KeySpec { find: Find::Part { limit, .. }, .. }], Some((first, _))) => {
+                first + keys.len() * usize::from(*limit) != args.len()
+            }
+            _ => false,
+        };
+        if is_uneven { Vec::new() } else { keys }
+    }
+
     /// Returns the argument indexes of the keys, if the first key spec covers all keys and depends
     /// only on the number of arguments.
     #[inline]

@@ -23,18 +23,8 @@ pub struct Admission<'a> {
 type Gate = fn(&Admission<'_>) -> Result<(), Error>;
 
 /// The gates in the order in which they run. The first error is the reply.
-const GATES: [Gate; 10] = [
-    authentication,
-    arity,
-    nesting,
-    memory,
-    append_only,
-    replicas,
-    subscribed,
-    loading,
-    busy,
-    keyspace,
-];
+const GATES: [Gate; 10] =
+    [authentication, arity, nesting, memory, disk, replicas, subscribed, loading, busy, keyspace];
 
 /// Returns the command or subcommand that the arguments name. Returns an error if there is none.
 pub fn find(table: &'static CommandTable, args: &Args<'_>) -> Result<&'static Entry, Error> {
@@ -102,6 +92,14 @@ fn memory(admission: &Admission<'_>) -> Result<(), Error> {
     if refuse { Err(Error::OutOfMemory) } else { Ok(()) }
 }
 
+/// Refuses writes while the data cannot be written to disk.
+fn disk(admission: &Admission<'_>) -> Result<(), Error> {
+    let command = admission.entry.command;
+    let is_shown = command.card.flags.has(Flag::WRITE) || command.shows_disk_errors;
+    let refuse = is_shown && admission.facts.has(Facts::DISK_ERROR);
+    if refuse { Err(admission.process.disk_error()) } else { Ok(()) }
+}
+
 /// Refuses most commands of a subscriber that uses RESP2.
 fn subscribed(admission: &Admission<'_>) -> Result<(), Error> {
     let entry = admission.entry;
@@ -136,20 +134,6 @@ fn keyspace(admission: &Admission<'_>) -> Result<(), Error> {
         return Err(Error::other("ERR Replica can't interact with the keyspace"));
     }
     Ok(())
-}
-
-/// Refuses writes, and PING, while the append-only file cannot be written.
-fn append_only(admission: &Admission<'_>) -> Result<(), Error> {
-    if !admission.facts.has(Facts::AOF_FAILED) {
-        return Ok(());
-    }
-    let entry = admission.entry;
-    let writes = entry.command.card.flags.has(Flag::WRITE);
-    let reports = writes || entry.command.reports_disk_errors;
-    match admission.process.aof.error().filter(|_| reports) {
-        Some(error) => Err(error),
-        None => Ok(()),
-    }
 }
 
 fn replicas(admission: &Admission<'_>) -> Result<(), Error> {

@@ -27,6 +27,12 @@ impl Slice {
         }
     }
 
+    /// Removes all keys of all databases for a command, which makes the data file useless.
+    pub fn flush_all(&mut self) {
+        self.flush(None);
+        self.stats.flushes += 1;
+    }
+
     /// Exchanges the keys of two databases.
     pub fn swap_databases(&mut self, first: usize, second: usize) {
         if first != second && self.is_heard() {

@@ -15,6 +15,8 @@ pub struct Stats {
     pub expired_fields: u64,
     /// Values that were freed in small steps.
     pub freed_values: u64,
+    /// Commands that have removed all keys.
+    pub flushes: u64,
 }
 
 impl Stats {

@@ -92,6 +92,8 @@ counters! {
     expire_ns_sum,
     /// Values freed in slices.
     freed_values,
+    /// Commands that have removed all keys.
+    flushes,
     /// Wrong passwords.
     auth_failures,
     /// Clients disconnected because they did not read their replies.

@@ -91,6 +91,11 @@ impl Boards {
         totals
     }
 
+    /// Returns the number of commands that have removed all keys, counted on each shard.
+    pub fn flushes(&self) -> u64 {
+        self.iter().map(|board| board.counters.flushes.get()).sum()
+    }
+
     /// Returns the sums of all gauges.
     pub fn gauges(&self) -> Gauges {
         let mut gauges = Gauges::default();

@@ -4,7 +4,8 @@
 //! ```text
 //!   part arrives: mark, begin
 //!     run_slices --> walk for a limited time --complete--> share --> reply
-//!                      '-lent value--> pool: encode --> receive_offloaded -'
+//!                      |-lent value--> pool: encode --> receive_offloaded -'
+//!                      '-with a sink: pieces and lent values as they come --> sink
 //! ```
 //! The cut takes no lock. The units that have requested locks before are part of it: their places
 //! in the stream precede the mark. It is complete only when they are over. If one of them locks
@@ -16,7 +17,8 @@
 use super::part_job::PoolJob;
 use super::partition::Partition;
 use super::slices::{Cut, SLICE_ELEMENTS_MAX, SLICE_NS_MAX};
-use crate::mesh::Envelope;
+use crate::exec::Request;
+use crate::mesh::{Envelope, Work};
 use crate::snapshot::{Lent, ShareWriter};
 use crate::txn::LockId;
 use std::any::Any;
@@ -35,15 +37,29 @@ impl Partition {
         let changes = self.env.board.counters.changes.get();
         // Units that follow the snapshot may see its time, also if the part has waited since.
         let (is_packing, posted_ms) = (self.env.config.rdbcompression, part.sent.unix_us / 1_000);
-        let writer = ShareWriter::new(&self.slice, is_packing, changes, posted_ms);
+        let Work::Control { request: Request::Cut(order), .. } = &part.work else {
+            unreachable!("a cut has an order");
+        };
+        let sink = order.sink.clone();
+        // A file has the expired keys that are still here, as the reference server's has.
+        let due_before_ms = if sink.is_some() { 0 } else { posted_ms };
+        if order.is_last {
+            self.leaving.begin();
+        }
+        let writer =
+            ShareWriter::new(&self.slice, is_packing, changes, due_before_ms, sink.clone());
         self.slice.begin_cut(held, Box::new(writer));
+        if let Some(sink) = sink.as_ref().filter(|sink| sink.join()) {
+            sink.set_head(self.file_head(sink.is_aof_base()));
+        }
         let until = self.locks.next_id();
-        self.slices.cut = Some(Cut { part, encoded: Vec::new(), until, is_waiting: false });
+        self.slices.cut = Some(Cut { part, encoded: Vec::new(), until, is_waiting: false, sink });
     }
 
     /// Returns whether a cut can go on.
     pub(super) fn can_cut_on(&self) -> bool {
-        self.slices.cut.as_ref().is_some_and(|cut| !cut.is_waiting) && !self.is_away()
+        let can = |cut: &Cut| !cut.is_waiting && !cut.is_paused();
+        self.slices.cut.as_ref().is_some_and(can) && !self.is_away()
     }
 
     /// Saves the keys of a unit that is over, if a cut has waited for them.
@@ -86,7 +102,8 @@ impl Partition {
         if is_walked && has_all {
             self.end_cut();
         } else if let Some(cut) = &mut self.slices.cut {
-            cut.is_waiting = is_walked || (!is_encoded && self.slice.is_cut_full());
+            let is_full = !is_encoded && self.slice.is_cut_full();
+            cut.is_waiting = is_walked || is_full;
         }
         true
     }

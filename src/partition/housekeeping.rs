@@ -119,4 +119,5 @@ pub(super) fn publish_stats(board: &Board, slice: &mut Slice) {
     counters.expired_active.add(stats.expired_active);
     counters.expired_fields.add(stats.expired_fields);
     counters.freed_values.add(stats.freed_values);
+    counters.flushes.add(stats.flushes);
 }

@@ -27,9 +27,13 @@ impl Partition {
             return self.leaving.arrived.push(part);
         }
         let timestamp = self.journal.arrived(part.sent.timestamp);
-        if let Work::Control { request: Request::Snapshot(id), .. } = part.work {
-            self.begin_feed(timestamp, &part, id);
-            if let Some(held) = self.held_by_units() {
+        if let Work::Control { request: Request::Cut(order), .. } = &part.work {
+            let (mark, is_last) = (order.mark, order.is_last);
+            if let Some(id) = mark {
+                self.begin_feed(timestamp, &part, id);
+            }
+            // The last cut waits for the units before it, so that they only read afterwards.
+            if let Some(held) = self.held_by_units().filter(|_| !is_last) {
                 return self.begin_cut(part, held);
             }
         }

@@ -163,9 +163,6 @@ impl Partition {
             if let Some(clock) = clock.flatten() {
                 self.slice.put_access_clock(db, &key, clock);
             }
-            if item.is_tracked && item.entry.reads_tracked() {
-                self.slice.track(&remote_key.key);
-            }
             workspace.add(0, remote_key);
         }
         self.slice.keep_expired([]);
@@ -226,6 +223,14 @@ impl Partition {
         self.close_workspace(*workspace, &mut |_, remote_key| stores.push(remote_key));
         let before = self.enter_caller(part.reply_to.caller(part.home));
         self.store(&mut stores);
+        // Behind what the command itself has changed: PFCOUNT keeps its result in the value.
+        if item.is_tracked && item.entry.reads_tracked() {
+            let (_, mut batch_args, ..) = part.parts();
+            let args = batch_args.of(&item);
+            for (arg, _) in item.entry.tracked_args(&args) {
+                self.slice.track(&args[arg]);
+            }
+        }
         self.enter_caller(before);
         self.run_on(part, at + 1, lock, records);
     }

@@ -1,4 +1,4 @@
-//! The partition's share of a file, and loading its keys from a file.
+//! The head of a file, and loading the partition's keys from a file.
 
 use super::leaving::Leaving;
 use super::partition::Partition;
@@ -7,10 +7,11 @@ use crate::commands::restore_functions;
 use crate::exec::Reload;
 use crate::keyspace::ExpiryRole;
 use crate::mesh::Envelope;
-use crate::rdb::{Kept, Limits, Part, Reading};
+use crate::rdb::{Encoder, Kept, Limits, Part, Preamble, Reading};
 use crate::script::RestorePolicy;
 use crate::snapshot::{
-    Batch, FileReader, LoadRules, Loaded, Share, Trust, keep_fact, load_batch, load_body,
+    Batch, FileReader, LoadRules, Loaded, Share, Trust, VALKEY_VERSION, keep_fact, load_batch,
+    load_body,
 };
 use crate::value::string::IntText;
 use bytes::Bytes;
@@ -18,16 +19,22 @@ use std::fs::File;
 use std::sync::Arc;
 
 impl Partition {
-    /// Writes the share of a file, made at once, into a part. After the last share the partition
-    /// runs no command.
-    pub(super) fn give_share(&mut self, part: &mut Envelope, is_last: bool) {
-        // Includes expired keys that are still here.
-        let role = self.slice.set_role(ExpiryRole::Loading);
-        part.body = self.share().into_pieces();
-        self.slice.set_role(role);
-        if is_last {
-            self.leaving.begin();
-        }
+    /// Returns what precedes the keys of a file: its auxiliary fields and functions.
+    pub fn file_head(&self, is_aof_base: bool) -> Vec<u8> {
+        let process = &self.env.process;
+        let mut kept = process.persistence().kept.clone();
+        kept.functions = process.functions.texts();
+        let preamble = Preamble {
+            valkey_version: VALKEY_VERSION,
+            written_s: process.clock.unix_ms() / 1_000,
+            used_memory_bytes: crate::base::alloc::used_bytes(),
+            origin: None,
+            is_aof_base,
+            kept: &kept,
+        };
+        let mut head = Vec::new();
+        Encoder::new(&mut head, false).preamble(&preamble);
+        head
     }
 
     /// Ends service, because the process stops without a save.

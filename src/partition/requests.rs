@@ -15,7 +15,7 @@ impl Partition {
     /// that change keys.
     pub(super) fn answer_in_order(&mut self, mut part: Box<Envelope>, place: Place) {
         let records = self.records_at(place);
-        if let Work::Control { request: Request::Snapshot(_), .. } = part.work {
+        if let Work::Control { request: Request::Cut(_), .. } = part.work {
             self.journal.write_part(place, &part, records);
             // Its lock on all keys is granted.
             return self.begin_cut(part, HashMap::new());
@@ -79,7 +79,6 @@ impl Partition {
             Request::ActiveExpire(on) => self.slice.set_active_expiry(*on),
             Request::LogTable => self.log_table(),
             Request::FeedOn | Request::Passed => {}
-            Request::Share { is_last } => self.give_share(part, *is_last),
             Request::Leave => self.leave(),
             Request::Reload(reload) => self.reload(part, *reload),
             Request::Mark(id) => {

@@ -51,7 +51,9 @@ impl Partition {
     ) {
         // Surveys must not see the part before it is over.
         self.unfinished.begin_round(lock);
+        let before = self.enter_caller(part.reply_to.caller(part.home));
         self.store(&mut part.txn_mut().stores);
+        self.enter_caller(before);
         let at = part.items[0].at;
         self.slices.parts.push_back(SlicedPart {
             part,
@@ -93,7 +95,9 @@ impl Partition {
         }
         let SlicedPart { mut part, lock, mut records, spent, .. } = sliced;
         self.note_spent(&mut part, spent);
+        let before = self.enter_caller(part.reply_to.caller(part.home));
         self.fetch(part.txn_mut(), records.as_mut());
+        self.enter_caller(before);
         self.set_time(turn_us);
         self.end_slices(part, lock, records);
         true

@@ -1,11 +1,12 @@
 //! Work in slices, between which other units run: walks over all keys, parts of units with very
 //! many commands or keys, and the cut for a snapshot.
 
-use crate::exec::{Records, SuspendedScript};
+use crate::exec::{CutSink, Records, SuspendedScript};
 use crate::mesh::Envelope;
 use crate::snapshot::Lent;
 use crate::txn::LockId;
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Elements in whose time a part may run in one slice: about 250 us.
 pub(super) const SLICE_ELEMENTS_MAX: usize = 5_000;
@@ -70,6 +71,15 @@ pub(super) struct Cut {
     pub(super) until: LockId,
     /// Whether nothing can be done before the pool has encoded a value, or a unit is over.
     pub(super) is_waiting: bool,
+    /// Takes the pieces; none if they return with the reply.
+    pub(super) sink: Option<Arc<dyn CutSink>>,
+}
+
+impl Cut {
+    /// Returns whether the cut must pause until the sink has room. All shards are woken then.
+    pub(super) fn is_paused(&self) -> bool {
+        self.sink.as_ref().is_some_and(|sink| sink.is_full() && !sink.is_abandoned())
+    }
 }
 
 impl Slices {

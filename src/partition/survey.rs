@@ -45,9 +45,11 @@ impl Partition {
             || self.waiting.values().any(|part| may_have_begun(part))
     }
 
-    /// Returns whether some of the commands are surveys, which could see a unit in part.
+    /// Returns whether some of the commands are surveys, which could see a unit in part: one that
+    /// is unfinished now, or one that begins while a script among the commands is suspended.
     pub(super) fn surveys_torn(&self, items: &[Item]) -> bool {
-        items.iter().any(|item| item.entry.surveys_keys()) && self.is_torn()
+        let runs_script = || items.iter().any(|item| item.entry.command.runs_commands);
+        items.iter().any(|item| item.entry.surveys_keys()) && (runs_script() || self.is_torn())
     }
 
     /// Returns whether a part of a batch has surveys that need no locks.
@@ -61,11 +63,13 @@ impl Partition {
         if self.is_walk(part) {
             return true;
         }
-        // A part with an offloaded command runs its surveys later, when others may have begun.
+        // A part with an offloaded command or a script runs its surveys later, when others may have
+        // begun.
         let enough = self.long_elements_min();
         let may_stay = part.items.iter().any(|item| {
             let is_walk = item.entry.command.walk.is_some();
-            !is_walk && item.entry.may_be_long(item.argc as usize, enough)
+            let is_script = item.entry.command.runs_commands;
+            is_script || (!is_walk && item.entry.may_be_long(item.argc as usize, enough))
         });
         part.parts <= 1 && !may_stay && !self.is_torn()
     }

@@ -22,6 +22,27 @@ impl Checksum {
         JONES.checksum(bytes)
     }
 
+    /// Returns the checksum of two texts in a row, from the checksum of each and the length of the
+    /// second in bytes. O(log length).
+    pub fn join(first: u64, second: u64, second_len: u64) -> u64 {
+        // The checksum is linear, and begins at 0. So the first text counts as if as many zeros
+        // followed as the second text has bits: one matrix for a zero bit, squared again and again.
+        let mut zeros = [0; 64];
+        zeros[0] = CRC_64_REDIS.poly.reverse_bits();
+        (1..64).for_each(|at| zeros[at] = 1 << (at - 1));
+        // From one bit to one byte.
+        (0..3).for_each(|_| zeros = square(&zeros));
+        let (mut sum, mut left) = (first, second_len);
+        while left > 0 {
+            if left & 1 == 1 {
+                sum = times(&zeros, sum);
+            }
+            zeros = square(&zeros);
+            left >>= 1;
+        }
+        sum ^ second
+    }
+
     /// Adds bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         self.digest.update(bytes);
@@ -31,6 +52,18 @@ impl Checksum {
     pub fn value(&self) -> u64 {
         self.digest.clone().finalize()
     }
+}
+
+/// A matrix of bits, by columns.
+type Matrix = [u64; 64];
+
+fn times(matrix: &Matrix, bits: u64) -> u64 {
+    let columns = matrix.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1);
+    columns.fold(0, |sum, (_, column)| sum ^ column)
+}
+
+fn square(matrix: &Matrix) -> Matrix {
+    matrix.map(|column| times(matrix, column))
 }
 
 impl Default for Checksum {
@@ -58,6 +91,9 @@ mod tests {
             sum.add(&text[..cut]);
             sum.add(&text[cut..]);
             assert_eq!(sum.value(), Checksum::of(&text), "cut at {cut}");
+            let parts = [&text[..cut], &text[cut..]].map(Checksum::of);
+            let joined = Checksum::join(parts[0], parts[1], (text.len() - cut) as u64);
+            assert_eq!(joined, Checksum::of(&text), "joined at {cut}");
         }
         assert_eq!(Checksum::new().value(), 0);
     }

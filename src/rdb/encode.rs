@@ -26,6 +26,8 @@ pub struct Preamble<'a> {
     pub used_memory_bytes: u64,
     /// The replication ID and offset that the file corresponds to, if there is a feed.
     pub origin: Option<Origin<'a>>,
+    /// Whether the file is the base of an append-only file.
+    pub is_aof_base: bool,
     /// Parts to keep from an earlier file.
     pub kept: &'a Kept,
 }
@@ -50,10 +52,23 @@ pub struct Origin<'a> {
     pub db: u16,
 }
 
+/// Bytes from which on a value that is encoded in pieces gives a piece away.
+const SPILL_BYTES: usize = 256 << 10;
+
+/// Takes the bytes of a value that is encoded in pieces, and empties the buffer.
+struct Spill<'a>(&'a mut dyn FnMut(&mut Vec<u8>));
+
+impl std::fmt::Debug for Spill<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Spill")
+    }
+}
+
 /// Appends parts to a buffer.
 #[derive(Debug)]
 pub struct Encoder<'a> {
     pub(super) out: &'a mut Vec<u8>,
+    spill: Option<Spill<'a>>,
     is_packing: bool,
     /// Created for the first string that is long enough.
     lzf: Option<Lzf>,
@@ -70,7 +85,27 @@ impl<'a> Encoder<'a> {
     /// Creates an encoder that appends to `out`, and compresses with the tables of an earlier
     /// encoder, if there is one.
     pub fn resume(out: &'a mut Vec<u8>, is_packing: bool, lzf: Option<Lzf>) -> Encoder<'a> {
-        Encoder { out, is_packing, lzf, version: VERSION }
+        Encoder { out, spill: None, is_packing, lzf, version: VERSION }
+    }
+
+    /// Creates an encoder that calls `spill` whenever `out` is long, between two elements of a
+    /// value. So a value of any size needs little memory.
+    pub fn spilling(
+        out: &'a mut Vec<u8>,
+        is_packing: bool,
+        spill: &'a mut dyn FnMut(&mut Vec<u8>),
+    ) -> Encoder<'a> {
+        Encoder { spill: Some(Spill(spill)), ..Encoder::new(out, is_packing) }
+    }
+
+    /// Gives the bytes so far away, if they are many.
+    #[inline]
+    pub(super) fn spill(&mut self) {
+        if let Some(Spill(spill)) = &mut self.spill
+            && self.out.len() >= SPILL_BYTES
+        {
+            spill(self.out);
+        }
     }
 
     /// Returns the tables for [`Encoder::resume`].
@@ -87,8 +122,8 @@ impl<'a> Encoder<'a> {
         self.version = self.version.max(version);
     }
 
-    /// Writes everything before the first body.
-    pub fn preamble(&mut self, version: u32, preamble: &Preamble<'_>) {
+    /// Writes the magic of a file in this version: [`MAGIC_BYTES`](super::MAGIC_BYTES).
+    pub fn magic(&mut self, version: u32) {
         if version < VERSION_80 {
             self.out.extend_from_slice(MAGIC);
             self.out.extend_from_slice(format!("{version:04}").as_bytes());
@@ -96,6 +131,10 @@ impl<'a> Encoder<'a> {
             self.out.extend_from_slice(VALKEY_MAGIC);
             self.out.extend_from_slice(format!("{version:03}").as_bytes());
         }
+    }
+
+    /// Writes everything between the magic and the first body.
+    pub fn preamble(&mut self, preamble: &Preamble<'_>) {
         let bits = i64::from(usize::BITS);
         self.aux(b"valkey-ver", preamble.valkey_version.as_bytes());
         self.aux_integer(b"redis-bits", bits);
@@ -106,7 +145,7 @@ impl<'a> Encoder<'a> {
             self.aux(b"repl-id", origin.replid.as_bytes());
             self.aux_integer(b"repl-offset", origin.offset as i64);
         }
-        self.aux_integer(b"aof-base", 0);
+        self.aux_integer(b"aof-base", preamble.is_aof_base.into());
         preamble.kept.facts.iter().for_each(|(name, value)| self.aux(name, value));
         preamble.kept.functions.iter().for_each(|code| self.function(code));
     }

@@ -37,6 +37,7 @@ impl Encoder<'_> {
             let (id, listpack) = node.parts();
             self.string(&id.to_bytes());
             self.string(listpack);
+            self.spill();
         }
         self.length(log.len());
         self.id(log.last_id());
@@ -59,6 +60,7 @@ impl Encoder<'_> {
             self.out.extend_from_slice(&id.to_bytes());
             self.out.extend_from_slice(&pending.delivered_ms.to_le_bytes());
             self.length(pending.deliveries);
+            self.spill();
         }
         self.length(group.consumers_len() as u64);
         for consumer in group.consumers() {
@@ -68,6 +70,7 @@ impl Encoder<'_> {
             self.length(consumer.pending() as u64);
             for id in consumer.ids_from(Id::MIN) {
                 self.out.extend_from_slice(&id.to_bytes());
+                self.spill();
             }
         }
     }

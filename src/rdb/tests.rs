@@ -84,11 +84,13 @@ fn file() -> Vec<u8> {
         written_s: 1_800_000_000,
         used_memory_bytes: 1 << 33,
         origin: Some(origin),
+        is_aof_base: false,
         kept: &Kept::default(),
     };
     let large = Bytes::from(vec![b'x'; 70_000]);
     let mut file = written(true, |encoder| {
-        encoder.preamble(VERSION, &preamble);
+        encoder.magic(VERSION);
+        encoder.preamble(&preamble);
         encoder.database(0, 2, 1);
         encoder.string_entry(b"1", Some(5_000), &Str::Bytes(b"value"));
         encoder.string_entry(b"two", None, &Str::Int(-7_000_000_000));

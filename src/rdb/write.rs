@@ -108,6 +108,7 @@ impl Encoder<'_> {
                     self.string(listpack);
                 }
             }
+            self.spill();
         }
     }
 
@@ -124,7 +125,10 @@ impl Encoder<'_> {
             kind::SET_LISTPACK => self.packed_items(set.iter()),
             _ => {
                 self.length(set.len() as u64);
-                set.iter().for_each(|member| self.item(&member));
+                for member in set.iter() {
+                    self.item(&member);
+                    self.spill();
+                }
             }
         }
     }
@@ -144,6 +148,7 @@ impl Encoder<'_> {
         for (member, score) in set.iter_back_from(set.len()) {
             self.item(&member);
             self.out.extend_from_slice(&score.to_le_bytes());
+            self.spill();
         }
     }
 
@@ -159,6 +164,7 @@ impl Encoder<'_> {
                 let at = field.expiry.map_or(-1, |at| at as i64);
                 self.out.extend_from_slice(&at.to_le_bytes());
             }
+            self.spill();
         }
     }
 

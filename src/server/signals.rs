@@ -40,6 +40,7 @@ fn heed(signal: i32, process: &Process) {
         true => "Received shutdown signal during loading, scheduling shutdown.".to_string(),
         false => format!("Received {name} scheduling shutdown..."),
     });
+    process.log.notice("User requested shutdown...");
     let flags = flags_of(signal, &config);
     if flags.saves {
         process.stop_saving(why, flags.is_forced);

@@ -332,9 +332,6 @@ fn greet(process: &Process, config: &Config, has_arguments: bool) {
     if let Err(error) = process.oom_score.apply(config) {
         log.warning(&format!("Unable to write oom_score_adj: {error}"));
     }
-    if !config.save.is_empty() {
-        log.notice("Keys are saved only by SAVE and at shutdown: no periodic snapshots yet.");
-    }
     for (name, reason) in config.without_effect() {
         log.verbose(&format!("The setting '{name}' is accepted, without effect: {reason}"));
     }
@@ -421,11 +418,6 @@ fn end_writer(writer: Option<Writer>) {
 }
 
 fn farewell(process: &Process, config: &Config, is_clean: bool) {
-    match process.stop_reason() {
-        Some(Shutdown::Command) => process.log.warning("User requested shutdown..."),
-        Some(Shutdown::Failure) | None => {}
-        Some(_) => process.log.warning("Received shutdown signal during operation"),
-    }
     if let Some(path) = &config.unixsocket {
         process.log.notice("Removing the unix socket file.");
         if let Err(error) = std::fs::remove_file(path) {

@@ -155,6 +155,7 @@ pub(super) fn run(mut seat: Seat) -> Result<(), String> {
     let mut shard = build_shard(seat.me, &seat.common, driver, seat.seeds);
     shard.set_core_own(seat.has_core);
     shard.set_offload_pool(&seat.offload_pool);
+    shard.write_files_on_threads();
     if let Some(intake) = seat.intake.take() {
         shard.set_intake(intake);
     }

@@ -26,6 +26,7 @@ impl Shard {
         self.check_connections();
         self.tick_links();
         self.heed_signals();
+        self.heed_save_points();
         self.settle_settings();
         alloc::flush_local();
         if self.cron.begin_round(self.env.now.monotonic_ns) {
@@ -57,7 +58,6 @@ impl Shard {
         let used = alloc::used_bytes();
         let max = self.env.config.maxmemory;
         self.env.facts.set(Facts::OUT_OF_MEMORY, max > 0 && used > max);
-        self.env.facts.set(Facts::AOF_FAILED, self.env.process.aof.failure().is_some());
     }
 
     /// Updates the board from the partition and the connections.
@@ -75,6 +75,7 @@ impl Shard {
             let numbers = self.env.process.listeners.numbers();
             numbers.into_iter().for_each(|number| self.driver.unlisten(number));
         }
+        self.drop_files();
         self.flush();
         let stop_ms = self.env.process.clock.unix_ms() + STOP_FLUSH_MS_MAX;
         let all: Vec<ConnId> = self.connections.iter().map(|(conn, _)| conn).collect();

@@ -102,3 +102,6 @@ pub const BORROW_NS_MAX: u64 = 200_000;
 /// Nanoseconds for which a woken shard blocks while another shard holds its partition. The holder
 /// rings; this timeout only guards against a broken doorbell.
 pub const LENT_WAIT_NS_MAX: u64 = 10_000_000;
+
+/// Seconds between two attempts of a save in the background after one has failed.
+pub const SAVE_RETRY_S: u64 = 5;

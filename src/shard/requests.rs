@@ -14,6 +14,9 @@ impl Shard {
     /// Carries out a request of a connection's command, and writes the reply unless the request has
     /// written it.
     pub(super) fn carry_out(&mut self, conn: ConnId, request: Request) {
+        if matches!(request, Request::Shutdown { .. }) {
+            self.log_shutdown(conn);
+        }
         match request {
             Request::Exec => self.exec(conn),
             Request::Monitor => self.begin_monitor(conn),
@@ -49,7 +52,7 @@ impl Shard {
                 Some(merge) => self.post_request(conn, &request, merge),
                 None => {
                     let mut output = Output::default();
-                    self.carry_out_here(conn, &request, &mut output);
+                    self.carry_out_here(conn, &request, &mut output, false);
                     let connection = self.connections.get_mut(conn).expect("connection is open");
                     let all = 0..output.mark().offset();
                     connection.outbox.output.append_range(&output, all);
@@ -77,8 +80,15 @@ impl Shard {
         }
     }
 
-    /// Carries out a request that needs no other shard.
-    pub(super) fn carry_out_here(&mut self, conn: ConnId, request: &Request, output: &mut Output) {
+    /// Carries out a request that needs no other shard, for a command of a transaction if
+    /// `is_in_exec`.
+    pub(super) fn carry_out_here(
+        &mut self,
+        conn: ConnId,
+        request: &Request,
+        output: &mut Output,
+        is_in_exec: bool,
+    ) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let protocol = connection.session.protocol;
         match request {
@@ -96,7 +106,11 @@ impl Shard {
             Request::ResetStatistics => {
                 // A reset stores a baseline that readers subtract, so no other shard takes part.
                 self.env.process.boards.reset();
+                self.env.process.persistence().saves = 0;
                 Reply::new(output, protocol).ok();
+            }
+            Request::BackgroundSave(wish) => {
+                self.background_save(*wish, is_in_exec, (output, protocol));
             }
             Request::Save | Request::Reload(_) => {
                 let why = "ERR SAVE and DEBUG RELOAD are not allowed inside a transaction";

@@ -17,6 +17,8 @@ impl Shard {
         let now_ms = self.env.now.monotonic_ms();
         let are_busy = self.env.process.running.are_busy(now_ms, threshold_ms);
         self.env.facts.set(Facts::BUSY, are_busy);
+        let has_disk_error = self.env.process.has_disk_error(&self.env.config);
+        self.env.facts.set(Facts::DISK_ERROR, has_disk_error);
     }
 
     /// Applies the settings to the partition, the gates and the limits.

@@ -48,6 +48,11 @@ impl Shard {
         self.transactions.offloads = Some(Offloads::new(pool.clone(), bell));
     }
 
+    /// Has files written by threads of their own. Otherwise the shard writes them, in tests.
+    pub fn write_files_on_threads(&mut self) {
+        self.replication.has_threads = true;
+    }
+
     /// Runs one turn.
     pub fn turn(&mut self) -> io::Result<Turn> {
         self.wait()?;

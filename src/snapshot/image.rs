@@ -33,7 +33,9 @@ impl Snapshot {
     pub fn new(preamble: &Preamble<'_>, shares: &[Share], has_checksum: bool) -> Snapshot {
         let version = shares.iter().map(|share| share.version).max().unwrap_or(VERSION);
         let mut header = Vec::new();
-        Encoder::new(&mut header, false).preamble(version, preamble);
+        let mut encoder = Encoder::new(&mut header, false);
+        encoder.magic(version);
+        encoder.preamble(preamble);
         let mut parts = vec![Bytes::from(header)];
         let pieces = shares.iter().flat_map(|share| share.body.iter().cloned());
         parts.extend(pieces.filter(|piece| !piece.is_empty()));
@@ -166,6 +168,7 @@ pub(crate) mod tests {
             written_s: 1,
             used_memory_bytes: 2,
             origin: Some(Origin { replid, offset, db: 0 }),
+            is_aof_base: false,
             kept: &Kept::default(),
         };
         Snapshot::new(&preamble, &shares, true)
@@ -230,6 +233,7 @@ pub(crate) mod tests {
             written_s: 1,
             used_memory_bytes: 2,
             origin: None,
+            is_aof_base: false,
             kept: &Kept::default(),
         };
         let snapshot = Arc::new(Snapshot::new(&preamble, &[], false));

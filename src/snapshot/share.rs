@@ -9,7 +9,11 @@
 //!     '--lend--> lent --another thread encodes it------------'
 //! ```
 //! A piece does not move once it is complete, so no call copies a long body.
+//!
+//! A cut may have a sink instead, which takes the pieces at once. Each then begins with the number
+//! of its database. The sink also takes the lent values: they are encoded when they are written.
 
+use crate::exec::{CutPiece, CutSink, LaterValue};
 use crate::keyspace::{Consumer, Slice, View};
 use crate::rdb::{Encoder, Lzf, VERSION};
 use crate::value::Object;
@@ -31,10 +35,10 @@ const PIECE_ROOM_BYTES: usize = 16 << 10;
 const STRING_SHARED_BYTES_MIN: usize = 32 << 10;
 
 /// A walk pauses while this number of lent values is not encoded.
-const LENT_MAX: usize = 8;
+pub(super) const LENT_MAX: usize = 8;
 
 /// A value that changes is encoded at once if this number of lent values is not encoded.
-const LENT_CHANGING_MAX: usize = 64;
+pub(super) const LENT_CHANGING_MAX: usize = 64;
 
 /// One shard's contribution to a snapshot.
 #[derive(Clone, Debug)]
@@ -60,6 +64,13 @@ impl Share {
         let mut head = vec![u8::try_from(self.version).expect("a version fits into a byte")];
         head.extend_from_slice(&self.changes.to_le_bytes());
         std::iter::once(head.into()).chain(self.body).collect()
+    }
+
+    /// Passes the share's keys to a sink.
+    pub fn push_to(self, sink: &dyn CutSink) {
+        for piece in self.body {
+            sink.push(CutPiece::Keys { parts: [piece, Bytes::new()], keys: 0 });
+        }
     }
 
     /// Decodes a share that another shard has sent.
@@ -121,6 +132,18 @@ impl Lent {
     }
 }
 
+impl LaterValue for Lent {
+    fn encode(&mut self, write: &mut dyn FnMut(&mut Vec<u8>)) -> u32 {
+        let value = self.value.take().expect("a value is encoded once");
+        let mut encoder = Encoder::spilling(&mut self.encoded, self.is_packing, write);
+        encoder.select(self.db);
+        encoder.object_entry(&self.key, self.expiry, value.by_ref());
+        let version = encoder.version();
+        write(&mut self.encoded);
+        version
+    }
+}
+
 /// Encodes the keys of a cut.
 #[derive(Debug)]
 pub struct ShareWriter {
@@ -142,12 +165,23 @@ pub struct ShareWriter {
     lent: VecDeque<Lent>,
     /// Number of values that were taken for encoding and did not come back.
     under_way: usize,
+    /// Takes the pieces; none if they stay here.
+    sink: Option<Arc<dyn CutSink>>,
+    /// Number of keys in the open piece.
+    open_keys: u32,
 }
 
 impl ShareWriter {
-    /// Creates the writer for a cut of this slice, which begins now. Later it leaves out the keys
-    /// that expire before `due_before_ms`, in Unix milliseconds.
-    pub fn new(slice: &Slice, is_packing: bool, changes: u64, due_before_ms: u64) -> ShareWriter {
+    /// Creates the writer for a cut of this slice, which begins now, with an optional sink for its
+    /// pieces. Later it leaves out the keys that expire before `due_before_ms`, in Unix
+    /// milliseconds.
+    pub fn new(
+        slice: &Slice,
+        is_packing: bool,
+        changes: u64,
+        due_before_ms: u64,
+        sink: Option<Arc<dyn CutSink>>,
+    ) -> ShareWriter {
         let sizes = (0..slice.databases()).map(|db| Some((slice.len(db), slice.volatile_len(db))));
         ShareWriter {
             is_packing,
@@ -161,6 +195,8 @@ impl ShareWriter {
             pieces: Vec::new(),
             lent: VecDeque::new(),
             under_way: 0,
+            sink,
+            open_keys: 0,
         }
     }
 
@@ -179,7 +215,7 @@ impl ShareWriter {
     }
 
     fn write_encoded(&mut self, lent: Lent) {
-        self.write(lent.db, |_| {});
+        self.write_on(lent.db, |_| {});
         self.version = self.version.max(lent.version);
         self.add_piece(lent.encoded.into());
     }
@@ -196,8 +232,16 @@ impl ShareWriter {
         Share { version: self.version, changes: self.changes, body: self.pieces }
     }
 
-    /// Writes to the open piece, behind the number of the database if it has changed.
+    /// Writes a key to the open piece, and completes the piece if it is long enough.
     fn write(&mut self, db: usize, write: impl FnOnce(&mut Encoder<'_>)) {
+        self.write_on(db, write);
+        if self.open.len() >= PIECE_BYTES {
+            self.end_piece();
+        }
+    }
+
+    /// Writes to the open piece, behind the number of the database if it has changed.
+    fn write_on(&mut self, db: usize, write: impl FnOnce(&mut Encoder<'_>)) {
         if self.open.capacity() == 0 {
             self.open.reserve(PIECE_BYTES + PIECE_ROOM_BYTES);
         }
@@ -211,14 +255,15 @@ impl ShareWriter {
         write(&mut encoder);
         self.version = self.version.max(encoder.version());
         self.lzf = encoder.into_lzf();
-        if self.open.len() >= PIECE_BYTES {
-            self.end_piece();
-        }
+        self.open_keys += 1;
     }
 
     /// Completes the open piece. A short one is copied, so that it takes no more memory than it
     /// needs.
     fn end_piece(&mut self) {
+        if self.sink.is_some() {
+            return self.push_open(Bytes::new());
+        }
         if self.open.len() >= PIECE_BYTES / 2 {
             self.pieces.push(std::mem::take(&mut self.open).into());
         } else if !self.open.is_empty() {
@@ -227,8 +272,25 @@ impl ShareWriter {
         }
     }
 
-    /// Adds a piece that exists already.
+    /// Pushes the open piece to the sink, with the bytes behind it. The next piece begins with the
+    /// number of its database, because other pieces may come in between.
+    fn push_open(&mut self, behind: Bytes) {
+        let Some(sink) = self.sink.as_ref().filter(|_| !self.open.is_empty()) else { return };
+        let open = match self.open.len() >= PIECE_BYTES / 2 {
+            true => std::mem::take(&mut self.open).into(),
+            false => Bytes::copy_from_slice(&self.open),
+        };
+        self.open.clear();
+        sink.push(CutPiece::Keys { parts: [open, behind], keys: self.open_keys });
+        self.open_keys = 0;
+        self.db = None;
+    }
+
+    /// Adds a piece that exists already, directly behind what was written last.
     fn add_piece(&mut self, piece: Bytes) {
+        if self.sink.is_some() {
+            return self.push_open(piece);
+        }
         self.end_piece();
         self.pieces.push(piece);
     }
@@ -246,7 +308,7 @@ impl Consumer for ShareWriter {
         match key.string() {
             Some(Str::Large(value)) if value.len() >= STRING_SHARED_BYTES_MIN => {
                 let (name, expiry, len) = (key.key(), key.expiry(), value.len());
-                self.write(db, |encoder| encoder.string_ahead(name, expiry, len));
+                self.write_on(db, |encoder| encoder.string_ahead(name, expiry, len));
                 self.add_piece(value.clone());
             }
             _ => self.write(db, |encoder| save_key(encoder, key)),
@@ -266,18 +328,28 @@ impl Consumer for ShareWriter {
             encoded: Vec::new(),
             version: VERSION,
         };
-        if self.lent.len() + self.under_way >= LENT_CHANGING_MAX {
-            lent.encode();
+        let is_crowded = match &self.sink {
+            Some(sink) => sink.is_crowded(),
+            None => self.lent.len() + self.under_way >= LENT_CHANGING_MAX,
+        };
+        if is_crowded {
+            Lent::encode(&mut lent);
             return self.write_encoded(lent);
+        }
+        if let Some(sink) = &self.sink {
+            return sink.push(CutPiece::Value(Box::new(lent)));
         }
         self.lent.push_back(lent);
     }
 
     fn is_full(&self) -> bool {
-        self.lent.len() + self.under_way >= LENT_MAX
+        match &self.sink {
+            Some(sink) => sink.is_full(),
+            None => self.lent.len() + self.under_way >= LENT_MAX,
+        }
     }
 
     fn is_abandoned(&self) -> bool {
-        false
+        self.sink.as_ref().is_some_and(|sink| sink.is_abandoned())
     }
 }

@@ -23,6 +23,7 @@ mod findings;
 mod generate;
 mod grammar;
 mod guard;
+mod listen;
 mod peer;
 mod script;
 #[path = "../process/server.rs"]

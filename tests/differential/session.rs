@@ -4,6 +4,7 @@ use super::compare::{Check, agrees_queued, with_plain_scores, with_sorted_maps};
 use super::findings::{Findings, shown, shown_args, sort_of};
 use super::generate::{Generator, Made};
 use super::grammar::{self, Command};
+use super::listen::{self, Listeners};
 use super::peer::Peer;
 use super::script::Scripts;
 use super::server::{self, Server};
@@ -24,7 +25,10 @@ const PIPELINE_BYTES_MAX: usize = 64 << 10;
 
 /// Number of commands that are kept, and that are shown with a finding.
 const HISTORY_MAX: usize = 4_000;
-const TOLD_MAX: usize = 8;
+const TOLD_MAX: usize = 12;
+
+/// Number of commands of a pipeline that are shown with a finding.
+const PIPELINE_TOLD_MAX: usize = 60;
 
 /// Sent after a `RESET`, which switches to RESP2.
 static GREETING: Command = Command { name: "HELLO", weight: 0, parts: &[], check: Check::Kind };
@@ -32,6 +36,13 @@ static GREETING: Command = Command { name: "HELLO", weight: 0, parts: &[], check
 /// Sent before a `DBSIZE`. Expired keys count until a command touches them, and after a `RANDOMKEY`
 /// it is random which ones are left.
 static LOOK: Command = Command { name: "EXISTS", weight: 0, parts: &[], check: Check::Exact };
+
+/// Sent last, so that what the commands before it have caused is there before its reply.
+static MARK: Command = Command { name: "PING", weight: 0, parts: &[], check: Check::Exact };
+
+/// The classes of notifications while there are some: all but the keys that reads miss. The peer
+/// counts a miss for some commands that it refuses afterwards.
+const NOTIFICATIONS: &str = "AKEn";
 
 #[derive(Clone, Copy, Debug)]
 pub struct Setup {
@@ -43,6 +54,9 @@ pub struct Setup {
     /// Whether a second peer replaces Annulet: a disagreement is then random, not a finding.
     pub is_rehearsal: bool,
 }
+
+/// Commands that use each of their keys on its own.
+const PER_KEY: &[&[u8]] = &[b"DEL", b"UNLINK", b"EXISTS", b"TOUCH", b"MGET", b"MSET", b"MSETEX"];
 
 /// Commands that give a sorted set, or its scores, to another key.
 const MOVING: &[&[u8]] = &[
@@ -116,6 +130,9 @@ struct Session<'a> {
     ours: Vec<Wire>,
     theirs: Vec<Wire>,
     observers: Observers,
+    listeners: Listeners,
+    /// Whether what the listeners hear is compared.
+    is_listening: bool,
     standings: Vec<Standing>,
     generator: Generator,
     history: VecDeque<Sent>,
@@ -141,12 +158,17 @@ pub fn run(program: &str, setup: Setup, commands: u64, tally: &mut Tally, findin
     Scripts::names(setup.protocol).for_each(|form| tally.expect_form(form));
     let seed = setup.seed ^ (setup.shards as u64) << 32 ^ u64::from(setup.protocol) << 48;
     let (mut ours, mut theirs) = (wires(subject.port()), wires(peer.port));
+    let ports = [subject.port(), peer.port];
+    let listeners =
+        Listeners::new(|server, version| Wire::connect(ports[server], version), setup.protocol);
     let scripts = Scripts::load(&mut ours[0], &mut theirs[0], setup.protocol);
     let mut session = Session {
         setup,
         ours,
         theirs,
         observers,
+        listeners,
+        is_listening: false,
         standings: (0..CONNECTIONS).map(|_| Standing::default()).collect(),
         generator: Generator::new(known, scripts, setup.protocol, seed),
         history: VecDeque::new(),
@@ -213,10 +235,20 @@ impl Session<'_> {
     fn pipeline(&mut self) -> std::io::Result<u64> {
         let at = self.generator.dice.below(CONNECTIONS as u64) as usize;
         let mades = self.made(at);
+        let is_same = self.exchange(at, &mades)?;
+        if is_same && (!self.is_listening || self.listen(at)?) {
+            return Ok(mades.len() as u64);
+        }
+        self.start_again();
+        Ok(mades.len() as u64)
+    }
+
+    /// Sends a pipeline to both servers. Returns whether all replies agree.
+    fn exchange(&mut self, at: usize, mades: &[Made]) -> std::io::Result<bool> {
         let mut bytes = Vec::new();
         mades.iter().for_each(|made| put_request(&mut bytes, &made.args));
         let first = self.history.len();
-        for made in &mades {
+        for made in mades {
             let args = made.args.clone();
             let name_at = made.name_at();
             self.history.push_back(Sent { connection: at, args, name_at, reply: Vec::new() });
@@ -228,16 +260,59 @@ impl Session<'_> {
         for (place, reply) in theirs.iter().enumerate() {
             self.history[first + place].reply = reply.clone();
         }
+        let mut is_same = true;
         for (place, made) in mades.iter().enumerate() {
             self.tally.count(made);
-            if !self.compare(at, first + place, made, &ours[place], &theirs[place]) {
-                self.start_again();
+            is_same = self.compare(at, first + place, made, &ours[place], &theirs[place]);
+            if !is_same {
                 break;
             }
         }
         let surplus = self.history.len().saturating_sub(HISTORY_MAX);
         self.history.drain(..surplus);
-        Ok(mades.len() as u64)
+        Ok(is_same)
+    }
+
+    /// Compares what all connections have heard of the pipeline on connection `at`. Returns whether
+    /// they agree.
+    fn listen(&mut self, at: usize) -> std::io::Result<bool> {
+        for connection in (0..CONNECTIONS).filter(|connection| *connection != at) {
+            let mark = Made::fixed(&MARK, vec![b"PING".to_vec()]);
+            if !self.standings[connection].is_multi && !self.exchange(connection, &[mark])? {
+                return Ok(false);
+            }
+        }
+        let is_one = self.setup.shards == 1;
+        let accepts = (!is_one && self.has_per_key(at), is_one);
+        let mut found = self.listeners.compare(&mut self.generator.dice, accepts)?;
+        // Those of several shards, and of offloaded commands, come in any order behind the replies
+        // of their pipeline.
+        let is_exact = is_one && self.setup.offload_min > 1;
+        for connection in 0..CONNECTIONS {
+            if self.standings[connection].is_multi {
+                continue;
+            }
+            let pushes = [&mut self.ours, &mut self.theirs].map(|wires| {
+                let pushes = wires[connection].take_pushes().into_iter();
+                match is_exact {
+                    true => pushes
+                        .map(|(at, push)| [format!("{at} ").into_bytes(), push].concat())
+                        .collect(),
+                    false => listen::keys_of(&pushes.map(|(_, push)| push).collect::<Vec<_>>()),
+                }
+            });
+            let what = format!("pushes to connection {connection}");
+            found.extend(listen::difference(&what, &pushes));
+        }
+        let is_same = found.is_empty();
+        for misheard in found {
+            let pipeline = self.told_pipeline(at);
+            let key = [Vec::new(), misheard.key];
+            let before = self.told_before(self.history.len(), &key, at);
+            let text = format!("{}\n{pipeline}{before}", misheard.text);
+            self.findings.note(misheard.kind, text);
+        }
+        Ok(is_same)
     }
 
     fn made(&mut self, at: usize) -> Vec<Made> {
@@ -250,6 +325,14 @@ impl Session<'_> {
             let ends = self.standings[at].is_multi && self.generator.dice.one_in(8);
             let end = if ends { self.generator.named("EXEC") } else { None };
             let made = end.unwrap_or_else(|| self.generator.any());
+            // They remove random expired keys, or leave keys that have expired already, which a
+            // shard may remove at once.
+            let name = made.command.name;
+            let is_random = ["RANDOMKEY", "SCAN"].contains(&name)
+                || (name == "MSETEX" && self.setup.shards > 1);
+            if is_random && self.is_listening {
+                continue;
+            }
             let is_plain = made.args.len() == 1;
             match made.command.name {
                 "MULTI" if is_plain => self.standings[at].is_multi = true,
@@ -269,6 +352,9 @@ impl Session<'_> {
                 let args = vec![b"HELLO".to_vec(), version];
                 mades.push(Made::fixed(&GREETING, args));
             }
+        }
+        if !self.standings[at].is_multi {
+            mades.push(Made::fixed(&MARK, vec![b"PING".to_vec()]));
         }
         mades
     }
@@ -369,7 +455,8 @@ impl Session<'_> {
         let concerns = |sent: &&Sent| {
             let is_near = sent.connection == at && keys.is_empty();
             let name = sent.name();
-            let is_wide = [&b"MULTI"[..], b"EXEC", b"SELECT", b"SWAPDB", b"FLUSHALL", b"FLUSHDB"];
+            let is_wide =
+                [&b"MULTI"[..], b"EXEC", b"SELECT", b"SWAPDB", b"FLUSHALL", b"FLUSHDB", b"CLIENT"];
             let has_all = sent.args.len() > KEYS.len();
             is_near
                 || is_wide.contains(&name.as_slice())
@@ -383,6 +470,27 @@ impl Session<'_> {
         let mut lines: Vec<String> = lines.map(line).collect();
         lines.reverse();
         format!("  before it:\n{}", lines.concat())
+    }
+
+    /// Returns whether a command of the last pipeline on connection `at` may use keys on several
+    /// shards one by one. The notifications of different shards then come in any order.
+    fn has_per_key(&self, at: usize) -> bool {
+        let own = self.history.iter().rev().skip_while(|sent| sent.connection != at);
+        let mut own = own.take_while(|sent| sent.connection == at);
+        own.any(|sent| sent.name() == b"EXEC" || PER_KEY.contains(&sent.name().as_slice()))
+    }
+
+    /// Returns the last commands, of the pipeline on connection `at`.
+    fn told_pipeline(&self, at: usize) -> String {
+        let own = self.history.iter().rev().skip_while(|sent| sent.connection != at);
+        let own = own.take_while(|sent| sent.connection == at).take(PIPELINE_TOLD_MAX);
+        let line = |sent: &Sent| {
+            let args = shown_args(&sent.args);
+            format!("    {}> {args}  =  {}\n", sent.connection, shown(&sent.reply))
+        };
+        let mut lines: Vec<String> = own.map(line).collect();
+        lines.reverse();
+        format!("  the pipeline:\n{}", lines.concat())
     }
 
     /// Compares all keys, and sometimes restarts without any.
@@ -400,7 +508,8 @@ impl Session<'_> {
             let before = self.told_before(self.history.len(), &args, 0);
             self.findings.note(difference.kind, format!("{}\n{before}", difference.text));
         }
-        if !are_same || self.generator.dice.one_in(2) {
+        // The comparison has removed random expired keys.
+        if !are_same || self.is_listening || self.generator.dice.one_in(2) {
             self.start_again();
         }
     }
@@ -412,7 +521,13 @@ impl Session<'_> {
             let replies =
                 wire.ask_all(&[&["RESET"][..], &["HELLO", &version], &["FLUSHALL"], &["PING"]]);
             assert_eq!(replies[3], b"+PONG\r\n", "a connection does not recover");
+            wire.take_pushes();
         }
+        // While there are notifications, a pipeline does not run on several shards at once.
+        let classes = *self.generator.dice.pick(&[NOTIFICATIONS, NOTIFICATIONS, ""]);
+        self.is_listening = !classes.is_empty() || self.generator.dice.one_in(2);
+        self.observers.set("notify-keyspace-events", classes);
+        self.listeners.forget().expect("the servers answer");
         self.standings.iter_mut().for_each(|standing| *standing = Standing::default());
         self.history.clear();
     }

@@ -55,6 +55,14 @@ impl Observers {
         }
     }
 
+    /// Changes a setting of both servers.
+    pub fn set(&mut self, name: &str, value: &str) {
+        for wire in [&mut self.ours, &mut self.theirs] {
+            let reply = wire.ask(&["CONFIG", "SET", name, value]);
+            assert_eq!(reply, b"+OK\r\n", "{}", shown(&reply));
+        }
+    }
+
     /// Whether Annulet has a command of this name.
     pub fn is_known(&mut self, name: &str) -> bool {
         let name = name.to_lowercase().replace(' ', "|");

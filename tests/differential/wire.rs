@@ -1,4 +1,5 @@
-//! A connection that sends pipelines and keeps the exact bytes of each reply.
+//! A connection that sends pipelines and keeps the exact bytes of each reply, and of each push
+//! between the replies.
 
 use super::server::PATIENCE;
 use annulet::resp::reply_end;
@@ -10,6 +11,12 @@ const READ_BYTES: usize = 64 << 10;
 
 pub struct Wire {
     stream: TcpStream,
+    /// Bytes that were read and belong to no whole reply yet.
+    unread: Vec<u8>,
+    /// Number of replies so far.
+    replies: usize,
+    /// The pushes since they were last taken, each with the number of replies before it.
+    pushes: Vec<(usize, Vec<u8>)>,
 }
 
 impl Wire {
@@ -18,7 +25,7 @@ impl Wire {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the server accepts");
         stream.set_nodelay(true).expect("it is a TCP socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
-        let mut wire = Wire { stream };
+        let mut wire = Wire { stream, unread: Vec::new(), replies: 0, pushes: Vec::new() };
         wire.ask(&["HELLO", &protocol.to_string()]);
         wire
     }
@@ -27,30 +34,55 @@ impl Wire {
         self.stream.write_all(bytes)
     }
 
-    /// Returns the next `count` replies; none of them may have been read in part before.
+    /// Returns the next `count` replies. Keeps the pushes that come between and behind them.
     pub fn replies(&mut self, count: usize) -> Result<Vec<Vec<u8>>> {
         let mut replies = Vec::with_capacity(count);
-        let (mut bytes, mut at) = (Vec::new(), 0);
-        while replies.len() < count {
-            if let Some(len) = reply_end(&bytes[at..]) {
-                replies.push(bytes[at..at + len].to_vec());
+        loop {
+            let mut at = 0;
+            while let Some(len) = reply_end(&self.unread[at..]) {
+                let frame = self.unread[at..at + len].to_vec();
                 at += len;
-                continue;
+                if frame.starts_with(b">") {
+                    self.pushes.push((self.replies, frame));
+                } else if replies.len() < count {
+                    self.replies += 1;
+                    replies.push(frame);
+                } else {
+                    return Err(Error::other("the server sent more replies than requests"));
+                }
             }
-            bytes.drain(..at);
-            at = 0;
-            let end = bytes.len();
-            bytes.resize(end + READ_BYTES, 0);
-            let taken = self.stream.read(&mut bytes[end..])?;
-            bytes.truncate(end + taken);
-            if taken == 0 {
-                return Err(Error::new(ErrorKind::UnexpectedEof, "the server hung up"));
+            self.unread.drain(..at);
+            if replies.len() == count {
+                return Ok(replies);
             }
+            self.read()?;
         }
-        if at != bytes.len() {
-            return Err(Error::other("the server sent more replies than requests"));
+    }
+
+    /// Returns the next reply, push or message.
+    pub fn frame(&mut self) -> Result<Vec<u8>> {
+        loop {
+            if let Some(len) = reply_end(&self.unread) {
+                return Ok(self.unread.drain(..len).collect());
+            }
+            self.read()?;
         }
-        Ok(replies)
+    }
+
+    fn read(&mut self) -> Result<()> {
+        let end = self.unread.len();
+        self.unread.resize(end + READ_BYTES, 0);
+        let taken = self.stream.read(&mut self.unread[end..])?;
+        self.unread.truncate(end + taken);
+        match taken {
+            0 => Err(Error::new(ErrorKind::UnexpectedEof, "the server hung up")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the pushes so far, each with the number of replies before it.
+    pub fn take_pushes(&mut self) -> Vec<(usize, Vec<u8>)> {
+        std::mem::take(&mut self.pushes)
     }
 
     /// Sends one command and returns its reply. The server must be alive.

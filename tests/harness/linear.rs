@@ -10,6 +10,7 @@ use super::units::Mix;
 use super::workload::Workload;
 use super::{Client, Setup, World, check_rest};
 use annulet::base::rng::Rng;
+use annulet::config::Permission;
 use annulet::mesh::{Preempt, Rules};
 use annulet::resp::Value;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -107,6 +108,7 @@ pub fn judge(seed: u64, rules: Rules, mix: &'static Mix) -> Judged {
     let offloads = seed.is_multiple_of(OFFLOADING_ONCE_IN);
     let mut setup = Setup { rules, preempt: Some(preempt), offloads, ..Setup::new(shards, seed) };
     setup.config.repl_diskless_sync_delay = 0;
+    setup.config.enable_debug_command = Permission::Yes;
     let world = World::new(setup);
     let mut clients = None;
     run(&world, &lockstep, None, || {

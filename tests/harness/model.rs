@@ -47,6 +47,8 @@ pub enum Command {
     FlushDb,
     FlushAll,
     DbSize,
+    /// A request to all shards that needs their slices and changes nothing.
+    Ask,
     /// BITOP OR of one key: copies the value of the first key, without its deadline, to the second.
     BitCopy(usize, usize),
     /// BITCOUNT.
@@ -101,9 +103,9 @@ fn args(texts: &[&str]) -> Vec<String> {
 impl Command {
     /// Whether the command changes nothing except the session, at any time.
     fn is_private(&self) -> bool {
-        use Command::{BitCount, DbSize, Exists, Get, Mget, Pttl, Select, Sort, Sorted};
+        use Command::{Ask, BitCount, DbSize, Exists, Get, Mget, Pttl, Select, Sort, Sorted};
         let is_read = matches!(self, Get(_) | Mget(_) | Exists(_) | Pttl(_) | DbSize | BitCount(_));
-        is_read || matches!(self, Select(_) | Sort | Sorted)
+        is_read || matches!(self, Ask | Select(_) | Sort | Sorted)
     }
 
     /// Returns the arguments, for keys with these names.
@@ -147,6 +149,7 @@ impl Command {
             Command::FlushDb => args(&["FLUSHDB"]),
             Command::FlushAll => args(&["FLUSHALL"]),
             Command::DbSize => args(&["DBSIZE"]),
+            Command::Ask => args(&["DEBUG", "SET-ACTIVE-EXPIRE", "1"]),
             Command::BitCopy(from, to) => args(&["BITOP", "OR", key(to), key(from)]),
             Command::BitCount(at) => args(&["BITCOUNT", key(at)]),
             Command::SetRange(at, digit) => args(&["SETRANGE", key(at), "0", &digit.to_string()]),
@@ -590,6 +593,7 @@ impl Run<'_> {
                     Value::Integer(1)
                 }
             },
+            Command::Ask => ok(),
             Command::Select(db) => {
                 self.state.sessions[self.session].db = *db;
                 ok()

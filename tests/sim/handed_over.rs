@@ -440,3 +440,34 @@ fn a_refused_command_runs_under_its_transaction_beside_a_sort() {
         server.check();
     }
 }
+
+/// A transaction asks all shards, also those on which it locks no key. Their slices are not handed
+/// over before the transaction ends.
+#[test]
+fn a_request_to_all_shards_in_a_transaction_is_answered_beside_a_sort() {
+    let requests = [&["OBJECT", "ids"][..], &["SET-ACTIVE-EXPIRE", "1"], &["JMAP"]];
+    for seed in 0..60 {
+        let shards = 2 + seed as usize % 3;
+        let mut server = server(shards, seed);
+        let (mut one, mut other) = (server.client(), server.client());
+        fill(&mut server, &mut one);
+        for round in 0..6 {
+            let key = key_on(shards, (round % shards as u64) as usize, 7);
+            let request: Vec<&str> =
+                [&["DEBUG"][..], requests[round as usize % requests.len()]].concat();
+            for args in [&["MULTI"][..], &["SET", &key, "v"], &request, &["DEL", &key], &["EXEC"]] {
+                one.send(args);
+            }
+            server.steps(round * 3);
+            other.send(&["SORT", "ids", "BY", "weight:*", "GET", "#"]);
+            for _ in 0..4 {
+                one.read(&mut server);
+            }
+            let Value::Array(replies) = one.read(&mut server) else { panic!("EXEC has run") };
+            assert_eq!([&replies[0], &replies[2]], [&ok(), &int(1)]);
+            assert!(!matches!(replies[1], Value::Error(_)), "{replies:?}");
+            assert_eq!(other.read(&mut server), list(&["5", "2", "4", "1", "3"]));
+        }
+        server.check();
+    }
+}

@@ -262,6 +262,47 @@ fn a_long_script_stops_only_clients_of_its_keys() {
     });
 }
 
+/// A script without keys runs while another unit wants the slices of all partitions. The commands
+/// behind it still find the slice of their partition.
+#[test]
+fn a_long_script_without_keys_is_followed_by_other_commands() {
+    on_sliced_servers(|server, one, other| {
+        let script = format!("{LONG} return 5");
+        let undeclared = format!("{LONG} return redis.call('exists', ARGV[1])");
+        for first in 0..4 {
+            one.send(&["EVAL", &script, "0"]);
+            one.send(&["EVAL", "return 6", "0"]);
+            server.steps(2 + first * 3);
+            other.send(&["EVAL", &undeclared, "0", "key"]);
+            assert_eq!(soon(server, one), int(5));
+            assert_eq!(soon(server, one), int(6));
+            assert_eq!(soon(server, other), int(0));
+        }
+    });
+}
+
+/// A survey takes no locks, but a script behind it in its batch does.
+#[test]
+fn a_survey_and_a_long_script_run_beside_another_one() {
+    on_sliced_servers(|server, one, other| {
+        let [a, b, _] = keys(server);
+        let script = format!("redis.call('set', KEYS[1], 1) {LONG} return 5");
+        for survey in [&["DBSIZE"][..], &["SCAN", "0"], &["RANDOMKEY"]] {
+            one.send(&["EVAL", &script, "1", &a]);
+            server.steps(10);
+            other.send(&["SET", &b, "1"]);
+            other.send(survey);
+            other.send(&["EVAL", &script, "1", &b]);
+            other.send(survey);
+            assert_eq!(soon(server, one), int(5));
+            assert_eq!(soon(server, other), ok());
+            assert!(!matches!(soon(server, other), Value::Error(_)));
+            assert_eq!(soon(server, other), int(5));
+            assert!(!matches!(soon(server, other), Value::Error(_)));
+        }
+    });
+}
+
 #[test]
 fn a_long_script_over_several_shards_is_atomic() {
     on_sliced_servers(|server, one, other| {

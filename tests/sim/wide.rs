@@ -13,12 +13,12 @@ use annulet::mesh::Rules;
 /// The clock stands still, so that DBSIZE is exact.
 static STANDING: Mix = Mix {
     name: "all at once",
-    needs: &["sort", "multi", "exec", "watch", "swapdb", "copy", "psync"],
+    needs: &["sort", "multi", "exec", "watch", "swapdb", "copy", "psync", "debug"],
     kinds: &[
         Get, Mget, Mget, Exists, DbSize, DbSize, Set, SetNx, SetPx, Incr, GetDel, Mset, Mset, Mset,
         MsetNx, Del, Del, Rename, Rename, RenameNx, Copy, CopyDb, Pexpire, Persist, Select, SwapDb,
         BitCopy, BitCopy, BitCount, SetRange, Sort, SortStore, SortStore, Sorted, Get, Set, Mget,
-        Mset, Copy, Rename, FlushDb,
+        Mset, Copy, Rename, FlushDb, Ask, Ask,
     ],
     exec_once_in: 3,
     watch_percent: 40,
@@ -34,7 +34,7 @@ static PASSING: Mix = Mix {
     kinds: &[
         Get, Mget, Mget, Exists, Pttl, Set, SetNx, SetPx, SetPx, SetPx, Incr, GetDel, Mset, MsetNx,
         Del, Rename, Rename, RenameNx, Copy, CopyDb, Pexpire, Pexpire, Persist, Select, SwapDb,
-        BitCopy, BitCount, SetRange, SetRange, Sort, SortStore, Sorted, Get, Mget,
+        BitCopy, BitCount, SetRange, SetRange, Sort, SortStore, Sorted, Get, Mget, Ask, Ask,
     ],
     jump_once_in: 12,
     has_clocks: true,

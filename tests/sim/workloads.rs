@@ -106,6 +106,16 @@ static SURVEYS_OF_DISCOVERIES: Mix = Mix {
     ..PLAIN
 };
 
+/// Transactions that ask all shards, also shards without their keys, beside units that take the
+/// slices of all shards.
+static REQUESTS: Mix = Mix {
+    name: "requests of transactions",
+    needs: &["sort", "multi", "exec", "discard", "debug"],
+    kinds: &[Ask, Ask, Ask, Get, Set, Set, Sort, Sort, Sort],
+    exec_once_in: 2,
+    ..PLAIN
+};
+
 /// Two databases that are swapped, flushed and copied between.
 pub static DATABASES: Mix = Mix {
     name: "databases",
@@ -341,6 +351,11 @@ fn surveys_of_transactions_have_an_order() {
 #[test]
 fn surveys_of_discoveries_have_an_order() {
     check(&SURVEYS_OF_DISCOVERIES);
+}
+
+#[test]
+fn requests_of_transactions_have_an_order() {
+    check(&REQUESTS);
 }
 
 #[test]

@@ -88,7 +88,7 @@ fn flushall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     check_mode(args)?;
     let keys: usize = (0..cx.slice.databases()).map(|db| cx.slice.len(db)).sum();
     cx.slice.count_changes(keys as u64);
-    cx.slice.flush(None);
+    cx.slice.flush_all();
     cx.propagate_always();
     cx.reply.ok();
     Ok(())

@@ -155,17 +155,27 @@ pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     for name in ["current_cow_peak", "current_cow_size", "current_cow_size_age"] {
         text.field(name, 0);
     }
-    text.field("current_fork_perc", "0.00");
-    text.field("current_save_keys_processed", 0);
-    text.field("current_save_keys_total", 0);
-    text.field("rdb_changes_since_last_save", changes.saturating_sub(facts.saved_changes));
-    text.field("rdb_bgsave_in_progress", 0);
+    let under_way = facts.background.as_ref().or(facts.under_way.as_ref());
+    let [keys, all_keys] = under_way.map_or([0, 0], |it| [it.progress.keys(), it.keys]);
+    text.field("current_fork_perc", format_args!("{:.2}", percent(keys, all_keys)));
+    text.field("current_save_keys_processed", keys);
+    text.field("current_save_keys_total", all_keys);
+    // After FLUSHALL the file is written at once, unless there are no save points.
+    let is_flushed = facts.is_flush_unsaved || facts.flushes_seen != view.process.boards.flushes();
+    let is_flushed = is_flushed && !view.process.config.snapshot().save.is_empty();
+    let changes = if is_flushed { 0 } else { changes.saturating_sub(facts.saved_changes) };
+    text.field("rdb_changes_since_last_save", changes);
+    text.field("rdb_bgsave_in_progress", u8::from(facts.background.is_some()));
     text.field("rdb_last_save_time", facts.saved_s);
     text.field("rdb_last_bgsave_status", if facts.has_save_failed { "err" } else { "ok" });
-    text.field("rdb_last_bgsave_time_sec", -1);
-    text.field("rdb_current_bgsave_time_sec", -1);
+    let now_s = view.now_us / 1_000_000;
+    let current_s = facts.background.as_ref().map(|it| now_s.saturating_sub(it.started_s));
+    let seconds = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
+    text.field("rdb_last_bgsave_time_sec", seconds(facts.save_took_s));
+    text.field("rdb_current_bgsave_time_sec", seconds(current_s));
     text.field("rdb_saves", facts.saves);
-    text.field("rdb_last_cow_size", 0);
+    // There is no copy on write: the memory of the keys on their way to the file.
+    text.field("rdb_last_cow_size", facts.save_peak_bytes);
     text.field("rdb_last_load_keys_expired", facts.expired_keys);
     text.field("rdb_last_load_keys_loaded", facts.loaded_keys);
     let aof = *view.process.aof.facts();

@@ -24,12 +24,15 @@ const SLICE_NS_MAX: u64 = 500_000;
 pub(super) fn may_run(
     flags: ScriptFlags,
     only_reads: bool,
-    facts: Facts,
+    (facts, process): (Facts, &Process),
 ) -> Result<ScriptProgress, Error> {
     if flags.has(ScriptFlags::COMPAT) {
         return Ok(ScriptProgress { only_reads, ..Default::default() });
     }
     if !flags.has(ScriptFlags::NO_WRITES) {
+        if facts.has(Facts::DISK_ERROR) {
+            return Err(process.disk_error());
+        }
         if only_reads {
             return Err(Error::other(
                 "ERR Can not execute a script with write flag using *_ro command.",
@@ -179,13 +182,11 @@ impl<'a> ScriptHost<'a> {
             return Err(Error::other("ERR Write commands are not allowed from read-only scripts."));
         }
         if writes && !self.progress.has_written {
-            if self.facts.has(Facts::AOF_FAILED)
-                && let Some(error) = self.process.aof.error()
-            {
-                return Err(error);
-            }
             if self.facts.has(Facts::FEW_REPLICAS) {
                 return Err(Error::NoReplicas);
+            }
+            if self.facts.has(Facts::DISK_ERROR) {
+                return Err(self.process.disk_error());
             }
             self.progress.has_written = true;
             if let Some(running) = &self.running {

@@ -177,6 +177,23 @@ impl Shard {
         self.close(conn);
     }
 
+    /// Logs that a client has requested a shutdown.
+    pub(in crate::shard) fn log_shutdown(&mut self, conn: ConnId) {
+        let session = &self.connections.get_mut(conn).expect("connection is open").session;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let [name, user] = match self.env.config.hide_user_data_from_log {
+            true => ["*redacted*".to_string(), "*redacted*".to_string()],
+            false => [text(&session.name), "default".to_string()],
+        };
+        let (id, fd) = (session.id, session.descriptor);
+        let (address, local) = (&session.address, &session.local_address);
+        let (lib, version) = (text(&session.lib_name), text(&session.lib_version));
+        self.env.process.log.notice(&format!(
+            "User requested shutdown... (user request from 'id={id} addr={address} laddr={local} \
+             fd={fd} name={name} user={user} lib-name={lib} lib-ver={version}')"
+        ));
+    }
+
     fn log_malformed(&mut self, conn: ConnId, error: &ProtocolError) {
         if self.clients.log_limit.allow(self.env.now.monotonic_ns).is_none() {
             return;

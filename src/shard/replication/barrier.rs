@@ -5,8 +5,8 @@
 //!                                   '--mark in the feed, for some--> offset  --> the goal
 //! ```
 
-use super::{Barrier, Goal};
-use crate::exec::{AofOrder, Request};
+use super::{Barrier, CutGoal, Goal};
+use crate::exec::{AofOrder, CutOrder, Request};
 use crate::mesh::{BarrierId, Envelope, ReplyTo, Work};
 use crate::shard::state::Shard;
 
@@ -17,14 +17,18 @@ impl Shard {
         let number = BarrierId(self.barriers.next);
         let id = ((self.env.me as u64) << 32) | u64::from(number.0);
         let request = match &goal {
-            Goal::FeedOn => Request::FeedOn,
-            Goal::Snapshot => Request::Snapshot(id),
+            Goal::FeedOn(_) => Request::FeedOn,
+            Goal::Cut(CutGoal::Links) => {
+                Request::Cut(CutOrder { mark: Some(id), sink: None, is_last: false })
+            }
+            Goal::Cut(CutGoal::File) => Request::Cut(self.cut_order(id)),
             Goal::FeedOff { .. } => Request::FeedOff,
             Goal::Pause { is_settled: false, .. } => Request::Pause,
             Goal::Pause { is_settled: true, .. } => Request::Passed,
             Goal::Acks | Goal::LastMark(_) => Request::Mark(id),
             Goal::Leave(_) => Request::Leave,
-            Goal::Save(_, request) => request.clone(),
+            Goal::Reload { reload, .. } => Request::Reload(*reload),
+            Goal::Stay => Request::Stay,
         };
         let shards = self.env.router.shards();
         let need = self.replication.feed.end_offset();
@@ -74,6 +78,9 @@ impl Shard {
             let number = BarrierId(mark.id as u32);
             if let Some(barrier) = self.barriers.under_way.get_mut(&number) {
                 barrier.offset = Some(mark.offset);
+                if matches!(barrier.goal, Goal::Cut(CutGoal::File)) {
+                    self.note_mark(mark.offset);
+                }
             }
             self.settle_barrier(number);
         }
@@ -92,7 +99,8 @@ impl Shard {
     fn settle_barrier(&mut self, number: BarrierId) {
         let Some(barrier) = self.barriers.under_way.get(&number) else { return };
         let has_mark = match barrier.goal {
-            Goal::Snapshot | Goal::LastMark(_) => true,
+            Goal::Cut(CutGoal::Links) | Goal::LastMark(_) => true,
+            Goal::Cut(CutGoal::File) => self.has_marked_file(),
             // While no journal is on, there is no mark, and the next snapshot has all writes.
             Goal::Acks => barrier.bodies.iter().any(|body| !body.is_empty()),
             _ => false,
@@ -101,9 +109,9 @@ impl Shard {
             return;
         }
         match barrier.goal {
-            Goal::FeedOn => {
+            Goal::FeedOn(cut) => {
                 self.barriers.under_way.remove(&number);
-                self.post_barrier(Goal::Snapshot);
+                self.post_barrier(Goal::Cut(cut));
             }
             // The next tick looks again.
             Goal::FeedOff { .. } if !self.replication.feed.is_drained() => {}
@@ -111,19 +119,26 @@ impl Shard {
                 self.barriers.under_way.remove(&number);
                 self.end_feed(readers);
             }
-            Goal::Snapshot => {
+            Goal::Cut(cut) => {
                 let barrier = self.barriers.under_way.remove(&number).expect("checked above");
-                self.begin_links(barrier);
+                match cut {
+                    CutGoal::Links => self.begin_links(barrier),
+                    CutGoal::File => self.end_file_cut(barrier),
+                }
             }
             Goal::Pause { waiter, is_settled } => {
                 self.barriers.under_way.remove(&number);
                 self.note_needs();
                 self.go_on_pausing(waiter, is_settled);
             }
-            Goal::Save(saving, _) => {
+            Goal::Reload { waiter, reload } => {
                 let barrier = self.barriers.under_way.remove(&number).expect("checked above");
                 self.note_needs();
-                self.finish_save(saving, barrier.bodies);
+                self.end_reload(waiter, reload, barrier.bodies);
+            }
+            Goal::Stay => {
+                self.barriers.under_way.remove(&number);
+                self.note_needs();
             }
             Goal::Leave(why) => {
                 self.barriers.under_way.remove(&number);

@@ -3,7 +3,7 @@
 use crate::exec::BacklogFacts;
 use crate::feed::Merged;
 use crate::mesh::Envelope;
-use crate::shard::replication::Goal;
+use crate::shard::replication::{CutGoal, Goal};
 use crate::shard::state::Shard;
 
 impl Shard {
@@ -89,9 +89,16 @@ impl Shard {
             // A link that waits for a snapshot needs what its barrier needs.
             connection.link.as_ref()?.held_offset()
         });
-        // WAIT needs the offset of its mark and no bytes.
+        // WAIT needs the offset of its mark and no bytes. A cut without a mark needs neither.
         let all = self.barriers.under_way.values();
-        let reading = || all.clone().filter(|it| !matches!(it.goal, Goal::Acks));
+        let is_marked = self.has_marked_file();
+        let reading = || {
+            all.clone().filter(|it| match it.goal {
+                Goal::Acks => false,
+                Goal::Cut(CutGoal::File) => is_marked,
+                _ => true,
+            })
+        };
         let barriers = reading().map(|it| it.offset.unwrap_or(it.need));
         let has_any = !self.replication.links.is_empty() || reading().next().is_some();
         let need = links.chain(barriers).min();

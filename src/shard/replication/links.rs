@@ -89,6 +89,9 @@ impl Shard {
             self.take_marks();
         }
         self.release_durable();
+        if !self.replication.files.is_empty() {
+            self.advance_files();
+        }
         if self.replication.feed.wants_cut(self.env.me) {
             self.take_snapshot();
         }

@@ -5,24 +5,23 @@
 mod barrier;
 mod durable;
 mod feed;
+mod file_cut;
 mod links;
 mod save;
 mod snapshot;
 mod wait;
 
-use crate::exec::{Request, Shutdown};
+use crate::exec::{Reload, Shutdown, SnapshotKind, SnapshotProgress};
 use crate::feed::Feed;
 use crate::io::ConnId;
 use crate::mesh::{BarrierId, Envelope, ReplyAddress};
+use crate::snapshot::{FileOrder, FileWriter, Written};
 use bytes::Bytes;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 /// Log text for a connection that exceeded its output buffer limit.
 pub(super) const OVER_LIMIT: &str = "its output buffer passed client-output-buffer-limit";
-
-/// Version of Valkey whose behaviour this server has.
-pub(super) const VALKEY_VERSION: &str = "9.1.0";
 
 /// A shard's replicas, and the feed that they read.
 pub(super) struct Replication {
@@ -40,6 +39,11 @@ pub(super) struct Replication {
     unsent: Vec<ConnId>,
     /// Timestamp before which effects were durable when `unsent` was last served.
     durable_seen: u64,
+    /// Files that the shard has written, the first one now: at most one that is being written, one
+    /// per client that waits for SAVE or DEBUG RELOAD, and one of the shutdown.
+    files: VecDeque<FileJob>,
+    /// Whether files are written by threads; otherwise by the shard, in tests.
+    pub(super) has_threads: bool,
     /// Request of the barrier that turns the feed off, until the journal is empty.
     ending: Option<Box<Envelope>>,
     /// Monotonic milliseconds when the feed last had readers.
@@ -59,6 +63,8 @@ impl Replication {
             acks: AckWaits::default(),
             unsent: Vec::new(),
             durable_seen: 0,
+            files: VecDeque::new(),
+            has_threads: false,
             ending: None,
             read_ms: 0,
             pinged_ms: 0,
@@ -102,24 +108,87 @@ impl AckWaits {
     }
 }
 
-/// What follows after all shards have sent their shares.
+/// What follows when a file has ended.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::shard) struct Saving {
-    /// The client that waits for the reply.
-    waiter: Option<ReplyAddress>,
-    then: Then,
+pub(in crate::shard) enum FileGoal {
+    /// A save in the background.
+    Background,
+    /// A save because all keys were removed.
+    Flushed,
+    /// Replies to the client of SAVE.
+    Save(ReplyAddress),
+    /// Stops the process for this reason; if `is_forced`, even if the file cannot be written.
+    Stop { waiter: Option<ReplyAddress>, why: Shutdown, is_forced: bool },
+    /// Replies to the client of DEBUG RELOAD.
+    Reload(ReplyAddress),
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Then {
-    /// Replies OK: only the file was requested.
-    Reply,
-    /// Stops the process for this reason. If the flag is set, even if the file cannot be written.
-    Stop(Shutdown, bool),
-    /// Replies after the keys were loaded again. The file is written if requested.
-    Reloaded { is_written: bool },
-    /// Does nothing: the shards serve again.
-    Stay,
+impl FileGoal {
+    /// Returns the kind of the file.
+    fn kind(self) -> SnapshotKind {
+        match self {
+            FileGoal::Background
+            | FileGoal::Flushed
+            | FileGoal::Save(_)
+            | FileGoal::Stop { .. }
+            | FileGoal::Reload(_) => SnapshotKind::Save,
+        }
+    }
+}
+
+/// A file that a shard has written, or wants to.
+#[derive(Debug)]
+pub(in crate::shard) struct FileJob {
+    goal: FileGoal,
+    order: FileOrder,
+    /// Whether the cut has a mark in the feed.
+    has_mark: bool,
+    /// Whether the partitions begin no unit behind the cut.
+    is_last: bool,
+    /// The keys, if they exist already; none: of a cut.
+    bodies: Vec<Vec<Bytes>>,
+    /// Its progress. Any thread may abandon it.
+    progress: Arc<SnapshotProgress>,
+    phase: FilePhase,
+}
+
+impl FileJob {
+    /// Creates a job whose file has the keys of a cut without a mark.
+    fn new(goal: FileGoal, order: FileOrder) -> FileJob {
+        let progress = Arc::new(SnapshotProgress::default());
+        let (bodies, phase) = (Vec::new(), FilePhase::Queued);
+        FileJob { goal, order, has_mark: false, is_last: false, bodies, progress, phase }
+    }
+}
+
+/// The state of a [`FileJob`]; `file_cut.rs` draws the transitions.
+#[derive(Debug)]
+enum FilePhase {
+    /// Waits until the process writes no other file.
+    Queued,
+    /// Waits until no other cut is under way.
+    Claimed,
+    /// The partitions push their keys.
+    Cutting(Arc<FileWriter>),
+    /// All keys were pushed. The file ends like this, except for how it was written.
+    Writing(Arc<FileWriter>, FileEnd),
+}
+
+/// How a file has ended.
+#[derive(Clone, Debug)]
+pub(in crate::shard) struct FileEnd {
+    written: Written,
+    /// Changes that all shards had counted at the cut.
+    changes: u64,
+    /// The offset of the cut's mark in the stream, if it has one.
+    #[allow(dead_code)]
+    offset: Option<u64>,
+}
+
+impl Default for FileEnd {
+    fn default() -> FileEnd {
+        FileEnd { written: Written::Abandoned, changes: 0, offset: None }
+    }
 }
 
 /// Barriers that a shard has posted.
@@ -157,20 +226,31 @@ pub(super) struct Barrier {
 
 #[derive(Debug)]
 pub(in crate::shard) enum Goal {
-    /// All shards read the clock for the feed. The snapshot follows.
-    FeedOn,
-    /// The snapshot.
-    Snapshot,
+    /// All shards read the clock for the feed. The cut follows.
+    FeedOn(CutGoal),
+    /// A cut of all partitions.
+    Cut(CutGoal),
     /// The feed had no readers for too long and is turned off. `readers` had attached until then.
     FeedOff { readers: u64 },
     /// The process stops without a save: all shards end their service.
     Leave(Shutdown),
     /// The process stops once the append-only file has all that is before the mark.
     LastMark(Shutdown),
-    /// Saving or loading the file, by this request.
-    Save(Saving, Request),
+    /// DEBUG RELOAD: all shards load their keys.
+    Reload { waiter: ReplyAddress, reload: Reload },
+    /// The process does not stop: all shards serve again.
+    Stay,
     /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.
     Pause { waiter: ReplyAddress, is_settled: bool },
     /// The mark of WAITs: their replicas must acknowledge its offset.
     Acks,
+}
+
+/// What a cut is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::shard) enum CutGoal {
+    /// The replicas that wait for a snapshot.
+    Links,
+    /// The first file that the shard has written.
+    File,
 }

@@ -1,10 +1,9 @@
 //! Full synchronization: a snapshot over all partitions for the replicas that wait for one.
 
-use super::{Barrier, Goal};
+use super::{Barrier, CutGoal, FilePhase, Goal};
 use crate::rdb::{Kept, Origin, Preamble};
-use crate::shard::replication::VALKEY_VERSION;
 use crate::shard::state::Shard;
-use crate::snapshot::{Share, Snapshot};
+use crate::snapshot::{Share, Snapshot, VALKEY_VERSION};
 use std::sync::Arc;
 
 impl Shard {
@@ -21,6 +20,7 @@ impl Shard {
             written_s: self.env.now.unix_ms() / 1_000,
             used_memory_bytes: crate::base::alloc::used_bytes(),
             origin: Some(Origin { replid: &replid, offset, db: 0 }),
+            is_aof_base: false,
             kept: &kept[usize::from(leaves_out_functions)],
         };
         let has_checksum = self.env.config.rdbchecksum;
@@ -51,7 +51,7 @@ impl Shard {
     /// stays in memory until its last replica has received it.
     pub(super) fn take_snapshot(&mut self) {
         let is_for_links =
-            |barrier: &Barrier| matches!(barrier.goal, Goal::FeedOn | Goal::Snapshot);
+            |barrier: &Barrier| matches!(barrier.goal, Goal::FeedOn(_) | Goal::Cut(_));
         let links = || {
             self.replication
                 .links
@@ -61,13 +61,17 @@ impl Shard {
         let is_due =
             links().any(|link| link.is_waiting()) && !links().any(|link| link.is_sending());
         if !is_due {
-            return self.replication.feed.forgo_cut(self.env.me);
+            let file = self.replication.files.front();
+            if !file.is_some_and(|job| matches!(job.phase, FilePhase::Claimed)) {
+                self.replication.feed.forgo_cut(self.env.me);
+            }
+            return;
         }
         let is_free = !self.barriers.under_way.values().any(is_for_links);
         if is_free && self.replication.feed.begin_cut(self.env.me) {
             let feed = &self.replication.feed;
             feed.begin_reading(self.env.me, feed.end_offset());
-            self.post_barrier(Goal::FeedOn);
+            self.post_barrier(Goal::FeedOn(CutGoal::Links));
         }
     }
 }

@@ -24,8 +24,8 @@ impl Shard {
             Some(Error::ExecAbort)
         } else if multi.may_grow && facts.has(Facts::OUT_OF_MEMORY) {
             Some(Error::exec_abort(&Error::OutOfMemory))
-        } else if multi.may_write && facts.has(Facts::AOF_FAILED) {
-            self.env.process.aof.error().map(|error| Error::exec_abort(&error))
+        } else if multi.may_write && facts.has(Facts::DISK_ERROR) {
+            Some(Error::exec_abort(&self.env.process.disk_error()))
         } else if multi.may_write && facts.has(Facts::FEW_REPLICAS) {
             Some(Error::exec_abort(&Error::NoReplicas))
         } else {

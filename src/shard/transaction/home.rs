@@ -37,7 +37,7 @@ impl Shard {
         let session = connection.map_or(&mut departed, |connection| &mut connection.session);
         let output = &mut transaction.own.output;
         let before = output.mark();
-        let protocol = session.protocol;
+        let (protocol, tracked) = (session.protocol, session.tracks_reads());
         let clock = &self.env.process.clock;
         let now_us = *transaction.now_us.get_or_insert_with(|| clock.unix_us());
         let mut context = SessionContext {
@@ -54,6 +54,12 @@ impl Shard {
             None => Err(Error::wrong_arity(&item.entry.name)),
         };
         let request = context.request.take();
+        let tracks = context.session.tracks_reads();
+        if tracks != tracked {
+            transaction.queue.items[transaction.next..].iter_mut().for_each(|item| {
+                item.is_tracked = tracks;
+            });
+        }
         if let Err(error) = &result {
             output.truncate(before);
             Reply::new(output, protocol).error(error);
@@ -77,7 +83,7 @@ impl Shard {
         }
         let Some(merge) = self.request_merge(&request) else {
             let conn = transaction.to.client.conn;
-            self.carry_out_here(conn, &request, &mut transaction.own.output);
+            self.carry_out_here(conn, &request, &mut transaction.own.output, true);
             return self.end_own(transaction);
         };
         for shard in 0..self.env.router.shards() {
@@ -102,7 +108,7 @@ impl Shard {
             return Reply::new(output, protocol).null();
         }
         self.settle_flight(transaction.to);
-        self.carry_out_here(client.conn, request, output);
+        self.carry_out_here(client.conn, request, output, true);
     }
 
     /// Merges the replies of all shards to a command's request into the command's own reply.
@@ -136,6 +142,9 @@ impl Shard {
         assert!(item.entry.gathers_keys(), "{} does not gather keys", item.entry.name);
         let (_, mut batch_args) = transaction.queue.parts();
         let args = batch_args.of(item);
+        let is_tracked = item.is_tracked
+            && item.entry.may_read_tracked()
+            && !item.entry.tracked_args(&args).is_empty();
         let remote_keys = remote_keys_of(item, &args, self.partition.slice().databases());
         for remote_key in remote_keys {
             let owner = self.env.router.owner(remote_key.slot);
@@ -144,7 +153,7 @@ impl Shard {
                 .expect("the owners of its keys take part");
             let txn = transaction.flight.txn_mut(part);
             (txn.fetch_at, txn.fetch_writes) = (item.at, item.entry.may_change_keys());
-            txn.is_tracked = item.is_tracked && item.entry.may_read_tracked();
+            txn.is_tracked = is_tracked;
             txn.fetches.push(remote_key);
         }
     }

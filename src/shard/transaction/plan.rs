@@ -23,7 +23,7 @@ impl Shard {
         for item in items.iter_mut() {
             Shard::plan_item(&self.env, &mut plan, (session, &mut ahead), item, &mut batch_args);
         }
-        plan.complete(self.env.me as u16, items, session);
+        plan.complete((self.env.me as u16, self.env.router.shards()), items, session);
         plan
     }
 

@@ -18,7 +18,7 @@ pub(in crate::shard) struct Plan {
     /// Whether a command publishes a message.
     pub(in crate::shard) publishes: bool,
     /// Whether a session command may send a request to all shards. If so, no other unit may see the
-    /// keys before the replies have come.
+    /// keys before the replies have come, and no shard may hand its slice over.
     pub(in crate::shard) has_ask: bool,
 }
 
@@ -33,13 +33,26 @@ impl Plan {
         self.has_ask = false;
     }
 
-    /// Completes the plan after all commands were planned.
+    /// Completes the plan of a unit on a server with `shards` shards after all commands were
+    /// planned.
+    ///
+    /// A request to all shards may need their slices. So a unit that makes one takes part on all
+    /// shards: its lock keeps each slice here until the unit is over. Otherwise another unit could
+    /// have one slice while it waits for this unit's locks on other shards.
     ///
     /// If the client has subscriptions, a transaction on several shards locks its keys, and so has
     /// one moment among the messages that the client gets. Messages of a transaction that runs in
     /// one step on one shard are published there. Otherwise the home publishes them, after the
     /// commands before: the locks hide until then what these have changed.
-    pub(super) fn complete(&mut self, home: u16, items: &[Item], session: &Session) {
+    pub(super) fn complete(
+        &mut self,
+        (home, shards): (u16, usize),
+        items: &[Item],
+        session: &Session,
+    ) {
+        if self.has_ask {
+            (0..shards as u16).for_each(|shard| self.add(shard));
+        }
         self.gathers |= session.has_subscriptions() && self.shards.len() > 1;
         if self.publishes {
             self.place_publications(home, items);

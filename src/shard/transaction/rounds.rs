@@ -262,7 +262,8 @@ impl Shard {
         transaction.is_closing = is_last;
         let are_replies_due = !transaction.asks.is_empty() || transaction.has_commands_out();
         // The locks of a unit in steps are released before its replies are merged.
-        let may_conclude = !transaction.is_sliced && !self.may_forward(&transaction);
+        let is_alone = !self.may_forward(&transaction) && !self.is_change_told();
+        let may_conclude = !transaction.is_sliced && is_alone;
         if is_last && !is_first && !are_replies_due && may_conclude {
             // All replies are here, so the client need not wait until the locks are released.
             return self.conclude(transaction, false);
@@ -300,6 +301,13 @@ impl Shard {
     fn post_next_round(&mut self) {
         let sent = self.partition.moment();
         self.port.post_next(&mut self.remote.unit, sent);
+    }
+
+    /// Returns whether clients may be told of changed keys. They must be told before the client
+    /// that has changed the keys gets its reply, so the reply waits until the keys are stored.
+    fn is_change_told(&self) -> bool {
+        let process = &self.env.process;
+        self.env.config.notify_keyspace_events.publishes() || process.trackers.clients() > 0
     }
 
     /// Returns whether the last round may unblock clients whose commands use keys of several
@@ -402,7 +410,11 @@ impl Shard {
 
     /// Sends the reply of a transaction whose locks are released.
     pub(super) fn end_transaction(&mut self, transaction: Box<Transaction>, answer: Box<Envelope>) {
-        let Transaction { to, mut flight, own, mut holds, .. } = *transaction;
+        let Transaction { to, mut flight, own, mut holds, is_exec, .. } = *transaction;
+        let ClientRef { conn, generation } = to.client;
+        if is_exec && let Some(connection) = self.connections.get_same(conn, generation) {
+            connection.session.end_caching();
+        }
         flight.drain().for_each(|part| self.port.recycle(part));
         self.port.recycle(own);
         self.hold_connection(to.client, &mut holds);

@@ -143,7 +143,8 @@ impl Shard {
         }
         let Planning { to, queue, watched, is_exec, session, flags, mut plan, needs, .. } =
             *planning;
-        plan.complete(self.env.me as u16, &queue.items, &session);
+        let of_shards = (self.env.me as u16, self.env.router.shards());
+        plan.complete(of_shards, &queue.items, &session);
         let task = Task { queue, is_exec, attempt: None };
         let (watcher, protocol) = (session.id, session.protocol);
         let steps = Some(StepsOf { needs, flags });

@@ -1,8 +1,8 @@
 //! Written files are loaded again; files of other servers contain what their descriptions say;
 //! malformed files are rejected.
 
+use super::super::SnapshotReader;
 use super::super::testing::{slices, snapshot};
-use super::super::{SnapshotReader, write_file};
 use super::*;
 use crate::config::Config;
 use crate::keyspace::SliceOptions;
@@ -110,23 +110,6 @@ fn errors_name_the_part_that_cannot_be_loaded() {
     let kept = load(&file(b"\xf5\x04code\xfa\x05other\x01x\xfa\x05ctime\x01x"), 0).expect("a file");
     assert_eq!(kept.kept.functions, [&b"code"[..]]);
     assert_eq!(kept.kept.facts, [(Bytes::from_static(b"other"), Bytes::from_static(b"x"))]);
-}
-
-#[test]
-fn a_file_is_written_completely_or_not_at_all() {
-    let dir = std::env::temp_dir().join(format!("annulet-snapshot-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).expect("a folder");
-    let (mut slices, _) = slices();
-    let snapshot = snapshot(&mut slices, &"a".repeat(40), 9);
-    let len = snapshot.len();
-    let snapshot = Arc::new(snapshot);
-    write_file(&dir, "dump.rdb", Arc::clone(&snapshot)).expect("the file is written");
-    let names = || std::fs::read_dir(&dir).expect("a folder").count();
-    assert_eq!(std::fs::metadata(dir.join("dump.rdb")).expect("a file").len(), len);
-    assert_eq!(names(), 1, "nothing else is left");
-    let why = write_file(&dir.join("none"), "dump.rdb", snapshot).expect_err("no such folder");
-    assert!(why.starts_with("Failed opening the temp RDB file"), "{why}");
-    std::fs::remove_dir_all(&dir).expect("the folder belongs to this test");
 }
 
 /// Returns the folder of files that other servers wrote, if it exists.

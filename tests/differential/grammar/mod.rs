@@ -10,11 +10,13 @@ mod geo;
 mod hash;
 mod hyperloglog;
 mod list;
+mod pubsub;
 mod set;
 mod sorted_set;
 mod sorted_set_algebra;
 mod stream;
 mod string;
+mod tracking;
 mod transactions;
 
 use super::compare::Check;
@@ -159,6 +161,8 @@ pub fn all() -> impl Iterator<Item = &'static Command> {
         expire::FAMILY,
         transactions::FAMILY,
         connection::FAMILY,
+        pubsub::FAMILY,
+        tracking::FAMILY,
     ];
     FAMILIES.iter().copied().flatten()
 }

@@ -1,0 +1,568 @@
+//! A cut as a file, written by a thread of its own while the cut goes on.
+//!
+//! ```text
+//!   partitions --push--> queue --thread--> draft --close, fsync, rename, fsync of the directory-->
+//!       ^                  |                 '--abandon, an error--> removed
+//!       '--is_full---------'
+//! ```
+//! The version of the file is known only at its end, so the thread writes the magic last, and joins
+//! the checksums of the magic and of the rest.
+//!
+//! No call of a shard waits for the thread: the queue has no locks, and the result is an atomic.
+
+use super::limits::{QUEUE_BYTES_MAX, SYNC_BYTES};
+use super::share::{LENT_CHANGING_MAX, LENT_MAX};
+use crate::base::system::error_text;
+use crate::base::{alloc, crash};
+use crate::exec::{CutPiece, CutSink, SnapshotProgress};
+use crate::rdb::{Checksum, END, Encoder, MAGIC_BYTES, VERSION};
+use crossbeam_queue::SegQueue;
+use std::fmt::{self, Debug, Formatter};
+use std::fs::{self, File};
+use std::io::{self, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+/// The longest sleep between two looks whether the file is still wanted.
+const NAP: Duration = Duration::from_millis(10);
+
+/// The file to write.
+#[derive(Clone, Debug)]
+pub struct FileOrder {
+    /// The directory.
+    pub dir: PathBuf,
+    /// The name of the file while it is incomplete. An existing file is replaced.
+    pub draft: String,
+    /// The name of the complete file. An existing file is replaced.
+    pub name: String,
+    /// Whether the file has a checksum.
+    pub has_checksum: bool,
+    /// Whether the thread syncs every few megabytes, so that the last sync has little to do.
+    pub syncs_often: bool,
+    /// Whether the file is the base of an append-only file.
+    pub is_aof_base: bool,
+    /// Microseconds to sleep for each key, for tests of slow disks. A negative number is the number
+    /// of keys per microsecond of sleep.
+    pub key_delay_us: i64,
+}
+
+/// How a file has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The file is complete and synced.
+    Complete,
+    /// The file was abandoned, and its draft is removed.
+    Abandoned,
+    /// A step has failed, as the text for the log says. The draft is removed.
+    Failed(String),
+}
+
+/// The shards' and the thread's view of a file that is being written.
+pub struct FileWriter {
+    order: FileOrder,
+    queue: SegQueue<CutPiece>,
+    /// Bytes in the queue.
+    bytes: AtomicUsize,
+    /// Values in the queue.
+    values: AtomicUsize,
+    /// Number of partitions that have not begun their cuts.
+    expected: AtomicUsize,
+    head: OnceLock<Vec<u8>>,
+    /// Whether a partition's walk pauses until there is room.
+    is_awaited: AtomicBool,
+    /// Whether all pieces are in the queue.
+    is_closed: AtomicBool,
+    /// The oldest version that supports all that was written.
+    version: AtomicU32,
+    progress: Arc<SnapshotProgress>,
+    /// Why the file is not written, whatever comes.
+    refusal: OnceLock<String>,
+    outcome: OnceLock<Written>,
+    thread: OnceLock<Thread>,
+    /// Wakes all shards.
+    bell: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Debug for FileWriter {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "FileWriter({:?}, {:?})", self.order, self.outcome)
+    }
+}
+
+impl FileWriter {
+    /// Creates the writer of a file for this number of partitions. `bell` wakes all shards: when
+    /// walks may go on, and when the file has ended. Any holder of `progress` may abandon the file.
+    pub fn new(
+        order: FileOrder,
+        partitions: usize,
+        progress: Arc<SnapshotProgress>,
+        bell: Box<dyn Fn() + Send + Sync>,
+    ) -> Arc<FileWriter> {
+        Arc::new(FileWriter {
+            order,
+            queue: SegQueue::new(),
+            bytes: AtomicUsize::new(0),
+            values: AtomicUsize::new(0),
+            expected: AtomicUsize::new(partitions),
+            head: OnceLock::new(),
+            is_awaited: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            version: AtomicU32::new(VERSION),
+            progress,
+            refusal: OnceLock::new(),
+            outcome: OnceLock::new(),
+            thread: OnceLock::new(),
+            bell,
+        })
+    }
+
+    /// Starts the thread. Without it, [`FileWriter::close`] writes the file.
+    pub fn start(self: &Arc<FileWriter>) -> io::Result<()> {
+        let writer = Arc::clone(self);
+        let life = move || {
+            crash::add_stack();
+            writer.run();
+            alloc::flush_local();
+        };
+        let started = thread::Builder::new().name("snapshot".to_string()).spawn(life)?;
+        self.thread.get_or_init(|| started.thread().clone());
+        Ok(())
+    }
+
+    /// Records that all pieces were pushed. `version` is the oldest one that supports them.
+    pub fn close(&self, version: u32) {
+        self.version.fetch_max(version, Ordering::Relaxed);
+        self.is_closed.store(true, Ordering::Release);
+        match self.thread.get() {
+            Some(thread) => thread.unpark(),
+            None => self.run(),
+        }
+    }
+
+    /// Makes the file fail for this reason.
+    pub fn refuse(&self, why: String) {
+        self.refusal.get_or_init(|| why);
+        self.progress.abandon();
+    }
+
+    /// Removes the draft at once, because the process stops.
+    pub fn abandon_last(&self) {
+        self.progress.abandon();
+        self.wake();
+        // Whether the draft existed does not matter.
+        let _ = fs::remove_file(self.draft());
+    }
+
+    /// Returns how the file has ended; none while it is being written.
+    pub fn outcome(&self) -> Option<&Written> {
+        self.outcome.get()
+    }
+
+    fn draft(&self) -> PathBuf {
+        self.order.dir.join(&self.order.draft)
+    }
+
+    fn wake(&self) {
+        if let Some(thread) = self.thread.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Writes the file, and reports how it has ended.
+    fn run(&self) {
+        let written = match self.write_file() {
+            Err(why) => Written::Failed(why),
+            Ok(true) => Written::Complete,
+            Ok(false) => Written::Abandoned,
+        };
+        if written != Written::Complete {
+            self.progress.abandon();
+            // The draft may not exist, if it could not be created.
+            let _ = fs::remove_file(self.draft());
+        }
+        // Frees what came meanwhile. Later pieces are not taken.
+        while self.take().is_some() {}
+        let is_first = self.outcome.set(written).is_ok();
+        assert!(is_first, "a file ends once");
+        (self.bell)();
+    }
+
+    /// Writes the file. Returns false if it was abandoned. An error is the text for the log.
+    fn write_file(&self) -> Result<bool, String> {
+        if let Some(why) = self.refusal.get() {
+            return Err(why.clone());
+        }
+        let FileOrder { dir, draft, name, .. } = &self.order;
+        let opened = File::create(self.draft());
+        let file = opened.map_err(|error| {
+            let (place, why) = (place(dir), error_text(&error));
+            format!(
+                "Failed opening the temp RDB file {draft} (in server root dir {place}) for \
+                 saving: {why}"
+            )
+        })?;
+        let mut draft_file = Draft::new(file, &self.order);
+        let filled = self.fill(&mut draft_file).and_then(|is_whole| {
+            if is_whole {
+                draft_file.end(self.version.load(Ordering::Relaxed))?;
+            }
+            Ok(is_whole)
+        });
+        let is_whole = filled.map_err(|error| {
+            let (step, why) = (draft_file.step, error_text(&error));
+            format!("Write error while saving DB to the disk({step}): {why}")
+        })?;
+        if !is_whole || self.is_abandoned() {
+            return Ok(false);
+        }
+        fs::rename(self.draft(), dir.join(name)).map_err(|error| {
+            let (place, why) = (place(dir), error_text(&error));
+            format!(
+                "Error moving temp DB file {draft} on the final destination {name} (in server \
+                 root dir {place}): {why}"
+            )
+        })?;
+        let synced = File::open(dir).and_then(|dir| dir.sync_all());
+        synced.map_err(|error| {
+            format!("Failed to fsync directory while saving DB: {}", error_text(&error))
+        })?;
+        Ok(true)
+    }
+
+    /// Writes all pieces. Returns false if the file was abandoned.
+    fn fill(&self, file: &mut Draft) -> io::Result<bool> {
+        loop {
+            if self.is_abandoned() {
+                return Ok(false);
+            }
+            // Read before the queue, so that an empty queue is then complete.
+            let is_closed = self.is_closed.load(Ordering::Acquire);
+            let Some(head) = self.head.get() else {
+                thread::park_timeout(NAP);
+                continue;
+            };
+            if file.len == 0 {
+                file.begin(head)?;
+            }
+            match self.take() {
+                Some(piece) => self.write(file, piece)?,
+                None if is_closed => return Ok(true),
+                None => thread::park_timeout(NAP),
+            }
+        }
+    }
+
+    /// Takes a piece from the queue, and wakes the shards if there is room again.
+    fn take(&self) -> Option<CutPiece> {
+        let piece = self.queue.pop()?;
+        self.bytes.fetch_sub(piece.bytes(), Ordering::SeqCst);
+        if matches!(piece, CutPiece::Value(_)) {
+            self.values.fetch_sub(1, Ordering::SeqCst);
+        }
+        if self.is_awaited.load(Ordering::SeqCst) && self.has_room() {
+            self.is_awaited.store(false, Ordering::SeqCst);
+            (self.bell)();
+        }
+        Some(piece)
+    }
+
+    /// Returns whether walks that have paused may go on.
+    fn has_room(&self) -> bool {
+        let (bytes, values) =
+            (self.bytes.load(Ordering::SeqCst), self.values.load(Ordering::SeqCst));
+        bytes <= QUEUE_BYTES_MAX / 2 && values <= LENT_MAX / 2
+    }
+
+    fn write(&self, file: &mut Draft, piece: CutPiece) -> io::Result<()> {
+        let keys = match piece {
+            CutPiece::Keys { parts, keys } => {
+                self.sleep_for(keys);
+                parts.iter().try_for_each(|part| file.write(part))?;
+                u64::from(keys)
+            }
+            CutPiece::Value(mut value) => {
+                self.sleep_for(1);
+                let mut result = Ok(());
+                let version = value.encode(&mut |bytes| {
+                    if result.is_ok() {
+                        result = file.write(bytes);
+                    }
+                    bytes.clear();
+                });
+                self.version.fetch_max(version, Ordering::Relaxed);
+                result?;
+                1
+            }
+        };
+        self.progress.add_keys(keys);
+        alloc::flush_local();
+        Ok(())
+    }
+
+    /// Sleeps as long as tests want for this number of keys.
+    fn sleep_for(&self, keys: u32) {
+        let delay_us = self.order.key_delay_us;
+        let mut left = match u64::try_from(delay_us) {
+            Ok(us) => Duration::from_micros(us.saturating_mul(keys.into())),
+            Err(_) => Duration::from_micros(u64::from(keys) / delay_us.unsigned_abs()),
+        };
+        while !left.is_zero() && !self.is_abandoned() {
+            let nap = left.min(NAP);
+            thread::sleep(nap);
+            left -= nap;
+        }
+    }
+}
+
+/// Returns a directory as the log names it.
+fn place(dir: &Path) -> String {
+    dir.canonicalize().map_or_else(|_| "unknown".to_string(), |dir| dir.display().to_string())
+}
+
+impl CutSink for FileWriter {
+    fn join(&self) -> bool {
+        self.expected.fetch_sub(1, Ordering::SeqCst) == 1
+    }
+
+    fn set_head(&self, head: Vec<u8>) {
+        self.head.get_or_init(|| head);
+        self.wake();
+    }
+
+    fn is_aof_base(&self) -> bool {
+        self.order.is_aof_base
+    }
+
+    fn push(&self, piece: CutPiece) {
+        if self.is_abandoned() {
+            return;
+        }
+        let bytes = piece.bytes();
+        let before = self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        self.progress.note_bytes((before + bytes) as u64);
+        if matches!(piece, CutPiece::Value(_)) {
+            self.values.fetch_add(1, Ordering::SeqCst);
+        }
+        self.queue.push(piece);
+        self.wake();
+    }
+
+    fn is_full(&self) -> bool {
+        let is_full = || {
+            self.bytes.load(Ordering::SeqCst) >= QUEUE_BYTES_MAX
+                || self.values.load(Ordering::SeqCst) >= LENT_MAX
+        };
+        if self.thread.get().is_none() || !is_full() {
+            return false;
+        }
+        // The thread looks at the flag after it has made room, so one of the two looks finds it.
+        self.is_awaited.store(true, Ordering::SeqCst);
+        is_full()
+    }
+
+    fn is_crowded(&self) -> bool {
+        self.values.load(Ordering::SeqCst) >= LENT_CHANGING_MAX
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.progress.is_abandoned()
+    }
+}
+
+/// A file while it is written.
+struct Draft {
+    file: File,
+    /// Bytes so far, the magic included.
+    len: u64,
+    sum: Option<Checksum>,
+    /// Bytes since the last sync; none if only the end is synced.
+    unsynced: Option<u64>,
+    /// The name of the step, as errors have it.
+    step: &'static str,
+}
+
+impl Draft {
+    fn new(file: File, order: &FileOrder) -> Draft {
+        let sum = order.has_checksum.then(Checksum::new);
+        let unsynced = order.syncs_often.then_some(0);
+        Draft { file, len: 0, sum, unsynced, step: "rdbSaveRio" }
+    }
+
+    /// Writes the head, behind room for the magic.
+    fn begin(&mut self, head: &[u8]) -> io::Result<()> {
+        self.file.write_all(&[0; MAGIC_BYTES])?;
+        self.len = MAGIC_BYTES as u64;
+        self.write(head)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all(bytes)?;
+        self.len += bytes.len() as u64;
+        if let Some(sum) = &mut self.sum {
+            sum.add(bytes);
+        }
+        if let Some(unsynced) = &mut self.unsynced {
+            *unsynced += bytes.len() as u64;
+            if *unsynced >= SYNC_BYTES {
+                *unsynced = 0;
+                self.file.sync_data()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the end and the magic of the file, and syncs it.
+    fn end(&mut self, version: u32) -> io::Result<()> {
+        self.write(&[END])?;
+        let mut magic = Vec::new();
+        Encoder::new(&mut magic, false).magic(version);
+        assert_eq!(magic.len(), MAGIC_BYTES);
+        let rest_len = self.len - MAGIC_BYTES as u64;
+        let sum = self
+            .sum
+            .as_ref()
+            .map_or(0, |sum| Checksum::join(Checksum::of(&magic), sum.value(), rest_len));
+        self.file.write_all(&sum.to_le_bytes())?;
+        self.file.seek(SeekFrom::Start(0))?;
+        self.file.write_all(&magic)?;
+        self.step = "fsync";
+        self.file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::read;
+    use super::*;
+    use crate::rdb::VERSION_80;
+    use bytes::Bytes;
+
+    /// A folder that is removed in the end.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let name = format!("annulet-disk-{name}-{}", std::process::id());
+            let dir = std::env::temp_dir().join(name);
+            fs::create_dir_all(&dir).expect("a folder");
+            Folder(dir)
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = fs::read_dir(&self.0).expect("a folder");
+            let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+            entries.map(|entry| name(entry).into_string().expect("a plain name")).collect()
+        }
+
+        fn order(&self) -> FileOrder {
+            FileOrder {
+                dir: self.0.clone(),
+                draft: "temp.rdb".to_string(),
+                name: "dump.rdb".to_string(),
+                has_checksum: true,
+                syncs_often: true,
+                is_aof_base: false,
+                key_delay_us: 0,
+            }
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).expect("the folder belongs to this test");
+        }
+    }
+
+    fn writer(order: FileOrder) -> (Arc<FileWriter>, Arc<SnapshotProgress>) {
+        let progress = Arc::new(SnapshotProgress::default());
+        (FileWriter::new(order, 2, Arc::clone(&progress), Box::new(|| {})), progress)
+    }
+
+    /// Pushes a key of a database.
+    fn push(writer: &FileWriter, db: usize, key: &[u8]) {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, false);
+        encoder.select(db);
+        encoder.string_ahead(key, None, 3);
+        let parts = [bytes.into(), Bytes::from_static(b"abc")];
+        writer.push(CutPiece::Keys { parts, keys: 1 });
+    }
+
+    fn wait(writer: &FileWriter) -> Written {
+        loop {
+            match writer.outcome() {
+                Some(written) => return written.clone(),
+                None => thread::sleep(Duration::from_millis(1)),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_is_complete_and_has_the_version_that_it_needs() {
+        let folder = Folder::new("whole");
+        for (on_thread, version) in [(true, VERSION), (false, VERSION_80)] {
+            let (writer, progress) = writer(folder.order());
+            if on_thread {
+                writer.start().expect("a thread");
+            }
+            assert_eq!([writer.join(), writer.join()], [false, true]);
+            writer.set_head(Vec::new());
+            (0..9).for_each(|key| push(&writer, usize::from(key % 3), &[b'k', key]));
+            writer.close(version);
+            assert_eq!(wait(&writer), Written::Complete);
+            assert_eq!((folder.names(), progress.keys()), (vec!["dump.rdb".to_string()], 9));
+            let file = fs::read(folder.0.join("dump.rdb")).expect("a file");
+            assert_eq!(read(&file).len(), 9);
+            let magic = if on_thread { b"REDIS0010" } else { b"VALKEY080" };
+            assert_eq!(&file[..MAGIC_BYTES], magic);
+        }
+    }
+
+    #[test]
+    fn walks_pause_while_the_queue_is_full() {
+        let folder = Folder::new("full");
+        let (writer, _) = writer(FileOrder { key_delay_us: 1_000, ..folder.order() });
+        writer.start().expect("a thread");
+        let piece = Bytes::from(vec![0; QUEUE_BYTES_MAX / 2]);
+        let push = || {
+            let parts = [piece.clone(), Bytes::new()];
+            writer.push(CutPiece::Keys { parts, keys: 5 });
+        };
+        assert!(!writer.is_full());
+        (0..2).for_each(|_| push());
+        assert!(writer.is_full(), "the thread has no head yet");
+        writer.set_head(Vec::new());
+        while writer.is_full() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        writer.close(VERSION);
+        assert_eq!(wait(&writer), Written::Complete);
+    }
+
+    #[test]
+    fn an_abandoned_or_failed_file_leaves_the_old_one() {
+        let folder = Folder::new("old");
+        fs::write(folder.0.join("dump.rdb"), b"old").expect("a file");
+        let (abandoned, progress) = writer(FileOrder { key_delay_us: 1 << 40, ..folder.order() });
+        abandoned.start().expect("a thread");
+        abandoned.set_head(Vec::new());
+        push(&abandoned, 0, b"k");
+        while folder.names().len() < 2 {
+            thread::sleep(Duration::from_millis(1));
+        }
+        progress.abandon();
+        assert_eq!(wait(&abandoned), Written::Abandoned);
+        let (failed, progress) = writer(FileOrder { dir: folder.0.join("none"), ..folder.order() });
+        failed.set_head(Vec::new());
+        failed.close(VERSION);
+        let Written::Failed(why) = wait(&failed) else { panic!("the folder does not exist") };
+        let expected = "Failed opening the temp RDB file temp.rdb (in server root dir unknown) \
+                        for saving: No such file or directory";
+        assert_eq!((why.as_str(), progress.is_abandoned()), (expected, true));
+        assert_eq!(folder.names(), ["dump.rdb"]);
+        assert_eq!(fs::read(folder.0.join("dump.rdb")).expect("a file"), b"old");
+    }
+}
