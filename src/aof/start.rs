@@ -91,19 +91,3 @@ fn write_base(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), String> {
         format!("Error moving temp append only file on the final destination: {why}")
     })
 }
-
-/// Deletes the files whose content a rewrite has replaced.
-pub(super) fn delete_history(process: &Process, folder: &Folder, manifest: &mut Manifest) {
-    if process.config.snapshot().aof_disable_auto_gc || manifest.history.is_empty() {
-        return;
-    }
-    for entry in std::mem::take(&mut manifest.history) {
-        let line = format!("Removing the history file {} in the background", entry.text());
-        process.log.notice(&line);
-        // The manifest below no longer lists it, so a file that stays does no harm.
-        let _ = fs::remove_file(folder.path_of(&entry.name));
-    }
-    if let Err(line) = folder.write_manifest(manifest) {
-        process.log.warning(&line);
-    }
-}

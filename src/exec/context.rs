@@ -320,6 +320,8 @@ pub enum Request {
     Leave,
     /// BGSAVE: saves the keys of one moment to the file while the server goes on, or cancels that.
     BackgroundSave(BackgroundSave),
+    /// BGREWRITEAOF: writes a new base of the append-only file while the server goes on.
+    RewriteAof,
     /// Resumes service on a shard, because the process does not stop.
     Stay,
     /// Loads all keys from the file, after a save if requested. On one shard: loads the shard's own

@@ -71,6 +71,29 @@ impl Server {
         if let Some(file) = file {
             std::fs::write(folder.join("dump.rdb"), file).expect("a file for the server");
         }
+        Server::launch_in(folder, setup, port, arguments, input)
+    }
+
+    /// Kills the process without warning, and starts another one in the same folder. Waits until it
+    /// accepts connections.
+    pub fn restart(&mut self, setup: Setup, arguments: &[&str]) {
+        self.child.kill().expect("the process can be killed");
+        self.child.wait().expect("the process has ended");
+        let folder = std::mem::take(&mut self.folder);
+        let next = Server::launch_in(folder, setup, free_port(), arguments, Stdio::null());
+        *self = next;
+        let is_up = wait_for(|| self.logged("Ready to accept connections") || self.is_over());
+        assert!(is_up && !self.is_over(), "it starts again: {}", self.log());
+    }
+
+    /// Starts the server in a folder that exists, without waiting for it.
+    fn launch_in(
+        folder: PathBuf,
+        setup: Setup,
+        port: u16,
+        arguments: &[&str],
+        input: Stdio,
+    ) -> Server {
         let mut child = Command::new(binary())
             .args(arguments)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
@@ -119,6 +142,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("the server's end so far: {:?}", self.child.try_wait());
+        }
+        if self.folder.as_os_str().is_empty() {
+            // Another process has taken over the folder.
+            return;
         }
         // Both fail if the process has ended, which is fine.
         let _ = self.child.kill();

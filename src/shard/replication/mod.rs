@@ -7,6 +7,7 @@ mod durable;
 mod feed;
 mod file_cut;
 mod links;
+mod rewrite;
 mod save;
 mod snapshot;
 mod wait;
@@ -115,6 +116,8 @@ pub(in crate::shard) enum FileGoal {
     Background,
     /// A save because all keys were removed.
     Flushed,
+    /// The base of the append-only file.
+    Rewrite,
     /// Replies to the client of SAVE.
     Save(ReplyAddress),
     /// Stops the process for this reason; if `is_forced`, even if the file cannot be written.
@@ -132,6 +135,7 @@ impl FileGoal {
             | FileGoal::Save(_)
             | FileGoal::Stop { .. }
             | FileGoal::Reload(_) => SnapshotKind::Save,
+            FileGoal::Rewrite => SnapshotKind::AofBase,
         }
     }
 }
