@@ -2,10 +2,11 @@
 //!
 //! `ANNULET_KILLS=200 cargo test --test process durable` repeats it more often.
 
-use super::server::{Server, Setup};
+use super::server::{Server, Setup, free_port, wait_for};
 use super::wire::{Wire, request};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
@@ -163,6 +164,17 @@ fn found(wire: &mut Wire, writer: usize, kind: usize, about: Done) -> u64 {
     }
 }
 
+/// Kills the process without warning, and starts another one in the same folder. Waits until it
+/// accepts connections.
+fn restart(server: &mut Server, setup: Setup, arguments: &[&str]) {
+    server.child.kill().expect("the process can be killed");
+    server.child.wait().expect("the process has ended");
+    let folder = std::mem::take(&mut server.folder);
+    *server = Server::launch_in(folder, setup, free_port(), arguments, Stdio::null());
+    let is_up = wait_for(|| server.logged("Ready to accept connections") || server.is_over());
+    assert!(is_up && !server.is_over(), "it starts again: {}", server.log());
+}
+
 /// Fills the keys that units move.
 fn prepare(wire: &mut Wire) {
     for writer in 0..WRITERS {
@@ -191,13 +203,17 @@ fn kill_rounds(rounds: u64, policy: &str) {
                 let port = server.port;
                 scope.spawn(move || write(port, writer, done));
             }
-            thread::sleep(Duration::from_millis(100 + round * 37 % 400));
+            thread::sleep(Duration::from_millis(50 + round * 37 % 200));
+            if round % 2 == 0 {
+                Wire::connect(server.port).ask(&["BGREWRITEAOF"]);
+            }
+            thread::sleep(Duration::from_millis(round * 23 % 200));
             server.child.kill().expect("the process can be killed");
         });
         done = shared.map(|done| done.into_inner().expect("no writer panics"));
         let total: u64 = done.iter().flat_map(|done| done.acked).sum();
         println!("round {round}: {total} acknowledged");
-        server.restart(setup(round), &arguments);
+        restart(&mut server, setup(round), &arguments);
         let mut wire = Wire::connect(server.port);
         for (writer, done) in done.iter_mut().enumerate() {
             for kind in 0..KINDS {

@@ -74,20 +74,8 @@ impl Server {
         Server::launch_in(folder, setup, port, arguments, input)
     }
 
-    /// Kills the process without warning, and starts another one in the same folder. Waits until it
-    /// accepts connections.
-    pub fn restart(&mut self, setup: Setup, arguments: &[&str]) {
-        self.child.kill().expect("the process can be killed");
-        self.child.wait().expect("the process has ended");
-        let folder = std::mem::take(&mut self.folder);
-        let next = Server::launch_in(folder, setup, free_port(), arguments, Stdio::null());
-        *self = next;
-        let is_up = wait_for(|| self.logged("Ready to accept connections") || self.is_over());
-        assert!(is_up && !self.is_over(), "it starts again: {}", self.log());
-    }
-
     /// Starts the server in a folder that exists, without waiting for it.
-    fn launch_in(
+    pub fn launch_in(
         folder: PathBuf,
         setup: Setup,
         port: u16,
