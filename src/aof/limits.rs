@@ -13,6 +13,9 @@ pub const REST: Duration = Duration::from_millis(1);
 /// How often the thread looks at the settings and at failures if nothing wakes it.
 pub const TICK: Duration = Duration::from_millis(100);
 
+/// How long the thread sleeps while there is no append-only file, and nothing wakes it.
+pub const IDLE: Duration = Duration::from_secs(10);
+
 /// Milliseconds between two syncs under `appendfsync everysec`.
 pub const SYNC_MS: u64 = 1_000;
 

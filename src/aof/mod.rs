@@ -15,6 +15,7 @@ mod incr;
 pub mod limits;
 mod manifest;
 mod reader;
+mod rewrite;
 mod start;
 mod sync;
 mod writer;

@@ -17,7 +17,7 @@ use super::start;
 use super::sync::{Syncer, Upto};
 use crate::base::system::error_text;
 use crate::config::{AppendFsync, Config};
-use crate::exec::{AofOrder, Process, Shutdown};
+use crate::exec::{AofMode, AofOrder, Process, Shutdown};
 use crate::feed::{Feed, Pulled};
 use crate::mesh::Mesh;
 use std::io;
@@ -39,8 +39,8 @@ pub(super) struct Shared {
 }
 
 impl Writer {
-    /// Opens the files after the load and starts the thread. `sizes` are the bytes of all files and
-    /// of the base. The error is a line for the log.
+    /// Opens the files after the load, if there is an append-only file, and starts the thread.
+    /// `sizes` are the bytes of all files and of the base. The error is a line for the log.
     pub fn start(
         (process, mesh, feed): (&Arc<Process>, &Arc<Mesh>, &Arc<Feed>),
         folder: Folder,
@@ -48,35 +48,42 @@ impl Writer {
         sizes: (u64, u64),
     ) -> Result<Writer, String> {
         let config = process.config.snapshot();
-        let incr = start::open_files(process, &config, &folder, &mut manifest)?;
+        let is_on = config.appendonly;
+        let incr = match is_on {
+            true => Some(start::open_files(process, &config, &folder, &mut manifest)?),
+            false => None,
+        };
         let shared = Shared { process: process.clone(), mesh: mesh.clone(), feed: feed.clone() };
         let bell_of = Arc::clone(feed);
         let syncer = Syncer::start(move || bell_of.disk().wake());
         let syncer = syncer.map_err(|error| format!("Cannot start a thread: {error}"))?;
-        let offset = feed.begin_disk();
+        let offset = if is_on { feed.begin_disk() } else { 0 };
+        let mode = if is_on { AofMode::On } else { AofMode::Off };
         let mut facts = process.aof.facts();
-        (facts.is_on, facts.durable_offset) = (true, offset);
+        (facts.mode, facts.has_thread, facts.durable_offset) = (mode, true, offset);
         (facts.current_size, facts.base_size) = sizes;
         drop(facts);
-        let before_size = sizes.0.saturating_sub(incr.size());
+        let before_size = sizes.0.saturating_sub(incr.as_ref().map_or(0, IncrFile::size));
         let now_ms = process.clock.monotonic_ns() / 1_000_000;
+        let mut state = State {
+            shared,
+            mode,
+            files: Files { folder, manifest },
+            rewriting: Rewriting::default(),
+            incr,
+            syncer,
+            policy: config.appendfsync,
+            config,
+            written: offset,
+            synced: offset,
+            before_size,
+            times: Times { synced_ms: now_ms, ..Times::default() },
+            is_whole: true,
+            annotated_s: 0,
+            buffer: Vec::new(),
+        };
         let life = move || {
-            let policy = config.appendfsync;
-            let mut state = State {
-                shared,
-                incr,
-                syncer,
-                policy,
-                config,
-                written: offset,
-                synced: offset,
-                before_size,
-                times: Times { synced_ms: now_ms, ..Times::default() },
-                is_whole: true,
-                annotated_s: 0,
-                buffer: Vec::new(),
-            };
-            start::delete_history(&state.shared.process, &folder, &mut manifest);
+            state.delete_history();
             state.run();
         };
         let thread = std::thread::Builder::new().name("aof".to_owned()).spawn(life);
@@ -104,19 +111,40 @@ struct Times {
     log_ms: u64,
 }
 
+/// The files on disk.
+pub(super) struct Files {
+    pub(super) folder: Folder,
+    pub(super) manifest: Manifest,
+}
+
+/// The rewrite in progress.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Rewriting {
+    /// Whether the file behind the cut has begun.
+    pub(super) has_begun: bool,
+    /// Whether that file could not be opened.
+    pub(super) has_failed: bool,
+    /// Whether the base is complete, although the cut is not reached yet.
+    pub(super) is_written: bool,
+}
+
 /// The state of the thread.
-struct State {
-    shared: Shared,
-    config: Arc<Config>,
+pub(super) struct State {
+    pub(super) shared: Shared,
+    pub(super) config: Arc<Config>,
+    pub(super) mode: AofMode,
+    pub(super) files: Files,
+    pub(super) rewriting: Rewriting,
     policy: AppendFsync,
-    incr: IncrFile,
+    /// The file of commands; none while there is no append-only file, and before its first cut.
+    pub(super) incr: Option<IncrFile>,
     syncer: Syncer,
     /// Offset of the stream up to which bytes are written.
     written: u64,
     /// Offset of the stream up to which bytes are durable.
     synced: u64,
     /// Bytes of the other files.
-    before_size: u64,
+    pub(super) before_size: u64,
     times: Times,
     /// Whether the file ends with a whole command.
     is_whole: bool,
@@ -138,30 +166,74 @@ impl State {
                 self.config = self.shared.process.config.snapshot();
                 self.settle();
             }
-            let stop = self.shared.process.aof.take_order();
-            if let Some(AofOrder::Stop { offset, why }) = stop {
-                self.stop(offset, why);
-                return;
+            if let Some(order) = self.shared.process.aof.take_order() {
+                if let AofOrder::Stop { offset, why } = order {
+                    return self.stop(offset, why);
+                }
+                self.obey(order);
+                continue;
             }
             if self.shared.process.is_stopping() {
                 return self.flush_all();
             }
-            let wanted = feed.disk().wanted();
-            let has_more = self.step(false);
-            if has_more {
+            if !self.step_or_sleep() {
                 continue;
             }
-            if self.policy != AppendFsync::Always {
-                std::thread::sleep(REST);
+        }
+    }
+
+    /// Writes what is due, or sleeps. Returns whether it has slept.
+    fn step_or_sleep(&mut self) -> bool {
+        let feed = Arc::clone(&self.shared.feed);
+        let wanted = feed.disk().wanted();
+        if self.mode != AofMode::Off && self.step(false) {
+            return false;
+        }
+        if self.policy != AppendFsync::Always && self.mode != AofMode::Off {
+            std::thread::sleep(REST);
+        }
+        let process = &self.shared.process;
+        let is_off = self.mode == AofMode::Off;
+        feed.disk().sleep(if is_off { IDLE } else { TICK }, || {
+            let is_late = feed.end_offset() > self.written && self.can_write();
+            (!is_off && (is_late || feed.disk().is_late() || feed.disk().wanted() != wanted))
+                || process.aof.has_orders()
+                || process.is_stopping()
+        });
+        true
+    }
+
+    fn obey(&mut self, order: AofOrder) {
+        match order {
+            AofOrder::Stop { .. } => unreachable!("the caller stops"),
+            AofOrder::Begin { offset } => {
+                (self.written, self.synced, self.is_whole) = (offset, offset, true);
+                self.mode = AofMode::Beginning;
+                self.rewriting = Rewriting::default();
+                self.forget_failures();
+                self.settle();
             }
-            let process = &self.shared.process;
-            feed.disk().sleep(TICK, || {
-                (feed.end_offset() > self.written && self.can_write())
-                    || feed.disk().is_late()
-                    || feed.disk().wanted() != wanted
-                    || process.aof.has_orders()
-                    || process.is_stopping()
-            });
+            AofOrder::End => {
+                if self.incr.is_some() {
+                    self.flush_all();
+                }
+                self.incr = None;
+                self.mode = AofMode::Off;
+                self.forget_failures();
+                self.shared.feed.end_disk();
+                self.settle();
+            }
+            AofOrder::EndRewrite { is_written } => self.end_rewrite(is_written),
+        }
+    }
+
+    fn forget_failures(&mut self) {
+        let (process, log) = (&self.shared.process, &self.shared.process.log);
+        if process.aof.set_sync_failure(0) != 0 {
+            log.warning("AOF reopen, just ignore the AOF fsync error in bio job");
+        }
+        if process.aof.set_write_failure(0) != 0 {
+            log.warning("AOF reopen, just ignore the last error.");
         }
     }
 
@@ -175,9 +247,9 @@ impl State {
     }
 
     /// Follows the settings.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         self.policy = self.config.appendfsync;
-        let is_always = self.policy == AppendFsync::Always;
+        let is_always = self.policy == AppendFsync::Always && self.mode != AofMode::Off;
         let disk = self.shared.feed.disk();
         if is_always != disk.is_always() {
             disk.set_always(is_always);
@@ -235,22 +307,21 @@ impl State {
             }
         }
         let len = self.collect(&pulled);
-        let mut has_failed = false;
-        if len > 0 {
-            match self.incr.append(&self.buffer) {
-                Ok(()) => {
-                    self.written += len;
-                    self.is_whole = pulled.is_whole;
-                    self.succeed();
-                }
-                Err(failure) => {
-                    self.fail(&failure);
-                    has_failed = true;
-                }
-            }
-        }
-        if has_failed {
+        let appended = match &mut self.incr {
+            Some(incr) if len > 0 => incr.append(&self.buffer),
+            _ => Ok(()),
+        };
+        if let Err(failure) = appended {
+            self.fail(&failure);
             return false;
+        }
+        if len > 0 {
+            self.written += len;
+            self.is_whole = pulled.is_whole;
+            self.succeed();
+        }
+        if pulled.is_cut {
+            self.begin_next_file();
         }
         if self.policy == AppendFsync::Always {
             self.sync_now();
@@ -338,11 +409,9 @@ impl State {
         if self.config.no_appendfsync_on_rewrite && self.shared.process.aof.is_rewriting() {
             return;
         }
-        while let Some((upto, result)) = self.syncer.wait() {
-            self.end_sync(upto, result);
-        }
-        if self.incr.synced_size < self.incr.size() {
-            if let Err(error) = self.incr.sync() {
+        self.await_sync();
+        if let Some(incr) = self.incr.as_mut().filter(|incr| incr.synced_size < incr.size()) {
+            if let Err(error) = incr.sync() {
                 self.shared.process.log.warning(&format!(
                     "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. \
                      Exiting...",
@@ -357,6 +426,10 @@ impl State {
 
     /// Begins a sync if one is due under `appendfsync everysec`.
     fn sync_if_due(&mut self) {
+        let Some(incr) = &self.incr else {
+            // The base that is being written has these effects.
+            return self.note_synced(self.written);
+        };
         if self.policy == AppendFsync::No {
             // Nothing is ever synced, so the stream keeps nothing.
             return self.note_need(self.written);
@@ -364,7 +437,7 @@ impl State {
         if self.policy != AppendFsync::Everysec || self.syncer.is_busy() {
             return;
         }
-        if self.incr.synced_size == self.incr.size() {
+        if incr.synced_size == incr.size() {
             return self.note_synced(self.written);
         }
         let is_rewriting = self.shared.process.aof.is_rewriting();
@@ -372,15 +445,17 @@ impl State {
         let is_due = now_ms - self.times.synced_ms >= SYNC_MS;
         if is_due && !(self.config.no_appendfsync_on_rewrite && is_rewriting) {
             self.times.synced_ms = now_ms;
-            let upto = Upto { size: self.incr.size(), offset: self.written };
-            self.syncer.begin(self.incr.file(), upto);
+            let upto = Upto { size: incr.size(), offset: self.written };
+            self.syncer.begin(incr.file(), upto);
         }
     }
 
     fn end_sync(&mut self, upto: Upto, result: io::Result<()>) {
         match result {
             Ok(()) => {
-                self.incr.synced_size = self.incr.synced_size.max(upto.size);
+                if let Some(incr) = &mut self.incr {
+                    incr.synced_size = incr.synced_size.max(upto.size);
+                }
                 self.note_synced(upto.offset);
                 if self.shared.process.aof.set_sync_failure(0) != 0 {
                     let line = "AOF fsync error looks solved. The server can write again.";
@@ -392,11 +467,31 @@ impl State {
                     let line = format!("Fail to fsync the AOF file: {}", error_text(&error));
                     self.shared.process.log.warning(&line);
                 }
-                if self.policy != AppendFsync::No && self.incr.drop_unsynced().is_ok() {
+                let incr = self.incr.as_mut().filter(|_| self.policy != AppendFsync::No);
+                if incr.is_some_and(|incr| incr.drop_unsynced().is_ok()) {
                     (self.written, self.is_whole) = (self.synced, true);
                 }
             }
         }
+    }
+
+    /// Waits for the sync in progress.
+    pub(super) fn await_sync(&mut self) {
+        while let Some((upto, result)) = self.syncer.wait() {
+            self.end_sync(upto, result);
+        }
+    }
+
+    /// Syncs the file. Returns false if that fails; then its bytes that are not durable are written
+    /// again.
+    pub(super) fn sync_file(&mut self) -> bool {
+        self.await_sync();
+        let Some(incr) = &mut self.incr else { return true };
+        let upto = Upto { size: incr.size(), offset: self.written };
+        let result = incr.sync();
+        let is_synced = result.is_ok();
+        self.end_sync(upto, result);
+        is_synced
     }
 
     fn note_synced(&mut self, offset: u64) {
@@ -411,26 +506,23 @@ impl State {
         self.shared.feed.disk().set_need(Some(offset));
     }
 
-    fn note_facts(&self) {
+    pub(super) fn note_facts(&self) {
         let mut facts = self.shared.process.aof.facts();
-        facts.current_size = self.before_size + self.incr.size();
+        let size = self.incr.as_ref().map_or(0, IncrFile::size);
+        facts.current_size = self.before_size + size;
         facts.unwritten = self.shared.feed.end_offset().saturating_sub(self.written);
         facts.syncs = u64::from(self.syncer.is_busy());
     }
 
     /// Writes all of the stream and syncs it.
     fn flush_all(&mut self) {
+        if self.incr.is_none() {
+            return;
+        }
         let log = &self.shared.process.log;
         log.notice("Calling fsync() on the AOF file.");
         while self.step(true) {}
-        while let Some((upto, result)) = self.syncer.wait() {
-            self.end_sync(upto, result);
-        }
-        if let Err(error) = self.incr.sync() {
-            let line = format!("Fail to fsync the AOF file: {}.", error_text(&error));
-            self.shared.process.log.warning(&line);
-        }
-        self.note_synced(self.written);
+        self.sync_file();
     }
 
     /// Writes the stream up to an offset, and stops the process.

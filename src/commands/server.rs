@@ -11,6 +11,7 @@ pub static FAMILY: &[&Command] = &[
     &SHUTDOWN,
     &SAVE,
     &BGSAVE,
+    &BGREWRITEAOF,
     &LASTSAVE,
     &command::COMMAND,
     &command_log::COMMANDLOG,
@@ -23,6 +24,19 @@ pub static FAMILY: &[&Command] = &[
     &memory::MEMORY,
     &monitor::MONITOR,
 ];
+
+static BGREWRITEAOF: Command = Command::session(
+    bgrewriteaof,
+    Card::new("bgrewriteaof", Group::Server, "1.0.0")
+        .summary("Asynchronously rewrites the append-only file to disk.")
+        .constant_time()
+        .flags(Flag::ADMIN.and(Flag::NOSCRIPT).and(Flag::NO_ASYNC_LOADING)),
+);
+
+fn bgrewriteaof(cx: &mut SessionContext<'_>, _args: &mut Args<'_>) -> Result<(), Error> {
+    cx.request = Some(Request::RewriteAof);
+    Ok(())
+}
 
 static TIME: Command = Command::session(
     time,

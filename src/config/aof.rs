@@ -8,7 +8,9 @@ const BYTES_MAX: i128 = i64::MAX as i128;
 
 /// The cards of these settings.
 pub(super) static SETTINGS: &[Setting] = &[
-    Setting::new("appendonly", Kind::Bool, "no", field!(appendonly)).not_while_loading(),
+    Setting::new("appendonly", Kind::Bool, "no", field!(appendonly))
+        .shards_settle()
+        .not_while_loading(),
     Setting::new(
         "appendfilename",
         Kind::Text(read_appendfilename),

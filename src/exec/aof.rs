@@ -1,4 +1,4 @@
-//! Facts about the append-only file, for INFO and for the gate that refuses writes.
+//! The append-only file as shards, commands and its own thread see it: facts, orders, failures.
 
 use super::process::Shutdown;
 use crate::base::system::error_text;
@@ -8,11 +8,31 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Facts about the append-only file. Plain data, which its thread updates.
+/// Whether commands are appended.
+///
+/// ```text
+///   Off --CONFIG SET appendonly yes--> Beginning --its first base is written--> On
+///    ^                                     |                                    |
+///    '---------------- CONFIG SET appendonly no --------------------------------'
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AofMode {
+    /// There is no append-only file.
+    #[default]
+    Off,
+    /// The first base is being written. What follows its cut goes to a temporary file.
+    Beginning,
+    /// Commands are appended.
+    On,
+}
+
+/// Facts about the append-only file. Plain data, which its thread and the shards update.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AofFacts {
-    /// Whether there is an append-only file.
-    pub is_on: bool,
+    /// Whether commands are appended.
+    pub mode: AofMode,
+    /// Whether its thread runs.
+    pub has_thread: bool,
     /// Bytes of all its files.
     pub current_size: u64,
     /// Bytes after the last rewrite.
@@ -25,6 +45,56 @@ pub struct AofFacts {
     pub delayed: u64,
     /// Offset of the stream up to which the file is durable.
     pub durable_offset: u64,
+    /// The rewrites.
+    pub rewrites: RewriteFacts,
+}
+
+/// Facts about the rewrites of the append-only file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RewriteFacts {
+    /// Number of rewrites that were begun.
+    pub begun: u64,
+    /// Whether a rewrite begins as soon as possible.
+    pub is_scheduled: bool,
+    /// Start of the rewrite in progress, Unix seconds.
+    pub started_s: u64,
+    /// Seconds that the last rewrite took.
+    pub took_s: Option<u64>,
+    /// Whether the last rewrite failed.
+    pub has_failed: bool,
+    /// Number of rewrites that have failed since the last one that succeeded.
+    pub failures: u64,
+    /// Minutes of the last pause after repeated failures.
+    pub pause_minutes: u64,
+    /// Unix seconds when the pause after repeated failures ends; 0 without a pause.
+    pub paused_until_s: u64,
+}
+
+/// Failures in a row from which on rewrites pause.
+const FAILURES_MAX: u64 = 3;
+
+/// The longest pause after repeated failures.
+const PAUSE_MINUTES_MAX: u64 = 60;
+
+impl RewriteFacts {
+    /// Returns whether no rewrite may begin by itself, because the last ones have failed. Returns
+    /// the minutes if a pause begins.
+    pub fn is_paused(&mut self, now_s: u64) -> (bool, Option<u64>) {
+        if self.failures < FAILURES_MAX {
+            (self.pause_minutes, self.paused_until_s) = (0, 0);
+            return (false, None);
+        }
+        if self.paused_until_s != 0 {
+            let is_over = now_s >= self.paused_until_s;
+            if is_over {
+                self.paused_until_s = 0;
+            }
+            return (!is_over, None);
+        }
+        self.pause_minutes = (self.pause_minutes * 2).clamp(1, PAUSE_MINUTES_MAX);
+        self.paused_until_s = now_s + self.pause_minutes * 60;
+        (true, Some(self.pause_minutes))
+    }
 }
 
 /// What a shard asks of the thread of the append-only file.
@@ -36,6 +106,18 @@ pub enum AofOrder {
         offset: u64,
         /// Reason of the stop.
         why: Shutdown,
+    },
+    /// Begin to read the stream at an offset.
+    Begin {
+        /// Offset of the stream.
+        offset: u64,
+    },
+    /// Append no more commands.
+    End,
+    /// A base was written, or was not.
+    EndRewrite {
+        /// Whether the base is complete.
+        is_written: bool,
     },
 }
 
@@ -97,6 +179,49 @@ impl AofState {
 
     /// Returns whether a rewrite is in progress.
     pub fn is_rewriting(&self) -> bool {
-        self.is_rewriting.load(Ordering::Relaxed)
+        self.is_rewriting.load(Ordering::SeqCst)
+    }
+
+    /// Records that a rewrite begins.
+    pub fn begin_rewrite(&self, now_s: u64) {
+        let mut facts = self.facts();
+        self.is_rewriting.store(true, Ordering::SeqCst);
+        facts.rewrites.begun += 1;
+        facts.rewrites.is_scheduled = false;
+        facts.rewrites.started_s = now_s;
+    }
+
+    /// Records that the rewrite in progress has ended. One that was given up counts as no failure.
+    pub fn end_rewrite(&self, now_s: u64, is_done: bool, is_given_up: bool) {
+        let mut facts = self.facts();
+        self.is_rewriting.store(false, Ordering::SeqCst);
+        let rewrites = &mut facts.rewrites;
+        rewrites.took_s = Some(now_s.saturating_sub(rewrites.started_s));
+        if is_done {
+            (rewrites.has_failed, rewrites.failures) = (false, 0);
+        } else if !is_given_up {
+            rewrites.has_failed = true;
+            rewrites.failures += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rewrites_pause_after_repeated_failures() {
+        let mut facts = RewriteFacts { failures: 2, ..RewriteFacts::default() };
+        assert_eq!(facts.is_paused(100), (false, None));
+        facts.failures = 3;
+        assert_eq!(facts.is_paused(100), (true, Some(1)));
+        assert_eq!(facts.is_paused(159), (true, None));
+        assert_eq!(facts.is_paused(160), (false, None));
+        facts.failures = 4;
+        assert_eq!(facts.is_paused(161), (true, Some(2)));
+        facts.failures = 0;
+        assert_eq!(facts.is_paused(162), (false, None));
+        assert_eq!(facts.pause_minutes, 0);
     }
 }

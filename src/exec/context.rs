@@ -316,10 +316,12 @@ pub enum Request {
     },
     /// Saves all keys of one moment to the file and replies OK.
     Save,
-    /// BGSAVE: saves the keys of one moment to the file while the server goes on, or cancels that.
-    BackgroundSave(BackgroundSave),
     /// Ends service on a shard, because the process stops without a save.
     Leave,
+    /// BGSAVE: saves the keys of one moment to the file while the server goes on, or cancels that.
+    BackgroundSave(BackgroundSave),
+    /// BGREWRITEAOF: writes a new base of the append-only file while the server goes on.
+    RewriteAof,
     /// Resumes service on a shard, because the process does not stop.
     Stay,
     /// Loads all keys from the file, after a save if requested. On one shard: loads the shard's own

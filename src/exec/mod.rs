@@ -38,7 +38,7 @@ mod walk;
 mod weight;
 mod workspace;
 
-pub use aof::{AofFacts, AofOrder, AofState};
+pub use aof::{AofFacts, AofMode, AofOrder, AofState, RewriteFacts};
 pub use awaited::Awaited;
 pub use batch::{BATCH_COMMANDS_MAX, BatchArgs, Item, Runner};
 pub use client_homes::{ClientHome, ClientHomes};

@@ -79,12 +79,12 @@ pub struct Process {
     pub reply_buffers: ReplyBuffers,
     replication: Mutex<ReplicationFacts>,
     persistence: Mutex<PersistenceFacts>,
-    /// Whether the last snapshot in the background failed.
-    pub has_save_failed: AtomicBool,
     /// The append-only file.
     pub aof: AofState,
     /// The stage of loading.
     pub loading: LoadProgress,
+    /// Whether the last snapshot in the background failed.
+    pub has_save_failed: AtomicBool,
     /// Requested shutdown that saves the data first: the reason and [`FORCED`]. 0 for none.
     saving_stop: AtomicU8,
     /// Whether a shutdown that saves first was requested and has not failed yet.
@@ -193,9 +193,9 @@ impl Process {
                 saved_s: started_s,
                 ..PersistenceFacts::default()
             }),
-            has_save_failed: AtomicBool::new(false),
             aof: AofState::default(),
             loading: LoadProgress::default(),
+            has_save_failed: AtomicBool::new(false),
             saving_stop: AtomicU8::new(0),
             is_stop_pending: AtomicBool::new(false),
             awaited: Awaited::default(),
@@ -243,12 +243,10 @@ impl Process {
     /// Returns whether writes are refused with these settings, because the data cannot be written
     /// to disk.
     pub fn has_disk_error(&self, config: &Config) -> bool {
-        self.is_save_missing(config) || self.aof.failure().is_some()
+        self.refuses_after_save(config) || self.aof.failure().is_some()
     }
 
-    /// Returns whether the last snapshot in the background failed and the settings refuse writes
-    /// then.
-    fn is_save_missing(&self, config: &Config) -> bool {
+    fn refuses_after_save(&self, config: &Config) -> bool {
         self.has_save_failed.load(Ordering::Relaxed)
             && config.stop_writes_on_bgsave_error
             && !config.save.is_empty()
@@ -256,9 +254,8 @@ impl Process {
 
     /// Returns the error of writes while the data cannot be written to disk.
     pub fn disk_error(&self) -> Error {
-        if !self.is_save_missing(&self.config.snapshot())
-            && let Some(error) = self.aof.error()
-        {
+        let is_of_save = self.refuses_after_save(&self.config.snapshot());
+        if let Some(error) = self.aof.error().filter(|_| !is_of_save) {
             return error;
         }
         let name = self.server_name();

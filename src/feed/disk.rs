@@ -61,6 +61,8 @@ pub struct Pulled {
     pub frontier: Timestamp,
     /// Whether the pieces end behind a whole unit.
     pub is_whole: bool,
+    /// Whether the file begins another file behind the pieces.
+    pub is_cut: bool,
     /// Whether the stream has more bytes.
     pub has_more: bool,
 }

@@ -20,11 +20,21 @@ pub(super) struct Output {
     pub(super) encoder: Encoder,
     pub(super) backlog: Backlog,
     pub(super) marks: Vec<Reached>,
+    /// The mark at which the append-only file begins another file, until it is reached.
+    pub(super) awaited_cut: Option<u64>,
+    /// Offset of that mark, from where it is reached until the file has begun.
+    pub(super) cut: Option<u64>,
 }
 
 impl Output {
     pub(super) fn new(offset: u64) -> Output {
-        Output { encoder: Encoder::default(), backlog: Backlog::new(offset), marks: Vec::new() }
+        Output {
+            encoder: Encoder::default(),
+            backlog: Backlog::new(offset),
+            marks: Vec::new(),
+            awaited_cut: None,
+            cut: None,
+        }
     }
 
     /// Begins a unit and writes at most about `left` bytes of it. Returns whether it is complete.
@@ -50,6 +60,10 @@ impl Output {
 
     pub(super) fn mark(&mut self, id: u64) {
         self.encoder.forget_db();
+        if self.awaited_cut == Some(id) {
+            self.awaited_cut = None;
+            self.cut = Some(self.backlog.end_offset());
+        }
         self.marks.push(Reached { id, offset: self.backlog.end_offset() });
     }
 }

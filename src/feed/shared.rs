@@ -244,12 +244,29 @@ impl Feed {
         offset
     }
 
+    /// Makes the append-only file begin another file at a mark.
+    pub fn await_cut(&self, mark: u64) {
+        let mut stream = self.stream.lock().expect("no holder panics");
+        (stream.output.awaited_cut, stream.output.cut) = (Some(mark), None);
+    }
+
+    /// Ends the append-only file's part in the stream.
+    pub fn end_disk(&self) {
+        let mut stream = self.stream.lock().expect("no holder panics");
+        stream.is_on_disk = false;
+        stream.skipped.clear();
+        (stream.output.awaited_cut, stream.output.cut) = (None, None);
+        self.disk.set_need(None);
+    }
+
     /// Merges what was handed over, and returns bytes for the append-only file.
     pub fn pull(&self, from: u64, bytes_max: usize) -> (Pulled, Merged) {
         self.is_stale.store(true, Ordering::Relaxed);
         let merged = self.merge();
         let take = |stream: &mut Stream| {
             let (mut pulled, mut at) = (Pulled::default(), from);
+            let until_cut = stream.output.cut.map_or(u64::MAX, |cut| cut - from);
+            let bytes_max = bytes_max.min(usize::try_from(until_cut).unwrap_or(usize::MAX));
             while let Some(left) = bytes_max.checked_sub((at - from) as usize).filter(|n| *n > 0) {
                 let piece = stream.backlog().read(at, left).expect("the file's bytes are kept");
                 if piece.is_empty() {
@@ -259,6 +276,11 @@ impl Feed {
                 pulled.pieces.push(piece);
             }
             pulled.has_more = at < stream.backlog().end_offset();
+            if stream.output.cut == Some(at) {
+                stream.output.cut = None;
+                pulled.is_cut = true;
+                pulled.is_whole = true;
+            }
             if !pulled.has_more {
                 pulled.frontier = stream.merger.frontier();
                 pulled.is_whole = !stream.merger.is_inside_unit();

@@ -1,7 +1,7 @@
 //! SIGTERM and SIGINT shut the process down in order.
 
 use crate::config::Config;
-use crate::exec::{Process, Shutdown};
+use crate::exec::{AofMode, Process, Shutdown};
 use crate::mesh::Mesh;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -44,7 +44,7 @@ fn heed(signal: i32, process: &Process) {
     let flags = flags_of(signal, &config);
     if flags.saves {
         process.stop_saving(why, flags.is_forced);
-    } else if process.aof.facts().is_on {
+    } else if process.aof.facts().mode != AofMode::Off {
         process.stop_unsaved(why);
     } else {
         process.stop(why);

@@ -376,6 +376,9 @@ fn ready(
     } else if config.appendonly {
         writer = load_commands(common, config, keys)?;
     }
+    if writer.is_none() && !config.appendonly && !process.is_stopping() {
+        writer = Some(start_idle(common, config)?);
+    }
     if process.is_stopping() {
         return Ok(writer);
     }
@@ -414,6 +417,15 @@ fn load_commands(
         std::thread::sleep(LOAD_PAUSE);
     }
     Ok(Some(writer))
+}
+
+/// Starts the thread of the append-only file, although there is none: it may be turned on.
+fn start_idle(common: &Common, config: &Config) -> Result<Writer, LoadFault> {
+    let Common { process, mesh, feed, .. } = common;
+    let folder = Folder::new(&config.dir, &config.appenddirname, &config.appendfilename);
+    let manifest = folder.read_manifest();
+    let manifest = manifest.map_err(|error| LoadFault { lines: error.log_lines() })?;
+    Writer::start((process, mesh, feed), folder, manifest, (0, 0)).map_err(LoadFault::of)
 }
 
 /// Waits until the append-only file has all commands.

@@ -27,6 +27,7 @@ impl Shard {
         self.tick_links();
         self.heed_signals();
         self.heed_save_points();
+        self.heed_rewrites();
         self.settle_settings();
         alloc::flush_local();
         if self.cron.begin_round(self.env.now.monotonic_ns) {

@@ -112,6 +112,7 @@ impl Shard {
             Request::BackgroundSave(wish) => {
                 self.background_save(*wish, is_in_exec, (output, protocol));
             }
+            Request::RewriteAof => self.rewrite_aof(is_in_exec, (output, protocol)),
             Request::Save | Request::Reload(_) => {
                 let why = "ERR SAVE and DEBUG RELOAD are not allowed inside a transaction";
                 Reply::new(output, protocol).error(&Error::other(why));

@@ -34,5 +34,6 @@ impl Shard {
         };
         self.env.facts.set(Facts::FEW_REPLICAS, are_few);
         self.settle_limits();
+        self.heed_appendonly();
     }
 }

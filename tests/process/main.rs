@@ -6,6 +6,7 @@
 mod background;
 mod cli;
 mod crash;
+mod durable;
 mod files;
 mod http;
 mod lent;

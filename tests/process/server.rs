@@ -71,6 +71,17 @@ impl Server {
         if let Some(file) = file {
             std::fs::write(folder.join("dump.rdb"), file).expect("a file for the server");
         }
+        Server::launch_in(folder, setup, port, arguments, input)
+    }
+
+    /// Starts the server in a folder that exists, without waiting for it.
+    pub fn launch_in(
+        folder: PathBuf,
+        setup: Setup,
+        port: u16,
+        arguments: &[&str],
+        input: Stdio,
+    ) -> Server {
         let mut child = Command::new(binary())
             .args(arguments)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
@@ -119,6 +130,10 @@ impl Drop for Server {
     fn drop(&mut self) {
         if thread::panicking() {
             eprintln!("the server's end so far: {:?}", self.child.try_wait());
+        }
+        if self.folder.as_os_str().is_empty() {
+            // Another process has taken over the folder.
+            return;
         }
         // Both fail if the process has ended, which is fine.
         let _ = self.child.kill();

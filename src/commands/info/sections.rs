@@ -10,7 +10,7 @@ use crate::base::system;
 use crate::commands::connection::{REDIS_VERSION, VALKEY_VERSION};
 use crate::commands::footprint::{ALLOCATOR, Footprint, percent};
 use crate::config::{Config, VERSION};
-use crate::exec::Pause;
+use crate::exec::{AofMode, Pause};
 use crate::pubsub::Count;
 use std::sync::OnceLock;
 
@@ -146,6 +146,35 @@ pub(super) fn memory(view: &View<'_>, text: &mut Text) {
     text.field("lazyfreed_objects", process.boards.totals().freed_values);
 }
 
+/// The fields of the append-only file.
+fn append_only(view: &View<'_>, text: &mut Text) {
+    let aof = *view.process.aof.facts();
+    let is_on = aof.mode != AofMode::Off;
+    text.field("aof_enabled", u8::from(is_on));
+    let is_rewriting = view.process.aof.is_rewriting();
+    text.field("aof_rewrite_in_progress", u8::from(is_rewriting));
+    text.field("aof_rewrite_scheduled", u8::from(aof.rewrites.is_scheduled));
+    let seconds = |s: Option<u64>| s.map_or(-1, |s| s as i64);
+    text.field("aof_last_rewrite_time_sec", seconds(aof.rewrites.took_s));
+    let since_s = (view.now_us / 1_000_000).saturating_sub(aof.rewrites.started_s);
+    text.field("aof_current_rewrite_time_sec", seconds(is_rewriting.then_some(since_s)));
+    let status = if aof.rewrites.has_failed { "err" } else { "ok" };
+    text.field("aof_last_bgrewrite_status", status);
+    text.field("aof_rewrites", aof.rewrites.begun);
+    text.field("aof_rewrites_consecutive_failures", aof.rewrites.failures);
+    let has_failed = view.process.aof.failure().is_some();
+    text.field("aof_last_write_status", if has_failed { "err" } else { "ok" });
+    text.field("aof_last_cow_size", 0);
+    if is_on {
+        text.field("aof_current_size", aof.current_size);
+        text.field("aof_base_size", aof.base_size);
+        text.field("aof_pending_rewrite", u8::from(aof.rewrites.is_scheduled));
+        text.field("aof_buffer_length", aof.unwritten);
+        text.field("aof_pending_bio_fsync", aof.syncs);
+        text.field("aof_delayed_fsync", aof.delayed);
+    }
+}
+
 pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     // Includes changes before a reset of the statistics: they are still unsaved.
     let changes: u64 = view.process.boards.iter().map(|board| board.counters.changes.get()).sum();
@@ -178,26 +207,7 @@ pub(super) fn persistence(view: &View<'_>, text: &mut Text) {
     text.field("rdb_last_cow_size", facts.save_peak_bytes);
     text.field("rdb_last_load_keys_expired", facts.expired_keys);
     text.field("rdb_last_load_keys_loaded", facts.loaded_keys);
-    let aof = *view.process.aof.facts();
-    text.field("aof_enabled", u8::from(aof.is_on));
-    text.field("aof_rewrite_in_progress", 0);
-    text.field("aof_rewrite_scheduled", 0);
-    text.field("aof_last_rewrite_time_sec", -1);
-    text.field("aof_current_rewrite_time_sec", -1);
-    text.field("aof_last_bgrewrite_status", "ok");
-    text.field("aof_rewrites", 0);
-    text.field("aof_rewrites_consecutive_failures", 0);
-    let has_failed = view.process.aof.failure().is_some();
-    text.field("aof_last_write_status", if has_failed { "err" } else { "ok" });
-    text.field("aof_last_cow_size", 0);
-    if aof.is_on {
-        text.field("aof_current_size", aof.current_size);
-        text.field("aof_base_size", aof.base_size);
-        text.field("aof_pending_rewrite", 0);
-        text.field("aof_buffer_length", aof.unwritten);
-        text.field("aof_pending_bio_fsync", aof.syncs);
-        text.field("aof_delayed_fsync", aof.delayed);
-    }
+    append_only(view, text);
     if let Some(loading) = facts.loading {
         let (total, read) = (loading.total_bytes, loading.read_bytes);
         let elapsed_s = (view.now_us / 1_000_000).saturating_sub(loading.started_s);

@@ -187,6 +187,9 @@ impl Shard {
         let job = self.replication.files.front().expect("a cut for a file has a job");
         let FilePhase::Cutting(writer) = &job.phase else { unreachable!("the cut begins") };
         let sink: Arc<dyn CutSink> = Arc::clone(writer) as Arc<dyn CutSink>;
+        if matches!(job.goal, FileGoal::Rewrite) && job.has_mark {
+            self.replication.feed.await_cut(mark);
+        }
         let mark = job.has_mark.then_some(mark);
         CutOrder { mark, sink: Some(sink), is_last: job.is_last }
     }
@@ -235,6 +238,7 @@ impl Shard {
         let Some(job) = self.replication.files.front() else { return };
         match job.goal {
             FileGoal::Background
+            | FileGoal::Rewrite
             | FileGoal::Flushed
             | FileGoal::Save(_)
             | FileGoal::Stop { .. }

@@ -88,10 +88,10 @@ impl Shard {
         if self.has_marks() {
             self.take_marks();
         }
+        self.release_durable();
         if !self.replication.files.is_empty() {
             self.advance_files();
         }
-        self.release_durable();
         if self.replication.feed.wants_cut(self.env.me) {
             self.take_snapshot();
         }

@@ -7,6 +7,7 @@ mod durable;
 mod feed;
 mod file_cut;
 mod links;
+mod rewrite;
 mod save;
 mod snapshot;
 mod wait;
@@ -35,15 +36,15 @@ pub(super) struct Replication {
     pub(super) links: Vec<ConnId>,
     /// Clients in WAIT.
     pub(super) acks: AckWaits,
+    /// Connections whose output waits until its effects are durable.
+    unsent: Vec<ConnId>,
+    /// Timestamp before which effects were durable when `unsent` was last served.
+    durable_seen: u64,
     /// Files that the shard has written, the first one now: at most one that is being written, one
     /// per client that waits for SAVE or DEBUG RELOAD, and one of the shutdown.
     files: VecDeque<FileJob>,
     /// Whether files are written by threads; otherwise by the shard, in tests.
     pub(super) has_threads: bool,
-    /// Connections whose output waits until its effects are durable.
-    unsent: Vec<ConnId>,
-    /// Timestamp before which effects were durable when `unsent` was last served.
-    durable_seen: u64,
     /// Request of the barrier that turns the feed off, until the journal is empty.
     ending: Option<Box<Envelope>>,
     /// Monotonic milliseconds when the feed last had readers.
@@ -61,10 +62,10 @@ impl Replication {
             stream_seen: 0,
             links: Vec::new(),
             acks: AckWaits::default(),
-            files: VecDeque::new(),
-            has_threads: false,
             unsent: Vec::new(),
             durable_seen: 0,
+            files: VecDeque::new(),
+            has_threads: false,
             ending: None,
             read_ms: 0,
             pinged_ms: 0,
@@ -115,6 +116,8 @@ pub(in crate::shard) enum FileGoal {
     Background,
     /// A save because all keys were removed.
     Flushed,
+    /// The base of the append-only file.
+    Rewrite,
     /// Replies to the client of SAVE.
     Save(ReplyAddress),
     /// Stops the process for this reason; if `is_forced`, even if the file cannot be written.
@@ -132,6 +135,7 @@ impl FileGoal {
             | FileGoal::Save(_)
             | FileGoal::Stop { .. }
             | FileGoal::Reload(_) => SnapshotKind::Save,
+            FileGoal::Rewrite => SnapshotKind::AofBase,
         }
     }
 }
@@ -232,14 +236,14 @@ pub(in crate::shard) enum Goal {
     Cut(CutGoal),
     /// The feed had no readers for too long and is turned off. `readers` had attached until then.
     FeedOff { readers: u64 },
-    /// DEBUG RELOAD: all shards load their keys.
-    Reload { waiter: ReplyAddress, reload: Reload },
-    /// The process does not stop: all shards serve again.
-    Stay,
     /// The process stops without a save: all shards end their service.
     Leave(Shutdown),
     /// The process stops once the append-only file has all that is before the mark.
     LastMark(Shutdown),
+    /// DEBUG RELOAD: all shards load their keys.
+    Reload { waiter: ReplyAddress, reload: Reload },
+    /// The process does not stop: all shards serve again.
+    Stay,
     /// CLIENT PAUSE: all shards read the pause, then their earlier commands finish.
     Pause { waiter: ReplyAddress, is_settled: bool },
     /// The mark of WAITs: their replicas must acknowledge its offset.
