@@ -261,6 +261,11 @@ fn compare_with(server: &Server, replica: Peer) {
             texts.push(format!("  database {database} of the server: {}", asked.join(" ")));
         }
     }
+    // Whether a further change reaches the stream, and how far the stream is.
+    for args in [&["SET", "probe:last", "1"][..], &["WAIT", "1", "1000"], &["INFO", "replication"]]
+    {
+        texts.push(format!("  {args:?}: {}", String::from_utf8_lossy(&wire.ask(args))));
+    }
     // The file shows the state of the server.
     texts.push(format!("  SAVE: {}", findings::shown(&wire.ask(&["SAVE"]))));
     panic!("the replica (\"Annulet\") and the server (\"Valkey\") differ:\n{}", texts.join("\n"));
