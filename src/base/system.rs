@@ -6,12 +6,6 @@ use std::io;
 use std::mem::zeroed;
 use std::ptr;
 
-/// Returns the C library's text of an error, without the number that std appends.
-pub fn error_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
-}
-
 /// CPU time, in microseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CpuTime {
@@ -35,6 +29,12 @@ fn usage(who: libc::c_int) -> CpuTime {
     }
     let us = |time: libc::timeval| time.tv_sec as u64 * 1_000_000 + time.tv_usec as u64;
     CpuTime { system_us: us(usage.ru_stime), user_us: us(usage.ru_utime) }
+}
+
+/// Returns the C library's text of an error, without the number that std appends.
+pub fn error_text(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 /// Returns the machine's memory in bytes; 0 if unknown.

@@ -19,6 +19,7 @@ mod confined;
 mod functions;
 mod host;
 mod lex;
+mod library_proof;
 mod manage;
 
 use crate::base::number::parse_i64;
@@ -197,19 +198,21 @@ fn eval_sha(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     run(cx, args, Body::Script(&script), keys)
 }
 
-/// Returns whether the function may use keys that are not among its arguments. There is no proof
-/// for functions.
+/// Returns whether the function may use keys that are not among its arguments. An unknown function
+/// uses none.
 fn may_stray_in_function(args: &Args<'_>, process: &Process) -> bool {
-    process.functions.libraries().find(&args[1]).is_some()
+    process.functions.libraries().find(&args[1]).is_some_and(|function| !function.is_confined())
 }
 
 fn fcall(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let not_found = || Error::other("ERR Function not found");
     let libraries = process_of(cx).functions.libraries();
-    let function = libraries.find(&args[1]).ok_or_else(not_found)?;
-    if !cx.has_all_keys() {
-        // It was loaded after this command had been sent to the owner of its keys.
-        return Err(not_found());
+    let mut function = libraries.find(&args[1]).ok_or_else(not_found)?;
+    let before = function.before();
+    if !function.is_confined() && !cx.has_all_keys() {
+        // It was loaded after this command had been sent to the owner of its keys. So the command
+        // runs the function that was there then, if any was.
+        function = before.as_ref().ok_or_else(not_found)?;
     }
     let bad_number = || Error::other("ERR Bad number of keys provided");
     parse_i64(&args[2]).ok_or_else(bad_number)?;

@@ -56,6 +56,10 @@ pub trait CutSink: Debug + Send + Sync {
     /// about to change are pushed nevertheless.
     fn is_full(&self) -> bool;
 
+    /// Returns whether changes of keys have pushed more than the sink may hold, so that no client
+    /// is served until there is room.
+    fn is_overfull(&self) -> bool;
+
     /// Returns whether the most values wait to be encoded, so that a value that is about to change
     /// must be encoded at once.
     fn is_crowded(&self) -> bool;

@@ -62,6 +62,13 @@ impl Partition {
         self.slices.cut.as_ref().is_some_and(can) && !self.is_away()
     }
 
+    /// Returns whether no client may be served until the disk has taken keys of the cut.
+    #[inline]
+    pub fn is_behind_disk(&self) -> bool {
+        let sink = self.slices.cut.as_ref().and_then(|cut| cut.sink.as_ref());
+        sink.is_some_and(|sink| sink.is_overfull())
+    }
+
     /// Saves the keys of a unit that is over, if a cut has waited for them.
     pub(super) fn free_held(&mut self, lock: LockId) {
         let Some(cut) = self.slices.cut.as_mut().filter(|cut| lock < cut.until) else { return };

@@ -75,12 +75,12 @@ impl Partition {
             true => self.share(),
             false => Share { version: 0, changes, body: vec![Bytes::new()] },
         };
-        if reload.flushes {
-            self.slice.flush(None);
-        }
         let role = self.slice.set_role(ExpiryRole::Loading);
         let loaded = match reload.saves {
-            true => self.load_share(&share.body[0], reload),
+            true => {
+                self.flush_for(reload);
+                self.load_share(&share.body[0], reload)
+            }
             false => self.load_from_file(reload),
         };
         self.slice.set_role(role);
@@ -92,6 +92,12 @@ impl Partition {
                 part.body = share.into_pieces();
             }
             Err(why) => self.env.process.log.warning(&why),
+        }
+    }
+
+    fn flush_for(&mut self, reload: Reload) {
+        if reload.flushes {
+            self.slice.flush(None);
         }
     }
 
@@ -131,6 +137,8 @@ impl Partition {
         let trust =
             Trust { any_version: config.reads_any_rdb_version(), has_checksum: config.rdbchecksum };
         let mut reader = FileReader::open(file, trust)?;
+        // A file that cannot be read leaves the keys.
+        self.flush_for(reload);
         let limits = Limits::of(&config);
         let note = self.noter();
         let rules = self.load_rules(&limits, reload.may_replace, &note);

@@ -275,3 +275,23 @@ impl<'a> Decoder<'a> {
         Ok(taken)
     }
 }
+
+/// Returns the description of a fault, as errors and the log have it.
+pub fn fault_text(fault: Fault) -> String {
+    match fault {
+        Fault::Ended => "Unexpected EOF reading RDB file".to_string(),
+        Fault::Module(number) => format!(
+            "The RDB file contains module data I can't load: no matching module type '{}'",
+            module_name(number)
+        ),
+        Fault::Corrupt(what) => what.to_string(),
+        fault => format!("{fault:?}"),
+    }
+}
+
+/// Returns the name in a module's number: nine characters of 6 bits, above a version of 10 bits.
+fn module_name(number: u64) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let letter = |at: u32| LETTERS[(number >> (64 - 6 * (at + 1)) & 63) as usize];
+    (0..9).map(|at| char::from(letter(at))).collect()
+}

@@ -51,7 +51,7 @@ mod stream;
 mod write;
 
 pub use checksum::Checksum;
-pub use decode::{Decoder, Entry, Fault, Part, Text};
+pub use decode::{Decoder, Entry, Fault, Part, Text, fault_text};
 pub use encode::{Encoder, Kept, Origin, Preamble};
 pub use form::{Dialect, Form};
 pub use functions::{dump_functions, read_functions};

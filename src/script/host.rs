@@ -69,6 +69,12 @@ pub trait Host {
     /// Sets where the writes that follow are propagated to. At the start, to both.
     fn set_propagation(&mut self, to: Propagation);
 
+    /// Returns whether the text of a library proves that its functions use only the keys among
+    /// their arguments.
+    fn is_confined(&self, _library: &[u8]) -> bool {
+        false
+    }
+
     /// Counts an error that the script replies and that no command has counted. `text` begins with
     /// the error code.
     fn count_error(&mut self, text: &[u8]);

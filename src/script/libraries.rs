@@ -32,6 +32,10 @@ pub struct Library {
     name: Vec<u8>,
     text: Vec<u8>,
     functions: Vec<FunctionFacts>,
+    /// Whether the text proves that the functions use only the keys among their arguments.
+    is_confined: bool,
+    /// The confined library that this one has replaced.
+    before: Option<Arc<Library>>,
 }
 
 impl Library {
@@ -47,6 +51,14 @@ impl Library {
 
     pub(super) fn id(&self) -> u64 {
         self.id
+    }
+
+    /// Returns a copy that does not know the library that it has replaced.
+    fn without_before(&self) -> Library {
+        let Library { id, is_confined, .. } = *self;
+        let (name, text, functions) =
+            (self.name.clone(), self.text.clone(), self.functions.clone());
+        Library { id, name, text, functions, is_confined, before: None }
     }
 }
 
@@ -65,6 +77,20 @@ impl Function {
     /// Returns the name with which it was registered.
     pub fn name(&self) -> &[u8] {
         &self.facts().name
+    }
+
+    /// Returns whether the text of its library proves that it uses only the keys among its
+    /// arguments.
+    pub fn is_confined(&self) -> bool {
+        self.library.is_confined
+    }
+
+    /// Returns the confined function with this name in the library that its own one has replaced.
+    pub fn before(&self) -> Option<Function> {
+        let library = self.library.before.as_ref()?;
+        let is_it = |facts: &FunctionFacts| facts.name.eq_ignore_ascii_case(self.name());
+        let index = library.functions.iter().position(is_it)?;
+        Some(Function { library: Arc::clone(library), index })
     }
 
     /// Returns its flags.
@@ -196,7 +222,15 @@ impl Libraries {
         let mut libraries = self.clone();
         libraries.remove(&name);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let library = Arc::new(Library { id, name: name.clone(), text: text.to_vec(), functions });
+        let before = self.by_name.get(&name).filter(|library| library.is_confined);
+        let library = Arc::new(Library {
+            id,
+            name: name.clone(),
+            text: text.to_vec(),
+            functions,
+            is_confined: host.is_confined(text),
+            before: before.map(|library| Arc::new(library.without_before())),
+        });
         libraries.add(&library)?;
         Ok((libraries, name))
     }

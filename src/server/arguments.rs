@@ -1,6 +1,7 @@
 //! The command line: start the server, or print information.
 
 use super::check::check_system;
+use super::check_rdb::usage;
 use super::threads::command_table;
 use crate::aof::CheckOptions;
 use crate::base::glob;
@@ -18,13 +19,19 @@ pub(super) enum Errand {
     Print(String),
     /// Print this text to the standard error and exit with failure.
     Fail(String),
+    /// Check this data file.
+    CheckRdb(String),
 }
 
 /// Programs of the reference that are not part of this server.
-const OTHERS: [&str; 4] = ["sentinel", "check-rdb", "benchmark", "-cli"];
+const OTHERS: [&str; 3] = ["sentinel", "benchmark", "-cli"];
 
 /// The name of the tool that checks append-only files.
 const CHECK_AOF: &str = "check-aof";
+
+/// The name of the errand that checks a data file: a part of the program's name, or the first
+/// argument.
+const CHECK_RDB: &str = "check-rdb";
 
 /// Parses the name that the program was started by, and the arguments behind it. Any name starts
 /// the server, except the names of other programs.
@@ -36,10 +43,14 @@ pub(super) fn errand(program: &str, argv: &[String]) -> Errand {
     if name.contains(CHECK_AOF) {
         return check_aof_errand(program, argv);
     }
+    if name.contains(CHECK_RDB) {
+        return check_rdb_errand(program, argv);
+    }
     match argv {
         [first, rest @ ..] if first == CHECK_AOF => {
             check_aof_errand(&format!("{program} {CHECK_AOF}"), rest)
         }
+        [first, rest @ ..] if first == CHECK_RDB => check_rdb_errand(program, rest),
         [first, ..] if first == "-v" || first == "--version" => {
             Errand::Print(version_line() + "\n")
         }
@@ -73,6 +84,15 @@ fn check_aof_errand(program: &str, argv: &[String]) -> Errand {
         _ => return usage(),
     };
     Errand::CheckAof(path.to_owned(), options)
+}
+
+/// Parses the arguments of the errand that checks a data file.
+fn check_rdb_errand(program: &str, args: &[String]) -> Errand {
+    match args {
+        [only] if only == "-v" || only == "--version" => Errand::Print(version_line() + "\n"),
+        [path] => Errand::CheckRdb(path.clone()),
+        _ => Errand::Fail(usage(program)),
+    }
 }
 
 fn fatal(error: &FatalConfigError) -> String {

@@ -7,6 +7,7 @@
 
 mod arguments;
 mod check;
+mod check_rdb;
 mod crash;
 mod listen;
 mod load;

@@ -1,6 +1,7 @@
 //! From the command line to a running server.
 
 use super::arguments::{Errand, errand};
+use super::check_rdb::check_rdb;
 use super::crash::report_crashes;
 use super::listen::open_all;
 use super::load::{BATCHES_MAX, KeySink, LoadFault, load, open_file};
@@ -55,6 +56,11 @@ pub fn main(argv: Vec<String>) -> ExitCode {
         Errand::Print(text) => {
             let printed = std::io::stdout().write_all(text.as_bytes());
             return if printed.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        }
+        Errand::CheckRdb(path) => {
+            let checked = check_rdb(&path, &mut std::io::stdout().lock());
+            let is_whole = checked.is_ok_and(|is_whole| is_whole);
+            return if is_whole { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         }
         Errand::Fail(text) => {
             eprint!("{text}");

@@ -226,7 +226,8 @@ impl Shard {
             // The merger must catch up first.
             return false;
         }
-        if self.partition.is_leaving() || self.env.process.pubsub.is_full() {
+        let is_behind = self.partition.is_behind_disk();
+        if is_behind || self.partition.is_leaving() || self.env.process.pubsub.is_full() {
             return false;
         }
         let found = !self.queues.ready.is_empty();

@@ -10,7 +10,7 @@
 //!
 //! No call of a shard waits for the thread: the queue has no locks, and the result is an atomic.
 
-use super::limits::{QUEUE_BYTES_MAX, SYNC_BYTES};
+use super::limits::{CHANGED_BYTES_MAX, QUEUE_BYTES_MAX, SYNC_BYTES};
 use super::share::{LENT_CHANGING_MAX, LENT_MAX};
 use crate::base::system::error_text;
 use crate::base::{alloc, crash};
@@ -363,6 +363,11 @@ impl CutSink for FileWriter {
         is_full()
     }
 
+    fn is_overfull(&self) -> bool {
+        let is_over = self.bytes.load(Ordering::SeqCst) >= CHANGED_BYTES_MAX;
+        is_over && self.thread.get().is_some() && !self.is_abandoned()
+    }
+
     fn is_crowded(&self) -> bool {
         self.values.load(Ordering::SeqCst) >= LENT_CHANGING_MAX
     }
@@ -534,10 +539,13 @@ mod tests {
         assert!(!writer.is_full());
         (0..2).for_each(|_| push());
         assert!(writer.is_full(), "the thread has no head yet");
+        (0..6).for_each(|_| push());
+        assert!(writer.is_overfull());
         writer.set_head(Vec::new());
         while writer.is_full() {
             thread::sleep(Duration::from_millis(1));
         }
+        assert!(!writer.is_overfull());
         writer.close(VERSION);
         assert_eq!(wait(&writer), Written::Complete);
     }

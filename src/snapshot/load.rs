@@ -11,6 +11,7 @@ use crate::base::slot::slot_of;
 use crate::keyspace::{Expiry, Slice};
 use crate::rdb::{
     Checksum, Decoder, Dialect, Entry, Fault, Form, Kept, MAGIC_BYTES, Part, Reading, Text, Value,
+    fault_text,
 };
 use crate::value::string::{IntText, NewStr};
 use bytes::Bytes;
@@ -148,7 +149,7 @@ fn load_key(
             return Ok(());
         }
         Err(fault) => {
-            let (key, why) = (String::from_utf8_lossy(key), reason(fault));
+            let (key, why) = (String::from_utf8_lossy(key), fault_text(fault));
             (rules.note)(&format!("Internal error in RDB reading -> {why}"));
             return Err(format!("The value of key '{key}' cannot be read: {why}"));
         }
@@ -185,7 +186,7 @@ pub fn load_body(slice: &mut Slice, body: &[u8], rules: &LoadRules<'_>) -> Resul
     let mut decoder = Decoder::new(body, Dialect::Valkey);
     let (mut loaded, mut db) = (Loaded::default(), 0);
     while !decoder.rest().is_empty() {
-        match decoder.part().map_err(reason)? {
+        match decoder.part().map_err(fault_text)? {
             Part::Database(number) => db = number as u32,
             Part::Entry(entry) => {
                 let mut batch = Batch::default();
@@ -246,6 +247,8 @@ pub struct FileReader<R> {
     decoder: Decoder<'static>,
     /// Number of bytes of the file that were consumed.
     offset: u64,
+    /// The checksum at the end of the file, once it was read.
+    end_sum: Option<u64>,
 }
 
 /// How strictly a file is checked.
@@ -269,6 +272,7 @@ impl<R: Read> FileReader<R> {
             version: 0,
             decoder: Decoder::new(&[], Dialect::Common),
             offset: 0,
+            end_sum: None,
         };
         reader.fill().map_err(|error| format!("Error reading the RDB file: {error}"))?;
         match Decoder::open(&reader.buffer, trust.any_version) {
@@ -288,6 +292,22 @@ impl<R: Read> FileReader<R> {
                 Err(format!("Wrong signature trying to load DB from file: {magic}"))
             }
         }
+    }
+
+    /// Returns the version of the file.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Returns the bytes that were read and not consumed. After an error they begin with the part
+    /// that is wrong.
+    pub fn unread(&self) -> &[u8] {
+        &self.buffer[self.used..]
+    }
+
+    /// Returns the checksum at the end of the file; none before the end, and for versions without.
+    pub fn sum(&self) -> Option<u64> {
+        self.end_sum
     }
 
     /// Returns the number of bytes of the file that were consumed.
@@ -315,8 +335,13 @@ impl<R: Read> FileReader<R> {
             };
             let len = unread.len() - decoder.rest().len();
             if let Part::End(sum) = part {
+                // The sum is no part of what it sums up.
                 self.consume(1);
-                return self.check(sum).map(|()| None);
+                let expected = self.sum.value();
+                self.used += len - 1;
+                self.offset += len as u64 - 1;
+                self.end_sum = (len > 1).then_some(sum);
+                return self.check(sum, expected).map(|()| None);
             }
             let taken = take(&part)?;
             self.consume(len);
@@ -342,8 +367,7 @@ impl<R: Read> FileReader<R> {
         (&mut self.from).take(wanted as u64).read_to_end(&mut self.buffer)
     }
 
-    fn check(&self, sum: u64) -> Result<(), String> {
-        let expected = self.sum.value();
+    fn check(&self, sum: u64, expected: u64) -> Result<(), String> {
         if sum == 0 || !self.has_checksum || sum == expected {
             return Ok(());
         }
@@ -371,29 +395,11 @@ impl<R: Read> FileReader<R> {
             Fault::Kind(_) => "Unknown type or opcode when loading DB. Unrecoverable error, \
                                aborting now."
                 .to_string(),
-            fault => format!("Internal error in RDB reading offset {offset} -> {}", reason(fault)),
+            fault => {
+                format!("Internal error in RDB reading offset {offset} -> {}", fault_text(fault))
+            }
         }
     }
-}
-
-/// Returns the description of a fault.
-fn reason(fault: Fault) -> String {
-    match fault {
-        Fault::Ended => "Unexpected EOF reading RDB file".to_string(),
-        Fault::Module(number) => format!(
-            "The RDB file contains module data I can't load: no matching module type '{}'",
-            module_name(number)
-        ),
-        Fault::Corrupt(what) => what.to_string(),
-        fault => format!("{fault:?}"),
-    }
-}
-
-/// Returns the name in a module's number: nine characters of 6 bits, above a version of 10 bits.
-fn module_name(number: u64) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let letter = |at: u32| LETTERS[(number >> (64 - 6 * (at + 1)) & 63) as usize];
-    (0..9).map(|at| char::from(letter(at))).collect()
 }
 
 #[cfg(test)]

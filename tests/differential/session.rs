@@ -330,7 +330,10 @@ impl Session<'_> {
             let name = made.command.name;
             let is_random = ["RANDOMKEY", "SCAN"].contains(&name)
                 || (name == "MSETEX" && self.setup.shards > 1);
-            if is_random && self.is_listening {
+            // The peer takes such a key for the option, and notifies of a key with another name.
+            let is_mistaken = name == "HSETEX"
+                && made.args.iter().any(|arg| arg.starts_with(b"FNX") || arg.starts_with(b"FXX"));
+            if (is_random || is_mistaken) && self.is_listening {
                 continue;
             }
             let is_plain = made.args.len() == 1;

@@ -96,6 +96,8 @@ impl Setup {
     pub fn new(shards: usize, seed: u64) -> Setup {
         let mut config = Config::default();
         (config.protected_mode, config.shards, config.port) = (false, shards as u32, 0);
+        // No save points: they would write a file after FLUSHALL.
+        config.save.clear();
         let (rules, commands) = (Rules::default(), plain_table());
         let (preempt, subscriber) = (None, None);
         Setup { shards, seed, rules, preempt, commands, config, offloads: false, subscriber }

@@ -261,6 +261,8 @@ fn compare_with(server: &Server, replica: Peer) {
             texts.push(format!("  database {database} of the server: {}", asked.join(" ")));
         }
     }
+    // The file shows the state of the server.
+    texts.push(format!("  SAVE: {}", findings::shown(&wire.ask(&["SAVE"]))));
     panic!("the replica (\"Annulet\") and the server (\"Valkey\") differ:\n{}", texts.join("\n"));
 }
 

@@ -253,3 +253,29 @@ fn a_shutdown_gives_up_a_save_in_the_background() {
         }
     }
 }
+
+/// Runs the check of a file. Returns its exit code and its output.
+fn check(path: &std::path::Path) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_annulet"));
+    let output = command.arg("check-rdb").arg(path).output().expect("the binary runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn files_are_checked() {
+    let server = Server::start(Setup { shards: 2, driver: "epoll" }, &DEBUG);
+    let mut wire = Wire::connect(server.port);
+    fill(&mut wire);
+    assert_eq!(wire.ask(&["SAVE"]), "+OK");
+    let path = server.folder.join("dump.rdb");
+    let (code, text) = check(&path);
+    assert_eq!(code, Some(0), "{text}");
+    for line in ["Checksum OK", "\\o/ RDB looks OK! \\o/", "[info] 506 keys read"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let file = std::fs::read(&path).expect("a file");
+    std::fs::write(&path, &file[..file.len() / 2]).expect("a file");
+    let (code, text) = check(&path);
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("--- RDB ERROR DETECTED ---"), "{text}");
+}

@@ -80,7 +80,7 @@ fn http_requests_close_the_connection_without_a_reply() {
             wire.write(format!("{line}\r\nSET key value\r\n"));
             assert_eq!(wire.rest(), "", "{line}");
         }
-        assert!(server.logged("Possible SECURITY ATTACK detected."));
+        assert!(wait_for(|| server.logged("Possible SECURITY ATTACK detected.")));
         assert_eq!(Wire::connect(server.port).ask(&["EXISTS", "key"]), ":0");
     });
 }

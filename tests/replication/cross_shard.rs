@@ -63,6 +63,18 @@ impl Keys {
         demand(wire, &["SELECT", "0"]);
     }
 
+    /// Checks the invariants of one state, whose texts `text` returns.
+    pub fn check(&self, text: &dyn Fn(u64, &str) -> Option<String>) {
+        let ([here, there], [mset, other_mset]) = (&self.exec, &self.mset);
+        assert_eq!(text(0, here), text(1, there), "moved by one EXEC");
+        assert_eq!(text(0, mset), text(0, other_mset), "moved by one MSET");
+        let present = self.rename.iter().filter(|key| text(0, key).is_some()).count();
+        assert_eq!(present, 1, "moved by RENAME");
+        let number = |key: &str| text(0, key).and_then(|text| text.parse::<u64>().ok());
+        let [first, second] = [0, 1].map(|at| number(&self.chain[at]).expect("a number"));
+        assert!(first >= second, "a write is saved without the write that it follows");
+    }
+
     /// Changes all keys, each way on its own thread, until `is_over`; returns the number of
     /// changes.
     pub fn move_until(&self, port: u16, is_over: &AtomicBool) -> u64 {

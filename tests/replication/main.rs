@@ -22,6 +22,7 @@ mod long;
 mod peer;
 mod primary;
 mod resync;
+mod saved;
 #[path = "../process/server.rs"]
 #[allow(dead_code)]
 mod server;

@@ -16,6 +16,7 @@
 //! does every form that is not listed. A script without a proof may be as harmless.
 
 use super::lex::{Token, tokens};
+use super::library_proof::Takers;
 use crate::exec::{CommandTable, KeyRouting, Process};
 use crate::resp::Error;
 use crate::script::{Origin, Script};
@@ -67,35 +68,48 @@ pub(super) fn add(process: &Process, body: &[u8], origin: Origin) -> Result<Arc<
 /// Returns whether the text of a script proves that it uses only the keys among its arguments.
 fn is_confined(body: &[u8], table: &'static CommandTable) -> bool {
     let Some(tokens) = tokens(body) else { return false };
-    let mut proof = Proof { tokens: &tokens, table, calls: Vec::new(), keys: Vec::new() };
+    let mut proof = Proof::new(&tokens, table, b"KEYS");
     proof.collect_names();
     proof.holds()
 }
 
-struct Proof<'s> {
-    tokens: &'s [Token<'s>],
+/// A proof about the tokens of a text.
+pub(super) struct Proof<'s> {
+    pub(super) tokens: &'s [Token<'s>],
     table: &'static CommandTable,
     /// Names that hold `redis.call` or `redis.pcall`.
     calls: Vec<&'s [u8]>,
     /// Names that hold keys.
     keys: Vec<&'s [u8]>,
+    /// Name of the list of keys.
+    pub(super) list: &'s [u8],
+    /// The functions that take the list of keys, if the text is a library.
+    pub(super) takers: Option<Takers<'s>>,
 }
 
 impl<'s> Proof<'s> {
-    fn at(&self, at: usize) -> Option<Token<'s>> {
+    pub(super) fn new(
+        tokens: &'s [Token<'s>],
+        table: &'static CommandTable,
+        list: &'s [u8],
+    ) -> Proof<'s> {
+        Proof { tokens, table, calls: Vec::new(), keys: Vec::new(), list, takers: None }
+    }
+
+    pub(super) fn at(&self, at: usize) -> Option<Token<'s>> {
         self.tokens.get(at).copied()
     }
 
-    fn is_mark(&self, at: usize, mark: u8) -> bool {
+    pub(super) fn is_mark(&self, at: usize, mark: u8) -> bool {
         self.at(at) == Some(Token::Mark(mark))
     }
 
-    fn is_name(&self, at: usize, name: &[u8]) -> bool {
+    pub(super) fn is_name(&self, at: usize, name: &[u8]) -> bool {
         matches!(self.at(at), Some(Token::Name(found)) if found == name)
     }
 
     /// Returns whether the name at `at` is a variable, and not a field or a method.
-    fn is_variable(&self, at: usize) -> bool {
+    pub(super) fn is_variable(&self, at: usize) -> bool {
         at == 0 || !(self.is_mark(at - 1, b'.') || self.is_mark(at - 1, b':'))
     }
 
@@ -119,7 +133,7 @@ impl<'s> Proof<'s> {
 
     /// Returns the index behind `KEYS[...]` at `at`; none if there is something else.
     fn behind_key(&self, at: usize) -> Option<usize> {
-        let is_key = self.is_name(at, b"KEYS") && self.is_mark(at + 1, b'[');
+        let is_key = self.is_name(at, self.list) && self.is_mark(at + 1, b'[');
         if is_key { self.behind(at + 1) } else { None }
     }
 
@@ -143,7 +157,7 @@ impl<'s> Proof<'s> {
 
     /// Collects the names that hold `redis.call`, or keys. Whether they hold nothing else is looked
     /// at afterwards.
-    fn collect_names(&mut self) {
+    pub(super) fn collect_names(&mut self) {
         for at in 0..self.tokens.len() {
             if self.is_name(at, b"local") {
                 self.collect_local(at);
@@ -160,7 +174,7 @@ impl<'s> Proof<'s> {
             && self.is_name(at + 4, b"in")
             && self.is_name(at + 5, b"ipairs")
             && self.is_mark(at + 6, b'(')
-            && self.is_name(at + 7, b"KEYS")
+            && self.is_name(at + 7, self.list)
             && self.is_mark(at + 8, b')')
             && self.is_name(at + 9, b"do");
         if is_loop { self.at(at + 3) } else { None }
@@ -207,7 +221,7 @@ impl<'s> Proof<'s> {
         (names, None)
     }
 
-    fn holds(&self) -> bool {
+    pub(super) fn holds(&self) -> bool {
         (0..self.tokens.len()).all(|at| match self.tokens[at] {
             Token::Name(name) if self.is_variable(at) => self.is_proper(at, name),
             _ => true,
@@ -225,7 +239,8 @@ impl<'s> Proof<'s> {
         }
         match name {
             b"redis" | b"server" => self.is_proper_library(at),
-            b"KEYS" => self.is_proper_keys(at),
+            _ if name == self.list => self.is_proper_keys(at),
+            _ if self.is_taker(name) => self.is_proper_taker(at),
             _ if self.calls.contains(&name) => {
                 if self.is_local_of(at, |end| self.behind_call(end).is_some()) {
                     return true;
@@ -262,6 +277,14 @@ impl<'s> Proof<'s> {
     }
 
     fn is_proper_keys(&self, at: usize) -> bool {
+        if self.takers.is_some() {
+            if self.is_taken(at) {
+                return true;
+            }
+            if !self.is_in_taker(at) {
+                return false;
+            }
+        }
         if let Some(end) = self.behind_key(at) {
             return !self.is_assigned(end) && !self.begins_statement(at);
         }
@@ -344,7 +367,7 @@ impl<'s> Proof<'s> {
             return false;
         }
         let (names, Some(value)) = self.names_from(first) else { return false };
-        let mut again = Proof { calls: Vec::new(), keys: Vec::new(), ..*self };
+        let mut again = Proof::new(self.tokens, self.table, self.list);
         again.collect_local(first - 1);
         let Some(Token::Name(name)) = self.at(at) else { return false };
         let count = |all: &[&[u8]]| all.iter().filter(|it| **it == name).count();
@@ -473,7 +496,7 @@ impl<'s> Proof<'s> {
         let is_all = last.1 - last.0 == 4
             && self.is_name(last.0, b"unpack")
             && self.is_mark(last.0 + 1, b'(')
-            && self.is_name(last.0 + 2, b"KEYS");
+            && self.is_name(last.0 + 2, self.list);
         step == 1
             && is_all
             && others.len() >= first

@@ -3,6 +3,7 @@
 //! A command that changes the libraries runs on the partition of its home shard, because it is
 //! propagated. The set of libraries is one for the process, and is replaced at once.
 
+use super::library_proof::is_confined_library;
 use super::manage::FLUSH_TYPE;
 use super::process_of;
 use crate::commands::help::{help_card, help_command};
@@ -315,6 +316,10 @@ impl Host for LoadHost<'_> {
     }
 
     fn set_propagation(&mut self, _: Propagation) {}
+
+    fn is_confined(&self, library: &[u8]) -> bool {
+        is_confined_library(library, self.process.commands)
+    }
 
     fn count_error(&mut self, _: &[u8]) {}
 }
