@@ -152,8 +152,9 @@ fn found(wire: &mut Wire, writer: usize, kind: usize, about: Done) -> u64 {
         5 => {
             let [from, to] = ["from", "to"].map(|name| number(&wire.ask(&["LLEN", &key(name)])));
             assert_eq!(from + to, ELEMENTS as u64, "LMOVE is torn");
-            let range = about.acked[kind]..=about.sent[kind];
-            range.into_iter().find(|number| number % 2 == to % 2).expect("a recent move")
+            let (acked, sent) = (about.acked[kind], about.sent[kind]);
+            let recent = (acked..=sent).find(|number| number % 2 == to);
+            recent.unwrap_or_else(|| panic!("LMOVE {acked}..{sent}: {to} moved"))
         }
         _ => {
             let [all, sorted] =
@@ -171,6 +172,7 @@ fn restart(server: &mut Server, setup: Setup, arguments: &[&str]) {
     server.child.wait().expect("the process has ended");
     let folder = std::mem::take(&mut server.folder);
     *server = Server::launch_in(folder, setup, free_port(), arguments, Stdio::null());
+    server.keeps_folder = true;
     let is_up = wait_for(|| server.logged("Ready to accept connections") || server.is_over());
     assert!(is_up && !server.is_over(), "it starts again: {}", server.log());
 }
