@@ -16,7 +16,7 @@
 
 use super::part_job::PoolJob;
 use super::partition::Partition;
-use super::slices::{Cut, SLICE_ELEMENTS_MAX, SLICE_NS_MAX};
+use super::slices::{CUT_NS_MAX, Cut, SLICE_ELEMENTS_MAX};
 use crate::exec::Request;
 use crate::mesh::{Envelope, Work};
 use crate::snapshot::{Lent, ShareWriter};
@@ -96,7 +96,7 @@ impl Partition {
             self.share_writer().put_encoded(lent);
         }
         let env = &self.env;
-        let stop_ns = env.clock_ns() + SLICE_NS_MAX;
+        let stop_ns = env.clock_ns() + CUT_NS_MAX;
         let mut left = (env.config.offload_elements_min as usize).min(SLICE_ELEMENTS_MAX);
         let is_walked = self.slice.walk_cut(&mut || {
             let is_over = left == 0 || env.clock_ns() >= stop_ns;

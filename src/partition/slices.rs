@@ -14,6 +14,10 @@ pub(super) const SLICE_ELEMENTS_MAX: usize = 5_000;
 /// The most nanoseconds of a slice, whatever its commands are. The clock is read after each batch.
 pub(super) const SLICE_NS_MAX: u64 = 250_000;
 
+/// The most nanoseconds of a slice of a cut. It is short, because clients wait for one slice in
+/// each turn until the cut is complete.
+pub(super) const CUT_NS_MAX: u64 = 100_000;
+
 /// Work that waits for its next slice. Each entry is a part without a reply, so their number is
 /// bounded by the number of connections.
 #[derive(Debug, Default)]

@@ -279,3 +279,33 @@ fn files_are_checked() {
     assert_eq!(code, Some(1), "{text}");
     assert!(text.contains("--- RDB ERROR DETECTED ---"), "{text}");
 }
+
+#[test]
+fn a_folder_that_vanishes_and_a_client_that_leaves_do_no_harm() {
+    for setup in setups() {
+        let server = Server::start(setup, &DEBUG);
+        let mut wire = Wire::connect(server.port);
+        let digest = fill(&mut wire);
+        std::fs::remove_dir_all(&server.folder).expect("the folder is there");
+        assert_eq!(wire.ask(&["SAVE"]), "-ERR");
+        assert_eq!(wire.ask(&["BGSAVE"]), "+Background saving started");
+        wait_for_save(&mut wire);
+        assert_eq!(info(&mut wire, "rdb_last_bgsave_status"), "err");
+        assert!(server.logged("Failed opening the temp RDB file temp-"), "{}", server.log());
+        std::fs::create_dir_all(&server.folder).expect("a folder");
+        wire.ask(&["CONFIG", "SET", "rdb-key-save-delay", "500"]);
+        for request in ["SAVE", "BGSAVE"] {
+            let file = server.folder.join("dump.rdb");
+            let mut leaving = Wire::connect(server.port);
+            leaving.send(&[request]);
+            let is_begun = || !info(&mut wire, "current_save_keys_total").starts_with('0');
+            assert!(wait_for(is_begun) || file.exists(), "{request}");
+            drop(leaving);
+            assert!(wait_for(|| file.exists()), "{request}: {}", server.log());
+            wait_for_save(&mut wire);
+            std::fs::remove_file(&file).expect("a file");
+        }
+        assert_eq!(info(&mut wire, "rdb_last_bgsave_status"), "ok");
+        assert_eq!(wire.ask(&["DEBUG", "DIGEST"]), digest);
+    }
+}
