@@ -71,11 +71,12 @@ impl Partition {
     /// if that fails.
     pub(super) fn reload(&mut self, part: &mut Envelope, reload: Reload) {
         let changes = self.env.board.counters.changes.get();
+        // Replicas still have the expired keys. These stay, so that their expiry is propagated.
+        let role = self.slice.set_role(ExpiryRole::Loading);
         let share = match reload.saves {
             true => self.share(),
             false => Share { version: 0, changes, body: vec![Bytes::new()] },
         };
-        let role = self.slice.set_role(ExpiryRole::Loading);
         let loaded = match reload.saves {
             true => {
                 self.flush_for(reload);
@@ -108,7 +109,8 @@ impl Partition {
         }
         let limits = Limits::of(&self.env.config);
         let note = self.noter();
-        let rules = self.load_rules(&limits, reload.may_replace, &note);
+        let mut rules = self.load_rules(&limits, reload.may_replace, &note);
+        (rules.due_before_ms, rules.reading.due_before_ms) = (0, None);
         load_body(&mut self.slice, body, &rules)
     }
 

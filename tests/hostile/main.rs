@@ -218,9 +218,17 @@ fn let_loose(options: Options, shared: &Shared, server: &mut Server) -> Seen {
     })
 }
 
-/// Sets again what the clients have changed.
+/// Waits until the server has let all clients go: what they sent last may kill clients and change
+/// settings. Then sets again what they have changed.
 fn restore(server: &Server) {
     let mut wire = Wire::connect(server.port, 2);
+    // Writes may be paused, and the last commands wait for that.
+    wire.ask(&["CLIENT", "UNPAUSE"]);
+    let is_alone = wait_for(|| {
+        let list = wire.ask(&["CLIENT", "LIST", "TYPE", "normal"]);
+        list.windows(4).filter(|part| part == b" fd=").count() == 1
+    });
+    assert!(is_alone, "clients that have gone stay connected");
     for &args in forms::RESTORING {
         let reply = wire.ask(args);
         assert!(!reply.starts_with(b"-"), "{args:?}: {}", reply.escape_ascii());

@@ -5,6 +5,7 @@ use super::histories::{Repeat, seeds};
 use crate::harness::replay::Replay;
 use crate::harness::{Client, Server, Setup, bulk, int, key_on, ok};
 use annulet::base::rng::Rng;
+use annulet::config::Permission;
 use annulet::resp::Value;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -445,5 +446,39 @@ fn a_feed_that_is_about_to_end_stays_for_a_new_reader() {
         (0..3).for_each(|_| server.advance_ms(1_000));
         assert!(!server.world.feed.is_on(), "{shards} shards: the feed ends later");
         server.check();
+    }
+}
+
+/// A key that has expired, but is still here, outlives DEBUG RELOAD: the stream has its removal
+/// before the key is set again.
+#[test]
+fn a_reload_drops_no_key_that_a_replica_has() {
+    for (shards, seed) in [(1, 0), (2, 1), (4, 2)] {
+        let mut setup = Setup::new(shards, seed);
+        setup.config.repl_diskless_sync_delay = 0;
+        setup.config.enable_debug_command = Permission::Yes;
+        setup.config.dir = std::env::temp_dir();
+        setup.config.dbfilename = format!("annulet-reload-{}.rdb", std::process::id());
+        let file = setup.config.dir.join(&setup.config.dbfilename);
+        let mut server = Server::with(setup);
+        let mut client = server.client();
+        client.run(&mut server, ["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+        let mut replay = Replay::attach(&server.world);
+        while !replay.has_snapshot() {
+            server.advance_ms(1);
+            while replay.next().is_some() {}
+        }
+        let key = key_on(shards, shards - 1, 0);
+        client.run(&mut server, ["SET", &key, "old", "PX", "10"]);
+        server.advance_ms(20);
+        assert_eq!(client.run(&mut server, ["DEBUG", "RELOAD"]), ok());
+        std::fs::remove_file(&file).expect("it was saved");
+        assert_eq!(client.run(&mut server, ["APPEND", &key, "new"]), int(3));
+        for _ in 0..REST_MS {
+            server.advance_ms(1);
+            while replay.next().is_some() {}
+        }
+        let seen = replay.keys(0, &[key]);
+        assert_eq!(seen, [Some(("new".to_string(), None))], "{}", replay.shown());
     }
 }
