@@ -224,11 +224,12 @@ fn restore(server: &Server) {
     let mut wire = Wire::connect(server.port, 2);
     // Writes may be paused, and the last commands wait for that.
     wire.ask(&["CLIENT", "UNPAUSE"]);
+    let mut list = Vec::new();
     let is_alone = wait_for(|| {
-        let list = wire.ask(&["CLIENT", "LIST", "TYPE", "normal"]);
+        list = wire.ask(&["CLIENT", "LIST", "TYPE", "normal"]);
         list.windows(4).filter(|part| part == b" fd=").count() == 1
     });
-    assert!(is_alone, "clients that have gone stay connected");
+    assert!(is_alone, "clients that have gone stay connected: {}", findings::shown(&list));
     for &args in forms::RESTORING {
         let reply = wire.ask(args);
         assert!(!reply.starts_with(b"-"), "{args:?}: {}", reply.escape_ascii());
