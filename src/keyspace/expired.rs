@@ -23,8 +23,8 @@ pub struct Expired {
 pub(super) struct Kept {
     /// Whether commands leave all of them that they did not ask for.
     pub unasked: bool,
-    /// Hashes of keys that other units use.
-    keys: Vec<u64>,
+    /// Hashes of keys that other units use, each with whether the command propagates.
+    keys: Vec<(u64, bool)>,
 }
 
 impl Slice {
@@ -35,18 +35,37 @@ impl Slice {
         self.kept.unasked = on;
     }
 
-    /// Sets the hashes of the keys that reads leave there if they have expired, because other units
-    /// use these keys and may see an earlier time. No command may write to them meanwhile.
+    /// Sets the hashes of the keys that commands leave there if they have expired, because other
+    /// units use these keys and may see an earlier time. No command may write to them meanwhile.
+    /// The second value says that the command is propagated. A replica must remove the key ahead of
+    /// it, because what the command does depends on that.
     #[inline]
-    pub fn keep_expired(&mut self, hashes: impl IntoIterator<Item = u64>) {
+    pub fn keep_expired(&mut self, hashes: impl IntoIterator<Item = (u64, bool)>) {
         self.kept.keys.clear();
         self.kept.keys.extend(hashes);
     }
 
-    /// Returns whether the key at a place stays although it has expired.
-    pub(super) fn keeps_expired(&self, place: Place) -> bool {
-        let keys = &self.kept.keys;
-        !keys.is_empty() && keys.contains(&self.tools.hash(place.entry().key()))
+    /// Returns whether the key at a place stays although it has expired. Records its removal if the
+    /// running command is propagated.
+    pub(super) fn keeps_expired(&mut self, db: usize, place: Place) -> bool {
+        if self.kept.keys.is_empty() {
+            return false;
+        }
+        let key = place.entry().key();
+        let hash = self.tools.hash(key);
+        let mut found = self.kept.keys.iter().filter(|it| it.0 == hash).peekable();
+        let is_kept = found.peek().is_some();
+        if found.any(|it| it.1) && !self.has_noted(db, key) {
+            self.note_key_gone(db, key);
+        }
+        is_kept
+    }
+
+    /// Returns whether the removal of a key is recorded. O(records).
+    fn has_noted(&self, db: usize, key: &[u8]) -> bool {
+        let is_it = |gone: &Expired| usize::from(gone.db) == db && *gone.key == *key;
+        let records = self.expired.iter().flatten();
+        records.filter(|gone| gone.fields.is_none()).any(is_it)
     }
 
     /// Removes an expired key that a command has come across, unless such keys are kept.

@@ -283,7 +283,7 @@ impl Slice {
     /// Removes an expired key. A stub stays for its transaction, and a key that other units use.
     #[cold]
     fn expire_lazily(&mut self, db: usize, index: usize, place: Place) {
-        if place.entry().is_detached() || self.keeps_expired(place) {
+        if place.entry().is_detached() || self.keeps_expired(db, place) {
             return;
         }
         self.stats.expired_lazy += 1;

@@ -185,7 +185,7 @@ impl Partition {
                 KeyLock { scope: Scope::Key { hash, .. }, mode: Mode::Shared }
                     if locks.shares(own, hash) =>
                 {
-                    kept.push(hash);
+                    kept.push((hash, item.entry.may_propagate()));
                 }
                 _ => {}
             });

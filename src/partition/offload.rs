@@ -157,7 +157,8 @@ impl Partition {
             let db = usize::from(remote_key.db);
             let keeps_clock = item.is_quiet && !to_write;
             let is_shared = !to_write && self.locks.shares(Some(lock), key.hash);
-            self.slice.keep_expired(is_shared.then_some(key.hash));
+            let is_told = item.entry.is_write();
+            self.slice.keep_expired(is_shared.then_some((key.hash, is_told)));
             let clock = keeps_clock.then(|| self.slice.look(db, &key).map(|it| it.access_clock()));
             remote_key.value = self.slice.fetch(db, &key, to_write);
             if let Some(clock) = clock.flatten() {

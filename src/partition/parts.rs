@@ -208,7 +208,7 @@ impl Partition {
             let key = self.slice.key_in_slot(&remote_key.key, remote_key.slot);
             let to_write = remote_key.mode == Mode::Exclusive;
             let is_shared = !to_write && self.locks.shares(Some(txn.lock), key.hash);
-            self.slice.keep_expired(is_shared.then_some(key.hash));
+            self.slice.keep_expired(is_shared.then_some((key.hash, txn.fetch_writes)));
             remote_key.fetch_from(&mut self.slice);
             if txn.is_tracked {
                 self.slice.track(&remote_key.key);

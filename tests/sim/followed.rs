@@ -449,6 +449,43 @@ fn a_feed_that_is_about_to_end_stays_for_a_new_reader() {
     }
 }
 
+/// A write that reads an expired key, which another unit still uses, does what it does without the
+/// key. So a replica removes the key before.
+#[test]
+fn a_write_that_misses_an_expired_key_follows_its_removal() {
+    for (shards, seed) in [(1, 0), (1, 1), (2, 2), (4, 3)] {
+        let mut setup = Setup { offloads: true, ..Setup::new(shards, seed) };
+        setup.config.repl_diskless_sync_delay = 0;
+        let mut server = Server::with(setup);
+        let mut replay = Replay::attach(&server.world);
+        while !replay.has_snapshot() {
+            server.advance_ms(1);
+            while replay.next().is_some() {}
+        }
+        let (mut reader, mut writer) = (server.client(), server.client());
+        let (key, kept) = (key_on(shards, shards - 1, 0), key_on(shards, 0, 1));
+        writer.run(&mut server, ["SET", &key, "v", "PX", "10"]);
+        writer.run(&mut server, ["SADD", &kept, "member"]);
+        reader.run(&mut server, ["MULTI"]);
+        for _ in 0..60 {
+            reader.run(&mut server, ["GET", &key]);
+        }
+        reader.send(&["EXEC"]);
+        (0..150 * shards).for_each(|turn| server.turns_of(turn % shards, 1));
+        assert_eq!(reader.try_read(), None, "it is not over");
+        server.world.clock.advance_ms(20);
+        writer.send(&["SDIFFSTORE", &kept, &key]);
+        assert_eq!(writer.read(&mut server), int(0), "the key has expired");
+        assert!(matches!(reader.read(&mut server), Value::Array(_)));
+        for _ in 0..REST_MS {
+            server.advance_ms(1);
+            // It fails if a command of the stream fails.
+            while replay.next().is_some() {}
+        }
+        assert_eq!(replay.keys(0, &[key, kept]), [None, None], "{}", replay.shown());
+    }
+}
+
 /// A key that has expired, but is still here, outlives DEBUG RELOAD: the stream has its removal
 /// before the key is set again.
 #[test]
