@@ -138,6 +138,7 @@ impl State {
         if self.mode == AofMode::Beginning {
             self.mode = AofMode::On;
             self.shared.process.aof.facts().mode = AofMode::On;
+            self.publish_synced();
         }
         Ok(())
     }

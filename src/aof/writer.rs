@@ -60,7 +60,7 @@ impl Writer {
         let offset = if is_on { feed.begin_disk() } else { 0 };
         let mode = if is_on { AofMode::On } else { AofMode::Off };
         let mut facts = process.aof.facts();
-        (facts.mode, facts.has_thread, facts.durable_offset) = (mode, true, offset);
+        (facts.mode, facts.has_thread) = (mode, true);
         (facts.current_size, facts.base_size) = sizes;
         drop(facts);
         let before_size = sizes.0.saturating_sub(incr.as_ref().map_or(0, IncrFile::size));
@@ -83,6 +83,7 @@ impl Writer {
             buffer: Vec::new(),
         };
         let life = move || {
+            state.publish_synced();
             state.delete_history();
             state.run();
         };
@@ -211,6 +212,7 @@ impl State {
                 self.mode = AofMode::Beginning;
                 self.rewriting = Rewriting::default();
                 self.forget_failures();
+                self.publish_synced();
                 self.settle();
             }
             AofOrder::End => {
@@ -221,6 +223,7 @@ impl State {
                 self.mode = AofMode::Off;
                 self.forget_failures();
                 self.shared.feed.end_disk();
+                self.publish_synced();
                 self.settle();
             }
             AofOrder::EndRewrite { is_written } => self.end_rewrite(is_written),
@@ -499,7 +502,16 @@ impl State {
             self.synced = offset;
         }
         self.note_need(self.synced);
-        self.shared.process.aof.facts().durable_offset = self.synced;
+        self.publish_synced();
+    }
+
+    /// Tells clients in WAITAOF how far the files are durable. What was written while the first
+    /// base is not complete does not count.
+    pub(super) fn publish_synced(&self) {
+        let synced = (self.mode == AofMode::On).then_some(self.synced);
+        if self.shared.process.aof.set_synced(synced) {
+            self.shared.feed.awaiting().for_each(|shard| self.shared.mesh.ring_bell(shard));
+        }
     }
 
     fn note_need(&self, offset: u64) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   may block, and runs --answered---------------------------------------> none
-//!        |  the owners of its keys list it; WAIT is in the list of its own shard
+//!        |  the owners of its keys list it; WAIT and WAITAOF are in the list of their shard
 //!        v
 //!     blocked --an owner serves it, or it gives up and tells the owners---> none
 //! ```
@@ -42,7 +42,7 @@ pub struct Waiting {
 pub enum TimeoutReply {
     /// A null.
     Null(Null),
-    /// WAIT: the number of replicas that have acknowledged.
+    /// WAIT, WAITAOF: who has acknowledged.
     Acks,
 }
 
@@ -53,4 +53,6 @@ pub enum GivingUp {
     Timeout,
     /// CLIENT UNBLOCK ends it with an error.
     Error,
+    /// WAITAOF waits for an append-only file, which was turned off.
+    NoFile,
 }

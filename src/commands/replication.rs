@@ -1,12 +1,12 @@
 //! Replication commands: replicas attach and report with them, clients query and wait for replicas.
 
 use crate::base::number::parse_i64;
-use crate::exec::{Command, ReplicaState, Request, SessionContext, SyncFrom};
+use crate::exec::{AckWish, Command, NO_AOF, ReplicaState, Request, SessionContext, SyncFrom};
 use crate::resp::{Args, Error};
 use crate::spec::{Arg, Card, Category, Flag, Group};
 
 /// The replication commands.
-pub static FAMILY: &[&Command] = &[&REPLCONF, &SYNC, &PSYNC, &ROLE, &WAIT];
+pub static FAMILY: &[&Command] = &[&REPLCONF, &SYNC, &PSYNC, &ROLE, &WAIT, &WAITAOF];
 
 /// Maximum length of a replica's address in bytes. Longer ones are errors.
 const ADDRESS_BYTES_MAX: usize = 255;
@@ -221,15 +221,52 @@ static WAIT: Command = Command::session(
 
 fn wait(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
     let replicas = parse_i64(&args[1]).ok_or(Error::NotInteger)?;
+    let timeout_ms = read_timeout(cx, &args[2])?;
+    let wish = AckWish::Memory(usize::try_from(replicas).unwrap_or(0));
+    cx.request = Some(Request::Wait { wish, timeout_ms });
+    Ok(())
+}
+
+fn read_timeout(cx: &SessionContext<'_>, value: &[u8]) -> Result<u64, Error> {
     let not_a_time = || Error::other("ERR timeout is not an integer or out of range");
-    let timeout_ms = parse_i64(&args[2]).ok_or_else(not_a_time)?;
+    let timeout_ms = parse_i64(value).ok_or_else(not_a_time)?;
     if timeout_ms < 0 {
         return Err(Error::other("ERR timeout is negative"));
     }
     if timeout_ms > i64::MAX - (cx.now_us / 1_000) as i64 {
         return Err(Error::other("ERR timeout is out of range"));
     }
-    cx.request = Some(Request::Wait { replicas, timeout_ms: timeout_ms as u64 });
+    Ok(timeout_ms as u64)
+}
+
+static WAITAOF: Command = Command::session(
+    waitaof,
+    Card::new("waitaof", Group::Generic, "7.2.0")
+        .summary(
+            "Blocks until all of the preceding write commands sent by the connection are written \
+             to the append-only file of the primary and/or replicas.",
+        )
+        .constant_time()
+        .arity(4)
+        .flags(Flag::BLOCKING)
+        .categories(&[Category::Connection])
+        .tips(&["request_policy:all_shards", "response_policy:agg_min"])
+        .args(&[Arg::integer("numlocal"), Arg::integer("numreplicas"), Arg::integer("timeout")]),
+);
+
+fn waitaof(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    let local = match parse_i64(&args[1]).ok_or(Error::NotInteger)? {
+        0 => false,
+        1 => true,
+        _ => return Err(Error::not_between(0, 1)),
+    };
+    let replicas = parse_i64(&args[2]).ok_or(Error::NotInteger)?;
+    let replicas = usize::try_from(replicas).map_err(|_| Error::NotPositive)?;
+    let timeout_ms = read_timeout(cx, &args[3])?;
+    if local && !cx.process.config.snapshot().appendonly {
+        return Err(Error::other(NO_AOF));
+    }
+    cx.request = Some(Request::Wait { wish: AckWish::Disk { local, replicas }, timeout_ms });
     Ok(())
 }
 
@@ -335,13 +372,31 @@ mod tests {
     fn wait_leaves_a_request_to_the_shard() {
         SessionBench::new().check_script(
             "
-            WAIT 2 1000 => ?Wait { replicas: 2, timeout_ms: 1000 }
-            WAIT -1 0 => ?Wait { replicas: -1, timeout_ms: 0 }
+            WAIT 2 1000 => ?Wait { wish: Memory(2), timeout_ms: 1000 }
+            WAIT -1 0 => ?Wait { wish: Memory(0), timeout_ms: 0 }
             WAIT x 0 => -ERR value is not an integer or out of range
             WAIT 1 x => -ERR timeout is not an integer or out of range
             WAIT 1 -1 => -ERR timeout is negative
             WAIT 1 9223372036854775807 => -ERR timeout is out of range
             ",
         );
+    }
+
+    #[test]
+    fn waitaof_leaves_a_request_to_the_shard() {
+        SessionBench::new().check_script(
+            "
+            WAITAOF 0 2 9 => ?Wait { wish: Disk { local: false, replicas: 2 }, timeout_ms: 9 }
+            WAITAOF 2 0 0 => -ERR value is out of range, value must between 0 and 1
+            WAITAOF -1 0 0 => -ERR value is out of range, value must between 0 and 1
+            WAITAOF x 0 0 => -ERR value is not an integer or out of range
+            WAITAOF 0 x 0 => -ERR value is not an integer or out of range
+            WAITAOF 0 -1 0 => -ERR value is out of range, must be positive
+            WAITAOF 0 0 x => -ERR timeout is not an integer or out of range
+            WAITAOF 1 0 -1 => -ERR timeout is negative
+            ",
+        );
+        let text = format!("WAITAOF 1 0 0 => -{NO_AOF}");
+        SessionBench::new().check_script(&text);
     }
 }

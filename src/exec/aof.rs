@@ -5,7 +5,7 @@ use crate::base::system::error_text;
 use crate::resp::Error;
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Whether commands are appended.
@@ -43,8 +43,6 @@ pub struct AofFacts {
     pub syncs: u64,
     /// Number of writes that did not wait for a slow sync.
     pub delayed: u64,
-    /// Offset of the stream up to which the file is durable.
-    pub durable_offset: u64,
     /// The rewrites.
     pub rewrites: RewriteFacts,
 }
@@ -122,7 +120,7 @@ pub enum AofOrder {
 }
 
 /// The append-only file as the shards see it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct AofState {
     facts: Mutex<AofFacts>,
     orders: Mutex<VecDeque<AofOrder>>,
@@ -131,9 +129,38 @@ pub struct AofState {
     /// Error number of the last sync; 0 if it succeeded.
     sync_failure: AtomicI32,
     is_rewriting: AtomicBool,
+    /// Offset of the stream up to which the files are durable, or [`NO_OFFSET`].
+    synced: AtomicU64,
+}
+
+/// The offset while there is no append-only file, or its first base is being written.
+const NO_OFFSET: u64 = u64::MAX;
+
+impl Default for AofState {
+    fn default() -> AofState {
+        AofState {
+            facts: Mutex::default(),
+            orders: Mutex::default(),
+            write_failure: AtomicI32::new(0),
+            sync_failure: AtomicI32::new(0),
+            is_rewriting: AtomicBool::new(false),
+            synced: AtomicU64::new(NO_OFFSET),
+        }
+    }
 }
 
 impl AofState {
+    /// Returns the offset of the stream up to which the append-only file is durable.
+    pub fn synced(&self) -> Option<u64> {
+        Some(self.synced.load(Ordering::SeqCst)).filter(|offset| *offset != NO_OFFSET)
+    }
+
+    /// Sets that offset. Returns whether it has changed.
+    pub fn set_synced(&self, offset: Option<u64>) -> bool {
+        let offset = offset.unwrap_or(NO_OFFSET);
+        self.synced.swap(offset, Ordering::SeqCst) != offset
+    }
+
     /// Locks the facts. Hold the lock for a few instructions.
     pub fn facts(&self) -> MutexGuard<'_, AofFacts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)

@@ -8,7 +8,7 @@ use super::filter::ClientFilter;
 use super::process::Process;
 use super::publisher::Publisher;
 use super::record::Records;
-use super::replication::SyncFrom;
+use super::replication::{AckWish, SyncFrom};
 use super::scripting::{Scripting, SuspendedScript};
 use super::session::Session;
 use super::slices::Slices;
@@ -306,11 +306,11 @@ pub enum Request {
     Mark(u64),
     /// Turns the session into a replica of this server.
     Sync(SyncFrom),
-    /// Waits until `replicas` replicas have acknowledged the session's writes, or until the
-    /// timeout. The reply is the number of replicas that have.
+    /// Waits until the session's writes are acknowledged, or until the timeout. The reply says who
+    /// has acknowledged.
     Wait {
-        /// Number of replicas to wait for. For 0 or less the reply is immediate.
-        replicas: i64,
+        /// Who must acknowledge. If nobody, the reply is immediate.
+        wish: AckWish,
         /// Timeout in milliseconds. 0 means no timeout.
         timeout_ms: u64,
     },

@@ -68,7 +68,8 @@ pub use process::{Process, ProcessParts, REPLY_BUFFER_IDLE_MS, ReplyBuffers, Shu
 pub use publisher::Publisher;
 pub use record::{Glue, Record, Records};
 pub use replication::{
-    BacklogFacts, NO_REPLID, ReplicaFacts, ReplicaLine, ReplicaState, ReplicationFacts, SyncFrom,
+    AckCount, AckWish, Acks, BacklogFacts, NO_AOF, NO_REPLID, ReplicaFacts, ReplicaLine,
+    ReplicaState, ReplicationFacts, SyncFrom,
 };
 pub use running::{RunningScript, RunningScripts};
 pub use scripting::{ScriptProgress, Scripting, SuspendedScript};

@@ -1,5 +1,7 @@
 //! Replication as commands see it: what a session reports about itself as a replica, and the facts
-//! for INFO, ROLE and WAIT. Plain data, which the shards update.
+//! for INFO, ROLE, WAIT and WAITAOF. Plain data, which the shards update.
+
+use crate::resp::Reply;
 
 /// Stands for a missing replication id.
 pub const NO_REPLID: &str = "0000000000000000000000000000000000000000";
@@ -58,6 +60,93 @@ impl ReplicaFacts {
     }
 }
 
+/// The error of WAITAOF if this server must acknowledge and has no append-only file.
+pub const NO_AOF: &str =
+    "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.";
+
+/// What a client in WAIT or WAITAOF waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AckWish {
+    /// WAIT: this number of replicas have the writes.
+    Memory(usize),
+    /// WAITAOF: the writes are on the disk of this server, if `local`, and of `replicas` replicas.
+    Disk {
+        /// Whether this server counts.
+        local: bool,
+        /// Number of replicas.
+        replicas: usize,
+    },
+}
+
+impl AckWish {
+    /// Returns whether there is nothing to wait for.
+    pub fn is_empty(self) -> bool {
+        self.replicas() == 0 && !self.needs_local()
+    }
+
+    /// Returns the number of replicas.
+    pub fn replicas(self) -> usize {
+        match self {
+            AckWish::Memory(replicas) | AckWish::Disk { replicas, .. } => replicas,
+        }
+    }
+
+    /// Returns whether the writes must be on the disk of this server.
+    pub fn needs_local(self) -> bool {
+        matches!(self, AckWish::Disk { local: true, .. })
+    }
+}
+
+/// Who has which part of the feed, in memory and on disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acks {
+    /// Offsets that the online replicas have in memory, in descending order.
+    memory: Vec<u64>,
+    /// Offsets that the online replicas have on disk, in descending order.
+    disk: Vec<u64>,
+    /// Offset that the append-only file of this server has on disk, if there is one.
+    synced: Option<u64>,
+}
+
+impl Acks {
+    /// Counts who has the first `offset` bytes of the feed where `wish` wants them.
+    pub fn count(&self, wish: AckWish, offset: u64) -> AckCount {
+        let count = |acked: &[u64]| acked.partition_point(|acked| *acked >= offset);
+        match wish {
+            AckWish::Memory(_) => AckCount { local: None, replicas: count(&self.memory) },
+            AckWish::Disk { .. } => AckCount {
+                local: Some(self.synced.is_some_and(|synced| synced >= offset)),
+                replicas: count(&self.disk),
+            },
+        }
+    }
+}
+
+/// Who has acknowledged: the reply of WAIT or WAITAOF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AckCount {
+    /// WAITAOF: whether this server has the writes on disk.
+    local: Option<bool>,
+    /// Number of replicas.
+    replicas: usize,
+}
+
+impl AckCount {
+    /// Returns whether the count is as high as wanted.
+    pub fn meets(self, wish: AckWish) -> bool {
+        self.replicas >= wish.replicas() && (!wish.needs_local() || self.local == Some(true))
+    }
+
+    /// Writes the reply.
+    pub fn reply(self, reply: &mut Reply<'_>) {
+        if let Some(local) = self.local {
+            reply.array(2);
+            reply.integer(i64::from(local));
+        }
+        reply.integer(self.replicas as i64);
+    }
+}
+
 /// State of a replica's synchronization.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplicaState {
@@ -96,6 +185,8 @@ pub struct ReplicaLine {
     pub state: ReplicaState,
     /// Bytes of the feed that it has acknowledged.
     pub acked_offset: u64,
+    /// Bytes of the feed that it has acknowledged as being on its disk.
+    pub acked_disk_offset: u64,
     /// Unix seconds of its last acknowledgement, or of the moment when it came online.
     pub acked_s: u64,
 }
@@ -185,16 +276,16 @@ impl ReplicationFacts {
         self.replicas.iter().filter(|line| line.state == ReplicaState::Online)
     }
 
-    /// Returns the number of replicas that have acknowledged the first `offset` bytes of the feed.
-    pub fn acked(&self, offset: u64) -> usize {
-        self.online().filter(|line| line.acked_offset >= offset).count()
-    }
-
-    /// Returns the offsets that the online replicas have acknowledged, in descending order.
-    pub fn acked_offsets(&self) -> Vec<u64> {
-        let mut offsets: Vec<u64> = self.online().map(|line| line.acked_offset).collect();
-        offsets.sort_unstable_by(|a, b| b.cmp(a));
-        offsets
+    /// Returns the offsets that the online replicas have acknowledged. `synced` is the offset up to
+    /// which the append-only file of this server is durable, if it has one.
+    pub fn acks(&self, synced: Option<u64>) -> Acks {
+        let sorted = |offset_of: fn(&ReplicaLine) -> u64| {
+            let mut offsets: Vec<u64> = self.online().map(offset_of).collect();
+            offsets.sort_unstable_by(|a, b| b.cmp(a));
+            offsets
+        };
+        let memory = sorted(|line| line.acked_offset);
+        Acks { memory, disk: sorted(|line| line.acked_disk_offset), synced }
     }
 
     /// Returns the number of online replicas that acknowledged in the last `lag_max_s` seconds.
@@ -208,7 +299,12 @@ mod tests {
     use super::*;
 
     fn line(client_id: u64, state: ReplicaState, acked_offset: u64, acked_s: u64) -> ReplicaLine {
-        ReplicaLine { client_id, ip: "10.0.0.2".into(), port: 7, state, acked_offset, acked_s }
+        let (ip, port, acked_disk_offset) = ("10.0.0.2".into(), 7, acked_offset / 2);
+        ReplicaLine { client_id, ip, port, state, acked_offset, acked_disk_offset, acked_s }
+    }
+
+    fn in_memory_now(facts: &ReplicationFacts) -> usize {
+        facts.acks(None).count(AckWish::Memory(1), 0).replicas
     }
 
     #[test]
@@ -218,10 +314,20 @@ mod tests {
         facts.put(line(3, ReplicaState::Online, 100, 50));
         facts.put(line(5, ReplicaState::Online, 200, 58));
         assert_eq!(facts.replicas.iter().map(|r| r.client_id).collect::<Vec<_>>(), [5, 3]);
-        assert_eq!([100, 101, 200, 201].map(|offset| facts.acked(offset)), [2, 1, 1, 0]);
+        let acks = facts.acks(Some(70));
+        let in_memory = |offset| acks.count(AckWish::Memory(1), offset);
+        assert_eq!([100, 101, 200, 201].map(|offset| in_memory(offset).replicas), [2, 1, 1, 0]);
+        let wish = AckWish::Disk { local: true, replicas: 1 };
+        let on_disk = [50, 51, 71, 101].map(|offset| acks.count(wish, offset));
+        let expected = [(true, 2), (true, 1), (false, 1), (false, 0)];
+        assert_eq!(on_disk.map(|it| (it.local == Some(true), it.replicas)), expected);
+        assert_eq!(on_disk.map(|it| it.meets(wish)), [true, true, false, false]);
+        assert!(!facts.acks(None).count(wish, 0).meets(wish), "there is no append-only file");
+        let wish = AckWish::Disk { local: false, replicas: 2 };
+        assert!(facts.acks(None).count(wish, 50).meets(wish));
         assert_eq!([60, 61, 68, 69].map(|now_s| facts.good_replicas(now_s, 10)), [2, 1, 1, 0]);
         facts.put(line(5, ReplicaState::Sending, 200, 58));
-        assert_eq!((facts.acked(0), facts.replicas[0].lag_s(90)), (1, 0));
+        assert_eq!((in_memory_now(&facts), facts.replicas[0].lag_s(90)), (1, 0));
         facts.remove(3);
         assert_eq!(facts.replicas.len(), 1);
         facts.renew("b".repeat(40));

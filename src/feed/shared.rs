@@ -205,6 +205,12 @@ impl Feed {
         self.awaited[shard].store(is_awaited, Ordering::Release);
     }
 
+    /// Returns the shards whose clients wait for acknowledgements.
+    pub fn awaiting(&self) -> impl Iterator<Item = usize> {
+        let all = self.awaited.iter().enumerate();
+        all.filter(|(_, awaited)| awaited.load(Ordering::Acquire)).map(|(shard, _)| shard)
+    }
+
     /// Returns the shards that must learn of marks, acknowledgements and a longer stream: they have
     /// readers, or clients that wait for acknowledgements.
     pub fn listeners(&self) -> impl Iterator<Item = usize> {

@@ -270,6 +270,7 @@ impl Link {
             port: session.replica.listening_port,
             state,
             acked_offset: session.replica.acked_offset,
+            acked_disk_offset: session.replica.acked_disk_offset,
             acked_s: self.heard_ms(session) / 1_000,
         }
     }

@@ -38,9 +38,7 @@ impl Shard {
             Request::Reset => self.reset(conn),
             Request::Tracking => self.note_tracking(conn),
             Request::Sync(from) => self.attach_replica(conn, from),
-            Request::Wait { replicas, timeout_ms } => {
-                self.wait_for_acks(conn, replicas, timeout_ms);
-            }
+            Request::Wait { wish, timeout_ms } => self.wait_for_acks(conn, wish, timeout_ms),
             Request::Pause => self.pause(conn),
             Request::Save => self.save(conn),
             Request::Reload(reload) => self.reload(conn, reload),
@@ -122,10 +120,8 @@ impl Shard {
                 Reply::new(output, protocol).error(&Error::other(why));
             }
             // No command waits inside a transaction.
-            Request::Wait { .. } => {
-                let acked =
-                    self.env.process.replication().acked(self.replication.feed.end_offset());
-                Reply::new(output, protocol).integer(acked as i64);
+            Request::Wait { wish, .. } => {
+                self.acked_so_far(*wish).reply(&mut Reply::new(output, protocol));
             }
             // EXEC has already removed the watches.
             Request::Unwatch => {}

@@ -19,6 +19,7 @@ mod server;
 mod settings;
 mod sockets;
 mod tuning;
+mod waitaof;
 mod wire;
 
 use server::{Server, Setup, drivers};

@@ -142,6 +142,39 @@ fn waiting_counts_acknowledgements() {
     assert_eq!(join(later(port, &[&["SET", "a", "6"], &["WAIT", "1", "0"]])).0, 1);
 }
 
+#[test]
+fn waiting_counts_copies_on_disk() {
+    let Some(program) = peer::program() else { return };
+    let primary = Primary::start(&program, 4, &["--appendonly", "yes"]);
+    let (mut wire, port) = (primary.connect(), primary.port());
+    let ask = move |args: &'static [&'static str]| {
+        thread::spawn(move || {
+            let replies = connect(port).ask_all(&[&["INCR", "a"], args]);
+            String::from_utf8_lossy(&replies[1]).into_owned()
+        })
+    };
+    let join = |handle: thread::JoinHandle<_>| handle.join().expect("a client");
+    let mut link = Link::attach(port, &["PSYNC", "?", "-1"]);
+    link.acknowledge();
+    assert_eq!(join(ask(&["WAITAOF", "1", "0", "0"])), "*2\r\n:1\r\n:0\r\n");
+    let waiting = ask(&["WAITAOF", "1", "1", "20000"]);
+    link.until("REPLCONF");
+    // In memory is not on disk.
+    link.acknowledge();
+    thread::sleep(Duration::from_millis(50));
+    assert!(!waiting.is_finished(), "no copy is on a replica's disk");
+    let offset = link.offset.to_string();
+    link.say(&["REPLCONF", "ACK", &offset, "FACK", &offset]);
+    assert_eq!(join(waiting), "*2\r\n:1\r\n:1\r\n");
+
+    let (_replica, mut theirs) = primary.follow(&program);
+    demand(&mut theirs, &["CONFIG", "SET", "appendonly", "yes"]);
+    let is_synced = || join(ask(&["WAITAOF", "1", "1", "2000"])) == "*2\r\n:1\r\n:1\r\n";
+    assert!(wait_for(is_synced), "the reference acknowledges what is on its disk");
+    demand(&mut wire, &["CONFIG", "SET", "appendonly", "no"]);
+    assert_eq!(join(ask(&["WAITAOF", "0", "1", "0"])), "*2\r\n:0\r\n:1\r\n");
+}
+
 /// Returns the primary's replication offset.
 fn told_offset(wire: &mut Wire) -> u64 {
     Info::of(wire, "replication").number("master_repl_offset")

@@ -79,6 +79,7 @@ mod tests {
             port: 6380,
             state,
             acked_offset: 112,
+            acked_disk_offset: 0,
             acked_s,
         };
         {

@@ -255,9 +255,10 @@ impl<'a> ScriptHost<'a> {
         let result = run(&mut context, args);
         // No script may wait for other shards.
         let result = match context.request {
-            Some(Request::Wait { .. }) if result.is_ok() => {
-                let replicas = self.process.replication().replicas.len();
-                Reply::new(out, protocol).integer(replicas as i64);
+            Some(Request::Wait { wish, .. }) if result.is_ok() => {
+                let facts = self.process.replication();
+                let acked = facts.acks(self.process.aof.synced()).count(wish, facts.offset);
+                acked.reply(&mut Reply::new(out, protocol));
                 Ok(())
             }
             Some(Request::DebugSleep(us)) if result.is_ok() => {

@@ -2,7 +2,7 @@
 //! they give up.
 
 use crate::client::{Blocked, Connection, GivingUp, TimeoutReply, TransactionAttempt, Waiting};
-use crate::exec::{Entry, Null, Ticket, TicketState, Wait};
+use crate::exec::{Entry, NO_AOF, Null, Ticket, TicketState, Wait};
 use crate::io::ConnId;
 use crate::mesh::{ClientRef, Envelope, FlightId, OneWay, ReplyAddress, Work};
 use crate::resp::{Error, Output, Reply};
@@ -200,7 +200,14 @@ impl Shard {
         match (why, wait.on_timeout) {
             (GivingUp::Timeout, TimeoutReply::Null(Null::Bulk)) => reply.null(),
             (GivingUp::Timeout, TimeoutReply::Null(Null::Array)) => reply.null_array(),
-            (GivingUp::Timeout, TimeoutReply::Acks) => reply.integer(acks as i64),
+            (GivingUp::Timeout, TimeoutReply::Acks) => {
+                acks.expect("a WAIT is listed until it ends").reply(&mut reply);
+            }
+            (GivingUp::NoFile, _) => {
+                let error = Error::other(NO_AOF);
+                reply.error(&error);
+                self.env.board.error_reply(error.bytes());
+            }
             (GivingUp::Error, _) => {
                 let error = Error::other(UNBLOCKED);
                 reply.error(&error);

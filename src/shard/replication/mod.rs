@@ -12,7 +12,7 @@ mod save;
 mod snapshot;
 mod wait;
 
-use crate::exec::{Reload, Shutdown, SnapshotKind, SnapshotProgress};
+use crate::exec::{AckWish, Acks, Reload, Shutdown, SnapshotKind, SnapshotProgress};
 use crate::feed::Feed;
 use crate::io::ConnId;
 use crate::mesh::{BarrierId, Envelope, ReplyAddress};
@@ -34,7 +34,7 @@ pub(super) struct Replication {
     stream_seen: u64,
     /// Connections of replicas.
     pub(super) links: Vec<ConnId>,
-    /// Clients in WAIT.
+    /// Clients in WAIT and WAITAOF.
     pub(super) acks: AckWaits,
     /// Connections whose output waits until its effects are durable.
     unsent: Vec<ConnId>,
@@ -79,15 +79,16 @@ pub(in crate::shard) struct AckWaits {
     pub(super) waits: HashMap<ConnId, AckWait>,
     /// Whether an entry has reached a state that the next check must look at.
     pub(super) is_stale: bool,
-    /// Offsets that the replicas had acknowledged at the last check, in descending order.
-    pub(super) seen: Vec<u64>,
+    /// What was acknowledged at the last check.
+    pub(super) seen: Acks,
+    /// Whether there was an append-only file at the last check.
+    pub(super) had_file: bool,
 }
 
-/// What a client in WAIT waits for.
+/// What a client in WAIT or WAITAOF waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AckWait {
-    /// Number of replicas.
-    pub(super) replicas: usize,
+    pub(super) wish: AckWish,
     pub(super) point: AckPoint,
 }
 

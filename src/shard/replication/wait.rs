@@ -1,43 +1,35 @@
-//! WAIT: a client waits until replicas have acknowledged its writes. It is a blocked client without
-//! keys.
+//! WAIT, WAITAOF: a client waits until replicas, or the append-only file, have its writes. It is a
+//! blocked client without keys.
 //!
 //! ```text
 //!   WAIT --> New --one barrier for all of a turn--> Marking --its mark is in the stream--> At
-//!     the client's reply: enough replicas have acknowledged the offset, or the client gives up
+//!     the client's reply: the offset is acknowledged, or the client gives up
 //! ```
 //! At most one entry per connection. An entry ends with the blocked state of its client.
 
 use super::{AckPoint, AckWait, Goal};
 use crate::client::{GivingUp, TimeoutReply, Waiting};
+use crate::exec::{AckCount, AckWish, Acks};
 use crate::io::ConnId;
 use crate::mesh::BarrierId;
 use crate::resp::Reply;
 use crate::shard::state::Shard;
 
-/// Returns the number of replicas that have acknowledged `offset`. `acked` is in descending order.
-fn count_acks(acked: &[u64], offset: u64) -> usize {
-    acked.partition_point(|acked| *acked >= offset)
-}
-
 impl Shard {
-    /// WAIT: replies with the number of replicas that have acknowledged all earlier writes, once
-    /// they are enough.
-    pub(in crate::shard) fn wait_for_acks(&mut self, conn: ConnId, replicas: i64, timeout_ms: u64) {
-        let is_enough = usize::try_from(replicas).map_or(true, |wanted| wanted == 0);
-        if is_enough {
-            let acked = self.acked_so_far();
+    /// WAIT, WAITAOF: replies with who has acknowledged all earlier writes, once they are enough.
+    pub(in crate::shard) fn wait_for_acks(&mut self, conn: ConnId, wish: AckWish, timeout_ms: u64) {
+        if wish.is_empty() {
+            let acked = self.acked_so_far(wish);
             let connection = self.connections.get_mut(conn).expect("connection is open");
             let protocol = connection.session.protocol;
-            let mut reply = Reply::new(&mut connection.outbox.output, protocol);
-            return reply.integer(acked as i64);
+            return acked.reply(&mut Reply::new(&mut connection.outbox.output, protocol));
         }
         let to = self.defer(conn);
         let ticket = self.begin_attempt(conn, to.flight);
         let connection = self.connections.get_mut(conn).expect("connection is open");
         let last = connection.session.last_command.and_then(|at| self.env.process.commands.at(at));
         let entry = last.expect("WAIT is the connection's last command");
-        let wait = AckWait { replicas: replicas as usize, point: AckPoint::New };
-        self.replication.acks.waits.insert(conn, wait);
+        self.replication.acks.waits.insert(conn, AckWait { wish, point: AckPoint::New });
         self.replication.acks.is_stale = true;
         self.replication.feed.set_awaited(self.env.me, true);
         let deadline_ms = (timeout_ms > 0).then(|| self.env.now.unix_ms() + timeout_ms);
@@ -45,16 +37,23 @@ impl Shard {
         self.begin_waiting(to, &ticket, Waiting { entry, deadline_ms, on_timeout, shards });
     }
 
-    fn acked_so_far(&self) -> usize {
-        self.env.process.replication().acked(self.replication.feed.end_offset())
+    fn acks_now(&self) -> Acks {
+        let process = &self.env.process;
+        process.replication().acks(process.aof.synced())
     }
 
-    /// Returns the number of replicas that have acknowledged the writes before a WAIT.
-    pub(in crate::shard) fn acks_of(&self, conn: ConnId) -> usize {
-        match self.replication.acks.waits.get(&conn).map(|wait| wait.point) {
-            Some(AckPoint::At(offset)) => self.env.process.replication().acked(offset),
-            _ => self.acked_so_far(),
-        }
+    /// Counts who has acknowledged all that is in the stream.
+    pub(in crate::shard) fn acked_so_far(&self, wish: AckWish) -> AckCount {
+        self.acks_now().count(wish, self.replication.feed.end_offset())
+    }
+
+    /// Counts who has acknowledged the writes before the WAIT of a client, if it waits.
+    pub(in crate::shard) fn acks_of(&self, conn: ConnId) -> Option<AckCount> {
+        let wait = self.replication.acks.waits.get(&conn)?;
+        Some(match wait.point {
+            AckPoint::At(offset) => self.acks_now().count(wait.wish, offset),
+            _ => self.acked_so_far(wait.wish),
+        })
     }
 
     /// Removes the entry of a WAIT that has ended.
@@ -71,22 +70,25 @@ impl Shard {
         if self.replication.acks.is_empty() {
             return;
         }
-        let acked = self.env.process.replication().acked_offsets();
-        if !self.replication.acks.is_stale && acked == self.replication.acks.seen {
+        let (acked, has_file) = (self.acks_now(), self.env.config.appendonly);
+        let acks = &mut self.replication.acks;
+        if !acks.is_stale && acked == acks.seen && has_file == acks.had_file {
             return;
         }
-        self.replication.acks.is_stale = false;
-        let waits = &self.replication.acks.waits;
+        acks.is_stale = false;
         let is_over = |wait: &AckWait| match wait.point {
-            AckPoint::At(offset) => count_acks(&acked, offset) >= wait.replicas,
-            _ => false,
+            _ if wait.wish.needs_local() && !has_file => Some(GivingUp::NoFile),
+            AckPoint::At(offset) => {
+                acked.count(wait.wish, offset).meets(wait.wish).then_some(GivingUp::Timeout)
+            }
+            _ => None,
         };
-        let over = waits.iter().filter(|(_, wait)| is_over(wait));
-        let over: Vec<ConnId> = over.map(|(conn, _)| *conn).collect();
-        let has_new = waits.values().any(|wait| wait.point == AckPoint::New);
-        self.replication.acks.seen = acked;
-        for conn in over {
-            self.give_up(conn, GivingUp::Timeout);
+        let over = acks.waits.iter().filter_map(|(conn, wait)| Some((*conn, is_over(wait)?)));
+        let over: Vec<(ConnId, GivingUp)> = over.collect();
+        let has_new = acks.waits.values().any(|wait| wait.point == AckPoint::New);
+        (acks.seen, acks.had_file) = (acked, has_file);
+        for (conn, why) in over {
+            self.give_up(conn, why);
         }
         if has_new {
             let number = self.post_barrier(Goal::Acks);
@@ -100,7 +102,8 @@ impl Shard {
         if !self.move_acks(AckPoint::Marking(number), AckPoint::At(offset)) {
             return;
         }
-        if self.replication.feed.is_on() {
+        let mut waits = self.replication.acks.waits.values();
+        if waits.any(|wait| wait.wish.replicas() > 0) && self.replication.feed.is_on() {
             let ask: [&[u8]; 3] = [b"REPLCONF", b"GETACK", b"*"];
             let ((), merged) = self.replication.feed.with_stream(|stream| stream.inject(&ask));
             self.after_merge(merged);
@@ -118,17 +121,5 @@ impl Shard {
         }
         acks.is_stale |= found;
         found
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn replicas_count_that_have_acknowledged_an_offset() {
-        let acked = [30, 20, 20, 5];
-        let counts = [0, 5, 6, 20, 21, 31].map(|offset| count_acks(&acked, offset));
-        assert_eq!(counts, [4, 4, 3, 3, 1, 0]);
     }
 }
