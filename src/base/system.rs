@@ -2,8 +2,10 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
+use std::fs::File;
 use std::io;
 use std::mem::zeroed;
+use std::os::fd::AsRawFd;
 use std::ptr;
 
 /// CPU time, in microseconds.
@@ -35,6 +37,27 @@ fn usage(who: libc::c_int) -> CpuTime {
 pub fn error_text(error: &io::Error) -> String {
     let text = error.to_string();
     text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Has the kernel begin to write a part of a file, which lies in its cache, to the disk.
+pub fn begin_writeback(file: &File, at: u64, len: u64) -> io::Result<()> {
+    sync_range(file, (at, len), libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Waits until the kernel has written a part of a file to the disk. The file is not durable: it
+/// still needs a sync.
+pub fn await_writeback(file: &File, at: u64, len: u64) -> io::Result<()> {
+    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE
+        | libc::SYNC_FILE_RANGE_WRITE
+        | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_range(file, (at, len), flags)
+}
+
+fn sync_range(file: &File, (at, len): (u64, u64), flags: libc::c_uint) -> io::Result<()> {
+    let (at, len) = (at as libc::off64_t, len as libc::off64_t);
+    // SAFETY: the descriptor is open for the length of the call, which takes plain numbers.
+    let status = unsafe { libc::sync_file_range(file.as_raw_fd(), at, len, flags) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Returns the machine's memory in bytes; 0 if unknown.

@@ -5,17 +5,27 @@ use std::io;
 
 /// Returns the cores on which this thread may run, ascending.
 pub fn allowed_cores() -> io::Result<Vec<usize>> {
+    cores_of(0)
+}
+
+/// Returns the cores of a thread; 0 is the calling one.
+fn cores_of(thread: libc::pid_t) -> io::Result<Vec<usize>> {
     // SAFETY: a cpu_set_t is plain bits, for which all zeros is a valid (empty) set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     let bytes = size_of::<libc::cpu_set_t>();
     // SAFETY: `set` is valid for writes of `bytes` bytes for the length of the call.
-    let status = unsafe { libc::sched_getaffinity(0, bytes, &mut set) };
+    let status = unsafe { libc::sched_getaffinity(thread, bytes, &mut set) };
     if status != 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: the index is below CPU_SETSIZE, the number of bits in the set.
     let has = |core: usize| unsafe { libc::CPU_ISSET(core, &set) };
     Ok((0..libc::CPU_SETSIZE as usize).filter(|core| has(*core)).collect())
+}
+
+/// Returns the cores on which the process may run, ascending: those of its first thread.
+pub fn process_cores() -> io::Result<Vec<usize>> {
+    cores_of(std::process::id() as libc::pid_t)
 }
 
 /// Pins the calling thread to one core.
@@ -104,6 +114,7 @@ mod tests {
         let last = *cores.last().expect("not empty");
         let pinned = std::thread::spawn(move || {
             pin_to(last).expect("an allowed core");
+            assert!(process_cores().expect("the kernel answers").contains(&last));
             allowed_cores().expect("the kernel answers")
         });
         assert_eq!(pinned.join().expect("the thread ends"), [last]);

@@ -24,7 +24,6 @@ const EVICTION: &str = "not yet: eviction";
 const ACL: &str = "not yet: ACL";
 const SCRIPTS: &str = "not yet: scripts";
 const THREADS: &str = "shards replace I/O threads";
-const CHILDREN: &str = "there are no child processes";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
 const DEFRAGMENTATION: &str = "not yet: active defragmentation";
 const JEMALLOC: &str = "the allocator is mimalloc, which returns free memory itself";
@@ -160,8 +159,6 @@ pub(super) static SETTINGS: &[Setting] = &[
     accept("min-string-size-avoid-copy-reply-threaded", Kind::Int(0, INT_MAX), "65536", THREADS)
         .hidden(),
     accept("max-new-connections-per-cycle", Kind::Int(1, 1000), "10", THREADS),
-    accept("aof-rewrite-cpulist", TEXT, "", CHILDREN).alias("aof_rewrite_cpulist").immutable(),
-    accept("bgsave-cpulist", TEXT, "", CHILDREN).alias("bgsave_cpulist").immutable(),
     accept("list-compress-depth", Kind::Int(0, INT_MAX), "0", COMPRESSION),
     accept("maxmemory-samples", Kind::Int(1, 64), "5", EVICTION),
     accept("maxmemory-eviction-tenacity", Kind::Int(0, 100), "10", EVICTION),

@@ -253,6 +253,10 @@ config! {
     pub server_cpulist: String,
     /// The cores of the threads of the offload pool, in ranges; empty: all.
     pub bio_cpulist: String,
+    /// The cores of the thread that writes a data file, in ranges; empty: all.
+    pub bgsave_cpulist: String,
+    /// The cores of the thread that writes the base of an append-only file; empty: all.
+    pub aof_rewrite_cpulist: String,
 
     /// When snapshots are taken automatically.
     pub save: Vec<SavePoint>,

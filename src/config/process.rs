@@ -75,6 +75,12 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting::new("server-cpulist", Kind::Text(any_text), "", field!(server_cpulist))
         .alias("server_cpulist")
         .immutable(),
+    Setting::new("bgsave-cpulist", Kind::Text(any_text), "", field!(bgsave_cpulist))
+        .alias("bgsave_cpulist")
+        .immutable(),
+    Setting::new("aof-rewrite-cpulist", Kind::Text(any_text), "", field!(aof_rewrite_cpulist))
+        .alias("aof_rewrite_cpulist")
+        .immutable(),
     Setting::new("bio-cpulist", Kind::Text(any_text), "", field!(bio_cpulist))
         .alias("bio_cpulist")
         .immutable(),

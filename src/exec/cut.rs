@@ -1,5 +1,6 @@
 //! Where a cut of all partitions goes: what the partitions are told, and what they push.
 
+use crate::rdb::Unpacked;
 use bytes::Bytes;
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -12,6 +13,8 @@ pub enum CutPiece {
     Keys {
         /// The bytes, in order: encoded keys, and the bytes of a large string behind them.
         parts: [Bytes; 2],
+        /// The strings in the first part that are compressed when they are written.
+        unpacked: Vec<Unpacked>,
         /// Number of keys.
         keys: u32,
     },
@@ -24,7 +27,9 @@ impl CutPiece {
     /// with its slice and counts nothing.
     pub fn bytes(&self) -> usize {
         match self {
-            CutPiece::Keys { parts, .. } => parts.iter().map(Bytes::len).sum(),
+            CutPiece::Keys { parts, unpacked, .. } => {
+                parts.iter().map(Bytes::len).sum::<usize>() + size_of_val(&unpacked[..])
+            }
             CutPiece::Value(_) => 0,
         }
     }

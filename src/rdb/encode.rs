@@ -1,6 +1,6 @@
 //! The encoder: each call appends one part of the format.
 
-use super::lzf::Lzf;
+use super::pack::Packer;
 use super::{MAGIC, VALKEY_MAGIC, VERSION, VERSION_80, kind, lead, opcode, packing};
 use crate::base::number::parse_i64;
 use crate::value::string::{IntText, Str};
@@ -8,12 +8,6 @@ use bytes::Bytes;
 
 /// A text longer than this is not a 32-bit number.
 const INTEGER_TEXT_BYTES_MAX: usize = 11;
-
-/// A text is compressed only if it is longer than this number of bytes.
-const PACKED_BYTES_MIN: usize = 20;
-
-/// Compression must save at least this number of bytes.
-const PACKING_GAIN_BYTES_MIN: usize = 4;
 
 /// The values of a file before its first body.
 #[derive(Clone, Debug)]
@@ -69,9 +63,8 @@ impl std::fmt::Debug for Spill<'_> {
 pub struct Encoder<'a> {
     pub(super) out: &'a mut Vec<u8>,
     spill: Option<Spill<'a>>,
-    is_packing: bool,
-    /// Created for the first string that is long enough.
-    lzf: Option<Lzf>,
+    /// Compresses strings; none: they are written as they are.
+    packer: Option<Packer>,
     /// The oldest version that supports all that was written.
     pub(super) version: u32,
 }
@@ -79,13 +72,13 @@ pub struct Encoder<'a> {
 impl<'a> Encoder<'a> {
     /// Creates an encoder that appends to `out` and compresses long strings if `is_packing`.
     pub fn new(out: &'a mut Vec<u8>, is_packing: bool) -> Encoder<'a> {
-        Encoder::resume(out, is_packing, None)
+        Encoder::resume(out, is_packing.then(Packer::default))
     }
 
-    /// Creates an encoder that appends to `out`, and compresses with the tables of an earlier
-    /// encoder, if there is one.
-    pub fn resume(out: &'a mut Vec<u8>, is_packing: bool, lzf: Option<Lzf>) -> Encoder<'a> {
-        Encoder { out, spill: None, is_packing, lzf, version: VERSION }
+    /// Creates an encoder that appends to `out`, with the packer of an earlier encoder. Without a
+    /// packer it compresses nothing.
+    pub fn resume(out: &'a mut Vec<u8>, packer: Option<Packer>) -> Encoder<'a> {
+        Encoder { out, spill: None, packer, version: VERSION }
     }
 
     /// Creates an encoder that calls `spill` whenever `out` is long, between two elements of a
@@ -108,9 +101,9 @@ impl<'a> Encoder<'a> {
         }
     }
 
-    /// Returns the tables for [`Encoder::resume`].
-    pub fn into_lzf(self) -> Option<Lzf> {
-        self.lzf
+    /// Returns the packer for [`Encoder::resume`].
+    pub fn into_packer(self) -> Option<Packer> {
+        self.packer
     }
 
     /// Returns the oldest version that supports all that was written.
@@ -219,18 +212,7 @@ impl<'a> Encoder<'a> {
 
     /// Writes a length in its shortest form.
     pub fn length(&mut self, len: u64) {
-        if len < 1 << 6 {
-            self.out.push((lead::BITS_6 << 6) | len as u8);
-        } else if len < 1 << 14 {
-            let bits = u16::from(lead::BITS_14) << 14;
-            self.out.extend_from_slice(&(bits | len as u16).to_be_bytes());
-        } else if let Ok(len) = u32::try_from(len) {
-            self.out.push(lead::BYTE_32);
-            self.out.extend_from_slice(&len.to_be_bytes());
-        } else {
-            self.out.push(lead::BYTE_64);
-            self.out.extend_from_slice(&len.to_be_bytes());
-        }
+        put_length(len, self.out);
     }
 
     /// Writes a string in its shortest form.
@@ -241,7 +223,9 @@ impl<'a> Encoder<'a> {
         {
             return;
         }
-        if text.len() > PACKED_BYTES_MIN && self.packed(text) {
+        if let Some(packer) = &mut self.packer
+            && packer.pack(text, self.out)
+        {
             return;
         }
         self.length(text.len() as u64);
@@ -275,29 +259,20 @@ impl<'a> Encoder<'a> {
         }
         true
     }
+}
 
-    /// Writes the text compressed; returns false if compression is off or saves too little. The
-    /// length of the compressed bytes precedes them, but is known only afterwards: rotates it to
-    /// the front.
-    fn packed(&mut self, text: &[u8]) -> bool {
-        if !self.is_packing {
-            return false;
-        }
-        let mut lzf = self.lzf.take().unwrap_or_default();
-        let start = self.out.len();
-        let mut packed = std::mem::take(self.out);
-        let is_packed = lzf.pack(text, text.len() - PACKING_GAIN_BYTES_MIN, &mut packed);
-        *self.out = packed;
-        self.lzf = Some(lzf);
-        if !is_packed {
-            return false;
-        }
-        let packed_len = self.out.len() - start;
-        self.out.push((lead::PACKED << 6) | packing::LZF);
-        self.length(packed_len as u64);
-        self.length(text.len() as u64);
-        let head_len = self.out.len() - start - packed_len;
-        self.out[start..].rotate_right(head_len);
-        true
+/// Appends a length in its shortest form.
+pub(super) fn put_length(len: u64, out: &mut Vec<u8>) {
+    if len < 1 << 6 {
+        out.push((lead::BITS_6 << 6) | len as u8);
+    } else if len < 1 << 14 {
+        let bits = u16::from(lead::BITS_14) << 14;
+        out.extend_from_slice(&(bits | len as u16).to_be_bytes());
+    } else if let Ok(len) = u32::try_from(len) {
+        out.push(lead::BYTE_32);
+        out.extend_from_slice(&len.to_be_bytes());
+    } else {
+        out.push(lead::BYTE_64);
+        out.extend_from_slice(&len.to_be_bytes());
     }
 }

@@ -23,6 +23,9 @@ const RATIO_MAX: usize = MATCH_MAX / 3;
 
 const TABLE_BITS: u32 = 14;
 
+/// Positions inside a reference that are recorded.
+const INSIDE: usize = 2;
+
 /// Compresses strings. The table is allocated once and rarely cleared: positions of earlier strings
 /// in it are below `base`.
 #[derive(Debug)]
@@ -75,10 +78,11 @@ impl Lzf {
             };
             put_literals(&text[literals..at], out);
             let len_max = (text.len() - at).min(MATCH_MAX);
-            let pairs = text[from..].iter().zip(&text[at..at + len_max]);
-            let len = pairs.take_while(|(one, other)| one == other).count();
+            let len = equal_bytes(&text[from..], &text[at..at + len_max]);
             put_match(at - from, len, out);
-            let inside = (at + 1..at + len).take_while(|at| at + MATCH_MIN <= text.len());
+            // The last positions suffice to find the next reference in a repeated text.
+            let inside =
+                (at + len - INSIDE..at + len).take_while(|at| at + MATCH_MIN <= text.len());
             for at in inside {
                 self.table[hash(text, at)] = self.base + at as u32;
             }
@@ -98,6 +102,14 @@ impl Lzf {
         let is_same = text[from..from + MATCH_MIN] == text[at..at + MATCH_MIN];
         (at - from <= DISTANCE_MAX && is_same).then_some(from)
     }
+}
+
+/// Returns the number of bytes in which two texts are equal from their beginnings on.
+fn equal_bytes(one: &[u8], other: &[u8]) -> usize {
+    let words = one.chunks_exact(8).zip(other.chunks_exact(8));
+    let equal = 8 * words.take_while(|(one, other)| one == other).count();
+    let rest = one[equal..].iter().zip(&other[equal..]);
+    equal + rest.take_while(|(one, other)| one == other).count()
 }
 
 /// Returns the cell of the three bytes at `at`.

@@ -44,6 +44,7 @@ mod functions;
 mod limits;
 mod lzf;
 mod old;
+mod pack;
 mod payload;
 mod read;
 mod skip;
@@ -57,6 +58,7 @@ pub use form::{Dialect, Form};
 pub use functions::{dump_functions, read_functions};
 pub use limits::Limits;
 pub use lzf::Lzf;
+pub use pack::{Packer, Unpacked, pack_recorded};
 pub use payload::{open_payload, seal_payload};
 pub use read::{Reading, Value};
 

@@ -10,12 +10,13 @@
 //!
 //! No call of a shard waits for the thread: the queue has no locks, and the result is an atomic.
 
-use super::limits::{CHANGED_BYTES_MAX, QUEUE_BYTES_MAX, SYNC_BYTES};
+use super::limits::{CHANGED_BYTES_MIN, CHANGED_SHARE, QUEUE_BYTES_MAX, SYNC_BYTES};
 use super::share::{LENT_CHANGING_MAX, LENT_MAX};
-use crate::base::system::error_text;
+use crate::base::system::{await_writeback, begin_writeback, error_text};
+use crate::base::thread::{keep_to, lower_priority, parse_cores, process_cores};
 use crate::base::{alloc, crash};
 use crate::exec::{CutPiece, CutSink, SnapshotProgress};
-use crate::rdb::{Checksum, END, Encoder, MAGIC_BYTES, VERSION};
+use crate::rdb::{Checksum, END, Encoder, Lzf, MAGIC_BYTES, Unpacked, VERSION, pack_recorded};
 use crossbeam_queue::SegQueue;
 use std::fmt::{self, Debug, Formatter};
 use std::fs::{self, File};
@@ -25,6 +26,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, Thread};
 use std::time::Duration;
+
+/// Niceness of the thread: a shard on the same core gets most of it.
+const NICENESS: i32 = 5;
 
 /// The longest sleep between two looks whether the file is still wanted.
 const NAP: Duration = Duration::from_millis(10);
@@ -40,7 +44,10 @@ pub struct FileOrder {
     pub name: String,
     /// Whether the file has a checksum.
     pub has_checksum: bool,
-    /// Whether the thread syncs every few megabytes, so that the last sync has little to do.
+    /// The cores of the thread, as a list; empty: those of the process.
+    pub cores: String,
+    /// Whether the kernel begins to write every few megabytes, so that the last sync has little to
+    /// do.
     pub syncs_often: bool,
     /// Whether the file is the base of an append-only file.
     pub is_aof_base: bool,
@@ -64,6 +71,8 @@ pub enum Written {
 pub struct FileWriter {
     order: FileOrder,
     queue: SegQueue<CutPiece>,
+    /// Bytes in the queue above which no client is served.
+    bytes_max: usize,
     /// Bytes in the queue.
     bytes: AtomicUsize,
     /// Values in the queue.
@@ -104,6 +113,7 @@ impl FileWriter {
         Arc::new(FileWriter {
             order,
             queue: SegQueue::new(),
+            bytes_max: CHANGED_BYTES_MIN.max(alloc::used_bytes() as usize / CHANGED_SHARE),
             bytes: AtomicUsize::new(0),
             values: AtomicUsize::new(0),
             expected: AtomicUsize::new(partitions),
@@ -124,12 +134,24 @@ impl FileWriter {
         let writer = Arc::clone(self);
         let life = move || {
             crash::add_stack();
+            writer.leave_core();
             writer.run();
             alloc::flush_local();
         };
         let started = thread::Builder::new().name("snapshot".to_string()).spawn(life)?;
         self.thread.get_or_init(|| started.thread().clone());
         Ok(())
+    }
+
+    /// Moves the calling thread to its own cores. It has inherited the one core of the shard that
+    /// started it, and would keep this shard from running.
+    fn leave_core(&self) {
+        lower_priority(NICENESS);
+        let cores = parse_cores(&self.order.cores).or_else(|| process_cores().ok());
+        if let Some(cores) = cores.filter(|cores| !cores.is_empty()) {
+            // A list with no core that the process may use has no effect.
+            let _ = keep_to(&cores);
+        }
     }
 
     /// Records that all pieces were pushed. `version` is the oldest one that supports them.
@@ -278,10 +300,11 @@ impl FileWriter {
 
     fn write(&self, file: &mut Draft, piece: CutPiece) -> io::Result<()> {
         let keys = match piece {
-            CutPiece::Keys { parts, keys } => {
-                self.sleep_for(keys);
-                parts.iter().try_for_each(|part| file.write(part))?;
-                u64::from(keys)
+            CutPiece::Keys { parts: [keys, behind], unpacked, keys: count } => {
+                self.sleep_for(count);
+                file.write_packed(&keys, &unpacked)?;
+                file.write(&behind)?;
+                u64::from(count)
             }
             CutPiece::Value(mut value) => {
                 self.sleep_for(1);
@@ -364,7 +387,7 @@ impl CutSink for FileWriter {
     }
 
     fn is_overfull(&self) -> bool {
-        let is_over = self.bytes.load(Ordering::SeqCst) >= CHANGED_BYTES_MAX;
+        let is_over = self.bytes.load(Ordering::SeqCst) >= self.bytes_max;
         is_over && self.thread.get().is_some() && !self.is_abandoned()
     }
 
@@ -383,7 +406,10 @@ struct Draft {
     /// Bytes so far, the magic included.
     len: u64,
     sum: Option<Checksum>,
-    /// Bytes since the last sync; none if only the end is synced.
+    lzf: Lzf,
+    /// Bytes to write.
+    packed: Vec<u8>,
+    /// Where the part begins that the kernel need not write yet; none if only the end is synced.
     unsynced: Option<u64>,
     /// The name of the step, as errors have it.
     step: &'static str,
@@ -393,7 +419,8 @@ impl Draft {
     fn new(file: File, order: &FileOrder) -> Draft {
         let sum = order.has_checksum.then(Checksum::new);
         let unsynced = order.syncs_often.then_some(0);
-        Draft { file, len: 0, sum, unsynced, step: "rdbSaveRio" }
+        let (lzf, packed) = (Lzf::default(), Vec::new());
+        Draft { file, len: 0, sum, lzf, packed, unsynced, step: "rdbSaveRio" }
     }
 
     /// Writes the head, behind room for the magic.
@@ -403,20 +430,41 @@ impl Draft {
         self.write(head)
     }
 
+    /// Writes bytes with the strings at the recorded places compressed.
+    fn write_packed(&mut self, bytes: &[u8], unpacked: &[Unpacked]) -> io::Result<()> {
+        if unpacked.is_empty() {
+            return self.write(bytes);
+        }
+        let mut packed = std::mem::take(&mut self.packed);
+        packed.clear();
+        pack_recorded(bytes, unpacked, &mut self.lzf, &mut packed);
+        let written = self.write(&packed);
+        self.packed = packed;
+        written
+    }
+
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         self.file.write_all(bytes)?;
         self.len += bytes.len() as u64;
         if let Some(sum) = &mut self.sum {
             sum.add(bytes);
         }
-        if let Some(unsynced) = &mut self.unsynced {
-            *unsynced += bytes.len() as u64;
-            if *unsynced >= SYNC_BYTES {
-                *unsynced = 0;
-                self.file.sync_data()?;
-            }
+        match self.unsynced {
+            Some(from) if self.len - from >= SYNC_BYTES => self.write_back(from),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Has the kernel write the file from a position on to the disk, and waits for what came
+    /// before: the disk is busy while more is encoded.
+    fn write_back(&mut self, from: u64) -> io::Result<()> {
+        begin_writeback(&self.file, from, self.len - from)?;
+        self.unsynced = Some(self.len);
+        let earlier = from.min(2 * SYNC_BYTES);
+        if earlier == 0 { Ok(()) } else { await_writeback(&self.file, from - earlier, earlier) }
     }
 
     /// Writes the end and the magic of the file, and syncs it.
@@ -468,6 +516,7 @@ mod tests {
                 draft: "temp.rdb".to_string(),
                 name: "dump.rdb".to_string(),
                 has_checksum: true,
+                cores: String::new(),
                 syncs_often: true,
                 is_aof_base: false,
                 key_delay_us: 0,
@@ -493,7 +542,7 @@ mod tests {
         encoder.select(db);
         encoder.string_ahead(key, None, 3);
         let parts = [bytes.into(), Bytes::from_static(b"abc")];
-        writer.push(CutPiece::Keys { parts, keys: 1 });
+        writer.push(CutPiece::Keys { parts, unpacked: Vec::new(), keys: 1 });
     }
 
     fn wait(writer: &FileWriter) -> Written {
@@ -534,7 +583,7 @@ mod tests {
         let piece = Bytes::from(vec![0; QUEUE_BYTES_MAX / 2]);
         let push = || {
             let parts = [piece.clone(), Bytes::new()];
-            writer.push(CutPiece::Keys { parts, keys: 5 });
+            writer.push(CutPiece::Keys { parts, unpacked: Vec::new(), keys: 5 });
         };
         assert!(!writer.is_full());
         (0..2).for_each(|_| push());

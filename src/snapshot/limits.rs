@@ -6,9 +6,13 @@ pub const QUEUE_BYTES_MAX: usize = 16 << 20;
 
 /// Bytes of pieces above which the shards serve no sockets until some are written. Walks pause long
 /// before, but a key that changes is pushed whatever waits: a disk that is slower than the changes
-/// slows them down. It is a few percent of the memory for which a save takes long.
-pub const CHANGED_BYTES_MAX: usize = 64 << 20;
+/// slows them down. If the keys take much memory, the limit is one in [`CHANGED_SHARE`] bytes of
+/// it.
+pub const CHANGED_BYTES_MIN: usize = 64 << 20;
 
-/// Bytes that are written between two syncs of a file with `rdb-save-incremental-fsync`. So the
-/// kernel never has to write much at once.
+/// The part of the memory that waiting pieces may take.
+pub const CHANGED_SHARE: usize = 16;
+
+/// Bytes after which the kernel is told to write a file with `rdb-save-incremental-fsync` to the
+/// disk. It has at most about twice as many to write, so the last sync is short.
 pub const SYNC_BYTES: u64 = 4 << 20;

@@ -15,7 +15,7 @@
 
 use crate::exec::{CutPiece, CutSink, LaterValue};
 use crate::keyspace::{Consumer, Slice, View};
-use crate::rdb::{Encoder, Lzf, VERSION};
+use crate::rdb::{Encoder, Packer, VERSION};
 use crate::value::Object;
 use crate::value::string::Str;
 use bytes::Bytes;
@@ -69,7 +69,8 @@ impl Share {
     /// Passes the share's keys to a sink.
     pub fn push_to(self, sink: &dyn CutSink) {
         for piece in self.body {
-            sink.push(CutPiece::Keys { parts: [piece, Bytes::new()], keys: 0 });
+            let (parts, unpacked) = ([piece, Bytes::new()], Vec::new());
+            sink.push(CutPiece::Keys { parts, unpacked, keys: 0 });
         }
     }
 
@@ -158,7 +159,7 @@ pub struct ShareWriter {
     /// The database of the entry that was written last.
     db: Option<usize>,
     version: u32,
-    lzf: Option<Lzf>,
+    packer: Option<Packer>,
     open: Vec<u8>,
     pieces: Vec<Bytes>,
     /// Values to encode.
@@ -182,6 +183,11 @@ impl ShareWriter {
         due_before_ms: u64,
         sink: Option<Arc<dyn CutSink>>,
     ) -> ShareWriter {
+        // A sink has a thread that compresses.
+        let packer = match &sink {
+            Some(_) => Packer::for_later(),
+            None => Packer::default(),
+        };
         let sizes = (0..slice.databases()).map(|db| Some((slice.len(db), slice.volatile_len(db))));
         ShareWriter {
             is_packing,
@@ -190,7 +196,7 @@ impl ShareWriter {
             sizes: sizes.collect(),
             db: None,
             version: VERSION,
-            lzf: None,
+            packer: is_packing.then_some(packer),
             open: Vec::new(),
             pieces: Vec::new(),
             lent: VecDeque::new(),
@@ -245,7 +251,7 @@ impl ShareWriter {
         if self.open.capacity() == 0 {
             self.open.reserve(PIECE_BYTES + PIECE_ROOM_BYTES);
         }
-        let mut encoder = Encoder::resume(&mut self.open, self.is_packing, self.lzf.take());
+        let mut encoder = Encoder::resume(&mut self.open, self.packer.take());
         if self.db.replace(db) != Some(db) {
             match self.sizes[db].take() {
                 Some((keys, volatile)) => encoder.database(db, keys, volatile),
@@ -254,7 +260,7 @@ impl ShareWriter {
         }
         write(&mut encoder);
         self.version = self.version.max(encoder.version());
-        self.lzf = encoder.into_lzf();
+        self.packer = encoder.into_packer();
         self.open_keys += 1;
     }
 
@@ -281,7 +287,8 @@ impl ShareWriter {
             false => Bytes::copy_from_slice(&self.open),
         };
         self.open.clear();
-        sink.push(CutPiece::Keys { parts: [open, behind], keys: self.open_keys });
+        let unpacked = self.packer.as_mut().map(Packer::take_recorded).unwrap_or_default();
+        sink.push(CutPiece::Keys { parts: [open, behind], unpacked, keys: self.open_keys });
         self.open_keys = 0;
         self.db = None;
     }

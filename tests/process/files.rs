@@ -112,6 +112,24 @@ fn wait_for_save(wire: &mut Wire) {
     assert!(wait_for(|| info(wire, "rdb_bgsave_in_progress") == "0"));
 }
 
+/// Asserts that the thread that writes a file may use all cores of the process, and not only the
+/// core of the shard that has started it.
+fn writer_has_all_cores(process: u32) {
+    let tasks = std::fs::read_dir(format!("/proc/{process}/task")).expect("the process lives");
+    let read = |folder: &std::path::Path, name| std::fs::read_to_string(folder.join(name));
+    let is_writer = |task: &std::path::PathBuf| {
+        read(task, "comm").is_ok_and(|name| name.trim_end() == "snapshot")
+    };
+    let mut tasks = tasks.map(|task| task.expect("a thread").path());
+    let writer = tasks.find(is_writer).expect("a thread writes the file");
+    let cores = |folder: &std::path::Path| {
+        let status = read(folder, "status").expect("the thread lives");
+        let line = status.lines().find(|line| line.starts_with("Cpus_allowed_list"));
+        line.expect("the kernel knows it").to_string()
+    };
+    assert_eq!(cores(&writer), cores(format!("/proc/{process}").as_ref()));
+}
+
 const UNDER_WAY: &str = "-ERR Background save already in progress";
 
 #[test]
@@ -130,6 +148,7 @@ fn saves_in_the_background_begin_and_are_cancelled() {
         }
         assert_eq!(info(&mut wire, "rdb_bgsave_in_progress"), "1");
         assert_eq!(info(&mut wire, "current_save_keys_total"), "506");
+        writer_has_all_cores(server.child.id());
         assert_eq!(wire.ask(&["SET", "later", "v"]), "+OK", "clients go on");
         assert_eq!(wire.ask(&["BGSAVE", "CANCEL"]), "+Background saving cancelled");
         wait_for_save(&mut wire);

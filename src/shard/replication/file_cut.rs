@@ -44,6 +44,7 @@ impl Shard {
             draft: format!("temp-{}.rdb", std::process::id()),
             name: config.dbfilename.clone(),
             has_checksum: config.rdbchecksum,
+            cores: config.bgsave_cpulist.clone(),
             syncs_often: config.rdb_save_incremental_fsync,
             is_aof_base: false,
             key_delay_us: config.rdb_key_save_delay,

@@ -48,6 +48,7 @@ impl Shard {
             name: format!("temp-rewriteaof-bg-{pid}.aof"),
             syncs_often: config.aof_rewrite_incremental_fsync,
             is_aof_base: true,
+            cores: self.env.config.aof_rewrite_cpulist.clone(),
             ..self.data_file()
         };
         let has_mark = process.aof.facts().mode != AofMode::Off;
