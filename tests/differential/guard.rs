@@ -30,6 +30,7 @@ pub fn keep_harmless(args: &mut [Vec<u8>], protocol: u8) {
         b"SETBIT" => keep_small(args.get_mut(2), BITS_MAX, BIT_LAST),
         b"BITFIELD" => keep_fields_small(args),
         b"SPOP" => keep_pops_whole(args),
+        b"GEOSEARCH" | b"GEOSEARCHSTORE" => keep_centre_on_map(args),
         b"SORT" => keep_stored_order_defined(args),
         b"ZRANGE" | b"ZRANGESTORE" | b"ZRANGEBYSCORE" | b"ZREVRANGEBYSCORE" | b"ZRANGEBYLEX"
         | b"ZREVRANGEBYLEX" => keep_offsets_defined(args),
@@ -154,6 +155,34 @@ fn keep_pops_whole(args: &mut [Vec<u8>]) {
     }
 }
 
+/// Brings the corners of a polygon to similar longitudes if their centre is near a pole. If the
+/// centre is beyond the edge of the map, the reference server searches in cells that it never sets.
+fn keep_centre_on_map(args: &mut [Vec<u8>]) {
+    let Some(at) = args.iter().position(|arg| arg.eq_ignore_ascii_case(b"BYPOLYGON")) else {
+        return;
+    };
+    let number = |arg: &[u8]| std::str::from_utf8(arg).ok().and_then(|text| text.parse().ok());
+    let Some(Some(count)) = args.get(at + 1).map(|arg| parse_i64(arg)) else { return };
+    let end = (at + 2).saturating_add(usize::try_from(count).unwrap_or(0).saturating_mul(2));
+    let end = end.min(args.len());
+    let (mut x, mut y, mut z) = (0.0, 0.0, 0.0);
+    for corner in args[at + 2..end].chunks_exact(2) {
+        let [Some(longitude), Some(latitude)] = [number(&corner[0]), number(&corner[1])] else {
+            return;
+        };
+        let (longitude, latitude): (f64, f64) = (longitude, latitude);
+        let (longitude, latitude) = (longitude.to_radians(), latitude.to_radians());
+        x += latitude.cos() * longitude.cos();
+        y += latitude.cos() * longitude.sin();
+        z += latitude.sin();
+    }
+    if z.atan2(x.hypot(y)).to_degrees().abs() > 85.0 {
+        for longitude in args[at + 2..end].iter_mut().step_by(2) {
+            *longitude = format!("{}", number(longitude).unwrap_or(0.0) / 10.0).into_bytes();
+        }
+    }
+}
+
 /// Makes a negative offset behind LIMIT positive. With a negative one the reference server replies
 /// nothing from a small set, and members from the wrong end of a large one. Annulet replies with
 /// nothing in both cases.
@@ -235,6 +264,12 @@ fn harmful_arguments_are_changed() {
     assert_eq!(after("SORT k ALPHA STORE d"), "SORT k ALPHA STORE d");
     assert_eq!(after("ZRANGE k - + bylex limit -3 -1"), "ZRANGE k - + bylex limit 3 -1");
     assert_eq!(after("ZRANGEBYSCORE k 0 1 LIMIT -x 1"), "ZRANGEBYSCORE k 0 1 LIMIT -x 1");
+    assert_eq!(
+        after("GEOSEARCH k BYPOLYGON 4 10 38.76 160 36.73 -142 -25 11 35.9"),
+        "GEOSEARCH k BYPOLYGON 4 1 38.76 16 36.73 -14.2 -25 1.1 35.9"
+    );
+    let known = "GEOSEARCH k BYPOLYGON 3 10 38 16 37 -14 -25 ASC";
+    assert_eq!(after(known), known);
     assert_eq!(after("SRANDMEMBER k -9000000"), "SRANDMEMBER k -1000");
     assert_eq!(after("MIGRATE host 6379 k 0 1"), "MIGRATE 127.0.0.1 1 k 0 1");
 }

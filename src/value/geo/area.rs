@@ -17,6 +17,10 @@ use std::ops::Range;
 /// Half the width of the map, in metres at the equator.
 const MERCATOR_MAX_M: f64 = 20_037_726.37;
 
+/// Above the scores of all places: at the north-eastern corner of the map both coordinates have one
+/// bit more than elsewhere.
+const SCORE_END: u64 = 1 << (2 * STEPS_MAX + 2);
+
 /// The shape of a search. Lengths are in the unit of the search.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Shape {
@@ -101,7 +105,13 @@ impl Search {
 
     /// Returns the score ranges that contain all places inside the shape: cell by cell, in the
     /// order of the results.
+    ///
+    /// The corners of a polygon around a pole can have their centre beyond the edge of the map,
+    /// which is in no cell. Then the range has all scores.
     pub fn scores(&self) -> Vec<Range<u64>> {
+        if !self.centre.is_on_map() {
+            return Vec::from([0..SCORE_END]);
+        }
         let bounds = self.bounds();
         let mut steps = steps_for(self.radius_m(&bounds), self.centre.latitude);
         if steps > 1 && !is_covered(&self.cell(steps), &bounds) {
@@ -125,11 +135,7 @@ impl Search {
     }
 
     fn cell(&self, steps: u32) -> Cell {
-        let on_map = Point {
-            longitude: self.centre.longitude.clamp(-LONGITUDE_MAX, LONGITUDE_MAX),
-            latitude: self.centre.latitude.clamp(-LATITUDE_MAX, LATITUDE_MAX),
-        };
-        Cell { bits: cell_of(&on_map, steps, MAP), steps }
+        Cell { bits: cell_of(&self.centre, steps, MAP), steps }
     }
 
     fn bounds(&self) -> Bounds {

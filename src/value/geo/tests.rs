@@ -82,6 +82,20 @@ fn cells_cover_the_shape() {
 }
 
 #[test]
+fn a_polygon_with_its_centre_off_the_map_is_searched_whole() {
+    let corners = [(10.27, 38.76), (159.72, 36.73), (-142.0, -25.0), (11.0, 35.9)];
+    let corners = corners.map(|(longitude, latitude)| point(longitude, latitude));
+    // Their centre is at 86 degrees north.
+    let search = Search::new(Shape::Polygon(corners.to_vec()), Point::default(), 1.0);
+    let scores = search.scores();
+    assert_eq!(scores.len(), 1);
+    for corner in [point(-180.0, -LATITUDE_MAX), point(180.0, LATITUDE_MAX)] {
+        assert!(scores[0].contains(&corner.score()));
+    }
+    assert!(search.distance_m(&point(40.0, 37.0)).is_some());
+}
+
+#[test]
 fn distances_are_frozen() {
     let (palermo, catania) = (3_479_099_956_230_698.0, 3_479_447_370_796_909.0);
     let distance = Point::of_score(palermo).distance_m(&Point::of_score(catania));
