@@ -148,7 +148,7 @@ static PFCOUNT: Command = Command::gather(
         )
         .arity(-2)
         .flags(Flag::READONLY.and(Flag::MAY_REPLICATE))
-        .keys(&[KeySpec::reforms().to_end(1).note(
+        .keys(&[KeySpec::reforms().to_end(1).changed_alone().note(
             "RW because it may change the internal representation of the key, and propagate to \
              replicas",
         )])
@@ -159,8 +159,13 @@ static PFCOUNT: Command = Command::gather(
 /// Elements in whose time the registers of one value are merged.
 const MERGED_WEIGHT: usize = 100;
 
-fn weigh_merge(_: &Weighing<'_>, args: &Args<'_>) -> usize {
-    (args.len() - 1) * MERGED_WEIGHT
+fn weigh_merge(weighing: &Weighing<'_>, args: &Args<'_>) -> usize {
+    if (args.len() - 1) * MERGED_WEIGHT < weighing.enough {
+        return (args.len() - 1) * MERGED_WEIGHT;
+    }
+    let has_value = |at: &usize| weighing.value(args, *at).is_some();
+    let values = (1..args.len()).filter(has_value);
+    values.take(weighing.enough / MERGED_WEIGHT + 1).count() * MERGED_WEIGHT
 }
 
 fn pfcount(cx: &mut Context<'_>, args: &mut Args<'_>) -> Result<(), Error> {

@@ -143,9 +143,9 @@ impl RemoteKey {
     }
 }
 
-/// Returns the mode of the locks on the keys of a spec.
-pub fn mode_of(spec: &KeySpec) -> Mode {
-    if spec.is_exclusive() { Mode::Exclusive } else { Mode::Shared }
+/// Returns the mode of the locks on the keys of a spec, for a command with this number of keys.
+pub fn mode_of(spec: &KeySpec, keys: usize) -> Mode {
+    if spec.is_exclusive_among(keys) { Mode::Exclusive } else { Mode::Shared }
 }
 
 /// Returns the command's keys to be fetched, each once. Skips keys in databases that do not exist:
@@ -155,13 +155,14 @@ pub fn remote_keys_of(item: &Item, args: &Args<'_>, databases: usize) -> Vec<Rem
     let keys = item.entry.key_args(args).unwrap_or_default();
     // A search is faster than a table for the usual few keys.
     let is_searched = keys.len() <= SEARCHED_KEYS_MAX;
+    let count = keys.len();
     let mut seen: HashMap<(u16, &[u8]), usize> = HashMap::new();
     for (at, spec) in keys {
         let db = item.entry.key_database(args, at, usize::from(item.db));
         if db >= databases {
             continue;
         }
-        let (key, db, mode) = (&args[at], db as u16, mode_of(spec));
+        let (key, db, mode) = (&args[at], db as u16, mode_of(spec, count));
         let found = match is_searched {
             true => remote_keys.iter().position(|it| it.db == db && *it.key == *key),
             false => seen.get(&(db, key)).copied(),
@@ -208,8 +209,10 @@ pub fn for_each_key_lock(
         // A script may be suspended, and needs the slice until it is over, also without keys.
         visit(None, KeyLock { scope: Scope::PRESENCE, mode: Mode::Shared });
     }
-    for (at, spec) in entry.key_args(args).unwrap_or_default() {
+    let keys = entry.key_args(args).unwrap_or_default();
+    let count = keys.len();
+    for (at, spec) in keys {
         let scope = Scope::name(hash(&args[at]));
-        visit(Some(at), KeyLock { scope, mode: mode_of(spec) });
+        visit(Some(at), KeyLock { scope, mode: mode_of(spec, count) });
     }
 }

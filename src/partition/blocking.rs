@@ -389,5 +389,6 @@ impl Partition {
 fn key_modes(queue: &mut Queue) -> Vec<(usize, Mode)> {
     let (items, mut batch_args) = queue.parts();
     let keys = items[0].entry.key_args(&batch_args.of(&items[0])).unwrap_or_default();
-    keys.into_iter().map(|(arg, spec)| (arg, mode_of(spec))).collect()
+    let count = keys.len();
+    keys.into_iter().map(|(arg, spec)| (arg, mode_of(spec, count))).collect()
 }

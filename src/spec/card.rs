@@ -219,6 +219,8 @@ pub struct KeySpec {
     pub varies: bool,
     /// Whether the command locks the keys exclusively although it only reads them.
     pub is_locked: bool,
+    /// Whether the command only reads the keys if it has several of them.
+    pub is_changed_alone: bool,
     /// Whether the arguments are no keys, but channels whose hash slots decide where a cluster runs
     /// the command.
     pub is_channel: bool,
@@ -240,6 +242,7 @@ impl KeySpec {
             uses_data: false,
             varies: false,
             is_locked: false,
+            is_changed_alone: false,
             is_channel: false,
             notes: "",
             begin: Begin::Index(1),
@@ -310,6 +313,11 @@ impl KeySpec {
     /// Locks the keys exclusively, although COMMAND INFO says that the command only reads them.
     pub const fn locked(self) -> KeySpec {
         KeySpec { is_locked: true, ..self }
+    }
+
+    /// Locks the keys shared if the command has several of them, because it then only reads them.
+    pub const fn changed_alone(self) -> KeySpec {
+        KeySpec { is_changed_alone: true, ..self }
     }
 
     /// Sets the note for COMMAND INFO.

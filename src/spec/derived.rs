@@ -348,6 +348,11 @@ impl KeySpec {
         self.is_locked || self.access != Access::Read
     }
 
+    /// Returns whether a command with this number of keys needs an exclusive lock on the keys.
+    pub fn is_exclusive_among(&self, keys: usize) -> bool {
+        self.is_exclusive() && !(self.is_changed_alone && keys > 1)
+    }
+
     /// Returns whether the command's cost depends on the old values of the keys.
     pub fn weighs(&self) -> bool {
         self.access != Access::Overwrite
@@ -493,6 +498,11 @@ mod tests {
         assert_eq!(said(KeySpec::reads().locked()), expected("RO access", true, true));
         assert_eq!(said(KeySpec::inserts()), expected("RW insert", true, true));
         assert_eq!(said(KeySpec::removes()), expected("RM delete", true, true));
+        let alone = KeySpec::reforms().changed_alone();
+        assert_eq!(said(alone), expected("RW access", true, true));
+        assert!(alone.is_exclusive_among(1) && !alone.is_exclusive_among(2));
+        assert!(KeySpec::inserts().is_exclusive_among(2));
+        assert!(!KeySpec::reads().is_exclusive_among(1));
         let varying = KeySpec::overwrites().using_data().varying();
         assert_eq!(said(varying), expected("OW access update variable_flags", true, false));
     }

@@ -13,8 +13,8 @@ use crate::exec::{Mode, Ticket};
 use crate::mesh::ReplyAddress;
 use crate::resp::Protocol;
 use crate::value::Kind;
+use std::collections::HashMap;
 use std::collections::btree_map::BTreeMap;
-use std::collections::{HashMap, HashSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -58,7 +58,8 @@ pub struct Waiter {
 /// Place of a waiter in the queue of a key.
 #[derive(Debug)]
 struct Place {
-    key: Box<[u8]>,
+    /// Shared with the index of the queues.
+    key: Arc<[u8]>,
     order: u64,
 }
 
@@ -84,7 +85,7 @@ struct KeyQueue {
 pub struct Blocked {
     waiters: HashMap<u64, Listed>,
     /// Indexed by database.
-    queues: Vec<HashMap<Box<[u8]>, KeyQueue>>,
+    queues: Vec<HashMap<Arc<[u8]>, KeyQueue>>,
     queues_len: usize,
     /// Number of queues in which a waiter also waits for the deletion of the key.
     want_gone_len: usize,
@@ -110,25 +111,25 @@ impl Blocked {
 
     /// Adds a waiter behind all others. A key that the waiter names twice counts once. Returns the
     /// keys that had no waiters before.
-    pub fn add(&mut self, db: usize, waiter: Waiter) -> Vec<Box<[u8]>> {
+    pub fn add(&mut self, db: usize, waiter: Waiter) -> Vec<Arc<[u8]>> {
         let number = waiter.ticket.number();
         if self.queues.len() <= db {
             self.queues.resize_with(db + 1, HashMap::default);
         }
         let mut places = Vec::with_capacity(waiter.keys.len());
         let mut new = Vec::new();
-        let mut seen = HashSet::new();
         for &(arg, _) in &waiter.keys {
-            let key: Box<[u8]> = waiter.key(arg).into();
-            if !seen.insert(key.clone()) {
+            let key: Arc<[u8]> = waiter.key(arg).into();
+            let queue = self.queues[db].entry(Arc::clone(&key)).or_default();
+            let last = queue.places.last_key_value();
+            if last.is_some_and(|(_, (last, _))| *last == number) {
                 continue;
             }
             let order = self.next_order;
             self.next_order += 1;
-            let queue = self.queues[db].entry(key.clone()).or_default();
             if queue.places.is_empty() {
                 self.queues_len += 1;
-                new.push(key.clone());
+                new.push(Arc::clone(&key));
             }
             queue.places.insert(order, (number, arg));
             self.want_gone_len += usize::from(waiter.wants_gone && queue.want_gone == 0);
@@ -152,7 +153,7 @@ impl Blocked {
             self.want_gone_len -= usize::from(waiter.wants_gone && queue.want_gone == 0);
             if queue.busy == Some(number) {
                 queue.busy = None;
-                idle.push(key.clone());
+                idle.push((*key).into());
             }
             if queue.places.is_empty() {
                 self.queues[db].remove(&key);
@@ -217,7 +218,7 @@ impl Blocked {
             let queue = self.queues[*db].get_mut(&place.key).expect("a place is in a queue");
             if queue.busy == Some(number) {
                 queue.busy = None;
-                idle.push(place.key.clone());
+                idle.push((*place.key).into());
             }
         }
         Some((*db, idle))
@@ -258,7 +259,7 @@ pub struct Removed {
     /// Database of its keys.
     pub db: usize,
     /// Keys that have no waiters now.
-    pub left: Vec<Box<[u8]>>,
+    pub left: Vec<Arc<[u8]>>,
 }
 
 /// A place in the queue of a key.
@@ -378,7 +379,7 @@ mod tests {
         blocked.make_busy(0, b"b", 1);
         let mut idle = Vec::new();
         let removed = blocked.remove(1, &mut idle).expect("waiter exists");
-        assert_eq!((removed.db, removed.left), (0, vec![Box::from(&b"a"[..])]));
+        assert_eq!((removed.db, removed.left), (0, vec![Arc::from(&b"a"[..])]));
         assert_eq!(idle, [Box::from(&b"b"[..])]);
         assert_eq!(removed.waiter.key(2), b"b");
         assert!(blocked.remove(1, &mut idle).is_none());

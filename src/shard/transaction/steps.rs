@@ -194,8 +194,9 @@ impl Shard {
             item.is_tracked = session.tracks_reads();
             *arg = keys.first;
         }
-        let mode = mode_of(&item.entry.command.card.keys[0]);
         let last = keys.last_of(args.len());
+        let count = (last + 1).saturating_sub(keys.first).div_ceil(keys.step);
+        let mode = mode_of(&item.entry.command.card.keys[0], count);
         while *arg <= last && self.transactions.step_left > 0 {
             self.transactions.step_left -= 1;
             let key = &args[*arg];
