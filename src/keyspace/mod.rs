@@ -42,5 +42,5 @@ pub use expired::Expired;
 pub use slice::{Expiry, ExpiryRole, Key, Slice, SliceOptions};
 pub use stats::Stats;
 pub use table::{TableInfo, View};
-pub use tracking::{Caller, ChangedKeys, Invalidation, Prefixes, TrackersView};
+pub use tracking::{Caller, ChangedKeys, INVALIDATIONS_MAX, Invalidation, Prefixes, TrackersView};
 pub use watch::WatcherId;

@@ -12,11 +12,16 @@
 //! their prefixes ([`Prefixes`]).
 //!
 //! The slice only collects invalidations ([`Slice::take_invalidations`]). Its partition sends them,
-//! before the reply of the command that has changed the keys.
+//! before the reply of the command that has changed the keys. If one batch brings very many, all
+//! tracking clients are told instead that all keys are invalid.
 
 use super::slice::Slice;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+
+/// The most invalidations of one batch: for each changed key its readers, and its prefixes. About
+/// 10 MB.
+pub const INVALIDATIONS_MAX: usize = 64 << 10;
 
 /// Capacity, in keys, that is kept while nothing is tracked.
 const KEPT_MAX: usize = 256;
@@ -155,6 +160,16 @@ pub enum Invalidation {
     All(Option<Caller>),
 }
 
+impl Invalidation {
+    /// Returns the number of keys that it names, or 1.
+    pub fn weight(&self) -> usize {
+        match self {
+            Invalidation::Key { .. } | Invalidation::All(_) => 1,
+            Invalidation::Prefix { keys, .. } => keys.len(),
+        }
+    }
+}
+
 /// A tracked key.
 #[derive(Debug)]
 struct Row {
@@ -177,6 +192,8 @@ pub(super) struct Tracking {
     found: Vec<Invalidation>,
     /// Changed keys by prefix that were not taken yet.
     changed: BTreeMap<Arc<[u8]>, ChangedKeys>,
+    /// Number of invalidations in `found` and `changed`; more if a key has changed repeatedly.
+    collected: usize,
 }
 
 impl Tracking {
@@ -189,6 +206,7 @@ impl Tracking {
             caller: None,
             found: Vec::new(),
             changed: BTreeMap::new(),
+            collected: 0,
         }
     }
 
@@ -240,14 +258,27 @@ impl Tracking {
         for prefix in self.trackers.prefixes.of(key) {
             let keys = self.changed.entry(Arc::clone(prefix)).or_default();
             keys.insert(key.into(), changer);
+            self.collected += 1;
         }
         if let Some(at) = self.index.get(key) {
             let row = self.remove(*at as usize);
             self.invalidate(row);
         }
+        self.limit_collected();
+    }
+
+    /// Replaces the invalidations by the one for all keys if there are too many. It names no
+    /// client: then each client is told on both sides of the replies that it waits for.
+    fn limit_collected(&mut self) {
+        if self.collected > INVALIDATIONS_MAX {
+            self.changed = BTreeMap::new();
+            self.found = vec![Invalidation::All(None)];
+            self.collected = 1;
+        }
     }
 
     fn invalidate(&mut self, row: Row) {
+        self.collected += row.readers.len();
         for reader in row.readers {
             let own = self.caller.filter(|caller| caller.is_same_client(&reader));
             let key = Arc::clone(&row.name);
@@ -331,6 +362,7 @@ impl Slice {
         let at = self.draw_rng().below(self.tracking.rows.len() as u64) as usize;
         let row = self.tracking.remove(at);
         self.tracking.invalidate(row);
+        self.tracking.limit_collected();
     }
 
     /// Returns whether [`Slice::take_invalidations`] has any.
@@ -342,6 +374,7 @@ impl Slice {
     /// Returns and forgets the invalidations: those of tracked keys in the order of the changes,
     /// then those of prefixes in the order of the prefixes.
     pub fn take_invalidations(&mut self) -> Vec<Invalidation> {
+        self.tracking.collected = 0;
         let mut found = std::mem::take(&mut self.tracking.found);
         let changed = std::mem::take(&mut self.tracking.changed).into_iter();
         found.extend(changed.map(|(prefix, keys)| Invalidation::Prefix { prefix, keys }));
@@ -406,6 +439,32 @@ mod tests {
         set(&mut slice, Some(A), 0, b"k");
         assert!(!slice.has_invalidations());
         assert_eq!((slice.tracked_keys(), slice.tracked_readers()), (1, 1));
+    }
+
+    #[test]
+    fn very_many_invalidations_become_one_for_all_keys() {
+        let mut prefixes = Prefixes::default();
+        prefixes.add(&b"p"[..].into(), 0);
+        for prefix in ["", "p"] {
+            let mut slice = slice();
+            slice.set_trackers(view(true, prefixes.clone()));
+            let names: Vec<String> =
+                (0..=INVALIDATIONS_MAX).map(|number| format!("{prefix}{number}")).collect();
+            for name in names.iter().filter(|_| prefix.is_empty()) {
+                track(&mut slice, A, name.as_bytes());
+            }
+            let (last, others) = names.split_last().expect("there are names");
+            others.iter().for_each(|name| set(&mut slice, Some(B), 0, name.as_bytes()));
+            let weight: usize = slice.take_invalidations().iter().map(Invalidation::weight).sum();
+            assert_eq!(weight, INVALIDATIONS_MAX);
+            for name in others.iter().filter(|_| prefix.is_empty()) {
+                track(&mut slice, A, name.as_bytes());
+            }
+            others.iter().for_each(|name| set(&mut slice, Some(B), 0, name.as_bytes()));
+            set(&mut slice, Some(B), 0, last.as_bytes());
+            assert_eq!(slice.take_invalidations(), [Invalidation::All(None)]);
+            assert!(!slice.has_invalidations());
+        }
     }
 
     #[test]

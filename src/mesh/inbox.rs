@@ -7,7 +7,7 @@ use super::hold::Hold;
 use super::partial::PartialUnits;
 use super::sequencer::Sequencer;
 use super::told::Told;
-use super::{CREDITS_PER_PAIR, HANDOVERS_MAX, WAITING_WITH_CREDIT_MAX};
+use super::{CREDITS_PER_PAIR, HANDOVERS_MAX, TOLD_WAITING_MAX, WAITING_WITH_CREDIT_MAX};
 use crate::io::{Ring, Socket};
 use crate::pubsub::Published;
 use crossbeam_queue::ArrayQueue;
@@ -51,6 +51,8 @@ pub struct Bounds {
     pub waiting_with_credit_max: usize,
     /// Messages in the array of an inbox. Further messages wait behind it.
     pub inbox_messages: usize,
+    /// Invalidations that wait for a shard, above which no shard serves connections.
+    pub told_waiting: usize,
 }
 
 impl Bounds {
@@ -59,6 +61,7 @@ impl Bounds {
             credits_per_pair: CREDITS_PER_PAIR,
             waiting_with_credit_max: WAITING_WITH_CREDIT_MAX,
             inbox_messages: 2 * shards * CREDITS_PER_PAIR as usize + HANDOVERS_MAX as usize,
+            told_waiting: TOLD_WAITING_MAX,
         }
     }
 }
@@ -231,6 +234,8 @@ pub struct Mesh {
     inboxes: Box<[Inbox]>,
     pub(super) sequencer: Sequencer,
     pub(super) partial: PartialUnits,
+    /// By shard, the number of invalidations that wait for it.
+    pub(super) told_waiting: Box<[AtomicUsize]>,
     pub(super) rules: Rules,
     pub(super) bounds: Bounds,
     preempt: Option<Arc<dyn Preempt>>,
@@ -253,6 +258,7 @@ impl Mesh {
             inboxes,
             sequencer: Sequencer::default(),
             partial: PartialUnits::default(),
+            told_waiting: (0..shards).map(|_| AtomicUsize::new(0)).collect(),
             rules,
             bounds,
             preempt,

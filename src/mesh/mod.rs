@@ -67,6 +67,11 @@ pub const WAITING_WITH_CREDIT_MAX: usize = 32;
 /// The most sockets that were handed to a shard and not taken yet.
 pub const HANDOVERS_MAX: u32 = 256;
 
+/// The most invalidations of tracked keys that wait for a shard, in keys; about 5 ms of work. Above
+/// it no shard serves connections until they are taken. What one batch of each shard brings may
+/// exceed it, by at most [`crate::keyspace::INVALIDATIONS_MAX`] per shard.
+pub const TOLD_WAITING_MAX: usize = 16 << 10;
+
 /// The most empty envelopes that a shard keeps for reuse.
 pub const POOL_ENVELOPES_MAX: usize = 512;
 

@@ -4,6 +4,7 @@ use super::envelope::ClientRef;
 use super::inbox::{Mesh, Message};
 use crate::keyspace::Invalidation;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A message about tracked keys.
 #[derive(Debug)]
@@ -32,7 +33,19 @@ pub struct Redirected {
     pub names: Vec<u8>,
 }
 
+/// Bytes of names that weigh as much as an invalidation.
+const BYTES_PER_WEIGHT: usize = 4 << 10;
+
 impl Told {
+    /// Returns the number of invalidations that it stands for.
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Told::Invalid(_, invalidations) => weight_of(invalidations),
+            Told::Redirected(redirected) => 1 + redirected.names.len() / BYTES_PER_WEIGHT,
+            Told::Broken(_) | Told::Settled => 0,
+        }
+    }
+
     /// Returns its place in the order of units with several parts; 0 if it goes to one shard.
     pub(super) fn sequence(&self) -> u64 {
         match self {
@@ -42,7 +55,54 @@ impl Told {
     }
 }
 
+/// Returns the number of keys in invalidations.
+fn weight_of(invalidations: &[Arc<Invalidation>]) -> usize {
+    invalidations.iter().map(|invalidation| invalidation.weight()).sum()
+}
+
 impl Mesh {
+    /// Returns whether invalidations for some shard wait in as large a number as they may.
+    #[inline]
+    pub fn has_told_enough(&self) -> bool {
+        self.partial.are_noted() && self.has_waiting_told()
+    }
+
+    #[cold]
+    fn has_waiting_told(&self) -> bool {
+        let max = self.bounds.told_waiting;
+        let is_full = |waiting: &AtomicUsize| waiting.load(Ordering::Relaxed) > max;
+        self.told_waiting.iter().any(is_full)
+    }
+
+    /// Records that a shard has taken a message from its inbox.
+    pub fn took_told(&self, shard: usize, told: &Told) {
+        self.count_told(shard, told.weight(), false);
+    }
+
+    /// Records that invalidations wait for their shard without being in its inbox, or wait no
+    /// longer.
+    pub fn count_own_told(&self, shard: usize, own: &[Arc<Invalidation>], begins: bool) {
+        self.count_told(shard, weight_of(own), begins);
+    }
+
+    fn count_told(&self, shard: usize, weight: usize, begins: bool) {
+        if weight == 0 {
+            return;
+        }
+        let told = &self.told_waiting[shard];
+        if begins {
+            told.fetch_add(weight, Ordering::Relaxed);
+        } else {
+            let before = told.fetch_sub(weight, Ordering::Relaxed);
+            assert!(before >= weight, "a message is taken once");
+        }
+    }
+
+    fn push_told(&self, shard: usize, told: Told) {
+        self.count_told(shard, told.weight(), true);
+        self.push(shard, Message::Told(Box::new(told)));
+    }
+
     /// Posts invalidations to shards by rules 4 and 5 of the mesh, and wakes the shards. The holder
     /// of the partition whose keys have changed calls it before it sends the reply of the change.
     pub fn tell(&self, homes: Vec<(u16, Vec<Arc<Invalidation>>)>) {
@@ -50,8 +110,7 @@ impl Mesh {
         let sequence = if is_alone { 0 } else { self.sequencer.begin(|| self.point()) };
         let shards: Vec<usize> = homes.iter().map(|(home, _)| usize::from(*home)).collect();
         for (home, invalidations) in homes {
-            let told = Box::new(Told::Invalid(sequence, invalidations));
-            self.push(usize::from(home), Message::Told(told));
+            self.push_told(usize::from(home), Told::Invalid(sequence, invalidations));
         }
         if !is_alone {
             self.sequencer.end(sequence);
@@ -61,7 +120,7 @@ impl Mesh {
 
     /// Sends a message to one shard, and wakes the shard.
     pub fn send_told(&self, shard: usize, told: Told) {
-        self.push(shard, Message::Told(Box::new(told)));
+        self.push_told(shard, told);
         self.wake_free(shard);
     }
 

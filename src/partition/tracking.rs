@@ -101,6 +101,7 @@ impl Partition {
         let others = (0u16..).zip(homes).filter(|(_, told)| !told.is_empty()).collect();
         self.mesh.tell(others);
         if !own.is_empty() {
+            self.mesh.count_own_told(self.env.me, &own, true);
             self.outgoing.push_back(Outgoing::Told(own));
         }
     }

@@ -226,8 +226,8 @@ impl Shard {
             // The merger must catch up first.
             return false;
         }
-        let is_behind = self.partition.is_behind_disk();
-        if is_behind || self.partition.is_leaving() || self.env.process.pubsub.is_full() {
+        let is_behind = self.partition.is_behind_disk() || self.partition.is_leaving();
+        if is_behind || self.env.process.pubsub.is_full() || self.port.mesh().has_told_enough() {
             return false;
         }
         let found = !self.queues.ready.is_empty();

@@ -292,6 +292,7 @@ impl Preempt for Lockstep {
             credits_per_pair: credits,
             waiting_with_credit_max: credits as usize / 2,
             inbox_messages: 2,
+            told_waiting: 1,
         })
     }
 

@@ -62,7 +62,10 @@ impl Shard {
             Message::Handover(handover) => self.adopt(*handover),
             Message::Credit(owner) => self.port.take_credit(usize::from(owner)),
             Message::Published(message) => self.deliver(&message),
-            Message::Told(told) => self.take_told(*told),
+            Message::Told(told) => {
+                self.port.mesh().took_told(self.env.me, &told);
+                self.take_told(*told);
+            }
         }
     }
 
@@ -109,7 +112,10 @@ impl Shard {
                     }
                 }
                 Outgoing::OneWay(message) => self.send_one_way(message),
-                Outgoing::Told(invalidations) => self.tell_own(&invalidations),
+                Outgoing::Told(invalidations) => {
+                    self.port.mesh().count_own_told(self.env.me, &invalidations, false);
+                    self.tell_own(&invalidations);
+                }
                 Outgoing::Credit(home) if usize::from(home) == self.env.me => {
                     self.port.take_credit(self.env.me);
                 }
