@@ -140,6 +140,13 @@ impl Transaction {
         self.queue.items[at].discovers && self.gathers(at)
     }
 
+    /// Returns whether the command at an index runs here, on the slices of all shards: it discovers
+    /// keys, or it is a script, which may be suspended, and the slices are here already.
+    pub fn runs_on_slices(&self, at: usize) -> bool {
+        let is_script = self.queue.items[at].entry.command.runs_commands;
+        self.discovers(at) || is_script && !self.gathers(at) && self.has_slices()
+    }
+
     /// Returns whether the next round has commands for its shards.
     pub fn has_commands_out(&self) -> bool {
         self.flight.parts().any(|part| !part.items.is_empty())

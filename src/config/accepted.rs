@@ -22,7 +22,6 @@ const CLUSTER: &str = "not yet: cluster";
 const TLS: &str = "not yet: TLS";
 const EVICTION: &str = "not yet: eviction";
 const ACL: &str = "not yet: ACL";
-const SCRIPTS: &str = "not yet: scripts";
 const THREADS: &str = "shards replace I/O threads";
 const COMPRESSION: &str = "inner nodes of lists are not compressed";
 const DEFRAGMENTATION: &str = "not yet: active defragmentation";
@@ -185,8 +184,6 @@ pub(super) static SETTINGS: &[Setting] = &[
         "resetchannels",
         ACL,
     ),
-    accept("lua-enable-insecure-api", Kind::Bool, "no", SCRIPTS)
-        .alias("lua-enable-deprecated-api").protected().hidden(),
     accept("cluster-enabled", Kind::Bool, "no", CLUSTER)
         .immutable().refusing("cluster mode is not available in this version"),
     accept("tls-port", PORT, "0", TLS).refusing(NO_TLS),

@@ -81,6 +81,11 @@ pub(super) static SETTINGS: &[Setting] = &[
         field!(commandlog_large_reply_max_len),
     )
     .shards_settle(),
+    Setting::new("lua-enable-insecure-api", Kind::Bool, "no", field!(lua_enable_insecure_api))
+        .alias("lua-enable-deprecated-api")
+        .protected()
+        .hidden()
+        .shards_settle(),
     Setting::new(
         "busy-reply-threshold",
         Kind::Int(0, LONG_MAX),

@@ -209,6 +209,8 @@ config! {
     pub latency_tracking_info_percentiles: Vec<String>,
     /// Milliseconds from which on a running script makes the server busy; 0: never.
     pub busy_reply_threshold: u64,
+    /// Whether scripts have `getfenv` and `setfenv`.
+    pub lua_enable_insecure_api: bool,
     /// Milliseconds from which a latency event is recorded; 0: off.
     pub latency_monitor_threshold: u64,
 

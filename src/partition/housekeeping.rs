@@ -76,6 +76,10 @@ impl Partition {
         self.slice.set_role(self.expiry_role());
         self.slice.set_frequency(self.frequency());
         self.slice.log_events(self.publisher.logged(&self.env.config));
+        let is_changed = self.tools.vm.set_insecure(self.env.config.lua_enable_insecure_api);
+        if is_changed && self.env.me == 0 {
+            self.env.process.scripts.flush();
+        }
         self.tell_trackers();
     }
 

@@ -91,6 +91,8 @@ struct Engine {
     runs: u32,
     /// The run that is suspended in this state.
     suspended: Option<RunId>,
+    /// Whether no further script may run in this state.
+    is_last_run: bool,
 }
 
 impl Engine {
@@ -110,6 +112,7 @@ impl Engine {
             fresh: 0,
             runs: 0,
             suspended: None,
+            is_last_run: false,
         }
     }
 
@@ -260,7 +263,8 @@ impl Pool {
     /// Returns a state without suspended run, or `None` if [`SUSPENDED_MAX`] runs are suspended.
     #[inline]
     fn free(&mut self, new: impl FnOnce() -> Engine) -> Option<&mut Engine> {
-        let at = self.engines.iter().position(|engine| engine.suspended.is_none());
+        let is_free = |engine: &Engine| engine.suspended.is_none() && !engine.is_last_run;
+        let at = self.engines.iter().position(is_free);
         let at = match at {
             Some(at) => at,
             None if self.engines.len() >= SUSPENDED_MAX => return None,
@@ -283,6 +287,9 @@ impl Pool {
         self.engines.retain_mut(|engine| {
             if engine.suspended.is_some() {
                 return true;
+            }
+            if engine.is_last_run {
+                return false;
             }
             engine.drop_stale();
             let is_used = !engine.compiled.is_empty() || !engine.loaded.is_empty();
@@ -446,6 +453,17 @@ impl Vm {
     pub fn abandon(&mut self, id: RunId) {
         self.eval.engines.retain(|engine| engine.suspended != Some(id));
         self.functions.engines.retain(|engine| engine.suspended != Some(id));
+    }
+
+    /// Sets whether EVAL scripts have `getfenv` and `setfenv`. Returns whether that is new. Then
+    /// scripts get a new state, except suspended ones. Functions keep theirs, as in the reference.
+    pub fn set_insecure(&mut self, is_insecure: bool) -> bool {
+        let before = std::mem::replace(&mut self.options.is_insecure, is_insecure);
+        if before != is_insecure {
+            self.eval.engines.retain(|engine| engine.suspended.is_some());
+            self.eval.engines.iter_mut().for_each(|engine| engine.is_last_run = true);
+        }
+        before != is_insecure
     }
 
     /// Returns the bytes of the Lua states: for EVAL, for functions.

@@ -42,6 +42,26 @@ fn wrong_settings_are_refused_and_change_nothing() {
 }
 
 #[test]
+fn scripts_get_getfenv_by_a_setting() {
+    on_each_setup(&["--enable-protected-configs", "yes"], |server| {
+        let mut wire = Wire::connect(server.port);
+        let script = "local _, found = pcall(function() return getfenv end) return type(found)";
+        let names = ["EVAL", script, "0"];
+        let sha = wire.ask(&["SCRIPT", "LOAD", "return 1"]);
+        assert_eq!(wire.ask(&names), "string", "the text of an error");
+        for name in ["lua-enable-insecure-api", "lua-enable-deprecated-api"] {
+            assert_eq!(wire.ask(&["CONFIG", "SET", name, "yes"]), "+OK");
+            assert_eq!(wire.ask(&names), "function");
+            assert_eq!(wire.ask(&["SCRIPT", "EXISTS", &sha]), "[:0]");
+            let script = "setfenv(1, {b = 5}) return b";
+            assert_eq!(wire.ask(&["EVAL", script, "0"]), ":5");
+            assert_eq!(wire.ask(&["CONFIG", "SET", name, "no"]), "+OK");
+            assert_eq!(wire.ask(&names), "string");
+        }
+    });
+}
+
+#[test]
 fn protected_mode_is_shown_and_allows_local_clients() {
     on_each_setup(&["--protected-mode", "yes"], |server| {
         let mut wire = Wire::connect(server.port);

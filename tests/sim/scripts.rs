@@ -191,6 +191,36 @@ fn scripts_are_known_by_their_digest_on_all_shards() {
 
 /// Creates servers on which scripts are suspended at each pause.
 #[test]
+fn there_is_no_debugger() {
+    on_servers(|server, one, _| {
+        let mut debug = |args: &[&str]| {
+            one.send(&[&["SCRIPT", "DEBUG"], args].concat());
+            match one.read(server) {
+                Value::Error(text) => String::from_utf8(text).expect("errors are text"),
+                reply => format!("{reply:?}"),
+            }
+        };
+        assert_eq!(debug(&["no"]), format!("{:?}", ok()));
+        assert_eq!(debug(&["NO", "Lua"]), format!("{:?}", ok()));
+        for mode in ["YES", "sync"] {
+            assert_eq!(
+                debug(&[mode]),
+                "ERR The scripting engine 'LUA' does not support interactive script debugging"
+            );
+        }
+        assert_eq!(debug(&["maybe"]), "ERR Use SCRIPT DEBUG YES/SYNC/NO");
+        assert_eq!(
+            debug(&["maybe", "js"]),
+            "ERR No scripting engine found with name 'js' to enable debug"
+        );
+        assert_eq!(
+            debug(&["no", "lua", "x"]),
+            "ERR unknown subcommand or wrong number of arguments for 'DEBUG'. Try SCRIPT HELP."
+        );
+    });
+}
+
+#[test]
 fn flushed_scripts_leave_no_memory() {
     on_servers(|server, one, _| {
         let mut vm_bytes = |server: &mut Server| -> u64 {
@@ -354,10 +384,14 @@ fn scripts_are_killed_unless_they_have_written() {
 fn a_busy_server_refuses_commands_until_the_script_is_killed() {
     on_sliced_servers(|server, one, other| {
         let [a, _, _] = keys(server);
-        for is_exec in [false, true] {
+        for (is_exec, has_slices) in [(false, false), (true, false), (true, true)] {
             if is_exec {
                 assert_eq!(one.run(server, ["MULTI"]), ok());
                 let queued = Value::Simple(b"QUEUED".to_vec());
+                if has_slices {
+                    let discovers = ["EVAL", "return redis.call('exists', ARGV[1])", "0", &a];
+                    assert_eq!(one.run(server, discovers), queued);
+                }
                 assert_eq!(one.run(server, ["EVAL", "while true do end", "1", &a]), queued);
                 assert_eq!(one.run(server, ["INCR", &a]), queued);
                 one.send(&["EXEC"]);
@@ -373,7 +407,12 @@ fn a_busy_server_refuses_commands_until_the_script_is_killed() {
             assert_eq!(ask(server, other, &["SCRIPT", "KILL"]), ok());
             let reply = soon(server, one);
             match is_exec {
-                true => assert!(matches!(reply, Value::Array(_)), "{reply:?}"),
+                true => {
+                    let Value::Array(replies) = reply else { panic!("{reply:?}") };
+                    let (script, incr) = (&replies[replies.len() - 2], replies.last());
+                    assert!(matches!(script, Value::Error(_)), "{script:?}");
+                    assert!(matches!(incr, Some(Value::Integer(_))), "{incr:?}");
+                }
                 false => assert!(matches!(reply, Value::Error(_)), "{reply:?}"),
             }
             server.steps(20);

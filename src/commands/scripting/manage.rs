@@ -13,13 +13,47 @@ pub(super) static SCRIPT: Command = Command::container(
         .summary("A container for Lua scripts management commands.")
         .complexity("Depends on subcommand.")
         .arity(-2),
-    &[&EXISTS, &FLUSH, &HELP, &KILL, &LOAD, &SHOW],
+    &[&DEBUG, &EXISTS, &FLUSH, &HELP, &KILL, &LOAD, &SHOW],
 );
 
 /// Whether values are freed in the background.
 pub(super) const FLUSH_TYPE: Arg = Arg::choice("flush-type", &["ASYNC", "SYNC"]).optional();
 
 const FLAGS: Flag = Flag::NOSCRIPT.and(Flag::STALE);
+
+static DEBUG: Command = Command::session(
+    debug,
+    Card::new("debug", Group::Scripting, "3.2.0")
+        .summary("Sets the debug mode of server-side Lua scripts.")
+        .complexity("O(1)")
+        .arity(-3)
+        .args(&[
+            Arg::choice("mode", &["YES", "SYNC", "NO"]),
+            Arg::string("engine").optional().since("9.1.0"),
+        ])
+        .flags(Flag::NOSCRIPT),
+);
+
+/// Refuses what the reference refuses for an engine without a debugger.
+fn debug(cx: &mut SessionContext<'_>, args: &mut Args<'_>) -> Result<(), Error> {
+    if args.len() > 4 {
+        return Err(Error::subcommand_syntax(&args[0], &args[1]));
+    }
+    if let Some(engine) = args.get(3).filter(|engine| !engine.eq_ignore_ascii_case(b"lua")) {
+        let (before, after) = (b"ERR No scripting engine found with name '", b"' to enable debug");
+        return Err(Error::quoting(&[before, engine, after]));
+    }
+    match args[2].to_ascii_lowercase().as_slice() {
+        b"no" => cx.reply.ok(),
+        b"yes" | b"sync" => {
+            return Err(Error::other(
+                "ERR The scripting engine 'LUA' does not support interactive script debugging",
+            ));
+        }
+        _ => return Err(Error::other("ERR Use SCRIPT DEBUG YES/SYNC/NO")),
+    }
+    Ok(())
+}
 
 static EXISTS: Command = Command::session(
     exists,

@@ -23,8 +23,8 @@ impl Shard {
         }
     }
 
-    /// Runs a command that discovers keys on the slices of all partitions, which are here. Returns
-    /// none if its script is suspended; the transaction continues when it is over.
+    /// Runs a command that discovers keys, or a script, on the slices of all partitions, which are
+    /// here. Returns none if its script is suspended; the transaction continues when it is over.
     pub(super) fn run_on_slices(
         &mut self,
         mut transaction: Box<Transaction>,
@@ -83,9 +83,9 @@ impl Shard {
         transaction.flight.txn_mut(0).records.absorb(&mut transaction.records);
     }
 
-    /// Runs the next commands of a transaction that holds the slices of all partitions: one that
-    /// discovers keys, one that gathers keys, or all others up to the next of these. Returns none
-    /// if a script is suspended.
+    /// Runs the next commands of a transaction that holds the slices of all partitions: a script,
+    /// one that discovers keys, one that gathers keys, or all others up to the next of these.
+    /// Returns none if a script is suspended.
     pub(super) fn advance_on_slices(
         &mut self,
         mut transaction: Box<Transaction>,
@@ -93,7 +93,7 @@ impl Shard {
         let at = transaction.next;
         let now_us = transaction.now_us.expect("the slices have brought the unit's time");
         let turn_us = self.partition.set_time(now_us);
-        if transaction.discovers(at) {
+        if transaction.runs_on_slices(at) {
             transaction.next += 1;
             let ran = self.run_on_slices(transaction, at);
             self.partition.set_time(turn_us);

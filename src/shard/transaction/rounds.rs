@@ -225,6 +225,7 @@ impl Shard {
     /// Adds the next commands to the parts of their shards, up to a command that runs at home.
     pub(super) fn add_segment(&mut self, transaction: &mut Transaction) {
         let (shards, count) = (self.env.router.shards(), transaction.parts());
+        let has_slices = transaction.has_slices();
         let (flight, open) = (&mut transaction.flight, &mut self.remote.open);
         let mut parts = Parts::new(&mut self.port, flight, open, shards).reopen(count);
         let (items, mut batch_args) = transaction.queue.parts();
@@ -235,7 +236,8 @@ impl Shard {
         {
             let place = transaction.places[transaction.next];
             let gathers = place == Place::Several && item.entry.gathers_keys();
-            if gathers || item.entry.is_session() {
+            let is_script_here = has_slices && item.entry.command.runs_commands;
+            if gathers || is_script_here || item.entry.is_session() {
                 break;
             }
             let (router, args) = (self.env.router, &mut batch_args);

@@ -23,7 +23,7 @@ impl Shard {
         let Some(waiting) = self.transactions.scripts.pop_front() else { return false };
         let HomeScript { mut transaction, at, mut workspace, script, started_ns } = waiting;
         let turn_us = self.partition.set_time(script.now_ms * 1_000);
-        let is_on_slices = transaction.discovers(at);
+        let is_on_slices = transaction.runs_on_slices(at);
         self.begin_cause(&transaction);
         let mut ran = if is_on_slices {
             self.resume_on_slices(&mut transaction, at, &mut workspace, script)
@@ -74,7 +74,7 @@ impl Shard {
         workspace: Workspace,
         (ran, started_ns): (OffloadedRun, u64),
     ) {
-        if transaction.discovers(at) {
+        if transaction.runs_on_slices(at) {
             self.partition.close_workspace(workspace, &mut |_, _| {});
             self.end_on_slices(&mut transaction, at, (ran, started_ns));
         } else {
