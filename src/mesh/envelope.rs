@@ -453,6 +453,7 @@ impl Envelope {
         self.spent.shrink_to(POOLED_BYTES_MAX / size_of::<(u32, u64)>());
         self.work = Work::Batch;
         self.has_credit = false;
+        debug_assert!(!self.is_noted, "a part that was noted has ended");
         self.is_noted = false;
         self.carried = Carried::default();
         self.hold = None;

@@ -196,6 +196,8 @@ impl Port {
 
     /// Frees the credit of an envelope that came home.
     pub fn take_home(&mut self, reply: &mut Envelope) {
+        // A reply that a borrower has set aside for this shard was not sent.
+        self.end_part(reply);
         assert!(self.under_way > 0, "a reply answers an envelope in progress");
         self.under_way -= 1;
         if std::mem::take(&mut reply.has_credit) {

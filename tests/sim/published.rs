@@ -446,6 +446,14 @@ fn play(seed: u64) {
     run(&world, &lockstep, None, || {
         let mut story = Story::new(&world, shards, seed);
         story.prepare(&lockstep);
+        // While a client is tracking, shards note which units have run on some shards only. Its
+        // replies wait for the end of these units.
+        let mut tracking = world.connect();
+        let mut ask = |args: &[&str]| {
+            tracking.send(args);
+            wait_until(&lockstep, "a tracking client", || tracking.try_read().is_some());
+        };
+        ask(&["CLIENT", "TRACKING", "ON"]);
         let until = lockstep.steps() + STEPS_MAX;
         while story.step() {
             assert!(lockstep.steps() < until, "seed {seed}: stuck, {}", lockstep.describe());
@@ -453,6 +461,7 @@ fn play(seed: u64) {
         }
         lockstep.pass(At::Client);
         story.finish(&lockstep);
+        ask(&["GET", &story.counter]);
     });
 }
 
