@@ -17,9 +17,9 @@ use std::ops::Range;
 /// Half the width of the map, in metres at the equator.
 const MERCATOR_MAX_M: f64 = 20_037_726.37;
 
-/// Above the scores of all places: at the north-eastern corner of the map both coordinates have one
+/// The scores of all places: at the north-eastern corner of the map both coordinates have one
 /// bit more than elsewhere.
-const SCORE_END: u64 = 1 << (2 * STEPS_MAX + 2);
+const EVERYWHERE: Range<u64> = 0..1 << (2 * STEPS_MAX + 2);
 
 /// The shape of a search. Lengths are in the unit of the search.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,7 +110,7 @@ impl Search {
     /// which is in no cell. Then the range has all scores.
     pub fn scores(&self) -> Vec<Range<u64>> {
         if !self.centre.is_on_map() {
-            return Vec::from([0..SCORE_END]);
+            return vec![EVERYWHERE];
         }
         let bounds = self.bounds();
         let mut steps = steps_for(self.radius_m(&bounds), self.centre.latitude);
